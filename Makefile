@@ -1,0 +1,65 @@
+# Tallygate: every target sets up what it needs first, see deploy/setup.sh.
+# `make help` lists the targets. Variables: BENCH (arguments of benches/run.py), ROUNDS (of the long audit).
+
+CARGO ?= cargo
+ROUNDS ?= 1000
+BENCH ?=
+PYTHON := target/venv/bin/python
+
+# Tests that read sealed files with another engine use this interpreter.
+export TALLYGATE_TEST_PYTHON := $(CURDIR)/$(PYTHON)
+export CARGO_TERM_PROGRESS_WHEN := never
+
+.NOTPARALLEL:
+.PHONY: help run test audit bench build format arrows deny clippy doc check
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1: \2/p' Makefile
+
+run: ## set up, build, and serve a sample API behind the gate until Ctrl-C
+	@deploy/setup.sh run
+	$(CARGO) build --release --locked --bin tallygate
+	target/release/tallygate demo
+
+test: ## set up, then every check and every test (what CI runs)
+	@deploy/setup.sh test
+	@$(MAKE) --no-print-directory check
+	$(CARGO) test --workspace --locked --doc --quiet
+	$(CARGO) nextest run --workspace --locked $(FAILPOINTS)
+
+audit: ## the long kill -9 audit: ROUNDS=1000 rounds against the release binary
+	@deploy/setup.sh test
+	TALLYGATE_AUDIT_ROUNDS=$(ROUNDS) $(CARGO) nextest run --release --locked -p gateway --test durability \
+	  --profile audit -E 'test(kill_9)' --no-capture
+
+bench: ## CPU per call side by side: bare Pingora, Tallygate, nginx, nginx + Lua + Redis, Envoy
+	@deploy/setup.sh bench
+	$(CARGO) build --release --locked -p gateway -p bench-rig --bins
+	python3 benches/run.py $(BENCH)
+
+check: format arrows deny clippy doc
+
+format:
+	$(CARGO) fmt --all --check
+
+# The arrows between crates that the design allows.
+arrows:
+	python3 .ci/arrows.py
+
+# Only the advisories need the network: out of reach is a warning, all else fails.
+deny:
+	$(CARGO) deny --all-features --log-level error check bans licenses sources
+	@if $(CARGO) deny --log-level error fetch db >/dev/null 2>&1; then \
+	  $(CARGO) deny --all-features --log-level error check --disable-fetch advisories; \
+	else \
+	  echo "warning: the advisory database cannot be fetched; advisories were not checked" >&2; \
+	fi
+
+# With and without the fail points, which `--all-features` turns on.
+clippy:
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items --quiet
