@@ -1,0 +1,112 @@
+//! What can go wrong, and whose fault it is.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A failure to create, read or remove a journal.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An option is out of its range. The caller's fault.
+    #[error("journal option `{name}` {problem}")]
+    Option {
+        /// The field of [`Options`](crate::Options).
+        name: &'static str,
+        /// What it must be.
+        problem: &'static str,
+    },
+    /// Another process, or another handle of this one, has the instance open. The caller's fault.
+    #[error("journal {} is in use by a running process: stop that process first", path.display())]
+    Locked {
+        /// The instance's directory.
+        path: PathBuf,
+    },
+    /// An instance of this id has been here before. Instance ids must never be used twice.
+    #[error("journal {} exists already: every start needs a fresh instance id", path.display())]
+    Exists {
+        /// The instance's directory.
+        path: PathBuf,
+    },
+    /// The path does not name an instance directory. The caller's fault.
+    #[error("{} is not a journal instance: give a directory named by 32 hex digits", path.display())]
+    NotAnInstance {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// The system refused an operation on a file: a full or failing disk, or missing permissions.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// What was attempted.
+        what: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Bytes in the middle of a lane are not what was written: the disk or a stranger changed them.
+    #[error("journal segment {} is damaged at byte {offset}: {what}; restore the file from a copy", path.display())]
+    Corrupt {
+        /// The segment.
+        path: PathBuf,
+        /// Where in the file.
+        offset: u64,
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// A segment that the lane needs is gone: deleted by a stranger, or recycled because it had been released.
+    #[error("journal segment {} is missing: restore it, or start reading at a later number", path.display())]
+    Missing {
+        /// The file that should be there.
+        path: PathBuf,
+    },
+    /// The file was written by a newer release. Nobody's fault; this release must not touch it.
+    #[error("{} has format version {found}, this release reads up to {known}: use the newer release", path.display())]
+    NewerVersion {
+        /// The file.
+        path: PathBuf,
+        /// The version it carries.
+        found: u32,
+        /// The newest version known here.
+        known: u32,
+    },
+    /// No such lane in this instance. The caller's fault.
+    #[error("journal {} has no lane {lane}", path.display())]
+    NoLane {
+        /// The instance's directory.
+        path: PathBuf,
+        /// The lane asked for.
+        lane: usize,
+    },
+}
+
+impl Error {
+    /// For `map_err`: names the operation and the file.
+    pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { what, path, source }
+    }
+}
+
+/// Why the journal takes no record now. Refuse the call; every cause heals by itself but [`Stopped`](Self::Stopped).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unavailable {
+    /// The disk is too slow to prepare segments as fast as they fill.
+    #[error("the journal's next segment is not ready yet: retry, or use a faster disk")]
+    Behind,
+    /// More frames are open or reserved in this lane than a segment can carry.
+    #[error("too many calls are open in this journal lane: raise the segment size or the number of lanes")]
+    Crowded,
+    /// The dictionary has no room for the symbol: its number, its length or the sum of all is above the limit.
+    #[error("the journal lane's dictionary is full: raise the segment size")]
+    DictionaryFull,
+    /// No space is left on the journal's disk.
+    #[error("no space left for the journal: free some space")]
+    DiskFull,
+    /// The disk refuses to store. Tried again every second, on a fresh file.
+    #[error("the journal's disk fails: see the log, check the disk")]
+    Failed,
+    /// The journal was shut down.
+    #[error("the journal is shut down")]
+    Stopped,
+}

@@ -1,0 +1,58 @@
+//! What a journal is told at creation.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How far a record must have come before readers may see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sync {
+    /// Readers see what a power cut cannot take back. The default.
+    Disk,
+    /// Readers see what `kill -9` cannot take back: all that was written. The disk is synced only
+    /// for those who wait, when a segment is passed, and at shutdown.
+    Process,
+}
+
+/// What a journal is told at creation. [`Options::new`] sets every default.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Home of all instances; this one lives in `directory/<instance as 32 hex digits>/`.
+    pub directory: PathBuf,
+    /// Random id of this process start. Never used twice.
+    pub instance: u128,
+    /// Number of lanes, 1 to 1,024; usually one per worker thread.
+    pub lanes: usize,
+    /// Size of one segment file, 64 KiB to 1 GiB, a multiple of 4 KiB \[16 MiB\].
+    pub segment_bytes: u32,
+    /// Calls that may be marked as in flight at one time, up to 4,194,304 \[65,536\].
+    pub mark_slots: u32,
+    /// What readers may see \[`Sync::Disk`\].
+    pub sync: Sync,
+    /// Longest time a sync is put off under load, so that more records share it \[1 ms\].
+    /// An idle journal syncs at once.
+    pub commit_window: Duration,
+    /// Records that nobody waits for are synced at least this often \[100 ms\].
+    pub tail_sync_interval: Duration,
+    /// How long a passed and released segment is kept \[72 h\].
+    pub keep: Duration,
+    /// Passed and released segments go early, oldest first, once all passed ones together exceed this \[1 GiB\].
+    pub keep_bytes: u64,
+}
+
+impl Options {
+    /// Every default, for an instance under `directory`.
+    pub fn new(directory: impl Into<PathBuf>, instance: u128, lanes: usize) -> Self {
+        Self {
+            directory: directory.into(),
+            instance,
+            lanes,
+            segment_bytes: 16 << 20,
+            mark_slots: 65_536,
+            sync: Sync::Disk,
+            commit_window: Duration::from_millis(1),
+            tail_sync_interval: Duration::from_millis(100),
+            keep: Duration::from_secs(72 * 3600),
+            keep_bytes: 1 << 30,
+        }
+    }
+}
