@@ -1,1 +1,38 @@
-//! model
+//! The words of Tallygate's domain, and the rules that need nothing but those words.
+//!
+//! No I/O, no async, no clock of its own: time comes in as [`Timestamp`] or through [`Clock`].
+
+#![forbid(unsafe_code)]
+
+pub mod check;
+pub mod id;
+pub mod interval;
+pub mod key;
+pub mod license;
+pub mod limit;
+pub mod money;
+pub mod name;
+pub mod outcome;
+pub mod plan;
+pub mod record;
+pub mod refusal;
+pub mod symbol;
+pub mod time;
+pub mod usage;
+
+pub use check::{CallFacts, check};
+pub use id::{
+    CallId, CredentialId, InstanceId, LicenseId, ManagementKeyId, ParseIdError, PlanRevisionId,
+};
+pub use interval::Interval;
+pub use key::{Credential, Fingerprint, KeyFormat, KeyHash, KeyHasher};
+pub use license::{License, LicenseStatus, Permission};
+pub use limit::{Counter, Limits, RateLimit, Refill, RefillMode};
+pub use money::{Currency, Money};
+pub use name::{AccountName, AppName, NameError, PlanName};
+pub use outcome::{Blame, Ending, Method, Mode, Outcome};
+pub use plan::{Plan, PlanRevision};
+pub use record::{CallHead, CallRecord, CallTail};
+pub use refusal::Refusal;
+pub use symbol::Symbol;
+pub use time::{Clock, ManualClock, SystemClock, Timestamp};

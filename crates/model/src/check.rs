@@ -1,0 +1,126 @@
+//! The ordered license check, once, for every way of spending.
+
+use std::net::IpAddr;
+
+use crate::license::{License, LicenseStatus};
+use crate::outcome::Method;
+use crate::refusal::Refusal;
+use crate::time::Timestamp;
+
+/// What the check looks at besides the license.
+#[derive(Clone, Copy, Debug)]
+pub struct CallFacts<'a> {
+    /// When the call came.
+    pub now: Timestamp,
+    /// From where it came; `None` where no address is known, which an allow-list refuses.
+    pub address: Option<IpAddr>,
+    /// Its method and normalised path; `None` where a license is checked without a call.
+    pub target: Option<(Method, &'a str)>,
+}
+
+/// Whether the license lets this call in, short of rate limits and quota, which are taken after it.
+///
+/// The order is fixed: enabled, revoked, expired, address, permission.
+///
+/// # Errors
+/// The first rule that refuses.
+pub fn check(license: &License, facts: &CallFacts<'_>) -> Result<(), Refusal> {
+    match license.status {
+        LicenseStatus::Active => {}
+        LicenseStatus::Disabled => return Err(Refusal::LicenseDisabled),
+        LicenseStatus::Revoked => return Err(Refusal::LicenseRevoked),
+    }
+    if license.expires_at.is_some_and(|end| end <= facts.now) {
+        return Err(Refusal::LicenseExpired);
+    }
+    let allowed = |address: IpAddr| license.allow_ips.iter().any(|net| net.contains(&address));
+    if !license.allow_ips.is_empty() && !facts.address.map(canonical).is_some_and(allowed) {
+        return Err(Refusal::IpNotAllowed);
+    }
+    match facts.target {
+        Some((method, path)) if !license.permissions.is_empty() => {
+            let covered = license
+                .permissions
+                .iter()
+                .any(|leave| leave.covers(method, path));
+            if covered {
+                Ok(())
+            } else {
+                Err(Refusal::RouteNotPermitted)
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An IPv4 address that came mapped into IPv6 is judged as what it is.
+fn canonical(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AccountName, LicenseId, Limits};
+
+    fn license() -> License {
+        License {
+            id: LicenseId::from_u128(1),
+            account: AccountName::default(),
+            app: "api".parse().expect("valid"),
+            plan: None,
+            user: None,
+            label: None,
+            status: LicenseStatus::Active,
+            created_at: Timestamp::default(),
+            expires_at: None,
+            limits: Limits::default(),
+            permissions: vec![],
+            allow_ips: vec![],
+        }
+    }
+
+    fn facts() -> CallFacts<'static> {
+        CallFacts {
+            now: Timestamp::from_micros(10),
+            address: Some("10.0.0.7".parse().expect("valid")),
+            target: Some((Method::Get, "/a")),
+        }
+    }
+
+    #[test]
+    fn the_first_rule_that_refuses_wins() {
+        let mut license = license();
+        assert_eq!(check(&license, &facts()), Ok(()));
+        license.permissions = vec!["POST /a".parse().expect("valid")];
+        assert_eq!(check(&license, &facts()), Err(Refusal::RouteNotPermitted));
+        license.allow_ips = vec!["192.168.0.0/16".parse().expect("valid")];
+        assert_eq!(check(&license, &facts()), Err(Refusal::IpNotAllowed));
+        license.expires_at = Some(Timestamp::from_micros(10));
+        assert_eq!(check(&license, &facts()), Err(Refusal::LicenseExpired));
+        license.status = LicenseStatus::Revoked;
+        assert_eq!(check(&license, &facts()), Err(Refusal::LicenseRevoked));
+    }
+
+    #[test]
+    fn an_allow_list_judges_mapped_addresses_as_what_they_are_and_unknown_ones_not_at_all() {
+        let mut license = license();
+        license.allow_ips = vec!["10.0.0.0/24".parse().expect("valid")];
+        let mapped = Some("::ffff:10.0.0.9".parse().expect("valid"));
+        assert_eq!(
+            check(
+                &license,
+                &CallFacts {
+                    address: mapped,
+                    ..facts()
+                }
+            ),
+            Ok(())
+        );
+        let unknown = CallFacts {
+            address: None,
+            ..facts()
+        };
+        assert_eq!(check(&license, &unknown), Err(Refusal::IpNotAllowed));
+    }
+}

@@ -1,0 +1,202 @@
+//! Identifiers: sixteen bytes each, told apart by type and by a prefix in their text form.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Why a text is not the identifier it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid id: expected `{prefix}` and 32 hexadecimal digits")]
+pub struct ParseIdError {
+    /// The prefix that the expected kind of id starts with.
+    pub prefix: &'static str,
+}
+
+macro_rules! id_type {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(u128);
+
+        impl $name {
+            /// What the text form starts with.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// The id with these bits.
+            #[must_use]
+            pub const fn from_u128(bits: u128) -> Self {
+                Self(bits)
+            }
+
+            /// The bits of the id.
+            #[must_use]
+            pub const fn as_u128(self) -> u128 {
+                self.0
+            }
+
+            /// A new id: a UUID version 7, so that ids sort by the time they were made.
+            #[must_use]
+            pub fn generate() -> Self {
+                Self(uuid::Uuid::now_v7().as_u128())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{:032x}"), self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                parse($prefix, text).map(Self).ok_or(ParseIdError { prefix: $prefix })
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+id_type!(
+    /// A license: the right of a user to call an app, with its limits.
+    LicenseId, "lic_"
+);
+id_type!(
+    /// A credential: one of the keys that open the gate for a license.
+    CredentialId, "crd_"
+);
+id_type!(
+    /// A management key: opens the control plane, never the gate.
+    ManagementKeyId, "mgk_"
+);
+id_type!(
+    /// One process start of a gate, with its own journal and its own chain of sealed files.
+    InstanceId, "ins_"
+);
+id_type!(
+    /// A content hash of a plan: the same terms have the same revision.
+    PlanRevisionId, "rev_"
+);
+
+fn parse(prefix: &str, text: &str) -> Option<u128> {
+    let digits = text.strip_prefix(prefix)?;
+    let plain = digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    plain.then(|| u128::from_str_radix(digits, 16).ok())?
+}
+
+/// The identity of one call, unique through retries, replays, restarts and re-shipping (G2).
+///
+/// Its text form is that of a UUID; it travels in the header `Tallygate-Call-Id`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(u128);
+
+impl CallId {
+    /// Length of the text form in bytes.
+    pub const TEXT_LENGTH: usize = 36;
+
+    /// The id with these bits.
+    #[must_use]
+    pub const fn from_u128(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// The bits of the id.
+    #[must_use]
+    pub const fn as_u128(self) -> u128 {
+        self.0
+    }
+
+    /// A version 7 UUID (RFC 9562, section 5.7) of the given parts.
+    ///
+    /// `milliseconds` since the UNIX epoch (48 bits are used); `seed` is random and fixed for a worker;
+    /// `counter` counts that worker's calls. Two workers collide only if 42 random bits and the counter agree.
+    #[must_use]
+    pub const fn from_parts(milliseconds: u64, seed: u64, counter: u32) -> Self {
+        let high = (milliseconds << 16) | 0x7000 | (seed & 0x0fff);
+        let low = (0b10 << 62) | (((seed >> 12) & 0x3fff_ffff) << 32) | counter as u64;
+        Self(((high as u128) << 64) | low as u128)
+    }
+
+    /// Writes the text form into a buffer, without allocation.
+    #[must_use]
+    pub fn encode(self, buffer: &mut [u8; Self::TEXT_LENGTH]) -> &str {
+        uuid::Uuid::from_u128(self.0)
+            .hyphenated()
+            .encode_lower(buffer)
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.encode(&mut [0; Self::TEXT_LENGTH]))
+    }
+}
+
+impl fmt::Debug for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for CallId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        uuid::Uuid::try_parse(text)
+            .map(|uuid| Self(uuid.as_u128()))
+            .map_err(|_| ParseIdError { prefix: "" })
+    }
+}
+
+impl Serialize for CallId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.encode(&mut [0; Self::TEXT_LENGTH]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_survives_its_text_form_and_refuses_anothers() {
+        let id = LicenseId::generate();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert!(id.to_string().parse::<CredentialId>().is_err());
+        assert!(
+            "lic_+0000000000000000000000000000000"
+                .parse::<LicenseId>()
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_call_id_is_a_version_7_uuid_and_keeps_its_parts_apart() {
+        let id = CallId::from_parts(0x0123_4567_89ab, u64::MAX, 7);
+        let uuid = uuid::Uuid::from_u128(id.as_u128());
+        assert_eq!(uuid.get_version_num(), 7);
+        assert_eq!(uuid.get_variant(), uuid::Variant::RFC4122);
+        assert_ne!(id, CallId::from_parts(0x0123_4567_89ab, u64::MAX, 8));
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+}

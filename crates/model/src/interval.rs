@@ -1,0 +1,112 @@
+//! Lengths of time as people write them: `1s`, `5m`, `1h`, `30d`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A length of time of whole seconds, at least one, at most 100 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Interval(u32);
+
+/// Why a text is not an [`Interval`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a duration: write a whole number and a unit, such as `30s`, `5m`, `1h` or `30d`"
+)]
+pub struct ParseIntervalError(pub String);
+
+impl Interval {
+    const LONGEST: u64 = 100 * 366 * 86_400;
+
+    /// An interval of whole seconds; `None` for zero and for more than 100 years.
+    #[must_use]
+    pub fn from_seconds(seconds: u64) -> Option<Self> {
+        (1..=Self::LONGEST)
+            .contains(&seconds)
+            .then_some(Self(seconds as u32))
+    }
+
+    /// The length in seconds.
+    #[must_use]
+    pub const fn seconds(self) -> u32 {
+        self.0
+    }
+
+    /// The length in microseconds.
+    #[must_use]
+    pub const fn micros(self) -> i64 {
+        self.0 as i64 * 1_000_000
+    }
+
+    /// The length as a standard duration.
+    #[must_use]
+    pub const fn duration(self) -> Duration {
+        Duration::from_secs(self.0 as u64)
+    }
+}
+
+const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
+
+impl FromStr for Interval {
+    type Err = ParseIntervalError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntervalError> {
+        let parse = || {
+            let (_, factor) = UNITS.iter().find(|(unit, _)| text.ends_with(*unit))?;
+            let digits = &text[..text.len() - 1];
+            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+                return None;
+            }
+            Self::from_seconds(digits.parse::<u64>().ok()?.checked_mul(*factor)?)
+        };
+        parse().ok_or_else(|| ParseIntervalError(text.chars().take(40).collect()))
+    }
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = u64::from(self.0);
+        let largest = UNITS
+            .iter()
+            .find(|(_, factor)| seconds.is_multiple_of(*factor));
+        let (unit, factor) = largest.copied().unwrap_or(('s', 1));
+        write!(f, "{}{unit}", seconds / factor)
+    }
+}
+
+impl Serialize for Interval {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Interval {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_read_and_written_in_their_largest_unit() {
+        for (text, seconds) in [
+            ("1s", 1),
+            ("90s", 90),
+            ("5m", 300),
+            ("24h", 86_400),
+            ("30d", 2_592_000),
+        ] {
+            assert_eq!(text.parse::<Interval>().expect(text).seconds(), seconds);
+        }
+        assert_eq!("24h".parse::<Interval>().expect("valid").to_string(), "1d");
+        for bad in ["", "s", "0s", "-1s", "1", "1w", "1.5h", "99999999999d", "é"] {
+            assert!(bad.parse::<Interval>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Keys: their shapes, their generation, and how they are kept.
+//!
+//! A key is kept as HMAC-SHA-256(pepper, SHA-256(key)), so that keys known only by their SHA-256 can be imported, and
+//! a stolen store opens nothing without the pepper.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// The shape of a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum KeyFormat {
+    /// `tg_`, 43 characters for 256 random bits, 6 characters of checksum.
+    #[default]
+    Tallygate,
+    /// A UUID: 8-4-4-4-12 hexadecimal digits.
+    Uuid,
+    /// apifew's shape: 8-4-4-4-16 hexadecimal digits.
+    Apifew,
+    /// AuthForge's shape: four groups of four of `A-Z 0-9`.
+    Authforge,
+    /// Any other text; only by import.
+    Imported,
+}
+
+/// A key in the clear. Its `Debug` redacts, and its memory is wiped when it is dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential(Zeroizing<String>);
+
+/// Why a text cannot be a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    /// Too short to be a secret, or too long to be looked at.
+    #[error(
+        "a key has {} to {} characters",
+        Credential::SHORTEST,
+        Credential::LONGEST
+    )]
+    Length,
+    /// Not plain visible ASCII.
+    #[error("a key has visible ASCII characters only, without spaces")]
+    Characters,
+    /// It begins like one of ours and its checksum is wrong.
+    #[error("the checksum of the key is wrong, check for a typing error")]
+    Checksum,
+}
+
+/// A key as it is kept: never the key itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyHash([u8; 32]);
+
+/// Eight bytes of a key's hash, enough to say "surely not one of ours" without a look-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fingerprint(pub u64);
+
+/// Hashes keys with a pepper whose HMAC state is computed once. Cheap to clone; a hash costs four SHA-256 blocks.
+#[derive(Clone)]
+pub struct KeyHasher(Hmac<Sha256>);
+
+const PREFIX: &str = "tg_";
+const BODY: usize = 43;
+const CHECKSUM: usize = 6;
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+impl KeyFormat {
+    /// The shape of a text. A text that begins like ours and has a wrong checksum is `None`, as is one that cannot be a key.
+    #[must_use]
+    pub fn of(text: &str) -> Option<Self> {
+        if Credential::check_characters(text).is_err() {
+            return None;
+        }
+        if is_ours_by_shape(text) {
+            return checksum_holds(text).then_some(Self::Tallygate);
+        }
+        let hex = |b: u8| b.is_ascii_hexdigit();
+        let upper = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
+        Some(if grouped(text, &[8, 4, 4, 4, 12], hex) {
+            Self::Uuid
+        } else if grouped(text, &[8, 4, 4, 4, 16], hex) {
+            Self::Apifew
+        } else if grouped(text, &[4, 4, 4, 4], upper) {
+            Self::Authforge
+        } else {
+            Self::Imported
+        })
+    }
+
+    /// The word for it, as in `--key-format`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tallygate => "tallygate",
+            Self::Uuid => "uuid",
+            Self::Apifew => "apifew",
+            Self::Authforge => "authforge",
+            Self::Imported => "imported",
+        }
+    }
+
+    /// The format that a word names; `None` for unknown words.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        let all = [
+            Self::Tallygate,
+            Self::Uuid,
+            Self::Apifew,
+            Self::Authforge,
+            Self::Imported,
+        ];
+        all.into_iter().find(|format| format.as_str() == word)
+    }
+
+    /// How many characters of such a key may be shown to tell keys apart.
+    #[must_use]
+    pub const fn visible(self) -> usize {
+        match self {
+            Self::Tallygate => 7,
+            Self::Uuid | Self::Apifew | Self::Authforge | Self::Imported => 4,
+        }
+    }
+}
+
+impl Credential {
+    /// Fewest characters of a key.
+    pub const SHORTEST: usize = 8;
+    /// Most characters of a key.
+    pub const LONGEST: usize = 256;
+
+    /// Takes an existing key.
+    ///
+    /// # Errors
+    /// Texts that cannot be keys, and mistyped keys of our own format.
+    pub fn parse(text: &str) -> Result<Self, CredentialError> {
+        Self::check_characters(text)?;
+        if is_ours_by_shape(text) && !checksum_holds(text) {
+            return Err(CredentialError::Checksum);
+        }
+        Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// A new random key. `Imported` gives one of our own format.
+    ///
+    /// # Panics
+    /// If the operating system has no randomness to give.
+    #[must_use]
+    pub fn generate(format: KeyFormat) -> Self {
+        let mut random = Zeroizing::new([0_u8; 32]);
+        getrandom::fill(&mut *random).expect("the operating system gives random bytes");
+        let hex = Zeroizing::new(hex::encode(*random));
+        let groups = |lengths: &[usize]| {
+            let mut rest = hex.as_str();
+            let take = |length: &usize| {
+                let (group, tail) = rest.split_at(*length);
+                rest = tail;
+                group
+            };
+            lengths.iter().map(take).collect::<Vec<_>>().join("-")
+        };
+        Self(Zeroizing::new(match format {
+            KeyFormat::Tallygate | KeyFormat::Imported => {
+                let body = format!("{PREFIX}{}", base62(*random));
+                let checksum = checksum(&body);
+                format!("{body}{checksum}")
+            }
+            KeyFormat::Uuid => {
+                let bits = u128::from_le_bytes(random[..16].try_into().expect("sixteen bytes"));
+                uuid::Builder::from_random_bytes(bits.to_le_bytes())
+                    .into_uuid()
+                    .to_string()
+            }
+            KeyFormat::Apifew => groups(&[8, 4, 4, 4, 16]),
+            KeyFormat::Authforge => authforge(&random),
+        }))
+    }
+
+    /// The key itself. Show it once, to whom it belongs; never log it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The beginning of the key, to tell keys apart.
+    #[must_use]
+    pub fn visible_prefix(&self) -> &str {
+        let visible = KeyFormat::of(&self.0).map_or(0, KeyFormat::visible);
+        &self.0[..visible.min(self.0.len())]
+    }
+
+    fn check_characters(text: &str) -> Result<(), CredentialError> {
+        if !(Self::SHORTEST..=Self::LONGEST).contains(&text.len()) {
+            return Err(CredentialError::Length);
+        }
+        let plain = text.bytes().all(|b| b.is_ascii_graphic());
+        if plain {
+            Ok(())
+        } else {
+            Err(CredentialError::Characters)
+        }
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(redacted)")
+    }
+}
+
+impl KeyHash {
+    /// A hash read back from a store.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes of the hash.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Its fingerprint.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(u64::from_le_bytes(
+            self.0[..8].try_into().expect("a hash has 32 bytes"),
+        ))
+    }
+
+    /// Whether two hashes are equal, in a time that does not depend on where they differ.
+    #[must_use]
+    pub fn matches(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyHash(redacted)")
+    }
+}
+
+impl KeyHasher {
+    /// A hasher with this pepper.
+    #[must_use]
+    pub fn new(pepper: &[u8; 32]) -> Self {
+        Self(Hmac::new_from_slice(pepper).expect("HMAC takes keys of any length"))
+    }
+
+    /// The hash of a presented text, whatever it looks like.
+    #[must_use]
+    pub fn hash(&self, presented: &[u8]) -> KeyHash {
+        self.hash_digest(&Sha256::digest(presented).into())
+    }
+
+    /// The hash of a key that is known by its SHA-256 only.
+    #[must_use]
+    pub fn hash_digest(&self, digest: &[u8; 32]) -> KeyHash {
+        let mut mac = self.0.clone();
+        mac.update(digest);
+        KeyHash(mac.finalize().into_bytes().into())
+    }
+}
+
+impl fmt::Debug for KeyHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyHasher(redacted)")
+    }
+}
+
+fn is_ours_by_shape(text: &str) -> bool {
+    text.starts_with(PREFIX)
+}
+
+fn checksum_holds(text: &str) -> bool {
+    let length = PREFIX.len() + BODY + CHECKSUM;
+    text.len() == length && {
+        let (body, given) = text.split_at(length - CHECKSUM);
+        checksum(body) == given
+    }
+}
+
+fn checksum(body: &str) -> String {
+    let digest = Sha256::digest(body.as_bytes());
+    let mut value = u64::from(u32::from_le_bytes(
+        digest[..4].try_into().expect("four bytes"),
+    ));
+    let mut text = [0_u8; CHECKSUM];
+    for place in text.iter_mut().rev() {
+        *place = ALPHABET[(value % 62) as usize];
+        value /= 62;
+    }
+    String::from_utf8(text.to_vec()).expect("the alphabet is ASCII")
+}
+
+/// Base 62 of 256 bits, padded to its full 43 digits.
+fn base62(mut number: [u8; 32]) -> String {
+    let mut digits = [0_u8; BODY];
+    for digit in digits.iter_mut().rev() {
+        let mut remainder = 0_u32;
+        for byte in &mut number {
+            let value = (remainder << 8) | u32::from(*byte);
+            *byte = (value / 62) as u8;
+            remainder = value % 62;
+        }
+        *digit = ALPHABET[remainder as usize];
+    }
+    String::from_utf8(digits.to_vec()).expect("the alphabet is ASCII")
+}
+
+/// Sixteen characters of 32 that are hard to mistake for each other: 80 random bits.
+fn authforge(random: &[u8; 32]) -> String {
+    const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+    let letter = |byte: &u8| char::from(LETTERS[usize::from(byte % 32)]);
+    let letters: Vec<char> = random[..16].iter().map(letter).collect();
+    letters
+        .chunks(4)
+        .map(|group| group.iter().collect::<String>())
+        .collect::<Vec<_>>()
+        .join("-")
+}
+
+fn grouped(text: &str, lengths: &[usize], allowed: fn(u8) -> bool) -> bool {
+    let mut groups = text.split('-');
+    let fits = |length: &usize| {
+        groups
+            .next()
+            .is_some_and(|group| group.len() == *length && group.bytes().all(allowed))
+    };
+    lengths.iter().all(fits) && groups.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn generated_keys_have_the_shape_they_were_asked_for() {
+        for format in [
+            KeyFormat::Tallygate,
+            KeyFormat::Uuid,
+            KeyFormat::Apifew,
+            KeyFormat::Authforge,
+        ] {
+            let key = Credential::generate(format);
+            assert_eq!(KeyFormat::of(key.expose()), Some(format));
+            assert_eq!(Credential::parse(key.expose()), Ok(key.clone()));
+            assert_ne!(Credential::generate(format), key);
+            assert_eq!(format!("{key:?}"), "Credential(redacted)");
+        }
+    }
+
+    #[test]
+    fn one_wrong_character_in_our_own_format_is_seen_without_a_look_up() {
+        let key = Credential::generate(KeyFormat::Tallygate);
+        for at in PREFIX.len()..key.expose().len() {
+            let mut wrong = key.expose().as_bytes().to_vec();
+            wrong[at] = if wrong[at] == b'0' { b'1' } else { b'0' };
+            let wrong = String::from_utf8(wrong).expect("ASCII");
+            assert_eq!(Credential::parse(&wrong), Err(CredentialError::Checksum));
+        }
+    }
+
+    #[test]
+    fn a_key_known_by_its_sha_256_hashes_as_the_key_itself() {
+        let hasher = KeyHasher::new(&[7; 32]);
+        let digest = Sha256::digest(b"legacy-key").into();
+        assert!(
+            hasher
+                .hash(b"legacy-key")
+                .matches(&hasher.hash_digest(&digest))
+        );
+        assert!(
+            !hasher
+                .hash(b"legacy-key")
+                .matches(&KeyHasher::new(&[8; 32]).hash(b"legacy-key"))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_judged_without_panic(text in ".{0,300}") {
+            prop_assert_eq!(KeyFormat::of(&text).is_some(), Credential::parse(&text).is_ok());
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! A license: who may call what, until when, from where, and how much.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::id::LicenseId;
+use crate::limit::Limits;
+use crate::name::{AccountName, AppName, PlanName};
+use crate::outcome::Method;
+use crate::time::Timestamp;
+
+/// Whether a license may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LicenseStatus {
+    /// It may.
+    #[default]
+    Active,
+    /// It may not for now; enabling it brings it back.
+    Disabled,
+    /// It never may again.
+    Revoked,
+}
+
+/// The right of a user to call an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct License {
+    /// Identity.
+    pub id: LicenseId,
+    /// The account that sells the app.
+    pub account: AccountName,
+    /// The app it opens.
+    pub app: AppName,
+    /// The plan it is priced and limited by; `None`: that of the app.
+    pub plan: Option<PlanName>,
+    /// The user it was given to, by the seller's own name for them.
+    pub user: Option<String>,
+    /// A word for people; at most 200 bytes.
+    pub label: Option<String>,
+    /// Whether it may be used.
+    pub status: LicenseStatus,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends; `None`: never.
+    pub expires_at: Option<Timestamp>,
+    /// How much it may use.
+    pub limits: Limits,
+    /// Where it may call; empty: everywhere in its app.
+    pub permissions: Vec<Permission>,
+    /// From where it may call; empty: from everywhere.
+    pub allow_ips: Vec<IpNet>,
+}
+
+/// Leave to call one method (or all) on a path and what lies below it. Text form: `GET /reports`, `* /`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Permission {
+    /// The method; `None`: every method.
+    pub method: Option<Method>,
+    /// A normalised parent path.
+    pub path: String,
+}
+
+/// Why a text is not a [`Permission`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a permission: write a method or `*` and a path, such as `GET /reports`")]
+pub struct ParsePermissionError(pub String);
+
+impl Permission {
+    /// Whether it gives leave for this method on this normalised path.
+    #[must_use]
+    pub fn covers(&self, method: Method, path: &str) -> bool {
+        self.method.is_none_or(|allowed| allowed == method) && lies_below(&self.path, path)
+    }
+}
+
+/// Whether `path` is `parent` or lies below it; both normalised, beginning with `/`.
+#[must_use]
+pub fn lies_below(parent: &str, path: &str) -> bool {
+    let parent = parent.strip_suffix('/').unwrap_or(parent);
+    path.strip_prefix(parent)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl FromStr for Permission {
+    type Err = ParsePermissionError;
+
+    fn from_str(text: &str) -> Result<Self, ParsePermissionError> {
+        let parse = || {
+            let (method, path) = text.split_once(' ')?;
+            let method = match method {
+                "*" => None,
+                name => Some(Method::parse(name).filter(|method| *method != Method::Other)?),
+            };
+            let plain =
+                |b: u8| b.is_ascii_graphic() && !matches!(b, b'%' | b'\\' | b';' | b'?' | b'#');
+            let clean = path.starts_with('/')
+                && path.len() <= 1_024
+                && path.bytes().all(plain)
+                && !path.contains("//")
+                && path
+                    .split('/')
+                    .all(|segment| segment != "." && segment != "..");
+            clean.then(|| Self {
+                method,
+                path: path.to_owned(),
+            })
+        };
+        parse().ok_or_else(|| ParsePermissionError(text.chars().take(80).collect()))
+    }
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {}",
+            self.method.map_or("*", Method::as_str),
+            self.path
+        )
+    }
+}
+
+impl Serialize for Permission {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Permission {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permission_covers_its_path_and_below_but_not_its_namesakes() {
+        let permission: Permission = "GET /reports".parse().expect("valid");
+        assert!(permission.covers(Method::Get, "/reports"));
+        assert!(permission.covers(Method::Get, "/reports/2026"));
+        assert!(!permission.covers(Method::Get, "/reportsX"));
+        assert!(!permission.covers(Method::Post, "/reports"));
+        assert!(
+            "* /"
+                .parse::<Permission>()
+                .expect("valid")
+                .covers(Method::Delete, "/a/b")
+        );
+        for bad in [
+            "GET",
+            "GET reports",
+            "BREW /",
+            "GET /a//b",
+            "GET /a/../b",
+            "GET /%2e",
+            "get /a",
+        ] {
+            assert!(bad.parse::<Permission>().is_err(), "{bad}");
+        }
+    }
+}

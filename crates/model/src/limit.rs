@@ -1,0 +1,212 @@
+//! How much a license may use.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::interval::Interval;
+use crate::time::Timestamp;
+
+/// At most so many calls in each window.
+///
+/// Windows begin at multiples of their length since the UNIX epoch (so those of an hour or a day at UTC
+/// boundaries). Text form: `100/1h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RateLimit {
+    /// Calls that pass in one window; at least 1.
+    pub calls: u32,
+    /// Length of a window.
+    pub window: Interval,
+}
+
+/// What refilling does with what is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RefillMode {
+    /// What is left is replaced.
+    #[default]
+    Set,
+    /// What is left is kept and the amount added.
+    Add,
+}
+
+/// Units that come back by themselves. Text form: `5/1h`, `5/1h,add`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Refill {
+    /// Units given by one refill; at least 1.
+    pub amount: u64,
+    /// Time between refills, counted from the creation of the license. Periods that pass unused give one refill.
+    pub every: Interval,
+    /// What happens to what is left.
+    pub mode: RefillMode,
+}
+
+/// The limits of one license.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Units given to start with; `None`: not counted.
+    pub remaining: Option<u64>,
+    /// How `remaining` comes back.
+    pub refill: Option<Refill>,
+    /// Windows that all hold at once; empty: those of the plan.
+    pub rate_limits: Vec<RateLimit>,
+    /// Calls that may be under way at once on one gate; `None`: that of the plan, if any.
+    pub concurrency: Option<u32>,
+}
+
+/// Something that is counted against a license and leased to gates in portions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Counter {
+    /// The units of [`Limits::remaining`].
+    Remaining,
+    /// The calls of a rate window of this many seconds, an hour or longer.
+    Window(u32),
+}
+
+impl Counter {
+    /// Windows of this length (seconds) or longer are counted durably, as quota is.
+    pub const DURABLE_WINDOW: u32 = 3_600;
+
+    /// The counter as a number for storage: 0 for `Remaining`, else the seconds of the window.
+    #[must_use]
+    pub const fn code(self) -> u32 {
+        match self {
+            Self::Remaining => 0,
+            Self::Window(seconds) => seconds,
+        }
+    }
+
+    /// The counter that [`Counter::code`] stands for.
+    #[must_use]
+    pub const fn from_code(code: u32) -> Self {
+        match code {
+            0 => Self::Remaining,
+            seconds => Self::Window(seconds),
+        }
+    }
+}
+
+impl RateLimit {
+    /// Whether this window is counted durably (an hour or longer) rather than in memory.
+    #[must_use]
+    pub const fn is_durable(&self) -> bool {
+        self.window.seconds() >= Counter::DURABLE_WINDOW
+    }
+
+    /// When the window that holds `now` ends.
+    #[must_use]
+    pub fn window_end(&self, now: Timestamp) -> Timestamp {
+        let period = i64::from(now.period(self.window.seconds())) + 1;
+        Timestamp::from_micros(period * self.window.micros())
+    }
+}
+
+/// Why a text is not a limit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseLimitError {
+    /// Not a rate limit.
+    #[error("`{0}` is not a rate limit: write calls and a duration, such as `100/1h`")]
+    RateLimit(String),
+    /// Not a refill.
+    #[error("`{0}` is not a refill: write units and a duration, such as `100/1d` or `100/1d,add`")]
+    Refill(String),
+}
+
+impl FromStr for RateLimit {
+    type Err = ParseLimitError;
+
+    fn from_str(text: &str) -> Result<Self, ParseLimitError> {
+        let parse = || {
+            let (calls, window) = text.split_once('/')?;
+            let calls = calls.parse().ok().filter(|calls| *calls > 0)?;
+            Some(Self {
+                calls,
+                window: window.parse().ok()?,
+            })
+        };
+        parse().ok_or_else(|| ParseLimitError::RateLimit(text.chars().take(40).collect()))
+    }
+}
+
+impl fmt::Display for RateLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.calls, self.window)
+    }
+}
+
+impl FromStr for Refill {
+    type Err = ParseLimitError;
+
+    fn from_str(text: &str) -> Result<Self, ParseLimitError> {
+        let parse = || {
+            let (amount, rest) = text.split_once('/')?;
+            let (every, mode) = match rest.split_once(',') {
+                None | Some((_, "set")) => (rest.split(',').next()?, RefillMode::Set),
+                Some((every, "add")) => (every, RefillMode::Add),
+                Some(_) => return None,
+            };
+            let amount = amount.parse().ok().filter(|amount| *amount > 0)?;
+            Some(Self {
+                amount,
+                every: every.parse().ok()?,
+                mode,
+            })
+        };
+        parse().ok_or_else(|| ParseLimitError::Refill(text.chars().take(40).collect()))
+    }
+}
+
+impl fmt::Display for Refill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = if self.mode == RefillMode::Add {
+            ",add"
+        } else {
+            ""
+        };
+        write!(f, "{}/{}{mode}", self.amount, self.every)
+    }
+}
+
+macro_rules! text_serde {
+    ($name:ident) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+text_serde!(RateLimit);
+text_serde!(Refill);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_survive_their_text_form() {
+        for text in ["10/1m", "100/1h", "1/30d"] {
+            assert_eq!(text.parse::<RateLimit>().expect(text).to_string(), text);
+        }
+        for text in ["5/1h", "5/1h,add"] {
+            assert_eq!(text.parse::<Refill>().expect(text).to_string(), text);
+        }
+        assert!("0/1m".parse::<RateLimit>().is_err());
+        assert!("5/1h,more".parse::<Refill>().is_err());
+    }
+
+    #[test]
+    fn a_window_ends_at_the_next_multiple_of_its_length() {
+        let limit: RateLimit = "10/1h".parse().expect("valid");
+        let now: Timestamp = "2026-01-31T23:59:59Z".parse().expect("valid");
+        assert_eq!(limit.window_end(now).to_string(), "2026-02-01T00:00:00Z");
+    }
+}

@@ -1,0 +1,190 @@
+//! How a call came in and how it ended.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! word_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $number:literal => $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $text)] $variant = $number,)* }
+
+        impl $name {
+            /// Every value, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The word for it.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+
+            /// The value that a stored number stands for.
+            #[must_use]
+            pub const fn from_number(number: u8) -> Option<Self> {
+                match number { $($number => Some(Self::$variant),)* _ => None }
+            }
+
+            /// The value that a word stands for; case counts.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)* _ => None }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+word_enum!(
+    /// How a call ended.
+    Outcome {
+        /// The whole answer was handed to the caller's connection.
+        Delivered = 0 => "delivered",
+        /// The caller left before the answer was complete.
+        ClientGone = 1 => "client_gone",
+        /// The upstream could not be reached, broke off or ran out of time.
+        UpstreamFailed = 2 => "upstream_failed",
+        /// We failed: a drain cut it, or an error of our own.
+        GatewayFailed = 3 => "gateway_failed",
+        /// The gate died after the status was promised; how much was delivered is not known.
+        Interrupted = 4 => "interrupted",
+        /// The gate died after the call may have been forwarded and before its status was known.
+        Unknown = 5 => "unknown",
+        /// We refused it; nothing was forwarded.
+        Refused = 6 => "refused",
+    }
+);
+
+word_enum!(
+    /// By which way a call spent what it spent.
+    Mode {
+        /// Through the reverse proxy.
+        Proxy = 0 => "proxy",
+        /// Wrapped in a request to the gateway (apifew `/v1/request`).
+        Rpc = 1 => "rpc",
+        /// With a one-use request token.
+        Token = 2 => "token",
+        /// Reported afterwards by the provider.
+        Stamp = 3 => "stamp",
+        /// By a verify or validate call of the control plane.
+        Verify = 4 => "verify",
+        /// By an agent under an agent policy.
+        Agent = 5 => "agent",
+    }
+);
+
+word_enum!(
+    /// A request method (RFC 9110, section 9; PATCH is RFC 5789).
+    Method {
+        /// Any method that is not named here.
+        Other = 0 => "OTHER",
+        /// GET
+        Get = 1 => "GET",
+        /// HEAD
+        Head = 2 => "HEAD",
+        /// POST
+        Post = 3 => "POST",
+        /// PUT
+        Put = 4 => "PUT",
+        /// DELETE
+        Delete = 5 => "DELETE",
+        /// PATCH
+        Patch = 6 => "PATCH",
+        /// OPTIONS
+        Options = 7 => "OPTIONS",
+        /// TRACE
+        Trace = 8 => "TRACE",
+    }
+);
+
+impl Method {
+    /// The method of a request line; unknown ones are [`Method::Other`].
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        Self::parse(name).unwrap_or(Self::Other)
+    }
+
+    /// Whether sending it twice has the effect of sending it once (RFC 9110, section 9.2.2).
+    #[must_use]
+    pub const fn is_idempotent(self) -> bool {
+        matches!(
+            self,
+            Self::Get | Self::Head | Self::Put | Self::Delete | Self::Options | Self::Trace
+        )
+    }
+}
+
+/// Whose doing an error was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Blame {
+    /// The caller's.
+    Caller,
+    /// The upstream's.
+    Upstream,
+    /// Ours.
+    Us,
+}
+
+/// What is known about a call when it is over; [`Ending::outcome`] says what that means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Whose error ended the call; `None`: no error.
+    pub error: Option<Blame>,
+    /// Whether a whole response (ours or the upstream's) was handed to the caller's connection.
+    pub response_complete: bool,
+    /// Whether the response that was sent came from the upstream.
+    pub forwarded_status: bool,
+}
+
+impl Ending {
+    /// The outcome by error source and bytes, never by the status alone.
+    ///
+    /// A complete answer counts as delivered even if an error was seen after it, as when an upstream answers
+    /// before the request body ended.
+    #[must_use]
+    pub const fn outcome(self) -> Outcome {
+        match (self.error, self.response_complete) {
+            (None, true) => Outcome::Delivered,
+            (Some(_), true) if self.forwarded_status => Outcome::Delivered,
+            (Some(Blame::Caller), _) => Outcome::ClientGone,
+            (Some(Blame::Upstream), _) => Outcome::UpstreamFailed,
+            (Some(Blame::Us) | None, _) => Outcome::GatewayFailed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_numbers_agree() {
+        for outcome in Outcome::ALL {
+            assert_eq!(Outcome::parse(outcome.as_str()), Some(*outcome));
+            assert_eq!(Outcome::from_number(*outcome as u8), Some(*outcome));
+        }
+        assert_eq!(Outcome::from_number(7), None);
+        assert_eq!(Method::of("BREW"), Method::Other);
+    }
+
+    #[test]
+    fn a_complete_answer_is_delivered_whoever_erred_afterwards() {
+        let early = Ending {
+            error: Some(Blame::Caller),
+            response_complete: true,
+            forwarded_status: true,
+        };
+        assert_eq!(early.outcome(), Outcome::Delivered);
+        let our_502 = Ending {
+            error: Some(Blame::Upstream),
+            response_complete: true,
+            forwarded_status: false,
+        };
+        assert_eq!(our_502.outcome(), Outcome::UpstreamFailed);
+    }
+}

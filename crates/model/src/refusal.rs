@@ -1,0 +1,124 @@
+//! Why a call is refused, and what the caller is told.
+
+use crate::outcome::Blame;
+
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $variant:ident = $number:literal, $status:literal, $blame:ident, $code:literal, $title:literal;)*) => {
+        /// A reason to refuse a call. The caller sees its code and title; everything else belongs in the log.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Refusal { $($(#[$doc])* $variant = $number,)* }
+
+        impl Refusal {
+            /// Every refusal.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The word for programs.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code),* }
+            }
+
+            /// The sentence for people.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title),* }
+            }
+
+            /// The HTTP status.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$variant => $status),* }
+            }
+
+            /// Whose doing it is.
+            #[must_use]
+            pub const fn blame(self) -> Blame {
+                match self { $(Self::$variant => Blame::$blame),* }
+            }
+
+            /// The refusal that a stored number stands for; 0 stands for none.
+            #[must_use]
+            pub const fn from_number(number: u8) -> Option<Self> {
+                match number { $($number => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+refusals! {
+    /// No credential on the call.
+    LicenseMissing = 1, 401, Caller, "license_missing", "a license key is required";
+    /// A credential that no license has; malformed ones look the same.
+    LicenseUnknown = 2, 401, Caller, "license_unknown", "the license key is not valid";
+    /// A token that is unknown, used or expired.
+    TokenInvalid = 3, 401, Caller, "token_invalid", "the token is unknown, used or expired";
+    /// The license is switched off for now.
+    LicenseDisabled = 4, 403, Caller, "license_disabled", "the license is disabled";
+    /// The license was revoked.
+    LicenseRevoked = 5, 403, Caller, "license_revoked", "the license was revoked";
+    /// The license has ended.
+    LicenseExpired = 6, 403, Caller, "license_expired", "the license has expired";
+    /// The license does not cover this method and path.
+    RouteNotPermitted = 7, 403, Caller, "route_not_permitted", "the license does not permit this method and path";
+    /// The license may not be used from this address.
+    IpNotAllowed = 8, 403, Caller, "ip_not_allowed", "the license may not be used from this address";
+    /// The token was issued for another method or path.
+    TokenMismatch = 9, 403, Caller, "token_mismatch", "the token was issued for another method or path";
+    /// The agent policy denies it.
+    AgentDenied = 10, 403, Caller, "agent_denied", "this agent may not call";
+    /// Nothing is left, and nothing comes back by itself.
+    QuotaExhausted = 11, 402, Caller, "quota_exhausted", "the quota of the license is used up";
+    /// Nothing is left until the next refill.
+    QuotaExhaustedForNow = 12, 429, Caller, "quota_exhausted", "the quota of the license is used up until it is refilled";
+    /// Payment is asked for.
+    PaymentRequired = 13, 402, Caller, "payment_required", "payment is required";
+    /// Too many calls in a window.
+    RateLimited = 14, 429, Caller, "rate_limited", "too many calls, retry later";
+    /// Too many calls at once.
+    TooManyConcurrent = 15, 429, Caller, "too_many_concurrent", "too many calls at once";
+    /// No app serves this host and path.
+    AppUnknown = 16, 404, Caller, "app_unknown", "nothing is served here";
+    /// The app has no such route.
+    RouteUnknown = 17, 404, Caller, "route_unknown", "the app has no such route";
+    /// The request body is larger than the app takes.
+    BodyTooLarge = 18, 413, Caller, "body_too_large", "the request body is too large";
+    /// Two different credentials on one call.
+    CredentialAmbiguous = 19, 400, Caller, "credential_ambiguous", "the call carries two different credentials, send one";
+    /// A path that could be read in two ways.
+    PathAmbiguous = 20, 400, Caller, "path_ambiguous", "the path is ambiguous, send it without encoded separators or dot segments";
+    /// The upstream could not be reached.
+    UpstreamUnreachable = 21, 502, Upstream, "upstream_unreachable", "the upstream could not be reached";
+    /// The upstream took too long.
+    UpstreamTimeout = 22, 504, Upstream, "upstream_timeout", "the upstream took too long";
+    /// The license store is out of reach and the license is not known here.
+    LicenseStoreUnavailable = 23, 503, Us, "license_store_unavailable", "licenses cannot be checked right now, retry later";
+    /// The quota cannot be reserved right now.
+    QuotaUnavailable = 24, 503, Us, "quota_unavailable", "the quota cannot be checked right now, retry later";
+    /// The call cannot be recorded right now.
+    JournalUnavailable = 25, 503, Us, "journal_unavailable", "calls cannot be recorded right now, retry later";
+    /// The request cannot be understood.
+    RequestMalformed = 26, 400, Caller, "request_malformed", "the request is malformed";
+}
+
+impl Refusal {
+    /// Whether our own trouble is the reason, so that the caller should come back (`Retry-After`).
+    #[must_use]
+    pub const fn is_ours(self) -> bool {
+        matches!(self.blame(), Blame::Us)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_never_look_like_success_and_keep_their_numbers() {
+        for refusal in Refusal::ALL {
+            assert!((400..600).contains(&refusal.status()), "{refusal:?}");
+            assert_eq!(Refusal::from_number(*refusal as u8), Some(*refusal));
+        }
+        assert_eq!(Refusal::from_number(0), None);
+    }
+}

@@ -1,0 +1,148 @@
+//! Usage: calls summed up.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{LicenseId, PlanRevisionId};
+use crate::money::{Currency, Money};
+use crate::name::{AccountName, AppName, PlanName};
+use crate::outcome::{Method, Mode, Outcome};
+use crate::time::Timestamp;
+
+/// What the calls of one rollup row have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UsageKey {
+    /// The account that sells the app.
+    pub account: AccountName,
+    /// The app.
+    pub app: AppName,
+    /// The license that pays; `None`: open routes.
+    pub license_id: Option<LicenseId>,
+    /// Declared path of the route.
+    pub route: String,
+    /// Method.
+    pub method: Method,
+    /// Status; 0: none was sent.
+    pub status: u16,
+    /// How they ended.
+    pub outcome: Outcome,
+    /// Way of spending.
+    pub mode: Mode,
+    /// Test mode.
+    pub test: bool,
+    /// Plan and revision; `None`: no plan.
+    pub plan: Option<(PlanName, PlanRevisionId)>,
+    /// Start of the hour (UTC) in which they began.
+    pub hour: Timestamp,
+}
+
+/// Their sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageSums {
+    /// Calls.
+    pub calls: u64,
+    /// Calls that are billed.
+    pub billable_calls: u64,
+    /// Units of billed calls.
+    pub units: u64,
+    /// Price of those units, gross.
+    pub amount: Money,
+    /// Payload bytes of requests.
+    pub request_bytes: u64,
+    /// Payload bytes of responses.
+    pub response_bytes: u64,
+}
+
+impl UsageSums {
+    /// Adds other sums to these, kept within range.
+    pub fn add(&mut self, other: &Self) {
+        self.calls = self.calls.saturating_add(other.calls);
+        self.billable_calls = self.billable_calls.saturating_add(other.billable_calls);
+        self.units = self.units.saturating_add(other.units);
+        self.amount = self.amount.saturating_add(other.amount);
+        self.request_bytes = self.request_bytes.saturating_add(other.request_bytes);
+        self.response_bytes = self.response_bytes.saturating_add(other.response_bytes);
+    }
+}
+
+/// By what usage can be grouped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UsageField {
+    /// The app.
+    App,
+    /// The day (UTC).
+    Day,
+    /// The hour (UTC).
+    Hour,
+    /// The license.
+    License,
+    /// The method.
+    Method,
+    /// The mode.
+    Mode,
+    /// The outcome.
+    Outcome,
+    /// The plan's name.
+    Plan,
+    /// The route.
+    Route,
+    /// The status.
+    Status,
+}
+
+/// Which usage to sum up, and by what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsageQuery {
+    /// Only this account.
+    pub account: Option<AccountName>,
+    /// Only this app.
+    pub app: Option<AppName>,
+    /// Only this license.
+    pub license_id: Option<LicenseId>,
+    /// Only hours that begin at or after this.
+    pub from: Option<Timestamp>,
+    /// Only hours that begin before this.
+    pub to: Option<Timestamp>,
+    /// The fields of a group, each at most once. Amounts of different currencies are never added up.
+    pub by: Vec<UsageField>,
+}
+
+/// One line of a usage report: the fields of its group and the sums.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageRow {
+    /// Start of the day, where grouped by day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub day: Option<Timestamp>,
+    /// Start of the hour, where grouped by hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hour: Option<Timestamp>,
+    /// The app, where grouped by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppName>,
+    /// The license, where grouped by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license_id: Option<LicenseId>,
+    /// The route, where grouped by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// The method, where grouped by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Method>,
+    /// The status, where grouped by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The outcome, where grouped by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// The mode, where grouped by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// The plan's name, where grouped by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanName>,
+    /// Calls, units, amount.
+    #[serde(flatten)]
+    pub sums: UsageSums,
+    /// The currency of the amount; `None` where nothing was priced.
+    pub currency: Option<Currency>,
+}
