@@ -1,1 +1,38 @@
-//! testkit
+//! The actors that prove Tallygate from outside: a scripted upstream that keeps its own list of what it served, the
+//! real binary in a process group of its own, a client that speaks bytes, load, and the audit that compares them all.
+//!
+//! Nothing here knows a crate of the product. What a test can see is what an operator, a caller or an upstream can
+//! see: sockets, the command line, files and metrics. Tests are plain blocking functions; only the upstream runs on
+//! tokio, in a thread of its own.
+//!
+//! A helper that cannot do its work panics with what it saw: inside a test that is the message one wants.
+
+#![forbid(unsafe_code)]
+
+pub mod audit;
+pub mod client;
+pub mod config;
+pub mod eventually;
+pub mod gateway;
+pub mod load;
+pub mod port;
+mod script;
+pub mod upstream;
+pub mod wire;
+
+// pub use audit::Audit;
+pub use client::{Connection, Request, Response};
+// pub use config::{App, Config};
+// pub use gateway::{Gateway, License};
+pub use load::{Load, Seen};
+pub use upstream::{Served, Upstream};
+
+/// The path of the real binary, built by cargo for the test that says this.
+///
+/// Works in integration tests of the package that declares the binary, and nowhere else.
+#[macro_export]
+macro_rules! binary {
+    () => {
+        env!("CARGO_BIN_EXE_tallygate")
+    };
+}

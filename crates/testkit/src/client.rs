@@ -1,0 +1,396 @@
+//! A client that speaks HTTP/1.1 as bytes: it sends exactly what it is told and reports exactly what came.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::eventually::patience;
+use crate::wire::{self, Framing, Head};
+
+/// The header that carries a license key where an app names no other.
+pub const KEY_HEADER: &str = "Apifew-User-License-Key";
+/// The header every answer of the gate carries.
+pub const CALL_ID_HEADER: &str = "Tallygate-Call-Id";
+
+/// A request to be sent as it is built.
+#[derive(Clone, Debug)]
+pub struct Request {
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+/// A response as it came, whole or not.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The status of the final head.
+    pub status: u16,
+    /// The statuses of the informational heads before it.
+    pub informational: Vec<u16>,
+    /// Status line and headers.
+    pub head: Head,
+    /// As much of the body as came.
+    pub body: Vec<u8>,
+    /// Whether the body ended as its framing says.
+    pub complete: bool,
+}
+
+/// Why no status line came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoResponse {
+    /// The connection was closed, or reset, before a whole head.
+    Closed,
+    /// Nothing came within patience.
+    TimedOut,
+    /// What came is no HTTP.
+    Malformed(String),
+}
+
+/// One connection to the gate.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    // What was read and belongs to a later response.
+    buffer: Vec<u8>,
+}
+
+// === impl Request ===
+
+impl Request {
+    /// A request with a `Host` header and nothing else.
+    #[must_use]
+    pub fn new(method: &str, target: &str) -> Self {
+        let headers = vec![("Host".to_owned(), "api.test".to_owned())];
+        Self {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            headers,
+            body: Vec::new(),
+        }
+    }
+
+    /// `GET`, without a body.
+    #[must_use]
+    pub fn get(target: &str) -> Self {
+        Self::new("GET", target)
+    }
+
+    /// `POST`, with a body of known length.
+    #[must_use]
+    pub fn post(target: &str, body: &[u8]) -> Self {
+        let mut request =
+            Self::new("POST", target).header("Content-Length", &body.len().to_string());
+        request.body = body.to_vec();
+        request
+    }
+
+    /// Adds a header; one of the same name stays beside it.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Carries a license key in the default header.
+    #[must_use]
+    pub fn key(self, key: &str) -> Self {
+        self.header(KEY_HEADER, key)
+    }
+
+    /// Asks for another host.
+    #[must_use]
+    pub fn host(mut self, host: &str) -> Self {
+        self.headers.retain(|(name, _)| name != "Host");
+        self.header("Host", host)
+    }
+
+    /// The request's method.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The head alone, its empty line included.
+    #[must_use]
+    pub fn head_bytes(&self) -> Vec<u8> {
+        let mut bytes = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        for (name, value) in &self.headers {
+            bytes.push_str(&format!("{name}: {value}\r\n"));
+        }
+        bytes.push_str("\r\n");
+        bytes.into_bytes()
+    }
+
+    /// The bytes that go over the wire.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = self.head_bytes();
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+}
+
+// === impl Response ===
+
+impl Response {
+    /// The value of the first header of that name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.header(name)
+    }
+
+    /// The call id; every answer of the gate has one.
+    ///
+    /// # Panics
+    /// When the header is missing.
+    #[must_use]
+    pub fn call_id(&self) -> &str {
+        self.header(CALL_ID_HEADER)
+            .unwrap_or_else(|| panic!("no call id in {:?}", self.head))
+    }
+
+    /// The body as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error} in body {:?}", self.text()))
+    }
+
+    /// The `code` of one of our own refusals, when this is one.
+    #[must_use]
+    pub fn refusal_code(&self) -> Option<String> {
+        let content_type = self.header("content-type")?;
+        if !content_type.starts_with("application/problem+json") {
+            return None;
+        }
+        let problem: Value = serde_json::from_slice(&self.body).ok()?;
+        problem["code"].as_str().map(str::to_owned)
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// Connects, with patience as the limit of every later read and write.
+    ///
+    /// # Errors
+    /// When the connection is refused.
+    pub fn open(addr: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(addr)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(patience()))?;
+        stream.set_write_timeout(Some(patience()))?;
+        Ok(Self {
+            stream,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Sends bytes as they are.
+    ///
+    /// # Errors
+    /// When the other side has gone.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Sends a request and reads its response.
+    ///
+    /// # Errors
+    /// When no status line came.
+    pub fn call(&mut self, request: &Request) -> Result<Response, NoResponse> {
+        self.send(&request.bytes())
+            .map_err(|_| NoResponse::Closed)?;
+        self.read_response(request.method())
+    }
+
+    /// Reads the response to a request with that method.
+    ///
+    /// # Errors
+    /// When no status line came.
+    pub fn read_response(&mut self, method: &str) -> Result<Response, NoResponse> {
+        let mut informational = Vec::new();
+        loop {
+            let head = self.read_head()?;
+            let status = head
+                .status()
+                .ok_or_else(|| NoResponse::Malformed(head.first_line.clone()))?;
+            if (100..200).contains(&status) && status != 101 {
+                informational.push(status);
+                continue;
+            }
+            let (body, complete) = self.read_body(head.response_framing(method));
+            return Ok(Response {
+                status,
+                informational,
+                head,
+                body,
+                complete,
+            });
+        }
+    }
+
+    /// Reads a head, informational or final, and leaves the body unread.
+    ///
+    /// # Errors
+    /// When no whole head came.
+    pub fn read_head(&mut self) -> Result<Head, NoResponse> {
+        loop {
+            if let Some(length) = wire::find_head(&self.buffer) {
+                let head = Head::parse(&self.buffer[..length])
+                    .map_err(|error| NoResponse::Malformed(error.0))?;
+                self.buffer.drain(..length);
+                return Ok(head);
+            }
+            match self.read_more() {
+                Ok(0) => return Err(NoResponse::Closed),
+                Ok(_) => {}
+                Err(error) => return Err(NoResponse::of(&error)),
+            }
+        }
+    }
+
+    /// Reads until so many bytes of a body are there, and gives them.
+    ///
+    /// # Errors
+    /// When the connection ends before.
+    pub fn read_exactly(&mut self, length: usize) -> Result<Vec<u8>, NoResponse> {
+        while self.buffer.len() < length {
+            match self.read_more() {
+                Ok(0) => return Err(NoResponse::Closed),
+                Ok(_) => {}
+                Err(error) => return Err(NoResponse::of(&error)),
+            }
+        }
+        Ok(self.buffer.drain(..length).collect())
+    }
+
+    /// Reads everything until the other side closes; what came before a reset or the end of patience counts.
+    #[must_use]
+    pub fn read_to_end(mut self) -> Vec<u8> {
+        while matches!(self.read_more(), Ok(1..)) {}
+        self.buffer
+    }
+
+    /// Whether the other side has closed, or closes within patience, without another byte.
+    #[must_use]
+    pub fn is_closed_by_peer(&mut self) -> bool {
+        self.buffer.is_empty() && !matches!(self.read_more(), Ok(1..) | Err(_)) || self.was_reset()
+    }
+
+    /// Says that nothing more will be sent, and goes on reading.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    pub fn half_close(&self) {
+        self.stream
+            .shutdown(Shutdown::Write)
+            .expect("the connection is open");
+    }
+
+    /// Limits later reads; for tests in which nothing is expected to come.
+    ///
+    /// # Panics
+    /// When the limit is zero.
+    pub fn set_read_timeout(&self, limit: Duration) {
+        self.stream
+            .set_read_timeout(Some(limit))
+            .expect("the limit is above zero");
+    }
+
+    fn was_reset(&self) -> bool {
+        matches!(self.stream.take_error(), Ok(Some(_)))
+            || matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::ConnectionReset)
+    }
+
+    fn read_body(&mut self, framing: Framing) -> (Vec<u8>, bool) {
+        loop {
+            match self.take_body(framing) {
+                Some(whole) => return whole,
+                None => match self.read_more() {
+                    Ok(0) => {
+                        return (
+                            std::mem::take(&mut self.buffer),
+                            framing == Framing::UntilClose,
+                        );
+                    }
+                    Ok(_) => {}
+                    Err(_) => return (std::mem::take(&mut self.buffer), false),
+                },
+            }
+        }
+    }
+
+    // The body and whether it is sound, once it is in the buffer whole.
+    fn take_body(&mut self, framing: Framing) -> Option<(Vec<u8>, bool)> {
+        match framing {
+            Framing::UntilClose => None,
+            Framing::Length(length) => {
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                (self.buffer.len() >= length).then(|| (self.buffer.drain(..length).collect(), true))
+            }
+            Framing::Chunked => match wire::parse_chunked(&self.buffer) {
+                Ok(None) => None,
+                Ok(Some((length, body))) => {
+                    self.buffer.drain(..length);
+                    Some((body, true))
+                }
+                Err(_) => Some((std::mem::take(&mut self.buffer), false)),
+            },
+        }
+    }
+
+    fn read_more(&mut self) -> io::Result<usize> {
+        let mut piece = [0; 16 * 1024];
+        let read = self.stream.read(&mut piece)?;
+        self.buffer.extend_from_slice(&piece[..read]);
+        Ok(read)
+    }
+}
+
+impl NoResponse {
+    fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::TimedOut,
+            _ => Self::Closed,
+        }
+    }
+}
+
+impl fmt::Display for NoResponse {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => formatter.write_str("connection closed without a response"),
+            Self::TimedOut => formatter.write_str("no response within patience"),
+            Self::Malformed(what) => write!(formatter, "malformed response: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for NoResponse {}
+
+/// Sends one request on a connection of its own.
+///
+/// # Panics
+/// When the connection is refused or no response comes.
+#[must_use]
+pub fn call(addr: SocketAddr, request: &Request) -> Response {
+    let mut connection =
+        Connection::open(addr).unwrap_or_else(|error| panic!("cannot connect to {addr}: {error}"));
+    connection
+        .call(request)
+        .unwrap_or_else(|error| panic!("{error} to {request:?}"))
+}

@@ -1,0 +1,195 @@
+//! Load from many connections at once, and the list of what each of its calls saw.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::client::{CALL_ID_HEADER, Connection, NoResponse, Request, Response};
+
+/// What one call of a load saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Which connection of the load made it, counted from 0.
+    pub worker: usize,
+    /// Which call of that worker it was, counted from 0.
+    pub number: usize,
+    /// The status, when a status line was seen.
+    pub status: Option<u16>,
+    /// The call id of the answer.
+    pub call_id: Option<String>,
+    /// The code of one of the gate's own refusals.
+    pub refusal: Option<String>,
+    /// Whether the whole answer came.
+    pub complete: bool,
+}
+
+/// Load to be started: keep-alive, one call at a time on each connection.
+pub struct Load {
+    addr: SocketAddr,
+    connections: usize,
+    calls_per_connection: usize,
+    request: RequestMaker,
+}
+
+type RequestMaker = Arc<dyn Fn(usize, usize) -> Request + Send + Sync>;
+
+/// Load that is running. Dropping it stops it.
+#[derive(Debug)]
+pub struct RunningLoad {
+    workers: Vec<JoinHandle<Vec<Seen>>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    answered: AtomicUsize,
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn of(worker: usize, number: usize, outcome: &Result<Response, NoResponse>) -> Self {
+        let mut seen = Self {
+            worker,
+            number,
+            status: None,
+            call_id: None,
+            refusal: None,
+            complete: false,
+        };
+        if let Ok(response) = outcome {
+            seen.status = Some(response.status);
+            seen.call_id = response.header(CALL_ID_HEADER).map(str::to_owned);
+            seen.refusal = response.refusal_code();
+            seen.complete = response.complete;
+        }
+        seen
+    }
+}
+
+// === impl Load ===
+
+impl Load {
+    /// Load on that many connections, without end, of requests made from the worker's and the call's number.
+    pub fn new(
+        addr: SocketAddr,
+        connections: usize,
+        request: impl Fn(usize, usize) -> Request + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            addr,
+            connections,
+            calls_per_connection: usize::MAX,
+            request: Arc::new(request),
+        }
+    }
+
+    /// Each connection makes so many calls and ends.
+    #[must_use]
+    pub fn calls_per_connection(mut self, calls: usize) -> Self {
+        self.calls_per_connection = calls;
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When a thread cannot be started.
+    #[must_use]
+    pub fn start(self) -> RunningLoad {
+        let shared = Arc::new(Shared::default());
+        let workers = (0..self.connections)
+            .map(|worker| {
+                let (addr, calls) = (self.addr, self.calls_per_connection);
+                let (request, shared) = (Arc::clone(&self.request), Arc::clone(&shared));
+                std::thread::Builder::new()
+                    .stack_size(256 * 1024)
+                    .spawn(move || work(addr, worker, calls, &request, &shared))
+                    .expect("a thread can be started")
+            })
+            .collect();
+        RunningLoad { workers, shared }
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Panics
+    /// When it has none: see [`calls_per_connection`](Self::calls_per_connection).
+    #[must_use]
+    pub fn run(self) -> Vec<Seen> {
+        assert!(
+            self.calls_per_connection < usize::MAX,
+            "this load never ends by itself"
+        );
+        self.start().join()
+    }
+}
+
+// === impl RunningLoad ===
+
+impl RunningLoad {
+    /// How many calls have seen a status line so far.
+    #[must_use]
+    pub fn answered(&self) -> usize {
+        self.shared.answered.load(Ordering::Acquire)
+    }
+
+    /// Waits until every connection made its calls, and gives what they saw.
+    ///
+    /// # Panics
+    /// When a worker panicked.
+    #[must_use]
+    pub fn join(mut self) -> Vec<Seen> {
+        self.workers
+            .drain(..)
+            .flat_map(|worker| worker.join().expect("a worker of the load panicked"))
+            .collect()
+    }
+
+    /// Lets each call in flight end, makes no more, and gives what all saw.
+    ///
+    /// # Panics
+    /// When a worker panicked.
+    #[must_use]
+    pub fn stop(self) -> Vec<Seen> {
+        self.shared.stop.store(true, Ordering::Release);
+        self.join()
+    }
+}
+
+impl Drop for RunningLoad {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+    }
+}
+
+fn work(
+    addr: SocketAddr,
+    worker: usize,
+    calls: usize,
+    request: &RequestMaker,
+    shared: &Shared,
+) -> Vec<Seen> {
+    let mut list = Vec::new();
+    let mut connection = None;
+    while list.len() < calls && !shared.stop.load(Ordering::Acquire) {
+        let Some(mut open) = connection.take().or_else(|| Connection::open(addr).ok()) else {
+            // The gate is down for a moment: that is no call.
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        };
+        let outcome = open.call(&request(worker, list.len()));
+        list.push(Seen::of(worker, list.len(), &outcome));
+        if let Ok(response) = outcome {
+            shared.answered.fetch_add(1, Ordering::AcqRel);
+            let closes = response
+                .header("connection")
+                .is_some_and(|value| value.eq_ignore_ascii_case("close"));
+            connection = (response.complete && !closes).then_some(open);
+        }
+    }
+    list
+}

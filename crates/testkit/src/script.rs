@@ -1,0 +1,177 @@
+//! What the scripted upstream does with a request, chosen by its path. The table is in the docs of `upstream`.
+
+use std::time::Duration;
+
+/// One scripted behaviour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// A whole answer with a Content-Length, after a pause.
+    Answer {
+        status: u16,
+        headers: Vec<(String, String)>,
+        bytes: usize,
+        after: Duration,
+    },
+    /// A chunked answer, with a pause before each chunk.
+    Stream {
+        chunks: usize,
+        bytes: usize,
+        gap: Duration,
+    },
+    /// A body of known length, one byte at a time.
+    Drip { bytes: usize, gap: Duration },
+    /// A body that ends with the connection.
+    UntilClose { bytes: usize },
+    /// An informational answer first, then 200.
+    Informational { status: u16 },
+    /// The request as JSON.
+    Echo,
+    /// An answer before the request's body was read, then the connection is closed.
+    Early { status: u16 },
+    /// 200 and `Connection: close`.
+    LastAnswer,
+    /// Nothing, until the test says go; then 200.
+    Hold,
+    /// Head and half the body, the rest when the test says go.
+    HoldMidBody,
+    /// Nothing, until the other side leaves.
+    Hang,
+    /// The connection breaks before or within the answer.
+    Break { how: Break, at: BreakAt },
+    /// Bytes that are no HTTP.
+    Garbage,
+    /// 101, then every byte comes back.
+    Upgrade,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Break {
+    Close,
+    Reset,
+}
+
+/// Where in the answer a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BreakAt {
+    BeforeHead,
+    MidHead,
+    /// After 1,000 of 10,000 declared bytes.
+    MidBody,
+    /// After one chunk, without the last.
+    MidChunks,
+}
+
+impl Act {
+    /// The behaviour that the first known word of the path asks for; 200 when there is none.
+    pub(crate) fn of_target(target: &str) -> Self {
+        let path = target.split('?').next().unwrap_or_default();
+        let mut segments = path.split('/').filter(|segment| !segment.is_empty());
+        while let Some(segment) = segments.next() {
+            let rest: Vec<&str> = segments.clone().collect();
+            if let Some(act) = Self::of_word(segment, &rest) {
+                return act;
+            }
+        }
+        Self::answer(200, Vec::new(), 3)
+    }
+
+    fn of_word(word: &str, rest: &[&str]) -> Option<Self> {
+        let number = |at: usize, default: usize| {
+            rest.get(at)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(default)
+        };
+        let milliseconds = |at: usize| Duration::from_millis(number(at, 0) as u64);
+        let status = || u16::try_from(number(0, 200)).unwrap_or(200);
+        let breaking = |how, at| Some(Self::Break { how, at });
+        match word {
+            "status" => Some(Self::answer(status(), Vec::new(), number(1, 3))),
+            "bytes" => Some(Self::answer(200, Vec::new(), number(0, 0))),
+            "delay" => {
+                let after = milliseconds(0);
+                Some(Self::Answer {
+                    status: 200,
+                    headers: Vec::new(),
+                    bytes: 3,
+                    after,
+                })
+            }
+            "units" => Some(Self::answer(
+                200,
+                vec![("X-Units".into(), rest.first()?.to_string())],
+                3,
+            )),
+            "header" => {
+                let value = rest.get(1).copied().unwrap_or_default();
+                Some(Self::answer(
+                    200,
+                    vec![(rest.first()?.to_string(), value.to_owned())],
+                    3,
+                ))
+            }
+            "stream" => Some(Self::Stream {
+                chunks: number(0, 3),
+                bytes: number(1, 10),
+                gap: milliseconds(2),
+            }),
+            "slow-body" => Some(Self::Drip {
+                bytes: number(0, 10),
+                gap: milliseconds(1),
+            }),
+            "until-close" => Some(Self::UntilClose {
+                bytes: number(0, 10),
+            }),
+            "informational" => Some(Self::Informational { status: status() }),
+            "echo" => Some(Self::Echo),
+            "early-413" => Some(Self::Early { status: 413 }),
+            "last-answer" => Some(Self::LastAnswer),
+            "hold" => Some(Self::Hold),
+            "hold-mid-body" => Some(Self::HoldMidBody),
+            "hang" => Some(Self::Hang),
+            "reset-before-head" => breaking(Break::Reset, BreakAt::BeforeHead),
+            "close-before-head" => breaking(Break::Close, BreakAt::BeforeHead),
+            "close-mid-head" => breaking(Break::Close, BreakAt::MidHead),
+            "reset-mid-body" => breaking(Break::Reset, BreakAt::MidBody),
+            "close-mid-body" => breaking(Break::Close, BreakAt::MidBody),
+            "cut-chunked" => breaking(Break::Close, BreakAt::MidChunks),
+            "garbage" => Some(Self::Garbage),
+            "upgrade" => Some(Self::Upgrade),
+            _ => None,
+        }
+    }
+
+    fn answer(status: u16, headers: Vec<(String, String)>, bytes: usize) -> Self {
+        Self::Answer {
+            status,
+            headers,
+            bytes,
+            after: Duration::ZERO,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_known_word_of_a_path_decides() {
+        assert_eq!(
+            Act::of_target("/paid/v1/status/418?x=1"),
+            Act::answer(418, Vec::new(), 3)
+        );
+        assert_eq!(
+            Act::of_target("/nothing/known"),
+            Act::answer(200, Vec::new(), 3)
+        );
+        assert_eq!(
+            Act::of_target("/stream/5/100/20"),
+            Act::Stream {
+                chunks: 5,
+                bytes: 100,
+                gap: Duration::from_millis(20)
+            }
+        );
+    }
+}

@@ -1,0 +1,250 @@
+//! A scripted upstream on a port of its own. It keeps its own list of every request it saw, which is what the ledger
+//! is held against, and it lives in the test's process, so that killing the gate cannot touch that list.
+//!
+//! The first of these words in a request's path decides what happens; without any the answer is a small 200.
+//!
+//! | path | behaviour |
+//! |---|---|
+//! | `/status/418[/bytes]` | that status with a small body |
+//! | `/bytes/N`, `/until-close/N` | 200 with N bytes, framed by length or by the end of the connection |
+//! | `/delay/MS` | 200 after a pause |
+//! | `/stream/CHUNKS/BYTES/MS`, `/slow-body/BYTES/MS` | a chunked body, or a byte at a time, with pauses |
+//! | `/units/N`, `/header/NAME/VALUE` | 200 with `X-Units`, or with that header |
+//! | `/echo` | 200, the request's head as JSON with `method`, `target`, `headers`, `body` |
+//! | `/informational/103` | that status first, then 200 |
+//! | `/early-413` | 413 without reading the body, then the connection is closed |
+//! | `/last-answer` | 200 with `Connection: close` |
+//! | `/hold`, `/hold-mid-body` | nothing, or half the body, until [`Upstream::release`]; then the rest of a 200 |
+//! | `/hang` | nothing until the other side leaves |
+//! | `/reset-before-head`, `/close-before-head`, `/close-mid-head` | the connection ends without a whole head |
+//! | `/reset-mid-body`, `/close-mid-body`, `/cut-chunked` | 200, then the connection ends within the body |
+//! | `/garbage` | bytes that are no HTTP |
+//! | `/upgrade` | 101, then every byte comes back |
+
+mod connection;
+mod list;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+
+pub use self::list::Served;
+use self::list::ServedList;
+use crate::eventually::{patience, wait_for};
+
+/// What a scripted upstream may be told beforehand.
+#[derive(Debug, Default)]
+pub struct Builder {
+    close_after: Option<usize>,
+    log: Option<PathBuf>,
+    port: u16,
+}
+
+/// A running scripted upstream. Dropping it closes its port and all its connections.
+#[derive(Debug)]
+pub struct Upstream {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    list: ServedList,
+    connections: AtomicUsize,
+    // Connections are closed without a word after so many requests: the pooled ones of the gate go stale.
+    close_after: Option<usize>,
+    // Counts the test's words to go on; whoever holds waits for the next one.
+    releases: watch::Sender<u64>,
+}
+
+// === impl Builder ===
+
+impl Builder {
+    /// Closes each connection silently after that many requests, as a server does whose keep-alive ends.
+    #[must_use]
+    pub fn close_after(mut self, requests: usize) -> Self {
+        self.close_after = Some(requests);
+        self
+    }
+
+    /// Also appends each event to a file, one JSON object a line; the last line of a sequence number is the newest.
+    #[must_use]
+    pub fn log_to(mut self, path: impl Into<PathBuf>) -> Self {
+        self.log = Some(path.into());
+        self
+    }
+
+    /// Listens on that port of 127.0.0.1, so that an upstream can come back where it was.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Binds the port and serves in a thread of its own.
+    ///
+    /// # Panics
+    /// When the port cannot be bound or the log cannot be opened.
+    #[must_use]
+    pub fn start(self) -> Upstream {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", self.port))
+            .expect("the upstream's port can be bound");
+        listener
+            .set_nonblocking(true)
+            .expect("a listener can be made non-blocking");
+        let addr = listener
+            .local_addr()
+            .expect("a bound listener has an address");
+        let shared = Arc::new(Shared {
+            list: ServedList::new(self.log.as_deref()),
+            connections: AtomicUsize::new(0),
+            close_after: self.close_after,
+            releases: watch::Sender::new(0),
+        });
+        let (stop, stopped) = oneshot::channel();
+        let serving = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("upstream".into())
+            .spawn(move || serve(listener, serving, stopped))
+            .expect("a thread can be started");
+        Upstream {
+            addr,
+            shared,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+}
+
+// === impl Upstream ===
+
+impl Upstream {
+    /// Starts an upstream on a free port.
+    ///
+    /// # Panics
+    /// When no port can be bound.
+    #[must_use]
+    pub fn start() -> Self {
+        Builder::default().start()
+    }
+
+    /// Starts building an upstream.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Its address as the configuration wants it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// How many connections were opened to it, ever.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Acquire)
+    }
+
+    /// Everything it was asked, in the order of arrival, those still unanswered included.
+    #[must_use]
+    pub fn served(&self) -> Vec<Served> {
+        self.shared.list.all()
+    }
+
+    /// As [`served`](Self::served), and forgets it. Only while nothing is in flight.
+    #[must_use]
+    pub fn take_served(&self) -> Vec<Served> {
+        self.shared.list.take()
+    }
+
+    /// How many requests arrived and were not taken yet.
+    #[must_use]
+    pub fn served_count(&self) -> usize {
+        self.shared.list.len()
+    }
+
+    /// Waits until so many requests have arrived.
+    ///
+    /// # Panics
+    /// When they do not come in time.
+    pub fn wait_for_served(&self, count: usize) {
+        let arrived = wait_for(patience(), || (self.served_count() >= count).then_some(()));
+        assert!(
+            arrived.is_some(),
+            "{} of {count} requests reached the upstream",
+            self.served_count()
+        );
+    }
+
+    /// Lets everything go on that holds now.
+    pub fn release(&self) {
+        self.shared.releases.send_modify(|count| *count += 1);
+    }
+
+    /// Closes the port and all connections, and gives the list.
+    #[must_use]
+    pub fn stop(mut self) -> Vec<Served> {
+        self.end();
+        self.shared.list.all()
+    }
+
+    fn end(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+            && !std::thread::panicking()
+        {
+            panic!("the upstream's thread panicked");
+        }
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn serve(listener: std::net::TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime can be built");
+    runtime.block_on(async move {
+        let listener = TcpListener::from_std(listener).expect("the listener is non-blocking");
+        tokio::select! {
+            () = accept(listener, shared) => {}
+            // An error says that the handle was dropped: the same thing.
+            _ = stopped => {}
+        }
+    });
+    // Dropping the runtime drops every connection.
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+            Err(error) => panic!("the upstream cannot accept: {error}"),
+        };
+        let number = shared.connections.fetch_add(1, Ordering::AcqRel);
+        stream.set_nodelay(true).ok();
+        tokio::spawn(connection::serve(stream, number, Arc::clone(&shared)));
+    }
+}

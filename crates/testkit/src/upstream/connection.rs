@@ -1,0 +1,410 @@
+//! One connection of the scripted upstream: read a request, act, again.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::Shared;
+use super::list::Served;
+use crate::script::{Act, Break, BreakAt};
+use crate::wire::{self, Framing, Head};
+
+// Bodies are counted whole and kept up to this much, for the echo.
+const KEPT_BODY: usize = 64 * 1024;
+
+/// Whether the connection can carry another request.
+#[derive(PartialEq, Eq)]
+enum Next {
+    KeepAlive,
+    End,
+}
+
+struct Peer {
+    stream: TcpStream,
+    // What was read and not used yet.
+    buffer: Vec<u8>,
+    shared: Arc<Shared>,
+}
+
+struct Asked {
+    head: Head,
+    method: String,
+    target: String,
+    sequence: usize,
+    body: Vec<u8>,
+}
+
+/// Serves a connection until either side ends it. Errors are the other side's leaving, and end it too.
+pub(super) async fn serve(stream: TcpStream, number: usize, shared: Arc<Shared>) {
+    let limit = shared.close_after.unwrap_or(usize::MAX);
+    let mut peer = Peer {
+        stream,
+        buffer: Vec::with_capacity(4096),
+        shared,
+    };
+    for _ in 0..limit {
+        match peer.exchange(number).await {
+            Ok(Next::KeepAlive) => {}
+            Ok(Next::End) | Err(_) => return,
+        }
+    }
+}
+
+impl Peer {
+    async fn exchange(&mut self, connection: usize) -> io::Result<Next> {
+        let Some(head) = self.read_head().await? else {
+            return Ok(Next::End);
+        };
+        let (method, target) = head.method_and_target().ok_or(io::ErrorKind::InvalidData)?;
+        let (method, target) = (method.to_owned(), target.to_owned());
+        let sequence = self.shared.list.arrived(Served {
+            connection,
+            call_id: head.header("tallygate-call-id").map(str::to_owned),
+            method: method.clone(),
+            target: target.clone(),
+            headers: head.headers.clone(),
+            ..Served::default()
+        });
+        let act = Act::of_target(&target);
+        let mut asked = Asked {
+            head,
+            method,
+            target,
+            sequence,
+            body: Vec::new(),
+        };
+        if !matches!(act, Act::Early { .. }) {
+            self.read_body(&mut asked).await?;
+        }
+        self.act(act, &asked).await
+    }
+
+    async fn read_head(&mut self) -> io::Result<Option<Head>> {
+        loop {
+            if let Some(length) = wire::find_head(&self.buffer) {
+                let head =
+                    Head::parse(&self.buffer[..length]).map_err(|_| io::ErrorKind::InvalidData)?;
+                self.buffer.drain(..length);
+                return Ok(Some(head));
+            }
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn read_body(&mut self, asked: &mut Asked) -> io::Result<()> {
+        let framing = asked.head.request_framing();
+        if framing == Framing::Length(0) {
+            return Ok(());
+        }
+        if asked
+            .head
+            .header("expect")
+            .is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
+        {
+            self.stream
+                .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+                .await?;
+        }
+        let total = match framing {
+            Framing::Length(length) => self.read_counted(asked, length).await?,
+            Framing::Chunked | Framing::UntilClose => self.read_chunked(asked).await?,
+        };
+        self.shared
+            .list
+            .change(asked.sequence, |served| served.body_bytes = total);
+        Ok(())
+    }
+
+    async fn read_counted(&mut self, asked: &mut Asked, length: u64) -> io::Result<u64> {
+        let mut left = length;
+        while left > 0 {
+            if self.buffer.is_empty() && self.stream.read_buf(&mut self.buffer).await? == 0 {
+                self.shared
+                    .list
+                    .change(asked.sequence, |served| served.body_bytes = length - left);
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let taken = self
+                .buffer
+                .len()
+                .min(usize::try_from(left).unwrap_or(usize::MAX));
+            let kept = taken.min(KEPT_BODY - asked.body.len());
+            asked.body.extend_from_slice(&self.buffer[..kept]);
+            self.buffer.drain(..taken);
+            left -= taken as u64;
+        }
+        Ok(length)
+    }
+
+    async fn read_chunked(&mut self, asked: &mut Asked) -> io::Result<u64> {
+        loop {
+            let parsed =
+                wire::parse_chunked(&self.buffer).map_err(|_| io::ErrorKind::InvalidData)?;
+            if let Some((length, mut body)) = parsed {
+                let total = body.len() as u64;
+                self.buffer.drain(..length);
+                body.truncate(KEPT_BODY);
+                asked.body = body;
+                return Ok(total);
+            }
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    async fn act(&mut self, act: Act, asked: &Asked) -> io::Result<Next> {
+        match act {
+            Act::Answer {
+                status,
+                headers,
+                bytes,
+                after,
+            } => {
+                if !after.is_zero() {
+                    tokio::time::sleep(after).await;
+                }
+                self.answer(asked, status, &headers, &filler(bytes)).await
+            }
+            Act::Echo => self.answer(asked, 200, &json_type(), &echo(asked)).await,
+            Act::Informational { status } => {
+                let head = format!("HTTP/1.1 {status} Wait\r\nLink: </style.css>\r\n\r\n");
+                self.stream.write_all(head.as_bytes()).await?;
+                self.answer(asked, 200, &[], &filler(3)).await
+            }
+            Act::Early { status } => {
+                let close = [("Connection".to_owned(), "close".to_owned())];
+                self.answer(asked, status, &close, b"too large\n").await?;
+                Ok(Next::End)
+            }
+            Act::LastAnswer => {
+                let close = [("Connection".to_owned(), "close".to_owned())];
+                self.answer(asked, 200, &close, &filler(3)).await?;
+                Ok(Next::End)
+            }
+            Act::Stream { chunks, bytes, gap } => {
+                self.stream_chunks(asked, chunks, bytes, gap).await
+            }
+            Act::Drip { bytes, gap } => self.drip(asked, bytes, gap).await,
+            Act::UntilClose { bytes } => {
+                self.begin(asked, 200, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+                    .await?;
+                self.stream.write_all(&filler(bytes)).await?;
+                self.done(asked);
+                Ok(Next::End)
+            }
+            Act::Hold => {
+                self.released().await?;
+                self.answer(asked, 200, &[], &filler(3)).await
+            }
+            Act::HoldMidBody => {
+                self.begin(
+                    asked,
+                    200,
+                    "HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n",
+                )
+                .await?;
+                self.stream.write_all(&filler(1000)).await?;
+                self.released().await?;
+                self.stream.write_all(&filler(1000)).await?;
+                self.done(asked);
+                Ok(Next::KeepAlive)
+            }
+            Act::Hang => self.left().await,
+            Act::Break { how, at } => self.break_off(asked, how, at).await,
+            Act::Garbage => {
+                self.stream
+                    .write_all(b"\x16\x03\x01 this is not HTTP\r\n\r\n")
+                    .await?;
+                Ok(Next::End)
+            }
+            Act::Upgrade => self.upgrade(asked).await,
+        }
+    }
+
+    async fn answer(
+        &mut self,
+        asked: &Asked,
+        status: u16,
+        headers: &[(String, String)],
+        body: &[u8],
+    ) -> io::Result<Next> {
+        let bodiless = matches!(status, 204 | 304);
+        let mut bytes = Vec::with_capacity(256 + body.len());
+        bytes.extend_from_slice(format!("HTTP/1.1 {status} Scripted\r\n").as_bytes());
+        for (name, value) in headers {
+            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+        if (300..400).contains(&status) && status != 304 {
+            bytes.extend_from_slice(b"Location: /elsewhere\r\n");
+        }
+        if !bodiless {
+            bytes.extend_from_slice(format!("Content-Length: {}\r\n", body.len()).as_bytes());
+        }
+        bytes.extend_from_slice(b"\r\n");
+        if !bodiless && asked.method != "HEAD" {
+            bytes.extend_from_slice(body);
+        }
+        self.shared
+            .list
+            .change(asked.sequence, |served| served.status = Some(status));
+        self.stream.write_all(&bytes).await?;
+        self.done(asked);
+        Ok(Next::KeepAlive)
+    }
+
+    async fn stream_chunks(
+        &mut self,
+        asked: &Asked,
+        chunks: usize,
+        bytes: usize,
+        gap: Duration,
+    ) -> io::Result<Next> {
+        self.begin(
+            asked,
+            200,
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        )
+        .await?;
+        let mut chunk = format!("{bytes:x}\r\n").into_bytes();
+        chunk.extend(filler(bytes));
+        chunk.extend(b"\r\n");
+        for _ in 0..chunks {
+            tokio::time::sleep(gap).await;
+            self.stream.write_all(&chunk).await?;
+        }
+        self.stream.write_all(b"0\r\n\r\n").await?;
+        self.done(asked);
+        Ok(Next::KeepAlive)
+    }
+
+    async fn drip(&mut self, asked: &Asked, bytes: usize, gap: Duration) -> io::Result<Next> {
+        self.begin(
+            asked,
+            200,
+            &format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n"),
+        )
+        .await?;
+        for _ in 0..bytes {
+            tokio::time::sleep(gap).await;
+            self.stream.write_all(b"x").await?;
+        }
+        self.done(asked);
+        Ok(Next::KeepAlive)
+    }
+
+    async fn break_off(&mut self, asked: &Asked, how: Break, at: BreakAt) -> io::Result<Next> {
+        match at {
+            BreakAt::BeforeHead => {}
+            BreakAt::MidHead => {
+                self.stream
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Le")
+                    .await?
+            }
+            BreakAt::MidBody => {
+                self.begin(
+                    asked,
+                    200,
+                    "HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n",
+                )
+                .await?;
+                self.stream.write_all(&filler(1000)).await?;
+                self.let_it_be_read().await;
+            }
+            BreakAt::MidChunks => {
+                self.begin(
+                    asked,
+                    200,
+                    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                )
+                .await?;
+                self.stream.write_all(b"3\r\nabc\r\n").await?;
+            }
+        }
+        if how == Break::Reset {
+            self.stream.set_zero_linger()?;
+        }
+        Ok(Next::End)
+    }
+
+    // A reset throws away what the other side has not read yet, so that the head could be lost with it.
+    async fn let_it_be_read(&self) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    async fn upgrade(&mut self, asked: &Asked) -> io::Result<Next> {
+        let head =
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        self.begin(asked, 101, head).await?;
+        let mut piece = std::mem::take(&mut self.buffer);
+        loop {
+            self.stream.write_all(&piece).await?;
+            piece.clear();
+            if self.stream.read_buf(&mut piece).await? == 0 {
+                self.done(asked);
+                return Ok(Next::End);
+            }
+        }
+    }
+
+    // Waits for the test's word, or for the other side to leave.
+    async fn released(&mut self) -> io::Result<()> {
+        let mut releases = self.shared.releases.subscribe();
+        tokio::select! {
+            _ = releases.changed() => Ok(()),
+            _ = Self::read_until_left(&mut self.stream, &mut self.buffer) => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+
+    async fn left(&mut self) -> io::Result<Next> {
+        Self::read_until_left(&mut self.stream, &mut self.buffer).await?;
+        Ok(Next::End)
+    }
+
+    async fn read_until_left(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<()> {
+        while stream.read_buf(buffer).await? > 0 {}
+        Ok(())
+    }
+
+    async fn begin(&mut self, asked: &Asked, status: u16, head: &str) -> io::Result<()> {
+        self.shared
+            .list
+            .change(asked.sequence, |served| served.status = Some(status));
+        self.stream.write_all(head.as_bytes()).await
+    }
+
+    fn done(&self, asked: &Asked) {
+        self.shared
+            .list
+            .change(asked.sequence, |served| served.complete = true);
+    }
+}
+
+fn filler(bytes: usize) -> Vec<u8> {
+    let mut body = vec![b'x'; bytes];
+    if let Some(last) = body.last_mut() {
+        *last = b'\n';
+    }
+    body
+}
+
+fn json_type() -> [(String, String); 1] {
+    [("Content-Type".to_owned(), "application/json".to_owned())]
+}
+
+fn echo(asked: &Asked) -> Vec<u8> {
+    json!({
+        "method": asked.method,
+        "target": asked.target,
+        "headers": asked.head.headers,
+        "body": String::from_utf8_lossy(&asked.body),
+    })
+    .to_string()
+    .into_bytes()
+}
