@@ -40,8 +40,10 @@ pub struct CallHead {
     pub billable_status: bool,
     /// The app bills calls that end as `interrupted`.
     pub bills_interrupted: bool,
-    /// Units or calls of it count against a limit of the license.
+    /// Its units are taken from the license's balance.
     pub limited: bool,
+    /// It counts against a rate window of an hour or longer.
+    pub windowed: bool,
     /// Hash of the caller's idempotency key; 0 where there is none.
     pub idempotency: u64,
 }
@@ -103,6 +105,7 @@ const BILLABLE_STATUS: u8 = 1 << 1;
 const BILLS_INTERRUPTED: u8 = 1 << 2;
 const LIMITED: u8 = 1 << 3;
 const HAS_LICENSE: u8 = 1 << 4;
+const WINDOWED: u8 = 1 << 5;
 const BILLABLE: u8 = 1;
 
 impl CallHead {
@@ -121,6 +124,7 @@ impl CallHead {
             | flag(self.billable_status, BILLABLE_STATUS)
             | flag(self.bills_interrupted, BILLS_INTERRUPTED)
             | flag(self.limited, LIMITED)
+            | flag(self.windowed, WINDOWED)
             | flag(self.license_id.is_some(), HAS_LICENSE);
         bytes[4..6].copy_from_slice(&self.status.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.app.to_le_bytes());
@@ -164,6 +168,7 @@ impl CallHead {
             billable_status: flags & BILLABLE_STATUS != 0,
             bills_interrupted: flags & BILLS_INTERRUPTED != 0,
             limited: flags & LIMITED != 0,
+            windowed: flags & WINDOWED != 0,
             idempotency: u64::from_le_bytes(field(bytes, 72)),
         })
     }

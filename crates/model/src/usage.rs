@@ -31,6 +31,8 @@ pub struct UsageKey {
     pub test: bool,
     /// Plan and revision; `None`: no plan.
     pub plan: Option<(PlanName, PlanRevisionId)>,
+    /// The currency that the plan prices in.
+    pub currency: Option<Currency>,
     /// Start of the hour (UTC) in which they began.
     pub hour: Timestamp,
 }

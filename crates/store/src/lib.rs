@@ -1,1 +1,28 @@
-//! store
+//! The store of record: licenses and their changes, balances and leases, rollups and the manifest of sealed files.
+//!
+//! One set of traits; every implementation passes one suite of tests. A store decides nothing: rules stand in
+//! `model` and `licensing`. What it does promise is that each method is one transaction.
+
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod ledger;
+pub mod licenses;
+pub mod management;
+pub mod quota;
+
+pub use error::Error;
+pub use ledger::{
+    InstanceState, LanePosition, LedgerStore, RollupBatch, RollupRow, SealIntent, SealedFile, Spent,
+};
+pub use licenses::{
+    Change, ChangeNumber, CredentialInfo, CredentialStatus, LicenseChange, LicenseFilter,
+    LicenseStore, NewCredential, NewLicense, Snapshot, StoredLicense,
+};
+pub use management::{Account, ManagementKey, ManagementStore};
+pub use quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, QuotaStore};
+
+/// Everything that a gate asks of its store.
+pub trait Store: LicenseStore + ManagementStore + QuotaStore + LedgerStore {}
+
+impl<T: LicenseStore + ManagementStore + QuotaStore + LedgerStore> Store for T {}

@@ -1,0 +1,173 @@
+//! Rollups, positions and the manifest of sealed files.
+
+use async_trait::async_trait;
+use model::usage::{UsageKey, UsageQuery, UsageRow, UsageSums};
+use model::{InstanceId, LicenseId, Timestamp};
+
+use crate::error::Error;
+
+/// How far an instance is known to the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceState {
+    /// The instance.
+    pub id: InstanceId,
+    /// The label of the gate that it was a start of.
+    pub node: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When its journal had been read to its end; `None`: it lives, or is still to be recovered.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// How far one lane is known, in records, counted in close order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LanePosition {
+    /// The lane.
+    pub lane: u32,
+    /// Records up to this one are in the rollups.
+    pub rolled: u64,
+    /// Records up to this one are in sealed files.
+    pub sealed: u64,
+}
+
+/// What limited licenses spent among the records of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// The license.
+    pub license_id: LicenseId,
+    /// Units taken from the balance, by epoch.
+    pub units: Vec<(u32, u64)>,
+    /// Calls that count against windows of an hour or longer, by minute (since the UNIX epoch) of their start.
+    pub calls: Vec<(u32, u64)>,
+}
+
+/// Records `from + 1 ..= through` of one lane, summed up.
+#[derive(Clone, Debug)]
+pub struct RollupBatch {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The lane.
+    pub lane: u32,
+    /// The position before; it must be the store's.
+    pub from: u64,
+    /// The position after.
+    pub through: u64,
+    /// The sums, each key once.
+    pub rows: Vec<(UsageKey, UsageSums)>,
+    /// What to move on this instance's leases. Rows of epochs and periods that are over are ignored.
+    pub spent: Vec<Spent>,
+}
+
+/// The range of the next file of a lane, written before the file so that a crashed seal is repeated with the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealIntent {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The lane.
+    pub lane: u32,
+    /// The record before the first.
+    pub from: u64,
+    /// The last record.
+    pub through: u64,
+}
+
+/// A sealed file: one line of the manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedFile {
+    /// What it covers.
+    pub range: SealIntent,
+    /// Its name in the ledger's directory.
+    pub name: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Records in it.
+    pub records: u64,
+    /// Calls that they stand for.
+    pub calls: u64,
+    /// SHA-256 of the file.
+    pub hash: [u8; 32],
+    /// SHA-256 of the file before it in its lane; zeros for the first.
+    pub previous: [u8; 32],
+    /// Start of its earliest call.
+    pub first_started_at: Timestamp,
+    /// Start of its latest call.
+    pub last_started_at: Timestamp,
+    /// When it was sealed.
+    pub sealed_at: Timestamp,
+    /// When retention removed the file; its line stays.
+    pub removed_at: Option<Timestamp>,
+}
+
+/// One rollup row, as verification reads them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RollupRow {
+    /// What its calls have in common.
+    pub key: UsageKey,
+    /// Their sums.
+    pub sums: UsageSums,
+}
+
+/// The ledger's part of the store.
+#[async_trait]
+pub trait LedgerStore: Send + Sync + 'static {
+    /// Registers an instance before its first record. Doing it twice does nothing more.
+    async fn begin_instance(
+        &self,
+        id: InstanceId,
+        node: String,
+        started_at: Timestamp,
+    ) -> Result<(), Error>;
+
+    /// All instances, oldest first.
+    async fn instances(&self) -> Result<Vec<InstanceState>, Error>;
+
+    /// Marks an instance as read to its end.
+    async fn finish_instance(&self, id: InstanceId, at: Timestamp) -> Result<(), Error>;
+
+    /// The positions of an instance's lanes; lanes without one are left out.
+    async fn positions(&self, instance: InstanceId) -> Result<Vec<LanePosition>, Error>;
+
+    /// Adds a batch to the rollups, moves what it spent on the leases, and moves the position: one transaction.
+    ///
+    /// # Errors
+    /// [`Error::Position`] if the store's position is not `from`; nothing is done then.
+    async fn roll_up(&self, batch: RollupBatch) -> Result<(), Error>;
+
+    /// Usage by the rollups; groups in order of their fields.
+    async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, Error>;
+
+    /// Up to `limit` rollup rows in a fixed order, after a cursor; the cursor to go on with, `None` at the end.
+    async fn rollups(
+        &self,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<(Vec<RollupRow>, Option<u64>), Error>;
+
+    /// Replaces all rollup rows (in one transaction) by these. Positions, leases and balances stay as they are.
+    async fn replace_rollups(&self, rows: Vec<RollupRow>) -> Result<(), Error>;
+
+    /// Writes down the range of the next file of a lane.
+    async fn intend_seal(&self, intent: SealIntent) -> Result<(), Error>;
+
+    /// The ranges written down whose files are not in the manifest yet.
+    async fn seal_intents(&self, instance: InstanceId) -> Result<Vec<SealIntent>, Error>;
+
+    /// Puts a file into the manifest, forgets its intent and moves the sealed position. Doing it twice does nothing more.
+    ///
+    /// # Errors
+    /// [`Error::Position`] if the sealed position is neither where the range begins nor where it ends.
+    async fn commit_seal(&self, file: SealedFile) -> Result<(), Error>;
+
+    /// The manifest in order of instance, lane and range; only files that may hold calls started within `from..to`.
+    async fn manifest(
+        &self,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+    ) -> Result<Vec<SealedFile>, Error>;
+
+    /// Notes that retention removed a file.
+    async fn mark_removed(&self, name: &str, at: Timestamp) -> Result<(), Error>;
+
+    /// Replaces the manifest and the sealed positions by what was found in the files (rebuild).
+    async fn replace_manifest(&self, files: Vec<SealedFile>) -> Result<(), Error>;
+}

@@ -1,0 +1,185 @@
+//! Licenses, their credentials, and the numbered changes that gates follow.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::{
+    AccountName, AppName, CredentialId, Fingerprint, KeyHash, License, LicenseId, LicenseStatus,
+    Limits, PlanName, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// The number of a change, in commit order: a reader who has seen `n` misses none by asking for what came after `n`.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub struct ChangeNumber(pub u64);
+
+/// Whether a credential may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CredentialStatus {
+    /// It may, until it expires.
+    #[default]
+    Active,
+    /// It never may again.
+    Revoked,
+}
+
+/// What may be known about a credential: never the key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialInfo {
+    /// Identity.
+    pub id: CredentialId,
+    /// The word of its key format.
+    pub kind: String,
+    /// The first characters of the key.
+    pub prefix: String,
+    /// Whether it may be used.
+    pub status: CredentialStatus,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends, as at the end of an overlap; `None`: with the license.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A credential to be kept.
+#[derive(Clone, Debug)]
+pub struct NewCredential {
+    /// What may be known about it.
+    pub info: CredentialInfo,
+    /// By what it is found; unique in the store.
+    pub hash: KeyHash,
+}
+
+/// A license to be kept, with its first credentials. Its balance begins with `limits.remaining`.
+#[derive(Clone, Debug)]
+pub struct NewLicense {
+    /// The license.
+    pub license: License,
+    /// Its credentials.
+    pub credentials: Vec<NewCredential>,
+}
+
+/// A license as the store holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredLicense {
+    /// The license.
+    pub license: License,
+    /// All its credentials, oldest first.
+    pub credentials: Vec<CredentialInfo>,
+    /// The number of its last change.
+    pub version: ChangeNumber,
+}
+
+/// What a gate needs to judge a call that presents one credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The license.
+    pub license: Arc<License>,
+    /// The credential that was presented.
+    pub credential: CredentialInfo,
+    /// The number of the license's last change when this was read.
+    pub version: ChangeNumber,
+}
+
+/// One change to a license. Each gets a number and is in force when the method returns.
+#[derive(Clone, Debug)]
+pub enum LicenseChange {
+    /// Its status. A revoked license stays revoked: the store leaves it so and returns it unchanged.
+    Status(LicenseStatus),
+    /// Its end.
+    ExpiresAt(Option<Timestamp>),
+    /// Its limits. With `balance`, what is left becomes `limits.remaining` and a new epoch of the balance begins.
+    Limits {
+        /// The new limits.
+        limits: Limits,
+        /// Whether what is left is set anew.
+        balance: bool,
+    },
+    /// Its plan.
+    Plan(Option<PlanName>),
+    /// Its label.
+    Label(Option<String>),
+    /// A further credential; those active so far end at `others_expire_at`, if that is given.
+    AddCredential {
+        /// The new one.
+        credential: NewCredential,
+        /// When the ones before it end.
+        others_expire_at: Option<Timestamp>,
+    },
+    /// The end of one credential.
+    RevokeCredential(CredentialId),
+}
+
+/// What changed: gates drop what they know of the license and, where a credential came in, learn its fingerprint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its number.
+    pub number: ChangeNumber,
+    /// The license.
+    pub license_id: LicenseId,
+    /// The fingerprint of a credential that was added.
+    pub added: Option<Fingerprint>,
+}
+
+/// Which licenses to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LicenseFilter {
+    /// Only this account.
+    pub account: Option<AccountName>,
+    /// Only this app.
+    pub app: Option<AppName>,
+    /// Only this user.
+    pub user: Option<String>,
+    /// Only this status.
+    pub status: Option<LicenseStatus>,
+}
+
+/// Licenses at rest.
+#[async_trait]
+pub trait LicenseStore: Send + Sync + 'static {
+    /// Keeps new licenses, all or none.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if a credential's hash is there already.
+    async fn create_licenses(&self, new: Vec<NewLicense>) -> Result<ChangeNumber, Error>;
+
+    /// One license.
+    async fn license(&self, id: LicenseId) -> Result<Option<StoredLicense>, Error>;
+
+    /// The license that a credential belongs to, whatever the state of either.
+    async fn license_by_key(&self, hash: KeyHash) -> Result<Option<Snapshot>, Error>;
+
+    /// Up to `limit` licenses in order of id, beginning after `after`; stable under inserts, since ids grow with time.
+    async fn licenses(
+        &self,
+        filter: LicenseFilter,
+        after: Option<LicenseId>,
+        limit: usize,
+    ) -> Result<Vec<StoredLicense>, Error>;
+
+    /// Changes a license; `None` if there is no such license.
+    async fn change_license(
+        &self,
+        id: LicenseId,
+        change: LicenseChange,
+    ) -> Result<Option<StoredLicense>, Error>;
+
+    /// Up to `limit` changes after a number, in order, and the number of the last change there is.
+    async fn changes_since(
+        &self,
+        number: ChangeNumber,
+        limit: usize,
+    ) -> Result<(Vec<Change>, ChangeNumber), Error>;
+
+    /// Up to `limit` fingerprints of credentials in order of their rowid-like cursor, beginning after `after`;
+    /// the cursor to go on with, `None` at the end.
+    async fn fingerprints(
+        &self,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<(Vec<Fingerprint>, Option<u64>), Error>;
+}

@@ -1,0 +1,99 @@
+//! Accounts, management keys, plan revisions and the keyring.
+
+use async_trait::async_trait;
+use model::{
+    AccountName, AppName, KeyHash, LicenseId, ManagementKeyId, PlanRevision, PlanRevisionId,
+    Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// A provider who sells apps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Its name, which is its identity.
+    pub name: AccountName,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A key to the control plane: never opens the gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagementKey {
+    /// Identity.
+    pub id: ManagementKeyId,
+    /// The account it acts for.
+    pub account: AccountName,
+    /// The only app it may act on; `None`: every app of the account.
+    pub app: Option<AppName>,
+    /// The license that tokens of a pair draw on.
+    pub license_id: Option<LicenseId>,
+    /// A word for people.
+    pub name: Option<String>,
+    /// What it may do; empty: everything.
+    pub scopes: Vec<String>,
+    /// The first characters of the key.
+    pub prefix: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Accounts, management keys and other small, rarely changing things.
+#[async_trait]
+pub trait ManagementStore: Send + Sync + 'static {
+    /// Makes an account.
+    ///
+    /// # Errors
+    /// [`Error::Exists`]
+    async fn create_account(&self, account: Account) -> Result<(), Error>;
+
+    /// All accounts by name; `default` is always among them.
+    async fn accounts(&self) -> Result<Vec<Account>, Error>;
+
+    /// Keeps a management key and, for a pair, the hash of its secret.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if the hash is there already.
+    async fn create_management_key(
+        &self,
+        key: ManagementKey,
+        hash: KeyHash,
+        secret: Option<KeyHash>,
+    ) -> Result<(), Error>;
+
+    /// The management key with this hash, whatever its state, and the hash of its secret.
+    async fn management_key_by_hash(
+        &self,
+        hash: KeyHash,
+    ) -> Result<Option<(ManagementKey, Option<KeyHash>)>, Error>;
+
+    /// The management keys of an account (`None`: of all), oldest first.
+    async fn management_keys(
+        &self,
+        account: Option<AccountName>,
+    ) -> Result<Vec<ManagementKey>, Error>;
+
+    /// Revokes a management key, or gives it an end; `None` if there is none such.
+    async fn end_management_key(
+        &self,
+        id: ManagementKeyId,
+        at: Timestamp,
+    ) -> Result<Option<ManagementKey>, Error>;
+
+    /// Keeps plan revisions; those that are there stay as they are.
+    async fn put_plan_revisions(&self, revisions: Vec<PlanRevision>) -> Result<(), Error>;
+
+    /// One plan revision.
+    async fn plan_revision(&self, id: PlanRevisionId) -> Result<Option<PlanRevision>, Error>;
+
+    /// A small secret or setting under a name, kept if nothing is there yet; returns what is there now.
+    async fn put_if_absent(&self, name: &str, value: Vec<u8>) -> Result<Vec<u8>, Error>;
+
+    /// What [`ManagementStore::put_if_absent`] keeps under a name.
+    async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, Error>;
+}
