@@ -1,1 +1,160 @@
-//! x
+//! Builds a `gateway.toml` for a test: what the test is about, and free ports for the rest.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// Text of a configuration, without the ports and the folder that [`Gateway`](crate::Gateway) chooses.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    server: Vec<String>,
+    journal: Vec<String>,
+    tables: Vec<String>,
+    apps: Vec<App>,
+}
+
+/// One `[[app]]` of a configuration.
+#[derive(Clone, Debug)]
+pub struct App {
+    name: String,
+    lines: Vec<String>,
+    tables: Vec<String>,
+}
+
+/// What a gate listens on and where it keeps its data.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) listen: SocketAddr,
+    pub(crate) control: SocketAddr,
+    pub(crate) metrics: SocketAddr,
+    pub(crate) data_dir: &'a Path,
+}
+
+// === impl App ===
+
+impl App {
+    /// An app of that name in front of that upstream, with every other key at its default.
+    #[must_use]
+    pub fn new(name: &str, upstream: &str) -> Self {
+        let lines = vec![
+            format!("name = {}", quoted(name)),
+            format!("upstreams = [{}]", quoted(upstream)),
+        ];
+        Self {
+            name: name.to_owned(),
+            lines,
+            tables: Vec::new(),
+        }
+    }
+
+    /// Adds a line to the app's own table, such as `mode = "test"`.
+    #[must_use]
+    pub fn line(mut self, line: &str) -> Self {
+        self.lines.push(line.to_owned());
+        self
+    }
+
+    /// Adds an `[[app.route]]` for that path, with further lines such as `units = 5`.
+    #[must_use]
+    pub fn route(mut self, path: &str, lines: &[&str]) -> Self {
+        self.tables.push(format!(
+            "[[app.route]]\npath = {}\n{}",
+            quoted(path),
+            lines.join("\n")
+        ));
+        self
+    }
+
+    /// Adds a whole table that belongs to the app, such as `[app.health_check]` and its lines.
+    #[must_use]
+    pub fn table(mut self, text: &str) -> Self {
+        self.tables.push(text.to_owned());
+        self
+    }
+}
+
+// === impl Config ===
+
+impl Config {
+    /// One app, `api`, in front of that upstream.
+    #[must_use]
+    pub fn new(upstream: &str) -> Self {
+        Self::default().app(App::new("api", upstream))
+    }
+
+    /// Adds an app.
+    #[must_use]
+    pub fn app(mut self, app: App) -> Self {
+        self.apps.push(app);
+        self
+    }
+
+    /// Adds a line to `[server]`.
+    #[must_use]
+    pub fn server(mut self, line: &str) -> Self {
+        self.server.push(line.to_owned());
+        self
+    }
+
+    /// Sets how durable a record is before its status line leaves: `disk` or `process`.
+    #[must_use]
+    pub fn durability(mut self, durability: &str) -> Self {
+        self.journal
+            .push(format!("durability = {}", quoted(durability)));
+        self
+    }
+
+    /// Adds a whole table, such as a `[[plan]]` and its lines.
+    #[must_use]
+    pub fn table(mut self, text: &str) -> Self {
+        self.tables.push(text.to_owned());
+        self
+    }
+
+    /// The name of the first app.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn first_app(&self) -> &str {
+        &self
+            .apps
+            .first()
+            .expect("the configuration has an app")
+            .name
+    }
+
+    pub(crate) fn to_toml(&self, place: Place<'_>) -> String {
+        let mut text = String::new();
+        let mut table = |header: &str, lines: &[String]| {
+            writeln!(text, "{header}\n{}\n", lines.join("\n")).expect("a string can be written to");
+        };
+        let mut server = vec![
+            format!("listen = [\"{}\"]", place.listen),
+            format!("control = \"{}\"", place.control),
+            format!("metrics = \"{}\"", place.metrics),
+            format!("data_dir = {}", quoted(&place.data_dir.to_string_lossy())),
+        ];
+        if !self.server.iter().any(|line| line.starts_with("threads")) {
+            server.push("threads = 2".to_owned());
+        }
+        server.extend_from_slice(&self.server);
+        table("[server]", &server);
+        table("[journal]", &self.journal);
+        for other in &self.tables {
+            table(other, &[]);
+        }
+        for app in &self.apps {
+            table("[[app]]", &app.lines);
+            for other in &app.tables {
+                table(other, &[]);
+            }
+        }
+        text
+    }
+}
+
+// A JSON string is a TOML basic string.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

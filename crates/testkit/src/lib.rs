@@ -20,10 +20,10 @@ mod script;
 pub mod upstream;
 pub mod wire;
 
-// pub use audit::Audit;
+pub use audit::Audit;
 pub use client::{Connection, Request, Response};
-// pub use config::{App, Config};
-// pub use gateway::{Gateway, License};
+pub use config::{App, Config};
+pub use gateway::{Cli, CliOutput, Gateway, License};
 pub use load::{Load, Seen};
 pub use upstream::{Served, Upstream};
 
