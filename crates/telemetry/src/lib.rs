@@ -1,1 +1,15 @@
-//! telemetry
+//! Every metric name and label in one place, and the subscriber for logs.
+//!
+//! Never a label per license, key, user or address: the number of series is bounded by the configuration.
+
+#![forbid(unsafe_code)]
+
+mod histogram;
+mod log;
+mod metrics;
+mod shard;
+
+pub use histogram::Histogram;
+pub use log::{LogFormat, LogOptions, start_logging};
+pub use metrics::{LedgerCounts, LookupResult, LookupTier, Metrics};
+pub use shard::{CallLabels, Shard};

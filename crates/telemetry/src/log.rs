@@ -1,0 +1,64 @@
+//! Logs: `tracing` to standard error, as text or JSON, with the `log` lines of libraries bridged in.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    #[default]
+    Text,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Default)]
+pub struct LogOptions {
+    /// A level (`info`) or filter directives (`info,proxy=debug`).
+    pub level: String,
+    /// The form of the lines.
+    pub format: LogFormat,
+}
+
+/// Starts logging for the process. Later calls do nothing, so that tests may call it freely.
+///
+/// Pingora and the HTTP libraries log request lines and headers at `debug` and `trace`, which may hold secrets. They are
+/// held at `warn` whatever the level, and Pingora's proxy, which names whole URLs in its errors, is silenced: the proxy
+/// logs those errors itself, without what the caller sent.
+///
+/// # Errors
+/// A level that is neither a level nor a filter.
+pub fn start_logging(options: &LogOptions) -> Result<(), String> {
+    let guarded = [
+        "pingora_proxy=off",
+        "pingora_core=error",
+        "pingora_http=off",
+        "pingora_pool=warn",
+        "httparse=off",
+        "h2=off",
+        "hyper=warn",
+        "hyper_util=warn",
+        "rustls=warn",
+        "axum=warn",
+        "tower=warn",
+    ];
+    let mut filter = EnvFilter::try_new(&options.level)
+        .map_err(|error| format!("`{}` is not a log level: {error}", options.level))?;
+    for directive in guarded {
+        filter = filter.add_directive(directive.parse().expect("the directives are constants"));
+    }
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // An error here means that a subscriber is in place already.
+    let _ = match options.format {
+        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .try_init(),
+    };
+    Ok(())
+}

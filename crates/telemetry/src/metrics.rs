@@ -1,0 +1,396 @@
+//! The registry: what is scraped at `/metrics`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{Encoder, TextEncoder};
+
+use crate::histogram::Histogram;
+use crate::shard::{Counts, Shard};
+
+/// Where a license was looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum LookupTier {
+    /// In memory.
+    Memory,
+    /// In the store of record.
+    Store,
+}
+
+/// What the look-up found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum LookupResult {
+    /// A license.
+    Hit,
+    /// None.
+    Miss,
+    /// The tier was out of reach.
+    Error,
+}
+
+/// Where the ledger stands, in calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LedgerCounts {
+    /// Calls written to the journal.
+    pub accepted: u64,
+    /// Calls in the store.
+    pub stored: u64,
+    /// Calls not yet in the store.
+    pub pending: u64,
+    /// Calls known to be lost: 0 (G3).
+    pub lost: u64,
+}
+
+/// All metrics of a process. Cheap to share through an `Arc`.
+pub struct Metrics {
+    shards: Vec<Arc<Shard>>,
+    names: RwLock<HashMap<u32, Arc<str>>>,
+    outcomes: &'static [&'static str],
+    refusals: fn(u8) -> &'static str,
+    lookups: [[AtomicU64; 3]; 2],
+    commits: Mutex<(Histogram, Histogram, u64)>,
+    revocations: Mutex<Histogram>,
+    ledger: RwLock<Box<dyn Fn() -> LedgerCounts + Send + Sync>>,
+    store_up: AtomicU64,
+    redis_up: AtomicU64,
+}
+
+impl Metrics {
+    /// Metrics with one shard per worker. `outcomes` are the words for outcome numbers, `refusals` those for refusal numbers.
+    #[must_use]
+    pub fn new(
+        workers: usize,
+        outcomes: &'static [&'static str],
+        refusals: fn(u8) -> &'static str,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            shards: (0..workers).map(|_| Arc::default()).collect(),
+            names: RwLock::default(),
+            outcomes,
+            refusals,
+            lookups: Default::default(),
+            commits: Mutex::default(),
+            revocations: Mutex::default(),
+            ledger: RwLock::new(Box::new(LedgerCounts::default)),
+            store_up: AtomicU64::new(1),
+            redis_up: AtomicU64::new(0),
+        })
+    }
+
+    /// The shard of a worker.
+    ///
+    /// # Panics
+    /// If there is no such worker.
+    #[must_use]
+    pub fn shard(&self, worker: usize) -> Arc<Shard> {
+        self.shards[worker].clone()
+    }
+
+    /// Gives a symbol number its label.
+    pub fn name(&self, symbol: u32, name: &str) {
+        self.names.write().insert(symbol, name.into());
+    }
+
+    /// Counts a license look-up.
+    pub fn lookup(&self, tier: LookupTier, result: LookupResult) {
+        self.lookups[tier as usize][result as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a commit of the journal: so many records, made durable in so long a time.
+    pub fn commit(&self, records: u64, took: Duration) {
+        let mut commits = self.commits.lock();
+        commits.0.observe(took);
+        // The batch histogram counts records where durations are counted: 1 record as 1 µs.
+        commits.1.observe_micros(records);
+        commits.2 += records;
+    }
+
+    /// Counts the time from a change's commit to its being in force here.
+    pub fn revocation(&self, took: Duration) {
+        self.revocations.lock().observe(took);
+    }
+
+    /// Says whether the store answers.
+    pub fn store_up(&self, up: bool) {
+        self.store_up.store(u64::from(up), Ordering::Relaxed);
+    }
+
+    /// Says whether Redis answers.
+    pub fn redis_up(&self, up: bool) {
+        self.redis_up.store(u64::from(up), Ordering::Relaxed);
+    }
+
+    /// Says where the ledger's numbers come from.
+    pub fn ledger_source(&self, source: impl Fn() -> LedgerCounts + Send + Sync + 'static) {
+        *self.ledger.write() = Box::new(source);
+    }
+
+    /// The text that Prometheus scrapes.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = Vec::new();
+        // Families of plain numbers and histograms always encode; an empty one is left out by `families`.
+        if TextEncoder::new()
+            .encode(&self.families(), &mut text)
+            .is_err()
+        {
+            return String::new();
+        }
+        String::from_utf8(text).unwrap_or_default()
+    }
+
+    fn families(&self) -> Vec<MetricFamily> {
+        let mut total = Counts::default();
+        for shard in &self.shards {
+            shard.add_to(&mut total);
+        }
+        let ledger = (self.ledger.read())();
+        let commits = self.commits.lock();
+        let mut families = vec![
+            family(
+                "tallygate_calls_total",
+                "Calls that are over.",
+                MetricType::COUNTER,
+                self.calls(&total),
+            ),
+            family(
+                "tallygate_refused_total",
+                "Calls refused by the gate.",
+                MetricType::COUNTER,
+                self.refused(&total),
+            ),
+            histogram(
+                "tallygate_overhead_seconds",
+                "Time of a call spent in the gate, apart from the upstream.",
+                &total.overhead,
+            ),
+            histogram(
+                "tallygate_upstream_seconds",
+                "Time of a call spent with the upstream.",
+                &total.upstream,
+            ),
+            counter(
+                "tallygate_records_accepted_total",
+                "Calls written to the journal.",
+                ledger.accepted,
+            ),
+            counter(
+                "tallygate_records_stored_total",
+                "Calls in the store.",
+                ledger.stored,
+            ),
+            gauge(
+                "tallygate_records_pending",
+                "Calls not yet in the store.",
+                ledger.pending,
+            ),
+            counter(
+                "tallygate_records_lost_total",
+                "Calls lost; more than 0 is a defect.",
+                ledger.lost,
+            ),
+            histogram(
+                "tallygate_journal_commit_seconds",
+                "Time to make a batch of records durable.",
+                &commits.0,
+            ),
+            batches(&commits.1, commits.2),
+            family(
+                "tallygate_license_lookups_total",
+                "License look-ups by tier and result.",
+                MetricType::COUNTER,
+                self.lookup_metrics(),
+            ),
+            histogram(
+                "tallygate_revocation_seconds",
+                "Time from the commit of a change to its being in force here.",
+                &self.revocations.lock(),
+            ),
+            gauge(
+                "tallygate_store_up",
+                "Whether the store answers.",
+                self.store_up.load(Ordering::Relaxed),
+            ),
+            gauge(
+                "tallygate_redis_up",
+                "Whether Redis answers; 0 where none is configured.",
+                self.redis_up.load(Ordering::Relaxed),
+            ),
+            counter(
+                "tallygate_units_clipped_total",
+                "Answers whose units were unreadable or more than their route declares.",
+                total.units_clipped,
+            ),
+            counter(
+                "tallygate_malformed_requests_total",
+                "Requests that could not be read.",
+                total.malformed,
+            ),
+        ];
+        if let Some(process) = process_families() {
+            families.extend(process);
+        }
+        families.retain(|family| !family.get_metric().is_empty());
+        families
+    }
+
+    fn calls(&self, total: &Counts) -> Vec<Metric> {
+        let names = self.names.read();
+        let name = |symbol: u32| names.get(&symbol).map_or("", |name| &**name);
+        let metric = |(labels, count): (&crate::CallLabels, &u64)| {
+            let outcome = self
+                .outcomes
+                .get(usize::from(labels.outcome))
+                .copied()
+                .unwrap_or("");
+            let status = labels.status.to_string();
+            let pairs = [
+                ("app", name(labels.app)),
+                ("outcome", outcome),
+                ("route", name(labels.route)),
+                ("status", &status),
+            ];
+            counted(&pairs, *count)
+        };
+        total.calls.iter().map(metric).collect()
+    }
+
+    fn refused(&self, total: &Counts) -> Vec<Metric> {
+        let names = self.names.read();
+        let metric = |((app, refusal), count): (&(u32, u8), &u64)| {
+            let app = names.get(app).map_or("", |name| &**name);
+            counted(&[("app", app), ("code", (self.refusals)(*refusal))], *count)
+        };
+        total.refused.iter().map(metric).collect()
+    }
+
+    fn lookup_metrics(&self) -> Vec<Metric> {
+        let mut metrics = Vec::new();
+        for (tier, counts) in ["memory", "store"].iter().zip(&self.lookups) {
+            for (result, count) in ["hit", "miss", "error"].iter().zip(counts) {
+                let pairs = [("result", *result), ("tier", *tier)];
+                metrics.push(counted(&pairs, count.load(Ordering::Relaxed)));
+            }
+        }
+        metrics
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics")
+            .field("workers", &self.shards.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
+}
+
+fn counter(name: &str, help: &str, value: u64) -> MetricFamily {
+    family(name, help, MetricType::COUNTER, vec![counted(&[], value)])
+}
+
+fn gauge(name: &str, help: &str, value: u64) -> MetricFamily {
+    let mut gauge = prometheus::proto::Gauge::default();
+    gauge.set_value(value as f64);
+    let mut metric = Metric::default();
+    metric.set_gauge(gauge);
+    family(name, help, MetricType::GAUGE, vec![metric])
+}
+
+fn histogram(name: &str, help: &str, histogram: &Histogram) -> MetricFamily {
+    let mut metric = Metric::default();
+    metric.set_histogram(histogram.to_proto());
+    family(name, help, MetricType::HISTOGRAM, vec![metric])
+}
+
+fn batches(histogram: &Histogram, records: u64) -> MetricFamily {
+    let mut proto = histogram.to_proto();
+    let buckets = proto.get_bucket().to_vec().into_iter().map(|mut bucket| {
+        bucket.set_upper_bound((bucket.upper_bound() * 1e6).round());
+        bucket
+    });
+    let buckets: Vec<_> = buckets.collect();
+    proto.set_bucket(buckets);
+    proto.set_sample_sum(records as f64);
+    let mut metric = Metric::default();
+    metric.set_histogram(proto);
+    family(
+        "tallygate_journal_batch_records",
+        "Records made durable by one sync.",
+        MetricType::HISTOGRAM,
+        vec![metric],
+    )
+}
+
+fn counted(pairs: &[(&str, &str)], count: u64) -> Metric {
+    let label = |(name, value): &(&str, &str)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*value).to_owned());
+        pair
+    };
+    let mut counter = prometheus::proto::Counter::default();
+    counter.set_value(count as f64);
+    let mut metric = Metric::default();
+    metric.set_label(pairs.iter().map(label).collect());
+    metric.set_counter(counter);
+    metric
+}
+
+/// Memory and CPU of the process by their usual names; `None` where `/proc` is not there.
+fn process_families() -> Option<Vec<MetricFamily>> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    let files = std::fs::read_dir("/proc/self/fd").ok()?.count() as u64;
+    Some(vec![
+        gauge(
+            "process_resident_memory_bytes",
+            "Resident memory.",
+            pages * 4_096,
+        ),
+        gauge("process_open_fds", "Open file descriptors.", files),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CallLabels;
+
+    #[test]
+    fn shards_are_summed_and_symbols_get_their_names() {
+        let metrics = Metrics::new(2, &["delivered", "client_gone"], |_| "license_unknown");
+        metrics.name(1, "api");
+        metrics.name(2, "/reports");
+        let labels = CallLabels {
+            app: 1,
+            route: 2,
+            status: 200,
+            outcome: 0,
+        };
+        metrics.shard(0).call(labels, 12, 300);
+        metrics.shard(1).call(labels, 12, 300);
+        metrics.shard(1).refused(1, 2);
+        let text = metrics.render();
+        let line = r#"tallygate_calls_total{app="api",outcome="delivered",route="/reports",status="200"} 2"#;
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains(r#"tallygate_refused_total{app="api",code="license_unknown"} 1"#));
+        assert!(text.contains("tallygate_overhead_seconds_count 2"));
+        assert!(text.contains(r#"tallygate_overhead_seconds_bucket{le="0.000025"} 2"#));
+        assert!(text.contains("tallygate_records_lost_total 0"));
+    }
+}
