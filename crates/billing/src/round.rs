@@ -1,0 +1,58 @@
+//! Rounding to what can be paid.
+
+use model::{Currency, Money};
+
+/// Digits after the point of the smallest payable unit of a currency (ISO 4217); 2 where the code is not known here.
+#[must_use]
+pub fn minor_digits(currency: Currency) -> u32 {
+    match currency.as_str() {
+        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX"
+        | "UYI" | "VND" | "VUV" | "XAF" | "XOF" | "XPF" => 0,
+        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
+        "CLF" | "UYW" => 4,
+        _ => 2,
+    }
+}
+
+/// The nearest payable amount; halves go away from zero. An amount too near the end of the range stays as it is.
+#[must_use]
+pub fn round_to_minor(amount: Money, currency: Currency) -> Money {
+    let step = 10_i64.pow(9 - minor_digits(currency));
+    let nanos = amount.nanos();
+    let rest = nanos % step;
+    let down = nanos - rest;
+    if rest.abs() * 2 < step {
+        return Money::from_nanos(down);
+    }
+    down.checked_add(step * nanos.signum())
+        .map_or(amount, Money::from_nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rounded(amount: &str, currency: &str) -> String {
+        let amount = amount.parse().expect("valid");
+        round_to_minor(amount, currency.parse().expect("valid")).to_string()
+    }
+
+    #[test]
+    fn halves_go_away_from_zero_and_each_currency_has_its_digits() {
+        assert_eq!(rounded("0.005", "EUR"), "0.01");
+        assert_eq!(rounded("-0.005", "EUR"), "-0.01");
+        assert_eq!(rounded("0.004999999", "EUR"), "0");
+        assert_eq!(rounded("1.5", "JPY"), "2");
+        assert_eq!(rounded("1.0005", "KWD"), "1.001");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn rounding_moves_by_at_most_half_a_step(nanos in i64::MIN / 2..i64::MAX / 2) {
+            let currency = "EUR".parse().expect("valid");
+            let rounded = round_to_minor(Money::from_nanos(nanos), currency).nanos();
+            proptest::prop_assert_eq!(rounded % 10_000_000, 0);
+            proptest::prop_assert!((rounded - nanos).abs() <= 5_000_000);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Statements: usage of one plan revision turned into lines that can be charged.
+
+use model::usage::UsageSums;
+use model::{Currency, Money, Plan, PlanRevision};
+
+use crate::round::round_to_minor;
+
+/// What a line of a statement stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineKind {
+    /// Billed units at the plan's price.
+    Usage,
+    /// Units that the plan includes, given back.
+    Included,
+    /// The difference to the nearest payable amount.
+    Rounding,
+}
+
+/// One line: what, how many units, at which price, how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PriceLine {
+    /// What it stands for.
+    pub kind: LineKind,
+    /// Units; 0 for rounding.
+    pub units: u64,
+    /// Price of one unit; zero for rounding.
+    pub price_per_unit: Money,
+    /// The amount: negative where something is given back.
+    pub amount: Money,
+}
+
+/// What a period of usage under one plan revision comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// The currency of every amount.
+    pub currency: Currency,
+    /// Lines whose amounts add up to the total; lines of nothing are left out.
+    pub lines: Vec<PriceLine>,
+    /// The payable amount.
+    pub total: Money,
+}
+
+/// The gross line of some usage. Its amount is the sum of what the calls were priced at, not a new product, so that a
+/// statement never differs from its records.
+#[must_use]
+pub fn price_lines(revision: &PlanRevision, usage: &UsageSums) -> Vec<PriceLine> {
+    let usage_line = PriceLine {
+        kind: LineKind::Usage,
+        units: usage.units,
+        price_per_unit: revision.plan.price_per_unit,
+        amount: usage.amount,
+    };
+    let nothing = usage.units == 0 && usage.amount == Money::ZERO;
+    if nothing { vec![] } else { vec![usage_line] }
+}
+
+impl Statement {
+    /// What a statement over this usage would say, if the period ended now and `included_left` of the plan's included units
+    /// had not been used by earlier statements of the period.
+    #[must_use]
+    pub fn preview(revision: &PlanRevision, usage: &UsageSums, included_left: u64) -> Self {
+        let plan = &revision.plan;
+        let mut lines = price_lines(revision, usage);
+        lines.extend(included_line(plan, usage, included_left));
+        let sum = |lines: &[PriceLine]| {
+            lines
+                .iter()
+                .fold(Money::ZERO, |total, line| total.saturating_add(line.amount))
+        };
+        let exact = sum(&lines);
+        let total = round_to_minor(exact, plan.currency);
+        let rounding = Money::from_nanos(total.nanos().saturating_sub(exact.nanos()));
+        if rounding != Money::ZERO {
+            lines.push(PriceLine {
+                kind: LineKind::Rounding,
+                units: 0,
+                price_per_unit: Money::ZERO,
+                amount: rounding,
+            });
+        }
+        Self {
+            currency: plan.currency,
+            lines,
+            total,
+        }
+    }
+}
+
+/// Gives back what included units cost; never more than was charged.
+fn included_line(plan: &Plan, usage: &UsageSums, included_left: u64) -> Option<PriceLine> {
+    let units = usage.units.min(included_left).min(plan.included_units);
+    let worth = plan.price_per_unit.times(units).min(usage.amount);
+    (worth > Money::ZERO).then(|| PriceLine {
+        kind: LineKind::Included,
+        units,
+        price_per_unit: plan.price_per_unit,
+        amount: Money::from_nanos(-worth.nanos()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{plan, price_of_call};
+
+    fn usage(plan: &Plan, units: u64) -> UsageSums {
+        UsageSums {
+            calls: units,
+            billable_calls: units,
+            units,
+            amount: price_of_call(plan, true, units),
+            ..UsageSums::default()
+        }
+    }
+
+    #[test]
+    fn included_units_are_given_back_and_the_rest_is_rounded() {
+        let plan = plan("0.0015", "EUR", 100);
+        let statement =
+            Statement::preview(&PlanRevision::from(plan.clone()), &usage(&plan, 1_003), 100);
+        let amounts: Vec<_> = statement
+            .lines
+            .iter()
+            .map(|line| (line.kind, line.amount.to_string()))
+            .collect();
+        assert_eq!(
+            amounts,
+            [
+                (LineKind::Usage, "1.5045".to_owned()),
+                (LineKind::Included, "-0.15".to_owned()),
+                (LineKind::Rounding, "-0.0045".to_owned()),
+            ]
+        );
+        assert_eq!(statement.total.to_string(), "1.35");
+    }
+
+    #[test]
+    fn nothing_used_is_nothing_to_pay() {
+        let plan = plan("0.01", "EUR", 100);
+        let statement = Statement::preview(&PlanRevision::from(plan), &UsageSums::default(), 100);
+        assert_eq!((statement.lines, statement.total), (vec![], Money::ZERO));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn lines_always_add_up_to_the_total(
+            nanos in 0_i64..10_000_000_000, units in 0_u64..1_000_000, included in 0_u64..1_000_000, left in 0_u64..1_000_000,
+        ) {
+            let mut plan = plan("0", "EUR", included);
+            plan.price_per_unit = Money::from_nanos(nanos);
+            let statement = Statement::preview(&PlanRevision::from(plan.clone()), &usage(&plan, units), left);
+            let sum: i64 = statement.lines.iter().map(|line| line.amount.nanos()).sum();
+            proptest::prop_assert_eq!(sum, statement.total.nanos());
+            proptest::prop_assert!(statement.total >= Money::ZERO);
+        }
+    }
+}
