@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::Error;
+
 /// How far a record must have come before readers may see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sync {
@@ -54,5 +56,25 @@ impl Options {
             keep: Duration::from_secs(72 * 3600),
             keep_bytes: 1 << 30,
         }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let option = |name, problem| Err(Error::Option { name, problem });
+        if !(1..=1024).contains(&self.lanes) {
+            return option("lanes", "must be 1 to 1,024");
+        }
+        if !(64 << 10..=1 << 30).contains(&self.segment_bytes) || !self.segment_bytes.is_multiple_of(4096) {
+            return option("segment_bytes", "must be 64 KiB to 1 GiB and a multiple of 4 KiB");
+        }
+        if !(1..=1 << 22).contains(&self.mark_slots) {
+            return option("mark_slots", "must be 1 to 4,194,304");
+        }
+        if self.commit_window > Duration::from_secs(1) {
+            return option("commit_window", "must be at most a second");
+        }
+        if self.tail_sync_interval.is_zero() {
+            return option("tail_sync_interval", "must be above zero");
+        }
+        Ok(())
     }
 }

@@ -1,0 +1,175 @@
+//! The thread that syncs: all lanes, one number each, one ring each.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::files;
+use crate::hub::Hub;
+use crate::lane::Lane;
+use crate::repair;
+use crate::segment::Segment;
+use crate::{Observer, Sync};
+
+/// Pause between attempts while the disk refuses.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// State of the thread `journal-commit`.
+pub(crate) struct Committer {
+    hub: Arc<Hub>,
+    lanes: Vec<Arc<Lane>>,
+    observer: Arc<dyn Observer>,
+    /// Frames of each lane that were counted to a commit.
+    counted: Vec<u64>,
+    /// When a sync was begun last.
+    last: Instant,
+    last_tail: Instant,
+    /// How many waited for the last sync.
+    crowd: usize,
+    /// While the disk refuses: when to try again.
+    retry_at: Option<Instant>,
+}
+
+impl Committer {
+    pub(crate) fn new(hub: Arc<Hub>, lanes: Vec<Arc<Lane>>, observer: Arc<dyn Observer>) -> Self {
+        let now = Instant::now();
+        let counted = vec![0; lanes.len()];
+        Self { hub, lanes, observer, counted, last: now, last_tail: now, crowd: 0, retry_at: None }
+    }
+
+    /// Body of the thread. Ends when the hub is stopping, after one last sync of everything.
+    pub(crate) fn run(mut self) {
+        self.hub.committer.adopt();
+        while !self.hub.stopping() {
+            let now = Instant::now();
+            if let Some(at) = self.retry_at {
+                if now < at {
+                    let hub = Arc::clone(&self.hub);
+                    hub.committer.sleep(at - now, || hub.stopping());
+                } else {
+                    self.commit(|lane| Some(lane.written().0));
+                }
+            } else if self.lanes.iter().any(|lane| wanted(lane)) {
+                self.wait_for_company();
+                self.commit(|lane| wanted(lane).then(|| lane.written().0));
+            } else if now >= self.next_tail() {
+                self.last_tail = now;
+                let sync = self.hub.options.sync;
+                self.commit(|lane| tail(lane, sync));
+            } else {
+                let limit = self.next_tail() - now;
+                self.hub.committer.sleep(limit, || self.hub.stopping() || self.lanes.iter().any(|lane| wanted(lane)));
+            }
+        }
+        self.commit(|lane| Some(lane.written().0));
+        self.hub.set_stopped();
+        self.ring_all();
+    }
+
+    fn next_tail(&self) -> Instant {
+        self.last_tail + self.hub.options.tail_sync_interval
+    }
+
+    /// Under load, lets more records come to share the sync. Not when as many wait already as did last time: then
+    /// nobody else is likely to come.
+    fn wait_for_company(&self) {
+        let since = self.last.elapsed();
+        let window = self.hub.options.commit_window;
+        if since < window && self.waiting() < self.crowd {
+            thread::sleep(window - since);
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.waiting.len()).sum()
+    }
+
+    /// Syncs each lane up to the position that `target` names for it, and tells who waits.
+    fn commit(&mut self, target: impl Fn(&Lane) -> Option<u64>) {
+        let crowd = self.waiting();
+        let mut refused = false;
+        for index in 0..self.lanes.len() {
+            let lane = Arc::clone(&self.lanes[index]);
+            let Some(target) = target(&lane).filter(|target| *target > lane.durable_now()) else { continue };
+            (self.last, self.crowd) = (Instant::now(), crowd);
+            match self.sync(&lane, target) {
+                Ok(()) => {
+                    self.count(index, &lane, self.last.elapsed());
+                    lane.ring();
+                }
+                Err(_) => refused = true,
+            }
+        }
+        if refused {
+            self.retry_at = Some(Instant::now() + RETRY);
+            self.hub.set_failed(true);
+            self.ring_all();
+        } else if self.retry_at.take().is_some() {
+            self.hub.set_failed(false);
+        }
+    }
+
+    fn count(&mut self, index: usize, lane: &Lane, took: Duration) {
+        // Frames written after the sync began may be counted to it; the sum is right.
+        let frames = lane.opened() + lane.closed();
+        let records = frames - self.counted[index];
+        self.counted[index] = frames;
+        self.hub.commits.fetch_add(1, Ordering::Relaxed);
+        self.observer.committed(index, records, took);
+    }
+
+    fn ring_all(&self) {
+        for lane in &self.lanes {
+            lane.ring();
+        }
+    }
+
+    /// Syncs what a lane has between its durable position and `target`, oldest segment first.
+    fn sync(&self, lane: &Lane, target: u64) -> std::io::Result<()> {
+        for segment in unsynced(lane, target) {
+            let up_to = segment.end().unwrap_or(target).min(target);
+            lane.durable_to(self.sync_segment(lane, &segment, up_to)?);
+        }
+        Ok(())
+    }
+
+    fn sync_segment(&self, lane: &Lane, segment: &Arc<Segment>, up_to: u64) -> std::io::Result<u64> {
+        if !segment.poisoned() {
+            match files::sync_data(&segment.file) {
+                Ok(()) => return Ok(up_to),
+                Err(_) => {
+                    segment.poison();
+                    self.hub.failed_syncs.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        let durable = repair::replace(&self.hub, lane, segment);
+        if durable.is_err() {
+            self.hub.failed_syncs.fetch_add(1, Ordering::Relaxed);
+        }
+        durable
+    }
+}
+
+/// Whether somebody waits for more than is durable. A position nobody has written yet is no reason to sync.
+fn wanted(lane: &Lane) -> bool {
+    let durable = lane.durable().0;
+    lane.waiting.wanted() > durable && lane.written().0 > durable
+}
+
+/// What to sync although nobody waits.
+fn tail(lane: &Lane, sync: Sync) -> Option<u64> {
+    match sync {
+        Sync::Disk => Some(lane.written().0),
+        Sync::Process => lane.segments().back().map(|segment| segment.start),
+    }
+}
+
+/// Segments with bytes between the durable position and `target`.
+fn unsynced(lane: &Lane, target: u64) -> Vec<Arc<Segment>> {
+    let durable = lane.durable().0;
+    let open_ended = |segment: &Arc<Segment>| segment.end().is_none_or(|end| end > durable);
+    let segments = lane.segments();
+    segments.iter().filter(|segment| segment.start < target && open_ended(segment)).cloned().collect()
+}

@@ -1,0 +1,321 @@
+//! Reading what a dead process left of a lane, and telling a torn tail from damage.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::files;
+use crate::format::{self, HEADER_BYTES, Header, HeaderFound};
+use crate::reader::{More, Reader, Source, Torn};
+use crate::{Error, format::NO_CLAIM};
+
+/// The segment files of a dead lane, in order, headers read.
+#[derive(Debug)]
+pub(crate) struct DeadLane {
+    instance: u128,
+    lane: u32,
+    /// Boot of this machine now; 0: unknown.
+    boot: u128,
+    files: Vec<DeadFile>,
+    /// Keeps the instance locked.
+    _lock: Option<Arc<File>>,
+}
+
+#[derive(Debug)]
+struct DeadFile {
+    number: u64,
+    path: PathBuf,
+    /// Only of a segment that was begun.
+    header: Option<Header>,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    OnDisk,
+    #[cfg_attr(not(any(test, feature = "fuzz")), expect(dead_code, reason = "for fuzzing"))]
+    InMemory(Vec<u8>),
+}
+
+impl DeadFile {
+    fn new(instance: u128, lane: u32, number: u64, path: PathBuf, content: Content) -> Result<Self, Error> {
+        let mut head = Vec::with_capacity(HEADER_BYTES);
+        match &content {
+            Content::OnDisk => {
+                let file = File::open(&path).map_err(Error::io("open", &path))?;
+                file.take(HEADER_BYTES as u64).read_to_end(&mut head).map_err(Error::io("read", &path))?;
+            }
+            Content::InMemory(bytes) => head.extend(bytes.iter().take(HEADER_BYTES)),
+        }
+        let header = match Header::decode(&head, instance, lane, number) {
+            HeaderFound::Valid(header) => Some(header),
+            HeaderFound::Invalid => None,
+            HeaderFound::Newer(found) => {
+                return Err(Error::NewerVersion { path, found, known: format::VERSION });
+            }
+        };
+        Ok(Self { number, path, header, content })
+    }
+
+    fn load(&self, mut buffer: Vec<u8>) -> Result<Vec<u8>, Error> {
+        buffer.clear();
+        match &self.content {
+            Content::OnDisk => {
+                let mut file = File::open(&self.path).map_err(Error::io("open", &self.path))?;
+                file.read_to_end(&mut buffer).map_err(Error::io("read", &self.path))?;
+            }
+            Content::InMemory(bytes) => buffer.extend_from_slice(bytes),
+        }
+        Ok(buffer)
+    }
+}
+
+/// What stands behind a frame that does not validate.
+#[derive(Debug, Default)]
+struct Evidence {
+    /// Highest durable position that anything behind it claims.
+    claim: u64,
+    /// Something valid stands there.
+    valid: bool,
+}
+
+impl Evidence {
+    fn note(&mut self, claim: u64) {
+        self.valid = true;
+        self.claim = self.claim.max(claim);
+    }
+
+    /// Looks for valid frames anywhere from `offset` on; the byte at `HEADER_BYTES` has lane position `start`.
+    fn scan(&mut self, bytes: &[u8], offset: usize, salt: u32, start: u64) {
+        let mut at = offset.next_multiple_of(8);
+        while at + 8 <= bytes.len() {
+            match format::decode(bytes, at, salt) {
+                Some(frame) => {
+                    let position = start.saturating_add((at - HEADER_BYTES) as u64);
+                    let distance = frame.head.distance;
+                    self.note(if distance == NO_CLAIM { 0 } else { position.saturating_sub(distance.into()) });
+                    at = frame.end.next_multiple_of(8);
+                }
+                None => at += 8,
+            }
+        }
+    }
+}
+
+impl DeadLane {
+    /// Lists and reads the heads of a lane's segments.
+    pub(crate) fn open(directory: &Path, instance: u128, lane: u32, lock: Arc<File>) -> Result<Self, Error> {
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(directory).map_err(Error::io("list", directory))? {
+            let name = entry.map_err(Error::io("list", directory))?.file_name();
+            if let Some((of, number)) = name.to_str().and_then(files::parse_segment)
+                && of == lane
+            {
+                numbers.push(number);
+            }
+        }
+        numbers.sort_unstable();
+        let file = |number| {
+            let path = files::segment_path(directory, lane, number);
+            DeadFile::new(instance, lane, number, path, Content::OnDisk)
+        };
+        let files = numbers.into_iter().map(file).collect::<Result<_, _>>()?;
+        Ok(Self { instance, lane, boot: files::boot_id(), files, _lock: Some(lock) })
+    }
+
+    /// A lane of segments 0, 1, 2… whose files hold these bytes.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn in_memory(instance: u128, boot: u128, segments: &[&[u8]]) -> Result<Self, Error> {
+        let file = |(number, bytes): (usize, &&[u8])| {
+            let path = files::segment_path(Path::new(""), 0, number as u64);
+            DeadFile::new(instance, 0, number as u64, path, Content::InMemory(bytes.to_vec()))
+        };
+        let files = segments.iter().enumerate().map(file).collect::<Result<_, _>>()?;
+        Ok(Self { instance, lane: 0, boot, files, _lock: None })
+    }
+
+    /// As [`Lane::reader_from`](crate::Lane::reader_from).
+    pub(crate) fn reader_from(self: Arc<Self>, number: u64) -> Result<Reader, Error> {
+        let begun = |file: &DeadFile| file.header.as_ref().is_some_and(|header| header.closed <= number);
+        let cursor = match self.files.iter().rposition(begun) {
+            Some(index) => {
+                self.check_chain(index)?;
+                DeadCursor::at(self, index)?
+            }
+            None => DeadCursor::nothing(self)?,
+        };
+        let closed = cursor.header().map_or(0, |header| header.closed);
+        Reader::begin(Source::Dead(cursor), closed, number)
+    }
+
+    /// From `index` on, up to the last begun segment, none is missing.
+    fn check_chain(&self, index: usize) -> Result<(), Error> {
+        let last = self.files.iter().rposition(|file| file.header.is_some()).unwrap_or(index);
+        for pair in self.files[index..=last].windows(2) {
+            if pair[1].number != pair[0].number + 1 {
+                let directory = pair[0].path.parent().unwrap_or(Path::new(""));
+                return Err(Error::Missing { path: files::segment_path(directory, self.lane, pair[0].number + 1) });
+            }
+        }
+        Ok(())
+    }
+
+    fn salt(&self, index: usize) -> u32 {
+        format::salt(self.instance, self.lane, self.files[index].number)
+    }
+
+    /// Whatever validates in the files from `index` on, of which the first begins at lane position `start` or later.
+    fn evidence_from(&self, index: usize, start: u64, evidence: &mut Evidence) -> Result<(), Error> {
+        let mut buffer = Vec::new();
+        for index in index..self.files.len() {
+            let file = &self.files[index];
+            buffer = file.load(buffer)?;
+            if let Some(header) = &file.header {
+                evidence.note(header.durable);
+            }
+            let start = file.header.as_ref().map_or(start, |header| header.start);
+            evidence.scan(&buffer, HEADER_BYTES, self.salt(index), start);
+        }
+        Ok(())
+    }
+}
+
+/// The segment of a dead lane that a reader is at, whole in memory: a disk that fails is an error here, not a signal.
+#[derive(Debug)]
+pub(crate) struct DeadCursor {
+    lane: Arc<DeadLane>,
+    index: usize,
+    buffer: Vec<u8>,
+    limit: usize,
+    ended: bool,
+    torn: Option<Torn>,
+}
+
+impl DeadCursor {
+    fn at(lane: Arc<DeadLane>, index: usize) -> Result<Self, Error> {
+        let mut cursor = Self { lane, index, buffer: Vec::new(), limit: 0, ended: false, torn: None };
+        cursor.load(index)?;
+        Ok(cursor)
+    }
+
+    /// For a lane without a segment to read. It may be one whose process was killed before it began, but not one that
+    /// lost the first segments.
+    fn nothing(lane: Arc<DeadLane>) -> Result<Self, Error> {
+        if let Some(begun) = lane.files.iter().find(|file| file.header.is_some()) {
+            let directory = begun.path.parent().unwrap_or(Path::new(""));
+            let number = begun.number.saturating_sub(1);
+            return Err(Error::Missing { path: files::segment_path(directory, lane.lane, number) });
+        }
+        let mut evidence = Evidence::default();
+        lane.evidence_from(0, 0, &mut evidence)?;
+        if evidence.claim > 0 {
+            let path = lane.files[0].path.clone();
+            return Err(Error::Corrupt { path, offset: 0, what: "the header of a segment with durable frames is gone" });
+        }
+        Ok(Self { lane, index: 0, buffer: Vec::new(), limit: 0, ended: true, torn: None })
+    }
+
+    fn load(&mut self, index: usize) -> Result<(), Error> {
+        self.buffer = self.lane.files[index].load(std::mem::take(&mut self.buffer))?;
+        self.index = index;
+        self.limit = match self.end()? {
+            Some(end) => end.min(self.buffer.len()),
+            None => self.buffer.len(),
+        };
+        Ok(())
+    }
+
+    /// Offset behind the last frame, where the next segment tells it.
+    fn end(&self) -> Result<Option<usize>, Error> {
+        let next = self.lane.files.get(self.index + 1).and_then(|file| file.header.as_ref());
+        let (Some(header), Some(next)) = (self.header(), next) else { return Ok(None) };
+        match next.start.checked_sub(header.start) {
+            Some(length) => Ok(Some(HEADER_BYTES.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)))),
+            None => Err(Error::Corrupt {
+                path: self.lane.files[self.index + 1].path.clone(),
+                offset: 0,
+                what: "the segment begins before the one before it",
+            }),
+        }
+    }
+
+    fn header(&self) -> Option<&Header> {
+        self.lane.files.get(self.index)?.header.as_ref()
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.limit]
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    pub(crate) fn salt(&self) -> u32 {
+        self.lane.salt(self.index)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.lane.files.get(self.index).map_or(Path::new(""), |file| &file.path)
+    }
+
+    pub(crate) fn torn(&self) -> Option<&Torn> {
+        self.torn.as_ref()
+    }
+
+    pub(crate) fn more(&mut self, offset: usize) -> Result<More, Error> {
+        if self.ended {
+            return Ok(More::Nothing);
+        }
+        if offset < self.limit {
+            return Ok(More::Here);
+        }
+        if self.end()? != Some(offset) {
+            // The last segment, full to its last byte; or a file that was cut off.
+            self.end_at(offset)?;
+            return Ok(More::Nothing);
+        }
+        self.load(self.index + 1)?;
+        Ok(More::Next { closed: self.header().map_or(0, |header| header.closed) })
+    }
+
+    /// Ends the reading where no valid frame stands.
+    ///
+    /// That is the end of the lane, clean or torn by a crash, unless something says that the frame was whole once: a
+    /// later claim that it was durable, or, when the machine has not been restarted since, anything valid behind it, for
+    /// a process that is killed leaves its stores in order.
+    pub(crate) fn end_at(&mut self, offset: usize) -> Result<(), Error> {
+        let (start, boot) = self.header().map_or((0, 0), |header| (header.start, header.boot));
+        let position = start.saturating_add((offset - HEADER_BYTES) as u64);
+        let mut evidence = Evidence::default();
+        evidence.scan(&self.buffer, offset + 8, self.salt(), start);
+        self.lane.evidence_from(self.index + 1, position, &mut evidence)?;
+        let corrupt = |what| Error::Corrupt { path: self.path().to_owned(), offset: offset as u64, what };
+        if evidence.claim > position {
+            return Err(corrupt("a frame that was durable does not validate"));
+        }
+        if evidence.valid && boot != 0 && boot == self.lane.boot {
+            return Err(corrupt("a frame does not validate although later ones do"));
+        }
+        // A clean end is a zero word, or the end of the file.
+        let clean = self.buffer.get(offset..offset + 4).is_none_or(|word| word == [0; 4]);
+        if evidence.valid || !clean {
+            self.torn = Some(Torn { path: self.path().to_owned(), offset: offset as u64 });
+        }
+        self.ended = true;
+        self.limit = self.limit.min(offset);
+        Ok(())
+    }
+}
+
+/// Number of lanes that left files in `directory`.
+pub(crate) fn count_lanes(directory: &Path) -> io::Result<usize> {
+    let mut lanes = 0;
+    for entry in fs::read_dir(directory)? {
+        if let Some((lane, _)) = entry?.file_name().to_str().and_then(files::parse_segment) {
+            lanes = lanes.max(lane as usize + 1);
+        }
+    }
+    Ok(lanes)
+}

@@ -1,0 +1,228 @@
+//! The journal of a process: creation, the two threads, shutdown.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::committer::Committer;
+use crate::files::{self, Blank};
+use crate::format::Header;
+use crate::hub::{self, Hub};
+use crate::lane::Lane;
+use crate::marks::{MarkSlot, Marks};
+use crate::prepare::Preparer;
+use crate::writer::Writer;
+use crate::{Error, Options, dead};
+
+/// Told of each commit; the default does nothing. Called from the committer's thread: be quick.
+pub trait Observer: Send + std::marker::Sync {
+    /// `records` frames of `lane` became durable by one sync that took `took`.
+    fn committed(&self, lane: usize, records: u64, took: Duration) {
+        let _ = (lane, records, took);
+    }
+}
+
+struct Nobody;
+
+impl Observer for Nobody {}
+
+/// Counts since creation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Syncs that made a lane's frames durable.
+    pub commits: u64,
+    /// Syncs that the disk refused.
+    pub failed_syncs: u64,
+    /// Segments in use or kept, over all lanes.
+    pub segments: u64,
+    /// Mark slots in use.
+    pub marks: u64,
+    /// Whether the journal refuses records because the disk does.
+    pub failed: bool,
+}
+
+/// The journal of this process. Cheap to clone; dropping the last handle shuts it down.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    running: Arc<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    hub: Arc<Hub>,
+    lanes: Vec<Arc<Lane>>,
+    marks: Arc<Marks>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Journal {
+    /// Makes and locks the instance's directory, writes its first segments in full, and starts the threads
+    /// `journal-commit` and `journal-prepare`. Takes as long as the disk needs for one segment per lane and two more.
+    ///
+    /// # Errors
+    /// [`Error::Option`], [`Error::Locked`] and [`Error::Exists`] are the caller's, [`Error::Io`] is the disk's.
+    pub fn create(options: Options) -> Result<Self, Error> {
+        Self::create_observed(options, Arc::new(Nobody))
+    }
+
+    /// As [`create`](Self::create), and tells `observer` of each commit.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_observed(options: Options, observer: Arc<dyn Observer>) -> Result<Self, Error> {
+        options.check()?;
+        dead::sweep(&options.directory);
+        let (directory, lock) = claim(&options)?;
+        let hub = Arc::new(Hub::new(options, directory, files::boot_id(), lock));
+        let marks = hub.directory.join(files::MARKS);
+        let marks = Marks::create(&marks, hub.options.mark_slots, hub.options.instance)
+            .map_err(Error::io("prepare the table of marks", &marks))?;
+        let lanes = (0..hub.options.lanes).map(|index| begin_lane(&hub, index)).collect::<Result<Vec<_>, _>>()?;
+        let spare = Preparer::first_spare(&hub);
+        let spare = Blank::create(spare.clone(), hub.segment_bytes()).map_err(Error::io("prepare", &spare))?;
+        files::sync_directory(&hub.directory).map_err(Error::io("sync", &hub.directory))?;
+
+        let committer = Committer::new(Arc::clone(&hub), lanes.clone(), observer);
+        let preparer = Preparer::new(Arc::clone(&hub), lanes.clone(), spare);
+        let running = Running { hub, lanes, marks: Arc::new(marks), threads: Mutex::default() };
+        running.start("journal-commit", move || committer.run())?;
+        running.start("journal-prepare", move || preparer.run())?;
+        Ok(Self { running: Arc::new(running) })
+    }
+
+    /// Lane `index`, counted from 0. It stays usable as long as it is held.
+    ///
+    /// # Panics
+    /// When the journal has no such lane.
+    pub fn lane(&self, index: usize) -> Arc<Lane> {
+        Arc::clone(&self.running.lanes[index])
+    }
+
+    /// All lanes, in order.
+    pub fn lanes(&self) -> &[Arc<Lane>] {
+        &self.running.lanes
+    }
+
+    /// Puts a mark into a slot that survives `kill -9`, without a system call. `None` when all slots are taken: refuse
+    /// the call.
+    ///
+    /// # Panics
+    /// When the mark is longer than 240 bytes.
+    pub fn mark(&self, bytes: &[u8]) -> Option<MarkSlot> {
+        self.running.marks.set(bytes)
+    }
+
+    /// Id of this process start, as given.
+    pub fn instance(&self) -> u128 {
+        self.running.hub.options.instance
+    }
+
+    /// The instance's directory.
+    pub fn directory(&self) -> &Path {
+        &self.running.hub.directory
+    }
+
+    /// Counts since creation.
+    pub fn stats(&self) -> Stats {
+        let hub = &self.running.hub;
+        Stats {
+            commits: hub.commits.load(Ordering::Relaxed),
+            failed_syncs: hub.failed_syncs.load(Ordering::Relaxed),
+            segments: self.running.lanes.iter().map(|lane| lane.segments().len() as u64).sum(),
+            marks: self.running.marks.used(),
+            failed: hub.failed(),
+        }
+    }
+
+    /// Syncs everything, answers all who wait, and stops the threads. Afterwards nothing can be reserved; what is still
+    /// written in space reserved before is not synced any more. Does nothing the second time.
+    pub fn shutdown(&self) {
+        self.running.shutdown();
+    }
+}
+
+impl Running {
+    fn start(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let spawned = thread::Builder::new().name(name.to_owned()).spawn(body);
+        // Dropping `self` on the way out ends the thread that was started before.
+        self.threads.lock().push(spawned.map_err(Error::io("start a thread for", &self.hub.directory))?);
+        Ok(())
+    }
+
+    fn shutdown(&self) {
+        let mut threads = self.threads.lock();
+        if threads.is_empty() {
+            return;
+        }
+        self.hub.stop();
+        for thread in threads.drain(..) {
+            // A thread that panicked has said so on standard error already.
+            let _ = thread.join();
+        }
+        // Should the committer have panicked, nobody waits for ever.
+        self.hub.set_stopped();
+        self.lanes.iter().for_each(|lane| lane.ring());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+/// Makes the instance's directory and locks it. It is locked before it gets its name, so that nobody takes it for a
+/// dead one.
+fn claim(options: &Options) -> Result<(PathBuf, File), Error> {
+    let home = &options.directory;
+    fs::create_dir_all(home).map_err(Error::io("create", home))?;
+    let name = files::instance_name(options.instance);
+    let path = home.join(&name);
+    refuse_existing(&path)?;
+
+    let new = home.join(format!(".{name}.new"));
+    // Left by a process that was killed right here; with instance ids used once, nobody else works on it.
+    let _ = fs::remove_dir_all(&new);
+    fs::create_dir(&new).map_err(Error::io("create", &new))?;
+    let lock_path = new.join(files::LOCK);
+    let lock = File::create_new(&lock_path).map_err(Error::io("create", &lock_path))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(Error::Locked { path }),
+        Err(TryLockError::Error(error)) => return Err(Error::io("lock", &lock_path)(error)),
+    }
+    fs::rename(&new, &path).map_err(Error::io("create", &path))?;
+    files::sync_directory(home).map_err(Error::io("sync", home))?;
+    Ok((path, lock))
+}
+
+fn refuse_existing(path: &Path) -> Result<(), Error> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let locked = File::open(path.join(files::LOCK)).is_ok_and(|lock| lock.try_lock().is_err());
+    let path = path.to_owned();
+    Err(if locked { Error::Locked { path } } else { Error::Exists { path } })
+}
+
+fn begin_lane(hub: &Arc<Hub>, index: usize) -> Result<Arc<Lane>, Error> {
+    let path = files::segment_path(&hub.directory, index as u32, 0);
+    let blank = Blank::create(path.clone(), hub.segment_bytes()).map_err(Error::io("prepare", &path))?;
+    let header = Header {
+        instance: hub.options.instance,
+        lane: index as u32,
+        number: 0,
+        start: 0,
+        next_sequence: 1,
+        closed: 0,
+        boot: hub.boot,
+        created: hub::now_micros(),
+        durable: 0,
+    };
+    Ok(Arc::new(Lane::new(Arc::clone(hub), index, Writer::begin(blank, &header))))
+}

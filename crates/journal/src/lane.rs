@@ -1,0 +1,346 @@
+//! A lane: what one worker writes to, and what others may ask about it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::files::Blank;
+use crate::format::{Kind, PAYLOAD_MAX, SYMBOL_MAX};
+use crate::hub::Hub;
+use crate::segment::{Passed, Segment};
+use crate::wait::Waiting;
+use crate::writer::{self, Writer};
+use crate::{Closed, Opened, Position, Space, Sync, Unavailable};
+
+/// Symbols go from 0 to one below this.
+const SYMBOLS: u32 = 65_536;
+/// How long a reservation waits for a segment that is just being prepared. Reached only when the disk cannot keep up.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// One lane of a journal, written by one thread most of the time: its lock is there for the rest of it.
+#[derive(Debug)]
+pub struct Lane {
+    hub: Arc<Hub>,
+    index: usize,
+    writer: Mutex<Writer>,
+    /// Signalled when `writer.next` came, or will not come for now.
+    prepared: Condvar,
+    wants_next: AtomicBool,
+    written: AtomicU64,
+    durable: AtomicU64,
+    opened: AtomicU64,
+    closed: AtomicU64,
+    open_count: AtomicU64,
+    released: AtomicU64,
+    /// Oldest kept to current. Locked after `writer` where both are.
+    segments: Mutex<VecDeque<Arc<Segment>>>,
+    pub(crate) waiting: Waiting,
+}
+
+impl Lane {
+    pub(crate) fn new(hub: Arc<Hub>, index: usize, writer: Writer) -> Self {
+        let segments = VecDeque::from([Arc::clone(&writer.segment)]);
+        Self {
+            hub,
+            index,
+            writer: Mutex::new(writer),
+            prepared: Condvar::new(),
+            wants_next: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
+            open_count: AtomicU64::new(0),
+            released: AtomicU64::new(0),
+            segments: Mutex::new(segments),
+            waiting: Waiting::default(),
+        }
+    }
+
+    /// Number of this lane in its journal, from 0.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Promises room for `frames` frames (opens, closes and singles) with `payload_bytes` together, whatever happens to
+    /// the disk afterwards.
+    ///
+    /// Waits up to a quarter of a second in one case only: when the segment is full and the disk has not finished
+    /// preparing the next.
+    ///
+    /// # Errors
+    /// Why the call must be refused; nothing was taken.
+    pub fn reserve(&self, payload_bytes: u32, frames: u32) -> Result<Space, Unavailable> {
+        self.refusal()?;
+        let bytes = writer::reservation(payload_bytes, frames);
+        let mut writer = self.writer.lock();
+        if writer.crowded_by(bytes) {
+            return Err(Unavailable::Crowded);
+        }
+        self.make_room(&mut writer, bytes)?;
+        writer.reserve(bytes);
+        Ok(Space { bytes: bytes as u32, lane: self.index as u32 })
+    }
+
+    /// Takes back room that was not needed.
+    ///
+    /// # Panics
+    /// When the space is another lane's.
+    pub fn release(&self, space: Space) {
+        self.check(&space);
+        self.writer.lock().give_back(u64::from(space.bytes));
+    }
+
+    /// Says once per lane what a symbol of this process stands for, so that frames may use its number. Every segment
+    /// repeats it at its start. Costs a look-up when it is known already; the bytes of the first definition stay.
+    ///
+    /// It takes its room by itself, so define before the call is forwarded.
+    ///
+    /// # Errors
+    /// [`Unavailable::DictionaryFull`] for a symbol of 65,536 or above, for more than 1 KiB, and when the lane's
+    /// dictionary would exceed a quarter of a segment; otherwise as [`reserve`](Self::reserve).
+    pub fn define(&self, symbol: u32, bytes: &[u8]) -> Result<(), Unavailable> {
+        let mut writer = self.writer.lock();
+        if writer.defined(symbol) {
+            return Ok(());
+        }
+        self.refusal()?;
+        let size = Kind::Define.frame_bytes(bytes.len()) as u64;
+        if symbol >= SYMBOLS || bytes.len() > SYMBOL_MAX || !writer.dictionary_takes(size) {
+            return Err(Unavailable::DictionaryFull);
+        }
+        self.make_room(&mut writer, size)?;
+        // Another thread may have defined it while this one waited for room.
+        if !writer.defined(symbol) {
+            writer.define(self, symbol, bytes);
+            self.wrote(&writer);
+        }
+        Ok(())
+    }
+
+    /// Writes a frame that stays open until its [`close`](Self::close), in room taken from `space`.
+    ///
+    /// # Panics
+    /// When the payload exceeds 4 KiB or what is left of the space, or the space is another lane's.
+    pub fn open(&self, space: &mut Space, payload: &[u8]) -> Opened {
+        self.check_frame(space, Kind::Open, payload);
+        let mut writer = self.writer.lock();
+        let (sequence, bytes) = writer.open(self, payload);
+        space.bytes -= bytes as u32;
+        Opened { sequence, position: self.wrote(&writer) }
+    }
+
+    /// Closes an open frame. What is left of the space goes back.
+    ///
+    /// # Panics
+    /// As [`open`](Self::open), and when no open frame has this sequence.
+    pub fn close(&self, space: Space, sequence: u64, payload: &[u8]) -> Closed {
+        self.check_frame(&space, Kind::Close, payload);
+        let mut writer = self.writer.lock();
+        let number = writer.close(self, sequence, payload);
+        writer.give_back(u64::from(space.bytes));
+        Closed { number, sequence, position: self.wrote(&writer) }
+    }
+
+    /// Writes a record that is complete with one frame. What is left of the space goes back.
+    ///
+    /// # Panics
+    /// As [`open`](Self::open).
+    pub fn single(&self, space: Space, payload: &[u8]) -> Closed {
+        self.check_frame(&space, Kind::Single, payload);
+        let mut writer = self.writer.lock();
+        let (number, sequence) = writer.single(self, payload);
+        writer.give_back(u64::from(space.bytes));
+        Closed { number, sequence, position: self.wrote(&writer) }
+    }
+
+    /// Everything below is in the kernel's hands: it survives `kill -9`.
+    pub fn written(&self) -> Position {
+        Position(self.written.load(Ordering::Acquire))
+    }
+
+    /// Everything below is on disk.
+    pub fn durable(&self) -> Position {
+        Position(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Frames opened so far, singles included; the last sequence given.
+    pub fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Acquire)
+    }
+
+    /// Frames closed so far; the last close number given.
+    pub fn closed(&self) -> u64 {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Frames open now.
+    pub fn open_count(&self) -> u64 {
+        self.open_count.load(Ordering::Acquire)
+    }
+
+    /// Everything closed up to `number` is stored elsewhere: segments that hold nothing else may go once they are old
+    /// enough, or too many. Never goes back.
+    pub fn release_through(&self, number: u64) {
+        self.released.fetch_max(number, Ordering::SeqCst);
+    }
+
+    fn refusal(&self) -> Result<(), Unavailable> {
+        if self.hub.stopping() {
+            return Err(Unavailable::Stopped);
+        }
+        self.hub.trouble().map_or(Ok(()), Err)
+    }
+
+    fn make_room(&self, writer: &mut MutexGuard<'_, Writer>, bytes: u64) -> Result<(), Unavailable> {
+        if writer.has_room_for(bytes) {
+            return Ok(());
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(shortage) = self.hub.shortage() {
+                return Err(shortage);
+            }
+            self.ask_for_next();
+            let timeout = self.prepared.wait_until(writer, deadline);
+            if writer.has_room_for(bytes) {
+                return Ok(());
+            }
+            self.refusal()?;
+            if timeout.timed_out() {
+                return Err(Unavailable::Behind);
+            }
+        }
+    }
+
+    fn check(&self, space: &Space) {
+        assert_eq!(space.lane as usize, self.index, "space of another lane");
+    }
+
+    fn check_frame(&self, space: &Space, kind: Kind, payload: &[u8]) {
+        self.check(space);
+        assert!(payload.len() <= PAYLOAD_MAX, "payload above 4 KiB");
+        assert!(kind.frame_bytes(payload.len()) <= space.bytes as usize, "frame exceeds its reserved space");
+    }
+
+    /// Publishes what was just written.
+    fn wrote(&self, writer: &Writer) -> Position {
+        self.opened.store(writer.opened(), Ordering::Relaxed);
+        self.closed.store(writer.closed(), Ordering::Relaxed);
+        self.open_count.store(writer.open_count(), Ordering::Relaxed);
+        if writer.wants_next() {
+            self.ask_for_next();
+        }
+        let position = writer.position();
+        self.written_to(position);
+        Position(position)
+    }
+
+    fn ask_for_next(&self) {
+        if !self.wants_next.swap(true, Ordering::SeqCst) {
+            self.hub.preparer.wake();
+        }
+    }
+}
+
+/// For the writer, the committer, the preparer and the readers.
+impl Lane {
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    pub(crate) fn durable_now(&self) -> u64 {
+        self.durable.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn written_to(&self, position: u64) {
+        self.written.store(position, Ordering::Release);
+    }
+
+    pub(crate) fn durable_to(&self, position: u64) {
+        self.durable.fetch_max(position, Ordering::SeqCst);
+    }
+
+    /// How far readers may read.
+    pub(crate) fn visible(&self) -> u64 {
+        match self.hub.options.sync {
+            Sync::Disk => self.durable().0,
+            Sync::Process => self.written().0,
+        }
+    }
+
+    pub(crate) fn released(&self) -> u64 {
+        self.released.load(Ordering::SeqCst)
+    }
+
+    /// Ends `old` and puts `new` behind it, at once for everybody who looks at the list.
+    pub(crate) fn pass(&self, old: &Segment, passed: Passed, new: &Arc<Segment>) {
+        let mut segments = self.segments.lock();
+        old.passed.set(passed).expect("a segment is passed once");
+        segments.push_back(Arc::clone(new));
+    }
+
+    pub(crate) fn segments(&self) -> MutexGuard<'_, VecDeque<Arc<Segment>>> {
+        self.segments.lock()
+    }
+
+    /// The begun and kept segment of this number.
+    pub(crate) fn segment(&self, number: u64) -> Option<Arc<Segment>> {
+        self.segments.lock().iter().find(|segment| segment.number == number).cloned()
+    }
+
+    pub(crate) fn wants_next(&self) -> bool {
+        self.wants_next.load(Ordering::SeqCst)
+    }
+
+    /// Number of the segment after the current one.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.writer.lock().segment.number + 1
+    }
+
+    /// Hands over the next segment.
+    pub(crate) fn deliver(&self, blank: Blank) {
+        let mut writer = self.writer.lock();
+        writer.next = Some(blank);
+        self.wants_next.store(false, Ordering::SeqCst);
+        self.prepared.notify_all();
+    }
+
+    /// Lets those who wait for the next segment see that there is trouble.
+    pub(crate) fn stop_waiting_for_next(&self) {
+        // Under the lock, so that nobody is between the check and the wait.
+        let _writer = self.writer.lock();
+        self.prepared.notify_all();
+    }
+
+    /// Exchanges `old` for `blank`, which holds its bytes up to `copied`; the rest is copied here, while nobody writes.
+    /// `blank` takes the name of `old`.
+    pub(crate) fn exchange(
+        &self,
+        old: &Arc<Segment>,
+        mut blank: Blank,
+        copied: usize,
+    ) -> std::io::Result<Arc<Segment>> {
+        let mut writer = self.writer.lock();
+        let current = Arc::ptr_eq(&writer.segment, old);
+        let end = old.end().map_or(writer.offset, |end| old.offset_of(end));
+        crate::repair::copy(old, &mut blank.map, copied, end)?;
+        std::fs::rename(&blank.path, old.path())?;
+        blank.map.publish(end);
+        let new = Arc::new(old.in_place_of(blank.file, Arc::clone(blank.map.map())));
+        if current {
+            writer.segment = Arc::clone(&new);
+            writer.map = blank.map;
+        }
+        for segment in self.segments.lock().iter_mut() {
+            if segment.number == new.number {
+                *segment = Arc::clone(&new);
+            }
+        }
+        old.mark_replaced();
+        Ok(new)
+    }
+}

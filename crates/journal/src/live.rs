@@ -1,0 +1,85 @@
+//! Reading a lane of this process while it is written.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::Error;
+use crate::files;
+use crate::format::HEADER_BYTES;
+use crate::lane::Lane;
+use crate::reader::{More, Reader, Source};
+use crate::segment::Segment;
+
+/// The segment of a live lane that a reader is at.
+#[derive(Debug)]
+pub(crate) struct LiveCursor {
+    lane: Arc<Lane>,
+    segment: Arc<Segment>,
+    /// Frames below this offset may be seen.
+    limit: usize,
+}
+
+impl Lane {
+    /// Reads from the close after the first `number` ones: frames that were closed by those are left out; the
+    /// definitions, and frames that are open at that point, come first. 0 reads everything that is kept.
+    ///
+    /// Shows what is durable with [`Sync::Disk`](crate::Sync::Disk), what is written with
+    /// [`Sync::Process`](crate::Sync::Process). `number` is one that a reader has shown.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when the segment was released and recycled.
+    pub fn reader_from(self: &Arc<Self>, number: u64) -> Result<Reader, Error> {
+        let (found, first) = {
+            let segments = self.segments();
+            let found = segments.iter().rev().find(|segment| segment.closed_before <= number).cloned();
+            (found, segments.front().map_or(0, |segment| segment.number))
+        };
+        let segment = found.ok_or_else(|| self.missing(first.saturating_sub(1)))?;
+        let closed = segment.closed_before;
+        let cursor = LiveCursor { lane: Arc::clone(self), segment, limit: HEADER_BYTES };
+        Reader::begin(Source::Live(cursor), closed, number)
+    }
+
+    fn missing(&self, number: u64) -> Error {
+        Error::Missing { path: files::segment_path(&self.hub().directory, self.index() as u32, number) }
+    }
+}
+
+impl LiveCursor {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.segment.map.published(self.limit)
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    pub(crate) fn salt(&self) -> u32 {
+        self.segment.salt
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.segment.path()
+    }
+
+    pub(crate) fn more(&mut self, offset: usize) -> Result<More, Error> {
+        // Read before the segment's state: whatever is visible was written into what the state then says.
+        let visible = self.lane.visible();
+        let number = self.segment.number;
+        if self.segment.replaced() {
+            self.segment = self.lane.segment(number).ok_or_else(|| self.lane.missing(number))?;
+        }
+        let end = self.segment.end();
+        let seen = end.unwrap_or(u64::MAX).min(visible);
+        self.limit = self.limit.max(self.segment.offset_of(seen));
+        if offset < self.limit {
+            return Ok(More::Here);
+        }
+        if end.is_none_or(|end| visible <= end) {
+            return Ok(More::Nothing);
+        }
+        self.segment = self.lane.segment(number + 1).ok_or_else(|| self.lane.missing(number + 1))?;
+        self.limit = HEADER_BYTES;
+        Ok(More::Next { closed: self.segment.closed_before })
+    }
+}
