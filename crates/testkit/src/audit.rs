@@ -10,6 +10,7 @@
 //! | `ledger verify` finds nothing lost and nothing doubled | G3 |
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use serde_json::Value;
 
@@ -71,13 +72,10 @@ impl Audit<'_> {
     /// When a rule is broken.
     pub fn assert_clean(&self) {
         let findings = self.findings();
+        let (seen, served, calls) = (self.seen.len(), self.served.len(), self.calls.len());
         assert!(
-            findings.offences.is_empty(),
-            "{} seen, {} served, {} recorded, and:\n{}",
-            self.seen.len(),
-            self.served.len(),
-            self.calls.len(),
-            findings.offences.join("\n")
+            findings.is_clean(),
+            "{seen} seen, {served} served, {calls} recorded, and:\n{findings}"
         );
     }
 
@@ -208,6 +206,12 @@ impl Audit<'_> {
 }
 
 impl Findings {
+    /// Whether there is no offence.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.offences.is_empty()
+    }
+
     fn add(&mut self, rule: &str, mut offences: Vec<String>) {
         let count = offences.len();
         offences.sort_unstable();
@@ -221,6 +225,12 @@ impl Findings {
             self.offences
                 .push(format!("{rule}: {} more", count - SHOWN_PER_RULE));
         }
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.offences.join("\n"))
     }
 }
 

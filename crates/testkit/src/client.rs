@@ -285,6 +285,14 @@ impl Connection {
         self.buffer
     }
 
+    /// Reads what comes first: bytes, or nothing when the other side closes.
+    #[must_use]
+    pub fn read_some(mut self) -> Vec<u8> {
+        // A reset is an end too.
+        let _read = self.read_more();
+        self.buffer
+    }
+
     /// Whether the other side has closed, or closes within patience, without another byte.
     #[must_use]
     pub fn is_closed_by_peer(&mut self) -> bool {

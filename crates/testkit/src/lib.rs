@@ -11,12 +11,14 @@
 
 pub mod audit;
 pub mod client;
+pub mod clock;
 pub mod config;
 pub mod eventually;
 pub mod gateway;
 pub mod load;
 pub mod port;
 mod script;
+pub mod site;
 pub mod upstream;
 pub mod wire;
 
@@ -25,6 +27,7 @@ pub use client::{Connection, Request, Response};
 pub use config::{App, Config};
 pub use gateway::{Cli, CliOutput, Gateway, License};
 pub use load::{Load, Seen};
+pub use site::Site;
 pub use upstream::{Served, Upstream};
 
 /// The path of the real binary, built by cargo for the test that says this.

@@ -36,7 +36,9 @@ pub struct License {
 }
 
 impl<'a> Cli<'a> {
-    pub(super) fn new(binary: &'a Path, config: PathBuf) -> Self {
+    /// The command line of that binary with that configuration, which need not exist.
+    #[must_use]
+    pub fn new(binary: &'a Path, config: PathBuf) -> Self {
         Self {
             binary,
             config,

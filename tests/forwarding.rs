@@ -1,0 +1,214 @@
+//! What reaches the upstream: the call as it was sent, without what is ours.
+
+use serde_json::Value;
+use testkit::client::{KEY_HEADER, Request};
+use testkit::{App, Config, Site, binary};
+
+fn headers_named<'a>(echo: &'a Value, name: &str) -> Vec<&'a str> {
+    let headers = echo["headers"]
+        .as_array()
+        .expect("headers are a list")
+        .iter();
+    let named = headers.filter(|header| {
+        header[0]
+            .as_str()
+            .is_some_and(|found| found.eq_ignore_ascii_case(name))
+    });
+    named.filter_map(|header| header[1].as_str()).collect()
+}
+
+#[test]
+fn method_path_query_host_headers_and_body_pass_unchanged() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let request = Request::post("/echo/A%20b?x=1&x=%2F&y", b"{\"a\": 1}")
+        .host("customer.example")
+        .header("X-CaSe", "kept")
+        .header("Accept", "a/b;q=0.5, */*")
+        .header("Cookie", "session=1")
+        .header("Authorization", "Basic dXNlcjpwYXNz")
+        .key(&license.key);
+    let echo = site.gateway.call(&request).json();
+    assert_eq!(
+        (&echo["method"], &echo["target"]),
+        (&"POST".into(), &"/echo/A%20b?x=1&x=%2F&y".into())
+    );
+    assert_eq!(echo["body"], "{\"a\": 1}");
+    let expected = [
+        ("Host", "customer.example"),
+        ("Accept", "a/b;q=0.5, */*"),
+        ("Cookie", "session=1"),
+        ("Authorization", "Basic dXNlcjpwYXNz"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(headers_named(&echo, name), [value], "{echo}");
+    }
+    assert!(
+        echo["headers"].to_string().contains("X-CaSe"),
+        "the case of a header's name is kept: {echo}"
+    );
+}
+
+#[test]
+fn the_answer_passes_unchanged_with_a_call_id_added() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let response = site
+        .gateway
+        .call(&Request::get("/header/X-From-Upstream/yes").key(&license.key));
+    assert_eq!(
+        (response.status, response.header("X-From-Upstream")),
+        (200, Some("yes"))
+    );
+    assert_eq!(response.body, b"xx\n");
+    assert_eq!(
+        site.upstream.served()[0].call_id.as_deref(),
+        Some(response.call_id())
+    );
+}
+
+#[test]
+fn what_a_caller_says_in_our_name_is_not_believed() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let request = Request::get("/echo")
+        .header("Tallygate-Call-Id", "forged")
+        .key(&license.key);
+    let response = site.gateway.call(&request);
+    assert_ne!(response.call_id(), "forged");
+    assert_eq!(
+        headers_named(&response.json(), "tallygate-call-id"),
+        [response.call_id()]
+    );
+}
+
+#[test]
+fn the_key_is_taken_out_and_the_callers_address_is_told() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let echo = site
+        .gateway
+        .call(&Request::get("/echo").key(&license.key))
+        .json();
+    assert!(headers_named(&echo, KEY_HEADER).is_empty(), "{echo}");
+    assert!(!echo.to_string().contains(&license.key), "{echo}");
+    assert_eq!(
+        headers_named(&echo, "x-forwarded-for"),
+        ["127.0.0.1"],
+        "{echo}"
+    );
+    assert_eq!(
+        headers_named(&echo, "x-forwarded-proto"),
+        ["http"],
+        "{echo}"
+    );
+}
+
+#[test]
+fn methods_cannot_be_overridden_by_a_header() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let request = Request::get("/echo")
+        .header("X-HTTP-Method-Override", "DELETE")
+        .key(&license.key);
+    let echo = site.gateway.call(&request).json();
+    assert!(
+        headers_named(&echo, "x-http-method-override").is_empty(),
+        "{echo}"
+    );
+}
+
+#[test]
+fn apps_are_told_apart_by_host() {
+    let first = testkit::Upstream::start();
+    let site = Site::with(binary!(), |second| {
+        Config::default()
+            .app(App::new("one", &first.url()).line("hosts = [\"one.test\"]"))
+            .app(App::new("two", second).line("hosts = [\"two.test\"]"))
+    });
+    let (one, two) = (
+        site.gateway.license_of("one", &[]),
+        site.gateway.license_of("two", &[]),
+    );
+    assert_eq!(
+        site.gateway
+            .call(&Request::get("/").host("one.test").key(&one.key))
+            .status,
+        200
+    );
+    assert_eq!(
+        site.gateway
+            .call(&Request::get("/").host("two.test").key(&two.key))
+            .status,
+        200
+    );
+    assert_eq!((first.served_count(), site.upstream.served_count()), (1, 1));
+    // A license of one app opens no other.
+    assert_eq!(
+        site.gateway
+            .call(&Request::get("/").host("two.test").key(&one.key))
+            .status,
+        401
+    );
+    assert_eq!(
+        site.gateway
+            .call(&Request::get("/").host("three.test").key(&one.key))
+            .status,
+        404
+    );
+}
+
+#[test]
+fn an_open_route_needs_no_credential_and_is_metered() {
+    let site = Site::with(binary!(), |upstream| {
+        let app = App::new("api", upstream)
+            .route("/public", &["access = \"open\""])
+            .route("/", &[]);
+        Config::default().app(app)
+    });
+    let response = site.gateway.call(&Request::get("/public/page"));
+    assert_eq!(response.status, 200);
+    let record = site.gateway.record(response.call_id());
+    assert_eq!(record["license_id"], Value::Null, "{record}");
+    assert_eq!(site.gateway.call(&Request::get("/private")).status, 401);
+}
+
+#[test]
+fn connections_to_the_upstream_are_used_again() {
+    let site = Site::with(binary!(), |upstream| {
+        Config::new(upstream).server("threads = 1")
+    });
+    let license = site.gateway.license(&[]);
+    for _ in 0..10 {
+        assert_eq!(
+            site.gateway
+                .call(&Request::get("/").key(&license.key))
+                .status,
+            200
+        );
+    }
+    assert_eq!(site.upstream.connections(), 1);
+}
+
+#[test]
+fn a_websocket_passes_both_ways_and_is_one_call() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let mut connection = site.gateway.connect();
+    let request = Request::get("/upgrade")
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .key(&license.key);
+    connection.send(&request.bytes()).expect("the gate reads");
+    let head = connection.read_head().expect("a head");
+    assert_eq!(head.status(), Some(101));
+    connection.send(b"ping").expect("the tunnel is open");
+    assert_eq!(connection.read_exactly(4).expect("an echo"), b"ping");
+    drop(connection);
+    let record = site
+        .gateway
+        .record(head.header("tallygate-call-id").expect("a call id"));
+    assert_eq!(record["status"], 101, "{record}");
+}

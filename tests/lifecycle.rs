@@ -1,0 +1,157 @@
+//! Starting, draining and ending.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use testkit::client::Request;
+use testkit::eventually::{patience, wait_for};
+use testkit::{Site, assert_eventually, binary};
+
+/// Far below any drain time: an idle gate must not wait for it.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_ready_gate_says_so_and_shows_its_metrics() {
+    let site = Site::start(binary!());
+    for page in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(
+            site.gateway.scrape(page).expect("an answer").status,
+            200,
+            "{page}"
+        );
+    }
+    let license = site.gateway.license(&[]);
+    let _ = site.gateway.call(&Request::get("/").key(&license.key));
+    assert_eventually!(
+        site.gateway
+            .metric("tallygate_calls_total", &["app=\"api\"", "status=\"200\""])
+            >= 1.0
+    );
+    assert_eventually!(site.gateway.metric("tallygate_records_accepted_total", &[]) >= 1.0);
+    assert_eq!(
+        site.gateway.metric("tallygate_records_lost_total", &[]),
+        0.0
+    );
+}
+
+#[test]
+fn an_idle_gate_ends_at_once_with_exit_code_0() {
+    let mut site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    // A keep-alive connection that waits for its next call is idle.
+    let mut connection = site.gateway.connect();
+    assert_eq!(
+        connection
+            .call(&Request::get("/").key(&license.key))
+            .expect("an answer")
+            .status,
+        200
+    );
+    site.gateway.terminate();
+    assert_eq!(site.gateway.wait(AT_ONCE).code(), Some(0));
+    assert!(connection.is_closed_by_peer());
+}
+
+#[test]
+fn a_drain_completes_what_is_in_flight_and_lets_nobody_else_in() {
+    let mut site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let mut connection = site.gateway.connect();
+    connection
+        .send(&Request::get("/hold").key(&license.key).bytes())
+        .expect("the gate reads");
+    site.upstream.wait_for_served(1);
+    site.gateway.terminate();
+    assert_eventually!(
+        TcpStream::connect(site.gateway.addr()).is_err(),
+        "new connections are still accepted"
+    );
+    assert!(site.gateway.is_running());
+    site.upstream.release();
+    let response = connection
+        .read_response("GET")
+        .expect("the answer of the call in flight");
+    assert!(response.status == 200 && response.complete);
+    assert_eq!(site.gateway.wait(patience()).code(), Some(0));
+
+    site.gateway.restart();
+    let record = site.gateway.record(response.call_id());
+    assert_eq!(
+        (&record["outcome"], &record["billable"]),
+        (&"delivered".into(), &true.into()),
+        "{record}"
+    );
+    site.assert_clean(&[], &[]);
+}
+
+#[test]
+fn nothing_is_pending_after_a_clean_end() {
+    let mut site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let ids: Vec<String> = (0..50)
+        .map(|_| {
+            site.gateway
+                .call(&Request::get("/").key(&license.key))
+                .call_id()
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(site.gateway.stop().code(), Some(0));
+    site.gateway.restart();
+    let recorded: Vec<String> = site
+        .gateway
+        .wait_for_calls(50)
+        .iter()
+        .map(|call| call["call_id"].as_str().expect("an id").to_owned())
+        .collect();
+    assert_eq!(recorded, ids, "oldest first, each once");
+    site.assert_clean(&[], &[]);
+}
+
+#[test]
+fn licenses_and_ports_are_there_again_after_a_restart() {
+    let mut site = Site::start(binary!());
+    let license = site.gateway.license(&["--label", "kept"]);
+    for round in 0..3 {
+        assert_eq!(
+            site.gateway
+                .call(&Request::get("/").key(&license.key))
+                .status,
+            200,
+            "round {round}"
+        );
+        assert_eq!(site.gateway.stop().code(), Some(0), "round {round}");
+        site.gateway.restart();
+    }
+    let list = site.gateway.cli().json(&["license", "list"]);
+    assert!(list.to_string().contains(&license.id), "{list}");
+    assert!(
+        !list.to_string().contains(&license.key),
+        "a key is shown once"
+    );
+}
+
+#[test]
+fn the_command_line_says_when_no_gate_runs() {
+    let mut site = Site::start(binary!());
+    assert_eq!(site.gateway.stop().code(), Some(0));
+    let output = site.gateway.cli().run(&["license", "list"]);
+    assert_eq!(
+        (output.code, output.stdout.as_str()),
+        (69, ""),
+        "{output:?}"
+    );
+    assert_eq!(output.stderr.lines().count(), 1, "{output:?}");
+}
+
+#[test]
+fn a_gate_that_is_told_twice_still_ends_well() {
+    let mut site = Site::start(binary!());
+    site.gateway.terminate();
+    // It may have ended between the two.
+    if site.gateway.is_running() {
+        site.gateway.terminate();
+    }
+    let ended = wait_for(patience(), || (!site.gateway.is_running()).then_some(()));
+    assert!(ended.is_some());
+}

@@ -1,0 +1,297 @@
+//! Refusals: what they say, and that they cost no upstream connection, keep the caller's open and leak nothing.
+
+use testkit::client::{Connection, KEY_HEADER, Request, Response};
+use testkit::{App, Config, License, Site, assert_eventually, binary};
+
+/// A site whose app has routes, so that permissions and paths matter.
+fn site() -> Site {
+    Site::with(binary!(), |upstream| {
+        let app = App::new("api", upstream)
+            .route("/a", &[])
+            .route("/b", &["methods = [\"GET\"]"]);
+        Config::default().app(app.line("hosts = [\"api.test\"]"))
+    })
+}
+
+fn refused(connection: &mut Connection, request: &Request) -> Response {
+    let response = connection
+        .call(request)
+        .unwrap_or_else(|error| panic!("{error} to {request:?}"));
+    assert_ne!(response.status, 200, "{request:?} passed");
+    assert_eq!(
+        response.header("content-type"),
+        Some("application/problem+json"),
+        "{response:?}"
+    );
+    assert_eq!(response.json()["status"], response.status, "{response:?}");
+    let _present = response.call_id();
+    response
+}
+
+#[test]
+fn every_refusal_has_its_status_and_code_keeps_the_connection_and_opens_none() {
+    let site = site();
+    let gateway = &site.gateway;
+    let good = gateway.license(&[]);
+    let other = gateway.license(&[]);
+    let changed = |how: &str| {
+        let license = gateway.license(&[]);
+        let _ = gateway.cli().text(&["license", how, &license.id]);
+        license
+    };
+    let with = |license: &License| Request::get("/a").key(&license.key);
+    let both = Request::get("/a").key(&good.key).key(&other.key);
+    let cases = [
+        (Request::get("/a"), 401, "license_missing"),
+        (
+            Request::get("/a").key("no-such-key"),
+            401,
+            "license_unknown",
+        ),
+        (
+            Request::get("/a").key("00000000-0000-4000-8000-000000000000"),
+            401,
+            "license_unknown",
+        ),
+        (with(&changed("disable")), 403, "license_disabled"),
+        (with(&changed("revoke")), 403, "license_revoked"),
+        (
+            with(&gateway.license(&["--permission", "GET /b"])),
+            403,
+            "route_not_permitted",
+        ),
+        (
+            with(&gateway.license(&["--allow-ip", "10.0.0.0/8"])),
+            403,
+            "ip_not_allowed",
+        ),
+        (
+            with(&gateway.license(&["--remaining", "0"])),
+            402,
+            "quota_exhausted",
+        ),
+        (both, 400, "credential_ambiguous"),
+        (with(&good).host("nobody.test"), 404, "app_unknown"),
+        (Request::get("/c").key(&good.key), 404, "route_unknown"),
+        (
+            Request::post("/b", b"").key(&good.key),
+            404,
+            "route_unknown",
+        ),
+        (
+            Request::get("/a/../b").key(&good.key),
+            400,
+            "path_ambiguous",
+        ),
+    ];
+    let mut connection = gateway.connect();
+    for (request, status, code) in cases {
+        let response = refused(&mut connection, &request);
+        assert_eq!(
+            (response.status, response.refusal_code().as_deref()),
+            (status, Some(code)),
+            "{request:?}"
+        );
+    }
+    assert_eq!(
+        (site.upstream.connections(), site.upstream.served_count()),
+        (0, 0)
+    );
+    // The very same connection still serves.
+    assert_eq!(
+        connection.call(&with(&good)).expect("an answer").status,
+        200
+    );
+}
+
+#[test]
+fn an_expired_license_is_refused_from_its_last_moment_on() {
+    let site = site();
+    let soon = testkit::clock::rfc3339_in(std::time::Duration::from_secs(2));
+    let license = site.gateway.license(&["--expires-at", &soon]);
+    assert_eventually!({
+        let response = site.gateway.call(&Request::get("/a").key(&license.key));
+        response.refusal_code().as_deref() == Some("license_expired") && response.status == 403
+    });
+}
+
+#[test]
+fn refusals_of_a_known_license_are_recorded_and_unknown_keys_are_not() {
+    let site = site();
+    let license = site.gateway.license(&["--permission", "GET /b"]);
+    let refused = site.gateway.call(&Request::get("/a").key(&license.key));
+    let _unknown = site.gateway.call(&Request::get("/a").key("nobody"));
+    let records = site.gateway.wait_for_calls(1);
+    let record = &records[0];
+    assert_eq!(record["call_id"], refused.call_id());
+    assert_eq!(
+        (&record["outcome"], &record["status"]),
+        (&"refused".into(), &403.into()),
+        "{record}"
+    );
+    assert_eq!(
+        (&record["billable"], &record["attempts"]),
+        (&false.into(), &0.into()),
+        "{record}"
+    );
+    assert!(
+        site.gateway
+            .metric("tallygate_refused_total", &["code=\"license_unknown\""])
+            >= 1.0
+    );
+    assert!(
+        site.gateway
+            .metric("tallygate_refused_total", &["code=\"route_not_permitted\""])
+            >= 1.0
+    );
+}
+
+#[test]
+fn an_unknown_key_and_a_malformed_one_look_the_same() {
+    let site = site();
+    let good = site.gateway.license(&[]).key;
+    let mut flipped = good.clone();
+    let last = flipped.pop().expect("a key is not empty");
+    flipped.push(if last == 'a' { 'b' } else { 'a' });
+    let keys = [
+        flipped.as_str(),
+        "x",
+        "AAAA-BBBB-CCCC-DDDD",
+        "00000000-0000-4000-8000-000000000000",
+        "\u{e9}\u{e9}",
+    ];
+    let shapes: Vec<Vec<u8>> = keys.iter().map(|key| anonymous(&site, key)).collect();
+    for (key, shape) in keys.iter().zip(&shapes) {
+        let (left, right) = (
+            String::from_utf8_lossy(shape),
+            String::from_utf8_lossy(&shapes[0]),
+        );
+        assert_eq!(left, right, "{key} is answered differently");
+    }
+}
+
+/// The answer to a key, byte for byte, without what is different in every answer.
+fn anonymous(site: &Site, key: &str) -> Vec<u8> {
+    let request = Request::get("/a").header("Connection", "close").key(key);
+    let mut connection = site.gateway.connect();
+    connection.send(&request.bytes()).expect("the gate reads");
+    let text = String::from_utf8_lossy(&connection.read_to_end()).into_owned();
+    let head = testkit::wire::Head::parse(text.as_bytes()).expect("an answer");
+    let call_id = head
+        .header("tallygate-call-id")
+        .expect("a call id")
+        .to_owned();
+    let lines = text.replace(&call_id, "ID");
+    let kept = lines
+        .split("\r\n")
+        .filter(|line| !line.to_ascii_lowercase().starts_with("date:"));
+    kept.collect::<Vec<_>>().join("\r\n").into_bytes()
+}
+
+#[test]
+fn two_different_credentials_are_ambiguous_and_the_same_twice_is_not() {
+    let site = site();
+    let (one, two) = (site.gateway.license(&[]), site.gateway.license(&[]));
+    let code = |request: Request| site.gateway.call(&request).refusal_code();
+    let ambiguous = Some("credential_ambiguous".to_owned());
+    assert_eq!(
+        code(Request::get("/a").key(&one.key).key(&two.key)),
+        ambiguous
+    );
+    assert_eq!(
+        code(Request::get("/a").key(&one.key).key("garbage")),
+        ambiguous
+    );
+    assert_eq!(code(Request::get("/a").key(&one.key).key(&one.key)), None);
+}
+
+#[test]
+fn the_header_that_carries_the_key_can_be_chosen() {
+    let site = Site::with(binary!(), |upstream| {
+        Config::default().app(App::new("api", upstream).line("license_headers = [\"X-Api-Key\"]"))
+    });
+    let license = site.gateway.license(&[]);
+    assert_eq!(
+        site.gateway
+            .call(&Request::get("/").header("x-api-key", &license.key))
+            .status,
+        200
+    );
+    assert_eq!(
+        site.gateway
+            .call(&Request::get("/").header(KEY_HEADER, &license.key))
+            .status,
+        401
+    );
+}
+
+#[test]
+fn paths_that_could_be_read_in_two_ways_are_refused_where_permissions_apply() {
+    let site = site();
+    let license = site.gateway.license(&["--permission", "GET /a"]);
+    let tricks = [
+        "/a/../b",
+        "/a/./b",
+        "/a/%2e%2e/b",
+        "/a/%2E%2E%2Fb",
+        "/a/..%2fb",
+        "/a%2fb",
+        "/a%5cb",
+        "/a\\..\\b",
+        "/a//b",
+        "//a",
+        "/a;x=1/b",
+        "/a/..;/b",
+        "/a/%252e%252e/b",
+        "/a/%00",
+        "/a/.%2e/b",
+    ];
+    let mut connection = site.gateway.connect();
+    for path in tricks {
+        let response = refused(&mut connection, &Request::get(path).key(&license.key));
+        assert_eq!(
+            response.refusal_code().as_deref(),
+            Some("path_ambiguous"),
+            "{path}"
+        );
+        assert_eq!(response.status, 400, "{path}");
+    }
+    assert_eq!(site.upstream.served_count(), 0);
+}
+
+#[test]
+fn a_permission_ends_at_a_segment_and_names_its_method() {
+    let site = Site::with(binary!(), |upstream| {
+        Config::default().app(App::new("api", upstream).route("/", &[]))
+    });
+    let license = site.gateway.license(&["--permission", "GET /a"]);
+    let status = |request: Request| site.gateway.call(&request.key(&license.key)).status;
+    assert_eq!(status(Request::get("/a")), 200);
+    assert_eq!(status(Request::get("/a/b?c=d")), 200);
+    assert_eq!(status(Request::get("/ab")), 403);
+    assert_eq!(status(Request::post("/a", b"")), 403);
+}
+
+#[test]
+fn a_revocation_is_in_force_when_the_command_returns() {
+    let site = site();
+    let license = site.gateway.license(&[]);
+    let mut connection = site.gateway.connect();
+    let request = Request::get("/a").key(&license.key);
+    assert_eq!(connection.call(&request).expect("an answer").status, 200);
+    let _ = site
+        .gateway
+        .cli()
+        .text(&["license", "disable", &license.id]);
+    assert_eq!(
+        refused(&mut connection, &request).refusal_code().as_deref(),
+        Some("license_disabled")
+    );
+    let _ = site.gateway.cli().text(&["license", "enable", &license.id]);
+    assert_eq!(connection.call(&request).expect("an answer").status, 200);
+    let _ = site.gateway.cli().text(&["license", "revoke", &license.id]);
+    assert_eq!(
+        refused(&mut connection, &request).refusal_code().as_deref(),
+        Some("license_revoked")
+    );
+}

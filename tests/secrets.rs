@@ -1,0 +1,150 @@
+//! No credential reaches the upstream, a log at any level, or a disk in the clear.
+
+use std::fs;
+use std::path::Path;
+
+use testkit::client::Request;
+use testkit::{Config, Gateway, Upstream, binary};
+
+/// Files under a folder that contain the text.
+fn files_with(folder: &Path, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir(folder) else {
+        return found;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files_with(&path, text));
+        } else if contains(&fs::read(&path).unwrap_or_default(), text.as_bytes()) {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
+}
+
+fn traced(upstream: &Upstream) -> Gateway {
+    let mut gateway = Gateway::prepare(binary!(), Config::new(&upstream.url()));
+    gateway.env("RUST_LOG", "trace");
+    gateway.restart();
+    gateway
+}
+
+#[test]
+fn keys_are_in_no_log_no_file_and_no_forwarded_request() {
+    let upstream = Upstream::start();
+    let mut gateway = traced(&upstream);
+    let license = gateway.license(&[]);
+    let uuid = gateway.license(&["--key-format", "uuid"]);
+    let imported = "imported-0123456789-abcdefghijkl";
+    let _ = gateway.license(&[
+        "--key-format",
+        "uuid",
+        "--key",
+        "6f1c1d7e-0f2b-4c39-9a51-3d9f5a7b1c2d",
+    ]);
+    let management = gateway.cli().json(&["key", "create", "--name", "robot"]);
+    let management = management["key"]
+        .as_str()
+        .expect("a management key")
+        .to_owned();
+    let unknown = "sneaky-unknown-key-0123456789";
+    let secrets = [
+        license.key.as_str(),
+        &uuid.key,
+        &management,
+        unknown,
+        imported,
+        "6f1c1d7e-0f2b-4c39-9a51-3d9f5a7b1c2d",
+    ];
+
+    for key in [&license.key, &uuid.key] {
+        assert_eq!(gateway.call(&Request::get("/echo").key(key)).status, 200);
+        // A key that a caller puts into the path is the caller's doing, but no log may keep it.
+        let _ = gateway.call(&Request::get(&format!("/echo/{key}?license_key={key}")).key(key));
+        let _ = gateway.call(&Request::get(&format!("/echo?key={key}")));
+    }
+    for key in [unknown, imported, &management] {
+        assert_eq!(gateway.call(&Request::get("/").key(key)).status, 401);
+        let _ = gateway.call(&Request::get("/").header("Authorization", &format!("Bearer {key}")));
+    }
+    let _ = gateway.call(&Request::get("/reset-before-head").key(&license.key));
+    let _ = gateway.cli().text(&["license", "show", &license.id]);
+    assert_eq!(gateway.stop().code(), Some(0));
+
+    for secret in secrets {
+        let log = gateway.log();
+        let line = log.lines().find(|line| line.contains(secret));
+        assert!(line.is_none(), "{secret} is in the log: {line:?}");
+        let files = files_with(&gateway.data_dir(), secret);
+        assert!(files.is_empty(), "{secret} is in {files:?}");
+    }
+    for served in upstream.served() {
+        let carrier = served
+            .headers
+            .iter()
+            .find(|(_, value)| secrets.iter().any(|secret| value == secret));
+        assert!(
+            carrier.is_none(),
+            "{carrier:?} reached the upstream in {}",
+            served.target
+        );
+    }
+}
+
+#[test]
+fn the_list_of_licenses_and_the_metrics_hold_no_key() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(binary!(), Config::new(&upstream.url()));
+    let license = gateway.license(&[]);
+    let _ = gateway.call(&Request::get("/").key(&license.key));
+    let texts = [
+        gateway.cli().text(&["license", "list", "--json"]),
+        gateway
+            .cli()
+            .text(&["license", "show", &license.id, "--json"]),
+        gateway.cli().text(&["calls", "--json"]),
+        gateway.cli().text(&["usage", "--by", "license", "--json"]),
+        gateway.scrape("/metrics").expect("an answer").text(),
+    ];
+    for text in texts {
+        assert!(!text.contains(&license.key), "{text}");
+    }
+    let metrics = gateway.scrape("/metrics").expect("an answer").text();
+    assert!(
+        !metrics.contains(&license.id),
+        "a metric has a label per license"
+    );
+}
+
+#[test]
+fn the_data_folder_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(binary!(), Config::new(&upstream.url()));
+    let mut socket_seen = false;
+    for entry in fs::read_dir(gateway.data_dir())
+        .expect("the data folder is there")
+        .flatten()
+    {
+        let metadata = entry.metadata().expect("an entry has metadata");
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let socket = std::os::unix::fs::FileTypeExt::is_socket(&metadata.file_type());
+        socket_seen |= socket;
+        if socket || name.contains("secret") {
+            assert_eq!(
+                metadata.permissions().mode() & 0o077,
+                0,
+                "{name} is open to others"
+            );
+        }
+    }
+    assert!(socket_seen, "no socket for the command line");
+}

@@ -1,0 +1,267 @@
+//! Heads and bodies that two readers could understand differently. Raw bytes in; nothing hidden may reach the upstream.
+
+use testkit::client::Request;
+use testkit::{License, Site, binary};
+
+/// Whatever is hidden in a request asks for this path.
+const HIDDEN: &str = "/hidden";
+
+struct Case {
+    what: &'static str,
+    /// The bytes; `KEY` stands for a good license key.
+    bytes: &'static [u8],
+    /// Whether the gate must refuse it outright.
+    refused: bool,
+}
+
+const CASES: &[Case] = &[
+    Case {
+        what: "Content-Length and Transfer-Encoding",
+        bytes: b"POST / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nContent-Length: 4\r\n\
+                 Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+        refused: false,
+    },
+    Case {
+        what: "two Content-Lengths",
+        bytes: b"POST / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nContent-Length: 0\r\n\
+                 Content-Length: 44\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\nX-Ignored: 1\r\n\r\n",
+        refused: true,
+    },
+    Case {
+        what: "a list of Content-Lengths",
+        bytes: b"POST / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nContent-Length: 0, 44\r\n\r\n\
+                 GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+        refused: true,
+    },
+    Case {
+        what: "a signed Content-Length",
+        bytes: b"POST / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nContent-Length: +3\r\n\r\nabc",
+        refused: true,
+    },
+    Case {
+        what: "a Content-Length that does not fit",
+        bytes: b"POST / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nContent-Length: 99999999999999999999\r\n\r\nx",
+        refused: true,
+    },
+    Case {
+        what: "an unknown Transfer-Encoding",
+        bytes: b"POST / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nTransfer-Encoding: xchunked\r\n\r\n\
+                 0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+        refused: false,
+    },
+    Case {
+        what: "Transfer-Encoding before a space and a colon",
+        bytes: b"POST / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nTransfer-Encoding : chunked\r\n\r\n\
+                 0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+        refused: true,
+    },
+    Case {
+        what: "chunked under HTTP/1.0",
+        bytes: b"POST / HTTP/1.0\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+        refused: false,
+    },
+    Case {
+        what: "two Hosts",
+        bytes: b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nApifew-User-License-Key: KEY\r\n\r\n",
+        refused: true,
+    },
+    Case {
+        what: "a folded header",
+        bytes: b"GET / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nX-Folded: one\r\n two: three\r\n\r\n",
+        refused: true,
+    },
+    Case {
+        what: "a header without a colon",
+        bytes: b"GET / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nno colon here\r\n\r\n",
+        refused: true,
+    },
+    Case {
+        what: "a header name with a space",
+        bytes: b"GET / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nX Y: 1\r\n\r\n",
+        refused: true,
+    },
+    Case {
+        what: "a NUL in a header's value",
+        bytes: b"GET / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nX-Nul: a\0b\r\n\r\n",
+        refused: true,
+    },
+    Case {
+        what: "a NUL in the path",
+        bytes: b"GET /a\0b HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\n\r\n",
+        refused: true,
+    },
+    Case {
+        what: "a bare carriage return in a header's value",
+        bytes: b"GET / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nX-Cr: a\rGET /hidden HTTP/1.1\r\n\r\n",
+        refused: true,
+    },
+    Case {
+        what: "no method",
+        bytes: b" / HTTP/1.1\r\nHost: a\r\n\r\n",
+        refused: true,
+    },
+    Case {
+        what: "no version",
+        bytes: b"GET /\r\nHost: a\r\n\r\n",
+        refused: true,
+    },
+    Case {
+        what: "a version from the future",
+        bytes: b"GET / HTTP/9.9\r\nHost: a\r\nApifew-User-License-Key: KEY\r\n\r\n",
+        refused: true,
+    },
+    Case {
+        what: "CONNECT",
+        bytes: b"CONNECT other:443 HTTP/1.1\r\nHost: other:443\r\nApifew-User-License-Key: KEY\r\n\r\n",
+        refused: true,
+    },
+    Case {
+        what: "bytes that are no HTTP",
+        bytes: b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        refused: true,
+    },
+    Case {
+        what: "a chunk length that is not hexadecimal",
+        bytes: b"POST /echo HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 zz\r\nabc\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+        refused: false,
+    },
+    Case {
+        what: "a chunk length that does not fit",
+        bytes: b"POST /echo HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 fffffffffffffffff\r\nabc\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+        refused: false,
+    },
+    Case {
+        what: "a chunk extension with a bare line feed",
+        bytes: b"POST /echo HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 3;x=\nabc\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+        refused: false,
+    },
+    Case {
+        what: "a chunk longer than its length",
+        bytes: b"POST /echo HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 3\r\nabcdef\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+        refused: false,
+    },
+    Case {
+        what: "an upgrade with a request behind it",
+        bytes: b"GET / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nConnection: Upgrade\r\n\
+                 Upgrade: websocket\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+        refused: false,
+    },
+    Case {
+        what: "a request behind a request",
+        bytes: b"GET / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\n\r\n\
+                 GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+        refused: false,
+    },
+    Case {
+        what: "Connection that names the call id and the key",
+        bytes: b"GET / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\n\
+                 Connection: close, Tallygate-Call-Id, Apifew-User-License-Key\r\n\r\n",
+        refused: false,
+    },
+];
+
+/// Sends the bytes, says that nothing follows, and gives everything that comes back.
+fn exchange(site: &Site, license: &License, case: &Case) -> String {
+    let at = case.bytes.windows(3).position(|window| window == b"KEY");
+    let mut bytes = case.bytes.to_vec();
+    if let Some(at) = at {
+        bytes.splice(at..at + 3, license.key.bytes());
+    }
+    let mut connection = site.gateway.connect();
+    connection.send(&bytes).expect("the gate reads");
+    connection.half_close();
+    String::from_utf8_lossy(&connection.read_to_end()).into_owned()
+}
+
+#[test]
+fn nothing_hidden_is_forwarded_and_the_gate_lives_on() {
+    let mut site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    for case in CASES {
+        let before = site.upstream.served_count();
+        let answer = exchange(&site, &license, case);
+        let forwarded = site.upstream.served().split_off(before);
+        let what = case.what;
+        let hidden = forwarded
+            .iter()
+            .find(|served| served.target.contains(HIDDEN));
+        assert!(
+            hidden.is_none(),
+            "{what}: {hidden:?} was let through, answer {answer:?}"
+        );
+        assert!(
+            forwarded.len() <= 1,
+            "{what}: one request became {forwarded:?}"
+        );
+        let unsigned = forwarded.iter().find(|served| served.call_id.is_none());
+        assert!(
+            unsigned.is_none(),
+            "{what}: {unsigned:?} was forwarded without a call id"
+        );
+        if case.refused {
+            assert!(forwarded.is_empty(), "{what}: was forwarded: {forwarded:?}");
+            assert!(
+                answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+                "{what}: {answer:?}"
+            );
+        }
+        assert!(!answer.contains("panicked"), "{what}: {answer:?}");
+        assert!(site.gateway.is_running(), "{what}: the gate is gone");
+        let good = site.gateway.call(&Request::get("/").key(&license.key));
+        assert_eq!(good.status, 200, "{what}: the gate does not serve any more");
+    }
+    assert!(
+        !site.gateway.log().contains("panicked at"),
+        "{}",
+        site.gateway.log()
+    );
+    site.assert_clean(&[], &[]);
+}
+
+#[test]
+fn heads_of_any_size_and_shape_end_in_an_answer_or_a_closed_connection() {
+    let mut site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let many = "X-Many: 1\r\n".repeat(1000);
+    let long = "y".repeat(3_000_000);
+    let heads = [
+        format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n"),
+        format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {long}\r\n\r\n"),
+        format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: {}\r\n\r\n",
+            "k".repeat(100_000)
+        ),
+        "\r\n".repeat(1000),
+        "G".repeat(100_000),
+    ];
+    for head in &heads {
+        let mut connection = site.gateway.connect();
+        // The gate may close before it has read all of it.
+        let _sent = connection.send(head.as_bytes());
+        let answer = String::from_utf8_lossy(&connection.read_some()).into_owned();
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+            "{:.60}: {answer:.200}",
+            head
+        );
+        assert!(site.gateway.is_running());
+    }
+    assert_eq!(site.upstream.served_count(), 0);
+    assert_eq!(
+        site.gateway
+            .call(&Request::get("/").key(&license.key))
+            .status,
+        200
+    );
+    assert!(
+        !site.gateway.log().contains("panicked at"),
+        "{}",
+        site.gateway.log()
+    );
+}
