@@ -35,7 +35,16 @@ impl Committer {
     pub(crate) fn new(hub: Arc<Hub>, lanes: Vec<Arc<Lane>>, observer: Arc<dyn Observer>) -> Self {
         let now = Instant::now();
         let counted = vec![0; lanes.len()];
-        Self { hub, lanes, observer, counted, last: now, last_tail: now, crowd: 0, retry_at: None }
+        Self {
+            hub,
+            lanes,
+            observer,
+            counted,
+            last: now,
+            last_tail: now,
+            crowd: 0,
+            retry_at: None,
+        }
     }
 
     /// Body of the thread. Ends when the hub is stopping, after one last sync of everything.
@@ -59,7 +68,9 @@ impl Committer {
                 self.commit(|lane| tail(lane, sync));
             } else {
                 let limit = self.next_tail() - now;
-                self.hub.committer.sleep(limit, || self.hub.stopping() || self.lanes.iter().any(|lane| wanted(lane)));
+                self.hub.committer.sleep(limit, || {
+                    self.hub.stopping() || self.lanes.iter().any(|lane| wanted(lane))
+                });
             }
         }
         self.commit(|lane| Some(lane.written().0));
@@ -91,7 +102,9 @@ impl Committer {
         let mut refused = false;
         for index in 0..self.lanes.len() {
             let lane = Arc::clone(&self.lanes[index]);
-            let Some(target) = target(&lane).filter(|target| *target > lane.durable_now()) else { continue };
+            let Some(target) = target(&lane).filter(|target| *target > lane.durable_now()) else {
+                continue;
+            };
             (self.last, self.crowd) = (Instant::now(), crowd);
             match self.sync(&lane, target) {
                 Ok(()) => {
@@ -134,7 +147,12 @@ impl Committer {
         Ok(())
     }
 
-    fn sync_segment(&self, lane: &Lane, segment: &Arc<Segment>, up_to: u64) -> std::io::Result<u64> {
+    fn sync_segment(
+        &self,
+        lane: &Lane,
+        segment: &Arc<Segment>,
+        up_to: u64,
+    ) -> std::io::Result<u64> {
         if !segment.poisoned() {
             match files::sync_data(&segment.file) {
                 Ok(()) => return Ok(up_to),
@@ -171,5 +189,9 @@ fn unsynced(lane: &Lane, target: u64) -> Vec<Arc<Segment>> {
     let durable = lane.durable().0;
     let open_ended = |segment: &Arc<Segment>| segment.end().is_none_or(|end| end > durable);
     let segments = lane.segments();
-    segments.iter().filter(|segment| segment.start < target && open_ended(segment)).cloned().collect()
+    segments
+        .iter()
+        .filter(|segment| segment.start < target && open_ended(segment))
+        .cloned()
+        .collect()
 }

@@ -33,7 +33,12 @@ pub fn dead_instances(directory: &Path) -> Result<Vec<DeadInstance>, Error> {
     let mut dead = Vec::new();
     for entry in entries {
         let entry = entry.map_err(Error::io("list", directory))?;
-        if entry.file_name().to_str().and_then(files::parse_instance).is_none() {
+        if entry
+            .file_name()
+            .to_str()
+            .and_then(files::parse_instance)
+            .is_none()
+        {
             continue;
         }
         match DeadInstance::open(&entry.path()) {
@@ -57,16 +62,27 @@ impl DeadInstance {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let name = path.file_name().and_then(|name| name.to_str());
         let instance = name.and_then(files::parse_instance);
-        let instance = instance.ok_or_else(|| Error::NotAnInstance { path: path.to_owned() })?;
+        let instance = instance.ok_or_else(|| Error::NotAnInstance {
+            path: path.to_owned(),
+        })?;
         let lock_path = path.join(files::LOCK);
         let lock = File::open(&lock_path).map_err(Error::io("open", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Locked { path: path.to_owned() }),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Locked {
+                    path: path.to_owned(),
+                });
+            }
             Err(TryLockError::Error(error)) => return Err(Error::io("lock", &lock_path)(error)),
         }
         let lanes = dead_lane::count_lanes(path).map_err(Error::io("list", path))?;
-        Ok(Self { path: path.to_owned(), instance, lanes, lock: Arc::new(lock) })
+        Ok(Self {
+            path: path.to_owned(),
+            instance,
+            lanes,
+            lock: Arc::new(lock),
+        })
     }
 
     /// Its id.
@@ -86,10 +102,19 @@ impl DeadInstance {
 
     /// Time since anything in its directory changed; zero where the system does not tell.
     pub fn age(&self) -> Duration {
-        let changed = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+        let changed = |path: &Path| {
+            fs::metadata(path)
+                .and_then(|metadata| metadata.modified())
+                .ok()
+        };
         let files = fs::read_dir(&self.path).into_iter().flatten().flatten();
-        let newest = files.filter_map(|entry| changed(&entry.path())).chain(changed(&self.path)).max();
-        newest.and_then(|newest| SystemTime::now().duration_since(newest).ok()).unwrap_or_default()
+        let newest = files
+            .filter_map(|entry| changed(&entry.path()))
+            .chain(changed(&self.path))
+            .max();
+        newest
+            .and_then(|newest| SystemTime::now().duration_since(newest).ok())
+            .unwrap_or_default()
     }
 
     /// As [`Lane::reader_from`](crate::Lane::reader_from), up to the lane's end. Frames that were open when the process
@@ -99,9 +124,17 @@ impl DeadInstance {
     /// When the lane is damaged or a segment is missing.
     pub fn reader_from(&self, lane: usize, number: u64) -> Result<Reader, Error> {
         if lane >= self.lanes {
-            return Err(Error::NoLane { path: self.path.clone(), lane });
+            return Err(Error::NoLane {
+                path: self.path.clone(),
+                lane,
+            });
         }
-        let lane = DeadLane::open(&self.path, self.instance, lane as u32, Arc::clone(&self.lock))?;
+        let lane = DeadLane::open(
+            &self.path,
+            self.instance,
+            lane as u32,
+            Arc::clone(&self.lock),
+        )?;
         Arc::new(lane).reader_from(number)
     }
 
@@ -142,7 +175,9 @@ const GONE: &str = ".gone";
 pub(crate) fn sweep(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let of = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(GONE));
+        let of = name
+            .to_str()
+            .and_then(|name| name.strip_prefix('.')?.strip_suffix(GONE));
         if of.and_then(files::parse_instance).is_some() {
             let _ = fs::remove_dir_all(entry.path());
         }

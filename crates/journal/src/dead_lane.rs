@@ -5,10 +5,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::Error;
 use crate::files;
-use crate::format::{self, HEADER_BYTES, Header, HeaderFound};
+use crate::format::{self, HEADER_BYTES, Header, HeaderFound, NO_CLAIM};
 use crate::reader::{More, Reader, Source, Torn};
-use crate::{Error, format::NO_CLAIM};
 
 /// The segment files of a dead lane, in order, headers read.
 #[derive(Debug)]
@@ -34,17 +34,25 @@ struct DeadFile {
 #[derive(Debug)]
 enum Content {
     OnDisk,
-    #[cfg_attr(not(any(test, feature = "fuzz")), expect(dead_code, reason = "for fuzzing"))]
+    /// For fuzzing.
     InMemory(Vec<u8>),
 }
 
 impl DeadFile {
-    fn new(instance: u128, lane: u32, number: u64, path: PathBuf, content: Content) -> Result<Self, Error> {
+    fn new(
+        instance: u128,
+        lane: u32,
+        number: u64,
+        path: PathBuf,
+        content: Content,
+    ) -> Result<Self, Error> {
         let mut head = Vec::with_capacity(HEADER_BYTES);
         match &content {
             Content::OnDisk => {
                 let file = File::open(&path).map_err(Error::io("open", &path))?;
-                file.take(HEADER_BYTES as u64).read_to_end(&mut head).map_err(Error::io("read", &path))?;
+                file.take(HEADER_BYTES as u64)
+                    .read_to_end(&mut head)
+                    .map_err(Error::io("read", &path))?;
             }
             Content::InMemory(bytes) => head.extend(bytes.iter().take(HEADER_BYTES)),
         }
@@ -52,10 +60,19 @@ impl DeadFile {
             HeaderFound::Valid(header) => Some(header),
             HeaderFound::Invalid => None,
             HeaderFound::Newer(found) => {
-                return Err(Error::NewerVersion { path, found, known: format::VERSION });
+                return Err(Error::NewerVersion {
+                    path,
+                    found,
+                    known: format::VERSION,
+                });
             }
         };
-        Ok(Self { number, path, header, content })
+        Ok(Self {
+            number,
+            path,
+            header,
+            content,
+        })
     }
 
     fn load(&self, mut buffer: Vec<u8>) -> Result<Vec<u8>, Error> {
@@ -63,7 +80,8 @@ impl DeadFile {
         match &self.content {
             Content::OnDisk => {
                 let mut file = File::open(&self.path).map_err(Error::io("open", &self.path))?;
-                file.read_to_end(&mut buffer).map_err(Error::io("read", &self.path))?;
+                file.read_to_end(&mut buffer)
+                    .map_err(Error::io("read", &self.path))?;
             }
             Content::InMemory(bytes) => buffer.extend_from_slice(bytes),
         }
@@ -94,7 +112,11 @@ impl Evidence {
                 Some(frame) => {
                     let position = start.saturating_add((at - HEADER_BYTES) as u64);
                     let distance = frame.head.distance;
-                    self.note(if distance == NO_CLAIM { 0 } else { position.saturating_sub(distance.into()) });
+                    self.note(if distance == NO_CLAIM {
+                        0
+                    } else {
+                        position.saturating_sub(distance.into())
+                    });
                     at = frame.end.next_multiple_of(8);
                 }
                 None => at += 8,
@@ -105,7 +127,12 @@ impl Evidence {
 
 impl DeadLane {
     /// Lists and reads the heads of a lane's segments.
-    pub(crate) fn open(directory: &Path, instance: u128, lane: u32, lock: Arc<File>) -> Result<Self, Error> {
+    pub(crate) fn open(
+        directory: &Path,
+        instance: u128,
+        lane: u32,
+        lock: Arc<File>,
+    ) -> Result<Self, Error> {
         let mut numbers = Vec::new();
         for entry in fs::read_dir(directory).map_err(Error::io("list", directory))? {
             let name = entry.map_err(Error::io("list", directory))?.file_name();
@@ -121,23 +148,48 @@ impl DeadLane {
             DeadFile::new(instance, lane, number, path, Content::OnDisk)
         };
         let files = numbers.into_iter().map(file).collect::<Result<_, _>>()?;
-        Ok(Self { instance, lane, boot: files::boot_id(), files, _lock: Some(lock) })
+        Ok(Self {
+            instance,
+            lane,
+            boot: files::boot_id(),
+            files,
+            _lock: Some(lock),
+        })
     }
 
     /// A lane of segments 0, 1, 2… whose files hold these bytes.
-    #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn in_memory(instance: u128, boot: u128, segments: &[&[u8]]) -> Result<Self, Error> {
         let file = |(number, bytes): (usize, &&[u8])| {
             let path = files::segment_path(Path::new(""), 0, number as u64);
-            DeadFile::new(instance, 0, number as u64, path, Content::InMemory(bytes.to_vec()))
+            DeadFile::new(
+                instance,
+                0,
+                number as u64,
+                path,
+                Content::InMemory(bytes.to_vec()),
+            )
         };
-        let files = segments.iter().enumerate().map(file).collect::<Result<_, _>>()?;
-        Ok(Self { instance, lane: 0, boot, files, _lock: None })
+        let files = segments
+            .iter()
+            .enumerate()
+            .map(file)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            instance,
+            lane: 0,
+            boot,
+            files,
+            _lock: None,
+        })
     }
 
     /// As [`Lane::reader_from`](crate::Lane::reader_from).
     pub(crate) fn reader_from(self: Arc<Self>, number: u64) -> Result<Reader, Error> {
-        let begun = |file: &DeadFile| file.header.as_ref().is_some_and(|header| header.closed <= number);
+        let begun = |file: &DeadFile| {
+            file.header
+                .as_ref()
+                .is_some_and(|header| header.closed <= number)
+        };
         let cursor = match self.files.iter().rposition(begun) {
             Some(index) => {
                 self.check_chain(index)?;
@@ -151,11 +203,17 @@ impl DeadLane {
 
     /// From `index` on, up to the last begun segment, none is missing.
     fn check_chain(&self, index: usize) -> Result<(), Error> {
-        let last = self.files.iter().rposition(|file| file.header.is_some()).unwrap_or(index);
+        let last = self
+            .files
+            .iter()
+            .rposition(|file| file.header.is_some())
+            .unwrap_or(index);
         for pair in self.files[index..=last].windows(2) {
             if pair[1].number != pair[0].number + 1 {
                 let directory = pair[0].path.parent().unwrap_or(Path::new(""));
-                return Err(Error::Missing { path: files::segment_path(directory, self.lane, pair[0].number + 1) });
+                return Err(Error::Missing {
+                    path: files::segment_path(directory, self.lane, pair[0].number + 1),
+                });
             }
         }
         Ok(())
@@ -166,7 +224,12 @@ impl DeadLane {
     }
 
     /// Whatever validates in the files from `index` on, of which the first begins at lane position `start` or later.
-    fn evidence_from(&self, index: usize, start: u64, evidence: &mut Evidence) -> Result<(), Error> {
+    fn evidence_from(
+        &self,
+        index: usize,
+        start: u64,
+        evidence: &mut Evidence,
+    ) -> Result<(), Error> {
         let mut buffer = Vec::new();
         for index in index..self.files.len() {
             let file = &self.files[index];
@@ -194,7 +257,14 @@ pub(crate) struct DeadCursor {
 
 impl DeadCursor {
     fn at(lane: Arc<DeadLane>, index: usize) -> Result<Self, Error> {
-        let mut cursor = Self { lane, index, buffer: Vec::new(), limit: 0, ended: false, torn: None };
+        let mut cursor = Self {
+            lane,
+            index,
+            buffer: Vec::new(),
+            limit: 0,
+            ended: false,
+            torn: None,
+        };
         cursor.load(index)?;
         Ok(cursor)
     }
@@ -205,15 +275,28 @@ impl DeadCursor {
         if let Some(begun) = lane.files.iter().find(|file| file.header.is_some()) {
             let directory = begun.path.parent().unwrap_or(Path::new(""));
             let number = begun.number.saturating_sub(1);
-            return Err(Error::Missing { path: files::segment_path(directory, lane.lane, number) });
+            return Err(Error::Missing {
+                path: files::segment_path(directory, lane.lane, number),
+            });
         }
         let mut evidence = Evidence::default();
         lane.evidence_from(0, 0, &mut evidence)?;
         if evidence.claim > 0 {
             let path = lane.files[0].path.clone();
-            return Err(Error::Corrupt { path, offset: 0, what: "the header of a segment with durable frames is gone" });
+            return Err(Error::Corrupt {
+                path,
+                offset: 0,
+                what: "the header of a segment with durable frames is gone",
+            });
         }
-        Ok(Self { lane, index: 0, buffer: Vec::new(), limit: 0, ended: true, torn: None })
+        Ok(Self {
+            lane,
+            index: 0,
+            buffer: Vec::new(),
+            limit: 0,
+            ended: true,
+            torn: None,
+        })
     }
 
     fn load(&mut self, index: usize) -> Result<(), Error> {
@@ -228,10 +311,18 @@ impl DeadCursor {
 
     /// Offset behind the last frame, where the next segment tells it.
     fn end(&self) -> Result<Option<usize>, Error> {
-        let next = self.lane.files.get(self.index + 1).and_then(|file| file.header.as_ref());
-        let (Some(header), Some(next)) = (self.header(), next) else { return Ok(None) };
+        let next = self
+            .lane
+            .files
+            .get(self.index + 1)
+            .and_then(|file| file.header.as_ref());
+        let (Some(header), Some(next)) = (self.header(), next) else {
+            return Ok(None);
+        };
         match next.start.checked_sub(header.start) {
-            Some(length) => Ok(Some(HEADER_BYTES.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)))),
+            Some(length) => Ok(Some(
+                HEADER_BYTES.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)),
+            )),
             None => Err(Error::Corrupt {
                 path: self.lane.files[self.index + 1].path.clone(),
                 offset: 0,
@@ -257,7 +348,10 @@ impl DeadCursor {
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.lane.files.get(self.index).map_or(Path::new(""), |file| &file.path)
+        self.lane
+            .files
+            .get(self.index)
+            .map_or(Path::new(""), |file| &file.path)
     }
 
     pub(crate) fn torn(&self) -> Option<&Torn> {
@@ -277,7 +371,9 @@ impl DeadCursor {
             return Ok(More::Nothing);
         }
         self.load(self.index + 1)?;
-        Ok(More::Next { closed: self.header().map_or(0, |header| header.closed) })
+        Ok(More::Next {
+            closed: self.header().map_or(0, |header| header.closed),
+        })
     }
 
     /// Ends the reading where no valid frame stands.
@@ -286,12 +382,19 @@ impl DeadCursor {
     /// later claim that it was durable, or, when the machine has not been restarted since, anything valid behind it, for
     /// a process that is killed leaves its stores in order.
     pub(crate) fn end_at(&mut self, offset: usize) -> Result<(), Error> {
-        let (start, boot) = self.header().map_or((0, 0), |header| (header.start, header.boot));
+        let (start, boot) = self
+            .header()
+            .map_or((0, 0), |header| (header.start, header.boot));
         let position = start.saturating_add((offset - HEADER_BYTES) as u64);
         let mut evidence = Evidence::default();
         evidence.scan(&self.buffer, offset + 8, self.salt(), start);
-        self.lane.evidence_from(self.index + 1, position, &mut evidence)?;
-        let corrupt = |what| Error::Corrupt { path: self.path().to_owned(), offset: offset as u64, what };
+        self.lane
+            .evidence_from(self.index + 1, position, &mut evidence)?;
+        let corrupt = |what| Error::Corrupt {
+            path: self.path().to_owned(),
+            offset: offset as u64,
+            what,
+        };
         if evidence.claim > position {
             return Err(corrupt("a frame that was durable does not validate"));
         }
@@ -299,9 +402,15 @@ impl DeadCursor {
             return Err(corrupt("a frame does not validate although later ones do"));
         }
         // A clean end is a zero word, or the end of the file.
-        let clean = self.buffer.get(offset..offset + 4).is_none_or(|word| word == [0; 4]);
+        let clean = self
+            .buffer
+            .get(offset..offset + 4)
+            .is_none_or(|word| word == [0; 4]);
         if evidence.valid || !clean {
-            self.torn = Some(Torn { path: self.path().to_owned(), offset: offset as u64 });
+            self.torn = Some(Torn {
+                path: self.path().to_owned(),
+                offset: offset as u64,
+            });
         }
         self.ended = true;
         self.limit = self.limit.min(offset);

@@ -95,7 +95,9 @@ pub enum Unavailable {
     #[error("the journal's next segment is not ready yet: retry, or use a faster disk")]
     Behind,
     /// More frames are open or reserved in this lane than a segment can carry.
-    #[error("too many calls are open in this journal lane: raise the segment size or the number of lanes")]
+    #[error(
+        "too many calls are open in this journal lane: raise the segment size or the number of lanes"
+    )]
     Crowded,
     /// The dictionary has no room for the symbol: its number, its length or the sum of all is above the limit.
     #[error("the journal lane's dictionary is full: raise the segment size")]

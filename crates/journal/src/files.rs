@@ -18,8 +18,15 @@ pub(crate) fn instance_name(instance: u128) -> String {
 
 /// The instance that a directory is named after.
 pub(crate) fn parse_instance(name: &str) -> Option<u128> {
-    let hex = name.len() == 32 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if hex { u128::from_str_radix(name, 16).ok() } else { None }
+    let hex = name.len() == 32
+        && name
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if hex {
+        u128::from_str_radix(name, 16).ok()
+    } else {
+        None
+    }
 }
 
 /// Where segment `number` of `lane` lies.
@@ -79,9 +86,15 @@ impl Blank {
 /// Writes `bytes` zeros to a new file and syncs it: blocks that are there and written cost the least to sync later,
 /// and a store into their map never meets a full disk.
 pub(crate) fn prewrite(path: &Path, bytes: usize) -> io::Result<File> {
-    fail::fail_point!("journal::prewrite", |_| Err(io::Error::from_raw_os_error(libc::ENOSPC)));
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-    let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+    fail::fail_point!("journal::prewrite", |_| Err(io::Error::from_raw_os_error(
+        libc::ENOSPC
+    )));
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)?;
     let mut left = bytes;
     while left > 0 {
         let some = left.min(ZEROS.len());
@@ -107,14 +120,20 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
 
 /// The one sync on the way of a commit.
 pub(crate) fn sync_data(file: &File) -> io::Result<()> {
-    fail::fail_point!("journal::fsync", |_| Err(io::Error::from_raw_os_error(libc::EIO)));
+    fail::fail_point!("journal::fsync", |_| Err(io::Error::from_raw_os_error(
+        libc::EIO
+    )));
     file.sync_data()
 }
 
 /// The machine's boot id; 0 where the system does not tell.
 pub(crate) fn boot_id() -> u128 {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let hex: String = text.trim().chars().filter(|letter| *letter != '-').collect();
+    let hex: String = text
+        .trim()
+        .chars()
+        .filter(|letter| *letter != '-')
+        .collect();
     u128::from_str_radix(&hex, 16).unwrap_or(0)
 }
 
@@ -128,7 +147,10 @@ mod tests {
         assert_eq!(parse_instance(&"F".repeat(32)), None);
         assert_eq!(parse_instance("abc"), None);
         let path = segment_path(Path::new("/x"), 7, 12_345_678_901);
-        assert_eq!(parse_segment(path.file_name().unwrap().to_str().unwrap()), Some((7, 12_345_678_901)));
+        assert_eq!(
+            parse_segment(path.file_name().unwrap().to_str().unwrap()),
+            Some((7, 12_345_678_901))
+        );
         assert_eq!(parse_segment("0001-0000000001.new"), None);
         assert_eq!(parse_segment("marks"), None);
     }

@@ -114,7 +114,10 @@ pub(crate) fn encode(head: &FrameHead, payload: &[u8], salt: u32) -> Encoded {
     let len = (header_bytes + payload.len()) as u32;
     let crc = crc32c::crc32c_append(seed(salt, len), &header[8..header_bytes]);
     let crc = crc32c::crc32c_append(crc, payload);
-    Encoded { header, seal: u64::from(len) | u64::from(crc) << 32 }
+    Encoded {
+        header,
+        seal: u64::from(len) | u64::from(crc) << 32,
+    }
 }
 
 /// A valid frame found in a segment's bytes.
@@ -132,7 +135,11 @@ pub(crate) fn decode(bytes: &[u8], offset: usize, salt: u32) -> Option<Frame> {
     let len = u32_at(rest, 0)?;
     let kind = Kind::from_byte(*rest.get(8)?)?;
     let header_bytes = kind.header_bytes();
-    let limit = if kind == Kind::Define { SYMBOL_MAX } else { PAYLOAD_MAX };
+    let limit = if kind == Kind::Define {
+        SYMBOL_MAX
+    } else {
+        PAYLOAD_MAX
+    };
     if (len as usize) < header_bytes || len as usize > header_bytes + limit {
         return None;
     }
@@ -262,7 +269,9 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 fn u128_at(bytes: &[u8], at: usize) -> Option<u128> {
-    Some(u128::from_le_bytes(bytes.get(at..at + 16)?.try_into().ok()?))
+    Some(u128::from_le_bytes(
+        bytes.get(at..at + 16)?.try_into().ok()?,
+    ))
 }
 
 #[cfg(test)]
@@ -272,7 +281,12 @@ mod tests {
     use super::*;
 
     fn kinds() -> impl Strategy<Value = Kind> {
-        prop_oneof![Just(Kind::Define), Just(Kind::Open), Just(Kind::Close), Just(Kind::Single)]
+        prop_oneof![
+            Just(Kind::Define),
+            Just(Kind::Open),
+            Just(Kind::Close),
+            Just(Kind::Single)
+        ]
     }
 
     fn frame_bytes(head: &FrameHead, payload: &[u8], salt: u32) -> Vec<u8> {

@@ -63,8 +63,14 @@ impl Hub {
 
     /// As seen by the committer; never brings a stopping journal back.
     pub(crate) fn set_failed(&self, failed: bool) {
-        let (from, to) = if failed { (WELL, FAILED) } else { (FAILED, WELL) };
-        let _ = self.health.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
+        let (from, to) = if failed {
+            (WELL, FAILED)
+        } else {
+            (FAILED, WELL)
+        };
+        let _ = self
+            .health
+            .compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
     }
 
     pub(crate) fn failed(&self) -> bool {
@@ -118,5 +124,7 @@ impl Hub {
 
 /// Microseconds since 1970.
 pub(crate) fn now_micros() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_micros() as u64)
 }

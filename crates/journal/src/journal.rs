@@ -82,17 +82,27 @@ impl Journal {
         let marks = hub.directory.join(files::MARKS);
         let marks = Marks::create(&marks, hub.options.mark_slots, hub.options.instance)
             .map_err(Error::io("prepare the table of marks", &marks))?;
-        let lanes = (0..hub.options.lanes).map(|index| begin_lane(&hub, index)).collect::<Result<Vec<_>, _>>()?;
+        let lanes = (0..hub.options.lanes)
+            .map(|index| begin_lane(&hub, index))
+            .collect::<Result<Vec<_>, _>>()?;
         let spare = Preparer::first_spare(&hub);
-        let spare = Blank::create(spare.clone(), hub.segment_bytes()).map_err(Error::io("prepare", &spare))?;
+        let spare = Blank::create(spare.clone(), hub.segment_bytes())
+            .map_err(Error::io("prepare", &spare))?;
         files::sync_directory(&hub.directory).map_err(Error::io("sync", &hub.directory))?;
 
         let committer = Committer::new(Arc::clone(&hub), lanes.clone(), observer);
         let preparer = Preparer::new(Arc::clone(&hub), lanes.clone(), spare);
-        let running = Running { hub, lanes, marks: Arc::new(marks), threads: Mutex::default() };
+        let running = Running {
+            hub,
+            lanes,
+            marks: Arc::new(marks),
+            threads: Mutex::default(),
+        };
         running.start("journal-commit", move || committer.run())?;
         running.start("journal-prepare", move || preparer.run())?;
-        Ok(Self { running: Arc::new(running) })
+        Ok(Self {
+            running: Arc::new(running),
+        })
     }
 
     /// Lane `index`, counted from 0. It stays usable as long as it is held.
@@ -133,7 +143,12 @@ impl Journal {
         Stats {
             commits: hub.commits.load(Ordering::Relaxed),
             failed_syncs: hub.failed_syncs.load(Ordering::Relaxed),
-            segments: self.running.lanes.iter().map(|lane| lane.segments().len() as u64).sum(),
+            segments: self
+                .running
+                .lanes
+                .iter()
+                .map(|lane| lane.segments().len() as u64)
+                .sum(),
             marks: self.running.marks.used(),
             failed: hub.failed(),
         }
@@ -150,7 +165,9 @@ impl Running {
     fn start(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         let spawned = thread::Builder::new().name(name.to_owned()).spawn(body);
         // Dropping `self` on the way out ends the thread that was started before.
-        self.threads.lock().push(spawned.map_err(Error::io("start a thread for", &self.hub.directory))?);
+        self.threads
+            .lock()
+            .push(spawned.map_err(Error::io("start a thread for", &self.hub.directory))?);
         Ok(())
     }
 
@@ -207,12 +224,17 @@ fn refuse_existing(path: &Path) -> Result<(), Error> {
     }
     let locked = File::open(path.join(files::LOCK)).is_ok_and(|lock| lock.try_lock().is_err());
     let path = path.to_owned();
-    Err(if locked { Error::Locked { path } } else { Error::Exists { path } })
+    Err(if locked {
+        Error::Locked { path }
+    } else {
+        Error::Exists { path }
+    })
 }
 
 fn begin_lane(hub: &Arc<Hub>, index: usize) -> Result<Arc<Lane>, Error> {
     let path = files::segment_path(&hub.directory, index as u32, 0);
-    let blank = Blank::create(path.clone(), hub.segment_bytes()).map_err(Error::io("prepare", &path))?;
+    let blank =
+        Blank::create(path.clone(), hub.segment_bytes()).map_err(Error::io("prepare", &path))?;
     let header = Header {
         instance: hub.options.instance,
         lane: index as u32,
@@ -224,5 +246,9 @@ fn begin_lane(hub: &Arc<Hub>, index: usize) -> Result<Arc<Lane>, Error> {
         created: hub::now_micros(),
         durable: 0,
     };
-    Ok(Arc::new(Lane::new(Arc::clone(hub), index, Writer::begin(blank, &header))))
+    Ok(Arc::new(Lane::new(
+        Arc::clone(hub),
+        index,
+        Writer::begin(blank, &header),
+    )))
 }

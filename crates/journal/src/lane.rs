@@ -82,7 +82,10 @@ impl Lane {
         }
         self.make_room(&mut writer, bytes)?;
         writer.reserve(bytes);
-        Ok(Space { bytes: bytes as u32, lane: self.index as u32 })
+        Ok(Space {
+            bytes: bytes as u32,
+            lane: self.index as u32,
+        })
     }
 
     /// Takes back room that was not needed.
@@ -130,7 +133,10 @@ impl Lane {
         let mut writer = self.writer.lock();
         let (sequence, bytes) = writer.open(self, payload);
         space.bytes -= bytes as u32;
-        Opened { sequence, position: self.wrote(&writer) }
+        Opened {
+            sequence,
+            position: self.wrote(&writer),
+        }
     }
 
     /// Closes an open frame. What is left of the space goes back.
@@ -142,7 +148,11 @@ impl Lane {
         let mut writer = self.writer.lock();
         let number = writer.close(self, sequence, payload);
         writer.give_back(u64::from(space.bytes));
-        Closed { number, sequence, position: self.wrote(&writer) }
+        Closed {
+            number,
+            sequence,
+            position: self.wrote(&writer),
+        }
     }
 
     /// Writes a record that is complete with one frame. What is left of the space goes back.
@@ -154,7 +164,11 @@ impl Lane {
         let mut writer = self.writer.lock();
         let (number, sequence) = writer.single(self, payload);
         writer.give_back(u64::from(space.bytes));
-        Closed { number, sequence, position: self.wrote(&writer) }
+        Closed {
+            number,
+            sequence,
+            position: self.wrote(&writer),
+        }
     }
 
     /// Everything below is in the kernel's hands: it survives `kill -9`.
@@ -195,7 +209,11 @@ impl Lane {
         self.hub.trouble().map_or(Ok(()), Err)
     }
 
-    fn make_room(&self, writer: &mut MutexGuard<'_, Writer>, bytes: u64) -> Result<(), Unavailable> {
+    fn make_room(
+        &self,
+        writer: &mut MutexGuard<'_, Writer>,
+        bytes: u64,
+    ) -> Result<(), Unavailable> {
         if writer.has_room_for(bytes) {
             return Ok(());
         }
@@ -223,14 +241,18 @@ impl Lane {
     fn check_frame(&self, space: &Space, kind: Kind, payload: &[u8]) {
         self.check(space);
         assert!(payload.len() <= PAYLOAD_MAX, "payload above 4 KiB");
-        assert!(kind.frame_bytes(payload.len()) <= space.bytes as usize, "frame exceeds its reserved space");
+        assert!(
+            kind.frame_bytes(payload.len()) <= space.bytes as usize,
+            "frame exceeds its reserved space"
+        );
     }
 
     /// Publishes what was just written.
     fn wrote(&self, writer: &Writer) -> Position {
         self.opened.store(writer.opened(), Ordering::Relaxed);
         self.closed.store(writer.closed(), Ordering::Relaxed);
-        self.open_count.store(writer.open_count(), Ordering::Relaxed);
+        self.open_count
+            .store(writer.open_count(), Ordering::Relaxed);
         if writer.wants_next() {
             self.ask_for_next();
         }
@@ -289,7 +311,11 @@ impl Lane {
 
     /// The begun and kept segment of this number.
     pub(crate) fn segment(&self, number: u64) -> Option<Arc<Segment>> {
-        self.segments.lock().iter().find(|segment| segment.number == number).cloned()
+        self.segments
+            .lock()
+            .iter()
+            .find(|segment| segment.number == number)
+            .cloned()
     }
 
     pub(crate) fn wants_next(&self) -> bool {

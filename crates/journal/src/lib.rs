@@ -48,13 +48,15 @@ mod dead_lane;
 mod error;
 mod files;
 mod format;
-#[cfg(any(test, feature = "fuzz"))]
 mod fuzz;
 mod hub;
 mod journal;
 mod lane;
 mod live;
-#[allow(unsafe_code, reason = "mapped memory has no safe interface; every use is argued there")]
+#[allow(
+    unsafe_code,
+    reason = "mapped memory has no safe interface; every use is argued there"
+)]
 mod map;
 mod marks;
 mod options;
@@ -68,7 +70,6 @@ mod writer;
 
 pub use dead::{DeadInstance, dead_instances};
 pub use error::{Error, Unavailable};
-#[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub use fuzz::fuzz_reader;
 pub use journal::{Journal, Observer, Stats};

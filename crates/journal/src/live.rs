@@ -31,17 +31,27 @@ impl Lane {
     pub fn reader_from(self: &Arc<Self>, number: u64) -> Result<Reader, Error> {
         let (found, first) = {
             let segments = self.segments();
-            let found = segments.iter().rev().find(|segment| segment.closed_before <= number).cloned();
+            let found = segments
+                .iter()
+                .rev()
+                .find(|segment| segment.closed_before <= number)
+                .cloned();
             (found, segments.front().map_or(0, |segment| segment.number))
         };
         let segment = found.ok_or_else(|| self.missing(first.saturating_sub(1)))?;
         let closed = segment.closed_before;
-        let cursor = LiveCursor { lane: Arc::clone(self), segment, limit: HEADER_BYTES };
+        let cursor = LiveCursor {
+            lane: Arc::clone(self),
+            segment,
+            limit: HEADER_BYTES,
+        };
         Reader::begin(Source::Live(cursor), closed, number)
     }
 
     fn missing(&self, number: u64) -> Error {
-        Error::Missing { path: files::segment_path(&self.hub().directory, self.index() as u32, number) }
+        Error::Missing {
+            path: files::segment_path(&self.hub().directory, self.index() as u32, number),
+        }
     }
 }
 
@@ -67,7 +77,10 @@ impl LiveCursor {
         let visible = self.lane.visible();
         let number = self.segment.number;
         if self.segment.replaced() {
-            self.segment = self.lane.segment(number).ok_or_else(|| self.lane.missing(number))?;
+            self.segment = self
+                .lane
+                .segment(number)
+                .ok_or_else(|| self.lane.missing(number))?;
         }
         let end = self.segment.end();
         let seen = end.unwrap_or(u64::MAX).min(visible);
@@ -78,8 +91,13 @@ impl LiveCursor {
         if end.is_none_or(|end| visible <= end) {
             return Ok(More::Nothing);
         }
-        self.segment = self.lane.segment(number + 1).ok_or_else(|| self.lane.missing(number + 1))?;
+        self.segment = self
+            .lane
+            .segment(number + 1)
+            .ok_or_else(|| self.lane.missing(number + 1))?;
         self.limit = HEADER_BYTES;
-        Ok(More::Next { closed: self.segment.closed_before })
+        Ok(More::Next {
+            closed: self.segment.closed_before,
+        })
     }
 }

@@ -28,17 +28,29 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     fn new(file: &File, len: usize) -> io::Result<Self> {
         if file.metadata()?.len() < len as u64 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "file is shorter than its map"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "file is shorter than its map",
+            ));
         }
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours; the descriptor is
         // open for the call, and the mapping outlives it by itself.
-        let base =
-            unsafe { libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                protection,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                0,
+            )
+        };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))?;
+        let base =
+            NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))?;
         let mapping = Self { base, len };
         mapping.populate();
         Ok(mapping)
@@ -48,11 +60,20 @@ impl Mapping {
     /// kernel that does not know it loses nothing but time.
     fn populate(&self) {
         // SAFETY: the range is exactly the mapping; populating for reading changes no byte of it.
-        unsafe { libc::madvise(self.base.as_ptr().cast(), self.len, libc::MADV_POPULATE_READ) };
+        unsafe {
+            libc::madvise(
+                self.base.as_ptr().cast(),
+                self.len,
+                libc::MADV_POPULATE_READ,
+            )
+        };
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {
-        assert!(at.is_multiple_of(8) && at <= self.len && self.len - at >= 8, "word {at} is outside the map");
+        assert!(
+            at.is_multiple_of(8) && at <= self.len && self.len - at >= 8,
+            "word {at} is outside the map"
+        );
         // SAFETY: the word lies inside the mapping and is aligned, because `base` is page-aligned. That no plain
         // access runs beside an atomic one is argued in the two types below.
         unsafe { self.base.add(at).cast().as_ref() }
@@ -77,7 +98,12 @@ impl Map {
     /// Maps the first `len` bytes of `file`, nothing published, and gives the one writer.
     pub(crate) fn writable(file: &File, len: usize) -> io::Result<MapWriter> {
         let mapping = Mapping::new(file, len)?;
-        Ok(MapWriter { map: Arc::new(Self { mapping, published: AtomicUsize::new(0) }) })
+        Ok(MapWriter {
+            map: Arc::new(Self {
+                mapping,
+                published: AtomicUsize::new(0),
+            }),
+        })
     }
 
     /// The bytes below `end`.
@@ -85,7 +111,10 @@ impl Map {
     /// # Panics
     /// When `end` is beyond what was published.
     pub(crate) fn published(&self, end: usize) -> &[u8] {
-        assert!(end <= self.published.load(Ordering::Acquire), "read beyond the published end");
+        assert!(
+            end <= self.published.load(Ordering::Acquire),
+            "read beyond the published end"
+        );
         // SAFETY: `published` never exceeds the mapping's length and never falls; the only writer refuses to store below
         // it, and its stores to this range happened before the Release store of `published` that we just acquired.
         // So the range is initialised and nobody writes it while the slice lives, which borrows the mapping's owner.
@@ -113,13 +142,23 @@ impl MapWriter {
     /// # Panics
     /// When the range is outside the map or below the published end.
     pub(crate) fn store(&mut self, at: usize, bytes: &[u8]) {
-        assert!(at <= self.len() && bytes.len() <= self.len() - at, "store outside the map");
-        assert!(at >= self.map.published.load(Ordering::Relaxed), "store below the published end");
+        assert!(
+            at <= self.len() && bytes.len() <= self.len() - at,
+            "store outside the map"
+        );
+        assert!(
+            at >= self.map.published.load(Ordering::Relaxed),
+            "store below the published end"
+        );
         // SAFETY: the range was checked to be inside the mapping. No reference to it exists: readers get slices below
         // `published` only, and `&mut self` excludes a second writer, as the writer of a map cannot be cloned.
         // Source and target cannot overlap for the same reason.
         unsafe {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.map.mapping.base.as_ptr().add(at), bytes.len());
+            std::ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                self.map.mapping.base.as_ptr().add(at),
+                bytes.len(),
+            );
         }
     }
 
@@ -128,9 +167,15 @@ impl MapWriter {
     /// # Panics
     /// As [`store`](Self::store), and when `at` is not a multiple of 8.
     pub(crate) fn store_word(&mut self, at: usize, word: u64) {
-        assert!(at >= self.map.published.load(Ordering::Relaxed), "store below the published end");
+        assert!(
+            at >= self.map.published.load(Ordering::Relaxed),
+            "store below the published end"
+        );
         // Unpublished, so that no reader's slice covers it and `&mut self` excludes other writers.
-        self.map.mapping.word(at).store(word.to_le(), Ordering::Release);
+        self.map
+            .mapping
+            .word(at)
+            .store(word.to_le(), Ordering::Release);
     }
 
     /// Lets readers see everything below `end`; never takes back.
@@ -155,7 +200,9 @@ pub(crate) struct WordMap {
 impl WordMap {
     /// Maps the first `len` bytes of `file`.
     pub(crate) fn new(file: &File, len: usize) -> io::Result<Self> {
-        Ok(Self { mapping: Mapping::new(file, len)? })
+        Ok(Self {
+            mapping: Mapping::new(file, len)?,
+        })
     }
 
     /// Copies `bytes` to offset `at`, the last word filled up with zeros.
@@ -166,7 +213,9 @@ impl WordMap {
         for (index, chunk) in bytes.chunks(8).enumerate() {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
-            self.mapping.word(at + index * 8).store(u64::from_ne_bytes(word), Ordering::Relaxed);
+            self.mapping
+                .word(at + index * 8)
+                .store(u64::from_ne_bytes(word), Ordering::Relaxed);
         }
     }
 

@@ -64,9 +64,21 @@ impl Marks {
         map.store(0, &page_header(slots, instance));
         file.sync_data()?;
         // Low slots on top, so that a quiet table stays in few pages.
-        let shard = |shard: u32| Mutex::new((0..slots).rev().filter(|slot| slot % SHARDS as u32 == shard).collect());
+        let shard = |shard: u32| {
+            Mutex::new(
+                (0..slots)
+                    .rev()
+                    .filter(|slot| slot % SHARDS as u32 == shard)
+                    .collect(),
+            )
+        };
         let free = (0..SHARDS as u32).map(shard).collect();
-        Ok(Self { map, salt: salt(instance), free, used: AtomicU64::new(0) })
+        Ok(Self {
+            map,
+            salt: salt(instance),
+            free,
+            used: AtomicU64::new(0),
+        })
     }
 
     pub(crate) fn set(self: &Arc<Self>, payload: &[u8]) -> Option<MarkSlot> {
@@ -76,11 +88,17 @@ impl Marks {
         let at = place(slot);
         let len = payload.len() as u32;
         let crc = crc32c::crc32c_append(self.salt.wrapping_add(len), payload);
-        self.map.store(at + 8, &(u64::from(len) | u64::from(crc) << 32).to_le_bytes());
+        self.map.store(
+            at + 8,
+            &(u64::from(len) | u64::from(crc) << 32).to_le_bytes(),
+        );
         self.map.store(at + SLOT_HEADER, payload);
         // Last, so that a process killed before has set nothing.
         self.map.store_last(at, SET);
-        Some(MarkSlot { marks: Arc::clone(self), slot })
+        Some(MarkSlot {
+            marks: Arc::clone(self),
+            slot,
+        })
     }
 
     pub(crate) fn used(&self) -> u64 {
@@ -139,19 +157,33 @@ pub(crate) fn read(path: &Path, instance: u128) -> Result<Vec<Vec<u8>>, Error> {
 
 /// The valid marks among the bytes of a table.
 pub(crate) fn parse(bytes: &[u8], path: &Path, instance: u128) -> Result<Vec<Vec<u8>>, Error> {
-    let Some(page) = bytes.get(..PAGE_BYTES).filter(|page| page.iter().any(|byte| *byte != 0)) else {
+    let Some(page) = bytes
+        .get(..PAGE_BYTES)
+        .filter(|page| page.iter().any(|byte| *byte != 0))
+    else {
         return Ok(Vec::new());
     };
     let found = format::u32_at(page, 8).unwrap_or(0);
     if page[..8] == MAGIC && found > VERSION {
-        return Err(Error::NewerVersion { path: path.to_owned(), found, known: VERSION });
+        return Err(Error::NewerVersion {
+            path: path.to_owned(),
+            found,
+            known: VERSION,
+        });
     }
     let slots = format::u32_at(page, 12).unwrap_or(0);
     if page[..PAGE_HEADER] != page_header(slots, instance) {
-        return Err(Error::Corrupt { path: path.to_owned(), offset: 0, what: "the header does not fit" });
+        return Err(Error::Corrupt {
+            path: path.to_owned(),
+            offset: 0,
+            what: "the header does not fit",
+        });
     }
     let salt = salt(instance);
-    Ok(bytes[PAGE_BYTES..].chunks_exact(SLOT_BYTES).filter_map(|slot| valid(slot, salt)).collect())
+    Ok(bytes[PAGE_BYTES..]
+        .chunks_exact(SLOT_BYTES)
+        .filter_map(|slot| valid(slot, salt))
+        .collect())
 }
 
 fn valid(slot: &[u8], salt: u32) -> Option<Vec<u8>> {

@@ -63,8 +63,13 @@ impl Options {
         if !(1..=1024).contains(&self.lanes) {
             return option("lanes", "must be 1 to 1,024");
         }
-        if !(64 << 10..=1 << 30).contains(&self.segment_bytes) || !self.segment_bytes.is_multiple_of(4096) {
-            return option("segment_bytes", "must be 64 KiB to 1 GiB and a multiple of 4 KiB");
+        if !(64 << 10..=1 << 30).contains(&self.segment_bytes)
+            || !self.segment_bytes.is_multiple_of(4096)
+        {
+            return option(
+                "segment_bytes",
+                "must be 64 KiB to 1 GiB and a multiple of 4 KiB",
+            );
         }
         if !(1..=1 << 22).contains(&self.mark_slots) {
             return option("mark_slots", "must be 1 to 4,194,304");

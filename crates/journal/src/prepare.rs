@@ -31,7 +31,13 @@ pub(crate) struct Preparer {
 
 impl Preparer {
     pub(crate) fn new(hub: Arc<Hub>, lanes: Vec<Arc<Lane>>, spare: Blank) -> Self {
-        Self { hub, lanes, spare: vec![spare], retired: VecDeque::new(), names: 0 }
+        Self {
+            hub,
+            lanes,
+            spare: vec![spare],
+            retired: VecDeque::new(),
+            names: 0,
+        }
     }
 
     /// Where the spare that is made at creation lies.
@@ -47,12 +53,18 @@ impl Preparer {
             let pause = if served.is_ok() { ROUND } else { RETRY };
             self.hub.set_shortage(served.as_ref().err());
             if served.is_err() {
-                self.lanes.iter().for_each(|lane| lane.stop_waiting_for_next());
+                self.lanes
+                    .iter()
+                    .for_each(|lane| lane.stop_waiting_for_next());
             }
             let asked = || served.is_ok() && self.lanes.iter().any(|lane| lane.wants_next());
-            self.hub.preparer.sleep(pause, || self.hub.stopping() || asked());
+            self.hub
+                .preparer
+                .sleep(pause, || self.hub.stopping() || asked());
         }
-        self.lanes.iter().for_each(|lane| lane.stop_waiting_for_next());
+        self.lanes
+            .iter()
+            .for_each(|lane| lane.stop_waiting_for_next());
     }
 
     /// Gives every lane that asks its next segment, and puts a new spare in place.
@@ -61,7 +73,11 @@ impl Preparer {
         for lane in self.lanes.clone() {
             if lane.wants_next() {
                 let mut blank = self.blank()?;
-                let path = files::segment_path(&self.hub.directory, lane.index() as u32, lane.next_number());
+                let path = files::segment_path(
+                    &self.hub.directory,
+                    lane.index() as u32,
+                    lane.next_number(),
+                );
                 match blank.rename(path) {
                     Ok(()) => lane.deliver(blank),
                     Err(error) => {
@@ -121,11 +137,16 @@ impl Preparer {
         for lane in &self.lanes {
             let segments = lane.segments();
             passed += segments.len() as u64 - 1;
-            let Some((first, at)) = segments.front().and_then(|first| Some((first, first.passed.get()?))) else {
+            let Some((first, at)) = segments
+                .front()
+                .and_then(|first| Some((first, first.passed.get()?)))
+            else {
                 continue;
             };
             // A count of one: no reader and no sync is at it, and with the list locked none can come.
-            let free = at.closed <= lane.released() && at.end <= lane.durable().0 && Arc::strong_count(first) == 1;
+            let free = at.closed <= lane.released()
+                && at.end <= lane.durable().0
+                && Arc::strong_count(first) == 1;
             if free && oldest.is_none_or(|(other, _)| at.at < other) {
                 oldest = Some((at.at, lane));
             }
@@ -137,7 +158,9 @@ impl Preparer {
         }
         // A reader may have come in between; then it goes another time.
         let mut segments = lane.segments();
-        let unread = segments.front().is_some_and(|first| Arc::strong_count(first) == 1);
+        let unread = segments
+            .front()
+            .is_some_and(|first| Arc::strong_count(first) == 1);
         if unread { segments.pop_front() } else { None }
     }
 }

@@ -126,7 +126,11 @@ impl Source {
             Self::Live(cursor) => cursor.path(),
             Self::Dead(cursor) => cursor.path(),
         };
-        Error::Corrupt { path: path.to_owned(), offset: offset as u64, what }
+        Error::Corrupt {
+            path: path.to_owned(),
+            offset: offset as u64,
+            what,
+        }
     }
 }
 
@@ -134,7 +138,14 @@ impl Reader {
     /// A reader at the first frame of the source's segment, before which `closed` closes lie.
     pub(crate) fn begin(source: Source, closed: u64, from: u64) -> Result<Self, Error> {
         let settled = HashSet::new();
-        let mut reader = Self { source, offset: HEADER_BYTES, from, closed, first_segment: true, settled };
+        let mut reader = Self {
+            source,
+            offset: HEADER_BYTES,
+            from,
+            closed,
+            first_segment: true,
+            settled,
+        };
         // Makes the limit known, which settling needs.
         while let More::Next { closed } = reader.source.more(HEADER_BYTES)? {
             // The segment was empty: the reader begins with this one.
@@ -148,7 +159,10 @@ impl Reader {
     ///
     /// # Errors
     /// When the lane is damaged or a segment is missing. Give the reader up then.
-    #[expect(clippy::should_implement_trait, reason = "lends its buffer, which an iterator cannot")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "lends its buffer, which an iterator cannot"
+    )]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, Error> {
         let (head, payload) = loop {
             if self.offset >= self.source.limit() && !self.advance()? {
@@ -157,7 +171,11 @@ impl Reader {
             let Some(frame) = self.source.decode(self.offset) else {
                 match &mut self.source {
                     Source::Dead(cursor) => cursor.end_at(self.offset)?,
-                    Source::Live(_) => return Err(self.source.corrupt(self.offset, "a written frame has changed")),
+                    Source::Live(_) => {
+                        return Err(self
+                            .source
+                            .corrupt(self.offset, "a written frame has changed"));
+                    }
                 }
                 return Ok(None);
             };
@@ -185,12 +203,29 @@ impl Reader {
 
     fn entry(&self, head: &FrameHead, payload: Range<usize>) -> Entry<'_> {
         let payload = &self.source.bytes()[payload];
-        let FrameHead { sequence, number, .. } = *head;
+        let FrameHead {
+            sequence, number, ..
+        } = *head;
         match head.kind {
-            Kind::Define => Entry::Define { symbol: sequence as u32, bytes: payload },
-            Kind::Open => Entry::Open { sequence, carried: head.carried(), payload },
-            Kind::Close => Entry::Close { number, sequence, payload },
-            Kind::Single => Entry::Single { number, sequence, payload },
+            Kind::Define => Entry::Define {
+                symbol: sequence as u32,
+                bytes: payload,
+            },
+            Kind::Open => Entry::Open {
+                sequence,
+                carried: head.carried(),
+                payload,
+            },
+            Kind::Close => Entry::Close {
+                number,
+                sequence,
+                payload,
+            },
+            Kind::Single => Entry::Single {
+                number,
+                sequence,
+                payload,
+            },
         }
     }
 
@@ -198,7 +233,9 @@ impl Reader {
     fn follow(&mut self, head: &FrameHead) -> Result<(), Error> {
         if head.kind.closes() {
             if Some(head.number) != self.closed.checked_add(1) {
-                return Err(self.source.corrupt(self.offset, "close numbers do not follow each other"));
+                return Err(self
+                    .source
+                    .corrupt(self.offset, "close numbers do not follow each other"));
             }
             self.closed = head.number;
         }
@@ -232,7 +269,9 @@ impl Reader {
         self.first_segment = false;
         self.settled = HashSet::new();
         if closed != self.closed {
-            return Err(self.source.corrupt(0, "the segment does not follow the one before"));
+            return Err(self
+                .source
+                .corrupt(0, "the segment does not follow the one before"));
         }
         Ok(())
     }
@@ -241,7 +280,9 @@ impl Reader {
     fn settle(&mut self) {
         let (mut offset, mut closed) = (self.offset, self.closed);
         while closed < self.from && offset < self.source.limit() {
-            let Some(frame) = self.source.decode(offset) else { break };
+            let Some(frame) = self.source.decode(offset) else {
+                break;
+            };
             if frame.head.kind.closes() {
                 closed = frame.head.number;
                 if closed <= self.from {

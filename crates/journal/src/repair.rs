@@ -72,7 +72,12 @@ fn check(bytes: &[u8], salt: u32) -> io::Result<()> {
     while offset < bytes.len() {
         match format::decode(bytes, offset, salt) {
             Some(frame) => offset = frame.end,
-            None => return Err(io::Error::new(io::ErrorKind::InvalidData, "frames were lost from memory")),
+            None => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "frames were lost from memory",
+                ));
+            }
         }
     }
     Ok(())

@@ -48,7 +48,10 @@ struct Registered {
 
 impl Queue {
     fn find(&self, position: u64, ticket: u64) -> Result<usize, usize> {
-        self.waiters.binary_search_by_key(&(position, ticket), |waiter| (waiter.position, waiter.ticket))
+        self.waiters
+            .binary_search_by_key(&(position, ticket), |waiter| {
+                (waiter.position, waiter.ticket)
+            })
     }
 
     fn insert(&mut self, position: u64, waker: Waker) -> u64 {
@@ -56,16 +59,28 @@ impl Queue {
         let ticket = self.tickets;
         let place = match self.waiters.back() {
             // The usual case: positions come in order.
-            Some(last) if last.position > position => self.find(position, ticket).unwrap_or_else(|place| place),
+            Some(last) if last.position > position => {
+                self.find(position, ticket).unwrap_or_else(|place| place)
+            }
             _ => self.waiters.len(),
         };
-        self.waiters.insert(place, Waiter { position, ticket, waker });
+        self.waiters.insert(
+            place,
+            Waiter {
+                position,
+                ticket,
+                waker,
+            },
+        );
         ticket
     }
 
     fn remove(&mut self, position: u64, ticket: u64) {
         // Most were taken out when they were woken: then the first one left is beyond them.
-        if self.waiters.front().is_some_and(|first| (first.position, first.ticket) <= (position, ticket))
+        if self
+            .waiters
+            .front()
+            .is_some_and(|first| (first.position, first.ticket) <= (position, ticket))
             && let Ok(place) = self.find(position, ticket)
         {
             self.waiters.remove(place);
@@ -88,7 +103,11 @@ impl Waiting {
 impl Lane {
     /// A future that is ready when everything below `position` is on disk, in either [`Sync`](crate::Sync) mode.
     pub fn wait_durable(self: &Arc<Self>, position: Position) -> Commit {
-        Commit { lane: Arc::clone(self), position: position.0, ticket: None }
+        Commit {
+            lane: Arc::clone(self),
+            position: position.0,
+            ticket: None,
+        }
     }
 
     /// The bell of this lane. Let one local task of the worker's own runtime run [`Bell::serve`]: the committer then
@@ -96,7 +115,10 @@ impl Lane {
     /// every waiter itself.
     pub fn bell(self: &Arc<Self>) -> Bell {
         let id = self.waiting.bells.fetch_add(1, Ordering::Relaxed) + 1;
-        Bell { lane: Arc::clone(self), id }
+        Bell {
+            lane: Arc::clone(self),
+            id,
+        }
     }
 
     /// Tells the waiters of a lane, or its bell, that something has changed.
@@ -119,8 +141,17 @@ impl Lane {
             let mut taken = 0;
             {
                 let mut queue = self.waiting.queue.lock();
-                let limit = if self.hub().trouble().is_some() { u64::MAX } else { self.durable().0 };
-                while taken < BATCH && queue.waiters.front().is_some_and(|waiter| waiter.position <= limit) {
+                let limit = if self.hub().trouble().is_some() {
+                    u64::MAX
+                } else {
+                    self.durable().0
+                };
+                while taken < BATCH
+                    && queue
+                        .waiters
+                        .front()
+                        .is_some_and(|waiter| waiter.position <= limit)
+                {
                     batch[taken] = queue.waiters.pop_front();
                     taken += 1;
                 }
@@ -171,12 +202,18 @@ impl Future for Commit {
                 this.forget();
                 return Poll::Ready(verdict);
             }
-            match this.ticket.and_then(|ticket| queue.find(this.position, ticket).ok()) {
+            match this
+                .ticket
+                .and_then(|ticket| queue.find(this.position, ticket).ok())
+            {
                 Some(place) => queue.waiters[place].waker.clone_from(context.waker()),
                 None => this.ticket = Some(queue.insert(this.position, context.waker().clone())),
             }
         }
-        this.lane.waiting.wanted.fetch_max(this.position, Ordering::SeqCst);
+        this.lane
+            .waiting
+            .wanted
+            .fetch_max(this.position, Ordering::SeqCst);
         this.lane.hub().committer.wake();
         Poll::Pending
     }
@@ -225,7 +262,10 @@ impl Bell {
 
     /// Answers rings until the journal is shut down: the whole body of a worker's local task.
     pub async fn serve(mut self) {
-        while std::future::poll_fn(|context| self.poll_ring(context)).await.is_some() {}
+        while std::future::poll_fn(|context| self.poll_ring(context))
+            .await
+            .is_some()
+        {}
     }
 }
 

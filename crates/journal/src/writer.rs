@@ -124,7 +124,9 @@ impl Writer {
     }
 
     pub(crate) fn defined(&self, symbol: u32) -> bool {
-        self.dictionary.get(symbol as usize).is_some_and(Option::is_some)
+        self.dictionary
+            .get(symbol as usize)
+            .is_some_and(Option::is_some)
     }
 
     /// Whether a definition of `bytes` keeps the dictionary within its bound.
@@ -154,9 +156,15 @@ impl Writer {
     /// Writes an open frame in reserved room and gives its sequence and size.
     pub(crate) fn open(&mut self, lane: &Lane, payload: &[u8]) -> (u64, u64) {
         let sequence = self.next_sequence;
-        self.next_sequence += 1;
-        let head = FrameHead { kind: Kind::Open, flags: 0, distance: NO_CLAIM, sequence, number: 0 };
+        let head = FrameHead {
+            kind: Kind::Open,
+            flags: 0,
+            distance: NO_CLAIM,
+            sequence,
+            number: 0,
+        };
         let frame = self.append(lane, head, payload);
+        self.next_sequence += 1;
         let bytes = frame.bytes as u64;
         self.opens.insert(sequence, frame);
         self.open_bytes += bytes;
@@ -166,21 +174,38 @@ impl Writer {
 
     /// Closes an open frame and gives the close number. The caller releases the room.
     pub(crate) fn close(&mut self, lane: &Lane, sequence: u64, payload: &[u8]) -> u64 {
-        let frame = self.opens.remove(&sequence).expect("the sequence names a frame that is open in this lane");
+        assert!(
+            self.opens.contains_key(&sequence),
+            "no frame {sequence} is open in this lane"
+        );
+        let number = self.closing(lane, Kind::Close, sequence, payload);
+        // Only now: had the lane rotated for the close, the new segment must hold the open before it.
+        let frame = self.opens.remove(&sequence).expect("checked above");
         self.open_bytes -= frame.bytes as u64;
-        self.closing(lane, Kind::Close, sequence, payload)
+        number
     }
 
     /// Writes a frame that is opened and closed at once. The caller releases the room.
     pub(crate) fn single(&mut self, lane: &Lane, payload: &[u8]) -> (u64, u64) {
         let sequence = self.next_sequence;
+        let number = self.closing(lane, Kind::Single, sequence, payload);
         self.next_sequence += 1;
-        (self.closing(lane, Kind::Single, sequence, payload), sequence)
+        (number, sequence)
     }
 
     fn closing(&mut self, lane: &Lane, kind: Kind, sequence: u64, payload: &[u8]) -> u64 {
         let number = self.closed + 1;
-        self.append(lane, FrameHead { kind, flags: 0, distance: NO_CLAIM, sequence, number }, payload);
+        self.append(
+            lane,
+            FrameHead {
+                kind,
+                flags: 0,
+                distance: NO_CLAIM,
+                sequence,
+                number,
+            },
+            payload,
+        );
         self.closed = number;
         number
     }
@@ -211,7 +236,8 @@ impl Writer {
         self.map.store(offset + 8, &encoded.header[8..header_bytes]);
         fail::fail_point!("journal::torn", |_| {
             self.map.store_word(offset, encoded.seal);
-            self.map.store(offset + header_bytes, &payload[..payload.len() / 2]);
+            self.map
+                .store(offset + header_bytes, &payload[..payload.len() / 2]);
             std::process::abort();
         });
         self.map.store(offset + header_bytes, payload);
@@ -226,7 +252,10 @@ impl Writer {
 
     /// Moves on to the prepared segment, which begins with the dictionary and every open frame.
     fn rotate(&mut self, lane: &Lane) {
-        let mut blank = self.next.take().expect("room was promised only with the next segment prepared");
+        let mut blank = self
+            .next
+            .take()
+            .expect("room was promised only with the next segment prepared");
         let durable = lane.durable_now();
         let header = Header {
             instance: lane.hub().options.instance,
@@ -245,7 +274,15 @@ impl Writer {
         self.map = blank.map;
         self.offset = HEADER_BYTES;
         self.carry(durable, &old);
-        lane.pass(&old, Passed { end: header.start, closed: self.closed, at: Instant::now() }, &self.segment);
+        lane.pass(
+            &old,
+            Passed {
+                end: header.start,
+                closed: self.closed,
+                at: Instant::now(),
+            },
+            &self.segment,
+        );
         lane.written_to(self.position());
     }
 
@@ -254,8 +291,13 @@ impl Writer {
         for (symbol, bytes) in dictionary.iter().enumerate() {
             if let Some(bytes) = bytes {
                 let sequence = symbol as u64;
-                let head =
-                    FrameHead { kind: Kind::Define, flags: CARRIED, distance: NO_CLAIM, sequence, number: 0 };
+                let head = FrameHead {
+                    kind: Kind::Define,
+                    flags: CARRIED,
+                    distance: NO_CLAIM,
+                    sequence,
+                    number: 0,
+                };
                 self.put(durable, head, bytes);
             }
         }
@@ -266,8 +308,15 @@ impl Writer {
         for sequence in sequences {
             let frame = self.opens[&sequence];
             let bytes = old.map.published(frame.offset + frame.bytes);
-            let read = format::decode(bytes, frame.offset, old.salt).expect("the map holds what was written to it");
-            let head = FrameHead { kind: Kind::Open, flags: CARRIED, distance: NO_CLAIM, sequence, number: 0 };
+            let read = format::decode(bytes, frame.offset, old.salt)
+                .expect("the map holds what was written to it");
+            let head = FrameHead {
+                kind: Kind::Open,
+                flags: CARRIED,
+                distance: NO_CLAIM,
+                sequence,
+                number: 0,
+            };
             let carried = self.put(durable, head, &bytes[read.payload]);
             self.opens.insert(sequence, carried);
         }
