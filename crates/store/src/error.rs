@@ -1,7 +1,7 @@
 //! What can go wrong in a store.
 
 /// An error of the store. None of them is the caller's doing, but for [`Error::Exists`].
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Out of reach, locked or too slow: worth another try. Blame: us.
     #[error("the store cannot be reached: {0}")]

@@ -5,11 +5,15 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod error;
 pub mod ledger;
 pub mod licenses;
 pub mod management;
 pub mod quota;
+mod refill;
+pub mod sqlite;
 
 pub use error::Error;
 pub use ledger::{
@@ -21,6 +25,7 @@ pub use licenses::{
 };
 pub use management::{Account, ManagementKey, ManagementStore};
 pub use quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, QuotaStore};
+pub use sqlite::{SqliteOptions, SqliteStore};
 
 /// Everything that a gate asks of its store.
 pub trait Store: LicenseStore + ManagementStore + QuotaStore + LedgerStore {}

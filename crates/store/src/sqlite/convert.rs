@@ -1,0 +1,123 @@
+//! Between columns and the words of the domain.
+
+use std::str::FromStr;
+
+use model::Timestamp;
+use rusqlite::Row;
+use rusqlite::types::FromSql;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::trouble::Trouble;
+
+/// The largest number of a column; larger ones are kept as this.
+pub(super) const MOST: u64 = i64::MAX as u64;
+
+/// A count as a column keeps it.
+pub(super) fn count(number: u64) -> i64 {
+    number.min(MOST) as i64
+}
+
+/// A count that a column kept.
+pub(super) fn counted(column: i64) -> u64 {
+    u64::try_from(column).unwrap_or(0)
+}
+
+/// A limit on rows; at least one, at most 100,000, so that an answer is bounded whatever is asked for.
+pub(super) fn rows(limit: usize) -> usize {
+    limit.clamp(1, 100_000)
+}
+
+/// An id as a column keeps it.
+pub(super) fn id(bits: u128) -> [u8; 16] {
+    bits.to_be_bytes()
+}
+
+/// An id that a column kept.
+pub(super) fn read_id(row: &Row<'_>, column: usize) -> rusqlite::Result<u128> {
+    row.get::<_, [u8; 16]>(column).map(u128::from_be_bytes)
+}
+
+/// An id that a column may have kept.
+pub(super) fn read_optional_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u128>> {
+    let bytes: Option<[u8; 16]> = row.get(column)?;
+    Ok(bytes.map(u128::from_be_bytes))
+}
+
+/// A time that a column kept.
+pub(super) fn read_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    row.get(column).map(Timestamp::from_micros)
+}
+
+/// A time that a column may have kept.
+pub(super) fn read_optional_time(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<Timestamp>> {
+    let micros: Option<i64> = row.get(column)?;
+    Ok(micros.map(Timestamp::from_micros))
+}
+
+/// A count that a column kept.
+pub(super) fn read_count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get(column).map(counted)
+}
+
+/// A value by its text form.
+pub(super) fn read_text<T: FromStr>(row: &Row<'_>, column: usize) -> Result<T, Trouble> {
+    parse(row, column, row.get_ref(column)?.as_str().ok())
+}
+
+/// A value by its text form, if there is one.
+pub(super) fn read_optional_text<T: FromStr>(
+    row: &Row<'_>,
+    column: usize,
+) -> Result<Option<T>, Trouble> {
+    match row.get_ref(column)?.as_str_or_null() {
+        Ok(None) => Ok(None),
+        Ok(text) => parse(row, column, text).map(Some),
+        Err(_) => Err(unreadable(row, column)),
+    }
+}
+
+fn parse<T: FromStr>(row: &Row<'_>, column: usize, text: Option<&str>) -> Result<T, Trouble> {
+    text.and_then(|text| text.parse().ok())
+        .ok_or_else(|| unreadable(row, column))
+}
+
+/// A list kept as JSON; NULL is the empty list.
+pub(super) fn read_list<T: DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+) -> Result<Vec<T>, Trouble> {
+    match row.get_ref(column)?.as_str_or_null() {
+        Ok(None) => Ok(Vec::new()),
+        Ok(Some(text)) => serde_json::from_str(text).map_err(|_| unreadable(row, column)),
+        Err(_) => Err(unreadable(row, column)),
+    }
+}
+
+/// A list as JSON, the empty one as NULL.
+pub(super) fn list<T: Serialize>(values: &[T]) -> Option<String> {
+    (!values.is_empty()).then(|| json(&values))
+}
+
+/// Plain data as JSON.
+pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("plain data always serialises")
+}
+
+/// A word kept as a number.
+pub(super) fn read_word<N: FromSql, T>(
+    row: &Row<'_>,
+    column: usize,
+    word: impl FnOnce(N) -> Option<T>,
+) -> Result<T, Trouble> {
+    word(row.get(column)?).ok_or_else(|| unreadable(row, column))
+}
+
+/// The column does not hold what it should.
+pub(super) fn unreadable(row: &Row<'_>, column: usize) -> Trouble {
+    let name = row.as_ref().column_name(column).unwrap_or("?");
+    Trouble::corrupt(format!("column {name} has an unknown value"))
+}

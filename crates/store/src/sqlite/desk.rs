@@ -1,0 +1,135 @@
+//! Where async callers hand work to the threads of a database and wait, never longer than stated.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::queue::{Queue, Rank, Refusal};
+use super::trouble::Trouble;
+use crate::error::Error;
+
+/// A piece of work that waits for a thread with a session of kind `S`.
+pub(super) type Job<S> = Box<dyn Work<S>>;
+
+/// What a thread does with a piece of work.
+pub(super) trait Work<S>: Send {
+    /// Whether anybody still waits for it. Work that nobody waits for is not begun.
+    fn is_wanted(&self) -> bool;
+    /// Says that the thread has the database and begins.
+    fn begin(&self);
+    /// Does it, once, and keeps the result.
+    fn run(&mut self, session: &mut S) -> Result<(), Trouble>;
+    /// Hands the result over; for writes after the commit.
+    fn deliver(self: Box<Self>);
+    /// Hands an error over.
+    fn fail(self: Box<Self>, error: Error);
+}
+
+/// How long a caller waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Until the work begins and, if it is short, is done.
+    pub(super) short: Duration,
+    /// Until long work is done once it has begun.
+    pub(super) long: Duration,
+}
+
+/// How much work it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// A few rows.
+    Short,
+    /// A report, an import, a rebuild.
+    Long,
+}
+
+/// The counter between callers and threads.
+pub(super) struct Desk<S> {
+    queue: Arc<Queue<Job<S>>>,
+    patience: Patience,
+}
+
+struct Request<T, F> {
+    work: Option<F>,
+    result: Option<T>,
+    begun: Arc<AtomicBool>,
+    reply: oneshot::Sender<Result<T, Error>>,
+}
+
+impl<S: 'static> Desk<S> {
+    pub(super) fn new(queue: Arc<Queue<Job<S>>>, patience: Patience) -> Self {
+        Self { queue, patience }
+    }
+
+    /// Has work done and waits for its result.
+    ///
+    /// # Errors
+    /// What the work says, or [`Error::Unavailable`] within the patience.
+    pub(super) async fn ask<T, F>(&self, rank: Rank, extent: Extent, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut S) -> Result<T, Trouble> + Send + 'static,
+    {
+        let (reply, mut answer) = oneshot::channel();
+        let begun = Arc::new(AtomicBool::new(false));
+        let request = Request {
+            work: Some(work),
+            result: None,
+            begun: Arc::clone(&begun),
+            reply,
+        };
+        self.queue
+            .push(rank, Box::new(request))
+            .map_err(|refusal| refused(refusal))?;
+        let mut waited = timeout(self.patience.short, &mut answer).await;
+        if waited.is_err() && extent == Extent::Long && begun.load(Ordering::Acquire) {
+            waited = timeout(self.patience.long, &mut answer).await;
+        }
+        match waited {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Error::Unavailable("its thread failed".to_owned())),
+            Err(_) => Err(Error::Unavailable("no answer in time".to_owned())),
+        }
+    }
+}
+
+fn refused(refusal: Refusal) -> Error {
+    Error::Unavailable(match refusal {
+        Refusal::Full => "too much waits for it already".to_owned(),
+        Refusal::Closed => "it is closed".to_owned(),
+    })
+}
+
+impl<S, T, F> Work<S> for Request<T, F>
+where
+    T: Send,
+    F: FnOnce(&mut S) -> Result<T, Trouble> + Send,
+{
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_closed()
+    }
+
+    fn begin(&self) {
+        self.begun.store(true, Ordering::Release);
+    }
+
+    fn run(&mut self, session: &mut S) -> Result<(), Trouble> {
+        let work = self.work.take().expect("work is run once");
+        self.result = Some(work(session)?);
+        Ok(())
+    }
+
+    fn deliver(self: Box<Self>) {
+        if let Some(result) = self.result {
+            // The caller may have left meanwhile.
+            let _ = self.reply.send(Ok(result));
+        }
+    }
+
+    fn fail(self: Box<Self>, error: Error) {
+        let _ = self.reply.send(Err(error));
+    }
+}

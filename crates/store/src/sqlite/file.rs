@@ -1,0 +1,258 @@
+//! One database file: opening it, bringing its schema up, noticing that it was taken away.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use super::trouble::diagnose;
+use crate::error::Error;
+
+/// What a file holds.
+#[derive(Debug)]
+pub(super) struct Schema {
+    /// For people.
+    pub(super) name: &'static str,
+    /// SQLite's `application_id`, so that one file is never taken for the other.
+    pub(super) application: i32,
+    /// Numbered from 1: a file of version `n` has seen the first `n`.
+    pub(super) migrations: &'static [&'static str],
+}
+
+/// Licenses and what belongs to them.
+pub(super) const LICENSES: Schema = Schema {
+    name: "license",
+    application: 0x5447_4C31,
+    migrations: &[include_str!("schema/licenses_1.sql")],
+};
+
+/// Balances, rollups and the manifest.
+pub(super) const LEDGER: Schema = Schema {
+    name: "ledger",
+    application: 0x5447_5231,
+    migrations: &[include_str!("schema/ledger_1.sql")],
+};
+
+/// Where a database is and how it is opened.
+#[derive(Clone, Debug)]
+pub(super) struct DatabaseFile {
+    /// The file.
+    pub(super) path: PathBuf,
+    /// What is in it.
+    pub(super) schema: &'static Schema,
+    /// How long another program may hold it before we give up.
+    pub(super) busy_timeout: Duration,
+}
+
+/// An open connection and the file it was opened on.
+pub(super) struct OpenFile {
+    /// The connection.
+    pub(super) connection: Connection,
+    path: PathBuf,
+    identity: Identity,
+    checked: Instant,
+}
+
+/// Device and inode.
+type Identity = (u64, u64);
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// The one writer.
+    Write,
+    /// Queries only.
+    Read,
+}
+
+impl DatabaseFile {
+    /// Makes the file if there is none, and brings its schema up.
+    ///
+    /// # Errors
+    /// [`Error::NewerSchema`], [`Error::Corrupt`] for what is no database of ours, [`Error::Unavailable`].
+    pub(super) fn create(&self) -> Result<(), Error> {
+        let unavailable = |error| Error::Unavailable(format!("{}: {error}", self.path.display()));
+        // The file is made here so that nobody else may read it; SQLite gives its companions the same mode.
+        fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&self.path)
+            .map_err(unavailable)?;
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        fs::File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(unavailable)?;
+        self.open(Access::Write).map(drop)
+    }
+
+    /// Opens the file, which must be there: a store that was taken away is never replaced by an empty one.
+    ///
+    /// # Errors
+    /// As [`DatabaseFile::create`].
+    pub(super) fn open(&self, access: Access) -> Result<OpenFile, Error> {
+        let identity = identity(&self.path).ok_or_else(|| self.gone())?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection =
+            Connection::open_with_flags(&self.path, flags).map_err(|error| self.explain(&error))?;
+        connection
+            .busy_timeout(self.busy_timeout)
+            .map_err(|error| self.explain(&error))?;
+        self.check(&connection)?;
+        self.configure(&connection, access)?;
+        self.migrate(&mut connection)?;
+        if access == Access::Read {
+            connection
+                .pragma_update(None, "query_only", true)
+                .map_err(|error| self.explain(&error))?;
+        }
+        connection.set_prepared_statement_cache_capacity(64);
+        if self::identity(&self.path) != Some(identity) {
+            return Err(self.gone());
+        }
+        Ok(OpenFile {
+            connection,
+            path: self.path.clone(),
+            identity,
+            checked: Instant::now(),
+        })
+    }
+
+    fn explain(&self, error: &rusqlite::Error) -> Error {
+        diagnose(&self.path, error).error
+    }
+
+    fn gone(&self) -> Error {
+        Error::Unavailable(format!(
+            "{} is gone: put it back, or stop and start with a new store",
+            self.path.display()
+        ))
+    }
+
+    /// Refuses what a newer version made and what is not ours, before anything is written.
+    fn check(&self, connection: &Connection) -> Result<(), Error> {
+        let read = |pragma| {
+            connection
+                .pragma_query_value(None, pragma, |row| row.get::<_, i32>(0))
+                .map_err(|error| self.explain(&error))
+        };
+        let application = read("application_id")?;
+        let version = u32::try_from(read("user_version")?).unwrap_or(u32::MAX);
+        let known = self.schema.migrations.len() as u32;
+        if application != self.schema.application && (application != 0 || version != 0) {
+            return Err(Error::Corrupt(format!(
+                "{} is not a {} database of tallygate",
+                self.path.display(),
+                self.schema.name
+            )));
+        }
+        if version > known {
+            return Err(Error::NewerSchema {
+                path: self.path.display().to_string(),
+                found: version,
+                known,
+            });
+        }
+        Ok(())
+    }
+
+    fn configure(&self, connection: &Connection, access: Access) -> Result<(), Error> {
+        self.enter_wal(connection)?;
+        let cache = match access {
+            Access::Write => -32_768,
+            Access::Read => -8_192,
+        };
+        let pragmas = || {
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "cache_size", cache)?;
+            connection.pragma_update(None, "temp_store", "MEMORY")?;
+            connection.pragma_update(None, "journal_size_limit", 64 << 20)
+        };
+        pragmas().map_err(|error| self.explain(&error))
+    }
+
+    /// SQLite answers "busy" at once when two connections change the journal mode of a new file, so we wait ourselves.
+    fn enter_wal(&self, connection: &Connection) -> Result<(), Error> {
+        let deadline = Instant::now() + self.busy_timeout;
+        loop {
+            let mode = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| {
+                row.get::<_, String>(0)
+            });
+            match mode {
+                Ok(mode) if mode == "wal" => return Ok(()),
+                Ok(mode) => {
+                    return Err(Error::Unavailable(format!(
+                        "{}: this file system gives no write-ahead log (journal mode {mode})",
+                        self.path.display()
+                    )));
+                }
+                Err(error) => {
+                    let found = diagnose(&self.path, &error);
+                    if found.reopen || Instant::now() >= deadline {
+                        return Err(found.error);
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+        }
+    }
+
+    /// Applies what is missing. Each migration is one transaction that reads the version again, so that several
+    /// processes may open a store at once.
+    fn migrate(&self, connection: &mut Connection) -> Result<(), Error> {
+        loop {
+            let version = version(connection).map_err(|error| self.explain(&error))?;
+            if self.schema.migrations.get(version).is_none() {
+                return Ok(());
+            }
+            self.migrate_once(connection)
+                .map_err(|error| self.explain(&error))?;
+        }
+    }
+
+    fn migrate_once(&self, connection: &mut Connection) -> rusqlite::Result<()> {
+        let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
+        let version = version(&transaction)?;
+        if let Some(migration) = self.schema.migrations.get(version) {
+            transaction.execute_batch(migration)?;
+            transaction.pragma_update(None, "application_id", self.schema.application)?;
+            transaction.pragma_update(None, "user_version", (version + 1) as i64)?;
+        }
+        transaction.commit()
+    }
+}
+
+impl OpenFile {
+    /// How often a reader looks whether its file is still there.
+    const LOOK: Duration = Duration::from_secs(1);
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the path still leads to the file that was opened.
+    pub(super) fn is_current(&mut self) -> bool {
+        self.checked = Instant::now();
+        identity(&self.path) == Some(self.identity)
+    }
+
+    /// As [`OpenFile::is_current`], looked up once a second at most.
+    pub(super) fn was_current_lately(&mut self) -> bool {
+        self.checked.elapsed() < Self::LOOK || self.is_current()
+    }
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.pragma_query_value(None, "user_version", |row| {
+        row.get::<_, u32>(0).map(|version| version as usize)
+    })
+}
+
+fn identity(path: &Path) -> Option<Identity> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}

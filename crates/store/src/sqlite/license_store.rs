@@ -1,0 +1,182 @@
+//! [`LicenseStore`] and [`ManagementStore`] on `licenses.db`.
+
+use async_trait::async_trait;
+use model::{
+    AccountName, Fingerprint, KeyHash, LicenseId, ManagementKeyId, PlanRevision, PlanRevisionId,
+    Timestamp,
+};
+
+use super::{SqliteStore, licenses, management};
+use crate::error::Error;
+use crate::licenses::{
+    Change, ChangeNumber, LicenseChange, LicenseFilter, LicenseStore, NewLicense, Snapshot,
+    StoredLicense,
+};
+use crate::management::{Account, ManagementKey, ManagementStore};
+
+/// Up to so many licenses are made as a command; more are an import, which lets commands pass.
+const AT_ONCE: usize = 100;
+
+#[async_trait]
+impl LicenseStore for SqliteStore {
+    async fn create_licenses(&self, new: Vec<NewLicense>) -> Result<ChangeNumber, Error> {
+        let now = self.clock.now();
+        let is_import = new.len() > AT_ONCE;
+        let work = move |session: &mut super::LicenseSession| {
+            licenses::create(session.connection(), &new, now)
+        };
+        if is_import {
+            self.licenses.write_patiently(work).await
+        } else {
+            self.licenses.write(work).await
+        }
+    }
+
+    async fn license(&self, id: LicenseId) -> Result<Option<StoredLicense>, Error> {
+        self.licenses
+            .read(move |session| {
+                let snapshot = session.connection().unchecked_transaction()?;
+                licenses::get(&snapshot, id)
+            })
+            .await
+    }
+
+    async fn license_by_key(&self, hash: KeyHash) -> Result<Option<Snapshot>, Error> {
+        self.licenses
+            .read(move |session| licenses::by_key(session.connection(), &hash))
+            .await
+    }
+
+    async fn licenses(
+        &self,
+        filter: LicenseFilter,
+        after: Option<LicenseId>,
+        limit: usize,
+    ) -> Result<Vec<StoredLicense>, Error> {
+        self.licenses
+            .read_patiently(move |session| {
+                let snapshot = session.connection().unchecked_transaction()?;
+                licenses::page(&snapshot, &filter, after, limit)
+            })
+            .await
+    }
+
+    async fn change_license(
+        &self,
+        id: LicenseId,
+        change: LicenseChange,
+    ) -> Result<Option<StoredLicense>, Error> {
+        let now = self.clock.now();
+        self.licenses
+            .write(move |session| licenses::change(session.connection(), id, &change, now))
+            .await
+    }
+
+    async fn changes_since(
+        &self,
+        number: ChangeNumber,
+        limit: usize,
+    ) -> Result<(Vec<Change>, ChangeNumber), Error> {
+        self.licenses
+            .read(move |session| {
+                let snapshot = session.connection().unchecked_transaction()?;
+                licenses::changes_since(&snapshot, number, limit)
+            })
+            .await
+    }
+
+    async fn fingerprints(
+        &self,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<(Vec<Fingerprint>, Option<u64>), Error> {
+        self.licenses
+            .read_patiently(move |session| {
+                licenses::fingerprints(session.connection(), after, limit)
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl ManagementStore for SqliteStore {
+    async fn create_account(&self, account: Account) -> Result<(), Error> {
+        self.licenses
+            .write(move |session| management::create_account(session.connection(), &account))
+            .await
+    }
+
+    async fn accounts(&self) -> Result<Vec<Account>, Error> {
+        self.licenses
+            .read(|session| management::accounts(session.connection()))
+            .await
+    }
+
+    async fn create_management_key(
+        &self,
+        key: ManagementKey,
+        hash: KeyHash,
+        secret: Option<KeyHash>,
+    ) -> Result<(), Error> {
+        self.licenses
+            .write(move |session| {
+                management::create_key(session.connection(), &key, &hash, secret.as_ref())
+            })
+            .await
+    }
+
+    async fn management_key_by_hash(
+        &self,
+        hash: KeyHash,
+    ) -> Result<Option<(ManagementKey, Option<KeyHash>)>, Error> {
+        self.licenses
+            .read(move |session| management::key_by_hash(session.connection(), &hash))
+            .await
+    }
+
+    async fn management_keys(
+        &self,
+        account: Option<AccountName>,
+    ) -> Result<Vec<ManagementKey>, Error> {
+        self.licenses
+            .read(move |session| management::keys(session.connection(), account.as_ref()))
+            .await
+    }
+
+    async fn end_management_key(
+        &self,
+        id: ManagementKeyId,
+        at: Timestamp,
+    ) -> Result<Option<ManagementKey>, Error> {
+        let now = self.clock.now();
+        self.licenses
+            .write(move |session| management::end_key(session.connection(), id, at, now))
+            .await
+    }
+
+    async fn put_plan_revisions(&self, revisions: Vec<PlanRevision>) -> Result<(), Error> {
+        self.licenses
+            .write(move |session| management::put_plan_revisions(session.connection(), &revisions))
+            .await
+    }
+
+    async fn plan_revision(&self, id: PlanRevisionId) -> Result<Option<PlanRevision>, Error> {
+        self.licenses
+            .read(move |session| management::plan_revision(session.connection(), id))
+            .await
+    }
+
+    async fn put_if_absent(&self, name: &str, value: Vec<u8>) -> Result<Vec<u8>, Error> {
+        let name = name.to_owned();
+        self.licenses
+            .write(move |session| management::put_if_absent(session.connection(), &name, &value))
+            .await
+    }
+
+    async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let name = name.to_owned();
+        self.licenses
+            .read(move |session| management::setting(session.connection(), &name))
+            .await
+    }
+}

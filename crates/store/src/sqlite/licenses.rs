@@ -1,0 +1,493 @@
+//! Licenses, credentials and changes in SQL.
+
+use std::sync::Arc;
+
+use model::{
+    CredentialId, Fingerprint, KeyHash, License, LicenseId, LicenseStatus, Limits, Timestamp,
+};
+use rusqlite::{Connection, Row, params, params_from_iter};
+
+use super::convert::{
+    id, list, read_id, read_list, read_optional_text, read_optional_time, read_text, read_time,
+    read_word, rows,
+};
+use super::trouble::{Trouble, unique};
+use crate::licenses::{
+    Change, ChangeNumber, CredentialInfo, CredentialStatus, LicenseChange, LicenseFilter,
+    NewCredential, NewLicense, Snapshot, StoredLicense,
+};
+
+/// Changes that are kept; a reader further behind sees a gap in the numbers and begins anew.
+const CHANGES_KEPT: i64 = 1_000_000;
+
+/// In the order that [`read_license`] reads.
+const LICENSE: &str = "l.id, l.account, l.app, l.plan, l.user, l.label, l.status, l.created_at, l.expires_at, \
+    l.remaining, l.refill, l.rate_limits, l.concurrency, l.permissions, l.allow_ips, l.version";
+const LICENSE_COLUMNS: usize = 16;
+/// In the order that [`read_credential`] reads.
+const CREDENTIAL: &str = "c.id, c.kind, c.prefix, c.status, c.created_at, c.expires_at";
+
+// === writing ===
+
+pub(super) fn create(
+    connection: &Connection,
+    new: &[NewLicense],
+    now: Timestamp,
+) -> Result<ChangeNumber, Trouble> {
+    let mut last = last_change(connection)?;
+    for NewLicense {
+        license,
+        credentials,
+    } in new
+    {
+        let changes = credentials.len().max(1) as u64;
+        insert_license(connection, license, ChangeNumber(last.0 + changes), now)?;
+        if credentials.is_empty() {
+            last = note(connection, last, license.id, None)?;
+        }
+        for credential in credentials {
+            insert_credential(connection, license.id, credential)?;
+            last = note(connection, last, license.id, Some(&credential.hash))?;
+        }
+    }
+    prune(connection, last)?;
+    Ok(last)
+}
+
+fn insert_license(
+    connection: &Connection,
+    license: &License,
+    version: ChangeNumber,
+    now: Timestamp,
+) -> Result<(), Trouble> {
+    let sql = "INSERT INTO licenses (id, account, app, plan, user, label, status, created_at, expires_at, remaining,
+        refill, rate_limits, concurrency, permissions, allow_ips, version, balance_stamp, refill_stamp)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?8)";
+    let limits = &license.limits;
+    connection
+        .prepare_cached(sql)?
+        .execute(params![
+            id(license.id.as_u128()),
+            license.account.as_str(),
+            license.app.as_str(),
+            license.plan.as_ref().map(|plan| plan.as_str()),
+            license.user,
+            license.label,
+            status_number(license.status),
+            license.created_at.micros(),
+            license.expires_at.map(Timestamp::micros),
+            limits.remaining.map(|units| units as i64),
+            limits.refill.map(|refill| refill.to_string()),
+            list(&limits.rate_limits),
+            limits.concurrency,
+            list(&license.permissions),
+            list(&license.allow_ips),
+            version.0 as i64,
+            now.micros(),
+        ])
+        .map_err(|error| unique(error, "a license with this id"))?;
+    Ok(())
+}
+
+fn insert_credential(
+    connection: &Connection,
+    license_id: LicenseId,
+    credential: &NewCredential,
+) -> Result<(), Trouble> {
+    let sql = "INSERT INTO credentials (id, license_id, hash, kind, prefix, status, created_at, expires_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let info = &credential.info;
+    connection
+        .prepare_cached(sql)?
+        .execute(params![
+            id(info.id.as_u128()),
+            id(license_id.as_u128()),
+            credential.hash.as_bytes(),
+            info.kind,
+            info.prefix,
+            credential_number(info.status),
+            info.created_at.micros(),
+            info.expires_at.map(Timestamp::micros),
+        ])
+        .map_err(|error| unique(error, "a credential with this key"))?;
+    Ok(())
+}
+
+/// Writes a change down. Numbers have no gaps: they are given within the transaction of the one writer.
+fn note(
+    connection: &Connection,
+    last: ChangeNumber,
+    license_id: LicenseId,
+    added: Option<&KeyHash>,
+) -> Result<ChangeNumber, Trouble> {
+    let number = ChangeNumber(last.0 + 1);
+    connection
+        .prepare_cached("INSERT INTO changes (number, license_id, added) VALUES (?1, ?2, ?3)")?
+        .execute(params![
+            number.0 as i64,
+            id(license_id.as_u128()),
+            added.map(|hash| hash.fingerprint().0 as i64),
+        ])?;
+    Ok(number)
+}
+
+fn last_change(connection: &Connection) -> Result<ChangeNumber, Trouble> {
+    let number: Option<i64> = connection
+        .prepare_cached("SELECT max(number) FROM changes")?
+        .query_row([], |row| row.get(0))?;
+    Ok(ChangeNumber(number.unwrap_or(0) as u64))
+}
+
+fn prune(connection: &Connection, last: ChangeNumber) -> Result<(), Trouble> {
+    connection
+        .prepare_cached("DELETE FROM changes WHERE number <= ?1")?
+        .execute([last.0 as i64 - CHANGES_KEPT])?;
+    Ok(())
+}
+
+pub(super) fn change(
+    connection: &Connection,
+    license_id: LicenseId,
+    change: &LicenseChange,
+    now: Timestamp,
+) -> Result<Option<StoredLicense>, Trouble> {
+    let Some(stored) = get(connection, license_id)? else {
+        return Ok(None);
+    };
+    if !changes_anything(&stored, change) {
+        return Ok(Some(stored));
+    }
+    let added = apply(connection, &stored, change, now)?;
+    let number = note(connection, last_change(connection)?, license_id, added)?;
+    connection
+        .prepare_cached("UPDATE licenses SET version = ?2 WHERE id = ?1")?
+        .execute(params![id(license_id.as_u128()), number.0 as i64])?;
+    prune(connection, number)?;
+    get(connection, license_id)
+}
+
+/// A revoked license stays revoked, and what is not there cannot be revoked.
+fn changes_anything(stored: &StoredLicense, change: &LicenseChange) -> bool {
+    match change {
+        LicenseChange::Status(_) => stored.license.status != LicenseStatus::Revoked,
+        LicenseChange::RevokeCredential(gone) => {
+            stored.credentials.iter().any(|info| info.id == *gone)
+        }
+        _ => true,
+    }
+}
+
+/// Carries a change out; the hash of the credential that it added, if any.
+fn apply<'change>(
+    connection: &Connection,
+    stored: &StoredLicense,
+    change: &'change LicenseChange,
+    now: Timestamp,
+) -> Result<Option<&'change KeyHash>, Trouble> {
+    let license_id = stored.license.id;
+    let key = id(license_id.as_u128());
+    match change {
+        LicenseChange::Status(status) => {
+            connection
+                .prepare_cached("UPDATE licenses SET status = ?2 WHERE id = ?1")?
+                .execute(params![key, status_number(*status)])?;
+        }
+        LicenseChange::ExpiresAt(end) => {
+            connection
+                .prepare_cached("UPDATE licenses SET expires_at = ?2 WHERE id = ?1")?
+                .execute(params![key, end.map(Timestamp::micros)])?;
+        }
+        LicenseChange::Plan(plan) => {
+            connection
+                .prepare_cached("UPDATE licenses SET plan = ?2 WHERE id = ?1")?
+                .execute(params![key, plan.as_ref().map(|plan| plan.as_str())])?;
+        }
+        LicenseChange::Label(label) => {
+            connection
+                .prepare_cached("UPDATE licenses SET label = ?2 WHERE id = ?1")?
+                .execute(params![key, label])?;
+        }
+        LicenseChange::Limits { limits, balance } => {
+            apply_limits(connection, stored, limits, *balance, now)?;
+        }
+        LicenseChange::AddCredential {
+            credential,
+            others_expire_at,
+        } => {
+            if let Some(end) = others_expire_at {
+                end_credentials(connection, license_id, *end)?;
+            }
+            insert_credential(connection, license_id, credential)?;
+            return Ok(Some(&credential.hash));
+        }
+        LicenseChange::RevokeCredential(gone) => {
+            revoke_credential(connection, license_id, *gone)?;
+        }
+    }
+    Ok(None)
+}
+
+/// The balance itself lives in the other file: here it only gets a newer stamp, which the next lease heeds.
+fn apply_limits(
+    connection: &Connection,
+    stored: &StoredLicense,
+    limits: &Limits,
+    balance: bool,
+    now: Timestamp,
+) -> Result<(), Trouble> {
+    let before = &stored.license.limits;
+    // What was not counted before has nothing left that could be kept.
+    let anew = balance || (before.remaining.is_none() && limits.remaining.is_some());
+    let every = |limits: &Limits| limits.refill.map(|refill| refill.every);
+    let rescheduled = every(before) != every(limits);
+    let sql = "UPDATE licenses SET remaining = ?2, refill = ?3, rate_limits = ?4, concurrency = ?5,
+        balance_stamp = CASE WHEN ?6 THEN max(balance_stamp + 1, ?8) ELSE balance_stamp END,
+        refill_stamp = CASE WHEN ?7 THEN max(refill_stamp + 1, ?8) ELSE refill_stamp END
+        WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute(params![
+        id(stored.license.id.as_u128()),
+        limits.remaining.map(|units| units as i64),
+        limits.refill.map(|refill| refill.to_string()),
+        list(&limits.rate_limits),
+        limits.concurrency,
+        anew,
+        anew || rescheduled,
+        now.micros(),
+    ])?;
+    Ok(())
+}
+
+fn end_credentials(
+    connection: &Connection,
+    license_id: LicenseId,
+    end: Timestamp,
+) -> Result<(), Trouble> {
+    let sql = "UPDATE credentials SET expires_at = min(coalesce(expires_at, ?2), ?2)
+        WHERE license_id = ?1 AND status = 0";
+    connection
+        .prepare_cached(sql)?
+        .execute(params![id(license_id.as_u128()), end.micros()])?;
+    Ok(())
+}
+
+fn revoke_credential(
+    connection: &Connection,
+    license_id: LicenseId,
+    gone: CredentialId,
+) -> Result<(), Trouble> {
+    connection
+        .prepare_cached("UPDATE credentials SET status = 1 WHERE license_id = ?1 AND id = ?2")?
+        .execute(params![id(license_id.as_u128()), id(gone.as_u128())])?;
+    Ok(())
+}
+
+// === reading ===
+
+pub(super) fn get(
+    connection: &Connection,
+    license_id: LicenseId,
+) -> Result<Option<StoredLicense>, Trouble> {
+    let sql = format!("SELECT {LICENSE} FROM licenses l WHERE l.id = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found = statement.query([id(license_id.as_u128())])?;
+    match found.next()? {
+        Some(row) => complete(connection, row).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The license of a row with its credentials.
+fn complete(connection: &Connection, row: &Row<'_>) -> Result<StoredLicense, Trouble> {
+    let (license, version) = read_license(row)?;
+    let sql = format!(
+        "SELECT {CREDENTIAL} FROM credentials c WHERE c.license_id = ?1 ORDER BY c.created_at, c.cursor"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let credentials = statement
+        .query_and_then([id(license.id.as_u128())], |row| read_credential(row, 0))?
+        .collect::<Result<_, Trouble>>()?;
+    Ok(StoredLicense {
+        license,
+        credentials,
+        version,
+    })
+}
+
+pub(super) fn by_key(connection: &Connection, hash: &KeyHash) -> Result<Option<Snapshot>, Trouble> {
+    let sql = format!(
+        "SELECT {LICENSE}, {CREDENTIAL} FROM credentials c JOIN licenses l ON l.id = c.license_id WHERE c.hash = ?1"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found = statement.query([hash.as_bytes()])?;
+    let Some(row) = found.next()? else {
+        return Ok(None);
+    };
+    let (license, version) = read_license(row)?;
+    Ok(Some(Snapshot {
+        license: Arc::new(license),
+        credential: read_credential(row, LICENSE_COLUMNS)?,
+        version,
+    }))
+}
+
+pub(super) fn page(
+    connection: &Connection,
+    filter: &LicenseFilter,
+    after: Option<LicenseId>,
+    limit: usize,
+) -> Result<Vec<StoredLicense>, Trouble> {
+    let mut conditions = Vec::new();
+    let mut values: Vec<rusqlite::types::Value> = Vec::new();
+    let mut add = |condition: &'static str, value: Option<rusqlite::types::Value>| {
+        if let Some(value) = value {
+            conditions.push(condition);
+            values.push(value);
+        }
+    };
+    let text = |text: &str| text.to_owned().into();
+    add(
+        "l.account = ?",
+        filter.account.as_ref().map(|name| text(name.as_str())),
+    );
+    add(
+        "l.app = ?",
+        filter.app.as_ref().map(|name| text(name.as_str())),
+    );
+    add("l.user = ?", filter.user.as_deref().map(text));
+    add(
+        "l.status = ?",
+        filter.status.map(|status| status_number(status).into()),
+    );
+    add(
+        "l.id > ?",
+        after.map(|after| id(after.as_u128()).to_vec().into()),
+    );
+    let condition = if conditions.is_empty() {
+        String::new()
+    } else {
+        format!("WHERE {}", conditions.join(" AND "))
+    };
+    let sql = format!(
+        "SELECT {LICENSE} FROM licenses l {condition} ORDER BY l.id LIMIT {}",
+        rows(limit)
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found = statement.query(params_from_iter(values))?;
+    let mut licenses = Vec::new();
+    while let Some(row) = found.next()? {
+        licenses.push(complete(connection, row)?);
+    }
+    Ok(licenses)
+}
+
+pub(super) fn changes_since(
+    connection: &Connection,
+    number: ChangeNumber,
+    limit: usize,
+) -> Result<(Vec<Change>, ChangeNumber), Trouble> {
+    let sql =
+        "SELECT number, license_id, added FROM changes WHERE number > ?1 ORDER BY number LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let read = |row: &Row<'_>| {
+        let added: Option<i64> = row.get(2)?;
+        Ok(Change {
+            number: ChangeNumber(row.get::<_, i64>(0)? as u64),
+            license_id: LicenseId::from_u128(read_id(row, 1)?),
+            added: added.map(|bits| Fingerprint(bits as u64)),
+        })
+    };
+    let after = i64::try_from(number.0).unwrap_or(i64::MAX);
+    let changes = statement
+        .query_map(params![after, rows(limit) as i64], read)?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok((changes, last_change(connection)?))
+}
+
+pub(super) fn fingerprints(
+    connection: &Connection,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<(Vec<Fingerprint>, Option<u64>), Trouble> {
+    let limit = rows(limit);
+    let sql = "SELECT cursor, hash FROM credentials WHERE cursor > ?1 ORDER BY cursor LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let after = after.map_or(0, |after| i64::try_from(after).unwrap_or(i64::MAX));
+    let mut found = statement.query(params![after, limit as i64 + 1])?;
+    let mut fingerprints = Vec::new();
+    let mut last = 0;
+    while let Some(row) = found.next()? {
+        if fingerprints.len() == limit {
+            return Ok((fingerprints, Some(last)));
+        }
+        last = row.get::<_, i64>(0)? as u64;
+        fingerprints.push(KeyHash::from_bytes(row.get(1)?).fingerprint());
+    }
+    Ok((fingerprints, None))
+}
+
+fn read_license(row: &Row<'_>) -> Result<(License, ChangeNumber), Trouble> {
+    let remaining: Option<i64> = row.get(9)?;
+    let license = License {
+        id: LicenseId::from_u128(read_id(row, 0)?),
+        account: read_text(row, 1)?,
+        app: read_text(row, 2)?,
+        plan: read_optional_text(row, 3)?,
+        user: row.get(4)?,
+        label: row.get(5)?,
+        status: read_word(row, 6, status_of)?,
+        created_at: read_time(row, 7)?,
+        expires_at: read_optional_time(row, 8)?,
+        limits: Limits {
+            remaining: remaining.map(|bits| bits as u64),
+            refill: read_optional_text(row, 10)?,
+            rate_limits: read_list(row, 11)?,
+            concurrency: row.get(12)?,
+        },
+        permissions: read_list(row, 13)?,
+        allow_ips: read_list(row, 14)?,
+    };
+    Ok((license, ChangeNumber(row.get::<_, i64>(15)? as u64)))
+}
+
+fn read_credential(row: &Row<'_>, first: usize) -> Result<CredentialInfo, Trouble> {
+    Ok(CredentialInfo {
+        id: CredentialId::from_u128(read_id(row, first)?),
+        kind: row.get(first + 1)?,
+        prefix: row.get(first + 2)?,
+        status: read_word(row, first + 3, credential_status_of)?,
+        created_at: read_time(row, first + 4)?,
+        expires_at: read_optional_time(row, first + 5)?,
+    })
+}
+
+fn status_number(status: LicenseStatus) -> i64 {
+    match status {
+        LicenseStatus::Active => 0,
+        LicenseStatus::Disabled => 1,
+        LicenseStatus::Revoked => 2,
+    }
+}
+
+fn status_of(number: i64) -> Option<LicenseStatus> {
+    match number {
+        0 => Some(LicenseStatus::Active),
+        1 => Some(LicenseStatus::Disabled),
+        2 => Some(LicenseStatus::Revoked),
+        _ => None,
+    }
+}
+
+fn credential_number(status: CredentialStatus) -> i64 {
+    match status {
+        CredentialStatus::Active => 0,
+        CredentialStatus::Revoked => 1,
+    }
+}
+
+fn credential_status_of(number: i64) -> Option<CredentialStatus> {
+    match number {
+        0 => Some(CredentialStatus::Active),
+        1 => Some(CredentialStatus::Revoked),
+        _ => None,
+    }
+}

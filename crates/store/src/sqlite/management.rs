@@ -1,0 +1,173 @@
+//! Accounts, management keys, plan revisions and settings in SQL.
+
+use model::{
+    AccountName, KeyHash, LicenseId, ManagementKeyId, PlanRevision, PlanRevisionId, Timestamp,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::convert::{
+    id, json, read_id, read_list, read_optional_id, read_optional_text, read_optional_time,
+    read_text, read_time,
+};
+use super::trouble::{Trouble, unique};
+use crate::management::{Account, ManagementKey};
+
+/// In the order that [`read_key`] reads.
+const KEY: &str =
+    "id, account, app, license_id, name, scopes, prefix, created_at, expires_at, revoked_at";
+
+pub(super) fn create_account(connection: &Connection, account: &Account) -> Result<(), Trouble> {
+    connection
+        .prepare_cached("INSERT INTO accounts (name, created_at) VALUES (?1, ?2)")?
+        .execute(params![account.name.as_str(), account.created_at.micros()])
+        .map_err(|error| unique(error, "an account with this name"))?;
+    Ok(())
+}
+
+pub(super) fn accounts(connection: &Connection) -> Result<Vec<Account>, Trouble> {
+    connection
+        .prepare_cached("SELECT name, created_at FROM accounts ORDER BY name")?
+        .query_and_then([], |row| {
+            Ok(Account {
+                name: read_text(row, 0)?,
+                created_at: read_time(row, 1)?,
+            })
+        })?
+        .collect()
+}
+
+pub(super) fn create_key(
+    connection: &Connection,
+    key: &ManagementKey,
+    hash: &KeyHash,
+    secret: Option<&KeyHash>,
+) -> Result<(), Trouble> {
+    let sql = "INSERT INTO management_keys (id, account, app, license_id, name, scopes, prefix, created_at, expires_at,
+        revoked_at, hash, secret) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    connection
+        .prepare_cached(sql)?
+        .execute(params![
+            id(key.id.as_u128()),
+            key.account.as_str(),
+            key.app.as_ref().map(|app| app.as_str()),
+            key.license_id.map(|license| id(license.as_u128())),
+            key.name,
+            json(&key.scopes),
+            key.prefix,
+            key.created_at.micros(),
+            key.expires_at.map(Timestamp::micros),
+            key.revoked_at.map(Timestamp::micros),
+            hash.as_bytes(),
+            secret.map(KeyHash::as_bytes),
+        ])
+        .map_err(|error| unique(error, "a management key with this id or hash"))?;
+    Ok(())
+}
+
+pub(super) fn key_by_hash(
+    connection: &Connection,
+    hash: &KeyHash,
+) -> Result<Option<(ManagementKey, Option<KeyHash>)>, Trouble> {
+    let sql = format!("SELECT {KEY}, secret FROM management_keys WHERE hash = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found = statement.query([hash.as_bytes()])?;
+    let Some(row) = found.next()? else {
+        return Ok(None);
+    };
+    let secret: Option<[u8; 32]> = row.get(10)?;
+    Ok(Some((read_key(row)?, secret.map(KeyHash::from_bytes))))
+}
+
+pub(super) fn keys(
+    connection: &Connection,
+    account: Option<&AccountName>,
+) -> Result<Vec<ManagementKey>, Trouble> {
+    let sql = format!(
+        "SELECT {KEY} FROM management_keys WHERE ?1 IS NULL OR account = ?1 ORDER BY created_at, id"
+    );
+    connection
+        .prepare_cached(&sql)?
+        .query_and_then([account.map(AccountName::as_str)], read_key)?
+        .collect()
+}
+
+pub(super) fn end_key(
+    connection: &Connection,
+    key: ManagementKeyId,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<Option<ManagementKey>, Trouble> {
+    let column = if at <= now {
+        "revoked_at = coalesce(revoked_at, ?2)"
+    } else {
+        "expires_at = ?2"
+    };
+    let sql = format!("UPDATE management_keys SET {column} WHERE id = ?1 RETURNING {KEY}");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found = statement.query(params![id(key.as_u128()), at.micros()])?;
+    found.next()?.map(read_key).transpose()
+}
+
+pub(super) fn put_plan_revisions(
+    connection: &Connection,
+    revisions: &[PlanRevision],
+) -> Result<(), Trouble> {
+    let sql = "INSERT INTO plan_revisions (id, terms) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    let mut statement = connection.prepare_cached(sql)?;
+    for revision in revisions {
+        statement.execute(params![id(revision.id.as_u128()), json(&revision.plan)])?;
+    }
+    Ok(())
+}
+
+pub(super) fn plan_revision(
+    connection: &Connection,
+    revision: PlanRevisionId,
+) -> Result<Option<PlanRevision>, Trouble> {
+    let terms: Option<String> = connection
+        .prepare_cached("SELECT terms FROM plan_revisions WHERE id = ?1")?
+        .query_row([id(revision.as_u128())], |row| row.get(0))
+        .optional()?;
+    terms
+        .map(|terms| serde_json::from_str(&terms))
+        .transpose()
+        .map(|plan| plan.map(|plan| PlanRevision { id: revision, plan }))
+        .map_err(|error| Trouble::corrupt(format!("plan revision {revision}: {error}")))
+}
+
+pub(super) fn put_if_absent(
+    connection: &Connection,
+    name: &str,
+    value: &[u8],
+) -> Result<Vec<u8>, Trouble> {
+    connection
+        .prepare_cached(
+            "INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![name, value])?;
+    let kept = setting(connection, name)?;
+    kept.ok_or_else(|| Trouble::corrupt("a setting vanished within its transaction"))
+}
+
+pub(super) fn setting(connection: &Connection, name: &str) -> Result<Option<Vec<u8>>, Trouble> {
+    let value = connection
+        .prepare_cached("SELECT value FROM settings WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+        .optional()?;
+    Ok(value)
+}
+
+fn read_key(row: &Row<'_>) -> Result<ManagementKey, Trouble> {
+    Ok(ManagementKey {
+        id: ManagementKeyId::from_u128(read_id(row, 0)?),
+        account: read_text(row, 1)?,
+        app: read_optional_text(row, 2)?,
+        license_id: read_optional_id(row, 3)?.map(LicenseId::from_u128),
+        name: row.get(4)?,
+        scopes: read_list(row, 5)?,
+        prefix: row.get(6)?,
+        created_at: read_time(row, 7)?,
+        expires_at: read_optional_time(row, 8)?,
+        revoked_at: read_optional_time(row, 9)?,
+    })
+}

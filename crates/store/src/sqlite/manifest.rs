@@ -1,0 +1,250 @@
+//! Instances, and the manifest of sealed files, in SQL.
+
+use model::{InstanceId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::convert::{count, counted, id, read_count, read_id, read_optional_time, read_time};
+use super::trouble::{Trouble, unique};
+use crate::error::Error;
+use crate::ledger::{InstanceState, SealIntent, SealedFile};
+
+/// In the order that [`read_file`] reads.
+const FILE: &str = "instance, lane, start, through, name, bytes, records, calls, hash, previous, first_started_at, \
+    last_started_at, sealed_at, removed_at";
+
+// === instances ===
+
+pub(super) fn begin_instance(
+    connection: &Connection,
+    instance: InstanceId,
+    node: &str,
+    started_at: Timestamp,
+) -> Result<(), Trouble> {
+    let sql =
+        "INSERT INTO instances (id, node, started_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+    connection.prepare_cached(sql)?.execute(params![
+        id(instance.as_u128()),
+        node,
+        started_at.micros()
+    ])?;
+    Ok(())
+}
+
+pub(super) fn instances(connection: &Connection) -> Result<Vec<InstanceState>, Trouble> {
+    let sql = "SELECT id, node, started_at, finished_at FROM instances ORDER BY started_at, id";
+    let instances = connection
+        .prepare_cached(sql)?
+        .query_map([], |row| {
+            Ok(InstanceState {
+                id: InstanceId::from_u128(read_id(row, 0)?),
+                node: row.get(1)?,
+                started_at: read_time(row, 2)?,
+                finished_at: read_optional_time(row, 3)?,
+            })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(instances)
+}
+
+pub(super) fn finish_instance(
+    connection: &Connection,
+    instance: InstanceId,
+    at: Timestamp,
+) -> Result<(), Trouble> {
+    connection
+        .prepare_cached(
+            "UPDATE instances SET finished_at = coalesce(finished_at, ?2) WHERE id = ?1",
+        )?
+        .execute(params![id(instance.as_u128()), at.micros()])?;
+    Ok(())
+}
+
+// === sealing ===
+
+pub(super) fn intend(connection: &Connection, intent: &SealIntent) -> Result<(), Trouble> {
+    let sealed = sealed(connection, intent)?;
+    if intent.from < sealed {
+        return match committed(connection, intent)? {
+            true => Ok(()),
+            false => Err(elsewhere(intent.from, sealed)),
+        };
+    }
+    let sql = "INSERT INTO seal_intents (instance, lane, start, through) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT (instance, lane, start) DO UPDATE SET through = through RETURNING through";
+    let through: i64 = connection.prepare_cached(sql)?.query_row(
+        params![
+            id(intent.instance.as_u128()),
+            intent.lane,
+            count(intent.from),
+            count(intent.through)
+        ],
+        |row| row.get(0),
+    )?;
+    if counted(through) != intent.through {
+        return Err(elsewhere(intent.through, counted(through)));
+    }
+    Ok(())
+}
+
+pub(super) fn intents(
+    connection: &Connection,
+    instance: InstanceId,
+) -> Result<Vec<SealIntent>, Trouble> {
+    let sql = "SELECT instance, lane, start, through FROM seal_intents WHERE instance = ?1 ORDER BY lane, start";
+    let intents = connection
+        .prepare_cached(sql)?
+        .query_map([id(instance.as_u128())], read_range)?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(intents)
+}
+
+pub(super) fn commit(connection: &Connection, file: &SealedFile) -> Result<(), Trouble> {
+    let range = &file.range;
+    let sealed = sealed(connection, range)?;
+    if sealed == range.through {
+        return Ok(());
+    }
+    if sealed != range.from {
+        return Err(elsewhere(range.from, sealed));
+    }
+    insert_file(connection, file)?;
+    let place = params![id(range.instance.as_u128()), range.lane, count(range.from)];
+    connection
+        .prepare_cached(
+            "DELETE FROM seal_intents WHERE instance = ?1 AND lane = ?2 AND start = ?3",
+        )?
+        .execute(place)?;
+    let sql = "INSERT INTO lanes (instance, lane, sealed) VALUES (?1, ?2, ?3)
+        ON CONFLICT (instance, lane) DO UPDATE SET sealed = excluded.sealed";
+    connection.prepare_cached(sql)?.execute(params![
+        id(range.instance.as_u128()),
+        range.lane,
+        count(range.through)
+    ])?;
+    Ok(())
+}
+
+fn elsewhere(expected: u64, found: u64) -> Trouble {
+    Trouble::Refused(Error::Position { expected, found })
+}
+
+fn sealed(connection: &Connection, range: &SealIntent) -> Result<u64, Trouble> {
+    let sealed: Option<i64> = connection
+        .prepare_cached("SELECT sealed FROM lanes WHERE instance = ?1 AND lane = ?2")?
+        .query_row(params![id(range.instance.as_u128()), range.lane], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    Ok(counted(sealed.unwrap_or(0)))
+}
+
+fn committed(connection: &Connection, range: &SealIntent) -> Result<bool, Trouble> {
+    let sql = "SELECT 1 FROM sealed_files WHERE instance = ?1 AND lane = ?2 AND start = ?3 AND through = ?4";
+    let committed = connection.prepare_cached(sql)?.exists(params![
+        id(range.instance.as_u128()),
+        range.lane,
+        count(range.from),
+        count(range.through)
+    ])?;
+    Ok(committed)
+}
+
+fn insert_file(connection: &Connection, file: &SealedFile) -> Result<(), Trouble> {
+    let sql = format!(
+        "INSERT INTO sealed_files ({FILE}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+    );
+    let SealedFile { range, .. } = file;
+    connection
+        .prepare_cached(&sql)?
+        .execute(params![
+            id(range.instance.as_u128()),
+            range.lane,
+            count(range.from),
+            count(range.through),
+            file.name,
+            count(file.bytes),
+            count(file.records),
+            count(file.calls),
+            file.hash,
+            file.previous,
+            file.first_started_at.micros(),
+            file.last_started_at.micros(),
+            file.sealed_at.micros(),
+            file.removed_at.map(Timestamp::micros),
+        ])
+        .map_err(|error| unique(error, "a sealed file with this name or range"))?;
+    Ok(())
+}
+
+// === the manifest ===
+
+pub(super) fn files(
+    connection: &Connection,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+) -> Result<Vec<SealedFile>, Trouble> {
+    let sql = format!(
+        "SELECT {FILE} FROM sealed_files WHERE last_started_at >= ?1 AND first_started_at < ?2
+        ORDER BY instance, lane, start"
+    );
+    let from = from.map_or(i64::MIN, Timestamp::micros);
+    let to = to.map_or(i64::MAX, Timestamp::micros);
+    let files = connection
+        .prepare_cached(&sql)?
+        .query_map([from, to], read_file)?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(files)
+}
+
+pub(super) fn mark_removed(
+    connection: &Connection,
+    name: &str,
+    at: Timestamp,
+) -> Result<(), Trouble> {
+    connection
+        .prepare_cached(
+            "UPDATE sealed_files SET removed_at = coalesce(removed_at, ?2) WHERE name = ?1",
+        )?
+        .execute(params![name, at.micros()])?;
+    Ok(())
+}
+
+pub(super) fn replace(connection: &Connection, files: &[SealedFile]) -> Result<(), Trouble> {
+    connection.execute_batch("DELETE FROM sealed_files; UPDATE lanes SET sealed = 0;")?;
+    for file in files {
+        insert_file(connection, file)?;
+    }
+    connection.execute_batch(
+        "INSERT INTO lanes (instance, lane, sealed)
+           SELECT instance, lane, max(through) FROM sealed_files WHERE true GROUP BY instance, lane
+           ON CONFLICT (instance, lane) DO UPDATE SET sealed = excluded.sealed;
+         DELETE FROM seal_intents WHERE start < coalesce(
+           (SELECT sealed FROM lanes l WHERE l.instance = seal_intents.instance AND l.lane = seal_intents.lane), 0);",
+    )?;
+    Ok(())
+}
+
+fn read_range(row: &Row<'_>) -> rusqlite::Result<SealIntent> {
+    Ok(SealIntent {
+        instance: InstanceId::from_u128(read_id(row, 0)?),
+        lane: row.get(1)?,
+        from: read_count(row, 2)?,
+        through: read_count(row, 3)?,
+    })
+}
+
+fn read_file(row: &Row<'_>) -> rusqlite::Result<SealedFile> {
+    Ok(SealedFile {
+        range: read_range(row)?,
+        name: row.get(4)?,
+        bytes: read_count(row, 5)?,
+        records: read_count(row, 6)?,
+        calls: read_count(row, 7)?,
+        hash: row.get(8)?,
+        previous: row.get(9)?,
+        first_started_at: read_time(row, 10)?,
+        last_started_at: read_time(row, 11)?,
+        sealed_at: read_time(row, 12)?,
+        removed_at: read_optional_time(row, 13)?,
+    })
+}

@@ -1,0 +1,220 @@
+//! The embedded store: two SQLite files, `licenses.db` and `ledger.db`, and nothing to install.
+//!
+//! Each file has one writer thread and a few readers. No call waits longer than the busy timeout and
+//! [`SqliteOptions::GRACE`], long work aside, which begins within that time.
+//!
+//! Licenses stand in one file; balances, leases, rollups and positions in the other, since one transaction must hold
+//! them together. No method writes both: see `docs/decisions/0002-two-sqlite-files.md`.
+
+mod convert;
+mod crew;
+mod desk;
+mod dictionary;
+mod file;
+mod ledger_store;
+mod license_store;
+mod licenses;
+mod management;
+mod manifest;
+mod queue;
+mod quota;
+mod reader;
+mod rollups;
+mod session;
+mod terms;
+mod trouble;
+mod usage;
+mod writer;
+
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Clock, SystemClock};
+use rusqlite::Connection;
+
+use self::crew::Crew;
+use self::desk::Patience;
+use self::dictionary::Dictionary;
+use self::file::{Access, DatabaseFile, LEDGER, LICENSES, OpenFile, Schema};
+use self::session::{Opener, Session};
+use self::terms::TermsSource;
+use crate::error::Error;
+
+/// Where an embedded store is and how patient it is.
+#[derive(Clone)]
+pub struct SqliteOptions {
+    /// The directory of both files; made if it is not there, readable by its owner alone.
+    pub directory: PathBuf,
+    /// How long a file may be held by another program before a call fails; 1 s by default.
+    pub busy_timeout: Duration,
+    /// Threads that read each file; at least 2, of which one is kept free of reports. 2 by default.
+    pub readers: usize,
+    /// Tells when limits are changed, which decides what refills are past. The clock of the machine by default; with a
+    /// manual clock here, tests of refills need no waiting.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl SqliteOptions {
+    /// How long a call may wait beyond the busy timeout.
+    pub const GRACE: Duration = Duration::from_secs(1);
+    /// How long a report, an import or a rebuild may take once it has begun.
+    pub const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+    /// A store in this directory, with defaults for all else.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            busy_timeout: Duration::from_secs(1),
+            readers: 2,
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    fn file(&self, name: &str, schema: &'static Schema) -> DatabaseFile {
+        DatabaseFile {
+            path: self.directory.join(name),
+            schema,
+            busy_timeout: self.busy_timeout,
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        Patience {
+            short: self.busy_timeout + Self::GRACE,
+            long: Self::LONGEST,
+        }
+    }
+}
+
+impl fmt::Debug for SqliteOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteOptions")
+            .field("directory", &self.directory)
+            .field("busy_timeout", &self.busy_timeout)
+            .field("readers", &self.readers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The embedded store. Its methods need a Tokio runtime with time enabled.
+///
+/// Dropping it serves what waits, ends its threads and moves the write-ahead logs into their files.
+pub struct SqliteStore {
+    clock: Arc<dyn Clock>,
+    licenses: Crew<LicenseSession>,
+    ledger: Crew<LedgerSession>,
+}
+
+impl SqliteStore {
+    /// Opens the store, making its files where there are none and bringing older ones up. Blocks while it does.
+    ///
+    /// # Errors
+    /// [`Error::NewerSchema`]; [`Error::Corrupt`] for files that are not ours; [`Error::Unavailable`] if a file cannot be
+    /// reached or stays locked.
+    pub fn open(options: SqliteOptions) -> Result<Self, Error> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&options.directory)
+            .map_err(|error| {
+                Error::Unavailable(format!("{}: {error}", options.directory.display()))
+            })?;
+        let licenses = options.file("licenses.db", &LICENSES);
+        let ledger = options.file("ledger.db", &LEDGER);
+        licenses.create()?;
+        ledger.create()?;
+        let patience = options.patience();
+        Ok(Self {
+            licenses: Crew::hire(
+                crew::Plan {
+                    writer: "store-licenses",
+                    reader: "store-read",
+                    readers: options.readers,
+                    patience,
+                    path: licenses.path.clone(),
+                },
+                |access| LicenseSession::opener(licenses.clone(), access),
+            )?,
+            ledger: Crew::hire(
+                crew::Plan {
+                    writer: "ledger-store",
+                    reader: "ledger-read",
+                    readers: options.readers,
+                    patience,
+                    path: ledger.path.clone(),
+                },
+                |access| LedgerSession::opener(ledger.clone(), licenses.clone(), access),
+            )?,
+            clock: options.clock,
+        })
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").finish_non_exhaustive()
+    }
+}
+
+/// A connection to `licenses.db`.
+struct LicenseSession {
+    file: OpenFile,
+}
+
+impl LicenseSession {
+    fn opener(file: DatabaseFile, access: Access) -> Opener<Self> {
+        Box::new(move || {
+            Ok(Self {
+                file: file.open(access)?,
+            })
+        })
+    }
+
+    fn connection(&self) -> &Connection {
+        &self.file.connection
+    }
+}
+
+impl Session for LicenseSession {
+    fn file(&mut self) -> &mut OpenFile {
+        &mut self.file
+    }
+}
+
+/// A connection to `ledger.db`, with a reading one to the licenses.
+struct LedgerSession {
+    file: OpenFile,
+    terms: TermsSource,
+    dictionary: Dictionary,
+}
+
+impl LedgerSession {
+    fn opener(file: DatabaseFile, licenses: DatabaseFile, access: Access) -> Opener<Self> {
+        Box::new(move || {
+            Ok(Self {
+                file: file.open(access)?,
+                terms: TermsSource::new(licenses.clone()),
+                dictionary: Dictionary::default(),
+            })
+        })
+    }
+
+    fn connection(&self) -> &Connection {
+        &self.file.connection
+    }
+}
+
+impl Session for LedgerSession {
+    fn file(&mut self) -> &mut OpenFile {
+        &mut self.file
+    }
+
+    fn undone(&mut self) {
+        self.dictionary.forget();
+    }
+}

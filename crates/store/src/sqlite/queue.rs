@@ -1,0 +1,139 @@
+//! The bounded queue in front of a thread: two ranks, so that what a call waits for comes before what can wait.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+/// What is served first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rank {
+    /// Somebody waits for it: look-ups, leases, changes.
+    Prompt,
+    /// It may take its time: rollups and reports.
+    Patient,
+}
+
+/// How much a queue takes, and how it gives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Most prompt jobs that wait.
+    pub(super) prompt: usize,
+    /// Most patient jobs that wait.
+    pub(super) patient: usize,
+    /// Most patient jobs under way at once; fewer than there are threads, if there are several.
+    pub(super) patient_at_once: usize,
+}
+
+/// Why a job was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Too many wait.
+    Full,
+    /// Nobody serves any more.
+    Closed,
+}
+
+/// What a thread gets.
+pub(super) enum Taken<J> {
+    /// Prompt jobs, in order.
+    Prompt(Vec<J>),
+    /// One patient job; [`Queue::patient_done`] must follow.
+    Patient(J),
+    /// Nothing came within the time.
+    Nothing,
+    /// The queue is closed and empty.
+    Closed,
+}
+
+/// A bounded queue of two ranks for one or several threads.
+pub(super) struct Queue<J> {
+    bounds: Bounds,
+    waiting: Mutex<Waiting<J>>,
+    filled: Condvar,
+}
+
+struct Waiting<J> {
+    prompt: VecDeque<J>,
+    patient: VecDeque<J>,
+    patient_under_way: usize,
+    /// A patient job goes next even if prompt ones wait, so that a stream of those cannot starve it.
+    patient_is_due: bool,
+    closed: bool,
+}
+
+impl<J> Queue<J> {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            waiting: Mutex::new(Waiting {
+                prompt: VecDeque::new(),
+                patient: VecDeque::new(),
+                patient_under_way: 0,
+                patient_is_due: false,
+                closed: false,
+            }),
+            filled: Condvar::new(),
+        }
+    }
+
+    /// Adds a job; never waits.
+    pub(super) fn push(&self, rank: Rank, job: J) -> Result<(), Refusal> {
+        let mut waiting = self.waiting.lock();
+        if waiting.closed {
+            return Err(Refusal::Closed);
+        }
+        let (line, most) = match rank {
+            Rank::Prompt => (&mut waiting.prompt, self.bounds.prompt),
+            Rank::Patient => (&mut waiting.patient, self.bounds.patient),
+        };
+        if line.len() >= most {
+            return Err(Refusal::Full);
+        }
+        line.push_back(job);
+        drop(waiting);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Takes up to `most` prompt jobs or one patient one, waiting up to `patience`.
+    pub(super) fn take(&self, most: usize, patience: Duration) -> Taken<J> {
+        let mut waiting = self.waiting.lock();
+        let mut waited = false;
+        loop {
+            let may_be_patient = !waiting.patient.is_empty()
+                && waiting.patient_under_way < self.bounds.patient_at_once;
+            if may_be_patient && (waiting.patient_is_due || waiting.prompt.is_empty()) {
+                waiting.patient_is_due = false;
+                waiting.patient_under_way += 1;
+                if let Some(job) = waiting.patient.pop_front() {
+                    return Taken::Patient(job);
+                }
+            }
+            if !waiting.prompt.is_empty() {
+                waiting.patient_is_due = true;
+                let count = waiting.prompt.len().min(most);
+                return Taken::Prompt(waiting.prompt.drain(..count).collect());
+            }
+            if waiting.closed && waiting.patient.is_empty() {
+                return Taken::Closed;
+            }
+            if waited {
+                return Taken::Nothing;
+            }
+            waited = self.filled.wait_for(&mut waiting, patience).timed_out();
+        }
+    }
+
+    /// Says that a patient job is over.
+    pub(super) fn patient_done(&self) {
+        self.waiting.lock().patient_under_way -= 1;
+        self.filled.notify_one();
+    }
+
+    /// Takes no more jobs; those that wait are still served.
+    pub(super) fn close(&self) {
+        self.waiting.lock().closed = true;
+        self.filled.notify_all();
+    }
+}

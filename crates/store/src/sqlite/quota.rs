@@ -1,0 +1,397 @@
+//! Balances and leases in SQL.
+
+use std::collections::{BTreeMap, HashMap};
+
+use model::{Counter, InstanceId, LicenseId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::convert::{MOST, count, counted, id};
+use super::trouble::Trouble;
+use crate::ledger::Spent;
+use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest};
+use crate::refill::{BalanceRow, Terms, next_refill_at, present};
+
+/// Periods before the previous one are over: nothing is leased in them, and their rows go. The previous one stays for
+/// gates whose clocks are behind.
+const PERIODS_KEPT: u32 = 1;
+
+pub(super) fn lease(
+    connection: &Connection,
+    terms: &HashMap<LicenseId, Terms>,
+    instance: InstanceId,
+    requests: &[LeaseRequest],
+    now: Timestamp,
+) -> Result<Vec<LeaseGrant>, Trouble> {
+    let finished = is_finished(connection, instance)?;
+    let lease = |request: &LeaseRequest| match terms.get(&request.key.license_id) {
+        Some(terms) if !finished => lease_one(connection, terms, instance, request, now),
+        _ => Ok(nothing(request.key)),
+    };
+    requests.iter().map(lease).collect()
+}
+
+/// An instance whose journal was read to its end never comes back: what it leased now, nobody would settle.
+fn is_finished(connection: &Connection, instance: InstanceId) -> Result<bool, Trouble> {
+    let sql = "SELECT finished_at IS NOT NULL FROM instances WHERE id = ?1";
+    let finished: Option<bool> = connection
+        .prepare_cached(sql)?
+        .query_row([id(instance.as_u128())], |row| row.get(0))
+        .optional()?;
+    Ok(finished.unwrap_or(false))
+}
+
+fn nothing(key: LeaseKey) -> LeaseGrant {
+    LeaseGrant {
+        key,
+        units: 0,
+        left: 0,
+        next_refill_at: None,
+    }
+}
+
+fn lease_one(
+    connection: &Connection,
+    terms: &Terms,
+    instance: InstanceId,
+    request: &LeaseRequest,
+    now: Timestamp,
+) -> Result<LeaseGrant, Trouble> {
+    let license_id = request.key.license_id;
+    let (key, free) = match request.key.counter {
+        Counter::Remaining => {
+            let written = read_balance(connection, license_id)?;
+            let Some(row) = present(written, terms, now) else {
+                return Ok(nothing(request.key));
+            };
+            if written != Some(row) {
+                write_balance(connection, license_id, &row, written)?;
+            }
+            let key = LeaseKey {
+                period: row.epoch,
+                ..request.key
+            };
+            (key, free_of_balance(connection, key, &row)?)
+        }
+        Counter::Window(seconds) => {
+            let present = now.period(seconds);
+            if request.key.period.saturating_add(PERIODS_KEPT) < present {
+                return Ok(nothing(request.key));
+            }
+            prune_windows(connection, request.key, present)?;
+            let free = free_of_window(connection, request.key, request.capacity)?;
+            (request.key, free)
+        }
+    };
+    let units = request.want.min(free);
+    if units > 0 {
+        grant(connection, instance, key, units)?;
+    }
+    let is_balance = key.counter == Counter::Remaining;
+    Ok(LeaseGrant {
+        key,
+        units,
+        left: free - units,
+        next_refill_at: is_balance.then(|| next_refill_at(terms, now)).flatten(),
+    })
+}
+
+fn free_of_balance(
+    connection: &Connection,
+    key: LeaseKey,
+    row: &BalanceRow,
+) -> Result<u64, Trouble> {
+    let (outstanding, _) = outstanding(connection, key)?;
+    Ok(row
+        .granted
+        .saturating_sub(row.settled)
+        .saturating_sub(outstanding))
+}
+
+fn free_of_window(connection: &Connection, key: LeaseKey, capacity: u64) -> Result<u64, Trouble> {
+    let (outstanding, _) = outstanding(connection, key)?;
+    let sql = "SELECT spent FROM window_spent WHERE license = ?1 AND counter = ?2 AND period = ?3";
+    let settled: Option<i64> = connection
+        .prepare_cached(sql)?
+        .query_row(
+            params![id(key.license_id.as_u128()), key.counter.code(), key.period],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(capacity
+        .min(MOST)
+        .saturating_sub(counted(settled.unwrap_or(0)))
+        .saturating_sub(outstanding))
+}
+
+/// Units that instances hold of a key (granted and not given back), and how many of them are known to be spent.
+fn outstanding(connection: &Connection, key: LeaseKey) -> Result<(u64, u64), Trouble> {
+    let sql = "SELECT granted - returned, spent FROM leases WHERE license = ?1 AND counter = ?2 AND period = ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![
+        id(key.license_id.as_u128()),
+        key.counter.code(),
+        key.period
+    ])?;
+    let (mut held, mut spent) = (0_u64, 0_u64);
+    while let Some(row) = rows.next()? {
+        held = held.saturating_add(counted(row.get(0)?));
+        spent = spent.saturating_add(counted(row.get(1)?));
+    }
+    Ok((held, spent))
+}
+
+fn grant(
+    connection: &Connection,
+    instance: InstanceId,
+    key: LeaseKey,
+    units: u64,
+) -> Result<(), Trouble> {
+    // What was given back is taken off both sides where the column would overflow: only the difference counts.
+    let sql = "INSERT INTO leases (license, counter, period, instance, granted) VALUES (?1, ?2, ?3, ?4, ?5)
+        ON CONFLICT (license, counter, period, instance) DO UPDATE SET
+        granted = iif(granted > ?6 - excluded.granted, granted - returned, granted) + excluded.granted,
+        returned = iif(granted > ?6 - excluded.granted, 0, returned)";
+    connection.prepare_cached(sql)?.execute(params![
+        id(key.license_id.as_u128()),
+        key.counter.code(),
+        key.period,
+        id(instance.as_u128()),
+        count(units),
+        count(MOST),
+    ])?;
+    Ok(())
+}
+
+fn prune_windows(connection: &Connection, key: LeaseKey, present: u32) -> Result<(), Trouble> {
+    let oldest = present.min(key.period).saturating_sub(PERIODS_KEPT);
+    let place = params![id(key.license_id.as_u128()), key.counter.code(), oldest];
+    for table in ["leases", "window_spent"] {
+        let sql =
+            format!("DELETE FROM {table} WHERE license = ?1 AND counter = ?2 AND period < ?3");
+        connection.prepare_cached(&sql)?.execute(place)?;
+    }
+    Ok(())
+}
+
+// === the balance ===
+
+fn read_balance(
+    connection: &Connection,
+    license_id: LicenseId,
+) -> Result<Option<BalanceRow>, Trouble> {
+    let sql = "SELECT epoch, granted, settled, balance_stamp, refill_stamp, refilled_through FROM balances
+        WHERE license = ?1";
+    let row = connection
+        .prepare_cached(sql)?
+        .query_row([id(license_id.as_u128())], |row| {
+            Ok(BalanceRow {
+                epoch: row.get(0)?,
+                granted: counted(row.get(1)?),
+                settled: counted(row.get(2)?),
+                balance_stamp: row.get(3)?,
+                refill_stamp: row.get(4)?,
+                refilled_through: row.get(5)?,
+            })
+        })
+        .optional()?;
+    Ok(row)
+}
+
+fn write_balance(
+    connection: &Connection,
+    license_id: LicenseId,
+    row: &BalanceRow,
+    before: Option<BalanceRow>,
+) -> Result<(), Trouble> {
+    let sql = "INSERT OR REPLACE INTO balances (license, epoch, granted, settled, balance_stamp, refill_stamp,
+        refilled_through) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    connection.prepare_cached(sql)?.execute(params![
+        id(license_id.as_u128()),
+        row.epoch,
+        count(row.granted),
+        count(row.settled),
+        row.balance_stamp,
+        row.refill_stamp,
+        row.refilled_through,
+    ])?;
+    if before.is_some_and(|before| before.epoch != row.epoch) {
+        // The leases of older epochs are void: what is reported for them later finds no row and is ignored.
+        connection
+            .prepare_cached(
+                "DELETE FROM leases WHERE license = ?1 AND counter = 0 AND period < ?2",
+            )?
+            .execute(params![id(license_id.as_u128()), row.epoch])?;
+    }
+    Ok(())
+}
+
+pub(super) fn balance(
+    connection: &Connection,
+    terms: &Terms,
+    license_id: LicenseId,
+    now: Timestamp,
+) -> Result<Option<Balance>, Trouble> {
+    let snapshot = connection.unchecked_transaction()?;
+    let written = read_balance(&snapshot, license_id)?;
+    let Some(row) = present(written, terms, now) else {
+        return Ok(None);
+    };
+    let key = LeaseKey {
+        license_id,
+        counter: Counter::Remaining,
+        period: row.epoch,
+    };
+    let (held, spent) = outstanding(&snapshot, key)?;
+    Ok(Some(Balance {
+        granted: row.granted,
+        spent: row.settled.saturating_add(spent),
+        leased: held.saturating_sub(spent),
+        epoch: row.epoch,
+        next_refill_at: next_refill_at(terms, now),
+    }))
+}
+
+// === what becomes of leases ===
+
+pub(super) fn give_back(
+    connection: &Connection,
+    instance: InstanceId,
+    units: &[(LeaseKey, u64)],
+) -> Result<(), Trouble> {
+    let sql = "UPDATE leases SET returned = returned + min(granted - returned - spent, ?5)
+        WHERE license = ?1 AND counter = ?2 AND period = ?3 AND instance = ?4";
+    let mut statement = connection.prepare_cached(sql)?;
+    for (key, units) in units {
+        statement.execute(params![
+            id(key.license_id.as_u128()),
+            key.counter.code(),
+            key.period,
+            id(instance.as_u128()),
+            count(*units),
+        ])?;
+    }
+    Ok(())
+}
+
+/// Moves what the records of a batch spent. More than was leased is clipped and logged: the calls were made, and the
+/// books must go on.
+pub(super) fn spend(
+    connection: &Connection,
+    instance: InstanceId,
+    spent: &[Spent],
+) -> Result<(), Trouble> {
+    let mut clipped = 0_u64;
+    for Spent {
+        license_id,
+        units,
+        calls,
+    } in spent
+    {
+        for (epoch, units) in units {
+            let key = LeaseKey {
+                license_id: *license_id,
+                counter: Counter::Remaining,
+                period: *epoch,
+            };
+            clipped += spend_on(connection, instance, key, *units)?;
+        }
+        if !calls.is_empty() {
+            for (key, calls) in calls_by_window(connection, instance, *license_id, calls)? {
+                clipped += spend_on(connection, instance, key, calls)?;
+            }
+        }
+    }
+    if clipped > 0 {
+        tracing::warn!(%instance, units = clipped, "more was spent than was leased");
+    }
+    Ok(())
+}
+
+/// Adds to what is spent of a lease, if it is still there; the units that were more than it holds.
+fn spend_on(
+    connection: &Connection,
+    instance: InstanceId,
+    key: LeaseKey,
+    units: u64,
+) -> Result<u64, Trouble> {
+    let place = params![
+        id(key.license_id.as_u128()),
+        key.counter.code(),
+        key.period,
+        id(instance.as_u128()),
+    ];
+    let sql = "SELECT granted - returned - spent FROM leases
+        WHERE license = ?1 AND counter = ?2 AND period = ?3 AND instance = ?4";
+    let free: Option<i64> = connection
+        .prepare_cached(sql)?
+        .query_row(place, |row| row.get(0))
+        .optional()?;
+    let Some(free) = free.map(counted) else {
+        return Ok(0);
+    };
+    let sql = "UPDATE leases SET spent = spent + ?5
+        WHERE license = ?1 AND counter = ?2 AND period = ?3 AND instance = ?4";
+    connection.prepare_cached(sql)?.execute(params![
+        id(key.license_id.as_u128()),
+        key.counter.code(),
+        key.period,
+        id(instance.as_u128()),
+        count(units.min(free)),
+    ])?;
+    Ok(units.saturating_sub(free))
+}
+
+/// What calls by minute mean for each window that the instance holds a lease on.
+fn calls_by_window(
+    connection: &Connection,
+    instance: InstanceId,
+    license_id: LicenseId,
+    calls: &[(u32, u64)],
+) -> Result<BTreeMap<LeaseKey, u64>, Trouble> {
+    let sql =
+        "SELECT counter, period FROM leases WHERE instance = ?1 AND license = ?2 AND counter > 0";
+    let mut statement = connection.prepare_cached(sql)?;
+    let place = params![id(instance.as_u128()), id(license_id.as_u128())];
+    let windows = statement
+        .query_map(place, |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<Vec<(u32, u32)>>>()?;
+    let mut sums = BTreeMap::new();
+    for (seconds, period) in windows {
+        let within = calls
+            .iter()
+            .filter(|(minute, _)| lies_within(*minute, seconds, period))
+            .fold(0_u64, |sum, (_, calls)| sum.saturating_add(*calls));
+        let key = LeaseKey {
+            license_id,
+            counter: Counter::Window(seconds),
+            period,
+        };
+        sums.insert(key, within);
+    }
+    sums.retain(|_, calls| *calls > 0);
+    Ok(sums)
+}
+
+/// Whether some second of a minute lies in a period. A window that is no whole number of minutes has minutes in two
+/// periods: they count in both, for too much is safe and too little is not.
+fn lies_within(minute: u32, seconds: u32, period: u32) -> bool {
+    let first = u64::from(minute) * 60;
+    let length = u64::from(seconds);
+    let period = u64::from(period);
+    first / length <= period && period <= (first + 59) / length
+}
+
+pub(super) fn settle(connection: &Connection, instance: InstanceId) -> Result<(), Trouble> {
+    let instance = [id(instance.as_u128())];
+    let balances = "UPDATE balances SET settled = settled + l.spent FROM leases l
+        WHERE l.instance = ?1 AND l.counter = 0 AND l.license = balances.license AND l.period = balances.epoch";
+    connection.prepare_cached(balances)?.execute(instance)?;
+    let windows = "INSERT INTO window_spent (license, counter, period, spent)
+        SELECT license, counter, period, spent FROM leases WHERE instance = ?1 AND counter > 0 AND spent > 0
+        ON CONFLICT (license, counter, period) DO UPDATE SET spent = spent + excluded.spent";
+    connection.prepare_cached(windows)?.execute(instance)?;
+    connection
+        .prepare_cached("DELETE FROM leases WHERE instance = ?1")?
+        .execute(instance)?;
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! The reader threads of a database. Each has a connection of its own, so that no report waits for a write or holds up
+//! a look-up.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rusqlite::InterruptHandle;
+
+use super::desk::Job;
+use super::queue::{Queue, Taken};
+use super::session::{Holder, Opener, Session};
+
+/// What ends the query that a reader is at.
+pub(super) type Interrupt = Arc<Mutex<Option<InterruptHandle>>>;
+
+/// A reader takes one job at a time, so that jobs spread over the threads.
+const ONE: usize = 1;
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Runs until the queue is closed and empty.
+pub(super) fn run<S: Session>(queue: &Arc<Queue<Job<S>>>, open: Opener<S>, interrupt: &Interrupt) {
+    let mut holder = Holder::new(open);
+    loop {
+        match queue.take(ONE, IDLE) {
+            Taken::Prompt(jobs) => {
+                for job in jobs {
+                    serve_safely(&mut holder, job, interrupt);
+                }
+            }
+            Taken::Patient(job) => {
+                serve_safely(&mut holder, job, interrupt);
+                queue.patient_done();
+            }
+            Taken::Nothing => holder.look(),
+            Taken::Closed => break,
+        }
+    }
+    *interrupt.lock() = None;
+}
+
+fn serve_safely<S: Session>(holder: &mut Holder<S>, job: Job<S>, interrupt: &Interrupt) {
+    if catch_unwind(AssertUnwindSafe(|| serve(holder, job, interrupt))).is_err() {
+        tracing::error!("a query of the store panicked");
+        holder.discard();
+    }
+}
+
+fn serve<S: Session>(holder: &mut Holder<S>, mut job: Job<S>, interrupt: &Interrupt) {
+    if !job.is_wanted() {
+        return;
+    }
+    let session = match holder.get(false) {
+        Ok(session) => session,
+        Err(error) => return job.fail(error),
+    };
+    *interrupt.lock() = Some(session.file().connection.get_interrupt_handle());
+    job.begin();
+    match job.run(session) {
+        Ok(()) => job.deliver(),
+        Err(trouble) => {
+            let found = trouble.diagnose(session.file().path());
+            if found.reopen {
+                holder.discard();
+            }
+            job.fail(found.error);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! From SQLite's errors to the store's.
+
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE};
+
+use crate::error::Error;
+
+/// Why a piece of work has no result. Its changes are undone either way.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The work itself says no; the connection is fine.
+    Refused(Error),
+    /// SQLite failed.
+    Failed(rusqlite::Error),
+}
+
+/// What a failure of SQLite means.
+pub(super) struct Diagnosis {
+    /// For the caller.
+    pub(super) error: Error,
+    /// Whether the connection must be opened anew.
+    pub(super) reopen: bool,
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Trouble {
+    /// A column that holds what no version of this program wrote.
+    pub(super) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Refused(Error::Corrupt(what.into()))
+    }
+
+    /// What the trouble means with the database at `path`.
+    pub(super) fn diagnose(self, path: &Path) -> Diagnosis {
+        match self {
+            Self::Refused(error) => Diagnosis {
+                error,
+                reopen: false,
+            },
+            Self::Failed(error) => diagnose(path, &error),
+        }
+    }
+}
+
+/// What an error of SQLite means with the database at `path`.
+pub(super) fn diagnose(path: &Path, error: &rusqlite::Error) -> Diagnosis {
+    let text = format!("{}: {error}", path.display());
+    let (error, reopen) = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+            Error::Unavailable(format!("{text}, another program holds it")),
+            false,
+        ),
+        Some(ErrorCode::OperationInterrupted) => (Error::Unavailable(text), false),
+        Some(
+            ErrorCode::CannotOpen
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::DiskFull
+            | ErrorCode::ReadOnly
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::OutOfMemory
+            | ErrorCode::PermissionDenied
+            | ErrorCode::OperationAborted
+            | ErrorCode::SchemaChanged,
+        ) => (Error::Unavailable(text), true),
+        Some(_) => (Error::Corrupt(text), true),
+        // A value of a type that is not in the schema.
+        None => (Error::Corrupt(text), false),
+    };
+    Diagnosis { error, reopen }
+}
+
+/// Turns a broken uniqueness into [`Error::Exists`].
+pub(super) fn unique(error: rusqlite::Error, what: &'static str) -> Trouble {
+    let extended = error.sqlite_error().map(|cause| cause.extended_code);
+    match extended {
+        Some(SQLITE_CONSTRAINT_UNIQUE | SQLITE_CONSTRAINT_PRIMARYKEY) => {
+            Trouble::Refused(Error::Exists(what))
+        }
+        _ => Trouble::Failed(error),
+    }
+}

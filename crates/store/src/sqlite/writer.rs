@@ -1,0 +1,162 @@
+//! The one writer thread of a database.
+//!
+//! Prompt commands that wait together share a transaction and its one sync (group commit); each stands in a savepoint
+//! of its own, so that the failure of one undoes only that one. Nothing is answered before the commit.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::desk::Job;
+use super::queue::{Queue, Taken};
+use super::session::{Holder, Opener, Session};
+use super::trouble::{Diagnosis, Trouble, diagnose};
+use crate::error::Error;
+
+/// Most commands that share a transaction.
+const GROUP: usize = 256;
+/// An idle writer looks after its file this often.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Runs until the queue is closed and empty.
+pub(super) fn run<S: Session>(queue: &Arc<Queue<Job<S>>>, path: PathBuf, open: Opener<S>) {
+    let mut writer = Writer {
+        holder: Holder::new(open),
+        path,
+    };
+    loop {
+        match queue.take(GROUP, IDLE) {
+            Taken::Prompt(jobs) => writer.serve_safely(jobs),
+            Taken::Patient(job) => {
+                writer.serve_safely(vec![job]);
+                queue.patient_done();
+            }
+            Taken::Nothing => writer.holder.look(),
+            Taken::Closed => break,
+        }
+    }
+    writer.finish();
+}
+
+struct Writer<S> {
+    holder: Holder<S>,
+    path: PathBuf,
+}
+
+impl<S: Session> Writer<S> {
+    /// A panic in a piece of work costs that work and the connection, never the thread.
+    fn serve_safely(&mut self, jobs: Vec<Job<S>>) {
+        if catch_unwind(AssertUnwindSafe(|| self.serve(jobs))).is_err() {
+            tracing::error!("a write to the store panicked");
+            self.holder.discard();
+        }
+    }
+
+    fn serve(&mut self, mut jobs: Vec<Job<S>>) {
+        jobs.retain(|job| job.is_wanted());
+        if jobs.is_empty() {
+            return;
+        }
+        let session = match self.holder.get(true) {
+            Ok(session) => session,
+            Err(error) => return fail_all(jobs, &error),
+        };
+        if let Err(error) = execute(connection(session), "BEGIN IMMEDIATE") {
+            return self.give_up(jobs, diagnose(&self.path, &error));
+        }
+        let (done, end) = work_through(session, jobs);
+        let end = end.and_then(|()| {
+            execute(connection(session), "COMMIT").map_err(|error| diagnose(&self.path, &error))
+        });
+        match end {
+            Ok(()) => done.into_iter().for_each(|job| job.deliver()),
+            Err(found) => {
+                undo(session);
+                self.give_up(done, found);
+            }
+        }
+    }
+
+    fn give_up(&mut self, jobs: Vec<Job<S>>, found: Diagnosis) {
+        if found.reopen {
+            self.holder.discard();
+        }
+        fail_all(jobs, &found.error);
+    }
+
+    /// Moves the write-ahead log into the file, so that whoever copies the file has all of it.
+    fn finish(mut self) {
+        if let Some(mut session) = self.holder.take()
+            && let Err(error) =
+                connection(&mut session).execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+        {
+            tracing::warn!(%error, path = %self.path.display(), "the write-ahead log stays beside its database");
+        }
+    }
+}
+
+/// Runs each job in its savepoint. Gives back those that want the commit and whether it may be tried.
+fn work_through<S: Session>(
+    session: &mut S,
+    jobs: Vec<Job<S>>,
+) -> (Vec<Job<S>>, Result<(), Diagnosis>) {
+    let mut done = Vec::with_capacity(jobs.len());
+    let mut jobs = jobs.into_iter();
+    while let Some(mut job) = jobs.next() {
+        job.begin();
+        match in_savepoint(session, &mut job) {
+            Ok(()) => done.push(job),
+            Err(trouble) => {
+                session.undone();
+                let found = trouble.diagnose(session.file().path());
+                // SQLite undoes the whole transaction after some failures: then nothing of it may be acknowledged.
+                let lost = found.reopen || connection(session).is_autocommit();
+                if lost {
+                    done.push(job);
+                    done.extend(jobs);
+                    return (done, Err(found));
+                }
+                job.fail(found.error);
+            }
+        }
+    }
+    (done, Ok(()))
+}
+
+fn in_savepoint<S: Session>(session: &mut S, job: &mut Job<S>) -> Result<(), Trouble> {
+    execute(connection(session), "SAVEPOINT job")?;
+    let result = job.run(session);
+    if result.is_err() && !connection(session).is_autocommit() {
+        execute(connection(session), "ROLLBACK TO job")?;
+    }
+    if !connection(session).is_autocommit() {
+        execute(connection(session), "RELEASE job")?;
+    }
+    result
+}
+
+fn undo<S: Session>(session: &mut S) {
+    session.undone();
+    if !connection(session).is_autocommit()
+        && let Err(error) = execute(connection(session), "ROLLBACK")
+    {
+        tracing::warn!(%error, "a transaction could not be undone by hand");
+    }
+}
+
+fn connection<S: Session>(session: &mut S) -> &Connection {
+    &session.file().connection
+}
+
+fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
+}
+
+fn fail_all<S>(jobs: Vec<Job<S>>, error: &Error) {
+    for job in jobs {
+        job.fail(error.clone());
+    }
+}

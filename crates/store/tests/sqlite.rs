@@ -1,0 +1,24 @@
+//! The SQLite store passes the suite of every store.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use store::conformance::StoreFactory;
+use store::{SqliteOptions, SqliteStore, Store};
+use tempfile::TempDir;
+
+struct Directory(TempDir);
+
+#[async_trait]
+impl StoreFactory for Directory {
+    async fn fresh() -> Self {
+        Self(TempDir::new().expect("a temporary directory"))
+    }
+
+    async fn open(&self) -> Arc<dyn Store> {
+        let options = SqliteOptions::new(self.0.path());
+        Arc::new(SqliteStore::open(options).expect("the store opens"))
+    }
+}
+
+store::instantiate_conformance!(super::Directory);
