@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 use super::Shared;
 use super::list::Served;
@@ -36,6 +37,8 @@ struct Asked {
     target: String,
     sequence: usize,
     body: Vec<u8>,
+    // Taken before the test can know of the request: no word to go on is missed.
+    releases: watch::Receiver<u64>,
 }
 
 /// Serves a connection until either side ends it. Errors are the other side's leaving, and end it too.
@@ -61,6 +64,7 @@ impl Peer {
         };
         let (method, target) = head.method_and_target().ok_or(io::ErrorKind::InvalidData)?;
         let (method, target) = (method.to_owned(), target.to_owned());
+        let releases = self.shared.releases.subscribe();
         let sequence = self.shared.list.arrived(Served {
             connection,
             call_id: head.header("tallygate-call-id").map(str::to_owned),
@@ -76,11 +80,12 @@ impl Peer {
             target,
             sequence,
             body: Vec::new(),
+            releases,
         };
         if !matches!(act, Act::Early { .. }) {
             self.read_body(&mut asked).await?;
         }
-        self.act(act, &asked).await
+        self.act(act, &mut asked).await
     }
 
     async fn read_head(&mut self) -> io::Result<Option<Head>> {
@@ -159,7 +164,7 @@ impl Peer {
         }
     }
 
-    async fn act(&mut self, act: Act, asked: &Asked) -> io::Result<Next> {
+    async fn act(&mut self, act: Act, asked: &mut Asked) -> io::Result<Next> {
         match act {
             Act::Answer {
                 status,
@@ -200,7 +205,7 @@ impl Peer {
                 Ok(Next::End)
             }
             Act::Hold => {
-                self.released().await?;
+                self.released(asked).await?;
                 self.answer(asked, 200, &[], &filler(3)).await
             }
             Act::HoldMidBody => {
@@ -211,7 +216,7 @@ impl Peer {
                 )
                 .await?;
                 self.stream.write_all(&filler(1000)).await?;
-                self.released().await?;
+                self.released(asked).await?;
                 self.stream.write_all(&filler(1000)).await?;
                 self.done(asked);
                 Ok(Next::KeepAlive)
@@ -354,10 +359,9 @@ impl Peer {
     }
 
     // Waits for the test's word, or for the other side to leave.
-    async fn released(&mut self) -> io::Result<()> {
-        let mut releases = self.shared.releases.subscribe();
+    async fn released(&mut self, asked: &mut Asked) -> io::Result<()> {
         tokio::select! {
-            _ = releases.changed() => Ok(()),
+            _ = asked.releases.changed() => Ok(()),
             _ = Self::read_until_left(&mut self.stream, &mut self.buffer) => Err(io::ErrorKind::ConnectionAborted.into()),
         }
     }
