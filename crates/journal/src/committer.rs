@@ -59,13 +59,20 @@ impl Committer {
                 } else {
                     self.commit(|lane| Some(lane.written().0));
                 }
+            } else if now >= self.next_tail() {
+                // First, so that lanes with impatient callers do not keep the others waiting for ever.
+                self.last_tail = now;
+                let sync = self.hub.options.sync;
+                self.commit(|lane| {
+                    if wanted(lane) {
+                        Some(lane.written().0)
+                    } else {
+                        tail(lane, sync)
+                    }
+                });
             } else if self.lanes.iter().any(|lane| wanted(lane)) {
                 self.wait_for_company();
                 self.commit(|lane| wanted(lane).then(|| lane.written().0));
-            } else if now >= self.next_tail() {
-                self.last_tail = now;
-                let sync = self.hub.options.sync;
-                self.commit(|lane| tail(lane, sync));
             } else {
                 let limit = self.next_tail() - now;
                 self.hub.committer.sleep(limit, || {
@@ -143,6 +150,9 @@ impl Committer {
         for segment in unsynced(lane, target) {
             let up_to = segment.end().unwrap_or(target).min(target);
             lane.durable_to(self.sync_segment(lane, &segment, up_to)?);
+            if segment.end() == Some(up_to) {
+                segment.map.rest();
+            }
         }
         Ok(())
     }

@@ -123,19 +123,30 @@ impl DeadInstance {
     /// # Errors
     /// When the lane is damaged or a segment is missing.
     pub fn reader_from(&self, lane: usize, number: u64) -> Result<Reader, Error> {
+        Arc::new(self.lane(lane)?).reader_from(number)
+    }
+
+    /// The smallest number that [`reader_from`](Self::reader_from) takes: closes in the segments that are gone.
+    ///
+    /// # Errors
+    /// When a segment cannot be read.
+    pub fn kept_from(&self, lane: usize) -> Result<u64, Error> {
+        Ok(self.lane(lane)?.kept_from())
+    }
+
+    fn lane(&self, lane: usize) -> Result<DeadLane, Error> {
         if lane >= self.lanes {
             return Err(Error::NoLane {
                 path: self.path.clone(),
                 lane,
             });
         }
-        let lane = DeadLane::open(
+        DeadLane::open(
             &self.path,
             self.instance,
             lane as u32,
             Arc::clone(&self.lock),
-        )?;
-        Arc::new(lane).reader_from(number)
+        )
     }
 
     /// Last close number of a lane.

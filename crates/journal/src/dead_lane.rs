@@ -201,6 +201,21 @@ impl DeadLane {
         Reader::begin(Source::Dead(cursor), closed, number)
     }
 
+    /// As [`Lane::kept_from`](crate::Lane::kept_from): what can be read without meeting a gap.
+    pub(crate) fn kept_from(&self) -> u64 {
+        let mut begun = self.files.iter().rev().filter(|file| file.header.is_some());
+        let mut first = begun.next();
+        for file in begun {
+            if first.is_some_and(|first| file.number + 1 != first.number) {
+                break;
+            }
+            first = Some(file);
+        }
+        first
+            .and_then(|file| file.header.as_ref())
+            .map_or(0, |header| header.closed)
+    }
+
     /// From `index` on, up to the last begun segment, none is missing.
     fn check_chain(&self, index: usize) -> Result<(), Error> {
         let last = self

@@ -177,7 +177,12 @@ impl Running {
             return;
         }
         self.hub.stop();
-        for thread in threads.drain(..) {
+        // A waker that drops the last handle does it on the committer's own thread, which ends by itself.
+        let here = thread::current().id();
+        for thread in threads
+            .drain(..)
+            .filter(|thread| thread.thread().id() != here)
+        {
             // A thread that panicked has said so on standard error already.
             let _ = thread.join();
         }

@@ -48,6 +48,13 @@ impl Lane {
         Reader::begin(Source::Live(cursor), closed, number)
     }
 
+    /// The smallest number that [`reader_from`](Self::reader_from) takes: closes in the segments that are gone.
+    pub fn kept_from(&self) -> u64 {
+        self.segments()
+            .front()
+            .map_or(0, |first| first.closed_before)
+    }
+
     fn missing(&self, number: u64) -> Error {
         Error::Missing {
             path: files::segment_path(&self.hub().directory, self.index() as u32, number),

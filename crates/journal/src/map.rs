@@ -2,7 +2,8 @@
 //!
 //! Three assumptions hold for everything here. The file behind a map keeps its length: this crate never truncates a
 //! mapped file, and the instance's lock keeps other processes of ours away. Its blocks are allocated, because the file
-//! was written in full before it was mapped, so that no store meets a full disk. A stranger who changes the file while
+//! was written in full before it was mapped, so that no store meets a full disk. (Should the disk fail to read back a
+//! page that was evicted, the process dies of SIGBUS, as it would of a failing swap device.) A stranger who changes the file while
 //! it is mapped can change bytes under a shared slice; whoever may write the data directory is trusted that far.
 
 use std::fs::File;
@@ -104,6 +105,15 @@ impl Map {
                 published: AtomicUsize::new(0),
             }),
         })
+    }
+
+    /// Gives the pages of a segment that is read rarely from now on back to the page cache, so that they do not count
+    /// as this process's memory.
+    pub(crate) fn rest(&self) {
+        let Mapping { base, len } = self.mapping;
+        // SAFETY: the range is exactly the mapping. Of a shared file mapping this drops page table entries only: the
+        // addresses stay valid, and the next access finds the same bytes in the page cache or the file.
+        unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_DONTNEED) };
     }
 
     /// The bytes below `end`.

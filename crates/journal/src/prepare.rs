@@ -79,7 +79,11 @@ impl Preparer {
                     lane.next_number(),
                 );
                 match blank.rename(path) {
-                    Ok(()) => lane.deliver(blank),
+                    Ok(()) => {
+                        // Before the lane can fill it and look why there is no other yet.
+                        self.hub.set_shortage(None);
+                        lane.deliver(blank);
+                    }
                     Err(error) => {
                         self.spare.push(blank);
                         return Err(error);

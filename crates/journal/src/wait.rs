@@ -123,14 +123,11 @@ impl Lane {
 
     /// Tells the waiters of a lane, or its bell, that something has changed.
     pub(crate) fn ring(&self) {
-        {
-            let bell = self.waiting.bell.lock();
-            if let Some(waker) = &bell.waker {
-                waker.wake_by_ref();
-                return;
-            }
+        let bell = self.waiting.bell.lock().waker.clone();
+        match bell {
+            Some(waker) => waker.wake(),
+            None => drop(self.wake_ready()),
         }
-        self.wake_ready();
     }
 
     /// Wakes, in order, whoever's position is on disk; everybody when the journal is in trouble.

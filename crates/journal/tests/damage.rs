@@ -180,6 +180,15 @@ fn a_missing_or_damaged_segment_in_the_middle_is_refused() {
     let dead = scratch.dead();
     let closed = dead.closed(0).unwrap();
     assert_eq!(closed, 3_000);
+    let kept_from = dead.kept_from(0).unwrap();
+    assert!(kept_from > 0 && dead.reader_from(0, kept_from - 1).is_err());
+    let rest = drain(&mut dead.reader_from(0, kept_from).unwrap()).unwrap();
+    assert_eq!(
+        rest.iter()
+            .filter(|item| matches!(item, Item::Close(..)))
+            .count() as u64,
+        closed - kept_from
+    );
     assert!(dead.reader_from(0, closed - 5).is_ok());
     drop(dead);
 

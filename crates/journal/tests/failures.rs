@@ -133,7 +133,8 @@ fn a_disk_that_refuses_now_and_then_under_load_loses_and_doubles_nothing() {
     options.tail_sync_interval = Duration::from_millis(1);
     let journal = Journal::create(options).unwrap();
     let lane = journal.lane(0);
-    fail::cfg("journal::fsync", "1*off->5%return").unwrap();
+    let refusals = "3*off->1*return->2*off->1*return->4*off->2*return->5%return";
+    fail::cfg("journal::fsync", refusals).unwrap();
     let count = 3_000;
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -156,6 +157,7 @@ fn a_disk_that_refuses_now_and_then_under_load_loses_and_doubles_nothing() {
         });
         assert_calls(&seen, count, 100);
     });
+    assert!(journal.stats().failed_syncs >= 4);
     fail::remove("journal::fsync");
     drop((journal, lane));
     assert_calls(&read_dead(&scratch), count, 100);

@@ -34,7 +34,7 @@ fn a_child_writes_until_it_is_killed() {
     for number in 1.. {
         let mark = journal.mark(&payload(number, 100)).unwrap();
         say(format!("#m {number}\n"));
-        let mut space = lane.reserve(400, 2).unwrap();
+        let mut space = common::reserve(&lane, 400, 2).unwrap();
         let opened = lane.open(&mut space, &payload(number, 200));
         say(format!("#o {} {number}\n", opened.sequence));
         open.push_back((number, space, opened.sequence, mark));
