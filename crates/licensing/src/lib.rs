@@ -1,1 +1,42 @@
-//! licensing
+//! Who may call, and how much: the license cache, quota and rate meters, and every operation on licenses and keys.
+//!
+//! The way of a call through this crate, none of which waits while a license is warm:
+//!
+//! 1. [`Licensing::find`] turns the hash of a presented key into an [`Entry`] ([`Found::Cold`]: await [`Licensing::load`]).
+//! 2. [`Entry::check`] is the ordered check of `model` with the state of the credential.
+//! 3. [`Entry::reserve`] takes a concurrency slot, every rate window and the units, all or none
+//!    ([`ReserveError::NeedLease`]: await [`Entry::acquire`] instead).
+//! 4. [`Entry::settle`] or [`Entry::cancel`] ends the reservation, exactly once.
+//!
+//! What the cache knows is kept true by the store's change numbers; see `changes`. What a meter grants it holds as a
+//! lease of the store; see `meter`.
+
+#![forbid(unsafe_code)]
+
+mod cache;
+mod changes;
+mod entry;
+mod error;
+mod fingerprints;
+mod hub;
+mod keyring;
+mod leases;
+mod licensing;
+mod load;
+mod meter;
+mod operations;
+mod options;
+mod plans;
+mod states;
+
+pub use entry::{CutSignal, Entry, EntryCredential, LicenseState};
+pub use error::Error;
+pub use fingerprints::FingerprintSet;
+pub use keyring::{Keyring, KeyringSecret};
+pub use licensing::{CacheSize, Found, Freshness, Licensing};
+pub use meter::{Ask, Meter, RateView, Refused, Reservation, ReserveError};
+pub use operations::{
+    BalanceView, IssueRequest, Issued, IssuedManagementKey, KeySource, ManagementKeyRequest,
+};
+pub use options::{LeaseOptions, LicensingOptions};
+pub use plans::{AppTerms, EffectiveLimits, Plans};

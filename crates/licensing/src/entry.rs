@@ -1,0 +1,352 @@
+//! What is kept of a license: an entry for each credential, and one state that all its credentials share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use model::{
+    CallFacts, Clock, CredentialId, License, LicenseId, LicenseStatus, PlanRevision, Refusal,
+    Timestamp,
+};
+use store::{ChangeNumber, CredentialInfo, CredentialStatus};
+
+use crate::hub::Hub;
+use crate::meter::{Ask, Meter, Refused, Reservation, ReserveError, Stamp};
+use crate::plans::{EffectiveLimits, Terms};
+
+/// A credential with its license, as known when it was read. Immutable; a change of the license makes a new one.
+#[derive(Debug)]
+pub struct Entry {
+    license: Arc<License>,
+    credential: EntryCredential,
+    effective: Arc<EffectiveLimits>,
+    plan: Option<Arc<PlanRevision>>,
+    grace: Duration,
+    stamp: Stamp,
+    state: Arc<LicenseState>,
+}
+
+/// What judging a call needs of the credential that it presents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryCredential {
+    /// Identity.
+    pub id: CredentialId,
+    /// Whether it may be used.
+    pub status: CredentialStatus,
+    /// When it ends; `None`: with the license.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What all credentials of a license share on this gate: the number of its last change, its meter, and the sign that
+/// cuts its streams. There is one of them for a license at any time.
+#[derive(Debug)]
+pub struct LicenseState {
+    id: LicenseId,
+    version: AtomicU64,
+    cut: CutSignal,
+    meter: Meter,
+    hub: Arc<Hub>,
+}
+
+/// Says to calls under way that their license may not be used any more (G5).
+#[derive(Debug)]
+pub struct CutSignal {
+    refusal: AtomicU8,
+    expires_at: AtomicI64,
+}
+
+impl Entry {
+    pub(crate) fn new(
+        license: Arc<License>,
+        credential: EntryCredential,
+        terms: Terms,
+        stamp: Stamp,
+        state: Arc<LicenseState>,
+    ) -> Self {
+        Self {
+            license,
+            credential,
+            effective: terms.effective,
+            plan: terms.plan,
+            grace: terms.grace,
+            stamp,
+            state,
+        }
+    }
+
+    /// The license. Whether it belongs to the app that was called is for the caller to compare.
+    #[must_use]
+    pub const fn license(&self) -> &Arc<License> {
+        &self.license
+    }
+
+    /// The credential that was presented.
+    #[must_use]
+    pub const fn credential(&self) -> &EntryCredential {
+        &self.credential
+    }
+
+    /// The limits that hold: the license's own or its plan's.
+    #[must_use]
+    pub const fn effective(&self) -> &Arc<EffectiveLimits> {
+        &self.effective
+    }
+
+    /// The plan revision that its calls are priced by; `None`: no plan.
+    #[must_use]
+    pub const fn plan(&self) -> Option<&Arc<PlanRevision>> {
+        self.plan.as_ref()
+    }
+
+    /// How long it passes while the store is out of reach.
+    #[must_use]
+    pub const fn grace(&self) -> Duration {
+        self.grace
+    }
+
+    /// The number of the license's last change when this was read.
+    #[must_use]
+    pub const fn version(&self) -> ChangeNumber {
+        self.stamp.version
+    }
+
+    pub(crate) const fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// What all credentials of the license share.
+    #[must_use]
+    pub const fn state(&self) -> &Arc<LicenseState> {
+        &self.state
+    }
+
+    /// Whether a change made this entry wrong, so that it must be loaded again.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.stamp.version < self.state.version()
+    }
+
+    /// The ordered check of `model`, with the state of the credential in its place: after the status of the license,
+    /// before all else. A revoked credential is refused as a revoked license, an ended one as an expired license.
+    ///
+    /// # Errors
+    /// The first rule that refuses.
+    pub fn check(&self, facts: &CallFacts<'_>) -> Result<(), Refusal> {
+        if self.license.status == LicenseStatus::Active {
+            if self.credential.status == CredentialStatus::Revoked {
+                return Err(Refusal::LicenseRevoked);
+            }
+            let end = self.credential.expires_at;
+            if end.is_some_and(|end| end <= facts.now) {
+                return Err(Refusal::LicenseExpired);
+            }
+        }
+        model::check(&self.license, facts)
+    }
+
+    /// Takes what a call needs, all or nothing, without waiting: a concurrency slot, a call of every window, its units.
+    ///
+    /// # Errors
+    /// [`ReserveError::Refused`] if a limit is reached; [`ReserveError::NeedLease`] if the store must be asked:
+    /// [`Entry::acquire`] does that.
+    pub fn reserve(&self, ask: &Ask) -> Result<Reservation, ReserveError> {
+        if self.effective.is_unlimited() {
+            return Ok(Reservation::unlimited(ask));
+        }
+        let meter = &self.state.meter;
+        let (result, enqueue) = meter.reserve(&self.effective, self.stamp, ask);
+        if enqueue {
+            self.state.hub.enqueue(&self.state);
+        }
+        result
+    }
+
+    /// [`Entry::reserve`], waiting for a lease of the store where one is needed, at most the lease timeout.
+    ///
+    /// Dropping the future takes nothing.
+    ///
+    /// # Errors
+    /// A limit is reached, or the store does not answer in time ([`Refusal::QuotaUnavailable`]).
+    pub async fn acquire(&self, ask: &Ask) -> Result<Reservation, Refused> {
+        let deadline = tokio::time::Instant::now() + self.state.hub.options.timeout;
+        loop {
+            match self.reserve(ask) {
+                Ok(reservation) => return Ok(reservation),
+                Err(ReserveError::Refused(refused)) => return Err(refused),
+                Err(ReserveError::NeedLease) => {
+                    self.state
+                        .hub
+                        .await_lease(&self.state, ask, deadline)
+                        .await?;
+                }
+            }
+        }
+    }
+
+    /// Ends the reservation of a call that may have reached the upstream: its window counts stay, units that it did
+    /// not spend (`spent` is clipped to what was reserved) come back, its concurrency slot is free.
+    pub fn settle(&self, reservation: Reservation, spent: u64) {
+        self.state.settle(reservation, spent);
+    }
+
+    /// Ends the reservation of a call that was not sent: everything comes back.
+    pub fn cancel(&self, reservation: Reservation) {
+        self.state.cancel(reservation);
+    }
+}
+
+impl From<&CredentialInfo> for EntryCredential {
+    fn from(info: &CredentialInfo) -> Self {
+        Self {
+            id: info.id,
+            status: info.status,
+            expires_at: info.expires_at,
+        }
+    }
+}
+
+impl LicenseState {
+    pub(crate) fn new(id: LicenseId, hub: Arc<Hub>) -> Self {
+        Self {
+            id,
+            version: AtomicU64::new(0),
+            cut: CutSignal::new(),
+            meter: Meter::new(id),
+            hub,
+        }
+    }
+
+    /// The license.
+    #[must_use]
+    pub const fn id(&self) -> LicenseId {
+        self.id
+    }
+
+    pub(crate) const fn id_ref(&self) -> &LicenseId {
+        &self.id
+    }
+
+    /// The number of the last change to the license that this gate knows of.
+    #[must_use]
+    pub fn version(&self) -> ChangeNumber {
+        ChangeNumber(self.version.load(Ordering::Acquire))
+    }
+
+    /// Its meter.
+    #[must_use]
+    pub const fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// The sign that cuts its streams.
+    #[must_use]
+    pub const fn cut_signal(&self) -> &CutSignal {
+        &self.cut
+    }
+
+    /// Waits until the license may not be used any more: revoked, disabled, or expired by `clock`.
+    pub async fn cut(&self, clock: &dyn Clock) -> Refusal {
+        const LONGEST_NAP: Duration = Duration::from_secs(3_600);
+        loop {
+            let changed = self.hub.cut_bell(self.id).notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let now = clock.now();
+            if let Some(refusal) = self.cut.refusal(now) {
+                return refusal;
+            }
+            let left = self.cut.expires_at().since(now).min(LONGEST_NAP);
+            let pause = tokio::time::sleep(left + Duration::from_millis(1));
+            tokio::select! {
+                () = changed => {}
+                () = pause => {}
+            }
+        }
+    }
+
+    /// See [`Entry::settle`].
+    pub fn settle(self: &Arc<Self>, reservation: Reservation, spent: u64) {
+        if self.meter.settle(reservation, spent) {
+            self.hub.enqueue(self);
+        }
+    }
+
+    /// See [`Entry::cancel`].
+    pub fn cancel(self: &Arc<Self>, reservation: Reservation) {
+        if self.meter.cancel(reservation) {
+            self.hub.enqueue(self);
+        }
+    }
+
+    /// Notes that the license was changed: entries read before are outdated, leases are taken anew. Does nothing for a
+    /// change that is known. Called under the lock of the change log only, so that versions never go back.
+    pub(crate) fn outdate(self: &Arc<Self>, number: ChangeNumber) -> bool {
+        if number <= self.version() {
+            return false;
+        }
+        self.version.store(number.0, Ordering::Release);
+        if self.meter.invalidate() {
+            self.hub.enqueue(self);
+        }
+        true
+    }
+
+    /// Forgets the version, for a store that went back to an older copy. Called under the lock of the change log only.
+    pub(crate) fn forget_version(self: &Arc<Self>) {
+        self.version.store(0, Ordering::Release);
+        if self.meter.invalidate() {
+            self.hub.enqueue(self);
+        }
+    }
+
+    /// Learns what calls under way must know of the license. Called under the lock of the change log only, with what is
+    /// not older than the version.
+    pub(crate) fn learn(&self, license: &License) {
+        if self.cut.learn(license.status, license.expires_at) {
+            self.hub.cut_bell(self.id).notify_waiters();
+        }
+    }
+
+    /// The license is no longer in the store.
+    pub(crate) fn learn_gone(&self) {
+        if self.cut.learn(LicenseStatus::Revoked, None) {
+            self.hub.cut_bell(self.id).notify_waiters();
+        }
+    }
+}
+
+impl CutSignal {
+    const NEVER: i64 = i64::MAX;
+
+    const fn new() -> Self {
+        Self {
+            refusal: AtomicU8::new(0),
+            expires_at: AtomicI64::new(Self::NEVER),
+        }
+    }
+
+    /// Why the license may not be used any more; `None`: it may. Two relaxed loads.
+    #[must_use]
+    pub fn refusal(&self, now: Timestamp) -> Option<Refusal> {
+        let refusal = Refusal::from_number(self.refusal.load(Ordering::Relaxed));
+        let expired = self.expires_at.load(Ordering::Relaxed) <= now.micros();
+        refusal.or_else(|| expired.then_some(Refusal::LicenseExpired))
+    }
+
+    fn expires_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.expires_at.load(Ordering::Relaxed))
+    }
+
+    /// Whether anything changed.
+    fn learn(&self, status: LicenseStatus, expires_at: Option<Timestamp>) -> bool {
+        let refusal = match status {
+            LicenseStatus::Active => 0,
+            LicenseStatus::Disabled => Refusal::LicenseDisabled as u8,
+            LicenseStatus::Revoked => Refusal::LicenseRevoked as u8,
+        };
+        let end = expires_at.map_or(Self::NEVER, Timestamp::micros);
+        let before = self.refusal.swap(refusal, Ordering::AcqRel);
+        let end_before = self.expires_at.swap(end, Ordering::AcqRel);
+        before != refusal || end_before != end
+    }
+}

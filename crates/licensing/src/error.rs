@@ -1,0 +1,99 @@
+//! What can go wrong with licenses and keys.
+
+use std::path::PathBuf;
+
+use model::{AccountName, AppName, Blame, LicenseId, ManagementKeyId, PlanName};
+
+/// An error of an operation or of opening.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A field of a request is not what it may be. Blame: caller.
+    #[error("`{field}`: {reason}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// What is wrong and what is allowed.
+        reason: String,
+    },
+    /// The configuration has no such app, or it belongs to another account. Blame: caller.
+    #[error("there is no app `{0}`: `tallygate app list` shows those of the configuration")]
+    AppUnknown(AppName),
+    /// The configuration has no such plan. Blame: caller.
+    #[error("there is no plan `{0}`: declare it as a `[[plan]]` of the configuration")]
+    PlanUnknown(PlanName),
+    /// No such license. Blame: caller.
+    #[error("there is no license {0}")]
+    LicenseUnknown(LicenseId),
+    /// No such management key. Blame: caller.
+    #[error("there is no management key {0}")]
+    ManagementKeyUnknown(ManagementKeyId),
+    /// No such account. Blame: caller.
+    #[error("there is no account `{0}`: make it with `tallygate account create`")]
+    AccountUnknown(AccountName),
+    /// A revoked license takes no further change. Blame: caller.
+    #[error("license {0} is revoked, which is final: create a new one")]
+    LicenseRevoked(LicenseId),
+    /// A revoked or expired management key takes no further change. Blame: caller.
+    #[error("management key {0} has ended: create a new one")]
+    ManagementKeyEnded(ManagementKeyId),
+    /// Something of this identity is there already. Blame: caller.
+    #[error("{0} exists already")]
+    Exists(&'static str),
+    /// The store's keyring was sealed with another secret. Blame: caller.
+    #[error(
+        "the keyring of the store was sealed with another secret than {0}: start with the secret that it was made with"
+    )]
+    SecretWrong(String),
+    /// The keyring is sealed with a generated secret whose file is gone. Blame: caller.
+    #[error(
+        "the keyring of the store is sealed and its secret is missing: put back {0}, or set `[server] secret` if it was sealed with that"
+    )]
+    SecretMissing(PathBuf),
+    /// The file of the generated secret cannot be read, written or used. Blame: caller.
+    #[error("the secret file {path} cannot be used: {reason}")]
+    SecretFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The keyring in the store is not one that this version reads. Blame: us.
+    #[error("the keyring of the store cannot be read by this version")]
+    KeyringMalformed,
+    /// The store failed. Blame: us.
+    #[error(transparent)]
+    Store(store::Error),
+}
+
+impl Error {
+    pub(crate) fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
+        Self::Invalid {
+            field,
+            reason: reason.into(),
+        }
+    }
+
+    /// Whose doing it is.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Store(_) | Self::KeyringMalformed => Blame::Us,
+            _ => Blame::Caller,
+        }
+    }
+
+    /// Whether the store is out of reach, so that another try may help.
+    #[must_use]
+    pub const fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_unavailable())
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Exists(what) => Self::Exists(what),
+            other => Self::Store(other),
+        }
+    }
+}

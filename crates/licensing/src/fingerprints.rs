@@ -1,0 +1,191 @@
+//! The fingerprints of all credentials there are, so that a key that is none of them costs no look-up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use model::Fingerprint;
+use parking_lot::Mutex;
+
+/// A set of fingerprints that only grows: open addressing in order of the fingerprints, 10 to 12.5 bytes each.
+///
+/// Reads take no lock; writes take turns.
+#[derive(Debug)]
+pub struct FingerprintSet {
+    table: ArcSwap<Table>,
+    writer: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Table {
+    slots: Box<[AtomicU64]>,
+    filled: AtomicU64,
+}
+
+const EMPTY: u64 = 0;
+
+impl FingerprintSet {
+    /// An empty set with room for some fingerprints.
+    #[must_use]
+    pub fn with_capacity(fingerprints: usize) -> Self {
+        Self {
+            table: ArcSwap::from_pointee(Table::for_load(fingerprints)),
+            writer: Mutex::new(()),
+        }
+    }
+
+    /// Whether it may be the fingerprint of a credential. `false` is certain.
+    #[must_use]
+    pub fn contains(&self, fingerprint: Fingerprint) -> bool {
+        self.table.load().find(word(fingerprint)).is_ok()
+    }
+
+    /// Adds fingerprints.
+    pub fn insert(&self, fingerprints: impl IntoIterator<Item = Fingerprint>) {
+        let _turn = self.writer.lock();
+        for fingerprint in fingerprints {
+            if self.table.load().is_full() {
+                self.table.store(self.table.load().grown().into());
+            }
+            self.table.load().insert(word(fingerprint));
+        }
+    }
+
+    /// Replaces all fingerprints by those of another set.
+    pub(crate) fn replace(&self, other: Self) {
+        let _turn = self.writer.lock();
+        self.table.store(other.table.into_inner());
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::try_from(self.table.load().filled.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of memory that it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.table.load().slots.len() * size_of::<u64>()
+    }
+}
+
+/// A slot of zero is empty: the fingerprint zero shares the word of the fingerprint one.
+const fn word(fingerprint: Fingerprint) -> u64 {
+    if fingerprint.0 == EMPTY {
+        1
+    } else {
+        fingerprint.0
+    }
+}
+
+impl Table {
+    const SMALLEST: usize = 64;
+
+    fn with_slots(slots: usize) -> Self {
+        Self {
+            slots: (0..slots).map(|_| AtomicU64::new(EMPTY)).collect(),
+            filled: AtomicU64::new(0),
+        }
+    }
+
+    /// At most 8 of 10 slots are filled, so that an absent word is found missing after a few steps.
+    fn for_load(words: usize) -> Self {
+        Self::with_slots((words / 8 * 10 + 10).max(Self::SMALLEST))
+    }
+
+    fn is_full(&self) -> bool {
+        self.filled.load(Ordering::Relaxed) as usize * 10 >= self.slots.len() * 8
+    }
+
+    fn grown(&self) -> Self {
+        let table = Self::with_slots(self.slots.len() / 4 * 5 + 10);
+        for slot in &self.slots {
+            match slot.load(Ordering::Relaxed) {
+                EMPTY => {}
+                word => table.insert(word),
+            }
+        }
+        table
+    }
+
+    /// The slot that holds a word, or the empty one where it belongs.
+    fn find(&self, word: u64) -> Result<usize, usize> {
+        let length = self.slots.len();
+        // Words are uniform: their place is their share of the range.
+        let mut at = ((u128::from(word) * length as u128) >> 64) as usize;
+        loop {
+            match self.slots[at].load(Ordering::Acquire) {
+                EMPTY => return Err(at),
+                found if found == word => return Ok(at),
+                _ => at = if at + 1 == length { 0 } else { at + 1 },
+            }
+        }
+    }
+
+    fn insert(&self, word: u64) {
+        if let Err(at) = self.find(word) {
+            self.slots[at].store(word, Ordering::Release);
+            self.filled.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_million_fingerprints_take_at_most_twelve_and_a_half_megabytes() {
+        let set = FingerprintSet::with_capacity(0);
+        let spread = |n: u64| Fingerprint(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        set.insert((1..=1_000_000).map(spread));
+        assert_eq!(set.len(), 1_000_000);
+        assert!(set.bytes() <= 12_600_000, "{}", set.bytes());
+        assert!((1..=1_000_000).all(|n| set.contains(spread(n))));
+        let strangers = (2_000_000..3_000_000).filter(|n| set.contains(spread(*n)));
+        assert_eq!(strangers.count(), 0);
+    }
+
+    #[test]
+    fn readers_find_what_was_there_while_a_writer_grows_the_set() {
+        let set = FingerprintSet::with_capacity(0);
+        let spread = |n: u64| Fingerprint(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        set.insert((1..=100).map(spread));
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                while set.len() < 20_000 {
+                    assert!((1..=100).all(|n| set.contains(spread(n))));
+                }
+            });
+            for n in 101..=20_000 {
+                set.insert([spread(n)]);
+                assert!(set.contains(spread(n)));
+            }
+            reader.join().unwrap();
+        });
+    }
+
+    proptest! {
+        #[test]
+        fn it_holds_what_was_put_in_and_nothing_else(
+            words in proptest::collection::vec(prop_oneof![any::<u64>(), 0..4_u64, (u64::MAX - 3)..], 0..300),
+            strangers in proptest::collection::vec(2..u64::MAX, 0..50),
+        ) {
+            let set = FingerprintSet::with_capacity(words.len() / 3);
+            set.insert(words.iter().copied().map(Fingerprint));
+            let known: HashSet<u64> = words.iter().map(|word| (*word).max(1)).collect();
+            prop_assert_eq!(set.len(), known.len());
+            for word in words.iter().chain(&strangers) {
+                prop_assert_eq!(set.contains(Fingerprint(*word)), known.contains(&(*word).max(1)));
+            }
+        }
+    }
+}

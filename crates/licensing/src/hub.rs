@@ -1,0 +1,151 @@
+//! Where the states of licenses meet the background: the queue of meters that want leases, and bells for those who wait.
+//!
+//! Bells are shared by many licenses, so that a license costs no bell of its own; who hears one looks whether it rang
+//! for them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use model::LicenseId;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::entry::LicenseState;
+use crate::meter::{Ask, Refused};
+use crate::options::LeaseOptions;
+use crate::states::fold;
+
+const BELLS: usize = 256;
+
+/// What the states of all licenses share.
+pub(crate) struct Hub {
+    pub(crate) options: LeaseOptions,
+    /// Each meter stands in it at most once, so that it is bounded by the number of states.
+    queue: Mutex<VecDeque<Arc<LicenseState>>>,
+    work: Notify,
+    lease_bells: Box<[Notify]>,
+    cut_bells: Box<[Notify]>,
+    born: Instant,
+    /// Milliseconds after `born` since which the store has not answered; 0: it is not being asked.
+    asked_at: AtomicU64,
+    /// Milliseconds after `born` until which the store is not worth asking.
+    down_until: AtomicU64,
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// How long calls are refused at once after the store failed to lease.
+    const REST: Duration = Duration::from_millis(250);
+
+    pub(crate) fn new(options: LeaseOptions) -> Arc<Self> {
+        let bells = || (0..BELLS).map(|_| Notify::new()).collect();
+        Arc::new(Self {
+            options,
+            queue: Mutex::default(),
+            work: Notify::new(),
+            lease_bells: bells(),
+            cut_bells: bells(),
+            born: Instant::now(),
+            asked_at: AtomicU64::new(0),
+            down_until: AtomicU64::new(0),
+        })
+    }
+
+    /// Puts a meter into the queue. Its own flag says that it is not there yet.
+    pub(crate) fn enqueue(&self, state: &Arc<LicenseState>) {
+        self.queue.lock().push_back(state.clone());
+        self.work.notify_one();
+    }
+
+    /// Waits for meters in the queue and takes some of them.
+    pub(crate) async fn next_batch(&self) -> Vec<Arc<LicenseState>> {
+        loop {
+            let batch: Vec<_> = {
+                let mut queue = self.queue.lock();
+                let length = queue.len().min(self.options.batch.max(1));
+                queue.drain(..length).collect()
+            };
+            if !batch.is_empty() {
+                return batch;
+            }
+            self.work.notified().await;
+        }
+    }
+
+    /// Waits until the store answered a wish of this meter, made before or now.
+    pub(crate) async fn await_lease(
+        &self,
+        state: &Arc<LicenseState>,
+        ask: &Ask,
+        deadline: Instant,
+    ) -> Result<(), Refused> {
+        if self.is_store_away() {
+            return Err(Refused::unavailable());
+        }
+        let joined = state.meter().join(ask);
+        if joined.enqueue {
+            self.enqueue(state);
+        }
+        loop {
+            let bell = self.lease_bell(state.id()).notified();
+            tokio::pin!(bell);
+            bell.as_mut().enable();
+            match state.meter().round() {
+                (round, _) if round == joined.round => {}
+                (_, true) => return Err(Refused::unavailable()),
+                (_, false) => return Ok(()),
+            }
+            if tokio::time::timeout_at(deadline, bell).await.is_err() {
+                return Err(Refused::unavailable());
+            }
+        }
+    }
+
+    pub(crate) fn lease_bell(&self, id: LicenseId) -> &Notify {
+        &self.lease_bells[(fold(id) >> 32) as usize % BELLS]
+    }
+
+    pub(crate) fn cut_bell(&self, id: LicenseId) -> &Notify {
+        &self.cut_bells[(fold(id) >> 32) as usize % BELLS]
+    }
+
+    /// Notes that the store is being asked.
+    pub(crate) fn asking(&self) {
+        self.asked_at.store(self.age().max(1), Ordering::Relaxed);
+    }
+
+    /// Notes that the store answered, and how.
+    pub(crate) fn answered(&self, well: bool) {
+        self.asked_at.store(0, Ordering::Relaxed);
+        let down_until = if well {
+            0
+        } else {
+            self.age() + millis(Self::REST)
+        };
+        self.down_until.store(down_until, Ordering::Relaxed);
+    }
+
+    /// Whether the store failed just now, or has not answered for longer than a call waits.
+    fn is_store_away(&self) -> bool {
+        let now = self.age();
+        let asked_at = self.asked_at.load(Ordering::Relaxed);
+        let silent = asked_at != 0 && now.saturating_sub(asked_at) > millis(self.options.timeout);
+        silent || now < self.down_until.load(Ordering::Relaxed)
+    }
+
+    fn age(&self) -> u64 {
+        millis(self.born.elapsed())
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,281 @@
+//! The keys that credentials are hashed with, kept in the store so that all its gates share them, sealed by a secret
+//! that is not in the store.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use chacha20poly1305::aead::{Aead, KeyInit as _, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
+use model::KeyHasher;
+use sha2::Sha256;
+use store::Store;
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+
+/// What the keyring is sealed with.
+#[derive(Clone, Copy)]
+pub enum KeyringSecret<'a> {
+    /// `[server] secret`.
+    Configured(&'a str),
+    /// A generated secret in this file, which is made (mode 0600) with a new keyring and never again.
+    File(&'a Path),
+    /// Nothing: who reads the store has the keys. A warning is logged at each start.
+    None,
+}
+
+/// The keys of the store, opened.
+pub struct Keyring {
+    id: u32,
+    hash_key: Key,
+}
+
+type Key = Zeroizing<[u8; 32]>;
+
+/// The place of the first hash key. A rotation would put a second one beside it.
+const HASH_KEY: &str = "keyring/hash/1";
+const HASH_KEY_ID: u32 = 1;
+
+impl Keyring {
+    /// Opens the keyring of a store, or makes one. Gates that start at once on a new store agree on one.
+    ///
+    /// # Errors
+    /// Another secret than the one it was sealed with, a missing or unusable secret file, a failing store.
+    pub async fn load(store: &dyn Store, secret: KeyringSecret<'_>) -> Result<Self, Error> {
+        let sealed = match store.setting(HASH_KEY).await? {
+            Some(sealed) => sealed,
+            None => {
+                let secret = secret.make()?;
+                let sealed = Envelope::seal(HASH_KEY, &random(), secret.as_ref());
+                store.put_if_absent(HASH_KEY, sealed.encode()).await?
+            }
+        };
+        let envelope = Envelope::decode(&sealed).ok_or(Error::KeyringMalformed)?;
+        let hash_key = envelope.open(HASH_KEY, secret)?;
+        Ok(Self {
+            id: HASH_KEY_ID,
+            hash_key,
+        })
+    }
+
+    /// What credentials are hashed with.
+    #[must_use]
+    pub fn hasher(&self) -> KeyHasher {
+        KeyHasher::new(&self.hash_key)
+    }
+
+    /// The id of the key that [`Keyring::hasher`] uses.
+    #[must_use]
+    pub const fn hash_key_id(&self) -> u32 {
+        self.id
+    }
+}
+
+impl std::fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keyring(redacted)")
+    }
+}
+
+impl std::fmt::Debug for KeyringSecret<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Configured(_) => "Configured(redacted)",
+            Self::File(_) => "File",
+            Self::None => "None",
+        })
+    }
+}
+
+impl KeyringSecret<'_> {
+    /// The secret for a new keyring; a file that is not there is made.
+    fn make(self) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+        match self {
+            Self::Configured(text) => Ok(Some(Zeroizing::new(text.as_bytes().to_vec()))),
+            Self::File(path) => {
+                if let Some(secret) = read_secret(path)? {
+                    return Ok(Some(secret));
+                }
+                write_secret(path).map_err(|error| file_error(path, error.to_string()))?;
+                self.known()
+            }
+            Self::None => Ok(None),
+        }
+    }
+
+    /// The secret for a keyring that exists.
+    fn known(self) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+        match self {
+            Self::File(path) => match read_secret(path)? {
+                Some(secret) => Ok(Some(secret)),
+                None => Err(Error::SecretMissing(path.to_owned())),
+            },
+            Self::Configured(_) | Self::None => self.make(),
+        }
+    }
+
+    fn name(self) -> String {
+        match self {
+            Self::Configured(_) => "`[server] secret`".to_owned(),
+            Self::File(path) => format!("the one in {}", path.display()),
+            Self::None => "none, and `[server] secret` is not set".to_owned(),
+        }
+    }
+}
+
+/// How a key lies in the store.
+enum Envelope {
+    Unsealed(Key),
+    Sealed {
+        salt: [u8; 16],
+        nonce: [u8; 24],
+        text: Vec<u8>,
+    },
+}
+
+impl Envelope {
+    const UNSEALED: &[u8; 5] = b"TGK1u";
+    const SEALED: &[u8; 5] = b"TGK1s";
+
+    fn seal(name: &str, key: &[u8; 32], secret: Option<&Zeroizing<Vec<u8>>>) -> Self {
+        let Some(secret) = secret else {
+            return Self::Unsealed(Zeroizing::new(*key));
+        };
+        let (salt, nonce) = (random(), random());
+        let payload = Payload {
+            msg: key,
+            aad: name.as_bytes(),
+        };
+        let text = cipher(secret, &salt)
+            .encrypt(&XNonce::from(nonce), payload)
+            .expect("a key is short enough to be sealed");
+        Self::Sealed { salt, nonce, text }
+    }
+
+    fn open(self, name: &str, secret: KeyringSecret<'_>) -> Result<Key, Error> {
+        let (salt, nonce, text) = match self {
+            Self::Unsealed(key) => {
+                tracing::warn!(
+                    "the keyring lies unsealed in the store: who reads the store can forge keys"
+                );
+                return Ok(key);
+            }
+            Self::Sealed { salt, nonce, text } => (salt, nonce, text),
+        };
+        let wrong = || Error::SecretWrong(secret.name());
+        let known = secret.known()?.ok_or_else(wrong)?;
+        let payload = Payload {
+            msg: &text,
+            aad: name.as_bytes(),
+        };
+        let key = cipher(&known, &salt)
+            .decrypt(&XNonce::from(nonce), payload)
+            .map_err(|_| wrong())?;
+        let key = Zeroizing::new(key);
+        let key = key
+            .as_slice()
+            .try_into()
+            .map_err(|_| Error::KeyringMalformed)?;
+        Ok(Zeroizing::new(key))
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Unsealed(key) => [&Self::UNSEALED[..], &key[..]].concat(),
+            Self::Sealed { salt, nonce, text } => {
+                [&Self::SEALED[..], &salt[..], &nonce[..], text].concat()
+            }
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        if let Some(key) = bytes.strip_prefix(Self::UNSEALED) {
+            return Some(Self::Unsealed(Zeroizing::new(key.try_into().ok()?)));
+        }
+        let rest = bytes.strip_prefix(Self::SEALED)?;
+        let (salt, rest) = rest.split_first_chunk()?;
+        let (nonce, text) = rest.split_first_chunk()?;
+        Some(Self::Sealed {
+            salt: *salt,
+            nonce: *nonce,
+            text: text.to_vec(),
+        })
+    }
+}
+
+/// A cipher whose key is derived from the secret for this salt alone.
+fn cipher(secret: &[u8], salt: &[u8; 16]) -> XChaCha20Poly1305 {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
+    mac.update(b"tallygate keyring seal 1");
+    mac.update(salt);
+    let key = Zeroizing::new(<[u8; 32]>::from(mac.finalize().into_bytes()));
+    XChaCha20Poly1305::new_from_slice(&key[..]).expect("the key has 32 bytes")
+}
+
+fn random<const LENGTH: usize>() -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}
+
+const SECRET_LENGTH: usize = 64;
+
+fn read_secret(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(file_error(path, error.to_string())),
+    };
+    let mut text = Zeroizing::new(Vec::new());
+    let most = SECRET_LENGTH as u64 + 64;
+    file.take(most)
+        .read_to_end(&mut text)
+        .map_err(|error| file_error(path, error.to_string()))?;
+    let secret = text.trim_ascii();
+    if secret.len() == SECRET_LENGTH && secret.iter().all(u8::is_ascii_hexdigit) {
+        Ok(Some(Zeroizing::new(secret.to_vec())))
+    } else {
+        let reason = "it does not hold 64 hexadecimal digits: put back the file as it was made";
+        Err(file_error(path, reason.to_owned()))
+    }
+}
+
+/// Makes the file whole or not at all, and durable before anything is sealed with it. If another process was first,
+/// its file stays.
+fn write_secret(path: &Path) -> std::io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let unique = hex::encode(random::<8>());
+    let draft = directory.join(format!(".secret-{unique}"));
+    let text = Zeroizing::new(hex::encode(*Zeroizing::new(
+        random::<{ SECRET_LENGTH / 2 }>(),
+    )));
+    let result = (|| {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&draft)?;
+        file.write_all(text.as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        match fs::hard_link(&draft, path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+            _ => File::open(directory)?.sync_all(),
+        }
+    })();
+    let removed = fs::remove_file(&draft);
+    result.and(removed)
+}
+
+fn file_error(path: &Path, reason: String) -> Error {
+    Error::SecretFile {
+        path: path.to_owned(),
+        reason,
+    }
+}

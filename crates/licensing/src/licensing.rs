@@ -1,0 +1,276 @@
+//! The license cache as callers see it: open, find, freshness, run.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use model::{Clock, InstanceId, KeyHash, KeyHasher, LicenseId, PlanRevision, Timestamp};
+use parking_lot::Mutex;
+use store::{ChangeNumber, Store};
+use tokio::sync::Notify;
+
+use crate::cache::{EntryCache, NegativeCache, entry_cache};
+use crate::changes::ChangeLog;
+use crate::entry::Entry;
+use crate::error::Error;
+use crate::fingerprints::FingerprintSet;
+use crate::hub::Hub;
+use crate::load::Flights;
+use crate::operations::ManagementCache;
+use crate::options::LicensingOptions;
+use crate::plans::Plans;
+use crate::states::States;
+
+/// Everything that this gate knows of licenses. One for a process; shared by all of its threads.
+pub struct Licensing {
+    pub(crate) options: LicensingOptions,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) hasher: KeyHasher,
+    pub(crate) instance: InstanceId,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) plans: ArcSwap<Plans>,
+    plans_serial: AtomicU32,
+    pub(crate) cache: EntryCache,
+    pub(crate) negative: NegativeCache,
+    pub(crate) fingerprints: FingerprintSet,
+    pub(crate) states: States,
+    pub(crate) hub: Arc<Hub>,
+    /// Locked by whoever changes what is known of a license, so that fills and changes have one order.
+    pub(crate) log: Mutex<ChangeLog>,
+    pub(crate) flights: Flights,
+    pub(crate) management: ManagementCache,
+    /// Licenses that others changed and whose calls under way must learn of it.
+    pub(crate) unlearned: Mutex<HashSet<LicenseId>>,
+    pub(crate) learn: Notify,
+    pub(crate) wake: Notify,
+    seen_change: AtomicU64,
+    /// When the last successful reading of the changes began, in microseconds since the UNIX epoch.
+    last_read: AtomicI64,
+}
+
+/// What is known of a presented key without waiting.
+#[derive(Debug)]
+pub enum Found {
+    /// A license has it. Judge the call with [`Entry::check`].
+    Known(Arc<Entry>),
+    /// No license has it: no look-up is needed to say so.
+    Unknown,
+    /// It must be loaded: await [`Licensing::load`].
+    Cold,
+    /// The store is out of reach, and the license is not known here or its grace is over: 503, never 401 (G8).
+    Unavailable,
+}
+
+/// How well this gate knows what others changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// The changes were read just now.
+    Fresh,
+    /// They were not: known licenses pass while `age` is within the grace of their app.
+    Stale {
+        /// When the changes were last read.
+        since: Timestamp,
+        /// How long ago that is.
+        age: Duration,
+    },
+}
+
+/// How much is cached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheSize {
+    /// Credentials with their licenses.
+    pub entries: usize,
+    /// Keys known not to exist.
+    pub negative: usize,
+    /// Licenses with a state: cached ones and those whose meters hold something.
+    pub states: usize,
+    /// Fingerprints of all credentials there are.
+    pub fingerprints: usize,
+    /// Bytes of the fingerprints.
+    pub fingerprint_bytes: usize,
+}
+
+impl Licensing {
+    /// Reads what must be known of all licenses: the number of the last change and the fingerprints of all credentials.
+    /// To be called on the runtime that may wait for the store; [`Licensing::run`] must run for as long as this is used.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn open(
+        options: LicensingOptions,
+        store: Arc<dyn Store>,
+        hasher: KeyHasher,
+        plans: Plans,
+        instance: InstanceId,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, Error> {
+        let begun = clock.now();
+        let hub = Hub::new(options.lease);
+        store.put_plan_revisions(revisions(&plans)).await?;
+        // The number first: what is added later comes with the changes after it.
+        let (_, last) = store.changes_since(ChangeNumber(0), 1).await?;
+        let licensing = Self {
+            cache: entry_cache(options.cache_capacity),
+            negative: NegativeCache::new(options.negative_capacity),
+            fingerprints: FingerprintSet::with_capacity(0),
+            states: States::new(hub.clone()),
+            hub,
+            options,
+            store,
+            hasher,
+            instance,
+            clock,
+            runtime: tokio::runtime::Handle::current(),
+            plans: ArcSwap::from_pointee(plans),
+            plans_serial: AtomicU32::new(0),
+            log: Mutex::default(),
+            flights: Flights::default(),
+            management: ManagementCache::default(),
+            unlearned: Mutex::default(),
+            learn: Notify::new(),
+            wake: Notify::new(),
+            seen_change: AtomicU64::new(last.0),
+            last_read: AtomicI64::new(begun.micros()),
+        };
+        let fingerprints = licensing.read_fingerprints().await?;
+        licensing.fingerprints.replace(fingerprints);
+        Ok(Arc::new(licensing))
+    }
+
+    /// Follows the store's changes, takes and returns leases, drops what is idle; until `shutdown`. Spawn it, once.
+    pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()>) {
+        let work = async {
+            tokio::join!(
+                self.serve_changes(),
+                self.serve_learning(),
+                self.serve_leases(),
+                self.serve_sweeps(),
+            )
+        };
+        tokio::select! {
+            () = shutdown => {}
+            _ = work => {}
+        }
+    }
+
+    async fn serve_sweeps(&self) {
+        const PAUSE: Duration = Duration::from_millis(250);
+        const SHARDS_AT_ONCE: usize = States::ROUNDS / 16;
+        let mut round = 0;
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            let now = self.clock.now();
+            let fresh = self.freshness(now) == Freshness::Fresh;
+            for _ in 0..SHARDS_AT_ONCE {
+                self.states.sweep(round, now, fresh);
+                round = round.wrapping_add(1);
+            }
+        }
+    }
+
+    /// What is known of a key: two look-ups in memory at most, no allocation, nothing to wait for.
+    #[must_use]
+    pub fn find(&self, hash: &KeyHash, now: Timestamp) -> Found {
+        let freshness = self.freshness(now);
+        match (self.cache.get(hash), freshness) {
+            (Some(entry), _) if !entry.is_outdated() => {
+                let fits = entry.stamp().plans == self.plans_serial();
+                let entry = if fits { entry } else { self.refit(hash, entry) };
+                match freshness {
+                    Freshness::Stale { age, .. } if age > entry.grace() => Found::Unavailable,
+                    _ => Found::Known(entry),
+                }
+            }
+            (_, Freshness::Stale { .. }) => Found::Unavailable,
+            (_, Freshness::Fresh) => {
+                let absent = !self.fingerprints.contains(hash.fingerprint());
+                if absent || self.negative.holds(hash, now) {
+                    Found::Unknown
+                } else {
+                    Found::Cold
+                }
+            }
+        }
+    }
+
+    /// How old the last reading of the changes is. One relaxed load.
+    ///
+    /// A clock that was set back counts as one that was set forward: the last reading is that far away.
+    #[must_use]
+    pub fn freshness(&self, now: Timestamp) -> Freshness {
+        let since = Timestamp::from_micros(self.last_read.load(Ordering::Relaxed));
+        let age = now.since(since).max(since.since(now));
+        if age <= self.options.stale_after {
+            Freshness::Fresh
+        } else {
+            Freshness::Stale { since, age }
+        }
+    }
+
+    /// Hashes a presented key, as [`Licensing::find`] needs it.
+    #[must_use]
+    pub const fn hasher(&self) -> &KeyHasher {
+        &self.hasher
+    }
+
+    /// Reads the changes at once rather than at the next turn, as when a push says that there are some.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Plans and apps at present.
+    #[must_use]
+    pub fn plans(&self) -> Arc<Plans> {
+        self.plans.load_full()
+    }
+
+    /// Goes over to other plans and apps, whose revisions are kept in the store first.
+    ///
+    /// # Errors
+    /// The store fails; the plans stay as they were.
+    pub async fn set_plans(&self, plans: Plans) -> Result<(), Error> {
+        self.store.put_plan_revisions(revisions(&plans)).await?;
+        self.plans.store(Arc::new(plans));
+        self.plans_serial.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// How much is cached.
+    #[must_use]
+    pub fn cache_size(&self) -> CacheSize {
+        CacheSize {
+            entries: self.cache.len(),
+            negative: self.negative.len(),
+            states: self.states.len(),
+            fingerprints: self.fingerprints.len(),
+            fingerprint_bytes: self.fingerprints.bytes(),
+        }
+    }
+
+    pub(crate) fn plans_serial(&self) -> u32 {
+        self.plans_serial.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn seen_change(&self) -> ChangeNumber {
+        ChangeNumber(self.seen_change.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_seen_change(&self, number: ChangeNumber) {
+        self.seen_change.store(number.0, Ordering::Release);
+    }
+
+    pub(crate) fn read_changes_at(&self, begun: Timestamp) {
+        self.last_read.store(begun.micros(), Ordering::Relaxed);
+    }
+}
+
+fn revisions(plans: &Plans) -> Vec<PlanRevision> {
+    plans
+        .revisions()
+        .map(|revision| PlanRevision::clone(revision))
+        .collect()
+}

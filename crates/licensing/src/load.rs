@@ -1,0 +1,158 @@
+//! Loads what is not cached: one look-up a key however many calls wait for it, bounded in number and time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use model::{KeyHash, Refusal};
+use parking_lot::Mutex;
+use store::Snapshot;
+use tokio::sync::watch;
+
+use crate::entry::{Entry, EntryCredential};
+use crate::licensing::Licensing;
+use crate::meter::Stamp;
+
+type Outcome = Result<Option<Arc<Entry>>, Refusal>;
+
+/// The look-ups under way.
+#[derive(Default)]
+pub(crate) struct Flights(Mutex<HashMap<KeyHash, watch::Receiver<Option<Outcome>>>>);
+
+/// Takes a look-up out of the list however it ends.
+struct Landing<'a> {
+    flights: &'a Flights,
+    hash: KeyHash,
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        self.flights.0.lock().remove(&self.hash);
+    }
+}
+
+impl Licensing {
+    /// How often a fill that raced with changes is repeated.
+    const ATTEMPTS: usize = 8;
+
+    /// Loads the entry of a key that [`Licensing::find`] called cold. May be called from any runtime with a timer; the
+    /// store is asked on the runtime that this was opened on.
+    ///
+    /// # Errors
+    /// [`Refusal::LicenseStoreUnavailable`] if the store fails, is too slow, or too many look-ups are under way.
+    pub async fn load(self: &Arc<Self>, hash: KeyHash) -> Outcome {
+        const AWAY: Refusal = Refusal::LicenseStoreUnavailable;
+        let mut flight = self.board(hash).ok_or(AWAY)?;
+        let landed = flight.wait_for(Option::is_some);
+        match tokio::time::timeout(self.options.load_timeout, landed).await {
+            Ok(Ok(outcome)) => outcome.clone().unwrap_or(Err(AWAY)),
+            Ok(Err(_)) | Err(_) => Err(AWAY),
+        }
+    }
+
+    /// Joins the look-up of this key, or begins one; `None` if there are too many.
+    fn board(self: &Arc<Self>, hash: KeyHash) -> Option<watch::Receiver<Option<Outcome>>> {
+        let mut flights = self.flights.0.lock();
+        if let Some(flight) = flights.get(&hash) {
+            return Some(flight.clone());
+        }
+        if flights.len() >= self.options.loads_in_flight {
+            return None;
+        }
+        let (sender, flight) = watch::channel(None);
+        flights.insert(hash, flight.clone());
+        drop(flights);
+        let licensing = self.clone();
+        self.runtime.spawn(async move {
+            let landing = Landing {
+                flights: &licensing.flights,
+                hash,
+            };
+            let outcome = licensing.look_up(hash).await;
+            // Out of the list first: who comes later finds the cache filled or asks anew.
+            drop(landing);
+            sender.send_replace(Some(outcome));
+        });
+        Some(flight)
+    }
+
+    async fn look_up(&self, hash: KeyHash) -> Outcome {
+        for _ in 0..Self::ATTEMPTS {
+            let mark = self.log.lock().mark();
+            let found = match self.store.license_by_key(hash).await {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::debug!(%error, "a license cannot be loaded");
+                    return Err(Refusal::LicenseStoreUnavailable);
+                }
+            };
+            let log = self.log.lock();
+            match found {
+                Some(snapshot) => {
+                    let id = snapshot.license.id;
+                    let version = snapshot.version;
+                    let newer =
+                        |change: &store::Change| change.license_id == id && change.number > version;
+                    if !log.is_superseded(mark, newer)
+                        && let Some(entry) = self.fill(hash, snapshot)
+                    {
+                        return Ok(Some(entry));
+                    }
+                }
+                None => {
+                    let fingerprint = Some(hash.fingerprint());
+                    if !log.is_superseded(mark, |change| change.added == fingerprint) {
+                        let ttl = i64::try_from(self.options.negative_ttl.as_micros());
+                        let until = self.clock.now().plus_micros(ttl.unwrap_or(i64::MAX));
+                        self.negative.insert(hash, until);
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+        Err(Refusal::LicenseStoreUnavailable)
+    }
+
+    /// Puts what was read into the cache; `None` if a newer version is known. The change log is locked.
+    fn fill(&self, hash: KeyHash, snapshot: Snapshot) -> Option<Arc<Entry>> {
+        let state = self.states.get_or_create(snapshot.license.id);
+        if snapshot.version < state.version() {
+            return None;
+        }
+        // The store is ahead of the changes read so far: older entries of this license are outdated by this one.
+        state.outdate(snapshot.version);
+        state.learn(&snapshot.license);
+        let stamp = Stamp {
+            version: snapshot.version,
+            plans: self.plans_serial(),
+        };
+        let plans = self.plans.load();
+        let mut license = snapshot.license;
+        plans.share_names(Arc::make_mut(&mut license));
+        let terms = plans.terms(&license);
+        let credential = EntryCredential::from(&snapshot.credential);
+        let entry = Arc::new(Entry::new(license, credential, terms, stamp, state));
+        self.cache.insert(hash, entry.clone());
+        Some(entry)
+    }
+
+    /// Fits an entry to plans that changed, without asking the store.
+    pub(crate) fn refit(&self, hash: &KeyHash, entry: Arc<Entry>) -> Arc<Entry> {
+        let _log = self.log.lock();
+        let stamp = Stamp {
+            plans: self.plans_serial(),
+            ..entry.stamp()
+        };
+        let terms = self.plans.load().terms(entry.license());
+        let fitted = Arc::new(Entry::new(
+            entry.license().clone(),
+            *entry.credential(),
+            terms,
+            stamp,
+            entry.state().clone(),
+        ));
+        if !fitted.is_outdated() {
+            self.cache.insert(*hash, fitted.clone());
+        }
+        fitted
+    }
+}

@@ -1,0 +1,125 @@
+//! What a call asks of a meter and what it gets.
+
+use model::{Refusal, Timestamp};
+
+/// What a call needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// Units of the balance to reserve.
+    pub units: u64,
+    /// When the call came; the same time must be the `started_at` of its record, since windows are told from it.
+    pub now: Timestamp,
+}
+
+/// What a call holds. Plain data: end it with `settle` or `cancel`, once.
+#[derive(Debug)]
+#[must_use = "a reservation that is neither settled nor cancelled holds its slot for ever"]
+pub struct Reservation {
+    pub(super) units: u64,
+    pub(super) at: Timestamp,
+    pub(super) epoch: u32,
+    pub(super) era: u32,
+    pub(super) shape: u32,
+    pub(super) limited: bool,
+    pub(super) windowed: bool,
+    pub(super) slot: bool,
+    pub(super) view: Option<RateView>,
+}
+
+/// Why nothing was reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReserveError {
+    /// A limit is reached.
+    Refused(Refused),
+    /// It may fit, but the store must be asked for units first. Nothing was taken.
+    NeedLease,
+}
+
+/// A refusal with what the caller is told about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub refusal: Refusal,
+    /// Seconds until another try may pass, at least 1; `None`: it will not by itself.
+    pub retry_after: Option<u32>,
+    /// The tightest window, if the license has any.
+    pub view: Option<RateView>,
+}
+
+/// The tightest rate window after a call: the one with the fewest calls left, of those the one that lasts longest.
+///
+/// Everything that `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10) and `X-RateLimit-*` say;
+/// `EffectiveLimits::policy` is the value of `RateLimit-Policy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateView {
+    /// Calls that pass in a window.
+    pub limit: u32,
+    /// Calls left in this one, as far as this gate knows.
+    pub remaining: u32,
+    /// Seconds until it ends, at least 1.
+    pub reset_seconds: u32,
+    /// Its length in seconds.
+    pub window_seconds: u32,
+}
+
+impl Reservation {
+    /// Of a license without limits: holds nothing.
+    pub(crate) const fn unlimited(ask: &Ask) -> Self {
+        Self {
+            units: 0,
+            at: ask.now,
+            epoch: 0,
+            era: 0,
+            shape: 0,
+            limited: false,
+            windowed: false,
+            slot: false,
+            view: None,
+        }
+    }
+
+    pub(super) const fn is_nothing(&self) -> bool {
+        !self.slot && !self.limited && self.view.is_none()
+    }
+
+    /// Units taken from the balance; 0 where none are counted.
+    #[must_use]
+    pub const fn units(&self) -> u64 {
+        self.units
+    }
+
+    /// The epoch of the balance that they were taken from.
+    #[must_use]
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Whether units of a balance were taken.
+    #[must_use]
+    pub const fn is_limited(&self) -> bool {
+        self.limited
+    }
+
+    /// Whether the call counts against a window of an hour or longer.
+    #[must_use]
+    pub const fn is_windowed(&self) -> bool {
+        self.windowed
+    }
+
+    /// The tightest window, this call counted; `None`: the license has no windows.
+    #[must_use]
+    pub const fn view(&self) -> Option<RateView> {
+        self.view
+    }
+}
+
+impl Refused {
+    /// A refusal because the store cannot be asked.
+    pub(crate) const fn unavailable() -> Self {
+        Self {
+            refusal: Refusal::QuotaUnavailable,
+            retry_after: Some(1),
+            view: None,
+        }
+    }
+}

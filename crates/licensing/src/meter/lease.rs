@@ -1,0 +1,207 @@
+//! How a meter asks the store for units: calls that wait and stocks that run low become one wish, its answer a round.
+
+use model::{Counter, LicenseId, Timestamp};
+use store::{LeaseGrant, LeaseKey, LeaseRequest};
+
+use super::ask::Ask;
+use super::state::{Balance, MeterState};
+use crate::options::LeaseOptions;
+
+/// Where a meter stands with the store.
+#[derive(Debug, Default)]
+pub(super) struct Leasing {
+    /// It is in the queue of those who ask next.
+    queued: bool,
+    /// Its wish is with the store.
+    in_flight: bool,
+    /// Wishes that were answered.
+    round: u32,
+    /// The last answer was a failure.
+    failed: bool,
+    /// Calls that wait, and the units they ask for.
+    calls: u64,
+    units: u64,
+}
+
+/// What a meter asks of the store.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    /// The era that the answer is for.
+    pub(crate) era: u32,
+    /// Units to lease.
+    pub(crate) requests: Vec<LeaseRequest>,
+    /// Units to give back before.
+    pub(crate) returns: Vec<(LeaseKey, u64)>,
+}
+
+/// A call that waits for a lease.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Joined {
+    /// The round at which it began to wait.
+    pub(crate) round: u32,
+    /// Whether the meter is to be enqueued.
+    pub(crate) enqueue: bool,
+}
+
+impl Joined {
+    pub(crate) const GONE: Self = Self {
+        round: u32::MAX,
+        enqueue: false,
+    };
+}
+
+impl Leasing {
+    /// Whether it was not in the queue yet; it is now.
+    pub(super) fn enqueue(&mut self) -> bool {
+        !std::mem::replace(&mut self.queued, true)
+    }
+
+    pub(super) const fn is_idle(&self) -> bool {
+        !self.queued && !self.in_flight
+    }
+
+    fn answered(&mut self, failed: bool) {
+        self.in_flight = false;
+        self.failed = failed;
+        self.round = self.round.wrapping_add(1);
+    }
+}
+
+impl MeterState {
+    /// Whether a stock runs low and nobody asks for more yet; somebody does now.
+    pub(super) fn runs_low(&mut self, now: Timestamp) -> bool {
+        let now = now.micros();
+        if !self.leasing.is_idle() {
+            return false;
+        }
+        let low = self.limits.counted && self.balance.stock.runs_low(now);
+        let mut stocks = self.windows.iter_mut().filter_map(|window| window.stock());
+        (low || stocks.any(|stock| stock.runs_low(now))) && self.leasing.enqueue()
+    }
+
+    pub(super) fn join(&mut self, ask: &Ask) -> Joined {
+        self.leasing.calls += 1;
+        self.leasing.units = self.leasing.units.saturating_add(ask.units);
+        Joined {
+            round: self.leasing.round,
+            enqueue: self.leasing.enqueue(),
+        }
+    }
+
+    pub(super) const fn round(&self) -> (u32, bool) {
+        (self.leasing.round, self.leasing.failed)
+    }
+
+    pub(super) fn wishes(
+        &mut self,
+        license_id: LicenseId,
+        now: Timestamp,
+        options: &LeaseOptions,
+    ) -> Wishes {
+        let now = now.micros();
+        self.roll(now);
+        self.leasing.queued = false;
+        self.leasing.in_flight = true;
+        let calls = std::mem::take(&mut self.leasing.calls);
+        let units = std::mem::take(&mut self.leasing.units);
+        let mut requests = Vec::new();
+        if self.limits.counted {
+            let need = units.saturating_sub(self.balance.stock.units);
+            let key = LeaseKey {
+                license_id,
+                counter: Counter::Remaining,
+                period: self.balance.epoch.unwrap_or(0),
+            };
+            let want = self.balance.stock.wish(need, now, options);
+            requests.extend(want.map(|want| LeaseRequest {
+                key,
+                want,
+                capacity: 0,
+            }));
+        }
+        for window in &mut self.windows {
+            let key = window.key(license_id);
+            let capacity = u64::from(window.limit.calls);
+            let want = window.stock().and_then(|stock| {
+                let need = calls.saturating_sub(stock.units);
+                stock.wish(need, now, options)
+            });
+            requests.extend(want.map(|want| LeaseRequest {
+                key,
+                want: want.min(capacity),
+                capacity,
+            }));
+        }
+        Wishes {
+            era: self.era,
+            requests,
+            returns: std::mem::take(&mut self.returns),
+        }
+    }
+
+    pub(super) fn granted(
+        &mut self,
+        era: u32,
+        grants: &[LeaseGrant],
+        now: Timestamp,
+        options: &LeaseOptions,
+    ) -> bool {
+        self.leasing.answered(false);
+        for grant in grants {
+            if era == self.era {
+                self.take_in(grant, now.micros(), options);
+            } else if grant.units > 0 {
+                // Leased under limits that a change has replaced meanwhile.
+                self.give_back(grant.key, grant.units);
+            }
+        }
+        !self.returns.is_empty() && self.leasing.enqueue()
+    }
+
+    fn take_in(&mut self, grant: &LeaseGrant, now: i64, options: &LeaseOptions) {
+        match grant.key.counter {
+            Counter::Remaining => {
+                let sets = self.refill_sets();
+                self.balance.take_in(grant, sets, now, options);
+            }
+            Counter::Window(seconds) => {
+                let period = grant.key.period;
+                let mut windows = self.windows.iter_mut();
+                let window = windows.find(|window| {
+                    window.limit.window.seconds() == seconds && window.period == period
+                });
+                // A window that went over meanwhile takes its lease with it.
+                if let Some(stock) = window.and_then(|window| window.stock()) {
+                    stock.add(grant.units, grant.left, now, options);
+                }
+            }
+        }
+    }
+
+    pub(super) fn failed(&mut self) {
+        self.leasing.answered(true);
+    }
+
+    pub(super) fn returned(&mut self) {
+        self.balance.stock.forget_dryness();
+        for stock in self.windows.iter_mut().filter_map(|window| window.stock()) {
+            stock.forget_dryness();
+        }
+    }
+}
+
+impl Balance {
+    fn take_in(&mut self, grant: &LeaseGrant, sets: bool, now: i64, options: &LeaseOptions) {
+        let refill_at = grant.next_refill_at.map_or(Self::NEVER, Timestamp::micros);
+        if sets && refill_at <= now {
+            // The epoch went over while the answer was on its way, and what was leased in it is void.
+            return;
+        }
+        if self.epoch != Some(grant.key.period) {
+            self.stock.empty();
+            self.epoch = Some(grant.key.period);
+        }
+        self.stock.add(grant.units, grant.left, now, options);
+        self.refill_at = refill_at;
+    }
+}

@@ -1,0 +1,104 @@
+//! Units that this gate leased and did not use yet.
+
+use crate::options::LeaseOptions;
+
+/// What is held of one counter. Times are microseconds since the UNIX epoch.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stock {
+    /// Leased and not used.
+    pub(super) units: u64,
+    /// What the store said it has left after the last lease.
+    pub(super) left: u64,
+    /// Until when "nothing is left" is believed.
+    dry_until: i64,
+    /// Below this many units more are leased ahead.
+    low: u64,
+    /// Used since `since`: the rate that the next lease is sized by.
+    taken: u64,
+    since: i64,
+}
+
+/// Whether units can be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// They can.
+    Passes,
+    /// There are not enough, and the store has none.
+    Dry,
+    /// There are not enough here; the store may have some.
+    Unknown,
+}
+
+/// Shortest time that a rate is computed over, so that a first burst does not look like a flood.
+const SHORTEST: i64 = 10_000;
+
+impl Stock {
+    pub(super) const fn judge(&self, units: u64, now: i64) -> Judgement {
+        if self.units >= units {
+            Judgement::Passes
+        } else if now < self.dry_until {
+            Judgement::Dry
+        } else {
+            Judgement::Unknown
+        }
+    }
+
+    /// Takes units that [`Stock::judge`] let pass.
+    pub(super) fn take(&mut self, units: u64) {
+        debug_assert!(self.units >= units, "judged before it is taken");
+        self.units -= units;
+        self.taken = self.taken.saturating_add(units);
+    }
+
+    /// Whether it is time to lease ahead, so that no call has to wait.
+    pub(super) const fn runs_low(&self, now: i64) -> bool {
+        self.units < self.low && self.left > 0 && now >= self.dry_until
+    }
+
+    /// How many units to ask for, `need` of them for calls that wait; `None`: none.
+    pub(super) fn wish(&mut self, need: u64, now: i64, options: &LeaseOptions) -> Option<u64> {
+        if now < self.dry_until || (need == 0 && !self.runs_low(now)) {
+            return None;
+        }
+        let elapsed = now.saturating_sub(self.since).max(SHORTEST);
+        let horizon = i64::try_from(options.horizon.as_micros()).unwrap_or(i64::MAX);
+        let expected = u128::from(self.taken) * horizon.unsigned_abs() as u128 / elapsed as u128;
+        let mut want = u64::try_from(expected).unwrap_or(u64::MAX);
+        want = want.clamp(options.first.min(options.most), options.most);
+        if !options.alone && self.since != 0 {
+            want = want.min(self.left / 8);
+        }
+        if elapsed > SHORTEST {
+            self.taken = 0;
+            self.since = now;
+        }
+        Some(want.max(need).max(1))
+    }
+
+    /// Adds what the store granted.
+    pub(super) fn add(&mut self, units: u64, left: u64, now: i64, options: &LeaseOptions) {
+        let recheck = i64::try_from(options.recheck.as_micros()).unwrap_or(i64::MAX);
+        self.units = self.units.saturating_add(units);
+        self.left = left;
+        self.low = units / 2;
+        self.dry_until = match (left, units) {
+            (0, _) => now.saturating_add(recheck),
+            // Nothing although something is left: not now, but soon.
+            (_, 0) => now.saturating_add(recheck.min(1_000_000)),
+            _ => 0,
+        };
+    }
+
+    /// Empties it, as when its period is over; the rate is still known. Returns what was in it.
+    pub(super) fn empty(&mut self) -> u64 {
+        self.left = 0;
+        self.dry_until = 0;
+        self.low = 0;
+        std::mem::take(&mut self.units)
+    }
+
+    /// The store may have units again.
+    pub(super) fn forget_dryness(&mut self) {
+        self.dry_until = 0;
+    }
+}

@@ -1,0 +1,122 @@
+//! One rate window of a meter.
+
+use model::{Counter, LicenseId, RateLimit, Timestamp};
+use store::LeaseKey;
+
+use super::ask::RateView;
+use super::stock::{Judgement, Stock};
+
+/// The present period of one rate limit.
+#[derive(Clone, Debug)]
+pub(super) struct Window {
+    pub(super) limit: RateLimit,
+    /// Number of the period.
+    pub(super) period: u32,
+    /// When it ends, in microseconds since the UNIX epoch.
+    pub(super) ends_at: i64,
+    /// Since which shape of the meter it exists: reservations of earlier shapes were not counted in it.
+    pub(super) born: u32,
+    pub(super) count: Count,
+}
+
+/// How its calls are counted.
+#[derive(Clone, Debug)]
+pub(super) enum Count {
+    /// Shorter than an hour: in memory.
+    Memory {
+        /// Calls of this period.
+        used: u32,
+    },
+    /// Leased from the store.
+    Leased(Stock),
+}
+
+impl Window {
+    pub(super) fn new(limit: RateLimit, born: u32) -> Self {
+        let count = if limit.is_durable() {
+            Count::Leased(Stock::default())
+        } else {
+            Count::Memory { used: 0 }
+        };
+        Self {
+            limit,
+            period: 0,
+            ends_at: i64::MIN,
+            born,
+            count,
+        }
+    }
+
+    /// Begins the period that holds `now`, if the present one is over. A clock that goes back does not bring back a
+    /// period that is over.
+    pub(super) fn roll(&mut self, now: i64) {
+        if now < self.ends_at {
+            return;
+        }
+        let time = Timestamp::from_micros(now);
+        self.period = time.period(self.limit.window.seconds());
+        self.ends_at = self.limit.window_end(time).micros();
+        match &mut self.count {
+            Count::Memory { used } => *used = 0,
+            Count::Leased(stock) => {
+                stock.empty();
+            }
+        }
+    }
+
+    pub(super) const fn judge(&self, now: i64) -> Judgement {
+        match &self.count {
+            Count::Memory { used } if *used < self.limit.calls => Judgement::Passes,
+            Count::Memory { .. } => Judgement::Dry,
+            Count::Leased(stock) => stock.judge(1, now),
+        }
+    }
+
+    pub(super) fn take(&mut self) {
+        match &mut self.count {
+            Count::Memory { used } => *used += 1,
+            Count::Leased(stock) => stock.take(1),
+        }
+    }
+
+    pub(super) fn remaining(&self) -> u32 {
+        let calls = self.limit.calls;
+        match &self.count {
+            Count::Memory { used } => calls.saturating_sub(*used),
+            Count::Leased(stock) => {
+                let known = stock.units.saturating_add(stock.left);
+                u32::try_from(known).map_or(calls, |known| known.min(calls))
+            }
+        }
+    }
+
+    pub(super) fn view(&self, now: i64) -> RateView {
+        RateView {
+            limit: self.limit.calls,
+            remaining: self.remaining(),
+            reset_seconds: seconds_until(self.ends_at, now),
+            window_seconds: self.limit.window.seconds(),
+        }
+    }
+
+    pub(super) const fn key(&self, license_id: LicenseId) -> LeaseKey {
+        LeaseKey {
+            license_id,
+            counter: Counter::Window(self.limit.window.seconds()),
+            period: self.period,
+        }
+    }
+
+    pub(super) const fn stock(&mut self) -> Option<&mut Stock> {
+        match &mut self.count {
+            Count::Memory { .. } => None,
+            Count::Leased(stock) => Some(stock),
+        }
+    }
+}
+
+/// Whole seconds from `now` until `then`, rounded up, at least 1.
+pub(super) fn seconds_until(then: i64, now: i64) -> u32 {
+    let micros = then.saturating_sub(now).max(1);
+    u32::try_from((micros - 1) / 1_000_000 + 1).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,248 @@
+//! Shows and changes licenses.
+
+use std::time::Duration;
+
+use model::{
+    CredentialId, Fingerprint, KeyFormat, LicenseId, LicenseStatus, Limits, PlanName, Timestamp,
+};
+use store::{LicenseChange, LicenseFilter, StoredLicense};
+
+use super::issue::{Issued, KeySource};
+use super::validate;
+use crate::error::Error;
+use crate::licensing::Licensing;
+
+/// A balance as people want to see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BalanceView {
+    /// Units granted in this epoch.
+    pub granted: u64,
+    /// Units that calls can still take: what nobody holds and what this gate leased and did not use.
+    pub remaining: u64,
+    /// Units that calls took, whether they are in the rollups yet or not; in a fleet with what other gates hold.
+    pub taken: u64,
+    /// The epoch.
+    pub epoch: u32,
+    /// When it is refilled next.
+    pub next_refill_at: Option<Timestamp>,
+}
+
+impl Licensing {
+    /// One license.
+    ///
+    /// # Errors
+    /// There is none such, or the store fails.
+    pub async fn license(&self, id: LicenseId) -> Result<StoredLicense, Error> {
+        let stored = self.store.license(id).await?;
+        stored.ok_or(Error::LicenseUnknown(id))
+    }
+
+    /// Up to `limit` (1 to 1,000) licenses in order of id, beginning after `after`.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn licenses(
+        &self,
+        filter: LicenseFilter,
+        after: Option<LicenseId>,
+        limit: usize,
+    ) -> Result<Vec<StoredLicense>, Error> {
+        let limit = limit.clamp(1, 1_000);
+        Ok(self.store.licenses(filter, after, limit).await?)
+    }
+
+    /// Enables, disables or revokes a license. Doing it twice does nothing more.
+    ///
+    /// # Errors
+    /// There is none such, it is revoked, or the store fails.
+    pub async fn set_status(
+        &self,
+        id: LicenseId,
+        status: LicenseStatus,
+    ) -> Result<StoredLicense, Error> {
+        let changed = self.apply(id, LicenseChange::Status(status), None).await?;
+        if changed.license.status == status {
+            Ok(changed)
+        } else {
+            Err(Error::LicenseRevoked(id))
+        }
+    }
+
+    /// Sets when a license ends; `None`: never.
+    ///
+    /// # Errors
+    /// There is none such, it is revoked, or the store fails.
+    pub async fn extend(
+        &self,
+        id: LicenseId,
+        expires_at: Option<Timestamp>,
+    ) -> Result<StoredLicense, Error> {
+        self.unrevoked(id).await?;
+        self.apply(id, LicenseChange::ExpiresAt(expires_at), None)
+            .await
+    }
+
+    /// Sets the limits of a license. What is left is set to `limits.remaining` if `balance` says so, or if units were
+    /// not counted before.
+    ///
+    /// # Errors
+    /// A limit is not what it may be, there is no such license, it is revoked, or the store fails.
+    pub async fn set_limits(
+        &self,
+        id: LicenseId,
+        limits: Limits,
+        balance: bool,
+    ) -> Result<StoredLicense, Error> {
+        validate::limits(&limits)?;
+        let before = self.unrevoked(id).await?;
+        let begins = before.license.limits.remaining.is_some() != limits.remaining.is_some();
+        let balance = balance || begins;
+        self.apply(id, LicenseChange::Limits { limits, balance }, None)
+            .await
+    }
+
+    /// Sets the plan of a license; `None`: the app's.
+    ///
+    /// # Errors
+    /// The plan is unknown, there is no such license, it is revoked, or the store fails.
+    pub async fn set_plan(
+        &self,
+        id: LicenseId,
+        plan: Option<PlanName>,
+    ) -> Result<StoredLicense, Error> {
+        if let Some(name) = &plan
+            && self.plans.load().plan(name).is_none()
+        {
+            return Err(Error::PlanUnknown(name.clone()));
+        }
+        self.unrevoked(id).await?;
+        self.apply(id, LicenseChange::Plan(plan), None).await
+    }
+
+    /// Sets the label of a license.
+    ///
+    /// # Errors
+    /// The label is not what it may be, there is no such license, it is revoked, or the store fails.
+    pub async fn set_label(
+        &self,
+        id: LicenseId,
+        label: Option<String>,
+    ) -> Result<StoredLicense, Error> {
+        validate::text("label", label.as_deref())?;
+        self.unrevoked(id).await?;
+        self.apply(id, LicenseChange::Label(label), None).await
+    }
+
+    /// Gives a license a new key; the ones before end when `overlap` is over, at once if it is zero.
+    ///
+    /// # Errors
+    /// There is no such license, it is revoked, or the store fails.
+    pub async fn rotate(
+        &self,
+        id: LicenseId,
+        overlap: Duration,
+        format: KeyFormat,
+    ) -> Result<Issued, Error> {
+        let end = after(self.clock.now(), overlap);
+        self.add_credential(id, &KeySource::Generate(format), Some(end))
+            .await
+    }
+
+    /// Gives a license a further key; the ones before stay, or end at `others_expire_at`.
+    ///
+    /// # Errors
+    /// There is no such license, it is revoked, the key exists already, or the store fails.
+    pub async fn add_credential(
+        &self,
+        id: LicenseId,
+        source: &KeySource,
+        others_expire_at: Option<Timestamp>,
+    ) -> Result<Issued, Error> {
+        self.unrevoked(id).await?;
+        let minted = self.mint(source, self.clock.now());
+        let fingerprint = minted.fingerprint();
+        let credential_id = minted.new.info.id;
+        let change = LicenseChange::AddCredential {
+            credential: minted.new,
+            others_expire_at,
+        };
+        let license = self.apply(id, change, Some(fingerprint)).await?;
+        Ok(Issued {
+            license,
+            credential_id,
+            credential: minted.key,
+        })
+    }
+
+    /// Ends one key of a license for ever.
+    ///
+    /// # Errors
+    /// There is no such license or none such key of it, or the store fails.
+    pub async fn revoke_credential(
+        &self,
+        id: LicenseId,
+        credential: CredentialId,
+    ) -> Result<StoredLicense, Error> {
+        let stored = self.license(id).await?;
+        if !stored.credentials.iter().any(|info| info.id == credential) {
+            let reason = format!("{credential} is not a credential of license {id}");
+            return Err(Error::invalid("credential", reason));
+        }
+        self.apply(id, LicenseChange::RevokeCredential(credential), None)
+            .await
+    }
+
+    /// What is left of a license's units; `None` if they are not counted.
+    ///
+    /// # Errors
+    /// There is no such license, or the store fails.
+    pub async fn balance(&self, id: LicenseId) -> Result<Option<BalanceView>, Error> {
+        // Read before the store's: what is leased between the two then counts as taken, never twice as remaining.
+        let held = self
+            .states
+            .get(id)
+            .and_then(|state| state.meter().leased_units());
+        let Some(balance) = self.store.balance(id, self.clock.now()).await? else {
+            self.license(id).await?;
+            return Ok(None);
+        };
+        let unused = match held {
+            Some((epoch, units)) if epoch == balance.epoch => units.min(balance.leased),
+            _ => 0,
+        };
+        let taken = (balance.spent + balance.leased).saturating_sub(unused);
+        Ok(Some(BalanceView {
+            granted: balance.granted,
+            remaining: balance.granted.saturating_sub(taken),
+            taken,
+            epoch: balance.epoch,
+            next_refill_at: balance.next_refill_at,
+        }))
+    }
+
+    async fn unrevoked(&self, id: LicenseId) -> Result<StoredLicense, Error> {
+        let stored = self.license(id).await?;
+        if stored.license.status == LicenseStatus::Revoked {
+            return Err(Error::LicenseRevoked(id));
+        }
+        Ok(stored)
+    }
+
+    /// Changes a license in the store, and here before anybody is told.
+    async fn apply(
+        &self,
+        id: LicenseId,
+        change: LicenseChange,
+        added: Option<Fingerprint>,
+    ) -> Result<StoredLicense, Error> {
+        let changed = self.store.change_license(id, change).await?;
+        let changed = changed.ok_or(Error::LicenseUnknown(id))?;
+        self.note_own(&changed, added);
+        Ok(changed)
+    }
+}
+
+/// The time this long after another, kept within range.
+pub(super) fn after(now: Timestamp, by: Duration) -> Timestamp {
+    now.plus_micros(i64::try_from(by.as_micros()).unwrap_or(i64::MAX))
+}

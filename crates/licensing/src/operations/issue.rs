@@ -1,0 +1,223 @@
+//! Issues licenses.
+
+use ipnet::IpNet;
+use model::{
+    AccountName, AppName, Credential, CredentialId, Fingerprint, KeyFormat, KeyHash, License,
+    LicenseId, LicenseStatus, Limits, Permission, PlanName, Timestamp,
+};
+use store::{CredentialInfo, CredentialStatus, NewCredential, NewLicense, StoredLicense};
+
+use super::validate;
+use crate::error::Error;
+use crate::licensing::Licensing;
+
+/// A wish for licenses.
+#[derive(Clone, Debug)]
+pub struct IssueRequest {
+    /// The app they open.
+    pub app: AppName,
+    /// The account that asks; it must sell the app. `None`: whoever sells it (the command line on the gate's host).
+    pub account: Option<AccountName>,
+    /// Their plan; `None`: the app's.
+    pub plan: Option<PlanName>,
+    /// The user they are given to.
+    pub user: Option<String>,
+    /// A word for people.
+    pub label: Option<String>,
+    /// When they end.
+    pub expires_at: Option<Timestamp>,
+    /// How much they may use.
+    pub limits: Limits,
+    /// Where they may call.
+    pub permissions: Vec<Permission>,
+    /// From where they may call.
+    pub allow_ips: Vec<IpNet>,
+    /// Where their keys come from.
+    pub key: KeySource,
+    /// How many, at most 1,000; 1 with a key that exists.
+    pub quantity: u32,
+}
+
+/// Where a key comes from.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// It is made.
+    Generate(KeyFormat),
+    /// It exists.
+    Import(Credential),
+    /// It exists, and only the SHA-256 of its text is known.
+    ImportDigest([u8; 32]),
+}
+
+/// A license with a new key.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The license and all its credentials.
+    pub license: StoredLicense,
+    /// The credential that is new.
+    pub credential_id: CredentialId,
+    /// Its key, to be shown this once; `None` where only its digest is known.
+    pub credential: Option<Credential>,
+}
+
+/// A credential to be kept, and its key.
+pub(super) struct Minted {
+    pub(super) new: NewCredential,
+    pub(super) key: Option<Credential>,
+}
+
+impl IssueRequest {
+    /// A license of an app with nothing said but that, with a key of our own format.
+    #[must_use]
+    pub const fn for_app(app: AppName) -> Self {
+        Self {
+            app,
+            account: None,
+            plan: None,
+            user: None,
+            label: None,
+            expires_at: None,
+            limits: Limits {
+                remaining: None,
+                refill: None,
+                rate_limits: Vec::new(),
+                concurrency: None,
+            },
+            permissions: Vec::new(),
+            allow_ips: Vec::new(),
+            key: KeySource::Generate(KeyFormat::Tallygate),
+            quantity: 1,
+        }
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        const MOST: u32 = 1_000;
+        validate::text("user", self.user.as_deref())?;
+        validate::text("label", self.label.as_deref())?;
+        validate::entries("permissions", self.permissions.len())?;
+        validate::entries("allow_ips", self.allow_ips.len())?;
+        validate::limits(&self.limits)?;
+        let imported = !matches!(self.key, KeySource::Generate(_));
+        match self.quantity {
+            0 => Err(Error::invalid("quantity", "must be at least 1")),
+            quantity if quantity > MOST => Err(Error::invalid(
+                "quantity",
+                format!("must be at most {MOST}"),
+            )),
+            quantity if quantity > 1 && imported => {
+                let reason = "must be 1 with a key that exists: a key belongs to one license";
+                Err(Error::invalid("quantity", reason))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Licensing {
+    /// Issues licenses, all or none.
+    ///
+    /// # Errors
+    /// A field is not what it may be, the app or plan is unknown, the key exists already, the store fails.
+    pub async fn issue(&self, request: IssueRequest) -> Result<Vec<Issued>, Error> {
+        request.validate()?;
+        let account = self.seller(&request.app, request.account.as_ref())?;
+        if let Some(plan) = &request.plan
+            && self.plans.load().plan(plan).is_none()
+        {
+            return Err(Error::PlanUnknown(plan.clone()));
+        }
+        let now = self.clock.now();
+        let (mut new, mut issued, mut fingerprints) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..request.quantity {
+            let minted = self.mint(&request.key, now);
+            let license = license(&request, account.clone(), now);
+            fingerprints.push((license.id, minted.new.hash.fingerprint()));
+            issued.push((license.clone(), minted.new.info.clone(), minted.key));
+            new.push(NewLicense {
+                license,
+                credentials: vec![minted.new],
+            });
+        }
+        let version = self.store.create_licenses(new).await?;
+        self.note_created(version, &fingerprints);
+        let shown = |(license, info, credential): (License, CredentialInfo, _)| Issued {
+            credential_id: info.id,
+            license: StoredLicense {
+                license,
+                credentials: vec![info],
+                version,
+            },
+            credential,
+        };
+        Ok(issued.into_iter().map(shown).collect())
+    }
+
+    /// The account that sells an app, which must be the one that asks, if that is said. An app of another account is
+    /// unknown to it.
+    pub(super) fn seller(
+        &self,
+        app: &AppName,
+        asking: Option<&AccountName>,
+    ) -> Result<AccountName, Error> {
+        let plans = self.plans.load();
+        let terms = plans
+            .app(app)
+            .filter(|terms| asking.is_none_or(|account| *account == terms.account));
+        match terms {
+            Some(terms) => Ok(terms.account.clone()),
+            None => Err(Error::AppUnknown(app.clone())),
+        }
+    }
+
+    pub(super) fn mint(&self, source: &KeySource, now: Timestamp) -> Minted {
+        let (kind, key, hash) = match source {
+            KeySource::Generate(format) => {
+                let key = Credential::generate(*format);
+                let hash = self.hasher.hash(key.expose().as_bytes());
+                (KeyFormat::of(key.expose()), Some(key), hash)
+            }
+            KeySource::Import(key) => {
+                let hash = self.hasher.hash(key.expose().as_bytes());
+                (KeyFormat::of(key.expose()), Some(key.clone()), hash)
+            }
+            KeySource::ImportDigest(digest) => (None, None, self.hasher.hash_digest(digest)),
+        };
+        let info = CredentialInfo {
+            id: CredentialId::generate(),
+            kind: kind.unwrap_or(KeyFormat::Imported).as_str().to_owned(),
+            prefix: key
+                .as_ref()
+                .map_or_else(String::new, |key| key.visible_prefix().to_owned()),
+            status: CredentialStatus::Active,
+            created_at: now,
+            expires_at: None,
+        };
+        Minted {
+            new: NewCredential { info, hash },
+            key,
+        }
+    }
+}
+
+impl Minted {
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        KeyHash::fingerprint(&self.new.hash)
+    }
+}
+
+fn license(request: &IssueRequest, account: AccountName, now: Timestamp) -> License {
+    License {
+        id: LicenseId::generate(),
+        account,
+        app: request.app.clone(),
+        plan: request.plan.clone(),
+        user: request.user.clone(),
+        label: request.label.clone(),
+        status: LicenseStatus::Active,
+        created_at: now,
+        expires_at: request.expires_at,
+        limits: request.limits.clone(),
+        permissions: request.permissions.clone(),
+        allow_ips: request.allow_ips.clone(),
+    }
+}

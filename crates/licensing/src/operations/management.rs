@@ -1,0 +1,332 @@
+//! Accounts and the keys to the control plane.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{
+    AccountName, AppName, Credential, KeyFormat, KeyHash, LicenseId, ManagementKeyId, Timestamp,
+};
+use parking_lot::Mutex;
+use store::{Account, ManagementKey};
+
+use super::change::after;
+use super::validate;
+use crate::error::Error;
+use crate::licensing::Licensing;
+
+/// A wish for a management key.
+#[derive(Clone, Debug, Default)]
+pub struct ManagementKeyRequest {
+    /// The account it acts for.
+    pub account: AccountName,
+    /// The only app it may act on.
+    pub app: Option<AppName>,
+    /// The license that tokens of a pair draw on.
+    pub license_id: Option<LicenseId>,
+    /// A word for people.
+    pub name: Option<String>,
+    /// What it may do; empty: everything.
+    pub scopes: Vec<String>,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// Whether it is half of a pair with a secret.
+    pub pair: bool,
+}
+
+/// A management key, with what is shown this once.
+#[derive(Clone, Debug)]
+pub struct IssuedManagementKey {
+    /// The key without its secrets.
+    pub key: ManagementKey,
+    /// Its text.
+    pub credential: Credential,
+    /// The secret of a pair.
+    pub secret: Option<Credential>,
+}
+
+/// The shape of bearer keys and of the secrets of pairs.
+const KEY_FORMAT: KeyFormat = KeyFormat::Tallygate;
+/// The shape of the other half of a pair, which is a name rather than a secret. Its visible beginning is shorter, by
+/// which pairs are told from bearers.
+const NAME_FORMAT: KeyFormat = KeyFormat::Uuid;
+
+/// Management keys that were asked for in the last moment. Own changes empty it; those of other gates take its time.
+#[derive(Default)]
+pub(crate) struct ManagementCache(Mutex<Cached>);
+
+#[derive(Default)]
+struct Cached {
+    /// Counts the times it was emptied, so that what was read before is not put in after.
+    generation: u64,
+    known: HashMap<KeyHash, (Arc<Known>, Timestamp)>,
+    unknown: HashMap<KeyHash, Timestamp>,
+}
+
+struct Known {
+    key: ManagementKey,
+    secret: Option<KeyHash>,
+}
+
+impl ManagementCache {
+    const CAPACITY: usize = 4_096;
+    const TTL: Duration = Duration::from_secs(1);
+
+    pub(crate) fn clear(&self) {
+        let mut cached = self.0.lock();
+        cached.generation += 1;
+        cached.known.clear();
+        cached.unknown.clear();
+    }
+
+    fn generation(&self) -> u64 {
+        self.0.lock().generation
+    }
+
+    /// What is known of a key; the outer `None`: nothing.
+    fn get(&self, hash: &KeyHash, now: Timestamp) -> Option<Option<Arc<Known>>> {
+        let cached = self.0.lock();
+        if let Some((known, until)) = cached.known.get(hash) {
+            return (now < *until).then(|| Some(known.clone()));
+        }
+        let until = cached.unknown.get(hash)?;
+        (now < *until).then_some(None)
+    }
+
+    fn put(&self, generation: u64, hash: KeyHash, found: Option<Arc<Known>>, now: Timestamp) {
+        let mut cached = self.0.lock();
+        if cached.generation != generation {
+            return;
+        }
+        let until = after(now, Self::TTL);
+        match found {
+            Some(known) => {
+                if cached.known.len() >= Self::CAPACITY {
+                    cached.known.clear();
+                }
+                cached.known.insert(hash, (known, until));
+                cached.unknown.remove(&hash);
+            }
+            None => {
+                if cached.unknown.len() >= Self::CAPACITY {
+                    cached.unknown.clear();
+                }
+                cached.unknown.insert(hash, until);
+            }
+        }
+    }
+}
+
+impl Licensing {
+    /// Makes an account.
+    ///
+    /// # Errors
+    /// It exists already, or the store fails.
+    pub async fn create_account(&self, name: AccountName) -> Result<Account, Error> {
+        let account = Account {
+            name,
+            created_at: self.clock.now(),
+        };
+        self.store.create_account(account.clone()).await?;
+        Ok(account)
+    }
+
+    /// All accounts by name.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn accounts(&self) -> Result<Vec<Account>, Error> {
+        Ok(self.store.accounts().await?)
+    }
+
+    /// One account.
+    ///
+    /// # Errors
+    /// There is none such, or the store fails.
+    pub async fn account(&self, name: &AccountName) -> Result<Account, Error> {
+        let accounts = self.accounts().await?;
+        let found = accounts.into_iter().find(|account| account.name == *name);
+        found.ok_or_else(|| Error::AccountUnknown(name.clone()))
+    }
+
+    /// Makes a management key.
+    ///
+    /// # Errors
+    /// A field is not what it may be; the account, app or license is unknown or of another account; the store fails.
+    pub async fn create_management_key(
+        &self,
+        request: ManagementKeyRequest,
+    ) -> Result<IssuedManagementKey, Error> {
+        validate::text("name", request.name.as_deref())?;
+        validate::scopes(&request.scopes)?;
+        self.account(&request.account).await?;
+        if let Some(app) = &request.app {
+            self.seller(app, Some(&request.account))?;
+        }
+        if let Some(id) = request.license_id {
+            let license = self.license(id).await?.license;
+            if license.account != request.account {
+                return Err(Error::LicenseUnknown(id));
+            }
+            if request.app.as_ref().is_some_and(|app| *app != license.app) {
+                let reason = format!("license {id} is one of app `{}`", license.app);
+                return Err(Error::invalid("license", reason));
+            }
+        }
+        self.keep_management_key(request).await
+    }
+
+    async fn keep_management_key(
+        &self,
+        request: ManagementKeyRequest,
+    ) -> Result<IssuedManagementKey, Error> {
+        let credential = Credential::generate(if request.pair {
+            NAME_FORMAT
+        } else {
+            KEY_FORMAT
+        });
+        let secret = request.pair.then(|| Credential::generate(KEY_FORMAT));
+        let key = ManagementKey {
+            id: ManagementKeyId::generate(),
+            account: request.account,
+            app: request.app,
+            license_id: request.license_id,
+            name: request.name,
+            scopes: request.scopes,
+            prefix: credential.visible_prefix().to_owned(),
+            created_at: self.clock.now(),
+            expires_at: request.expires_at,
+            revoked_at: None,
+        };
+        let hash = |text: &Credential| self.hasher.hash(text.expose().as_bytes());
+        let secret_hash = secret.as_ref().map(hash);
+        self.store
+            .create_management_key(key.clone(), hash(&credential), secret_hash)
+            .await?;
+        self.management.clear();
+        Ok(IssuedManagementKey {
+            key,
+            credential,
+            secret,
+        })
+    }
+
+    /// The management key that a bearer presents; `None`: it is none, has ended, or is half of a pair.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn authenticate(&self, presented: &str) -> Result<Option<ManagementKey>, Error> {
+        let known = self.known_management_key(presented).await?;
+        let bearer = known.filter(|known| known.secret.is_none());
+        Ok(bearer.map(|known| known.key.clone()))
+    }
+
+    /// The management key of a pair, if the secret is its own; compared in a time that tells nothing.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn authenticate_pair(
+        &self,
+        key: &str,
+        secret: &str,
+    ) -> Result<Option<ManagementKey>, Error> {
+        let presented = self.hasher.hash(secret.as_bytes());
+        let known = self.known_management_key(key).await?;
+        let owner = known.filter(|known| {
+            let own = known.secret.as_ref();
+            own.is_some_and(|own| own.matches(&presented))
+        });
+        Ok(owner.map(|known| known.key.clone()))
+    }
+
+    /// The management key of this text, if it may be used now.
+    async fn known_management_key(&self, text: &str) -> Result<Option<Arc<Known>>, Error> {
+        // The shape and its checksum spare the store what is none.
+        if !matches!(KeyFormat::of(text), Some(KEY_FORMAT | NAME_FORMAT)) {
+            return Ok(None);
+        }
+        let now = self.clock.now();
+        let hash = self.hasher.hash(text.as_bytes());
+        let found = match self.management.get(&hash, now) {
+            Some(found) => found,
+            None => {
+                let generation = self.management.generation();
+                let stored = self.store.management_key_by_hash(hash).await?;
+                let found = stored.map(|(key, secret)| Arc::new(Known { key, secret }));
+                self.management.put(generation, hash, found.clone(), now);
+                found
+            }
+        };
+        Ok(found.filter(|known| !has_ended(&known.key, now)))
+    }
+
+    /// The management keys of an account (`None`: of all), oldest first.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn management_keys(
+        &self,
+        account: Option<AccountName>,
+    ) -> Result<Vec<ManagementKey>, Error> {
+        Ok(self.store.management_keys(account).await?)
+    }
+
+    /// Makes a new key with the rights of another, which ends when `overlap` is over.
+    ///
+    /// # Errors
+    /// There is none such, it has ended, or the store fails.
+    pub async fn rotate_management_key(
+        &self,
+        id: ManagementKeyId,
+        overlap: Duration,
+    ) -> Result<IssuedManagementKey, Error> {
+        let now = self.clock.now();
+        let keys = self.store.management_keys(None).await?;
+        let old = keys.into_iter().find(|key| key.id == id);
+        let old = old.ok_or(Error::ManagementKeyUnknown(id))?;
+        if has_ended(&old, now) {
+            return Err(Error::ManagementKeyEnded(id));
+        }
+        let end = after(now, overlap);
+        let issued = self
+            .keep_management_key(ManagementKeyRequest {
+                pair: is_pair(&old),
+                account: old.account,
+                app: old.app,
+                license_id: old.license_id,
+                name: old.name,
+                scopes: old.scopes,
+                expires_at: old.expires_at,
+            })
+            .await?;
+        self.end_management_key(id, end).await?;
+        Ok(issued)
+    }
+
+    /// Ends a management key at once. Doing it twice does nothing more.
+    ///
+    /// # Errors
+    /// There is none such, or the store fails.
+    pub async fn revoke_management_key(&self, id: ManagementKeyId) -> Result<ManagementKey, Error> {
+        self.end_management_key(id, self.clock.now()).await
+    }
+
+    async fn end_management_key(
+        &self,
+        id: ManagementKeyId,
+        at: Timestamp,
+    ) -> Result<ManagementKey, Error> {
+        let ended = self.store.end_management_key(id, at).await?;
+        self.management.clear();
+        ended.ok_or(Error::ManagementKeyUnknown(id))
+    }
+}
+
+fn is_pair(key: &ManagementKey) -> bool {
+    key.prefix.len() == NAME_FORMAT.visible()
+}
+
+fn has_ended(key: &ManagementKey, now: Timestamp) -> bool {
+    let past = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
+    past(key.revoked_at) || past(key.expires_at)
+}

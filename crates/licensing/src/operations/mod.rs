@@ -1,0 +1,14 @@
+//! Every operation on licenses, keys and accounts, once, for the command line and all protocols.
+//!
+//! What an operation changes is in force on this gate when it returns, and on the others with their next reading of
+//! the changes.
+
+mod change;
+mod issue;
+mod management;
+mod validate;
+
+pub use change::BalanceView;
+pub use issue::{IssueRequest, Issued, KeySource};
+pub(crate) use management::ManagementCache;
+pub use management::{IssuedManagementKey, ManagementKeyRequest};

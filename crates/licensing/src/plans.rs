@@ -1,0 +1,243 @@
+//! What the configuration says about plans and apps, in the words that licenses need.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{AccountName, AppName, License, Limits, PlanName, PlanRevision, RateLimit, Refill};
+
+/// What licenses need to know of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppTerms {
+    /// Its name.
+    pub app: AppName,
+    /// The account that sells it.
+    pub account: AccountName,
+    /// The plan of licenses that name none.
+    pub default_plan: Option<PlanName>,
+    /// How long its known licenses pass while the store is out of reach (G8).
+    pub grace: Duration,
+}
+
+/// The plans and apps of the configuration.
+#[derive(Debug, Default)]
+pub struct Plans {
+    plans: HashMap<PlanName, PlanTerms>,
+    apps: HashMap<AppName, AppTerms>,
+}
+
+/// The limits that hold for a license: its own, and where it has none those of its plan.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct EffectiveLimits {
+    /// Whether units are counted.
+    pub counted: bool,
+    /// How units come back.
+    pub refill: Option<Refill>,
+    /// Windows that all hold at once, at most [`EffectiveLimits::MOST_WINDOWS`].
+    pub rate_limits: Box<[RateLimit]>,
+    /// Calls that may be under way at once on this gate.
+    pub concurrency: Option<u32>,
+    policy: Box<str>,
+}
+
+#[derive(Debug)]
+struct PlanTerms {
+    revision: Arc<PlanRevision>,
+    /// For licenses without limits of their own, so that they share one allocation.
+    limits: Arc<EffectiveLimits>,
+}
+
+/// What a license makes of the plans.
+pub(crate) struct Terms {
+    pub(crate) effective: Arc<EffectiveLimits>,
+    pub(crate) plan: Option<Arc<PlanRevision>>,
+    pub(crate) grace: Duration,
+}
+
+impl Plans {
+    /// Plans by name and apps by name. Of two with one name the later counts.
+    #[must_use]
+    pub fn new(revisions: Vec<PlanRevision>, apps: Vec<AppTerms>) -> Self {
+        let terms = |revision: PlanRevision| {
+            let limits = EffectiveLimits::of(&Limits::default(), Some(&revision));
+            let terms = PlanTerms {
+                limits: Arc::new(limits),
+                revision: Arc::new(revision),
+            };
+            (terms.revision.plan.name.clone(), terms)
+        };
+        Self {
+            plans: revisions.into_iter().map(terms).collect(),
+            apps: apps.into_iter().map(|app| (app.app.clone(), app)).collect(),
+        }
+    }
+
+    /// The present revision of a plan.
+    #[must_use]
+    pub fn plan(&self, name: &PlanName) -> Option<&Arc<PlanRevision>> {
+        self.plans.get(name).map(|terms| &terms.revision)
+    }
+
+    /// The terms of an app.
+    #[must_use]
+    pub fn app(&self, name: &AppName) -> Option<&AppTerms> {
+        self.apps.get(name)
+    }
+
+    /// All apps, in no order.
+    pub fn apps(&self) -> impl Iterator<Item = &AppTerms> {
+        self.apps.values()
+    }
+
+    /// All present revisions, in no order.
+    pub fn revisions(&self) -> impl Iterator<Item = &Arc<PlanRevision>> {
+        self.plans.values().map(|terms| &terms.revision)
+    }
+
+    /// What holds for a license. A plan or an app that the configuration no longer has adds nothing.
+    pub(crate) fn terms(&self, license: &License) -> Terms {
+        let app = self.apps.get(&license.app);
+        let name = license
+            .plan
+            .as_ref()
+            .or_else(|| app.and_then(|app| app.default_plan.as_ref()));
+        let plan = name.and_then(|name| self.plans.get(name));
+        let effective = match plan {
+            Some(plan) if license.limits == Limits::default() => plan.limits.clone(),
+            _ => Arc::new(EffectiveLimits::of(
+                &license.limits,
+                plan.map(|plan| &*plan.revision),
+            )),
+        };
+        Terms {
+            effective,
+            plan: plan.map(|plan| plan.revision.clone()),
+            grace: app.map_or(Duration::ZERO, |app| app.grace),
+        }
+    }
+
+    /// Replaces a license's names by equal ones that are shared, so that a million licenses hold each name once.
+    pub(crate) fn share_names(&self, license: &mut License) {
+        if let Some(app) = self.apps.get(&license.app) {
+            license.app = app.app.clone();
+            if license.account == app.account {
+                license.account = app.account.clone();
+            }
+        }
+        let plan = license.plan.as_ref().and_then(|name| self.plans.get(name));
+        if let Some(plan) = plan {
+            license.plan = Some(plan.revision.plan.name.clone());
+        }
+    }
+}
+
+impl EffectiveLimits {
+    /// Most windows of one license; more are ignored (operations and configuration refuse them).
+    pub const MOST_WINDOWS: usize = 8;
+
+    fn of(own: &Limits, plan: Option<&PlanRevision>) -> Self {
+        let plan = plan.map(|revision| &revision.plan);
+        let windows = match own.rate_limits.as_slice() {
+            [] => plan.map_or(&[][..], |plan| &plan.rate_limits),
+            own => own,
+        };
+        let windows = tightest(windows);
+        Self {
+            counted: own.remaining.is_some(),
+            refill: own.refill.filter(|_| own.remaining.is_some()),
+            concurrency: own
+                .concurrency
+                .or_else(|| plan.and_then(|plan| plan.concurrency)),
+            policy: policy(&windows),
+            rate_limits: windows,
+        }
+    }
+
+    /// Whether nothing is limited, so that calls are not metered here at all.
+    #[must_use]
+    pub fn is_unlimited(&self) -> bool {
+        !self.counted && self.rate_limits.is_empty() && self.concurrency.is_none()
+    }
+
+    /// Whether a call counts against a window of an hour or longer.
+    #[must_use]
+    pub fn has_durable_window(&self) -> bool {
+        self.rate_limits.iter().any(RateLimit::is_durable)
+    }
+
+    /// The value of `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10), made once; empty without windows.
+    #[must_use]
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
+}
+
+/// One limit for each length of window, the smallest, since a length is what its calls are counted by.
+fn tightest(limits: &[RateLimit]) -> Box<[RateLimit]> {
+    let mut windows: Vec<RateLimit> = Vec::with_capacity(limits.len());
+    for limit in limits {
+        match windows
+            .iter_mut()
+            .find(|other| other.window == limit.window)
+        {
+            Some(other) => other.calls = other.calls.min(limit.calls),
+            None => windows.push(*limit),
+        }
+    }
+    windows.truncate(EffectiveLimits::MOST_WINDOWS);
+    windows.into()
+}
+
+/// One policy a window, named by its text form.
+fn policy(windows: &[RateLimit]) -> Box<str> {
+    let mut text = String::new();
+    for limit in windows {
+        let separator = if text.is_empty() { "" } else { ", " };
+        let (calls, seconds) = (limit.calls, limit.window.seconds());
+        write!(
+            text,
+            "{separator}\"{}\";q={calls};w={seconds}",
+            limit.window
+        )
+        .expect("writing to a string does not fail");
+    }
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Plan;
+
+    fn plan() -> PlanRevision {
+        PlanRevision::from(Plan {
+            name: "pro".parse().unwrap(),
+            currency: "EUR".parse().unwrap(),
+            price_per_unit: "0.01".parse().unwrap(),
+            included_units: 0,
+            rate_limits: vec!["10/1m".parse().unwrap(), "100/1h".parse().unwrap()],
+            concurrency: Some(3),
+            features: vec![],
+        })
+    }
+
+    #[test]
+    fn a_license_has_its_own_limits_and_where_it_has_none_those_of_its_plan() {
+        let inherited = EffectiveLimits::of(&Limits::default(), Some(&plan()));
+        assert_eq!(inherited.concurrency, Some(3));
+        assert_eq!(inherited.policy(), "\"1m\";q=10;w=60, \"1h\";q=100;w=3600");
+        let own = Limits {
+            rate_limits: vec!["5/1s".parse().unwrap()],
+            refill: Some("5/1h".parse().unwrap()),
+            ..Limits::default()
+        };
+        let own = EffectiveLimits::of(&own, Some(&plan()));
+        assert_eq!(own.policy(), "\"1s\";q=5;w=1");
+        assert_eq!(
+            (own.counted, own.refill, own.concurrency),
+            (false, None, Some(3))
+        );
+        assert!(EffectiveLimits::of(&Limits::default(), None).is_unlimited());
+    }
+}

@@ -1,0 +1,131 @@
+//! The states of licenses, apart from the entries of their credentials, so that they outlive a refresh and an eviction.
+
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::Arc;
+
+use model::{LicenseId, Timestamp};
+use parking_lot::Mutex;
+
+use crate::entry::LicenseState;
+use crate::hub::Hub;
+
+const SHARDS: usize = 64;
+
+/// One state for each license that is cached, has a call under way, holds leased units or counts a window.
+pub(crate) struct States {
+    shards: Box<[Mutex<Shard>]>,
+    hub: Arc<Hub>,
+}
+
+type Shard = HashSet<ById, BuildHasherDefault<IdHasher>>;
+
+struct ById(Arc<LicenseState>);
+
+/// License ids are random in their lower half, so that folding them is hashing enough.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl States {
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hub,
+        }
+    }
+
+    pub(crate) fn get(&self, id: LicenseId) -> Option<Arc<LicenseState>> {
+        self.shard(id).lock().get(&id).map(|state| state.0.clone())
+    }
+
+    pub(crate) fn get_or_create(&self, id: LicenseId) -> Arc<LicenseState> {
+        let mut shard = self.shard(id).lock();
+        if let Some(state) = shard.get(&id) {
+            return state.0.clone();
+        }
+        let state = Arc::new(LicenseState::new(id, self.hub.clone()));
+        shard.insert(ById(state.clone()));
+        state
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&Arc<LicenseState>)) {
+        for shard in &self.shards {
+            shard.lock().iter().for_each(|state| visit(&state.0));
+        }
+    }
+
+    /// Looks at one shard after the other, one a call: idle leases are queued to be given back (if `give_back`), and
+    /// states that nothing refers to any more and whose meters hold nothing are dropped.
+    pub(crate) fn sweep(&self, round: usize, now: Timestamp, give_back: bool) {
+        let mut idle = Vec::new();
+        let mut shard = self.shards[round % SHARDS].lock();
+        shard.retain(|ById(state)| {
+            if give_back && state.meter().retire_idle(now, &self.hub.options) {
+                idle.push(state.clone());
+            }
+            // With the shard locked and no other reference, nobody can get hold of it meanwhile.
+            Arc::strong_count(state) > 1 || !state.meter().is_empty(now)
+        });
+        if shard.capacity() > 4 * shard.len().max(64) {
+            shard.shrink_to_fit();
+        }
+        drop(shard);
+        for state in idle {
+            self.hub.enqueue(&state);
+        }
+    }
+
+    pub(crate) const ROUNDS: usize = SHARDS;
+
+    fn shard(&self, id: LicenseId) -> &Mutex<Shard> {
+        // The hasher's lower bits choose the bucket, its upper seven tell entries apart: the shard takes bits between.
+        &self.shards[(fold(id) >> 40) as usize % SHARDS]
+    }
+}
+
+pub(crate) fn fold(id: LicenseId) -> u64 {
+    let bits = id.as_u128();
+    ((bits >> 64) as u64 ^ bits as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.0.id().hash(hasher);
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id() == other.0.id()
+    }
+}
+
+impl Eq for ById {}
+
+impl Borrow<LicenseId> for ById {
+    fn borrow(&self) -> &LicenseId {
+        self.0.id_ref()
+    }
+}
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0.rotate_left(8) ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+
+    fn write_u128(&mut self, bits: u128) {
+        let folded = fold(LicenseId::from_u128(bits));
+        self.0 = folded ^ (folded >> 32);
+    }
+}
