@@ -1,1 +1,103 @@
-//! config
+//! `gateway.toml`: what is served and what it costs, as types.
+//!
+//! A file is read whole: every problem is found with its line and column, and a [`Config`] exists only if there is
+//! none. The file at the root of the project names every key at its default; it is compiled in as [`DEFAULT_FILE`].
+
+#![forbid(unsafe_code)]
+
+mod app;
+mod billable;
+mod bytes;
+mod control;
+mod duration;
+mod environment;
+mod error;
+mod header;
+mod journal;
+mod load;
+mod plan;
+mod reader;
+mod reload;
+mod route;
+mod secret;
+mod server;
+mod store;
+mod upstream;
+mod value;
+
+use std::path::PathBuf;
+
+use model::{AppName, Plan, PlanRevision};
+
+pub use app::{
+    AgentAccess, Agents, App, AppMode, Balance, Counts, HealthCheck, Outage, UnknownKeys,
+};
+pub use billable::{OutcomeSet, StatusSet};
+pub use bytes::{ByteSize, ParseByteSizeError};
+pub use control::{Cache, Control};
+pub use duration::{Millis, ParseMillisError};
+pub use error::{Error, Errors};
+pub use journal::{Durability, Journal, Ledger};
+pub use load::{data_dir, exercise};
+pub use route::{Access, OnClientGone, OnRevoke, Route};
+pub use secret::Secret;
+pub use server::{Log, LogFormat, LogLevel, Server, Tls};
+pub use store::{Redis, Store, StoreUrl};
+pub use upstream::{ParseUpstreamError, Scheme, Upstream};
+
+/// The text of the file that names every key at its default; also a first file to start from.
+pub const DEFAULT_FILE: &str = include_str!("../../../gateway.toml");
+
+/// A whole configuration file. Relative paths in it count from the folder that the file lies in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Listeners, data and bounds of the process.
+    pub server: Server,
+    /// What the process says of itself.
+    pub log: Log,
+    /// The store of record.
+    pub store: Store,
+    /// The cache of the store.
+    pub redis: Redis,
+    /// Records on the way of a call.
+    pub journal: Journal,
+    /// Sealed files and rollups.
+    pub ledger: Ledger,
+    /// The control plane.
+    pub control: Control,
+    /// Licenses remembered in the process.
+    pub cache: Cache,
+    /// Plans in the order of the file; each name once.
+    pub plans: Vec<Plan>,
+    /// Apps in the order of the file, at least one; each name once, no two on the same host and path.
+    pub apps: Vec<App>,
+}
+
+impl Config {
+    /// The revision of every plan, in the order of the file.
+    #[must_use]
+    pub fn plan_revisions(&self) -> Vec<PlanRevision> {
+        self.plans.iter().cloned().map(PlanRevision::from).collect()
+    }
+
+    /// The app of that name.
+    #[must_use]
+    pub fn app(&self, name: &AppName) -> Option<&App> {
+        self.apps.iter().find(|app| app.name == *name)
+    }
+
+    /// Where sealed files live.
+    #[must_use]
+    pub fn ledger_directory(&self) -> PathBuf {
+        let own = self.ledger.directory.clone();
+        own.unwrap_or_else(|| self.server.data_dir.join("ledger"))
+    }
+}
+
+impl Default for Config {
+    /// What [`DEFAULT_FILE`] says.
+    fn default() -> Self {
+        Self::parse(DEFAULT_FILE, "gateway.toml", |_| None)
+            .expect("the default file is tested to have no problem")
+    }
+}

@@ -1,0 +1,357 @@
+//! `[[app]]`: an API that stands behind the gate.
+
+use http::{HeaderName, HeaderValue};
+use model::{AccountName, AppName, HostPattern, ParentPath, PlanName};
+
+use crate::billable::{OutcomeSet, StatusRange, StatusSet};
+use crate::bytes::ByteSize;
+use crate::duration::Millis;
+use crate::header;
+use crate::journal::Durability;
+use crate::reader::{Section, values};
+use crate::route::{self, OnRevoke, Route};
+use crate::upstream::Upstream;
+use crate::value::{FromValue, words};
+
+/// `[[app]]`: an API that stands behind the gate, who may call it and how its calls count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct App {
+    /// Its name, unique in the file.
+    pub name: AppName,
+    /// The account that sells it \[`default`\].
+    pub account: AccountName,
+    /// Hosts it is served on; empty: every host that no other app names.
+    pub hosts: Vec<HostPattern>,
+    /// Parent paths it is served below, where apps share a host \[`/`\].
+    pub paths: Vec<ParentPath>,
+    /// Servers that answer its calls; at least one.
+    pub upstreams: Vec<Upstream>,
+    /// Headers that a credential is read from; stripped before the call is forwarded \[`apifew-user-license-key`\].
+    pub license_headers: Vec<HeaderName>,
+    /// Statuses that are billed \[exactly 200\].
+    pub billable: StatusSet,
+    /// Outcomes that are billed \[delivered, client gone, interrupted\].
+    pub billable_outcomes: OutcomeSet,
+    /// Which calls use up units of a limited license \[`billed`\].
+    pub counts: Counts,
+    /// The plan of licenses that have none of their own; it exists.
+    pub plan: Option<PlanName>,
+    /// Whether its calls can be billed at all \[`live`\].
+    pub mode: AppMode,
+    /// What its records must survive; that of the journal where the app says nothing.
+    pub durability: Durability,
+    /// Largest request body; `None`: no limit \[100 MiB\].
+    pub body_limit: Option<ByteSize>,
+    /// Whether the upstream gets `Tallygate-License-Id` \[false\].
+    pub forward_license_id: bool,
+    /// Whether the upstream gets `Tallygate-User-Id` \[false\].
+    pub forward_user_id: bool,
+    /// How calls are spread over the upstreams \[`round_robin`\].
+    pub balance: Balance,
+    /// How long connecting to an upstream may take \[5 s\].
+    pub connect_timeout: Millis,
+    /// Longest silence of an upstream that is to answer \[60 s\].
+    pub read_timeout: Millis,
+    /// Longest time an upstream may refuse to take more of a request \[60 s\].
+    pub write_timeout: Millis,
+    /// How long an unused connection to an upstream is kept \[60 s\].
+    pub idle_timeout: Millis,
+    /// Whether `X-HTTP-Method-Override` and its kin reach the upstream \[false\].
+    pub allow_method_override: bool,
+    /// What happens to an open stream whose license is revoked, where the route says nothing \[`cut`\].
+    pub on_revoke: OnRevoke,
+    /// Probes of the upstreams; `None`: none are sent.
+    pub health_check: Option<HealthCheck>,
+    /// What holds while the license store is out of reach.
+    pub outage: Outage,
+    /// What holds for agents that no policy names.
+    pub agents: Agents,
+    /// Headers added to every forwarded call, in the order of their names; values are marked as sensitive.
+    pub inject_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Its routes in the order of the file; empty: every path and method, see [`App::served_routes`].
+    pub routes: Vec<Route>,
+}
+
+words! {
+    /// Which calls use up units of a limited license.
+    Counts {
+        /// Those that are billed; the others give their units back.
+        #[default]
+        Billed = "billed",
+        /// All that were forwarded.
+        All = "all",
+    }
+}
+
+words! {
+    /// Whether calls of an app can be billed.
+    AppMode {
+        /// They can.
+        #[default]
+        Live = "live",
+        /// They are recorded and never billed.
+        Test = "test",
+    }
+}
+
+words! {
+    /// How calls are spread over the upstreams of an app.
+    Balance {
+        /// One after the other.
+        #[default]
+        RoundRobin = "round_robin",
+        /// By chance.
+        Random = "random",
+    }
+}
+
+/// `[app.health_check]`: probes that take an upstream out of service and back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// The path that is asked for with GET; any 2xx is healthy \[`/`\].
+    pub path: String,
+    /// Time between two probes of an upstream \[10 s\].
+    pub every: Millis,
+    /// How long an answer may take; not longer than `every` \[2 s\].
+    pub timeout: Millis,
+    /// Good answers in a row that bring an upstream back \[2\].
+    pub healthy_after: u32,
+    /// Bad answers in a row that take it out \[3\].
+    pub unhealthy_after: u32,
+}
+
+/// `[app.outage]`: what holds while the license store is out of reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// How long licenses that are known here still pass; also the bound of how late a revocation may take effect then
+    /// \[5 min\].
+    pub grace: Millis,
+    /// What happens to keys that are not known here \[`refuse`\].
+    pub unknown: UnknownKeys,
+}
+
+words! {
+    /// What happens to unknown keys while the license store is out of reach.
+    UnknownKeys {
+        /// 503 with `Retry-After`, never 401.
+        #[default]
+        Refuse = "refuse",
+    }
+}
+
+/// `[app.agents]`: what holds for agents (bots) that no policy in the store names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Agents {
+    /// Whether they may call \[`allow`\].
+    pub default: AgentAccess,
+}
+
+words! {
+    /// Whether an agent may call.
+    AgentAccess {
+        /// As anyone may, with a license.
+        #[default]
+        Allow = "allow",
+        /// Never.
+        Deny = "deny",
+    }
+}
+
+/// The target of a probe.
+struct ProbePath(String);
+
+impl FromValue for ProbePath {
+    const EXPECTED: &'static str = "a path and perhaps a query in a string, such as \"/healthz\"";
+
+    fn from_text(text: &str) -> Option<Result<Self, String>> {
+        let plain = text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        let valid = text.starts_with('/') && plain && text.len() <= 1_024;
+        let refused = || format!("this is not a path: write {}", Self::EXPECTED);
+        Some(valid.then(|| Self(text.to_owned())).ok_or_else(refused))
+    }
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        Self {
+            path: "/".to_owned(),
+            every: Millis::seconds(10),
+            timeout: Millis::seconds(2),
+            healthy_after: 2,
+            unhealthy_after: 3,
+        }
+    }
+}
+
+impl Default for Outage {
+    fn default() -> Self {
+        Self {
+            grace: Millis::seconds(300),
+            unknown: UnknownKeys::Refuse,
+        }
+    }
+}
+
+/// What of an app other tables of the file must agree with.
+#[derive(Debug)]
+pub(crate) struct Places {
+    pub(crate) name: usize,
+    pub(crate) hosts: Vec<usize>,
+    pub(crate) plan: usize,
+}
+
+impl App {
+    /// Its routes, or the one for every path and method where it declares none.
+    #[must_use]
+    pub fn served_routes(&self) -> Vec<Route> {
+        if self.routes.is_empty() {
+            vec![Route::of_every_call(self.billable, self.on_revoke)]
+        } else {
+            self.routes.clone()
+        }
+    }
+
+    pub(crate) fn read(section: Section<'_>, durability: Durability) -> Option<(Self, Places)> {
+        let name = section.required("name");
+        let upstreams = read_upstreams(&section);
+        let hosts = section.located("hosts").unwrap_or_default();
+        let places = Places {
+            name: section.at("name"),
+            hosts: hosts.iter().map(|host| host.at).collect(),
+            plan: section.at("plan"),
+        };
+        let billable = read_billable(&section).unwrap_or_default();
+        let on_revoke = section.value("on_revoke", OnRevoke::Cut);
+        let app = Self {
+            name: name.clone().unwrap_or_else(nameless),
+            account: section.value("account", AccountName::default()),
+            hosts: values(hosts),
+            paths: section.list("paths", vec![ParentPath::root()]),
+            upstreams,
+            license_headers: header::read_license_headers(&section),
+            billable,
+            billable_outcomes: section
+                .located("billable_outcomes")
+                .map(values)
+                .map_or_else(OutcomeSet::default, OutcomeSet::of),
+            counts: section.value("counts", Counts::Billed),
+            plan: section.optional("plan"),
+            mode: section.value("mode", AppMode::Live),
+            durability: section.value("durability", durability),
+            body_limit: Some(section.value("body_limit", ByteSize::mebibytes(100)))
+                .filter(|limit| limit.bytes() > 0),
+            forward_license_id: section.value("forward_license_id", false),
+            forward_user_id: section.value("forward_user_id", false),
+            balance: section.value("balance", Balance::RoundRobin),
+            connect_timeout: section.timeout("connect_timeout", Millis::seconds(5)),
+            read_timeout: section.timeout("read_timeout", Millis::seconds(60)),
+            write_timeout: section.timeout("write_timeout", Millis::seconds(60)),
+            idle_timeout: section.timeout("idle_timeout", Millis::seconds(60)),
+            allow_method_override: section.value("allow_method_override", false),
+            on_revoke,
+            health_check: section
+                .optional_section("health_check", "[app.health_check]")
+                .map(HealthCheck::read),
+            outage: Outage::read(section.section("outage", "[app.outage]")),
+            agents: Agents::read(section.section("agents", "[app.agents]")),
+            inject_headers: header::read_injected(
+                section.section("inject_headers", "[app.inject_headers]"),
+            ),
+            routes: route::read_all(
+                section.sections("route", "[[app.route]]"),
+                billable,
+                on_revoke,
+            ),
+        };
+        section.finish();
+        name.is_some().then_some((app, places))
+    }
+}
+
+/// Stands in for a name that is missing, so that the problems of the rest are found too.
+fn nameless() -> AppName {
+    "nameless".parse().expect("letters are a name")
+}
+
+fn read_upstreams(section: &Section<'_>) -> Vec<Upstream> {
+    const KEY: &str = "upstreams";
+    let expected = "a list such as [\"http://127.0.0.1:9000\"]";
+    let Some(upstreams) = section.located::<Upstream>(KEY) else {
+        if !section.has(KEY) {
+            section.missing(KEY, expected);
+        }
+        return Vec::new();
+    };
+    if section.is_empty_list(KEY) {
+        section.report(
+            section.at(KEY),
+            format!("{KEY}: at least one is needed: write {expected}"),
+        );
+    }
+    for (number, upstream) in upstreams.iter().enumerate() {
+        if upstreams[..number]
+            .iter()
+            .any(|other| other.value == upstream.value)
+        {
+            section.report(
+                upstream.at,
+                format!("{KEY}: {} is named twice: name it once", upstream.value),
+            );
+        }
+    }
+    values(upstreams)
+}
+
+pub(crate) fn read_billable(section: &Section<'_>) -> Option<StatusSet> {
+    let ranges = section.located::<StatusRange>("billable")?;
+    Some(StatusSet::of(values(ranges)))
+}
+
+impl HealthCheck {
+    fn read(section: Section<'_>) -> Self {
+        let default = Self::default();
+        let times = |key, default: u32| section.number(key, 1..=100, u64::from(default)) as u32;
+        let check = Self {
+            path: section
+                .optional("path")
+                .map_or(default.path, |ProbePath(path)| path),
+            every: section.timeout("every", default.every),
+            timeout: section.timeout("timeout", default.timeout),
+            healthy_after: times("healthy_after", default.healthy_after),
+            unhealthy_after: times("unhealthy_after", default.unhealthy_after),
+        };
+        if check.timeout > check.every {
+            let message = format!(
+                "timeout: {} is not allowed here: write at most `every`, {}",
+                check.timeout, check.every
+            );
+            section.report(section.at("timeout"), message);
+        }
+        section.finish();
+        check
+    }
+}
+
+impl Outage {
+    fn read(section: Section<'_>) -> Self {
+        let default = Self::default();
+        let outage = Self {
+            grace: section.value("grace", default.grace),
+            unknown: section.value("unknown", default.unknown),
+        };
+        section.finish();
+        outage
+    }
+}
+
+impl Agents {
+    fn read(section: Section<'_>) -> Self {
+        let agents = Self {
+            default: section.value("default", AgentAccess::Allow),
+        };
+        section.finish();
+        agents
+    }
+}

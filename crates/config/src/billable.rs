@@ -1,0 +1,186 @@
+//! Which answers are billed: sets of statuses and of outcomes, asked once per call.
+
+use std::fmt;
+
+use model::Outcome;
+
+use crate::value::{FromValue, clip};
+
+/// A set of HTTP statuses, 100 to 599.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StatusSet([u64; 8]);
+
+/// A set of outcomes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OutcomeSet(u8);
+
+/// One item of a list of statuses: `200`, `2xx` or `200-299`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StatusRange {
+    first: u16,
+    last: u16,
+}
+
+const FIRST: u16 = 100;
+const LAST: u16 = 599;
+
+impl StatusSet {
+    /// No status.
+    pub const NONE: Self = Self([0; 8]);
+
+    pub(crate) fn of(ranges: impl IntoIterator<Item = StatusRange>) -> Self {
+        let mut set = Self::NONE;
+        for range in ranges {
+            for status in range.first..=range.last {
+                let bit = usize::from(status - FIRST);
+                set.0[bit / 64] |= 1 << (bit % 64);
+            }
+        }
+        set
+    }
+
+    /// Whether a status is in it.
+    #[must_use]
+    pub fn contains(&self, status: u16) -> bool {
+        let Some(bit) = status.checked_sub(FIRST).map(usize::from) else {
+            return false;
+        };
+        self.0
+            .get(bit / 64)
+            .is_some_and(|word| word & (1 << (bit % 64)) != 0)
+    }
+
+    /// Its statuses in order.
+    pub fn iter(&self) -> impl Iterator<Item = u16> {
+        (FIRST..=LAST).filter(|status| self.contains(*status))
+    }
+}
+
+impl Default for StatusSet {
+    /// Exactly 200.
+    fn default() -> Self {
+        Self::of([StatusRange {
+            first: 200,
+            last: 200,
+        }])
+    }
+}
+
+impl OutcomeSet {
+    pub(crate) fn of(outcomes: impl IntoIterator<Item = Outcome>) -> Self {
+        let bits = outcomes.into_iter().map(|outcome| 1 << outcome as u8);
+        Self(bits.fold(0, |all, bit: u8| all | bit))
+    }
+
+    /// Whether an outcome is in it.
+    #[must_use]
+    pub const fn contains(&self, outcome: Outcome) -> bool {
+        self.0 & (1 << outcome as u8) != 0
+    }
+
+    /// Its outcomes in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = Outcome> {
+        let all = Outcome::ALL.iter().copied();
+        all.filter(|outcome| self.contains(*outcome))
+    }
+}
+
+impl Default for OutcomeSet {
+    /// Delivered, client gone, interrupted.
+    fn default() -> Self {
+        Self::of([
+            Outcome::Delivered,
+            Outcome::ClientGone,
+            Outcome::Interrupted,
+        ])
+    }
+}
+
+impl fmt::Debug for StatusSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+impl fmt::Debug for OutcomeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+impl FromValue for StatusRange {
+    const EXPECTED: &'static str =
+        "statuses from 100 to 599, such as \"200\", \"2xx\" or \"200-299\"";
+
+    fn from_text(text: &str) -> Option<Result<Self, String>> {
+        let status = |text: &str| {
+            let plain = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+            let status = plain.then(|| text.parse::<u16>().ok()).flatten();
+            status.filter(|status| (FIRST..=LAST).contains(status))
+        };
+        let parse = || {
+            let (first, last) = if let Some(class) = text.strip_suffix("xx") {
+                let first = status(&format!("{class}00"))?;
+                (first, first + 99)
+            } else if let Some((first, last)) = text.split_once('-') {
+                (status(first)?, status(last)?)
+            } else {
+                (status(text)?, status(text)?)
+            };
+            (first <= last).then_some(Self { first, last })
+        };
+        let refused = || format!("`{}` is not a status: write {}", clip(text), Self::EXPECTED);
+        Some(parse().ok_or_else(refused))
+    }
+
+    fn from_integer(number: i128) -> Option<Result<Self, String>> {
+        Self::from_text(&number.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(texts: &[&str]) -> Result<StatusSet, String> {
+        let ranges = texts
+            .iter()
+            .map(|text| StatusRange::from_text(text).expect("text"));
+        ranges.collect::<Result<Vec<_>, _>>().map(StatusSet::of)
+    }
+
+    #[test]
+    fn a_set_of_statuses_holds_what_it_was_made_of_and_nothing_else() {
+        let set = set(&["200", "3xx", "418-420", "599", "100"]).expect("valid");
+        let expected: Vec<u16> = [100, 200]
+            .into_iter()
+            .chain(300..400)
+            .chain(418..=420)
+            .chain([599])
+            .collect();
+        assert_eq!(set.iter().collect::<Vec<_>>(), expected);
+        for outside in [0, 99, 600, 611, 612, 65_535] {
+            assert!(!set.contains(outside));
+        }
+        assert_eq!(StatusSet::default().iter().collect::<Vec<_>>(), [200]);
+    }
+
+    #[test]
+    fn texts_that_are_not_statuses_are_refused() {
+        for bad in [
+            "", "20", "0xx", "6xx", "xx", "2x", "600", "99", "299-200", "200-", "-200", "+20",
+            "2xx-3xx", "éxx",
+        ] {
+            assert!(set(&[bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn outcomes_that_are_never_billed_cannot_be_named() {
+        assert!(OutcomeSet::default().contains(Outcome::ClientGone));
+        assert!(!OutcomeSet::default().contains(Outcome::UpstreamFailed));
+        for word in ["refused", "unknown", "Delivered"] {
+            assert!(Outcome::from_text(word).expect("text").is_err());
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Lengths of time that may be shorter than a second.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::value::from_text;
+
+/// A length of time in whole milliseconds, from zero to 100 years. Text form: `500ms`, `30s`, `5m`, `1h`, `30d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Millis(u64);
+
+/// Why a text is not a length of time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a duration: write a whole number and a unit, such as `500ms`, `30s`, `5m`, `1h` or `30d`"
+)]
+pub struct ParseMillisError(String);
+
+const UNITS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+];
+
+impl Millis {
+    const LONGEST: u64 = 100 * 366 * 86_400_000;
+
+    /// This many seconds.
+    pub(crate) const fn seconds(seconds: u64) -> Self {
+        Self(seconds * 1_000)
+    }
+
+    pub(crate) const fn of(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Whether it is no time at all.
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    /// As a standard duration.
+    #[must_use]
+    pub const fn duration(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+}
+
+impl FromStr for Millis {
+    type Err = ParseMillisError;
+
+    fn from_str(text: &str) -> Result<Self, ParseMillisError> {
+        let parse = || {
+            let with_unit =
+                |(unit, factor): &(&str, u64)| Some((text.strip_suffix(unit)?, *factor));
+            let (digits, factor) = UNITS.iter().find_map(with_unit)?;
+            if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                return None;
+            }
+            let millis = digits.parse::<u64>().ok()?.checked_mul(factor)?;
+            (millis <= Self::LONGEST).then_some(Self(millis))
+        };
+        parse().ok_or_else(|| ParseMillisError(text.chars().take(40).collect()))
+    }
+}
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("0s");
+        }
+        let (unit, factor) = UNITS[1..]
+            .iter()
+            .find(|(_, factor)| self.0.is_multiple_of(*factor))
+            .unwrap_or(&UNITS[0]);
+        write!(f, "{}{unit}", self.0 / factor)
+    }
+}
+
+from_text! { Millis, "a duration in a string, such as \"30s\""; }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_and_written_in_their_largest_unit() {
+        for text in ["1ms", "1500ms", "0s", "90s", "5m", "1h", "30d"] {
+            assert_eq!(text.parse::<Millis>().expect(text).to_string(), text);
+        }
+        assert_eq!(
+            "90s".parse::<Millis>().expect("valid").duration(),
+            Duration::from_secs(90)
+        );
+        for bad in [
+            "",
+            "s",
+            "ms",
+            "1",
+            "-1s",
+            "+1s",
+            "1.5s",
+            "1us",
+            "1w",
+            "99999999999999999d",
+            "9999999d",
+            "é",
+        ] {
+            assert!(bad.parse::<Millis>().is_err(), "{bad}");
+        }
+    }
+}

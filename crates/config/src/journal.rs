@@ -1,0 +1,123 @@
+//! `[journal]` and `[ledger]`: how records are kept, hot and cold.
+
+use std::path::PathBuf;
+
+use model::Interval;
+
+use crate::bytes::ByteSize;
+use crate::duration::Millis;
+use crate::reader::Section;
+use crate::value::words;
+
+/// `[journal]`: the records of the last days, on the way of every call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Journal {
+    /// What a record must survive before the caller sees the status \[`disk`\].
+    pub durability: Durability,
+    /// How long a segment is kept after it was passed on \[72 h\].
+    pub keep: Interval,
+    /// Passed segments go early, oldest first, once together they exceed this \[1 GiB\].
+    pub keep_bytes: ByteSize,
+    /// Size of one segment file, 64 KiB to 1 GiB, a multiple of 4 KiB \[16 MiB\].
+    pub segment_bytes: ByteSize,
+    /// Longest time a sync waits under load, so that more records share it; at most 1 s \[1 ms\].
+    pub commit_window: Millis,
+}
+
+words! {
+    /// What the record of a call must survive before its caller sees the status.
+    Durability {
+        /// A power cut: the record is synced to the disk.
+        #[default]
+        Disk = "disk",
+        /// `kill -9`, but not a power cut: the record is in the kernel's hands.
+        Process = "process",
+    }
+}
+
+/// `[ledger]`: sealed files and rollups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// Where sealed files live; `None`: `ledger` in `data_dir`. Relative to the configuration file.
+    pub directory: Option<PathBuf>,
+    /// How long sealed files are kept; rollups stay; `None`: for ever.
+    pub retention: Option<Interval>,
+    /// Records are sealed into a file once they take this much, 64 KiB to 1 GiB \[64 MiB\].
+    pub seal_bytes: ByteSize,
+    /// And at least this often \[1 h\].
+    pub seal_every: Millis,
+    /// How often usage is summed up into the store \[2 s\].
+    pub rollup_every: Millis,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Disk,
+            keep: Interval::from_seconds(72 * 3_600).expect("72 hours are an interval"),
+            keep_bytes: ByteSize::mebibytes(1_024),
+            segment_bytes: ByteSize::mebibytes(16),
+            commit_window: Millis::of(1),
+        }
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            retention: None,
+            seal_bytes: ByteSize::mebibytes(64),
+            seal_every: Millis::seconds(3_600),
+            rollup_every: Millis::seconds(2),
+        }
+    }
+}
+
+const SMALLEST: ByteSize = ByteSize::of(64 << 10);
+const LARGEST: ByteSize = ByteSize::mebibytes(1_024);
+
+impl Journal {
+    pub(crate) fn read(section: Section<'_>) -> Self {
+        let default = Self::default();
+        let journal = Self {
+            durability: section.value("durability", default.durability),
+            keep: section.value("keep", default.keep),
+            keep_bytes: section.value("keep_bytes", default.keep_bytes),
+            segment_bytes: section.size("segment_bytes", SMALLEST..=LARGEST, default.segment_bytes),
+            commit_window: section.value("commit_window", default.commit_window),
+        };
+        if !journal.segment_bytes.bytes().is_multiple_of(4_096) {
+            let message = format!(
+                "segment_bytes: {} is not a multiple of 4KiB: write such as \"16MiB\"",
+                journal.segment_bytes
+            );
+            section.report(section.at("segment_bytes"), message);
+        }
+        if journal.commit_window > Millis::seconds(1) {
+            let message = format!(
+                "commit_window: {} is not allowed here: write 0s to 1s",
+                journal.commit_window
+            );
+            section.report(section.at("commit_window"), message);
+        }
+        section.finish();
+        journal
+    }
+}
+
+impl Ledger {
+    pub(crate) fn read(section: Section<'_>) -> Self {
+        let default = Self::default();
+        let directory: Option<PathBuf> = section.unless_empty("directory");
+        let ledger = Self {
+            directory: directory.map(|path| section.reader().resolve(&path)),
+            retention: section.unless_empty("retention"),
+            seal_bytes: section.size("seal_bytes", SMALLEST..=LARGEST, default.seal_bytes),
+            seal_every: section.timeout("seal_every", default.seal_every),
+            rollup_every: section.timeout("rollup_every", default.rollup_every),
+        };
+        section.finish();
+        ledger
+    }
+}

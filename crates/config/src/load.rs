@@ -1,0 +1,218 @@
+//! From a file to a configuration, or to everything that is wrong with it.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use model::{AppName, AppTable, Plan, PlanName};
+use toml::Spanned;
+use toml::de::DeTable;
+
+use crate::app::{App, Places};
+use crate::error::{Errors, Problem};
+use crate::reader::{Reader, Section};
+use crate::{Cache, Config, Control, Journal, Ledger, Log, Redis, Server, Store, plan};
+
+/// Longest file in bytes.
+const LONGEST: u64 = 16 << 20;
+
+impl Config {
+    /// Reads a file. `env` gives the values of environment variables.
+    ///
+    /// # Errors
+    /// Every problem of the file with its place; one problem at 1:1 if it cannot be read.
+    pub fn load(path: &Path, env: impl Fn(&str) -> Option<String>) -> Result<Self, Errors> {
+        let file = path.display().to_string();
+        let text = read_file(path).map_err(|message| Errors::whole_file(&file, message))?;
+        Self::parse(&text, &file, env)
+    }
+
+    /// Reads the text of a file. `file` names it in messages and is where relative paths count from; `env` gives the
+    /// values of environment variables. Looks on the disk only for the files of certificates.
+    ///
+    /// # Errors
+    /// Every problem of the text with its place.
+    pub fn parse(
+        text: &str,
+        file: &str,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Errors> {
+        read_text(text, file, &env, Self::read)
+    }
+
+    fn read(root: Section<'_>) -> Self {
+        let journal = Journal::read(root.section("journal", "[journal]"));
+        let plans = plan::read_all(root.sections("plan", "[[plan]]"));
+        let config = Self {
+            server: Server::read(root.section("server", "[server]")),
+            log: Log::read(root.section("log", "[log]")),
+            store: Store::read(root.section("store", "[store]")),
+            redis: Redis::read(root.section("redis", "[redis]")),
+            journal,
+            ledger: Ledger::read(root.section("ledger", "[ledger]")),
+            control: Control::read(root.section("control", "[control]")),
+            cache: Cache::read(root.section("cache", "[cache]")),
+            apps: read_apps(&root, &journal, &plans),
+            plans,
+        };
+        root.finish();
+        config
+    }
+}
+
+/// Where the gate of a file keeps its data. Asks nothing else of the file, so that a command can find a running gate
+/// without the secrets that the gate itself needs.
+///
+/// # Errors
+/// When the file cannot be read, is not TOML, or its `data_dir` is wrong.
+pub fn data_dir(path: &Path, env: impl Fn(&str) -> Option<String>) -> Result<PathBuf, Errors> {
+    let file = path.display().to_string();
+    let text = read_file(path).map_err(|message| Errors::whole_file(&file, message))?;
+    read_text(&text, &file, &env, |root| {
+        Server::read_data_dir(&root.section("server", "[server]"))
+    })
+}
+
+/// For fuzzers: takes any bytes as a file.
+///
+/// # Panics
+/// When a file is refused without a problem, or with one that has no place.
+pub fn exercise(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Err(errors) = Config::parse(&text, "fuzz.toml", |name| Some(name.to_owned())) {
+        assert!(errors.iter().count() > 0, "refused without a problem");
+        assert!(
+            errors
+                .iter()
+                .all(|error| error.line > 0 && error.column > 0)
+        );
+    }
+}
+
+fn read_text<T>(
+    text: &str,
+    file: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    read: impl FnOnce(Section<'_>) -> T,
+) -> Result<T, Errors> {
+    let (table, syntax): (Spanned<DeTable<'_>>, _) = DeTable::parse_recoverable(text);
+    if !syntax.is_empty() {
+        // What was recovered of a broken file would only lead to more, misleading messages.
+        let problem = |error: toml::de::Error| Problem {
+            at: error.span().map_or(0, |span| span.start),
+            message: error.message().trim().replace('\n', ", "),
+        };
+        return Err(Errors::of(
+            file,
+            text,
+            syntax.into_iter().map(problem).collect(),
+        ));
+    }
+    let directory = Path::new(file).parent().unwrap_or(Path::new(""));
+    let reader = Reader::new(text, directory, env);
+    let value = read(reader.root(table.get_ref()));
+    let problems = reader.into_problems();
+    if problems.is_empty() {
+        Ok(value)
+    } else {
+        Err(Errors::of(file, text, problems))
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
+    let unreadable = |error: io::Error| format!("the file cannot be read: {error}");
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(LONGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err("the file is larger than 16 MiB: split it over several gates".to_owned());
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        format!("the file is not UTF-8 at byte {at}: save it as UTF-8")
+    })
+}
+
+fn read_apps(root: &Section<'_>, journal: &Journal, plans: &[Plan]) -> Vec<App> {
+    if !root.has("app") {
+        root.missing("app", "at least one `[[app]]` with `name` and `upstreams`");
+    }
+    let sections = root.sections("app", "[[app]]");
+    let read = |section| App::read(section, journal.durability);
+    let (apps, places): (Vec<App>, Vec<Places>) = sections.into_iter().filter_map(read).unzip();
+    check_names(root, &apps, &places);
+    check_plans(root, &apps, &places, plans);
+    check_hosts(root, &apps, &places);
+    apps
+}
+
+fn check_names(root: &Section<'_>, apps: &[App], places: &[Places]) {
+    let mut lines: HashMap<&AppName, usize> = HashMap::new();
+    for (app, place) in apps.iter().zip(places) {
+        if let Some(line) = lines.get(&app.name) {
+            let message = format!(
+                "name: another app on line {line} is named `{}`: give each app its own name",
+                app.name
+            );
+            root.report(place.name, message);
+        }
+        lines
+            .entry(&app.name)
+            .or_insert_with(|| root.reader().line(place.name));
+    }
+}
+
+fn check_plans(root: &Section<'_>, apps: &[App], places: &[Places], plans: &[Plan]) {
+    const SHOWN: usize = 10;
+    let names: HashSet<&PlanName> = plans.iter().map(|plan| &plan.name).collect();
+    for (app, place) in apps.iter().zip(places) {
+        let Some(plan) = app.plan.as_ref().filter(|plan| !names.contains(plan)) else {
+            continue;
+        };
+        let known: Vec<&str> = plans
+            .iter()
+            .take(SHOWN)
+            .map(|plan| plan.name.as_str())
+            .collect();
+        let known = match known.as_slice() {
+            [] => "none is declared, write a `[[plan]]`".to_owned(),
+            known if plans.len() > SHOWN => format!("write one of {}, …", known.join(", ")),
+            known => format!("write {}", known.join(" or ")),
+        };
+        root.report(
+            place.plan,
+            format!("plan: there is no plan `{plan}`: {known}"),
+        );
+    }
+}
+
+/// No two apps serve the same host and path.
+fn check_hosts(root: &Section<'_>, apps: &[App], places: &[Places]) {
+    let mut table = AppTable::new();
+    for (number, (app, place)) in apps.iter().zip(places).enumerate() {
+        let Err(conflicts) = table.insert(&app.hosts, &app.paths, ()) else {
+            continue;
+        };
+        for conflict in conflicts {
+            let host = conflict.host.as_ref();
+            let (host, at) =
+                match host.and_then(|host| app.hosts.iter().position(|own| own == host)) {
+                    Some(index) => (format!("host `{}`", app.hosts[index]), place.hosts[index]),
+                    None => ("every host".to_owned(), place.name),
+                };
+            let path = &conflict.path;
+            let message = if conflict.first == number {
+                format!("hosts: {host} below `{path}` is named twice: name it once")
+            } else {
+                let first = &apps[conflict.first].name;
+                format!(
+                    "hosts: {host} below `{path}` is served by app `{first}` already: give one of them other `hosts` or `paths`"
+                )
+            };
+            root.report(at, message);
+        }
+    }
+}

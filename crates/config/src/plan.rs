@@ -1,0 +1,61 @@
+//! `[[plan]]`: what a unit costs.
+
+use std::collections::HashMap;
+
+use model::{Currency, Money, Plan, PlanName};
+
+use crate::reader::{LARGEST, Section};
+
+/// Every plan, with its name said once.
+pub(crate) fn read_all(sections: Vec<Section<'_>>) -> Vec<Plan> {
+    let mut lines: HashMap<PlanName, usize> = HashMap::new();
+    let mut plans = Vec::new();
+    for section in sections {
+        let at = section.at("name");
+        let reader = section.reader();
+        let Some(plan) = read(section) else { continue };
+        if let Some(line) = lines.get(&plan.name) {
+            reader.report(
+                at,
+                format!(
+                    "name: another plan on line {line} is named `{}`: give each plan its own name",
+                    plan.name
+                ),
+            );
+        }
+        lines
+            .entry(plan.name.clone())
+            .or_insert_with(|| reader.line(at));
+        plans.push(plan);
+    }
+    plans
+}
+
+fn read(section: Section<'_>) -> Option<Plan> {
+    let name = section.required("name");
+    let currency = section.optional("currency");
+    let price_per_unit = section.value("price_per_unit", Money::ZERO);
+    if price_per_unit < Money::ZERO {
+        let message =
+            format!("price_per_unit: {price_per_unit} is not allowed here: write 0 or more");
+        section.report(section.at("price_per_unit"), message);
+    }
+    let concurrency = section.optional_number("concurrency", 1..=u64::from(u32::MAX));
+    let included_units = section.number("included_units", 0..=LARGEST, 0);
+    let rate_limits = section.list("rate_limits", Vec::new());
+    let features = section.list("features", Vec::new());
+    section.finish();
+    Some(Plan {
+        name: name?,
+        currency: currency.unwrap_or_else(default_currency),
+        price_per_unit,
+        included_units,
+        rate_limits,
+        concurrency: concurrency.map(|calls| calls as u32),
+        features,
+    })
+}
+
+fn default_currency() -> Currency {
+    "USD".parse().expect("three capital letters are a currency")
+}

@@ -1,0 +1,257 @@
+//! `[server]` and `[log]`: what the process listens on, where it keeps its data, what it says.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use model::HostPattern;
+
+use crate::duration::Millis;
+use crate::reader::{LARGEST, Located, Section, values};
+use crate::secret::Secret;
+use crate::value::{FromValue, words};
+
+/// `[server]`: listeners, data and bounds of the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Addresses that callers come to; port 0 takes a free one \[`127.0.0.1:8080`\].
+    pub listen: Vec<SocketAddr>,
+    /// Address of the control plane \[`127.0.0.1:8081`\].
+    pub control: SocketAddr,
+    /// Address of the native API and the console apart from the protocols; `None`: on `control`.
+    pub admin: Option<SocketAddr>,
+    /// Address of `/metrics`, `/healthz` and `/readyz` \[`127.0.0.1:9090`\].
+    pub metrics: SocketAddr,
+    /// Where everything is kept that must survive; created. Relative to the configuration file \[`data`\].
+    pub data_dir: PathBuf,
+    /// Proxy threads, up to 512; 0: one per core \[0\].
+    pub threads: usize,
+    /// A label for this gate, unique per store; `None`: the host name.
+    pub node: Option<String>,
+    /// Seals the keyring; `None`: SQLite keeps a generated secret in `data_dir`.
+    pub secret: Option<Secret>,
+    /// Networks whose `X-Forwarded-For` is believed \[none\].
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long calls under way may last after a stop was asked for \[30 s\].
+    pub drain: Millis,
+    /// Connections of callers at one time; more are closed at once \[10,000\].
+    pub max_connections: usize,
+    /// How long a caller may take to send a request head \[10 s\].
+    pub head_timeout: Millis,
+    /// Certificates, by host.
+    pub tls: Vec<Tls>,
+}
+
+/// `[[server.tls]]`: a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Hosts it is for; empty: every host that no other certificate is for.
+    pub names: Vec<HostPattern>,
+    /// PEM file of the certificate chain.
+    pub cert: PathBuf,
+    /// PEM file of the private key.
+    pub key: PathBuf,
+}
+
+/// `[log]`: what the process says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// The least important lines that are written \[`info`\].
+    pub level: LogLevel,
+    /// Their form \[`text`\].
+    pub format: LogFormat,
+}
+
+words! {
+    /// How important a line of the log is.
+    LogLevel {
+        /// Something is broken.
+        Error = "error",
+        /// Something may break.
+        Warn = "warn",
+        /// Something happened that an operator wants to know.
+        #[default]
+        Info = "info",
+        /// Single calls and decisions.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// The form of the log.
+    LogFormat {
+        /// For people.
+        #[default]
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+/// A label of a gate.
+struct Node(String);
+
+impl FromValue for Node {
+    const EXPECTED: &'static str = "1 to 128 letters, digits and signs without blanks in a string";
+
+    fn from_text(text: &str) -> Option<Result<Self, String>> {
+        let valid =
+            (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let refused = || format!("this is not a label: write {}", Self::EXPECTED);
+        Some(valid.then(|| Self(text.to_owned())).ok_or_else(refused))
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            listen: vec![local(8080)],
+            control: local(8081),
+            admin: None,
+            metrics: local(9090),
+            data_dir: "data".into(),
+            threads: 0,
+            node: None,
+            secret: None,
+            trusted_proxies: Vec::new(),
+            drain: Millis::seconds(30),
+            max_connections: 10_000,
+            head_timeout: Millis::seconds(10),
+            tls: Vec::new(),
+        }
+    }
+}
+
+impl Server {
+    pub(crate) fn read(section: Section<'_>) -> Self {
+        let default = Self::default();
+        let at_default = default.listen.iter().map(|address| Located {
+            at: section.at("listen"),
+            value: *address,
+        });
+        let listen = section
+            .located("listen")
+            .unwrap_or_else(|| at_default.collect());
+        let server = Self {
+            control: section.value("control", default.control),
+            admin: section.unless_empty("admin"),
+            metrics: section.value("metrics", default.metrics),
+            data_dir: Self::read_data_dir(&section),
+            threads: section.number("threads", 0..=512, 0) as usize,
+            node: section.unless_empty("node").map(|Node(node)| node),
+            secret: section.unless_empty("secret"),
+            trusted_proxies: section.list("trusted_proxies", default.trusted_proxies),
+            drain: section.value("drain", default.drain),
+            max_connections: section.number(
+                "max_connections",
+                1..=LARGEST,
+                default.max_connections as u64,
+            ) as usize,
+            head_timeout: section.timeout("head_timeout", default.head_timeout),
+            tls: section
+                .sections("tls", "[[server.tls]]")
+                .into_iter()
+                .filter_map(Tls::read)
+                .collect(),
+            listen: listen.iter().map(|located| located.value).collect(),
+        };
+        server.check_addresses(&section, listen);
+        section.finish();
+        server
+    }
+
+    pub(crate) fn read_data_dir(section: &Section<'_>) -> PathBuf {
+        section
+            .reader()
+            .resolve(&section.value("data_dir", Self::default().data_dir))
+    }
+
+    /// No address is asked for twice.
+    fn check_addresses(&self, section: &Section<'_>, listen: Vec<Located<SocketAddr>>) {
+        if section.is_empty_list("listen") {
+            section.report(section.at("listen"), "listen: at least one address is needed: write an IP address and a port in a string, such as \"127.0.0.1:8080\"");
+        }
+        let named = |key: &'static str, value| Located {
+            at: section.at(key),
+            value: (key, value),
+        };
+        let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
+        let listen = listen.into_iter().map(|Located { at, value }| Located {
+            at,
+            value: ("listen", value),
+        });
+        let others = [
+            Some(("control", self.control)),
+            self.admin.map(|admin| ("admin", admin)),
+            Some(("metrics", self.metrics)),
+        ];
+        let others = others
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| named(key, value));
+        for Located {
+            at,
+            value: (key, address),
+        } in listen.chain(others)
+        {
+            let first = taken.iter().find(|(_, other)| collide(*other, address));
+            if let Some((other, _)) = first {
+                section.report(
+                    at,
+                    format!(
+                        "{key}: {address} is taken by `{other}`: give each its own address or port"
+                    ),
+                );
+            }
+            taken.push((key, address));
+        }
+    }
+}
+
+/// Whether two listeners cannot both have their address.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0
+        && one.port() == other.port()
+        && one.is_ipv4() == other.is_ipv4()
+        && (any || one.ip() == other.ip())
+}
+
+impl Tls {
+    fn read(section: Section<'_>) -> Option<Self> {
+        let names = values(section.located("names").unwrap_or_default());
+        let file = |key| {
+            let path = section.reader().resolve(&section.required::<PathBuf>(key)?);
+            if !path.is_file() {
+                let message = format!(
+                    "{key}: there is no file `{}`: write the path of a PEM file",
+                    path.display()
+                );
+                section.report(section.at(key), message);
+            }
+            Some(path)
+        };
+        let (cert, key) = (file("cert"), file("key"));
+        section.finish();
+        Some(Self {
+            names,
+            cert: cert?,
+            key: key?,
+        })
+    }
+}
+
+impl Log {
+    pub(crate) fn read(section: Section<'_>) -> Self {
+        let default = Self::default();
+        let log = Self {
+            level: section.value("level", default.level),
+            format: section.value("format", default.format),
+        };
+        section.finish();
+        log
+    }
+}

@@ -1,0 +1,106 @@
+//! `[store]` and `[redis]`: where licenses and rollups live, and what keeps them close.
+
+use crate::reader::Section;
+use crate::secret::Secret;
+use crate::value::FromValue;
+
+/// `[store]`: the store of record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Store {
+    /// Which store it is \[SQLite in `data_dir`\].
+    pub url: StoreUrl,
+}
+
+/// A store of record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// SQLite in `data_dir`: one node, nothing to install.
+    #[default]
+    Sqlite,
+    /// PostgreSQL, for a fleet; its URL may hold a password.
+    Postgres(Secret),
+}
+
+/// `[redis]`: the cache of the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Redis {
+    /// Where it is; several for a Cluster; empty: none is used \[none\]. May hold passwords.
+    pub urls: Vec<Secret>,
+}
+
+/// The URL of a Redis.
+struct RedisUrl(Secret);
+
+impl Store {
+    pub(crate) fn read(section: Section<'_>) -> Self {
+        let store = Self {
+            url: section.value("url", StoreUrl::Sqlite),
+        };
+        if matches!(store.url, StoreUrl::Postgres(_)) {
+            let message = "url: this build does not serve PostgreSQL yet: write \"sqlite\"";
+            section.report(section.at("url"), message);
+        }
+        section.finish();
+        store
+    }
+}
+
+impl Redis {
+    pub(crate) fn read(section: Section<'_>) -> Self {
+        let urls: Vec<RedisUrl> = section.one_or_list("url");
+        if !urls.is_empty() {
+            let message = "url: this build does not use Redis yet: write \"\"";
+            section.report(section.at("url"), message);
+        }
+        section.finish();
+        Self {
+            urls: urls.into_iter().map(|RedisUrl(url)| url).collect(),
+        }
+    }
+}
+
+/// Whether a text is a URL of one of these schemes with a host.
+fn is_url(text: &str, schemes: &[&str]) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return false;
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    schemes.contains(&scheme) && !host.is_empty() && plain
+}
+
+// The text of a URL may hold a password: no message repeats it.
+impl FromValue for StoreUrl {
+    const EXPECTED: &'static str = "\"sqlite\" or \"postgres://user:password@host/database\"";
+
+    fn from_text(text: &str) -> Option<Result<Self, String>> {
+        Some(match text {
+            "sqlite" => Ok(Self::Sqlite),
+            url if is_url(url, &["postgres", "postgresql"]) => {
+                Ok(Self::Postgres(url.to_owned().into()))
+            }
+            _ => Err(format!("this is not a store: write {}", Self::EXPECTED)),
+        })
+    }
+}
+
+impl FromValue for RedisUrl {
+    const EXPECTED: &'static str =
+        "\"redis://host:port\", \"rediss://host:port\" or \"redis+sentinel://host:port/name\"";
+
+    fn from_text(text: &str) -> Option<Result<Self, String>> {
+        let schemes = [
+            "redis",
+            "rediss",
+            "redis+unix",
+            "redis+sentinel",
+            "rediss+sentinel",
+        ];
+        let valid = is_url(text, &schemes).then(|| Self(text.to_owned().into()));
+        Some(
+            valid
+                .ok_or_else(|| format!("this is not the URL of a Redis: write {}", Self::EXPECTED)),
+        )
+    }
+}
