@@ -1,7 +1,9 @@
 """How each server under test, and the backend behind it, is configured and started."""
 
+import http.client
 import json
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -12,8 +14,9 @@ CONF = ROOT / "benches" / "conf"
 KEY_HEADER = "Apifew-User-License-Key"
 # Its shape means nothing to anybody but Tallygate, which makes its own.
 FOREIGN_KEY = "bench_4f8a2b1c9d7e6f5a4b3c2d1e0f9a8b7c"
-# Connections to the backend that a server keeps: as many as there are callers.
 APP = "bench"
+# Licenses that one call of the native API may create.
+BULK = 10_000
 
 
 class Backend:
@@ -165,10 +168,10 @@ class Tallygate(Server):
         proc.wait_for_port(self.metrics, self.process)
 
     def ready(self):
-        keys = [self.create_license()]
-        if self.options.licenses > 1:
-            keys += self.import_licenses(self.options.licenses - 1)
-        self.keys = self.lines("keys", keys)
+        keys = [self.create_license(), *self.create_licenses(self.options.licenses - 1)]
+        # Evenly spread over all, so that no more of them than asked for are hot.
+        step = max(1, len(keys) // self.options.hot)
+        self.keys = self.lines("keys", keys[::step])
         if self.options.routes > 1:
             self.paths = self.lines("paths", [f"/v1/r{route}/items" for route in range(self.options.routes)])
 
@@ -203,9 +206,27 @@ upstreams = ["http://127.0.0.1:{self.backend.port}"]
         result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         return json.loads(result.stdout)["key"]
 
-    def import_licenses(self, count):
-        """So many licenses more; gives the keys that the load goes through."""
-        raise NotImplementedError(f"{count} licenses: the gate has no bulk import yet")
+    def create_licenses(self, count):
+        """So many licenses more, through the socket of the native API."""
+        keys = []
+        while len(keys) < count:
+            many = min(BULK, count - len(keys))
+            answer = self.post("/api/v1/licenses/bulk", {"licenses": [{"app": APP}] * many})
+            keys += [created["key"] for created in answer["licenses"]]
+        return keys
+
+    def post(self, path, body):
+        """One call of the native API over the Unix socket, whose permissions are the authentication."""
+        connection = http.client.HTTPConnection("localhost", timeout=600)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(self.run / "data" / "tallygate.sock"))
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        text = response.read()
+        connection.close()
+        if response.status >= 300:
+            raise RuntimeError(f"{path}: {response.status} {text[:500]}")
+        return json.loads(text)
 
 
 class TallygateProcess(Tallygate):
