@@ -1,1 +1,31 @@
-//! gate
+//! The gate: Admit → Mark → Commit → Close, as types.
+//!
+//! Every way of spending goes through it. It knows licenses and the journal, and neither Pingora nor axum. A call moves through
+//! [`Admitted`], [`Forwarding`] and [`Committed`]; whichever of them is dropped leaves the record that is true at that point.
+//!
+//! ```text
+//! route ─ admit ─▶ Admitted ─ mark ─▶ Forwarding ─ commit ─▶ Committed ─ close
+//!            │         │ drop: nothing      │ drop: spent if sent   │ drop: gateway_failed
+//!            ▼ Refused
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod admit;
+mod app;
+mod call;
+mod refused;
+mod settle;
+mod time;
+mod worker;
+
+pub use admit::{CallRequest, Gate, Presented, Routed};
+pub use app::{App, AppRules, Apps, BuildError, Route, RouteRules};
+pub use call::{Admitted, Committed, CutCheck, Forwarding, HeadCommit};
+pub use refused::Refused;
+pub use settle::{Closing, Failure};
+pub use time::Moment;
+pub use worker::{Worker, WorkerParts};
+
+/// What a license may use, and where it stands: for the headers of an answer.
+pub use licensing::{EffectiveLimits, RateView};

@@ -270,6 +270,13 @@ impl fmt::Debug for KeyHasher {
     }
 }
 
+/// Eight bytes of the SHA-256 of a text, never 0: enough to tell texts apart, too little to get one back.
+#[must_use]
+pub fn digest_u64(text: &[u8]) -> u64 {
+    let digest = Sha256::digest(text);
+    u64::from_le_bytes(digest[..8].try_into().expect("a digest has 32 bytes")).max(1)
+}
+
 fn is_ours_by_shape(text: &str) -> bool {
     text.starts_with(PREFIX)
 }

@@ -99,6 +99,8 @@ refusals! {
     JournalUnavailable = 25, 503, Us, "journal_unavailable", "calls cannot be recorded right now, retry later";
     /// The request cannot be understood.
     RequestMalformed = 26, 400, Caller, "request_malformed", "the request is malformed";
+    /// An error of the gate itself.
+    GatewayError = 27, 500, Us, "gateway_error", "the gateway failed, retry later";
 }
 
 impl Refusal {

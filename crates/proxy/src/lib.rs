@@ -1,1 +1,20 @@
-//! proxy
+//! The reverse proxy: Pingora's phases over the gate, and the edge that feeds them.
+//!
+//! Thin on purpose: this crate instantiates Pingora's generics and is slow to build. What a phase decides, the gate decides.
+
+#![forbid(unsafe_code)]
+
+mod answer;
+mod backend;
+mod call;
+mod edge;
+mod headers;
+mod phases;
+mod serve;
+mod upstream;
+
+pub use backend::{BackendRules, Backends};
+pub use edge::{Connection, Edge, EdgeOptions};
+pub use phases::{CallerTimeouts, MeteredProxy};
+pub use serve::{ProxyParts, serve};
+pub use upstream::{Balance, HealthCheck, Pool, PoolOptions, UpstreamAddress};

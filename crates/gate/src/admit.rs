@@ -1,0 +1,438 @@
+//! Admit: app → route → credential → license → limits → room in the journal. A refusal ends here.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use licensing::{Ask, Entry, Found, Reservation, ReserveError};
+use model::path::NormalPath;
+use model::{
+    CallFacts, CallHead, CallId, CallTail, Credential, KeyFormat, Method, Mode, Outcome,
+    PlanRevision, PlanRevisionId, Refusal, Symbol, Timestamp,
+};
+use parking_lot::Mutex;
+use telemetry::{LookupResult, LookupTier, Metrics};
+
+use crate::app::{App, AppRules, Apps, BuildError, Resolved, Route};
+use crate::call::{Admitted, Ticket};
+use crate::refused::Refused;
+use crate::time::Moment;
+use crate::worker::{RefusedCall, Worker};
+
+/// The gate: what decides whether a call may pass, and by which rules it is recorded.
+pub struct Gate {
+    catalogue: ArcSwap<Catalogue>,
+    symbols: Mutex<HashMap<String, u32>>,
+    metrics: Arc<Metrics>,
+}
+
+/// Apps and plans of one configuration.
+struct Catalogue {
+    apps: Apps,
+    plans: HashMap<PlanRevisionId, PlanSymbol>,
+}
+
+struct PlanSymbol {
+    number: u32,
+    text: Arc<str>,
+}
+
+/// A call that has found its route.
+pub struct Routed {
+    /// The route.
+    pub route: Arc<Route>,
+    /// The identity of the call.
+    pub call_id: CallId,
+    /// The method.
+    pub method: Method,
+    started: Moment,
+    /// Told once, since windows and records must agree on it.
+    started_at: Timestamp,
+}
+
+/// What a call presents to be let in.
+#[derive(Clone, Copy)]
+pub enum Presented<'a> {
+    /// Nothing.
+    Nothing,
+    /// One credential.
+    Credential(&'a [u8]),
+    /// Two different credentials.
+    Ambiguous,
+    /// A one-use request token.
+    Token,
+}
+
+/// What admission looks at besides the route.
+#[derive(Clone, Copy)]
+pub struct CallRequest<'a> {
+    /// The raw path, without query.
+    pub path: &'a [u8],
+    /// The caller's address.
+    pub address: Option<IpAddr>,
+    /// What was presented.
+    pub presented: Presented<'a>,
+    /// Hash of the caller's idempotency key; 0 where there is none.
+    pub idempotency: u64,
+}
+
+impl Gate {
+    /// Room that the records of one call take: head, tail, and what frames them.
+    const PAYLOAD: u32 = (CallHead::LENGTH + CallTail::LENGTH) as u32;
+
+    /// A gate for these apps and plans.
+    ///
+    /// # Errors
+    /// Apps or routes that get in each other's way.
+    pub fn new(
+        apps: Vec<AppRules>,
+        plans: &[PlanRevision],
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, BuildError> {
+        let symbols = Mutex::default();
+        let catalogue = Catalogue::build(apps, plans, &symbols, &metrics)?;
+        Ok(Self {
+            catalogue: ArcSwap::from_pointee(catalogue),
+            symbols,
+            metrics,
+        })
+    }
+
+    /// Replaces apps and plans; calls under way keep the ones they came in under.
+    ///
+    /// # Errors
+    /// As [`Gate::new`]; nothing is replaced then.
+    pub fn replace(&self, apps: Vec<AppRules>, plans: &[PlanRevision]) -> Result<(), BuildError> {
+        let catalogue = Catalogue::build(apps, plans, &self.symbols, &self.metrics)?;
+        self.catalogue.store(Arc::new(catalogue));
+        Ok(())
+    }
+
+    /// Finds app and route of a call.
+    ///
+    /// # Errors
+    /// No such app or route, or a path that could be read in two ways where that matters.
+    pub fn route(
+        &self,
+        worker: &Worker,
+        host: &str,
+        method: &str,
+        raw_path: &[u8],
+    ) -> Result<Routed, Refused> {
+        let started = worker.now();
+        let started_at = worker.wall(started);
+        let call_id = worker.next_id(started_at);
+        let method = Method::of(method);
+        let refuse = |app: Option<Arc<App>>, refusal| {
+            worker.count_refusal(app.map_or(Symbol::NONE, |app| app.symbol), refusal);
+            Err(Refused::new(refusal, call_id))
+        };
+        match self.catalogue.load().apps.resolve(host, method, raw_path) {
+            Resolved::Route(route) => Ok(Routed {
+                route,
+                call_id,
+                method,
+                started,
+                started_at,
+            }),
+            Resolved::NoRoute(app) => refuse(Some(app), Refusal::RouteUnknown),
+            Resolved::NoApp => refuse(None, Refusal::AppUnknown),
+            Resolved::Ambiguous(app) => refuse(app, Refusal::PathAmbiguous),
+        }
+    }
+
+    /// Refuses a call for a reason that was found before its license was looked at.
+    #[must_use]
+    pub fn refuse(&self, worker: &Worker, routed: &Routed, refusal: Refusal) -> Refused {
+        worker.count_refusal(routed.route.app.symbol, refusal);
+        Refused::new(refusal, routed.call_id)
+    }
+
+    /// Lets a call in, or refuses it. Waits only where the license is not known here or its lease has run out.
+    ///
+    /// # Errors
+    /// The first rule that refuses. A refusal of a known license is recorded; nobody waits for that record.
+    pub async fn admit(
+        &self,
+        worker: &Arc<Worker>,
+        routed: Routed,
+        request: CallRequest<'_>,
+    ) -> Result<Admitted, Refused> {
+        if routed.route.open {
+            return self.open(worker, routed, &request);
+        }
+        let entry = match self.entry(worker, &routed, request.presented).await {
+            Ok(entry) => entry,
+            Err(refusal) => return Err(self.refuse(worker, &routed, refusal)),
+        };
+        match self.pass(&routed, &request, &entry).await {
+            Ok(reservation) => self.issue(worker, routed, &request, entry, reservation),
+            Err(refused) => {
+                let plan = self.plan_symbol(&entry).0;
+                worker.record_refusal(&RefusedCall {
+                    license_id: entry.license().id,
+                    plan,
+                    route: &routed.route,
+                    method: routed.method,
+                    refusal: refused.refusal,
+                    call_id: routed.call_id,
+                    started: routed.started,
+                    started_at: routed.started_at,
+                });
+                let rate = refused.view.map(|view| (entry.effective().clone(), view));
+                Err(Refused {
+                    refusal: refused.refusal,
+                    call_id: routed.call_id,
+                    retry_after: refused.retry_after,
+                    rate,
+                })
+            }
+        }
+    }
+
+    /// The license of what was presented.
+    async fn entry(
+        &self,
+        worker: &Worker,
+        routed: &Routed,
+        presented: Presented<'_>,
+    ) -> Result<Arc<Entry>, Refusal> {
+        let credential = match presented {
+            Presented::Credential(credential) => credential,
+            Presented::Nothing => return Err(Refusal::LicenseMissing),
+            Presented::Ambiguous => return Err(Refusal::CredentialAmbiguous),
+            Presented::Token => return Err(Refusal::TokenInvalid),
+        };
+        if credential.len() > Credential::LONGEST {
+            return Err(Refusal::LicenseUnknown);
+        }
+        let licensing = &worker.licensing;
+        let hash = licensing.hasher().hash(credential);
+        let entry = match licensing.find(&hash, routed.started_at) {
+            Found::Known(entry) => {
+                self.metrics.lookup(LookupTier::Memory, LookupResult::Hit);
+                entry
+            }
+            // Garbage is told by its checksum, whatever the state of the store.
+            _ if !could_be_a_key(credential) => return Err(Refusal::LicenseUnknown),
+            Found::Unknown => {
+                self.metrics.lookup(LookupTier::Memory, LookupResult::Miss);
+                return Err(Refusal::LicenseUnknown);
+            }
+            Found::Unavailable => {
+                self.metrics.lookup(LookupTier::Memory, LookupResult::Error);
+                return Err(Refusal::LicenseStoreUnavailable);
+            }
+            Found::Cold => {
+                let found = licensing.load(hash).await;
+                let result = match &found {
+                    Ok(Some(_)) => LookupResult::Hit,
+                    Ok(None) => LookupResult::Miss,
+                    Err(_) => LookupResult::Error,
+                };
+                self.metrics.lookup(LookupTier::Store, result);
+                found?.ok_or(Refusal::LicenseUnknown)?
+            }
+        };
+        if entry.license().app != routed.route.app.name {
+            return Err(Refusal::LicenseUnknown);
+        }
+        Ok(entry)
+    }
+
+    /// The ordered check and the limits.
+    async fn pass(
+        &self,
+        routed: &Routed,
+        request: &CallRequest<'_>,
+        entry: &Entry,
+    ) -> Result<Reservation, licensing::Refused> {
+        let plain = |refusal| licensing::Refused {
+            refusal,
+            retry_after: None,
+            view: None,
+        };
+        let now = routed.started_at;
+        if entry.license().permissions.is_empty() {
+            let facts = CallFacts {
+                now,
+                address: request.address,
+                target: None,
+            };
+            entry.check(&facts).map_err(plain)?;
+        } else {
+            let path =
+                NormalPath::parse(request.path).map_err(|_| plain(Refusal::PathAmbiguous))?;
+            let target = Some((routed.method, path.as_str()));
+            let facts = CallFacts {
+                now,
+                address: request.address,
+                target,
+            };
+            entry.check(&facts).map_err(plain)?;
+        }
+        let ask = Ask {
+            units: routed.route.units,
+            now,
+        };
+        match entry.reserve(&ask) {
+            Ok(reservation) => Ok(reservation),
+            Err(ReserveError::Refused(refused)) => Err(refused),
+            Err(ReserveError::NeedLease) => entry.acquire(&ask).await,
+        }
+    }
+
+    fn open(
+        &self,
+        worker: &Arc<Worker>,
+        routed: Routed,
+        request: &CallRequest<'_>,
+    ) -> Result<Admitted, Refused> {
+        let head = head(&routed, request);
+        self.ticket(worker, routed, head, None, None)
+    }
+
+    fn issue(
+        &self,
+        worker: &Arc<Worker>,
+        routed: Routed,
+        request: &CallRequest<'_>,
+        entry: Arc<Entry>,
+        reservation: Reservation,
+    ) -> Result<Admitted, Refused> {
+        let plan = self.plan_symbol(&entry);
+        if let Some(text) = plan.1
+            && worker.lane.define(plan.0, text.as_bytes()).is_err()
+        {
+            entry.cancel(reservation);
+            return Err(self.refuse(worker, &routed, Refusal::JournalUnavailable));
+        }
+        let head = CallHead {
+            license_id: Some(entry.license().id),
+            plan: plan.0,
+            epoch: reservation.epoch(),
+            limited: reservation.is_limited(),
+            windowed: reservation.is_windowed(),
+            ..head(&routed, request)
+        };
+        self.ticket(worker, routed, head, Some(entry), Some(reservation))
+    }
+
+    /// Takes the room for the records of the call, so that no call is forwarded that cannot be recorded.
+    fn ticket(
+        &self,
+        worker: &Arc<Worker>,
+        routed: Routed,
+        head: CallHead,
+        entry: Option<Arc<Entry>>,
+        reservation: Option<Reservation>,
+    ) -> Result<Admitted, Refused> {
+        let (lane, route) = (&worker.lane, &routed.route);
+        let space = lane
+            .define(route.app.symbol, route.app.symbol_text.as_bytes())
+            .and_then(|()| lane.define(route.symbol, route.symbol_text.as_bytes()))
+            .and_then(|()| lane.reserve(Self::PAYLOAD, 2));
+        let Ok(space) = space else {
+            if let (Some(entry), Some(reservation)) = (entry, reservation) {
+                entry.cancel(reservation);
+            }
+            return Err(self.refuse(worker, &routed, Refusal::JournalUnavailable));
+        };
+        let rate = reservation.as_ref().and_then(Reservation::view);
+        Ok(Admitted::new(Ticket {
+            worker: worker.clone(),
+            route: routed.route,
+            entry,
+            head,
+            started: routed.started,
+            reservation,
+            space: Some(space),
+            rate,
+        }))
+    }
+
+    /// Number and text of the plan revision of a license. The guard that the text is borrowed from is gone when this
+    /// returns, so the text is cloned out of its `Arc`.
+    fn plan_symbol(&self, entry: &Entry) -> (u32, Option<Arc<str>>) {
+        let catalogue = self.catalogue.load();
+        let symbol = entry.plan().and_then(|plan| catalogue.plans.get(&plan.id));
+        symbol.map_or((Symbol::NONE, None), |symbol| {
+            (symbol.number, Some(symbol.text.clone()))
+        })
+    }
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate").finish_non_exhaustive()
+    }
+}
+
+impl Catalogue {
+    fn build(
+        apps: Vec<AppRules>,
+        plans: &[PlanRevision],
+        symbols: &Mutex<HashMap<String, u32>>,
+        metrics: &Metrics,
+    ) -> Result<Self, BuildError> {
+        let mut symbols = symbols.lock();
+        let mut number = |symbol: &Symbol| {
+            let next = symbols.len() as u32 + 1;
+            let number = *symbols.entry(symbol.encode()).or_insert(next);
+            match symbol {
+                Symbol::App { app, .. } => metrics.name(number, app.as_str()),
+                Symbol::Route(path) => metrics.name(number, path),
+                Symbol::Plan { .. } => {}
+            }
+            number
+        };
+        let plan = |revision: &PlanRevision, number: &mut dyn FnMut(&Symbol) -> u32| {
+            let symbol = Symbol::Plan {
+                name: revision.plan.name.clone(),
+                revision: revision.id,
+            };
+            let known = PlanSymbol {
+                number: number(&symbol),
+                text: symbol.encode().into(),
+            };
+            (revision.id, known)
+        };
+        let plans = plans
+            .iter()
+            .map(|revision| plan(revision, &mut number))
+            .collect();
+        Ok(Self {
+            apps: Apps::build(apps, &mut number)?,
+            plans,
+        })
+    }
+}
+
+fn head(routed: &Routed, request: &CallRequest<'_>) -> CallHead {
+    let route = &routed.route;
+    CallHead {
+        call_id: routed.call_id,
+        license_id: None,
+        app: route.app.symbol,
+        route: route.symbol,
+        plan: Symbol::NONE,
+        method: routed.method,
+        mode: Mode::Proxy,
+        status: 0,
+        started_at: routed.started_at,
+        reserved: route.most_units,
+        epoch: 0,
+        test: route.app.test,
+        billable_status: false,
+        bills_interrupted: route.app.bills(Outcome::Interrupted),
+        limited: false,
+        windowed: false,
+        idempotency: request.idempotency,
+    }
+}
+
+/// Whether a text that no license has could have been one: texts that begin like our own keys tell by their checksum.
+fn could_be_a_key(credential: &[u8]) -> bool {
+    std::str::from_utf8(credential).is_ok_and(|text| KeyFormat::of(text).is_some())
+}

@@ -1,0 +1,77 @@
+//! What a call that is over costs: which units it used, which stay spent, whether it is billed.
+
+use model::{CallHead, CallTail, Ending, Outcome};
+
+use crate::app::Route;
+use crate::time::Moment;
+
+/// What is known of a call when it is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Closing {
+    /// Who erred, and how far the response came.
+    pub ending: Ending,
+    /// Connections to the upstream that were tried.
+    pub attempts: u8,
+    /// Payload bytes of the request.
+    pub request_bytes: u64,
+    /// Payload bytes of the response.
+    pub response_bytes: u64,
+    /// Time with the upstream, in microseconds.
+    pub upstream_us: u64,
+    /// Units that the response named, where the route takes them from a header.
+    pub units: Option<u64>,
+    /// When it was over.
+    pub at: Moment,
+}
+
+/// A call that ended without a status of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The caller left.
+    CallerLeft,
+    /// We ended it: a drain, a revocation, an error of ours.
+    Ours,
+}
+
+/// The tail of a call by its head, its route's rules and how it ended.
+pub(crate) fn tail(
+    head: &CallHead,
+    route: &Route,
+    closing: &Closing,
+    sent: bool,
+    started: Moment,
+) -> CallTail {
+    let outcome = closing.ending.outcome();
+    let units = if closing.ending.forwarded_status {
+        units(head, route, closing)
+    } else {
+        head.reserved
+    };
+    let billed = head.billable_status && route.app.bills(outcome);
+    let spent = match outcome {
+        _ if !sent => 0,
+        _ if billed => units,
+        // Work was asked for and the asker left before the status: leaving does not buy it for free.
+        Outcome::ClientGone if head.status == 0 => head.reserved,
+        _ if route.app.counts_all => units,
+        _ => 0,
+    };
+    CallTail {
+        outcome,
+        billable: billed && !head.test,
+        attempts: closing.attempts,
+        refusal: None,
+        calls: 1,
+        units: if sent { units } else { 0 },
+        spent,
+        request_bytes: closing.request_bytes,
+        response_bytes: closing.response_bytes,
+        duration_us: closing.at.micros_since(started),
+        upstream_us: closing.upstream_us,
+    }
+}
+
+/// Units that were named, or those of the route; never more than were reserved.
+fn units(head: &CallHead, route: &Route, closing: &Closing) -> u64 {
+    closing.units.unwrap_or(route.units).min(head.reserved)
+}

@@ -1,0 +1,256 @@
+//! What one proxy thread owns: a lane of the journal, a shard of the metrics, a counter of call ids.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use journal::{Bell, Journal, Lane};
+use licensing::Licensing;
+use model::{
+    CallHead, CallId, CallRecord, CallTail, Clock, LicenseId, Method, Outcome, Refusal, Timestamp,
+};
+use parking_lot::Mutex;
+use telemetry::{CallLabels, Metrics, Shard};
+
+use crate::app::Route;
+use crate::time::{Moment, TimeSource};
+
+/// Refusals of different kinds that are folded at once; floods of more kinds than this are counted in metrics only.
+const MOST_FOLDS: usize = 4_096;
+
+/// What a worker is made of.
+#[derive(Clone)]
+pub struct WorkerParts {
+    /// The journal of the process.
+    pub journal: Journal,
+    /// Licenses.
+    pub licensing: Arc<Licensing>,
+    /// Metrics of the process.
+    pub metrics: Arc<Metrics>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// One thread's part of the gate. Other threads may use it too, at the cost of sharing.
+pub struct Worker {
+    pub(crate) lane: Arc<Lane>,
+    pub(crate) journal: Journal,
+    pub(crate) licensing: Arc<Licensing>,
+    pub(crate) shard: Arc<Shard>,
+    pub(crate) time: TimeSource,
+    clock: Arc<dyn Clock>,
+    seed: u64,
+    counter: AtomicU32,
+    folds: Mutex<Folds>,
+}
+
+/// Refusals of known licenses: the first of a kind in a second is written at once, the others of that second as one record.
+#[derive(Default)]
+struct Folds {
+    second: i64,
+    waiting: HashMap<FoldKey, Fold>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct FoldKey {
+    license_id: LicenseId,
+    app: u32,
+    route: u32,
+    method: Method,
+    refusal: Refusal,
+}
+
+#[derive(Clone, Copy)]
+struct Fold {
+    head: CallHead,
+    calls: u32,
+}
+
+/// A refusal of a known license, to be recorded.
+pub(crate) struct RefusedCall<'a> {
+    pub(crate) license_id: LicenseId,
+    pub(crate) plan: u32,
+    pub(crate) route: &'a Route,
+    pub(crate) method: Method,
+    pub(crate) refusal: Refusal,
+    pub(crate) call_id: CallId,
+    pub(crate) started: Moment,
+    pub(crate) started_at: Timestamp,
+}
+
+impl Worker {
+    /// The worker that owns lane and shard `index`.
+    ///
+    /// # Panics
+    /// If the journal or the metrics have no such lane or shard, or the system has no randomness.
+    #[must_use]
+    pub fn new(index: usize, parts: &WorkerParts) -> Arc<Self> {
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).expect("the operating system gives random bytes");
+        Arc::new(Self {
+            lane: parts.journal.lane(index),
+            journal: parts.journal.clone(),
+            licensing: parts.licensing.clone(),
+            shard: parts.metrics.shard(index),
+            time: TimeSource::new(&*parts.clock),
+            clock: parts.clock.clone(),
+            seed: u64::from_le_bytes(seed),
+            counter: AtomicU32::new(0),
+            folds: Mutex::default(),
+        })
+    }
+
+    /// The moment that is now.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.time.now()
+    }
+
+    /// What the wall clock showed at a moment.
+    #[must_use]
+    pub fn wall(&self, moment: Moment) -> Timestamp {
+        self.time.wall(moment)
+    }
+
+    /// A new call id.
+    pub(crate) fn next_id(&self, at: Timestamp) -> CallId {
+        let counter = self.counter.fetch_add(1, Ordering::Relaxed);
+        CallId::from_parts((at.micros() / 1_000) as u64, self.seed, counter)
+    }
+
+    /// The bell of this worker's lane: serve it in the runtime of the thread that waits for commits.
+    #[must_use]
+    pub fn bell(&self) -> Bell {
+        self.lane.bell()
+    }
+
+    /// To be called once a second: follows the wall clock and writes folded refusals.
+    pub fn tick(&self) {
+        self.time.refresh(&*self.clock);
+        let now = self.wall(self.now());
+        self.flush(&mut self.folds.lock(), now.seconds());
+    }
+
+    /// Counts a request that could not be read.
+    pub fn malformed(&self) {
+        self.shard.malformed();
+    }
+
+    /// Counts a refusal that no license is known for.
+    pub(crate) fn count_refusal(&self, app: u32, refusal: Refusal) {
+        self.shard.refused(app, refusal as u8);
+    }
+
+    /// Counts a refusal of a known license and records it; floods are folded.
+    pub(crate) fn record_refusal(&self, call: &RefusedCall<'_>) {
+        self.count_refusal(call.route.app.symbol, call.refusal);
+        let key = FoldKey {
+            license_id: call.license_id,
+            app: call.route.app.symbol,
+            route: call.route.symbol,
+            method: call.method,
+            refusal: call.refusal,
+        };
+        let mut folds = self.folds.lock();
+        self.flush(&mut folds, call.started_at.seconds());
+        if let Some(fold) = folds.waiting.get_mut(&key) {
+            fold.calls = fold.calls.saturating_add(1);
+            return;
+        }
+        if folds.waiting.len() >= MOST_FOLDS {
+            return;
+        }
+        let head = call.head();
+        self.write_refusal(
+            &head,
+            call.refusal,
+            1,
+            self.now().micros_since(call.started),
+        );
+        folds.waiting.insert(key, Fold { head, calls: 0 });
+    }
+
+    /// Writes what was folded in seconds that are over.
+    fn flush(&self, folds: &mut Folds, second: i64) {
+        if folds.second == second {
+            return;
+        }
+        folds.second = second;
+        for (key, fold) in folds.waiting.drain() {
+            if fold.calls > 0 {
+                let head = CallHead {
+                    call_id: self.next_id(fold.head.started_at),
+                    ..fold.head
+                };
+                self.write_refusal(&head, key.refusal, fold.calls, 0);
+            }
+        }
+    }
+
+    /// A refusal is never billed and nobody waits for its record: where the journal has no room it is a metric only.
+    fn write_refusal(&self, head: &CallHead, refusal: Refusal, calls: u32, duration_us: u64) {
+        let tail = CallTail {
+            outcome: Outcome::Refused,
+            billable: false,
+            attempts: 0,
+            refusal: Some(refusal),
+            calls,
+            units: 0,
+            spent: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            duration_us,
+            upstream_us: 0,
+        };
+        if let Ok(space) = self.lane.reserve(CallRecord::LENGTH as u32, 1) {
+            let _ = self
+                .lane
+                .single(space, &CallRecord { head: *head, tail }.encode());
+        }
+    }
+
+    /// Counts a call that is over.
+    pub(crate) fn count_call(&self, head: &CallHead, tail: &CallTail) {
+        let labels = CallLabels {
+            app: head.app,
+            route: head.route,
+            status: head.status,
+            outcome: tail.outcome as u8,
+        };
+        let overhead = tail.duration_us.saturating_sub(tail.upstream_us);
+        self.shard.call(labels, overhead, tail.upstream_us);
+    }
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker")
+            .field("lane", &self.lane.index())
+            .finish_non_exhaustive()
+    }
+}
+
+impl RefusedCall<'_> {
+    fn head(&self) -> CallHead {
+        let app = &self.route.app;
+        CallHead {
+            call_id: self.call_id,
+            license_id: Some(self.license_id),
+            app: app.symbol,
+            route: self.route.symbol,
+            plan: self.plan,
+            method: self.method,
+            mode: model::Mode::Proxy,
+            status: self.refusal.status(),
+            started_at: self.started_at,
+            reserved: 0,
+            epoch: 0,
+            test: app.test,
+            billable_status: false,
+            bills_interrupted: false,
+            limited: false,
+            windowed: false,
+            idempotency: 0,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! From the configuration's words to those of each part. The only place that knows both sides.
+
+use std::time::Duration;
+
+use config::{Access, AppMode, Config, Counts, Durability, OnClientGone, OnRevoke, Route};
+use gate::{AppRules, RouteRules};
+use licensing::{AppTerms, LicensingOptions, Plans};
+use proxy::{Backends, BackendRules, Balance, CallerTimeouts, EdgeOptions, HealthCheck, PoolOptions, UpstreamAddress};
+
+/// The apps as the gate needs them, in the order of the file.
+pub(crate) fn app_rules(config: &Config) -> Vec<AppRules> {
+    config.apps.iter().map(app).collect()
+}
+
+fn app(app: &config::App) -> AppRules {
+    AppRules {
+        name: app.name.clone(),
+        account: app.account.clone(),
+        hosts: app.hosts.clone(),
+        paths: app.paths.iter().filter(|path| path.as_str() != "/").cloned().collect(),
+        license_headers: app.license_headers.clone(),
+        billable: app.billable.iter().collect(),
+        billable_outcomes: app.billable_outcomes.iter().collect(),
+        counts_all: app.counts == Counts::All,
+        test: app.mode == AppMode::Test,
+        waits_for_disk: app.durability == Durability::Disk,
+        cuts_on_revoke: app.on_revoke == OnRevoke::Cut,
+        routes: app.routes.iter().map(route).collect(),
+    }
+}
+
+fn route(route: &Route) -> RouteRules {
+    RouteRules {
+        path: route.path.clone(),
+        methods: route.methods.clone(),
+        units: route.units,
+        most_units: route.reserved_units(),
+        units_header: route.units_header.clone(),
+        billable: Some(route.billable.iter().collect()),
+        finishes_without_caller: route.on_client_gone == OnClientGone::Finish,
+        cuts_on_revoke: Some(route.on_revoke == OnRevoke::Cut),
+        open: route.access == Access::Open,
+    }
+}
+
+/// The apps as the proxy needs them, in the order of the file.
+pub(crate) fn backends(config: &Config) -> Backends {
+    let rules = config.apps.iter().map(backend).collect();
+    Backends::new(rules, config.server.trusted_proxies.clone())
+}
+
+fn backend(app: &config::App) -> BackendRules {
+    let address = |upstream: &config::Upstream| UpstreamAddress {
+        tls: upstream.is_tls(),
+        host: upstream.host().to_owned(),
+        port: upstream.port(),
+    };
+    let check = |check: &config::HealthCheck| HealthCheck {
+        path: check.path.clone(),
+        every: check.every.duration(),
+        timeout: check.timeout.duration(),
+        healthy_after: check.healthy_after,
+        unhealthy_after: check.unhealthy_after,
+    };
+    BackendRules {
+        pool: PoolOptions {
+            addresses: app.upstreams.iter().map(address).collect(),
+            balance: match app.balance {
+                config::Balance::RoundRobin => Balance::RoundRobin,
+                config::Balance::Random => Balance::Random,
+            },
+            connect_timeout: app.connect_timeout.duration(),
+            read_timeout: app.read_timeout.duration(),
+            write_timeout: app.write_timeout.duration(),
+            idle_timeout: app.idle_timeout.duration(),
+            health_check: app.health_check.as_ref().map(check),
+        },
+        inject: app.inject_headers.clone(),
+        forward_license_id: app.forward_license_id,
+        forward_user_id: app.forward_user_id,
+        allow_method_override: app.allow_method_override,
+        body_limit: app.body_limit.map(config::ByteSize::bytes),
+    }
+}
+
+/// Plans and apps as licenses need them.
+pub(crate) fn plans(config: &Config) -> Plans {
+    let terms = |app: &config::App| AppTerms {
+        app: app.name.clone(),
+        account: app.account.clone(),
+        default_plan: app.plan.clone(),
+        grace: app.outage.grace.duration(),
+    };
+    Plans::new(config.plan_revisions(), config.apps.iter().map(terms).collect())
+}
+
+/// How the license cache behaves.
+pub(crate) fn licensing_options(config: &Config) -> LicensingOptions {
+    LicensingOptions {
+        cache_capacity: config.cache.licenses,
+        negative_capacity: config.cache.negative,
+        negative_ttl: config.cache.negative_ttl.duration(),
+        ..LicensingOptions::default()
+    }
+}
+
+/// How the edge behaves.
+pub(crate) fn edge_options(config: &Config) -> EdgeOptions {
+    EdgeOptions {
+        max_connections: config.server.max_connections,
+        // Idle time between two calls counts in, so it is never shorter than callers keep connections.
+        head_timeout: config.server.head_timeout.duration().max(Duration::from_secs(60)),
+        drain: config.server.drain.duration(),
+    }
+}
+
+/// Timeouts towards callers; a call's own app may be slower than this only upstream.
+pub(crate) const CALLER_TIMEOUTS: CallerTimeouts =
+    CallerTimeouts { read: Duration::from_secs(60), write: Duration::from_secs(60) };
+
+/// Journal options for an instance.
+pub(crate) fn journal_options(config: &Config, instance: u128, lanes: usize) -> journal::Options {
+    let sync = match config.journal.durability {
+        Durability::Disk => journal::Sync::Disk,
+        Durability::Process => journal::Sync::Process,
+    };
+    journal::Options {
+        segment_bytes: u32::try_from(config.journal.segment_bytes.bytes()).unwrap_or(u32::MAX),
+        sync,
+        commit_window: config.journal.commit_window.duration(),
+        keep: config.journal.keep.duration(),
+        keep_bytes: config.journal.keep_bytes.bytes(),
+        ..journal::Options::new(config.server.data_dir.join("journal"), instance, lanes)
+    }
+}
+
+/// Proxy threads: as configured, or one per core.
+pub(crate) fn threads(config: &Config) -> usize {
+    match config.server.threads {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads => threads,
+    }
+}

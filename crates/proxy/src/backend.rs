@@ -1,0 +1,73 @@
+//! What the proxy knows of an app beyond the gate: where it stands, and how its requests are written.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use crate::upstream::{Pool, PoolOptions};
+
+/// How calls of one app are forwarded.
+#[derive(Clone, Debug)]
+pub struct BackendRules {
+    /// Where to.
+    pub pool: PoolOptions,
+    /// Headers with secrets of the provider that every request gets.
+    pub inject: Vec<(HeaderName, HeaderValue)>,
+    /// Whether the upstream learns the license (`Tallygate-License-Id`).
+    pub forward_license_id: bool,
+    /// Whether the upstream learns the user (`Tallygate-User-Id`).
+    pub forward_user_id: bool,
+    /// Whether headers that override the method pass.
+    pub allow_method_override: bool,
+    /// Largest request body in bytes; `None`: no limit.
+    pub body_limit: Option<u64>,
+}
+
+/// One app's backend.
+pub(crate) struct Backend {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) inject: Box<[(HeaderName, HeaderValue)]>,
+    pub(crate) forward_license_id: bool,
+    pub(crate) forward_user_id: bool,
+    pub(crate) allow_method_override: bool,
+    pub(crate) body_limit: u64,
+}
+
+/// The backends of a configuration, in the order of its apps, and what holds for all of them.
+pub struct Backends {
+    pub(crate) apps: Vec<Arc<Backend>>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+}
+
+impl Backends {
+    /// Backends in the order of the apps that the gate was built from.
+    #[must_use]
+    pub fn new(rules: Vec<BackendRules>, trusted_proxies: Vec<IpNet>) -> Self {
+        Self {
+            apps: rules
+                .into_iter()
+                .map(|rules| Arc::new(Backend::new(rules)))
+                .collect(),
+            trusted_proxies,
+        }
+    }
+
+    /// The pools, to be cared for.
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.apps.iter().map(|backend| &backend.pool)
+    }
+}
+
+impl Backend {
+    fn new(rules: BackendRules) -> Self {
+        Self {
+            pool: Arc::new(Pool::new(rules.pool)),
+            inject: rules.inject.into(),
+            forward_license_id: rules.forward_license_id,
+            forward_user_id: rules.forward_user_id,
+            allow_method_override: rules.allow_method_override,
+            body_limit: rules.body_limit.unwrap_or(u64::MAX),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Reading what a caller presents, and writing the request that the upstream sees.
+
+use std::net::{IpAddr, SocketAddr};
+
+use gate::{Presented, Route};
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use ipnet::IpNet;
+use model::{CallId, License};
+use pingora::http::RequestHeader;
+
+use crate::backend::Backend;
+
+/// The identity of a call, on every answer and on every forwarded request.
+pub(crate) const CALL_ID: HeaderName = HeaderName::from_static("tallygate-call-id");
+
+const LICENSE_ID: HeaderName = HeaderName::from_static("tallygate-license-id");
+const USER_ID: HeaderName = HeaderName::from_static("tallygate-user-id");
+const REQUEST_TOKEN: HeaderName = HeaderName::from_static("apifew-request-token");
+const LICENSE_KEY: HeaderName = HeaderName::from_static("apifew-user-license-key");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const METHOD_OVERRIDES: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+];
+
+/// What the headers present to be let in.
+pub(crate) fn presented<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Presented<'a> {
+    if headers.contains_key(&REQUEST_TOKEN) {
+        return Presented::Token;
+    }
+    let mut found: Option<&[u8]> = None;
+    for name in names {
+        for value in headers.get_all(name) {
+            let credential = credential(name, value);
+            match found {
+                None => found = Some(credential),
+                Some(first) if first == credential => {}
+                Some(_) => return Presented::Ambiguous,
+            }
+        }
+    }
+    match found {
+        Some([]) | None => Presented::Nothing,
+        Some(credential) => Presented::Credential(credential),
+    }
+}
+
+fn credential<'a>(name: &HeaderName, value: &'a HeaderValue) -> &'a [u8] {
+    let bytes = value.as_bytes().trim_ascii();
+    if *name != AUTHORIZATION {
+        return bytes;
+    }
+    match bytes.split_at_checked(7) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer ") => rest.trim_ascii(),
+        _ => bytes,
+    }
+}
+
+/// The caller's address: the peer's, or behind a trusted proxy the last address of `X-Forwarded-For` that no trusted proxy has.
+pub(crate) fn caller_address(
+    peer: Option<&SocketAddr>,
+    headers: &HeaderMap,
+    trusted: &[IpNet],
+) -> Option<IpAddr> {
+    let is_trusted = |address: &IpAddr| {
+        trusted
+            .iter()
+            .any(|net| net.contains(&address.to_canonical()))
+    };
+    let peer = peer?.ip();
+    if trusted.is_empty() || !is_trusted(&peer) {
+        return Some(peer);
+    }
+    let mut address = peer;
+    for value in headers.get_all(&FORWARDED_FOR).iter().rev() {
+        for item in value.to_str().unwrap_or_default().rsplit(',') {
+            let Ok(named) = item.trim().parse::<IpAddr>() else {
+                return Some(address);
+            };
+            address = named;
+            if !is_trusted(&address) {
+                return Some(address);
+            }
+        }
+    }
+    Some(address)
+}
+
+/// What the rewriting of a request's head depends on.
+pub(crate) struct Rewrite<'a> {
+    pub(crate) route: &'a Route,
+    pub(crate) backend: &'a Backend,
+    pub(crate) license: Option<&'a License>,
+    pub(crate) call_id: CallId,
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) from_trusted_proxy: bool,
+}
+
+/// Strips what is the gate's and what pretends to be, and adds what the upstream is to know. Everything else stays as it came.
+pub(crate) fn rewrite(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingora::Result<()> {
+    for name in &rewrite.route.app.license_headers {
+        head.remove_header(name);
+    }
+    for name in [&LICENSE_KEY, &REQUEST_TOKEN, &LICENSE_ID, &USER_ID] {
+        head.remove_header(name);
+    }
+    if !rewrite.backend.allow_method_override {
+        for name in &METHOD_OVERRIDES {
+            head.remove_header(name);
+        }
+    }
+    let mut text = [0; CallId::TEXT_LENGTH];
+    let id = rewrite.call_id.encode(&mut text);
+    head.insert_header(
+        CALL_ID,
+        HeaderValue::from_str(id).expect("a call id is plain ASCII"),
+    )?;
+    forwarded(head, rewrite)?;
+    if let Some(license) = rewrite.license {
+        if rewrite.backend.forward_license_id {
+            head.insert_header(LICENSE_ID, license.id.to_string())?;
+        }
+        if let (true, Some(user)) = (rewrite.backend.forward_user_id, &license.user)
+            && let Ok(user) = HeaderValue::from_str(user)
+        {
+            head.insert_header(USER_ID, user)?;
+        }
+    }
+    for (name, value) in &rewrite.backend.inject {
+        head.insert_header(name.clone(), value.clone())?;
+    }
+    Ok(())
+}
+
+/// `X-Forwarded-*`: appended to what a trusted proxy said, replacing what anybody else did.
+fn forwarded(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingora::Result<()> {
+    if let Some(peer) = rewrite.peer {
+        let mut text = peer.to_string();
+        if rewrite.from_trusted_proxy
+            && let Some(Ok(before)) = head.headers.get(&FORWARDED_FOR).map(HeaderValue::to_str)
+        {
+            text = format!("{before}, {text}");
+        }
+        head.insert_header(FORWARDED_FOR, text)?;
+    }
+    let said = |head: &RequestHeader, name: &HeaderName| {
+        rewrite.from_trusted_proxy && head.headers.contains_key(name)
+    };
+    if !said(head, &FORWARDED_PROTO) {
+        head.insert_header(FORWARDED_PROTO, HeaderValue::from_static("http"))?;
+    }
+    if !said(head, &FORWARDED_HOST) {
+        match head.headers.get(http::header::HOST).cloned() {
+            Some(host) => head.insert_header(FORWARDED_HOST, host)?,
+            None => drop(head.remove_header(&FORWARDED_HOST)),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn one_credential_is_read_wherever_it_stands_and_two_are_ambiguous() {
+        let names = [LICENSE_KEY, AUTHORIZATION];
+        let found =
+            |pairs: &[(&'static str, &'static str)]| match presented(&headers(pairs), &names) {
+                Presented::Nothing => "nothing".to_owned(),
+                Presented::Credential(credential) => {
+                    String::from_utf8_lossy(credential).into_owned()
+                }
+                Presented::Ambiguous => "ambiguous".to_owned(),
+                Presented::Token => "token".to_owned(),
+            };
+        assert_eq!(found(&[]), "nothing");
+        assert_eq!(found(&[("apifew-user-license-key", " k1 ")]), "k1");
+        assert_eq!(found(&[("authorization", "bearer k1")]), "k1");
+        assert_eq!(
+            found(&[
+                ("authorization", "Bearer k1"),
+                ("apifew-user-license-key", "k1")
+            ]),
+            "k1"
+        );
+        assert_eq!(
+            found(&[
+                ("authorization", "Bearer k2"),
+                ("apifew-user-license-key", "k1")
+            ]),
+            "ambiguous"
+        );
+        assert_eq!(
+            found(&[
+                ("apifew-request-token", "t"),
+                ("apifew-user-license-key", "k1")
+            ]),
+            "token"
+        );
+    }
+
+    #[test]
+    fn only_trusted_proxies_may_say_who_called() {
+        let peer: SocketAddr = "10.0.0.1:5".parse().expect("valid");
+        let trusted: [IpNet; 1] = ["10.0.0.0/8".parse().expect("valid")];
+        let said = headers(&[("x-forwarded-for", "1.1.1.1, 2.2.2.2, 10.0.0.9")]);
+        let address = |trusted: &[IpNet]| {
+            caller_address(Some(&peer), &said, trusted).map(|ip| ip.to_string())
+        };
+        assert_eq!(address(&[]).as_deref(), Some("10.0.0.1"));
+        assert_eq!(address(&trusted).as_deref(), Some("2.2.2.2"));
+    }
+}

@@ -1,0 +1,440 @@
+//! Pingora's phases, each a few lines: the gate decides, the phases translate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use gate::{CallRequest, Closing, Failure, Gate, Refused, Worker};
+use model::{Blame, Ending, Refusal};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use crate::answer;
+use crate::backend::Backends;
+use crate::call::{Call, Stage};
+use crate::edge::Connection;
+use crate::headers::{CALL_ID, Rewrite, caller_address, presented, rewrite};
+
+/// Connections to the upstream that one call may try.
+pub(crate) const MOST_ATTEMPTS: u8 = 2;
+
+/// Timeouts towards callers.
+#[derive(Clone, Copy, Debug)]
+pub struct CallerTimeouts {
+    /// Longest time between two reads of a request body.
+    pub read: Duration,
+    /// Longest time of one write of a response.
+    pub write: Duration,
+}
+
+/// The proxy of one thread.
+pub struct MeteredProxy {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) backends: Arc<ArcSwap<Backends>>,
+    pub(crate) timeouts: CallerTimeouts,
+}
+
+impl MeteredProxy {
+    /// Admits a call, or says what to answer.
+    async fn admit(&self, session: &mut Session, call: &mut Call) -> Result<(), Refused> {
+        let (peer, head) = (session.client_addr().cloned(), session.req_header());
+        let host = host(head);
+        let path = path(head);
+        let routed = self
+            .gate
+            .route(&self.worker, host, head.method.as_str(), path)?;
+        call.call_id = Some(routed.call_id);
+        let backends = self.backends.load();
+        let backend = backends.apps[routed.route.app.index].clone();
+        if declared_length(head).is_some_and(|length| length > backend.body_limit) {
+            return Err(self
+                .gate
+                .refuse(&self.worker, &routed, Refusal::BodyTooLarge));
+        }
+        let peer = peer.as_ref().and_then(|peer| peer.as_inet());
+        let request = CallRequest {
+            path,
+            address: caller_address(peer, &head.headers, &backends.trusted_proxies),
+            presented: presented(&head.headers, &routed.route.app.license_headers),
+            idempotency: idempotency(head),
+        };
+        let finishes = routed.route.finishes_without_caller;
+        drop(backends);
+        let admitted = self.gate.admit(&self.worker, routed, request).await?;
+        call.backend = Some(backend);
+        call.stage = Stage::Admitted(admitted);
+        if finishes {
+            session.set_abort_on_close(false);
+        }
+        Ok(())
+    }
+
+    /// The head of the record, durable, before the status leaves.
+    async fn commit(&self, call: &mut Call, status: u16, forwarded: bool) -> Result<()> {
+        let Stage::Forwarding(forwarding) = std::mem::take(&mut call.stage) else {
+            return Err(Error::explain(
+                ErrorType::InternalError,
+                "a call has one status",
+            ));
+        };
+        let (committed, durable) = forwarding.commit(status, forwarded);
+        call.stage = Stage::Committed(committed);
+        let before = self.worker.now();
+        if durable.await.is_err() {
+            call.uncommitted = true;
+            return Err(Error::explain(
+                ErrorType::InternalError,
+                "the call could not be recorded",
+            ));
+        }
+        if forwarded {
+            call.upstream.waited_us += self.worker.now().micros_since(before);
+        }
+        Ok(())
+    }
+
+    /// Answers for an upstream that did not, or for an error of the gate; returns the status that was written.
+    async fn answer_failure(
+        &self,
+        session: &mut Session,
+        call: &mut Call,
+        error: &Error,
+    ) -> Option<u16> {
+        let refusal = call.refusal.or_else(|| failure(error))?;
+        let call_id = call.call_id?;
+        match &call.stage {
+            Stage::Forwarding(_) => {
+                call.upstream.ended = Some(self.worker.now());
+                self.commit(call, refusal.status(), false).await.ok()?;
+            }
+            Stage::Admitted(_) => call.stage = Stage::Outside,
+            Stage::Outside => {}
+            // The head names another status than this answer would: rather none.
+            Stage::Committed(_) => return None,
+        }
+        answer::fail(session, refusal, call_id).await.ok()?;
+        call.response_ended = true;
+        Some(refusal.status())
+    }
+
+    fn closing(&self, session: &Session, error: Option<&Error>, call: &Call) -> Closing {
+        let now = self.worker.now();
+        let forwarded =
+            matches!(&call.stage, Stage::Committed(committed) if committed.is_forwarded());
+        // A body that was filtered to its end and then not written whole is not complete.
+        let write_failed = error.is_some_and(|error| {
+            matches!(error.esource(), ErrorSource::Downstream)
+                && matches!(
+                    error.etype(),
+                    ErrorType::WriteError | ErrorType::WriteTimedout
+                )
+        });
+        Closing {
+            ending: Ending {
+                error: error.map(blame),
+                response_complete: error.is_none() || (call.response_ended && !write_failed),
+                forwarded_status: forwarded,
+            },
+            attempts: call.attempts,
+            request_bytes: session.body_bytes_read() as u64,
+            response_bytes: session.body_bytes_sent() as u64,
+            upstream_us: call.upstream.micros(now),
+            units: call.units,
+            at: now,
+        }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for MeteredProxy {
+    type CTX = Call;
+
+    fn new_ctx(&self) -> Call {
+        Call {
+            connection: Connection::current(),
+            ..Call::default()
+        }
+    }
+
+    async fn request_filter(&self, session: &mut Session, call: &mut Call) -> Result<bool> {
+        if let Some(connection) = &call.connection {
+            connection.call_begins();
+        }
+        session.set_read_timeout(Some(self.timeouts.read));
+        session.set_write_timeout(Some(self.timeouts.write));
+        match self.admit(session, call).await {
+            Ok(()) => Ok(false),
+            Err(refused) => {
+                answer::refuse(session, &refused).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, call: &mut Call) -> Result<Box<HttpPeer>> {
+        let backend = call
+            .backend
+            .clone()
+            .ok_or_else(|| internal("a call without a backend"))?;
+        if let Stage::Admitted(_) = call.stage {
+            let Stage::Admitted(admitted) = std::mem::take(&mut call.stage) else {
+                return Err(internal("the stage was just seen"));
+            };
+            match admitted.mark() {
+                Ok(forwarding) => {
+                    if let (Some(connection), Some(check)) =
+                        (&call.connection, forwarding.cut_check())
+                    {
+                        connection.watch(check);
+                    }
+                    call.stage = Stage::Forwarding(forwarding);
+                }
+                Err(refusal) => {
+                    call.refusal = Some(refusal);
+                    return Err(internal("too many calls are under way to be marked"));
+                }
+            }
+            call.turn = backend.pool.turn();
+            call.upstream.began = Some(self.worker.now());
+        }
+        let turn = call.turn.wrapping_add(usize::from(call.attempts));
+        call.attempts = call.attempts.saturating_add(1);
+        call.request_bytes = 0;
+        backend.pool.pick(turn).ok_or_else(|| {
+            Error::explain(ErrorType::ConnectNoRoute, "no upstream has an address yet").into_up()
+        })
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        call: &mut Call,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        // Nothing was sent, so another try is safe for every method.
+        error.set_retry(call.attempts < MOST_ATTEMPTS);
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        head: &mut RequestHeader,
+        call: &mut Call,
+    ) -> Result<()> {
+        let (Some(backend), Stage::Forwarding(forwarding)) = (&call.backend, &mut call.stage)
+        else {
+            return Err(internal("a call reaches the upstream only from the gate"));
+        };
+        let peer = session
+            .client_addr()
+            .and_then(|peer| peer.as_inet())
+            .map(|peer| peer.ip());
+        let trusted = &self.backends.load().trusted_proxies;
+        rewrite(
+            head,
+            &Rewrite {
+                route: forwarding.route(),
+                backend,
+                license: forwarding.license(),
+                call_id: forwarding.call_id(),
+                peer,
+                from_trusted_proxy: peer
+                    .is_some_and(|peer| trusted.iter().any(|net| net.contains(&peer))),
+            },
+        )?;
+        forwarding.sending();
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        call: &mut Call,
+    ) -> Result<()> {
+        let Some(body) = body else {
+            return Ok(());
+        };
+        call.request_bytes += body.len() as u64;
+        if call
+            .backend
+            .as_ref()
+            .is_some_and(|backend| call.request_bytes > backend.body_limit)
+        {
+            call.refusal = Some(Refusal::BodyTooLarge);
+            return Err(internal("the request body is too large"));
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        head: &mut ResponseHeader,
+        call: &mut Call,
+    ) -> Result<()> {
+        if head.status.is_informational() && head.status.as_u16() != 101 {
+            return Ok(());
+        }
+        if let Stage::Forwarding(forwarding) = &call.stage {
+            let mut text = [0; model::CallId::TEXT_LENGTH];
+            let id = forwarding.call_id().encode(&mut text);
+            head.insert_header(CALL_ID, id)?;
+            if let Some((limits, view)) = forwarding.rate() {
+                answer::rate_headers(head, limits, &view)?;
+            }
+            if let Some(name) = &forwarding.route().units_header {
+                let named = head.remove_header(name);
+                call.units = named.map(|value| forwarding.read_units(value.as_bytes()));
+            }
+        }
+        self.commit(call, head.status.as_u16(), true).await
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        end_of_stream: bool,
+        call: &mut Call,
+    ) -> Result<Option<Duration>> {
+        if end_of_stream {
+            call.response_ended = true;
+            call.upstream.ended = Some(self.worker.now());
+        }
+        Ok(None)
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        call: &mut Call,
+    ) -> FailToProxy {
+        let silent = call.uncommitted || session.response_written().is_some();
+        let written = if silent {
+            None
+        } else {
+            self.answer_failure(session, call, error).await
+        };
+        FailToProxy {
+            error_code: written.unwrap_or(0),
+            can_reuse_downstream: false,
+        }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, call: &mut Call) {
+        if let (Some(error), Some(call_id)) = (error, call.call_id) {
+            // Never the error's own text, which may hold what the caller sent.
+            let (source, kind) = (error.esource().as_str(), error.etype().as_str());
+            tracing::debug!(%call_id, source, kind, attempts = call.attempts, "a call ended with an error");
+        }
+        match std::mem::take(&mut call.stage) {
+            Stage::Outside | Stage::Admitted(_) => {}
+            Stage::Forwarding(forwarding) => {
+                let failure = match error.map(blame) {
+                    Some(Blame::Caller) => Failure::CallerLeft,
+                    _ => Failure::Ours,
+                };
+                forwarding.abandon(failure, &self.closing(session, error, call));
+            }
+            stage @ Stage::Committed(_) => {
+                call.stage = stage;
+                let closing = self.closing(session, error, call);
+                if let Stage::Committed(committed) = std::mem::take(&mut call.stage) {
+                    committed.close(&closing);
+                }
+            }
+        }
+        if let Some(connection) = &call.connection {
+            connection.call_ends();
+        }
+    }
+
+    /// Pingora's own error lines name the whole URL, which may hold a secret.
+    fn suppress_error_log(&self, _: &Session, _: &Call, _: &Error) -> bool {
+        true
+    }
+}
+
+fn internal(what: &'static str) -> Box<Error> {
+    Error::explain(ErrorType::InternalError, what).into_in()
+}
+
+fn host(head: &RequestHeader) -> &str {
+    let named = head
+        .headers
+        .get(http::header::HOST)
+        .and_then(|host| host.to_str().ok());
+    named
+        .or_else(|| head.uri.authority().map(|authority| authority.as_str()))
+        .unwrap_or("")
+}
+
+/// The path as it was sent. An absolute-form target is read through its parsed form.
+fn path(head: &RequestHeader) -> &[u8] {
+    let raw = head.raw_path();
+    if raw.first() == Some(&b'/') {
+        let end = raw
+            .iter()
+            .position(|byte| *byte == b'?')
+            .unwrap_or(raw.len());
+        &raw[..end]
+    } else {
+        head.uri.path().as_bytes()
+    }
+}
+
+fn declared_length(head: &RequestHeader) -> Option<u64> {
+    head.headers
+        .get(http::header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}
+
+/// A hash of the caller's `Idempotency-Key`; the key itself is never kept.
+fn idempotency(head: &RequestHeader) -> u64 {
+    head.headers
+        .get("idempotency-key")
+        .map_or(0, |key| model::key::digest_u64(key.as_bytes()))
+}
+
+fn blame(error: &Error) -> Blame {
+    match error.esource() {
+        ErrorSource::Upstream => Blame::Upstream,
+        ErrorSource::Downstream => Blame::Caller,
+        ErrorSource::Internal | ErrorSource::Unset => Blame::Us,
+    }
+}
+
+/// What a caller is told of an error; `None`: the caller is gone.
+fn failure(error: &Error) -> Option<Refusal> {
+    let timed_out = matches!(
+        error.etype(),
+        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::TLSHandshakeTimedout
+    );
+    match (error.esource(), error.etype()) {
+        (ErrorSource::Upstream, _) if timed_out => Some(Refusal::UpstreamTimeout),
+        (ErrorSource::Upstream, _) => Some(Refusal::UpstreamUnreachable),
+        (
+            ErrorSource::Downstream,
+            ErrorType::ConnectionClosed
+            | ErrorType::ReadError
+            | ErrorType::WriteError
+            | ErrorType::WriteTimedout,
+        ) => None,
+        (ErrorSource::Downstream, _) => Some(Refusal::RequestMalformed),
+        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Refusal::GatewayError),
+    }
+}

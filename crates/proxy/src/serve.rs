@@ -1,0 +1,65 @@
+//! Wiring: one proxy per thread, each with its worker and its own upstream connections.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use gate::{Gate, Worker};
+use pingora::proxy::http_proxy;
+use pingora::server::configuration::ServerConf;
+
+use crate::backend::Backends;
+use crate::edge::{Edge, EdgeOptions};
+use crate::phases::{CallerTimeouts, MOST_ATTEMPTS, MeteredProxy};
+
+/// Upstream connections that a thread keeps open unused.
+const IDLE_UPSTREAM_CONNECTIONS: usize = 256;
+
+/// What the proxy is made of.
+pub struct ProxyParts {
+    /// The gate.
+    pub gate: Arc<Gate>,
+    /// One worker per thread.
+    pub workers: Vec<Arc<Worker>>,
+    /// Where calls go; may be replaced while they go.
+    pub backends: Arc<ArcSwap<Backends>>,
+    /// Timeouts towards callers.
+    pub timeouts: CallerTimeouts,
+    /// The edge.
+    pub edge: EdgeOptions,
+}
+
+/// Serves calls from these listeners, one thread per worker, until the edge is stopped.
+///
+/// # Errors
+/// If a listener cannot be shared or a thread cannot be started.
+pub fn serve(listeners: &[TcpListener], parts: ProxyParts) -> io::Result<Edge> {
+    let conf = Arc::new(ServerConf {
+        max_retries: usize::from(MOST_ATTEMPTS),
+        upstream_keepalive_pool_size: IDLE_UPSTREAM_CONNECTIONS,
+        threads: 1,
+        ..ServerConf::default()
+    });
+    let threads = parts.workers.into_iter().map(|worker| {
+        let proxy = MeteredProxy {
+            gate: parts.gate.clone(),
+            worker: worker.clone(),
+            backends: parts.backends.clone(),
+            timeouts: parts.timeouts,
+        };
+        let started = move || {
+            tokio::spawn(worker.bell().serve());
+            tokio::spawn(async move {
+                let mut seconds = tokio::time::interval(Duration::from_secs(1));
+                loop {
+                    seconds.tick().await;
+                    worker.tick();
+                }
+            });
+        };
+        (Arc::new(http_proxy(&conf, proxy)), started)
+    });
+    Edge::start(listeners, threads.collect(), &parts.edge)
+}
