@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use testkit::client::Request;
 use testkit::eventually::{patience, wait_for};
-use testkit::{Site, assert_eventually, binary};
+use testkit::{Config, Site, assert_eventually, binary};
 
 /// Far below any drain time: an idle gate must not wait for it.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -85,6 +85,32 @@ fn a_drain_completes_what_is_in_flight_and_lets_nobody_else_in() {
 }
 
 #[test]
+fn a_call_that_outlives_the_drain_is_cut_and_recorded_as_our_failure() {
+    let mut site = Site::with(binary!(), |upstream| {
+        Config::new(upstream).server("drain = \"1s\"")
+    });
+    let license = site.gateway.license(&[]);
+    let mut connection = site.gateway.connect();
+    connection
+        .send(&Request::get("/hold-mid-body").key(&license.key).bytes())
+        .expect("the gate reads");
+    let head = connection.read_head().expect("a head");
+    assert_eq!(site.gateway.stop().code(), Some(0));
+    assert!(connection.read_exactly(2000).is_err(), "the stream is cut");
+
+    site.gateway.restart();
+    let record = site
+        .gateway
+        .record(head.header("tallygate-call-id").expect("a call id"));
+    assert_eq!(
+        (&record["outcome"], &record["billable"]),
+        (&"gateway_failed".into(), &false.into()),
+        "{record}"
+    );
+    site.assert_clean(&[], &[]);
+}
+
+#[test]
 fn nothing_is_pending_after_a_clean_end() {
     let mut site = Site::start(binary!());
     let license = site.gateway.license(&[]);
@@ -154,4 +180,45 @@ fn a_gate_that_is_told_twice_still_ends_well() {
     }
     let ended = wait_for(patience(), || (!site.gateway.is_running()).then_some(()));
     assert!(ended.is_some());
+}
+
+#[test]
+fn the_command_line_reaches_a_gate_elsewhere_with_a_management_key() {
+    let site = Site::start(binary!());
+    let key = site
+        .gateway
+        .cli()
+        .json(&["key", "create", "--name", "robot"]);
+    let key = key["key"].as_str().expect("a key");
+    let url = format!("http://{}", site.gateway.control_addr());
+    let elsewhere = |key: &str, arguments: &[&str]| {
+        let mut command = std::process::Command::new(binary!());
+        command
+            .args(arguments)
+            .env("TALLYGATE_URL", &url)
+            .env("TALLYGATE_KEY", key);
+        let output = command.output().expect("the binary starts");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    };
+    let (code, created) = elsewhere(key, &["license", "create", "--app", "api", "--json"]);
+    assert_eq!(code, Some(0), "{created}");
+    let license = testkit::License::of(serde_json::from_str(&created).expect("JSON"));
+    assert_eq!(
+        site.gateway
+            .call(&Request::get("/").key(&license.key))
+            .status,
+        200
+    );
+    assert_eq!(
+        site.gateway.call(&Request::get("/").key(key)).status,
+        401,
+        "a management key opens no gate"
+    );
+    assert_eq!(
+        elsewhere("wrong", &["license", "list", "--json"]).0,
+        Some(1)
+    );
 }

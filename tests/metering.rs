@@ -234,6 +234,60 @@ fn an_upstream_that_is_not_there_is_a_502_and_is_free() {
 }
 
 #[test]
+fn an_upstream_that_takes_too_long_is_a_504_and_is_free() {
+    let site = Site::with(binary!(), |upstream| {
+        Config::default().app(App::new("api", upstream).line("read_timeout = \"300ms\""))
+    });
+    let license = site.gateway.license(&[]);
+    let (response, record) = metered(&site, &license, Request::get("/hang"));
+    assert_eq!(
+        (response.status, response.refusal_code().as_deref()),
+        (504, Some("upstream_timeout"))
+    );
+    assert_ended(&record, 504, "upstream_failed", false);
+    // The head is out: all that can be done is to end the connection.
+    let (cut, record) = metered(&site, &license, Request::get("/hold-mid-body"));
+    assert!(!cut.complete);
+    assert_ended(&record, 200, "upstream_failed", false);
+    assert_eq!(site.upstream.served_count(), 2);
+}
+
+#[test]
+fn a_call_may_go_on_without_its_caller() {
+    let site = Site::with(binary!(), |upstream| {
+        Config::default()
+            .app(App::new("api", upstream).route("/", &["on_client_gone = \"finish\""]))
+    });
+    let license = site.gateway.license(&[]);
+    let connection = send(&site, &license, Request::get("/hold"));
+    site.upstream.wait_for_served(1);
+    connection.half_close();
+    site.upstream.release();
+    assert_eventually!(site.upstream.served()[0].complete);
+    drop(connection);
+    let record = only_record(&site);
+    assert_eq!(record["status"], 200, "{record}");
+}
+
+#[test]
+fn the_outcomes_that_an_app_bills_can_be_chosen() {
+    let site = Site::with(binary!(), |upstream| {
+        let line = "billable_outcomes = [\"delivered\", \"upstream_failed\"]";
+        Config::default().app(App::new("api", upstream).line(line))
+    });
+    let license = site.gateway.license(&[]);
+    let (_, record) = metered(&site, &license, Request::get("/close-mid-body"));
+    assert_ended(&record, 200, "upstream_failed", true);
+    let mut connection = send(&site, &license, Request::get("/hold-mid-body"));
+    let head = connection.read_head().expect("a head");
+    drop(connection);
+    let gone = site
+        .gateway
+        .record(head.header("tallygate-call-id").expect("a call id"));
+    assert_ended(&gone, 200, "client_gone", false);
+}
+
+#[test]
 fn a_caller_who_leaves_before_the_answer_is_recorded_and_not_billed() {
     let site = Site::start(binary!());
     let license = site.gateway.license(&[]);

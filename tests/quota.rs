@@ -132,6 +132,17 @@ fn a_call_that_is_not_billed_gives_its_unit_back() {
 }
 
 #[test]
+fn an_app_may_count_every_forwarded_call() {
+    let site = Site::with(binary!(), |upstream| {
+        Config::default().app(App::new("api", upstream).line("counts = \"all\""))
+    });
+    let license = site.gateway.license(&["--remaining", "2"]);
+    assert_eq!(call(&site, &license, "/status/500").status, 500);
+    assert_eq!(call(&site, &license, "/status/404").status, 404);
+    assert_eq!(call(&site, &license, "/").status, 402);
+}
+
+#[test]
 fn an_upstream_that_cannot_be_reached_costs_no_unit() {
     let port = Port::take();
     let mut site = Site::with(binary!(), |_| {

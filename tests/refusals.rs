@@ -295,3 +295,78 @@ fn a_revocation_is_in_force_when_the_command_returns() {
         Some("license_revoked")
     );
 }
+
+#[test]
+fn a_body_over_the_limit_is_refused_before_or_while_it_comes() {
+    let site = Site::with(binary!(), |upstream| {
+        Config::default().app(App::new("api", upstream).line("body_limit = \"1KiB\""))
+    });
+    let license = site.gateway.license(&[]);
+    let declared = site
+        .gateway
+        .call(&Request::post("/echo", &[b'x'; 1025]).key(&license.key));
+    assert_eq!(
+        (declared.status, declared.refusal_code().as_deref()),
+        (413, Some("body_too_large"))
+    );
+    assert_eq!(
+        site.upstream.connections(),
+        0,
+        "a declared length needs no upstream to be refused"
+    );
+    assert_eq!(
+        site.gateway
+            .call(&Request::post("/echo", &[b'x'; 1024]).key(&license.key))
+            .status,
+        200
+    );
+
+    let mut connection = site.gateway.connect();
+    let head = Request::new("POST", "/echo")
+        .header("Transfer-Encoding", "chunked")
+        .key(&license.key);
+    connection.send(&head.bytes()).expect("the gate reads");
+    // The gate may close before it has read all of it.
+    let _sent = (0..3)
+        .try_for_each(|_| connection.send(format!("200\r\n{}\r\n", "x".repeat(512)).as_bytes()));
+    let _sent = connection.send(b"0\r\n\r\n");
+    let streamed = connection.read_response("POST").expect("a refusal");
+    assert_eq!(
+        (streamed.status, streamed.refusal_code().as_deref()),
+        (413, Some("body_too_large"))
+    );
+}
+
+#[test]
+fn open_streams_of_a_revoked_license_are_cut_or_finished_as_the_app_says() {
+    let site = Site::with(binary!(), |upstream| {
+        let app = App::new("api", upstream)
+            .route("/finish", &["on_revoke = \"finish\""])
+            .route("/", &[]);
+        Config::default().app(app)
+    });
+    let license = site.gateway.license(&[]);
+    let open = |path: &str| {
+        let mut connection = site.gateway.connect();
+        connection
+            .send(&Request::get(path).key(&license.key).bytes())
+            .expect("the gate reads");
+        assert_eq!(connection.read_head().expect("a head").status(), Some(200));
+        assert_eq!(
+            connection.read_exactly(1000).expect("half a body").len(),
+            1000
+        );
+        connection
+    };
+    let mut cut = open("/hold-mid-body");
+    let mut finish = open("/finish/hold-mid-body");
+    let _ = site.gateway.cli().text(&["license", "revoke", &license.id]);
+    assert!(cut.is_closed_by_peer());
+    site.upstream.release();
+    assert_eq!(
+        finish.read_exactly(1000).expect("the other half").len(),
+        1000
+    );
+    assert_eventually!(site.gateway.calls(&[]).len() == 2);
+    site.assert_clean(&[], &[]);
+}

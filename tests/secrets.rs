@@ -30,10 +30,10 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 }
 
 fn traced(upstream: &Upstream) -> Gateway {
-    let mut gateway = Gateway::prepare(binary!(), Config::new(&upstream.url()));
-    gateway.env("RUST_LOG", "trace");
-    gateway.restart();
-    gateway
+    Gateway::start(
+        binary!(),
+        Config::new(&upstream.url()).table("[log]\nlevel = \"trace\""),
+    )
 }
 
 #[test]
