@@ -1,1 +1,52 @@
-//! ledger
+//! The ledger: from the journal's records to rollups, sealed files and answers.
+//!
+//! | module | idea |
+//! |---|---|
+//! | `closed`, `row`, `prices` | a lane's entries joined into priced rows |
+//! | `roll`, `rollup` | rows summed up into the store, with their position |
+//! | `seal`, `file` | rows sealed into Parquet files, chained by hash |
+//! | `ledger`, `threads` | the running ledger of this process |
+//! | `recover` | what dead processes left |
+//! | `calls`, `line`, `export` | answers |
+//! | `verify`, `rebuild`, `retention` | keeping the books |
+
+#![forbid(unsafe_code)]
+
+mod books;
+mod calls;
+mod closed;
+mod error;
+mod export;
+mod file;
+mod ledger;
+mod line;
+mod names;
+mod options;
+mod prices;
+mod rebuild;
+mod recover;
+mod report;
+mod retention;
+mod roll;
+mod rollup;
+mod row;
+mod seal;
+mod stats;
+mod threads;
+mod unique;
+mod verify;
+
+pub use calls::{Calls, CallsQuery};
+pub use closed::{ClosedCall, ClosedReader, Entries};
+pub use error::Error;
+pub use export::ExportFormat;
+pub use file::{FORMAT, FileMeta, Filter, SealedReader};
+pub use ledger::{Ended, Ledger};
+pub use line::CallLine;
+pub use names::Names;
+pub use options::LedgerOptions;
+pub use rebuild::Rebuilt;
+pub use recover::{Recovery, recover, ship};
+pub use report::{Fault, Problem, VerifyReport};
+pub use row::Row;
+pub use stats::{Counts, LedgerObserver, LedgerStats, NoObserver};

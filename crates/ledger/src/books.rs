@@ -1,0 +1,150 @@
+//! What every part of the ledger works with, and the lanes that it reads.
+
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+
+use journal::{DeadInstance, Lane, Reader};
+use model::{CallHead, Clock, InstanceId};
+use store::{LanePosition, SealedFile, Store};
+use tokio::runtime::Handle;
+
+use crate::closed::ClosedReader;
+use crate::error::Error;
+use crate::names::Names;
+use crate::options::LedgerOptions;
+use crate::prices::{Blocking, Pricer, Prices};
+use crate::row::Row;
+use crate::stats::{LedgerObserver, LedgerStats};
+
+/// Directory, store and names: shared by shipping, recovery, verification and reports.
+pub(crate) struct Books {
+    pub(crate) directory: PathBuf,
+    pub(crate) node: String,
+    pub(crate) store: Blocking,
+    pub(crate) names: Arc<Names>,
+    pub(crate) prices: Arc<Prices>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Held for writing while a file comes into the manifest or leaves it, for reading while somebody takes stock.
+    pub(crate) manifest: RwLock<()>,
+    pub(crate) stats: LedgerStats,
+    pub(crate) observer: Arc<dyn LedgerObserver>,
+}
+
+impl Books {
+    pub(crate) fn new(
+        options: &LedgerOptions,
+        store: Arc<dyn Store>,
+        runtime: Handle,
+    ) -> Result<Self, Error> {
+        let directory = options.directory.clone();
+        std::fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
+        let store = Blocking::new(store, runtime);
+        let names = Arc::new(Names::default());
+        Ok(Self {
+            directory,
+            node: options.node.clone(),
+            prices: Arc::new(Prices::new(store.clone(), Arc::clone(&names))),
+            store,
+            names,
+            clock: Arc::clone(&options.clock),
+            manifest: RwLock::new(()),
+            stats: LedgerStats::default(),
+            observer: Arc::clone(&options.observer),
+        })
+    }
+
+    /// What the store knows of a lane; zeros if nothing.
+    pub(crate) fn position(&self, instance: InstanceId, lane: u32) -> Result<LanePosition, Error> {
+        let positions = self
+            .store
+            .ask(|store| async move { store.positions(instance).await })?;
+        let found = positions.into_iter().find(|position| position.lane == lane);
+        Ok(found.unwrap_or(LanePosition {
+            lane,
+            rolled: 0,
+            sealed: 0,
+        }))
+    }
+
+    /// The manifest's lines of one lane, in order.
+    pub(crate) fn files(&self, instance: InstanceId, lane: u32) -> Result<Vec<SealedFile>, Error> {
+        let mut files = self
+            .store
+            .ask(|store| async move { store.manifest(None, None).await })?;
+        files.retain(|file| file.range.instance == instance && file.range.lane == lane);
+        Ok(files)
+    }
+}
+
+/// One lane whose records are shipped.
+#[derive(Clone, Debug)]
+pub(crate) struct LaneBook {
+    pub(crate) instance: InstanceId,
+    pub(crate) lane: u32,
+    pub(crate) node: String,
+    pub(crate) source: Source,
+}
+
+/// Where a lane's records come from.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// The journal of this process.
+    Live(Arc<Lane>),
+    /// What a dead process left: its lane, closed up to a number, and its marks without a head.
+    Dead {
+        instance: Arc<DeadInstance>,
+        closed: u64,
+        marks: Vec<CallHead>,
+    },
+    /// Sealed files alone: the journal is gone.
+    Files,
+}
+
+impl LaneBook {
+    /// Reads the lane's records after `number`.
+    ///
+    /// # Errors
+    /// [`Error::is_missing`] where the journal does not hold them any more.
+    pub(crate) fn rows_from(&self, books: &Books, number: u64) -> Result<Option<RowReader>, Error> {
+        let names = Arc::clone(&books.names);
+        let (instance, lane) = (self.instance, self.lane);
+        let reader = match &self.source {
+            Source::Live(source) => {
+                let entries = source.reader_from(number)?;
+                ClosedReader::live(entries, names, instance, lane, number)
+            }
+            Source::Dead {
+                instance: dead,
+                closed,
+                marks,
+            } => {
+                // What recovery adds has numbers above the last close, which the journal knows nothing of.
+                let base = number.min(*closed);
+                let entries = dead.reader_from(lane as usize, base)?;
+                ClosedReader::dead(entries, names, instance, lane, base, number, marks.clone())
+            }
+            Source::Files => return Ok(None),
+        };
+        Ok(Some(RowReader {
+            reader,
+            pricer: Pricer::new(Arc::clone(&books.prices)),
+        }))
+    }
+}
+
+/// Priced rows of a lane, in close order.
+#[derive(Debug)]
+pub(crate) struct RowReader {
+    reader: ClosedReader<Reader>,
+    pricer: Pricer,
+}
+
+impl RowReader {
+    /// The next row; `None` at the end of what may be seen now.
+    pub(crate) fn next(&mut self) -> Result<Option<Row>, Error> {
+        match self.reader.next()? {
+            Some(call) => self.pricer.price(call).map(Some),
+            None => Ok(None),
+        }
+    }
+}

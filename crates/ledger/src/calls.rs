@@ -1,0 +1,413 @@
+//! Single calls, oldest first, over sealed files and the live journal alike.
+//!
+//! The answer is made in windows: each gathers the oldest rows that were not given yet, as many as memory allows, out of
+//! all sources that may hold some.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use model::{AccountName, AppName, LicenseId, Timestamp};
+use store::SealedFile;
+
+use crate::error::Error;
+use crate::file::{Filter, Place, SealedReader};
+use crate::ledger::{Ledger, Shared};
+use crate::line::{CallLine, app_of};
+use crate::names::{NameCache, Names};
+use crate::row::Row;
+
+/// Which calls to show.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallsQuery {
+    /// Only calls of this license.
+    pub license_id: Option<LicenseId>,
+    /// Only calls of apps of this account.
+    pub account: Option<AccountName>,
+    /// Only calls of this app.
+    pub app: Option<AppName>,
+    /// Only calls that came in at or after this.
+    pub from: Option<Timestamp>,
+    /// Only calls that came in before this.
+    pub to: Option<Timestamp>,
+    /// At most so many, the oldest ones; `None`: all.
+    pub limit: Option<u64>,
+}
+
+/// Rows held at one time, about 200 bytes each; while gathering up to twice as many.
+const WINDOW: usize = 131_072;
+/// Lines of one page.
+const PAGE: usize = 1_024;
+
+/// An answer, page by page. What was closed when the question was asked is in it, what came later is not.
+pub struct Calls {
+    sources: Arc<Sources>,
+    ledger: Ledger,
+    window: Vec<Row>,
+    /// Rows of the window that were given.
+    given: usize,
+    last: bool,
+    /// Where the next window begins: behind this key.
+    after: Option<Key>,
+    left: u64,
+}
+
+impl std::fmt::Debug for Calls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Calls")
+            .field("query", &self.sources.query)
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Start and call id.
+type Key = (i64, u128);
+
+/// Everything that may hold wanted rows, as it was when the question was asked.
+struct Sources {
+    shared: Arc<Shared>,
+    query: CallsQuery,
+    /// By the start of their earliest call.
+    files: Vec<SealedFile>,
+    /// Index of a live lane, the position after which it is not in files, and its end.
+    lanes: Vec<(usize, u64, u64)>,
+    /// Whose rows those of each source are: files first, then lanes.
+    places: Vec<Place>,
+    nodes: Vec<Arc<str>>,
+}
+
+impl Drop for Sources {
+    fn drop(&mut self) {
+        self.shared.readers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Ledger {
+    /// Calls by a query, oldest first; calls that are not over yet are not among them.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn calls(&self, query: CallsQuery) -> Result<Calls, Error> {
+        let shared = Arc::clone(&self.shared);
+        let left = query.limit.unwrap_or(u64::MAX);
+        let sources = self.run(move || Sources::new(shared, query)).await?;
+        Ok(Calls {
+            sources: Arc::new(sources),
+            ledger: self.clone(),
+            window: Vec::new(),
+            given: 0,
+            last: false,
+            after: None,
+            left,
+        })
+    }
+}
+
+impl Calls {
+    /// The next lines; `None` at the end. A page is never empty.
+    ///
+    /// # Errors
+    /// When a file or the journal cannot be read.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<CallLine>>, Error> {
+        let Some(rows) = self.next_rows(PAGE).await? else {
+            return Ok(None);
+        };
+        let sources = &self.sources;
+        let mut names = NameCache::new(&sources.shared.books.names);
+        let lines = self.window[rows]
+            .iter()
+            .map(|row| CallLine::new(row, &sources.nodes[row.source as usize], &mut names))
+            .collect();
+        Ok(Some(lines))
+    }
+
+    /// All lines at once; for small answers.
+    ///
+    /// # Errors
+    /// As [`Calls::next_page`].
+    pub async fn all(mut self) -> Result<Vec<CallLine>, Error> {
+        let mut lines = Vec::new();
+        while let Some(page) = self.next_page().await? {
+            lines.extend(page);
+        }
+        Ok(lines)
+    }
+
+    pub(crate) fn names(&self) -> Arc<Names> {
+        Arc::clone(&self.sources.shared.books.names)
+    }
+
+    /// The next rows and whose they are.
+    pub(crate) async fn next_group(
+        &mut self,
+        most: usize,
+    ) -> Result<Option<(&[Row], &[Place])>, Error> {
+        let Some(rows) = self.next_rows(most).await? else {
+            return Ok(None);
+        };
+        Ok(Some((&self.window[rows], &self.sources.places)))
+    }
+
+    async fn next_rows(&mut self, most: usize) -> Result<Option<std::ops::Range<usize>>, Error> {
+        while self.given == self.window.len() {
+            if self.last || self.left == 0 {
+                return Ok(None);
+            }
+            self.gather().await?;
+        }
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(most);
+        let end = self.window.len().min(self.given + most);
+        let rows = self.given..end;
+        self.given = end;
+        self.left -= rows.len() as u64;
+        Ok((!rows.is_empty()).then_some(rows))
+    }
+
+    async fn gather(&mut self) -> Result<(), Error> {
+        let sources = Arc::clone(&self.sources);
+        let after = self.after;
+        let size = usize::try_from(self.left).unwrap_or(usize::MAX).min(WINDOW);
+        let (rows, last) = self.ledger.run(move || sources.gather(after, size)).await?;
+        self.after = rows.last().map(Row::time_order).or(self.after);
+        self.window = rows;
+        self.given = 0;
+        self.last = last;
+        Ok(())
+    }
+}
+
+impl Sources {
+    fn new(shared: Arc<Shared>, query: CallsQuery) -> Result<Self, Error> {
+        shared.wait_until_visible();
+        // From here on nothing that is read is let go, whatever becomes of this function.
+        shared.readers.fetch_add(1, Ordering::SeqCst);
+        let mut sources = Self {
+            query,
+            files: Vec::new(),
+            lanes: Vec::new(),
+            places: Vec::new(),
+            nodes: Vec::new(),
+            shared,
+        };
+        sources.take_stock()?;
+        Ok(sources)
+    }
+
+    /// Looks at manifest and positions while neither moves.
+    fn take_stock(&mut self) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let books = &shared.books;
+        let (from, to) = (self.query.from, self.query.to);
+        let guard = books
+            .manifest
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut files = books
+            .store
+            .ask(|store| async move { store.manifest(from, to).await })?;
+        for (index, lane) in shared.lanes.iter().enumerate() {
+            // The thread that seals publishes its position after this lock; the store knows already.
+            let sealed = books.position(shared.instance, lane.book.lane)?.sealed;
+            self.lanes.push((index, sealed, lane.lane.closed()));
+        }
+        drop(guard);
+        files.retain(|file| file.removed_at.is_none());
+        files.sort_unstable_by_key(|file| file.first_started_at);
+        for file in &files {
+            let reader = SealedReader::open(&books.directory.join(&file.name));
+            // A file that cannot be opened is an error when its rows are needed, not before.
+            let node = reader.map_or_else(|_| String::new(), |reader| reader.meta().node.clone());
+            self.places.push(Place {
+                node,
+                instance: file.range.instance,
+                lane: file.range.lane,
+            });
+        }
+        self.places.extend(shared.lanes.iter().map(|lane| Place {
+            node: lane.book.node.clone(),
+            instance: shared.instance,
+            lane: lane.book.lane,
+        }));
+        self.nodes = self
+            .places
+            .iter()
+            .map(|place| Arc::from(&*place.node))
+            .collect();
+        self.files = files;
+        Ok(())
+    }
+
+    /// Up to `size` of the oldest wanted rows behind `after`, in order, and whether they are the last.
+    fn gather(&self, after: Option<Key>, size: usize) -> Result<(Vec<Row>, bool), Error> {
+        let mut window = Window {
+            rows: Vec::new(),
+            after,
+            cutoff: None,
+            size: size.max(1),
+        };
+        let mut wanted = Wanted::new(self);
+        for (index, lane) in self.lanes.iter().enumerate() {
+            let source = u32::try_from(self.files.len() + index).expect("fewer than four billion");
+            self.gather_lane(*lane, source, &mut wanted, &mut window)?;
+        }
+        for (index, file) in self.files.iter().enumerate() {
+            let source = u32::try_from(index).expect("fewer than four billion");
+            self.gather_file(file, source, &mut wanted, &mut window)?;
+        }
+        Ok(window.finish())
+    }
+
+    fn gather_lane(
+        &self,
+        (lane, sealed, closed): (usize, u64, u64),
+        source: u32,
+        wanted: &mut Wanted<'_>,
+        window: &mut Window,
+    ) -> Result<(), Error> {
+        if sealed >= closed {
+            return Ok(());
+        }
+        let lane = &self.shared.lanes[lane].book;
+        let Some(mut reader) = lane.rows_from(&self.shared.books, sealed)? else {
+            return Ok(());
+        };
+        while let Some(mut row) = reader.next()? {
+            if row.number > closed {
+                break;
+            }
+            if wanted.takes(&row) {
+                row.source = source;
+                window.add(row);
+            }
+        }
+        Ok(())
+    }
+
+    fn gather_file(
+        &self,
+        file: &SealedFile,
+        source: u32,
+        wanted: &mut Wanted<'_>,
+        window: &mut Window,
+    ) -> Result<(), Error> {
+        let Some(filter) = window.narrow(&wanted.filter) else {
+            return Ok(());
+        };
+        if !filter.meets(file.first_started_at, file.last_started_at) {
+            return Ok(());
+        }
+        let books = &self.shared.books;
+        let reader = SealedReader::open(&books.directory.join(&file.name))?;
+        reader.scan(&books.names, &filter, &mut |row| {
+            if wanted.takes(row) {
+                window.add(Row { source, ..*row });
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Whether rows match a query.
+struct Wanted<'a> {
+    filter: Filter,
+    query: &'a CallsQuery,
+    names: NameCache<'a>,
+    /// By number of the app.
+    apps: Vec<Option<bool>>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(sources: &'a Sources) -> Self {
+        let query = &sources.query;
+        Self {
+            filter: Filter {
+                license_id: query.license_id,
+                from: query.from,
+                to: query.to,
+            },
+            query,
+            names: NameCache::new(&sources.shared.books.names),
+            apps: Vec::new(),
+        }
+    }
+
+    fn takes(&mut self, row: &Row) -> bool {
+        self.filter.takes(row) && self.takes_app(row.record.head.app)
+    }
+
+    fn takes_app(&mut self, number: u32) -> bool {
+        if self.query.app.is_none() && self.query.account.is_none() {
+            return true;
+        }
+        let index = number as usize;
+        if index >= self.apps.len() {
+            self.apps.resize(index + 1, None);
+        }
+        *self.apps[index].get_or_insert_with(|| {
+            let (account, app) = app_of(&mut self.names, number);
+            self.query.app.as_ref().is_none_or(|wanted| *wanted == app)
+                && self
+                    .query
+                    .account
+                    .as_ref()
+                    .is_none_or(|wanted| *wanted == account)
+        })
+    }
+}
+
+/// The oldest rows so far.
+struct Window {
+    rows: Vec<Row>,
+    after: Option<Key>,
+    /// Rows behind this key are not among the oldest `size`.
+    cutoff: Option<Key>,
+    size: usize,
+}
+
+impl Window {
+    fn add(&mut self, row: Row) {
+        let key = row.time_order();
+        if self.after.is_some_and(|after| key <= after) || self.cutoff.is_some_and(|cut| key > cut)
+        {
+            return;
+        }
+        self.rows.push(row);
+        if self.rows.len() >= 2 * self.size {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        let last = self.size - 1;
+        self.rows.select_nth_unstable_by_key(last, Row::time_order);
+        self.cutoff = Some(self.rows[last].time_order());
+        self.rows.truncate(self.size);
+    }
+
+    /// The filter with the bounds in time that the window knows; `None` if nothing can match.
+    fn narrow(&self, filter: &Filter) -> Option<Filter> {
+        let mut filter = *filter;
+        if let Some((after, _)) = self.after {
+            let after = Timestamp::from_micros(after);
+            filter.from = Some(filter.from.map_or(after, |from| from.max(after)));
+        }
+        if let Some((cutoff, _)) = self.cutoff {
+            let end = Timestamp::from_micros(cutoff).plus_micros(1);
+            filter.to = Some(filter.to.map_or(end, |to| to.min(end)));
+        }
+        match (filter.from, filter.to) {
+            (Some(from), Some(to)) if from >= to => None,
+            _ => Some(filter),
+        }
+    }
+
+    /// The rows in order, and whether nothing was left out.
+    fn finish(mut self) -> (Vec<Row>, bool) {
+        let last = self.cutoff.is_none() && self.rows.len() <= self.size;
+        if self.rows.len() > self.size {
+            self.cut();
+        }
+        self.rows.sort_unstable_by_key(Row::time_order);
+        (self.rows, last)
+    }
+}

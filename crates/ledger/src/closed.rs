@@ -1,0 +1,284 @@
+//! Joins the entries of a lane into whole records, in close order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use journal::Entry;
+use model::record::DecodeRecordError;
+use model::{AccountName, CallHead, CallRecord, CallTail, InstanceId, Symbol};
+
+use crate::error::Error;
+use crate::names::{Names, NumberMap};
+use crate::row::clip;
+
+/// Where entries come from: a journal's reader, or a list in tests.
+pub trait Entries {
+    /// The next entry; `None` at the end of what may be seen now.
+    ///
+    /// # Errors
+    /// As [`journal::Reader::next`].
+    fn next_entry(&mut self) -> Result<Option<Entry<'_>>, journal::Error>;
+}
+
+impl Entries for journal::Reader {
+    fn next_entry(&mut self) -> Result<Option<Entry<'_>>, journal::Error> {
+        self.next()
+    }
+}
+
+/// A whole record with its place. The symbols of its head are numbers of [`Names`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosedCall {
+    /// Its close number.
+    pub number: u64,
+    /// The record.
+    pub record: CallRecord,
+}
+
+/// Reads one lane's calls as they were closed: numbers follow each other without a gap.
+///
+/// In steady state it allocates nothing: open heads live in a table that grows to the most that were open at one time.
+#[derive(Debug)]
+pub struct ClosedReader<E> {
+    entries: E,
+    names: Arc<Names>,
+    instance: InstanceId,
+    lane: u32,
+    /// Numbers of the lane's symbols in `names`; [`UNDEFINED`] where it was not defined.
+    symbols: Vec<u32>,
+    open: NumberMap<u64, CallHead>,
+    last: u64,
+    /// The number of the last close among the entries, given or passed over.
+    seen: u64,
+    /// What the end of the entries of a dead lane is followed by; `None`: a live lane.
+    marks: Option<Vec<CallHead>>,
+    recovered: VecDeque<CallRecord>,
+}
+
+const UNDEFINED: u32 = u32::MAX;
+
+impl<E: Entries> ClosedReader<E> {
+    /// Reads a live lane: records after number `from`.
+    pub fn live(entries: E, names: Arc<Names>, instance: InstanceId, lane: u32, from: u64) -> Self {
+        Self {
+            entries,
+            names,
+            instance,
+            lane,
+            symbols: Vec::new(),
+            open: NumberMap::default(),
+            last: from,
+            seen: from,
+            marks: None,
+            recovered: VecDeque::new(),
+        }
+    }
+
+    /// Reads a lane of a dead instance: records after number `from`, out of entries that begin after close number `base`.
+    ///
+    /// After the last entry come the heads that are still open (outcome `interrupted`), in the order in which they were opened,
+    /// then these marks (outcome `unknown`, symbols resolved) in order of their call ids. Their numbers continue those of
+    /// the entries; the same journal gives the same numbers each time.
+    pub fn dead(
+        entries: E,
+        names: Arc<Names>,
+        instance: InstanceId,
+        lane: u32,
+        base: u64,
+        from: u64,
+        marks: Vec<CallHead>,
+    ) -> Self {
+        Self {
+            marks: Some(marks),
+            seen: base,
+            ..Self::live(entries, names, instance, lane, from)
+        }
+    }
+
+    /// The number of the last record that was given.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The next record; `None` at the end of what may be seen now.
+    ///
+    /// # Errors
+    /// When the journal is damaged or a record does not parse. The reader is of no use afterwards.
+    pub fn next(&mut self) -> Result<Option<ClosedCall>, Error> {
+        let place = (self.instance, self.lane, self.last + 1);
+        while let Some(entry) = self.entries.next_entry()? {
+            match entry {
+                Entry::Define { symbol, bytes } => {
+                    define(&mut self.symbols, &self.names, symbol, bytes)
+                        .map_err(|what| inconsistent(place, what))?;
+                }
+                Entry::Open {
+                    sequence, payload, ..
+                } => {
+                    let head = CallHead::decode(payload).map_err(unreadable(place, 0))?;
+                    let head = resolve(&self.symbols, head)
+                        .ok_or_else(|| inconsistent(place, "a symbol was not defined"))?;
+                    self.open.insert(sequence, head);
+                }
+                Entry::Close {
+                    number,
+                    sequence,
+                    payload,
+                } => {
+                    self.seen = number;
+                    let head = self.open.remove(&sequence);
+                    if number <= self.last {
+                        continue;
+                    }
+                    let head =
+                        head.ok_or_else(|| inconsistent(place, "a close without its open"))?;
+                    let tail = CallTail::decode(payload).map_err(unreadable(place, number))?;
+                    return self.give(number, CallRecord { head, tail }).map(Some);
+                }
+                Entry::Single {
+                    number, payload, ..
+                } => {
+                    self.seen = number;
+                    if number <= self.last {
+                        continue;
+                    }
+                    let mut record =
+                        CallRecord::decode(payload).map_err(unreadable(place, number))?;
+                    record.head = resolve(&self.symbols, record.head)
+                        .ok_or_else(|| inconsistent(place, "a symbol was not defined"))?;
+                    return self.give(number, record).map(Some);
+                }
+            }
+        }
+        self.next_recovered()
+    }
+
+    fn give(&mut self, number: u64, record: CallRecord) -> Result<ClosedCall, Error> {
+        if number != self.last + 1 {
+            let place = (self.instance, self.lane, self.last + 1);
+            return Err(inconsistent(
+                place,
+                "close numbers do not follow each other",
+            ));
+        }
+        self.last = number;
+        Ok(ClosedCall {
+            number,
+            record: clip(record),
+        })
+    }
+}
+
+/// What a dead lane's entries are followed by.
+impl<E> ClosedReader<E> {
+    fn next_recovered(&mut self) -> Result<Option<ClosedCall>, Error> {
+        if let Some(marks) = self.marks.take() {
+            self.recovered = recover(std::mem::take(&mut self.open), marks);
+            // From here on an empty list of marks: the lane stays a dead one.
+            self.marks = None;
+        }
+        while let Some(record) = self.recovered.pop_front() {
+            self.seen += 1;
+            if self.seen > self.last {
+                self.last = self.seen;
+                return Ok(Some(ClosedCall {
+                    number: self.seen,
+                    record: clip(record),
+                }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn recover(open: NumberMap<u64, CallHead>, mut marks: Vec<CallHead>) -> VecDeque<CallRecord> {
+    let mut open: Vec<_> = open.into_iter().collect();
+    open.sort_unstable_by_key(|(sequence, _)| *sequence);
+    marks.sort_unstable_by_key(|mark| mark.call_id);
+    let heads = open.into_iter().map(|(_, head)| head);
+    heads
+        .chain(marks)
+        .map(|head| CallRecord {
+            tail: head.tail_of_recovery(),
+            head,
+        })
+        .collect()
+}
+
+type Place = (InstanceId, u32, u64);
+
+const fn inconsistent((instance, lane, number): Place, what: &'static str) -> Error {
+    Error::Inconsistent {
+        instance,
+        lane,
+        number,
+        what,
+    }
+}
+
+fn unreadable((instance, lane, _): Place, number: u64) -> impl Fn(DecodeRecordError) -> Error {
+    move |source| Error::Record {
+        instance,
+        lane,
+        number,
+        source,
+    }
+}
+
+/// Notes what a symbol of a lane stands for. Symbols are numbers from 0 up, small by the journal's own limit.
+pub(crate) fn define(
+    symbols: &mut Vec<u32>,
+    names: &Names,
+    symbol: u32,
+    bytes: &[u8],
+) -> Result<(), &'static str> {
+    const SYMBOL_MAX: usize = 1 << 20;
+    let index = symbol as usize;
+    if symbols.get(index).is_some_and(|known| *known != UNDEFINED) {
+        return Ok(());
+    }
+    if index > SYMBOL_MAX {
+        return Err("a symbol has too large a number");
+    }
+    let decoded = Symbol::decode(bytes).ok_or("a symbol stands for nothing that is known")?;
+    if index >= symbols.len() {
+        symbols.resize(index + 1, UNDEFINED);
+    }
+    symbols[index] = names.intern(&decoded);
+    Ok(())
+}
+
+/// The head with numbers of [`Names`] for the lane's symbols; `None` if one was not defined.
+fn resolve(symbols: &[u32], mut head: CallHead) -> Option<CallHead> {
+    let find = |symbol: u32| match symbol {
+        Symbol::NONE => Some(Symbol::NONE),
+        symbol => symbols
+            .get(symbol as usize)
+            .copied()
+            .filter(|number| *number != UNDEFINED),
+    };
+    head.app = find(head.app)?;
+    head.route = find(head.route)?;
+    head.plan = find(head.plan)?;
+    Some(head)
+}
+
+/// As [`resolve`], for marks: what was not defined anywhere becomes an app, route or plan of no name. A call that may
+/// have reached the upstream is never dropped for want of a name.
+pub(crate) fn resolve_mark(symbols: &[u32], names: &Names, mut mark: CallHead) -> CallHead {
+    if let Some(resolved) = resolve(symbols, mark) {
+        return resolved;
+    }
+    let nameless = Symbol::App {
+        account: AccountName::default(),
+        app: "unresolved".parse().expect("a valid name"),
+    };
+    let find = |symbol: u32| {
+        let known = symbols.get(symbol as usize).copied();
+        known.filter(|number| symbol != Symbol::NONE && *number != UNDEFINED)
+    };
+    mark.app = find(mark.app).unwrap_or_else(|| names.intern(&nameless));
+    mark.route = find(mark.route).unwrap_or(Symbol::NONE);
+    mark.plan = find(mark.plan).unwrap_or(Symbol::NONE);
+    mark
+}

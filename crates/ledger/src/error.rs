@@ -1,0 +1,123 @@
+//! What can go wrong in the ledger.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use model::record::DecodeRecordError;
+use model::{InstanceId, PlanRevisionId};
+
+/// An error of the ledger. None of them is a caller's doing, and none loses a record: what could not be shipped stays
+/// in the journal and is tried again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store is out of reach, or refuses. Blame: us.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The journal cannot be read: damaged, missing, or in use. Blame: the disk or a stranger.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// A file or directory of the ledger cannot be used: a full or failing disk, missing permissions. Blame: us.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// What was attempted.
+        what: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A record in the journal that does not parse. Blame: us, or a newer version wrote it.
+    #[error("record {number} of lane {lane} of {instance} cannot be read: {source}")]
+    Record {
+        /// The instance.
+        instance: InstanceId,
+        /// The lane.
+        lane: u32,
+        /// Its close number; 0 where it is not closed yet.
+        number: u64,
+        /// What is wrong.
+        source: DecodeRecordError,
+    },
+    /// The journal's entries do not fit together. Blame: us.
+    #[error("lane {lane} of {instance} is inconsistent at record {number}: {what}")]
+    Inconsistent {
+        /// The instance.
+        instance: InstanceId,
+        /// The lane.
+        lane: u32,
+        /// The close number.
+        number: u64,
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// Calls name a plan revision that the store does not have; they cannot be priced. Blame: us, or a store restored
+    /// from an old copy: start the gate once with the plans of that time.
+    #[error(
+        "the store has no plan revision {0}: start once with the plans that were in force then"
+    )]
+    PlanUnknown(PlanRevisionId),
+    /// A sealed file was written by a newer version. Nobody's fault.
+    #[error("{} has ledger format {found}, this program reads up to {known}: use a newer tallygate", path.display())]
+    NewerFile {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// A sealed file is not what was written. Blame: the disk or a stranger.
+    #[error("sealed file {} is damaged: {what}; restore it from a copy", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+    /// Records are neither in the journal nor in sealed files. Blame: the disk or a stranger.
+    #[error(
+        "records {from} to {through} of lane {lane} of {instance} are gone: neither journal nor sealed files hold them"
+    )]
+    Gone {
+        /// The instance.
+        instance: InstanceId,
+        /// The lane.
+        lane: u32,
+        /// The first of them.
+        from: u64,
+        /// The last of them.
+        through: u64,
+    },
+    /// An export could not be written. Blame: whoever reads it, or the disk.
+    #[error("cannot write the export: {0}")]
+    Export(io::Error),
+    /// A fail point said so. Only in tests.
+    #[error("stopped by fail point {0}")]
+    Injected(&'static str),
+    /// A thread of the ledger died. Blame: us.
+    #[error("a ledger task was stopped before it was done")]
+    Stopped,
+}
+
+impl Error {
+    /// For `map_err`: names the operation and the file.
+    pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { what, path, source }
+    }
+
+    /// For `map_err`: a file that cannot be parsed.
+    pub(crate) fn damaged(path: &Path) -> impl Fn(parquet::errors::ParquetError) -> Self {
+        let path = path.to_owned();
+        move |error| Self::Damaged {
+            path: path.clone(),
+            what: error.to_string(),
+        }
+    }
+
+    /// Whether the journal no longer holds what was asked for.
+    pub(crate) const fn is_missing(&self) -> bool {
+        matches!(self, Self::Journal(journal::Error::Missing { .. }))
+    }
+}

@@ -1,0 +1,184 @@
+//! Rows from unpacked columns.
+
+use model::{
+    CallHead, CallId, CallRecord, CallTail, Currency, LicenseId, Method, Mode, Money, Outcome,
+    Refusal, Symbol, Timestamp,
+};
+use parquet::data_type::ByteArray;
+
+use super::read::Chunk;
+use super::text::Parsed;
+use crate::names::Names;
+use crate::row::Row;
+
+/// Turns values of columns into rows; texts are parsed once.
+pub(super) struct Parser<'a> {
+    names: &'a Names,
+    licenses: Parsed<LicenseId>,
+    apps: Parsed<u32>,
+    routes: Parsed<u32>,
+    plans: Parsed<u32>,
+    methods: Parsed<Method>,
+    outcomes: Parsed<Outcome>,
+    modes: Parsed<Mode>,
+    currencies: Parsed<Currency>,
+    /// Two texts that name one thing together.
+    pair: Vec<u8>,
+}
+
+/// Between the parts of a pair; no name holds it.
+const SEPARATOR: u8 = b'\t';
+
+impl<'a> Parser<'a> {
+    pub(super) fn new(names: &'a Names) -> Self {
+        Self {
+            names,
+            licenses: Parsed::new(),
+            apps: Parsed::new(),
+            routes: Parsed::new(),
+            plans: Parsed::new(),
+            methods: Parsed::new(),
+            outcomes: Parsed::new(),
+            modes: Parsed::new(),
+            currencies: Parsed::new(),
+            pair: Vec::new(),
+        }
+    }
+
+    /// Row `index` of a chunk.
+    ///
+    /// # Errors
+    /// Names the column whose value means nothing.
+    pub(super) fn row(&mut self, chunk: &Chunk, index: usize) -> Result<Row, String> {
+        let text = |column: usize| chunk.required[column][index].data();
+        let optional = |column: usize| chunk.optional[column][index].as_ref();
+        let long = |column: usize| chunk.long[column][index];
+        let count =
+            |column: usize| u64::try_from(long(column)).map_err(|_| bad("a count below zero"));
+        let small = |column: usize| chunk.small[column][index];
+        let flag = |column: usize| chunk.flags[column][index];
+        let call_id: [u8; 16] = chunk.call_ids[index]
+            .data()
+            .try_into()
+            .map_err(|_| bad("call_id"))?;
+        let status = u16::try_from(small(0)).map_err(|_| bad("status"))?;
+        let head = CallHead {
+            call_id: CallId::from_u128(u128::from_be_bytes(call_id)),
+            license_id: self.license(optional(0))?,
+            app: self.app(text(0), text(1))?,
+            route: self.route(text(2))?,
+            plan: self.plan(optional(2), optional(3))?,
+            method: known(&mut self.methods, text(3), Method::parse, "method")?,
+            mode: known(&mut self.modes, text(5), Mode::parse, "mode")?,
+            status,
+            started_at: Timestamp::from_micros(long(0)),
+            reserved: 0,
+            epoch: small(2).cast_unsigned(),
+            test: flag(0),
+            billable_status: flag(1),
+            bills_interrupted: false,
+            limited: flag(2),
+            windowed: flag(3),
+            idempotency: long(9).cast_unsigned(),
+        };
+        let tail = CallTail {
+            outcome: known(&mut self.outcomes, text(4), Outcome::parse, "outcome")?,
+            billable: flag(1),
+            attempts: u8::try_from(small(1)).map_err(|_| bad("attempts"))?,
+            refusal: optional(4).and_then(|code| refusal(code.data(), status)),
+            calls: u32::try_from(long(4)).map_err(|_| bad("calls"))?,
+            units: count(1)?,
+            spent: count(2)?,
+            request_bytes: count(5)?,
+            response_bytes: count(6)?,
+            duration_us: count(7)?,
+            upstream_us: count(8)?,
+        };
+        Ok(Row {
+            number: count(10)?,
+            record: CallRecord { head, tail },
+            amount: Money::from_nanos(long(3)),
+            currency: self.currency(optional(1))?,
+            source: 0,
+        })
+    }
+
+    fn license(&mut self, text: Option<&ByteArray>) -> Result<Option<LicenseId>, String> {
+        let Some(text) = text else { return Ok(None) };
+        let parse = |text: &str| text.parse().ok();
+        known(&mut self.licenses, text.data(), parse, "license_id").map(Some)
+    }
+
+    fn currency(&mut self, text: Option<&ByteArray>) -> Result<Option<Currency>, String> {
+        let Some(text) = text else { return Ok(None) };
+        let parse = |text: &str| text.parse().ok();
+        known(&mut self.currencies, text.data(), parse, "currency").map(Some)
+    }
+
+    fn app(&mut self, account: &[u8], app: &[u8]) -> Result<u32, String> {
+        self.join(account, app);
+        let names = self.names;
+        let parse = |pair: &str| {
+            let (account, app) = pair.split_once(char::from(SEPARATOR))?;
+            Some(names.intern(&Symbol::App {
+                account: account.parse().ok()?,
+                app: app.parse().ok()?,
+            }))
+        };
+        known(&mut self.apps, &self.pair, parse, "app")
+    }
+
+    fn route(&mut self, path: &[u8]) -> Result<u32, String> {
+        let names = self.names;
+        let parse = |path: &str| Some(names.intern(&Symbol::Route(path.to_owned())));
+        known(&mut self.routes, path, parse, "route")
+    }
+
+    fn plan(
+        &mut self,
+        name: Option<&ByteArray>,
+        revision: Option<&ByteArray>,
+    ) -> Result<u32, String> {
+        let (Some(name), Some(revision)) = (name, revision) else {
+            return Ok(Symbol::NONE);
+        };
+        self.join(name.data(), revision.data());
+        let names = self.names;
+        let parse = |pair: &str| {
+            let (name, revision) = pair.split_once(char::from(SEPARATOR))?;
+            Some(names.intern(&Symbol::Plan {
+                name: name.parse().ok()?,
+                revision: revision.parse().ok()?,
+            }))
+        };
+        known(&mut self.plans, &self.pair, parse, "plan")
+    }
+
+    fn join(&mut self, first: &[u8], second: &[u8]) {
+        self.pair.clear();
+        self.pair.extend_from_slice(first);
+        self.pair.push(SEPARATOR);
+        self.pair.extend_from_slice(second);
+    }
+}
+
+fn bad(column: &str) -> String {
+    format!("a row has no valid {column}")
+}
+
+fn known<T: Copy>(
+    parsed: &mut Parsed<T>,
+    text: &[u8],
+    parse: impl FnOnce(&str) -> Option<T>,
+    column: &str,
+) -> Result<T, String> {
+    parsed.get(text, parse).ok_or_else(|| bad(column))
+}
+
+/// The refusal of a code. Two share one and differ in their status.
+fn refusal(code: &[u8], status: u16) -> Option<Refusal> {
+    let same = |refusal: &&Refusal| refusal.code().as_bytes() == code;
+    let mut all = Refusal::ALL.iter().filter(same);
+    let exact = all.clone().find(|refusal| refusal.status() == status);
+    exact.or_else(|| all.next()).copied()
+}

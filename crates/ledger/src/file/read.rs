@@ -1,0 +1,368 @@
+//! Reading sealed files: only the row groups, pages and rows that a question needs.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use model::{LicenseId, Timestamp};
+use parquet::column::reader::{ColumnReaderImpl, get_typed_column_reader};
+use parquet::data_type::{
+    BoolType, ByteArray, ByteArrayType, DataType, FixedLenByteArray, FixedLenByteArrayType,
+    Int32Type, Int64Type,
+};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{FileReader, RowGroupReader};
+use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
+use parquet::file::statistics::Statistics;
+
+use super::columns::{self, LICENSE, STARTED};
+use super::meta::FileMeta;
+use super::parse::Parser;
+use crate::error::Error;
+use crate::names::Names;
+use crate::row::Row;
+
+/// Rows that are unpacked at one time.
+const CHUNK: usize = 4_096;
+
+/// Which rows of a file are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only calls of this license.
+    pub license_id: Option<LicenseId>,
+    /// Only calls that started at or after this.
+    pub from: Option<Timestamp>,
+    /// Only calls that started before this.
+    pub to: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Whether a row is wanted.
+    #[must_use]
+    pub fn takes(&self, row: &Row) -> bool {
+        let head = &row.record.head;
+        (self.license_id.is_none() || head.license_id == self.license_id)
+            && self.takes_time(head.started_at)
+    }
+
+    fn takes_time(&self, at: Timestamp) -> bool {
+        self.from.is_none_or(|from| at >= from) && self.to.is_none_or(|to| at < to)
+    }
+
+    /// Whether something between these two times may be wanted.
+    pub(crate) fn meets(&self, first: Timestamp, last: Timestamp) -> bool {
+        self.from.is_none_or(|from| last >= from) && self.to.is_none_or(|to| first < to)
+    }
+
+    const fn is_all(&self) -> bool {
+        self.license_id.is_none() && self.from.is_none() && self.to.is_none()
+    }
+}
+
+/// An open sealed file.
+pub struct SealedReader {
+    path: PathBuf,
+    meta: FileMeta,
+    reader: Box<dyn FileReader>,
+}
+
+impl std::fmt::Debug for SealedReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SealedReader")
+            .field("path", &self.path)
+            .field("meta", &self.meta)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SealedReader {
+    /// Opens a sealed file and reads its footer.
+    ///
+    /// # Errors
+    /// [`Error::NewerFile`] for files of a newer version, [`Error::Damaged`] for what is not one of ours.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        let options = ReadOptionsBuilder::new().with_page_index().build();
+        let reader =
+            SerializedFileReader::new_with_options(file, options).map_err(Error::damaged(path))?;
+        let footer = reader.metadata().file_metadata();
+        let meta = FileMeta::decode(path, footer.key_value_metadata())?;
+        let damaged = |what: &str| Error::Damaged {
+            path: path.to_owned(),
+            what: what.to_owned(),
+        };
+        if footer.schema() != &*columns::schema() {
+            return Err(damaged("its columns are not those of its format"));
+        }
+        if u64::try_from(footer.num_rows()) != Ok(meta.records()) {
+            return Err(damaged("it has not as many rows as its range"));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            meta,
+            reader: Box::new(reader),
+        })
+    }
+
+    /// What the file says of itself.
+    #[must_use]
+    pub const fn meta(&self) -> &FileMeta {
+        &self.meta
+    }
+
+    /// Gives every row that the filter takes to `sink`, in the order of the file: by license, then time.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], and what `sink` returns.
+    pub fn scan(
+        &self,
+        names: &Names,
+        filter: &Filter,
+        sink: &mut dyn FnMut(&Row) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let damaged = Error::damaged(&self.path);
+        let mut parser = Parser::new(names);
+        for index in 0..self.reader.num_row_groups() {
+            let group = self.reader.get_row_group(index).map_err(&damaged)?;
+            if !may_hold(&*group, filter) {
+                continue;
+            }
+            let range = narrow(&*group, filter).map_err(&damaged)?;
+            let mut rows = GroupRows::new(&*group, &range).map_err(&damaged)?;
+            let mut left = range.len();
+            while left > 0 {
+                let count = left.min(CHUNK);
+                let chunk = rows.read(count, &mut parser).map_err(&damaged)?;
+                for row in chunk.iter().filter(|row| filter.takes(row)) {
+                    sink(row)?;
+                }
+                left -= count;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives every call id to `sink`, in the order of the file.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`]
+    pub fn call_ids(&self, sink: &mut dyn FnMut(u128)) -> Result<(), Error> {
+        let damaged = Error::damaged(&self.path);
+        for index in 0..self.reader.num_row_groups() {
+            let group = self.reader.get_row_group(index).map_err(&damaged)?;
+            let mut left = row_count(&*group);
+            let mut column = column::<FixedLenByteArrayType>(&*group, 0).map_err(&damaged)?;
+            let mut ids = Vec::new();
+            while left > 0 {
+                let count = left.min(CHUNK);
+                read_exactly(&mut column, count, None, &mut ids).map_err(&damaged)?;
+                ids.iter()
+                    .filter_map(|id: &FixedLenByteArray| id.data().try_into().ok())
+                    .for_each(|id| sink(u128::from_be_bytes(id)));
+                left -= count;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn row_count(group: &dyn RowGroupReader) -> usize {
+    usize::try_from(group.metadata().num_rows()).unwrap_or(0)
+}
+
+/// Whether the bounds in the footer leave a chance for wanted rows.
+fn may_hold(group: &dyn RowGroupReader, filter: &Filter) -> bool {
+    let statistics = |column: usize| group.metadata().column(column).statistics();
+    let license = match (filter.license_id, statistics(LICENSE)) {
+        (Some(id), Some(Statistics::ByteArray(bounds))) => {
+            let id = id.to_string();
+            match (bounds.min_opt(), bounds.max_opt()) {
+                (Some(min), Some(max)) => {
+                    min.data() <= id.as_bytes() && id.as_bytes() <= max.data()
+                }
+                // Only calls without a license.
+                _ => bounds.null_count_opt() != u64::try_from(row_count(group)).ok(),
+            }
+        }
+        _ => true,
+    };
+    let time = match statistics(STARTED) {
+        Some(Statistics::Int64(bounds)) => match (bounds.min_opt(), bounds.max_opt()) {
+            (Some(min), Some(max)) => {
+                filter.meets(Timestamp::from_micros(*min), Timestamp::from_micros(*max))
+            }
+            _ => true,
+        },
+        _ => true,
+    };
+    license && time
+}
+
+/// The smallest range of rows that holds every wanted one.
+fn narrow(group: &dyn RowGroupReader, filter: &Filter) -> Result<Range<usize>, ParquetError> {
+    let mut range = 0..row_count(group);
+    if filter.is_all() {
+        return Ok(range);
+    }
+    if let Some(id) = filter.license_id {
+        range = license_range(group, id)?;
+    }
+    if (filter.from.is_some() || filter.to.is_some()) && !range.is_empty() {
+        let mut column = column::<Int64Type>(group, STARTED)?;
+        column.skip_records(range.start)?;
+        let mut times = Vec::new();
+        read_exactly(&mut column, range.len(), None, &mut times)?;
+        let wanted = |time: &i64| filter.takes_time(Timestamp::from_micros(*time));
+        range = match times.iter().position(wanted) {
+            None => range.start..range.start,
+            Some(first) => {
+                let last = times.iter().rposition(wanted).unwrap_or(first);
+                range.start + first..range.start + last + 1
+            }
+        };
+    }
+    Ok(range)
+}
+
+fn license_range(group: &dyn RowGroupReader, id: LicenseId) -> Result<Range<usize>, ParquetError> {
+    let wanted = id.to_string();
+    let mut column = column::<ByteArrayType>(group, LICENSE)?;
+    let (mut levels, mut values) = (Vec::new(), Vec::new());
+    let (mut row, rows) = (0, row_count(group));
+    let mut range = 0..0;
+    while row < rows {
+        let count = (rows - row).min(CHUNK);
+        read_exactly(&mut column, count, Some(&mut levels), &mut values)?;
+        let mut values = values.iter();
+        for (offset, level) in levels.iter().enumerate() {
+            let value = (*level > 0).then(|| values.next()).flatten();
+            if value.is_some_and(|value: &ByteArray| value.data() == wanted.as_bytes()) {
+                if range.is_empty() {
+                    range.start = row + offset;
+                }
+                range.end = row + offset + 1;
+            }
+        }
+        row += count;
+    }
+    Ok(range)
+}
+
+pub(super) fn column<T: DataType>(
+    group: &dyn RowGroupReader,
+    index: usize,
+) -> Result<ColumnReaderImpl<T>, ParquetError> {
+    Ok(get_typed_column_reader(group.get_column_reader(index)?))
+}
+
+/// Replaces the buffers by exactly `count` rows.
+pub(super) fn read_exactly<T: DataType>(
+    column: &mut ColumnReaderImpl<T>,
+    count: usize,
+    mut levels: Option<&mut Vec<i16>>,
+    values: &mut Vec<T::T>,
+) -> Result<(), ParquetError> {
+    values.clear();
+    if let Some(levels) = &mut levels {
+        levels.clear();
+    }
+    let (read, ..) = column.read_records(count, levels, None, values)?;
+    if read == count {
+        Ok(())
+    } else {
+        Err(ParquetError::EOF(format!(
+            "a column ends after {read} of {count} rows"
+        )))
+    }
+}
+
+/// All columns of one row group, read in step.
+struct GroupRows {
+    call_ids: ColumnReaderImpl<FixedLenByteArrayType>,
+    required: Vec<ColumnReaderImpl<ByteArrayType>>,
+    optional: Vec<ColumnReaderImpl<ByteArrayType>>,
+    long: Vec<ColumnReaderImpl<Int64Type>>,
+    small: Vec<ColumnReaderImpl<Int32Type>>,
+    flags: Vec<ColumnReaderImpl<BoolType>>,
+    chunk: Chunk,
+    rows: Vec<Row>,
+}
+
+/// Unpacked values of a chunk, column by column in the order of the lists in [`GroupRows`].
+#[derive(Default)]
+pub(super) struct Chunk {
+    pub(super) call_ids: Vec<FixedLenByteArray>,
+    pub(super) required: Vec<Vec<ByteArray>>,
+    pub(super) optional: Vec<Vec<Option<ByteArray>>>,
+    pub(super) long: Vec<Vec<i64>>,
+    pub(super) small: Vec<Vec<i32>>,
+    pub(super) flags: Vec<Vec<bool>>,
+}
+
+impl GroupRows {
+    fn new(group: &dyn RowGroupReader, range: &Range<usize>) -> Result<Self, ParquetError> {
+        fn open<T: DataType>(
+            group: &dyn RowGroupReader,
+            places: &[usize],
+            skip: usize,
+        ) -> Result<Vec<ColumnReaderImpl<T>>, ParquetError> {
+            let open = |place: &usize| {
+                let mut column = column::<T>(group, *place)?;
+                column.skip_records(skip)?;
+                Ok(column)
+            };
+            places.iter().map(open).collect()
+        }
+        let skip = range.start;
+        let mut call_ids = column(group, 0)?;
+        call_ids.skip_records(skip)?;
+        Ok(Self {
+            call_ids,
+            required: open(group, &columns::REQUIRED_TEXTS, skip)?,
+            optional: open(group, &columns::OPTIONAL_TEXTS, skip)?,
+            long: open(group, &columns::LONG, skip)?,
+            small: open(group, &columns::SMALL, skip)?,
+            flags: open(group, &columns::FLAGS, skip)?,
+            chunk: Chunk::default(),
+            rows: Vec::with_capacity(range.len().min(CHUNK)),
+        })
+    }
+
+    /// The next `count` rows.
+    fn read(&mut self, count: usize, parser: &mut Parser<'_>) -> Result<&[Row], ParquetError> {
+        fn read_all<T: DataType>(
+            columns: &mut [ColumnReaderImpl<T>],
+            count: usize,
+            chunks: &mut Vec<Vec<T::T>>,
+        ) -> Result<(), ParquetError> {
+            chunks.resize_with(columns.len(), Vec::new);
+            let pairs = columns.iter_mut().zip(chunks);
+            for (column, chunk) in pairs {
+                read_exactly(column, count, None, chunk)?;
+            }
+            Ok(())
+        }
+        let chunk = &mut self.chunk;
+        read_exactly(&mut self.call_ids, count, None, &mut chunk.call_ids)?;
+        read_all(&mut self.required, count, &mut chunk.required)?;
+        read_all(&mut self.long, count, &mut chunk.long)?;
+        read_all(&mut self.small, count, &mut chunk.small)?;
+        read_all(&mut self.flags, count, &mut chunk.flags)?;
+        chunk.optional.clear();
+        for column in &mut self.optional {
+            let (mut levels, mut values) = (Vec::new(), Vec::new());
+            read_exactly(column, count, Some(&mut levels), &mut values)?;
+            let mut values = values.into_iter();
+            let spread = levels
+                .iter()
+                .map(|level| (*level > 0).then(|| values.next()));
+            chunk.optional.push(spread.map(Option::flatten).collect());
+        }
+        self.rows.clear();
+        for row in 0..count {
+            let parsed = parser.row(chunk, row);
+            self.rows.push(parsed.map_err(ParquetError::General)?);
+        }
+        Ok(&self.rows)
+    }
+}

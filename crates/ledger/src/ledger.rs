@@ -1,0 +1,372 @@
+//! The running ledger: the lanes of this process, its two threads, and the questions that it answers.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use journal::{Journal, Lane};
+use model::InstanceId;
+use model::usage::{UsageQuery, UsageRow};
+use store::Store;
+use tokio::runtime::Handle;
+
+use crate::books::{Books, LaneBook, Source};
+use crate::error::Error;
+use crate::options::LedgerOptions;
+use crate::roll::Rolling;
+use crate::seal::Sealing;
+use crate::stats::{Counts, LedgerStats};
+use crate::threads::{Stop, roll_thread, seal_thread};
+
+/// The ledger of this process. Cheap to clone; every clone is the same ledger.
+#[derive(Clone)]
+pub struct Ledger {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger")
+            .field("instance", &self.shared.instance)
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the threads and the handles share.
+pub(crate) struct Shared {
+    pub(crate) options: LedgerOptions,
+    pub(crate) books: Books,
+    pub(crate) instance: InstanceId,
+    pub(crate) lanes: Vec<LiveLane>,
+    /// One per lane. Whoever holds it is the only one to roll up.
+    rolling: Mutex<Vec<Rolling>>,
+    /// One per lane. Whoever holds it is the only one to seal.
+    sealing: Mutex<Vec<Sealing>>,
+    /// Readers at work: as long as there are any, no segment is let go and no file removed.
+    pub(crate) readers: AtomicUsize,
+    pub(crate) stop: Stop,
+    journal: Journal,
+    runtime: Handle,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// A lane of this process.
+pub(crate) struct LiveLane {
+    pub(crate) lane: Arc<Lane>,
+    pub(crate) book: LaneBook,
+    rolled: AtomicU64,
+    sealed: AtomicU64,
+    /// Bytes written to the lane when it was sealed last.
+    sealed_bytes: AtomicU64,
+}
+
+/// How a ledger ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Everything is stored and sealed, and the instance is finished: the next start has nothing to recover.
+    pub clean: bool,
+    /// Records that are still to be shipped, by the next start.
+    pub pending: u64,
+}
+
+impl Ledger {
+    /// Starts to ship the records of this process, lanes `0..lanes` of its journal.
+    ///
+    /// Call [`recover`](crate::recover) before, and keep the runtime until [`Ledger::shutdown`] has returned.
+    ///
+    /// # Errors
+    /// When the store does not take the instance, or the directory cannot be used.
+    pub async fn start(
+        options: LedgerOptions,
+        journal: Journal,
+        instance: InstanceId,
+        lanes: usize,
+        store: Arc<dyn Store>,
+        runtime: Handle,
+    ) -> Result<Self, Error> {
+        let now = options.clock.now();
+        store
+            .begin_instance(instance, options.node.clone(), now)
+            .await?;
+        let books = Books::new(&options, store, runtime.clone())?;
+        let live = |index: usize| LiveLane::new(&options.node, instance, journal.lane(index));
+        let lanes: Vec<_> = (0..lanes).map(live).collect();
+        let shared = Arc::new(Shared {
+            rolling: Mutex::new(lanes.iter().map(|_| Rolling::default()).collect()),
+            sealing: Mutex::new(lanes.iter().map(|_| Sealing::default()).collect()),
+            options,
+            books,
+            instance,
+            lanes,
+            readers: AtomicUsize::new(0),
+            stop: Stop::default(),
+            journal,
+            runtime,
+            threads: Mutex::default(),
+        });
+        let ledger = Self { shared };
+        ledger.spawn("ledger-rollup", roll_thread)?;
+        ledger.spawn("ledger-seal", seal_thread)?;
+        Ok(ledger)
+    }
+
+    /// Names of threads begin with `ledger-`, by which their time is counted apart.
+    fn spawn(&self, name: &'static str, body: fn(&Shared)) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || body(&shared))
+            .map_err(Error::io(
+                "start a thread for",
+                &self.shared.options.directory,
+            ))?;
+        lock(&self.shared.threads).push(thread);
+        Ok(())
+    }
+
+    /// Counts of this process, in records.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts {
+            lost: self.shared.books.stats.lost.load(Ordering::Relaxed),
+            ..Counts::default()
+        };
+        for lane in &self.shared.lanes {
+            // In this order, so that what is stored was accepted.
+            let stored = lane.rolled.load(Ordering::Acquire);
+            let accepted = lane.lane.closed().max(stored);
+            counts.stored += stored;
+            counts.accepted += accepted;
+            counts.pending += accepted - stored;
+        }
+        counts
+    }
+
+    /// Counters since the start.
+    #[must_use]
+    pub fn stats(&self) -> &LedgerStats {
+        &self.shared.books.stats
+    }
+
+    /// Usage, every call included that was closed before.
+    ///
+    /// What is pending is rolled up first, so that the sums of the store are the answer.
+    ///
+    /// # Errors
+    /// When the store does not answer, or the journal cannot be read.
+    pub async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, Error> {
+        self.ship().await?;
+        let shared = Arc::clone(&self.shared);
+        self.run(move || {
+            shared
+                .books
+                .store
+                .ask(|store| async move { store.usage(query).await })
+        })
+        .await
+    }
+
+    /// Rolls up everything that was closed before.
+    ///
+    /// # Errors
+    /// As [`Ledger::usage`].
+    pub async fn ship(&self) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        self.run(move || {
+            shared.wait_until_visible();
+            shared.roll()
+        })
+        .await
+    }
+
+    /// Seals everything that was closed before.
+    ///
+    /// # Errors
+    /// When the store does not answer, the journal cannot be read, or the file cannot be written.
+    pub async fn seal(&self) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        self.run(move || {
+            shared.wait_until_visible();
+            shared.seal(|_| true, true)
+        })
+        .await
+    }
+
+    /// Ends the ledger: a last roll-up and seal. When everything is stored and no call is open, the instance is settled and
+    /// finished. Call it when no more calls come in and before the journal is shut down.
+    ///
+    /// # Errors
+    /// When the last roll-up or seal fails; what is left is shipped by the next start.
+    pub async fn shutdown(&self) -> Result<Ended, Error> {
+        let shared = Arc::clone(&self.shared);
+        self.run(move || {
+            shared.stop.set();
+            for thread in lock(&shared.threads).drain(..) {
+                thread.join().map_err(|_| Error::Stopped)?;
+            }
+            shared.wait_until_visible();
+            shared.roll()?;
+            shared.seal(|_| true, true)?;
+            shared.finish()
+        })
+        .await
+    }
+
+    /// Work that waits for disks and the store.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.shared
+            .runtime
+            .spawn_blocking(work)
+            .await
+            .map_err(|_| Error::Stopped)?
+    }
+}
+
+impl LiveLane {
+    fn new(node: &str, instance: InstanceId, lane: Arc<Lane>) -> Self {
+        Self {
+            book: LaneBook {
+                instance,
+                lane: u32::try_from(lane.index()).expect("a journal has at most 1,024 lanes"),
+                node: node.to_owned(),
+                source: Source::Live(Arc::clone(&lane)),
+            },
+            lane,
+            rolled: AtomicU64::new(0),
+            sealed: AtomicU64::new(0),
+            sealed_bytes: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn sealed(&self) -> u64 {
+        self.sealed.load(Ordering::SeqCst)
+    }
+
+    /// Records that are closed and not sealed, and bytes of journal since the last seal.
+    pub(crate) fn unsealed(&self) -> (u64, u64) {
+        let records = self.lane.closed().saturating_sub(self.sealed());
+        let before = self.sealed_bytes.load(Ordering::Relaxed);
+        (records, self.lane.written().0.saturating_sub(before))
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Both positions of all lanes stand still as long as this is held.
+pub(crate) struct Standstill<'a> {
+    pub(crate) rolling: MutexGuard<'a, Vec<Rolling>>,
+    pub(crate) sealing: MutexGuard<'a, Vec<Sealing>>,
+}
+
+impl Shared {
+    /// Rolls up every lane; one that fails does not keep the others.
+    pub(crate) fn roll(&self) -> Result<(), Error> {
+        self.roll_held(&mut lock(&self.rolling))
+    }
+
+    fn roll_held(&self, rolling: &mut [Rolling]) -> Result<(), Error> {
+        let mut result = Ok(());
+        for (lane, rolling) in self.lanes.iter().zip(rolling) {
+            let done = rolling.roll(&self.books, &lane.book);
+            lane.rolled.store(rolling.rolled, Ordering::Release);
+            if done.is_err() {
+                self.books.stats.failures.fetch_add(1, Ordering::Relaxed);
+                self.books.observer.failed();
+            }
+            result = result.and(done);
+        }
+        self.release();
+        result
+    }
+
+    /// Seals those lanes that are due.
+    pub(crate) fn seal(&self, due: impl Fn(&LiveLane) -> bool, all: bool) -> Result<(), Error> {
+        self.seal_held(&mut lock(&self.sealing), due, all)
+    }
+
+    fn seal_held(
+        &self,
+        sealing: &mut [Sealing],
+        due: impl Fn(&LiveLane) -> bool,
+        all: bool,
+    ) -> Result<(), Error> {
+        let mut result = Ok(());
+        for (lane, sealing) in self.lanes.iter().zip(sealing) {
+            if !due(lane) {
+                continue;
+            }
+            let written = lane.lane.written().0;
+            let done = sealing.seal(&self.books, &lane.book, all);
+            lane.sealed.store(sealing.sealed, Ordering::SeqCst);
+            if done.is_ok() {
+                lane.sealed_bytes.store(written, Ordering::Relaxed);
+            } else {
+                self.books.stats.failures.fetch_add(1, Ordering::Relaxed);
+                self.books.observer.failed();
+            }
+            result = result.and(done);
+        }
+        self.release();
+        result
+    }
+
+    /// Lets the journal recycle what is both rolled up and sealed, unless somebody is reading.
+    fn release(&self) {
+        for lane in &self.lanes {
+            let through = lane.rolled.load(Ordering::SeqCst).min(lane.sealed());
+            if self.readers.load(Ordering::SeqCst) == 0 {
+                lane.lane.release_through(through);
+            }
+        }
+    }
+
+    /// Rolls up everything, then keeps both positions where they are; how the roll-up went.
+    pub(crate) fn stand_still(&self) -> (Standstill<'_>, Result<(), Error>) {
+        self.wait_until_visible();
+        let mut standstill = Standstill {
+            rolling: lock(&self.rolling),
+            sealing: lock(&self.sealing),
+        };
+        let shipped = self.roll_held(&mut standstill.rolling);
+        (standstill, shipped)
+    }
+
+    /// Waits until what was written before may be read: readers of a journal see what no power cut can take back. When the disk
+    /// does not follow, the rest is left for later.
+    pub(crate) fn wait_until_visible(&self) {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        for lane in &self.lanes {
+            let commit = lane.lane.wait_durable(lane.lane.written());
+            let waited = async { tokio::time::timeout(PATIENCE, commit).await };
+            if !matches!(self.runtime.block_on(waited), Ok(Ok(()))) {
+                tracing::debug!(lane = lane.book.lane, "the journal is behind");
+            }
+        }
+    }
+
+    /// Settles and finishes the instance, if nothing of it is left to be done.
+    fn finish(&self) -> Result<Ended, Error> {
+        let behind = |lane: &LiveLane| {
+            let stored = lane.rolled.load(Ordering::SeqCst).min(lane.sealed());
+            lane.lane.closed().saturating_sub(stored)
+        };
+        let pending = self.lanes.iter().map(behind).sum();
+        let open: u64 = self.lanes.iter().map(|lane| lane.lane.open_count()).sum();
+        let clean = pending == 0 && open == 0 && self.journal.stats().marks == 0;
+        if clean {
+            let (instance, now) = (self.instance, self.books.clock.now());
+            self.books.store.ask(|store| async move {
+                store.settle_instance(instance).await?;
+                store.finish_instance(instance, now).await
+            })?;
+        }
+        Ok(Ended { clean, pending })
+    }
+}

@@ -1,0 +1,129 @@
+//! A call as reports show it.
+
+use std::sync::Arc;
+
+use model::{
+    AccountName, AppName, CallId, LicenseId, Method, Mode, Outcome, PlanName, Symbol, Timestamp,
+};
+use serde::Serialize;
+
+use crate::names::NameCache;
+use crate::row::Row;
+
+/// One line of `tallygate calls --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CallLine {
+    /// Identity of the call.
+    pub call_id: CallId,
+    /// The license that pays.
+    pub license_id: Option<LicenseId>,
+    /// The app.
+    pub app: AppName,
+    /// Declared path of the route.
+    pub route: String,
+    /// Method.
+    pub method: Method,
+    /// Status; 0: none was sent.
+    pub status: u16,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Way of spending.
+    pub mode: Mode,
+    /// Whether it is billed.
+    pub billable: bool,
+    /// Units of work.
+    pub units: u64,
+    /// The plan.
+    pub plan: Option<PlanName>,
+    /// Payload bytes of the request.
+    pub request_bytes: u64,
+    /// Payload bytes of the response.
+    pub response_bytes: u64,
+    /// From request head to end, in microseconds.
+    pub duration_us: u64,
+    /// From contacting the upstream to the end of its answer, in microseconds.
+    pub upstream_us: u64,
+    /// Connections to the upstream that were tried.
+    pub attempts: u8,
+    /// When it came in.
+    pub started_at: Timestamp,
+    /// The gate that served it.
+    pub node: Arc<str>,
+    /// Why it was refused.
+    pub refusal: Option<&'static str>,
+    /// Calls that the record stands for: above 1 for folded refusals.
+    pub calls: u32,
+    /// Test mode.
+    pub test: bool,
+}
+
+impl CallLine {
+    /// Names of the fields, in order: the head of a CSV file.
+    pub const FIELDS: [&'static str; 21] = [
+        "call_id",
+        "license_id",
+        "app",
+        "route",
+        "method",
+        "status",
+        "outcome",
+        "mode",
+        "billable",
+        "units",
+        "plan",
+        "request_bytes",
+        "response_bytes",
+        "duration_us",
+        "upstream_us",
+        "attempts",
+        "started_at",
+        "node",
+        "refusal",
+        "calls",
+        "test",
+    ];
+
+    pub(crate) fn new(row: &Row, node: &Arc<str>, names: &mut NameCache<'_>) -> Self {
+        let (head, tail) = (&row.record.head, &row.record.tail);
+        Self {
+            call_id: head.call_id,
+            license_id: head.license_id,
+            app: app_of(names, head.app).1,
+            route: match names.get(head.route) {
+                Some(Symbol::Route(path)) => path.clone(),
+                _ => "/".to_owned(),
+            },
+            method: head.method,
+            status: head.status,
+            outcome: tail.outcome,
+            mode: head.mode,
+            billable: tail.billable,
+            units: tail.units,
+            plan: match names.get(head.plan) {
+                Some(Symbol::Plan { name, .. }) => Some(name.clone()),
+                _ => None,
+            },
+            request_bytes: tail.request_bytes,
+            response_bytes: tail.response_bytes,
+            duration_us: tail.duration_us,
+            upstream_us: tail.upstream_us,
+            attempts: tail.attempts,
+            started_at: head.started_at,
+            node: Arc::clone(node),
+            refusal: tail.refusal.map(model::Refusal::code),
+            calls: tail.calls,
+            test: head.test,
+        }
+    }
+}
+
+/// Account and app of a symbol.
+pub(crate) fn app_of(names: &mut NameCache<'_>, number: u32) -> (AccountName, AppName) {
+    match names.get(number) {
+        Some(Symbol::App { account, app }) => (account.clone(), app.clone()),
+        _ => (
+            AccountName::default(),
+            "unresolved".parse().expect("a valid name"),
+        ),
+    }
+}

@@ -1,0 +1,71 @@
+//! What a ledger is told at its start.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Clock, SystemClock};
+
+use crate::stats::{LedgerObserver, NoObserver};
+
+/// What a ledger is told at its start. [`LedgerOptions::new`] sets every default.
+#[derive(Clone)]
+pub struct LedgerOptions {
+    /// Where sealed files live; made if it is not there. Gates of one machine may share it.
+    pub directory: PathBuf,
+    /// Home of all journal instances of this machine.
+    pub journals: PathBuf,
+    /// The label of this gate.
+    pub node: String,
+    /// A lane is sealed once it holds this much journal that is not \[64 MiB\].
+    pub seal_bytes: u64,
+    /// … and once its oldest unsealed record may be this old \[1 h\].
+    pub seal_every: Duration,
+    /// Time between two roll-ups \[2 s\].
+    pub rollup_every: Duration,
+    /// Sealed files whose latest call is older than this are removed; their rollups stay. `None`: never \[`None`\].
+    pub retention: Option<Duration>,
+    /// How long the journal of a finished instance is kept, to be shipped again when the store is an older copy \[72 h\].
+    pub keep: Duration,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Told of what the ledger does.
+    pub observer: Arc<dyn LedgerObserver>,
+}
+
+impl std::fmt::Debug for LedgerOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LedgerOptions")
+            .field("directory", &self.directory)
+            .field("journals", &self.journals)
+            .field("node", &self.node)
+            .field("seal_bytes", &self.seal_bytes)
+            .field("seal_every", &self.seal_every)
+            .field("rollup_every", &self.rollup_every)
+            .field("retention", &self.retention)
+            .field("keep", &self.keep)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LedgerOptions {
+    /// Every default, for a gate of this label.
+    pub fn new(
+        directory: impl Into<PathBuf>,
+        journals: impl Into<PathBuf>,
+        node: impl Into<String>,
+    ) -> Self {
+        Self {
+            directory: directory.into(),
+            journals: journals.into(),
+            node: node.into(),
+            seal_bytes: 64 << 20,
+            seal_every: Duration::from_secs(3600),
+            rollup_every: Duration::from_secs(2),
+            retention: None,
+            keep: Duration::from_secs(72 * 3600),
+            clock: Arc::new(SystemClock),
+            observer: Arc::new(NoObserver),
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Rebuilding: manifest and rollups made anew from what cannot be made anew, the sealed files and the journal.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use journal::DeadInstance;
+use model::usage::{UsageKey, UsageSums};
+use model::{InstanceId, Timestamp};
+use store::{RollupRow, SealedFile};
+
+use crate::books::{Books, LaneBook, Source};
+use crate::error::Error;
+use crate::file::{FileMeta, Filter, SealedReader, hash_file, write_sealed};
+use crate::ledger::{Ledger, Shared};
+use crate::roll::Rolling;
+use crate::rollup::Sums;
+use crate::seal::{describe, files_in};
+use crate::verify::stored_rollups;
+
+/// What a rebuild did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Files in the new manifest, removed ones included.
+    pub files: usize,
+    /// Files that were written again from the journal, since they were gone or changed.
+    pub remade: Vec<String>,
+    /// Files that are gone or changed and could not be made again: restore them from a copy.
+    pub missing: Vec<String>,
+    /// Rows of the new rollups.
+    pub rows: usize,
+}
+
+impl Ledger {
+    /// Makes manifest and rollups anew from the files and the journal.
+    ///
+    /// Files that are gone or changed are written again where the journal still holds their records. Rollups of hours from which
+    /// files are missing, removed by retention or lost, are kept where they count more calls than what is left.
+    ///
+    /// # Errors
+    /// When the store does not answer or a file cannot be written.
+    pub async fn rebuild(&self) -> Result<Rebuilt, Error> {
+        let shared = Arc::clone(&self.shared);
+        self.run(move || {
+            let (mut standstill, shipped) = shared.stand_still();
+            if let Err(error) = shipped {
+                tracing::warn!(%error, "what is pending could not be rolled up before the rebuild");
+            }
+            let rebuilt = rebuild(&shared);
+            for rolling in standstill.rolling.iter_mut() {
+                *rolling = Rolling::default();
+            }
+            for sealing in standstill.sealing.iter_mut() {
+                *sealing = crate::seal::Sealing::default();
+            }
+            rebuilt
+        })
+        .await
+    }
+}
+
+fn rebuild(shared: &Shared) -> Result<Rebuilt, Error> {
+    let books = &shared.books;
+    let mut rebuilt = Rebuilt::default();
+    let gone = rebuild_manifest(shared, &mut rebuilt)?;
+    let rows = recount(shared)?;
+    let rows = keep_what_is_gone(rows, stored_rollups(books)?, &gone);
+    rebuilt.rows = rows.len();
+    books
+        .store
+        .ask(|store| async move { store.replace_rollups(rows).await })?;
+    roll_up_ended(shared)?;
+    Ok(rebuilt)
+}
+
+/// Hours of which files are missing: their first and last call.
+type Gone = Vec<(Timestamp, Timestamp)>;
+
+fn rebuild_manifest(shared: &Shared, rebuilt: &mut Rebuilt) -> Result<Gone, Error> {
+    let books = &shared.books;
+    let _manifest = books
+        .manifest
+        .write()
+        .unwrap_or_else(PoisonError::into_inner);
+    let old = books
+        .store
+        .ask(|store| async move { store.manifest(None, None).await })?;
+    let mut gone = Vec::new();
+    let mut files: Vec<SealedFile> = Vec::new();
+    for file in &old {
+        if file.removed_at.is_none() && !is_intact(books, file) {
+            if remake(shared, file)? {
+                rebuilt.remade.push(file.name.clone());
+            } else {
+                rebuilt.missing.push(file.name.clone());
+                gone.push((file.first_started_at, file.last_started_at));
+            }
+        }
+        if file.removed_at.is_some() {
+            gone.push((file.first_started_at, file.last_started_at));
+        }
+        files.push(file.clone());
+    }
+    for range in files_in(&books.directory)? {
+        let name = crate::file::file_name(&range);
+        if old.iter().any(|file| file.name == name) {
+            continue;
+        }
+        match describe(&books.directory.join(&name)) {
+            Ok(file) if file.range == range => files.push(file),
+            Ok(_) => rebuilt.missing.push(name),
+            Err(error @ Error::NewerFile { .. }) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "a file is left out of the manifest");
+                rebuilt.missing.push(name);
+            }
+        }
+    }
+    let order = |file: &SealedFile| (file.range.instance, file.range.lane, file.range.from);
+    files.sort_unstable_by_key(order);
+    gone.extend(gaps(&files));
+    rebuilt.files = files.len();
+    begin_instances(books, &files)?;
+    books
+        .store
+        .ask(|store| async move { store.replace_manifest(files).await })?;
+    Ok(gone)
+}
+
+/// Instances that the store may have forgotten; beginning one that it knows does nothing.
+fn begin_instances(books: &Books, files: &[SealedFile]) -> Result<(), Error> {
+    let mut last = None;
+    for file in files {
+        let instance = file.range.instance;
+        if last == Some(instance) {
+            continue;
+        }
+        last = Some(instance);
+        let (node, at) = (books.node.clone(), file.first_started_at);
+        books
+            .store
+            .ask(|store| async move { store.begin_instance(instance, node, at).await })?;
+    }
+    Ok(())
+}
+
+/// Files that not even the manifest knows of leave a gap before the next one; all that is older may be theirs.
+fn gaps(files: &[SealedFile]) -> Gone {
+    let mut gone = Vec::new();
+    let mut before: Option<&SealedFile> = None;
+    for file in files {
+        let end = before
+            .filter(|before| {
+                before.range.instance == file.range.instance && before.range.lane == file.range.lane
+            })
+            .map_or(0, |before| before.range.through);
+        if file.range.from > end {
+            gone.push((Timestamp::from_micros(i64::MIN), file.last_started_at));
+        }
+        before = Some(file);
+    }
+    gone
+}
+
+fn is_intact(books: &Books, file: &SealedFile) -> bool {
+    let path = books.directory.join(&file.name);
+    matches!(hash_file(&path), Ok(found) if found == (file.bytes, file.hash))
+}
+
+/// Writes a file again from the journal. The same records make the same bytes, so its line stays true.
+fn remake(shared: &Shared, file: &SealedFile) -> Result<bool, Error> {
+    let books = &shared.books;
+    let Some(lane) = journal_of(shared, file.range.instance, file.range.lane) else {
+        return Ok(false);
+    };
+    let mut rows = Vec::new();
+    let read = (|| -> Result<(), Error> {
+        let Some(mut reader) = lane.rows_from(books, file.range.from)? else {
+            return Ok(());
+        };
+        while (rows.len() as u64) < file.records
+            && let Some(row) = reader.next()?
+        {
+            rows.push(row);
+        }
+        Ok(())
+    })();
+    match read {
+        Err(Error::Store(error)) => return Err(error.into()),
+        Ok(()) if rows.len() as u64 == file.records => {}
+        Ok(()) | Err(_) => return Ok(false),
+    }
+    let meta = FileMeta {
+        range: file.range,
+        node: lane.node.clone(),
+        previous: file.previous,
+        calls: file.calls,
+        first_started_at: file.first_started_at,
+        last_started_at: file.last_started_at,
+    };
+    let written = write_sealed(&books.directory, &meta, &mut rows, &books.names)?;
+    Ok(written.hash == file.hash)
+}
+
+/// The journal of a lane, if it is still there: ours, or a dead instance's.
+fn journal_of(shared: &Shared, instance: InstanceId, lane: u32) -> Option<LaneBook> {
+    if instance == shared.instance {
+        return Some(shared.lanes.get(lane as usize)?.book.clone());
+    }
+    let home: PathBuf = shared
+        .options
+        .journals
+        .join(format!("{:032x}", instance.as_u128()));
+    let dead = DeadInstance::open(&home).ok()?;
+    let closed = dead.closed(lane as usize).ok()?;
+    Some(LaneBook {
+        instance,
+        lane,
+        node: shared.books.node.clone(),
+        source: Source::Dead {
+            instance: Arc::new(dead),
+            closed,
+            marks: Vec::new(),
+        },
+    })
+}
+
+/// Sums of all records that the positions call rolled up, and that can be read.
+fn recount(shared: &Shared) -> Result<HashMap<UsageKey, UsageSums>, Error> {
+    let books = &shared.books;
+    let mut sums = Sums::default();
+    let mut rolled = HashMap::new();
+    let instances = books
+        .store
+        .ask(|store| async move { store.instances().await })?;
+    for state in instances {
+        let positions = books
+            .store
+            .ask(|store| async move { store.positions(state.id).await })?;
+        for position in positions {
+            rolled.insert((state.id, position.lane), position);
+        }
+    }
+    let manifest = books
+        .store
+        .ask(|store| async move { store.manifest(None, None).await })?;
+    for file in manifest {
+        if file.removed_at.is_some() || !is_intact(books, &file) {
+            continue;
+        }
+        let position = rolled.get(&(file.range.instance, file.range.lane));
+        let through = position.map_or(0, |position| position.rolled);
+        let reader = SealedReader::open(&books.directory.join(&file.name))?;
+        reader.scan(&books.names, &Filter::default(), &mut |row| {
+            if row.number <= through {
+                sums.add(row);
+            }
+            Ok(())
+        })?;
+    }
+    for ((instance, lane), position) in rolled {
+        if position.rolled <= position.sealed {
+            continue;
+        }
+        let Some(book) = journal_of(shared, instance, lane) else {
+            continue;
+        };
+        let Some(mut reader) = book.rows_from(books, position.sealed)? else {
+            continue;
+        };
+        while let Some(row) = reader.next()?
+            && row.number <= position.rolled
+        {
+            sums.add(&row);
+        }
+    }
+    Ok(sums.rows(&books.names).into_iter().collect())
+}
+
+/// Adds rollups whose records are gone.
+fn keep_what_is_gone(
+    mut rows: HashMap<UsageKey, UsageSums>,
+    stored: HashMap<UsageKey, UsageSums>,
+    gone: &[(Timestamp, Timestamp)],
+) -> Vec<RollupRow> {
+    let is_gone = |hour: Timestamp| {
+        let covers =
+            |(first, last): &(Timestamp, Timestamp)| (first.hour()..=last.hour()).contains(&hour);
+        gone.iter().any(covers)
+    };
+    for (key, sums) in stored {
+        if !is_gone(key.hour) {
+            continue;
+        }
+        let row = rows.entry(key).or_default();
+        if sums.calls > row.calls {
+            *row = sums;
+        }
+    }
+    let mut rows: Vec<_> = rows
+        .into_iter()
+        .map(|(key, sums)| RollupRow { key, sums })
+        .collect();
+    rows.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    rows
+}
+
+/// Rolls up what files of ended lanes hold beyond their position.
+fn roll_up_ended(shared: &Shared) -> Result<(), Error> {
+    let books = &shared.books;
+    let mut lanes: Vec<_> = files_in(&books.directory)?
+        .iter()
+        .map(|range| (range.instance, range.lane))
+        .filter(|(instance, _)| *instance != shared.instance)
+        .collect();
+    lanes.dedup();
+    for (instance, lane) in lanes {
+        let book = LaneBook {
+            instance,
+            lane,
+            node: books.node.clone(),
+            source: Source::Files,
+        };
+        Rolling::default().roll(books, &book)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! Rolling up: a lane's closed records into the sums of the store, batch by batch, each with its position.
+
+use std::time::Instant;
+
+use store::{RollupBatch, SealedFile};
+
+use crate::books::{Books, LaneBook, RowReader};
+use crate::error::Error;
+use crate::file::{Filter, SealedReader};
+use crate::rollup::Sums;
+
+/// Records of one batch: bounds its memory and the length of its transaction.
+const BATCH: u64 = 32_768;
+
+/// How far a lane is rolled up, as this process knows it.
+#[derive(Debug, Default)]
+pub(crate) struct Rolling {
+    /// Records up to this one are in the rollups.
+    pub(crate) rolled: u64,
+    reader: Option<RowReader>,
+    /// Whether `rolled` is what the store says. Nothing is, before the first question and after any error: a transaction
+    /// whose answer was lost may have been done, and a store may have been exchanged for an older copy.
+    known: bool,
+}
+
+impl Rolling {
+    /// Rolls up everything that may be seen now.
+    ///
+    /// # Errors
+    /// Nothing is lost by one: the next try begins where the store says.
+    pub(crate) fn roll(&mut self, books: &Books, lane: &LaneBook) -> Result<(), Error> {
+        let result = self.roll_known(books, lane);
+        if result.is_err() {
+            self.known = false;
+            self.reader = None;
+        }
+        result
+    }
+
+    fn roll_known(&mut self, books: &Books, lane: &LaneBook) -> Result<(), Error> {
+        if !self.known {
+            self.rolled = books.position(lane.instance, lane.lane)?.rolled;
+            self.known = true;
+        }
+        loop {
+            if self.reader.is_none() {
+                self.reader = self.open(books, lane)?;
+            }
+            let begun = Instant::now();
+            let Some(reader) = &mut self.reader else {
+                return Ok(());
+            };
+            let (sums, through) = collect(reader, self.rolled)?;
+            if through == self.rolled {
+                return Ok(());
+            }
+            self.commit(books, lane, &sums, through, begun)?;
+        }
+    }
+
+    /// A reader at the position. What the journal has let go is rolled up from sealed files first.
+    fn open(&mut self, books: &Books, lane: &LaneBook) -> Result<Option<RowReader>, Error> {
+        match lane.rows_from(books, self.rolled) {
+            Ok(Some(reader)) => Ok(Some(reader)),
+            Ok(None) => {
+                self.roll_files(books, lane)?;
+                Ok(None)
+            }
+            Err(error) if error.is_missing() => {
+                if self.roll_files(books, lane)? {
+                    lane.rows_from(books, self.rolled)
+                } else {
+                    Err(error)
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Rolls up what sealed files hold beyond the position; whether that moved it.
+    fn roll_files(&mut self, books: &Books, lane: &LaneBook) -> Result<bool, Error> {
+        let begin = self.rolled;
+        for file in books.files(lane.instance, lane.lane)? {
+            if file.range.through <= self.rolled {
+                continue;
+            }
+            if file.range.from > self.rolled || file.removed_at.is_some() {
+                return Err(Error::Gone {
+                    instance: lane.instance,
+                    lane: lane.lane,
+                    from: self.rolled + 1,
+                    through: file.range.from.max(self.rolled + 1),
+                });
+            }
+            let begun = Instant::now();
+            let sums = sum_file(books, &file, self.rolled)?;
+            self.commit(books, lane, &sums, file.range.through, begun)?;
+        }
+        Ok(self.rolled > begin)
+    }
+
+    fn commit(
+        &mut self,
+        books: &Books,
+        lane: &LaneBook,
+        sums: &Sums,
+        through: u64,
+        begun: Instant,
+    ) -> Result<(), Error> {
+        let batch = RollupBatch {
+            instance: lane.instance,
+            lane: lane.lane,
+            from: self.rolled,
+            through,
+            rows: sums.rows(&books.names),
+            spent: sums.spent(),
+        };
+        fail::fail_point!("ledger::roll::commit", |_| Err(Error::Injected(
+            "ledger::roll::commit"
+        )));
+        books
+            .store
+            .ask(|store| async move { store.roll_up(batch).await })?;
+        let records = through - self.rolled;
+        self.rolled = through;
+        fail::fail_point!("ledger::roll::committed", |_| Err(Error::Injected(
+            "ledger::roll::committed"
+        )));
+        books.observer.rolled_up(records, begun.elapsed());
+        Ok(())
+    }
+}
+
+/// Sums up to a batch of records after `from`; the number of the last.
+fn collect(reader: &mut RowReader, from: u64) -> Result<(Sums, u64), Error> {
+    let mut sums = Sums::default();
+    let mut through = from;
+    while through - from < BATCH
+        && let Some(row) = reader.next()?
+    {
+        sums.add(&row);
+        through = row.number;
+    }
+    Ok((sums, through))
+}
+
+fn sum_file(books: &Books, file: &SealedFile, after: u64) -> Result<Sums, Error> {
+    let mut sums = Sums::default();
+    let reader = SealedReader::open(&books.directory.join(&file.name))?;
+    reader.scan(&books.names, &Filter::default(), &mut |row| {
+        if row.number > after {
+            sums.add(row);
+        }
+        Ok(())
+    })?;
+    Ok(sums)
+}

@@ -1,0 +1,277 @@
+//! Sealing: a lane's closed records into Parquet files, one range after the other, each in three steps.
+//!
+//! The range is written to the store, the file to the directory, the file's line to the manifest. A crash anywhere is healed
+//! by doing the same again: the range and so the name are the same, and a file that is there already is taken as it is.
+
+use std::path::Path;
+use std::sync::PoisonError;
+use std::time::{Instant, SystemTime};
+
+use model::Timestamp;
+use store::{SealIntent, SealedFile};
+
+use crate::books::{Books, LaneBook};
+use crate::error::Error;
+use crate::file::{
+    FileMeta, PART_SUFFIX, SealedReader, file_name, hash_file, parse_file_name, write_sealed,
+};
+use crate::row::Row;
+
+/// Records of one file at most: they are sorted in memory, about 200 bytes each.
+const FILE_ROWS: u64 = 393_216;
+
+/// How far a lane is sealed, as this process knows it.
+#[derive(Debug, Default)]
+pub(crate) struct Sealing {
+    /// Records up to this one are in files of the manifest.
+    pub(crate) sealed: u64,
+    /// Hash of the last of these files.
+    previous: [u8; 32],
+    /// Where the next file must end, if that was decided before: by an intent, or by a file that must be made again.
+    decided: Option<u64>,
+    /// As in rolling: nothing is known after an error.
+    known: bool,
+}
+
+impl Sealing {
+    /// Seals everything that may be seen now. Without `all`, a rest that does not fill a file is left for later once one file
+    /// was made.
+    ///
+    /// # Errors
+    /// Nothing is lost by one: the next try begins where the store says.
+    pub(crate) fn seal(&mut self, books: &Books, lane: &LaneBook, all: bool) -> Result<(), Error> {
+        let result = self.seal_known(books, lane, all);
+        if result.is_err() {
+            self.known = false;
+        }
+        result
+    }
+
+    fn seal_known(&mut self, books: &Books, lane: &LaneBook, all: bool) -> Result<(), Error> {
+        if !self.known {
+            self.learn(books, lane)?;
+            self.known = true;
+        }
+        let mut made = 0;
+        loop {
+            let Some(mut rows) = self.collect(books, lane)? else {
+                return Ok(());
+            };
+            let full = rows.len() as u64 == FILE_ROWS;
+            if rows.is_empty() || (made > 0 && !all && !full) {
+                return Ok(());
+            }
+            self.seal_rows(books, lane, &mut rows)?;
+            made += 1;
+        }
+    }
+
+    /// Asks the store how far the lane is, and takes in files that a crash, or an older copy of the store, left out.
+    fn learn(&mut self, books: &Books, lane: &LaneBook) -> Result<(), Error> {
+        let (instance, number) = (lane.instance, lane.lane);
+        self.sealed = books.position(instance, number)?.sealed;
+        self.previous = [0; 32];
+        self.decided = None;
+        if self.sealed > 0 {
+            let files = books.files(instance, number)?;
+            let last = files.iter().find(|file| file.range.through == self.sealed);
+            self.previous = last
+                .ok_or(Error::Inconsistent {
+                    instance,
+                    lane: number,
+                    number: self.sealed,
+                    what: "the manifest lacks the file before: run `tallygate ledger rebuild`",
+                })?
+                .hash;
+        }
+        let intents = books
+            .store
+            .ask(|store| async move { store.seal_intents(instance).await })?;
+        let next = |intent: &&SealIntent| intent.lane == number && intent.from == self.sealed;
+        self.decided = intents.iter().find(next).map(|intent| intent.through);
+        self.adopt(books, lane)
+    }
+
+    /// Takes files into the manifest that follow the last one.
+    fn adopt(&mut self, books: &Books, lane: &LaneBook) -> Result<(), Error> {
+        while let Some(range) = file_after(&books.directory, lane, self.sealed)? {
+            let path = books.directory.join(file_name(&range));
+            let fits = match SealedReader::open(&path) {
+                Ok(reader) => {
+                    let meta = reader.meta();
+                    meta.range == range && meta.previous == self.previous
+                }
+                Err(error @ Error::NewerFile { .. }) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "a sealed file must be made again");
+                    false
+                }
+            };
+            if !fits {
+                self.decided = Some(range.through);
+                return Ok(());
+            }
+            let file = describe(&path)?;
+            self.commit(books, file)?;
+        }
+        Ok(())
+    }
+
+    /// The rows of the next file; `None` where there is no journal to take them from.
+    fn collect(&self, books: &Books, lane: &LaneBook) -> Result<Option<Vec<Row>>, Error> {
+        let wanted = self.decided.map(|through| through - self.sealed);
+        let limit = wanted.unwrap_or(FILE_ROWS);
+        let mut rows = Vec::new();
+        match lane.rows_from(books, self.sealed)? {
+            None if wanted.is_none() => return Ok(None),
+            None => {}
+            Some(mut reader) => {
+                while (rows.len() as u64) < limit
+                    && let Some(row) = reader.next()?
+                {
+                    rows.push(row);
+                }
+            }
+        }
+        match wanted {
+            Some(wanted) if wanted != rows.len() as u64 => Err(Error::Gone {
+                instance: lane.instance,
+                lane: lane.lane,
+                from: self.sealed + rows.len() as u64 + 1,
+                through: self.sealed + wanted,
+            }),
+            _ => Ok(Some(rows)),
+        }
+    }
+
+    fn seal_rows(&mut self, books: &Books, lane: &LaneBook, rows: &mut [Row]) -> Result<(), Error> {
+        let begun = Instant::now();
+        let intent = SealIntent {
+            instance: lane.instance,
+            lane: lane.lane,
+            from: self.sealed,
+            through: self.sealed + rows.len() as u64,
+        };
+        books
+            .store
+            .ask(|store| async move { store.intend_seal(intent).await })?;
+        fail::fail_point!("ledger::seal::intended", |_| Err(Error::Injected(
+            "ledger::seal::intended"
+        )));
+        let meta = self.meta(lane, intent, rows);
+        let written = write_sealed(&books.directory, &meta, rows, &books.names)?;
+        fail::fail_point!("ledger::seal::written", |_| Err(Error::Injected(
+            "ledger::seal::written"
+        )));
+        let file = line(&meta, written.bytes, written.hash, books.clock.now());
+        self.commit(books, file)?;
+        books
+            .observer
+            .sealed(meta.records(), written.bytes, begun.elapsed());
+        Ok(())
+    }
+
+    fn meta(&self, lane: &LaneBook, range: SealIntent, rows: &[Row]) -> FileMeta {
+        let times = || rows.iter().map(|row| row.record.head.started_at);
+        FileMeta {
+            range,
+            node: lane.node.clone(),
+            previous: self.previous,
+            calls: rows
+                .iter()
+                .map(|row| u64::from(row.record.tail.calls))
+                .sum(),
+            first_started_at: times().min().unwrap_or_default(),
+            last_started_at: times().max().unwrap_or_default(),
+        }
+    }
+
+    fn commit(&mut self, books: &Books, file: SealedFile) -> Result<(), Error> {
+        let (through, hash) = (file.range.through, file.hash);
+        let _manifest = books
+            .manifest
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        books
+            .store
+            .ask(|store| async move { store.commit_seal(file).await })?;
+        self.sealed = through;
+        self.previous = hash;
+        self.decided = None;
+        fail::fail_point!("ledger::seal::committed", |_| Err(Error::Injected(
+            "ledger::seal::committed"
+        )));
+        let files = &books.stats.files;
+        files.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// The manifest's line of a file.
+pub(crate) fn line(
+    meta: &FileMeta,
+    bytes: u64,
+    hash: [u8; 32],
+    sealed_at: Timestamp,
+) -> SealedFile {
+    SealedFile {
+        range: meta.range,
+        name: file_name(&meta.range),
+        bytes,
+        records: meta.records(),
+        calls: meta.calls,
+        hash,
+        previous: meta.previous,
+        first_started_at: meta.first_started_at,
+        last_started_at: meta.last_started_at,
+        sealed_at,
+        removed_at: None,
+    }
+}
+
+/// The manifest's line of a file, from the file itself.
+pub(crate) fn describe(path: &Path) -> Result<SealedFile, Error> {
+    let reader = SealedReader::open(path)?;
+    let (bytes, hash) = hash_file(path)?;
+    let modified = path
+        .metadata()
+        .and_then(|metadata| metadata.modified())
+        .unwrap_or_else(|_| SystemTime::now());
+    Ok(line(reader.meta(), bytes, hash, modified.into()))
+}
+
+/// The ranges of all sealed files in a directory, in order of instance, lane and range.
+pub(crate) fn files_in(directory: &Path) -> Result<Vec<SealIntent>, Error> {
+    let entries = std::fs::read_dir(directory).map_err(Error::io("read", directory))?;
+    let mut ranges = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::io("read", directory))?;
+        ranges.extend(entry.file_name().to_str().and_then(parse_file_name));
+    }
+    ranges.sort_unstable_by_key(|range| (range.instance, range.lane, range.from, range.through));
+    Ok(ranges)
+}
+
+fn file_after(directory: &Path, lane: &LaneBook, number: u64) -> Result<Option<SealIntent>, Error> {
+    let next = |range: &SealIntent| {
+        range.instance == lane.instance && range.lane == lane.lane && range.from == number
+    };
+    Ok(files_in(directory)?.into_iter().find(next))
+}
+
+/// Removes what a crash left half-written of an instance's files.
+pub(crate) fn remove_parts(directory: &Path, instance: model::InstanceId) -> Result<(), Error> {
+    let prefix = format!("{:032x}-", instance.as_u128());
+    let entries = std::fs::read_dir(directory).map_err(Error::io("read", directory))?;
+    for entry in entries {
+        let entry = entry.map_err(Error::io("read", directory))?;
+        let name = entry.file_name();
+        let part = name
+            .to_str()
+            .is_some_and(|name| name.starts_with(&prefix) && name.ends_with(PART_SUFFIX));
+        if part {
+            std::fs::remove_file(entry.path()).map_err(Error::io("remove", &entry.path()))?;
+        }
+    }
+    Ok(())
+}

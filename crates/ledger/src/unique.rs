@@ -1,0 +1,59 @@
+//! Finds call ids that occur twice, in bounded memory: the ids are gone through several times, a part of them each time.
+
+use std::path::PathBuf;
+
+use crate::error::Error;
+use crate::file::SealedReader;
+
+/// Ids that are looked at in one pass: 64 MB.
+const PASS: u64 = 4_000_000;
+/// Doubled ids that are named.
+const MOST: usize = 1_000;
+
+/// Where call ids are to be found.
+#[derive(Debug, Default)]
+pub(crate) struct Unique {
+    files: Vec<PathBuf>,
+    /// Ids that are in no file yet; as many as the journal holds unsealed.
+    kept: Vec<u128>,
+    count: u64,
+}
+
+impl Unique {
+    /// Adds a file of so many records.
+    pub(crate) fn file(&mut self, path: PathBuf, records: u64) {
+        self.files.push(path);
+        self.count += records;
+    }
+
+    /// Adds one id.
+    pub(crate) fn keep(&mut self, id: u128) {
+        self.kept.push(id);
+        self.count += 1;
+    }
+
+    /// Ids that occur more than once, and how often.
+    pub(crate) fn doubled(&self) -> Result<Vec<(u128, u64)>, Error> {
+        let passes = u128::from(self.count / PASS + 1);
+        let mut doubled = Vec::new();
+        for pass in 0..passes {
+            // The low bits count a worker's calls: they spread ids evenly.
+            let mut ids: Vec<u128> = self.kept.clone();
+            ids.retain(|id| id % passes == pass);
+            for file in &self.files {
+                SealedReader::open(file)?.call_ids(&mut |id| {
+                    if id % passes == pass {
+                        ids.push(id);
+                    }
+                })?;
+            }
+            ids.sort_unstable();
+            for group in ids.chunk_by(|a, b| a == b) {
+                if group.len() > 1 && doubled.len() < MOST {
+                    doubled.push((group[0], group.len() as u64));
+                }
+            }
+        }
+        Ok(doubled)
+    }
+}
