@@ -136,7 +136,7 @@ impl EffectiveLimits {
     /// Most windows of one license; more are ignored (operations and configuration refuse them).
     pub const MOST_WINDOWS: usize = 8;
 
-    fn of(own: &Limits, plan: Option<&PlanRevision>) -> Self {
+    pub(crate) fn of(own: &Limits, plan: Option<&PlanRevision>) -> Self {
         let plan = plan.map(|revision| &revision.plan);
         let windows = match own.rate_limits.as_slice() {
             [] => plan.map_or(&[][..], |plan| &plan.rate_limits),

@@ -12,7 +12,7 @@ pub struct Ask {
 }
 
 /// What a call holds. Plain data: end it with `settle` or `cancel`, once.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 #[must_use = "a reservation that is neither settled nor cancelled holds its slot for ever"]
 pub struct Reservation {
     pub(super) units: u64,
