@@ -7,11 +7,11 @@ use model::{
 
 use crate::{
     CredentialInfo, CredentialStatus, LeaseGrant, LeaseKey, LeaseRequest, NewCredential,
-    NewLicense, Store,
+    NewLicense, RollupBatch, Spent, Store,
 };
 
-/// When licenses of these tests are made.
-pub const BIRTH: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
+/// When licenses of these tests are made: the beginning of 2020, so that no clock is behind it.
+pub const BIRTH: Timestamp = Timestamp::from_micros(1_577_836_800_000_000);
 
 /// Some hours after [`BIRTH`].
 #[must_use]
@@ -107,6 +107,68 @@ pub const fn window_of(license_id: LicenseId, seconds: u32, now: Timestamp) -> L
     }
 }
 
+/// A batch that only moves what was spent, and the position by one.
+#[must_use]
+pub fn batch(instance: InstanceId, from: u64, spent: Vec<Spent>) -> RollupBatch {
+    RollupBatch {
+        instance,
+        lane: 0,
+        from,
+        through: from + 1,
+        rows: Vec::new(),
+        spent,
+    }
+}
+
+/// Units spent from one epoch of a balance.
+#[must_use]
+pub fn spent_units(license_id: LicenseId, epoch: u32, units: u64) -> Spent {
+    Spent {
+        license_id,
+        units: vec![(epoch, units)],
+        calls: Vec::new(),
+    }
+}
+
+/// Calls that count against windows, all in the minute of `at`.
+#[must_use]
+pub fn spent_calls(license_id: LicenseId, at: Timestamp, calls: u64) -> Spent {
+    Spent {
+        license_id,
+        units: Vec::new(),
+        calls: vec![(at.period(60), calls)],
+    }
+}
+
+/// The balance of a license that has one, as (granted, spent, leased, epoch).
+pub async fn books(store: &dyn Store, license_id: LicenseId, now: Timestamp) -> [u64; 4] {
+    let balance = store.balance(license_id, now).await.expect("answers");
+    let balance = balance.expect("it is counted");
+    [
+        balance.granted,
+        balance.spent,
+        balance.leased,
+        u64::from(balance.epoch),
+    ]
+}
+
+/// Leases calls of a window.
+pub async fn lease_window(
+    store: &dyn Store,
+    instance: InstanceId,
+    key: LeaseKey,
+    [want, capacity]: [u64; 2],
+    now: Timestamp,
+) -> LeaseGrant {
+    let request = LeaseRequest {
+        key,
+        want,
+        capacity,
+    };
+    let grants = store.lease(instance, vec![request], now).await;
+    grants.expect("answers")[0]
+}
+
 /// Leases from a balance.
 pub async fn lease(
     store: &dyn Store,
@@ -123,7 +185,7 @@ pub async fn lease(
     let grants = store
         .lease(instance, vec![request], now)
         .await
-        .expect("the store answers");
+        .expect("answers");
     assert_eq!(grants.len(), 1, "one grant for one request");
     grants[0]
 }

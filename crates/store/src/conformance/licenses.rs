@@ -1,9 +1,13 @@
-//! Licenses, credentials and changes.
+//! Licenses and their credentials.
 
-use model::Limits;
+use model::{CredentialId, KeyHash, LicenseId, LicenseStatus, Limits};
 
 use super::StoreFactory;
-use super::fixtures::{new_credential, new_license};
+use super::fixtures::{BIRTH, hours, keep, new_credential, new_license, units};
+use crate::{
+    ChangeNumber, CredentialStatus, Error, LicenseChange, LicenseFilter, NewLicense, Store,
+    StoredLicense,
+};
 
 /// Look-ups find what was kept, before and after the store was opened again.
 pub async fn a_license_is_found_by_its_id_and_by_each_of_its_keys<F: StoreFactory>() {
@@ -14,18 +18,319 @@ pub async fn a_license_is_found_by_its_id_and_by_each_of_its_keys<F: StoreFactor
     let version = store.create_licenses(vec![new.clone()]).await.expect("new");
     drop(store);
     let store = place.open().await;
-    let stored = store.license(new.license.id).await.expect("answered");
-    let stored = stored.expect("it is there");
+    let stored = known(&*store, new.license.id).await;
     assert_eq!(stored.license, new.license);
     assert_eq!(stored.version, version);
     for credential in &new.credentials {
         let found = store
             .license_by_key(credential.hash)
             .await
-            .expect("answered");
+            .expect("answers");
         let found = found.expect("it is there");
         assert_eq!(*found.license, new.license);
         assert_eq!(found.credential, credential.info);
         assert_eq!(found.version, version);
     }
+    let unknown = KeyHash::from_bytes([7; 32]);
+    assert_eq!(store.license_by_key(unknown).await, Ok(None));
+    assert_eq!(store.license(LicenseId::generate()).await, Ok(None));
+}
+
+/// No field is lost or cut short.
+pub async fn a_license_with_everything_comes_back_as_it_was<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let mut new = new_license(Limits {
+        remaining: Some(u64::MAX),
+        refill: Some("18446744073709551615/30d,add".parse().expect("valid")),
+        rate_limits: vec![
+            "10/1s".parse().expect("valid"),
+            "4294967295/1d".parse().expect("valid"),
+        ],
+        concurrency: Some(u32::MAX),
+    });
+    new.license.plan = Some("pro".parse().expect("valid"));
+    new.license.user = Some("Łukasz ' -- 用户".to_owned());
+    new.license.label = Some(String::new());
+    new.license.status = LicenseStatus::Disabled;
+    new.license.expires_at = Some(hours(5));
+    new.license.permissions = vec![
+        "GET /a".parse().expect("valid"),
+        "* /".parse().expect("valid"),
+    ];
+    new.license.allow_ips = vec![
+        "10.0.0.0/8".parse().expect("valid"),
+        "::1/128".parse().expect("valid"),
+    ];
+    new.credentials[0].info.status = CredentialStatus::Revoked;
+    new.credentials[0].info.expires_at = Some(hours(4));
+    store.create_licenses(vec![new.clone()]).await.expect("new");
+    let stored = known(&*store, new.license.id).await;
+    assert_eq!(stored.license, new.license);
+    assert_eq!(stored.credentials, [new.credentials[0].info.clone()]);
+}
+
+/// A batch with a key that is there already leaves no trace, not even a number.
+pub async fn a_key_is_kept_once_and_a_batch_is_kept_wholly_or_not_at_all<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let first = new_license(Limits::default());
+    let before = store
+        .create_licenses(vec![first.clone()])
+        .await
+        .expect("new");
+    let good = new_license(Limits::default());
+    let mut bad = new_license(Limits::default());
+    bad.credentials[0].hash = first.credentials[0].hash;
+    let result = store.create_licenses(vec![good.clone(), bad]).await;
+    assert!(matches!(result, Err(Error::Exists(_))), "{result:?}");
+    assert_eq!(store.license(good.license.id).await, Ok(None));
+    let copy = NewLicense {
+        credentials: Vec::new(),
+        ..first.clone()
+    };
+    let result = store.create_licenses(vec![copy]).await;
+    assert!(matches!(result, Err(Error::Exists(_))), "{result:?}");
+    let mut again = new_credential();
+    again.hash = first.credentials[0].hash;
+    let change = LicenseChange::AddCredential {
+        credential: again,
+        others_expire_at: None,
+    };
+    let result = store.change_license(first.license.id, change).await;
+    assert!(matches!(result, Err(Error::Exists(_))), "{result:?}");
+    let after = store.create_licenses(vec![good]).await.expect("new now");
+    assert_eq!(after, ChangeNumber(before.0 + 1));
+}
+
+/// Each kind of change is seen by the next look-up and has a number of its own.
+pub async fn a_change_is_in_force_when_it_returns<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let new = new_license(Limits::default());
+    let id = new.license.id;
+    let mut number = store.create_licenses(vec![new.clone()]).await.expect("new");
+    let mut expected = new.license.clone();
+    let limits = units(5, Some("5/1h"));
+    let changes = [
+        LicenseChange::Status(LicenseStatus::Disabled),
+        LicenseChange::ExpiresAt(Some(hours(1))),
+        LicenseChange::Plan(Some("pro".parse().expect("valid"))),
+        LicenseChange::Label(Some("for the demo".to_owned())),
+        LicenseChange::Limits {
+            limits: limits.clone(),
+            balance: true,
+        },
+    ];
+    expected.status = LicenseStatus::Disabled;
+    expected.expires_at = Some(hours(1));
+    expected.plan = Some("pro".parse().expect("valid"));
+    expected.label = Some("for the demo".to_owned());
+    expected.limits = limits;
+    for change in changes {
+        let stored = changed(&*store, id, change).await;
+        number = ChangeNumber(number.0 + 1);
+        assert_eq!(stored.version, number);
+    }
+    assert_eq!(known(&*store, id).await.license, expected);
+    let gone = new.credentials[0].info.id;
+    let stored = changed(&*store, id, LicenseChange::RevokeCredential(gone)).await;
+    assert_eq!(stored.credentials[0].status, CredentialStatus::Revoked);
+    let seen = store
+        .license_by_key(new.credentials[0].hash)
+        .await
+        .expect("answers")
+        .expect("there");
+    assert_eq!(seen.credential.status, CredentialStatus::Revoked);
+    assert_eq!(seen.version, stored.version);
+    let strange = LicenseChange::RevokeCredential(CredentialId::generate());
+    assert_eq!(changed(&*store, id, strange).await, stored);
+    let nobody = store
+        .change_license(LicenseId::generate(), LicenseChange::Label(None))
+        .await;
+    assert_eq!(nobody, Ok(None));
+}
+
+/// Whatever status it is given; other changes still work.
+pub async fn a_revoked_license_stays_revoked<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let id = keep(&*store, Limits::default()).await;
+    let revoked = changed(&*store, id, LicenseChange::Status(LicenseStatus::Revoked)).await;
+    for status in [LicenseStatus::Active, LicenseStatus::Disabled] {
+        assert_eq!(
+            changed(&*store, id, LicenseChange::Status(status)).await,
+            revoked
+        );
+    }
+    let labelled = changed(&*store, id, LicenseChange::Label(Some("late".to_owned()))).await;
+    assert_eq!(labelled.license.status, LicenseStatus::Revoked);
+    assert_eq!(labelled.license.label.as_deref(), Some("late"));
+}
+
+/// An end that was nearer stays; revoked credentials stay as they are.
+pub async fn a_rotation_ends_the_credentials_before_it_and_never_later_than_they_would_have<
+    F: StoreFactory,
+>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let mut new = new_license(Limits::default());
+    new.credentials = vec![new_credential(), new_credential(), new_credential()];
+    new.credentials[1].info.expires_at = Some(hours(1));
+    new.credentials[2].info.status = CredentialStatus::Revoked;
+    let id = new.license.id;
+    store.create_licenses(vec![new]).await.expect("new");
+    let mut next = new_credential();
+    next.info.created_at = hours(1);
+    let rotation = LicenseChange::AddCredential {
+        credential: next.clone(),
+        others_expire_at: Some(hours(2)),
+    };
+    let stored = changed(&*store, id, rotation).await;
+    let ends: Vec<_> = stored
+        .credentials
+        .iter()
+        .map(|info| info.expires_at)
+        .collect();
+    assert_eq!(ends, [Some(hours(2)), Some(hours(1)), None, None]);
+    assert_eq!(stored.credentials[3], next.info);
+    let found = store.license_by_key(next.hash).await.expect("answers");
+    assert_eq!(found.expect("it is there").version, stored.version);
+}
+
+/// Ids grow with time, so that what comes in during a listing comes after it.
+pub async fn a_listing_by_pages_misses_nothing_while_licenses_come_in<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let mut there = Vec::new();
+    for _ in 0..25 {
+        there.push(keep(&*store, Limits::default()).await);
+    }
+    there.sort();
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = page(&*store, LicenseFilter::default(), after, 4).await;
+        assert!(page.len() <= 4);
+        let Some(last) = page.last() else { break };
+        after = Some(*last);
+        seen.extend(page);
+        if seen.len() < 40 {
+            keep(&*store, Limits::default()).await;
+        }
+    }
+    assert!(seen.is_sorted());
+    assert_eq!(seen[..there.len()], there);
+}
+
+/// Filters combine.
+pub async fn a_listing_shows_what_its_filter_names<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let mut all = Vec::new();
+    for number in 0..8_u32 {
+        let mut new = new_license(Limits::default());
+        let of =
+            |bit: u32, yes: &str, no: &str| if number & bit == 0 { no } else { yes }.to_owned();
+        new.license.app = of(1, "api", "shop").parse().expect("valid");
+        new.license.account = of(2, "default", "other").parse().expect("valid");
+        new.license.user = (number & 4 == 0).then(|| "alice".to_owned());
+        new.license.status = if number == 7 {
+            LicenseStatus::Disabled
+        } else {
+            LicenseStatus::Active
+        };
+        all.push(new.license.id);
+        store.create_licenses(vec![new]).await.expect("new");
+    }
+    let chosen = |choose: fn(u32) -> bool| -> Vec<LicenseId> {
+        (0..8)
+            .filter(|number| choose(*number))
+            .map(|number| all[number as usize])
+            .collect()
+    };
+    let app = Some("api".parse().expect("valid"));
+    let account = Some("other".parse().expect("valid"));
+    let user = Some("alice".to_owned());
+    let status = Some(LicenseStatus::Disabled);
+    let any = LicenseFilter::default;
+    let filters = [
+        (
+            LicenseFilter {
+                app: app.clone(),
+                ..any()
+            },
+            chosen(|n| n & 1 != 0),
+        ),
+        (
+            LicenseFilter {
+                account: account.clone(),
+                ..any()
+            },
+            chosen(|n| n & 2 == 0),
+        ),
+        (
+            LicenseFilter {
+                user: user.clone(),
+                ..any()
+            },
+            chosen(|n| n & 4 == 0),
+        ),
+        (LicenseFilter { status, ..any() }, chosen(|n| n == 7)),
+        (
+            LicenseFilter {
+                account,
+                app,
+                user,
+                status: None,
+            },
+            chosen(|n| n == 1),
+        ),
+    ];
+    for (filter, expected) in filters {
+        assert_eq!(page(&*store, filter, None, 100).await, expected);
+    }
+}
+
+/// An import is one call and one transaction.
+pub async fn ten_thousand_licenses_are_kept_in_one_call<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let new: Vec<_> = (0..10_000)
+        .map(|_| new_license(Limits::default()))
+        .collect();
+    let last = new[9_999].clone();
+    let number = store.create_licenses(new).await.expect("new");
+    assert_eq!(number, ChangeNumber(10_000));
+    let stored = known(&*store, last.license.id).await;
+    assert_eq!(stored.version, number);
+    assert_eq!(stored.license.created_at, BIRTH);
+}
+
+async fn known(store: &dyn Store, id: LicenseId) -> StoredLicense {
+    store
+        .license(id)
+        .await
+        .expect("answers")
+        .expect("it is there")
+}
+
+async fn changed(store: &dyn Store, id: LicenseId, change: LicenseChange) -> StoredLicense {
+    let stored = store.change_license(id, change).await;
+    let stored = stored.expect("answers").expect("it is there");
+    assert_eq!(
+        known(store, id).await,
+        stored,
+        "what was returned is in force"
+    );
+    stored
+}
+
+async fn page(
+    store: &dyn Store,
+    filter: LicenseFilter,
+    after: Option<LicenseId>,
+    limit: usize,
+) -> Vec<LicenseId> {
+    let page = store.licenses(filter, after, limit).await.expect("answers");
+    page.into_iter().map(|stored| stored.license.id).collect()
 }

@@ -1,25 +1,62 @@
 //! What every store must do, as tests. Nothing here knows which store it talks to.
 //!
-//! A store's tests implement [`StoreFactory`] and call [`instantiate!`](crate::instantiate_conformance).
+//! A store's tests implement [`StoreFactory`] and call [`instantiate_conformance!`](crate::instantiate_conformance),
+//! which makes one test of each property.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config, TestRunner};
+use tokio::runtime::Handle;
 
 use crate::Store;
 
+pub mod changes;
 pub mod fixtures;
+pub mod leases;
 pub mod licenses;
+pub mod management;
 pub mod quota;
+pub mod rollups;
+pub mod seals;
+pub mod usage;
 
 /// A place for one store. Each test gets a fresh one.
 #[async_trait]
 pub trait StoreFactory: Send + Sync + Sized + 'static {
-    /// A place with nothing in it.
+    /// A place with nothing in it. What was made is gone when it is dropped.
     async fn fresh() -> Self;
 
     /// Opens the store at this place. A test drops the store it had before it opens it again.
     async fn open(&self) -> Arc<dyn Store>;
+}
+
+/// Runs a test with many values, and with simpler ones when it fails.
+async fn for_all<S, F>(cases: u32, strategy: S, test: impl Fn(S::Value) -> F + Send + 'static)
+where
+    S: Strategy + Send + 'static,
+    F: Future<Output = ()>,
+{
+    let run = move || {
+        let config = Config {
+            cases,
+            failure_persistence: None,
+            max_shrink_iters: 200,
+            ..Config::default()
+        };
+        let handle = Handle::current();
+        TestRunner::new(config)
+            .run(&strategy, |value| {
+                handle.block_on(test(value));
+                Ok(())
+            })
+            .unwrap_or_else(|error| panic!("{error}"));
+    };
+    if let Err(error) = tokio::task::spawn_blocking(run).await {
+        std::panic::resume_unwind(error.into_panic());
+    }
 }
 
 /// Makes a test of each property, for one [`StoreFactory`].
@@ -29,9 +66,55 @@ macro_rules! instantiate_conformance {
         $crate::instantiate_conformance!($factory;
             licenses {
                 a_license_is_found_by_its_id_and_by_each_of_its_keys,
+                a_license_with_everything_comes_back_as_it_was,
+                a_key_is_kept_once_and_a_batch_is_kept_wholly_or_not_at_all,
+                a_change_is_in_force_when_it_returns,
+                a_revoked_license_stays_revoked,
+                a_rotation_ends_the_credentials_before_it_and_never_later_than_they_would_have,
+                a_listing_by_pages_misses_nothing_while_licenses_come_in,
+                a_listing_shows_what_its_filter_names,
+                ten_thousand_licenses_are_kept_in_one_call,
+            }
+            changes {
+                change_numbers_have_no_gaps_under_parallel_writers,
+                fingerprints_by_pages_are_those_of_all_credentials,
+            }
+            management {
+                the_default_account_is_always_there_and_names_are_unique,
+                a_management_key_is_found_by_its_hash_until_and_after_it_ends,
+                a_plan_revision_stays_as_it_was_first_put,
+                one_of_many_writers_of_a_setting_wins_and_all_learn_what_it_wrote,
             }
             quota {
                 a_balance_is_leased_until_nothing_is_left,
+                what_is_not_counted_or_not_known_is_leased_nothing,
+                units_that_were_given_back_are_free_again_unless_they_were_spent,
+                a_refill_is_claimed_once_by_many_gates,
+                a_refill_that_sets_begins_an_epoch_and_voids_older_leases,
+                what_is_left_can_be_set_by_hand_and_limits_changed_without_it,
+                a_settled_instance_has_spent_what_it_spent_and_settling_again_does_nothing,
+                a_finished_instance_is_leased_nothing,
+                a_window_holds_its_capacity_across_instances_and_begins_anew,
+                sixty_four_gates_never_lease_more_than_there_is,
+            }
+            leases {
+                leases_agree_with_a_simple_model,
+            }
+            rollups {
+                a_batch_is_rolled_up_at_its_position_only,
+                what_was_spent_moves_on_the_leases_and_never_above_them,
+                calls_by_minute_move_on_the_windows_they_lie_in,
+                rollups_come_by_pages_and_can_be_replaced,
+                sums_beyond_the_range_of_a_column_stay_at_its_end,
+                an_instance_is_begun_and_finished_once,
+            }
+            usage {
+                usage_agrees_with_a_simple_model,
+            }
+            seals {
+                a_seal_is_intended_and_committed_once_however_often_it_is_tried,
+                the_manifest_shows_the_files_that_may_hold_calls_of_a_time,
+                the_manifest_and_the_sealed_positions_can_be_replaced,
             }
         );
     };

@@ -1,23 +1,340 @@
-//! Balances, leases and refills.
+//! Balances, leases, refills and windows, one property at a time.
 
-use model::InstanceId;
+use std::sync::Arc;
+
+use model::{InstanceId, LicenseId, Limits};
+use tokio::task::JoinSet;
 
 use super::StoreFactory;
-use super::fixtures::{hours, keep, lease, units};
+use super::fixtures::{
+    balance_of, batch, books, hours, keep, lease, lease_window, spent_calls, spent_units, units,
+    window_of,
+};
+use crate::{LeaseKey, LeaseRequest, LicenseChange};
 
-/// Each lease takes from what the ones before it left.
+/// Each lease takes from what the ones before it left, also when the store was opened again.
 pub async fn a_balance_is_leased_until_nothing_is_left<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
     let license = keep(&*store, units(10, None)).await;
     let instance = InstanceId::generate();
-    let grants = [
-        lease(&*store, instance, license, 4, hours(0)).await,
-        lease(&*store, instance, license, 9, hours(0)).await,
-        lease(&*store, instance, license, 1, hours(0)).await,
-    ];
+    let first = lease(&*store, instance, license, 4, hours(0)).await;
     assert_eq!(
-        grants.map(|grant| (grant.units, grant.left)),
-        [(4, 6), (6, 0), (0, 0)]
+        (first.units, first.left, first.next_refill_at),
+        (4, 6, None)
     );
+    drop(store);
+    let store = place.open().await;
+    let second = lease(&*store, instance, license, 9, hours(0)).await;
+    assert_eq!((second.units, second.left), (6, 0));
+    let third = lease(&*store, InstanceId::generate(), license, 1, hours(99)).await;
+    assert_eq!((third.units, third.left), (0, 0));
+    assert_eq!(books(&*store, license, hours(99)).await, [10, 0, 10, 0]);
+}
+
+/// Requests of one call are answered in order, each by itself.
+pub async fn what_is_not_counted_or_not_known_is_leased_nothing<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let uncounted = Limits {
+        refill: Some("5/1h".parse().expect("valid")),
+        ..Limits::default()
+    };
+    let uncounted = keep(&*store, uncounted).await;
+    let counted = keep(&*store, units(3, None)).await;
+    let unknown = LicenseId::generate();
+    let now = hours(2);
+    let keys = [
+        balance_of(uncounted),
+        balance_of(counted),
+        balance_of(unknown),
+        window_of(unknown, 3_600, now),
+    ];
+    let request = |key| LeaseRequest {
+        key,
+        want: 2,
+        capacity: 5,
+    };
+    let requests = keys.map(request).to_vec();
+    let grants = store
+        .lease(InstanceId::generate(), requests, now)
+        .await
+        .expect("answers");
+    let granted: Vec<_> = grants.iter().map(|grant| grant.units).collect();
+    assert_eq!(granted, [0, 2, 0, 0]);
+    assert!(grants.iter().zip(keys).all(|(grant, key)| grant.key == key));
+    assert_eq!(store.balance(uncounted, now).await, Ok(None));
+    assert_eq!(store.balance(unknown, now).await, Ok(None));
+}
+
+/// No lease shrinks below what is spent of it.
+pub async fn units_that_were_given_back_are_free_again_unless_they_were_spent<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let license = keep(&*store, units(10, None)).await;
+    let instance = InstanceId::generate();
+    let key = lease(&*store, instance, license, 8, hours(0)).await.key;
+    store
+        .roll_up(batch(instance, 0, vec![spent_units(license, 0, 5)]))
+        .await
+        .expect("rolled");
+    assert_eq!(books(&*store, license, hours(0)).await, [10, 5, 3, 0]);
+    store
+        .give_back(instance, vec![(key, 2)])
+        .await
+        .expect("answers");
+    assert_eq!(books(&*store, license, hours(0)).await, [10, 5, 1, 0]);
+    store
+        .give_back(instance, vec![(key, u64::MAX)])
+        .await
+        .expect("answers");
+    assert_eq!(books(&*store, license, hours(0)).await, [10, 5, 0, 0]);
+    let stranger = InstanceId::generate();
+    store
+        .give_back(stranger, vec![(key, 3)])
+        .await
+        .expect("answers");
+    let rest = lease(&*store, stranger, license, 99, hours(0)).await;
+    assert_eq!((rest.units, rest.left), (5, 0));
+}
+
+/// However many ask at once, and however many intervals passed.
+pub async fn a_refill_is_claimed_once_by_many_gates<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let license = keep(&*store, units(0, Some("5/1h,add"))).await;
+    let early = lease(
+        &*store,
+        InstanceId::generate(),
+        license,
+        1,
+        hours(1).plus_micros(-1),
+    )
+    .await;
+    assert_eq!((early.units, early.next_refill_at), (0, Some(hours(1))));
+    for (now, next) in [(hours(1), hours(2)), (hours(5).plus_micros(1), hours(6))] {
+        let mut gates = JoinSet::new();
+        for _ in 0..16 {
+            let store = Arc::clone(&store);
+            gates.spawn(
+                async move { lease(&*store, InstanceId::generate(), license, 2, now).await },
+            );
+        }
+        let grants = gates.join_all().await;
+        let granted: u64 = grants.iter().map(|grant| grant.units).sum();
+        assert_eq!(granted, 5);
+        assert!(
+            grants
+                .iter()
+                .all(|grant| grant.next_refill_at == Some(next))
+        );
+    }
+}
+
+/// What is told of an epoch that is over changes nothing.
+pub async fn a_refill_that_sets_begins_an_epoch_and_voids_older_leases<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let license = keep(&*store, units(50, Some("5/1h"))).await;
+    let (old, new) = (InstanceId::generate(), InstanceId::generate());
+    let before = lease(&*store, old, license, 6, hours(0)).await;
+    assert_eq!(
+        books(&*store, license, hours(3)).await,
+        [5, 0, 0, 1],
+        "as the next lease will find it"
+    );
+    let after = lease(&*store, new, license, 2, hours(3)).await;
+    assert_eq!(
+        (after.units, after.left, after.key.period),
+        (2, 3, before.key.period + 1)
+    );
+    let late = vec![spent_units(license, before.key.period, 6)];
+    store.roll_up(batch(old, 0, late)).await.expect("rolled");
+    store
+        .give_back(old, vec![(before.key, 6)])
+        .await
+        .expect("answers");
+    store.settle_instance(old).await.expect("settled");
+    assert_eq!(books(&*store, license, hours(3)).await, [5, 0, 2, 1]);
+}
+
+/// By hand, what is left is what was said; limits alone leave it as it is.
+pub async fn what_is_left_can_be_set_by_hand_and_limits_changed_without_it<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let license = keep(&*store, units(10, None)).await;
+    let gate = InstanceId::generate();
+    lease(&*store, gate, license, 4, hours(0)).await;
+    let limits = |remaining, balance| LicenseChange::Limits {
+        limits: units(remaining, None),
+        balance,
+    };
+    store
+        .change_license(license, limits(99, false))
+        .await
+        .expect("changed");
+    assert_eq!(lease(&*store, gate, license, 1, hours(0)).await.left, 5);
+    store
+        .change_license(license, limits(3, true))
+        .await
+        .expect("changed");
+    assert_eq!(books(&*store, license, hours(0)).await, [3, 0, 0, 1]);
+    drop(store);
+    let store = place.open().await;
+    let grant = lease(&*store, gate, license, 9, hours(0)).await;
+    assert_eq!((grant.units, grant.left, grant.key.period), (3, 0, 1));
+    // From uncounted to counted there is nothing that could be kept.
+    let uncounted = LicenseChange::Limits {
+        limits: Limits::default(),
+        balance: false,
+    };
+    store
+        .change_license(license, uncounted)
+        .await
+        .expect("changed");
+    assert_eq!(lease(&*store, gate, license, 9, hours(0)).await.units, 0);
+    store
+        .change_license(license, limits(7, false))
+        .await
+        .expect("changed");
+    assert_eq!(lease(&*store, gate, license, 9, hours(0)).await.units, 7);
+}
+
+/// What it did not spend is free again; twice is as good as once.
+pub async fn a_settled_instance_has_spent_what_it_spent_and_settling_again_does_nothing<
+    F: StoreFactory,
+>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let license = keep(&*store, units(10, None)).await;
+    let (dead, alive) = (InstanceId::generate(), InstanceId::generate());
+    lease(&*store, dead, license, 8, hours(0)).await;
+    lease(&*store, alive, license, 1, hours(0)).await;
+    let window = window_of(license, 3_600, hours(0));
+    lease_window(&*store, dead, window, [8, 10], hours(0)).await;
+    let spent = vec![
+        spent_units(license, 0, 3),
+        spent_calls(license, hours(0), 2),
+    ];
+    store.roll_up(batch(dead, 0, spent)).await.expect("rolled");
+    for _ in 0..2 {
+        store.settle_instance(dead).await.expect("settled");
+        assert_eq!(books(&*store, license, hours(0)).await, [10, 3, 1, 0]);
+    }
+    store
+        .roll_up(batch(dead, 1, vec![spent_units(license, 0, 1)]))
+        .await
+        .expect("rolled");
+    assert_eq!(
+        books(&*store, license, hours(0)).await,
+        [10, 3, 1, 0],
+        "its lease is gone"
+    );
+    assert_eq!(lease(&*store, alive, license, 9, hours(0)).await.units, 6);
+    assert_eq!(
+        lease_window(&*store, alive, window, [99, 10], hours(0))
+            .await
+            .units,
+        8
+    );
+}
+
+/// A process that was taken for dead and is not spends nothing that nobody would account for.
+pub async fn a_finished_instance_is_leased_nothing<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let license = keep(&*store, units(10, None)).await;
+    let zombie = InstanceId::generate();
+    store
+        .begin_instance(zombie, "a".to_owned(), hours(0))
+        .await
+        .expect("begun");
+    assert_eq!(lease(&*store, zombie, license, 1, hours(0)).await.units, 1);
+    store.settle_instance(zombie).await.expect("settled");
+    store
+        .finish_instance(zombie, hours(1))
+        .await
+        .expect("finished");
+    assert_eq!(lease(&*store, zombie, license, 1, hours(1)).await.units, 0);
+    assert_eq!(books(&*store, license, hours(1)).await, [10, 0, 0, 0]);
+}
+
+/// The window before stays for gates whose clocks are behind; older ones are over.
+pub async fn a_window_holds_its_capacity_across_instances_and_begins_anew<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let license = keep(&*store, Limits::default()).await;
+    let (a, b) = (InstanceId::generate(), InstanceId::generate());
+    let first = window_of(license, 3_600, hours(0));
+    let day = window_of(license, 86_400, hours(0));
+    let grant = lease_window(&*store, a, first, [7, 10], hours(0)).await;
+    assert_eq!(
+        (grant.units, grant.left, grant.next_refill_at),
+        (7, 3, None)
+    );
+    assert_eq!(
+        lease_window(&*store, b, first, [7, 10], hours(0))
+            .await
+            .units,
+        3
+    );
+    assert_eq!(
+        lease_window(&*store, b, day, [7, 10], hours(0)).await.units,
+        7
+    );
+    store.give_back(b, vec![(first, 2)]).await.expect("answers");
+    let next = window_of(license, 3_600, hours(1));
+    assert_eq!(
+        lease_window(&*store, a, next, [7, 10], hours(1))
+            .await
+            .units,
+        7
+    );
+    assert_eq!(
+        lease_window(&*store, a, first, [7, 10], hours(1))
+            .await
+            .units,
+        2,
+        "a clock that is behind"
+    );
+    let over = |key: LeaseKey| LeaseKey {
+        period: key.period - 1,
+        ..key
+    };
+    assert_eq!(
+        lease_window(&*store, a, over(first), [7, 10], hours(1))
+            .await
+            .units,
+        0
+    );
+    assert_eq!(
+        lease_window(&*store, a, day, [7, 10], hours(1)).await.units,
+        3
+    );
+    assert_eq!(
+        lease_window(&*store, a, day, [7, 4], hours(1)).await.left,
+        0,
+        "a capacity that shrank"
+    );
+}
+
+/// The tenth unit is the last, whoever asks.
+pub async fn sixty_four_gates_never_lease_more_than_there_is<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let license = keep(&*store, units(100, None)).await;
+    let mut gates = JoinSet::new();
+    for _ in 0..64 {
+        let store = Arc::clone(&store);
+        gates.spawn(async move {
+            let gate = InstanceId::generate();
+            let mut units = 0;
+            for _ in 0..4 {
+                units += lease(&*store, gate, license, 3, hours(0)).await.units;
+            }
+            units
+        });
+    }
+    assert_eq!(gates.join_all().await.iter().sum::<u64>(), 100);
+    assert_eq!(books(&*store, license, hours(0)).await, [100, 0, 100, 0]);
 }

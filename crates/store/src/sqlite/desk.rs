@@ -81,9 +81,7 @@ impl<S: 'static> Desk<S> {
             begun: Arc::clone(&begun),
             reply,
         };
-        self.queue
-            .push(rank, Box::new(request))
-            .map_err(|refusal| refused(refusal))?;
+        self.queue.push(rank, Box::new(request)).map_err(refused)?;
         let mut waited = timeout(self.patience.short, &mut answer).await;
         if waited.is_err() && extent == Extent::Long && begun.load(Ordering::Acquire) {
             waited = timeout(self.patience.long, &mut answer).await;

@@ -58,6 +58,15 @@ pub(super) struct OpenFile {
 /// Device and inode.
 type Identity = (u64, u64);
 
+/// What to think of a database without anything in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Empty {
+    /// It is to be made.
+    IsNew,
+    /// It was lost.
+    IsLost,
+}
+
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
@@ -86,7 +95,7 @@ impl DatabaseFile {
         fs::File::open(directory)
             .and_then(|directory| directory.sync_all())
             .map_err(unavailable)?;
-        self.open(Access::Write).map(drop)
+        self.prepare(Access::Write, Empty::IsNew).map(drop)
     }
 
     /// Opens the file, which must be there: a store that was taken away is never replaced by an empty one.
@@ -94,6 +103,10 @@ impl DatabaseFile {
     /// # Errors
     /// As [`DatabaseFile::create`].
     pub(super) fn open(&self, access: Access) -> Result<OpenFile, Error> {
+        self.prepare(access, Empty::IsLost)
+    }
+
+    fn prepare(&self, access: Access, empty: Empty) -> Result<OpenFile, Error> {
         let identity = identity(&self.path).ok_or_else(|| self.gone())?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection =
@@ -101,7 +114,7 @@ impl DatabaseFile {
         connection
             .busy_timeout(self.busy_timeout)
             .map_err(|error| self.explain(&error))?;
-        self.check(&connection)?;
+        self.check(&connection, empty)?;
         self.configure(&connection, access)?;
         self.migrate(&mut connection)?;
         if access == Access::Read {
@@ -133,7 +146,7 @@ impl DatabaseFile {
     }
 
     /// Refuses what a newer version made and what is not ours, before anything is written.
-    fn check(&self, connection: &Connection) -> Result<(), Error> {
+    fn check(&self, connection: &Connection, empty: Empty) -> Result<(), Error> {
         let read = |pragma| {
             connection
                 .pragma_query_value(None, pragma, |row| row.get::<_, i32>(0))
@@ -142,7 +155,14 @@ impl DatabaseFile {
         let application = read("application_id")?;
         let version = u32::try_from(read("user_version")?).unwrap_or(u32::MAX);
         let known = self.schema.migrations.len() as u32;
-        if application != self.schema.application && (application != 0 || version != 0) {
+        let is_empty = application == 0 && version == 0;
+        if is_empty && empty == Empty::IsLost {
+            return Err(Error::Corrupt(format!(
+                "{} was emptied: put it back, or stop and start with a new store",
+                self.path.display()
+            )));
+        }
+        if application != self.schema.application && !is_empty {
             return Err(Error::Corrupt(format!(
                 "{} is not a {} database of tallygate",
                 self.path.display(),

@@ -1,0 +1,152 @@
+//! Accounts, management keys, plan revisions and settings.
+
+use std::sync::Arc;
+
+use model::{AccountName, ManagementKeyId, Plan, PlanRevision, PlanRevisionId, Timestamp};
+
+use super::StoreFactory;
+use super::fixtures::{BIRTH, new_hash};
+use crate::{Account, Error, ManagementKey};
+
+/// `default` needs no making.
+pub async fn the_default_account_is_always_there_and_names_are_unique<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let account = Account {
+        name: "acme".parse().expect("valid"),
+        created_at: BIRTH,
+    };
+    store.create_account(account.clone()).await.expect("new");
+    let again = store.create_account(account.clone()).await;
+    assert!(matches!(again, Err(Error::Exists(_))), "{again:?}");
+    let accounts = store.accounts().await.expect("answers");
+    assert_eq!(accounts.len(), 2);
+    assert_eq!(accounts[0], account);
+    assert_eq!(accounts[1].name, AccountName::default());
+}
+
+/// An end that has come is a revocation; one to come is an expiry.
+pub async fn a_management_key_is_found_by_its_hash_until_and_after_it_ends<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let (hash, secret) = (new_hash(), new_hash());
+    let key = ManagementKey {
+        id: ManagementKeyId::generate(),
+        account: "acme".parse().expect("valid"),
+        app: Some("api".parse().expect("valid")),
+        license_id: None,
+        name: Some("ci".to_owned()),
+        scopes: vec!["licenses:read".to_owned()],
+        prefix: "tgm_ab".to_owned(),
+        created_at: BIRTH,
+        expires_at: None,
+        revoked_at: None,
+    };
+    store
+        .create_management_key(key.clone(), hash, Some(secret))
+        .await
+        .expect("new");
+    let other = ManagementKey {
+        id: ManagementKeyId::generate(),
+        ..key.clone()
+    };
+    let taken = store.create_management_key(other.clone(), hash, None).await;
+    assert!(matches!(taken, Err(Error::Exists(_))), "{taken:?}");
+    assert_eq!(
+        store.management_key_by_hash(hash).await,
+        Ok(Some((key.clone(), Some(secret))))
+    );
+    assert_eq!(store.management_key_by_hash(secret).await, Ok(None));
+    let keys = store
+        .management_keys(Some("acme".parse().expect("valid")))
+        .await;
+    assert_eq!(keys, Ok(vec![key.clone()]));
+    assert_eq!(
+        store.management_keys(Some(AccountName::default())).await,
+        Ok(Vec::new())
+    );
+    assert_eq!(store.management_keys(None).await, Ok(vec![key.clone()]));
+
+    let far: Timestamp = "2199-01-01T00:00:00Z".parse().expect("valid");
+    let ended = store
+        .end_management_key(key.id, far)
+        .await
+        .expect("answers")
+        .expect("there");
+    assert_eq!((ended.expires_at, ended.revoked_at), (Some(far), None));
+    let ended = store
+        .end_management_key(key.id, BIRTH)
+        .await
+        .expect("answers")
+        .expect("there");
+    assert_eq!(
+        (ended.expires_at, ended.revoked_at),
+        (Some(far), Some(BIRTH))
+    );
+    assert_eq!(
+        store.management_key_by_hash(hash).await,
+        Ok(Some((ended, Some(secret))))
+    );
+    assert_eq!(store.end_management_key(other.id, BIRTH).await, Ok(None));
+}
+
+/// A revision is a hash of its terms, so putting it again changes nothing.
+pub async fn a_plan_revision_stays_as_it_was_first_put<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let plan = Plan {
+        name: "pro".parse().expect("valid"),
+        currency: "EUR".parse().expect("valid"),
+        price_per_unit: "0.01".parse().expect("valid"),
+        included_units: 3,
+        rate_limits: vec!["10/1m".parse().expect("valid")],
+        concurrency: Some(2),
+        features: vec!["beta".to_owned()],
+    };
+    let revision = PlanRevision::from(plan.clone());
+    let forged = PlanRevision {
+        id: revision.id,
+        plan: Plan {
+            included_units: 9,
+            ..plan
+        },
+    };
+    store
+        .put_plan_revisions(vec![revision.clone()])
+        .await
+        .expect("kept");
+    store
+        .put_plan_revisions(vec![forged, revision.clone()])
+        .await
+        .expect("kept");
+    assert_eq!(store.plan_revision(revision.id).await, Ok(Some(revision)));
+    assert_eq!(
+        store.plan_revision(PlanRevisionId::from_u128(1)).await,
+        Ok(None)
+    );
+}
+
+/// As many gates that start at once on a store without a pepper.
+pub async fn one_of_many_writers_of_a_setting_wins_and_all_learn_what_it_wrote<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    assert_eq!(store.setting("pepper").await, Ok(None));
+    let mut writers = Vec::new();
+    for number in 0..16_u8 {
+        let store = Arc::clone(&store);
+        writers.push(tokio::spawn(async move {
+            store
+                .put_if_absent("pepper", vec![number; 32])
+                .await
+                .expect("answers")
+        }));
+    }
+    let kept = store
+        .put_if_absent("pepper", Vec::new())
+        .await
+        .expect("answers");
+    for writer in writers {
+        assert_eq!(writer.await.expect("no panic"), kept);
+    }
+    assert_eq!(store.setting("pepper").await, Ok(Some(kept)));
+}

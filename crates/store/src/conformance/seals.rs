@@ -1,0 +1,191 @@
+//! Sealing: intents, the manifest and the sealed positions.
+
+use model::InstanceId;
+
+use super::StoreFactory;
+use super::fixtures::hours;
+use crate::{Error, SealIntent, SealedFile};
+
+fn file(instance: InstanceId, lane: u32, from: u64, through: u64) -> SealedFile {
+    SealedFile {
+        range: SealIntent {
+            instance,
+            lane,
+            from,
+            through,
+        },
+        name: format!("{instance}-{lane}-{from}-{through}.parquet"),
+        bytes: 1_000,
+        records: through - from,
+        calls: 2 * (through - from),
+        hash: [through as u8; 32],
+        previous: [from as u8; 32],
+        first_started_at: hours(from as i64),
+        last_started_at: hours(through as i64).plus_micros(-1),
+        sealed_at: hours(100),
+        removed_at: None,
+    }
+}
+
+/// A crash at any point is answered by doing it all again.
+pub async fn a_seal_is_intended_and_committed_once_however_often_it_is_tried<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let instance = InstanceId::generate();
+    let first = file(instance, 1, 0, 4);
+    for _ in 0..2 {
+        store.intend_seal(first.range).await.expect("intended");
+    }
+    drop(store);
+    let store = place.open().await;
+    assert_eq!(store.seal_intents(instance).await, Ok(vec![first.range]));
+    assert_eq!(
+        store.seal_intents(InstanceId::generate()).await,
+        Ok(Vec::new())
+    );
+    let longer = SealIntent {
+        through: 5,
+        ..first.range
+    };
+    let refused = store.intend_seal(longer).await;
+    assert_eq!(
+        refused,
+        Err(Error::Position {
+            expected: 5,
+            found: 4
+        }),
+        "another name for the same records"
+    );
+    for _ in 0..2 {
+        store.commit_seal(first.clone()).await.expect("committed");
+    }
+    store
+        .intend_seal(first.range)
+        .await
+        .expect("nothing is left to do");
+    assert_eq!(store.seal_intents(instance).await, Ok(Vec::new()));
+    let position = store.positions(instance).await.expect("answers")[0];
+    assert_eq!((position.lane, position.rolled, position.sealed), (1, 0, 4));
+    let gap = store.commit_seal(file(instance, 1, 5, 6)).await;
+    assert_eq!(
+        gap,
+        Err(Error::Position {
+            expected: 5,
+            found: 4
+        })
+    );
+    let behind = store
+        .intend_seal(SealIntent {
+            from: 1,
+            ..first.range
+        })
+        .await;
+    assert_eq!(
+        behind,
+        Err(Error::Position {
+            expected: 1,
+            found: 4
+        })
+    );
+    store
+        .commit_seal(file(instance, 1, 4, 6))
+        .await
+        .expect("the next");
+    store
+        .commit_seal(file(instance, 0, 0, 2))
+        .await
+        .expect("another lane");
+    let ranges: Vec<_> = store.manifest(None, None).await.expect("answers");
+    let ranges: Vec<_> = ranges
+        .iter()
+        .map(|file| (file.range.lane, file.range.from))
+        .collect();
+    assert_eq!(ranges, [(0, 0), (1, 0), (1, 4)]);
+}
+
+/// Files whose earliest and latest calls lie on both sides of the time are shown too; removed ones stay.
+pub async fn the_manifest_shows_the_files_that_may_hold_calls_of_a_time<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let instance = InstanceId::generate();
+    let files = [
+        file(instance, 0, 0, 2),
+        file(instance, 0, 2, 6),
+        file(instance, 0, 6, 7),
+    ];
+    for file in &files {
+        store.commit_seal(file.clone()).await.expect("committed");
+    }
+    for (from, to, expected) in [
+        (None, None, &files[..]),
+        (Some(2), None, &files[1..]),
+        (None, Some(2), &files[..1]),
+        (Some(3), Some(4), &files[1..2]),
+        (Some(1), Some(7), &files[..]),
+        (Some(7), None, &[]),
+    ] {
+        let seen = store
+            .manifest(from.map(hours), to.map(hours))
+            .await
+            .expect("answers");
+        assert_eq!(seen, expected, "{from:?} to {to:?}");
+    }
+    for at in [8, 9] {
+        store
+            .mark_removed(&files[0].name, hours(at))
+            .await
+            .expect("noted");
+    }
+    store
+        .mark_removed("no such file", hours(8))
+        .await
+        .expect("nothing to note");
+    let seen = store.manifest(None, None).await.expect("answers");
+    assert_eq!(seen[0].removed_at, Some(hours(8)));
+    assert_eq!(seen[1..], files[1..]);
+}
+
+/// As a rebuild does it, from the files that it found.
+pub async fn the_manifest_and_the_sealed_positions_can_be_replaced<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let (known, lost) = (InstanceId::generate(), InstanceId::generate());
+    store
+        .commit_seal(file(known, 0, 0, 3))
+        .await
+        .expect("committed");
+    store
+        .commit_seal(file(known, 1, 0, 3))
+        .await
+        .expect("committed");
+    store
+        .intend_seal(file(known, 1, 3, 9).range)
+        .await
+        .expect("intended");
+    let found = vec![
+        file(known, 1, 0, 3),
+        file(known, 1, 3, 9),
+        file(lost, 0, 0, 4),
+    ];
+    for _ in 0..2 {
+        store
+            .replace_manifest(found.clone())
+            .await
+            .expect("replaced");
+        let mut seen = store.manifest(None, None).await.expect("answers");
+        seen.sort_by_key(|file| (file.range.instance == lost, file.range.from));
+        assert_eq!(seen, found);
+    }
+    let sealed = store.positions(known).await.expect("answers");
+    let sealed: Vec<_> = sealed
+        .iter()
+        .map(|position| (position.lane, position.sealed))
+        .collect();
+    assert_eq!(sealed, [(0, 0), (1, 9)]);
+    assert_eq!(store.positions(lost).await.expect("answers")[0].sealed, 4);
+    assert_eq!(
+        store.seal_intents(known).await,
+        Ok(Vec::new()),
+        "its file was found"
+    );
+}
