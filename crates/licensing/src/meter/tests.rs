@@ -50,6 +50,8 @@ struct Store {
     granted: u64,
     periods: i64,
     leased: HashMap<LeaseKey, u64>,
+    /// The refill period that each epoch began in.
+    begun: HashMap<u32, i64>,
 }
 
 impl Store {
@@ -61,6 +63,7 @@ impl Store {
             granted: remaining,
             periods: 0,
             leased: HashMap::new(),
+            begun: HashMap::from([(1, 0)]),
         }
     }
 
@@ -73,11 +76,14 @@ impl Store {
         match self.refill {
             None => {}
             Some(RefillMode::Add) => self.granted += self.remaining,
-            Some(RefillMode::Set) => {
-                self.epoch += 1;
-                self.granted = self.remaining;
-            }
+            Some(RefillMode::Set) => self.begin_epoch(),
         }
+    }
+
+    fn begin_epoch(&mut self) {
+        self.epoch += 1;
+        self.granted = self.remaining;
+        self.begun.insert(self.epoch, self.periods);
     }
 
     fn lease(&mut self, wishes: &Wishes, now: i64) -> Vec<LeaseGrant> {
@@ -377,6 +383,8 @@ enum Step {
     Change {
         balance: bool,
     },
+    /// Somebody set the balance, and the news did not come yet.
+    Elsewhere,
     Wait(i64),
     Idle,
     Crash,
@@ -391,6 +399,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::AskSlowly),
         3 => Just(Step::Answer),
         1 => any::<bool>().prop_map(|balance| Step::Change { balance }),
+        1 => Just(Step::Elsewhere),
         4 => (0..120_i64).prop_map(Step::Wait),
         1 => (1_000..8_000_i64).prop_map(Step::Wait),
         1 => Just(Step::Idle),
@@ -414,6 +423,8 @@ struct Trial {
     books: Books,
     under_way: Vec<Reservation>,
     slow: Option<(u32, Vec<LeaseGrant>)>,
+    /// The epoch of the balance when the last change became known.
+    known_epoch: u32,
     now: i64,
 }
 
@@ -426,6 +437,7 @@ impl Trial {
             books: Books::default(),
             under_way: Vec::new(),
             slow: None,
+            known_epoch: 0,
             now: START,
         }
     }
@@ -471,10 +483,14 @@ impl Trial {
             Step::Change { balance } => {
                 if *balance {
                     self.store.claim(self.now);
-                    self.store.epoch += 1;
-                    self.store.granted = self.store.remaining;
+                    self.store.begin_epoch();
                 }
                 self.meter.invalidate();
+                self.known_epoch = self.store.epoch;
+            }
+            Step::Elsewhere => {
+                self.store.claim(self.now);
+                self.store.begin_epoch();
             }
             Step::Wait(seconds) => self.now += seconds * SECOND / 4,
             Step::Idle => {
@@ -489,6 +505,7 @@ impl Trial {
         let ask = ask(units, self.now);
         match self.meter.reserve(&self.limits, Stamp::default(), &ask).0 {
             Ok(taken) => {
+                self.check_epoch(&taken);
                 *self.books.units.entry(taken.epoch()).or_default() += taken.units();
                 for limit in &self.limits.rate_limits {
                     let seconds = limit.window.seconds();
@@ -551,6 +568,21 @@ impl Trial {
 
     fn time(&self) -> Timestamp {
         Timestamp::from_micros(self.now)
+    }
+
+    /// Units are of an epoch that is not over, as far as can be known here.
+    fn check_epoch(&self, taken: &Reservation) {
+        if !taken.is_limited() {
+            return;
+        }
+        assert!(
+            taken.epoch() >= self.known_epoch,
+            "{taken:?} after a change"
+        );
+        if self.store.refill == Some(RefillMode::Set) {
+            let period = (self.now - START) / REFILL_EVERY;
+            assert_eq!(self.store.begun[&taken.epoch()], period, "{taken:?}");
+        }
     }
 
     fn check(&self) {
