@@ -212,7 +212,7 @@ upstreams = ["http://127.0.0.1:{self.backend.port}"]
         while len(keys) < count:
             many = min(BULK, count - len(keys))
             answer = self.post("/api/v1/licenses/bulk", {"licenses": [{"app": APP}] * many})
-            keys += [created["key"] for created in answer["licenses"]]
+            keys += [created["key"] for created in answer["items"]]
         return keys
 
     def post(self, path, body):
