@@ -110,7 +110,7 @@ impl fmt::Debug for OutcomeSet {
 
 impl FromValue for StatusRange {
     const EXPECTED: &'static str =
-        "statuses from 100 to 599, such as \"200\", \"2xx\" or \"200-299\"";
+        "a status from 100 to 599, such as \"200\", \"2xx\" or \"200-299\"";
 
     fn from_text(text: &str) -> Option<Result<Self, String>> {
         let status = |text: &str| {
@@ -129,7 +129,13 @@ impl FromValue for StatusRange {
             };
             (first <= last).then_some(Self { first, last })
         };
-        let refused = || format!("`{}` is not a status: write {}", clip(text), Self::EXPECTED);
+        let refused = || {
+            format!(
+                "`{}` is not allowed here: write {}",
+                clip(text),
+                Self::EXPECTED
+            )
+        };
         Some(parse().ok_or_else(refused))
     }
 

@@ -150,18 +150,17 @@ fn read_apps(root: &Section<'_>, journal: &Journal, plans: &[Plan]) -> Vec<App> 
 }
 
 fn check_names(root: &Section<'_>, apps: &[App], places: &[Places]) {
-    let mut lines: HashMap<&AppName, usize> = HashMap::new();
+    let mut first: HashMap<&AppName, usize> = HashMap::new();
     for (app, place) in apps.iter().zip(places) {
-        if let Some(line) = lines.get(&app.name) {
+        if let Some(at) = first.get(&app.name) {
+            let line = root.reader().line(*at);
             let message = format!(
                 "name: another app on line {line} is named `{}`: give each app its own name",
                 app.name
             );
             root.report(place.name, message);
         }
-        lines
-            .entry(&app.name)
-            .or_insert_with(|| root.reader().line(place.name));
+        first.entry(&app.name).or_insert(place.name);
     }
 }
 

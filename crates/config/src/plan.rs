@@ -8,13 +8,14 @@ use crate::reader::{LARGEST, Section};
 
 /// Every plan, with its name said once.
 pub(crate) fn read_all(sections: Vec<Section<'_>>) -> Vec<Plan> {
-    let mut lines: HashMap<PlanName, usize> = HashMap::new();
+    let mut places: HashMap<PlanName, usize> = HashMap::new();
     let mut plans = Vec::new();
     for section in sections {
         let at = section.at("name");
         let reader = section.reader();
         let Some(plan) = read(section) else { continue };
-        if let Some(line) = lines.get(&plan.name) {
+        if let Some(first) = places.get(&plan.name) {
+            let line = reader.line(*first);
             reader.report(
                 at,
                 format!(
@@ -23,9 +24,7 @@ pub(crate) fn read_all(sections: Vec<Section<'_>>) -> Vec<Plan> {
                 ),
             );
         }
-        lines
-            .entry(plan.name.clone())
-            .or_insert_with(|| reader.line(at));
+        places.entry(plan.name.clone()).or_insert(at);
         plans.push(plan);
     }
     plans

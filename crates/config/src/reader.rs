@@ -12,7 +12,7 @@ use crate::bytes::ByteSize;
 use crate::duration::Millis;
 use crate::environment::{SubstituteError, substitute};
 use crate::error::{Problem, line_and_column};
-use crate::value::FromValue;
+use crate::value::{FromValue, clip};
 
 type Value<'r> = Spanned<DeValue<'r>>;
 
@@ -385,23 +385,22 @@ impl<'r> Section<'r> {
 
     /// Reports every key that nobody asked for.
     pub(crate) fn finish(self) {
-        let known = self.known.borrow();
+        let mut known = self.known.into_inner();
+        known.sort_unstable();
         for (key, _) in self.table.into_iter().flat_map(DeTable::iter) {
             let name = key.get_ref().as_ref();
             if known.contains(&name) {
                 continue;
             }
-            let hint = nearest(name, &known)
-                .map_or(String::new(), |near| format!(", did you mean `{near}`?"));
-            let name: String = name.chars().take(80).collect();
-            self.report(
-                key.span().start,
-                format!(
-                    "unknown key `{name}` in {}{hint} allowed: {}",
-                    self.title,
-                    known.join(", ")
-                ),
+            let hint = nearest(name, &known).map(|near| format!(", did you mean `{near}`"));
+            let message = format!(
+                "unknown key `{}` in {}{}: allowed are {}",
+                clip(name),
+                self.title,
+                hint.unwrap_or_default(),
+                known.join(", ")
             );
+            self.reader.report(key.span().start, message);
         }
     }
 }

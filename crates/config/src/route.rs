@@ -137,7 +137,7 @@ pub(crate) fn read_all(
 ) -> Vec<Route> {
     let mut table = RouteTable::new();
     let mut routes = Vec::new();
-    let mut lines = Vec::new();
+    let mut places = Vec::new();
     for section in sections {
         let at = section.at("path");
         let reader = section.reader();
@@ -145,14 +145,14 @@ pub(crate) fn read_all(
             continue;
         };
         if let Err(conflict) = table.insert(&route.path, &route.methods, ()) {
-            let (line, method) = (lines[conflict.first], conflict.method);
+            let (line, method) = (reader.line(places[conflict.first]), conflict.method);
             let message = format!(
                 "path: the route on line {line} serves {method} on `{}` already: give each method of a path one route",
                 route.path
             );
             reader.report(at, message);
         }
-        lines.push(reader.line(at));
+        places.push(at);
         routes.push(route);
     }
     routes

@@ -85,11 +85,12 @@ macro_rules! words {
 }
 pub(crate) use words;
 
-/// `"one" or "other"`, as a literal.
+/// `"one", "two" or "three"`, as a literal.
 macro_rules! alternatives {
-    ($first:literal) => { concat!("\"", $first, "\"") };
+    ($only:literal) => { concat!("\"", $only, "\"") };
+    ($first:literal, $last:literal) => { concat!("\"", $first, "\" or \"", $last, "\"") };
     ($first:literal, $($rest:literal),+) => {
-        concat!("\"", $first, "\" or ", $crate::value::alternatives!($($rest),+))
+        concat!("\"", $first, "\", ", $crate::value::alternatives!($($rest),+))
     };
 }
 pub(crate) use alternatives;

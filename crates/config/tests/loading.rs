@@ -1,0 +1,176 @@
+//! From files on a disk, with an environment.
+
+use std::path::Path;
+
+use config::{Config, Durability, Secret};
+
+const APP: &str = "[[app]]\nname = \"api\"\nupstreams = [\"${UPSTREAM}\"]\n";
+
+fn env(name: &str) -> Option<String> {
+    let value = match name {
+        "UPSTREAM" => "http://10.0.0.1:9000",
+        "KEY" => "quote \" ] and\\n [server]",
+        "THREADS" => "3",
+        "ON" => "true",
+        "BAD" => "hunter2",
+        "EMPTY" => "",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, "t.toml", env).map_err(|errors| errors.to_string())
+}
+
+#[test]
+fn the_environment_fills_values_and_cannot_add_keys() {
+    let text = format!(
+        "[server]\nthreads = \"${{THREADS}}\"\nsecret = \"<${{KEY}}>\"\nnode = \"${{EMPTY}}\"\n{APP}\
+         forward_user_id = \"${{ON}}\"\n[app.inject_headers]\nX-Key = \"$${{KEY}}\""
+    );
+    let config = parse(&text).expect("valid");
+    assert_eq!(config.server.threads, 3);
+    assert_eq!(config.server.node, None);
+    assert_eq!(
+        config.server.secret.as_ref().map(Secret::expose),
+        Some("<quote \" ] and\\n [server]>")
+    );
+    assert_eq!(
+        config.apps[0].upstreams[0].to_string(),
+        "http://10.0.0.1:9000"
+    );
+    assert!(config.apps[0].forward_user_id);
+    assert_eq!(config.apps[0].inject_headers[0].1, "${KEY}");
+}
+
+#[test]
+fn no_message_holds_a_value_of_the_environment() {
+    let keys = [
+        ("server", "threads"),
+        ("server", "drain"),
+        ("server", "metrics"),
+        ("server", "trusted_proxies"),
+        ("store", "url"),
+        ("redis", "url"),
+        ("journal", "keep"),
+        ("journal", "keep_bytes"),
+        ("log", "level"),
+        ("control", "allow_private_webhook_targets"),
+    ];
+    for (section, key) in keys {
+        for value in ["\"${BAD}\"", "[\"${BAD}\"]"] {
+            let errors = parse(&format!("{APP}[{section}]\n{key} = {value}")).expect_err(key);
+            assert!(
+                errors.contains(key) && !errors.contains("hunter2"),
+                "{errors}"
+            );
+        }
+    }
+    for line in [
+        "account = \"${BAD} x\"",
+        "billable = [\"${BAD}\"]",
+        "methods = [\"${BAD}\"]",
+        "upstreams = [\"${BAD}\"]",
+    ] {
+        let errors = parse(&format!(
+            "{}{line}",
+            APP.replace("upstreams = [\"${UPSTREAM}\"]\n", "")
+        ))
+        .expect_err(line);
+        assert!(!errors.contains("hunter2"), "{errors}");
+    }
+}
+
+#[test]
+fn relative_paths_count_from_the_folder_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.toml");
+    std::fs::write(
+        &path,
+        format!("[server]\ndata_dir = \"d\"\n[ledger]\ndirectory = \"/l\"\n{APP}"),
+    )
+    .unwrap();
+    let config = Config::load(&path, env).expect("valid");
+    assert_eq!(config.server.data_dir, folder.path().join("d"));
+    assert_eq!(config.ledger_directory(), Path::new("/l"));
+    let default = Config::parse(APP, "etc/gateway.toml", env).expect("valid");
+    assert_eq!(default.ledger_directory(), Path::new("etc/data/ledger"));
+}
+
+#[test]
+fn the_data_folder_is_found_without_the_rest_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.toml");
+    std::fs::write(
+        &path,
+        "[server]\nsecret = \"${NOT_SET}\"\ndata_dir = \"d\"\n",
+    )
+    .unwrap();
+    assert!(Config::load(&path, env).is_err());
+    assert_eq!(
+        config::data_dir(&path, env).expect("found"),
+        folder.path().join("d")
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let missing = Config::load(Path::new("/nowhere/gateway.toml"), env)
+        .expect_err("missing")
+        .to_string();
+    assert!(
+        missing.starts_with("/nowhere/gateway.toml:1:1: the file cannot be read: "),
+        "{missing}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("latin.toml");
+    std::fs::write(&path, b"# caf\xe9\n").unwrap();
+    let errors = Config::load(&path, env).expect_err("not UTF-8").to_string();
+    assert!(
+        errors.ends_with(":1:1: the file is not UTF-8 at byte 5: save it as UTF-8"),
+        "{errors}"
+    );
+    assert!(Config::load(folder.path(), env).is_err());
+}
+
+#[test]
+fn what_a_route_and_an_app_leave_open_comes_from_above_them() {
+    let text = format!(
+        "[journal]\ndurability = \"process\"\n{APP}billable = [\"2xx\", 404]\non_revoke = \"finish\"\n\
+         [[app.route]]\npath = \"/a\"\n[[app.route]]\npath = \"/b\"\nbillable = []\non_revoke = \"cut\"\n\
+         [[app]]\nname = \"other\"\nhosts = [\"other\"]\nupstreams = [\"http://o\"]\ndurability = \"disk\"\nbody_limit = 0"
+    );
+    let config = parse(&text).expect("valid");
+    let [api, other] = config.apps.as_slice() else {
+        panic!("two apps")
+    };
+    assert_eq!(
+        (api.durability, other.durability),
+        (Durability::Process, Durability::Disk)
+    );
+    assert_eq!(other.body_limit, None);
+    assert!(api.routes[0].billable.contains(299) && api.routes[0].billable.contains(404));
+    assert_eq!(api.routes[1].billable.iter().count(), 0);
+    assert_eq!(
+        (
+            api.routes[0].on_revoke.as_str(),
+            api.routes[1].on_revoke.as_str()
+        ),
+        ("finish", "cut")
+    );
+}
+
+#[test]
+fn two_apps_share_a_host_by_path() {
+    let app = |name: &str, path: &str| {
+        format!(
+            "[[app]]\nname = \"{name}\"\nhosts = [\"h\"]\npaths = [\"{path}\"]\nupstreams = [\"http://u\"]\n"
+        )
+    };
+    assert_eq!(
+        parse(&format!("{}{}", app("a", "/a"), app("b", "/"))).map(|config| config.apps.len()),
+        Ok(2)
+    );
+    assert!(parse(&format!("{}{}", app("a", "/a"), app("b", "/a/"))).is_err());
+}
