@@ -1,0 +1,52 @@
+//! `/accounts`: who sells apps.
+
+use axum::Json as Answer;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+
+use super::Shared;
+use crate::caller::Caller;
+use crate::extract::{Json, Query};
+use crate::problem::Problem;
+use crate::wire::{Account, CreateAccount, List, Nothing};
+
+/// Makes an account.
+pub(crate) async fn create(
+    State(state): Shared,
+    caller: Caller,
+    Json(request): Json<CreateAccount>,
+) -> Result<(StatusCode, Answer<Account>), Problem> {
+    caller.require_operator()?;
+    let account = state.licensing.create_account(request.name).await?;
+    Ok((StatusCode::CREATED, Answer(account.into())))
+}
+
+/// Lists the accounts that are the caller's to see: all, or their own.
+pub(crate) async fn list(
+    State(state): Shared,
+    caller: Caller,
+    Query(Nothing {}): Query<Nothing>,
+) -> Result<Answer<List<Account>>, Problem> {
+    let accounts = state.licensing.accounts().await?;
+    let own = |account: &store::Account| caller.account().is_none_or(|own| *own == account.name);
+    let items = accounts
+        .into_iter()
+        .filter(own)
+        .map(Account::from)
+        .collect();
+    Ok(Answer(List::whole(items)))
+}
+
+/// Shows one account.
+pub(crate) async fn show(
+    State(state): Shared,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Answer<Account>, Problem> {
+    let not_found = || Problem::not_found("account", &name);
+    let parsed = name.parse().map_err(|_| not_found())?;
+    if caller.account().is_some_and(|own| *own != parsed) {
+        return Err(not_found());
+    }
+    Ok(Answer(state.licensing.account(&parsed).await?.into()))
+}

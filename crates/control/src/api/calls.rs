@@ -1,0 +1,178 @@
+//! `/calls`: the records of calls, as a page or as a stream of lines.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use ledger::{CallLine, Calls, CallsQuery, Ledger};
+use model::{CallId, Timestamp};
+
+use super::Shared;
+use super::usage::{within_app, within_license};
+use crate::caller::Caller;
+use crate::extract::Query;
+use crate::problem::Problem;
+use crate::stream::{self, Gone, Lines};
+use crate::wire::{CallQuery, DEFAULT_LIMIT, LARGEST_LIMIT, List, Scope};
+
+/// The media type of a stream of lines.
+const LINES: &str = "application/x-ndjson";
+
+/// Where a page begins: behind this call, in order of start and id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Cursor {
+    started_at: Timestamp,
+    call_id: CallId,
+}
+
+/// Answers with calls, oldest first.
+pub(crate) async fn calls(
+    State(state): Shared,
+    caller: Caller,
+    headers: HeaderMap,
+    Query(parameters): Query<CallQuery>,
+) -> Result<Response, Problem> {
+    caller.require(Scope::ReadCalls)?;
+    let query = CallsQuery {
+        license_id: within_license(&caller, parameters.license)?,
+        account: caller.account().cloned(),
+        app: within_app(&caller, parameters.app.clone())?,
+        from: parameters.from,
+        to: parameters.to,
+        limit: parameters.limit,
+    };
+    let accepts_lines = headers
+        .get_all(ACCEPT)
+        .iter()
+        .any(|value| value.to_str().is_ok_and(|value| value.contains(LINES)));
+    match parameters.format.as_deref() {
+        Some("jsonl") => stream_lines(&state.ledger, query).await,
+        None if accepts_lines => stream_lines(&state.ledger, query).await,
+        None | Some("json") => {
+            let page = page(&state.ledger, query, parameters.cursor.as_deref()).await?;
+            Ok(Answer(page).into_response())
+        }
+        Some(_) => Err(Problem::field("format", "use `json` or `jsonl`")),
+    }
+}
+
+/// All matches, one JSON object per line, read as fast as they are taken.
+async fn stream_lines(ledger: &Ledger, query: CallsQuery) -> Result<Response, Problem> {
+    let calls = ledger.calls(query).await?;
+    let (pieces, body) = stream::channel();
+    tokio::spawn(write_lines(calls, Lines::new(pieces)));
+    Ok(([(CONTENT_TYPE, HeaderValue::from_static(LINES))], body).into_response())
+}
+
+async fn write_lines(mut calls: Calls, mut lines: Lines) {
+    loop {
+        match calls.next_page().await {
+            Ok(Some(page)) => {
+                for call in &page {
+                    if let Err(Gone) = lines.push(call).await {
+                        return;
+                    }
+                }
+            }
+            Ok(None) => {
+                // A reader that went away after the last line has missed nothing.
+                let _ = lines.flush().await;
+                return;
+            }
+            Err(error) => return lines.fail(error).await,
+        }
+    }
+}
+
+/// One page. The ledger begins at a time; calls of that very time that were on earlier pages are passed over.
+async fn page(
+    ledger: &Ledger,
+    mut query: CallsQuery,
+    cursor: Option<&str>,
+) -> Result<List<CallLine>, Problem> {
+    let limit = page_limit(
+        query
+            .limit
+            .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+    )?;
+    let cursor = cursor.map(Cursor::parse).transpose()?;
+    if let Some(cursor) = cursor {
+        query.from = Some(
+            query
+                .from
+                .map_or(cursor.started_at, |from| from.max(cursor.started_at)),
+        );
+    }
+    query.limit = None;
+    let mut calls = ledger.calls(query).await?;
+    let mut items = Vec::new();
+    while items.len() <= limit {
+        let Some(page) = calls.next_page().await? else {
+            break;
+        };
+        let new = page
+            .into_iter()
+            .filter(|call| cursor.is_none_or(|cursor| Cursor::of(call) > cursor));
+        items.extend(new.take(limit + 1 - items.len()));
+    }
+    Ok(List::cut(items, limit, |call| Cursor::of(call).to_text()))
+}
+
+/// The number of items of a page.
+pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
+    match limit {
+        None => Ok(DEFAULT_LIMIT),
+        Some(limit) if (1..=LARGEST_LIMIT).contains(&limit) => Ok(limit),
+        Some(_) => Err(Problem::field("limit", format!("use 1 to {LARGEST_LIMIT}"))),
+    }
+}
+
+// === impl Cursor ===
+
+impl Cursor {
+    const fn of(call: &CallLine) -> Self {
+        Self {
+            started_at: call.started_at,
+            call_id: call.call_id,
+        }
+    }
+
+    fn to_text(self) -> String {
+        format!("{}.{}", self.started_at.micros(), self.call_id)
+    }
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        let parse = || {
+            let (micros, id) = text.split_once('.')?;
+            Some(Self {
+                started_at: Timestamp::from_micros(micros.parse().ok()?),
+                call_id: id.parse().ok()?,
+            })
+        };
+        parse().ok_or_else(|| Problem::field("cursor", "give what `next` of the page before said"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_survives_its_text_and_any_other_is_refused() {
+        let cursor = Cursor {
+            started_at: Timestamp::from_micros(1_700_000_000_000_001),
+            call_id: CallId::from_parts(1, 2, 3),
+        };
+        assert_eq!(Cursor::parse(&cursor.to_text()), Ok(cursor));
+        for bad in [
+            "",
+            ".",
+            "1",
+            "1.x",
+            "x.0198c0de-0000-7000-8000-000000000001",
+        ] {
+            assert!(Cursor::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! `/management-keys`: who may use this API. Nobody makes a key that can do more than their own.
+
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use licensing::{IssuedManagementKey, ManagementKeyRequest};
+use model::{AccountName, ManagementKeyId, Timestamp};
+
+use super::Shared;
+use crate::caller::Caller;
+use crate::extract::{Json, Query};
+use crate::problem::{Code, Problem};
+use crate::state::Api;
+use crate::wire::{CreateManagementKey, List, ManagementKey, Nothing, Rotate, Scope};
+
+/// Makes a management key.
+pub(crate) async fn create(
+    State(state): Shared,
+    caller: Caller,
+    Json(request): Json<CreateManagementKey>,
+) -> Result<(StatusCode, Answer<ManagementKey>), Problem> {
+    caller.require(Scope::WriteKeys)?;
+    let account = account(&state, &caller, &request).await?;
+    let own = caller.key();
+    let scopes = request
+        .scopes
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>();
+    let wish = ManagementKeyRequest {
+        account,
+        app: request.app.or_else(|| own?.app.clone()),
+        license_id: request.license.or_else(|| own?.license_id),
+        name: request.name,
+        scopes: match own {
+            Some(own) if scopes.is_empty() => own.scopes.clone(),
+            _ => scopes,
+        },
+        expires_at: request.expires_at.or_else(|| own?.expires_at),
+        pair: request.pair,
+    };
+    if !covers(&caller, &Rights::of_wish(&wish)) {
+        let detail = "a key can be made with no more rights than the key that asks";
+        return Err(Problem::new(Code::ScopeMissing, detail));
+    }
+    let issued = state.licensing.create_management_key(wish).await?;
+    Ok((StatusCode::CREATED, Answer(with_secrets(issued))))
+}
+
+/// Lists the management keys that are the caller's to see, oldest first.
+pub(crate) async fn list(
+    State(state): Shared,
+    caller: Caller,
+    Query(Nothing {}): Query<Nothing>,
+) -> Result<Answer<List<ManagementKey>>, Problem> {
+    caller.require(Scope::ReadKeys)?;
+    let keys = state
+        .licensing
+        .management_keys(caller.account().cloned())
+        .await?;
+    let items = keys
+        .into_iter()
+        .filter(|key| sees(&caller, key))
+        .map(ManagementKey::from);
+    Ok(Answer(List::whole(items.collect())))
+}
+
+/// Ends a management key now.
+pub(crate) async fn revoke(
+    State(state): Shared,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(Nothing {}): Json<Nothing>,
+) -> Result<Answer<ManagementKey>, Problem> {
+    caller.require(Scope::WriteKeys)?;
+    let id = own(&state, &caller, &id).await?.id;
+    let ended = state.licensing.revoke_management_key(id).await?;
+    Ok(Answer(ended.into()))
+}
+
+/// Makes a new key with the rights of another, which ends.
+pub(crate) async fn rotate(
+    State(state): Shared,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(request): Json<Rotate>,
+) -> Result<Answer<ManagementKey>, Problem> {
+    caller.require(Scope::WriteKeys)?;
+    let key = own(&state, &caller, &id).await?;
+    if !covers(&caller, &Rights::of_key(&key)) {
+        let detail = "a key can be rotated by one that has all of its rights";
+        return Err(Problem::new(Code::ScopeMissing, detail));
+    }
+    let overlap = request
+        .overlap
+        .map_or(Duration::ZERO, model::Interval::duration);
+    let issued = state
+        .licensing
+        .rotate_management_key(key.id, overlap)
+        .await?;
+    Ok(Answer(with_secrets(issued)))
+}
+
+/// What a key can do, as far as two keys are compared by it.
+struct Rights<'a> {
+    account: &'a AccountName,
+    app: Option<&'a model::AppName>,
+    license: Option<model::LicenseId>,
+    scopes: &'a [String],
+    expires_at: Option<Timestamp>,
+}
+
+impl<'a> Rights<'a> {
+    const fn of_wish(wish: &'a ManagementKeyRequest) -> Self {
+        Self {
+            account: &wish.account,
+            app: wish.app.as_ref(),
+            license: wish.license_id,
+            scopes: wish.scopes.as_slice(),
+            expires_at: wish.expires_at,
+        }
+    }
+
+    const fn of_key(key: &'a store::ManagementKey) -> Self {
+        Self {
+            account: &key.account,
+            app: key.app.as_ref(),
+            license: key.license_id,
+            scopes: key.scopes.as_slice(),
+            expires_at: key.expires_at,
+        }
+    }
+}
+
+/// Whether the caller may do all that these rights allow, for as long.
+fn covers(caller: &Caller, rights: &Rights<'_>) -> bool {
+    let Some(own) = caller.key() else {
+        return true;
+    };
+    let scopes = own.scopes.is_empty()
+        || !rights.scopes.is_empty()
+            && rights.scopes.iter().all(|scope| own.scopes.contains(scope));
+    own.account == *rights.account
+        && own.app.as_ref().is_none_or(|app| rights.app == Some(app))
+        && own
+            .license_id
+            .is_none_or(|license| rights.license == Some(license))
+        && scopes
+        && own
+            .expires_at
+            .is_none_or(|end| rights.expires_at.is_some_and(|other| other <= end))
+}
+
+/// Whether a key is the caller's to see.
+fn sees(caller: &Caller, key: &store::ManagementKey) -> bool {
+    let Some(own) = caller.key() else {
+        return true;
+    };
+    own.account == key.account
+        && (own.app.is_none() || own.app == key.app)
+        && (own.license_id.is_none() || own.license_id == key.license_id)
+}
+
+/// A management key by the text of its id, if it is the caller's to see.
+async fn own(state: &Api, caller: &Caller, id: &str) -> Result<store::ManagementKey, Problem> {
+    let not_found = || Problem::not_found("management key", id);
+    let id: ManagementKeyId = id.parse().map_err(|_| not_found())?;
+    let keys = state
+        .licensing
+        .management_keys(caller.account().cloned())
+        .await?;
+    let found = keys.into_iter().find(|key| key.id == id);
+    found.filter(|key| sees(caller, key)).ok_or_else(not_found)
+}
+
+/// The account that a new key acts for.
+async fn account(
+    state: &Api,
+    caller: &Caller,
+    request: &CreateManagementKey,
+) -> Result<AccountName, Problem> {
+    if let Some(own) = caller.account() {
+        return match &request.account {
+            Some(named) if named != own => Err(Problem::not_found("account", named.as_str())),
+            _ => Ok(own.clone()),
+        };
+    }
+    if let Some(named) = &request.account {
+        return Ok(named.clone());
+    }
+    if let Some(app) = &request.app {
+        let seller = state.directory.apps.iter().find(|other| other.name == *app);
+        let seller = seller.ok_or_else(|| licensing::Error::AppUnknown(app.clone()))?;
+        return Ok(seller.account.clone());
+    }
+    match request.license {
+        Some(id) => Ok(state.licensing.license(id).await?.license.account),
+        None => Ok(AccountName::default()),
+    }
+}
+
+fn with_secrets(issued: IssuedManagementKey) -> ManagementKey {
+    ManagementKey {
+        key: Some(issued.credential.expose().to_owned()),
+        secret: issued.secret.map(|secret| secret.expose().to_owned()),
+        ..issued.key.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn key(app: Option<&str>, scopes: &[&str], expires_at: Option<i64>) -> store::ManagementKey {
+        store::ManagementKey {
+            id: ManagementKeyId::from_u128(1),
+            account: AccountName::default(),
+            app: app.map(|app| app.parse().expect("valid")),
+            license_id: None,
+            name: None,
+            scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+            prefix: String::new(),
+            created_at: Timestamp::default(),
+            expires_at: expires_at.map(Timestamp::from_micros),
+            revoked_at: None,
+        }
+    }
+
+    #[test]
+    fn no_key_makes_one_that_can_do_more() {
+        let covers = |own: &store::ManagementKey, other: &store::ManagementKey| {
+            covers(&Caller::Key(Arc::new(own.clone())), &Rights::of_key(other))
+        };
+        let all = key(None, &[], None);
+        let narrow = key(Some("api"), &["read:usage"], Some(10));
+        assert!(covers(&all, &narrow) && covers(&narrow, &narrow));
+        assert!(!covers(&narrow, &all));
+        assert!(!covers(
+            &narrow,
+            &key(Some("shop"), &["read:usage"], Some(10))
+        ));
+        assert!(!covers(&narrow, &key(Some("api"), &[], Some(10))));
+        assert!(!covers(
+            &narrow,
+            &key(Some("api"), &["read:calls"], Some(10))
+        ));
+        assert!(!covers(
+            &narrow,
+            &key(Some("api"), &["read:usage"], Some(11))
+        ));
+        assert!(!covers(&narrow, &key(Some("api"), &["read:usage"], None)));
+        let other = store::ManagementKey {
+            account: "other".parse().expect("valid"),
+            ..all.clone()
+        };
+        assert!(!covers(&all, &other));
+    }
+}

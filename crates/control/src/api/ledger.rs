@@ -1,0 +1,152 @@
+//! `/ledger`: verify, ship, rebuild, export. On the gate's own host only.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::os::fd::OwnedFd;
+
+use axum::Json as Answer;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use ledger::{CallsQuery, ExportFormat, Ledger};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::runtime::Handle;
+
+use super::Shared;
+use crate::caller::Caller;
+use crate::extract::{Json, Query};
+use crate::problem::{Code, Problem};
+use crate::stream::{self, Pieces};
+use crate::wire::{ExportQuery, Nothing, Rebuilt, Ship, Shipped, Verification};
+
+/// Counts everything again.
+pub(crate) async fn verify(
+    State(state): Shared,
+    caller: Caller,
+    Json(Nothing {}): Json<Nothing>,
+) -> Result<Answer<Verification>, Problem> {
+    caller.require_operator()?;
+    Ok(Answer(state.ledger.verify().await?.into()))
+}
+
+/// Brings what is pending, or what a dead instance left in a directory, into the ledger now.
+pub(crate) async fn ship(
+    State(state): Shared,
+    caller: Caller,
+    Json(request): Json<Ship>,
+) -> Result<Answer<Shipped>, Problem> {
+    caller.require_operator()?;
+    let anew = match request.dir {
+        Some(dir) => {
+            let store = state.store.clone();
+            let shipping = ledger::ship(&state.ledger_options, dir, store, Handle::current()).await;
+            shipping.map_err(|error| match error {
+                // The directory is the caller's word: what is wrong with it is theirs to know.
+                ledger::Error::Journal(error) => {
+                    Problem::new(Code::Conflict, error.to_string()).about("dir")
+                }
+                error => error.into(),
+            })?
+        }
+        None => {
+            let before = state.ledger.counts().stored;
+            state.ledger.ship().await?;
+            state.ledger.counts().stored > before
+        }
+    };
+    Ok(Answer(Shipped {
+        anew,
+        pending: state.ledger.counts().pending,
+    }))
+}
+
+/// Makes manifest and rollups anew.
+pub(crate) async fn rebuild(
+    State(state): Shared,
+    caller: Caller,
+    Json(Nothing {}): Json<Nothing>,
+) -> Result<Answer<Rebuilt>, Problem> {
+    caller.require_operator()?;
+    Ok(Answer(state.ledger.rebuild().await?.into()))
+}
+
+/// Writes the records of calls in one of several formats, as fast as they are read.
+pub(crate) async fn export(
+    State(state): Shared,
+    caller: Caller,
+    Query(parameters): Query<ExportQuery>,
+) -> Result<Response, Problem> {
+    caller.require_operator()?;
+    let format: ExportFormat = parameters
+        .format
+        .parse()
+        .map_err(|error: String| Problem::field("format", error))?;
+    let query = CallsQuery {
+        license_id: parameters.license,
+        account: None,
+        app: parameters.app,
+        from: parameters.from,
+        to: parameters.to,
+        limit: None,
+    };
+    let kind = match format {
+        ExportFormat::Jsonl => "application/x-ndjson",
+        ExportFormat::Csv => "text/csv; charset=utf-8",
+        ExportFormat::Parquet => "application/vnd.apache.parquet",
+    };
+    let (reader, writer) = io::pipe().map_err(|error| Problem::internal(&error))?;
+    let reader = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))
+        .map_err(|error| Problem::internal(&error))?;
+    let (pieces, body) = stream::channel();
+    let writer = File::from(OwnedFd::from(writer));
+    tokio::spawn(pump(
+        reader,
+        writer,
+        state.ledger.clone(),
+        query,
+        format,
+        pieces,
+    ));
+    Ok(([(CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response())
+}
+
+/// Carries an export, which writes as files are written, to a reader who takes it piece by piece. A pipe lies between:
+/// it slows the writer down to its reader, and tells it when the reader has gone.
+async fn pump(
+    mut reader: pipe::Receiver,
+    writer: File,
+    ledger: Ledger,
+    query: CallsQuery,
+    format: ExportFormat,
+    pieces: Pieces,
+) {
+    const PIECE: usize = 64 * 1_024;
+    let runtime = Handle::current();
+    let writing = tokio::task::spawn_blocking(move || {
+        runtime.block_on(async move {
+            let mut writer = BufWriter::with_capacity(PIECE, writer);
+            ledger.export(query, format, &mut writer).await
+        })
+    });
+    let mut buffer = vec![0; PIECE];
+    loop {
+        match reader.read(&mut buffer).await {
+            Ok(0) => break,
+            Ok(length) => {
+                let piece = Bytes::copy_from_slice(&buffer[..length]);
+                if pieces.send(Ok(piece)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => return stream::fail(&pieces, error).await,
+        }
+    }
+    match writing.await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => stream::fail(&pieces, error).await,
+        Err(error) => stream::fail(&pieces, error).await,
+    }
+}

@@ -1,0 +1,413 @@
+//! `/licenses`: who may call what, and how much.
+
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use licensing::{IssueRequest, Issued, KeySource, Licensing};
+use model::{AppName, Credential, KeyFormat, LicenseId, LicenseStatus, Limits};
+use serde::Deserialize;
+use store::{LicenseFilter, StoredLicense};
+
+use super::Shared;
+use super::calls::page_limit;
+use crate::caller::Caller;
+use crate::extract::{BULK_BODY_LIMIT, Json, Query};
+use crate::problem::{Code, Problem};
+use crate::wire::{
+    BulkCreate, ChangeLicense, CreateLicense, Created, Extend, License, List, Nothing, Rotate,
+    Scope,
+};
+
+/// Most licenses of one bulk request.
+const BULK: usize = 10_000;
+
+/// Which licenses are listed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListParameters {
+    app: Option<AppName>,
+    user: Option<String>,
+    status: Option<LicenseStatus>,
+    limit: Option<usize>,
+    cursor: Option<LicenseId>,
+}
+
+/// Makes a license.
+pub(crate) async fn create(
+    State(state): Shared,
+    caller: Caller,
+    Json(request): Json<CreateLicense>,
+) -> Result<(StatusCode, Answer<License>), Problem> {
+    caller.require(Scope::WriteLicenses)?;
+    let mut issued = state
+        .licensing
+        .issue(issue_request(&caller, request)?)
+        .await?;
+    let issued = issued
+        .pop()
+        .ok_or_else(|| Problem::internal(&"nothing was issued"))?;
+    let license = with_key(&state.licensing, issued).await?;
+    Ok((StatusCode::CREATED, Answer(license)))
+}
+
+/// Makes many licenses, in order. Every request is read before the first license is made; if one cannot be made then, the
+/// problem names it, and those before it are there.
+pub(crate) async fn bulk(
+    State(state): Shared,
+    caller: Caller,
+    Json(request): Json<BulkCreate, BULK_BODY_LIMIT>,
+) -> Result<(StatusCode, Answer<List<Created>>), Problem> {
+    caller.require(Scope::WriteLicenses)?;
+    if !(1..=BULK).contains(&request.licenses.len()) {
+        return Err(Problem::field(
+            "licenses",
+            format!("send 1 to {BULK} of them"),
+        ));
+    }
+    let at = |at: usize, problem: Problem| {
+        let field = problem
+            .field
+            .as_ref()
+            .map(|field| format!(".{field}"))
+            .unwrap_or_default();
+        problem.about(&format!("licenses[{at}]{field}"))
+    };
+    let requests = request.licenses.into_iter().enumerate();
+    let requests =
+        requests.map(|(index, license)| issue_request(&caller, license).map_err(|p| at(index, p)));
+    let requests = requests.collect::<Result<Vec<_>, _>>()?;
+    let mut created = Vec::with_capacity(requests.len());
+    for (index, request) in requests.into_iter().enumerate() {
+        let issued = state.licensing.issue(request).await;
+        for issued in issued.map_err(|error| at(index, error.into()))? {
+            created.push(Created {
+                id: issued.license.license.id,
+                key: key_text(&issued),
+            });
+        }
+    }
+    Ok((StatusCode::CREATED, Answer(List::whole(created))))
+}
+
+/// Lists the licenses that are the caller's to see, oldest first.
+pub(crate) async fn list(
+    State(state): Shared,
+    caller: Caller,
+    Query(parameters): Query<ListParameters>,
+) -> Result<Answer<List<License>>, Problem> {
+    caller.require(Scope::ReadLicenses)?;
+    let limit = page_limit(parameters.limit)?;
+    let licensing = &state.licensing;
+    let page = if let Some(own) = caller.license() {
+        let stored = licensing.license(own).await.ok();
+        List::whole(
+            stored
+                .into_iter()
+                .filter(|stored| caller.sees(&stored.license))
+                .collect(),
+        )
+    } else {
+        let filter = LicenseFilter {
+            account: caller.account().cloned(),
+            app: super::usage::within_app(&caller, parameters.app)?,
+            user: parameters.user,
+            status: parameters.status,
+        };
+        page(licensing, filter, parameters.cursor, limit).await?
+    };
+    let mut items = Vec::with_capacity(page.items.len());
+    for stored in page.items {
+        items.push(view(licensing, stored).await?);
+    }
+    Ok(Answer(List {
+        items,
+        next: page.next,
+    }))
+}
+
+/// One page. The store hands out no more at once than the largest page, so that the one after it is asked for alone.
+async fn page(
+    licensing: &Licensing,
+    filter: LicenseFilter,
+    after: Option<LicenseId>,
+    limit: usize,
+) -> Result<List<StoredLicense>, Problem> {
+    let items = licensing.licenses(filter.clone(), after, limit).await?;
+    let last = items.last().map(|stored| stored.license.id);
+    let more = match last {
+        Some(last) if items.len() == limit => {
+            !licensing.licenses(filter, Some(last), 1).await?.is_empty()
+        }
+        _ => false,
+    };
+    let next = last.filter(|_| more).map(|last| last.to_string());
+    Ok(List { items, next })
+}
+
+/// Shows one license.
+pub(crate) async fn show(
+    State(state): Shared,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Answer<License>, Problem> {
+    caller.require(Scope::ReadLicenses)?;
+    let stored = own(&state.licensing, &caller, &id).await?;
+    Ok(Answer(view(&state.licensing, stored).await?))
+}
+
+/// Changes a license, one field after the other; one that is refused leaves those before it in force.
+pub(crate) async fn change(
+    State(state): Shared,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(request): Json<ChangeLicense>,
+) -> Result<Answer<License>, Problem> {
+    caller.require(Scope::WriteLicenses)?;
+    let licensing = &state.licensing;
+    let mut stored = own(licensing, &caller, &id).await?;
+    let id = stored.license.id;
+    if let Some(plan) = request.plan {
+        stored = licensing.set_plan(id, plan).await?;
+    }
+    if let Some(label) = request.label {
+        stored = licensing.set_label(id, label).await?;
+    }
+    let before = &stored.license.limits;
+    let limits = Limits {
+        remaining: request.remaining.unwrap_or(before.remaining),
+        refill: request.refill.unwrap_or(before.refill),
+        rate_limits: request
+            .rate_limits
+            .unwrap_or_else(|| before.rate_limits.clone()),
+        concurrency: request.concurrency.unwrap_or(before.concurrency),
+    };
+    if limits != *before || request.remaining.is_some() {
+        stored = licensing
+            .set_limits(id, limits, request.remaining.is_some())
+            .await?;
+    }
+    if let Some(expires_at) = request.expires_at {
+        stored = licensing.extend(id, expires_at).await?;
+    }
+    Ok(Answer(view(licensing, stored).await?))
+}
+
+/// Takes a license back for good.
+pub(crate) async fn revoke(
+    state: Shared,
+    caller: Caller,
+    id: Path<String>,
+    body: Json<Nothing>,
+) -> Result<Answer<License>, Problem> {
+    set_status(state, caller, id, body, LicenseStatus::Revoked).await
+}
+
+/// Switches a disabled license on again.
+pub(crate) async fn enable(
+    state: Shared,
+    caller: Caller,
+    id: Path<String>,
+    body: Json<Nothing>,
+) -> Result<Answer<License>, Problem> {
+    set_status(state, caller, id, body, LicenseStatus::Active).await
+}
+
+/// Switches a license off for now.
+pub(crate) async fn disable(
+    state: Shared,
+    caller: Caller,
+    id: Path<String>,
+    body: Json<Nothing>,
+) -> Result<Answer<License>, Problem> {
+    set_status(state, caller, id, body, LicenseStatus::Disabled).await
+}
+
+async fn set_status(
+    State(state): Shared,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(Nothing {}): Json<Nothing>,
+    status: LicenseStatus,
+) -> Result<Answer<License>, Problem> {
+    caller.require(Scope::WriteLicenses)?;
+    let id = own(&state.licensing, &caller, &id).await?.license.id;
+    let stored = state.licensing.set_status(id, status).await?;
+    Ok(Answer(view(&state.licensing, stored).await?))
+}
+
+/// Gives a license another end.
+pub(crate) async fn extend(
+    State(state): Shared,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(request): Json<Extend>,
+) -> Result<Answer<License>, Problem> {
+    caller.require(Scope::WriteLicenses)?;
+    let stored = own(&state.licensing, &caller, &id).await?;
+    let end = match (request.expires_at, request.by) {
+        (Some(end), None) => end,
+        (None, Some(by)) => {
+            let present = stored.license.expires_at.ok_or_else(|| {
+                Problem::field(
+                    "by",
+                    "the license has no end, give it one with `expires_at`",
+                )
+            })?;
+            present.max(state.clock.now()).plus_micros(by.micros())
+        }
+        _ => {
+            return Err(Problem::field(
+                "expires_at",
+                "give one of `expires_at` and `by`",
+            ));
+        }
+    };
+    let stored = state.licensing.extend(stored.license.id, Some(end)).await?;
+    Ok(Answer(view(&state.licensing, stored).await?))
+}
+
+/// Gives a license a new key, in the shape of the last one.
+pub(crate) async fn rotate(
+    State(state): Shared,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(request): Json<Rotate>,
+) -> Result<Answer<License>, Problem> {
+    caller.require(Scope::WriteLicenses)?;
+    let stored = own(&state.licensing, &caller, &id).await?;
+    let kind = stored
+        .credentials
+        .last()
+        .and_then(|last| KeyFormat::parse(&last.kind));
+    let overlap = request
+        .overlap
+        .map_or(Duration::ZERO, model::Interval::duration);
+    let id = stored.license.id;
+    let issued = state
+        .licensing
+        .rotate(id, overlap, kind.unwrap_or_default())
+        .await?;
+    Ok(Answer(with_key(&state.licensing, issued).await?))
+}
+
+/// A license by the text of its id, if it is the caller's to see.
+async fn own(licensing: &Licensing, caller: &Caller, id: &str) -> Result<StoredLicense, Problem> {
+    let not_found = || Problem::not_found("license", id);
+    let parsed: LicenseId = id.parse().map_err(|_| not_found())?;
+    let stored = match licensing.license(parsed).await {
+        Err(licensing::Error::LicenseUnknown(_)) => return Err(not_found()),
+        stored => stored?,
+    };
+    if caller.sees(&stored.license) {
+        Ok(stored)
+    } else {
+        Err(not_found())
+    }
+}
+
+/// A license as it is answered, with what is left of its units.
+async fn view(licensing: &Licensing, stored: StoredLicense) -> Result<License, Problem> {
+    let balance = match stored.license.limits.remaining {
+        Some(_) => licensing.balance(stored.license.id).await?,
+        None => None,
+    };
+    Ok(License::of(stored, balance.map(Into::into)))
+}
+
+async fn with_key(licensing: &Licensing, issued: Issued) -> Result<License, Problem> {
+    let key = key_text(&issued);
+    let mut license = view(licensing, issued.license).await?;
+    license.key = Some(key);
+    Ok(license)
+}
+
+fn key_text(issued: &Issued) -> String {
+    issued
+        .credential
+        .as_ref()
+        .map_or_else(String::new, |key| key.expose().to_owned())
+}
+
+/// The wish of a request, within what the caller may do.
+fn issue_request(caller: &Caller, request: CreateLicense) -> Result<IssueRequest, Problem> {
+    if caller.license().is_some() {
+        return Err(Problem::new(
+            Code::ScopeMissing,
+            "the management key is for one license only",
+        ));
+    }
+    if caller.app().is_some_and(|own| *own != request.app) {
+        return Err(licensing::Error::AppUnknown(request.app).into());
+    }
+    let key = key_source(request.key_format.as_deref(), request.key.as_deref())?;
+    Ok(IssueRequest {
+        account: caller.account().cloned(),
+        plan: request.plan,
+        user: request.user,
+        label: request.label,
+        expires_at: request.expires_at,
+        limits: Limits {
+            remaining: request.remaining,
+            refill: request.refill,
+            rate_limits: request.rate_limits,
+            concurrency: request.concurrency,
+        },
+        permissions: request.permissions,
+        allow_ips: request.allow_ips,
+        key,
+        ..IssueRequest::for_app(request.app)
+    })
+}
+
+/// Where the key comes from. A key that exists has the format that is named beside it, if one is.
+fn key_source(format: Option<&str>, key: Option<&str>) -> Result<KeySource, Problem> {
+    let format = format.map(|word| {
+        let format = KeyFormat::parse(word).filter(|format| *format != KeyFormat::Imported);
+        format.ok_or_else(|| {
+            Problem::field(
+                "key_format",
+                "use `tallygate`, `uuid`, `apifew` or `authforge`",
+            )
+        })
+    });
+    let format = format.transpose()?;
+    let Some(key) = key else {
+        return Ok(KeySource::Generate(format.unwrap_or_default()));
+    };
+    let key = Credential::parse(key).map_err(|error| Problem::field("key", error))?;
+    if format.is_some_and(|format| KeyFormat::of(key.expose()) != Some(format)) {
+        return Err(Problem::field(
+            "key",
+            "the key does not have the shape of `key_format`",
+        ));
+    }
+    Ok(KeySource::Import(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_exists_has_the_format_that_is_named_beside_it() {
+        let uuid = "6f1c1d7e-0f2b-4c39-9a51-3d9f5a7b1c2d";
+        assert!(matches!(
+            key_source(None, Some(uuid)),
+            Ok(KeySource::Import(_))
+        ));
+        assert!(matches!(
+            key_source(Some("uuid"), Some(uuid)),
+            Ok(KeySource::Import(_))
+        ));
+        assert!(key_source(Some("apifew"), Some(uuid)).is_err());
+        assert!(key_source(Some("imported"), None).is_err());
+        assert!(key_source(None, Some("short")).is_err());
+        let generated = key_source(Some("authforge"), None);
+        assert!(matches!(
+            generated,
+            Ok(KeySource::Generate(KeyFormat::Authforge))
+        ));
+    }
+}

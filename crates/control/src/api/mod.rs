@@ -1,0 +1,18 @@
+//! The handlers, one file per kind of thing.
+
+pub(crate) mod accounts;
+pub(crate) mod calls;
+pub(crate) mod directory;
+pub(crate) mod keys;
+pub(crate) mod ledger;
+pub(crate) mod licenses;
+pub(crate) mod usage;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+
+use crate::state::Api;
+
+/// What every handler works with.
+pub(crate) type Shared = State<Arc<Api>>;

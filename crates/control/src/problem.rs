@@ -1,0 +1,269 @@
+//! What a client of the API is told when the answer is not what it asked for (RFC 9457).
+
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $status:ident, $code:literal, $title:literal;)*) => {
+        /// The kinds of problems. Each has one status, one word for programs and one sentence for people.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $variant,)* }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The word for programs.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code),* }
+            }
+
+            /// The sentence for people.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title),* }
+            }
+
+            /// The HTTP status; never one of success.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status),* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Nothing is configured under the name of the app. Blame: caller.
+    AppUnknown = NOT_FOUND, "app_unknown", "no such app";
+    /// The body is longer than is taken. Blame: caller.
+    BodyTooLarge = PAYLOAD_TOO_LARGE, "body_too_large", "the request body is too large";
+    /// The state of a thing does not allow what is asked. Blame: caller.
+    Conflict = CONFLICT, "conflict", "the present state does not allow this";
+    /// It is there already. Blame: caller.
+    Exists = CONFLICT, "exists", "it exists already";
+    /// A field has a value that means nothing here. Blame: caller.
+    FieldInvalid = BAD_REQUEST, "field_invalid", "a field has a value that cannot be used";
+    /// A defect of ours; the log has more. Blame: us.
+    Internal = INTERNAL_SERVER_ERROR, "internal", "something went wrong here";
+    /// No management key on a request that needs one. Blame: caller.
+    KeyMissing = UNAUTHORIZED, "key_missing", "a management key is required";
+    /// A management key that is unknown, ended or revoked. Blame: caller.
+    KeyUnknown = UNAUTHORIZED, "key_unknown", "the management key is not valid";
+    /// It can be done on the gate's own host only, over its Unix socket. Blame: caller.
+    LocalOnly = FORBIDDEN, "local_only", "this is done on the gate's own host";
+    /// The path is there, the method is not. Blame: caller.
+    MethodUnknown = METHOD_NOT_ALLOWED, "method_not_allowed", "the path does not take this method";
+    /// There is no such thing, or it belongs to somebody else. Blame: caller.
+    NotFound = NOT_FOUND, "not_found", "there is no such thing";
+    /// Nothing is served under the path. Blame: caller.
+    PathUnknown = NOT_FOUND, "path_unknown", "nothing is served under this path";
+    /// A key over an unencrypted connection from another host. Blame: caller.
+    PlainHttp = FORBIDDEN, "plain_http", "unencrypted requests are taken from this host only";
+    /// Not JSON, not UTF-8, too deep, an unknown or a missing field. Blame: caller.
+    RequestMalformed = BAD_REQUEST, "request_malformed", "the request cannot be understood";
+    /// The body took too long to come. Blame: caller.
+    RequestTimeout = REQUEST_TIMEOUT, "request_timeout", "the request took too long to arrive";
+    /// The management key was not made for this. Blame: caller.
+    ScopeMissing = FORBIDDEN, "scope_missing", "the management key may not do this";
+    /// The store is out of reach. Blame: us.
+    StoreUnavailable = SERVICE_UNAVAILABLE, "store_unavailable", "the store cannot be reached, retry later";
+    /// Too many bad keys came from the address. Blame: caller.
+    TooManyFailures = TOO_MANY_REQUESTS, "too_many_failures", "too many failed attempts, retry later";
+}
+
+/// A problem on its way to the client. What belongs in the log only never gets in here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Its kind.
+    pub code: Code,
+    /// What is wrong in this case and what to do about it.
+    pub detail: String,
+    /// The field of the request that it is about.
+    pub field: Option<String>,
+    /// When to come back.
+    pub retry_after: Option<Duration>,
+}
+
+/// The body of a problem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemBody {
+    /// A name for the kind of problem.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The sentence of the kind.
+    pub title: String,
+    /// The HTTP status again.
+    pub status: u16,
+    /// The word of the kind.
+    pub code: String,
+    /// This case.
+    pub detail: String,
+    /// The field of the request that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+}
+
+// === impl Problem ===
+
+impl Problem {
+    /// A problem of this kind.
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            field: None,
+            retry_after: None,
+        }
+    }
+
+    /// A value of a field that cannot be used.
+    #[must_use]
+    pub fn field(field: &str, detail: impl ToString) -> Self {
+        Self::new(Code::FieldInvalid, detail.to_string()).about(field)
+    }
+
+    /// There is no such thing, or it is not the caller's to see.
+    #[must_use]
+    pub fn not_found(what: &str, name: &str) -> Self {
+        let name: String = name.chars().take(80).collect();
+        Self::new(Code::NotFound, format!("there is no {what} `{name}`"))
+    }
+
+    /// A failure of ours: the cause is logged, the client learns that there was one.
+    #[must_use]
+    pub fn internal(cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(error = %cause, "a request to the API failed");
+        Self::new(Code::Internal, "see the gate's log")
+    }
+
+    /// The same problem, about a field.
+    #[must_use]
+    pub fn about(mut self, field: &str) -> Self {
+        self.field = Some(field.to_owned());
+        self
+    }
+
+    /// The same problem, with a time to come back.
+    #[must_use]
+    pub const fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// Its body.
+    #[must_use]
+    pub fn body(&self) -> ProblemBody {
+        ProblemBody {
+            kind: format!("urn:tallygate:problem:{}", self.code.as_str()),
+            title: self.code.title().to_owned(),
+            status: self.code.status().as_u16(),
+            code: self.code.as_str().to_owned(),
+            detail: self.detail.clone(),
+            field: self.field.clone(),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self.body()).expect("a problem is plain data");
+        let kind = HeaderValue::from_static("application/problem+json");
+        let mut response =
+            (self.code.status(), [(header::CONTENT_TYPE, kind)], body).into_response();
+        let headers = response.headers_mut();
+        if self.code.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait) = self.retry_after {
+            headers.insert(
+                header::RETRY_AFTER,
+                HeaderValue::from(wait.as_secs().max(1)),
+            );
+        }
+        response
+    }
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Exists(what) => Self::new(Code::Exists, format!("{what} exists already")),
+            error if error.is_unavailable() => {
+                tracing::warn!(%error, "a request to the API found no store");
+                Self::new(
+                    Code::StoreUnavailable,
+                    "the store did not answer, try again",
+                )
+                .retry_after(Duration::from_secs(1))
+            }
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<licensing::Error> for Problem {
+    fn from(error: licensing::Error) -> Self {
+        use licensing::Error;
+        let detail = error.to_string();
+        match error {
+            Error::Invalid { field, reason } => Self::field(field, reason),
+            Error::AppUnknown(_) => Self::new(Code::AppUnknown, detail).about("app"),
+            Error::PlanUnknown(_) => Self::field("plan", detail),
+            Error::LicenseUnknown(_)
+            | Error::ManagementKeyUnknown(_)
+            | Error::AccountUnknown(_) => Self::new(Code::NotFound, detail),
+            Error::LicenseRevoked(_) | Error::ManagementKeyEnded(_) => {
+                Self::new(Code::Conflict, detail)
+            }
+            Error::Exists(_) => Self::new(Code::Exists, detail),
+            Error::Store(error) => error.into(),
+            Error::SecretWrong(_)
+            | Error::SecretMissing(_)
+            | Error::SecretFile { .. }
+            | Error::KeyringMalformed => Self::internal(&detail),
+        }
+    }
+}
+
+impl From<ledger::Error> for Problem {
+    fn from(error: ledger::Error) -> Self {
+        match error {
+            ledger::Error::Store(error) => error.into(),
+            error => Self::internal(&error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_problem_looks_like_success_and_no_word_stands_for_two() {
+        let mut words = std::collections::HashSet::new();
+        for code in Code::ALL {
+            let status = code.status();
+            assert!(
+                status.is_client_error() || status.is_server_error(),
+                "{code:?}"
+            );
+            assert!(words.insert(code.as_str()), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn an_internal_cause_stays_inside() {
+        let problem = Problem::internal(&"disk /dev/sda1 is on fire");
+        assert!(
+            !serde_json::to_string(&problem.body())
+                .expect("plain data")
+                .contains("fire")
+        );
+    }
+}

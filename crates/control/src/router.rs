@@ -1,0 +1,94 @@
+//! Which handler answers which path, and what holds for all of them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use crate::api::{accounts, calls, directory, keys, ledger, licenses, usage};
+use crate::caller;
+use crate::problem::{Code, Problem};
+use crate::state::{Api, ControlState};
+
+/// The native API.
+///
+/// Give it to [`serve`](crate::serve), which tells it who is at the other end of a connection; without that every
+/// request is a 500.
+pub fn router(state: ControlState) -> Router {
+    let state = Arc::new(Api::new(state));
+    let api = Router::new()
+        .route("/licenses", get(licenses::list).post(licenses::create))
+        .route("/licenses/bulk", post(licenses::bulk))
+        .route(
+            "/licenses/{id}",
+            get(licenses::show).patch(licenses::change),
+        )
+        .route("/licenses/{id}/revoke", post(licenses::revoke))
+        .route("/licenses/{id}/enable", post(licenses::enable))
+        .route("/licenses/{id}/disable", post(licenses::disable))
+        .route("/licenses/{id}/extend", post(licenses::extend))
+        .route("/licenses/{id}/rotate", post(licenses::rotate))
+        .route("/management-keys", get(keys::list).post(keys::create))
+        .route("/management-keys/{id}/revoke", post(keys::revoke))
+        .route("/management-keys/{id}/rotate", post(keys::rotate))
+        .route("/accounts", get(accounts::list).post(accounts::create))
+        .route("/accounts/{name}", get(accounts::show))
+        .route("/apps", get(directory::apps))
+        .route("/apps/{name}", get(directory::app))
+        .route("/plans", get(directory::plans))
+        .route("/usage", get(usage::usage))
+        .route("/calls", get(calls::calls))
+        .route("/ledger/verify", post(ledger::verify))
+        .route("/ledger/ship", post(ledger::ship))
+        .route("/ledger/rebuild", post(ledger::rebuild))
+        .route("/ledger/export", get(ledger::export))
+        .route("/status", get(directory::status))
+        .method_not_allowed_fallback(method_unknown)
+        .fallback(path_unknown)
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&state),
+            caller::admit,
+        ));
+    Router::new()
+        .nest("/api/v1", api)
+        .fallback(path_unknown)
+        .layer(middleware::from_fn(guard))
+        .with_state(state)
+}
+
+async fn path_unknown(request: Request) -> Problem {
+    let path: String = request.uri().path().chars().take(200).collect();
+    Problem::new(
+        Code::PathUnknown,
+        format!("`{path}` is not a path of this API"),
+    )
+}
+
+async fn method_unknown(request: Request) -> Problem {
+    let method: String = request.method().as_str().chars().take(20).collect();
+    Problem::new(
+        Code::MethodUnknown,
+        format!("this path does not take `{method}`"),
+    )
+}
+
+/// Runs a request in a task of its own: one that panics is a 500, and one whose client went away is done to its end,
+/// so that no operation is left half done. Nothing of an answer may be kept by caches.
+async fn guard(request: Request, next: Next) -> Response {
+    let handling = tokio::spawn(next.run(request));
+    let mut response = match handling.await {
+        Ok(response) => response,
+        Err(error) => Problem::internal(&error).into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}

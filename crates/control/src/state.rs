@@ -1,0 +1,110 @@
+//! What the handlers work with.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use ledger::{Ledger, LedgerOptions};
+use licensing::Licensing;
+use model::{Clock, InstanceId, Timestamp};
+use store::Store;
+
+use crate::throttle::Throttle;
+use crate::wire::{App, Plan};
+
+/// What the API is made of. Built once by the binary.
+pub struct ControlState {
+    /// Operations on licenses, keys and accounts.
+    pub licensing: Arc<Licensing>,
+    /// Usage, calls, and keeping the books.
+    pub ledger: Ledger,
+    /// The options that the ledger was started with, to ship what dead instances left.
+    pub ledger_options: LedgerOptions,
+    /// The store of both, for the same.
+    pub store: Arc<dyn Store>,
+    /// The apps and plans of the configuration.
+    pub directory: AppDirectory,
+    /// What the gate says about itself.
+    pub gate: GateInfo,
+    /// Who tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// What clients may use up.
+    pub limits: ControlLimits,
+}
+
+/// The apps and plans of the configuration, as they are shown.
+#[derive(Clone, Debug, Default)]
+pub struct AppDirectory {
+    /// The apps.
+    pub apps: Vec<App>,
+    /// The plans.
+    pub plans: Vec<Plan>,
+}
+
+/// What the gate says about itself.
+#[derive(Clone, Debug)]
+pub struct GateInfo {
+    /// The version of the program.
+    pub version: String,
+    /// Its label.
+    pub node: String,
+    /// This start of it.
+    pub instance: InstanceId,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Where it takes calls.
+    pub listen: Vec<String>,
+}
+
+/// What clients may use up.
+#[derive(Clone, Copy, Debug)]
+pub struct ControlLimits {
+    /// Bad keys that one address may present in a minute; loopback is not counted.
+    ///
+    /// # Defaults
+    /// 100.
+    pub failures_per_minute: u32,
+}
+
+/// The state with what the API itself remembers.
+pub(crate) struct Api {
+    state: ControlState,
+    /// Who failed, and how often.
+    pub(crate) throttle: Throttle,
+}
+
+// === impl ControlLimits ===
+
+impl Default for ControlLimits {
+    fn default() -> Self {
+        Self {
+            failures_per_minute: 100,
+        }
+    }
+}
+
+// === impl Api ===
+
+impl Api {
+    pub(crate) fn new(state: ControlState) -> Self {
+        Self {
+            throttle: Throttle::new(state.limits.failures_per_minute),
+            state,
+        }
+    }
+}
+
+impl Deref for Api {
+    type Target = ControlState;
+
+    fn deref(&self) -> &ControlState {
+        &self.state
+    }
+}
+
+impl std::fmt::Debug for ControlState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ControlState")
+            .field("gate", &self.gate)
+            .finish_non_exhaustive()
+    }
+}

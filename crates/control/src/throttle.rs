@@ -1,0 +1,145 @@
+//! Failed credentials, counted per address and minute, so that guessing is slow.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use model::Timestamp;
+use parking_lot::Mutex;
+
+/// Addresses remembered at most. A guesser with more of them than this gains nothing against 256 random bits.
+const ADDRESSES: usize = 10_000;
+const MINUTE: i64 = 60_000_000;
+
+/// Counts failed credentials. An IPv6 address counts as its /64; loopback is not counted.
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    per_minute: u32,
+    window: Mutex<Window>,
+}
+
+/// The failures of one minute.
+#[derive(Debug, Default)]
+struct Window {
+    minute: i64,
+    failures: HashMap<IpAddr, u32>,
+}
+
+impl Throttle {
+    /// A throttle that lets an address fail this often in a minute; 0: never.
+    #[must_use]
+    pub(crate) fn new(per_minute: u32) -> Self {
+        Self {
+            per_minute,
+            window: Mutex::new(Window::default()),
+        }
+    }
+
+    /// Whether the address may try; if not, when to come back.
+    ///
+    /// # Errors
+    /// The time until the minute is over.
+    pub(crate) fn admit(&self, address: IpAddr, now: Timestamp) -> Result<(), Duration> {
+        let Some(address) = counted(address) else {
+            return Ok(());
+        };
+        let mut window = self.window.lock();
+        window.turn(now);
+        let failures = window.failures.get(&address).copied().unwrap_or(0);
+        if failures < self.per_minute {
+            return Ok(());
+        }
+        let rest = MINUTE - now.micros().rem_euclid(MINUTE);
+        Err(Duration::from_micros(rest.unsigned_abs()))
+    }
+
+    /// Notes a failure.
+    pub(crate) fn failed(&self, address: IpAddr, now: Timestamp) {
+        let Some(address) = counted(address) else {
+            return;
+        };
+        let mut window = self.window.lock();
+        window.turn(now);
+        if window.failures.len() >= ADDRESSES && !window.failures.contains_key(&address) {
+            return;
+        }
+        let failures = window.failures.entry(address).or_default();
+        *failures = failures.saturating_add(1);
+    }
+}
+
+impl Window {
+    /// Forgets what is older than the present minute.
+    fn turn(&mut self, now: Timestamp) {
+        let minute = now.micros().div_euclid(MINUTE);
+        if minute != self.minute {
+            self.minute = minute;
+            self.failures.clear();
+        }
+    }
+}
+
+/// What an address is counted as; `None`: not at all.
+fn counted(address: IpAddr) -> Option<IpAddr> {
+    match address.to_canonical() {
+        address if address.is_loopback() => None,
+        IpAddr::V6(address) => {
+            let network = address.to_bits() & (u128::MAX << 64);
+            Some(IpAddr::V6(Ipv6Addr::from_bits(network)))
+        }
+        address => Some(address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn an_address_that_failed_too_often_waits_for_the_next_minute() {
+        let throttle = Throttle::new(2);
+        let address = "192.0.2.1".parse().expect("valid");
+        for _ in 0..2 {
+            assert_eq!(throttle.admit(address, at(50)), Ok(()));
+            throttle.failed(address, at(50));
+        }
+        assert_eq!(
+            throttle.admit(address, at(50)),
+            Err(Duration::from_secs(10))
+        );
+        assert_eq!(
+            throttle.admit("192.0.2.2".parse().expect("valid"), at(50)),
+            Ok(())
+        );
+        assert_eq!(throttle.admit(address, at(60)), Ok(()));
+    }
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_and_loopback_not_at_all() {
+        let throttle = Throttle::new(1);
+        throttle.failed("2001:db8::1".parse().expect("valid"), at(0));
+        assert!(
+            throttle
+                .admit("2001:db8::2".parse().expect("valid"), at(0))
+                .is_err()
+        );
+        for local in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            let local = local.parse().expect("valid");
+            throttle.failed(local, at(0));
+            assert_eq!(throttle.admit(local, at(0)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_flood_of_addresses_takes_bounded_memory() {
+        let throttle = Throttle::new(1);
+        for bits in 0..20_000_u32 {
+            throttle.failed(IpAddr::V4((0x0b00_0000 + bits).into()), at(0));
+        }
+        assert_eq!(throttle.window.lock().failures.len(), ADDRESSES);
+    }
+}

@@ -1,0 +1,95 @@
+//! What is served, what it costs, who sells it, and how the gate is.
+
+use model::{
+    AccountName, AppName, Currency, InstanceId, Money, PlanName, PlanRevisionId, RateLimit,
+    Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// An account to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateAccount {
+    /// Its name.
+    pub name: AccountName,
+}
+
+/// An account as it is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Identity; the same as the name.
+    pub id: AccountName,
+    /// Its name.
+    pub name: AccountName,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl From<store::Account> for Account {
+    fn from(account: store::Account) -> Self {
+        Self {
+            id: account.name.clone(),
+            name: account.name,
+            created_at: account.created_at,
+        }
+    }
+}
+
+/// An app as the configuration has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct App {
+    /// Its name.
+    pub name: AppName,
+    /// The account that sells it.
+    pub account: AccountName,
+    /// Hosts that it serves; none: every host.
+    pub hosts: Vec<String>,
+    /// Where calls are forwarded to.
+    pub upstreams: Vec<String>,
+    /// The plan of licenses that name none.
+    pub plan: Option<PlanName>,
+    /// `live` or `test`.
+    pub mode: String,
+    /// Declared routes as `METHODS /path`; none: every path and method.
+    pub routes: Vec<String>,
+}
+
+/// A plan as the configuration has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Its name.
+    pub name: PlanName,
+    /// The revision that calls are priced by now.
+    pub revision: PlanRevisionId,
+    /// The currency of its price.
+    pub currency: Currency,
+    /// What a billed unit costs.
+    pub price_per_unit: Money,
+    /// Units that a statement does not charge for.
+    pub included_units: u64,
+    /// Windows for licenses that have none of their own.
+    pub rate_limits: Vec<RateLimit>,
+    /// Calls at once for licenses that have no limit of their own.
+    pub concurrency: Option<u32>,
+    /// Words that adapters give a meaning to.
+    pub features: Vec<String>,
+}
+
+/// How the gate is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of the program.
+    pub version: String,
+    /// Its label.
+    pub node: String,
+    /// This start of it.
+    pub instance: InstanceId,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// The time by its clock.
+    pub now: Timestamp,
+    /// Where it takes calls.
+    pub listen: Vec<String>,
+    /// Apps that it serves.
+    pub apps: usize,
+}

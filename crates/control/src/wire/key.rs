@@ -1,0 +1,94 @@
+//! Management keys on the wire.
+
+use std::fmt;
+
+use model::{AccountName, AppName, LicenseId, ManagementKeyId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::Scope;
+
+/// A management key to be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateManagementKey {
+    /// A word for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The account it acts for; absent: that of the app, of the key that asks, or `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountName>,
+    /// The only app it may act on; absent: every app of the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppName>,
+    /// The only license it may act on, and the one that tokens of a pair draw on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license: Option<LicenseId>,
+    /// What it may do; none: everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<Scope>,
+    /// When it ends; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Whether a secret is made beside the key.
+    #[serde(default)]
+    pub pair: bool,
+}
+
+/// A management key as it is answered.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagementKey {
+    /// Identity.
+    pub id: ManagementKeyId,
+    /// The key, in answers to creation and rotation only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The secret of a pair, in answers to creation and rotation only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// The account it acts for.
+    pub account: AccountName,
+    /// The only app it may act on.
+    pub app: Option<AppName>,
+    /// The only license it may act on.
+    pub license_id: Option<LicenseId>,
+    /// A word for people.
+    pub name: Option<String>,
+    /// What it may do; none: everything.
+    pub scopes: Vec<String>,
+    /// The first characters of the key.
+    pub prefix: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl From<store::ManagementKey> for ManagementKey {
+    fn from(key: store::ManagementKey) -> Self {
+        Self {
+            id: key.id,
+            key: None,
+            secret: None,
+            account: key.account,
+            app: key.app,
+            license_id: key.license_id,
+            name: key.name,
+            scopes: key.scopes,
+            prefix: key.prefix,
+            created_at: key.created_at,
+            expires_at: key.expires_at,
+            revoked_at: key.revoked_at,
+        }
+    }
+}
+
+impl fmt::Debug for ManagementKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagementKey")
+            .field("id", &self.id)
+            .field("account", &self.account)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,21 @@
+//! What travels between the native API and its clients, as both sides see it.
+//!
+//! Requests refuse unknown fields; answers may grow fields, which clients ignore.
+
+mod directory;
+mod key;
+mod ledger;
+mod license;
+mod page;
+mod report;
+mod scope;
+
+pub use directory::{Account, App, CreateAccount, Plan, Status};
+pub use key::{CreateManagementKey, ManagementKey};
+pub use ledger::{ExportQuery, Finding, Rebuilt, Ship, Shipped, Verification};
+pub use license::{
+    Balance, BulkCreate, ChangeLicense, CreateLicense, Created, Extend, License, Rotate,
+};
+pub use page::{DEFAULT_LIMIT, LARGEST_LIMIT, List, Nothing, Page};
+pub use report::{Call, CallQuery, UsageBy, UsageParameters};
+pub use scope::{ParseScopeError, Scope};
