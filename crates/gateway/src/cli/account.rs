@@ -1,0 +1,74 @@
+//! `tallygate account`: who sells apps.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use control::wire::{Account, CreateAccount, List};
+use model::AccountName;
+
+use super::arguments::JsonArgument;
+use super::units;
+use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
+
+/// What can be done with accounts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Make an account
+    #[command(after_help = examples!("tallygate account create acme"))]
+    Create(OneArguments),
+    /// List the accounts; `default` is always there
+    #[command(after_help = examples!("tallygate account list --json"))]
+    List(JsonArgument),
+    /// Show one account
+    #[command(after_help = examples!("tallygate account show default"))]
+    Show(OneArguments),
+}
+
+/// Arguments of commands on one account.
+#[derive(Debug, Args)]
+pub(crate) struct OneArguments {
+    /// Its name
+    name: AccountName,
+    #[command(flatten)]
+    json: JsonArgument,
+}
+
+pub(crate) async fn execute(
+    command: AccountCommand,
+    client: &Client,
+    output: &mut Output,
+) -> Result<ExitCode, Error> {
+    let (account, json): (Account, JsonArgument) = match command {
+        AccountCommand::Create(one) => (
+            client
+                .post("/accounts", &CreateAccount { name: one.name })
+                .await?,
+            one.json,
+        ),
+        AccountCommand::Show(one) => (
+            client.get(&format!("/accounts/{}", one.name)).await?,
+            one.json,
+        ),
+        AccountCommand::List(json) => {
+            let list: List<Account> = client.get("/accounts").await?;
+            match json.format() {
+                Format::Json => output.json(&list.items)?,
+                _ => output.table(&table(&list.items))?,
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    match json.format() {
+        Format::Json => output.json(&account)?,
+        _ => output.table(&table(std::slice::from_ref(&account)))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(accounts: &[Account]) -> Table {
+    let mut table = Table::new([Column::text("NAME"), Column::text("CREATED")]);
+    for account in accounts {
+        table.row([account.name.to_string(), units::time(account.created_at)]);
+    }
+    table
+}

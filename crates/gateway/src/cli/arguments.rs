@@ -1,0 +1,52 @@
+//! Arguments that several commands share.
+
+use std::io::{IsTerminal, Read};
+
+use crate::cli::{Error, Format};
+
+/// `--json`.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct JsonArgument {
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl JsonArgument {
+    pub(crate) const fn format(self) -> Format {
+        if self.json {
+            Format::Json
+        } else {
+            Format::Table
+        }
+    }
+}
+
+/// Longest key that is read from the standard input.
+const LONGEST: u64 = 4_096;
+
+/// An existing key: from the argument, or from the standard input where that is `-`, so that it shows in no list of
+/// processes and no shell history.
+pub(crate) fn read_key(argument: Option<String>) -> Result<Option<String>, Error> {
+    match argument.as_deref() {
+        Some("-") => {
+            let stdin = std::io::stdin();
+            if stdin.is_terminal() {
+                eprintln!("tallygate: reading the key from the standard input, end with Ctrl-D");
+            }
+            let mut text = String::new();
+            stdin
+                .take(LONGEST)
+                .read_to_string(&mut text)
+                .map_err(|error| Error::Usage(format!("the key cannot be read: {error}")))?;
+            let key = text.trim();
+            if key.is_empty() {
+                return Err(Error::Usage(
+                    "there is no key on the standard input".to_owned(),
+                ));
+            }
+            Ok(Some(key.to_owned()))
+        }
+        _ => Ok(argument),
+    }
+}

@@ -1,0 +1,160 @@
+//! `tallygate calls`: the records of calls.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use control::wire::{Call, CallQuery};
+use model::{AppName, LicenseId, Timestamp};
+
+use super::units;
+use crate::cli::{Client, Column, Error, Output, Table, examples};
+
+pub(super) const EXAMPLES: &str = examples!(
+    "tallygate calls --limit 20",
+    "tallygate calls --license lic_0198c0de0198c0de0198c0de0198c0de --from 2026-11-21T00:00:00Z",
+    "tallygate calls --app api --json | jq -r 'select(.outcome != \"delivered\") | .call_id'",
+);
+
+/// Rows of a table that are aligned together; a longer answer is a sequence of such tables under one title.
+const ALIGNED: usize = 1_000;
+
+/// Arguments of `calls`.
+#[derive(Debug, Args)]
+pub(crate) struct CallsArguments {
+    /// Only this license
+    #[arg(long, value_name = "ID")]
+    license: Option<LicenseId>,
+    /// Only this app
+    #[arg(long, value_name = "NAME")]
+    app: Option<AppName>,
+    /// Only calls that began at this time or later, as RFC 3339
+    #[arg(long, value_name = "TIME")]
+    from: Option<Timestamp>,
+    /// Only calls that began before this time, as RFC 3339
+    #[arg(long, value_name = "TIME")]
+    to: Option<Timestamp>,
+    /// Calls at most, the oldest first [default: all]
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Print one JSON object per line, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn execute(
+    arguments: CallsArguments,
+    client: &Client,
+    output: &mut Output,
+) -> Result<ExitCode, Error> {
+    let query = CallQuery {
+        license: arguments.license,
+        app: arguments.app,
+        from: arguments.from,
+        to: arguments.to,
+        limit: arguments.limit,
+        format: Some("jsonl".to_owned()),
+        cursor: None,
+    };
+    let mut lines = client.stream("/calls", &query).await?;
+    if arguments.json {
+        while let Some(chunk) = lines.chunk().await? {
+            output.bytes(&chunk)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut calls = Vec::new();
+    let mut titled = false;
+    loop {
+        let line = lines.line().await?;
+        let ended = line.is_none();
+        if let Some(line) = line {
+            calls.push(lines.parse::<Call>(&line)?);
+        }
+        if calls.len() == ALIGNED || ended {
+            print(&calls, !titled, output)?;
+            titled = true;
+            calls.clear();
+        }
+        if ended {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+}
+
+fn print(calls: &[Call], titled: bool, output: &mut Output) -> Result<(), Error> {
+    let table = table(calls);
+    if titled {
+        return Ok(output.table(&table)?);
+    }
+    Ok(table
+        .lines()
+        .iter()
+        .skip(1)
+        .try_for_each(|line| output.line(line))?)
+}
+
+/// Calls as a table.
+pub(crate) fn table(calls: &[Call]) -> Table {
+    let mut table = Table::new([
+        Column::text("STARTED"),
+        Column::text("CALL"),
+        Column::text("LICENSE"),
+        Column::text("APP"),
+        Column::text("ROUTE"),
+        Column::text("METHOD"),
+        Column::number("STATUS"),
+        Column::text("OUTCOME"),
+        Column::text("BILLED"),
+        Column::number("UNITS"),
+        Column::number("SENT"),
+        Column::number("TIME"),
+    ]);
+    for call in calls {
+        table.row([
+            units::time(call.started_at),
+            call.call_id.clone(),
+            units::maybe(call.license_id.as_ref()),
+            call.app.clone(),
+            call.route.clone(),
+            call.method.clone(),
+            if call.status == 0 {
+                String::new()
+            } else {
+                call.status.to_string()
+            },
+            call.outcome.clone(),
+            if call.billable { "yes" } else { "no" }.to_owned(),
+            units::count(call.units),
+            units::bytes(call.response_bytes),
+            units::micros(call.duration_us),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_shown_with_units_of_measure() {
+        let call: Call = serde_json::from_value(serde_json::json!({
+            "call_id": "0198c0de-0000-7000-8000-000000000001", "license_id": null, "app": "api", "route": "/",
+            "method": "GET", "status": 0, "outcome": "unknown", "mode": "proxy", "billable": false, "units": 1,
+            "plan": null, "request_bytes": 0, "response_bytes": 2_500, "duration_us": 1_500, "upstream_us": 1_000,
+            "attempts": 1, "started_at": "2026-11-21T12:00:00.123456Z", "node": "a",
+        }))
+        .expect("a call");
+        let lines = table(&[call]).lines();
+        assert!(
+            lines[1].starts_with("2026-11-21T12:00:00Z  0198c0de-"),
+            "{}",
+            lines[1]
+        );
+        assert!(
+            lines[1].ends_with("unknown  no          1  2.5 kB  1.5 ms"),
+            "{}",
+            lines[1]
+        );
+    }
+}

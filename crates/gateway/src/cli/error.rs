@@ -1,0 +1,199 @@
+//! What can go wrong in a command, and the exit code that says so.
+
+use std::io;
+use std::process::ExitCode;
+
+use control::ProblemBody;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The gate's answer is no. Blame: as its problem says.
+    #[error("{}", describe(.0))]
+    Refused(ProblemBody),
+    /// A bad argument that only shows when it is used. Blame: caller.
+    #[error("{0}")]
+    Usage(String),
+    /// Nobody listens where the gate should be. Blame: caller, or the gate is down.
+    #[error("no gate is running at {target}: {source}")]
+    NoGate {
+        /// Where it was looked for.
+        target: String,
+        /// What connecting said.
+        source: io::Error,
+    },
+    /// The configuration file cannot be used; it is named in the text. Blame: caller.
+    #[error("{0}")]
+    Config(String),
+    /// The connection broke in the middle of an answer. Blame: the gate or what lies between.
+    #[error("the gate at {target} broke off: {reason}")]
+    Broken {
+        /// The gate.
+        target: String,
+        /// What was seen.
+        reason: String,
+    },
+    /// What answered is no gate, or one of another version. Blame: caller.
+    #[error("what answers at {target} is not a tallygate of this version: {reason}")]
+    NotAGate {
+        /// Who answered.
+        target: String,
+        /// What was strange.
+        reason: String,
+    },
+    /// Output could not be written. A reader that went away is no error.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+    /// A gate of our own could not start. Blame: as the text says.
+    #[error("{0}")]
+    Start(String),
+    /// The process could not get what it needs from the system.
+    #[error("cannot start: {0}")]
+    Runtime(#[source] io::Error),
+}
+
+/// Exit code: the answer is no.
+pub(crate) const EXIT_NO: u8 = 1;
+/// Exit code: the command line is wrong.
+pub(crate) const EXIT_USAGE: u8 = 2;
+/// Exit code: no gate is running (`EX_UNAVAILABLE`).
+pub(crate) const EXIT_NO_GATE: u8 = 69;
+/// Exit code: the configuration is wrong (`EX_CONFIG`).
+pub(crate) const EXIT_CONFIG: u8 = 78;
+
+// === impl Error ===
+
+impl Error {
+    /// Says the error in one line on stderr and gives its exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        if let Self::Output(error) = self
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("tallygate: {}", one_line(&self.to_string()));
+        ExitCode::from(self.exit_code())
+    }
+
+    pub(crate) const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused(problem) if problem.status == 400 => EXIT_USAGE,
+            Self::Usage(_) => EXIT_USAGE,
+            Self::NoGate { .. } => EXIT_NO_GATE,
+            Self::Config(_) => EXIT_CONFIG,
+            Self::Refused(_)
+            | Self::Broken { .. }
+            | Self::NotAGate { .. }
+            | Self::Output(_)
+            | Self::Start(_)
+            | Self::Runtime(_) => EXIT_NO,
+        }
+    }
+}
+
+/// A problem as a sentence. The field is left out where the detail names it already.
+fn describe(problem: &ProblemBody) -> String {
+    match &problem.field {
+        Some(field) if !problem.detail.contains(&format!("`{field}`")) => {
+            format!("{field}: {}", problem.detail)
+        }
+        _ => problem.detail.clone(),
+    }
+}
+
+/// Says what is wrong with the arguments: help and version in full on stdout, all else in one line on stderr.
+pub(crate) fn report_arguments(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A reader that went away has seen enough.
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            eprintln!("tallygate: a command is missing, see --help");
+            ExitCode::from(EXIT_USAGE)
+        }
+        _ => {
+            eprintln!("tallygate: {}", arguments_line(&error.to_string()));
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+/// The essence of a parser's message, without its usage text.
+fn arguments_line(message: &str) -> String {
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let essence = message.split("\n\nUsage:").next().unwrap_or(message);
+    let essence = essence
+        .split("\n\nFor more information")
+        .next()
+        .unwrap_or(essence);
+    one_line(essence)
+}
+
+/// Text on one line, free of anything that a terminal would obey.
+pub(crate) fn one_line(text: &str) -> String {
+    let clean: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    clean.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::Parser;
+
+    fn problem(status: u16, field: Option<&str>, detail: &str) -> ProblemBody {
+        ProblemBody {
+            kind: "urn:x".to_owned(),
+            title: "x".to_owned(),
+            status,
+            code: "x".to_owned(),
+            detail: detail.to_owned(),
+            field: field.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_bad_argument_is_one_line() {
+        for arguments in [
+            &["tallygate", "license", "create"][..],
+            &["tallygate", "license", "create", "--ap", "x"],
+            &["tallygate", "usage", "--by", "colour"],
+            &["tallygate", "lisence"],
+            &["tallygate", "usage", "--from", "yesterday"],
+            &["tallygate", "license", "show", "x\ny"],
+        ] {
+            let error = Cli::try_parse_from(arguments).expect_err("bad arguments");
+            let line = arguments_line(&error.to_string());
+            assert!(
+                !line.contains('\n') && !line.contains("Usage") && line.len() > 10,
+                "{line}"
+            );
+            assert!(!line.starts_with("error"), "{line}");
+        }
+    }
+
+    #[test]
+    fn exit_codes_tell_a_bad_argument_from_a_no() {
+        assert_eq!(Error::Refused(problem(400, None, "x")).exit_code(), 2);
+        assert_eq!(Error::Refused(problem(404, None, "x")).exit_code(), 1);
+        assert_eq!(Error::Refused(problem(503, None, "x")).exit_code(), 1);
+    }
+
+    #[test]
+    fn a_problem_names_its_field_once() {
+        assert_eq!(
+            describe(&problem(400, Some("plan"), "no such plan")),
+            "plan: no such plan"
+        );
+        assert_eq!(
+            describe(&problem(400, Some("plan"), "`plan` is odd")),
+            "`plan` is odd"
+        );
+    }
+}

@@ -1,0 +1,196 @@
+//! `tallygate key`: management keys, which open the API and never the gate.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use control::wire::{CreateManagementKey, List, ManagementKey, Rotate, Scope};
+use model::{AccountName, AppName, Interval, LicenseId, ManagementKeyId, Timestamp};
+
+use super::arguments::JsonArgument;
+use super::units;
+use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
+
+/// What can be done with management keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a management key and print it, this once
+    #[command(after_help = examples!(
+        "tallygate key create --name ci",
+        "tallygate key create --app api --scope read:usage --scope read:calls --expires-at 2027-01-01T00:00:00Z",
+        "tallygate key create --pair --license lic_0198c0de0198c0de0198c0de0198c0de",
+    ))]
+    Create(CreateArguments),
+    /// List management keys, oldest first
+    #[command(after_help = examples!("tallygate key list", "tallygate key list --json"))]
+    List(JsonArgument),
+    /// Make a new key with the rights of another, which ends
+    #[command(after_help = examples!(
+        "tallygate key rotate mgk_0198c0de0198c0de0198c0de0198c0de --overlap 1h",
+    ))]
+    Rotate(RotateArguments),
+    /// End a management key now
+    #[command(after_help = examples!("tallygate key revoke mgk_0198c0de0198c0de0198c0de0198c0de"))]
+    Revoke(OneArguments),
+}
+
+/// Arguments of `key create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateArguments {
+    /// A word for people
+    #[arg(long)]
+    name: Option<String>,
+    /// The account that it acts for [default: that of the app, else `default`]
+    #[arg(long, value_name = "NAME")]
+    account: Option<AccountName>,
+    /// The only app that it may act on [default: every app of the account]
+    #[arg(long, value_name = "NAME")]
+    app: Option<AppName>,
+    /// The only license that it may act on; tokens of a pair draw on it
+    #[arg(long, value_name = "ID")]
+    license: Option<LicenseId>,
+    /// What it may do, such as `read:usage`; may be repeated [default: everything]
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<Scope>,
+    /// When it ends, as RFC 3339 [default: never]
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<Timestamp>,
+    /// Make a secret beside the key
+    #[arg(long)]
+    pair: bool,
+    #[command(flatten)]
+    json: JsonArgument,
+}
+
+/// Arguments of `key rotate`.
+#[derive(Debug, Args)]
+pub(crate) struct RotateArguments {
+    /// The management key
+    id: ManagementKeyId,
+    /// How long the one before stays valid [default: not at all]
+    #[arg(long, value_name = "DURATION")]
+    overlap: Option<Interval>,
+    #[command(flatten)]
+    json: JsonArgument,
+}
+
+/// Arguments of `key revoke`.
+#[derive(Debug, Args)]
+pub(crate) struct OneArguments {
+    /// The management key
+    id: ManagementKeyId,
+    #[command(flatten)]
+    json: JsonArgument,
+}
+
+pub(crate) async fn execute(
+    command: KeyCommand,
+    client: &Client,
+    output: &mut Output,
+) -> Result<ExitCode, Error> {
+    let (key, json): (ManagementKey, JsonArgument) = match command {
+        KeyCommand::Create(arguments) => {
+            let json = arguments.json;
+            (
+                client
+                    .post("/management-keys", &arguments.request())
+                    .await?,
+                json,
+            )
+        }
+        KeyCommand::List(json) => {
+            let list: List<ManagementKey> = client.get("/management-keys").await?;
+            match json.format() {
+                Format::Json => output.json(&list.items)?,
+                _ => output.table(&list_table(&list.items))?,
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        KeyCommand::Rotate(arguments) => {
+            let path = format!("/management-keys/{}/rotate", arguments.id);
+            let request = Rotate {
+                overlap: arguments.overlap,
+            };
+            (client.post(&path, &request).await?, arguments.json)
+        }
+        KeyCommand::Revoke(one) => {
+            let path = format!("/management-keys/{}/revoke", one.id);
+            (client.post(&path, &serde_json::json!({})).await?, one.json)
+        }
+    };
+    show(&key, json.format(), output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+// === impl CreateArguments ===
+
+impl CreateArguments {
+    fn request(self) -> CreateManagementKey {
+        CreateManagementKey {
+            name: self.name,
+            account: self.account,
+            app: self.app,
+            license: self.license,
+            scopes: self.scopes,
+            expires_at: self.expires_at,
+            pair: self.pair,
+        }
+    }
+}
+
+fn list_table(keys: &[ManagementKey]) -> Table {
+    let mut table = Table::new([
+        Column::text("ID"),
+        Column::text("KEY"),
+        Column::text("NAME"),
+        Column::text("ACCOUNT"),
+        Column::text("APP"),
+        Column::text("SCOPES"),
+        Column::text("EXPIRES"),
+        Column::text("REVOKED"),
+    ]);
+    for key in keys {
+        table.row([
+            key.id.to_string(),
+            format!("{}…", key.prefix),
+            units::maybe(key.name.as_ref()),
+            key.account.to_string(),
+            units::maybe(key.app.as_ref()),
+            if key.scopes.is_empty() {
+                "all".to_owned()
+            } else {
+                units::words(&key.scopes)
+            },
+            units::maybe_time(key.expires_at),
+            units::maybe_time(key.revoked_at),
+        ]);
+    }
+    table
+}
+
+fn show(key: &ManagementKey, format: Format, output: &mut Output) -> Result<(), Error> {
+    if format == Format::Json {
+        return Ok(output.json(key)?);
+    }
+    let mut table = Table::of_fields("MANAGEMENT KEY");
+    let mut field = |name: &str, value: String| {
+        if !value.is_empty() {
+            table.row([name.to_owned(), value]);
+        }
+    };
+    field("id", key.id.to_string());
+    field("key", units::maybe(key.key.as_ref()));
+    field("secret", units::maybe(key.secret.as_ref()));
+    field("name", units::maybe(key.name.as_ref()));
+    field("account", key.account.to_string());
+    field("app", units::maybe(key.app.as_ref()));
+    field("license", units::maybe(key.license_id));
+    field("scopes", units::words(&key.scopes));
+    field("expires", units::maybe_time(key.expires_at));
+    field("revoked", units::maybe_time(key.revoked_at));
+    output.table(&table)?;
+    if key.key.is_some() {
+        output.line("")?;
+        output.line("Keep it: it is not shown again.")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,284 @@
+//! `tallygate ledger`: verify, ship, export, rebuild.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+use control::wire::{ExportQuery, Finding, Rebuilt, Ship, Shipped, Verification};
+use model::{AppName, LicenseId, Timestamp};
+
+use super::arguments::JsonArgument;
+use super::progress::Progress;
+use super::{error, units};
+use crate::cli::{Client, Error, Format, Output, Table, examples};
+
+/// What can be done with the ledger.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LedgerCommand {
+    /// Count everything again, against everything; exit 1 if a call is lost or counted twice
+    #[command(after_help = examples!("tallygate ledger verify", "tallygate ledger verify --json"))]
+    Verify(JsonArgument),
+    /// Bring what is pending into the ledger now
+    #[command(after_help = examples!(
+        "tallygate ledger ship",
+        "tallygate ledger ship /mnt/old-disk/tallygate/journal",
+    ))]
+    Ship(ShipArguments),
+    /// Write the records of calls to a file or a pipe
+    #[command(after_help = examples!(
+        "tallygate ledger export --format parquet --output calls.parquet",
+        "tallygate ledger export --format csv --app api > calls.csv",
+    ))]
+    Export(ExportArguments),
+    /// Make rollups and manifest anew from the sealed files
+    #[command(after_help = examples!("tallygate ledger rebuild"))]
+    Rebuild(JsonArgument),
+}
+
+/// Arguments of `ledger ship`.
+#[derive(Debug, Args)]
+pub(crate) struct ShipArguments {
+    /// The journal directory of an instance that is dead, on the gate's host
+    dir: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonArgument,
+}
+
+/// Arguments of `ledger export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    /// What to write
+    #[arg(long, value_enum)]
+    format: ExportFormat,
+    /// Only this license
+    #[arg(long, value_name = "ID")]
+    license: Option<LicenseId>,
+    /// Only this app
+    #[arg(long, value_name = "NAME")]
+    app: Option<AppName>,
+    /// Only calls that began at this time or later, as RFC 3339
+    #[arg(long, value_name = "TIME")]
+    from: Option<Timestamp>,
+    /// Only calls that began before this time, as RFC 3339
+    #[arg(long, value_name = "TIME")]
+    to: Option<Timestamp>,
+    /// The file to write; it must not exist [default: the standard output]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Formats of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// One JSON object per line
+    Jsonl,
+    /// Comma-separated values with a line of titles
+    Csv,
+    /// Apache Parquet
+    Parquet,
+}
+
+pub(crate) async fn execute(
+    command: LedgerCommand,
+    client: &Client,
+    output: &mut Output,
+) -> Result<ExitCode, Error> {
+    match command {
+        LedgerCommand::Verify(json) => verify(json.format(), client, output).await,
+        LedgerCommand::Ship(arguments) => ship(arguments, client, output).await,
+        LedgerCommand::Export(arguments) => export(arguments, client, output).await,
+        LedgerCommand::Rebuild(json) => rebuild(json.format(), client, output).await,
+    }
+}
+
+async fn verify(format: Format, client: &Client, output: &mut Output) -> Result<ExitCode, Error> {
+    let result: Verification = {
+        let _progress = Progress::waiting("counting every call again");
+        client
+            .post_patiently("/ledger/verify", &serde_json::json!({}))
+            .await?
+    };
+    match format {
+        Format::Json => output.json(&result)?,
+        _ => {
+            output.table(&verification_table(&result))?;
+            for finding in &result.problems {
+                output.line(&finding_line(finding))?;
+            }
+        }
+    }
+    Ok(if result.clean {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(error::EXIT_NO)
+    })
+}
+
+fn verification_table(result: &Verification) -> Table {
+    let mut table = Table::of_fields("LEDGER");
+    for (name, calls) in [
+        ("accepted", result.accepted),
+        ("stored", result.stored),
+        ("pending", result.pending),
+        ("lost", result.lost),
+        ("duplicated", result.duplicated),
+    ] {
+        table.row([name.to_owned(), format!("{} calls", units::count(calls))]);
+    }
+    table
+}
+
+/// One thing that is wrong, where, and what helps.
+fn finding_line(finding: &Finding) -> String {
+    let mut line = format!("! {}: {}", finding.fault, finding.detail);
+    if let Some(file) = &finding.file {
+        line.push_str(&format!(" ({file})"));
+    }
+    if finding.rebuild_heals {
+        line.push_str("; `tallygate ledger rebuild` may heal it");
+    }
+    error::one_line(&line)
+}
+
+async fn ship(
+    arguments: ShipArguments,
+    client: &Client,
+    output: &mut Output,
+) -> Result<ExitCode, Error> {
+    let dir = arguments.dir.map(std::path::absolute).transpose()?;
+    let result: Shipped = {
+        let _progress = Progress::waiting("shipping");
+        client.post_patiently("/ledger/ship", &Ship { dir }).await?
+    };
+    match arguments.json.format() {
+        Format::Json => output.json(&result)?,
+        _ => output.line(&format!(
+            "{}, {} records pending",
+            if result.anew {
+                "shipped"
+            } else {
+                "there was nothing to ship"
+            },
+            units::count(result.pending)
+        ))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn rebuild(format: Format, client: &Client, output: &mut Output) -> Result<ExitCode, Error> {
+    let result: Rebuilt = {
+        let _progress = Progress::waiting("reading every sealed file");
+        client
+            .post_patiently("/ledger/rebuild", &serde_json::json!({}))
+            .await?
+    };
+    match format {
+        Format::Json => output.json(&result)?,
+        _ => {
+            output.line(&format!(
+                "{} files in the manifest, {} rows of rollups",
+                units::count(result.files as u64),
+                units::count(result.rows as u64)
+            ))?;
+            for file in &result.remade {
+                output.line(&format!(
+                    "written again from the journal: {}",
+                    error::one_line(file)
+                ))?;
+            }
+            for file in &result.missing {
+                output.line(&format!(
+                    "! missing, restore it from a copy: {}",
+                    error::one_line(file)
+                ))?;
+            }
+        }
+    }
+    Ok(if result.missing.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(error::EXIT_NO)
+    })
+}
+
+async fn export(
+    arguments: ExportArguments,
+    client: &Client,
+    output: &mut Output,
+) -> Result<ExitCode, Error> {
+    let terminal = arguments.output.is_none() && io::stdout().is_terminal();
+    if arguments.format == ExportFormat::Parquet && terminal {
+        return Err(Error::Usage(
+            "parquet is no text: name a file with --output".to_owned(),
+        ));
+    }
+    let query = ExportQuery {
+        format: arguments.format.word().to_owned(),
+        license: arguments.license,
+        app: arguments.app,
+        from: arguments.from,
+        to: arguments.to,
+    };
+    let mut answer = client.stream("/ledger/export", &query).await?;
+    let progress = Progress::receiving("exporting");
+    let Some(path) = arguments.output else {
+        while let Some(piece) = answer.chunk().await? {
+            progress.received(piece.len());
+            output.bytes(&piece)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    let wrong = |error: io::Error| Error::Usage(format!("{}: {error}", path.display()));
+    let mut file = BufWriter::new(File::create_new(&path).map_err(wrong)?);
+    while let Some(piece) = answer.chunk().await? {
+        progress.received(piece.len());
+        file.write_all(&piece).map_err(wrong)?;
+    }
+    let file = file
+        .into_inner()
+        .map_err(|error| wrong(error.into_error()))?;
+    file.sync_all().map_err(wrong)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+// === impl ExportFormat ===
+
+impl ExportFormat {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+            Self::Parquet => "parquet",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verification_is_counted_in_calls_and_says_what_helps() {
+        let result = Verification {
+            accepted: 1_234,
+            stored: 1_230,
+            pending: 4,
+            ..Verification::default()
+        };
+        let text = verification_table(&result).lines().join("\n");
+        assert!(text.contains("accepted    1,234 calls"), "{text}");
+        let finding = Finding {
+            fault: "file_missing".to_owned(),
+            file: Some("a.parquet".to_owned()),
+            detail: "it is\ngone".to_owned(),
+            rebuild_heals: true,
+            ..Finding::default()
+        };
+        assert_eq!(
+            finding_line(&finding),
+            "! file_missing: it is gone (a.parquet); `tallygate ledger rebuild` may heal it"
+        );
+    }
+}

@@ -1,0 +1,500 @@
+//! `tallygate license`: who may call what, and how much.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use control::wire::{ChangeLicense, CreateLicense, Extend, License, List, Rotate};
+use ipnet::IpNet;
+use model::{
+    AppName, Interval, LicenseId, LicenseStatus, Permission, PlanName, RateLimit, Refill, Timestamp,
+};
+use serde::Serialize;
+
+use super::arguments::{JsonArgument, read_key};
+use super::units;
+use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
+
+/// What can be done with licenses.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LicenseCommand {
+    /// Make a license and print its key, which is shown this once
+    #[command(after_help = examples!(
+        "tallygate license create --app api",
+        "tallygate license create --app api --user 4711 --plan pro --expires-at 2027-01-01T00:00:00Z",
+        "tallygate license create --app api --remaining 1000 --refill 1000/30d --rate-limit 10/1s --rate-limit 500/1h",
+        "tallygate license create --app api --permission 'GET /reports' --allow-ip 192.0.2.0/24",
+        "tallygate license create --app api --key - < old-key.txt",
+    ))]
+    Create(CreateArguments),
+    /// List licenses, oldest first
+    #[command(after_help = examples!(
+        "tallygate license list",
+        "tallygate license list --app api --status active --json",
+    ))]
+    List(ListArguments),
+    /// Show one license, its keys and what is left of its units
+    #[command(after_help = examples!("tallygate license show lic_0198c0de0198c0de0198c0de0198c0de"))]
+    Show(OneArguments),
+    /// Take a license back for good
+    #[command(after_help = examples!("tallygate license revoke lic_0198c0de0198c0de0198c0de0198c0de"))]
+    Revoke(OneArguments),
+    /// Switch a disabled license on again
+    #[command(after_help = examples!("tallygate license enable lic_0198c0de0198c0de0198c0de0198c0de"))]
+    Enable(OneArguments),
+    /// Switch a license off for now
+    #[command(after_help = examples!("tallygate license disable lic_0198c0de0198c0de0198c0de0198c0de"))]
+    Disable(OneArguments),
+    /// Give a license a later end, or more units
+    #[command(after_help = examples!(
+        "tallygate license extend lic_0198c0de0198c0de0198c0de0198c0de --by 30d",
+        "tallygate license extend lic_0198c0de0198c0de0198c0de0198c0de --expires-at 2027-01-01T00:00:00Z",
+        "tallygate license extend lic_0198c0de0198c0de0198c0de0198c0de --remaining 5000",
+    ))]
+    Extend(ExtendArguments),
+    /// Give a license a new key in place of those before
+    #[command(after_help = examples!(
+        "tallygate license rotate lic_0198c0de0198c0de0198c0de0198c0de",
+        "tallygate license rotate lic_0198c0de0198c0de0198c0de0198c0de --overlap 1d",
+    ))]
+    Rotate(RotateArguments),
+}
+
+/// Arguments of `license create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateArguments {
+    /// The app that it opens
+    #[arg(long, value_name = "NAME")]
+    app: AppName,
+    /// The plan [default: that of the app]
+    #[arg(long, value_name = "NAME")]
+    plan: Option<PlanName>,
+    /// Your own name for the user it is given to
+    #[arg(long)]
+    user: Option<String>,
+    /// A word for people
+    #[arg(long)]
+    label: Option<String>,
+    /// When it ends, as RFC 3339 [default: never]
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<Timestamp>,
+    /// Units to start with [default: not counted]
+    #[arg(long, value_name = "N")]
+    remaining: Option<u64>,
+    /// Units that come back by themselves; with `,add` what is left is kept
+    #[arg(long, value_name = "N/DURATION[,add]")]
+    refill: Option<Refill>,
+    /// Calls in a window; several hold at once [default: those of the plan]
+    #[arg(long = "rate-limit", value_name = "N/DURATION")]
+    rate_limits: Vec<RateLimit>,
+    /// Calls at once [default: that of the plan]
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u32>,
+    /// Where it may call, as "METHOD /path"; may be repeated [default: everywhere]
+    #[arg(long = "permission", value_name = "METHOD /PATH")]
+    permissions: Vec<Permission>,
+    /// From where it may be used; may be repeated [default: everywhere]
+    #[arg(long = "allow-ip", value_name = "CIDR", value_parser = parse_network)]
+    allow_ips: Vec<IpNet>,
+    /// The shape of the new key
+    #[arg(long, value_name = "FORMAT", value_parser = ["tallygate", "uuid", "apifew", "authforge"])]
+    key_format: Option<String>,
+    /// Take over an existing key; `-` reads it from the standard input
+    #[arg(long, value_name = "EXISTING")]
+    key: Option<String>,
+    #[command(flatten)]
+    json: JsonArgument,
+}
+
+/// Arguments of `license list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    /// Only this app
+    #[arg(long, value_name = "NAME")]
+    app: Option<AppName>,
+    /// Only this user
+    #[arg(long)]
+    user: Option<String>,
+    /// Only this status
+    #[arg(long, value_parser = ["active", "disabled", "revoked"])]
+    status: Option<String>,
+    /// Licenses at most [default: all]
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    #[command(flatten)]
+    json: JsonArgument,
+}
+
+/// Arguments of commands on one license.
+#[derive(Debug, Args)]
+pub(crate) struct OneArguments {
+    /// The license
+    id: LicenseId,
+    #[command(flatten)]
+    json: JsonArgument,
+}
+
+/// Arguments of `license extend`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+pub(crate) struct ExtendArguments {
+    /// The license
+    id: LicenseId,
+    /// The new end, as RFC 3339
+    #[arg(long, value_name = "TIME", group = "what", conflicts_with = "by")]
+    expires_at: Option<Timestamp>,
+    /// So much later than its end, or than now if that has passed
+    #[arg(long, value_name = "DURATION", group = "what")]
+    by: Option<Interval>,
+    /// Units left from now on
+    #[arg(long, value_name = "N", group = "what")]
+    remaining: Option<u64>,
+    #[command(flatten)]
+    json: JsonArgument,
+}
+
+/// Arguments of `license rotate`.
+#[derive(Debug, Args)]
+pub(crate) struct RotateArguments {
+    /// The license
+    id: LicenseId,
+    /// How long the keys before stay valid [default: not at all]
+    #[arg(long, value_name = "DURATION")]
+    overlap: Option<Interval>,
+    #[command(flatten)]
+    json: JsonArgument,
+}
+
+/// Which licenses a page of the list holds.
+#[derive(Debug, Serialize)]
+struct ListParameters {
+    app: Option<AppName>,
+    user: Option<String>,
+    status: Option<String>,
+    limit: usize,
+    cursor: Option<String>,
+}
+
+const PAGE: usize = 1_000;
+
+pub(crate) async fn execute(
+    command: LicenseCommand,
+    client: &Client,
+    output: &mut Output,
+) -> Result<ExitCode, Error> {
+    let (license, json): (License, JsonArgument) = match command {
+        LicenseCommand::Create(arguments) => {
+            let json = arguments.json;
+            (client.post("/licenses", &arguments.request()?).await?, json)
+        }
+        LicenseCommand::List(arguments) => return list(arguments, client, output).await,
+        LicenseCommand::Show(one) => (
+            client.get(&format!("/licenses/{}", one.id)).await?,
+            one.json,
+        ),
+        LicenseCommand::Revoke(one) => (act(client, one.id, "revoke").await?, one.json),
+        LicenseCommand::Enable(one) => (act(client, one.id, "enable").await?, one.json),
+        LicenseCommand::Disable(one) => (act(client, one.id, "disable").await?, one.json),
+        LicenseCommand::Extend(arguments) => (extend(&arguments, client).await?, arguments.json),
+        LicenseCommand::Rotate(arguments) => {
+            let request = Rotate {
+                overlap: arguments.overlap,
+            };
+            let path = format!("/licenses/{}/rotate", arguments.id);
+            (client.post(&path, &request).await?, arguments.json)
+        }
+    };
+    show(&license, json.format(), output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+// === impl CreateArguments ===
+
+impl CreateArguments {
+    fn request(self) -> Result<CreateLicense, Error> {
+        Ok(CreateLicense {
+            app: self.app,
+            plan: self.plan,
+            user: self.user,
+            label: self.label,
+            expires_at: self.expires_at,
+            remaining: self.remaining,
+            refill: self.refill,
+            rate_limits: self.rate_limits,
+            concurrency: self.concurrency,
+            permissions: self.permissions,
+            allow_ips: self.allow_ips,
+            key_format: self.key_format,
+            key: read_key(self.key)?,
+        })
+    }
+}
+
+async fn act(client: &Client, id: LicenseId, action: &str) -> Result<License, Error> {
+    client
+        .post(&format!("/licenses/{id}/{action}"), &serde_json::json!({}))
+        .await
+}
+
+async fn extend(arguments: &ExtendArguments, client: &Client) -> Result<License, Error> {
+    let mut license = None;
+    if arguments.expires_at.is_some() || arguments.by.is_some() {
+        let request = Extend {
+            expires_at: arguments.expires_at,
+            by: arguments.by,
+        };
+        let path = format!("/licenses/{}/extend", arguments.id);
+        license = Some(client.post(&path, &request).await?);
+    }
+    if let Some(units) = arguments.remaining {
+        let request = ChangeLicense {
+            remaining: Some(Some(units)),
+            ..ChangeLicense::default()
+        };
+        license = Some(
+            client
+                .patch(&format!("/licenses/{}", arguments.id), &request)
+                .await?,
+        );
+    }
+    license.ok_or_else(|| Error::Usage("give one of --by, --expires-at and --remaining".to_owned()))
+}
+
+/// Lists licenses page by page, so that a million of them take the memory of a thousand as JSON.
+async fn list(
+    arguments: ListArguments,
+    client: &Client,
+    output: &mut Output,
+) -> Result<ExitCode, Error> {
+    let json = arguments.json.format() == Format::Json;
+    let mut table = list_table();
+    let mut left = arguments.limit.unwrap_or(usize::MAX);
+    let mut parameters = ListParameters {
+        app: arguments.app,
+        user: arguments.user,
+        status: arguments.status,
+        limit: PAGE,
+        cursor: None,
+    };
+    let mut separator = "[";
+    while left > 0 {
+        parameters.limit = left.min(PAGE);
+        let page: List<License> = client.query("/licenses", &parameters).await?;
+        left = left.saturating_sub(page.items.len());
+        for license in &page.items {
+            if json {
+                output.bytes(separator.as_bytes())?;
+                separator = ",\n";
+                output.compact_json(license)?;
+            } else {
+                table.row(list_row(license));
+            }
+        }
+        parameters.cursor = page.next;
+        if parameters.cursor.is_none() {
+            break;
+        }
+    }
+    if json {
+        output.line(if separator == "[" { "[]" } else { "]" })?;
+    } else {
+        output.table(&table)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list_table() -> Table {
+    Table::new([
+        Column::text("ID"),
+        Column::text("APP"),
+        Column::text("PLAN"),
+        Column::text("USER"),
+        Column::text("LABEL"),
+        Column::text("STATUS"),
+        Column::text("EXPIRES"),
+        Column::text("KEYS"),
+    ])
+}
+
+fn list_row(license: &License) -> [String; 8] {
+    let prefix = |key: &store::CredentialInfo| format!("{}…", key.prefix);
+    [
+        license.id.to_string(),
+        license.app.to_string(),
+        units::maybe(license.plan.as_ref()),
+        units::maybe(license.user.as_ref()),
+        units::maybe(license.label.as_ref()),
+        status(license.status).to_owned(),
+        units::maybe_time(license.expires_at),
+        units::words(&license.credentials.iter().map(prefix).collect::<Vec<_>>()),
+    ]
+}
+
+/// Shows one license; its key first, where there is one to show.
+fn show(license: &License, format: Format, output: &mut Output) -> Result<(), Error> {
+    if format == Format::Json {
+        return Ok(output.json(license)?);
+    }
+    output.table(&license_table(license))?;
+    if license.key.is_some() {
+        output.line("")?;
+        output.line("Keep the key: it is not shown again.")?;
+    }
+    Ok(())
+}
+
+fn license_table(license: &License) -> Table {
+    let mut table = Table::of_fields("LICENSE");
+    let mut field = |name: &str, value: String| {
+        if !value.is_empty() {
+            table.row([name.to_owned(), value]);
+        }
+    };
+    field("id", license.id.to_string());
+    field("key", units::maybe(license.key.as_ref()));
+    field("app", license.app.to_string());
+    field("account", license.account.to_string());
+    field("plan", units::maybe(license.plan.as_ref()));
+    field("user", units::maybe(license.user.as_ref()));
+    field("label", units::maybe(license.label.as_ref()));
+    field("status", status(license.status).to_owned());
+    field("created", units::time(license.created_at));
+    field("expires", units::maybe_time(license.expires_at));
+    field("rate limits", units::words(&license.rate_limits));
+    field("concurrency", units::maybe(license.concurrency));
+    field("permissions", units::words(&license.permissions));
+    field("addresses", units::words(&license.allow_ips));
+    field("refill", units::maybe(license.refill));
+    match &license.balance {
+        Some(balance) => {
+            field("units left", units::count(balance.remaining));
+            field("units granted", units::count(balance.granted));
+            field("units taken", units::count(balance.taken));
+            field("next refill", units::maybe_time(balance.next_refill_at));
+        }
+        None => field(
+            "units",
+            license.remaining.map(units::count).unwrap_or_default(),
+        ),
+    }
+    for key in &license.credentials {
+        let end = key
+            .expires_at
+            .map(|end| format!(", ends {}", units::time(end)));
+        let state = match key.status {
+            store::CredentialStatus::Active => "active",
+            store::CredentialStatus::Revoked => "revoked",
+        };
+        let end = end.unwrap_or_default();
+        field(
+            "credential",
+            format!("{} {}… {state}{end}", key.id, key.prefix),
+        );
+    }
+    table
+}
+
+const fn status(status: LicenseStatus) -> &'static str {
+    match status {
+        LicenseStatus::Active => "active",
+        LicenseStatus::Disabled => "disabled",
+        LicenseStatus::Revoked => "revoked",
+    }
+}
+
+/// An address is the network that holds nothing else.
+fn parse_network(text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map_err(|_| "write an address or a network, such as 192.0.2.0/24".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, ClientCommand, Command};
+    use clap::Parser;
+
+    fn create(arguments: &[&str]) -> CreateLicense {
+        let all = ["tallygate", "license", "create"].iter().chain(arguments);
+        match Cli::try_parse_from(all).expect("valid arguments").command {
+            Command::Client(ClientCommand::License(LicenseCommand::Create(arguments))) => {
+                arguments.request().expect("a request")
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_flag_of_creation_reaches_the_request() {
+        let request = create(&[
+            "--app",
+            "api",
+            "--plan",
+            "pro",
+            "--user",
+            "u",
+            "--label",
+            "l",
+            "--expires-at",
+            "2027-01-01T00:00:00Z",
+            "--remaining",
+            "10",
+            "--refill",
+            "5/1h,add",
+            "--rate-limit",
+            "1/1s",
+            "--rate-limit",
+            "100/1h",
+            "--concurrency",
+            "3",
+            "--permission",
+            "GET /reports",
+            "--allow-ip",
+            "10.0.0.0/8",
+            "--allow-ip",
+            "::1",
+            "--key-format",
+            "apifew",
+        ]);
+        assert_eq!(request.rate_limits.len(), 2);
+        assert_eq!(request.allow_ips[1].to_string(), "::1/128");
+        assert_eq!(
+            request.refill.map(|refill| refill.to_string()).as_deref(),
+            Some("5/1h,add")
+        );
+        assert_eq!(request.permissions[0].to_string(), "GET /reports");
+        assert_eq!(request.key_format.as_deref(), Some("apifew"));
+        assert_eq!(
+            create(&["--app", "api", "--key", "an-old-key"])
+                .key
+                .as_deref(),
+            Some("an-old-key")
+        );
+    }
+
+    #[test]
+    fn a_key_is_shown_only_when_it_is_new() {
+        let license: License = serde_json::from_value(serde_json::json!({
+            "id": LicenseId::from_u128(1), "account": "default", "app": "api", "plan": null, "user": "Zoë",
+            "label": null, "status": "active", "created_at": "2026-01-01T00:00:00Z", "expires_at": null,
+            "remaining": 1000, "refill": null, "rate_limits": ["10/1m"], "concurrency": null,
+            "permissions": [], "allow_ips": [], "credentials": [],
+        }))
+        .expect("a license");
+        let text = license_table(&license).lines().join("\n");
+        assert!(
+            text.contains("units        1,000") && !text.contains("key "),
+            "{text}"
+        );
+        let fresh = License {
+            key: Some("tg_secret".to_owned()),
+            ..license
+        };
+        assert!(
+            license_table(&fresh)
+                .lines()
+                .join("\n")
+                .contains("tg_secret")
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! The command line: what can be said to it, and what it says back.
+//!
+//! Every command but `run`, `check` and `demo` is a client of the native API.
+
+mod account;
+mod app;
+mod arguments;
+pub(crate) mod calls;
+mod client;
+mod completions;
+mod error;
+mod key;
+mod ledger;
+mod license;
+mod output;
+mod progress;
+mod table;
+mod target;
+mod units;
+pub(crate) mod usage;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use client::Client;
+pub(crate) use error::Error;
+pub(crate) use output::{Format, Output};
+pub(crate) use table::{Column, Table};
+pub(crate) use target::Target;
+
+/// A reverse proxy that meters: callers with a license get in, every call is on the bill.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tallygate",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = false
+)]
+pub(crate) struct Cli {
+    /// The gate's configuration; it also tells every other command which gate to talk to [default: ./gateway.toml]
+    ///
+    /// Without it, TALLYGATE_URL and TALLYGATE_KEY name a gate on another host and a management key.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve until SIGTERM or Ctrl-C
+    #[command(after_help = examples!("tallygate run", "tallygate --config /etc/tallygate/gateway.toml run"))]
+    Run,
+    /// Check the configuration and say where it is wrong
+    #[command(after_help = examples!("tallygate check", "tallygate --config new.toml check"))]
+    Check,
+    /// Serve a sample API behind the gate, with a license to try it
+    #[command(after_help = examples!("tallygate demo", "tallygate demo --once"))]
+    Demo(DemoArguments),
+    #[command(flatten)]
+    Client(ClientCommand),
+    /// Print completions for a shell
+    #[command(after_help = examples!("tallygate completions bash > /etc/bash_completion.d/tallygate"))]
+    Completions(completions::CompletionsArguments),
+}
+
+/// What is asked of a gate that runs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientCommand {
+    /// Licenses: who may call what, and how much
+    #[command(subcommand)]
+    License(license::LicenseCommand),
+    /// Management keys: who may use the API of the gate
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Apps: what the gate serves
+    #[command(subcommand)]
+    App(app::AppCommand),
+    /// Accounts: who sells apps
+    #[command(subcommand)]
+    Account(account::AccountCommand),
+    /// What was used, and what it costs
+    #[command(after_help = usage::EXAMPLES)]
+    Usage(usage::UsageArguments),
+    /// The records of calls
+    #[command(after_help = calls::EXAMPLES)]
+    Calls(calls::CallsArguments),
+    /// The ledger: verify, ship, export, rebuild
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
+}
+
+/// Arguments of `demo`.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct DemoArguments {
+    /// Make the tour's calls, print calls and bill, and exit
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+/// Text for the end of a help page.
+macro_rules! examples {
+    ($($line:literal),+ $(,)?) => {
+        concat!("Examples:", $("\n  ", $line),+)
+    };
+}
+pub(crate) use examples;
+
+impl Cli {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// With the exit code, once everything is said: help and version on stdout, a bad argument in one line on stderr.
+    pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
+        Self::try_parse_from(arguments).map_err(|error| error::report_arguments(&error))
+    }
+
+    /// The configuration file, named or by default.
+    pub(crate) fn config_path(&self) -> PathBuf {
+        self.config
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(target::DEFAULT_CONFIG))
+    }
+}
+
+/// Runs a command that is a client of a gate, from connecting to the last line of output.
+pub(crate) fn execute(config: Option<&Path>, command: ClientCommand) -> ExitCode {
+    let mut output = Output::standard();
+    finish(try_execute(config, command, &mut output), &mut output)
+}
+
+/// Prints the completions for a shell.
+pub(crate) fn print_completions(arguments: &completions::CompletionsArguments) -> ExitCode {
+    let mut output = Output::standard();
+    finish(completions::print(arguments, &mut output), &mut output)
+}
+
+/// Flushes what was said and turns the result into an exit code, an error being one line on stderr.
+fn finish(result: Result<ExitCode, Error>, output: &mut Output) -> ExitCode {
+    let flushed = output.flush();
+    match result.and_then(|code| flushed.map(|()| code)) {
+        Ok(code) => code,
+        Err(error) => error.report(),
+    }
+}
+
+fn try_execute(
+    config: Option<&Path>,
+    command: ClientCommand,
+    output: &mut Output,
+) -> Result<ExitCode, Error> {
+    let client = Client::new(Target::find(config)?);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
+    runtime.block_on(async {
+        match command {
+            ClientCommand::License(command) => license::execute(command, &client, output).await,
+            ClientCommand::Key(command) => key::execute(command, &client, output).await,
+            ClientCommand::App(command) => app::execute(command, &client, output).await,
+            ClientCommand::Account(command) => account::execute(command, &client, output).await,
+            ClientCommand::Usage(arguments) => usage::execute(arguments, &client, output).await,
+            ClientCommand::Calls(arguments) => calls::execute(arguments, &client, output).await,
+            ClientCommand::Ledger(command) => ledger::execute(command, &client, output).await,
+        }
+    })
+}

@@ -1,0 +1,48 @@
+//! Signs of life while something takes long, on a terminal only.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// A line on stderr that moves; it goes away when this is dropped.
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    /// Something whose length is not known.
+    pub(crate) fn waiting(what: &'static str) -> Self {
+        Self::of("{spinner} {msg} {elapsed}", what)
+    }
+
+    /// Bytes that arrive.
+    pub(crate) fn receiving(what: &'static str) -> Self {
+        Self::of(
+            "{spinner} {msg} {decimal_bytes} {decimal_bytes_per_sec} {elapsed}",
+            what,
+        )
+    }
+
+    fn of(template: &str, what: &'static str) -> Self {
+        let target = if std::io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
+        bar.set_message(what);
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self(bar)
+    }
+
+    /// Notes bytes that arrived.
+    pub(crate) fn received(&self, bytes: usize) {
+        self.0.inc(bytes as u64);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

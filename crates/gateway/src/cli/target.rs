@@ -1,0 +1,158 @@
+//! Which gate a command talks to.
+
+use std::path::{Path, PathBuf};
+
+use hyper::Uri;
+
+use crate::cli::Error;
+
+/// The configuration file that is read where none is named.
+pub(crate) const DEFAULT_CONFIG: &str = "gateway.toml";
+const URL_VARIABLE: &str = "TALLYGATE_URL";
+const KEY_VARIABLE: &str = "TALLYGATE_KEY";
+
+/// A gate and the way to it.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// On this host, by its Unix socket, whose permissions are the authentication.
+    Socket(PathBuf),
+    /// Anywhere, by URL and management key.
+    Url {
+        /// `http://host:port`.
+        host: String,
+        port: u16,
+        /// What stands before `/api`, without a slash at its end.
+        prefix: String,
+        /// The management key.
+        key: String,
+    },
+}
+
+impl Target {
+    /// The gate that the command line and the environment name: `--config`, else `TALLYGATE_URL`, else
+    /// `./gateway.toml`.
+    pub(crate) fn find(config: Option<&Path>) -> Result<Self, Error> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self::choose(config, variable(URL_VARIABLE), variable(KEY_VARIABLE))
+    }
+
+    /// The socket of the gate whose data lies in a directory.
+    pub(crate) fn of_data_dir(data_dir: &Path) -> Self {
+        Self::Socket(control::socket_path(data_dir))
+    }
+
+    fn choose(
+        config: Option<&Path>,
+        url: Option<String>,
+        key: Option<String>,
+    ) -> Result<Self, Error> {
+        match (config, url) {
+            (None, Some(url)) => Self::of_url(&url, key),
+            (Some(config), _) => Self::of_config(config),
+            (None, None) if Path::new(DEFAULT_CONFIG).exists() => {
+                Self::of_config(Path::new(DEFAULT_CONFIG))
+            }
+            (None, None) => Err(Error::Config(format!(
+                "there is no {DEFAULT_CONFIG} here: name one with --config, or a gate elsewhere with {URL_VARIABLE}"
+            ))),
+        }
+    }
+
+    fn of_config(config: &Path) -> Result<Self, Error> {
+        let data_dir = config::data_dir(config, |name| std::env::var(name).ok());
+        let data_dir = data_dir.map_err(|errors| Error::Config(errors.to_string()))?;
+        Ok(Self::of_data_dir(&data_dir))
+    }
+
+    fn of_url(url: &str, key: Option<String>) -> Result<Self, Error> {
+        let wrong = |reason: &str| Error::Usage(format!("{URL_VARIABLE}: {reason}"));
+        let uri: Uri = url
+            .parse()
+            .map_err(|_| wrong("not a URL, write http://host:port"))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => {
+                return Err(wrong(
+                    "https is not spoken here, write http:// and tunnel it if it leaves this host",
+                ));
+            }
+            _ => return Err(wrong("not a URL, write http://host:port")),
+        }
+        let host = uri.host().filter(|host| !host.is_empty());
+        let host = host.ok_or_else(|| wrong("it names no host, write http://host:port"))?;
+        let key = key.ok_or_else(|| {
+            Error::Usage(format!(
+                "{KEY_VARIABLE} is missing: set it to a management key of that gate"
+            ))
+        })?;
+        if !key.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Error::Usage(format!(
+                "{KEY_VARIABLE} is not a key: it has characters that no key has"
+            )));
+        }
+        Ok(Self::Url {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port: uri.port_u16().unwrap_or(80),
+            prefix: uri.path().trim_end_matches('/').to_owned(),
+            key,
+        })
+    }
+
+    /// How to name it to people; never the key.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Socket(path) => path.display().to_string(),
+            Self::Url {
+                host, port, prefix, ..
+            } => format!("http://{host}:{port}{prefix}"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.describe())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choose(config: Option<&Path>, url: &str, key: Option<&str>) -> Result<Target, Error> {
+        Target::choose(config, Some(url.to_owned()), key.map(str::to_owned))
+    }
+
+    #[test]
+    fn a_named_file_wins_over_the_environment() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = dir.path().join("gateway.toml");
+        std::fs::write(&config, "[server]\ndata_dir = \"/var/lib/tallygate\"\n").expect("written");
+        let target = choose(Some(&config), "http://elsewhere:1", Some("key")).expect("a target");
+        assert_eq!(target.describe(), "/var/lib/tallygate/tallygate.sock");
+        let target = choose(None, "http://elsewhere:1/gate/", Some("key")).expect("a target");
+        assert_eq!(target.describe(), "http://elsewhere:1/gate");
+        let target = choose(None, "http://[::1]:81", Some("secret-key")).expect("a target");
+        assert!(!format!("{target:?}").contains("secret"));
+        assert!(matches!(target, Target::Url { ref host, .. } if host == "::1"));
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_used_says_what_to_write() {
+        for url in [
+            "",
+            "elsewhere",
+            "https://x",
+            "http://",
+            "ftp://x",
+            "http://x y",
+        ] {
+            let error = choose(None, url, Some("key")).expect_err(url);
+            assert!(error.to_string().contains("TALLYGATE_URL"), "{error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+        let error = choose(None, "http://x", None).expect_err("no key");
+        assert!(error.to_string().contains("TALLYGATE_KEY"), "{error}");
+        assert!(choose(None, "http://x", Some("k\r\nx")).is_err());
+    }
+}

@@ -1,0 +1,186 @@
+//! `tallygate demo`: a sample API and the gate in one process, and a tour of what the gate does.
+
+mod sample;
+mod script;
+mod tour;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use ::config::{Config, Upstream};
+use control::wire::{CreateLicense, License};
+use model::{AppName, RateLimit};
+
+use crate::cli::{Client, Error, Output, Target};
+
+/// A gate that runs in this process.
+pub(crate) trait Gate {
+    /// Where it takes calls.
+    fn listen(&self) -> SocketAddr;
+    /// Where its native API answers.
+    fn control(&self) -> SocketAddr;
+    /// Where metrics are.
+    fn metrics(&self) -> SocketAddr;
+    /// Drains and stops it.
+    async fn stop(self);
+}
+
+/// How the demo was called.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Make the tour's calls and end.
+    pub(crate) once: bool,
+    /// The configuration file, if one was named; for the commands that are printed.
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// Where everything is, and the license to try it with.
+struct Site {
+    client: Client,
+    app: AppName,
+    /// The header that carries the key.
+    key_header: String,
+    /// The `Host` to ask for, where the app does not serve every host.
+    host: Option<String>,
+    /// The path that the app is served below, without a slash at its end.
+    base: String,
+    sample: SocketAddr,
+    gate: SocketAddr,
+    license: License,
+}
+
+/// Runs the demo to its end: Ctrl-C, or with `once` the last call of the tour.
+///
+/// The sample API takes the place of the first app's upstreams. Ports that are taken are replaced by free ones. Must be
+/// called within a tokio runtime that can do several things at once.
+pub(crate) async fn run<G: Gate>(
+    mut config: Config,
+    options: Options,
+    start: impl AsyncFnOnce(Config) -> Result<G, Error>,
+) -> Result<ExitCode, Error> {
+    let mut output = Output::standard();
+    let wanted = config
+        .apps
+        .first()
+        .and_then(|app| app.upstreams.first())
+        .and_then(address);
+    let sample = sample::Sample::start(wanted)
+        .await
+        .map_err(Error::Runtime)?;
+    take_free_ports(&mut config);
+    let app = config.apps.first_mut();
+    let app = app.ok_or_else(|| Error::Config("the configuration has no app".to_owned()))?;
+    let upstream = format!("http://{}", sample.address()).parse();
+    app.upstreams = vec![upstream.expect("an address is an upstream")];
+    let app = app.clone();
+    let client = Client::new(Target::of_data_dir(&config.server.data_dir));
+
+    let gate = start(config).await?;
+    let license = mint(&client, &app.name, "demo").await?;
+    let site = Site {
+        client,
+        key_header: app
+            .license_headers
+            .first()
+            .map_or_else(String::new, ToString::to_string),
+        host: app
+            .hosts
+            .first()
+            .map(|host| host.to_string().replace('*', "demo")),
+        base: app
+            .paths
+            .first()
+            .map_or("", |path| path.as_str().trim_end_matches('/'))
+            .to_owned(),
+        app: app.name,
+        sample: sample.address(),
+        gate: gate.listen(),
+        license,
+    };
+    script::greet(&site, &gate, &options, &mut output)?;
+    let result = if options.once {
+        tour::take(&site, &mut output).await
+    } else {
+        script::invite(&site, &options, &mut output)?;
+        // Without the handler the signal ends the process: as well.
+        let _ = tokio::signal::ctrl_c().await;
+        Ok(())
+    };
+    gate.stop().await;
+    sample.stop().await;
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// A license that is not limited by the rate limits of its plan, for a tour is faster than a customer.
+async fn mint(client: &Client, app: &AppName, label: &str) -> Result<License, Error> {
+    let rate_limit: RateLimit = "1000/1m".parse().expect("a rate limit");
+    let request = CreateLicense {
+        label: Some(label.to_owned()),
+        rate_limits: vec![rate_limit],
+        ..CreateLicense::of_app(app.clone())
+    };
+    client.post("/licenses", &request).await
+}
+
+/// The address of an upstream on this host.
+fn address(upstream: &Upstream) -> Option<SocketAddr> {
+    let host = upstream.host.trim_matches(['[', ']']);
+    let ip = if host == "localhost" {
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        host.parse().ok()?
+    };
+    Some(SocketAddr::new(ip, upstream.port)).filter(|address| address.ip().is_loopback())
+}
+
+/// Replaces the ports that something else listens on.
+fn take_free_ports(config: &mut Config) {
+    let server = &mut config.server;
+    let others = [&mut server.control, &mut server.metrics]
+        .into_iter()
+        .chain(&mut server.admin);
+    for address in server.listen.iter_mut().chain(others) {
+        if TcpListener::bind(*address).is_err() {
+            address.set_port(0);
+        }
+    }
+}
+
+/// The command that asks this demo's gate, ready to paste.
+fn command(config: Option<&Path>) -> String {
+    let binary = std::env::args()
+        .next()
+        .unwrap_or_else(|| "tallygate".to_owned());
+    match config {
+        Some(config) => format!("{binary} --config {}", config.display()),
+        None => binary,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_takes_the_place_of_an_upstream_on_this_host_only() {
+        let of = |text: &str| address(&text.parse().expect("an upstream"));
+        assert_eq!(
+            of("http://127.0.0.1:9000"),
+            Some(([127, 0, 0, 1], 9000).into())
+        );
+        assert_eq!(of("http://localhost:81"), Some(([127, 0, 0, 1], 81).into()));
+        assert!(of("http://[::1]:81").is_some());
+        assert_eq!(of("http://192.0.2.1:81"), None);
+        assert_eq!(of("http://api.example.com"), None);
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_replaced() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let mut config = Config::default();
+        config.server.metrics = taken.local_addr().expect("bound");
+        take_free_ports(&mut config);
+        assert_eq!(config.server.metrics.port(), 0);
+    }
+}
