@@ -192,7 +192,7 @@ pub async fn rollups_come_by_pages_and_can_be_replaced<F: StoreFactory>() {
         }
         after = next;
     }
-    seen.sort_by(|(a, _), (b, _)| a.hour.cmp(&b.hour));
+    seen.sort_by_key(|(key, _)| key.hour);
     assert_eq!(seen, given);
     let row = RollupRow {
         key: key(Some(license), 3),
