@@ -1,1 +1,51 @@
-fn main() {}
+//! `tallygate`: parse, wire, run, drain, flush.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod demo;
+mod directory;
+mod observe;
+mod run;
+mod wire;
+
+use std::process::ExitCode;
+
+use cli::{Cli, Command};
+use config::Config;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = match Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let path = cli.config_path();
+    match cli.command {
+        Command::Run => with_config(&path, run::run),
+        Command::Check => with_config(&path, |_| {
+            println!("{} is valid", path.display());
+            ExitCode::SUCCESS
+        }),
+        Command::Demo(arguments) => {
+            let options = demo::Options { once: arguments.once, config: cli.config };
+            with_config(&path, |config| run::demo(config, options))
+        }
+        Command::Client(command) => cli::execute(cli.config.as_deref(), command),
+        Command::Completions(arguments) => cli::print_completions(&arguments),
+    }
+}
+
+/// Reads the configuration before anything else is done, and says where it is wrong.
+fn with_config(path: &std::path::Path, action: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    const BAD_CONFIGURATION: u8 = 78;
+    match Config::load(path, |name| std::env::var(name).ok()) {
+        Ok(config) => action(config),
+        Err(errors) => {
+            eprintln!("{errors}");
+            ExitCode::from(BAD_CONFIGURATION)
+        }
+    }
+}

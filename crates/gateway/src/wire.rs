@@ -51,9 +51,9 @@ pub(crate) fn backends(config: &Config) -> Backends {
 
 fn backend(app: &config::App) -> BackendRules {
     let address = |upstream: &config::Upstream| UpstreamAddress {
-        tls: upstream.is_tls(),
-        host: upstream.host().to_owned(),
-        port: upstream.port(),
+        tls: upstream.scheme == config::Scheme::Https,
+        host: upstream.host.trim_matches(['[', ']']).to_owned(),
+        port: upstream.port,
     };
     let check = |check: &config::HealthCheck| HealthCheck {
         path: check.path.clone(),

@@ -1,0 +1,461 @@
+//! Starting a gate and stopping it: the order of the parts.
+//!
+//! Start: bind, store, recovery, journal, licenses, ledger, control, proxy, ready. Stop is the same backwards, so that no
+//! record is written after the journal's last flush.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use config::{Config, StoreUrl};
+use control::{Access, ControlLimits, ControlState, GateInfo};
+use gate::{Gate, Worker, WorkerParts};
+use journal::Journal;
+use ledger::{Ledger, LedgerOptions};
+use licensing::{Keyring, KeyringSecret, Licensing};
+use model::{Clock, InstanceId, Outcome, Refusal, SystemClock};
+use proxy::{Edge, ProxyParts};
+use store::Store;
+use store::sqlite::{SqliteOptions, SqliteStore};
+use telemetry::{LedgerCounts, Metrics};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::observe::{self, Readiness};
+use crate::{cli, demo, directory, wire};
+
+/// Threads of the runtime for everything that is not on the way of a warm call.
+const COLD_THREADS: usize = 2;
+
+/// Why a gate does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// The file asks for what this version does not serve.
+    #[error("{0}")]
+    Unsupported(String),
+    /// An address is taken or not ours.
+    #[error("cannot listen on {address}: {error}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// Another process serves from the same data.
+    #[error("{0} is in use by another tallygate: stop it, or give this one a `data_dir` of its own")]
+    InUse(String),
+    /// Files of ours.
+    #[error("cannot use {path}: {error}")]
+    Files {
+        /// The file or directory.
+        path: String,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The store of record.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// Licenses and keys.
+    #[error(transparent)]
+    Licensing(#[from] licensing::Error),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// Apps or routes that get in each other's way.
+    #[error("{0}")]
+    Apps(String),
+}
+
+/// A gate that takes calls.
+pub(crate) struct Running {
+    listen: Vec<SocketAddr>,
+    control: SocketAddr,
+    metrics: SocketAddr,
+    readiness: Arc<Readiness>,
+    edge: Edge,
+    ledger: Ledger,
+    journal: Journal,
+    stop: watch::Sender<bool>,
+    servers: Vec<JoinHandle<()>>,
+    background: Vec<JoinHandle<()>>,
+    /// Locked for as long as the gate lives.
+    _lock: File,
+}
+
+/// `tallygate run`.
+pub(crate) fn run(config: Config) -> ExitCode {
+    on_cold_runtime(&config, |config| async {
+        let running = start(config).await?;
+        stop_signal().await;
+        tracing::info!("stopping: calls under way may end");
+        running.stop().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// `tallygate demo`.
+pub(crate) fn demo(config: Config, options: demo::Options) -> ExitCode {
+    let quiet = Config { log: config::Log { level: config::LogLevel::Warn, ..config.log }, ..config };
+    on_cold_runtime(&quiet, |config| async {
+        let begin = async |config| start(config).await.map_err(|error| cli::Error::Start(error.to_string()));
+        demo::run(config, options, begin).await.or_else(|error| Ok(error.report()))
+    })
+}
+
+fn on_cold_runtime<F>(config: &Config, body: impl FnOnce(Config) -> F) -> ExitCode
+where
+    F: Future<Output = Result<ExitCode, StartError>>,
+{
+    let log = telemetry::LogOptions {
+        level: config.log.level.as_str().to_owned(),
+        format: match config.log.format {
+            config::LogFormat::Json => telemetry::LogFormat::Json,
+            config::LogFormat::Text => telemetry::LogFormat::Text,
+        },
+    };
+    let started = telemetry::start_logging(&log).map_err(StartError::Unsupported);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(COLD_THREADS)
+        .thread_name("cold")
+        .enable_all()
+        .build()
+        .expect("a runtime needs only memory and threads");
+    match started.and_then(|()| runtime.block_on(body(config.clone()))) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tallygate: {error}");
+            match error {
+                StartError::Unsupported(_) | StartError::Apps(_) => ExitCode::from(78),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+/// SIGTERM or SIGINT.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let wait = |kind| async move {
+        match signal(kind) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(error) => {
+                tracing::error!(%error, "a signal handler cannot be installed");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = wait(SignalKind::terminate()) => {}
+        () = wait(SignalKind::interrupt()) => {}
+    }
+}
+
+/// Starts a gate. Everything that can be refused is refused before the first call is taken.
+pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
+    refuse_unsupported(&config)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let data_dir = config.server.data_dir.clone();
+    let lock = lock_data_dir(&data_dir)?;
+    let listeners = config.server.listen.iter().map(|address| bind(*address)).collect::<Result<Vec<_>, _>>()?;
+    let listen = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+
+    let threads = wire::threads(&config);
+    let outcomes: &'static [&'static str] = &OUTCOMES;
+    let refusal = |number| Refusal::from_number(number).map_or("", Refusal::code);
+    let metrics = Metrics::new(threads, outcomes, refusal);
+    let readiness = Arc::new(Readiness::default());
+    let (stop, stopped) = watch::channel(false);
+    let mut servers = Vec::new();
+    let observing = observe::router(metrics.clone(), readiness.clone());
+    let (metrics_address, server) = serve_observed(config.server.metrics, observing, &stopped)?;
+    servers.push(server);
+
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(SqliteOptions::new(&data_dir))?);
+    let secret_file = data_dir.join("secret");
+    let secret = match &config.server.secret {
+        Some(secret) => KeyringSecret::Configured(secret.expose()),
+        None => KeyringSecret::File(&secret_file),
+    };
+    let hasher = Keyring::load(&*store, secret).await?.hasher();
+    store.put_plan_revisions(config.plan_revisions()).await?;
+
+    let node = config.server.node.clone().unwrap_or_else(host_name);
+    let options = ledger_options(&config, &node, clock.clone());
+    let recovery = ledger::recover(&options, store.clone(), Handle::current()).await?;
+    for (path, error) in &recovery.failed {
+        tracing::error!(path = %path.display(), %error, "a journal of an earlier start cannot be read to its end, it stays as it is");
+    }
+    let instance = InstanceId::generate();
+    let journal_options = wire::journal_options(&config, instance.as_u128(), threads);
+    let observer = Arc::new(Commits(metrics.clone()));
+    let journal = Journal::create_observed(journal_options, observer)?;
+    let runtime = Handle::current();
+    let ledger =
+        Ledger::start(options.clone(), journal.clone(), instance, threads, store.clone(), runtime).await?;
+    let counting = ledger.clone();
+    metrics.ledger_source(move || ledger_counts(&counting));
+
+    let licensing = Licensing::open(
+        wire::licensing_options(&config),
+        store.clone(),
+        hasher,
+        wire::plans(&config),
+        instance,
+        clock.clone(),
+    )
+    .await?;
+    let mut background = Vec::new();
+    let (running, mut until) = (licensing.clone(), stopped.clone());
+    background.push(tokio::spawn(async move {
+        let _ = running.run(async move { drop(until.wait_for(|stop| *stop).await) }).await;
+    }));
+    background.push(tokio::spawn(watch_store(licensing.clone(), metrics.clone(), clock.clone())));
+
+    let gate = Gate::new(wire::app_rules(&config), &config.plan_revisions(), metrics.clone())
+        .map_err(|error| StartError::Apps(error.0))?;
+    let parts = WorkerParts { journal: journal.clone(), licensing: licensing.clone(), metrics, clock: clock.clone() };
+    let workers = (0..threads).map(|index| Worker::new(index, &parts)).collect();
+    let backends = wire::backends(&config);
+    for pool in backends.pools() {
+        pool.resolve().await;
+        background.push(tokio::spawn(pool.clone().care()));
+    }
+
+    let state = ControlState {
+        licensing,
+        ledger: ledger.clone(),
+        ledger_options: options,
+        store,
+        directory: directory::directory(&config),
+        gate: GateInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node,
+            instance,
+            started_at: clock.now(),
+            listen: config.server.listen.iter().map(ToString::to_string).collect(),
+        },
+        clock,
+        limits: ControlLimits { failures_per_minute: config.control.failures_per_minute },
+    };
+    let control = serve_control(&config, control::router(state), &stopped, &mut servers)?;
+
+    let proxy = ProxyParts {
+        gate: Arc::new(gate),
+        workers,
+        backends: Arc::new(ArcSwap::from_pointee(backends)),
+        timeouts: wire::CALLER_TIMEOUTS,
+        edge: wire::edge_options(&config),
+    };
+    let edge = proxy::serve(&listeners, proxy).map_err(|error| StartError::Files {
+        path: "the listeners".to_owned(),
+        error,
+    })?;
+    readiness.set(true);
+    tracing::info!(listen = ?config.server.listen, recovered = recovery.recovered.len(), "serving");
+    Ok(Running {
+        listen,
+        control,
+        metrics: metrics_address,
+        readiness,
+        edge,
+        ledger,
+        journal,
+        stop,
+        servers,
+        background,
+        _lock: lock,
+    })
+}
+
+impl Running {
+    /// Drains and stops: no call is taken any more, those under way end, everything is flushed.
+    pub(crate) async fn stop(self) {
+        self.readiness.set(false);
+        let edge = self.edge;
+        if tokio::task::spawn_blocking(move || edge.stop()).await.is_err() {
+            tracing::error!("stopping the proxy panicked");
+        }
+        // An error means that nobody listens any more.
+        let _ = self.stop.send(true);
+        if let Err(error) = self.ledger.shutdown().await {
+            tracing::warn!(%error, "the ledger could not be brought up to date, the next start does it");
+        }
+        self.journal.shutdown();
+        for server in self.servers {
+            let _ = tokio::time::timeout(Duration::from_secs(5), server).await;
+        }
+        for task in self.background {
+            task.abort();
+        }
+    }
+}
+
+impl demo::Gate for Running {
+    fn listen(&self) -> SocketAddr {
+        self.listen[0]
+    }
+
+    fn control(&self) -> SocketAddr {
+        self.control
+    }
+
+    fn metrics(&self) -> SocketAddr {
+        self.metrics
+    }
+
+    async fn stop(self) {
+        Self::stop(self).await;
+    }
+}
+
+/// The words of outcomes by their numbers.
+static OUTCOMES: [&str; 7] = {
+    let mut words = [""; 7];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = Outcome::ALL[at].as_str();
+        at += 1;
+    }
+    words
+};
+
+struct Commits(Arc<Metrics>);
+
+impl journal::Observer for Commits {
+    fn committed(&self, _: usize, records: u64, took: Duration) {
+        self.0.commit(records, took);
+    }
+}
+
+fn ledger_counts(ledger: &Ledger) -> LedgerCounts {
+    let counts = ledger.counts();
+    LedgerCounts {
+        accepted: counts.accepted,
+        stored: counts.stored,
+        pending: counts.pending,
+        lost: counts.lost,
+    }
+}
+
+/// Keeps `store_up` true to what the reading of changes sees.
+async fn watch_store(licensing: Arc<Licensing>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        metrics.store_up(licensing.freshness(clock.now()) == licensing::Freshness::Fresh);
+    }
+}
+
+/// What the file may say and this version does not do is refused, never ignored.
+fn refuse_unsupported(config: &Config) -> Result<(), StartError> {
+    let refuse = |what: &str| Err(StartError::Unsupported(format!("{what} is not served by this version")));
+    if !config.server.tls.is_empty() {
+        return refuse("[[server.tls]]");
+    }
+    if config.store.url != StoreUrl::Sqlite {
+        return refuse("[store] url = \"postgres://…\"");
+    }
+    if !config.redis.urls.is_empty() {
+        return refuse("[redis] url");
+    }
+    Ok(())
+}
+
+fn ledger_options(config: &Config, node: &str, clock: Arc<dyn Clock>) -> LedgerOptions {
+    let data_dir = &config.server.data_dir;
+    let directory = config.ledger.directory.clone().unwrap_or_else(|| data_dir.join("ledger"));
+    LedgerOptions {
+        seal_bytes: config.ledger.seal_bytes.bytes(),
+        seal_every: config.ledger.seal_every.duration(),
+        rollup_every: config.ledger.rollup_every.duration(),
+        retention: config.ledger.retention.map(model::Interval::duration),
+        keep: config.journal.keep.duration(),
+        clock,
+        ..LedgerOptions::new(directory, data_dir.join("journal"), node)
+    }
+}
+
+fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let path = data_dir.join("lock");
+    let files = |path: &Path, error| StartError::Files { path: path.display().to_string(), error };
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
+    made.map_err(|error| files(data_dir, error))?;
+    let lock = File::create(&path).map_err(|error| files(&path, error))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::InUse(data_dir.display().to_string())),
+        Err(std::fs::TryLockError::Error(error)) => Err(files(&path, error)),
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).map_err(|error| StartError::Bind { address, error })
+}
+
+fn bind_async(address: SocketAddr) -> Result<tokio::net::TcpListener, StartError> {
+    let listener = bind(address)?;
+    let adopt = || {
+        listener.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(listener)
+    };
+    adopt().map_err(|error| StartError::Bind { address, error })
+}
+
+async fn until_stopped(mut stopped: watch::Receiver<bool>) {
+    // An error means that the gate is gone, which is a stop as well.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+fn serve_observed(
+    address: SocketAddr,
+    router: axum::Router,
+    stopped: &watch::Receiver<bool>,
+) -> Result<(SocketAddr, JoinHandle<()>), StartError> {
+    let listener = bind_async(address)?;
+    let bound = listener.local_addr().unwrap_or(address);
+    let stopped = until_stopped(stopped.clone());
+    let server = tokio::spawn(async move {
+        let serving = axum::serve(listener, router).with_graceful_shutdown(stopped);
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the metrics listener ended");
+        }
+    });
+    Ok((bound, server))
+}
+
+/// The control listener, the one for `admin` where it is apart, and the Unix socket.
+fn serve_control(
+    config: &Config,
+    router: axum::Router,
+    stopped: &watch::Receiver<bool>,
+    servers: &mut Vec<JoinHandle<()>>,
+) -> Result<SocketAddr, StartError> {
+    let address = config.server.admin.unwrap_or(config.server.control);
+    let listener = bind_async(address)?;
+    let bound = listener.local_addr().unwrap_or(address);
+    let access = Access::Keys { plain_http_from: config.control.plain_http_from.clone().into() };
+    let serving = control::serve(listener, router.clone(), access, until_stopped(stopped.clone()));
+    servers.push(tokio::spawn(serving));
+    let data_dir = &config.server.data_dir;
+    let socket = control::bind_socket(data_dir).map_err(|error| StartError::Files {
+        path: control::socket_path(data_dir).display().to_string(),
+        error,
+    })?;
+    let serving = control::serve(socket, router, Access::Local, until_stopped(stopped.clone()));
+    servers.push(tokio::spawn(serving));
+    Ok(bound)
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "gate".to_owned(), |name| name.trim().to_owned())
+}
