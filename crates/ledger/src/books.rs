@@ -142,7 +142,7 @@ pub(crate) struct RowReader {
 impl RowReader {
     /// The next row; `None` at the end of what may be seen now.
     pub(crate) fn next(&mut self) -> Result<Option<Row>, Error> {
-        match self.reader.next()? {
+        match self.reader.next_call()? {
             Some(call) => self.pricer.price(call).map(Some),
             None => Ok(None),
         }

@@ -104,7 +104,7 @@ impl<E: Entries> ClosedReader<E> {
     ///
     /// # Errors
     /// When the journal is damaged or a record does not parse. The reader is of no use afterwards.
-    pub fn next(&mut self) -> Result<Option<ClosedCall>, Error> {
+    pub fn next_call(&mut self) -> Result<Option<ClosedCall>, Error> {
         let place = (self.instance, self.lane, self.last + 1);
         while let Some(entry) = self.entries.next_entry()? {
             match entry {
@@ -281,4 +281,218 @@ pub(crate) fn resolve_mark(symbols: &[u32], names: &Names, mut mark: CallHead) -
     mark.route = find(mark.route).unwrap_or(Symbol::NONE);
     mark.plan = find(mark.plan).unwrap_or(Symbol::NONE);
     mark
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use model::{CallId, Method, Mode, Outcome, Timestamp};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// An entry that owns its bytes.
+    #[derive(Clone, Debug)]
+    enum Owned {
+        Define(u32, Vec<u8>),
+        Open(u64, Vec<u8>),
+        Close(u64, u64, Vec<u8>),
+        Single(u64, u64, Vec<u8>),
+    }
+
+    struct List(std::vec::IntoIter<Owned>, Option<Owned>);
+
+    impl List {
+        fn new(entries: Vec<Owned>) -> Self {
+            Self(entries.into_iter(), None)
+        }
+    }
+
+    impl Entries for List {
+        fn next_entry(&mut self) -> Result<Option<Entry<'_>>, journal::Error> {
+            self.1 = self.0.next();
+            Ok(self.1.as_ref().map(|entry| match entry {
+                Owned::Define(symbol, bytes) => Entry::Define {
+                    symbol: *symbol,
+                    bytes,
+                },
+                Owned::Open(sequence, payload) => Entry::Open {
+                    sequence: *sequence,
+                    carried: false,
+                    payload,
+                },
+                Owned::Close(number, sequence, payload) => Entry::Close {
+                    number: *number,
+                    sequence: *sequence,
+                    payload,
+                },
+                Owned::Single(number, sequence, payload) => Entry::Single {
+                    number: *number,
+                    sequence: *sequence,
+                    payload,
+                },
+            }))
+        }
+    }
+
+    fn record(id: u64) -> CallRecord {
+        let head = CallHead {
+            call_id: CallId::from_u128(u128::from(id)),
+            license_id: None,
+            app: 1,
+            route: 2,
+            plan: 0,
+            method: Method::Get,
+            mode: Mode::Proxy,
+            status: 200,
+            started_at: Timestamp::from_micros(7),
+            reserved: id,
+            epoch: 0,
+            test: false,
+            billable_status: true,
+            bills_interrupted: true,
+            limited: false,
+            windowed: false,
+            idempotency: 0,
+        };
+        let tail = CallTail {
+            outcome: Outcome::Delivered,
+            units: id,
+            ..head.tail_of_recovery()
+        };
+        CallRecord { head, tail }
+    }
+
+    /// What a lane does: opens a call, closes one of those that are open, or writes a whole one.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Open,
+        Close(prop::sample::Index),
+        Single,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            3 => Just(Step::Open),
+            3 => any::<prop::sample::Index>().prop_map(Step::Close),
+            1 => Just(Step::Single),
+        ];
+        prop::collection::vec(step, 0..200)
+    }
+
+    /// The entries that a lane would hold, the ids in close order, and the ids that stay open in open order.
+    fn play(steps: &[Step]) -> (Vec<Owned>, Vec<u64>, Vec<u64>) {
+        let text = |symbol: &Symbol| symbol.encode().into_bytes();
+        let app = Symbol::App {
+            account: AccountName::default(),
+            app: "api".parse().unwrap(),
+        };
+        let mut entries = vec![
+            Owned::Define(1, text(&app)),
+            Owned::Define(2, text(&Symbol::Route("/".to_owned()))),
+        ];
+        let (mut sequence, mut closed) = (0, Vec::new());
+        let mut open: BTreeMap<u64, u64> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Open => {
+                    sequence += 1;
+                    let head = record(sequence).head.encode().to_vec();
+                    entries.push(Owned::Open(sequence, head));
+                    open.insert(sequence, sequence);
+                }
+                Step::Close(which) if !open.is_empty() => {
+                    let chosen = *open.keys().nth(which.index(open.len())).unwrap();
+                    open.remove(&chosen);
+                    closed.push(chosen);
+                    let tail = record(chosen).tail.encode().to_vec();
+                    entries.push(Owned::Close(closed.len() as u64, chosen, tail));
+                }
+                Step::Close(_) => {}
+                Step::Single => {
+                    sequence += 1;
+                    closed.push(sequence);
+                    let whole = record(sequence).encode().to_vec();
+                    entries.push(Owned::Single(closed.len() as u64, sequence, whole));
+                }
+            }
+        }
+        (entries, closed, open.into_keys().collect())
+    }
+
+    fn read(mut reader: ClosedReader<List>) -> Vec<(u64, u64, Outcome)> {
+        let mut calls = Vec::new();
+        while let Some(call) = reader.next_call().unwrap() {
+            let id = call.record.head.call_id.as_u128() as u64;
+            calls.push((call.number, id, call.record.tail.outcome));
+        }
+        calls
+    }
+
+    fn numbered(ids: &[u64], first: u64, outcome: Outcome) -> Vec<(u64, u64, Outcome)> {
+        let numbers = first..;
+        let number = |(number, id): (u64, &u64)| (number, *id, outcome);
+        numbers.zip(ids).map(number).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn records_come_whole_and_in_close_order_from_anywhere(steps in steps(), from: prop::sample::Index) {
+            let (entries, closed, _) = play(&steps);
+            let from = from.index(closed.len() + 1);
+            let reader = ClosedReader::live(List::new(entries), Arc::default(), InstanceId::default(), 0, from as u64);
+            let expected = numbered(&closed[from..], from as u64 + 1, Outcome::Delivered);
+            prop_assert_eq!(read(reader), expected);
+        }
+
+        #[test]
+        fn a_dead_lane_ends_with_what_was_open_and_then_with_marks(steps in steps(), from: prop::sample::Index) {
+            let (entries, closed, open) = play(&steps);
+            let marks = [record(902).head, record(901).head].map(|head| CallHead { status: 0, ..head });
+            let mut all = numbered(&closed, 1, Outcome::Delivered);
+            all.extend(numbered(&open, all.len() as u64 + 1, Outcome::Interrupted));
+            all.extend(numbered(&[901, 902], all.len() as u64 + 1, Outcome::Unknown));
+            let from = from.index(all.len() + 1);
+            let reader = ClosedReader::dead(
+                List::new(entries), Arc::default(), InstanceId::default(), 0, 0, from as u64, marks.to_vec(),
+            );
+            prop_assert_eq!(read(reader), &all[from..]);
+        }
+    }
+
+    fn first(entries: Vec<Owned>) -> Result<Option<ClosedCall>, Error> {
+        let list = List::new(entries);
+        ClosedReader::live(list, Arc::default(), InstanceId::default(), 3, 0).next_call()
+    }
+
+    #[test]
+    fn entries_that_do_not_fit_together_are_errors_that_name_the_lane() {
+        let (entries, ..) = play(&[Step::Single]);
+        let single = record(1).encode().to_vec();
+        let bad = [
+            vec![Owned::Single(1, 1, single.clone())],
+            vec![Owned::Close(1, 1, record(1).tail.encode().to_vec())],
+            vec![
+                entries[0].clone(),
+                entries[1].clone(),
+                Owned::Single(2, 1, single),
+            ],
+            vec![Owned::Single(1, 1, vec![1, 2, 3])],
+            vec![Owned::Open(1, Vec::new())],
+            vec![Owned::Define(1, b"nothing".to_vec())],
+        ];
+        for entries in bad {
+            let error = first(entries.clone()).unwrap_err().to_string();
+            assert!(error.contains("lane 3"), "{entries:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_mark_whose_names_are_not_known_becomes_a_call_all_the_same() {
+        let names = Names::default();
+        let mark = resolve_mark(&[], &names, record(1).head);
+        assert_eq!(mark.route, Symbol::NONE);
+        assert!(matches!(names.get(mark.app), Some(Symbol::App { .. })));
+    }
 }

@@ -200,16 +200,30 @@ impl Ledger {
     /// # Errors
     /// When the last roll-up or seal fails; what is left is shipped by the next start.
     pub async fn shutdown(&self) -> Result<Ended, Error> {
+        self.abandon().await?;
         let shared = Arc::clone(&self.shared);
         self.run(move || {
-            shared.stop.set();
-            for thread in lock(&shared.threads).drain(..) {
-                thread.join().map_err(|_| Error::Stopped)?;
-            }
             shared.wait_until_visible();
             shared.roll()?;
             shared.seal(|_| true, true)?;
             shared.finish()
+        })
+        .await
+    }
+
+    /// Ends the threads and nothing else: what is pending stays in the journal, for the next start.
+    ///
+    /// # Errors
+    /// When a thread had died.
+    pub async fn abandon(&self) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        self.run(move || {
+            shared.stop.set();
+            let threads = std::mem::take(&mut *lock(&shared.threads));
+            let mut joined = threads.into_iter().map(JoinHandle::join);
+            joined
+                .try_for_each(|thread| thread)
+                .map_err(|_| Error::Stopped)
         })
         .await
     }

@@ -262,16 +262,8 @@ fn read_heads(
         number: 0,
         source,
     };
-    let mut reader = match dead.reader_from(lane, 0) {
-        Ok(reader) => reader,
-        // Older segments were recycled; what they held is sealed.
-        Err(journal::Error::Missing { .. }) => {
-            let position = books.position(instance, lane_number)?;
-            let kept = position.sealed.min(dead.closed(lane)?);
-            dead.reader_from(lane, kept)?
-        }
-        Err(error) => return Err(error.into()),
-    };
+    // Older segments may have been recycled; what they held is sealed.
+    let mut reader = dead.reader_from(lane, dead.kept_from(lane)?)?;
     while let Some(entry) = reader.next()? {
         match entry {
             Entry::Define { symbol, bytes } => {

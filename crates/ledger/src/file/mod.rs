@@ -11,3 +11,6 @@ pub use meta::{FORMAT, FileMeta};
 pub(crate) use meta::{PART_SUFFIX, file_name, parse_file_name};
 pub use read::{Filter, SealedReader};
 pub(crate) use write::{Place, Writing, hash_file, write_sealed};
+
+#[cfg(test)]
+mod tests;

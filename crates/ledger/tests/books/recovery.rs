@@ -1,0 +1,244 @@
+//! What dead processes left, brought into the books once.
+
+use ledger::{CallLine, CallsQuery, Recovery};
+use model::usage::{UsageField, UsageQuery};
+use model::{CallId, Outcome};
+use store::LedgerStore;
+use tokio::runtime::Handle;
+
+use crate::support::{Gate, Home, Shape};
+
+pub(crate) async fn recover(home: &Home) -> Recovery {
+    let store = home.store().await;
+    ledger::recover(&home.options(), store, Handle::current())
+        .await
+        .unwrap()
+}
+
+async fn lines(gate: &Gate) -> Vec<CallLine> {
+    let calls = gate.ledger.calls(CallsQuery::default()).await.unwrap();
+    calls.all().await.unwrap()
+}
+
+async fn outcomes(gate: &Gate) -> Vec<(Outcome, u64, u64)> {
+    let query = UsageQuery {
+        by: vec![UsageField::Outcome],
+        ..UsageQuery::default()
+    };
+    let rows = gate.ledger.usage(query).await.unwrap();
+    let mut outcomes: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            (
+                row.outcome.unwrap(),
+                row.sums.calls,
+                row.sums.billable_calls,
+            )
+        })
+        .collect();
+    outcomes.sort_unstable();
+    outcomes
+}
+
+fn of(lines: &[CallLine], outcome: Outcome) -> Vec<CallId> {
+    let same = |line: &&CallLine| line.outcome == outcome;
+    lines.iter().filter(same).map(|line| line.call_id).collect()
+}
+
+/// Ten calls that ended, of which six are rolled up and four sealed, two that did not, and three marks of which one has
+/// a head.
+async fn leave_a_mess(home: &Home) -> (Vec<CallId>, Vec<CallId>, Vec<CallId>) {
+    let gate = home.gate().await;
+    let mut ended = Vec::new();
+    for second in 0..10 {
+        ended.push(gate.call(Shape::new(second as u64, second)));
+        if second == 3 {
+            gate.ledger.seal().await.unwrap();
+        }
+        if second == 5 {
+            gate.ledger.ship().await.unwrap();
+        }
+    }
+    let open = vec![gate.open(Shape::new(0, 20)), gate.open(Shape::new(1, 21))];
+    let mut marks = Vec::new();
+    for second in 30..32 {
+        let (id, slot) = gate.mark(Shape::new(2, second));
+        std::mem::forget(slot);
+        marks.push(id);
+    }
+    // Killed between the head and the end of the mark.
+    let head = gate.head(Shape::new(0, 40));
+    std::mem::forget(gate.journal.mark(&head.encode()).unwrap());
+    let lane = gate.lane(0);
+    let mut space = lane.reserve(160, 2).unwrap();
+    let _ = lane.open(&mut space, &head.encode());
+    let mut open = open;
+    open.push(head.call_id);
+    gate.die().await;
+    (ended, open, marks)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_without_a_tail_are_interrupted_and_marks_without_a_head_unknown() {
+    let home = Home::new();
+    let (ended, open, marks) = leave_a_mess(&home).await;
+    let recovery = recover(&home).await;
+    assert_eq!(recovery.recovered.len(), 1);
+    assert!(recovery.failed.is_empty(), "{:?}", recovery.failed);
+
+    let gate = home.gate().await;
+    let lines = lines(&gate).await;
+    assert_eq!(of(&lines, Outcome::Delivered), ended);
+    assert_eq!(of(&lines, Outcome::Interrupted), open);
+    assert_eq!(of(&lines, Outcome::Unknown), marks);
+    let unknown = lines
+        .iter()
+        .find(|line| line.outcome == Outcome::Unknown)
+        .unwrap();
+    assert_eq!(
+        (unknown.status, unknown.app.as_str(), unknown.billable),
+        (0, "api", false)
+    );
+    assert_eq!(
+        outcomes(&gate).await,
+        [
+            (Outcome::Delivered, 10, 10),
+            (Outcome::Interrupted, 3, 3),
+            (Outcome::Unknown, 2, 0)
+        ]
+    );
+    let report = gate.ledger.verify().await.unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(
+        (report.accepted, report.stored, report.pending),
+        (15, 15, 0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recovery_can_be_repeated() {
+    let home = Home::new();
+    leave_a_mess(&home).await;
+    assert_eq!(recover(&home).await.recovered.len(), 1);
+    let files = home.files();
+    let again = recover(&home).await;
+    assert!(again.recovered.is_empty() && again.failed.is_empty());
+    assert_eq!(home.files(), files);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_restored_from_an_old_copy_gets_everything_again() {
+    let home = Home::new();
+    // A first life, then a copy of the store, then more.
+    let gate = home.gate().await;
+    for second in 0..20 {
+        gate.call(Shape::new(second as u64, second));
+    }
+    gate.ledger.shutdown().await.unwrap();
+    gate.die().await;
+    home.copy("store", "old");
+    leave_a_mess(&home).await;
+    recover(&home).await;
+    let gate = home.gate().await;
+    gate.call(Shape::new(1, 50));
+    gate.ledger.shutdown().await.unwrap();
+    let before = (lines(&gate).await, outcomes(&gate).await);
+    let files = home.files();
+    gate.die().await;
+
+    home.copy("old", "store");
+    let recovery = recover(&home).await;
+    assert_eq!(recovery.recovered.len(), 2);
+    let gate = home.gate().await;
+    assert_eq!((lines(&gate).await, outcomes(&gate).await), before);
+    assert_eq!(home.files(), files, "files are adopted, not made anew");
+    let report = gate.ledger.verify().await.unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(report.stored, 36);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_alone_are_enough_when_store_and_journal_are_gone() {
+    let home = Home::new();
+    let gate = home.gate().await;
+    for second in 0..20 {
+        gate.call(Shape {
+            limited: true,
+            ..Shape::new(second as u64, second)
+        });
+        if second % 7 == 0 {
+            gate.ledger.seal().await.unwrap();
+        }
+    }
+    gate.ledger.shutdown().await.unwrap();
+    let before = (lines(&gate).await, outcomes(&gate).await);
+    gate.die().await;
+    std::fs::remove_dir_all(home.path("store")).unwrap();
+    std::fs::remove_dir_all(home.path("journals")).unwrap();
+
+    let recovery = recover(&home).await;
+    assert_eq!((recovery.recovered.len(), recovery.failed.len()), (1, 0));
+    let gate = home.gate().await;
+    assert_eq!((lines(&gate).await, outcomes(&gate).await), before);
+    let report = gate.ledger.verify().await.unwrap();
+    assert!(report.is_clean(), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_can_be_shipped_by_its_directory() {
+    let home = Home::new();
+    let gate = home.gate().await;
+    gate.call(Shape::new(1, 0));
+    let instance = gate.die().await;
+    let directory = home
+        .path("journals")
+        .join(format!("{:032x}", instance.as_u128()));
+    for anew in [true, false] {
+        let store = home.store().await;
+        let options = home.options();
+        let shipped = ledger::ship(&options, directory.clone(), store, Handle::current());
+        assert_eq!(shipped.await.unwrap(), anew);
+    }
+    let store = home.store().await;
+    let instances = store.instances().await.unwrap();
+    assert!(instances.iter().all(|state| state.finished_at.is_some()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_journals_of_finished_instances_are_removed() {
+    let home = Home::new();
+    leave_a_mess(&home).await;
+    let options = ledger::LedgerOptions {
+        keep: std::time::Duration::ZERO,
+        ..home.options()
+    };
+    let store = home.store().await;
+    let recovery = ledger::recover(&options, store, Handle::current())
+        .await
+        .unwrap();
+    assert_eq!((recovery.recovered.len(), recovery.removed), (1, 1));
+    assert_eq!(std::fs::read_dir(home.path("journals")).unwrap().count(), 0);
+    let gate = home.gate().await;
+    let report = gate.ledger.verify().await.unwrap();
+    assert!(report.is_clean(), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_the_store_lacks_stops_the_lane_and_loses_nothing() {
+    let home = Home::new();
+    let gate = home.gate().await;
+    gate.call(Shape::new(1, 0));
+    gate.die().await;
+    std::fs::remove_dir_all(home.path("store")).unwrap();
+    let bare = || async {
+        let options = store::sqlite::SqliteOptions::new(home.path("store"));
+        let store = std::sync::Arc::new(store::sqlite::SqliteStore::open(options).unwrap());
+        ledger::recover(&home.options(), store, Handle::current())
+            .await
+            .unwrap()
+    };
+    let recovery = bare().await;
+    assert_eq!((recovery.recovered.len(), recovery.failed.len()), (0, 1));
+    // With the plan back it goes through.
+    assert_eq!(recover(&home).await.recovered.len(), 1);
+}
