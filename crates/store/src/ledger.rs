@@ -110,7 +110,7 @@ pub struct RollupRow {
 /// The ledger's part of the store.
 #[async_trait]
 pub trait LedgerStore: Send + Sync + 'static {
-    /// Registers an instance before its first record. Doing it twice does nothing more.
+    /// Registers an instance before its first record. Doing it twice does nothing more: the first word stands.
     async fn begin_instance(
         &self,
         id: InstanceId,
@@ -121,7 +121,7 @@ pub trait LedgerStore: Send + Sync + 'static {
     /// All instances, oldest first.
     async fn instances(&self) -> Result<Vec<InstanceState>, Error>;
 
-    /// Marks an instance as read to its end.
+    /// Marks an instance as read to its end. The first time stands.
     async fn finish_instance(&self, id: InstanceId, at: Timestamp) -> Result<(), Error>;
 
     /// The positions of an instance's lanes; lanes without one are left out.
@@ -129,11 +129,15 @@ pub trait LedgerStore: Send + Sync + 'static {
 
     /// Adds a batch to the rollups, moves what it spent on the leases, and moves the position: one transaction.
     ///
+    /// More spent than leased is clipped and logged. Sums that leave 63 bits stay at the end of the range.
+    ///
     /// # Errors
-    /// [`Error::Position`] if the store's position is not `from`; nothing is done then.
+    /// [`Error::Position`] if the store's position is not `from`, or `through` lies before it; nothing is done then. After
+    /// [`Error::Unavailable`] the batch may have been added all the same: the position tells.
     async fn roll_up(&self, batch: RollupBatch) -> Result<(), Error>;
 
-    /// Usage by the rollups; groups in order of their fields.
+    /// Usage by the rollups; groups in order of their fields as the query lists them, then by currency, none first. Nothing
+    /// that matches: no rows.
     async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, Error>;
 
     /// Up to `limit` rollup rows in a fixed order, after a cursor; the cursor to go on with, `None` at the end.
@@ -146,7 +150,12 @@ pub trait LedgerStore: Send + Sync + 'static {
     /// Replaces all rollup rows (in one transaction) by these. Positions, leases and balances stay as they are.
     async fn replace_rollups(&self, rows: Vec<RollupRow>) -> Result<(), Error>;
 
-    /// Writes down the range of the next file of a lane.
+    /// Writes down the range of the next file of a lane. Doing it twice, or after the file is in the manifest, does nothing
+    /// more.
+    ///
+    /// # Errors
+    /// [`Error::Position`] if a range with the same beginning and another end is written down, or if the records were sealed
+    /// in other files.
     async fn intend_seal(&self, intent: SealIntent) -> Result<(), Error>;
 
     /// The ranges written down whose files are not in the manifest yet.
@@ -165,9 +174,10 @@ pub trait LedgerStore: Send + Sync + 'static {
         to: Option<Timestamp>,
     ) -> Result<Vec<SealedFile>, Error>;
 
-    /// Notes that retention removed a file.
+    /// Notes that retention removed a file. The first time stands; an unknown name is nothing to note.
     async fn mark_removed(&self, name: &str, at: Timestamp) -> Result<(), Error>;
 
-    /// Replaces the manifest and the sealed positions by what was found in the files (rebuild).
+    /// Replaces the manifest and the sealed positions by what was found in the files (rebuild). Intents of records that are
+    /// in these files are forgotten.
     async fn replace_manifest(&self, files: Vec<SealedFile>) -> Result<(), Error>;
 }

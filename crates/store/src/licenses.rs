@@ -92,7 +92,9 @@ pub enum LicenseChange {
     Status(LicenseStatus),
     /// Its end.
     ExpiresAt(Option<Timestamp>),
-    /// Its limits. With `balance`, what is left becomes `limits.remaining` and a new epoch of the balance begins.
+    /// Its limits. With `balance`, what is left becomes `limits.remaining` and a new epoch of the balance begins; so it does
+    /// when units were not counted before. Without, what is left stays. Refills that fell due before a change of the balance
+    /// or of the refill's interval are past.
     Limits {
         /// The new limits.
         limits: Limits,
@@ -103,7 +105,7 @@ pub enum LicenseChange {
     Plan(Option<PlanName>),
     /// Its label.
     Label(Option<String>),
-    /// A further credential; those active so far end at `others_expire_at`, if that is given.
+    /// A further credential; those active so far end at `others_expire_at`, if that is given, and if they do not end sooner.
     AddCredential {
         /// The new one.
         credential: NewCredential,
@@ -144,7 +146,7 @@ pub trait LicenseStore: Send + Sync + 'static {
     /// Keeps new licenses, all or none.
     ///
     /// # Errors
-    /// [`Error::Exists`] if a credential's hash is there already.
+    /// [`Error::Exists`] if a credential's hash or a license's id is there already.
     async fn create_licenses(&self, new: Vec<NewLicense>) -> Result<ChangeNumber, Error>;
 
     /// One license.
@@ -153,7 +155,8 @@ pub trait LicenseStore: Send + Sync + 'static {
     /// The license that a credential belongs to, whatever the state of either.
     async fn license_by_key(&self, hash: KeyHash) -> Result<Option<Snapshot>, Error>;
 
-    /// Up to `limit` licenses in order of id, beginning after `after`; stable under inserts, since ids grow with time.
+    /// Up to `limit` licenses (at most 100,000) in order of id, beginning after `after`; stable under inserts, since ids grow
+    /// with time.
     async fn licenses(
         &self,
         filter: LicenseFilter,
@@ -161,7 +164,11 @@ pub trait LicenseStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<StoredLicense>, Error>;
 
-    /// Changes a license; `None` if there is no such license.
+    /// Changes a license; `None` if there is no such license. A credential to revoke that the license does not have
+    /// leaves it unchanged.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if the hash of a credential to add is there already.
     async fn change_license(
         &self,
         id: LicenseId,
@@ -169,14 +176,19 @@ pub trait LicenseStore: Send + Sync + 'static {
     ) -> Result<Option<StoredLicense>, Error>;
 
     /// Up to `limit` changes after a number, in order, and the number of the last change there is.
+    ///
+    /// The last 1,000,000 changes are kept. Who is further behind gets a first number above `number + 1`, and must forget
+    /// all it knows, as must who has seen a number above the last there is (an older copy of the store was put back).
     async fn changes_since(
         &self,
         number: ChangeNumber,
         limit: usize,
     ) -> Result<(Vec<Change>, ChangeNumber), Error>;
 
-    /// Up to `limit` fingerprints of credentials in order of their rowid-like cursor, beginning after `after`;
-    /// the cursor to go on with, `None` at the end.
+    /// Up to `limit` fingerprints (at most 100,000) of credentials, revoked ones too, in the order in which they were
+    /// added, beginning after the cursor `after`; the cursor to go on with, `None` at the end.
+    ///
+    /// Who reads the number of the last change first, then the fingerprints, then follows the changes, misses none.
     async fn fingerprints(
         &self,
         after: Option<u64>,

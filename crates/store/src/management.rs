@@ -58,7 +58,7 @@ pub trait ManagementStore: Send + Sync + 'static {
     /// Keeps a management key and, for a pair, the hash of its secret.
     ///
     /// # Errors
-    /// [`Error::Exists`] if the hash is there already.
+    /// [`Error::Exists`] if the hash or the id is there already.
     async fn create_management_key(
         &self,
         key: ManagementKey,
@@ -78,7 +78,8 @@ pub trait ManagementStore: Send + Sync + 'static {
         account: Option<AccountName>,
     ) -> Result<Vec<ManagementKey>, Error>;
 
-    /// Revokes a management key, or gives it an end; `None` if there is none such.
+    /// Revokes a management key if `at` has come (the first revocation stands), or else lets it expire then; `None` if there
+    /// is none such.
     async fn end_management_key(
         &self,
         id: ManagementKeyId,

@@ -66,7 +66,8 @@ pub trait QuotaStore: Send + Sync + 'static {
     /// Leases units, all requests in one transaction, each as far as it can be fulfilled. A refill that is due at `now` is
     /// claimed first, once per license and period number, whatever the number of periods that passed.
     ///
-    /// Requests for licenses without a balance (or unknown ones) are granted nothing.
+    /// Requests for licenses without a balance (or unknown ones) are granted nothing. So are requests for a window before the
+    /// one that precedes `now`, and all requests of an instance that is finished, since nobody would settle them.
     async fn lease(
         &self,
         instance: InstanceId,

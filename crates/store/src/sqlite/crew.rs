@@ -139,3 +139,179 @@ impl<S: 'static> Drop for Crew<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::super::file::{DatabaseFile, LICENSES, OpenFile};
+    use super::*;
+
+    struct Plain(OpenFile);
+
+    impl Session for Plain {
+        fn file(&mut self) -> &mut OpenFile {
+            &mut self.0
+        }
+    }
+
+    fn crew(directory: &tempfile::TempDir) -> Crew<Plain> {
+        let file = DatabaseFile {
+            path: directory.path().join("test.db"),
+            schema: &LICENSES,
+            busy_timeout: Duration::from_secs(10),
+        };
+        file.create().expect("made");
+        let plan = Plan {
+            writer: "test-writer",
+            reader: "test-reader",
+            readers: 2,
+            patience: Patience {
+                short: Duration::from_secs(30),
+                long: Duration::from_secs(30),
+            },
+            path: file.path.clone(),
+        };
+        let opener = |access| -> Opener<Plain> {
+            let file = file.clone();
+            Box::new(move || file.open(access).map(Plain))
+        };
+        Crew::hire(plan, opener).expect("threads")
+    }
+
+    fn put(session: &mut Plain, name: &str) -> Result<(), Trouble> {
+        session.0.connection.execute(
+            "INSERT INTO settings (name, value) VALUES (?1, x'00')",
+            [name],
+        )?;
+        Ok(())
+    }
+
+    fn names(session: &mut Plain) -> Result<Vec<String>, Trouble> {
+        let mut statement = session
+            .0
+            .connection
+            .prepare("SELECT name FROM settings ORDER BY name")?;
+        let names = statement.query_map([], |row| row.get(0))?;
+        Ok(names.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Writes that were handed over while the writer was busy, so that they share a transaction.
+    async fn together<A, B, C>(
+        crew: &Crew<Plain>,
+        a: A,
+        b: B,
+        c: C,
+    ) -> (A::Output, B::Output, C::Output)
+    where
+        A: Future,
+        B: Future,
+        C: Future,
+    {
+        let (go, wait) = mpsc::channel::<()>();
+        let busy = crew.write(move |_| {
+            // Goes on once the sender is dropped.
+            let _ = wait.recv();
+            Ok(())
+        });
+        let others = async {
+            let release = async {
+                while crew.write_queue.waiting() < 3 {
+                    tokio::task::yield_now().await;
+                }
+                drop(go);
+            };
+            let (a, b, c, ()) = tokio::join!(a, b, c, release);
+            (a, b, c)
+        };
+        let (busy, others) = tokio::join!(busy, others);
+        busy.expect("done");
+        others
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_fails_in_a_group_undoes_only_itself() {
+        let directory = tempfile::TempDir::new().expect("a directory");
+        let crew = crew(&directory);
+        let refused = crew.write(|session| -> Result<(), Trouble> {
+            put(session, "half")?;
+            Err(Error::Exists("it").into())
+        });
+        let first = crew.write(|session| put(session, "first"));
+        let last = crew.write(|session| put(session, "last"));
+        let (first, refused, last) = together(&crew, first, refused, last).await;
+        assert_eq!((first, last), (Ok(()), Ok(())));
+        assert_eq!(refused, Err(Error::Exists("it")));
+        assert_eq!(crew.read(names).await.expect("read"), ["first", "last"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_panics_is_unavailable_and_acknowledges_nothing_of_its_group() {
+        let directory = tempfile::TempDir::new().expect("a directory");
+        let crew = crew(&directory);
+        let first = crew.write(|session| put(session, "first"));
+        let panics = crew.write(|_| -> Result<(), Trouble> { panic!("on purpose") });
+        let last = crew.write(|session| put(session, "last"));
+        let (first, panicked, last) = together(&crew, first, panics, last).await;
+        for answer in [first, panicked, last] {
+            assert!(answer.expect_err("undone").is_unavailable());
+        }
+        assert_eq!(crew.read(names).await, Ok(Vec::new()));
+        crew.write(|session| put(session, "next"))
+            .await
+            .expect("the thread lives");
+        let read = crew
+            .read(|_| -> Result<(), Trouble> { panic!("on purpose") })
+            .await;
+        assert!(read.expect_err("lost").is_unavailable());
+        assert_eq!(crew.read(names).await.expect("read"), ["next"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_long_report_holds_up_neither_look_ups_nor_writes() {
+        let directory = tempfile::TempDir::new().expect("a directory");
+        let crew = crew(&directory);
+        let (go, wait) = mpsc::channel::<()>();
+        let report = crew.read_patiently(move |session| {
+            let before = names(session)?;
+            let _ = wait.recv();
+            Ok(before)
+        });
+        let others = async {
+            for name in ["a", "b"] {
+                crew.write(move |session| put(session, name))
+                    .await
+                    .expect("written");
+            }
+            assert_eq!(crew.read(names).await.expect("read"), ["a", "b"]);
+            drop(go);
+        };
+        let (report, ()) = tokio::join!(report, others);
+        assert!(report.expect("reported").len() <= 2);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_nobody_waits_for_any_more_is_not_begun() {
+        let directory = tempfile::TempDir::new().expect("a directory");
+        let crew = crew(&directory);
+        let (go, wait) = mpsc::channel::<()>();
+        let busy = crew.write(move |_| {
+            let _ = wait.recv();
+            Ok(())
+        });
+        let others = async {
+            let left = crew.write(|session| put(session, "left"));
+            let soon = tokio::time::timeout(Duration::from_millis(1), left).await;
+            assert!(soon.is_err(), "the writer is busy");
+            drop(go);
+        };
+        let (busy, ()) = tokio::join!(busy, others);
+        busy.expect("done");
+        crew.write(|session| put(session, "next"))
+            .await
+            .expect("written");
+        assert_eq!(crew.read(names).await.expect("read"), ["next"]);
+    }
+}

@@ -131,9 +131,84 @@ impl<J> Queue<J> {
         self.filled.notify_one();
     }
 
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        let waiting = self.waiting.lock();
+        waiting.prompt.len() + waiting.patient.len()
+    }
+
     /// Takes no more jobs; those that wait are still served.
     pub(super) fn close(&self) {
         self.waiting.lock().closed = true;
         self.filled.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::ZERO;
+
+    fn queue(patient_at_once: usize) -> Queue<u32> {
+        Queue::new(Bounds {
+            prompt: 3,
+            patient: 2,
+            patient_at_once,
+        })
+    }
+
+    fn taken(queue: &Queue<u32>) -> Vec<u32> {
+        match queue.take(10, NOW) {
+            Taken::Prompt(jobs) => jobs,
+            Taken::Patient(job) => vec![job],
+            Taken::Nothing | Taken::Closed => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn prompt_jobs_come_first_and_cannot_starve_patient_ones() {
+        let queue = queue(1);
+        for job in [10, 11] {
+            queue.push(Rank::Patient, job).expect("room");
+        }
+        for job in [1, 2] {
+            queue.push(Rank::Prompt, job).expect("room");
+        }
+        assert_eq!(taken(&queue), [1, 2]);
+        queue.push(Rank::Prompt, 3).expect("room");
+        assert_eq!(taken(&queue), [10]);
+        queue.patient_done();
+        assert_eq!(taken(&queue), [3]);
+        assert_eq!(taken(&queue), [11]);
+    }
+
+    #[test]
+    fn patient_jobs_leave_a_thread_for_prompt_ones() {
+        let queue = queue(1);
+        for job in [10, 11] {
+            queue.push(Rank::Patient, job).expect("room");
+        }
+        assert_eq!(taken(&queue), [10]);
+        assert!(taken(&queue).is_empty(), "one is under way already");
+        queue.push(Rank::Prompt, 1).expect("room");
+        assert_eq!(taken(&queue), [1]);
+        queue.patient_done();
+        assert_eq!(taken(&queue), [11]);
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_a_closed_one_is_emptied_first() {
+        let queue = queue(1);
+        for job in [1, 2, 3] {
+            queue.push(Rank::Prompt, job).expect("room");
+        }
+        assert_eq!(queue.push(Rank::Prompt, 4), Err(Refusal::Full));
+        queue.push(Rank::Patient, 10).expect("room of its own");
+        queue.close();
+        assert_eq!(queue.push(Rank::Patient, 11), Err(Refusal::Closed));
+        assert_eq!(taken(&queue), [1, 2, 3]);
+        assert_eq!(taken(&queue), [10]);
+        assert!(matches!(queue.take(1, NOW), Taken::Closed));
     }
 }
