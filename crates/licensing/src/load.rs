@@ -14,9 +14,19 @@ use crate::meter::Stamp;
 
 type Outcome = Result<Option<Arc<Entry>>, Refusal>;
 
+type Flight = watch::Receiver<Option<Outcome>>;
+
 /// The look-ups under way.
 #[derive(Default)]
-pub(crate) struct Flights(Mutex<HashMap<KeyHash, watch::Receiver<Option<Outcome>>>>);
+pub(crate) struct Flights(Mutex<HashMap<KeyHash, Flight>>);
+
+enum Boarding {
+    Aboard(Flight),
+    /// Another look-up has just ended.
+    Landed(Arc<Entry>),
+    /// There are too many.
+    Full,
+}
 
 /// Takes a look-up out of the list however it ends.
 struct Landing<'a> {
@@ -41,7 +51,11 @@ impl Licensing {
     /// [`Refusal::LicenseStoreUnavailable`] if the store fails, is too slow, or too many look-ups are under way.
     pub async fn load(self: &Arc<Self>, hash: KeyHash) -> Outcome {
         const AWAY: Refusal = Refusal::LicenseStoreUnavailable;
-        let mut flight = self.board(hash).ok_or(AWAY)?;
+        let mut flight = match self.board(hash) {
+            Boarding::Landed(entry) => return Ok(Some(entry)),
+            Boarding::Full => return Err(AWAY),
+            Boarding::Aboard(flight) => flight,
+        };
         let landed = flight.wait_for(Option::is_some);
         match tokio::time::timeout(self.options.load_timeout, landed).await {
             Ok(Ok(outcome)) => outcome.clone().unwrap_or(Err(AWAY)),
@@ -49,14 +63,19 @@ impl Licensing {
         }
     }
 
-    /// Joins the look-up of this key, or begins one; `None` if there are too many.
-    fn board(self: &Arc<Self>, hash: KeyHash) -> Option<watch::Receiver<Option<Outcome>>> {
+    /// Joins the look-up of this key, or begins one.
+    fn board(self: &Arc<Self>, hash: KeyHash) -> Boarding {
         let mut flights = self.flights.0.lock();
         if let Some(flight) = flights.get(&hash) {
-            return Some(flight.clone());
+            return Boarding::Aboard(flight.clone());
+        }
+        // Looked at after the list of flights, which a flight leaves once it has filled the cache.
+        let landed = self.cache.get(&hash);
+        if let Some(entry) = landed.filter(|entry| !entry.is_outdated()) {
+            return Boarding::Landed(entry);
         }
         if flights.len() >= self.options.loads_in_flight {
-            return None;
+            return Boarding::Full;
         }
         let (sender, flight) = watch::channel(None);
         flights.insert(hash, flight.clone());
@@ -72,7 +91,7 @@ impl Licensing {
             drop(landing);
             sender.send_replace(Some(outcome));
         });
-        Some(flight)
+        Boarding::Aboard(flight)
     }
 
     async fn look_up(&self, hash: KeyHash) -> Outcome {

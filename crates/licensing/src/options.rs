@@ -36,7 +36,7 @@ pub struct LeaseOptions {
     pub horizon: Duration,
     /// How long a lease lies unused before it is given back.
     pub idle_after: Duration,
-    /// How long "nothing is left" is believed, when nothing is known to have changed it.
+    /// How long "nothing is left" is believed, when nothing is known to have changed it; at least 100 ms.
     pub recheck: Duration,
     /// Longest time that a call waits for units.
     pub timeout: Duration,

@@ -160,10 +160,7 @@ impl MeterState {
 
     fn take_in(&mut self, grant: &LeaseGrant, now: i64, options: &LeaseOptions) {
         match grant.key.counter {
-            Counter::Remaining => {
-                let sets = self.refill_sets();
-                self.balance.take_in(grant, sets, now, options);
-            }
+            Counter::Remaining => self.balance.take_in(grant, now, options),
             Counter::Window(seconds) => {
                 let period = grant.key.period;
                 let mut windows = self.windows.iter_mut();
@@ -191,17 +188,13 @@ impl MeterState {
 }
 
 impl Balance {
-    fn take_in(&mut self, grant: &LeaseGrant, sets: bool, now: i64, options: &LeaseOptions) {
-        let refill_at = grant.next_refill_at.map_or(Self::NEVER, Timestamp::micros);
-        if sets && refill_at <= now {
-            // The epoch went over while the answer was on its way, and what was leased in it is void.
-            return;
-        }
+    fn take_in(&mut self, grant: &LeaseGrant, now: i64, options: &LeaseOptions) {
         if self.epoch != Some(grant.key.period) {
             self.stock.empty();
             self.epoch = Some(grant.key.period);
         }
         self.stock.add(grant.units, grant.left, now, options);
-        self.refill_at = refill_at;
+        // If that has passed while the answer was on its way, the next call begins the new epoch.
+        self.refill_at = grant.next_refill_at.map_or(Self::NEVER, Timestamp::micros);
     }
 }

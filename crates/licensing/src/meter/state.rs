@@ -137,7 +137,7 @@ impl MeterState {
     }
 
     /// Whether a refill replaces what is left.
-    pub(super) fn refill_sets(&self) -> bool {
+    fn refill_sets(&self) -> bool {
         let sets = |refill: Refill| refill.mode == RefillMode::Set;
         self.limits.refill.is_none_or(sets)
     }

@@ -1,5 +1,7 @@
 //! Units that this gate leased and did not use yet.
 
+use std::time::Duration;
+
 use crate::options::LeaseOptions;
 
 /// What is held of one counter. Times are microseconds since the UNIX epoch.
@@ -33,6 +35,8 @@ pub(super) enum Judgement {
 const SHORTEST: i64 = 10_000;
 
 impl Stock {
+    const SHORTEST_RECHECK: Duration = Duration::from_millis(100);
+
     pub(super) const fn judge(&self, units: u64, now: i64) -> Judgement {
         if self.units >= units {
             Judgement::Passes
@@ -77,7 +81,9 @@ impl Stock {
 
     /// Adds what the store granted.
     pub(super) fn add(&mut self, units: u64, left: u64, now: i64, options: &LeaseOptions) {
-        let recheck = i64::try_from(options.recheck.as_micros()).unwrap_or(i64::MAX);
+        // Never so short that a call asks again before it believed the answer it waited for.
+        let recheck = options.recheck.max(Self::SHORTEST_RECHECK);
+        let recheck = i64::try_from(recheck.as_micros()).unwrap_or(i64::MAX);
         self.units = self.units.saturating_add(units);
         self.left = left;
         self.low = units / 2;

@@ -1,0 +1,436 @@
+//! Who is let in, and how long it takes until who is no longer let in is not.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use licensing::{Found, Freshness, IssueRequest, KeySource, LicensingOptions};
+use model::{CallFacts, Credential, KeyFormat, KeyHash, LicenseStatus, Limits, Method, Refusal};
+use sha2::{Digest, Sha256};
+use support::{Meddled, World, app, eventually, hash, hash_of, options, plans, windows};
+
+fn facts(world: &World) -> CallFacts<'static> {
+    CallFacts {
+        now: world.now(),
+        address: Some("10.0.0.1".parse().unwrap()),
+        target: Some((Method::Get, "/")),
+    }
+}
+
+fn stranger(number: u64) -> KeyHash {
+    support::hasher().hash(&number.to_le_bytes())
+}
+
+#[tokio::test]
+async fn a_license_is_cold_until_it_is_loaded_and_known_from_then_on() {
+    let world = World::new().await;
+    let issued = world.issue(Limits::default()).await;
+    let hash = hash_of(&issued);
+    assert!(matches!(world.find(&hash), Found::Cold));
+    let entry = world.licensing.load(hash).await.unwrap().unwrap();
+    assert_eq!(entry.check(&facts(&world)), Ok(()));
+    assert!(matches!(world.find(&hash), Found::Known(_)));
+    assert_eq!(Meddled::count(&world.store.look_ups), 1);
+    assert!(matches!(world.find(&stranger(1)), Found::Unknown));
+}
+
+#[tokio::test]
+async fn keys_of_every_shape_and_keys_known_by_their_digest_alone_open_the_gate() {
+    let world = World::new().await;
+    let imported = Credential::parse("legacy-key-0001").unwrap();
+    let digest: [u8; 32] = Sha256::digest(b"legacy-key-0002").into();
+    for source in [
+        KeySource::Generate(KeyFormat::Uuid),
+        KeySource::Generate(KeyFormat::Apifew),
+        KeySource::Generate(KeyFormat::Authforge),
+        KeySource::Import(imported.clone()),
+        KeySource::ImportDigest(digest),
+    ] {
+        let request = IssueRequest {
+            key: source,
+            ..IssueRequest::for_app(app())
+        };
+        let issued = world.licensing.issue(request).await.unwrap().remove(0);
+        let known_by_digest = Credential::parse("legacy-key-0002").unwrap();
+        let key = issued.credential.as_ref().unwrap_or(&known_by_digest);
+        let entry = world.entry(&hash(key)).await;
+        assert_eq!(entry.license().id, issued.license.license.id);
+    }
+    let again = IssueRequest {
+        key: KeySource::Import(imported),
+        ..IssueRequest::for_app(app())
+    };
+    let error = world.licensing.issue(again).await.unwrap_err();
+    assert!(matches!(error, licensing::Error::Exists(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_hundred_calls_with_one_cold_key_look_it_up_once() {
+    let world = World::new().await;
+    let hash = hash_of(&world.issue(Limits::default()).await);
+    Meddled::close(&world.store.look_up_gate);
+    let waiting = Arc::new(AtomicU64::new(0));
+    let calls: Vec<_> = (0..100)
+        .map(|_| {
+            let (licensing, waiting) = (world.licensing.clone(), waiting.clone());
+            tokio::spawn(async move {
+                waiting.fetch_add(1, Ordering::SeqCst);
+                licensing.load(hash).await.unwrap().is_some()
+            })
+        })
+        .collect();
+    eventually("all wait", || waiting.load(Ordering::SeqCst) == 100).await;
+    Meddled::open(&world.store.look_up_gate);
+    for call in calls {
+        assert!(call.await.unwrap());
+    }
+    assert!(world.licensing.load(hash).await.unwrap().is_some());
+    assert_eq!(Meddled::count(&world.store.look_ups), 1);
+}
+
+#[tokio::test]
+async fn calls_beyond_the_bound_of_look_ups_are_refused_at_once() {
+    let world = World::with(LicensingOptions {
+        loads_in_flight: 1,
+        ..options()
+    })
+    .await;
+    let first = hash_of(&world.issue(Limits::default()).await);
+    let second = hash_of(&world.issue(Limits::default()).await);
+    Meddled::close(&world.store.look_up_gate);
+    let licensing = world.licensing.clone();
+    let waits = tokio::spawn(async move { licensing.load(first).await });
+    eventually("one look-up", || Meddled::count(&world.store.held) == 1).await;
+    let refused = world.licensing.load(second).await.unwrap_err();
+    assert_eq!(refused, Refusal::LicenseStoreUnavailable);
+    Meddled::open(&world.store.look_up_gate);
+    assert!(waits.await.unwrap().unwrap().is_some());
+    assert!(world.licensing.load(second).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_flood_of_random_keys_neither_reaches_the_store_nor_evicts_anybody() {
+    let world = World::new().await;
+    let (issued, _) = world.issued_entry(Limits::default()).await;
+    let before = (
+        Meddled::count(&world.store.look_ups),
+        world.licensing.cache_size(),
+    );
+    let now = world.now();
+    for number in 0_u64..1_000_000 {
+        let mut bytes = [0; 32];
+        let word = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        bytes[..8].copy_from_slice(&word.to_le_bytes());
+        bytes[8..16].copy_from_slice(&number.to_le_bytes());
+        let found = world.licensing.find(&KeyHash::from_bytes(bytes), now);
+        assert!(matches!(found, Found::Unknown));
+    }
+    let after = (
+        Meddled::count(&world.store.look_ups),
+        world.licensing.cache_size(),
+    );
+    assert_eq!(before, after);
+    assert!(matches!(world.find(&hash_of(&issued)), Found::Known(_)));
+}
+
+#[tokio::test]
+async fn a_key_that_shares_a_fingerprint_is_looked_up_once_in_a_while() {
+    let world = World::new().await;
+    let hash = hash_of(&world.issue(Limits::default()).await);
+    let mut bytes = *hash.as_bytes();
+    bytes[31] ^= 1;
+    let twin = KeyHash::from_bytes(bytes);
+    assert!(matches!(world.find(&twin), Found::Cold));
+    assert!(world.licensing.load(twin).await.unwrap().is_none());
+    assert!(matches!(world.find(&twin), Found::Unknown));
+    assert!(
+        matches!(world.find(&hash), Found::Cold),
+        "its twin is not meant"
+    );
+    world.advance(Duration::from_secs(6)).await;
+    assert!(matches!(world.find(&twin), Found::Cold));
+}
+
+#[tokio::test]
+async fn a_change_made_here_is_in_force_when_the_operation_returns() {
+    let world = World::new().await;
+    // Nothing is learned from the store: what is known is known from the operation itself.
+    Meddled::set(&world.store.blind, true);
+    let (issued, entry) = world.issued_entry(Limits::default()).await;
+    let (id, hash) = (issued.license.license.id, hash_of(&issued));
+    let signal = entry.state().cut_signal();
+    for (status, refusal) in [
+        (LicenseStatus::Disabled, Some(Refusal::LicenseDisabled)),
+        (LicenseStatus::Active, None),
+        (LicenseStatus::Revoked, Some(Refusal::LicenseRevoked)),
+    ] {
+        world.licensing.set_status(id, status).await.unwrap();
+        assert_eq!(signal.refusal(world.now()), refusal, "streams see it");
+        assert!(
+            matches!(world.find(&hash), Found::Cold),
+            "what was known is not"
+        );
+        let fresh = world.entry(&hash).await;
+        assert_eq!(fresh.check(&facts(&world)).err(), refusal);
+    }
+    let error = world.licensing.set_status(id, LicenseStatus::Active).await;
+    assert!(matches!(error, Err(licensing::Error::LicenseRevoked(_))));
+    let error = world.licensing.extend(id, None).await;
+    assert!(matches!(error, Err(licensing::Error::LicenseRevoked(_))));
+}
+
+#[tokio::test]
+async fn a_change_made_elsewhere_comes_with_the_next_reading_and_cuts_streams() {
+    let here = World::new().await;
+    let there = here.neighbour(options()).await;
+    let (issued, entry) = here.issued_entry(Limits::default()).await;
+    let (id, hash) = (issued.license.license.id, hash_of(&issued));
+    eventually("the new key is known there", || {
+        matches!(there.find(&hash), Found::Cold)
+    })
+    .await;
+    let state = entry.state().clone();
+    let clock = here.clock.clone();
+    let stream = tokio::spawn(async move { state.cut(&*clock).await });
+    there
+        .licensing
+        .set_status(id, LicenseStatus::Revoked)
+        .await
+        .unwrap();
+    assert_eq!(stream.await.unwrap(), Refusal::LicenseRevoked);
+    eventually("it is not known any more", || {
+        matches!(here.find(&hash), Found::Cold)
+    })
+    .await;
+    let fresh = here.entry(&hash).await;
+    assert_eq!(fresh.check(&facts(&here)), Err(Refusal::LicenseRevoked));
+}
+
+#[tokio::test]
+async fn a_stream_is_cut_when_its_license_expires_and_lives_on_when_it_is_extended() {
+    let world = World::new().await;
+    let request = IssueRequest {
+        expires_at: Some(world.now().plus_micros(1_000_000)),
+        ..IssueRequest::for_app(app())
+    };
+    let issued = world.licensing.issue(request).await.unwrap().remove(0);
+    let id = issued.license.license.id;
+    let entry = world.entry(&hash_of(&issued)).await;
+    let signal = entry.state().cut_signal();
+    assert_eq!(signal.refusal(world.now()), None);
+    let later = world.now().plus_micros(60_000_000);
+    world.licensing.extend(id, Some(later)).await.unwrap();
+    world.advance(Duration::from_secs(2)).await;
+    assert_eq!(signal.refusal(world.now()), None);
+    world.licensing.extend(id, Some(world.now())).await.unwrap();
+    let cut = entry.state().cut(&*world.clock).await;
+    assert_eq!(cut, Refusal::LicenseExpired);
+}
+
+#[tokio::test]
+async fn a_late_fill_does_not_bring_back_what_was_revoked_meanwhile() {
+    let world = World::new().await;
+    let issued = world.issue(Limits::default()).await;
+    let (id, hash) = (issued.license.license.id, hash_of(&issued));
+    Meddled::close(&world.store.look_up_gate);
+    let licensing = world.licensing.clone();
+    let fill = tokio::spawn(async move { licensing.load(hash).await });
+    eventually("it was read", || Meddled::count(&world.store.held) == 1).await;
+    world
+        .licensing
+        .set_status(id, LicenseStatus::Revoked)
+        .await
+        .unwrap();
+    Meddled::open(&world.store.look_up_gate);
+    let entry = fill.await.unwrap().unwrap().unwrap();
+    assert_eq!(entry.check(&facts(&world)), Err(Refusal::LicenseRevoked));
+    assert_eq!(
+        Meddled::count(&world.store.look_ups),
+        2,
+        "the first was too old"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fills_and_changes_that_race_never_leave_an_old_entry_behind() {
+    let world = Arc::new(World::new().await);
+    let issued = world.issue(Limits::default()).await;
+    let (id, hash) = (issued.license.license.id, hash_of(&issued));
+    let done = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..4)
+        .map(|_| {
+            let (world, done) = (world.clone(), done.clone());
+            tokio::spawn(async move {
+                while !done.load(Ordering::SeqCst) {
+                    if let Found::Cold = world.find(&hash) {
+                        world.licensing.load(hash).await.unwrap().unwrap();
+                    }
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for round in 0..60 {
+        let status = match round % 2 {
+            0 => LicenseStatus::Disabled,
+            _ => LicenseStatus::Active,
+        };
+        world.licensing.set_status(id, status).await.unwrap();
+        // From here on, nothing older may be known.
+        let entry = world.entry(&hash).await;
+        assert_eq!(entry.license().status, status, "round {round}");
+    }
+    done.store(true, Ordering::SeqCst);
+    for reader in readers {
+        reader.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_old_key_of_a_rotation_works_until_the_overlap_is_over() {
+    let world = World::new().await;
+    let (issued, _) = world.issued_entry(Limits::default()).await;
+    let (id, old) = (issued.license.license.id, hash_of(&issued));
+    let overlap = Duration::from_secs(60);
+    let rotated = world
+        .licensing
+        .rotate(id, overlap, KeyFormat::Tallygate)
+        .await
+        .unwrap();
+    let new = hash_of(&rotated);
+    assert_eq!(rotated.license.credentials.len(), 2);
+    for hash in [old, new] {
+        assert_eq!(world.entry(&hash).await.check(&facts(&world)), Ok(()));
+    }
+    let shared = world.entry(&old).await.state().clone();
+    assert!(Arc::ptr_eq(&shared, world.entry(&new).await.state()));
+    world.advance(overlap).await;
+    let ended = world.entry(&old).await.check(&facts(&world));
+    assert_eq!(ended, Err(Refusal::LicenseExpired));
+    assert_eq!(world.entry(&new).await.check(&facts(&world)), Ok(()));
+
+    let again = world.licensing.rotate(id, Duration::ZERO, KeyFormat::Uuid);
+    let newest = hash_of(&again.await.unwrap());
+    let ended = world.entry(&new).await.check(&facts(&world));
+    assert_eq!(ended, Err(Refusal::LicenseExpired));
+    let credential = world.entry(&newest).await.credential().id;
+    world
+        .licensing
+        .revoke_credential(id, credential)
+        .await
+        .unwrap();
+    let ended = world.entry(&newest).await.check(&facts(&world));
+    assert_eq!(ended, Err(Refusal::LicenseRevoked));
+}
+
+#[tokio::test]
+async fn known_licenses_live_on_their_grace_while_the_store_is_away_and_unknown_keys_are_not_judged()
+ {
+    let world = World::new().await;
+    let (issued, _) = world.issued_entry(Limits::default()).await;
+    let known = hash_of(&issued);
+    let cold = hash_of(&world.issue(Limits::default()).await);
+    Meddled::set(&world.store.dead, true);
+    let refused = world.licensing.load(cold).await.unwrap_err();
+    assert_eq!(refused, Refusal::LicenseStoreUnavailable);
+
+    world.clock.advance(Duration::from_secs(3));
+    let freshness = world.licensing.freshness(world.now());
+    assert!(
+        matches!(freshness, Freshness::Stale { .. }),
+        "{freshness:?}"
+    );
+    assert!(matches!(world.find(&known), Found::Known(_)));
+    assert!(matches!(world.find(&cold), Found::Unavailable));
+    assert!(
+        matches!(world.find(&stranger(1)), Found::Unavailable),
+        "never 401"
+    );
+
+    world.clock.advance(Duration::from_secs(60));
+    assert!(
+        matches!(world.find(&known), Found::Unavailable),
+        "the grace is over"
+    );
+
+    Meddled::set(&world.store.dead, false);
+    eventually("the store is read again", || world.is_fresh()).await;
+    assert!(matches!(world.find(&known), Found::Known(_)));
+    assert!(matches!(world.find(&cold), Found::Cold));
+    assert!(matches!(world.find(&stranger(1)), Found::Unknown));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_does_not_make_old_knowledge_fresh() {
+    let world = World::new().await;
+    Meddled::set(&world.store.dead, true);
+    let hour_ago = world.now().plus_micros(-3_600_000_000);
+    let freshness = world.licensing.freshness(hour_ago);
+    assert!(
+        matches!(freshness, Freshness::Stale { .. }),
+        "{freshness:?}"
+    );
+}
+
+#[tokio::test]
+async fn plans_that_change_fit_known_licenses_anew_without_a_look_up() {
+    let world = World::new().await;
+    let request = IssueRequest {
+        plan: Some("free".parse().unwrap()),
+        ..IssueRequest::for_app(app())
+    };
+    let issued = world.licensing.issue(request).await.unwrap().remove(0);
+    let hash = hash_of(&issued);
+    let entry = world.entry(&hash).await;
+    assert_eq!(entry.effective().rate_limits.len(), 1);
+    let (passed, refused) = world.passes(&entry).await;
+    assert_eq!(
+        (passed, refused.unwrap().refusal),
+        (2, Refusal::RateLimited)
+    );
+
+    let looked_up = Meddled::count(&world.store.look_ups);
+    let mut revision = plans()
+        .plan(&"free".parse().unwrap())
+        .unwrap()
+        .as_ref()
+        .clone();
+    revision.plan.rate_limits = windows(&["5/1m"]).rate_limits;
+    let revision = model::PlanRevision::from(revision.plan);
+    let apps = plans().apps().cloned().collect();
+    let changed = licensing::Plans::new(vec![revision.clone()], apps);
+    world.licensing.set_plans(changed).await.unwrap();
+    let entry = world.entry(&hash).await;
+    assert_eq!(entry.plan().unwrap().id, revision.id);
+    let (passed, _) = world.passes(&entry).await;
+    assert_eq!(passed, 3, "two of the minute's five calls were made before");
+    assert_eq!(Meddled::count(&world.store.look_ups), looked_up);
+}
+
+#[tokio::test]
+async fn what_nobody_uses_any_more_is_dropped_from_memory() {
+    let world = World::with(LicensingOptions {
+        cache_capacity: 10,
+        ..options()
+    })
+    .await;
+    let request = IssueRequest {
+        quantity: 1_000,
+        limits: windows(&["5/1s"]),
+        ..IssueRequest::for_app(app())
+    };
+    for issued in world.licensing.issue(request).await.unwrap() {
+        let entry = world.entry(&hash_of(&issued)).await;
+        let taken = entry.acquire(&world.ask(1)).await.unwrap();
+        entry.settle(taken, 1);
+    }
+    world.advance(Duration::from_secs(1)).await;
+    eventually("states are dropped", || {
+        let size = world.licensing.cache_size();
+        size.states <= 20 && size.entries <= 20
+    })
+    .await;
+    assert_eq!(world.licensing.cache_size().fingerprints, 1_000);
+}

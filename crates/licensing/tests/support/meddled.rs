@@ -1,0 +1,319 @@
+//! A store between a test and the real one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use model::usage::{UsageQuery, UsageRow};
+use model::{
+    AccountName, Fingerprint, InstanceId, KeyHash, LicenseId, ManagementKeyId, PlanRevision,
+    PlanRevisionId, Timestamp,
+};
+use store::{
+    Account, Balance, Change, ChangeNumber, Error, InstanceState, LanePosition, LeaseGrant,
+    LeaseKey, LeaseRequest, LedgerStore, LicenseChange, LicenseFilter, LicenseStore, ManagementKey,
+    ManagementStore, NewLicense, QuotaStore, RollupBatch, RollupRow, SealIntent, SealedFile,
+    Snapshot, SqliteStore, StoredLicense,
+};
+use tokio::sync::Semaphore;
+
+pub(crate) struct Meddled {
+    inner: Arc<SqliteStore>,
+    /// Every method fails.
+    pub(crate) dead: AtomicBool,
+    /// No change is seen.
+    pub(crate) blind: AtomicBool,
+    pub(crate) look_ups: AtomicU64,
+    pub(crate) leases: AtomicU64,
+    pub(crate) lease_requests: AtomicU64,
+    pub(crate) management_look_ups: AtomicU64,
+    /// Holds back answers that were read already, where a test takes its permits.
+    pub(crate) look_up_gate: Semaphore,
+    pub(crate) lease_gate: Semaphore,
+    /// Answers that are held back now.
+    pub(crate) held: AtomicU64,
+}
+
+const OPEN: usize = 1_000_000;
+
+impl Meddled {
+    pub(crate) fn new(inner: SqliteStore) -> Self {
+        Self::around(Arc::new(inner))
+    }
+
+    /// The same store, meddled with apart.
+    pub(crate) fn beside(&self) -> Self {
+        Self::around(self.inner.clone())
+    }
+
+    fn around(inner: Arc<SqliteStore>) -> Self {
+        Self {
+            inner,
+            dead: AtomicBool::new(false),
+            blind: AtomicBool::new(false),
+            look_ups: AtomicU64::new(0),
+            leases: AtomicU64::new(0),
+            lease_requests: AtomicU64::new(0),
+            management_look_ups: AtomicU64::new(0),
+            look_up_gate: Semaphore::new(OPEN),
+            lease_gate: Semaphore::new(OPEN),
+            held: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn count(counter: &AtomicU64) -> u64 {
+        counter.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set(flag: &AtomicBool, on: bool) {
+        flag.store(on, Ordering::SeqCst);
+    }
+
+    /// Holds back every answer at a gate from now on.
+    pub(crate) fn close(gate: &Semaphore) {
+        gate.forget_permits(OPEN);
+    }
+
+    pub(crate) fn open(gate: &Semaphore) {
+        gate.add_permits(OPEN - gate.available_permits());
+    }
+
+    fn alive(&self) -> Result<&SqliteStore, Error> {
+        if self.dead.load(Ordering::SeqCst) {
+            return Err(Error::Unavailable("made dead by the test".to_owned()));
+        }
+        Ok(&self.inner)
+    }
+
+    async fn pass(&self, gate: &Semaphore) {
+        self.held.fetch_add(1, Ordering::SeqCst);
+        let permit = gate
+            .acquire()
+            .await
+            .expect("gates are never closed for good");
+        drop(permit);
+        self.held.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl LicenseStore for Meddled {
+    async fn create_licenses(&self, new: Vec<NewLicense>) -> Result<ChangeNumber, Error> {
+        self.alive()?.create_licenses(new).await
+    }
+
+    async fn license(&self, id: LicenseId) -> Result<Option<StoredLicense>, Error> {
+        self.alive()?.license(id).await
+    }
+
+    async fn license_by_key(&self, hash: KeyHash) -> Result<Option<Snapshot>, Error> {
+        self.look_ups.fetch_add(1, Ordering::SeqCst);
+        let found = self.alive()?.license_by_key(hash).await;
+        self.pass(&self.look_up_gate).await;
+        found
+    }
+
+    async fn licenses(
+        &self,
+        filter: LicenseFilter,
+        after: Option<LicenseId>,
+        limit: usize,
+    ) -> Result<Vec<StoredLicense>, Error> {
+        self.alive()?.licenses(filter, after, limit).await
+    }
+
+    async fn change_license(
+        &self,
+        id: LicenseId,
+        change: LicenseChange,
+    ) -> Result<Option<StoredLicense>, Error> {
+        self.alive()?.change_license(id, change).await
+    }
+
+    async fn changes_since(
+        &self,
+        number: ChangeNumber,
+        limit: usize,
+    ) -> Result<(Vec<Change>, ChangeNumber), Error> {
+        if self.blind.load(Ordering::SeqCst) {
+            return Ok((Vec::new(), number));
+        }
+        self.alive()?.changes_since(number, limit).await
+    }
+
+    async fn fingerprints(
+        &self,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<(Vec<Fingerprint>, Option<u64>), Error> {
+        self.alive()?.fingerprints(after, limit).await
+    }
+}
+
+#[async_trait]
+impl QuotaStore for Meddled {
+    async fn lease(
+        &self,
+        instance: InstanceId,
+        requests: Vec<LeaseRequest>,
+        now: Timestamp,
+    ) -> Result<Vec<LeaseGrant>, Error> {
+        self.leases.fetch_add(1, Ordering::SeqCst);
+        let count = requests.len() as u64;
+        self.lease_requests.fetch_add(count, Ordering::SeqCst);
+        let granted = self.alive()?.lease(instance, requests, now).await;
+        self.pass(&self.lease_gate).await;
+        granted
+    }
+
+    async fn give_back(
+        &self,
+        instance: InstanceId,
+        units: Vec<(LeaseKey, u64)>,
+    ) -> Result<(), Error> {
+        self.alive()?.give_back(instance, units).await
+    }
+
+    async fn balance(
+        &self,
+        license_id: LicenseId,
+        now: Timestamp,
+    ) -> Result<Option<Balance>, Error> {
+        self.alive()?.balance(license_id, now).await
+    }
+
+    async fn settle_instance(&self, instance: InstanceId) -> Result<(), Error> {
+        self.alive()?.settle_instance(instance).await
+    }
+}
+
+#[async_trait]
+impl ManagementStore for Meddled {
+    async fn create_account(&self, account: Account) -> Result<(), Error> {
+        self.alive()?.create_account(account).await
+    }
+
+    async fn accounts(&self) -> Result<Vec<Account>, Error> {
+        self.alive()?.accounts().await
+    }
+
+    async fn create_management_key(
+        &self,
+        key: ManagementKey,
+        hash: KeyHash,
+        secret: Option<KeyHash>,
+    ) -> Result<(), Error> {
+        self.alive()?.create_management_key(key, hash, secret).await
+    }
+
+    async fn management_key_by_hash(
+        &self,
+        hash: KeyHash,
+    ) -> Result<Option<(ManagementKey, Option<KeyHash>)>, Error> {
+        self.management_look_ups.fetch_add(1, Ordering::SeqCst);
+        self.alive()?.management_key_by_hash(hash).await
+    }
+
+    async fn management_keys(
+        &self,
+        account: Option<AccountName>,
+    ) -> Result<Vec<ManagementKey>, Error> {
+        self.alive()?.management_keys(account).await
+    }
+
+    async fn end_management_key(
+        &self,
+        id: ManagementKeyId,
+        at: Timestamp,
+    ) -> Result<Option<ManagementKey>, Error> {
+        self.alive()?.end_management_key(id, at).await
+    }
+
+    async fn put_plan_revisions(&self, revisions: Vec<PlanRevision>) -> Result<(), Error> {
+        self.alive()?.put_plan_revisions(revisions).await
+    }
+
+    async fn plan_revision(&self, id: PlanRevisionId) -> Result<Option<PlanRevision>, Error> {
+        self.alive()?.plan_revision(id).await
+    }
+
+    async fn put_if_absent(&self, name: &str, value: Vec<u8>) -> Result<Vec<u8>, Error> {
+        self.alive()?.put_if_absent(name, value).await
+    }
+
+    async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.alive()?.setting(name).await
+    }
+}
+
+#[async_trait]
+impl LedgerStore for Meddled {
+    async fn begin_instance(
+        &self,
+        id: InstanceId,
+        node: String,
+        started_at: Timestamp,
+    ) -> Result<(), Error> {
+        self.alive()?.begin_instance(id, node, started_at).await
+    }
+
+    async fn instances(&self) -> Result<Vec<InstanceState>, Error> {
+        self.alive()?.instances().await
+    }
+
+    async fn finish_instance(&self, id: InstanceId, at: Timestamp) -> Result<(), Error> {
+        self.alive()?.finish_instance(id, at).await
+    }
+
+    async fn positions(&self, instance: InstanceId) -> Result<Vec<LanePosition>, Error> {
+        self.alive()?.positions(instance).await
+    }
+
+    async fn roll_up(&self, batch: RollupBatch) -> Result<(), Error> {
+        self.alive()?.roll_up(batch).await
+    }
+
+    async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, Error> {
+        self.alive()?.usage(query).await
+    }
+
+    async fn rollups(
+        &self,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<(Vec<RollupRow>, Option<u64>), Error> {
+        self.alive()?.rollups(after, limit).await
+    }
+
+    async fn replace_rollups(&self, rows: Vec<RollupRow>) -> Result<(), Error> {
+        self.alive()?.replace_rollups(rows).await
+    }
+
+    async fn intend_seal(&self, intent: SealIntent) -> Result<(), Error> {
+        self.alive()?.intend_seal(intent).await
+    }
+
+    async fn seal_intents(&self, instance: InstanceId) -> Result<Vec<SealIntent>, Error> {
+        self.alive()?.seal_intents(instance).await
+    }
+
+    async fn commit_seal(&self, file: SealedFile) -> Result<(), Error> {
+        self.alive()?.commit_seal(file).await
+    }
+
+    async fn manifest(
+        &self,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+    ) -> Result<Vec<SealedFile>, Error> {
+        self.alive()?.manifest(from, to).await
+    }
+
+    async fn mark_removed(&self, name: &str, at: Timestamp) -> Result<(), Error> {
+        self.alive()?.mark_removed(name, at).await
+    }
+
+    async fn replace_manifest(&self, files: Vec<SealedFile>) -> Result<(), Error> {
+        self.alive()?.replace_manifest(files).await
+    }
+}
