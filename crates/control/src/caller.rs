@@ -9,6 +9,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
+use ipnet::IpNet;
 use model::{AccountName, AppName, License, LicenseId};
 use store::ManagementKey;
 
@@ -40,12 +41,7 @@ pub(crate) async fn admit(
             let address = peer.address.map(|address| address.ip().to_canonical());
             let address = address
                 .ok_or_else(|| Problem::internal(&"a TCP request came in without an address"))?;
-            let named = || {
-                plain_http_from
-                    .iter()
-                    .any(|network| network.contains(&address))
-            };
-            if !address.is_loopback() && !named() {
+            if !may_come_plain(address, &plain_http_from) {
                 let detail = "put TLS in front, or name the network in `[control] plain_http_from`";
                 return Err(Problem::new(Code::PlainHttp, detail));
             }
@@ -55,6 +51,11 @@ pub(crate) async fn admit(
     };
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
+}
+
+/// Whether an unencrypted request may come from an address.
+fn may_come_plain(address: IpAddr, networks: &[IpNet]) -> bool {
+    address.is_loopback() || networks.iter().any(|network| network.contains(&address))
 }
 
 /// The management key that a request carries. Unknown, ended and revoked ones look the same.
@@ -212,6 +213,14 @@ mod tests {
         assert!(!key(&[]).sees_app(&own, &shop));
         assert!(!key(&[]).sees_app(&other, &api));
         assert!(Caller::Operator.sees_app(&other, &shop));
+    }
+
+    #[test]
+    fn unencrypted_requests_come_from_this_host_and_from_networks_that_are_named() {
+        let networks = ["10.1.0.0/16".parse().expect("valid")];
+        let may = |text: &str| may_come_plain(text.parse().expect("valid"), &networks);
+        assert!(may("127.0.0.1") && may("::1") && may("10.1.2.3"));
+        assert!(!may("10.2.0.1") && !may("2001:db8::1"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -20,6 +20,19 @@ pub(crate) struct Json<T, const LIMIT: usize = BODY_LIMIT>(pub(crate) T);
 
 /// The query, every parameter known and given once.
 pub(crate) struct Query<T>(pub(crate) T);
+
+/// The one parameter of the path, as text. What cannot be text names nothing.
+pub(crate) struct Name(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let name = Path::<String>::from_request_parts(parts, state).await;
+        name.map(|Path(name)| Self(name))
+            .map_err(|_| Problem::new(Code::NotFound, "the path is not UTF-8 text"))
+    }
+}
 
 impl<S: Sync, T: DeserializeOwned, const LIMIT: usize> FromRequest<S> for Json<T, LIMIT> {
     type Rejection = Problem;

@@ -92,3 +92,33 @@ async fn guard(request: Request, next: Next) -> Response {
     );
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use tower::ServiceExt;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_a_500_and_the_next_request_is_served() {
+        async fn panics() {
+            panic!("on purpose");
+        }
+        let router = Router::new()
+            .route("/panics", get(panics))
+            .route("/works", get(|| async { "fine" }))
+            .layer(middleware::from_fn(guard));
+        let ask = |path| {
+            let request = Request::get(path).body(Body::empty()).expect("valid");
+            router.clone().oneshot(request)
+        };
+        let answer = ask("/panics").await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
+        assert_eq!(
+            ask("/works").await.expect("an answer").status(),
+            StatusCode::OK
+        );
+    }
+}

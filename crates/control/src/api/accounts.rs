@@ -1,12 +1,12 @@
 //! `/accounts`: who sells apps.
 
 use axum::Json as Answer;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::Shared;
 use crate::caller::Caller;
-use crate::extract::{Json, Query};
+use crate::extract::{Json, Name, Query};
 use crate::problem::Problem;
 use crate::wire::{Account, CreateAccount, List, Nothing};
 
@@ -41,7 +41,7 @@ pub(crate) async fn list(
 pub(crate) async fn show(
     State(state): Shared,
     caller: Caller,
-    Path(name): Path<String>,
+    Name(name): Name,
 ) -> Result<Answer<Account>, Problem> {
     let not_found = || Problem::not_found("account", &name);
     let parsed = name.parse().map_err(|_| not_found())?;

@@ -1,11 +1,11 @@
 //! `/apps`, `/plans` and `/status`: what is served, what it costs, and how the gate is.
 
 use axum::Json as Answer;
-use axum::extract::{Path, State};
+use axum::extract::State;
 
 use super::Shared;
 use crate::caller::Caller;
-use crate::extract::Query;
+use crate::extract::{Name, Query};
 use crate::problem::Problem;
 use crate::wire::{App, List, Nothing, Plan, Status};
 
@@ -24,7 +24,7 @@ pub(crate) async fn apps(
 pub(crate) async fn app(
     State(state): Shared,
     caller: Caller,
-    Path(name): Path<String>,
+    Name(name): Name,
 ) -> Result<Answer<App>, Problem> {
     let mut apps = state.directory.apps.iter();
     let found = apps.find(|app| app.name.as_str() == name);

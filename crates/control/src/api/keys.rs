@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use axum::Json as Answer;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use licensing::{IssuedManagementKey, ManagementKeyRequest};
 use model::{AccountName, ManagementKeyId, Timestamp};
 
 use super::Shared;
 use crate::caller::Caller;
-use crate::extract::{Json, Query};
+use crate::extract::{Json, Name, Query};
 use crate::problem::{Code, Problem};
 use crate::state::Api;
 use crate::wire::{CreateManagementKey, List, ManagementKey, Nothing, Rotate, Scope};
@@ -71,7 +71,7 @@ pub(crate) async fn list(
 pub(crate) async fn revoke(
     State(state): Shared,
     caller: Caller,
-    Path(id): Path<String>,
+    Name(id): Name,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<ManagementKey>, Problem> {
     caller.require(Scope::WriteKeys)?;
@@ -84,7 +84,7 @@ pub(crate) async fn revoke(
 pub(crate) async fn rotate(
     State(state): Shared,
     caller: Caller,
-    Path(id): Path<String>,
+    Name(id): Name,
     Json(request): Json<Rotate>,
 ) -> Result<Answer<ManagementKey>, Problem> {
     caller.require(Scope::WriteKeys)?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Json as Answer;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use licensing::{IssueRequest, Issued, KeySource, Licensing};
 use model::{AppName, Credential, KeyFormat, LicenseId, LicenseStatus, Limits};
@@ -13,7 +13,7 @@ use store::{LicenseFilter, StoredLicense};
 use super::Shared;
 use super::calls::page_limit;
 use crate::caller::Caller;
-use crate::extract::{BULK_BODY_LIMIT, Json, Query};
+use crate::extract::{BULK_BODY_LIMIT, Json, Name, Query};
 use crate::problem::{Code, Problem};
 use crate::wire::{
     BulkCreate, ChangeLicense, CreateLicense, Created, Extend, License, List, Nothing, Rotate,
@@ -22,6 +22,8 @@ use crate::wire::{
 
 /// Most licenses of one bulk request.
 const BULK: usize = 10_000;
+/// Most licenses of one transaction.
+const TOGETHER: u32 = 1_000;
 
 /// Which licenses are listed.
 #[derive(Debug, Deserialize)]
@@ -74,13 +76,25 @@ pub(crate) async fn bulk(
             .unwrap_or_default();
         problem.about(&format!("licenses[{at}]{field}"))
     };
-    let requests = request.licenses.into_iter().enumerate();
-    let requests =
-        requests.map(|(index, license)| issue_request(&caller, license).map_err(|p| at(index, p)));
-    let requests = requests.collect::<Result<Vec<_>, _>>()?;
-    let mut created = Vec::with_capacity(requests.len());
-    for (index, request) in requests.into_iter().enumerate() {
-        let issued = state.licensing.issue(request).await;
+    let mut groups: Vec<(usize, CreateLicense, IssueRequest)> = Vec::new();
+    for (index, license) in request.licenses.into_iter().enumerate() {
+        match groups.last_mut() {
+            // Equal ones in a row are made together: a transaction costs the same for one as for many.
+            Some((_, same, wish))
+                if *same == license && license.key.is_none() && wish.quantity < TOGETHER =>
+            {
+                wish.quantity += 1;
+            }
+            _ => {
+                let wish = issue_request(&caller, license.clone())
+                    .map_err(|problem| at(index, problem))?;
+                groups.push((index, license, wish));
+            }
+        }
+    }
+    let mut created = Vec::new();
+    for (index, _, wish) in groups {
+        let issued = state.licensing.issue(wish).await;
         for issued in issued.map_err(|error| at(index, error.into()))? {
             created.push(Created {
                 id: issued.license.license.id,
@@ -150,7 +164,7 @@ async fn page(
 pub(crate) async fn show(
     State(state): Shared,
     caller: Caller,
-    Path(id): Path<String>,
+    Name(id): Name,
 ) -> Result<Answer<License>, Problem> {
     caller.require(Scope::ReadLicenses)?;
     let stored = own(&state.licensing, &caller, &id).await?;
@@ -161,7 +175,7 @@ pub(crate) async fn show(
 pub(crate) async fn change(
     State(state): Shared,
     caller: Caller,
-    Path(id): Path<String>,
+    Name(id): Name,
     Json(request): Json<ChangeLicense>,
 ) -> Result<Answer<License>, Problem> {
     caller.require(Scope::WriteLicenses)?;
@@ -198,7 +212,7 @@ pub(crate) async fn change(
 pub(crate) async fn revoke(
     state: Shared,
     caller: Caller,
-    id: Path<String>,
+    id: Name,
     body: Json<Nothing>,
 ) -> Result<Answer<License>, Problem> {
     set_status(state, caller, id, body, LicenseStatus::Revoked).await
@@ -208,7 +222,7 @@ pub(crate) async fn revoke(
 pub(crate) async fn enable(
     state: Shared,
     caller: Caller,
-    id: Path<String>,
+    id: Name,
     body: Json<Nothing>,
 ) -> Result<Answer<License>, Problem> {
     set_status(state, caller, id, body, LicenseStatus::Active).await
@@ -218,7 +232,7 @@ pub(crate) async fn enable(
 pub(crate) async fn disable(
     state: Shared,
     caller: Caller,
-    id: Path<String>,
+    id: Name,
     body: Json<Nothing>,
 ) -> Result<Answer<License>, Problem> {
     set_status(state, caller, id, body, LicenseStatus::Disabled).await
@@ -227,7 +241,7 @@ pub(crate) async fn disable(
 async fn set_status(
     State(state): Shared,
     caller: Caller,
-    Path(id): Path<String>,
+    Name(id): Name,
     Json(Nothing {}): Json<Nothing>,
     status: LicenseStatus,
 ) -> Result<Answer<License>, Problem> {
@@ -241,7 +255,7 @@ async fn set_status(
 pub(crate) async fn extend(
     State(state): Shared,
     caller: Caller,
-    Path(id): Path<String>,
+    Name(id): Name,
     Json(request): Json<Extend>,
 ) -> Result<Answer<License>, Problem> {
     caller.require(Scope::WriteLicenses)?;
@@ -272,7 +286,7 @@ pub(crate) async fn extend(
 pub(crate) async fn rotate(
     State(state): Shared,
     caller: Caller,
-    Path(id): Path<String>,
+    Name(id): Name,
     Json(request): Json<Rotate>,
 ) -> Result<Answer<License>, Problem> {
     caller.require(Scope::WriteLicenses)?;

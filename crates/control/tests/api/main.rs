@@ -1,0 +1,10 @@
+//! The API over real sockets, with the real licensing, ledger, journal and store.
+
+#![allow(clippy::unwrap_used, reason = "the panic of a test is its message")]
+
+mod access;
+mod input;
+mod keys;
+mod ledger;
+mod licenses;
+mod support;

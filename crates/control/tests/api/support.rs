@@ -1,0 +1,353 @@
+//! A gate without a data plane: everything behind the API is real.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use control::wire::App;
+use control::{Access, AppDirectory, ControlLimits, ControlState, GateInfo};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{HeaderMap, Request};
+use hyper_util::rt::TokioIo;
+use journal::Journal;
+use ledger::{Ledger, LedgerOptions};
+use licensing::{AppTerms, Licensing, LicensingOptions, Plans};
+use model::{
+    CallHead, CallId, CallRecord, CallTail, Clock, InstanceId, KeyHasher, LicenseId, Method, Mode,
+    Outcome, Plan, PlanRevision, Symbol, SystemClock, Timestamp,
+};
+use serde_json::Value;
+use store::Store;
+use store::sqlite::{SqliteOptions, SqliteStore};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// A running API. `default` sells `api`, `acme` sells `shop`.
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    pub(crate) directory: TempDir,
+    journal: Journal,
+    stop: watch::Sender<bool>,
+    servers: Vec<JoinHandle<()>>,
+}
+
+/// An answer. Its house rules were checked when it came.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let sqlite = SqliteStore::open(SqliteOptions::new(path("store"))).unwrap();
+        let store: Arc<dyn Store> = Arc::new(sqlite);
+        let instance = InstanceId::generate();
+        let (ledger, ledger_options, journal) = ledger(&path, instance, store.clone()).await;
+        let licensing = Licensing::open(
+            LicensingOptions::default(),
+            store.clone(),
+            KeyHasher::new(&[7; 32]),
+            plans(),
+            instance,
+            clock.clone(),
+        )
+        .await
+        .unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let until = |mut stopped: watch::Receiver<bool>| async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        tokio::spawn(licensing.clone().run(until(stopped.clone())));
+        let router = control::router(ControlState {
+            licensing,
+            ledger,
+            ledger_options,
+            store,
+            directory: apps(),
+            gate: GateInfo {
+                version: "1".to_owned(),
+                node: "here".to_owned(),
+                instance,
+                started_at: clock.now(),
+                listen: vec![],
+            },
+            clock,
+            limits: ControlLimits::default(),
+        });
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = tcp.local_addr().unwrap();
+        let socket = control::bind_socket(directory.path()).unwrap();
+        let keys = Access::Keys {
+            plain_http_from: Arc::new([]),
+        };
+        let servers = vec![
+            tokio::spawn(control::serve(
+                tcp,
+                router.clone(),
+                keys,
+                until(stopped.clone()),
+            )),
+            tokio::spawn(control::serve(
+                socket,
+                router,
+                Access::Local,
+                until(stopped),
+            )),
+        ];
+        Self {
+            address,
+            directory,
+            journal,
+            stop,
+            servers,
+        }
+    }
+
+    /// Asks over the Unix socket.
+    pub(crate) async fn local(&self, method: &str, path: &str, body: impl Into<Vec<u8>>) -> Answer {
+        let socket = control::socket_path(self.directory.path());
+        let stream = UnixStream::connect(socket).await.unwrap();
+        exchange(stream, request(method, path, None, body.into())).await
+    }
+
+    /// Asks over TCP, with a management key or without.
+    pub(crate) async fn remote(
+        &self,
+        key: Option<&str>,
+        method: &str,
+        path: &str,
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        exchange(stream, request(method, path, key, body.into())).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        self.local("GET", path, "").await.json(200)
+    }
+
+    pub(crate) async fn license(&self, body: &str) -> Value {
+        self.local("POST", "/licenses", body).await.json(201)
+    }
+
+    /// The text of a new management key.
+    pub(crate) async fn key(&self, body: &str) -> String {
+        let key = self.local("POST", "/management-keys", body).await.json(201);
+        key["key"].as_str().unwrap().to_owned()
+    }
+
+    /// Writes the record of a call as the gate does.
+    pub(crate) fn call(&self, license: &Value, number: u32, started_at: i64) {
+        let lane = self.journal.lane(0);
+        let app = Symbol::App {
+            account: "default".parse().unwrap(),
+            app: "api".parse().unwrap(),
+        };
+        let plan = Symbol::Plan {
+            name: "pro".parse().unwrap(),
+            revision: plan().id,
+        };
+        lane.define(1, app.encode().as_bytes()).unwrap();
+        lane.define(2, Symbol::Route("/v1".to_owned()).encode().as_bytes())
+            .unwrap();
+        lane.define(3, plan.encode().as_bytes()).unwrap();
+        let license: LicenseId = license["id"].as_str().unwrap().parse().unwrap();
+        let record = CallRecord {
+            head: CallHead {
+                call_id: CallId::from_parts((started_at / 1_000) as u64, 1, number),
+                license_id: Some(license),
+                app: 1,
+                route: 2,
+                plan: 3,
+                method: Method::Get,
+                mode: Mode::Proxy,
+                status: 200,
+                started_at: Timestamp::from_micros(started_at),
+                reserved: 1,
+                epoch: 1,
+                test: false,
+                billable_status: true,
+                bills_interrupted: true,
+                limited: false,
+                windowed: false,
+                idempotency: 0,
+            },
+            tail: CallTail {
+                outcome: Outcome::Delivered,
+                billable: true,
+                attempts: 1,
+                refusal: None,
+                calls: 1,
+                units: 1,
+                spent: 1,
+                request_bytes: 10,
+                response_bytes: 100,
+                duration_us: 1_500,
+                upstream_us: 1_000,
+            },
+        };
+        let space = lane.reserve(CallRecord::LENGTH as u32, 1).unwrap();
+        lane.single(space, &record.encode());
+    }
+
+    /// Stops the servers; panics if they do not end.
+    pub(crate) async fn stop(self) {
+        self.stop.send_replace(true);
+        for server in self.servers {
+            tokio::time::timeout(Duration::from_secs(20), server)
+                .await
+                .unwrap()
+                .unwrap();
+        }
+    }
+}
+
+impl Answer {
+    /// The body as JSON, if the status is the expected one.
+    pub(crate) fn json(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text());
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The code of a problem with the expected status.
+    pub(crate) fn code(&self, status: u16) -> String {
+        self.json(status)["code"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// What holds for every answer.
+    fn check(&self) {
+        assert_eq!(self.header("cache-control"), "no-store", "{self:?}");
+        if self.status >= 400 {
+            assert_eq!(
+                self.header("content-type"),
+                "application/problem+json",
+                "{self:?}"
+            );
+            let problem: Value = serde_json::from_slice(&self.body).unwrap();
+            assert_eq!(problem["status"], self.status);
+            for field in ["type", "title", "code", "detail"] {
+                assert!(problem[field].is_string(), "{problem}");
+            }
+        }
+    }
+}
+
+fn request(method: &str, path: &str, key: Option<&str>, body: Vec<u8>) -> Request<Full<Bytes>> {
+    let path = if path.starts_with("//") {
+        path[1..].to_owned()
+    } else {
+        format!("/api/v1{path}")
+    };
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("Host", "gate");
+    if let Some(key) = key {
+        request = request.header("Authorization", format!("Bearer {key}"));
+    }
+    request.body(Full::new(Bytes::from(body))).unwrap()
+}
+
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Answer
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let response = sender.send_request(request).await.unwrap();
+    let (head, body) = response.into_parts();
+    let answer = Answer {
+        status: head.status.as_u16(),
+        headers: head.headers,
+        body: body.collect().await.unwrap().to_bytes().to_vec(),
+    };
+    answer.check();
+    answer
+}
+
+async fn ledger(
+    path: &impl Fn(&str) -> PathBuf,
+    instance: InstanceId,
+    store: Arc<dyn Store>,
+) -> (Ledger, LedgerOptions, Journal) {
+    let options = LedgerOptions {
+        rollup_every: Duration::from_secs(3_600),
+        ..LedgerOptions::new(path("ledger"), path("journals"), "here")
+    };
+    let mut journal = journal::Options::new(options.journals.clone(), instance.as_u128(), 1);
+    journal.segment_bytes = 64 << 10;
+    journal.mark_slots = 64;
+    let journal = Journal::create(journal).unwrap();
+    let runtime = Handle::current();
+    let ledger = Ledger::start(
+        options.clone(),
+        journal.clone(),
+        instance,
+        1,
+        store,
+        runtime,
+    );
+    (ledger.await.unwrap(), options, journal)
+}
+
+fn plan() -> PlanRevision {
+    PlanRevision::from(Plan {
+        name: "pro".parse().unwrap(),
+        currency: "EUR".parse().unwrap(),
+        price_per_unit: "0.01".parse().unwrap(),
+        included_units: 0,
+        rate_limits: vec![],
+        concurrency: None,
+        features: vec![],
+    })
+}
+
+fn plans() -> Plans {
+    let terms = |app: &str, account: &str| AppTerms {
+        app: app.parse().unwrap(),
+        account: account.parse().unwrap(),
+        default_plan: None,
+        grace: Duration::from_secs(60),
+    };
+    Plans::new(
+        vec![plan()],
+        vec![terms("api", "default"), terms("shop", "acme")],
+    )
+}
+
+fn apps() -> AppDirectory {
+    let app = |name: &str, account: &str| App {
+        name: name.parse().unwrap(),
+        account: account.parse().unwrap(),
+        hosts: vec![],
+        upstreams: vec!["http://127.0.0.1:9000".to_owned()],
+        plan: None,
+        mode: "live".to_owned(),
+        routes: vec![],
+    };
+    AppDirectory {
+        apps: vec![app("api", "default"), app("shop", "acme")],
+        plans: vec![],
+    }
+}
