@@ -1,5 +1,7 @@
 //! Who is let in, and how long it takes until who is no longer let in is not.
 
+#![allow(clippy::unwrap_used, reason = "the panic of a test is its message")]
+
 mod support;
 
 use std::sync::Arc;

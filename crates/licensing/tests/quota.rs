@@ -1,5 +1,7 @@
 //! Quota over a real store: never over-spent, never waiting when warm, never hammering.
 
+#![allow(clippy::unwrap_used, reason = "the panic of a test is its message")]
+
 mod support;
 
 use std::sync::Arc;

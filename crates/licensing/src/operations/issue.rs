@@ -52,7 +52,7 @@ pub enum KeySource {
 /// A license with a new key.
 #[derive(Clone, Debug)]
 pub struct Issued {
-    /// The license and all its credentials.
+    /// The license and all its credentials; of several that are issued at once, with the version of the last.
     pub license: StoredLicense,
     /// The credential that is new.
     pub credential_id: CredentialId,

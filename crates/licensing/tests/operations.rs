@@ -1,0 +1,355 @@
+//! Operations: what they refuse and what they show; management keys and accounts.
+
+#![allow(clippy::unwrap_used, reason = "the panic of a test is its message")]
+
+mod support;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use licensing::{Error, IssueRequest, KeySource, ManagementKeyRequest};
+use model::{Blame, Credential, KeyFormat, LicenseId, LicenseStatus, Limits, ManagementKeyId};
+use store::LicenseFilter;
+use support::{Meddled, World, app, remaining, windows};
+
+fn field(error: &Error) -> &'static str {
+    match error {
+        Error::Invalid { field, .. } => field,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_license_is_shown_as_it_was_issued() {
+    let world = World::new().await;
+    let request = IssueRequest {
+        plan: Some("pro".parse().unwrap()),
+        user: Some("ada".to_owned()),
+        label: Some("first customer".to_owned()),
+        expires_at: Some(world.now().plus_micros(1)),
+        limits: remaining(5),
+        permissions: vec!["GET /reports".parse().unwrap()],
+        allow_ips: vec!["10.0.0.0/8".parse().unwrap()],
+        quantity: 3,
+        ..IssueRequest::for_app(app())
+    };
+    let issued = world.licensing.issue(request).await.unwrap();
+    assert_eq!(issued.len(), 3);
+    for issued in &issued {
+        let id = issued.license.license.id;
+        let stored = world.licensing.license(id).await.unwrap();
+        assert_eq!(stored.license, issued.license.license);
+        assert_eq!(stored.credentials, issued.license.credentials);
+        assert!(stored.version <= issued.license.version);
+        let key = issued.credential.as_ref().unwrap();
+        assert_eq!(stored.credentials[0].id, issued.credential_id);
+        assert_eq!(stored.credentials[0].prefix, key.visible_prefix());
+        assert!(!format!("{issued:?}").contains(key.expose()));
+    }
+    let filter = LicenseFilter {
+        user: Some("ada".to_owned()),
+        ..LicenseFilter::default()
+    };
+    let first = world
+        .licensing
+        .licenses(filter.clone(), None, 2)
+        .await
+        .unwrap();
+    assert_eq!(first.len(), 2);
+    let after = Some(first[1].license.id);
+    let rest = world.licensing.licenses(filter, after, 2).await.unwrap();
+    assert_eq!(rest.len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_request_may_not_say_is_refused_by_field_and_nothing_is_kept() {
+    let world = World::new().await;
+    let base = || IssueRequest::for_app(app());
+    let limits = |limits: Limits| IssueRequest { limits, ..base() };
+    let nets = vec!["10.0.0.0/8".parse().unwrap(); 65];
+    let leaves = vec!["GET /".parse().unwrap(); 65];
+    let key = Credential::generate(KeyFormat::Uuid);
+    for (named, request) in [
+        (
+            "label",
+            IssueRequest {
+                label: Some("x".repeat(201)),
+                ..base()
+            },
+        ),
+        (
+            "label",
+            IssueRequest {
+                label: Some(String::new()),
+                ..base()
+            },
+        ),
+        (
+            "user",
+            IssueRequest {
+                user: Some("a\nb".to_owned()),
+                ..base()
+            },
+        ),
+        (
+            "permissions",
+            IssueRequest {
+                permissions: leaves,
+                ..base()
+            },
+        ),
+        (
+            "allow_ips",
+            IssueRequest {
+                allow_ips: nets,
+                ..base()
+            },
+        ),
+        (
+            "quantity",
+            IssueRequest {
+                quantity: 0,
+                ..base()
+            },
+        ),
+        (
+            "quantity",
+            IssueRequest {
+                quantity: 1_001,
+                ..base()
+            },
+        ),
+        (
+            "quantity",
+            IssueRequest {
+                quantity: 2,
+                key: KeySource::Import(key),
+                ..base()
+            },
+        ),
+        ("remaining", limits(remaining(u64::MAX))),
+        (
+            "concurrency",
+            limits(Limits {
+                concurrency: Some(0),
+                ..Limits::default()
+            }),
+        ),
+        ("rate_limits", limits(windows(&["1/3661s"]))),
+        ("rate_limits", limits(windows(&["1/1m", "2/60s"]))),
+        (
+            "rate_limits",
+            limits(windows(&[
+                "1/1s", "1/2s", "1/3s", "1/4s", "1/5s", "1/6s", "1/7s", "1/8s", "1/9s",
+            ])),
+        ),
+    ] {
+        let error = world.licensing.issue(request).await.unwrap_err();
+        assert_eq!(field(&error), named, "{error}");
+        assert_eq!(error.blame(), Blame::Caller);
+    }
+    let request = IssueRequest {
+        plan: Some("gold".parse().unwrap()),
+        ..base()
+    };
+    let error = world.licensing.issue(request).await.unwrap_err();
+    assert!(matches!(error, Error::PlanUnknown(_)), "{error}");
+    let error = world
+        .licensing
+        .issue(IssueRequest::for_app("none".parse().unwrap()))
+        .await;
+    assert!(matches!(error, Err(Error::AppUnknown(_))));
+    let request = IssueRequest {
+        account: Some("acme".parse().unwrap()),
+        ..base()
+    };
+    let error = world.licensing.issue(request).await.unwrap_err();
+    assert!(
+        matches!(error, Error::AppUnknown(_)),
+        "another account's app: {error}"
+    );
+    let kept = world
+        .licensing
+        .licenses(LicenseFilter::default(), None, 10)
+        .await;
+    assert_eq!(kept.unwrap(), vec![]);
+}
+
+#[tokio::test]
+async fn operations_on_what_is_not_there_say_so() {
+    let world = World::new().await;
+    let id = LicenseId::generate();
+    let unknown = |error: Error| assert!(matches!(error, Error::LicenseUnknown(_)), "{error}");
+    unknown(world.licensing.license(id).await.unwrap_err());
+    unknown(
+        world
+            .licensing
+            .set_status(id, LicenseStatus::Disabled)
+            .await
+            .unwrap_err(),
+    );
+    unknown(world.licensing.extend(id, None).await.unwrap_err());
+    unknown(world.licensing.balance(id).await.unwrap_err());
+    let rotated = world.licensing.rotate(id, Duration::ZERO, KeyFormat::Uuid);
+    unknown(rotated.await.unwrap_err());
+    let key = ManagementKeyId::generate();
+    let error = world
+        .licensing
+        .revoke_management_key(key)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::ManagementKeyUnknown(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_our_fault_and_worth_another_try() {
+    let world = World::new().await;
+    Meddled::set(&world.store.dead, true);
+    let error = world
+        .licensing
+        .issue(IssueRequest::for_app(app()))
+        .await
+        .unwrap_err();
+    assert_eq!(error.blame(), Blame::Us);
+    assert!(error.is_unavailable());
+}
+
+#[tokio::test]
+async fn a_management_key_is_known_until_it_ends_and_never_opens_the_gate() {
+    let world = World::new().await;
+    let licensing = &world.licensing;
+    let request = ManagementKeyRequest {
+        name: Some("deploy".to_owned()),
+        scopes: vec!["licenses:read".to_owned()],
+        ..ManagementKeyRequest::default()
+    };
+    let issued = licensing.create_management_key(request).await.unwrap();
+    let text = issued.credential.expose();
+    let known = licensing.authenticate(text).await.unwrap();
+    assert_eq!(known.as_ref(), Some(&issued.key));
+    assert!(matches!(
+        world.find(&support::hash(&issued.credential)),
+        licensing::Found::Unknown
+    ));
+
+    let looked_up = world.store.management_look_ups.load(Ordering::SeqCst);
+    for garbage in ["", "tg_", "legacy-key-0001", &format!("{text}x")] {
+        assert_eq!(licensing.authenticate(garbage).await.unwrap(), None);
+    }
+    let stranger = Credential::generate(KeyFormat::Tallygate);
+    for _ in 0..10 {
+        assert_eq!(licensing.authenticate(text).await.unwrap(), known);
+        assert_eq!(
+            licensing.authenticate(stranger.expose()).await.unwrap(),
+            None
+        );
+    }
+    let asked = world.store.management_look_ups.load(Ordering::SeqCst) - looked_up;
+    assert_eq!(asked, 1, "the stranger, once");
+
+    licensing
+        .revoke_management_key(issued.key.id)
+        .await
+        .unwrap();
+    assert_eq!(licensing.authenticate(text).await.unwrap(), None, "at once");
+    let error = licensing
+        .rotate_management_key(issued.key.id, Duration::ZERO)
+        .await;
+    assert!(matches!(error, Err(Error::ManagementKeyEnded(_))));
+}
+
+#[tokio::test]
+async fn the_secret_of_a_pair_is_needed_and_rotates_with_it() {
+    let world = World::new().await;
+    let licensing = &world.licensing;
+    let license = world.issue(Limits::default()).await.license.license.id;
+    let request = ManagementKeyRequest {
+        license_id: Some(license),
+        pair: true,
+        ..ManagementKeyRequest::default()
+    };
+    let old = licensing.create_management_key(request).await.unwrap();
+    let overlap = Duration::from_secs(60);
+    let new = licensing
+        .rotate_management_key(old.key.id, overlap)
+        .await
+        .unwrap();
+    assert_eq!(
+        (new.key.license_id, &new.key.account),
+        (Some(license), &old.key.account)
+    );
+    for issued in [&old, &new] {
+        let (key, secret) = (issued.credential.expose(), issued.secret.as_ref().unwrap());
+        let known = licensing
+            .authenticate_pair(key, secret.expose())
+            .await
+            .unwrap();
+        assert_eq!(known.unwrap().id, issued.key.id);
+        assert_eq!(
+            licensing.authenticate_pair(key, "guess").await.unwrap(),
+            None
+        );
+        assert_eq!(
+            licensing.authenticate(key).await.unwrap(),
+            None,
+            "half is nothing"
+        );
+        assert_eq!(licensing.authenticate(secret.expose()).await.unwrap(), None);
+    }
+    world.advance(overlap).await;
+    let (key, secret) = (old.credential.expose(), old.secret.as_ref().unwrap());
+    let known = licensing.authenticate_pair(key, secret.expose()).await;
+    assert_eq!(known.unwrap(), None, "the overlap is over");
+    let keys = licensing.management_keys(None).await.unwrap();
+    assert_eq!(keys.len(), 2);
+}
+
+#[tokio::test]
+async fn a_management_key_acts_within_its_account_only() {
+    let world = World::new().await;
+    let licensing = &world.licensing;
+    let license = world.issue(Limits::default()).await.license.license.id;
+    licensing
+        .create_account("acme".parse().unwrap())
+        .await
+        .unwrap();
+    let error = licensing.create_account("acme".parse().unwrap()).await;
+    assert!(matches!(error, Err(Error::Exists(_))));
+    assert_eq!(licensing.accounts().await.unwrap().len(), 2);
+    let acme = || ManagementKeyRequest {
+        account: "acme".parse().unwrap(),
+        ..ManagementKeyRequest::default()
+    };
+    let create = |request| licensing.create_management_key(request);
+    let request = ManagementKeyRequest {
+        app: Some(app()),
+        ..acme()
+    };
+    assert!(matches!(create(request).await, Err(Error::AppUnknown(_))));
+    let request = ManagementKeyRequest {
+        license_id: Some(license),
+        ..acme()
+    };
+    assert!(matches!(
+        create(request).await,
+        Err(Error::LicenseUnknown(_))
+    ));
+    let request = ManagementKeyRequest {
+        account: "nobody".parse().unwrap(),
+        ..acme()
+    };
+    assert!(matches!(
+        create(request).await,
+        Err(Error::AccountUnknown(_))
+    ));
+    let request = ManagementKeyRequest {
+        scopes: vec!["All".to_owned()],
+        ..acme()
+    };
+    assert_eq!(field(&create(request).await.unwrap_err()), "scopes");
+    let request = ManagementKeyRequest {
+        app: Some("other".parse().unwrap()),
+        ..acme()
+    };
+    assert!(create(request).await.is_ok());
+}
