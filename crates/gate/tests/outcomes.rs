@@ -1,0 +1,512 @@
+//! How calls end: the table of endings row by row, and every combination against a model written from the rules alone.
+
+mod support;
+
+use gate::{AppRules, Closing, Failure};
+use ledger::ClosedReader;
+use model::{Blame, CallRecord, Ending, LicenseId, Outcome};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+use support::{House, Setup, app, call, closing, named_units, remaining};
+
+const UNITS: u64 = 1_000_000_000;
+/// Units that the route of this file's apps reserves, and those of a response that names none.
+const MOST: u64 = 5;
+
+/// How a call ends, as the phases of a proxy see it.
+#[derive(Clone, Copy, Debug)]
+enum Exit {
+    /// No status came.
+    Abandoned(Failure),
+    /// No status came, and nobody said why.
+    Dropped,
+    /// A status came, and how it ended is known or not.
+    Committed {
+        status: u16,
+        forwarded: bool,
+        /// Whose error, whether the response was handed over whole; `None`: dropped.
+        ending: Option<(Option<Blame>, bool)>,
+        /// What the response says in its header of units.
+        named: Option<&'static str>,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Scenario {
+    app: usize,
+    sent: bool,
+    exit: Exit,
+}
+
+/// What a record must say.
+#[derive(Debug, PartialEq, Eq)]
+struct Expected {
+    status: u16,
+    outcome: Outcome,
+    billable: bool,
+    spent: u64,
+}
+
+/// Apps with all combinations of what decides about money, each on a host of its own.
+fn apps() -> Vec<AppRules> {
+    let mut apps = Vec::new();
+    for (number, outcomes) in [
+        &[
+            Outcome::Delivered,
+            Outcome::ClientGone,
+            Outcome::Interrupted,
+        ][..],
+        &[Outcome::Delivered],
+        &[],
+        Outcome::ALL,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for (counts_all, test) in [(false, false), (false, true), (true, false), (true, true)] {
+            let name = format!("app{number}-{counts_all}-{test}");
+            apps.push(AppRules {
+                hosts: vec![format!("{name}.test").parse().unwrap()],
+                billable: vec![200, 204, 413],
+                billable_outcomes: outcomes.to_vec(),
+                counts_all,
+                test,
+                routes: vec![named_units("/", MOST, MOST)],
+                ..app(&name)
+            });
+        }
+    }
+    apps
+}
+
+fn units(named: Option<&str>) -> u64 {
+    named.map_or(MOST, |text| text.parse().map_or(MOST, |n: u64| n.min(MOST)))
+}
+
+/// The rules: what is billed is what the app bills; what is billed is spent; what was never sent is not; who leaves
+/// before the status leaves the units there; an app that counts all keeps what was sent.
+fn expected(app: &AppRules, scenario: &Scenario) -> Expected {
+    let (status, forwarded, outcome, units) = match scenario.exit {
+        Exit::Abandoned(Failure::CallerLeft) => (0, false, Outcome::ClientGone, MOST),
+        Exit::Abandoned(Failure::Ours) | Exit::Dropped => (0, false, Outcome::GatewayFailed, MOST),
+        Exit::Committed {
+            status,
+            forwarded,
+            ending,
+            named,
+        } => {
+            let (outcome, named) = match ending {
+                None => (Outcome::GatewayFailed, None),
+                Some((error, complete)) => (outcome(error, complete, forwarded), named),
+            };
+            let units = if forwarded { units(named) } else { MOST };
+            (status, forwarded, outcome, units)
+        }
+    };
+    let billed = forwarded && app.billable.contains(&status) && bills(app, outcome);
+    let left = outcome == Outcome::ClientGone && status == 0;
+    let spent = if scenario.sent && (billed || left || app.counts_all) {
+        units
+    } else {
+        0
+    };
+    Expected {
+        status,
+        outcome,
+        billable: billed && !app.test,
+        spent,
+    }
+}
+
+fn bills(app: &AppRules, outcome: Outcome) -> bool {
+    app.billable_outcomes.contains(&outcome)
+}
+
+fn outcome(error: Option<Blame>, complete: bool, forwarded: bool) -> Outcome {
+    match error {
+        None if complete => Outcome::Delivered,
+        Some(_) if complete && forwarded => Outcome::Delivered,
+        Some(Blame::Caller) => Outcome::ClientGone,
+        Some(Blame::Upstream) => Outcome::UpstreamFailed,
+        Some(Blame::Us) | None => Outcome::GatewayFailed,
+    }
+}
+
+fn scenarios(apps: usize) -> impl Strategy<Value = Scenario> {
+    let failure = prop_oneof![Just(Failure::CallerLeft), Just(Failure::Ours)];
+    let blame = prop_oneof![Just(Blame::Caller), Just(Blame::Upstream), Just(Blame::Us)];
+    let ending = proptest::option::of((proptest::option::of(blame), any::<bool>()));
+    let named = prop_oneof![
+        Just("0"),
+        Just("1"),
+        Just("5"),
+        Just("6"),
+        Just("-1"),
+        Just("many"),
+        Just("18446744073709551616"),
+    ];
+    let status = prop_oneof![
+        Just(101),
+        Just(200),
+        Just(204),
+        Just(304),
+        Just(404),
+        Just(413),
+        Just(500),
+        Just(999)
+    ];
+    let committed = (status, any::<bool>(), ending, proptest::option::of(named)).prop_map(
+        |(status, forwarded, ending, named)| Exit::Committed {
+            status,
+            forwarded,
+            ending,
+            named,
+        },
+    );
+    let exit = prop_oneof![
+        1 => Just(Exit::Dropped),
+        2 => failure.prop_map(Exit::Abandoned),
+        6 => committed,
+    ];
+    (0..apps, any::<bool>(), exit).prop_map(|(app, sent, exit)| {
+        // The upstream's own status comes only after something was sent.
+        let forwarded = matches!(
+            exit,
+            Exit::Committed {
+                forwarded: true,
+                ..
+            }
+        );
+        Scenario {
+            app,
+            sent: sent || forwarded,
+            exit,
+        }
+    })
+}
+
+async fn run(house: &House, host: &str, key: &str, scenario: &Scenario) {
+    let worker = house.worker();
+    let routed = house.gate.route(worker, host, "GET", b"/").unwrap();
+    let admitted = house.gate.admit(worker, routed, call("/", key)).await;
+    let mut forwarding = admitted.unwrap().mark().unwrap();
+    if scenario.sent {
+        forwarding.sending();
+    }
+    match scenario.exit {
+        Exit::Dropped => drop(forwarding),
+        Exit::Abandoned(failure) => {
+            let claims = Ending {
+                error: None,
+                response_complete: true,
+                forwarded_status: true,
+            };
+            forwarding.abandon(failure, &closing(worker, claims));
+        }
+        Exit::Committed {
+            status,
+            forwarded,
+            ending,
+            named,
+        } => {
+            let units = named.map(|text| forwarding.read_units(text.as_bytes()));
+            let (committed, durable) = forwarding.commit(status, forwarded);
+            durable.await.unwrap();
+            match ending {
+                None => drop(committed),
+                Some((error, complete)) => committed.close(&Closing {
+                    units,
+                    ..closing(
+                        worker,
+                        Ending {
+                            error,
+                            response_complete: complete,
+                            forwarded_status: forwarded,
+                        },
+                    )
+                }),
+            }
+        }
+    }
+}
+
+/// A house with every app, and a license of each.
+async fn street() -> (House, Vec<(LicenseId, String, String)>) {
+    let apps = apps();
+    let house = House::of(Setup {
+        apps: apps.clone(),
+        lanes: 1,
+        ..Setup::default()
+    })
+    .await;
+    let mut keys = Vec::new();
+    for app in &apps {
+        let wish = support::request(app.name.as_str(), remaining(UNITS));
+        let (id, key) = house.issue(wish).await;
+        keys.push((id, key, app.hosts[0].to_string()));
+    }
+    (house, keys)
+}
+
+#[test]
+fn every_ending_is_recorded_billed_and_spent_by_the_rules() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (house, keys) = runtime.block_on(street());
+    let apps = apps();
+    let entries = house.journal.lane(0).reader_from(0).unwrap();
+    let reader = ClosedReader::live(entries, house.names.clone(), house.instance, 0, 0);
+    let state = std::cell::RefCell::new((reader, vec![0; apps.len()]));
+    let config = ProptestConfig {
+        cases: 3_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let checked = TestRunner::new(config).run(&scenarios(apps.len()), |scenario| {
+        let (reader, spent) = &mut *state.borrow_mut();
+        let (id, key, host) = &keys[scenario.app];
+        runtime.block_on(run(&house, host, key, &scenario));
+        let record = reader
+            .next_call()
+            .unwrap()
+            .expect("every call is recorded")
+            .record;
+        prop_assert!(reader.next_call().unwrap().is_none(), "and once");
+        let seen = Expected {
+            status: record.head.status,
+            outcome: record.tail.outcome,
+            billable: record.tail.billable,
+            spent: record.tail.spent,
+        };
+        prop_assert_eq!(&seen, &expected(&apps[scenario.app], &scenario));
+        prop_assert_eq!(record.head.license_id, Some(*id));
+        prop_assert_eq!(record.head.test, apps[scenario.app].test);
+        // What is billed for is what is taken.
+        prop_assert!(!record.tail.billable || record.tail.units == record.tail.spent);
+        spent[scenario.app] += record.tail.spent;
+        Ok(())
+    });
+    checked.unwrap();
+    let spent = state.into_inner().1;
+    for ((id, ..), spent) in keys.iter().zip(spent) {
+        assert_eq!(runtime.block_on(house.left(*id)), UNITS - spent);
+    }
+    assert_eq!(house.journal.stats().marks, 0);
+    assert_eq!(house.journal.lane(0).open_count(), 0);
+}
+
+/// One row: what the proxy saw, and what the books must say.
+struct Case {
+    what: &'static str,
+    sent: bool,
+    /// Status, and whether it is the upstream's own.
+    status: (u16, bool),
+    error: Option<Blame>,
+    complete: bool,
+    outcome: Outcome,
+    billable: bool,
+}
+
+const TABLE: [Case; 9] = [
+    Case {
+        what: "a response, whole",
+        sent: true,
+        status: (200, true),
+        error: None,
+        complete: true,
+        outcome: Outcome::Delivered,
+        billable: true,
+    },
+    Case {
+        what: "an error of the upstream's own, whole",
+        sent: true,
+        status: (500, true),
+        error: None,
+        complete: true,
+        outcome: Outcome::Delivered,
+        billable: false,
+    },
+    Case {
+        what: "connection refused, our 502",
+        sent: false,
+        status: (502, false),
+        error: Some(Blame::Upstream),
+        complete: true,
+        outcome: Outcome::UpstreamFailed,
+        billable: false,
+    },
+    Case {
+        what: "the upstream silent after the request, our 504",
+        sent: true,
+        status: (504, false),
+        error: Some(Blame::Upstream),
+        complete: true,
+        outcome: Outcome::UpstreamFailed,
+        billable: false,
+    },
+    Case {
+        what: "the upstream breaks off within the body",
+        sent: true,
+        status: (200, true),
+        error: Some(Blame::Upstream),
+        complete: false,
+        outcome: Outcome::UpstreamFailed,
+        billable: false,
+    },
+    Case {
+        what: "the caller resets within a download",
+        sent: true,
+        status: (200, true),
+        error: Some(Blame::Caller),
+        complete: false,
+        outcome: Outcome::ClientGone,
+        billable: true,
+    },
+    Case {
+        what: "the upstream answers early and the caller leaves",
+        sent: true,
+        status: (413, true),
+        error: Some(Blame::Caller),
+        complete: true,
+        outcome: Outcome::Delivered,
+        billable: false,
+    },
+    Case {
+        what: "an error seen after a whole response",
+        sent: true,
+        status: (200, true),
+        error: Some(Blame::Upstream),
+        complete: true,
+        outcome: Outcome::Delivered,
+        billable: true,
+    },
+    Case {
+        what: "our own error within a response",
+        sent: true,
+        status: (200, true),
+        error: Some(Blame::Us),
+        complete: false,
+        outcome: Outcome::GatewayFailed,
+        billable: false,
+    },
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_of_endings_holds_row_by_row() {
+    let house = House::new().await;
+    let (id, key) = house.license(remaining(100)).await;
+    let mut left = 100;
+    for (number, case) in TABLE.iter().enumerate() {
+        let mut forwarding = house.admit(&key).await.unwrap().mark().unwrap();
+        if case.sent {
+            forwarding.sending();
+        }
+        let (committed, _) = forwarding.commit(case.status.0, case.status.1);
+        let ending = Ending {
+            error: case.error,
+            response_complete: case.complete,
+            forwarded_status: case.status.1,
+        };
+        committed.close(&closing(house.worker(), ending));
+        let records = house.records();
+        assert_eq!(records.len(), number + 1, "{}", case.what);
+        let CallRecord { head, tail } = records[number];
+        assert_eq!(head.status, case.status.0, "{}", case.what);
+        assert_eq!(tail.outcome, case.outcome, "{}", case.what);
+        assert_eq!(tail.billable, case.billable, "{}", case.what);
+        assert_eq!(tail.spent, u64::from(case.billable), "{}", case.what);
+        left -= tail.spent;
+        assert_eq!(house.left(id).await, left, "{}", case.what);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn units_that_a_response_names_are_read_clipped_and_counted() {
+    let mut api = app("api");
+    api.routes = vec![named_units("/", 2, 10)];
+    let house = House::with_app(api).await;
+    let (_, key) = house.license(model::Limits::default()).await;
+    // What the header says, what is recorded, whether it was clipped.
+    let cases: [(Option<&[u8]>, u64, bool); 14] = [
+        (None, 2, false),
+        (Some(b"0"), 0, false),
+        (Some(b"1"), 1, false),
+        (Some(b" 7 "), 7, false),
+        (Some(b"10"), 10, false),
+        (Some(b"0000000000000000000000010"), 10, false),
+        (Some(b"11"), 10, true),
+        (Some(b"18446744073709551615"), 10, true),
+        (Some(b"18446744073709551616"), 10, true),
+        (Some(b"-1"), 10, true),
+        (Some(b"1.5"), 10, true),
+        (Some(b""), 10, true),
+        (Some(b"\xff\xfe"), 10, true),
+        (Some(b"7, 7"), 10, true),
+    ];
+    let mut clipped = 0.0;
+    for (number, (value, units, is_clipped)) in cases.into_iter().enumerate() {
+        let mut forwarding = house.admit(&key).await.unwrap().mark().unwrap();
+        forwarding.sending();
+        let named = value.map(|value| forwarding.read_units(value));
+        let (committed, _) = forwarding.commit(200, true);
+        committed.close(&Closing {
+            units: named,
+            ..support::delivered(house.worker())
+        });
+        let record = house.records()[number];
+        let what = value.map(String::from_utf8_lossy);
+        assert_eq!(record.tail.units, units, "{what:?}");
+        assert!(record.tail.billable, "{what:?}");
+        assert_eq!(record.head.reserved, 10);
+        clipped += f64::from(u8::from(is_clipped));
+        assert_eq!(house.metric("tallygate_units_clipped_total"), clipped);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closing_that_names_more_than_was_reserved_is_clipped() {
+    let house = House::new().await;
+    let (id, key) = house.license(remaining(10)).await;
+    let mut forwarding = house.admit(&key).await.unwrap().mark().unwrap();
+    forwarding.sending();
+    let (committed, _) = forwarding.commit(200, true);
+    committed.close(&Closing {
+        units: Some(u64::MAX),
+        ..support::delivered(house.worker())
+    });
+    assert_eq!(
+        (house.record().tail.units, house.record().tail.spent),
+        (1, 1)
+    );
+    assert_eq!(house.left(id).await, 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_route_is_recorded_without_a_license() {
+    let mut api = app("api");
+    api.routes = vec![gate::RouteRules {
+        open: true,
+        ..support::route("/open")
+    }];
+    let house = House::with_app(api).await;
+    let routed = house.route("OPTIONS", "/open/x").unwrap();
+    let request = gate::CallRequest {
+        presented: gate::Presented::Ambiguous,
+        ..call("/open/x", "")
+    };
+    let admitted = house
+        .gate
+        .admit(house.worker(), routed, request)
+        .await
+        .unwrap();
+    assert!(admitted.license().is_none());
+    let mut forwarding = admitted.mark().unwrap();
+    assert!(forwarding.cut_check().is_none() && forwarding.rate().is_none());
+    forwarding.sending();
+    let (committed, _) = forwarding.commit(200, true);
+    committed.close(&support::delivered(house.worker()));
+    let record = house.record();
+    assert_eq!(record.head.license_id, None);
+    assert!(!record.head.limited && !record.head.windowed);
+    assert_eq!(record.tail.outcome, Outcome::Delivered);
+}

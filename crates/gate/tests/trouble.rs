@@ -1,0 +1,200 @@
+//! What happens when the disk refuses. Fail points belong to the whole process, so these tests take turns.
+
+mod support;
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use fail::FailScenario;
+use gate::{Admitted, HeadCommit, Refused};
+use journal::{Sync, Unavailable};
+use model::{Outcome, Refusal};
+
+use support::{House, Setup, app, delivered, eventually, remaining};
+
+/// A house whose callers wait for the disk.
+async fn disk() -> House {
+    let mut app = app("api");
+    app.waits_for_disk = true;
+    House::of(Setup {
+        apps: vec![app],
+        lanes: 1,
+        sync: Sync::Disk,
+        ..Setup::default()
+    })
+    .await
+}
+
+fn poll(commit: &mut HeadCommit) -> Poll<Result<(), Unavailable>> {
+    let mut context = Context::from_waker(Waker::noop());
+    pin!(commit).poll(&mut context)
+}
+
+fn assert_unavailable(result: Result<Admitted, Refused>) {
+    let refused = result.err().expect("no call is let in");
+    assert_eq!(refused.refusal, Refusal::JournalUnavailable);
+    assert_eq!(refused.retry_after, Some(1));
+    assert!(refused.rate.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_must_be_on_disk_is_ready_when_it_is_and_not_before() {
+    let scenario = FailScenario::setup();
+    let house = disk().await;
+    let (_, key) = house.license(remaining(10)).await;
+    let lane = house.journal.lane(0);
+    fail::cfg("journal::fsync", "pause").unwrap();
+    let forwarding = house.admit(&key).await.unwrap().mark().unwrap();
+    let (committed, mut durable) = forwarding.commit(200, true);
+    let position = lane.written();
+    for _ in 0..100 {
+        assert!(poll(&mut durable).is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert!(lane.durable() < position);
+    fail::remove("journal::fsync");
+    durable.await.unwrap();
+    assert!(lane.durable() >= position);
+    committed.close(&delivered(house.worker()));
+    scenario.teardown();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_of_an_app_that_trusts_the_kernel_does_not_wait_for_the_disk() {
+    let scenario = FailScenario::setup();
+    let house = House::of(Setup {
+        sync: Sync::Disk,
+        ..Setup::default()
+    })
+    .await;
+    let (_, key) = house.license(remaining(10)).await;
+    fail::cfg("journal::fsync", "pause").unwrap();
+    let forwarding = house.admit(&key).await.unwrap().mark().unwrap();
+    let (committed, mut durable) = forwarding.commit(200, true);
+    assert_eq!(poll(&mut durable), Poll::Ready(Ok(())));
+    committed.close(&delivered(house.worker()));
+    fail::remove("journal::fsync");
+    scenario.teardown();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_disk_fails_those_who_wait_lets_nobody_in_and_loses_nothing() {
+    let scenario = FailScenario::setup();
+    let house = disk().await;
+    let (id, key) = house.license(remaining(10)).await;
+    let waiting = house.admit(&key).await.unwrap().mark().unwrap();
+    let mut marked = house.admit(&key).await.unwrap().mark().unwrap();
+    marked.sending();
+    fail::cfg("journal::fsync", "return").unwrap();
+    let (committed, durable) = waiting.commit(200, true);
+    assert_eq!(durable.await, Err(Unavailable::Failed));
+
+    let left = house.left(id).await;
+    for _ in 0..20 {
+        assert_unavailable(house.admit(&key).await);
+    }
+    assert_eq!(house.left(id).await, left, "a refused call keeps no units");
+    // Calls that are on their way end in the room that they were promised.
+    let known = committed.call_id();
+    drop(committed);
+    let (second, durable) = marked.commit(200, true);
+    assert_eq!(durable.await, Err(Unavailable::Failed));
+    let other = second.call_id();
+    second.close(&delivered(house.worker()));
+    assert_eq!(house.journal.stats().marks, 0);
+
+    fail::remove("journal::fsync");
+    eventually("the journal recovers", async || {
+        house.admit(&key).await.is_ok()
+    })
+    .await;
+    eventually("both records are on disk", async || {
+        house.records().len() == 2
+    })
+    .await;
+    let records = house.records();
+    let seen: Vec<_> = records
+        .iter()
+        .map(|record| (record.head.call_id, record.tail.outcome))
+        .collect();
+    assert_eq!(
+        seen,
+        [(known, Outcome::GatewayFailed), (other, Outcome::Delivered)]
+    );
+    assert_eq!(house.left(id).await, 9);
+    scenario.teardown();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_before_anything_is_forwarded_and_heals_by_itself() {
+    let scenario = FailScenario::setup();
+    let house = House::of(Setup {
+        lanes: 1,
+        ..Setup::default()
+    })
+    .await;
+    let (id, key) = house.license(remaining(100_000)).await;
+    drop(house.admit(&key).await.unwrap());
+    let room = house.room();
+    fail::cfg("journal::prewrite", "return").unwrap();
+    let mut calls = 0;
+    let refused = loop {
+        match house.admit(&key).await {
+            Ok(admitted) => {
+                let mut forwarding = admitted.mark().unwrap();
+                forwarding.sending();
+                forwarding
+                    .commit(200, true)
+                    .0
+                    .close(&delivered(house.worker()));
+                calls += 1;
+            }
+            Err(refused) => break refused,
+        }
+    };
+    assert_unavailable(Err(refused));
+    for _ in 0..1_000 {
+        assert_unavailable(house.admit(&key).await);
+    }
+    assert_eq!(house.journal.stats().marks, 0);
+    assert_eq!(house.left(id).await, 100_000 - calls);
+    let counted = r#"tallygate_refused_total{app="api",code="journal_unavailable"}"#;
+    assert!(house.metric(counted) >= 1_001.0);
+    let records = house.records();
+    assert_eq!(records.len() as u64, calls);
+    assert!(records.iter().all(|record| record.tail.billable));
+
+    fail::remove("journal::prewrite");
+    eventually("there is room again", async || {
+        house.admit(&key).await.is_ok()
+    })
+    .await;
+    house.assert_nothing_held(&room);
+    assert_eq!(house.left(id).await, 100_000 - calls);
+    scenario.teardown();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_cost_no_room_that_calls_need_and_a_full_disk_makes_them_metrics_only() {
+    let scenario = FailScenario::setup();
+    let house = House::of(Setup {
+        lanes: 1,
+        ..Setup::default()
+    })
+    .await;
+    let (_, key) = house.license(remaining(0)).await;
+    fail::cfg("journal::prewrite", "return").unwrap();
+    let mut refused = 0;
+    // Two segments' worth of single records and more.
+    for _ in 0..1_200 {
+        assert_eq!(house.refusal("/", &key).await, Refusal::QuotaExhausted);
+        refused += 1;
+        house.pass(std::time::Duration::from_secs(1));
+    }
+    let recorded = house.records().len();
+    assert!((300..1_200).contains(&recorded), "{recorded}");
+    let counted = r#"tallygate_refused_total{app="api",code="quota_exhausted"}"#;
+    assert_eq!(house.metric(counted), f64::from(refused));
+    fail::remove("journal::prewrite");
+    scenario.teardown();
+}
