@@ -169,10 +169,10 @@ impl Gate {
         match self.pass(&routed, &request, &entry).await {
             Ok(reservation) => self.issue(worker, routed, &request, entry, reservation),
             Err(refused) => {
-                let plan = self.plan_symbol(&entry).0;
+                let (plan, text) = self.plan_symbol(&entry);
                 worker.record_refusal(&RefusedCall {
                     license_id: entry.license().id,
-                    plan,
+                    plan: (plan, text.as_deref()),
                     route: &routed.route,
                     method: routed.method,
                     refusal: refused.refusal,
@@ -273,7 +273,7 @@ impl Gate {
             entry.check(&facts).map_err(plain)?;
         }
         let ask = Ask {
-            units: routed.route.units,
+            units: routed.route.most_units,
             now,
         };
         match entry.reserve(&ask) {

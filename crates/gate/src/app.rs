@@ -191,7 +191,7 @@ impl Apps {
     pub(crate) fn resolve(&self, host: &str, method: Method, raw_path: &[u8]) -> Resolved {
         match NormalPath::parse(raw_path) {
             Ok(path) => self.resolve_normal(host, method, &path),
-            Err(_) => self.resolve_ambiguous(host),
+            Err(_) => self.resolve_ambiguous(host, raw_path),
         }
     }
 
@@ -213,13 +213,16 @@ impl Apps {
     }
 
     /// An ambiguous path passes only where nothing depends on it; permissions are looked at later.
-    fn resolve_ambiguous(&self, host: &str) -> Resolved {
+    ///
+    /// What is no path by any reading (RFC 9110 allows no control characters and no spaces in it) never does.
+    fn resolve_ambiguous(&self, host: &str, raw_path: &[u8]) -> Resolved {
+        let is_a_path = raw_path.iter().all(|byte| *byte > b' ' && *byte != 0x7f);
         let root = NormalPath::parse("/").expect("the root is a normal path");
         match self.table.lookup(host, &root) {
             Some(Entry {
                 routes: Routes::Any(route),
                 ..
-            }) if !self.splits_hosts => Resolved::Route(route.clone()),
+            }) if is_a_path && !self.splits_hosts => Resolved::Route(route.clone()),
             found => Resolved::Ambiguous(found.map(|entry| entry.app.clone())),
         }
     }

@@ -69,7 +69,7 @@ struct Fold {
 /// A refusal of a known license, to be recorded.
 pub(crate) struct RefusedCall<'a> {
     pub(crate) license_id: LicenseId,
-    pub(crate) plan: u32,
+    pub(crate) plan: (u32, Option<&'a str>),
     pub(crate) route: &'a Route,
     pub(crate) method: Method,
     pub(crate) refusal: Refusal,
@@ -160,6 +160,9 @@ impl Worker {
         if folds.waiting.len() >= MOST_FOLDS {
             return;
         }
+        if self.define(call).is_err() {
+            return;
+        }
         let head = call.head();
         self.write_refusal(
             &head,
@@ -168,6 +171,18 @@ impl Worker {
             self.now().micros_since(call.started),
         );
         folds.waiting.insert(key, Fold { head, calls: 0 });
+    }
+
+    /// Has the lane know what the records of a refusal name.
+    fn define(&self, call: &RefusedCall<'_>) -> Result<(), journal::Unavailable> {
+        let (route, app) = (call.route, &call.route.app);
+        self.lane.define(app.symbol, app.symbol_text.as_bytes())?;
+        self.lane
+            .define(route.symbol, route.symbol_text.as_bytes())?;
+        match call.plan {
+            (symbol, Some(text)) => self.lane.define(symbol, text.as_bytes()),
+            (_, None) => Ok(()),
+        }
     }
 
     /// Writes what was folded in seconds that are over.
@@ -238,7 +253,7 @@ impl RefusedCall<'_> {
             license_id: Some(self.license_id),
             app: app.symbol,
             route: self.route.symbol,
-            plan: self.plan,
+            plan: self.plan.0,
             method: self.method,
             mode: model::Mode::Proxy,
             status: self.refusal.status(),
