@@ -55,6 +55,7 @@ pub(crate) async fn execute(
         format: Some("jsonl".to_owned()),
         cursor: None,
     };
+    let named = query.license.is_some();
     let mut lines = client.stream("/calls", &query).await?;
     if arguments.json {
         while let Some(chunk) = lines.chunk().await? {
@@ -71,7 +72,7 @@ pub(crate) async fn execute(
             calls.push(lines.parse::<Call>(&line)?);
         }
         if calls.len() == ALIGNED || ended {
-            print(&calls, !titled, output)?;
+            print(&calls, named, !titled, output)?;
             titled = true;
             calls.clear();
         }
@@ -81,8 +82,8 @@ pub(crate) async fn execute(
     }
 }
 
-fn print(calls: &[Call], titled: bool, output: &mut Output) -> Result<(), Error> {
-    let table = table(calls);
+fn print(calls: &[Call], named: bool, titled: bool, output: &mut Output) -> Result<(), Error> {
+    let table = table(calls, named);
     if titled {
         return Ok(output.table(&table)?);
     }
@@ -93,12 +94,11 @@ fn print(calls: &[Call], titled: bool, output: &mut Output) -> Result<(), Error>
         .try_for_each(|line| output.line(line))?)
 }
 
-/// Calls as a table.
-pub(crate) fn table(calls: &[Call]) -> Table {
-    let mut table = Table::new([
-        Column::text("STARTED"),
-        Column::text("CALL"),
-        Column::text("LICENSE"),
+/// Calls as a table; without their license where it was named by who asks.
+fn table(calls: &[Call], named: bool) -> Table {
+    let mut columns = vec![Column::text("STARTED"), Column::text("CALL")];
+    columns.extend((!named).then_some(Column::text("LICENSE")));
+    columns.extend([
         Column::text("APP"),
         Column::text("ROUTE"),
         Column::text("METHOD"),
@@ -109,27 +109,31 @@ pub(crate) fn table(calls: &[Call]) -> Table {
         Column::number("SENT"),
         Column::number("TIME"),
     ]);
+    let mut table = Table::new(columns);
     for call in calls {
-        table.row([
-            units::time(call.started_at),
-            call.call_id.clone(),
-            units::maybe(call.license_id.as_ref()),
-            call.app.clone(),
-            call.route.clone(),
-            call.method.clone(),
-            if call.status == 0 {
-                String::new()
-            } else {
-                call.status.to_string()
-            },
-            call.outcome.clone(),
-            if call.billable { "yes" } else { "no" }.to_owned(),
-            units::count(call.units),
-            units::bytes(call.response_bytes),
-            units::micros(call.duration_us),
-        ]);
+        let mut cells = vec![units::time(call.started_at), call.call_id.clone()];
+        cells.extend((!named).then(|| units::maybe(call.license_id.as_ref())));
+        cells.extend([call.app.clone(), call.route.clone(), call.method.clone()]);
+        cells.extend(result_cells(call));
+        table.row(cells);
     }
     table
+}
+
+/// How a call ended: status, outcome, whether billed, units, bytes, time.
+pub(crate) fn result_cells(call: &Call) -> [String; 6] {
+    [
+        if call.status == 0 {
+            String::new()
+        } else {
+            call.status.to_string()
+        },
+        call.outcome.clone(),
+        if call.billable { "yes" } else { "no" }.to_owned(),
+        units::count(call.units),
+        units::bytes(call.response_bytes),
+        units::micros(call.duration_us),
+    ]
 }
 
 #[cfg(test)]
@@ -145,7 +149,7 @@ mod tests {
             "attempts": 1, "started_at": "2026-11-21T12:00:00.123456Z", "node": "a",
         }))
         .expect("a call");
-        let lines = table(&[call]).lines();
+        let lines = table(&[call], true).lines();
         assert!(
             lines[1].starts_with("2026-11-21T12:00:00Z  0198c0de-"),
             "{}",

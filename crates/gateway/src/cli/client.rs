@@ -199,7 +199,7 @@ impl Client {
         let status = response.status();
         match self.collect(response.into_body()).await {
             Ok(body) => match serde_json::from_slice::<ProblemBody>(&body) {
-                Ok(problem) => Error::Refused(problem),
+                Ok(problem) => Error::Refused(Box::new(problem)),
                 Err(_) => Error::NotAGate {
                     target: self.target.describe(),
                     reason: format!("status {status}"),

@@ -10,7 +10,7 @@ use control::ProblemBody;
 pub(crate) enum Error {
     /// The gate's answer is no. Blame: as its problem says.
     #[error("{}", describe(.0))]
-    Refused(ProblemBody),
+    Refused(Box<ProblemBody>),
     /// A bad argument that only shows when it is used. Blame: caller.
     #[error("{0}")]
     Usage(String),
@@ -180,9 +180,18 @@ mod tests {
 
     #[test]
     fn exit_codes_tell_a_bad_argument_from_a_no() {
-        assert_eq!(Error::Refused(problem(400, None, "x")).exit_code(), 2);
-        assert_eq!(Error::Refused(problem(404, None, "x")).exit_code(), 1);
-        assert_eq!(Error::Refused(problem(503, None, "x")).exit_code(), 1);
+        assert_eq!(
+            Error::Refused(Box::new(problem(400, None, "x"))).exit_code(),
+            2
+        );
+        assert_eq!(
+            Error::Refused(Box::new(problem(404, None, "x"))).exit_code(),
+            1
+        );
+        assert_eq!(
+            Error::Refused(Box::new(problem(503, None, "x"))).exit_code(),
+            1
+        );
     }
 
     #[test]

@@ -416,8 +416,12 @@ mod tests {
 
     fn create(arguments: &[&str]) -> CreateLicense {
         let all = ["tallygate", "license", "create"].iter().chain(arguments);
-        match Cli::try_parse_from(all).expect("valid arguments").command {
-            Command::Client(ClientCommand::License(LicenseCommand::Create(arguments))) => {
+        let Command::Client(command) = Cli::try_parse_from(all).expect("valid arguments").command
+        else {
+            panic!("not a command of a client");
+        };
+        match *command {
+            ClientCommand::License(LicenseCommand::Create(arguments)) => {
                 arguments.request().expect("a request")
             }
             other => panic!("{other:?}"),

@@ -63,7 +63,7 @@ pub(crate) enum Command {
     #[command(after_help = examples!("tallygate demo", "tallygate demo --once"))]
     Demo(DemoArguments),
     #[command(flatten)]
-    Client(ClientCommand),
+    Client(Box<ClientCommand>),
     /// Print completions for a shell
     #[command(after_help = examples!("tallygate completions bash > /etc/bash_completion.d/tallygate"))]
     Completions(completions::CompletionsArguments),
@@ -129,9 +129,9 @@ impl Cli {
 }
 
 /// Runs a command that is a client of a gate, from connecting to the last line of output.
-pub(crate) fn execute(config: Option<&Path>, command: ClientCommand) -> ExitCode {
+pub(crate) fn execute(config: Option<&Path>, command: Box<ClientCommand>) -> ExitCode {
     let mut output = Output::standard();
-    finish(try_execute(config, command, &mut output), &mut output)
+    finish(try_execute(config, *command, &mut output), &mut output)
 }
 
 /// Prints the completions for a shell.

@@ -13,7 +13,7 @@ use model::usage::{UsageField, UsageRow};
 use tokio::net::TcpStream;
 
 use super::Site;
-use crate::cli::{Error, Output, calls, usage};
+use crate::cli::{Column, Error, Output, Table, calls, usage};
 
 /// What came back from a call.
 struct Seen {
@@ -32,120 +32,163 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Makes the calls and shows what became of them.
 pub(super) async fn take(site: &Site, output: &mut Output) -> Result<(), Error> {
-    let limited = limited_license(site).await?;
-    let narrow = narrow_license(site).await?;
-    let own = [&site.license, &limited, &narrow];
-    let (good, limited_key, narrow_key) = (
-        own[0].key.as_deref(),
-        own[1].key.as_deref(),
-        own[2].key.as_deref(),
-    );
+    let once_a_day = license(site, "one call a day", "1/1d", None).await?;
+    let hello_only = license(site, "/hello only", "1000/1m", Some("/hello")).await?;
+    let good = Some(&site.license);
+    let (once_a_day, hello_only) = (Some(&once_a_day), Some(&hello_only));
 
     output.heading("Calls")?;
-    let mut recorded = 0;
-    let unknown = Some("tg_not-a-key-of-this-gate");
-    let steps: [(&str, &str, Option<&str>, bool); 12] = [
-        ("a license: let in, billed", "/hello", good, true),
-        ("another page", "/reports", good, true),
+    let steps = [
+        ("a license: let in, billed", "/hello", good),
+        ("another page", "/reports", good),
         (
             "a page that the API does not have: not billed",
             "/nowhere",
             good,
-            true,
         ),
-        ("no license: refused here", "/hello", None, false),
-        (
-            "a license that nobody has: refused here",
-            "/hello",
-            unknown,
-            false,
-        ),
-        (
-            "a license for /hello, used for it",
-            "/hello",
-            narrow_key,
-            true,
-        ),
+        ("no license: refused here", "/hello", None),
+        ("the license `/hello only`", "/hello", hello_only),
         (
             "the same license elsewhere: refused here",
             "/reports",
-            narrow_key,
-            true,
+            hello_only,
         ),
-        ("the API fails by itself: not billed", "/fail", good, true),
+        ("the API fails by itself: not billed", "/fail", good),
         (
             "the API breaks off in the middle: not billed",
             "/break",
             good,
-            true,
         ),
         (
-            "an answer that comes in parts, unbuffered",
+            "an answer in parts, handed on as they come",
             "/stream",
             good,
-            true,
         ),
         (
-            "a license for one call a minute, its first",
+            "the license `one call a day`, its first",
             "/hello",
-            limited_key,
-            true,
+            once_a_day,
         ),
         (
-            "its second: refused until the minute is over",
+            "its second: refused until the day is over",
             "/hello",
-            limited_key,
-            true,
+            once_a_day,
         ),
     ];
-    for (what, path, key, is_recorded) in steps {
-        recorded += usize::from(is_recorded);
-        let line = match tokio::time::timeout(CALL_TIMEOUT, call(site, path, key)).await {
-            Ok(Ok(seen)) => describe(&seen),
-            Ok(Err(error)) => format!("no answer: {error}"),
-            Err(_) => "no answer in time".to_owned(),
-        };
-        output.line(&format!("  GET {path:<9} {line:<58} {what}"))?;
-        output.flush()?;
+    let mut recorded = 0;
+    for (what, path, license) in steps {
+        recorded += usize::from(license.is_some());
+        step(
+            site,
+            what,
+            path,
+            license.and_then(|license| license.key.as_deref()),
+            output,
+        )
+        .await?;
     }
+    step(
+        site,
+        "a key that nobody has: refused here",
+        "/hello",
+        Some("tg_nobody-has-this-key"),
+        output,
+    )
+    .await?;
 
+    let licenses: Vec<&License> = [good, hello_only, once_a_day]
+        .into_iter()
+        .flatten()
+        .collect();
     output.line("")?;
-    output.heading("Records")?;
-    let calls = records(site, &own, recorded).await?;
-    output.table(&calls::table(&calls))?;
+    output.heading("Records: one for each call of a license, refused ones too")?;
+    output.table(&record_table(
+        &records(site, &licenses, recorded).await?,
+        &licenses,
+    ))?;
     output.line("")?;
     output.heading("Bill")?;
-    let by = [
-        UsageField::License,
-        UsageField::Route,
-        UsageField::Status,
-        UsageField::Outcome,
-    ];
-    let rows = bill(site, &own, &by).await?;
-    output.table(&usage::table(&by, &rows))?;
+    for license in licenses {
+        let by = [UsageField::Status, UsageField::Outcome, UsageField::Plan];
+        output.line(&format!(
+            "license `{}`",
+            license.label.as_deref().unwrap_or_default()
+        ))?;
+        let parameters = UsageParameters {
+            license: Some(license.id),
+            by: UsageBy(by.to_vec()),
+            ..UsageParameters::default()
+        };
+        let rows: Vec<UsageRow> = site.client.query("/usage", &parameters).await?;
+        output.table(&usage::table(&by, &rows))?;
+        output.line("")?;
+    }
     Ok(())
 }
 
-/// A license for one call a minute.
-async fn limited_license(site: &Site) -> Result<License, Error> {
+/// One call, and one line about it.
+async fn step(
+    site: &Site,
+    what: &str,
+    path: &str,
+    key: Option<&str>,
+    output: &mut Output,
+) -> Result<(), Error> {
+    let line = match tokio::time::timeout(CALL_TIMEOUT, call(site, path, key)).await {
+        Ok(Ok(seen)) => describe(&seen),
+        Ok(Err(error)) => format!("no answer: {error}"),
+        Err(_) => "no answer in time".to_owned(),
+    };
+    output.line(&format!("  GET {path:<9} {line:<50} {what}"))?;
+    output.flush()
+}
+
+/// A license of its own for a part of the tour.
+async fn license(
+    site: &Site,
+    label: &str,
+    rate_limit: &str,
+    path: Option<&str>,
+) -> Result<License, Error> {
+    let permission = |path| {
+        format!("GET {}{path}", site.base)
+            .parse()
+            .expect("a permission")
+    };
     let request = CreateLicense {
-        label: Some("demo: one call a minute".to_owned()),
-        rate_limits: vec!["1/1m".parse().expect("a rate limit")],
+        label: Some(label.to_owned()),
+        rate_limits: vec![rate_limit.parse().expect("a rate limit")],
+        permissions: path.map(permission).into_iter().collect(),
         ..CreateLicense::of_app(site.app.clone())
     };
     site.client.post("/licenses", &request).await
 }
 
-/// A license for one path.
-async fn narrow_license(site: &Site) -> Result<License, Error> {
-    let path = format!("GET {}/hello", site.base);
-    let request = CreateLicense {
-        label: Some("demo: /hello only".to_owned()),
-        rate_limits: vec!["1000/1m".parse().expect("a rate limit")],
-        permissions: vec![path.parse().expect("a permission")],
-        ..CreateLicense::of_app(site.app.clone())
-    };
-    site.client.post("/licenses", &request).await
+fn record_table(calls: &[Call], licenses: &[&License]) -> Table {
+    let mut table = Table::new([
+        Column::text("CALL"),
+        Column::text("LICENSE"),
+        Column::number("STATUS"),
+        Column::text("OUTCOME"),
+        Column::text("BILLED"),
+        Column::number("UNITS"),
+        Column::number("SENT"),
+        Column::number("TIME"),
+    ]);
+    for call in calls {
+        let owner = licenses
+            .iter()
+            .find(|license| call.license_id == Some(license.id.to_string()));
+        let label = owner
+            .and_then(|license| license.label.clone())
+            .unwrap_or_default();
+        table.row(
+            [call.call_id.clone(), label]
+                .into_iter()
+                .chain(calls::result_cells(call)),
+        );
+    }
+    table
 }
 
 /// One call on a connection of its own.
@@ -242,22 +285,4 @@ async fn records(site: &Site, licenses: &[&License], expected: usize) -> Result<
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-async fn bill(
-    site: &Site,
-    licenses: &[&License],
-    by: &[UsageField],
-) -> Result<Vec<UsageRow>, Error> {
-    let mut rows = Vec::new();
-    for license in licenses {
-        let parameters = UsageParameters {
-            license: Some(license.id),
-            by: UsageBy(by.to_vec()),
-            ..UsageParameters::default()
-        };
-        let usage: Vec<UsageRow> = site.client.query("/usage", &parameters).await?;
-        rows.extend(usage);
-    }
-    Ok(rows)
 }
