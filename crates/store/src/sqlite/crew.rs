@@ -146,8 +146,11 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
+    use tokio::sync::oneshot;
+    use tokio::task::JoinHandle;
+
     use super::super::file::{DatabaseFile, LICENSES, OpenFile};
-    use super::*;
+    use super::{Access, Arc, Crew, Error, Opener, Patience, Plan, Session, Trouble};
 
     struct Plain(OpenFile);
 
@@ -174,7 +177,7 @@ mod tests {
             },
             path: file.path.clone(),
         };
-        let opener = |access| -> Opener<Plain> {
+        let opener = |access: Access| -> Opener<Plain> {
             let file = file.clone();
             Box::new(move || file.open(access).map(Plain))
         };
@@ -198,50 +201,51 @@ mod tests {
         Ok(names.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Writes that were handed over while the writer was busy, so that they share a transaction.
-    async fn together<A, B, C>(
-        crew: &Crew<Plain>,
-        a: A,
-        b: B,
-        c: C,
-    ) -> (A::Output, B::Output, C::Output)
-    where
-        A: Future,
-        B: Future,
-        C: Future,
-    {
+    /// Keeps the writer busy until the sender is dropped; returns once it is.
+    async fn occupy(crew: &Arc<Crew<Plain>>) -> (mpsc::Sender<()>, JoinHandle<Result<(), Error>>) {
         let (go, wait) = mpsc::channel::<()>();
-        let busy = crew.write(move |_| {
-            // Goes on once the sender is dropped.
-            let _ = wait.recv();
-            Ok(())
+        let (begun, begins) = oneshot::channel();
+        let crew = Arc::clone(crew);
+        let busy = tokio::spawn(async move {
+            crew.write(move |_| {
+                let _ = begun.send(());
+                let _ = wait.recv();
+                Ok(())
+            })
+            .await
         });
-        let others = async {
-            let release = async {
-                while crew.write_queue.waiting() < 3 {
-                    tokio::task::yield_now().await;
-                }
-                drop(go);
-            };
-            let (a, b, c, ()) = tokio::join!(a, b, c, release);
-            (a, b, c)
+        begins.await.expect("it begins");
+        (go, busy)
+    }
+
+    /// Three writes that share a transaction, since they were handed over while the writer was busy.
+    async fn together<A: Future, B: Future, C: Future>(
+        crew: &Arc<Crew<Plain>>,
+        (a, b, c): (A, B, C),
+    ) -> (A::Output, B::Output, C::Output) {
+        let (go, busy) = occupy(crew).await;
+        let release = async {
+            while crew.write_queue.waiting() < 3 {
+                tokio::task::yield_now().await;
+            }
+            drop(go);
         };
-        let (busy, others) = tokio::join!(busy, others);
-        busy.expect("done");
-        others
+        let (a, b, c, ()) = tokio::join!(a, b, c, release);
+        busy.await.expect("no panic").expect("done");
+        (a, b, c)
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_fails_in_a_group_undoes_only_itself() {
         let directory = tempfile::TempDir::new().expect("a directory");
-        let crew = crew(&directory);
+        let crew = Arc::new(crew(&directory));
         let refused = crew.write(|session| -> Result<(), Trouble> {
             put(session, "half")?;
             Err(Error::Exists("it").into())
         });
         let first = crew.write(|session| put(session, "first"));
         let last = crew.write(|session| put(session, "last"));
-        let (first, refused, last) = together(&crew, first, refused, last).await;
+        let (first, refused, last) = together(&crew, (first, refused, last)).await;
         assert_eq!((first, last), (Ok(()), Ok(())));
         assert_eq!(refused, Err(Error::Exists("it")));
         assert_eq!(crew.read(names).await.expect("read"), ["first", "last"]);
@@ -250,11 +254,11 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_panics_is_unavailable_and_acknowledges_nothing_of_its_group() {
         let directory = tempfile::TempDir::new().expect("a directory");
-        let crew = crew(&directory);
+        let crew = Arc::new(crew(&directory));
         let first = crew.write(|session| put(session, "first"));
         let panics = crew.write(|_| -> Result<(), Trouble> { panic!("on purpose") });
         let last = crew.write(|session| put(session, "last"));
-        let (first, panicked, last) = together(&crew, first, panics, last).await;
+        let (first, panicked, last) = together(&crew, (first, panics, last)).await;
         for answer in [first, panicked, last] {
             assert!(answer.expect_err("undone").is_unavailable());
         }
@@ -272,7 +276,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_long_report_holds_up_neither_look_ups_nor_writes() {
         let directory = tempfile::TempDir::new().expect("a directory");
-        let crew = crew(&directory);
+        let crew = Arc::new(crew(&directory));
         let (go, wait) = mpsc::channel::<()>();
         let report = crew.read_patiently(move |session| {
             let before = names(session)?;
@@ -295,20 +299,13 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_nobody_waits_for_any_more_is_not_begun() {
         let directory = tempfile::TempDir::new().expect("a directory");
-        let crew = crew(&directory);
-        let (go, wait) = mpsc::channel::<()>();
-        let busy = crew.write(move |_| {
-            let _ = wait.recv();
-            Ok(())
-        });
-        let others = async {
-            let left = crew.write(|session| put(session, "left"));
-            let soon = tokio::time::timeout(Duration::from_millis(1), left).await;
-            assert!(soon.is_err(), "the writer is busy");
-            drop(go);
-        };
-        let (busy, ()) = tokio::join!(busy, others);
-        busy.expect("done");
+        let crew = Arc::new(crew(&directory));
+        let (go, busy) = occupy(&crew).await;
+        let left = crew.write(|session| put(session, "left"));
+        let soon = tokio::time::timeout(Duration::from_millis(1), left).await;
+        assert!(soon.is_err(), "the writer is busy");
+        drop(go);
+        busy.await.expect("no panic").expect("done");
         crew.write(|session| put(session, "next"))
             .await
             .expect("written");

@@ -106,6 +106,9 @@ fn work_through<S: Session>(
     let mut done = Vec::with_capacity(jobs.len());
     let mut jobs = jobs.into_iter();
     while let Some(mut job) = jobs.next() {
+        if !job.is_wanted() {
+            continue;
+        }
         job.begin();
         match in_savepoint(session, &mut job) {
             Ok(()) => done.push(job),
