@@ -1,4 +1,5 @@
 //! What happens when the disk refuses. Fail points belong to the whole process, so these tests take turns.
+#![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 mod support;
 

@@ -1,0 +1,567 @@
+//! Who is let in, and what those who are not learn.
+#![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use gate::{Admitted, CallRequest, Presented, Refused};
+use licensing::IssueRequest;
+use model::{Credential, KeyFormat, LicenseStatus, Limits, Outcome, Refusal, Symbol, Timestamp};
+
+use support::{HOST, House, START, Setup, app, call, delivered, remaining, request, route};
+
+fn refusal(result: Result<Admitted, Refused>) -> Refusal {
+    result.err().expect("the call is refused").refusal
+}
+
+async fn admit_from(
+    house: &House,
+    key: &str,
+    path: &str,
+    address: &str,
+) -> Result<Admitted, Refused> {
+    let routed = house.route("GET", path)?;
+    let request = CallRequest {
+        address: Some(address.parse().unwrap()),
+        ..call(path, key)
+    };
+    house.gate.admit(house.worker(), routed, request).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_rule_that_refuses_is_the_one_that_is_told() {
+    let house = House::new().await;
+    let end = Timestamp::from_micros(START + 600_000_000);
+    let wish = IssueRequest {
+        expires_at: Some(end),
+        allow_ips: vec!["192.0.2.0/24".parse().unwrap()],
+        permissions: vec!["GET /allowed".parse().unwrap()],
+        ..request(
+            "api",
+            Limits {
+                remaining: Some(1),
+                rate_limits: vec!["2/1m".parse().unwrap()],
+                concurrency: Some(1),
+                ..Limits::default()
+            },
+        )
+    };
+    let (id, key) = house.issue(wish).await;
+    let (inside, outside) = ("192.0.2.9", "198.51.100.9");
+    let try_it =
+        async |path: &str, address: &str| refusal(admit_from(&house, &key, path, address).await);
+
+    // Everything is wrong at once; then one thing after the other is put right.
+    let held = admit_from(&house, &key, "/allowed", inside).await.unwrap();
+    let mut forwarding = held.mark().unwrap();
+    forwarding.sending();
+    let (first, _) = forwarding.commit(200, true);
+    house
+        .licensing
+        .set_status(id, LicenseStatus::Disabled)
+        .await
+        .unwrap();
+    house
+        .licensing
+        .extend(id, Some(Timestamp::from_micros(START)))
+        .await
+        .unwrap();
+    assert_eq!(try_it("/other", outside).await, Refusal::LicenseDisabled);
+    house
+        .licensing
+        .set_status(id, LicenseStatus::Active)
+        .await
+        .unwrap();
+    assert_eq!(try_it("/other", outside).await, Refusal::LicenseExpired);
+    house.licensing.extend(id, Some(end)).await.unwrap();
+    assert_eq!(try_it("/other", outside).await, Refusal::IpNotAllowed);
+    assert_eq!(try_it("/other", inside).await, Refusal::RouteNotPermitted);
+    assert_eq!(try_it("/allowed", inside).await, Refusal::TooManyConcurrent);
+    first.close(&delivered(house.worker()));
+    assert_eq!(try_it("/allowed", inside).await, Refusal::QuotaExhausted);
+    // A unit more, used up as the last call of the window's two: then the rate is told before the quota.
+    house
+        .licensing
+        .set_limits(
+            id,
+            Limits {
+                remaining: Some(1),
+                rate_limits: vec!["2/1m".parse().unwrap()],
+                concurrency: Some(1),
+                ..Limits::default()
+            },
+            true,
+        )
+        .await
+        .unwrap();
+    let mut forwarding = admit_from(&house, &key, "/allowed", inside)
+        .await
+        .unwrap()
+        .mark()
+        .unwrap();
+    forwarding.sending();
+    let (second, _) = forwarding.commit(200, true);
+    assert_eq!(try_it("/allowed", inside).await, Refusal::RateLimited);
+    second.close(&delivered(house.worker()));
+    assert_eq!(try_it("/allowed", inside).await, Refusal::RateLimited);
+    house.pass(Duration::from_secs(60));
+    assert_eq!(try_it("/allowed", inside).await, Refusal::QuotaExhausted);
+    house
+        .licensing
+        .set_status(id, LicenseStatus::Revoked)
+        .await
+        .unwrap();
+    house.pass(Duration::from_secs(900));
+    assert_eq!(try_it("/other", outside).await, Refusal::LicenseRevoked);
+    assert_eq!(house.journal.stats().marks, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_unknown_and_one_that_cannot_be_look_the_same_and_leave_no_record() {
+    let house = House::new().await;
+    let (_, key) = house.license(Limits::default()).await;
+    let unknown = |format| {
+        Credential::generate(format)
+            .expose()
+            .to_owned()
+            .into_bytes()
+    };
+    let mut mistyped = key.clone().into_bytes();
+    *mistyped.last_mut().unwrap() ^= 1;
+    let mut presented = vec![
+        mistyped,
+        key.as_bytes()[..key.len() - 1].to_vec(),
+        format!("{key} ").into_bytes(),
+        key.to_uppercase().into_bytes(),
+        vec![],
+        b"x".to_vec(),
+        vec![0; 64],
+        vec![0xff; 40],
+        vec![b'a'; 256],
+        vec![b'a'; 257],
+        vec![b'a'; 100_000],
+        b"tg_".to_vec(),
+    ];
+    for format in [
+        KeyFormat::Tallygate,
+        KeyFormat::Uuid,
+        KeyFormat::Apifew,
+        KeyFormat::Authforge,
+    ] {
+        presented.push(unknown(format));
+    }
+    let count = presented.len();
+    for key in presented {
+        let routed = house.route("GET", "/").unwrap();
+        let call_id = routed.call_id;
+        let request = CallRequest {
+            presented: Presented::Credential(&key),
+            ..call("/", "")
+        };
+        let refused = house
+            .gate
+            .admit(house.worker(), routed, request)
+            .await
+            .err()
+            .unwrap();
+        assert_eq!(refused.refusal, Refusal::LicenseUnknown, "{key:?}");
+        assert_eq!(refused.call_id, call_id);
+        assert!(refused.retry_after.is_none() && refused.rate.is_none());
+    }
+    house.pass(Duration::from_secs(2));
+    assert!(house.records().is_empty());
+    let counted = r#"tallygate_refused_total{app="api",code="license_unknown"}"#;
+    assert_eq!(house.metric(counted), count as f64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_presented_besides_one_key_has_its_own_answer() {
+    let house = House::new().await;
+    for (presented, expected) in [
+        (Presented::Nothing, Refusal::LicenseMissing),
+        (Presented::Ambiguous, Refusal::CredentialAmbiguous),
+        (Presented::Token, Refusal::TokenInvalid),
+    ] {
+        let routed = house.route("GET", "/").unwrap();
+        let request = CallRequest {
+            presented,
+            ..call("/", "")
+        };
+        let result = house.gate.admit(house.worker(), routed, request).await;
+        assert_eq!(refusal(result), expected);
+    }
+    assert!(house.records().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_license_of_another_app_is_unknown() {
+    let of = |name: &str| gate::AppRules {
+        hosts: vec![format!("{name}.test").parse().unwrap()],
+        ..app(name)
+    };
+    let house = House::of(Setup {
+        apps: vec![of("one"), of("two")],
+        ..Setup::default()
+    })
+    .await;
+    let (id, key) = house.issue(request("one", remaining(5))).await;
+    let admit = async |host: &str| {
+        let routed = house.gate.route(house.worker(), host, "GET", b"/").unwrap();
+        house
+            .gate
+            .admit(house.worker(), routed, call("/", &key))
+            .await
+    };
+    // Cold and warm alike.
+    for _ in 0..2 {
+        let refused = admit("two.test").await.err().unwrap();
+        assert_eq!(refused.refusal, Refusal::LicenseUnknown);
+        assert!(refused.rate.is_none() && refused.retry_after.is_none());
+        assert!(admit("one.test").await.is_ok());
+    }
+    house.pass(Duration::from_secs(2));
+    assert!(house.records().is_empty(), "who it belongs to is not told");
+    assert_eq!(house.left(id).await, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_and_paths_that_nobody_serves_are_refused_before_any_key_is_looked_at() {
+    let mut api = app("api");
+    api.hosts = vec![HOST.parse().unwrap()];
+    api.routes = vec![gate::RouteRules {
+        methods: vec![model::Method::Get],
+        ..route("/v1")
+    }];
+    let house = House::with_app(api).await;
+    let route = |host: &str, method: &str, path: &str| {
+        let routed = house
+            .gate
+            .route(house.worker(), host, method, path.as_bytes());
+        routed.err().map(|refused| refused.refusal)
+    };
+    assert_eq!(route(HOST, "GET", "/v1/x"), None);
+    assert_eq!(
+        route("elsewhere.test", "GET", "/v1"),
+        Some(Refusal::AppUnknown)
+    );
+    assert_eq!(route("", "GET", "/v1"), Some(Refusal::AppUnknown));
+    assert_eq!(route(HOST, "POST", "/v1"), Some(Refusal::RouteUnknown));
+    assert_eq!(route(HOST, "BREW", "/v1"), Some(Refusal::RouteUnknown));
+    assert_eq!(route(HOST, "GET", "/v10"), Some(Refusal::RouteUnknown));
+    assert_eq!(route(HOST, "GET", "/"), Some(Refusal::RouteUnknown));
+    assert_eq!(
+        house.metric(r#"tallygate_refused_total{app="api",code="route_unknown"}"#),
+        4.0
+    );
+    assert_eq!(
+        house.metric(r#"tallygate_refused_total{app="",code="app_unknown"}"#),
+        2.0
+    );
+}
+
+/// Paths that some reader takes for another one.
+const AMBIGUOUS: [&str; 14] = [
+    "/a/../b",
+    "/a/./b",
+    "/a/%2e%2e/b",
+    "/a%2Fb",
+    "/a%2fb",
+    "/a//b",
+    "/a\\b",
+    "/a%5Cb",
+    "/a;x=1/b",
+    "/a%00b",
+    "/%2561",
+    "/a/..;/b",
+    "/%c0%afb",
+    "*",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ambiguous_path_passes_only_where_nothing_depends_on_it() {
+    let house = House::new().await;
+    let (_, free) = house.license(Limits::default()).await;
+    let (bound_id, bound) = house
+        .issue(IssueRequest {
+            permissions: vec!["GET /".parse().unwrap()],
+            ..request("api", remaining(5))
+        })
+        .await;
+    for path in AMBIGUOUS {
+        assert!(house.admit_on(0, path, &free).await.is_ok(), "{path}");
+        assert_eq!(
+            house.refusal(path, &bound).await,
+            Refusal::PathAmbiguous,
+            "{path}"
+        );
+    }
+    assert!(house.admit_on(0, "/a/b", &bound).await.is_ok());
+    // The license is known, so its refusals are recorded; nothing was taken.
+    house.pass(Duration::from_secs(1));
+    let calls: u32 = house.records().iter().map(|record| record.tail.calls).sum();
+    assert_eq!(calls as usize, AMBIGUOUS.len());
+    assert_eq!(house.left(bound_id).await, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ambiguous_path_is_refused_where_routes_or_other_apps_depend_on_it() {
+    let mut routed = app("api");
+    routed.routes = vec![route("/a"), route("/")];
+    let routed = House::with_app(routed).await;
+    let split = House::of(Setup {
+        apps: vec![
+            app("api"),
+            gate::AppRules {
+                paths: vec!["/admin".parse().unwrap()],
+                ..app("admin")
+            },
+        ],
+        ..Setup::default()
+    })
+    .await;
+    for house in [&routed, &split] {
+        for path in AMBIGUOUS {
+            let refused = house.route("GET", path).err().unwrap();
+            assert_eq!(refused.refusal, Refusal::PathAmbiguous, "{path}");
+        }
+        assert!(house.route("GET", "/a/b").is_ok());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permission_is_judged_by_the_path_in_its_one_spelling() {
+    let house = House::new().await;
+    let (_, key) = house
+        .issue(IssueRequest {
+            permissions: vec!["GET /public".parse().unwrap()],
+            ..request("api", Limits::default())
+        })
+        .await;
+    for path in [
+        "/public",
+        "/public/",
+        "/public/x",
+        "/%70ublic",
+        "/publi%63/x",
+    ] {
+        assert!(house.admit_on(0, path, &key).await.is_ok(), "{path}");
+    }
+    for path in [
+        "/",
+        "/publicity",
+        "/PUBLIC",
+        "/private/public",
+        "/public%20",
+    ] {
+        assert_eq!(
+            house.refusal(path, &key).await,
+            Refusal::RouteNotPermitted,
+            "{path}"
+        );
+    }
+    let posted = house.route("POST", "/public").unwrap();
+    let result = house
+        .gate
+        .admit(house.worker(), posted, call("/public", &key))
+        .await;
+    assert_eq!(refusal(result), Refusal::RouteNotPermitted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixty_four_callers_at_once_on_ten_units_are_ten_admitted() {
+    for round in 0..10 {
+        let house = Arc::new(
+            House::of(Setup {
+                lanes: 4,
+                ..Setup::default()
+            })
+            .await,
+        );
+        let (id, key) = house.license(remaining(10)).await;
+        let (runtime, admitted) = (
+            tokio::runtime::Handle::current(),
+            Arc::new(AtomicU32::new(0)),
+        );
+        let start = Arc::new(std::sync::Barrier::new(64));
+        let callers: Vec<_> = (0..64)
+            .map(|caller| {
+                let (house, key, start) = (house.clone(), key.clone(), start.clone());
+                let (runtime, admitted) = (runtime.clone(), admitted.clone());
+                std::thread::spawn(move || {
+                    start.wait();
+                    match runtime.block_on(house.admit_on(caller % 4, "/", &key)) {
+                        Ok(call) => {
+                            admitted.fetch_add(1, Ordering::SeqCst);
+                            let mut forwarding = call.mark().unwrap();
+                            forwarding.sending();
+                            let worker = &house.workers[caller % 4];
+                            forwarding.commit(200, true).0.close(&delivered(worker));
+                        }
+                        Err(refused) => assert_eq!(refused.refusal, Refusal::QuotaExhausted),
+                    }
+                })
+            })
+            .collect();
+        callers
+            .into_iter()
+            .for_each(|caller| caller.join().unwrap());
+        assert_eq!(admitted.load(Ordering::SeqCst), 10, "round {round}");
+        assert_eq!(house.left(id).await, 0);
+        let records = house.records();
+        let billed = records.iter().filter(|record| record.tail.billable);
+        assert_eq!(billed.map(|record| record.tail.spent).sum::<u64>(), 10);
+        house.pass(Duration::from_secs(1));
+        let calls: u32 = house.records().iter().map(|record| record.tail.calls).sum();
+        assert_eq!(calls, 64);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_under_way_learn_of_a_revocation_when_it_returns() {
+    let mut api = app("api");
+    api.routes = vec![
+        route("/"),
+        gate::RouteRules {
+            cuts_on_revoke: Some(false),
+            ..route("/finish")
+        },
+    ];
+    let house = House::with_app(api).await;
+    let end = Timestamp::from_micros(START + 60_000_000);
+    let (id, key) = house
+        .issue(IssueRequest {
+            expires_at: Some(end),
+            ..request("api", remaining(10))
+        })
+        .await;
+    let calls: Vec<_> = [
+        house.admit(&key).await.unwrap().mark().unwrap(),
+        house.admit(&key).await.unwrap().mark().unwrap(),
+    ]
+    .into();
+    let finishing = house
+        .admit_on(0, "/finish/x", &key)
+        .await
+        .unwrap()
+        .mark()
+        .unwrap();
+    assert!(finishing.cut_check().is_none());
+    let checks: Vec<_> = calls.iter().map(|call| call.cut_check().unwrap()).collect();
+    let cut = || {
+        checks
+            .iter()
+            .map(gate::CutCheck::is_cut)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(cut(), [false, false]);
+
+    house
+        .licensing
+        .set_status(id, LicenseStatus::Disabled)
+        .await
+        .unwrap();
+    assert_eq!(cut(), [true, true]);
+    house
+        .licensing
+        .set_status(id, LicenseStatus::Active)
+        .await
+        .unwrap();
+    assert_eq!(cut(), [false, false]);
+    house.pass(Duration::from_secs(60));
+    assert_eq!(cut(), [true, true], "it has expired");
+    house.licensing.extend(id, None).await.unwrap();
+    assert_eq!(cut(), [false, false]);
+    house
+        .licensing
+        .set_status(id, LicenseStatus::Revoked)
+        .await
+        .unwrap();
+    assert_eq!(cut(), [true, true]);
+    assert_eq!(house.refusal("/", &key).await, Refusal::LicenseRevoked);
+    drop(calls);
+    assert_eq!(cut(), [true, true], "the check outlives the call");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_is_in_force_for_every_thread_when_it_returns() {
+    let house = Arc::new(House::new().await);
+    for _ in 0..50 {
+        let (id, key) = house.license(Limits::default()).await;
+        let revoked = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let runtime = tokio::runtime::Handle::current();
+        let callers: Vec<_> = (0..2)
+            .map(|lane| {
+                let (house, key, revoked) = (house.clone(), key.clone(), revoked.clone());
+                let runtime = runtime.clone();
+                std::thread::spawn(move || {
+                    loop {
+                        let before = revoked.load(Ordering::SeqCst);
+                        let result = runtime.block_on(house.admit_on(lane, "/", &key));
+                        if before {
+                            return refusal(result);
+                        }
+                    }
+                })
+            })
+            .collect();
+        house
+            .licensing
+            .set_status(id, LicenseStatus::Revoked)
+            .await
+            .unwrap();
+        revoked.store(true, Ordering::SeqCst);
+        for caller in callers {
+            assert_eq!(caller.join().unwrap(), Refusal::LicenseRevoked);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_name_the_app_the_route_and_the_plan_that_a_call_came_in_under() {
+    let mut api = app("api");
+    api.routes = vec![route("/a"), route("/a/b")];
+    let house = House::with_app(api).await;
+    let (_, key) = house.license(Limits::default()).await;
+    let mut calls = Vec::new();
+    for path in ["/a/x", "/a/b/x"] {
+        let mut forwarding = house.admit_on(1, path, &key).await.unwrap().mark().unwrap();
+        forwarding.sending();
+        calls.push(forwarding);
+    }
+    // A configuration that knows nothing of them: they keep the one they came in under.
+    let mut other = app("api");
+    other.billable = vec![];
+    house
+        .gate
+        .replace(vec![other], &[support::plan("pro", "0.01")])
+        .unwrap();
+    for call in calls {
+        call.commit(200, true)
+            .0
+            .close(&delivered(&house.workers[1]));
+    }
+    let records = house.records();
+    let names: Vec<_> = records
+        .iter()
+        .map(|record| {
+            let head = &record.head;
+            assert!(record.tail.billable);
+            assert_eq!(record.tail.outcome, Outcome::Delivered);
+            [head.app, head.route, head.plan].map(|symbol| house.name(symbol))
+        })
+        .collect();
+    let app = Symbol::App {
+        account: "default".parse().unwrap(),
+        app: "api".parse().unwrap(),
+    };
+    let plan = Symbol::Plan {
+        name: "pro".parse().unwrap(),
+        revision: support::plan("pro", "0.01").id,
+    };
+    let expected =
+        |path: &str| [app.clone(), Symbol::Route(path.to_owned()), plan.clone()].map(Some);
+    assert_eq!(names, [expected("/a"), expected("/a/b")]);
+}

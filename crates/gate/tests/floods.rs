@@ -1,0 +1,178 @@
+//! Floods of refusals: every one counts, few are written.
+#![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
+
+mod support;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{CallRecord, Limits, Outcome, Refusal};
+
+use support::{House, Setup, delivered, remaining, request};
+
+fn calls(records: &[CallRecord]) -> u64 {
+    records
+        .iter()
+        .map(|record| u64::from(record.tail.calls))
+        .sum()
+}
+
+fn assert_refusals(records: &[CallRecord]) {
+    let ids: HashSet<_> = records.iter().map(|record| record.head.call_id).collect();
+    assert_eq!(ids.len(), records.len(), "a call id occurs twice");
+    for record in records {
+        let (head, tail) = (&record.head, &record.tail);
+        assert_eq!(tail.outcome, Outcome::Refused);
+        assert_eq!(Some(head.status), tail.refusal.map(Refusal::status));
+        assert!(tail.calls > 0 && !tail.billable && !head.billable_status);
+        assert_eq!((head.reserved, tail.units, tail.spent), (0, 0, 0));
+        assert!(!head.limited && !head.windowed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_refusals_is_counted_call_by_call_and_written_in_few_records() {
+    const FLOOD: u64 = 20_000;
+    let house = House::of(Setup {
+        lanes: 1,
+        ..Setup::default()
+    })
+    .await;
+    let (_, key) = house.license(remaining(0)).await;
+    let room = house.room();
+    let before = house.worker().wall(house.worker().now()).seconds();
+    for _ in 0..FLOOD {
+        assert_eq!(house.refusal("/", &key).await, Refusal::QuotaExhausted);
+    }
+    let seconds = house.worker().wall(house.worker().now()).seconds() - before + 1;
+    house.pass(Duration::from_secs(1));
+    let records = house.records();
+    assert_eq!(calls(&records), FLOOD);
+    assert_refusals(&records);
+    let few = 2 * seconds as usize;
+    assert!(
+        records.len() <= few,
+        "{} records in {seconds} s",
+        records.len()
+    );
+    assert_eq!(house.journal.stats().marks, 0);
+    assert_eq!(house.journal.lane(0).open_count(), 0);
+    // Symbols of the dictionary are all that is left behind.
+    assert_eq!(house.room(), room);
+    // Nothing more comes of it.
+    house.pass(Duration::from_secs(1));
+    assert_eq!(house.records().len(), records.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_refusal_is_written_at_once_under_its_own_id() {
+    let house = House::new().await;
+    let (id, key) = house.license(remaining(0)).await;
+    let refused = house.admit(&key).await.err().unwrap();
+    let record = house.record();
+    assert_eq!(record.head.call_id, refused.call_id);
+    assert_eq!(record.head.license_id, Some(id));
+    assert_eq!(record.tail.calls, 1);
+    assert_refusals(&[record]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_of_different_kinds_are_never_folded_together() {
+    let house = House::new().await;
+    let mut wishes = Vec::new();
+    for _ in 0..3 {
+        wishes.push(house.license(remaining(0)).await);
+    }
+    let (tight, key) = house
+        .license(Limits {
+            rate_limits: vec!["1/1d".parse().unwrap()],
+            ..Limits::default()
+        })
+        .await;
+    let mut call = house.admit(&key).await.unwrap().mark().unwrap();
+    call.sending();
+    call.commit(200, true).0.close(&delivered(house.worker()));
+    wishes.push((tight, key));
+    for _ in 0..50 {
+        for (_, key) in &wishes {
+            for method in ["GET", "POST"] {
+                let routed = house.route(method, "/").unwrap();
+                let request = support::call("/", key);
+                assert!(
+                    house
+                        .gate
+                        .admit(house.worker(), routed, request)
+                        .await
+                        .is_err()
+                );
+            }
+        }
+    }
+    house.pass(Duration::from_secs(1));
+    let refused: Vec<_> = house
+        .records()
+        .into_iter()
+        .filter(|record| record.tail.outcome == Outcome::Refused)
+        .collect();
+    assert_refusals(&refused);
+    let mut kinds: HashMap<_, u32> = HashMap::new();
+    for record in &refused {
+        let head = &record.head;
+        *kinds
+            .entry((head.license_id, head.method, record.tail.refusal))
+            .or_default() += record.tail.calls;
+    }
+    assert_eq!(kinds.len(), 8);
+    assert!(kinds.values().all(|calls| *calls == 50), "{kinds:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_from_many_threads_on_one_worker_are_counted_call_by_call() {
+    const THREADS: usize = 8;
+    const EACH: usize = 3_000;
+    let house = Arc::new(House::new().await);
+    let mut keys = Vec::new();
+    for _ in 0..4 {
+        keys.push(house.license(remaining(0)).await.1);
+    }
+    let (keys, runtime) = (Arc::new(keys), tokio::runtime::Handle::current());
+    let threads: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let (house, keys, runtime) = (house.clone(), keys.clone(), runtime.clone());
+            std::thread::spawn(move || {
+                for number in 0..EACH {
+                    let key = &keys[(thread + number) % keys.len()];
+                    assert!(runtime.block_on(house.admit_on(0, "/", key)).is_err());
+                    if thread == 0 && number % 500 == 0 {
+                        house.pass(Duration::from_secs(1));
+                    }
+                }
+            })
+        })
+        .collect();
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+    house.pass(Duration::from_secs(1));
+    let records = house.records();
+    assert_refusals(&records);
+    assert_eq!(calls(&records), (THREADS * EACH) as u64);
+    let counted = r#"tallygate_refused_total{app="api",code="quota_exhausted"}"#;
+    assert_eq!(house.metric(counted), (THREADS * EACH) as f64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_of_unknown_keys_leave_no_record() {
+    let house = House::new().await;
+    house.issue(request("api", Limits::default())).await;
+    for number in 0..5_000 {
+        let key = format!("{number:08x}-0000-4000-8000-000000000000");
+        assert_eq!(house.refusal("/", &key).await, Refusal::LicenseUnknown);
+    }
+    house.pass(Duration::from_secs(1));
+    assert!(house.records().is_empty());
+    assert_eq!(house.journal.stats().marks, 0);
+    let counted = r#"tallygate_refused_total{app="api",code="license_unknown"}"#;
+    assert_eq!(house.metric(counted), 5_000.0);
+}
