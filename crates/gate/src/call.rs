@@ -156,6 +156,12 @@ impl Forwarding {
         self.ticket().head.call_id
     }
 
+    /// The moment that is now.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.ticket().worker.now()
+    }
+
     /// The route of the call.
     #[must_use]
     pub fn route(&self) -> &Arc<Route> {
@@ -300,6 +306,12 @@ impl Committed {
     #[must_use]
     pub fn call_id(&self) -> CallId {
         self.ticket().head.call_id
+    }
+
+    /// The moment that is now.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.ticket().worker.now()
     }
 
     /// Whether the status is the upstream's own.

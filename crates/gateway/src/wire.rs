@@ -1,6 +1,5 @@
 //! From the configuration's words to those of each part. The only place that knows both sides.
 
-use std::time::Duration;
 
 use config::{Access, AppMode, Config, Counts, Durability, OnClientGone, OnRevoke, Route};
 use gate::{AppRules, RouteRules};
@@ -108,15 +107,14 @@ pub(crate) fn licensing_options(config: &Config) -> LicensingOptions {
 pub(crate) fn edge_options(config: &Config) -> EdgeOptions {
     EdgeOptions {
         max_connections: config.server.max_connections,
-        // Idle time between two calls counts in, so it is never shorter than callers keep connections.
-        head_timeout: config.server.head_timeout.duration().max(Duration::from_secs(60)),
+        head_timeout: config.server.head_timeout.duration(),
         drain: config.server.drain.duration(),
     }
 }
 
 /// Timeouts towards callers; a call's own app may be slower than this only upstream.
 pub(crate) const CALLER_TIMEOUTS: CallerTimeouts =
-    CallerTimeouts { read: Duration::from_secs(60), write: Duration::from_secs(60) };
+    CallerTimeouts { read: std::time::Duration::from_secs(60), write: std::time::Duration::from_secs(60) };
 
 /// Journal options for an instance.
 pub(crate) fn journal_options(config: &Config, instance: u128, lanes: usize) -> journal::Options {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use gate::{Admitted, Committed, Forwarding, Moment};
-use model::{CallId, Refusal};
+use gate::{Admitted, Closing, Committed, Failure, Forwarding, Moment};
+use model::{Blame, CallId, Ending, Refusal};
 
 use crate::backend::Backend;
-use crate::edge::Connection;
+use crate::connection::Connection;
 
 /// The step that a call has come to. Dropping it writes the record that is true there, whatever ended the call.
 #[derive(Default)]
@@ -25,7 +25,6 @@ pub(crate) enum Stage {
 /// The context that Pingora carries through the phases of a call.
 #[derive(Default)]
 pub struct Call {
-    // First, so that it is dropped first: its record is written before anything else is let go.
     pub(crate) stage: Stage,
     pub(crate) backend: Option<Arc<Backend>>,
     pub(crate) connection: Option<Arc<Connection>>,
@@ -40,6 +39,7 @@ pub struct Call {
     /// The last byte of the response went through the filters.
     pub(crate) response_ended: bool,
     pub(crate) request_bytes: u64,
+    pub(crate) response_bytes: u64,
     pub(crate) units: Option<u64>,
     pub(crate) upstream: UpstreamTime,
 }
@@ -59,5 +59,41 @@ impl UpstreamTime {
             let whole = self.ended.unwrap_or(now).micros_since(began);
             whole.saturating_sub(self.waited_us)
         })
+    }
+}
+
+impl Call {
+    /// What is known of a call that we end without Pingora's last phase: a cut, a drain, a panic.
+    fn cut_short(&self, at: Moment, forwarded_status: bool) -> Closing {
+        Closing {
+            ending: Ending {
+                error: Some(Blame::Us),
+                response_complete: false,
+                forwarded_status,
+            },
+            attempts: self.attempts,
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+            upstream_us: self.upstream.micros(at),
+            units: self.units,
+            at,
+        }
+    }
+}
+
+impl Drop for Call {
+    /// The backstop: Pingora's last phase is not called when the task of a connection ends early.
+    fn drop(&mut self) {
+        match std::mem::take(&mut self.stage) {
+            Stage::Outside | Stage::Admitted(_) => {}
+            Stage::Forwarding(forwarding) => {
+                let closing = self.cut_short(forwarding.now(), false);
+                forwarding.abandon(Failure::Ours, &closing);
+            }
+            Stage::Committed(committed) => {
+                let closing = self.cut_short(committed.now(), committed.is_forwarded());
+                committed.close(&closing);
+            }
+        }
     }
 }

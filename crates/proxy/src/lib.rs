@@ -7,14 +7,16 @@
 mod answer;
 mod backend;
 mod call;
+mod connection;
 mod edge;
 mod headers;
 mod phases;
 mod serve;
+mod stream;
 mod upstream;
 
 pub use backend::{BackendRules, Backends};
-pub use edge::{Connection, Edge, EdgeOptions};
+pub use edge::{Edge, EdgeOptions};
 pub use phases::{CallerTimeouts, MeteredProxy};
 pub use serve::{ProxyParts, serve};
 pub use upstream::{Balance, HealthCheck, Pool, PoolOptions, UpstreamAddress};

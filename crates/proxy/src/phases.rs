@@ -16,7 +16,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use crate::answer;
 use crate::backend::Backends;
 use crate::call::{Call, Stage};
-use crate::edge::Connection;
+use crate::connection::Connection;
 use crate::headers::{CALL_ID, Rewrite, caller_address, presented, rewrite};
 
 /// Connections to the upstream that one call may try.
@@ -155,10 +155,9 @@ impl ProxyHttp for MeteredProxy {
     type CTX = Call;
 
     fn new_ctx(&self) -> Call {
-        Call {
-            connection: Connection::current(),
-            ..Call::default()
-        }
+        let mut call = Call::default();
+        call.connection = Connection::current();
+        call
     }
 
     async fn request_filter(&self, session: &mut Session, call: &mut Call) -> Result<bool> {
@@ -302,10 +301,11 @@ impl ProxyHttp for MeteredProxy {
     fn response_body_filter(
         &self,
         _: &mut Session,
-        _: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         end_of_stream: bool,
         call: &mut Call,
     ) -> Result<Option<Duration>> {
+        call.response_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
         if end_of_stream {
             call.response_ended = true;
             call.upstream.ended = Some(self.worker.now());

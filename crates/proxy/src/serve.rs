@@ -3,7 +3,6 @@
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use gate::{Gate, Worker};
@@ -49,17 +48,7 @@ pub fn serve(listeners: &[TcpListener], parts: ProxyParts) -> io::Result<Edge> {
             backends: parts.backends.clone(),
             timeouts: parts.timeouts,
         };
-        let started = move || {
-            tokio::spawn(worker.bell().serve());
-            tokio::spawn(async move {
-                let mut seconds = tokio::time::interval(Duration::from_secs(1));
-                loop {
-                    seconds.tick().await;
-                    worker.tick();
-                }
-            });
-        };
-        (Arc::new(http_proxy(&conf, proxy)), started)
+        (worker, Arc::new(http_proxy(&conf, proxy)))
     });
     Edge::start(listeners, threads.collect(), &parts.edge)
 }

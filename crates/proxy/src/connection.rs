@@ -1,0 +1,171 @@
+//! What is known of a caller's connection, apart from its bytes: whether it waits, since when, and whether to cut it.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use gate::{CutCheck, Worker};
+use parking_lot::Mutex;
+
+/// One connection of a caller.
+pub(crate) struct Connection {
+    phase: AtomicU8,
+    /// When the phase began, in milliseconds since the connection did.
+    since_ms: AtomicU64,
+    born: Instant,
+    cut: AtomicBool,
+    cut_check: Mutex<Option<CutCheck>>,
+    waker: Mutex<Option<Waker>>,
+    worker: Arc<Worker>,
+}
+
+/// Nothing is under way.
+const IDLE: u8 = 0;
+/// Bytes of a head have come.
+const HEAD: u8 = 1;
+/// A call is under way.
+const CALL: u8 = 2;
+/// The framework refused a head; the connection ends.
+const REFUSED: u8 = 3;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Connection>>> = const { RefCell::new(None) };
+}
+
+impl Connection {
+    pub(crate) fn new(worker: Arc<Worker>) -> Self {
+        Self {
+            phase: AtomicU8::new(IDLE),
+            since_ms: AtomicU64::new(0),
+            born: Instant::now(),
+            cut: AtomicBool::new(false),
+            cut_check: Mutex::new(None),
+            waker: Mutex::new(None),
+            worker,
+        }
+    }
+
+    /// The connection whose task is being polled; `None` outside of one.
+    #[must_use]
+    pub(crate) fn current() -> Option<Arc<Self>> {
+        CURRENT.with_borrow(Clone::clone)
+    }
+
+    fn enter(&self, phase: u8) {
+        let now = self.born.elapsed().as_millis() as u64;
+        self.since_ms.store(now, Ordering::Relaxed);
+        self.phase.store(phase, Ordering::Release);
+    }
+
+    /// Notes that bytes came: outside of a call, the first of a head.
+    pub(crate) fn bytes_came(&self) {
+        if self.phase.load(Ordering::Relaxed) == IDLE {
+            self.enter(HEAD);
+        }
+    }
+
+    /// Notes that bytes are written: before a call, it is the framework that refuses a head it cannot read.
+    pub(crate) fn bytes_leave(&self) {
+        if self.phase.load(Ordering::Relaxed) == HEAD {
+            self.enter(REFUSED);
+            self.worker.malformed();
+        }
+    }
+
+    /// Notes that a request head has come.
+    pub(crate) fn call_begins(&self) {
+        self.phase.store(CALL, Ordering::Release);
+    }
+
+    /// Has the edge ask until the call ends whether to cut it.
+    pub(crate) fn watch(&self, check: CutCheck) {
+        *self.cut_check.lock() = Some(check);
+    }
+
+    /// Notes that the call is over.
+    pub(crate) fn call_ends(&self) {
+        *self.cut_check.lock() = None;
+        self.enter(IDLE);
+    }
+
+    /// Ends the connection's task at its next turn, and has it take that turn.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        if let Some(waker) = self.waker.lock().take() {
+            waker.wake();
+        }
+    }
+
+    /// Cuts the connection if its head has been coming for too long.
+    pub(crate) fn cut_if_overdue(&self, head_timeout: Duration) {
+        if matches!(self.phase.load(Ordering::Acquire), HEAD | REFUSED) {
+            let since = Duration::from_millis(self.since_ms.load(Ordering::Relaxed));
+            if self.born.elapsed().saturating_sub(since) > head_timeout {
+                self.cut();
+            }
+        }
+    }
+
+    /// Cuts the connection if its call is to be cut.
+    pub(crate) fn cut_if_asked(&self) {
+        let is_cut = self.cut_check.lock().as_ref().is_some_and(CutCheck::is_cut);
+        if is_cut {
+            self.cut();
+        }
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connection's task: sets [`Connection::current`] while it runs, and ends when the connection is cut.
+///
+/// Ending drops the call's context, which writes the record of a call that was cut short.
+pub(crate) struct Cuttable<F> {
+    inner: Pin<Box<F>>,
+    /// Here between polls, in [`CURRENT`] during them: moved rather than cloned.
+    connection: Option<Arc<Connection>>,
+    /// Whether the waker is known to the connection. A spawned task keeps its waker.
+    registered: bool,
+}
+
+impl<F> Cuttable<F> {
+    pub(crate) fn new(connection: Arc<Connection>, inner: F) -> Self {
+        Self {
+            inner: Box::pin(inner),
+            connection: Some(connection),
+            registered: false,
+        }
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Cuttable<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Some(connection) = self.connection.take() else {
+            // A panic of the last poll kept it; the task is over.
+            return Poll::Ready(());
+        };
+        if !self.registered {
+            *connection.waker.lock() = Some(context.waker().clone());
+            self.registered = true;
+        }
+        if connection.cut.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        CURRENT.with_borrow_mut(|current| *current = Some(connection));
+        let poll = self.inner.as_mut().poll(context);
+        self.connection = CURRENT.take();
+        poll
+    }
+}
