@@ -92,7 +92,7 @@ pub struct Problem {
 /// The body of a problem.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProblemBody {
-    /// A name for the kind of problem.
+    /// `about:blank`: the kind is told by `code`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The sentence of the kind.
@@ -160,7 +160,7 @@ impl Problem {
     #[must_use]
     pub fn body(&self) -> ProblemBody {
         ProblemBody {
-            kind: format!("urn:tallygate:problem:{}", self.code.as_str()),
+            kind: "about:blank".to_owned(),
             title: self.code.title().to_owned(),
             status: self.code.status().as_u16(),
             code: self.code.as_str().to_owned(),

@@ -12,7 +12,7 @@ use model::{AppName, LicenseId, Timestamp};
 use super::arguments::JsonArgument;
 use super::progress::Progress;
 use super::{error, units};
-use crate::cli::{Client, Error, Format, Output, Table, examples};
+use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
 
 /// What can be done with the ledger.
 #[derive(Debug, Subcommand)]
@@ -117,7 +117,7 @@ async fn verify(format: Format, client: &Client, output: &mut Output) -> Result<
 }
 
 fn verification_table(result: &Verification) -> Table {
-    let mut table = Table::of_fields("LEDGER");
+    let mut table = Table::new([Column::text("LEDGER"), Column::number("CALLS")]);
     for (name, calls) in [
         ("accepted", result.accepted),
         ("stored", result.stored),
@@ -125,7 +125,7 @@ fn verification_table(result: &Verification) -> Table {
         ("lost", result.lost),
         ("duplicated", result.duplicated),
     ] {
-        table.row([name.to_owned(), format!("{} calls", units::count(calls))]);
+        table.row([name.to_owned(), units::count(calls)]);
     }
     table
 }
@@ -268,7 +268,10 @@ mod tests {
             ..Verification::default()
         };
         let text = verification_table(&result).lines().join("\n");
-        assert!(text.contains("accepted    1,234 calls"), "{text}");
+        assert!(
+            text.contains("LEDGER      CALLS\naccepted    1,234\n"),
+            "{text}"
+        );
         let finding = Finding {
             fault: "file_missing".to_owned(),
             file: Some("a.parquet".to_owned()),

@@ -171,3 +171,47 @@ fn try_execute(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn assert_examples(command: &clap::Command) {
+        if command.has_subcommands() {
+            return command.get_subcommands().for_each(assert_examples);
+        }
+        let help = command
+            .get_after_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        assert!(
+            help.starts_with("Examples:\n  tallygate "),
+            "`{}` has none",
+            command.get_name()
+        );
+        for line in help.lines().skip(1) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            assert!(words.contains(&command.get_name()), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed_and_every_command_has_examples() {
+        Cli::command().debug_assert();
+        assert_examples(&Cli::command());
+    }
+
+    #[test]
+    fn the_configuration_may_be_named_before_or_after_the_command() {
+        for arguments in [
+            ["tallygate", "--config", "a.toml", "check"],
+            ["tallygate", "check", "--config", "a.toml"],
+        ] {
+            let cli = Cli::try_parse_from(arguments).expect("valid arguments");
+            assert_eq!(cli.config_path(), Path::new("a.toml"));
+        }
+        let cli = Cli::try_parse_from(["tallygate", "run"]).expect("valid arguments");
+        assert_eq!(cli.config_path(), Path::new("gateway.toml"));
+    }
+}

@@ -84,7 +84,7 @@ pub(crate) async fn run<G: Gate>(
         key_header: app
             .license_headers
             .first()
-            .map_or_else(String::new, ToString::to_string),
+            .map_or_else(String::new, |name| capitalised(name.as_str())),
         host: app
             .hosts
             .first()
@@ -138,6 +138,15 @@ async fn mint(client: &Client, app: &AppName, label: &str) -> Result<License, Er
     client.post("/licenses", &request).await
 }
 
+/// A header's name as people write it; its case does not matter.
+fn capitalised(name: &str) -> String {
+    let capital = |word: &str| {
+        let (first, rest) = word.split_at(word.len().min(1));
+        first.to_ascii_uppercase() + rest
+    };
+    name.split('-').map(capital).collect::<Vec<_>>().join("-")
+}
+
 /// The address of an upstream on this host.
 fn address(upstream: &Upstream) -> Option<SocketAddr> {
     let host = upstream.host.trim_matches(['[', ']']);
@@ -188,6 +197,15 @@ mod tests {
         assert!(of("http://[::1]:81").is_some());
         assert_eq!(of("http://192.0.2.1:81"), None);
         assert_eq!(of("http://api.example.com"), None);
+    }
+
+    #[test]
+    fn a_header_is_shown_as_people_write_it() {
+        assert_eq!(
+            capitalised("apifew-user-license-key"),
+            "Apifew-User-License-Key"
+        );
+        assert_eq!(capitalised("x--y"), "X--Y");
     }
 
     #[test]

@@ -1,0 +1,100 @@
+//! The demo and the command line as a visitor meets them: the real binary, from outside.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_tallygate");
+
+/// Free ports everywhere; the sample API finds one itself, for the upstream is not on this host.
+const CONFIG: &str = r#"
+[server]
+listen = ["127.0.0.1:0"]
+control = "127.0.0.1:0"
+metrics = "127.0.0.1:0"
+
+[[plan]]
+name = "standard"
+currency = "EUR"
+price_per_unit = "0.01"
+
+[[app]]
+name = "sample"
+upstreams = ["http://192.0.2.1:80"]
+plan = "standard"
+"#;
+
+fn tallygate(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(BINARY)
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("TALLYGATE_URL")
+        .env_remove("TALLYGATE_KEY")
+        .output()
+        .expect("the binary starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn the_tour_shows_calls_of_every_kind_their_records_and_the_bill() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    fs::write(folder.path().join("gateway.toml"), CONFIG).expect("written");
+    let output = tallygate(folder.path(), &["demo", "--once"]);
+    let (shown, said) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(
+        (output.status.code(), said.as_str()),
+        (Some(0), ""),
+        "{shown}"
+    );
+    for expected in [
+        "license_missing",
+        "license_unknown",
+        "route_not_permitted",
+        "rate_limited, retry after",
+        "200, broken off",
+        "200, 5 parts, first after",
+        "upstream_failed",
+        "refused",
+        "0.03  EUR",
+    ] {
+        assert!(
+            shown.contains(expected),
+            "`{expected}` is missing in:\n{shown}"
+        );
+    }
+    let calls = shown
+        .lines()
+        .filter(|line| line.trim_start().starts_with("GET /"))
+        .count();
+    assert_eq!(calls, 12, "{shown}");
+    assert!(!shown.contains('\x1b'), "no terminal, no style");
+    // A tour can be made again on the same data.
+    assert_eq!(
+        tallygate(folder.path(), &["demo", "--once"]).status.code(),
+        Some(0)
+    );
+    assert_eq!(
+        tallygate(folder.path(), &["usage"]).status.code(),
+        Some(69),
+        "it has ended"
+    );
+}
+
+#[test]
+fn a_reader_that_leaves_early_ends_a_command_quietly() {
+    let mut child = Command::new(BINARY)
+        .args(["completions", "zsh"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(
+        (output.status.code(), text(&output.stderr).as_str()),
+        (Some(0), "")
+    );
+}
