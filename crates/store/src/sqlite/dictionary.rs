@@ -1,13 +1,14 @@
 //! Small numbers for what rollup rows have in common, so that the rows stay small.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 
 use model::usage::UsageKey;
-use model::{LicenseId, Method, Mode, Outcome, Timestamp};
+use model::{LicenseId, Method, Mode, Outcome, PlanName, PlanRevisionId, Timestamp};
 use rusqlite::types::{FromSql, ToSql};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::convert::{id, read_text, read_word, unreadable};
+use super::convert::{id, read_id, read_optional_id, read_text, read_word, unreadable};
 use super::trouble::Trouble;
 
 /// The number that stands for no license.
@@ -123,16 +124,12 @@ pub(super) const KEY: &str = "l.id, r.hour, k.account, k.app, k.route, k.method,
 pub(super) const KEY_COLUMNS: usize = 13;
 
 pub(super) fn read_key(row: &Row<'_>) -> Result<UsageKey, Trouble> {
-    let license: Option<[u8; 16]> = row.get(0)?;
-    let plan = match read_nonempty::<model::PlanName>(row, 10)? {
-        Some(name) => Some((
-            name,
-            model::PlanRevisionId::from_u128(super::convert::read_id(row, 11)?),
-        )),
+    let plan = match read_nonempty::<PlanName>(row, 10)? {
+        Some(name) => Some((name, PlanRevisionId::from_u128(read_id(row, 11)?))),
         None => None,
     };
     Ok(UsageKey {
-        license_id: license.map(|bytes| LicenseId::from_u128(u128::from_be_bytes(bytes))),
+        license_id: read_optional_id(row, 0)?.map(LicenseId::from_u128),
         hour: hour_start(row.get(1)?),
         account: read_text(row, 2)?,
         app: read_text(row, 3)?,
@@ -148,7 +145,7 @@ pub(super) fn read_key(row: &Row<'_>) -> Result<UsageKey, Trouble> {
 }
 
 /// A value by its text form; the empty text stands for none.
-pub(super) fn read_nonempty<T: std::str::FromStr>(
+pub(super) fn read_nonempty<T: FromStr>(
     row: &Row<'_>,
     column: usize,
 ) -> Result<Option<T>, Trouble> {
