@@ -16,7 +16,7 @@ use crate::state::{Api, ControlState};
 
 /// The native API.
 ///
-/// Give it to [`serve`](crate::serve), which tells it who is at the other end of a connection; without that every
+/// Give it to [`serve`](crate::serve()), which tells it who is at the other end of a connection; without that every
 /// request is a 500.
 pub fn router(state: ControlState) -> Router {
     let state = Arc::new(Api::new(state));
