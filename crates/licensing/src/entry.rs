@@ -166,7 +166,8 @@ impl Entry {
     /// Dropping the future takes nothing.
     ///
     /// # Errors
-    /// A limit is reached, or the store does not answer in time ([`Refusal::QuotaUnavailable`]).
+    /// A limit is reached, the store does not answer in time ([`Refusal::QuotaUnavailable`]), or the license was revoked
+    /// or disabled while this waited.
     pub async fn acquire(&self, ask: &Ask) -> Result<Reservation, Refused> {
         let deadline = tokio::time::Instant::now() + self.state.hub.options.timeout;
         loop {
@@ -178,6 +179,9 @@ impl Entry {
                         .hub
                         .await_lease(&self.state, ask, deadline)
                         .await?;
+                    if let Some(refusal) = self.state.cut.refusal(ask.now) {
+                        return Err(Refused::plain(refusal));
+                    }
                 }
             }
         }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use licensing::{Entry, IssueRequest, LeaseOptions, LicensingOptions};
-use model::{Counter, Limits, Refusal};
+use model::{Counter, LicenseStatus, Limits, Refusal};
 use store::{LedgerStore, QuotaStore, RollupBatch, Spent};
 use support::{
     Meddled, World, app, eventually, eventually_async, hash_of, options, remaining, settle_all,
@@ -330,6 +330,22 @@ async fn a_store_that_does_not_answer_is_waited_for_only_so_long_and_its_late_an
     Meddled::open(&world.store.lease_gate);
     eventually("the late lease is there", || held(&entry) == 5).await;
     assert_eq!(world.passes(&entry).await.0, 5);
+}
+
+#[tokio::test]
+async fn a_license_that_is_revoked_while_a_call_waits_for_units_does_not_let_it_pass() {
+    let world = World::new().await;
+    let (issued, entry) = world.issued_entry(remaining(5)).await;
+    Meddled::close(&world.store.lease_gate);
+    let ask = world.ask(1);
+    let call = tokio::spawn(async move { entry.acquire(&ask).await });
+    eventually("it waits", || Meddled::count(&world.store.held) == 1).await;
+    let id = issued.license.license.id;
+    let revoked = LicenseStatus::Revoked;
+    world.licensing.set_status(id, revoked).await.unwrap();
+    Meddled::open(&world.store.lease_gate);
+    let refused = call.await.unwrap().unwrap_err();
+    assert_eq!(refused.refusal, Refusal::LicenseRevoked);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use model::{Refusal, Timestamp};
 pub struct Ask {
     /// Units of the balance to reserve.
     pub units: u64,
-    /// When the call came; the same time must be the `started_at` of its record, since windows are told from it.
+    /// When the call came.
     pub now: Timestamp,
 }
 
@@ -94,6 +94,13 @@ impl Reservation {
         self.epoch
     }
 
+    /// When the call counts: the time that was asked for, or the beginning of a window that began meanwhile. It must be
+    /// the `started_at` of the record, by which the ledger tells the window that the call was leased from.
+    #[must_use]
+    pub const fn counted_at(&self) -> Timestamp {
+        self.at
+    }
+
     /// Whether units of a balance were taken.
     #[must_use]
     pub const fn is_limited(&self) -> bool {
@@ -114,6 +121,15 @@ impl Reservation {
 }
 
 impl Refused {
+    /// A refusal that has nothing to do with limits.
+    pub(crate) const fn plain(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            retry_after: None,
+            view: None,
+        }
+    }
+
     /// A refusal because the store cannot be asked.
     pub(crate) const fn unavailable() -> Self {
         Self {

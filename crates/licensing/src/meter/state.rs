@@ -97,8 +97,10 @@ impl MeterState {
         if judgement == Judgement::Unknown {
             return Err(ReserveError::NeedLease);
         }
+        let mut counted_at = now;
         for window in &mut self.windows {
             window.take();
+            counted_at = counted_at.max(window.begins_at());
         }
         let limited = self.limits.counted && ask.units > 0;
         if limited {
@@ -108,7 +110,7 @@ impl MeterState {
         self.in_use += u32::from(slot);
         Ok(Reservation {
             units: if limited { ask.units } else { 0 },
-            at: ask.now,
+            at: Timestamp::from_micros(counted_at),
             epoch: self.balance.epoch.unwrap_or(0),
             era: self.era,
             shape: self.shape,

@@ -189,6 +189,30 @@ fn a_window_lets_its_calls_in_and_begins_anew_at_its_boundary() {
 }
 
 #[test]
+fn a_call_that_comes_late_counts_in_the_window_that_has_begun() {
+    let limits = Arc::new(limits(false, &["3/1h"], None));
+    let (meter, mut store) = (Meter::new(LICENSE), Store::new(0, None));
+    let mut take = |second| {
+        let ask = ask(1, START + second * SECOND);
+        acquire(&meter, &limits, &mut store, &ask).unwrap()
+    };
+    let hour = 3_600;
+    assert_eq!(
+        take(hour - 1).counted_at().micros(),
+        START + (hour - 1) * SECOND
+    );
+    assert_eq!(
+        take(hour + 1).counted_at().micros(),
+        START + (hour + 1) * SECOND
+    );
+    let late = take(hour - 1);
+    assert_eq!(late.counted_at().micros(), START + hour * SECOND);
+    assert_eq!(late.view().unwrap().remaining, 1);
+    meter.cancel(late);
+    assert_eq!(take(hour + 2).view().unwrap().remaining, 1);
+}
+
+#[test]
 fn a_refused_call_takes_nothing_of_what_it_would_have_passed() {
     let limits = Arc::new(limits(true, &["5/1m"], Some(1)));
     let (meter, mut store) = (Meter::new(LICENSE), Store::new(2, None));

@@ -64,6 +64,10 @@ impl Window {
         }
     }
 
+    pub(super) const fn begins_at(&self) -> i64 {
+        self.ends_at.saturating_sub(self.limit.window.micros())
+    }
+
     pub(super) const fn judge(&self, now: i64) -> Judgement {
         match &self.count {
             Count::Memory { used } if *used < self.limit.calls => Judgement::Passes,
