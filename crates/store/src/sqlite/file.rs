@@ -147,13 +147,7 @@ impl DatabaseFile {
 
     /// Refuses what a newer version made and what is not ours, before anything is written.
     fn check(&self, connection: &Connection, empty: Empty) -> Result<(), Error> {
-        let read = |pragma| {
-            connection
-                .pragma_query_value(None, pragma, |row| row.get::<_, i32>(0))
-                .map_err(|error| self.explain(&error))
-        };
-        let application = read("application_id")?;
-        let version = u32::try_from(read("user_version")?).unwrap_or(u32::MAX);
+        let (application, version) = stamps(connection).map_err(|error| self.explain(&error))?;
         let known = self.schema.migrations.len() as u32;
         let is_empty = application == 0 && version == 0;
         if is_empty && empty == Empty::IsLost {
@@ -264,6 +258,17 @@ impl OpenFile {
     pub(super) fn was_current_lately(&mut self) -> bool {
         self.checked.elapsed() < Self::LOOK || self.is_current()
     }
+}
+
+/// Whose database it is and of which version, as of one moment: another process may be making it just now.
+fn stamps(connection: &Connection) -> rusqlite::Result<(i32, u32)> {
+    let snapshot = connection.unchecked_transaction()?;
+    let read = |pragma| snapshot.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
+    let version = read("user_version")?;
+    Ok((
+        read("application_id")?,
+        u32::try_from(version).unwrap_or(u32::MAX),
+    ))
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<usize> {
