@@ -377,6 +377,23 @@ async fn a_clock_that_is_set_back_does_not_make_old_knowledge_fresh() {
 }
 
 #[tokio::test]
+async fn a_store_that_went_back_in_time_is_believed_and_nothing_else_is() {
+    let world = World::new().await;
+    let (issued, entry) = world.issued_entry(support::remaining(20)).await;
+    let hash = hash_of(&issued);
+    let taken = entry.acquire(&world.ask(1)).await.unwrap();
+    Meddled::set(&world.store.rewound, true);
+    eventually("what was cached is dropped", || {
+        matches!(world.find(&hash), Found::Cold)
+    })
+    .await;
+    let fresh = world.entry(&hash).await;
+    entry.settle(taken, 1);
+    assert_eq!(world.passes(&fresh).await.0, 19, "leases are counted on");
+    assert!(matches!(world.find(&stranger(1)), Found::Unknown));
+}
+
+#[tokio::test]
 async fn plans_that_change_fit_known_licenses_anew_without_a_look_up() {
     let world = World::new().await;
     let request = IssueRequest {

@@ -23,6 +23,8 @@ pub(crate) struct Meddled {
     pub(crate) dead: AtomicBool,
     /// No change is seen.
     pub(crate) blind: AtomicBool,
+    /// The next reading of changes finds a store that knows none yet.
+    pub(crate) rewound: AtomicBool,
     pub(crate) look_ups: AtomicU64,
     pub(crate) leases: AtomicU64,
     pub(crate) lease_requests: AtomicU64,
@@ -51,6 +53,7 @@ impl Meddled {
             inner,
             dead: AtomicBool::new(false),
             blind: AtomicBool::new(false),
+            rewound: AtomicBool::new(false),
             look_ups: AtomicU64::new(0),
             leases: AtomicU64::new(0),
             lease_requests: AtomicU64::new(0),
@@ -135,6 +138,9 @@ impl LicenseStore for Meddled {
         number: ChangeNumber,
         limit: usize,
     ) -> Result<(Vec<Change>, ChangeNumber), Error> {
+        if self.rewound.swap(false, Ordering::SeqCst) {
+            return Ok((Vec::new(), ChangeNumber(0)));
+        }
         if self.blind.load(Ordering::SeqCst) {
             return Ok((Vec::new(), number));
         }
