@@ -382,6 +382,8 @@ async fn a_store_that_went_back_in_time_is_believed_and_nothing_else_is() {
     let (issued, entry) = world.issued_entry(support::remaining(20)).await;
     let hash = hash_of(&issued);
     let taken = entry.acquire(&world.ask(1)).await.unwrap();
+    // Longer than what counts as fresh, so that the changes so far have been read when this returns.
+    world.advance(Duration::from_secs(3)).await;
     Meddled::set(&world.store.rewound, true);
     eventually("what was cached is dropped", || {
         matches!(world.find(&hash), Found::Cold)
