@@ -224,7 +224,7 @@ async fn a_license_of_another_app_is_unknown() {
     }
     house.pass(Duration::from_secs(2));
     assert!(house.records().is_empty(), "who it belongs to is not told");
-    assert_eq!(house.left(id).await, 5);
+    house.assert_left(id, 5).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -303,7 +303,7 @@ async fn an_ambiguous_path_passes_only_where_nothing_depends_on_it() {
     house.pass(Duration::from_secs(1));
     let calls: u32 = house.records().iter().map(|record| record.tail.calls).sum();
     assert_eq!(calls as usize, AMBIGUOUS.len());
-    assert_eq!(house.left(bound_id).await, 5);
+    house.assert_left(bound_id, 5).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -409,7 +409,7 @@ async fn sixty_four_callers_at_once_on_ten_units_are_ten_admitted() {
             .into_iter()
             .for_each(|caller| caller.join().unwrap());
         assert_eq!(admitted.load(Ordering::SeqCst), 10, "round {round}");
-        assert_eq!(house.left(id).await, 0);
+        house.assert_left(id, 0).await;
         let records = house.records();
         let billed = records.iter().filter(|record| record.tail.billable);
         assert_eq!(billed.map(|record| record.tail.spent).sum::<u64>(), 10);

@@ -68,7 +68,7 @@ impl Scene {
         let record = self.house.record();
         assert_eq!(record.tail.spent, spent);
         assert_eq!(record.head.license_id, Some(self.id));
-        assert_eq!(self.house.left(self.id).await, UNITS - spent);
+        self.house.assert_left(self.id, UNITS - spent).await;
         record
     }
 }
@@ -91,7 +91,7 @@ async fn an_admitted_call_that_is_dropped_leaves_no_record_and_gives_everything_
     }
     scene.house.assert_nothing_held(&scene.room);
     assert!(scene.house.records().is_empty());
-    assert_eq!(scene.house.left(scene.id).await, UNITS);
+    scene.house.assert_left(scene.id, UNITS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -221,7 +221,7 @@ async fn a_panic_leaves_the_record_of_the_step_that_it_struck() {
         seen,
         [(0, Outcome::GatewayFailed), (200, Outcome::GatewayFailed)]
     );
-    assert_eq!(scene.house.left(scene.id).await, UNITS);
+    scene.house.assert_left(scene.id, UNITS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,7 +246,7 @@ async fn a_call_that_finds_no_mark_is_refused_and_gives_everything_back() {
     drop(held);
     scene.house.assert_nothing_held(&scene.room);
     assert_eq!(scene.house.records().len(), 5);
-    assert_eq!(scene.house.left(scene.id).await, UNITS);
+    scene.house.assert_left(scene.id, UNITS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -278,7 +278,9 @@ async fn play(sync: Sync, steps: Vec<Step>) {
     let ids: Vec<_> = licenses.iter().map(|(id, _)| *id).collect();
     model.assert_books(&house.records(), &ids);
     for (number, id) in ids.iter().enumerate() {
-        assert_eq!(house.left(*id).await, UNITS[number] - model.spent[number]);
+        house
+            .assert_left(*id, UNITS[number] - model.spent[number])
+            .await;
     }
 }
 
@@ -389,7 +391,7 @@ fn a_hundred_thousand_calls_of_many_threads_leave_one_record_each_and_no_room_ta
     );
     assert_eq!(refused, all.refused);
     assert!(spent <= GRANTED);
-    assert_eq!(runtime.block_on(house.left(id)), GRANTED - spent);
+    runtime.block_on(house.assert_left(id, GRANTED - spent));
     assert!(
         all.crowded_out < 1_000,
         "{} calls found no room",

@@ -18,8 +18,8 @@ use journal::{Journal, Lane, Options, Space, Sync, Unavailable};
 use ledger::{ClosedReader, Names};
 use licensing::{AppTerms, IssueRequest, Issued, LeaseOptions, Licensing, LicensingOptions, Plans};
 use model::{
-    Blame, CallRecord, Ending, InstanceId, KeyHasher, LicenseId, Limits, ManualClock, Outcome,
-    Plan, PlanRevision, Refusal, Symbol, Timestamp,
+    Blame, CallRecord, Clock, Ending, InstanceId, KeyHasher, LicenseId, Limits, ManualClock,
+    Outcome, Plan, PlanRevision, Refusal, Symbol, Timestamp,
 };
 use store::Store;
 use store::sqlite::{SqliteOptions, SqliteStore};
@@ -322,9 +322,19 @@ impl House {
         self.names.get(symbol)
     }
 
-    /// Units that can still be taken.
-    pub async fn left(&self, id: LicenseId) -> u64 {
-        self.licensing.balance(id).await.unwrap().unwrap().remaining
+    /// So many units can still be taken. Those on their way to or from the store count as taken until they arrive, so it
+    /// may be fewer for a moment; it is never more.
+    pub async fn assert_left(&self, id: LicenseId, expected: u64) {
+        eventually("what was not spent is back", async || {
+            let balance = self.licensing.balance(id).await.unwrap().unwrap();
+            assert!(
+                balance.remaining <= expected,
+                "{} units are left instead of {expected}",
+                balance.remaining
+            );
+            balance.remaining == expected
+        })
+        .await;
     }
 
     /// Room that one call more could be promised in each lane: the same before and after, if nothing leaks.
@@ -341,9 +351,11 @@ impl House {
         found.unwrap_or(0.0)
     }
 
-    /// Moves the clock on, and lets every worker see it.
+    /// Moves the clock on, and lets every worker see it. Workers' own time ran on meanwhile, and never goes back.
     pub fn pass(&self, time: Duration) {
-        self.clock.advance(time);
+        let times = self.workers.iter().map(|worker| worker.wall(worker.now()));
+        let ahead = times.max().unwrap().since(self.clock.now());
+        self.clock.advance(ahead + time);
         self.workers.iter().for_each(|worker| worker.tick());
     }
 
