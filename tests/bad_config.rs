@@ -40,7 +40,7 @@ const CASES: [Bad; 9] = [
     },
     Bad {
         what: "no TOML",
-        text: "[server]\nlisten = [\"LISTEN\"\n\n[[app]]\n",
+        text: "[server]\nlisten = = 1\n",
         line: 2,
         names: "",
     },

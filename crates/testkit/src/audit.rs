@@ -17,8 +17,8 @@ use serde_json::Value;
 use crate::load::Seen;
 use crate::upstream::Served;
 
-// Refusals that speak of a failure to forward: unlike all others they must be durable before they are said.
-const FAILURES_TO_FORWARD: [&str; 2] = ["upstream_unreachable", "upstream_timeout"];
+// Statuses of refusals that speak of a failure to forward: unlike all others they must be durable before they are said.
+const FAILURES_TO_FORWARD: [u16; 2] = [502, 504];
 
 // More than enough to see a pattern.
 const SHOWN_PER_RULE: usize = 10;
@@ -100,8 +100,9 @@ impl Audit<'_> {
 
     fn seen_without_record(&self, records: &HashMap<&str, Vec<&Value>>) -> Vec<String> {
         let must_be_recorded = |seen: &&Seen| {
-            let refusal = seen.refusal.as_deref();
-            seen.status.is_some() && refusal.is_none_or(|code| FAILURES_TO_FORWARD.contains(&code))
+            seen.status.is_some_and(|status| {
+                seen.refusal.is_none() || FAILURES_TO_FORWARD.contains(&status)
+            })
         };
         let offence = |seen: &Seen| {
             let Some(id) = seen.call_id.as_deref() else {
@@ -349,20 +350,25 @@ mod tests {
 
     #[test]
     fn a_refusal_needs_no_record_but_a_failure_to_forward_does() {
-        let refused = |code: &str| Seen {
+        let refused = |status: u16, code: &str| Seen {
+            status: Some(status),
             refusal: Some(code.to_owned()),
             ..seen("a")
         };
+        let (unknown, unreachable) = (
+            refused(401, "license_unknown"),
+            refused(502, "upstream_unreachable"),
+        );
         assert_eq!(
             offences(Audit {
-                seen: &[refused("license_unknown")],
+                seen: &[unknown],
                 ..Audit::default()
             }),
             ""
         );
         assert_ne!(
             offences(Audit {
-                seen: &[refused("upstream_unreachable")],
+                seen: &[unreachable],
                 ..Audit::default()
             }),
             ""

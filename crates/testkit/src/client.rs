@@ -169,11 +169,17 @@ impl Response {
             .unwrap_or_else(|error| panic!("{error} in body {:?}", self.text()))
     }
 
+    /// Whether this is one of our own refusals, even if its body was cut.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.header("content-type")
+            .is_some_and(|kind| kind.starts_with("application/problem+json"))
+    }
+
     /// The `code` of one of our own refusals, when this is one.
     #[must_use]
     pub fn refusal_code(&self) -> Option<String> {
-        let content_type = self.header("content-type")?;
-        if !content_type.starts_with("application/problem+json") {
+        if !self.is_refusal() {
             return None;
         }
         let problem: Value = serde_json::from_slice(&self.body).ok()?;
@@ -285,12 +291,15 @@ impl Connection {
         self.buffer
     }
 
-    /// Reads what comes first: bytes, or nothing when the other side closes.
-    #[must_use]
-    pub fn read_some(mut self) -> Vec<u8> {
-        // A reset is an end too.
-        let _read = self.read_more();
-        self.buffer
+    /// Reads what comes first: bytes, or nothing when the other side closes or resets.
+    ///
+    /// # Errors
+    /// When neither happens within patience.
+    pub fn read_some(mut self) -> Result<Vec<u8>, NoResponse> {
+        match self.read_more().map_err(|error| NoResponse::of(&error)) {
+            Err(NoResponse::TimedOut) => Err(NoResponse::TimedOut),
+            Ok(_) | Err(_) => Ok(self.buffer),
+        }
     }
 
     /// Whether the other side has closed, or closes within patience, without another byte.

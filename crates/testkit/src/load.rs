@@ -63,7 +63,13 @@ impl Seen {
         if let Ok(response) = outcome {
             seen.status = Some(response.status);
             seen.call_id = response.header(CALL_ID_HEADER).map(str::to_owned);
-            seen.refusal = response.refusal_code();
+            // One that a kill cut within its body is a refusal all the same.
+            let code = || {
+                response
+                    .refusal_code()
+                    .unwrap_or_else(|| "(cut)".to_owned())
+            };
+            seen.refusal = response.is_refusal().then(code);
             seen.complete = response.complete;
         }
         seen
