@@ -1,11 +1,12 @@
 //! What the configuration says about plans and apps, in the words that licenses need.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{AccountName, AppName, License, Limits, PlanName, PlanRevision, RateLimit, Refill};
+use parking_lot::Mutex;
 
 /// What licenses need to know of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +26,12 @@ pub struct AppTerms {
 pub struct Plans {
     plans: HashMap<PlanName, PlanTerms>,
     apps: HashMap<AppName, AppTerms>,
+    /// Limits that licenses have of their own; most sellers give out few different ones.
+    own: Mutex<HashSet<Arc<EffectiveLimits>>>,
 }
 
 /// The limits that hold for a license: its own, and where it has none those of its plan.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub struct EffectiveLimits {
     /// Whether units are counted.
     pub counted: bool,
@@ -68,6 +71,7 @@ impl Plans {
             (terms.revision.plan.name.clone(), terms)
         };
         Self {
+            own: Mutex::default(),
             plans: revisions.into_iter().map(terms).collect(),
             apps: apps.into_iter().map(|app| (app.app.clone(), app)).collect(),
         }
@@ -105,16 +109,30 @@ impl Plans {
         let plan = name.and_then(|name| self.plans.get(name));
         let effective = match plan {
             Some(plan) if license.limits == Limits::default() => plan.limits.clone(),
-            _ => Arc::new(EffectiveLimits::of(
-                &license.limits,
-                plan.map(|plan| &*plan.revision),
-            )),
+            _ => {
+                let plan = plan.map(|plan| &*plan.revision);
+                self.share(EffectiveLimits::of(&license.limits, plan))
+            }
         };
         Terms {
             effective,
             plan: plan.map(|plan| plan.revision.clone()),
             grace: app.map_or(Duration::ZERO, |app| app.grace),
         }
+    }
+
+    /// Equal limits share one allocation, as long as there are few different ones.
+    fn share(&self, limits: EffectiveLimits) -> Arc<EffectiveLimits> {
+        const MOST: usize = 4_096;
+        let mut own = self.own.lock();
+        if let Some(known) = own.get(&limits) {
+            return known.clone();
+        }
+        let limits = Arc::new(limits);
+        if own.len() < MOST {
+            own.insert(limits.clone());
+        }
+        limits
     }
 
     /// Replaces a license's names by equal ones that are shared, so that a million licenses hold each name once.
