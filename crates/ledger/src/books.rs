@@ -101,6 +101,15 @@ pub(crate) enum Source {
 }
 
 impl LaneBook {
+    /// The last record that the journal closed.
+    pub(crate) fn closed(&self) -> u64 {
+        match &self.source {
+            Source::Live(lane) => lane.closed(),
+            Source::Dead { closed, .. } => *closed,
+            Source::Files => 0,
+        }
+    }
+
     /// Reads the lane's records after `number`.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 use model::Timestamp;
 use store::{SealIntent, SealedFile};
 
-use crate::books::{Books, LaneBook};
+use crate::books::{Books, LaneBook, RowReader};
 use crate::error::Error;
 use crate::file::{
     FileMeta, PART_SUFFIX, SealedReader, file_name, hash_file, parse_file_name, write_sealed,
@@ -29,6 +29,8 @@ pub(crate) struct Sealing {
     previous: [u8; 32],
     /// Where the next file must end, if that was decided before: by an intent, or by a file that must be made again.
     decided: Option<u64>,
+    /// Stands behind the last sealed record: finding the place again costs a segment's worth of reading.
+    reader: Option<RowReader>,
     /// As in rolling: nothing is known after an error.
     known: bool,
 }
@@ -43,6 +45,7 @@ impl Sealing {
         let result = self.seal_known(books, lane, all);
         if result.is_err() {
             self.known = false;
+            self.reader = None;
         }
         result
     }
@@ -53,17 +56,17 @@ impl Sealing {
             self.known = true;
         }
         let mut made = 0;
-        loop {
+        while made == 0 || all || lane.closed().saturating_sub(self.sealed) >= FILE_ROWS {
             let Some(mut rows) = self.collect(books, lane)? else {
                 return Ok(());
             };
-            let full = rows.len() as u64 == FILE_ROWS;
-            if rows.is_empty() || (made > 0 && !all && !full) {
+            if rows.is_empty() {
                 return Ok(());
             }
             self.seal_rows(books, lane, &mut rows)?;
             made += 1;
         }
+        Ok(())
     }
 
     /// Asks the store how far the lane is, and takes in files that a crash, or an older copy of the store, left out.
@@ -118,14 +121,17 @@ impl Sealing {
     }
 
     /// The rows of the next file; `None` where there is no journal to take them from.
-    fn collect(&self, books: &Books, lane: &LaneBook) -> Result<Option<Vec<Row>>, Error> {
+    fn collect(&mut self, books: &Books, lane: &LaneBook) -> Result<Option<Vec<Row>>, Error> {
         let wanted = self.decided.map(|through| through - self.sealed);
-        let limit = wanted.unwrap_or(FILE_ROWS);
+        if self.reader.is_none() {
+            self.reader = lane.rows_from(books, self.sealed)?;
+        }
         let mut rows = Vec::new();
-        match lane.rows_from(books, self.sealed)? {
+        match &mut self.reader {
             None if wanted.is_none() => return Ok(None),
             None => {}
-            Some(mut reader) => {
+            Some(reader) => {
+                let limit = wanted.unwrap_or(FILE_ROWS);
                 while (rows.len() as u64) < limit
                     && let Some(row) = reader.next()?
                 {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use model::{LicenseId, Timestamp};
@@ -81,6 +82,10 @@ impl SealedReader {
     /// # Errors
     /// [`Error::NewerFile`] for files of a newer version, [`Error::Damaged`] for what is not one of ours.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        guarded(path, || Self::open_unguarded(path))
+    }
+
+    fn open_unguarded(path: &Path) -> Result<Self, Error> {
         let file = File::open(path).map_err(Error::io("open", path))?;
         let options = ReadOptionsBuilder::new().with_page_index().build();
         let reader =
@@ -120,6 +125,15 @@ impl SealedReader {
         filter: &Filter,
         sink: &mut dyn FnMut(&Row) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        guarded(&self.path, || self.scan_unguarded(names, filter, sink))
+    }
+
+    fn scan_unguarded(
+        &self,
+        names: &Names,
+        filter: &Filter,
+        sink: &mut dyn FnMut(&Row) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let damaged = Error::damaged(&self.path);
         let mut parser = Parser::new(names);
         for index in 0..self.reader.num_row_groups() {
@@ -147,6 +161,10 @@ impl SealedReader {
     /// # Errors
     /// [`Error::Damaged`]
     pub fn call_ids(&self, sink: &mut dyn FnMut(u128)) -> Result<(), Error> {
+        guarded(&self.path, || self.call_ids_unguarded(sink))
+    }
+
+    fn call_ids_unguarded(&self, sink: &mut dyn FnMut(u128)) -> Result<(), Error> {
         let damaged = Error::damaged(&self.path);
         for index in 0..self.reader.num_row_groups() {
             let group = self.reader.get_row_group(index).map_err(&damaged)?;
@@ -164,6 +182,16 @@ impl SealedReader {
         }
         Ok(())
     }
+}
+
+/// The Parquet reader panics on some damaged files; to us they are damaged like any other.
+fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(Error::Damaged {
+            path: path.to_owned(),
+            what: "its bytes make no sense to the reader".to_owned(),
+        })
+    })
 }
 
 fn row_count(group: &dyn RowGroupReader) -> usize {

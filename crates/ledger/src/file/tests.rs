@@ -234,3 +234,27 @@ fn what_is_not_a_sealed_file_is_refused() {
         assert!(matches!(error, Error::Damaged { .. }), "{error}");
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn changed_bytes_are_an_error_or_other_rows_and_never_a_panic(at: prop::sample::Index, byte: u8) {
+        let names = names();
+        let directory = tempfile::tempdir().unwrap();
+        let reader = write(directory.path(), &many()[..300], &names);
+        let path = directory.path().join(file_name(&reader.meta().range));
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= byte | 1;
+        std::fs::write(&path, bytes).unwrap();
+        if let Ok(reader) = SealedReader::open(&path) {
+            let mut count = 0;
+            let _ = reader.scan(&names, &Filter::default(), &mut |_| {
+                count += 1;
+                Ok(())
+            });
+            prop_assert!(count <= 300);
+        }
+    }
+}
