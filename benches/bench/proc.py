@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -117,3 +118,17 @@ def resident_mib(pid):
         except FileNotFoundError:
             pass
     return pages * PAGE_BYTES / 2**20
+
+
+def wait_for_ok(url, process, seconds=60):
+    """Until this URL answers 200: a gate listens before it has recovered and takes calls."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args} ended with {process.returncode}")
+        try:
+            with urllib.request.urlopen(url, timeout=1):
+                return
+        except OSError:
+            time.sleep(0.02)
+    raise RuntimeError(f"{url} did not answer 200 within {seconds} s")

@@ -165,7 +165,7 @@ class Tallygate(Server):
         self.config = self.run / "gateway.toml"
         self.config.write_text(self.configuration())
         self.process = proc.start(self.core, self.command("run"), self.run / "log", cwd=self.run)
-        proc.wait_for_port(self.metrics, self.process)
+        proc.wait_for_ok(f"http://127.0.0.1:{self.metrics}/readyz", self.process)
 
     def ready(self):
         keys = [self.create_license(), *self.create_licenses(self.options.licenses - 1)]

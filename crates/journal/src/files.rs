@@ -105,6 +105,26 @@ pub(crate) fn prewrite(path: &Path, bytes: usize) -> io::Result<File> {
     Ok(file)
 }
 
+/// Makes a new file whose blocks are there but not written: as safe from a full disk as [`prewrite`], and made at once.
+/// For files that are never synced on the way of a call.
+pub(crate) fn allocate(path: &Path, bytes: usize) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)?;
+    match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes as u64) {
+        Ok(()) => Ok(file),
+        // A file system that cannot; writing is slower and does the same.
+        Err(rustix::io::Errno::OPNOTSUPP) => {
+            drop(file);
+            fs::remove_file(path)?;
+            prewrite(path, bytes)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Syncs the directory that `path` lies in, so that a new name survives a power cut.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {

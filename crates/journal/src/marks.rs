@@ -59,7 +59,7 @@ impl MarkSlot {
 impl Marks {
     pub(crate) fn create(path: &Path, slots: u32, instance: u128) -> io::Result<Self> {
         let bytes = PAGE_BYTES + slots as usize * SLOT_BYTES;
-        let file = files::prewrite(path, bytes)?;
+        let file = files::allocate(path, bytes)?;
         let map = WordMap::new(&file, bytes)?;
         map.store(0, &page_header(slots, instance));
         file.sync_data()?;

@@ -140,7 +140,12 @@ impl Config {
         }
         server.extend_from_slice(&self.server);
         table("[server]", &server);
-        table("[journal]", &self.journal);
+        // Small segments: a start writes them whole, and tests start gates by the hundred.
+        let segments = "segment_bytes = \"1MiB\"".to_owned();
+        let journal: Vec<_> = std::iter::once(segments)
+            .chain(self.journal.iter().cloned())
+            .collect();
+        table("[journal]", &journal);
         for other in &self.tables {
             table(other, &[]);
         }
