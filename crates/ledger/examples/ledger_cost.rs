@@ -50,7 +50,6 @@ async fn main() -> Result<(), Failure> {
     let instance = InstanceId::generate();
     let mut journal = Options::new(home.path().join("journals"), instance.as_u128(), 1);
     journal.sync = journal::Sync::Process;
-    journal.segment_bytes = 64 << 20;
     let journal = Journal::create(journal)?;
     let as_store: Arc<dyn Store> = store.clone();
     let ledger = Ledger::start(
@@ -246,14 +245,14 @@ fn record(index: u64) -> CallRecord {
         plan: 2,
         method: Method::Get,
         mode: Mode::Proxy,
-        status: if mixed % 50 == 0 { 404 } else { 200 },
+        status: if mixed.is_multiple_of(50) { 404 } else { 200 },
         started_at: Timestamp::from_micros(started + (mixed % 997) as i64),
         reserved: 1,
         epoch: 1,
         test: false,
         billable_status: true,
         bills_interrupted: true,
-        limited: mixed % 4 == 0,
+        limited: mixed.is_multiple_of(4),
         windowed: false,
         idempotency: 0,
     };

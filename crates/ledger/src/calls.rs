@@ -3,6 +3,7 @@
 //! The answer is made in windows: each gathers the oldest rows that were not given yet, as many as memory allows, out of
 //! all sources that may hold some.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -213,16 +214,18 @@ impl Sources {
         drop(guard);
         files.retain(|file| file.removed_at.is_none());
         files.sort_unstable_by_key(|file| file.first_started_at);
-        for file in &files {
-            let reader = SealedReader::open(&books.directory.join(&file.name));
-            // A file that cannot be opened is an error when its rows are needed, not before.
-            let node = reader.map_or_else(|_| String::new(), |reader| reader.meta().node.clone());
-            self.places.push(Place {
-                node,
-                instance: file.range.instance,
-                lane: file.range.lane,
-            });
-        }
+        let instances = books
+            .store
+            .ask(|store| async move { store.instances().await })?;
+        let nodes: HashMap<_, _> = instances
+            .into_iter()
+            .map(|state| (state.id, state.node))
+            .collect();
+        self.places.extend(files.iter().map(|file| Place {
+            node: nodes.get(&file.range.instance).cloned().unwrap_or_default(),
+            instance: file.range.instance,
+            lane: file.range.lane,
+        }));
         self.places.extend(shared.lanes.iter().map(|lane| Place {
             node: lane.book.node.clone(),
             instance: shared.instance,
@@ -290,20 +293,28 @@ impl Sources {
         wanted: &mut Wanted<'_>,
         window: &mut Window,
     ) -> Result<(), Error> {
-        let Some(filter) = window.narrow(&wanted.filter) else {
-            return Ok(());
+        let meets = |filter: Filter| {
+            let meets = filter.meets(file.first_started_at, file.last_started_at);
+            meets.then_some(filter)
         };
-        if !filter.meets(file.first_started_at, file.last_started_at) {
+        if window.narrow(&wanted.filter).and_then(meets).is_none() {
             return Ok(());
         }
         let books = &self.shared.books;
         let reader = SealedReader::open(&books.directory.join(&file.name))?;
-        reader.scan(&books.names, &filter, &mut |row| {
-            if wanted.takes(row) {
-                window.add(Row { source, ..*row });
-            }
-            Ok(())
-        })
+        for group in 0..reader.groups() {
+            // What was found so far leaves less to be wanted.
+            let Some(filter) = window.narrow(&wanted.filter).and_then(meets) else {
+                break;
+            };
+            reader.scan_group(group, &books.names, &filter, &mut |row| {
+                if wanted.takes(row) {
+                    window.add(Row { source, ..*row });
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 }
 

@@ -54,10 +54,6 @@ impl Filter {
     pub(crate) fn meets(&self, first: Timestamp, last: Timestamp) -> bool {
         self.from.is_none_or(|from| last >= from) && self.to.is_none_or(|to| first < to)
     }
-
-    const fn is_all(&self) -> bool {
-        self.license_id.is_none() && self.from.is_none() && self.to.is_none()
-    }
 }
 
 /// An open sealed file.
@@ -125,32 +121,59 @@ impl SealedReader {
         filter: &Filter,
         sink: &mut dyn FnMut(&Row) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        guarded(&self.path, || self.scan_unguarded(names, filter, sink))
+        for index in 0..self.groups() {
+            self.scan_group(index, names, filter, sink)?;
+        }
+        Ok(())
     }
 
-    fn scan_unguarded(
+    /// Row groups of the file.
+    pub(crate) fn groups(&self) -> usize {
+        self.reader.num_row_groups()
+    }
+
+    /// As [`SealedReader::scan`], for one row group; so that a reader may ask for less as it goes.
+    pub(crate) fn scan_group(
         &self,
+        index: usize,
+        names: &Names,
+        filter: &Filter,
+        sink: &mut dyn FnMut(&Row) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        guarded(&self.path, || {
+            self.scan_group_unguarded(index, names, filter, sink)
+        })
+    }
+
+    fn scan_group_unguarded(
+        &self,
+        index: usize,
         names: &Names,
         filter: &Filter,
         sink: &mut dyn FnMut(&Row) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let damaged = Error::damaged(&self.path);
+        let group = self.reader.get_row_group(index).map_err(&damaged)?;
+        if !may_hold(&*group, filter) {
+            return Ok(());
+        }
+        let ranges = narrow(&*group, filter).map_err(&damaged)?;
+        if ranges.is_empty() {
+            return Ok(());
+        }
         let mut parser = Parser::new(names);
-        for index in 0..self.reader.num_row_groups() {
-            let group = self.reader.get_row_group(index).map_err(&damaged)?;
-            if !may_hold(&*group, filter) {
-                continue;
-            }
-            let range = narrow(&*group, filter).map_err(&damaged)?;
-            let mut rows = GroupRows::new(&*group, &range).map_err(&damaged)?;
-            let mut left = range.len();
-            while left > 0 {
-                let count = left.min(CHUNK);
+        let mut rows = GroupRows::new(&*group).map_err(&damaged)?;
+        let mut at = 0;
+        for range in ranges {
+            rows.skip(range.start - at).map_err(&damaged)?;
+            at = range.start;
+            while at < range.end {
+                let count = (range.end - at).min(CHUNK);
                 let chunk = rows.read(count, &mut parser).map_err(&damaged)?;
                 for row in chunk.iter().filter(|row| filter.takes(row)) {
                     sink(row)?;
                 }
-                left -= count;
+                at += count;
             }
         }
         Ok(())
@@ -226,30 +249,35 @@ fn may_hold(group: &dyn RowGroupReader, filter: &Filter) -> bool {
     license && time
 }
 
-/// The smallest range of rows that holds every wanted one.
-fn narrow(group: &dyn RowGroupReader, filter: &Filter) -> Result<Range<usize>, ParquetError> {
+/// Ranges of rows, in order, that hold every wanted one and few others.
+fn narrow(group: &dyn RowGroupReader, filter: &Filter) -> Result<Vec<Range<usize>>, ParquetError> {
     let mut range = 0..row_count(group);
-    if filter.is_all() {
-        return Ok(range);
-    }
     if let Some(id) = filter.license_id {
         range = license_range(group, id)?;
     }
-    if (filter.from.is_some() || filter.to.is_some()) && !range.is_empty() {
-        let mut column = column::<Int64Type>(group, STARTED)?;
-        column.skip_records(range.start)?;
-        let mut times = Vec::new();
-        read_exactly(&mut column, range.len(), None, &mut times)?;
-        let wanted = |time: &i64| filter.takes_time(Timestamp::from_micros(*time));
-        range = match times.iter().position(wanted) {
-            None => range.start..range.start,
-            Some(first) => {
-                let last = times.iter().rposition(wanted).unwrap_or(first);
-                range.start + first..range.start + last + 1
-            }
-        };
+    if range.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(range)
+    if filter.from.is_none() && filter.to.is_none() {
+        return Ok(vec![range]);
+    }
+    let mut column = column::<Int64Type>(group, STARTED)?;
+    column.skip_records(range.start)?;
+    let mut times = Vec::new();
+    read_exactly(&mut column, range.len(), None, &mut times)?;
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for (offset, time) in times.into_iter().enumerate() {
+        if !filter.takes_time(Timestamp::from_micros(time)) {
+            continue;
+        }
+        let row = range.start + offset;
+        match ranges.last_mut() {
+            // Reading on is cheaper than skipping a little.
+            Some(last) if row < last.end + CHUNK => last.end = row + 1,
+            _ => ranges.push(row..row + 1),
+        }
+    }
+    Ok(ranges)
 }
 
 fn license_range(group: &dyn RowGroupReader, id: LicenseId) -> Result<Range<usize>, ParquetError> {
@@ -328,32 +356,45 @@ pub(super) struct Chunk {
 }
 
 impl GroupRows {
-    fn new(group: &dyn RowGroupReader, range: &Range<usize>) -> Result<Self, ParquetError> {
+    fn new(group: &dyn RowGroupReader) -> Result<Self, ParquetError> {
         fn open<T: DataType>(
             group: &dyn RowGroupReader,
             places: &[usize],
-            skip: usize,
         ) -> Result<Vec<ColumnReaderImpl<T>>, ParquetError> {
-            let open = |place: &usize| {
-                let mut column = column::<T>(group, *place)?;
-                column.skip_records(skip)?;
-                Ok(column)
-            };
-            places.iter().map(open).collect()
+            places.iter().map(|place| column(group, *place)).collect()
         }
-        let skip = range.start;
-        let mut call_ids = column(group, 0)?;
-        call_ids.skip_records(skip)?;
         Ok(Self {
-            call_ids,
-            required: open(group, &columns::REQUIRED_TEXTS, skip)?,
-            optional: open(group, &columns::OPTIONAL_TEXTS, skip)?,
-            long: open(group, &columns::LONG, skip)?,
-            small: open(group, &columns::SMALL, skip)?,
-            flags: open(group, &columns::FLAGS, skip)?,
+            call_ids: column(group, 0)?,
+            required: open(group, &columns::REQUIRED_TEXTS)?,
+            optional: open(group, &columns::OPTIONAL_TEXTS)?,
+            long: open(group, &columns::LONG)?,
+            small: open(group, &columns::SMALL)?,
+            flags: open(group, &columns::FLAGS)?,
             chunk: Chunk::default(),
-            rows: Vec::with_capacity(range.len().min(CHUNK)),
+            rows: Vec::new(),
         })
+    }
+
+    /// Passes over `count` rows; whole pages of them are not unpacked.
+    fn skip(&mut self, count: usize) -> Result<(), ParquetError> {
+        fn skip_all<T: DataType>(
+            columns: &mut [ColumnReaderImpl<T>],
+            count: usize,
+        ) -> Result<(), ParquetError> {
+            for column in columns {
+                column.skip_records(count)?;
+            }
+            Ok(())
+        }
+        if count == 0 {
+            return Ok(());
+        }
+        self.call_ids.skip_records(count)?;
+        skip_all(&mut self.required, count)?;
+        skip_all(&mut self.optional, count)?;
+        skip_all(&mut self.long, count)?;
+        skip_all(&mut self.small, count)?;
+        skip_all(&mut self.flags, count)
     }
 
     /// The next `count` rows.

@@ -1,5 +1,10 @@
 //! The ledger with a real journal, real files and the real store.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may unwrap: its panic is its message"
+)]
+
 #[cfg(feature = "failpoints")]
 mod crash;
 mod flow;

@@ -4,24 +4,26 @@
 //! rolled up must be those of the rollups, key by key as long as no file was removed. Memory: the rollups twice, and
 //! four million call ids at a time.
 
-use std::collections::{BTreeMap, HashMap};
+mod files;
+mod rollups;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use journal::{DeadInstance, dead_instances};
 use model::InstanceId;
-use model::usage::{UsageKey, UsageSums};
 use store::{InstanceState, LanePosition, SealedFile};
 
 use crate::books::{Books, LaneBook, Source};
 use crate::error::Error;
-use crate::file::{Filter, SealedReader, hash_file};
 use crate::ledger::{Ledger, Shared};
 use crate::recover::ship_path;
 use crate::report::{Fault, Problem, VerifyReport};
 use crate::rollup::Sums;
-use crate::seal::files_in;
 use crate::unique::Unique;
+
+pub(crate) use rollups::stored_rollups;
 
 impl Ledger {
     /// Ships what is pending, then recounts everything.
@@ -299,133 +301,6 @@ impl Check {
         Ok(())
     }
 
-    /// Checks the files of one lane; the record at which they end.
-    fn files(
-        &mut self,
-        books: &Books,
-        instance: InstanceId,
-        position: &LanePosition,
-        files: &[SealedFile],
-    ) -> Result<u64, Error> {
-        let (mut end, mut previous) = (0, [0; 32]);
-        for file in files {
-            let at = |problem: Problem| problem.of(instance, position.lane).file(&file.name);
-            if file.range.from > end {
-                let missing = file.range.from - end;
-                let what = "no file holds these records";
-                let problem = Problem::new(Fault::RecordsMissing, what);
-                self.note(at(problem).range(end + 1, file.range.from));
-                self.report.lost += missing;
-                self.report.accepted += missing;
-                self.gone += missing;
-            } else if file.range.from < end {
-                let what = "the file before holds these records too";
-                let problem = Problem::new(Fault::RecordsDoubled, what);
-                self.note(at(problem).range(file.range.from + 1, end));
-                self.report.duplicated += end - file.range.from;
-            }
-            if file.previous != previous {
-                let what = "it does not carry the hash of the file before";
-                self.note(at(Problem::new(Fault::ChainBroken, what)));
-            }
-            self.file(books, position, file)?;
-            end = file.range.through;
-            previous = file.hash;
-        }
-        Ok(end)
-    }
-
-    fn file(
-        &mut self,
-        books: &Books,
-        position: &LanePosition,
-        file: &SealedFile,
-    ) -> Result<(), Error> {
-        self.report.accepted += file.calls;
-        if file.removed_at.is_some() {
-            self.trusted += file.calls;
-            return Ok(());
-        }
-        let fault = match self.read_file(books, position, file) {
-            Ok(()) => return Ok(()),
-            Err(Error::Store(error)) => return Err(error.into()),
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                Problem::new(Fault::FileMissing, "the file is gone")
-            }
-            Err(error) => Problem::new(Fault::FileChanged, error.to_string()),
-        };
-        let range = &file.range;
-        let problem = fault.of(range.instance, range.lane).file(&file.name);
-        self.note(problem.range(range.from + 1, range.through));
-        self.report.lost += file.calls;
-        self.changed += file.calls;
-        Ok(())
-    }
-
-    /// Adds a file's records, if it is what was written; nothing of it otherwise.
-    fn read_file(
-        &mut self,
-        books: &Books,
-        position: &LanePosition,
-        file: &SealedFile,
-    ) -> Result<(), Error> {
-        let path = books.directory.join(&file.name);
-        let damaged = |what: &str| Error::Damaged {
-            path: path.clone(),
-            what: what.to_owned(),
-        };
-        if hash_file(&path)? != (file.bytes, file.hash) {
-            return Err(damaged("its hash is not the one in the manifest"));
-        }
-        let reader = SealedReader::open(&path)?;
-        if reader.meta().range != file.range || reader.meta().previous != file.previous {
-            return Err(damaged("it says of itself what the manifest does not say"));
-        }
-        let mut numbers = Numbers::new(file.range.from, file.range.through);
-        let mut sums = std::mem::take(&mut self.sums);
-        let mut pending = 0;
-        let result = reader.scan(&books.names, &Filter::default(), &mut |row| {
-            numbers.strike(row.number);
-            if row.number <= position.rolled {
-                sums.add(row);
-            } else {
-                pending += u64::from(row.record.tail.calls);
-            }
-            Ok(())
-        });
-        self.sums = sums;
-        self.report.pending += pending;
-        result?;
-        let (missing, doubled) = numbers.finish();
-        let range = &file.range;
-        let at = |problem: Problem| problem.of(range.instance, range.lane).file(&file.name);
-        if missing > 0 {
-            let what = format!("{missing} records of its range are not in it");
-            self.note(at(Problem::new(Fault::RecordsMissing, what)));
-            self.report.lost += missing;
-        }
-        if doubled > 0 {
-            let what = format!("{doubled} records are in it twice or out of its range");
-            self.note(at(Problem::new(Fault::RecordsDoubled, what)));
-            self.report.duplicated += doubled;
-        }
-        self.unique.file(path, file.records);
-        Ok(())
-    }
-
-    fn unknown_files(&mut self, books: &Books, manifest: &[SealedFile]) -> Result<(), Error> {
-        for range in files_in(&books.directory)? {
-            let name = crate::file::file_name(&range);
-            if manifest.iter().any(|file| file.name == name) {
-                continue;
-            }
-            let what = "the file is not in the manifest";
-            let problem = Problem::new(Fault::FileUnknown, what).of(range.instance, range.lane);
-            self.note(problem.file(&name).range(range.from + 1, range.through));
-        }
-        Ok(())
-    }
-
     fn call_ids(&mut self) -> Result<(), Error> {
         let unique = std::mem::take(&mut self.unique);
         for (call_id, times) in unique.doubled()? {
@@ -435,104 +310,5 @@ impl Check {
             self.report.duplicated += times - 1;
         }
         Ok(())
-    }
-
-    fn rollups(&mut self, books: &Books) -> Result<(), Error> {
-        let stored = stored_rollups(books)?;
-        let stored_calls: u64 = stored.values().map(|sums| sums.calls).sum();
-        let counted = self.sums.calls() + self.trusted;
-        let (short, over) = if self.trusted == 0 {
-            self.by_key(books, &stored)
-        } else {
-            (
-                counted.saturating_sub(stored_calls),
-                stored_calls.saturating_sub(counted),
-            )
-        };
-        // What rollups have more is theirs by right where the record itself is gone or cannot be trusted.
-        let over = over.saturating_sub(self.gone + self.changed);
-        if short > 0 || over > 0 {
-            let what = format!("rollups lack {short} calls of the records and have {over} more");
-            self.note(Problem::new(Fault::RollupsDiffer, what));
-        }
-        self.report.lost += short;
-        self.report.duplicated += over;
-        self.report.stored = stored_calls.saturating_sub(over);
-        Ok(())
-    }
-
-    /// Calls that rollups lack, and calls that they have too many, summed up over all keys.
-    fn by_key(&mut self, books: &Books, stored: &HashMap<UsageKey, UsageSums>) -> (u64, u64) {
-        let (mut short, mut over) = (0, 0);
-        let mut seen = 0;
-        for (key, counted) in self.sums.rows(&books.names) {
-            let known = stored.get(&key).copied().unwrap_or_default();
-            seen += known.calls;
-            short += counted.calls.saturating_sub(known.calls);
-            over += known.calls.saturating_sub(counted.calls);
-            if known.calls == counted.calls && known != counted {
-                let what = format!(
-                    "the rollup of {} {} {} at {} has other sums than its {} calls",
-                    key.app, key.route, key.status, key.hour, counted.calls
-                );
-                self.note(Problem::new(Fault::RollupsDiffer, what));
-            }
-        }
-        let all: u64 = stored.values().map(|sums| sums.calls).sum();
-        (short, over + all.saturating_sub(seen))
-    }
-}
-
-/// All rollup rows; rows of one key added up.
-pub(crate) fn stored_rollups(books: &Books) -> Result<HashMap<UsageKey, UsageSums>, Error> {
-    const PAGE: usize = 10_000;
-    let mut all: HashMap<UsageKey, UsageSums> = HashMap::new();
-    let mut after = None;
-    loop {
-        let (rows, next) = books
-            .store
-            .ask(|store| async move { store.rollups(after, PAGE).await })?;
-        for row in rows {
-            all.entry(row.key).or_default().add(&row.sums);
-        }
-        after = next;
-        if after.is_none() {
-            return Ok(all);
-        }
-    }
-}
-
-/// Which numbers of a range were there.
-struct Numbers {
-    from: u64,
-    seen: Vec<bool>,
-    doubled: u64,
-}
-
-impl Numbers {
-    fn new(from: u64, through: u64) -> Self {
-        // A file was checked to have as many rows as its range before this is asked for.
-        let count = usize::try_from(through - from).unwrap_or(0);
-        Self {
-            from,
-            seen: vec![false; count],
-            doubled: 0,
-        }
-    }
-
-    fn strike(&mut self, number: u64) {
-        let index = number
-            .checked_sub(self.from + 1)
-            .and_then(|index| usize::try_from(index).ok());
-        match index.and_then(|index| self.seen.get_mut(index)) {
-            Some(seen) if !*seen => *seen = true,
-            _ => self.doubled += 1,
-        }
-    }
-
-    /// Numbers that are missing, and those that were there twice or out of range.
-    fn finish(self) -> (u64, u64) {
-        let missing = self.seen.iter().filter(|seen| !**seen).count();
-        (missing as u64, self.doubled)
     }
 }

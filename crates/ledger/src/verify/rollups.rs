@@ -1,0 +1,76 @@
+//! Comparing rollups with the sums of the records.
+
+use std::collections::HashMap;
+
+use model::usage::{UsageKey, UsageSums};
+
+use super::Check;
+use crate::books::Books;
+use crate::error::Error;
+use crate::report::{Fault, Problem};
+
+impl Check {
+    pub(super) fn rollups(&mut self, books: &Books) -> Result<(), Error> {
+        let stored = stored_rollups(books)?;
+        let stored_calls: u64 = stored.values().map(|sums| sums.calls).sum();
+        let counted = self.sums.calls() + self.trusted;
+        let (short, over) = if self.trusted == 0 {
+            self.by_key(books, &stored)
+        } else {
+            (
+                counted.saturating_sub(stored_calls),
+                stored_calls.saturating_sub(counted),
+            )
+        };
+        // What rollups have more is theirs by right where the record itself is gone or cannot be trusted.
+        let over = over.saturating_sub(self.gone + self.changed);
+        if short > 0 || over > 0 {
+            let what = format!("rollups lack {short} calls of the records and have {over} more");
+            self.note(Problem::new(Fault::RollupsDiffer, what));
+        }
+        self.report.lost += short;
+        self.report.duplicated += over;
+        self.report.stored = stored_calls.saturating_sub(over);
+        Ok(())
+    }
+
+    /// Calls that rollups lack, and calls that they have too many, summed up over all keys.
+    fn by_key(&mut self, books: &Books, stored: &HashMap<UsageKey, UsageSums>) -> (u64, u64) {
+        let (mut short, mut over) = (0, 0);
+        let mut seen = 0;
+        for (key, counted) in self.sums.rows(&books.names) {
+            let known = stored.get(&key).copied().unwrap_or_default();
+            seen += known.calls;
+            short += counted.calls.saturating_sub(known.calls);
+            over += known.calls.saturating_sub(counted.calls);
+            if known.calls == counted.calls && known != counted {
+                let what = format!(
+                    "the rollup of {} {} {} at {} has other sums than its {} calls",
+                    key.app, key.route, key.status, key.hour, counted.calls
+                );
+                self.note(Problem::new(Fault::RollupsDiffer, what));
+            }
+        }
+        let all: u64 = stored.values().map(|sums| sums.calls).sum();
+        (short, over + all.saturating_sub(seen))
+    }
+}
+
+/// All rollup rows; rows of one key added up.
+pub(crate) fn stored_rollups(books: &Books) -> Result<HashMap<UsageKey, UsageSums>, Error> {
+    const PAGE: usize = 10_000;
+    let mut all: HashMap<UsageKey, UsageSums> = HashMap::new();
+    let mut after = None;
+    loop {
+        let (rows, next) = books
+            .store
+            .ask(|store| async move { store.rollups(after, PAGE).await })?;
+        for row in rows {
+            all.entry(row.key).or_default().add(&row.sums);
+        }
+        after = next;
+        if after.is_none() {
+            return Ok(all);
+        }
+    }
+}
