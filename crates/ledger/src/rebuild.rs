@@ -1,7 +1,6 @@
 //! Rebuilding: manifest and rollups made anew from what cannot be made anew, the sealed files and the journal.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use journal::DeadInstance;
@@ -13,6 +12,7 @@ use crate::books::{Books, LaneBook, Source};
 use crate::error::Error;
 use crate::file::{FileMeta, Filter, SealedReader, hash_file, write_sealed};
 use crate::ledger::{Ledger, Shared};
+use crate::recover::{instance_state, marks_without_head};
 use crate::roll::Rolling;
 use crate::rollup::Sums;
 use crate::seal::{describe, files_in};
@@ -88,18 +88,19 @@ fn rebuild_manifest(shared: &Shared, rebuilt: &mut Rebuilt) -> Result<Gone, Erro
     let mut gone = Vec::new();
     let mut files: Vec<SealedFile> = Vec::new();
     for file in &old {
-        if file.removed_at.is_none() && !is_intact(books, file) {
-            if remake(shared, file)? {
+        let mut file = file.clone();
+        if file.removed_at.is_some() {
+            gone.push((file.first_started_at, file.last_started_at));
+        } else if !is_intact(books, &file) {
+            if let Some(remade) = remake(shared, &file)? {
                 rebuilt.remade.push(file.name.clone());
+                file = remade;
             } else {
                 rebuilt.missing.push(file.name.clone());
                 gone.push((file.first_started_at, file.last_started_at));
             }
         }
-        if file.removed_at.is_some() {
-            gone.push((file.first_started_at, file.last_started_at));
-        }
-        files.push(file.clone());
+        files.push(file);
     }
     for range in files_in(&books.directory)? {
         let name = crate::file::file_name(&range);
@@ -167,11 +168,12 @@ fn is_intact(books: &Books, file: &SealedFile) -> bool {
     matches!(hash_file(&path), Ok(found) if found == (file.bytes, file.hash))
 }
 
-/// Writes a file again from the journal. The same records make the same bytes, so its line stays true.
-fn remake(shared: &Shared, file: &SealedFile) -> Result<bool, Error> {
+/// Writes a file again from the journal; its line then. The same records make the same bytes, unless another version of the
+/// program wrote them: then the hash is new, and the next file shows it by its chain.
+fn remake(shared: &Shared, file: &SealedFile) -> Result<Option<SealedFile>, Error> {
     let books = &shared.books;
-    let Some(lane) = journal_of(shared, file.range.instance, file.range.lane) else {
-        return Ok(false);
+    let Some(lane) = journal_of(shared, file.range.instance, file.range.lane)? else {
+        return Ok(None);
     };
     let mut rows = Vec::new();
     let read = (|| -> Result<(), Error> {
@@ -188,7 +190,7 @@ fn remake(shared: &Shared, file: &SealedFile) -> Result<bool, Error> {
     match read {
         Err(Error::Store(error)) => return Err(error.into()),
         Ok(()) if rows.len() as u64 == file.records => {}
-        Ok(()) | Err(_) => return Ok(false),
+        Ok(()) | Err(_) => return Ok(None),
     }
     let meta = FileMeta {
         range: file.range,
@@ -199,30 +201,43 @@ fn remake(shared: &Shared, file: &SealedFile) -> Result<bool, Error> {
         last_started_at: file.last_started_at,
     };
     let written = write_sealed(&books.directory, &meta, &mut rows, &books.names)?;
-    Ok(written.hash == file.hash)
+    Ok(Some(SealedFile {
+        bytes: written.bytes,
+        hash: written.hash,
+        ..file.clone()
+    }))
 }
 
 /// The journal of a lane, if it is still there: ours, or a dead instance's.
-fn journal_of(shared: &Shared, instance: InstanceId, lane: u32) -> Option<LaneBook> {
+fn journal_of(shared: &Shared, instance: InstanceId, lane: u32) -> Result<Option<LaneBook>, Error> {
     if instance == shared.instance {
-        return Some(shared.lanes.get(lane as usize)?.book.clone());
+        let live = shared.lanes.get(lane as usize);
+        return Ok(live.map(|live| live.book.clone()));
     }
-    let home: PathBuf = shared
-        .options
-        .journals
-        .join(format!("{:032x}", instance.as_u128()));
-    let dead = DeadInstance::open(&home).ok()?;
-    let closed = dead.closed(lane as usize).ok()?;
-    Some(LaneBook {
+    let name = format!("{:032x}", instance.as_u128());
+    let Ok(dead) = DeadInstance::open(&shared.options.journals.join(name)) else {
+        return Ok(None);
+    };
+    let Ok(closed) = dead.closed(lane as usize) else {
+        return Ok(None);
+    };
+    let known = instance_state(&shared.books, instance)?;
+    // What recovery added belongs to the lane as well.
+    let marks = match marks_without_head(&shared.books, &dead) {
+        Ok(marks) if lane == 0 => marks,
+        Err(Error::Store(error)) => return Err(error.into()),
+        Ok(_) | Err(_) => Vec::new(),
+    };
+    Ok(Some(LaneBook {
         instance,
         lane,
-        node: shared.books.node.clone(),
+        node: known.map_or_else(|| shared.books.node.clone(), |state| state.node),
         source: Source::Dead {
             instance: Arc::new(dead),
             closed,
-            marks: Vec::new(),
+            marks,
         },
-    })
+    }))
 }
 
 /// Sums of all records that the positions call rolled up, and that can be read.
@@ -262,7 +277,7 @@ fn recount(shared: &Shared) -> Result<HashMap<UsageKey, UsageSums>, Error> {
         if position.rolled <= position.sealed {
             continue;
         }
-        let Some(book) = journal_of(shared, instance, lane) else {
+        let Some(book) = journal_of(shared, instance, lane)? else {
             continue;
         };
         let Some(mut reader) = book.rows_from(books, position.sealed)? else {

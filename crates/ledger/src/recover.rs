@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use crate::books::{Books, LaneBook, Source};
 use crate::closed::{define, resolve_mark};
 use crate::error::Error;
-use crate::file::SealedReader;
+use crate::file::{Filter, SealedReader, file_name};
 use crate::options::LedgerOptions;
 use crate::roll::Rolling;
 use crate::seal::{Sealing, files_in, remove_parts};
@@ -117,11 +117,13 @@ fn ship_dead(books: &Books, dead: DeadInstance) -> Result<Shipped, Error> {
     let closed: Vec<u64> = (0..dead.lanes())
         .map(|lane| dead.closed(lane))
         .collect::<Result<_, _>>()?;
-    if known.is_some_and(|state| state.finished_at.is_some()) && has_all(books, instance, &closed)?
-    {
+    let finished = |state: &InstanceState| state.finished_at.is_some();
+    if known.as_ref().is_some_and(finished) && has_all(books, instance, &closed)? {
         return Ok(Shipped { dead, anew: false });
     }
-    begin(books, instance, &books.node, dead.age())?;
+    // A directory that was brought from elsewhere keeps the label under which it began.
+    let node = known.map_or_else(|| books.node.clone(), |state| state.node);
+    begin(books, instance, &node, dead.age())?;
     remove_parts(&books.directory, instance)?;
     let dead = Arc::new(dead);
     let marks = marks_without_head(books, &dead)?;
@@ -132,7 +134,7 @@ fn ship_dead(books: &Books, dead: DeadInstance) -> Result<Shipped, Error> {
         let lane = LaneBook {
             instance,
             lane: u32::try_from(lane).expect("a journal has at most 1,024 lanes"),
-            node: books.node.clone(),
+            node: node.clone(),
             source: Source::Dead {
                 instance: Arc::clone(&dead),
                 closed,
@@ -217,7 +219,10 @@ fn finish(books: &Books, instance: InstanceId) -> Result<(), Error> {
 }
 
 /// The marks whose call has no head: not in the journal, and not in sealed files either.
-fn marks_without_head(books: &Books, dead: &DeadInstance) -> Result<Vec<CallHead>, Error> {
+pub(crate) fn marks_without_head(
+    books: &Books,
+    dead: &DeadInstance,
+) -> Result<Vec<CallHead>, Error> {
     let instance = InstanceId::from_u128(dead.instance());
     let mut marks = Vec::new();
     for bytes in dead.marks()? {
@@ -297,13 +302,13 @@ fn strike_sealed(
         if range.instance != instance {
             continue;
         }
-        let path = books.directory.join(crate::file::file_name(&range));
+        let path = books.directory.join(file_name(&range));
         let Ok(reader) = SealedReader::open(&path) else {
             // Damaged: sealing will make it again, or say so.
             continue;
         };
         let mut found = Vec::new();
-        reader.scan(&books.names, &crate::file::Filter::default(), &mut |row| {
+        reader.scan(&books.names, &Filter::default(), &mut |row| {
             let head = &row.record.head;
             // An unknown outcome is what a mark became when this was done before; it must become the same again.
             if row.record.tail.outcome != model::Outcome::Unknown && without.contains(&head.call_id)
@@ -359,12 +364,17 @@ fn adopt_instance(
     instance: InstanceId,
     lanes: impl Iterator<Item = u32>,
 ) -> Result<(), Error> {
-    begin(books, instance, &books.node, std::time::Duration::ZERO)?;
+    let of_instance = |range: &store::SealIntent| range.instance == instance;
+    let first = files_in(&books.directory)?.into_iter().find(of_instance);
+    let node = first
+        .and_then(|range| SealedReader::open(&books.directory.join(file_name(&range))).ok())
+        .map_or_else(|| books.node.clone(), |reader| reader.meta().node.clone());
+    begin(books, instance, &node, std::time::Duration::ZERO)?;
     for lane in lanes {
         let lane = LaneBook {
             instance,
             lane,
-            node: books.node.clone(),
+            node: node.clone(),
             source: Source::Files,
         };
         ship_lane(books, &lane)?;

@@ -43,7 +43,9 @@ struct Pace {
 }
 
 impl Pace {
-    const fn new(usual: Duration) -> Self {
+    fn new(usual: Duration) -> Self {
+        // Whatever the options say, a thread never spins.
+        let usual = usual.max(Duration::from_millis(1));
         Self {
             usual,
             pause: usual,
@@ -64,7 +66,7 @@ impl Pace {
                     tracing::warn!(%error, "the ledger cannot {what}; nothing is lost, it tries again");
                 }
                 let longest = LONGEST_PAUSE.max(self.usual);
-                self.pause = (self.pause.max(Duration::from_millis(1)) * 2).min(longest);
+                self.pause = (self.pause * 2).min(longest);
             }
         }
     }

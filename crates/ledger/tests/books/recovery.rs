@@ -242,3 +242,23 @@ async fn a_plan_that_the_store_lacks_stops_the_lane_and_loses_nothing() {
     // With the plan back it goes through.
     assert_eq!(recover(&home).await.recovered.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_a_recovery_are_made_again_from_its_journal() {
+    let home = Home::new();
+    leave_a_mess(&home).await;
+    recover(&home).await;
+    let gate = home.gate().await;
+    let before = lines(&gate).await;
+    for name in home.files() {
+        let path = home.path("ledger").join(name);
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let rebuilt = gate.ledger.rebuild().await.unwrap();
+        assert_eq!((rebuilt.remade.len(), rebuilt.missing.len()), (1, 0));
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    }
+    assert_eq!(lines(&gate).await, before);
+    let report = gate.ledger.verify().await.unwrap();
+    assert!(report.is_clean(), "{report:?}");
+}
