@@ -12,6 +12,7 @@ ratios are taken within a round. The server under test has one core, load and ba
 import argparse
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -75,11 +76,10 @@ def one_round(started, number, options):
 def main():
     """Measures and prints."""
     options = arguments()
-    run = OUTPUT / "run"
-    shutil.rmtree(run, ignore_errors=True)
-    run.mkdir(parents=True)
-    backend, started = start_all(options, run)
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    run = Path(tempfile.mkdtemp(prefix="run-", dir=OUTPUT))
     rounds = []
+    backend, started = start_all(options, run)
     try:
         for server in started:
             load.measure(server, options.load_core, options.connections, options.warm_up)
@@ -89,6 +89,7 @@ def main():
                 f"{name} {one['cpu_us']:.1f} µs" for name, one in rounds[-1].items()), flush=True)
     finally:
         stop_all(backend, started)
+    shutil.rmtree(run)
     rows = report.summary(rounds, options.unit)
     settings = {key: str(value) for key, value in vars(options).items()} | {"when": time.strftime("%Y-%m-%dT%H:%M:%S")}
     report.save(options.output, settings, rounds, rows)
