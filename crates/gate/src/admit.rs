@@ -314,6 +314,8 @@ impl Gate {
             epoch: reservation.epoch(),
             limited: reservation.is_limited(),
             windowed: reservation.is_windowed(),
+            // Windows are told from it: a call that waited for its lease may count in a later one.
+            started_at: reservation.counted_at(),
             ..head(&routed, request)
         };
         self.ticket(worker, routed, head, Some(entry), Some(reservation))

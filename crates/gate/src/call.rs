@@ -78,13 +78,10 @@ impl Ticket {
     }
 
     /// Settles the reservation by the tail, and counts the call.
-    fn settle(&mut self, tail: &CallTail, sent: bool) {
+    fn settle(&mut self, tail: &CallTail) {
         if let (Some(entry), Some(reservation)) = (&self.entry, self.reservation.take()) {
-            if sent {
-                entry.settle(reservation, tail.spent);
-            } else {
-                entry.cancel(reservation);
-            }
+            // A call that is recorded stays counted in its windows, sent or not: its head says so.
+            entry.settle(reservation, tail.spent);
         }
         self.worker.count_call(&self.head, tail);
     }
@@ -282,7 +279,7 @@ impl Forwarding {
         if let Some(slot) = self.slot.take() {
             slot.clear();
         }
-        ticket.settle(&tail, self.sent);
+        ticket.settle(&tail);
     }
 }
 
@@ -341,7 +338,7 @@ impl Committed {
             .worker
             .lane
             .close(space, self.sequence, &tail.encode());
-        ticket.settle(&tail, self.sent);
+        ticket.settle(&tail);
     }
 }
 
