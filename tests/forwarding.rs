@@ -212,3 +212,38 @@ fn a_websocket_passes_both_ways_and_is_one_call() {
         .record(head.header("tallygate-call-id").expect("a call id"));
     assert_eq!(record["status"], 101, "{record}");
 }
+
+#[test]
+fn a_connection_stays_open_unless_the_answer_says_otherwise() {
+    let site = Site::with(binary!(), |upstream| {
+        Config::default().app(App::new("api", upstream).line("read_timeout = \"300ms\""))
+    });
+    let license = site.gateway.license(&[]);
+    let good = Request::get("/").key(&license.key);
+    for path in [
+        "/status/500",
+        "/last-answer",
+        "/reset-before-head",
+        "/garbage",
+        "/hang",
+        "/stream/2/10/1",
+        "/until-close/10",
+    ] {
+        let mut connection = site.gateway.connect();
+        let first = connection
+            .call(&Request::get(path).key(&license.key))
+            .expect("an answer");
+        if first
+            .header("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        {
+            continue;
+        }
+        let second = connection.call(&good);
+        assert!(
+            second.is_ok_and(|second| second.status == 200),
+            "{path}: closed after {:?}",
+            first.head
+        );
+    }
+}
