@@ -72,13 +72,13 @@ python_package() { # NAME==VERSION MODULE-DIRECTORY
     "$venv/bin/pip" install --quiet --disable-pip-version-check "$1"
 }
 
-cargo_tool() { # CRATE SUBCOMMAND EXTRA-ARGUMENTS...
+# Unoptimised on purpose: these tools wait for others most of the time, and build in a quarter of the time.
+cargo_tool() { # CRATE SUBCOMMAND
     crate=$1 subcommand=$2
-    shift 2
     have "cargo-$subcommand" && return 0
     [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo-$subcommand" ] && return 0
     echo "setup: compiling $crate, which takes some minutes, once"
-    cargo install --quiet --locked "$@" "$crate"
+    cargo install --quiet --locked --debug "$crate"
 }
 
 case $target in
@@ -113,8 +113,7 @@ install_packages
 
 case $target in
 test)
-    # Unoptimised on purpose: it reads one lock file, and builds in a quarter of the time.
-    cargo_tool cargo-deny deny --debug
+    cargo_tool cargo-deny deny
     cargo_tool cargo-nextest nextest
     python_package duckdb==2.0.0 duckdb
     ;;
