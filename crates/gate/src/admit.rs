@@ -33,6 +33,7 @@ struct Catalogue {
     plans: HashMap<PlanRevisionId, PlanSymbol>,
 }
 
+#[derive(Clone)]
 struct PlanSymbol {
     number: u32,
     text: Arc<str>,
@@ -101,10 +102,18 @@ impl Gate {
 
     /// Replaces apps and plans; calls under way keep the ones they came in under.
     ///
+    /// Call it before licenses go over to new plans. The revisions before stay known, since licenses go by them until then.
+    ///
     /// # Errors
     /// As [`Gate::new`]; nothing is replaced then.
     pub fn replace(&self, apps: Vec<AppRules>, plans: &[PlanRevision]) -> Result<(), BuildError> {
-        let catalogue = Catalogue::build(apps, plans, &self.symbols, &self.metrics)?;
+        let mut catalogue = Catalogue::build(apps, plans, &self.symbols, &self.metrics)?;
+        for (revision, plan) in &self.catalogue.load().plans {
+            catalogue
+                .plans
+                .entry(*revision)
+                .or_insert_with(|| plan.clone());
+        }
         self.catalogue.store(Arc::new(catalogue));
         Ok(())
     }
@@ -254,32 +263,38 @@ impl Gate {
             view: None,
         };
         let now = routed.started_at;
-        if entry.license().permissions.is_empty() {
-            let facts = CallFacts {
-                now,
-                address: request.address,
-                target: None,
-            };
-            entry.check(&facts).map_err(plain)?;
-        } else {
-            let path =
-                NormalPath::parse(request.path).map_err(|_| plain(Refusal::PathAmbiguous))?;
-            let target = Some((routed.method, path.as_str()));
-            let facts = CallFacts {
-                now,
-                address: request.address,
-                target,
-            };
-            entry.check(&facts).map_err(plain)?;
+        let permissions = !entry.license().permissions.is_empty();
+        let path = permissions.then(|| NormalPath::parse(request.path));
+        let facts = CallFacts {
+            now,
+            address: request.address,
+            target: match &path {
+                Some(Ok(path)) => Some((routed.method, path.as_str())),
+                Some(Err(_)) | None => None,
+            },
+        };
+        entry.check(&facts).map_err(plain)?;
+        // What no permission can be compared with is covered by none.
+        if let Some(Err(_)) = path {
+            return Err(plain(Refusal::PathAmbiguous));
         }
         let ask = Ask {
             units: routed.route.most_units,
             now,
         };
-        match entry.reserve(&ask) {
-            Ok(reservation) => Ok(reservation),
-            Err(ReserveError::Refused(refused)) => Err(refused),
-            Err(ReserveError::NeedLease) => entry.acquire(&ask).await,
+        let reservation = match entry.reserve(&ask) {
+            Ok(reservation) => reservation,
+            Err(ReserveError::Refused(refused)) => return Err(refused),
+            Err(ReserveError::NeedLease) => entry.acquire(&ask).await?,
+        };
+        // A call that waited, here or for its license, may have been overtaken by a revocation, which is in force once it
+        // has returned (G5).
+        match entry.state().cut_signal().refusal(now) {
+            None => Ok(reservation),
+            Some(refusal) => {
+                entry.cancel(reservation);
+                Err(plain(refusal))
+            }
         }
     }
 

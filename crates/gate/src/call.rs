@@ -121,6 +121,10 @@ impl Admitted {
     pub fn mark(mut self) -> Result<Forwarding, Refusal> {
         let ticket = self.0.take().expect("the ticket leaves with the value");
         let Some(slot) = ticket.worker.journal.mark(&ticket.head.encode()) else {
+            let app = ticket.head.app;
+            ticket
+                .worker
+                .count_refusal(app, Refusal::JournalUnavailable);
             ticket.cancel();
             return Err(Refusal::JournalUnavailable);
         };
@@ -238,7 +242,8 @@ impl Forwarding {
         let committed = Committed {
             ticket: Some(ticket),
             sequence: opened.sequence,
-            sent: self.sent,
+            // A status of the upstream's own is the answer to something.
+            sent: self.sent || forwarded,
             forwarded,
         };
         (committed, HeadCommit(commit))

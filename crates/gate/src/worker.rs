@@ -44,12 +44,9 @@ pub struct Worker {
     folds: Mutex<Folds>,
 }
 
-/// Refusals of known licenses: the first of a kind in a second is written at once, the others of that second as one record.
-#[derive(Default)]
-struct Folds {
-    second: i64,
-    waiting: HashMap<FoldKey, Fold>,
-}
+/// Refusals of known licenses: the first of a kind between two ticks is written at once, the others by the tick, as one
+/// record.
+type Folds = HashMap<FoldKey, Fold>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct FoldKey {
@@ -127,8 +124,7 @@ impl Worker {
     /// To be called once a second: follows the wall clock and writes folded refusals.
     pub fn tick(&self) {
         self.time.refresh(&*self.clock);
-        let now = self.wall(self.now());
-        self.flush(&mut self.folds.lock(), now.seconds());
+        self.flush();
     }
 
     /// Counts a request that could not be read.
@@ -152,25 +148,21 @@ impl Worker {
             refusal: call.refusal,
         };
         let mut folds = self.folds.lock();
-        self.flush(&mut folds, call.started_at.seconds());
-        if let Some(fold) = folds.waiting.get_mut(&key) {
+        if let Some(fold) = folds.get_mut(&key) {
             fold.calls = fold.calls.saturating_add(1);
             return;
         }
-        if folds.waiting.len() >= MOST_FOLDS {
+        if folds.len() >= MOST_FOLDS {
             return;
         }
         if self.define(call).is_err() {
             return;
         }
         let head = call.head();
-        self.write_refusal(
-            &head,
-            call.refusal,
-            1,
-            self.now().micros_since(call.started),
-        );
-        folds.waiting.insert(key, Fold { head, calls: 0 });
+        let took = self.now().micros_since(call.started);
+        let written = self.write_refusal(&head, call.refusal, 1, took);
+        let calls = u32::from(!written);
+        folds.insert(key, Fold { head, calls });
     }
 
     /// Has the lane know what the records of a refusal name.
@@ -185,25 +177,30 @@ impl Worker {
         }
     }
 
-    /// Writes what was folded in seconds that are over.
-    fn flush(&self, folds: &mut Folds, second: i64) {
-        if folds.second == second {
-            return;
-        }
-        folds.second = second;
-        for (key, fold) in folds.waiting.drain() {
-            if fold.calls > 0 {
+    /// Writes what was folded. What the journal has no room for waits for the next time.
+    fn flush(&self) {
+        let mut room = true;
+        self.folds.lock().retain(|key, fold| {
+            if fold.calls > 0 && room {
                 let head = CallHead {
                     call_id: self.next_id(fold.head.started_at),
                     ..fold.head
                 };
-                self.write_refusal(&head, key.refusal, fold.calls, 0);
+                room = self.write_refusal(&head, key.refusal, fold.calls, 0);
+                return !room;
             }
-        }
+            fold.calls > 0
+        });
     }
 
-    /// A refusal is never billed and nobody waits for its record: where the journal has no room it is a metric only.
-    fn write_refusal(&self, head: &CallHead, refusal: Refusal, calls: u32, duration_us: u64) {
+    /// Whether there was room for it. A refusal is never billed and nobody waits for its record.
+    fn write_refusal(
+        &self,
+        head: &CallHead,
+        refusal: Refusal,
+        calls: u32,
+        duration_us: u64,
+    ) -> bool {
         let tail = CallTail {
             outcome: Outcome::Refused,
             billable: false,
@@ -217,11 +214,12 @@ impl Worker {
             duration_us,
             upstream_us: 0,
         };
-        if let Ok(space) = self.lane.reserve(CallRecord::LENGTH as u32, 1) {
-            let _ = self
-                .lane
-                .single(space, &CallRecord { head: *head, tail }.encode());
-        }
+        let Ok(space) = self.lane.reserve(CallRecord::LENGTH as u32, 1) else {
+            return false;
+        };
+        let record = CallRecord { head: *head, tail };
+        let _ = self.lane.single(space, &record.encode());
+        true
     }
 
     /// Counts a call that is over.
@@ -234,6 +232,13 @@ impl Worker {
         };
         let overhead = tail.duration_us.saturating_sub(tail.upstream_us);
         self.shard.call(labels, overhead, tail.upstream_us);
+    }
+}
+
+impl Drop for Worker {
+    /// Refusals that wait for a tick are written, so that a gate that ends in good order has them all.
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 

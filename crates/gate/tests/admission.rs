@@ -565,3 +565,94 @@ async fn records_name_the_app_the_route_and_the_plan_that_a_call_came_in_under()
         |path: &str| [app.clone(), Symbol::Route(path.to_owned()), plan.clone()].map(Some);
     assert_eq!(names, [expected("/a"), expected("/a/b")]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_priced_by_its_plan_while_plans_are_replaced() {
+    let house = House::new().await;
+    let (_, key) = house.license(Limits::default()).await;
+    let ask = async || {
+        let mut forwarding = house.admit(&key).await.unwrap().mark().unwrap();
+        forwarding.sending();
+        forwarding
+            .commit(200, true)
+            .0
+            .close(&delivered(house.worker()));
+        let last = *house.records().last().unwrap();
+        house.name(last.head.plan)
+    };
+    assert!(ask().await.is_some());
+    // The gate first, then the licenses.
+    let dearer = support::plan("pro", "0.02");
+    house
+        .gate
+        .replace(vec![app("api")], std::slice::from_ref(&dearer))
+        .unwrap();
+    assert!(ask().await.is_some(), "a call without a plan is free");
+    house
+        .licensing
+        .set_plans(support::plans(std::slice::from_ref(&dearer), &[app("api")]))
+        .await
+        .unwrap();
+    assert!(ask().await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_is_judged_after_status_end_and_address() {
+    let house = House::new().await;
+    let (id, key) = house
+        .issue(IssueRequest {
+            permissions: vec!["GET /".parse().unwrap()],
+            allow_ips: vec!["10.0.0.0/8".parse().unwrap()],
+            ..request("api", Limits::default())
+        })
+        .await;
+    assert_eq!(house.refusal("/a//b", &key).await, Refusal::IpNotAllowed);
+    house
+        .licensing
+        .set_status(id, LicenseStatus::Revoked)
+        .await
+        .unwrap();
+    assert_eq!(house.refusal("/a//b", &key).await, Refusal::LicenseRevoked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_without_a_mark_is_counted_as_refused() {
+    let house = House::of(Setup {
+        mark_slots: 1,
+        ..Setup::default()
+    })
+    .await;
+    let (_, key) = house.license(Limits::default()).await;
+    let _held = house.admit(&key).await.unwrap().mark().unwrap();
+    assert!(house.admit(&key).await.unwrap().mark().is_err());
+    assert_eq!(
+        house.metric(r#"tallygate_refused_total{app="api",code="journal_unavailable"}"#),
+        1.0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_waits_for_units_is_not_let_in_after_its_license_was_revoked() {
+    let house = Arc::new(House::new().await);
+    let (id, key) = house.license(remaining(10)).await;
+    // The ledger's file, where leases are, is held by another program; that of the licenses is not.
+    let lock = rusqlite::Connection::open(house.home.join("store").join("ledger.db")).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let waiting = tokio::spawn({
+        let (house, key) = (house.clone(), key.clone());
+        async move { house.admit(&key).await.map(drop).map_err(|r| r.refusal) }
+    });
+    let admitting = r#"tallygate_license_lookups_total{result="hit",tier="store"}"#;
+    support::eventually("the license is loaded", async || {
+        house.metric(admitting) > 0.0
+    })
+    .await;
+    assert!(!waiting.is_finished());
+    house
+        .licensing
+        .set_status(id, LicenseStatus::Revoked)
+        .await
+        .unwrap();
+    lock.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(waiting.await.unwrap(), Err(Refusal::LicenseRevoked));
+}

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use gate::{Worker, WorkerParts};
 use model::{CallRecord, Limits, Outcome, Refusal};
 
 use support::{House, Setup, delivered, remaining, request};
@@ -175,4 +176,61 @@ async fn floods_of_unknown_keys_leave_no_record() {
     assert_eq!(house.journal.stats().marks, 0);
     let counted = r#"tallygate_refused_total{app="api",code="license_unknown"}"#;
     assert_eq!(house.metric(counted), 5_000.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_calls_of_the_second_before_are_folded_like_all_others() {
+    let house = House::of(Setup {
+        lanes: 1,
+        ..Setup::default()
+    })
+    .await;
+    let (_, key) = house.license(remaining(0)).await;
+    let early: Vec<_> = (0..500).map(|_| house.route("GET", "/").unwrap()).collect();
+    house.pass(Duration::from_secs(1));
+    for routed in early {
+        let late = house.route("GET", "/").unwrap();
+        for routed in [routed, late] {
+            assert!(
+                house
+                    .gate
+                    .admit(house.worker(), routed, support::call("/", &key))
+                    .await
+                    .is_err()
+            );
+        }
+    }
+    house.pass(Duration::from_secs(1));
+    let records = house.records();
+    assert_eq!(calls(&records), 1_000);
+    assert!(records.len() < 20, "{} records", records.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_that_were_folded_are_written_when_a_worker_ends() {
+    let house = House::of(Setup {
+        lanes: 1,
+        ..Setup::default()
+    })
+    .await;
+    let (_, key) = house.license(remaining(0)).await;
+    let parts = WorkerParts {
+        journal: house.journal.clone(),
+        licensing: house.licensing.clone(),
+        metrics: house.metrics.clone(),
+        clock: house.clock.clone(),
+    };
+    let worker = Worker::new(0, &parts);
+    for _ in 0..100 {
+        let routed = house.gate.route(&worker, "x", "GET", b"/").unwrap();
+        assert!(
+            house
+                .gate
+                .admit(&worker, routed, support::call("/", &key))
+                .await
+                .is_err()
+        );
+    }
+    drop(worker);
+    assert_eq!(calls(&house.records()), 100);
 }

@@ -513,3 +513,43 @@ async fn an_open_route_is_recorded_without_a_license() {
     assert!(!record.head.limited && !record.head.windowed);
     assert_eq!(record.tail.outcome, Outcome::Delivered);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn units_named_by_a_response_come_from_what_was_reserved_and_never_overspend() {
+    let mut api = app("api");
+    api.routes = vec![named_units("/", 1, 10)];
+    let house = House::with_app(api).await;
+    let (id, key) = house.license(remaining(25)).await;
+    let mut spent = 0;
+    while let Ok(admitted) = house.admit(&key).await {
+        let mut forwarding = admitted.mark().unwrap();
+        forwarding.sending();
+        let (committed, _) = forwarding.commit(200, true);
+        committed.close(&gate::Closing {
+            units: Some(9),
+            ..support::delivered(house.worker())
+        });
+        spent += 9;
+    }
+    assert_eq!(spent, 18);
+    house.assert_left(id, 7).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forwarded_status_means_that_the_call_was_sent() {
+    let house = House::new().await;
+    let (_, key) = house.license(remaining(5)).await;
+    let (committed, _) = house
+        .admit(&key)
+        .await
+        .unwrap()
+        .mark()
+        .unwrap()
+        .commit(200, true);
+    committed.close(&support::delivered(house.worker()));
+    let record = house.record();
+    assert_eq!(
+        (record.tail.outcome, record.tail.billable, record.tail.spent),
+        (Outcome::Delivered, true, 1)
+    );
+}

@@ -187,7 +187,7 @@ async fn a_full_disk_refuses_before_anything_is_forwarded_and_heals_by_itself() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refusals_cost_no_room_that_calls_need_and_a_full_disk_makes_them_metrics_only() {
+async fn refusals_wait_for_room_on_a_full_disk_and_none_of_them_is_lost() {
     let scenario = FailScenario::setup();
     let house = House::of(Setup {
         lanes: 1,
@@ -208,5 +208,12 @@ async fn refusals_cost_no_room_that_calls_need_and_a_full_disk_makes_them_metric
     let counted = r#"tallygate_refused_total{app="api",code="quota_exhausted"}"#;
     assert_eq!(house.metric(counted), f64::from(refused));
     fail::remove("journal::prewrite");
+    eventually("the refusals that waited are written", async || {
+        house.pass(std::time::Duration::from_secs(1));
+        let records = house.records();
+        let calls: u32 = records.iter().map(|record| record.tail.calls).sum();
+        calls == refused
+    })
+    .await;
     scenario.teardown();
 }
