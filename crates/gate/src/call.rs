@@ -27,20 +27,20 @@ pub(crate) struct Ticket {
 }
 
 /// A call that may be forwarded. It holds units and room in the journal; dropped, it gives everything back.
-pub struct Admitted(Option<Ticket>);
+pub struct Admitted(Option<Box<Ticket>>);
 
 /// A call that may have reached the upstream and has no status yet. Its mark survives kill -9.
 ///
 /// Dropped, it is recorded as [`Failure::Ours`].
 pub struct Forwarding {
-    ticket: Option<Ticket>,
+    ticket: Option<Box<Ticket>>,
     slot: Option<MarkSlot>,
     sent: bool,
 }
 
 /// A call whose head is in the journal. Dropped, it is closed as `gateway_failed`.
 pub struct Committed {
-    ticket: Option<Ticket>,
+    ticket: Option<Box<Ticket>>,
     sequence: u64,
     sent: bool,
     forwarded: bool,
@@ -94,8 +94,9 @@ impl Ticket {
 }
 
 impl Admitted {
-    pub(crate) const fn new(ticket: Ticket) -> Self {
-        Self(Some(ticket))
+    /// The ticket is boxed here, once: the call moves through its steps by pointer.
+    pub(crate) fn new(ticket: Ticket) -> Self {
+        Self(Some(Box::new(ticket)))
     }
 
     fn ticket(&self) -> &Ticket {
@@ -379,6 +380,14 @@ impl Closing {
             units: None,
             at,
         }
+    }
+}
+
+impl HeadCommit {
+    /// Whether there is nothing to wait for: the kernel has the head, and the app asks for no more.
+    #[must_use]
+    pub const fn is_immediate(&self) -> bool {
+        self.0.is_none()
     }
 }
 

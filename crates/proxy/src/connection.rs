@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
 
 use gate::{CutCheck, Worker};
 use parking_lot::Mutex;
@@ -14,9 +13,9 @@ use parking_lot::Mutex;
 /// One connection of a caller.
 pub(crate) struct Connection {
     phase: AtomicU8,
-    /// When the phase began, in milliseconds since the connection did.
-    since_ms: AtomicU64,
-    born: Instant,
+    /// The tick of the edge in which the phase began.
+    since: AtomicU64,
+    ticks: Arc<AtomicU64>,
     cut: AtomicBool,
     cut_check: Mutex<Option<CutCheck>>,
     waker: Mutex<Option<Waker>>,
@@ -37,11 +36,12 @@ thread_local! {
 }
 
 impl Connection {
-    pub(crate) fn new(worker: Arc<Worker>) -> Self {
+    /// A new connection. `ticks` is moved on by the edge, so that a phase costs no reading of the clock.
+    pub(crate) fn new(worker: Arc<Worker>, ticks: Arc<AtomicU64>) -> Self {
         Self {
             phase: AtomicU8::new(IDLE),
-            since_ms: AtomicU64::new(0),
-            born: Instant::now(),
+            since: AtomicU64::new(0),
+            ticks,
             cut: AtomicBool::new(false),
             cut_check: Mutex::new(None),
             waker: Mutex::new(None),
@@ -56,8 +56,8 @@ impl Connection {
     }
 
     fn enter(&self, phase: u8) {
-        let now = self.born.elapsed().as_millis() as u64;
-        self.since_ms.store(now, Ordering::Relaxed);
+        let now = self.ticks.load(Ordering::Relaxed);
+        self.since.store(now, Ordering::Relaxed);
         self.phase.store(phase, Ordering::Release);
     }
 
@@ -100,11 +100,11 @@ impl Connection {
         }
     }
 
-    /// Cuts the connection if its head has been coming for too long.
-    pub(crate) fn cut_if_overdue(&self, head_timeout: Duration) {
+    /// Cuts the connection if its head has been coming for more than so many ticks.
+    pub(crate) fn cut_if_overdue(&self, most_ticks: u64) {
         if matches!(self.phase.load(Ordering::Acquire), HEAD | REFUSED) {
-            let since = Duration::from_millis(self.since_ms.load(Ordering::Relaxed));
-            if self.born.elapsed().saturating_sub(since) > head_timeout {
+            let now = self.ticks.load(Ordering::Relaxed);
+            if now.saturating_sub(self.since.load(Ordering::Relaxed)) > most_ticks {
                 self.cut();
             }
         }

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::stream::CallerStream;
 /// How often a thread looks whether calls under way are to be cut.
 const CARE: Duration = Duration::from_millis(25);
 /// How often it looks for connections that wait too long for a request head, in units of [`CARE`].
-const HEAD_CARE: u32 = 40;
+const HEAD_CARE: u64 = 40;
 
 /// What the edge is told.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +105,8 @@ struct Thread<A> {
 /// The connections of one thread.
 #[derive(Default)]
 struct Connections {
+    /// Ticks of [`CARE`] so far.
+    ticks: Arc<AtomicU64>,
     all: Mutex<Vec<Weak<Connection>>>,
     active: AtomicUsize,
     none_left: Notify,
@@ -171,7 +173,10 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection was gone before it was served");
         }
-        let connection = Arc::new(Connection::new(self.worker.clone()));
+        let connection = Arc::new(Connection::new(
+            self.worker.clone(),
+            self.connections.ticks.clone(),
+        ));
         let count = self.connections.count(&connection, self.open.clone());
         let stream = CallerStream::new(stream, peer, connection.clone());
         let (app, stopped) = (self.app.clone(), self.stopped.clone());
@@ -232,15 +237,17 @@ impl Drop for Counted {
     }
 }
 
-/// Looks after the connections of a thread.
+/// Looks after the connections of a thread, and tells them the time in ticks of [`CARE`].
 async fn care(connections: Arc<Connections>, head_timeout: Duration) {
-    let mut ticks = tokio::time::interval(CARE);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    for tick in (0..HEAD_CARE).cycle() {
-        ticks.tick().await;
+    let head_ticks = (head_timeout.as_millis() / CARE.as_millis()).max(1) as u64;
+    let mut pauses = tokio::time::interval(CARE);
+    pauses.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        pauses.tick().await;
+        let tick = connections.ticks.fetch_add(1, Ordering::Relaxed);
         connections.each(Connection::cut_if_asked);
-        if tick == 0 {
-            connections.each(|connection| connection.cut_if_overdue(head_timeout));
+        if tick.is_multiple_of(HEAD_CARE) {
+            connections.each(|connection| connection.cut_if_overdue(head_ticks));
         }
     }
 }

@@ -14,6 +14,9 @@ use crate::backend::Backend;
 /// The identity of a call, on every answer and on every forwarded request.
 pub(crate) const CALL_ID: HeaderName = HeaderName::from_static("tallygate-call-id");
 
+/// By which a caller names a call that it may repeat.
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 const LICENSE_ID: HeaderName = HeaderName::from_static("tallygate-license-id");
 const USER_ID: HeaderName = HeaderName::from_static("tallygate-user-id");
 const REQUEST_TOKEN: HeaderName = HeaderName::from_static("apifew-request-token");
@@ -21,6 +24,8 @@ const LICENSE_KEY: HeaderName = HeaderName::from_static("apifew-user-license-key
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// Credentials by name, and what the upstream believes because only the gate can have set it.
+const OURS: [HeaderName; 4] = [LICENSE_KEY, REQUEST_TOKEN, LICENSE_ID, USER_ID];
 const METHOD_OVERRIDES: [HeaderName; 3] = [
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-http-method"),
@@ -102,17 +107,7 @@ pub(crate) struct Rewrite<'a> {
 
 /// Strips what is the gate's and what pretends to be, and adds what the upstream is to know. Everything else stays as it came.
 pub(crate) fn rewrite(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingora::Result<()> {
-    for name in &rewrite.route.app.license_headers {
-        head.remove_header(name);
-    }
-    for name in [&LICENSE_KEY, &REQUEST_TOKEN, &LICENSE_ID, &USER_ID] {
-        head.remove_header(name);
-    }
-    if !rewrite.backend.allow_method_override {
-        for name in &METHOD_OVERRIDES {
-            head.remove_header(name);
-        }
-    }
+    strip(head, rewrite);
     let mut text = [0; CallId::TEXT_LENGTH];
     let id = rewrite.call_id.encode(&mut text);
     head.insert_header(
@@ -134,6 +129,33 @@ pub(crate) fn rewrite(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingor
         head.insert_header(name.clone(), value.clone())?;
     }
     Ok(())
+}
+
+/// Removes credentials, headers that only the gate may set, and method overrides. One pass over what is there finds them, since
+/// most requests have one of them at most and each removal costs two look-ups.
+fn strip(head: &mut RequestHeader, rewrite: &Rewrite<'_>) {
+    const MOST: usize = 8;
+    let overrides = !rewrite.backend.allow_method_override;
+    let is_ours = |name: &HeaderName| {
+        rewrite.route.app.license_headers.contains(name)
+            || OURS.contains(name)
+            || (overrides && METHOD_OVERRIDES.contains(name))
+    };
+    loop {
+        let mut found: [Option<HeaderName>; MOST] = [const { None }; MOST];
+        let names = head.headers.keys().filter(|name| is_ours(name)).take(MOST);
+        let count = found
+            .iter_mut()
+            .zip(names)
+            .map(|(slot, name)| *slot = Some(name.clone()))
+            .count();
+        for name in found.iter().flatten() {
+            head.remove_header(name);
+        }
+        if count < MOST {
+            return;
+        }
+    }
 }
 
 /// `X-Forwarded-*`: appended to what a trusted proxy said, replacing what anybody else did.

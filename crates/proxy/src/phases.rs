@@ -17,7 +17,7 @@ use crate::answer;
 use crate::backend::Backends;
 use crate::call::{Call, Stage};
 use crate::connection::Connection;
-use crate::headers::{CALL_ID, Rewrite, caller_address, presented, rewrite};
+use crate::headers::{CALL_ID, IDEMPOTENCY_KEY, Rewrite, caller_address, presented, rewrite};
 
 /// Connections to the upstream that one call may try.
 pub(crate) const MOST_ATTEMPTS: u8 = 2;
@@ -84,6 +84,9 @@ impl MeteredProxy {
         };
         let (committed, durable) = forwarding.commit(status, forwarded);
         call.stage = Stage::Committed(committed);
+        if durable.is_immediate() {
+            return Ok(());
+        }
         let before = self.worker.now();
         if durable.await.is_err() {
             call.uncommitted = true;
@@ -123,7 +126,9 @@ impl MeteredProxy {
     }
 
     fn closing(&self, session: &Session, error: Option<&Error>, call: &Call) -> Closing {
-        let now = self.worker.now();
+        // A whole answer was over when its last byte went by: no second reading of the clock.
+        let ended = call.upstream.ended.filter(|_| error.is_none());
+        let now = ended.unwrap_or_else(|| self.worker.now());
         let forwarded =
             matches!(&call.stage, Stage::Committed(committed) if committed.is_forwarded());
         // A body that was filtered to its end and then not written whole is not complete.
@@ -406,7 +411,7 @@ fn declared_length(head: &RequestHeader) -> Option<u64> {
 /// A hash of the caller's `Idempotency-Key`; the key itself is never kept.
 fn idempotency(head: &RequestHeader) -> u64 {
     head.headers
-        .get("idempotency-key")
+        .get(&IDEMPOTENCY_KEY)
         .map_or(0, |key| model::key::digest_u64(key.as_bytes()))
 }
 
