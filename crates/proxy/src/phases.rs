@@ -120,6 +120,8 @@ impl MeteredProxy {
             // The head names another status than this answer would: rather none.
             Stage::Committed(_) => return None,
         }
+        // Pingora keeps no connection after a failure, and the answer says so.
+        session.set_keepalive(None);
         answer::fail(session, refusal, call_id).await.ok()?;
         call.response_ended = true;
         Some(refusal.status())

@@ -52,6 +52,13 @@ impl AsyncRead for CallerStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // Pingora flushes an answer of known length at its end only. Whoever reads has nothing more to write for now, so what is
+        // buffered leaves: an answer reaches the caller as it comes.
+        if !self.inner.buffer().is_empty()
+            && let Poll::Ready(Err(error)) = Pin::new(&mut self.inner).poll_flush(context)
+        {
+            return Poll::Ready(Err(error));
+        }
         let before = buffer.filled().len();
         let poll = Pin::new(self.inner.get_mut()).poll_read(context, buffer);
         if buffer.filled().len() > before {
