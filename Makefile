@@ -6,9 +6,6 @@ ROUNDS ?= 1000
 BENCH ?=
 PYTHON := target/venv/bin/python
 
-# Crates with fail points are tested twice: as they ship, and with the fail points on.
-FAILPOINT_CRATES := $(patsubst crates/%/Cargo.toml,-p %,$(shell grep -l '^failpoints = ' crates/*/Cargo.toml))
-
 # Tests that read sealed files with another engine use this interpreter.
 export TALLYGATE_TEST_PYTHON := $(CURDIR)/$(PYTHON)
 export CARGO_TERM_PROGRESS_WHEN := never
@@ -29,7 +26,7 @@ test: ## set up, then every check and every test (what CI runs)
 	@deploy/setup.sh test
 	@$(MAKE) --no-print-directory check
 	$(CARGO) test --workspace --locked --doc --quiet
-	$(CARGO) nextest run --locked $(FAILPOINT_CRATES) --features failpoints
+	$(CARGO) nextest run --locked $$(python3 .ci/failpoint_tests.py)
 	$(CARGO) nextest run --workspace --locked
 
 audit: ## the long kill -9 audit: ROUNDS=1000 rounds against the release binary

@@ -15,7 +15,11 @@ pub(crate) fn directory(config: &Config) -> AppDirectory {
 fn app(app: &config::App) -> App {
     let route = |route: &config::Route| {
         let methods: Vec<_> = route.methods.iter().map(|method| method.as_str()).collect();
-        let methods = if methods.is_empty() { "*".to_owned() } else { methods.join(",") };
+        let methods = if methods.is_empty() {
+            "*".to_owned()
+        } else {
+            methods.join(",")
+        };
         format!("{methods} {}", route.path)
     };
     App {

@@ -30,7 +30,10 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }),
         Command::Demo(arguments) => {
-            let options = demo::Options { once: arguments.once, config: cli.config };
+            let options = demo::Options {
+                once: arguments.once,
+                config: cli.config,
+            };
             with_config(&path, |config| run::demo(config, options))
         }
         Command::Client(command) => cli::execute(cli.config.as_deref(), command),

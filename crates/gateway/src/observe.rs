@@ -40,7 +40,10 @@ pub(crate) fn router(metrics: Arc<Metrics>, readiness: Arc<Readiness>) -> Router
 }
 
 async fn metrics_text(State(observed): State<Observed>) -> impl IntoResponse {
-    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    let kind = [(
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )];
     (kind, observed.metrics.render())
 }
 
@@ -48,6 +51,9 @@ async fn ready(State(observed): State<Observed>) -> (StatusCode, &'static str) {
     if observed.readiness.is_ready() {
         (StatusCode::OK, "ready\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready: recovering or draining\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not ready: recovering or draining\n",
+        )
     }
 }

@@ -47,7 +47,9 @@ pub(crate) enum StartError {
         error: std::io::Error,
     },
     /// Another process serves from the same data.
-    #[error("{0} is in use by another tallygate: stop it, or give this one a `data_dir` of its own")]
+    #[error(
+        "{0} is in use by another tallygate: stop it, or give this one a `data_dir` of its own"
+    )]
     InUse(String),
     /// Files of ours.
     #[error("cannot use {path}: {error}")]
@@ -103,10 +105,22 @@ pub(crate) fn run(config: Config) -> ExitCode {
 
 /// `tallygate demo`.
 pub(crate) fn demo(config: Config, options: demo::Options) -> ExitCode {
-    let quiet = Config { log: config::Log { level: config::LogLevel::Warn, ..config.log }, ..config };
+    let quiet = Config {
+        log: config::Log {
+            level: config::LogLevel::Warn,
+            ..config.log
+        },
+        ..config
+    };
     on_cold_runtime(&quiet, |config| async {
-        let begin = async |config| start(config).await.map_err(|error| cli::Error::Start(error.to_string()));
-        demo::run(config, options, begin).await.or_else(|error| Ok(error.report()))
+        let begin = async |config| {
+            start(config)
+                .await
+                .map_err(|error| cli::Error::Start(error.to_string()))
+        };
+        demo::run(config, options, begin)
+            .await
+            .or_else(|error| Ok(error.report()))
     })
 }
 
@@ -164,8 +178,16 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let data_dir = config.server.data_dir.clone();
     let lock = lock_data_dir(&data_dir)?;
-    let listeners = config.server.listen.iter().map(|address| bind(*address)).collect::<Result<Vec<_>, _>>()?;
-    let listen = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let listeners = config
+        .server
+        .listen
+        .iter()
+        .map(|address| bind(*address))
+        .collect::<Result<Vec<_>, _>>()?;
+    let listen = listeners
+        .iter()
+        .filter_map(|listener| listener.local_addr().ok())
+        .collect();
 
     let threads = wire::threads(&config);
     let outcomes: &'static [&'static str] = &OUTCOMES;
@@ -198,8 +220,15 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
     let observer = Arc::new(Commits(metrics.clone()));
     let journal = Journal::create_observed(journal_options, observer)?;
     let runtime = Handle::current();
-    let ledger =
-        Ledger::start(options.clone(), journal.clone(), instance, threads, store.clone(), runtime).await?;
+    let ledger = Ledger::start(
+        options.clone(),
+        journal.clone(),
+        instance,
+        threads,
+        store.clone(),
+        runtime,
+    )
+    .await?;
     let counting = ledger.clone();
     metrics.ledger_source(move || ledger_counts(&counting));
 
@@ -215,14 +244,31 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
     let mut background = Vec::new();
     let (running, mut until) = (licensing.clone(), stopped.clone());
     background.push(tokio::spawn(async move {
-        let _ = running.run(async move { drop(until.wait_for(|stop| *stop).await) }).await;
+        let _ = running
+            .run(async move { drop(until.wait_for(|stop| *stop).await) })
+            .await;
     }));
-    background.push(tokio::spawn(watch_store(licensing.clone(), metrics.clone(), clock.clone())));
+    background.push(tokio::spawn(watch_store(
+        licensing.clone(),
+        metrics.clone(),
+        clock.clone(),
+    )));
 
-    let gate = Gate::new(wire::app_rules(&config), &config.plan_revisions(), metrics.clone())
-        .map_err(|error| StartError::Apps(error.0))?;
-    let parts = WorkerParts { journal: journal.clone(), licensing: licensing.clone(), metrics, clock: clock.clone() };
-    let workers = (0..threads).map(|index| Worker::new(index, &parts)).collect();
+    let gate = Gate::new(
+        wire::app_rules(&config),
+        &config.plan_revisions(),
+        metrics.clone(),
+    )
+    .map_err(|error| StartError::Apps(error.0))?;
+    let parts = WorkerParts {
+        journal: journal.clone(),
+        licensing: licensing.clone(),
+        metrics,
+        clock: clock.clone(),
+    };
+    let workers = (0..threads)
+        .map(|index| Worker::new(index, &parts))
+        .collect();
     let backends = wire::backends(&config);
     for pool in backends.pools() {
         pool.resolve().await;
@@ -240,10 +286,17 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
             node,
             instance,
             started_at: clock.now(),
-            listen: config.server.listen.iter().map(ToString::to_string).collect(),
+            listen: config
+                .server
+                .listen
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         },
         clock,
-        limits: ControlLimits { failures_per_minute: config.control.failures_per_minute },
+        limits: ControlLimits {
+            failures_per_minute: config.control.failures_per_minute,
+        },
     };
     let control = serve_control(&config, control::router(state), &stopped, &mut servers)?;
 
@@ -280,7 +333,10 @@ impl Running {
     pub(crate) async fn stop(self) {
         self.readiness.set(false);
         let edge = self.edge;
-        if tokio::task::spawn_blocking(move || edge.stop()).await.is_err() {
+        if tokio::task::spawn_blocking(move || edge.stop())
+            .await
+            .is_err()
+        {
             tracing::error!("stopping the proxy panicked");
         }
         // An error means that nobody listens any more.
@@ -356,7 +412,11 @@ async fn watch_store(licensing: Arc<Licensing>, metrics: Arc<Metrics>, clock: Ar
 
 /// What the file may say and this version does not do is refused, never ignored.
 fn refuse_unsupported(config: &Config) -> Result<(), StartError> {
-    let refuse = |what: &str| Err(StartError::Unsupported(format!("{what} is not served by this version")));
+    let refuse = |what: &str| {
+        Err(StartError::Unsupported(format!(
+            "{what} is not served by this version"
+        )))
+    };
     if !config.server.tls.is_empty() {
         return refuse("[[server.tls]]");
     }
@@ -371,7 +431,11 @@ fn refuse_unsupported(config: &Config) -> Result<(), StartError> {
 
 fn ledger_options(config: &Config, node: &str, clock: Arc<dyn Clock>) -> LedgerOptions {
     let data_dir = &config.server.data_dir;
-    let directory = config.ledger.directory.clone().unwrap_or_else(|| data_dir.join("ledger"));
+    let directory = config
+        .ledger
+        .directory
+        .clone()
+        .unwrap_or_else(|| data_dir.join("ledger"));
     LedgerOptions {
         seal_bytes: config.ledger.seal_bytes.bytes(),
         seal_every: config.ledger.seal_every.duration(),
@@ -386,13 +450,21 @@ fn ledger_options(config: &Config, node: &str, clock: Arc<dyn Clock>) -> LedgerO
 fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {
     use std::os::unix::fs::DirBuilderExt;
     let path = data_dir.join("lock");
-    let files = |path: &Path, error| StartError::Files { path: path.display().to_string(), error };
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
+    let files = |path: &Path, error| StartError::Files {
+        path: path.display().to_string(),
+        error,
+    };
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir);
     made.map_err(|error| files(data_dir, error))?;
     let lock = File::create(&path).map_err(|error| files(&path, error))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::InUse(data_dir.display().to_string())),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(StartError::InUse(data_dir.display().to_string()))
+        }
         Err(std::fs::TryLockError::Error(error)) => Err(files(&path, error)),
     }
 }
@@ -442,15 +514,27 @@ fn serve_control(
     let address = config.server.admin.unwrap_or(config.server.control);
     let listener = bind_async(address)?;
     let bound = listener.local_addr().unwrap_or(address);
-    let access = Access::Keys { plain_http_from: config.control.plain_http_from.clone().into() };
-    let serving = control::serve(listener, router.clone(), access, until_stopped(stopped.clone()));
+    let access = Access::Keys {
+        plain_http_from: config.control.plain_http_from.clone().into(),
+    };
+    let serving = control::serve(
+        listener,
+        router.clone(),
+        access,
+        until_stopped(stopped.clone()),
+    );
     servers.push(tokio::spawn(serving));
     let data_dir = &config.server.data_dir;
     let socket = control::bind_socket(data_dir).map_err(|error| StartError::Files {
         path: control::socket_path(data_dir).display().to_string(),
         error,
     })?;
-    let serving = control::serve(socket, router, Access::Local, until_stopped(stopped.clone()));
+    let serving = control::serve(
+        socket,
+        router,
+        Access::Local,
+        until_stopped(stopped.clone()),
+    );
     servers.push(tokio::spawn(serving));
     Ok(bound)
 }

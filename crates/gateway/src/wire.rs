@@ -1,10 +1,12 @@
 //! From the configuration's words to those of each part. The only place that knows both sides.
 
-
 use config::{Access, AppMode, Config, Counts, Durability, OnClientGone, OnRevoke, Route};
 use gate::{AppRules, RouteRules};
 use licensing::{AppTerms, LicensingOptions, Plans};
-use proxy::{Backends, BackendRules, Balance, CallerTimeouts, EdgeOptions, HealthCheck, PoolOptions, UpstreamAddress};
+use proxy::{
+    BackendRules, Backends, Balance, CallerTimeouts, EdgeOptions, HealthCheck, PoolOptions,
+    UpstreamAddress,
+};
 
 /// The apps as the gate needs them, in the order of the file.
 pub(crate) fn app_rules(config: &Config) -> Vec<AppRules> {
@@ -16,7 +18,12 @@ fn app(app: &config::App) -> AppRules {
         name: app.name.clone(),
         account: app.account.clone(),
         hosts: app.hosts.clone(),
-        paths: app.paths.iter().filter(|path| path.as_str() != "/").cloned().collect(),
+        paths: app
+            .paths
+            .iter()
+            .filter(|path| path.as_str() != "/")
+            .cloned()
+            .collect(),
         license_headers: app.license_headers.clone(),
         billable: app.billable.iter().collect(),
         billable_outcomes: app.billable_outcomes.iter().collect(),
@@ -90,7 +97,10 @@ pub(crate) fn plans(config: &Config) -> Plans {
         default_plan: app.plan.clone(),
         grace: app.outage.grace.duration(),
     };
-    Plans::new(config.plan_revisions(), config.apps.iter().map(terms).collect())
+    Plans::new(
+        config.plan_revisions(),
+        config.apps.iter().map(terms).collect(),
+    )
 }
 
 /// How the license cache behaves.
@@ -113,8 +123,10 @@ pub(crate) fn edge_options(config: &Config) -> EdgeOptions {
 }
 
 /// Timeouts towards callers; a call's own app may be slower than this only upstream.
-pub(crate) const CALLER_TIMEOUTS: CallerTimeouts =
-    CallerTimeouts { read: std::time::Duration::from_secs(60), write: std::time::Duration::from_secs(60) };
+pub(crate) const CALLER_TIMEOUTS: CallerTimeouts = CallerTimeouts {
+    read: std::time::Duration::from_secs(60),
+    write: std::time::Duration::from_secs(60),
+};
 
 /// Journal options for an instance.
 pub(crate) fn journal_options(config: &Config, instance: u128, lanes: usize) -> journal::Options {
