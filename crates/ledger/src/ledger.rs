@@ -74,7 +74,7 @@ pub struct Ended {
 impl Ledger {
     /// Starts to ship the records of this process, lanes `0..lanes` of its journal.
     ///
-    /// Call [`recover`](crate::recover) before, and keep the runtime until [`Ledger::shutdown`] has returned.
+    /// Call [`recover`](fn@crate::recover) before, and keep the runtime until [`Ledger::shutdown`] has returned.
     ///
     /// # Errors
     /// When the store does not take the instance, or the directory cannot be used.

@@ -1,7 +1,7 @@
 //! How much a license uses on this gate: concurrency, rate windows, units.
 //!
 //! A meter grants nothing that it does not hold. Windows shorter than an hour are counted in memory. Units and the calls
-//! of longer windows are taken from a [`stock`](stock): what this gate leased from the store and did not use yet. What
+//! of longer windows are taken from a [`stock`]: what this gate leased from the store and did not use yet. What
 //! was given to a call, or lost in a crash, is never given again; the store frees it when the journal has been read.
 //!
 //! Everything happens under one short lock of the meter, which no one holds across a wait.
