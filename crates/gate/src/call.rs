@@ -323,6 +323,16 @@ impl Committed {
         self.forwarded
     }
 
+    /// Notes that the last byte of the answer is about to leave: the license's place is free for the next call, which its
+    /// caller may make before this one is closed.
+    pub fn answer_ends(&mut self) {
+        if let Some(ticket) = &mut self.ticket
+            && let (Some(entry), Some(reservation)) = (&ticket.entry, &mut ticket.reservation)
+        {
+            entry.release_slot(reservation);
+        }
+    }
+
     /// Writes the tail and settles what was reserved. Nobody waits for it.
     pub fn close(mut self, closing: &Closing) {
         self.write_tail(closing);

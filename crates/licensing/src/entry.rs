@@ -187,6 +187,12 @@ impl Entry {
         }
     }
 
+    /// Frees the concurrency slot of a call whose work is done, before the reservation is ended: a caller who has the whole
+    /// answer may call again at once.
+    pub fn release_slot(&self, reservation: &mut Reservation) {
+        self.state.meter.release_slot(reservation);
+    }
+
     /// Ends the reservation of a call that may have reached the upstream: its window counts stay, units that it did
     /// not spend (`spent` is clipped to what was reserved) come back, its concurrency slot is free.
     pub fn settle(&self, reservation: Reservation, spent: u64) {

@@ -63,6 +63,13 @@ impl UpstreamTime {
 }
 
 impl Call {
+    /// Notes that the last byte of the answer is about to leave.
+    pub(crate) fn answer_ends(&mut self) {
+        if let Stage::Committed(committed) = &mut self.stage {
+            committed.answer_ends();
+        }
+    }
+
     /// What is known of a call that we end without Pingora's last phase: a cut, a drain, a panic.
     fn cut_short(&self, at: Moment, forwarded_status: bool) -> Closing {
         Closing {

@@ -122,6 +122,7 @@ impl MeteredProxy {
         }
         // Pingora keeps no connection after a failure, and the answer says so.
         session.set_keepalive(None);
+        call.answer_ends();
         answer::fail(session, refusal, call_id).await.ok()?;
         call.response_ended = true;
         Some(refusal.status())
@@ -316,6 +317,7 @@ impl ProxyHttp for MeteredProxy {
         if end_of_stream {
             call.response_ended = true;
             call.upstream.ended = Some(self.worker.now());
+            call.answer_ends();
         }
         Ok(None)
     }

@@ -82,6 +82,10 @@ impl Reservation {
         !self.slot && !self.limited && self.view.is_none()
     }
 
+    pub(super) const fn holds_slot(&self) -> bool {
+        self.slot
+    }
+
     /// Units taken from the balance; 0 where none are counted.
     #[must_use]
     pub const fn units(&self) -> u64 {

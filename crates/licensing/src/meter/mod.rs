@@ -74,6 +74,13 @@ impl Meter {
         (result, enqueue)
     }
 
+    /// See `Entry::release_slot`.
+    pub(crate) fn release_slot(&self, reservation: &mut Reservation) {
+        if reservation.holds_slot() {
+            self.with(|state| state.free_slot(reservation));
+        }
+    }
+
     /// See `Entry::settle`; whether the meter is to be enqueued, since units are to be given back to the store.
     pub(crate) fn settle(&self, reservation: Reservation, spent: u64) -> bool {
         if reservation.is_nothing() {

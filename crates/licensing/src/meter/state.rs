@@ -203,22 +203,28 @@ impl MeterState {
         Some(tightest.view(now))
     }
 
-    pub(super) fn settle(&mut self, id: LicenseId, reservation: Reservation, spent: u64) -> bool {
-        self.free_slot(&reservation);
+    pub(super) fn settle(
+        &mut self,
+        id: LicenseId,
+        mut reservation: Reservation,
+        spent: u64,
+    ) -> bool {
+        self.free_slot(&mut reservation);
         let unspent = reservation.units.saturating_sub(spent);
         self.put_back_units(id, &reservation, unspent);
         self.wants_return()
     }
 
-    pub(super) fn cancel(&mut self, id: LicenseId, reservation: Reservation) -> bool {
-        self.free_slot(&reservation);
+    pub(super) fn cancel(&mut self, id: LicenseId, mut reservation: Reservation) -> bool {
+        self.free_slot(&mut reservation);
         self.put_back_units(id, &reservation, reservation.units);
         self.put_back_calls(id, &reservation);
         self.wants_return()
     }
 
-    fn free_slot(&mut self, reservation: &Reservation) {
-        if reservation.slot {
+    /// Frees the slot of a call, once.
+    pub(super) fn free_slot(&mut self, reservation: &mut Reservation) {
+        if std::mem::take(&mut reservation.slot) {
             debug_assert!(self.in_use > 0, "a slot is freed once");
             self.in_use = self.in_use.saturating_sub(1);
         }
