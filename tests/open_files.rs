@@ -19,8 +19,9 @@ print(json.dumps(dict(zip(names, [v if isinstance(v, (int, str)) else float(v) f
 
 #[test]
 fn duckdb_reads_what_the_gate_answers() {
-    // Set by `make test`, which installs the engine; the system's own interpreter may have it too.
-    let python = std::env::var("TALLYGATE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    // Where `make test` installs the engine.
+    let installed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/venv/bin/python");
+    let python = std::env::var("TALLYGATE_TEST_PYTHON").unwrap_or_else(|_| installed.to_owned());
     let mut site = Site::with(binary!(), |upstream| {
         let plan = "[[plan]]\nname = \"pro\"\ncurrency = \"EUR\"\nprice_per_unit = \"0.01\"";
         let app = App::new("api", upstream)
