@@ -7,6 +7,7 @@ ratios are taken within a round. The server under test has one core, load and ba
     benches/run.py                                          all servers, 9 rounds
     benches/run.py --servers bare,process,disk --rounds 5   a subset
     benches/run.py --servers bare,process --licenses 10000 --routes 1000
+    benches/run.py --servers bare,disk,other-disk --other /tmp/tallygate-before
 """
 
 import argparse
@@ -24,7 +25,8 @@ OUTPUT = servers.ROOT / "target" / "bench"
 def arguments():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--servers", default=",".join(servers.KINDS), help="names, comma-separated (%(default)s)")
+    parser.add_argument("--servers", default=",".join(servers.USUAL), help="names, comma-separated (%(default)s)")
+    parser.add_argument("--other", type=Path, metavar="BINARY", help="of the servers other-process and other-disk")
     parser.add_argument("--unit", default="bare", help="the server that ratios are taken against (%(default)s)")
     parser.add_argument("--rounds", type=int, default=9, help="(%(default)s)")
     parser.add_argument("--seconds", type=int, default=4, help="of load per server and round (%(default)s)")
@@ -41,6 +43,8 @@ def arguments():
     unknown = [name for name in options.names if name not in servers.KINDS]
     if unknown:
         parser.error(f"unknown server {unknown[0]}: expected some of {', '.join(servers.KINDS)}")
+    if not options.other and any(name.startswith("other-") for name in options.names):
+        parser.error("other-process and other-disk need --other BINARY")
     return options
 
 

@@ -160,6 +160,11 @@ class Tallygate(Server):
 
     durability = ""
 
+    @property
+    def program(self):
+        """The binary under measurement."""
+        return ROOT / "target/release/tallygate"
+
     def start(self):
         self.control, self.metrics = proc.free_port(), proc.free_port()
         self.config = self.run / "gateway.toml"
@@ -198,7 +203,7 @@ upstreams = ["http://127.0.0.1:{self.backend.port}"]
 
     def command(self, *arguments):
         """A command line of the gate."""
-        return [ROOT / "target/release/tallygate", "--config", self.config, *arguments]
+        return [self.program, "--config", self.config, *arguments]
 
     def create_license(self):
         """A license without limits."""
@@ -243,10 +248,34 @@ class TallygateDisk(Tallygate):
     durability = "disk"
 
 
+class Other:
+    """Another build of the gate, to see what a change is worth."""
+
+    @property
+    def program(self):
+        """The binary that the command line names."""
+        return self.options.other
+
+
+class OtherProcess(Other, TallygateProcess):
+    """`process` of the other build."""
+
+    name = "other-process"
+
+
+class OtherDisk(Other, TallygateDisk):
+    """`disk` of the other build."""
+
+    name = "other-disk"
+
+
 KINDS = {
     kind.name: kind
-    for kind in (Bare, TallygateProcess, TallygateDisk, Nginx, NginxLuaCount, NginxLuaCached, NginxLuaEach, Envoy)
+    for kind in (Bare, TallygateProcess, TallygateDisk, Nginx, NginxLuaCount, NginxLuaCached, NginxLuaEach, Envoy,
+                 OtherProcess, OtherDisk)
 }
+# What runs unless told otherwise.
+USUAL = [name for name in KINDS if not name.startswith("other-")]
 
 
 def fill(template, **values):

@@ -22,7 +22,7 @@ pub(crate) struct Committer {
     observer: Arc<dyn Observer>,
     /// Frames of each lane that were counted to a commit.
     counted: Vec<u64>,
-    /// When a sync was begun last.
+    /// When a sync ended last.
     last: Instant,
     last_tail: Instant,
     /// How many waited for the last sync.
@@ -112,10 +112,12 @@ impl Committer {
             let Some(target) = target(&lane).filter(|target| *target > lane.durable_now()) else {
                 continue;
             };
+            let begun = Instant::now();
+            let outcome = self.sync(&lane, target);
             (self.last, self.crowd) = (Instant::now(), crowd);
-            match self.sync(&lane, target) {
+            match outcome {
                 Ok(()) => {
-                    self.count(index, &lane, self.last.elapsed());
+                    self.count(index, &lane, self.last - begun);
                     lane.ring();
                 }
                 Err(_) => refused = true,
