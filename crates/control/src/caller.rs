@@ -1,6 +1,5 @@
 //! Who asks, and what they may see.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
@@ -9,18 +8,18 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
-use ipnet::IpNet;
 use model::{AccountName, AppName, License, LicenseId};
 use store::ManagementKey;
 
 use crate::problem::{Code, Problem};
+use crate::protocol::{Client, Denied, Fault, may_come_plain};
 use crate::serve::{Access, Peer};
 use crate::state::Api;
 use crate::wire::Scope;
 
 /// Who asks: the operator on the gate's own host, or the holder of a management key.
 #[derive(Clone, Debug)]
-pub(crate) enum Caller {
+pub enum Caller {
     /// Full rights: they could open the Unix socket.
     Operator,
     /// The rights of the key.
@@ -37,52 +36,41 @@ pub(crate) async fn admit(
     let peer = peer.ok_or_else(|| Problem::internal(&"a request came in without a peer"))?;
     let caller = match peer.access {
         Access::Local => Caller::Operator,
-        Access::Keys { plain_http_from } => {
-            let address = peer.address.map(|address| address.ip().to_canonical());
-            let address = address
-                .ok_or_else(|| Problem::internal(&"a TCP request came in without an address"))?;
-            if !may_come_plain(address, &plain_http_from) {
+        Access::Keys { .. } => {
+            if !may_come_plain(&peer) {
                 let detail = "put TLS in front, or name the network in `[control] plain_http_from`";
                 return Err(Problem::new(Code::PlainHttp, detail));
             }
-            let key = authenticate(&state, request.headers(), address).await?;
-            Caller::Key(Arc::new(key))
+            let client = Client::of(&peer, request.headers(), &state.trusted_proxies);
+            let presented = bearer(request.headers())?;
+            let found = state.authenticate(&client, presented).await;
+            found.map_err(denied)?
         }
     };
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
 
-/// Whether an unencrypted request may come from an address.
-fn may_come_plain(address: IpAddr, networks: &[IpNet]) -> bool {
-    address.is_loopback() || networks.iter().any(|network| network.contains(&address))
-}
-
-/// The management key that a request carries. Unknown, ended and revoked ones look the same.
-async fn authenticate(
-    state: &Api,
-    headers: &HeaderMap,
-    address: IpAddr,
-) -> Result<ManagementKey, Problem> {
-    let now = state.clock.now();
-    state.throttle.admit(address, now).map_err(|wait| {
-        Problem::new(
-            Code::TooManyFailures,
-            "too many bad keys came from this address",
-        )
-        .retry_after(wait)
-    })?;
-    let Some(presented) = bearer(headers)? else {
-        let detail = "send `Authorization: Bearer` with a key of `tallygate key create`";
-        return Err(Problem::new(Code::KeyMissing, detail));
-    };
-    match state.licensing.authenticate(presented).await? {
-        Some(key) => Ok(key),
-        None => {
-            state.throttle.failed(address, now);
-            let detail = "make a key with `tallygate key create`, this one is unknown or has ended";
-            Err(Problem::new(Code::KeyUnknown, detail))
+/// Why a management key did not let its holder in.
+fn denied(fault: Fault) -> Problem {
+    match fault {
+        Fault::Denied(Denied::Missing) => {
+            let detail = "send `Authorization: Bearer` with a key of `tallygate key create`";
+            Problem::new(Code::KeyMissing, detail)
         }
+        Fault::Denied(Denied::Wrong) => {
+            let detail = "make a key with `tallygate key create`, this one is unknown or has ended";
+            Problem::new(Code::KeyUnknown, detail)
+        }
+        Fault::Denied(Denied::Throttled { wait }) => {
+            let detail = "too many bad keys came from this address";
+            Problem::new(Code::TooManyFailures, detail).retry_after(wait)
+        }
+        Fault::Unavailable => {
+            let wait = std::time::Duration::from_secs(1);
+            Problem::new(Code::StoreUnavailable, fault.to_string()).retry_after(wait)
+        }
+        fault => Problem::internal(&fault),
     }
 }
 
@@ -107,33 +95,43 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 
 impl Caller {
     /// The only account whose things are theirs; `None`: all.
-    pub(crate) fn account(&self) -> Option<&AccountName> {
+    #[must_use]
+    pub fn account(&self) -> Option<&AccountName> {
         self.key().map(|key| &key.account)
     }
 
     /// The only app whose things are theirs; `None`: all of the account.
-    pub(crate) fn app(&self) -> Option<&AppName> {
+    #[must_use]
+    pub fn app(&self) -> Option<&AppName> {
         self.key().and_then(|key| key.app.as_ref())
     }
 
     /// The only license that is theirs; `None`: all of the app.
-    pub(crate) fn license(&self) -> Option<LicenseId> {
+    #[must_use]
+    pub fn license(&self) -> Option<LicenseId> {
         self.key().and_then(|key| key.license_id)
     }
 
-    pub(crate) fn key(&self) -> Option<&ManagementKey> {
+    /// Their management key; `None`: they are the operator.
+    #[must_use]
+    pub fn key(&self) -> Option<&ManagementKey> {
         match self {
             Self::Operator => None,
             Self::Key(key) => Some(key),
         }
     }
 
+    /// Whether their key was made for this.
+    #[must_use]
+    pub fn may(&self, scope: Scope) -> bool {
+        self.key().is_none_or(|key| {
+            key.scopes.is_empty() || key.scopes.iter().any(|s| s == scope.as_str())
+        })
+    }
+
     /// Refuses those whose key was not made for this.
     pub(crate) fn require(&self, scope: Scope) -> Result<(), Problem> {
-        let granted = self.key().is_none_or(|key| {
-            key.scopes.is_empty() || key.scopes.iter().any(|s| s == scope.as_str())
-        });
-        if granted {
+        if self.may(scope) {
             return Ok(());
         }
         Err(Problem::new(
@@ -154,12 +152,14 @@ impl Caller {
     }
 
     /// Whether an app is theirs to see.
-    pub(crate) fn sees_app(&self, account: &AccountName, app: &AppName) -> bool {
+    #[must_use]
+    pub fn sees_app(&self, account: &AccountName, app: &AppName) -> bool {
         self.account().is_none_or(|own| own == account) && self.app().is_none_or(|own| own == app)
     }
 
     /// Whether a license is theirs to see.
-    pub(crate) fn sees(&self, license: &License) -> bool {
+    #[must_use]
+    pub fn sees(&self, license: &License) -> bool {
         self.sees_app(&license.account, &license.app)
             && self.license().is_none_or(|own| own == license.id)
     }
@@ -213,14 +213,6 @@ mod tests {
         assert!(!key(&[]).sees_app(&own, &shop));
         assert!(!key(&[]).sees_app(&other, &api));
         assert!(Caller::Operator.sees_app(&other, &shop));
-    }
-
-    #[test]
-    fn unencrypted_requests_come_from_this_host_and_from_networks_that_are_named() {
-        let networks = ["10.1.0.0/16".parse().expect("valid")];
-        let may = |text: &str| may_come_plain(text.parse().expect("valid"), &networks);
-        assert!(may("127.0.0.1") && may("::1") && may("10.1.2.3"));
-        assert!(!may("10.2.0.1") && !may("2001:db8::1"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The control plane: the native API under `/api/v1`, for the command line on the gate's own host and for management
-//! keys from elsewhere.
+//! keys from elsewhere, and the wire protocols that clients of other systems speak ([`protocol`]).
 //!
 //! An operation exists once, in `licensing` or `ledger`; what stands here reads requests, says who may ask, and
 //! translates answers. No request can end the listener: a handler that panics is a 500.
@@ -10,6 +10,7 @@ mod api;
 mod caller;
 mod extract;
 mod problem;
+pub mod protocol;
 mod router;
 mod serve;
 mod state;
@@ -17,7 +18,8 @@ mod stream;
 mod throttle;
 pub mod wire;
 
+pub use caller::Caller;
 pub use problem::{Code, Problem, ProblemBody};
-pub use router::router;
+pub use router::{Surfaces, router};
 pub use serve::{Access, Listener, SOCKET_NAME, bind_socket, serve, socket_path};
 pub use state::{AppDirectory, ControlLimits, ControlState, GateInfo};

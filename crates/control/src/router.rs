@@ -12,14 +12,51 @@ use axum::routing::{get, post};
 use crate::api::{accounts, calls, directory, keys, ledger, licenses, usage};
 use crate::caller;
 use crate::problem::{Code, Problem};
+use crate::protocol::{Protocol, SHIPPED, Services, mount};
 use crate::state::{Api, ControlState};
 
-/// The native API.
+/// What a control listener can serve, over one state.
 ///
-/// Give it to [`serve`](crate::serve()), which tells it who is at the other end of a connection; without that every
-/// request is a 500.
+/// Give the routers to [`serve`](crate::serve()), which tells them who is at the other end of a connection; without
+/// that every request is a 500.
+#[derive(Clone, Debug)]
+pub struct Surfaces {
+    native: Router,
+    protocols: Router,
+}
+
+/// The native API and the protocols that every gate speaks.
 pub fn router(state: ControlState) -> Router {
-    let state = Arc::new(Api::new(state));
+    Surfaces::new(state, SHIPPED).together()
+}
+
+impl Surfaces {
+    /// The native API and these protocols.
+    ///
+    /// # Panics
+    /// If two protocols claim the same path and method.
+    #[must_use]
+    pub fn new(state: ControlState, protocols: &[&'static dyn Protocol]) -> Self {
+        let services = Services::new(state);
+        let mounted = protocols.iter().map(|protocol| mount(*protocol, &services));
+        Self {
+            native: native(services.api().clone()),
+            protocols: mounted.fold(Router::new(), Router::merge),
+        }
+    }
+
+    /// The native API for one listener, and the protocols for another.
+    pub fn apart(self) -> (Router, Router) {
+        (self.native, self.protocols.fallback(path_unknown))
+    }
+
+    /// All of it on one listener.
+    pub fn together(self) -> Router {
+        self.native.merge(self.protocols)
+    }
+}
+
+fn native(state: Arc<Api>) -> Router {
     let api = Router::new()
         .route("/licenses", get(licenses::list).post(licenses::create))
         .route("/licenses/bulk", post(licenses::bulk))
@@ -80,10 +117,14 @@ async fn method_unknown(request: Request) -> Problem {
 /// so that no operation is left half done. Nothing of an answer may be kept by caches.
 async fn guard(request: Request, next: Next) -> Response {
     let handling = tokio::spawn(next.run(request));
-    let mut response = match handling.await {
+    uncached(match handling.await {
         Ok(response) => response,
         Err(error) => Problem::internal(&error).into_response(),
-    };
+    })
+}
+
+/// The same answer, which nobody may keep.
+pub(crate) fn uncached(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(

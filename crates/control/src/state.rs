@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use ledger::{Ledger, LedgerOptions};
 use licensing::Licensing;
 use model::{Clock, InstanceId, Timestamp};
@@ -29,6 +30,8 @@ pub struct ControlState {
     pub clock: Arc<dyn Clock>,
     /// What clients may use up.
     pub limits: ControlLimits,
+    /// Networks whose word on a caller's address (`X-Forwarded-For`) is believed.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// The apps and plans of the configuration, as they are shown.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use config::{Config, StoreUrl};
-use control::{Access, ControlLimits, ControlState, GateInfo};
+use control::{Access, ControlLimits, ControlState, GateInfo, Surfaces};
 use gate::{Gate, Worker, WorkerParts};
 use journal::Journal;
 use ledger::{Ledger, LedgerOptions};
@@ -297,8 +297,10 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
         limits: ControlLimits {
             failures_per_minute: config.control.failures_per_minute,
         },
+        trusted_proxies: config.server.trusted_proxies.clone(),
     };
-    let control = serve_control(&config, control::router(state), &stopped, &mut servers)?;
+    let surfaces = Surfaces::new(state, control::protocol::SHIPPED);
+    let control = serve_control(&config, surfaces, &stopped, &mut servers)?;
 
     let proxy = ProxyParts {
         gate: Arc::new(gate),
@@ -504,26 +506,32 @@ fn serve_observed(
     Ok((bound, server))
 }
 
-/// The control listener, the one for `admin` where it is apart, and the Unix socket.
+/// The control listener, the one for `admin` where the native API is apart, and the Unix socket. Returns where the
+/// native API is.
 fn serve_control(
     config: &Config,
-    router: axum::Router,
+    surfaces: Surfaces,
     stopped: &watch::Receiver<bool>,
     servers: &mut Vec<JoinHandle<()>>,
 ) -> Result<SocketAddr, StartError> {
-    let address = config.server.admin.unwrap_or(config.server.control);
-    let listener = bind_async(address)?;
-    let bound = listener.local_addr().unwrap_or(address);
-    let access = Access::Keys {
-        plain_http_from: config.control.plain_http_from.clone().into(),
+    let mut serve = |address, router| {
+        let listener = bind_async(address)?;
+        let bound = listener.local_addr().unwrap_or(address);
+        let access = Access::Keys {
+            plain_http_from: config.control.plain_http_from.clone().into(),
+        };
+        let serving = control::serve(listener, router, access, until_stopped(stopped.clone()));
+        servers.push(tokio::spawn(serving));
+        Ok::<_, StartError>(bound)
     };
-    let serving = control::serve(
-        listener,
-        router.clone(),
-        access,
-        until_stopped(stopped.clone()),
-    );
-    servers.push(tokio::spawn(serving));
+    let (native, protocols) = surfaces.clone().apart();
+    let bound = match config.server.admin {
+        None => serve(config.server.control, surfaces.together())?,
+        Some(admin) => {
+            serve(config.server.control, protocols)?;
+            serve(admin, native.clone())?
+        }
+    };
     let data_dir = &config.server.data_dir;
     let socket = control::bind_socket(data_dir).map_err(|error| StartError::Files {
         path: control::socket_path(data_dir).display().to_string(),
@@ -531,7 +539,7 @@ fn serve_control(
     })?;
     let serving = control::serve(
         socket,
-        router,
+        native,
         Access::Local,
         until_stopped(stopped.clone()),
     );

@@ -65,34 +65,15 @@ fn credential<'a>(name: &HeaderName, value: &'a HeaderValue) -> &'a [u8] {
     }
 }
 
-/// The caller's address: the peer's, or behind a trusted proxy the last address of `X-Forwarded-For` that no trusted proxy has.
+/// The caller's address, as [`model::caller_address`] finds it.
 pub(crate) fn caller_address(
     peer: Option<&SocketAddr>,
     headers: &HeaderMap,
     trusted: &[IpNet],
 ) -> Option<IpAddr> {
-    let is_trusted = |address: &IpAddr| {
-        trusted
-            .iter()
-            .any(|net| net.contains(&address.to_canonical()))
-    };
-    let peer = peer?.ip();
-    if trusted.is_empty() || !is_trusted(&peer) {
-        return Some(peer);
-    }
-    let mut address = peer;
-    for value in headers.get_all(&FORWARDED_FOR).iter().rev() {
-        for item in value.to_str().unwrap_or_default().rsplit(',') {
-            let Ok(named) = item.trim().parse::<IpAddr>() else {
-                return Some(address);
-            };
-            address = named;
-            if !is_trusted(&address) {
-                return Some(address);
-            }
-        }
-    }
-    Some(address)
+    let lines = headers.get_all(&FORWARDED_FOR).iter();
+    let lines = lines.map(|line| line.to_str().unwrap_or_default());
+    Some(model::caller_address(peer?.ip(), lines, trusted))
 }
 
 /// What the rewriting of a request's head depends on.

@@ -7,4 +7,5 @@ mod input;
 mod keys;
 mod ledger;
 mod licenses;
+mod protocols;
 mod support;

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use control::protocol::Protocol;
 use control::wire::App;
-use control::{Access, AppDirectory, ControlLimits, ControlState, GateInfo};
+use control::{Access, AppDirectory, ControlLimits, ControlState, GateInfo, Surfaces};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -23,7 +24,7 @@ use serde_json::Value;
 use store::Store;
 use store::sqlite::{SqliteOptions, SqliteStore};
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -47,6 +48,11 @@ pub(crate) struct Answer {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::speaking(&[]).await
+    }
+
+    /// With these protocols beside the native API.
+    pub(crate) async fn speaking(protocols: &[&'static dyn Protocol]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -69,7 +75,7 @@ impl World {
             let _ = stopped.wait_for(|stop| *stop).await;
         };
         tokio::spawn(licensing.clone().run(until(stopped.clone())));
-        let router = control::router(ControlState {
+        let state = ControlState {
             licensing,
             ledger,
             ledger_options,
@@ -84,7 +90,9 @@ impl World {
             },
             clock,
             limits: ControlLimits::default(),
-        });
+            trusted_proxies: vec!["127.0.0.2/32".parse().unwrap()],
+        };
+        let router = Surfaces::new(state, protocols).together();
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap();
         let socket = control::bind_socket(directory.path()).unwrap();
@@ -131,6 +139,14 @@ impl World {
     ) -> Answer {
         let stream = TcpStream::connect(self.address).await.unwrap();
         exchange(stream, request(method, path, key, body.into())).await
+    }
+
+    /// Asks a protocol, from a loopback address of choice.
+    pub(crate) async fn ask(&self, from: [u8; 4], request: Request<Full<Bytes>>) -> Answer {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let stream = socket.connect(self.address).await.unwrap();
+        send(stream, request).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {
@@ -269,7 +285,17 @@ fn request(method: &str, path: &str, key: Option<&str>, body: Vec<u8>) -> Reques
     request.body(Full::new(Bytes::from(body))).unwrap()
 }
 
+/// Asks the native API.
 async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Answer
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let answer = send(stream, request).await;
+    answer.check();
+    answer
+}
+
+async fn send<S>(stream: S, request: Request<Full<Bytes>>) -> Answer
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -277,13 +303,11 @@ where
     tokio::spawn(connection);
     let response = sender.send_request(request).await.unwrap();
     let (head, body) = response.into_parts();
-    let answer = Answer {
+    Answer {
         status: head.status.as_u16(),
         headers: head.headers,
         body: body.collect().await.unwrap().to_bytes().to_vec(),
-    };
-    answer.check();
-    answer
+    }
 }
 
 async fn ledger(

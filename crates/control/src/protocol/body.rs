@@ -1,0 +1,257 @@
+//! Reading a JSON body, or saying which field of it is wrong.
+
+use std::fmt;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+/// Longest body of an ordinary request, in bytes.
+pub const BODY_LIMIT: usize = 1 << 20;
+/// A body must be there after this.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest text about what is wrong, in characters: it may repeat what the client sent.
+const DETAIL: usize = 200;
+
+/// What is wrong with a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// The kind.
+    pub kind: InputKind,
+    /// The field, as a path such as `PARAMS` or `permissions.files[0]`; `None`: it is about the whole body.
+    pub field: Option<String>,
+    /// This case, for people.
+    pub detail: String,
+}
+
+/// The ways in which a body can be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputKind {
+    /// Longer than is taken.
+    TooLarge,
+    /// It did not come in time.
+    TooSlow,
+    /// Not JSON.
+    Malformed,
+    /// Text that is not UTF-8.
+    NotText,
+    /// Nested deeper than is read.
+    TooDeep,
+    /// A required field is not there.
+    Missing,
+    /// A field that is not known, or is there twice.
+    Unknown,
+    /// A field of another type, or with a value that cannot be used.
+    Invalid,
+}
+
+/// Reads a JSON body of at most `limit` bytes. No body at all is read as `{}`; the content type does not matter.
+///
+/// Types that shall refuse unknown fields say so (`#[serde(deny_unknown_fields)]`).
+///
+/// # Errors
+/// What is wrong with it, naming the field.
+pub async fn read_json<T: DeserializeOwned>(body: Body, limit: usize) -> Result<T, Input> {
+    let reading = axum::body::to_bytes(body, limit);
+    let body = tokio::time::timeout(BODY_TIMEOUT, reading).await;
+    let body = body
+        .map_err(|_| {
+            let seconds = BODY_TIMEOUT.as_secs();
+            Input::whole(
+                InputKind::TooSlow,
+                format!("send the body within {seconds} s"),
+            )
+        })?
+        .map_err(|_| Input::whole(InputKind::TooLarge, format!("send at most {limit} bytes")))?;
+    let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
+    parse(text)
+}
+
+/// Reads JSON, naming the field that is wrong.
+fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Input> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        Input::of(&path, &error.into_inner())
+    })?;
+    deserializer.end().map_err(|error| Input::of(".", &error))?;
+    Ok(value)
+}
+
+// === impl Input ===
+
+impl Input {
+    /// A value of a field that cannot be used.
+    #[must_use]
+    pub fn invalid(field: &str, detail: impl ToString) -> Self {
+        Self {
+            kind: InputKind::Invalid,
+            field: Some(field.to_owned()),
+            detail: detail.to_string(),
+        }
+    }
+
+    /// A required field that is not there.
+    #[must_use]
+    pub fn missing(field: &str) -> Self {
+        Self {
+            kind: InputKind::Missing,
+            field: Some(field.to_owned()),
+            detail: format!("missing field `{field}`"),
+        }
+    }
+
+    fn whole(kind: InputKind, detail: String) -> Self {
+        Self {
+            kind,
+            field: None,
+            detail,
+        }
+    }
+
+    /// The words of serde, sorted. Its messages name the fields that its path does not.
+    fn of(path: &str, error: &serde_json::Error) -> Self {
+        let text = error.to_string();
+        let missing = quoted_after(&text, "missing field `");
+        let repeated = quoted_after(&text, "duplicate field `");
+        let kind = if text.starts_with("recursion limit exceeded") {
+            InputKind::TooDeep
+        } else if text.starts_with("invalid unicode code point") {
+            InputKind::NotText
+        } else if missing.is_some() {
+            InputKind::Missing
+        } else if repeated.is_some() || text.starts_with("unknown field `") {
+            InputKind::Unknown
+        } else if error.classify() == Category::Data {
+            InputKind::Invalid
+        } else {
+            InputKind::Malformed
+        };
+        let path = if path == "." { "" } else { path };
+        let field = match missing.or(repeated) {
+            // The path of a repeated field names it already.
+            Some(name) if path == name || path.ends_with(&format!(".{name}")) => path.to_owned(),
+            Some(name) if path.is_empty() => name.to_owned(),
+            Some(name) => format!("{path}.{name}"),
+            None => path.to_owned(),
+        };
+        Self {
+            kind,
+            field: (!field.is_empty()).then(|| shortened(&field)),
+            detail: shortened(&text),
+        }
+    }
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.field {
+            Some(field) => write!(f, "`{field}`: {}", self.detail),
+            None => f.write_str(&self.detail),
+        }
+    }
+}
+
+impl std::error::Error for Input {}
+
+impl InputKind {
+    /// The HTTP status that says it in general.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// The name that a message puts into backquotes behind this beginning.
+fn quoted_after<'a>(text: &'a str, beginning: &str) -> Option<&'a str> {
+    let rest = text.strip_prefix(beginning)?;
+    rest.split_once('`').map(|(name, _)| name)
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(DETAIL).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only the reading of it is looked at")]
+    struct Sample {
+        name: String,
+        count: Option<u8>,
+        inner: Option<Inner>,
+        any: Option<serde_json::Value>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only the reading of it is looked at")]
+    struct Inner {
+        list: Vec<u8>,
+        end: bool,
+    }
+
+    fn wrong(text: &[u8]) -> (InputKind, Option<String>) {
+        let input = parse::<Sample>(text).expect_err("wrong");
+        assert!(input.detail.chars().count() <= DETAIL);
+        (input.kind, input.field)
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_body_is_sorted_and_its_field_is_named() {
+        use InputKind::{Invalid, Malformed, Missing, NotText, TooDeep, Unknown};
+        let deep = format!(r#"{{"name":"a","any":{}"#, "[".repeat(100_000));
+        let long = format!(r#"{{"name":"a","count":"{}"}}"#, "x".repeat(100_000));
+        let cases: [(&[u8], InputKind, Option<&str>); 14] = [
+            (b"{}", Missing, Some("name")),
+            (br#"{"name":1}"#, Invalid, Some("name")),
+            (br#"{"name":null}"#, Invalid, Some("name")),
+            (br#"{"name":"a","count":256}"#, Invalid, Some("count")),
+            (br#"{"name":"a","colour":1}"#, Unknown, Some("colour")),
+            (br#"{"name":"a","name":"b"}"#, Unknown, Some("name")),
+            (
+                br#"{"name":"a","inner":{"list":[1,"x"],"end":true}}"#,
+                Invalid,
+                Some("inner.list[1]"),
+            ),
+            (
+                br#"{"name":"a","inner":{"list":[]}}"#,
+                Missing,
+                Some("inner.end"),
+            ),
+            (b"{\"name\":\"\xff\"}", NotText, Some("name")),
+            (deep.as_bytes(), TooDeep, Some("any")),
+            (long.as_bytes(), Invalid, Some("count")),
+            (br#"{"name":"a"} {}"#, Malformed, None),
+            (br#"["a"]"#, Invalid, None),
+            (b"\xff\xfe", Malformed, None),
+        ];
+        for (text, kind, field) in cases {
+            let (found, named) = wrong(text);
+            let text = String::from_utf8_lossy(&text[..text.len().min(60)]);
+            assert_eq!(found, kind, "{text}");
+            let named = named.as_deref().map(|named| named.split('[').next());
+            let field = field.map(|field| field.split('[').next());
+            assert_eq!(named, field, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_limit_and_none_is_an_empty_object() {
+        let read = |text: &'static str| read_json::<serde_json::Value>(Body::from(text), 8);
+        assert_eq!(read("").await, Ok(serde_json::json!({})));
+        assert_eq!(read("\"123456\"").await, Ok(serde_json::json!("123456")));
+        let error = read("\"1234567\"").await.expect_err("9 bytes");
+        assert_eq!(error.kind, InputKind::TooLarge);
+        assert_eq!(error.kind.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+}

@@ -1,0 +1,102 @@
+//! Putting a protocol on the listener: what holds around its handlers.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use tokio::task::JoinHandle;
+
+use super::client::{Client, may_come_plain};
+use super::{Fault, Protocol, Services};
+use crate::router::uncached;
+use crate::serve::Peer;
+
+/// A protocol with the services that it works with.
+#[derive(Clone)]
+struct Mounted {
+    protocol: &'static dyn Protocol,
+    services: Services,
+}
+
+/// The paths of a protocol, ready to be merged with those of others.
+///
+/// # Panics
+/// If two of its paths are the same.
+pub(crate) fn mount(protocol: &'static dyn Protocol, services: &Services) -> Router {
+    let mounted = Mounted {
+        protocol,
+        services: services.clone(),
+    };
+    let refused = move || async move { protocol.refuse(&Fault::MethodUnknown) };
+    let mut router = Router::new();
+    let operations = protocol.operations(services);
+    if operations.has_routes() {
+        let guard = middleware::from_fn_with_state(mounted.clone(), to_its_end);
+        router = router.merge(
+            operations
+                .method_not_allowed_fallback(refused)
+                .route_layer(guard),
+        );
+    }
+    let passages = protocol.passages(services);
+    if passages.has_routes() {
+        let guard = middleware::from_fn_with_state(mounted.clone(), while_asked);
+        router = router.merge(
+            passages
+                .method_not_allowed_fallback(refused)
+                .route_layer(guard),
+        );
+    }
+    if !router.has_routes() {
+        return router;
+    }
+    router.route_layer(middleware::from_fn_with_state(mounted, admit))
+}
+
+/// Lets requests in whose peer may ask at all, and notes who it is.
+async fn admit(State(mounted): State<Mounted>, mut request: Request, next: Next) -> Response {
+    let Some(peer) = request.extensions().get::<Peer>() else {
+        let fault = Fault::internal(&"a request came in without a peer");
+        return mounted.protocol.refuse(&fault);
+    };
+    if !may_come_plain(peer) {
+        return mounted.protocol.refuse(&Fault::PlainHttp);
+    }
+    let trusted = &mounted.services.api().trusted_proxies;
+    let client = Client::of(peer, request.headers(), trusted);
+    request.extensions_mut().insert(client);
+    next.run(request).await
+}
+
+/// Runs a request in a task of its own: one whose client went away is done to its end, so that no operation is left
+/// half done, and one that panics is an answer.
+async fn to_its_end(State(mounted): State<Mounted>, request: Request, next: Next) -> Response {
+    let handling = tokio::spawn(next.run(request));
+    uncached(mounted.answer(handling.await))
+}
+
+/// Runs a request in a task that ends with the client's connection.
+async fn while_asked(State(mounted): State<Mounted>, request: Request, next: Next) -> Response {
+    let mut handling = Ended(tokio::spawn(next.run(request)));
+    let answer = (&mut handling.0).await;
+    mounted.answer(answer)
+}
+
+/// A task that does not outlive its handle.
+struct Ended(JoinHandle<Response>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Mounted {
+    fn answer(&self, handled: Result<Response, tokio::task::JoinError>) -> Response {
+        handled.unwrap_or_else(|error| {
+            let name = self.protocol.name();
+            tracing::error!(protocol = name, %error, "a handler panicked");
+            self.protocol.refuse(&Fault::Internal)
+        })
+    }
+}
