@@ -132,16 +132,30 @@ impl Entry {
     /// # Errors
     /// The first rule that refuses.
     pub fn check(&self, facts: &CallFacts<'_>) -> Result<(), Refusal> {
+        self.check_credential(facts.now)?;
+        model::check(&self.license, facts)
+    }
+
+    /// Whether license and credential may be used at all, wherever from and for whatever.
+    ///
+    /// # Errors
+    /// The first rule that refuses, in the order of [`check`](Self::check).
+    pub fn standing(&self, now: Timestamp) -> Result<(), Refusal> {
+        self.check_credential(now)?;
+        model::check::standing(&self.license, now)
+    }
+
+    fn check_credential(&self, now: Timestamp) -> Result<(), Refusal> {
         if self.license.status == LicenseStatus::Active {
             if self.credential.status == CredentialStatus::Revoked {
                 return Err(Refusal::LicenseRevoked);
             }
             let end = self.credential.expires_at;
-            if end.is_some_and(|end| end <= facts.now) {
+            if end.is_some_and(|end| end <= now) {
                 return Err(Refusal::LicenseExpired);
             }
         }
-        model::check(&self.license, facts)
+        Ok(())
     }
 
     /// Takes what a call needs, all or nothing, without waiting: a concurrency slot, a call of every window, its units.

@@ -37,6 +37,7 @@ pub use licensing::{CacheSize, Found, Freshness, Licensing};
 pub use meter::{Ask, Meter, RateView, Refused, Reservation, ReserveError};
 pub use operations::{
     BalanceView, IssueRequest, Issued, IssuedManagementKey, KeySource, ManagementKeyRequest,
+    UserRequest,
 };
 pub use options::{LeaseOptions, LicensingOptions};
 pub use plans::{AppTerms, EffectiveLimits, Plans};

@@ -18,6 +18,22 @@ pub struct CallFacts<'a> {
     pub target: Option<(Method, &'a str)>,
 }
 
+/// Whether the license may be used at all, wherever from and for whatever: enabled, not revoked, not expired.
+///
+/// # Errors
+/// The first rule that refuses.
+pub fn standing(license: &License, now: Timestamp) -> Result<(), Refusal> {
+    match license.status {
+        LicenseStatus::Active => {}
+        LicenseStatus::Disabled => return Err(Refusal::LicenseDisabled),
+        LicenseStatus::Revoked => return Err(Refusal::LicenseRevoked),
+    }
+    match license.expires_at {
+        Some(end) if end <= now => Err(Refusal::LicenseExpired),
+        _ => Ok(()),
+    }
+}
+
 /// Whether the license lets this call in, short of rate limits and quota, which are taken after it.
 ///
 /// The order is fixed: enabled, revoked, expired, address, permission.
@@ -25,14 +41,7 @@ pub struct CallFacts<'a> {
 /// # Errors
 /// The first rule that refuses.
 pub fn check(license: &License, facts: &CallFacts<'_>) -> Result<(), Refusal> {
-    match license.status {
-        LicenseStatus::Active => {}
-        LicenseStatus::Disabled => return Err(Refusal::LicenseDisabled),
-        LicenseStatus::Revoked => return Err(Refusal::LicenseRevoked),
-    }
-    if license.expires_at.is_some_and(|end| end <= facts.now) {
-        return Err(Refusal::LicenseExpired);
-    }
+    standing(license, facts.now)?;
     let allowed = |address: IpAddr| license.allow_ips.iter().any(|net| net.contains(&address));
     if !license.allow_ips.is_empty() && !facts.address.map(canonical).is_some_and(allowed) {
         return Err(Refusal::IpNotAllowed);

@@ -98,6 +98,11 @@ id_type!(
     PlanRevisionId, "rev_"
 );
 
+id_type!(
+    /// A user of an app.
+    UserId, "usr_"
+);
+
 fn parse(prefix: &str, text: &str) -> Option<u128> {
     let digits = text.strip_prefix(prefix)?;
     let plain = digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit());

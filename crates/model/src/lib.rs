@@ -22,10 +22,12 @@ pub mod routing;
 pub mod symbol;
 pub mod time;
 pub mod usage;
+pub mod user;
 
 pub use check::{CallFacts, check};
 pub use id::{
     CallId, CredentialId, InstanceId, LicenseId, ManagementKeyId, ParseIdError, PlanRevisionId,
+    UserId,
 };
 pub use interval::Interval;
 pub use key::{Credential, Fingerprint, KeyFormat, KeyHash, KeyHasher};
@@ -42,3 +44,4 @@ pub use refusal::Refusal;
 pub use routing::{AppConflict, AppTable, HostPattern, RouteConflict, RouteTable};
 pub use symbol::Symbol;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+pub use user::{Alias, User};

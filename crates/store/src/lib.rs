@@ -14,6 +14,7 @@ pub mod management;
 pub mod quota;
 mod refill;
 pub mod sqlite;
+pub mod users;
 
 pub use error::Error;
 pub use ledger::{
@@ -26,8 +27,9 @@ pub use licenses::{
 pub use management::{Account, ManagementKey, ManagementStore};
 pub use quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, QuotaStore};
 pub use sqlite::{SqliteOptions, SqliteStore};
+pub use users::{UserChange, UserStore};
 
 /// Everything that a gate asks of its store.
-pub trait Store: LicenseStore + ManagementStore + QuotaStore + LedgerStore {}
+pub trait Store: LicenseStore + ManagementStore + QuotaStore + LedgerStore + UserStore {}
 
-impl<T: LicenseStore + ManagementStore + QuotaStore + LedgerStore> Store for T {}
+impl<T: LicenseStore + ManagementStore + QuotaStore + LedgerStore + UserStore> Store for T {}

@@ -6,9 +6,12 @@
 mod change;
 mod issue;
 mod management;
+mod present;
+mod user;
 mod validate;
 
 pub use change::BalanceView;
 pub use issue::{IssueRequest, Issued, KeySource};
 pub(crate) use management::ManagementCache;
 pub use management::{IssuedManagementKey, ManagementKeyRequest};
+pub use user::UserRequest;

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use async_trait::async_trait;
 use model::usage::{UsageQuery, UsageRow};
 use model::{
-    AccountName, Fingerprint, InstanceId, KeyHash, LicenseId, ManagementKeyId, PlanRevision,
-    PlanRevisionId, Timestamp,
+    AccountName, AppName, Fingerprint, InstanceId, KeyHash, LicenseId, ManagementKeyId,
+    PlanRevision, PlanRevisionId, Timestamp, User, UserId,
 };
 use store::{
     Account, Balance, Change, ChangeNumber, Error, InstanceState, LanePosition, LeaseGrant,
     LeaseKey, LeaseRequest, LedgerStore, LicenseChange, LicenseFilter, LicenseStore, ManagementKey,
     ManagementStore, NewLicense, QuotaStore, RollupBatch, RollupRow, SealIntent, SealedFile,
-    Snapshot, SqliteStore, StoredLicense,
+    Snapshot, SqliteStore, StoredLicense, UserChange, UserStore,
 };
 use tokio::sync::Semaphore;
 
@@ -321,5 +321,39 @@ impl LedgerStore for Meddled {
 
     async fn replace_manifest(&self, files: Vec<SealedFile>) -> Result<(), Error> {
         self.alive()?.replace_manifest(files).await
+    }
+}
+
+#[async_trait]
+impl UserStore for Meddled {
+    async fn create_user(&self, user: User) -> Result<(), Error> {
+        self.alive()?.create_user(user).await
+    }
+
+    async fn user(&self, app: &AppName, login: &str) -> Result<Option<User>, Error> {
+        self.alive()?.user(app, login).await
+    }
+
+    async fn users(
+        &self,
+        app: &AppName,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<User>, Error> {
+        self.alive()?.users(app, after, limit).await
+    }
+
+    async fn change_user(
+        &self,
+        app: &AppName,
+        login: &str,
+        change: UserChange,
+        at: Timestamp,
+    ) -> Result<Option<User>, Error> {
+        self.alive()?.change_user(app, login, change, at).await
+    }
+
+    async fn delete_user(&self, app: &AppName, login: &str) -> Result<bool, Error> {
+        self.alive()?.delete_user(app, login).await
     }
 }

@@ -22,6 +22,7 @@ pub mod quota;
 pub mod rollups;
 pub mod seals;
 pub mod usage;
+pub mod users;
 
 /// A place for one store. Each test gets a fresh one.
 #[async_trait]
@@ -84,6 +85,11 @@ macro_rules! instantiate_conformance {
                 a_management_key_is_found_by_its_hash_until_and_after_it_ends,
                 a_plan_revision_stays_as_it_was_first_put,
                 one_of_many_writers_of_a_setting_wins_and_all_learn_what_it_wrote,
+            }
+            users {
+                a_user_is_found_by_app_and_login_and_is_there_once,
+                a_user_is_changed_where_it_is_named_and_forgotten_wholly,
+                a_login_is_given_once_under_parallel_writers_and_pages_miss_none,
             }
             quota {
                 a_balance_is_leased_until_nothing_is_left,

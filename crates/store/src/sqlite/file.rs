@@ -25,7 +25,10 @@ pub(super) struct Schema {
 pub(super) const LICENSES: Schema = Schema {
     name: "license",
     application: 0x5447_4C31,
-    migrations: &[include_str!("schema/licenses_1.sql")],
+    migrations: &[
+        include_str!("schema/licenses_1.sql"),
+        include_str!("schema/licenses_2.sql"),
+    ],
 };
 
 /// Balances, rollups and the manifest.

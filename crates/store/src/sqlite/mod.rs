@@ -24,6 +24,7 @@ mod session;
 mod terms;
 mod trouble;
 mod usage;
+mod users;
 mod writer;
 
 use std::fmt;

@@ -1,0 +1,110 @@
+//! Users of apps.
+
+use model::{AccountName, Alias, AppName, User, UserId};
+use store::UserChange;
+
+use super::validate;
+use crate::error::Error;
+use crate::licensing::Licensing;
+
+/// A wish for a user.
+#[derive(Clone, Debug)]
+pub struct UserRequest {
+    /// The app.
+    pub app: AppName,
+    /// The account that asks; it must sell the app. `None`: whoever sells it.
+    pub account: Option<AccountName>,
+    /// The seller's own name for them.
+    pub login: String,
+    /// First name.
+    pub first_name: Option<String>,
+    /// Last name.
+    pub last_name: Option<String>,
+}
+
+impl Licensing {
+    /// Makes a user of an app.
+    ///
+    /// # Errors
+    /// A field is not what it may be, the app is unknown, it has a user of this login, the store fails.
+    pub async fn create_user(&self, request: UserRequest) -> Result<User, Error> {
+        validate::text("login", Some(&request.login))?;
+        validate::text("first_name", request.first_name.as_deref())?;
+        validate::text("last_name", request.last_name.as_deref())?;
+        let account = self.seller(&request.app, request.account.as_ref())?;
+        let now = self.clock.now();
+        let user = User {
+            id: UserId::generate(),
+            account,
+            alias: self.alias(&request.app, &request.login),
+            app: request.app,
+            login: request.login,
+            first_name: request.first_name,
+            last_name: request.last_name,
+            created_at: now,
+            updated_at: now,
+        };
+        self.store.create_user(user.clone()).await?;
+        Ok(user)
+    }
+
+    /// The user of an app with this login, if there is one.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn user(&self, app: &AppName, login: &str) -> Result<Option<User>, Error> {
+        Ok(self.store.user(app, login).await?)
+    }
+
+    /// Up to `limit` users of an app (at most 100,000), oldest first, beginning after `after`.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn users(
+        &self,
+        app: &AppName,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<User>, Error> {
+        Ok(self.store.users(app, after, limit).await?)
+    }
+
+    /// Changes a user; `None` if there is none such.
+    ///
+    /// # Errors
+    /// A field is not what it may be, the store fails.
+    pub async fn change_user(
+        &self,
+        app: &AppName,
+        login: &str,
+        change: UserChange,
+    ) -> Result<Option<User>, Error> {
+        let given = |name: &Option<Option<String>>| name.clone().flatten();
+        validate::text("first_name", given(&change.first_name).as_deref())?;
+        validate::text("last_name", given(&change.last_name).as_deref())?;
+        let now = self.clock.now();
+        Ok(self.store.change_user(app, login, change, now).await?)
+    }
+
+    /// Forgets a user; whether there was one. Licenses stay as they are.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn delete_user(&self, app: &AppName, login: &str) -> Result<bool, Error> {
+        Ok(self.store.delete_user(app, login).await?)
+    }
+
+    /// The alias of a user of an app: told from both with the store's key, so that it is the same on every gate and after
+    /// every start, and says nothing about the login.
+    #[must_use]
+    pub fn alias(&self, app: &AppName, login: &str) -> Alias {
+        // No credential holds a NUL, so no credential has this hash.
+        let text = format!("alias\0{app}\0{login}");
+        let hash = self.hasher.hash(text.as_bytes());
+        let (first, _) = hash
+            .as_bytes()
+            .split_first_chunk()
+            .expect("a hash is longer than an alias");
+        Alias::from_u64(u64::from_be_bytes(*first))
+    }
+}

@@ -1,0 +1,108 @@
+//! Users of an app: the people and programs that a seller gives licenses to.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::id::UserId;
+use crate::name::{AccountName, AppName};
+use crate::time::Timestamp;
+
+/// A user of one app. Deleting it is all it takes to forget a person: records hold ids of licenses only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Identity.
+    pub id: UserId,
+    /// The account that sells the app.
+    pub account: AccountName,
+    /// The app.
+    pub app: AppName,
+    /// The seller's own name for them, such as an e-mail address; unique within the app, compared as it is written. Licenses
+    /// name it in [`License::user`](crate::License::user).
+    pub login: String,
+    /// What the app may call them without knowing who they are.
+    pub alias: Alias,
+    /// First name.
+    pub first_name: Option<String>,
+    /// Last name.
+    pub last_name: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub updated_at: Timestamp,
+}
+
+/// A name for a user that is the same in one app for ever and another one in every other app, so that two apps cannot tell
+/// that they share a user. Text form: 16 hexadecimal digits in capitals.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Alias(u64);
+
+/// Why a text is not an [`Alias`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an alias: expected 16 hexadecimal digits")]
+pub struct ParseAliasError;
+
+impl Alias {
+    /// The alias with these bits.
+    #[must_use]
+    pub const fn from_u64(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The bits of the alias.
+    #[must_use]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Alias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016X}", self.0)
+    }
+}
+
+impl fmt::Debug for Alias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Alias {
+    type Err = ParseAliasError;
+
+    fn from_str(text: &str) -> Result<Self, ParseAliasError> {
+        let plain = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let bits = plain.then(|| u64::from_str_radix(text, 16).ok()).flatten();
+        bits.map(Self).ok_or(ParseAliasError)
+    }
+}
+
+impl Serialize for Alias {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Alias {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alias_is_sixteen_digits_and_survives_them() {
+        let alias = Alias::from_u64(0xab);
+        assert_eq!(alias.to_string(), "00000000000000AB");
+        assert_eq!("00000000000000ab".parse(), Ok(alias));
+        for wrong in ["", "AB", "+0000000000000AB", "00000000000000AB0"] {
+            assert_eq!(wrong.parse::<Alias>(), Err(ParseAliasError), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Users in SQL.
+
+use async_trait::async_trait;
+use model::{Alias, AppName, Timestamp, User, UserId};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::SqliteStore;
+use super::convert::{id, read_id, read_text, read_time, rows};
+use super::trouble::{Trouble, unique};
+use crate::error::Error;
+use crate::users::{UserChange, UserStore};
+
+/// In the order that [`read`] reads.
+const USER: &str = "id, account, app, login, alias, first_name, last_name, created_at, updated_at";
+
+#[async_trait]
+impl UserStore for SqliteStore {
+    async fn create_user(&self, user: User) -> Result<(), Error> {
+        self.licenses
+            .write(move |session| create(session.connection(), &user))
+            .await
+    }
+
+    async fn user(&self, app: &AppName, login: &str) -> Result<Option<User>, Error> {
+        let (app, login) = (app.clone(), login.to_owned());
+        self.licenses
+            .read(move |session| get(session.connection(), &app, &login))
+            .await
+    }
+
+    async fn users(
+        &self,
+        app: &AppName,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<User>, Error> {
+        let app = app.clone();
+        self.licenses
+            .read_patiently(move |session| page(session.connection(), &app, after, limit))
+            .await
+    }
+
+    async fn change_user(
+        &self,
+        app: &AppName,
+        login: &str,
+        wish: UserChange,
+        at: Timestamp,
+    ) -> Result<Option<User>, Error> {
+        let (app, login) = (app.clone(), login.to_owned());
+        self.licenses
+            .write(move |session| change(session.connection(), &app, &login, &wish, at))
+            .await
+    }
+
+    async fn delete_user(&self, app: &AppName, login: &str) -> Result<bool, Error> {
+        let (app, login) = (app.clone(), login.to_owned());
+        self.licenses
+            .write(move |session| delete(session.connection(), &app, &login))
+            .await
+    }
+}
+
+fn create(connection: &Connection, user: &User) -> Result<(), Trouble> {
+    let sql = format!("INSERT INTO users ({USER}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+    connection
+        .prepare_cached(&sql)?
+        .execute(params![
+            id(user.id.as_u128()),
+            user.account.as_str(),
+            user.app.as_str(),
+            user.login,
+            user.alias.as_u64().to_be_bytes(),
+            user.first_name,
+            user.last_name,
+            user.created_at.micros(),
+            user.updated_at.micros(),
+        ])
+        .map_err(|error| unique(error, "a user of this app with this login"))?;
+    Ok(())
+}
+
+fn get(connection: &Connection, app: &AppName, login: &str) -> Result<Option<User>, Trouble> {
+    let sql = format!("SELECT {USER} FROM users WHERE app = ?1 AND login = ?2");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found = statement.query(params![app.as_str(), login])?;
+    found.next()?.map(read).transpose()
+}
+
+fn page(
+    connection: &Connection,
+    app: &AppName,
+    after: Option<UserId>,
+    limit: usize,
+) -> Result<Vec<User>, Trouble> {
+    let sql = format!("SELECT {USER} FROM users WHERE app = ?1 AND id > ?2 ORDER BY id LIMIT ?3");
+    let after = after.map_or(0, UserId::as_u128);
+    connection
+        .prepare_cached(&sql)?
+        .query_and_then(params![app.as_str(), id(after), rows(limit) as i64], read)?
+        .collect()
+}
+
+fn change(
+    connection: &Connection,
+    app: &AppName,
+    login: &str,
+    wish: &UserChange,
+    at: Timestamp,
+) -> Result<Option<User>, Trouble> {
+    let sql = format!(
+        "UPDATE users SET first_name = CASE WHEN ?3 THEN ?4 ELSE first_name END,
+            last_name = CASE WHEN ?5 THEN ?6 ELSE last_name END, updated_at = ?7
+        WHERE app = ?1 AND login = ?2 RETURNING {USER}"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found = statement.query(params![
+        app.as_str(),
+        login,
+        wish.first_name.is_some(),
+        wish.first_name.as_ref().and_then(Option::as_ref),
+        wish.last_name.is_some(),
+        wish.last_name.as_ref().and_then(Option::as_ref),
+        at.micros(),
+    ])?;
+    found.next()?.map(read).transpose()
+}
+
+fn delete(connection: &Connection, app: &AppName, login: &str) -> Result<bool, Trouble> {
+    let sql = "DELETE FROM users WHERE app = ?1 AND login = ?2 RETURNING id";
+    let gone: Option<[u8; 16]> = connection
+        .prepare_cached(sql)?
+        .query_row(params![app.as_str(), login], |row| row.get(0))
+        .optional()?;
+    Ok(gone.is_some())
+}
+
+fn read(row: &Row<'_>) -> Result<User, Trouble> {
+    Ok(User {
+        id: UserId::from_u128(read_id(row, 0)?),
+        account: read_text(row, 1)?,
+        app: read_text(row, 2)?,
+        login: row.get(3)?,
+        alias: Alias::from_u64(u64::from_be_bytes(row.get(4)?)),
+        first_name: row.get(5)?,
+        last_name: row.get(6)?,
+        created_at: read_time(row, 7)?,
+        updated_at: read_time(row, 8)?,
+    })
+}
