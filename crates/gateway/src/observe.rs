@@ -1,27 +1,48 @@
 //! The metrics listener: `/metrics`, `/healthz`, `/readyz`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use axum::Router;
-use axum::extract::State;
+use axum::extract;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use telemetry::Metrics;
 
-/// Whether the gate takes calls.
-#[derive(Debug, Default)]
-pub(crate) struct Readiness(AtomicBool);
+/// Whether the gate takes calls, and if not, why.
+pub(crate) struct Readiness(ArcSwap<State>);
+
+/// What `/readyz` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Before recovery is over, or after the drain has begun.
+    Closed,
+    /// Calls are taken, and forwarded.
+    Ready,
+    /// Calls are taken and refused, for the reason named.
+    Refusing(String),
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self(ArcSwap::from_pointee(State::Closed))
+    }
+}
 
 impl Readiness {
-    /// Says whether calls are taken: after recovery, until the drain begins.
-    pub(crate) fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Release);
+    /// Says that calls are taken, or not.
+    pub(crate) fn set(&self, state: State) {
+        self.0.store(Arc::new(state));
     }
 
-    fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    /// Says how calls fare, while they are taken at all.
+    pub(crate) fn update(&self, state: State) {
+        let state = Arc::new(state);
+        self.0.rcu(|now| match **now {
+            State::Closed => Arc::clone(now),
+            _ => Arc::clone(&state),
+        });
     }
 }
 
@@ -39,7 +60,7 @@ pub(crate) fn router(metrics: Arc<Metrics>, readiness: Arc<Readiness>) -> Router
         .with_state(Observed { metrics, readiness })
 }
 
-async fn metrics_text(State(observed): State<Observed>) -> impl IntoResponse {
+async fn metrics_text(extract::State(observed): extract::State<Observed>) -> impl IntoResponse {
     let kind = [(
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",
@@ -47,13 +68,16 @@ async fn metrics_text(State(observed): State<Observed>) -> impl IntoResponse {
     (kind, observed.metrics.render())
 }
 
-async fn ready(State(observed): State<Observed>) -> (StatusCode, &'static str) {
-    if observed.readiness.is_ready() {
-        (StatusCode::OK, "ready\n")
-    } else {
+async fn ready(extract::State(observed): extract::State<Observed>) -> (StatusCode, String) {
+    let refused = |why: &str| {
         (
             StatusCode::SERVICE_UNAVAILABLE,
-            "not ready: recovering or draining\n",
+            format!("not ready: {why}\n"),
         )
+    };
+    match &**observed.readiness.0.load() {
+        State::Ready => (StatusCode::OK, "ready\n".to_owned()),
+        State::Closed => refused("recovering or draining"),
+        State::Refusing(why) => refused(why),
     }
 }

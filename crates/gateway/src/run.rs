@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use config::{Config, StoreUrl};
@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::observe::{self, Readiness};
+use crate::observe::{self, Readiness, State};
 use crate::{cli, demo, directory, wire};
 
 /// Threads of the runtime for everything that is not on the way of a warm call.
@@ -248,11 +248,14 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
             .run(async move { drop(until.wait_for(|stop| *stop).await) })
             .await;
     }));
-    background.push(tokio::spawn(watch_store(
-        licensing.clone(),
-        metrics.clone(),
-        clock.clone(),
-    )));
+    background.push(tokio::spawn(watch(Watched {
+        licensing: licensing.clone(),
+        journal: journal.clone(),
+        metrics: metrics.clone(),
+        readiness: readiness.clone(),
+        clock: clock.clone(),
+        grace: longest_grace(&config),
+    })));
 
     let gate = Gate::new(
         wire::app_rules(&config),
@@ -313,7 +316,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
         path: "the listeners".to_owned(),
         error,
     })?;
-    readiness.set(true);
+    readiness.set(State::Ready);
     tracing::info!(listen = ?config.server.listen, recovered = recovery.recovered.len(), "serving");
     Ok(Running {
         listen,
@@ -333,7 +336,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
 impl Running {
     /// Drains and stops: no call is taken any more, those under way end, everything is flushed.
     pub(crate) async fn stop(self) {
-        self.readiness.set(false);
+        self.readiness.set(State::Closed);
         let edge = self.edge;
         if tokio::task::spawn_blocking(move || edge.stop())
             .await
@@ -403,13 +406,43 @@ fn ledger_counts(ledger: &Ledger) -> LedgerCounts {
     }
 }
 
-/// Keeps `store_up` true to what the reading of changes sees.
-async fn watch_store(licensing: Arc<Licensing>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) {
+/// What the health of a gate depends on, and where it is shown.
+struct Watched {
+    licensing: Arc<Licensing>,
+    journal: Journal,
+    metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+    clock: Arc<dyn Clock>,
+    /// After this long without its store, no app admits anybody.
+    grace: Duration,
+}
+
+/// Keeps `store_up` and `/readyz` true to what the reading of changes and the journal see.
+async fn watch(watched: Watched) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    let mut last_up = Instant::now();
     loop {
         seconds.tick().await;
-        metrics.store_up(licensing.freshness(clock.now()) == licensing::Freshness::Fresh);
+        let freshness = watched.licensing.freshness(watched.clock.now());
+        let up = freshness == licensing::Freshness::Fresh;
+        watched.metrics.store_up(up);
+        if up {
+            last_up = Instant::now();
+        }
+        let state = match watched.journal.stats().unavailable {
+            Some(why) => State::Refusing(why.to_string()),
+            None if last_up.elapsed() > watched.grace => {
+                State::Refusing("the license store is out of reach beyond its grace".to_owned())
+            }
+            None => State::Ready,
+        };
+        watched.readiness.update(state);
     }
+}
+
+fn longest_grace(config: &Config) -> Duration {
+    let graces = config.apps.iter().map(|app| app.outage.grace.duration());
+    graces.max().unwrap_or_default()
 }
 
 /// What the file may say and this version does not do is refused, never ignored.

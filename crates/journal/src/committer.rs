@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::files;
@@ -25,8 +24,6 @@ pub(crate) struct Committer {
     /// When a sync ended last.
     last: Instant,
     last_tail: Instant,
-    /// How many waited for the last sync.
-    crowd: usize,
     /// While the disk refuses: when to try again.
     retry_at: Option<Instant>,
 }
@@ -42,7 +39,6 @@ impl Committer {
             counted,
             last: now,
             last_tail: now,
-            crowd: 0,
             retry_at: None,
         }
     }
@@ -70,8 +66,9 @@ impl Committer {
                         tail(lane, sync)
                     }
                 });
+            } else if let Some(rest) = self.window_left(now) {
+                self.gather(rest);
             } else if self.lanes.iter().any(|lane| wanted(lane)) {
-                self.wait_for_company();
                 self.commit(|lane| wanted(lane).then(|| lane.written().0));
             } else {
                 let limit = self.next_tail() - now;
@@ -89,23 +86,35 @@ impl Committer {
         self.last_tail + self.hub.options.tail_sync_interval
     }
 
-    /// Under load, lets more records come to share the sync. Not when as many wait already as did last time: then
-    /// nobody else is likely to come.
-    fn wait_for_company(&self) {
-        let since = self.last.elapsed();
-        let window = self.hub.options.commit_window;
-        if since < window && self.waiting() < self.crowd {
-            thread::sleep(window - since);
-        }
+    /// What is left of the pause after a sync in which records gather to share the next one: nothing when somebody waits and
+    /// nobody else is on the way.
+    fn window_left(&self, now: Instant) -> Option<Duration> {
+        let left = self
+            .hub
+            .options
+            .commit_window
+            .checked_sub(now - self.last)?;
+        (!left.is_zero() && !self.complete()).then_some(left)
     }
 
-    fn waiting(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.waiting.len()).sum()
+    /// Whether somebody waits, and no call is on the way that is likely to join.
+    fn complete(&self) -> bool {
+        self.lanes.iter().any(|lane| wanted(lane))
+            && self.lanes.iter().all(|lane| lane.expected() == 0)
+    }
+
+    /// Sleeps through the pause after a sync without being woken by each who waits: two switches of threads a sync less.
+    fn gather(&self, limit: Duration) {
+        self.hub.gathering.store(true, Ordering::SeqCst);
+        self.hub
+            .committer
+            .sleep(limit, || self.hub.stopping() || self.complete());
+        // Before the next look at who waits: whoever saw the flag has said so first.
+        self.hub.gathering.store(false, Ordering::SeqCst);
     }
 
     /// Syncs each lane up to the position that `target` names for it, and tells who waits.
     fn commit(&mut self, target: impl Fn(&Lane) -> Option<u64>) {
-        let crowd = self.waiting();
         let mut refused = false;
         for index in 0..self.lanes.len() {
             let lane = Arc::clone(&self.lanes[index]);
@@ -114,7 +123,7 @@ impl Committer {
             };
             let begun = Instant::now();
             let outcome = self.sync(&lane, target);
-            (self.last, self.crowd) = (Instant::now(), crowd);
+            self.last = Instant::now();
             match outcome {
                 Ok(()) => {
                     self.count(index, &lane, self.last - begun);

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::signal::Signal;
@@ -17,6 +17,8 @@ pub(crate) struct Hub {
     pub(crate) boot: u128,
     /// Sleep of the thread `journal-commit`.
     pub(crate) committer: Signal,
+    /// Whether the committer lets records come to share the next sync: no reason to wake it for each.
+    pub(crate) gathering: AtomicBool,
     /// Sleep of the thread `journal-prepare`.
     pub(crate) preparer: Signal,
     health: AtomicU8,
@@ -43,6 +45,7 @@ impl Hub {
             directory,
             boot,
             committer: Signal::default(),
+            gathering: AtomicBool::new(false),
             preparer: Signal::default(),
             health: AtomicU8::new(WELL),
             shortage: AtomicU8::new(PLENTY),

@@ -17,7 +17,7 @@ use crate::lane::Lane;
 use crate::marks::{MarkSlot, Marks};
 use crate::prepare::Preparer;
 use crate::writer::Writer;
-use crate::{Error, Options, dead};
+use crate::{Error, Options, Unavailable, dead};
 
 /// Told of each commit; the default does nothing. Called from the committer's thread: be quick.
 pub trait Observer: Send + std::marker::Sync {
@@ -44,6 +44,8 @@ pub struct Stats {
     pub marks: u64,
     /// Whether the journal refuses records because the disk does.
     pub failed: bool,
+    /// Why the journal takes no records, or soon will take none because the next segment cannot be prepared.
+    pub unavailable: Option<Unavailable>,
 }
 
 /// The journal of this process. Cheap to clone; dropping the last handle shuts it down.
@@ -151,6 +153,7 @@ impl Journal {
                 .sum(),
             marks: self.running.marks.used(),
             failed: hub.failed(),
+            unavailable: hub.trouble().or_else(|| hub.shortage()),
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Lane {
     opened: AtomicU64,
     closed: AtomicU64,
     open_count: AtomicU64,
+    /// Spaces in which nothing was written yet: calls that are likely to wait for a sync soon.
+    expected: AtomicU64,
     released: AtomicU64,
     /// Oldest kept to current. Locked after `writer` where both are.
     segments: Mutex<VecDeque<Arc<Segment>>>,
@@ -54,6 +56,7 @@ impl Lane {
             opened: AtomicU64::new(0),
             closed: AtomicU64::new(0),
             open_count: AtomicU64::new(0),
+            expected: AtomicU64::new(0),
             released: AtomicU64::new(0),
             segments: Mutex::new(segments),
             waiting: Waiting::default(),
@@ -82,9 +85,11 @@ impl Lane {
         }
         self.make_room(&mut writer, bytes)?;
         writer.reserve(bytes);
+        self.expect(&writer, 1);
         Ok(Space {
             bytes: bytes as u32,
             lane: self.index as u32,
+            fresh: true,
         })
     }
 
@@ -94,7 +99,11 @@ impl Lane {
     /// When the space is another lane's.
     pub fn release(&self, space: Space) {
         self.check(&space);
-        self.writer.lock().give_back(u64::from(space.bytes));
+        let mut writer = self.writer.lock();
+        writer.give_back(u64::from(space.bytes));
+        if space.fresh {
+            self.expect(&writer, -1);
+        }
     }
 
     /// Says once per lane what a symbol of this process stands for, so that frames may use its number. Every segment
@@ -133,6 +142,9 @@ impl Lane {
         let mut writer = self.writer.lock();
         let (sequence, bytes) = writer.open(self, payload);
         space.bytes -= bytes as u32;
+        if std::mem::take(&mut space.fresh) {
+            self.expect(&writer, -1);
+        }
         Opened {
             sequence,
             position: self.wrote(&writer),
@@ -148,6 +160,9 @@ impl Lane {
         let mut writer = self.writer.lock();
         let number = writer.close(self, sequence, payload);
         writer.give_back(u64::from(space.bytes));
+        if space.fresh {
+            self.expect(&writer, -1);
+        }
         Closed {
             number,
             sequence,
@@ -164,6 +179,9 @@ impl Lane {
         let mut writer = self.writer.lock();
         let (number, sequence) = writer.single(self, payload);
         writer.give_back(u64::from(space.bytes));
+        if space.fresh {
+            self.expect(&writer, -1);
+        }
         Closed {
             number,
             sequence,
@@ -261,6 +279,13 @@ impl Lane {
         Position(position)
     }
 
+    /// Under the writer's lock, so that a plain store does.
+    fn expect(&self, _: &Writer, more: i64) {
+        let expected = self.expected.load(Ordering::Relaxed);
+        self.expected
+            .store(expected.wrapping_add_signed(more), Ordering::Relaxed);
+    }
+
     fn ask_for_next(&self) {
         if !self.wants_next.swap(true, Ordering::SeqCst) {
             self.hub.preparer.wake();
@@ -272,6 +297,11 @@ impl Lane {
 impl Lane {
     pub(crate) fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// How many calls hold room in which nothing was written yet.
+    pub(crate) fn expected(&self) -> u64 {
+        self.expected.load(Ordering::Relaxed)
     }
 
     pub(crate) fn durable_now(&self) -> u64 {

@@ -110,4 +110,6 @@ pub struct Closed {
 pub struct Space {
     bytes: u32,
     lane: u32,
+    /// Whether nothing was written in it yet.
+    fresh: bool,
 }

@@ -89,11 +89,6 @@ impl Queue {
 }
 
 impl Waiting {
-    /// How many wait.
-    pub(crate) fn len(&self) -> usize {
-        self.queue.lock().waiters.len()
-    }
-
     /// Highest position anybody has waited for.
     pub(crate) fn wanted(&self) -> u64 {
         self.wanted.load(Ordering::SeqCst)
@@ -211,7 +206,11 @@ impl Future for Commit {
             .waiting
             .wanted
             .fetch_max(this.position, Ordering::SeqCst);
-        this.lane.hub().committer.wake();
+        // While it gathers it wakes by itself in time; sooner only if nobody else is on the way.
+        let hub = this.lane.hub();
+        if !hub.gathering.load(Ordering::SeqCst) || this.lane.expected() == 0 {
+            hub.committer.wake();
+        }
         Poll::Pending
     }
 }

@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use gate::{CutCheck, Worker};
+use http::HeaderValue;
 use parking_lot::Mutex;
 
 /// One connection of a caller.
@@ -20,6 +22,8 @@ pub(crate) struct Connection {
     cut_check: Mutex<Option<CutCheck>>,
     waker: Mutex<Option<Waker>>,
     worker: Arc<Worker>,
+    /// The peer's address as text, made once for all calls.
+    peer: HeaderValue,
 }
 
 /// Nothing is under way.
@@ -37,7 +41,8 @@ thread_local! {
 
 impl Connection {
     /// A new connection. `ticks` is moved on by the edge, so that a phase costs no reading of the clock.
-    pub(crate) fn new(worker: Arc<Worker>, ticks: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(worker: Arc<Worker>, ticks: Arc<AtomicU64>, peer: IpAddr) -> Self {
+        let peer = HeaderValue::try_from(peer.to_string()).expect("an address is plain ASCII");
         Self {
             phase: AtomicU8::new(IDLE),
             since: AtomicU64::new(0),
@@ -46,7 +51,13 @@ impl Connection {
             cut_check: Mutex::new(None),
             waker: Mutex::new(None),
             worker,
+            peer,
         }
+    }
+
+    /// The peer's address.
+    pub(crate) fn peer(&self) -> &HeaderValue {
+        &self.peer
     }
 
     /// The connection whose task is being polled; `None` outside of one.

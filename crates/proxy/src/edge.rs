@@ -176,6 +176,7 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
         let connection = Arc::new(Connection::new(
             self.worker.clone(),
             self.connections.ticks.clone(),
+            peer.ip(),
         ));
         let count = self.connections.count(&connection, self.open.clone());
         let stream = CallerStream::new(stream, peer, connection.clone());

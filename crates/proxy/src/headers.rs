@@ -12,11 +12,18 @@ use pingora::http::RequestHeader;
 use crate::backend::Backend;
 
 /// The identity of a call, on every answer and on every forwarded request.
-pub(crate) const CALL_ID: HeaderName = HeaderName::from_static("tallygate-call-id");
+///
+/// Names that the gate writes are text: the framework keeps them as they stand, where it would copy a `HeaderName`.
+pub(crate) const CALL_ID: &str = "Tallygate-Call-Id";
 
 /// By which a caller names a call that it may repeat.
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+const LICENSE_ID_TEXT: &str = "Tallygate-License-Id";
+const USER_ID_TEXT: &str = "Tallygate-User-Id";
+const FORWARDED_FOR_TEXT: &str = "X-Forwarded-For";
+const FORWARDED_HOST_TEXT: &str = "X-Forwarded-Host";
+const FORWARDED_PROTO_TEXT: &str = "X-Forwarded-Proto";
 const LICENSE_ID: HeaderName = HeaderName::from_static("tallygate-license-id");
 const USER_ID: HeaderName = HeaderName::from_static("tallygate-user-id");
 const REQUEST_TOKEN: HeaderName = HeaderName::from_static("apifew-request-token");
@@ -82,7 +89,8 @@ pub(crate) struct Rewrite<'a> {
     pub(crate) backend: &'a Backend,
     pub(crate) license: Option<&'a License>,
     pub(crate) call_id: CallId,
-    pub(crate) peer: Option<IpAddr>,
+    /// The address of the peer as text.
+    pub(crate) peer: Option<&'a HeaderValue>,
     pub(crate) from_trusted_proxy: bool,
 }
 
@@ -98,12 +106,12 @@ pub(crate) fn rewrite(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingor
     forwarded(head, rewrite)?;
     if let Some(license) = rewrite.license {
         if rewrite.backend.forward_license_id {
-            head.insert_header(LICENSE_ID, license.id.to_string())?;
+            head.insert_header(LICENSE_ID_TEXT, license.id.to_string())?;
         }
         if let (true, Some(user)) = (rewrite.backend.forward_user_id, &license.user)
             && let Ok(user) = HeaderValue::from_str(user)
         {
-            head.insert_header(USER_ID, user)?;
+            head.insert_header(USER_ID_TEXT, user)?;
         }
     }
     for (name, value) in &rewrite.backend.inject {
@@ -142,23 +150,26 @@ fn strip(head: &mut RequestHeader, rewrite: &Rewrite<'_>) {
 /// `X-Forwarded-*`: appended to what a trusted proxy said, replacing what anybody else did.
 fn forwarded(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingora::Result<()> {
     if let Some(peer) = rewrite.peer {
-        let mut text = peer.to_string();
-        if rewrite.from_trusted_proxy
-            && let Some(Ok(before)) = head.headers.get(&FORWARDED_FOR).map(HeaderValue::to_str)
-        {
-            text = format!("{before}, {text}");
-        }
-        head.insert_header(FORWARDED_FOR, text)?;
+        let before = head.headers.get(&FORWARDED_FOR).map(HeaderValue::to_str);
+        let value = match before {
+            Some(Ok(before)) if rewrite.from_trusted_proxy => {
+                let peer = peer.to_str().unwrap_or_default();
+                HeaderValue::try_from(format!("{before}, {peer}"))
+                    .expect("what two header values hold, one may")
+            }
+            _ => peer.clone(),
+        };
+        head.insert_header(FORWARDED_FOR_TEXT, value)?;
     }
     let said = |head: &RequestHeader, name: &HeaderName| {
         rewrite.from_trusted_proxy && head.headers.contains_key(name)
     };
     if !said(head, &FORWARDED_PROTO) {
-        head.insert_header(FORWARDED_PROTO, HeaderValue::from_static("http"))?;
+        head.insert_header(FORWARDED_PROTO_TEXT, HeaderValue::from_static("http"))?;
     }
     if !said(head, &FORWARDED_HOST) {
         match head.headers.get(http::header::HOST).cloned() {
-            Some(host) => head.insert_header(FORWARDED_HOST, host)?,
+            Some(host) => head.insert_header(FORWARDED_HOST_TEXT, host)?,
             None => drop(head.remove_header(&FORWARDED_HOST)),
         }
     }

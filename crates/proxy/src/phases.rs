@@ -239,11 +239,11 @@ impl ProxyHttp for MeteredProxy {
         else {
             return Err(internal("a call reaches the upstream only from the gate"));
         };
-        let peer = session
-            .client_addr()
-            .and_then(|peer| peer.as_inet())
-            .map(|peer| peer.ip());
         let trusted = &self.backends.load().trusted_proxies;
+        let peer = (!trusted.is_empty())
+            .then(|| session.client_addr()?.as_inet())
+            .flatten()
+            .map(std::net::SocketAddr::ip);
         rewrite(
             head,
             &Rewrite {
@@ -251,7 +251,7 @@ impl ProxyHttp for MeteredProxy {
                 backend,
                 license: forwarding.license(),
                 call_id: forwarding.call_id(),
-                peer,
+                peer: call.connection.as_deref().map(Connection::peer),
                 from_trusted_proxy: peer
                     .is_some_and(|peer| trusted.iter().any(|net| net.contains(&peer))),
             },

@@ -104,6 +104,13 @@ impl Config {
         self
     }
 
+    /// Adds a line to `[journal]`.
+    #[must_use]
+    pub fn journal(mut self, line: &str) -> Self {
+        self.journal.push(line.to_owned());
+        self
+    }
+
     /// Adds a whole table, such as a `[[plan]]` and its lines.
     #[must_use]
     pub fn table(mut self, text: &str) -> Self {
@@ -141,10 +148,10 @@ impl Config {
         server.extend_from_slice(&self.server);
         table("[server]", &server);
         // Small segments: a start writes them whole, and tests start gates by the hundred.
-        let segments = "segment_bytes = \"1MiB\"".to_owned();
-        let journal: Vec<_> = std::iter::once(segments)
-            .chain(self.journal.iter().cloned())
-            .collect();
+        let mut journal = self.journal.clone();
+        if !journal.iter().any(|line| line.starts_with("segment_bytes")) {
+            journal.push("segment_bytes = \"1MiB\"".to_owned());
+        }
         table("[journal]", &journal);
         for other in &self.tables {
             table(other, &[]);

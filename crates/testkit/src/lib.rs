@@ -19,6 +19,7 @@ pub mod load;
 pub mod port;
 mod script;
 pub mod site;
+pub mod small_disk;
 pub mod upstream;
 pub mod wire;
 

@@ -1,0 +1,155 @@
+//! The store's file locked or gone (G8), and a disk that is full: nobody is refused who is known, nothing is lost, and the
+//! gate is whole again by itself.
+
+use std::fs;
+use std::path::Path;
+
+use rusqlite::Connection;
+use testkit::client::{Request, Response};
+use testkit::eventually::{patience, wait_for};
+use testkit::{Config, License, Load, Site, assert_eventually, binary, small_disk};
+
+fn call(site: &Site, license: &License) -> Response {
+    site.gateway.call(&Request::get("/").key(&license.key))
+}
+
+fn store_up(site: &Site) -> f64 {
+    site.gateway.metric("tallygate_store_up", &[])
+}
+
+#[test]
+fn with_the_license_store_gone_known_licenses_pass_and_unknown_keys_are_asked_to_come_back() {
+    let site = Site::start(binary!());
+    let known = site.gateway.license(&[]);
+    let unknown = site.gateway.license(&[]);
+    assert_eq!(call(&site, &known).status, 200);
+    let data = site.gateway.data_dir();
+    let (file, away) = (data.join("licenses.db"), data.join("away"));
+    fs::rename(&file, &away).expect("moves");
+    let key = known.key.clone();
+    let load = Load::new(site.gateway.addr(), 4, move |_, _| {
+        Request::get("/").key(&key)
+    })
+    .start();
+    assert_eventually!(store_up(&site) == 0.0);
+    let refused = call(&site, &unknown);
+    assert_eq!(refused.status, 503);
+    assert_eq!(
+        refused.refusal_code().as_deref(),
+        Some("license_store_unavailable")
+    );
+    assert!(refused.header("retry-after").is_some());
+    let so_far = load.answered();
+    assert_eventually!(load.answered() > so_far + 100);
+    assert_eq!(store_up(&site), 0.0, "the file is still gone");
+
+    fs::rename(&away, &file).expect("moves back");
+    assert_eventually!(call(&site, &unknown).status == 200);
+    assert_eventually!(store_up(&site) == 1.0);
+    let seen = load.stop();
+    assert!(
+        seen.iter().all(|one| one.status == Some(200)),
+        "a known license was refused"
+    );
+    site.assert_clean(&seen, &[]);
+}
+
+#[test]
+fn a_locked_ledger_store_spends_what_was_leased_and_never_more() {
+    const UNITS: u64 = 20_000;
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&["--remaining", &UNITS.to_string()]);
+    assert_eq!(call(&site, &license).status, 200);
+    let other = Connection::open(site.gateway.data_dir().join("ledger.db")).expect("opens");
+    other
+        .busy_timeout(patience())
+        .expect("a time limit can be set");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locks");
+    let key = license.key.clone();
+    let load = Load::new(site.gateway.addr(), 8, move |_, _| {
+        Request::get("/").key(&key)
+    })
+    .start();
+    // What is left of the lease is spent, then nothing is until the file is free.
+    let refused = wait_for(patience(), || {
+        let response = call(&site, &license);
+        (response.status != 200).then_some(response)
+    })
+    .expect("the lease ends");
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.refusal_code().as_deref(), Some("quota_unavailable"));
+    assert!(refused.header("retry-after").is_some());
+    other.execute_batch("ROLLBACK").expect("unlocks");
+    assert_eventually!(call(&site, &license).status == 200);
+    let seen = load.stop();
+    assert!(
+        seen.iter()
+            .all(|one| matches!(one.status, Some(200 | 503 | 402))),
+        "a lock is the gate's trouble, not the caller's"
+    );
+    site.assert_clean(&seen, &[(&license.id, UNITS)]);
+}
+
+/// Fills the file system that `directory` is on to its last byte.
+fn fill(directory: &Path) -> std::path::PathBuf {
+    use std::io::Write;
+    let path = directory.join("filler");
+    let mut file = fs::File::create(&path).expect("made");
+    for size in [1 << 20, 4_096, 1] {
+        while file.write_all(&vec![0; size]).is_ok() {}
+    }
+    path
+}
+
+#[test]
+fn a_full_disk_refuses_before_forwarding_and_loses_nothing() {
+    small_disk::run(
+        "a_full_disk_refuses_before_forwarding_and_loses_nothing",
+        48,
+        || {
+            let mut site = Site::with(binary!(), |upstream| {
+                Config::new(upstream)
+                    .durability("disk")
+                    .journal("segment_bytes = \"64KiB\"")
+            });
+            let license = site.gateway.license(&[]);
+            let key = license.key.clone();
+            assert_eq!(call(&site, &license).status, 200);
+            let filler = fill(&site.gateway.data_dir());
+            let load = Load::new(site.gateway.addr(), 8, move |_, _| {
+                Request::get("/").key(&key)
+            })
+            .start();
+            let refused = wait_for(patience(), || {
+                let response = call(&site, &license);
+                (response.status != 200).then_some(response)
+            })
+            .expect("the prepared segments are used up");
+            assert_eq!(refused.status, 503);
+            assert_eq!(
+                refused.refusal_code().as_deref(),
+                Some("journal_unavailable")
+            );
+            assert!(refused.header("retry-after").is_some());
+            assert_eventually!(!site.gateway.is_ready());
+
+            fs::remove_file(&filler).expect("removed");
+            assert_eventually!(call(&site, &license).status == 200);
+            assert_eventually!(site.gateway.is_ready());
+            let seen = load.stop();
+            assert!(
+                seen.iter().all(|one| matches!(one.status, Some(200 | 503))),
+                "a full disk is told before a call is forwarded"
+            );
+            site.assert_clean(&seen, &[]);
+
+            // Dying on a full disk loses nothing either.
+            let filler = fill(&site.gateway.data_dir());
+            site.gateway.kill9();
+            fs::remove_file(&filler).expect("removed");
+            site.gateway.restart();
+            assert_eq!(call(&site, &license).status, 200);
+            site.assert_clean(&seen, &[]);
+        },
+    );
+}
