@@ -218,9 +218,9 @@ impl From<licensing::Error> for Problem {
             Error::LicenseUnknown(_)
             | Error::ManagementKeyUnknown(_)
             | Error::AccountUnknown(_) => Self::new(Code::NotFound, detail),
-            Error::LicenseRevoked(_) | Error::ManagementKeyEnded(_) => {
-                Self::new(Code::Conflict, detail)
-            }
+            Error::LicenseRevoked(_)
+            | Error::ManagementKeyEnded(_)
+            | Error::RotationUnderWay { .. } => Self::new(Code::Conflict, detail),
             Error::Exists(_) => Self::new(Code::Exists, detail),
             Error::Store(error) => error.into(),
             Error::SecretWrong(_)

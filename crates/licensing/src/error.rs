@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use model::{AccountName, AppName, Blame, LicenseId, ManagementKeyId, PlanName};
+use model::{AccountName, AppName, Blame, LicenseId, ManagementKeyId, PlanName, Timestamp};
 
 /// An error of an operation or of opening.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,12 @@ pub enum Error {
     /// The keyring in the store is not one that this version reads. Blame: us.
     #[error("the keyring of the store cannot be read by this version")]
     KeyringMalformed,
+    /// A new signing key was made already and does not sign yet. Blame: caller.
+    #[error("a new signing key takes over at {until}: wait for it, or withdraw the ones before")]
+    RotationUnderWay {
+        /// When it begins to sign.
+        until: Timestamp,
+    },
     /// The store failed. Blame: us.
     #[error(transparent)]
     Store(store::Error),

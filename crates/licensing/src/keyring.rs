@@ -31,9 +31,14 @@ pub enum KeyringSecret<'a> {
 pub struct Keyring {
     id: u32,
     hash_key: Key,
+    /// What further keys are sealed with; `None`: the keyring lies unsealed, all of it.
+    secret: Option<Secret>,
 }
 
-type Key = Zeroizing<[u8; 32]>;
+/// A key of the keyring, wiped when it goes.
+pub(crate) type Key = Zeroizing<[u8; 32]>;
+
+type Secret = Zeroizing<Vec<u8>>;
 
 /// The place of the first hash key. A rotation would put a second one beside it.
 const HASH_KEY: &str = "keyring/hash/1";
@@ -49,16 +54,47 @@ impl Keyring {
             Some(sealed) => sealed,
             None => {
                 let secret = secret.make()?;
-                let sealed = Envelope::seal(HASH_KEY, &random(), secret.as_ref());
+                let sealed = Envelope::seal(HASH_KEY.as_bytes(), &random(), secret.as_ref());
                 store.put_if_absent(HASH_KEY, sealed.encode()).await?
             }
         };
         let envelope = Envelope::decode(&sealed).ok_or(Error::KeyringMalformed)?;
-        let hash_key = envelope.open(HASH_KEY, secret)?;
+        let resolved = if envelope.is_sealed() {
+            secret.known()?
+        } else {
+            tracing::warn!(
+                "the keyring lies unsealed in the store: who reads the store can forge keys"
+            );
+            None
+        };
+        let hash_key = envelope
+            .open(HASH_KEY.as_bytes(), resolved.as_ref())
+            .ok_or_else(|| Error::SecretWrong(secret.name()))?;
         Ok(Self {
             id: HASH_KEY_ID,
             hash_key,
+            secret: resolved,
         })
+    }
+
+    /// Seals a further key. It opens only under the same label, which is not secret.
+    pub(crate) fn seal(&self, label: &[u8], key: &Key) -> Vec<u8> {
+        Envelope::seal(label, key, self.secret.as_ref()).encode()
+    }
+
+    /// Opens what [`Keyring::seal`] made, here or on another gate of the store.
+    ///
+    /// # Errors
+    /// It was sealed with another secret or under another label, or is nothing that was sealed.
+    pub(crate) fn open(&self, label: &[u8], sealed: &[u8]) -> Result<Key, Error> {
+        let envelope = Envelope::decode(sealed).ok_or(Error::KeyringMalformed)?;
+        // An unsealed key in a sealed keyring was put there by somebody who does not have the secret.
+        if envelope.is_sealed() != self.secret.is_some() {
+            return Err(Error::KeyringMalformed);
+        }
+        envelope
+            .open(label, self.secret.as_ref())
+            .ok_or_else(|| Error::SecretWrong("the one this gate was started with".to_owned()))
     }
 
     /// What credentials are hashed with.
@@ -92,7 +128,7 @@ impl std::fmt::Debug for KeyringSecret<'_> {
 
 impl KeyringSecret<'_> {
     /// The secret for a new keyring; a file that is not there is made.
-    fn make(self) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    fn make(self) -> Result<Option<Secret>, Error> {
         match self {
             Self::Configured(text) => Ok(Some(Zeroizing::new(text.as_bytes().to_vec()))),
             Self::File(path) => {
@@ -107,7 +143,7 @@ impl KeyringSecret<'_> {
     }
 
     /// The secret for a keyring that exists.
-    fn known(self) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    fn known(self) -> Result<Option<Secret>, Error> {
         match self {
             Self::File(path) => match read_secret(path)? {
                 Some(secret) => Ok(Some(secret)),
@@ -140,14 +176,18 @@ impl Envelope {
     const UNSEALED: &[u8; 5] = b"TGK1u";
     const SEALED: &[u8; 5] = b"TGK1s";
 
-    fn seal(name: &str, key: &[u8; 32], secret: Option<&Zeroizing<Vec<u8>>>) -> Self {
+    const fn is_sealed(&self) -> bool {
+        matches!(self, Self::Sealed { .. })
+    }
+
+    fn seal(label: &[u8], key: &[u8; 32], secret: Option<&Secret>) -> Self {
         let Some(secret) = secret else {
             return Self::Unsealed(Zeroizing::new(*key));
         };
         let (salt, nonce) = (random(), random());
         let payload = Payload {
             msg: key,
-            aad: name.as_bytes(),
+            aad: label,
         };
         let text = cipher(secret, &salt)
             .encrypt(&XNonce::from(nonce), payload)
@@ -155,31 +195,21 @@ impl Envelope {
         Self::Sealed { salt, nonce, text }
     }
 
-    fn open(self, name: &str, secret: KeyringSecret<'_>) -> Result<Key, Error> {
+    /// `None`: another secret or another label.
+    fn open(self, label: &[u8], secret: Option<&Secret>) -> Option<Key> {
         let (salt, nonce, text) = match self {
-            Self::Unsealed(key) => {
-                tracing::warn!(
-                    "the keyring lies unsealed in the store: who reads the store can forge keys"
-                );
-                return Ok(key);
-            }
+            Self::Unsealed(key) => return Some(key),
             Self::Sealed { salt, nonce, text } => (salt, nonce, text),
         };
-        let wrong = || Error::SecretWrong(secret.name());
-        let known = secret.known()?.ok_or_else(wrong)?;
         let payload = Payload {
             msg: &text,
-            aad: name.as_bytes(),
+            aad: label,
         };
-        let key = cipher(&known, &salt)
+        let key = cipher(secret?, &salt)
             .decrypt(&XNonce::from(nonce), payload)
-            .map_err(|_| wrong())?;
+            .ok()?;
         let key = Zeroizing::new(key);
-        let key = key
-            .as_slice()
-            .try_into()
-            .map_err(|_| Error::KeyringMalformed)?;
-        Ok(Zeroizing::new(key))
+        Some(Zeroizing::new(key.as_slice().try_into().ok()?))
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -215,7 +245,8 @@ fn cipher(secret: &[u8], salt: &[u8; 16]) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new_from_slice(&key[..]).expect("the key has 32 bytes")
 }
 
-fn random<const LENGTH: usize>() -> [u8; LENGTH] {
+/// Random bytes of the operating system.
+pub(crate) fn random<const LENGTH: usize>() -> [u8; LENGTH] {
     let mut bytes = [0; LENGTH];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     bytes
@@ -223,7 +254,7 @@ fn random<const LENGTH: usize>() -> [u8; LENGTH] {
 
 const SECRET_LENGTH: usize = 64;
 
-fn read_secret(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+fn read_secret(path: &Path) -> Result<Option<Secret>, Error> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

@@ -27,6 +27,7 @@ mod meter;
 mod operations;
 mod options;
 mod plans;
+pub mod signing;
 mod states;
 
 pub use entry::{CutSignal, Entry, EntryCredential, LicenseState};
@@ -41,3 +42,4 @@ pub use operations::{
 };
 pub use options::{LeaseOptions, LicensingOptions};
 pub use plans::{AppTerms, EffectiveLimits, Plans};
+pub use signing::Signing;

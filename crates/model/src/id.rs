@@ -90,6 +90,10 @@ id_type!(
     ManagementKeyId, "mgk_"
 );
 id_type!(
+    /// A signing key; the `kid` of what it signed.
+    SigningKeyId, "sgk_"
+);
+id_type!(
     /// One process start of a gate, with its own journal and its own chain of sealed files.
     InstanceId, "ins_"
 );

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod record;
 pub mod refusal;
 pub mod routing;
+pub mod signing;
 pub mod symbol;
 pub mod time;
 pub mod usage;
@@ -28,6 +29,7 @@ pub use check::{CallFacts, check};
 pub use id::{
     CallId, CredentialId, InstanceId, LicenseId, ManagementKeyId, ParseIdError, PlanRevisionId,
     UserId,
+    SigningKeyId,
 };
 pub use interval::Interval;
 pub use key::{Credential, Fingerprint, KeyFormat, KeyHash, KeyHasher};
@@ -42,6 +44,7 @@ pub use plan::{Plan, PlanRevision};
 pub use record::{CallHead, CallRecord, CallTail};
 pub use refusal::Refusal;
 pub use routing::{AppConflict, AppTable, HostPattern, RouteConflict, RouteTable};
+pub use signing::{SigningAlgorithm, SigningKeyState, SigningUse};
 pub use symbol::Symbol;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
 pub use user::{Alias, User};

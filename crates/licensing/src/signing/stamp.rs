@@ -1,0 +1,67 @@
+//! Stamps: signed statements about a processed request that anybody can verify offline.
+//!
+//! A stamp is a JWS in compact form. Its header is `{"typ":"tallygate-stamp","alg":"EdDSA","kid":"sgk_…"}`, its payload
+//! a JSON object without blanks whose members stand in order of their names, its signature Ed25519 (RFC 8032) over the
+//! bytes before the second dot. To verify: take the key with that `kid` from `/.well-known/jwks.json` (kept from
+//! earlier, if offline), check the signature over the bytes as they came, then read the payload. Nothing has to be
+//! encoded anew, so there is no canonical form to agree on. Any JOSE library does it.
+
+use jsonwebtoken::Validation;
+use model::{SigningKeyId, SigningKeyState, SigningUse};
+use serde_json::{Map, Value};
+
+use super::{Signing, algorithm, decoding_key};
+
+/// The `typ` of a stamp, by which it is no access token and an access token no stamp.
+pub const STAMP_TYPE: &str = "tallygate-stamp";
+
+/// Why a text is not a stamp of this store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StampFault {
+    /// Not one that a key of this store signed, or changed since. Blame: caller.
+    #[error("it is not a stamp of this gate, or it was changed")]
+    Invalid,
+    /// Signed with a key that was withdrawn. Blame: us.
+    #[error("the key that signed it was withdrawn, so that it proves nothing any more")]
+    Withdrawn,
+}
+
+impl Signing {
+    /// Longest stamp that is looked at, in bytes.
+    const LONGEST_STAMP: usize = 16 * 1024;
+
+    /// Signs a stamp with these members.
+    #[must_use]
+    pub fn sign_stamp(&self, content: &Map<String, Value>) -> String {
+        let content = Value::Object(content.clone());
+        self.sign(SigningUse::Stamps, STAMP_TYPE, &content)
+    }
+
+    /// Reads a stamp of this store, with whatever key it was signed, unless that was withdrawn.
+    ///
+    /// # Errors
+    /// It is none, or proves nothing any more.
+    pub fn verify_stamp(&self, stamp: &str) -> Result<Map<String, Value>, StampFault> {
+        if stamp.len() > Self::LONGEST_STAMP {
+            return Err(StampFault::Invalid);
+        }
+        let header = jsonwebtoken::decode_header(stamp).map_err(|_| StampFault::Invalid)?;
+        let id = header.kid.and_then(|kid| kid.parse::<SigningKeyId>().ok());
+        let found = id.and_then(|id| self.find(id));
+        let (signing_use, state, slot) = found.ok_or(StampFault::Invalid)?;
+        if signing_use != SigningUse::Stamps || header.typ.as_deref() != Some(STAMP_TYPE) {
+            return Err(StampFault::Invalid);
+        }
+        // A stamp is no credential: it does not expire, and is not meant for somebody.
+        let mut validation = Validation::new(algorithm(signing_use));
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        let content = jsonwebtoken::decode(stamp, &decoding_key(&slot), &validation)
+            .map_err(|_| StampFault::Invalid)?;
+        if state == SigningKeyState::Withdrawn {
+            return Err(StampFault::Withdrawn);
+        }
+        Ok(content.claims)
+    }
+}

@@ -1,0 +1,150 @@
+//! What is signed, with what kind of key, and how far a key has come in its life.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What a signing key is for. Each has keys of its own, so that nothing signed for one passes as another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SigningUse {
+    /// Stamps of processed requests, which anybody can verify offline.
+    Stamps,
+    /// Access tokens that anybody can verify with the published key.
+    Tokens,
+    /// Access tokens that only the gates of this store can verify.
+    TokensHs256,
+}
+
+/// How a key signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SigningAlgorithm {
+    /// Ed25519 (RFC 8037).
+    EdDsa,
+    /// HMAC with SHA-256.
+    Hs256,
+}
+
+/// How far a signing key has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SigningKeyState {
+    /// Published, and does not sign yet.
+    Next,
+    /// The one that signs.
+    Signing,
+    /// Signs no more; what it signed is taken until its overlap ends.
+    Overlapping,
+    /// What it signed is no longer taken as a credential. Its public half stays published, for stamps are read later.
+    Retired,
+    /// Not to be trusted for anything it ever signed; not published.
+    Withdrawn,
+}
+
+/// Why a text is not a [`SigningUse`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not what keys sign: use `stamps`, `tokens` or `tokens-hs256`")]
+pub struct ParseSigningUseError(pub String);
+
+impl SigningUse {
+    /// Every use.
+    pub const ALL: [Self; 3] = [Self::Stamps, Self::Tokens, Self::TokensHs256];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stamps => "stamps",
+            Self::Tokens => "tokens",
+            Self::TokensHs256 => "tokens-hs256",
+        }
+    }
+
+    /// How its keys sign.
+    #[must_use]
+    pub const fn algorithm(self) -> SigningAlgorithm {
+        match self {
+            Self::Stamps | Self::Tokens => SigningAlgorithm::EdDsa,
+            Self::TokensHs256 => SigningAlgorithm::Hs256,
+        }
+    }
+
+    /// Whether its keys sign access tokens.
+    #[must_use]
+    pub const fn is_for_tokens(self) -> bool {
+        matches!(self, Self::Tokens | Self::TokensHs256)
+    }
+}
+
+impl SigningAlgorithm {
+    /// Its name in JOSE headers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EdDsa => "EdDSA",
+            Self::Hs256 => "HS256",
+        }
+    }
+}
+
+impl SigningKeyState {
+    /// Whether what a key in this state signed is a credential.
+    #[must_use]
+    pub const fn verifies(self) -> bool {
+        matches!(self, Self::Next | Self::Signing | Self::Overlapping)
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Next => "next",
+            Self::Signing => "signing",
+            Self::Overlapping => "overlapping",
+            Self::Retired => "retired",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+impl fmt::Display for SigningUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for SigningUse {
+    type Err = ParseSigningUseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseSigningUseError> {
+        let named = Self::ALL.into_iter().find(|other| other.as_str() == text);
+        named.ok_or_else(|| ParseSigningUseError(text.chars().take(40).collect()))
+    }
+}
+
+impl Serialize for SigningUse {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for SigningUse {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uses_survive_their_words_and_a_wrong_one_is_told_the_right_ones() {
+        for signing_use in SigningUse::ALL {
+            assert_eq!(signing_use.to_string().parse(), Ok(signing_use));
+        }
+        let error = "jwt".parse::<SigningUse>().expect_err("not a use");
+        assert!(error.to_string().contains("`tokens-hs256`"), "{error}");
+    }
+}
