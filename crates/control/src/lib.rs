@@ -9,6 +9,7 @@
 mod api;
 mod caller;
 mod extract;
+mod jwks;
 mod problem;
 pub mod protocol;
 mod router;

@@ -9,8 +9,9 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use crate::api::{accounts, calls, directory, keys, ledger, licenses, usage};
+use crate::api::{accounts, calls, directory, keys, ledger, licenses, signing, usage};
 use crate::caller;
+use crate::jwks;
 use crate::problem::{Code, Problem};
 use crate::protocol::{Protocol, SHIPPED, Services, mount};
 use crate::state::{Api, ControlState};
@@ -41,7 +42,7 @@ impl Surfaces {
         let mounted = protocols.iter().map(|protocol| mount(*protocol, &services));
         Self {
             native: native(services.api().clone()),
-            protocols: mounted.fold(Router::new(), Router::merge),
+            protocols: mounted.fold(jwks::router(services.api().clone()), Router::merge),
         }
     }
 
@@ -72,6 +73,8 @@ fn native(state: Arc<Api>) -> Router {
         .route("/management-keys", get(keys::list).post(keys::create))
         .route("/management-keys/{id}/revoke", post(keys::revoke))
         .route("/management-keys/{id}/rotate", post(keys::rotate))
+        .route("/signing-keys", get(signing::list))
+        .route("/signing-keys/rotate", post(signing::rotate))
         .route("/accounts", get(accounts::list).post(accounts::create))
         .route("/accounts/{name}", get(accounts::show))
         .route("/apps", get(directory::apps))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use ledger::{Ledger, LedgerOptions};
-use licensing::Licensing;
+use licensing::{Licensing, Signing};
 use model::{Clock, InstanceId, Timestamp};
 use store::Store;
 
@@ -16,6 +16,8 @@ use crate::wire::{App, Plan};
 pub struct ControlState {
     /// Operations on licenses, keys and accounts.
     pub licensing: Arc<Licensing>,
+    /// The keys that stamps and tokens are signed with.
+    pub signing: Arc<Signing>,
     /// Usage, calls, and keeping the books.
     pub ledger: Ledger,
     /// The options that the ledger was started with, to ship what dead instances left.

@@ -16,7 +16,7 @@ use control::{Access, ControlLimits, ControlState, GateInfo, Surfaces};
 use gate::{Gate, Worker, WorkerParts};
 use journal::Journal;
 use ledger::{Ledger, LedgerOptions};
-use licensing::{Keyring, KeyringSecret, Licensing};
+use licensing::{Keyring, KeyringSecret, Licensing, Signing};
 use model::{Clock, InstanceId, Outcome, Refusal, SystemClock};
 use proxy::{Edge, ProxyParts};
 use store::Store;
@@ -206,7 +206,9 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
         Some(secret) => KeyringSecret::Configured(secret.expose()),
         None => KeyringSecret::File(&secret_file),
     };
-    let hasher = Keyring::load(&*store, secret).await?.hasher();
+    let keyring = Keyring::load(&*store, secret).await?;
+    let hasher = keyring.hasher();
+    let signing = Signing::open(store.clone(), keyring, clock.clone()).await?;
     store.put_plan_revisions(config.plan_revisions()).await?;
 
     let node = config.server.node.clone().unwrap_or_else(host_name);
@@ -257,6 +259,8 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
         grace: longest_grace(&config),
     })));
 
+    background.push(tokio::spawn(signing.clone().run()));
+
     let gate = Gate::new(
         wire::app_rules(&config),
         &config.plan_revisions(),
@@ -280,6 +284,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
 
     let state = ControlState {
         licensing,
+        signing,
         ledger: ledger.clone(),
         ledger_options: options,
         store,

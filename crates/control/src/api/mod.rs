@@ -6,6 +6,7 @@ pub(crate) mod directory;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod licenses;
+pub(crate) mod signing;
 pub(crate) mod usage;
 
 use std::sync::Arc;

@@ -9,6 +9,7 @@ mod license;
 mod page;
 mod report;
 mod scope;
+mod signing;
 
 pub use directory::{Account, App, CreateAccount, Plan, Status};
 pub use key::{CreateManagementKey, ManagementKey};
@@ -19,3 +20,4 @@ pub use license::{
 pub use page::{DEFAULT_LIMIT, LARGEST_LIMIT, List, Nothing, Page};
 pub use report::{Call, CallQuery, UsageBy, UsageParameters};
 pub use scope::{ParseScopeError, Scope};
+pub use signing::{RotateSigningKey, SigningKey};

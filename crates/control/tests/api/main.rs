@@ -8,4 +8,5 @@ mod keys;
 mod ledger;
 mod licenses;
 mod protocols;
+mod signing;
 mod support;

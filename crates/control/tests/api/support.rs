@@ -15,7 +15,7 @@ use hyper::{HeaderMap, Request};
 use hyper_util::rt::TokioIo;
 use journal::Journal;
 use ledger::{Ledger, LedgerOptions};
-use licensing::{AppTerms, Licensing, LicensingOptions, Plans};
+use licensing::{AppTerms, Keyring, KeyringSecret, Licensing, LicensingOptions, Plans, Signing};
 use model::{
     CallHead, CallId, CallRecord, CallTail, Clock, InstanceId, KeyHasher, LicenseId, Method, Mode,
     Outcome, Plan, PlanRevision, Symbol, SystemClock, Timestamp,
@@ -75,8 +75,11 @@ impl World {
             let _ = stopped.wait_for(|stop| *stop).await;
         };
         tokio::spawn(licensing.clone().run(until(stopped.clone())));
+        let keyring = Keyring::load(&*store, KeyringSecret::Configured("of the tests"));
+        let signing = Signing::open(store.clone(), keyring.await.unwrap(), clock.clone());
         let state = ControlState {
             licensing,
+            signing: signing.await.unwrap(),
             ledger,
             ledger_options,
             store,

@@ -14,6 +14,7 @@ mod ledger;
 mod license;
 mod output;
 mod progress;
+mod signing_key;
 mod table;
 mod target;
 mod units;
@@ -78,6 +79,9 @@ pub(crate) enum ClientCommand {
     /// Management keys: who may use the API of the gate
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Signing keys: what stamps and access tokens are signed with
+    #[command(subcommand)]
+    SigningKey(signing_key::SigningKeyCommand),
     /// Apps: what the gate serves
     #[command(subcommand)]
     App(app::AppCommand),
@@ -163,6 +167,9 @@ fn try_execute(
         match command {
             ClientCommand::License(command) => license::execute(command, &client, output).await,
             ClientCommand::Key(command) => key::execute(command, &client, output).await,
+            ClientCommand::SigningKey(command) => {
+                signing_key::execute(command, &client, output).await
+            }
             ClientCommand::App(command) => app::execute(command, &client, output).await,
             ClientCommand::Account(command) => account::execute(command, &client, output).await,
             ClientCommand::Usage(arguments) => usage::execute(arguments, &client, output).await,

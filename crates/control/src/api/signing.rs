@@ -1,0 +1,43 @@
+//! `/signing-keys`: the keys that stamps and access tokens are signed with.
+
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::StatusCode;
+use licensing::signing::Rotation;
+
+use super::Shared;
+use crate::caller::Caller;
+use crate::extract::{Json, Query};
+use crate::problem::Problem;
+use crate::wire::{List, Nothing, RotateSigningKey, Scope, SigningKey};
+
+/// Lists the signing keys by use, oldest first.
+pub(crate) async fn list(
+    State(state): Shared,
+    caller: Caller,
+    Query(Nothing {}): Query<Nothing>,
+) -> Result<Answer<List<SigningKey>>, Problem> {
+    caller.require(Scope::ReadKeys)?;
+    state.signing.refresh().await?;
+    let items = state.signing.keys().into_iter().map(SigningKey::from);
+    Ok(Answer(List::whole(items.collect())))
+}
+
+/// Makes a new key that takes over.
+pub(crate) async fn rotate(
+    State(state): Shared,
+    caller: Caller,
+    Json(request): Json<RotateSigningKey>,
+) -> Result<(StatusCode, Answer<SigningKey>), Problem> {
+    caller.require_operator()?;
+    let overlap = request.overlap.map(model::Interval::duration);
+    let rotation = Rotation {
+        overlap: overlap.unwrap_or(Duration::from_secs(RotateSigningKey::OVERLAP)),
+        at_once: request.at_once,
+        withdraw: request.withdraw,
+    };
+    let key = state.signing.rotate(request.signing_use, rotation).await?;
+    Ok((StatusCode::CREATED, Answer(key.into())))
+}
