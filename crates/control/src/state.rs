@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use gate::Spender;
 use ipnet::IpNet;
 use ledger::{Ledger, LedgerOptions};
 use licensing::{Licensing, Signing};
@@ -18,6 +19,8 @@ pub struct ControlState {
     pub licensing: Arc<Licensing>,
     /// The keys that stamps and tokens are signed with.
     pub signing: Arc<Signing>,
+    /// Spending what is not forwarded.
+    pub spender: Arc<Spender>,
     /// Usage, calls, and keeping the books.
     pub ledger: Ledger,
     /// The options that the ledger was started with, to ship what dead instances left.

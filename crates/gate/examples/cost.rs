@@ -338,7 +338,11 @@ impl Bench {
         report("  check", || {
             let _ = black_box(entry.check(black_box(&facts)));
         });
-        let ask = Ask { units: 1, now };
+        let ask = Ask {
+            units: 1,
+            now,
+            slot: true,
+        };
         report("  reserve and settle", || {
             let reservation = entry.reserve(&ask).expect("units are leased");
             entry.settle(reservation, 1);

@@ -22,14 +22,14 @@ use crate::worker::{RefusedCall, Worker};
 
 /// The gate: what decides whether a call may pass, and by which rules it is recorded.
 pub struct Gate {
-    catalogue: ArcSwap<Catalogue>,
+    pub(crate) catalogue: ArcSwap<Catalogue>,
     symbols: Mutex<HashMap<String, u32>>,
     metrics: Arc<Metrics>,
 }
 
 /// Apps and plans of one configuration.
-struct Catalogue {
-    apps: Apps,
+pub(crate) struct Catalogue {
+    pub(crate) apps: Apps,
     plans: HashMap<PlanRevisionId, PlanSymbol>,
 }
 
@@ -47,9 +47,9 @@ pub struct Routed {
     pub call_id: CallId,
     /// The method.
     pub method: Method,
-    started: Moment,
+    pub(crate) started: Moment,
     /// Told once, since windows and records must agree on it.
-    started_at: Timestamp,
+    pub(crate) started_at: Timestamp,
 }
 
 /// What a call presents to be let in.
@@ -177,26 +177,37 @@ impl Gate {
         };
         match self.pass(&routed, &request, &entry).await {
             Ok(reservation) => self.issue(worker, routed, &request, entry, reservation),
-            Err(refused) => {
-                let (plan, text) = self.plan_symbol(&entry);
-                worker.record_refusal(&RefusedCall {
-                    license_id: entry.license().id,
-                    plan: (plan, text.as_deref()),
-                    route: &routed.route,
-                    method: routed.method,
-                    refusal: refused.refusal,
-                    call_id: routed.call_id,
-                    started: routed.started,
-                    started_at: routed.started_at,
-                });
-                let rate = refused.view.map(|view| (entry.effective().clone(), view));
-                Err(Refused {
-                    refusal: refused.refusal,
-                    call_id: routed.call_id,
-                    retry_after: refused.retry_after,
-                    rate,
-                })
-            }
+            Err(refused) => Err(self.refuse_known(worker, &routed, &entry, Mode::Proxy, &refused)),
+        }
+    }
+
+    /// Refuses a call of a known license, and records that.
+    pub(crate) fn refuse_known(
+        &self,
+        worker: &Worker,
+        routed: &Routed,
+        entry: &Entry,
+        mode: Mode,
+        refused: &licensing::Refused,
+    ) -> Refused {
+        let (plan, text) = self.plan_symbol(entry);
+        worker.record_refusal(&RefusedCall {
+            license_id: entry.license().id,
+            plan: (plan, text.as_deref()),
+            route: &routed.route,
+            method: routed.method,
+            mode,
+            refusal: refused.refusal,
+            call_id: routed.call_id,
+            started: routed.started,
+            started_at: routed.started_at,
+        });
+        let rate = refused.view.map(|view| (entry.effective().clone(), view));
+        Refused {
+            refusal: refused.refusal,
+            call_id: routed.call_id,
+            retry_after: refused.retry_after,
+            rate,
         }
     }
 
@@ -213,25 +224,42 @@ impl Gate {
             Presented::Ambiguous => return Err(Refusal::CredentialAmbiguous),
             Presented::Token => return Err(Refusal::TokenInvalid),
         };
+        let entry = self.look_up(worker, credential, routed.started_at).await?;
+        if entry.license().app != routed.route.app.name {
+            return Err(Refusal::LicenseUnknown);
+        }
+        Ok(entry)
+    }
+
+    /// The license that a credential belongs to, whatever the state of either and whichever the app.
+    ///
+    /// # Errors
+    /// [`Refusal::LicenseUnknown`], or [`Refusal::LicenseStoreUnavailable`] where that cannot be told.
+    pub(crate) async fn look_up(
+        &self,
+        worker: &Worker,
+        credential: &[u8],
+        now: Timestamp,
+    ) -> Result<Arc<Entry>, Refusal> {
         if credential.len() > Credential::LONGEST {
             return Err(Refusal::LicenseUnknown);
         }
         let licensing = &worker.licensing;
         let hash = licensing.hasher().hash(credential);
-        let entry = match licensing.find(&hash, routed.started_at) {
+        match licensing.find(&hash, now) {
             Found::Known(entry) => {
                 self.metrics.lookup(LookupTier::Memory, LookupResult::Hit);
-                entry
+                Ok(entry)
             }
             // Garbage is told by its checksum, whatever the state of the store.
-            _ if !could_be_a_key(credential) => return Err(Refusal::LicenseUnknown),
+            _ if !could_be_a_key(credential) => Err(Refusal::LicenseUnknown),
             Found::Unknown => {
                 self.metrics.lookup(LookupTier::Memory, LookupResult::Miss);
-                return Err(Refusal::LicenseUnknown);
+                Err(Refusal::LicenseUnknown)
             }
             Found::Unavailable => {
                 self.metrics.lookup(LookupTier::Memory, LookupResult::Error);
-                return Err(Refusal::LicenseStoreUnavailable);
+                Err(Refusal::LicenseStoreUnavailable)
             }
             Found::Cold => {
                 let found = licensing.load(hash).await;
@@ -241,13 +269,9 @@ impl Gate {
                     Err(_) => LookupResult::Error,
                 };
                 self.metrics.lookup(LookupTier::Store, result);
-                found?.ok_or(Refusal::LicenseUnknown)?
+                found?.ok_or(Refusal::LicenseUnknown)
             }
-        };
-        if entry.license().app != routed.route.app.name {
-            return Err(Refusal::LicenseUnknown);
         }
-        Ok(entry)
     }
 
     /// The ordered check and the limits.
@@ -257,11 +281,6 @@ impl Gate {
         request: &CallRequest<'_>,
         entry: &Entry,
     ) -> Result<Reservation, licensing::Refused> {
-        let plain = |refusal| licensing::Refused {
-            refusal,
-            retry_after: None,
-            view: None,
-        };
         let now = routed.started_at;
         let permissions = !entry.license().permissions.is_empty();
         let path = permissions.then(|| NormalPath::parse(request.path));
@@ -281,21 +300,9 @@ impl Gate {
         let ask = Ask {
             units: routed.route.most_units,
             now,
+            slot: true,
         };
-        let reservation = match entry.reserve(&ask) {
-            Ok(reservation) => reservation,
-            Err(ReserveError::Refused(refused)) => return Err(refused),
-            Err(ReserveError::NeedLease) => entry.acquire(&ask).await?,
-        };
-        // A call that waited, here or for its license, may have been overtaken by a revocation, which is in force once it
-        // has returned (G5).
-        match entry.state().cut_signal().refusal(now) {
-            None => Ok(reservation),
-            Some(refusal) => {
-                entry.cancel(reservation);
-                Err(plain(refusal))
-            }
-        }
+        take(entry, &ask).await
     }
 
     fn open(
@@ -371,7 +378,7 @@ impl Gate {
 
     /// Number and text of the plan revision of a license. The guard that the text is borrowed from is gone when this
     /// returns, so the text is cloned out of its `Arc`.
-    fn plan_symbol(&self, entry: &Entry) -> (u32, Option<Arc<str>>) {
+    pub(crate) fn plan_symbol(&self, entry: &Entry) -> (u32, Option<Arc<str>>) {
         let catalogue = self.catalogue.load();
         let symbol = entry.plan().and_then(|plan| catalogue.plans.get(&plan.id));
         symbol.map_or((Symbol::NONE, None), |symbol| {
@@ -423,6 +430,33 @@ impl Catalogue {
             apps: Apps::build(apps, &mut number)?,
             plans,
         })
+    }
+}
+
+/// Takes what a call needs of a license's limits, all or nothing; waits where the store must be asked.
+pub(crate) async fn take(entry: &Entry, ask: &Ask) -> Result<Reservation, licensing::Refused> {
+    let reservation = match entry.reserve(ask) {
+        Ok(reservation) => reservation,
+        Err(ReserveError::Refused(refused)) => return Err(refused),
+        Err(ReserveError::NeedLease) => entry.acquire(ask).await?,
+    };
+    // A call that waited, here or for its license, may have been overtaken by a revocation, which is in force once it
+    // has returned (G5).
+    match entry.state().cut_signal().refusal(ask.now) {
+        None => Ok(reservation),
+        Some(refusal) => {
+            entry.cancel(reservation);
+            Err(plain(refusal))
+        }
+    }
+}
+
+/// A refusal that has nothing to do with limits.
+pub(crate) const fn plain(refusal: Refusal) -> licensing::Refused {
+    licensing::Refused {
+        refusal,
+        retry_after: None,
+        view: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Apps and routes as the gate needs them: everything decided at configuration load, so that a call only looks up.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::HeaderName;
@@ -100,18 +101,21 @@ pub struct Route {
 /// All apps of a configuration.
 #[derive(Debug)]
 pub struct Apps {
-    table: AppTable<Entry>,
+    table: AppTable<Arc<Entry>>,
+    by_name: HashMap<AppName, Arc<Entry>>,
     /// Whether some app serves only part of a host, so that an ambiguous path may not be guessed.
     splits_hosts: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Entry {
     app: Arc<App>,
     routes: Routes,
+    /// What is spent without a call to a path.
+    whole: Arc<Route>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Routes {
     /// None declared: every path and method.
     Any(Arc<Route>),
@@ -172,11 +176,13 @@ impl Apps {
         symbol: &mut dyn FnMut(&Symbol) -> u32,
     ) -> Result<Self, BuildError> {
         let mut table = AppTable::new();
+        let mut by_name = HashMap::new();
         let splits_hosts = rules.iter().any(|app| !app.paths.is_empty());
         for (index, app) in rules.into_iter().enumerate() {
             let (hosts, paths) = (app.hosts.clone(), app.paths.clone());
             let name = app.name.clone();
-            let entry = Entry::build(index, app, symbol)?;
+            let entry = Arc::new(Entry::build(index, app, symbol)?);
+            by_name.insert(name.clone(), entry.clone());
             table.insert(&hosts, &paths, entry).map_err(|conflicts| {
                 let texts: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
                 BuildError(format!("app `{name}`: {}", texts.join("; ")))
@@ -184,6 +190,7 @@ impl Apps {
         }
         Ok(Self {
             table,
+            by_name,
             splits_hosts,
         })
     }
@@ -198,17 +205,20 @@ impl Apps {
     fn resolve_normal(&self, host: &str, method: Method, path: &NormalPath<'_>) -> Resolved {
         match self.table.lookup(host, path) {
             None => Resolved::NoApp,
-            Some(Entry {
-                routes: Routes::Any(route),
-                ..
-            }) => Resolved::Route(route.clone()),
-            Some(Entry {
-                routes: Routes::Declared(routes),
-                app,
-            }) => match routes.lookup(method, path) {
-                Some(route) => Resolved::Route(route.clone()),
-                None => Resolved::NoRoute(app.clone()),
-            },
+            Some(entry) => entry.resolve(method, path),
+        }
+    }
+
+    /// The route of an app by its name. Without a path it is one of a unit for the app as a whole.
+    pub(crate) fn resolve_named(
+        &self,
+        app: &AppName,
+        target: Option<(Method, &NormalPath<'_>)>,
+    ) -> Resolved {
+        match (self.by_name.get(app), target) {
+            (None, _) => Resolved::NoApp,
+            (Some(entry), None) => Resolved::Route(entry.whole.clone()),
+            (Some(entry), Some((method, path))) => entry.resolve(method, path),
         }
     }
 
@@ -218,12 +228,12 @@ impl Apps {
     fn resolve_ambiguous(&self, host: &str, raw_path: &[u8]) -> Resolved {
         let is_a_path = raw_path.iter().all(|byte| *byte > b' ' && *byte != 0x7f);
         let root = NormalPath::parse("/").expect("the root is a normal path");
-        match self.table.lookup(host, &root) {
-            Some(Entry {
-                routes: Routes::Any(route),
-                ..
-            }) if is_a_path && !self.splits_hosts => Resolved::Route(route.clone()),
-            found => Resolved::Ambiguous(found.map(|entry| entry.app.clone())),
+        let found = self.table.lookup(host, &root);
+        match found.map(|entry| &entry.routes) {
+            Some(Routes::Any(route)) if is_a_path && !self.splits_hosts => {
+                Resolved::Route(route.clone())
+            }
+            _ => Resolved::Ambiguous(found.map(|entry| entry.app.clone())),
         }
     }
 
@@ -234,6 +244,16 @@ impl Apps {
 }
 
 impl Entry {
+    fn resolve(&self, method: Method, path: &NormalPath<'_>) -> Resolved {
+        match &self.routes {
+            Routes::Any(route) => Resolved::Route(route.clone()),
+            Routes::Declared(routes) => match routes.lookup(method, path) {
+                Some(route) => Resolved::Route(route.clone()),
+                None => Resolved::NoRoute(self.app.clone()),
+            },
+        }
+    }
+
     fn build(
         index: usize,
         rules: AppRules,
@@ -275,11 +295,12 @@ impl Entry {
                 billable: StatusBits::new(billable),
             })
         };
+        let whole = route(&RouteRules::any());
         if rules.routes.is_empty() {
-            let any = route(&RouteRules::any());
             return Ok(Self {
                 app,
-                routes: Routes::Any(any),
+                routes: Routes::Any(whole.clone()),
+                whole,
             });
         }
         let mut table = RouteTable::new();
@@ -292,6 +313,7 @@ impl Entry {
         Ok(Self {
             app,
             routes: Routes::Declared(table),
+            whole,
         })
     }
 }

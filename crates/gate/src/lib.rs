@@ -8,6 +8,8 @@
 //!            │         │ drop: nothing      │ drop: spent if sent   │ drop: gateway_failed
 //!            ▼ Refused
 //! ```
+//!
+//! What is not forwarded (a verification, a token, a stamp) is spent by [`Gate::spend`]: the same check, limits and record.
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +18,8 @@ mod app;
 mod call;
 mod refused;
 mod settle;
+mod spend;
+mod spender;
 mod time;
 mod worker;
 
@@ -24,6 +28,8 @@ pub use app::{App, AppRules, Apps, BuildError, Route, RouteRules};
 pub use call::{Admitted, Committed, CutCheck, Forwarding, HeadCommit};
 pub use refused::Refused;
 pub use settle::{Closing, Failure};
+pub use spend::{AtLimit, Holder, Spend, Spent};
+pub use spender::Spender;
 pub use time::Moment;
 pub use worker::{Worker, WorkerParts};
 

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use journal::{Bell, Journal, Lane};
 use licensing::Licensing;
 use model::{
-    CallHead, CallId, CallRecord, CallTail, Clock, LicenseId, Method, Outcome, Refusal, Timestamp,
+    CallHead, CallId, CallRecord, CallTail, Clock, LicenseId, Method, Mode, Outcome, Refusal,
+    Timestamp,
 };
 use parking_lot::Mutex;
 use telemetry::{CallLabels, Metrics, Shard};
@@ -54,6 +55,7 @@ struct FoldKey {
     app: u32,
     route: u32,
     method: Method,
+    mode: Mode,
     refusal: Refusal,
 }
 
@@ -69,6 +71,7 @@ pub(crate) struct RefusedCall<'a> {
     pub(crate) plan: (u32, Option<&'a str>),
     pub(crate) route: &'a Route,
     pub(crate) method: Method,
+    pub(crate) mode: Mode,
     pub(crate) refusal: Refusal,
     pub(crate) call_id: CallId,
     pub(crate) started: Moment,
@@ -145,6 +148,7 @@ impl Worker {
             app: call.route.app.symbol,
             route: call.route.symbol,
             method: call.method,
+            mode: call.mode,
             refusal: call.refusal,
         };
         let mut folds = self.folds.lock();
@@ -260,7 +264,7 @@ impl RefusedCall<'_> {
             route: self.route.symbol,
             plan: self.plan.0,
             method: self.method,
-            mode: model::Mode::Proxy,
+            mode: self.mode,
             status: self.refusal.status(),
             started_at: self.started_at,
             reserved: 0,

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use config::{Config, StoreUrl};
 use control::{Access, ControlLimits, ControlState, GateInfo, Surfaces};
-use gate::{Gate, Worker, WorkerParts};
+use gate::{Gate, Spender, Worker, WorkerParts};
 use journal::Journal;
 use ledger::{Ledger, LedgerOptions};
 use licensing::{Keyring, KeyringSecret, Licensing, Signing};
@@ -190,9 +190,11 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
         .collect();
 
     let threads = wire::threads(&config);
+    // One lane for each proxy thread, and one for what the control plane spends.
+    let lanes = threads + 1;
     let outcomes: &'static [&'static str] = &OUTCOMES;
     let refusal = |number| Refusal::from_number(number).map_or("", Refusal::code);
-    let metrics = Metrics::new(threads, outcomes, refusal);
+    let metrics = Metrics::new(lanes, outcomes, refusal);
     let readiness = Arc::new(Readiness::default());
     let (stop, stopped) = watch::channel(false);
     let mut servers = Vec::new();
@@ -218,7 +220,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
         tracing::error!(path = %path.display(), %error, "a journal of an earlier start cannot be read to its end, it stays as it is");
     }
     let instance = InstanceId::generate();
-    let journal_options = wire::journal_options(&config, instance.as_u128(), threads);
+    let journal_options = wire::journal_options(&config, instance.as_u128(), lanes);
     let observer = Arc::new(Commits(metrics.clone()));
     let journal = Journal::create_observed(journal_options, observer)?;
     let runtime = Handle::current();
@@ -226,7 +228,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
         options.clone(),
         journal.clone(),
         instance,
-        threads,
+        lanes,
         store.clone(),
         runtime,
     )
@@ -276,6 +278,9 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
     let workers = (0..threads)
         .map(|index| Worker::new(index, &parts))
         .collect();
+    let gate = Arc::new(gate);
+    let spender = Arc::new(Spender::new(gate.clone(), Worker::new(threads, &parts)));
+    background.push(tokio::spawn(spender.clone().run()));
     let backends = wire::backends(&config);
     for pool in backends.pools() {
         pool.resolve().await;
@@ -285,6 +290,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
     let state = ControlState {
         licensing,
         signing,
+        spender,
         ledger: ledger.clone(),
         ledger_options: options,
         store,
@@ -311,7 +317,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
     let control = serve_control(&config, surfaces, &stopped, &mut servers)?;
 
     let proxy = ProxyParts {
-        gate: Arc::new(gate),
+        gate,
         workers,
         backends: Arc::new(ArcSwap::from_pointee(backends)),
         timeouts: wire::CALLER_TIMEOUTS,
@@ -351,13 +357,14 @@ impl Running {
         }
         // An error means that nobody listens any more.
         let _ = self.stop.send(true);
+        // What the control plane spends goes into the journal too.
+        for server in self.servers {
+            let _ = tokio::time::timeout(Duration::from_secs(5), server).await;
+        }
         if let Err(error) = self.ledger.shutdown().await {
             tracing::warn!(%error, "the ledger could not be brought up to date, the next start does it");
         }
         self.journal.shutdown();
-        for server in self.servers {
-            let _ = tokio::time::timeout(Duration::from_secs(5), server).await;
-        }
         for task in self.background {
             task.abort();
         }

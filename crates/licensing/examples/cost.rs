@@ -97,6 +97,7 @@ fn ask() -> Ask {
     Ask {
         units: 1,
         now: SystemClock.now(),
+        slot: true,
     }
 }
 
@@ -109,7 +110,15 @@ fn time_calls(licensing: &Licensing, hash: KeyHash) -> (f64, u32) {
         let now = SystemClock.now();
         let begun = Instant::now();
         for _ in 0..100 {
-            waits += u32::from(!call(licensing, &hash, Ask { units: 1, now }));
+            waits += u32::from(!call(
+                licensing,
+                &hash,
+                Ask {
+                    units: 1,
+                    now,
+                    slot: true,
+                },
+            ));
         }
         spent += begun.elapsed();
         done += 100;

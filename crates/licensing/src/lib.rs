@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod by_id;
 mod cache;
 mod changes;
 mod entry;

@@ -132,7 +132,7 @@ impl Licensing {
     }
 
     /// Puts what was read into the cache; `None` if a newer version is known. The change log is locked.
-    fn fill(&self, hash: KeyHash, snapshot: Snapshot) -> Option<Arc<Entry>> {
+    pub(crate) fn fill(&self, hash: KeyHash, snapshot: Snapshot) -> Option<Arc<Entry>> {
         let state = self.states.get_or_create(snapshot.license.id);
         if snapshot.version < state.version() {
             return None;

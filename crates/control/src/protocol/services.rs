@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use gate::Spender;
 use licensing::Licensing;
 use model::Timestamp;
 
@@ -29,6 +30,12 @@ impl Services {
     #[must_use]
     pub fn licensing(&self) -> &Arc<Licensing> {
         &self.0.licensing
+    }
+
+    /// Spending what is not forwarded, and checks that spend nothing.
+    #[must_use]
+    pub fn spender(&self) -> &Arc<Spender> {
+        &self.0.spender
     }
 
     /// The apps and plans of the configuration.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use control::protocol::Protocol;
 use control::wire::App;
 use control::{Access, AppDirectory, ControlLimits, ControlState, GateInfo, Surfaces};
+use gate::{AppRules, Gate, RouteRules, Spender, Worker, WorkerParts};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -18,11 +19,12 @@ use ledger::{Ledger, LedgerOptions};
 use licensing::{AppTerms, Keyring, KeyringSecret, Licensing, LicensingOptions, Plans, Signing};
 use model::{
     CallHead, CallId, CallRecord, CallTail, Clock, InstanceId, KeyHasher, LicenseId, Method, Mode,
-    Outcome, Plan, PlanRevision, Symbol, SystemClock, Timestamp,
+    Outcome, Plan, PlanRevision, Refusal, Symbol, SystemClock, Timestamp,
 };
 use serde_json::Value;
 use store::Store;
 use store::sqlite::{SqliteOptions, SqliteStore};
+use telemetry::Metrics;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 use tokio::runtime::Handle;
@@ -75,11 +77,14 @@ impl World {
             let _ = stopped.wait_for(|stop| *stop).await;
         };
         tokio::spawn(licensing.clone().run(until(stopped.clone())));
+        let spender = spender(&journal, &licensing, &clock);
+        tokio::spawn(spender.clone().run());
         let keyring = Keyring::load(&*store, KeyringSecret::Configured("of the tests"));
         let signing = Signing::open(store.clone(), keyring.await.unwrap(), clock.clone());
         let state = ControlState {
             licensing,
             signing: signing.await.unwrap(),
+            spender,
             ledger,
             ledger_options,
             store,
@@ -322,7 +327,7 @@ async fn ledger(
         rollup_every: Duration::from_secs(3_600),
         ..LedgerOptions::new(path("ledger"), path("journals"), "here")
     };
-    let mut journal = journal::Options::new(options.journals.clone(), instance.as_u128(), 1);
+    let mut journal = journal::Options::new(options.journals.clone(), instance.as_u128(), 2);
     journal.segment_bytes = 64 << 10;
     journal.mark_slots = 64;
     let journal = Journal::create(journal).unwrap();
@@ -331,11 +336,41 @@ async fn ledger(
         options.clone(),
         journal.clone(),
         instance,
-        1,
+        2,
         store,
         runtime,
     );
     (ledger.await.unwrap(), options, journal)
+}
+
+/// The gate behind the second lane; the first one is for the records that tests write.
+fn spender(journal: &Journal, licensing: &Arc<Licensing>, clock: &Arc<dyn Clock>) -> Arc<Spender> {
+    let metrics = Metrics::new(2, &[""; 7], |number| {
+        Refusal::from_number(number).map_or("", Refusal::code)
+    });
+    let rules = |name: &str, account: &str| AppRules {
+        name: name.parse().unwrap(),
+        account: account.parse().unwrap(),
+        hosts: vec![format!("{name}.test").parse().unwrap()],
+        paths: vec![],
+        license_headers: vec![],
+        billable: vec![200],
+        billable_outcomes: vec![Outcome::Delivered],
+        counts_all: false,
+        test: false,
+        waits_for_disk: true,
+        cuts_on_revoke: true,
+        routes: vec![RouteRules::any()],
+    };
+    let apps = vec![rules("api", "default"), rules("shop", "acme")];
+    let gate = Gate::new(apps, &[plan()], metrics.clone()).unwrap();
+    let parts = WorkerParts {
+        journal: journal.clone(),
+        licensing: licensing.clone(),
+        metrics,
+        clock: clock.clone(),
+    };
+    Arc::new(Spender::new(Arc::new(gate), Worker::new(1, &parts)))
 }
 
 fn plan() -> PlanRevision {

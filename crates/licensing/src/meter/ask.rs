@@ -9,6 +9,8 @@ pub struct Ask {
     pub units: u64,
     /// When the call came.
     pub now: Timestamp,
+    /// Whether it takes one of the calls that may be under way at once, until its reservation is ended.
+    pub slot: bool,
 }
 
 /// What a call holds. Plain data: end it with `settle` or `cancel`, once.
@@ -23,6 +25,7 @@ pub struct Reservation {
     pub(super) limited: bool,
     pub(super) windowed: bool,
     pub(super) slot: bool,
+    pub(super) left: Option<u64>,
     pub(super) view: Option<RateView>,
 }
 
@@ -74,6 +77,7 @@ impl Reservation {
             limited: false,
             windowed: false,
             slot: false,
+            left: None,
             view: None,
         }
     }
@@ -115,6 +119,12 @@ impl Reservation {
     #[must_use]
     pub const fn is_windowed(&self) -> bool {
         self.windowed
+    }
+
+    /// Units that can be taken after this call, as far as this gate knows; `None` where none are counted.
+    #[must_use]
+    pub const fn left(&self) -> Option<u64> {
+        self.left
     }
 
     /// The tightest window, this call counted; `None`: the license has no windows.

@@ -93,7 +93,7 @@ impl MeterState {
         let now = ask.now.micros();
         self.roll(now);
         self.last_used = self.last_used.max(now);
-        let judgement = self.judge(ask.units, now).map_err(ReserveError::Refused)?;
+        let judgement = self.judge(ask, now).map_err(ReserveError::Refused)?;
         if judgement == Judgement::Unknown {
             return Err(ReserveError::NeedLease);
         }
@@ -106,7 +106,9 @@ impl MeterState {
         if limited {
             self.balance.stock.take(ask.units);
         }
-        let slot = self.limits.concurrency.is_some();
+        let slot = ask.slot && self.limits.concurrency.is_some();
+        let stock = &self.balance.stock;
+        let left = stock.units.saturating_add(stock.left);
         self.in_use += u32::from(slot);
         Ok(Reservation {
             units: if limited { ask.units } else { 0 },
@@ -117,6 +119,7 @@ impl MeterState {
             limited,
             windowed: self.limits.has_durable_window(),
             slot,
+            left: self.limits.counted.then_some(left),
             view: self.view(now),
         })
     }
@@ -145,7 +148,8 @@ impl MeterState {
     }
 
     /// A reached limit wins over a missing lease, so that a refusal asks nothing of the store. Rates come before quota.
-    fn judge(&self, units: u64, now: i64) -> Result<Judgement, Refused> {
+    fn judge(&self, ask: &Ask, now: i64) -> Result<Judgement, Refused> {
+        let units = ask.units;
         let mut judgement = Judgement::Passes;
         let mut full: Option<&Window> = None;
         for window in &self.windows {
@@ -167,7 +171,7 @@ impl MeterState {
             });
         }
         let limit = self.limits.concurrency;
-        if limit.is_some_and(|limit| self.in_use >= limit) {
+        if ask.slot && limit.is_some_and(|limit| self.in_use >= limit) {
             return Err(self.refused(Refusal::TooManyConcurrent, Some(1), now));
         }
         if self.limits.counted && units > 0 {

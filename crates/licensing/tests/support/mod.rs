@@ -169,6 +169,7 @@ impl World {
         Ask {
             units,
             now: self.now(),
+            slot: true,
         }
     }
 

@@ -56,6 +56,7 @@ fn ask(units: u64, now: i64) -> Ask {
     Ask {
         units,
         now: Timestamp::from_micros(now),
+        slot: true,
     }
 }
 

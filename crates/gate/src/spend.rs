@@ -1,0 +1,353 @@
+//! Spending without forwarding: a verification, a token, a stamp. The same check, limits and record as a forwarded call.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use licensing::{Ask, Entry, RateView, Reservation};
+use model::{
+    AppName, CallFacts, CallHead, CallId, CallRecord, CallTail, Ending, LicenseId, Method, Mode,
+    NormalPath, Outcome, Refusal, Symbol, Timestamp,
+};
+
+use crate::admit::{Gate, Routed, plain, take};
+use crate::app::{Resolved, Route};
+use crate::refused::Refused;
+use crate::settle::{self, Closing};
+use crate::worker::Worker;
+
+/// Something to be spent. It is over when it is made known: there is nothing to forward and nothing to wait for.
+#[derive(Clone, Copy, Debug)]
+pub struct Spend<'a> {
+    /// Who pays.
+    pub holder: Holder<'a>,
+    /// The app that it must be a license of; `None`: whichever the license is one of.
+    pub app: Option<&'a AppName>,
+    /// Method and path that were called, by which the route and its price are found and the license's permissions are
+    /// asked; `None`: none, one unit of the app as a whole.
+    pub target: Option<(Method, &'a NormalPath<'a>)>,
+    /// By which way it is spent.
+    pub mode: Mode,
+    /// The status of what was done: whether it is billed depends on it.
+    pub status: u16,
+    /// Units used; `None`: those of the route.
+    pub units: Option<u64>,
+    /// From where the call came, for allow-lists.
+    pub address: Option<IpAddr>,
+    /// Hash of the caller's idempotency key ([`model::key::digest_u64`]); 0 where there is none.
+    pub idempotency: u64,
+    /// What happens when the limits of the license are reached.
+    pub limits: AtLimit,
+    /// The identity of the call where it was given before, as to what is completed after a crash; `None`: a new one.
+    pub call_id: Option<CallId>,
+}
+
+/// Who pays.
+#[derive(Clone, Copy)]
+pub enum Holder<'a> {
+    /// The license of this credential.
+    Credential(&'a [u8]),
+    /// This license, by whatever stands for it.
+    License(LicenseId),
+    /// What was found before by [`Gate::look_up`] or its like.
+    Entry(&'a Arc<Entry>),
+}
+
+/// What happens when a rate limit or the quota is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AtLimit {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It is recorded all the same, and says so: the work is done.
+    Record,
+}
+
+/// What was spent. Its record is as durable as the app asks.
+#[derive(Clone, Debug)]
+pub struct Spent {
+    /// The identity of the call.
+    pub call_id: CallId,
+    /// When it counts.
+    pub at: Timestamp,
+    /// The license that paid, with its plan and limits.
+    pub entry: Arc<Entry>,
+    /// The route that it was priced by.
+    pub route: Arc<Route>,
+    /// Units used.
+    pub units: u64,
+    /// Whether it is billed.
+    pub billable: bool,
+    /// The limit that it went beyond, with [`AtLimit::Record`].
+    pub over_quota: Option<Refusal>,
+    /// Units left after it, as far as this gate knows; `None` where none are counted.
+    pub left: Option<u64>,
+    /// The tightest rate window, it counted; `None`: the license has no windows.
+    pub rate: Option<RateView>,
+}
+
+/// The answer of the limits.
+enum Taken {
+    Within(Reservation),
+    Beyond(Refusal),
+}
+
+impl std::fmt::Debug for Holder<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Credential(_) => f.write_str("Credential(redacted)"),
+            Self::License(id) => write!(f, "License({id})"),
+            Self::Entry(entry) => write!(f, "Entry({})", entry.license().id),
+        }
+    }
+}
+
+impl<'a> Spend<'a> {
+    /// One unit of a license's own app, refused at its limits, with status 200.
+    #[must_use]
+    pub const fn one(holder: Holder<'a>, mode: Mode) -> Self {
+        Self {
+            holder,
+            app: None,
+            target: None,
+            mode,
+            status: 200,
+            units: None,
+            address: None,
+            idempotency: 0,
+            limits: AtLimit::Refuse,
+            call_id: None,
+        }
+    }
+}
+
+impl Gate {
+    /// Spends: check, limits, record. Returns when the record is as durable as the app asks (G1). Units come back at once
+    /// where the status is not billed. No concurrency is held or asked for.
+    ///
+    /// A future that is dropped before its end may have spent: then there is a record.
+    ///
+    /// # Errors
+    /// The first rule that refuses; a refusal of a known license is recorded, nobody waits for that record.
+    /// [`Refusal::JournalUnavailable`] after the record was written leaves open whether it is kept.
+    pub async fn spend(&self, worker: &Arc<Worker>, spend: Spend<'_>) -> Result<Spent, Refused> {
+        let started = worker.now();
+        let started_at = worker.wall(started);
+        let call_id = spend.call_id.unwrap_or_else(|| worker.next_id(started_at));
+        let unknown = |app: u32, refusal| {
+            worker.count_refusal(app, refusal);
+            Refused::new(refusal, call_id)
+        };
+        let entry = self.holder(worker, spend.holder, started_at).await;
+        let entry = entry.map_err(|refusal| unknown(Symbol::NONE, refusal))?;
+        if spend.app.is_some_and(|app| *app != entry.license().app) {
+            return Err(unknown(Symbol::NONE, Refusal::LicenseUnknown));
+        }
+        let resolved = {
+            let catalogue = self.catalogue.load();
+            let app = &entry.license().app;
+            catalogue.apps.resolve_named(app, spend.target)
+        };
+        let route = match resolved {
+            Resolved::Route(route) => route,
+            Resolved::NoRoute(app) => return Err(unknown(app.symbol, Refusal::RouteUnknown)),
+            Resolved::NoApp | Resolved::Ambiguous(_) => {
+                return Err(unknown(Symbol::NONE, Refusal::AppUnknown));
+            }
+        };
+        let routed = Routed {
+            route,
+            call_id,
+            method: spend.target.map_or(Method::Other, |(method, _)| method),
+            started,
+            started_at,
+        };
+        match self.limits(&routed, &spend, &entry).await {
+            Ok(taken) => {
+                self.record_spent(worker, routed, &spend, entry, taken)
+                    .await
+            }
+            Err(refused) => Err(self.refuse_known(worker, &routed, &entry, spend.mode, &refused)),
+        }
+    }
+
+    /// The license of a holder.
+    async fn holder(
+        &self,
+        worker: &Worker,
+        holder: Holder<'_>,
+        now: Timestamp,
+    ) -> Result<Arc<Entry>, Refusal> {
+        match holder {
+            Holder::Credential(credential) => self.look_up(worker, credential, now).await,
+            Holder::License(id) => {
+                let found = worker.licensing.entry_of(id, now).await?;
+                found.ok_or(Refusal::LicenseUnknown)
+            }
+            Holder::Entry(entry) => Ok(entry.clone()),
+        }
+    }
+
+    /// The ordered check and the limits.
+    async fn limits(
+        &self,
+        routed: &Routed,
+        spend: &Spend<'_>,
+        entry: &Entry,
+    ) -> Result<Taken, licensing::Refused> {
+        let facts = CallFacts {
+            now: routed.started_at,
+            address: spend.address,
+            target: spend.target.map(|(method, path)| (method, path.as_str())),
+        };
+        entry.check(&facts).map_err(plain)?;
+        let ask = Ask {
+            units: if keeps_units(&routed.route, spend.status) {
+                units(routed, spend)
+            } else {
+                0
+            },
+            now: routed.started_at,
+            slot: false,
+        };
+        match take(entry, &ask).await {
+            Ok(reservation) => Ok(Taken::Within(reservation)),
+            Err(refused) if spend.limits == AtLimit::Record && is_limit(refused.refusal) => {
+                Ok(Taken::Beyond(refused.refusal))
+            }
+            Err(refused) => Err(refused),
+        }
+    }
+
+    /// Writes the record and settles what was taken.
+    async fn record_spent(
+        &self,
+        worker: &Arc<Worker>,
+        routed: Routed,
+        spend: &Spend<'_>,
+        entry: Arc<Entry>,
+        taken: Taken,
+    ) -> Result<Spent, Refused> {
+        let (reservation, beyond) = match taken {
+            Taken::Within(reservation) => (Some(reservation), None),
+            Taken::Beyond(refusal) => (None, Some(refusal)),
+        };
+        let (lane, route) = (&worker.lane, &routed.route);
+        let (plan, text) = self.plan_symbol(&entry);
+        let defined = match &text {
+            Some(text) => lane.define(plan, text.as_bytes()),
+            None => Ok(()),
+        };
+        let space = defined
+            .and_then(|()| lane.define(route.app.symbol, route.app.symbol_text.as_bytes()))
+            .and_then(|()| lane.define(route.symbol, route.symbol_text.as_bytes()))
+            .and_then(|()| lane.reserve(CallRecord::LENGTH as u32, 1));
+        let Ok(space) = space else {
+            if let Some(reservation) = reservation {
+                entry.cancel(reservation);
+            }
+            return Err(self.refuse(worker, &routed, Refusal::JournalUnavailable));
+        };
+        let head = CallHead {
+            license_id: Some(entry.license().id),
+            plan,
+            ..head(&routed, spend, reservation.as_ref())
+        };
+        let tail = tail(worker, &routed, &head, beyond);
+        let written = lane.single(space, &CallRecord { head, tail }.encode());
+        let spent = Spent {
+            call_id: head.call_id,
+            at: head.started_at,
+            units: tail.units,
+            billable: tail.billable,
+            over_quota: beyond,
+            left: reservation.as_ref().and_then(Reservation::left),
+            rate: reservation.as_ref().and_then(Reservation::view),
+            route: route.clone(),
+            entry,
+        };
+        // Before anything is waited for, so that a future that is dropped leaves nothing held.
+        if let Some(reservation) = reservation {
+            spent.entry.settle(reservation, tail.spent);
+        }
+        worker.count_call(&head, &tail);
+        if route.app.waits_for_disk && lane.wait_durable(written.position).await.is_err() {
+            return Err(self.refuse(worker, &routed, Refusal::JournalUnavailable));
+        }
+        Ok(spent)
+    }
+}
+
+fn head(routed: &Routed, spend: &Spend<'_>, reservation: Option<&Reservation>) -> CallHead {
+    let route = &routed.route;
+    CallHead {
+        call_id: routed.call_id,
+        license_id: None,
+        app: route.app.symbol,
+        route: route.symbol,
+        plan: Symbol::NONE,
+        method: routed.method,
+        mode: spend.mode,
+        status: spend.status,
+        // Windows are told from it: what waited for its lease may count in a later one.
+        started_at: reservation.map_or(routed.started_at, Reservation::counted_at),
+        reserved: units(routed, spend),
+        epoch: reservation.map_or(0, Reservation::epoch),
+        test: route.app.test,
+        billable_status: route.bills_status(spend.status),
+        bills_interrupted: route.app.bills(Outcome::Interrupted),
+        limited: reservation.is_some_and(Reservation::is_limited),
+        windowed: reservation.is_some_and(Reservation::is_windowed),
+        idempotency: spend.idempotency,
+    }
+}
+
+fn tail(worker: &Worker, routed: &Routed, head: &CallHead, beyond: Option<Refusal>) -> CallTail {
+    let closing = Closing {
+        ending: DONE,
+        attempts: 0,
+        request_bytes: 0,
+        response_bytes: 0,
+        upstream_us: 0,
+        units: Some(head.reserved),
+        at: worker.now(),
+    };
+    let tail = settle::tail(head, &routed.route, &closing, true, routed.started);
+    match beyond {
+        None => tail,
+        // Nothing was taken from the balance, and the record says which limit it went beyond. The two words for a used-up
+        // quota are told apart by the status of a refusal, which this is none.
+        Some(refusal) => CallTail {
+            refusal: Some(match refusal {
+                Refusal::QuotaExhaustedForNow => Refusal::QuotaExhausted,
+                other => other,
+            }),
+            spent: 0,
+            ..tail
+        },
+    }
+}
+
+/// What was done is done, and its status is that of who did it.
+const DONE: Ending = Ending {
+    error: None,
+    response_complete: true,
+    forwarded_status: true,
+};
+
+fn units(routed: &Routed, spend: &Spend<'_>) -> u64 {
+    spend.units.unwrap_or(routed.route.units)
+}
+
+/// Whether units stay spent with this status.
+fn keeps_units(route: &Route, status: u16) -> bool {
+    let billed = route.bills_status(status) && route.app.bills(DONE.outcome());
+    billed || route.app.counts_all
+}
+
+/// Whether a refusal is about how much is used, not about who uses it.
+const fn is_limit(refusal: Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::QuotaExhausted | Refusal::QuotaExhaustedForNow | Refusal::RateLimited
+    )
+}

@@ -1,0 +1,89 @@
+//! Licenses by their own id rather than by a key: for what stands for a license, such as a token.
+
+use std::sync::Arc;
+
+use model::{CredentialId, KeyHash, LicenseId, Refusal, Timestamp};
+use store::{CredentialInfo, CredentialStatus, Snapshot};
+
+use crate::entry::Entry;
+use crate::licensing::{Found, Licensing};
+
+/// Where an entry by id lies in the cache. Hashes of keys are uniform, so that none of them ever ends like this; the bits
+/// that the cache looks at first are the random ones of the id.
+fn place(id: LicenseId) -> KeyHash {
+    let mut bytes = *b"0123456789abcdefa license by id!";
+    bytes[..16].copy_from_slice(&id.as_u128().to_le_bytes());
+    KeyHash::from_bytes(bytes)
+}
+
+impl Licensing {
+    /// How often a fill that raced with changes is repeated.
+    const TRIES: usize = 8;
+
+    /// A license without any of its credentials, from memory or from the store; `None`: there is none such. It is as fresh
+    /// as what [`Licensing::find`] finds. May be called from any runtime with a timer.
+    ///
+    /// # Errors
+    /// [`Refusal::LicenseStoreUnavailable`] if the store fails or is too slow, and the license is not known here or its
+    /// grace is over.
+    pub async fn entry_of(
+        self: &Arc<Self>,
+        id: LicenseId,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Entry>>, Refusal> {
+        match self.find(&place(id), now) {
+            Found::Known(entry) => return Ok(Some(entry)),
+            Found::Unavailable => return Err(Refusal::LicenseStoreUnavailable),
+            // The fingerprints are those of keys: they know nothing of it.
+            Found::Unknown | Found::Cold => {}
+        }
+        let licensing = self.clone();
+        let loading = self
+            .runtime
+            .spawn(async move { licensing.load_entry_of(id).await });
+        match tokio::time::timeout(self.options.load_timeout, loading).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(_)) | Err(_) => Err(Refusal::LicenseStoreUnavailable),
+        }
+    }
+
+    async fn load_entry_of(&self, id: LicenseId) -> Result<Option<Arc<Entry>>, Refusal> {
+        for _ in 0..Self::TRIES {
+            let mark = self.log.lock().mark();
+            let found = self.store.license(id).await.map_err(|error| {
+                tracing::debug!(%error, "a license cannot be loaded");
+                Refusal::LicenseStoreUnavailable
+            })?;
+            let Some(stored) = found else {
+                return Ok(None);
+            };
+            let snapshot = Snapshot {
+                credential: no_credential(stored.license.created_at),
+                license: Arc::new(stored.license),
+                version: stored.version,
+            };
+            let log = self.log.lock();
+            let newer = |change: &store::Change| {
+                change.license_id == id && change.number > snapshot.version
+            };
+            if !log.is_superseded(mark, newer)
+                && let Some(entry) = self.fill(place(id), snapshot)
+            {
+                return Ok(Some(entry));
+            }
+        }
+        Err(Refusal::LicenseStoreUnavailable)
+    }
+}
+
+/// Stands in the place of the credential that was not presented: it refuses nothing.
+fn no_credential(created_at: Timestamp) -> CredentialInfo {
+    CredentialInfo {
+        id: CredentialId::default(),
+        kind: String::new(),
+        prefix: String::new(),
+        status: CredentialStatus::Active,
+        created_at,
+        expires_at: None,
+    }
+}
