@@ -98,6 +98,14 @@ id_type!(
     InstanceId, "ins_"
 );
 id_type!(
+    /// A request token: a permit for one call.
+    RequestTokenId, "rtk_"
+);
+id_type!(
+    /// A line of the audit log.
+    AuditId, "aud_"
+);
+id_type!(
     /// A content hash of a plan: the same terms have the same revision.
     PlanRevisionId, "rev_"
 );
@@ -174,6 +182,13 @@ impl FromStr for CallId {
         uuid::Uuid::try_parse(text)
             .map(|uuid| Self(uuid.as_u128()))
             .map_err(|_| ParseIdError { prefix: "" })
+    }
+}
+
+impl<'de> Deserialize<'de> for CallId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

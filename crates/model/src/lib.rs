@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod check;
 pub mod id;
 pub mod interval;
@@ -22,14 +23,15 @@ pub mod routing;
 pub mod signing;
 pub mod symbol;
 pub mod time;
+pub mod token;
 pub mod usage;
 pub mod user;
 
+pub use audit::{Actor, AuditEntry, Who};
 pub use check::{CallFacts, check};
 pub use id::{
-    CallId, CredentialId, InstanceId, LicenseId, ManagementKeyId, ParseIdError, PlanRevisionId,
-    UserId,
-    SigningKeyId,
+    AuditId, CallId, CredentialId, InstanceId, LicenseId, ManagementKeyId, ParseIdError,
+    PlanRevisionId, RequestTokenId, SigningKeyId, UserId,
 };
 pub use interval::Interval;
 pub use key::{Credential, Fingerprint, KeyFormat, KeyHash, KeyHasher};
@@ -47,4 +49,5 @@ pub use routing::{AppConflict, AppTable, HostPattern, RouteConflict, RouteTable}
 pub use signing::{SigningAlgorithm, SigningKeyState, SigningUse};
 pub use symbol::Symbol;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+pub use token::{RequestToken, TokenState};
 pub use user::{Alias, User};

@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audit;
+pub mod claims;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
@@ -15,7 +17,10 @@ pub mod quota;
 mod refill;
 pub mod sqlite;
 pub mod users;
+pub mod tokens;
 
+pub use audit::{AuditFilter, AuditStore, NumberedEntry};
+pub use claims::{Claim, ClaimKey, ClaimKind, ClaimStore, Claimed, NewClaim};
 pub use error::Error;
 pub use ledger::{
     InstanceState, LanePosition, LedgerStore, RollupBatch, RollupRow, SealIntent, SealedFile, Spent,
@@ -28,6 +33,7 @@ pub use management::{Account, ManagementKey, ManagementStore};
 pub use quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, QuotaStore};
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use users::{UserChange, UserStore};
+pub use tokens::{TOKENS, TokenClaim, TokenIssue, TokenStore};
 
 /// Everything that a gate asks of its store.
 pub trait Store: LicenseStore + ManagementStore + QuotaStore + LedgerStore + UserStore {}

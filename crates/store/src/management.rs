@@ -7,7 +7,10 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::audit::AuditStore;
+use crate::claims::ClaimStore;
 use crate::error::Error;
+use crate::tokens::TokenStore;
 
 /// A provider who sells apps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +94,30 @@ pub trait ManagementStore: Send + Sync + 'static {
 
     /// One plan revision.
     async fn plan_revision(&self, id: PlanRevisionId) -> Result<Option<PlanRevision>, Error>;
+
+    /// The claims of this store.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if this store keeps none.
+    fn claims(&self) -> Result<&dyn ClaimStore, Error> {
+        Err(Error::Unavailable("it keeps no claims".to_owned()))
+    }
+
+    /// The request tokens of this store.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if this store keeps none.
+    fn tokens(&self) -> Result<&dyn TokenStore, Error> {
+        Err(Error::Unavailable("it keeps no request tokens".to_owned()))
+    }
+
+    /// The audit log of this store.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if this store keeps none.
+    fn audit_log(&self) -> Result<&dyn AuditStore, Error> {
+        Err(Error::Unavailable("it keeps no audit log".to_owned()))
+    }
 
     /// A small secret or setting under a name, kept if nothing is there yet; returns what is there now.
     async fn put_if_absent(&self, name: &str, value: Vec<u8>) -> Result<Vec<u8>, Error>;

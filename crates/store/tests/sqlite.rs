@@ -22,3 +22,4 @@ impl StoreFactory for Directory {
 }
 
 store::instantiate_conformance!(super::Directory);
+store::instantiate_domain_conformance!(super::Directory);

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::InstanceId;
+use model::{Actor, AuditEntry, InstanceId};
 use rusqlite::Connection;
 use store::conformance::fixtures::{books, hours, keep, lease, new_license, units};
 use store::{
-    Error, LedgerStore, LicenseChange, LicenseStore, ManagementStore, QuotaStore, SqliteOptions,
-    SqliteStore, Store,
+    AuditFilter, AuditStore, Error, LedgerStore, LicenseChange, LicenseStore, ManagementStore,
+    QuotaStore, SqliteOptions, SqliteStore, Store,
 };
 use tempfile::TempDir;
 
@@ -161,15 +161,33 @@ fn a_newer_schema_is_refused_by_name_and_left_as_it_is() {
         drop(file);
         let before = fs::read(&path).expect("reads");
         let refused = open(directory.path()).expect_err("newer");
-        let expected = Error::NewerSchema {
-            path: path.display().to_string(),
+        let Error::NewerSchema {
+            path: named,
             found: 99,
-            known: 1,
+            known: 1..99,
+        } = &refused
+        else {
+            panic!("{refused:?}");
         };
-        assert_eq!(refused, expected);
+        assert_eq!(*named, path.display().to_string());
         assert!(refused.to_string().contains("use a newer tallygate"));
         assert_eq!(fs::read(&path).expect("reads"), before);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_line_of_the_audit_log_can_be_changed_or_deleted() {
+    let directory = directory();
+    let store = open(directory.path()).expect("opens");
+    let line = AuditEntry::new(&Actor::OPERATOR, hours(0), "license.create", "lic_1");
+    store.add_audit(vec![line.clone()]).await.expect("added");
+    let other = Connection::open(directory.path().join("licenses.db")).expect("opens");
+    for sql in ["UPDATE audit SET who = 'gate'", "DELETE FROM audit"] {
+        let refused = other.execute(sql, []).expect_err("it is append-only");
+        assert!(refused.to_string().contains("audit log"), "{refused}");
+    }
+    let lines = store.audit(AuditFilter::default(), 0, 9).await;
+    assert_eq!(lines.expect("answers")[0].entry, line);
 }
 
 #[test]

@@ -13,7 +13,9 @@ use tokio::runtime::Handle;
 
 use crate::Store;
 
+pub mod audit;
 pub mod changes;
+pub mod claims;
 pub mod fixtures;
 pub mod leases;
 pub mod licenses;
@@ -21,6 +23,7 @@ pub mod management;
 pub mod quota;
 pub mod rollups;
 pub mod seals;
+pub mod tokens;
 pub mod usage;
 pub mod users;
 
@@ -133,5 +136,33 @@ macro_rules! instantiate_conformance {
                 }
             )*
         })*
+    };
+}
+
+/// Makes a test of each property of stores that keep claims, request tokens and an audit log.
+#[macro_export]
+macro_rules! instantiate_domain_conformance {
+    ($factory:ty) => {
+        $crate::instantiate_conformance!($factory;
+            claims {
+                of_many_tries_one_wins_and_the_others_see_what_it_gave,
+                a_finished_claim_keeps_its_first_answer_until_it_expires,
+                a_claim_is_given_back_or_taken_over_by_one,
+                claims_that_expired_are_swept_and_no_others,
+            }
+            tokens {
+                a_token_comes_back_as_it_was_and_holds_its_units,
+                of_many_claims_of_a_token_one_wins_and_has_its_units,
+                a_token_whose_call_reached_nobody_can_be_claimed_again,
+                a_token_that_expired_is_lost_and_its_units_are_free_again,
+                the_holder_of_a_consumed_token_confirms_or_disputes_its_status,
+                an_epoch_that_is_over_takes_the_units_of_its_tokens_with_it,
+            }
+            audit {
+                a_line_comes_back_as_it_was_added,
+                a_log_by_pages_misses_nothing_while_lines_come_in,
+                a_log_shows_what_its_filter_names,
+            }
+        );
     };
 }

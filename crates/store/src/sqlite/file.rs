@@ -28,6 +28,7 @@ pub(super) const LICENSES: Schema = Schema {
     migrations: &[
         include_str!("schema/licenses_1.sql"),
         include_str!("schema/licenses_2.sql"),
+        include_str!("schema/licenses_3_claims.sql"),
     ],
 };
 
@@ -35,7 +36,10 @@ pub(super) const LICENSES: Schema = Schema {
 pub(super) const LEDGER: Schema = Schema {
     name: "ledger",
     application: 0x5447_5231,
-    migrations: &[include_str!("schema/ledger_1.sql")],
+    migrations: &[
+        include_str!("schema/ledger_1.sql"),
+        include_str!("schema/ledger_2_tokens.sql"),
+    ],
 };
 
 /// Where a database is and how it is opened.

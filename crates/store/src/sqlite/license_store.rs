@@ -7,12 +7,15 @@ use model::{
 };
 
 use super::{SqliteStore, licenses, management};
+use crate::audit::AuditStore;
+use crate::claims::ClaimStore;
 use crate::error::Error;
 use crate::licenses::{
     Change, ChangeNumber, LicenseChange, LicenseFilter, LicenseStore, NewLicense, Snapshot,
     StoredLicense,
 };
 use crate::management::{Account, ManagementKey, ManagementStore};
+use crate::tokens::TokenStore;
 
 /// Up to so many licenses are made as a command; more are an import, which lets commands pass.
 const AT_ONCE: usize = 100;
@@ -100,6 +103,18 @@ impl LicenseStore for SqliteStore {
 
 #[async_trait]
 impl ManagementStore for SqliteStore {
+    fn claims(&self) -> Result<&dyn ClaimStore, Error> {
+        Ok(self)
+    }
+
+    fn tokens(&self) -> Result<&dyn TokenStore, Error> {
+        Ok(self)
+    }
+
+    fn audit_log(&self) -> Result<&dyn AuditStore, Error> {
+        Ok(self)
+    }
+
     async fn create_account(&self, account: Account) -> Result<(), Error> {
         self.licenses
             .write(move |session| management::create_account(session.connection(), &account))

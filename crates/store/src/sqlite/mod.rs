@@ -6,6 +6,8 @@
 //! Licenses stand in one file; balances, leases, rollups and positions in the other, since one transaction must hold
 //! them together. No method writes both: see `docs/decisions/0002-two-sqlite-files.md`.
 
+mod audit;
+mod claims;
 mod convert;
 mod crew;
 mod desk;
@@ -22,6 +24,7 @@ mod reader;
 mod rollups;
 mod session;
 mod terms;
+mod tokens;
 mod trouble;
 mod usage;
 mod users;

@@ -140,7 +140,7 @@ fn outstanding(connection: &Connection, key: LeaseKey) -> Result<(u64, u64), Tro
     Ok((held, spent))
 }
 
-fn grant(
+pub(super) fn grant(
     connection: &Connection,
     instance: InstanceId,
     key: LeaseKey,

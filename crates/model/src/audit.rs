@@ -1,0 +1,252 @@
+//! Who did what: the words of the audit log. No entry holds a secret.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::id::{AuditId, LicenseId, ManagementKeyId, ParseIdError};
+use crate::name::AccountName;
+use crate::time::Timestamp;
+
+/// Who does something, and from where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// Who.
+    pub who: Who,
+    /// From where; `None` on the gate's own host.
+    pub address: Option<IpAddr>,
+}
+
+/// Who does something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Who {
+    /// Whoever may open the gate's Unix socket.
+    Operator,
+    /// The holder of a management key, or of a token that was made with it.
+    Key(ManagementKeyId),
+    /// The holder of a license.
+    License(LicenseId),
+    /// The gate itself.
+    Gate,
+    /// Somebody who could not say who they are.
+    #[default]
+    Unknown,
+}
+
+/// One line of the audit log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Identity.
+    pub id: AuditId,
+    /// When.
+    pub at: Timestamp,
+    /// The account whose things it is about; `None`: none, or not known.
+    #[serde(default)]
+    pub account: Option<AccountName>,
+    /// Who.
+    pub who: Who,
+    /// From where; `None` on the gate's own host.
+    #[serde(default)]
+    pub address: Option<IpAddr>,
+    /// What was done, as in `license.create`: at most [`AuditEntry::LONGEST_WORD`] bytes.
+    pub action: String,
+    /// What it was done to: an id or a name, at most [`AuditEntry::LONGEST_WORD`] bytes.
+    pub subject: String,
+    /// What was there before and is not any more; `None`: nothing.
+    #[serde(default)]
+    pub before: Option<Value>,
+    /// What is there now and was not before; `None`: nothing.
+    #[serde(default)]
+    pub after: Option<Value>,
+    /// How often, where a flood was folded into one line; else 1.
+    pub count: u32,
+}
+
+impl Actor {
+    /// The operator on the gate's own host.
+    pub const OPERATOR: Self = Self {
+        who: Who::Operator,
+        address: None,
+    };
+
+    /// The gate itself.
+    pub const GATE: Self = Self {
+        who: Who::Gate,
+        address: None,
+    };
+
+    /// Somebody at an address who could not say who they are.
+    #[must_use]
+    pub const fn unknown(address: Option<IpAddr>) -> Self {
+        Self {
+            who: Who::Unknown,
+            address,
+        }
+    }
+}
+
+impl AuditEntry {
+    /// Most bytes of an action and of a subject; longer ones are cut.
+    pub const LONGEST_WORD: usize = 200;
+    /// Most bytes of what was before, or is after, as JSON. What is longer is left out, and said to be.
+    pub const LONGEST_STATE: usize = 16 * 1_024;
+
+    /// A line about something that an actor just did.
+    #[must_use]
+    pub fn new(actor: &Actor, at: Timestamp, action: &str, subject: impl fmt::Display) -> Self {
+        Self {
+            id: AuditId::generate(),
+            at,
+            account: None,
+            who: actor.who,
+            address: actor.address,
+            action: cut(action.to_owned()),
+            subject: cut(subject.to_string()),
+            before: None,
+            after: None,
+            count: 1,
+        }
+    }
+
+    /// The same line, of an account.
+    #[must_use]
+    pub fn of(mut self, account: &AccountName) -> Self {
+        self.account = Some(account.clone());
+        self
+    }
+
+    /// The same line with two states of one thing, of which it keeps the fields that differ.
+    ///
+    /// What is given must hold no secret. States that are not objects are kept whole.
+    #[must_use]
+    pub fn between<B: Serialize, A: Serialize>(
+        mut self,
+        before: Option<&B>,
+        after: Option<&A>,
+    ) -> Self {
+        let state = |value: Result<Value, _>| value.unwrap_or(Value::Null);
+        let mut before = before.map(|before| state(serde_json::to_value(before)));
+        let mut after = after.map(|after| state(serde_json::to_value(after)));
+        if let (Some(Value::Object(old)), Some(Value::Object(new))) = (&mut before, &mut after) {
+            let same: Vec<String> = old
+                .iter()
+                .filter(|(field, value)| new.get(*field) == Some(*value))
+                .map(|(field, _)| field.clone())
+                .collect();
+            for field in same {
+                old.remove(&field);
+                new.remove(&field);
+            }
+        }
+        self.before = before.map(bounded);
+        self.after = after.map(bounded);
+        self
+    }
+}
+
+fn bounded(state: Value) -> Value {
+    let length = state.to_string().len();
+    if length <= AuditEntry::LONGEST_STATE {
+        state
+    } else {
+        Value::String(format!("left out: {length} bytes"))
+    }
+}
+
+fn cut(mut text: String) -> String {
+    let mut end = AuditEntry::LONGEST_WORD.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operator => f.pad("operator"),
+            Self::Key(id) => fmt::Display::fmt(id, f),
+            Self::License(id) => fmt::Display::fmt(id, f),
+            Self::Gate => f.pad("gate"),
+            Self::Unknown => f.pad("unknown"),
+        }
+    }
+}
+
+impl FromStr for Who {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        match text {
+            "operator" => Ok(Self::Operator),
+            "gate" => Ok(Self::Gate),
+            "unknown" => Ok(Self::Unknown),
+            id if id.starts_with(LicenseId::PREFIX) => id.parse().map(Self::License),
+            id => id.parse().map(Self::Key),
+        }
+    }
+}
+
+impl Serialize for Who {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Who {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn entry() -> AuditEntry {
+        AuditEntry::new(
+            &Actor::OPERATOR,
+            Timestamp::default(),
+            "license.change",
+            "x",
+        )
+    }
+
+    #[test]
+    fn an_entry_keeps_what_changed_and_nothing_else() {
+        let before = json!({"plan": "pro", "label": null, "gone": 1});
+        let after = json!({"plan": "max", "label": null, "new": 2});
+        let entry = entry().between(Some(&before), Some(&after));
+        assert_eq!(entry.before, Some(json!({"plan": "pro", "gone": 1})));
+        assert_eq!(entry.after, Some(json!({"plan": "max", "new": 2})));
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_or_left_out() {
+        let huge = json!({"x": "y".repeat(AuditEntry::LONGEST_STATE)});
+        let entry = entry().between(None::<&Value>, Some(&huge));
+        assert!(entry.after.expect("said").to_string().len() < 100);
+        let long = AuditEntry::new(&Actor::GATE, Timestamp::default(), "a", "ä".repeat(200));
+        assert_eq!(long.subject.len(), AuditEntry::LONGEST_WORD);
+    }
+
+    #[test]
+    fn who_survives_the_text_form() {
+        for who in [
+            Who::Operator,
+            Who::Key(ManagementKeyId::from_u128(7)),
+            Who::License(LicenseId::from_u128(7)),
+            Who::Gate,
+            Who::Unknown,
+        ] {
+            assert_eq!(who.to_string().parse(), Ok(who));
+        }
+        assert!("nobody".parse::<Who>().is_err());
+    }
+}
