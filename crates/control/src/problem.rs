@@ -217,7 +217,8 @@ impl From<licensing::Error> for Problem {
             Error::PlanUnknown(_) => Self::field("plan", detail),
             Error::LicenseUnknown(_)
             | Error::ManagementKeyUnknown(_)
-            | Error::AccountUnknown(_) => Self::new(Code::NotFound, detail),
+            | Error::AccountUnknown(_)
+            | Error::TokenUnknown => Self::new(Code::NotFound, detail),
             Error::LicenseRevoked(_)
             | Error::ManagementKeyEnded(_)
             | Error::RotationUnderWay { .. } => Self::new(Code::Conflict, detail),

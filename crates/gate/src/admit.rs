@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use licensing::{Ask, Entry, Found, Reservation, ReserveError};
+use licensing::{Ask, ClaimedToken, Entry, Found, HeldUnits, Reservation, ReserveError};
 use model::path::NormalPath;
 use model::{
     CallFacts, CallHead, CallId, CallTail, Credential, KeyFormat, Method, Mode, Outcome,
@@ -62,7 +62,7 @@ pub enum Presented<'a> {
     /// Two different credentials.
     Ambiguous,
     /// A one-use request token.
-    Token,
+    Token(&'a [u8]),
 }
 
 /// What admission looks at besides the route.
@@ -76,6 +76,23 @@ pub struct CallRequest<'a> {
     pub presented: Presented<'a>,
     /// Hash of the caller's idempotency key; 0 where there is none.
     pub idempotency: u64,
+}
+
+/// Who pays for a call, and what it holds of their limits.
+pub(crate) struct Paid {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) reservation: Reservation,
+    pub(crate) token: Option<ClaimedToken>,
+}
+
+impl Paid {
+    /// Gives everything back: nobody was reached.
+    pub(crate) fn cancel(mut self) {
+        if let Some(token) = self.token {
+            token.release(Some(&mut self.reservation));
+        }
+        self.entry.cancel(self.reservation);
+    }
 }
 
 impl Gate {
@@ -171,12 +188,27 @@ impl Gate {
         if routed.route.open {
             return self.open(worker, routed, &request);
         }
+        if let Presented::Token(secret) = request.presented {
+            return self.admit_token(worker, routed, &request, secret).await;
+        }
         let entry = match self.entry(worker, &routed, request.presented).await {
             Ok(entry) => entry,
             Err(refusal) => return Err(self.refuse(worker, &routed, refusal)),
         };
         match self.pass(&routed, &request, &entry).await {
-            Ok(reservation) => self.issue(worker, routed, &request, entry, reservation),
+            Ok(reservation) => {
+                let head = head(&routed, &request);
+                self.issue(
+                    worker,
+                    routed,
+                    head,
+                    Paid {
+                        entry,
+                        reservation,
+                        token: None,
+                    },
+                )
+            }
             Err(refused) => Err(self.refuse_known(worker, &routed, &entry, Mode::Proxy, &refused)),
         }
     }
@@ -222,7 +254,8 @@ impl Gate {
             Presented::Credential(credential) => credential,
             Presented::Nothing => return Err(Refusal::LicenseMissing),
             Presented::Ambiguous => return Err(Refusal::CredentialAmbiguous),
-            Presented::Token => return Err(Refusal::TokenInvalid),
+            // Tokens have an admission of their own.
+            Presented::Token(_) => return Err(Refusal::TokenInvalid),
         };
         let entry = self.look_up(worker, credential, routed.started_at).await?;
         if entry.license().app != routed.route.app.name {
@@ -302,7 +335,7 @@ impl Gate {
             now,
             slot: true,
         };
-        take(entry, &ask).await
+        take(entry, ask, &mut None).await
     }
 
     fn open(
@@ -312,35 +345,36 @@ impl Gate {
         request: &CallRequest<'_>,
     ) -> Result<Admitted, Refused> {
         let head = head(&routed, request);
-        self.ticket(worker, routed, head, None, None)
+        self.ticket(worker, routed, head, None)
     }
 
-    fn issue(
+    /// Lets in a call that is paid for.
+    pub(crate) fn issue(
         &self,
         worker: &Arc<Worker>,
         routed: Routed,
-        request: &CallRequest<'_>,
-        entry: Arc<Entry>,
-        reservation: Reservation,
+        head: CallHead,
+        paid: Paid,
     ) -> Result<Admitted, Refused> {
-        let plan = self.plan_symbol(&entry);
+        let plan = self.plan_symbol(&paid.entry);
         if let Some(text) = plan.1
             && worker.lane.define(plan.0, text.as_bytes()).is_err()
         {
-            entry.cancel(reservation);
+            paid.cancel();
             return Err(self.refuse(worker, &routed, Refusal::JournalUnavailable));
         }
+        let reservation = &paid.reservation;
         let head = CallHead {
-            license_id: Some(entry.license().id),
+            license_id: Some(paid.entry.license().id),
             plan: plan.0,
             epoch: reservation.epoch(),
             limited: reservation.is_limited(),
             windowed: reservation.is_windowed(),
             // Windows are told from it: a call that waited for its lease may count in a later one.
             started_at: reservation.counted_at(),
-            ..head(&routed, request)
+            ..head
         };
-        self.ticket(worker, routed, head, Some(entry), Some(reservation))
+        self.ticket(worker, routed, head, Some(paid))
     }
 
     /// Takes the room for the records of the call, so that no call is forwarded that cannot be recorded.
@@ -349,8 +383,7 @@ impl Gate {
         worker: &Arc<Worker>,
         routed: Routed,
         head: CallHead,
-        entry: Option<Arc<Entry>>,
-        reservation: Option<Reservation>,
+        paid: Option<Paid>,
     ) -> Result<Admitted, Refused> {
         let (lane, route) = (&worker.lane, &routed.route);
         let space = lane
@@ -358,12 +391,16 @@ impl Gate {
             .and_then(|()| lane.define(route.symbol, route.symbol_text.as_bytes()))
             .and_then(|()| lane.reserve(Self::PAYLOAD, 2));
         let Ok(space) = space else {
-            if let (Some(entry), Some(reservation)) = (entry, reservation) {
-                entry.cancel(reservation);
+            if let Some(paid) = paid {
+                paid.cancel();
             }
             return Err(self.refuse(worker, &routed, Refusal::JournalUnavailable));
         };
-        let rate = reservation.as_ref().and_then(Reservation::view);
+        let rate = paid.as_ref().and_then(|paid| paid.reservation.view());
+        let (entry, reservation, token) = match paid {
+            Some(paid) => (Some(paid.entry), Some(paid.reservation), paid.token),
+            None => (None, None, None),
+        };
         Ok(Admitted::new(Ticket {
             worker: worker.clone(),
             route: routed.route,
@@ -371,6 +408,7 @@ impl Gate {
             head,
             started: routed.started,
             reservation,
+            token,
             space: Some(space),
             rate,
         }))
@@ -434,21 +472,38 @@ impl Catalogue {
 }
 
 /// Takes what a call needs of a license's limits, all or nothing; waits where the store must be asked.
-pub(crate) async fn take(entry: &Entry, ask: &Ask) -> Result<Reservation, licensing::Refused> {
-    let reservation = match entry.reserve(ask) {
+///
+/// Units that were leased for this call alone are used, or given back if they are not what it asks for; with a refusal they
+/// stay where they were.
+pub(crate) async fn take(
+    entry: &Entry,
+    ask: Ask,
+    leased: &mut Option<HeldUnits>,
+) -> Result<Reservation, licensing::Refused> {
+    let held = leased.filter(|held| entry.serves(&ask, *held));
+    if held.is_none() {
+        *leased = None;
+    }
+    let ask = Ask {
+        units: if held.is_some() { 0 } else { ask.units },
+        ..ask
+    };
+    let mut reservation = match entry.reserve(&ask) {
         Ok(reservation) => reservation,
         Err(ReserveError::Refused(refused)) => return Err(refused),
-        Err(ReserveError::NeedLease) => entry.acquire(ask).await?,
+        Err(ReserveError::NeedLease) => entry.acquire(&ask).await?,
     };
     // A call that waited, here or for its license, may have been overtaken by a revocation, which is in force once it
     // has returned (G5).
-    match entry.state().cut_signal().refusal(ask.now) {
-        None => Ok(reservation),
-        Some(refusal) => {
-            entry.cancel(reservation);
-            Err(plain(refusal))
-        }
+    if let Some(refusal) = entry.state().cut_signal().refusal(ask.now) {
+        entry.cancel(reservation);
+        return Err(plain(refusal));
     }
+    if let Some(held) = held {
+        reservation.hold(held);
+        *leased = None;
+    }
+    Ok(reservation)
 }
 
 /// A refusal that has nothing to do with limits.
@@ -460,7 +515,7 @@ pub(crate) const fn plain(refusal: Refusal) -> licensing::Refused {
     }
 }
 
-fn head(routed: &Routed, request: &CallRequest<'_>) -> CallHead {
+pub(crate) fn head(routed: &Routed, request: &CallRequest<'_>) -> CallHead {
     let route = &routed.route;
     CallHead {
         call_id: routed.call_id,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use journal::{Commit, MarkSlot, Space, Unavailable};
-use licensing::{EffectiveLimits, Entry, RateView, Reservation};
+use licensing::{ClaimedToken, EffectiveLimits, Entry, RateView, Reservation};
 use model::{Blame, CallHead, CallId, CallRecord, CallTail, Ending, License, Refusal};
 
 use crate::app::Route;
@@ -22,6 +22,8 @@ pub(crate) struct Ticket {
     pub(crate) head: CallHead,
     pub(crate) started: Moment,
     pub(crate) reservation: Option<Reservation>,
+    /// The token that it was let in with, until its use is final.
+    pub(crate) token: Option<ClaimedToken>,
     pub(crate) space: Option<Space>,
     pub(crate) rate: Option<RateView>,
 }
@@ -69,11 +71,28 @@ impl CutCheck {
 impl Ticket {
     /// Gives everything back: nothing was sent.
     fn cancel(mut self) {
+        self.release_token();
         if let (Some(entry), Some(reservation)) = (&self.entry, self.reservation.take()) {
             entry.cancel(reservation);
         }
         if let Some(space) = self.space.take() {
             self.worker.lane.release(space);
+        }
+    }
+
+    /// Gives the token back, with the units that it held.
+    fn release_token(&mut self) {
+        if let Some(token) = self.token.take() {
+            token.release(self.reservation.as_mut());
+        }
+    }
+
+    /// Decides about the token: its use is final unless nothing was sent with it.
+    fn end_token(&mut self, sent: bool) {
+        if !sent {
+            self.release_token();
+        } else if let Some(token) = self.token.take() {
+            token.finish_soon(self.head.status);
         }
     }
 
@@ -238,13 +257,15 @@ impl Forwarding {
         if let Some(slot) = self.slot.take() {
             slot.clear();
         }
+        // A status of the upstream's own is the answer to something.
+        let sent = self.sent || forwarded;
         let waits = ticket.route.app.waits_for_disk;
         let commit = waits.then(|| lane.wait_durable(opened.position));
+        ticket.end_token(sent);
         let committed = Committed {
             ticket: Some(ticket),
             sequence: opened.sequence,
-            // A status of the upstream's own is the answer to something.
-            sent: self.sent || forwarded,
+            sent,
             forwarded,
         };
         (committed, HeadCommit(commit))
@@ -285,6 +306,7 @@ impl Forwarding {
         if let Some(slot) = self.slot.take() {
             slot.clear();
         }
+        ticket.end_token(self.sent);
         ticket.settle(&tail);
     }
 }

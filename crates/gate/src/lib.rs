@@ -21,6 +21,7 @@ mod settle;
 mod spend;
 mod spender;
 mod time;
+mod token;
 mod worker;
 
 pub use admit::{CallRequest, Gate, Presented, Routed};
@@ -31,7 +32,8 @@ pub use settle::{Closing, Failure};
 pub use spend::{AtLimit, Holder, Spend, Spent};
 pub use spender::Spender;
 pub use time::Moment;
+pub use token::{ConsumeToken, ConsumedToken, IssueToken};
 pub use worker::{Worker, WorkerParts};
 
 /// What a license may use, and where it stands: for the headers of an answer.
-pub use licensing::{EffectiveLimits, RateView};
+pub use licensing::{EffectiveLimits, IssuedToken, RateView};

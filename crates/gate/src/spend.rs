@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use licensing::{Ask, Entry, RateView, Reservation};
+use journal::Position;
+use licensing::{Ask, ClaimedToken, Entry, HeldUnits, RateView, Reservation};
 use model::{
     AppName, CallFacts, CallHead, CallId, CallRecord, CallTail, Ending, LicenseId, Method, Mode,
     NormalPath, Outcome, Refusal, Symbol, Timestamp,
 };
 
-use crate::admit::{Gate, Routed, plain, take};
+use crate::admit::{Gate, Paid, Routed, plain, take};
 use crate::app::{Resolved, Route};
 use crate::refused::Refused;
 use crate::settle::{self, Closing};
@@ -33,6 +34,8 @@ pub struct Spend<'a> {
     pub units: Option<u64>,
     /// From where the call came, for allow-lists.
     pub address: Option<IpAddr>,
+    /// Whether the call was made elsewhere and is reported here, so that no address is judged.
+    pub elsewhere: bool,
     /// Hash of the caller's idempotency key ([`model::key::digest_u64`]); 0 where there is none.
     pub idempotency: u64,
     /// What happens when the limits of the license are reached.
@@ -113,6 +116,7 @@ impl<'a> Spend<'a> {
             status: 200,
             units: None,
             address: None,
+            elsewhere: false,
             idempotency: 0,
             limits: AtLimit::Refuse,
             call_id: None,
@@ -130,6 +134,53 @@ impl Gate {
     /// The first rule that refuses; a refusal of a known license is recorded, nobody waits for that record.
     /// [`Refusal::JournalUnavailable`] after the record was written leaves open whether it is kept.
     pub async fn spend(&self, worker: &Arc<Worker>, spend: Spend<'_>) -> Result<Spent, Refused> {
+        self.spend_with(worker, spend, None).await
+    }
+
+    /// Spends what a token stands for: it is used, or given back where nothing was recorded.
+    pub(crate) async fn spend_with(
+        &self,
+        worker: &Arc<Worker>,
+        spend: Spend<'_>,
+        mut token: Option<ClaimedToken>,
+    ) -> Result<Spent, Refused> {
+        let (routed, entry) = self.find_spend(worker, &spend).await?;
+        let mut nothing = None;
+        let leased = match &mut token {
+            Some(token) => &mut token.leased,
+            None => &mut nothing,
+        };
+        let taken = match self.limits(&routed, &spend, &entry, leased).await {
+            Ok(taken) => taken,
+            Err(refused) => {
+                if let Some(token) = token {
+                    token.give_back().await;
+                }
+                return Err(self.refuse_known(worker, &routed, &entry, spend.mode, &refused));
+            }
+        };
+        let written = self.write_spent(worker, &routed, &spend, entry, taken, &mut token);
+        let (spent, position) = written.map_err(|refusal| self.refuse(worker, &routed, refusal))?;
+        // From here on there is a record, whatever becomes of whoever waits for it.
+        let durable = routed.route.app.waits_for_disk;
+        if durable && worker.lane.wait_durable(position).await.is_err() {
+            if let Some(token) = token {
+                token.finish_soon(spend.status);
+            }
+            return Err(self.refuse(worker, &routed, Refusal::JournalUnavailable));
+        }
+        if let Some(token) = token {
+            token.finish(spend.status).await;
+        }
+        Ok(spent)
+    }
+
+    /// Who pays, and by which route.
+    pub(crate) async fn find_spend(
+        &self,
+        worker: &Arc<Worker>,
+        spend: &Spend<'_>,
+    ) -> Result<(Routed, Arc<Entry>), Refused> {
         let started = worker.now();
         let started_at = worker.wall(started);
         let call_id = spend.call_id.unwrap_or_else(|| worker.next_id(started_at));
@@ -154,20 +205,15 @@ impl Gate {
                 return Err(unknown(Symbol::NONE, Refusal::AppUnknown));
             }
         };
+        let method = spend.target.map_or(Method::Other, |(method, _)| method);
         let routed = Routed {
             route,
             call_id,
-            method: spend.target.map_or(Method::Other, |(method, _)| method),
+            method,
             started,
             started_at,
         };
-        match self.limits(&routed, &spend, &entry).await {
-            Ok(taken) => {
-                self.record_spent(worker, routed, &spend, entry, taken)
-                    .await
-            }
-            Err(refused) => Err(self.refuse_known(worker, &routed, &entry, spend.mode, &refused)),
-        }
+        Ok((routed, entry))
     }
 
     /// The license of a holder.
@@ -193,10 +239,17 @@ impl Gate {
         routed: &Routed,
         spend: &Spend<'_>,
         entry: &Entry,
+        leased: &mut Option<HeldUnits>,
     ) -> Result<Taken, licensing::Refused> {
+        // Who was let in elsewhere stands in for an address that is allowed.
+        let allowed = || entry.license().allow_ips.first().map(|net| net.addr());
         let facts = CallFacts {
             now: routed.started_at,
-            address: spend.address,
+            address: if spend.elsewhere {
+                allowed()
+            } else {
+                spend.address
+            },
             target: spend.target.map(|(method, path)| (method, path.as_str())),
         };
         entry.check(&facts).map_err(plain)?;
@@ -209,7 +262,7 @@ impl Gate {
             now: routed.started_at,
             slot: false,
         };
-        match take(entry, &ask).await {
+        match take(entry, ask, leased).await {
             Ok(reservation) => Ok(Taken::Within(reservation)),
             Err(refused) if spend.limits == AtLimit::Record && is_limit(refused.refusal) => {
                 Ok(Taken::Beyond(refused.refusal))
@@ -218,15 +271,17 @@ impl Gate {
         }
     }
 
-    /// Writes the record and settles what was taken.
-    async fn record_spent(
+    /// Writes the record and settles what was taken; also the position that makes it durable. Without room in the journal
+    /// everything is given back, the token too.
+    fn write_spent(
         &self,
         worker: &Arc<Worker>,
-        routed: Routed,
+        routed: &Routed,
         spend: &Spend<'_>,
         entry: Arc<Entry>,
         taken: Taken,
-    ) -> Result<Spent, Refused> {
+        token: &mut Option<ClaimedToken>,
+    ) -> Result<(Spent, Position), Refusal> {
         let (reservation, beyond) = match taken {
             Taken::Within(reservation) => (Some(reservation), None),
             Taken::Beyond(refusal) => (None, Some(refusal)),
@@ -243,16 +298,21 @@ impl Gate {
             .and_then(|()| lane.reserve(CallRecord::LENGTH as u32, 1));
         let Ok(space) = space else {
             if let Some(reservation) = reservation {
-                entry.cancel(reservation);
+                let paid = Paid {
+                    entry,
+                    reservation,
+                    token: token.take(),
+                };
+                paid.cancel();
             }
-            return Err(self.refuse(worker, &routed, Refusal::JournalUnavailable));
+            return Err(Refusal::JournalUnavailable);
         };
         let head = CallHead {
             license_id: Some(entry.license().id),
             plan,
-            ..head(&routed, spend, reservation.as_ref())
+            ..head(routed, spend, reservation.as_ref())
         };
-        let tail = tail(worker, &routed, &head, beyond);
+        let tail = tail(worker, routed, &head, beyond);
         let written = lane.single(space, &CallRecord { head, tail }.encode());
         let spent = Spent {
             call_id: head.call_id,
@@ -265,15 +325,11 @@ impl Gate {
             route: route.clone(),
             entry,
         };
-        // Before anything is waited for, so that a future that is dropped leaves nothing held.
         if let Some(reservation) = reservation {
             spent.entry.settle(reservation, tail.spent);
         }
         worker.count_call(&head, &tail);
-        if route.app.waits_for_disk && lane.wait_durable(written.position).await.is_err() {
-            return Err(self.refuse(worker, &routed, Refusal::JournalUnavailable));
-        }
-        Ok(spent)
+        Ok((spent, written.position))
     }
 }
 

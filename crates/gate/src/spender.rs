@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use licensing::Entry;
+use licensing::{Entry, IssuedToken};
 use model::{CallFacts, LicenseId, Method, NormalPath, Refusal, Timestamp};
 
 use crate::admit::Gate;
 use crate::refused::Refused;
 use crate::spend::{Spend, Spent};
+use crate::token::{ConsumeToken, ConsumedToken, IssueToken};
 use crate::worker::Worker;
 
 /// Spends for whoever asks, from any thread. One for a process.
@@ -47,6 +48,22 @@ impl Spender {
     /// As [`Gate::spend`].
     pub async fn spend(&self, spend: Spend<'_>) -> Result<Spent, Refused> {
         self.gate.spend(&self.worker, spend).await
+    }
+
+    /// See [`Gate::issue_token`].
+    ///
+    /// # Errors
+    /// As [`Gate::issue_token`].
+    pub async fn issue_token(&self, wish: IssueToken<'_>) -> Result<IssuedToken, Refused> {
+        self.gate.issue_token(&self.worker, wish).await
+    }
+
+    /// See [`Gate::consume_token`].
+    ///
+    /// # Errors
+    /// As [`Gate::consume_token`].
+    pub async fn consume_token(&self, consume: ConsumeToken<'_>) -> Result<ConsumedToken, Refused> {
+        self.gate.consume_token(&self.worker, consume).await
     }
 
     /// The license that a credential belongs to, whatever the state of either and whichever the app; nothing is spent or

@@ -183,7 +183,7 @@ async fn what_is_presented_besides_one_key_has_its_own_answer() {
     for (presented, expected) in [
         (Presented::Nothing, Refusal::LicenseMissing),
         (Presented::Ambiguous, Refusal::CredentialAmbiguous),
-        (Presented::Token, Refusal::TokenInvalid),
+        (Presented::Token(b"no token"), Refusal::TokenInvalid),
     ] {
         let routed = house.route("GET", "/").unwrap();
         let request = CallRequest {

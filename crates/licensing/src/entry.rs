@@ -11,7 +11,7 @@ use model::{
 use store::{ChangeNumber, CredentialInfo, CredentialStatus};
 
 use crate::hub::Hub;
-use crate::meter::{Ask, Meter, Refused, Reservation, ReserveError, Stamp};
+use crate::meter::{Ask, HeldUnits, Meter, Refused, Reservation, ReserveError, Stamp};
 use crate::plans::{EffectiveLimits, Terms};
 
 /// A credential with its license, as known when it was read. Immutable; a change of the license makes a new one.
@@ -199,6 +199,22 @@ impl Entry {
                 }
             }
         }
+    }
+
+    /// Whether units that were leased for a call alone are what it asks for. If not, they are given back.
+    #[must_use]
+    pub fn serves(&self, ask: &Ask, held: HeldUnits) -> bool {
+        let serves = self.effective.counted && 0 < ask.units && ask.units <= held.units;
+        if !serves
+            && held.units > 0
+            && self
+                .state
+                .meter
+                .give_back(&self.effective, self.stamp, held)
+        {
+            self.state.hub.enqueue(&self.state);
+        }
+        serves
     }
 
     /// Frees the concurrency slot of a call whose work is done, before the reservation is ended: a caller who has the whole

@@ -30,6 +30,9 @@ pub enum Error {
     /// No such account. Blame: caller.
     #[error("there is no account `{0}`: make it with `tallygate account create`")]
     AccountUnknown(AccountName),
+    /// No such token of this license, or it was not used yet. Blame: caller.
+    #[error("there is no such token of this license, or it was not used yet")]
+    TokenUnknown,
     /// A revoked license takes no further change. Blame: caller.
     #[error("license {0} is revoked, which is final: create a new one")]
     LicenseRevoked(LicenseId),

@@ -36,10 +36,10 @@ pub use error::Error;
 pub use fingerprints::FingerprintSet;
 pub use keyring::{Keyring, KeyringSecret};
 pub use licensing::{CacheSize, Found, Freshness, Licensing};
-pub use meter::{Ask, Meter, RateView, Refused, Reservation, ReserveError};
+pub use meter::{Ask, HeldUnits, Meter, RateView, Refused, Reservation, ReserveError};
 pub use operations::{
-    BalanceView, IssueRequest, Issued, IssuedManagementKey, KeySource, ManagementKeyRequest,
-    UserRequest,
+    BalanceView, ClaimedToken, IssueRequest, Issued, IssuedManagementKey, IssuedToken, KeySource,
+    ManagementKeyRequest, TokenRequest, UserRequest,
 };
 pub use options::{LeaseOptions, LicensingOptions};
 pub use plans::{AppTerms, EffectiveLimits, Plans};

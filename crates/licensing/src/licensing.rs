@@ -94,6 +94,14 @@ pub struct CacheSize {
     pub fingerprint_bytes: usize,
 }
 
+impl std::fmt::Debug for Licensing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Licensing")
+            .field("instance", &self.instance)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Licensing {
     /// Reads what must be known of all licenses: the number of the last change and the fingerprints of all credentials.
     /// To be called on the runtime that may wait for the store; [`Licensing::run`] must run for as long as this is used.
@@ -149,6 +157,7 @@ impl Licensing {
                 self.serve_learning(),
                 self.serve_leases(),
                 self.serve_sweeps(),
+                self.serve_expiry(),
             )
         };
         tokio::select! {

@@ -41,9 +41,6 @@ const METHOD_OVERRIDES: [HeaderName; 3] = [
 
 /// What the headers present to be let in.
 pub(crate) fn presented<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Presented<'a> {
-    if headers.contains_key(&REQUEST_TOKEN) {
-        return Presented::Token;
-    }
     let mut found: Option<&[u8]> = None;
     for name in names {
         for value in headers.get_all(name) {
@@ -55,9 +52,16 @@ pub(crate) fn presented<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Pre
             }
         }
     }
-    match found {
-        Some([]) | None => Presented::Nothing,
-        Some(credential) => Presented::Credential(credential),
+    let mut tokens = headers.get_all(&REQUEST_TOKEN).iter();
+    let token = tokens.next().map(|token| token.as_bytes().trim_ascii());
+    match (token, found) {
+        (None, Some([]) | None) => Presented::Nothing,
+        (None, Some(credential)) => Presented::Credential(credential),
+        (Some(token), Some([]) | None) if tokens.all(|other| other.as_bytes() == token) => {
+            Presented::Token(token)
+        }
+        // Who pays must not be guessed.
+        (Some(_), _) => Presented::Ambiguous,
     }
 }
 
@@ -200,7 +204,7 @@ mod tests {
                     String::from_utf8_lossy(credential).into_owned()
                 }
                 Presented::Ambiguous => "ambiguous".to_owned(),
-                Presented::Token => "token".to_owned(),
+                Presented::Token(token) => format!("token {}", String::from_utf8_lossy(token)),
             };
         assert_eq!(found(&[]), "nothing");
         assert_eq!(found(&[("apifew-user-license-key", " k1 ")]), "k1");
@@ -224,7 +228,12 @@ mod tests {
                 ("apifew-request-token", "t"),
                 ("apifew-user-license-key", "k1")
             ]),
-            "token"
+            "ambiguous"
+        );
+        assert_eq!(found(&[("apifew-request-token", " t ")]), "token t");
+        assert_eq!(
+            found(&[("apifew-request-token", "t"), ("apifew-request-token", "u")]),
+            "ambiguous"
         );
     }
 

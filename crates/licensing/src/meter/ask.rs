@@ -25,8 +25,19 @@ pub struct Reservation {
     pub(super) limited: bool,
     pub(super) windowed: bool,
     pub(super) slot: bool,
+    /// Its units came from what was leased for it alone.
+    pub(super) held: bool,
     pub(super) left: Option<u64>,
     pub(super) view: Option<RateView>,
+}
+
+/// Units of a balance that this gate's lease holds and its meter knows nothing of, since they are meant for one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldUnits {
+    /// The epoch of the balance that they are of.
+    pub epoch: u32,
+    /// How many.
+    pub units: u64,
 }
 
 /// Why nothing was reserved.
@@ -77,6 +88,7 @@ impl Reservation {
             limited: false,
             windowed: false,
             slot: false,
+            held: false,
             left: None,
             view: None,
         }
@@ -119,6 +131,25 @@ impl Reservation {
     #[must_use]
     pub const fn is_windowed(&self) -> bool {
         self.windowed
+    }
+
+    /// Takes over units that were leased for this call alone; it asked for none.
+    pub fn hold(&mut self, leased: HeldUnits) {
+        debug_assert_eq!(self.units, 0, "units are taken once");
+        self.units = leased.units;
+        self.epoch = leased.epoch;
+        self.limited = true;
+        self.held = true;
+    }
+
+    /// Lets go of the units that were leased for this call alone, if they are still here: the reservation goes on without
+    /// them.
+    pub fn let_go(&mut self) -> Option<HeldUnits> {
+        let held = std::mem::take(&mut self.held);
+        held.then(|| HeldUnits {
+            epoch: self.epoch,
+            units: std::mem::take(&mut self.units),
+        })
     }
 
     /// Units that can be taken after this call, as far as this gate knows; `None` where none are counted.

@@ -22,7 +22,7 @@ use model::{LicenseId, Timestamp};
 use parking_lot::Mutex;
 use store::{ChangeNumber, LeaseGrant};
 
-pub use ask::{Ask, RateView, Refused, Reservation, ReserveError};
+pub use ask::{Ask, HeldUnits, RateView, Refused, Reservation, ReserveError};
 pub(crate) use lease::{Joined, Wishes};
 use state::MeterState;
 
@@ -97,6 +97,24 @@ impl Meter {
         }
         self.with(|state| state.cancel(self.id, reservation))
             .unwrap_or(false)
+    }
+
+    /// Gives back units of this gate's lease that the meter never had; whether the meter is to be enqueued.
+    pub(crate) fn give_back(
+        &self,
+        limits: &Arc<EffectiveLimits>,
+        stamp: Stamp,
+        held: HeldUnits,
+    ) -> bool {
+        let mut guard = self.state.lock();
+        let state = guard.get_or_insert_with(|| Box::new(MeterState::new(limits.clone(), stamp)));
+        let key = store::LeaseKey {
+            license_id: self.id,
+            counter: model::Counter::Remaining,
+            period: held.epoch,
+        };
+        state.give_back(key, held.units);
+        state.wants_return()
     }
 
     /// Lets go of every lease, for what it was taken under may have changed; whether the meter is to be enqueued.

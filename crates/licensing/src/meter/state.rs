@@ -119,6 +119,7 @@ impl MeterState {
             limited,
             windowed: self.limits.has_durable_window(),
             slot,
+            held: false,
             left: self.limits.counted.then_some(left),
             view: self.view(now),
         })

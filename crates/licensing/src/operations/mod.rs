@@ -8,10 +8,12 @@ mod issue;
 mod management;
 mod present;
 mod user;
+mod token;
 mod validate;
 
 pub use change::BalanceView;
 pub use issue::{IssueRequest, Issued, KeySource};
 pub(crate) use management::ManagementCache;
 pub use management::{IssuedManagementKey, ManagementKeyRequest};
+pub use token::{ClaimedToken, IssuedToken, TokenRequest};
 pub use user::UserRequest;
