@@ -21,6 +21,14 @@ pub enum Error {
         /// Ours.
         known: u32,
     },
+    /// The store cannot be what its settings say: a wrong URL, password or version. Blame: operator.
+    #[error("the store cannot be used: {0}")]
+    Misconfigured(String),
+    /// Another gate runs under this node's name. Blame: operator.
+    #[error(
+        "another gate runs as node `{0}`: give each gate of a store a `[server] node` of its own"
+    )]
+    NodeTaken(String),
     /// Something with this identity is there already. Blame: caller.
     #[error("{0} exists already")]
     Exists(&'static str),

@@ -13,6 +13,8 @@ pub mod error;
 pub mod ledger;
 pub mod licenses;
 pub mod management;
+pub mod node;
+pub mod postgres;
 pub mod quota;
 mod refill;
 pub mod sqlite;
@@ -30,12 +32,20 @@ pub use licenses::{
     LicenseStore, NewCredential, NewLicense, Snapshot, StoredLicense,
 };
 pub use management::{Account, ManagementKey, ManagementStore};
+pub use node::{NodeClaim, NodeStore};
+pub use postgres::{PostgresOptions, PostgresStore};
 pub use quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, QuotaStore};
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use users::{UserChange, UserStore};
 pub use tokens::{TOKENS, TokenClaim, TokenIssue, TokenStore};
 
 /// Everything that a gate asks of its store.
-pub trait Store: LicenseStore + ManagementStore + QuotaStore + LedgerStore + UserStore {}
+pub trait Store:
+    LicenseStore + ManagementStore + UserStore + QuotaStore + LedgerStore + NodeStore
+{
+}
 
-impl<T: LicenseStore + ManagementStore + QuotaStore + LedgerStore + UserStore> Store for T {}
+impl<T> Store for T where
+    T: LicenseStore + ManagementStore + UserStore + QuotaStore + LedgerStore + NodeStore
+{
+}

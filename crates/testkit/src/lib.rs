@@ -17,6 +17,7 @@ pub mod eventually;
 pub mod gateway;
 pub mod load;
 pub mod port;
+pub mod postgres;
 mod script;
 pub mod site;
 pub mod small_disk;
@@ -28,6 +29,7 @@ pub use client::{Connection, Request, Response};
 pub use config::{App, Config};
 pub use gateway::{Cli, CliOutput, Gateway, License};
 pub use load::{Load, Seen};
+pub use postgres::Postgres;
 pub use site::Site;
 pub use upstream::{Served, Upstream};
 

@@ -12,8 +12,8 @@ use model::{
 use store::{
     Account, Balance, Change, ChangeNumber, Error, InstanceState, LanePosition, LeaseGrant,
     LeaseKey, LeaseRequest, LedgerStore, LicenseChange, LicenseFilter, LicenseStore, ManagementKey,
-    ManagementStore, NewLicense, QuotaStore, RollupBatch, RollupRow, SealIntent, SealedFile,
-    Snapshot, SqliteStore, StoredLicense, UserChange, UserStore,
+    ManagementStore, NewLicense, NodeClaim, NodeStore, QuotaStore, RollupBatch, RollupRow,
+    SealIntent, SealedFile, Snapshot, SqliteStore, StoredLicense, UserChange, UserStore,
 };
 use tokio::sync::Semaphore;
 
@@ -355,5 +355,12 @@ impl UserStore for Meddled {
 
     async fn delete_user(&self, app: &AppName, login: &str) -> Result<bool, Error> {
         self.alive()?.delete_user(app, login).await
+    }
+}
+
+#[async_trait]
+impl NodeStore for Meddled {
+    async fn claim_node(&self, node: &str) -> Result<NodeClaim, Error> {
+        self.alive()?.claim_node(node).await
     }
 }

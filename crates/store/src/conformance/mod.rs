@@ -20,6 +20,7 @@ pub mod fixtures;
 pub mod leases;
 pub mod licenses;
 pub mod management;
+pub mod nodes;
 pub mod quota;
 pub mod rollups;
 pub mod seals;
@@ -93,6 +94,9 @@ macro_rules! instantiate_conformance {
                 a_user_is_found_by_app_and_login_and_is_there_once,
                 a_user_is_changed_where_it_is_named_and_forgotten_wholly,
                 a_login_is_given_once_under_parallel_writers_and_pages_miss_none,
+            }
+            nodes {
+                a_name_is_held_by_one_claim_at_a_time,
             }
             quota {
                 a_balance_is_leased_until_nothing_is_left,

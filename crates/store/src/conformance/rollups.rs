@@ -37,7 +37,10 @@ fn calls(calls: u64) -> UsageSums {
 async fn rows(store: &dyn Store) -> Vec<(UsageKey, UsageSums)> {
     let (rows, next) = store.rollups(None, 1_000).await.expect("answers");
     assert_eq!(next, None);
-    rows.into_iter().map(|row| (row.key, row.sums)).collect()
+    let mut rows: Vec<_> = rows.into_iter().map(|row| (row.key, row.sums)).collect();
+    // The order is the store's own.
+    rows.sort_by_key(|(key, _)| std::cmp::Reverse(key.license_id));
+    rows
 }
 
 /// At another position nothing is done: no row, no lease, no position.

@@ -18,6 +18,7 @@ mod license_store;
 mod licenses;
 mod management;
 mod manifest;
+mod node;
 mod queue;
 mod quota;
 mod reader;
@@ -112,6 +113,7 @@ pub struct SqliteStore {
     clock: Arc<dyn Clock>,
     licenses: Crew<LicenseSession>,
     ledger: Crew<LedgerSession>,
+    nodes: node::Nodes,
 }
 
 impl SqliteStore {
@@ -155,6 +157,7 @@ impl SqliteStore {
                 |access| LedgerSession::opener(ledger.clone(), licenses.clone(), access),
             )?,
             clock: options.clock,
+            nodes: node::Nodes::default(),
         })
     }
 }

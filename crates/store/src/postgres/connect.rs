@@ -1,0 +1,203 @@
+//! Connections: made, set up, and refused with a word that helps.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
+use tokio_postgres::config::Config;
+use tokio_postgres::error::SqlState;
+
+use super::options::PostgresOptions;
+use super::tls::Tls;
+use super::trouble::describe;
+use crate::error::Error;
+
+/// The oldest server that is served, as `server_version_num` says it.
+const OLDEST: i32 = 150_000;
+
+/// Makes connections to one database.
+#[derive(Clone)]
+pub(super) struct Connector {
+    config: Config,
+    tls: Tls,
+    timeout: Duration,
+    /// Statements that every session begins with.
+    setup: String,
+    /// The database, for messages.
+    pub(super) name: String,
+}
+
+impl Connector {
+    /// # Errors
+    /// [`Error::Misconfigured`] if root certificates cannot be used.
+    pub(super) fn new(options: &PostgresOptions) -> Result<Self, Error> {
+        Ok(Self {
+            config: options.config.clone(),
+            tls: Tls::new(&options.trust)?,
+            timeout: options.connect_timeout,
+            setup: setup(options),
+            name: options.name(),
+        })
+    }
+
+    /// A pool of connections, none of them made yet.
+    pub(super) fn pool(&self, connections: usize) -> Result<Pool, Error> {
+        let manager = Manager::from_config(
+            self.config.clone(),
+            self.tls.clone(),
+            ManagerConfig {
+                recycling_method: RecyclingMethod::Fast,
+            },
+        );
+        let setup = self.setup.clone();
+        Pool::builder(manager)
+            .max_size(connections.max(2))
+            .create_timeout(Some(self.timeout))
+            .runtime(Runtime::Tokio1)
+            .post_create(Hook::async_fn(move |client, _| {
+                let setup = setup.clone();
+                Box::pin(async move {
+                    client
+                        .batch_execute(&setup)
+                        .await
+                        .map_err(HookError::Backend)
+                })
+            }))
+            .build()
+            .map_err(|error| Error::Misconfigured(format!("the pool of connections: {error}")))
+    }
+
+    /// A connection outside the pool, and the task that ends with it.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] if the server does not let this gate in, [`Error::Unavailable`] if it is not reached.
+    pub(super) async fn connect(&self) -> Result<(Client, JoinHandle<()>), Error> {
+        let connecting = async {
+            let (client, connection) = self.config.connect(self.tls.clone()).await?;
+            let task = tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection to the store ended");
+                }
+            });
+            client.batch_execute(&self.setup).await?;
+            Ok((client, task))
+        };
+        match tokio::time::timeout(self.timeout, connecting).await {
+            Ok(Ok(connected)) => Ok(connected),
+            Ok(Err(error)) => Err(self.refused(&error)),
+            Err(_) => Err(Error::Unavailable(self.silent())),
+        }
+    }
+
+    /// What is said of a server that does not answer a new connection.
+    pub(super) fn silent(&self) -> String {
+        format!("{}: no answer within {:?}", self.name, self.timeout)
+    }
+
+    /// What it means that a connection was not made.
+    fn refused(&self, error: &tokio_postgres::Error) -> Error {
+        let (name, text) = (&self.name, describe(error));
+        let user = self.config.get_user().unwrap_or_default();
+        let wrong = |what: String| Error::Misconfigured(format!("{name}: {what} ({text})"));
+        match error.code() {
+            Some(state) if *state == SqlState::INVALID_PASSWORD => wrong(format!(
+                "the password of user `{user}` is wrong, or there is no such user"
+            )),
+            Some(state) if *state == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => wrong(
+                format!("user `{user}` is not let in from here: see the server's pg_hba.conf"),
+            ),
+            Some(state) if *state == SqlState::UNDEFINED_DATABASE => {
+                wrong("there is no such database: create it, and give it to this user".to_owned())
+            }
+            Some(_) => Error::Unavailable(format!("{name}: {text}")),
+            None if text.contains("password missing") => wrong(format!(
+                "user `{user}` needs a password: write it into the URL"
+            )),
+            None if text.contains("TLS") => {
+                wrong("no TLS session: see `sslmode` in the URL".to_owned())
+            }
+            None => Error::Unavailable(format!("{name}: {text}")),
+        }
+    }
+}
+
+/// What each session must be, whatever the server's defaults are.
+fn setup(options: &PostgresOptions) -> String {
+    let statement = options.statement_timeout.as_millis();
+    // A gate that is paused amid a transaction must not hold its locks for long.
+    let idle = statement + 3_000;
+    format!(
+        "SET statement_timeout = {statement}; SET lock_timeout = {statement}; \
+         SET idle_in_transaction_session_timeout = {idle}; SET idle_session_timeout = 0; \
+         SET client_connection_check_interval = '1s'; SET default_transaction_isolation = 'read committed'; \
+         SET default_transaction_read_only = off; SET timezone = 'UTC'; \
+         SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+    )
+}
+
+/// Refuses a server that cannot be the store of record.
+pub(super) async fn check_server(client: &Client, name: &str) -> Result<(), Error> {
+    let sql = "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
+         current_setting('server_encoding'), pg_is_in_recovery(), current_setting('fsync') = 'off', \
+         current_setting('synchronous_commit') = 'off', current_schema() IS NULL";
+    let row = client
+        .query_one(sql, &[])
+        .await
+        .map_err(|error| super::trouble::diagnose(name, &error).error)?;
+    check_version(name, row.get(0), row.get(1))?;
+    let encoding: &str = row.get(2);
+    if encoding != "UTF8" {
+        let hint = "make a database with encoding UTF8";
+        return Err(Error::Misconfigured(format!(
+            "{name} has encoding {encoding}: {hint}"
+        )));
+    }
+    if row.get(3) {
+        let hint = "name the primary, or several hosts and `target_session_attrs=read-write`";
+        return Err(Error::Misconfigured(format!("{name} is a standby: {hint}")));
+    }
+    if row.get(6) {
+        let hint = "the search_path of this user names no schema that exists";
+        return Err(Error::Misconfigured(format!("{name}: {hint}")));
+    }
+    for (column, setting) in [(4, "fsync"), (5, "synchronous_commit")] {
+        if row.get(column) {
+            tracing::warn!(
+                store = name,
+                "{setting} is off: what the store has acknowledged can be lost with its machine"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn check_version(name: &str, number: i32, text: &str) -> Result<(), Error> {
+    if number < OLDEST {
+        let oldest = OLDEST / 10_000;
+        let message = format!("{name} is version {text}: PostgreSQL {oldest} or newer is needed");
+        return Err(Error::Misconfigured(message));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_refused_by_its_version() {
+        for (number, text) in [(90_624, "9.6.24"), (140_013, "14.13")] {
+            let message = check_version("the store", number, text)
+                .expect_err("too old")
+                .to_string();
+            assert!(
+                message.contains(text) && message.contains("PostgreSQL 15 or newer"),
+                "{message}"
+            );
+        }
+        for number in [150_000, 170_004, 190_000] {
+            assert_eq!(check_version("the store", number, "x"), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Between columns and the words of the domain.
+
+use std::str::FromStr;
+
+use model::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio_postgres::Row;
+use tokio_postgres::types::FromSql;
+use uuid::Uuid;
+
+use super::trouble::Trouble;
+
+/// The largest number of a column; larger ones are kept as this.
+pub(super) const MOST: u64 = i64::MAX as u64;
+
+/// A count as a column keeps it.
+pub(super) fn count(number: u64) -> i64 {
+    number.min(MOST) as i64
+}
+
+/// A limit on rows; at least one, at most 100,000, so that an answer is bounded whatever is asked for.
+pub(super) fn rows(limit: usize) -> usize {
+    limit.clamp(1, 100_000)
+}
+
+/// An id as a column keeps it.
+pub(super) fn id(bits: u128) -> Uuid {
+    Uuid::from_u128(bits)
+}
+
+/// A column as it is.
+pub(super) fn read<'row, T: FromSql<'row>>(row: &'row Row, column: usize) -> Result<T, Trouble> {
+    row.try_get(column).map_err(|_| unreadable(row, column))
+}
+
+/// An id that a column kept.
+pub(super) fn read_id(row: &Row, column: usize) -> Result<u128, Trouble> {
+    read::<Uuid>(row, column).map(|id| id.as_u128())
+}
+
+/// An id that a column may have kept.
+pub(super) fn read_optional_id(row: &Row, column: usize) -> Result<Option<u128>, Trouble> {
+    Ok(read::<Option<Uuid>>(row, column)?.map(|id| id.as_u128()))
+}
+
+/// A time that a column kept.
+pub(super) fn read_time(row: &Row, column: usize) -> Result<Timestamp, Trouble> {
+    read(row, column).map(Timestamp::from_micros)
+}
+
+/// A time that a column may have kept.
+pub(super) fn read_optional_time(row: &Row, column: usize) -> Result<Option<Timestamp>, Trouble> {
+    Ok(read::<Option<i64>>(row, column)?.map(Timestamp::from_micros))
+}
+
+/// A count that a column kept.
+pub(super) fn read_count(row: &Row, column: usize) -> Result<u64, Trouble> {
+    Ok(u64::try_from(read::<i64>(row, column)?).unwrap_or(0))
+}
+
+/// A number of 32 bits that a wider column kept.
+pub(super) fn read_number(row: &Row, column: usize) -> Result<u32, Trouble> {
+    u32::try_from(read::<i64>(row, column)?).map_err(|_| unreadable(row, column))
+}
+
+/// A value by its text form.
+pub(super) fn read_text<T: FromStr>(row: &Row, column: usize) -> Result<T, Trouble> {
+    parse(row, column, read(row, column)?)
+}
+
+/// A value by its text form, if there is one.
+pub(super) fn read_optional_text<T: FromStr>(
+    row: &Row,
+    column: usize,
+) -> Result<Option<T>, Trouble> {
+    read::<Option<&str>>(row, column)?
+        .map(|text| parse(row, column, text))
+        .transpose()
+}
+
+/// A value by its text form; the empty text stands for none.
+pub(super) fn read_nonempty<T: FromStr>(row: &Row, column: usize) -> Result<Option<T>, Trouble> {
+    match read(row, column)? {
+        "" => Ok(None),
+        text => parse(row, column, text).map(Some),
+    }
+}
+
+fn parse<T: FromStr>(row: &Row, column: usize, text: &str) -> Result<T, Trouble> {
+    text.parse().map_err(|_| unreadable(row, column))
+}
+
+/// A list kept as JSON; NULL is the empty list.
+pub(super) fn read_list<T: DeserializeOwned>(row: &Row, column: usize) -> Result<Vec<T>, Trouble> {
+    match read::<Option<&str>>(row, column)? {
+        None => Ok(Vec::new()),
+        Some(text) => serde_json::from_str(text).map_err(|_| unreadable(row, column)),
+    }
+}
+
+/// A list as JSON, the empty one as NULL.
+pub(super) fn list<T: Serialize>(values: &[T]) -> Option<String> {
+    (!values.is_empty()).then(|| json(&values))
+}
+
+/// Plain data as JSON.
+pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("plain data always serialises")
+}
+
+/// A word kept as a number.
+pub(super) fn read_word<'row, N: FromSql<'row>, T>(
+    row: &'row Row,
+    column: usize,
+    word: impl FnOnce(N) -> Option<T>,
+) -> Result<T, Trouble> {
+    word(read(row, column)?).ok_or_else(|| unreadable(row, column))
+}
+
+/// Exactly so many bytes.
+pub(super) fn read_bytes<const LENGTH: usize>(
+    row: &Row,
+    column: usize,
+) -> Result<[u8; LENGTH], Trouble> {
+    let bytes: &[u8] = read(row, column)?;
+    bytes.try_into().map_err(|_| unreadable(row, column))
+}
+
+/// The column does not hold what it should.
+pub(super) fn unreadable(row: &Row, column: usize) -> Trouble {
+    let name = row
+        .columns()
+        .get(column)
+        .map_or("?", |column| column.name());
+    Trouble::corrupt(format!("column {name} has an unknown value"))
+}

@@ -1,0 +1,165 @@
+//! [`LedgerStore`] on PostgreSQL.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::usage::{UsageKey, UsageQuery, UsageRow, UsageSums};
+use model::{InstanceId, Timestamp};
+
+use super::convert::id;
+use super::rollups::{Move, Sums};
+use super::server::Manner;
+use super::session::Session;
+use super::{PostgresStore, manifest, rollups, usage};
+use crate::error::Error;
+use crate::ledger::{
+    InstanceState, LanePosition, LedgerStore, RollupBatch, RollupRow, SealIntent, SealedFile,
+};
+
+/// Rows that one statement of a rebuild writes.
+const ROWS_AT_ONCE: usize = 20_000;
+
+impl PostgresStore {
+    /// Rows of rollups as columns, with the numbers of their kinds.
+    async fn sums(&self, rows: Vec<(UsageKey, UsageSums)>) -> Result<Sums, Error> {
+        let keys = Arc::new(Sums::kinds(&rows));
+        let kinds = Arc::clone(&self.kinds);
+        let number = move |session: Session| {
+            let (kinds, keys) = (Arc::clone(&kinds), Arc::clone(&keys));
+            async move { kinds.numbers(&session, &keys).await }
+        };
+        let numbers = self.server.run(Manner::WRITE, number).await?;
+        Ok(Sums::of(&rows, &numbers))
+    }
+}
+
+#[async_trait]
+impl LedgerStore for PostgresStore {
+    async fn begin_instance(
+        &self,
+        instance: InstanceId,
+        node: String,
+        started_at: Timestamp,
+    ) -> Result<(), Error> {
+        let begin = move |session: Session, node: Arc<String>| async move {
+            let sql = "INSERT INTO instances (id, node, started_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+            session
+                .change(
+                    sql,
+                    &[&id(instance.as_u128()), &*node, &started_at.micros()],
+                )
+                .await?;
+            Ok(())
+        };
+        self.server.run_with(Manner::WRITE, node, begin).await
+    }
+
+    async fn instances(&self) -> Result<Vec<InstanceState>, Error> {
+        let list = |session: Session| async move { manifest::instances(&session).await };
+        self.server.run(Manner::READ, list).await
+    }
+
+    async fn finish_instance(&self, instance: InstanceId, at: Timestamp) -> Result<(), Error> {
+        let finish = move |session: Session| async move {
+            manifest::finish_instance(&session, instance, at).await
+        };
+        self.server.run(Manner::LOAD, finish).await
+    }
+
+    async fn positions(&self, instance: InstanceId) -> Result<Vec<LanePosition>, Error> {
+        let ask =
+            move |session: Session| async move { rollups::positions(&session, instance).await };
+        self.server.run(Manner::READ, ask).await
+    }
+
+    async fn roll_up(&self, batch: RollupBatch) -> Result<(), Error> {
+        let (rest, rows): (Move, _) = batch.into();
+        let roll = move |session: Session, work: Arc<(Move, Sums)>| async move {
+            rollups::roll_up(&session, &work.0, &work.1).await
+        };
+        self.server
+            .run_with(Manner::LOAD, (rest, self.sums(rows).await?), roll)
+            .await
+    }
+
+    async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, Error> {
+        let ask = move |session: Session, query: Arc<UsageQuery>| async move {
+            usage::usage(&session, &query).await
+        };
+        self.server.run_with(Manner::REPORT, query, ask).await
+    }
+
+    async fn rollups(
+        &self,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<(Vec<RollupRow>, Option<u64>), Error> {
+        let page =
+            move |session: Session| async move { rollups::page(&session, after, limit).await };
+        self.server.run(Manner::REPORT, page).await
+    }
+
+    async fn replace_rollups(&self, rows: Vec<RollupRow>) -> Result<(), Error> {
+        let mut parts = Vec::new();
+        let mut rows = rows.into_iter().map(|row| (row.key, row.sums)).peekable();
+        while rows.peek().is_some() {
+            let part = rows.by_ref().take(ROWS_AT_ONCE).collect();
+            parts.push(self.sums(part).await?);
+        }
+        let replace = move |session: Session, parts: Arc<Vec<Sums>>| async move {
+            rollups::replace(&session, &parts).await
+        };
+        self.server.run_with(Manner::LOAD, parts, replace).await
+    }
+
+    async fn intend_seal(&self, intent: SealIntent) -> Result<(), Error> {
+        let intend =
+            move |session: Session| async move { manifest::intend(&session, &intent).await };
+        self.server.run(Manner::TRANSACTION, intend).await
+    }
+
+    async fn seal_intents(&self, instance: InstanceId) -> Result<Vec<SealIntent>, Error> {
+        let list =
+            move |session: Session| async move { manifest::intents(&session, instance).await };
+        self.server.run(Manner::READ, list).await
+    }
+
+    async fn commit_seal(&self, file: SealedFile) -> Result<(), Error> {
+        let commit = move |session: Session, file: Arc<SealedFile>| async move {
+            manifest::commit(&session, &file).await
+        };
+        self.server
+            .run_with(Manner::TRANSACTION, file, commit)
+            .await
+    }
+
+    async fn manifest(
+        &self,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+    ) -> Result<Vec<SealedFile>, Error> {
+        let list = move |session: Session| async move { manifest::files(&session, from, to).await };
+        self.server.run(Manner::REPORT, list).await
+    }
+
+    async fn mark_removed(&self, name: &str, at: Timestamp) -> Result<(), Error> {
+        let name: Arc<str> = name.into();
+        let mark = move |session: Session| {
+            let name = Arc::clone(&name);
+            async move {
+                let sql =
+                    "UPDATE sealed_files SET removed_at = coalesce(removed_at, $2) WHERE name = $1";
+                session.change(sql, &[&&*name, &at.micros()]).await?;
+                Ok(())
+            }
+        };
+        self.server.run(Manner::WRITE, mark).await
+    }
+
+    async fn replace_manifest(&self, files: Vec<SealedFile>) -> Result<(), Error> {
+        let replace = move |session: Session, files: Arc<Vec<SealedFile>>| async move {
+            manifest::replace(&session, &files).await
+        };
+        self.server.run_with(Manner::LOAD, files, replace).await
+    }
+}

@@ -1,0 +1,116 @@
+//! [`LicenseStore`] on PostgreSQL.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::{Fingerprint, KeyHash, LicenseId};
+
+use super::server::Manner;
+use super::session::Session;
+use super::{PostgresStore, licenses};
+use crate::error::Error;
+use crate::licenses::{
+    Change, ChangeNumber, LicenseChange, LicenseFilter, LicenseStore, NewLicense, Snapshot,
+    StoredLicense,
+};
+
+/// Up to so many licenses are made as a command; more are an import, which lets commands pass.
+const AT_ONCE: usize = 100;
+
+impl PostgresStore {
+    /// Removes old changes now and then. Whether it succeeds concerns nobody: the next ones try again.
+    async fn prune_after(&self, last: ChangeNumber, written: u64) {
+        if licenses::is_time_to_prune(last, written) {
+            let prune =
+                move |session: Session| async move { licenses::prune(&session, last).await };
+            if let Err(error) = self.server.run(Manner::WRITE, prune).await {
+                tracing::debug!(%error, "old changes stay for a while");
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl LicenseStore for PostgresStore {
+    async fn create_licenses(&self, new: Vec<NewLicense>) -> Result<ChangeNumber, Error> {
+        let manner = if new.len() > AT_ONCE {
+            Manner::LOAD
+        } else {
+            Manner::TRANSACTION
+        };
+        let new: Arc<[NewLicense]> = new.into();
+        let written = new
+            .iter()
+            .map(|new| new.credentials.len().max(1) as u64)
+            .sum();
+        let create = move |session: Session| {
+            let new = Arc::clone(&new);
+            async move { licenses::create(&session, &new).await }
+        };
+        let last = self.server.run(manner, create).await?;
+        self.prune_after(last, written).await;
+        Ok(last)
+    }
+
+    async fn license(&self, id: LicenseId) -> Result<Option<StoredLicense>, Error> {
+        let get = move |session: Session| async move { licenses::get(&session, id).await };
+        self.server.run(Manner::READ, get).await
+    }
+
+    async fn license_by_key(&self, hash: KeyHash) -> Result<Option<Snapshot>, Error> {
+        let find = move |session: Session| async move { licenses::by_key(&session, &hash).await };
+        self.server.run(Manner::READ, find).await
+    }
+
+    async fn licenses(
+        &self,
+        filter: LicenseFilter,
+        after: Option<LicenseId>,
+        limit: usize,
+    ) -> Result<Vec<StoredLicense>, Error> {
+        let page = move |session: Session, filter: Arc<LicenseFilter>| async move {
+            licenses::page(&session, &filter, after, limit).await
+        };
+        self.server.run_with(Manner::REPORT, filter, page).await
+    }
+
+    async fn change_license(
+        &self,
+        id: LicenseId,
+        change: LicenseChange,
+    ) -> Result<Option<StoredLicense>, Error> {
+        let carry_out = move |session: Session, change: Arc<LicenseChange>| async move {
+            licenses::change(&session, id, &change).await
+        };
+        let stored = self
+            .server
+            .run_with(Manner::TRANSACTION, change, carry_out)
+            .await?;
+        if let Some(stored) = &stored {
+            self.prune_after(stored.version, 1).await;
+        }
+        Ok(stored)
+    }
+
+    async fn changes_since(
+        &self,
+        number: ChangeNumber,
+        limit: usize,
+    ) -> Result<(Vec<Change>, ChangeNumber), Error> {
+        let follow = move |session: Session| async move {
+            licenses::changes_since(&session, number, limit).await
+        };
+        self.server.run(Manner::READ, follow).await
+    }
+
+    async fn fingerprints(
+        &self,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<(Vec<Fingerprint>, Option<u64>), Error> {
+        let page = move |session: Session| async move {
+            licenses::fingerprints(&session, after, limit).await
+        };
+        self.server.run(Manner::REPORT, page).await
+    }
+}

@@ -1,0 +1,317 @@
+//! Licenses, credentials and changes in SQL.
+
+use std::sync::Arc;
+
+use model::{Fingerprint, KeyHash, LicenseId, LicenseStatus, Limits, Timestamp};
+use uuid::Uuid;
+
+use super::convert::{id, read, read_id, rows};
+use super::license_rows::{
+    CREDENTIAL, LICENSE, LICENSE_COLUMNS, LimitColumns, collect, insert_credentials,
+    insert_licenses, read_credential, read_hash, read_license, status_number,
+};
+use super::session::{Lent, Value};
+use super::trouble::Trouble;
+use crate::licenses::{
+    Change, ChangeNumber, LicenseChange, LicenseFilter, NewLicense, Snapshot, StoredLicense,
+};
+
+/// Changes that are kept at least; a reader further behind sees a gap in the numbers and begins anew.
+const CHANGES_KEPT: i64 = 1_000_000;
+/// Old changes are removed whenever so many new ones have come.
+const PRUNE_EVERY: u64 = 1_000;
+
+// === writing ===
+
+pub(super) async fn create(session: &Lent, new: &[NewLicense]) -> Result<ChangeNumber, Trouble> {
+    let licenses: Vec<_> = new.iter().map(|new| &new.license).collect();
+    insert_licenses(session, &licenses).await?;
+    let mut credentials = Vec::new();
+    let mut changes = Vec::new();
+    for NewLicense {
+        license,
+        credentials: added,
+    } in new
+    {
+        credentials.extend(added.iter().map(|credential| (license.id, credential)));
+        changes.extend(
+            added
+                .iter()
+                .map(|credential| (license.id, Some(&credential.hash))),
+        );
+        if added.is_empty() {
+            changes.push((license.id, None));
+        }
+    }
+    insert_credentials(session, &credentials).await?;
+    note(session, &changes).await
+}
+
+/// Writes changes down, the last thing that a transaction does: their numbers are given in commit order, since whoever
+/// wants the next ones waits here until this transaction is over.
+async fn note(
+    session: &Lent,
+    changes: &[(LicenseId, Option<&KeyHash>)],
+) -> Result<ChangeNumber, Trouble> {
+    let licenses: Vec<Uuid> = changes
+        .iter()
+        .map(|(license, _)| id(license.as_u128()))
+        .collect();
+    let added: Vec<Option<i64>> = changes
+        .iter()
+        .map(|(_, hash)| hash.map(|hash| hash.fingerprint().0 as i64))
+        .collect();
+    let sql = "WITH counter AS (
+          UPDATE change_counter SET last = last + $3 RETURNING last
+        ), numbered AS (
+          SELECT c.last - $3 + n.place AS number, n.license_id, n.added
+          FROM counter c, unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS n (license_id, added, place)
+        ), noted AS (
+          INSERT INTO changes (number, license_id, added) SELECT number, license_id, added FROM numbered
+        ), versions AS (
+          UPDATE licenses l SET version = v.number
+          FROM (SELECT license_id, max(number) AS number FROM numbered GROUP BY license_id) v WHERE l.id = v.license_id
+        )
+        SELECT last FROM counter";
+    let row = session
+        .row(sql, &[&licenses, &added, &(changes.len() as i64)])
+        .await?;
+    let row = row.ok_or_else(|| Trouble::corrupt("the counter of changes is gone"))?;
+    Ok(ChangeNumber(read::<i64>(&row, 0)? as u64))
+}
+
+/// Whether old changes are to be removed, now that so many were written up to this number.
+pub(super) fn is_time_to_prune(last: ChangeNumber, written: u64) -> bool {
+    last.0 / PRUNE_EVERY != last.0.saturating_sub(written) / PRUNE_EVERY
+}
+
+/// Removes old changes; never within the transaction of a new one, which others wait for.
+pub(super) async fn prune(session: &Lent, last: ChangeNumber) -> Result<(), Trouble> {
+    let oldest = (last.0 as i64).saturating_sub(CHANGES_KEPT);
+    session
+        .change("DELETE FROM changes WHERE number <= $1", &[&oldest])
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn change(
+    session: &Lent,
+    license_id: LicenseId,
+    change: &LicenseChange,
+) -> Result<Option<StoredLicense>, Trouble> {
+    let lock = "SELECT FROM licenses WHERE id = $1 FOR NO KEY UPDATE";
+    if session
+        .row(lock, &[&id(license_id.as_u128())])
+        .await?
+        .is_none()
+    {
+        return Ok(None);
+    }
+    let Some(stored) = get(session, license_id).await? else {
+        return Ok(None);
+    };
+    if !changes_anything(&stored, change) {
+        return Ok(Some(stored));
+    }
+    let added = apply(session, &stored, change).await?;
+    note(session, &[(license_id, added)]).await?;
+    get(session, license_id).await
+}
+
+/// A revoked license stays revoked, and what is not there cannot be revoked.
+fn changes_anything(stored: &StoredLicense, change: &LicenseChange) -> bool {
+    match change {
+        LicenseChange::Status(_) => stored.license.status != LicenseStatus::Revoked,
+        LicenseChange::RevokeCredential(gone) => {
+            stored.credentials.iter().any(|info| info.id == *gone)
+        }
+        _ => true,
+    }
+}
+
+/// Carries a change out; the hash of the credential that it added, if any.
+async fn apply<'change>(
+    session: &Lent,
+    stored: &StoredLicense,
+    change: &'change LicenseChange,
+) -> Result<Option<&'change KeyHash>, Trouble> {
+    let license_id = stored.license.id;
+    let key = id(license_id.as_u128());
+    let set = async |column: &str, value: Value<'_>| {
+        let sql = format!("UPDATE licenses SET {column} = $2 WHERE id = $1");
+        session.change(&sql, &[&key, value]).await
+    };
+    match change {
+        LicenseChange::Status(status) => set("status", &status_number(*status)).await?,
+        LicenseChange::ExpiresAt(end) => set("expires_at", &end.map(Timestamp::micros)).await?,
+        LicenseChange::Plan(plan) => set("plan", &plan.as_ref().map(|plan| plan.as_str())).await?,
+        LicenseChange::Label(label) => set("label", label).await?,
+        LicenseChange::Limits { limits, balance } => {
+            apply_limits(session, stored, limits, *balance).await?
+        }
+        LicenseChange::AddCredential {
+            credential,
+            others_expire_at,
+        } => {
+            if let Some(end) = others_expire_at {
+                let sql = "UPDATE credentials SET expires_at = least(expires_at, $2) WHERE license_id = $1 AND status = 0";
+                session.change(sql, &[&key, &end.micros()]).await?;
+            }
+            insert_credentials(session, &[(license_id, credential)]).await?;
+            return Ok(Some(&credential.hash));
+        }
+        LicenseChange::RevokeCredential(gone) => {
+            let sql = "UPDATE credentials SET status = 1 WHERE license_id = $1 AND id = $2";
+            session.change(sql, &[&key, &id(gone.as_u128())]).await?
+        }
+    };
+    Ok(None)
+}
+
+/// The balance only gets a newer stamp, which the next lease heeds.
+async fn apply_limits(
+    session: &Lent,
+    stored: &StoredLicense,
+    limits: &Limits,
+    balance: bool,
+) -> Result<u64, Trouble> {
+    let before = &stored.license.limits;
+    // What was not counted before has nothing left that could be kept.
+    let anew = balance || (before.remaining.is_none() && limits.remaining.is_some());
+    let every = |limits: &Limits| limits.refill.map(|refill| refill.every);
+    let rescheduled = every(before) != every(limits);
+    let columns = LimitColumns::from(limits);
+    let sql = "UPDATE licenses SET remaining = $2, refill_amount = $3, refill_every = $4, refill_adds = $5,
+        rate_limits = $6, concurrency = $7,
+        balance_stamp = CASE WHEN $8 THEN greatest(balance_stamp + 1, micros_now()) ELSE balance_stamp END,
+        refill_stamp = CASE WHEN $9 THEN greatest(refill_stamp + 1, micros_now()) ELSE refill_stamp END
+        WHERE id = $1";
+    let values: [Value<'_>; 9] = [
+        &id(stored.license.id.as_u128()),
+        &columns.remaining,
+        &columns.refill_amount,
+        &columns.refill_every,
+        &columns.refill_adds,
+        &columns.rate_limits,
+        &columns.concurrency,
+        &anew,
+        &(anew || rescheduled),
+    ];
+    Ok(session.change(sql, &values).await?)
+}
+
+// === reading ===
+
+pub(super) async fn get(
+    session: &Lent,
+    license_id: LicenseId,
+) -> Result<Option<StoredLicense>, Trouble> {
+    let sql = format!(
+        "SELECT {LICENSE}, {CREDENTIAL} FROM licenses l LEFT JOIN credentials c ON c.license_id = l.id
+        WHERE l.id = $1 ORDER BY c.created_at, c.cursor"
+    );
+    let found = session.rows(&sql, &[&id(license_id.as_u128())]).await?;
+    Ok(collect(&found)?.pop())
+}
+
+pub(super) async fn by_key(session: &Lent, hash: &KeyHash) -> Result<Option<Snapshot>, Trouble> {
+    let sql = format!(
+        "SELECT {LICENSE}, {CREDENTIAL} FROM credentials c JOIN licenses l ON l.id = c.license_id WHERE c.hash = $1"
+    );
+    let Some(row) = session.row(&sql, &[&hash.as_bytes().as_slice()]).await? else {
+        return Ok(None);
+    };
+    let (license, version) = read_license(&row)?;
+    Ok(Some(Snapshot {
+        license: Arc::new(license),
+        credential: read_credential(&row, LICENSE_COLUMNS)?,
+        version,
+    }))
+}
+
+pub(super) async fn page(
+    session: &Lent,
+    filter: &LicenseFilter,
+    after: Option<LicenseId>,
+    limit: usize,
+) -> Result<Vec<StoredLicense>, Trouble> {
+    let account = filter.account.as_ref().map(|name| name.as_str());
+    let app = filter.app.as_ref().map(|name| name.as_str());
+    let status = filter.status.map(status_number);
+    let after = after.map(|after| id(after.as_u128()));
+    let mut conditions = Vec::new();
+    let mut values: Vec<Value<'_>> = Vec::new();
+    let mut when = |there: bool, column: &str, value| {
+        if there {
+            values.push(value);
+            conditions.push(format!("l.{column} ${}", values.len()));
+        }
+    };
+    when(account.is_some(), "account =", &account as Value<'_>);
+    when(app.is_some(), "app =", &app);
+    when(filter.user.is_some(), "\"user\" =", &filter.user);
+    when(status.is_some(), "status =", &status);
+    when(after.is_some(), "id >", &after);
+    let condition = if conditions.is_empty() {
+        String::new()
+    } else {
+        format!("WHERE {}", conditions.join(" AND "))
+    };
+    let limit = rows(limit) as i64;
+    values.push(&limit);
+    let sql = format!(
+        "SELECT {LICENSE}, {CREDENTIAL} FROM (SELECT * FROM licenses l {condition} ORDER BY l.id LIMIT ${}) l
+        LEFT JOIN credentials c ON c.license_id = l.id ORDER BY l.id, c.created_at, c.cursor",
+        values.len()
+    );
+    collect(&session.rows(&sql, &values).await?)
+}
+
+pub(super) async fn changes_since(
+    session: &Lent,
+    number: ChangeNumber,
+    limit: usize,
+) -> Result<(Vec<Change>, ChangeNumber), Trouble> {
+    // One statement sees one moment: the number of the last change fits the changes beside it.
+    let sql =
+        "SELECT c.last, n.number, n.license_id, n.added FROM change_counter c LEFT JOIN LATERAL (
+          SELECT number, license_id, added FROM changes WHERE number > $1 ORDER BY number LIMIT $2
+        ) n ON true ORDER BY n.number";
+    let after = i64::try_from(number.0).unwrap_or(i64::MAX);
+    let found = session.rows(sql, &[&after, &(rows(limit) as i64)]).await?;
+    let mut changes = Vec::with_capacity(found.len());
+    let mut last = 0;
+    for row in &found {
+        last = read::<i64>(row, 0)?;
+        if let Some(number) = read::<Option<i64>>(row, 1)? {
+            changes.push(Change {
+                number: ChangeNumber(number as u64),
+                license_id: LicenseId::from_u128(read_id(row, 2)?),
+                added: read::<Option<i64>>(row, 3)?.map(|bits| Fingerprint(bits as u64)),
+            });
+        }
+    }
+    Ok((changes, ChangeNumber(last as u64)))
+}
+
+pub(super) async fn fingerprints(
+    session: &Lent,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<(Vec<Fingerprint>, Option<u64>), Trouble> {
+    let limit = rows(limit);
+    let sql = "SELECT cursor, hash FROM credentials WHERE cursor > $1 ORDER BY cursor LIMIT $2";
+    let after = after.map_or(0, |after| i64::try_from(after).unwrap_or(i64::MAX));
+    let found = session.rows(sql, &[&after, &(limit as i64 + 1)]).await?;
+    let mut fingerprints = Vec::with_capacity(found.len().min(limit));
+    for row in found.iter().take(limit) {
+        fingerprints.push(read_hash(row, 1)?.fingerprint());
+    }
+    let more = found.len() > limit;
+    let next = if more {
+        Some(read::<i64>(&found[limit - 1], 0)? as u64)
+    } else {
+        None
+    };
+    Ok((fingerprints, next))
+}

@@ -1,0 +1,232 @@
+//! [`ManagementStore`] on PostgreSQL: accounts, management keys, plan revisions and settings.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::{
+    AccountName, KeyHash, LicenseId, ManagementKeyId, PlanRevision, PlanRevisionId, Timestamp,
+};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::PostgresStore;
+use super::convert::{
+    id, json, read, read_id, read_list, read_optional_id, read_optional_text, read_optional_time,
+    read_text, read_time, unreadable,
+};
+use super::license_rows::read_hash;
+use super::server::Manner;
+use super::session::{Lent, Session, Value};
+use super::trouble::{Trouble, unique};
+use crate::error::Error;
+use crate::management::{Account, ManagementKey, ManagementStore};
+
+/// In the order that [`read_key`] reads.
+const KEY: &str =
+    "id, account, app, license_id, name, scopes, prefix, created_at, expires_at, revoked_at";
+
+#[async_trait]
+impl ManagementStore for PostgresStore {
+    async fn create_account(&self, account: Account) -> Result<(), Error> {
+        let create = move |session: Session, account: Arc<Account>| async move {
+            let sql = "INSERT INTO accounts (name, created_at) VALUES ($1, $2)";
+            let made = session
+                .change(sql, &[&account.name.as_str(), &account.created_at.micros()])
+                .await;
+            made.map(drop)
+                .map_err(|error| unique(error, "an account with this name"))
+        };
+        self.server.run_with(Manner::WRITE, account, create).await
+    }
+
+    async fn accounts(&self) -> Result<Vec<Account>, Error> {
+        let list = |session: Session| async move {
+            let rows = session
+                .rows("SELECT name, created_at FROM accounts ORDER BY name", &[])
+                .await?;
+            let account = |row: &Row| {
+                Ok(Account {
+                    name: read_text(row, 0)?,
+                    created_at: read_time(row, 1)?,
+                })
+            };
+            rows.iter().map(account).collect()
+        };
+        self.server.run(Manner::READ, list).await
+    }
+
+    async fn create_management_key(
+        &self,
+        key: ManagementKey,
+        hash: KeyHash,
+        secret: Option<KeyHash>,
+    ) -> Result<(), Error> {
+        let create = move |session: Session, key: Arc<ManagementKey>| async move {
+            create_key(&session, &key, &hash, secret.as_ref()).await
+        };
+        self.server.run_with(Manner::WRITE, key, create).await
+    }
+
+    async fn management_key_by_hash(
+        &self,
+        hash: KeyHash,
+    ) -> Result<Option<(ManagementKey, Option<KeyHash>)>, Error> {
+        let find = move |session: Session| async move {
+            let sql = format!("SELECT {KEY}, secret FROM management_keys WHERE hash = $1");
+            let Some(row) = session.row(&sql, &[&hash.as_bytes().as_slice()]).await? else {
+                return Ok(None);
+            };
+            let secret = match read::<Option<&[u8]>>(&row, 10)? {
+                None => None,
+                Some(_) => Some(read_hash(&row, 10)?),
+            };
+            Ok(Some((read_key(&row)?, secret)))
+        };
+        self.server.run(Manner::READ, find).await
+    }
+
+    async fn management_keys(
+        &self,
+        account: Option<AccountName>,
+    ) -> Result<Vec<ManagementKey>, Error> {
+        let list = move |session: Session, account: Arc<Option<AccountName>>| async move {
+            let sql = format!(
+                "SELECT {KEY} FROM management_keys WHERE $1::text IS NULL OR account = $1 ORDER BY created_at, id"
+            );
+            let name = Option::as_ref(&account).map(AccountName::as_str);
+            session
+                .rows(&sql, &[&name])
+                .await?
+                .iter()
+                .map(read_key)
+                .collect()
+        };
+        self.server.run_with(Manner::READ, account, list).await
+    }
+
+    async fn end_management_key(
+        &self,
+        key: ManagementKeyId,
+        at: Timestamp,
+    ) -> Result<Option<ManagementKey>, Error> {
+        let end = move |session: Session| async move {
+            let sql = format!(
+                "UPDATE management_keys SET
+                revoked_at = CASE WHEN $2 <= micros_now() THEN coalesce(revoked_at, $2) ELSE revoked_at END,
+                expires_at = CASE WHEN $2 <= micros_now() THEN expires_at ELSE $2 END
+                WHERE id = $1 RETURNING {KEY}"
+            );
+            let row = session
+                .row(&sql, &[&id(key.as_u128()), &at.micros()])
+                .await?;
+            row.as_ref().map(read_key).transpose()
+        };
+        self.server.run(Manner::WRITE, end).await
+    }
+
+    async fn put_plan_revisions(&self, revisions: Vec<PlanRevision>) -> Result<(), Error> {
+        // In one order for all gates, which start with the same plans at the same time.
+        let mut rows: Vec<(Uuid, String)> = revisions
+            .iter()
+            .map(|revision| (id(revision.id.as_u128()), json(&revision.plan)))
+            .collect();
+        rows.sort_by_key(|(revision, _)| *revision);
+        let put = move |session: Session, rows: Arc<(Vec<Uuid>, Vec<String>)>| async move {
+            let sql = "INSERT INTO plan_revisions (id, terms)
+                    SELECT n.id, n.terms FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS n (id, terms, place)
+                    ORDER BY n.place ON CONFLICT DO NOTHING";
+            session.change(sql, &[&rows.0, &rows.1]).await?;
+            Ok(())
+        };
+        self.server
+            .run_with(
+                Manner::WRITE,
+                rows.into_iter().unzip::<Uuid, String, Vec<_>, Vec<_>>(),
+                put,
+            )
+            .await
+    }
+
+    async fn plan_revision(&self, revision: PlanRevisionId) -> Result<Option<PlanRevision>, Error> {
+        let find = move |session: Session| async move {
+            let sql = "SELECT terms FROM plan_revisions WHERE id = $1";
+            let Some(row) = session.row(sql, &[&id(revision.as_u128())]).await? else {
+                return Ok(None);
+            };
+            let plan = serde_json::from_str(read(&row, 0)?).map_err(|_| unreadable(&row, 0))?;
+            Ok(Some(PlanRevision { id: revision, plan }))
+        };
+        self.server.run(Manner::READ, find).await
+    }
+
+    async fn put_if_absent(&self, name: &str, value: Vec<u8>) -> Result<Vec<u8>, Error> {
+        let put = move |session: Session, wanted: Arc<(String, Vec<u8>)>| async move {
+            let (name, value) = &*wanted;
+            let sql = "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+            session.change(sql, &[name, value]).await?;
+            let kept = setting(&session, name).await?;
+            kept.ok_or_else(|| Trouble::corrupt("a setting vanished within its transaction"))
+        };
+        self.server
+            .run_with(Manner::TRANSACTION, (name.to_owned(), value), put)
+            .await
+    }
+
+    async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let name: Arc<str> = name.into();
+        let find = move |session: Session| {
+            let name = Arc::clone(&name);
+            async move { setting(&session, &name).await }
+        };
+        self.server.run(Manner::READ, find).await
+    }
+}
+
+async fn create_key(
+    session: &Lent,
+    key: &ManagementKey,
+    hash: &KeyHash,
+    secret: Option<&KeyHash>,
+) -> Result<(), Trouble> {
+    let sql = "INSERT INTO management_keys (id, account, app, license_id, name, scopes, prefix, created_at, expires_at,
+        revoked_at, hash, secret) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    let values: [Value<'_>; 12] = [
+        &id(key.id.as_u128()),
+        &key.account.as_str(),
+        &key.app.as_ref().map(|app| app.as_str()),
+        &key.license_id.map(|license| id(license.as_u128())),
+        &key.name,
+        &json(&key.scopes),
+        &key.prefix,
+        &key.created_at.micros(),
+        &key.expires_at.map(Timestamp::micros),
+        &key.revoked_at.map(Timestamp::micros),
+        &hash.as_bytes().as_slice(),
+        &secret.map(|secret| secret.as_bytes().as_slice()),
+    ];
+    let made = session.change(sql, &values).await;
+    made.map(drop)
+        .map_err(|error| unique(error, "a management key with this id or hash"))
+}
+
+async fn setting(session: &Lent, name: &str) -> Result<Option<Vec<u8>>, Trouble> {
+    let row = session
+        .row("SELECT value FROM settings WHERE name = $1", &[&name])
+        .await?;
+    row.map(|row| read(&row, 0)).transpose()
+}
+
+fn read_key(row: &Row) -> Result<ManagementKey, Trouble> {
+    Ok(ManagementKey {
+        id: ManagementKeyId::from_u128(read_id(row, 0)?),
+        account: read_text(row, 1)?,
+        app: read_optional_text(row, 2)?,
+        license_id: read_optional_id(row, 3)?.map(LicenseId::from_u128),
+        name: read(row, 4)?,
+        scopes: read_list(row, 5)?,
+        prefix: read(row, 6)?,
+        created_at: read_time(row, 7)?,
+        expires_at: read_optional_time(row, 8)?,
+        revoked_at: read_optional_time(row, 9)?,
+    })
+}

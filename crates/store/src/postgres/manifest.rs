@@ -1,0 +1,240 @@
+//! Instances, and the manifest of sealed files, in SQL.
+
+use model::{InstanceId, Timestamp};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::convert::{
+    count, id, read, read_bytes, read_count, read_id, read_number, read_optional_time, read_time,
+};
+use super::session::Lent;
+use super::trouble::{Trouble, unique};
+use crate::error::Error;
+use crate::ledger::{InstanceState, SealIntent, SealedFile};
+
+/// In the order that [`read_file`] reads.
+const FILE: &str = "instance, lane, start, through, name, bytes, records, calls, hash, previous, first_started_at, \
+    last_started_at, sealed_at, removed_at";
+
+// === instances ===
+
+pub(super) async fn instances(session: &Lent) -> Result<Vec<InstanceState>, Trouble> {
+    let sql = "SELECT id, node, started_at, finished_at FROM instances ORDER BY started_at, id";
+    let state = |row: &Row| {
+        Ok(InstanceState {
+            id: InstanceId::from_u128(read_id(row, 0)?),
+            node: read(row, 1)?,
+            started_at: read_time(row, 2)?,
+            finished_at: read_optional_time(row, 3)?,
+        })
+    };
+    session.rows(sql, &[]).await?.iter().map(state).collect()
+}
+
+/// The end of an instance, and of whatever it leased after it was settled: nobody would settle that any more.
+pub(super) async fn finish_instance(
+    session: &Lent,
+    instance: InstanceId,
+    at: Timestamp,
+) -> Result<(), Trouble> {
+    let instance = id(instance.as_u128());
+    session
+        .row(
+            "SELECT FROM instances WHERE id = $1 FOR UPDATE",
+            &[&instance],
+        )
+        .await?;
+    let sql = "UPDATE instances SET finished_at = coalesce(finished_at, $2) WHERE id = $1";
+    if session.change(sql, &[&instance, &at.micros()]).await? > 0 {
+        session.row("SELECT settle_units($1)", &[&instance]).await?;
+    }
+    Ok(())
+}
+
+// === sealing ===
+
+pub(super) async fn intend(session: &Lent, intent: &SealIntent) -> Result<(), Trouble> {
+    let sealed = sealed(session, intent).await?;
+    if intent.from < sealed {
+        return match committed(session, intent).await? {
+            true => Ok(()),
+            false => Err(elsewhere(intent.from, sealed)),
+        };
+    }
+    let sql =
+        "INSERT INTO seal_intents AS s (instance, lane, start, through) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (instance, lane, start) DO UPDATE SET through = s.through RETURNING through";
+    let (instance, lane) = place(intent);
+    let row = session
+        .row(
+            sql,
+            &[
+                &instance,
+                &lane,
+                &count(intent.from),
+                &count(intent.through),
+            ],
+        )
+        .await?;
+    let through = row.map_or(Ok(intent.through), |row| read_count(&row, 0))?;
+    if through != intent.through {
+        return Err(elsewhere(intent.through, through));
+    }
+    Ok(())
+}
+
+pub(super) async fn intents(
+    session: &Lent,
+    instance: InstanceId,
+) -> Result<Vec<SealIntent>, Trouble> {
+    let sql = "SELECT instance, lane, start, through FROM seal_intents WHERE instance = $1 ORDER BY lane, start";
+    let rows = session.rows(sql, &[&id(instance.as_u128())]).await?;
+    rows.iter().map(read_range).collect()
+}
+
+pub(super) async fn commit(session: &Lent, file: &SealedFile) -> Result<(), Trouble> {
+    let range = &file.range;
+    let sealed = sealed(session, range).await?;
+    if sealed == range.through {
+        return Ok(());
+    }
+    if sealed != range.from {
+        return Err(elsewhere(range.from, sealed));
+    }
+    insert_file(session, file).await?;
+    let (instance, lane) = place(range);
+    let sql = "DELETE FROM seal_intents WHERE instance = $1 AND lane = $2 AND start = $3";
+    session
+        .change(sql, &[&instance, &lane, &count(range.from)])
+        .await?;
+    let sql = "UPDATE lanes SET sealed = $3 WHERE instance = $1 AND lane = $2";
+    session
+        .change(sql, &[&instance, &lane, &count(range.through)])
+        .await?;
+    Ok(())
+}
+
+fn place(range: &SealIntent) -> (Uuid, i64) {
+    (id(range.instance.as_u128()), i64::from(range.lane))
+}
+
+fn elsewhere(expected: u64, found: u64) -> Trouble {
+    Trouble::Refused(Error::Position { expected, found })
+}
+
+/// The sealed position of a lane, which nobody else moves until this transaction is over.
+async fn sealed(session: &Lent, range: &SealIntent) -> Result<u64, Trouble> {
+    let (instance, lane) = place(range);
+    let sql = "INSERT INTO lanes (instance, lane) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    session.change(sql, &[&instance, &lane]).await?;
+    let sql = "SELECT sealed FROM lanes WHERE instance = $1 AND lane = $2 FOR UPDATE";
+    let row = session.row(sql, &[&instance, &lane]).await?;
+    row.map_or(Ok(0), |row| read_count(&row, 0))
+}
+
+async fn committed(session: &Lent, range: &SealIntent) -> Result<bool, Trouble> {
+    let sql = "SELECT FROM sealed_files WHERE instance = $1 AND lane = $2 AND start = $3 AND through = $4";
+    let (instance, lane) = place(range);
+    let row = session
+        .row(
+            sql,
+            &[&instance, &lane, &count(range.from), &count(range.through)],
+        )
+        .await?;
+    Ok(row.is_some())
+}
+
+async fn insert_file(session: &Lent, file: &SealedFile) -> Result<(), Trouble> {
+    let sql = format!(
+        "INSERT INTO sealed_files ({FILE}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+    );
+    let (instance, lane) = place(&file.range);
+    session
+        .change(
+            &sql,
+            &[
+                &instance,
+                &lane,
+                &count(file.range.from),
+                &count(file.range.through),
+                &file.name,
+                &count(file.bytes),
+                &count(file.records),
+                &count(file.calls),
+                &file.hash.as_slice(),
+                &file.previous.as_slice(),
+                &file.first_started_at.micros(),
+                &file.last_started_at.micros(),
+                &file.sealed_at.micros(),
+                &file.removed_at.map(Timestamp::micros),
+            ],
+        )
+        .await
+        .map_err(|error| unique(error, "a sealed file with this name or range"))?;
+    Ok(())
+}
+
+// === the manifest ===
+
+pub(super) async fn files(
+    session: &Lent,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+) -> Result<Vec<SealedFile>, Trouble> {
+    let sql = format!(
+        "SELECT {FILE} FROM sealed_files WHERE last_started_at >= $1 AND first_started_at < $2
+        ORDER BY instance, lane, start"
+    );
+    let from = from.map_or(i64::MIN, Timestamp::micros);
+    let to = to.map_or(i64::MAX, Timestamp::micros);
+    session
+        .rows(&sql, &[&from, &to])
+        .await?
+        .iter()
+        .map(read_file)
+        .collect()
+}
+
+pub(super) async fn replace(session: &Lent, files: &[SealedFile]) -> Result<(), Trouble> {
+    session
+        .batch("DELETE FROM sealed_files; UPDATE lanes SET sealed = 0 WHERE sealed > 0")
+        .await?;
+    for file in files {
+        insert_file(session, file).await?;
+    }
+    session
+        .batch(
+            "INSERT INTO lanes (instance, lane, sealed)
+               SELECT instance, lane, max(through) FROM sealed_files GROUP BY instance, lane ORDER BY instance, lane
+               ON CONFLICT (instance, lane) DO UPDATE SET sealed = excluded.sealed;
+             DELETE FROM seal_intents s USING lanes l
+               WHERE l.instance = s.instance AND l.lane = s.lane AND s.start < l.sealed;",
+        )
+        .await?;
+    Ok(())
+}
+
+fn read_range(row: &Row) -> Result<SealIntent, Trouble> {
+    Ok(SealIntent {
+        instance: InstanceId::from_u128(read_id(row, 0)?),
+        lane: read_number(row, 1)?,
+        from: read_count(row, 2)?,
+        through: read_count(row, 3)?,
+    })
+}
+
+fn read_file(row: &Row) -> Result<SealedFile, Trouble> {
+    Ok(SealedFile {
+        range: read_range(row)?,
+        name: read(row, 4)?,
+        bytes: read_count(row, 5)?,
+        records: read_count(row, 6)?,
+        calls: read_count(row, 7)?,
+        hash: read_bytes(row, 8)?,
+        previous: read_bytes(row, 9)?,
+        first_started_at: read_time(row, 10)?,
+        last_started_at: read_time(row, 11)?,
+        sealed_at: read_time(row, 12)?,
+        removed_at: read_optional_time(row, 13)?,
+    })
+}

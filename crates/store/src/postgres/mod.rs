@@ -1,0 +1,92 @@
+//! The store of a fleet: one PostgreSQL database that many gates share.
+//!
+//! A gate holds a bounded pool of connections. No call waits longer than the statement timeout and
+//! [`PostgresOptions::GRACE`], long work aside; none waits at all for a server that is known to be dead or hanging: a
+//! breaker fails it at once, and the server is looked after in the background. Each method is one transaction. What the
+//! server undid for the sake of another (a deadlock) is done again; what broke while nothing was changed, too.
+//!
+//! Changes are numbered in commit order: see `docs/decisions/0003-change-numbers-in-commit-order.md`.
+
+mod breaker;
+mod connect;
+mod convert;
+mod kinds;
+mod ledger_store;
+mod license_rows;
+mod license_store;
+mod licenses;
+mod management;
+mod manifest;
+mod node;
+mod options;
+mod quota;
+mod rollups;
+mod schema;
+mod server;
+mod session;
+mod tls;
+mod trouble;
+mod usage;
+mod users;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::runtime::Handle;
+
+pub use self::options::{PostgresOptions, Times};
+
+use self::connect::{Connector, check_server};
+use self::kinds::Kinds;
+use self::server::Server;
+use crate::error::Error;
+use crate::node::{NodeClaim, NodeStore};
+
+/// A store on PostgreSQL.
+pub struct PostgresStore {
+    server: Server,
+    times: Times,
+    kinds: Arc<Kinds>,
+}
+
+impl PostgresStore {
+    /// Opens the store: looks whether the server can be the store of record, and makes the schema or brings it up to date.
+    ///
+    /// Its connections live on the Tokio runtime that this is called on (with I/O and time enabled), whoever asks later.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] with what is wrong; [`Error::NewerSchema`]; [`Error::Corrupt`] if the database holds tables
+    /// of another program; [`Error::Unavailable`] if it is not reached.
+    pub async fn open(options: PostgresOptions) -> Result<Self, Error> {
+        let connector = Connector::new(&options)?;
+        let (client, task) = connector.connect().await?;
+        let name = connector.name.clone();
+        check_server(&client, &name).await?;
+        let ready = schema::bring_up(&client, &name).await;
+        task.abort();
+        ready?;
+        Ok(Self {
+            server: Server::new(&options, connector, Handle::current())?,
+            times: options.times,
+            kinds: Arc::default(),
+        })
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore")
+            .field("database", &self.server.connector().name)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl NodeStore for PostgresStore {
+    async fn claim_node(&self, node: &str) -> Result<NodeClaim, Error> {
+        node::claim(&self.server, node.to_owned())
+            .await
+            .map(NodeClaim::new)
+    }
+}

@@ -1,0 +1,209 @@
+//! Where a PostgreSQL store is, how it is reached and how patient it is.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
+
+use crate::error::Error;
+
+/// Whose clock says when refills fall due and which window is the present one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Times {
+    /// The server's, so that gates whose clocks differ agree.
+    #[default]
+    Server,
+    /// That of each caller, who says it with each question; for tests of times to come.
+    Caller,
+}
+
+/// How much of the server's certificate is believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Any: the connection is encrypted, and whoever stands between can still read it.
+    Anybody,
+    /// One that a root certificate vouches for and that names the host; roots of the system, or those of a file.
+    Verified(Option<PathBuf>),
+}
+
+/// A PostgreSQL store, and how patient a gate is with it.
+#[derive(Clone)]
+pub struct PostgresOptions {
+    pub(super) config: Config,
+    pub(super) trust: Trust,
+    /// Connections at most; 8 by default, at least 2. One more is held for the node's name.
+    pub connections: usize,
+    /// How long making a connection may take, TLS and password included; 2 s by default.
+    pub connect_timeout: Duration,
+    /// How long a statement that somebody waits for may take, waits for locks included; 2 s by default. Reports, rollups and
+    /// rebuilds may take [`PostgresOptions::LONGEST`].
+    pub statement_timeout: Duration,
+    /// Whose clock counts.
+    pub times: Times,
+}
+
+impl PostgresOptions {
+    /// How long a report, an import or a rebuild may take once it has begun.
+    pub const LONGEST: Duration = Duration::from_secs(15 * 60);
+    /// How long a call waits for an answer beyond the statement timeout, before the server is taken for dead.
+    pub const GRACE: Duration = Duration::from_millis(500);
+
+    /// The store at a URL, `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…`.
+    ///
+    /// `sslmode` is `disable`, `prefer`, `require` or `verify-full`; with the last, `sslrootcert` may name a file of root
+    /// certificates. All else is as `libpq` has it, where it is known here: several hosts, `target_session_attrs`, `options`,
+    /// `host` as a directory of a Unix socket.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`], which never repeats the URL, for that may hold a password.
+    pub fn parse(url: &str) -> Result<Self, Error> {
+        let wrong = |what: &str| {
+            let shape = "write `postgres://user:password@host/database`";
+            Error::Misconfigured(format!("the URL of the store {what}: {shape}"))
+        };
+        let (address, parameters) = url.split_once('?').unwrap_or((url, ""));
+        let mut kept = Vec::new();
+        let (mut mode, mut roots) = (Cow::Borrowed("prefer"), None);
+        for parameter in parameters.split('&').filter(|text| !text.is_empty()) {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            match name {
+                "sslmode" => mode = decode(value),
+                "sslrootcert" => roots = Some(PathBuf::from(decode(value).into_owned())),
+                _ => kept.push(parameter),
+            }
+        }
+        let mut config: Config = format!("{address}?{}", kept.join("&"))
+            .parse()
+            .map_err(|error| wrong(&format!("cannot be read ({})", reason(&error))))?;
+        let trust = match (&*mode, roots) {
+            ("disable" | "prefer" | "require", Some(_)) => {
+                return Err(wrong(
+                    "names `sslrootcert`, which needs `sslmode=verify-full`",
+                ));
+            }
+            ("verify-full", roots) => Trust::Verified(roots),
+            ("disable" | "prefer" | "require", None) => Trust::Anybody,
+            _ => {
+                return Err(wrong(
+                    "has an `sslmode` other than disable, prefer, require or verify-full",
+                ));
+            }
+        };
+        config.ssl_mode(match &*mode {
+            "disable" => SslMode::Disable,
+            "prefer" => SslMode::Prefer,
+            _ => SslMode::Require,
+        });
+        if config.get_hosts().is_empty() {
+            return Err(wrong("names no host"));
+        }
+        if config.get_dbname().is_none() || config.get_user().is_none() {
+            return Err(wrong("lacks its user or its database"));
+        }
+        // A peer that vanished without a word is noticed within half a minute.
+        config.keepalives_idle(Duration::from_secs(10));
+        config.keepalives_interval(Duration::from_secs(5));
+        config.keepalives_retries(3);
+        if config.get_application_name().is_none() {
+            config.application_name("tallygate");
+        }
+        Ok(Self {
+            config,
+            trust,
+            connections: 8,
+            connect_timeout: Duration::from_secs(2),
+            statement_timeout: Duration::from_secs(2),
+            times: Times::Server,
+        })
+    }
+
+    /// The database as messages name it: no password, no parameters.
+    pub(super) fn name(&self) -> String {
+        let ports = self.config.get_ports();
+        let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+        let host = |(index, host): (usize, &Host)| match host {
+            Host::Tcp(host) => format!("{host}:{}", port(index)),
+            Host::Unix(path) => format!("{}:{}", path.display(), port(index)),
+        };
+        let hosts: Vec<_> = self
+            .config
+            .get_hosts()
+            .iter()
+            .enumerate()
+            .map(host)
+            .collect();
+        let database = self.config.get_dbname().unwrap_or_default();
+        format!("PostgreSQL database `{database}` at {}", hosts.join(","))
+    }
+}
+
+/// A value of a URL's parameter; what is no UTF-8 stays as it is written.
+fn decode(value: &str) -> Cow<'_, str> {
+    percent_decode_str(value)
+        .decode_utf8()
+        .unwrap_or(Cow::Borrowed(value))
+}
+
+/// What the parser says, which names options and never repeats values.
+fn reason(error: &tokio_postgres::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+impl fmt::Debug for PostgresOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresOptions")
+            .field("database", &self.name())
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(url: &str) -> String {
+        let error = PostgresOptions::parse(url).expect_err("refused");
+        assert!(matches!(error, Error::Misconfigured(_)));
+        error.to_string()
+    }
+
+    #[test]
+    fn a_url_says_where_the_store_is_and_whom_to_trust() {
+        let plain = PostgresOptions::parse("postgres://u:p%40ss@db:6432/t").expect("valid");
+        assert_eq!(plain.name(), "PostgreSQL database `t` at db:6432");
+        assert_eq!(plain.config.get_ssl_mode(), SslMode::Prefer);
+        assert_eq!(plain.trust, Trust::Anybody);
+        let url = "postgresql://u@a,b:7000/t?sslmode=verify-full&sslrootcert=%2Fetc%2Froot.pem&target_session_attrs=read-write";
+        let strict = PostgresOptions::parse(url).expect("valid");
+        assert_eq!(strict.config.get_ssl_mode(), SslMode::Require);
+        assert_eq!(strict.trust, Trust::Verified(Some("/etc/root.pem".into())));
+        assert_eq!(strict.name(), "PostgreSQL database `t` at a:5432,b:7000");
+    }
+
+    #[test]
+    fn a_wrong_url_is_refused_by_what_is_wrong_and_never_repeated() {
+        for (url, what) in [
+            ("postgres://u:hunter2@db", "lacks its user or its database"),
+            ("postgres://db/t", "lacks its user or its database"),
+            ("postgres://u:hunter2@db/t?sslmode=verify-ca", "sslmode"),
+            (
+                "postgres://u:hunter2@db/t?sslmode=require&sslrootcert=/x",
+                "verify-full",
+            ),
+            ("postgres://u:hunter2@db/t?colour=red", "colour"),
+            ("postgres://u:hunter2@db:port/t", "port"),
+            ("postgres://u:hunter2@/t", "host"),
+        ] {
+            let message = refused(url);
+            assert!(message.contains(what), "{message}");
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+        let options = PostgresOptions::parse("postgres://u:hunter2@db/t").expect("valid");
+        assert!(!format!("{options:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,282 @@
+//! [`QuotaStore`] on PostgreSQL. What is locked for a lease is locked within one statement, which is a function of the
+//! schema: see `schema/functions_1.sql`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::{Counter, InstanceId, LicenseId, Timestamp};
+use tokio_postgres::Row;
+
+use super::PostgresStore;
+use super::convert::{count, id, read, read_count, read_number, read_optional_time};
+use super::options::Times;
+use super::server::Manner;
+use super::session::{Lent, Session};
+use super::trouble::Trouble;
+use crate::error::Error;
+use crate::ledger::Spent;
+use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, QuotaStore};
+
+impl PostgresStore {
+    /// The time of a question as the server is told it; `None`: its own counts.
+    fn at(&self, now: Timestamp) -> Option<i64> {
+        match self.times {
+            Times::Server => None,
+            Times::Caller => Some(now.micros()),
+        }
+    }
+}
+
+#[async_trait]
+impl QuotaStore for PostgresStore {
+    async fn lease(
+        &self,
+        instance: InstanceId,
+        requests: Vec<LeaseRequest>,
+        now: Timestamp,
+    ) -> Result<Vec<LeaseGrant>, Error> {
+        let at = self.at(now);
+        let lease = move |session: Session, requests: Arc<Vec<LeaseRequest>>| async move {
+            lease(&session, instance, &requests, at).await
+        };
+        self.server.run_with(Manner::WRITE, requests, lease).await
+    }
+
+    async fn give_back(
+        &self,
+        instance: InstanceId,
+        units: Vec<(LeaseKey, u64)>,
+    ) -> Result<(), Error> {
+        let give = move |session: Session, columns: Arc<Columns>| async move {
+            let sql = "UPDATE leases l SET returned = l.returned + least(l.granted - l.returned - l.spent, g.units)
+                    FROM (
+                      SELECT license, counter, period, least(sum(units), 9223372036854775807)::bigint AS units
+                      FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[])
+                        AS g (license, counter, period, units)
+                      GROUP BY license, counter, period
+                    ) g
+                    WHERE l.license = g.license AND l.counter = g.counter AND l.period = g.period AND l.instance = $1";
+            let Columns {
+                licenses,
+                counters,
+                periods,
+                units,
+            } = &*columns;
+            session
+                .change(
+                    sql,
+                    &[&id(instance.as_u128()), licenses, counters, periods, units],
+                )
+                .await?;
+            Ok(())
+        };
+        self.server
+            .run_with(Manner::WRITE, Columns::of(units.iter().copied()), give)
+            .await
+    }
+
+    async fn balance(
+        &self,
+        license_id: LicenseId,
+        now: Timestamp,
+    ) -> Result<Option<Balance>, Error> {
+        let at = self.at(now);
+        let ask = move |session: Session| async move { balance(&session, license_id, at).await };
+        self.server.run(Manner::READ, ask).await
+    }
+
+    async fn settle_instance(&self, instance: InstanceId) -> Result<(), Error> {
+        let settle = move |session: Session| async move {
+            session
+                .change("SELECT settle_units($1)", &[&id(instance.as_u128())])
+                .await?;
+            Ok(())
+        };
+        self.server.run(Manner::LOAD, settle).await
+    }
+}
+
+/// Keys of leases and units on them, column by column.
+#[derive(Default)]
+struct Columns {
+    licenses: Vec<uuid::Uuid>,
+    counters: Vec<i64>,
+    periods: Vec<i64>,
+    units: Vec<i64>,
+}
+
+impl Columns {
+    fn of(keys: impl Iterator<Item = (LeaseKey, u64)>) -> Self {
+        let mut columns = Self::default();
+        for (key, units) in keys {
+            columns.licenses.push(id(key.license_id.as_u128()));
+            columns.counters.push(i64::from(key.counter.code()));
+            columns.periods.push(i64::from(key.period));
+            columns.units.push(count(units));
+        }
+        columns
+    }
+}
+
+async fn lease(
+    session: &Lent,
+    instance: InstanceId,
+    requests: &[LeaseRequest],
+    at: Option<i64>,
+) -> Result<Vec<LeaseGrant>, Trouble> {
+    let columns = Columns::of(requests.iter().map(|request| (request.key, request.want)));
+    let capacities: Vec<i64> = requests
+        .iter()
+        .map(|request| count(request.capacity))
+        .collect();
+    let sql = "SELECT place, leased_in, units, free_after, next_at FROM lease_units($1, $2, $3, $4, $5, $6, $7)";
+    let rows = session
+        .rows(
+            sql,
+            &[
+                &id(instance.as_u128()),
+                &at,
+                &columns.licenses,
+                &columns.counters,
+                &columns.periods,
+                &columns.units,
+                &capacities,
+            ],
+        )
+        .await?;
+    let nothing = |request: &LeaseRequest| LeaseGrant {
+        key: request.key,
+        units: 0,
+        left: 0,
+        next_refill_at: None,
+    };
+    let mut grants: Vec<_> = requests.iter().map(nothing).collect();
+    for row in &rows {
+        let place = read::<i64>(row, 0)? - 1;
+        let Some(grant) = usize::try_from(place)
+            .ok()
+            .and_then(|place| grants.get_mut(place))
+        else {
+            return Err(Trouble::corrupt("a lease that nobody asked for"));
+        };
+        grant.key.period = read_number(row, 1)?;
+        grant.units = read_count(row, 2)?;
+        grant.left = read_count(row, 3)?;
+        grant.next_refill_at = read_optional_time(row, 4)?;
+    }
+    Ok(grants)
+}
+
+async fn balance(
+    session: &Lent,
+    license_id: LicenseId,
+    at: Option<i64>,
+) -> Result<Option<Balance>, Trouble> {
+    // One statement sees one moment: balance and leases fit together.
+    let sql = "WITH clock AS MATERIALIZED (SELECT coalesce($2, micros_now()) AS at), present AS MATERIALIZED (
+          SELECT present_balance(l, b, c.at) AS b, next_refill(l, c.at) AS next_at
+          FROM clock c, licenses l LEFT JOIN balances b ON b.license = l.id WHERE l.id = $1 AND l.remaining IS NOT NULL
+        )
+        SELECT (p.b).epoch, (p.b).granted, least((p.b).settled + coalesce(s.spent, 0), 9223372036854775807)::bigint,
+          least(coalesce(s.held - s.spent, 0), 9223372036854775807)::bigint, p.next_at
+        FROM present p, LATERAL (
+          SELECT sum(granted - returned) AS held, sum(spent) AS spent FROM leases
+          WHERE license = $1 AND counter = 0 AND period = (p.b).epoch
+        ) s";
+    let Some(row) = session.row(sql, &[&id(license_id.as_u128()), &at]).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Balance {
+        epoch: read_number(&row, 0)?,
+        granted: read_count(&row, 1)?,
+        spent: read_count(&row, 2)?,
+        leased: read_count(&row, 3)?,
+        next_refill_at: read_optional_time(&row, 4)?,
+    }))
+}
+
+/// Moves what the records of a batch spent. More than was leased is clipped and logged: the calls were made, and the books
+/// must go on.
+pub(super) async fn spend(
+    session: &Lent,
+    instance: InstanceId,
+    spent: &[Spent],
+) -> Result<(), Trouble> {
+    let units = spent.iter().flat_map(|spent| {
+        let key = |epoch| LeaseKey {
+            license_id: spent.license_id,
+            counter: Counter::Remaining,
+            period: epoch,
+        };
+        spent
+            .units
+            .iter()
+            .map(move |(epoch, units)| (key(*epoch), *units))
+    });
+    let mut columns = Columns::of(units);
+    let calls = calls_by_window(session, instance, spent).await?;
+    let windows = Columns::of(calls.into_iter());
+    columns.licenses.extend(windows.licenses);
+    columns.counters.extend(windows.counters);
+    columns.periods.extend(windows.periods);
+    columns.units.extend(windows.units);
+    if columns.licenses.is_empty() {
+        return Ok(());
+    }
+    let Columns {
+        licenses,
+        counters,
+        periods,
+        units,
+    } = &columns;
+    let sql = "SELECT spend_units($1, $2, $3, $4, $5)";
+    let row = session
+        .row(
+            sql,
+            &[&id(instance.as_u128()), licenses, counters, periods, units],
+        )
+        .await?;
+    let clipped = row.map_or(Ok(0), |row| read_count(&row, 0))?;
+    if clipped > 0 {
+        tracing::warn!(%instance, units = clipped, "more was spent than was leased");
+    }
+    Ok(())
+}
+
+/// What calls by minute mean for each window that the instance holds a lease on. A window that is no whole number of
+/// minutes has minutes in two periods: they count in both, for too much is safe and too little is not.
+async fn calls_by_window(
+    session: &Lent,
+    instance: InstanceId,
+    spent: &[Spent],
+) -> Result<Vec<(LeaseKey, u64)>, Trouble> {
+    let (mut licenses, mut minutes, mut calls) = (Vec::new(), Vec::new(), Vec::new());
+    for spent in spent {
+        for (minute, count_of) in &spent.calls {
+            licenses.push(id(spent.license_id.as_u128()));
+            minutes.push(i64::from(*minute));
+            calls.push(count(*count_of));
+        }
+    }
+    if licenses.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql =
+        "SELECT l.license, l.counter, l.period, least(sum(c.calls), 9223372036854775807)::bigint
+        FROM unnest($2::uuid[], $3::bigint[], $4::bigint[]) AS c (license, minute, calls)
+        JOIN leases l ON l.instance = $1 AND l.license = c.license AND l.counter > 0
+          AND c.minute * 60 / l.counter <= l.period AND l.period <= (c.minute * 60 + 59) / l.counter
+        WHERE c.calls > 0 GROUP BY l.license, l.counter, l.period";
+    let rows = session
+        .rows(sql, &[&id(instance.as_u128()), &licenses, &minutes, &calls])
+        .await?;
+    let window = |row: &Row| {
+        let key = LeaseKey {
+            license_id: LicenseId::from_u128(super::convert::read_id(row, 0)?),
+            counter: Counter::Window(read_number(row, 1)?),
+            period: read_number(row, 2)?,
+        };
+        Ok((key, read_count(row, 3)?))
+    };
+    rows.iter().map(window).collect()
+}

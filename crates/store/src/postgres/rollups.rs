@@ -1,0 +1,207 @@
+//! Rollups and the positions that they stand for, in SQL.
+
+use std::mem;
+
+use model::usage::{UsageKey, UsageSums};
+use model::{InstanceId, LicenseId, Money};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::convert::{count, id, read, read_count, read_number, rows};
+use super::kinds::{KEY, KEY_COLUMNS, NONE, hour_number, read_key};
+use super::quota;
+use super::session::{Lent, Value};
+use super::trouble::Trouble;
+use crate::error::Error;
+use crate::ledger::{LanePosition, RollupBatch, RollupRow, Spent};
+
+/// Sums of a batch, column by column, in the order of their keys, so that gates that write the same rows wait for each
+/// other in that order.
+pub(super) struct Sums {
+    hours: Vec<i32>,
+    licenses: Vec<Uuid>,
+    kinds: Vec<i32>,
+    counts: [Vec<i64>; 6],
+}
+
+impl Sums {
+    /// The keys of rows without license and hour, whose numbers [`Sums::of`] needs.
+    pub(super) fn kinds(rows: &[(UsageKey, UsageSums)]) -> Vec<UsageKey> {
+        let kind = |key: &UsageKey| {
+            let mut kind = key.clone();
+            kind.license_id = None;
+            mem::take(&mut kind.hour);
+            kind
+        };
+        rows.iter().map(|(key, _)| kind(key)).collect()
+    }
+
+    /// Rows whose kinds have these numbers.
+    pub(super) fn of(rows: &[(UsageKey, UsageSums)], kinds: &[i32]) -> Self {
+        let license = |key: &UsageKey| key.license_id.map_or(NONE, LicenseId::as_u128);
+        let mut order: Vec<_> = rows
+            .iter()
+            .zip(kinds)
+            .map(|((key, sums), kind)| ((hour_number(key.hour), id(license(key)), *kind), sums))
+            .collect();
+        order.sort_unstable_by_key(|(key, _)| *key);
+        let column = |of: fn(&UsageSums) -> i64| order.iter().map(|(_, sums)| of(sums)).collect();
+        Self {
+            hours: order.iter().map(|((hour, _, _), _)| *hour).collect(),
+            licenses: order.iter().map(|((_, license, _), _)| *license).collect(),
+            kinds: order.iter().map(|((_, _, kind), _)| *kind).collect(),
+            counts: [
+                column(|sums| count(sums.calls)),
+                column(|sums| count(sums.billable_calls)),
+                column(|sums| count(sums.units)),
+                column(|sums| sums.amount.nanos()),
+                column(|sums| count(sums.request_bytes)),
+                column(|sums| count(sums.response_bytes)),
+            ],
+        }
+    }
+}
+
+/// What of a batch is no row.
+#[derive(Clone)]
+pub(super) struct Move {
+    pub(super) instance: InstanceId,
+    pub(super) lane: u32,
+    pub(super) from: u64,
+    pub(super) through: u64,
+    pub(super) spent: Vec<Spent>,
+}
+
+impl From<RollupBatch> for (Move, Vec<(UsageKey, UsageSums)>) {
+    fn from(batch: RollupBatch) -> Self {
+        let RollupBatch {
+            instance,
+            lane,
+            from,
+            through,
+            rows,
+            spent,
+        } = batch;
+        let rest = Move {
+            instance,
+            lane,
+            from,
+            through,
+            spent,
+        };
+        (rest, rows)
+    }
+}
+
+pub(super) async fn roll_up(session: &Lent, rest: &Move, sums: &Sums) -> Result<(), Trouble> {
+    move_position(session, rest).await?;
+    add(session, sums).await?;
+    quota::spend(session, rest.instance, &rest.spent).await
+}
+
+/// Moves the rolled position, which nobody else can meanwhile.
+async fn move_position(session: &Lent, rest: &Move) -> Result<(), Trouble> {
+    let (instance, lane) = (id(rest.instance.as_u128()), i64::from(rest.lane));
+    let sql = "INSERT INTO lanes (instance, lane) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    session.change(sql, &[&instance, &lane]).await?;
+    let sql = "SELECT rolled FROM lanes WHERE instance = $1 AND lane = $2 FOR UPDATE";
+    let row = session.row(sql, &[&instance, &lane]).await?;
+    let found = row.map_or(Ok(0), |row| read_count(&row, 0))?;
+    if found != rest.from || rest.through < rest.from {
+        return Err(Trouble::Refused(Error::Position {
+            expected: rest.from,
+            found,
+        }));
+    }
+    let sql = "UPDATE lanes SET rolled = $3 WHERE instance = $1 AND lane = $2";
+    session
+        .change(sql, &[&instance, &lane, &count(rest.through)])
+        .await?;
+    Ok(())
+}
+
+/// Adds sums to rows, kept within range.
+async fn add(session: &Lent, sums: &Sums) -> Result<(), Trouble> {
+    if sums.hours.is_empty() {
+        return Ok(());
+    }
+    let sql = "INSERT INTO rollups AS r (hour, license, kind, calls, billable_calls, units, amount, request_bytes,
+        response_bytes)
+        SELECT * FROM unnest($1::integer[], $2::uuid[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[],
+        $7::bigint[], $8::bigint[], $9::bigint[])
+        ON CONFLICT (hour, license, kind) DO UPDATE SET
+        calls = capped_sum(r.calls, excluded.calls),
+        billable_calls = capped_sum(r.billable_calls, excluded.billable_calls),
+        units = capped_sum(r.units, excluded.units),
+        amount = capped_amount(r.amount, excluded.amount),
+        request_bytes = capped_sum(r.request_bytes, excluded.request_bytes),
+        response_bytes = capped_sum(r.response_bytes, excluded.response_bytes)";
+    let mut values: Vec<Value<'_>> = vec![&sums.hours, &sums.licenses, &sums.kinds];
+    values.extend(sums.counts.iter().map(|column| column as Value<'_>));
+    session.change(sql, &values).await?;
+    Ok(())
+}
+
+pub(super) async fn replace(session: &Lent, sums: &[Sums]) -> Result<(), Trouble> {
+    session.change("DELETE FROM rollups", &[]).await?;
+    for sums in sums {
+        add(session, sums).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn page(
+    session: &Lent,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<(Vec<RollupRow>, Option<u64>), Trouble> {
+    let limit = rows(limit);
+    let sql = format!(
+        "SELECT {KEY}, r.calls, r.billable_calls, r.units, r.amount, r.request_bytes, r.response_bytes, r.cursor
+        FROM rollups r JOIN kinds k ON k.number = r.kind WHERE r.cursor > $1 ORDER BY r.cursor LIMIT $2"
+    );
+    let found = session
+        .rows(&sql, &[&after.map_or(0, count), &(limit as i64 + 1)])
+        .await?;
+    let mut page = Vec::with_capacity(found.len().min(limit));
+    for row in found.iter().take(limit) {
+        page.push(RollupRow {
+            key: read_key(row)?,
+            sums: read_sums(row, KEY_COLUMNS)?,
+        });
+    }
+    let more = found.len() > limit;
+    let next = if more {
+        Some(read_count(&found[limit - 1], KEY_COLUMNS + 6)?)
+    } else {
+        None
+    };
+    Ok((page, next))
+}
+
+pub(super) fn read_sums(row: &Row, first: usize) -> Result<UsageSums, Trouble> {
+    Ok(UsageSums {
+        calls: read_count(row, first)?,
+        billable_calls: read_count(row, first + 1)?,
+        units: read_count(row, first + 2)?,
+        amount: Money::from_nanos(read(row, first + 3)?),
+        request_bytes: read_count(row, first + 4)?,
+        response_bytes: read_count(row, first + 5)?,
+    })
+}
+
+pub(super) async fn positions(
+    session: &Lent,
+    instance: InstanceId,
+) -> Result<Vec<LanePosition>, Trouble> {
+    let sql = "SELECT lane, rolled, sealed FROM lanes WHERE instance = $1 ORDER BY lane";
+    let found = session.rows(sql, &[&id(instance.as_u128())]).await?;
+    let position = |row: &Row| {
+        Ok(LanePosition {
+            lane: read_number(row, 0)?,
+            rolled: read_count(row, 1)?,
+            sealed: read_count(row, 2)?,
+        })
+    };
+    found.iter().map(position).collect()
+}

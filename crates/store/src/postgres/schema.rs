@@ -1,0 +1,107 @@
+//! The schema: made, brought up to date, or refused.
+
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use super::trouble::{describe, diagnose};
+use crate::error::Error;
+
+/// Each step brings the schema from the version of its index to the next one, in one transaction. Steps only add, so that
+/// gates of the version before go on beside those that took the step.
+const STEPS: [&[&str]; 1] = [&[
+    include_str!("schema/licenses_1.sql"),
+    include_str!("schema/users_1.sql"),
+    include_str!("schema/ledger_1.sql"),
+    include_str!("schema/functions_1.sql"),
+]];
+
+/// Brings the schema up to date; of many gates that start at once, one does, and the others wait for it.
+///
+/// # Errors
+/// [`Error::NewerSchema`]; [`Error::Corrupt`] if tables of somebody else are in the way; [`Error::Misconfigured`] if the user
+/// may not make tables.
+pub(super) async fn bring_up(client: &Client, name: &str) -> Result<(), Error> {
+    let known = u32::try_from(STEPS.len()).expect("there are few steps");
+    if let Some(found) = version(client, name).await?
+        && is_current(name, found, known)?
+    {
+        return Ok(());
+    }
+    let begin = "BEGIN; SET LOCAL statement_timeout = '15min'; SET LOCAL lock_timeout = '15min'; \
+         SELECT pg_advisory_xact_lock(hashtextextended('tallygate schema ' || current_schema(), 0)); \
+         CREATE TABLE IF NOT EXISTS tallygate_schema (version integer NOT NULL, since timestamptz NOT NULL DEFAULT now())";
+    let run = async |sql: &str| {
+        client
+            .batch_execute(sql)
+            .await
+            .map_err(|error| failed(name, &error))
+    };
+    run(begin).await?;
+    let found = version(client, name).await?.unwrap_or(0);
+    if !is_current(name, found, known)? {
+        for script in STEPS[found as usize..].iter().flat_map(|step| step.iter()) {
+            run(script).await?;
+        }
+        run(&format!(
+            "INSERT INTO tallygate_schema (version) VALUES ({known})"
+        ))
+        .await?;
+        tracing::info!(
+            store = name,
+            from = found,
+            to = known,
+            "the schema was brought up to date"
+        );
+    }
+    run("COMMIT").await
+}
+
+/// Whether nothing is to be done.
+fn is_current(name: &str, found: u32, known: u32) -> Result<bool, Error> {
+    if found > known {
+        return Err(Error::NewerSchema {
+            path: name.to_owned(),
+            found,
+            known,
+        });
+    }
+    Ok(found == known)
+}
+
+/// The version of the schema; `None`: there is none of ours.
+async fn version(client: &Client, name: &str) -> Result<Option<u32>, Error> {
+    let ask = async {
+        let there = client
+            .query_one("SELECT to_regclass('tallygate_schema') IS NOT NULL", &[])
+            .await?;
+        if !there.get::<_, bool>(0) {
+            return Ok(None);
+        }
+        let row = client
+            .query_one(
+                "SELECT coalesce(max(version), 0) FROM tallygate_schema",
+                &[],
+            )
+            .await?;
+        Ok(Some(row.get::<_, i32>(0)))
+    };
+    let found = ask.await.map_err(|error| diagnose(name, &error).error)?;
+    Ok(found.map(|version| u32::try_from(version).unwrap_or(u32::MAX)))
+}
+
+fn failed(name: &str, error: &tokio_postgres::Error) -> Error {
+    let text = describe(error);
+    match error.code() {
+        Some(state) if *state == SqlState::INSUFFICIENT_PRIVILEGE => Error::Misconfigured(format!(
+            "{name}: this user may not make tables: let it own the database or the schema ({text})"
+        )),
+        Some(state)
+            if *state == SqlState::DUPLICATE_TABLE || *state == SqlState::DUPLICATE_FUNCTION =>
+        {
+            Error::Corrupt(format!(
+                "{name} holds tables of another program: give tallygate a database or a schema of its own ({text})"
+            ))
+        }
+        _ => diagnose(name, error).error,
+    }
+}

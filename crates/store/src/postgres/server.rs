@@ -1,0 +1,333 @@
+//! Work on the server: who may begin, on which connection, for how long, and what is done when it fails.
+//!
+//! All work runs on the runtime that opened the store, whoever asks: proxy threads have runtimes of their own, which
+//! connections must not belong to, and work that its caller leaves is brought to its end.
+
+use std::future::Future;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use deadpool_postgres::{HookError, Object, Pool, PoolError, TimeoutType, Timeouts};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::breaker::{Breaker, Pauses};
+use super::connect::Connector;
+use super::options::PostgresOptions;
+use super::session::{Heard, Lent, Session};
+use super::trouble::{Diagnosis, Trouble, diagnose};
+use crate::error::Error;
+
+/// How often work that the server undid, or whose connection broke, is begun.
+const TRIES: usize = 4;
+
+/// How a piece of work is carried out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// The statement that begins its transaction; `None`: it is one statement, which is a transaction by itself.
+    begin: Option<&'static str>,
+    /// It may take long, and lets others pass.
+    long: bool,
+    /// It changes nothing, so that it may be done again when it is not known whether it was done.
+    harmless: bool,
+}
+
+impl Manner {
+    /// One statement that reads.
+    pub(super) const READ: Self = Self {
+        begin: None,
+        long: false,
+        harmless: true,
+    };
+    /// One statement that writes.
+    pub(super) const WRITE: Self = Self {
+        begin: None,
+        long: false,
+        harmless: false,
+    };
+    /// Several statements that write.
+    pub(super) const TRANSACTION: Self = Self {
+        begin: Some("BEGIN"),
+        ..Self::WRITE
+    };
+    /// A report, or a page of many rows.
+    pub(super) const REPORT: Self = Self {
+        begin: Some(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '15min'",
+        ),
+        long: true,
+        harmless: true,
+    };
+    /// Many rows that are written, which nobody waits for.
+    pub(super) const LOAD: Self = Self {
+        begin: Some("BEGIN; SET LOCAL statement_timeout = '15min'; SET LOCAL lock_timeout = '60s'"),
+        long: true,
+        harmless: false,
+    };
+}
+
+/// The server of a store. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Server(Arc<Core>);
+
+struct Core {
+    pool: Pool,
+    connector: Connector,
+    breaker: Breaker,
+    /// Keeps reports and rollups from holding every connection.
+    long: Semaphore,
+    statement_timeout: Duration,
+    connect_timeout: Duration,
+    runtime: Handle,
+}
+
+impl Server {
+    /// Connects nowhere yet.
+    pub(super) fn new(
+        options: &PostgresOptions,
+        connector: Connector,
+        runtime: Handle,
+    ) -> Result<Self, Error> {
+        Ok(Self(Arc::new(Core {
+            pool: connector.pool(options.connections)?,
+            connector,
+            breaker: Breaker::new(),
+            long: Semaphore::new((options.connections / 2).max(1)),
+            statement_timeout: options.statement_timeout,
+            connect_timeout: options.connect_timeout,
+            runtime,
+        })))
+    }
+
+    pub(super) fn connector(&self) -> &Connector {
+        &self.0.connector
+    }
+
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.0.runtime
+    }
+
+    /// Carries work out. What it gets it must not keep.
+    ///
+    /// # Errors
+    /// Those of the work; [`Error::Unavailable`] as soon as the server is known to be out of reach, at the latest when it
+    /// has not answered in time.
+    pub(super) async fn run<T, W, F>(&self, manner: Manner, work: W) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        W: Fn(Session) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<T, Trouble>> + Send,
+    {
+        self.0.breaker.pass()?;
+        let core = Arc::clone(&self.0);
+        let task = async move { core.carry_out(manner, work).await };
+        match self.0.runtime.spawn(task).await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => {
+                Err(Error::Unavailable("the work panicked".to_owned()))
+            }
+            Err(_) => Err(Error::Unavailable("this gate is stopping".to_owned())),
+        }
+    }
+}
+
+impl Server {
+    /// As [`Server::run`], with a value that each attempt is lent.
+    pub(super) async fn run_with<I, T, W, F>(
+        &self,
+        manner: Manner,
+        input: I,
+        work: W,
+    ) -> Result<T, Error>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+        W: Fn(Session, Arc<I>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<T, Trouble>> + Send,
+    {
+        let input = Arc::new(input);
+        self.run(manner, move |session| work(session, Arc::clone(&input)))
+            .await
+    }
+}
+
+impl Core {
+    async fn carry_out<T, W, F>(self: Arc<Self>, manner: Manner, work: W) -> Result<T, Error>
+    where
+        W: Fn(Session) -> F,
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        let patience = match manner.long {
+            true => PostgresOptions::LONGEST,
+            false => self.statement_timeout + PostgresOptions::GRACE,
+        };
+        let deadline = Instant::now() + patience;
+        let mut pauses = Pauses::new();
+        for attempt in 1.. {
+            self.breaker.pass()?;
+            let found = match self.attempt(manner, deadline, &work).await {
+                Ok(value) => return Ok(value),
+                Err(found) => found,
+            };
+            let again = found.again || (found.lost && manner.harmless);
+            if !again || attempt == TRIES || Instant::now() >= deadline {
+                return Err(found.error);
+            }
+            pauses.pause().await;
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    async fn attempt<T, W, F>(
+        self: &Arc<Self>,
+        manner: Manner,
+        deadline: Instant,
+        work: &W,
+    ) -> Result<T, Diagnosis>
+    where
+        W: Fn(Session) -> F,
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        let heard = OnceLock::<Heard>::new();
+        let done = async {
+            let _turn = match manner.long {
+                true => self.long.acquire().await.ok(),
+                false => None,
+            };
+            let session = self.lend(deadline).await?;
+            let _ = heard.set(session.heard());
+            let result = transact(&session, manner, work).await;
+            let result = result.map_err(|trouble| trouble.diagnose(&self.connector.name));
+            let lost = result.as_ref().is_err_and(|found| found.lost);
+            if !lost {
+                session.is_sound();
+            }
+            result
+        };
+        tokio::select! {
+            biased;
+            error = self.breaker.opened() => Err(plain(error)),
+            result = tokio::time::timeout_at(deadline, done) => match result {
+                Ok(result) => result,
+                Err(_) => Err(plain(self.late(heard.get()))),
+            },
+        }
+    }
+
+    /// A connection of the pool, new ones included.
+    async fn lend(self: &Arc<Self>, deadline: Instant) -> Result<Session, Diagnosis> {
+        let timeouts = Timeouts {
+            wait: Some(deadline.saturating_duration_since(Instant::now())),
+            create: Some(self.connect_timeout),
+            recycle: Some(self.connect_timeout),
+        };
+        let error = match self.pool.timeout_get(&timeouts).await {
+            Ok(object) => {
+                return Ok(Arc::new(Lent::new(object)));
+            }
+            Err(
+                PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
+            ) => error,
+            Err(PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)) => {
+                let why = self.connector.silent();
+                self.trip(&why);
+                return Err(plain(Error::Unavailable(why)));
+            }
+            Err(_) => return Err(plain(self.busy())),
+        };
+        let found = diagnose(&self.connector.name, &error);
+        // A server that is full still serves the connections that there are.
+        if error
+            .code()
+            .is_none_or(|state| !state.code().starts_with("53"))
+        {
+            self.trip(&found.error.to_string());
+        }
+        Err(plain(Error::Unavailable(found.error.to_string())))
+    }
+
+    /// What it means that time ran out: a server that ends statements by itself and has not is not there.
+    fn late(self: &Arc<Self>, heard: Option<&Heard>) -> Error {
+        let Some(heard) = heard else {
+            return self.busy();
+        };
+        let why = format!("{}: no answer in time", self.connector.name);
+        if heard.ago() >= self.statement_timeout {
+            self.trip(&why);
+        }
+        Error::Unavailable(why)
+    }
+
+    fn busy(&self) -> Error {
+        Error::Unavailable(format!("{}: all connections are busy", self.connector.name))
+    }
+
+    /// Lets nobody wait any more, and looks after the server until it answers.
+    fn trip(self: &Arc<Self>, why: &str) {
+        if self.breaker.open(why) {
+            tracing::warn!(reason = why, "the store is out of reach");
+            self.pool.retain(|_, _| false);
+            self.runtime.spawn(look_after(Arc::downgrade(self)));
+        }
+    }
+
+    /// Whether the server answers on a connection.
+    async fn answers(self: Arc<Self>) -> bool {
+        let timeouts = Timeouts {
+            wait: Some(self.connect_timeout),
+            create: Some(self.connect_timeout),
+            recycle: Some(self.connect_timeout),
+        };
+        let Ok(object) = self.pool.timeout_get(&timeouts).await else {
+            return false;
+        };
+        let asked = object.simple_query("SELECT 1");
+        let answered = matches!(
+            tokio::time::timeout(self.connect_timeout, asked).await,
+            Ok(Ok(_))
+        );
+        if !answered {
+            drop(Object::take(object));
+        }
+        answered
+    }
+}
+
+async fn transact<T, W, F>(session: &Session, manner: Manner, work: &W) -> Result<T, Trouble>
+where
+    W: Fn(Session) -> F,
+    F: Future<Output = Result<T, Trouble>>,
+{
+    let Some(begin) = manner.begin else {
+        return work(Arc::clone(session)).await;
+    };
+    session.batch(begin).await?;
+    let result = work(Arc::clone(session)).await;
+    let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    let ended = session.batch(end).await;
+    // What the work says matters more than that it could not be undone by hand.
+    result.and_then(|value| ended.map(|()| value).map_err(Trouble::from))
+}
+
+async fn look_after(core: Weak<Core>) {
+    let mut pauses = Pauses::new();
+    loop {
+        pauses.pause().await;
+        let Some(core) = core.upgrade() else { return };
+        if Arc::clone(&core).answers().await {
+            core.breaker.close();
+            tracing::info!(store = %core.connector.name, "the store answers again");
+            return;
+        }
+    }
+}
+
+/// A failure that says all there is to say.
+fn plain(error: Error) -> Diagnosis {
+    Diagnosis {
+        error,
+        again: false,
+        lost: false,
+    }
+}

@@ -1,0 +1,108 @@
+//! From PostgreSQL's errors to the store's.
+
+use std::error::Error as _;
+
+use tokio_postgres::error::SqlState;
+
+use crate::error::Error;
+
+/// Why a piece of work has no result. Its changes are undone either way.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The work itself says no; the connection is fine.
+    Refused(Error),
+    /// PostgreSQL failed.
+    Failed(tokio_postgres::Error),
+}
+
+/// What a failure means.
+pub(super) struct Diagnosis {
+    /// For the caller.
+    pub(super) error: Error,
+    /// The server undid the work for the sake of another; doing it again is all it takes.
+    pub(super) again: bool,
+    /// Nothing more comes from this connection.
+    pub(super) lost: bool,
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<tokio_postgres::Error> for Trouble {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Trouble {
+    /// A column that holds what no version of this program wrote.
+    pub(super) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Refused(Error::Corrupt(what.into()))
+    }
+
+    /// What the trouble means with the database of this name.
+    pub(super) fn diagnose(self, database: &str) -> Diagnosis {
+        match self {
+            Self::Refused(error) => Diagnosis {
+                error,
+                again: false,
+                lost: false,
+            },
+            Self::Failed(error) => diagnose(database, &error),
+        }
+    }
+}
+
+/// What an error of PostgreSQL means with the database of this name.
+pub(super) fn diagnose(database: &str, error: &tokio_postgres::Error) -> Diagnosis {
+    let text = format!("{database}: {}", describe(error));
+    let Some(state) = error.code() else {
+        // No word of the server: the connection broke, or what came over it made no sense.
+        return Diagnosis {
+            error: Error::Unavailable(text),
+            again: false,
+            lost: true,
+        };
+    };
+    let code = state.code();
+    let again =
+        *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED;
+    // The server goes down, or ended the session.
+    let lost = code.starts_with("08") || code.starts_with("57P") || code == "25P03";
+    let unavailable = again
+        || lost
+        // Who may not come in; what is used up; locks and time that ran out; a read-only standby; disks.
+        || ["28", "3D", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
+        || [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::INSUFFICIENT_PRIVILEGE].contains(state);
+    let error = if unavailable {
+        Error::Unavailable(text)
+    } else {
+        Error::Corrupt(text)
+    };
+    Diagnosis { error, again, lost }
+}
+
+/// An error in one line, with its causes.
+pub(super) fn describe(error: &tokio_postgres::Error) -> String {
+    if let Some(db) = error.as_db_error() {
+        return format!("{} (SQLSTATE {})", db.message(), db.code().code());
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text = format!("{text}: {source}");
+        cause = source.source();
+    }
+    text
+}
+
+/// Turns a broken uniqueness into [`Error::Exists`].
+pub(super) fn unique(error: tokio_postgres::Error, what: &'static str) -> Trouble {
+    if error.code() == Some(&SqlState::UNIQUE_VIOLATION) {
+        return Trouble::Refused(Error::Exists(what));
+    }
+    Trouble::Failed(error)
+}

@@ -1,0 +1,136 @@
+//! [`UserStore`] on PostgreSQL.
+
+use async_trait::async_trait;
+use model::{Alias, AppName, Timestamp, User, UserId};
+use tokio_postgres::Row;
+
+use super::PostgresStore;
+use super::convert::{id, read, read_id, read_text, read_time, rows};
+use super::server::Manner;
+use super::session::Value;
+use super::trouble::{Trouble, unique};
+use crate::error::Error;
+use crate::users::{UserChange, UserStore};
+
+/// In the order that [`read_user`] reads.
+const USER: &str = "id, account, app, login, alias, first_name, last_name, created_at, updated_at";
+
+#[async_trait]
+impl UserStore for PostgresStore {
+    async fn create_user(&self, user: User) -> Result<(), Error> {
+        let create = self
+            .server
+            .run_with(Manner::WRITE, user, |session, user| async move {
+                let sql = format!(
+                    "INSERT INTO users ({USER}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+                );
+                let values: [Value<'_>; 9] = [
+                    &id(user.id.as_u128()),
+                    &user.account.as_str(),
+                    &user.app.as_str(),
+                    &user.login,
+                    &(user.alias.as_u64() as i64),
+                    &user.first_name,
+                    &user.last_name,
+                    &user.created_at.micros(),
+                    &user.updated_at.micros(),
+                ];
+                let made = session.change(&sql, &values).await;
+                made.map(drop)
+                    .map_err(|error| unique(error, "a user of this app with this login"))
+            });
+        create.await
+    }
+
+    async fn user(&self, app: &AppName, login: &str) -> Result<Option<User>, Error> {
+        let whom = (app.clone(), login.to_owned());
+        let find = self
+            .server
+            .run_with(Manner::READ, whom, |session, whom| async move {
+                let sql = format!("SELECT {USER} FROM users WHERE app = $1 AND login = $2");
+                let row = session.row(&sql, &[&whom.0.as_str(), &whom.1]).await?;
+                row.as_ref().map(read_user).transpose()
+            });
+        find.await
+    }
+
+    async fn users(
+        &self,
+        app: &AppName,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<User>, Error> {
+        let after = id(after.map_or(0, UserId::as_u128));
+        let page = self.server.run_with(
+            Manner::REPORT,
+            app.clone(),
+            move |session, app| async move {
+                let sql = format!(
+                    "SELECT {USER} FROM users WHERE app = $1 AND id > $2 ORDER BY id LIMIT $3"
+                );
+                let found = session
+                    .rows(&sql, &[&app.as_str(), &after, &(rows(limit) as i64)])
+                    .await?;
+                found.iter().map(read_user).collect()
+            },
+        );
+        page.await
+    }
+
+    async fn change_user(
+        &self,
+        app: &AppName,
+        login: &str,
+        change: UserChange,
+        at: Timestamp,
+    ) -> Result<Option<User>, Error> {
+        let wish = (app.clone(), login.to_owned(), change);
+        let carry_out =
+            self.server
+                .run_with(Manner::WRITE, wish, move |session, wish| async move {
+                    let (app, login, change) = &*wish;
+                    let sql = format!(
+                        "UPDATE users SET first_name = CASE WHEN $3 THEN $4 ELSE first_name END,
+                last_name = CASE WHEN $5 THEN $6 ELSE last_name END, updated_at = $7
+                WHERE app = $1 AND login = $2 RETURNING {USER}"
+                    );
+                    let values: [Value<'_>; 7] = [
+                        &app.as_str(),
+                        login,
+                        &change.first_name.is_some(),
+                        &change.first_name.as_ref().and_then(Option::as_deref),
+                        &change.last_name.is_some(),
+                        &change.last_name.as_ref().and_then(Option::as_deref),
+                        &at.micros(),
+                    ];
+                    let row = session.row(&sql, &values).await?;
+                    row.as_ref().map(read_user).transpose()
+                });
+        carry_out.await
+    }
+
+    async fn delete_user(&self, app: &AppName, login: &str) -> Result<bool, Error> {
+        let whom = (app.clone(), login.to_owned());
+        let delete = self
+            .server
+            .run_with(Manner::WRITE, whom, |session, whom| async move {
+                let sql = "DELETE FROM users WHERE app = $1 AND login = $2";
+                Ok(session.change(sql, &[&whom.0.as_str(), &whom.1]).await? > 0)
+            });
+        delete.await
+    }
+}
+
+fn read_user(row: &Row) -> Result<User, Trouble> {
+    Ok(User {
+        id: UserId::from_u128(read_id(row, 0)?),
+        account: read_text(row, 1)?,
+        app: read_text(row, 2)?,
+        login: read(row, 3)?,
+        alias: Alias::from_u64(read::<i64>(row, 4)? as u64),
+        first_name: read(row, 5)?,
+        last_name: read(row, 6)?,
+        created_at: read_time(row, 7)?,
+        updated_at: read_time(row, 8)?,
+    })
+}

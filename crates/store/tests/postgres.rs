@@ -1,0 +1,33 @@
+//! The PostgreSQL store passes the suite of every store.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use store::conformance::StoreFactory;
+use store::postgres::Times;
+use store::{PostgresOptions, PostgresStore, Store};
+use testkit::Postgres;
+
+struct Schema {
+    url: String,
+    _server: Arc<Postgres>,
+}
+
+#[async_trait]
+impl StoreFactory for Schema {
+    async fn fresh() -> Self {
+        let server = Postgres::shared();
+        Self {
+            url: server.schema(),
+            _server: server,
+        }
+    }
+
+    async fn open(&self) -> Arc<dyn Store> {
+        let mut options = PostgresOptions::parse(&self.url).expect("a valid URL");
+        options.times = Times::Caller;
+        Arc::new(PostgresStore::open(options).await.expect("the store opens"))
+    }
+}
+
+store::instantiate_conformance!(super::Schema);

@@ -1,0 +1,376 @@
+//! A private PostgreSQL server from the Debian packages: data, port and socket of its own; killed, stopped, started again.
+//!
+//! The server refuses to run as root: started by root, it runs as `postgres`, or else as `nobody`.
+
+mod cluster;
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use self::cluster::{PASSWORD, Programs, USER};
+use crate::eventually::{patience, wait_for};
+use crate::port::Port;
+
+/// A server that belongs to one test, or to the tests of one process. Dropped, it is gone with its data.
+#[derive(Debug)]
+pub struct Postgres {
+    programs: Programs,
+    folder: TempDir,
+    port: Port,
+    settings: Vec<String>,
+    child: Mutex<Option<Child>>,
+    databases: AtomicU32,
+}
+
+impl Postgres {
+    /// Starts a server and waits until it is ready. It syncs nothing, for speed: what it acknowledges survives its own death,
+    /// not that of the machine.
+    ///
+    /// # Panics
+    /// When the packages are missing, or it does not become ready in time.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// As [`start`](Self::start), with further settings such as `max_connections=10`.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_with(settings: &[&str]) -> Self {
+        let server = Self::prepare(settings);
+        server.restart();
+        server
+    }
+
+    fn prepare(settings: &[&str]) -> Self {
+        let programs = Programs::find();
+        let folder = tempfile::Builder::new()
+            .prefix("tallygate-postgres-")
+            .tempdir_in(cluster::quick_folder())
+            .expect("a temporary folder can be made");
+        programs.give(folder.path());
+        programs.copy_cluster(&folder.path().join("data"));
+        Self {
+            programs,
+            folder,
+            port: Port::take(),
+            settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
+            child: Mutex::new(None),
+            databases: AtomicU32::new(0),
+        }
+    }
+
+    /// As [`start`](Self::start), serving TLS with a certificate that its own root vouches for and that names `localhost`.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start), and when `openssl` is missing.
+    #[must_use]
+    pub fn start_with_tls() -> Self {
+        let mut server = Self::prepare(&[]);
+        server.programs.make_certificate(server.folder.path());
+        let place = |name: &str| server.folder.path().join(name).display().to_string();
+        server.settings = vec![
+            "ssl=on".to_owned(),
+            format!("ssl_cert_file={}", place("server.crt")),
+            format!("ssl_key_file={}", place("server.key")),
+        ];
+        server.restart();
+        server
+    }
+
+    /// The server that the tests of this process share, started when the first of them asks.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = shared.upgrade() {
+            return server;
+        }
+        let server = Arc::new(Self::start());
+        *shared = Arc::downgrade(&server);
+        server
+    }
+
+    /// A new database with nothing in it; its URL.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let _made = self.psql("postgres", &format!("CREATE DATABASE {name}"));
+        self.url(&name)
+    }
+
+    /// A new schema with nothing in it, in a database that is shared, which is made many times faster than a database; its
+    /// URL.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn schema(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let _made = self.psql("postgres", &format!("CREATE SCHEMA {name}"));
+        format!("{}?options=-csearch_path%3D{name}", self.url("postgres"))
+    }
+
+    /// The URL of a database, whether there is one or not.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://{USER}:{PASSWORD}@{}/{database}", self.addr())
+    }
+
+    /// Where it listens, running or not.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.port.addr()
+    }
+
+    /// The file of the root certificate of a server that was started with TLS.
+    #[must_use]
+    pub fn root_certificate(&self) -> PathBuf {
+        self.folder.path().join("server.crt")
+    }
+
+    /// What `psql` prints for statements: rows by line, columns apart by `|`.
+    ///
+    /// # Panics
+    /// When a statement fails.
+    #[must_use]
+    pub fn psql(&self, database: &str, sql: &str) -> String {
+        let output = Command::new(self.programs.path("psql"))
+            .args([
+                "--no-psqlrc",
+                "--quiet",
+                "--tuples-only",
+                "--no-align",
+                "--set=ON_ERROR_STOP=1",
+            ])
+            .arg(format!("--host={}", self.folder.path().display()))
+            .arg(format!("--port={}", self.port.number()))
+            .args([&format!("--username={USER}"), database, "--command", sql])
+            .stdin(Stdio::null())
+            .output()
+            .expect("psql starts");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{sql}: {error}");
+        String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned()
+    }
+
+    /// Kills every process of the server with SIGKILL.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn kill9(&self) {
+        let mut child = self.child().take().expect("the server runs");
+        let family = family(&child);
+        send(&family, Signal::KILL);
+        let _status = child.wait();
+        let gone = || family.iter().all(|pid| !lives(*pid)).then_some(());
+        assert!(
+            wait_for(patience(), gone).is_some(),
+            "processes of the server do not end"
+        );
+    }
+
+    /// Ends the server, cutting its connections (SIGINT: a fast shutdown).
+    ///
+    /// # Panics
+    /// When it is not running or does not end in time.
+    pub fn stop(&self) {
+        let mut child = self.child().take().expect("the server runs");
+        send(&[Pid::from_child(&child)], Signal::INT);
+        let ended = wait_for(patience(), || child.try_wait().expect("a child of ours"));
+        assert!(ended.is_some(), "the server does not end:\n{}", self.log());
+    }
+
+    /// Stops every process of the server where it is, as a server that hangs.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn pause(&self) {
+        // The parent first, so that it makes no more children meanwhile.
+        let child = self.child();
+        let child = child.as_ref().expect("the server runs");
+        send(&[Pid::from_child(child)], Signal::STOP);
+        send(&family(child), Signal::STOP);
+    }
+
+    /// Lets a paused server go on.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn resume(&self) {
+        let child = self.child();
+        send(
+            &family(child.as_ref().expect("the server runs")),
+            Signal::CONT,
+        );
+    }
+
+    /// Starts it again on the same port and data, and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it runs already or does not become ready in time.
+    pub fn restart(&self) {
+        let mut child = self.child();
+        assert!(child.is_none(), "the server runs already");
+        *child = Some(self.launch());
+        let running = child.as_mut().expect("it was started just now");
+        let ready = wait_for(patience(), || {
+            let ended = running.try_wait().expect("a child of ours");
+            assert!(
+                ended.is_none(),
+                "the server ended instead of becoming ready:\n{}",
+                self.log()
+            );
+            is_ready(&self.data()).then_some(())
+        });
+        assert!(ready.is_some(), "the server is not ready:\n{}", self.log());
+    }
+
+    fn launch(&self) -> Child {
+        // Its last state is not this one's.
+        let _absent = fs::remove_file(self.data().join("postmaster.pid"));
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join("server.log"))
+            .expect("the log can be opened");
+        let mut command = Command::new(self.programs.path("postgres"));
+        command
+            .arg("-D")
+            .arg(self.data())
+            .arg("-p")
+            .arg(self.port.number().to_string())
+            .arg("-k")
+            .arg(self.folder.path())
+            .args([
+                "-c",
+                "fsync=off",
+                "-c",
+                "full_page_writes=off",
+                "-c",
+                "autovacuum=off",
+            ])
+            .args([
+                "-c",
+                "shared_buffers=32MB",
+                "-c",
+                "max_connections=200",
+                "-c",
+                "listen_addresses=127.0.0.1",
+            ]);
+        for setting in &self.settings {
+            command.args(["-c", setting]);
+        }
+        if let Some((user, group)) = self.programs.runs_as {
+            command.uid(user).gid(group);
+        }
+        command
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file can be shared"))
+            .stderr(log)
+            .spawn()
+            .expect("postgres starts")
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
+    }
+
+    fn child(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child().take() else {
+            return;
+        };
+        // An immediate shutdown: only the server itself knows what memory it shares, which a SIGKILL would leave behind.
+        send(&family(&child), Signal::CONT);
+        send(&[Pid::from_child(&child)], Signal::QUIT);
+        let ended = wait_for(patience(), || child.try_wait().ok().flatten());
+        if ended.is_none() {
+            send(&family(&child), Signal::KILL);
+            let _status = child.wait();
+        }
+    }
+}
+
+/// Whether the server in that folder says that it takes connections.
+fn is_ready(data: &Path) -> bool {
+    let state = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    state
+        .lines()
+        .nth(7)
+        .is_some_and(|line| line.trim() == "ready")
+}
+
+/// The process and its children, which have process groups of their own.
+fn family(child: &Child) -> Vec<Pid> {
+    let id = child.id();
+    let path = format!("/proc/{id}/task/{id}/children");
+    let children = fs::read_to_string(path).unwrap_or_default();
+    let mut family = vec![Pid::from_child(child)];
+    let children = children
+        .split_whitespace()
+        .filter_map(|text| text.parse().ok());
+    family.extend(children.filter_map(Pid::from_raw));
+    family
+}
+
+/// Whoever is gone meanwhile needs no signal.
+fn send(family: &[Pid], signal: Signal) {
+    for pid in family {
+        let _gone = kill_process(*pid, signal);
+    }
+}
+
+fn lives(pid: Pid) -> bool {
+    let state =
+        fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    !state.is_empty() && !state.contains(") Z ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_keeps_its_data_through_its_death_and_a_pause() {
+        let server = Postgres::start();
+        let _url = server.database();
+        let _made = server.psql("test_0", "CREATE TABLE t (n int); INSERT INTO t VALUES (7)");
+        server.kill9();
+        server.restart();
+        assert_eq!(server.psql("test_0", "SELECT n, n + 1 FROM t"), "7|8");
+        server.pause();
+        server.resume();
+        server.stop();
+        server.restart();
+        assert_eq!(server.psql("test_0", "SELECT n FROM t"), "7");
+    }
+}
