@@ -18,8 +18,8 @@ pub mod postgres;
 pub mod quota;
 mod refill;
 pub mod sqlite;
-pub mod users;
 pub mod tokens;
+pub mod users;
 
 pub use audit::{AuditFilter, AuditStore, NumberedEntry};
 pub use claims::{Claim, ClaimKey, ClaimKind, ClaimStore, Claimed, NewClaim};
@@ -36,8 +36,8 @@ pub use node::{NodeClaim, NodeStore};
 pub use postgres::{PostgresOptions, PostgresStore};
 pub use quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, QuotaStore};
 pub use sqlite::{SqliteOptions, SqliteStore};
-pub use users::{UserChange, UserStore};
 pub use tokens::{TOKENS, TokenClaim, TokenIssue, TokenStore};
+pub use users::{UserChange, UserStore};
 
 /// Everything that a gate asks of its store.
 pub trait Store:
