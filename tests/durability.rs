@@ -11,7 +11,7 @@ use testkit::{App, Audit, Config, Gateway, License, Load, Seen, Served, Upstream
 /// Connections of the load.
 const CALLERS: usize = 12;
 /// Rounds of kill -9 in the suite, for each durability; `make audit` sets `TALLYGATE_AUDIT_ROUNDS`.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 20;
 
 /// Small, fast, and the same for the same seed.
 struct Random(u64);

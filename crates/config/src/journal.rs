@@ -20,7 +20,8 @@ pub struct Journal {
     pub keep_bytes: ByteSize,
     /// Size of one segment file, 64 KiB to 1 GiB, a multiple of 4 KiB \[16 MiB\].
     pub segment_bytes: ByteSize,
-    /// Longest time a sync waits under load, so that more records share it; at most 1 s \[1 ms\].
+    /// Longest time a sync waits so that more records share it, in proportion to how many shared the last one; at most 1 s
+    /// \[4 ms\].
     pub commit_window: Millis,
 }
 
@@ -57,7 +58,7 @@ impl Default for Journal {
             keep: Interval::from_seconds(72 * 3_600).expect("72 hours are an interval"),
             keep_bytes: ByteSize::mebibytes(1_024),
             segment_bytes: ByteSize::mebibytes(16),
-            commit_window: Millis::of(1),
+            commit_window: Millis::of(4),
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::repair;
 use crate::segment::Segment;
 use crate::{Observer, Sync};
 
+/// So many who wait for one sync make the next gather for the whole commit window; fewer, for their share of it.
+const FULL: usize = 32;
 /// Pause between attempts while the disk refuses.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -23,6 +25,8 @@ pub(crate) struct Committer {
     counted: Vec<u64>,
     /// When a sync ended last.
     last: Instant,
+    /// How many waited for it.
+    crowd: usize,
     last_tail: Instant,
     /// While the disk refuses: when to try again.
     retry_at: Option<Instant>,
@@ -38,6 +42,7 @@ impl Committer {
             observer,
             counted,
             last: now,
+            crowd: 0,
             last_tail: now,
             retry_at: None,
         }
@@ -88,12 +93,13 @@ impl Committer {
 
     /// What is left of the pause after a sync in which records gather to share the next one: nothing when somebody waits and
     /// nobody else is on the way.
+    ///
+    /// The pause is as long as the last sync was full. Where few come, a pause would cost them time and save little; where
+    /// many come, each sync that is saved lets the callers' own thread run.
     fn window_left(&self, now: Instant) -> Option<Duration> {
-        let left = self
-            .hub
-            .options
-            .commit_window
-            .checked_sub(now - self.last)?;
+        let share = self.crowd.min(FULL) as u32;
+        let pause = self.hub.options.commit_window * share / FULL as u32;
+        let left = pause.checked_sub(now - self.last)?;
         (!left.is_zero() && !self.complete()).then_some(left)
     }
 
@@ -115,6 +121,7 @@ impl Committer {
 
     /// Syncs each lane up to the position that `target` names for it, and tells who waits.
     fn commit(&mut self, target: impl Fn(&Lane) -> Option<u64>) {
+        let crowd = self.lanes.iter().map(|lane| lane.waiting.len()).sum();
         let mut refused = false;
         for index in 0..self.lanes.len() {
             let lane = Arc::clone(&self.lanes[index]);
@@ -123,7 +130,7 @@ impl Committer {
             };
             let begun = Instant::now();
             let outcome = self.sync(&lane, target);
-            self.last = Instant::now();
+            (self.last, self.crowd) = (Instant::now(), crowd);
             match outcome {
                 Ok(()) => {
                     self.count(index, &lane, self.last - begun);

@@ -89,6 +89,11 @@ impl Queue {
 }
 
 impl Waiting {
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.lock().waiters.len()
+    }
+
     /// Highest position anybody has waited for.
     pub(crate) fn wanted(&self) -> u64 {
         self.wanted.load(Ordering::SeqCst)
