@@ -31,3 +31,4 @@ impl StoreFactory for Schema {
 }
 
 store::instantiate_conformance!(super::Schema);
+store::instantiate_domain_conformance!(super::Schema);

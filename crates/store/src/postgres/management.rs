@@ -18,8 +18,11 @@ use super::license_rows::read_hash;
 use super::server::Manner;
 use super::session::{Lent, Session, Value};
 use super::trouble::{Trouble, unique};
+use crate::audit::AuditStore;
+use crate::claims::ClaimStore;
 use crate::error::Error;
 use crate::management::{Account, ManagementKey, ManagementStore};
+use crate::tokens::TokenStore;
 
 /// In the order that [`read_key`] reads.
 const KEY: &str =
@@ -27,6 +30,18 @@ const KEY: &str =
 
 #[async_trait]
 impl ManagementStore for PostgresStore {
+    fn claims(&self) -> Result<&dyn ClaimStore, Error> {
+        Ok(self)
+    }
+
+    fn tokens(&self) -> Result<&dyn TokenStore, Error> {
+        Ok(self)
+    }
+
+    fn audit_log(&self) -> Result<&dyn AuditStore, Error> {
+        Ok(self)
+    }
+
     async fn create_account(&self, account: Account) -> Result<(), Error> {
         let create = move |session: Session, account: Arc<Account>| async move {
             let sql = "INSERT INTO accounts (name, created_at) VALUES ($1, $2)";

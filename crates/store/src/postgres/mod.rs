@@ -7,7 +7,9 @@
 //!
 //! Changes are numbered in commit order: see `docs/decisions/0003-change-numbers-in-commit-order.md`.
 
+mod audit;
 mod breaker;
+mod claims;
 mod connect;
 mod convert;
 mod kinds;
@@ -25,6 +27,7 @@ mod schema;
 mod server;
 mod session;
 mod tls;
+mod tokens;
 mod trouble;
 mod usage;
 mod users;

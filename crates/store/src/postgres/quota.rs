@@ -19,7 +19,7 @@ use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, QuotaStore};
 
 impl PostgresStore {
     /// The time of a question as the server is told it; `None`: its own counts.
-    fn at(&self, now: Timestamp) -> Option<i64> {
+    pub(super) fn at(&self, now: Timestamp) -> Option<i64> {
         match self.times {
             Times::Server => None,
             Times::Caller => Some(now.micros()),
@@ -118,7 +118,7 @@ impl Columns {
     }
 }
 
-async fn lease(
+pub(super) async fn lease(
     session: &Lent,
     instance: InstanceId,
     requests: &[LeaseRequest],

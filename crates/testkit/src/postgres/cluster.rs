@@ -107,28 +107,26 @@ impl Programs {
     /// A certificate for `localhost` that vouches for itself.
     pub(super) fn make_certificate(&self, folder: &Path) {
         let (key, certificate) = (folder.join("server.key"), folder.join("server.crt"));
-        self.run(
-            "openssl",
-            &[
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-                "-days",
-                "30",
-                "-subj",
-                "/CN=localhost",
-                "-addext",
-                "subjectAltName=DNS:localhost",
-                "-keyout",
-                &key.to_string_lossy(),
-                "-out",
-                &certificate.to_string_lossy(),
-            ],
+        let request = folder.join("request.cnf");
+        let text = "[req]\ndistinguished_name = who\nx509_extensions = what\nprompt = no\n[who]\nCN = localhost\n\
+            [what]\nsubjectAltName = DNS:localhost\nbasicConstraints = CA:FALSE\n";
+        fs::write(&request, text).expect("a file can be written");
+        let mut arguments = vec![
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+        ];
+        arguments.extend(["-nodes", "-days", "30", "-config"]);
+        let (request, key_text, certificate_text) = (
+            request.to_string_lossy(),
+            key.to_string_lossy(),
+            certificate.to_string_lossy(),
         );
+        arguments.extend([&request, "-keyout", &key_text, "-out", &certificate_text]);
+        self.run("openssl", &arguments);
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("a file of ours");
         fs::set_permissions(&certificate, fs::Permissions::from_mode(0o644))
             .expect("a file of ours");

@@ -1,0 +1,368 @@
+//! [`TokenStore`] on PostgreSQL.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::{
+    CallId, Counter, InstanceId, KeyHash, LicenseId, RequestToken, RequestTokenId, Timestamp,
+    TokenState,
+};
+use tokio_postgres::Row;
+
+use super::PostgresStore;
+use super::convert::{
+    count, id, read, read_count, read_id, read_number, read_optional_id, read_optional_time,
+    read_text, read_time, read_word, rows,
+};
+use super::kinds::read_method;
+use super::quota::lease;
+use super::server::Manner;
+use super::session::{Lent, Session, Value};
+use super::trouble::{Trouble, unique};
+use crate::error::Error;
+use crate::quota::{LeaseKey, LeaseRequest};
+use crate::tokens::{TOKENS, TokenClaim, TokenIssue, TokenStore};
+
+/// In the order that [`read_token`] reads.
+const TOKEN: &str = "id, license, account, app, method, path, units, state, issued_at, expires_at, call_id, \
+    consumed_at, status, confirmed_status, epoch, owner";
+
+/// A row with what only the store cares about.
+struct Kept {
+    token: RequestToken,
+    epoch: Option<u32>,
+    owner: Option<InstanceId>,
+}
+
+#[async_trait]
+impl TokenStore for PostgresStore {
+    async fn issue_token(
+        &self,
+        token: RequestToken,
+        hash: KeyHash,
+        now: Timestamp,
+    ) -> Result<TokenIssue, Error> {
+        let at = self.at(now);
+        let issue = move |session: Session, token: Arc<RequestToken>| async move {
+            issue(&session, &token, &hash, at).await
+        };
+        self.server
+            .run_with(Manner::TRANSACTION, token, issue)
+            .await
+    }
+
+    async fn token(&self, hash: KeyHash, now: Timestamp) -> Result<Option<RequestToken>, Error> {
+        let find = move |session: Session| async move {
+            let kept = by_hash(&session, &hash).await?;
+            Ok(kept.map(|kept| kept.at(now)))
+        };
+        self.server.run(Manner::READ, find).await
+    }
+
+    async fn claim_token(
+        &self,
+        hash: KeyHash,
+        instance: InstanceId,
+        call_id: CallId,
+        now: Timestamp,
+    ) -> Result<TokenClaim, Error> {
+        let claim = move |session: Session| async move {
+            claim(&session, &hash, instance, call_id, now).await
+        };
+        self.server.run(Manner::TRANSACTION, claim).await
+    }
+
+    async fn release_token(
+        &self,
+        token: RequestTokenId,
+        call_id: CallId,
+        leased: Option<(u32, u64)>,
+    ) -> Result<bool, Error> {
+        let release =
+            move |session: Session| async move { release(&session, token, call_id, leased).await };
+        self.server.run(Manner::TRANSACTION, release).await
+    }
+
+    async fn finish_token(
+        &self,
+        token: RequestTokenId,
+        call_id: CallId,
+        status: u16,
+        at: Timestamp,
+    ) -> Result<bool, Error> {
+        let finish = move |session: Session| async move {
+            let sql = "UPDATE tokens SET state = 2, status = $3, consumed_at = $4
+                WHERE id = $1 AND call_id = $2 AND state = 1";
+            let (token, call) = (id(token.as_u128()), id(call_id.as_u128()));
+            let values: [Value<'_>; 4] = [&token, &call, &i32::from(status), &at.micros()];
+            Ok(session.change(sql, &values).await? == 1)
+        };
+        self.server.run(Manner::WRITE, finish).await
+    }
+
+    async fn confirm_token(
+        &self,
+        hash: KeyHash,
+        license_id: LicenseId,
+        status: u16,
+    ) -> Result<Option<RequestToken>, Error> {
+        let confirm = move |session: Session| async move {
+            let sql = format!(
+                "UPDATE tokens SET confirmed_status = $3, state = CASE WHEN status = $3 THEN 4 ELSE 5 END
+                WHERE hash = $1 AND license = $2 AND state IN (2, 4, 5) RETURNING {TOKEN}"
+            );
+            let (hash, license) = (hash.as_bytes().as_slice(), id(license_id.as_u128()));
+            let kept = one(&session, &sql, &[&hash, &license, &i32::from(status)]).await?;
+            Ok(kept.map(|kept| kept.token))
+        };
+        self.server.run(Manner::WRITE, confirm).await
+    }
+
+    async fn expire_tokens(&self, now: Timestamp, limit: usize) -> Result<usize, Error> {
+        let expire = move |session: Session| async move {
+            let sql = "WITH over AS (
+                  SELECT id, license, epoch, units FROM tokens WHERE state = 0 AND expires_at <= $1
+                  ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+                ), freed AS (
+                  SELECT license, epoch, least(sum(units), 9223372036854775807)::bigint AS units FROM over
+                  WHERE epoch IS NOT NULL GROUP BY license, epoch
+                ), back AS (
+                  UPDATE leases l SET returned = l.returned + least(l.granted - l.returned - l.spent, f.units)
+                  FROM freed f WHERE l.license = f.license AND l.counter = 0 AND l.period = f.epoch AND l.instance = $3
+                ), ended AS (
+                  UPDATE tokens t SET state = 3, epoch = NULL FROM over o WHERE t.id = o.id
+                )
+                SELECT count(*) FROM over";
+            let row = session
+                .row(
+                    sql,
+                    &[&now.micros(), &(rows(limit) as i64), &id(TOKENS.as_u128())],
+                )
+                .await?;
+            let ended = row.map_or(Ok(0), |row| read_count(&row, 0))?;
+            Ok(usize::try_from(ended).unwrap_or(limit))
+        };
+        self.server.run(Manner::WRITE, expire).await
+    }
+
+    async fn forget_tokens(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
+        let forget = move |session: Session| async move {
+            let sql = "DELETE FROM tokens WHERE id IN
+                (SELECT id FROM tokens WHERE issued_at < $1 AND state <> 0 ORDER BY issued_at LIMIT $2)";
+            let gone = session
+                .change(sql, &[&before.micros(), &(rows(limit) as i64)])
+                .await?;
+            Ok(usize::try_from(gone).unwrap_or(limit))
+        };
+        self.server.run(Manner::LOAD, forget).await
+    }
+}
+
+impl Kept {
+    /// The token as it is at a time.
+    fn at(self, now: Timestamp) -> RequestToken {
+        let over = self.token.state == TokenState::Issued && self.token.expires_at <= now;
+        let state = if over {
+            TokenState::Expired
+        } else {
+            self.token.state
+        };
+        RequestToken {
+            state,
+            ..self.token
+        }
+    }
+}
+
+async fn issue(
+    session: &Lent,
+    token: &RequestToken,
+    hash: &KeyHash,
+    at: Option<i64>,
+) -> Result<TokenIssue, Trouble> {
+    let license = id(token.license_id.as_u128());
+    let counted = "SELECT FROM licenses WHERE id = $1 AND remaining IS NOT NULL";
+    let mut epoch = None;
+    if token.units > 0 && session.row(counted, &[&license]).await?.is_some() {
+        let request = LeaseRequest {
+            key: LeaseKey {
+                license_id: token.license_id,
+                counter: Counter::Remaining,
+                period: 0,
+            },
+            want: token.units,
+            capacity: 0,
+        };
+        let granted = lease(session, TOKENS, &[request], at).await?;
+        let grant = granted.first().copied();
+        let grant = grant.ok_or_else(|| Trouble::corrupt("a wish without an answer"))?;
+        if grant.units < token.units {
+            let sql = "UPDATE leases SET returned = returned + $4
+                WHERE license = $1 AND counter = 0 AND period = $2 AND instance = $3";
+            let period = i64::from(grant.key.period);
+            session
+                .change(
+                    sql,
+                    &[
+                        &license,
+                        &period,
+                        &id(TOKENS.as_u128()),
+                        &count(grant.units),
+                    ],
+                )
+                .await?;
+            return Ok(TokenIssue::Exhausted {
+                next_refill_at: grant.next_refill_at,
+            });
+        }
+        epoch = Some(i64::from(grant.key.period));
+    }
+    let sql = "INSERT INTO tokens (id, hash, license, account, app, method, path, units, epoch, state, issued_at,
+        expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11)";
+    let values: [Value<'_>; 11] = [
+        &id(token.id.as_u128()),
+        &hash.as_bytes().as_slice(),
+        &license,
+        &token.account.as_str(),
+        &token.app.as_str(),
+        &i16::from(token.method as u8),
+        &token.path,
+        &count(token.units),
+        &epoch,
+        &token.issued_at.micros(),
+        &token.expires_at.micros(),
+    ];
+    let made = session.change(sql, &values).await;
+    made.map_err(|error| unique(error, "a token with this id or hash"))?;
+    Ok(TokenIssue::Issued)
+}
+
+async fn claim(
+    session: &Lent,
+    hash: &KeyHash,
+    instance: InstanceId,
+    call_id: CallId,
+    now: Timestamp,
+) -> Result<TokenClaim, Trouble> {
+    // Of several who try at once, all but the first wait here and then find another state.
+    let sql = format!(
+        "UPDATE tokens SET state = 1, call_id = $2, owner = $3, consumed_at = $4
+        WHERE hash = $1 AND state = 0 AND expires_at > $4 RETURNING {TOKEN}"
+    );
+    let owner = id(instance.as_u128());
+    let values: [Value<'_>; 4] = [
+        &hash.as_bytes().as_slice(),
+        &id(call_id.as_u128()),
+        &owner,
+        &now.micros(),
+    ];
+    let Some(won) = one(session, &sql, &values).await? else {
+        let kept = by_hash(session, hash).await?;
+        return Ok(kept.map_or(TokenClaim::Unknown, |kept| TokenClaim::Lost(kept.at(now))));
+    };
+    let mut leased = None;
+    if let Some(epoch) = won.epoch
+        && move_units(
+            session,
+            won.token.license_id,
+            (epoch, won.token.units),
+            TOKENS,
+            instance,
+        )
+        .await?
+    {
+        leased = Some((epoch, won.token.units));
+    }
+    Ok(TokenClaim::Won {
+        token: won.token,
+        leased,
+    })
+}
+
+async fn release(
+    session: &Lent,
+    token: RequestTokenId,
+    call_id: CallId,
+    leased: Option<(u32, u64)>,
+) -> Result<bool, Trouble> {
+    let sql = format!(
+        "SELECT {TOKEN} FROM tokens WHERE id = $1 AND call_id = $2 AND state = 1 FOR UPDATE"
+    );
+    let key = id(token.as_u128());
+    let Some(kept) = one(session, &sql, &[&key, &id(call_id.as_u128())]).await? else {
+        return Ok(false);
+    };
+    let mut epoch = None;
+    if let (Some(leased), Some(owner)) = (leased, kept.owner)
+        && move_units(session, kept.token.license_id, leased, owner, TOKENS).await?
+    {
+        epoch = Some(i64::from(leased.0));
+    }
+    let sql = "UPDATE tokens SET state = 0, call_id = NULL, owner = NULL, consumed_at = NULL, epoch = $2 WHERE id = $1";
+    session.change(sql, &[&key, &epoch]).await?;
+    Ok(true)
+}
+
+/// Moves units of an epoch from one instance's lease to another's; whether they were there.
+async fn move_units(
+    session: &Lent,
+    license_id: LicenseId,
+    (epoch, units): (u32, u64),
+    from: InstanceId,
+    to: InstanceId,
+) -> Result<bool, Trouble> {
+    let values: [Value<'_>; 5] = [
+        &id(license_id.as_u128()),
+        &i64::from(epoch),
+        &id(from.as_u128()),
+        &id(to.as_u128()),
+        &count(units),
+    ];
+    let row = session
+        .row("SELECT move_units($1, $2, $3, $4, $5)", &values)
+        .await?;
+    row.map_or(Ok(false), |row| read(&row, 0))
+}
+
+async fn by_hash(session: &Lent, hash: &KeyHash) -> Result<Option<Kept>, Trouble> {
+    let sql = format!("SELECT {TOKEN} FROM tokens WHERE hash = $1");
+    one(session, &sql, &[&hash.as_bytes().as_slice()]).await
+}
+
+async fn one(session: &Lent, sql: &str, values: &[Value<'_>]) -> Result<Option<Kept>, Trouble> {
+    let row = session.row(sql, values).await?;
+    row.as_ref().map(read_token).transpose()
+}
+
+fn read_token(row: &Row) -> Result<Kept, Trouble> {
+    let status = |column| {
+        let number: Option<i32> = read(row, column)?;
+        Ok::<_, Trouble>(number.and_then(|number| u16::try_from(number).ok()))
+    };
+    let epoch = match read::<Option<i64>>(row, 14)? {
+        None => None,
+        Some(_) => Some(read_number(row, 14)?),
+    };
+    Ok(Kept {
+        token: RequestToken {
+            id: RequestTokenId::from_u128(read_id(row, 0)?),
+            license_id: LicenseId::from_u128(read_id(row, 1)?),
+            account: read_text(row, 2)?,
+            app: read_text(row, 3)?,
+            method: read_method(row, 4)?,
+            path: read(row, 5)?,
+            units: read_count(row, 6)?,
+            state: read_word(row, 7, |number: i16| {
+                TokenState::from_number(u8::try_from(number).ok()?)
+            })?,
+            issued_at: read_time(row, 8)?,
+            expires_at: read_time(row, 9)?,
+            call_id: read_optional_id(row, 10)?.map(CallId::from_u128),
+            consumed_at: read_optional_time(row, 11)?,
+            status: status(12)?,
+            confirmed_status: status(13)?,
+        },
+        epoch,
+        owner: read_optional_id(row, 15)?.map(InstanceId::from_u128),
+    })
+}

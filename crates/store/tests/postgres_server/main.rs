@@ -1,0 +1,7 @@
+//! What can happen to a PostgreSQL store: races, deaths, pauses, strangers, and settings that are wrong.
+
+mod changes;
+mod deaths;
+mod races;
+mod refusals;
+mod support;

@@ -1,0 +1,182 @@
+//! Servers and settings that are refused, each with a word that helps.
+
+use std::sync::Arc;
+
+use model::{InstanceId, Limits};
+use store::conformance::fixtures::{books, hours, keep, lease, units};
+use store::{Error, LicenseStore, PostgresOptions, PostgresStore, Store};
+use testkit::Postgres;
+
+use crate::support::{connect, open, options};
+
+async fn refused(url: &str) -> Error {
+    let opened = PostgresStore::open(options(url)).await;
+    let error = opened.expect_err("refused");
+    assert!(
+        !error.to_string().contains("secret"),
+        "no password in {error}"
+    );
+    error
+}
+
+async fn misconfigured(url: &str, what: &str) {
+    let error = refused(url).await;
+    assert!(matches!(error, Error::Misconfigured(_)), "{error:?}");
+    assert!(error.to_string().contains(what), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_settings_are_named() {
+    let server = Postgres::shared();
+    let url = server.database();
+    misconfigured(
+        &url.replace(":secret@", ":wrong@"),
+        "the password of user `tallygate` is wrong",
+    )
+    .await;
+    misconfigured(
+        &url.replace(":secret@", "@"),
+        "user `tallygate` needs a password",
+    )
+    .await;
+    misconfigured(&server.url("nowhere"), "there is no such database").await;
+    misconfigured(&format!("{url}?sslmode=require"), "no TLS session").await;
+    let roots = format!("{url}?sslmode=verify-full&sslrootcert=/does/not/exist");
+    misconfigured(&roots, "/does/not/exist").await;
+    misconfigured(
+        &format!("{url}?options=-csearch_path%3Dmissing"),
+        "search_path",
+    )
+    .await;
+    let nobody = "postgres://u:secret@127.0.0.1:1/x";
+    let error = refused(nobody).await;
+    assert!(
+        error.is_unavailable() && error.to_string().contains("127.0.0.1:1"),
+        "{error}"
+    );
+    for wrong in [
+        "http://db/x",
+        "postgres://",
+        "postgres://u@db/x?sslmode=maybe",
+    ] {
+        let error = PostgresOptions::parse(wrong).expect_err("refused");
+        assert!(
+            matches!(error, Error::Misconfigured(_)),
+            "{wrong}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_without_rights_and_a_database_of_another_encoding_are_refused() {
+    let server = Postgres::shared();
+    let url = server.database();
+    let name = url.rsplit('/').next().expect("a name");
+    let _made = server.psql(name, "CREATE ROLE guest LOGIN PASSWORD 'guest'");
+    misconfigured(
+        &url.replace("tallygate:secret", "guest:guest"),
+        "may not make tables",
+    )
+    .await;
+    let _made = server.psql(
+        "postgres",
+        "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0",
+    );
+    misconfigured(&server.url("latin"), "encoding LATIN1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_schema_is_refused_by_name_and_left_as_it_is() {
+    let server = Postgres::shared();
+    let url = server.schema();
+    drop(open(&url).await);
+    let raw = connect(&url).await;
+    raw.batch_execute("INSERT INTO tallygate_schema (version) VALUES (99)")
+        .await
+        .expect("written");
+    let error = refused(&url).await;
+    let Error::NewerSchema { path, found, known } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!((*found, *known), (99, 1));
+    assert!(path.contains("PostgreSQL database `postgres`"), "{path}");
+    assert!(error.to_string().contains("use a newer tallygate"));
+    let row = raw
+        .query_one("SELECT max(version) FROM tallygate_schema", &[])
+        .await
+        .expect("answers");
+    assert_eq!(row.get::<_, i32>(0), 99);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_of_another_program_are_never_touched() {
+    let server = Postgres::shared();
+    let url = server.schema();
+    let raw = connect(&url).await;
+    raw.batch_execute("CREATE TABLE credentials (mine text); INSERT INTO credentials VALUES ('x')")
+        .await
+        .expect("made");
+    let error = refused(&url).await;
+    assert!(matches!(error, Error::Corrupt(_)), "{error:?}");
+    assert!(error.to_string().contains("another program"), "{error}");
+    let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()";
+    let row = raw.query_one(tables, &[]).await.expect("answers");
+    assert_eq!(row.get::<_, i64>(0), 1, "nothing was left there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_gates_may_open_a_new_store_at_once_and_all_see_what_one_writes() {
+    let server = Postgres::shared();
+    let url = server.schema();
+    let mut opening = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let url = url.clone();
+        opening.spawn(async move { Arc::new(open(&url).await) });
+    }
+    let stores = opening.join_all().await;
+    let license = keep(&*stores[0], units(16, None)).await;
+    for store in &stores {
+        let store: &dyn Store = &**store;
+        let grant = lease(store, InstanceId::generate(), license, 2, hours(0)).await;
+        assert_eq!(grant.units, 2);
+    }
+    for store in &stores {
+        assert_eq!(books(&**store, license, hours(0)).await, [16, 0, 16, 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_is_spoken_and_believed_as_the_url_says() {
+    let server = Postgres::start_with_tls();
+    let url = server.database();
+    let root = server.root_certificate();
+    let root = root.to_str().expect("plain").replace('/', "%2F");
+    let named = url.replace("127.0.0.1", "localhost");
+    let encrypted = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    assert_eq!(
+        server.psql("postgres", encrypted),
+        "f",
+        "a socket needs none"
+    );
+    let used = "SELECT count(*) FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid)
+        WHERE s.ssl AND a.application_name = 'tallygate'";
+    for good in [
+        format!("{url}?sslmode=require"),
+        format!("{named}?sslmode=verify-full&sslrootcert={root}"),
+    ] {
+        let store = open(&good).await;
+        keep(&store, Limits::default()).await;
+        assert_ne!(server.psql("postgres", used), "0");
+        drop(store);
+    }
+    let store = open(&format!("{url}?sslmode=disable")).await;
+    keep(&store, Limits::default()).await;
+    let wrong_name = format!("{url}?sslmode=verify-full&sslrootcert={root}");
+    misconfigured(&wrong_name, "no TLS session").await;
+    assert!(
+        store
+            .license(keep(&store, Limits::default()).await)
+            .await
+            .is_ok()
+    );
+}
