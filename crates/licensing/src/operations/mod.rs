@@ -7,8 +7,8 @@ mod change;
 mod issue;
 mod management;
 mod present;
-mod user;
 mod token;
+mod user;
 mod validate;
 
 pub use change::BalanceView;
