@@ -39,7 +39,7 @@ pub use licensing::{CacheSize, Found, Freshness, Licensing};
 pub use meter::{Ask, HeldUnits, Meter, RateView, Refused, Reservation, ReserveError};
 pub use operations::{
     BalanceView, ClaimedToken, IssueRequest, Issued, IssuedManagementKey, IssuedToken, KeySource,
-    ManagementKeyRequest, TokenRequest, UserRequest,
+    ManagementKeyRequest, Once, OnceClaim, OnceRequest, TokenRequest, UserRequest,
 };
 pub use options::{LeaseOptions, LicensingOptions};
 pub use plans::{AppTerms, EffectiveLimits, Plans};

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::fingerprints::FingerprintSet;
 use crate::hub::Hub;
 use crate::load::Flights;
-use crate::operations::ManagementCache;
+use crate::operations::{ManagementCache, UnderWay};
 use crate::options::LicensingOptions;
 use crate::plans::Plans;
 use crate::states::States;
@@ -43,6 +43,8 @@ pub struct Licensing {
     pub(crate) log: Mutex<ChangeLog>,
     pub(crate) flights: Flights,
     pub(crate) management: ManagementCache,
+    /// What is to happen once, and somebody is at in this process.
+    pub(crate) under_way: Arc<UnderWay>,
     /// Licenses that others changed and whose calls under way must learn of it.
     pub(crate) unlearned: Mutex<HashSet<LicenseId>>,
     pub(crate) learn: Notify,
@@ -138,6 +140,7 @@ impl Licensing {
             log: Mutex::default(),
             flights: Flights::default(),
             management: ManagementCache::default(),
+            under_way: Arc::default(),
             unlearned: Mutex::default(),
             learn: Notify::new(),
             wake: Notify::new(),

@@ -6,6 +6,7 @@
 mod change;
 mod issue;
 mod management;
+mod once;
 mod present;
 mod token;
 mod user;
@@ -15,5 +16,7 @@ pub use change::BalanceView;
 pub use issue::{IssueRequest, Issued, KeySource};
 pub(crate) use management::ManagementCache;
 pub use management::{IssuedManagementKey, ManagementKeyRequest};
+pub(crate) use once::UnderWay;
+pub use once::{Once, OnceClaim, OnceRequest};
 pub use token::{ClaimedToken, IssuedToken, TokenRequest};
 pub use user::UserRequest;

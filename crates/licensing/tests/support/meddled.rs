@@ -10,10 +10,11 @@ use model::{
     PlanRevision, PlanRevisionId, Timestamp, User, UserId,
 };
 use store::{
-    Account, Balance, Change, ChangeNumber, Error, InstanceState, LanePosition, LeaseGrant,
-    LeaseKey, LeaseRequest, LedgerStore, LicenseChange, LicenseFilter, LicenseStore, ManagementKey,
-    ManagementStore, NewLicense, NodeClaim, NodeStore, QuotaStore, RollupBatch, RollupRow,
-    SealIntent, SealedFile, Snapshot, SqliteStore, StoredLicense, UserChange, UserStore,
+    Account, AuditStore, Balance, Change, ChangeNumber, ClaimStore, Error, InstanceState,
+    LanePosition, LeaseGrant, LeaseKey, LeaseRequest, LedgerStore, LicenseChange, LicenseFilter,
+    LicenseStore, ManagementKey, ManagementStore, NewLicense, NodeClaim, NodeStore, QuotaStore,
+    RollupBatch, RollupRow, SealIntent, SealedFile, Snapshot, SqliteStore, StoredLicense,
+    TokenStore, UserChange, UserStore,
 };
 use tokio::sync::Semaphore;
 
@@ -195,6 +196,21 @@ impl QuotaStore for Meddled {
 
 #[async_trait]
 impl ManagementStore for Meddled {
+    fn claims(&self) -> Result<&dyn ClaimStore, Error> {
+        self.alive()?;
+        self.inner.claims()
+    }
+
+    fn tokens(&self) -> Result<&dyn TokenStore, Error> {
+        self.alive()?;
+        self.inner.tokens()
+    }
+
+    fn audit_log(&self) -> Result<&dyn AuditStore, Error> {
+        self.alive()?;
+        self.inner.audit_log()
+    }
+
     async fn create_account(&self, account: Account) -> Result<(), Error> {
         self.alive()?.create_account(account).await
     }

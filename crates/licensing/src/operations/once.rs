@@ -1,0 +1,206 @@
+//! What must happen once however often it is asked for: idempotency keys, stamp ids.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chacha20poly1305::aead::{Aead, KeyInit as _, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use model::InstanceId;
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use store::{Claim, ClaimKey, ClaimKind, Claimed, NewClaim};
+
+use super::change::after;
+use crate::error::Error;
+use crate::keyring::random;
+use crate::licensing::Licensing;
+
+/// Something that is to happen once.
+#[derive(Clone, Copy, Debug)]
+pub struct OnceRequest<'a> {
+    /// What kind of thing it is.
+    pub kind: ClaimKind,
+    /// What tells it from others of its kind, such as an account, a path and a key; the parts cannot run into each other.
+    pub name: &'a [&'a [u8]],
+    /// What is to happen: the same name with other content is a conflict.
+    pub content: &'a [&'a [u8]],
+    /// By what it can be found again, as the bits of a call id; 0: nothing.
+    pub reference: u128,
+    /// How long it is remembered.
+    pub lifetime: Duration,
+}
+
+/// What is to be done about it.
+#[derive(Debug)]
+pub enum Once {
+    /// It is for the caller to do, and then to finish or release.
+    Mine(OnceClaim),
+    /// It was done before, and this was answered.
+    Done(Vec<u8>),
+    /// Somebody is at it now: ask again in a moment.
+    UnderWay,
+    /// The name was used for something else.
+    Conflict,
+}
+
+/// The right to do something that happens once. Dropped without a word, it stays taken, and the next who asks takes it
+/// over.
+#[derive(Debug)]
+pub struct OnceClaim {
+    key: ClaimKey,
+    lifetime: Duration,
+    under_way: Arc<UnderWay>,
+    /// By what it can be found again: of who tried first.
+    pub reference: u128,
+    /// When an earlier try began that was not finished; how far it came is not known.
+    pub broken_off: Option<model::Timestamp>,
+}
+
+/// What this process is at.
+#[derive(Debug, Default)]
+pub(crate) struct UnderWay(Mutex<HashSet<ClaimKey>>);
+
+impl Drop for OnceClaim {
+    fn drop(&mut self) {
+        self.under_way.0.lock().remove(&self.key);
+    }
+}
+
+impl Licensing {
+    /// Asks to do something once. Of any number of callers, on whichever gates, one is told to do it. What a gate that
+    /// died left behind is handed on when its journal has been read, so that what it recorded can be found.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn once(&self, request: &OnceRequest<'_>) -> Result<Once, Error> {
+        let key = ClaimKey {
+            kind: request.kind,
+            digest: digest(request.name),
+        };
+        // Before the store is asked, so that whoever sees the claim sees this too.
+        if !self.under_way.0.lock().insert(key) {
+            return Ok(Once::UnderWay);
+        }
+        let mut mine = OnceClaim {
+            key,
+            lifetime: request.lifetime,
+            under_way: self.under_way.clone(),
+            reference: request.reference,
+            broken_off: None,
+        };
+        let now = self.clock.now();
+        let content = digest(request.content);
+        let new = NewClaim {
+            key,
+            content,
+            owner: self.instance,
+            reference: request.reference,
+            at: now,
+            expires_at: after(now, request.lifetime),
+        };
+        let claim = match self.store.claims()?.claim(new).await? {
+            Claimed::Won => return Ok(Once::Mine(mine)),
+            Claimed::Lost(claim) => claim,
+        };
+        if claim.content != content {
+            return Ok(Once::Conflict);
+        }
+        if let Some(answer) = claim.answer {
+            return Ok(Once::Done(answer));
+        }
+        if !self.take_over(key, &claim).await? {
+            return Ok(Once::UnderWay);
+        }
+        mine.reference = claim.reference;
+        mine.broken_off = Some(claim.claimed_at);
+        Ok(Once::Mine(mine))
+    }
+
+    /// Takes over what its owner is not at any more.
+    async fn take_over(&self, key: ClaimKey, claim: &Claim) -> Result<bool, Error> {
+        // Our own: nobody in this process is at it, or this would not have come so far.
+        let left = claim.owner == self.instance || self.is_finished(claim.owner).await?;
+        if !left {
+            return Ok(false);
+        }
+        let claims = self.store.claims()?;
+        Ok(claims
+            .take_over_claim(key, claim.attempt, self.instance)
+            .await?)
+    }
+
+    async fn is_finished(&self, instance: InstanceId) -> Result<bool, Error> {
+        let instances = self.store.instances().await?;
+        let found = instances.iter().find(|state| state.id == instance);
+        Ok(found.is_none_or(|state| state.finished_at.is_some()))
+    }
+
+    /// Notes what was answered, so that it is answered again.
+    ///
+    /// # Errors
+    /// The store fails; then the next who asks takes it over.
+    pub async fn finish_once(&self, claim: OnceClaim, answer: Vec<u8>) -> Result<(), Error> {
+        let expires_at = after(self.clock.now(), claim.lifetime);
+        let claims = self.store.claims()?;
+        claims.finish_claim(claim.key, answer, expires_at).await?;
+        Ok(())
+    }
+
+    /// Notes that nothing was done, so that it can be asked for again.
+    ///
+    /// # Errors
+    /// The store fails; then the next who asks takes it over.
+    pub async fn release_once(&self, claim: OnceClaim) -> Result<(), Error> {
+        self.store.claims()?.release_claim(claim.key).await?;
+        Ok(())
+    }
+
+    /// Seals an answer that holds a secret: only who knows `name` can have it opened, and the store does not.
+    #[must_use]
+    pub fn seal_answer(&self, name: &[&[u8]], answer: &[u8]) -> Vec<u8> {
+        let nonce: [u8; 24] = random();
+        let payload = Payload {
+            msg: answer,
+            aad: ANSWER,
+        };
+        let sealed = self
+            .answer_cipher(name)
+            .encrypt(&XNonce::from(nonce), payload)
+            .expect("an answer is shorter than the cipher's limit");
+        [&nonce[..], &sealed].concat()
+    }
+
+    /// Opens what [`Licensing::seal_answer`] sealed under this name; `None`: it was not.
+    #[must_use]
+    pub fn open_answer(&self, name: &[&[u8]], sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, sealed) = sealed.split_first_chunk::<24>()?;
+        let payload = Payload {
+            msg: sealed,
+            aad: ANSWER,
+        };
+        self.answer_cipher(name)
+            .decrypt(&XNonce::from(*nonce), payload)
+            .ok()
+    }
+
+    fn answer_cipher(&self, name: &[&[u8]]) -> XChaCha20Poly1305 {
+        let mut parts = vec![ANSWER];
+        parts.extend_from_slice(name);
+        let key = self.hasher.hash_digest(&digest(&parts));
+        XChaCha20Poly1305::new_from_slice(key.as_bytes()).expect("a hash has 32 bytes")
+    }
+}
+
+/// What sealed answers are told from other uses of the keyring by.
+const ANSWER: &[u8] = b"tallygate answer 1";
+
+/// SHA-256 over parts, each after its length.
+fn digest(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
