@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod apimw;
 mod app;
 mod billable;
 mod bytes;
@@ -29,6 +30,7 @@ use std::path::PathBuf;
 
 use model::{AppName, Plan, PlanRevision};
 
+pub use apimw::{Apimw, TokenAlgorithm};
 pub use app::{
     AgentAccess, Agents, App, AppMode, Balance, Counts, HealthCheck, Outage, UnknownKeys,
 };
@@ -65,6 +67,8 @@ pub struct Config {
     pub ledger: Ledger,
     /// The control plane.
     pub control: Control,
+    /// Sessions of key pairs.
+    pub apimw: Apimw,
     /// Licenses remembered in the process.
     pub cache: Cache,
     /// Plans in the order of the file; each name once.

@@ -12,7 +12,7 @@ use toml::de::DeTable;
 use crate::app::{App, Places};
 use crate::error::{Errors, Problem};
 use crate::reader::{Reader, Section};
-use crate::{Cache, Config, Control, Journal, Ledger, Log, Redis, Server, Store, plan};
+use crate::{Apimw, Cache, Config, Control, Journal, Ledger, Log, Redis, Server, Store, plan};
 
 /// Longest file in bytes.
 const LONGEST: u64 = 16 << 20;
@@ -52,6 +52,7 @@ impl Config {
             journal,
             ledger: Ledger::read(root.section("ledger", "[ledger]")),
             control: Control::read(root.section("control", "[control]")),
+            apimw: Apimw::read(root.section("apimw", "[apimw]")),
             cache: Cache::read(root.section("cache", "[cache]")),
             apps: read_apps(&root, &journal, &plans),
             plans,

@@ -75,7 +75,7 @@ fn denied(fault: Fault) -> Problem {
 }
 
 /// The token of the one `Authorization: Bearer` header (the scheme in any case).
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {
         return Ok(None);
@@ -184,8 +184,10 @@ mod tests {
             account: AccountName::default(),
             app: Some("api".parse().expect("valid")),
             license_id: None,
+            draws_on: None,
             name: None,
             scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+            allow_ips: vec![],
             prefix: String::new(),
             created_at: model::Timestamp::default(),
             expires_at: None,

@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, patch, post};
 
 use crate::api::{accounts, calls, directory, keys, ledger, licenses, signing, usage};
 use crate::caller;
@@ -71,6 +71,7 @@ fn native(state: Arc<Api>) -> Router {
         .route("/licenses/{id}/extend", post(licenses::extend))
         .route("/licenses/{id}/rotate", post(licenses::rotate))
         .route("/management-keys", get(keys::list).post(keys::create))
+        .route("/management-keys/{id}", patch(keys::change))
         .route("/management-keys/{id}/revoke", post(keys::revoke))
         .route("/management-keys/{id}/rotate", post(keys::rotate))
         .route("/signing-keys", get(signing::list))

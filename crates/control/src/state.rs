@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gate::Spender;
 use ipnet::IpNet;
 use ledger::{Ledger, LedgerOptions};
-use licensing::{Licensing, Signing};
+use licensing::{Licensing, Sessions, Signing};
 use model::{Clock, InstanceId, Timestamp};
 use store::Store;
 
@@ -21,6 +21,8 @@ pub struct ControlState {
     pub signing: Arc<Signing>,
     /// Spending what is not forwarded.
     pub spender: Arc<Spender>,
+    /// Sessions of key pairs.
+    pub sessions: Arc<Sessions>,
     /// Usage, calls, and keeping the books.
     pub ledger: Ledger,
     /// The options that the ledger was started with, to ship what dead instances left.

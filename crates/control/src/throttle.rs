@@ -18,6 +18,17 @@ pub(crate) struct Throttle {
     window: Mutex<Window>,
 }
 
+/// What an address may still do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempts {
+    /// Failures that it may have in a minute.
+    pub limit: u32,
+    /// Failures that it may still have in this one.
+    pub remaining: u32,
+    /// When this minute ends.
+    pub resets_at: Timestamp,
+}
+
 /// The failures of one minute.
 #[derive(Debug, Default)]
 struct Window {
@@ -51,6 +62,20 @@ impl Throttle {
         }
         let rest = MINUTE - now.micros().rem_euclid(MINUTE);
         Err(Duration::from_micros(rest.unsigned_abs()))
+    }
+
+    /// How many failures an address may still have, of how many, and until when.
+    pub(crate) fn left(&self, address: Option<IpAddr>, now: Timestamp) -> Attempts {
+        let minute = now.micros().div_euclid(MINUTE);
+        let mut window = self.window.lock();
+        window.turn(now);
+        let address = address.and_then(counted);
+        let failures = address.and_then(|address| window.failures.get(&address).copied());
+        Attempts {
+            limit: self.per_minute,
+            remaining: self.per_minute.saturating_sub(failures.unwrap_or(0)),
+            resets_at: Timestamp::from_micros((minute + 1) * MINUTE),
+        }
     }
 
     /// Notes a failure.

@@ -8,8 +8,8 @@ use arc_swap::ArcSwap;
 use licensing::{Ask, ClaimedToken, Entry, Found, HeldUnits, Reservation, ReserveError};
 use model::path::NormalPath;
 use model::{
-    CallFacts, CallHead, CallId, CallTail, Credential, KeyFormat, Method, Mode, Outcome,
-    PlanRevision, PlanRevisionId, Refusal, Symbol, Timestamp,
+    CallFacts, CallHead, CallId, CallTail, Credential, KeyFormat, LONGEST_ACCESS_TOKEN, Method,
+    Mode, Outcome, PlanRevision, PlanRevisionId, Refusal, Symbol, Timestamp, is_access_token,
 };
 use parking_lot::Mutex;
 use telemetry::{LookupResult, LookupTier, Metrics};
@@ -259,7 +259,7 @@ impl Gate {
         };
         let entry = self.look_up(worker, credential, routed.started_at).await?;
         if entry.license().app != routed.route.app.name {
-            return Err(Refusal::LicenseUnknown);
+            return Err(unknown(credential));
         }
         Ok(entry)
     }
@@ -267,15 +267,23 @@ impl Gate {
     /// The license that a credential belongs to, whatever the state of either and whichever the app.
     ///
     /// # Errors
-    /// [`Refusal::LicenseUnknown`], or [`Refusal::LicenseStoreUnavailable`] where that cannot be told.
+    /// [`Refusal::LicenseUnknown`] (for access tokens [`Refusal::TokenInvalid`]), or
+    /// [`Refusal::LicenseStoreUnavailable`] where that cannot be told.
     pub(crate) async fn look_up(
         &self,
         worker: &Worker,
         credential: &[u8],
         now: Timestamp,
     ) -> Result<Arc<Entry>, Refusal> {
-        if credential.len() > Credential::LONGEST {
-            return Err(Refusal::LicenseUnknown);
+        let unknown = unknown(credential);
+        let is_token = unknown == Refusal::TokenInvalid;
+        let longest = if is_token {
+            LONGEST_ACCESS_TOKEN
+        } else {
+            Credential::LONGEST
+        };
+        if credential.len() > longest {
+            return Err(unknown);
         }
         let licensing = &worker.licensing;
         let hash = licensing.hasher().hash(credential);
@@ -285,10 +293,10 @@ impl Gate {
                 Ok(entry)
             }
             // Garbage is told by its checksum, whatever the state of the store.
-            _ if !could_be_a_key(credential) => Err(Refusal::LicenseUnknown),
+            _ if !is_token && !could_be_a_key(credential) => Err(unknown),
             Found::Unknown => {
                 self.metrics.lookup(LookupTier::Memory, LookupResult::Miss);
-                Err(Refusal::LicenseUnknown)
+                Err(unknown)
             }
             Found::Unavailable => {
                 self.metrics.lookup(LookupTier::Memory, LookupResult::Error);
@@ -302,7 +310,7 @@ impl Gate {
                     Err(_) => LookupResult::Error,
                 };
                 self.metrics.lookup(LookupTier::Store, result);
-                found?.ok_or(Refusal::LicenseUnknown)
+                found?.ok_or(unknown)
             }
         }
     }
@@ -535,6 +543,15 @@ pub(crate) fn head(routed: &Routed, request: &CallRequest<'_>) -> CallHead {
         limited: false,
         windowed: false,
         idempotency: request.idempotency,
+    }
+}
+
+/// What a credential that opens nothing is refused as.
+fn unknown(credential: &[u8]) -> Refusal {
+    if is_access_token(credential) {
+        Refusal::TokenInvalid
+    } else {
+        Refusal::LicenseUnknown
     }
 }
 

@@ -16,7 +16,7 @@ use control::{Access, ControlLimits, ControlState, GateInfo, Surfaces};
 use gate::{Gate, Spender, Worker, WorkerParts};
 use journal::Journal;
 use ledger::{Ledger, LedgerOptions};
-use licensing::{Keyring, KeyringSecret, Licensing, Signing};
+use licensing::{Keyring, KeyringSecret, Licensing, Sessions, Signing};
 use model::{Clock, InstanceId, Outcome, Refusal, SystemClock};
 use proxy::{Edge, ProxyParts};
 use store::Store;
@@ -262,6 +262,12 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
     })));
 
     background.push(tokio::spawn(signing.clone().run()));
+    let sessions = Arc::new(Sessions::new(
+        licensing.clone(),
+        signing.clone(),
+        wire::session_options(&config),
+    ));
+    background.push(tokio::spawn(sessions.clone().run()));
 
     let gate = Gate::new(
         wire::app_rules(&config),
@@ -291,6 +297,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
         licensing,
         signing,
         spender,
+        sessions,
         ledger: ledger.clone(),
         ledger_options: options,
         store,

@@ -2,7 +2,10 @@
 
 use config::{Access, AppMode, Config, Counts, Durability, OnClientGone, OnRevoke, Route};
 use gate::{AppRules, RouteRules};
+use licensing::sessions::SessionOptions;
+use licensing::signing::TokenTerms;
 use licensing::{AppTerms, LicensingOptions, Plans};
+use model::SigningUse;
 use proxy::{
     BackendRules, Backends, Balance, CallerTimeouts, EdgeOptions, HealthCheck, PoolOptions,
     UpstreamAddress,
@@ -110,6 +113,24 @@ pub(crate) fn licensing_options(config: &Config) -> LicensingOptions {
         negative_capacity: config.cache.negative,
         negative_ttl: config.cache.negative_ttl.duration(),
         ..LicensingOptions::default()
+    }
+}
+
+/// How sessions of key pairs are.
+pub(crate) fn session_options(config: &Config) -> SessionOptions {
+    let apimw = &config.apimw;
+    SessionOptions {
+        terms: TokenTerms {
+            issuer: apimw.issuer.clone(),
+            audience: apimw.audience.clone(),
+        },
+        signing_use: match apimw.algorithm {
+            config::TokenAlgorithm::Hs256 => SigningUse::TokensHs256,
+            config::TokenAlgorithm::EdDsa => SigningUse::Tokens,
+        },
+        access_lifetime: apimw.access_lifetime.duration(),
+        refresh_lifetime: apimw.refresh_lifetime.duration(),
+        rate_limits: apimw.rate_limits.clone(),
     }
 }
 

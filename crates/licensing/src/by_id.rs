@@ -58,6 +58,7 @@ impl Licensing {
                 return Ok(None);
             };
             let snapshot = Snapshot {
+                allow_ips: Vec::new(),
                 credential: no_credential(stored.license.created_at),
                 license: Arc::new(stored.license),
                 version: stored.version,

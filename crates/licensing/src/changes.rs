@@ -82,6 +82,14 @@ impl Licensing {
         }
     }
 
+    /// Reads the changes that were just made by way of the store, so that they are in force here when the operation
+    /// returns. Where the store does not answer, the next turn reads them.
+    pub(crate) async fn learn_now(&self) {
+        if let Err(error) = self.follow().await {
+            tracing::debug!(%error, "own changes are learnt with the next reading");
+        }
+    }
+
     /// Follows the changes for ever.
     pub(crate) async fn serve_changes(&self) {
         let mut well = true;

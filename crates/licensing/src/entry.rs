@@ -1,12 +1,14 @@
 //! What is kept of a license: an entry for each credential, and one state that all its credentials share.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use model::{
-    CallFacts, Clock, CredentialId, License, LicenseId, LicenseStatus, PlanRevision, Refusal,
-    Timestamp,
+    ACCESS_TOKEN_KIND, CallFacts, Clock, CredentialId, License, LicenseId, LicenseStatus,
+    PlanRevision, Refusal, Timestamp,
 };
 use store::{ChangeNumber, CredentialInfo, CredentialStatus};
 
@@ -27,7 +29,7 @@ pub struct Entry {
 }
 
 /// What judging a call needs of the credential that it presents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryCredential {
     /// Identity.
     pub id: CredentialId,
@@ -35,6 +37,10 @@ pub struct EntryCredential {
     pub status: CredentialStatus,
     /// When it ends; `None`: with the license.
     pub expires_at: Option<Timestamp>,
+    /// Whether it is an access token.
+    pub is_token: bool,
+    /// From where it may be used, beside what the license says; `None`: from everywhere.
+    pub allow_ips: Option<Box<[IpNet]>>,
 }
 
 /// What all credentials of a license share on this gate: the number of its last change, its meter, and the sign that
@@ -127,13 +133,21 @@ impl Entry {
     }
 
     /// The ordered check of `model`, with the state of the credential in its place: after the status of the license,
-    /// before all else. A revoked credential is refused as a revoked license, an ended one as an expired license.
+    /// before all else, and the addresses of the credential beside those of the license. A revoked credential is refused as
+    /// a revoked license, an ended one as an expired license; an access token that has ended is one that is not valid.
     ///
     /// # Errors
     /// The first rule that refuses.
     pub fn check(&self, facts: &CallFacts<'_>) -> Result<(), Refusal> {
         self.check_credential(facts.now)?;
-        model::check(&self.license, facts)
+        match model::check(&self.license, facts) {
+            Ok(()) | Err(Refusal::RouteNotPermitted)
+                if !self.credential.may_come_from(facts.address) =>
+            {
+                Err(Refusal::IpNotAllowed)
+            }
+            judged => judged,
+        }
     }
 
     /// Whether license and credential may be used at all, wherever from and for whatever.
@@ -152,7 +166,11 @@ impl Entry {
             }
             let end = self.credential.expires_at;
             if end.is_some_and(|end| end <= now) {
-                return Err(Refusal::LicenseExpired);
+                return Err(if self.credential.is_token {
+                    Refusal::TokenInvalid
+                } else {
+                    Refusal::LicenseExpired
+                });
             }
         }
         Ok(())
@@ -235,13 +253,24 @@ impl Entry {
     }
 }
 
-impl From<&CredentialInfo> for EntryCredential {
-    fn from(info: &CredentialInfo) -> Self {
+impl EntryCredential {
+    /// A credential that may be used from these addresses; none given: from everywhere.
+    pub(crate) fn new(info: &CredentialInfo, allow_ips: Vec<IpNet>) -> Self {
         Self {
             id: info.id,
             status: info.status,
             expires_at: info.expires_at,
+            is_token: info.kind == ACCESS_TOKEN_KIND,
+            allow_ips: (!allow_ips.is_empty()).then(|| allow_ips.into()),
         }
+    }
+
+    /// Whether it may be used from an address; where none is known, only if it may be used from everywhere.
+    fn may_come_from(&self, address: Option<IpAddr>) -> bool {
+        self.allow_ips.as_deref().is_none_or(|nets| {
+            let address = address.map(|address| address.to_canonical());
+            address.is_some_and(|address| nets.iter().any(|net| net.contains(&address)))
+        })
     }
 }
 

@@ -28,6 +28,7 @@ mod meter;
 mod operations;
 mod options;
 mod plans;
+pub mod sessions;
 pub mod signing;
 mod states;
 
@@ -37,10 +38,12 @@ pub use fingerprints::FingerprintSet;
 pub use keyring::{Keyring, KeyringSecret};
 pub use licensing::{CacheSize, Found, Freshness, Licensing};
 pub use meter::{Ask, HeldUnits, Meter, RateView, Refused, Reservation, ReserveError};
+pub use operations::{ADDRESSES_FEATURE, may_use_from};
 pub use operations::{
     BalanceView, ClaimedToken, IssueRequest, Issued, IssuedManagementKey, IssuedToken, KeySource,
     ManagementKeyRequest, Once, OnceClaim, OnceRequest, TokenRequest, UserRequest,
 };
 pub use options::{LeaseOptions, LicensingOptions};
 pub use plans::{AppTerms, EffectiveLimits, Plans};
+pub use sessions::Sessions;
 pub use signing::Signing;

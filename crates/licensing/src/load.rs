@@ -148,7 +148,7 @@ impl Licensing {
         let mut license = snapshot.license;
         plans.share_names(Arc::make_mut(&mut license));
         let terms = plans.terms(&license);
-        let credential = EntryCredential::from(&snapshot.credential);
+        let credential = EntryCredential::new(&snapshot.credential, snapshot.allow_ips);
         let entry = Arc::new(Entry::new(license, credential, terms, stamp, state));
         self.cache.insert(hash, entry.clone());
         Some(entry)
@@ -164,7 +164,7 @@ impl Licensing {
         let terms = self.plans.load().terms(entry.license());
         let fitted = Arc::new(Entry::new(
             entry.license().clone(),
-            *entry.credential(),
+            entry.credential().clone(),
             terms,
             stamp,
             entry.state().clone(),

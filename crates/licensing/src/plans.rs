@@ -89,6 +89,16 @@ impl Plans {
         self.apps.get(name)
     }
 
+    /// The plan of a license, or of the app where the license names none.
+    pub(crate) fn plan_of(
+        &self,
+        app: &AppName,
+        plan: Option<&PlanName>,
+    ) -> Option<&Arc<PlanRevision>> {
+        let default = || self.apps.get(app).and_then(|app| app.default_plan.as_ref());
+        self.plan(plan.or_else(default)?)
+    }
+
     /// All apps, in no order.
     pub fn apps(&self) -> impl Iterator<Item = &AppTerms> {
         self.apps.values()

@@ -90,6 +90,10 @@ id_type!(
     ManagementKeyId, "mgk_"
 );
 id_type!(
+    /// A session: a family of tokens that one log-in gave.
+    SessionId, "ses_"
+);
+id_type!(
     /// A signing key; the `kid` of what it signed.
     SigningKeyId, "sgk_"
 );

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod record;
 pub mod refusal;
 pub mod routing;
+pub mod session;
 pub mod signing;
 pub mod symbol;
 pub mod time;
@@ -31,7 +32,7 @@ pub use audit::{Actor, AuditEntry, Who};
 pub use check::{CallFacts, check};
 pub use id::{
     AuditId, CallId, CredentialId, InstanceId, LicenseId, ManagementKeyId, ParseIdError,
-    PlanRevisionId, RequestTokenId, SigningKeyId, UserId,
+    PlanRevisionId, RequestTokenId, SessionId, SigningKeyId, UserId,
 };
 pub use interval::Interval;
 pub use key::{Credential, Fingerprint, KeyFormat, KeyHash, KeyHasher};
@@ -46,6 +47,9 @@ pub use plan::{Plan, PlanRevision};
 pub use record::{CallHead, CallRecord, CallTail};
 pub use refusal::Refusal;
 pub use routing::{AppConflict, AppTable, HostPattern, RouteConflict, RouteTable};
+pub use session::{
+    ACCESS_TOKEN_KIND, LONGEST_ACCESS_TOKEN, RefreshToken, Session, is_access_token,
+};
 pub use signing::{SigningAlgorithm, SigningKeyState, SigningUse};
 pub use symbol::Symbol;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

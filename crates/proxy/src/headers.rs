@@ -6,7 +6,7 @@ use gate::{Presented, Route};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use ipnet::IpNet;
-use model::{CallId, License};
+use model::{CallId, License, is_access_token};
 use pingora::http::RequestHeader;
 
 use crate::backend::Backend;
@@ -52,6 +52,15 @@ pub(crate) fn presented<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Pre
             }
         }
     }
+    if !names.contains(&AUTHORIZATION) {
+        for token in headers.get_all(&AUTHORIZATION).iter().filter_map(own_token) {
+            match found {
+                None => found = Some(token),
+                Some(first) if first == token => {}
+                Some(_) => return Presented::Ambiguous,
+            }
+        }
+    }
     let mut tokens = headers.get_all(&REQUEST_TOKEN).iter();
     let token = tokens.next().map(|token| token.as_bytes().trim_ascii());
     match (token, found) {
@@ -63,6 +72,12 @@ pub(crate) fn presented<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Pre
         // Who pays must not be guessed.
         (Some(_), _) => Presented::Ambiguous,
     }
+}
+
+/// An access token of ours. Any other bearer token is the upstream's.
+fn own_token(value: &HeaderValue) -> Option<&[u8]> {
+    let token = credential(&AUTHORIZATION, value);
+    is_access_token(token).then_some(token)
 }
 
 fn credential<'a>(name: &HeaderName, value: &'a HeaderValue) -> &'a [u8] {
@@ -134,6 +149,14 @@ fn strip(head: &mut RequestHeader, rewrite: &Rewrite<'_>) {
             || OURS.contains(name)
             || (overrides && METHOD_OVERRIDES.contains(name))
     };
+    if head
+        .headers
+        .get_all(&AUTHORIZATION)
+        .iter()
+        .any(|value| own_token(value).is_some())
+    {
+        head.remove_header(&AUTHORIZATION);
+    }
     loop {
         let mut found: [Option<HeaderName>; MOST] = [const { None }; MOST];
         let names = head.headers.keys().filter(|name| is_ours(name)).take(MOST);

@@ -17,6 +17,7 @@ pub mod node;
 pub mod postgres;
 pub mod quota;
 mod refill;
+pub mod sessions;
 pub mod sqlite;
 pub mod tokens;
 pub mod users;
@@ -35,17 +36,26 @@ pub use management::{Account, ManagementKey, ManagementStore};
 pub use node::{NodeClaim, NodeStore};
 pub use postgres::{PostgresOptions, PostgresStore};
 pub use quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, QuotaStore};
+pub use sessions::{
+    KeyCall, NewTokens, RefreshOutcome, SessionStore, StoredRefreshToken, WindowCount,
+};
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use tokens::{TOKENS, TokenClaim, TokenIssue, TokenStore};
 pub use users::{UserChange, UserStore};
 
 /// Everything that a gate asks of its store.
 pub trait Store:
-    LicenseStore + ManagementStore + UserStore + QuotaStore + LedgerStore + NodeStore
+    LicenseStore + ManagementStore + SessionStore + UserStore + QuotaStore + LedgerStore + NodeStore
 {
 }
 
 impl<T> Store for T where
-    T: LicenseStore + ManagementStore + UserStore + QuotaStore + LedgerStore + NodeStore
+    T: LicenseStore
+        + ManagementStore
+        + SessionStore
+        + UserStore
+        + QuotaStore
+        + LedgerStore
+        + NodeStore
 {
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use ipnet::IpNet;
 use model::{
     AccountName, AppName, CredentialId, Fingerprint, KeyHash, License, LicenseId, LicenseStatus,
     Limits, PlanName, Timestamp,
@@ -68,7 +69,7 @@ pub struct NewLicense {
 pub struct StoredLicense {
     /// The license.
     pub license: License,
-    /// All its credentials, oldest first.
+    /// All its credentials but access tokens, oldest first.
     pub credentials: Vec<CredentialInfo>,
     /// The number of its last change.
     pub version: ChangeNumber,
@@ -81,6 +82,8 @@ pub struct Snapshot {
     pub license: Arc<License>,
     /// The credential that was presented.
     pub credential: CredentialInfo,
+    /// From where that credential may be used, beside what the license says; empty: from everywhere.
+    pub allow_ips: Vec<IpNet>,
     /// The number of the license's last change when this was read.
     pub version: ChangeNumber,
 }
@@ -105,7 +108,8 @@ pub enum LicenseChange {
     Plan(Option<PlanName>),
     /// Its label.
     Label(Option<String>),
-    /// A further credential; those active so far end at `others_expire_at`, if that is given, and if they do not end sooner.
+    /// A further credential; those active so far, access tokens aside, end at `others_expire_at`, if that
+    /// is given, and if they do not end sooner.
     AddCredential {
         /// The new one.
         credential: NewCredential,

@@ -1,6 +1,7 @@
 //! Accounts, management keys, plan revisions and the keyring.
 
 use async_trait::async_trait;
+use ipnet::IpNet;
 use model::{
     AccountName, AppName, KeyHash, LicenseId, ManagementKeyId, PlanRevision, PlanRevisionId,
     Timestamp,
@@ -30,12 +31,18 @@ pub struct ManagementKey {
     pub account: AccountName,
     /// The only app it may act on; `None`: every app of the account.
     pub app: Option<AppName>,
-    /// The license that tokens of a pair draw on.
+    /// The only license it may act on.
     pub license_id: Option<LicenseId>,
+    /// The license that tokens of a pair draw on: that one, or one of the app that is made with the first token.
+    #[serde(default)]
+    pub draws_on: Option<LicenseId>,
     /// A word for people.
     pub name: Option<String>,
     /// What it may do; empty: everything.
     pub scopes: Vec<String>,
+    /// From where it may be used; empty: from everywhere.
+    #[serde(default)]
+    pub allow_ips: Vec<IpNet>,
     /// The first characters of the key.
     pub prefix: String,
     /// When it was made.
@@ -82,7 +89,7 @@ pub trait ManagementStore: Send + Sync + 'static {
     ) -> Result<Vec<ManagementKey>, Error>;
 
     /// Revokes a management key if `at` has come (the first revocation stands), or else lets it expire then; `None` if there
-    /// is none such.
+    /// is none such. Access tokens of its sessions end no later than it.
     async fn end_management_key(
         &self,
         id: ManagementKeyId,

@@ -13,7 +13,9 @@ use crate::caller::Caller;
 use crate::extract::{Json, Name, Query};
 use crate::problem::{Code, Problem};
 use crate::state::Api;
-use crate::wire::{CreateManagementKey, List, ManagementKey, Nothing, Rotate, Scope};
+use crate::wire::{
+    ChangeManagementKey, CreateManagementKey, List, ManagementKey, Nothing, Rotate, Scope,
+};
 
 /// Makes a management key.
 pub(crate) async fn create(
@@ -40,6 +42,10 @@ pub(crate) async fn create(
         },
         expires_at: request.expires_at.or_else(|| own?.expires_at),
         pair: request.pair,
+        allow_ips: match own {
+            Some(own) if request.allow_ips.is_empty() => own.allow_ips.clone(),
+            _ => request.allow_ips,
+        },
     };
     if !covers(&caller, &Rights::of_wish(&wish)) {
         let detail = "a key can be made with no more rights than the key that asks";
@@ -65,6 +71,31 @@ pub(crate) async fn list(
         .filter(|key| sees(&caller, key))
         .map(ManagementKey::from);
     Ok(Answer(List::whole(items.collect())))
+}
+
+/// Changes from where a management key may be used.
+pub(crate) async fn change(
+    State(state): Shared,
+    caller: Caller,
+    Name(id): Name,
+    Json(request): Json<ChangeManagementKey>,
+) -> Result<Answer<ManagementKey>, Problem> {
+    caller.require(Scope::WriteKeys)?;
+    let key = own(&state, &caller, &id).await?;
+    if !covers(&caller, &Rights::of_key(&key)) {
+        let detail = "a key can be changed by one that has all of its rights";
+        return Err(Problem::new(Code::ScopeMissing, detail));
+    }
+    let changed = match request.allow_ips {
+        Some(addresses) => {
+            let licensing = &state.licensing;
+            licensing
+                .set_management_key_addresses(key.id, addresses)
+                .await?
+        }
+        None => key,
+    };
+    Ok(Answer(changed.into()))
 }
 
 /// Ends a management key now.
@@ -220,8 +251,10 @@ mod tests {
             account: AccountName::default(),
             app: app.map(|app| app.parse().expect("valid")),
             license_id: None,
+            draws_on: None,
             name: None,
             scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+            allow_ips: vec![],
             prefix: String::new(),
             created_at: Timestamp::default(),
             expires_at: expires_at.map(Timestamp::from_micros),

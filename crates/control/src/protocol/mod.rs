@@ -9,6 +9,7 @@
 //! throttled per address and answered alike whether unknown or wrong, unencrypted requests come from named networks
 //! only, and a handler that panics is an answer in the protocol's own words ([`Protocol::refuse`]).
 
+mod apimw;
 mod body;
 mod client;
 mod fault;
@@ -19,6 +20,7 @@ mod services;
 use axum::Router;
 use axum::response::Response;
 
+pub use crate::throttle::Attempts;
 pub use body::{BODY_LIMIT, Input, InputKind, read_json};
 pub use client::Client;
 pub(crate) use client::may_come_plain;
@@ -27,7 +29,7 @@ pub(crate) use mount::mount;
 pub use services::Services;
 
 /// The protocols that every gate speaks.
-pub static SHIPPED: &[&dyn Protocol] = &[];
+pub static SHIPPED: &[&dyn Protocol] = &[&apimw::Apimw];
 
 /// One wire protocol.
 pub trait Protocol: Sync {

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use gate::Spender;
-use licensing::Licensing;
+use licensing::sessions::SessionError;
+use licensing::{Licensing, Sessions, may_use_from};
 use model::Timestamp;
 
 use super::client::Client;
 use super::fault::{Denied, Fault};
 use crate::caller::Caller;
 use crate::state::{Api, AppDirectory, ControlState};
+use crate::throttle::Attempts;
 
 /// The services behind the protocols. Cheap to clone: all clones are one.
 #[derive(Clone)]
@@ -38,6 +40,18 @@ impl Services {
         &self.0.spender
     }
 
+    /// The operations on sessions.
+    #[must_use]
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.0.sessions
+    }
+
+    /// How many wrong credentials the client's address may still present.
+    #[must_use]
+    pub fn attempts(&self, client: &Client) -> Attempts {
+        self.0.throttle.left(client.address, self.0.clock.now())
+    }
+
     /// The apps and plans of the configuration.
     #[must_use]
     pub fn directory(&self) -> &AppDirectory {
@@ -61,6 +75,31 @@ impl Services {
         presented: Option<&str>,
     ) -> Result<Caller, Fault> {
         self.0.authenticate(client, presented).await
+    }
+
+    /// The owner who presents a management key or, once they exchanged a pair for it, an access token.
+    ///
+    /// # Errors
+    /// As [`authenticate`](Self::authenticate).
+    pub async fn authenticate_owner(
+        &self,
+        client: &Client,
+        presented: Option<&str>,
+    ) -> Result<Caller, Fault> {
+        let token = presented.filter(|text| model::is_access_token(text.as_bytes()));
+        let Some(token) = token else {
+            return self.authenticate(client, presented).await;
+        };
+        let check = async {
+            match self.0.sessions.authenticate(token, client.address).await {
+                Ok(holder) => Ok(Some(Caller::Key(Arc::new(holder.key)))),
+                Err(SessionError::InvalidToken) => Ok(None),
+                Err(SessionError::Failed(error)) => Err(error.into()),
+                // It was good once, so nobody guesses.
+                Err(_) => Err(Fault::from(Denied::Wrong)),
+            }
+        };
+        self.0.credential(client, check).await
     }
 
     /// What a credential of any other kind stands for, throttled like management keys are: `check` is asked only if the
@@ -87,7 +126,8 @@ impl Api {
         let check = async {
             let presented = presented.ok_or(Denied::Missing)?;
             let found = self.licensing.authenticate(presented).await;
-            found.map_err(Fault::from)
+            let found = found.map_err(Fault::from)?;
+            Ok::<_, Fault>(found.filter(|key| may_use_from(key, client.address)))
         };
         let key = self.credential(client, check).await?;
         Ok(Caller::Key(Arc::new(key)))

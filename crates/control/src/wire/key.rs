@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
 use model::{AccountName, AppName, LicenseId, ManagementKeyId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,18 @@ pub struct CreateManagementKey {
     /// Whether a secret is made beside the key.
     #[serde(default)]
     pub pair: bool,
+    /// From where it may be used; none: from everywhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_ips: Vec<IpNet>,
+}
+
+/// What is changed of a management key; absent fields stay.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeManagementKey {
+    /// From where it may be used; an empty list: from everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_ips: Option<Vec<IpNet>>,
 }
 
 /// A management key as it is answered.
@@ -51,10 +64,16 @@ pub struct ManagementKey {
     pub app: Option<AppName>,
     /// The only license it may act on.
     pub license_id: Option<LicenseId>,
+    /// The license that tokens of a pair draw on; for a pair of an app it is made with the first token.
+    #[serde(default)]
+    pub draws_on: Option<LicenseId>,
     /// A word for people.
     pub name: Option<String>,
     /// What it may do; none: everything.
     pub scopes: Vec<String>,
+    /// From where it may be used; none: from everywhere.
+    #[serde(default)]
+    pub allow_ips: Vec<IpNet>,
     /// The first characters of the key.
     pub prefix: String,
     /// When it was made.
@@ -74,8 +93,10 @@ impl From<store::ManagementKey> for ManagementKey {
             account: key.account,
             app: key.app,
             license_id: key.license_id,
+            draws_on: key.draws_on,
             name: key.name,
             scopes: key.scopes,
+            allow_ips: key.allow_ips,
             prefix: key.prefix,
             created_at: key.created_at,
             expires_at: key.expires_at,

@@ -12,7 +12,7 @@ mod scope;
 mod signing;
 
 pub use directory::{Account, App, CreateAccount, Plan, Status};
-pub use key::{CreateManagementKey, ManagementKey};
+pub use key::{ChangeManagementKey, CreateManagementKey, ManagementKey};
 pub use ledger::{ExportQuery, Finding, Rebuilt, Ship, Shipped, Verification};
 pub use license::{
     Balance, BulkCreate, ChangeLicense, CreateLicense, Created, Extend, License, Rotate,

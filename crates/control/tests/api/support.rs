@@ -16,7 +16,11 @@ use hyper::{HeaderMap, Request};
 use hyper_util::rt::TokioIo;
 use journal::Journal;
 use ledger::{Ledger, LedgerOptions};
-use licensing::{AppTerms, Keyring, KeyringSecret, Licensing, LicensingOptions, Plans, Signing};
+use licensing::sessions::SessionOptions;
+use licensing::signing::TokenTerms;
+use licensing::{
+    AppTerms, Keyring, KeyringSecret, Licensing, LicensingOptions, Plans, Sessions, Signing,
+};
 use model::{
     CallHead, CallId, CallRecord, CallTail, Clock, InstanceId, KeyHasher, LicenseId, Method, Mode,
     Outcome, Plan, PlanRevision, Refusal, Symbol, SystemClock, Timestamp,
@@ -81,9 +85,22 @@ impl World {
         tokio::spawn(spender.clone().run());
         let keyring = Keyring::load(&*store, KeyringSecret::Configured("of the tests"));
         let signing = Signing::open(store.clone(), keyring.await.unwrap(), clock.clone());
+        let signing = signing.await.unwrap();
+        let options = SessionOptions {
+            terms: TokenTerms {
+                issuer: "here".to_owned(),
+                audience: "here".to_owned(),
+            },
+            signing_use: model::SigningUse::Tokens,
+            access_lifetime: Duration::from_secs(3_600),
+            refresh_lifetime: Duration::from_secs(86_400),
+            rate_limits: vec!["100/1m".parse().unwrap()],
+        };
+        let sessions = Sessions::new(licensing.clone(), signing.clone(), options);
         let state = ControlState {
             licensing,
-            signing: signing.await.unwrap(),
+            signing,
+            sessions: Arc::new(sessions),
             spender,
             ledger,
             ledger_options,

@@ -1,9 +1,11 @@
 //! `tallygate key`: management keys, which open the API and never the gate.
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use control::wire::{CreateManagementKey, List, ManagementKey, Rotate, Scope};
+use control::wire::{ChangeManagementKey, CreateManagementKey, List, ManagementKey, Rotate, Scope};
+use ipnet::IpNet;
 use model::{AccountName, AppName, Interval, LicenseId, ManagementKeyId, Timestamp};
 
 use super::arguments::JsonArgument;
@@ -28,6 +30,12 @@ pub(crate) enum KeyCommand {
         "tallygate key rotate mgk_0198c0de0198c0de0198c0de0198c0de --overlap 1h",
     ))]
     Rotate(RotateArguments),
+    /// Change from where a management key may be used
+    #[command(after_help = examples!(
+        "tallygate key change mgk_0198c0de0198c0de0198c0de0198c0de --allow-ip 192.0.2.0/24 --allow-ip 2001:db8::/32",
+        "tallygate key change mgk_0198c0de0198c0de0198c0de0198c0de --allow-all",
+    ))]
+    Change(ChangeArguments),
     /// End a management key now
     #[command(after_help = examples!("tallygate key revoke mgk_0198c0de0198c0de0198c0de0198c0de"))]
     Revoke(OneArguments),
@@ -57,6 +65,9 @@ pub(crate) struct CreateArguments {
     /// Make a secret beside the key
     #[arg(long)]
     pair: bool,
+    /// A network that it may be used from; may be repeated [default: from everywhere]
+    #[arg(long = "allow-ip", value_name = "CIDR", value_parser = network)]
+    allow_ips: Vec<IpNet>,
     #[command(flatten)]
     json: JsonArgument,
 }
@@ -69,6 +80,21 @@ pub(crate) struct RotateArguments {
     /// How long the one before stays valid [default: not at all]
     #[arg(long, value_name = "DURATION")]
     overlap: Option<Interval>,
+    #[command(flatten)]
+    json: JsonArgument,
+}
+
+/// Arguments of `key change`.
+#[derive(Debug, Args)]
+pub(crate) struct ChangeArguments {
+    /// The management key
+    id: ManagementKeyId,
+    /// A network that it may be used from, in place of those before; may be repeated
+    #[arg(long = "allow-ip", value_name = "CIDR", value_parser = network, required_unless_present = "allow_all")]
+    allow_ips: Vec<IpNet>,
+    /// Let it be used from everywhere
+    #[arg(long, conflicts_with = "allow_ips")]
+    allow_all: bool,
     #[command(flatten)]
     json: JsonArgument,
 }
@@ -112,6 +138,13 @@ pub(crate) async fn execute(
             };
             (client.post(&path, &request).await?, arguments.json)
         }
+        KeyCommand::Change(arguments) => {
+            let path = format!("/management-keys/{}", arguments.id);
+            let request = ChangeManagementKey {
+                allow_ips: Some(arguments.allow_ips),
+            };
+            (client.patch(&path, &request).await?, arguments.json)
+        }
         KeyCommand::Revoke(one) => {
             let path = format!("/management-keys/{}/revoke", one.id);
             (client.post(&path, &serde_json::json!({})).await?, one.json)
@@ -119,6 +152,14 @@ pub(crate) async fn execute(
     };
     show(&key, json.format(), output)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A network, or an address as the network of it alone.
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = |_| text.parse::<IpAddr>().map(IpNet::from);
+    text.parse().or_else(address).map_err(|_| {
+        "write a network or an address, such as 192.0.2.0/24 or 2001:db8::1".to_owned()
+    })
 }
 
 // === impl CreateArguments ===
@@ -133,6 +174,7 @@ impl CreateArguments {
             scopes: self.scopes,
             expires_at: self.expires_at,
             pair: self.pair,
+            allow_ips: self.allow_ips,
         }
     }
 }
@@ -185,6 +227,7 @@ fn show(key: &ManagementKey, format: Format, output: &mut Output) -> Result<(), 
     field("app", units::maybe(key.app.as_ref()));
     field("license", units::maybe(key.license_id));
     field("scopes", units::words(&key.scopes));
+    field("from", units::words(&key.allow_ips));
     field("expires", units::maybe_time(key.expires_at));
     field("revoked", units::maybe_time(key.revoked_at));
     output.table(&table)?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use model::{
     AccountName, AppName, Credential, KeyFormat, KeyHash, LicenseId, ManagementKeyId, Timestamp,
 };
@@ -22,7 +23,8 @@ pub struct ManagementKeyRequest {
     pub account: AccountName,
     /// The only app it may act on.
     pub app: Option<AppName>,
-    /// The license that tokens of a pair draw on.
+    /// The only license it may act on, and the one that tokens of a pair draw on. Those of a pair of an app without one
+    /// draw on a license that is made for it.
     pub license_id: Option<LicenseId>,
     /// A word for people.
     pub name: Option<String>,
@@ -32,6 +34,8 @@ pub struct ManagementKeyRequest {
     pub expires_at: Option<Timestamp>,
     /// Whether it is half of a pair with a secret.
     pub pair: bool,
+    /// From where it may be used; empty: from everywhere.
+    pub allow_ips: Vec<IpNet>,
 }
 
 /// A management key, with what is shown this once.
@@ -173,12 +177,17 @@ impl Licensing {
                 return Err(Error::invalid("license", reason));
             }
         }
-        self.keep_management_key(request).await
+        validate::entries("allow_ips", request.allow_ips.len())?;
+        self.may_have_addresses(&request).await?;
+        let made = request.app.as_ref().map(|_| LicenseId::generate());
+        let draws_on = request.license_id.or(made).filter(|_| request.pair);
+        self.keep_management_key(request, draws_on).await
     }
 
     async fn keep_management_key(
         &self,
         request: ManagementKeyRequest,
+        draws_on: Option<LicenseId>,
     ) -> Result<IssuedManagementKey, Error> {
         let credential = Credential::generate(if request.pair {
             NAME_FORMAT
@@ -191,8 +200,10 @@ impl Licensing {
             account: request.account,
             app: request.app,
             license_id: request.license_id,
+            draws_on,
             name: request.name,
             scopes: request.scopes,
+            allow_ips: request.allow_ips,
             prefix: credential.visible_prefix().to_owned(),
             created_at: self.clock.now(),
             expires_at: request.expires_at,
@@ -230,13 +241,16 @@ impl Licensing {
         key: &str,
         secret: &str,
     ) -> Result<Option<ManagementKey>, Error> {
+        // The store is asked whatever the key looks like, so that an unknown key takes as long as a wrong secret.
         let presented = self.hasher.hash(secret.as_bytes());
-        let known = self.known_management_key(key).await?;
-        let owner = known.filter(|known| {
-            let own = known.secret.as_ref();
-            own.is_some_and(|own| own.matches(&presented))
+        let hash = self.hasher.hash(key.as_bytes());
+        let found = self.store.management_key_by_hash(hash).await?;
+        let now = self.clock.now();
+        let owner = found.filter(|(key, own)| {
+            let matches = own.is_some_and(|own| own.matches(&presented));
+            matches && !has_ended(key, now)
         });
-        Ok(owner.map(|known| known.key.clone()))
+        Ok(owner.map(|(key, _)| key))
     }
 
     /// The management key of this text, if it may be used now.
@@ -288,17 +302,18 @@ impl Licensing {
             return Err(Error::ManagementKeyEnded(id));
         }
         let end = after(now, overlap);
-        let issued = self
-            .keep_management_key(ManagementKeyRequest {
-                pair: is_pair(&old),
-                account: old.account,
-                app: old.app,
-                license_id: old.license_id,
-                name: old.name,
-                scopes: old.scopes,
-                expires_at: old.expires_at,
-            })
-            .await?;
+        let draws_on = old.draws_on;
+        let request = ManagementKeyRequest {
+            pair: is_pair(&old),
+            account: old.account,
+            app: old.app,
+            license_id: old.license_id,
+            name: old.name,
+            scopes: old.scopes,
+            expires_at: old.expires_at,
+            allow_ips: old.allow_ips,
+        };
+        let issued = self.keep_management_key(request, draws_on).await?;
         self.end_management_key(id, end).await?;
         Ok(issued)
     }
@@ -311,6 +326,10 @@ impl Licensing {
         self.end_management_key(id, self.clock.now()).await
     }
 
+    pub(super) fn forget_management_keys(&self) {
+        self.management.clear();
+    }
+
     async fn end_management_key(
         &self,
         id: ManagementKeyId,
@@ -318,6 +337,7 @@ impl Licensing {
     ) -> Result<ManagementKey, Error> {
         let ended = self.store.end_management_key(id, at).await?;
         self.management.clear();
+        self.learn_now().await;
         ended.ok_or(Error::ManagementKeyUnknown(id))
     }
 }
@@ -326,7 +346,7 @@ fn is_pair(key: &ManagementKey) -> bool {
     key.prefix.len() == NAME_FORMAT.visible()
 }
 
-fn has_ended(key: &ManagementKey, now: Timestamp) -> bool {
+pub(crate) fn has_ended(key: &ManagementKey, now: Timestamp) -> bool {
     let past = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
     past(key.revoked_at) || past(key.expires_at)
 }

@@ -3,6 +3,7 @@
 //! What an operation changes is in force on this gate when it returns, and on the others with their next reading of
 //! the changes.
 
+mod addresses;
 mod change;
 mod issue;
 mod management;
@@ -12,10 +13,11 @@ mod token;
 mod user;
 mod validate;
 
+pub use addresses::{ADDRESSES_FEATURE, may_use_from};
 pub use change::BalanceView;
 pub use issue::{IssueRequest, Issued, KeySource};
-pub(crate) use management::ManagementCache;
 pub use management::{IssuedManagementKey, ManagementKeyRequest};
+pub(crate) use management::{ManagementCache, has_ended};
 pub(crate) use once::UnderWay;
 pub use once::{Once, OnceClaim, OnceRequest};
 pub use token::{ClaimedToken, IssuedToken, TokenRequest};

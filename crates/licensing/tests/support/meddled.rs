@@ -18,6 +18,8 @@ use store::{
 };
 use tokio::sync::Semaphore;
 
+mod sessions;
+
 pub(crate) struct Meddled {
     inner: Arc<SqliteStore>,
     /// Every method fails.

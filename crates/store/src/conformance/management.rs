@@ -35,8 +35,10 @@ pub async fn a_management_key_is_found_by_its_hash_until_and_after_it_ends<F: St
         account: "acme".parse().expect("valid"),
         app: Some("api".parse().expect("valid")),
         license_id: None,
+        draws_on: Some(model::LicenseId::from_u128(7)),
         name: Some("ci".to_owned()),
         scopes: vec!["licenses:read".to_owned()],
+        allow_ips: vec!["2001:db8::/32".parse().expect("valid")],
         prefix: "tgm_ab".to_owned(),
         created_at: BIRTH,
         expires_at: None,
@@ -57,6 +59,8 @@ pub async fn a_management_key_is_found_by_its_hash_until_and_after_it_ends<F: St
         Ok(Some((key.clone(), Some(secret))))
     );
     assert_eq!(store.management_key_by_hash(secret).await, Ok(None));
+    assert_eq!(store.management_key(key.id).await, Ok(Some(key.clone())));
+    assert_eq!(store.management_key(other.id).await, Ok(None));
     let keys = store
         .management_keys(Some("acme".parse().expect("valid")))
         .await;

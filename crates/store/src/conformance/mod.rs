@@ -24,6 +24,7 @@ pub mod nodes;
 pub mod quota;
 pub mod rollups;
 pub mod seals;
+pub mod sessions;
 pub mod tokens;
 pub mod usage;
 pub mod users;
@@ -97,6 +98,21 @@ macro_rules! instantiate_conformance {
             }
             nodes {
                 a_name_is_held_by_one_claim_at_a_time,
+            }
+            sessions {
+                an_access_token_is_a_credential_of_the_license_that_its_session_draws_on,
+                access_tokens_outlive_a_rotation_of_the_keys_of_their_license,
+                a_refresh_token_is_good_for_one_use_and_a_replay_ends_its_family,
+                exactly_one_of_many_parallel_refreshes_wins,
+                a_refresh_token_ends_in_time,
+                tokens_are_kept_once_and_a_refresh_that_cannot_be_kept_uses_nothing,
+                a_session_is_ended_with_all_its_tokens,
+                tokens_end_with_their_key,
+                the_oldest_sessions_of_a_key_end_when_there_are_too_many,
+                the_addresses_of_a_key_hold_for_its_tokens,
+                calls_of_a_key_are_counted_in_every_window_or_in_none,
+                parallel_calls_of_a_key_never_exceed_its_window,
+                what_has_ended_is_swept_and_nothing_else,
             }
             quota {
                 a_balance_is_leased_until_nothing_is_left,

@@ -25,6 +25,8 @@ pub(super) const LICENSE: &str = "l.id, l.account, l.app, l.plan, l.\"user\", l.
 pub(super) const LICENSE_COLUMNS: usize = 18;
 /// In the order that [`read_credential`] reads.
 pub(super) const CREDENTIAL: &str = "c.id, c.kind, c.prefix, c.status, c.created_at, c.expires_at";
+/// How many columns [`CREDENTIAL`] has.
+pub(super) const CREDENTIAL_COLUMNS: usize = 6;
 
 /// Limits as columns: units, amount and seconds of a refill, whether it adds, windows, concurrency.
 pub(super) struct LimitColumns {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use model::{Fingerprint, KeyHash, LicenseId, LicenseStatus, Limits, Timestamp};
 use uuid::Uuid;
 
-use super::convert::{id, read, read_id, rows};
+use super::convert::{id, read, read_id, read_list, rows};
 use super::license_rows::{
-    CREDENTIAL, LICENSE, LICENSE_COLUMNS, LimitColumns, collect, insert_credentials,
-    insert_licenses, read_credential, read_hash, read_license, status_number,
+    CREDENTIAL, CREDENTIAL_COLUMNS, LICENSE, LICENSE_COLUMNS, LimitColumns, collect,
+    insert_credentials, insert_licenses, read_credential, read_hash, read_license, status_number,
 };
 use super::session::{Lent, Value};
 use super::trouble::Trouble;
@@ -49,7 +49,7 @@ pub(super) async fn create(session: &Lent, new: &[NewLicense]) -> Result<ChangeN
 
 /// Writes changes down, the last thing that a transaction does: their numbers are given in commit order, since whoever
 /// wants the next ones waits here until this transaction is over.
-async fn note(
+pub(super) async fn note(
     session: &Lent,
     changes: &[(LicenseId, Option<&KeyHash>)],
 ) -> Result<ChangeNumber, Trouble> {
@@ -154,7 +154,8 @@ async fn apply<'change>(
             others_expire_at,
         } => {
             if let Some(end) = others_expire_at {
-                let sql = "UPDATE credentials SET expires_at = least(expires_at, $2) WHERE license_id = $1 AND status = 0";
+                let sql = "UPDATE credentials SET expires_at = least(expires_at, $2) WHERE license_id = $1 AND status = 0
+                    AND session_id IS NULL";
                 session.change(sql, &[&key, &end.micros()]).await?;
             }
             insert_credentials(session, &[(license_id, credential)]).await?;
@@ -207,7 +208,7 @@ pub(super) async fn get(
     license_id: LicenseId,
 ) -> Result<Option<StoredLicense>, Trouble> {
     let sql = format!(
-        "SELECT {LICENSE}, {CREDENTIAL} FROM licenses l LEFT JOIN credentials c ON c.license_id = l.id
+        "SELECT {LICENSE}, {CREDENTIAL} FROM licenses l LEFT JOIN credentials c ON c.license_id = l.id AND c.session_id IS NULL
         WHERE l.id = $1 ORDER BY c.created_at, c.cursor"
     );
     let found = session.rows(&sql, &[&id(license_id.as_u128())]).await?;
@@ -216,7 +217,8 @@ pub(super) async fn get(
 
 pub(super) async fn by_key(session: &Lent, hash: &KeyHash) -> Result<Option<Snapshot>, Trouble> {
     let sql = format!(
-        "SELECT {LICENSE}, {CREDENTIAL} FROM credentials c JOIN licenses l ON l.id = c.license_id WHERE c.hash = $1"
+        "SELECT {LICENSE}, {CREDENTIAL}, k.allow_ips FROM credentials c JOIN licenses l ON l.id = c.license_id
+        LEFT JOIN sessions s ON s.id = c.session_id LEFT JOIN management_keys k ON k.id = s.key_id WHERE c.hash = $1"
     );
     let Some(row) = session.row(&sql, &[&hash.as_bytes().as_slice()]).await? else {
         return Ok(None);
@@ -225,6 +227,7 @@ pub(super) async fn by_key(session: &Lent, hash: &KeyHash) -> Result<Option<Snap
     Ok(Some(Snapshot {
         license: Arc::new(license),
         credential: read_credential(&row, LICENSE_COLUMNS)?,
+        allow_ips: read_list(&row, LICENSE_COLUMNS + CREDENTIAL_COLUMNS)?,
         version,
     }))
 }
@@ -261,7 +264,7 @@ pub(super) async fn page(
     values.push(&limit);
     let sql = format!(
         "SELECT {LICENSE}, {CREDENTIAL} FROM (SELECT * FROM licenses l {condition} ORDER BY l.id LIMIT ${}) l
-        LEFT JOIN credentials c ON c.license_id = l.id ORDER BY l.id, c.created_at, c.cursor",
+        LEFT JOIN credentials c ON c.license_id = l.id AND c.session_id IS NULL ORDER BY l.id, c.created_at, c.cursor",
         values.len()
     );
     collect(&session.rows(&sql, &values).await?)

@@ -9,15 +9,15 @@ use model::{
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::PostgresStore;
 use super::convert::{
-    id, json, read, read_id, read_list, read_optional_id, read_optional_text, read_optional_time,
-    read_text, read_time, unreadable,
+    id, json, list, read, read_id, read_list, read_optional_id, read_optional_text,
+    read_optional_time, read_text, read_time, unreadable,
 };
 use super::license_rows::read_hash;
 use super::server::Manner;
 use super::session::{Lent, Session, Value};
 use super::trouble::{Trouble, unique};
+use super::{PostgresStore, sessions};
 use crate::audit::AuditStore;
 use crate::claims::ClaimStore;
 use crate::error::Error;
@@ -25,8 +25,8 @@ use crate::management::{Account, ManagementKey, ManagementStore};
 use crate::tokens::TokenStore;
 
 /// In the order that [`read_key`] reads.
-const KEY: &str =
-    "id, account, app, license_id, name, scopes, prefix, created_at, expires_at, revoked_at";
+const KEY: &str = "id, account, app, license_id, name, scopes, prefix, created_at, expires_at, revoked_at, \
+     allow_ips, draws_on";
 
 #[async_trait]
 impl ManagementStore for PostgresStore {
@@ -91,9 +91,9 @@ impl ManagementStore for PostgresStore {
             let Some(row) = session.row(&sql, &[&hash.as_bytes().as_slice()]).await? else {
                 return Ok(None);
             };
-            let secret = match read::<Option<&[u8]>>(&row, 10)? {
+            let secret = match read::<Option<&[u8]>>(&row, 12)? {
                 None => None,
-                Some(_) => Some(read_hash(&row, 10)?),
+                Some(_) => Some(read_hash(&row, 12)?),
             };
             Ok(Some((read_key(&row)?, secret)))
         };
@@ -134,9 +134,13 @@ impl ManagementStore for PostgresStore {
             let row = session
                 .row(&sql, &[&id(key.as_u128()), &at.micros()])
                 .await?;
-            row.as_ref().map(read_key).transpose()
+            let ended = row.as_ref().map(read_key).transpose()?;
+            if ended.is_some() {
+                sessions::cut_key(&session, key, at).await?;
+            }
+            Ok(ended)
         };
-        self.server.run(Manner::WRITE, end).await
+        self.server.run(Manner::TRANSACTION, end).await
     }
 
     async fn put_plan_revisions(&self, revisions: Vec<PlanRevision>) -> Result<(), Error> {
@@ -197,6 +201,15 @@ impl ManagementStore for PostgresStore {
     }
 }
 
+pub(super) async fn key(
+    session: &Lent,
+    key: ManagementKeyId,
+) -> Result<Option<ManagementKey>, Trouble> {
+    let sql = format!("SELECT {KEY} FROM management_keys WHERE id = $1");
+    let row = session.row(&sql, &[&id(key.as_u128())]).await?;
+    row.as_ref().map(read_key).transpose()
+}
+
 async fn create_key(
     session: &Lent,
     key: &ManagementKey,
@@ -204,8 +217,9 @@ async fn create_key(
     secret: Option<&KeyHash>,
 ) -> Result<(), Trouble> {
     let sql = "INSERT INTO management_keys (id, account, app, license_id, name, scopes, prefix, created_at, expires_at,
-        revoked_at, hash, secret) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-    let values: [Value<'_>; 12] = [
+        revoked_at, hash, secret, allow_ips, draws_on)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+    let values: [Value<'_>; 14] = [
         &id(key.id.as_u128()),
         &key.account.as_str(),
         &key.app.as_ref().map(|app| app.as_str()),
@@ -218,6 +232,8 @@ async fn create_key(
         &key.revoked_at.map(Timestamp::micros),
         &hash.as_bytes().as_slice(),
         &secret.map(|secret| secret.as_bytes().as_slice()),
+        &list(&key.allow_ips),
+        &key.draws_on.map(|license| id(license.as_u128())),
     ];
     let made = session.change(sql, &values).await;
     made.map(drop)
@@ -243,5 +259,7 @@ fn read_key(row: &Row) -> Result<ManagementKey, Trouble> {
         created_at: read_time(row, 7)?,
         expires_at: read_optional_time(row, 8)?,
         revoked_at: read_optional_time(row, 9)?,
+        allow_ips: read_list(row, 10)?,
+        draws_on: read_optional_id(row, 11)?.map(LicenseId::from_u128),
     })
 }

@@ -26,6 +26,8 @@ mod rollups;
 mod schema;
 mod server;
 mod session;
+mod session_store;
+mod sessions;
 mod tls;
 mod tokens;
 mod trouble;

@@ -15,6 +15,7 @@ const STEPS: [&[&str]; 1] = [&[
     include_str!("schema/functions_1.sql"),
     include_str!("schema/claims_1.sql"),
     include_str!("schema/tokens_1.sql"),
+    include_str!("schema/sessions_1.sql"),
 ]];
 
 /// Brings the schema up to date; of many gates that start at once, one does, and the others wait for it.

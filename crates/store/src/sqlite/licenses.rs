@@ -26,6 +26,7 @@ const LICENSE: &str = "l.id, l.account, l.app, l.plan, l.user, l.label, l.status
 const LICENSE_COLUMNS: usize = 16;
 /// In the order that [`read_credential`] reads.
 const CREDENTIAL: &str = "c.id, c.kind, c.prefix, c.status, c.created_at, c.expires_at";
+const CREDENTIAL_COLUMNS: usize = 6;
 
 // === writing ===
 
@@ -131,6 +132,19 @@ fn note(
     Ok(number)
 }
 
+/// Gives a license a new version, for a change of its credentials that was made elsewhere.
+pub(super) fn touch(
+    connection: &Connection,
+    license_id: LicenseId,
+    added: Option<&KeyHash>,
+) -> Result<(), Trouble> {
+    let number = note(connection, last_change(connection)?, license_id, added)?;
+    connection
+        .prepare_cached("UPDATE licenses SET version = ?2 WHERE id = ?1")?
+        .execute(params![id(license_id.as_u128()), number.0 as i64])?;
+    prune(connection, number)
+}
+
 fn last_change(connection: &Connection) -> Result<ChangeNumber, Trouble> {
     let number: Option<i64> = connection
         .prepare_cached("SELECT max(number) FROM changes")?
@@ -158,11 +172,7 @@ pub(super) fn change(
         return Ok(Some(stored));
     }
     let added = apply(connection, &stored, change, now)?;
-    let number = note(connection, last_change(connection)?, license_id, added)?;
-    connection
-        .prepare_cached("UPDATE licenses SET version = ?2 WHERE id = ?1")?
-        .execute(params![id(license_id.as_u128()), number.0 as i64])?;
-    prune(connection, number)?;
+    touch(connection, license_id, added)?;
     get(connection, license_id)
 }
 
@@ -263,7 +273,7 @@ fn end_credentials(
     end: Timestamp,
 ) -> Result<(), Trouble> {
     let sql = "UPDATE credentials SET expires_at = min(coalesce(expires_at, ?2), ?2)
-        WHERE license_id = ?1 AND status = 0";
+        WHERE license_id = ?1 AND status = 0 AND session_id IS NULL";
     connection
         .prepare_cached(sql)?
         .execute(params![id(license_id.as_u128()), end.micros()])?;
@@ -300,7 +310,7 @@ pub(super) fn get(
 fn complete(connection: &Connection, row: &Row<'_>) -> Result<StoredLicense, Trouble> {
     let (license, version) = read_license(row)?;
     let sql = format!(
-        "SELECT {CREDENTIAL} FROM credentials c WHERE c.license_id = ?1 ORDER BY c.created_at, c.cursor"
+        "SELECT {CREDENTIAL} FROM credentials c WHERE c.license_id = ?1 AND c.session_id IS NULL ORDER BY c.created_at, c.cursor"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let credentials = statement
@@ -315,7 +325,8 @@ fn complete(connection: &Connection, row: &Row<'_>) -> Result<StoredLicense, Tro
 
 pub(super) fn by_key(connection: &Connection, hash: &KeyHash) -> Result<Option<Snapshot>, Trouble> {
     let sql = format!(
-        "SELECT {LICENSE}, {CREDENTIAL} FROM credentials c JOIN licenses l ON l.id = c.license_id WHERE c.hash = ?1"
+        "SELECT {LICENSE}, {CREDENTIAL}, k.allow_ips FROM credentials c JOIN licenses l ON l.id = c.license_id
+         LEFT JOIN sessions s ON s.id = c.session_id LEFT JOIN management_keys k ON k.id = s.key_id WHERE c.hash = ?1"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query([hash.as_bytes()])?;
@@ -326,6 +337,7 @@ pub(super) fn by_key(connection: &Connection, hash: &KeyHash) -> Result<Option<S
     Ok(Some(Snapshot {
         license: Arc::new(license),
         credential: read_credential(row, LICENSE_COLUMNS)?,
+        allow_ips: read_list(row, LICENSE_COLUMNS + CREDENTIAL_COLUMNS)?,
         version,
     }))
 }

@@ -6,15 +6,16 @@ use model::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::convert::{
-    id, json, read_id, read_list, read_optional_id, read_optional_text, read_optional_time,
+    id, json, list, read_id, read_list, read_optional_id, read_optional_text, read_optional_time,
     read_text, read_time,
 };
+use super::sessions;
 use super::trouble::{Trouble, unique};
 use crate::management::{Account, ManagementKey};
 
 /// In the order that [`read_key`] reads.
-const KEY: &str =
-    "id, account, app, license_id, name, scopes, prefix, created_at, expires_at, revoked_at";
+const KEY: &str = "id, account, app, license_id, name, scopes, prefix, created_at, expires_at, revoked_at, \
+     allow_ips, draws_on";
 
 pub(super) fn create_account(connection: &Connection, account: &Account) -> Result<(), Trouble> {
     connection
@@ -43,7 +44,7 @@ pub(super) fn create_key(
     secret: Option<&KeyHash>,
 ) -> Result<(), Trouble> {
     let sql = "INSERT INTO management_keys (id, account, app, license_id, name, scopes, prefix, created_at, expires_at,
-        revoked_at, hash, secret) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        revoked_at, hash, secret, allow_ips, draws_on) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
     connection
         .prepare_cached(sql)?
         .execute(params![
@@ -59,6 +60,8 @@ pub(super) fn create_key(
             key.revoked_at.map(Timestamp::micros),
             hash.as_bytes(),
             secret.map(KeyHash::as_bytes),
+            list(&key.allow_ips),
+            key.draws_on.map(|license| id(license.as_u128())),
         ])
         .map_err(|error| unique(error, "a management key with this id or hash"))?;
     Ok(())
@@ -74,7 +77,7 @@ pub(super) fn key_by_hash(
     let Some(row) = found.next()? else {
         return Ok(None);
     };
-    let secret: Option<[u8; 32]> = row.get(10)?;
+    let secret: Option<[u8; 32]> = row.get(12)?;
     Ok(Some((read_key(row)?, secret.map(KeyHash::from_bytes))))
 }
 
@@ -105,6 +108,21 @@ pub(super) fn end_key(
     let sql = format!("UPDATE management_keys SET {column} WHERE id = ?1 RETURNING {KEY}");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query(params![id(key.as_u128()), at.micros()])?;
+    let ended = found.next()?.map(read_key).transpose()?;
+    drop(found);
+    if ended.is_some() {
+        sessions::cut_key(connection, key, at)?;
+    }
+    Ok(ended)
+}
+
+pub(super) fn key(
+    connection: &Connection,
+    key: ManagementKeyId,
+) -> Result<Option<ManagementKey>, Trouble> {
+    let sql = format!("SELECT {KEY} FROM management_keys WHERE id = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found = statement.query([id(key.as_u128())])?;
     found.next()?.map(read_key).transpose()
 }
 
@@ -169,5 +187,7 @@ fn read_key(row: &Row<'_>) -> Result<ManagementKey, Trouble> {
         created_at: read_time(row, 7)?,
         expires_at: read_optional_time(row, 8)?,
         revoked_at: read_optional_time(row, 9)?,
+        allow_ips: read_list(row, 10)?,
+        draws_on: read_optional_id(row, 11)?.map(LicenseId::from_u128),
     })
 }

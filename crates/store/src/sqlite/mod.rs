@@ -24,6 +24,8 @@ mod quota;
 mod reader;
 mod rollups;
 mod session;
+mod session_store;
+mod sessions;
 mod terms;
 mod tokens;
 mod trouble;

@@ -1,0 +1,90 @@
+//! `[apimw]`: sessions of key pairs, and the calls that are made with them.
+
+use model::{Interval, RateLimit};
+
+use crate::reader::Section;
+use crate::value::{FromValue, words};
+
+/// `[apimw]`: sessions of key pairs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Apimw {
+    /// How access tokens are signed \[`HS256`\].
+    pub algorithm: TokenAlgorithm,
+    /// How long an access token lives \[1 h\].
+    pub access_lifetime: Interval,
+    /// How long a refresh token lives \[30 d\].
+    pub refresh_lifetime: Interval,
+    /// Who issues access tokens, their `iss` \[`tallygate`\].
+    pub issuer: String,
+    /// For whom they are, their `aud` \[`tallygate`\].
+    pub audience: String,
+    /// Windows of keys whose license and plan state none, all at once; at least one \[300 a minute, 10,000 an hour, 100,000 a day\].
+    pub rate_limits: Vec<RateLimit>,
+}
+
+words! {
+    /// How access tokens are signed.
+    TokenAlgorithm {
+        /// With a secret of the gates of this store, as APIMW does.
+        #[default]
+        Hs256 = "HS256",
+        /// With a key whose public half is published, so that anybody can verify them.
+        EdDsa = "EdDSA",
+    }
+}
+
+/// An issuer or an audience.
+struct Party(String);
+
+impl FromValue for Party {
+    const EXPECTED: &'static str = "1 to 200 letters, digits and signs without blanks in a string";
+
+    fn from_text(text: &str) -> Option<Result<Self, String>> {
+        let valid =
+            (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let refused = || format!("this cannot be used: write {}", Self::EXPECTED);
+        Some(valid.then(|| Self(text.to_owned())).ok_or_else(refused))
+    }
+}
+
+impl Default for Apimw {
+    fn default() -> Self {
+        let interval = |seconds| Interval::from_seconds(seconds).expect("it is in range");
+        let limit = |text: &str| text.parse().expect("it is a rate limit");
+        Self {
+            algorithm: TokenAlgorithm::default(),
+            access_lifetime: interval(3_600),
+            refresh_lifetime: interval(30 * 86_400),
+            issuer: "tallygate".to_owned(),
+            audience: "tallygate".to_owned(),
+            rate_limits: ["300/1m", "10000/1h", "100000/1d"].map(limit).into(),
+        }
+    }
+}
+
+impl Apimw {
+    pub(crate) fn read(section: Section<'_>) -> Self {
+        const KEY: &str = "rate_limits";
+        const MOST: usize = 8;
+        let default = Self::default();
+        let apimw = Self {
+            algorithm: section.value("algorithm", default.algorithm),
+            access_lifetime: section.value("access_lifetime", default.access_lifetime),
+            refresh_lifetime: section.value("refresh_lifetime", default.refresh_lifetime),
+            issuer: section.value("issuer", Party(default.issuer)).0,
+            audience: section.value("audience", Party(default.audience)).0,
+            rate_limits: section.list(KEY, default.rate_limits),
+        };
+        let count = apimw.rate_limits.len();
+        if section.is_empty_list(KEY) || count > MOST {
+            let message = format!("{KEY}: {count} windows are not possible: write 1 to {MOST}");
+            section.report(section.at(KEY), message);
+        }
+        if apimw.access_lifetime > apimw.refresh_lifetime {
+            let message = "refresh_lifetime: it is shorter than access_lifetime: make it longer";
+            section.report(section.at("refresh_lifetime"), message);
+        }
+        section.finish();
+        apimw
+    }
+}

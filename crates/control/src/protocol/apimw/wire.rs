@@ -1,0 +1,123 @@
+//! What travels: the words of APIMW.
+
+use licensing::sessions::{Holder, PairTerms, Tokens};
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::field::Secret;
+use crate::wire::Scope;
+
+/// `POST /v1/auth/token`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogIn {
+    /// The key of a pair.
+    pub(super) api_key: Secret,
+    /// Its secret.
+    pub(super) api_secret: Secret,
+}
+
+/// `POST /v1/auth/refresh`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Refresh {
+    /// A refresh token, good for one use.
+    pub(super) refresh_token: Secret,
+}
+
+/// New tokens.
+#[derive(Serialize)]
+pub(super) struct Granted<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: u64,
+    refresh_token: &'a str,
+}
+
+/// `GET /v1/auth/me`.
+#[derive(Serialize)]
+pub(super) struct Me {
+    user: User,
+    tenant: Tenant,
+    permissions: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct User {
+    id: String,
+    email: Option<String>,
+    name: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Tenant {
+    id: String,
+    name: String,
+    plan: Option<String>,
+    status: &'static str,
+}
+
+/// What came of a revocation.
+#[derive(Serialize)]
+pub(super) struct Revoked {
+    pub(super) revoked: bool,
+}
+
+impl<'a> From<&'a Tokens> for Granted<'a> {
+    fn from(tokens: &'a Tokens) -> Self {
+        Self {
+            access_token: tokens.access.expose(),
+            token_type: "Bearer",
+            expires_in: tokens.expires_in.as_secs(),
+            refresh_token: tokens.refresh.expose(),
+        }
+    }
+}
+
+impl Me {
+    pub(super) fn new(holder: &Holder, terms: &PairTerms) -> Self {
+        let key = &holder.key;
+        let email = terms.user.as_ref().filter(|user| user.contains('@'));
+        Self {
+            user: User {
+                id: key.id.to_string(),
+                email: email.cloned(),
+                name: key.name.clone(),
+            },
+            tenant: Tenant {
+                id: key.account.to_string(),
+                name: key.account.to_string(),
+                plan: terms.plan.as_ref().map(ToString::to_string),
+                status: "active",
+            },
+            permissions: permissions(&key.scopes),
+        }
+    }
+}
+
+/// Scopes are `verb:area` here and `area:verb` there. A key without scopes may do everything.
+fn permissions(scopes: &[String]) -> Vec<String> {
+    let turned = |scope: &str| match scope.split_once(':') {
+        Some((verb, area)) => format!("{area}:{verb}"),
+        None => scope.to_owned(),
+    };
+    if scopes.is_empty() {
+        Scope::ALL
+            .iter()
+            .map(|scope| turned(scope.as_str()))
+            .collect()
+    } else {
+        scopes.iter().map(|scope| turned(scope)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_are_turned_into_permissions() {
+        let scopes = ["read:usage".to_owned(), "odd".to_owned()];
+        assert_eq!(permissions(&scopes), ["usage:read", "odd"]);
+        assert_eq!(permissions(&[]).len(), Scope::ALL.len());
+    }
+}

@@ -1,0 +1,183 @@
+//! Exchanging a key and its secret, or a refresh token, for new tokens.
+
+use std::net::IpAddr;
+
+use model::{
+    CredentialId, License, LicenseId, LicenseStatus, Limits, RefreshToken, Session, SessionId,
+    Timestamp,
+};
+use store::{ManagementKey, NewLicense, NewTokens, RefreshOutcome};
+use zeroize::Zeroizing;
+
+use super::claims::Claims;
+use super::{AccessToken, Holder, SessionError, Sessions, Tokens};
+use crate::error::Error;
+use crate::operations::may_use_from;
+
+/// New tokens in the clear, and as they are kept.
+struct Minted {
+    access: AccessToken,
+    refresh: RefreshToken,
+    kept: NewTokens,
+}
+
+impl Sessions {
+    /// Begins a session of a key, if the secret is its own.
+    ///
+    /// # Errors
+    /// Wrong credentials, an address from where the key may not be used, or the store fails.
+    pub async fn log_in(
+        &self,
+        key: &str,
+        secret: &str,
+        address: Option<IpAddr>,
+    ) -> Result<Tokens, SessionError> {
+        let key = self.licensing.authenticate_pair(key, secret).await?;
+        let key = key.ok_or(SessionError::Credentials)?;
+        if !may_use_from(&key, address) {
+            return Err(SessionError::Address);
+        }
+        let now = self.licensing.clock.now();
+        let session = Session {
+            id: SessionId::generate(),
+            key_id: key.id,
+            license_id: self.drawn_on(&key).await?,
+            created_at: now,
+            ended_at: None,
+        };
+        let minted = self.mint(&session, now);
+        let store = &self.licensing.store;
+        let kept = store
+            .create_session(session.clone(), minted.kept.clone(), Self::MOST)
+            .await
+            .map_err(Error::from)?;
+        if !kept {
+            // The key ended just now.
+            return Err(SessionError::Credentials);
+        }
+        self.licensing.learn_now().await;
+        Ok(self.handed_out(minted, session, key))
+    }
+
+    /// Exchanges a refresh token for new tokens, once. One that was used before ends its whole session; one that loses a
+    /// race with another request is refused and ends nothing.
+    ///
+    /// # Errors
+    /// [`SessionError::RefreshToken`], an address from where the key may not be used, or the store fails.
+    pub async fn refresh(
+        &self,
+        presented: &str,
+        address: Option<IpAddr>,
+    ) -> Result<Tokens, SessionError> {
+        const REFUSED: SessionError = SessionError::RefreshToken;
+        let asked_at = self.licensing.clock.now();
+        let presented = RefreshToken::parse(presented).ok_or(REFUSED)?;
+        let hash = self.licensing.hasher.hash(presented.expose().as_bytes());
+        let store = &self.licensing.store;
+        let found = store.refresh_token(hash).await.map_err(Error::from)?;
+        let session = found.ok_or(REFUSED)?.session;
+        let key = self.live_key(&session).await?.ok_or(REFUSED)?;
+        if !may_use_from(&key, address) {
+            return Err(SessionError::Address);
+        }
+        // What was used is told by the store, in one transaction with its use.
+        let minted = self.mint(&session, asked_at);
+        let outcome = store
+            .refresh_session(hash, asked_at, minted.kept.clone())
+            .await
+            .map_err(Error::from)?;
+        self.licensing.learn_now().await;
+        match outcome {
+            RefreshOutcome::Refreshed => Ok(self.handed_out(minted, session, key)),
+            RefreshOutcome::Replayed => {
+                tracing::warn!(session = %session.id, key = %key.id, "a refresh token was used twice, its session is ended");
+                Err(REFUSED)
+            }
+            RefreshOutcome::Lost | RefreshOutcome::Refused => Err(REFUSED),
+        }
+    }
+
+    fn mint(&self, session: &Session, now: Timestamp) -> Minted {
+        let options = &self.options;
+        let lifetime = i64::try_from(options.access_lifetime.as_secs()).unwrap_or(i64::MAX);
+        let claims = Claims {
+            iss: options.terms.issuer.clone(),
+            aud: options.terms.audience.clone(),
+            sub: session.key_id,
+            sid: session.id,
+            jti: CredentialId::generate(),
+            iat: now.seconds(),
+            nbf: now.seconds(),
+            exp: now.seconds().saturating_add(lifetime),
+        };
+        let access = self.signing.sign_token(options.signing_use, &claims);
+        let access = AccessToken(Zeroizing::new(access));
+        let refresh = RefreshToken::generate();
+        let hash = |text: &str| self.licensing.hasher.hash(text.as_bytes());
+        let refresh_lifetime = i64::try_from(options.refresh_lifetime.as_micros());
+        let kept = NewTokens {
+            access_id: claims.jti,
+            access: hash(access.expose()),
+            access_expires_at: Timestamp::from_micros(claims.exp.saturating_mul(1_000_000)),
+            refresh: hash(refresh.expose()),
+            refresh_expires_at: now.plus_micros(refresh_lifetime.unwrap_or(i64::MAX)),
+            issued_at: now,
+        };
+        Minted {
+            access,
+            refresh,
+            kept,
+        }
+    }
+
+    fn handed_out(&self, minted: Minted, session: Session, key: ManagementKey) -> Tokens {
+        Tokens {
+            access: minted.access,
+            refresh: minted.refresh,
+            expires_in: self.options.access_lifetime,
+            holder: Holder { session, key },
+        }
+    }
+
+    /// The license that tokens of a key draw on. That of a pair which was made for an app and no license is made with its
+    /// first token, once, whichever gates are asked at the same time.
+    async fn drawn_on(&self, key: &ManagementKey) -> Result<Option<LicenseId>, Error> {
+        let Some(id) = key.draws_on else {
+            return Ok(None);
+        };
+        if self.licensing.store.license(id).await?.is_some() {
+            return Ok(Some(id));
+        }
+        let made_for = key.app.as_ref().filter(|_| key.license_id.is_none());
+        let plans = self.licensing.plans();
+        let served = made_for.filter(|app| {
+            let terms = plans.app(app);
+            terms.is_some_and(|terms| terms.account == key.account)
+        });
+        let Some(app) = served else {
+            return Ok(None);
+        };
+        let license = License {
+            id,
+            account: key.account.clone(),
+            app: app.clone(),
+            plan: None,
+            user: None,
+            label: Some(format!("tokens of {}", key.id)),
+            status: LicenseStatus::Active,
+            created_at: self.licensing.clock.now(),
+            expires_at: None,
+            limits: Limits::default(),
+            permissions: vec![],
+            allow_ips: vec![],
+        };
+        let new = NewLicense {
+            license,
+            credentials: vec![],
+        };
+        match self.licensing.store.create_licenses(vec![new]).await {
+            Ok(_) | Err(store::Error::Exists(_)) => Ok(Some(id)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Sessions: a key and its secret are exchanged for an access token, which lives for an hour, and a refresh token, which
+//! is good for one use.
+//!
+//! An access token is a JWT that names its session. What it is good for is asked of the store each time, so that an end
+//! is in force at once on every listener. Where the key draws on a license, the token is also a credential of that
+//! license, by its hash like any other: the gate neither reads the JWT nor knows of sessions.
+
+mod claims;
+mod limits;
+mod log_in;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{RateLimit, RefreshToken, Session, SigningUse};
+use store::ManagementKey;
+use zeroize::Zeroizing;
+
+pub use limits::{Allowance, PairTerms};
+
+use self::claims::Claims;
+use crate::error::Error;
+use crate::licensing::Licensing;
+use crate::operations::{has_ended, may_use_from};
+use crate::signing::{Signing, TokenFault, TokenTerms};
+
+/// The operations on sessions. One for a process.
+pub struct Sessions {
+    licensing: Arc<Licensing>,
+    signing: Arc<Signing>,
+    options: SessionOptions,
+}
+
+/// How sessions are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// Who issues access tokens and for whom.
+    pub terms: TokenTerms,
+    /// What signs them.
+    pub signing_use: SigningUse,
+    /// How long an access token lives; whole seconds.
+    pub access_lifetime: Duration,
+    /// How long a refresh token lives.
+    pub refresh_lifetime: Duration,
+    /// The windows of keys whose license and plan state none.
+    pub rate_limits: Vec<RateLimit>,
+}
+
+/// An access token in the clear. Its `Debug` redacts, and its memory is wiped when it is dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessToken(Zeroizing<String>);
+
+/// What a log-in or a refresh gives.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    /// For calls.
+    pub access: AccessToken,
+    /// For the next pair of tokens; good for one use.
+    pub refresh: RefreshToken,
+    /// How long the access token lives.
+    pub expires_in: Duration,
+    /// Who holds them.
+    pub holder: Holder,
+}
+
+/// Who holds an access token: a session and the key that it acts for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The session.
+    pub session: Session,
+    /// The key.
+    pub key: ManagementKey,
+}
+
+/// Why somebody is not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// No key of a pair with this secret, or it has ended; nothing tells which. Blame: caller.
+    #[error("the key or its secret is wrong")]
+    Credentials,
+    /// Not an access token of ours. Blame: caller.
+    #[error("the access token is not valid")]
+    InvalidToken,
+    /// An access token whose time is over. Blame: caller.
+    #[error("the access token has expired, refresh it")]
+    ExpiredToken,
+    /// An access token whose session or key was ended. Blame: caller.
+    #[error("the access token was revoked, log in again")]
+    RevokedToken,
+    /// No refresh token that may be used; nothing tells why. Blame: caller.
+    #[error("the refresh token is invalid, expired or used, log in again")]
+    RefreshToken,
+    /// The key may not be used from this address. Blame: caller.
+    #[error("the key may not be used from this address")]
+    Address,
+    /// The operation failed. Blame: us.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+impl Sessions {
+    /// Most sessions of one key that may be refreshed; beyond it the oldest end.
+    pub const MOST: u32 = 1_000;
+    /// How long the end of a session is remembered, so that its tokens are told why they are refused.
+    const REMEMBERED: Duration = Duration::from_secs(86_400);
+
+    /// Sessions of the keys of `licensing`.
+    #[must_use]
+    pub const fn new(
+        licensing: Arc<Licensing>,
+        signing: Arc<Signing>,
+        options: SessionOptions,
+    ) -> Self {
+        Self {
+            licensing,
+            signing,
+            options,
+        }
+    }
+
+    /// Forgets for ever what has ended long ago. Spawn it, once; several gates may do it at a time.
+    pub async fn run(self: Arc<Self>) {
+        const PAUSE: Duration = Duration::from_secs(60);
+        const AT_ONCE: usize = 1_000;
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            let now = self.licensing.clock.now();
+            let remembered = i64::try_from(Self::REMEMBERED.as_micros()).unwrap_or(i64::MAX);
+            let before = now.plus_micros(-remembered);
+            if let Err(error) = self.licensing.store.sweep_sessions(before, AT_ONCE).await {
+                tracing::debug!(%error, "ended sessions cannot be forgotten now");
+            }
+        }
+    }
+
+    /// Who holds an access token that is presented from an address: signed by us, not expired, its session and its key
+    /// in force, used from where the key may be used. Nothing of it is remembered between two calls.
+    ///
+    /// # Errors
+    /// The first rule that refuses.
+    pub async fn authenticate(
+        &self,
+        presented: &str,
+        address: Option<IpAddr>,
+    ) -> Result<Holder, SessionError> {
+        let claims: Claims = self
+            .signing
+            .verify_token(presented, &self.options.terms)
+            .map_err(|fault| match fault {
+                TokenFault::Expired => SessionError::ExpiredToken,
+                TokenFault::Invalid | TokenFault::NotYet => SessionError::InvalidToken,
+            })?;
+        let store = &self.licensing.store;
+        let session = store.session(claims.sid).await.map_err(Error::from)?;
+        let session = session.filter(|session| session.key_id == claims.sub);
+        let session = session.ok_or(SessionError::InvalidToken)?;
+        if session.ended_at.is_some() {
+            return Err(SessionError::RevokedToken);
+        }
+        let key = self.live_key(&session).await?;
+        let key = key.ok_or(SessionError::RevokedToken)?;
+        if !may_use_from(&key, address) {
+            return Err(SessionError::Address);
+        }
+        Ok(Holder { session, key })
+    }
+
+    /// Ends a session with all its tokens, in force on this gate when it returns.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn end(&self, session: &Session) -> Result<(), Error> {
+        let now = self.licensing.clock.now();
+        self.licensing.store.end_session(session.id, now).await?;
+        self.licensing.learn_now().await;
+        Ok(())
+    }
+
+    /// The key of a session, if it has not ended.
+    async fn live_key(&self, session: &Session) -> Result<Option<ManagementKey>, Error> {
+        let key = self.licensing.store.management_key(session.key_id).await?;
+        let now = self.licensing.clock.now();
+        Ok(key.filter(|key| !has_ended(key, now)))
+    }
+}
+
+impl AccessToken {
+    /// The token itself. Show it once, to whom it belongs; never log it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessToken(redacted)")
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

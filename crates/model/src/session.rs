@@ -1,0 +1,114 @@
+//! Sessions: what a key and its secret are exchanged for, so that neither travels with every call.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::id::{LicenseId, ManagementKeyId, SessionId};
+use crate::time::Timestamp;
+
+/// A family of tokens: what one log-in gave, and all that it was refreshed to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Identity.
+    pub id: SessionId,
+    /// The management key that it acts for.
+    pub key_id: ManagementKeyId,
+    /// The license that calls with its access tokens draw on; `None`: they open no gate.
+    pub license_id: Option<LicenseId>,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it was ended, by its holder or because a refresh token was used twice.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// A refresh token in the clear: `rt_` and 256 random bits as 64 hexadecimal digits. Its `Debug` redacts, and its
+/// memory is wiped when it is dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RefreshToken(Zeroizing<String>);
+
+/// The kind of the credentials that access tokens are at the gate.
+pub const ACCESS_TOKEN_KIND: &str = "access_token";
+
+/// Longest access token that is looked at, in bytes.
+pub const LONGEST_ACCESS_TOKEN: usize = 4 * 1024;
+
+/// How access tokens begin: the header of a JWT with a `kid` of ours, as far as it is the same for all.
+const BEGINNINGS: [&[u8]; 2] = [
+    b"eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiIsImtpZCI6InNn",
+    b"eyJ0eXAiOiJKV1QiLCJhbGciOiJFZERTQSIsImtpZCI6InNn",
+];
+
+/// Whether a text is an access token of ours by its looks; says nothing about whether it is valid.
+#[must_use]
+pub fn is_access_token(text: &[u8]) -> bool {
+    BEGINNINGS.iter().any(|begin| text.starts_with(begin))
+}
+
+impl RefreshToken {
+    const PREFIX: &'static str = "rt_";
+    const DIGITS: usize = 64;
+
+    /// A new random one.
+    ///
+    /// # Panics
+    /// If the operating system has no randomness to give.
+    #[must_use]
+    pub fn generate() -> Self {
+        let mut random = Zeroizing::new([0_u8; Self::DIGITS / 2]);
+        getrandom::fill(&mut *random).expect("the operating system gives random bytes");
+        let digits = Zeroizing::new(hex::encode(*random));
+        Self(Zeroizing::new(format!("{}{}", Self::PREFIX, *digits)))
+    }
+
+    /// One that was presented; `None`: it is none by its looks.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix(Self::PREFIX)?;
+        let plain = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let valid = digits.len() == Self::DIGITS && digits.bytes().all(plain);
+        valid.then(|| Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// The token itself. Show it once, to whom it belongs; never log it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RefreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RefreshToken(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refresh_token_is_read_as_it_was_written_and_nothing_else_is() {
+        let token = RefreshToken::generate();
+        assert_eq!(RefreshToken::parse(token.expose()), Some(token.clone()));
+        assert_ne!(RefreshToken::generate(), token);
+        assert_eq!(format!("{token:?}"), "RefreshToken(redacted)");
+        let upper = token.expose().to_uppercase();
+        let longer = format!("{}0", token.expose());
+        for wrong in ["", "rt_", "rt_00", upper.as_str(), longer.as_str(), "rt_é"] {
+            assert_eq!(RefreshToken::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn other_tokens_are_not_taken_for_ours() {
+        for other in [
+            "",
+            "eyJhbGciOiJIUzI1NiIs",
+            "eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiIsImtpZCI6InNn",
+        ] {
+            assert!(!is_access_token(other.as_bytes()), "{other}");
+        }
+    }
+}
