@@ -275,7 +275,6 @@ impl Bench {
             request_bytes: 0,
             response_bytes: 100,
             upstream_us: 100,
-            units: None,
             at: self.workers[worker].now(),
         });
     }

@@ -38,6 +38,8 @@ pub struct Forwarding {
     ticket: Option<Box<Ticket>>,
     slot: Option<MarkSlot>,
     sent: bool,
+    /// Units that the response named.
+    named: Option<u64>,
 }
 
 /// A call whose head is in the journal. Dropped, it is closed as `gateway_failed`.
@@ -152,6 +154,7 @@ impl Admitted {
             ticket: Some(ticket),
             slot: Some(slot),
             sent: false,
+            named: None,
         })
     }
 }
@@ -216,18 +219,17 @@ impl Forwarding {
         Some((ticket.entry.as_ref()?.effective(), ticket.rate?))
     }
 
-    /// Reads the units that the response names: what is unreadable or more than the route declares is clipped and counted.
-    #[must_use]
-    pub fn read_units(&self, value: &[u8]) -> u64 {
+    /// Takes the units that the response names: what is unreadable or more than the route declares is clipped and counted.
+    pub fn read_units(&mut self, value: &[u8]) {
         let most = self.ticket().route.most_units;
         let text = std::str::from_utf8(value).unwrap_or_default().trim();
-        match text.parse::<u64>() {
+        self.named = Some(match text.parse::<u64>() {
             Ok(units) if units <= most => units,
             _ => {
                 self.ticket().worker.shard.units_clipped();
                 most
             }
-        }
+        });
     }
 
     /// Notes that bytes of the request are about to reach the upstream.
@@ -251,6 +253,9 @@ impl Forwarding {
             .expect("the ticket leaves with the value");
         ticket.head.status = status;
         ticket.head.billable_status = forwarded && ticket.route.bills_status(status);
+        // From here on they are known: a call that a crash cuts short costs what was named, not the most that could be.
+        let units = self.named.unwrap_or(ticket.route.units);
+        ticket.head.reserved = units.min(ticket.head.reserved);
         let lane = &ticket.worker.lane;
         let space = ticket.space.as_mut().expect("room is taken at admission");
         let opened = lane.open(space, &ticket.head.encode());
@@ -409,7 +414,6 @@ impl Closing {
             request_bytes: 0,
             response_bytes: 0,
             upstream_us: 0,
-            units: None,
             at,
         }
     }

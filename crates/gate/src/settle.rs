@@ -18,8 +18,6 @@ pub struct Closing {
     pub response_bytes: u64,
     /// Time with the upstream, in microseconds.
     pub upstream_us: u64,
-    /// Units that the response named, where the route takes them from a header.
-    pub units: Option<u64>,
     /// When it was over.
     pub at: Moment,
 }
@@ -42,11 +40,7 @@ pub(crate) fn tail(
     started: Moment,
 ) -> CallTail {
     let outcome = closing.ending.outcome();
-    let units = if closing.ending.forwarded_status {
-        units(head, route, closing)
-    } else {
-        head.reserved
-    };
+    let units = head.reserved;
     let billed = head.billable_status && route.app.bills(outcome);
     let spent = match outcome {
         _ if !sent => 0,
@@ -69,9 +63,4 @@ pub(crate) fn tail(
         duration_us: closing.at.micros_since(started),
         upstream_us: closing.upstream_us,
     }
-}
-
-/// Units that were named, or those of the route; never more than were reserved.
-fn units(head: &CallHead, route: &Route, closing: &Closing) -> u64 {
-    closing.units.unwrap_or(route.units).min(head.reserved)
 }

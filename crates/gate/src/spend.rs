@@ -364,7 +364,6 @@ fn tail(worker: &Worker, routed: &Routed, head: &CallHead, beyond: Option<Refusa
         request_bytes: 0,
         response_bytes: 0,
         upstream_us: 0,
-        units: Some(head.reserved),
         at: worker.now(),
     };
     let tail = settle::tail(head, &routed.route, &closing, true, routed.started);

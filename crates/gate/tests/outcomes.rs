@@ -3,7 +3,7 @@
 
 mod support;
 
-use gate::{AppRules, Closing, Failure};
+use gate::{AppRules, Failure};
 use ledger::ClosedReader;
 use model::{Blame, CallRecord, Ending, LicenseId, Outcome};
 use proptest::prelude::*;
@@ -97,12 +97,11 @@ fn expected(app: &AppRules, scenario: &Scenario) -> Expected {
             ending,
             named,
         } => {
-            let (outcome, named) = match ending {
-                None => (Outcome::GatewayFailed, None),
-                Some((error, complete)) => (outcome(error, complete, forwarded), named),
+            let outcome = match ending {
+                None => Outcome::GatewayFailed,
+                Some((error, complete)) => outcome(error, complete, forwarded),
             };
-            let units = if forwarded { units(named) } else { MOST };
-            (status, forwarded, outcome, units)
+            (status, forwarded, outcome, units(named))
         }
     };
     let billed = forwarded && app.billable.contains(&status) && bills(app, outcome);
@@ -211,22 +210,21 @@ async fn run(house: &House, host: &str, key: &str, scenario: &Scenario) {
             ending,
             named,
         } => {
-            let units = named.map(|text| forwarding.read_units(text.as_bytes()));
+            if let Some(text) = named {
+                forwarding.read_units(text.as_bytes());
+            }
             let (committed, durable) = forwarding.commit(status, forwarded);
             durable.await.unwrap();
             match ending {
                 None => drop(committed),
-                Some((error, complete)) => committed.close(&Closing {
-                    units,
-                    ..closing(
-                        worker,
-                        Ending {
-                            error,
-                            response_complete: complete,
-                            forwarded_status: forwarded,
-                        },
-                    )
-                }),
+                Some((error, complete)) => committed.close(&closing(
+                    worker,
+                    Ending {
+                        error,
+                        response_complete: complete,
+                        forwarded_status: forwarded,
+                    },
+                )),
             }
         }
     }
@@ -450,38 +448,22 @@ async fn units_that_a_response_names_are_read_clipped_and_counted() {
     for (number, (value, units, is_clipped)) in cases.into_iter().enumerate() {
         let mut forwarding = house.admit(&key).await.unwrap().mark().unwrap();
         forwarding.sending();
-        let named = value.map(|value| forwarding.read_units(value));
+        if let Some(value) = value {
+            forwarding.read_units(value);
+        }
         let (committed, _) = forwarding.commit(200, true);
-        committed.close(&Closing {
-            units: named,
-            ..support::delivered(house.worker())
-        });
+        committed.close(&support::delivered(house.worker()));
         let record = house.records()[number];
         let what = value.map(String::from_utf8_lossy);
         assert_eq!(record.tail.units, units, "{what:?}");
         assert!(record.tail.billable, "{what:?}");
-        assert_eq!(record.head.reserved, 10);
+        assert_eq!(
+            record.head.reserved, units,
+            "what a crash would leave to pay"
+        );
         clipped += f64::from(u8::from(is_clipped));
         assert_eq!(house.metric("tallygate_units_clipped_total"), clipped);
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_closing_that_names_more_than_was_reserved_is_clipped() {
-    let house = House::new().await;
-    let (id, key) = house.license(remaining(10)).await;
-    let mut forwarding = house.admit(&key).await.unwrap().mark().unwrap();
-    forwarding.sending();
-    let (committed, _) = forwarding.commit(200, true);
-    committed.close(&Closing {
-        units: Some(u64::MAX),
-        ..support::delivered(house.worker())
-    });
-    assert_eq!(
-        (house.record().tail.units, house.record().tail.spent),
-        (1, 1)
-    );
-    house.assert_left(id, 9).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -524,11 +506,9 @@ async fn units_named_by_a_response_come_from_what_was_reserved_and_never_overspe
     while let Ok(admitted) = house.admit(&key).await {
         let mut forwarding = admitted.mark().unwrap();
         forwarding.sending();
+        forwarding.read_units(b"9");
         let (committed, _) = forwarding.commit(200, true);
-        committed.close(&gate::Closing {
-            units: Some(9),
-            ..support::delivered(house.worker())
-        });
+        committed.close(&support::delivered(house.worker()));
         spent += 9;
     }
     assert_eq!(spent, 18);

@@ -40,7 +40,6 @@ pub struct Call {
     pub(crate) response_ended: bool,
     pub(crate) request_bytes: u64,
     pub(crate) response_bytes: u64,
-    pub(crate) units: Option<u64>,
     pub(crate) upstream: UpstreamTime,
 }
 
@@ -82,7 +81,6 @@ impl Call {
             request_bytes: self.request_bytes,
             response_bytes: self.response_bytes,
             upstream_us: self.upstream.micros(at),
-            units: self.units,
             at,
         }
     }

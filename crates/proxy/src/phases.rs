@@ -152,7 +152,6 @@ impl MeteredProxy {
             request_bytes: session.body_bytes_read() as u64,
             response_bytes: session.body_bytes_sent() as u64,
             upstream_us: call.upstream.micros(now),
-            units: call.units,
             at: now,
         }
     }
@@ -291,16 +290,19 @@ impl ProxyHttp for MeteredProxy {
         if head.status.is_informational() && head.status.as_u16() != 101 {
             return Ok(());
         }
-        if let Stage::Forwarding(forwarding) = &call.stage {
+        if let Stage::Forwarding(forwarding) = &mut call.stage {
             let mut text = [0; model::CallId::TEXT_LENGTH];
             let id = forwarding.call_id().encode(&mut text);
             head.insert_header(CALL_ID, id)?;
             if let Some((limits, view)) = forwarding.rate() {
                 answer::rate_headers(head, limits, &view)?;
             }
-            if let Some(name) = &forwarding.route().units_header {
-                let named = head.remove_header(name);
-                call.units = named.map(|value| forwarding.read_units(value.as_bytes()));
+            let named = match &forwarding.route().units_header {
+                Some(name) => head.remove_header(name),
+                None => None,
+            };
+            if let Some(value) = named {
+                forwarding.read_units(value.as_bytes());
             }
         }
         self.commit(call, head.status.as_u16(), true).await

@@ -418,7 +418,6 @@ pub fn closing(worker: &Worker, ending: Ending) -> Closing {
         request_bytes: 10,
         response_bytes: 100,
         upstream_us: 0,
-        units: None,
         at: worker.now(),
     }
 }
