@@ -22,5 +22,5 @@ pub mod wire;
 pub use caller::Caller;
 pub use problem::{Code, Problem, ProblemBody};
 pub use router::{Surfaces, router};
-pub use serve::{Access, Listener, SOCKET_NAME, bind_socket, serve, socket_path};
+pub use serve::{Access, Listener, SOCKET_NAME, bind_private, bind_socket, serve, socket_path};
 pub use state::{AppDirectory, ControlLimits, ControlState, GateInfo};

@@ -76,8 +76,16 @@ pub fn socket_path(data_dir: &Path) -> PathBuf {
 /// # Errors
 /// As of the file system; also if the path is longer than a socket's name may be (about 100 bytes).
 pub fn bind_socket(data_dir: &Path) -> io::Result<UnixListener> {
-    let path = socket_path(data_dir);
-    let fresh = data_dir.join(format!("{SOCKET_NAME}.{}", std::process::id()));
+    bind_private(data_dir, SOCKET_NAME)
+}
+
+/// Binds a Unix socket of this name in the gate's `data_dir`, as [`bind_socket`] does.
+///
+/// # Errors
+/// As [`bind_socket`].
+pub fn bind_private(data_dir: &Path, name: &str) -> io::Result<UnixListener> {
+    let path = data_dir.join(name);
+    let fresh = data_dir.join(format!("{name}.{}", std::process::id()));
     match std::fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

@@ -1,6 +1,7 @@
 //! What the handlers work with.
 
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use gate::Spender;
@@ -37,6 +38,8 @@ pub struct ControlState {
     pub clock: Arc<dyn Clock>,
     /// What clients may use up.
     pub limits: ControlLimits,
+    /// The Unix socket on which the data plane listens for calls that protocols pass on.
+    pub rpc_socket: PathBuf,
     /// Networks whose word on a caller's address (`X-Forwarded-For`) is believed.
     pub trusted_proxies: Vec<IpNet>,
 }

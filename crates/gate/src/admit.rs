@@ -47,6 +47,8 @@ pub struct Routed {
     pub call_id: CallId,
     /// The method.
     pub method: Method,
+    /// By which way it came.
+    pub(crate) mode: Mode,
     pub(crate) started: Moment,
     /// Told once, since windows and records must agree on it.
     pub(crate) started_at: Timestamp,
@@ -146,19 +148,31 @@ impl Gate {
         method: &str,
         raw_path: &[u8],
     ) -> Result<Routed, Refused> {
+        let method = Method::of(method);
+        let resolved = self.catalogue.load().apps.resolve(host, method, raw_path);
+        Self::routed(worker, method, Mode::Proxy, resolved)
+    }
+
+    /// Begins a call on the route that was found for it.
+    pub(crate) fn routed(
+        worker: &Worker,
+        method: Method,
+        mode: Mode,
+        resolved: Resolved,
+    ) -> Result<Routed, Refused> {
         let started = worker.now();
         let started_at = worker.wall(started);
         let call_id = worker.next_id(started_at);
-        let method = Method::of(method);
         let refuse = |app: Option<Arc<App>>, refusal| {
             worker.count_refusal(app.map_or(Symbol::NONE, |app| app.symbol), refusal);
             Err(Refused::new(refusal, call_id))
         };
-        match self.catalogue.load().apps.resolve(host, method, raw_path) {
+        match resolved {
             Resolved::Route(route) => Ok(Routed {
                 route,
                 call_id,
                 method,
+                mode,
                 started,
                 started_at,
             }),
@@ -209,7 +223,7 @@ impl Gate {
                     },
                 )
             }
-            Err(refused) => Err(self.refuse_known(worker, &routed, &entry, Mode::Proxy, &refused)),
+            Err(refused) => Err(self.refuse_known(worker, &routed, &entry, routed.mode, &refused)),
         }
     }
 
@@ -532,7 +546,7 @@ pub(crate) fn head(routed: &Routed, request: &CallRequest<'_>) -> CallHead {
         route: route.symbol,
         plan: Symbol::NONE,
         method: routed.method,
-        mode: Mode::Proxy,
+        mode: routed.mode,
         status: 0,
         started_at: routed.started_at,
         reserved: route.most_units,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::HeaderName;
+use model::license;
 use model::path::{NormalPath, ParentPath};
 use model::routing::{AppTable, HostPattern, RouteTable};
 use model::{AccountName, AppName, Method, Outcome, Symbol};
@@ -113,6 +114,8 @@ struct Entry {
     routes: Routes,
     /// What is spent without a call to a path.
     whole: Arc<Route>,
+    /// Parent paths that the app serves; empty: all.
+    paths: Vec<ParentPath>,
 }
 
 #[derive(Debug)]
@@ -218,7 +221,10 @@ impl Apps {
         match (self.by_name.get(app), target) {
             (None, _) => Resolved::NoApp,
             (Some(entry), None) => Resolved::Route(entry.whole.clone()),
-            (Some(entry), Some((method, path))) => entry.resolve(method, path),
+            (Some(entry), Some((method, path))) if entry.serves(path) => {
+                entry.resolve(method, path)
+            }
+            (Some(_), Some(_)) => Resolved::NoApp,
         }
     }
 
@@ -244,6 +250,11 @@ impl Apps {
 }
 
 impl Entry {
+    fn serves(&self, path: &NormalPath<'_>) -> bool {
+        let lies_below = |parent: &ParentPath| license::lies_below(parent.as_str(), path.as_str());
+        self.paths.is_empty() || self.paths.iter().any(lies_below)
+    }
+
     fn resolve(&self, method: Method, path: &NormalPath<'_>) -> Resolved {
         match &self.routes {
             Routes::Any(route) => Resolved::Route(route.clone()),
@@ -301,6 +312,7 @@ impl Entry {
                 app,
                 routes: Routes::Any(whole.clone()),
                 whole,
+                paths: rules.paths,
             });
         }
         let mut table = RouteTable::new();
@@ -314,6 +326,7 @@ impl Entry {
             app,
             routes: Routes::Declared(table),
             whole,
+            paths: rules.paths,
         })
     }
 }

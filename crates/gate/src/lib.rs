@@ -17,6 +17,7 @@ mod admit;
 mod app;
 mod call;
 mod refused;
+pub mod rpc;
 mod settle;
 mod spend;
 mod spender;

@@ -210,6 +210,7 @@ impl Gate {
             route,
             call_id,
             method,
+            mode: spend.mode,
             started,
             started_at,
         };

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use config::{Config, StoreUrl};
 use control::{Access, ControlLimits, ControlState, GateInfo, Surfaces};
-use gate::{Gate, Spender, Worker, WorkerParts};
+use gate::{Gate, Spender, Worker, WorkerParts, rpc};
 use journal::Journal;
 use ledger::{Ledger, LedgerOptions};
 use licensing::{Keyring, KeyringSecret, Licensing, Sessions, Signing};
@@ -318,6 +319,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
         limits: ControlLimits {
             failures_per_minute: config.control.failures_per_minute,
         },
+        rpc_socket: data_dir.join(rpc::SOCKET_NAME),
         trusted_proxies: config.server.trusted_proxies.clone(),
     };
     let surfaces = Surfaces::new(state, control::protocol::SHIPPED);
@@ -330,7 +332,8 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
         timeouts: wire::CALLER_TIMEOUTS,
         edge: wire::edge_options(&config),
     };
-    let edge = proxy::serve(&listeners, proxy).map_err(|error| StartError::Files {
+    let rpc = rpc_listener(&data_dir)?;
+    let edge = proxy::serve(&listeners, &rpc, proxy).map_err(|error| StartError::Files {
         path: "the listeners".to_owned(),
         error,
     })?;
@@ -556,6 +559,16 @@ fn serve_observed(
         }
     });
     Ok((bound, server))
+}
+
+/// The listener on which the data plane takes what the control plane passes on.
+fn rpc_listener(data_dir: &Path) -> Result<UnixListener, StartError> {
+    let bound = control::bind_private(data_dir, rpc::SOCKET_NAME);
+    let bound = bound.and_then(tokio::net::UnixListener::into_std);
+    bound.map_err(|error| StartError::Files {
+        path: data_dir.join(rpc::SOCKET_NAME).display().to_string(),
+        error,
+    })
 }
 
 /// The control listener, the one for `admin` where the native API is apart, and the Unix socket. Returns where the

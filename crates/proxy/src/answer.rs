@@ -3,8 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use gate::Refused;
-use gate::{EffectiveLimits, RateView};
+use gate::{EffectiveLimits, RateView, Refused};
 use model::{CallId, Interval, Refusal};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -35,8 +34,12 @@ pub(crate) fn rate_headers(
 }
 
 /// Answers a refused call.
-pub(crate) async fn refuse(session: &mut Session, refused: &Refused) -> pingora::Result<()> {
-    let (mut head, body) = problem(refused.refusal, refused.call_id)?;
+pub(crate) async fn refuse(
+    session: &mut Session,
+    refused: &Refused,
+    rpc: bool,
+) -> pingora::Result<()> {
+    let (mut head, body) = problem(refused.refusal, refused.call_id, rpc)?;
     if let Some(seconds) = refused.retry_after {
         head.insert_header("Retry-After", seconds.to_string())?;
     }
@@ -51,15 +54,21 @@ pub(crate) async fn fail(
     session: &mut Session,
     refusal: Refusal,
     call_id: CallId,
+    rpc: bool,
 ) -> pingora::Result<()> {
-    let (mut head, body) = problem(refusal, call_id)?;
+    let (mut head, body) = problem(refusal, call_id, rpc)?;
     if refusal.is_ours() {
         head.insert_header("Retry-After", "1")?;
     }
     write(session, head, body).await
 }
 
-fn problem(refusal: Refusal, call_id: CallId) -> pingora::Result<(ResponseHeader, Bytes)> {
+/// With `rpc`, a header tells the control plane that this is no answer of the upstream.
+fn problem(
+    refusal: Refusal,
+    call_id: CallId,
+    rpc: bool,
+) -> pingora::Result<(ResponseHeader, Bytes)> {
     let body = serde_json::json!({
         "type": "about:blank",
         "title": refusal.title(),
@@ -75,6 +84,9 @@ fn problem(refusal: Refusal, call_id: CallId) -> pingora::Result<(ResponseHeader
     head.insert_header(CALL_ID, call_id.to_string())?;
     if refusal.status() == 401 {
         head.insert_header("WWW-Authenticate", "ApiKey realm=\"tallygate\"")?;
+    }
+    if rpc {
+        head.insert_header(gate::rpc::REFUSAL, refusal.code())?;
     }
     Ok((head, body))
 }

@@ -1,12 +1,14 @@
 //! The context of one call: which step of the gate it has come to, and what was counted on the way.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use gate::{Admitted, Closing, Committed, Failure, Forwarding, Moment};
+use http::HeaderValue;
 use model::{Blame, CallId, Ending, Refusal};
 
 use crate::backend::Backend;
-use crate::connection::Connection;
+use crate::connection::{Connection, Origin};
 
 /// The step that a call has come to. Dropping it writes the record that is true there, whatever ended the call.
 #[derive(Default)]
@@ -22,6 +24,13 @@ pub(crate) enum Stage {
     Committed(Committed),
 }
 
+/// Who made a call by rpc.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) address: IpAddr,
+    pub(crate) text: HeaderValue,
+}
+
 /// The context that Pingora carries through the phases of a call.
 #[derive(Default)]
 pub struct Call {
@@ -29,6 +38,8 @@ pub struct Call {
     pub(crate) backend: Option<Arc<Backend>>,
     pub(crate) connection: Option<Arc<Connection>>,
     pub(crate) call_id: Option<CallId>,
+    /// Who made the call, where the connection does not tell: it came by rpc.
+    pub(crate) caller: Option<Caller>,
     /// Why the gate itself ends the call, where it does.
     pub(crate) refusal: Option<Refusal>,
     /// Whose turn it was at the first attempt.
@@ -41,6 +52,17 @@ pub struct Call {
     pub(crate) request_bytes: u64,
     pub(crate) response_bytes: u64,
     pub(crate) upstream: UpstreamTime,
+}
+
+/// The address of who made a call, as text.
+pub(crate) fn address_of<'a>(
+    connection: Option<&'a Arc<Connection>>,
+    caller: Option<&'a Caller>,
+) -> Option<&'a HeaderValue> {
+    match connection?.origin() {
+        Origin::Caller(text) => Some(text),
+        Origin::Rpc => caller.map(|caller| &caller.text),
+    }
 }
 
 /// When the upstream was busy with the call.
@@ -62,6 +84,12 @@ impl UpstreamTime {
 }
 
 impl Call {
+    /// Whether it came by rpc.
+    pub(crate) fn is_rpc(&self) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_some_and(|connection| *connection.origin() == Origin::Rpc)
+    }
+
     /// Notes that the last byte of the answer is about to leave.
     pub(crate) fn answer_ends(&mut self) {
         if let Stage::Committed(committed) = &mut self.stage {

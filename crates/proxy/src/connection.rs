@@ -22,8 +22,16 @@ pub(crate) struct Connection {
     cut_check: Mutex<Option<CutCheck>>,
     waker: Mutex<Option<Waker>>,
     worker: Arc<Worker>,
-    /// The peer's address as text, made once for all calls.
-    peer: HeaderValue,
+    origin: Origin,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A caller; the address as text, made once for all calls.
+    Caller(HeaderValue),
+    /// The control plane, which passes on what a caller asked for by rpc.
+    Rpc,
 }
 
 /// Nothing is under way.
@@ -35,14 +43,21 @@ const CALL: u8 = 2;
 /// The framework refused a head; the connection ends.
 const REFUSED: u8 = 3;
 
+impl Origin {
+    /// A caller with this address.
+    pub(crate) fn caller(address: IpAddr) -> Self {
+        let text = HeaderValue::try_from(address.to_string());
+        Self::Caller(text.expect("an address is plain ASCII"))
+    }
+}
+
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Connection>>> = const { RefCell::new(None) };
 }
 
 impl Connection {
     /// A new connection. `ticks` is moved on by the edge, so that a phase costs no reading of the clock.
-    pub(crate) fn new(worker: Arc<Worker>, ticks: Arc<AtomicU64>, peer: IpAddr) -> Self {
-        let peer = HeaderValue::try_from(peer.to_string()).expect("an address is plain ASCII");
+    pub(crate) fn new(worker: Arc<Worker>, ticks: Arc<AtomicU64>, origin: Origin) -> Self {
         Self {
             phase: AtomicU8::new(IDLE),
             since: AtomicU64::new(0),
@@ -51,13 +66,12 @@ impl Connection {
             cut_check: Mutex::new(None),
             waker: Mutex::new(None),
             worker,
-            peer,
+            origin,
         }
     }
 
-    /// The peer's address.
-    pub(crate) fn peer(&self) -> &HeaderValue {
-        &self.peer
+    pub(crate) const fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// The connection whose task is being polled; `None` outside of one.

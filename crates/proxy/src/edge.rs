@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -13,12 +14,12 @@ use std::time::Duration;
 use gate::Worker;
 use parking_lot::Mutex;
 use pingora::apps::ServerApp;
-use tokio::net::{TcpListener as AsyncListener, TcpStream};
+use tokio::net::{TcpListener as AsyncListener, UnixListener as AsyncUnixListener};
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
-use crate::connection::{Connection, Cuttable};
-use crate::stream::CallerStream;
+use crate::connection::{Connection, Cuttable, Origin};
+use crate::stream::{CallerStream, Socket};
 
 /// How often a thread looks whether calls under way are to be cut.
 const CARE: Duration = Duration::from_millis(25);
@@ -43,12 +44,14 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Starts one thread per worker with the app that serves it, all accepting from all `listeners`.
+    /// Starts one thread per worker with the app that serves it, all accepting from all `listeners`, and from `rpc` what the
+    /// control plane passes on.
     ///
     /// # Errors
     /// If a listener cannot be shared or a thread cannot be started.
     pub fn start<A: ServerApp + Send + Sync + 'static>(
         listeners: &[TcpListener],
+        rpc: &UnixListener,
         apps: Vec<(Arc<Worker>, Arc<A>)>,
         options: &EdgeOptions,
     ) -> io::Result<Self> {
@@ -63,6 +66,8 @@ impl Edge {
             for listener in &mine {
                 listener.set_nonblocking(true)?;
             }
+            let rpc = rpc.try_clone()?;
+            rpc.set_nonblocking(true)?;
             let thread = Arc::new(Thread {
                 worker,
                 app,
@@ -71,7 +76,7 @@ impl Edge {
                 options: *options,
                 stopped: stopped.clone(),
             });
-            let body = move || thread.run(mine);
+            let body = move || thread.run(mine, rpc);
             let name = format!("proxy-{index}");
             threads.push(std::thread::Builder::new().name(name).spawn(body)?);
         }
@@ -113,17 +118,17 @@ struct Connections {
 }
 
 impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
-    fn run(self: Arc<Self>, listeners: Vec<TcpListener>) {
+    fn run(self: Arc<Self>, listeners: Vec<TcpListener>, rpc: UnixListener) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime needs only memory and an epoll descriptor");
-        runtime.block_on(self.serve(listeners));
+        runtime.block_on(self.serve(listeners, rpc));
         // Connections that outlived the drain time end here: dropping their calls writes their records.
         runtime.shutdown_background();
     }
 
-    async fn serve(self: Arc<Self>, listeners: Vec<TcpListener>) {
+    async fn serve(self: Arc<Self>, listeners: Vec<TcpListener>, rpc: UnixListener) {
         tokio::spawn(self.worker.bell().serve());
         tokio::spawn(tick(self.worker.clone()));
         tokio::spawn(care(self.connections.clone(), self.options.head_timeout));
@@ -133,6 +138,10 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
                 Ok(listener) => accepting.push(tokio::spawn(self.clone().accept(listener))),
                 Err(error) => tracing::error!(%error, "a listener cannot be used by this thread"),
             }
+        }
+        match AsyncUnixListener::from_std(rpc) {
+            Ok(listener) => accepting.push(tokio::spawn(self.clone().accept_rpc(listener))),
+            Err(error) => tracing::error!(%error, "calls by rpc cannot be taken by this thread"),
         }
         let mut stopped = self.stopped.clone();
         // The sender lives as long as the edge; an error means that it is gone, which is a stop too.
@@ -154,29 +163,36 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
     async fn accept(self: Arc<Self>, listener: AsyncListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => self.admit(stream, peer),
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    // Out of descriptors or memory: others must end before more can be taken.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                Ok((stream, peer)) => {
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "a connection was gone before it was served");
+                    }
+                    self.admit(stream, Some(peer), Origin::caller(peer.ip()));
                 }
+                Err(error) => not_accepted(&error).await,
+            }
+        }
+    }
+
+    async fn accept_rpc(self: Arc<Self>, listener: AsyncUnixListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => self.admit(stream, None, Origin::Rpc),
+                Err(error) => not_accepted(&error).await,
             }
         }
     }
 
     /// Serves a connection in a task of its own, or closes it if there are too many.
-    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+    fn admit(&self, stream: impl Socket, peer: Option<SocketAddr>, origin: Origin) {
         if self.open.fetch_add(1, Ordering::AcqRel) >= self.options.max_connections {
             self.open.fetch_sub(1, Ordering::AcqRel);
             return;
         }
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection was gone before it was served");
-        }
         let connection = Arc::new(Connection::new(
             self.worker.clone(),
             self.connections.ticks.clone(),
-            peer.ip(),
+            origin,
         ));
         let count = self.connections.count(&connection, self.open.clone());
         let stream = CallerStream::new(stream, peer, connection.clone());
@@ -190,6 +206,12 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
         };
         tokio::spawn(Cuttable::new(connection, serving));
     }
+}
+
+/// Out of descriptors or memory: others must end before more can be taken.
+async fn not_accepted(error: &io::Error) {
+    tracing::warn!(%error, "a connection could not be accepted");
+    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 impl Connections {

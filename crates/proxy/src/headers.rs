@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use gate::{Presented, Route};
+use gate::{Presented, Route, rpc};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -10,6 +10,7 @@ use model::{CallId, License, is_access_token};
 use pingora::http::RequestHeader;
 
 use crate::backend::Backend;
+use crate::call::Caller;
 
 /// The identity of a call, on every answer and on every forwarded request.
 ///
@@ -32,7 +33,14 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// Credentials by name, and what the upstream believes because only the gate can have set it.
-const OURS: [HeaderName; 4] = [LICENSE_KEY, REQUEST_TOKEN, LICENSE_ID, USER_ID];
+const OURS: [HeaderName; 6] = [
+    LICENSE_KEY,
+    REQUEST_TOKEN,
+    LICENSE_ID,
+    USER_ID,
+    rpc::APP,
+    rpc::CALLER,
+];
 const METHOD_OVERRIDES: [HeaderName; 3] = [
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-http-method"),
@@ -78,6 +86,25 @@ pub(crate) fn presented<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Pre
 fn own_token(value: &HeaderValue) -> Option<&[u8]> {
     let token = credential(&AUTHORIZATION, value);
     is_access_token(token).then_some(token)
+}
+
+/// What a call by rpc presents: its license key, whatever headers its app reads keys from. A second key in one of those is
+/// ambiguous there as anywhere.
+pub(crate) fn presented_by_rpc<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Presented<'a> {
+    let names: Vec<_> = [LICENSE_KEY].iter().chain(names).cloned().collect();
+    presented(headers, &names)
+}
+
+/// The app that a call by rpc is for, and the address of who made it.
+pub(crate) fn rpc_call(headers: &HeaderMap) -> (&str, Option<Caller>) {
+    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let caller = headers.get(&rpc::CALLER).and_then(|text| {
+        Some(Caller {
+            address: text.to_str().ok()?.parse().ok()?,
+            text: text.clone(),
+        })
+    });
+    (text(&rpc::APP).unwrap_or_default(), caller)
 }
 
 fn credential<'a>(name: &HeaderName, value: &'a HeaderValue) -> &'a [u8] {

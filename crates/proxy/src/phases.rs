@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use gate::{CallRequest, Closing, Failure, Gate, Refused, Worker};
+use gate::{CallRequest, Closing, Failure, Gate, Refused, Worker, rpc};
 use model::{Blame, Ending, Refusal};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -15,9 +15,12 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::answer;
 use crate::backend::Backends;
-use crate::call::{Call, Stage};
+use crate::call::{Call, Stage, address_of};
 use crate::connection::Connection;
-use crate::headers::{CALL_ID, IDEMPOTENCY_KEY, Rewrite, caller_address, presented, rewrite};
+use crate::headers::{
+    CALL_ID, IDEMPOTENCY_KEY, Rewrite, caller_address, presented, presented_by_rpc, rewrite,
+    rpc_call,
+};
 
 /// Connections to the upstream that one call may try.
 pub(crate) const MOST_ATTEMPTS: u8 = 2;
@@ -43,11 +46,15 @@ impl MeteredProxy {
     /// Admits a call, or says what to answer.
     async fn admit(&self, session: &mut Session, call: &mut Call) -> Result<(), Refused> {
         let (peer, head) = (session.client_addr().cloned(), session.req_header());
-        let host = host(head);
         let path = path(head);
-        let routed = self
-            .gate
-            .route(&self.worker, host, head.method.as_str(), path)?;
+        let (by_rpc, method) = (call.is_rpc(), head.method.as_str());
+        let routed = if by_rpc {
+            let (app, caller) = rpc_call(&head.headers);
+            call.caller = caller;
+            self.gate.route_rpc(&self.worker, app, method, path)?
+        } else {
+            self.gate.route(&self.worker, host(head), method, path)?
+        };
         call.call_id = Some(routed.call_id);
         let backends = self.backends.load();
         let backend = backends.apps[routed.route.app.index].clone();
@@ -57,10 +64,17 @@ impl MeteredProxy {
                 .refuse(&self.worker, &routed, Refusal::BodyTooLarge));
         }
         let peer = peer.as_ref().and_then(|peer| peer.as_inet());
+        let names = &routed.route.app.license_headers;
         let request = CallRequest {
             path,
-            address: caller_address(peer, &head.headers, &backends.trusted_proxies),
-            presented: presented(&head.headers, &routed.route.app.license_headers),
+            address: match by_rpc {
+                true => call.caller.as_ref().map(|caller| caller.address),
+                false => caller_address(peer, &head.headers, &backends.trusted_proxies),
+            },
+            presented: match by_rpc {
+                true => presented_by_rpc(&head.headers, names),
+                false => presented(&head.headers, names),
+            },
             idempotency: idempotency(head),
         };
         let finishes = routed.route.finishes_without_caller;
@@ -123,7 +137,9 @@ impl MeteredProxy {
         // Pingora keeps no connection after a failure, and the answer says so.
         session.set_keepalive(None);
         call.answer_ends();
-        answer::fail(session, refusal, call_id).await.ok()?;
+        answer::fail(session, refusal, call_id, call.is_rpc())
+            .await
+            .ok()?;
         call.response_ended = true;
         Some(refusal.status())
     }
@@ -176,7 +192,7 @@ impl ProxyHttp for MeteredProxy {
         match self.admit(session, call).await {
             Ok(()) => Ok(false),
             Err(refused) => {
-                answer::refuse(session, &refused).await?;
+                answer::refuse(session, &refused, call.is_rpc()).await?;
                 Ok(true)
             }
         }
@@ -250,7 +266,7 @@ impl ProxyHttp for MeteredProxy {
                 backend,
                 license: forwarding.license(),
                 call_id: forwarding.call_id(),
-                peer: call.connection.as_deref().map(Connection::peer),
+                peer: address_of(call.connection.as_ref(), call.caller.as_ref()),
                 from_trusted_proxy: peer
                     .is_some_and(|peer| trusted.iter().any(|net| net.contains(&peer))),
             },
@@ -289,6 +305,9 @@ impl ProxyHttp for MeteredProxy {
     ) -> Result<()> {
         if head.status.is_informational() && head.status.as_u16() != 101 {
             return Ok(());
+        }
+        if call.is_rpc() {
+            head.remove_header(&rpc::REFUSAL);
         }
         if let Stage::Forwarding(forwarding) = &mut call.stage {
             let mut text = [0; model::CallId::TEXT_LENGTH];

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -30,11 +31,12 @@ pub struct ProxyParts {
     pub edge: EdgeOptions,
 }
 
-/// Serves calls from these listeners, one thread per worker, until the edge is stopped.
+/// Serves calls from these listeners, and from `rpc` what the control plane passes on, one thread per worker, until the edge
+/// is stopped. Whoever can connect to `rpc` says whose call it is, so its socket must be the gate's alone.
 ///
 /// # Errors
 /// If a listener cannot be shared or a thread cannot be started.
-pub fn serve(listeners: &[TcpListener], parts: ProxyParts) -> io::Result<Edge> {
+pub fn serve(listeners: &[TcpListener], rpc: &UnixListener, parts: ProxyParts) -> io::Result<Edge> {
     let conf = Arc::new(ServerConf {
         max_retries: usize::from(MOST_ATTEMPTS),
         upstream_keepalive_pool_size: IDLE_UPSTREAM_CONNECTIONS,
@@ -50,5 +52,5 @@ pub fn serve(listeners: &[TcpListener], parts: ProxyParts) -> io::Result<Edge> {
         };
         (worker, Arc::new(http_proxy(&conf, proxy)))
     });
-    Edge::start(listeners, threads.collect(), &parts.edge)
+    Edge::start(listeners, rpc, threads.collect(), &parts.edge)
 }

@@ -1,8 +1,9 @@
-//! A caller's TCP connection as Pingora reads and writes it.
+//! A caller's connection as Pingora reads and writes it.
 //!
 //! Leaner than Pingora's own stream, which reads the clock around every wait. It tells the [`Connection`] when the first byte of
 //! a head comes, and when the framework answers a head that no call came of.
 
+use std::fmt::Debug;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -17,7 +18,6 @@ use pingora::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::connection::Connection;
 
@@ -26,17 +26,26 @@ const WRITE_BUFFER: usize = 4_096;
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct CallerStream {
-    inner: BufWriter<TcpStream>,
+pub(crate) struct CallerStream<S> {
+    inner: BufWriter<S>,
     digest: Arc<SocketDigest>,
     connection: Arc<Connection>,
 }
 
-impl CallerStream {
-    pub(crate) fn new(stream: TcpStream, peer: SocketAddr, connection: Arc<Connection>) -> Self {
+/// What a caller's connection is made of.
+pub(crate) trait Socket:
+    AsyncRead + AsyncWrite + AsRawFd + Debug + Send + Sync + Unpin + 'static
+{
+}
+
+impl<S: AsyncRead + AsyncWrite + AsRawFd + Debug + Send + Sync + Unpin + 'static> Socket for S {}
+
+impl<S: Socket> CallerStream<S> {
+    /// A connection from this address; `None` on a Unix socket.
+    pub(crate) fn new(stream: S, peer: Option<SocketAddr>, connection: Arc<Connection>) -> Self {
         let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
         // Empty until now, so this cannot fail; told here, it needs no system call later.
-        let _ = digest.peer_addr.set(Some(peer.into()));
+        let _ = digest.peer_addr.set(peer.map(Into::into));
         let inner = BufWriter::with_capacity(WRITE_BUFFER, stream);
         Self {
             inner,
@@ -46,7 +55,7 @@ impl CallerStream {
     }
 }
 
-impl AsyncRead for CallerStream {
+impl<S: Socket> AsyncRead for CallerStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -68,7 +77,7 @@ impl AsyncRead for CallerStream {
     }
 }
 
-impl AsyncWrite for CallerStream {
+impl<S: Socket> AsyncWrite for CallerStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -101,7 +110,7 @@ impl AsyncWrite for CallerStream {
 }
 
 #[async_trait]
-impl Shutdown for CallerStream {
+impl<S: Socket> Shutdown for CallerStream<S> {
     async fn shutdown(&mut self) {
         if let Err(error) = AsyncWriteExt::shutdown(&mut self.inner).await {
             tracing::debug!(%error, "a connection was gone before it was shut down");
@@ -109,30 +118,30 @@ impl Shutdown for CallerStream {
     }
 }
 
-impl UniqueID for CallerStream {
+impl<S: Socket> UniqueID for CallerStream<S> {
     fn id(&self) -> UniqueIDType {
         self.inner.get_ref().as_raw_fd()
     }
 }
 
-impl Ssl for CallerStream {}
+impl<S: Socket> Ssl for CallerStream<S> {}
 
-impl GetTimingDigest for CallerStream {
+impl<S: Socket> GetTimingDigest for CallerStream<S> {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         Vec::new()
     }
 }
 
-impl GetProxyDigest for CallerStream {
+impl<S: Socket> GetProxyDigest for CallerStream<S> {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         None
     }
 }
 
-impl GetSocketDigest for CallerStream {
+impl<S: Socket> GetSocketDigest for CallerStream<S> {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         Some(self.digest.clone())
     }
 }
 
-impl Peek for CallerStream {}
+impl<S: Socket> Peek for CallerStream<S> {}

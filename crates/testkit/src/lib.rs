@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod apifew;
 pub mod audit;
 pub mod client;
 pub mod clock;
@@ -24,6 +25,7 @@ pub mod small_disk;
 pub mod upstream;
 pub mod wire;
 
+pub use apifew::Apifew;
 pub use audit::Audit;
 pub use client::{Connection, Request, Response};
 pub use config::{App, Config};

@@ -9,6 +9,7 @@
 //! throttled per address and answered alike whether unknown or wrong, unencrypted requests come from named networks
 //! only, and a handler that panics is an answer in the protocol's own words ([`Protocol::refuse`]).
 
+mod apifew;
 mod apimw;
 mod body;
 mod client;
@@ -29,7 +30,7 @@ pub(crate) use mount::mount;
 pub use services::Services;
 
 /// The protocols that every gate speaks.
-pub static SHIPPED: &[&dyn Protocol] = &[&apimw::Apimw];
+pub static SHIPPED: &[&dyn Protocol] = &[&apifew::Apifew, &apimw::Apimw];
 
 /// One wire protocol.
 pub trait Protocol: Sync {

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::client::{Client, may_come_plain};
 use super::{Fault, Protocol, Services};
@@ -83,16 +83,16 @@ async fn while_asked(State(mounted): State<Mounted>, request: Request, next: Nex
 }
 
 /// A task that does not outlive its handle.
-struct Ended(JoinHandle<Response>);
+pub(crate) struct Ended<T>(pub(crate) JoinHandle<T>);
 
-impl Drop for Ended {
+impl<T> Drop for Ended<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
 impl Mounted {
-    fn answer(&self, handled: Result<Response, tokio::task::JoinError>) -> Response {
+    fn answer(&self, handled: Result<Response, JoinError>) -> Response {
         handled.unwrap_or_else(|error| {
             let name = self.protocol.name();
             tracing::error!(protocol = name, %error, "a handler panicked");

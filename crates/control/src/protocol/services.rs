@@ -1,5 +1,6 @@
 //! What the handlers of every protocol work with.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use gate::Spender;
@@ -58,10 +59,28 @@ impl Services {
         &self.0.directory
     }
 
+    /// Where the data plane listens for calls by rpc.
+    pub(crate) fn rpc_socket(&self) -> &Path {
+        &self.0.rpc_socket
+    }
+
     /// The time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.0.clock.now()
+    }
+
+    /// Whether an address may try a credential. To be asked first, whoever judges the credential.
+    ///
+    /// # Errors
+    /// It failed too often lately.
+    pub fn may_try(&self, client: &Client) -> Result<(), Denied> {
+        self.0.may_try(client)
+    }
+
+    /// Notes that a credential of this client was none.
+    pub fn failed(&self, client: &Client) {
+        self.0.failed(client);
     }
 
     /// The holder of the management key that a request presents, wherever its protocol puts it.
@@ -138,18 +157,26 @@ impl Api {
         client: &Client,
         check: impl Future<Output = Result<Option<T>, E>>,
     ) -> Result<T, Fault> {
-        let now = self.clock.now();
-        if let Some(address) = client.address {
-            let admitted = self.throttle.admit(address, now);
-            admitted.map_err(|wait| Denied::Throttled { wait })?;
-        }
+        self.may_try(client)?;
         if let Some(found) = check.await.map_err(Into::into)? {
             return Ok(found);
         }
-        if let Some(address) = client.address {
-            self.throttle.failed(address, now);
-        }
+        self.failed(client);
         Err(Denied::Wrong.into())
+    }
+
+    fn may_try(&self, client: &Client) -> Result<(), Denied> {
+        let Some(address) = client.address else {
+            return Ok(());
+        };
+        let admitted = self.throttle.admit(address, self.clock.now());
+        admitted.map_err(|wait| Denied::Throttled { wait })
+    }
+
+    fn failed(&self, client: &Client) {
+        if let Some(address) = client.address {
+            self.throttle.failed(address, self.clock.now());
+        }
     }
 }
 

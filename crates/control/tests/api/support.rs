@@ -115,6 +115,7 @@ impl World {
             },
             clock,
             limits: ControlLimits::default(),
+            rpc_socket: path("rpc.sock"),
             trusted_proxies: vec!["127.0.0.2/32".parse().unwrap()],
         };
         let router = Surfaces::new(state, protocols).together();

@@ -8,7 +8,6 @@ mod change;
 mod issue;
 mod management;
 mod once;
-mod present;
 mod token;
 mod user;
 mod validate;

@@ -1,6 +1,6 @@
 //! Users of apps.
 
-use model::{AccountName, Alias, AppName, User, UserId};
+use model::{AccountName, Alias, AppName, License, User, UserId};
 use store::UserChange;
 
 use super::validate;
@@ -92,6 +92,15 @@ impl Licensing {
     /// The store fails.
     pub async fn delete_user(&self, app: &AppName, login: &str) -> Result<bool, Error> {
         Ok(self.store.delete_user(app, login).await?)
+    }
+
+    /// What the app may call the holder of a license: the alias of its user, or, where it names none, one of its own.
+    #[must_use]
+    pub fn holder_alias(&self, license: &License) -> Alias {
+        match &license.user {
+            Some(user) => self.alias(&license.app, user),
+            None => self.alias(&license.app, &format!("\0{}", license.id)),
+        }
     }
 
     /// The alias of a user of an app: told from both with the store's key, so that it is the same on every gate and after

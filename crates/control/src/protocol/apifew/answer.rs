@@ -1,0 +1,214 @@
+//! The Result object: `data`, `success_msg`, `error_msg`, on every answer.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use model::Refusal;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::protocol::{Denied, Fault, Input, InputKind};
+
+/// The body of every answer. One of the messages is empty.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct ResultObject<T> {
+    /// What was asked for, or what is wrong.
+    data: Option<T>,
+    /// An `INFO_*` code; empty for a failure.
+    success_msg: &'static str,
+    /// An `ERROR_*` code; empty for a success.
+    error_msg: String,
+}
+
+/// An answer that is what was asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Success<T>(pub(super) &'static str, pub(super) T);
+
+/// An answer that is not.
+#[derive(Clone, Debug)]
+pub(super) enum Failure {
+    /// The frame refused.
+    Fault(Fault),
+    /// A rule for licenses refused.
+    Refused {
+        /// The rule.
+        refusal: Refusal,
+        /// What belongs into `data` with it.
+        data: Option<Value>,
+        /// The status; as a rule that of the refusal.
+        status: StatusCode,
+    },
+    /// Something of this protocol.
+    Said {
+        /// The status.
+        status: StatusCode,
+        /// The code.
+        code: &'static str,
+        /// What belongs into `data` with it.
+        data: Option<Value>,
+    },
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// A code of this protocol.
+    pub(super) const fn said(status: StatusCode, code: &'static str) -> Self {
+        let data = None;
+        Self::Said { status, code, data }
+    }
+
+    /// A field with a value that cannot be used.
+    pub(super) fn invalid(field: &str, detail: impl ToString) -> Self {
+        Self::Fault(Input::invalid(field, detail).into())
+    }
+
+    /// The code of a refusal, as the answer to a question: the question was answered.
+    pub(super) fn answered(refusal: Refusal, data: Value) -> Self {
+        let (data, status) = (Some(data), StatusCode::OK);
+        Self::Refused {
+            refusal,
+            data,
+            status,
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Fault(fault) => fault.status(),
+            Self::Refused { status, .. } | Self::Said { status, .. } => *status,
+        }
+    }
+
+    fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Self::Fault(fault) => fault.retry_after_seconds(),
+            Self::Refused { refusal, .. } => refusal.is_ours().then_some(1),
+            Self::Said { .. } => None,
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused {
+            refusal,
+            data: None,
+            status: StatusCode::from_u16(refusal.status()).expect("a refusal has a status"),
+        }
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Input> for Failure {
+    fn from(input: Input) -> Self {
+        Self::Fault(input.into())
+    }
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        Self::Fault(denied.into())
+    }
+}
+
+impl<T: Serialize> IntoResponse for Success<T> {
+    fn into_response(self) -> Response {
+        let Self(success_msg, data) = self;
+        Json(ResultObject {
+            data: Some(data),
+            success_msg,
+            error_msg: String::new(),
+        })
+        .into_response()
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, wait) = (self.status(), self.retry_after_seconds());
+        let (code, data) = match self {
+            Self::Fault(fault) => (fault_code(&fault).to_owned(), Some(fault_data(&fault))),
+            Self::Refused { refusal, data, .. } => (error_code(refusal.code()), data),
+            Self::Said { code, data, .. } => (code.to_owned(), data),
+        };
+        let mut response = (status, Json(ResultObject::failed(code, data))).into_response();
+        if let Some(seconds) = wait {
+            let value = HeaderValue::from(seconds);
+            response.headers_mut().insert(header::RETRY_AFTER, value);
+        }
+        response
+    }
+}
+
+impl ResultObject<Value> {
+    /// A failure with this code.
+    pub(super) const fn failed(error_msg: String, data: Option<Value>) -> Self {
+        Self {
+            data,
+            success_msg: "",
+            error_msg,
+        }
+    }
+}
+
+/// The code that stands for one of the gate's own.
+pub(super) fn error_code(code: &str) -> String {
+    format!("ERROR_{}", code.to_ascii_uppercase())
+}
+
+const fn fault_code(fault: &Fault) -> &'static str {
+    match fault {
+        Fault::Input(input) => match input.kind {
+            InputKind::TooLarge => "ERROR_BODY_TOO_LARGE",
+            InputKind::TooSlow => "ERROR_BODY_TIMEOUT",
+            InputKind::Malformed => "ERROR_BODY_MALFORMED",
+            InputKind::NotText => "ERROR_BODY_NOT_UTF8",
+            InputKind::TooDeep => "ERROR_BODY_TOO_DEEP",
+            InputKind::Missing => "ERROR_FIELD_MISSING",
+            InputKind::Unknown => "ERROR_FIELD_UNKNOWN",
+            InputKind::Invalid => "ERROR_FIELD_INVALID",
+        },
+        Fault::Denied(Denied::Missing) => "ERROR_KEY_MISSING",
+        Fault::Denied(Denied::Wrong) => "ERROR_KEY_UNKNOWN",
+        Fault::Denied(Denied::Scope(_)) => "ERROR_KEY_SCOPE",
+        Fault::Denied(Denied::Throttled { .. }) => "ERROR_TOO_MANY_FAILURES",
+        Fault::MethodUnknown => "ERROR_METHOD_NOT_ALLOWED",
+        Fault::PlainHttp => "ERROR_HTTPS_REQUIRED",
+        Fault::Unavailable => "ERROR_UNAVAILABLE",
+        Fault::Internal => "ERROR_INTERNAL",
+    }
+}
+
+/// What is wrong in this case, and the field that it is about.
+fn fault_data(fault: &Fault) -> Value {
+    match fault {
+        Fault::Input(Input { field, detail, .. }) => json!({"field": field, "detail": detail}),
+        fault => json!({"field": null, "detail": fault.to_string()}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failure_says_its_code_its_field_and_when_to_come_back() {
+        let response = Failure::invalid("METHOD", "no").into_response();
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        let body = axum::body::to_bytes(response.into_body(), 1_000).await;
+        let body: Value = serde_json::from_slice(&body.expect("short")).expect("JSON");
+        let expected = json!({"data": {"field": "METHOD", "detail": "no"}, "success_msg": "",
+            "error_msg": "ERROR_FIELD_INVALID"});
+        assert_eq!(body, expected);
+
+        let response = Failure::from(Refusal::LicenseStoreUnavailable).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+    }
+}

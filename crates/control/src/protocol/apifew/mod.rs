@@ -1,0 +1,44 @@
+//! apifew's protocol: license checks, users, calls by RPC. What it leaves open is decided in `docs/protocols/apifew.md`.
+
+mod answer;
+mod apps;
+mod check;
+mod provider;
+mod rpc;
+mod users;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, post};
+
+use self::answer::Failure;
+use super::{Fault, Protocol, Services};
+
+/// apifew.
+#[derive(Debug)]
+pub struct Apifew;
+
+impl Protocol for Apifew {
+    fn name(&self) -> &'static str {
+        "apifew"
+    }
+
+    fn operations(&'static self, services: &Services) -> Router {
+        Router::new()
+            .route("/v1/app/user/license/check", post(check::check))
+            .route("/v2/app/user", post(users::show))
+            .route("/v2/app/user/create", post(users::create))
+            .route("/v2/app/user/update", post(users::update))
+            .with_state(services.clone())
+    }
+
+    fn passages(&'static self, services: &Services) -> Router {
+        Router::new()
+            .route("/v1/request", any(rpc::call))
+            .with_state(services.clone())
+    }
+
+    fn refuse(&self, fault: &Fault) -> Response {
+        Failure::from(fault.clone()).into_response()
+    }
+}

@@ -1,0 +1,355 @@
+//! What the body says, and the request that it stands for.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use gate::rpc;
+use model::NormalPath;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::LICENSE_KEY;
+use crate::protocol::apifew::answer::Failure;
+use crate::protocol::apifew::apps;
+use crate::protocol::field::Text;
+use crate::protocol::{Client, Input};
+use crate::wire::App;
+
+/// Headers that the API is sent at most.
+const HEADERS: usize = 64;
+/// Longest value of such a header in bytes.
+const HEADER_VALUE: usize = 8_192;
+/// Longest target in bytes, with the query that `PARAMS` became.
+const TARGET: usize = 16_384;
+
+/// A call as it is packed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) struct Envelope {
+    /// Name or host of the app.
+    pub(super) app_name: Text<1, 253>,
+    /// Path, perhaps with a query.
+    route: Text<1, 8_192>,
+    /// Method of the call, whatever that of the request is.
+    method: Text<1, 32>,
+    /// Query or JSON body, by the method.
+    params: Option<Box<RawValue>>,
+    /// Headers for the API.
+    headers: Option<BTreeMap<String, String>>,
+    /// Whether the answer comes in a Result object.
+    pub(super) response_as_result: Option<bool>,
+}
+
+/// Where the parameters of a call go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Query,
+    Body,
+}
+
+impl Envelope {
+    /// The request that the data plane is sent.
+    ///
+    /// # Errors
+    /// What could leave the app, pretend to be the gate, or cannot be said in HTTP; the field is named.
+    pub(super) fn unpack(
+        self,
+        app: &App,
+        key: &HeaderValue,
+        client: &Client,
+    ) -> Result<Request<Body>, Failure> {
+        let method = method(&self.method)?;
+        let params = self.params.as_deref().map(object).transpose()?;
+        let place = place(&method);
+        let query = params.as_ref().filter(|_| place == Place::Query);
+        let target = target(&self.route, query)?;
+        let mut request = Request::new(Body::empty());
+        for (name, value) in self.headers.unwrap_or_default() {
+            let (name, value) = header(&name, &value)?;
+            request.headers_mut().append(name, value);
+        }
+        if request.headers().len() > HEADERS {
+            let detail = format!("send at most {HEADERS} of them");
+            return Err(Failure::invalid("HEADERS", detail));
+        }
+        if let (Some(raw), Place::Body) = (self.params, place) {
+            expect_json(request.headers().get(header::CONTENT_TYPE))?;
+            let kind = HeaderValue::from_static("application/json");
+            let headers = request.headers_mut();
+            headers.entry(header::CONTENT_TYPE).or_insert(kind);
+            *request.body_mut() = Body::from(String::from(Box::<str>::from(raw)));
+        }
+        *request.method_mut() = method;
+        *request.uri_mut() = target.into();
+        address(&mut request, app, &self.app_name, key, client)?;
+        Ok(request)
+    }
+}
+
+/// Says to the data plane whose call it is, and which app it is for.
+fn address(
+    request: &mut Request<Body>,
+    app: &App,
+    named: &str,
+    key: &HeaderValue,
+    client: &Client,
+) -> Result<(), Failure> {
+    let exact = |host: &&String| !host.starts_with('*');
+    let host = if app.name.as_str() == named {
+        app.hosts.iter().find(exact).map_or(named, String::as_str)
+    } else {
+        named
+    };
+    let value = |text: &str| {
+        let value = HeaderValue::from_str(text);
+        value.map_err(|_| Failure::invalid(apps::FIELD, "it is no host"))
+    };
+    let headers = request.headers_mut();
+    headers.insert(header::HOST, value(host)?);
+    headers.insert(LICENSE_KEY, key.clone());
+    headers.insert(rpc::APP, value(app.name.as_str())?);
+    if let Some(address) = client.address {
+        headers.insert(rpc::CALLER, value(&address.to_string())?);
+    }
+    Ok(())
+}
+
+/// A method, in capitals whatever its spelling.
+fn method(text: &str) -> Result<Method, Failure> {
+    let method = Method::from_bytes(text.to_ascii_uppercase().as_bytes()).ok();
+    let method = method.filter(|method| *method != Method::CONNECT);
+    method.ok_or_else(|| Failure::invalid("METHOD", "name a method of HTTP other than CONNECT"))
+}
+
+/// Parameters go into the body where the method is one that has a body.
+fn place(method: &Method) -> Place {
+    if [Method::POST, Method::PUT, Method::PATCH].contains(method) {
+        Place::Body
+    } else {
+        Place::Query
+    }
+}
+
+/// The parameters as an object, read so that what is wrong with them is found here.
+fn object(raw: &RawValue) -> Result<Map<String, Value>, Failure> {
+    serde_json::from_str(raw.get()).map_err(|error| {
+        let mut detail = error.to_string();
+        if !error.is_syntax() {
+            detail = "send an object".to_owned();
+        }
+        Failure::invalid("PARAMS", detail)
+    })
+}
+
+/// Path and query: as they were written, with the parameters behind.
+fn target(route: &str, params: Option<&Map<String, Value>>) -> Result<PathAndQuery, Failure> {
+    let (path, query) = match route.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (route, None),
+    };
+    // Whatever the app declares: a path that could be read in two ways is no way to say where a call goes.
+    NormalPath::parse(path).map_err(ambiguous)?;
+    if query.is_some_and(|query| query.contains('#')) {
+        return Err(Failure::invalid("ROUTE", "a route holds no fragment (`#`)"));
+    }
+    let mut text = route.to_owned();
+    let added = params.map(pairs).transpose()?.unwrap_or_default();
+    if !added.is_empty() {
+        text.push(if query.is_some() { '&' } else { '?' });
+        text.push_str(&added);
+    }
+    if text.len() > TARGET {
+        let detail = format!("path and query have at most {TARGET} bytes together");
+        return Err(Failure::invalid("PARAMS", detail));
+    }
+    let target = PathAndQuery::try_from(text);
+    target.map_err(|error| Failure::invalid("ROUTE", error))
+}
+
+fn ambiguous(reason: model::AmbiguousPath) -> Failure {
+    Failure::Said {
+        status: StatusCode::BAD_REQUEST,
+        code: "ERROR_PATH_AMBIGUOUS",
+        data: Some(serde_json::json!({"field": "ROUTE", "detail": reason.to_string()})),
+    }
+}
+
+/// Parameters as a query: a list repeats its name, `null` is left out, an object cannot be said.
+fn pairs(params: &Map<String, Value>) -> Result<String, Failure> {
+    let mut pairs = Vec::new();
+    for (name, value) in params {
+        let values = match value {
+            Value::Array(values) => values.as_slice(),
+            value => std::slice::from_ref(value),
+        };
+        for value in values {
+            let text = match value {
+                Value::Null => continue,
+                Value::Bool(value) => value.to_string(),
+                Value::Number(value) => value.to_string(),
+                Value::String(value) => value.clone(),
+                Value::Array(_) | Value::Object(_) => {
+                    let field = format!("PARAMS.{name}");
+                    let detail = "a query holds text, numbers, booleans and lists of them";
+                    return Err(Failure::invalid(&field, detail));
+                }
+            };
+            pairs.push((name, text));
+        }
+    }
+    serde_urlencoded::to_string(pairs).map_err(|error| Failure::invalid("PARAMS", error))
+}
+
+/// A header for the API; none of the connection's, none that addresses the call, none of the gate's.
+fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Failure> {
+    let field = || format!("HEADERS.{}", name.chars().take(80).collect::<String>());
+    let parsed = HeaderName::from_bytes(name.as_bytes());
+    let parsed = parsed.map_err(|_| Failure::invalid(&field(), "it is no name of a header"))?;
+    if is_reserved(&parsed) {
+        let detail = "headers of the connection, of the host and of the gate are set by the gate";
+        return Err(Failure::invalid(&field(), detail));
+    }
+    let text = Some(value).filter(|value| value.len() <= HEADER_VALUE);
+    let value = text.and_then(|value| HeaderValue::from_str(value).ok());
+    let detail = || {
+        let most = HEADER_VALUE;
+        Failure::invalid(&field(), format!("send at most {most} bytes of plain text"))
+    };
+    Ok((parsed, value.ok_or_else(detail)?))
+}
+
+fn is_reserved(name: &HeaderName) -> bool {
+    const EXACT: [&str; 17] = [
+        "connection",
+        "content-length",
+        "expect",
+        "forwarded",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+    ];
+    const BEGINNINGS: [&str; 3] = ["apifew-", "tallygate-", "x-forwarded-"];
+    let name = name.as_str();
+    EXACT.contains(&name) || BEGINNINGS.iter().any(|start| name.starts_with(start))
+}
+
+/// Parameters in a body are JSON, so the body cannot be called anything else.
+fn expect_json(kind: Option<&HeaderValue>) -> Result<(), Failure> {
+    let Some(kind) = kind else { return Ok(()) };
+    let text = kind.to_str().unwrap_or_default().to_ascii_lowercase();
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    if essence == "application/json" || essence.ends_with("+json") {
+        return Ok(());
+    }
+    let detail = "PARAMS are sent as JSON: leave it out or name a kind of JSON";
+    Err(Input::invalid("HEADERS.content-type", detail).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(text: &str) -> Map<String, Value> {
+        serde_json::from_str(text).expect("an object")
+    }
+
+    #[test]
+    fn a_target_is_the_route_with_the_parameters_behind_it() {
+        let target = |route: &str, text: &str| {
+            let params = params(text);
+            target(route, Some(&params)).map(|target| target.to_string())
+        };
+        let plain = target("/a", r#"{"b":"x y&z","a":1,"c":[true,null,"é"],"d":null}"#);
+        assert_eq!(
+            plain.expect("can be said"),
+            "/a?a=1&b=x+y%26z&c=true&c=%C3%A9"
+        );
+        assert_eq!(target("/a?q=1", r#"{"r":2}"#).expect("can"), "/a?q=1&r=2");
+        assert_eq!(target("/a", "{}").expect("can"), "/a");
+        assert!(target("/a", r#"{"r":{"s":1}}"#).is_err());
+        assert!(target("/a", r#"{"r":[[1]]}"#).is_err());
+    }
+
+    #[test]
+    fn a_route_that_could_lead_elsewhere_is_refused() {
+        for route in [
+            "//evil.host/x",
+            "http://evil.host/",
+            "evil.host",
+            "/../admin",
+            "/a/../../admin",
+            "/a/%2e%2e/admin",
+            "/a/%2E%2e/admin",
+            "/a/..%2fadmin",
+            "/a%2fb",
+            "/a\\b",
+            "/a%5cb",
+            "/a;b/c",
+            "/a/%252e%252e/b",
+            "/%00",
+            "/a b",
+            "/a#b",
+            "/a?b#c",
+            "/a?b c",
+            "",
+            "*",
+        ] {
+            assert!(target(route, None).is_err(), "{route}");
+        }
+    }
+
+    #[test]
+    fn headers_of_the_connection_and_of_the_gate_are_refused() {
+        for name in [
+            "Connection",
+            "HOST",
+            "Apifew-User-License-Key",
+            "apifew-request-token",
+            "Tallygate-Call-Id",
+            "X-Forwarded-For",
+            "Transfer-Encoding",
+            "Content-Length",
+            "",
+            "a b",
+            "é",
+        ] {
+            assert!(header(name, "1").is_err(), "{name}");
+        }
+        for value in ["a\r\nHost: evil", "\0", &"x".repeat(HEADER_VALUE + 1)] {
+            assert!(header("x-api-key", value).is_err());
+        }
+        let (name, value) = header("X-Api-Key", "secret").expect("plain");
+        assert_eq!(
+            (name.as_str(), value.as_bytes()),
+            ("x-api-key", &b"secret"[..])
+        );
+    }
+
+    #[test]
+    fn parameters_stand_where_the_method_has_them() {
+        for (text, expected) in [
+            ("get", Place::Query),
+            ("HEAD", Place::Query),
+            ("DELETE", Place::Query),
+            ("POST", Place::Body),
+            ("put", Place::Body),
+            ("PATCH", Place::Body),
+        ] {
+            assert_eq!(place(&method(text).expect("a method")), expected, "{text}");
+        }
+        assert!(method("CONNECT").is_err() && method("G T").is_err());
+    }
+}

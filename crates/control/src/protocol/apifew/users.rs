@@ -1,0 +1,262 @@
+//! `/v2/app/user`: users of an app and the licenses they hold.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use licensing::UserRequest;
+use model::{Alias, AppName, LicenseStatus, Timestamp, User};
+use serde::{Deserialize, Serialize};
+use store::{LicenseFilter, StoredLicense, UserChange};
+
+use super::answer::{Failure, Success};
+use super::apps;
+use super::provider::provider;
+use crate::caller::Caller;
+use crate::protocol::field::{Secret, Text};
+use crate::protocol::{BODY_LIMIT, Client, Fault, Services, read_json};
+use crate::wire::Scope;
+
+/// Licenses of one user that are looked through for the one to show.
+const LICENSES: usize = 1_000;
+
+/// A user that is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) struct Named {
+    apifew_key: Option<Secret>,
+    app_name: Option<Text<1, 253>>,
+    user_login: Text<1, 200>,
+}
+
+/// A user to be made.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) struct Create {
+    apifew_key: Option<Secret>,
+    app_name: Option<Text<1, 253>>,
+    user_login: Text<1, 200>,
+    name_first: Option<Text<1, 200>>,
+    name_last: Option<Text<1, 200>>,
+}
+
+/// A user to be changed: a name that is not sent stays, and `null` takes it away.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) struct Update {
+    apifew_key: Option<Secret>,
+    app_name: Option<Text<1, 253>>,
+    user_login: Text<1, 200>,
+    #[serde(default, deserialize_with = "given")]
+    name_first: Option<Option<Text<1, 200>>>,
+    #[serde(default, deserialize_with = "given")]
+    name_last: Option<Option<Text<1, 200>>>,
+}
+
+/// The name that an app knows a user by.
+#[derive(Debug, Serialize)]
+pub(super) struct Identity {
+    uid: Alias,
+}
+
+/// A user with their license. Without one, what is about it is empty.
+#[derive(Debug, Serialize)]
+pub(super) struct Shown {
+    login: String,
+    uid: Alias,
+    app: AppName,
+    license_key: String,
+    pricing_fullname: String,
+    license_role: &'static str,
+    license_features: Vec<String>,
+    license_active: bool,
+    license_status: &'static str,
+    name_first: String,
+    name_last: String,
+}
+
+/// Shows a user and the license they hold. That there is none is an answer too.
+pub(super) async fn show(
+    State(services): State<Services>,
+    client: Client,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Success<Shown>, Failure> {
+    let named: Named = read_json(body, BODY_LIMIT).await?;
+    let key = named.apifew_key.as_ref();
+    let caller = provider(&services, &client, &headers, key, Scope::ReadLicenses).await?;
+    let app = apps::own(&services, &caller, named.app_name.as_deref())?;
+    let login = &named.user_login;
+    let licensing = services.licensing();
+    let user = licensing
+        .user(&app.name, login)
+        .await
+        .map_err(Fault::from)?;
+    let license = license_of(&services, &caller, &app.name, login).await?;
+    if user.is_none() && license.is_none() {
+        return Err(Failure::said(StatusCode::OK, "ERROR_USER_NOT_FOUND"));
+    }
+    let alias = licensing.alias(&app.name, login);
+    let mut shown = Shown::without_license(login, &app.name, alias, user);
+    if let Some(license) = license {
+        shown.add(&services, &license);
+    }
+    Ok(Success("INFO_APP_USER", shown))
+}
+
+/// Makes a user.
+pub(super) async fn create(
+    State(services): State<Services>,
+    client: Client,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Success<Identity>, Failure> {
+    let create: Create = read_json(body, BODY_LIMIT).await?;
+    let key = create.apifew_key.as_ref();
+    let caller = provider(&services, &client, &headers, key, Scope::WriteLicenses).await?;
+    let app = apps::own(&services, &caller, create.app_name.as_deref())?;
+    let made = services.licensing().create_user(UserRequest {
+        app: app.name.clone(),
+        account: caller.account().cloned(),
+        login: create.user_login.into_string(),
+        first_name: create.name_first.map(Text::into_string),
+        last_name: create.name_last.map(Text::into_string),
+    });
+    let user = made.await.map_err(failed)?;
+    Ok(Success(
+        "INFO_APP_USER_CREATED",
+        Identity { uid: user.alias },
+    ))
+}
+
+/// Changes the names of a user.
+pub(super) async fn update(
+    State(services): State<Services>,
+    client: Client,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Success<Identity>, Failure> {
+    let update: Update = read_json(body, BODY_LIMIT).await?;
+    let key = update.apifew_key.as_ref();
+    let caller = provider(&services, &client, &headers, key, Scope::WriteLicenses).await?;
+    let app = apps::own(&services, &caller, update.app_name.as_deref())?;
+    let name = |name: Option<Option<Text<1, 200>>>| name.map(|name| name.map(Text::into_string));
+    let change = UserChange {
+        first_name: name(update.name_first),
+        last_name: name(update.name_last),
+    };
+    let licensing = services.licensing();
+    let changed = licensing
+        .change_user(&app.name, &update.user_login, change)
+        .await
+        .map_err(failed)?;
+    let not_found = || Failure::said(StatusCode::NOT_FOUND, "ERROR_USER_NOT_FOUND");
+    let user = changed.ok_or_else(not_found)?;
+    Ok(Success(
+        "INFO_APP_USER_UPDATED",
+        Identity { uid: user.alias },
+    ))
+}
+
+/// The license to show of a user: the newest that may be used, else the newest.
+async fn license_of(
+    services: &Services,
+    caller: &Caller,
+    app: &AppName,
+    login: &str,
+) -> Result<Option<StoredLicense>, Failure> {
+    let filter = LicenseFilter {
+        app: Some(app.clone()),
+        user: Some(login.to_owned()),
+        ..LicenseFilter::default()
+    };
+    let licenses = services.licensing().licenses(filter, None, LICENSES).await;
+    let mut licenses = licenses.map_err(Fault::from)?;
+    licenses.retain(|stored| caller.sees(&stored.license));
+    let now = services.now();
+    let usable = |stored: &StoredLicense| status(stored, now) == "subscribed";
+    let at = licenses.iter().rposition(usable);
+    let at = at.or(licenses.len().checked_sub(1));
+    Ok(at.map(|at| licenses.swap_remove(at)))
+}
+
+/// The word for the state of a license.
+fn status(stored: &StoredLicense, now: Timestamp) -> &'static str {
+    let license = &stored.license;
+    match license.status {
+        LicenseStatus::Disabled => "disabled",
+        LicenseStatus::Revoked => "revoked",
+        LicenseStatus::Active if license.expires_at.is_some_and(|end| end <= now) => "expired",
+        LicenseStatus::Active => "subscribed",
+    }
+}
+
+/// Refusals of the operations on users, in the words of this protocol.
+fn failed(error: licensing::Error) -> Failure {
+    use licensing::Error;
+    match error {
+        Error::Exists(_) => Failure::said(StatusCode::CONFLICT, "ERROR_USER_EXISTS"),
+        Error::Invalid { field, reason } => {
+            let field = match field {
+                "login" => "USER_LOGIN",
+                "first_name" => "NAME_FIRST",
+                "last_name" => "NAME_LAST",
+                other => other,
+            };
+            Failure::invalid(field, reason)
+        }
+        error => Fault::from(error).into(),
+    }
+}
+
+/// Tells `null` from a field that was not sent.
+fn given<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
+}
+
+// === impl Shown ===
+
+impl Shown {
+    fn without_license(login: &str, app: &AppName, alias: Alias, user: Option<User>) -> Self {
+        let alias = user.as_ref().map_or(alias, |user| user.alias);
+        let (first, last) = user.map_or((None, None), |user| (user.first_name, user.last_name));
+        Self {
+            login: login.to_owned(),
+            uid: alias,
+            app: app.clone(),
+            license_key: String::new(),
+            pricing_fullname: String::new(),
+            license_role: "",
+            license_features: Vec::new(),
+            license_active: false,
+            license_status: "none",
+            name_first: first.unwrap_or_default(),
+            name_last: last.unwrap_or_default(),
+        }
+    }
+
+    fn add(&mut self, services: &Services, stored: &StoredLicense) {
+        let license = &stored.license;
+        let directory = services.directory();
+        let app = directory.apps.iter().find(|app| app.name == license.app);
+        let plan = license.plan.as_ref();
+        let plan = plan.or_else(|| app.and_then(|app| app.plan.as_ref()));
+        let plan = plan.and_then(|name| directory.plans.iter().find(|plan| plan.name == *name));
+        if let Some(plan) = plan {
+            self.pricing_fullname = format!("{} rev.{}", plan.name, short(plan.revision));
+            self.license_features.clone_from(&plan.features);
+        }
+        // Tallygate tells users apart by plan and permissions, not by role: this is apifew's word for the ordinary one.
+        self.license_role = "normal_user";
+        self.license_status = status(stored, services.now());
+        self.license_active = self.license_status == "subscribed";
+    }
+}
+
+/// The first digits of a revision, enough to tell the revisions of one plan apart.
+fn short(revision: model::PlanRevisionId) -> String {
+    format!("{:08x}", revision.as_u128() >> 96)
+}
