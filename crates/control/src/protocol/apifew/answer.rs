@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use model::Refusal;
+use model::{AmbiguousPath, Refusal};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -37,6 +37,13 @@ pub(super) enum Failure {
         data: Option<Value>,
         /// The status; as a rule that of the refusal.
         status: StatusCode,
+    },
+    /// A rule for licenses refused, and knows when it will not.
+    Limited {
+        /// The rule.
+        refusal: Refusal,
+        /// Seconds until a try makes sense.
+        retry_after: Option<u64>,
     },
     /// Something of this protocol.
     Said {
@@ -76,6 +83,7 @@ impl Failure {
     fn status(&self) -> StatusCode {
         match self {
             Self::Fault(fault) => fault.status(),
+            Self::Limited { refusal, .. } => status(*refusal),
             Self::Refused { status, .. } | Self::Said { status, .. } => *status,
         }
     }
@@ -84,6 +92,10 @@ impl Failure {
         match self {
             Self::Fault(fault) => fault.retry_after_seconds(),
             Self::Refused { refusal, .. } => refusal.is_ours().then_some(1),
+            Self::Limited {
+                refusal,
+                retry_after,
+            } => retry_after.or_else(|| refusal.is_ours().then_some(1)),
             Self::Said { .. } => None,
         }
     }
@@ -94,7 +106,7 @@ impl From<Refusal> for Failure {
         Self::Refused {
             refusal,
             data: None,
-            status: StatusCode::from_u16(refusal.status()).expect("a refusal has a status"),
+            status: status(refusal),
         }
     }
 }
@@ -135,6 +147,7 @@ impl IntoResponse for Failure {
         let (code, data) = match self {
             Self::Fault(fault) => (fault_code(&fault).to_owned(), Some(fault_data(&fault))),
             Self::Refused { refusal, data, .. } => (error_code(refusal.code()), data),
+            Self::Limited { refusal, .. } => (error_code(refusal.code()), None),
             Self::Said { code, data, .. } => (code.to_owned(), data),
         };
         let mut response = (status, Json(ResultObject::failed(code, data))).into_response();
@@ -155,6 +168,19 @@ impl ResultObject<Value> {
             error_msg,
         }
     }
+}
+
+/// A path that could be read in two ways, in this field.
+pub(super) fn ambiguous_path(field: &str, reason: AmbiguousPath) -> Failure {
+    Failure::Said {
+        status: StatusCode::BAD_REQUEST,
+        code: "ERROR_PATH_AMBIGUOUS",
+        data: Some(json!({"field": field, "detail": reason.to_string()})),
+    }
+}
+
+fn status(refusal: Refusal) -> StatusCode {
+    StatusCode::from_u16(refusal.status()).expect("a refusal has a status")
 }
 
 /// The code that stands for one of the gate's own.

@@ -1,10 +1,13 @@
-//! apifew's protocol: license checks, users, calls by RPC. What it leaves open is decided in `docs/protocols/apifew.md`.
+//! apifew's protocol: license checks, users, calls by RPC, tokens. What it leaves open is decided in `docs/protocols/apifew.md`.
 
 mod answer;
 mod apps;
 mod check;
+mod consumer;
 mod provider;
 mod rpc;
+mod target;
+mod tokens;
 mod users;
 
 use axum::Router;
@@ -29,6 +32,9 @@ impl Protocol for Apifew {
             .route("/v2/app/user", post(users::show))
             .route("/v2/app/user/create", post(users::create))
             .route("/v2/app/user/update", post(users::update))
+            .route("/v1/token", post(tokens::issue))
+            .route("/v1/token/consume", post(tokens::consume))
+            .route("/v1/token/confirm", post(tokens::confirm))
             .with_state(services.clone())
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::body::Body;
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, Request, header};
 use gate::rpc;
 use model::NormalPath;
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::LICENSE_KEY;
-use crate::protocol::apifew::answer::Failure;
+use crate::protocol::apifew::answer::{Failure, ambiguous_path};
 use crate::protocol::apifew::apps;
 use crate::protocol::field::Text;
 use crate::protocol::{Client, Input};
@@ -151,7 +151,7 @@ fn target(route: &str, params: Option<&Map<String, Value>>) -> Result<PathAndQue
         None => (route, None),
     };
     // Whatever the app declares: a path that could be read in two ways is no way to say where a call goes.
-    NormalPath::parse(path).map_err(ambiguous)?;
+    NormalPath::parse(path).map_err(|reason| ambiguous_path("ROUTE", reason))?;
     if query.is_some_and(|query| query.contains('#')) {
         return Err(Failure::invalid("ROUTE", "a route holds no fragment (`#`)"));
     }
@@ -167,14 +167,6 @@ fn target(route: &str, params: Option<&Map<String, Value>>) -> Result<PathAndQue
     }
     let target = PathAndQuery::try_from(text);
     target.map_err(|error| Failure::invalid("ROUTE", error))
-}
-
-fn ambiguous(reason: model::AmbiguousPath) -> Failure {
-    Failure::Said {
-        status: StatusCode::BAD_REQUEST,
-        code: "ERROR_PATH_AMBIGUOUS",
-        data: Some(serde_json::json!({"field": "ROUTE", "detail": reason.to_string()})),
-    }
 }
 
 /// Parameters as a query: a list repeats its name, `null` is left out, an object cannot be said.

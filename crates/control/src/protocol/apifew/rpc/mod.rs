@@ -17,7 +17,7 @@ use model::Refusal;
 use self::channel::Answer;
 use self::envelope::Envelope;
 use super::answer::Failure;
-use super::apps;
+use super::{apps, consumer};
 use crate::protocol::{Client, Services, read_json};
 
 /// Longest envelope in bytes.
@@ -71,6 +71,6 @@ fn note(services: &Services, client: &Client, app: &str, code: &str, answer: &An
     if code == Refusal::LicenseUnknown.code() {
         let call_id = answer.call_id();
         tracing::info!(app, code, call_id, "a call by rpc was refused");
-        services.failed(client);
+        consumer::note(services, client, Refusal::LicenseUnknown);
     }
 }

@@ -1,0 +1,34 @@
+//! Who asks: the holder of a license.
+
+use std::sync::Arc;
+
+use licensing::Entry;
+use model::Refusal;
+
+use super::answer::Failure;
+use crate::protocol::field::Secret;
+use crate::protocol::{Client, Services};
+
+/// The license of a key, whatever its state.
+///
+/// # Errors
+/// There is none such, which counts against the client, or it cannot be told.
+pub(super) async fn license(
+    services: &Services,
+    client: &Client,
+    key: &Secret,
+) -> Result<Arc<Entry>, Failure> {
+    services.may_try(client)?;
+    let found = services.spender().look_up(key.expose().as_bytes()).await;
+    found.map_err(|refusal| {
+        note(services, client, refusal);
+        refusal.into()
+    })
+}
+
+/// Counts a key that no license has against who sent it.
+pub(super) fn note(services: &Services, client: &Client, refusal: Refusal) {
+    if refusal == Refusal::LicenseUnknown {
+        services.failed(client);
+    }
+}
