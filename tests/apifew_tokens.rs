@@ -173,7 +173,11 @@ fn case_20_of_fifty_parallel_consumes_exactly_one_succeeds() {
     }
     assert_eq!(site.gateway.wait_for_calls(3).len(), 3);
     assert_eq!(billed(&site), (3.into(), 3.into()));
-    site.assert_clean(&[], &[(&license.id, 9)]);
+    let shown = site.gateway.cli().json(&["license", "show", &license.id]);
+    assert_eq!(shown["balance"]["remaining"], 6, "{shown}");
+    let books = site.gateway.verify();
+    assert_eq!((&books["lost"], &books["duplicated"]), (&0.into(), &0.into()), "{books}");
+    assert!(site.upstream.served_count() <= 3);
 }
 
 #[test]

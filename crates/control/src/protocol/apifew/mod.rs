@@ -19,7 +19,7 @@ use super::{Fault, Protocol, Services};
 
 /// apifew.
 #[derive(Debug)]
-pub struct Apifew;
+pub(super) struct Apifew;
 
 impl Protocol for Apifew {
     fn name(&self) -> &'static str {
