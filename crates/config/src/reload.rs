@@ -24,7 +24,16 @@ impl Config {
             ),
             ("[server] tls", a.server.tls == b.server.tls),
             ("[log] format", a.log.format == b.log.format),
-            ("[store] url", a.store == b.store),
+            ("[store] url", a.store.url == b.store.url),
+            (
+                "[store] connections",
+                a.store.connections == b.store.connections,
+            ),
+            (
+                "[store] connect_timeout",
+                a.store.connect_timeout == b.store.connect_timeout,
+            ),
+            ("[store] timeout", a.store.timeout == b.store.timeout),
             ("[redis] url", a.redis == b.redis),
             (
                 "[journal] durability",

@@ -1,14 +1,32 @@
 //! `[store]` and `[redis]`: where licenses and rollups live, and what keeps them close.
 
+use crate::duration::Millis;
 use crate::reader::Section;
 use crate::secret::Secret;
 use crate::value::FromValue;
 
 /// `[store]`: the store of record.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     /// Which store it is \[SQLite in `data_dir`\].
     pub url: StoreUrl,
+    /// PostgreSQL: connections at most \[8\].
+    pub connections: usize,
+    /// PostgreSQL: how long making a connection may take \[2 s\].
+    pub connect_timeout: Millis,
+    /// PostgreSQL: how long a statement that somebody waits for may take \[2 s\].
+    pub timeout: Millis,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            url: StoreUrl::Sqlite,
+            connections: 8,
+            connect_timeout: Millis::seconds(2),
+            timeout: Millis::seconds(2),
+        }
+    }
 }
 
 /// A store of record.
@@ -33,13 +51,14 @@ struct RedisUrl(Secret);
 
 impl Store {
     pub(crate) fn read(section: Section<'_>) -> Self {
+        let default = Self::default();
         let store = Self {
-            url: section.value("url", StoreUrl::Sqlite),
+            url: section.value("url", default.url),
+            connections: section.number("connections", 2..=1_000, default.connections as u64)
+                as usize,
+            connect_timeout: section.timeout("connect_timeout", default.connect_timeout),
+            timeout: section.timeout("timeout", default.timeout),
         };
-        if matches!(store.url, StoreUrl::Postgres(_)) {
-            let message = "url: this build does not serve PostgreSQL yet: write \"sqlite\"";
-            section.report(section.at("url"), message);
-        }
         section.finish();
         store
     }

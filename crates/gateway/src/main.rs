@@ -6,6 +6,7 @@ mod cli;
 mod demo;
 mod directory;
 mod observe;
+mod open_store;
 mod run;
 mod wire;
 
@@ -25,9 +26,15 @@ fn main() -> ExitCode {
     let path = cli.config_path();
     match cli.command {
         Command::Run => with_config(&path, run::run),
-        Command::Check => with_config(&path, |_| {
-            println!("{} is valid", path.display());
-            ExitCode::SUCCESS
+        Command::Check => with_config(&path, |config| match open_store::check(&config) {
+            Ok(()) => {
+                println!("{} is valid", path.display());
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("{}: [store] url: {error}", path.display());
+                ExitCode::from(78)
+            }
         }),
         Command::Demo(arguments) => {
             let options = demo::Options {

@@ -12,23 +12,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use config::{Config, StoreUrl};
+use config::Config;
 use control::{Access, ControlLimits, ControlState, GateInfo, Surfaces};
 use gate::{Gate, Spender, Worker, WorkerParts, rpc};
 use journal::Journal;
 use ledger::{Ledger, LedgerOptions};
-use licensing::{Keyring, KeyringSecret, Licensing, Sessions, Signing};
+use licensing::{Keyring, Licensing, Sessions, Signing};
 use model::{Clock, InstanceId, Outcome, Refusal, SystemClock};
 use proxy::{Edge, ProxyParts};
-use store::Store;
-use store::sqlite::{SqliteOptions, SqliteStore};
+use store::NodeClaim;
 use telemetry::{LedgerCounts, Metrics};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::observe::{self, Readiness, State};
-use crate::{cli, demo, directory, wire};
+use crate::{cli, demo, directory, open_store, wire};
 
 /// Threads of the runtime for everything that is not on the way of a warm call.
 const COLD_THREADS: usize = 2;
@@ -91,6 +90,8 @@ pub(crate) struct Running {
     background: Vec<JoinHandle<()>>,
     /// Locked for as long as the gate lives.
     _lock: File,
+    /// Held for as long as the gate lives.
+    _node: NodeClaim,
 }
 
 /// `tallygate run`.
@@ -148,7 +149,13 @@ where
         Err(error) => {
             eprintln!("tallygate: {error}");
             match error {
-                StartError::Unsupported(_) | StartError::Apps(_) => ExitCode::from(78),
+                StartError::Unsupported(_)
+                | StartError::Apps(_)
+                | StartError::Store(
+                    store::Error::Misconfigured(_)
+                    | store::Error::NodeTaken(_)
+                    | store::Error::NewerSchema { .. },
+                ) => ExitCode::from(78),
                 _ => ExitCode::FAILURE,
             }
         }
@@ -176,6 +183,7 @@ async fn stop_signal() {
 /// Starts a gate. Everything that can be refused is refused before the first call is taken.
 pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
     refuse_unsupported(&config)?;
+    open_store::check(&config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let data_dir = config.server.data_dir.clone();
     let lock = lock_data_dir(&data_dir)?;
@@ -203,18 +211,15 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
     let (metrics_address, server) = serve_observed(config.server.metrics, observing, &stopped)?;
     servers.push(server);
 
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(SqliteOptions::new(&data_dir))?);
+    let store = open_store::open(&config).await?;
+    let node = config.server.node.clone().unwrap_or_else(host_name);
+    let claim = store.claim_node(&node).await?;
     let secret_file = data_dir.join("secret");
-    let secret = match &config.server.secret {
-        Some(secret) => KeyringSecret::Configured(secret.expose()),
-        None => KeyringSecret::File(&secret_file),
-    };
-    let keyring = Keyring::load(&*store, secret).await?;
+    let keyring = Keyring::load(&*store, open_store::secret(&config, &secret_file)).await?;
     let hasher = keyring.hasher();
     let signing = Signing::open(store.clone(), keyring, clock.clone()).await?;
     store.put_plan_revisions(config.plan_revisions()).await?;
 
-    let node = config.server.node.clone().unwrap_or_else(host_name);
     let options = ledger_options(&config, &node, clock.clone());
     let recovery = ledger::recover(&options, store.clone(), Handle::current()).await?;
     for (path, error) in &recovery.failed {
@@ -351,6 +356,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
         servers,
         background,
         _lock: lock,
+        _node: claim,
     })
 }
 
@@ -476,9 +482,6 @@ fn refuse_unsupported(config: &Config) -> Result<(), StartError> {
     };
     if !config.server.tls.is_empty() {
         return refuse("[[server.tls]]");
-    }
-    if config.store.url != StoreUrl::Sqlite {
-        return refuse("[store] url = \"postgres://…\"");
     }
     if !config.redis.urls.is_empty() {
         return refuse("[redis] url");

@@ -4,12 +4,14 @@ use config::{Access, AppMode, Config, Counts, Durability, OnClientGone, OnRevoke
 use gate::{AppRules, RouteRules};
 use licensing::sessions::SessionOptions;
 use licensing::signing::TokenTerms;
-use licensing::{AppTerms, LicensingOptions, Plans};
+use licensing::{AppTerms, LeaseOptions, LicensingOptions, Plans};
 use model::SigningUse;
 use proxy::{
     BackendRules, Backends, Balance, CallerTimeouts, EdgeOptions, HealthCheck, PoolOptions,
     UpstreamAddress,
 };
+
+use crate::open_store;
 
 /// The apps as the gate needs them, in the order of the file.
 pub(crate) fn app_rules(config: &Config) -> Vec<AppRules> {
@@ -112,6 +114,10 @@ pub(crate) fn licensing_options(config: &Config) -> LicensingOptions {
         cache_capacity: config.cache.licenses,
         negative_capacity: config.cache.negative,
         negative_ttl: config.cache.negative_ttl.duration(),
+        lease: LeaseOptions {
+            alone: open_store::is_alone(config),
+            ..LeaseOptions::default()
+        },
         ..LicensingOptions::default()
     }
 }

@@ -19,6 +19,8 @@ use crate::stats::{LedgerObserver, LedgerStats};
 /// Directory, store and names: shared by shipping, recovery, verification and reports.
 pub(crate) struct Books {
     pub(crate) directory: PathBuf,
+    /// Whether the store keeps the bytes of sealed files.
+    pub(crate) keeps_files: bool,
     pub(crate) node: String,
     pub(crate) store: Blocking,
     pub(crate) names: Arc<Names>,
@@ -38,10 +40,12 @@ impl Books {
     ) -> Result<Self, Error> {
         let directory = options.directory.clone();
         std::fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
+        let keeps_files = store.sealed_files().is_some();
         let store = Blocking::new(store, runtime);
         let names = Arc::new(Names::default());
         Ok(Self {
             directory,
+            keeps_files,
             node: options.node.clone(),
             prices: Arc::new(Prices::new(store.clone(), Arc::clone(&names))),
             store,

@@ -11,7 +11,7 @@ use model::{AccountName, AppName, LicenseId, Timestamp};
 use store::SealedFile;
 
 use crate::error::Error;
-use crate::file::{Filter, Place, SealedReader};
+use crate::file::{Filter, Place};
 use crate::ledger::{Ledger, Shared};
 use crate::line::{CallLine, app_of};
 use crate::names::{NameCache, Names};
@@ -301,7 +301,7 @@ impl Sources {
             return Ok(());
         }
         let books = &self.shared.books;
-        let reader = SealedReader::open(&books.directory.join(&file.name))?;
+        let reader = books.open(&file.name)?;
         for group in 0..reader.groups() {
             // What was found so far leaves less to be wanted.
             let Some(filter) = window.narrow(&wanted.filter).and_then(meets) else {

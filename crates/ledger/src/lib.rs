@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `closed`, `row`, `prices` | a lane's entries joined into priced rows |
 //! | `roll`, `rollup` | rows summed up into the store, with their position |
-//! | `seal`, `file` | rows sealed into Parquet files, chained by hash |
+//! | `seal`, `file`, `fetch` | rows sealed into Parquet files, chained by hash, and brought when they are read |
 //! | `ledger`, `threads` | the running ledger of this process |
 //! | `recover` | what dead processes left |
 //! | `calls`, `line`, `export` | answers |
@@ -17,6 +17,7 @@ mod calls;
 mod closed;
 mod error;
 mod export;
+mod fetch;
 mod file;
 mod ledger;
 mod line;

@@ -1,6 +1,7 @@
 //! Rebuilding: manifest and rollups made anew from what cannot be made anew, the sealed files and the journal.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use journal::DeadInstance;
@@ -10,7 +11,7 @@ use store::{RollupRow, SealedFile};
 
 use crate::books::{Books, LaneBook, Source};
 use crate::error::Error;
-use crate::file::{FileMeta, Filter, SealedReader, hash_file, write_sealed};
+use crate::file::{FileMeta, Filter, hash_file, write_sealed};
 use crate::ledger::{Ledger, Shared};
 use crate::recover::{instance_state, marks_without_head};
 use crate::roll::Rolling;
@@ -91,7 +92,7 @@ fn rebuild_manifest(shared: &Shared, rebuilt: &mut Rebuilt) -> Result<Gone, Erro
         let mut file = file.clone();
         if file.removed_at.is_some() {
             gone.push((file.first_started_at, file.last_started_at));
-        } else if !is_intact(books, &file) {
+        } else if !is_intact(books, &file)? {
             if let Some(remade) = remake(shared, &file)? {
                 rebuilt.remade.push(file.name.clone());
                 file = remade;
@@ -102,13 +103,26 @@ fn rebuild_manifest(shared: &Shared, rebuilt: &mut Rebuilt) -> Result<Gone, Erro
         }
         files.push(file);
     }
-    for range in files_in(&books.directory)? {
+    let mut found = files_in(&books.directory)?;
+    let kept = books.kept_names()?;
+    found.extend(
+        kept.iter()
+            .filter_map(|name| crate::file::parse_file_name(name)),
+    );
+    found.sort_unstable_by_key(|range| (range.instance, range.lane, range.from, range.through));
+    found.dedup();
+    for range in found {
         let name = crate::file::file_name(&range);
         if old.iter().any(|file| file.name == name) {
             continue;
         }
-        match describe(&books.directory.join(&name)) {
-            Ok(file) if file.range == range => files.push(file),
+        match describe(&books.local(&name)?) {
+            Ok(file) if file.range == range => {
+                if !kept.contains(&name) {
+                    books.keep_file(&name)?;
+                }
+                files.push(file);
+            }
             Ok(_) => rebuilt.missing.push(name),
             Err(error @ Error::NewerFile { .. }) => return Err(error),
             Err(error) => {
@@ -163,9 +177,18 @@ fn gaps(files: &[SealedFile]) -> Gone {
     gone
 }
 
-fn is_intact(books: &Books, file: &SealedFile) -> bool {
-    let path = books.directory.join(&file.name);
-    matches!(hash_file(&path), Ok(found) if found == (file.bytes, file.hash))
+/// Whether a file is what was written, after it was given to the store again if that kept something else.
+fn is_intact(books: &Books, file: &SealedFile) -> Result<bool, Error> {
+    let is_it =
+        |path: &Path| matches!(hash_file(path), Ok(found) if found == (file.bytes, file.hash));
+    if is_it(&books.as_kept(&file.name)?) {
+        return Ok(true);
+    }
+    let own = is_it(&books.directory.join(&file.name));
+    if own {
+        books.keep_file(&file.name)?;
+    }
+    Ok(own)
 }
 
 /// Writes a file again from the journal; its line then. The same records make the same bytes, unless another version of the
@@ -201,6 +224,7 @@ fn remake(shared: &Shared, file: &SealedFile) -> Result<Option<SealedFile>, Erro
         last_started_at: file.last_started_at,
     };
     let written = write_sealed(&books.directory, &meta, &mut rows, &books.names)?;
+    books.keep_file(&file.name)?;
     Ok(Some(SealedFile {
         bytes: written.bytes,
         hash: written.hash,
@@ -260,12 +284,12 @@ fn recount(shared: &Shared) -> Result<HashMap<UsageKey, UsageSums>, Error> {
         .store
         .ask(|store| async move { store.manifest(None, None).await })?;
     for file in manifest {
-        if file.removed_at.is_some() || !is_intact(books, &file) {
+        if file.removed_at.is_some() || !is_intact(books, &file)? {
             continue;
         }
         let position = rolled.get(&(file.range.instance, file.range.lane));
         let through = position.map_or(0, |position| position.rolled);
-        let reader = SealedReader::open(&books.directory.join(&file.name))?;
+        let reader = books.open(&file.name)?;
         reader.scan(&books.names, &Filter::default(), &mut |row| {
             if row.number <= through {
                 sums.add(row);

@@ -22,10 +22,11 @@ impl Ledger {
 
 impl Shared {
     pub(crate) fn remove_old_files(&self) -> Result<usize, Error> {
-        let Some(retention) = self.options.retention else {
-            return Ok(0);
-        };
         let books = &self.books;
+        let retention = self.options.retention;
+        if retention.is_none() && !books.keeps_files {
+            return Ok(0);
+        }
         let now = books.clock.now();
         let _manifest = books
             .manifest
@@ -39,8 +40,12 @@ impl Shared {
             .ask(|store| async move { store.manifest(None, None).await })?;
         let mut removed = 0;
         for file in files {
-            let old = now.since(file.last_started_at) > retention && self.is_rolled(&file)?;
+            let age = now.since(file.last_started_at);
+            let old =
+                retention.is_some_and(|retention| age > retention) && self.is_rolled(&file)?;
             if file.removed_at.is_none() && !old {
+                // The store has it. The copy stays as long as the journal, to be put back into a store that is restored.
+                books.forget_copy(&file.name, self.options.keep)?;
                 continue;
             }
             if file.removed_at.is_none() {

@@ -6,7 +6,7 @@ use store::{RollupBatch, SealedFile};
 
 use crate::books::{Books, LaneBook, RowReader};
 use crate::error::Error;
-use crate::file::{Filter, SealedReader};
+use crate::file::Filter;
 use crate::rollup::Sums;
 
 /// Records of one batch: bounds its memory and the length of its transaction.
@@ -146,7 +146,7 @@ fn collect(reader: &mut RowReader, from: u64) -> Result<(Sums, u64), Error> {
 
 fn sum_file(books: &Books, file: &SealedFile, after: u64) -> Result<Sums, Error> {
     let mut sums = Sums::default();
-    let reader = SealedReader::open(&books.directory.join(&file.name))?;
+    let reader = books.open(&file.name)?;
     reader.scan(&books.names, &Filter::default(), &mut |row| {
         if row.number > after {
             sums.add(row);

@@ -198,9 +198,7 @@ impl Sealing {
             .manifest
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        books
-            .store
-            .ask(|store| async move { store.commit_seal(file).await })?;
+        books.commit_file(file)?;
         self.sealed = through;
         self.previous = hash;
         self.decided = None;

@@ -1,9 +1,7 @@
 //! Finds call ids that occur twice, in bounded memory: the ids are gone through several times, a part of them each time.
 
-use std::path::PathBuf;
-
+use crate::books::Books;
 use crate::error::Error;
-use crate::file::SealedReader;
 
 /// Ids that are looked at in one pass: 64 MB.
 const PASS: u64 = 4_000_000;
@@ -13,7 +11,7 @@ const MOST: usize = 1_000;
 /// Where call ids are to be found.
 #[derive(Debug, Default)]
 pub(crate) struct Unique {
-    files: Vec<PathBuf>,
+    files: Vec<String>,
     /// Ids that are in no file yet; as many as the journal holds unsealed.
     kept: Vec<u128>,
     count: u64,
@@ -21,8 +19,8 @@ pub(crate) struct Unique {
 
 impl Unique {
     /// Adds a file of so many records.
-    pub(crate) fn file(&mut self, path: PathBuf, records: u64) {
-        self.files.push(path);
+    pub(crate) fn file(&mut self, name: &str, records: u64) {
+        self.files.push(name.to_owned());
         self.count += records;
     }
 
@@ -33,7 +31,7 @@ impl Unique {
     }
 
     /// Ids that occur more than once, and how often.
-    pub(crate) fn doubled(&self) -> Result<Vec<(u128, u64)>, Error> {
+    pub(crate) fn doubled(&self, books: &Books) -> Result<Vec<(u128, u64)>, Error> {
         let passes = u128::from(self.count / PASS + 1);
         let mut doubled = Vec::new();
         for pass in 0..passes {
@@ -41,7 +39,7 @@ impl Unique {
             let mut ids: Vec<u128> = self.kept.clone();
             ids.retain(|id| id % passes == pass);
             for file in &self.files {
-                SealedReader::open(file)?.call_ids(&mut |id| {
+                books.open(file)?.call_ids(&mut |id| {
                     if id % passes == pass {
                         ids.push(id);
                     }

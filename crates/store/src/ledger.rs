@@ -5,6 +5,7 @@ use model::usage::{UsageKey, UsageQuery, UsageRow, UsageSums};
 use model::{InstanceId, LicenseId, Timestamp};
 
 use crate::error::Error;
+use crate::files::SealedFiles;
 
 /// How far an instance is known to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,6 +167,11 @@ pub trait LedgerStore: Send + Sync + 'static {
     /// # Errors
     /// [`Error::Position`] if the sealed position is neither where the range begins nor where it ends.
     async fn commit_seal(&self, file: SealedFile) -> Result<(), Error>;
+
+    /// Where this store keeps the bytes of sealed files; `None`: it does not, they lie in the ledger's directory alone.
+    fn sealed_files(&self) -> Option<&dyn SealedFiles> {
+        None
+    }
 
     /// The manifest in order of instance, lane and range; only files that may hold calls started within `from..to`.
     async fn manifest(

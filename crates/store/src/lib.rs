@@ -10,6 +10,7 @@ pub mod claims;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
+pub mod files;
 pub mod ledger;
 pub mod licenses;
 pub mod management;
@@ -25,6 +26,7 @@ pub mod users;
 pub use audit::{AuditFilter, AuditStore, NumberedEntry};
 pub use claims::{Claim, ClaimKey, ClaimKind, ClaimStore, Claimed, NewClaim};
 pub use error::Error;
+pub use files::SealedFiles;
 pub use ledger::{
     InstanceState, LanePosition, LedgerStore, RollupBatch, RollupRow, SealIntent, SealedFile, Spent,
 };

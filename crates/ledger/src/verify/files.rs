@@ -81,7 +81,7 @@ impl Check {
         position: &LanePosition,
         file: &SealedFile,
     ) -> Result<(), Error> {
-        let path = books.directory.join(&file.name);
+        let path = books.as_kept(&file.name)?;
         let damaged = |what: &str| Error::Damaged {
             path: path.clone(),
             what: what.to_owned(),
@@ -121,7 +121,7 @@ impl Check {
             self.note(at(Problem::new(Fault::RecordsDoubled, what)));
             self.report.duplicated += doubled;
         }
-        self.unique.file(path, file.records);
+        self.unique.file(&file.name, file.records);
         Ok(())
     }
 

@@ -189,3 +189,52 @@ pub async fn the_manifest_and_the_sealed_positions_can_be_replaced<F: StoreFacto
         "its file was found"
     );
 }
+
+/// Bytes and line are one transaction. A store that keeps no files has nothing to show here.
+pub async fn files_that_a_store_keeps_come_back_as_they_were_and_go_with_their_lines<
+    F: StoreFactory,
+>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let Some(files) = store.sealed_files() else {
+        return;
+    };
+    let instance = InstanceId::generate();
+    let (first, late) = (file(instance, 0, 0, 4), file(instance, 0, 9, 10));
+    let content: Vec<u8> = (0..300_000_u32)
+        .map(|number| (number * number >> 3) as u8)
+        .collect();
+    for _ in 0..2 {
+        let commit = files.commit_seal_with(first.clone(), content.clone());
+        commit.await.expect("committed");
+    }
+    let refused = files.commit_seal_with(late.clone(), content.clone()).await;
+    let elsewhere = Error::Position {
+        expected: 9,
+        found: 4,
+    };
+    assert_eq!(refused, Err(elsewhere));
+    assert_eq!(
+        files.content(&late.name).await,
+        Ok(None),
+        "neither line nor bytes"
+    );
+    assert_eq!(files.content(&first.name).await, Ok(Some(content)));
+    assert_eq!(store.manifest(None, None).await, Ok(vec![first.clone()]));
+    let other = vec![1, 2, 3];
+    files
+        .put_content(&first.name, other.clone())
+        .await
+        .expect("replaced");
+    drop(store);
+    let store = place.open().await;
+    let files = store.sealed_files().expect("it kept them before");
+    assert_eq!(files.content(&first.name).await, Ok(Some(other)));
+    assert_eq!(files.content_names().await, Ok(vec![first.name.clone()]));
+    store
+        .mark_removed(&first.name, hours(8))
+        .await
+        .expect("noted");
+    assert_eq!(files.content(&first.name).await, Ok(None));
+    assert_eq!(files.content_names().await, Ok(Vec::new()));
+}

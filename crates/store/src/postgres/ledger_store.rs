@@ -12,6 +12,7 @@ use super::server::Manner;
 use super::session::Session;
 use super::{PostgresStore, manifest, rollups, usage};
 use crate::error::Error;
+use crate::files::SealedFiles;
 use crate::ledger::{
     InstanceState, LanePosition, LedgerStore, RollupBatch, RollupRow, SealIntent, SealedFile,
 };
@@ -35,6 +36,10 @@ impl PostgresStore {
 
 #[async_trait]
 impl LedgerStore for PostgresStore {
+    fn sealed_files(&self) -> Option<&dyn SealedFiles> {
+        Some(self)
+    }
+
     async fn begin_instance(
         &self,
         instance: InstanceId,
@@ -143,17 +148,18 @@ impl LedgerStore for PostgresStore {
     }
 
     async fn mark_removed(&self, name: &str, at: Timestamp) -> Result<(), Error> {
-        let name: Arc<str> = name.into();
-        let mark = move |session: Session| {
-            let name = Arc::clone(&name);
-            async move {
-                let sql =
-                    "UPDATE sealed_files SET removed_at = coalesce(removed_at, $2) WHERE name = $1";
-                session.change(sql, &[&&*name, &at.micros()]).await?;
-                Ok(())
+        let mark = move |session: Session, name: Arc<String>| async move {
+            let sql =
+                "UPDATE sealed_files SET removed_at = coalesce(removed_at, $2) WHERE name = $1";
+            if session.change(sql, &[&*name, &at.micros()]).await? > 0 {
+                let sql = "DELETE FROM sealed_bytes WHERE name = $1";
+                session.change(sql, &[&*name]).await?;
             }
+            Ok(())
         };
-        self.server.run(Manner::WRITE, mark).await
+        self.server
+            .run_with(Manner::TRANSACTION, name.to_owned(), mark)
+            .await
     }
 
     async fn replace_manifest(&self, files: Vec<SealedFile>) -> Result<(), Error> {

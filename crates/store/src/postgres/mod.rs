@@ -12,6 +12,7 @@ mod breaker;
 mod claims;
 mod connect;
 mod convert;
+mod files;
 mod kinds;
 mod ledger_store;
 mod license_rows;

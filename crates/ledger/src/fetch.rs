@@ -1,0 +1,178 @@
+//! Sealed files within reach: those in this machine's directory, and those that the store keeps, brought when they are read.
+//!
+//! What was brought lies in a folder of its own: the directory itself holds the files that this machine sealed, which recovery
+//! takes for its own.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use store::SealedFile;
+
+use crate::books::Books;
+use crate::error::Error;
+use crate::file::{SealedReader, parse_file_name};
+
+/// The folder of brought files.
+const FOLDER: &str = "fetched";
+/// Bytes that are kept in it; the oldest files go first.
+const MOST: u64 = 1 << 30;
+
+impl Books {
+    /// Opens a file of the manifest for reading, wherever it is.
+    pub(crate) fn open(&self, name: &str) -> Result<SealedReader, Error> {
+        match SealedReader::open(&self.local(name)?) {
+            // It made room for another one at this very moment.
+            Err(error) if self.keeps_files && is_missing(&error) => {
+                SealedReader::open(&self.local(name)?)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Where a file of the manifest can be read; what is nowhere is missing in the directory.
+    pub(crate) fn local(&self, name: &str) -> Result<PathBuf, Error> {
+        let own = self.directory.join(name);
+        let fetched = self.directory.join(FOLDER).join(name);
+        if !self.keeps_files || own.exists() {
+            return Ok(own);
+        }
+        if fetched.exists() {
+            return Ok(fetched);
+        }
+        self.fetch(name)
+    }
+
+    /// Where a file can be read as it is kept: what the store keeps counts, whatever lies here already.
+    pub(crate) fn as_kept(&self, name: &str) -> Result<PathBuf, Error> {
+        if self.keeps_files {
+            return self.fetch(name);
+        }
+        Ok(self.directory.join(name))
+    }
+
+    /// Puts a file of the directory into the manifest, with its bytes where the store keeps them.
+    pub(crate) fn commit_file(&self, file: SealedFile) -> Result<(), Error> {
+        if !self.keeps_files {
+            return self
+                .store
+                .ask(|store| async move { store.commit_seal(file).await });
+        }
+        let content = self.read_own(&file.name)?;
+        self.store.ask(|store| async move {
+            match store.sealed_files() {
+                Some(files) => files.commit_seal_with(file, content).await,
+                None => store.commit_seal(file).await,
+            }
+        })
+    }
+
+    /// Gives the store the bytes of a file of the directory again, if it keeps them.
+    pub(crate) fn keep_file(&self, name: &str) -> Result<(), Error> {
+        if !self.keeps_files {
+            return Ok(());
+        }
+        let content = self.read_own(name)?;
+        self.store.ask(|store| async move {
+            match store.sealed_files() {
+                Some(files) => files.put_content(name, content).await,
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Names of files that the store keeps.
+    pub(crate) fn kept_names(&self) -> Result<Vec<String>, Error> {
+        self.store.ask(|store| async move {
+            match store.sealed_files() {
+                Some(files) => files.content_names().await,
+                None => Ok(Vec::new()),
+            }
+        })
+    }
+
+    /// Removes a copy of this machine that is older than `age`, of a file that the store keeps.
+    pub(crate) fn forget_copy(&self, name: &str, age: Duration) -> Result<(), Error> {
+        let path = self.directory.join(name);
+        let modified = path.metadata().and_then(|metadata| metadata.modified());
+        let old =
+            modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|elapsed| elapsed > age));
+        if self.keeps_files && old {
+            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    fn read_own(&self, name: &str) -> Result<Vec<u8>, Error> {
+        let path = self.directory.join(name);
+        fs::read(&path).map_err(Error::io("read", &path))
+    }
+
+    /// Brings a file from the store; its path, where nothing is if the store has no such file.
+    fn fetch(&self, name: &str) -> Result<PathBuf, Error> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let folder = self.directory.join(FOLDER);
+        let path = folder.join(name);
+        // A name of the store becomes a path: nothing but a file of ours may be named.
+        if parse_file_name(name).is_none() {
+            return Ok(path);
+        }
+        let content = self.store.ask(|store| async move {
+            match store.sealed_files() {
+                Some(files) => files.content(name).await,
+                None => Ok(None),
+            }
+        })?;
+        let Some(content) = content else {
+            remove_if_there(&path)?;
+            return Ok(path);
+        };
+        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let part = folder.join(format!("{}-{number}.part", std::process::id()));
+        fs::write(&part, content).map_err(Error::io("write", &part))?;
+        fs::rename(&part, &path).map_err(Error::io("rename", &part))?;
+        make_room(&folder, &path)?;
+        Ok(path)
+    }
+}
+
+/// Removes the files that were brought first, until the rest is small enough.
+fn make_room(folder: &Path, newest: &Path) -> Result<(), Error> {
+    let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
+        let entry = entry.map_err(Error::io("read", folder))?;
+        // What is gone meanwhile takes no room.
+        if let Ok(metadata) = entry.metadata()
+            && entry.path() != newest
+        {
+            let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            files.push((modified, metadata.len(), entry.path()));
+        }
+    }
+    files.sort_unstable();
+    let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+    for (_, bytes, path) in files {
+        if total <= MOST {
+            break;
+        }
+        remove_if_there(&path)?;
+        total -= bytes;
+    }
+    Ok(())
+}
+
+fn remove_if_there(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+}

@@ -1,0 +1,26 @@
+//! Sealed files at rest in the store itself, so that every gate of a fleet reads the whole ledger.
+
+use async_trait::async_trait;
+
+use crate::error::Error;
+use crate::ledger::SealedFile;
+
+/// The bytes of sealed files, for stores that keep them beside their lines in the manifest.
+#[async_trait]
+pub trait SealedFiles: Send + Sync + 'static {
+    /// As [`LedgerStore::commit_seal`](crate::LedgerStore::commit_seal), with the file's bytes in the same transaction.
+    ///
+    /// # Errors
+    /// [`Error::Position`] if the sealed position is neither where the range begins nor where it ends.
+    async fn commit_seal_with(&self, file: SealedFile, content: Vec<u8>) -> Result<(), Error>;
+
+    /// Keeps the bytes of a file that is in the manifest already, as when it was made again; replaces what was kept.
+    async fn put_content(&self, name: &str, content: Vec<u8>) -> Result<(), Error>;
+
+    /// The bytes of a file; `None`: they are not kept, or were removed by retention
+    /// ([`LedgerStore::mark_removed`](crate::LedgerStore::mark_removed) takes them with it).
+    async fn content(&self, name: &str) -> Result<Option<Vec<u8>>, Error>;
+
+    /// The names of all files whose bytes are kept, in order of name.
+    async fn content_names(&self) -> Result<Vec<String>, Error>;
+}

@@ -1,0 +1,69 @@
+//! [`SealedFiles`] on PostgreSQL: one row for a file, in the transaction of its line.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::convert::read;
+use super::server::Manner;
+use super::session::{Lent, Session};
+use super::trouble::Trouble;
+use super::{PostgresStore, manifest};
+use crate::error::Error;
+use crate::files::SealedFiles;
+use crate::ledger::SealedFile;
+
+#[async_trait]
+impl SealedFiles for PostgresStore {
+    async fn commit_seal_with(&self, file: SealedFile, content: Vec<u8>) -> Result<(), Error> {
+        let commit = |session: Session, sealed: Arc<(SealedFile, Vec<u8>)>| async move {
+            let (file, content) = &*sealed;
+            manifest::commit(&session, file).await?;
+            put(&session, &file.name, content).await
+        };
+        self.server
+            .run_with(Manner::LOAD, (file, content), commit)
+            .await
+    }
+
+    async fn put_content(&self, name: &str, content: Vec<u8>) -> Result<(), Error> {
+        let put = |session: Session, file: Arc<(String, Vec<u8>)>| async move {
+            put(&session, &file.0, &file.1).await
+        };
+        self.server
+            .run_with(Manner::LOAD, (name.to_owned(), content), put)
+            .await
+    }
+
+    async fn content(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let find = |session: Session, name: Arc<String>| async move {
+            let row = session
+                .row(
+                    "SELECT content FROM sealed_bytes WHERE name = $1",
+                    &[&*name],
+                )
+                .await?;
+            row.map(|row| read(&row, 0)).transpose()
+        };
+        self.server
+            .run_with(Manner::REPORT, name.to_owned(), find)
+            .await
+    }
+
+    async fn content_names(&self) -> Result<Vec<String>, Error> {
+        let list = |session: Session| async move {
+            let rows = session
+                .rows("SELECT name FROM sealed_bytes ORDER BY name", &[])
+                .await?;
+            rows.iter().map(|row| read(row, 0)).collect()
+        };
+        self.server.run(Manner::REPORT, list).await
+    }
+}
+
+async fn put(session: &Lent, name: &str, content: &[u8]) -> Result<(), Trouble> {
+    let sql = "INSERT INTO sealed_bytes (name, content) VALUES ($1, $2)
+        ON CONFLICT (name) DO UPDATE SET content = excluded.content";
+    session.change(sql, &[&name, &content]).await?;
+    Ok(())
+}

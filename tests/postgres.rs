@@ -1,0 +1,193 @@
+//! Gates on PostgreSQL: one that outlives its store's restarts, two that share a license, and what is refused at start.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use testkit::client::Request;
+use testkit::eventually::patience;
+use testkit::{
+    Config, Gateway, License, Load, Postgres, Site, Upstream, assert_eventually, binary,
+};
+
+fn config(upstream: &str, store: &str, node: &str) -> Config {
+    Config::new(upstream)
+        .server(&format!("node = \"{node}\""))
+        .table(&format!("[store]\nurl = \"{store}\""))
+}
+
+fn status(gateway: &Gateway, license: &License) -> u16 {
+    gateway.call(&Request::get("/").key(&license.key)).status
+}
+
+/// Calls of a license by the rollups.
+fn usage(gateway: &Gateway, license: &License) -> u64 {
+    let rows = gateway.cli().json(&["usage", "--license", &license.id]);
+    let calls = |row: &serde_json::Value| row["calls"].as_u64().expect("a number");
+    rows.as_array().expect("rows").iter().map(calls).sum()
+}
+
+#[test]
+fn a_store_that_restarts_under_load_loses_no_record_and_refuses_no_known_key() {
+    let server = Postgres::start();
+    let store = server.database();
+    let site = Site::with(binary!(), |upstream| config(upstream, &store, "north"));
+    let license = site.gateway.license(&[]);
+    assert_eq!(status(&site.gateway, &license), 200);
+    let key = license.key.clone();
+    let load = Load::new(site.gateway.addr(), 8, move |_, _| {
+        Request::get("/").key(&key)
+    })
+    .start();
+    for suddenly in [true, false] {
+        let before = load.answered();
+        assert_eventually!(load.answered() > before + 200);
+        if suddenly {
+            server.kill9();
+        } else {
+            server.stop();
+        }
+        // Known licenses pass while their store is away.
+        let down = load.answered();
+        assert_eventually!(load.answered() > down + 200);
+        server.restart();
+    }
+    let after = load.answered();
+    assert_eventually!(load.answered() > after + 200);
+    let seen = load.stop();
+    assert!(
+        seen.iter().all(|call| call.status == Some(200)),
+        "a good key was refused"
+    );
+    site.assert_clean(&seen, &[]);
+    let total = seen.len() as u64 + 1;
+    assert_eventually!(usage(&site.gateway, &license) == total);
+    let verify = site.gateway.verify();
+    assert_eq!(
+        (&verify["lost"], &verify["duplicated"]),
+        (&0.into(), &0.into()),
+        "{verify}"
+    );
+}
+
+/// Two gates on one store in front of one upstream.
+struct Pair {
+    upstream: Upstream,
+    north: Gateway,
+    south: Gateway,
+    server: Postgres,
+}
+
+impl Pair {
+    fn start() -> Self {
+        let server = Postgres::start();
+        let (store, upstream) = (server.database(), Upstream::start());
+        let gate = |node| Gateway::prepare(binary!(), config(&upstream.url(), &store, node));
+        let (mut north, mut south) = (gate("north"), gate("south"));
+        // At once, so that both make the schema.
+        north.launch();
+        south.launch();
+        north.wait_until_ready();
+        south.wait_until_ready();
+        Self {
+            upstream,
+            north,
+            south,
+            server,
+        }
+    }
+}
+
+#[test]
+fn two_gates_let_exactly_as_many_calls_of_a_license_pass_as_units_remain() {
+    let pair = Pair::start();
+    let license = pair.north.license(&["--remaining", "200"]);
+    let load = |gateway: &Gateway| {
+        let key = license.key.clone();
+        Load::new(gateway.addr(), 16, move |_, _| Request::get("/").key(&key))
+    };
+    let loads = [load(&pair.north).start(), load(&pair.south).start()];
+    // Both go on until neither has a unit left.
+    assert_eventually!(pair.upstream.served_count() == 200);
+    for load in &loads {
+        let before = load.answered();
+        assert_eventually!(load.answered() > before + 100);
+    }
+    let mut passed = 0;
+    for load in loads {
+        let seen = load.stop();
+        passed += seen.iter().filter(|call| call.status == Some(200)).count();
+        let allowed = |call: &testkit::Seen| matches!(call.status, Some(200 | 402));
+        assert!(seen.iter().all(allowed));
+    }
+    assert_eq!((passed, pair.upstream.served_count()), (200, 200));
+    let ids: HashSet<_> = pair
+        .upstream
+        .served()
+        .into_iter()
+        .map(|call| call.call_id)
+        .collect();
+    assert_eq!(ids.len(), 200);
+    let sum = || usage(&pair.north, &license);
+    // Refusals are records too: only what was served counts here.
+    assert_eventually!(sum() >= 200);
+    let remaining = |gateway: &Gateway| {
+        gateway.cli().json(&["license", "show", &license.id])["remaining"].as_u64()
+    };
+    assert_eventually!(remaining(&pair.north) == Some(0) && remaining(&pair.south) == Some(0));
+}
+
+#[test]
+fn a_revocation_by_one_gate_is_in_force_on_the_other_within_its_bound() {
+    let pair = Pair::start();
+    let mut took = Vec::new();
+    // A machine that stands still for a while proves nothing: one of a few tries is enough.
+    for _ in 0..5 {
+        let license = pair.north.license(&[]);
+        assert_eventually!(status(&pair.south, &license) == 200);
+        pair.north.cli().json(&["license", "revoke", &license.id]);
+        assert_eq!(
+            status(&pair.north, &license),
+            403,
+            "at once on the gate that made it"
+        );
+        let begun = Instant::now();
+        assert_eventually!(status(&pair.south, &license) == 403);
+        took.push(begun.elapsed());
+        if took.iter().any(|time| *time <= Duration::from_secs(2)) {
+            return;
+        }
+    }
+    panic!("never within two seconds: {took:?}");
+}
+
+#[test]
+fn a_node_name_that_is_taken_and_stores_that_are_wrong_are_refused_at_start() {
+    let mut pair = Pair::start();
+    let store = pair.server.url("test_0");
+    let upstream = pair.upstream.url();
+    for (node, store, what) in [
+        ("north", store.clone(), "another gate runs as node `north`"),
+        (
+            "east",
+            store.replace(":secret@", ":hunter2@"),
+            "the password of user `tallygate` is wrong",
+        ),
+        (
+            "east",
+            pair.server.url("nowhere"),
+            "there is no such database",
+        ),
+        ("east", format!("{store}?sslmode=maybe"), "sslmode"),
+    ] {
+        let mut gateway = Gateway::prepare(binary!(), config(&upstream, &store, node));
+        gateway.launch();
+        assert_eq!(gateway.wait(patience()).code(), Some(78), "{what}");
+        let log = gateway.log();
+        assert!(log.contains(what), "{log}");
+        assert!(!log.contains("hunter2"), "{log}");
+    }
+    // The name is free as soon as its gate is gone, however it went.
+    pair.north.kill9();
+    pair.north.restart();
+    assert_eq!(pair.north.verify()["lost"], 0);
+}
