@@ -202,7 +202,7 @@ pub async fn files_that_a_store_keeps_come_back_as_they_were_and_go_with_their_l
     let instance = InstanceId::generate();
     let (first, late) = (file(instance, 0, 0, 4), file(instance, 0, 9, 10));
     let content: Vec<u8> = (0..300_000_u32)
-        .map(|number| (number * number >> 3) as u8)
+        .map(|number| (number.wrapping_mul(number) >> 3) as u8)
         .collect();
     for _ in 0..2 {
         let commit = files.commit_seal_with(first.clone(), content.clone());

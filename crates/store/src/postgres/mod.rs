@@ -23,6 +23,8 @@ mod manifest;
 mod node;
 mod options;
 mod quota;
+#[cfg(test)]
+mod quota_tests;
 mod rollups;
 mod schema;
 mod server;
