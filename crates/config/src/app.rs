@@ -214,7 +214,11 @@ impl App {
     }
 
     pub(crate) fn read(section: Section<'_>, durability: Durability) -> Option<(Self, Places)> {
-        let name = section.required("name");
+        let name: Option<AppName> = section.required("name");
+        if name.as_ref().is_some_and(AppName::is_every) {
+            let message = "name: `*` stands for every app: give this one a name of letters";
+            section.report(section.at("name"), message);
+        }
         let upstreams = read_upstreams(&section);
         let hosts = section.located("hosts").unwrap_or_default();
         let places = Places {

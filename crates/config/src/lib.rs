@@ -7,6 +7,7 @@
 
 mod apimw;
 mod app;
+mod better_auth;
 mod billable;
 mod bytes;
 mod control;
@@ -34,6 +35,7 @@ pub use apimw::{Apimw, TokenAlgorithm};
 pub use app::{
     AgentAccess, Agents, App, AppMode, Balance, Counts, HealthCheck, Outage, UnknownKeys,
 };
+pub use better_auth::{BetterAuth, Compat, KeyShape};
 pub use billable::{OutcomeSet, StatusSet};
 pub use bytes::{ByteSize, ParseByteSizeError};
 pub use control::{Cache, Control};
@@ -69,6 +71,8 @@ pub struct Config {
     pub control: Control,
     /// Sessions of key pairs.
     pub apimw: Apimw,
+    /// API keys as better-auth's plugin knows them.
+    pub better_auth: BetterAuth,
     /// Licenses remembered in the process.
     pub cache: Cache,
     /// Plans in the order of the file; each name once.

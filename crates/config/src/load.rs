@@ -12,7 +12,9 @@ use toml::de::DeTable;
 use crate::app::{App, Places};
 use crate::error::{Errors, Problem};
 use crate::reader::{Reader, Section};
-use crate::{Apimw, Cache, Config, Control, Journal, Ledger, Log, Redis, Server, Store, plan};
+use crate::{
+    Apimw, BetterAuth, Cache, Config, Control, Journal, Ledger, Log, Redis, Server, Store, plan,
+};
 
 /// Longest file in bytes.
 const LONGEST: u64 = 16 << 20;
@@ -53,6 +55,7 @@ impl Config {
             ledger: Ledger::read(root.section("ledger", "[ledger]")),
             control: Control::read(root.section("control", "[control]")),
             apimw: Apimw::read(root.section("apimw", "[apimw]")),
+            better_auth: BetterAuth::read(root.section("better_auth", "[better_auth]")),
             cache: Cache::read(root.section("cache", "[cache]")),
             apps: read_apps(&root, &journal, &plans),
             plans,

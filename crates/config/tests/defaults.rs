@@ -1,7 +1,8 @@
 //! The file at the root of the project says the defaults, and nothing but the defaults.
 
 use config::{
-    Apimw, App, Cache, Config, Control, DEFAULT_FILE, Journal, Ledger, Log, Redis, Server, Store,
+    Apimw, App, BetterAuth, Cache, Config, Control, DEFAULT_FILE, Journal, Ledger, Log, Redis,
+    Server, Store,
 };
 
 /// What the file has to say because no default could: names, what they name, and a price to show a bill with.
@@ -55,6 +56,7 @@ fn the_file_says_the_defaults_of_every_section() {
     assert_eq!(config.ledger, Ledger::default());
     assert_eq!(config.control, Control::default());
     assert_eq!(config.apimw, Apimw::default());
+    assert_eq!(config.better_auth, BetterAuth::default());
     assert_eq!(config.cache, Cache::default());
     assert_eq!(config.plan_revisions().len(), 1);
     assert!(config.app(&"sample".parse().unwrap()).is_some());

@@ -17,6 +17,7 @@ mod serve;
 mod state;
 mod stream;
 mod throttle;
+mod verify;
 pub mod wire;
 
 pub use caller::Caller;

@@ -215,7 +215,10 @@ impl From<licensing::Error> for Problem {
             Error::Invalid { field, reason } => Self::field(field, reason),
             Error::AppUnknown(_) => Self::new(Code::AppUnknown, detail).about("app"),
             Error::PlanUnknown(_) => Self::field("plan", detail),
-            Error::LicenseUnknown(_)
+            Error::ApiKeyRule(rule) => Self::field(rule.field(), detail),
+            Error::AccountWithoutApps(_) => Self::field("app", detail),
+            Error::ApiKeyUnknown(_)
+            | Error::LicenseUnknown(_)
             | Error::ManagementKeyUnknown(_)
             | Error::AccountUnknown(_)
             | Error::TokenUnknown => Self::new(Code::NotFound, detail),

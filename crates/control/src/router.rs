@@ -9,7 +9,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 
-use crate::api::{accounts, calls, directory, keys, ledger, licenses, signing, usage};
+use crate::api::{accounts, api_keys, calls, directory, keys, ledger, licenses, signing, usage};
 use crate::caller;
 use crate::jwks;
 use crate::problem::{Code, Problem};
@@ -70,6 +70,15 @@ fn native(state: Arc<Api>) -> Router {
         .route("/licenses/{id}/disable", post(licenses::disable))
         .route("/licenses/{id}/extend", post(licenses::extend))
         .route("/licenses/{id}/rotate", post(licenses::rotate))
+        .route("/keys", get(api_keys::list).post(api_keys::create))
+        .route("/keys/verify", post(api_keys::verify))
+        .route("/keys/delete-expired", post(api_keys::delete_expired))
+        .route(
+            "/keys/{id}",
+            get(api_keys::show)
+                .patch(api_keys::change)
+                .delete(api_keys::delete),
+        )
         .route("/management-keys", get(keys::list).post(keys::create))
         .route("/management-keys/{id}", patch(keys::change))
         .route("/management-keys/{id}/revoke", post(keys::revoke))

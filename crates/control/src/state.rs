@@ -7,10 +7,11 @@ use std::sync::Arc;
 use gate::Spender;
 use ipnet::IpNet;
 use ledger::{Ledger, LedgerOptions};
-use licensing::{Licensing, Sessions, Signing};
+use licensing::{ApiKeyPolicy, Licensing, Sessions, Signing};
 use model::{Clock, InstanceId, Timestamp};
 use store::Store;
 
+use crate::protocol::better_auth::KeyShape;
 use crate::throttle::Throttle;
 use crate::wire::{App, Plan};
 
@@ -40,6 +41,10 @@ pub struct ControlState {
     pub limits: ControlLimits,
     /// The Unix socket on which the data plane listens for calls that protocols pass on.
     pub rpc_socket: PathBuf,
+    /// What holds for all API keys.
+    pub api_keys: ApiKeyPolicy,
+    /// The shape in which clients of better-auth see them.
+    pub better_auth: KeyShape,
     /// Networks whose word on a caller's address (`X-Forwarded-For`) is believed.
     pub trusted_proxies: Vec<IpNet>,
 }

@@ -236,7 +236,7 @@ impl Gate {
         mode: Mode,
         refused: &licensing::Refused,
     ) -> Refused {
-        let (plan, text) = self.plan_symbol(entry);
+        let (plan, text) = self.plan_symbol(worker, &routed.route, entry);
         worker.record_refusal(&RefusedCall {
             license_id: entry.license().id,
             plan: (plan, text.as_deref()),
@@ -272,7 +272,8 @@ impl Gate {
             Presented::Token(_) => return Err(Refusal::TokenInvalid),
         };
         let entry = self.look_up(worker, credential, routed.started_at).await?;
-        if entry.license().app != routed.route.app.name {
+        let app = &routed.route.app;
+        if !entry.license().opens(&app.account, &app.name) {
             return Err(unknown(credential));
         }
         Ok(entry)
@@ -378,7 +379,7 @@ impl Gate {
         head: CallHead,
         paid: Paid,
     ) -> Result<Admitted, Refused> {
-        let plan = self.plan_symbol(&paid.entry);
+        let plan = self.plan_symbol(worker, &routed.route, &paid.entry);
         if let Some(text) = plan.1
             && worker.lane.define(plan.0, text.as_bytes()).is_err()
         {
@@ -436,11 +437,25 @@ impl Gate {
         }))
     }
 
-    /// Number and text of the plan revision of a license. The guard that the text is borrowed from is gone when this
-    /// returns, so the text is cloned out of its `Arc`.
-    pub(crate) fn plan_symbol(&self, entry: &Entry) -> (u32, Option<Arc<str>>) {
+    /// Number and text of the plan revision that a call is priced by: that of the license, or where it is one of every app
+    /// that of the app. The guard that the text is borrowed from is gone when this returns, so the text is cloned out of
+    /// its `Arc`.
+    pub(crate) fn plan_symbol(
+        &self,
+        worker: &Worker,
+        route: &Route,
+        entry: &Entry,
+    ) -> (u32, Option<Arc<str>>) {
         let catalogue = self.catalogue.load();
-        let symbol = entry.plan().and_then(|plan| catalogue.plans.get(&plan.id));
+        let known = |plan: &Arc<PlanRevision>| catalogue.plans.get(&plan.id);
+        let symbol = match entry.plan() {
+            Some(plan) => known(plan),
+            None if entry.license().app.is_every() => {
+                let plans = worker.licensing.plans();
+                plans.default_plan(&route.app.name).and_then(known)
+            }
+            None => None,
+        };
         symbol.map_or((Symbol::NONE, None), |symbol| {
             (symbol.number, Some(symbol.text.clone()))
         })

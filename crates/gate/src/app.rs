@@ -66,6 +66,8 @@ pub struct RouteRules {
 pub struct App {
     /// Its name.
     pub name: AppName,
+    /// The account that sells it.
+    pub account: AccountName,
     /// Its place in the list that the table was built from.
     pub index: usize,
     /// Headers that a credential is read from, and that never reach the upstream.
@@ -212,6 +214,16 @@ impl Apps {
         }
     }
 
+    /// The first app of an account, in the order of the configuration.
+    pub(crate) fn first_of(&self, account: &AccountName) -> Option<&AppName> {
+        let own = self
+            .by_name
+            .values()
+            .filter(|entry| entry.app.account == *account);
+        let first = own.min_by_key(|entry| entry.app.index)?;
+        Some(&first.app.name)
+    }
+
     /// The route of an app by its name. Without a path it is one of a unit for the app as a whole.
     pub(crate) fn resolve_named(
         &self,
@@ -280,6 +292,7 @@ impl Entry {
             .fold(0, |bits, outcome| bits | 1 << *outcome as u8);
         let app = Arc::new(App {
             name: rules.name.clone(),
+            account: rules.account.clone(),
             index,
             license_headers: rules.license_headers.clone().into(),
             symbol: symbol(&text),

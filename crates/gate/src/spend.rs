@@ -11,7 +11,7 @@ use model::{
 };
 
 use crate::admit::{Gate, Paid, Routed, plain, take};
-use crate::app::{Resolved, Route};
+use crate::app::{App, Resolved, Route};
 use crate::refused::Refused;
 use crate::settle::{self, Closing};
 use crate::worker::Worker;
@@ -190,16 +190,26 @@ impl Gate {
         };
         let entry = self.holder(worker, spend.holder, started_at).await;
         let entry = entry.map_err(|refusal| unknown(Symbol::NONE, refusal))?;
-        if spend.app.is_some_and(|app| *app != entry.license().app) {
+        let license = entry.license();
+        let other = |app: &AppName| !license.app.is_every() && *app != license.app;
+        if spend.app.is_some_and(other) {
             return Err(unknown(Symbol::NONE, Refusal::LicenseUnknown));
         }
         let resolved = {
             let catalogue = self.catalogue.load();
-            let app = &entry.license().app;
-            catalogue.apps.resolve_named(app, spend.target)
+            let apps = &catalogue.apps;
+            // A license of every app is priced as the app that is named, or else as the first of its account.
+            let app = match spend.app {
+                Some(app) => Some(app),
+                None if license.app.is_every() => apps.first_of(&license.account),
+                None => Some(&license.app),
+            };
+            app.map_or(Resolved::NoApp, |app| apps.resolve_named(app, spend.target))
         };
+        let opens = |app: &App| license.opens(&app.account, &app.name);
         let route = match resolved {
-            Resolved::Route(route) => route,
+            Resolved::Route(route) if opens(&route.app) => route,
+            Resolved::Route(_) => return Err(unknown(Symbol::NONE, Refusal::LicenseUnknown)),
             Resolved::NoRoute(app) => return Err(unknown(app.symbol, Refusal::RouteUnknown)),
             Resolved::NoApp | Resolved::Ambiguous(_) => {
                 return Err(unknown(Symbol::NONE, Refusal::AppUnknown));
@@ -288,7 +298,7 @@ impl Gate {
             Taken::Beyond(refusal) => (None, Some(refusal)),
         };
         let (lane, route) = (&worker.lane, &routed.route);
-        let (plan, text) = self.plan_symbol(&entry);
+        let (plan, text) = self.plan_symbol(worker, route, &entry);
         let defined = match &text {
             Some(text) => lane.define(plan, text.as_bytes()),
             None => Ok(()),

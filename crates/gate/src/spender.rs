@@ -33,13 +33,18 @@ impl Spender {
             let mut seconds = tokio::time::interval(Duration::from_secs(1));
             loop {
                 seconds.tick().await;
-                self.worker.tick();
+                self.tick();
             }
         };
         tokio::select! {
             () = self.worker.bell().serve() => {}
             () = ticking => {}
         }
+    }
+
+    /// Follows the clock and writes folded refusals now. [`Spender::run`] does it once a second.
+    pub fn tick(&self) {
+        self.worker.tick();
     }
 
     /// See [`Gate::spend`].

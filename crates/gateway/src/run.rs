@@ -325,6 +325,8 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
             failures_per_minute: config.control.failures_per_minute,
         },
         rpc_socket: data_dir.join(rpc::SOCKET_NAME),
+        api_keys: wire::api_key_policy(&config),
+        better_auth: wire::key_shape(&config),
         trusted_proxies: config.server.trusted_proxies.clone(),
     };
     let surfaces = Surfaces::new(state, control::protocol::SHIPPED);

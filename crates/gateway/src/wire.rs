@@ -1,11 +1,12 @@
 //! From the configuration's words to those of each part. The only place that knows both sides.
 
-use config::{Access, AppMode, Config, Counts, Durability, OnClientGone, OnRevoke, Route};
+use config::{Access, AppMode, Compat, Config, Counts, Durability, OnClientGone, OnRevoke, Route};
+use control::protocol::better_auth::KeyShape;
 use gate::{AppRules, RouteRules};
 use licensing::sessions::SessionOptions;
 use licensing::signing::TokenTerms;
-use licensing::{AppTerms, LeaseOptions, LicensingOptions, Plans};
-use model::SigningUse;
+use licensing::{ApiKeyPolicy, AppTerms, LeaseOptions, LicensingOptions, Plans};
+use model::{SigningUse, WindowKind};
 use proxy::{
     BackendRules, Backends, Balance, CallerTimeouts, EdgeOptions, HealthCheck, PoolOptions,
     UpstreamAddress,
@@ -137,6 +138,35 @@ pub(crate) fn session_options(config: &Config) -> SessionOptions {
         access_lifetime: apimw.access_lifetime.duration(),
         refresh_lifetime: apimw.refresh_lifetime.duration(),
         rate_limits: apimw.rate_limits.clone(),
+    }
+}
+
+/// What holds for all API keys.
+pub(crate) fn api_key_policy(config: &Config) -> ApiKeyPolicy {
+    let section = &config.better_auth;
+    let strict = section.compat == Compat::Strict;
+    ApiKeyPolicy {
+        metadata: section.metadata,
+        name_required: section.name_required,
+        key_length: section.key_length,
+        prefix: section.prefix.clone(),
+        rate_limit: section.rate_limit,
+        shortest: section.shortest_expiry.duration(),
+        longest: section.longest_expiry.duration(),
+        windows: if strict {
+            WindowKind::Idle
+        } else {
+            WindowKind::Fixed
+        },
+        forgets: strict,
+    }
+}
+
+/// The shape in which clients of better-auth see them.
+pub(crate) fn key_shape(config: &Config) -> KeyShape {
+    match config.better_auth.shape {
+        config::KeyShape::Current => KeyShape::Current,
+        config::KeyShape::Seed => KeyShape::Seed,
     }
 }
 

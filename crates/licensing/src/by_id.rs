@@ -68,7 +68,7 @@ impl Licensing {
                 change.license_id == id && change.number > snapshot.version
             };
             if !log.is_superseded(mark, newer)
-                && let Some(entry) = self.fill(place(id), snapshot)
+                && let Some(entry) = self.fill(place(id), snapshot, None)
             {
                 return Ok(Some(entry));
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use model::{
-    ACCESS_TOKEN_KIND, CallFacts, Clock, CredentialId, License, LicenseId, LicenseStatus,
+    ACCESS_TOKEN_KIND, ApiKey, CallFacts, Clock, CredentialId, License, LicenseId, LicenseStatus,
     PlanRevision, Refusal, Timestamp,
 };
 use store::{ChangeNumber, CredentialInfo, CredentialStatus};
@@ -26,6 +26,16 @@ pub struct Entry {
     grace: Duration,
     stamp: Stamp,
     state: Arc<LicenseState>,
+    api_key: Option<Arc<CachedApiKey>>,
+}
+
+/// What verifying an API key needs to know of it beyond its license.
+#[derive(Debug)]
+pub struct CachedApiKey {
+    /// What it shows.
+    pub key: ApiKey,
+    /// The first characters of the key that was presented.
+    pub start: String,
 }
 
 /// What judging a call needs of the credential that it presents.
@@ -68,6 +78,7 @@ impl Entry {
         terms: Terms,
         stamp: Stamp,
         state: Arc<LicenseState>,
+        api_key: Option<Arc<CachedApiKey>>,
     ) -> Self {
         Self {
             license,
@@ -77,7 +88,14 @@ impl Entry {
             grace: terms.grace,
             stamp,
             state,
+            api_key,
         }
+    }
+
+    /// What it is as an API key; `None`: the license is none, or was found by its id.
+    #[must_use]
+    pub const fn api_key(&self) -> Option<&Arc<CachedApiKey>> {
+        self.api_key.as_ref()
     }
 
     /// The license. Whether it belongs to the app that was called is for the caller to compare.
@@ -244,6 +262,10 @@ impl Entry {
     /// Ends the reservation of a call that may have reached the upstream: its window counts stay, units that it did
     /// not spend (`spent` is clipped to what was reserved) come back, its concurrency slot is free.
     pub fn settle(&self, reservation: Reservation, spent: u64) {
+        if self.api_key.is_some() {
+            let at = reservation.counted_at();
+            self.state.hub.requests.note(self.state.id, at);
+        }
         self.state.settle(reservation, spent);
     }
 

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use model::{AccountName, AppName, Blame, LicenseId, ManagementKeyId, PlanName, Timestamp};
+use model::{
+    AccountName, ApiKeyRule, AppName, Blame, LicenseId, ManagementKeyId, PlanName, Timestamp,
+};
 
 /// An error of an operation or of opening.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +29,15 @@ pub enum Error {
     /// No such management key. Blame: caller.
     #[error("there is no management key {0}")]
     ManagementKeyUnknown(ManagementKeyId),
+    /// No such API key, or it is somebody else's. Blame: caller.
+    #[error("there is no api key {0}")]
+    ApiKeyUnknown(LicenseId),
+    /// A rule of API keys is broken. Blame: caller.
+    #[error(transparent)]
+    ApiKeyRule(#[from] ApiKeyRule),
+    /// A key of every app is asked for by an account that has no app. Blame: caller.
+    #[error("account `{0}` sells no app, so that a key would open nothing: name an app")]
+    AccountWithoutApps(AccountName),
     /// No such account. Blame: caller.
     #[error("there is no account `{0}`: make it with `tallygate account create`")]
     AccountUnknown(AccountName),

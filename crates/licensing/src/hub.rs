@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::entry::LicenseState;
 use crate::meter::{Ask, Refused};
 use crate::options::LeaseOptions;
+use crate::requests::Requests;
 use crate::states::fold;
 
 const BELLS: usize = 256;
@@ -26,6 +27,8 @@ pub(crate) struct Hub {
     /// Each meter stands in it at most once, so that it is bounded by the number of states.
     queue: Mutex<VecDeque<Arc<LicenseState>>>,
     work: Notify,
+    /// When API keys were used that this was not written down of yet.
+    pub(crate) requests: Requests,
     lease_bells: Box<[Notify]>,
     cut_bells: Box<[Notify]>,
     born: Instant,
@@ -51,6 +54,7 @@ impl Hub {
             options,
             queue: Mutex::default(),
             work: Notify::new(),
+            requests: Requests::default(),
             lease_bells: bells(),
             cut_bells: bells(),
             born: Instant::now(),
@@ -107,6 +111,28 @@ impl Hub {
                 return Err(Refused::unavailable());
             }
         }
+    }
+
+    /// Waits until what a meter let go is back in the store, but not longer than a call waits for units.
+    pub(crate) async fn settled(&self, state: &Arc<LicenseState>) {
+        // What was let go while the store was being asked goes back in the round after.
+        const ROUNDS: u32 = 2;
+        let Some(begun) = state.meter().unsettled() else {
+            return;
+        };
+        let rounds = async {
+            loop {
+                let bell = self.lease_bell(state.id()).notified();
+                tokio::pin!(bell);
+                bell.as_mut().enable();
+                match state.meter().unsettled() {
+                    Some(round) if round.wrapping_sub(begun) < ROUNDS => bell.await,
+                    _ => return,
+                }
+            }
+        };
+        // Whoever asks is told what is known by then.
+        let _ = tokio::time::timeout(self.options.timeout, rounds).await;
     }
 
     pub(crate) fn lease_bell(&self, id: LicenseId) -> &Notify {

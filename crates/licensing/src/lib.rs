@@ -28,11 +28,12 @@ mod meter;
 mod operations;
 mod options;
 mod plans;
+mod requests;
 pub mod sessions;
 pub mod signing;
 mod states;
 
-pub use entry::{CutSignal, Entry, EntryCredential, LicenseState};
+pub use entry::{CachedApiKey, CutSignal, Entry, EntryCredential, LicenseState};
 pub use error::Error;
 pub use fingerprints::FingerprintSet;
 pub use keyring::{Keyring, KeyringSecret};
@@ -40,8 +41,9 @@ pub use licensing::{CacheSize, Found, Freshness, Licensing};
 pub use meter::{Ask, HeldUnits, Meter, RateView, Refused, Reservation, ReserveError};
 pub use operations::{ADDRESSES_FEATURE, may_use_from};
 pub use operations::{
-    BalanceView, ClaimedToken, IssueRequest, Issued, IssuedManagementKey, IssuedToken, KeySource,
-    ManagementKeyRequest, Once, OnceClaim, OnceRequest, TokenRequest, UserRequest,
+    ApiKeyOwner, ApiKeyPolicy, ApiKeyRequest, ApiKeyUpdate, ApiKeyView, BalanceView, ClaimedToken,
+    IssueRequest, Issued, IssuedApiKey, IssuedManagementKey, IssuedToken, KeyEnd, KeyRefusal,
+    KeySource, ManagementKeyRequest, Once, OnceClaim, OnceRequest, TokenRequest, UserRequest,
 };
 pub use options::{LeaseOptions, LicensingOptions};
 pub use plans::{AppTerms, EffectiveLimits, Plans};

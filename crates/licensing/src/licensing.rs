@@ -161,12 +161,14 @@ impl Licensing {
                 self.serve_leases(),
                 self.serve_sweeps(),
                 self.serve_expiry(),
+                self.serve_requests(),
             )
         };
         tokio::select! {
             () = shutdown => {}
             _ = work => {}
         }
+        self.write_requests().await;
     }
 
     async fn serve_sweeps(&self) {

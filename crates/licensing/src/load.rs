@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use model::{KeyHash, Refusal};
+use model::{ApiKey, KeyHash, Refusal};
 use parking_lot::Mutex;
 use store::Snapshot;
 use tokio::sync::watch;
 
-use crate::entry::{Entry, EntryCredential};
+use crate::entry::{CachedApiKey, Entry, EntryCredential};
 use crate::licensing::Licensing;
 use crate::meter::Stamp;
 
@@ -104,6 +104,10 @@ impl Licensing {
                     return Err(Refusal::LicenseStoreUnavailable);
                 }
             };
+            let api_key = match &found {
+                Some(snapshot) => self.api_key_of(snapshot).await?,
+                None => None,
+            };
             let log = self.log.lock();
             match found {
                 Some(snapshot) => {
@@ -112,7 +116,7 @@ impl Licensing {
                     let newer =
                         |change: &store::Change| change.license_id == id && change.number > version;
                     if !log.is_superseded(mark, newer)
-                        && let Some(entry) = self.fill(hash, snapshot)
+                        && let Some(entry) = self.fill(hash, snapshot, api_key)
                     {
                         return Ok(Some(entry));
                     }
@@ -131,8 +135,34 @@ impl Licensing {
         Err(Refusal::LicenseStoreUnavailable)
     }
 
+    /// What a license shows as an API key, if its credential says that it is one. Should it be newer than the license that
+    /// was read before it, the number of the change between the two outdates both.
+    async fn api_key_of(&self, snapshot: &Snapshot) -> Result<Option<Arc<CachedApiKey>>, Refusal> {
+        if snapshot.credential.kind != ApiKey::KIND {
+            return Ok(None);
+        }
+        let read = async {
+            let keys = self.store.api_keys()?;
+            keys.api_key(snapshot.license.id).await
+        };
+        let stored = read.await.map_err(|error| {
+            tracing::debug!(%error, "an api key cannot be loaded");
+            Refusal::LicenseStoreUnavailable
+        })?;
+        let cached = |key| CachedApiKey {
+            key,
+            start: snapshot.credential.prefix.clone(),
+        };
+        Ok(stored.map(|stored| Arc::new(cached(stored.key))))
+    }
+
     /// Puts what was read into the cache; `None` if a newer version is known. The change log is locked.
-    pub(crate) fn fill(&self, hash: KeyHash, snapshot: Snapshot) -> Option<Arc<Entry>> {
+    pub(crate) fn fill(
+        &self,
+        hash: KeyHash,
+        snapshot: Snapshot,
+        api_key: Option<Arc<CachedApiKey>>,
+    ) -> Option<Arc<Entry>> {
         let state = self.states.get_or_create(snapshot.license.id);
         if snapshot.version < state.version() {
             return None;
@@ -149,7 +179,8 @@ impl Licensing {
         plans.share_names(Arc::make_mut(&mut license));
         let terms = plans.terms(&license);
         let credential = EntryCredential::new(&snapshot.credential, snapshot.allow_ips);
-        let entry = Arc::new(Entry::new(license, credential, terms, stamp, state));
+        let entry = Entry::new(license, credential, terms, stamp, state, api_key);
+        let entry = Arc::new(entry);
         self.cache.insert(hash, entry.clone());
         Some(entry)
     }
@@ -168,6 +199,7 @@ impl Licensing {
             terms,
             stamp,
             entry.state().clone(),
+            entry.api_key().cloned(),
         ));
         if !fitted.is_outdated() {
             self.cache.insert(*hash, fitted.clone());

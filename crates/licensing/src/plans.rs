@@ -112,6 +112,11 @@ impl Plans {
     /// What holds for a license. A plan or an app that the configuration no longer has adds nothing.
     pub(crate) fn terms(&self, license: &License) -> Terms {
         let app = self.apps.get(&license.app);
+        let grace = match app {
+            Some(app) => app.grace,
+            None if license.app.is_every() => self.shortest_grace(&license.account),
+            None => Duration::ZERO,
+        };
         let name = license
             .plan
             .as_ref()
@@ -127,8 +132,21 @@ impl Plans {
         Terms {
             effective,
             plan: plan.map(|plan| plan.revision.clone()),
-            grace: app.map_or(Duration::ZERO, |app| app.grace),
+            grace,
         }
+    }
+
+    /// The grace of a license of every app of an account: that of the strictest.
+    fn shortest_grace(&self, account: &AccountName) -> Duration {
+        let own = self.apps().filter(|app| app.account == *account);
+        own.map(|app| app.grace).min().unwrap_or_default()
+    }
+
+    /// The plan that licenses of an app have who name none, as it is now.
+    #[must_use]
+    pub fn default_plan(&self, app: &AppName) -> Option<&Arc<PlanRevision>> {
+        let name = self.apps.get(app)?.default_plan.as_ref()?;
+        self.plan(name)
     }
 
     /// Equal limits share one allocation, as long as there are few different ones.
@@ -201,13 +219,13 @@ impl EffectiveLimits {
     }
 }
 
-/// One limit for each length of window, the smallest, since a length is what its calls are counted by.
+/// One limit for each kind and length of window, the smallest, since that is what its calls are counted by.
 fn tightest(limits: &[RateLimit]) -> Box<[RateLimit]> {
     let mut windows: Vec<RateLimit> = Vec::with_capacity(limits.len());
     for limit in limits {
         match windows
             .iter_mut()
-            .find(|other| other.window == limit.window)
+            .find(|other| other.window == limit.window && other.kind == limit.kind)
         {
             Some(other) => other.calls = other.calls.min(limit.calls),
             None => windows.push(*limit),

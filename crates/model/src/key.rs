@@ -176,6 +176,30 @@ impl Credential {
         }))
     }
 
+    /// A new random key of letters alone, after a prefix.
+    ///
+    /// # Panics
+    /// If the operating system has no randomness to give.
+    #[must_use]
+    pub fn generate_letters(prefix: &str, length: usize) -> Self {
+        const LETTERS: &[u8; 52] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        // Bytes beyond the last whole number of alphabets would make some letters likelier than others.
+        const FAIR: u8 = (256 / 52 * 52) as u8;
+        let mut text = Zeroizing::new(String::with_capacity(prefix.len() + length));
+        text.push_str(prefix);
+        let mut random = Zeroizing::new([0_u8; 64]);
+        while text.len() < prefix.len() + length {
+            getrandom::fill(&mut *random).expect("the operating system gives random bytes");
+            let fair = random.iter().filter(|byte| **byte < FAIR);
+            let missing = prefix.len() + length - text.len();
+            text.extend(
+                fair.take(missing)
+                    .map(|byte| char::from(LETTERS[usize::from(byte % 52)])),
+            );
+        }
+        Self(text)
+    }
+
     /// The key itself. Show it once, to whom it belongs; never log it.
     #[must_use]
     pub fn expose(&self) -> &str {

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod api_key;
 pub mod audit;
 pub mod check;
 pub mod id;
@@ -28,6 +29,7 @@ pub mod token;
 pub mod usage;
 pub mod user;
 
+pub use api_key::{ApiKey, ApiKeyPrefix, ApiKeyRule, Metadata, ResourcePermissions};
 pub use audit::{Actor, AuditEntry, Who};
 pub use check::{CallFacts, check};
 pub use id::{
@@ -37,7 +39,7 @@ pub use id::{
 pub use interval::Interval;
 pub use key::{Credential, Fingerprint, KeyFormat, KeyHash, KeyHasher};
 pub use license::{License, LicenseStatus, Permission};
-pub use limit::{Counter, Limits, RateLimit, Refill, RefillMode};
+pub use limit::{Counter, Limits, RateLimit, Refill, RefillMode, WindowKind};
 pub use money::{Currency, Money};
 pub use name::{AccountName, AppName, NameError, PlanName};
 pub use origin::caller_address;

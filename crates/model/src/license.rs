@@ -32,7 +32,7 @@ pub struct License {
     pub id: LicenseId,
     /// The account that sells the app.
     pub account: AccountName,
-    /// The app it opens.
+    /// The app it opens; [`AppName::every`]: each app of its account.
     pub app: AppName,
     /// The plan it is priced and limited by; `None`: that of the app.
     pub plan: Option<PlanName>,
@@ -67,6 +67,14 @@ pub struct Permission {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a permission: write a method or `*` and a path, such as `GET /reports`")]
 pub struct ParsePermissionError(pub String);
+
+impl License {
+    /// Whether it is one of an app.
+    #[must_use]
+    pub fn opens(&self, account: &AccountName, app: &AppName) -> bool {
+        self.app == *app || (self.app.is_every() && self.account == *account)
+    }
+}
 
 impl Permission {
     /// Whether it gives leave for this method on this normalised path.

@@ -8,16 +8,26 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::interval::Interval;
 use crate::time::Timestamp;
 
-/// At most so many calls in each window.
-///
-/// Windows begin at multiples of their length since the UNIX epoch (so those of an hour or a day at UTC
-/// boundaries). Text form: `100/1h`.
+/// At most so many calls in each window. Text form: `100/1h`, `100/1h,idle`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RateLimit {
     /// Calls that pass in one window; at least 1.
     pub calls: u32,
     /// Length of a window.
     pub window: Interval,
+    /// When a window ends.
+    pub kind: WindowKind,
+}
+
+/// When a rate window ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WindowKind {
+    /// At multiples of its length since the UNIX epoch (so those of an hour or a day at UTC boundaries).
+    #[default]
+    Fixed,
+    /// When no call has passed for its length, so that calls in quick succession keep it open. Counted in memory by each
+    /// gate, whatever its length.
+    Idle,
 }
 
 /// What refilling does with what is left.
@@ -88,13 +98,13 @@ impl Counter {
 }
 
 impl RateLimit {
-    /// Whether this window is counted durably (an hour or longer) rather than in memory.
+    /// Whether this window is counted durably (a fixed one of an hour or longer) rather than in memory.
     #[must_use]
     pub const fn is_durable(&self) -> bool {
-        self.window.seconds() >= Counter::DURABLE_WINDOW
+        self.window.seconds() >= Counter::DURABLE_WINDOW && matches!(self.kind, WindowKind::Fixed)
     }
 
-    /// When the window that holds `now` ends.
+    /// When the fixed window that holds `now` ends.
     #[must_use]
     pub fn window_end(&self, now: Timestamp) -> Timestamp {
         let period = i64::from(now.period(self.window.seconds())) + 1;
@@ -118,11 +128,17 @@ impl FromStr for RateLimit {
 
     fn from_str(text: &str) -> Result<Self, ParseLimitError> {
         let parse = || {
-            let (calls, window) = text.split_once('/')?;
+            let (calls, rest) = text.split_once('/')?;
             let calls = calls.parse().ok().filter(|calls| *calls > 0)?;
+            let (window, kind) = match rest.split_once(',') {
+                None => (rest, WindowKind::Fixed),
+                Some((window, "idle")) => (window, WindowKind::Idle),
+                Some(_) => return None,
+            };
             Some(Self {
                 calls,
                 window: window.parse().ok()?,
+                kind,
             })
         };
         parse().ok_or_else(|| ParseLimitError::RateLimit(text.chars().take(40).collect()))
@@ -131,7 +147,11 @@ impl FromStr for RateLimit {
 
 impl fmt::Display for RateLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.calls, self.window)
+        let kind = match self.kind {
+            WindowKind::Fixed => "",
+            WindowKind::Idle => ",idle",
+        };
+        write!(f, "{}/{}{kind}", self.calls, self.window)
     }
 }
 
@@ -193,13 +213,20 @@ mod tests {
 
     #[test]
     fn limits_survive_their_text_form() {
-        for text in ["10/1m", "100/1h", "1/30d"] {
+        for text in ["10/1m", "100/1h", "1/30d", "10/1h,idle"] {
             assert_eq!(text.parse::<RateLimit>().expect(text).to_string(), text);
         }
         for text in ["5/1h", "5/1h,add"] {
             assert_eq!(text.parse::<Refill>().expect(text).to_string(), text);
         }
         assert!("0/1m".parse::<RateLimit>().is_err());
+        assert!("1/1m,busy".parse::<RateLimit>().is_err());
+        assert!(
+            !"1/1h,idle"
+                .parse::<RateLimit>()
+                .expect("valid")
+                .is_durable()
+        );
         assert!("5/1h,more".parse::<Refill>().is_err());
     }
 

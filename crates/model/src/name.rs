@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct NameError(pub String);
 
 macro_rules! name_type {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident $(, or $other:literal)?) => {
         $(#[$doc])*
         ///
         /// 1 to 64 of `a-z A-Z 0-9 . _ -`, beginning with a letter or digit. Cheap to clone.
@@ -33,7 +33,11 @@ macro_rules! name_type {
             type Err = NameError;
 
             fn from_str(text: &str) -> Result<Self, NameError> {
-                if is_name(text) { Ok(Self(text.into())) } else { Err(NameError(clip(text))) }
+                if is_name(text) $(|| text == $other)? {
+                    Ok(Self(text.into()))
+                } else {
+                    Err(NameError(clip(text)))
+                }
             }
         }
 
@@ -69,13 +73,29 @@ name_type!(
     AccountName
 );
 name_type!(
-    /// The name of an app: an API that stands behind the gate.
-    AppName
+    /// The name of an app: an API that stands behind the gate. `*` stands for every app of an account.
+    AppName, or "*"
 );
 name_type!(
     /// The name of a plan: what a unit costs and what a license may use.
     PlanName
 );
+
+impl AppName {
+    const EVERY: &str = "*";
+
+    /// In the place of an app: every app of the account, those to come as well. No app has this name.
+    #[must_use]
+    pub fn every() -> Self {
+        Self(Self::EVERY.into())
+    }
+
+    /// Whether it stands for every app.
+    #[must_use]
+    pub fn is_every(&self) -> bool {
+        &*self.0 == Self::EVERY
+    }
+}
 
 impl Default for AccountName {
     /// The account that always exists.

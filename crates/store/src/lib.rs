@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod api_keys;
 pub mod audit;
 pub mod claims;
 #[cfg(feature = "conformance")]
@@ -23,6 +24,9 @@ pub mod sqlite;
 pub mod tokens;
 pub mod users;
 
+pub use api_keys::{
+    ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeySort, ApiKeyStore, NewApiKey, StoredApiKey,
+};
 pub use audit::{AuditFilter, AuditStore, NumberedEntry};
 pub use claims::{Claim, ClaimKey, ClaimKind, ClaimStore, Claimed, NewClaim};
 pub use error::Error;

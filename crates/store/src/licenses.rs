@@ -10,6 +10,7 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::api_keys::ApiKeyStore;
 use crate::error::Error;
 
 /// The number of a change, in commit order: a reader who has seen `n` misses none by asking for what came after `n`.
@@ -147,6 +148,14 @@ pub struct LicenseFilter {
 /// Licenses at rest.
 #[async_trait]
 pub trait LicenseStore: Send + Sync + 'static {
+    /// The API keys of this store, whose licenses are among these.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if this store keeps none.
+    fn api_keys(&self) -> Result<&dyn ApiKeyStore, Error> {
+        Err(Error::Unavailable("it keeps no api keys".to_owned()))
+    }
+
     /// Keeps new licenses, all or none.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ pub struct LeaseKey {
 pub struct LeaseRequest {
     /// On what. For the balance the period is ignored: the present epoch is leased from.
     pub key: LeaseKey,
-    /// Units wished for; at least 1.
+    /// Units wished for; 0 takes nothing and asks how many are left.
     pub want: u64,
     /// For a window: how many calls it lets pass. For the balance: ignored.
     pub capacity: u64,

@@ -32,3 +32,4 @@ impl StoreFactory for Schema {
 
 store::instantiate_conformance!(super::Schema);
 store::instantiate_domain_conformance!(super::Schema);
+store::instantiate_api_key_conformance!(super::Schema);

@@ -23,3 +23,4 @@ impl StoreFactory for Directory {
 
 store::instantiate_conformance!(super::Directory);
 store::instantiate_domain_conformance!(super::Directory);
+store::instantiate_api_key_conformance!(super::Directory);

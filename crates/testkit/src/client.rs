@@ -83,8 +83,14 @@ impl Request {
     /// `POST`, with a body of known length.
     #[must_use]
     pub fn post(target: &str, body: &[u8]) -> Self {
+        Self::with_body("POST", target, body)
+    }
+
+    /// Any method, with a body of known length.
+    #[must_use]
+    pub fn with_body(method: &str, target: &str, body: &[u8]) -> Self {
         let mut request =
-            Self::new("POST", target).header("Content-Length", &body.len().to_string());
+            Self::new(method, target).header("Content-Length", &body.len().to_string());
         request.body = body.to_vec();
         request
     }

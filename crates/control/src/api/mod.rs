@@ -1,6 +1,7 @@
 //! The handlers, one file per kind of thing.
 
 pub(crate) mod accounts;
+pub(crate) mod api_keys;
 pub(crate) mod calls;
 pub(crate) mod directory;
 pub(crate) mod keys;

@@ -11,6 +11,7 @@
 
 mod apifew;
 mod apimw;
+pub mod better_auth;
 mod body;
 mod client;
 mod fault;
@@ -30,7 +31,7 @@ pub(crate) use mount::mount;
 pub use services::Services;
 
 /// The protocols that every gate speaks.
-pub static SHIPPED: &[&dyn Protocol] = &[&apifew::Apifew, &apimw::Apimw];
+pub static SHIPPED: &[&dyn Protocol] = &[&apifew::Apifew, &apimw::Apimw, &better_auth::BetterAuth];
 
 /// One wire protocol.
 pub trait Protocol: Sync {

@@ -2,6 +2,7 @@
 //!
 //! Requests refuse unknown fields; answers may grow fields, which clients ignore.
 
+mod api_key;
 mod directory;
 mod key;
 mod ledger;
@@ -11,6 +12,9 @@ mod report;
 mod scope;
 mod signing;
 
+pub use api_key::{
+    ApiKey, ChangeApiKey, CreateApiKey, DeletedApiKeys, Lasting, VerifiedApiKey, VerifyApiKey,
+};
 pub use directory::{Account, App, CreateAccount, Plan, Status};
 pub use key::{ChangeManagementKey, CreateManagementKey, ManagementKey};
 pub use ledger::{ExportQuery, Finding, Rebuilt, Ship, Shipped, Verification};

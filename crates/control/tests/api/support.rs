@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::protocol::Protocol;
+use control::protocol::better_auth::KeyShape;
 use control::wire::App;
 use control::{Access, AppDirectory, ControlLimits, ControlState, GateInfo, Surfaces};
 use gate::{AppRules, Gate, RouteRules, Spender, Worker, WorkerParts};
@@ -19,11 +20,12 @@ use ledger::{Ledger, LedgerOptions};
 use licensing::sessions::SessionOptions;
 use licensing::signing::TokenTerms;
 use licensing::{
-    AppTerms, Keyring, KeyringSecret, Licensing, LicensingOptions, Plans, Sessions, Signing,
+    ApiKeyPolicy, AppTerms, Freshness, Keyring, KeyringSecret, Licensing, LicensingOptions, Plans,
+    Sessions, Signing,
 };
 use model::{
-    CallHead, CallId, CallRecord, CallTail, Clock, InstanceId, KeyHasher, LicenseId, Method, Mode,
-    Outcome, Plan, PlanRevision, Refusal, Symbol, SystemClock, Timestamp,
+    CallHead, CallId, CallRecord, CallTail, Clock, InstanceId, KeyHasher, LicenseId, ManualClock,
+    Method, Mode, Outcome, Plan, PlanRevision, Refusal, Symbol, SystemClock, Timestamp,
 };
 use serde_json::Value;
 use store::Store;
@@ -42,6 +44,9 @@ pub(crate) struct World {
     journal: Journal,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
+    licensing: Arc<Licensing>,
+    spender: Arc<Spender>,
+    hand: Arc<ManualClock>,
 }
 
 /// An answer. Its house rules were checked when it came.
@@ -59,10 +64,39 @@ impl World {
 
     /// With these protocols beside the native API.
     pub(crate) async fn speaking(protocols: &[&'static dyn Protocol]) -> Self {
+        Self::made(protocols, Arc::new(SystemClock), Arc::default()).await
+    }
+
+    /// With a clock that stands a little after an hour began until it is [`advance`](Self::advance)d.
+    pub(crate) async fn by_hand(protocols: &[&'static dyn Protocol]) -> Self {
+        let start = "2026-03-01T00:00:10Z".parse().unwrap();
+        let clock = Arc::new(ManualClock::at(start));
+        Self::made(protocols, clock.clone(), clock).await
+    }
+
+    /// Moves the clock, and waits until everybody follows it.
+    pub(crate) async fn advance(&self, by: Duration) {
+        self.hand.advance(by);
+        self.licensing.wake();
+        let is_fresh = || self.licensing.freshness(self.hand.now()) == Freshness::Fresh;
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while !is_fresh() {
+            assert!(std::time::Instant::now() < deadline, "the changes are read");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.spender.tick();
+    }
+
+    async fn made(
+        protocols: &[&'static dyn Protocol],
+        clock: Arc<dyn Clock>,
+        hand: Arc<ManualClock>,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let sqlite = SqliteStore::open(SqliteOptions::new(path("store"))).unwrap();
+        let mut options = SqliteOptions::new(path("store"));
+        options.clock = clock.clone();
+        let sqlite = SqliteStore::open(options).unwrap();
         let store: Arc<dyn Store> = Arc::new(sqlite);
         let instance = InstanceId::generate();
         let (ledger, ledger_options, journal) = ledger(&path, instance, store.clone()).await;
@@ -98,10 +132,10 @@ impl World {
         };
         let sessions = Sessions::new(licensing.clone(), signing.clone(), options);
         let state = ControlState {
-            licensing,
+            licensing: licensing.clone(),
             signing,
             sessions: Arc::new(sessions),
-            spender,
+            spender: spender.clone(),
             ledger,
             ledger_options,
             store,
@@ -116,6 +150,8 @@ impl World {
             clock,
             limits: ControlLimits::default(),
             rpc_socket: path("rpc.sock"),
+            api_keys: ApiKeyPolicy::default(),
+            better_auth: KeyShape::default(),
             trusted_proxies: vec!["127.0.0.2/32".parse().unwrap()],
         };
         let router = Surfaces::new(state, protocols).together();
@@ -145,6 +181,9 @@ impl World {
             journal,
             stop,
             servers,
+            licensing,
+            spender,
+            hand,
         }
     }
 

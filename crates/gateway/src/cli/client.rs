@@ -83,6 +83,12 @@ impl Client {
         self.read(response).await
     }
 
+    /// Deletes something.
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), Error> {
+        let request = self.send(Method::DELETE, path, None);
+        within(ANSWER_TIMEOUT, self, request).await.map(drop)
+    }
+
     /// Sends something whose answer takes as long as it takes.
     pub(crate) async fn post_patiently<T: DeserializeOwned>(
         &self,

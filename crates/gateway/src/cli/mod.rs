@@ -3,6 +3,7 @@
 //! Every command but `run`, `check` and `demo` is a client of the native API.
 
 mod account;
+mod apikey;
 mod app;
 mod arguments;
 pub(crate) mod calls;
@@ -76,6 +77,9 @@ pub(crate) enum ClientCommand {
     /// Licenses: who may call what, and how much
     #[command(subcommand)]
     License(license::LicenseCommand),
+    /// API keys: licenses that their owners manage and verify
+    #[command(subcommand)]
+    Apikey(apikey::ApiKeyCommand),
     /// Management keys: who may use the API of the gate
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -166,6 +170,7 @@ fn try_execute(
     runtime.block_on(async {
         match command {
             ClientCommand::License(command) => license::execute(command, &client, output).await,
+            ClientCommand::Apikey(command) => apikey::execute(command, &client, output).await,
             ClientCommand::Key(command) => key::execute(command, &client, output).await,
             ClientCommand::SigningKey(command) => {
                 signing_key::execute(command, &client, output).await

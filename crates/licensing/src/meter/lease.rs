@@ -88,6 +88,12 @@ impl MeterState {
         }
     }
 
+    /// The present round, if units are on their way to or from the store.
+    pub(super) fn unsettled(&self) -> Option<u32> {
+        let settled = self.returns.is_empty() && !self.leasing.in_flight;
+        (!settled).then_some(self.leasing.round)
+    }
+
     pub(super) const fn round(&self) -> (u32, bool) {
         (self.leasing.round, self.leasing.failed)
     }

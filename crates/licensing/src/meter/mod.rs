@@ -18,7 +18,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use model::{LicenseId, Timestamp};
+use model::{LicenseId, RateLimit, Timestamp};
 use parking_lot::Mutex;
 use store::{ChangeNumber, LeaseGrant};
 
@@ -33,6 +33,15 @@ use crate::plans::EffectiveLimits;
 pub struct Meter {
     id: LicenseId,
     state: Mutex<Option<Box<MeterState>>>,
+}
+
+/// What a meter knows of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WindowUse {
+    /// So many calls passed: it is counted here.
+    Used(u32),
+    /// So many calls are leased for it and did not pass yet: it is counted in the store.
+    Unused(u64),
 }
 
 /// Which reading of a license and which plans some limits come from; later ones replace earlier ones.
@@ -144,6 +153,11 @@ impl Meter {
         self.with(|state| state.round()).unwrap_or_default()
     }
 
+    /// The present round, if units are on their way to or from the store, which then cannot tell what is left.
+    pub(crate) fn unsettled(&self) -> Option<u32> {
+        self.with(|state| state.unsettled()).flatten()
+    }
+
     /// What to ask of the store now.
     pub(crate) fn wishes(&self, now: Timestamp, options: &LeaseOptions) -> Wishes {
         self.with(|state| state.wishes(self.id, now, options))
@@ -176,6 +190,17 @@ impl Meter {
     #[must_use]
     pub fn leased_units(&self) -> Option<(u32, u64)> {
         self.with(|state| state.leased_units()).flatten()
+    }
+
+    /// What is known here of a window; `None`: it was not called under it.
+    pub(crate) fn window_use(&self, limit: &RateLimit, now: Timestamp) -> Option<WindowUse> {
+        self.with(|state| state.window_use(limit, now)).flatten()
+    }
+
+    /// Whether not even one unit is left, as far as this gate knows without asking.
+    #[must_use]
+    pub fn is_exhausted(&self, now: Timestamp) -> bool {
+        self.with(|state| state.is_exhausted(now)).unwrap_or(false)
     }
 
     /// Calls under way that hold a concurrency slot.

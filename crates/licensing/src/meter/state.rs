@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use model::{Counter, LicenseId, Refill, RefillMode, Refusal, Timestamp};
+use model::{Counter, LicenseId, RateLimit, Refill, RefillMode, Refusal, Timestamp, WindowKind};
 use store::LeaseKey;
 
-use super::Stamp;
 use super::ask::{Ask, RateView, Refused, Reservation, ReserveError};
 use super::lease::Leasing;
 use super::stock::{Judgement, Stock};
 use super::window::{Count, Window, seconds_until};
+use super::{Stamp, WindowUse};
 use crate::options::LeaseOptions;
 use crate::plans::EffectiveLimits;
 
@@ -77,7 +77,9 @@ impl MeterState {
         self.shape += 1;
         let mut before = std::mem::take(&mut self.windows);
         for limit in &limits.rate_limits {
-            let same = |window: &Window| window.limit.window == limit.window;
+            let same = |window: &Window| {
+                window.limit.window == limit.window && window.limit.kind == limit.kind
+            };
             let window = match before.iter().position(same) {
                 Some(at) => Window {
                     limit: *limit,
@@ -99,7 +101,7 @@ impl MeterState {
         }
         let mut counted_at = now;
         for window in &mut self.windows {
-            window.take();
+            window.take(now);
             counted_at = counted_at.max(window.begins_at());
         }
         let limited = self.limits.counted && ask.units > 0;
@@ -138,6 +140,10 @@ impl MeterState {
                 // A new epoch begins: what is left of the old one is void, in the store as here.
                 self.balance.stock.empty();
                 self.balance.epoch = None;
+            } else if let Some(refill) = self.limits.refill {
+                // The next lease claims it; until then it is known to be there.
+                let left = &mut self.balance.stock.left;
+                *left = left.saturating_add(refill.amount);
             }
         }
     }
@@ -259,13 +265,17 @@ impl MeterState {
     fn put_back_calls(&mut self, id: LicenseId, reservation: &Reservation) {
         let mut to_store = Vec::new();
         for window in &mut self.windows {
-            let period = reservation.at.period(window.limit.window.seconds());
+            let seconds = window.limit.window.seconds();
+            let period = match window.limit.kind {
+                WindowKind::Fixed => reservation.at.period(seconds),
+                WindowKind::Idle => 0,
+            };
             if window.born > reservation.shape || window.period != period {
                 continue;
             }
             let key = window.key(id);
             match &mut window.count {
-                Count::Memory { used } => *used = used.saturating_sub(1),
+                Count::Memory { used } | Count::Idle { used } => *used = used.saturating_sub(1),
                 Count::Leased(stock) if self.era == reservation.era => {
                     stock.units += 1;
                 }
@@ -343,7 +353,7 @@ impl MeterState {
     pub(super) fn is_empty(&self, now: Timestamp) -> bool {
         let unused = |window: &Window| {
             let empty = match &window.count {
-                Count::Memory { used } => *used == 0,
+                Count::Memory { used } | Count::Idle { used } => *used == 0,
                 Count::Leased(stock) => stock.units == 0,
             };
             empty || now.micros() >= window.ends_at
@@ -353,6 +363,23 @@ impl MeterState {
             && self.returns.is_empty()
             && self.leasing.is_idle()
             && self.windows.iter().all(unused)
+    }
+
+    pub(super) fn window_use(&mut self, limit: &RateLimit, now: Timestamp) -> Option<WindowUse> {
+        self.roll(now.micros());
+        let same = |window: &&Window| {
+            window.limit.window == limit.window && window.limit.kind == limit.kind
+        };
+        let window = self.windows.iter().find(same)?;
+        Some(match &window.count {
+            Count::Memory { used } | Count::Idle { used } => WindowUse::Used(*used),
+            Count::Leased(stock) => WindowUse::Unused(stock.units),
+        })
+    }
+
+    pub(super) fn is_exhausted(&mut self, now: Timestamp) -> bool {
+        self.roll(now.micros());
+        self.limits.counted && self.balance.stock.judge(1, now.micros()) == Judgement::Dry
     }
 
     pub(super) const fn in_use(&self) -> u32 {

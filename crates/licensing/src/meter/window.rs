@@ -1,6 +1,6 @@
 //! One rate window of a meter.
 
-use model::{Counter, LicenseId, RateLimit, Timestamp};
+use model::{Counter, LicenseId, RateLimit, Timestamp, WindowKind};
 use store::LeaseKey;
 
 use super::ask::RateView;
@@ -10,7 +10,7 @@ use super::stock::{Judgement, Stock};
 #[derive(Clone, Debug)]
 pub(super) struct Window {
     pub(super) limit: RateLimit,
-    /// Number of the period.
+    /// Number of the period; of an idle window always 0.
     pub(super) period: u32,
     /// When it ends, in microseconds since the UNIX epoch.
     pub(super) ends_at: i64,
@@ -27,16 +27,21 @@ pub(super) enum Count {
         /// Calls of this period.
         used: u32,
     },
+    /// Until no call has passed for the length of the window: in memory.
+    Idle {
+        /// Calls since it began.
+        used: u32,
+    },
     /// Leased from the store.
     Leased(Stock),
 }
 
 impl Window {
     pub(super) fn new(limit: RateLimit, born: u32) -> Self {
-        let count = if limit.is_durable() {
-            Count::Leased(Stock::default())
-        } else {
-            Count::Memory { used: 0 }
+        let count = match limit.kind {
+            WindowKind::Idle => Count::Idle { used: 0 },
+            WindowKind::Fixed if limit.is_durable() => Count::Leased(Stock::default()),
+            WindowKind::Fixed => Count::Memory { used: 0 },
         };
         Self {
             limit,
@@ -53,11 +58,18 @@ impl Window {
         if now < self.ends_at {
             return;
         }
+        if let Count::Idle { used } = &mut self.count {
+            // It begins, and its end is set, when a call is let pass. It must have been idle for longer than its length.
+            if now > self.ends_at {
+                *used = 0;
+            }
+            return;
+        }
         let time = Timestamp::from_micros(now);
         self.period = time.period(self.limit.window.seconds());
         self.ends_at = self.limit.window_end(time).micros();
         match &mut self.count {
-            Count::Memory { used } => *used = 0,
+            Count::Memory { used } | Count::Idle { used } => *used = 0,
             Count::Leased(stock) => {
                 stock.empty();
             }
@@ -70,15 +82,22 @@ impl Window {
 
     pub(super) const fn judge(&self, now: i64) -> Judgement {
         match &self.count {
-            Count::Memory { used } if *used < self.limit.calls => Judgement::Passes,
-            Count::Memory { .. } => Judgement::Dry,
+            Count::Memory { used } | Count::Idle { used } if *used < self.limit.calls => {
+                Judgement::Passes
+            }
+            Count::Memory { .. } | Count::Idle { .. } => Judgement::Dry,
             Count::Leased(stock) => stock.judge(1, now),
         }
     }
 
-    pub(super) fn take(&mut self) {
+    pub(super) fn take(&mut self, now: i64) {
         match &mut self.count {
             Count::Memory { used } => *used += 1,
+            Count::Idle { used } => {
+                *used += 1;
+                let end = now.saturating_add(self.limit.window.micros());
+                self.ends_at = self.ends_at.max(end);
+            }
             Count::Leased(stock) => stock.take(1),
         }
     }
@@ -86,7 +105,7 @@ impl Window {
     pub(super) fn remaining(&self) -> u32 {
         let calls = self.limit.calls;
         match &self.count {
-            Count::Memory { used } => calls.saturating_sub(*used),
+            Count::Memory { used } | Count::Idle { used } => calls.saturating_sub(*used),
             Count::Leased(stock) => {
                 let known = stock.units.saturating_add(stock.left);
                 u32::try_from(known).map_or(calls, |known| known.min(calls))
@@ -113,7 +132,7 @@ impl Window {
 
     pub(super) const fn stock(&mut self) -> Option<&mut Stock> {
         match &mut self.count {
-            Count::Memory { .. } => None,
+            Count::Memory { .. } | Count::Idle { .. } => None,
             Count::Leased(stock) => Some(stock),
         }
     }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use model::{
-    CredentialId, Fingerprint, KeyFormat, LicenseId, LicenseStatus, Limits, PlanName, Timestamp,
+    ApiKey, CredentialId, Fingerprint, KeyFormat, LicenseId, LicenseStatus, Limits, PlanName,
+    Timestamp,
 };
-use store::{LicenseChange, LicenseFilter, StoredLicense};
+use store::{CredentialInfo, LicenseChange, LicenseFilter, StoredLicense};
 
-use super::issue::{Issued, KeySource};
+use super::issue::{Issued, KeySource, Minted};
 use super::validate;
 use crate::error::Error;
 use crate::licensing::Licensing;
@@ -158,8 +159,8 @@ impl Licensing {
         source: &KeySource,
         others_expire_at: Option<Timestamp>,
     ) -> Result<Issued, Error> {
-        self.unrevoked(id).await?;
-        let minted = self.mint(source, self.clock.now());
+        let stored = self.unrevoked(id).await?;
+        let minted = self.mint_for(&stored, source).await?;
         let fingerprint = minted.fingerprint();
         let credential_id = minted.new.info.id;
         let change = LicenseChange::AddCredential {
@@ -197,11 +198,12 @@ impl Licensing {
     /// # Errors
     /// There is no such license, or the store fails.
     pub async fn balance(&self, id: LicenseId) -> Result<Option<BalanceView>, Error> {
+        let state = self.states.get(id);
+        if let Some(state) = &state {
+            self.hub.settled(state).await;
+        }
         // Read before the store's: what is leased between the two then counts as taken, never twice as remaining.
-        let held = self
-            .states
-            .get(id)
-            .and_then(|state| state.meter().leased_units());
+        let held = state.and_then(|state| state.meter().leased_units());
         let Some(balance) = self.store.balance(id, self.clock.now()).await? else {
             self.license(id).await?;
             return Ok(None);
@@ -218,6 +220,23 @@ impl Licensing {
             epoch: balance.epoch,
             next_refill_at: balance.next_refill_at,
         }))
+    }
+
+    /// A further credential of a license; a generated one of an API key has the shape of API keys.
+    async fn mint_for(&self, stored: &StoredLicense, source: &KeySource) -> Result<Minted, Error> {
+        let now = self.clock.now();
+        let is = |info: &CredentialInfo| info.kind == ApiKey::KIND;
+        let is_api_key = stored.credentials.iter().any(is);
+        let generates = matches!(source, KeySource::Generate(_));
+        if !(is_api_key && generates) {
+            return Ok(self.mint(source, now));
+        }
+        let found = self.store.api_keys()?.api_key(stored.license.id).await?;
+        let length = super::ApiKeyPolicy::default().key_length;
+        Ok(match found {
+            Some(found) => self.mint_api_key(&found.key, length, now).0,
+            None => self.mint(source, now),
+        })
     }
 
     async fn unrevoked(&self, id: LicenseId) -> Result<StoredLicense, Error> {

@@ -4,6 +4,7 @@
 //! the changes.
 
 mod addresses;
+mod api_keys;
 mod change;
 mod issue;
 mod management;
@@ -13,6 +14,10 @@ mod user;
 mod validate;
 
 pub use addresses::{ADDRESSES_FEATURE, may_use_from};
+pub use api_keys::{
+    ApiKeyOwner, ApiKeyPolicy, ApiKeyRequest, ApiKeyUpdate, ApiKeyView, IssuedApiKey, KeyEnd,
+    KeyRefusal,
+};
 pub use change::BalanceView;
 pub use issue::{IssueRequest, Issued, KeySource};
 pub use management::{IssuedManagementKey, ManagementKeyRequest};

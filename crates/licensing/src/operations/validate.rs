@@ -1,6 +1,6 @@
 //! What the fields of requests may be.
 
-use model::{Counter, Limits};
+use model::{Counter, Limits, RateLimit};
 
 use crate::error::Error;
 use crate::plans::EffectiveLimits;
@@ -80,7 +80,8 @@ fn rate_limits(limits: &Limits) -> Result<(), Error> {
             return Err(Error::invalid(FIELD, reason));
         }
         let earlier = &limits.rate_limits[..at];
-        if earlier.iter().any(|other| other.window == window) {
+        let same = |other: &RateLimit| other.window == window && other.kind == limit.kind;
+        if earlier.iter().any(same) {
             let reason = format!("two limits for windows of {window}: keep the smaller one");
             return Err(Error::invalid(FIELD, reason));
         }

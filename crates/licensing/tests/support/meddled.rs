@@ -10,11 +10,11 @@ use model::{
     PlanRevision, PlanRevisionId, Timestamp, User, UserId,
 };
 use store::{
-    Account, AuditStore, Balance, Change, ChangeNumber, ClaimStore, Error, InstanceState,
-    LanePosition, LeaseGrant, LeaseKey, LeaseRequest, LedgerStore, LicenseChange, LicenseFilter,
-    LicenseStore, ManagementKey, ManagementStore, NewLicense, NodeClaim, NodeStore, QuotaStore,
-    RollupBatch, RollupRow, SealIntent, SealedFile, Snapshot, SqliteStore, StoredLicense,
-    TokenStore, UserChange, UserStore,
+    Account, ApiKeyStore, AuditStore, Balance, Change, ChangeNumber, ClaimStore, Error,
+    InstanceState, LanePosition, LeaseGrant, LeaseKey, LeaseRequest, LedgerStore, LicenseChange,
+    LicenseFilter, LicenseStore, ManagementKey, ManagementStore, NewLicense, NodeClaim, NodeStore,
+    QuotaStore, RollupBatch, RollupRow, SealIntent, SealedFile, Snapshot, SqliteStore,
+    StoredLicense, TokenStore, UserChange, UserStore,
 };
 use tokio::sync::Semaphore;
 
@@ -104,6 +104,10 @@ impl Meddled {
 
 #[async_trait]
 impl LicenseStore for Meddled {
+    fn api_keys(&self) -> Result<&dyn ApiKeyStore, Error> {
+        LicenseStore::api_keys(self.alive()?)
+    }
+
     async fn create_licenses(&self, new: Vec<NewLicense>) -> Result<ChangeNumber, Error> {
         self.alive()?.create_licenses(new).await
     }

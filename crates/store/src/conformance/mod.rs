@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 
 use crate::Store;
 
+pub mod api_keys;
 pub mod audit;
 pub mod changes;
 pub mod claims;
@@ -183,6 +184,24 @@ macro_rules! instantiate_domain_conformance {
                 a_line_comes_back_as_it_was_added,
                 a_log_by_pages_misses_nothing_while_lines_come_in,
                 a_log_shows_what_its_filter_names,
+            }
+        );
+    };
+}
+
+/// Makes a test of each property of stores that keep API keys.
+#[macro_export]
+macro_rules! instantiate_api_key_conformance {
+    ($factory:ty) => {
+        $crate::instantiate_conformance!($factory;
+            api_keys {
+                an_api_key_comes_back_as_it_was_with_its_license,
+                an_api_key_is_kept_with_its_license_or_not_at_all,
+                a_change_of_an_api_key_is_made_wholly_and_gets_a_number,
+                a_revoked_api_key_is_neither_listed_nor_changed,
+                a_list_of_api_keys_is_sorted_cut_and_counted_as_asked,
+                the_latest_request_of_an_api_key_is_noted,
+                api_keys_that_have_ended_are_found_by_their_owner,
             }
         );
     };

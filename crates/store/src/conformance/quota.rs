@@ -316,6 +316,10 @@ pub async fn a_window_holds_its_capacity_across_instances_and_begins_anew<F: Sto
         0,
         "a capacity that shrank"
     );
+    let asked = lease_window(&*store, a, day, [0, 12], hours(1)).await;
+    assert_eq!((asked.units, asked.left), (0, 2), "asking takes nothing");
+    let again = lease_window(&*store, b, day, [12, 12], hours(1)).await;
+    assert_eq!(again.units, 2);
 }
 
 /// The tenth unit is the last, whoever asks.

@@ -8,6 +8,7 @@ use model::{Fingerprint, KeyHash, LicenseId};
 use super::server::Manner;
 use super::session::Session;
 use super::{PostgresStore, licenses};
+use crate::api_keys::ApiKeyStore;
 use crate::error::Error;
 use crate::licenses::{
     Change, ChangeNumber, LicenseChange, LicenseFilter, LicenseStore, NewLicense, Snapshot,
@@ -19,7 +20,7 @@ const AT_ONCE: usize = 100;
 
 impl PostgresStore {
     /// Removes old changes now and then. Whether it succeeds concerns nobody: the next ones try again.
-    async fn prune_after(&self, last: ChangeNumber, written: u64) {
+    pub(super) async fn prune_after(&self, last: ChangeNumber, written: u64) {
         if licenses::is_time_to_prune(last, written) {
             let prune =
                 move |session: Session| async move { licenses::prune(&session, last).await };
@@ -32,6 +33,10 @@ impl PostgresStore {
 
 #[async_trait]
 impl LicenseStore for PostgresStore {
+    fn api_keys(&self) -> Result<&dyn ApiKeyStore, Error> {
+        Ok(self)
+    }
+
     async fn create_licenses(&self, new: Vec<NewLicense>) -> Result<ChangeNumber, Error> {
         let manner = if new.len() > AT_ONCE {
             Manner::LOAD

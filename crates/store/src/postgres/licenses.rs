@@ -130,7 +130,7 @@ fn changes_anything(stored: &StoredLicense, change: &LicenseChange) -> bool {
 }
 
 /// Carries a change out; the hash of the credential that it added, if any.
-async fn apply<'change>(
+pub(super) async fn apply<'change>(
     session: &Lent,
     stored: &StoredLicense,
     change: &'change LicenseChange,

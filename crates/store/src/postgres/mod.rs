@@ -7,6 +7,7 @@
 //!
 //! Changes are numbered in commit order: see `docs/decisions/0003-change-numbers-in-commit-order.md`.
 
+mod api_keys;
 mod audit;
 mod breaker;
 mod claims;

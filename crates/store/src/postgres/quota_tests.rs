@@ -29,15 +29,15 @@ fn terms() -> impl Strategy<Value = Terms> {
         Just(Some("7/5h,add")),
         Just(Some("18446744073709551615/2h,add")),
     ];
-    (proptest::option::of(count()), refill, 0..4_i64, time()).prop_map(|(remaining, refill, balance_stamp, refill_stamp)| {
-        Terms {
+    (proptest::option::of(count()), refill, 0..4_i64, time()).prop_map(
+        |(remaining, refill, balance_stamp, refill_stamp)| Terms {
             remaining,
             refill: refill.map(|text: &str| text.parse::<Refill>().expect("valid")),
             created_at: Timestamp::from_micros(1_000_000),
             balance_stamp,
             refill_stamp,
-        }
-    })
+        },
+    )
 }
 
 fn row() -> impl Strategy<Value = BalanceRow> {
@@ -55,7 +55,10 @@ fn row() -> impl Strategy<Value = BalanceRow> {
 }
 
 async fn write(client: &Client, terms: &Terms, row: Option<&BalanceRow>) {
-    client.batch_execute("DELETE FROM licenses; DELETE FROM balances").await.expect("emptied");
+    client
+        .batch_execute("DELETE FROM licenses; DELETE FROM balances")
+        .await
+        .expect("emptied");
     let refill = terms.refill;
     let sql = "INSERT INTO licenses (id, account, app, status, created_at, remaining, refill_amount, refill_every,
         refill_adds, version, balance_stamp, refill_stamp) VALUES ($1, 'a', 'b', 0, $2, $3, $4, $5, $6, 0, $7, $8)";
@@ -96,7 +99,8 @@ async fn write(client: &Client, terms: &Terms, row: Option<&BalanceRow>) {
 }
 
 async fn ask(client: &Client, at: i64) -> (Option<BalanceRow>, Option<Timestamp>) {
-    let sql = "SELECT (p.b).epoch, (p.b).granted, (p.b).settled, (p.b).balance_stamp, (p.b).refill_stamp,
+    let sql =
+        "SELECT (p.b).epoch, (p.b).granted, (p.b).settled, (p.b).balance_stamp, (p.b).refill_stamp,
         (p.b).refilled_through, p.next_at FROM (
           SELECT present_balance(l, b, $1) AS b, next_refill(l, $1) AS next_at
           FROM licenses l LEFT JOIN balances b ON b.license = l.id
@@ -111,7 +115,10 @@ async fn ask(client: &Client, at: i64) -> (Option<BalanceRow>, Option<Timestamp>
         refill_stamp: row.get(4),
         refilled_through: row.get(5),
     });
-    (balance, row.get::<_, Option<i64>>(6).map(Timestamp::from_micros))
+    (
+        balance,
+        row.get::<_, Option<i64>>(6).map(Timestamp::from_micros),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,7 +127,9 @@ async fn the_server_counts_refills_as_the_embedded_store_does() {
     let url = server.schema();
     let options = PostgresOptions::parse(&url).expect("valid");
     drop(PostgresStore::open(options).await.expect("opens"));
-    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("connects");
+    let (client, connection) = tokio_postgres::connect(&url, NoTls)
+        .await
+        .expect("connects");
     tokio::spawn(connection);
     let run = move || {
         let config = Config {

@@ -11,6 +11,7 @@ use crate::error::Error;
 const STEPS: [&[&str]; 1] = [&[
     include_str!("schema/licenses_1.sql"),
     include_str!("schema/users_1.sql"),
+    include_str!("schema/api_keys_1.sql"),
     include_str!("schema/ledger_1.sql"),
     include_str!("schema/functions_1.sql"),
     include_str!("schema/claims_1.sql"),

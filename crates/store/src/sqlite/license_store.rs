@@ -7,6 +7,7 @@ use model::{
 };
 
 use super::{SqliteStore, licenses, management};
+use crate::api_keys::ApiKeyStore;
 use crate::audit::AuditStore;
 use crate::claims::ClaimStore;
 use crate::error::Error;
@@ -22,6 +23,10 @@ const AT_ONCE: usize = 100;
 
 #[async_trait]
 impl LicenseStore for SqliteStore {
+    fn api_keys(&self) -> Result<&dyn ApiKeyStore, Error> {
+        Ok(self)
+    }
+
     async fn create_licenses(&self, new: Vec<NewLicense>) -> Result<ChangeNumber, Error> {
         let now = self.clock.now();
         let is_import = new.len() > AT_ONCE;

@@ -6,6 +6,8 @@
 //! Licenses stand in one file; balances, leases, rollups and positions in the other, since one transaction must hold
 //! them together. No method writes both: see `docs/decisions/0002-two-sqlite-files.md`.
 
+mod api_key_store;
+mod api_keys;
 mod audit;
 mod claims;
 mod convert;

@@ -206,7 +206,7 @@ impl Trial {
         let state = guard.as_deref_mut()?;
         state.roll(self.now);
         let windows = state.windows.iter().map(|window| match &window.count {
-            Count::Memory { used } => u64::from(*used),
+            Count::Memory { used } | Count::Idle { used } => u64::from(*used),
             Count::Leased(stock) => stock.units,
         });
         Some((state.balance.stock.units, windows.collect(), state.in_use()))

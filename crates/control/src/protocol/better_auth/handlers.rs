@@ -1,0 +1,194 @@
+//! One handler a path: read, ask the operation, translate.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use licensing::{ApiKeyRequest, ApiKeyUpdate, KeyEnd, KeyRefusal};
+
+use super::body::{Create, Delete, List, Nothing, Show, Update, Verify, key_id, read};
+use super::record::{Done, Listed, Page, Record, Swept, Verified};
+use super::refusal::{KeyCode, Refused};
+use super::{Desk, KeyShape, in_default, is_default, owner};
+use crate::protocol::Client;
+use crate::wire::Scope;
+
+/// Makes a key, of the app of the management key or of every app of its account.
+pub(super) async fn create(
+    State(desk): State<Desk>,
+    client: Client,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Record>, Refused> {
+    let caller = desk.caller(&client, &headers, Scope::WriteLicenses).await?;
+    let body: Create = read(body).await?;
+    body.check()?;
+    if caller.license().is_some() {
+        return Err(KeyCode::InsufficientPermissions.into());
+    }
+    let policy = &desk.services.api().api_keys;
+    let request = ApiKeyRequest {
+        metadata: body.metadata(policy.metadata)?,
+        prefix: body.prefix()?,
+        end: body
+            .expires_in
+            .map_or(KeyEnd::Never, |seconds| seconds.end()),
+        name: body.name,
+        ..ApiKeyRequest::new(caller.account().cloned(), caller.app().cloned())
+    };
+    let issued = desk
+        .services
+        .licensing()
+        .create_api_key(policy, request)
+        .await?;
+    desk.sweep().await;
+    Ok(Json(Record::issued(issued, desk.shape())))
+}
+
+/// Whether a key is valid; asking uses it.
+pub(super) async fn verify(
+    State(desk): State<Desk>,
+    client: Client,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Verified>, Refused> {
+    let caller = desk.caller(&client, &headers, Scope::ReadLicenses).await?;
+    let body: Verify = read(body).await?;
+    if !is_default(body.config_id.as_deref()) {
+        return Ok(Json(Verified::refused(KeyRefusal::Unknown)));
+    }
+    let asked = body.permissions.as_ref().map(|asked| &asked.0);
+    let api = desk.services.api();
+    let verified = api.verify_key(&owner(&caller), &body.key, asked).await?;
+    Ok(Json(match verified {
+        Ok(view) => Verified::valid(view, desk.shape()),
+        Err(refusal) => Verified::refused(refusal),
+    }))
+}
+
+/// Shows a key.
+pub(super) async fn show(
+    State(desk): State<Desk>,
+    client: Client,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Json<Record>, Refused> {
+    let caller = desk.caller(&client, &headers, Scope::ReadLicenses).await?;
+    let query = Show::read(&uri)?;
+    in_default(query.config_id.as_deref())?;
+    let id = key_id(&query.id)?;
+    desk.sweep().await;
+    let view = desk
+        .services
+        .licensing()
+        .api_key(&owner(&caller), id)
+        .await?;
+    Ok(Json(Record::of(view, desk.shape())))
+}
+
+/// Changes what clients may change of a key.
+pub(super) async fn update(
+    State(desk): State<Desk>,
+    client: Client,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Record>, Refused> {
+    let caller = desk.caller(&client, &headers, Scope::WriteLicenses).await?;
+    let body: Update = read(body).await?;
+    let account = caller.account().map(ToString::to_string);
+    body.check(&account.unwrap_or_default())?;
+    in_default(body.config_id.as_deref())?;
+    let id = key_id(&body.key_id)?;
+    let policy = &desk.services.api().api_keys;
+    let end = |end: Option<super::body::Seconds>| end.map_or(KeyEnd::Never, |end| end.end());
+    let update = ApiKeyUpdate {
+        metadata: body.metadata(policy.metadata)?,
+        enabled: body.enabled,
+        end: body.expires_in.map(end),
+        name: body.name.map(Some),
+        ..ApiKeyUpdate::default()
+    };
+    let licensing = desk.services.licensing();
+    let owner = owner(&caller);
+    let changed = licensing.update_api_key(policy, &owner, id, update);
+    let view = changed.await?;
+    desk.sweep().await;
+    Ok(Json(Record::of(view, desk.shape())))
+}
+
+/// Deletes a key.
+pub(super) async fn delete(
+    State(desk): State<Desk>,
+    client: Client,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Done>, Refused> {
+    let caller = desk.caller(&client, &headers, Scope::WriteLicenses).await?;
+    let body: Delete = read(body).await?;
+    in_default(body.config_id.as_deref())?;
+    let id = key_id(&body.key_id)?;
+    let licensing = desk.services.licensing();
+    licensing.delete_api_key(&owner(&caller), id).await?;
+    desk.sweep().await;
+    Ok(Json(Done { success: true }))
+}
+
+/// Lists keys.
+pub(super) async fn list(
+    State(desk): State<Desk>,
+    client: Client,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Json<Listed>, Refused> {
+    let caller = desk.caller(&client, &headers, Scope::ReadLicenses).await?;
+    let query = List::read(&uri)?;
+    desk.sweep().await;
+    let shape = desk.shape();
+    let licensing = desk.services.licensing();
+    let (views, total) = if is_default(query.config_id.as_deref()) {
+        licensing
+            .api_keys(&owner(&caller), None, query.page())
+            .await?
+    } else {
+        (Vec::new(), 0)
+    };
+    // The store gives one key at least, the original none where none is asked for.
+    let most = query.page().limit;
+    let records: Vec<Record> = views
+        .into_iter()
+        .take(most)
+        .map(|view| Record::of(view, shape))
+        .collect();
+    Ok(Json(match shape {
+        KeyShape::Seed => Listed::Bare(records),
+        KeyShape::Current => Listed::Page(Page {
+            api_keys: records,
+            total,
+            limit: query.limit,
+            offset: query.offset,
+        }),
+    }))
+}
+
+/// Deletes the keys that have ended.
+pub(super) async fn delete_expired(
+    State(desk): State<Desk>,
+    client: Client,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Swept>, Refused> {
+    let caller = desk.caller(&client, &headers, Scope::WriteLicenses).await?;
+    let Nothing {} = read(body).await?;
+    let licensing = desk.services.licensing();
+    licensing.delete_expired_api_keys(&owner(&caller)).await?;
+    Ok(Json(Swept {
+        success: true,
+        error: (),
+    }))
+}
+
+impl Desk {
+    fn shape(&self) -> KeyShape {
+        self.services.api().better_auth
+    }
+}

@@ -1,0 +1,141 @@
+//! better-auth's API key plugin, as version 1.7 of it speaks: `docs/protocols/better-auth.md` says where we differ.
+
+mod body;
+mod handlers;
+mod record;
+mod refusal;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use licensing::ApiKeyOwner;
+
+use self::refusal::{KeyCode, Refused};
+use super::{Client, Denied, Fault, Protocol, Services};
+use crate::caller::{Caller, bearer};
+use crate::wire::Scope;
+
+/// The shape of answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyShape {
+    /// What version 1.7 sends, and `userId`.
+    #[default]
+    Current,
+    /// What the reference of the protocol shows: a bare list, permissions as text.
+    Seed,
+}
+
+/// The protocol.
+pub(super) struct BetterAuth;
+
+/// What its handlers work with.
+#[derive(Clone)]
+struct Desk {
+    services: Services,
+    /// When keys that have ended were deleted last, in microseconds since the UNIX epoch.
+    swept_at: Arc<AtomicI64>,
+}
+
+impl Protocol for BetterAuth {
+    fn name(&self) -> &'static str {
+        "better-auth"
+    }
+
+    fn operations(&'static self, services: &Services) -> Router {
+        let keys = Router::new()
+            .route("/create", post(handlers::create))
+            .route("/verify", post(handlers::verify))
+            .route("/get", get(handlers::show))
+            .route("/update", post(handlers::update))
+            .route("/delete", post(handlers::delete))
+            .route("/list", get(handlers::list))
+            .route(
+                "/delete-all-expired-api-keys",
+                post(handlers::delete_expired),
+            );
+        Router::new()
+            .nest("/api/auth/api-key", keys)
+            .with_state(Desk {
+                services: services.clone(),
+                swept_at: Arc::default(),
+            })
+    }
+
+    fn refuse(&self, fault: &Fault) -> Response {
+        Refused::from(fault.clone()).into_response()
+    }
+}
+
+impl Desk {
+    /// Who asks, if their management key was made for this.
+    async fn caller(
+        &self,
+        client: &Client,
+        headers: &HeaderMap,
+        scope: Scope,
+    ) -> Result<Caller, Refused> {
+        let presented =
+            bearer(headers).map_err(|problem| Refused::invalid("headers", problem.detail))?;
+        let caller = self.services.authenticate(client, presented).await?;
+        if caller.may(scope) {
+            Ok(caller)
+        } else {
+            Err(Fault::from(Denied::Scope(scope)).into())
+        }
+    }
+
+    /// Deletes keys that have ended, every ten seconds at most, where the policy is to forget them.
+    async fn sweep(&self) {
+        const PAUSE: i64 = 10_000_000;
+        let api = self.services.api();
+        if !api.api_keys.forgets {
+            return;
+        }
+        let (now, last) = (
+            self.services.now().micros(),
+            self.swept_at.load(Ordering::Relaxed),
+        );
+        let turn = now.saturating_sub(last) >= PAUSE
+            && self
+                .swept_at
+                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if turn {
+            let everybody = ApiKeyOwner::default();
+            let swept = self
+                .services
+                .licensing()
+                .delete_expired_api_keys(&everybody);
+            if let Err(error) = swept.await {
+                tracing::warn!(%error, "expired api keys cannot be deleted");
+            }
+        }
+    }
+}
+
+/// The keys that are a caller's.
+fn owner(caller: &Caller) -> ApiKeyOwner {
+    ApiKeyOwner {
+        account: caller.account().cloned(),
+        app: caller.app().cloned(),
+        license: caller.license(),
+    }
+}
+
+/// The one configuration that there is.
+fn is_default(config_id: Option<&str>) -> bool {
+    config_id.is_none_or(|id| id.is_empty() || id == record::CONFIG_ID)
+}
+
+/// Refuses a configuration that there is not where the original finds no key in it.
+fn in_default(config_id: Option<&str>) -> Result<(), Refused> {
+    if is_default(config_id) {
+        Ok(())
+    } else {
+        Err(KeyCode::KeyNotFound.into())
+    }
+}

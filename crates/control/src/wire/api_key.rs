@@ -1,0 +1,323 @@
+//! API keys on the wire of the native API.
+//!
+//! Requests also take the names and units of better-auth for what that protocol keeps from its clients, so that a server
+//! which used it can send the same fields here.
+
+use std::fmt;
+
+use model::{
+    AccountName, ApiKeyPrefix, AppName, Interval, LicenseId, Metadata, RateLimit, Refill,
+    ResourcePermissions, Timestamp,
+};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// An API key to be made. Nothing is required.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CreateApiKey {
+    /// The app that it opens; absent: that of the management key, or every app of the account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppName>,
+    /// The account, where the caller may choose it; absent: the seller of the app, or `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountName>,
+    /// The user that it is given to, by the seller's own name for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// A word for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What the key begins with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<ApiKeyPrefix>,
+    /// What the owner keeps with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Metadata>,
+    /// Actions by resource that it gives leave for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<ResourcePermissions>,
+    /// When it ends; absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Instead: after how long.
+    #[serde(alias = "expiresIn", skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<Lasting<1>>,
+    /// Units given to start with; absent: not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<u64>,
+    /// How they come back, as in `5/1h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refill: Option<Refill>,
+    /// Instead: units that come back at once; with `refill_interval`.
+    #[serde(alias = "refillAmount", skip_serializing_if = "Option::is_none")]
+    pub refill_amount: Option<u64>,
+    /// Instead: time between refills.
+    #[serde(alias = "refillInterval", skip_serializing_if = "Option::is_none")]
+    pub refill_interval: Option<Lasting<1_000>>,
+    /// The rate limit, as in `10/1d`; absent: that of the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// Instead: calls of a window, or the length of one, or both.
+    #[serde(alias = "rateLimitMax", skip_serializing_if = "Option::is_none")]
+    pub rate_limit_max: Option<u32>,
+    /// As above.
+    #[serde(alias = "rateLimitTimeWindow", skip_serializing_if = "Option::is_none")]
+    pub rate_limit_window: Option<Lasting<1_000>>,
+    /// Whether the rate limit holds; absent: it does.
+    #[serde(alias = "rateLimitEnabled", skip_serializing_if = "Option::is_none")]
+    pub rate_limit_enabled: Option<bool>,
+}
+
+/// What is to be changed of an API key; what is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChangeApiKey {
+    /// The name; `null`: none.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub name: Option<Option<String>>,
+    /// Whether it may be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// When it ends; `null`: never.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Option<Timestamp>>,
+    /// Instead: after how long from now.
+    #[serde(alias = "expiresIn", skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<Lasting<1>>,
+    /// What the owner keeps with it; `null`: nothing.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Option<Metadata>>,
+    /// Actions by resource; `null`: none.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Option<ResourcePermissions>>,
+    /// What is left; `null`: not counted.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<Option<u64>>,
+    /// How it comes back; `null`: not at all.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub refill: Option<Option<Refill>>,
+    /// Instead: units that come back at once; with `refill_interval`.
+    #[serde(alias = "refillAmount", skip_serializing_if = "Option::is_none")]
+    pub refill_amount: Option<u64>,
+    /// Instead: time between refills.
+    #[serde(alias = "refillInterval", skip_serializing_if = "Option::is_none")]
+    pub refill_interval: Option<Lasting<1_000>>,
+    /// The rate limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// Instead: calls of a window, or the length of one, or both.
+    #[serde(alias = "rateLimitMax", skip_serializing_if = "Option::is_none")]
+    pub rate_limit_max: Option<u32>,
+    /// As above.
+    #[serde(alias = "rateLimitTimeWindow", skip_serializing_if = "Option::is_none")]
+    pub rate_limit_window: Option<Lasting<1_000>>,
+    /// Whether the rate limit holds.
+    #[serde(alias = "rateLimitEnabled", skip_serializing_if = "Option::is_none")]
+    pub rate_limit_enabled: Option<bool>,
+}
+
+/// A length of time: text such as `1h`, or a number of which `PER_SECOND` make a second, rounded up to whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Lasting<const PER_SECOND: u64>(pub Interval);
+
+/// A key to be verified.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyApiKey {
+    /// The key.
+    pub key: String,
+    /// What it must give leave for; absent: nothing in particular.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<ResourcePermissions>,
+}
+
+/// What a verification says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifiedApiKey {
+    /// Whether the key is valid.
+    pub valid: bool,
+    /// Why not: `unknown`, `disabled`, `expired`, `not_permitted`, `exhausted` or `rate_limited`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// Seconds after which another try may pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+    /// The key after this use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<ApiKey>,
+}
+
+/// How many keys were deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletedApiKeys {
+    /// So many.
+    pub deleted: u64,
+}
+
+/// An API key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// Its identity, also that of its license.
+    pub id: LicenseId,
+    /// The key, shown when it is made and never again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The account that owns it.
+    pub account: AccountName,
+    /// The app that it opens; `*`: every app of the account.
+    pub app: AppName,
+    /// The user that it was given to.
+    pub user: Option<String>,
+    /// A word for people.
+    pub name: Option<String>,
+    /// The first characters of the key.
+    pub start: String,
+    /// What the key was asked to begin with.
+    pub prefix: Option<ApiKeyPrefix>,
+    /// Whether it may be used.
+    pub enabled: bool,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// What the owner keeps with it.
+    pub metadata: Option<Metadata>,
+    /// Actions by resource that it gives leave for.
+    pub permissions: Option<ResourcePermissions>,
+    /// Units that are left; `null`: not counted.
+    pub remaining: Option<u64>,
+    /// How they come back.
+    pub refill: Option<Refill>,
+    /// When they did last.
+    pub last_refill_at: Option<Timestamp>,
+    /// Its rate limit.
+    pub rate_limit: Option<RateLimit>,
+    /// Whether that holds.
+    pub rate_limit_enabled: bool,
+    /// Calls that passed in the present window.
+    pub request_count: u32,
+    /// When it was used last.
+    pub last_request: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was changed or used last.
+    pub updated_at: Timestamp,
+}
+
+impl From<licensing::ApiKeyView> for ApiKey {
+    fn from(view: licensing::ApiKeyView) -> Self {
+        Self {
+            id: view.id(),
+            key: None,
+            enabled: view.is_enabled(),
+            refill: view.refill(),
+            updated_at: view.updated_at(),
+            account: view.license.account,
+            app: view.license.app,
+            user: view.license.user,
+            name: view.key.name,
+            start: view.start,
+            prefix: view.key.prefix,
+            expires_at: view.license.expires_at,
+            metadata: view.key.metadata,
+            permissions: view.key.permissions,
+            remaining: view.remaining,
+            last_refill_at: view.last_refill_at,
+            rate_limit: view.rate,
+            rate_limit_enabled: view.rate_enabled,
+            request_count: view.request_count,
+            last_request: view.last_request,
+            created_at: view.license.created_at,
+        }
+    }
+}
+
+impl<const PER_SECOND: u64> Lasting<PER_SECOND> {
+    fn of(number: f64) -> Option<Self> {
+        let seconds = (number / PER_SECOND as f64).ceil();
+        // A float beyond the range of the integer becomes its end, which is no interval.
+        (seconds >= 1.0)
+            .then(|| Interval::from_seconds(seconds as u64))
+            .flatten()
+            .map(Self)
+    }
+}
+
+impl<'de, const PER_SECOND: u64> Deserialize<'de> for Lasting<PER_SECOND> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(f64),
+            Text(String),
+        }
+        let unit = if PER_SECOND == 1 {
+            "seconds"
+        } else {
+            "milliseconds"
+        };
+        let wrong = || {
+            let text = format!("write a duration such as `1h`, or a number of {unit} above 0");
+            serde::de::Error::custom(text)
+        };
+        match Written::deserialize(deserializer).map_err(|_| wrong())? {
+            Written::Number(number) => Self::of(number).ok_or_else(wrong),
+            Written::Text(text) => text.parse().map(Self).map_err(|_| wrong()),
+        }
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKey")
+            .field("id", &self.id)
+            .field("start", &self.start)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for VerifyApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifyApiKey").finish_non_exhaustive()
+    }
+}
+
+/// Tells `null` (`Some(None)`) from absent (`None`, by `default`).
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_and_units_of_better_auth_are_understood() {
+        let ours: CreateApiKey = serde_json::from_str(
+            r#"{"refill_amount":5,"refill_interval":"1h","rate_limit_max":2,"rate_limit_window":"1m","expires_in":"1d"}"#,
+        )
+        .expect("valid");
+        let theirs: CreateApiKey = serde_json::from_str(
+            r#"{"refillAmount":5,"refillInterval":3600000,"rateLimitMax":2,"rateLimitTimeWindow":59001,"expiresIn":86400}"#,
+        )
+        .expect("valid");
+        assert_eq!(ours, theirs);
+        for wrong in ["0", "-1", "1e99", "\"1\"", "\"1y\"", "{}", "null_"] {
+            let text = format!(r#"{{"refill_interval":{wrong}}}"#);
+            assert!(
+                serde_json::from_str::<CreateApiKey>(&text).is_err(),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_never_shows_in_debug_output() {
+        let verify = VerifyApiKey {
+            key: "very-secret".to_owned(),
+            permissions: None,
+        };
+        assert!(!format!("{verify:?}").contains("very-secret"));
+    }
+}

@@ -1,0 +1,189 @@
+//! Shows, changes and deletes API keys.
+
+use model::{ApiKeyRule, LicenseId, LicenseStatus, Limits, RateLimit, Timestamp};
+use store::{ApiKeyChange, ApiKeyPage, LicenseChange, StoredApiKey};
+
+use super::super::validate;
+use super::{ApiKeyOwner, ApiKeyPolicy, ApiKeyUpdate, ApiKeyView};
+use crate::error::Error;
+use crate::licensing::Licensing;
+
+impl Licensing {
+    /// One API key.
+    ///
+    /// # Errors
+    /// There is none such of theirs, or the store fails.
+    pub async fn api_key(&self, owner: &ApiKeyOwner, id: LicenseId) -> Result<ApiKeyView, Error> {
+        let stored = self.own_api_key(owner, id).await?;
+        self.api_key_view(stored).await
+    }
+
+    /// A part of their API keys (1 to 1,000), those after `after` if that is given, and how many these are in all.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn api_keys(
+        &self,
+        owner: &ApiKeyOwner,
+        after: Option<LicenseId>,
+        page: ApiKeyPage,
+    ) -> Result<(Vec<ApiKeyView>, u64), Error> {
+        if let Some(own) = owner.license {
+            let own = self.own_api_key(owner, own).await.ok();
+            let shown = own.into_iter().skip(usize::from(page.offset > 0));
+            let shown: Vec<_> = shown
+                .filter(|stored| after.is_none_or(|after| stored.key.license_id > after))
+                .collect();
+            let total = shown.len() as u64;
+            return Ok((self.api_key_views(shown).await?, total));
+        }
+        let page = ApiKeyPage {
+            limit: page.limit.clamp(1, 1_000),
+            ..page
+        };
+        let (stored, total) = self
+            .api_key_store()?
+            .api_keys(owner.filter(after), page)
+            .await?;
+        Ok((self.api_key_views(stored).await?, total))
+    }
+
+    /// Changes an API key, wholly or not at all. What is left is set only if `remaining` is given; how often it was used
+    /// never is.
+    ///
+    /// # Errors
+    /// There is none such of theirs, nothing or something impossible is asked for, or the store fails.
+    pub async fn update_api_key(
+        &self,
+        policy: &ApiKeyPolicy,
+        owner: &ApiKeyOwner,
+        id: LicenseId,
+        update: ApiKeyUpdate,
+    ) -> Result<ApiKeyView, Error> {
+        let stored = self.own_api_key(owner, id).await?;
+        let now = self.clock.now();
+        let change = changes(policy, &stored, update, now)?;
+        let changed = self.api_key_store()?.change_api_key(id, change).await?;
+        let changed = changed.ok_or(Error::ApiKeyUnknown(id))?;
+        self.note_own(&changed.license, None);
+        self.api_key_view(changed).await
+    }
+
+    /// Deletes an API key: it opens nothing any more and is shown to nobody. What it was is kept with its license.
+    ///
+    /// # Errors
+    /// There is none such of theirs, or the store fails.
+    pub async fn delete_api_key(&self, owner: &ApiKeyOwner, id: LicenseId) -> Result<(), Error> {
+        self.own_api_key(owner, id).await?;
+        self.set_status(id, LicenseStatus::Revoked).await?;
+        Ok(())
+    }
+
+    /// Deletes those of their API keys that have ended; how many these were.
+    ///
+    /// # Errors
+    /// The store fails; those deleted before stay so.
+    pub async fn delete_expired_api_keys(&self, owner: &ApiKeyOwner) -> Result<u64, Error> {
+        const AT_ONCE: usize = 1_000;
+        let mut deleted = 0;
+        loop {
+            let now = self.clock.now();
+            let filter = owner.filter(None);
+            let mut ended = self
+                .api_key_store()?
+                .expired_api_keys(filter, now, AT_ONCE)
+                .await?;
+            let last = ended.len() < AT_ONCE;
+            ended.retain(|id| owner.license.is_none_or(|own| own == *id));
+            for id in ended {
+                self.set_status(id, LicenseStatus::Revoked).await?;
+                deleted += 1;
+            }
+            if last || owner.license.is_some() {
+                return Ok(deleted);
+            }
+        }
+    }
+}
+
+/// What an update changes, in the words of the store.
+fn changes(
+    policy: &ApiKeyPolicy,
+    stored: &StoredApiKey,
+    update: ApiKeyUpdate,
+    now: Timestamp,
+) -> Result<ApiKeyChange, Error> {
+    if update.is_empty() {
+        return Err(ApiKeyRule::NothingToChange.into());
+    }
+    if let Some(name) = &update.name {
+        policy.name(name.as_deref())?;
+    }
+    if matches!(update.metadata, Some(Some(_))) && !policy.metadata {
+        return Err(ApiKeyRule::MetadataDisabled.into());
+    }
+    let mut license = Vec::new();
+    if let Some(enabled) = update.enabled {
+        license.push(LicenseChange::Status(if enabled {
+            LicenseStatus::Active
+        } else {
+            LicenseStatus::Disabled
+        }));
+    }
+    if let Some(end) = update.end {
+        license.push(LicenseChange::ExpiresAt(policy.end(end, now)?));
+    }
+    let (limits, parked) = limits(policy, stored, &update);
+    validate::limits(&limits)?;
+    if limits != stored.license.license.limits || update.remaining.is_some() {
+        let counted = stored.license.license.limits.remaining.is_some();
+        license.push(LicenseChange::Limits {
+            balance: update.remaining.is_some() || counted != limits.remaining.is_some(),
+            limits,
+        });
+    }
+    Ok(ApiKeyChange {
+        name: update.name,
+        metadata: update.metadata,
+        permissions: update.permissions,
+        parked_rate: Some(parked),
+        license,
+        updated_at: now,
+    })
+}
+
+/// The limits after an update, and the rate limit that does not hold then.
+fn limits(
+    policy: &ApiKeyPolicy,
+    stored: &StoredApiKey,
+    update: &ApiKeyUpdate,
+) -> (Limits, Option<RateLimit>) {
+    let before = &stored.license.license.limits;
+    let held = before.rate_limits.first().copied();
+    let rate = update.rate.map(|limit| policy.windowed(limit));
+    let rate = rate.or(held).or(stored.key.parked_rate);
+    let enabled = update.rate_enabled.unwrap_or(held.is_some());
+    let limits = Limits {
+        remaining: update.remaining.unwrap_or(before.remaining),
+        refill: update.refill.unwrap_or(before.refill),
+        rate_limits: rate.filter(|_| enabled).into_iter().collect(),
+        concurrency: before.concurrency,
+    };
+    (limits, rate.filter(|_| !enabled))
+}
+
+impl ApiKeyUpdate {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.name.is_none()
+            && self.enabled.is_none()
+            && self.end.is_none()
+            && self.metadata.is_none()
+            && self.permissions.is_none()
+            && self.remaining.is_none()
+            && self.refill.is_none()
+            && self.rate.is_none()
+            && self.rate_enabled.is_none()
+    }
+}

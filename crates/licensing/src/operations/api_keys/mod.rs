@@ -1,0 +1,252 @@
+//! API keys: licenses of an app, or of every app of an account, with what only their owners' tools show of them.
+//!
+//! Their quota, refill and rate limit are those of the license: a key that is verified and a key that is used at the
+//! gate draw on the same balance.
+
+mod change;
+mod create;
+mod verify;
+mod view;
+
+use std::time::Duration;
+
+use model::{
+    AccountName, ApiKeyPrefix, ApiKeyRule, AppName, Credential, License, LicenseId, LicenseStatus,
+    Metadata, RateLimit, Refill, ResourcePermissions, Timestamp, WindowKind,
+};
+use store::{ApiKeyFilter, ApiKeyStore, StoredApiKey};
+
+pub use verify::KeyRefusal;
+pub use view::ApiKeyView;
+
+use crate::error::Error;
+use crate::licensing::Licensing;
+
+/// What the configuration says of all API keys.
+#[derive(Clone, Debug)]
+pub struct ApiKeyPolicy {
+    /// Whether keys carry metadata.
+    pub metadata: bool,
+    /// Whether every key must have a name.
+    pub name_required: bool,
+    /// Letters of a key after its prefix; 16 to 128.
+    pub key_length: usize,
+    /// The prefix of keys that ask for none.
+    pub prefix: Option<ApiKeyPrefix>,
+    /// The rate limit of keys that ask for none; `None`: they have none.
+    pub rate_limit: Option<RateLimit>,
+    /// The soonest that a key may end after it is made or changed.
+    pub shortest: Duration,
+    /// The latest.
+    pub longest: Duration,
+    /// What kind the rate windows of new keys are.
+    pub windows: WindowKind,
+    /// Whether a key is deleted as soon as it is found to have ended, or to have nothing left that comes back.
+    pub forgets: bool,
+}
+
+/// Whose API keys are meant: what is not theirs is not there.
+#[derive(Clone, Debug, Default)]
+pub struct ApiKeyOwner {
+    /// The only account; `None`: all.
+    pub account: Option<AccountName>,
+    /// The only app; `None`: all, and keys of every app.
+    pub app: Option<AppName>,
+    /// The only license; `None`: all.
+    pub license: Option<LicenseId>,
+}
+
+/// A wish for an API key.
+#[derive(Clone, Debug)]
+pub struct ApiKeyRequest {
+    /// The account that asks; `None`: whoever sells the app, the default account where none is named.
+    pub account: Option<AccountName>,
+    /// The app; `None`: every app of the account.
+    pub app: Option<AppName>,
+    /// The user that it is given to.
+    pub user: Option<String>,
+    /// A word for people.
+    pub name: Option<String>,
+    /// What the key begins with.
+    pub prefix: Option<ApiKeyPrefix>,
+    /// What the owner keeps with it.
+    pub metadata: Option<Metadata>,
+    /// What it gives leave for.
+    pub permissions: Option<ResourcePermissions>,
+    /// When it ends.
+    pub end: KeyEnd,
+    /// Units given to start with; `None`: not counted.
+    pub remaining: Option<u64>,
+    /// How they come back.
+    pub refill: Option<Refill>,
+    /// The rate limit; `None`: that of the policy.
+    pub rate: Option<RateLimit>,
+    /// Whether the rate limit holds.
+    pub rate_enabled: bool,
+}
+
+/// When a key is to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyEnd {
+    /// Never.
+    #[default]
+    Never,
+    /// After this long.
+    In(Duration),
+    /// Then.
+    At(Timestamp),
+}
+
+/// What is to be changed of an API key; `None`: it stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct ApiKeyUpdate {
+    /// The name.
+    pub name: Option<Option<String>>,
+    /// Whether it may be used.
+    pub enabled: Option<bool>,
+    /// When it ends.
+    pub end: Option<KeyEnd>,
+    /// What the owner keeps with it.
+    pub metadata: Option<Option<Metadata>>,
+    /// What it gives leave for.
+    pub permissions: Option<Option<ResourcePermissions>>,
+    /// What is left.
+    pub remaining: Option<Option<u64>>,
+    /// How it comes back.
+    pub refill: Option<Option<Refill>>,
+    /// The rate limit.
+    pub rate: Option<RateLimit>,
+    /// Whether the rate limit holds.
+    pub rate_enabled: Option<bool>,
+}
+
+/// A new API key.
+#[derive(Clone, Debug)]
+pub struct IssuedApiKey {
+    /// What it shows.
+    pub view: ApiKeyView,
+    /// The key, to be shown this once.
+    pub credential: Credential,
+}
+
+impl Default for ApiKeyPolicy {
+    fn default() -> Self {
+        Self {
+            metadata: false,
+            name_required: false,
+            key_length: 64,
+            prefix: None,
+            rate_limit: Some("10/1d".parse().expect("a rate limit")),
+            shortest: Duration::from_secs(86_400),
+            longest: Duration::from_secs(365 * 86_400),
+            windows: WindowKind::Fixed,
+            forgets: false,
+        }
+    }
+}
+
+impl ApiKeyRequest {
+    /// A key of an app (`None`: of every app of the account) with nothing said but that.
+    #[must_use]
+    pub const fn new(account: Option<AccountName>, app: Option<AppName>) -> Self {
+        Self {
+            account,
+            app,
+            user: None,
+            name: None,
+            prefix: None,
+            metadata: None,
+            permissions: None,
+            end: KeyEnd::Never,
+            remaining: None,
+            refill: None,
+            rate: None,
+            rate_enabled: true,
+        }
+    }
+}
+
+impl ApiKeyOwner {
+    /// Whether a key is theirs to see and to change.
+    fn owns(&self, license: &License) -> bool {
+        let account = self.account.as_ref();
+        account.is_none_or(|own| *own == license.account)
+            && self.app.as_ref().is_none_or(|own| *own == license.app)
+            && self.license.is_none_or(|own| own == license.id)
+            && license.status != LicenseStatus::Revoked
+    }
+
+    /// Whether a key opens something of theirs, so that they may verify it: besides their own, one of every app.
+    fn accepts(&self, license: &License) -> bool {
+        let account = self.account.as_ref();
+        account.is_none_or(|own| *own == license.account)
+            && self
+                .app
+                .as_ref()
+                .is_none_or(|own| license.opens(&license.account, own))
+            && self.license.is_none_or(|own| own == license.id)
+    }
+
+    fn filter(&self, after: Option<LicenseId>) -> ApiKeyFilter {
+        ApiKeyFilter {
+            account: self.account.clone(),
+            app: self.app.clone(),
+            after,
+        }
+    }
+}
+
+impl ApiKeyPolicy {
+    /// The end of a key that is made or changed now.
+    fn end(&self, end: KeyEnd, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+        let at = match end {
+            KeyEnd::Never => return Ok(None),
+            KeyEnd::In(lasting) => super::change::after(now, lasting),
+            KeyEnd::At(at) => at,
+        };
+        if at < super::change::after(now, self.shortest) {
+            return Err(ApiKeyRule::EndTooSoon.into());
+        }
+        if at > super::change::after(now, self.longest) {
+            return Err(ApiKeyRule::EndTooLate.into());
+        }
+        Ok(Some(at))
+    }
+
+    fn name(&self, name: Option<&str>) -> Result<(), Error> {
+        const LONGEST: usize = 32;
+        match name {
+            None if self.name_required => Err(ApiKeyRule::NameRequired.into()),
+            Some(name)
+                if !(1..=LONGEST).contains(&name.chars().count())
+                    || name.chars().any(char::is_control) =>
+            {
+                Err(ApiKeyRule::NameLength.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A rate limit as new keys have it.
+    fn windowed(&self, limit: RateLimit) -> RateLimit {
+        RateLimit {
+            kind: self.windows,
+            ..limit
+        }
+    }
+}
+
+impl Licensing {
+    /// Where API keys are kept.
+    fn api_key_store(&self) -> Result<&dyn ApiKeyStore, Error> {
+        Ok(self.store.api_keys()?)
+    }
+
+    /// An API key that is theirs; others' are not there.
+    async fn own_api_key(&self, owner: &ApiKeyOwner, id: LicenseId) -> Result<StoredApiKey, Error> {
+        let found = self.api_key_store()?.api_key(id).await?;
+        found
+            .filter(|stored| owner.owns(&stored.license.license))
+            .ok_or(Error::ApiKeyUnknown(id))
+    }
+}

@@ -1,0 +1,129 @@
+//! Judges API keys that are to be verified. What a verification spends is spent by the gate.
+
+use std::time::Duration;
+
+use model::{LicenseStatus, Refusal, ResourcePermissions, Timestamp};
+use store::CredentialStatus;
+
+use super::{ApiKeyOwner, ApiKeyPolicy};
+use crate::entry::Entry;
+use crate::error::Error;
+use crate::licensing::Licensing;
+
+/// Why an API key is not valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyRefusal {
+    /// There is none such, or it is not one that the caller may verify.
+    Unknown,
+    /// It is switched off.
+    Disabled,
+    /// It has ended.
+    Expired,
+    /// It does not give leave for what is asked.
+    NotPermitted,
+    /// Nothing is left of it.
+    Exhausted {
+        /// When something may be left again; `None`: never by itself.
+        retry_after: Option<Duration>,
+    },
+    /// It was used too often.
+    RateLimited {
+        /// When another try may pass.
+        retry_after: Duration,
+    },
+}
+
+impl KeyRefusal {
+    /// A refusal of the gate; `None`: it is about us, not about the key.
+    #[must_use]
+    pub fn of(
+        refusal: Refusal,
+        retry_after: Option<u32>,
+        entry: &Entry,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds.into()));
+        Some(match refusal {
+            Refusal::LicenseDisabled => Self::Disabled,
+            Refusal::LicenseExpired => Self::Expired,
+            // An app that is no longer served: the key opens nothing.
+            Refusal::LicenseUnknown | Refusal::LicenseRevoked | Refusal::AppUnknown => {
+                Self::Unknown
+            }
+            Refusal::IpNotAllowed | Refusal::RouteNotPermitted => Self::NotPermitted,
+            Refusal::QuotaExhausted | Refusal::QuotaExhaustedForNow => {
+                Self::Exhausted { retry_after }
+            }
+            // The gate looks at rates first; who has nothing left is told so.
+            Refusal::RateLimited if entry.state().meter().is_exhausted(now) => {
+                Self::Exhausted { retry_after: None }
+            }
+            Refusal::RateLimited | Refusal::TooManyConcurrent => Self::RateLimited {
+                retry_after: retry_after.unwrap_or(Duration::from_secs(1)),
+            },
+            _ => return None,
+        })
+    }
+}
+
+impl Licensing {
+    /// Everything about an API key but its limits, in the order: known, switched on, not ended, permitted.
+    ///
+    /// # Errors
+    /// The first rule that refuses.
+    pub fn judge_api_key(
+        &self,
+        owner: &ApiKeyOwner,
+        entry: &Entry,
+        asked: Option<&ResourcePermissions>,
+        now: Timestamp,
+    ) -> Result<(), KeyRefusal> {
+        let license = entry.license();
+        let cached = entry.api_key().filter(|_| owner.accepts(license));
+        let cached = cached.ok_or(KeyRefusal::Unknown)?;
+        let credential = entry.credential();
+        match license.status {
+            LicenseStatus::Active => {}
+            LicenseStatus::Disabled => return Err(KeyRefusal::Disabled),
+            LicenseStatus::Revoked => return Err(KeyRefusal::Unknown),
+        }
+        let ended = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
+        if credential.status == CredentialStatus::Revoked || ended(credential.expires_at) {
+            return Err(KeyRefusal::Unknown);
+        }
+        if ended(license.expires_at) {
+            return Err(KeyRefusal::Expired);
+        }
+        let permitted = asked.is_none_or(|asked| {
+            let own = cached.key.permissions.as_ref();
+            own.is_some_and(|own| own.covers(asked))
+        });
+        if permitted {
+            Ok(())
+        } else {
+            Err(KeyRefusal::NotPermitted)
+        }
+    }
+
+    /// Deletes a key that was found to have ended, or to have nothing left that comes back, where the policy says so.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn forget_api_key(
+        &self,
+        policy: &ApiKeyPolicy,
+        entry: &Entry,
+        refusal: KeyRefusal,
+    ) -> Result<(), Error> {
+        let over = match refusal {
+            KeyRefusal::Expired => true,
+            KeyRefusal::Exhausted { .. } => entry.license().limits.refill.is_none(),
+            _ => false,
+        };
+        if policy.forgets && over {
+            let id = entry.license().id;
+            self.set_status(id, LicenseStatus::Revoked).await?;
+        }
+        Ok(())
+    }
+}

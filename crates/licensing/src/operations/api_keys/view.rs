@@ -1,0 +1,192 @@
+//! What API keys show: what the store holds, and what this gate knows that the store does not yet.
+
+use model::{ApiKey, Counter, License, LicenseId, LicenseStatus, RateLimit, Refill, Timestamp};
+use store::{LeaseKey, LeaseRequest, StoredApiKey};
+
+use crate::entry::Entry;
+use crate::error::Error;
+use crate::licensing::Licensing;
+use crate::meter::{RateView, WindowUse};
+
+/// An API key as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKeyView {
+    /// What it shows.
+    pub key: ApiKey,
+    /// The first characters of its newest key.
+    pub start: String,
+    /// Its license.
+    pub license: License,
+    /// Units that are left; `None`: not counted.
+    pub remaining: Option<u64>,
+    /// When they came back last; `None`: never yet.
+    pub last_refill_at: Option<Timestamp>,
+    /// Its rate limit, whether it holds or not.
+    pub rate: Option<RateLimit>,
+    /// Whether the rate limit holds.
+    pub rate_enabled: bool,
+    /// Calls that passed in the present window.
+    pub request_count: u32,
+    /// When it was used last.
+    pub last_request: Option<Timestamp>,
+}
+
+impl Licensing {
+    pub(super) async fn api_key_view(&self, stored: StoredApiKey) -> Result<ApiKeyView, Error> {
+        let mut views = self.api_key_views(vec![stored]).await?;
+        Ok(views.pop().expect("one key has one view"))
+    }
+
+    /// The views of some keys, in their order.
+    pub(super) async fn api_key_views(
+        &self,
+        stored: Vec<StoredApiKey>,
+    ) -> Result<Vec<ApiKeyView>, Error> {
+        let counts = self.request_counts(&stored).await?;
+        let mut views = Vec::with_capacity(stored.len());
+        for (stored, request_count) in stored.into_iter().zip(counts) {
+            let id = stored.key.license_id;
+            let start = stored.start().to_owned();
+            let mut view = ApiKeyView::of(stored.key, start, stored.license.license);
+            view.request_count = request_count;
+            view.last_request = view.last_request.max(self.hub.requests.of(id));
+            if view.license.limits.remaining.is_some() {
+                let balance = self.balance(id).await?;
+                view.remaining = balance.map(|balance| balance.remaining);
+            }
+            view.last_refill_at = last_refill(&view.license, self.clock.now());
+            views.push(view);
+        }
+        Ok(views)
+    }
+
+    /// A key as it is after it was used, without asking the store.
+    #[must_use]
+    pub fn used_api_key(
+        &self,
+        entry: &Entry,
+        left: Option<u64>,
+        rate: Option<RateView>,
+        at: Timestamp,
+    ) -> Option<ApiKeyView> {
+        let cached = entry.api_key()?;
+        let license = License::clone(entry.license());
+        let mut view = ApiKeyView::of(cached.key.clone(), cached.start.clone(), license);
+        view.remaining = left;
+        view.last_refill_at = last_refill(&view.license, at);
+        view.last_request = view.last_request.max(Some(at));
+        let own = |seen: &RateView| {
+            let limit = view.rate.filter(|_| view.rate_enabled);
+            limit.is_some_and(|limit| limit.window.seconds() == seen.window_seconds)
+        };
+        let seen = rate.filter(own);
+        view.request_count = seen.map_or(0, |seen| seen.limit.saturating_sub(seen.remaining));
+        Some(view)
+    }
+
+    /// Calls that passed in the present window of each key. What is counted in the store is asked of it at once.
+    async fn request_counts(&self, stored: &[StoredApiKey]) -> Result<Vec<u32>, Error> {
+        let now = self.clock.now();
+        let mut counts = vec![0; stored.len()];
+        let (mut asked, mut requests) = (Vec::new(), Vec::new());
+        for (at, stored) in stored.iter().enumerate() {
+            let license = &stored.license.license;
+            let Some(limit) = license.limits.rate_limits.first() else {
+                continue;
+            };
+            let state = self.states.get(license.id);
+            if let Some(state) = &state {
+                self.hub.settled(state).await;
+            }
+            let known = state.and_then(|state| state.meter().window_use(limit, now));
+            match known {
+                Some(WindowUse::Used(used)) => counts[at] = used,
+                Some(WindowUse::Unused(unused)) => asked.push((at, unused)),
+                None if limit.is_durable() => asked.push((at, 0)),
+                None => {}
+            }
+            if asked.len() > requests.len() {
+                requests.push(window_request(license.id, limit, now));
+            }
+        }
+        if requests.is_empty() {
+            return Ok(counts);
+        }
+        let capacities: Vec<u64> = requests.iter().map(|request| request.capacity).collect();
+        let grants = self.store.lease(self.instance, requests, now).await?;
+        for ((grant, capacity), (at, unused)) in grants.iter().zip(capacities).zip(asked) {
+            let taken = capacity.saturating_sub(grant.left).saturating_sub(unused);
+            counts[at] = u32::try_from(taken).unwrap_or(u32::MAX);
+        }
+        Ok(counts)
+    }
+}
+
+/// Asks how much of a window is left.
+fn window_request(license_id: LicenseId, limit: &RateLimit, now: Timestamp) -> LeaseRequest {
+    let seconds = limit.window.seconds();
+    LeaseRequest {
+        key: LeaseKey {
+            license_id,
+            counter: Counter::Window(seconds),
+            period: now.period(seconds),
+        },
+        want: 0,
+        capacity: u64::from(limit.calls),
+    }
+}
+
+/// When units came back last: at the beginning of the present interval, unless that is the first.
+fn last_refill(license: &License, now: Timestamp) -> Option<Timestamp> {
+    license.limits.remaining?;
+    let every = license.limits.refill?.every.micros();
+    let age = now.micros().saturating_sub(license.created_at.micros());
+    let intervals = age.div_euclid(every);
+    (intervals > 0).then(|| {
+        license
+            .created_at
+            .plus_micros(intervals.saturating_mul(every))
+    })
+}
+
+impl ApiKeyView {
+    fn of(key: ApiKey, start: String, license: License) -> Self {
+        let held = license.limits.rate_limits.first().copied();
+        Self {
+            start,
+            remaining: license.limits.remaining,
+            last_refill_at: None,
+            rate: held.or(key.parked_rate),
+            rate_enabled: held.is_some(),
+            request_count: 0,
+            last_request: key.last_request,
+            license,
+            key,
+        }
+    }
+
+    /// Its identity, which is that of its license.
+    #[must_use]
+    pub const fn id(&self) -> LicenseId {
+        self.key.license_id
+    }
+
+    /// Whether it may be used.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.license.status == LicenseStatus::Active
+    }
+
+    /// How its units come back.
+    #[must_use]
+    pub const fn refill(&self) -> Option<Refill> {
+        self.license.limits.refill
+    }
+
+    /// When it was changed or used last.
+    #[must_use]
+    pub fn updated_at(&self) -> Timestamp {
+        let used = self.last_request.unwrap_or(self.key.updated_at);
+        used.max(self.key.updated_at)
+    }
+}

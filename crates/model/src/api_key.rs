@@ -1,0 +1,323 @@
+//! API keys: licenses with what only their owners' tools show of them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::id::LicenseId;
+use crate::limit::RateLimit;
+use crate::time::Timestamp;
+
+/// What an API key has beyond its license. Its account, app, status, end and limits are those of the license.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// The license, whose id is also the key's.
+    pub license_id: LicenseId,
+    /// A word for people.
+    pub name: Option<String>,
+    /// What the key begins with, if its owner chose that.
+    pub prefix: Option<ApiKeyPrefix>,
+    /// What the owner keeps with it.
+    pub metadata: Option<Metadata>,
+    /// What it gives leave for; `None`: it was never asked for.
+    pub permissions: Option<ResourcePermissions>,
+    /// The rate limit that holds again when rate limiting is switched on; one that holds is a limit of the license.
+    pub parked_rate: Option<RateLimit>,
+    /// When its owner changed it last.
+    pub updated_at: Timestamp,
+    /// When it was used last, as far as that was written down.
+    pub last_request: Option<Timestamp>,
+}
+
+/// What a key begins with: 1 to 32 of `a-z A-Z 0-9 _ -`, but not `tg_`, by which the gate's own keys are known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct ApiKeyPrefix(String);
+
+/// A JSON object of at most [`Metadata::LONGEST`] bytes, which means nothing to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metadata(serde_json::Map<String, serde_json::Value>);
+
+/// Actions by resource. Text of both: 1 to 64 bytes without control characters; at most 64 of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct ResourcePermissions(BTreeMap<String, Vec<String>>);
+
+/// A rule of API keys that a request breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApiKeyRule {
+    /// The name is too short or too long.
+    #[error("a name has 1 to 32 characters, none of them a control character")]
+    NameLength,
+    /// A key must have a name here.
+    #[error("a name is required")]
+    NameRequired,
+    /// The prefix is too short or too long.
+    #[error("a prefix has 1 to 32 characters")]
+    PrefixLength,
+    /// The prefix has other characters than it may, or is that of the gate's own keys.
+    #[error("a prefix has letters, digits, `_` and `-` only, and is not `tg_`")]
+    PrefixCharacters,
+    /// Keys carry no metadata here.
+    #[error("metadata is switched off, see `[better_auth] metadata`")]
+    MetadataDisabled,
+    /// The metadata are larger than they may be.
+    #[error("metadata have at most 4096 bytes as JSON")]
+    MetadataLength,
+    /// It would end sooner than a key may.
+    #[error("the end is sooner than a key may end")]
+    EndTooSoon,
+    /// It would end later than a key may.
+    #[error("the end is later than a key may end")]
+    EndTooLate,
+    /// An amount without an interval.
+    #[error("an amount to refill needs an interval")]
+    RefillInterval,
+    /// An interval without an amount.
+    #[error("an interval of refills needs an amount")]
+    RefillAmount,
+    /// Nothing is to be changed.
+    #[error("name something to change")]
+    NothingToChange,
+    /// Too many or too long permissions.
+    #[error(
+        "permissions have at most 64 resources of 64 actions, each of 1 to 64 bytes without control characters"
+    )]
+    Permissions,
+}
+
+impl ApiKeyRule {
+    /// The field that it is about, as the native API calls it.
+    #[must_use]
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::NameLength | Self::NameRequired => "name",
+            Self::PrefixLength | Self::PrefixCharacters => "prefix",
+            Self::MetadataDisabled | Self::MetadataLength => "metadata",
+            Self::EndTooSoon | Self::EndTooLate => "expires_at",
+            Self::RefillInterval => "refill_interval",
+            Self::RefillAmount => "refill_amount",
+            Self::NothingToChange => "body",
+            Self::Permissions => "permissions",
+        }
+    }
+}
+
+impl ApiKey {
+    /// The kind of credentials that open the license of an API key.
+    pub const KIND: &str = "api_key";
+    /// How many characters of a key are shown to tell keys apart.
+    pub const START: usize = 6;
+}
+
+impl ApiKeyPrefix {
+    /// Most characters of a prefix.
+    pub const LONGEST: usize = 32;
+
+    /// The prefix as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ApiKeyPrefix {
+    type Err = ApiKeyRule;
+
+    fn from_str(text: &str) -> Result<Self, ApiKeyRule> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+        if !(1..=Self::LONGEST).contains(&text.len()) {
+            return Err(ApiKeyRule::PrefixLength);
+        }
+        if !text.bytes().all(plain) || text.starts_with("tg_") {
+            return Err(ApiKeyRule::PrefixCharacters);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for ApiKeyPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ApiKeyPrefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl Metadata {
+    /// Most bytes of metadata as JSON.
+    pub const LONGEST: usize = 4_096;
+
+    /// Takes a JSON object.
+    ///
+    /// # Errors
+    /// [`ApiKeyRule::MetadataLength`]
+    pub fn new(object: serde_json::Map<String, serde_json::Value>) -> Result<Self, ApiKeyRule> {
+        let metadata = Self(object);
+        if metadata.to_string().len() > Self::LONGEST {
+            return Err(ApiKeyRule::MetadataLength);
+        }
+        Ok(metadata)
+    }
+
+    /// The object.
+    #[must_use]
+    pub const fn as_object(&self) -> &serde_json::Map<String, serde_json::Value> {
+        &self.0
+    }
+}
+
+impl fmt::Display for Metadata {
+    /// Compact JSON.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = serde_json::to_string(&self.0).map_err(|_| fmt::Error)?;
+        f.write_str(&text)
+    }
+}
+
+impl FromStr for Metadata {
+    type Err = serde_json::Error;
+
+    /// What a store kept.
+    fn from_str(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text).map(Self)
+    }
+}
+
+impl Serialize for Metadata {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object = serde_json::Map::deserialize(deserializer)?;
+        Self::new(object).map_err(serde::de::Error::custom)
+    }
+}
+
+impl ResourcePermissions {
+    const MOST: usize = 64;
+
+    /// Takes actions by resource.
+    ///
+    /// # Errors
+    /// [`ApiKeyRule::Permissions`]
+    pub fn new(permissions: BTreeMap<String, Vec<String>>) -> Result<Self, ApiKeyRule> {
+        let word = |word: &String| {
+            (1..=Self::MOST).contains(&word.len()) && !word.contains(char::is_control)
+        };
+        let entry = |(resource, actions): (&String, &Vec<String>)| {
+            word(resource) && actions.len() <= Self::MOST && actions.iter().all(word)
+        };
+        if permissions.len() <= Self::MOST && permissions.iter().all(entry) {
+            Ok(Self(permissions))
+        } else {
+            Err(ApiKeyRule::Permissions)
+        }
+    }
+
+    /// Whether all that is asked for is given leave for. Asking for nothing, or for no action of a resource, is not.
+    #[must_use]
+    pub fn covers(&self, asked: &Self) -> bool {
+        let covered = |(resource, actions): (&String, &Vec<String>)| {
+            let given = self.0.get(resource).map_or(&[][..], Vec::as_slice);
+            !actions.is_empty() && actions.iter().all(|action| given.contains(action))
+        };
+        !asked.0.is_empty() && asked.0.iter().all(covered)
+    }
+
+    /// The actions by resource.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.0
+            .iter()
+            .map(|(resource, actions)| (resource.as_str(), actions.as_slice()))
+    }
+}
+
+impl fmt::Display for ResourcePermissions {
+    /// Compact JSON.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = serde_json::to_string(&self.0).map_err(|_| fmt::Error)?;
+        f.write_str(&text)
+    }
+}
+
+impl FromStr for ResourcePermissions {
+    type Err = serde_json::Error;
+
+    /// What a store kept, or what a client sent as text.
+    fn from_str(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for ResourcePermissions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let permissions = BTreeMap::deserialize(deserializer)?;
+        Self::new(permissions).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn permissions(text: &str) -> ResourcePermissions {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn every_action_of_every_resource_must_be_given_and_something_must_be_asked_for() {
+        let own = permissions(r#"{"files":["read","write"],"users":[]}"#);
+        for covered in [r#"{"files":["read"]}"#, r#"{"files":["write","read"]}"#] {
+            assert!(own.covers(&permissions(covered)), "{covered}");
+        }
+        for refused in [
+            r#"{"files":["delete"]}"#,
+            r#"{"files":["read","delete"]}"#,
+            r#"{"users":["read"]}"#,
+            r#"{"files":["read"],"other":["read"]}"#,
+            "{}",
+            r#"{"files":[]}"#,
+            r#"{"users":[]}"#,
+        ] {
+            assert!(!own.covers(&permissions(refused)), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_short_plain_and_not_that_of_our_own_keys() {
+        assert!("pk_live-1".parse::<ApiKeyPrefix>().is_ok());
+        assert_eq!("".parse::<ApiKeyPrefix>(), Err(ApiKeyRule::PrefixLength));
+        let long = "x".repeat(33);
+        assert_eq!(long.parse::<ApiKeyPrefix>(), Err(ApiKeyRule::PrefixLength));
+        for wrong in ["a b", "é", "a.b", "tg_x"] {
+            let parsed = wrong.parse::<ApiKeyPrefix>();
+            assert_eq!(parsed, Err(ApiKeyRule::PrefixCharacters), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn metadata_and_permissions_are_bounded() {
+        let object = |text: &str| serde_json::from_str::<Metadata>(text);
+        assert_eq!(
+            object(r#"{"a": 1}"#).expect("valid").to_string(),
+            r#"{"a":1}"#
+        );
+        assert!(object("[]").is_err());
+        assert!(object(&format!(r#"{{"a":"{}"}}"#, "x".repeat(4_096))).is_err());
+        let many: BTreeMap<String, Vec<String>> =
+            (0..65).map(|n| (n.to_string(), Vec::new())).collect();
+        assert_eq!(ResourcePermissions::new(many), Err(ApiKeyRule::Permissions));
+        assert!(r#"{"a":[""]}"#.parse::<ResourcePermissions>().is_err());
+    }
+}

@@ -1,0 +1,298 @@
+//! [`ApiKeyStore`] on PostgreSQL.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::{ApiKey, LicenseId, LicenseStatus, Timestamp};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::convert::{id, read, read_id, read_optional_text, read_optional_time, read_time, rows};
+use super::license_rows::{CREDENTIAL, LICENSE, LICENSE_COLUMNS, collect};
+use super::server::Manner;
+use super::session::{Lent, Session, Value};
+use super::trouble::{Trouble, unique};
+use super::{PostgresStore, licenses};
+use crate::api_keys::{
+    ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeySort, ApiKeyStore, NewApiKey, StoredApiKey,
+};
+use crate::error::Error;
+use crate::licenses::{ChangeNumber, LicenseChange};
+
+/// In the order that [`read_key`] reads.
+const API_KEY: &str = "k.license_id, k.name, k.prefix, k.metadata, k.permissions, k.parked_rate, k.updated_at, \
+    k.last_request";
+/// Where these columns begin behind those of a license and a credential.
+const FIRST: usize = LICENSE_COLUMNS + 6;
+/// With the license of each key; the constant is the number of a revoked license.
+const FROM: &str = "FROM api_keys k JOIN licenses l ON l.id = k.license_id AND l.status <> 2";
+
+#[async_trait]
+impl ApiKeyStore for PostgresStore {
+    async fn create_api_key(&self, new: NewApiKey) -> Result<ChangeNumber, Error> {
+        let create = |session: Session, new: Arc<NewApiKey>| async move {
+            insert(&session, &new).await?;
+            licenses::create(&session, std::slice::from_ref(&new.license)).await
+        };
+        let manner = Manner::TRANSACTION;
+        let last = self.server.run_with(manner, new, create).await?;
+        self.prune_after(last, 1).await;
+        Ok(last)
+    }
+
+    async fn api_key(&self, id: LicenseId) -> Result<Option<StoredApiKey>, Error> {
+        let find = move |session: Session| async move { get(&session, id).await };
+        self.server.run(Manner::READ, find).await
+    }
+
+    async fn api_keys(
+        &self,
+        filter: ApiKeyFilter,
+        page: ApiKeyPage,
+    ) -> Result<(Vec<StoredApiKey>, u64), Error> {
+        let list = move |session: Session, filter: Arc<ApiKeyFilter>| async move {
+            self::page(&session, &filter, page).await
+        };
+        self.server.run_with(Manner::REPORT, filter, list).await
+    }
+
+    async fn change_api_key(
+        &self,
+        id: LicenseId,
+        change: ApiKeyChange,
+    ) -> Result<Option<StoredApiKey>, Error> {
+        let carry_out = move |session: Session, change: Arc<ApiKeyChange>| async move {
+            self::change(&session, id, &change).await
+        };
+        let manner = Manner::TRANSACTION;
+        let stored = self.server.run_with(manner, change, carry_out).await?;
+        if let Some(stored) = &stored {
+            self.prune_after(stored.license.version, 1).await;
+        }
+        Ok(stored)
+    }
+
+    async fn note_requests(&self, requests: Vec<(LicenseId, Timestamp)>) -> Result<(), Error> {
+        let note = |session: Session, requests: Arc<Vec<(LicenseId, Timestamp)>>| async move {
+            let ids: Vec<Uuid> = requests.iter().map(|(of, _)| id(of.as_u128())).collect();
+            let times: Vec<i64> = requests.iter().map(|(_, at)| at.micros()).collect();
+            let sql = "UPDATE api_keys k SET last_request = n.at
+                FROM (SELECT id, max(at) AS at FROM unnest($1::uuid[], $2::bigint[]) AS n (id, at) GROUP BY id) n
+                WHERE k.license_id = n.id AND (k.last_request IS NULL OR k.last_request < n.at)";
+            session.change(sql, &[&ids, &times]).await?;
+            Ok(())
+        };
+        self.server.run_with(Manner::WRITE, requests, note).await
+    }
+
+    async fn expired_api_keys(
+        &self,
+        filter: ApiKeyFilter,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<LicenseId>, Error> {
+        let find = move |session: Session, filter: Arc<ApiKeyFilter>| async move {
+            let asked = Asked::of(&filter);
+            let sql = format!(
+                "SELECT k.license_id {FROM} WHERE {CONDITION} AND l.expires_at <= $4 ORDER BY k.license_id LIMIT $5"
+            );
+            let [account, app, after] = asked.values();
+            let values: [Value<'_>; 5] =
+                [account, app, after, &now.micros(), &(rows(limit) as i64)];
+            let found = session.rows(&sql, &values).await?;
+            let ids = found
+                .iter()
+                .map(|row| read_id(row, 0).map(LicenseId::from_u128));
+            ids.collect()
+        };
+        self.server.run_with(Manner::REPORT, filter, find).await
+    }
+}
+
+/// What a filter asks of the rows, in the order of [`Asked::values`]; what is not asked for is NULL.
+const CONDITION: &str = "($1::text IS NULL OR k.account = $1) AND ($2::text IS NULL OR k.app = $2)
+    AND ($3::uuid IS NULL OR k.license_id > $3)";
+
+struct Asked<'a> {
+    account: Option<&'a str>,
+    app: Option<&'a str>,
+    after: Option<Uuid>,
+}
+
+impl<'a> Asked<'a> {
+    fn of(filter: &'a ApiKeyFilter) -> Self {
+        Self {
+            account: filter.account.as_ref().map(|name| name.as_str()),
+            app: filter.app.as_ref().map(|name| name.as_str()),
+            after: filter.after.map(|after| id(after.as_u128())),
+        }
+    }
+
+    fn values(&self) -> [Value<'_>; 3] {
+        [&self.account, &self.app, &self.after]
+    }
+}
+
+async fn insert(session: &Lent, new: &NewApiKey) -> Result<(), Trouble> {
+    let (key, license) = (&new.key, &new.license.license);
+    let sql = "INSERT INTO api_keys (license_id, account, app, name, prefix, metadata, permissions, parked_rate,
+        updated_at, last_request) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    let values: [Value<'_>; 10] = [
+        &id(key.license_id.as_u128()),
+        &license.account.as_str(),
+        &license.app.as_str(),
+        &key.name,
+        &text(key.prefix.as_ref()),
+        &text(key.metadata.as_ref()),
+        &text(key.permissions.as_ref()),
+        &text(key.parked_rate.as_ref()),
+        &key.updated_at.micros(),
+        &key.last_request.map(Timestamp::micros),
+    ];
+    let made = session.change(sql, &values).await;
+    made.map(drop)
+        .map_err(|error| unique(error, "an api key with this id"))
+}
+
+async fn get(session: &Lent, license_id: LicenseId) -> Result<Option<StoredApiKey>, Trouble> {
+    let sql = format!(
+        "SELECT {LICENSE}, {CREDENTIAL}, {API_KEY} FROM api_keys k JOIN licenses l ON l.id = k.license_id
+        LEFT JOIN credentials c ON c.license_id = l.id WHERE k.license_id = $1 ORDER BY c.created_at, c.cursor"
+    );
+    let found = session.rows(&sql, &[&id(license_id.as_u128())]).await?;
+    Ok(stored(&found)?.pop())
+}
+
+async fn page(
+    session: &Lent,
+    filter: &ApiKeyFilter,
+    page: ApiKeyPage,
+) -> Result<(Vec<StoredApiKey>, u64), Trouble> {
+    let asked = Asked::of(filter);
+    let sql = format!("SELECT count(*) {FROM} WHERE {CONDITION}");
+    let row = session.row(&sql, &asked.values()).await?;
+    let total: i64 = match &row {
+        Some(row) => read(row, 0)?,
+        None => 0,
+    };
+    // The order of the page is kept in a column of its own while credentials are joined to it.
+    let sql = format!(
+        "SELECT {LICENSE}, {CREDENTIAL}, {API_KEY} FROM (
+          SELECT k.license_id, row_number() OVER ({order}) AS place {FROM} WHERE {CONDITION}
+          {order} LIMIT $4 OFFSET $5
+        ) p JOIN api_keys k ON k.license_id = p.license_id JOIN licenses l ON l.id = p.license_id
+        LEFT JOIN credentials c ON c.license_id = l.id ORDER BY p.place, c.created_at, c.cursor",
+        order = order(page),
+    );
+    let [account, app, after] = asked.values();
+    let offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
+    let values: [Value<'_>; 5] = [account, app, after, &(rows(page.limit) as i64), &offset];
+    let found = session.rows(&sql, &values).await?;
+    Ok((stored(&found)?, u64::try_from(total).unwrap_or(0)))
+}
+
+/// The order of a page. Ids grow with time.
+fn order(page: ApiKeyPage) -> String {
+    let column = match page.sort {
+        ApiKeySort::CreatedAt => "l.created_at",
+        ApiKeySort::UpdatedAt => "k.updated_at",
+        ApiKeySort::LastRequest => "k.last_request",
+        ApiKeySort::ExpiresAt => "l.expires_at",
+        ApiKeySort::Name => "k.name",
+        ApiKeySort::Prefix => "k.prefix",
+        // Active is 0, disabled 1, so that the smaller number is the larger word.
+        ApiKeySort::Enabled => "-l.status",
+    };
+    let (direction, nothing) = if page.descending {
+        ("DESC", "LAST")
+    } else {
+        ("ASC", "FIRST")
+    };
+    format!("ORDER BY {column} {direction} NULLS {nothing}, k.license_id {direction}")
+}
+
+async fn change(
+    session: &Lent,
+    license_id: LicenseId,
+    change: &ApiKeyChange,
+) -> Result<Option<StoredApiKey>, Trouble> {
+    let lock = "SELECT FROM licenses WHERE id = $1 FOR NO KEY UPDATE";
+    session.row(lock, &[&id(license_id.as_u128())]).await?;
+    let Some(before) = get(session, license_id).await? else {
+        return Ok(None);
+    };
+    if before.license.license.status == LicenseStatus::Revoked {
+        return Ok(None);
+    }
+    write(session, license_id, change).await?;
+    let label = change.name.clone().map(LicenseChange::Label);
+    let mut added = Vec::new();
+    for part in change.license.iter().chain(&label) {
+        added.extend(licenses::apply(session, &before.license, part).await?);
+    }
+    let mut changes: Vec<_> = added
+        .into_iter()
+        .map(|hash| (license_id, Some(hash)))
+        .collect();
+    changes.push((license_id, None));
+    licenses::note(session, &changes).await?;
+    get(session, license_id).await
+}
+
+async fn write(
+    session: &Lent,
+    license_id: LicenseId,
+    change: &ApiKeyChange,
+) -> Result<(), Trouble> {
+    let sql = "UPDATE api_keys SET name = CASE WHEN $2 THEN $3 ELSE name END,
+        metadata = CASE WHEN $4 THEN $5 ELSE metadata END,
+        permissions = CASE WHEN $6 THEN $7 ELSE permissions END,
+        parked_rate = CASE WHEN $8 THEN $9 ELSE parked_rate END, updated_at = $10 WHERE license_id = $1";
+    let values: [Value<'_>; 10] = [
+        &id(license_id.as_u128()),
+        &change.name.is_some(),
+        &change.name.as_ref().and_then(Option::as_deref),
+        &change.metadata.is_some(),
+        &text(change.metadata.as_ref().and_then(Option::as_ref)),
+        &change.permissions.is_some(),
+        &text(change.permissions.as_ref().and_then(Option::as_ref)),
+        &change.parked_rate.is_some(),
+        &text(change.parked_rate.as_ref().and_then(Option::as_ref)),
+        &change.updated_at.micros(),
+    ];
+    session.change(sql, &values).await?;
+    Ok(())
+}
+
+/// Keys with their licenses, from rows that have one credential each.
+fn stored(rows: &[Row]) -> Result<Vec<StoredApiKey>, Trouble> {
+    let mut keys: Vec<ApiKey> = Vec::new();
+    for row in rows {
+        let license_id = LicenseId::from_u128(read_id(row, FIRST)?);
+        if keys.last().is_none_or(|last| last.license_id != license_id) {
+            keys.push(read_key(row, license_id)?);
+        }
+    }
+    let licenses = collect(rows)?;
+    let both = keys.into_iter().zip(licenses);
+    Ok(both
+        .map(|(key, license)| StoredApiKey { key, license })
+        .collect())
+}
+
+fn read_key(row: &Row, license_id: LicenseId) -> Result<ApiKey, Trouble> {
+    Ok(ApiKey {
+        license_id,
+        name: read(row, FIRST + 1)?,
+        prefix: read_optional_text(row, FIRST + 2)?,
+        metadata: read_optional_text(row, FIRST + 3)?,
+        permissions: read_optional_text(row, FIRST + 4)?,
+        parked_rate: read_optional_text(row, FIRST + 5)?,
+        updated_at: read_time(row, FIRST + 6)?,
+        last_request: read_optional_time(row, FIRST + 7)?,
+    })
+}
+
+fn text<T: ToString>(value: Option<&T>) -> Option<String> {
+    value.map(ToString::to_string)
+}
