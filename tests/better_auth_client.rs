@@ -1,5 +1,6 @@
 //! better-auth: the official client package calls every one of its methods against a gate.
 
+#[path = "support/better_auth.rs"]
 mod better_auth;
 
 use std::path::Path;

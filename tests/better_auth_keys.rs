@@ -1,5 +1,6 @@
 //! better-auth: API keys are made, shown, changed and deleted as the plugin's clients expect.
 
+#[path = "support/better_auth.rs"]
 mod better_auth;
 
 use better_auth::{Keys, is, refusal, text};
@@ -496,6 +497,37 @@ fn what_cannot_be_read_is_refused_by_the_name_of_its_field_and_leaves_nothing() 
     // The first, and the one of an empty body.
     assert_eq!(keys.get("list").json()["total"], 2);
     assert_eq!(refusal(&keys.get("get")), is(400, "VALIDATION_ERROR"));
+}
+
+/// The owner may come with an access token in the place of the key that it was exchanged for.
+#[test]
+fn an_access_token_is_as_good_as_its_key_until_it_is_revoked() {
+    let keys = Keys::start();
+    let pair = keys
+        .site
+        .gateway
+        .cli()
+        .json(&["key", "create", "--pair", "--app", "docs"]);
+    let log_in = json!({ "api_key": pair["key"], "api_secret": pair["secret"] }).to_string();
+    let control = keys.site.gateway.control_addr();
+    let answer = client::call(control, &Request::post("/v1/auth/token", log_in.as_bytes()));
+    let token = text(&answer.json()["data"]["access_token"]).to_owned();
+    let ask = |method: &str, path: &str, body: &Value| {
+        keys.ask(Some(&token), method, path, body.to_string().as_bytes())
+    };
+    let made = ask("POST", "create", &json!({ "name": "by token" })).json();
+    assert_eq!(ask("GET", "list", &json!({})).json()["total"], 1);
+    let verified = ask("POST", "verify", &json!({ "key": made["key"] })).json();
+    assert_eq!(better_auth::code(&verified), None);
+    // It is a key of the pair's app, as one made with a key of that app would be.
+    assert_eq!(keys.call("docs.test", text(&made["key"])).status, 200);
+    assert_eq!(keys.call("api.test", text(&made["key"])).status, 401);
+    let revoke =
+        Request::post("/v1/auth/revoke", b"").header("Authorization", &format!("Bearer {token}"));
+    assert_eq!(client::call(control, &revoke).status, 200);
+    let refused = ask("GET", "list", &json!({}));
+    assert_eq!(refusal(&refused), is(401, "UNAUTHORIZED_SESSION"));
+    assert_eq!(keys.get("list").json()["total"], 1);
 }
 
 fn assert_wrong(keys: &Keys, path: &str, body: &Value, field: &str) {

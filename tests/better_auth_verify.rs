@@ -1,5 +1,6 @@
 //! better-auth: verifying a key, its order of checks, and what it takes.
 
+#[path = "support/better_auth.rs"]
 mod better_auth;
 
 use std::sync::Barrier;

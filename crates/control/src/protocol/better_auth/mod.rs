@@ -80,7 +80,7 @@ impl Desk {
     ) -> Result<Caller, Refused> {
         let presented =
             bearer(headers).map_err(|problem| Refused::invalid("headers", problem.detail))?;
-        let caller = self.services.authenticate(client, presented).await?;
+        let caller = self.services.authenticate_owner(client, presented).await?;
         if caller.may(scope) {
             Ok(caller)
         } else {
