@@ -51,7 +51,7 @@ pub enum Holder<'a> {
     Credential(&'a [u8]),
     /// This license, by whatever stands for it.
     License(LicenseId),
-    /// What was found before by [`Gate::look_up`] or its like.
+    /// What was found before by the look-up of a credential.
     Entry(&'a Arc<Entry>),
 }
 
