@@ -175,6 +175,7 @@ pub(crate) fn edge_options(config: &Config) -> EdgeOptions {
     EdgeOptions {
         max_connections: config.server.max_connections,
         head_timeout: config.server.head_timeout.duration(),
+        write_timeout: CALLER_TIMEOUTS.write,
         drain: config.server.drain.duration(),
     }
 }

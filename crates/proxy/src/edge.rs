@@ -18,8 +18,9 @@ use tokio::net::{TcpListener as AsyncListener, UnixListener as AsyncUnixListener
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
-use crate::connection::{Connection, Cuttable, Origin};
-use crate::stream::{CallerStream, Socket};
+use crate::connection::{Connection, Cuttable, Leaving, Origin};
+use crate::outlet::Socket;
+use crate::stream::CallerStream;
 
 /// How often a thread looks whether calls under way are to be cut.
 const CARE: Duration = Duration::from_millis(25);
@@ -33,6 +34,8 @@ pub struct EdgeOptions {
     pub max_connections: usize,
     /// How long a request head may take from its first byte.
     pub head_timeout: Duration,
+    /// How long a caller may take to receive what is left of an answer when its connection ends.
+    pub write_timeout: Duration,
     /// How long calls under way may go on after the stop signal.
     pub drain: Duration,
 }
@@ -189,20 +192,26 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
             self.open.fetch_sub(1, Ordering::AcqRel);
             return;
         }
+        let descriptor = stream.as_raw_fd();
         let connection = Arc::new(Connection::new(
+            Box::new(stream),
             self.worker.clone(),
             self.connections.ticks.clone(),
             origin,
         ));
         let count = self.connections.count(&connection, self.open.clone());
-        let stream = CallerStream::new(stream, peer, connection.clone());
+        let stream = CallerStream::new(connection.clone(), descriptor, peer);
         let (app, stopped) = (self.app.clone(), self.stopped.clone());
+        let leaving = Leaving(connection.clone());
+        let limit = self.options.write_timeout;
         let serving = async move {
             let _count = count;
+            let leaving = leaving;
             let mut next = app.process_new(Box::new(stream), &stopped).await;
             while let Some(stream) = next {
                 next = app.process_new(stream, &stopped).await;
             }
+            leaving.finish(limit).await;
         };
         tokio::spawn(Cuttable::new(connection, serving));
     }

@@ -10,6 +10,7 @@ mod call;
 mod connection;
 mod edge;
 mod headers;
+mod outlet;
 mod phases;
 mod serve;
 mod stream;

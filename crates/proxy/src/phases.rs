@@ -88,29 +88,23 @@ impl MeteredProxy {
         Ok(())
     }
 
-    /// The head of the record, durable, before the status leaves.
+    /// Writes the head of the record. Not a byte of the answer leaves before it is durable.
     async fn commit(&self, call: &mut Call, status: u16, forwarded: bool) -> Result<()> {
         let Stage::Forwarding(forwarding) = std::mem::take(&mut call.stage) else {
-            return Err(Error::explain(
-                ErrorType::InternalError,
-                "a call has one status",
-            ));
+            return Err(internal("a call has one status"));
         };
         let (committed, durable) = forwarding.commit(status, forwarded);
         call.stage = Stage::Committed(committed);
         if durable.is_immediate() {
             return Ok(());
         }
-        let before = self.worker.now();
-        if durable.await.is_err() {
+        let held = match &call.connection {
+            Some(connection) => connection.hold(durable).await.is_ok(),
+            None => durable.await.is_ok(),
+        };
+        if !held {
             call.uncommitted = true;
-            return Err(Error::explain(
-                ErrorType::InternalError,
-                "the call could not be recorded",
-            ));
-        }
-        if forwarded {
-            call.upstream.waited_us += self.worker.now().micros_since(before);
+            return Err(internal("the call could not be recorded"));
         }
         Ok(())
     }
@@ -378,9 +372,14 @@ impl ProxyHttp for MeteredProxy {
             }
             stage @ Stage::Committed(_) => {
                 call.stage = stage;
+                let blocked = call.connection.as_ref().map(|it| it.take_blocked());
+                call.upstream.waited_us = blocked.unwrap_or(0);
                 let closing = self.closing(session, error, call);
                 if let Stage::Committed(committed) = std::mem::take(&mut call.stage) {
-                    committed.close(&closing);
+                    match &call.connection {
+                        Some(connection) => connection.close_when_left(committed, closing),
+                        None => committed.close(&closing),
+                    }
                 }
             }
         }
