@@ -123,11 +123,7 @@ impl Outlet {
     /// Holds back what is written from now on, until `commit` is ready. `context` is of whoever will say so.
     ///
     /// Nothing may be held or buffered: an answer of an earlier call would be held back by this one's record.
-    pub(crate) fn hold(
-        &mut self,
-        mut commit: HeadCommit,
-        context: &mut Context<'_>,
-    ) -> Released {
+    pub(crate) fn hold(&mut self, mut commit: HeadCommit, context: &mut Context<'_>) -> Released {
         match Pin::new(&mut commit).poll(context) {
             Poll::Ready(Ok(())) => Released::Left,
             Poll::Ready(Err(_)) => Released::Never,

@@ -338,6 +338,22 @@ impl Connection {
         self.buffer.is_empty() && !matches!(self.read_more(), Ok(1..) | Err(_)) || self.was_reset()
     }
 
+    /// Whether bytes have come that were not read yet. Does not wait.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    #[must_use]
+    pub fn has_bytes(&self) -> bool {
+        self.stream
+            .set_nonblocking(true)
+            .expect("a socket can be told not to wait");
+        let came = matches!(self.stream.peek(&mut [0]), Ok(1..));
+        self.stream
+            .set_nonblocking(false)
+            .expect("a socket can be told to wait");
+        came || !self.buffer.is_empty()
+    }
+
     /// Says that nothing more will be sent, and goes on reading.
     ///
     /// # Panics

@@ -79,7 +79,7 @@ impl Default for Setup {
 
 /// Everything of one gate.
 pub struct House {
-    pub gate: Gate,
+    pub gate: Arc<Gate>,
     pub workers: Vec<Arc<Worker>>,
     pub journal: Journal,
     pub licensing: Arc<Licensing>,
@@ -231,7 +231,7 @@ impl House {
             clock: clock.clone(),
         };
         Self {
-            gate: Gate::new(setup.apps, &setup.plans, metrics.clone()).unwrap(),
+            gate: Arc::new(Gate::new(setup.apps, &setup.plans, metrics.clone()).unwrap()),
             workers: (0..setup.lanes)
                 .map(|index| Worker::new(index, &parts))
                 .collect(),
