@@ -8,7 +8,8 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
-use model::{AccountName, AppName, License, LicenseId};
+use licensing::Acting;
+use model::{AccountName, Actor, AppName, License, LicenseId, Who};
 use store::ManagementKey;
 
 use crate::problem::{Code, Problem};
@@ -34,6 +35,7 @@ pub(crate) async fn admit(
 ) -> Result<Response, Problem> {
     let peer = request.extensions().get::<Peer>().cloned();
     let peer = peer.ok_or_else(|| Problem::internal(&"a request came in without a peer"))?;
+    let client = Client::of(&peer, request.headers(), &state.trusted_proxies);
     let caller = match peer.access {
         Access::Local => Caller::Operator,
         Access::Keys { .. } => {
@@ -41,12 +43,12 @@ pub(crate) async fn admit(
                 let detail = "put TLS in front, or name the network in `[control] plain_http_from`";
                 return Err(Problem::new(Code::PlainHttp, detail));
             }
-            let client = Client::of(&peer, request.headers(), &state.trusted_proxies);
             let presented = bearer(request.headers())?;
             let found = state.authenticate(&client, presented).await;
             found.map_err(denied)?
         }
     };
+    request.extensions_mut().insert(client);
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
@@ -121,6 +123,19 @@ impl Caller {
         }
     }
 
+    /// What the audit log says of them, from where they ask.
+    #[must_use]
+    pub fn actor(&self, client: &Client) -> Actor {
+        let who = match self {
+            Self::Operator => Who::Operator,
+            Self::Key(key) => Who::Key(key.id),
+        };
+        Actor {
+            who,
+            address: client.address,
+        }
+    }
+
     /// Whether their key was made for this.
     #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
@@ -162,6 +177,19 @@ impl Caller {
     pub fn sees(&self, license: &License) -> bool {
         self.sees_app(&license.account, &license.app)
             && self.license().is_none_or(|own| own == license.id)
+    }
+}
+
+/// Operations by whoever asks, so that the audit log has their name.
+pub(crate) struct By(pub(crate) Acting);
+
+impl FromRequestParts<Arc<Api>> for By {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<Api>) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        let client = Client::from_request_parts(parts, state).await?;
+        Ok(Self(state.licensing.acting(caller.actor(&client))))
     }
 }
 

@@ -10,6 +10,7 @@ mod api;
 mod caller;
 mod extract;
 mod jwks;
+mod once;
 mod problem;
 pub mod protocol;
 mod router;

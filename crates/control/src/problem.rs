@@ -48,6 +48,12 @@ codes! {
     Exists = CONFLICT, "exists", "it exists already";
     /// A field has a value that means nothing here. Blame: caller.
     FieldInvalid = BAD_REQUEST, "field_invalid", "a field has a value that cannot be used";
+    /// An idempotency key that was used for another request. Blame: caller.
+    IdempotencyMismatch = CONFLICT, "idempotency_mismatch", "the idempotency key was used for another request";
+    /// The first request with an idempotency key broke off. Blame: us.
+    IdempotencyUnknown = CONFLICT, "idempotency_unknown", "how far the first request with this idempotency key came is not known";
+    /// The first request with an idempotency key is not answered yet. Blame: caller.
+    IdempotencyUnderWay = CONFLICT, "idempotency_under_way", "the first request with this idempotency key is being worked on";
     /// A defect of ours; the log has more. Blame: us.
     Internal = INTERNAL_SERVER_ERROR, "internal", "something went wrong here";
     /// No management key on a request that needs one. Blame: caller.

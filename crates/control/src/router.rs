@@ -9,9 +9,12 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 
-use crate::api::{accounts, api_keys, calls, directory, keys, ledger, licenses, signing, usage};
+use crate::api::{
+    accounts, api_keys, audit, calls, directory, keys, ledger, licenses, signing, usage,
+};
 use crate::caller;
 use crate::jwks;
+use crate::once;
 use crate::problem::{Code, Problem};
 use crate::protocol::{Protocol, SHIPPED, Services, mount};
 use crate::state::{Api, ControlState};
@@ -38,8 +41,16 @@ impl Surfaces {
     /// If two protocols claim the same path and method.
     #[must_use]
     pub fn new(state: ControlState, protocols: &[&'static dyn Protocol]) -> Self {
-        let services = Services::new(state);
-        let mounted = protocols.iter().map(|protocol| mount(*protocol, &services));
+        Self::over(&Services::new(state), protocols)
+    }
+
+    /// The native API and these protocols, over services that somebody else uses too.
+    ///
+    /// # Panics
+    /// If two protocols claim the same path and method.
+    #[must_use]
+    pub fn over(services: &Services, protocols: &[&'static dyn Protocol]) -> Self {
+        let mounted = protocols.iter().map(|protocol| mount(*protocol, services));
         Self {
             native: native(services.api().clone()),
             protocols: mounted.fold(jwks::router(services.api().clone()), Router::merge),
@@ -58,9 +69,18 @@ impl Surfaces {
 }
 
 fn native(state: Arc<Api>) -> Router {
+    let guarded = middleware::from_fn_with_state(Arc::clone(&state), once::guard);
     let api = Router::new()
-        .route("/licenses", get(licenses::list).post(licenses::create))
-        .route("/licenses/bulk", post(licenses::bulk))
+        .route(
+            "/licenses",
+            post(licenses::create)
+                .layer(guarded.clone())
+                .get(licenses::list),
+        )
+        .route(
+            "/licenses/bulk",
+            post(licenses::bulk).layer(guarded.clone()),
+        )
         .route(
             "/licenses/{id}",
             get(licenses::show).patch(licenses::change),
@@ -69,8 +89,16 @@ fn native(state: Arc<Api>) -> Router {
         .route("/licenses/{id}/enable", post(licenses::enable))
         .route("/licenses/{id}/disable", post(licenses::disable))
         .route("/licenses/{id}/extend", post(licenses::extend))
-        .route("/licenses/{id}/rotate", post(licenses::rotate))
-        .route("/keys", get(api_keys::list).post(api_keys::create))
+        .route(
+            "/licenses/{id}/rotate",
+            post(licenses::rotate).layer(guarded.clone()),
+        )
+        .route(
+            "/keys",
+            post(api_keys::create)
+                .layer(guarded.clone())
+                .get(api_keys::list),
+        )
         .route("/keys/verify", post(api_keys::verify))
         .route("/keys/delete-expired", post(api_keys::delete_expired))
         .route(
@@ -79,19 +107,34 @@ fn native(state: Arc<Api>) -> Router {
                 .patch(api_keys::change)
                 .delete(api_keys::delete),
         )
-        .route("/management-keys", get(keys::list).post(keys::create))
+        .route(
+            "/management-keys",
+            post(keys::create).layer(guarded.clone()).get(keys::list),
+        )
         .route("/management-keys/{id}", patch(keys::change))
         .route("/management-keys/{id}/revoke", post(keys::revoke))
-        .route("/management-keys/{id}/rotate", post(keys::rotate))
+        .route(
+            "/management-keys/{id}/rotate",
+            post(keys::rotate).layer(guarded.clone()),
+        )
         .route("/signing-keys", get(signing::list))
-        .route("/signing-keys/rotate", post(signing::rotate))
-        .route("/accounts", get(accounts::list).post(accounts::create))
+        .route(
+            "/signing-keys/rotate",
+            post(signing::rotate).layer(guarded.clone()),
+        )
+        .route(
+            "/accounts",
+            post(accounts::create)
+                .layer(guarded.clone())
+                .get(accounts::list),
+        )
         .route("/accounts/{name}", get(accounts::show))
         .route("/apps", get(directory::apps))
         .route("/apps/{name}", get(directory::app))
         .route("/plans", get(directory::plans))
         .route("/usage", get(usage::usage))
         .route("/calls", get(calls::calls))
+        .route("/audit", get(audit::list))
         .route("/ledger/verify", post(ledger::verify))
         .route("/ledger/ship", post(ledger::ship))
         .route("/ledger/rebuild", post(ledger::rebuild))

@@ -41,9 +41,10 @@ pub use licensing::{CacheSize, Found, Freshness, Licensing};
 pub use meter::{Ask, HeldUnits, Meter, RateView, Refused, Reservation, ReserveError};
 pub use operations::{ADDRESSES_FEATURE, may_use_from};
 pub use operations::{
-    ApiKeyOwner, ApiKeyPolicy, ApiKeyRequest, ApiKeyUpdate, ApiKeyView, BalanceView, ClaimedToken,
-    IssueRequest, Issued, IssuedApiKey, IssuedManagementKey, IssuedToken, KeyEnd, KeyRefusal,
-    KeySource, ManagementKeyRequest, Once, OnceClaim, OnceRequest, TokenRequest, UserRequest,
+    Acting, ApiKeyOwner, ApiKeyPolicy, ApiKeyRequest, ApiKeyUpdate, ApiKeyView, BalanceView,
+    ClaimedToken, IssueRequest, Issued, IssuedApiKey, IssuedManagementKey, IssuedToken, KeyEnd,
+    KeyRefusal, KeySource, ManagementKeyRequest, Once, OnceClaim, OnceRequest, TokenRequest,
+    UserRequest,
 };
 pub use options::{LeaseOptions, LicensingOptions};
 pub use plans::{AppTerms, EffectiveLimits, Plans};

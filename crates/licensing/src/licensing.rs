@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::fingerprints::FingerprintSet;
 use crate::hub::Hub;
 use crate::load::Flights;
-use crate::operations::{ManagementCache, UnderWay};
+use crate::operations::{AuditDesk, ManagementCache, UnderWay};
 use crate::options::LicensingOptions;
 use crate::plans::Plans;
 use crate::states::States;
@@ -43,6 +43,7 @@ pub struct Licensing {
     pub(crate) log: Mutex<ChangeLog>,
     pub(crate) flights: Flights,
     pub(crate) management: ManagementCache,
+    pub(crate) audit_desk: AuditDesk,
     /// What is to happen once, and somebody is at in this process.
     pub(crate) under_way: Arc<UnderWay>,
     /// Licenses that others changed and whose calls under way must learn of it.
@@ -140,6 +141,7 @@ impl Licensing {
             log: Mutex::default(),
             flights: Flights::default(),
             management: ManagementCache::default(),
+            audit_desk: AuditDesk::default(),
             under_way: Arc::default(),
             unlearned: Mutex::default(),
             learn: Notify::new(),
@@ -169,6 +171,9 @@ impl Licensing {
             _ = work => {}
         }
         self.write_requests().await;
+        // What was denied in the last minute is told before the end.
+        let next_minute = self.clock.now().plus_micros(60_000_000);
+        self.tend_audit(next_minute).await;
     }
 
     async fn serve_sweeps(&self) {

@@ -293,7 +293,7 @@ async fn an_end_is_in_force_at_once_here_and_soon_on_other_gates() {
     other.at_the_gate(&tokens).await.unwrap();
     other.judge(&tokens).await.unwrap();
 
-    site.sessions.end(&tokens.holder.session).await.unwrap();
+    site.sessions.end(&tokens.holder, None).await.unwrap();
     is(site.judge(&tokens).await, "RevokedToken");
     assert_eq!(
         site.at_the_gate(&tokens).await.unwrap_err(),

@@ -12,7 +12,7 @@ use crate::name::AccountName;
 use crate::time::Timestamp;
 
 /// Who does something, and from where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Actor {
     /// Who.
     pub who: Who,

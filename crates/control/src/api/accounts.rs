@@ -5,19 +5,19 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::Shared;
-use crate::caller::Caller;
+use crate::caller::{By, Caller};
 use crate::extract::{Json, Name, Query};
 use crate::problem::Problem;
 use crate::wire::{Account, CreateAccount, List, Nothing};
 
 /// Makes an account.
 pub(crate) async fn create(
-    State(state): Shared,
     caller: Caller,
+    By(acting): By,
     Json(request): Json<CreateAccount>,
 ) -> Result<(StatusCode, Answer<Account>), Problem> {
     caller.require_operator()?;
-    let account = state.licensing.create_account(request.name).await?;
+    let account = acting.create_account(request.name).await?;
     Ok((StatusCode::CREATED, Answer(account.into())))
 }
 

@@ -10,7 +10,7 @@ use store::{ApiKeyPage, ApiKeySort};
 
 use super::Shared;
 use super::calls::page_limit;
-use crate::caller::Caller;
+use crate::caller::{By, Caller};
 use crate::extract::{Json, Name, Query};
 use crate::problem::{Code, Problem};
 use crate::protocol::Fault;
@@ -32,14 +32,12 @@ pub(crate) struct ListParameters {
 pub(crate) async fn create(
     State(state): Shared,
     caller: Caller,
+    By(acting): By,
     Json(request): Json<CreateApiKey>,
 ) -> Result<(StatusCode, Answer<ApiKey>), Problem> {
     caller.require(Scope::WriteLicenses)?;
     let wish = wish(&caller, request, state.api_keys.rate_limit)?;
-    let issued = state
-        .licensing
-        .create_api_key(&state.api_keys, wish)
-        .await?;
+    let issued = acting.create_api_key(&state.api_keys, wish).await?;
     let key = ApiKey {
         key: Some(issued.credential.expose().to_owned()),
         ..issued.view.into()
@@ -94,6 +92,7 @@ pub(crate) async fn show(
 pub(crate) async fn change(
     State(state): Shared,
     caller: Caller,
+    By(acting): By,
     Name(id): Name,
     Json(request): Json<ChangeApiKey>,
 ) -> Result<Answer<ApiKey>, Problem> {
@@ -121,33 +120,31 @@ pub(crate) async fn change(
         rate: one("rate_limit", request.rate_limit, rate)?,
         rate_enabled: request.rate_limit_enabled,
     };
-    let changed = state
-        .licensing
-        .update_api_key(&state.api_keys, &owner, id, update);
+    let changed = acting.update_api_key(&state.api_keys, &owner, id, update);
     Ok(Answer(changed.await?.into()))
 }
 
 /// Deletes an API key.
 pub(crate) async fn delete(
-    State(state): Shared,
     caller: Caller,
+    By(acting): By,
     Name(id): Name,
 ) -> Result<StatusCode, Problem> {
     caller.require(Scope::WriteLicenses)?;
     let id = key_id(&id)?;
-    state.licensing.delete_api_key(&owner(&caller), id).await?;
+    acting.delete_api_key(&owner(&caller), id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Deletes the API keys that have ended.
 pub(crate) async fn delete_expired(
-    State(state): Shared,
     caller: Caller,
+    By(acting): By,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<DeletedApiKeys>, Problem> {
     caller.require(Scope::WriteLicenses)?;
     let owner = owner(&caller);
-    let deleted = state.licensing.delete_expired_api_keys(&owner).await?;
+    let deleted = acting.delete_expired_api_keys(&owner).await?;
     Ok(Answer(DeletedApiKeys { deleted }))
 }
 

@@ -9,7 +9,7 @@ use licensing::{IssuedManagementKey, ManagementKeyRequest};
 use model::{AccountName, ManagementKeyId, Timestamp};
 
 use super::Shared;
-use crate::caller::Caller;
+use crate::caller::{By, Caller};
 use crate::extract::{Json, Name, Query};
 use crate::problem::{Code, Problem};
 use crate::state::Api;
@@ -21,6 +21,7 @@ use crate::wire::{
 pub(crate) async fn create(
     State(state): Shared,
     caller: Caller,
+    By(acting): By,
     Json(request): Json<CreateManagementKey>,
 ) -> Result<(StatusCode, Answer<ManagementKey>), Problem> {
     caller.require(Scope::WriteKeys)?;
@@ -51,7 +52,7 @@ pub(crate) async fn create(
         let detail = "a key can be made with no more rights than the key that asks";
         return Err(Problem::new(Code::ScopeMissing, detail));
     }
-    let issued = state.licensing.create_management_key(wish).await?;
+    let issued = acting.create_management_key(wish).await?;
     Ok((StatusCode::CREATED, Answer(with_secrets(issued))))
 }
 
@@ -77,6 +78,7 @@ pub(crate) async fn list(
 pub(crate) async fn change(
     State(state): Shared,
     caller: Caller,
+    By(acting): By,
     Name(id): Name,
     Json(request): Json<ChangeManagementKey>,
 ) -> Result<Answer<ManagementKey>, Problem> {
@@ -87,12 +89,7 @@ pub(crate) async fn change(
         return Err(Problem::new(Code::ScopeMissing, detail));
     }
     let changed = match request.allow_ips {
-        Some(addresses) => {
-            let licensing = &state.licensing;
-            licensing
-                .set_management_key_addresses(key.id, addresses)
-                .await?
-        }
+        Some(addresses) => acting.set_management_key_addresses(&key, addresses).await?,
         None => key,
     };
     Ok(Answer(changed.into()))
@@ -102,12 +99,13 @@ pub(crate) async fn change(
 pub(crate) async fn revoke(
     State(state): Shared,
     caller: Caller,
+    By(acting): By,
     Name(id): Name,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<ManagementKey>, Problem> {
     caller.require(Scope::WriteKeys)?;
-    let id = own(&state, &caller, &id).await?.id;
-    let ended = state.licensing.revoke_management_key(id).await?;
+    let key = own(&state, &caller, &id).await?;
+    let ended = acting.revoke_management_key(&key).await?;
     Ok(Answer(ended.into()))
 }
 
@@ -115,6 +113,7 @@ pub(crate) async fn revoke(
 pub(crate) async fn rotate(
     State(state): Shared,
     caller: Caller,
+    By(acting): By,
     Name(id): Name,
     Json(request): Json<Rotate>,
 ) -> Result<Answer<ManagementKey>, Problem> {
@@ -127,10 +126,7 @@ pub(crate) async fn rotate(
     let overlap = request
         .overlap
         .map_or(Duration::ZERO, model::Interval::duration);
-    let issued = state
-        .licensing
-        .rotate_management_key(key.id, overlap)
-        .await?;
+    let issued = acting.rotate_management_key(key.id, overlap).await?;
     Ok(Answer(with_secrets(issued)))
 }
 

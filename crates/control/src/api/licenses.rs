@@ -12,7 +12,7 @@ use store::{LicenseFilter, StoredLicense};
 
 use super::Shared;
 use super::calls::page_limit;
-use crate::caller::Caller;
+use crate::caller::{By, Caller};
 use crate::extract::{BULK_BODY_LIMIT, Json, Name, Query};
 use crate::problem::{Code, Problem};
 use crate::wire::{
@@ -40,13 +40,11 @@ pub(crate) struct ListParameters {
 pub(crate) async fn create(
     State(state): Shared,
     caller: Caller,
+    By(acting): By,
     Json(request): Json<CreateLicense>,
 ) -> Result<(StatusCode, Answer<License>), Problem> {
     caller.require(Scope::WriteLicenses)?;
-    let mut issued = state
-        .licensing
-        .issue(issue_request(&caller, request)?)
-        .await?;
+    let mut issued = acting.issue(issue_request(&caller, request)?).await?;
     let issued = issued
         .pop()
         .ok_or_else(|| Problem::internal(&"nothing was issued"))?;
@@ -57,8 +55,8 @@ pub(crate) async fn create(
 /// Makes many licenses, in order. Every request is read before the first license is made; if one cannot be made then, the
 /// problem names it, and those before it are there.
 pub(crate) async fn bulk(
-    State(state): Shared,
     caller: Caller,
+    By(acting): By,
     Json(request): Json<BulkCreate, BULK_BODY_LIMIT>,
 ) -> Result<(StatusCode, Answer<List<Created>>), Problem> {
     caller.require(Scope::WriteLicenses)?;
@@ -94,7 +92,7 @@ pub(crate) async fn bulk(
     }
     let mut created = Vec::new();
     for (index, _, wish) in groups {
-        let issued = state.licensing.issue(wish).await;
+        let issued = acting.issue(wish).await;
         for issued in issued.map_err(|error| at(index, error.into()))? {
             created.push(Created {
                 id: issued.license.license.id,
@@ -175,6 +173,7 @@ pub(crate) async fn show(
 pub(crate) async fn change(
     State(state): Shared,
     caller: Caller,
+    By(acting): By,
     Name(id): Name,
     Json(request): Json<ChangeLicense>,
 ) -> Result<Answer<License>, Problem> {
@@ -183,10 +182,10 @@ pub(crate) async fn change(
     let mut stored = own(licensing, &caller, &id).await?;
     let id = stored.license.id;
     if let Some(plan) = request.plan {
-        stored = licensing.set_plan(id, plan).await?;
+        stored = acting.set_plan(id, plan).await?;
     }
     if let Some(label) = request.label {
-        stored = licensing.set_label(id, label).await?;
+        stored = acting.set_label(id, label).await?;
     }
     let before = &stored.license.limits;
     let limits = Limits {
@@ -198,12 +197,12 @@ pub(crate) async fn change(
         concurrency: request.concurrency.unwrap_or(before.concurrency),
     };
     if limits != *before || request.remaining.is_some() {
-        stored = licensing
+        stored = acting
             .set_limits(id, limits, request.remaining.is_some())
             .await?;
     }
     if let Some(expires_at) = request.expires_at {
-        stored = licensing.extend(id, expires_at).await?;
+        stored = acting.extend(id, expires_at).await?;
     }
     Ok(Answer(view(licensing, stored).await?))
 }
@@ -212,42 +211,46 @@ pub(crate) async fn change(
 pub(crate) async fn revoke(
     state: Shared,
     caller: Caller,
+    by: By,
     id: Name,
     body: Json<Nothing>,
 ) -> Result<Answer<License>, Problem> {
-    set_status(state, caller, id, body, LicenseStatus::Revoked).await
+    set_status(state, caller, by, id, body, LicenseStatus::Revoked).await
 }
 
 /// Switches a disabled license on again.
 pub(crate) async fn enable(
     state: Shared,
     caller: Caller,
+    by: By,
     id: Name,
     body: Json<Nothing>,
 ) -> Result<Answer<License>, Problem> {
-    set_status(state, caller, id, body, LicenseStatus::Active).await
+    set_status(state, caller, by, id, body, LicenseStatus::Active).await
 }
 
 /// Switches a license off for now.
 pub(crate) async fn disable(
     state: Shared,
     caller: Caller,
+    by: By,
     id: Name,
     body: Json<Nothing>,
 ) -> Result<Answer<License>, Problem> {
-    set_status(state, caller, id, body, LicenseStatus::Disabled).await
+    set_status(state, caller, by, id, body, LicenseStatus::Disabled).await
 }
 
 async fn set_status(
     State(state): Shared,
     caller: Caller,
+    By(acting): By,
     Name(id): Name,
     Json(Nothing {}): Json<Nothing>,
     status: LicenseStatus,
 ) -> Result<Answer<License>, Problem> {
     caller.require(Scope::WriteLicenses)?;
     let id = own(&state.licensing, &caller, &id).await?.license.id;
-    let stored = state.licensing.set_status(id, status).await?;
+    let stored = acting.set_status(id, status).await?;
     Ok(Answer(view(&state.licensing, stored).await?))
 }
 
@@ -255,6 +258,7 @@ async fn set_status(
 pub(crate) async fn extend(
     State(state): Shared,
     caller: Caller,
+    By(acting): By,
     Name(id): Name,
     Json(request): Json<Extend>,
 ) -> Result<Answer<License>, Problem> {
@@ -278,7 +282,7 @@ pub(crate) async fn extend(
             ));
         }
     };
-    let stored = state.licensing.extend(stored.license.id, Some(end)).await?;
+    let stored = acting.extend(stored.license.id, Some(end)).await?;
     Ok(Answer(view(&state.licensing, stored).await?))
 }
 
@@ -286,6 +290,7 @@ pub(crate) async fn extend(
 pub(crate) async fn rotate(
     State(state): Shared,
     caller: Caller,
+    By(acting): By,
     Name(id): Name,
     Json(request): Json<Rotate>,
 ) -> Result<Answer<License>, Problem> {
@@ -299,10 +304,7 @@ pub(crate) async fn rotate(
         .overlap
         .map_or(Duration::ZERO, model::Interval::duration);
     let id = stored.license.id;
-    let issued = state
-        .licensing
-        .rotate(id, overlap, kind.unwrap_or_default())
-        .await?;
+    let issued = acting.rotate(id, overlap, kind.unwrap_or_default()).await?;
     Ok(Answer(with_key(&state.licensing, issued).await?))
 }
 

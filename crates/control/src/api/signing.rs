@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use licensing::signing::Rotation;
 
 use super::Shared;
-use crate::caller::Caller;
+use crate::caller::{By, Caller};
 use crate::extract::{Json, Query};
 use crate::problem::Problem;
 use crate::wire::{List, Nothing, RotateSigningKey, Scope, SigningKey};
@@ -29,6 +29,7 @@ pub(crate) async fn list(
 pub(crate) async fn rotate(
     State(state): Shared,
     caller: Caller,
+    By(acting): By,
     Json(request): Json<RotateSigningKey>,
 ) -> Result<(StatusCode, Answer<SigningKey>), Problem> {
     caller.require_operator()?;
@@ -39,5 +40,9 @@ pub(crate) async fn rotate(
         withdraw: request.withdraw,
     };
     let key = state.signing.rotate(request.signing_use, rotation).await?;
-    Ok((StatusCode::CREATED, Answer(key.into())))
+    let key = SigningKey::from(key);
+    let entry = acting.entry("signing-key.rotate", key.id);
+    let entry = entry.between(None::<&SigningKey>, Some(&key));
+    state.licensing.audit(vec![entry]).await;
+    Ok((StatusCode::CREATED, Answer(key)))
 }

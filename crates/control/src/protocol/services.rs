@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use gate::Spender;
 use licensing::sessions::SessionError;
-use licensing::{Licensing, Sessions, may_use_from};
-use model::Timestamp;
+use licensing::{Acting, Licensing, Sessions, may_use_from};
+use model::{Actor, Timestamp};
 
 use super::client::Client;
 use super::fault::{Denied, Fault};
@@ -51,6 +51,12 @@ impl Services {
     #[must_use]
     pub fn attempts(&self, client: &Client) -> Attempts {
         self.0.throttle.left(client.address, self.0.clock.now())
+    }
+
+    /// The operations by whoever asks, so that the audit log has their name.
+    #[must_use]
+    pub fn acting(&self, caller: &Caller, client: &Client) -> Acting {
+        self.0.licensing.acting(caller.actor(client))
     }
 
     /// The apps and plans of the configuration.
@@ -177,6 +183,7 @@ impl Api {
         if let Some(address) = client.address {
             self.throttle.failed(address, self.clock.now());
         }
+        self.licensing.audit_denied(Actor::unknown(client.address));
     }
 }
 

@@ -3,6 +3,7 @@
 //! Requests refuse unknown fields; answers may grow fields, which clients ignore.
 
 mod api_key;
+mod audit;
 mod directory;
 mod key;
 mod ledger;
@@ -15,6 +16,7 @@ mod signing;
 pub use api_key::{
     ApiKey, ChangeApiKey, CreateApiKey, DeletedApiKeys, Lasting, VerifiedApiKey, VerifyApiKey,
 };
+pub use audit::{AuditLine, AuditQuery};
 pub use directory::{Account, App, CreateAccount, Plan, Status};
 pub use key::{ChangeManagementKey, CreateManagementKey, ManagementKey};
 pub use ledger::{ExportQuery, Finding, Rebuilt, Ship, Shipped, Verification};

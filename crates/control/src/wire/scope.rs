@@ -8,6 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// One thing that a management key may be limited to. A key without scopes may do all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
+    /// See the audit log of the account.
+    ReadAudit,
     /// See the records of calls.
     ReadCalls,
     /// See management keys.
@@ -32,7 +34,8 @@ pub struct ParseScopeError {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::ReadAudit,
         Self::ReadCalls,
         Self::ReadKeys,
         Self::ReadLicenses,
@@ -45,6 +48,7 @@ impl Scope {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::ReadAudit => "read:audit",
             Self::ReadCalls => "read:calls",
             Self::ReadKeys => "read:keys",
             Self::ReadLicenses => "read:licenses",

@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "the panic of a test is its message")]
 
 mod access;
+mod audit;
 mod better_auth;
 mod input;
 mod keys;
 mod ledger;
 mod licenses;
+mod once;
 mod protocols;
 mod signing;
 mod support;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::protocol::Protocol;
 use control::protocol::better_auth::KeyShape;
+use control::protocol::{Protocol, Services};
 use control::wire::App;
 use control::{Access, AppDirectory, ControlLimits, ControlState, GateInfo, Surfaces};
 use gate::{AppRules, Gate, RouteRules, Spender, Worker, WorkerParts};
@@ -41,6 +41,8 @@ use tokio::task::JoinHandle;
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) directory: TempDir,
+    /// What the handlers work with.
+    pub(crate) services: Services,
     journal: Journal,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
@@ -154,7 +156,8 @@ impl World {
             better_auth: KeyShape::default(),
             trusted_proxies: vec!["127.0.0.2/32".parse().unwrap()],
         };
-        let router = Surfaces::new(state, protocols).together();
+        let services = Services::new(state);
+        let router = Surfaces::over(&services, protocols).together();
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap();
         let socket = control::bind_socket(directory.path()).unwrap();
@@ -178,6 +181,7 @@ impl World {
         Self {
             address,
             directory,
+            services,
             journal,
             stop,
             servers,
@@ -192,6 +196,34 @@ impl World {
         let socket = control::socket_path(self.directory.path());
         let stream = UnixStream::connect(socket).await.unwrap();
         exchange(stream, request(method, path, None, body.into())).await
+    }
+
+    /// Asks over the Unix socket, with more headers.
+    pub(crate) async fn local_with(
+        &self,
+        headers: &[(&str, &str)],
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Answer {
+        let socket = control::socket_path(self.directory.path());
+        let stream = UnixStream::connect(socket).await.unwrap();
+        let request = request(method, path, None, body.into());
+        exchange(stream, with(request, headers)).await
+    }
+
+    /// Asks over TCP, with a management key and more headers.
+    pub(crate) async fn remote_with(
+        &self,
+        key: &str,
+        headers: &[(&str, &str)],
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Answer {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let request = request(method, path, Some(key), body.into());
+        exchange(stream, with(request, headers)).await
     }
 
     /// Asks over TCP, with a management key or without.
@@ -348,6 +380,14 @@ fn request(method: &str, path: &str, key: Option<&str>, body: Vec<u8>) -> Reques
         request = request.header("Authorization", format!("Bearer {key}"));
     }
     request.body(Full::new(Bytes::from(body))).unwrap()
+}
+
+fn with(mut request: Request<Full<Bytes>>, headers: &[(&str, &str)]) -> Request<Full<Bytes>> {
+    for (name, value) in headers {
+        let name: hyper::header::HeaderName = name.parse().unwrap();
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    request
 }
 
 /// Asks the native API.

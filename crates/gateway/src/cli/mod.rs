@@ -6,6 +6,7 @@ mod account;
 mod apikey;
 mod app;
 mod arguments;
+mod audit;
 pub(crate) mod calls;
 mod client;
 mod completions;
@@ -98,6 +99,9 @@ pub(crate) enum ClientCommand {
     /// The records of calls
     #[command(after_help = calls::EXAMPLES)]
     Calls(calls::CallsArguments),
+    /// Who did what
+    #[command(after_help = audit::EXAMPLES)]
+    Audit(audit::AuditArguments),
     /// The ledger: verify, ship, export, rebuild
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -179,6 +183,7 @@ fn try_execute(
             ClientCommand::Account(command) => account::execute(command, &client, output).await,
             ClientCommand::Usage(arguments) => usage::execute(arguments, &client, output).await,
             ClientCommand::Calls(arguments) => calls::execute(arguments, &client, output).await,
+            ClientCommand::Audit(arguments) => audit::execute(arguments, &client, output).await,
             ClientCommand::Ledger(command) => ledger::execute(command, &client, output).await,
         }
     })

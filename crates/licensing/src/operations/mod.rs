@@ -3,8 +3,11 @@
 //! What an operation changes is in force on this gate when it returns, and on the others with their next reading of
 //! the changes.
 
+mod acting;
+mod acting_keys;
 mod addresses;
 mod api_keys;
+mod audit;
 mod change;
 mod issue;
 mod management;
@@ -13,11 +16,14 @@ mod token;
 mod user;
 mod validate;
 
+pub use acting::Acting;
+pub(crate) use acting::shown;
 pub use addresses::{ADDRESSES_FEATURE, may_use_from};
 pub use api_keys::{
     ApiKeyOwner, ApiKeyPolicy, ApiKeyRequest, ApiKeyUpdate, ApiKeyView, IssuedApiKey, KeyEnd,
     KeyRefusal,
 };
+pub(crate) use audit::AuditDesk;
 pub use change::BalanceView;
 pub use issue::{IssueRequest, Issued, KeySource};
 pub use management::{IssuedManagementKey, ManagementKeyRequest};

@@ -207,6 +207,7 @@ impl Licensing {
         loop {
             tokio::time::sleep(PAUSE).await;
             let now = self.clock.now();
+            self.tend_audit(now).await;
             if let Err(error) = self.expire(now).await {
                 tracing::debug!(%error, "what has expired cannot be swept");
             }

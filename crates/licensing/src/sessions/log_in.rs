@@ -3,16 +3,17 @@
 use std::net::IpAddr;
 
 use model::{
-    CredentialId, License, LicenseId, LicenseStatus, Limits, RefreshToken, Session, SessionId,
-    Timestamp,
+    Actor, AuditEntry, CredentialId, License, LicenseId, LicenseStatus, Limits, RefreshToken,
+    Session, SessionId, Timestamp,
 };
+use serde_json::Value;
 use store::{ManagementKey, NewLicense, NewTokens, RefreshOutcome};
 use zeroize::Zeroizing;
 
 use super::claims::Claims;
-use super::{AccessToken, Holder, SessionError, Sessions, Tokens};
+use super::{AccessToken, Holder, SessionError, Sessions, Tokens, by};
 use crate::error::Error;
-use crate::operations::may_use_from;
+use crate::operations::{may_use_from, shown};
 
 /// New tokens in the clear, and as they are kept.
 struct Minted {
@@ -34,14 +35,16 @@ impl Sessions {
     ) -> Result<Tokens, SessionError> {
         let key = self.licensing.authenticate_pair(key, secret).await?;
         let key = key.ok_or(SessionError::Credentials)?;
+        let actor = by(&key, address);
         if !may_use_from(&key, address) {
+            self.licensing.audit_denied(actor);
             return Err(SessionError::Address);
         }
         let now = self.licensing.clock.now();
         let session = Session {
             id: SessionId::generate(),
             key_id: key.id,
-            license_id: self.drawn_on(&key).await?,
+            license_id: self.drawn_on(&key, actor).await?,
             created_at: now,
             ended_at: None,
         };
@@ -56,6 +59,7 @@ impl Sessions {
             return Err(SessionError::Credentials);
         }
         self.licensing.learn_now().await;
+        self.note("session.create", &session, &key, actor).await;
         Ok(self.handed_out(minted, session, key))
     }
 
@@ -77,7 +81,9 @@ impl Sessions {
         let found = store.refresh_token(hash).await.map_err(Error::from)?;
         let session = found.ok_or(REFUSED)?.session;
         let key = self.live_key(&session).await?.ok_or(REFUSED)?;
+        let actor = by(&key, address);
         if !may_use_from(&key, address) {
+            self.licensing.audit_denied(actor);
             return Err(SessionError::Address);
         }
         // What was used is told by the store, in one transaction with its use.
@@ -88,9 +94,15 @@ impl Sessions {
             .map_err(Error::from)?;
         self.licensing.learn_now().await;
         match outcome {
-            RefreshOutcome::Refreshed => Ok(self.handed_out(minted, session, key)),
+            RefreshOutcome::Refreshed => {
+                self.note("session.refresh", &session, &key, actor).await;
+                Ok(self.handed_out(minted, session, key))
+            }
             RefreshOutcome::Replayed => {
                 tracing::warn!(session = %session.id, key = %key.id, "a refresh token was used twice, its session is ended");
+                // Whoever sent it, one of the two who have it is not its holder.
+                let somebody = Actor::unknown(address);
+                self.note("session.replay", &session, &key, somebody).await;
                 Err(REFUSED)
             }
             RefreshOutcome::Lost | RefreshOutcome::Refused => Err(REFUSED),
@@ -141,7 +153,11 @@ impl Sessions {
 
     /// The license that tokens of a key draw on. That of a pair which was made for an app and no license is made with its
     /// first token, once, whichever gates are asked at the same time.
-    async fn drawn_on(&self, key: &ManagementKey) -> Result<Option<LicenseId>, Error> {
+    async fn drawn_on(
+        &self,
+        key: &ManagementKey,
+        actor: Actor,
+    ) -> Result<Option<LicenseId>, Error> {
         let Some(id) = key.draws_on else {
             return Ok(None);
         };
@@ -175,8 +191,15 @@ impl Sessions {
             license,
             credentials: vec![],
         };
+        let now = new.license.created_at;
+        let entry = AuditEntry::new(&actor, now, "license.create", id).of(&key.account);
+        let entry = entry.between(None::<&Value>, Some(&shown(&new.license)));
         match self.licensing.store.create_licenses(vec![new]).await {
-            Ok(_) | Err(store::Error::Exists(_)) => Ok(Some(id)),
+            Ok(_) => {
+                self.licensing.audit(vec![entry]).await;
+                Ok(Some(id))
+            }
+            Err(store::Error::Exists(_)) => Ok(Some(id)),
             Err(error) => Err(error.into()),
         }
     }

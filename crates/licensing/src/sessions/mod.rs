@@ -14,7 +14,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{RateLimit, RefreshToken, Session, SigningUse};
+use model::{Actor, AuditEntry, RateLimit, RefreshToken, Session, SigningUse, Who};
+use serde_json::{Value, json};
 use store::ManagementKey;
 use zeroize::Zeroizing;
 
@@ -167,15 +168,27 @@ impl Sessions {
         Ok(Holder { session, key })
     }
 
-    /// Ends a session with all its tokens, in force on this gate when it returns.
+    /// Ends the session of its holder, who asks from an address, with all its tokens; in force on this gate when it returns.
     ///
     /// # Errors
     /// The store fails.
-    pub async fn end(&self, session: &Session) -> Result<(), Error> {
+    pub async fn end(&self, holder: &Holder, address: Option<IpAddr>) -> Result<(), Error> {
+        let Holder { session, key } = holder;
         let now = self.licensing.clock.now();
         self.licensing.store.end_session(session.id, now).await?;
         self.licensing.learn_now().await;
+        self.note("session.end", session, key, by(key, address))
+            .await;
         Ok(())
+    }
+
+    /// Adds what became of a session to the audit log.
+    async fn note(&self, action: &str, session: &Session, key: &ManagementKey, actor: Actor) {
+        let now = self.licensing.clock.now();
+        let entry = AuditEntry::new(&actor, now, action, session.id).of(&key.account);
+        let state = json!({ "key": key.id, "draws_on": session.license_id });
+        let entry = entry.between(None::<&Value>, Some(&state));
+        self.licensing.audit(vec![entry]).await;
     }
 
     /// The key of a session, if it has not ended.
@@ -183,6 +196,14 @@ impl Sessions {
         let key = self.licensing.store.management_key(session.key_id).await?;
         let now = self.licensing.clock.now();
         Ok(key.filter(|key| !has_ended(key, now)))
+    }
+}
+
+/// The holder of a key, as the audit log names them.
+fn by(key: &ManagementKey, address: Option<IpAddr>) -> Actor {
+    Actor {
+        who: Who::Key(key.id),
+        address,
     }
 }
 

@@ -114,7 +114,8 @@ pub(super) async fn create(
     let key = create.apifew_key.as_ref();
     let caller = provider(&services, &client, &headers, key, Scope::WriteLicenses).await?;
     let app = apps::own(&services, &caller, create.app_name.as_deref())?;
-    let made = services.licensing().create_user(UserRequest {
+    let acting = services.acting(&caller, &client);
+    let made = acting.create_user(UserRequest {
         app: app.name.clone(),
         account: caller.account().cloned(),
         login: create.user_login.into_string(),
@@ -144,8 +145,8 @@ pub(super) async fn update(
         first_name: name(update.name_first),
         last_name: name(update.name_last),
     };
-    let licensing = services.licensing();
-    let changed = licensing
+    let changed = services
+        .acting(&caller, &client)
         .change_user(&app.name, &update.user_login, change)
         .await
         .map_err(failed)?;

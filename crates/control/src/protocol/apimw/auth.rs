@@ -55,7 +55,7 @@ pub(super) async fn revoke(
         always: true,
     };
     counted(&services, asked, async |holder| {
-        let ended = services.sessions().end(&holder.session).await;
+        let ended = services.sessions().end(holder, client.address).await;
         ended.map_err(SessionError::from)?;
         Ok(success(Revoked { revoked: true }))
     })

@@ -36,11 +36,8 @@ pub(super) async fn create(
         name: body.name,
         ..ApiKeyRequest::new(caller.account().cloned(), caller.app().cloned())
     };
-    let issued = desk
-        .services
-        .licensing()
-        .create_api_key(policy, request)
-        .await?;
+    let acting = desk.services.acting(&caller, &client);
+    let issued = acting.create_api_key(policy, request).await?;
     desk.sweep().await;
     Ok(Json(Record::issued(issued, desk.shape())))
 }
@@ -108,9 +105,9 @@ pub(super) async fn update(
         name: body.name.map(Some),
         ..ApiKeyUpdate::default()
     };
-    let licensing = desk.services.licensing();
+    let acting = desk.services.acting(&caller, &client);
     let owner = owner(&caller);
-    let changed = licensing.update_api_key(policy, &owner, id, update);
+    let changed = acting.update_api_key(policy, &owner, id, update);
     let view = changed.await?;
     desk.sweep().await;
     Ok(Json(Record::of(view, desk.shape())))
@@ -127,8 +124,8 @@ pub(super) async fn delete(
     let body: Delete = read(body).await?;
     in_default(body.config_id.as_deref())?;
     let id = key_id(&body.key_id)?;
-    let licensing = desk.services.licensing();
-    licensing.delete_api_key(&owner(&caller), id).await?;
+    let acting = desk.services.acting(&caller, &client);
+    acting.delete_api_key(&owner(&caller), id).await?;
     desk.sweep().await;
     Ok(Json(Done { success: true }))
 }
@@ -179,8 +176,8 @@ pub(super) async fn delete_expired(
 ) -> Result<Json<Swept>, Refused> {
     let caller = desk.caller(&client, &headers, Scope::WriteLicenses).await?;
     let Nothing {} = read(body).await?;
-    let licensing = desk.services.licensing();
-    licensing.delete_expired_api_keys(&owner(&caller)).await?;
+    let acting = desk.services.acting(&caller, &client);
+    acting.delete_expired_api_keys(&owner(&caller)).await?;
     Ok(Json(Swept {
         success: true,
         error: (),

@@ -13,6 +13,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use licensing::ApiKeyOwner;
+use model::Actor;
 
 use self::refusal::{KeyCode, Refused};
 use super::{Client, Denied, Fault, Protocol, Services};
@@ -106,11 +107,8 @@ impl Desk {
                 .is_ok();
         if turn {
             let everybody = ApiKeyOwner::default();
-            let swept = self
-                .services
-                .licensing()
-                .delete_expired_api_keys(&everybody);
-            if let Err(error) = swept.await {
+            let acting = self.services.licensing().acting(Actor::GATE);
+            if let Err(error) = acting.delete_expired_api_keys(&everybody).await {
                 tracing::warn!(%error, "expired api keys cannot be deleted");
             }
         }

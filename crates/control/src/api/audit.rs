@@ -1,0 +1,57 @@
+//! `/audit`: who did what.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use store::AuditFilter;
+
+use super::Shared;
+use super::calls::page_limit;
+use crate::caller::Caller;
+use crate::extract::Query;
+use crate::problem::{Code, Problem};
+use crate::wire::{AuditLine, AuditQuery, List, Scope};
+
+/// One page of the audit log, oldest first: the caller's account's lines, or for the operator all.
+pub(crate) async fn list(
+    State(state): Shared,
+    caller: Caller,
+    Query(query): Query<AuditQuery>,
+) -> Result<Answer<List<AuditLine>>, Problem> {
+    caller.require(Scope::ReadAudit)?;
+    if caller.app().is_some() || caller.license().is_some() {
+        let detail = "the audit log is one of the whole account, and the key is for a part of it";
+        return Err(Problem::new(Code::ScopeMissing, detail));
+    }
+    let limit = page_limit(query.limit)?;
+    let after = match query.cursor.as_deref() {
+        None => 0,
+        Some(cursor) => cursor
+            .parse()
+            .map_err(|_| Problem::field("cursor", "give what `next` of the page before said"))?,
+    };
+    let foreign = |account| caller.account().is_some_and(|own| own != account);
+    if query.account.as_ref().is_some_and(foreign) {
+        return Ok(Answer(List::whole(Vec::new())));
+    }
+    let filter = AuditFilter {
+        account: query.account.or_else(|| caller.account().cloned()),
+        who: query.actor,
+        action: query.action,
+        subject: query.subject,
+        from: query.from,
+        to: query.to,
+    };
+    let licensing = &state.licensing;
+    let lines = licensing.audit_log(filter.clone(), after, limit).await?;
+    let last = lines.last().map(|line| line.number);
+    // The store hands out no more at once than the largest page, so that the one after it is asked for alone.
+    let next = match last {
+        Some(last) if lines.len() == limit => {
+            let more = licensing.audit_log(filter, last, 1).await?;
+            (!more.is_empty()).then(|| last.to_string())
+        }
+        _ => None,
+    };
+    let items = lines.into_iter().map(AuditLine::from).collect();
+    Ok(Answer(List { items, next }))
+}

@@ -1,0 +1,168 @@
+//! `Idempotency-Key`: a request that is sent again is answered again, and done once.
+//!
+//! An answer is kept for a day, sealed under the key, which the store does not know: keys are shown again to whoever can say
+//! it, as the first answer did. What is kept is an answer of success, or of a bulk request that broke off in the middle;
+//! other refusals did nothing, and the key can be used again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use licensing::{Once, OnceClaim, OnceRequest};
+use serde::{Deserialize, Serialize};
+use store::ClaimKind;
+
+use crate::caller::Caller;
+use crate::extract::BULK_BODY_LIMIT;
+use crate::problem::{Code, Problem};
+use crate::state::Api;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Says that an answer is an earlier one.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// Longest key in bytes.
+const LONGEST: usize = 255;
+/// How long an answer is kept.
+const KEPT: Duration = Duration::from_secs(24 * 3_600);
+/// Longest answer that is kept, in bytes; a bulk of 10,000 licenses is far below it.
+const LONGEST_ANSWER: usize = 8 << 20;
+/// A body must be there after this.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// An answer as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    status: u16,
+    content_type: String,
+    body: String,
+}
+
+/// Has a request that makes something, and comes with an `Idempotency-Key`, happen once.
+pub(crate) async fn guard(
+    State(state): State<Arc<Api>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let Some(key) = key_of(&request)? else {
+        return Ok(next.run(request).await);
+    };
+    let caller = request.extensions().get::<Caller>();
+    // An answer may hold secrets: nobody but who got it the first time gets it again.
+    let owner = match caller.and_then(Caller::key) {
+        Some(key) => key.id.to_string(),
+        None => "operator".to_owned(),
+    };
+    let path = request.uri().path().to_owned();
+    let (head, body) = request.into_parts();
+    let reading = axum::body::to_bytes(body, BULK_BODY_LIMIT);
+    let body = tokio::time::timeout(BODY_TIMEOUT, reading).await;
+    let body = body
+        .map_err(|_| Problem::new(Code::RequestTimeout, "send the body within 30 s"))?
+        .map_err(|_| Problem::new(Code::BodyTooLarge, "send less at once"))?;
+    let name: [&[u8]; 3] = [owner.as_bytes(), path.as_bytes(), key.as_bytes()];
+    let request = OnceRequest {
+        kind: ClaimKind::IdempotencyKey,
+        name: &name,
+        content: &[&body],
+        reference: 0,
+        lifetime: KEPT,
+    };
+    match state.licensing.once(&request).await? {
+        Once::Mine(claim) if claim.broken_off.is_some() => Err(Problem::new(
+            Code::IdempotencyUnknown,
+            "look whether the first try made it, then use another key",
+        )),
+        Once::Mine(claim) => {
+            let bulk = path.ends_with("/bulk");
+            let request = Request::from_parts(head, Body::from(body.clone()));
+            let response = next.run(request).await;
+            keep(&state, claim, &name, response, bulk).await
+        }
+        Once::Done(sealed) => replay(&state, &name, &sealed),
+        Once::UnderWay => {
+            let detail = "the same request is being worked on";
+            Err(Problem::new(Code::IdempotencyUnderWay, detail).retry_after(Duration::from_secs(1)))
+        }
+        Once::Conflict => Err(Problem::new(
+            Code::IdempotencyMismatch,
+            "use another key for another request",
+        )),
+    }
+}
+
+/// The one `Idempotency-Key` of a request.
+fn key_of(request: &Request) -> Result<Option<String>, Problem> {
+    let mut values = request.headers().get_all(&IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let plain = |text: &&str| {
+        (1..=LONGEST).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    match (value.to_str().ok().filter(plain), values.next()) {
+        (Some(key), None) => Ok(Some(key.to_owned())),
+        _ => Err(Problem::field(
+            "Idempotency-Key",
+            format!("send one, of 1 to {LONGEST} visible ASCII characters"),
+        )),
+    }
+}
+
+/// Keeps an answer, or gives the key back where nothing was done.
+async fn keep(
+    state: &Api,
+    claim: OnceClaim,
+    name: &[&[u8]],
+    response: Response,
+    bulk: bool,
+) -> Result<Response, Problem> {
+    let status = response.status();
+    if status.is_server_error() {
+        // How far it came is not known: the key stays taken.
+        return Ok(response);
+    }
+    let licensing = &state.licensing;
+    if !status.is_success() && !bulk {
+        if let Err(error) = licensing.release_once(claim).await {
+            tracing::warn!(%error, "an idempotency key stays taken although nothing was done");
+        }
+        return Ok(response);
+    }
+    let (head, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, LONGEST_ANSWER).await;
+    let body = body.map_err(|error| Problem::internal(&error))?;
+    let content_type = head.headers.get(CONTENT_TYPE);
+    let kept = Kept {
+        status: status.as_u16(),
+        content_type: content_type
+            .and_then(|kind| kind.to_str().ok())
+            .unwrap_or("application/json")
+            .to_owned(),
+        body: String::from_utf8_lossy(&body).into_owned(),
+    };
+    let kept = serde_json::to_vec(&kept).expect("an answer is plain data");
+    let sealed = licensing.seal_answer(name, &kept);
+    if let Err(error) = licensing.finish_once(claim, sealed).await {
+        tracing::warn!(%error, "an answer cannot be kept for its idempotency key");
+    }
+    Ok(Response::from_parts(head, Body::from(body)))
+}
+
+fn replay(state: &Api, name: &[&[u8]], sealed: &[u8]) -> Result<Response, Problem> {
+    let opened = state.licensing.open_answer(name, sealed);
+    let kept = opened.and_then(|answer| serde_json::from_slice::<Kept>(&answer).ok());
+    let kept = kept.ok_or_else(|| Problem::internal(&"a kept answer cannot be read"))?;
+    let status = StatusCode::from_u16(kept.status).map_err(|error| Problem::internal(&error))?;
+    let content_type = HeaderValue::from_str(&kept.content_type);
+    let content_type = content_type.map_err(|error| Problem::internal(&error))?;
+    let headers = [
+        (CONTENT_TYPE, content_type),
+        (REPLAYED, HeaderValue::from_static("true")),
+    ];
+    Ok((status, headers, kept.body).into_response())
+}
