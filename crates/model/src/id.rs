@@ -147,6 +147,12 @@ impl CallId {
         self.0
     }
 
+    /// A new id, for calls that no worker counts.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(uuid::Uuid::now_v7().as_u128())
+    }
+
     /// A version 7 UUID (RFC 9562, section 5.7) of the given parts.
     ///
     /// `milliseconds` since the UNIX epoch (48 bits are used); `seed` is random and fixed for a worker;

@@ -33,9 +33,15 @@ impl<'a> Apifew<'a> {
         all.extend_from_slice(arguments);
         let made = gateway.cli().json(&all);
         let key = made["key"].as_str().expect("a key that is shown");
+        Self::with_secret(gateway, key)
+    }
+
+    /// A provider with a secret that was made before.
+    #[must_use]
+    pub fn with_secret(gateway: &'a Gateway, secret: &str) -> Self {
         Self {
             gateway,
-            key: key.to_owned(),
+            key: secret.to_owned(),
         }
     }
 

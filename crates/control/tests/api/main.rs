@@ -12,4 +12,5 @@ mod licenses;
 mod once;
 mod protocols;
 mod signing;
+mod stamps;
 mod support;

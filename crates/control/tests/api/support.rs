@@ -43,6 +43,7 @@ pub(crate) struct World {
     pub(crate) directory: TempDir,
     /// What the handlers work with.
     pub(crate) services: Services,
+    pub(crate) signing: Arc<Signing>,
     journal: Journal,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
@@ -135,7 +136,7 @@ impl World {
         let sessions = Sessions::new(licensing.clone(), signing.clone(), options);
         let state = ControlState {
             licensing: licensing.clone(),
-            signing,
+            signing: signing.clone(),
             sessions: Arc::new(sessions),
             spender: spender.clone(),
             ledger,
@@ -182,6 +183,7 @@ impl World {
             address,
             directory,
             services,
+            signing,
             journal,
             stop,
             servers,

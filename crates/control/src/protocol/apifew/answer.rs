@@ -54,6 +54,8 @@ pub(super) enum Failure {
         /// What belongs into `data` with it.
         data: Option<Value>,
     },
+    /// Somebody is at the same thing now: ask again in a moment.
+    UnderWay(&'static str),
 }
 
 // === impl Failure ===
@@ -85,6 +87,7 @@ impl Failure {
             Self::Fault(fault) => fault.status(),
             Self::Limited { refusal, .. } => status(*refusal),
             Self::Refused { status, .. } | Self::Said { status, .. } => *status,
+            Self::UnderWay(_) => StatusCode::CONFLICT,
         }
     }
 
@@ -97,6 +100,7 @@ impl Failure {
                 retry_after,
             } => retry_after.or_else(|| refusal.is_ours().then_some(1)),
             Self::Said { .. } => None,
+            Self::UnderWay(_) => Some(1),
         }
     }
 }
@@ -149,6 +153,7 @@ impl IntoResponse for Failure {
             Self::Refused { refusal, data, .. } => (error_code(refusal.code()), data),
             Self::Limited { refusal, .. } => (error_code(refusal.code()), None),
             Self::Said { code, data, .. } => (code.to_owned(), data),
+            Self::UnderWay(code) => (code.to_owned(), None),
         };
         let mut response = (status, Json(ResultObject::failed(code, data))).into_response();
         if let Some(seconds) = wait {

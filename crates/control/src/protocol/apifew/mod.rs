@@ -1,4 +1,4 @@
-//! apifew's protocol: license checks, users, calls by RPC, tokens. What it leaves open is decided in `docs/protocols/apifew.md`.
+//! apifew's protocol: license checks, users, calls by RPC, tokens, stamps. What it leaves open is decided in `docs/protocols/apifew.md`.
 
 mod answer;
 mod apps;
@@ -6,6 +6,7 @@ mod check;
 mod consumer;
 mod provider;
 mod rpc;
+mod stamps;
 mod target;
 mod tokens;
 mod users;
@@ -35,6 +36,7 @@ impl Protocol for Apifew {
             .route("/v1/token", post(tokens::issue))
             .route("/v1/token/consume", post(tokens::consume))
             .route("/v1/token/confirm", post(tokens::confirm))
+            .route("/v1/stamp", post(stamps::stamp))
             .with_state(services.clone())
     }
 

@@ -1,0 +1,312 @@
+//! Stamps: a provider reports a call that it served, and gets a signed statement of what was charged for it.
+//!
+//! With an id the report is made once: sent again it is answered again, with other content it is a conflict. The claim keeps
+//! the id of the call, so that a report that broke off is completed by the next one, and one that was recorded is found in
+//! the ledger rather than recorded twice (G2).
+
+use std::time::Duration;
+
+use gate::{AtLimit, Holder, Refused, Spend};
+use ledger::{CallLine, CallsQuery};
+use licensing::{Once, OnceClaim, OnceRequest};
+use model::{
+    AccountName, AppName, CallId, LicenseId, Method, Mode, NormalPath, PlanName, Refusal, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use store::ClaimKind;
+
+use crate::protocol::{Fault, Services};
+
+/// A call that was served elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct StampRequest<'a> {
+    /// By what the provider tells it from others of its app: at most [`StampRequest::LONGEST_ID`] bytes. `None`: each report
+    /// is a call of its own.
+    pub id: Option<&'a str>,
+    /// Who pays.
+    pub holder: Holder<'a>,
+    /// The account that must sell the app; `None`: any.
+    pub account: Option<&'a AccountName>,
+    /// The app that it must be a license of; `None`: whichever the license is one of.
+    pub app: Option<&'a AppName>,
+    /// The method of the call.
+    pub method: Method,
+    /// The path of the call.
+    pub path: &'a NormalPath<'a>,
+    /// Its status: whether it is charged depends on it.
+    pub status: u16,
+    /// Units used; `None`: those of the route.
+    pub units: Option<u64>,
+}
+
+/// What was recorded, and the statement of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The provider's id.
+    pub id: Option<String>,
+    /// The call.
+    pub call_id: CallId,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// The license that pays.
+    pub license_id: LicenseId,
+    /// The account that sells the app.
+    pub account: AccountName,
+    /// The app.
+    pub app: AppName,
+    /// The method of the call.
+    pub method: Method,
+    /// The path of the call, in normal form.
+    pub path: String,
+    /// Its status.
+    pub status: u16,
+    /// Units used.
+    pub units: u64,
+    /// Whether it is billed.
+    pub billable: bool,
+    /// Whether it went beyond the limits of the license.
+    pub over_quota: bool,
+    /// The plan that it is priced by.
+    pub plan: Option<PlanName>,
+    /// A JWS over the members above that anybody can verify against `/.well-known/jwks.json`.
+    pub signed: String,
+}
+
+/// Why there is no stamp.
+#[derive(Debug, thiserror::Error)]
+pub enum StampError {
+    /// The license or its limits refuse it; nothing was charged. Blame: caller.
+    #[error("{}", .0.refusal.title())]
+    Refused(Refused),
+    /// The id is longer than [`StampRequest::LONGEST_ID`], or empty. Blame: caller.
+    #[error("an id has 1 to {} bytes", StampRequest::LONGEST_ID)]
+    Id,
+    /// The id was used for another report. Blame: caller.
+    #[error("the id was used for another report")]
+    Conflict,
+    /// The same report is being worked on, here or on another gate: ask again in a moment. Blame: caller.
+    #[error("the same report is being worked on")]
+    UnderWay,
+    /// The store or the ledger failed. Blame: us.
+    #[error("{0}")]
+    Fault(#[from] Fault),
+}
+
+impl StampRequest<'_> {
+    /// Longest id, in bytes.
+    pub const LONGEST_ID: usize = 255;
+    /// How long an id is remembered.
+    pub const REMEMBERED: Duration = Duration::from_secs(90 * 24 * 3_600);
+}
+
+/// How far clocks may be apart, when a call is looked for by its time.
+const APART: i64 = 300_000_000;
+
+impl Services {
+    /// Records a call that was served elsewhere, charged by the rule of its route, and states that with a signature. A call
+    /// beyond the limits of its license is recorded too, and says so: the work is done.
+    ///
+    /// # Errors
+    /// [`StampError`]; the license's own refusals, as when it is revoked or another app's.
+    pub async fn stamp(&self, request: &StampRequest<'_>) -> Result<Stamp, StampError> {
+        let entry = match request.holder {
+            Holder::Credential(credential) => self.spender().look_up(credential).await,
+            Holder::License(id) => self.spender().license(id).await,
+            Holder::Entry(entry) => Ok(entry.clone()),
+        };
+        let entry = entry.map_err(|refusal| StampError::Refused(refused(refusal)))?;
+        let license = entry.license();
+        let other_app = |own: &AppName| !license.app.is_every() && *own != license.app;
+        let foreign = request.account.is_some_and(|own| *own != license.account)
+            || request.app.is_some_and(other_app);
+        if foreign {
+            return Err(StampError::Refused(refused(Refusal::LicenseUnknown)));
+        }
+        let request = StampRequest {
+            holder: Holder::Entry(&entry),
+            ..*request
+        };
+        let Some(id) = request.id else {
+            return self.record_stamp(&request, None).await;
+        };
+        if !(1..=StampRequest::LONGEST_ID).contains(&id.len()) {
+            return Err(StampError::Id);
+        }
+        let units = request.units.map(u64::to_le_bytes);
+        // A license of every app has the ids of the app that is named.
+        let app = request.app.unwrap_or(&license.app);
+        let once = OnceRequest {
+            kind: ClaimKind::Stamp,
+            name: &[
+                license.account.as_str().as_bytes(),
+                app.as_str().as_bytes(),
+                id.as_bytes(),
+            ],
+            content: &[
+                &license.id.as_u128().to_le_bytes(),
+                request.method.as_str().as_bytes(),
+                request.path.as_str().as_bytes(),
+                &request.status.to_le_bytes(),
+                units.as_ref().map_or(&[][..], |units| &units[..]),
+            ],
+            reference: CallId::generate().as_u128(),
+            lifetime: StampRequest::REMEMBERED,
+        };
+        match self.licensing().once(&once).await.map_err(Fault::from)? {
+            Once::Mine(claim) => self.claimed_stamp(&request, license.id, claim).await,
+            Once::Done(answer) => serde_json::from_slice(&answer)
+                .map_err(|error| StampError::Fault(Fault::internal(&error))),
+            Once::UnderWay => Err(StampError::UnderWay),
+            Once::Conflict => Err(StampError::Conflict),
+        }
+    }
+
+    /// Makes a report that only this caller makes.
+    async fn claimed_stamp(
+        &self,
+        request: &StampRequest<'_>,
+        license_id: LicenseId,
+        claim: OnceClaim,
+    ) -> Result<Stamp, StampError> {
+        let call_id = CallId::from_u128(claim.reference);
+        let recorded = match claim.broken_off {
+            Some(since) => self.recorded(license_id, call_id, since).await?,
+            None => None,
+        };
+        let stamp = match recorded {
+            Some(call) => self.found_stamp(request, &call),
+            None => match self.record_stamp(request, Some(call_id)).await {
+                Ok(stamp) => stamp,
+                Err(error) => {
+                    // A journal that failed may have kept the record: then the next report finds it.
+                    let unsure = matches!(&error, StampError::Refused(refused) if refused.refusal == Refusal::JournalUnavailable);
+                    if !unsure && let Err(error) = self.licensing().release_once(claim).await {
+                        tracing::warn!(%error, "the id of a stamp stays taken although nothing was recorded");
+                    }
+                    return Err(error);
+                }
+            },
+        };
+        let answer = serde_json::to_vec(&stamp).expect("a stamp is plain data");
+        if let Err(error) = self.licensing().finish_once(claim, answer).await {
+            tracing::warn!(%error, "a stamp cannot be kept, the next report of it finds its record");
+        }
+        Ok(stamp)
+    }
+
+    /// Spends, and signs what was spent.
+    async fn record_stamp(
+        &self,
+        request: &StampRequest<'_>,
+        call_id: Option<CallId>,
+    ) -> Result<Stamp, StampError> {
+        let spend = Spend {
+            app: request.app,
+            target: Some((request.method, request.path)),
+            status: request.status,
+            units: request.units,
+            elsewhere: true,
+            idempotency: request
+                .id
+                .map_or(0, |id| model::key::digest_u64(id.as_bytes())),
+            limits: AtLimit::Record,
+            call_id,
+            ..Spend::one(request.holder, Mode::Stamp)
+        };
+        let spent = self.spender().spend(spend).await;
+        let spent = spent.map_err(StampError::Refused)?;
+        let license = spent.entry.license();
+        let plan = spent.entry.plan().map(|plan| plan.plan.name.clone());
+        Ok(self.signed(Stamp {
+            id: request.id.map(ToOwned::to_owned),
+            call_id: spent.call_id,
+            at: spent.at,
+            license_id: license.id,
+            account: license.account.clone(),
+            app: spent.route.app.name.clone(),
+            method: request.method,
+            path: request.path.as_str().to_owned(),
+            status: request.status,
+            units: spent.units,
+            billable: spent.billable,
+            over_quota: spent.over_quota.is_some(),
+            plan,
+            signed: String::new(),
+        }))
+    }
+
+    /// The record of a call that an earlier try may have left.
+    async fn recorded(
+        &self,
+        license_id: LicenseId,
+        call_id: CallId,
+        since: Timestamp,
+    ) -> Result<Option<CallLine>, StampError> {
+        let query = CallsQuery {
+            license_id: Some(license_id),
+            from: Some(since.plus_micros(-APART)),
+            ..CallsQuery::default()
+        };
+        let failed = |error: ledger::Error| match error {
+            ledger::Error::Store(error) => Fault::from(error),
+            error => Fault::internal(&error),
+        };
+        let mut calls = self.api().ledger.calls(query).await.map_err(failed)?;
+        while let Some(page) = calls.next_page().await.map_err(failed)? {
+            if let Some(call) = page.into_iter().find(|call| call.call_id == call_id) {
+                return Ok(Some(call));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The stamp of a record that was found.
+    fn found_stamp(&self, request: &StampRequest<'_>, call: &CallLine) -> Stamp {
+        let account = match request.holder {
+            Holder::Entry(entry) => entry.license().account.clone(),
+            Holder::Credential(_) | Holder::License(_) => AccountName::default(),
+        };
+        self.signed(Stamp {
+            id: request.id.map(ToOwned::to_owned),
+            call_id: call.call_id,
+            at: call.started_at,
+            license_id: call.license_id.unwrap_or_default(),
+            account,
+            app: call.app.clone(),
+            method: request.method,
+            path: request.path.as_str().to_owned(),
+            status: call.status,
+            units: call.units,
+            billable: call.billable,
+            over_quota: call.refusal.is_some(),
+            plan: call.plan.clone(),
+            signed: String::new(),
+        })
+    }
+
+    fn signed(&self, stamp: Stamp) -> Stamp {
+        let signed = self.api().signing.sign_stamp(&content(&stamp));
+        Stamp { signed, ..stamp }
+    }
+}
+
+/// What is signed: the stamp without its signature, in members that are always there.
+fn content(stamp: &Stamp) -> Map<String, Value> {
+    let value = serde_json::to_value(stamp).expect("a stamp is plain data");
+    let Value::Object(mut members) = value else {
+        return Map::new();
+    };
+    members.remove("signed");
+    members
+}
+
+/// A refusal of what came to no call.
+fn refused(refusal: Refusal) -> Refused {
+    Refused {
+        refusal,
+        call_id: CallId::generate(),
+        retry_after: refusal.is_ours().then_some(1),
+        rate: None,
+    }
+}
