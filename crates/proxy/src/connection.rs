@@ -169,25 +169,25 @@ impl Connection {
         let ended = outlet.take_ended();
         drop(outlet);
         if let Some((ended, left)) = ended {
-            ended.close(self.worker.now(), left);
+            ended.at(self.worker.now()).close(left);
         }
         result
     }
 
-    /// Holds back what is written from now on until the record of its call is durable. Waits only if an answer to an
-    /// earlier call is still on its way, which needs a caller who does not wait for it.
+    /// Waits until the answers to earlier calls have left: not at all, but for a caller who does not wait for them.
+    pub(crate) async fn turn(&self) {
+        // A caller who is gone takes no bytes: as good as left.
+        let _ = poll_fn(|context| self.poll_empty(context)).await;
+    }
+
+    /// Holds back what is written from now on until the record of its call is durable. Only in its [`turn`](Self::turn).
     ///
     /// # Errors
     /// If the record cannot be made durable.
-    pub(crate) async fn hold(self: &Arc<Self>, commit: HeadCommit) -> Result<(), Never> {
-        // A caller who is gone takes no bytes: as good as left.
-        let _ = poll_fn(|context| self.poll_empty(context)).await;
+    pub(crate) fn hold(self: &Arc<Self>, commit: HeadCommit) -> Result<(), Never> {
         let waker = Waker::from(self.clone());
-        let released = self
-            .outlet
-            .lock()
-            .hold(commit, &mut Context::from_waker(&waker));
-        match released {
+        let mut context = Context::from_waker(&waker);
+        match self.outlet.lock().hold(commit, &mut context) {
             Released::Never => Err(Never),
             _ => Ok(()),
         }
@@ -196,8 +196,8 @@ impl Connection {
     /// Closes a call when the last byte of its answer has left.
     pub(crate) fn close_when_left(&self, committed: Committed, closing: Closing) {
         let ended = self.outlet.lock().end(Ended { committed, closing });
-        if let Some(Ended { committed, closing }) = ended {
-            committed.close(&closing);
+        if let Some((ended, left)) = ended {
+            ended.close(left);
         }
     }
 
@@ -277,7 +277,7 @@ impl Drop for Leaving {
     fn drop(&mut self) {
         let ended = self.0.outlet.lock().close();
         if let Some(ended) = ended {
-            ended.cut_short(self.0.worker.now());
+            ended.at(self.0.worker.now()).cut_short();
         }
     }
 }

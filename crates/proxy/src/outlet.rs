@@ -42,7 +42,7 @@ pub(crate) struct Outlet {
     awaited: Option<HeadCommit>,
     /// To be closed when the buffer is empty.
     ended: Option<Ended>,
-    /// Bytes of the answer were lost, for the caller is gone.
+    /// Bytes were lost, for the caller is gone: whatever is written from now on is an error.
     lost: bool,
     /// The connection's task, where it waits for room or for the end.
     waiting: Option<Waker>,
@@ -65,8 +65,8 @@ pub(crate) enum Released {
 }
 
 impl Ended {
-    /// Writes the tail: the last byte left at `at`, or could not.
-    pub(crate) fn close(mut self, at: Moment, left: bool) {
+    /// Writes the tail: the last byte has left, or could not.
+    pub(crate) fn close(mut self, left: bool) {
         if !left && self.closing.ending.error.is_none() {
             self.closing.ending = Ending {
                 error: Some(Blame::Caller),
@@ -74,18 +74,22 @@ impl Ended {
                 ..self.closing.ending
             };
         }
-        self.closing.at = at;
         self.committed.close(&self.closing);
     }
 
+    /// The same, over at another moment than the call's own end.
+    pub(crate) fn at(mut self, at: Moment) -> Self {
+        self.closing.at = at;
+        self
+    }
+
     /// Writes the tail of a call whose answer we did not let out whole.
-    pub(crate) fn cut_short(mut self, at: Moment) {
+    pub(crate) fn cut_short(mut self) {
         self.closing.ending = Ending {
             error: Some(Blame::Us),
             response_complete: false,
             ..self.closing.ending
         };
-        self.closing.at = at;
         self.committed.close(&self.closing);
     }
 }
@@ -135,14 +139,10 @@ impl Outlet {
     }
 
     /// Takes a call that is over, to be closed when its last byte has left; gives it back if that is so already.
-    pub(crate) fn end(&mut self, ended: Ended) -> Option<Ended> {
-        if self.has_bytes() {
-            // There is no other: the next call holds only when this one has left.
-            self.ended = Some(ended);
-            None
-        } else {
-            Some(ended)
-        }
+    pub(crate) fn end(&mut self, ended: Ended) -> Option<(Ended, bool)> {
+        // There is no other: the next call gets its head when this one's answer has left.
+        self.ended = Some(ended);
+        self.take_ended()
     }
 
     /// Writes what was held back if its record is durable, as far as the socket takes it without waiting.
@@ -179,8 +179,7 @@ impl Outlet {
         if self.has_bytes() {
             return None;
         }
-        let lost = std::mem::take(&mut self.lost);
-        self.ended.take().map(|ended| (ended, !lost))
+        self.ended.take().map(|ended| (ended, !self.lost))
     }
 
     /// Ends the connection: what has not left never will. Gives the call that this cuts short.
@@ -213,6 +212,10 @@ impl Outlet {
             self.waiting = Some(context.waker().clone());
             self.blocked_since.get_or_insert_with(|| worker.now());
             return Poll::Pending;
+        }
+        if self.lost {
+            self.forget();
+            return Poll::Ready(Err(closed()));
         }
         while self.has_bytes() {
             let Some(socket) = &mut self.socket else {

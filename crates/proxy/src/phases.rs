@@ -90,6 +90,9 @@ impl MeteredProxy {
 
     /// Writes the head of the record. Not a byte of the answer leaves before it is durable.
     async fn commit(&self, call: &mut Call, status: u16, forwarded: bool) -> Result<()> {
+        if let Some(connection) = &call.connection {
+            connection.turn().await;
+        }
         let Stage::Forwarding(forwarding) = std::mem::take(&mut call.stage) else {
             return Err(internal("a call has one status"));
         };
@@ -99,7 +102,7 @@ impl MeteredProxy {
             return Ok(());
         }
         let held = match &call.connection {
-            Some(connection) => connection.hold(durable).await.is_ok(),
+            Some(connection) => connection.hold(durable).is_ok(),
             None => durable.await.is_ok(),
         };
         if !held {

@@ -20,8 +20,10 @@ use proxy::{
 };
 use testkit::{Connection, Request, Upstream};
 
-use support::{HOST, House, Setup, app, eventually, remaining};
+use support::{HOST, House, Setup, app, eventually, remaining, request};
 
+/// The host of an app whose callers do not wait for the disk.
+const KERNEL_HOST: &str = "kernel.test";
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A proxy of one thread whose callers wait for the disk, which waits for the test.
@@ -40,8 +42,11 @@ impl Gateway<'_> {
         let mut rules = app("api");
         rules.waits_for_disk = true;
         rules.license_headers = vec!["apifew-user-license-key".parse().unwrap()];
+        let mut kernel = app("kernel");
+        kernel.license_headers = rules.license_headers.clone();
+        kernel.hosts = vec![KERNEL_HOST.parse().unwrap()];
         let setup = Setup {
-            apps: vec![rules],
+            apps: vec![rules, kernel],
             lanes: 1,
             sync: Sync::Disk,
             ..Setup::default()
@@ -143,7 +148,10 @@ fn serve(listener: &TcpListener, house: &Arc<House>, upstream: &Upstream) -> Edg
     let parts = ProxyParts {
         gate: house.gate.clone(),
         workers: house.workers.clone(),
-        backends: Arc::new(ArcSwap::from_pointee(Backends::new(vec![rules], vec![]))),
+        backends: Arc::new(ArcSwap::from_pointee(Backends::new(
+            vec![rules.clone(), rules],
+            vec![],
+        ))),
         timeouts: CallerTimeouts {
             read: LIMIT,
             write: LIMIT,
@@ -193,6 +201,33 @@ async fn an_answer_that_is_larger_than_the_buffer_is_held_back_too_and_comes_who
     let record = gateway.record().await;
     assert_eq!(record.tail.outcome, Outcome::Delivered);
     assert_eq!(record.tail.response_bytes, 300_000);
+    gateway.end();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_does_not_wait_for_answers_gets_them_in_order_and_each_has_its_record() {
+    let gateway = Gateway::start().await;
+    let (_, kernel_key) = gateway.house.issue(request("kernel", remaining(10))).await;
+    gateway.stop_the_disk();
+    let mut connection = gateway.begin(&gateway.request("/status/200")).await;
+    // Another call on the same thread, so that the first is through the proxy.
+    let mut other = gateway.begin(&gateway.request("/status/200")).await;
+    let kernel = Request::get("/status/201")
+        .host(KERNEL_HOST)
+        .key(&kernel_key);
+    connection.send(&kernel.bytes()).unwrap();
+    gateway.upstream.wait_for_served(3);
+    assert!(!connection.has_bytes());
+    gateway.let_the_disk_go_on();
+    assert_eq!(other.read_response("GET").unwrap().status, 200);
+    assert_eq!(connection.read_response("GET").unwrap().status, 200);
+    assert_eq!(connection.read_response("GET").unwrap().status, 201);
+    let records = records(&gateway.house, 3).await;
+    assert!(
+        records
+            .iter()
+            .all(|record| record.tail.outcome == Outcome::Delivered)
+    );
     gateway.end();
 }
 
