@@ -371,3 +371,26 @@ fn open_streams_of_a_revoked_license_are_cut_or_finished_as_the_app_says() {
     assert_eventually!(site.gateway.calls(&[]).len() == 2);
     site.assert_clean(&[], &[]);
 }
+
+#[test]
+fn a_changed_license_is_changed_at_the_gate_when_the_command_returns() {
+    let site = site();
+    let license = site.gateway.license(&["--label", "first"]);
+    let call = || {
+        let request = Request::get("/a").host("api.test").key(&license.key);
+        let response = site.gateway.call(&request);
+        (response.status, response.refusal_code())
+    };
+    let change = |arguments: &[&str]| {
+        let words = [&["license", "change", &license.id], arguments].concat();
+        site.gateway.cli().json(&words)
+    };
+    assert_eq!(call().0, 200);
+    change(&["--allow-ip", "192.0.2.0/24"]);
+    assert_eq!(call(), (403, Some("ip_not_allowed".to_owned())));
+    change(&["--clear", "allow-ip", "--permission", "POST /a"]);
+    assert_eq!(call(), (403, Some("route_not_permitted".to_owned())));
+    let changed = change(&["--clear", "permission", "--label", "second"]);
+    assert_eq!(changed["label"], "second");
+    assert_eq!(call().0, 200);
+}

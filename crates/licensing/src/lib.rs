@@ -43,8 +43,8 @@ pub use operations::{ADDRESSES_FEATURE, may_use_from};
 pub use operations::{
     Acting, ApiKeyOwner, ApiKeyPolicy, ApiKeyRequest, ApiKeyUpdate, ApiKeyView, BalanceView,
     ClaimedToken, IssueRequest, Issued, IssuedApiKey, IssuedManagementKey, IssuedToken, KeyEnd,
-    KeyRefusal, KeySource, ManagementKeyRequest, Once, OnceClaim, OnceRequest, TokenRequest,
-    UserRequest,
+    KeyRefusal, KeySource, LicenseUpdate, ManagementKeyRequest, Once, OnceClaim, OnceRequest,
+    TokenRequest, UserRequest,
 };
 pub use options::{LeaseOptions, LicensingOptions};
 pub use plans::{AppTerms, EffectiveLimits, Plans};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use licensing::{Entry, IssueRequest, LeaseOptions, LicensingOptions};
+use licensing::{Entry, IssueRequest, LeaseOptions, LicenseUpdate, LicensingOptions};
 use model::{Counter, LicenseStatus, Limits, Refusal};
 use store::{LedgerStore, QuotaStore, RollupBatch, Spent};
 use support::{
@@ -270,7 +270,11 @@ async fn limits_set_by_hand_are_in_force_when_the_operation_returns() {
         .unwrap();
     let entry = world.entry(&hash).await;
     let taken = entry.acquire(&world.ask(1)).await.unwrap();
-    world.licensing.set_label(id, label).await.unwrap();
+    let update = LicenseUpdate {
+        label: Some(label),
+        ..LicenseUpdate::default()
+    };
+    world.licensing.change(id, update).await.unwrap();
     entry.cancel(taken);
     let entry = world.entry(&hash).await;
     assert_eq!(

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use ipnet::IpNet;
 use model::{
     AccountName, AppName, CredentialId, Fingerprint, KeyHash, License, LicenseId, LicenseStatus,
-    Limits, PlanName, Timestamp,
+    Limits, Permission, PlanName, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -109,6 +109,12 @@ pub enum LicenseChange {
     Plan(Option<PlanName>),
     /// Its label.
     Label(Option<String>),
+    /// What it may call.
+    Permissions(Vec<Permission>),
+    /// The addresses that it may be used from; empty: any.
+    AllowIps(Vec<IpNet>),
+    /// Several at once, or none of them, under one number; at most one adds a credential.
+    Together(Vec<LicenseChange>),
     /// A further credential; those active so far, access tokens aside, end at `others_expire_at`, if that
     /// is given, and if they do not end sooner.
     AddCredential {

@@ -169,7 +169,7 @@ pub(crate) async fn show(
     Ok(Answer(view(&state.licensing, stored).await?))
 }
 
-/// Changes a license, one field after the other; one that is refused leaves those before it in force.
+/// Changes fields of a license: all that are named, or none.
 pub(crate) async fn change(
     State(state): Shared,
     caller: Caller,
@@ -179,31 +179,8 @@ pub(crate) async fn change(
 ) -> Result<Answer<License>, Problem> {
     caller.require(Scope::WriteLicenses)?;
     let licensing = &state.licensing;
-    let mut stored = own(licensing, &caller, &id).await?;
-    let id = stored.license.id;
-    if let Some(plan) = request.plan {
-        stored = acting.set_plan(id, plan).await?;
-    }
-    if let Some(label) = request.label {
-        stored = acting.set_label(id, label).await?;
-    }
-    let before = &stored.license.limits;
-    let limits = Limits {
-        remaining: request.remaining.unwrap_or(before.remaining),
-        refill: request.refill.unwrap_or(before.refill),
-        rate_limits: request
-            .rate_limits
-            .unwrap_or_else(|| before.rate_limits.clone()),
-        concurrency: request.concurrency.unwrap_or(before.concurrency),
-    };
-    if limits != *before || request.remaining.is_some() {
-        stored = acting
-            .set_limits(id, limits, request.remaining.is_some())
-            .await?;
-    }
-    if let Some(expires_at) = request.expires_at {
-        stored = acting.extend(id, expires_at).await?;
-    }
+    let stored = own(licensing, &caller, &id).await?;
+    let stored = acting.change(stored.license.id, request.into()).await?;
     Ok(Answer(view(licensing, stored).await?))
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use ipnet::IpNet;
+use licensing::LicenseUpdate;
 use model::{
     AccountName, AppName, Interval, LicenseId, LicenseStatus, Permission, PlanName, RateLimit,
     Refill, Timestamp,
@@ -120,6 +121,28 @@ pub struct ChangeLicense {
         skip_serializing_if = "Option::is_none"
     )]
     pub concurrency: Option<Option<u32>>,
+    /// What it may call; empty: everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Vec<Permission>>,
+    /// Where it may be used from; empty: anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_ips: Option<Vec<IpNet>>,
+}
+
+impl From<ChangeLicense> for LicenseUpdate {
+    fn from(change: ChangeLicense) -> Self {
+        Self {
+            plan: change.plan,
+            label: change.label,
+            expires_at: change.expires_at,
+            permissions: change.permissions,
+            allow_ips: change.allow_ips,
+            remaining: change.remaining,
+            refill: change.refill,
+            rate_limits: change.rate_limits,
+            concurrency: change.concurrency,
+        }
+    }
 }
 
 /// A later end for a license: one of the two.

@@ -63,6 +63,10 @@ async fn a_license_goes_through_its_life() {
         .local("POST", &format!("{path}/extend"), r#"{"by":"1d"}"#)
         .await;
     assert_eq!(answer.json(400)["field"], "by");
+    let change = r#"{"permissions":["GET /a"],"allow_ips":["192.0.2.0/24"]}"#;
+    let narrowed = world.local("PATCH", &path, change).await.json(200);
+    assert_eq!(narrowed["permissions"], serde_json::json!(["GET /a"]));
+    assert_eq!(narrowed["allow_ips"], serde_json::json!(["192.0.2.0/24"]));
 
     assert_eq!(act("revoke", "").await["status"], "revoked");
     assert_eq!(act("revoke", "").await["status"], "revoked");
@@ -70,6 +74,28 @@ async fn a_license_goes_through_its_life() {
         let answer = world.local("POST", &format!("{path}/{action}"), "").await;
         assert_eq!(answer.code(409), "conflict");
     }
+}
+
+#[tokio::test]
+async fn a_change_that_is_refused_in_one_field_changes_none() {
+    let world = World::start().await;
+    let made = world.license(r#"{"app":"api","label":"first"}"#).await;
+    let path = format!("/licenses/{}", made["id"].as_str().unwrap());
+    let before = world.local("GET", &path, "").await.json(200);
+    for (field, value) in [
+        ("plan", r#""no-such-plan""#),
+        ("remaining", "9223372036854775808"),
+        ("permissions", r#"["nonsense"]"#),
+        ("allow_ips", r#"["192.0.2.0/33"]"#),
+        ("rate_limits", r#"["5/0s"]"#),
+        ("nothing", "1"),
+    ] {
+        let change = format!(r#"{{"label":"second","expires_at":null,"{field}":{value}}}"#);
+        let answer = world.local("PATCH", &path, change.as_str()).await;
+        assert_eq!(answer.status, 400, "{field}: {}", answer.text());
+        assert!(answer.text().contains(field), "{}", answer.text());
+    }
+    assert_eq!(world.local("GET", &path, "").await.json(200), before);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use model::{
 use serde::Serialize;
 
 use super::arguments::{JsonArgument, read_key};
+use super::license_change::ChangeArguments;
 use super::units;
 use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
 
@@ -44,6 +45,13 @@ pub(crate) enum LicenseCommand {
     /// Switch a license off for now
     #[command(after_help = examples!("tallygate license disable lic_0198c0de0198c0de0198c0de0198c0de"))]
     Disable(OneArguments),
+    /// Change what was said when a license was made: all that is named, or nothing
+    #[command(after_help = examples!(
+        "tallygate license change lic_0198c0de0198c0de0198c0de0198c0de --plan pro --label 'paid by wire'",
+        "tallygate license change lic_0198c0de0198c0de0198c0de0198c0de --permission 'GET /reports' --allow-ip 192.0.2.0/24",
+        "tallygate license change lic_0198c0de0198c0de0198c0de0198c0de --clear expires-at --clear rate-limit",
+    ))]
+    Change(Box<ChangeArguments>),
     /// Give a license a later end, or more units
     #[command(after_help = examples!(
         "tallygate license extend lic_0198c0de0198c0de0198c0de0198c0de --by 30d",
@@ -194,6 +202,10 @@ pub(crate) async fn execute(
         LicenseCommand::Revoke(one) => (act(client, one.id, "revoke").await?, one.json),
         LicenseCommand::Enable(one) => (act(client, one.id, "enable").await?, one.json),
         LicenseCommand::Disable(one) => (act(client, one.id, "disable").await?, one.json),
+        LicenseCommand::Change(arguments) => {
+            let (path, json) = (format!("/licenses/{}", arguments.id), arguments.json);
+            (client.patch(&path, &arguments.request()).await?, json)
+        }
         LicenseCommand::Extend(arguments) => (extend(&arguments, client).await?, arguments.json),
         LicenseCommand::Rotate(arguments) => {
             let request = Rotate {
@@ -402,7 +414,7 @@ const fn status(status: LicenseStatus) -> &'static str {
 }
 
 /// An address is the network that holds nothing else.
-fn parse_network(text: &str) -> Result<IpNet, String> {
+pub(super) fn parse_network(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
         .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
         .map_err(|_| "write an address or a network, such as 192.0.2.0/24".to_owned())

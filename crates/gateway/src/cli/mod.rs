@@ -14,6 +14,7 @@ mod error;
 mod key;
 mod ledger;
 mod license;
+mod license_change;
 mod output;
 mod progress;
 mod signing_key;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 use model::{
     AccountName, Actor, AppName, AuditEntry, CredentialId, KeyFormat, License, LicenseId,
-    LicenseStatus, Limits, ManagementKeyId, PlanName, Timestamp, User,
+    LicenseStatus, ManagementKeyId, Timestamp, User,
 };
 use serde_json::{Value, json};
 use store::{Account, ManagementKey, StoredLicense, UserChange};
 
+use super::change::LicenseUpdate;
 use super::issue::{IssueRequest, Issued, KeySource};
 use super::management::{IssuedManagementKey, ManagementKeyRequest};
 use super::user::UserRequest;
@@ -106,53 +107,25 @@ impl Acting {
         self.changed("license.extend", &before.license, after).await
     }
 
-    /// As [`Licensing::set_limits`].
+    /// As [`Licensing::change`].
     ///
     /// # Errors
-    /// As [`Licensing::set_limits`].
-    pub async fn set_limits(
+    /// As [`Licensing::change`].
+    pub async fn change(
         &self,
         id: LicenseId,
-        limits: Limits,
-        balance: bool,
+        update: LicenseUpdate,
     ) -> Result<StoredLicense, Error> {
         let before = self.licensing.license(id).await?;
-        let after = self.licensing.set_limits(id, limits, balance).await?;
-        if balance && before.license.limits == after.license.limits {
+        let balance = update.remaining.is_some();
+        let after = self.licensing.change(id, update).await?;
+        if balance && before.license == after.license {
             // What is left was set to what it had been set to before: a change that no field shows.
             let set = json!({ "balance": after.license.limits.remaining });
             let entry = self.entry("license.change", id).of(&after.license.account);
             self.note(entry.between(None::<&Value>, Some(&set))).await;
             return Ok(after);
         }
-        self.changed("license.change", &before.license, after).await
-    }
-
-    /// As [`Licensing::set_plan`].
-    ///
-    /// # Errors
-    /// As [`Licensing::set_plan`].
-    pub async fn set_plan(
-        &self,
-        id: LicenseId,
-        plan: Option<PlanName>,
-    ) -> Result<StoredLicense, Error> {
-        let before = self.licensing.license(id).await?;
-        let after = self.licensing.set_plan(id, plan).await?;
-        self.changed("license.change", &before.license, after).await
-    }
-
-    /// As [`Licensing::set_label`].
-    ///
-    /// # Errors
-    /// As [`Licensing::set_label`].
-    pub async fn set_label(
-        &self,
-        id: LicenseId,
-        label: Option<String>,
-    ) -> Result<StoredLicense, Error> {
-        let before = self.licensing.license(id).await?;
-        let after = self.licensing.set_label(id, label).await?;
         self.changed("license.change", &before.license, after).await
     }
 

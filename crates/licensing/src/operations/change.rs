@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
 use model::{
-    ApiKey, CredentialId, Fingerprint, KeyFormat, LicenseId, LicenseStatus, Limits, PlanName,
-    Timestamp,
+    ApiKey, CredentialId, Fingerprint, KeyFormat, LicenseId, LicenseStatus, Limits, Permission,
+    PlanName, RateLimit, Refill, Timestamp,
 };
 use store::{CredentialInfo, LicenseChange, LicenseFilter, StoredLicense};
 
@@ -26,6 +27,57 @@ pub struct BalanceView {
     pub epoch: u32,
     /// When it is refilled next.
     pub next_refill_at: Option<Timestamp>,
+}
+
+/// What a change sets of a license; `None`: it stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LicenseUpdate {
+    /// The plan, or that of the app.
+    pub plan: Option<Option<PlanName>>,
+    /// The word for people.
+    pub label: Option<Option<String>>,
+    /// The end.
+    pub expires_at: Option<Option<Timestamp>>,
+    /// What it may call; empty: everything.
+    pub permissions: Option<Vec<Permission>>,
+    /// Where it may be used from; empty: anywhere.
+    pub allow_ips: Option<Vec<IpNet>>,
+    /// Units left from now on, or not counted.
+    pub remaining: Option<Option<u64>>,
+    /// How units come back.
+    pub refill: Option<Option<Refill>>,
+    /// Windows that all hold at once; empty: those of the plan.
+    pub rate_limits: Option<Vec<RateLimit>>,
+    /// Calls at once, or as many as the plan says.
+    pub concurrency: Option<Option<u32>>,
+}
+
+impl LicenseUpdate {
+    /// The change of the limits, if there is one. What is left is set whenever a number for it is given.
+    fn limits(&self, before: &Limits) -> Result<Option<LicenseChange>, Error> {
+        let limits = Limits {
+            remaining: self.remaining.unwrap_or(before.remaining),
+            refill: self.refill.unwrap_or(before.refill),
+            rate_limits: match &self.rate_limits {
+                Some(windows) => windows.clone(),
+                None => before.rate_limits.clone(),
+            },
+            concurrency: self.concurrency.unwrap_or(before.concurrency),
+        };
+        validate::limits(&limits)?;
+        let balance = self.remaining.is_some();
+        let changes = balance || limits != *before;
+        Ok(changes.then(|| limits_change(before, limits, balance)))
+    }
+}
+
+/// What is left is set anew if asked for, or if it was not counted before.
+fn limits_change(before: &Limits, limits: Limits, balance: bool) -> LicenseChange {
+    let begins = before.remaining.is_some() != limits.remaining.is_some();
+    LicenseChange::Limits {
+        limits,
+        balance: balance || begins,
+    }
 }
 
 impl Licensing {
@@ -96,42 +148,44 @@ impl Licensing {
     ) -> Result<StoredLicense, Error> {
         validate::limits(&limits)?;
         let before = self.unrevoked(id).await?;
-        let begins = before.license.limits.remaining.is_some() != limits.remaining.is_some();
-        let balance = balance || begins;
-        self.apply(id, LicenseChange::Limits { limits, balance }, None)
-            .await
+        let change = limits_change(&before.license.limits, limits, balance);
+        self.apply(id, change, None).await
     }
 
-    /// Sets the plan of a license; `None`: the app's.
+    /// Changes several fields of a license at once, or none of them.
     ///
     /// # Errors
-    /// The plan is unknown, there is no such license, it is revoked, or the store fails.
-    pub async fn set_plan(
+    /// A value is not what it may be, the plan is unknown, there is no such license, it is revoked, or the store fails.
+    pub async fn change(
         &self,
         id: LicenseId,
-        plan: Option<PlanName>,
+        update: LicenseUpdate,
     ) -> Result<StoredLicense, Error> {
-        if let Some(name) = &plan
+        self.check(&update)?;
+        let before = self.unrevoked(id).await?;
+        let mut changes = Vec::new();
+        changes.extend(update.limits(&before.license.limits)?);
+        changes.extend(update.plan.map(LicenseChange::Plan));
+        changes.extend(update.label.map(LicenseChange::Label));
+        changes.extend(update.expires_at.map(LicenseChange::ExpiresAt));
+        changes.extend(update.permissions.map(LicenseChange::Permissions));
+        changes.extend(update.allow_ips.map(LicenseChange::AllowIps));
+        if changes.is_empty() {
+            return Ok(before);
+        }
+        self.apply(id, LicenseChange::Together(changes), None).await
+    }
+
+    fn check(&self, update: &LicenseUpdate) -> Result<(), Error> {
+        if let Some(Some(name)) = &update.plan
             && self.plans.load().plan(name).is_none()
         {
             return Err(Error::PlanUnknown(name.clone()));
         }
-        self.unrevoked(id).await?;
-        self.apply(id, LicenseChange::Plan(plan), None).await
-    }
-
-    /// Sets the label of a license.
-    ///
-    /// # Errors
-    /// The label is not what it may be, there is no such license, it is revoked, or the store fails.
-    pub async fn set_label(
-        &self,
-        id: LicenseId,
-        label: Option<String>,
-    ) -> Result<StoredLicense, Error> {
-        validate::text("label", label.as_deref())?;
-        self.unrevoked(id).await?;
-        self.apply(id, LicenseChange::Label(label), None).await
+        validate::text("label", update.label.as_ref().and_then(Option::as_deref))?;
+        let permissions = update.permissions.as_ref().map_or(0, Vec::len);
+        validate::entries("permissions", permissions)?;
+        validate::entries("allow_ips", update.allow_ips.as_ref().map_or(0, Vec::len))
     }
 
     /// Gives a license a new key; the ones before end when `overlap` is over, at once if it is zero.

@@ -24,7 +24,7 @@ pub use api_keys::{
     KeyRefusal,
 };
 pub(crate) use audit::AuditDesk;
-pub use change::BalanceView;
+pub use change::{BalanceView, LicenseUpdate};
 pub use issue::{IssueRequest, Issued, KeySource};
 pub use management::{IssuedManagementKey, ManagementKeyRequest};
 pub(crate) use management::{ManagementCache, has_ended};

@@ -121,11 +121,19 @@ pub async fn a_change_is_in_force_when_it_returns<F: StoreFactory>() {
             limits: limits.clone(),
             balance: true,
         },
+        LicenseChange::Permissions(vec!["GET /a".parse().expect("valid")]),
+        LicenseChange::AllowIps(vec!["192.0.2.0/24".parse().expect("valid")]),
+        LicenseChange::Together(vec![
+            LicenseChange::Label(Some("for the demo, together".to_owned())),
+            LicenseChange::AllowIps(vec!["2001:db8::/32".parse().expect("valid")]),
+        ]),
     ];
+    expected.permissions = vec!["GET /a".parse().expect("valid")];
+    expected.allow_ips = vec!["2001:db8::/32".parse().expect("valid")];
     expected.status = LicenseStatus::Disabled;
     expected.expires_at = Some(hours(1));
     expected.plan = Some("pro".parse().expect("valid"));
-    expected.label = Some("for the demo".to_owned());
+    expected.label = Some("for the demo, together".to_owned());
     expected.limits = limits;
     for change in changes {
         let stored = changed(&*store, id, change).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::{Fingerprint, KeyHash, LicenseId, LicenseStatus, Limits, Timestamp};
 use uuid::Uuid;
 
-use super::convert::{id, read, read_id, read_list, rows};
+use super::convert::{id, list, read, read_id, read_list, rows};
 use super::license_rows::{
     CREDENTIAL, CREDENTIAL_COLUMNS, LICENSE, LICENSE_COLUMNS, LimitColumns, collect,
     insert_credentials, insert_licenses, read_credential, read_hash, read_license, status_number,
@@ -125,6 +125,7 @@ fn changes_anything(stored: &StoredLicense, change: &LicenseChange) -> bool {
         LicenseChange::RevokeCredential(gone) => {
             stored.credentials.iter().any(|info| info.id == *gone)
         }
+        LicenseChange::Together(parts) => parts.iter().any(|part| changes_anything(stored, part)),
         _ => true,
     }
 }
@@ -146,6 +147,15 @@ pub(super) async fn apply<'change>(
         LicenseChange::ExpiresAt(end) => set("expires_at", &end.map(Timestamp::micros)).await?,
         LicenseChange::Plan(plan) => set("plan", &plan.as_ref().map(|plan| plan.as_str())).await?,
         LicenseChange::Label(label) => set("label", label).await?,
+        LicenseChange::Permissions(permissions) => set("permissions", &list(permissions)).await?,
+        LicenseChange::AllowIps(nets) => set("allow_ips", &list(nets)).await?,
+        LicenseChange::Together(parts) => {
+            let mut added = None;
+            for part in parts {
+                added = Box::pin(apply(session, stored, part)).await?.or(added);
+            }
+            return Ok(added);
+        }
         LicenseChange::Limits { limits, balance } => {
             apply_limits(session, stored, limits, *balance).await?
         }

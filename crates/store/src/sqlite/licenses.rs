@@ -183,6 +183,7 @@ fn changes_anything(stored: &StoredLicense, change: &LicenseChange) -> bool {
         LicenseChange::RevokeCredential(gone) => {
             stored.credentials.iter().any(|info| info.id == *gone)
         }
+        LicenseChange::Together(parts) => parts.iter().any(|part| changes_anything(stored, part)),
         _ => true,
     }
 }
@@ -216,6 +217,23 @@ fn apply<'change>(
             connection
                 .prepare_cached("UPDATE licenses SET label = ?2 WHERE id = ?1")?
                 .execute(params![key, label])?;
+        }
+        LicenseChange::Permissions(permissions) => {
+            connection
+                .prepare_cached("UPDATE licenses SET permissions = ?2 WHERE id = ?1")?
+                .execute(params![key, list(permissions)])?;
+        }
+        LicenseChange::AllowIps(nets) => {
+            connection
+                .prepare_cached("UPDATE licenses SET allow_ips = ?2 WHERE id = ?1")?
+                .execute(params![key, list(nets)])?;
+        }
+        LicenseChange::Together(parts) => {
+            let mut added = None;
+            for part in parts {
+                added = apply(connection, stored, part, now)?.or(added);
+            }
+            return Ok(added);
         }
         LicenseChange::Limits { limits, balance } => {
             apply_limits(connection, stored, limits, *balance, now)?;
