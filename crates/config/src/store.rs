@@ -40,10 +40,27 @@ pub enum StoreUrl {
 }
 
 /// `[redis]`: the cache of the store.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redis {
     /// Where it is; several for a Cluster; empty: none is used \[none\]. May hold passwords.
     pub urls: Vec<Secret>,
+    /// Longest time that a command may take, 1 ms to 10 s \[100 ms\].
+    pub timeout: Millis,
+    /// Longest time that a connection may take to be made, up to a minute \[1 s\].
+    pub connect_timeout: Millis,
+    /// How long a snapshot is kept in it \[1 h\].
+    pub keep: Millis,
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self {
+            urls: Vec::new(),
+            timeout: Millis::of(100),
+            connect_timeout: Millis::seconds(1),
+            keep: Millis::seconds(3_600),
+        }
+    }
 }
 
 /// The URL of a Redis.
@@ -66,15 +83,29 @@ impl Store {
 
 impl Redis {
     pub(crate) fn read(section: Section<'_>) -> Self {
+        let default = Self::default();
         let urls: Vec<RedisUrl> = section.one_or_list("url");
-        if !urls.is_empty() {
-            let message = "url: this build does not use Redis yet: write \"\"";
-            section.report(section.at("url"), message);
+        let redis = Self {
+            urls: urls.into_iter().map(|RedisUrl(url)| url).collect(),
+            timeout: section.timeout("timeout", default.timeout),
+            connect_timeout: section.timeout("connect_timeout", default.connect_timeout),
+            keep: section.timeout("keep", default.keep),
+        };
+        for (key, time, most) in [
+            ("timeout", redis.timeout, Millis::seconds(10)),
+            (
+                "connect_timeout",
+                redis.connect_timeout,
+                Millis::seconds(60),
+            ),
+        ] {
+            if time > most {
+                let message = format!("{key}: {time} is not allowed here: write 1ms to {most}");
+                section.report(section.at(key), message);
+            }
         }
         section.finish();
-        Self {
-            urls: urls.into_iter().map(|RedisUrl(url)| url).collect(),
-        }
+        redis
     }
 }
 

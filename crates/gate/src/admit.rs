@@ -318,13 +318,8 @@ impl Gate {
                 Err(Refusal::LicenseStoreUnavailable)
             }
             Found::Cold => {
+                self.metrics.lookup(LookupTier::Memory, LookupResult::Miss);
                 let found = licensing.load(hash).await;
-                let result = match &found {
-                    Ok(Some(_)) => LookupResult::Hit,
-                    Ok(None) => LookupResult::Miss,
-                    Err(_) => LookupResult::Error,
-                };
-                self.metrics.lookup(LookupTier::Store, result);
                 found?.ok_or(unknown)
             }
         }

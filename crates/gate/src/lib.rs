@@ -16,6 +16,7 @@
 mod admit;
 mod app;
 mod call;
+mod observer;
 mod refused;
 pub mod rpc;
 mod settle;
@@ -28,6 +29,7 @@ mod worker;
 pub use admit::{CallRequest, Gate, Presented, Routed};
 pub use app::{App, AppRules, Apps, BuildError, Route, RouteRules};
 pub use call::{Admitted, Committed, CutCheck, Forwarding, HeadCommit};
+pub use observer::LicenseMetrics;
 pub use refused::Refused;
 pub use settle::{Closing, Failure};
 pub use spend::{AtLimit, Holder, Spend, Spent};

@@ -5,6 +5,7 @@
 mod cli;
 mod demo;
 mod directory;
+mod fleet;
 mod observe;
 mod open_store;
 mod run;

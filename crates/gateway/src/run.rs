@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::observe::{self, Readiness, State};
-use crate::{cli, demo, directory, open_store, wire};
+use crate::{cli, demo, directory, fleet, open_store, wire};
 
 /// Threads of the runtime for everything that is not on the way of a warm call.
 const COLD_THREADS: usize = 2;
@@ -71,6 +71,9 @@ pub(crate) enum StartError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] ledger::Error),
+    /// The Redis of the configuration.
+    #[error(transparent)]
+    Redis(#[from] coordinator::Error),
     /// Apps or routes that get in each other's way.
     #[error("{0}")]
     Apps(String),
@@ -151,6 +154,7 @@ where
             match error {
                 StartError::Unsupported(_)
                 | StartError::Apps(_)
+                | StartError::Redis(_)
                 | StartError::Store(
                     store::Error::Misconfigured(_)
                     | store::Error::NodeTaken(_)
@@ -216,6 +220,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
     let claim = store.claim_node(&node).await?;
     let secret_file = data_dir.join("secret");
     let keyring = Keyring::load(&*store, open_store::secret(&config, &secret_file)).await?;
+    let fleet = fleet::connect(&config, keyring.fleet_key(), &metrics).await?;
     let hasher = keyring.hasher();
     let signing = Signing::open(store.clone(), keyring, clock.clone()).await?;
     store.put_plan_revisions(config.plan_revisions()).await?;
@@ -242,13 +247,14 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
     let counting = ledger.clone();
     metrics.ledger_source(move || ledger_counts(&counting));
 
-    let licensing = Licensing::open(
+    let licensing = Licensing::open_in_fleet(
         wire::licensing_options(&config),
         store.clone(),
         hasher,
         wire::plans(&config),
         instance,
         clock.clone(),
+        fleet,
     )
     .await?;
     let mut background = Vec::new();
@@ -484,9 +490,6 @@ fn refuse_unsupported(config: &Config) -> Result<(), StartError> {
     };
     if !config.server.tls.is_empty() {
         return refuse("[[server.tls]]");
-    }
-    if !config.redis.urls.is_empty() {
-        return refuse("[redis] url");
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ impl Licensing {
                 version: stored.version,
             };
             let log = self.log.lock();
-            let newer = |change: &store::Change| {
+            let newer = |change: &crate::changes::Noted| {
                 change.license_id == id && change.number > snapshot.version
             };
             if !log.is_superseded(mark, newer)

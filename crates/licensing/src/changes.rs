@@ -10,14 +10,35 @@ use model::{Fingerprint, LicenseId};
 use store::{Change, ChangeNumber, StoredLicense};
 
 use crate::fingerprints::FingerprintSet;
+use crate::fleet::History;
 use crate::licensing::Licensing;
 
 /// The changes of the recent past, in the order in which this gate learned of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ChangeLog {
-    recent: VecDeque<Change>,
+    recent: VecDeque<Noted>,
     /// Changes ever noted; the last of `recent` is this one.
     noted: u64,
+    /// The changes that were read from the store, by which that is judged which other gates read.
+    pub(crate) history: History,
+}
+
+/// What was learned of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Noted {
+    pub(crate) number: ChangeNumber,
+    pub(crate) license_id: LicenseId,
+    pub(crate) added: Option<Fingerprint>,
+}
+
+impl Default for ChangeLog {
+    fn default() -> Self {
+        Self {
+            recent: VecDeque::new(),
+            noted: 0,
+            history: History::new(1),
+        }
+    }
 }
 
 /// A point in the log.
@@ -31,7 +52,7 @@ impl ChangeLog {
         Mark(self.noted)
     }
 
-    fn note(&mut self, change: Change) {
+    fn note(&mut self, change: Noted) {
         if self.recent.len() == Self::LONGEST {
             self.recent.pop_front();
         }
@@ -43,10 +64,17 @@ impl ChangeLog {
     fn forget(&mut self) {
         self.recent.clear();
         self.noted += 1;
+        self.history.forget();
+    }
+
+    /// Whether a credential of this fingerprint came in lately.
+    pub(crate) fn is_added(&self, fingerprint: Fingerprint) -> bool {
+        let mut recent = self.recent.iter();
+        recent.any(|change| change.added == Some(fingerprint))
     }
 
     /// Whether something that was read after `mark` may be older than a change that matters to it.
-    pub(crate) fn is_superseded(&self, mark: Mark, matters: impl Fn(&Change) -> bool) -> bool {
+    pub(crate) fn is_superseded(&self, mark: Mark, matters: impl Fn(&Noted) -> bool) -> bool {
         let since = usize::try_from(self.noted - mark.0).unwrap_or(usize::MAX);
         since > self.recent.len() || self.recent.iter().rev().take(since).any(matters)
     }
@@ -70,7 +98,7 @@ impl Licensing {
             }
             let mut reached = seen;
             for change in &changes {
-                self.note(*change);
+                self.note(change);
                 reached = reached.max(change.number);
             }
             let complete = changes.len() < Self::CHANGES_AT_ONCE || reached >= last;
@@ -113,15 +141,25 @@ impl Licensing {
     }
 
     /// Notes a change that somebody else may have made.
-    fn note(&self, change: Change) {
+    fn note(&self, change: &Change) {
         let mut log = self.log.lock();
         if let Some(fingerprint) = change.added {
             self.learn_fingerprint(fingerprint);
         }
-        log.note(change);
+        let is_news = change.added.is_none() && !log.history.knows(change);
+        log.history.push(change);
+        log.note(Noted {
+            number: change.number,
+            license_id: change.license_id,
+            added: change.added,
+        });
         let state = self.states.get(change.license_id);
         let outdated = state.is_some_and(|state| state.outdate(change.number));
         drop(log);
+        if is_news {
+            let after = self.clock.now().since(change.at);
+            self.fleet.observer.in_force(after);
+        }
         if outdated {
             self.unlearned.lock().insert(change.license_id);
             self.learn.notify_one();
@@ -134,7 +172,8 @@ impl Licensing {
         if let Some(fingerprint) = added {
             self.learn_fingerprint(fingerprint);
         }
-        log.note(Change {
+        log.history.note(changed.license.id, changed.version);
+        log.note(Noted {
             number: changed.version,
             license_id: changed.license.id,
             added,
@@ -145,6 +184,8 @@ impl Licensing {
                 state.learn(&changed.license);
             }
         }
+        drop(log);
+        self.announce(changed.version);
     }
 
     /// Notes licenses that were created here.
@@ -152,12 +193,14 @@ impl Licensing {
         let mut log = self.log.lock();
         for (license_id, fingerprint) in created {
             self.learn_fingerprint(*fingerprint);
-            log.note(Change {
+            log.note(Noted {
                 number,
                 license_id: *license_id,
                 added: Some(*fingerprint),
             });
         }
+        drop(log);
+        self.announce(number);
     }
 
     fn learn_fingerprint(&self, fingerprint: Fingerprint) {
@@ -208,8 +251,10 @@ impl Licensing {
     async fn start_over(&self, last: ChangeNumber) -> Result<(), store::Error> {
         tracing::warn!("the license store went back in time, everything cached is dropped");
         let fingerprints = self.read_fingerprints().await?;
+        let history = self.history_until(last).await?;
         let mut log = self.log.lock();
         log.forget();
+        log.history = history;
         self.fingerprints.replace(fingerprints);
         self.cache.clear();
         self.negative.clear();
@@ -224,6 +269,35 @@ impl Licensing {
         self.management.clear();
         self.learn.notify_one();
         Ok(())
+    }
+
+    /// Reads the last changes, if there is somebody to share with.
+    pub(crate) async fn read_history(&self, last: ChangeNumber) -> Result<(), store::Error> {
+        let history = self.history_until(last).await?;
+        self.log.lock().history = history;
+        Ok(())
+    }
+
+    async fn history_until(&self, last: ChangeNumber) -> Result<History, store::Error> {
+        let longest = match self.fleet.shared {
+            Some(_) => History::LONGEST,
+            None => 1,
+        };
+        let mut history = History::new(longest);
+        let mut after = ChangeNumber(last.0.saturating_sub(longest as u64));
+        while after < last {
+            let (changes, _) = self
+                .store
+                .changes_since(after, Self::CHANGES_AT_ONCE)
+                .await?;
+            let upto = changes.iter().take_while(|change| change.number <= last);
+            upto.for_each(|change| history.push(change));
+            match changes.last() {
+                Some(change) => after = change.number,
+                None => break,
+            }
+        }
+        Ok(history)
     }
 
     pub(crate) async fn read_fingerprints(&self) -> Result<FingerprintSet, store::Error> {

@@ -38,6 +38,15 @@ pub struct CachedApiKey {
     pub start: String,
 }
 
+impl CachedApiKey {
+    pub(crate) fn new(key: ApiKey, start: &str) -> Self {
+        Self {
+            key,
+            start: start.to_owned(),
+        }
+    }
+}
+
 /// What judging a call needs of the credential that it presents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryCredential {

@@ -15,6 +15,7 @@ use store::Store;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::fleet::FleetKey;
 
 /// What the keyring is sealed with.
 #[derive(Clone, Copy)]
@@ -101,6 +102,12 @@ impl Keyring {
     #[must_use]
     pub fn hasher(&self) -> KeyHasher {
         KeyHasher::new(&self.hash_key)
+    }
+
+    /// What seals that which the gates of this store share through a cache.
+    #[must_use]
+    pub fn fleet_key(&self) -> FleetKey {
+        FleetKey::derive(&self.hash_key)
     }
 
     /// The id of the key that [`Keyring::hasher`] uses.

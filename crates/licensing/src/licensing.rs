@@ -17,6 +17,7 @@ use crate::changes::ChangeLog;
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::fingerprints::FingerprintSet;
+use crate::fleet::FleetOptions;
 use crate::hub::Hub;
 use crate::load::Flights;
 use crate::operations::{AuditDesk, ManagementCache, UnderWay};
@@ -31,6 +32,7 @@ pub struct Licensing {
     pub(crate) hasher: KeyHasher,
     pub(crate) instance: InstanceId,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) fleet: FleetOptions,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) plans: ArcSwap<Plans>,
     plans_serial: AtomicU32,
@@ -119,6 +121,23 @@ impl Licensing {
         instance: InstanceId,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, Error> {
+        let alone = FleetOptions::default();
+        Self::open_in_fleet(options, store, hasher, plans, instance, clock, alone).await
+    }
+
+    /// [`Licensing::open`] for a gate that shares with others.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn open_in_fleet(
+        options: LicensingOptions,
+        store: Arc<dyn Store>,
+        hasher: KeyHasher,
+        plans: Plans,
+        instance: InstanceId,
+        clock: Arc<dyn Clock>,
+        fleet: FleetOptions,
+    ) -> Result<Arc<Self>, Error> {
         let begun = clock.now();
         let hub = Hub::new(options.lease);
         store.put_plan_revisions(revisions(&plans)).await?;
@@ -135,6 +154,7 @@ impl Licensing {
             hasher,
             instance,
             clock,
+            fleet,
             runtime: tokio::runtime::Handle::current(),
             plans: ArcSwap::from_pointee(plans),
             plans_serial: AtomicU32::new(0),
@@ -151,6 +171,7 @@ impl Licensing {
         };
         let fingerprints = licensing.read_fingerprints().await?;
         licensing.fingerprints.replace(fingerprints);
+        licensing.read_history(last).await?;
         Ok(Arc::new(licensing))
     }
 
@@ -160,6 +181,7 @@ impl Licensing {
             tokio::join!(
                 self.serve_changes(),
                 self.serve_learning(),
+                self.serve_announcements(),
                 self.serve_leases(),
                 self.serve_sweeps(),
                 self.serve_expiry(),

@@ -8,7 +8,9 @@ use parking_lot::Mutex;
 use store::Snapshot;
 use tokio::sync::watch;
 
+use crate::changes::Noted;
 use crate::entry::{CachedApiKey, Entry, EntryCredential};
+use crate::fleet::{LookedUp, SharedLicense, Sharing, Tier};
 use crate::licensing::Licensing;
 use crate::meter::Stamp;
 
@@ -94,9 +96,28 @@ impl Licensing {
         Boarding::Aboard(flight)
     }
 
+    /// In the shared cache first, if there is one, then in the store.
     async fn look_up(&self, hash: KeyHash) -> Outcome {
+        let refused = match self.look_up_shared(&hash).await {
+            Sharing::Answered(entry) => return Ok(entry),
+            Sharing::Unanswered { refused } => refused,
+        };
+        let outcome = self.look_up_stored(hash, refused).await;
+        let found = match &outcome {
+            Ok(Some(_)) => LookedUp::Hit,
+            Ok(None) => LookedUp::Miss,
+            Err(_) => LookedUp::Error,
+        };
+        self.fleet.observer.looked_up(Tier::Store, found);
+        outcome
+    }
+
+    async fn look_up_stored(&self, hash: KeyHash, refused: Option<Vec<u8>>) -> Outcome {
         for _ in 0..Self::ATTEMPTS {
-            let mark = self.log.lock().mark();
+            let (mark, point) = {
+                let log = self.log.lock();
+                (log.mark(), log.history.reached())
+            };
             let found = match self.store.license_by_key(hash).await {
                 Ok(found) => found,
                 Err(error) => {
@@ -113,20 +134,24 @@ impl Licensing {
                 Some(snapshot) => {
                     let id = snapshot.license.id;
                     let version = snapshot.version;
-                    let newer =
-                        |change: &store::Change| change.license_id == id && change.number > version;
+                    let newer = |change: &Noted| change.license_id == id && change.number > version;
                     if !log.is_superseded(mark, newer)
-                        && let Some(entry) = self.fill(hash, snapshot, api_key)
+                        && let Some(entry) = self.fill(hash, snapshot.clone(), api_key.clone())
                     {
+                        drop(log);
+                        let api_key = api_key.map(|cached| cached.key.clone());
+                        let found = SharedLicense { snapshot, api_key };
+                        self.share(&hash, point, Some(found), refused);
                         return Ok(Some(entry));
                     }
                 }
                 None => {
                     let fingerprint = Some(hash.fingerprint());
                     if !log.is_superseded(mark, |change| change.added == fingerprint) {
-                        let ttl = i64::try_from(self.options.negative_ttl.as_micros());
-                        let until = self.clock.now().plus_micros(ttl.unwrap_or(i64::MAX));
+                        let until = self.negative_until(self.clock.now());
                         self.negative.insert(hash, until);
+                        drop(log);
+                        self.share(&hash, point, None, refused);
                         return Ok(None);
                     }
                 }
@@ -149,11 +174,8 @@ impl Licensing {
             tracing::debug!(%error, "an api key cannot be loaded");
             Refusal::LicenseStoreUnavailable
         })?;
-        let cached = |key| CachedApiKey {
-            key,
-            start: snapshot.credential.prefix.clone(),
-        };
-        Ok(stored.map(|stored| Arc::new(cached(stored.key))))
+        let start = &snapshot.credential.prefix;
+        Ok(stored.map(|stored| Arc::new(CachedApiKey::new(stored.key, start))))
     }
 
     /// Puts what was read into the cache; `None` if a newer version is known. The change log is locked.

@@ -136,6 +136,8 @@ pub struct Change {
     pub license_id: LicenseId,
     /// The fingerprint of a credential that was added.
     pub added: Option<Fingerprint>,
+    /// When it was made, by the store's clock.
+    pub at: Timestamp,
 }
 
 /// Which licenses to list.

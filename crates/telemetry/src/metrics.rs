@@ -18,6 +18,8 @@ use crate::shard::{Counts, Shard};
 pub enum LookupTier {
     /// In memory.
     Memory,
+    /// In the cache that the gates share.
+    Redis,
     /// In the store of record.
     Store,
 }
@@ -53,7 +55,7 @@ pub struct Metrics {
     names: RwLock<HashMap<u32, Arc<str>>>,
     outcomes: &'static [&'static str],
     refusals: fn(u8) -> &'static str,
-    lookups: [[AtomicU64; 3]; 2],
+    lookups: [[AtomicU64; 3]; 3],
     commits: Mutex<(Histogram, Histogram, u64)>,
     revocations: Mutex<Histogram>,
     ledger: RwLock<Box<dyn Fn() -> LedgerCounts + Send + Sync>>,
@@ -272,7 +274,7 @@ impl Metrics {
 
     fn lookup_metrics(&self) -> Vec<Metric> {
         let mut metrics = Vec::new();
-        for (tier, counts) in ["memory", "store"].iter().zip(&self.lookups) {
+        for (tier, counts) in ["memory", "redis", "store"].iter().zip(&self.lookups) {
             for (result, count) in ["hit", "miss", "error"].iter().zip(counts) {
                 let pairs = [("result", *result), ("tier", *tier)];
                 metrics.push(counted(&pairs, count.load(Ordering::Relaxed)));

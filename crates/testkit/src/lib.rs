@@ -19,6 +19,7 @@ pub mod gateway;
 pub mod load;
 pub mod port;
 pub mod postgres;
+pub mod redis;
 mod script;
 pub mod site;
 pub mod small_disk;
@@ -32,6 +33,7 @@ pub use config::{App, Config};
 pub use gateway::{Cli, CliOutput, Gateway, License};
 pub use load::{Load, Seen};
 pub use postgres::Postgres;
+pub use redis::{Redis, RedisCluster, RedisSentinel};
 pub use site::Site;
 pub use upstream::{Served, Upstream};
 

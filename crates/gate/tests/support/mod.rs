@@ -11,12 +11,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gate::{
-    Admitted, AppRules, CallRequest, Closing, Gate, Presented, Refused, RouteRules, Routed, Worker,
-    WorkerParts,
+    Admitted, AppRules, CallRequest, Closing, Gate, LicenseMetrics, Presented, Refused, RouteRules,
+    Routed, Worker, WorkerParts,
 };
 use journal::{Journal, Lane, Options, Space, Sync, Unavailable};
 use ledger::{ClosedReader, Names};
-use licensing::{AppTerms, IssueRequest, Issued, LeaseOptions, Licensing, LicensingOptions, Plans};
+use licensing::{
+    AppTerms, FleetOptions, IssueRequest, Issued, LeaseOptions, Licensing, LicensingOptions, Plans,
+};
 use model::{
     Blame, CallRecord, Clock, Ending, InstanceId, KeyHasher, LicenseId, Limits, ManualClock,
     Outcome, Plan, PlanRevision, Refusal, Symbol, Timestamp,
@@ -204,7 +206,14 @@ impl House {
             Some(store) => store,
             None => open_store(&home, clock.clone()),
         };
-        let licensing = Licensing::open(
+        let metrics = Metrics::new(setup.lanes, &OUTCOMES, |number| {
+            Refusal::from_number(number).map_or("", Refusal::code)
+        });
+        let fleet = FleetOptions {
+            observer: Arc::new(LicenseMetrics(metrics.clone())),
+            ..FleetOptions::default()
+        };
+        let licensing = Licensing::open_in_fleet(
             LicensingOptions {
                 // The gate's clock runs on with the machine's between two ticks, that of the licenses stands.
                 stale_after: Duration::from_secs(3_600),
@@ -217,13 +226,11 @@ impl House {
             plans(&setup.plans, &setup.apps),
             instance,
             clock.clone(),
+            fleet,
         )
         .await
         .unwrap();
         tokio::spawn(licensing.clone().run(std::future::pending()));
-        let metrics = Metrics::new(setup.lanes, &OUTCOMES, |number| {
-            Refusal::from_number(number).map_or("", Refusal::code)
-        });
         let parts = WorkerParts {
             journal: journal.clone(),
             licensing: licensing.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use model::Limits;
+use model::{Limits, Timestamp};
 
 use super::StoreFactory;
 use super::fixtures::{keep, new_license};
@@ -47,6 +47,14 @@ pub async fn change_numbers_have_no_gaps_under_parallel_writers<F: StoreFactory>
     let changes = reader.await.expect("no panic");
     let numbers: Vec<u64> = changes.iter().map(|change| change.number.0).collect();
     assert_eq!(numbers, (1..=last.0).collect::<Vec<_>>());
+    let new_year: Timestamp = "2020-01-01T00:00:00Z".parse().expect("a time");
+    assert!(changes.iter().all(|change| change.at >= new_year));
+    let again = store.changes_since(ChangeNumber(0), numbers.len()).await;
+    assert_eq!(
+        again,
+        Ok((changes.clone(), last)),
+        "a change stays as it is"
+    );
     let added = changes
         .iter()
         .filter(|change| change.added.is_some())

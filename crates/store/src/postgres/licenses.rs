@@ -67,7 +67,8 @@ pub(super) async fn note(
           SELECT c.last - $3 + n.place AS number, n.license_id, n.added
           FROM counter c, unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS n (license_id, added, place)
         ), noted AS (
-          INSERT INTO changes (number, license_id, added) SELECT number, license_id, added FROM numbered
+          INSERT INTO changes (number, license_id, added, at)
+            SELECT number, license_id, added, micros_now() FROM numbered
         ), versions AS (
           UPDATE licenses l SET version = v.number
           FROM (SELECT license_id, max(number) AS number FROM numbered GROUP BY license_id) v WHERE l.id = v.license_id
@@ -287,8 +288,8 @@ pub(super) async fn changes_since(
 ) -> Result<(Vec<Change>, ChangeNumber), Trouble> {
     // One statement sees one moment: the number of the last change fits the changes beside it.
     let sql =
-        "SELECT c.last, n.number, n.license_id, n.added FROM change_counter c LEFT JOIN LATERAL (
-          SELECT number, license_id, added FROM changes WHERE number > $1 ORDER BY number LIMIT $2
+        "SELECT c.last, n.number, n.license_id, n.added, n.at FROM change_counter c LEFT JOIN LATERAL (
+          SELECT number, license_id, added, at FROM changes WHERE number > $1 ORDER BY number LIMIT $2
         ) n ON true ORDER BY n.number";
     let after = i64::try_from(number.0).unwrap_or(i64::MAX);
     let found = session.rows(sql, &[&after, &(rows(limit) as i64)]).await?;
@@ -301,6 +302,7 @@ pub(super) async fn changes_since(
                 number: ChangeNumber(number as u64),
                 license_id: LicenseId::from_u128(read_id(row, 2)?),
                 added: read::<Option<i64>>(row, 3)?.map(|bits| Fingerprint(bits as u64)),
+                at: Timestamp::from_micros(read(row, 4)?),
             });
         }
     }

@@ -8,16 +8,19 @@ use crate::error::Error;
 
 /// Each step brings the schema from the version of its index to the next one, in one transaction. Steps only add, so that
 /// gates of the version before go on beside those that took the step.
-const STEPS: [&[&str]; 1] = [&[
-    include_str!("schema/licenses_1.sql"),
-    include_str!("schema/users_1.sql"),
-    include_str!("schema/api_keys_1.sql"),
-    include_str!("schema/ledger_1.sql"),
-    include_str!("schema/functions_1.sql"),
-    include_str!("schema/claims_1.sql"),
-    include_str!("schema/tokens_1.sql"),
-    include_str!("schema/sessions_1.sql"),
-]];
+const STEPS: [&[&str]; 2] = [
+    &[
+        include_str!("schema/licenses_1.sql"),
+        include_str!("schema/users_1.sql"),
+        include_str!("schema/api_keys_1.sql"),
+        include_str!("schema/ledger_1.sql"),
+        include_str!("schema/functions_1.sql"),
+        include_str!("schema/claims_1.sql"),
+        include_str!("schema/tokens_1.sql"),
+        include_str!("schema/sessions_1.sql"),
+    ],
+    &[include_str!("schema/change_times_2.sql")],
+];
 
 /// Brings the schema up to date; of many gates that start at once, one does, and the others wait for it.
 ///

@@ -172,7 +172,7 @@ pub(super) fn change(
     for part in change.license.iter().chain(&label) {
         licenses::change(connection, license_id, part, now)?;
     }
-    licenses::touch(connection, license_id, None)?;
+    licenses::touch(connection, license_id, None, now)?;
     get(connection, license_id)
 }
 

@@ -31,6 +31,7 @@ pub(super) const LICENSES: Schema = Schema {
         include_str!("schema/licenses_3_claims.sql"),
         include_str!("schema/licenses_4_sessions.sql"),
         include_str!("schema/licenses_5_api_keys.sql"),
+        include_str!("schema/licenses_6_change_times.sql"),
     ],
 };
 

@@ -44,11 +44,11 @@ pub(super) fn create(
         let changes = credentials.len().max(1) as u64;
         insert_license(connection, license, ChangeNumber(last.0 + changes), now)?;
         if credentials.is_empty() {
-            last = note(connection, last, license.id, None)?;
+            last = note(connection, last, license.id, None, now)?;
         }
         for credential in credentials {
             insert_credential(connection, license.id, credential)?;
-            last = note(connection, last, license.id, Some(&credential.hash))?;
+            last = note(connection, last, license.id, Some(&credential.hash), now)?;
         }
     }
     prune(connection, last)?;
@@ -120,14 +120,18 @@ fn note(
     last: ChangeNumber,
     license_id: LicenseId,
     added: Option<&KeyHash>,
+    now: Timestamp,
 ) -> Result<ChangeNumber, Trouble> {
     let number = ChangeNumber(last.0 + 1);
     connection
-        .prepare_cached("INSERT INTO changes (number, license_id, added) VALUES (?1, ?2, ?3)")?
+        .prepare_cached(
+            "INSERT INTO changes (number, license_id, added, at) VALUES (?1, ?2, ?3, ?4)",
+        )?
         .execute(params![
             number.0 as i64,
             id(license_id.as_u128()),
             added.map(|hash| hash.fingerprint().0 as i64),
+            now.micros(),
         ])?;
     Ok(number)
 }
@@ -137,8 +141,9 @@ pub(super) fn touch(
     connection: &Connection,
     license_id: LicenseId,
     added: Option<&KeyHash>,
+    now: Timestamp,
 ) -> Result<(), Trouble> {
-    let number = note(connection, last_change(connection)?, license_id, added)?;
+    let number = note(connection, last_change(connection)?, license_id, added, now)?;
     connection
         .prepare_cached("UPDATE licenses SET version = ?2 WHERE id = ?1")?
         .execute(params![id(license_id.as_u128()), number.0 as i64])?;
@@ -172,7 +177,7 @@ pub(super) fn change(
         return Ok(Some(stored));
     }
     let added = apply(connection, &stored, change, now)?;
-    touch(connection, license_id, added)?;
+    touch(connection, license_id, added, now)?;
     get(connection, license_id)
 }
 
@@ -415,8 +420,7 @@ pub(super) fn changes_since(
     number: ChangeNumber,
     limit: usize,
 ) -> Result<(Vec<Change>, ChangeNumber), Trouble> {
-    let sql =
-        "SELECT number, license_id, added FROM changes WHERE number > ?1 ORDER BY number LIMIT ?2";
+    let sql = "SELECT number, license_id, added, at FROM changes WHERE number > ?1 ORDER BY number LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let read = |row: &Row<'_>| {
         let added: Option<i64> = row.get(2)?;
@@ -424,6 +428,7 @@ pub(super) fn changes_since(
             number: ChangeNumber(row.get::<_, i64>(0)? as u64),
             license_id: LicenseId::from_u128(read_id(row, 1)?),
             added: added.map(|bits| Fingerprint(bits as u64)),
+            at: Timestamp::from_micros(row.get(3)?),
         })
     };
     let after = i64::try_from(number.0).unwrap_or(i64::MAX);

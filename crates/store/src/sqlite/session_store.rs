@@ -66,8 +66,9 @@ impl SessionStore for SqliteStore {
         id: ManagementKeyId,
         allow_ips: Vec<IpNet>,
     ) -> Result<Option<ManagementKey>, Error> {
+        let now = self.clock.now();
         self.licenses
-            .write(move |file| sessions::set_allow_ips(file.connection(), id, &allow_ips))
+            .write(move |file| sessions::set_allow_ips(file.connection(), id, &allow_ips, now))
             .await
     }
 

@@ -119,7 +119,12 @@ fn insert_tokens(
             key,
         ])
         .map_err(|error| unique(error, "a credential with this key"))?;
-    licenses::touch(connection, license_id, Some(&tokens.access))
+    licenses::touch(
+        connection,
+        license_id,
+        Some(&tokens.access),
+        tokens.issued_at,
+    )
 }
 
 pub(super) fn refresh(
@@ -176,7 +181,7 @@ pub(super) fn end(
         )?
         .execute(params![key, at.micros()])?;
     if let (Some(license_id), 1..) = (ended.license_id, cut) {
-        licenses::touch(connection, license_id, None)?;
+        licenses::touch(connection, license_id, None, at)?;
     }
     Ok(Some(ended))
 }
@@ -194,11 +199,15 @@ pub(super) fn cut_key(
              AND session_id IN (SELECT id FROM sessions WHERE key_id = ?1)",
         )?
         .execute(params![key, at.micros()])?;
-    touch_licenses(connection, key_id)
+    touch_licenses(connection, key_id, at)
 }
 
 /// Says that what is known of the tokens of a key's sessions is outdated.
-fn touch_licenses(connection: &Connection, key_id: ManagementKeyId) -> Result<(), Trouble> {
+fn touch_licenses(
+    connection: &Connection,
+    key_id: ManagementKeyId,
+    at: Timestamp,
+) -> Result<(), Trouble> {
     let sql =
         "SELECT DISTINCT license_id FROM sessions WHERE key_id = ?1 AND license_id IS NOT NULL";
     let touched = connection
@@ -208,7 +217,7 @@ fn touch_licenses(connection: &Connection, key_id: ManagementKeyId) -> Result<()
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     for license_id in touched {
-        licenses::touch(connection, license_id, None)?;
+        licenses::touch(connection, license_id, None, at)?;
     }
     Ok(())
 }
@@ -217,11 +226,12 @@ pub(super) fn set_allow_ips(
     connection: &Connection,
     key_id: ManagementKeyId,
     allow_ips: &[IpNet],
+    now: Timestamp,
 ) -> Result<Option<ManagementKey>, Trouble> {
     connection
         .prepare_cached("UPDATE management_keys SET allow_ips = ?2 WHERE id = ?1")?
         .execute(params![id(key_id.as_u128()), list(allow_ips)])?;
-    touch_licenses(connection, key_id)?;
+    touch_licenses(connection, key_id, now)?;
     management::key(connection, key_id)
 }
 

@@ -1,0 +1,160 @@
+//! Redis as gates share it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use licensing::Fleet;
+use licensing::fleet::{Fill, FleetAway};
+use store::ChangeNumber;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use crate::address::Address;
+use crate::bell::Bell;
+use crate::cache;
+use crate::circuit::Circuit;
+use crate::error::Error;
+use crate::link::Connector;
+use crate::options::CoordinatorOptions;
+use crate::server;
+use crate::supervisor;
+
+/// A Redis that this gate uses while it answers.
+pub struct Coordinator {
+    namespace: String,
+    circuit: Arc<Circuit>,
+    bell: Arc<Bell>,
+    changes: watch::Sender<u64>,
+    /// Fills on their way; what comes beyond is not kept.
+    fills: Arc<Semaphore>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Coordinator {
+    /// Fills on their way at once.
+    const FILLS: usize = 128;
+
+    /// Connects. `on_change` is told whether Redis answers whenever that changes, and once at first. Ends with the value;
+    /// to be called on the runtime that may wait for Redis.
+    ///
+    /// A Redis that does not answer is connected to in the background.
+    ///
+    /// # Errors
+    /// A URL, a password or a server that only the operator can mend.
+    pub async fn connect(
+        options: CoordinatorOptions,
+        on_change: impl Fn(bool) + Send + Sync + 'static,
+    ) -> Result<Arc<Self>, Error> {
+        let address = Address::parse(&options.urls)?;
+        on_change(false);
+        let circuit = Arc::new(Circuit::new(options.timeout, on_change));
+        let bell = Arc::new(Bell::new(&options.namespace));
+        let namespace = options.namespace.clone();
+        let connector = Arc::new(Connector {
+            address,
+            options,
+            circuit: circuit.clone(),
+            bell: bell.clone(),
+        });
+        first(&connector).await?;
+        let (changes, numbers) = watch::channel(0);
+        let (publishing, ringing) = (circuit.clone(), bell.clone());
+        let tasks = vec![
+            tokio::spawn(supervisor::serve(connector, 1)),
+            tokio::spawn(async move { ringing.publish(&publishing, numbers).await }),
+        ];
+        Ok(Arc::new(Self {
+            namespace,
+            circuit,
+            bell,
+            changes,
+            fills: Arc::new(Semaphore::new(Self::FILLS)),
+            tasks,
+        }))
+    }
+
+    /// Whether it is asked at present.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.circuit.is_closed()
+    }
+}
+
+/// The first connection, at which everything is said that an operator should know.
+async fn first(connector: &Connector) -> Result<(), Error> {
+    let name = connector.address.name();
+    match connector.connect(0).await {
+        Ok(mut link) => {
+            if let Ok(Some(policy)) = server::eviction(&mut link).await {
+                return Err(Error::Evicts {
+                    server: name,
+                    policy,
+                });
+            }
+            connector.circuit.close(link, 0);
+            Ok(())
+        }
+        Err(fault) => {
+            let reason = fault.to_string();
+            match fault.fatal(&name) {
+                Some(error) => Err(error),
+                None => {
+                    tracing::warn!(server = %name, reason, "redis does not answer, the store serves alone until it does");
+                    Ok(())
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Fleet for Coordinator {
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, FleetAway> {
+        cache::get(&self.circuit, &cache::key(&self.namespace, name)).await
+    }
+
+    fn put(&self, fill: Fill) {
+        if !self.circuit.is_closed() {
+            return;
+        }
+        // Too many at once: the next look-up offers it again.
+        let Ok(permit) = self.fills.clone().try_acquire_owned() else {
+            return;
+        };
+        let circuit = self.circuit.clone();
+        let key = cache::key(&self.namespace, &fill.name);
+        tokio::spawn(async move {
+            let _ = cache::put(&circuit, &key, &fill).await;
+            drop(permit);
+        });
+    }
+
+    fn announce(&self, number: ChangeNumber) {
+        self.changes.send_if_modified(|last| {
+            let is_newer = number.0 > *last;
+            *last = number.0.max(*last);
+            is_newer
+        });
+    }
+
+    async fn announced(&self) -> Option<ChangeNumber> {
+        self.bell.next().await
+    }
+}
+
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl std::fmt::Debug for Coordinator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Coordinator")
+            .field("namespace", &self.namespace)
+            .field("is_up", &self.is_up())
+            .finish_non_exhaustive()
+    }
+}

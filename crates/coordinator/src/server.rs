@@ -1,0 +1,174 @@
+//! What a server says of itself, and whether it serves.
+
+use std::collections::HashMap;
+
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
+use redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind, cmd};
+
+use crate::error::Error;
+use crate::link::Link;
+
+/// The oldest server that serves: it speaks the third version of the protocol.
+const OLDEST: &str = "6.2";
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It may pass by itself.
+    Away(String),
+    /// User or password.
+    Denied(String),
+    /// The version.
+    TooOld(String),
+    /// Something else that only the operator can mend.
+    Unfit(String),
+}
+
+/// What matters of `INFO`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) version: String,
+    pub(crate) in_cluster: bool,
+    pub(crate) is_replica: bool,
+    /// The policy by which it throws keys away when its memory is full; `None`: it does not.
+    pub(crate) evicts: Option<String>,
+}
+
+impl Report {
+    fn parse(info: &str) -> Self {
+        let mut report = Self::default();
+        for line in info.lines() {
+            match line.trim_end().split_once(':') {
+                Some(("redis_version", version)) => version.clone_into(&mut report.version),
+                Some(("cluster_enabled", flag)) => report.in_cluster = flag == "1",
+                Some(("role", role)) => report.is_replica = role == "slave",
+                // Without a bound on its memory it throws nothing away yet: the bound may come any day.
+                Some(("maxmemory_policy", word)) if word != "noeviction" => {
+                    report.evicts = Some(word.to_owned());
+                }
+                _ => {}
+            }
+        }
+        report
+    }
+
+    /// Whether it serves.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        let numbers = |version: &str| {
+            let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
+            (parts.next().flatten(), parts.next().flatten())
+        };
+        if self.version.is_empty() {
+            return Err(Fault::Unfit("it does not say its version".to_owned()));
+        }
+        if numbers(&self.version) < numbers(OLDEST) {
+            return Err(Fault::TooOld(self.version.clone()));
+        }
+        if self.is_replica {
+            let reason = "it is a replica at present, which takes no writes: name its master, or its Sentinels";
+            return Err(Fault::Away(reason.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// The policy by which a server, or one of a Cluster's masters, throws keys away when its memory is full.
+pub(crate) async fn eviction(link: &mut Link) -> Result<Option<String>, RedisError> {
+    match link {
+        Link::Single(_) => Ok(look(link).await?.evicts),
+        Link::Cluster(link) => {
+            let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+            let value = link.route_command(cmd("INFO"), all).await?;
+            let texts = HashMap::<String, String>::from_redis_value(value)?;
+            Ok(texts.values().find_map(|text| Report::parse(text).evicts))
+        }
+    }
+}
+
+/// Asks a server what it is; of a Cluster, any of its masters.
+pub(crate) async fn look(link: &mut Link) -> Result<Report, RedisError> {
+    let info = cmd("INFO");
+    let text = match link {
+        Link::Single(link) => info.query_async::<String>(link).await?,
+        Link::Cluster(link) => {
+            let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::RandomPrimary);
+            let value = link.route_command(info, any).await?;
+            String::from_redis_value(value)?
+        }
+    };
+    Ok(Report::parse(&text))
+}
+
+impl Fault {
+    /// As an error of the start; `None`: it may pass by itself.
+    pub(crate) fn fatal(self, server: &str) -> Option<Error> {
+        let server = server.to_owned();
+        match self {
+            Self::Away(_) => None,
+            Self::Denied(reason) => Some(Error::Denied { server, reason }),
+            Self::TooOld(found) => Some(Error::TooOld {
+                server,
+                found,
+                oldest: OLDEST,
+            }),
+            Self::Unfit(reason) => Some(Error::Unfit { server, reason }),
+        }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Away(reason) | Self::Denied(reason) | Self::Unfit(reason) => f.write_str(reason),
+            Self::TooOld(version) => write!(f, "it is Redis {version}"),
+        }
+    }
+}
+
+impl From<RedisError> for Fault {
+    fn from(error: RedisError) -> Self {
+        let text = error.to_string();
+        // The clients wrap what a server said in texts of their own: its code is all that is left of it.
+        let says = |code: &str| error.code() == Some(code) || text.contains(code);
+        match error.kind() {
+            ErrorKind::RESP3NotSupported => Self::TooOld("before 6.0".to_owned()),
+            ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => {
+                Self::Denied(text)
+            }
+            _ if says("WRONGPASS") || says("NOAUTH") || says("NOPERM") => Self::Denied(text),
+            _ if says("cluster support disabled") => {
+                Self::Unfit("it is no Cluster: name one server, not a list".to_owned())
+            }
+            _ if says("DB index is out of range") || says("SELECT is not allowed") => {
+                Self::Unfit(format!("it has no such database: {text}"))
+            }
+            ErrorKind::MasterNameNotFoundBySentinel => {
+                Self::Unfit("its Sentinels know no master of this name".to_owned())
+            }
+            ErrorKind::InvalidClientConfig => Self::Unfit(text),
+            ErrorKind::Parse => Self::Unfit(format!("its answer is not that of a Redis: {text}")),
+            _ => Self::Away(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_judged_by_what_it_says_of_itself() {
+        let report = Report::parse(
+            "# Server\r\nredis_version:7.0.15\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\nrole:master\r\ncluster_enabled:0\r\n",
+        );
+        assert_eq!((report.evicts.as_deref(), report.check()), (None, Ok(())));
+        let full =
+            Report::parse("redis_version:7.2.4\nmaxmemory:100\nmaxmemory_policy:volatile-lru\n");
+        assert_eq!(full.evicts.as_deref(), Some("volatile-lru"));
+        let old = Report::parse("redis_version:6.0.16\n");
+        assert_eq!(old.check(), Err(Fault::TooOld("6.0.16".to_owned())));
+        let replica = Report::parse("redis_version:7.0.15\nrole:slave\n");
+        assert!(matches!(replica.check(), Err(Fault::Away(_))));
+        assert!(matches!(Report::parse("").check(), Err(Fault::Unfit(_))));
+    }
+}

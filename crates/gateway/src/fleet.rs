@@ -1,0 +1,38 @@
+//! What this gate shares with others: wires the configuration's Redis, if there is one.
+
+use std::sync::Arc;
+
+use config::Config;
+use coordinator::{Coordinator, CoordinatorOptions};
+use gate::LicenseMetrics;
+use licensing::{FleetKey, FleetOptions};
+use telemetry::Metrics;
+
+/// Connects to Redis and tells the metrics whether it answers. Without one, look-ups are counted all the same.
+///
+/// # Errors
+/// What only the operator can mend. A Redis that does not answer is used once it does.
+pub(crate) async fn connect(
+    config: &Config,
+    key: FleetKey,
+    metrics: &Arc<Metrics>,
+) -> Result<FleetOptions, coordinator::Error> {
+    let redis = &config.redis;
+    let mut fleet = FleetOptions {
+        shared: None,
+        keep: redis.keep.duration(),
+        observer: Arc::new(LicenseMetrics(metrics.clone())),
+    };
+    if !redis.urls.is_empty() {
+        let urls = redis.urls.iter().map(|url| url.expose().to_owned());
+        let options = CoordinatorOptions {
+            timeout: redis.timeout.duration(),
+            connect_timeout: redis.connect_timeout.duration(),
+            ..CoordinatorOptions::new(urls.collect(), key.namespace())
+        };
+        let telling = metrics.clone();
+        let coordinator = Coordinator::connect(options, move |is_up| telling.redis_up(is_up));
+        fleet.shared = Some((coordinator.await?, key));
+    }
+    Ok(fleet)
+}

@@ -1,0 +1,132 @@
+//! What the gates of one store share beside it: a cache of snapshots and a bell that says that something changed.
+//!
+//! None of it is an authority. A snapshot from the cache counts only if it is sealed under the keyring, if the change up
+//! to which it was read is one that this gate read from the store itself, and if no later change touches its license. So
+//! a late fill, a stale replica, a forger and a copy from before a restore are all the same: a look-up in the store.
+
+mod history;
+mod look_up;
+mod seal;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use store::ChangeNumber;
+
+pub(crate) use history::{History, Point};
+pub(crate) use look_up::Sharing;
+pub use seal::FleetKey;
+pub(crate) use seal::SharedLicense;
+
+/// A cache and a bell that all gates of a store share. Answers within a short bound, or fails at once.
+#[async_trait]
+pub trait Fleet: Send + Sync + 'static {
+    /// What is kept under a name. One round trip.
+    ///
+    /// # Errors
+    /// It cannot be asked, or does not answer in time.
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, FleetAway>;
+
+    /// Keeps something for the other gates, if it can. Waits for nothing.
+    fn put(&self, fill: Fill);
+
+    /// Tells the other gates that there are changes up to this number, if it can. Waits for nothing.
+    fn announce(&self, number: ChangeNumber);
+
+    /// Waits until another gate announced changes, and returns the highest number; `None` after a time in which
+    /// announcements may have been lost.
+    async fn announced(&self) -> Option<ChangeNumber>;
+}
+
+/// The shared cache cannot be asked now. The store can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the shared cache is out of reach")]
+pub struct FleetAway;
+
+/// Something to be kept in the shared cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fill {
+    /// Under which name.
+    pub name: String,
+    /// What. Of two values the one whose first [`Fill::RANK`] bytes are greater is newer and stays.
+    pub value: Vec<u8>,
+    /// How long at most.
+    pub keep: Duration,
+    /// A value that this one replaces whatever its rank, since it is none of this store's.
+    pub refused: Option<Vec<u8>>,
+}
+
+impl Fill {
+    /// How many bytes of a value say how new it is.
+    pub const RANK: usize = 33;
+}
+
+/// Where a license that was not in memory was looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// In the cache that the gates share.
+    Shared,
+    /// In the store of record.
+    Store,
+}
+
+/// What a look-up found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookedUp {
+    /// A license that may be used by what is known here.
+    Hit,
+    /// None, or one that may be out of date.
+    Miss,
+    /// The tier was out of reach.
+    Error,
+}
+
+/// Is told what happens, for metrics. Must not wait.
+pub trait Observer: Send + Sync + 'static {
+    /// A license that was not in memory was looked up.
+    fn looked_up(&self, tier: Tier, found: LookedUp);
+
+    /// A change that another gate made is in force here, so long after it was made by the store's clock.
+    fn in_force(&self, after: Duration);
+}
+
+/// Tells nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {
+    fn looked_up(&self, _: Tier, _: LookedUp) {}
+
+    fn in_force(&self, _: Duration) {}
+}
+
+/// How a gate shares with others.
+#[derive(Clone)]
+pub struct FleetOptions {
+    /// What they share, and the key that seals it; `None`: every gate for itself.
+    pub shared: Option<(Arc<dyn Fleet>, FleetKey)>,
+    /// How long a snapshot is kept for the others.
+    pub keep: Duration,
+    /// Who is told what happens.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl Default for FleetOptions {
+    fn default() -> Self {
+        Self {
+            shared: None,
+            keep: Duration::from_secs(3_600),
+            observer: Arc::new(NoObserver),
+        }
+    }
+}
+
+impl std::fmt::Debug for FleetOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FleetOptions")
+            .field("shared", &self.shared.is_some())
+            .field("keep", &self.keep)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,220 @@
+//! Snapshots on their way through a cache that nobody trusts: sealed, ranked, and bound to the key that asks for them.
+
+use std::sync::Arc;
+
+use chacha20poly1305::aead::{Aead, KeyInit as _, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
+use ipnet::IpNet;
+use model::{ApiKey, KeyHash, License, Timestamp};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use store::{ChangeNumber, CredentialInfo, Snapshot};
+use zeroize::Zeroizing;
+
+use super::Fill;
+use super::history::Point;
+
+/// The key that seals what the gates of one store share, and the names that it goes by there. From the keyring, so that
+/// who reads or writes the cache learns no name and can make none up.
+#[derive(Clone)]
+pub struct FleetKey {
+    cipher: XChaCha20Poly1305,
+    names: Hmac<Sha256>,
+    namespace: String,
+}
+
+/// What was sealed: what the store said about a key, and up to which change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shared {
+    pub(crate) point: Point,
+    /// `None`: there is no such key.
+    pub(crate) found: Option<SharedLicense>,
+}
+
+/// All that the store says about a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SharedLicense {
+    pub(crate) snapshot: Snapshot,
+    /// What the license shows as an API key; read after the snapshot, so it may be newer.
+    pub(crate) api_key: Option<ApiKey>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body {
+    at: i64,
+    found: Option<BodyLicense>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BodyLicense {
+    license: License,
+    credential: CredentialInfo,
+    allow_ips: Vec<IpNet>,
+    api_key: Option<ApiKey>,
+}
+
+/// The form of a value; others are not read. What a gate must not overlook needs a new one.
+const FORM: u8 = b'1';
+const NONCE: usize = 24;
+
+impl FleetKey {
+    /// Derived from a key of the keyring.
+    pub(crate) fn derive(key: &[u8; 32]) -> Self {
+        let derive = |label: &[u8]| {
+            let mut mac = keyed(key);
+            mac.update(label);
+            Zeroizing::new(<[u8; 32]>::from(mac.finalize().into_bytes()))
+        };
+        let sealing = derive(b"tallygate fleet seal 1");
+        Self {
+            cipher: XChaCha20Poly1305::new_from_slice(&sealing[..]).expect("the key has 32 bytes"),
+            names: keyed(&derive(b"tallygate fleet names 1")),
+            namespace: hex::encode(&derive(b"tallygate fleet namespace 1")[..6]),
+        }
+    }
+
+    /// Twelve hexadecimal digits that all gates of this store have in common and other stores have not.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// What a key goes by in the cache.
+    pub(crate) fn name(&self, hash: &KeyHash) -> String {
+        let mut mac = self.names.clone();
+        mac.update(hash.as_bytes());
+        hex::encode(&mac.finalize().into_bytes()[..16])
+    }
+
+    /// The version first and then the point, so that of two values the newer has the greater rank.
+    pub(crate) fn seal(&self, hash: &KeyHash, shared: &Shared) -> Vec<u8> {
+        let found = shared.found.as_ref();
+        let version = found.map_or(0, |found| found.snapshot.version.0);
+        let rank = format!(
+            "{}{version:016x}{:016x}",
+            char::from(FORM),
+            shared.point.number.0
+        );
+        let body = Body {
+            at: shared.point.at.micros(),
+            found: found.map(|SharedLicense { snapshot, api_key }| BodyLicense {
+                license: License::clone(&snapshot.license),
+                credential: snapshot.credential.clone(),
+                allow_ips: snapshot.allow_ips.clone(),
+                api_key: api_key.clone(),
+            }),
+        };
+        let body = serde_json::to_vec(&body).expect("a license has a text form");
+        let mut nonce = [0; NONCE];
+        getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
+        let payload = Payload {
+            msg: &body,
+            aad: &bound(rank.as_bytes(), hash),
+        };
+        let text = self
+            .cipher
+            .encrypt(&XNonce::from(nonce), payload)
+            .expect("a license is short enough to be sealed");
+        [rank.as_bytes(), &nonce[..], &text].concat()
+    }
+
+    /// `None`: not sealed by a gate of this store for this key.
+    pub(crate) fn open(&self, hash: &KeyHash, value: &[u8]) -> Option<Shared> {
+        let (rank, rest) = value.split_at_checked(Fill::RANK)?;
+        let (nonce, text) = rest.split_first_chunk::<NONCE>()?;
+        let payload = Payload {
+            msg: text,
+            aad: &bound(rank, hash),
+        };
+        let body = self.cipher.decrypt(&XNonce::from(*nonce), payload).ok()?;
+        // What opens was written by a gate of ours, perhaps a newer one: what does not read is not used.
+        let digits = std::str::from_utf8(rank.strip_prefix(&[FORM])?).ok()?;
+        let (version, number) = digits.split_at_checked(16)?;
+        let read = |digits| u64::from_str_radix(digits, 16).ok().map(ChangeNumber);
+        let (version, number) = (read(version)?, read(number)?);
+        let body: Body = serde_json::from_slice(&body).ok()?;
+        Some(Shared {
+            point: Point {
+                number,
+                at: Timestamp::from_micros(body.at),
+            },
+            found: body.found.map(|found| SharedLicense {
+                snapshot: Snapshot {
+                    license: Arc::new(found.license),
+                    credential: found.credential,
+                    allow_ips: found.allow_ips,
+                    version,
+                },
+                api_key: found.api_key,
+            }),
+        })
+    }
+}
+
+impl std::fmt::Debug for FleetKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FleetKey(redacted)")
+    }
+}
+
+fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
+}
+
+fn bound(rank: &[u8], hash: &KeyHash) -> Vec<u8> {
+    [rank, hash.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::KeyHasher;
+
+    fn hash(key: &str) -> KeyHash {
+        KeyHasher::new(&[1; 32]).hash(key.as_bytes())
+    }
+
+    fn absent(number: u64) -> Shared {
+        Shared {
+            point: Point {
+                number: ChangeNumber(number),
+                at: Timestamp::from_micros(5),
+            },
+            found: None,
+        }
+    }
+
+    #[test]
+    fn what_is_sealed_opens_under_its_own_key_and_whole_only() {
+        let key = FleetKey::derive(&[3; 32]);
+        let sealed = key.seal(&hash("a"), &absent(9));
+        assert_eq!(key.open(&hash("a"), &sealed), Some(absent(9)));
+        assert_eq!(key.open(&hash("b"), &sealed), None);
+        assert_eq!(FleetKey::derive(&[4; 32]).open(&hash("a"), &sealed), None);
+        for at in 0..sealed.len() {
+            let mut forged = sealed.clone();
+            forged[at] ^= 1;
+            assert_eq!(key.open(&hash("a"), &forged), None, "byte {at}");
+            assert_eq!(key.open(&hash("a"), &sealed[..at]), None, "length {at}");
+        }
+    }
+
+    #[test]
+    fn the_later_reading_has_the_greater_rank() {
+        let key = FleetKey::derive(&[3; 32]);
+        let rank = |number| key.seal(&hash("a"), &absent(number))[..Fill::RANK].to_vec();
+        assert!(rank(9) < rank(10));
+        assert!(rank(255) < rank(256));
+        assert!(rank(u64::MAX - 1) < rank(u64::MAX));
+    }
+
+    #[test]
+    fn names_tell_keys_and_stores_apart() {
+        let key = FleetKey::derive(&[3; 32]);
+        let other = FleetKey::derive(&[4; 32]);
+        assert_ne!(key.name(&hash("a")), key.name(&hash("b")));
+        assert_ne!(key.name(&hash("a")), other.name(&hash("a")));
+        assert_ne!(key.namespace(), other.namespace());
+    }
+}

@@ -1,0 +1,216 @@
+//! A private Redis from the Debian packages: killed, stopped, flushed, started again; alone, behind a Sentinel, or as a
+//! Cluster.
+
+mod cluster;
+mod sentinel;
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::eventually::{patience, wait_for};
+use crate::port::Port;
+
+pub use cluster::RedisCluster;
+pub use sentinel::RedisSentinel;
+
+/// A server that belongs to one test. Dropped, it is gone with its data, none of which it ever wrote.
+#[derive(Debug)]
+pub struct Redis {
+    folder: TempDir,
+    port: Port,
+    settings: Vec<String>,
+    password: Option<String>,
+    child: Mutex<Option<Child>>,
+}
+
+impl Redis {
+    /// Starts a server and waits until it answers.
+    ///
+    /// # Panics
+    /// When the package is missing, or it does not answer in time.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// As [`start`](Self::start), with further settings such as `--maxmemory 10mb`, each in two words or more.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_with(settings: &[&str]) -> Self {
+        let settings: Vec<_> = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let password = settings
+            .iter()
+            .find_map(|setting| setting.strip_prefix("--requirepass "))
+            .map(str::to_owned);
+        let server = Self {
+            folder: tempfile::Builder::new()
+                .prefix("tallygate-redis-")
+                .tempdir()
+                .expect("a temporary folder can be made"),
+            port: Port::take(),
+            settings,
+            password,
+            child: Mutex::new(None),
+        };
+        server.restart();
+        server
+    }
+
+    /// Starts it (again), empty, and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not answer in time.
+    pub fn restart(&self) {
+        self.kill();
+        let log = File::create(self.folder.path().join("log")).expect("a file can be made");
+        let child = Command::new("redis-server")
+            .args(["--port", &self.port.number().to_string()])
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .arg("--dir")
+            .arg(self.folder.path())
+            .args(self.settings.iter().flat_map(|setting| words(setting)))
+            .stdin(Stdio::null())
+            .stderr(log.try_clone().expect("a file can be shared"))
+            .stdout(log)
+            .spawn()
+            .expect("redis-server is installed");
+        *self.child() = Some(child);
+        let pong = wait_for(patience(), || {
+            (self.command(&["PING"]) == "PONG").then_some(())
+        });
+        assert!(pong.is_some(), "redis does not answer: {}", self.log());
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.port.addr()
+    }
+
+    /// Its URL, with its password if it has one.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match &self.password {
+            Some(password) => format!("redis://:{password}@{}", self.addr()),
+            None => format!("redis://{}", self.addr()),
+        }
+    }
+
+    /// Kills it with SIGKILL, if it runs. It comes back empty.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn kill(&self) {
+        if let Some(mut child) = self.child().take() {
+            child.kill().expect("a child of ours can be killed");
+            child.wait().expect("a child of ours can be waited for");
+        }
+    }
+
+    /// Stops it with SIGSTOP: its connections stay and nothing is answered.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn hang(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`hang`](Self::hang).
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Forgets all keys.
+    pub fn flush(&self) {
+        self.command(&["FLUSHALL"]);
+    }
+
+    /// Runs a command with `redis-cli` and returns what it prints, trimmed; errors of the server are text as well.
+    ///
+    /// # Panics
+    /// When `redis-cli` is missing.
+    #[must_use = "an error is text"]
+    pub fn ask(&self, arguments: &[&str]) -> String {
+        self.command(arguments)
+    }
+
+    /// How many commands of this name it has served.
+    #[must_use]
+    pub fn served(&self, command: &str) -> u64 {
+        let stats = self.command(&["INFO", "commandstats"]);
+        let name = format!("cmdstat_{command}:calls=");
+        let line = stats.lines().find_map(|line| line.strip_prefix(&name));
+        line.and_then(|rest| rest.split(',').next()?.parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// How many commands it has served, but for those that ask how it is.
+    #[must_use]
+    pub fn work(&self) -> u64 {
+        const LOOKS: [&str; 6] = [
+            "info",
+            "ping",
+            "command|docs",
+            "dbsize",
+            "keys",
+            "client|setinfo",
+        ];
+        let stats = self.command(&["INFO", "commandstats"]);
+        let calls = |line: &str| {
+            let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            let calls: u64 = rest.split(',').next()?.parse().ok()?;
+            (!LOOKS.contains(&name)).then_some(calls)
+        };
+        stats.lines().filter_map(calls).sum()
+    }
+
+    /// What it logged since its last start.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    fn command(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("redis-cli");
+        command.args(["-h", "127.0.0.1", "-p", &self.port.number().to_string()]);
+        if let Some(password) = &self.password {
+            command.env("REDISCLI_AUTH", password);
+        }
+        let output = command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .expect("redis-cli is installed");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.child();
+        let child = child.as_ref().expect("the server runs");
+        kill_process(Pid::from_child(child), signal).expect("a child of ours takes a signal");
+    }
+
+    fn child(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn words(setting: &str) -> Vec<&str> {
+    setting.split(' ').collect()
+}

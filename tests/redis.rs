@@ -1,0 +1,173 @@
+//! Gates that share a Redis beside their store: what it speeds up, and that nothing is lost with it.
+
+#[path = "support/fleet.rs"]
+mod fleet;
+
+use std::time::{Duration, Instant};
+
+use fleet::{Fleet, config, status};
+use testkit::eventually::patience;
+use testkit::{Gateway, Postgres, Redis, RedisCluster, Upstream, assert_eventually, binary};
+
+/// Revokes licenses by the first gate until all others refuse one within `bound`, and returns how long all took.
+///
+/// A machine that stands still for a while proves nothing: one of a few tries is enough.
+fn revoke_within(fleet: &Fleet, bound: Duration) {
+    let mut took = Vec::new();
+    for _ in 0..6 {
+        let license = fleet.license(&[]);
+        let _revoked = fleet.gates[0]
+            .cli()
+            .json(&["license", "revoke", &license.id]);
+        let begun = Instant::now();
+        assert_eq!(
+            status(&fleet.gates[0], &license),
+            403,
+            "at once on the gate that made it"
+        );
+        for gate in &fleet.gates {
+            assert_eventually!(status(gate, &license) == 403);
+        }
+        took.push(begun.elapsed());
+        if begun.elapsed() <= bound {
+            return;
+        }
+    }
+    panic!("never within {bound:?}: {took:?}");
+}
+
+#[test]
+fn a_revocation_is_pushed_to_all_gates_and_read_by_them_where_the_push_is_lost() {
+    let fleet = Fleet::start(3);
+    revoke_within(&fleet, Duration::from_millis(100));
+    for gate in &fleet.gates[1..] {
+        assert_eventually!(gate.metric("tallygate_revocation_seconds_count", &[]) >= 1.0);
+    }
+    // Redis answers, but nobody may publish.
+    let without_push = ["ACL", "SETUSER", "default", "-publish"];
+    assert_eq!(fleet.redis.ask(&without_push), "OK");
+    revoke_within(&fleet, Duration::from_secs(2));
+    assert!(fleet.redis_is(true));
+    fleet.redis.kill();
+    assert_eventually!(fleet.redis_is(false));
+    revoke_within(&fleet, Duration::from_secs(2));
+}
+
+#[test]
+fn a_redis_that_dies_hangs_or_forgets_costs_no_call() {
+    let fleet = Fleet::start(2);
+    let warm = vec![
+        fleet.license(&[]),
+        fleet.license(&["--rate-limit", "1000000/1m"]),
+    ];
+    let mut cold = fleet.cold_licenses(30).into_iter();
+    let loads = fleet.load(4, &warm);
+    let more = |calls| {
+        let before: Vec<_> = loads.iter().map(|load| load.answered()).collect();
+        assert_eventually!(
+            loads
+                .iter()
+                .zip(&before)
+                .all(|(load, before)| load.answered() > before + calls)
+        );
+    };
+    // Keys that no gate has in memory are good ones, too.
+    let mut look_up = || {
+        for license in cold.by_ref().take(5) {
+            for gate in &fleet.gates {
+                assert_eq!(status(gate, &license), 200);
+            }
+        }
+        more(100);
+        assert!(fleet.gates.iter().all(Gateway::is_ready));
+    };
+    look_up();
+    fleet.redis.kill();
+    assert_eventually!(fleet.redis_is(false));
+    look_up();
+    fleet.redis.restart();
+    assert_eventually!(fleet.redis_is(true));
+    look_up();
+    fleet.redis.hang();
+    assert_eventually!(fleet.redis_is(false));
+    look_up();
+    fleet.redis.resume();
+    assert_eventually!(fleet.redis_is(true));
+    fleet.redis.flush();
+    look_up();
+    assert!(fleet.redis_is(true));
+    let seen: Vec<_> = loads.into_iter().flat_map(|load| load.stop()).collect();
+    let odd = seen.iter().find(|call| call.status != Some(200));
+    assert_eq!(odd, None);
+}
+
+#[test]
+fn a_warm_call_makes_no_round_trip_and_a_cold_key_one() {
+    let fleet = Fleet::start(2);
+    let license = &fleet.cold_licenses(1)[0];
+    let [north, south] = &fleet.gates[..] else {
+        panic!("two gates were asked for");
+    };
+    assert_eq!(status(north, license), 200);
+    assert_eventually!(fleet.redis.ask(&["DBSIZE"]) != "0");
+    let snapshot = || fleet.redis.ask(&["KEYS", "tg:*:snapshot"]).lines().count();
+    assert_eventually!(snapshot() >= 2, "what the gate read is shared");
+    let looked_up = |tier: &str, result: &str| {
+        let labels = [format!("tier=\"{tier}\""), format!("result=\"{result}\"")];
+        south.metric("tallygate_license_lookups_total", &[&labels[0], &labels[1]])
+    };
+    let (hits, stored) = (looked_up("redis", "hit"), looked_up("store", "hit"));
+    let before = fleet.redis.work();
+    assert_eq!(status(south, license), 200);
+    assert_eq!(fleet.redis.work() - before, 1, "one round trip");
+    assert_eq!(looked_up("redis", "hit") - hits, 1.0);
+    assert_eq!(looked_up("store", "hit") - stored, 0.0);
+    let before = fleet.redis.work();
+    for _ in 0..200 {
+        assert_eq!(status(north, license), 200);
+        assert_eq!(status(south, license), 200);
+    }
+    assert_eq!(fleet.redis.work() - before, 0, "nothing for a warm call");
+}
+
+#[test]
+fn a_redis_that_only_the_operator_can_mend_is_refused_at_start() {
+    let (server, upstream) = (Postgres::start(), Upstream::start());
+    let store = server.database();
+    let locked = Redis::start_with(&["--requirepass secret"]);
+    let evicting = Redis::start_with(&["--maxmemory-policy allkeys-lru"]);
+    let cluster = RedisCluster::start();
+    let wrong = locked.url().replace(":secret@", ":hunter2@");
+    for (redis, what) in [
+        ("http://:hunter2@127.0.0.1".to_owned(), "url: "),
+        (
+            "redis://:hunter2@127.0.0.1/none".to_owned(),
+            "[redis] url: ",
+        ),
+        (wrong, "refuses the user or the password"),
+        (
+            format!("redis://{}", locked.addr()),
+            "refuses the user or the password",
+        ),
+        (format!("{}/99", locked.url()), "it has no such database"),
+        (evicting.url(), "`maxmemory-policy allkeys-lru`"),
+        (format!("{}/1", cluster.urls()[0]), "[redis] url: "),
+    ] {
+        let config = config(&upstream.url(), &store, &redis, "north");
+        let mut gateway = Gateway::prepare(binary!(), config);
+        gateway.launch();
+        assert_eq!(gateway.wait(patience()).code(), Some(78), "{what}");
+        let log = gateway.log();
+        assert!(log.contains(what), "{what}: {log}");
+        assert!(!log.contains("hunter2"), "{log}");
+    }
+    // A server that is not there yet is no reason to wait for it.
+    locked.kill();
+    let config = config(&upstream.url(), &store, &locked.url(), "north");
+    let gateway = Gateway::start(binary!(), config);
+    assert_eq!(gateway.metric("tallygate_redis_up", &[]), 0.0);
+    let license = gateway.license(&[]);
+    assert_eq!(status(&gateway, &license), 200);
+    locked.restart();
+    assert_eventually!(gateway.metric("tallygate_redis_up", &[]) == 1.0);
+}

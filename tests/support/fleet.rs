@@ -1,0 +1,102 @@
+//! Gates that share a store and a Redis, in front of one upstream.
+
+#![allow(
+    dead_code,
+    reason = "each test binary that includes this uses a part of it"
+)]
+
+use testkit::{
+    Config, Gateway, License, Load, Postgres, Redis, Request, Upstream, assert_eventually, binary,
+};
+
+/// Names of nodes; a fleet has as many gates as it asks for.
+const NODES: [&str; 3] = ["north", "south", "west"];
+
+pub(crate) struct Fleet {
+    pub(crate) gates: Vec<Gateway>,
+    pub(crate) upstream: Upstream,
+    pub(crate) redis: Redis,
+    pub(crate) server: Postgres,
+    pub(crate) store: String,
+}
+
+impl Fleet {
+    pub(crate) fn start(gates: usize) -> Self {
+        Self::with(gates, |config| config)
+    }
+
+    /// With more in the configuration of each gate.
+    pub(crate) fn with(gates: usize, more: impl Fn(Config) -> Config) -> Self {
+        let (server, redis, upstream) = (Postgres::start(), Redis::start(), Upstream::start());
+        let store = server.database();
+        let gate = |node: &&str| {
+            let config = config(&upstream.url(), &store, &redis.url(), node);
+            Gateway::prepare(binary!(), more(config))
+        };
+        let mut gates: Vec<_> = NODES[..gates].iter().map(gate).collect();
+        gates.iter_mut().for_each(Gateway::launch);
+        gates.iter_mut().for_each(Gateway::wait_until_ready);
+        let fleet = Self {
+            gates,
+            upstream,
+            redis,
+            server,
+            store,
+        };
+        assert!(fleet.redis_is(true));
+        fleet
+    }
+
+    /// Issues a license by the first gate, and waits until all know its key.
+    pub(crate) fn license(&self, arguments: &[&str]) -> License {
+        let license = self.gates[0].license(arguments);
+        for gate in &self.gates {
+            assert_eventually!(status(gate, &license) != 401);
+        }
+        license
+    }
+
+    /// Issues so many licenses by the first gate, all of whose keys the others know though no call asked for them.
+    pub(crate) fn cold_licenses(&self, count: usize) -> Vec<License> {
+        let licenses = (0..count).map(|_| self.gates[0].license(&[])).collect();
+        // Changes are read in their order.
+        self.license(&[]);
+        licenses
+    }
+
+    /// Whether all gates say of Redis that they use it, or that they do not.
+    pub(crate) fn redis_is(&self, up: bool) -> bool {
+        let expected = if up { 1.0 } else { 0.0 };
+        let says = |gate: &Gateway| gate.metric("tallygate_redis_up", &[]);
+        self.gates.iter().all(|gate| says(gate) == expected)
+    }
+
+    /// Load of some connections on each gate, with one of these keys after the other.
+    pub(crate) fn load(
+        &self,
+        connections: usize,
+        licenses: &[License],
+    ) -> Vec<testkit::load::RunningLoad> {
+        let keys: Vec<_> = licenses.iter().map(|license| license.key.clone()).collect();
+        let load = |gate: &Gateway| {
+            let keys = keys.clone();
+            let request = move |worker: usize, number: usize| {
+                Request::get("/").key(&keys[(worker + number) % keys.len()])
+            };
+            Load::new(gate.addr(), connections, request).start()
+        };
+        self.gates.iter().map(load).collect()
+    }
+}
+
+pub(crate) fn config(upstream: &str, store: &str, redis: &str, node: &str) -> Config {
+    Config::new(upstream)
+        .server(&format!("node = \"{node}\""))
+        .table(&format!("[store]\nurl = \"{store}\""))
+        // Long enough that a machine with much else to do does not look like a Redis that hangs.
+        .table(&format!("[redis]\nurl = \"{redis}\"\ntimeout = \"2s\""))
+}
+
+pub(crate) fn status(gate: &Gateway, license: &License) -> u16 {
+    gate.call(&Request::get("/").key(&license.key)).status
+}
