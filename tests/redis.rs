@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use fleet::{Fleet, config, status};
 use testkit::eventually::patience;
-use testkit::{Gateway, Postgres, Redis, RedisCluster, Upstream, assert_eventually, binary};
+use testkit::{
+    Gateway, License, Postgres, Redis, RedisCluster, Upstream, assert_eventually, binary,
+};
 
 /// Revokes licenses by the first gate until all others refuse one within `bound`, and returns how long all took.
 ///
@@ -170,4 +172,48 @@ fn a_redis_that_only_the_operator_can_mend_is_refused_at_start() {
     assert_eq!(status(&gateway, &license), 200);
     locked.restart();
     assert_eventually!(gateway.metric("tallygate_redis_up", &[]) == 1.0);
+}
+
+/// How many calls of a license a gate lets pass until it refuses one.
+fn used_up(gate: &Gateway, license: &License) -> u32 {
+    let mut passed = 0;
+    loop {
+        match status(gate, license) {
+            200 => passed += 1,
+            429 => return passed,
+            odd => panic!("{odd} after {passed} calls"),
+        }
+    }
+}
+
+#[test]
+fn a_short_window_holds_over_all_gates_and_on_each_while_redis_is_away() {
+    const LIMIT: u32 = 300;
+    let fleet = Fleet::start(2);
+    let limited = ["--rate-limit", "300/59m"];
+    // The calls that each gate let pass while it learned of the license.
+    let license = fleet.license(&limited);
+    let known = fleet.gates.len() as u32;
+    let before = fleet.redis.work();
+    let first = used_up(&fleet.gates[0], &license);
+    assert!(first + known >= LIMIT && first < LIMIT, "{first}");
+    let work = fleet.redis.work() - before;
+    assert!(
+        work < u64::from(LIMIT) / 3,
+        "{work} commands for {first} calls"
+    );
+    // What the other lets pass before it learns of that is far less than a limit of its own.
+    let mut over = 0;
+    assert_eventually!({
+        let passed = status(&fleet.gates[1], &license) == 200;
+        over += u32::from(passed);
+        !passed
+    });
+    assert!(over < LIMIT - 1, "{over} beyond the limit");
+    fleet.redis.kill();
+    assert_eventually!(fleet.redis_is(false));
+    let license = fleet.license(&limited);
+    for gate in &fleet.gates {
+        assert_eq!(used_up(gate, &license) + 1, LIMIT);
+    }
 }

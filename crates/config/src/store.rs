@@ -50,6 +50,8 @@ pub struct Redis {
     pub connect_timeout: Millis,
     /// How long a snapshot is kept in it \[1 h\].
     pub keep: Millis,
+    /// Time between two exchanges of counts that gates share, 1 ms to 10 s \[100 ms\].
+    pub exchange: Millis,
 }
 
 impl Default for Redis {
@@ -59,6 +61,7 @@ impl Default for Redis {
             timeout: Millis::of(100),
             connect_timeout: Millis::seconds(1),
             keep: Millis::seconds(3_600),
+            exchange: Millis::of(100),
         }
     }
 }
@@ -90,9 +93,11 @@ impl Redis {
             timeout: section.timeout("timeout", default.timeout),
             connect_timeout: section.timeout("connect_timeout", default.connect_timeout),
             keep: section.timeout("keep", default.keep),
+            exchange: section.timeout("exchange", default.exchange),
         };
         for (key, time, most) in [
             ("timeout", redis.timeout, Millis::seconds(10)),
+            ("exchange", redis.exchange, Millis::seconds(10)),
             (
                 "connect_timeout",
                 redis.connect_timeout,

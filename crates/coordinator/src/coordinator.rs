@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use licensing::Fleet;
-use licensing::fleet::{Fill, FleetAway};
+use licensing::fleet::{Fill, FleetAway, Others, Tally};
+use model::InstanceId;
 use store::ChangeNumber;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -18,6 +19,7 @@ use crate::link::Connector;
 use crate::options::CoordinatorOptions;
 use crate::server;
 use crate::supervisor;
+use crate::tally;
 
 /// A Redis that this gate uses while it answers.
 pub struct Coordinator {
@@ -139,6 +141,14 @@ impl Fleet for Coordinator {
 
     async fn announced(&self) -> Option<ChangeNumber> {
         self.bell.next().await
+    }
+
+    fn is_up(&self) -> bool {
+        self.circuit.is_closed()
+    }
+
+    async fn tally(&self, gate: InstanceId, tallies: &[Tally]) -> Result<Vec<Others>, FleetAway> {
+        tally::tell(&self.circuit, &self.namespace, &gate.to_string(), tallies).await
     }
 }
 

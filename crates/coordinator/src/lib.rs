@@ -16,6 +16,7 @@ mod link;
 mod options;
 mod server;
 mod supervisor;
+mod tally;
 
 pub use coordinator::Coordinator;
 pub use error::Error;

@@ -21,6 +21,7 @@ pub(crate) async fn connect(
     let mut fleet = FleetOptions {
         shared: None,
         keep: redis.keep.duration(),
+        exchange: redis.exchange.duration(),
         observer: Arc::new(LicenseMetrics(metrics.clone())),
     };
     if !redis.urls.is_empty() {

@@ -217,6 +217,7 @@ impl Entry {
         if enqueue {
             self.state.hub.enqueue(&self.state);
         }
+        self.state.tell();
         result
     }
 
@@ -375,6 +376,14 @@ impl LicenseState {
     pub fn cancel(self: &Arc<Self>, reservation: Reservation) {
         if self.meter.cancel(reservation) {
             self.hub.enqueue(self);
+        }
+        self.tell();
+    }
+
+    /// Sees to it that the other gates learn of what is counted here.
+    fn tell(self: &Arc<Self>) {
+        if self.hub.is_shared && self.meter.wants_telling() {
+            self.hub.enqueue_untold(self);
         }
     }
 

@@ -27,6 +27,10 @@ pub(crate) struct Hub {
     /// Each meter stands in it at most once, so that it is bounded by the number of states.
     queue: Mutex<VecDeque<Arc<LicenseState>>>,
     work: Notify,
+    /// Whether there are other gates to tell what is counted here.
+    pub(crate) is_shared: bool,
+    /// Meters that have something to tell them; each stands in it at most once.
+    untold: Mutex<Vec<Arc<LicenseState>>>,
     /// When API keys were used that this was not written down of yet.
     pub(crate) requests: Requests,
     lease_bells: Box<[Notify]>,
@@ -48,12 +52,14 @@ impl Hub {
     /// How long calls are refused at once after the store failed to lease.
     const REST: Duration = Duration::from_millis(250);
 
-    pub(crate) fn new(options: LeaseOptions) -> Arc<Self> {
+    pub(crate) fn new(options: LeaseOptions, is_shared: bool) -> Arc<Self> {
         let bells = || (0..BELLS).map(|_| Notify::new()).collect();
         Arc::new(Self {
             options,
             queue: Mutex::default(),
             work: Notify::new(),
+            is_shared,
+            untold: Mutex::default(),
             requests: Requests::default(),
             lease_bells: bells(),
             cut_bells: bells(),
@@ -67,6 +73,16 @@ impl Hub {
     pub(crate) fn enqueue(&self, state: &Arc<LicenseState>) {
         self.queue.lock().push_back(state.clone());
         self.work.notify_one();
+    }
+
+    /// Puts a meter into the queue of those who have something to tell. Its own flag says that it is not there yet.
+    pub(crate) fn enqueue_untold(&self, state: &Arc<LicenseState>) {
+        self.untold.lock().push(state.clone());
+    }
+
+    /// Takes all meters that have something to tell.
+    pub(crate) fn take_untold(&self) -> Vec<Arc<LicenseState>> {
+        std::mem::take(&mut *self.untold.lock())
     }
 
     /// Waits for meters in the queue and takes some of them.

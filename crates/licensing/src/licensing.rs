@@ -139,7 +139,7 @@ impl Licensing {
         fleet: FleetOptions,
     ) -> Result<Arc<Self>, Error> {
         let begun = clock.now();
-        let hub = Hub::new(options.lease);
+        let hub = Hub::new(options.lease, fleet.shared.is_some());
         store.put_plan_revisions(revisions(&plans)).await?;
         // The number first: what is added later comes with the changes after it.
         let (_, last) = store.changes_since(ChangeNumber(0), 1).await?;
@@ -182,6 +182,7 @@ impl Licensing {
                 self.serve_changes(),
                 self.serve_learning(),
                 self.serve_announcements(),
+                self.serve_tallies(),
                 self.serve_leases(),
                 self.serve_sweeps(),
                 self.serve_expiry(),

@@ -39,7 +39,7 @@ pub struct EffectiveLimits {
     pub refill: Option<Refill>,
     /// Windows that all hold at once, at most [`EffectiveLimits::MOST_WINDOWS`].
     pub rate_limits: Box<[RateLimit]>,
-    /// Calls that may be under way at once on this gate.
+    /// Calls that may be under way at once; over several gates as exactly as they tell each other.
     pub concurrency: Option<u32>,
     policy: Box<str>,
 }

@@ -25,8 +25,8 @@ pub enum WindowKind {
     /// At multiples of its length since the UNIX epoch (so those of an hour or a day at UTC boundaries).
     #[default]
     Fixed,
-    /// When no call has passed for its length, so that calls in quick succession keep it open. Counted in memory by each
-    /// gate, whatever its length.
+    /// When no call has passed for its length, so that calls in quick succession keep it open. Counted in memory,
+    /// whatever its length.
     Idle,
 }
 
@@ -61,7 +61,7 @@ pub struct Limits {
     pub refill: Option<Refill>,
     /// Windows that all hold at once; empty: those of the plan.
     pub rate_limits: Vec<RateLimit>,
-    /// Calls that may be under way at once on one gate; `None`: that of the plan, if any.
+    /// Calls that may be under way at once; `None`: that of the plan, if any. Over several gates see `docs/redis.md`.
     pub concurrency: Option<u32>,
 }
 

@@ -1,4 +1,5 @@
-//! What the gates of one store share beside it: a cache of snapshots and a bell that says that something changed.
+//! What the gates of one store share beside it: a cache of snapshots, a bell that says that something changed, and counts
+//! of limits that no money depends on.
 //!
 //! None of it is an authority. A snapshot from the cache counts only if it is sealed under the keyring, if the change up
 //! to which it was read is one that this gate read from the store itself, and if no later change touches its license. So
@@ -7,11 +8,13 @@
 mod history;
 mod look_up;
 mod seal;
+mod tallies;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use model::{InstanceId, LicenseId};
 use store::ChangeNumber;
 
 pub(crate) use history::{History, Point};
@@ -37,6 +40,56 @@ pub trait Fleet: Send + Sync + 'static {
     /// Waits until another gate announced changes, and returns the highest number; `None` after a time in which
     /// announcements may have been lost.
     async fn announced(&self) -> Option<ChangeNumber>;
+
+    /// Whether it answered until now.
+    fn is_up(&self) -> bool;
+
+    /// Tells what a gate has counted, and returns in the same order what all others together have.
+    ///
+    /// # Errors
+    /// They cannot be told, or not all of them, or not in time.
+    async fn tally(&self, gate: InstanceId, tallies: &[Tally]) -> Result<Vec<Others>, FleetAway>;
+}
+
+/// What one gate has counted of a limit that holds over all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// The license.
+    pub license_id: LicenseId,
+    /// What was counted.
+    pub counted: Counted,
+    /// How many, in all; not since the last time.
+    pub own: u32,
+    /// How long that is true if nothing more is told.
+    pub left: Duration,
+}
+
+/// What is counted over all gates without the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Counted {
+    /// The calls of one period of a window shorter than an hour.
+    Window {
+        /// Its length.
+        seconds: u32,
+        /// The number of the period.
+        period: u32,
+    },
+    /// The calls of a window that ends by idleness.
+    Idle {
+        /// Its length.
+        seconds: u32,
+    },
+    /// The calls under way.
+    UnderWay,
+}
+
+/// What all other gates together have counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Others {
+    /// How many.
+    pub count: u32,
+    /// How long that is true if nothing more is told.
+    pub left: Duration,
 }
 
 /// The shared cache cannot be asked now. The store can.
@@ -108,8 +161,17 @@ pub struct FleetOptions {
     pub shared: Option<(Arc<dyn Fleet>, FleetKey)>,
     /// How long a snapshot is kept for the others.
     pub keep: Duration,
+    /// Time between two exchanges of counts.
+    pub exchange: Duration,
     /// Who is told what happens.
     pub observer: Arc<dyn Observer>,
+}
+
+impl FleetOptions {
+    /// How long a count of calls under way is believed that is not told again.
+    pub(crate) const fn hold(&self) -> Duration {
+        self.exchange.saturating_mul(5)
+    }
 }
 
 impl Default for FleetOptions {
@@ -117,6 +179,7 @@ impl Default for FleetOptions {
         Self {
             shared: None,
             keep: Duration::from_secs(3_600),
+            exchange: Duration::from_millis(100),
             observer: Arc::new(NoObserver),
         }
     }
@@ -127,6 +190,7 @@ impl std::fmt::Debug for FleetOptions {
         f.debug_struct("FleetOptions")
             .field("shared", &self.shared.is_some())
             .field("keep", &self.keep)
+            .field("exchange", &self.exchange)
             .finish_non_exhaustive()
     }
 }

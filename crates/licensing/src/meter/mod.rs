@@ -8,6 +8,7 @@
 
 mod ask;
 mod lease;
+mod share;
 mod state;
 mod stock;
 mod window;
@@ -17,6 +18,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{LicenseId, RateLimit, Timestamp};
 use parking_lot::Mutex;
@@ -26,6 +28,7 @@ pub use ask::{Ask, HeldUnits, RateView, Refused, Reservation, ReserveError};
 pub(crate) use lease::{Joined, Wishes};
 use state::MeterState;
 
+use crate::fleet::{Counted, Others, Tally};
 use crate::options::LeaseOptions;
 use crate::plans::EffectiveLimits;
 
@@ -81,6 +84,22 @@ impl Meter {
         let runs_low = result.is_ok() && state.runs_low(ask.now);
         let enqueue = runs_low || state.wants_return();
         (result, enqueue)
+    }
+
+    /// Whether other gates are to be told what is counted here, and nobody does so yet.
+    pub(crate) fn wants_telling(&self) -> bool {
+        self.with(MeterState::wants_telling).unwrap_or(false)
+    }
+
+    /// What this gate has counted, for the others; also whether it is to be told again next time.
+    pub(crate) fn tallies(&self, now: Timestamp, hold: Duration) -> (Vec<Tally>, bool) {
+        self.with(|state| state.tallies(self.id, now, hold))
+            .unwrap_or_default()
+    }
+
+    /// Learns what the others have counted.
+    pub(crate) fn learn(&self, counted: Counted, others: Others, now: Timestamp) {
+        self.with(|state| state.learn(counted, others, now));
     }
 
     /// See `Entry::release_slot`.

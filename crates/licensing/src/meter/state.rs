@@ -7,6 +7,7 @@ use store::LeaseKey;
 
 use super::ask::{Ask, RateView, Refused, Reservation, ReserveError};
 use super::lease::Leasing;
+use super::share::SharedSlots;
 use super::stock::{Judgement, Stock};
 use super::window::{Count, Window, seconds_until};
 use super::{Stamp, WindowUse};
@@ -28,6 +29,9 @@ pub(super) struct MeterState {
     /// Leased units to be given back to the store.
     pub(super) returns: Vec<(LeaseKey, u64)>,
     last_used: i64,
+    /// Somebody tells other gates what is counted here.
+    pub(super) telling: bool,
+    pub(super) slots: SharedSlots,
 }
 
 /// The leased part of `remaining`.
@@ -62,6 +66,8 @@ impl MeterState {
             leasing: Leasing::default(),
             returns: Vec::new(),
             last_used: 0,
+            telling: false,
+            slots: SharedSlots::default(),
         }
     }
 
@@ -178,7 +184,8 @@ impl MeterState {
             });
         }
         let limit = self.limits.concurrency;
-        if ask.slot && limit.is_some_and(|limit| self.in_use >= limit) {
+        let in_use = self.in_use.saturating_add(self.slots.elsewhere.at(now));
+        if ask.slot && limit.is_some_and(|limit| in_use >= limit) {
             return Err(self.refused(Refusal::TooManyConcurrent, Some(1), now));
         }
         if self.limits.counted && units > 0 {
@@ -209,7 +216,8 @@ impl MeterState {
     }
 
     fn view(&self, now: i64) -> Option<RateView> {
-        let tightness = |window: &&Window| (window.remaining(), std::cmp::Reverse(window.ends_at));
+        let tightness =
+            |window: &&Window| (window.remaining(now), std::cmp::Reverse(window.ends_at));
         let tightest = self.windows.iter().min_by_key(tightness)?;
         Some(tightest.view(now))
     }
@@ -238,6 +246,7 @@ impl MeterState {
         if std::mem::take(&mut reservation.slot) {
             debug_assert!(self.in_use > 0, "a slot is freed once");
             self.in_use = self.in_use.saturating_sub(1);
+            self.slots.fell_to(self.in_use);
         }
     }
 
@@ -372,7 +381,9 @@ impl MeterState {
         };
         let window = self.windows.iter().find(same)?;
         Some(match &window.count {
-            Count::Memory { used } | Count::Idle { used } => WindowUse::Used(*used),
+            Count::Memory { used } | Count::Idle { used } => {
+                WindowUse::Used(used.saturating_add(window.elsewhere.at(now.micros())))
+            }
             Count::Leased(stock) => WindowUse::Unused(stock.units),
         })
     }

@@ -4,6 +4,7 @@ use model::{Counter, LicenseId, RateLimit, Timestamp, WindowKind};
 use store::LeaseKey;
 
 use super::ask::RateView;
+use super::share::Elsewhere;
 use super::stock::{Judgement, Stock};
 
 /// The present period of one rate limit.
@@ -17,6 +18,8 @@ pub(super) struct Window {
     /// Since which shape of the meter it exists: reservations of earlier shapes were not counted in it.
     pub(super) born: u32,
     pub(super) count: Count,
+    /// Calls that other gates counted, of what is counted in memory.
+    pub(super) elsewhere: Elsewhere,
 }
 
 /// How its calls are counted.
@@ -49,6 +52,7 @@ impl Window {
             ends_at: i64::MIN,
             born,
             count,
+            elsewhere: Elsewhere::default(),
         }
     }
 
@@ -68,6 +72,7 @@ impl Window {
         let time = Timestamp::from_micros(now);
         self.period = time.period(self.limit.window.seconds());
         self.ends_at = self.limit.window_end(time).micros();
+        self.elsewhere = Elsewhere::default();
         match &mut self.count {
             Count::Memory { used } | Count::Idle { used } => *used = 0,
             Count::Leased(stock) => {
@@ -82,11 +87,22 @@ impl Window {
 
     pub(super) const fn judge(&self, now: i64) -> Judgement {
         match &self.count {
-            Count::Memory { used } | Count::Idle { used } if *used < self.limit.calls => {
-                Judgement::Passes
+            Count::Memory { used } | Count::Idle { used } => {
+                if used.saturating_add(self.elsewhere.at(now)) < self.limit.calls {
+                    Judgement::Passes
+                } else {
+                    Judgement::Dry
+                }
             }
-            Count::Memory { .. } | Count::Idle { .. } => Judgement::Dry,
             Count::Leased(stock) => stock.judge(1, now),
+        }
+    }
+
+    /// Calls of this gate; `None`: they are leased from the store.
+    pub(super) const fn used(&self) -> Option<u32> {
+        match &self.count {
+            Count::Memory { used } | Count::Idle { used } => Some(*used),
+            Count::Leased(_) => None,
         }
     }
 
@@ -102,10 +118,12 @@ impl Window {
         }
     }
 
-    pub(super) fn remaining(&self) -> u32 {
+    pub(super) fn remaining(&self, now: i64) -> u32 {
         let calls = self.limit.calls;
         match &self.count {
-            Count::Memory { used } | Count::Idle { used } => calls.saturating_sub(*used),
+            Count::Memory { used } | Count::Idle { used } => {
+                calls.saturating_sub(used.saturating_add(self.elsewhere.at(now)))
+            }
             Count::Leased(stock) => {
                 let known = stock.units.saturating_add(stock.left);
                 u32::try_from(known).map_or(calls, |known| known.min(calls))
@@ -116,7 +134,7 @@ impl Window {
     pub(super) fn view(&self, now: i64) -> RateView {
         RateView {
             limit: self.limit.calls,
-            remaining: self.remaining(),
+            remaining: self.remaining(now),
             reset_seconds: seconds_until(self.ends_at, now),
             window_seconds: self.limit.window.seconds(),
         }
