@@ -12,6 +12,8 @@ use testkit::{App, Audit, Config, Gateway, License, Load, Seen, Served, Upstream
 const CALLERS: usize = 12;
 /// Rounds of kill -9 in the suite, for each durability; `make audit` sets `TALLYGATE_AUDIT_ROUNDS`.
 const ROUNDS: usize = 20;
+/// A long audit says where it stands every so many rounds.
+const PROGRESS: usize = 50;
 
 /// Small, fast, and the same for the same seed.
 struct Random(u64);
@@ -109,6 +111,7 @@ impl Ordeal {
         );
         self.gateway.kill9();
         let seen = load.stop();
+        self.upstream.wait_until_left();
         let served = self.upstream.take_served();
         self.gateway.restart();
         if random.below(4) == 0 {
@@ -210,6 +213,12 @@ fn kill_9_audit(durability: &str) {
     let mut ordeal = Ordeal::new(durability, rounds);
     for number in 0..rounds {
         ordeal.round(number, &mut random);
+        if (number + 1).is_multiple_of(PROGRESS) {
+            let (calls, done) = (ordeal.recorded.len(), number + 1);
+            println!(
+                "{durability}: {done} of {rounds} rounds, {calls} calls recorded, none lost or doubled"
+            );
+        }
     }
     ordeal.finish();
 }

@@ -24,7 +24,7 @@
 mod connection;
 mod list;
 
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub struct Upstream {
 struct Shared {
     list: ServedList,
     connections: AtomicUsize,
+    // Of these, those that have not ended.
+    open: AtomicUsize,
     // Connections are closed without a word after so many requests: the pooled ones of the gate go stale.
     close_after: Option<usize>,
     // Counts the test's words to go on; whoever holds waits for the next one.
@@ -106,6 +108,7 @@ impl Builder {
         let shared = Arc::new(Shared {
             list: ServedList::new(self.log.as_deref()),
             connections: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
             close_after: self.close_after,
             releases: watch::Sender::new(0),
         });
@@ -191,6 +194,25 @@ impl Upstream {
         );
     }
 
+    /// Waits until every connection so far has ended, so that the list holds all that a gate has sent which is dead by now:
+    /// some of it may still wait in the kernel to be read.
+    ///
+    /// # Panics
+    /// When connections stay open.
+    pub fn wait_until_left(&self) {
+        // Connections are taken in the order in which they came: when this one has ended, those before it were taken.
+        let mut last = std::net::TcpStream::connect(self.addr).expect("the upstream listens");
+        let told = last.shutdown(std::net::Shutdown::Write);
+        let ended = told.and_then(|()| last.read(&mut [0]));
+        assert!(
+            matches!(ended, Ok(0)),
+            "the upstream does not hang up: {ended:?}"
+        );
+        let open = || self.shared.open.load(Ordering::Acquire);
+        let left = wait_for(patience(), || (open() == 0).then_some(()));
+        assert!(left.is_some(), "{} connections stay open", open());
+    }
+
     /// Lets everything go on that holds now.
     pub fn release(&self) {
         self.shared.releases.send_modify(|count| *count += 1);
@@ -244,7 +266,12 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             Err(error) => panic!("the upstream cannot accept: {error}"),
         };
         let number = shared.connections.fetch_add(1, Ordering::AcqRel);
+        shared.open.fetch_add(1, Ordering::AcqRel);
         stream.set_nodelay(true).ok();
-        tokio::spawn(connection::serve(stream, number, Arc::clone(&shared)));
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            connection::serve(stream, number, Arc::clone(&shared)).await;
+            shared.open.fetch_sub(1, Ordering::AcqRel);
+        });
     }
 }
