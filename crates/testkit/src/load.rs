@@ -30,6 +30,7 @@ pub struct Load {
     addr: SocketAddr,
     connections: usize,
     calls_per_connection: usize,
+    pause: Duration,
     request: RequestMaker,
 }
 
@@ -89,6 +90,7 @@ impl Load {
             addr,
             connections,
             calls_per_connection: usize::MAX,
+            pause: Duration::ZERO,
             request: Arc::new(request),
         }
     }
@@ -97,6 +99,13 @@ impl Load {
     #[must_use]
     pub fn calls_per_connection(mut self, calls: usize) -> Self {
         self.calls_per_connection = calls;
+        self
+    }
+
+    /// Each connection waits so long after an answer other than 200.
+    #[must_use]
+    pub fn pause_after_refusal(mut self, pause: Duration) -> Self {
+        self.pause = pause;
         self
     }
 
@@ -109,11 +118,11 @@ impl Load {
         let shared = Arc::new(Shared::default());
         let workers = (0..self.connections)
             .map(|worker| {
-                let (addr, calls) = (self.addr, self.calls_per_connection);
+                let (addr, calls, pause) = (self.addr, self.calls_per_connection, self.pause);
                 let (request, shared) = (Arc::clone(&self.request), Arc::clone(&shared));
                 std::thread::Builder::new()
                     .stack_size(256 * 1024)
-                    .spawn(move || work(addr, worker, calls, &request, &shared))
+                    .spawn(move || work(addr, worker, calls, pause, &request, &shared))
                     .expect("a thread can be started")
             })
             .collect();
@@ -176,6 +185,7 @@ fn work(
     addr: SocketAddr,
     worker: usize,
     calls: usize,
+    pause: Duration,
     request: &RequestMaker,
     shared: &Shared,
 ) -> Vec<Seen> {
@@ -189,6 +199,12 @@ fn work(
         };
         let outcome = open.call(&request(worker, list.len()));
         list.push(Seen::of(worker, list.len(), &outcome));
+        if outcome
+            .as_ref()
+            .is_ok_and(|response| response.status != 200)
+        {
+            std::thread::sleep(pause);
+        }
         if let Ok(response) = outcome {
             shared.answered.fetch_add(1, Ordering::AcqRel);
             let closes = response

@@ -1,0 +1,228 @@
+//! A TCP proxy that does to connections what networks do: delay, cut, and go silent.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::port::Port;
+
+/// How often a connection looks whether its fate has changed.
+const TURN: Duration = Duration::from_millis(5);
+
+/// Stands between a client and a server, and lets everything pass until it is told otherwise.
+#[derive(Debug)]
+pub struct FaultProxy {
+    port: Port,
+    state: Arc<State>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct State {
+    target: SocketAddr,
+    /// Connections of an earlier time are cut.
+    era: AtomicU64,
+    /// New connections are closed at once.
+    refuses: AtomicBool,
+    /// Nothing passes and nothing is closed.
+    is_silent: AtomicBool,
+    /// Milliseconds that everything takes in each direction.
+    delay: AtomicU64,
+    is_over: AtomicBool,
+}
+
+impl FaultProxy {
+    /// A proxy before a server.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    #[must_use]
+    pub fn before(target: SocketAddr) -> Self {
+        let port = Port::take();
+        let listener = TcpListener::bind(port.addr()).expect("the port is free");
+        let state = Arc::new(State {
+            target,
+            era: AtomicU64::new(0),
+            refuses: AtomicBool::new(false),
+            is_silent: AtomicBool::new(false),
+            delay: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+        });
+        let shared = state.clone();
+        let accepting = std::thread::spawn(move || accept(&listener, &shared));
+        Self {
+            port,
+            state,
+            accepting: Some(accepting),
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.port.addr()
+    }
+
+    /// Lets everything pass, at once.
+    pub fn heal(&self) {
+        self.state.refuses.store(false, Ordering::SeqCst);
+        self.state.is_silent.store(false, Ordering::SeqCst);
+        self.state.delay.store(0, Ordering::SeqCst);
+    }
+
+    /// Delays everything by so long in each direction.
+    pub fn delay(&self, by: Duration) {
+        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.state.delay.store(millis, Ordering::SeqCst);
+    }
+
+    /// Cuts all connections, and every new one.
+    pub fn cut(&self) {
+        self.state.refuses.store(true, Ordering::SeqCst);
+        self.state.era.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Leaves connections half open: both sides think that they stand, new ones are made, and nothing arrives. What was
+    /// sent meanwhile arrives after [`heal`](Self::heal).
+    pub fn silence(&self) {
+        self.state.is_silent.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        self.state.is_over.store(true, Ordering::SeqCst);
+        // Wakes the listener.
+        drop(TcpStream::connect(self.addr()));
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, state: &Arc<State>) {
+    for client in listener.incoming() {
+        if state.is_over.load(Ordering::SeqCst) {
+            return;
+        }
+        if state.refuses.load(Ordering::SeqCst) {
+            continue;
+        }
+        let (Ok(client), Ok(server)) = (client, TcpStream::connect(state.target)) else {
+            continue;
+        };
+        let pair = |stream: &TcpStream| stream.try_clone();
+        let (Ok(client_too), Ok(server_too)) = (pair(&client), pair(&server)) else {
+            continue;
+        };
+        let era = state.era.load(Ordering::SeqCst);
+        for (from, to) in [(client, server), (server_too, client_too)] {
+            let state = state.clone();
+            std::thread::spawn(move || {
+                // However it ends, both sides are told.
+                let _ = pass(&from, &to, &state, era);
+                let _ = from.shutdown(Shutdown::Both);
+                let _ = to.shutdown(Shutdown::Both);
+            });
+        }
+    }
+}
+
+fn pass(mut from: &TcpStream, mut to: &TcpStream, state: &State, era: u64) -> io::Result<()> {
+    from.set_read_timeout(Some(TURN))?;
+    from.set_nodelay(true)?;
+    let mut buffer = [0; 16 * 1024];
+    let stands =
+        || state.era.load(Ordering::SeqCst) == era && !state.is_over.load(Ordering::SeqCst);
+    let silent = || state.is_silent.load(Ordering::SeqCst);
+    while stands() {
+        if silent() {
+            std::thread::sleep(TURN);
+            continue;
+        }
+        let length = match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => length,
+            Err(error) if is_timeout(&error) => continue,
+            Err(error) => return Err(error),
+        };
+        let delay = state.delay.load(Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(delay));
+        while silent() && stands() {
+            std::thread::sleep(TURN);
+        }
+        to.write_all(&buffer[..length])?;
+    }
+    Ok(())
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that sends everything back.
+    fn echo() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                std::thread::spawn(move || io::copy(&mut &stream, &mut &stream));
+            }
+        });
+        addr
+    }
+
+    fn connect(proxy: &FaultProxy) -> TcpStream {
+        let stream = TcpStream::connect(proxy.addr()).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_millis(300)))
+            .unwrap();
+        stream
+    }
+
+    fn ask(mut stream: &TcpStream) -> io::Result<u8> {
+        stream.write_all(b"x")?;
+        let mut answer = [0];
+        stream.read_exact(&mut answer)?;
+        Ok(answer[0])
+    }
+
+    #[test]
+    fn what_is_silent_arrives_when_it_is_healed_and_what_is_cut_never() {
+        let proxy = FaultProxy::before(echo());
+        let stream = connect(&proxy);
+        assert_eq!(ask(&stream).unwrap(), b'x');
+        proxy.silence();
+        assert!(is_timeout(&ask(&stream).unwrap_err()));
+        proxy.heal();
+        stream.set_read_timeout(None).unwrap();
+        let mut answer = [0];
+        (&stream).read_exact(&mut answer).unwrap();
+        proxy.cut();
+        assert!(ask(&stream).is_err());
+        assert!(ask(&connect(&proxy)).is_err());
+        proxy.heal();
+        assert_eq!(ask(&connect(&proxy)).unwrap(), b'x');
+    }
+
+    #[test]
+    fn what_is_delayed_takes_longer() {
+        let proxy = FaultProxy::before(echo());
+        let stream = connect(&proxy);
+        stream.set_read_timeout(None).unwrap();
+        proxy.delay(Duration::from_millis(50));
+        let begun = std::time::Instant::now();
+        assert_eq!(ask(&stream).unwrap(), b'x');
+        assert!(begun.elapsed() >= Duration::from_millis(100));
+    }
+}
