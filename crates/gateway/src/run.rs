@@ -507,6 +507,7 @@ fn ledger_options(config: &Config, node: &str, clock: Arc<dyn Clock>) -> LedgerO
         rollup_every: config.ledger.rollup_every.duration(),
         retention: config.ledger.retention.map(model::Interval::duration),
         keep: config.journal.keep.duration(),
+        keep_bytes: config.journal.keep_bytes.bytes(),
         clock,
         ..LedgerOptions::new(directory, data_dir.join("journal"), node)
     }

@@ -10,8 +10,8 @@ use crate::dead_lane::{self, DeadLane};
 use crate::reader::Reader;
 use crate::{Error, files, marks};
 
-/// An instance whose process is gone. It stays locked while this value or one of its readers lives; nothing in it is
-/// written to.
+/// An instance whose process is gone. It stays locked while this value or one of its readers lives; none of its records is
+/// ever written to.
 #[derive(Debug)]
 pub struct DeadInstance {
     path: PathBuf,
@@ -115,6 +115,32 @@ impl DeadInstance {
         newest
             .and_then(|newest| SystemTime::now().duration_since(newest).ok())
             .unwrap_or_default()
+    }
+
+    /// Bytes of its files.
+    pub fn bytes(&self) -> u64 {
+        let files = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let lengths = files.filter_map(|file| file.metadata().ok());
+        lengths.map(|metadata| metadata.len()).sum()
+    }
+
+    /// Deletes what was prepared and never used.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn delete_spares(&self) -> Result<(), Error> {
+        let files = fs::read_dir(&self.path).map_err(Error::io("list", &self.path))?;
+        for file in files.flatten() {
+            let name = file.file_name();
+            if name
+                .to_str()
+                .is_some_and(|name| name.starts_with(files::SPARE))
+            {
+                let path = file.path();
+                fs::remove_file(&path).map_err(Error::io("delete", &path))?;
+            }
+        }
+        Ok(())
     }
 
     /// As [`Lane::reader_from`](crate::Lane::reader_from), up to the lane's end. Frames that were open when the process

@@ -9,6 +9,8 @@ use crate::map::{Map, MapWriter};
 /// The file whose lock says that the instance lives.
 pub(crate) const LOCK: &str = "lock";
 /// The table of calls in flight.
+/// How the names of files begin that wait to become segments.
+pub(crate) const SPARE: &str = "spare-";
 pub(crate) const MARKS: &str = "marks";
 
 /// A directory's name for an instance.

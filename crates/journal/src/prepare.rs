@@ -42,7 +42,7 @@ impl Preparer {
 
     /// Where the spare that is made at creation lies.
     pub(crate) fn first_spare(hub: &Hub) -> PathBuf {
-        hub.directory.join("spare-0")
+        hub.directory.join(format!("{}0", files::SPARE))
     }
 
     /// Body of the thread. Ends when the hub is stopping.
@@ -131,7 +131,9 @@ impl Preparer {
 
     fn name(&mut self) -> PathBuf {
         self.names += 1;
-        self.hub.directory.join(format!("spare-{}", self.names))
+        self.hub
+            .directory
+            .join(format!("{}{}", files::SPARE, self.names))
     }
 
     /// Takes the oldest passed segment out of its lane, if it may go.

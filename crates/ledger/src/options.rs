@@ -27,6 +27,8 @@ pub struct LedgerOptions {
     pub retention: Option<Duration>,
     /// How long the journal of a finished instance is kept, to be shipped again when the store is an older copy \[72 h\].
     pub keep: Duration,
+    /// Journals of finished instances go early, oldest first, once together they take more than so many bytes \[1 GiB\].
+    pub keep_bytes: u64,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Told of what the ledger does.
@@ -44,6 +46,7 @@ impl std::fmt::Debug for LedgerOptions {
             .field("rollup_every", &self.rollup_every)
             .field("retention", &self.retention)
             .field("keep", &self.keep)
+            .field("keep_bytes", &self.keep_bytes)
             .finish_non_exhaustive()
     }
 }
@@ -64,6 +67,7 @@ impl LedgerOptions {
             rollup_every: Duration::from_secs(2),
             retention: None,
             keep: Duration::from_secs(72 * 3600),
+            keep_bytes: 1 << 30,
             clock: Arc::new(SystemClock),
             observer: Arc::new(NoObserver),
         }

@@ -3,9 +3,10 @@
 //! Everything here can be done again: numbers, ranges and names depend on the journal alone, and the store moves a position
 //! only from where it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use journal::{DeadInstance, Entry, dead_instances};
 use model::{CallHead, InstanceId};
@@ -54,6 +55,7 @@ pub async fn recover(
 
 fn recover_all(books: &Books, options: &LedgerOptions) -> Result<Recovery, Error> {
     let mut recovery = Recovery::default();
+    let mut finished = VecDeque::new();
     for dead in dead_instances(&options.journals)? {
         let path = dead.path().to_owned();
         let (instance, age) = (InstanceId::from_u128(dead.instance()), dead.age());
@@ -62,10 +64,8 @@ fn recover_all(books: &Books, options: &LedgerOptions) -> Result<Recovery, Error
                 if anew {
                     recovery.recovered.push(instance);
                 }
-                if age > options.keep {
-                    dead.remove()?;
-                    recovery.removed += 1;
-                }
+                dead.delete_spares()?;
+                finished.push_back((dead, age));
             }
             Err(Error::Store(error)) => return Err(error.into()),
             Err(error) => {
@@ -74,8 +74,28 @@ fn recover_all(books: &Books, options: &LedgerOptions) -> Result<Recovery, Error
             }
         }
     }
+    recovery.removed = remove_old(finished, options)?;
     adopt_orphans(books, options, &mut recovery)?;
     Ok(recovery)
+}
+
+/// Removes finished journals, given oldest first, that are too old or too large together; how many. A process that dies
+/// again and again must not fill the disk with what it leaves.
+fn remove_old(
+    mut finished: VecDeque<(DeadInstance, Duration)>,
+    options: &LedgerOptions,
+) -> Result<usize, Error> {
+    let mut bytes: u64 = finished.iter().map(|(dead, _)| dead.bytes()).sum();
+    let mut removed = 0;
+    while let Some((dead, age)) = finished.pop_front() {
+        if age <= options.keep && bytes <= options.keep_bytes {
+            break;
+        }
+        bytes -= dead.bytes();
+        dead.remove()?;
+        removed += 1;
+    }
+    Ok(removed)
 }
 
 /// Ships one instance by its directory (`tallygate ledger ship DIR`); `false` if the store had all of it already.
@@ -193,12 +213,7 @@ fn has_all(books: &Books, instance: InstanceId, closed: &[u64]) -> Result<bool, 
     Ok(true)
 }
 
-fn begin(
-    books: &Books,
-    instance: InstanceId,
-    node: &str,
-    age: std::time::Duration,
-) -> Result<(), Error> {
+fn begin(books: &Books, instance: InstanceId, node: &str, age: Duration) -> Result<(), Error> {
     let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
     let at = books.clock.now().plus_micros(-age);
     let node = node.to_owned();
@@ -369,7 +384,7 @@ fn adopt_instance(
     let node = first
         .and_then(|range| SealedReader::open(&books.directory.join(file_name(&range))).ok())
         .map_or_else(|| books.node.clone(), |reader| reader.meta().node.clone());
-    begin(books, instance, &node, std::time::Duration::ZERO)?;
+    begin(books, instance, &node, Duration::ZERO)?;
     for lane in lanes {
         let lane = LaneBook {
             instance,

@@ -1,8 +1,9 @@
 //! What dead processes left, brought into the books once.
 
+use journal::DeadInstance;
 use ledger::{CallLine, CallsQuery, Recovery};
 use model::usage::{UsageField, UsageQuery};
-use model::{CallId, Outcome};
+use model::{CallId, InstanceId, Outcome};
 use store::LedgerStore;
 use tokio::runtime::Handle;
 
@@ -221,6 +222,49 @@ async fn old_journals_of_finished_instances_are_removed() {
     let gate = home.gate().await;
     let report = gate.ledger.verify().await.unwrap();
     assert!(report.is_clean(), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finished_journals_that_are_too_large_together_go_oldest_first() {
+    let home = Home::new();
+    let mut died = Vec::new();
+    for number in 0..3 {
+        let gate = home.gate().await;
+        gate.call(Shape::new(number, 0));
+        died.push(gate.die().await);
+    }
+    let directory = |instance: &InstanceId| {
+        home.path("journals")
+            .join(format!("{:032x}", instance.as_u128()))
+    };
+    let names = |instance: &InstanceId| -> Vec<String> {
+        let files = std::fs::read_dir(directory(instance)).unwrap();
+        files
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect()
+    };
+    assert!(names(&died[2]).iter().any(|name| name.starts_with("spare")));
+    recover(&home).await;
+    for instance in &died {
+        let spares = names(instance).iter().any(|name| name.starts_with("spare"));
+        assert!(!spares, "what was never used is gone");
+    }
+    let bytes = DeadInstance::open(&directory(&died[2])).unwrap().bytes();
+    let options = ledger::LedgerOptions {
+        keep_bytes: bytes,
+        ..home.options()
+    };
+    let store = home.store().await;
+    let recovery = ledger::recover(&options, store, Handle::current())
+        .await
+        .unwrap();
+    assert_eq!(recovery.removed, 2);
+    let left: Vec<_> = died.iter().map(|died| directory(died).exists()).collect();
+    assert_eq!(left, [false, false, true]);
+    let gate = home.gate().await;
+    let report = gate.ledger.verify().await.unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(report.stored, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
