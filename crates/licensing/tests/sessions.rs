@@ -16,7 +16,8 @@ use licensing::{
     ManagementKeyRequest, Plans, Sessions, Signing,
 };
 use model::{
-    CallFacts, KeyHash, LicenseId, Limits, Plan, PlanRevision, Refusal, SigningUse, is_access_token,
+    CallFacts, Credential, KeyFormat, KeyHash, LicenseId, Limits, Plan, PlanRevision, Refusal,
+    SigningUse, is_access_token,
 };
 use support::{World, app, eventually, hasher, options};
 
@@ -596,4 +597,58 @@ async fn a_dead_store_is_our_fault_and_never_the_caller_s() {
     unavailable(site.refresh(&tokens).await.map(drop));
     site.world.store.dead.store(false, Ordering::SeqCst);
     site.refresh(&tokens).await.unwrap();
+}
+
+/// How often the store was asked for a management key.
+fn asked(world: &World) -> u64 {
+    world.store.management_look_ups.load(Ordering::SeqCst)
+}
+
+#[tokio::test]
+async fn an_unknown_key_and_a_wrong_secret_take_the_same_way() {
+    let site = Site::new().await;
+    let pair = site.pair(ManagementKeyRequest::default()).await;
+    let other = site.pair(ManagementKeyRequest::default()).await;
+    let ended = site.pair(ManagementKeyRequest::default()).await;
+    let licensing = &site.world.licensing;
+    let revoked = licensing.revoke_management_key(ended.key.id).await;
+    revoked.unwrap();
+    let secret = |pair: &IssuedManagementKey| pair.secret.clone().unwrap();
+    let unknown = Credential::generate(KeyFormat::Uuid);
+    for (key, secret) in [
+        (&pair.credential, secret(&other)),
+        (&unknown, secret(&pair)),
+        (&unknown, Credential::generate(KeyFormat::Tallygate)),
+        (&ended.credential, secret(&ended)),
+        (&secret(&pair), secret(&pair)),
+    ] {
+        for _ in 0..3 {
+            let before = asked(&site.world);
+            let denied = site
+                .sessions
+                .log_in(key.expose(), secret.expose(), HERE)
+                .await;
+            assert!(matches!(denied, Err(SessionError::Credentials)));
+            // Nothing of a pair is cached, so that no try is faster than another.
+            assert_eq!(asked(&site.world) - before, 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_and_an_ended_management_key_take_the_same_way() {
+    let site = Site::new().await;
+    let licensing = &site.world.licensing;
+    let request = ManagementKeyRequest::default();
+    let ended = licensing.create_management_key(request).await.unwrap();
+    let revoked = licensing.revoke_management_key(ended.key.id).await;
+    revoked.unwrap();
+    let unknown = Credential::generate(KeyFormat::Tallygate);
+    for key in [&ended.credential, &unknown] {
+        for look_ups in [1, 0, 0] {
+            let before = asked(&site.world);
+            assert_eq!(licensing.authenticate(key.expose()).await.unwrap(), None);
+            assert_eq!(asked(&site.world) - before, look_ups, "once, then cached");
+        }
+    }
 }
