@@ -126,6 +126,7 @@ test)
     cargo_tool cargo-deny deny
     cargo_tool cargo-nextest nextest
     python_package duckdb==2.0.0 duckdb
+    python_package schemathesis==4.32.5 schemathesis
     node_packages "$root/tests/clients/better-auth" @better-auth/api-key
     ;;
 bench)

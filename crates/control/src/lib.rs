@@ -8,6 +8,7 @@
 
 mod api;
 mod caller;
+mod document;
 mod extract;
 mod jwks;
 mod once;

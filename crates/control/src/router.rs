@@ -3,18 +3,16 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post};
+use axum::routing::get;
 
-use crate::api::{
-    accounts, api_keys, audit, calls, directory, keys, ledger, licenses, signing, usage,
-};
 use crate::caller;
+use crate::document;
 use crate::jwks;
-use crate::once;
 use crate::problem::{Code, Problem};
 use crate::protocol::{Protocol, SHIPPED, Services, mount};
 use crate::state::{Api, ControlState};
@@ -69,77 +67,12 @@ impl Surfaces {
 }
 
 fn native(state: Arc<Api>) -> Router {
-    let guarded = middleware::from_fn_with_state(Arc::clone(&state), once::guard);
-    let api = Router::new()
-        .route(
-            "/licenses",
-            post(licenses::create)
-                .layer(guarded.clone())
-                .get(licenses::list),
-        )
-        .route(
-            "/licenses/bulk",
-            post(licenses::bulk).layer(guarded.clone()),
-        )
-        .route(
-            "/licenses/{id}",
-            get(licenses::show).patch(licenses::change),
-        )
-        .route("/licenses/{id}/revoke", post(licenses::revoke))
-        .route("/licenses/{id}/enable", post(licenses::enable))
-        .route("/licenses/{id}/disable", post(licenses::disable))
-        .route("/licenses/{id}/extend", post(licenses::extend))
-        .route(
-            "/licenses/{id}/rotate",
-            post(licenses::rotate).layer(guarded.clone()),
-        )
-        .route(
-            "/keys",
-            post(api_keys::create)
-                .layer(guarded.clone())
-                .get(api_keys::list),
-        )
-        .route("/keys/verify", post(api_keys::verify))
-        .route("/keys/delete-expired", post(api_keys::delete_expired))
-        .route(
-            "/keys/{id}",
-            get(api_keys::show)
-                .patch(api_keys::change)
-                .delete(api_keys::delete),
-        )
-        .route(
-            "/management-keys",
-            post(keys::create).layer(guarded.clone()).get(keys::list),
-        )
-        .route("/management-keys/{id}", patch(keys::change))
-        .route("/management-keys/{id}/revoke", post(keys::revoke))
-        .route(
-            "/management-keys/{id}/rotate",
-            post(keys::rotate).layer(guarded.clone()),
-        )
-        .route("/signing-keys", get(signing::list))
-        .route(
-            "/signing-keys/rotate",
-            post(signing::rotate).layer(guarded.clone()),
-        )
-        .route(
-            "/accounts",
-            post(accounts::create)
-                .layer(guarded.clone())
-                .get(accounts::list),
-        )
-        .route("/accounts/{name}", get(accounts::show))
-        .route("/apps", get(directory::apps))
-        .route("/apps/{name}", get(directory::app))
-        .route("/plans", get(directory::plans))
-        .route("/usage", get(usage::usage))
-        .route("/calls", get(calls::calls))
-        .route("/audit", get(audit::list))
-        .route("/ledger/verify", post(ledger::verify))
-        .route("/ledger/ship", post(ledger::ship))
-        .route("/ledger/rebuild", post(ledger::rebuild))
-        .route("/ledger/export", get(ledger::export))
-        .route("/status", get(directory::status))
+    let (api, mut described) = document::table(Arc::clone(&state)).split();
+    described.push(document::itself());
+    let text = document::document(&described);
+    let text = Bytes::from(format!("{text:#}\n"));
+    let show = move || async move { ([(header::CONTENT_TYPE, "application/json")], text) };
+    let api = api
         .method_not_allowed_fallback(method_unknown)
         .fallback(path_unknown)
         .layer(middleware::from_fn_with_state(
@@ -147,7 +80,11 @@ fn native(state: Arc<Api>) -> Router {
             caller::admit,
         ));
     Router::new()
-        .nest("/api/v1", api)
+        .nest(document::BASE, api)
+        .route(
+            &format!("{}{}", document::BASE, document::DOCUMENT),
+            get(show).fallback(method_unknown),
+        )
         .fallback(path_unknown)
         .layer(middleware::from_fn(guard))
         .with_state(state)

@@ -21,6 +21,7 @@ pub mod plan;
 pub mod record;
 pub mod refusal;
 pub mod routing;
+mod schema;
 pub mod session;
 pub mod signing;
 pub mod symbol;

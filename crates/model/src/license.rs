@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::LicenseId;
@@ -13,7 +14,7 @@ use crate::outcome::Method;
 use crate::time::Timestamp;
 
 /// Whether a license may be used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LicenseStatus {
     /// It may.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What a signing key is for. Each has keys of its own, so that nothing signed for one passes as another.
@@ -26,7 +27,7 @@ pub enum SigningAlgorithm {
 }
 
 /// How far a signing key has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SigningKeyState {
     /// Published, and does not sign yet.

@@ -1,5 +1,6 @@
 //! Usage: calls summed up.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{LicenseId, PlanRevisionId};
@@ -38,7 +39,7 @@ pub struct UsageKey {
 }
 
 /// Their sums.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UsageSums {
     /// Calls.
     pub calls: u64,
@@ -110,7 +111,7 @@ pub struct UsageQuery {
 }
 
 /// One line of a usage report: the fields of its group and the sums.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UsageRow {
     /// Start of the day, where grouped by day.
     #[serde(default, skip_serializing_if = "Option::is_none")]

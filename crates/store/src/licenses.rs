@@ -8,6 +8,7 @@ use model::{
     AccountName, AppName, CredentialId, Fingerprint, KeyHash, License, LicenseId, LicenseStatus,
     Limits, Permission, PlanName, Timestamp,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api_keys::ApiKeyStore;
@@ -20,7 +21,7 @@ use crate::error::Error;
 pub struct ChangeNumber(pub u64);
 
 /// Whether a credential may be used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CredentialStatus {
     /// It may, until it expires.
@@ -31,7 +32,7 @@ pub enum CredentialStatus {
 }
 
 /// What may be known about a credential: never the key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CredentialInfo {
     /// Identity.
     pub id: CredentialId,

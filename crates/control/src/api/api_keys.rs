@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use licensing::{ApiKeyOwner, ApiKeyRequest, ApiKeyUpdate, KeyEnd, KeyRefusal};
 use model::{ApiKeyRule, AppName, LicenseId, RateLimit, Refill, RefillMode, WindowKind};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use store::{ApiKeyPage, ApiKeySort};
 
@@ -20,11 +21,14 @@ use crate::wire::{
 };
 
 /// Which API keys are listed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListParameters {
+    /// Only of this app.
     app: Option<AppName>,
+    /// Items of a page at most; 1 to 1,000.
     limit: Option<usize>,
+    /// What `next` of the page before said.
     cursor: Option<LicenseId>,
 }
 

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use licensing::{IssueRequest, Issued, KeySource, Licensing};
 use model::{AppName, Credential, KeyFormat, LicenseId, LicenseStatus, Limits};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use store::{LicenseFilter, StoredLicense};
 
@@ -26,13 +27,18 @@ const BULK: usize = 10_000;
 const TOGETHER: u32 = 1_000;
 
 /// Which licenses are listed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListParameters {
+    /// Only of this app.
     app: Option<AppName>,
+    /// Only of this user.
     user: Option<String>,
+    /// Only with this status.
     status: Option<LicenseStatus>,
+    /// Items of a page at most; 1 to 1,000.
     limit: Option<usize>,
+    /// What `next` of the page before said.
     cursor: Option<LicenseId>,
 }
 

@@ -3,16 +3,18 @@
 //! Requests also take the names and units of better-auth for what that protocol keeps from its clients, so that a server
 //! which used it can send the same fields here.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use model::{
     AccountName, ApiKeyPrefix, AppName, Interval, LicenseId, Metadata, RateLimit, Refill,
     ResourcePermissions, Timestamp,
 };
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// An API key to be made. Nothing is required.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CreateApiKey {
     /// The app that it opens; absent: that of the management key, or every app of the account.
@@ -69,7 +71,7 @@ pub struct CreateApiKey {
 }
 
 /// What is to be changed of an API key; what is absent stays.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ChangeApiKey {
     /// The name; `null`: none.
@@ -122,7 +124,7 @@ pub struct ChangeApiKey {
 pub struct Lasting<const PER_SECOND: u64>(pub Interval);
 
 /// A key to be verified.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VerifyApiKey {
     /// The key.
@@ -133,7 +135,7 @@ pub struct VerifyApiKey {
 }
 
 /// What a verification says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VerifiedApiKey {
     /// Whether the key is valid.
     pub valid: bool,
@@ -149,14 +151,14 @@ pub struct VerifiedApiKey {
 }
 
 /// How many keys were deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeletedApiKeys {
     /// So many.
     pub deleted: u64,
 }
 
 /// An API key.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ApiKey {
     /// Its identity, also that of its license.
     pub id: LicenseId,
@@ -263,6 +265,21 @@ impl<'de, const PER_SECOND: u64> Deserialize<'de> for Lasting<PER_SECOND> {
             Written::Number(number) => Self::of(number).ok_or_else(wrong),
             Written::Text(text) => text.parse().map(Self).map_err(|_| wrong()),
         }
+    }
+}
+
+impl<const PER_SECOND: u64> JsonSchema for Lasting<PER_SECOND> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Lasting{PER_SECOND}").into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let text = generator.subschema_for::<Interval>();
+        json_schema!({"anyOf": [text, {"type": "number", "exclusiveMinimum": 0}]})
     }
 }
 

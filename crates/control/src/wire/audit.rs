@@ -1,12 +1,13 @@
 //! Lines of the audit log on the wire.
 
 use model::{AccountName, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::NumberedEntry;
 
 /// Which lines are asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
     /// Only things of this account.
@@ -36,7 +37,7 @@ pub struct AuditQuery {
 }
 
 /// A line of the audit log as it is answered. Texts where the domain has types: a client shows what it does not know yet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditLine {
     /// Identity.
     pub id: String,

@@ -4,10 +4,11 @@ use model::{
     AccountName, AppName, Currency, InstanceId, Money, PlanName, PlanRevisionId, RateLimit,
     Timestamp,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// An account to be made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateAccount {
     /// Its name.
@@ -15,7 +16,7 @@ pub struct CreateAccount {
 }
 
 /// An account as it is answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Account {
     /// Identity; the same as the name.
     pub id: AccountName,
@@ -36,7 +37,7 @@ impl From<store::Account> for Account {
 }
 
 /// An app as the configuration has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct App {
     /// Its name.
     pub name: AppName,
@@ -55,7 +56,7 @@ pub struct App {
 }
 
 /// A plan as the configuration has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
     /// Its name.
     pub name: PlanName,
@@ -76,7 +77,7 @@ pub struct Plan {
 }
 
 /// How the gate is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// The version of the program.
     pub version: String,

@@ -4,12 +4,13 @@ use std::fmt;
 
 use ipnet::IpNet;
 use model::{AccountName, AppName, LicenseId, ManagementKeyId, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Scope;
 
 /// A management key to be made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateManagementKey {
     /// A word for people.
@@ -35,20 +36,22 @@ pub struct CreateManagementKey {
     pub pair: bool,
     /// From where it may be used; none: from everywhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
     pub allow_ips: Vec<IpNet>,
 }
 
 /// What is changed of a management key; absent fields stay.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeManagementKey {
     /// From where it may be used; an empty list: from everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<String>>")]
     pub allow_ips: Option<Vec<IpNet>>,
 }
 
 /// A management key as it is answered.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ManagementKey {
     /// Identity.
     pub id: ManagementKeyId,
@@ -73,6 +76,7 @@ pub struct ManagementKey {
     pub scopes: Vec<String>,
     /// From where it may be used; none: from everywhere.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub allow_ips: Vec<IpNet>,
     /// The first characters of the key.
     pub prefix: String,

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use model::{AppName, InstanceId, LicenseId, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The result of counting everything again; all numbers are calls.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verification {
     /// Whether every call is there once, and nothing else is wrong.
     pub clean: bool,
@@ -25,7 +26,7 @@ pub struct Verification {
 }
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// The word for it.
     pub fault: String,
@@ -44,7 +45,7 @@ pub struct Finding {
 }
 
 /// What to ship.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ship {
     /// The journal directory of a dead instance; absent: what is pending here.
@@ -53,7 +54,7 @@ pub struct Ship {
 }
 
 /// What was shipped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Shipped {
     /// Whether something came in that was not there before.
     pub anew: bool,
@@ -62,7 +63,7 @@ pub struct Shipped {
 }
 
 /// What was made anew.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rebuilt {
     /// Files in the new manifest.
     pub files: usize,
@@ -75,7 +76,7 @@ pub struct Rebuilt {
 }
 
 /// Which calls to export, and how.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExportQuery {
     /// `jsonl`, `csv` or `parquet`.

@@ -8,11 +8,12 @@ use model::{
     AccountName, AppName, Interval, LicenseId, LicenseStatus, Permission, PlanName, RateLimit,
     Refill, Timestamp,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use store::CredentialInfo;
 
 /// A license to be made. Only `app` is required.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateLicense {
     /// The app it opens. Its account becomes the license's.
@@ -46,6 +47,7 @@ pub struct CreateLicense {
     pub permissions: Vec<Permission>,
     /// From where it may be used; none: from everywhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
     pub allow_ips: Vec<IpNet>,
     /// The shape of the new key: `tallygate`, `uuid`, `apifew` or `authforge`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,7 +58,7 @@ pub struct CreateLicense {
 }
 
 /// Many licenses to be made, all or none.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BulkCreate {
     /// 1 to 10,000 of them.
@@ -64,7 +66,7 @@ pub struct BulkCreate {
 }
 
 /// What a bulk creation answers, in the order of the request.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Created {
     /// Identity of the license.
     pub id: LicenseId,
@@ -73,7 +75,7 @@ pub struct Created {
 }
 
 /// A change of a license: a field that is absent stays, `null` takes the value away.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeLicense {
     /// The plan; `null`: that of the app.
@@ -126,6 +128,7 @@ pub struct ChangeLicense {
     pub permissions: Option<Vec<Permission>>,
     /// Where it may be used from; empty: anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<String>>")]
     pub allow_ips: Option<Vec<IpNet>>,
 }
 
@@ -146,7 +149,7 @@ impl From<ChangeLicense> for LicenseUpdate {
 }
 
 /// A later end for a license: one of the two.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Extend {
     /// The new end.
@@ -158,7 +161,7 @@ pub struct Extend {
 }
 
 /// A new key in place of those before.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rotate {
     /// How long the keys before stay valid; absent: not at all.
@@ -167,7 +170,7 @@ pub struct Rotate {
 }
 
 /// A license as it is answered.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct License {
     /// Identity.
     pub id: LicenseId,
@@ -201,6 +204,7 @@ pub struct License {
     /// Where it may call.
     pub permissions: Vec<Permission>,
     /// From where it may be used.
+    #[schemars(with = "Vec<String>")]
     pub allow_ips: Vec<IpNet>,
     /// Its keys, without the keys.
     pub credentials: Vec<CredentialInfo>,
@@ -210,7 +214,7 @@ pub struct License {
 }
 
 /// How the units of a license stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Balance {
     /// Units granted since the last refill that replaced them.
     pub granted: u64,

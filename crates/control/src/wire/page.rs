@@ -1,5 +1,6 @@
 //! Lists that are handed out in pages.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Items of a page where the caller names no number.
@@ -8,17 +9,18 @@ pub const DEFAULT_LIMIT: usize = 100;
 pub const LARGEST_LIMIT: usize = 1_000;
 
 /// One page of a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
 pub struct List<T> {
     /// The items, in a fixed order.
     pub items: Vec<T>,
     /// Give it as `cursor` to get the next page; absent on the last.
-    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
 /// Which page is asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Page {
     /// Items at most; 1 to [`LARGEST_LIMIT`].
@@ -30,7 +32,7 @@ pub struct Page {
 }
 
 /// Parameters of a request that takes none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use model::usage::UsageField;
 use model::{AppName, LicenseId, Timestamp};
+use schemars::JsonSchema;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -27,7 +28,7 @@ pub enum ParseUsageByError {
 }
 
 /// Which usage is asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UsageParameters {
     /// Only this license.
@@ -44,11 +45,12 @@ pub struct UsageParameters {
     pub to: Option<Timestamp>,
     /// By what to group.
     #[serde(default, skip_serializing_if = "UsageBy::is_empty")]
+    #[schemars(with = "String")]
     pub by: UsageBy,
 }
 
 /// Which calls are asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CallQuery {
     /// Only this license.
@@ -75,7 +77,7 @@ pub struct CallQuery {
 }
 
 /// One call as it is answered. Texts where the domain has types: a client shows what it does not know yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Call {
     /// Identity: a UUID.
     pub call_id: String,
@@ -113,6 +115,15 @@ pub struct Call {
     pub started_at: Timestamp,
     /// The label of the gate.
     pub node: String,
+    /// Why it was refused, or which limit it went beyond.
+    #[serde(default)]
+    pub refusal: Option<String>,
+    /// Calls that the record stands for: above 1 for refusals in a flood.
+    #[serde(default)]
+    pub calls: u32,
+    /// Whether its app is in test mode.
+    #[serde(default)]
+    pub test: bool,
 }
 
 // === impl UsageBy ===

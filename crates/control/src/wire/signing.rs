@@ -1,10 +1,11 @@
 //! Signing keys on the wire.
 
 use model::{Interval, SigningKeyId, SigningKeyState, SigningUse, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What signs is to be replaced by a new key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateSigningKey {
     /// What the keys sign: `stamps`, `tokens` or `tokens-hs256`.
@@ -22,7 +23,7 @@ pub struct RotateSigningKey {
 }
 
 /// A signing key as it is answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SigningKey {
     /// Identity, the `kid` of what it signs.
     pub id: SigningKeyId,

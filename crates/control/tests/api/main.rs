@@ -10,6 +10,7 @@ mod keys;
 mod ledger;
 mod licenses;
 mod once;
+mod openapi;
 mod protocols;
 mod signing;
 mod stamps;

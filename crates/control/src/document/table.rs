@@ -1,0 +1,365 @@
+//! Every request of the native API.
+
+use std::sync::Arc;
+
+use model::usage::UsageRow;
+use model::{AccountName, AppName, LicenseId, ManagementKeyId};
+
+use super::{Described, Operation, Routes};
+use crate::api::{
+    accounts, api_keys, audit, calls, directory, keys, ledger, licenses, signing, usage,
+};
+use crate::state::Api;
+use crate::wire::{
+    Account, ApiKey, App, AuditLine, AuditQuery, BulkCreate, Call, CallQuery, ChangeApiKey,
+    ChangeLicense, ChangeManagementKey, CreateAccount, CreateApiKey, CreateLicense,
+    CreateManagementKey, Created, DeletedApiKeys, ExportQuery, Extend, License, List,
+    ManagementKey, Nothing, Plan, Rebuilt, Rotate, RotateSigningKey, Scope, Ship, Shipped,
+    SigningKey, Status, UsageParameters, Verification, VerifiedApiKey, VerifyApiKey,
+};
+
+/// Where the API begins.
+pub(crate) const BASE: &str = "/api/v1";
+
+/// Where its document is, below that.
+pub(crate) const DOCUMENT: &str = "/openapi.json";
+
+/// The requests that take a credential.
+pub(crate) fn table(state: Arc<Api>) -> Routes {
+    let routes = Routes::new(state);
+    let routes = of_licenses(routes);
+    let routes = of_api_keys(routes);
+    let routes = of_keys(routes);
+    of_the_gate(of_records(routes))
+}
+
+/// The document itself.
+pub(crate) fn itself() -> Described {
+    Described {
+        path: DOCUMENT,
+        method: "get",
+        operation: Operation::new("showDocument", "Show this document")
+            .open()
+            .answers::<serde_json::Value>(200),
+    }
+}
+
+fn of_licenses(routes: Routes) -> Routes {
+    let op = |id, summary| Operation::new(id, summary).scope(Scope::WriteLicenses);
+    let on_one = |id, summary| op(id, summary).of::<LicenseId>().answers::<License>(200);
+    routes
+        .post(
+            "/licenses",
+            licenses::create,
+            op(
+                "createLicense",
+                "Make a license; its key is shown this once",
+            )
+            .body::<CreateLicense>()
+            .answers::<License>(201)
+            .once(),
+        )
+        .get(
+            "/licenses",
+            licenses::list,
+            Operation::new("listLicenses", "List licenses, oldest first")
+                .scope(Scope::ReadLicenses)
+                .query::<licenses::ListParameters>()
+                .answers::<List<License>>(200),
+        )
+        .post(
+            "/licenses/bulk",
+            licenses::bulk,
+            op("createLicenses", "Make many licenses, in order")
+                .body::<BulkCreate>()
+                .answers::<List<Created>>(201)
+                .once(),
+        )
+        .get(
+            "/licenses/{id}",
+            licenses::show,
+            on_one("showLicense", "Show a license").scope(Scope::ReadLicenses),
+        )
+        .patch(
+            "/licenses/{id}",
+            licenses::change,
+            on_one("changeLicense", "Change a license; absent fields stay").body::<ChangeLicense>(),
+        )
+        .post(
+            "/licenses/{id}/revoke",
+            licenses::revoke,
+            on_one("revokeLicense", "Revoke a license for good").body::<Nothing>(),
+        )
+        .post(
+            "/licenses/{id}/enable",
+            licenses::enable,
+            on_one("enableLicense", "Switch a disabled license on again").body::<Nothing>(),
+        )
+        .post(
+            "/licenses/{id}/disable",
+            licenses::disable,
+            on_one("disableLicense", "Switch a license off for now").body::<Nothing>(),
+        )
+        .post(
+            "/licenses/{id}/extend",
+            licenses::extend,
+            on_one("extendLicense", "Give a license a later end").body::<Extend>(),
+        )
+        .post(
+            "/licenses/{id}/rotate",
+            licenses::rotate,
+            on_one("rotateLicense", "Make a new key in place of those before")
+                .body::<Rotate>()
+                .once(),
+        )
+}
+
+fn of_api_keys(routes: Routes) -> Routes {
+    let op = |id, summary| Operation::new(id, summary).scope(Scope::WriteLicenses);
+    routes
+        .post(
+            "/keys",
+            api_keys::create,
+            op("createApiKey", "Make an API key; it is shown this once")
+                .body::<CreateApiKey>()
+                .answers::<ApiKey>(201)
+                .once(),
+        )
+        .get(
+            "/keys",
+            api_keys::list,
+            op("listApiKeys", "List API keys, oldest first")
+                .scope(Scope::ReadLicenses)
+                .query::<api_keys::ListParameters>()
+                .answers::<List<ApiKey>>(200),
+        )
+        .post(
+            "/keys/verify",
+            api_keys::verify,
+            op(
+                "verifyApiKey",
+                "Use an API key, and say whether it is valid",
+            )
+            .scope(Scope::ReadLicenses)
+            .body::<VerifyApiKey>()
+            .answers::<VerifiedApiKey>(200),
+        )
+        .post(
+            "/keys/delete-expired",
+            api_keys::delete_expired,
+            op(
+                "deleteExpiredApiKeys",
+                "Delete the API keys that have ended",
+            )
+            .body::<Nothing>()
+            .answers::<DeletedApiKeys>(200),
+        )
+        .get(
+            "/keys/{id}",
+            api_keys::show,
+            op("showApiKey", "Show an API key")
+                .scope(Scope::ReadLicenses)
+                .of::<LicenseId>()
+                .answers::<ApiKey>(200),
+        )
+        .patch(
+            "/keys/{id}",
+            api_keys::change,
+            op("changeApiKey", "Change an API key, wholly or not at all")
+                .of::<LicenseId>()
+                .body::<ChangeApiKey>()
+                .answers::<ApiKey>(200),
+        )
+        .delete(
+            "/keys/{id}",
+            api_keys::delete,
+            op("deleteApiKey", "Delete an API key").of::<LicenseId>(),
+        )
+}
+
+fn of_keys(routes: Routes) -> Routes {
+    let op = |id, summary| Operation::new(id, summary).scope(Scope::WriteKeys);
+    let on_one = |id, summary| {
+        let operation = op(id, summary).of::<ManagementKeyId>();
+        operation.answers::<ManagementKey>(200)
+    };
+    routes
+        .post(
+            "/management-keys",
+            keys::create,
+            op(
+                "createManagementKey",
+                "Make a management key; it is shown this once",
+            )
+            .body::<CreateManagementKey>()
+            .answers::<ManagementKey>(201)
+            .once(),
+        )
+        .get(
+            "/management-keys",
+            keys::list,
+            op("listManagementKeys", "List management keys")
+                .scope(Scope::ReadKeys)
+                .answers::<List<ManagementKey>>(200),
+        )
+        .patch(
+            "/management-keys/{id}",
+            keys::change,
+            on_one("changeManagementKey", "Say from where a key may be used")
+                .body::<ChangeManagementKey>(),
+        )
+        .post(
+            "/management-keys/{id}/revoke",
+            keys::revoke,
+            on_one("revokeManagementKey", "End a management key").body::<Nothing>(),
+        )
+        .post(
+            "/management-keys/{id}/rotate",
+            keys::rotate,
+            on_one(
+                "rotateManagementKey",
+                "Make a new key with the rights of another, which ends",
+            )
+            .body::<Rotate>()
+            .once(),
+        )
+        .get(
+            "/signing-keys",
+            signing::list,
+            op(
+                "listSigningKeys",
+                "List the keys that stamps and access tokens are signed with",
+            )
+            .scope(Scope::ReadKeys)
+            .answers::<List<SigningKey>>(200),
+        )
+        .post(
+            "/signing-keys/rotate",
+            signing::rotate,
+            op("rotateSigningKey", "Make a new signing key that takes over")
+                .operator()
+                .body::<RotateSigningKey>()
+                .answers::<SigningKey>(201)
+                .once(),
+        )
+        .post(
+            "/accounts",
+            accounts::create,
+            op("createAccount", "Make an account")
+                .operator()
+                .body::<CreateAccount>()
+                .answers::<Account>(201)
+                .once(),
+        )
+}
+
+fn of_records(routes: Routes) -> Routes {
+    routes
+        .get(
+            "/usage",
+            usage::usage,
+            Operation::new("showUsage", "Sum up calls")
+                .scope(Scope::ReadUsage)
+                .query::<UsageParameters>()
+                .answers::<Vec<UsageRow>>(200),
+        )
+        .get(
+            "/calls",
+            calls::calls,
+            Operation::new("listCalls", "List the records of calls, oldest first")
+                .scope(Scope::ReadCalls)
+                .query::<CallQuery>()
+                .answers::<List<Call>>(200)
+                .streams(&["application/x-ndjson"]),
+        )
+        .get(
+            "/audit",
+            audit::list,
+            Operation::new("listAudit", "List who did what, oldest first")
+                .scope(Scope::ReadAudit)
+                .query::<AuditQuery>()
+                .answers::<List<AuditLine>>(200),
+        )
+        .post(
+            "/ledger/verify",
+            ledger::verify,
+            Operation::new("verifyLedger", "Count everything again")
+                .operator()
+                .body::<Nothing>()
+                .answers::<Verification>(200),
+        )
+        .post(
+            "/ledger/ship",
+            ledger::ship,
+            Operation::new(
+                "shipLedger",
+                "Bring in what is pending, or what a dead gate left",
+            )
+            .operator()
+            .body::<Ship>()
+            .answers::<Shipped>(200),
+        )
+        .post(
+            "/ledger/rebuild",
+            ledger::rebuild,
+            Operation::new(
+                "rebuildLedger",
+                "Make rollups and manifest anew from the sealed files",
+            )
+            .operator()
+            .body::<Nothing>()
+            .answers::<Rebuilt>(200),
+        )
+        .get(
+            "/ledger/export",
+            ledger::export,
+            Operation::new("exportLedger", "Write the records of calls to a stream")
+                .operator()
+                .query::<ExportQuery>()
+                .streams(&[
+                    "application/x-ndjson",
+                    "text/csv",
+                    "application/vnd.apache.parquet",
+                ]),
+        )
+}
+
+fn of_the_gate(routes: Routes) -> Routes {
+    routes
+        .get(
+            "/accounts",
+            accounts::list,
+            Operation::new("listAccounts", "List accounts").answers::<List<Account>>(200),
+        )
+        .get(
+            "/accounts/{name}",
+            accounts::show,
+            Operation::new("showAccount", "Show an account")
+                .of::<AccountName>()
+                .answers::<Account>(200),
+        )
+        .get(
+            "/apps",
+            directory::apps,
+            Operation::new("listApps", "List the apps of the configuration")
+                .answers::<List<App>>(200),
+        )
+        .get(
+            "/apps/{name}",
+            directory::app,
+            Operation::new("showApp", "Show an app")
+                .of::<AppName>()
+                .answers::<App>(200),
+        )
+        .get(
+            "/plans",
+            directory::plans,
+            Operation::new("listPlans", "List the plans of the configuration")
+                .answers::<List<Plan>>(200),
+        )
+        .get(
+            "/status",
+            directory::status,
+            Operation::new("showStatus", "Show how the gate is").answers::<Status>(200),
+        )
+}
