@@ -99,14 +99,21 @@ async fn a_snapshot_from_before_a_change_is_not_believed_even_by_a_gate_that_sta
     let one = home.gate(vec![redis.url()]).await;
     let (issued, hash) = issue(&one).await;
     let (key, stale) = share(&one, &hash, &redis).await;
-    one.licensing
-        .set_status(issued.license.license.id, LicenseStatus::Revoked)
-        .await
-        .unwrap();
+    let id = issued.license.license.id;
+    let revoked = one.licensing.set_status(id, LicenseStatus::Revoked).await;
+    let version = revoked.unwrap().version;
+    eventually("the change is read back", || {
+        one.licensing.shareable() >= version
+    })
+    .await;
     assert_eq!(
         one.entry(&hash).await.license().status,
         LicenseStatus::Revoked
     );
+    eventually("the new snapshot is shared", || {
+        snapshot(&redis).is_some_and(|(_, shared)| shared != stale)
+    })
+    .await;
     // As a stale replica would have it after a failover.
     connect(&redis).set::<_, _, ()>(&key, &stale).unwrap();
     let two = home.gate(vec![redis.url()]).await;
