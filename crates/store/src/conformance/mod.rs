@@ -131,6 +131,7 @@ macro_rules! instantiate_conformance {
                 leases_agree_with_a_simple_model,
             }
             rollups {
+                rows_of_one_key_in_a_batch_are_added,
                 a_batch_is_rolled_up_at_its_position_only,
                 what_was_spent_moves_on_the_leases_and_never_above_them,
                 calls_by_minute_move_on_the_windows_they_lie_in,

@@ -43,6 +43,22 @@ async fn rows(store: &dyn Store) -> Vec<(UsageKey, UsageSums)> {
     rows
 }
 
+/// Whoever makes a batch may have gathered a key in two places.
+pub async fn rows_of_one_key_in_a_batch_are_added<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let license = keep(&*store, units(10, None)).await;
+    let row = |hour, count| (key(Some(license), hour), calls(count));
+    let batch = RollupBatch {
+        rows: vec![row(0, 1), row(1, 2), row(0, 4)],
+        ..batch(InstanceId::generate(), 0, Vec::new())
+    };
+    store.roll_up(batch).await.expect("rolled");
+    let mut found = rows(&*store).await;
+    found.sort_by_key(|(key, _)| key.hour);
+    assert_eq!(found, [row(0, 5), row(1, 2)]);
+}
+
 /// At another position nothing is done: no row, no lease, no position.
 pub async fn a_batch_is_rolled_up_at_its_position_only<F: StoreFactory>() {
     let place = F::fresh().await;

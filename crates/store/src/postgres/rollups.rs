@@ -42,9 +42,17 @@ impl Sums {
         let mut order: Vec<_> = rows
             .iter()
             .zip(kinds)
-            .map(|((key, sums), kind)| ((hour_number(key.hour), id(license(key)), *kind), sums))
+            .map(|((key, sums), kind)| ((hour_number(key.hour), id(license(key)), *kind), *sums))
             .collect();
         order.sort_unstable_by_key(|(key, _)| *key);
+        // One statement writes a row once.
+        order.dedup_by(|(key, sums), (first, all)| {
+            let same = key == first;
+            if same {
+                all.add(sums);
+            }
+            same
+        });
         let column = |of: fn(&UsageSums) -> i64| order.iter().map(|(_, sums)| of(sums)).collect();
         Self {
             hours: order.iter().map(|((hour, _, _), _)| *hour).collect(),
