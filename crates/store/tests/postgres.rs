@@ -1,12 +1,16 @@
 //! The PostgreSQL store passes the suite of every store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use store::conformance::StoreFactory;
 use store::postgres::Times;
 use store::{PostgresOptions, PostgresStore, Store};
 use testkit::Postgres;
+
+/// Longest wait for a server that shares the machine with builds.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Schema {
     url: String,
@@ -26,6 +30,8 @@ impl StoreFactory for Schema {
     async fn open(&self) -> Arc<dyn Store> {
         let mut options = PostgresOptions::parse(&self.url).expect("a valid URL");
         options.times = Times::Caller;
+        options.connect_timeout = PATIENCE;
+        options.statement_timeout = PATIENCE;
         Arc::new(PostgresStore::open(options).await.expect("the store opens"))
     }
 }
