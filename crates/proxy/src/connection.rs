@@ -1,20 +1,21 @@
-//! A caller's connection: whether it waits, since when, whether to cut it, and what is on its way out.
+//! A caller's connection: whether it waits, since when, and whether to cut it.
+
+mod leaving;
 
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
-use std::io;
+use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
 
-use gate::{Closing, Committed, CutCheck, HeadCommit, Worker};
+use gate::{CutCheck, Worker};
 use http::HeaderValue;
 use parking_lot::Mutex;
 
-use crate::outlet::{Ended, Outlet, Released, Socket};
+pub(crate) use self::leaving::Leaving;
+use crate::outlet::{Outlet, Socket};
 
 /// One connection of a caller.
 pub(crate) struct Connection {
@@ -156,128 +157,6 @@ impl Connection {
         let is_cut = self.cut_check.lock().as_ref().is_some_and(CutCheck::is_cut);
         if is_cut {
             self.cut();
-        }
-    }
-}
-
-/// What leaves. A call that ended is closed outside the lock: closing takes locks of the journal.
-impl Connection {
-    /// Does something with the outlet, then closes the call whose last byte has left by that.
-    pub(crate) fn with_outlet<T>(&self, action: impl FnOnce(&mut Outlet, &Worker) -> T) -> T {
-        let mut outlet = self.outlet.lock();
-        let result = action(&mut outlet, &self.worker);
-        let ended = outlet.take_ended();
-        drop(outlet);
-        if let Some((ended, left)) = ended {
-            ended.at(self.worker.now()).close(left);
-        }
-        result
-    }
-
-    /// Waits until the answers to earlier calls have left: not at all, but for a caller who does not wait for them.
-    pub(crate) async fn turn(&self) {
-        // A caller who is gone takes no bytes: as good as left.
-        let _ = poll_fn(|context| self.poll_empty(context)).await;
-    }
-
-    /// Holds back what is written from now on until the record of its call is durable. Only in its [`turn`](Self::turn).
-    ///
-    /// # Errors
-    /// If the record cannot be made durable.
-    pub(crate) fn hold(self: &Arc<Self>, commit: HeadCommit) -> Result<(), Never> {
-        let waker = Waker::from(self.clone());
-        let mut context = Context::from_waker(&waker);
-        match self.outlet.lock().hold(commit, &mut context) {
-            Released::Never => Err(Never),
-            _ => Ok(()),
-        }
-    }
-
-    /// Closes a call when the last byte of its answer has left.
-    pub(crate) fn close_when_left(&self, committed: Committed, closing: Closing) {
-        let ended = self.outlet.lock().end(Ended { committed, closing });
-        if let Some((ended, left)) = ended {
-            ended.close(left);
-        }
-    }
-
-    /// Microseconds that the call has waited for the journal.
-    pub(crate) fn take_blocked(&self) -> u64 {
-        self.outlet.lock().take_blocked()
-    }
-
-    fn poll_empty(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with_outlet(|outlet, worker| outlet.poll_empty(context, worker))
-    }
-
-    /// Waits until everything has left, for so long after it may.
-    async fn empty(&self, limit: Duration) {
-        // No timer where there is nothing to wait for, and none for the journal, which has its own end.
-        poll_fn(|context| self.poll_released(context)).await;
-        if self.outlet.lock().has_bytes() {
-            let _ = tokio::time::timeout(limit, poll_fn(|context| self.poll_empty(context))).await;
-        }
-    }
-
-    fn poll_released(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.with_outlet(|outlet, worker| match outlet.is_held() {
-            true => outlet.poll_empty(context, worker).map(drop),
-            false => Poll::Ready(()),
-        })
-    }
-
-    /// Lets out what was held back, if its record is durable.
-    fn release(self: &Arc<Self>) {
-        let waker = Waker::from(self.clone());
-        let (released, waiting) = self.with_outlet(|outlet, worker| {
-            let released = outlet.release(&mut Context::from_waker(&waker), worker);
-            let waiting = match released {
-                Released::Held => None,
-                _ => outlet.take_waiting(),
-            };
-            (released, waiting)
-        });
-        match released {
-            Released::Held | Released::Left => {}
-            Released::Stuck => self.wake_task(),
-            Released::Never => self.cut(),
-        }
-        if let Some(waiting) = waiting {
-            waiting.wake();
-        }
-    }
-}
-
-/// The committer's call: the record of the call whose answer is held back is durable, or never will be.
-impl Wake for Connection {
-    fn wake(self: Arc<Self>) {
-        self.release();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.release();
-    }
-}
-
-/// The record of a call cannot be made durable.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Never;
-
-/// Closes a connection's socket when dropped; a call whose answer has not left by then was cut short.
-pub(crate) struct Leaving(pub(crate) Arc<Connection>);
-
-impl Leaving {
-    /// Lets out what is still to be written, for so long at most.
-    pub(crate) async fn finish(self, limit: Duration) {
-        self.0.empty(limit).await;
-    }
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        let ended = self.0.outlet.lock().close();
-        if let Some(ended) = ended {
-            ended.at(self.0.worker.now()).cut_short();
         }
     }
 }
