@@ -130,9 +130,11 @@ impl Licensing {
         id: LicenseId,
         expires_at: Option<Timestamp>,
     ) -> Result<StoredLicense, Error> {
-        self.unrevoked(id).await?;
-        self.apply(id, LicenseChange::ExpiresAt(expires_at), None)
-            .await
+        let update = LicenseUpdate {
+            expires_at: Some(expires_at),
+            ..LicenseUpdate::default()
+        };
+        self.change(id, update).await
     }
 
     /// Sets the limits of a license. What is left is set to `limits.remaining` if `balance` says so, or if units were
