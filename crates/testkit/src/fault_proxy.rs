@@ -154,6 +154,10 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, state: &State, era: u64) -> io
         while silent() && stands() {
             std::thread::sleep(TURN);
         }
+        // What was read before the cut and not passed on is lost with it.
+        if !stands() {
+            return Ok(());
+        }
         to.write_all(&buffer[..length])?;
     }
     Ok(())
