@@ -2,12 +2,15 @@
 """Side by side: CPU per call, calls per second and latency of the servers of bench/servers.py.
 
 Every round goes through all servers, in turning order, so that what the machine does meanwhile falls on all alike;
-ratios are taken within a round. The server under test has one core, load and backend the other. Examples:
+ratios are taken within a round. The server under test has one core, load and backend the other. With --together all
+are under load at once and share that core, so that what the machine does meanwhile falls on all in the same moment: ratios
+of CPU per call are then as good as they get on a noisy host, while calls per second and latency mean nothing. Examples:
 
     benches/run.py                                          all servers, 9 rounds
     benches/run.py --servers bare,process,disk --rounds 5   a subset
     benches/run.py --servers bare,process --licenses 10000 --routes 1000
     benches/run.py --servers bare,disk,other-disk --other /tmp/tallygate-before
+    benches/run.py --servers bare,process,disk --together   the ratios on a noisy host
 """
 
 import argparse
@@ -15,6 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench import load, report, servers
@@ -31,6 +35,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=9, help="(%(default)s)")
     parser.add_argument("--seconds", type=int, default=4, help="of load per server and round (%(default)s)")
     parser.add_argument("--warm-up", type=int, default=2, help="seconds of load before the first round (%(default)s)")
+    parser.add_argument("--together", action="store_true", help="all servers of a round at once")
     parser.add_argument("--connections", type=int, default=64, help="(%(default)s)")
     parser.add_argument("--licenses", type=int, default=1, help="of the gates (%(default)s)")
     parser.add_argument("--hot", type=int, default=1000, help="of these licenses, so many are used (%(default)s)")
@@ -69,11 +74,12 @@ def stop_all(backend, started):
 
 
 def one_round(started, number, options):
-    """Each server once, in an order that turns from round to round."""
-    by_name = {}
-    for place in range(len(started)):
-        server = started[(place + number) % len(started)]
-        by_name[server.name] = load.measure(server, options.load_core, options.connections, options.seconds)
+    """Each server once, in an order that turns from round to round, or all at once."""
+    turned = started[number % len(started):] + started[:number % len(started)]
+    with ThreadPoolExecutor(len(started) if options.together else 1) as pool:
+        measured = pool.map(
+            lambda server: load.measure(server, options.load_core, options.connections, options.seconds), turned)
+    by_name = dict(zip((server.name for server in turned), measured))
     return {server.name: by_name[server.name] for server in started}
 
 
