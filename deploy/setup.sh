@@ -19,6 +19,13 @@ need() { # DEBIAN-PACKAGE WHAT-IT-IS
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# The server's programs are in nobody's PATH, one folder for each major version.
+initdb='/usr/lib/postgresql/*/bin/initdb'
+have_postgres() {
+    # shellcheck disable=SC2086 # the pattern is to be expanded
+    ls $initdb >/dev/null 2>&1
+}
+
 fail() {
     echo "setup: $1" >&2
     exit 1
@@ -106,6 +113,10 @@ test)
     python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv "Python 3 with its venv module"
     have node || need nodejs "Node.js, which official clients run on"
     have npm || need npm "npm"
+    have redis-server || need redis-server "Redis (redis-server and redis-cli)"
+    have openssl || need openssl "openssl, which makes the certificates of tests"
+    have_postgres || need postgresql "PostgreSQL's server programs, where Debian puts them: $initdb"
+    have unshare || need util-linux "unshare"
     ;;
 bench)
     python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv "Python 3 with its venv module"
