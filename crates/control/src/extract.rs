@@ -66,9 +66,21 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
                 let text = text
                     .strip_prefix("Failed to deserialize query string: ")
                     .unwrap_or(&text);
-                Problem::new(Code::FieldInvalid, text)
+                let problem = Problem::new(Code::FieldInvalid, text);
+                parameter(text).map_or(problem.clone(), |name| problem.about(name))
             })
     }
+}
+
+/// The parameter that a message about a query is about: it stands before a colon, or in backquotes where it is missing.
+fn parameter(text: &str) -> Option<&str> {
+    let missing = text.strip_prefix("missing field `");
+    let name = match missing {
+        Some(rest) => rest.split_once('`')?.0,
+        None => text.split_once(": ")?.0,
+    };
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (name.len() <= 64 && name.bytes().all(is_name)).then_some(name)
 }
 
 #[cfg(test)]

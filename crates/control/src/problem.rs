@@ -228,6 +228,8 @@ impl From<licensing::Error> for Problem {
             | Error::LicenseUnknown(_)
             | Error::ManagementKeyUnknown(_)
             | Error::AccountUnknown(_)
+            | Error::UserUnknown(_)
+            | Error::SessionUnknown(_)
             | Error::TokenUnknown => Self::new(Code::NotFound, detail),
             Error::LicenseRevoked(_)
             | Error::ManagementKeyEnded(_)

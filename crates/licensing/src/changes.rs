@@ -111,10 +111,11 @@ impl Licensing {
     }
 
     /// Reads the changes that were just made by way of the store, so that they are in force here when the operation
-    /// returns. Where the store does not answer, the next turn reads them.
+    /// returns, and tells the other gates. Where the store does not answer, the next turn reads them.
     pub(crate) async fn learn_now(&self) {
-        if let Err(error) = self.follow().await {
-            tracing::debug!(%error, "own changes are learnt with the next reading");
+        match self.follow().await {
+            Ok(()) => self.announce(self.seen_change()),
+            Err(error) => tracing::debug!(%error, "own changes are learnt with the next reading"),
         }
     }
 

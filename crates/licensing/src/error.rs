@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use model::{
-    AccountName, ApiKeyRule, AppName, Blame, LicenseId, ManagementKeyId, PlanName, Timestamp,
+    AccountName, ApiKeyRule, AppName, Blame, LicenseId, ManagementKeyId, PlanName, SessionId,
+    Timestamp, UserId,
 };
 
 /// An error of an operation or of opening.
@@ -74,6 +75,12 @@ pub enum Error {
     /// The keyring in the store is not one that this version reads. Blame: us.
     #[error("the keyring of the store cannot be read by this version")]
     KeyringMalformed,
+    /// There is no such user. Blame: caller.
+    #[error("there is no user {0}")]
+    UserUnknown(UserId),
+    /// There is no such session. Blame: caller.
+    #[error("there is no session {0}")]
+    SessionUnknown(SessionId),
     /// A new signing key was made already and does not sign yet. Blame: caller.
     #[error("a new signing key takes over at {until}: wait for it, or withdraw the ones before")]
     RotationUnderWay {

@@ -6,9 +6,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
 use crate::{
-    AccountName, ApiKeyPrefix, AppName, CallId, CredentialId, Currency, InstanceId, Interval,
-    LicenseId, ManagementKeyId, Metadata, Method, Mode, Money, Outcome, Permission, PlanName,
-    PlanRevisionId, RateLimit, Refill, ResourcePermissions, SigningKeyId, SigningUse, Timestamp,
+    AccountName, Alias, ApiKeyPrefix, AppName, CallId, CredentialId, Currency, InstanceId,
+    Interval, LicenseId, ManagementKeyId, Metadata, Method, Mode, Money, Outcome, Permission,
+    PlanName, PlanRevisionId, RateLimit, Refill, RequestTokenId, ResourcePermissions, SessionId,
+    SigningKeyId, SigningUse, Timestamp, TokenState, UserId,
 };
 
 /// Gives a type the schema that stands beside it.
@@ -61,11 +62,15 @@ ids! {
     LicenseId: "A license.";
     ManagementKeyId: "A management key.";
     PlanRevisionId: "A content hash of a plan: the same terms have the same revision.";
+    RequestTokenId: "A request token.";
+    SessionId: "A session.";
     SigningKeyId: "A signing key.";
+    UserId: "A user of an app.";
 }
 
 text! {
     AccountName: "The name of an account.", "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", "default";
+    Alias: "What an app may call a user without knowing who they are.", "^[0-9A-F]{16}$", "00000000000000AB";
     ApiKeyPrefix: "What an API key begins with; not `tg_`.", "^[A-Za-z0-9_-]{1,32}$", "pk_";
     AppName: "The name of an app; `*`: every app of the account.", r"^(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$", "sample";
     Currency: "A currency (ISO 4217).", "^[A-Z]{3}$", "EUR";
@@ -82,6 +87,7 @@ words! {
     Mode: "A way of spending.";
     Outcome: "How a call ended.";
     SigningUse: "What a key signs.";
+    TokenState: "What has become of a token.";
 }
 
 schema! {

@@ -59,13 +59,15 @@ pub struct ApiKeyFilter {
     pub account: Option<AccountName>,
     /// Only this app ([`AppName::every`]: those that open every app).
     pub app: Option<AppName>,
-    /// Only those made after this one.
+    /// Only those with a later id: the order of [`ApiKeySort::Id`], so that a list by pages skips none.
     pub after: Option<LicenseId>,
 }
 
 /// What a list of API keys is sorted by; equal ones by when they were made. What is not there comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ApiKeySort {
+    /// Their ids, which grow with time on each gate: the one order that [`ApiKeyFilter::after`] goes by.
+    Id,
     /// When they were made.
     #[default]
     CreatedAt,

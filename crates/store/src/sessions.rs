@@ -88,6 +88,15 @@ pub trait SessionStore: Send + Sync + 'static {
     /// One session.
     async fn session(&self, id: SessionId) -> Result<Option<Session>, Error>;
 
+    /// Up to `limit` sessions of a management key (at most 100,000) in order of id, beginning after `after`, ended ones among
+    /// them until they are swept; stable under inserts.
+    async fn sessions_of(
+        &self,
+        key_id: ManagementKeyId,
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Result<Vec<Session>, Error>;
+
     /// One management key, whatever its state.
     async fn management_key(&self, id: ManagementKeyId) -> Result<Option<ManagementKey>, Error>;
 

@@ -69,6 +69,31 @@ pub trait TokenStore: Send + Sync + 'static {
     /// not it was swept.
     async fn token(&self, hash: KeyHash, now: Timestamp) -> Result<Option<RequestToken>, Error>;
 
+    /// The token with this id, as [`TokenStore::token`] shows it.
+    async fn token_by_id(
+        &self,
+        id: RequestTokenId,
+        now: Timestamp,
+    ) -> Result<Option<RequestToken>, Error>;
+
+    /// Up to `limit` tokens of a license (at most 100,000) in order of id, beginning after `after`, as [`TokenStore::token`]
+    /// shows them; stable under inserts.
+    async fn tokens_of(
+        &self,
+        license_id: LicenseId,
+        after: Option<RequestTokenId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<RequestToken>, Error>;
+
+    /// Ends a token that nobody used, as if its time were over, and frees its units; any other stays as it is. `None`: there is
+    /// none such.
+    async fn end_token(
+        &self,
+        id: RequestTokenId,
+        now: Timestamp,
+    ) -> Result<Option<RequestToken>, Error>;
+
     /// Tries to claim a token for a call of an instance. Of any number of tries exactly one wins, until it is released.
     async fn claim_token(
         &self,

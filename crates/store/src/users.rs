@@ -26,6 +26,9 @@ pub trait UserStore: Send + Sync + 'static {
     /// The user of an app with this login.
     async fn user(&self, app: &AppName, login: &str) -> Result<Option<User>, Error>;
 
+    /// The user with this id.
+    async fn user_by_id(&self, id: UserId) -> Result<Option<User>, Error>;
+
     /// Up to `limit` users of an app (at most 100,000) in order of id, beginning after `after`; stable under inserts.
     async fn users(
         &self,

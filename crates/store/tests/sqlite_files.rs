@@ -176,18 +176,34 @@ fn a_newer_schema_is_refused_by_name_and_left_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_line_of_the_audit_log_can_be_changed_or_deleted() {
+async fn no_line_of_the_audit_log_can_be_changed_deleted_or_replaced() {
     let directory = directory();
     let store = open(directory.path()).expect("opens");
     let line = AuditEntry::new(&Actor::OPERATOR, hours(0), "license.create", "lic_1");
     store.add_audit(vec![line.clone()]).await.expect("added");
     let other = Connection::open(directory.path().join("licenses.db")).expect("opens");
-    for sql in ["UPDATE audit SET who = 'gate'", "DELETE FROM audit"] {
-        let refused = other.execute(sql, []).expect_err("it is append-only");
+    let columns = "at, account, who, address, action, subject, before, after, count";
+    let by_number = format!("(number, id, {columns}) SELECT number, randomblob(16), {columns}");
+    let by_id = format!("(id, {columns}) SELECT id, {columns}");
+    let of = |verb: &str, line: &str| format!("{verb} INTO audit {line} FROM audit WHERE true");
+    let sneaking = "ON CONFLICT DO UPDATE SET who = 'gate'";
+    let tries = [
+        "UPDATE audit SET who = 'gate'".to_owned(),
+        "UPDATE OR REPLACE audit SET who = 'gate'".to_owned(),
+        "DELETE FROM audit".to_owned(),
+        of("REPLACE", &by_number),
+        of("REPLACE", &by_id),
+        of("INSERT OR REPLACE", &by_id),
+        format!("{} {sneaking}", of("INSERT", &by_id)),
+    ];
+    for sql in tries {
+        let refused = other.execute(&sql, []).expect_err(&sql);
         assert!(refused.to_string().contains("audit log"), "{refused}");
     }
     let lines = store.audit(AuditFilter::default(), 0, 9).await;
-    assert_eq!(lines.expect("answers")[0].entry, line);
+    let lines: Vec<_> = lines.expect("answers").into_iter().collect();
+    assert_eq!(lines.len(), 1);
+    assert_eq!((lines[0].number, &lines[0].entry), (1, &line));
 }
 
 #[test]

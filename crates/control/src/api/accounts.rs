@@ -3,12 +3,14 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
+use model::AccountName;
 
 use super::Shared;
+use super::calls::page_limit;
 use crate::caller::{By, Caller};
 use crate::extract::{Json, Name, Query};
 use crate::problem::Problem;
-use crate::wire::{Account, CreateAccount, List, Nothing};
+use crate::wire::{Account, CreateAccount, List, Page};
 
 /// Makes an account.
 pub(crate) async fn create(
@@ -21,12 +23,13 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Answer(account.into())))
 }
 
-/// Lists the accounts that are the caller's to see: all, or their own.
+/// Lists the accounts that are the caller's to see, by name: all, or their own.
 pub(crate) async fn list(
     State(state): Shared,
     caller: Caller,
-    Query(Nothing {}): Query<Nothing>,
+    Query(page): Query<Page<AccountName>>,
 ) -> Result<Answer<List<Account>>, Problem> {
+    let limit = page_limit(page.limit)?;
     let accounts = state.licensing.accounts().await?;
     let own = |account: &store::Account| caller.account().is_none_or(|own| *own == account.name);
     let items = accounts
@@ -34,7 +37,13 @@ pub(crate) async fn list(
         .filter(own)
         .map(Account::from)
         .collect();
-    Ok(Answer(List::whole(items)))
+    let place = |account: &Account| account.name.clone();
+    Ok(Answer(List::page(
+        items,
+        limit,
+        page.cursor.as_ref(),
+        place,
+    )))
 }
 
 /// Shows one account.

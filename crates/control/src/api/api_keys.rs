@@ -62,7 +62,7 @@ pub(crate) async fn list(
         ..owner(&caller)
     };
     let page = ApiKeyPage {
-        sort: ApiKeySort::CreatedAt,
+        sort: ApiKeySort::Id,
         descending: false,
         offset: 0,
         limit,

@@ -2,22 +2,27 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
+use model::{AppName, PlanName};
 
 use super::Shared;
+use super::calls::page_limit;
 use crate::caller::Caller;
 use crate::extract::{Name, Query};
 use crate::problem::Problem;
-use crate::wire::{App, List, Nothing, Plan, Status};
+use crate::wire::{App, List, Nothing, Page, Plan, Status};
 
-/// Lists the apps that are the caller's to see.
+/// Lists the apps that are the caller's to see, by name.
 pub(crate) async fn apps(
     State(state): Shared,
     caller: Caller,
-    Query(Nothing {}): Query<Nothing>,
-) -> Answer<List<App>> {
+    Query(page): Query<Page<AppName>>,
+) -> Result<Answer<List<App>>, Problem> {
+    let limit = page_limit(page.limit)?;
     let apps = state.directory.apps.iter();
     let own = apps.filter(|app| caller.sees_app(&app.account, &app.name));
-    Answer(List::whole(own.cloned().collect()))
+    let own = own.cloned().collect();
+    let place = |app: &App| app.name.clone();
+    Ok(Answer(List::page(own, limit, page.cursor.as_ref(), place)))
 }
 
 /// Shows one app.
@@ -34,12 +39,20 @@ pub(crate) async fn app(
         .ok_or_else(|| Problem::not_found("app", &name))
 }
 
-/// Lists the plans.
+/// Lists the plans, by name.
 pub(crate) async fn plans(
     State(state): Shared,
-    Query(Nothing {}): Query<Nothing>,
-) -> Answer<List<Plan>> {
-    Answer(List::whole(state.directory.plans.clone()))
+    Query(page): Query<Page<PlanName>>,
+) -> Result<Answer<List<Plan>>, Problem> {
+    let limit = page_limit(page.limit)?;
+    let plans = state.directory.plans.clone();
+    let place = |plan: &Plan| plan.name.clone();
+    Ok(Answer(List::page(
+        plans,
+        limit,
+        page.cursor.as_ref(),
+        place,
+    )))
 }
 
 /// Says how the gate is.

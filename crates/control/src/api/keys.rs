@@ -9,12 +9,13 @@ use licensing::{IssuedManagementKey, ManagementKeyRequest};
 use model::{AccountName, ManagementKeyId, Timestamp};
 
 use super::Shared;
+use super::calls::page_limit;
 use crate::caller::{By, Caller};
 use crate::extract::{Json, Name, Query};
 use crate::problem::{Code, Problem};
 use crate::state::Api;
 use crate::wire::{
-    ChangeManagementKey, CreateManagementKey, List, ManagementKey, Nothing, Rotate, Scope,
+    ChangeManagementKey, CreateManagementKey, List, ManagementKey, Nothing, Page, Rotate, Scope,
 };
 
 /// Makes a management key.
@@ -60,9 +61,10 @@ pub(crate) async fn create(
 pub(crate) async fn list(
     State(state): Shared,
     caller: Caller,
-    Query(Nothing {}): Query<Nothing>,
+    Query(page): Query<Page<ManagementKeyId>>,
 ) -> Result<Answer<List<ManagementKey>>, Problem> {
     caller.require(Scope::ReadKeys)?;
+    let limit = page_limit(page.limit)?;
     let keys = state
         .licensing
         .management_keys(caller.account().cloned())
@@ -70,8 +72,20 @@ pub(crate) async fn list(
     let items = keys
         .into_iter()
         .filter(|key| sees(&caller, key))
-        .map(ManagementKey::from);
-    Ok(Answer(List::whole(items.collect())))
+        .map(ManagementKey::from)
+        .collect();
+    let cursor = page.cursor.as_ref();
+    Ok(Answer(List::page(items, limit, cursor, |key| key.id)))
+}
+
+/// Shows a management key.
+pub(crate) async fn show(
+    State(state): Shared,
+    caller: Caller,
+    Name(id): Name,
+) -> Result<Answer<ManagementKey>, Problem> {
+    caller.require(Scope::ReadKeys)?;
+    Ok(Answer(own(&state, &caller, &id).await?.into()))
 }
 
 /// Changes from where a management key may be used.
@@ -181,7 +195,7 @@ fn covers(caller: &Caller, rights: &Rights<'_>) -> bool {
 }
 
 /// Whether a key is the caller's to see.
-fn sees(caller: &Caller, key: &store::ManagementKey) -> bool {
+pub(super) fn sees(caller: &Caller, key: &store::ManagementKey) -> bool {
     let Some(own) = caller.key() else {
         return true;
     };
@@ -191,7 +205,11 @@ fn sees(caller: &Caller, key: &store::ManagementKey) -> bool {
 }
 
 /// A management key by the text of its id, if it is the caller's to see.
-async fn own(state: &Api, caller: &Caller, id: &str) -> Result<store::ManagementKey, Problem> {
+pub(super) async fn own(
+    state: &Api,
+    caller: &Caller,
+    id: &str,
+) -> Result<store::ManagementKey, Problem> {
     let not_found = || Problem::not_found("management key", id);
     let id: ManagementKeyId = id.parse().map_err(|_| not_found())?;
     let keys = state

@@ -17,8 +17,8 @@ use crate::caller::{By, Caller};
 use crate::extract::{BULK_BODY_LIMIT, Json, Name, Query};
 use crate::problem::{Code, Problem};
 use crate::wire::{
-    BulkCreate, ChangeLicense, CreateLicense, Created, Extend, License, List, Nothing, Rotate,
-    Scope,
+    AddCredential, BulkCreate, ChangeLicense, CreateLicense, Created, Extend, License, List,
+    Nothing, RevokeCredential, Rotate, Scope,
 };
 
 /// Most licenses of one bulk request.
@@ -291,8 +291,42 @@ pub(crate) async fn rotate(
     Ok(Answer(with_key(&state.licensing, issued).await?))
 }
 
+/// Gives a license one more key; those before stay.
+pub(crate) async fn add_credential(
+    State(state): Shared,
+    caller: Caller,
+    By(acting): By,
+    Name(id): Name,
+    Json(request): Json<AddCredential>,
+) -> Result<(StatusCode, Answer<License>), Problem> {
+    caller.require(Scope::WriteLicenses)?;
+    let id = own(&state.licensing, &caller, &id).await?.license.id;
+    let source = key_source(request.key_format.as_deref(), request.key.as_deref())?;
+    let issued = acting.add_credential(id, &source, None).await?;
+    let license = with_key(&state.licensing, issued).await?;
+    Ok((StatusCode::CREATED, Answer(license)))
+}
+
+/// Ends one key of a license; the others stay.
+pub(crate) async fn revoke_credential(
+    State(state): Shared,
+    caller: Caller,
+    By(acting): By,
+    Name(id): Name,
+    Json(request): Json<RevokeCredential>,
+) -> Result<Answer<License>, Problem> {
+    caller.require(Scope::WriteLicenses)?;
+    let id = own(&state.licensing, &caller, &id).await?.license.id;
+    let stored = acting.revoke_credential(id, request.credential).await?;
+    Ok(Answer(view(&state.licensing, stored).await?))
+}
+
 /// A license by the text of its id, if it is the caller's to see.
-async fn own(licensing: &Licensing, caller: &Caller, id: &str) -> Result<StoredLicense, Problem> {
+pub(super) async fn own(
+    licensing: &Licensing,
+    caller: &Caller,
+    id: &str,
+) -> Result<StoredLicense, Problem> {
     let not_found = || Problem::not_found("license", id);
     let parsed: LicenseId = id.parse().map_err(|_| not_found())?;
     let stored = match licensing.license(parsed).await {

@@ -8,8 +8,11 @@ pub(crate) mod directory;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod licenses;
+pub(crate) mod sessions;
 pub(crate) mod signing;
+pub(crate) mod tokens;
 pub(crate) mod usage;
+pub(crate) mod users;
 
 use std::sync::Arc;
 

@@ -6,23 +6,29 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
 use licensing::signing::Rotation;
+use model::SigningKeyId;
 
 use super::Shared;
+use super::calls::page_limit;
 use crate::caller::{By, Caller};
 use crate::extract::{Json, Query};
 use crate::problem::Problem;
-use crate::wire::{List, Nothing, RotateSigningKey, Scope, SigningKey};
+use crate::wire::{List, Page, RotateSigningKey, Scope, SigningKey};
 
-/// Lists the signing keys by use, oldest first.
+/// Lists the signing keys, oldest first.
 pub(crate) async fn list(
     State(state): Shared,
     caller: Caller,
-    Query(Nothing {}): Query<Nothing>,
+    Query(page): Query<Page<SigningKeyId>>,
 ) -> Result<Answer<List<SigningKey>>, Problem> {
     caller.require(Scope::ReadKeys)?;
+    let limit = page_limit(page.limit)?;
     state.signing.refresh().await?;
     let items = state.signing.keys().into_iter().map(SigningKey::from);
-    Ok(Answer(List::whole(items.collect())))
+    let cursor = page.cursor.as_ref();
+    Ok(Answer(List::page(items.collect(), limit, cursor, |key| {
+        key.id
+    })))
 }
 
 /// Makes a new key that takes over.

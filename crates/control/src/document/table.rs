@@ -3,19 +3,24 @@
 use std::sync::Arc;
 
 use model::usage::UsageRow;
-use model::{AccountName, AppName, LicenseId, ManagementKeyId};
+use model::{
+    AccountName, AppName, LicenseId, ManagementKeyId, PlanName, RequestTokenId, SessionId,
+    SigningKeyId, UserId,
+};
 
 use super::{Described, Operation, Routes};
 use crate::api::{
-    accounts, api_keys, audit, calls, directory, keys, ledger, licenses, signing, usage,
+    accounts, api_keys, audit, calls, directory, keys, ledger, licenses, sessions, signing, tokens,
+    usage, users,
 };
 use crate::state::Api;
 use crate::wire::{
-    Account, ApiKey, App, AuditLine, AuditQuery, BulkCreate, Call, CallQuery, ChangeApiKey,
-    ChangeLicense, ChangeManagementKey, CreateAccount, CreateApiKey, CreateLicense,
-    CreateManagementKey, Created, DeletedApiKeys, ExportQuery, Extend, License, List,
-    ManagementKey, Nothing, Plan, Rebuilt, Rotate, RotateSigningKey, Scope, Ship, Shipped,
-    SigningKey, Status, UsageParameters, Verification, VerifiedApiKey, VerifyApiKey,
+    Account, AddCredential, ApiKey, App, AuditLine, AuditQuery, BulkCreate, Call, CallQuery,
+    ChangeApiKey, ChangeLicense, ChangeManagementKey, ChangeUser, CreateAccount, CreateApiKey,
+    CreateLicense, CreateManagementKey, CreateUser, Created, DeletedApiKeys, ExportQuery, Extend,
+    License, List, ManagementKey, Nothing, Page, Plan, Rebuilt, RevokeCredential, Rotate,
+    RotateSigningKey, Scope, Session, Ship, Shipped, SigningKey, Status, Token, UsageParameters,
+    User, Verification, VerifiedApiKey, VerifyApiKey,
 };
 
 /// Where the API begins.
@@ -29,6 +34,7 @@ pub(crate) fn table(state: Arc<Api>) -> Routes {
     let routes = Routes::new(state);
     let routes = of_licenses(routes);
     let routes = of_api_keys(routes);
+    let routes = of_users(of_tokens(routes));
     let routes = of_keys(routes);
     of_the_gate(of_records(routes))
 }
@@ -111,6 +117,119 @@ fn of_licenses(routes: Routes) -> Routes {
             on_one("rotateLicense", "Make a new key in place of those before")
                 .body::<Rotate>()
                 .once(),
+        )
+        .post(
+            "/licenses/{id}/credentials",
+            licenses::add_credential,
+            op(
+                "addCredential",
+                "Give a license one more key; it is shown this once",
+            )
+            .of::<LicenseId>()
+            .body::<AddCredential>()
+            .answers::<License>(201)
+            .once(),
+        )
+        .post(
+            "/licenses/{id}/credentials/revoke",
+            licenses::revoke_credential,
+            on_one("revokeCredential", "End one key of a license for good")
+                .body::<RevokeCredential>(),
+        )
+}
+
+fn of_users(routes: Routes) -> Routes {
+    let op = |id, summary| Operation::new(id, summary).scope(Scope::WriteLicenses);
+    let on_one = |id, summary| op(id, summary).of::<UserId>().answers::<User>(200);
+    routes
+        .post(
+            "/users",
+            users::create,
+            op("createUser", "Make a user of an app")
+                .body::<CreateUser>()
+                .answers::<User>(201)
+                .once(),
+        )
+        .get(
+            "/users",
+            users::list,
+            op("listUsers", "List the users of an app, oldest first")
+                .scope(Scope::ReadLicenses)
+                .query::<users::ListParameters>()
+                .answers::<List<User>>(200),
+        )
+        .get(
+            "/users/{id}",
+            users::show,
+            on_one("showUser", "Show a user").scope(Scope::ReadLicenses),
+        )
+        .patch(
+            "/users/{id}",
+            users::change,
+            on_one("changeUser", "Change a user; absent fields stay").body::<ChangeUser>(),
+        )
+        .delete(
+            "/users/{id}",
+            users::forget,
+            op("forgetUser", "Forget a user; licenses stay as they are").of::<UserId>(),
+        )
+}
+
+fn of_tokens(routes: Routes) -> Routes {
+    let of_licenses = |id, summary| {
+        let operation = Operation::new(id, summary).scope(Scope::WriteLicenses);
+        operation.of::<RequestTokenId>().answers::<Token>(200)
+    };
+    let of_keys = |id, summary| {
+        let operation = Operation::new(id, summary).scope(Scope::WriteKeys);
+        operation.of::<SessionId>().answers::<Session>(200)
+    };
+    routes
+        .get(
+            "/tokens",
+            tokens::list,
+            Operation::new(
+                "listTokens",
+                "List the request tokens of a license, oldest first",
+            )
+            .scope(Scope::ReadLicenses)
+            .query::<tokens::ListParameters>()
+            .answers::<List<Token>>(200),
+        )
+        .get(
+            "/tokens/{id}",
+            tokens::show,
+            of_licenses("showToken", "Show a request token").scope(Scope::ReadLicenses),
+        )
+        .post(
+            "/tokens/{id}/end",
+            tokens::end,
+            of_licenses(
+                "endToken",
+                "End a request token that nobody used, and free its units",
+            )
+            .body::<Nothing>(),
+        )
+        .get(
+            "/sessions",
+            sessions::list,
+            Operation::new(
+                "listSessions",
+                "List the sessions of a management key, oldest first",
+            )
+            .scope(Scope::ReadKeys)
+            .query::<sessions::ListParameters>()
+            .answers::<List<Session>>(200),
+        )
+        .get(
+            "/sessions/{id}",
+            sessions::show,
+            of_keys("showSession", "Show a session").scope(Scope::ReadKeys),
+        )
+        .post(
+            "/sessions/{id}/end",
+            sessions::end,
+            of_keys("endSession", "End a session with all its tokens").body::<Nothing>(),
         )
 }
 
@@ -198,9 +317,15 @@ fn of_keys(routes: Routes) -> Routes {
         .get(
             "/management-keys",
             keys::list,
-            op("listManagementKeys", "List management keys")
+            op("listManagementKeys", "List management keys, oldest first")
                 .scope(Scope::ReadKeys)
+                .query::<Page<ManagementKeyId>>()
                 .answers::<List<ManagementKey>>(200),
+        )
+        .get(
+            "/management-keys/{id}",
+            keys::show,
+            on_one("showManagementKey", "Show a management key").scope(Scope::ReadKeys),
         )
         .patch(
             "/management-keys/{id}",
@@ -228,9 +353,10 @@ fn of_keys(routes: Routes) -> Routes {
             signing::list,
             op(
                 "listSigningKeys",
-                "List the keys that stamps and access tokens are signed with",
+                "List the keys that stamps and access tokens are signed with, oldest first",
             )
             .scope(Scope::ReadKeys)
+            .query::<Page<SigningKeyId>>()
             .answers::<List<SigningKey>>(200),
         )
         .post(
@@ -329,7 +455,9 @@ fn of_the_gate(routes: Routes) -> Routes {
         .get(
             "/accounts",
             accounts::list,
-            Operation::new("listAccounts", "List accounts").answers::<List<Account>>(200),
+            Operation::new("listAccounts", "List accounts, by name")
+                .query::<Page<AccountName>>()
+                .answers::<List<Account>>(200),
         )
         .get(
             "/accounts/{name}",
@@ -341,7 +469,8 @@ fn of_the_gate(routes: Routes) -> Routes {
         .get(
             "/apps",
             directory::apps,
-            Operation::new("listApps", "List the apps of the configuration")
+            Operation::new("listApps", "List the apps of the configuration, by name")
+                .query::<Page<AppName>>()
                 .answers::<List<App>>(200),
         )
         .get(
@@ -354,7 +483,8 @@ fn of_the_gate(routes: Routes) -> Routes {
         .get(
             "/plans",
             directory::plans,
-            Operation::new("listPlans", "List the plans of the configuration")
+            Operation::new("listPlans", "List the plans of the configuration, by name")
+                .query::<Page<PlanName>>()
                 .answers::<List<Plan>>(200),
         )
         .get(

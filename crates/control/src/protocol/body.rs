@@ -71,6 +71,12 @@ pub async fn read_json<T: DeserializeOwned>(body: Body, limit: usize) -> Result<
 
 /// Reads JSON, naming the field that is wrong.
 fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Input> {
+    // A list would be read as the fields in their order, an empty one as none of them.
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'[') {
+        let detail = "send a JSON object, not a list".to_owned();
+        return Err(Input::whole(InputKind::Invalid, detail));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -211,7 +217,7 @@ mod tests {
         use InputKind::{Invalid, Malformed, Missing, NotText, TooDeep, Unknown};
         let deep = format!(r#"{{"name":"a","any":{}"#, "[".repeat(100_000));
         let long = format!(r#"{{"name":"a","count":"{}"}}"#, "x".repeat(100_000));
-        let cases: [(&[u8], InputKind, Option<&str>); 14] = [
+        let cases: [(&[u8], InputKind, Option<&str>); 15] = [
             (b"{}", Missing, Some("name")),
             (br#"{"name":1}"#, Invalid, Some("name")),
             (br#"{"name":null}"#, Invalid, Some("name")),
@@ -233,6 +239,7 @@ mod tests {
             (long.as_bytes(), Invalid, Some("count")),
             (br#"{"name":"a"} {}"#, Malformed, None),
             (br#"["a"]"#, Invalid, None),
+            (b" \n[\"a\",null,null,null]", Invalid, None),
             (b"\xff\xfe", Malformed, None),
         ];
         for (text, kind, field) in cases {

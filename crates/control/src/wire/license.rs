@@ -5,12 +5,14 @@ use std::fmt;
 use ipnet::IpNet;
 use licensing::LicenseUpdate;
 use model::{
-    AccountName, AppName, Interval, LicenseId, LicenseStatus, Permission, PlanName, RateLimit,
-    Refill, Timestamp,
+    AccountName, AppName, CredentialId, Interval, LicenseId, LicenseStatus, Permission, PlanName,
+    RateLimit, Refill, Timestamp,
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use store::CredentialInfo;
+
+use super::given;
 
 /// A license to be made. Only `app` is required.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -169,6 +171,26 @@ pub struct Rotate {
     pub overlap: Option<Interval>,
 }
 
+/// One more key for a license.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddCredential {
+    /// The shape of the new key: `tallygate`, `uuid`, `apifew` or `authforge`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_format: Option<String>,
+    /// An existing key to take over instead of making one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// A key of a license to be ended for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeCredential {
+    /// The credential; a license shows those it has.
+    pub credential: CredentialId,
+}
+
 /// A license as it is answered.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct License {
@@ -260,6 +282,17 @@ impl fmt::Debug for CreateLicense {
     }
 }
 
+// === impl AddCredential ===
+
+impl fmt::Debug for AddCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AddCredential")
+            .field("key_format", &self.key_format)
+            .field("key", &self.key.as_ref().map(|_| "redacted"))
+            .finish()
+    }
+}
+
 // === impl Created ===
 
 impl fmt::Debug for Created {
@@ -321,13 +354,6 @@ impl From<licensing::BalanceView> for Balance {
             next_refill_at: balance.next_refill_at,
         }
     }
-}
-
-/// Tells `null` (`Some(None)`) from absent (`None`, by `default`).
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ mod page;
 mod report;
 mod scope;
 mod signing;
+mod token;
+mod user;
 
 pub use api_key::{
     ApiKey, ChangeApiKey, CreateApiKey, DeletedApiKeys, Lasting, VerifiedApiKey, VerifyApiKey,
@@ -21,9 +23,21 @@ pub use directory::{Account, App, CreateAccount, Plan, Status};
 pub use key::{ChangeManagementKey, CreateManagementKey, ManagementKey};
 pub use ledger::{ExportQuery, Finding, Rebuilt, Ship, Shipped, Verification};
 pub use license::{
-    Balance, BulkCreate, ChangeLicense, CreateLicense, Created, Extend, License, Rotate,
+    AddCredential, Balance, BulkCreate, ChangeLicense, CreateLicense, Created, Extend, License,
+    RevokeCredential, Rotate,
 };
 pub use page::{DEFAULT_LIMIT, LARGEST_LIMIT, List, Nothing, Page};
 pub use report::{Call, CallQuery, UsageBy, UsageParameters};
 pub use scope::{ParseScopeError, Scope};
 pub use signing::{RotateSigningKey, SigningKey};
+pub use token::{Session, Token};
+pub use user::{ChangeUser, CreateUser, User};
+
+use serde::{Deserialize, Deserializer};
+
+/// Tells `null` (`Some(None)`) from absent (`None`, by `default`).
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}

@@ -19,16 +19,16 @@ pub struct List<T> {
     pub next: Option<String>,
 }
 
-/// Which page is asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Which page is asked for, of a list in the order of `C`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Page {
-    /// Items at most; 1 to [`LARGEST_LIMIT`].
+pub struct Page<C> {
+    /// Items of a page at most; 1 to 1,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
     /// What `next` of the page before said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<C>,
 }
 
 /// Parameters of a request that takes none.
@@ -51,6 +51,21 @@ impl<T> List<T> {
         let next = items.last().filter(|_| more).map(cursor);
         Self { items, next }
     }
+
+    /// The page of a list held in memory that begins behind `cursor`, in the order of what tells its items apart.
+    ///
+    /// What comes to the list between two pages moves no other item to another page or off both.
+    #[must_use]
+    pub fn page<C: Ord + ToString>(
+        mut items: Vec<T>,
+        limit: usize,
+        cursor: Option<&C>,
+        place: impl Fn(&T) -> C,
+    ) -> Self {
+        items.retain(|item| cursor.is_none_or(|cursor| place(item) > *cursor));
+        items.sort_by_cached_key(&place);
+        Self::cut(items, limit, |item| place(item).to_string())
+    }
 }
 
 #[cfg(test)]
@@ -64,5 +79,23 @@ mod tests {
         assert_eq!(cut(&[1, 2, 3]).next.as_deref(), Some("2"));
         assert_eq!(cut(&[1, 2, 3]).items, [1, 2]);
         assert_eq!(cut(&[]).next, None);
+    }
+
+    #[test]
+    fn pages_of_a_list_in_memory_neither_skip_nor_repeat_what_stays_while_others_come_and_go() {
+        let mut all = vec![9, 4, 2, 6, 8];
+        let (mut seen, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = List::page(all.clone(), 2, cursor.as_ref(), |item: &u32| *item);
+            seen.extend(page.items);
+            let Some(next) = page.next else { break };
+            cursor = Some(next.parse().expect("a place"));
+            // One behind the cursor, one before it, and the one that it names goes.
+            all.retain(|item| Some(*item) != cursor);
+            all.extend([1, 7]);
+            all.sort_unstable();
+            all.dedup();
+        }
+        assert_eq!(seen, [2, 4, 6, 7, 8, 9]);
     }
 }

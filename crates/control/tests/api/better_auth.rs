@@ -70,9 +70,8 @@ fn exceeded() -> Result<Value, String> {
     Err("USAGE_EXCEEDED".to_owned())
 }
 
-/// Case 81.
 #[tokio::test]
-async fn nothing_is_left_before_the_refill_and_four_of_five_after_the_first_use_of_it() {
+async fn case_81_nothing_is_left_before_the_refill_and_four_of_five_after_the_first_use_of_it() {
     let world = World::by_hand(SHIPPED).await;
     let fields = json!({
         "app": "api", "remaining": 0, "refillAmount": 5, "refillInterval": 3_600_000, "rateLimitEnabled": false,
@@ -94,9 +93,8 @@ async fn nothing_is_left_before_the_refill_and_four_of_five_after_the_first_use_
     );
 }
 
-/// Case 82.
 #[tokio::test]
-async fn intervals_that_passed_unused_give_one_refill_which_sets_or_adds() {
+async fn case_82_intervals_that_passed_unused_give_one_refill_which_sets_or_adds() {
     let world = World::by_hand(SHIPPED).await;
     let fields = |remaining: u32, refill: &str| json!({ "app": "api", "remaining": remaining, "refill": refill, "rate_limit_enabled": false });
     let late = Key::made(&world, &fields(0, "5/1h")).await;
@@ -112,9 +110,8 @@ async fn intervals_that_passed_unused_give_one_refill_which_sets_or_adds() {
     assert_eq!(late.left().await, Ok(json!(4)));
 }
 
-/// Case 84.
 #[tokio::test]
-async fn the_third_of_two_a_minute_is_told_when_to_come_back() {
+async fn case_84_the_third_of_two_a_minute_is_told_when_to_come_back() {
     let world = World::by_hand(SHIPPED).await;
     let fields = json!({ "app": "api", "rateLimitMax": 2, "rateLimitTimeWindow": 60_000 });
     let key = Key::made(&world, &fields).await;
@@ -133,9 +130,9 @@ async fn the_third_of_two_a_minute_is_told_when_to_come_back() {
     assert_eq!(key.verify().await["valid"], true);
 }
 
-/// Case 85: each hour lets ten pass, whenever in it they come.
+/// Each hour lets ten pass, whenever in it they come.
 #[tokio::test]
-async fn ten_an_hour_and_a_call_every_five_minutes_pass_ten_times_in_each_hour() {
+async fn case_85_ten_an_hour_and_a_call_every_five_minutes_pass_ten_times_in_each_hour() {
     let world = World::by_hand(SHIPPED).await;
     let fields = json!({ "app": "api", "rate_limit": "10/1h" });
     let key = Key::made(&world, &fields).await;
@@ -148,9 +145,9 @@ async fn ten_an_hour_and_a_call_every_five_minutes_pass_ten_times_in_each_hour()
     }
 }
 
-/// Case 85, as the original counts.
+/// As the original counts.
 #[tokio::test]
-async fn windows_of_the_original_are_locked_until_the_last_accepted_call_is_an_hour_ago() {
+async fn case_85_windows_of_the_original_are_locked_until_the_last_accepted_call_is_an_hour_ago() {
     let world = World::by_hand(SHIPPED).await;
     let fields = json!({ "app": "api", "rate_limit": "10/1h" });
     let key = Key::made(&world, &fields).await;

@@ -3,15 +3,19 @@
 #![allow(clippy::unwrap_used, reason = "the panic of a test is its message")]
 
 mod access;
+mod apimw;
 mod audit;
 mod better_auth;
+mod bodies;
 mod input;
 mod keys;
 mod ledger;
 mod licenses;
 mod once;
 mod openapi;
+mod pages;
 mod protocols;
 mod signing;
 mod stamps;
 mod support;
+mod throttle;

@@ -130,7 +130,7 @@ impl World {
             },
             signing_use: model::SigningUse::Tokens,
             access_lifetime: Duration::from_secs(3_600),
-            refresh_lifetime: Duration::from_secs(86_400),
+            refresh_lifetime: Duration::from_secs(30 * 86_400),
             rate_limits: vec!["100/1m".parse().unwrap()],
         };
         let sessions = Sessions::new(licensing.clone(), signing.clone(), options);

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use control::wire::{Account, CreateAccount, List};
+use control::wire::{Account, CreateAccount};
 use model::AccountName;
 
 use super::arguments::JsonArgument;
@@ -50,10 +50,10 @@ pub(crate) async fn execute(
             one.json,
         ),
         AccountCommand::List(json) => {
-            let list: List<Account> = client.get("/accounts").await?;
+            let list: Vec<Account> = client.all("/accounts").await?;
             match json.format() {
-                Format::Json => output.json(&list.items)?,
-                _ => output.table(&table(&list.items))?,
+                Format::Json => output.json(&list)?,
+                _ => output.table(&table(&list))?,
             }
             return Ok(ExitCode::SUCCESS);
         }

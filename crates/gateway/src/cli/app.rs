@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use control::wire::{App, List};
+use control::wire::App;
 use model::AppName;
 
 use super::arguments::JsonArgument;
@@ -37,10 +37,10 @@ pub(crate) async fn execute(
 ) -> Result<ExitCode, Error> {
     match command {
         AppCommand::List(json) => {
-            let list: List<App> = client.get("/apps").await?;
+            let list: Vec<App> = client.all("/apps").await?;
             match json.format() {
-                Format::Json => output.json(&list.items)?,
-                _ => output.table(&list_table(&list.items))?,
+                Format::Json => output.json(&list)?,
+                _ => output.table(&list_table(&list))?,
             }
         }
         AppCommand::Show(arguments) => {

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use control::ProblemBody;
+use control::wire::{LARGEST_LIMIT, List, Page};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -59,6 +60,23 @@ impl Client {
         parameters: &impl Serialize,
     ) -> Result<T, Error> {
         self.get(&with_query(path, parameters)).await
+    }
+
+    /// Asks for a list, page by page; the path may have parameters.
+    pub(crate) async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Error> {
+        let mut items = Vec::new();
+        let mut page = Page::<String> {
+            limit: Some(LARGEST_LIMIT),
+            cursor: None,
+        };
+        loop {
+            let list: List<T> = self.query(path, &page).await?;
+            items.extend(list.items);
+            page.cursor = list.next;
+            if page.cursor.is_none() {
+                return Ok(items);
+            }
+        }
     }
 
     /// Sends something.
@@ -290,10 +308,11 @@ fn encode(body: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(body).expect("requests are plain data")
 }
 
-/// A path with its query. Parameters are flat data, so that they can always be written.
-fn with_query(path: &str, parameters: &impl Serialize) -> String {
+/// A path with more parameters. Parameters are flat data, so that they can always be written.
+pub(crate) fn with_query(path: &str, parameters: &impl Serialize) -> String {
     match serde_urlencoded::to_string(parameters).expect("parameters are flat data") {
         query if query.is_empty() => path.to_owned(),
+        query if path.contains('?') => format!("{path}&{query}"),
         query => format!("{path}?{query}"),
     }
 }

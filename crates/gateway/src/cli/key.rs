@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use control::wire::{ChangeManagementKey, CreateManagementKey, List, ManagementKey, Rotate, Scope};
+use control::wire::{ChangeManagementKey, CreateManagementKey, ManagementKey, Rotate, Scope};
 use ipnet::IpNet;
 use model::{AccountName, AppName, Interval, LicenseId, ManagementKeyId, Timestamp};
 
@@ -25,6 +25,9 @@ pub(crate) enum KeyCommand {
     /// List management keys, oldest first
     #[command(after_help = examples!("tallygate key list", "tallygate key list --json"))]
     List(JsonArgument),
+    /// Show one management key
+    #[command(after_help = examples!("tallygate key show mgk_0198c0de0198c0de0198c0de0198c0de"))]
+    Show(OneArguments),
     /// Make a new key with the rights of another, which ends
     #[command(after_help = examples!(
         "tallygate key rotate mgk_0198c0de0198c0de0198c0de0198c0de --overlap 1h",
@@ -99,7 +102,7 @@ pub(crate) struct ChangeArguments {
     json: JsonArgument,
 }
 
-/// Arguments of `key revoke`.
+/// Arguments of `key show` and `key revoke`.
 #[derive(Debug, Args)]
 pub(crate) struct OneArguments {
     /// The management key
@@ -124,12 +127,16 @@ pub(crate) async fn execute(
             )
         }
         KeyCommand::List(json) => {
-            let list: List<ManagementKey> = client.get("/management-keys").await?;
+            let list: Vec<ManagementKey> = client.all("/management-keys").await?;
             match json.format() {
-                Format::Json => output.json(&list.items)?,
-                _ => output.table(&list_table(&list.items))?,
+                Format::Json => output.json(&list)?,
+                _ => output.table(&list_table(&list))?,
             }
             return Ok(ExitCode::SUCCESS);
+        }
+        KeyCommand::Show(one) => {
+            let path = format!("/management-keys/{}", one.id);
+            (client.get(&path).await?, one.json)
         }
         KeyCommand::Rotate(arguments) => {
             let path = format!("/management-keys/{}/rotate", arguments.id);

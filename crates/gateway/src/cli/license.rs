@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::arguments::{JsonArgument, read_key};
 use super::license_change::ChangeArguments;
+use super::license_keys::{self, AddKeyArguments, EndKeyArguments};
 use super::units;
 use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
 
@@ -65,6 +66,14 @@ pub(crate) enum LicenseCommand {
         "tallygate license rotate lic_0198c0de0198c0de0198c0de0198c0de --overlap 1d",
     ))]
     Rotate(RotateArguments),
+    /// Give a license one more key and print it, this once
+    #[command(after_help = examples!("tallygate license add-key lic_0198c0de0198c0de0198c0de0198c0de"))]
+    AddKey(AddKeyArguments),
+    /// End one key of a license for good; the others stay
+    #[command(after_help = examples!(
+        "tallygate license end-key lic_0198c0de0198c0de0198c0de0198c0de crd_0198c0de0198c0de0198c0de0198c0de",
+    ))]
+    EndKey(EndKeyArguments),
 }
 
 /// Arguments of `license create`.
@@ -213,6 +222,13 @@ pub(crate) async fn execute(
             };
             let path = format!("/licenses/{}/rotate", arguments.id);
             (client.post(&path, &request).await?, arguments.json)
+        }
+        LicenseCommand::AddKey(arguments) => {
+            let json = arguments.json;
+            (license_keys::add(arguments, client).await?, json)
+        }
+        LicenseCommand::EndKey(arguments) => {
+            (license_keys::end(&arguments, client).await?, arguments.json)
         }
     };
     show(&license, json.format(), output)?;

@@ -15,13 +15,17 @@ mod key;
 mod ledger;
 mod license;
 mod license_change;
+mod license_keys;
 mod output;
 mod progress;
+mod session;
 mod signing_key;
 mod table;
 mod target;
+mod token;
 mod units;
 pub(crate) mod usage;
+mod user;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -79,12 +83,21 @@ pub(crate) enum ClientCommand {
     /// Licenses: who may call what, and how much
     #[command(subcommand)]
     License(license::LicenseCommand),
+    /// Users: the people and programs that licenses are for
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Request tokens: one-use permits of licenses
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// API keys: licenses that their owners manage and verify
     #[command(subcommand)]
     Apikey(apikey::ApiKeyCommand),
     /// Management keys: who may use the API of the gate
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Sessions: what key pairs were exchanged for
+    #[command(subcommand)]
+    Session(session::SessionCommand),
     /// Signing keys: what stamps and access tokens are signed with
     #[command(subcommand)]
     SigningKey(signing_key::SigningKeyCommand),
@@ -175,6 +188,9 @@ fn try_execute(
     runtime.block_on(async {
         match command {
             ClientCommand::License(command) => license::execute(command, &client, output).await,
+            ClientCommand::User(command) => user::execute(command, &client, output).await,
+            ClientCommand::Token(command) => token::execute(command, &client, output).await,
+            ClientCommand::Session(command) => session::execute(command, &client, output).await,
             ClientCommand::Apikey(command) => apikey::execute(command, &client, output).await,
             ClientCommand::Key(command) => key::execute(command, &client, output).await,
             ClientCommand::SigningKey(command) => {

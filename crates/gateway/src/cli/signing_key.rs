@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use control::wire::{List, RotateSigningKey, SigningKey};
+use control::wire::{RotateSigningKey, SigningKey};
 use model::{Interval, SigningUse};
 
 use super::arguments::JsonArgument;
@@ -13,7 +13,7 @@ use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
 /// What can be done with signing keys.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SigningKeyCommand {
-    /// List the signing keys by use, oldest first
+    /// List the signing keys, oldest first
     #[command(after_help = examples!("tallygate signing-key list", "tallygate signing-key list --json"))]
     List(JsonArgument),
     /// Make a new key that takes over
@@ -51,10 +51,10 @@ pub(crate) async fn execute(
 ) -> Result<ExitCode, Error> {
     match command {
         SigningKeyCommand::List(json) => {
-            let list: List<SigningKey> = client.get("/signing-keys").await?;
+            let list: Vec<SigningKey> = client.all("/signing-keys").await?;
             match json.format() {
-                Format::Json => output.json(&list.items)?,
-                _ => output.table(&table(&list.items))?,
+                Format::Json => output.json(&list)?,
+                _ => output.table(&table(&list))?,
             }
         }
         SigningKeyCommand::Rotate(arguments) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use model::{
     AccountName, Actor, AppName, AuditEntry, CredentialId, KeyFormat, License, LicenseId,
-    LicenseStatus, ManagementKeyId, Timestamp, User,
+    LicenseStatus, ManagementKeyId, RequestToken, Timestamp, TokenState, User,
 };
 use serde_json::{Value, json};
 use store::{Account, ManagementKey, StoredLicense, UserChange};
@@ -336,6 +336,22 @@ impl Acting {
             self.note(entry).await;
         }
         Ok(deleted)
+    }
+
+    // === request tokens ===
+
+    /// As [`Licensing::end_token`], of a token as it was before. One that had been used or had ended is not noted.
+    ///
+    /// # Errors
+    /// As [`Licensing::end_token`].
+    pub async fn end_token(&self, before: &RequestToken) -> Result<RequestToken, Error> {
+        let token = self.licensing.end_token(before.id).await?;
+        if before.state == TokenState::Issued && token.state == TokenState::Expired {
+            let entry = self.entry("token.end", token.id).of(&token.account);
+            let state = json!({ "license": token.license_id, "units": token.units });
+            self.note(entry.between(Some(&state), None::<&Value>)).await;
+        }
+        Ok(token)
     }
 }
 

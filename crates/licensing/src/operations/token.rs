@@ -113,6 +113,38 @@ impl Licensing {
         }
     }
 
+    /// Up to `limit` tokens of a license (at most 100,000), oldest first, beginning after `after`.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn tokens_of(
+        &self,
+        license_id: LicenseId,
+        after: Option<RequestTokenId>,
+        limit: usize,
+    ) -> Result<Vec<RequestToken>, Error> {
+        let (store, now) = (self.store.tokens()?, self.clock.now());
+        Ok(store.tokens_of(license_id, after, limit, now).await?)
+    }
+
+    /// The token with this id, whatever its state.
+    ///
+    /// # Errors
+    /// There is none such, or the store fails.
+    pub async fn token_by_id(&self, id: RequestTokenId) -> Result<RequestToken, Error> {
+        let token = self.store.tokens()?.token_by_id(id, self.clock.now());
+        token.await?.ok_or(Error::TokenUnknown)
+    }
+
+    /// Ends a token that nobody used and frees its units; one that was used stays as it is.
+    ///
+    /// # Errors
+    /// There is none such, or the store fails.
+    pub async fn end_token(&self, id: RequestTokenId) -> Result<RequestToken, Error> {
+        let token = self.store.tokens()?.end_token(id, self.clock.now());
+        token.await?.ok_or(Error::TokenUnknown)
+    }
+
     /// The token of this text, whatever its state; `None`: there is none such. May be called from any runtime with a timer.
     ///
     /// # Errors

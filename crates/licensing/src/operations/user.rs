@@ -56,6 +56,15 @@ impl Licensing {
         Ok(self.store.user(app, login).await?)
     }
 
+    /// The user with this id.
+    ///
+    /// # Errors
+    /// There is none such, or the store fails.
+    pub async fn user_by_id(&self, id: UserId) -> Result<User, Error> {
+        let user = self.store.user_by_id(id).await?;
+        user.ok_or(Error::UserUnknown(id))
+    }
+
     /// Up to `limit` users of an app (at most 100,000), oldest first, beginning after `after`.
     ///
     /// # Errors

@@ -14,7 +14,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Actor, AuditEntry, RateLimit, RefreshToken, Session, SigningUse, Who};
+use model::{
+    Actor, AuditEntry, ManagementKeyId, RateLimit, RefreshToken, Session, SessionId, SigningUse,
+    Who,
+};
 use serde_json::{Value, json};
 use store::ManagementKey;
 use zeroize::Zeroizing;
@@ -168,18 +171,63 @@ impl Sessions {
         Ok(Holder { session, key })
     }
 
+    /// The session with this id, and the key that it acts for.
+    ///
+    /// # Errors
+    /// There is none such, or the store fails.
+    pub async fn holder(&self, id: SessionId) -> Result<Holder, Error> {
+        let store = &self.licensing.store;
+        let unknown = || Error::SessionUnknown(id);
+        let session = store.session(id).await?.ok_or_else(unknown)?;
+        let key = store.management_key(session.key_id).await?;
+        let key = key.ok_or_else(unknown)?;
+        Ok(Holder { session, key })
+    }
+
+    /// Up to `limit` sessions of a key (at most 100,000), oldest first, beginning after `after`; ended ones among them for a
+    /// day.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn of_key(
+        &self,
+        key_id: ManagementKeyId,
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Result<Vec<Session>, Error> {
+        Ok(self
+            .licensing
+            .store
+            .sessions_of(key_id, after, limit)
+            .await?)
+    }
+
+    /// Ends a session for somebody else than its holder, with all its tokens; in force on this gate when it returns. One that
+    /// had ended is not noted again.
+    ///
+    /// # Errors
+    /// There is none such, or the store fails.
+    pub async fn end_by(&self, holder: &Holder, actor: Actor) -> Result<Session, Error> {
+        let Holder { session, key } = holder;
+        let store = &self.licensing.store;
+        let ended = store
+            .end_session(session.id, self.licensing.clock.now())
+            .await?;
+        let ended = ended.ok_or(Error::SessionUnknown(session.id))?;
+        self.licensing.learn_now().await;
+        if session.ended_at.is_none() {
+            self.note("session.end", session, key, actor).await;
+        }
+        Ok(ended)
+    }
+
     /// Ends the session of its holder, who asks from an address, with all its tokens; in force on this gate when it returns.
     ///
     /// # Errors
     /// The store fails.
     pub async fn end(&self, holder: &Holder, address: Option<IpAddr>) -> Result<(), Error> {
-        let Holder { session, key } = holder;
-        let now = self.licensing.clock.now();
-        self.licensing.store.end_session(session.id, now).await?;
-        self.licensing.learn_now().await;
-        self.note("session.end", session, key, by(key, address))
-            .await;
-        Ok(())
+        let actor = by(&holder.key, address);
+        self.end_by(holder, actor).await.map(drop)
     }
 
     /// Adds what became of a session to the audit log.

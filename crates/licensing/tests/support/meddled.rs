@@ -356,6 +356,10 @@ impl UserStore for Meddled {
         self.alive()?.user(app, login).await
     }
 
+    async fn user_by_id(&self, id: UserId) -> Result<Option<User>, Error> {
+        self.alive()?.user_by_id(id).await
+    }
+
     async fn users(
         &self,
         app: &AppName,

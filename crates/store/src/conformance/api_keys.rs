@@ -221,6 +221,7 @@ pub async fn a_list_of_api_keys_is_sorted_cut_and_counted_as_asked<F: StoreFacto
     };
     made.pop();
     for sort in [
+        ApiKeySort::Id,
         ApiKeySort::CreatedAt,
         ApiKeySort::UpdatedAt,
         ApiKeySort::LastRequest,
@@ -254,14 +255,10 @@ pub async fn a_list_of_api_keys_is_sorted_cut_and_counted_as_asked<F: StoreFacto
             }
         }
     }
-    made.sort_by_key(|stored| stored.key.license_id);
-    let after = ApiKeyFilter {
-        after: Some(made[4].key.license_id),
-        app: Some("api".parse().expect("valid")),
-        ..filter
-    };
-    let (found, total) = keys(&*store).api_keys(after, ALL).await.expect("answers");
-    assert_eq!((found.len(), total), (6, 6));
+    for after in [4, 8, 10] {
+        made.sort_by_key(|stored| stored.key.license_id);
+        check_after(&*store, &filter, &made, after).await;
+    }
     let every = ApiKeyFilter {
         app: Some(AppName::every()),
         ..ApiKeyFilter::default()
@@ -270,11 +267,66 @@ pub async fn a_list_of_api_keys_is_sorted_cut_and_counted_as_asked<F: StoreFacto
     assert_eq!(found, Vec::new());
 }
 
+/// Pages by a cursor hold every key once, whatever the times of their making say, and whatever comes in between.
+pub async fn a_list_of_api_keys_by_cursor_skips_none_and_repeats_none<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let make = async |number: i64| {
+        let mut new = new_key(Limits::default());
+        // Two gates whose clocks differ: the times of making stand against the order of the ids.
+        new.license.license.created_at = hours(100 - 7 * number % 20);
+        kept(&*store, new).await
+    };
+    let mut stays = Vec::new();
+    for number in 0..10 {
+        stays.push(make(number).await);
+    }
+    stays.sort();
+    let page = ApiKeyPage {
+        sort: ApiKeySort::Id,
+        limit: 3,
+        ..ALL
+    };
+    let (mut seen, mut filter) = (Vec::new(), ApiKeyFilter::default());
+    loop {
+        let listed = keys(&*store).api_keys(filter.clone(), page).await;
+        let (found, total) = listed.expect("answers");
+        seen.extend(found.iter().map(|stored| stored.key.license_id));
+        filter.after = seen.last().copied();
+        if total <= found.len() as u64 {
+            break;
+        }
+        if seen.len() < 7 {
+            make(seen.len() as i64).await;
+        }
+    }
+    assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
+    seen.retain(|id| stays.contains(id));
+    assert_eq!(seen, stays);
+}
+
+async fn check_after(
+    store: &dyn Store,
+    filter: &ApiKeyFilter,
+    made: &[StoredApiKey],
+    after: usize,
+) {
+    let filter = ApiKeyFilter {
+        after: Some(made[after].key.license_id),
+        app: Some("api".parse().expect("valid")),
+        ..filter.clone()
+    };
+    let rest = made.len() - 1 - after;
+    let (found, total) = keys(store).api_keys(filter, ALL).await.expect("answers");
+    assert_eq!((found.len(), total), (rest, rest as u64));
+}
+
 fn compare(sort: ApiKeySort, a: &StoredApiKey, b: &StoredApiKey) -> Ordering {
     let prefix = |stored: &StoredApiKey| stored.key.prefix.as_ref().map(ToString::to_string);
     let enabled = |stored: &StoredApiKey| stored.license.license.status == LicenseStatus::Active;
     let license = |stored: &StoredApiKey| stored.license.license.clone();
     match sort {
+        ApiKeySort::Id => Ordering::Equal,
         ApiKeySort::CreatedAt => license(a).created_at.cmp(&license(b).created_at),
         ApiKeySort::UpdatedAt => a.key.updated_at.cmp(&b.key.updated_at),
         ApiKeySort::LastRequest => a.key.last_request.cmp(&b.key.last_request),

@@ -108,6 +108,7 @@ macro_rules! instantiate_conformance {
                 a_refresh_token_ends_in_time,
                 tokens_are_kept_once_and_a_refresh_that_cannot_be_kept_uses_nothing,
                 a_session_is_ended_with_all_its_tokens,
+                the_sessions_of_a_key_are_listed_by_pages,
                 tokens_end_with_their_key,
                 the_oldest_sessions_of_a_key_end_when_there_are_too_many,
                 the_addresses_of_a_key_hold_for_its_tokens,
@@ -178,6 +179,7 @@ macro_rules! instantiate_domain_conformance {
                 of_many_claims_of_a_token_one_wins_and_has_its_units,
                 a_token_whose_call_reached_nobody_can_be_claimed_again,
                 a_token_that_expired_is_lost_and_its_units_are_free_again,
+                the_tokens_of_a_license_are_listed_and_one_that_nobody_used_is_ended,
                 the_holder_of_a_consumed_token_confirms_or_disputes_its_status,
                 an_epoch_that_is_over_takes_the_units_of_its_tokens_with_it,
             }
@@ -201,6 +203,7 @@ macro_rules! instantiate_api_key_conformance {
                 a_change_of_an_api_key_is_made_wholly_and_gets_a_number,
                 a_revoked_api_key_is_neither_listed_nor_changed,
                 a_list_of_api_keys_is_sorted_cut_and_counted_as_asked,
+                a_list_of_api_keys_by_cursor_skips_none_and_repeats_none,
                 the_latest_request_of_an_api_key_is_noted,
                 api_keys_that_have_ended_are_found_by_their_owner,
             }

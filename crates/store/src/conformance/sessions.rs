@@ -330,6 +330,35 @@ pub async fn a_session_is_ended_with_all_its_tokens<F: StoreFactory>() {
     );
 }
 
+/// Whatever has become of them, and no other key's.
+pub async fn the_sessions_of_a_key_are_listed_by_pages<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let (key_id, other) = (key(&*store, None).await, key(&*store, None).await);
+    let _strange = begun(&*store, other, None).await;
+    let mut made = Vec::new();
+    for _ in 0..5 {
+        made.push(begun(&*store, key_id, None).await.0.id);
+    }
+    made.sort();
+    store.end_session(made[1], now()).await.expect("answers");
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.sessions_of(key_id, after, 2).await.expect("answers");
+        assert!(page.len() <= 2);
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        seen.extend(page);
+    }
+    let ids: Vec<_> = seen.iter().map(|session| session.id).collect();
+    assert_eq!(ids, made);
+    let ended: Vec<_> = seen
+        .iter()
+        .map(|session| session.ended_at.is_some())
+        .collect();
+    assert_eq!(ended, [false, true, false, false, false]);
+}
+
 /// At once or when an overlap is over; and no new token comes in behind it.
 pub async fn tokens_end_with_their_key<F: StoreFactory>() {
     let place = F::fresh().await;

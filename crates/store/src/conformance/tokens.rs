@@ -218,6 +218,57 @@ pub async fn a_token_that_expired_is_lost_and_its_units_are_free_again<F: StoreF
     assert_eq!(tokens(&store).token(hash, hours(1)).await, Ok(None));
 }
 
+/// In pages that miss none; one that was used stays as it is.
+pub async fn the_tokens_of_a_license_are_listed_and_one_that_nobody_used_is_ended<
+    F: StoreFactory,
+>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let license = keep(&*store, units(20, None)).await;
+    let other = keep(&*store, units(20, None)).await;
+    let (strange, _) = issue(&store, other, 1).await;
+    let mut made = Vec::new();
+    for _ in 0..5 {
+        made.push(issue(&store, license, 2).await);
+    }
+    made.sort_by_key(|(token, _)| token.id);
+    let gate = InstanceId::generate();
+    let claim = tokens(&store).claim_token(made[1].1, gate, call(1), hours(0));
+    assert!(matches!(claim.await, Ok(TokenClaim::Won { .. })));
+    let ended = async |id| tokens(&store).end_token(id, hours(0)).await;
+    for _ in 0..2 {
+        let token = ended(made[0].0.id).await.expect("answers").expect("there");
+        assert_eq!(token.state, TokenState::Expired);
+        // Three tokens and the call under way hold two units each, and the ended one none.
+        assert_eq!(books(&*store, license, hours(0)).await[2], 8);
+    }
+    let claimed = ended(made[1].0.id).await.expect("answers").expect("there");
+    assert_eq!(claimed.state, TokenState::Claimed, "a call is under way");
+    assert_eq!(ended(RequestTokenId::generate()).await, Ok(None));
+    let lost = tokens(&store).claim_token(made[0].1, gate, call(2), hours(0));
+    assert!(matches!(lost.await, Ok(TokenClaim::Lost(_))));
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = tokens(&store).tokens_of(license, after, 2, hours(0));
+        let page = page.await.expect("answers");
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        if seen.is_empty() {
+            issue(&store, license, 1).await;
+        }
+        seen.extend(page.iter().map(|token| (token.id, token.state)));
+    }
+    assert_eq!(seen.len(), 6);
+    assert!(seen.is_sorted_by(|a, b| a.0 < b.0));
+    assert_eq!(
+        (seen[0].1, seen[1].1, seen[2].1),
+        (TokenState::Expired, TokenState::Claimed, TokenState::Issued)
+    );
+    let one = tokens(&store).token_by_id(strange.id, hours(1)).await;
+    let one = one.expect("answers").expect("there");
+    assert_eq!((one.id, one.state), (strange.id, TokenState::Expired));
+}
+
 /// The holder's word on a call that was made; nobody else's, and not before.
 pub async fn the_holder_of_a_consumed_token_confirms_or_disputes_its_status<F: StoreFactory>() {
     let place = F::fresh().await;

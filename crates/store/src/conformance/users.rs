@@ -51,6 +51,8 @@ pub async fn a_user_is_found_by_app_and_login_and_is_there_once<F: StoreFactory>
     assert_eq!(found("shop", "zoe@example.com").await, Some(elsewhere));
     assert_eq!(found("api", "Zoe@example.com").await, None);
     assert_eq!(found("api", "other").await, None);
+    assert_eq!(store.user_by_id(zoe.id).await, Ok(Some(zoe.clone())));
+    assert_eq!(store.user_by_id(UserId::generate()).await, Ok(None));
     drop(store);
     let store = place.open().await;
     let found = store.user(&app("api"), "zoe@example.com").await;

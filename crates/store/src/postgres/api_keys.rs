@@ -191,9 +191,10 @@ async fn page(
     Ok((stored(&found)?, u64::try_from(total).unwrap_or(0)))
 }
 
-/// The order of a page. Ids grow with time.
+/// The order of a page.
 fn order(page: ApiKeyPage) -> String {
     let column = match page.sort {
+        ApiKeySort::Id => "k.license_id",
         ApiKeySort::CreatedAt => "l.created_at",
         ApiKeySort::UpdatedAt => "k.updated_at",
         ApiKeySort::LastRequest => "k.last_request",

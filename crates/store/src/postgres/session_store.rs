@@ -36,6 +36,18 @@ impl SessionStore for PostgresStore {
         self.server.run(Manner::READ, find).await
     }
 
+    async fn sessions_of(
+        &self,
+        key_id: ManagementKeyId,
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Result<Vec<Session>, Error> {
+        let list = move |lent: Lent| async move {
+            sessions::sessions_of(&lent, key_id, after, limit).await
+        };
+        self.server.run(Manner::REPORT, list).await
+    }
+
     async fn management_key(&self, id: ManagementKeyId) -> Result<Option<ManagementKey>, Error> {
         let find = move |lent: Lent| async move { management::key(&lent, id).await };
         self.server.run(Manner::READ, find).await

@@ -384,6 +384,21 @@ pub(super) async fn session(session: &Lent, wanted: SessionId) -> Result<Option<
     row.as_ref().map(read_session).transpose()
 }
 
+pub(super) async fn sessions_of(
+    session: &Lent,
+    key_id: ManagementKeyId,
+    after: Option<SessionId>,
+    limit: usize,
+) -> Result<Vec<Session>, Trouble> {
+    let sql = format!(
+        "SELECT {SESSION} FROM sessions s WHERE s.key_id = $1 AND s.id > $2 ORDER BY s.id LIMIT $3"
+    );
+    let after = id(after.map_or(0, SessionId::as_u128));
+    let values: [Value<'_>; 3] = [&id(key_id.as_u128()), &after, &(rows(limit) as i64)];
+    let found = session.rows(&sql, &values).await?;
+    found.iter().map(read_session).collect()
+}
+
 pub(super) async fn refresh_token(
     session: &Lent,
     hash: &KeyHash,

@@ -27,6 +27,18 @@ use crate::tokens::{TOKENS, TokenClaim, TokenIssue, TokenStore};
 const TOKEN: &str = "id, license, account, app, method, path, units, state, issued_at, expires_at, call_id, \
     consumed_at, status, confirmed_status, epoch, owner";
 
+/// Ends the tokens `over`, which were issued and not used, and frees their units; how many. `$3` is [`TOKENS`].
+const FREEING: &str = ", freed AS (
+      SELECT license, epoch, least(sum(units), 9223372036854775807)::bigint AS units FROM over
+      WHERE epoch IS NOT NULL GROUP BY license, epoch
+    ), back AS (
+      UPDATE leases l SET returned = l.returned + least(l.granted - l.returned - l.spent, f.units)
+      FROM freed f WHERE l.license = f.license AND l.counter = 0 AND l.period = f.epoch AND l.instance = $3
+    ), ended AS (
+      UPDATE tokens t SET state = 3, epoch = NULL FROM over o WHERE t.id = o.id
+    )
+    SELECT count(*) FROM over";
+
 /// A row with what only the store cares about.
 struct Kept {
     token: RequestToken,
@@ -57,6 +69,56 @@ impl TokenStore for PostgresStore {
             Ok(kept.map(|kept| kept.at(now)))
         };
         self.server.run(Manner::READ, find).await
+    }
+
+    async fn token_by_id(
+        &self,
+        wanted: RequestTokenId,
+        now: Timestamp,
+    ) -> Result<Option<RequestToken>, Error> {
+        let find = move |session: Session| async move {
+            let kept = by_id(&session, wanted).await?;
+            Ok(kept.map(|kept| kept.at(now)))
+        };
+        self.server.run(Manner::READ, find).await
+    }
+
+    async fn tokens_of(
+        &self,
+        license_id: LicenseId,
+        after: Option<RequestTokenId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<RequestToken>, Error> {
+        let list = move |session: Session| async move {
+            let sql = format!(
+                "SELECT {TOKEN} FROM tokens WHERE license = $1 AND id > $2 ORDER BY id LIMIT $3"
+            );
+            let after = id(after.map_or(0, RequestTokenId::as_u128));
+            let values: [Value<'_>; 3] = [&id(license_id.as_u128()), &after, &(rows(limit) as i64)];
+            let found = session.rows(&sql, &values).await?;
+            let tokens = found.iter().map(|row| Ok(read_token(row)?.at(now)));
+            tokens.collect()
+        };
+        self.server.run(Manner::REPORT, list).await
+    }
+
+    async fn end_token(
+        &self,
+        wanted: RequestTokenId,
+        now: Timestamp,
+    ) -> Result<Option<RequestToken>, Error> {
+        let end = move |session: Session| async move {
+            let sql = format!(
+                "WITH over AS (
+                  SELECT id, license, epoch, units FROM tokens WHERE state = 0 AND id = $1 LIMIT $2 FOR UPDATE
+                ){FREEING}"
+            );
+            let values: [Value<'_>; 3] = [&id(wanted.as_u128()), &1_i64, &id(TOKENS.as_u128())];
+            session.row(&sql, &values).await?;
+            Ok(by_id(&session, wanted).await?.map(|kept| kept.at(now)))
+        };
+        self.server.run(Manner::TRANSACTION, end).await
     }
 
     async fn claim_token(
@@ -120,22 +182,15 @@ impl TokenStore for PostgresStore {
 
     async fn expire_tokens(&self, now: Timestamp, limit: usize) -> Result<usize, Error> {
         let expire = move |session: Session| async move {
-            let sql = "WITH over AS (
+            let sql = format!(
+                "WITH over AS (
                   SELECT id, license, epoch, units FROM tokens WHERE state = 0 AND expires_at <= $1
                   ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
-                ), freed AS (
-                  SELECT license, epoch, least(sum(units), 9223372036854775807)::bigint AS units FROM over
-                  WHERE epoch IS NOT NULL GROUP BY license, epoch
-                ), back AS (
-                  UPDATE leases l SET returned = l.returned + least(l.granted - l.returned - l.spent, f.units)
-                  FROM freed f WHERE l.license = f.license AND l.counter = 0 AND l.period = f.epoch AND l.instance = $3
-                ), ended AS (
-                  UPDATE tokens t SET state = 3, epoch = NULL FROM over o WHERE t.id = o.id
-                )
-                SELECT count(*) FROM over";
+                ){FREEING}"
+            );
             let row = session
                 .row(
-                    sql,
+                    &sql,
                     &[&now.micros(), &(rows(limit) as i64), &id(TOKENS.as_u128())],
                 )
                 .await?;
@@ -327,6 +382,11 @@ async fn move_units(
 async fn by_hash(session: &Lent, hash: &KeyHash) -> Result<Option<Kept>, Trouble> {
     let sql = format!("SELECT {TOKEN} FROM tokens WHERE hash = $1");
     one(session, &sql, &[&hash.as_bytes().as_slice()]).await
+}
+
+async fn by_id(session: &Lent, wanted: RequestTokenId) -> Result<Option<Kept>, Trouble> {
+    let sql = format!("SELECT {TOKEN} FROM tokens WHERE id = $1");
+    one(session, &sql, &[&id(wanted.as_u128())]).await
 }
 
 async fn one(session: &Lent, sql: &str, values: &[Value<'_>]) -> Result<Option<Kept>, Trouble> {

@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use super::PostgresStore;
 use super::convert::{id, read, read_id, read_text, read_time, rows};
 use super::server::Manner;
-use super::session::Value;
+use super::session::{Session, Value};
 use super::trouble::{Trouble, unique};
 use crate::error::Error;
 use crate::users::{UserChange, UserStore};
@@ -52,6 +52,15 @@ impl UserStore for PostgresStore {
                 row.as_ref().map(read_user).transpose()
             });
         find.await
+    }
+
+    async fn user_by_id(&self, wanted: UserId) -> Result<Option<User>, Error> {
+        let find = move |session: Session| async move {
+            let sql = format!("SELECT {USER} FROM users WHERE id = $1");
+            let row = session.row(&sql, &[&id(wanted.as_u128())]).await?;
+            row.as_ref().map(read_user).transpose()
+        };
+        self.server.run(Manner::READ, find).await
     }
 
     async fn users(

@@ -135,9 +135,10 @@ fn conditions(filter: &ApiKeyFilter) -> (String, Vec<Value>) {
     (condition, values)
 }
 
-/// The order of a page. Ids grow with time.
+/// The order of a page.
 fn order(page: ApiKeyPage) -> String {
     let column = match page.sort {
+        ApiKeySort::Id => "k.license_id",
         ApiKeySort::CreatedAt => "l.created_at",
         ApiKeySort::UpdatedAt => "k.updated_at",
         ApiKeySort::LastRequest => "k.last_request",

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use model::{AuditEntry, AuditId, Timestamp};
+use rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER;
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, Row, params, params_from_iter};
 use serde_json::Value;
@@ -10,7 +11,7 @@ use super::SqliteStore;
 use super::convert::{
     count, id, read_count, read_id, read_optional_text, read_text, read_time, unreadable,
 };
-use super::trouble::{Trouble, unique};
+use super::trouble::Trouble;
 use crate::audit::{AuditFilter, AuditStore, NumberedEntry};
 use crate::error::Error;
 
@@ -58,8 +59,17 @@ pub(super) fn add(connection: &Connection, entry: &AuditEntry) -> Result<(), Tro
             entry.after.as_ref().map(Value::to_string),
             entry.count,
         ])
-        .map_err(|error| unique(error, "a line of the audit log with this id"))?;
+        .map_err(taken)?;
     Ok(())
+}
+
+/// Of the triggers on the log, an insertion fires the one alone that looks for a line in its way.
+fn taken(error: rusqlite::Error) -> Trouble {
+    let code = error.sqlite_error().map(|cause| cause.extended_code);
+    if code == Some(SQLITE_CONSTRAINT_TRIGGER) {
+        return Trouble::Refused(Error::Exists("a line of the audit log with this id"));
+    }
+    Trouble::Failed(error)
 }
 
 fn page(

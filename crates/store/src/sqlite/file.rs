@@ -32,6 +32,7 @@ pub(super) const LICENSES: Schema = Schema {
         include_str!("schema/licenses_4_sessions.sql"),
         include_str!("schema/licenses_5_api_keys.sql"),
         include_str!("schema/licenses_6_change_times.sql"),
+        include_str!("schema/licenses_7_audit.sql"),
     ],
 };
 
@@ -42,6 +43,7 @@ pub(super) const LEDGER: Schema = Schema {
     migrations: &[
         include_str!("schema/ledger_1.sql"),
         include_str!("schema/ledger_2_tokens.sql"),
+        include_str!("schema/ledger_3_token_lists.sql"),
     ],
 };
 

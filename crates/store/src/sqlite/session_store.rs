@@ -28,6 +28,19 @@ impl SessionStore for SqliteStore {
             .await
     }
 
+    async fn sessions_of(
+        &self,
+        key_id: ManagementKeyId,
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Result<Vec<Session>, Error> {
+        self.licenses
+            .read_patiently(move |file| {
+                sessions::sessions_of(file.connection(), key_id, after, limit)
+            })
+            .await
+    }
+
     async fn management_key(&self, id: ManagementKeyId) -> Result<Option<ManagementKey>, Error> {
         self.licenses
             .read(move |file| management::key(file.connection(), id))

@@ -332,6 +332,25 @@ pub(super) fn session(
     found.next()?.map(read_session).transpose()
 }
 
+pub(super) fn sessions_of(
+    connection: &Connection,
+    key_id: ManagementKeyId,
+    after: Option<SessionId>,
+    limit: usize,
+) -> Result<Vec<Session>, Trouble> {
+    let sql = format!(
+        "SELECT {SESSION} FROM sessions s WHERE s.key_id = ?1 AND s.id > ?2 ORDER BY s.id LIMIT ?3"
+    );
+    let after = id(after.map_or(0, SessionId::as_u128));
+    connection
+        .prepare_cached(&sql)?
+        .query_and_then(
+            params![id(key_id.as_u128()), after, rows(limit) as i64],
+            read_session,
+        )?
+        .collect()
+}
+
 pub(super) fn refresh_token(
     connection: &Connection,
     hash: &KeyHash,

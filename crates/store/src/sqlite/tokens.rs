@@ -53,6 +53,57 @@ impl TokenStore for SqliteStore {
             .await
     }
 
+    async fn token_by_id(
+        &self,
+        id: RequestTokenId,
+        now: Timestamp,
+    ) -> Result<Option<RequestToken>, Error> {
+        self.ledger
+            .read(move |session| {
+                let kept = by_id(session.connection(), id)?;
+                Ok(kept.map(|kept| kept.at(now)))
+            })
+            .await
+    }
+
+    async fn tokens_of(
+        &self,
+        license_id: LicenseId,
+        after: Option<RequestTokenId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<RequestToken>, Error> {
+        let sql = format!(
+            "SELECT {TOKEN} FROM tokens WHERE license = ?1 AND id > ?2 ORDER BY id LIMIT ?3"
+        );
+        let after = after.map_or(0, RequestTokenId::as_u128);
+        self.ledger
+            .read_patiently(move |session| {
+                let mut statement = session.connection().prepare_cached(&sql)?;
+                let values = params![id(license_id.as_u128()), id(after), rows(limit) as i64];
+                let found = statement.query_and_then(values, read_token)?;
+                found.map(|kept| Ok(kept?.at(now))).collect()
+            })
+            .await
+    }
+
+    async fn end_token(
+        &self,
+        id: RequestTokenId,
+        now: Timestamp,
+    ) -> Result<Option<RequestToken>, Error> {
+        self.ledger
+            .write(move |session| {
+                let connection = session.connection();
+                let kept = by_id(connection, id)?;
+                if let Some(kept) = kept.filter(|kept| kept.token.state == TokenState::Issued) {
+                    free(connection, &kept)?;
+                }
+                Ok(by_id(connection, id)?.map(|kept| kept.at(now)))
+            })
+            .await
+    }
+
     async fn claim_token(
         &self,
         hash: KeyHash,
@@ -294,16 +345,22 @@ fn expire(connection: &Connection, now: Timestamp, limit: usize) -> Result<usize
         .prepare_cached(&sql)?
         .query_and_then(params![now.micros(), rows(limit) as i64], read_token)?
         .collect::<Result<_, _>>()?;
-    let sql = "UPDATE tokens SET state = 3, epoch = NULL WHERE id = ?1";
     for kept in &over {
-        if let Some(key) = kept.key() {
-            give_back(connection, TOKENS, &[(key, kept.token.units)])?;
-        }
-        connection
-            .prepare_cached(sql)?
-            .execute([id(kept.token.id.as_u128())])?;
+        free(connection, kept)?;
     }
     Ok(over.len())
+}
+
+/// Ends a token that was issued and not used, and frees its units.
+fn free(connection: &Connection, kept: &Kept) -> Result<(), Trouble> {
+    if let Some(key) = kept.key() {
+        give_back(connection, TOKENS, &[(key, kept.token.units)])?;
+    }
+    let sql = "UPDATE tokens SET state = 3, epoch = NULL WHERE id = ?1";
+    connection
+        .prepare_cached(sql)?
+        .execute([id(kept.token.id.as_u128())])?;
+    Ok(())
 }
 
 /// Takes units off a lease if it holds so many that are not spent; a lease of an epoch that is over is gone.
@@ -328,6 +385,11 @@ fn take_from(
 fn by_hash(connection: &Connection, hash: &KeyHash) -> Result<Option<Kept>, Trouble> {
     let sql = format!("SELECT {TOKEN} FROM tokens WHERE hash = ?1");
     one(connection, &sql, params![hash.as_bytes()])
+}
+
+fn by_id(connection: &Connection, wanted: RequestTokenId) -> Result<Option<Kept>, Trouble> {
+    let sql = format!("SELECT {TOKEN} FROM tokens WHERE id = ?1");
+    one(connection, &sql, params![id(wanted.as_u128())])
 }
 
 fn one(

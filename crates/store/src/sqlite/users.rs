@@ -28,6 +28,12 @@ impl UserStore for SqliteStore {
             .await
     }
 
+    async fn user_by_id(&self, wanted: UserId) -> Result<Option<User>, Error> {
+        self.licenses
+            .read(move |session| by_id(session.connection(), wanted))
+            .await
+    }
+
     async fn users(
         &self,
         app: &AppName,
@@ -84,6 +90,13 @@ fn get(connection: &Connection, app: &AppName, login: &str) -> Result<Option<Use
     let sql = format!("SELECT {USER} FROM users WHERE app = ?1 AND login = ?2");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query(params![app.as_str(), login])?;
+    found.next()?.map(read).transpose()
+}
+
+fn by_id(connection: &Connection, wanted: UserId) -> Result<Option<User>, Trouble> {
+    let sql = format!("SELECT {USER} FROM users WHERE id = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found = statement.query([id(wanted.as_u128())])?;
     found.next()?.map(read).transpose()
 }
 

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use model::{InstanceId, Limits, Timestamp};
+use model::{Actor, AuditEntry, InstanceId, Limits, Timestamp};
 use store::conformance::fixtures::{books, hours, keep, lease, units};
-use store::{ChangeNumber, Error, LicenseStore, PostgresOptions, PostgresStore, Store};
+use store::{
+    AuditFilter, AuditStore, ChangeNumber, Error, LicenseStore, PostgresOptions, PostgresStore,
+    Store,
+};
 use testkit::Postgres;
 
 use crate::support::{connect, open, options};
@@ -98,7 +101,7 @@ async fn a_newer_schema_is_refused_by_name_and_left_as_it_is() {
     let Error::NewerSchema { path, found, known } = &error else {
         panic!("{error:?}");
     };
-    assert_eq!((*found, *known), (99, 2));
+    assert_eq!((*found, *known), (99, 3));
     assert!(path.contains("PostgreSQL database `postgres`"), "{path}");
     assert!(error.to_string().contains("use a newer tallygate"));
     let row = raw
@@ -131,6 +134,32 @@ async fn a_schema_of_the_first_version_is_brought_up_to_date_and_serves_gates_of
     assert_eq!(changes[0].at.micros(), 0, "nobody wrote it down");
     let new_year: Timestamp = "2020-01-01T00:00:00Z".parse().expect("a time");
     assert!(changes[1].at > new_year);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_line_of_the_audit_log_can_be_changed_deleted_or_replaced() {
+    let server = Postgres::shared();
+    let url = server.schema();
+    let store = open(&url).await;
+    let at = Timestamp::from_micros(1);
+    let line = AuditEntry::new(&Actor::OPERATOR, at, "license.create", "lic_1");
+    store.add_audit(vec![line.clone()]).await.expect("added");
+    let raw = connect(&url).await;
+    for sql in [
+        "UPDATE audit SET who = 'gate'",
+        "DELETE FROM audit",
+        "TRUNCATE audit",
+        "INSERT INTO audit SELECT * FROM audit ON CONFLICT (number) DO UPDATE SET who = 'gate'",
+        "MERGE INTO audit a USING audit b ON a.id = b.id WHEN MATCHED THEN DELETE",
+    ] {
+        let refused = raw.batch_execute(sql).await.expect_err(sql);
+        let why = refused.as_db_error().expect("the server refused").message();
+        assert_eq!(why, "the audit log is never changed", "{sql}");
+    }
+    let lines = store.audit(AuditFilter::default(), 0, 9).await;
+    let lines = lines.expect("answers");
+    assert_eq!(lines.len(), 1);
+    assert_eq!((lines[0].number, &lines[0].entry), (1, &line));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,6 +24,15 @@ impl SessionStore for Meddled {
         self.alive()?.session(id).await
     }
 
+    async fn sessions_of(
+        &self,
+        key_id: ManagementKeyId,
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Result<Vec<Session>, Error> {
+        self.alive()?.sessions_of(key_id, after, limit).await
+    }
+
     async fn management_key(&self, id: ManagementKeyId) -> Result<Option<ManagementKey>, Error> {
         self.alive()?.management_key(id).await
     }

@@ -1,0 +1,82 @@
+//! `/sessions`: the log-ins of key pairs.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use licensing::sessions::Holder;
+use model::{ManagementKeyId, SessionId};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Shared;
+use super::calls::page_limit;
+use super::keys;
+use crate::caller::Caller;
+use crate::extract::{Json, Name, Query};
+use crate::problem::Problem;
+use crate::protocol::Client;
+use crate::state::Api;
+use crate::wire::{List, Nothing, Scope, Session};
+
+/// Which sessions are listed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListParameters {
+    /// The management key that they act for.
+    key: ManagementKeyId,
+    /// Items of a page at most; 1 to 1,000.
+    limit: Option<usize>,
+    /// What `next` of the page before said.
+    cursor: Option<SessionId>,
+}
+
+/// Lists the sessions of a management key, oldest first.
+pub(crate) async fn list(
+    State(state): Shared,
+    caller: Caller,
+    Query(parameters): Query<ListParameters>,
+) -> Result<Answer<List<Session>>, Problem> {
+    caller.require(Scope::ReadKeys)?;
+    let limit = page_limit(parameters.limit)?;
+    let key = keys::own(&state, &caller, &parameters.key.to_string()).await?;
+    let page = state.sessions.of_key(key.id, parameters.cursor, limit + 1);
+    let items = page.await?.into_iter().map(Session::from).collect();
+    let cursor = |session: &Session| session.id.to_string();
+    Ok(Answer(List::cut(items, limit, cursor)))
+}
+
+/// Shows a session.
+pub(crate) async fn show(
+    State(state): Shared,
+    caller: Caller,
+    Name(id): Name,
+) -> Result<Answer<Session>, Problem> {
+    caller.require(Scope::ReadKeys)?;
+    let holder = own(&state, &caller, &id).await?;
+    Ok(Answer(holder.session.into()))
+}
+
+/// Ends a session with all its tokens.
+pub(crate) async fn end(
+    State(state): Shared,
+    caller: Caller,
+    client: Client,
+    Name(id): Name,
+    Json(Nothing {}): Json<Nothing>,
+) -> Result<Answer<Session>, Problem> {
+    caller.require(Scope::WriteKeys)?;
+    let holder = own(&state, &caller, &id).await?;
+    let ended = state.sessions.end_by(&holder, caller.actor(&client));
+    Ok(Answer(ended.await?.into()))
+}
+
+/// A session by the text of its id, if its key is the caller's to see.
+async fn own(state: &Api, caller: &Caller, id: &str) -> Result<Holder, Problem> {
+    let not_found = || Problem::not_found("session", id);
+    let parsed: SessionId = id.parse().map_err(|_| not_found())?;
+    let holder = match state.sessions.holder(parsed).await {
+        Err(licensing::Error::SessionUnknown(_)) => return Err(not_found()),
+        holder => holder?,
+    };
+    let own = keys::sees(caller, &holder.key);
+    own.then_some(holder).ok_or_else(not_found)
+}

@@ -1,0 +1,84 @@
+//! `/tokens`: the request tokens of licenses.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use licensing::Licensing;
+use model::{LicenseId, RequestToken, RequestTokenId};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Shared;
+use super::calls::page_limit;
+use super::licenses;
+use crate::caller::{By, Caller};
+use crate::extract::{Json, Name, Query};
+use crate::problem::Problem;
+use crate::wire::{List, Nothing, Scope, Token};
+
+/// Which tokens are listed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListParameters {
+    /// The license that pays.
+    license: LicenseId,
+    /// Items of a page at most; 1 to 1,000.
+    limit: Option<usize>,
+    /// What `next` of the page before said.
+    cursor: Option<RequestTokenId>,
+}
+
+/// Lists the tokens of a license, oldest first.
+pub(crate) async fn list(
+    State(state): Shared,
+    caller: Caller,
+    Query(parameters): Query<ListParameters>,
+) -> Result<Answer<List<Token>>, Problem> {
+    caller.require(Scope::ReadLicenses)?;
+    let limit = page_limit(parameters.limit)?;
+    let id = parameters.license.to_string();
+    let id = licenses::own(&state.licensing, &caller, &id)
+        .await?
+        .license
+        .id;
+    let page = state.licensing.tokens_of(id, parameters.cursor, limit + 1);
+    let items = page.await?.into_iter().map(Token::from).collect();
+    Ok(Answer(List::cut(items, limit, |token| {
+        token.id.to_string()
+    })))
+}
+
+/// Shows a token.
+pub(crate) async fn show(
+    State(state): Shared,
+    caller: Caller,
+    Name(id): Name,
+) -> Result<Answer<Token>, Problem> {
+    caller.require(Scope::ReadLicenses)?;
+    Ok(Answer(own(&state.licensing, &caller, &id).await?.into()))
+}
+
+/// Ends a token that nobody used.
+pub(crate) async fn end(
+    State(state): Shared,
+    caller: Caller,
+    By(acting): By,
+    Name(id): Name,
+    Json(Nothing {}): Json<Nothing>,
+) -> Result<Answer<Token>, Problem> {
+    caller.require(Scope::WriteLicenses)?;
+    let token = own(&state.licensing, &caller, &id).await?;
+    Ok(Answer(acting.end_token(&token).await?.into()))
+}
+
+/// A token by the text of its id, if it is the caller's to see.
+async fn own(licensing: &Licensing, caller: &Caller, id: &str) -> Result<RequestToken, Problem> {
+    let not_found = || Problem::not_found("token", id);
+    let parsed: RequestTokenId = id.parse().map_err(|_| not_found())?;
+    let token = match licensing.token_by_id(parsed).await {
+        Err(licensing::Error::TokenUnknown) => return Err(not_found()),
+        token => token?,
+    };
+    let own = caller.sees_app(&token.account, &token.app)
+        && caller.license().is_none_or(|own| own == token.license_id);
+    own.then_some(token).ok_or_else(not_found)
+}

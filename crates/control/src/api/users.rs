@@ -1,0 +1,139 @@
+//! `/users`: the people and programs that an app's licenses are for.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::StatusCode;
+use licensing::{Licensing, UserRequest};
+use model::{AppName, UserId};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use store::UserChange;
+
+use super::Shared;
+use super::calls::page_limit;
+use super::usage::within_app;
+use crate::caller::{By, Caller};
+use crate::extract::{Json, Name, Query};
+use crate::problem::{Code, Problem};
+use crate::wire::{ChangeUser, CreateUser, List, Scope, User};
+
+/// Which users are listed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListParameters {
+    /// The app; needed unless the key is for one app.
+    app: Option<AppName>,
+    /// Only the one of this login.
+    login: Option<String>,
+    /// Items of a page at most; 1 to 1,000.
+    limit: Option<usize>,
+    /// What `next` of the page before said.
+    cursor: Option<UserId>,
+}
+
+/// Makes a user.
+pub(crate) async fn create(
+    caller: Caller,
+    By(acting): By,
+    Json(request): Json<CreateUser>,
+) -> Result<(StatusCode, Answer<User>), Problem> {
+    require(&caller, Scope::WriteLicenses)?;
+    let app = within_app(&caller, Some(request.app))?;
+    let app = app.ok_or_else(|| Problem::field("app", "is needed"))?;
+    let wish = UserRequest {
+        app,
+        account: caller.account().cloned(),
+        login: request.login,
+        first_name: request.first_name,
+        last_name: request.last_name,
+    };
+    let user = acting.create_user(wish).await?;
+    Ok((StatusCode::CREATED, Answer(user.into())))
+}
+
+/// Lists the users of an app, oldest first.
+pub(crate) async fn list(
+    State(state): Shared,
+    caller: Caller,
+    Query(parameters): Query<ListParameters>,
+) -> Result<Answer<List<User>>, Problem> {
+    require(&caller, Scope::ReadLicenses)?;
+    let limit = page_limit(parameters.limit)?;
+    let app = within_app(&caller, parameters.app)?;
+    let app = app.ok_or_else(|| Problem::field("app", "say of which app"))?;
+    let users = match parameters.login {
+        Some(login) => Vec::from_iter(state.licensing.user(&app, &login).await?),
+        None => {
+            let page = state.licensing.users(&app, parameters.cursor, limit + 1);
+            page.await?
+        }
+    };
+    let own = users
+        .into_iter()
+        .filter(|user| caller.sees_app(&user.account, &user.app));
+    let items = own.map(User::from).collect();
+    Ok(Answer(List::cut(items, limit, |user| user.id.to_string())))
+}
+
+/// Shows a user.
+pub(crate) async fn show(
+    State(state): Shared,
+    caller: Caller,
+    Name(id): Name,
+) -> Result<Answer<User>, Problem> {
+    require(&caller, Scope::ReadLicenses)?;
+    Ok(Answer(own(&state.licensing, &caller, &id).await?.into()))
+}
+
+/// Changes a user.
+pub(crate) async fn change(
+    State(state): Shared,
+    caller: Caller,
+    By(acting): By,
+    Name(id): Name,
+    Json(request): Json<ChangeUser>,
+) -> Result<Answer<User>, Problem> {
+    require(&caller, Scope::WriteLicenses)?;
+    let user = own(&state.licensing, &caller, &id).await?;
+    let change = UserChange {
+        first_name: request.first_name,
+        last_name: request.last_name,
+    };
+    let changed = acting.change_user(&user.app, &user.login, change).await?;
+    let changed = changed.ok_or_else(|| Problem::not_found("user", &id))?;
+    Ok(Answer(changed.into()))
+}
+
+/// Forgets a user.
+pub(crate) async fn forget(
+    State(state): Shared,
+    caller: Caller,
+    By(acting): By,
+    Name(id): Name,
+) -> Result<StatusCode, Problem> {
+    require(&caller, Scope::WriteLicenses)?;
+    let user = own(&state.licensing, &caller, &id).await?;
+    acting.delete_user(&user.app, &user.login).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A key for one license has no users.
+fn require(caller: &Caller, scope: Scope) -> Result<(), Problem> {
+    if caller.license().is_some() {
+        let detail = "the management key is for one license only";
+        return Err(Problem::new(Code::ScopeMissing, detail));
+    }
+    caller.require(scope)
+}
+
+/// A user by the text of its id, if it is the caller's to see.
+async fn own(licensing: &Licensing, caller: &Caller, id: &str) -> Result<model::User, Problem> {
+    let not_found = || Problem::not_found("user", id);
+    let parsed: UserId = id.parse().map_err(|_| not_found())?;
+    let user = match licensing.user_by_id(parsed).await {
+        Err(licensing::Error::UserUnknown(_)) => return Err(not_found()),
+        user => user?,
+    };
+    let own = caller.sees_app(&user.account, &user.app);
+    own.then_some(user).ok_or_else(not_found)
+}

@@ -1,0 +1,82 @@
+//! Users of apps, on the wire.
+
+use model::{AccountName, Alias, AppName, Timestamp, UserId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::given;
+
+/// A user to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateUser {
+    /// The app.
+    pub app: AppName,
+    /// The seller's own name for them, such as an e-mail address; licenses name it as `user`.
+    pub login: String,
+    /// First name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_name: Option<String>,
+    /// Last name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_name: Option<String>,
+}
+
+/// What to change of a user; absent fields stay, `null` takes a name away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeUser {
+    /// First name.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub first_name: Option<Option<String>>,
+    /// Last name.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub last_name: Option<Option<String>>,
+}
+
+/// A user as it is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct User {
+    /// Identity.
+    pub id: UserId,
+    /// The account that sells the app.
+    pub account: AccountName,
+    /// The app.
+    pub app: AppName,
+    /// The seller's own name for them.
+    pub login: String,
+    /// What the app may call them without knowing who they are.
+    pub alias: Alias,
+    /// First name.
+    pub first_name: Option<String>,
+    /// Last name.
+    pub last_name: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub updated_at: Timestamp,
+}
+
+impl From<model::User> for User {
+    fn from(user: model::User) -> Self {
+        Self {
+            id: user.id,
+            account: user.account,
+            app: user.app,
+            login: user.login,
+            alias: user.alias,
+            first_name: user.first_name,
+            last_name: user.last_name,
+            created_at: user.created_at,
+            updated_at: user.updated_at,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+-- The tokens of a license, to be listed.
+
+CREATE INDEX tokens_by_license ON tokens (license, id);
