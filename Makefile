@@ -11,7 +11,7 @@ export TALLYGATE_TEST_PYTHON := $(CURDIR)/$(PYTHON)
 export CARGO_TERM_PROGRESS_WHEN := never
 
 .NOTPARALLEL:
-.PHONY: help run test audit bench build format arrows deny clippy doc check
+.PHONY: help run test audit bench build format arrows cases deny clippy doc check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -37,9 +37,10 @@ audit: ## the long kill -9 audit: ROUNDS=1000 rounds against the release binary
 bench: ## CPU per call side by side: bare Pingora, Tallygate, nginx, nginx + Lua + Redis, Envoy
 	@deploy/setup.sh bench
 	$(CARGO) build --release --locked -p gateway -p bench-rig --bins
+	$(CARGO) bench --locked -p gateway --bench equal_times
 	python3 benches/run.py $(BENCH)
 
-check: format arrows deny clippy doc
+check: format arrows cases deny clippy doc
 
 format:
 	$(CARGO) fmt --all --check
@@ -47,6 +48,10 @@ format:
 # The arrows between crates that the design allows.
 arrows:
 	python3 .ci/arrows.py
+
+# Every case of the protocols has a test that says so by its name.
+cases:
+	python3 .ci/cases.py
 
 # Only the advisories need the network: out of reach is a warning, all else fails.
 deny:

@@ -734,3 +734,29 @@ fn the_internal_listener_is_the_gates_alone_and_its_words_are_no_callers() {
     );
     assert_eq!(gateway.stop().code(), Some(0));
 }
+
+#[test]
+fn an_address_that_guesses_license_keys_by_rpc_is_slowed_down_and_no_other_is() {
+    let site = Site::with(binary!(), |upstream| {
+        Config::new(upstream)
+            .server("trusted_proxies = [\"127.0.0.1/32\"]")
+            .table("[control]\nfailures_per_minute = 5")
+    });
+    let license = site.gateway.license(&[]);
+    let call = |key: &str, address: &str| {
+        let body = json!({"APP_NAME": "api", "ROUTE": "/a", "METHOD": "GET"});
+        let request = Request::post("/v1/request", body.to_string().as_bytes())
+            .header("Apifew-User-License-Key", key)
+            .header("X-Forwarded-For", address);
+        apifew::send(&site.gateway, request)
+    };
+    let strange = "12345678-aaaa-bbbb-cccc-1234567890abcdef";
+    // A minute may end in between.
+    assert_eventually!({
+        let answers: Vec<_> = (0..6).map(|_| call(strange, "192.0.2.1")).collect();
+        answers[5].status == 429
+            && apifew::error(&answers[5], 429) == "ERROR_TOO_MANY_FAILURES"
+            && answers[5].header("retry-after").is_some()
+    });
+    assert_eq!(call(&license.key, "192.0.2.2").status, 200);
+}

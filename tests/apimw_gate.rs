@@ -103,9 +103,8 @@ fn a_token_of_another_app_opens_nothing() {
     assert_eq!(site.gateway.call(&shop).status, 200);
 }
 
-// 38
 #[test]
-fn a_revocation_is_in_force_at_the_gate_when_it_returns() {
+fn case_38_a_revocation_is_in_force_at_the_gate_when_it_returns() {
     let site = site();
     let pair = Pair::create(&site.gateway, &["--app", "api"]);
     let dead = (401, "token_invalid".to_owned());

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use better_auth::Keys;
+use serde_json::Value;
 
 /// The folder of the client, whose packages `deploy/setup.sh test` installs.
 const FOLDER: &str = concat!(
@@ -14,11 +15,59 @@ const FOLDER: &str = concat!(
     "/../../tests/clients/better-auth"
 );
 
-#[test]
-fn every_method_of_the_official_client_does_what_it_says() {
+/// The folder with the packages, which must be there.
+fn packages() -> &'static Path {
     let folder = Path::new(FOLDER);
     let installed = folder.join("node_modules/@better-auth/api-key");
     assert!(installed.is_dir(), "run deploy/setup.sh test first");
+    folder
+}
+
+/// The messages of our codes, as they stand in the table of the adapter.
+fn our_codes() -> Vec<(String, String)> {
+    let table = include_str!("../crates/control/src/protocol/better_auth/refusal.rs");
+    let table = table.split("codes! {").nth(1).expect("a table");
+    let table = table.split("\n}\n").next().expect("its end");
+    let texts = |line: &str| {
+        let texts: Vec<&str> = line.split('"').collect();
+        (texts[1].to_owned(), texts[3].to_owned())
+    };
+    table
+        .lines()
+        .filter(|line| line.contains('"'))
+        .map(texts)
+        .collect()
+}
+
+/// But for two: who may not do a thing is told of the management key, which the package does not know, and a rate limit is
+/// told as the package's verification does.
+#[test]
+fn every_code_and_message_is_that_of_the_package() {
+    let print = "import('@better-auth/api-key').then(m => \
+        console.log(JSON.stringify(m.API_KEY_ERROR_CODES)))";
+    let output = Command::new("node")
+        .args(["--input-type=module", "-e", print])
+        .current_dir(packages())
+        .output()
+        .expect("node is installed");
+    let theirs: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let ours = our_codes();
+    assert!(ours.len() >= 20, "{ours:?}");
+    for (code, message) in ours {
+        match code.as_str() {
+            "RATE_LIMITED" => assert_eq!(theirs["RATE_LIMIT_EXCEEDED"]["message"], message),
+            "INSUFFICIENT_API_KEY_PERMISSIONS" => assert_eq!(theirs[&code]["code"], code),
+            _ => assert_eq!(
+                (&theirs[&code]["code"], &theirs[&code]["message"]),
+                (&Value::from(code.clone()), &Value::from(message))
+            ),
+        }
+    }
+}
+
+#[test]
+fn every_method_of_the_official_client_does_what_it_says() {
+    let folder = packages();
     let keys = Keys::with(&["metadata = true"]);
     let output = Command::new("node")
         .arg("client.mjs")

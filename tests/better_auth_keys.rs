@@ -3,13 +3,14 @@
 #[path = "support/better_auth.rs"]
 mod better_auth;
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use better_auth::{Keys, is, refusal, text};
 use serde_json::{Value, json};
 use testkit::client::{self, Request, Response};
 
-/// Case 68.
 #[test]
-fn a_client_that_sets_any_server_only_field_is_refused() {
+fn case_68_a_client_that_sets_any_server_only_field_is_refused() {
     let keys = Keys::start();
     let fields = [
         ("remaining", json!(5)),
@@ -44,9 +45,8 @@ fn a_client_that_sets_any_server_only_field_is_refused() {
     keys.create(&json!({ "remaining": null }));
 }
 
-/// Case 69.
 #[test]
-fn the_key_is_shown_once_and_the_store_holds_only_its_keyed_hash() {
+fn case_69_the_key_is_shown_once_and_the_store_holds_only_its_keyed_hash() {
     let mut keys = Keys::start();
     let made = keys.create(&json!({ "name": "first" }));
     let key = text(&made["key"]).to_owned();
@@ -65,8 +65,17 @@ fn the_key_is_shown_once_and_the_store_holds_only_its_keyed_hash() {
     }
     assert!(answers[0].json().get("key").is_none());
     keys.site.gateway.stop();
-    // Neither the key nor its plain SHA-256, as the original keeps it, is on the disk.
+    // Neither the key nor its plain SHA-256, however written (the original keeps it in base64url), is on the disk.
     let digest = sha256(key.as_bytes());
+    let hexadecimal: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let secrets: [Vec<u8>; 6] = [
+        key.clone().into_bytes(),
+        digest.clone(),
+        URL_SAFE_NO_PAD.encode(&digest).into_bytes(),
+        STANDARD_NO_PAD.encode(&digest).into_bytes(),
+        hexadecimal.to_uppercase().into_bytes(),
+        hexadecimal.into_bytes(),
+    ];
     let mut files = vec![keys.site.gateway.data_dir()];
     let mut looked_at = 0;
     while let Some(path) = files.pop() {
@@ -83,20 +92,46 @@ fn the_key_is_shown_once_and_the_store_holds_only_its_keyed_hash() {
         }
         let bytes = std::fs::read(&path).unwrap();
         let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
-        assert!(
-            !holds(key.as_bytes()) && !holds(&digest),
-            "{}",
-            path.display()
-        );
+        for secret in &secrets {
+            assert!(!holds(secret), "{}", path.display());
+        }
         looked_at += 1;
     }
     assert!(looked_at > 3);
     assert!(!keys.site.gateway.log().contains(&key));
+    // What is kept is a hash under a key of the store: the same text is kept otherwise in another store.
+    let kept = kept_hashes(&keys);
+    assert_eq!(kept.len(), 1, "one credential");
+    assert!(kept[0].len() == 32 && kept[0] != digest);
+    let mut other = Keys::start();
+    let import = ["license", "create", "--app", "api", "--key", &key];
+    let _imported = other.site.gateway.cli().json(&import);
+    other.site.gateway.stop();
+    let imported = kept_hashes(&other);
+    assert_eq!(imported.len(), 1);
+    assert!(imported[0].len() == 32 && imported[0] != kept[0]);
 }
 
-/// Case 70.
+/// The hashes of all credentials in the store of a gate.
+fn kept_hashes(keys: &Keys) -> Vec<Vec<u8>> {
+    let mut folders = vec![keys.site.gateway.data_dir()];
+    while let Some(folder) = folders.pop() {
+        let file = folder.join("licenses.db");
+        if file.exists() {
+            let store = rusqlite::Connection::open(file).expect("opens");
+            let mut rows = store.prepare("SELECT hash FROM credentials").expect("SQL");
+            let hashes = rows.query_map([], |row| row.get(0)).expect("rows");
+            return hashes.map(|hash| hash.expect("bytes")).collect();
+        }
+        let entries = std::fs::read_dir(folder).expect("a folder");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        folders.extend(paths.filter(|path| path.is_dir()));
+    }
+    panic!("there is no licenses.db");
+}
+
 #[test]
-fn a_prefix_stands_before_the_key_and_in_its_first_six_characters() {
+fn case_70_a_prefix_stands_before_the_key_and_in_its_first_six_characters() {
     let keys = Keys::start();
     let made = keys.create(&json!({ "prefix": "pk_" }));
     let key = text(&made["key"]);
@@ -111,9 +146,8 @@ fn a_prefix_stands_before_the_key_and_in_its_first_six_characters() {
     assert_eq!(better_auth::code(&keys.verify(text(&made["key"]))), None);
 }
 
-/// Case 71.
 #[test]
-fn a_name_or_a_prefix_outside_its_limits_is_refused() {
+fn case_71_a_name_or_a_prefix_outside_its_limits_is_refused() {
     let keys = Keys::start();
     let (short, long) = ("", "x".repeat(33));
     for name in [short, &long] {
@@ -134,9 +168,9 @@ fn a_name_or_a_prefix_outside_its_limits_is_refused() {
     assert_eq!(keys.show(&made)["name"], "n".repeat(32));
 }
 
-/// Case 72: over HTTP and where the fields may be set.
+/// Over HTTP and where the fields may be set.
 #[test]
-fn half_a_refill_is_refused() {
+fn case_72_half_a_refill_is_refused() {
     let keys = Keys::start();
     let halves = [
         (json!({ "refillAmount": 5 }), "refill_interval"),
@@ -153,9 +187,8 @@ fn half_a_refill_is_refused() {
     }
 }
 
-/// Case 73.
 #[test]
-fn a_key_ends_after_a_day_at_the_soonest_and_a_year_at_the_latest() {
+fn case_73_a_key_ends_after_a_day_at_the_soonest_and_a_year_at_the_latest() {
     let keys = Keys::start();
     const DAY: u64 = 86_400;
     let made = keys.create(&json!({ "expiresIn": DAY }));
@@ -180,9 +213,8 @@ fn a_key_ends_after_a_day_at_the_soonest_and_a_year_at_the_latest() {
     assert!(never["expiresAt"].is_null());
 }
 
-/// Case 88.
 #[test]
-fn a_new_name_leaves_what_was_used_as_it_is() {
+fn case_88_a_new_name_leaves_what_was_used_as_it_is() {
     let keys = Keys::start();
     let made = keys.issue(&["--app", "api", "--remaining", "5"]);
     let key = text(&made["key"]);
@@ -207,9 +239,8 @@ fn a_new_name_leaves_what_was_used_as_it_is() {
     assert_eq!(refusal(&nothing), is(400, "NO_VALUES_TO_UPDATE"));
 }
 
-/// Case 89.
 #[test]
-fn another_owners_key_is_not_found() {
+fn case_89_another_owners_key_is_not_found() {
     let keys = Keys::start();
     let made = keys.create(&json!({}));
     let (id, key) = (text(&made["id"]), text(&made["key"]));
@@ -246,9 +277,8 @@ fn another_owners_key_is_not_found() {
     }
 }
 
-/// Case 90.
 #[test]
-fn a_list_is_cut_sorted_and_counted_as_asked() {
+fn case_90_a_list_is_cut_sorted_and_counted_as_asked() {
     let keys = Keys::start();
     let made: Vec<Value> = (0..5)
         .map(|n| keys.create(&json!({ "name": format!("n{}", (n * 3) % 5) })))

@@ -134,9 +134,9 @@ fn a_strict_gate_forgets_a_key_once_it_said_that_it_is_over() {
     assert_eq!(code(&keys.verify(key)), Some("INVALID_API_KEY"));
 }
 
-/// Case 85, the compatible mode: windows end by idleness, and say how long that takes.
+/// The compatible mode: windows end by idleness, and say how long that takes.
 #[test]
-fn a_strict_gate_counts_windows_from_the_last_accepted_call() {
+fn case_85_a_strict_gate_counts_windows_from_the_last_accepted_call() {
     let keys = Keys::with(&["compat = \"strict\""]);
     let made = keys.issue(&["--app", "api", "--rate-limit", "2/1h"]);
     assert_eq!(made["rate_limit"], "2/1h,idle");

@@ -10,11 +10,10 @@ use std::thread;
 use better_auth::{Keys, code, text};
 use serde_json::{Value, json};
 use testkit::eventually::{patience, wait_for};
-use testkit::{Load, Request, assert_eventually};
+use testkit::{Load, Postgres, Redis, Request, assert_eventually};
 
-/// Case 74.
 #[test]
-fn a_random_string_is_an_invalid_key() {
+fn case_74_a_random_string_is_an_invalid_key() {
     let keys = Keys::start();
     let license = keys.site.gateway.license_of("api", &[]);
     let management = keys.owner.clone();
@@ -33,10 +32,8 @@ fn a_random_string_is_an_invalid_key() {
     }
 }
 
-/// Cases 75 and 76: a key that breaks several rules is refused by the first of them.
-#[test]
-fn the_first_rule_that_a_key_breaks_is_named() {
-    let keys = Keys::with(&["shortest_expiry = \"1s\""]);
+/// A key that has ended, has nothing left and gives no leave for what is asked.
+fn ended(keys: &Keys) -> Value {
     let arguments = [
         "--app",
         "api",
@@ -48,26 +45,42 @@ fn the_first_rule_that_a_key_breaks_is_named() {
         "a:b",
     ];
     let made = keys.issue(&arguments);
-    let (id, key) = (text(&made["id"]), text(&made["key"]));
-    let wrong = || Some(json!({ "files": ["read"] }));
-    assert_eventually!(code(&keys.verify_for(key, wrong())) == Some("KEY_EXPIRED"));
+    let over = || code(&keys.verify(text(&made["key"]))) == Some("KEY_EXPIRED");
+    assert_eventually!(over());
+    made
+}
+
+#[test]
+fn case_75_a_disabled_key_that_is_expired_and_used_up_too_is_disabled() {
+    let keys = Keys::with(&["shortest_expiry = \"1s\""]);
+    let made = ended(&keys);
+    let key = text(&made["key"]);
+    let off = json!({ "keyId": made["id"], "enabled": false });
+    assert_eq!(keys.post("update", &off).status, 200);
+    let wrong = json!({ "files": ["read"] });
     assert_eq!(
-        code(&keys.verify(key)),
-        Some("KEY_EXPIRED"),
-        "its history is kept"
+        code(&keys.verify_for(key, Some(wrong))),
+        Some("KEY_DISABLED")
     );
-    let _off = keys
-        .site
-        .gateway
-        .cli()
-        .json(&["apikey", "update", id, "--disable"]);
-    assert_eq!(code(&keys.verify_for(key, wrong())), Some("KEY_DISABLED"));
     assert_eq!(code(&keys.verify(key)), Some("KEY_DISABLED"));
 }
 
-/// Case 77.
 #[test]
-fn wrong_permissions_are_found_before_the_quota_and_take_nothing() {
+fn case_76_an_expired_key_with_wrong_permissions_is_expired_and_its_history_is_kept() {
+    let keys = Keys::with(&["shortest_expiry = \"1s\""]);
+    let made = ended(&keys);
+    let key = text(&made["key"]);
+    let wrong = json!({ "files": ["read"] });
+    for _ in 0..2 {
+        let verified = keys.verify_for(key, Some(wrong.clone()));
+        assert_eq!(code(&verified), Some("KEY_EXPIRED"));
+    }
+    assert_eq!(code(&keys.verify(key)), Some("KEY_EXPIRED"));
+    assert_eq!(keys.show(&made)["id"], made["id"]);
+}
+
+#[test]
+fn case_77_wrong_permissions_are_found_before_the_quota_and_take_nothing() {
     let keys = Keys::start();
     let empty = keys.issue(&[
         "--app",
@@ -100,9 +113,8 @@ fn wrong_permissions_are_found_before_the_quota_and_take_nothing() {
     assert!(record["lastRequest"].is_null());
 }
 
-/// Case 78.
 #[test]
-fn every_action_of_every_resource_that_is_asked_for_must_be_given() {
+fn case_78_every_action_of_every_resource_that_is_asked_for_must_be_given() {
     let keys = Keys::start();
     let made = keys.issue(&[
         "--app",
@@ -147,9 +159,8 @@ fn every_action_of_every_resource_that_is_asked_for_must_be_given() {
     assert_eq!(code(&keys.verify(key)), None);
 }
 
-/// Case 79.
 #[test]
-fn two_uses_leave_one_then_none_and_are_then_exceeded() {
+fn case_79_two_uses_leave_one_then_none_and_are_then_exceeded() {
     let keys = Keys::start();
     let made = keys.issue(&["--app", "api", "--remaining", "2"]);
     let key = text(&made["key"]);
@@ -190,9 +201,8 @@ fn two_uses_leave_one_then_none_and_are_then_exceeded() {
     assert_eq!(billable, 2);
 }
 
-/// Case 80.
 #[test]
-fn of_eight_parallel_verifications_of_the_last_use_one_is_valid() {
+fn case_80_of_eight_parallel_verifications_of_the_last_use_one_is_valid() {
     let keys = Keys::start();
     for _ in 0..5 {
         let made = keys.issue(&["--app", "api", "--remaining", "1"]);
@@ -205,9 +215,8 @@ fn of_eight_parallel_verifications_of_the_last_use_one_is_valid() {
     assert_eq!(keys.site.gateway.verify()["lost"], 0);
 }
 
-/// Case 83.
 #[test]
-fn a_refill_without_a_quota_changes_nothing() {
+fn case_83_a_refill_without_a_quota_changes_nothing() {
     let keys = Keys::start();
     let made = keys.issue(&["--app", "api", "--refill", "5/1s", "--no-rate-limit"]);
     assert!(made["remaining"].is_null());
@@ -224,10 +233,31 @@ fn a_refill_without_a_quota_changes_nothing() {
     );
 }
 
-/// Case 86, and the order of the two when both are used up.
 #[test]
-fn a_call_that_is_rate_limited_takes_nothing_of_the_quota() {
-    let keys = Keys::start();
+fn case_86_a_call_that_is_rate_limited_takes_nothing_of_the_quota_in_sqlite() {
+    both_or_neither(&Keys::start());
+}
+
+#[test]
+fn case_86_a_call_that_is_rate_limited_takes_nothing_of_the_quota_in_postgresql() {
+    let server = Postgres::start();
+    let store = server.database();
+    let table = format!("[store]\nurl = \"{store}\"");
+    both_or_neither(&Keys::configured(|config| config.table(&table)));
+}
+
+#[test]
+fn case_86_a_call_that_is_rate_limited_takes_nothing_of_the_quota_in_postgresql_with_redis() {
+    let (server, redis) = (Postgres::start(), Redis::start());
+    let store = format!("[store]\nurl = \"{}\"", server.database());
+    let cache = format!("[redis]\nurl = \"{}\"", redis.url());
+    let keys = Keys::configured(|config| config.table(&store).table(&cache));
+    assert_eventually!(keys.site.gateway.metric("tallygate_redis_up", &[]) == 1.0);
+    both_or_neither(&keys);
+}
+
+/// Of the quota and the window of a key a use takes of both or of neither, also when both are used up.
+fn both_or_neither(keys: &Keys) {
     let made = keys.issue(&["--app", "api", "--remaining", "9", "--rate-limit", "2/1d"]);
     let key = text(&made["key"]);
     for _ in 0..2 {
@@ -241,6 +271,14 @@ fn a_call_that_is_rate_limited_takes_nothing_of_the_quota() {
         (&record["remaining"], &record["requestCount"]),
         (&json!(7), &json!(2))
     );
+    // A window that is counted in memory, and over all gates by Redis.
+    let short = keys.issue(&["--app", "api", "--remaining", "9", "--rate-limit", "2/30m"]);
+    let codes = (0..6).map(|_| code(&keys.verify(text(&short["key"]))).map(str::to_owned));
+    let limited = codes
+        .filter(|code| code.as_deref() == Some("RATE_LIMITED"))
+        .count() as u64;
+    assert!((2..=4).contains(&limited), "{limited}");
+    assert_eq!(keys.show(&short)["remaining"], 9 - (6 - limited));
     // The other way round: a call that has no quota takes no place in the window.
     let poor = keys.issue(&["--app", "api", "--remaining", "0", "--rate-limit", "2/1d"]);
     for _ in 0..3 {
@@ -260,9 +298,8 @@ fn a_call_that_is_rate_limited_takes_nothing_of_the_quota() {
     );
 }
 
-/// Case 87.
 #[test]
-fn of_eight_parallel_verifications_for_the_last_place_of_a_window_one_passes() {
+fn case_87_of_eight_parallel_verifications_for_the_last_place_of_a_window_one_passes() {
     let keys = Keys::start();
     for limit in ["2/1d", "2/30m"] {
         let made = keys.issue(&["--app", "api", "--rate-limit", limit]);
@@ -276,57 +313,80 @@ fn of_eight_parallel_verifications_for_the_last_place_of_a_window_one_passes() {
     }
 }
 
-/// Case 91: whatever is under way, what the owner did stands.
+/// Whatever is under way, what the owner did stands.
 #[test]
-fn a_key_that_is_switched_off_or_deleted_during_verifications_stays_so() {
-    let keys = Keys::start();
-    let ends = ["update", "delete"];
-    for end in ends {
-        let made = keys.issue(&["--app", "api", "--no-rate-limit", "--remaining", "1000000"]);
-        let (id, key) = (made["id"].clone(), text(&made["key"]).to_owned());
-        let stop = AtomicBool::new(false);
-        thread::scope(|scope| {
-            let mut flood = Vec::new();
-            for _ in 0..4 {
-                flood.push(scope.spawn(|| {
-                    while !stop.load(Ordering::Relaxed) {
-                        keys.verify(&key);
-                    }
-                }));
-            }
-            let body = match end {
-                "update" => json!({ "keyId": id, "enabled": false }),
-                _ => json!({ "keyId": id }),
-            };
-            assert_eventually!(keys.show(&made)["lastRequest"].is_string());
-            assert_eq!(keys.post(end, &body).status, 200);
-            let expected = if end == "update" {
-                "KEY_DISABLED"
-            } else {
-                "INVALID_API_KEY"
-            };
-            // In force when the change returned, while others still verify.
-            for _ in 0..20 {
-                assert_eq!(code(&keys.verify(&key)), Some(expected));
-            }
-            stop.store(true, Ordering::Relaxed);
-            for thread in flood {
-                thread.join().expect("it verifies to its end");
-            }
-            assert_eq!(code(&keys.verify(&key)), Some(expected));
-        });
-        let shown = keys.get(&format!("get?id={}", text(&id)));
-        if end == "update" {
-            assert_eq!(shown.json()["enabled"], false);
-        } else {
-            assert_eq!(shown.status, 404);
-        }
+fn case_91_a_key_that_is_switched_off_or_deleted_during_verifications_stays_so() {
+    let mut keys = Keys::start();
+    let made = ["update", "delete"].map(|end| ended_in_a_flood(&keys, end));
+    // What the verifications leave behind is written at the end at the latest.
+    assert!(keys.site.gateway.stop().success());
+    keys.site.gateway.restart();
+    let [disabled, deleted] = &made;
+    let shown = keys.show(disabled);
+    assert_eq!(shown["enabled"], false);
+    assert!(shown["lastRequest"].is_string(), "it was written: {shown}");
+    let path = format!("get?id={}", text(&deleted["id"]));
+    assert_eq!(keys.get(&path).status, 404);
+    let listed = keys.get("list").json();
+    assert_eq!(listed["total"], 1, "{listed}");
+    for (made, at_gate, verified) in [
+        (disabled, "license_disabled", "KEY_DISABLED"),
+        (deleted, "license_revoked", "INVALID_API_KEY"),
+    ] {
+        let key = text(&made["key"]);
+        let refused = keys.call("api.test", key);
+        assert_eq!(refused.refusal_code().as_deref(), Some(at_gate));
+        assert_eq!(code(&keys.verify(key)), Some(verified));
     }
 }
 
-/// Case 92, on the gate that is asked: at once, for verifications and for calls.
+/// Ends a key in this way while others verify it all the time.
+fn ended_in_a_flood(keys: &Keys, end: &str) -> Value {
+    let made = keys.issue(&["--app", "api", "--no-rate-limit", "--remaining", "1000000"]);
+    let (id, key) = (made["id"].clone(), text(&made["key"]).to_owned());
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let mut flood = Vec::new();
+        for _ in 0..4 {
+            flood.push(scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    keys.verify(&key);
+                }
+            }));
+        }
+        let body = match end {
+            "update" => json!({ "keyId": id, "enabled": false }),
+            _ => json!({ "keyId": id }),
+        };
+        assert_eventually!(keys.show(&made)["lastRequest"].is_string());
+        assert_eq!(keys.post(end, &body).status, 200);
+        let expected = if end == "update" {
+            "KEY_DISABLED"
+        } else {
+            "INVALID_API_KEY"
+        };
+        // In force when the change returned, while others still verify.
+        for _ in 0..20 {
+            assert_eq!(code(&keys.verify(&key)), Some(expected));
+        }
+        stop.store(true, Ordering::Relaxed);
+        for thread in flood {
+            thread.join().expect("it verifies to its end");
+        }
+        assert_eq!(code(&keys.verify(&key)), Some(expected));
+    });
+    let shown = keys.get(&format!("get?id={}", text(&id)));
+    if end == "update" {
+        assert_eq!(shown.json()["enabled"], false);
+    } else {
+        assert_eq!(shown.status, 404);
+    }
+    made
+}
+
+/// On the gate that is asked: at once, for verifications and for calls.
 #[test]
-fn a_cached_key_that_is_switched_off_is_refused_at_once_and_let_in_again() {
+fn case_92_a_cached_key_that_is_switched_off_is_refused_at_once_and_let_in_again() {
     let keys = Keys::start();
     let made = keys.issue(&["--app", "api", "--no-rate-limit"]);
     let key = text(&made["key"]);
@@ -344,9 +404,9 @@ fn a_cached_key_that_is_switched_off_is_refused_at_once_and_let_in_again() {
     assert_eq!(code(&keys.verify(key)), None);
 }
 
-/// Case 93, with sudden death in the place of a lost cache: counters come back from the store.
+/// With sudden death in the place of a lost cache: counters come back from the store.
 #[test]
-fn no_counter_is_lower_after_sudden_death() {
+fn case_93_no_counter_is_lower_after_sudden_death() {
     let mut keys = Keys::start();
     let made = keys.issue(&["--app", "api", "--remaining", "9", "--rate-limit", "5/1d"]);
     let key = text(&made["key"]).to_owned();

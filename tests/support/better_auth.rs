@@ -42,7 +42,12 @@ impl Keys {
     /// With these lines in `[better_auth]`.
     pub(crate) fn with(lines: &[&str]) -> Self {
         let section = format!("[better_auth]\n{}", lines.join("\n"));
-        let site = Site::with(binary!(), |upstream| config(upstream).table(&section));
+        Self::configured(|config| config.table(&section))
+    }
+
+    /// With more in its configuration.
+    pub(crate) fn configured(more: impl FnOnce(Config) -> Config) -> Self {
+        let site = Site::with(binary!(), |upstream| more(config(upstream)));
         let _account = site.gateway.cli().json(&["account", "create", "acme"]);
         let owner = management_key(&site, &[]);
         Self { site, owner }

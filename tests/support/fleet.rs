@@ -27,11 +27,16 @@ impl Fleet {
 
     /// With more in the configuration of each gate.
     pub(crate) fn with(gates: usize, more: impl Fn(Config) -> Config) -> Self {
+        Self::serving(gates, |upstream| more(Config::new(upstream)))
+    }
+
+    /// With this configuration of each gate, given the URL of the upstream.
+    pub(crate) fn serving(gates: usize, config: impl Fn(&str) -> Config) -> Self {
         let (server, redis, upstream) = (Postgres::start(), Redis::start(), Upstream::start());
         let store = server.database();
         let gate = |node: &&str| {
-            let config = config(&upstream.url(), &store, &redis.url(), node);
-            Gateway::prepare(binary!(), more(config))
+            let config = config(&upstream.url());
+            Gateway::prepare(binary!(), sharing(config, &store, &redis.url(), node))
         };
         let mut gates: Vec<_> = NODES[..gates].iter().map(gate).collect();
         gates.iter_mut().for_each(Gateway::launch);
@@ -90,7 +95,12 @@ impl Fleet {
 }
 
 pub(crate) fn config(upstream: &str, store: &str, redis: &str, node: &str) -> Config {
-    Config::new(upstream)
+    sharing(Config::new(upstream), store, redis, node)
+}
+
+/// A configuration of a gate of this name that shares a store and a Redis with others.
+fn sharing(config: Config, store: &str, redis: &str, node: &str) -> Config {
+    config
         .server(&format!("node = \"{node}\""))
         .table(&format!("[store]\nurl = \"{store}\""))
         // Long enough that a machine with much else to do does not look like a Redis that hangs.

@@ -1,12 +1,13 @@
 //! Builds a `gateway.toml` for a test: what the test is about, and free ports for the rest.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 /// Text of a configuration, without the ports and the folder that [`Gateway`](crate::Gateway) chooses.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
+    control: Option<IpAddr>,
     server: Vec<String>,
     journal: Vec<String>,
     tables: Vec<String>,
@@ -96,6 +97,13 @@ impl Config {
         self
     }
 
+    /// Lets the control plane listen on this address instead of 127.0.0.1, on the port that is chosen for it.
+    #[must_use]
+    pub const fn control_on(mut self, address: IpAddr) -> Self {
+        self.control = Some(address);
+        self
+    }
+
     /// Sets how durable a record is before its status line leaves: `disk` or `process`.
     #[must_use]
     pub fn durability(mut self, durability: &str) -> Self {
@@ -136,9 +144,11 @@ impl Config {
         let mut table = |header: &str, lines: &[String]| {
             writeln!(text, "{header}\n{}\n", lines.join("\n")).expect("a string can be written to");
         };
+        let control = self.control.unwrap_or(place.control.ip());
+        let control = SocketAddr::new(control, place.control.port());
         let mut server = vec![
             format!("listen = [\"{}\"]", place.listen),
-            format!("control = \"{}\"", place.control),
+            format!("control = \"{control}\""),
             format!("metrics = \"{}\"", place.metrics),
             format!("data_dir = {}", quoted(&place.data_dir.to_string_lossy())),
         ];

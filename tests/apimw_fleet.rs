@@ -1,0 +1,68 @@
+//! APIMW on three gates that share a store and a Redis.
+
+#[path = "support/apimw.rs"]
+mod apimw;
+#[path = "support/bounds.rs"]
+mod bounds;
+#[path = "support/fleet.rs"]
+mod fleet;
+
+use apimw::{Pair, Tokens, bearer};
+use bounds::{each_way, one_within};
+use fleet::Fleet;
+use testkit::{Gateway, Request, assert_eventually};
+
+fn status(gate: &Gateway, tokens: &Tokens) -> Option<u16> {
+    bounds::status(gate, &bearer(Request::get("/echo"), &tokens.access))
+}
+
+/// Two generations of tokens of one family, in use on every gate.
+fn family(fleet: &Fleet) -> [Tokens; 2] {
+    let gates = &fleet.gates;
+    let pair = Pair::create(&gates[0], &["--app", "api"]);
+    let first = pair.log_in(&gates[0]);
+    let second = first.refresh(&gates[1]).tokens();
+    for gate in gates {
+        for tokens in [&first, &second] {
+            assert_eq!(tokens.me(gate).status, 200);
+            assert_eventually!(status(gate, tokens) == Some(200));
+        }
+    }
+    [first, second]
+}
+
+/// On the control listener of every node when the revocation returns; at the gate of the node that made it then too, and
+/// at those of the others within the bound of every change.
+#[test]
+fn case_38_a_token_that_one_node_revokes_is_dead_at_once_on_all_three() {
+    let fleet = Fleet::start(3);
+    let gates = &fleet.gates;
+    let revoke = |family: &[Tokens; 2]| {
+        let [first, second] = family;
+        assert_eq!(second.revoke(&gates[2]).status, 200);
+        for tokens in [first, second] {
+            assert_eq!(status(&gates[2], tokens), Some(401));
+        }
+    };
+    let is_dead = |family: &[Tokens; 2]| {
+        let dead = |gate: &Gateway| {
+            family
+                .iter()
+                .all(|tokens| status(gate, tokens) == Some(401))
+        };
+        gates.iter().all(dead)
+    };
+    each_way(&fleet, |bound| {
+        one_within(bound, || family(&fleet), revoke, is_dead);
+    });
+    // Nobody waits here: each node is asked once.
+    let family = family(&fleet);
+    revoke(&family);
+    for gate in gates {
+        for tokens in &family {
+            assert_eq!(tokens.me(gate).refusal(), (401, "REVOKED_TOKEN"));
+            let refused = tokens.refresh(gate);
+            assert_eq!(refused.refusal(), (401, "INVALID_REFRESH_TOKEN"));
+        }
+    }
+}
