@@ -214,6 +214,32 @@ fn a_websocket_passes_both_ways_and_is_one_call() {
 }
 
 #[test]
+fn a_websocket_may_carry_more_than_a_body() {
+    let site = Site::with(binary!(), |upstream| {
+        Config::default().app(App::new("api", upstream).line("body_limit = \"1KiB\""))
+    });
+    let license = site.gateway.license(&[]);
+    let mut connection = site.gateway.connect();
+    let request = Request::get("/upgrade")
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .key(&license.key);
+    connection.send(&request.bytes()).expect("the gate reads");
+    let head = connection.read_head().expect("a head");
+    assert_eq!(head.status(), Some(101));
+    for _ in 0..10 {
+        connection.send(&[b'x'; 1_000]).expect("the tunnel is open");
+        let echo = connection.read_exactly(1_000).expect("an echo");
+        assert_eq!(echo, [b'x'; 1_000]);
+    }
+    drop(connection);
+    let record = site
+        .gateway
+        .record(head.header("tallygate-call-id").expect("a call id"));
+    assert_eq!(record["status"], 101, "{record}");
+}
+
+#[test]
 fn a_connection_stays_open_unless_the_answer_says_otherwise() {
     let site = Site::with(binary!(), |upstream| {
         Config::default().app(App::new("api", upstream).line("read_timeout = \"300ms\""))

@@ -1,6 +1,6 @@
 //! Limits: what was granted is never over-spent, and what was not used comes back.
 
-use testkit::client::{Request, Response};
+use testkit::client::{Connection, Request, Response};
 use testkit::port::Port;
 use testkit::{App, Config, License, Load, Site, Upstream, assert_eventually, binary};
 
@@ -114,6 +114,70 @@ fn hanging_up_before_the_answer_does_not_buy_free_work() {
     assert_eq!(site.gateway.wait_for_calls(1)[0]["outcome"], "client_gone");
     assert_eq!(call(&site, &license, "/").status, 402);
     assert_eq!(site.upstream.served_count(), 1);
+}
+
+/// A site whose bodies may have 1 KiB, and a license of three units.
+fn small_bodies() -> (Site, License) {
+    let site = Site::with(binary!(), |upstream| {
+        Config::default().app(App::new("api", upstream).line("body_limit = \"1KiB\""))
+    });
+    let license = site.gateway.license(&["--remaining", "3"]);
+    (site, license)
+}
+
+fn begin_chunked(site: &Site, license: &License, path: &str) -> Connection {
+    let mut connection = site.gateway.connect();
+    let head = Request::new("POST", path)
+        .header("Transfer-Encoding", "chunked")
+        .key(&license.key);
+    connection.send(&head.bytes()).expect("the gate reads");
+    connection.send(&chunk(512)).expect("the gate reads");
+    connection
+}
+
+fn chunk(bytes: usize) -> Vec<u8> {
+    format!("{bytes:x}\r\n{}\r\n", "x".repeat(bytes)).into_bytes()
+}
+
+#[test]
+fn a_body_over_the_limit_after_the_status_does_not_buy_the_answer_for_free() {
+    let (site, license) = small_bodies();
+    let mut connection = begin_chunked(&site, &license, "/early-hold-mid-body");
+    let head = connection.read_head().expect("an early answer");
+    assert_eq!(head.status(), Some(200));
+    let taken = connection.read_exactly(1_000).expect("half of the answer");
+    assert_eq!(taken.len(), 1_000);
+    connection.send(&chunk(1_024)).expect("the gate reads");
+    assert!(connection.read_to_end().is_empty(), "the call is cut");
+    let record = site.gateway.wait_for_calls(1).remove(0);
+    assert_eq!(
+        (&record["status"], &record["outcome"], &record["billable"]),
+        (&200.into(), &"client_gone".into(), &true.into()),
+        "{record}"
+    );
+    assert_eventually!(remaining(&site, &license) == Some(2));
+    site.assert_clean(&[], &[(&license.id, 3)]);
+}
+
+#[test]
+fn a_body_that_breaks_a_rule_before_the_status_does_not_buy_free_work() {
+    let (site, license) = small_bodies();
+    // Too large, and no chunk at all.
+    for (left, status, rest) in [(2, 413, chunk(1_024)), (1, 400, b"zz\r\n".to_vec())] {
+        let mut connection = begin_chunked(&site, &license, "/echo");
+        site.upstream.wait_for_served(3 - left);
+        connection.send(&rest).expect("the gate reads");
+        let refused = connection.read_response("POST").expect("a refusal");
+        assert_eq!(refused.status, status);
+        let record = site.gateway.record(refused.call_id());
+        assert_eq!(
+            (&record["status"], &record["outcome"], &record["billable"]),
+            (&status.into(), &"client_gone".into(), &false.into()),
+            "{record}"
+        );
+        assert_eventually!(remaining(&site, &license) == Some(left as u64));
+    }
+    site.assert_clean(&[], &[(&license.id, 3)]);
 }
 
 #[test]

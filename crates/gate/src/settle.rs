@@ -25,7 +25,7 @@ pub struct Closing {
 /// A call that ended without a status of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The caller left.
+    /// The caller left, or sent what ended the call.
     CallerLeft,
     /// We ended it: a drain, a revocation, an error of ours.
     Ours,
@@ -45,8 +45,8 @@ pub(crate) fn tail(
     let spent = match outcome {
         _ if !sent => 0,
         _ if billed => units,
-        // Work was asked for and the asker left before the status: leaving does not buy it for free.
-        Outcome::ClientGone if head.status == 0 => head.reserved,
+        // Work was asked for, and the asker left or broke the call before the upstream's status: neither buys it for free.
+        Outcome::ClientGone if !closing.ending.forwarded_status => units,
         _ if route.app.counts_all => units,
         _ => 0,
     };

@@ -85,8 +85,8 @@ fn units(named: Option<&str>) -> u64 {
     named.map_or(MOST, |text| text.parse().map_or(MOST, |n: u64| n.min(MOST)))
 }
 
-/// The rules: what is billed is what the app bills; what is billed is spent; what was never sent is not; who leaves
-/// before the status leaves the units there; an app that counts all keeps what was sent.
+/// The rules: what is billed is what the app bills; what is billed is spent; what was never sent is not; who leaves, or
+/// breaks the call, before the upstream's status leaves the units there; an app that counts all keeps what was sent.
 fn expected(app: &AppRules, scenario: &Scenario) -> Expected {
     let (status, forwarded, outcome, units) = match scenario.exit {
         Exit::Abandoned(Failure::CallerLeft) => (0, false, Outcome::ClientGone, MOST),
@@ -105,7 +105,7 @@ fn expected(app: &AppRules, scenario: &Scenario) -> Expected {
         }
     };
     let billed = forwarded && app.billable.contains(&status) && bills(app, outcome);
-    let left = outcome == Outcome::ClientGone && status == 0;
+    let left = outcome == Outcome::ClientGone && !forwarded;
     let spent = if scenario.sent && (billed || left || app.counts_all) {
         units
     } else {
@@ -308,7 +308,7 @@ struct Case {
     billable: bool,
 }
 
-const TABLE: [Case; 9] = [
+const TABLE: [Case; 11] = [
     Case {
         what: "a response, whole",
         sent: true,
@@ -373,6 +373,24 @@ const TABLE: [Case; 9] = [
         billable: false,
     },
     Case {
+        what: "the caller's body is too large, our 413 in the middle of it",
+        sent: true,
+        status: (413, false),
+        error: Some(Blame::Caller),
+        complete: true,
+        outcome: Outcome::ClientGone,
+        billable: false,
+    },
+    Case {
+        what: "the caller's body breaks a rule before anything was sent, our 400",
+        sent: false,
+        status: (400, false),
+        error: Some(Blame::Caller),
+        complete: true,
+        outcome: Outcome::ClientGone,
+        billable: false,
+    },
+    Case {
         what: "an error seen after a whole response",
         sent: true,
         status: (200, true),
@@ -415,7 +433,9 @@ async fn the_table_of_endings_holds_row_by_row() {
         assert_eq!(head.status, case.status.0, "{}", case.what);
         assert_eq!(tail.outcome, case.outcome, "{}", case.what);
         assert_eq!(tail.billable, case.billable, "{}", case.what);
-        assert_eq!(tail.spent, u64::from(case.billable), "{}", case.what);
+        let own_fault = case.error == Some(Blame::Caller) && !case.status.1 && case.sent;
+        let spent = u64::from(case.billable || own_fault);
+        assert_eq!(tail.spent, spent, "{}", case.what);
         left -= tail.spent;
         house.assert_left(id, left).await;
     }

@@ -274,7 +274,7 @@ impl ProxyHttp for MeteredProxy {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         _: bool,
         call: &mut Call,
@@ -283,13 +283,13 @@ impl ProxyHttp for MeteredProxy {
             return Ok(());
         };
         call.request_bytes += body.len() as u64;
-        if call
-            .backend
-            .as_ref()
-            .is_some_and(|backend| call.request_bytes > backend.body_limit)
-        {
+        let limit = call.backend.as_ref().map(|backend| backend.body_limit);
+        // What a tunnel carries is no body: it has no end that a limit could wait for.
+        if limit.is_some_and(|limit| call.request_bytes > limit) && !session.was_upgraded() {
             call.refusal = Some(Refusal::BodyTooLarge);
-            return Err(internal("the request body is too large"));
+            // The caller's doing: an answer that has begun is paid for.
+            let kind = ErrorType::HTTPStatus(Refusal::BodyTooLarge.status());
+            return Err(Error::explain(kind, "the request body is too large").into_down());
         }
         Ok(())
     }

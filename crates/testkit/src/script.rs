@@ -33,7 +33,10 @@ pub(crate) enum Act {
     /// Nothing, until the test says go; then 200.
     Hold,
     /// Head and half the body, the rest when the test says go.
-    HoldMidBody,
+    HoldMidBody {
+        /// Before the request's body was read.
+        early: bool,
+    },
     /// Nothing, until the other side leaves.
     Hang,
     /// The connection breaks before or within the answer.
@@ -127,7 +130,8 @@ impl Act {
             "early-413" => Some(Self::Early { status: 413 }),
             "last-answer" => Some(Self::LastAnswer),
             "hold" => Some(Self::Hold),
-            "hold-mid-body" => Some(Self::HoldMidBody),
+            "hold-mid-body" => Some(Self::HoldMidBody { early: false }),
+            "early-hold-mid-body" => Some(Self::HoldMidBody { early: true }),
             "hang" => Some(Self::Hang),
             "reset-before-head" => breaking(Break::Reset, BreakAt::BeforeHead),
             "close-before-head" => breaking(Break::Close, BreakAt::BeforeHead),

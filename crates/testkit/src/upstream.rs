@@ -15,6 +15,7 @@
 //! | `/early-413` | 413 without reading the body, then the connection is closed |
 //! | `/last-answer` | 200 with `Connection: close` |
 //! | `/hold`, `/hold-mid-body` | nothing, or half the body, until [`Upstream::release`]; then the rest of a 200 |
+//! | `/early-hold-mid-body` | the same, without reading the request's body |
 //! | `/hang` | nothing until the other side leaves |
 //! | `/reset-before-head`, `/close-before-head`, `/close-mid-head` | the connection ends without a whole head |
 //! | `/reset-mid-body`, `/close-mid-body`, `/cut-chunked` | 200, then the connection ends within the body |

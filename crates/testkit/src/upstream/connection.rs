@@ -82,7 +82,7 @@ impl Peer {
             body: Vec::new(),
             releases,
         };
-        if !matches!(act, Act::Early { .. }) {
+        if !matches!(act, Act::Early { .. } | Act::HoldMidBody { early: true }) {
             self.read_body(&mut asked).await?;
         }
         self.act(act, &mut asked).await
@@ -208,7 +208,7 @@ impl Peer {
                 self.released(asked).await?;
                 self.answer(asked, 200, &[], &filler(3)).await
             }
-            Act::HoldMidBody => {
+            Act::HoldMidBody { .. } => {
                 self.begin(
                     asked,
                     200,
