@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use testkit::client::Request;
-use testkit::{Config, Gateway, Upstream, binary};
+use testkit::{Config, Gateway, Postgres, Redis, Upstream, binary};
 
 /// Files under a folder that contain the text.
 fn files_with(folder: &Path, text: &str) -> Vec<String> {
@@ -29,17 +29,33 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
         .any(|window| window == needle)
 }
 
-fn traced(upstream: &Upstream) -> Gateway {
-    Gateway::start(
-        binary!(),
-        Config::new(&upstream.url()).table("[log]\nlevel = \"trace\""),
-    )
+fn traced(upstream: &Upstream) -> Config {
+    Config::new(&upstream.url()).table("[log]\nlevel = \"trace\"")
 }
 
 #[test]
 fn keys_are_in_no_log_no_file_and_no_forwarded_request() {
     let upstream = Upstream::start();
-    let mut gateway = traced(&upstream);
+    assert_no_secret_shows(&upstream, traced(&upstream));
+}
+
+#[test]
+fn keys_are_in_no_log_where_the_store_is_postgresql_and_redis_its_cache() {
+    let (server, redis, upstream) = (Postgres::start(), Redis::start(), Upstream::start());
+    let store = format!("[store]\nurl = \"{}\"", server.database());
+    let cache = format!("[redis]\nurl = \"{}\"", redis.url());
+    let config = traced(&upstream).table(&store).table(&cache);
+    let log = assert_no_secret_shows(&upstream, config);
+    // A statement with its values, whatever is in them, may name who is in the store.
+    for client in ["tokio_postgres", "redis::"] {
+        let line = log.lines().find(|line| line.contains(client));
+        assert!(line.is_none(), "{line:?}");
+    }
+}
+
+/// Calls with keys of all kinds, and gives the log of a gate that has ended.
+fn assert_no_secret_shows(upstream: &Upstream, config: Config) -> String {
+    let mut gateway = Gateway::start(binary!(), config);
     let license = gateway.license(&[]);
     let uuid = gateway.license(&["--key-format", "uuid"]);
     let imported = "6f1c1d7e-0f2b-4c39-9a51-3d9f5a7b1c2d";
@@ -50,6 +66,8 @@ fn keys_are_in_no_log_no_file_and_no_forwarded_request() {
         .expect("a management key")
         .to_owned();
     let unknown = "sneaky-unknown-key-0123456789";
+    let user = "somebody-whom-no-log-may-name";
+    let _ = gateway.license(&["--user", user]);
     let secrets = [
         license.key.as_str(),
         &uuid.key,
@@ -90,6 +108,10 @@ fn keys_are_in_no_log_no_file_and_no_forwarded_request() {
             served.target
         );
     }
+    let log = gateway.log();
+    let line = log.lines().find(|line| line.contains(user));
+    assert!(line.is_none(), "a user is named in the log: {line:?}");
+    log
 }
 
 #[test]

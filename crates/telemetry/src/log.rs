@@ -25,8 +25,8 @@ pub struct LogOptions {
 
 /// Starts logging for the process. Later calls do nothing, so that tests may call it freely.
 ///
-/// Pingora and the HTTP libraries log request lines and headers at `debug` and `trace`, which may hold secrets. They are
-/// held at `warn` whatever the level, and Pingora's proxy, which names whole URLs in its errors, is silenced: the proxy
+/// Pingora and the HTTP libraries log request lines and headers at `debug` and `trace`, and the clients of stores their
+/// statements with the values in them; both may hold secrets. They are held at `warn` whatever the level, and Pingora's proxy, which names whole URLs in its errors, is silenced: the proxy
 /// logs those errors itself, without what the caller sent.
 ///
 /// # Errors
@@ -44,6 +44,9 @@ pub fn start_logging(options: &LogOptions) -> Result<(), String> {
         "rustls=warn",
         "axum=warn",
         "tower=warn",
+        "tokio_postgres=warn",
+        "deadpool=warn",
+        "redis=warn",
     ];
     let mut filter = EnvFilter::try_new(&options.level)
         .map_err(|error| format!("`{}` is not a log level: {error}", options.level))?;
