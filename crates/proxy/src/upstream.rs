@@ -113,12 +113,14 @@ impl Pool {
     #[must_use]
     pub fn pick(&self, turn: usize) -> Option<Box<HttpPeer>> {
         let count = self.members.len();
+        // Upstreams change with each turn, their addresses with each round: so every pair of both comes up.
+        let round = turn / count;
         let usable = |member: &&Member| member.healthy.load(Ordering::Relaxed);
-        let in_turn = || (0..count).map(|step| &self.members[(turn + step) % count]);
+        let in_turn = || (0..count).map(|step| &self.members[(turn % count + step) % count]);
         let healthy = in_turn()
             .filter(usable)
-            .find_map(|member| member.peer(turn));
-        healthy.or_else(|| in_turn().find_map(|member| member.peer(turn)))
+            .find_map(|member| member.peer(round));
+        healthy.or_else(|| in_turn().find_map(|member| member.peer(round)))
     }
 
     /// Whose turn it is. A second attempt of the same call takes the next number.
@@ -204,9 +206,9 @@ impl Member {
         member
     }
 
-    fn peer(&self, turn: usize) -> Option<Box<HttpPeer>> {
+    fn peer(&self, round: usize) -> Option<Box<HttpPeer>> {
         let peers = self.peers.load();
-        peers.get(turn % peers.len().max(1)).cloned().map(Box::new)
+        peers.get(round % peers.len().max(1)).cloned().map(Box::new)
     }
 
     fn point_to(&self, addresses: Vec<SocketAddr>) {
@@ -267,6 +269,7 @@ impl Member {
         }
     }
 
+    /// Asks the first address of the name: its addresses are taken for one server.
     async fn probe(&self, connector: &Connector, check: &HealthCheck) -> pingora::Result<bool> {
         let Some(peer) = self.peer(0) else {
             return Ok(false);
@@ -292,12 +295,16 @@ mod tests {
     use super::*;
 
     fn pool(ports: &[u16]) -> Pool {
+        Pool::new(options(ports))
+    }
+
+    fn options(ports: &[u16]) -> PoolOptions {
         let address = |port: &u16| UpstreamAddress {
             tls: false,
             host: "127.0.0.1".to_owned(),
             port: *port,
         };
-        Pool::new(PoolOptions {
+        PoolOptions {
             addresses: ports.iter().map(address).collect(),
             balance: Balance::RoundRobin,
             connect_timeout: Duration::from_secs(1),
@@ -305,7 +312,15 @@ mod tests {
             write_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
             health_check: None,
-        })
+        }
+    }
+
+    fn resolve(pool: &Pool) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime needs only memory");
+        runtime.block_on(pool.resolve());
     }
 
     fn port(pool: &Pool, turn: usize) -> u16 {
@@ -320,6 +335,61 @@ mod tests {
         assert_eq!(first, [1, 2, 3]);
         let turn = pool.turn();
         assert_ne!(port(&pool, turn), port(&pool, turn + 1));
+    }
+
+    #[test]
+    fn every_address_of_every_upstream_takes_its_turn() {
+        let pool = pool(&[1, 2]);
+        for member in &pool.members {
+            let port = member.address.port;
+            let address = |last| SocketAddr::from(([127, 0, 0, last], port));
+            member.point_to(vec![address(1), address(2)]);
+        }
+        let addresses: std::collections::HashSet<_> = (0..4)
+            .filter_map(|_| pool.pick(pool.turn()))
+            .filter_map(|peer| peer._address.as_inet().copied())
+            .collect();
+        assert_eq!(addresses.len(), 4, "{addresses:?}");
+    }
+
+    #[test]
+    fn a_name_that_does_not_resolve_keeps_its_last_addresses() {
+        let mut options = options(&[1]);
+        options.addresses[0].host = "no-such-host.invalid".to_owned();
+        let pool = Pool::new(options);
+        assert!(pool.pick(0).is_none(), "nothing is known yet");
+        pool.members[0].point_to(vec![SocketAddr::from(([127, 0, 0, 1], 1))]);
+        resolve(&pool);
+        assert_eq!(port(&pool, 0), 1);
+    }
+
+    #[test]
+    fn a_name_that_resolves_replaces_what_was_known() {
+        let mut options = options(&[9]);
+        options.addresses[0].host = "localhost".to_owned();
+        let pool = Pool::new(options);
+        pool.members[0].point_to(vec![SocketAddr::from(([192, 0, 2, 1], 1))]);
+        resolve(&pool);
+        let peer = pool.pick(0).expect("localhost has an address");
+        let address = peer._address.as_inet().expect("an internet address");
+        assert!(
+            address.ip().is_loopback() && address.port() == 9,
+            "{address}"
+        );
+    }
+
+    #[test]
+    fn by_chance_every_upstream_is_chosen_and_not_in_turn() {
+        let mut options = options(&[1, 2, 3]);
+        options.balance = Balance::Random;
+        let pool = Pool::new(options);
+        let chosen: Vec<_> = (0..3_000).map(|_| port(&pool, pool.turn())).collect();
+        for wanted in 1..=3 {
+            let count = chosen.iter().filter(|port| **port == wanted).count();
+            assert!((700..=1_300).contains(&count), "{wanted}: {count} of 3,000");
+        }
+        let again = chosen.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        assert!(again > 0, "by chance an upstream is chosen twice running");
     }
 
     #[test]

@@ -37,9 +37,16 @@ impl App {
     /// An app of that name in front of that upstream, with every other key at its default.
     #[must_use]
     pub fn new(name: &str, upstream: &str) -> Self {
+        Self::before(name, &[upstream])
+    }
+
+    /// As [`new`](Self::new), in front of several upstreams.
+    #[must_use]
+    pub fn before(name: &str, upstreams: &[&str]) -> Self {
+        let upstreams: Vec<_> = upstreams.iter().map(|upstream| quoted(upstream)).collect();
         let lines = vec![
             format!("name = {}", quoted(name)),
-            format!("upstreams = [{}]", quoted(upstream)),
+            format!("upstreams = [{}]", upstreams.join(", ")),
         ];
         Self {
             name: name.to_owned(),

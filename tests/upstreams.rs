@@ -1,0 +1,292 @@
+//! Upstreams that are dead, slow, ill or asleep: what a call does about them, and what it never does.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use testkit::client::Request;
+use testkit::port::Port;
+use testkit::{App, Config, License, Site, Upstream, assert_eventually, binary};
+
+/// Answers of a server to the probes of a gate, one after the other; the last one for ever.
+struct Probed {
+    addr: SocketAddr,
+    probes: Arc<AtomicUsize>,
+}
+
+impl Probed {
+    /// Serves for as long as the process lives.
+    fn start(answers: &'static [u16]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("a bound port");
+        let probes = Arc::new(AtomicUsize::new(0));
+        let counting = probes.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let number = counting.load(Ordering::SeqCst);
+                let status = answers[number.min(answers.len() - 1)];
+                if answer(stream, status).is_some() {
+                    counting.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        });
+        Self { addr, probes }
+    }
+
+    fn probes(&self) -> usize {
+        self.probes.load(Ordering::SeqCst)
+    }
+}
+
+/// Reads a head and answers it; `None` if none came.
+fn answer(mut stream: TcpStream, status: u16) -> Option<()> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    let text = format!("HTTP/1.1 {status} Is\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    stream.write_all(text.as_bytes()).ok()
+}
+
+/// Changes of health that the log tells of, in order.
+fn changes(site: &Site) -> Vec<bool> {
+    let log = site.gateway.log();
+    let lines = log.lines();
+    lines
+        .filter(|line| line.contains("the health of an upstream changed"))
+        .map(|line| line.contains("healthy=true") || line.contains("\"healthy\":true"))
+        .collect()
+}
+
+fn with_upstreams(upstreams: &[&str], lines: &[&str]) -> Config {
+    let app = App::before("api", upstreams);
+    let app = lines.iter().fold(app, |app, line| {
+        if line.starts_with('[') {
+            app.table(line)
+        } else {
+            app.line(line)
+        }
+    });
+    Config::default().app(app)
+}
+
+fn call(site: &Site, license: &License, path: &str) -> testkit::Response {
+    site.gateway.call(&Request::get(path).key(&license.key))
+}
+
+const CHECK: &str = "[app.health_check]\nevery = \"50ms\"\ntimeout = \"50ms\"\nhealthy_after = 2\nunhealthy_after = 3";
+
+#[test]
+fn an_upstream_goes_out_after_so_many_bad_answers_in_a_row_and_comes_back_after_so_many_good_ones()
+{
+    // Two bad ones do not take it out, one good one does not bring it back; a redirection is good.
+    const ANSWERS: &[u16] = &[
+        200, 500, 503, 200, 404, 500, 302, 500, 500, 500, 200, 500, 204, 302, 500, 200,
+    ];
+    let ill = Probed::start(ANSWERS);
+    let url = format!("http://{}", ill.addr);
+    let site = Site::with(binary!(), |_| with_upstreams(&[&url], &[CHECK]));
+    assert_eventually!(ill.probes() > ANSWERS.len() + 3);
+    assert_eq!(changes(&site), [false, true]);
+}
+
+#[test]
+fn calls_pass_an_upstream_by_that_is_out_and_find_it_again_when_it_is_back() {
+    let port = Port::take();
+    let dead = format!("http://{}", port.addr());
+    let site = Site::with(binary!(), |upstream| {
+        with_upstreams(&[&dead, upstream], &[CHECK])
+    });
+    let license = site.gateway.license(&[]);
+    let attempts = || {
+        let response = call(&site, &license, "/");
+        assert_eq!(response.status, 200, "the other one answers");
+        site.gateway.record(response.call_id())["attempts"].clone()
+    };
+    assert_eventually!(changes(&site) == [false]);
+    for _ in 0..6 {
+        assert_eq!(attempts(), 1, "nobody tries one that is out");
+    }
+    let back = Upstream::builder().port(port.number()).start();
+    assert_eventually!(changes(&site) == [false, true]);
+    let called = || back.served().iter().any(|one| one.call_id.is_some());
+    assert_eventually!({
+        let _ = call(&site, &license, "/");
+        called()
+    });
+}
+
+#[test]
+fn a_call_whose_upstream_cannot_be_reached_goes_to_another_and_is_one_record() {
+    let port = Port::take();
+    let dead = format!("http://{}", port.addr());
+    let site = Site::with(binary!(), |upstream| {
+        with_upstreams(&[&dead, upstream], &[])
+    });
+    let license = site.gateway.license(&["--remaining", "10"]);
+    for method in ["GET", "POST"] {
+        for _ in 0..2 {
+            let request = Request::with_body(method, "/echo", b"once").key(&license.key);
+            assert_eq!(site.gateway.call(&request).status, 200, "{method}");
+        }
+    }
+    let mut attempts: Vec<_> = site
+        .gateway
+        .wait_for_calls(4)
+        .iter()
+        .map(|record| record["attempts"].as_u64())
+        .collect();
+    attempts.sort_unstable();
+    assert_eq!(attempts, [Some(1), Some(1), Some(2), Some(2)]);
+    site.assert_clean(&[], &[(&license.id, 10)]);
+}
+
+#[test]
+fn what_may_have_been_done_is_never_sent_twice() {
+    // One thread keeps one connection to the upstream, which is used again: it breaks only when the request is there.
+    let site = Site::with(binary!(), |upstream| {
+        Config::new(upstream).server("threads = 1")
+    });
+    let license = site.gateway.license(&[]);
+    for (method, served) in [("POST", 1), ("PATCH", 1), ("GET", 2), ("PUT", 2)] {
+        assert_eq!(call(&site, &license, "/").status, 200);
+        let before = site.upstream.served_count();
+        let request = Request::with_body(method, "/reset-before-head", b"once").key(&license.key);
+        let failed = site.gateway.call(&request);
+        assert_eq!(failed.status, 502, "{method}");
+        let record = site.gateway.record(failed.call_id());
+        assert_eq!(record["attempts"], served, "{method}: {record}");
+        let seen = site.upstream.served_count() - before;
+        assert_eq!(seen as u64, served, "{method}");
+    }
+    site.assert_clean(&[], &[]);
+}
+
+#[test]
+fn an_unused_connection_to_an_upstream_is_closed_in_time() {
+    let site = Site::with(binary!(), |upstream| {
+        with_upstreams(&[upstream], &["idle_timeout = \"100ms\""])
+    });
+    let license = site.gateway.license(&[]);
+    assert_eq!(call(&site, &license, "/").status, 200);
+    site.upstream.wait_until_left();
+    assert_eq!(call(&site, &license, "/").status, 200);
+}
+
+#[test]
+fn an_upstream_that_takes_no_connection_is_a_504_in_time() {
+    // A server that accepts nobody, and whose queue is full: the system answers no further connection.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let _inside = runtime.enter();
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind(([127, 0, 0, 1], 0).into())
+        .expect("a free port");
+    let listener = socket.listen(1).expect("it listens");
+    let addr = listener.local_addr().expect("a bound port");
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&addr, Duration::from_millis(500)) {
+        queued.push(stream);
+    }
+    let url = format!("http://{addr}");
+    let site = Site::with(binary!(), |_| {
+        with_upstreams(&[&url], &["connect_timeout = \"200ms\""])
+    });
+    let license = site.gateway.license(&["--remaining", "1"]);
+    let response = call(&site, &license, "/");
+    assert_eq!(
+        (response.status, response.refusal_code().as_deref()),
+        (504, Some("upstream_timeout"))
+    );
+    let record = site.gateway.record(response.call_id());
+    assert_eq!(record["outcome"], "upstream_failed", "{record}");
+    // Two attempts of 200 ms, however loaded the machine: far below the 5 s of the default.
+    assert!(record["duration_us"].as_u64() < Some(4_000_000), "{record}");
+}
+
+#[test]
+fn connections_beyond_the_most_are_closed_and_those_there_go_on() {
+    let site = Site::with(binary!(), |upstream| {
+        Config::new(upstream).server("max_connections = 3")
+    });
+    // One of the three may be the way of the control plane.
+    let license = site.gateway.license(&[]);
+    let request = Request::get("/").key(&license.key);
+    let mut open: Vec<_> = (0..3).map(|_| site.gateway.connect()).collect();
+    for connection in &mut open {
+        assert_eq!(connection.call(&request).expect("an answer").status, 200);
+    }
+    assert!(
+        site.gateway.connect().call(&request).is_err(),
+        "one too many"
+    );
+    for connection in &mut open {
+        assert_eq!(connection.call(&request).expect("an answer").status, 200);
+    }
+    drop(open.pop());
+    assert_eventually!(site.gateway.connect().call(&request).is_ok());
+}
+
+#[test]
+fn the_time_of_the_upstream_is_told_apart_from_ours() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let sum = |name: &str| {
+        site.gateway
+            .metric(&format!("tallygate_{name}_seconds_sum"), &[])
+    };
+    let (overhead, upstream) = (sum("overhead"), sum("upstream"));
+    for _ in 0..3 {
+        assert_eq!(call(&site, &license, "/delay/300").status, 200);
+    }
+    assert_eventually!(sum("upstream") - upstream >= 0.9);
+    let ours = sum("overhead") - overhead;
+    assert!(ours > 0.0 && ours < 0.9, "{ours} s of three calls are ours");
+}
+
+#[test]
+fn no_refusal_opens_a_connection_to_the_upstream() {
+    let site = Site::start(binary!());
+    let passed = |arguments: &[&str]| {
+        let license = site.gateway.license(arguments);
+        assert_eq!(call(&site, &license, "/").status, 200);
+        license
+    };
+    let rated = passed(&["--rate-limit", "1/1h"]);
+    let refilled = passed(&["--remaining", "1", "--refill", "1/30d"]);
+    let spent = passed(&["--remaining", "1"]);
+    let expired = site
+        .gateway
+        .license(&["--expires-at", "2020-01-01T00:00:00Z"]);
+    let busy = site.gateway.license(&["--concurrency", "1"]);
+    let mut held = site.gateway.connect();
+    held.send(&Request::get("/hold").key(&busy.key).bytes())
+        .expect("the gate reads");
+    site.upstream.wait_for_served(4);
+    let opened = site.upstream.connections();
+    let token = Request::get("/").header("Apifew-Request-Token", "no-such-token");
+    for (request, status, code) in [
+        (Request::get("/").key(&rated.key), 429, "rate_limited"),
+        (Request::get("/").key(&refilled.key), 429, "quota_exhausted"),
+        (Request::get("/").key(&spent.key), 402, "quota_exhausted"),
+        (Request::get("/").key(&expired.key), 403, "license_expired"),
+        (Request::get("/").key(&busy.key), 429, "too_many_concurrent"),
+        (token, 401, "token_invalid"),
+    ] {
+        let refused = site.gateway.call(&request);
+        assert_eq!(
+            (refused.status, refused.refusal_code().as_deref()),
+            (status, Some(code))
+        );
+    }
+    assert_eq!(site.upstream.connections(), opened);
+    assert_eq!(site.upstream.served_count(), 4);
+    site.upstream.release();
+}
