@@ -251,12 +251,13 @@ impl Licensing {
     /// The store knows fewer changes than this gate: it went back to an older copy, and nothing cached can be trusted.
     async fn start_over(&self, last: ChangeNumber) -> Result<(), store::Error> {
         tracing::warn!("the license store went back in time, everything cached is dropped");
+        let renewal = self.fingerprints.renew();
         let fingerprints = self.read_fingerprints().await?;
         let history = self.history_until(last).await?;
         let mut log = self.log.lock();
         log.forget();
         log.history = history;
-        self.fingerprints.replace(fingerprints);
+        renewal.finish(fingerprints);
         self.cache.clear();
         self.negative.clear();
         let mut unlearned = self.unlearned.lock();
@@ -301,7 +302,27 @@ impl Licensing {
         Ok(history)
     }
 
-    pub(crate) async fn read_fingerprints(&self) -> Result<FingerprintSet, store::Error> {
+    /// Reads the fingerprints anew for ever, each time that they have doubled: credentials that live for an hour, such as
+    /// access tokens, come and go by the million.
+    pub(crate) async fn serve_fingerprints(&self) {
+        loop {
+            tokio::time::sleep(self.options.change_poll).await;
+            if self.fingerprints.has_doubled()
+                && let Err(error) = self.renew_fingerprints().await
+            {
+                tracing::debug!(%error, "the fingerprints of keys cannot be read anew now");
+            }
+        }
+    }
+
+    pub(crate) async fn renew_fingerprints(&self) -> Result<(), store::Error> {
+        let renewal = self.fingerprints.renew();
+        let fingerprints = self.read_fingerprints().await?;
+        renewal.finish(fingerprints);
+        Ok(())
+    }
+
+    async fn read_fingerprints(&self) -> Result<FingerprintSet, store::Error> {
         const AT_ONCE: usize = 100_000;
         let set = FingerprintSet::with_capacity(0);
         let mut after = None;

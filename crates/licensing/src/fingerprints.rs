@@ -6,14 +6,28 @@ use arc_swap::ArcSwap;
 use model::Fingerprint;
 use parking_lot::Mutex;
 
-/// A set of fingerprints that only grows: open addressing in order of the fingerprints, 10 to 12.5 bytes each.
+/// A set of fingerprints: open addressing in order of the fingerprints, 10 to 12.5 bytes each.
 ///
-/// Reads take no lock; writes take turns.
+/// Nothing is taken out of it. It is read anew from the store once it has grown to more than twice what it was then, so
+/// that credentials which came and went do not fill the memory. Reads take no lock; writes take turns.
 #[derive(Debug)]
 pub struct FingerprintSet {
     table: ArcSwap<Table>,
-    writer: Mutex<()>,
+    writer: Mutex<Additions>,
+    /// How many there were when it was read last.
+    read: AtomicU64,
 }
+
+/// What comes in while the set is read anew, which may come too late to be among what is read.
+#[derive(Debug, Default)]
+struct Additions {
+    renewals: usize,
+    since: Vec<Fingerprint>,
+}
+
+/// A reading anew that is under way. Dropped, the set stays as it is.
+#[derive(Debug)]
+pub(crate) struct Renewal<'a>(&'a FingerprintSet);
 
 #[derive(Debug)]
 struct Table {
@@ -24,12 +38,16 @@ struct Table {
 const EMPTY: u64 = 0;
 
 impl FingerprintSet {
+    /// More than twice as many by less than this are not worth a reading.
+    const SLACK: usize = 256;
+
     /// An empty set with room for some fingerprints.
     #[must_use]
     pub fn with_capacity(fingerprints: usize) -> Self {
         Self {
             table: ArcSwap::from_pointee(Table::for_load(fingerprints)),
-            writer: Mutex::new(()),
+            writer: Mutex::default(),
+            read: AtomicU64::new(0),
         }
     }
 
@@ -41,19 +59,33 @@ impl FingerprintSet {
 
     /// Adds fingerprints.
     pub fn insert(&self, fingerprints: impl IntoIterator<Item = Fingerprint>) {
-        let _turn = self.writer.lock();
+        let mut additions = self.writer.lock();
         for fingerprint in fingerprints {
-            if self.table.load().is_full() {
-                self.table.store(self.table.load().grown().into());
+            self.add(fingerprint);
+            if additions.renewals > 0 {
+                additions.since.push(fingerprint);
             }
-            self.table.load().insert(word(fingerprint));
         }
     }
 
-    /// Replaces all fingerprints by those of another set.
-    pub(crate) fn replace(&self, other: Self) {
-        let _turn = self.writer.lock();
-        self.table.store(other.table.into_inner());
+    /// To be called with the turn taken.
+    fn add(&self, fingerprint: Fingerprint) {
+        if self.table.load().is_full() {
+            self.table.store(self.table.load().grown().into());
+        }
+        self.table.load().insert(word(fingerprint));
+    }
+
+    /// Whether so much came in since it was last read that reading it anew may be worth its while.
+    pub(crate) fn has_doubled(&self) -> bool {
+        let read = usize::try_from(self.read.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        self.len() > read.saturating_mul(2).saturating_add(Self::SLACK)
+    }
+
+    /// Begins to read it anew. Call it before the first question to the store.
+    pub(crate) fn renew(&self) -> Renewal<'_> {
+        self.writer.lock().renewals += 1;
+        Renewal(self)
     }
 
     /// How many there are.
@@ -72,6 +104,28 @@ impl FingerprintSet {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.table.load().slots.len() * size_of::<u64>()
+    }
+}
+
+impl Renewal<'_> {
+    /// Replaces all fingerprints by those that were read and those that came in meanwhile.
+    pub(crate) fn finish(self, read: FingerprintSet) {
+        let additions = self.0.writer.lock();
+        for fingerprint in &additions.since {
+            read.add(*fingerprint);
+        }
+        self.0.read.store(read.len() as u64, Ordering::Relaxed);
+        self.0.table.store(read.table.into_inner());
+    }
+}
+
+impl Drop for Renewal<'_> {
+    fn drop(&mut self) {
+        let mut additions = self.0.writer.lock();
+        additions.renewals -= 1;
+        if additions.renewals == 0 {
+            additions.since = Vec::new();
+        }
     }
 }
 
@@ -171,6 +225,25 @@ mod tests {
             }
             reader.join().unwrap();
         });
+    }
+
+    #[test]
+    fn what_comes_in_while_it_is_read_anew_stays_and_what_has_gone_goes() {
+        let set = FingerprintSet::with_capacity(0);
+        set.insert((1..=1_000).map(Fingerprint));
+        assert!(set.has_doubled());
+        let renewal = set.renew();
+        let read = FingerprintSet::with_capacity(0);
+        read.insert([Fingerprint(7)]);
+        set.insert([Fingerprint(2_000)]);
+        renewal.finish(read);
+        assert!([7, 2_000].into_iter().all(|n| set.contains(Fingerprint(n))));
+        assert!(!set.contains(Fingerprint(8)) && !set.has_doubled());
+        assert_eq!(set.len(), 2);
+        // A reading that was given up keeps nothing waiting.
+        drop(set.renew());
+        set.insert([Fingerprint(3_000)]);
+        assert!(set.writer.lock().since.is_empty());
     }
 
     proptest! {

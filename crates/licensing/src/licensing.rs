@@ -169,8 +169,7 @@ impl Licensing {
             seen_change: AtomicU64::new(last.0),
             last_read: AtomicI64::new(begun.micros()),
         };
-        let fingerprints = licensing.read_fingerprints().await?;
-        licensing.fingerprints.replace(fingerprints);
+        licensing.renew_fingerprints().await?;
         licensing.read_history(last).await?;
         Ok(Arc::new(licensing))
     }
@@ -180,6 +179,7 @@ impl Licensing {
         let work = async {
             tokio::join!(
                 self.serve_changes(),
+                self.serve_fingerprints(),
                 self.serve_learning(),
                 self.serve_announcements(),
                 self.serve_tallies(),

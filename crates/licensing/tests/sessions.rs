@@ -19,6 +19,7 @@ use model::{
     CallFacts, Credential, KeyFormat, KeyHash, LicenseId, Limits, Plan, PlanRevision, Refusal,
     SigningUse, is_access_token,
 };
+use store::SessionStore as _;
 use support::{World, app, eventually, hasher, options};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -651,4 +652,30 @@ async fn an_unknown_and_an_ended_management_key_take_the_same_way() {
             assert_eq!(asked(&site.world) - before, look_ups, "once, then cached");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fingerprints_of_tokens_that_ended_long_ago_take_no_memory() {
+    let site = Site::new().await;
+    let (_, pair) = site.license_pair().await;
+    for _ in 0..200 {
+        let _ = site.log_in(&pair).await;
+    }
+    assert!(site.world.licensing.cache_size().fingerprints >= 200);
+    site.world.advance(40 * DAY).await;
+    let now = site.world.now();
+    while site.world.store.sweep_sessions(now, 1_000).await.unwrap() > 0 {}
+    let mut last = site.log_in(&pair).await;
+    for _ in 0..99 {
+        last = site.log_in(&pair).await;
+    }
+    // The one hundred of today, the key and the license; nothing of those two hundred.
+    eventually("the old ones are forgotten", || {
+        site.world.licensing.cache_size().fingerprints <= 110
+    })
+    .await;
+    assert!(
+        site.at_the_gate(&last).await.is_ok(),
+        "the new ones are known"
+    );
 }
