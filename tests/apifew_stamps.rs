@@ -523,3 +523,26 @@ fn a_report_that_a_crash_broke_off_is_completed_by_its_retry() {
 fn a_report_that_a_crash_broke_off_is_completed_by_its_retry_without_waiting_for_the_disk() {
     stamps_through_kill_9("process");
 }
+
+#[test]
+fn refusals_of_the_last_second_are_in_the_books_after_a_clean_end() {
+    const REFUSED: usize = 20;
+    let mut site = site();
+    let license = site.gateway.license(&["--permission", "GET /dear"]);
+    {
+        let provider = Apifew::of_app(&site.gateway, "api");
+        for number in 0..REFUSED {
+            let report = report(&license, Some(&format!("order-{number}")));
+            let answer = provider.ask(STAMP, &report);
+            assert_eq!(apifew::error(&answer, 403), "ERROR_ROUTE_NOT_PERMITTED");
+        }
+    }
+    assert_eq!(site.gateway.stop().code(), Some(0));
+    site.gateway.restart();
+    let usage = site.gateway.cli().json(&["usage", "--by", "outcome"]);
+    assert_eq!(
+        (&usage[0]["outcome"], &usage[0]["calls"]),
+        (&json!("refused"), &json!(REFUSED)),
+        "{usage}"
+    );
+}

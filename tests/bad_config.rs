@@ -4,8 +4,10 @@ use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
+use rusqlite::Connection;
+use testkit::client::Request;
 use testkit::port::Port;
-use testkit::{Cli, CliOutput, binary};
+use testkit::{Cli, CliOutput, Config, Gateway, Upstream, binary};
 
 struct Bad {
     what: &'static str,
@@ -19,7 +21,7 @@ struct Bad {
 const GOOD: &str = "[server]\nlisten = [\"LISTEN\"]\ncontrol = \"CONTROL\"\nmetrics = \"METRICS\"\ndata_dir = \"data\"\n\n\
                     [[app]]\nname = \"api\"\nupstreams = [\"http://127.0.0.1:9\"]\n";
 
-const CASES: [Bad; 9] = [
+const CASES: [Bad; 11] = [
     Bad {
         what: "an unknown key",
         text: "[server]\nlisten = [\"LISTEN\"]\nlissten = 1\n",
@@ -69,6 +71,19 @@ const CASES: [Bad; 9] = [
         text: "[server]\nlisten = [\"LISTEN\"]\nsecret = \"${TALLYGATE_TEST_NOT_SET}\"\n",
         line: 3,
         names: "TALLYGATE_TEST_NOT_SET",
+    },
+    Bad {
+        what: "agents that no version so far tells apart",
+        text: "[server]\nlisten = [\"LISTEN\"]\n\
+               [[app]]\nname = \"api\"\nupstreams = [\"http://127.0.0.1:9\"]\n[app.agents]\ndefault = \"deny\"\n",
+        line: 7,
+        names: "agents are not told apart by this version",
+    },
+    Bad {
+        what: "targets of webhooks that are not sent",
+        text: "[server]\nlisten = [\"LISTEN\"]\n[control]\nallow_private_webhook_targets = true\n",
+        line: 4,
+        names: "no webhooks are sent by this version",
     },
     Bad {
         what: "a plan that is not there",
@@ -180,4 +195,68 @@ fn a_bad_argument_is_one_line_and_exit_code_2() {
             "{arguments:?}: {output:?}"
         );
     }
+}
+
+/// Starts once more a gate that was killed, and says how that ended.
+fn refused_start(gateway: &Gateway) -> CliOutput {
+    let output = gateway.cli().run(&["run"]);
+    assert_eq!(output.code, 78, "{output:?}");
+    output
+}
+
+/// Writes the version that a segment or the table of marks carries.
+fn set_version(path: &Path, version: u8) {
+    let mut bytes = fs::read(path).expect("it can be read");
+    bytes[8] = version;
+    fs::write(path, bytes).expect("it can be written");
+}
+
+#[test]
+fn what_a_newer_version_wrote_is_refused_by_name_and_left_alone() {
+    let upstream = Upstream::start();
+    let mut gateway = Gateway::start(binary!(), Config::new(&upstream.url()));
+    let license = gateway.license(&[]);
+    let answer = gateway.call(&Request::get("/").key(&license.key));
+    assert_eq!(answer.status, 200);
+    gateway.kill9();
+
+    let journals = fs::read_dir(gateway.data_dir().join("journal")).expect("journals");
+    let mut journals = journals.flatten().filter(|entry| entry.path().is_dir());
+    let journal = journals.next().expect("that of the first start").path();
+    let segments = fs::read_dir(&journal).expect("its files").flatten();
+    let mut segments: Vec<_> = segments
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "seg"))
+        .collect();
+    segments.sort();
+    for file in [segments.remove(0), journal.join("marks")] {
+        set_version(&file, 9);
+        let output = refused_start(&gateway);
+        let name = file.file_name().expect("a name").to_string_lossy();
+        assert!(
+            output.stderr.contains(&*name) && output.stderr.contains("use the newer release"),
+            "{output:?}"
+        );
+        set_version(&file, 1);
+    }
+
+    for name in ["licenses.db", "ledger.db"] {
+        let file = Connection::open(gateway.data_dir().join(name)).expect("opens");
+        let version = |version: u32| {
+            let set = file.pragma_update(None, "user_version", version);
+            set.expect("it can be written");
+        };
+        let ours: u32 = file
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .expect("a number");
+        version(ours + 1);
+        let output = refused_start(&gateway);
+        assert!(output.stderr.contains(name), "{output:?}");
+        version(ours);
+    }
+
+    // Nothing was lost by any of it.
+    gateway.restart();
+    let record = gateway.record(answer.call_id());
+    assert_eq!(record["status"], 200, "{record}");
 }

@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use testkit::client::Request;
 use testkit::eventually::{patience, wait_for};
 use testkit::{Config, Site, assert_eventually, binary};
@@ -50,6 +51,43 @@ fn an_idle_gate_ends_at_once_with_exit_code_0() {
     site.gateway.terminate();
     assert_eq!(site.gateway.wait(AT_ONCE).code(), Some(0));
     assert!(connection.is_closed_by_peer());
+}
+
+#[test]
+fn ctrl_c_ends_a_gate_as_a_termination_does() {
+    let mut site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let answer = site.gateway.call(&Request::get("/").key(&license.key));
+    site.gateway.interrupt();
+    assert_eq!(site.gateway.wait(AT_ONCE).code(), Some(0));
+    site.gateway.restart();
+    assert_eq!(
+        site.gateway.record(answer.call_id())["outcome"],
+        "delivered"
+    );
+}
+
+#[test]
+fn a_gate_is_not_ready_before_recovery_is_done() {
+    let mut site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let other = Connection::open(site.gateway.data_dir().join("ledger.db")).expect("opens");
+    other
+        .busy_timeout(patience())
+        .expect("a time limit can be set");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locks");
+    let answer = site.gateway.call(&Request::get("/").key(&license.key));
+    site.gateway.kill9();
+    site.gateway.launch();
+    let page = wait_for(patience(), || site.gateway.scrape("/readyz")).expect("a page");
+    assert_eq!(
+        (page.status, page.text().as_str()),
+        (503, "not ready: recovering or draining\n")
+    );
+    assert_eq!(site.gateway.scrape("/healthz").expect("a page").status, 200);
+    other.execute_batch("ROLLBACK").expect("unlocks");
+    site.gateway.wait_until_ready();
+    assert_eq!(site.gateway.record(answer.call_id())["status"], 200);
 }
 
 #[test]
@@ -132,6 +170,25 @@ fn nothing_is_pending_after_a_clean_end() {
         .collect();
     assert_eq!(recorded, ids, "oldest first, each once");
     site.assert_clean(&[], &[]);
+}
+
+#[test]
+fn what_could_not_be_shipped_at_the_end_is_said_and_shipped_by_the_next_start() {
+    let mut site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let other = Connection::open(site.gateway.data_dir().join("ledger.db")).expect("opens");
+    other
+        .busy_timeout(patience())
+        .expect("a time limit can be set");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locks");
+    let answer = site.gateway.call(&Request::get("/").key(&license.key));
+    assert_eq!(answer.status, 200);
+    assert_eq!(site.gateway.stop().code(), Some(1), "a record is left");
+    other.execute_batch("ROLLBACK").expect("unlocks");
+    site.gateway.restart();
+    assert_eq!(site.gateway.calls(&[]).len(), 1);
+    site.assert_clean(&[], &[]);
+    assert_eq!(site.gateway.stop().code(), Some(0), "nothing is left");
 }
 
 #[test]

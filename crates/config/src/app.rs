@@ -108,7 +108,7 @@ words! {
 /// `[app.health_check]`: probes that take an upstream out of service and back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// The path that is asked for with GET; any 2xx is healthy \[`/`\].
+    /// The path that is asked for with GET; any 2xx or 3xx is healthy \[`/`\].
     pub path: String,
     /// Time between two probes of an upstream \[10 s\].
     pub every: Millis,
@@ -355,6 +355,10 @@ impl Agents {
         let agents = Self {
             default: section.value("default", AgentAccess::Allow),
         };
+        if agents.default == AgentAccess::Deny {
+            let message = "default: agents are not told apart by this version: leave it \"allow\"";
+            section.report(section.at("default"), message);
+        }
         section.finish();
         agents
     }

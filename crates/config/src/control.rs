@@ -60,6 +60,11 @@ impl Control {
                 default.allow_private_webhook_targets,
             ),
         };
+        if control.allow_private_webhook_targets {
+            let key = "allow_private_webhook_targets";
+            let message = format!("{key}: no webhooks are sent by this version: leave it false");
+            section.report(section.at(key), message);
+        }
         section.finish();
         control
     }

@@ -18,7 +18,7 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// Address of the control plane \[`127.0.0.1:8081`\].
     pub control: SocketAddr,
-    /// Address of the native API and the console apart from the protocols; `None`: on `control`.
+    /// Address of the native API apart from the protocols; `None`: on `control`.
     pub admin: Option<SocketAddr>,
     /// Address of `/metrics`, `/healthz` and `/readyz` \[`127.0.0.1:9090`\].
     pub metrics: SocketAddr,

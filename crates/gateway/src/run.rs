@@ -74,6 +74,14 @@ pub(crate) enum StartError {
     /// The Redis of the configuration.
     #[error(transparent)]
     Redis(#[from] coordinator::Error),
+    /// A newer version left a journal that this one may not touch.
+    #[error("a newer version wrote {path}: {error}")]
+    Newer {
+        /// The journal's directory.
+        path: String,
+        /// What it found there.
+        error: Box<ledger::Error>,
+    },
     /// Apps or routes that get in each other's way.
     #[error("{0}")]
     Apps(String),
@@ -88,6 +96,7 @@ pub(crate) struct Running {
     edge: Edge,
     ledger: Ledger,
     journal: Journal,
+    spender: Arc<Spender>,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
     background: Vec<JoinHandle<()>>,
@@ -97,14 +106,25 @@ pub(crate) struct Running {
     _node: NodeClaim,
 }
 
+/// What a gate that has stopped leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Everything is in the books: the next start has nothing to recover.
+    Nothing,
+    /// Records that are in the journal and not in the books, which the next start brings there.
+    ForTheNextStart,
+}
+
 /// `tallygate run`.
 pub(crate) fn run(config: Config) -> ExitCode {
     on_cold_runtime(&config, |config| async {
         let running = start(config).await?;
         stop_signal().await;
         tracing::info!("stopping: calls under way may end");
-        running.stop().await;
-        Ok(ExitCode::SUCCESS)
+        Ok(match running.stop().await {
+            Left::Nothing => ExitCode::SUCCESS,
+            Left::ForTheNextStart => ExitCode::FAILURE,
+        })
     })
 }
 
@@ -153,6 +173,7 @@ where
             eprintln!("tallygate: {error}");
             match error {
                 StartError::Unsupported(_)
+                | StartError::Newer { .. }
                 | StartError::Apps(_)
                 | StartError::Redis(_)
                 | StartError::Store(
@@ -160,6 +181,7 @@ where
                     | store::Error::NodeTaken(_)
                     | store::Error::NewerSchema { .. },
                 ) => ExitCode::from(78),
+                StartError::Ledger(error) if error.is_newer() => ExitCode::from(78),
                 _ => ExitCode::FAILURE,
             }
         }
@@ -226,7 +248,15 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
     store.put_plan_revisions(config.plan_revisions()).await?;
 
     let options = ledger_options(&config, &node, clock.clone());
-    let recovery = ledger::recover(&options, store.clone(), Handle::current()).await?;
+    let mut recovery = ledger::recover(&options, store.clone(), Handle::current()).await?;
+    let newer = |(_, error): &(_, ledger::Error)| error.is_newer();
+    if let Some(at) = recovery.failed.iter().position(newer) {
+        let (path, error) = recovery.failed.swap_remove(at);
+        return Err(StartError::Newer {
+            path: path.display().to_string(),
+            error: Box::new(error),
+        });
+    }
     for (path, error) in &recovery.failed {
         tracing::error!(path = %path.display(), %error, "a journal of an earlier start cannot be read to its end, it stays as it is");
     }
@@ -308,7 +338,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
     let state = ControlState {
         licensing,
         signing,
-        spender,
+        spender: spender.clone(),
         sessions,
         ledger: ledger.clone(),
         ledger_options: options,
@@ -360,6 +390,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
         edge,
         ledger,
         journal,
+        spender,
         stop,
         servers,
         background,
@@ -370,7 +401,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
 
 impl Running {
     /// Drains and stops: no call is taken any more, those under way end, everything is flushed.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(self) -> Left {
         self.readiness.set(State::Closed);
         let edge = self.edge;
         if tokio::task::spawn_blocking(move || edge.stop())
@@ -385,13 +416,27 @@ impl Running {
         for server in self.servers {
             let _ = tokio::time::timeout(Duration::from_secs(5), server).await;
         }
-        if let Err(error) = self.ledger.shutdown().await {
-            tracing::warn!(%error, "the ledger could not be brought up to date, the next start does it");
-        }
+        // Refusals that wait for the next second belong into the books as well.
+        self.spender.tick();
+        let left = match self.ledger.shutdown().await {
+            Ok(ended) if ended.clean => Left::Nothing,
+            Ok(ended) => {
+                tracing::warn!(
+                    pending = ended.pending,
+                    "records are left in the journal, the next start ships them"
+                );
+                Left::ForTheNextStart
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the ledger could not be brought up to date, the next start does it");
+                Left::ForTheNextStart
+            }
+        };
         self.journal.shutdown();
         for task in self.background {
             task.abort();
         }
+        left
     }
 }
 
@@ -409,7 +454,8 @@ impl demo::Gate for Running {
     }
 
     async fn stop(self) {
-        Self::stop(self).await;
+        // Whoever tries the gate out starts it again; what is left is found then.
+        let _ = Self::stop(self).await;
     }
 }
 

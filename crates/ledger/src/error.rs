@@ -116,8 +116,54 @@ impl Error {
         }
     }
 
+    /// Whether a newer version wrote what was to be read, so that this one must leave it alone.
+    #[must_use]
+    pub const fn is_newer(&self) -> bool {
+        use model::record::DecodeRecordError::Version;
+        matches!(
+            self,
+            Self::NewerFile { .. }
+                | Self::Journal(journal::Error::NewerVersion { .. })
+                | Self::Store(store::Error::NewerSchema { .. })
+                | Self::Record {
+                    source: Version(_),
+                    ..
+                }
+        )
+    }
+
+    /// How many records it says are gone for good, at least.
+    pub(crate) const fn gone(&self) -> u64 {
+        match self {
+            Self::Gone { from, through, .. } => *through + 1 - *from,
+            Self::Journal(journal::Error::Missing { .. }) => 1,
+            _ => 0,
+        }
+    }
+
     /// Whether the journal no longer holds what was asked for.
     pub(crate) const fn is_missing(&self) -> bool {
         matches!(self, Self::Journal(journal::Error::Missing { .. }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_are_gone_are_counted_and_those_that_wait_are_not() {
+        let gone = Error::Gone {
+            instance: InstanceId::generate(),
+            lane: 0,
+            from: 3,
+            through: 7,
+        };
+        let missing = journal::Error::Missing {
+            path: PathBuf::new(),
+        };
+        assert_eq!(gone.gone(), 5);
+        assert_eq!(Error::from(missing).gone(), 1, "one at least");
+        assert_eq!(Error::Stopped.gone(), 0);
     }
 }

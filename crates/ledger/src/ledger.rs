@@ -72,6 +72,9 @@ pub struct Ended {
 }
 
 impl Ledger {
+    /// How long the end waits for a slow disk.
+    const LAST_PATIENCE: Duration = Duration::from_secs(10);
+
     /// Starts to ship the records of this process, lanes `0..lanes` of its journal.
     ///
     /// Call [`recover`](fn@crate::recover) before, and keep the runtime until [`Ledger::shutdown`] has returned.
@@ -130,7 +133,7 @@ impl Ledger {
     #[must_use]
     pub fn counts(&self) -> Counts {
         let mut counts = Counts {
-            lost: self.shared.books.stats.lost.load(Ordering::Relaxed),
+            lost: self.shared.books.stats.lost(),
             ..Counts::default()
         };
         for lane in &self.shared.lanes {
@@ -203,7 +206,8 @@ impl Ledger {
         self.abandon().await?;
         let shared = Arc::clone(&self.shared);
         self.run(move || {
-            shared.wait_until_visible();
+            // The last chance: what is not seen now is left for the next start.
+            shared.wait_until_visible_for(Self::LAST_PATIENCE);
             shared.roll()?;
             shared.seal(|_| true, true)?;
             shared.finish()
@@ -355,10 +359,13 @@ impl Shared {
     /// Waits until what was written before may be read: readers of a journal see what no power cut can take back. When the disk
     /// does not follow, the rest is left for later.
     pub(crate) fn wait_until_visible(&self) {
-        const PATIENCE: Duration = Duration::from_millis(500);
+        self.wait_until_visible_for(Duration::from_millis(500));
+    }
+
+    fn wait_until_visible_for(&self, patience: Duration) {
         for lane in &self.lanes {
             let commit = lane.lane.wait_durable(lane.lane.written());
-            let waited = async { tokio::time::timeout(PATIENCE, commit).await };
+            let waited = async { tokio::time::timeout(patience, commit).await };
             if !matches!(self.runtime.block_on(waited), Ok(Ok(()))) {
                 tracing::debug!(lane = lane.book.lane, "the journal is behind");
             }

@@ -21,6 +21,8 @@ pub(crate) struct Rolling {
     /// Whether `rolled` is what the store says. Nothing is, before the first question and after any error: a transaction
     /// whose answer was lost may have been done, and a store may have been exchanged for an older copy.
     known: bool,
+    /// Records beyond the position that were found gone, and are counted as that.
+    gone: u64,
 }
 
 impl Rolling {
@@ -30,6 +32,9 @@ impl Rolling {
     /// Nothing is lost by one: the next try begins where the store says.
     pub(crate) fn roll(&mut self, books: &Books, lane: &LaneBook) -> Result<(), Error> {
         let result = self.roll_known(books, lane);
+        let gone = result.as_ref().map_or_else(Error::gone, |()| 0);
+        books.stats.found_gone(gone.saturating_sub(self.gone));
+        self.gone = gone;
         if result.is_err() {
             self.known = false;
             self.reader = None;
@@ -84,12 +89,16 @@ impl Rolling {
             if file.range.through <= self.rolled {
                 continue;
             }
-            if file.range.from > self.rolled || file.removed_at.is_some() {
+            let through = match file.removed_at {
+                Some(_) => file.range.through,
+                None => file.range.from,
+            };
+            if through > self.rolled {
                 return Err(Error::Gone {
                     instance: lane.instance,
                     lane: lane.lane,
                     from: self.rolled + 1,
-                    through: file.range.from.max(self.rolled + 1),
+                    through,
                 });
             }
             let begun = Instant::now();

@@ -34,19 +34,38 @@ pub struct Counts {
     pub stored: u64,
     /// Closed and not yet in the rollups.
     pub pending: u64,
-    /// In the rollups' range, but found missing by a verification or a roll-up.
+    /// Found missing by a verification or a roll-up; this only grows, whatever is healed later.
     pub lost: u64,
 }
 
 /// Counters since the start.
 #[derive(Debug, Default)]
 pub struct LedgerStats {
-    pub(crate) lost: AtomicU64,
+    /// The most that a verification found missing.
+    lost_by_count: AtomicU64,
+    /// What roll-ups found gone.
+    lost_on_the_way: AtomicU64,
     pub(crate) failures: AtomicU64,
     pub(crate) files: AtomicU64,
 }
 
 impl LedgerStats {
+    /// The most that is known to be lost. A verification counts what roll-ups found as well: so not their sum.
+    pub(crate) fn lost(&self) -> u64 {
+        let counted = self.lost_by_count.load(Ordering::Relaxed);
+        counted.max(self.lost_on_the_way.load(Ordering::Relaxed))
+    }
+
+    /// Notes what a verification found missing.
+    pub(crate) fn counted_lost(&self, records: u64) {
+        self.lost_by_count.fetch_max(records, Ordering::Relaxed);
+    }
+
+    /// Notes further records that a roll-up found gone.
+    pub(crate) fn found_gone(&self, records: u64) {
+        self.lost_on_the_way.fetch_add(records, Ordering::Relaxed);
+    }
+
     /// Roll-ups and seals that failed and were tried again.
     #[must_use]
     pub fn failures(&self) -> u64 {
@@ -57,5 +76,23 @@ impl LedgerStats {
     #[must_use]
     pub fn files(&self) -> u64 {
         self.files.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_to_be_lost_only_grows_and_is_not_counted_twice() {
+        let stats = LedgerStats::default();
+        stats.found_gone(2);
+        stats.found_gone(3);
+        assert_eq!(stats.lost(), 5);
+        // A verification finds those five as well, and two more.
+        stats.counted_lost(7);
+        assert_eq!(stats.lost(), 7);
+        stats.counted_lost(0);
+        assert_eq!(stats.lost(), 7, "healed, and still shown");
     }
 }

@@ -166,6 +166,14 @@ impl Gateway {
         self.process.as_ref().expect("the gate runs").terminate();
     }
 
+    /// Sends SIGINT to the gate, as Ctrl-C does.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn interrupt(&self) {
+        self.process.as_ref().expect("the gate runs").interrupt();
+    }
+
     /// Waits until the gate ends by itself.
     ///
     /// # Panics

@@ -9,7 +9,6 @@ mod rollups;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use journal::{DeadInstance, dead_instances};
 use model::InstanceId;
@@ -43,8 +42,7 @@ impl Ledger {
             }
             let report = check.run(&shared)?;
             drop(standstill);
-            let lost = &shared.books.stats.lost;
-            lost.store(report.lost, Ordering::Relaxed);
+            shared.books.stats.counted_lost(report.lost);
             Ok(report)
         })
         .await

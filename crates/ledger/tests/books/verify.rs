@@ -74,6 +74,11 @@ async fn a_changed_byte_of_a_file_is_found_and_healed_from_the_journal() {
     let rebuilt = gate.ledger.rebuild().await.unwrap();
     assert_eq!((rebuilt.remade.len(), rebuilt.missing.len()), (1, 0));
     assert_clean(&gate).await;
+    assert_eq!(
+        gate.ledger.counts().lost,
+        20,
+        "what was seen once is shown for good"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,6 +52,10 @@ impl Process {
         kill_process(self.pid, Signal::TERM).expect("a child that was not reaped takes a signal");
     }
 
+    pub(super) fn interrupt(&self) {
+        kill_process(self.pid, Signal::INT).expect("a child that was not reaped takes a signal");
+    }
+
     /// Ends the whole group at once and reaps the child.
     pub(super) fn kill(mut self) {
         // The group is gone when the child ended by itself: that is what was wanted.
