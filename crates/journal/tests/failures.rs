@@ -201,8 +201,10 @@ fn a_full_disk_refuses_reservations_before_anything_is_lost_and_heals_by_itself(
 
 /// Where the child writes; set in the child only.
 const HOME: &str = "JOURNAL_TORN_HOME";
+/// Where in writing it dies: a fail point and its action; set in the child only.
+const POINT: &str = "JOURNAL_TORN_POINT";
 
-/// Not a test by itself: the body of the process below, which dies in the middle of a frame.
+/// Not a test by itself: the body of the process below, which dies while it writes a frame.
 #[test]
 fn a_child_dies_while_it_writes() {
     let Some(home) = env::var_os(HOME) else {
@@ -214,21 +216,38 @@ fn a_child_dies_while_it_writes() {
     let journal = Journal::create(options).unwrap();
     let lane = journal.lane(0);
     calls(&lane, 1..=700, 100);
-    fail::cfg("journal::torn", "return").unwrap();
+    let point = env::var(POINT).unwrap();
+    let (point, action) = point.split_once('=').unwrap();
+    fail::cfg(point, action).unwrap();
     call(&lane, 701, 100);
 }
 
-#[test]
-fn a_frame_half_written_by_a_dying_process_is_cut() {
+/// The journal of a process that died at that point of its last frame.
+fn died_at(point: &str) -> Scratch {
     let scratch = Scratch::new();
     let status = Command::new(env::current_exe().unwrap())
         .args(["--exact", "a_child_dies_while_it_writes"])
         .env(HOME, scratch.home.path())
+        .env(POINT, point)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
         .unwrap();
     assert!(!status.success());
+    scratch
+}
+
+#[test]
+fn a_process_that_dies_before_a_frame_leaves_a_clean_end() {
+    let scratch = died_at("journal::write=panic");
+    let mut reader = scratch.dead().reader_from(0, 0).unwrap();
+    assert_calls(&drain(&mut reader).unwrap(), 700, 100);
+    assert!(reader.torn().is_none());
+}
+
+#[test]
+fn a_frame_half_written_by_a_dying_process_is_cut() {
+    let scratch = died_at("journal::torn=return");
     let dead = scratch.dead();
     let mut reader = dead.reader_from(0, 0).unwrap();
     assert_calls(&drain(&mut reader).unwrap(), 700, 100);
