@@ -116,6 +116,7 @@ test)
     have redis-server || need redis-server "Redis (redis-server and redis-cli)"
     have openssl || need openssl "openssl, which makes the certificates of tests"
     have_postgres || need postgresql "PostgreSQL's server programs, where Debian puts them: $initdb"
+    have curl || need curl "curl"
     have unshare || need util-linux "unshare"
     ;;
 bench)

@@ -1,6 +1,7 @@
 //! The demo and the command line as a visitor meets them: the real binary, from outside.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -97,4 +98,69 @@ fn a_reader_that_leaves_early_ends_a_command_quietly() {
         (output.status.code(), text(&output.stderr).as_str()),
         (Some(0), "")
     );
+}
+
+const README: &str = include_str!("../../../README.md");
+
+/// The lines of the README's first screen that are pasted in a second terminal, but for the one that finds the binary.
+fn second_terminal() -> String {
+    let screen = README.split_once("In a second terminal").expect("a screen");
+    let block = screen.1.split_once("```sh\n").expect("a block").1;
+    let block = block.split_once("```").expect("its end").0;
+    let lines = block.lines().filter(|line| !line.starts_with("PATH="));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_first_screen_of_the_readme_leads_to_a_metered_and_billed_call() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    fs::write(folder.path().join("gateway.toml"), CONFIG).expect("written");
+    let mut demo = Command::new(BINARY)
+        .arg("demo")
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let shown = BufReader::new(demo.stdout.take().expect("piped"));
+    let mut gate = None;
+    for line in shown.lines().map_while(Result::ok) {
+        if let Some(address) = line.trim_start().strip_prefix("gate ") {
+            gate = Some(address.trim().trim_start_matches("http://").to_owned());
+        }
+        if line.starts_with("Ctrl-C ends it") {
+            break;
+        }
+    }
+    let gate = gate.expect("it says where the gate is");
+    let script = second_terminal().replace("127.0.0.1:8080", &gate);
+    assert!(script.contains(&gate), "{script}");
+    let path = std::env::var("PATH").expect("a search path");
+    let binaries = Path::new(BINARY).parent().expect("a folder").display();
+    let pasted = Command::new("sh")
+        .args(["-euc", &script])
+        .current_dir(folder.path())
+        .env("PATH", format!("{binaries}:{path}"))
+        .env_remove("TALLYGATE_URL")
+        .env_remove("TALLYGATE_KEY")
+        .output()
+        .expect("there is a shell");
+    let (said, complained) = (text(&pasted.stdout), text(&pasted.stderr));
+    assert!(pasted.status.success(), "{said}\n{complained}");
+    for expected in [
+        "HTTP/1.1 200 OK",
+        "HTTP/1.1 401 Unauthorized",
+        "license_missing",
+        "delivered",
+        "0.01",
+    ] {
+        assert!(
+            said.contains(expected),
+            "`{expected}` is missing in:\n{said}\n{complained}"
+        );
+    }
+    let told = Command::new("kill")
+        .args(["-INT", &demo.id().to_string()])
+        .status();
+    assert!(told.expect("there is kill").success());
+    assert_eq!(demo.wait().expect("it ends").code(), Some(0));
 }
