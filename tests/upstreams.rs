@@ -78,19 +78,19 @@ fn call(site: &Site, license: &License, path: &str) -> testkit::Response {
     site.gateway.call(&Request::get(path).key(&license.key))
 }
 
-const CHECK: &str = "[app.health_check]\nevery = \"50ms\"\ntimeout = \"50ms\"\nhealthy_after = 2\nunhealthy_after = 3";
+/// Time enough for an answer on a machine under load: one that comes late is a bad one.
+const CHECK: &str =
+    "[app.health_check]\nevery = \"1s\"\ntimeout = \"1s\"\nhealthy_after = 2\nunhealthy_after = 3";
 
 #[test]
 fn an_upstream_goes_out_after_so_many_bad_answers_in_a_row_and_comes_back_after_so_many_good_ones()
 {
     // Two bad ones do not take it out, one good one does not bring it back; a redirection is good.
-    const ANSWERS: &[u16] = &[
-        200, 500, 503, 200, 404, 500, 302, 500, 500, 500, 200, 500, 204, 302, 500, 200,
-    ];
+    const ANSWERS: &[u16] = &[500, 503, 302, 404, 500, 500, 200, 500, 204, 302, 200];
     let ill = Probed::start(ANSWERS);
     let url = format!("http://{}", ill.addr);
     let site = Site::with(binary!(), |_| with_upstreams(&[&url], &[CHECK]));
-    assert_eventually!(ill.probes() > ANSWERS.len() + 3);
+    assert_eventually!(ill.probes() >= ANSWERS.len());
     assert_eq!(changes(&site), [false, true]);
 }
 
