@@ -69,7 +69,8 @@ struct Model {
 impl Model {
     fn end(&mut self, facts: &Facts, outcome: Outcome) {
         let billed = matches!(outcome, Outcome::Delivered | Outcome::ClientGone);
-        let left = outcome == Outcome::ClientGone && facts.status == 0;
+        // Only 200 is an upstream's own status here.
+        let left = outcome == Outcome::ClientGone && facts.status != 200;
         let spent = u64::from(facts.sent && (left || (billed && facts.status == 200)));
         let before = self
             .ended
