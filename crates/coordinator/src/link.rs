@@ -61,6 +61,13 @@ impl Connector {
             Address::Cluster(infos) => self.cluster(infos, number).await?,
         };
         server::look(&mut link).await?.check()?;
+        // The first connection refuses it; a master that came later, or was away then, is used all the same.
+        if number > 0
+            && let Ok(Some(policy)) = server::eviction(&mut link).await
+        {
+            let server = self.address.name();
+            tracing::warn!(%server, policy, "redis may throw keys away: short rate limits may be exceeded, set `maxmemory-policy noeviction`");
+        }
         link.subscribe(self.bell.channel()).await?;
         Ok(link)
     }

@@ -271,7 +271,7 @@ impl Gate {
             // Tokens have an admission of their own.
             Presented::Token(_) => return Err(Refusal::TokenInvalid),
         };
-        let entry = self.look_up(worker, credential, routed.started_at).await?;
+        let entry = self.look_up(worker, credential, routed.started).await?;
         let app = &routed.route.app;
         if !entry.license().opens(&app.account, &app.name) {
             return Err(unknown(credential));
@@ -288,7 +288,7 @@ impl Gate {
         &self,
         worker: &Worker,
         credential: &[u8],
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Arc<Entry>, Refusal> {
         let unknown = unknown(credential);
         let is_token = unknown == Refusal::TokenInvalid;
@@ -302,7 +302,13 @@ impl Gate {
         }
         let licensing = &worker.licensing;
         let hash = licensing.hasher().hash(credential);
-        match licensing.find(&hash, now) {
+        let found = match licensing.find(&hash, now) {
+            Found::Unread if is_token || could_be_a_key(credential) => {
+                licensing.find_anew(&hash, now).await
+            }
+            found => found,
+        };
+        match found {
             Found::Known(entry) => {
                 self.metrics.lookup(LookupTier::Memory, LookupResult::Hit);
                 Ok(entry)
@@ -313,7 +319,7 @@ impl Gate {
                 self.metrics.lookup(LookupTier::Memory, LookupResult::Miss);
                 Err(unknown)
             }
-            Found::Unavailable => {
+            Found::Unread | Found::Unavailable => {
                 self.metrics.lookup(LookupTier::Memory, LookupResult::Error);
                 Err(Refusal::LicenseStoreUnavailable)
             }

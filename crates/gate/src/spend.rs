@@ -7,7 +7,7 @@ use journal::Position;
 use licensing::{Ask, ClaimedToken, Entry, HeldUnits, RateView, Reservation};
 use model::{
     AppName, CallFacts, CallHead, CallId, CallRecord, CallTail, Ending, LicenseId, Method, Mode,
-    NormalPath, Outcome, Refusal, Symbol, Timestamp,
+    Moment, NormalPath, Outcome, Refusal, Symbol, Timestamp,
 };
 
 use crate::admit::{Gate, Paid, Routed, plain, take};
@@ -188,7 +188,7 @@ impl Gate {
             worker.count_refusal(app, refusal);
             Refused::new(refusal, call_id)
         };
-        let entry = self.holder(worker, spend.holder, started_at).await;
+        let entry = self.holder(worker, spend.holder, started).await;
         let entry = entry.map_err(|refusal| unknown(Symbol::NONE, refusal))?;
         let license = entry.license();
         let other = |app: &AppName| !license.app.is_every() && *app != license.app;
@@ -232,7 +232,7 @@ impl Gate {
         &self,
         worker: &Worker,
         holder: Holder<'_>,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Arc<Entry>, Refusal> {
         match holder {
             Holder::Credential(credential) => self.look_up(worker, credential, now).await,

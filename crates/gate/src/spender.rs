@@ -78,7 +78,7 @@ impl Spender {
     /// [`Refusal::LicenseUnknown`]; [`Refusal::LicenseStoreUnavailable`] where that cannot be told.
     pub async fn look_up(&self, credential: &[u8]) -> Result<Arc<Entry>, Refusal> {
         self.gate
-            .look_up(&self.worker, credential, self.now())
+            .look_up(&self.worker, credential, self.worker.now())
             .await
     }
 
@@ -87,7 +87,11 @@ impl Spender {
     /// # Errors
     /// As [`Spender::look_up`].
     pub async fn license(&self, id: LicenseId) -> Result<Arc<Entry>, Refusal> {
-        let found = self.worker.licensing.entry_of(id, self.now()).await?;
+        let found = self
+            .worker
+            .licensing
+            .entry_of(id, self.worker.now())
+            .await?;
         found.ok_or(Refusal::LicenseUnknown)
     }
 

@@ -1,47 +1,38 @@
-//! One clock read at each end of a call: monotonic, with the wall clock as an offset that is refreshed once a second.
+//! One clock read at each end of a call: the clock since boot, with the wall clock as an offset that is refreshed once a
+//! second.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Instant;
 
 use model::{Clock, Timestamp};
 
-/// A point in time by the monotonic clock, in microseconds since the process's epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(pub u64);
-
-impl Moment {
-    /// Microseconds from `earlier` to this; 0 if `earlier` is later.
-    #[must_use]
-    pub const fn micros_since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
-}
+pub use model::Moment;
 
 /// Tells moments, and what the wall clock showed at them.
-#[derive(Debug)]
 pub(crate) struct TimeSource {
-    epoch: Instant,
+    clock: Arc<dyn Clock>,
     wall_offset: AtomicI64,
 }
 
 impl TimeSource {
-    pub(crate) fn new(clock: &dyn Clock) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let source = Self {
-            epoch: Instant::now(),
+            clock,
             wall_offset: AtomicI64::new(0),
         };
-        source.refresh(clock);
+        source.refresh();
         source
     }
 
     /// Reads the wall clock anew, so that its corrections are followed.
-    pub(crate) fn refresh(&self, clock: &dyn Clock) {
-        let offset = clock.now().micros().saturating_sub(self.now().0 as i64);
+    pub(crate) fn refresh(&self) {
+        let wall = self.clock.now().micros();
+        let offset = wall.saturating_sub(self.now().0 as i64);
         self.wall_offset.store(offset, Ordering::Relaxed);
     }
 
     pub(crate) fn now(&self) -> Moment {
-        Moment(self.epoch.elapsed().as_micros() as u64)
+        self.clock.since_boot()
     }
 
     pub(crate) fn wall(&self, moment: Moment) -> Timestamp {

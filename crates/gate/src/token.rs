@@ -159,7 +159,10 @@ impl Gate {
         let token = token.map_err(refuse)?;
         let path = NormalPath::parse(request.path).map_err(|_| refuse(Refusal::PathAmbiguous))?;
         let now = routed.started_at;
-        let entry = worker.licensing.entry_of(token.license_id, now).await;
+        let entry = worker
+            .licensing
+            .entry_of(token.license_id, routed.started)
+            .await;
         let entry = entry.and_then(|entry| entry.ok_or(Refusal::TokenInvalid));
         let entry = entry.map_err(refuse)?;
         let known = |refused: &licensing::Refused| {

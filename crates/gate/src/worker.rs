@@ -39,7 +39,6 @@ pub struct Worker {
     pub(crate) licensing: Arc<Licensing>,
     pub(crate) shard: Arc<Shard>,
     pub(crate) time: TimeSource,
-    clock: Arc<dyn Clock>,
     seed: u64,
     counter: AtomicU32,
     folds: Mutex<Folds>,
@@ -92,8 +91,7 @@ impl Worker {
             journal: parts.journal.clone(),
             licensing: parts.licensing.clone(),
             shard: parts.metrics.shard(index),
-            time: TimeSource::new(&*parts.clock),
-            clock: parts.clock.clone(),
+            time: TimeSource::new(parts.clock.clone()),
             seed: u64::from_le_bytes(seed),
             counter: AtomicU32::new(0),
             folds: Mutex::default(),
@@ -126,7 +124,7 @@ impl Worker {
 
     /// To be called once a second: follows the wall clock and writes folded refusals.
     pub fn tick(&self) {
-        self.time.refresh(&*self.clock);
+        self.time.refresh();
         self.flush();
     }
 

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use config::Config;
@@ -17,7 +17,7 @@ use control::{Access, ControlLimits, ControlState, GateInfo, Surfaces};
 use gate::{Gate, Spender, Worker, WorkerParts, rpc};
 use journal::Journal;
 use ledger::{Ledger, LedgerOptions};
-use licensing::{Keyring, Licensing, Sessions, Signing};
+use licensing::{Freshness, Keyring, Licensing, Sessions, Signing};
 use model::{Clock, InstanceId, Outcome, Refusal, SystemClock};
 use proxy::{Edge, ProxyParts};
 use store::NodeClaim;
@@ -502,18 +502,16 @@ struct Watched {
 /// Keeps `store_up` and `/readyz` true to what the reading of changes and the journal see.
 async fn watch(watched: Watched) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
-    let mut last_up = Instant::now();
     loop {
         seconds.tick().await;
-        let freshness = watched.licensing.freshness(watched.clock.now());
-        let up = freshness == licensing::Freshness::Fresh;
-        watched.metrics.store_up(up);
-        if up {
-            last_up = Instant::now();
-        }
+        let age = match watched.licensing.freshness(watched.clock.since_boot()) {
+            Freshness::Fresh => None,
+            Freshness::Unread { age } | Freshness::Stale { age } => Some(age),
+        };
+        watched.metrics.store_up(age.is_none());
         let state = match watched.journal.stats().unavailable {
             Some(why) => State::Refusing(why.to_string()),
-            None if last_up.elapsed() > watched.grace => {
+            None if age.is_some_and(|age| age > watched.grace) => {
                 State::Refusing("the license store is out of reach beyond its grace".to_owned())
             }
             None => State::Ready,

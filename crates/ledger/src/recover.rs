@@ -98,10 +98,12 @@ fn remove_old(
     Ok(removed)
 }
 
-/// Ships one instance by its directory (`tallygate ledger ship DIR`); `false` if the store had all of it already.
+/// Ships what dead processes left (`tallygate ledger ship DIR`), by the directory of one instance or by the journal
+/// directory that a gate keeps them in; `false` if the store had all of it already.
 ///
 /// # Errors
-/// When it is in use, cannot be read to its end, or the store does not answer.
+/// When there is no instance, it is in use, cannot be read to its end, or the store does not answer. In a journal directory
+/// all that can be shipped are, and the first error is told.
 pub async fn ship(
     options: &LedgerOptions,
     path: PathBuf,
@@ -112,12 +114,32 @@ pub async fn ship(
     let handle = runtime.clone();
     let work = move || {
         let books = Books::new(&options, store, handle)?;
-        ship_path(&books, &path)
+        ship_found(&books, &path)
     };
     runtime
         .spawn_blocking(work)
         .await
         .map_err(|_| Error::Stopped)?
+}
+
+fn ship_found(books: &Books, path: &Path) -> Result<bool, Error> {
+    let not_one = match DeadInstance::open(path) {
+        Ok(dead) => return Ok(ship_dead(books, dead)?.anew),
+        Err(error @ journal::Error::NotAnInstance { .. }) => error,
+        Err(error) => return Err(error.into()),
+    };
+    let found = dead_instances(path)?;
+    if found.is_empty() {
+        return Err(not_one.into());
+    }
+    let (mut anew, mut failed) = (false, None);
+    for dead in found {
+        match ship_dead(books, dead) {
+            Ok(shipped) => anew |= shipped.anew,
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(anew), Err)
 }
 
 pub(crate) fn ship_path(books: &Books, path: &Path) -> Result<bool, Error> {

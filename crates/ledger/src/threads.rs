@@ -1,12 +1,13 @@
 //! The ledger's two threads: when to roll up, when to seal, and what to do when the store is away.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::ledger::{LiveLane, Shared, lock};
 
-/// Longest pause between two tries.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Longest pause between two tries, give or take a quarter, so that the gates of a fleet do not all come back at once.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// How often the sealing thread looks whether a lane is due.
 const LOOK: Duration = Duration::from_millis(500);
 /// How often files are looked through for old ones.
@@ -66,7 +67,9 @@ impl Pace {
                     tracing::warn!(%error, "the ledger cannot {what}; nothing is lost, it tries again");
                 }
                 let longest = LONGEST_PAUSE.max(self.usual);
-                self.pause = (self.pause * 2).min(longest);
+                let jitter = RandomState::new().hash_one(()) % 50;
+                let part = 0.75 + jitter as f64 / 100.0;
+                self.pause = (self.pause * 2).min(longest).mul_f64(part);
             }
         }
     }

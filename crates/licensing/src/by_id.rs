@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{CredentialId, KeyHash, LicenseId, Refusal, Timestamp};
+use model::{CredentialId, KeyHash, LicenseId, Moment, Refusal, Timestamp};
 use store::{CredentialInfo, CredentialStatus, Snapshot};
 
 use crate::entry::Entry;
@@ -29,11 +29,15 @@ impl Licensing {
     pub async fn entry_of(
         self: &Arc<Self>,
         id: LicenseId,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<Option<Arc<Entry>>, Refusal> {
-        match self.find(&place(id), now) {
+        let found = match self.find(&place(id), now) {
+            Found::Unread => self.find_anew(&place(id), now).await,
+            found => found,
+        };
+        match found {
             Found::Known(entry) => return Ok(Some(entry)),
-            Found::Unavailable => return Err(Refusal::LicenseStoreUnavailable),
+            Found::Unread | Found::Unavailable => return Err(Refusal::LicenseStoreUnavailable),
             // The fingerprints are those of keys: they know nothing of it.
             Found::Unknown | Found::Cold => {}
         }

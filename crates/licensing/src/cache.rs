@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-use model::{Fingerprint, KeyHash, Timestamp};
+use model::{Fingerprint, KeyHash, Moment};
 use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
@@ -14,7 +14,7 @@ pub(crate) type EntryCache =
     Cache<KeyHash, Arc<Entry>, UnitWeighter, UniformState, DefaultLifecycle<KeyHash, Arc<Entry>>>;
 
 /// Keys whose fingerprint exists and which themselves do not; by fingerprint, so that a change can take one out.
-pub(crate) struct NegativeCache(Cache<Fingerprint, (KeyHash, Timestamp)>);
+pub(crate) struct NegativeCache(Cache<Fingerprint, (KeyHash, Moment)>);
 
 /// Key hashes are uniform and secret: eight of their bytes are a hash.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,13 +39,13 @@ impl NegativeCache {
         Self(Cache::new(capacity.max(1)))
     }
 
-    pub(crate) fn holds(&self, hash: &KeyHash, now: Timestamp) -> bool {
+    pub(crate) fn holds(&self, hash: &KeyHash, now: Moment) -> bool {
         self.0
             .get(&hash.fingerprint())
             .is_some_and(|(key, until)| key == *hash && now < until)
     }
 
-    pub(crate) fn insert(&self, hash: KeyHash, until: Timestamp) {
+    pub(crate) fn insert(&self, hash: KeyHash, until: Moment) {
         self.0.insert(hash.fingerprint(), (hash, until));
     }
 

@@ -4,7 +4,8 @@
 //! again by the next call. A fill that raced with a change is told by the log: it is thrown away if a change came in
 //! since the fill began that is newer than what it read.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::Ordering;
 
 use model::{Fingerprint, LicenseId};
 use store::{Change, ChangeNumber, StoredLicense};
@@ -80,31 +81,52 @@ impl ChangeLog {
     }
 }
 
+/// Whether a page of changes, which begins with the last one that is known, goes on from it.
+fn is_continued(known: Option<&Change>, changes: &[Change], last: ChangeNumber) -> bool {
+    match (known, changes.first()) {
+        (Some(known), first) => first == Some(known),
+        (None, Some(first)) => first.number == ChangeNumber(1),
+        (None, None) => last == ChangeNumber(0),
+    }
+}
+
 impl Licensing {
     const CHANGES_AT_ONCE: usize = 1_000;
+    /// Licenses that one statement reads, when calls under way must learn of them.
+    const LICENSES_AT_ONCE: usize = 256;
+    /// How often one reading may begin anew, on a store that changes under it.
+    const BEGINNINGS: u32 = 3;
 
     /// Reads all changes since the last reading, and says when it began once it is up with the store.
+    ///
+    /// Each page begins with the last change that is known: where another stands in its place, or nothing, the store is not
+    /// the one that was read before, or has let go of changes that were not read, and everything begins anew.
     pub(crate) async fn follow(&self) -> Result<(), store::Error> {
+        let _turn = self.following.lock().await;
+        let mut anew = 0;
         loop {
-            let begun = self.clock.now();
-            let seen = self.seen_change();
+            let begun = self.clock.since_boot();
+            let known = self.log.lock().history.last();
+            let reached = known.map_or(0, |change| change.number.0);
+            let after = ChangeNumber(reached.saturating_sub(1));
             let (changes, last) = self
                 .store
-                .changes_since(seen, Self::CHANGES_AT_ONCE)
+                .changes_since(after, Self::CHANGES_AT_ONCE)
                 .await?;
-            if last < seen {
+            let is_astray = self.astray.load(Ordering::Acquire);
+            if is_astray || !is_continued(known.as_ref(), &changes, last) {
+                if anew == Self::BEGINNINGS {
+                    let why = "the changes of the store have no end that stays";
+                    return Err(store::Error::Corrupt(why.to_owned()));
+                }
+                anew += 1;
                 self.start_over(last).await?;
                 continue;
             }
-            let mut reached = seen;
-            for change in &changes {
-                self.note(change);
-                reached = reached.max(change.number);
-            }
-            let complete = changes.len() < Self::CHANGES_AT_ONCE || reached >= last;
-            self.set_seen_change(if complete { reached.max(last) } else { reached });
-            if complete {
-                self.read_changes_at(begun);
+            let news = changes.iter().skip(usize::from(known.is_some()));
+            news.for_each(|change| self.note(change));
+            if changes.len() < Self::CHANGES_AT_ONCE || self.shareable() >= last {
+                self.reading.succeeded(begun);
                 return Ok(());
             }
         }
@@ -114,7 +136,7 @@ impl Licensing {
     /// returns, and tells the other gates. Where the store does not answer, the next turn reads them.
     pub(crate) async fn learn_now(&self) {
         match self.follow().await {
-            Ok(()) => self.announce(self.seen_change()),
+            Ok(()) => self.announce(self.shareable()),
             Err(error) => tracing::debug!(%error, "own changes are learnt with the next reading"),
         }
     }
@@ -129,7 +151,7 @@ impl Licensing {
                 () = pause => {}
                 () = self.wake.notified() => {}
             }
-            let result = self.follow().await;
+            let result = self.follow_watched().await;
             match &result {
                 Ok(()) if !well => tracing::info!("the license store answers again"),
                 Err(error) if well => {
@@ -138,6 +160,28 @@ impl Licensing {
                 Ok(()) | Err(_) => {}
             }
             well = result.is_ok();
+        }
+    }
+
+    /// [`Licensing::follow`], which tells those who wait for it of a store that fails or says nothing.
+    async fn follow_watched(&self) -> Result<(), store::Error> {
+        let following = self.follow();
+        tokio::pin!(following);
+        loop {
+            let reached = self.shareable();
+            tokio::select! {
+                result = &mut following => {
+                    if result.is_err() {
+                        self.reading.failed(self.clock.since_boot());
+                    }
+                    return result;
+                }
+                () = tokio::time::sleep(self.options.load_timeout) => {
+                    if self.shareable() == reached {
+                        self.reading.failed(self.clock.since_boot());
+                    }
+                }
+            }
         }
     }
 
@@ -219,11 +263,13 @@ impl Licensing {
             if ids.is_empty() {
                 self.learn.notified().await;
             }
+            let known = ids.into_iter().filter(|id| self.states.get(*id).is_some());
+            let known: Vec<_> = known.collect();
             let mut failed = HashSet::new();
-            for id in ids {
-                let known = self.states.get(id).is_some();
-                if known && !self.learn_one(id).await.unwrap_or(false) {
-                    failed.insert(id);
+            for some in known.chunks(Self::LICENSES_AT_ONCE) {
+                match self.learn_some(some).await {
+                    Ok(older) => failed.extend(older),
+                    Err(_) => failed.extend(some),
                 }
             }
             if !failed.is_empty() {
@@ -233,31 +279,52 @@ impl Licensing {
         }
     }
 
-    /// Whether what was read was as new as what is known.
-    async fn learn_one(&self, id: LicenseId) -> Result<bool, store::Error> {
-        let stored = self.store.license(id).await?;
+    /// Those of them of which something older was read than is known.
+    async fn learn_some(&self, ids: &[LicenseId]) -> Result<Vec<LicenseId>, store::Error> {
+        let stored = self.store.licenses_by_ids(ids.to_vec()).await?;
+        let stored: HashMap<_, _> = stored
+            .into_iter()
+            .map(|stored| (stored.license.id, stored))
+            .collect();
         let _log = self.log.lock();
-        let Some(state) = self.states.get(id) else {
-            return Ok(true);
-        };
-        match stored {
-            None => state.learn_gone(),
-            Some(stored) if stored.version < state.version() => return Ok(false),
-            Some(stored) => state.learn(&stored.license),
+        let mut older = Vec::new();
+        for id in ids {
+            let Some(state) = self.states.get(*id) else {
+                continue;
+            };
+            match stored.get(id) {
+                None => state.learn_gone(),
+                Some(stored) if stored.version < state.version() => older.push(*id),
+                Some(stored) => state.learn(&stored.license),
+            }
         }
-        Ok(true)
+        Ok(older)
     }
 
-    /// The store knows fewer changes than this gate: it went back to an older copy, and nothing cached can be trusted.
+    /// What is known and what the store says have nothing in common any more: nothing cached can be trusted. Until all is
+    /// read anew, nobody is judged by it.
     async fn start_over(&self, last: ChangeNumber) -> Result<(), store::Error> {
-        tracing::warn!("the license store went back in time, everything cached is dropped");
+        tracing::warn!(
+            "the license store has other changes than those read so far, everything cached is dropped"
+        );
+        self.astray.store(true, Ordering::Release);
+        self.drop_everything();
         let renewal = self.fingerprints.renew();
         let fingerprints = self.read_fingerprints().await?;
         let history = self.history_until(last).await?;
+        self.drop_everything();
+        self.log.lock().history = history;
+        renewal.finish(fingerprints);
+        self.management.clear();
+        self.learn.notify_one();
+        self.astray.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Everything must be loaded again, and calls under way must learn anew what became of their licenses.
+    fn drop_everything(&self) {
         let mut log = self.log.lock();
         log.forget();
-        log.history = history;
-        renewal.finish(fingerprints);
         self.cache.clear();
         self.negative.clear();
         let mut unlearned = self.unlearned.lock();
@@ -265,12 +332,6 @@ impl Licensing {
             state.forget_version();
             unlearned.insert(state.id());
         });
-        drop(unlearned);
-        self.set_seen_change(last);
-        drop(log);
-        self.management.clear();
-        self.learn.notify_one();
-        Ok(())
     }
 
     /// Reads the last changes, if there is somebody to share with.

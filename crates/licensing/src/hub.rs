@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::LicenseId;
@@ -38,8 +38,8 @@ pub(crate) struct Hub {
     born: Instant,
     /// Milliseconds after `born` since which the store has not answered; 0: it is not being asked.
     asked_at: AtomicU64,
-    /// Milliseconds after `born` until which the store is not worth asking.
-    down_until: AtomicU64,
+    /// The store failed when it was last asked.
+    is_down: AtomicBool,
 }
 
 impl std::fmt::Debug for Hub {
@@ -49,9 +49,6 @@ impl std::fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// How long calls are refused at once after the store failed to lease.
-    const REST: Duration = Duration::from_millis(250);
-
     pub(crate) fn new(options: LeaseOptions, is_shared: bool) -> Arc<Self> {
         let bells = || (0..BELLS).map(|_| Notify::new()).collect();
         Arc::new(Self {
@@ -65,7 +62,7 @@ impl Hub {
             cut_bells: bells(),
             born: Instant::now(),
             asked_at: AtomicU64::new(0),
-            down_until: AtomicU64::new(0),
+            is_down: AtomicBool::new(false),
         })
     }
 
@@ -164,23 +161,23 @@ impl Hub {
         self.asked_at.store(self.age().max(1), Ordering::Relaxed);
     }
 
-    /// Notes that the store answered, and how.
-    pub(crate) fn answered(&self, well: bool) {
+    /// Notes that the store answered.
+    pub(crate) fn store_answered(&self) {
         self.asked_at.store(0, Ordering::Relaxed);
-        let down_until = if well {
-            0
-        } else {
-            self.age() + millis(Self::REST)
-        };
-        self.down_until.store(down_until, Ordering::Relaxed);
+        self.is_down.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the store failed just now, or has not answered for longer than a call waits.
+    /// Notes that the store does not answer. Nobody waits for units until it does.
+    pub(crate) fn store_is_away(&self) {
+        self.is_down.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the store failed when it was last asked, or has not answered for longer than a call waits.
     fn is_store_away(&self) -> bool {
         let now = self.age();
         let asked_at = self.asked_at.load(Ordering::Relaxed);
         let silent = asked_at != 0 && now.saturating_sub(asked_at) > millis(self.options.timeout);
-        silent || now < self.down_until.load(Ordering::Relaxed)
+        silent || self.is_down.load(Ordering::Relaxed)
     }
 
     fn age(&self) -> u64 {

@@ -1,26 +1,31 @@
 //! Takes leases for all meters that want some: what queues up while the store works is the next statement.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use model::LicenseId;
-use store::{LeaseGrant, LeaseRequest};
+use store::{LeaseGrant, LeaseRequest, LeaseRound};
+use tokio::sync::Notify;
 
 use crate::entry::LicenseState;
+use crate::hub::Hub;
 use crate::licensing::Licensing;
-use crate::meter::Wishes;
-
-use std::sync::Arc;
+use crate::meter::{Meter, Wishes};
 
 type Wish = (Arc<LicenseState>, Wishes);
 
 impl Licensing {
+    /// Between two tries to ask a store that does not answer.
+    const PAUSE: Duration = Duration::from_millis(100);
+
     /// Serves the queue of meters for ever.
     ///
     /// A statement that the store does not answer is waited for however long it takes, though calls wait only their
-    /// timeout: whether it leased anything is known by its answer alone. What an error leaves open counts as not
-    /// leased, or as given back; the store frees it when this instance is settled.
+    /// timeout: whether it leased anything is known by its answer alone. Where the answer is lost, the same round is asked
+    /// again until there is one; the store does it once.
     pub(crate) async fn serve_leases(&self) {
-        loop {
+        for number in 1.. {
             let batch = self.hub.next_batch().await;
             let now = self.clock.now();
             let wishes: Vec<Wish> = batch
@@ -30,42 +35,58 @@ impl Licensing {
                     (state, wishes)
                 })
                 .collect();
-            self.hub.asking();
-            let result = self.give_back_and_lease(&wishes).await;
-            self.hub.answered(result.is_ok());
-            match result {
+            match self.ask_until_answered(number, &wishes).await {
                 Ok(grants) => self.hand_out(&wishes, grants),
                 Err(error) => {
-                    tracing::warn!(%error, licenses = wishes.len(), "units cannot be leased");
-                    wishes.iter().for_each(|(state, _)| state.meter().failed());
+                    tracing::error!(%error, licenses = wishes.len(), "units cannot be leased");
+                    let refused = |(state, wish): &Wish| state.meter().refused(&wish.returns);
+                    let again: Vec<_> = wishes.iter().map(refused).collect();
+                    tokio::time::sleep(Self::PAUSE).await;
+                    let again = wishes.iter().zip(again).filter(|(_, again)| *again);
+                    again.for_each(|((state, _), _)| self.hub.enqueue(state));
                 }
             }
-            for (state, _) in &wishes {
-                self.hub.lease_bell(state.id()).notify_waiters();
-            }
+            ring(&self.hub, &wishes);
         }
     }
 
-    /// First gives back, so that what one meter lets go can be leased again at once.
-    async fn give_back_and_lease(&self, wishes: &[Wish]) -> Result<Vec<LeaseGrant>, store::Error> {
-        let returns: Vec<_> = wishes
-            .iter()
-            .flat_map(|(_, wish)| wish.returns.iter().copied())
-            .collect();
-        if !returns.is_empty() {
-            self.store.give_back(self.instance, returns).await?;
-            let returned = wishes.iter().filter(|(_, wish)| !wish.returns.is_empty());
-            returned.for_each(|(state, _)| state.meter().returned());
-        }
-        let requests: Vec<_> = wishes
-            .iter()
-            .flat_map(|(_, wish)| wish.requests.iter().copied())
-            .collect();
-        if requests.is_empty() {
+    /// Asks for a round until it is known to be done; an error says that it is not, and never will be.
+    async fn ask_until_answered(
+        &self,
+        number: u64,
+        wishes: &[Wish],
+    ) -> Result<Vec<LeaseGrant>, store::Error> {
+        let round = LeaseRound {
+            number,
+            returns: gather(wishes, |wish| &wish.returns),
+            requests: gather(wishes, |wish| &wish.requests),
+        };
+        if round.returns.is_empty() && round.requests.is_empty() {
             return Ok(Vec::new());
         }
-        let now = self.clock.now();
-        self.store.lease(self.instance, requests, now).await
+        let mut told = false;
+        loop {
+            self.hub.asking();
+            let now = self.clock.now();
+            let asked = self.store.lease_round(self.instance, round.clone(), now);
+            match asked.await {
+                Err(error) if error.is_unavailable() => {
+                    self.hub.store_is_away();
+                    if !told {
+                        tracing::warn!(%error, licenses = wishes.len(), "units cannot be leased now");
+                        let meters = wishes.iter().map(|(state, _)| state.meter());
+                        meters.for_each(Meter::unanswered);
+                    }
+                    told = true;
+                    ring(&self.hub, wishes);
+                }
+                result => {
+                    self.hub.store_answered();
+                    return result;
+                }
+            }
+            tokio::time::sleep(Self::PAUSE).await;
+        }
     }
 
     fn hand_out(&self, wishes: &[Wish], grants: Vec<LeaseGrant>) {
@@ -78,6 +99,9 @@ impl Licensing {
         }
         let now = self.clock.now();
         for (state, wish) in wishes {
+            if !wish.returns.is_empty() {
+                state.meter().returned();
+            }
             let mut grants = by_license.remove(&state.id()).unwrap_or_default();
             for request in &wish.requests {
                 let same = |grant: &LeaseGrant| grant.key.counter == request.key.counter;
@@ -93,6 +117,17 @@ impl Licensing {
             }
         }
     }
+}
+
+fn gather<T: Copy>(wishes: &[Wish], part: impl Fn(&Wishes) -> &Vec<T>) -> Vec<T> {
+    let parts = wishes.iter().flat_map(|(_, wish)| part(wish));
+    parts.copied().collect()
+}
+
+/// Wakes the calls that wait for one of these meters.
+fn ring(hub: &Hub, wishes: &[Wish]) {
+    let bells = wishes.iter().map(|(state, _)| hub.lease_bell(state.id()));
+    bells.for_each(Notify::notify_waiters);
 }
 
 /// The answer to a request that the store left out: of a balance that is not there.

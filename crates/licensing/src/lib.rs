@@ -20,6 +20,7 @@ mod entry;
 mod error;
 mod fingerprints;
 pub mod fleet;
+mod freshness;
 mod hub;
 mod keyring;
 mod leases;
@@ -38,8 +39,9 @@ pub use entry::{CachedApiKey, CutSignal, Entry, EntryCredential, LicenseState};
 pub use error::Error;
 pub use fingerprints::FingerprintSet;
 pub use fleet::{Fleet, FleetKey, FleetOptions};
+pub use freshness::Freshness;
 pub use keyring::{Keyring, KeyringSecret};
-pub use licensing::{CacheSize, Found, Freshness, Licensing};
+pub use licensing::{CacheSize, Found, Licensing};
 pub use meter::{Ask, HeldUnits, Meter, RateView, Refused, Reservation, ReserveError};
 pub use operations::{ADDRESSES_FEATURE, may_use_from};
 pub use operations::{

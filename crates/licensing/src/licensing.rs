@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use model::{Clock, InstanceId, KeyHash, KeyHasher, LicenseId, PlanRevision, Timestamp};
+use model::{Clock, InstanceId, KeyHash, KeyHasher, LicenseId, Moment, PlanRevision};
 use parking_lot::Mutex;
 use store::{ChangeNumber, Store};
 use tokio::sync::Notify;
@@ -18,6 +18,7 @@ use crate::entry::Entry;
 use crate::error::Error;
 use crate::fingerprints::FingerprintSet;
 use crate::fleet::FleetOptions;
+use crate::freshness::{Freshness, Reading};
 use crate::hub::Hub;
 use crate::load::Flights;
 use crate::operations::{AuditDesk, ManagementCache, UnderWay};
@@ -52,9 +53,11 @@ pub struct Licensing {
     pub(crate) unlearned: Mutex<HashSet<LicenseId>>,
     pub(crate) learn: Notify,
     pub(crate) wake: Notify,
-    seen_change: AtomicU64,
-    /// When the last successful reading of the changes began, in microseconds since the UNIX epoch.
-    last_read: AtomicI64,
+    pub(crate) reading: Reading,
+    /// Held by whoever reads the changes, so that they are noted in their order.
+    pub(crate) following: tokio::sync::Mutex<()>,
+    /// What is known has nothing in common with the store any more, and is being read anew.
+    pub(crate) astray: AtomicBool,
 }
 
 /// What is known of a presented key without waiting.
@@ -66,22 +69,10 @@ pub enum Found {
     Unknown,
     /// It must be loaded: await [`Licensing::load`].
     Cold,
+    /// This gate stood still, and must hear of the changes first: await [`Licensing::find_anew`].
+    Unread,
     /// The store is out of reach, and the license is not known here or its grace is over: 503, never 401 (G8).
     Unavailable,
-}
-
-/// How well this gate knows what others changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freshness {
-    /// The changes were read just now.
-    Fresh,
-    /// They were not: known licenses pass while `age` is within the grace of their app.
-    Stale {
-        /// When the changes were last read.
-        since: Timestamp,
-        /// How long ago that is.
-        age: Duration,
-    },
 }
 
 /// How much is cached.
@@ -138,7 +129,7 @@ impl Licensing {
         clock: Arc<dyn Clock>,
         fleet: FleetOptions,
     ) -> Result<Arc<Self>, Error> {
-        let begun = clock.now();
+        let begun = clock.since_boot();
         let hub = Hub::new(options.lease, fleet.shared.is_some());
         store.put_plan_revisions(revisions(&plans)).await?;
         // The number first: what is added later comes with the changes after it.
@@ -166,8 +157,9 @@ impl Licensing {
             unlearned: Mutex::default(),
             learn: Notify::new(),
             wake: Notify::new(),
-            seen_change: AtomicU64::new(last.0),
-            last_read: AtomicI64::new(begun.micros()),
+            reading: Reading::begun(begun),
+            following: tokio::sync::Mutex::default(),
+            astray: AtomicBool::new(false),
         };
         licensing.renew_fingerprints().await?;
         licensing.read_history(last).await?;
@@ -206,7 +198,7 @@ impl Licensing {
         loop {
             tokio::time::sleep(PAUSE).await;
             let now = self.clock.now();
-            let fresh = self.freshness(now) == Freshness::Fresh;
+            let fresh = self.freshness(self.clock.since_boot()) == Freshness::Fresh;
             for _ in 0..SHARDS_AT_ONCE {
                 self.states.sweep(round, now, fresh);
                 round = round.wrapping_add(1);
@@ -216,40 +208,31 @@ impl Licensing {
 
     /// What is known of a key: two look-ups in memory at most, no allocation, nothing to wait for.
     #[must_use]
-    pub fn find(&self, hash: &KeyHash, now: Timestamp) -> Found {
+    pub fn find(&self, hash: &KeyHash, now: Moment) -> Found {
         let freshness = self.freshness(now);
+        if let Freshness::Unread { .. } = freshness {
+            return Found::Unread;
+        }
         match (self.cache.get(hash), freshness) {
             (Some(entry), _) if !entry.is_outdated() => {
                 let fits = entry.stamp().plans == self.plans_serial();
                 let entry = if fits { entry } else { self.refit(hash, entry) };
                 match freshness {
-                    Freshness::Stale { age, .. } if age > entry.grace() => Found::Unavailable,
+                    Freshness::Stale { age } if age > entry.grace() => Found::Unavailable,
                     _ => Found::Known(entry),
                 }
             }
-            (_, Freshness::Stale { .. }) => Found::Unavailable,
+            (_, Freshness::Unread { .. } | Freshness::Stale { .. }) => Found::Unavailable,
             (_, Freshness::Fresh) => {
-                let absent = !self.fingerprints.contains(hash.fingerprint());
+                // While all is read anew, the fingerprints are those of before.
+                let absent = !self.fingerprints.contains(hash.fingerprint())
+                    && !self.astray.load(Ordering::Relaxed);
                 if absent || self.negative.holds(hash, now) {
                     Found::Unknown
                 } else {
                     Found::Cold
                 }
             }
-        }
-    }
-
-    /// How old the last reading of the changes is. One relaxed load.
-    ///
-    /// A clock that was set back counts as one that was set forward: the last reading is that far away.
-    #[must_use]
-    pub fn freshness(&self, now: Timestamp) -> Freshness {
-        let since = Timestamp::from_micros(self.last_read.load(Ordering::Relaxed));
-        let age = now.since(since).max(since.since(now));
-        if age <= self.options.stale_after {
-            Freshness::Fresh
-        } else {
-            Freshness::Stale { since, age }
         }
     }
 
@@ -295,18 +278,6 @@ impl Licensing {
 
     pub(crate) fn plans_serial(&self) -> u32 {
         self.plans_serial.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn seen_change(&self) -> ChangeNumber {
-        ChangeNumber(self.seen_change.load(Ordering::Acquire))
-    }
-
-    pub(crate) fn set_seen_change(&self, number: ChangeNumber) {
-        self.seen_change.store(number.0, Ordering::Release);
-    }
-
-    pub(crate) fn read_changes_at(&self, begun: Timestamp) {
-        self.last_read.store(begun.micros(), Ordering::Relaxed);
     }
 }
 

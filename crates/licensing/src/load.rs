@@ -148,7 +148,7 @@ impl Licensing {
                 None => {
                     let fingerprint = Some(hash.fingerprint());
                     if !log.is_superseded(mark, |change| change.added == fingerprint) {
-                        let until = self.negative_until(self.clock.now());
+                        let until = self.negative_until(self.clock.since_boot());
                         self.negative.insert(hash, until);
                         drop(log);
                         self.share(&hash, point, None, refused);

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use licensing::{Found, Freshness, IssueRequest, KeySource, LicensingOptions};
-use model::{CallFacts, Credential, KeyFormat, KeyHash, LicenseStatus, Limits, Method, Refusal};
+use model::{
+    CallFacts, Clock, Credential, KeyFormat, KeyHash, LicenseStatus, Limits, Method, Refusal,
+};
 use sha2::{Digest, Sha256};
 use support::{Meddled, World, app, eventually, hash, hash_of, options, plans, windows};
 
@@ -120,13 +122,12 @@ async fn a_flood_of_random_keys_neither_reaches_the_store_nor_evicts_anybody() {
         Meddled::count(&world.store.look_ups),
         world.licensing.cache_size(),
     );
-    let now = world.now();
     for number in 0_u64..1_000_000 {
         let mut bytes = [0; 32];
         let word = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         bytes[..8].copy_from_slice(&word.to_le_bytes());
         bytes[8..16].copy_from_slice(&number.to_le_bytes());
-        let found = world.licensing.find(&KeyHash::from_bytes(bytes), now);
+        let found = world.find(&KeyHash::from_bytes(bytes));
         assert!(matches!(found, Found::Unknown));
     }
     let after = (
@@ -345,11 +346,11 @@ async fn known_licenses_live_on_their_grace_while_the_store_is_away_and_unknown_
     assert_eq!(refused, Refusal::LicenseStoreUnavailable);
 
     world.clock.advance(Duration::from_secs(3));
-    let freshness = world.licensing.freshness(world.now());
-    assert!(
-        matches!(freshness, Freshness::Stale { .. }),
-        "{freshness:?}"
-    );
+    eventually("the store is seen to fail", || {
+        let freshness = world.licensing.freshness(world.clock.since_boot());
+        matches!(freshness, Freshness::Stale { .. })
+    })
+    .await;
     assert!(matches!(world.find(&known), Found::Known(_)));
     assert!(matches!(world.find(&cold), Found::Unavailable));
     assert!(
@@ -358,10 +359,10 @@ async fn known_licenses_live_on_their_grace_while_the_store_is_away_and_unknown_
     );
 
     world.clock.advance(Duration::from_secs(60));
-    assert!(
-        matches!(world.find(&known), Found::Unavailable),
-        "the grace is over"
-    );
+    eventually("the grace is over", || {
+        matches!(world.find(&known), Found::Unavailable)
+    })
+    .await;
 
     Meddled::set(&world.store.dead, false);
     eventually("the store is read again", || world.is_fresh()).await;
@@ -371,15 +372,129 @@ async fn known_licenses_live_on_their_grace_while_the_store_is_away_and_unknown_
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_back_does_not_make_old_knowledge_fresh() {
+async fn a_wall_clock_that_is_set_back_by_the_length_of_an_outage_makes_no_old_knowledge_fresh() {
     let world = World::new().await;
+    let (issued, _) = world.issued_entry(Limits::default()).await;
+    let hash = hash_of(&issued);
     Meddled::set(&world.store.dead, true);
-    let hour_ago = world.now().plus_micros(-3_600_000_000);
-    let freshness = world.licensing.freshness(hour_ago);
+    let before = world.now();
+    world.clock.advance(Duration::from_secs(61));
+    world.clock.set(before);
+    eventually("the grace is over", || {
+        matches!(world.find(&hash), Found::Unavailable)
+    })
+    .await;
+    Meddled::set(&world.store.dead, false);
+    eventually("the store is read again", || world.is_fresh()).await;
+    // Nor is new knowledge old by it.
+    world.clock.set(before.plus_micros(86_400_000_000));
+    assert!(world.is_fresh());
+}
+
+#[tokio::test]
+async fn streams_of_many_licenses_that_another_gate_revokes_are_cut_by_few_look_ups() {
+    let here = World::new().await;
+    let there = here.neighbour(options()).await;
+    let mut entries = Vec::new();
+    for _ in 0..400 {
+        entries.push(here.issued_entry(Limits::default()).await.1);
+    }
+    for entry in &entries {
+        let revoked = there
+            .licensing
+            .set_status(entry.license().id, LicenseStatus::Revoked);
+        revoked.await.unwrap();
+    }
+    for entry in &entries {
+        let signal = entry.state().cut_signal();
+        eventually("it is cut", || signal.refusal(here.now()).is_some()).await;
+    }
+    // However the changes came in, no license was looked up by itself.
+    let asked = Meddled::count(&here.store.look_ups_by_ids);
     assert!(
-        matches!(freshness, Freshness::Stale { .. }),
-        "{freshness:?}"
+        asked > 0 && Meddled::count(&here.store.single_look_ups) == 0,
+        "{asked}"
     );
+}
+
+#[tokio::test]
+async fn a_gate_that_stood_still_hears_of_the_changes_before_it_judges() {
+    let never = LicensingOptions {
+        change_poll: Duration::from_secs(86_400),
+        ..options()
+    };
+    let world = World::with(never).await;
+    let (issued, _) = world.issued_entry(Limits::default()).await;
+    let hash = hash_of(&issued);
+    let there = world.neighbour(options()).await;
+    let revoked = there
+        .licensing
+        .set_status(issued.license.license.id, LicenseStatus::Revoked);
+    revoked.await.unwrap();
+    assert!(
+        matches!(world.find(&hash), Found::Known(_)),
+        "not heard yet"
+    );
+    world.clock.advance(Duration::from_secs(30));
+    assert!(matches!(world.find(&hash), Found::Unread));
+    let now = world.clock.since_boot();
+    let found = world.licensing.find_anew(&hash, now).await;
+    assert!(matches!(found, Found::Cold), "{found:?}");
+    let judged = world.entry(&hash).await.check(&facts(&world));
+    assert_eq!(judged, Err(Refusal::LicenseRevoked));
+    // What cannot be read for lack of a store is known at once, and the grace begins.
+    world.clock.advance(Duration::from_secs(30));
+    Meddled::set(&world.store.dead, true);
+    let now = world.clock.since_boot();
+    let found = world.licensing.find_anew(&hash, now).await;
+    assert!(matches!(found, Found::Known(_)), "{found:?}");
+}
+
+#[tokio::test]
+async fn changes_that_were_removed_before_they_were_read_make_everything_known_void() {
+    let world = World::new().await;
+    let (issued, _) = world.issued_entry(Limits::default()).await;
+    let hash = hash_of(&issued);
+    world.advance(Duration::from_secs(3)).await;
+    Meddled::set(&world.store.blind, true);
+    let there = world.neighbour(options()).await;
+    let id = issued.license.license.id;
+    let revoked = there.licensing.set_status(id, LicenseStatus::Revoked);
+    revoked.await.unwrap();
+    let last = there.issue(Limits::default()).await.license.version.0;
+    // Of all these changes the last alone is left.
+    world.store.forgotten.store(last - 1, Ordering::SeqCst);
+    assert!(
+        matches!(world.find(&hash), Found::Known(_)),
+        "not heard yet"
+    );
+    Meddled::set(&world.store.blind, false);
+    eventually("what was cached is dropped", || {
+        matches!(world.find(&hash), Found::Cold)
+    })
+    .await;
+    let judged = world.entry(&hash).await.check(&facts(&world));
+    assert_eq!(judged, Err(Refusal::LicenseRevoked));
+    eventually("the store is read again", || world.is_fresh()).await;
+}
+
+#[tokio::test]
+async fn changes_with_the_numbers_of_others_are_told_from_them() {
+    let world = World::new().await;
+    let (issued, _) = world.issued_entry(Limits::default()).await;
+    let hash = hash_of(&issued);
+    world.advance(Duration::from_secs(3)).await;
+    assert!(matches!(world.find(&hash), Found::Known(_)));
+    Meddled::set(&world.store.redated, true);
+    eventually("what was cached is dropped", || {
+        matches!(world.find(&hash), Found::Cold)
+    })
+    .await;
+    // Everything has been read anew when this returns.
+    world.advance(Duration::from_secs(3)).await;
+    assert!(world.entry(&hash).await.check(&facts(&world)).is_ok());
+    world.advance(Duration::from_secs(3)).await;
+    assert!(matches!(world.find(&hash), Found::Known(_)), "and stays");
 }
 
 #[tokio::test]

@@ -122,7 +122,9 @@ impl Site {
                 .await?
                 .ok_or(Refusal::TokenInvalid)?,
             Found::Unknown => return Err(Refusal::TokenInvalid),
-            Found::Unavailable => return Err(Refusal::LicenseStoreUnavailable),
+            Found::Unread | Found::Unavailable => {
+                return Err(Refusal::LicenseStoreUnavailable);
+            }
         };
         entry.check(&CallFacts {
             now: self.world.now(),

@@ -55,6 +55,6 @@ pub use session::{
 };
 pub use signing::{SigningAlgorithm, SigningKeyState, SigningUse};
 pub use symbol::Symbol;
-pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+pub use time::{Clock, ManualClock, Moment, SystemClock, Timestamp};
 pub use token::{RequestToken, TokenState};
 pub use user::{Alias, User};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -114,10 +114,39 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Tells the time.
+/// A point in time by the clock that runs since the machine was started: nobody sets it, and it runs on while the machine
+/// sleeps or the process is stopped. Microseconds. It means nothing in another process on another machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// Microseconds from `earlier` to this; 0 if `earlier` is later.
+    #[must_use]
+    pub const fn micros_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The time from `earlier` to this; zero if `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.micros_since(earlier))
+    }
+
+    /// So much later, kept within range.
+    #[must_use]
+    pub fn plus(self, time: Duration) -> Self {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(micros))
+    }
+}
+
+/// Tells the time, by two clocks: one that people read and set, and one by which ages are told.
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;
+
+    /// How long the machine has been running, its sleep included.
+    fn since_boot(&self) -> Moment;
 }
 
 /// The clock of the machine.
@@ -128,31 +157,56 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         SystemTime::now().into()
     }
+
+    fn since_boot(&self) -> Moment {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        let micros = u64::try_from(time.tv_nsec / 1_000).unwrap_or(0);
+        Moment(seconds.saturating_mul(1_000_000).saturating_add(micros))
+    }
 }
 
 /// A clock that stands until it is moved; for tests and simulations.
 #[derive(Debug, Default)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    wall: AtomicI64,
+    since_boot: AtomicU64,
+}
 
 impl ManualClock {
     /// A clock that shows `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
-        Self(AtomicI64::new(now.micros()))
+        Self {
+            wall: AtomicI64::new(now.micros()),
+            since_boot: AtomicU64::new(Self::UPTIME),
+        }
     }
 
-    /// Moves the clock forward.
+    /// What it says at first of how long the machine has been running: an hour.
+    const UPTIME: u64 = 3_600_000_000;
+
+    /// Lets time pass.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(
-            i64::try_from(by.as_micros()).unwrap_or(i64::MAX),
-            Ordering::SeqCst,
-        );
+        let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        self.wall.fetch_add(micros, Ordering::SeqCst);
+        self.since_boot
+            .fetch_add(micros.unsigned_abs(), Ordering::SeqCst);
+    }
+
+    /// Sets what people read, while no time passes.
+    pub fn set(&self, now: Timestamp) {
+        self.wall.store(now.micros(), Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.wall.load(Ordering::SeqCst))
+    }
+
+    fn since_boot(&self) -> Moment {
+        Moment(self.since_boot.load(Ordering::SeqCst))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Rollups, positions and the manifest of sealed files.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use model::usage::{UsageKey, UsageQuery, UsageRow, UsageSums};
 use model::{InstanceId, LicenseId, Timestamp};
@@ -18,6 +20,28 @@ pub struct InstanceState {
     pub started_at: Timestamp,
     /// When its journal had been read to its end; `None`: it lives, or is still to be recovered.
     pub finished_at: Option<Timestamp>,
+}
+
+/// Everything that the books say at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StockTaking {
+    /// All instances, oldest first, with the positions of their lanes.
+    pub instances: Vec<(InstanceState, Vec<LanePosition>)>,
+    /// The whole manifest in order of instance, lane and range.
+    pub manifest: Vec<SealedFile>,
+    /// All rollups; rows of one key added up.
+    pub rollups: HashMap<UsageKey, UsageSums>,
+}
+
+impl StockTaking {
+    /// Rows of rollups that are read at once.
+    pub(crate) const PAGE: usize = 10_000;
+
+    pub(crate) fn add(&mut self, rows: Vec<RollupRow>) {
+        for row in rows {
+            self.rollups.entry(row.key).or_default().add(&row.sums);
+        }
+    }
 }
 
 /// How far one lane is known, in records, counted in close order.
@@ -147,6 +171,9 @@ pub trait LedgerStore: Send + Sync + 'static {
         after: Option<u64>,
         limit: usize,
     ) -> Result<(Vec<RollupRow>, Option<u64>), Error>;
+
+    /// Everything at one moment, while others go on writing. Takes memory for all of it.
+    async fn take_stock(&self) -> Result<StockTaking, Error>;
 
     /// Replaces all rollup rows (in one transaction) by these. Positions, leases and balances stay as they are.
     async fn replace_rollups(&self, rows: Vec<RollupRow>) -> Result<(), Error>;

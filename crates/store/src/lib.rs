@@ -32,7 +32,8 @@ pub use claims::{Claim, ClaimKey, ClaimKind, ClaimStore, Claimed, NewClaim};
 pub use error::Error;
 pub use files::SealedFiles;
 pub use ledger::{
-    InstanceState, LanePosition, LedgerStore, RollupBatch, RollupRow, SealIntent, SealedFile, Spent,
+    InstanceState, LanePosition, LedgerStore, RollupBatch, RollupRow, SealIntent, SealedFile,
+    Spent, StockTaking,
 };
 pub use licenses::{
     Change, ChangeNumber, CredentialInfo, CredentialStatus, LicenseChange, LicenseFilter,
@@ -41,7 +42,7 @@ pub use licenses::{
 pub use management::{Account, ManagementKey, ManagementStore};
 pub use node::{NodeClaim, NodeStore};
 pub use postgres::{PostgresOptions, PostgresStore};
-pub use quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, QuotaStore};
+pub use quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, QuotaStore};
 pub use sessions::{
     KeyCall, NewTokens, RefreshOutcome, SessionStore, StoredRefreshToken, WindowCount,
 };

@@ -174,6 +174,9 @@ pub trait LicenseStore: Send + Sync + 'static {
     /// One license.
     async fn license(&self, id: LicenseId) -> Result<Option<StoredLicense>, Error>;
 
+    /// Those of these licenses that there are, in no order; one statement for all.
+    async fn licenses_by_ids(&self, ids: Vec<LicenseId>) -> Result<Vec<StoredLicense>, Error>;
+
     /// The license that a credential belongs to, whatever the state of either.
     async fn license_by_key(&self, hash: KeyHash) -> Result<Option<Snapshot>, Error>;
 

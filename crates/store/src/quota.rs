@@ -45,6 +45,17 @@ pub struct LeaseGrant {
     pub next_refill_at: Option<Timestamp>,
 }
 
+/// What an instance asks for and gives back at once. It has one round after the other, each under a higher number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeaseRound {
+    /// Its number, from 1.
+    pub number: u64,
+    /// Units to give back, before any are leased.
+    pub returns: Vec<(LeaseKey, u64)>,
+    /// Units to lease.
+    pub requests: Vec<LeaseRequest>,
+}
+
 /// A balance as people want to see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Balance {
@@ -72,6 +83,17 @@ pub trait QuotaStore: Send + Sync + 'static {
         &self,
         instance: InstanceId,
         requests: Vec<LeaseRequest>,
+        now: Timestamp,
+    ) -> Result<Vec<LeaseGrant>, Error>;
+
+    /// [`give_back`](Self::give_back), then [`lease`](Self::lease), as one: all of it is done, or nothing.
+    ///
+    /// A round under the number of the instance's last one is not done again: it is answered what that was. So a round whose
+    /// answer was lost can be asked again until there is one, and no unit is granted that nobody hears of.
+    async fn lease_round(
+        &self,
+        instance: InstanceId,
+        round: LeaseRound,
         now: Timestamp,
     ) -> Result<Vec<LeaseGrant>, Error>;
 

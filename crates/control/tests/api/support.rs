@@ -81,7 +81,7 @@ impl World {
     pub(crate) async fn advance(&self, by: Duration) {
         self.hand.advance(by);
         self.licensing.wake();
-        let is_fresh = || self.licensing.freshness(self.hand.now()) == Freshness::Fresh;
+        let is_fresh = || self.licensing.freshness(self.hand.since_boot()) == Freshness::Fresh;
         let deadline = std::time::Instant::now() + Duration::from_secs(20);
         while !is_fresh() {
             assert!(std::time::Instant::now() < deadline, "the changes are read");

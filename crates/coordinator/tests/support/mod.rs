@@ -132,7 +132,7 @@ impl Gate {
     }
 
     pub(crate) fn find(&self, hash: &KeyHash) -> Found {
-        self.licensing.find(hash, SystemClock.now())
+        self.licensing.find(hash, SystemClock.since_boot())
     }
 
     /// What a gate does with a key that exists.

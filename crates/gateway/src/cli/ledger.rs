@@ -40,7 +40,7 @@ pub(crate) enum LedgerCommand {
 /// Arguments of `ledger ship`.
 #[derive(Debug, Args)]
 pub(crate) struct ShipArguments {
-    /// The journal directory of an instance that is dead, on the gate's host
+    /// The journal directory of a gate that is dead, or of one of its starts; on the gate's host
     dir: Option<PathBuf>,
     #[command(flatten)]
     json: JsonArgument,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use journal::{DeadInstance, dead_instances};
 use model::InstanceId;
-use store::{InstanceState, LanePosition, SealedFile};
+use store::{InstanceState, LanePosition, SealedFile, StockTaking};
 
 use crate::books::{Books, LaneBook, Source};
 use crate::error::Error;
@@ -84,6 +84,8 @@ struct Check {
     trusted: u64,
     /// Other processes go on with their own lanes: rollups may hold more than what can be counted here.
     lives_elsewhere: bool,
+    /// Records that those have rolled up and not sealed: each is a call at least.
+    unsealed: u64,
     /// Calls that are rolled up and whose records are gone.
     gone: u64,
     /// Calls of files that are not what was written.
@@ -100,20 +102,22 @@ impl Check {
 
     fn run(mut self, shared: &Shared) -> Result<VerifyReport, Error> {
         let books = &shared.books;
-        let manifest = books
+        // What others write meanwhile is in all of it or in nothing.
+        let StockTaking {
+            instances,
+            manifest,
+            rollups,
+        } = books
             .store
-            .ask(|store| async move { store.manifest(None, None).await })?;
+            .ask(|store| async move { store.take_stock().await })?;
         self.unknown_files(books, &manifest)?;
         let mut lanes: BTreeMap<(InstanceId, u32), Vec<SealedFile>> = BTreeMap::new();
         for file in manifest {
             let lane = (file.range.instance, file.range.lane);
             lanes.entry(lane).or_default().push(file);
         }
-        let instances = books
-            .store
-            .ask(|store| async move { store.instances().await })?;
-        for state in &instances {
-            for position in self.lanes_of(shared, state)? {
+        for (state, positions) in &instances {
+            for position in self.lanes_of(shared, state, positions.clone()) {
                 let files = lanes.remove(&(state.id, position.lane)).unwrap_or_default();
                 self.lane(shared, state, position, &files)?;
             }
@@ -129,17 +133,18 @@ impl Check {
             self.files(books, instance, &nowhere, &files)?;
         }
         self.call_ids(books)?;
-        self.rollups(books)?;
+        self.rollups(books, &rollups);
         Ok(self.report)
     }
 
     /// Every lane that store or journal know of.
-    fn lanes_of(&self, shared: &Shared, state: &InstanceState) -> Result<Vec<LanePosition>, Error> {
+    fn lanes_of(
+        &self,
+        shared: &Shared,
+        state: &InstanceState,
+        mut positions: Vec<LanePosition>,
+    ) -> Vec<LanePosition> {
         let id = state.id;
-        let mut positions = shared
-            .books
-            .store
-            .ask(|store| async move { store.positions(id).await })?;
         let damaged = self
             .damaged
             .iter()
@@ -159,7 +164,7 @@ impl Check {
             }
         }
         positions.sort_unstable_by_key(|position| position.lane);
-        Ok(positions)
+        positions
     }
 
     fn lane(
@@ -188,6 +193,7 @@ impl Check {
         if lives {
             self.lives_elsewhere = true;
             if position.rolled > sealed {
+                self.unsealed += position.rolled - sealed;
                 let what =
                     "this instance lives in another process: its unsealed records are trusted";
                 let problem = Problem::new(Fault::NotVerifiable, what).of(state.id, position.lane);

@@ -206,6 +206,31 @@ async fn an_instance_can_be_shipped_by_its_directory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn all_instances_of_a_journal_directory_are_shipped_by_its_name() {
+    let home = Home::new();
+    for call in 0..3 {
+        let gate = home.gate().await;
+        gate.call(Shape::new(call, 0));
+        gate.die().await;
+    }
+    let ship = async |directory: std::path::PathBuf| {
+        let (options, store) = (home.options(), home.store().await);
+        ledger::ship(&options, directory, store, Handle::current()).await
+    };
+    assert!(ship(home.path("journals")).await.unwrap());
+    assert!(!ship(home.path("journals")).await.unwrap());
+    let store = home.store().await;
+    let instances = store.instances().await.unwrap();
+    assert_eq!(instances.len(), 3);
+    assert!(instances.iter().all(|state| state.finished_at.is_some()));
+    drop(store);
+    // A directory that holds none is refused.
+    std::fs::create_dir(home.path("elsewhere")).unwrap();
+    let error = ship(home.path("elsewhere")).await.unwrap_err();
+    assert!(error.to_string().contains("elsewhere"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn old_journals_of_finished_instances_are_removed() {
     let home = Home::new();
     leave_a_mess(&home).await;

@@ -61,6 +61,11 @@ impl History {
         self.reached
     }
 
+    /// The last change that was read.
+    pub(crate) fn last(&self) -> Option<Change> {
+        self.changes.back().copied()
+    }
+
     /// Adds what was read from the store, in its order. After a gap everything before is forgotten.
     pub(crate) fn push(&mut self, change: &Change) {
         if change.number <= self.reached.number {

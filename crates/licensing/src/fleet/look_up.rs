@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use model::{KeyHash, Timestamp};
+use model::{KeyHash, Moment};
 use store::ChangeNumber;
 
 use super::history::Place;
 use super::seal::{Shared, SharedLicense};
 use super::{Fill, LookedUp, Point, Tier};
 use crate::entry::{CachedApiKey, Entry};
-use crate::licensing::{Freshness, Licensing};
+use crate::freshness::Freshness;
+use crate::licensing::Licensing;
 
 /// What became of a look-up in the shared cache.
 pub(crate) enum Sharing {
@@ -61,7 +62,7 @@ impl Licensing {
 
     /// Takes in what was shared, if nothing that is known here speaks against it.
     fn judge_shared(&self, hash: &KeyHash, found: Shared) -> Result<Option<Arc<Entry>>, Place> {
-        let now = self.clock.now();
+        let now = self.clock.since_boot();
         let log = self.log.lock();
         let place = log.history.place(found.point);
         if place != Place::Known {
@@ -130,9 +131,8 @@ impl Licensing {
         self.log.lock().history.reached().number
     }
 
-    pub(crate) fn negative_until(&self, now: Timestamp) -> Timestamp {
-        let ttl = i64::try_from(self.options.negative_ttl.as_micros());
-        now.plus_micros(ttl.unwrap_or(i64::MAX))
+    pub(crate) fn negative_until(&self, now: Moment) -> Moment {
+        now.plus(self.options.negative_ttl)
     }
 
     /// Follows the announcements of other gates for ever: each makes this gate read the changes at once.
@@ -142,7 +142,7 @@ impl Licensing {
         };
         loop {
             let number = shared.announced().await;
-            if number.is_none_or(|number| number > self.seen_change()) {
+            if number.is_none_or(|number| number > self.shareable()) {
                 self.wake();
             }
         }

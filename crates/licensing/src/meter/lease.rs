@@ -16,7 +16,7 @@ pub(super) struct Leasing {
     in_flight: bool,
     /// Wishes that were answered.
     round: u32,
-    /// The last answer was a failure.
+    /// The last answer was a failure, or is awaited in vain.
     failed: bool,
     /// Calls that wait, and the units they ask for.
     calls: u64,
@@ -181,8 +181,17 @@ impl MeterState {
         }
     }
 
-    pub(super) fn failed(&mut self) {
+    pub(super) fn unanswered(&mut self) {
+        self.leasing.failed = true;
+        self.leasing.round = self.leasing.round.wrapping_add(1);
+    }
+
+    pub(super) fn take_back(&mut self, returns: &[(LeaseKey, u64)]) -> bool {
         self.leasing.answered(true);
+        for (key, units) in returns {
+            self.give_back(*key, *units);
+        }
+        self.wants_return()
     }
 
     pub(super) fn returned(&mut self) {

@@ -195,9 +195,15 @@ impl Meter {
             .unwrap_or(false)
     }
 
-    /// Notes that the store gave nothing since it failed.
-    pub(crate) fn failed(&self) {
-        self.with(MeterState::failed);
+    /// Notes that the store did not answer, so that those who wait for it learn of that. The answer will come.
+    pub(crate) fn unanswered(&self) {
+        self.with(MeterState::unanswered);
+    }
+
+    /// Notes that the store did nothing of what was wished for, and takes up again what was to be given back; whether the
+    /// meter is to be enqueued.
+    pub(crate) fn refused(&self, returns: &[(store::LeaseKey, u64)]) -> bool {
+        self.with(|state| state.take_back(returns)).unwrap_or(false)
     }
 
     /// Notes that the store took back what was returned, so that "nothing is left" is no longer believed.

@@ -11,10 +11,10 @@ use model::{
 };
 use store::{
     Account, ApiKeyStore, AuditStore, Balance, Change, ChangeNumber, ClaimStore, Error,
-    InstanceState, LanePosition, LeaseGrant, LeaseKey, LeaseRequest, LedgerStore, LicenseChange,
-    LicenseFilter, LicenseStore, ManagementKey, ManagementStore, NewLicense, NodeClaim, NodeStore,
-    QuotaStore, RollupBatch, RollupRow, SealIntent, SealedFile, Snapshot, SqliteStore,
-    StoredLicense, TokenStore, UserChange, UserStore,
+    InstanceState, LanePosition, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, LedgerStore,
+    LicenseChange, LicenseFilter, LicenseStore, ManagementKey, ManagementStore, NewLicense,
+    NodeClaim, NodeStore, QuotaStore, RollupBatch, RollupRow, SealIntent, SealedFile, Snapshot,
+    SqliteStore, StockTaking, StoredLicense, TokenStore, UserChange, UserStore,
 };
 use tokio::sync::Semaphore;
 
@@ -24,11 +24,21 @@ pub(crate) struct Meddled {
     inner: Arc<SqliteStore>,
     /// Every method fails.
     pub(crate) dead: AtomicBool,
-    /// No change is seen.
+    /// No change is seen that was not seen before.
     pub(crate) blind: AtomicBool,
+    /// The last change that was seen.
+    shown: AtomicU64,
+    /// The changes up to this one have been removed.
+    pub(crate) forgotten: AtomicU64,
+    /// The changes were made at another time: they are others with the same numbers.
+    pub(crate) redated: AtomicBool,
     /// The next reading of changes finds a store that knows none yet.
     pub(crate) rewound: AtomicBool,
+    /// The next round of leases is done, and its answer lost.
+    pub(crate) lossy: AtomicBool,
     pub(crate) look_ups: AtomicU64,
+    pub(crate) look_ups_by_ids: AtomicU64,
+    pub(crate) single_look_ups: AtomicU64,
     pub(crate) leases: AtomicU64,
     pub(crate) lease_requests: AtomicU64,
     pub(crate) management_look_ups: AtomicU64,
@@ -56,8 +66,14 @@ impl Meddled {
             inner,
             dead: AtomicBool::new(false),
             blind: AtomicBool::new(false),
+            shown: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
+            redated: AtomicBool::new(false),
             rewound: AtomicBool::new(false),
+            lossy: AtomicBool::new(false),
             look_ups: AtomicU64::new(0),
+            look_ups_by_ids: AtomicU64::new(0),
+            single_look_ups: AtomicU64::new(0),
             leases: AtomicU64::new(0),
             lease_requests: AtomicU64::new(0),
             management_look_ups: AtomicU64::new(0),
@@ -113,7 +129,13 @@ impl LicenseStore for Meddled {
     }
 
     async fn license(&self, id: LicenseId) -> Result<Option<StoredLicense>, Error> {
+        self.single_look_ups.fetch_add(1, Ordering::SeqCst);
         self.alive()?.license(id).await
+    }
+
+    async fn licenses_by_ids(&self, ids: Vec<LicenseId>) -> Result<Vec<StoredLicense>, Error> {
+        self.look_ups_by_ids.fetch_add(1, Ordering::SeqCst);
+        self.alive()?.licenses_by_ids(ids).await
     }
 
     async fn license_by_key(&self, hash: KeyHash) -> Result<Option<Snapshot>, Error> {
@@ -148,10 +170,19 @@ impl LicenseStore for Meddled {
         if self.rewound.swap(false, Ordering::SeqCst) {
             return Ok((Vec::new(), ChangeNumber(0)));
         }
+        let (mut changes, mut last) = self.alive()?.changes_since(number, limit).await?;
         if self.blind.load(Ordering::SeqCst) {
-            return Ok((Vec::new(), number));
+            last = ChangeNumber(self.shown.load(Ordering::SeqCst));
+            changes.retain(|change| change.number <= last);
         }
-        self.alive()?.changes_since(number, limit).await
+        let forgotten = ChangeNumber(self.forgotten.load(Ordering::SeqCst));
+        changes.retain(|change| change.number > forgotten);
+        if self.redated.load(Ordering::SeqCst) {
+            let earlier = |change: &mut Change| change.at = change.at.plus_micros(-1);
+            changes.iter_mut().for_each(earlier);
+        }
+        self.shown.fetch_max(last.0, Ordering::SeqCst);
+        Ok((changes, last))
     }
 
     async fn fingerprints(
@@ -176,6 +207,26 @@ impl QuotaStore for Meddled {
         self.lease_requests.fetch_add(count, Ordering::SeqCst);
         let granted = self.alive()?.lease(instance, requests, now).await;
         self.pass(&self.lease_gate).await;
+        granted
+    }
+
+    async fn lease_round(
+        &self,
+        instance: InstanceId,
+        round: LeaseRound,
+        now: Timestamp,
+    ) -> Result<Vec<LeaseGrant>, Error> {
+        let leases = !round.requests.is_empty();
+        self.leases.fetch_add(u64::from(leases), Ordering::SeqCst);
+        self.lease_requests
+            .fetch_add(round.requests.len() as u64, Ordering::SeqCst);
+        let granted = self.alive()?.lease_round(instance, round, now).await;
+        if leases {
+            self.pass(&self.lease_gate).await;
+        }
+        if self.lossy.swap(false, Ordering::SeqCst) {
+            return Err(Error::Unavailable("the answer is lost".to_owned()));
+        }
         granted
     }
 
@@ -283,6 +334,10 @@ impl LedgerStore for Meddled {
         started_at: Timestamp,
     ) -> Result<(), Error> {
         self.alive()?.begin_instance(id, node, started_at).await
+    }
+
+    async fn take_stock(&self) -> Result<StockTaking, Error> {
+        self.alive()?.take_stock().await
     }
 
     async fn instances(&self) -> Result<Vec<InstanceState>, Error> {

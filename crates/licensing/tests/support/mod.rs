@@ -135,7 +135,7 @@ impl World {
     }
 
     pub(crate) fn is_fresh(&self) -> bool {
-        self.licensing.freshness(self.now()) == Freshness::Fresh
+        self.licensing.freshness(self.clock.since_boot()) == Freshness::Fresh
     }
 
     pub(crate) async fn issue(&self, limits: Limits) -> Issued {
@@ -147,7 +147,7 @@ impl World {
     }
 
     pub(crate) fn find(&self, hash: &KeyHash) -> Found {
-        self.licensing.find(hash, self.now())
+        self.licensing.find(hash, self.clock.since_boot())
     }
 
     /// What a gate does: find, and load what is cold.

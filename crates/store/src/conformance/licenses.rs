@@ -103,6 +103,29 @@ pub async fn a_key_is_kept_once_and_a_batch_is_kept_wholly_or_not_at_all<F: Stor
     assert_eq!(after, ChangeNumber(before.0 + 1));
 }
 
+/// As they are found one by one; those that are not there are left out.
+pub async fn licenses_are_found_by_many_ids_at_once<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let mut expected = Vec::new();
+    let mut ids = vec![LicenseId::generate()];
+    for _ in 0..300 {
+        let mut new = new_license(Limits::default());
+        new.credentials.push(new_credential());
+        ids.push(new.license.id);
+        store.create_licenses(vec![new]).await.expect("new");
+    }
+    for id in &ids[1..] {
+        let stored = store.license(*id).await.expect("answers");
+        expected.push(stored.expect("there"));
+    }
+    let mut found = store.licenses_by_ids(ids).await.expect("answers");
+    found.sort_by_key(|stored| stored.license.id);
+    expected.sort_by_key(|stored| stored.license.id);
+    assert_eq!(found, expected);
+    assert_eq!(store.licenses_by_ids(Vec::new()).await, Ok(Vec::new()));
+}
+
 /// Each kind of change is seen by the next look-up and has a number of its own.
 pub async fn a_change_is_in_force_when_it_returns<F: StoreFactory>() {
     let place = F::fresh().await;

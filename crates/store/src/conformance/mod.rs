@@ -73,6 +73,7 @@ macro_rules! instantiate_conformance {
         $crate::instantiate_conformance!($factory;
             licenses {
                 a_license_is_found_by_its_id_and_by_each_of_its_keys,
+                licenses_are_found_by_many_ids_at_once,
                 a_license_with_everything_comes_back_as_it_was,
                 a_key_is_kept_once_and_a_batch_is_kept_wholly_or_not_at_all,
                 a_change_is_in_force_when_it_returns,
@@ -119,6 +120,8 @@ macro_rules! instantiate_conformance {
             quota {
                 a_balance_is_leased_until_nothing_is_left,
                 what_is_not_counted_or_not_known_is_leased_nothing,
+                a_round_of_leases_is_done_once_however_often_it_is_asked,
+                a_round_that_is_asked_in_parallel_with_itself_is_done_once,
                 units_that_were_given_back_are_free_again_unless_they_were_spent,
                 a_refill_is_claimed_once_by_many_gates,
                 a_refill_that_sets_begins_an_epoch_and_voids_older_leases,
@@ -134,6 +137,7 @@ macro_rules! instantiate_conformance {
             rollups {
                 rows_of_one_key_in_a_batch_are_added,
                 a_batch_is_rolled_up_at_its_position_only,
+                stock_is_taken_at_one_moment_while_others_roll_up,
                 what_was_spent_moves_on_the_leases_and_never_above_them,
                 calls_by_minute_move_on_the_windows_they_lie_in,
                 rollups_come_by_pages_and_can_be_replaced,

@@ -10,7 +10,7 @@ use super::fixtures::{
     balance_of, batch, books, hours, keep, lease, lease_window, spent_calls, spent_units, units,
     window_of,
 };
-use crate::{LeaseKey, LeaseRequest, LicenseChange};
+use crate::{LeaseKey, LeaseRequest, LeaseRound, LicenseChange};
 
 /// Each lease takes from what the ones before it left, also when the store was opened again.
 pub async fn a_balance_is_leased_until_nothing_is_left<F: StoreFactory>() {
@@ -65,6 +65,80 @@ pub async fn what_is_not_counted_or_not_known_is_leased_nothing<F: StoreFactory>
     assert!(grants.iter().zip(keys).all(|(grant, key)| grant.key == key));
     assert_eq!(store.balance(uncounted, now).await, Ok(None));
     assert_eq!(store.balance(unknown, now).await, Ok(None));
+}
+
+/// One round after the other, so that what an instance holds is what it heard of.
+pub async fn a_round_of_leases_is_done_once_however_often_it_is_asked<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let license = keep(&*store, units(10, Some("5/1h"))).await;
+    let instance = InstanceId::generate();
+    let window = window_of(license, 3_600, hours(0));
+    let round = |number, returns| LeaseRound {
+        number,
+        returns,
+        requests: vec![wish(balance_of(license), 4), wish(window, 3)],
+    };
+    let now = hours(0);
+    let first = store.lease_round(instance, round(1, Vec::new()), now).await;
+    let first = first.expect("answers");
+    let granted: Vec<_> = first
+        .iter()
+        .map(|grant| (grant.units, grant.left))
+        .collect();
+    assert_eq!(granted, [(4, 6), (3, 7)]);
+    // Also when others took from it meanwhile, and after a restart.
+    lease(&*store, InstanceId::generate(), license, 2, now).await;
+    drop(store);
+    let store = place.open().await;
+    let again = store.lease_round(instance, round(1, Vec::new()), now).await;
+    assert_eq!(again.as_ref(), Ok(&first));
+    assert_eq!(books(&*store, license, now).await, [10, 0, 6, 0]);
+    let returns = vec![(first[0].key, 3), (window, 1)];
+    for _ in 0..2 {
+        let second = store.lease_round(instance, round(2, returns.clone()), now);
+        let second = second.await.expect("answers");
+        let granted: Vec<_> = second
+            .iter()
+            .map(|grant| (grant.units, grant.left))
+            .collect();
+        assert_eq!(granted, [(4, 3), (3, 5)]);
+        assert_eq!(books(&*store, license, now).await, [10, 0, 7, 0]);
+    }
+    store.settle_instance(instance).await.expect("settled");
+    assert_eq!(books(&*store, license, now).await, [10, 0, 2, 0]);
+}
+
+/// As when an answer does not come, and the question is on its way for a second time.
+pub async fn a_round_that_is_asked_in_parallel_with_itself_is_done_once<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let license = keep(&*store, units(1_000, None)).await;
+    let instance = InstanceId::generate();
+    for number in 1..=20 {
+        let asked = (0..4).map(|_| {
+            let store = Arc::clone(&store);
+            let round = LeaseRound {
+                number,
+                returns: Vec::new(),
+                requests: vec![wish(balance_of(license), 5)],
+            };
+            tokio::spawn(async move { store.lease_round(instance, round, hours(0)).await })
+        });
+        for asked in asked.collect::<Vec<_>>() {
+            let grants = asked.await.expect("no panic").expect("answers");
+            assert_eq!((grants[0].units, grants[0].left), (5, 1_000 - number * 5));
+        }
+    }
+    assert_eq!(books(&*store, license, hours(0)).await, [1_000, 0, 100, 0]);
+}
+
+const fn wish(key: LeaseKey, want: u64) -> LeaseRequest {
+    LeaseRequest {
+        key,
+        want,
+        capacity: 10,
+    }
 }
 
 /// No lease shrinks below what is spent of it.

@@ -59,6 +59,46 @@ pub async fn rows_of_one_key_in_a_batch_are_added<F: StoreFactory>() {
     assert_eq!(found, [row(0, 5), row(1, 2)]);
 }
 
+/// Positions, manifest and rollups fit together while others move them: the calls of a stock-taking are those up to its
+/// positions.
+pub async fn stock_is_taken_at_one_moment_while_others_roll_up<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let license = keep(&*store, units(10, None)).await;
+    let instance = InstanceId::generate();
+    let began = store.begin_instance(instance, "north".to_owned(), BIRTH);
+    began.await.expect("begun");
+    let writer = std::sync::Arc::clone(&store);
+    let rolling = tokio::spawn(async move {
+        for from in 0..200 {
+            let batch = RollupBatch {
+                rows: vec![
+                    (key(Some(license), from as i64 % 7), calls(1)),
+                    (key(None, from as i64 % 5), calls(1)),
+                ],
+                ..batch(instance, from, Vec::new())
+            };
+            writer.roll_up(batch).await.expect("rolled");
+        }
+    });
+    loop {
+        let is_last = rolling.is_finished();
+        let stock = store.take_stock().await.expect("answers");
+        let [(state, positions)] = &stock.instances[..] else {
+            panic!("{stock:?}");
+        };
+        assert_eq!(state.id, instance);
+        let rolled: u64 = positions.iter().map(|position| position.rolled).sum();
+        let counted: u64 = stock.rollups.values().map(|sums| sums.calls).sum();
+        assert_eq!(counted, 2 * rolled);
+        if is_last {
+            assert_eq!((rolled, stock.rollups.len()), (200, 12));
+            break;
+        }
+    }
+    rolling.await.expect("no panic");
+}
+
 /// At another position nothing is done: no row, no lease, no position.
 pub async fn a_batch_is_rolled_up_at_its_position_only<F: StoreFactory>() {
     let place = F::fresh().await;

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::files::SealedFiles;
 use crate::ledger::{
     InstanceState, LanePosition, LedgerStore, RollupBatch, RollupRow, SealIntent, SealedFile,
+    StockTaking,
 };
 
 /// Rows that one statement of a rebuild writes.
@@ -102,6 +103,27 @@ impl LedgerStore for PostgresStore {
         let page =
             move |session: Session| async move { rollups::page(&session, after, limit).await };
         self.server.run(Manner::REPORT, page).await
+    }
+
+    async fn take_stock(&self) -> Result<StockTaking, Error> {
+        let take = |session: Session| async move {
+            let mut stock = StockTaking::default();
+            for state in manifest::instances(&session).await? {
+                let positions = rollups::positions(&session, state.id).await?;
+                stock.instances.push((state, positions));
+            }
+            stock.manifest = manifest::files(&session, None, None).await?;
+            let mut after = None;
+            loop {
+                let (rows, next) = rollups::page(&session, after, StockTaking::PAGE).await?;
+                stock.add(rows);
+                after = next;
+                if after.is_none() {
+                    return Ok(stock);
+                }
+            }
+        };
+        self.server.run(Manner::REPORT, take).await
     }
 
     async fn replace_rollups(&self, rows: Vec<RollupRow>) -> Result<(), Error> {

@@ -62,6 +62,13 @@ impl LicenseStore for PostgresStore {
         self.server.run(Manner::READ, get).await
     }
 
+    async fn licenses_by_ids(&self, ids: Vec<LicenseId>) -> Result<Vec<StoredLicense>, Error> {
+        let get = |session: Session, ids: Arc<Vec<LicenseId>>| async move {
+            licenses::by_ids(&session, &ids).await
+        };
+        self.server.run_with(Manner::READ, ids, get).await
+    }
+
     async fn license_by_key(&self, hash: KeyHash) -> Result<Option<Snapshot>, Error> {
         let find = move |session: Session| async move { licenses::by_key(&session, &hash).await };
         self.server.run(Manner::READ, find).await

@@ -226,6 +226,18 @@ pub(super) async fn get(
     Ok(collect(&found)?.pop())
 }
 
+pub(super) async fn by_ids(
+    session: &Lent,
+    ids: &[LicenseId],
+) -> Result<Vec<StoredLicense>, Trouble> {
+    let sql = format!(
+        "SELECT {LICENSE}, {CREDENTIAL} FROM licenses l LEFT JOIN credentials c ON c.license_id = l.id AND c.session_id IS NULL
+        WHERE l.id = ANY ($1) ORDER BY l.id, c.created_at, c.cursor"
+    );
+    let ids: Vec<Uuid> = ids.iter().map(|license| id(license.as_u128())).collect();
+    collect(&session.rows(&sql, &[&ids]).await?)
+}
+
 pub(super) async fn by_key(session: &Lent, hash: &KeyHash) -> Result<Option<Snapshot>, Trouble> {
     let sql = format!(
         "SELECT {LICENSE}, {CREDENTIAL}, k.allow_ips FROM credentials c JOIN licenses l ON l.id = c.license_id

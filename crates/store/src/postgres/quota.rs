@@ -15,7 +15,7 @@ use super::session::{Lent, Session};
 use super::trouble::Trouble;
 use crate::error::Error;
 use crate::ledger::Spent;
-use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, QuotaStore};
+use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, QuotaStore};
 
 impl PostgresStore {
     /// The time of a question as the server is told it; `None`: its own counts.
@@ -40,6 +40,19 @@ impl QuotaStore for PostgresStore {
             lease(&session, instance, &requests, at).await
         };
         self.server.run_with(Manner::WRITE, requests, lease).await
+    }
+
+    async fn lease_round(
+        &self,
+        instance: InstanceId,
+        round: LeaseRound,
+        now: Timestamp,
+    ) -> Result<Vec<LeaseGrant>, Error> {
+        let at = self.at(now);
+        let lease = move |session: Session, round: Arc<LeaseRound>| async move {
+            lease_round(&session, instance, &round, at).await
+        };
+        self.server.run_with(Manner::REPEATABLE, round, lease).await
     }
 
     async fn give_back(
@@ -88,7 +101,10 @@ impl QuotaStore for PostgresStore {
     async fn settle_instance(&self, instance: InstanceId) -> Result<(), Error> {
         let settle = move |session: Session| async move {
             session
-                .change("SELECT settle_units($1)", &[&id(instance.as_u128())])
+                .change(
+                    "WITH gone AS (DELETE FROM lease_rounds WHERE instance = $1) SELECT settle_units($1)",
+                    &[&id(instance.as_u128())],
+                )
                 .await?;
             Ok(())
         };
@@ -124,11 +140,7 @@ pub(super) async fn lease(
     requests: &[LeaseRequest],
     at: Option<i64>,
 ) -> Result<Vec<LeaseGrant>, Trouble> {
-    let columns = Columns::of(requests.iter().map(|request| (request.key, request.want)));
-    let capacities: Vec<i64> = requests
-        .iter()
-        .map(|request| count(request.capacity))
-        .collect();
+    let (columns, capacities) = wishes(requests);
     let sql = "SELECT place, leased_in, units, free_after, next_at FROM lease_units($1, $2, $3, $4, $5, $6, $7)";
     let rows = session
         .rows(
@@ -144,6 +156,50 @@ pub(super) async fn lease(
             ],
         )
         .await?;
+    grants(requests, &rows)
+}
+
+async fn lease_round(
+    session: &Lent,
+    instance: InstanceId,
+    round: &LeaseRound,
+    at: Option<i64>,
+) -> Result<Vec<LeaseGrant>, Trouble> {
+    let returns = Columns::of(round.returns.iter().copied());
+    let (wishes, capacities) = wishes(&round.requests);
+    let sql = "SELECT place, leased_in, units, free_after, next_at
+        FROM lease_round($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    let rows = session
+        .rows(
+            sql,
+            &[
+                &id(instance.as_u128()),
+                &count(round.number),
+                &at,
+                &returns.licenses,
+                &returns.counters,
+                &returns.periods,
+                &returns.units,
+                &wishes.licenses,
+                &wishes.counters,
+                &wishes.periods,
+                &wishes.units,
+                &capacities,
+            ],
+        )
+        .await?;
+    grants(&round.requests, &rows)
+}
+
+/// What is wished for column by column, and the capacities.
+fn wishes(requests: &[LeaseRequest]) -> (Columns, Vec<i64>) {
+    let columns = Columns::of(requests.iter().map(|request| (request.key, request.want)));
+    let capacities = requests.iter().map(|request| count(request.capacity));
+    (columns, capacities.collect())
+}
+
+/// What was granted, by rows that each name the place of their request.
+fn grants(requests: &[LeaseRequest], rows: &[Row]) -> Result<Vec<LeaseGrant>, Trouble> {
     let nothing = |request: &LeaseRequest| LeaseGrant {
         key: request.key,
         units: 0,
@@ -151,7 +207,7 @@ pub(super) async fn lease(
         next_refill_at: None,
     };
     let mut grants: Vec<_> = requests.iter().map(nothing).collect();
-    for row in &rows {
+    for row in rows {
         let place = read::<i64>(row, 0)? - 1;
         let Some(grant) = usize::try_from(place)
             .ok()

@@ -8,7 +8,7 @@ use crate::error::Error;
 
 /// Each step brings the schema from the version of its index to the next one, in one transaction. Steps only add, so that
 /// gates of the version before go on beside those that took the step.
-const STEPS: [&[&str]; 3] = [
+const STEPS: [&[&str]; 4] = [
     &[
         include_str!("schema/licenses_1.sql"),
         include_str!("schema/users_1.sql"),
@@ -21,13 +21,14 @@ const STEPS: [&[&str]; 3] = [
     ],
     &[include_str!("schema/change_times_2.sql")],
     &[include_str!("schema/token_lists_3.sql")],
+    &[include_str!("schema/lease_rounds_4.sql")],
 ];
 
 /// Brings the schema up to date; of many gates that start at once, one does, and the others wait for it.
 ///
 /// # Errors
-/// [`Error::NewerSchema`]; [`Error::Corrupt`] if tables of somebody else are in the way; [`Error::Misconfigured`] if the user
-/// may not make tables.
+/// [`Error::NewerSchema`]; [`Error::Misconfigured`] if tables of somebody else are in the way, or the user may not make
+/// tables.
 pub(super) async fn bring_up(client: &Client, name: &str) -> Result<(), Error> {
     let known = u32::try_from(STEPS.len()).expect("there are few steps");
     if let Some(found) = version(client, name).await?
@@ -106,7 +107,7 @@ fn failed(name: &str, error: &tokio_postgres::Error) -> Error {
         Some(state)
             if *state == SqlState::DUPLICATE_TABLE || *state == SqlState::DUPLICATE_FUNCTION =>
         {
-            Error::Corrupt(format!(
+            Error::Misconfigured(format!(
                 "{name} holds tables of another program: give tallygate a database or a schema of its own ({text})"
             ))
         }

@@ -29,7 +29,7 @@ pub(super) struct Manner {
     begin: Option<&'static str>,
     /// It may take long, and lets others pass.
     long: bool,
-    /// It changes nothing, so that it may be done again when it is not known whether it was done.
+    /// It changes nothing more, so that it may be done again when it is not known whether it was done.
     harmless: bool,
 }
 
@@ -45,6 +45,11 @@ impl Manner {
         begin: None,
         long: false,
         harmless: false,
+    };
+    /// One statement that writes, and does nothing more when it is done again.
+    pub(super) const REPEATABLE: Self = Self {
+        harmless: true,
+        ..Self::WRITE
     };
     /// Several statements that write.
     pub(super) const TRANSACTION: Self = Self {

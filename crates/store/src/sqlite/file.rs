@@ -44,6 +44,7 @@ pub(super) const LEDGER: Schema = Schema {
         include_str!("schema/ledger_1.sql"),
         include_str!("schema/ledger_2_tokens.sql"),
         include_str!("schema/ledger_3_token_lists.sql"),
+        include_str!("schema/ledger_4_lease_rounds.sql"),
     ],
 };
 

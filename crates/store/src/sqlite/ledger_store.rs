@@ -10,8 +10,9 @@ use super::{LedgerSession, SqliteStore, manifest, quota, rollups, usage};
 use crate::error::Error;
 use crate::ledger::{
     InstanceState, LanePosition, LedgerStore, RollupBatch, RollupRow, SealIntent, SealedFile,
+    StockTaking,
 };
-use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, QuotaStore};
+use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, QuotaStore};
 
 #[async_trait]
 impl QuotaStore for SqliteStore {
@@ -26,6 +27,23 @@ impl QuotaStore for SqliteStore {
                 let licenses = requests.iter().map(|request| request.key.license_id);
                 let terms = session.terms.of(licenses)?;
                 quota::lease(session.connection(), &terms, instance, &requests, now)
+            })
+            .await
+    }
+
+    async fn lease_round(
+        &self,
+        instance: InstanceId,
+        round: LeaseRound,
+        now: Timestamp,
+    ) -> Result<Vec<LeaseGrant>, Error> {
+        self.ledger
+            .write(move |session| {
+                let requests = round.requests.iter();
+                let terms = session
+                    .terms
+                    .of(requests.map(|request| request.key.license_id))?;
+                quota::lease_round(session.connection(), &terms, instance, &round, now)
             })
             .await
     }
@@ -120,6 +138,31 @@ impl LedgerStore for SqliteStore {
     ) -> Result<(Vec<RollupRow>, Option<u64>), Error> {
         self.ledger
             .read_patiently(move |session| rollups::page(session.connection(), after, limit))
+            .await
+    }
+
+    async fn take_stock(&self) -> Result<StockTaking, Error> {
+        self.ledger
+            .read_patiently(|session| {
+                let snapshot = session.connection().unchecked_transaction()?;
+                let mut stock = StockTaking {
+                    manifest: manifest::files(&snapshot, None, None)?,
+                    ..StockTaking::default()
+                };
+                for state in manifest::instances(&snapshot)? {
+                    let positions = rollups::positions(&snapshot, state.id)?;
+                    stock.instances.push((state, positions));
+                }
+                let mut after = None;
+                loop {
+                    let (rows, next) = rollups::page(&snapshot, after, StockTaking::PAGE)?;
+                    stock.add(rows);
+                    after = next;
+                    if after.is_none() {
+                        return Ok(stock);
+                    }
+                }
+            })
             .await
     }
 

@@ -49,6 +49,16 @@ impl LicenseStore for SqliteStore {
             .await
     }
 
+    async fn licenses_by_ids(&self, ids: Vec<LicenseId>) -> Result<Vec<StoredLicense>, Error> {
+        self.licenses
+            .read(move |session| {
+                let snapshot = session.connection().unchecked_transaction()?;
+                let found = ids.iter().map(|id| licenses::get(&snapshot, *id));
+                found.filter_map(Result::transpose).collect()
+            })
+            .await
+    }
+
     async fn license_by_key(&self, hash: KeyHash) -> Result<Option<Snapshot>, Error> {
         self.licenses
             .read(move |session| licenses::by_key(session.connection(), &hash))

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::convert::{MOST, count, counted, id};
 use super::trouble::Trouble;
 use crate::ledger::Spent;
-use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest};
+use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound};
 use crate::refill::{BalanceRow, Terms, next_refill_at, present};
 
 /// Periods before the previous one are over: nothing is leased in them, and their rows go. The previous one stays for
@@ -28,6 +28,57 @@ pub(super) fn lease(
         _ => Ok(nothing(request.key)),
     };
     requests.iter().map(lease).collect()
+}
+
+/// What was granted to one wish of a round, as it is kept: period, units, what is left, when it is refilled next.
+type KeptGrant = (u32, u64, u64, Option<i64>);
+
+pub(super) fn lease_round(
+    connection: &Connection,
+    terms: &HashMap<LicenseId, Terms>,
+    instance: InstanceId,
+    round: &LeaseRound,
+    now: Timestamp,
+) -> Result<Vec<LeaseGrant>, Trouble> {
+    let unreadable = |_| Trouble::corrupt("the answer of a round of leases");
+    let sql = "SELECT answer FROM lease_rounds WHERE instance = ?1 AND number >= ?2";
+    let place = params![id(instance.as_u128()), count(round.number)];
+    let answer: Option<String> = connection
+        .prepare_cached(sql)?
+        .query_row(place, |row| row.get(0))
+        .optional()?;
+    if let Some(answer) = answer {
+        let kept: Vec<KeptGrant> = serde_json::from_str(&answer).map_err(unreadable)?;
+        let grants = round.requests.iter().zip(kept);
+        return Ok(grants
+            .map(|(request, kept)| unpack(request.key, kept))
+            .collect());
+    }
+    give_back(connection, instance, &round.returns)?;
+    let grants = lease(connection, terms, instance, &round.requests, now)?;
+    if is_finished(connection, instance)? {
+        return Ok(grants);
+    }
+    let kept: Vec<KeptGrant> = grants.iter().map(pack).collect();
+    let answer = serde_json::to_string(&kept).map_err(unreadable)?;
+    let sql = "INSERT OR REPLACE INTO lease_rounds (instance, number, answer) VALUES (?1, ?2, ?3)";
+    let row = params![id(instance.as_u128()), count(round.number), answer];
+    connection.prepare_cached(sql)?.execute(row)?;
+    Ok(grants)
+}
+
+fn pack(grant: &LeaseGrant) -> KeptGrant {
+    let next = grant.next_refill_at.map(Timestamp::micros);
+    (grant.key.period, grant.units, grant.left, next)
+}
+
+fn unpack(key: LeaseKey, (period, units, left, next): KeptGrant) -> LeaseGrant {
+    LeaseGrant {
+        key: LeaseKey { period, ..key },
+        units,
+        left,
+        next_refill_at: next.map(Timestamp::from_micros),
+    }
 }
 
 /// An instance whose journal was read to its end never comes back: what it leased now, nobody would settle.
@@ -390,8 +441,9 @@ pub(super) fn settle(connection: &Connection, instance: InstanceId) -> Result<()
         SELECT license, counter, period, spent FROM leases WHERE instance = ?1 AND counter > 0 AND spent > 0
         ON CONFLICT (license, counter, period) DO UPDATE SET spent = spent + excluded.spent";
     connection.prepare_cached(windows)?.execute(instance)?;
-    connection
-        .prepare_cached("DELETE FROM leases WHERE instance = ?1")?
-        .execute(instance)?;
+    for table in ["leases", "lease_rounds"] {
+        let sql = format!("DELETE FROM {table} WHERE instance = ?1");
+        connection.prepare_cached(&sql)?.execute(instance)?;
+    }
     Ok(())
 }

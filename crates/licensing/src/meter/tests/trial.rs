@@ -24,6 +24,8 @@ enum Step {
     },
     /// The background asks, and the answer takes until the next answer is let through.
     AskSlowly,
+    /// Those who wait are told that there is none yet.
+    Unanswered,
     Answer,
     /// Somebody changed the license; with it, perhaps, the balance.
     Change {
@@ -43,6 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<usize>().prop_map(Step::Cancel),
         6 => any::<bool>().prop_map(|fails| Step::Ask { fails }),
         3 => Just(Step::AskSlowly),
+        1 => Just(Step::Unanswered),
         3 => Just(Step::Answer),
         1 => any::<bool>().prop_map(|balance| Step::Change { balance }),
         1 => Just(Step::Elsewhere),
@@ -121,6 +124,11 @@ impl Trial {
                     self.slow = Some((wishes.era, self.store.lease(&wishes, self.now)));
                 }
             }
+            Step::Unanswered => {
+                if self.slow.is_some() {
+                    self.meter.unanswered();
+                }
+            }
             Step::Answer => {
                 if let Some((era, grants)) = self.slow.take() {
                     self.meter.granted(era, &grants, self.time(), &options());
@@ -176,8 +184,7 @@ impl Trial {
         }
         let wishes = self.meter.wishes(self.time(), &options());
         if fails {
-            // What was to be given back counts as given back whether it was or not.
-            self.meter.failed();
+            self.meter.refused(&wishes.returns);
         } else {
             self.store.give_back(&wishes);
             let grants = self.store.lease(&wishes, self.now);

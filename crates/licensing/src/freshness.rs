@@ -1,0 +1,133 @@
+//! How old this gate's knowledge of what others changed may be (G5, G8).
+//!
+//! Ages are told by the clock since boot: a wall clock that is set, a process that was stopped and a machine that slept do
+//! not make old knowledge look new. Old knowledge is acted on only while the store was tried and failed; a gate that has
+//! merely not read for a while, as after a pause, reads first.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use model::{KeyHash, Moment};
+use tokio::sync::Notify;
+
+use crate::licensing::{Found, Licensing};
+
+/// How well this gate knows what others changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// The changes were read just now.
+    Fresh,
+    /// They were not, and nobody has tried since: this process stood still, or is about to try. They must be read before
+    /// anybody is judged: await [`Licensing::find_anew`].
+    Unread {
+        /// How long ago the changes were last read.
+        age: Duration,
+    },
+    /// They cannot be: known licenses pass while `age` is within the grace of their app.
+    Stale {
+        /// How long ago the changes were last read.
+        age: Duration,
+    },
+}
+
+/// When the changes were read, and when that failed.
+pub(crate) struct Reading {
+    /// When the last successful reading began.
+    last: AtomicU64,
+    /// When it was last seen that the store does not answer; 0: it did, since.
+    failed: AtomicU64,
+    /// Rung at the end of each reading.
+    bell: Notify,
+}
+
+impl Reading {
+    pub(crate) fn begun(at: Moment) -> Self {
+        Self {
+            last: AtomicU64::new(at.0),
+            failed: AtomicU64::new(0),
+            bell: Notify::new(),
+        }
+    }
+
+    /// A reading that began at this moment has come to its end.
+    pub(crate) fn succeeded(&self, begun: Moment) {
+        self.last.fetch_max(begun.0, Ordering::AcqRel);
+        self.failed.store(0, Ordering::Release);
+        self.bell.notify_waiters();
+    }
+
+    /// The store failed, or has not answered for long.
+    pub(crate) fn failed(&self, now: Moment) {
+        self.failed.store(now.0.max(1), Ordering::Release);
+        self.bell.notify_waiters();
+    }
+
+    /// A failure counts for `believed` only: a process that was stopped meanwhile has to try again.
+    fn freshness(&self, now: Moment, stale_after: Duration, believed: Duration) -> Freshness {
+        let age = now.since(Moment(self.last.load(Ordering::Acquire)));
+        if age <= stale_after {
+            return Freshness::Fresh;
+        }
+        let failed = self.failed.load(Ordering::Acquire);
+        if failed != 0 && now.since(Moment(failed)) <= believed {
+            Freshness::Stale { age }
+        } else {
+            Freshness::Unread { age }
+        }
+    }
+}
+
+impl Licensing {
+    /// How old the last reading of the changes is. Two loads.
+    #[must_use]
+    pub fn freshness(&self, now: Moment) -> Freshness {
+        let options = &self.options;
+        // Between two failures lie a poll and the time after which a silent store counts as one that failed.
+        let believed = 2 * (options.change_poll + options.load_timeout);
+        self.reading.freshness(now, options.stale_after, believed)
+    }
+
+    /// [`Licensing::find`] after the changes were read, for a key that it said must not be judged before. Waits for the
+    /// store at most twice as long as for a license that is loaded, for by then it is known to fail or to be silent;
+    /// [`Found::Unread`] is never the answer.
+    pub async fn find_anew(&self, hash: &KeyHash, now: Moment) -> Found {
+        let read = async {
+            loop {
+                let read = self.reading.bell.notified();
+                tokio::pin!(read);
+                read.as_mut().enable();
+                match self.find(hash, now) {
+                    Found::Unread => {}
+                    found => return found,
+                }
+                self.wake();
+                read.await;
+            }
+        };
+        let found = tokio::time::timeout(2 * self.options.load_timeout, read).await;
+        found.unwrap_or(Found::Unavailable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn old_knowledge_is_stale_only_while_the_store_is_known_to_fail() {
+        let start = Moment(3_600_000_000);
+        let reading = Reading::begun(start);
+        let at = |after: u32| reading.freshness(start.plus(SECOND * after), 2 * SECOND, 3 * SECOND);
+        assert_eq!(at(2), Freshness::Fresh);
+        assert_eq!(at(3), Freshness::Unread { age: 3 * SECOND });
+        reading.failed(start.plus(SECOND));
+        assert_eq!(at(2), Freshness::Fresh);
+        assert_eq!(at(4), Freshness::Stale { age: 4 * SECOND });
+        assert_eq!(at(5), Freshness::Unread { age: 5 * SECOND });
+        reading.succeeded(start.plus(SECOND));
+        assert_eq!(at(3), Freshness::Fresh);
+        assert_eq!(at(4), Freshness::Unread { age: 3 * SECOND });
+    }
+}
