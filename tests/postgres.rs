@@ -195,6 +195,40 @@ fn a_node_name_that_is_taken_and_stores_that_are_wrong_are_refused_at_start() {
 }
 
 #[test]
+fn a_store_that_is_none_of_ours_is_refused_at_start_by_what_is_wrong_with_it() {
+    let (server, upstream) = (Postgres::start(), Upstream::start());
+    let made = |sql: &str| {
+        let url = server.database();
+        let name = url.rsplit('/').next().expect("a name");
+        let _done = server.psql(name, sql);
+        url
+    };
+    let newer = made(
+        "CREATE TABLE tallygate_schema (version integer NOT NULL, since timestamptz NOT NULL DEFAULT now());
+        INSERT INTO tallygate_schema VALUES (99)",
+    );
+    let foreign = made("CREATE TABLE credentials (mine text)");
+    let refused = |store: &str, code: i32, what: &str| {
+        let mut gateway = Gateway::prepare(binary!(), config(&upstream.url(), store, "north"));
+        gateway.launch();
+        assert_eq!(gateway.wait(patience()).code(), Some(code), "{what}");
+        let log = gateway.log();
+        assert!(log.contains(what), "{what}: {log}");
+        assert!(!log.contains("hunter2"), "{log}");
+    };
+    refused(&newer, 78, "use a newer tallygate");
+    refused(&foreign, 78, "holds tables of another program");
+    refused(
+        "mysql://gate:hunter2@127.0.0.1/tallygate",
+        78,
+        "postgres://",
+    );
+    // One that is not there may come by itself: whoever restarts the gate tries again.
+    server.kill9();
+    refused(&newer, 1, "the store cannot be reached");
+}
+
+#[test]
 fn a_gate_reads_the_calls_that_another_sealed_and_verifies_them() {
     let mut pair = Pair::start();
     let license = pair.north.license(&[]);

@@ -5,8 +5,10 @@
     reason = "each test binary that includes this uses a part of it"
 )]
 
+use testkit::eventually::{patience, wait_for};
 use testkit::{
-    Config, Gateway, License, Load, Postgres, Redis, Request, Upstream, assert_eventually, binary,
+    Audit, Config, FaultProxy, Gateway, License, Load, Postgres, Redis, Request, Seen, Upstream,
+    assert_eventually, binary,
 };
 
 /// Names of nodes; a fleet has as many gates as it asks for.
@@ -17,7 +19,8 @@ pub(crate) struct Fleet {
     pub(crate) upstream: Upstream,
     pub(crate) redis: Redis,
     pub(crate) server: Postgres,
-    pub(crate) store: String,
+    /// On the way of all gates to the server.
+    pub(crate) to_store: FaultProxy,
 }
 
 impl Fleet {
@@ -33,7 +36,10 @@ impl Fleet {
     /// With this configuration of each gate, given the URL of the upstream.
     pub(crate) fn serving(gates: usize, config: impl Fn(&str) -> Config) -> Self {
         let (server, redis, upstream) = (Postgres::start(), Redis::start(), Upstream::start());
-        let store = server.database();
+        let to_store = FaultProxy::before(server.addr());
+        let direct = server.database();
+        let store = direct.replace(&server.addr().to_string(), &to_store.addr().to_string());
+        assert_ne!(store, direct);
         let gate = |node: &&str| {
             let config = config(&upstream.url());
             Gateway::prepare(binary!(), sharing(config, &store, &redis.url(), node))
@@ -46,17 +52,17 @@ impl Fleet {
             upstream,
             redis,
             server,
-            store,
+            to_store,
         };
         assert!(fleet.redis_is(true));
         fleet
     }
 
-    /// Issues a license by the first gate, and waits until all know its key.
+    /// Issues a license by the first gate, and waits until all have let a call of it pass.
     pub(crate) fn license(&self, arguments: &[&str]) -> License {
         let license = self.gates[0].license(arguments);
         for gate in &self.gates {
-            assert_eventually!(status(gate, &license) != 401);
+            assert_eventually!(status(gate, &license) == 200);
         }
         license
     }
@@ -67,6 +73,40 @@ impl Fleet {
         // Changes are read in their order.
         self.license(&[]);
         licenses
+    }
+
+    /// Waits until each of these loads has had so many more answers.
+    pub(crate) fn more(loads: &[testkit::load::RunningLoad], answers: usize) {
+        let before: Vec<_> = loads.iter().map(|load| load.answered()).collect();
+        let goes_on = |(load, before): (&testkit::load::RunningLoad, &usize)| {
+            load.answered() > before + answers
+        };
+        assert_eventually!(loads.iter().zip(&before).all(goes_on));
+    }
+
+    /// Stops all gates but the first, which then has all the books to itself, and holds the upstream's list and what callers
+    /// saw against them.
+    pub(crate) fn assert_clean(&mut self, seen: &[Seen], granted: &[(&str, u64)]) {
+        for gate in &mut self.gates[1..] {
+            assert!(gate.stop().success());
+        }
+        let (gate, served) = (&self.gates[0], self.upstream.served());
+        let mut last = String::new();
+        let clean = wait_for(patience(), || {
+            let (verify, calls) = (gate.verify(), gate.calls(&[]));
+            let audit = Audit {
+                seen,
+                served: &served,
+                calls: &calls,
+                verify: Some(&verify),
+                granted,
+            };
+            let findings = audit.findings();
+            last = format!("{findings}\n{verify}");
+            let closed = verify["pending"] == 0 && verify["clean"] == true;
+            (findings.is_clean() && closed).then_some(())
+        });
+        assert!(clean.is_some(), "{last}");
     }
 
     /// Whether all gates say of Redis that they use it, or that they do not.

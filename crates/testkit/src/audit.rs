@@ -250,6 +250,7 @@ mod tests {
             call_id,
             refusal: None,
             complete: true,
+            took: std::time::Duration::ZERO,
         }
     }
 

@@ -158,6 +158,22 @@ impl Gateway {
         self.process.take().expect("the gate runs").kill();
     }
 
+    /// Stops the gate where it is, as a machine that stands still.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn pause(&self) {
+        self.process.as_ref().expect("the gate runs").hold(true);
+    }
+
+    /// Lets a paused gate go on.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn resume(&self) {
+        self.process.as_ref().expect("the gate runs").hold(false);
+    }
+
     /// Sends SIGTERM to the gate.
     ///
     /// # Panics

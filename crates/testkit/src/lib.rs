@@ -11,6 +11,7 @@
 
 pub mod apifew;
 pub mod audit;
+pub mod balancer;
 pub mod client;
 pub mod clock;
 pub mod config;
@@ -29,6 +30,7 @@ pub mod wire;
 
 pub use apifew::Apifew;
 pub use audit::Audit;
+pub use balancer::Balancer;
 pub use client::{Connection, Request, Response};
 pub use config::{App, Config};
 pub use fault_proxy::FaultProxy;

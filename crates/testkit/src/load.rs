@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::client::{CALL_ID_HEADER, Connection, NoResponse, Request, Response};
 
@@ -23,6 +23,8 @@ pub struct Seen {
     pub refusal: Option<String>,
     /// Whether the whole answer came.
     pub complete: bool,
+    /// From the first byte of the request to the end of the answer, or to the moment at which there was none.
+    pub took: Duration,
 }
 
 /// Load to be started: keep-alive, one call at a time on each connection.
@@ -52,7 +54,12 @@ struct Shared {
 // === impl Seen ===
 
 impl Seen {
-    fn of(worker: usize, number: usize, outcome: &Result<Response, NoResponse>) -> Self {
+    fn of(
+        worker: usize,
+        number: usize,
+        outcome: &Result<Response, NoResponse>,
+        took: Duration,
+    ) -> Self {
         let mut seen = Self {
             worker,
             number,
@@ -60,6 +67,7 @@ impl Seen {
             call_id: None,
             refusal: None,
             complete: false,
+            took,
         };
         if let Ok(response) = outcome {
             seen.status = Some(response.status);
@@ -197,8 +205,9 @@ fn work(
             std::thread::sleep(Duration::from_millis(1));
             continue;
         };
+        let begun = Instant::now();
         let outcome = open.call(&request(worker, list.len()));
-        list.push(Seen::of(worker, list.len(), &outcome));
+        list.push(Seen::of(worker, list.len(), &outcome, begun.elapsed()));
         if outcome
             .as_ref()
             .is_ok_and(|response| response.status != 200)

@@ -56,6 +56,12 @@ impl Process {
         kill_process(self.pid, Signal::INT).expect("a child that was not reaped takes a signal");
     }
 
+    /// Stops the group where it is, or lets it go on.
+    pub(super) fn hold(&self, still: bool) {
+        let signal = if still { Signal::STOP } else { Signal::CONT };
+        kill_process_group(self.pid, signal).expect("a child that was not reaped takes a signal");
+    }
+
     /// Ends the whole group at once and reaps the child.
     pub(super) fn kill(mut self) {
         // The group is gone when the child ended by itself: that is what was wanted.

@@ -1,0 +1,206 @@
+//! What happens once happens once though three gates are asked at the same time, and what one gate ends ends on all.
+
+#[path = "support/apimw.rs"]
+mod apimw;
+#[path = "support/fleet.rs"]
+mod fleet;
+
+use std::path::Path;
+use std::sync::Barrier;
+use std::time::Instant;
+
+use fleet::{Fleet, status};
+use serde_json::{Value, json};
+use testkit::eventually::patience;
+use testkit::{Apifew, Gateway, License, Load, Request, apifew, assert_eventually, client};
+
+/// Asks all gates at the same time, twenty times each.
+fn at_once<T: Send>(fleet: &Fleet, ask: impl Fn(&Gateway) -> T + Sync) -> Vec<T> {
+    const EACH: usize = 20;
+    let barrier = Barrier::new(EACH * fleet.gates.len());
+    std::thread::scope(|scope| {
+        let one = |gate| {
+            let (barrier, ask) = (&barrier, &ask);
+            scope.spawn(move || {
+                barrier.wait();
+                ask(gate)
+            })
+        };
+        let gates = fleet.gates.iter().flat_map(|gate| [gate; EACH]);
+        let threads: Vec<_> = gates.map(one).collect();
+        let answers = threads.into_iter().map(|thread| thread.join());
+        answers.map(|answer| answer.expect("no panic")).collect()
+    })
+}
+
+fn won(answers: &[u16]) -> usize {
+    answers.iter().filter(|status| **status == 200).count()
+}
+
+fn request_token(gate: &Gateway, license: &License) -> String {
+    let body = json!({"USER_LICENSE_KEY": license.key, "API_URL": "/once", "API_METHOD": "GET"});
+    let request = Request::post("/v1/token", body.to_string().as_bytes());
+    let response = apifew::send(gate, request);
+    assert_eq!(response.status, 200, "{}", response.text());
+    let token = &apifew::result(&response)["data"]["token"];
+    token.as_str().expect("a token").to_owned()
+}
+
+#[test]
+fn request_tokens_refresh_tokens_stamps_and_idempotency_keys_are_won_once_over_all_gates() {
+    let mut fleet = Fleet::start(3);
+    let license = fleet.license(&[]);
+    let before = fleet.upstream.served_count();
+    let token = request_token(&fleet.gates[0], &license);
+    let answers = at_once(&fleet, |gate| {
+        let request = Request::get("/once").header("Apifew-Request-Token", &token);
+        gate.call(&request).status
+    });
+    assert_eq!(won(&answers), 1, "{answers:?}");
+    assert_eq!(fleet.upstream.served_count() - before, 1);
+
+    let pair = apimw::Pair::create(&fleet.gates[0], &[]);
+    let logged_in = pair.log_in(&fleet.gates[0]);
+    let answers = at_once(&fleet, |gate| logged_in.refresh(gate).status);
+    assert_eq!(won(&answers), 1, "{answers:?}");
+
+    let secret = Apifew::of_app(&fleet.gates[0], "api").key;
+    let stamp = json!({
+        "USER_LICENSE_KEY": license.key, "ID": "order-1",
+        "API_URL": "/stamped", "API_METHOD": "GET", "REQUEST_STATUS_CODE": 200,
+    });
+    let answers = at_once(&fleet, |gate| {
+        let answer = Apifew::with_secret(gate, &secret).ask("/v1/stamp", &stamp);
+        assert!(matches!(answer.status, 200 | 409), "{}", answer.text());
+        (answer.status == 200).then(|| apifew::result(&answer)["data"].clone())
+    });
+    let mut stamps: Vec<Value> = answers.into_iter().flatten().collect();
+    stamps.dedup();
+    assert_eq!(stamps.len(), 1, "{stamps:?}");
+
+    let manager = fleet.gates[0].cli().json(&["key", "create"]);
+    let manager = format!("Bearer {}", manager["key"].as_str().expect("a key"));
+    let body = json!({"app": "api", "label": "made once"}).to_string();
+    let answers = at_once(&fleet, |gate| {
+        let request = Request::post("/api/v1/licenses", body.as_bytes())
+            .header("Authorization", &manager)
+            .header("Content-Type", "application/json")
+            .header("Idempotency-Key", "order-1");
+        let answer = client::call(gate.control_addr(), &request);
+        assert!(matches!(answer.status, 201 | 409), "{}", answer.text());
+        (answer.status == 201).then(|| answer.json()["id"].clone())
+    });
+    let mut ids: Vec<Value> = answers.into_iter().flatten().collect();
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+
+    // A record each of the token's use and of the stamp, beside the first calls.
+    for gate in &mut fleet.gates[1..] {
+        assert!(gate.stop().success());
+    }
+    let recorded = |mode: &str| {
+        let calls = fleet.gates[0].calls(&[]);
+        let charged = |call: &&Value| call["mode"] == mode && call["billable"] == true;
+        calls.iter().filter(charged).count()
+    };
+    assert_eventually!((recorded("token"), recorded("stamp")) == (1, 1));
+    assert_eq!(fleet.gates[0].verify()["clean"], true);
+}
+
+#[test]
+fn a_stream_through_one_gate_is_cut_when_another_revokes_its_license() {
+    let fleet = Fleet::start(2);
+    let licenses: Vec<_> = (0..40).map(|_| fleet.license(&[])).collect();
+    let mut streams = Vec::new();
+    for license in &licenses {
+        let mut stream = fleet.gates[1].connect();
+        let request = Request::get("/stream/1000000/10/20").key(&license.key);
+        stream.send(&request.bytes()).expect("taken");
+        assert_eq!(stream.read_head().expect("a head").status(), Some(200));
+        streams.push(stream);
+    }
+    let revoked = Instant::now();
+    for license in &licenses {
+        let gate = &fleet.gates[0];
+        let _revoked = gate.cli().json(&["license", "revoke", &license.id]);
+    }
+    for stream in streams {
+        stream.set_read_timeout(patience());
+        let _rest = stream.read_to_end();
+    }
+    let took = revoked.elapsed();
+    // Each ends by itself only after hours.
+    assert!(took < patience(), "{took:?}");
+    let cut = || {
+        let calls = fleet.gates[1].calls(&[]);
+        let whole = |call: &&Value| call["outcome"] == "delivered" || call["status"] != 200;
+        calls.len() - calls.iter().filter(whole).count()
+    };
+    assert_eventually!(cut() == licenses.len());
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder can be made");
+    for entry in std::fs::read_dir(from).expect("it is there") {
+        let entry = entry.expect("it can be read");
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            std::fs::copy(&from, &to).expect("it can be copied");
+        }
+    }
+}
+
+#[test]
+fn what_a_gate_that_is_gone_left_is_shipped_by_another_and_its_units_come_back() {
+    const UNITS: u64 = 2_000;
+    let mut fleet = Fleet::start(3);
+    let license = fleet.license(&["--remaining", "2000"]);
+    let key = license.key.clone();
+    let request = move |_, _| Request::get("/delay/10").key(&key);
+    // Twice, so that the directory holds what two of its starts left.
+    let mut seen = Vec::new();
+    for last in [false, true] {
+        let load = Load::new(fleet.gates[2].addr(), 8, request.clone()).start();
+        assert_eventually!(load.answered() > 100);
+        fleet.gates[2].kill9();
+        if !last {
+            fleet.gates[2].restart();
+        }
+        seen.extend(load.stop());
+    }
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let journal = folder.path().join("journal");
+    copy(&fleet.gates[2].data_dir().join("journal"), &journal);
+    let left = |gate: &Gateway| {
+        let shown = gate.cli().json(&["license", "show", &license.id]);
+        shown["balance"].clone()
+    };
+    let (first, path) = (&fleet.gates[0], journal.to_string_lossy().into_owned());
+    let before = left(first);
+    for anew in [true, false] {
+        let shipped = first.cli().json(&["ledger", "ship", &path]);
+        assert_eq!(shipped["anew"], anew, "{shipped}");
+    }
+    let after = left(first);
+    assert!(
+        after["remaining"].as_u64() > before["remaining"].as_u64(),
+        "{before} {after}"
+    );
+    // All that is left can be used: what the gone one had leased is free.
+    let load = Load::new(first.addr(), 8, request).start();
+    assert_eventually!(status(first, &license) == 402 && status(&fleet.gates[1], &license) == 402);
+    seen.extend(load.stop());
+    let by = ["usage", "--license", &license.id, "--by", "status"];
+    // The other gate's last calls come with its next roll-up.
+    assert_eventually!({
+        let rows = first.cli().json(&by);
+        let calls = |row: &Value| row["calls"].as_u64().filter(|_| row["status"] != 402);
+        let rows = rows.as_array().expect("rows").iter();
+        rows.filter_map(calls).sum::<u64>() == UNITS
+    });
+    // The gate itself is gone.
+    fleet.gates.pop();
+    fleet.assert_clean(&seen, &[(&license.id, UNITS)]);
+}
