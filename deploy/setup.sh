@@ -138,6 +138,7 @@ test)
     cargo_tool cargo-deny deny
     cargo_tool cargo-nextest nextest
     python_package duckdb==2.0.0 duckdb
+    python_package "moto[server]==5.2.5" moto
     python_package schemathesis==4.32.5 schemathesis
     python_package kubernetes-validate==1.37.0 kubernetes_validate
     node_packages "$root/tests/clients/better-auth" @better-auth/api-key

@@ -19,9 +19,6 @@ print(json.dumps(dict(zip(names, [v if isinstance(v, (int, str)) else float(v) f
 
 #[test]
 fn duckdb_reads_what_the_gate_answers() {
-    // Where `make test` installs the engine.
-    let installed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/venv/bin/python");
-    let python = std::env::var("TALLYGATE_TEST_PYTHON").unwrap_or_else(|_| installed.to_owned());
     let mut site = Site::with(binary!(), |upstream| {
         let plan = "[[plan]]\nname = \"pro\"\ncurrency = \"EUR\"\nprice_per_unit = \"0.01\"";
         let app = App::new("api", upstream)
@@ -40,6 +37,7 @@ fn duckdb_reads_what_the_gate_answers() {
     assert!(site.gateway.stop().success());
 
     let ledger = site.gateway.data_dir().join("ledger");
+    let python = testkit::python();
     let output = Command::new(&python)
         .args(["-c", SCRIPT])
         .arg(&ledger)

@@ -55,9 +55,7 @@ fn site() -> Site {
 
 /// Asks what the document at an address describes, with more arguments of the tool.
 fn ask(address: SocketAddr, more: &[&str]) {
-    // Where `make test` installs it.
-    let installed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/venv/bin/python");
-    let python = std::env::var("TALLYGATE_TEST_PYTHON").unwrap_or_else(|_| installed.to_owned());
+    let python = testkit::python();
     let folder = tempfile::tempdir().expect("a folder");
     let output = Command::new(&python)
         .args(["-m", "schemathesis.cli", "run"])

@@ -7,7 +7,8 @@ use model::Interval;
 use crate::bytes::ByteSize;
 use crate::duration::Millis;
 use crate::reader::Section;
-use crate::value::words;
+use crate::store::is_url;
+use crate::value::{FromValue, words};
 
 /// `[journal]`: the records of the last days, on the way of every call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ words! {
 pub struct Ledger {
     /// Where sealed files live; `None`: `ledger` in `data_dir`. Relative to the configuration file.
     pub directory: Option<PathBuf>,
+    /// The object store that keeps sealed files for all gates; `None`: none does.
+    pub objects: Option<ObjectsUrl>,
     /// How long sealed files are kept; rollups stay; `None`: for ever.
     pub retention: Option<Interval>,
     /// Records are sealed into a file once they take this much, 64 KiB to 1 GiB \[64 MiB\].
@@ -49,6 +52,33 @@ pub struct Ledger {
     pub seal_every: Millis,
     /// How often usage is summed up into the store \[2 s\].
     pub rollup_every: Millis,
+}
+
+/// A folder of an object store, such as `s3://bucket/folder`. Credentials never stand in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectsUrl(String);
+
+impl ObjectsUrl {
+    /// The URL.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromValue for ObjectsUrl {
+    const EXPECTED: &'static str =
+        "\"s3://bucket/folder\", \"gs://bucket/folder\" or \"az://container/folder\"";
+
+    fn from_text(text: &str) -> Option<Result<Self, String>> {
+        let valid = is_url(text, &["s3", "gs", "az"]) && !text.contains(['@', '?', '#']);
+        Some(valid.then(|| Self(text.to_owned())).ok_or_else(|| {
+            format!(
+                "this is not a folder of an object store: write {}",
+                Self::EXPECTED
+            )
+        }))
+    }
 }
 
 impl Default for Journal {
@@ -67,6 +97,7 @@ impl Default for Ledger {
     fn default() -> Self {
         Self {
             directory: None,
+            objects: None,
             retention: None,
             seal_bytes: ByteSize::mebibytes(64),
             seal_every: Millis::seconds(3_600),
@@ -113,6 +144,7 @@ impl Ledger {
         let directory: Option<PathBuf> = section.unless_empty("directory");
         let ledger = Self {
             directory: directory.map(|path| section.reader().resolve(&path)),
+            objects: section.unless_empty("objects"),
             retention: section.unless_empty("retention"),
             seal_bytes: section.size("seal_bytes", SMALLEST..=LARGEST, default.seal_bytes),
             seal_every: section.timeout("seal_every", default.seal_every),

@@ -41,7 +41,7 @@ pub use bytes::{ByteSize, ParseByteSizeError};
 pub use control::{Cache, Control};
 pub use duration::{Millis, ParseMillisError};
 pub use error::{Error, Errors};
-pub use journal::{Durability, Journal, Ledger};
+pub use journal::{Durability, Journal, Ledger, ObjectsUrl};
 pub use load::{data_dir, exercise};
 pub use route::{Access, OnClientGone, OnRevoke, Route};
 pub use secret::Secret;

@@ -56,6 +56,7 @@ impl Config {
                 "[ledger] directory",
                 a.ledger_directory() == b.ledger_directory(),
             ),
+            ("[ledger] objects", a.ledger.objects == b.ledger.objects),
             ("[apimw]", a.apimw == b.apimw),
             ("[cache] licenses", a.cache.licenses == b.cache.licenses),
             ("[cache] negative", a.cache.negative == b.cache.negative),

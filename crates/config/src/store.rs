@@ -115,7 +115,7 @@ impl Redis {
 }
 
 /// Whether a text is a URL of one of these schemes with a host.
-fn is_url(text: &str, schemes: &[&str]) -> bool {
+pub(crate) fn is_url(text: &str, schemes: &[&str]) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else {
         return false;
     };

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use config::{Config, StoreUrl};
 use licensing::KeyringSecret;
-use store::{Error, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, Store};
+use store::{
+    Error, PostgresOptions, PostgresStore, SealedFiles, SqliteOptions, SqliteStore, Store,
+};
 
 /// Looks at what can be seen of the store without reaching it.
 ///
@@ -37,6 +39,37 @@ pub(crate) async fn open(config: &Config) -> Result<Arc<dyn Store>, Error> {
             Ok(Arc::new(PostgresStore::open(options).await?))
         }
     }
+}
+
+/// The object store that the file names for sealed files, if it names one.
+///
+/// # Errors
+/// Those of the object store, with what is wrong.
+#[cfg(feature = "object-store")]
+pub(crate) async fn sealed_files(
+    config: &Config,
+    store: &Arc<dyn Store>,
+) -> Result<Option<Arc<dyn SealedFiles>>, Error> {
+    let Some(url) = &config.ledger.objects else {
+        return Ok(None);
+    };
+    // What is not UTF-8 is no setting of ours.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let files = store::ObjectFiles::open(url.as_str(), environment, Arc::clone(store)).await?;
+    Ok(Some(Arc::new(files)))
+}
+
+/// None: this program was built without object stores.
+///
+/// # Errors
+/// Never.
+#[cfg(not(feature = "object-store"))]
+pub(crate) async fn sealed_files(
+    _: &Config,
+    _: &Arc<dyn Store>,
+) -> Result<Option<Arc<dyn SealedFiles>>, Error> {
+    Ok(None)
 }
 
 /// Whether this gate has its store for itself.

@@ -247,7 +247,10 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
     let signing = Signing::open(store.clone(), keyring, clock.clone()).await?;
     store.put_plan_revisions(config.plan_revisions()).await?;
 
-    let options = ledger_options(&config, &node, clock.clone());
+    let options = LedgerOptions {
+        files: open_store::sealed_files(&config, &store).await?,
+        ..ledger_options(&config, &node, clock.clone())
+    };
     let mut recovery = ledger::recover(&options, store.clone(), Handle::current()).await?;
     let newer = |(_, error): &(_, ledger::Error)| error.is_newer();
     if let Some(at) = recovery.failed.iter().position(newer) {
@@ -534,6 +537,11 @@ fn refuse_unsupported(config: &Config) -> Result<(), StartError> {
     };
     if !config.server.tls.is_empty() {
         return refuse("[[server.tls]]");
+    }
+    if cfg!(not(feature = "object-store")) && config.ledger.objects.is_some() {
+        let missing =
+            "`[ledger] objects` needs a tallygate that was built with the feature `object-store`";
+        return Err(StartError::Unsupported(missing.to_owned()));
     }
     Ok(())
 }

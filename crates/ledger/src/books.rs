@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock};
 
 use journal::{DeadInstance, Lane, Reader};
 use model::{CallHead, Clock, InstanceId};
-use store::{LanePosition, SealedFile, Store};
+use store::{LanePosition, SealedFile, SealedFiles, Store};
 use tokio::runtime::Handle;
 
 use crate::closed::ClosedReader;
@@ -19,8 +19,10 @@ use crate::stats::{LedgerObserver, LedgerStats};
 /// Directory, store and names: shared by shipping, recovery, verification and reports.
 pub(crate) struct Books {
     pub(crate) directory: PathBuf,
-    /// Whether the store keeps the bytes of sealed files.
+    /// Whether the bytes of sealed files are kept elsewhere than in the directory.
     pub(crate) keeps_files: bool,
+    /// Where they are kept, if not in the store.
+    pub(crate) files: Option<Arc<dyn SealedFiles>>,
     pub(crate) node: String,
     pub(crate) store: Blocking,
     pub(crate) names: Arc<Names>,
@@ -40,12 +42,13 @@ impl Books {
     ) -> Result<Self, Error> {
         let directory = options.directory.clone();
         std::fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
-        let keeps_files = store.sealed_files().is_some();
+        let keeps_files = options.files.is_some() || store.sealed_files().is_some();
         let store = Blocking::new(store, runtime);
         let names = Arc::new(Names::default());
         Ok(Self {
             directory,
             keeps_files,
+            files: options.files.clone(),
             node: options.node.clone(),
             prices: Arc::new(Prices::new(store.clone(), Arc::clone(&names))),
             store,

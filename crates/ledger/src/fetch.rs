@@ -1,15 +1,17 @@
-//! Sealed files within reach: those in this machine's directory, and those that the store keeps, brought when they are read.
+//! Sealed files within reach: those in this machine's directory, and those that the store or an object store keeps, brought when they are read.
 //!
 //! What was brought lies in a folder of its own: the directory itself holds the files that this machine sealed, which recovery
 //! takes for its own.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use store::SealedFile;
+use store::{SealedFile, SealedFiles, Store};
 
 use crate::books::Books;
 use crate::error::Error;
@@ -61,9 +63,10 @@ impl Books {
                 .ask(|store| async move { store.commit_seal(file).await });
         }
         let content = self.read_own(&file.name)?;
+        let files = self.files.clone();
         self.store.ask(|store| async move {
-            match store.sealed_files() {
-                Some(files) => files.commit_seal_with(file, content).await,
+            match keeper(&files, &*store) {
+                Some(keeper) => keeper.commit_seal_with(file, content).await,
                 None => store.commit_seal(file).await,
             }
         })
@@ -75,9 +78,10 @@ impl Books {
             return Ok(());
         }
         let content = self.read_own(name)?;
+        let files = self.files.clone();
         self.store.ask(|store| async move {
-            match store.sealed_files() {
-                Some(files) => files.put_content(name, content).await,
+            match keeper(&files, &*store) {
+                Some(keeper) => keeper.put_content(name, content).await,
                 None => Ok(()),
             }
         })
@@ -85,12 +89,27 @@ impl Books {
 
     /// Names of files that the store keeps.
     pub(crate) fn kept_names(&self) -> Result<Vec<String>, Error> {
+        let files = self.files.clone();
         self.store.ask(|store| async move {
-            match store.sealed_files() {
-                Some(files) => files.content_names().await,
+            match keeper(&files, &*store) {
+                Some(keeper) => keeper.content_names().await,
                 None => Ok(Vec::new()),
             }
         })
+    }
+
+    /// Removes what is still kept of files that retention has removed.
+    pub(crate) fn remove_kept(&self, removed: &HashSet<String>) -> Result<(), Error> {
+        // What the store keeps goes with its line.
+        let Some(files) = self.files.clone().filter(|_| !removed.is_empty()) else {
+            return Ok(());
+        };
+        for name in self.kept_names()? {
+            if removed.contains(&name) {
+                self.store.ask(|_| files.remove_content(&name))?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes a copy of this machine that is older than `age`, of a file that the store keeps.
@@ -119,9 +138,10 @@ impl Books {
         if parse_file_name(name).is_none() {
             return Ok(path);
         }
+        let files = self.files.clone();
         let content = self.store.ask(|store| async move {
-            match store.sealed_files() {
-                Some(files) => files.content(name).await,
+            match keeper(&files, &*store) {
+                Some(keeper) => keeper.content(name).await,
                 None => Ok(None),
             }
         })?;
@@ -137,6 +157,14 @@ impl Books {
         make_room(&folder, &path)?;
         Ok(path)
     }
+}
+
+/// Where the bytes of sealed files are kept, if anywhere but in the directory.
+fn keeper<'a>(
+    files: &'a Option<Arc<dyn SealedFiles>>,
+    store: &'a dyn Store,
+) -> Option<&'a dyn SealedFiles> {
+    files.as_deref().or_else(|| store.sealed_files())
 }
 
 /// Removes the files that were brought first, until the rest is small enough.

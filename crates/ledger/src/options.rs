@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Clock, SystemClock};
+use store::SealedFiles;
 
 use crate::stats::{LedgerObserver, NoObserver};
 
@@ -29,6 +30,8 @@ pub struct LedgerOptions {
     pub keep: Duration,
     /// Journals of finished instances go early, oldest first, once together they take more than so many bytes \[1 GiB\].
     pub keep_bytes: u64,
+    /// Where the bytes of sealed files are kept for all gates; `None`: in the store, if that keeps files \[`None`\].
+    pub files: Option<Arc<dyn SealedFiles>>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Told of what the ledger does.
@@ -68,6 +71,7 @@ impl LedgerOptions {
             retention: None,
             keep: Duration::from_secs(72 * 3600),
             keep_bytes: 1 << 30,
+            files: None,
             clock: Arc::new(SystemClock),
             observer: Arc::new(NoObserver),
         }

@@ -1,5 +1,6 @@
 //! Retention: old sealed files go, their rollups and their lines in the manifest stay.
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -38,7 +39,7 @@ impl Shared {
         let files = books
             .store
             .ask(|store| async move { store.manifest(None, None).await })?;
-        let mut removed = 0;
+        let (mut removed, mut gone) = (0, HashSet::new());
         for file in files {
             let age = now.since(file.last_started_at);
             let old =
@@ -57,6 +58,7 @@ impl Shared {
                 removed += 1;
             }
             let path = books.directory.join(&file.name);
+            gone.insert(file.name);
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(Error::io("remove", &path)(error));
@@ -64,6 +66,7 @@ impl Shared {
                 _ => {}
             }
         }
+        books.remove_kept(&gone)?;
         Ok(removed)
     }
 

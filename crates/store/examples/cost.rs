@@ -1,18 +1,19 @@
-//! What the embedded store costs: look-ups, leases, changes and rollup rows per second, and a month's usage of one license
-//! among ten million calls.
+//! What a store costs: look-ups, leases, changes and rollup rows per second, and a month's usage of one license among ten
+//! million calls.
 //!
-//! Run it on the disk that the store will stand on: `cargo run --release -p store --example cost [DIRECTORY]`.
+//! Run it on the disk that the embedded store will stand on, or with the URL of an empty database:
+//! `cargo run --release -p store --example cost [DIRECTORY | postgres://…]`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use model::usage::{UsageField, UsageKey, UsageQuery, UsageSums};
 use model::{AccountName, InstanceId, KeyHash, LicenseId, Limits, Method, Mode, Money, Outcome};
 use store::conformance::fixtures::{balance_of, hours, new_license, units};
+use store::postgres::Times;
 use store::{
-    Error, LeaseRequest, LedgerStore, LicenseChange, LicenseStore, QuotaStore, RollupBatch,
-    SqliteOptions, SqliteStore,
+    Error, LeaseRequest, LicenseChange, PostgresOptions, PostgresStore, RollupBatch, SqliteOptions,
+    SqliteStore, Store,
 };
 
 const LICENSES: usize = 10_000;
@@ -24,21 +25,27 @@ const MONTH: i64 = 30 * 24;
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Error> {
     let temporary;
-    let directory = match std::env::args().nth(1) {
-        Some(directory) => PathBuf::from(directory),
+    let place = match std::env::args().nth(1) {
+        Some(place) => place,
         None => {
             temporary =
                 tempfile::TempDir::new().map_err(|error| Error::Unavailable(error.to_string()))?;
-            temporary.path().to_owned()
+            temporary.path().display().to_string()
         }
     };
-    let store = Arc::new(SqliteStore::open(SqliteOptions::new(directory))?);
-    let (ids, hashes) = import(&store).await?;
+    let store: Arc<dyn Store> = if place.contains("://") {
+        let mut options = PostgresOptions::parse(&place)?;
+        options.times = Times::Caller;
+        Arc::new(PostgresStore::open(options).await?)
+    } else {
+        Arc::new(SqliteStore::open(SqliteOptions::new(place))?)
+    };
+    let (ids, hashes) = import(&*store).await?;
     look_ups(&store, &hashes).await?;
     changes(&store, &ids).await?;
-    leases(&store, &ids).await?;
-    rollups(&store, &ids).await?;
-    usage(&store, &ids).await
+    leases(&*store, &ids).await?;
+    rollups(&*store, &ids).await?;
+    usage(&*store, &ids).await
 }
 
 fn say(what: &str, count: usize, since: Instant) {
@@ -47,7 +54,7 @@ fn say(what: &str, count: usize, since: Instant) {
     println!("{what:<58} {rate:>12.0} /s {each:>10.1} us each");
 }
 
-async fn import(store: &SqliteStore) -> Result<(Vec<LicenseId>, Vec<KeyHash>), Error> {
+async fn import(store: &dyn Store) -> Result<(Vec<LicenseId>, Vec<KeyHash>), Error> {
     let limits = Limits {
         rate_limits: Vec::new(),
         ..units(1_000_000_000, Some("5/1d,add"))
@@ -61,7 +68,7 @@ async fn import(store: &SqliteStore) -> Result<(Vec<LicenseId>, Vec<KeyHash>), E
     Ok((ids, hashes))
 }
 
-async fn look_ups(store: &Arc<SqliteStore>, hashes: &[KeyHash]) -> Result<(), Error> {
+async fn look_ups(store: &Arc<dyn Store>, hashes: &[KeyHash]) -> Result<(), Error> {
     let since = Instant::now();
     for hash in hashes {
         store.license_by_key(*hash).await?;
@@ -85,7 +92,7 @@ async fn look_ups(store: &Arc<SqliteStore>, hashes: &[KeyHash]) -> Result<(), Er
     Ok(())
 }
 
-async fn changes(store: &Arc<SqliteStore>, ids: &[LicenseId]) -> Result<(), Error> {
+async fn changes(store: &Arc<dyn Store>, ids: &[LicenseId]) -> Result<(), Error> {
     let since = Instant::now();
     for id in &ids[..1_000] {
         store
@@ -111,7 +118,7 @@ async fn changes(store: &Arc<SqliteStore>, ids: &[LicenseId]) -> Result<(), Erro
     Ok(())
 }
 
-async fn leases(store: &SqliteStore, ids: &[LicenseId]) -> Result<(), Error> {
+async fn leases(store: &dyn Store, ids: &[LicenseId]) -> Result<(), Error> {
     let gate = InstanceId::generate();
     let request = |id: &LicenseId| LeaseRequest {
         key: balance_of(*id),
@@ -138,7 +145,7 @@ async fn leases(store: &SqliteStore, ids: &[LicenseId]) -> Result<(), Error> {
     Ok(())
 }
 
-async fn rollups(store: &SqliteStore, ids: &[LicenseId]) -> Result<(), Error> {
+async fn rollups(store: &dyn Store, ids: &[LicenseId]) -> Result<(), Error> {
     let instance = InstanceId::generate();
     let mut slowest = 0.0_f64;
     let since = Instant::now();
@@ -209,7 +216,7 @@ fn row(ids: &[LicenseId], number: usize) -> (UsageKey, UsageSums) {
     (key, sums)
 }
 
-async fn usage(store: &SqliteStore, ids: &[LicenseId]) -> Result<(), Error> {
+async fn usage(store: &dyn Store, ids: &[LicenseId]) -> Result<(), Error> {
     let month = UsageQuery {
         from: Some(hours(0)),
         to: Some(hours(MONTH)),

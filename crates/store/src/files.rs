@@ -1,14 +1,15 @@
-//! Sealed files at rest in the store itself, so that every gate of a fleet reads the whole ledger.
+//! Sealed files at rest where every gate of a fleet can read them: in the store itself, or on an object store.
 
 use async_trait::async_trait;
 
 use crate::error::Error;
 use crate::ledger::SealedFile;
 
-/// The bytes of sealed files, for stores that keep them beside their lines in the manifest.
+/// The bytes of sealed files, kept beside their lines in the manifest.
 #[async_trait]
 pub trait SealedFiles: Send + Sync + 'static {
-    /// As [`LedgerStore::commit_seal`](crate::LedgerStore::commit_seal), with the file's bytes in the same transaction.
+    /// As [`LedgerStore::commit_seal`](crate::LedgerStore::commit_seal), with the file's bytes: in the same transaction, or
+    /// before their line.
     ///
     /// # Errors
     /// [`Error::Position`] if the sealed position is neither where the range begins nor where it ends.
@@ -17,10 +18,13 @@ pub trait SealedFiles: Send + Sync + 'static {
     /// Keeps the bytes of a file that is in the manifest already, as when it was made again; replaces what was kept.
     async fn put_content(&self, name: &str, content: Vec<u8>) -> Result<(), Error>;
 
-    /// The bytes of a file; `None`: they are not kept, or were removed by retention
-    /// ([`LedgerStore::mark_removed`](crate::LedgerStore::mark_removed) takes them with it).
+    /// The bytes of a file; `None`: they are not kept, or were removed by retention.
     async fn content(&self, name: &str) -> Result<Option<Vec<u8>>, Error>;
 
     /// The names of all files whose bytes are kept, in order of name.
     async fn content_names(&self) -> Result<Vec<String>, Error>;
+
+    /// Removes the bytes of a file; nothing if there are none. Where they are in the store,
+    /// [`LedgerStore::mark_removed`](crate::LedgerStore::mark_removed) has done so already.
+    async fn remove_content(&self, name: &str) -> Result<(), Error>;
 }

@@ -16,6 +16,8 @@ pub mod ledger;
 pub mod licenses;
 pub mod management;
 pub mod node;
+#[cfg(feature = "object-store")]
+pub mod objects;
 pub mod postgres;
 pub mod quota;
 mod refill;
@@ -41,6 +43,8 @@ pub use licenses::{
 };
 pub use management::{Account, ManagementKey, ManagementStore};
 pub use node::{NodeClaim, NodeStore};
+#[cfg(feature = "object-store")]
+pub use objects::ObjectFiles;
 pub use postgres::{PostgresOptions, PostgresStore};
 pub use quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, QuotaStore};
 pub use sessions::{

@@ -19,6 +19,7 @@ pub mod eventually;
 pub mod fault_proxy;
 pub mod gateway;
 pub mod load;
+pub mod object_server;
 pub mod port;
 pub mod postgres;
 pub mod redis;
@@ -36,6 +37,7 @@ pub use config::{App, Config};
 pub use fault_proxy::FaultProxy;
 pub use gateway::{Cli, CliOutput, Gateway, License};
 pub use load::{Load, Seen};
+pub use object_server::ObjectServer;
 pub use postgres::Postgres;
 pub use redis::{Redis, RedisCluster, RedisSentinel};
 pub use site::Site;
@@ -49,4 +51,11 @@ macro_rules! binary {
     () => {
         env!("CARGO_BIN_EXE_tallygate")
     };
+}
+
+/// The interpreter of the Python environment that `make test` sets up.
+#[must_use]
+pub fn python() -> String {
+    let installed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/venv/bin/python");
+    std::env::var("TALLYGATE_TEST_PYTHON").unwrap_or_else(|_| installed.to_owned())
 }

@@ -4,7 +4,7 @@ use model::InstanceId;
 
 use super::StoreFactory;
 use super::fixtures::hours;
-use crate::{Error, SealIntent, SealedFile};
+use crate::{Error, SealIntent, SealedFile, SealedFiles, Store};
 
 fn file(instance: InstanceId, lane: u32, from: u64, through: u64) -> SealedFile {
     SealedFile {
@@ -199,6 +199,23 @@ pub async fn files_that_a_store_keeps_come_back_as_they_were_and_go_with_their_l
     let Some(files) = store.sealed_files() else {
         return;
     };
+    let (name, content) = kept_files_come_back_as_they_were(&*store, files).await;
+    drop(store);
+    let store = place.open().await;
+    let files = store.sealed_files().expect("it kept them before");
+    assert_eq!(files.content(&name).await, Ok(Some(content)));
+    assert_eq!(files.content_names().await, Ok(vec![name.clone()]));
+    store.mark_removed(&name, hours(8)).await.expect("noted");
+    assert_eq!(files.content(&name).await, Ok(None));
+    assert_eq!(files.content_names().await, Ok(Vec::new()));
+}
+
+/// Whatever keeps them: bytes come back, a seal is committed once however often it is tried, and one that comes too late
+/// leaves neither line nor bytes. Returns the file that is kept in the end.
+pub async fn kept_files_come_back_as_they_were(
+    store: &dyn Store,
+    files: &dyn SealedFiles,
+) -> (String, Vec<u8>) {
     let instance = InstanceId::generate();
     let (first, late) = (file(instance, 0, 0, 4), file(instance, 0, 9, 10));
     let content: Vec<u8> = (0..300_000_u32)
@@ -226,15 +243,5 @@ pub async fn files_that_a_store_keeps_come_back_as_they_were_and_go_with_their_l
         .put_content(&first.name, other.clone())
         .await
         .expect("replaced");
-    drop(store);
-    let store = place.open().await;
-    let files = store.sealed_files().expect("it kept them before");
-    assert_eq!(files.content(&first.name).await, Ok(Some(other)));
-    assert_eq!(files.content_names().await, Ok(vec![first.name.clone()]));
-    store
-        .mark_removed(&first.name, hours(8))
-        .await
-        .expect("noted");
-    assert_eq!(files.content(&first.name).await, Ok(None));
-    assert_eq!(files.content_names().await, Ok(Vec::new()));
+    (first.name, other)
 }

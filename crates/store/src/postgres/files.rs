@@ -59,6 +59,17 @@ impl SealedFiles for PostgresStore {
         };
         self.server.run(Manner::REPORT, list).await
     }
+
+    async fn remove_content(&self, name: &str) -> Result<(), Error> {
+        let remove = |session: Session, name: Arc<String>| async move {
+            let sql = "DELETE FROM sealed_bytes WHERE name = $1";
+            session.change(sql, &[&*name]).await?;
+            Ok(())
+        };
+        self.server
+            .run_with(Manner::LOAD, name.to_owned(), remove)
+            .await
+    }
 }
 
 async fn put(session: &Lent, name: &str, content: &[u8]) -> Result<(), Trouble> {
