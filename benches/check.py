@@ -118,7 +118,7 @@ def main():
     parser.add_argument("--server-core", type=int, default=0, help="(%(default)s)")
     parser.add_argument("--load-core", type=int, default=1, help="(%(default)s)")
     options = parser.parse_args()
-    options.licenses, options.hot, options.routes, options.other = 1, 1, 1, options.binary
+    options.licenses, options.hot, options.routes, options.other, options.stores = 1, 1, 1, options.binary, None
     kinds = {kind.durability: kind for kind in (
         (servers.OtherProcess, servers.OtherDisk) if options.binary else (servers.TallygateProcess, servers.TallygateDisk))}
     output = servers.ROOT / "target" / "bench"

@@ -11,6 +11,7 @@ of CPU per call are then as good as they get on a noisy host, while calls per se
     benches/run.py --servers bare,process --licenses 10000 --routes 1000
     benches/run.py --servers bare,disk,other-disk --other /tmp/tallygate-before
     benches/run.py --servers bare,process,disk --together   the ratios on a noisy host
+    benches/run.py --servers process,fleet --unit process --together   what PostgreSQL and Redis add
 """
 
 import argparse
@@ -44,6 +45,8 @@ def arguments():
     parser.add_argument("--load-core", type=int, default=1, help="of load and backend (%(default)s)")
     parser.add_argument("--output", type=Path, default=OUTPUT / "rounds.json", help="raw rounds (%(default)s)")
     options = parser.parse_args()
+    # Each server of a fleet has its own.
+    options.stores = None
     options.names = options.servers.split(",")
     unknown = [name for name in options.names if name not in servers.KINDS]
     if unknown:

@@ -46,14 +46,18 @@ def measure(server, core, connections, seconds):
     rest(server.pid)
     before = proc.cpu_seconds(server.pid)
     ledger_before = proc.cpu_seconds_of_threads(server.pid, "ledger-")
-    helper_before = sum(proc.cpu_seconds(pid) for pid in server.helper_pids)
+    helpers_before = {name: proc.cpu_seconds(pid) for name, pid in server.helper_pids.items()}
+    asked_before = server.statements()
     report = wrk(core, connections, seconds, server.url, server.header, server.keys, server.paths)
     under_load = proc.cpu_seconds(server.pid) - before
     rest(server.pid)
     calls = max(report["requests"], 1)
     ledger = proc.cpu_seconds_of_threads(server.pid, "ledger-") - ledger_before
     total = proc.cpu_seconds(server.pid) - before
-    helper = sum(proc.cpu_seconds(pid) for pid in server.helper_pids) - helper_before
+    helpers = {
+        name: (proc.cpu_seconds(pid) - helpers_before[name]) / calls * 1e6 for name, pid in server.helper_pids.items()
+    }
+    asked = {name: count - asked_before[name] for name, count in server.statements().items()}
     return {
         "server": server.name,
         "calls": report["requests"],
@@ -62,7 +66,10 @@ def measure(server, core, connections, seconds):
         "cpu_us": (total - ledger) / calls * 1e6,
         "ledger_us": ledger / calls * 1e6,
         # Processes that the server cannot do without, such as its Redis.
-        "helper_us": helper / calls * 1e6,
+        "helper_us": sum(helpers.values()),
+        "helpers_us": helpers,
+        "statements": sum(asked.values()) / calls,
+        "asked": asked,
         "busy": under_load / report["seconds"],
         "p50_us": report["p50"],
         "p99_us": report["p99"],

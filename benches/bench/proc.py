@@ -35,6 +35,15 @@ def wait_for_port(port, process=None, seconds=30):
     raise RuntimeError(f"nothing listens on port {port} after {seconds} s")
 
 
+def wait_until(condition, seconds=30):
+    """Waits until a condition holds; raises when time is up."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"not so within {seconds} s")
+        time.sleep(0.05)
+
+
 def start(core, command, log, cwd=None):
     """Starts a command pinned to a core, in a process group of its own, its output in a file."""
     with open(log, "ab") as output:

@@ -5,7 +5,7 @@ from statistics import median
 
 COLUMNS = [
     ("server", "{:<14}"), ("rounds", "{:>6}"), ("CPU µs/call", "{:>11}"), ("× unit", "{:>7}"), ("spread", "{:>13}"),
-    ("ledger µs", "{:>9}"), ("helper µs", "{:>9}"), ("calls/s", "{:>8}"), ("p50 µs", "{:>7}"), ("p99 µs", "{:>7}"),
+    ("ledger µs", "{:>9}"), ("helper µs", "{:>9}"), ("asked/call", "{:>10}"), ("calls/s", "{:>8}"), ("p50 µs", "{:>7}"), ("p99 µs", "{:>7}"),
     ("busy", "{:>5}"), ("MiB", "{:>6}"),
 ]
 
@@ -24,7 +24,7 @@ def summary(rounds, unit):
     result = {}
     for name in names:
         mine = [by_name[name] for by_name in rounds if name in by_name]
-        row = {key: median(one[key] for one in mine) for key in mine[0] if key != "server"}
+        row = {key: median(one[key] for one in mine) for key, value in mine[0].items() if isinstance(value, (int, float))}
         row["rounds"] = len(mine)
         paired = ratios(rounds, name, unit)
         if paired:
@@ -43,7 +43,7 @@ def table(rows):
         spread = f"{row['ratio_low']:.2f}-{row['ratio_high']:.2f}" if "ratio" in row else "-"
         cells = [
             name, str(row["rounds"]), f"{row['cpu_us']:.1f}", ratio, spread, f"{row['ledger_us']:.2f}",
-            f"{row['helper_us']:.1f}", f"{row['calls_per_second']:.0f}", f"{row['p50_us']:.0f}",
+            f"{row['helper_us']:.1f}", f"{row['statements']:.4f}", f"{row['calls_per_second']:.0f}", f"{row['p50_us']:.0f}",
             f"{row['p99_us']:.0f}", f"{row['busy'] * 100:.0f}%", f"{row['resident_mib']:.0f}",
         ]
         lines.append("  ".join(form.format(cell) for (_, form), cell in zip(COLUMNS, cells)))

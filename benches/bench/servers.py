@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from . import proc
+from .stores import Stores
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONF = ROOT / "benches" / "conf"
@@ -44,7 +45,7 @@ class Server:
         self.port = proc.free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self.header = KEY_HEADER
-        self.helpers = []
+        self.helpers = {}
         self.process = None
         self.keys = self.lines("keys", [FOREIGN_KEY])
         self.paths = self.lines("paths", ["/v1/items"])
@@ -66,12 +67,16 @@ class Server:
 
     @property
     def helper_pids(self):
-        """Other processes that it cannot do without."""
-        return [helper.pid for helper in self.helpers]
+        """Other processes that it cannot do without, by name."""
+        return {name: helper.pid for name, helper in self.helpers.items()}
+
+    def statements(self):
+        """Questions that its helpers were asked so far, by helper, where they count them."""
+        return {}
 
     def stop(self):
         """Ends it and its helpers."""
-        for process in [self.process, *self.helpers]:
+        for process in [self.process, *self.helpers.values()]:
             proc.stop(process)
 
     def lines(self, name, lines):
@@ -110,7 +115,7 @@ class NginxLua(Server):
         command = ["redis-server", "--port", redis_port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes",
                    "--appendfsync", "everysec", "--dir", self.run]
         redis = proc.start(self.core, command, self.run / "redis.log")
-        self.helpers.append(redis)
+        self.helpers["redis"] = redis
         proc.wait_for_port(redis_port, redis)
         subprocess.run(["redis-cli", "-p", str(redis_port), "set", f"key:{FOREIGN_KEY}", "1"],
                        check=True, stdout=subprocess.DEVNULL)
@@ -248,6 +253,38 @@ class TallygateDisk(Tallygate):
     durability = "disk"
 
 
+class TallygateFleet(TallygateProcess):
+    """One gate of a fleet: PostgreSQL of record and Redis, both on the core of the load."""
+
+    name = "fleet"
+
+    def start(self):
+        self.stores = self.options.stores or Stores(self.options.load_core)
+        self.helpers = dict(self.stores.processes)
+        super().start()
+
+    def configuration(self):
+        app = super().configuration()
+        node = app.replace("threads = 1", f'threads = 1\nnode = "{self.run.name}"', 1)
+        return f'''{node}
+[store]
+url = "{self.stores.postgres_url}"
+
+[redis]
+url = "{self.stores.redis_url}"
+timeout = "1s"
+'''
+
+    def statements(self):
+        return self.stores.statements()
+
+    def stop(self):
+        proc.stop(self.process)
+        # Shared ones are their owner's to stop.
+        if not self.options.stores:
+            self.stores.stop()
+
+
 class Other:
     """Another build of the gate, to see what a change is worth."""
 
@@ -271,11 +308,11 @@ class OtherDisk(Other, TallygateDisk):
 
 KINDS = {
     kind.name: kind
-    for kind in (Bare, TallygateProcess, TallygateDisk, Nginx, NginxLuaCount, NginxLuaCached, NginxLuaEach, Envoy,
+    for kind in (Bare, TallygateProcess, TallygateDisk, TallygateFleet, Nginx, NginxLuaCount, NginxLuaCached, NginxLuaEach, Envoy,
                  OtherProcess, OtherDisk)
 }
 # What runs unless told otherwise.
-USUAL = [name for name in KINDS if not name.startswith("other-")]
+USUAL = [name for name in KINDS if name != "fleet" and not name.startswith("other-")]
 
 
 def fill(template, **values):
