@@ -69,8 +69,8 @@ struct Model {
 impl Model {
     fn end(&mut self, facts: &Facts, outcome: Outcome) {
         let billed = matches!(outcome, Outcome::Delivered | Outcome::ClientGone);
-        // Only 200 is an upstream's own status here.
-        let left = outcome == Outcome::ClientGone && facts.status != 200;
+        // Neither is the upstream's own.
+        let left = outcome == Outcome::ClientGone && matches!(facts.status, 0 | 502);
         let spent = u64::from(facts.sent && (left || (billed && facts.status == 200)));
         let before = self
             .ended
