@@ -15,6 +15,7 @@ use bounds::{each_way, one_within};
 use fleet::Fleet;
 use serde_json::{Value, json};
 use testkit::client::{self, Request};
+use testkit::eventually::{patience, wait_for};
 use testkit::{Gateway, assert_eventually};
 
 /// Three gates, and who owns the keys.
@@ -49,11 +50,16 @@ impl Owned {
         made
     }
 
+    /// A verification; asked again where the store of a busy machine did not answer in time.
     fn ask(&self, gate: usize, body: &Value) -> Value {
         let body = body.to_string();
         let request = Request::post("/api/auth/api-key/verify", body.as_bytes())
             .header("Authorization", &format!("Bearer {}", self.owner));
-        let response = client::call(self.gates()[gate].control_addr(), &request);
+        let answered = wait_for(patience(), || {
+            let response = client::call(self.gates()[gate].control_addr(), &request);
+            (response.status != 503).then_some(response)
+        });
+        let response = answered.expect("the store answers at last");
         assert_eq!(response.status, 200, "{}", response.text());
         response.json()
     }

@@ -65,8 +65,15 @@ impl ObjectFiles {
             folder,
             store,
         };
-        files.bounded(files.first()).await?;
-        Ok(files)
+        match tokio::time::timeout(LIMIT, files.first()).await {
+            Ok(Ok(())) => Ok(files),
+            // It answered, and not what a folder that we may use would.
+            Ok(Err(error)) if !is_out_of_reach(&error) => {
+                Err(Error::Misconfigured(format!("the object store: {error}")))
+            }
+            Ok(Err(error)) => Err(trouble(&error)),
+            Err(_) => Err(silent()),
+        }
     }
 
     /// Whether it answers, and lets us look.
@@ -84,10 +91,8 @@ impl ObjectFiles {
         operation: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, Error> {
         match tokio::time::timeout(LIMIT, operation).await {
-            Ok(done) => done.map_err(trouble),
-            Err(_) => Err(Error::Unavailable(
-                "the object store does not answer".to_owned(),
-            )),
+            Ok(done) => done.map_err(|error| trouble(&error)),
+            Err(_) => Err(silent()),
         }
     }
 }
@@ -152,16 +157,17 @@ impl SealedFiles for ObjectFiles {
     }
 }
 
-fn trouble(error: object_store::Error) -> Error {
-    use object_store::Error::{
-        NotFound, PermissionDenied, Unauthenticated, UnknownConfigurationKey,
-    };
-    let text = format!("the object store: {error}");
-    match error {
-        NotFound { .. }
-        | PermissionDenied { .. }
-        | Unauthenticated { .. }
-        | UnknownConfigurationKey { .. } => Error::Misconfigured(text),
-        _ => Error::Unavailable(text),
-    }
+fn trouble(error: &object_store::Error) -> Error {
+    Error::Unavailable(format!("the object store: {error}"))
+}
+
+fn silent() -> Error {
+    Error::Unavailable("the object store does not answer".to_owned())
+}
+
+/// Whether no answer came at all.
+fn is_out_of_reach(error: &object_store::Error) -> bool {
+    let first: &(dyn std::error::Error + 'static) = error;
+    std::iter::successors(Some(first), |error| error.source())
+        .any(|error| error.is::<object_store::client::HttpError>())
 }

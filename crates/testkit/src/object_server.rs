@@ -51,7 +51,7 @@ impl ObjectServer {
         };
         let path = format!("/{}", Self::BUCKET);
         let made = wait_for(patience(), || {
-            let response = server.send(&Request::new("PUT", &path))?;
+            let response = server.send(Request::new("PUT", &path))?;
             (response.status == 200).then_some(())
         });
         assert!(made.is_some(), "no bucket: {}", server.log());
@@ -92,7 +92,7 @@ impl ObjectServer {
     #[must_use]
     pub fn listing(&self) -> String {
         let path = format!("/{}?list-type=2", Self::BUCKET);
-        let response = self.send(&Request::get(&path)).expect("the server answers");
+        let response = self.send(Request::get(&path)).expect("the server answers");
         response.text()
     }
 
@@ -117,8 +117,10 @@ impl ObjectServer {
         kill_process(process, signal).expect("a child of ours takes a signal");
     }
 
-    fn send(&self, request: &Request) -> Option<Response> {
-        Connection::open(self.addr()).ok()?.call(request).ok()
+    fn send(&self, request: Request) -> Option<Response> {
+        // By the host it tells which of Amazon's services is meant.
+        let request = request.host(&self.addr().to_string());
+        Connection::open(self.addr()).ok()?.call(&request).ok()
     }
 
     fn log(&self) -> String {
