@@ -67,15 +67,21 @@ fn ctrl_c_ends_a_gate_as_a_termination_does() {
     );
 }
 
-#[test]
-fn a_gate_is_not_ready_before_recovery_is_done() {
-    let mut site = Site::start(binary!());
-    let license = site.gateway.license(&[]);
+/// Somebody else who holds the write lock of the ledger's database, until they roll back.
+fn locked_ledger(site: &Site) -> Connection {
     let other = Connection::open(site.gateway.data_dir().join("ledger.db")).expect("opens");
     other
         .busy_timeout(patience())
         .expect("a time limit can be set");
     other.execute_batch("BEGIN IMMEDIATE").expect("locks");
+    other
+}
+
+#[test]
+fn a_gate_is_not_ready_before_recovery_is_done() {
+    let mut site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let other = locked_ledger(&site);
     let answer = site.gateway.call(&Request::get("/").key(&license.key));
     site.gateway.kill9();
     site.gateway.launch();
@@ -176,11 +182,7 @@ fn nothing_is_pending_after_a_clean_end() {
 fn what_could_not_be_shipped_at_the_end_is_said_and_shipped_by_the_next_start() {
     let mut site = Site::start(binary!());
     let license = site.gateway.license(&[]);
-    let other = Connection::open(site.gateway.data_dir().join("ledger.db")).expect("opens");
-    other
-        .busy_timeout(patience())
-        .expect("a time limit can be set");
-    other.execute_batch("BEGIN IMMEDIATE").expect("locks");
+    let other = locked_ledger(&site);
     let answer = site.gateway.call(&Request::get("/").key(&license.key));
     assert_eq!(answer.status, 200);
     assert_eq!(site.gateway.stop().code(), Some(1), "a record is left");
