@@ -6,9 +6,11 @@ mod cli;
 mod demo;
 mod directory;
 mod fleet;
+mod listeners;
 mod observe;
 mod open_store;
 mod run;
+mod start_error;
 mod wire;
 
 use std::process::ExitCode;
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
             }
             Err(error) => {
                 eprintln!("{}: [store] url: {error}", path.display());
-                ExitCode::from(78)
+                ExitCode::from(cli::EXIT_CONFIG)
             }
         }),
         Command::Demo(arguments) => {
@@ -51,12 +53,11 @@ fn main() -> ExitCode {
 
 /// Reads the configuration before anything else is done, and says where it is wrong.
 fn with_config(path: &std::path::Path, action: impl FnOnce(Config) -> ExitCode) -> ExitCode {
-    const BAD_CONFIGURATION: u8 = 78;
     match Config::load(path, |name| std::env::var(name).ok()) {
         Ok(config) => action(config),
         Err(errors) => {
             eprintln!("{errors}");
-            ExitCode::from(BAD_CONFIGURATION)
+            ExitCode::from(cli::EXIT_CONFIG)
         }
     }
 }

@@ -4,8 +4,7 @@
 //! record is written after the journal's last flush.
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixListener;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use config::Config;
-use control::{Access, ControlLimits, ControlState, GateInfo, Surfaces};
+use control::{ControlLimits, ControlState, GateInfo, Surfaces};
 use gate::{Gate, Spender, Worker, WorkerParts, rpc};
 use journal::Journal;
 use ledger::{Ledger, LedgerOptions};
@@ -26,66 +25,13 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::listeners::{bind, rpc_listener, serve_control, serve_observed};
 use crate::observe::{self, Readiness, State};
+use crate::start_error::StartError;
 use crate::{cli, demo, directory, fleet, open_store, wire};
 
 /// Threads of the runtime for everything that is not on the way of a warm call.
 const COLD_THREADS: usize = 2;
-
-/// Why a gate does not start.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
-    /// The file asks for what this version does not serve.
-    #[error("{0}")]
-    Unsupported(String),
-    /// An address is taken or not ours.
-    #[error("cannot listen on {address}: {error}")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        error: std::io::Error,
-    },
-    /// Another process serves from the same data.
-    #[error(
-        "{0} is in use by another tallygate: stop it, or give this one a `data_dir` of its own"
-    )]
-    InUse(String),
-    /// Files of ours.
-    #[error("cannot use {path}: {error}")]
-    Files {
-        /// The file or directory.
-        path: String,
-        /// Why not.
-        error: std::io::Error,
-    },
-    /// The store of record.
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    /// Licenses and keys.
-    #[error(transparent)]
-    Licensing(#[from] licensing::Error),
-    /// The journal.
-    #[error(transparent)]
-    Journal(#[from] journal::Error),
-    /// The ledger.
-    #[error(transparent)]
-    Ledger(#[from] ledger::Error),
-    /// The Redis of the configuration.
-    #[error(transparent)]
-    Redis(#[from] coordinator::Error),
-    /// A newer version left a journal that this one may not touch.
-    #[error("a newer version wrote {path}: {error}")]
-    Newer {
-        /// The journal's directory.
-        path: String,
-        /// What it found there.
-        error: Box<ledger::Error>,
-    },
-    /// Apps or routes that get in each other's way.
-    #[error("{0}")]
-    Apps(String),
-}
 
 /// A gate that takes calls.
 pub(crate) struct Running {
@@ -171,19 +117,7 @@ where
         Ok(code) => code,
         Err(error) => {
             eprintln!("tallygate: {error}");
-            match error {
-                StartError::Unsupported(_)
-                | StartError::Newer { .. }
-                | StartError::Apps(_)
-                | StartError::Redis(_)
-                | StartError::Store(
-                    store::Error::Misconfigured(_)
-                    | store::Error::NodeTaken(_)
-                    | store::Error::NewerSchema { .. },
-                ) => ExitCode::from(78),
-                StartError::Ledger(error) if error.is_newer() => ExitCode::from(78),
-                _ => ExitCode::FAILURE,
-            }
+            error.exit_code()
         }
     }
 }
@@ -585,92 +519,6 @@ fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {
         }
         Err(std::fs::TryLockError::Error(error)) => Err(files(&path, error)),
     }
-}
-
-fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).map_err(|error| StartError::Bind { address, error })
-}
-
-fn bind_async(address: SocketAddr) -> Result<tokio::net::TcpListener, StartError> {
-    let listener = bind(address)?;
-    let adopt = || {
-        listener.set_nonblocking(true)?;
-        tokio::net::TcpListener::from_std(listener)
-    };
-    adopt().map_err(|error| StartError::Bind { address, error })
-}
-
-async fn until_stopped(mut stopped: watch::Receiver<bool>) {
-    // An error means that the gate is gone, which is a stop as well.
-    let _ = stopped.wait_for(|stop| *stop).await;
-}
-
-fn serve_observed(
-    address: SocketAddr,
-    router: axum::Router,
-    stopped: &watch::Receiver<bool>,
-) -> Result<(SocketAddr, JoinHandle<()>), StartError> {
-    let listener = bind_async(address)?;
-    let bound = listener.local_addr().unwrap_or(address);
-    let stopped = until_stopped(stopped.clone());
-    let server = tokio::spawn(async move {
-        let serving = axum::serve(listener, router).with_graceful_shutdown(stopped);
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "the metrics listener ended");
-        }
-    });
-    Ok((bound, server))
-}
-
-/// The listener on which the data plane takes what the control plane passes on.
-fn rpc_listener(data_dir: &Path) -> Result<UnixListener, StartError> {
-    let bound = control::bind_private(data_dir, rpc::SOCKET_NAME);
-    let bound = bound.and_then(tokio::net::UnixListener::into_std);
-    bound.map_err(|error| StartError::Files {
-        path: data_dir.join(rpc::SOCKET_NAME).display().to_string(),
-        error,
-    })
-}
-
-/// The control listener, the one for `admin` where the native API is apart, and the Unix socket. Returns where the
-/// native API is.
-fn serve_control(
-    config: &Config,
-    surfaces: Surfaces,
-    stopped: &watch::Receiver<bool>,
-    servers: &mut Vec<JoinHandle<()>>,
-) -> Result<SocketAddr, StartError> {
-    let mut serve = |address, router| {
-        let listener = bind_async(address)?;
-        let bound = listener.local_addr().unwrap_or(address);
-        let access = Access::Keys {
-            plain_http_from: config.control.plain_http_from.clone().into(),
-        };
-        let serving = control::serve(listener, router, access, until_stopped(stopped.clone()));
-        servers.push(tokio::spawn(serving));
-        Ok::<_, StartError>(bound)
-    };
-    let (native, protocols) = surfaces.clone().apart();
-    let bound = match config.server.admin {
-        None => serve(config.server.control, surfaces.together())?,
-        Some(admin) => {
-            serve(config.server.control, protocols)?;
-            serve(admin, native.clone())?
-        }
-    };
-    let data_dir = &config.server.data_dir;
-    let socket = control::bind_socket(data_dir).map_err(|error| StartError::Files {
-        path: control::socket_path(data_dir).display().to_string(),
-        error,
-    })?;
-    let serving = control::serve(
-        socket,
-        native,
-        Access::Local,
-        until_stopped(stopped.clone()),
-    );
-    servers.push(tokio::spawn(serving));
-    Ok(bound)
 }
 
 fn host_name() -> String {

@@ -34,7 +34,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub(crate) use client::Client;
-pub(crate) use error::Error;
+pub(crate) use error::{EXIT_CONFIG, Error};
 pub(crate) use output::{Format, Output};
 pub(crate) use table::{Column, Table};
 pub(crate) use target::Target;
