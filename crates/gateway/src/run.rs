@@ -491,6 +491,11 @@ fn ledger_options(config: &Config, node: &str, clock: Arc<dyn Clock>) -> LedgerO
         seal_bytes: config.ledger.seal_bytes.bytes(),
         seal_every: config.ledger.seal_every.duration(),
         rollup_every: config.ledger.rollup_every.duration(),
+        // PostgreSQL leases units beside a roll-up; SQLite's one writer does one after the other.
+        rollup_rows: match config.store.url {
+            config::StoreUrl::Sqlite => 32_768,
+            config::StoreUrl::Postgres(_) => 131_072,
+        },
         retention: config.ledger.retention.map(model::Interval::duration),
         keep: config.journal.keep.duration(),
         keep_bytes: config.journal.keep_bytes.bytes(),

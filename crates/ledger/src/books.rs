@@ -24,6 +24,8 @@ pub(crate) struct Books {
     /// Where they are kept, if not in the store.
     pub(crate) files: Option<Arc<dyn SealedFiles>>,
     pub(crate) node: String,
+    /// Rollup rows of one transaction.
+    pub(crate) rollup_rows: usize,
     pub(crate) store: Blocking,
     pub(crate) names: Arc<Names>,
     pub(crate) prices: Arc<Prices>,
@@ -50,6 +52,7 @@ impl Books {
             keeps_files,
             files: options.files.clone(),
             node: options.node.clone(),
+            rollup_rows: options.rollup_rows.max(1),
             prices: Arc::new(Prices::new(store.clone(), Arc::clone(&names))),
             store,
             names,

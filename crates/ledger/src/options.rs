@@ -22,8 +22,11 @@ pub struct LedgerOptions {
     pub seal_bytes: u64,
     /// … and once its oldest unsealed record may be this old \[1 h\].
     pub seal_every: Duration,
-    /// Time between two roll-ups \[2 s\].
+    /// Time between two roll-ups \[2 s\]; longer, up to 8 s, where they would take more than a tenth of the time.
     pub rollup_every: Duration,
+    /// Rollup rows of one transaction, about \[32,768\]. The more there are, the more calls fall into one row, and the
+    /// longer everything waits that the store does not do beside it.
+    pub rollup_rows: usize,
     /// Sealed files whose latest call is older than this are removed; their rollups stay. `None`: never \[`None`\].
     pub retention: Option<Duration>,
     /// How long the journal of a finished instance is kept, to be shipped again when the store is an older copy \[72 h\].
@@ -47,6 +50,7 @@ impl std::fmt::Debug for LedgerOptions {
             .field("seal_bytes", &self.seal_bytes)
             .field("seal_every", &self.seal_every)
             .field("rollup_every", &self.rollup_every)
+            .field("rollup_rows", &self.rollup_rows)
             .field("retention", &self.retention)
             .field("keep", &self.keep)
             .field("keep_bytes", &self.keep_bytes)
@@ -68,6 +72,7 @@ impl LedgerOptions {
             seal_bytes: 64 << 20,
             seal_every: Duration::from_secs(3600),
             rollup_every: Duration::from_secs(2),
+            rollup_rows: 32_768,
             retention: None,
             keep: Duration::from_secs(72 * 3600),
             keep_bytes: 1 << 30,

@@ -9,8 +9,9 @@ use crate::error::Error;
 use crate::file::Filter;
 use crate::rollup::Sums;
 
-/// Records of one batch: bounds its memory and the length of its transaction.
-const BATCH: u64 = 32_768;
+/// Records of one batch: bounds what is read again when its transaction fails. [`crate::LedgerOptions::rollup_rows`] bounds
+/// its memory and the length of its transaction.
+const BATCH: u64 = 1 << 20;
 
 /// How far a lane is rolled up, as this process knows it.
 #[derive(Debug, Default)]
@@ -55,7 +56,7 @@ impl Rolling {
             let Some(reader) = &mut self.reader else {
                 return Ok(());
             };
-            let (sums, through) = collect(reader, self.rolled)?;
+            let (sums, through) = collect(reader, self.rolled, books.rollup_rows)?;
             if through == self.rolled {
                 return Ok(());
             }
@@ -141,10 +142,11 @@ impl Rolling {
 }
 
 /// Sums up to a batch of records after `from`; the number of the last.
-fn collect(reader: &mut RowReader, from: u64) -> Result<(Sums, u64), Error> {
+fn collect(reader: &mut RowReader, from: u64, most_rows: usize) -> Result<(Sums, u64), Error> {
     let mut sums = Sums::default();
     let mut through = from;
     while through - from < BATCH
+        && sums.len() < most_rows
         && let Some(row) = reader.next()?
     {
         sums.add(&row);

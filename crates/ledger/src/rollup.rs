@@ -137,6 +137,11 @@ impl Sums {
         }
     }
 
+    /// Rows so far, those of the rollups and those of spent units alike.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len().max(self.spent.len())
+    }
+
     /// Calls that were added; a folded record counts for all its calls.
     pub(crate) const fn calls(&self) -> u64 {
         self.calls

@@ -8,6 +8,10 @@ use crate::ledger::{LiveLane, Shared, lock};
 
 /// Longest pause between two tries, give or take a quarter, so that the gates of a fleet do not all come back at once.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// Roll-ups take a part of the time at most, so that more calls fall into one row where there are many rows …
+const SHARE: u32 = 10;
+/// … unless the sums would become older than this.
+const OLDEST: Duration = Duration::from_secs(8);
 /// How often the sealing thread looks whether a lane is due.
 const LOOK: Duration = Duration::from_millis(500);
 /// How often files are looked through for old ones.
@@ -37,36 +41,43 @@ impl Stop {
     }
 }
 
-/// Pauses that double with every failure in a row.
+/// Pauses between tries, which double with every failure in a row.
 struct Pace {
-    usual: Duration,
     pause: Duration,
+    failing: bool,
 }
 
 impl Pace {
     fn new(usual: Duration) -> Self {
-        // Whatever the options say, a thread never spins.
-        let usual = usual.max(Duration::from_millis(1));
-        Self {
-            usual,
+        let mut pace = Self {
             pause: usual,
-        }
+            failing: false,
+        };
+        pace.succeeded(usual);
+        pace
     }
 
-    /// Notes how a try went; the first failure of a row is told.
-    fn note(&mut self, what: &str, result: Result<(), crate::Error>) {
+    fn succeeded(&mut self, usual: Duration) {
+        self.failing = false;
+        // Whatever the options say, a thread never spins.
+        self.pause = usual.max(Duration::from_millis(1));
+    }
+
+    /// Notes how a try went, and how long the pause is after a success; the first failure of a row is told.
+    fn note(&mut self, what: &str, result: Result<(), crate::Error>, usual: Duration) {
         match result {
             Ok(()) => {
-                if self.pause > self.usual {
+                if self.failing {
                     tracing::info!("the ledger can {what} again");
                 }
-                self.pause = self.usual;
+                self.succeeded(usual);
             }
             Err(error) => {
-                if self.pause == self.usual {
+                if !self.failing {
                     tracing::warn!(%error, "the ledger cannot {what}; nothing is lost, it tries again");
                 }
-                let longest = LONGEST_PAUSE.max(self.usual);
+                self.failing = true;
+                let longest = LONGEST_PAUSE.max(usual);
                 let jitter = RandomState::new().hash_one(()) % 50;
                 let part = 0.75 + jitter as f64 / 100.0;
                 self.pause = (self.pause * 2).min(longest).mul_f64(part);
@@ -76,15 +87,24 @@ impl Pace {
 }
 
 pub(crate) fn roll_thread(shared: &Shared) {
-    let mut pace = Pace::new(shared.options.rollup_every);
+    let every = shared.options.rollup_every;
+    let mut pace = Pace::new(every);
     while !shared.stop.wait(pace.pause) {
-        pace.note("roll up", shared.roll());
+        let begun = Instant::now();
+        let result = shared.roll();
+        pace.note("roll up", result, rolling_pause(every, begun.elapsed()));
     }
+}
+
+/// The pause after a roll-up that took so long.
+fn rolling_pause(every: Duration, took: Duration) -> Duration {
+    (took * (SHARE - 1)).min(OLDEST).max(every)
 }
 
 pub(crate) fn seal_thread(shared: &Shared) {
     let options = &shared.options;
-    let mut pace = Pace::new(LOOK.min(options.seal_every));
+    let look = LOOK.min(options.seal_every);
+    let mut pace = Pace::new(look);
     let (mut last_all, mut last_retention) = (Instant::now(), Instant::now());
     while !shared.stop.wait(pace.pause) {
         let hour = last_all.elapsed() >= options.seal_every;
@@ -96,12 +116,27 @@ pub(crate) fn seal_thread(shared: &Shared) {
         if hour && result.is_ok() {
             last_all = Instant::now();
         }
-        pace.note("seal", result);
+        pace.note("seal", result, look);
         if last_retention.elapsed() >= RETENTION {
             last_retention = Instant::now();
             if let Err(error) = shared.remove_old_files() {
                 tracing::warn!(%error, "old sealed files could not be removed");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_roll_up_takes_a_tenth_of_the_time_at_most_and_sums_are_never_older_than_some_seconds() {
+        let pause = |took| rolling_pause(Duration::from_secs(2), Duration::from_millis(took));
+        assert_eq!(pause(20), Duration::from_secs(2));
+        assert_eq!(pause(400), Duration::from_millis(3_600));
+        assert_eq!(pause(60_000), OLDEST);
+        let rare = rolling_pause(Duration::from_secs(60), Duration::from_secs(3));
+        assert_eq!(rare, Duration::from_secs(60));
     }
 }

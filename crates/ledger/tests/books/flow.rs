@@ -339,3 +339,38 @@ async fn retention_removes_old_files_and_keeps_their_sums() {
     let report = gate.ledger.verify().await.unwrap();
     assert!(report.is_clean(), "{report:?}");
 }
+
+/// Counts roll-ups.
+#[derive(Default)]
+struct Transactions(std::sync::atomic::AtomicU32);
+
+impl ledger::LedgerObserver for Transactions {
+    fn rolled_up(&self, _: u64, _: std::time::Duration) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roll_up_takes_any_number_of_calls_and_few_rows() {
+    let home = Home::new();
+    let transactions = std::sync::Arc::new(Transactions::default());
+    let options = ledger::LedgerOptions {
+        rollup_rows: 2,
+        observer: transactions.clone(),
+        ..home.options()
+    };
+    let gate = home.gate_with(options).await;
+    let on_one_lane = |license| Shape {
+        lane: 0,
+        ..Shape::new(license, 0)
+    };
+    for license in [1, 1, 1, 2, 3, 3, 4, 4, 4, 5] {
+        gate.call(on_one_lane(license));
+    }
+    gate.ledger.ship().await.unwrap();
+    let done = transactions.0.load(std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(done, 3, "licenses 1 and 2, 3 and 4, 5");
+    assert_eq!(totals(&gate).await, (10, 10, "0.1".to_owned()));
+    assert_eq!(gate.ledger.counts().stored, 10);
+    gate.ledger.shutdown().await.unwrap();
+}
