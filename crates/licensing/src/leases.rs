@@ -36,7 +36,10 @@ impl Licensing {
                 })
                 .collect();
             match self.ask_until_answered(number, &wishes).await {
-                Ok(grants) => self.hand_out(&wishes, grants),
+                Ok(grants) => {
+                    fail::fail_point!("licensing::leased");
+                    self.hand_out(&wishes, grants);
+                }
                 Err(error) => {
                     tracing::error!(%error, licenses = wishes.len(), "units cannot be leased");
                     let refused = |(state, wish): &Wish| state.meter().refused(&wish.returns);

@@ -64,7 +64,7 @@ impl<S: Session> Writer<S> {
             Ok(session) => session,
             Err(error) => return fail_all(jobs, &error),
         };
-        if let Err(error) = execute(connection(session), "BEGIN IMMEDIATE") {
+        if let Err(error) = begin(connection(session)) {
             return self.give_up(jobs, diagnose(&self.path, &error));
         }
         let (done, end) = work_through(session, jobs);
@@ -96,6 +96,15 @@ impl<S: Session> Writer<S> {
             tracing::warn!(%error, path = %self.path.display(), "the write-ahead log stays beside its database");
         }
     }
+}
+
+fn begin(connection: &Connection) -> rusqlite::Result<()> {
+    // What SQLite says while another program holds the file.
+    fail::fail_point!("store::sqlite::busy", |_| {
+        let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+        Err(rusqlite::Error::SqliteFailure(busy, None))
+    });
+    execute(connection, "BEGIN IMMEDIATE")
 }
 
 /// Runs each job in its savepoint. Gives back those that want the commit and whether it may be tried.
