@@ -1,5 +1,7 @@
 //! Heads and bodies that two readers could understand differently. Raw bytes in; nothing hidden may reach the upstream.
 
+use std::ops::RangeInclusive;
+
 use testkit::client::Request;
 use testkit::{Config, License, Site, binary};
 
@@ -10,162 +12,174 @@ struct Case {
     what: &'static str,
     /// The bytes; `KEY` stands for a good license key.
     bytes: &'static [u8],
-    /// Whether the gate must refuse it outright; what it does not refuse it must make unambiguous.
-    refused: bool,
+    answer: Answer,
 }
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// Refused with this status before anything is forwarded.
+    Refused(u16),
+    /// Its body cannot be read to its end; its head may have been forwarded by then.
+    Broken,
+    /// Forwarded, in a form that can be read in one way only.
+    Forwarded,
+}
+
+use Answer::{Broken, Forwarded, Refused};
 
 const CASES: &[Case] = &[
     Case {
         what: "Content-Length and Transfer-Encoding",
         bytes: b"POST / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nContent-Length: 4\r\n\
                  Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
-        refused: false,
+        answer: Forwarded,
     },
     Case {
         what: "two Content-Lengths",
         bytes: b"POST / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nContent-Length: 0\r\n\
                  Content-Length: 44\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\nX-Ignored: 1\r\n\r\n",
-        refused: true,
+        answer: Refused(400),
     },
     Case {
         what: "a list of Content-Lengths",
         bytes: b"POST / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nContent-Length: 0, 44\r\n\r\n\
                  GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
-        refused: true,
+        answer: Refused(400),
     },
     Case {
         what: "a signed Content-Length",
         bytes: b"POST / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nContent-Length: +3\r\n\r\nabc",
-        refused: true,
+        answer: Refused(400),
     },
     Case {
         what: "a Content-Length that does not fit",
         bytes: b"POST / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nContent-Length: 99999999999999999999\r\n\r\nx",
-        refused: true,
+        answer: Refused(400),
     },
     Case {
         what: "an unknown Transfer-Encoding",
         bytes: b"POST / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nTransfer-Encoding: xchunked\r\n\r\n\
                  0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
-        refused: false,
+        answer: Refused(400),
     },
     Case {
         what: "Transfer-Encoding before a space and a colon",
         bytes: b"POST / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nTransfer-Encoding : chunked\r\n\r\n\
                  0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
-        refused: true,
+        answer: Refused(400),
     },
     Case {
         what: "chunked under HTTP/1.0",
         bytes: b"POST / HTTP/1.0\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nTransfer-Encoding: chunked\r\n\r\n\
                  0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
-        refused: false,
+        answer: Refused(400),
     },
     Case {
         what: "two Hosts",
         bytes: b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nApifew-User-License-Key: KEY\r\n\r\n",
-        refused: true,
+        answer: Refused(400),
     },
     Case {
         what: "a folded header",
         bytes: b"GET / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nX-Folded: one\r\n two: three\r\n\r\n",
-        refused: true,
+        answer: Refused(400),
     },
     Case {
         what: "a header without a colon",
         bytes: b"GET / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nno colon here\r\n\r\n",
-        refused: true,
+        answer: Refused(400),
     },
     Case {
         what: "a header name with a space",
         bytes: b"GET / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nX Y: 1\r\n\r\n",
-        refused: true,
+        answer: Refused(400),
     },
     Case {
         what: "a NUL in a header's value",
         bytes: b"GET / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nX-Nul: a\0b\r\n\r\n",
-        refused: true,
+        answer: Refused(400),
     },
     Case {
         what: "a NUL in the path",
         bytes: b"GET /a\0b HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\n\r\n",
-        refused: false,
+        answer: Forwarded,
     },
     Case {
         what: "a bare carriage return in a header's value",
         bytes: b"GET / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nX-Cr: a\rGET /hidden HTTP/1.1\r\n\r\n",
-        refused: true,
+        answer: Refused(400),
     },
     Case {
         what: "no method",
         bytes: b" / HTTP/1.1\r\nHost: a\r\n\r\n",
-        refused: true,
+        answer: Refused(400),
     },
     Case {
         what: "no version",
         bytes: b"GET /\r\nHost: a\r\n\r\n",
-        refused: true,
+        answer: Refused(400),
     },
     Case {
         what: "a version from the future",
         bytes: b"GET / HTTP/9.9\r\nHost: a\r\nApifew-User-License-Key: KEY\r\n\r\n",
-        refused: true,
+        answer: Refused(400),
     },
     Case {
         what: "CONNECT",
         bytes: b"CONNECT other:443 HTTP/1.1\r\nHost: other:443\r\nApifew-User-License-Key: KEY\r\n\r\n",
-        refused: true,
+        answer: Refused(405),
     },
     Case {
         what: "bytes that are no HTTP",
         bytes: b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
-        refused: true,
+        answer: Refused(400),
     },
     Case {
         what: "a chunk length that is not hexadecimal",
         bytes: b"POST /echo HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nTransfer-Encoding: chunked\r\n\r\n\
                  zz\r\nabc\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
-        refused: false,
+        answer: Broken,
     },
     Case {
         what: "a chunk length that does not fit",
         bytes: b"POST /echo HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nTransfer-Encoding: chunked\r\n\r\n\
                  fffffffffffffffff\r\nabc\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
-        refused: false,
+        answer: Broken,
     },
     Case {
         what: "a chunk extension with a bare line feed",
         bytes: b"POST /echo HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nTransfer-Encoding: chunked\r\n\r\n\
                  3;x=\nabc\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
-        refused: false,
+        answer: Broken,
     },
     Case {
         what: "a chunk longer than its length",
         bytes: b"POST /echo HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nTransfer-Encoding: chunked\r\n\r\n\
                  3\r\nabcdef\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
-        refused: false,
+        answer: Broken,
     },
     Case {
         what: "an upgrade with a request behind it",
         bytes: b"GET / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nConnection: Upgrade\r\n\
                  Upgrade: websocket\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
-        refused: false,
+        answer: Forwarded,
     },
     Case {
         what: "a request behind a request",
         bytes: b"GET / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\n\r\n\
                  GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
-        refused: false,
+        answer: Forwarded,
     },
     Case {
         what: "Connection that names the call id and the key",
         bytes: b"GET / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\n\
                  Connection: close, Tallygate-Call-Id, Apifew-User-License-Key\r\n\r\n",
-        refused: false,
+        answer: Forwarded,
     },
 ];
 
-/// Sends the bytes, says that nothing follows, and gives everything that comes back.
+/// Sends the bytes, waits for an answer, says that nothing follows, and gives everything that came back.
 fn exchange(site: &Site, license: &License, case: &Case) -> String {
     let at = case.bytes.windows(3).position(|window| window == b"KEY");
     let mut bytes = case.bytes.to_vec();
@@ -174,8 +188,25 @@ fn exchange(site: &Site, license: &License, case: &Case) -> String {
     }
     let mut connection = site.gateway.connect();
     connection.send(&bytes).expect("the gate reads");
+    connection.wait_for_some().expect("the gate answers");
     connection.half_close();
     String::from_utf8_lossy(&connection.read_to_end()).into_owned()
+}
+
+impl Case {
+    /// The status that the caller sees, how often the upstream is asked, and by how much the metric rises.
+    const fn expected(&self) -> (u16, RangeInclusive<usize>, f64) {
+        match self.answer {
+            Refused(status) => (status, 0..=0, 1.0),
+            Broken => (400, 0..=1, 1.0),
+            Forwarded => (200, 1..=1, 0.0),
+        }
+    }
+}
+
+fn malformed(site: &Site) -> f64 {
+    site.gateway
+        .metric("tallygate_malformed_requests_total", &[])
 }
 
 #[test]
@@ -183,9 +214,9 @@ fn nothing_hidden_is_forwarded_and_the_gate_lives_on() {
     let mut site = Site::start(binary!());
     let license = site.gateway.license(&[]);
     for case in CASES {
-        let before = site.upstream.served_count();
+        let before = (site.upstream.served_count(), malformed(&site));
         let answer = exchange(&site, &license, case);
-        let forwarded = site.upstream.served().split_off(before);
+        let forwarded = site.upstream.served().split_off(before.0);
         let what = case.what;
         let hidden = forwarded
             .iter()
@@ -194,22 +225,17 @@ fn nothing_hidden_is_forwarded_and_the_gate_lives_on() {
             hidden.is_none(),
             "{what}: {hidden:?} was let through, answer {answer:?}"
         );
-        assert!(
-            forwarded.len() <= 1,
-            "{what}: one request became {forwarded:?}"
-        );
+        let (status, asked, counted) = case.expected();
+        let line = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&line), "{what}: {answer:?}");
+        assert!(asked.contains(&forwarded.len()), "{what}: {forwarded:?}");
         let unsigned = forwarded.iter().find(|served| served.call_id.is_none());
         assert!(
             unsigned.is_none(),
             "{what}: {unsigned:?} was forwarded without a call id"
         );
-        if case.refused {
-            assert!(forwarded.is_empty(), "{what}: was forwarded: {forwarded:?}");
-            assert!(
-                answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
-                "{what}: {answer:?}"
-            );
-        }
+        let rise = malformed(&site) - before.1;
+        assert!((rise - counted).abs() < 0.5, "{what}: counted {rise} times");
         assert!(!answer.contains("panicked"), "{what}: {answer:?}");
         assert!(site.gateway.is_running(), "{what}: the gate is gone");
         let good = site.gateway.call(&Request::get("/").key(&license.key));

@@ -120,6 +120,9 @@ impl MeteredProxy {
         error: &Error,
     ) -> Option<u16> {
         let refusal = call.refusal.or_else(|| failure(error))?;
+        if refusal == Refusal::RequestMalformed {
+            self.worker.malformed();
+        }
         let call_id = call.call_id?;
         match &call.stage {
             Stage::Forwarding(_) => {

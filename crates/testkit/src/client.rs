@@ -326,9 +326,18 @@ impl Connection {
     /// # Errors
     /// When neither happens within patience.
     pub fn read_some(mut self) -> Result<Vec<u8>, NoResponse> {
+        self.wait_for_some()?;
+        Ok(self.buffer)
+    }
+
+    /// Waits until bytes come, or the other side closes or resets. What comes is read by whatever reads next.
+    ///
+    /// # Errors
+    /// When neither happens within patience.
+    pub fn wait_for_some(&mut self) -> Result<(), NoResponse> {
         match self.read_more().map_err(|error| NoResponse::of(&error)) {
             Err(NoResponse::TimedOut) => Err(NoResponse::TimedOut),
-            Ok(_) | Err(_) => Ok(self.buffer),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 
