@@ -290,3 +290,53 @@ fn no_refusal_opens_a_connection_to_the_upstream() {
     assert_eq!(site.upstream.served_count(), 4);
     site.upstream.release();
 }
+
+/// Calls that each upstream served when so many were made.
+fn spread(balance: &str, calls: usize) -> [usize; 2] {
+    let other = Upstream::start();
+    // The same server by its name and by its address: names are looked up beside the calls.
+    let named = format!("http://localhost:{}", other.addr().port());
+    let site = Site::with(binary!(), |upstream| {
+        with_upstreams(&[&named, upstream], &[&format!("balance = \"{balance}\"")])
+    });
+    let license = site.gateway.license(&[]);
+    for _ in 0..calls {
+        assert_eq!(call(&site, &license, "/").status, 200);
+    }
+    [&other, &site.upstream].map(|one| {
+        let served = one.served();
+        served.iter().filter(|one| one.call_id.is_some()).count()
+    })
+}
+
+#[test]
+fn upstreams_take_turns_exactly_or_by_chance_evenly_and_may_be_named() {
+    assert_eq!(spread("round_robin", 40), [20, 20]);
+    let [one, other] = spread("random", 200);
+    assert_eq!(one + other, 200);
+    assert!((60..=140).contains(&one), "{one} of 200");
+}
+
+#[test]
+fn a_name_that_nobody_knows_costs_neither_the_start_nor_the_calls_of_others() {
+    // RFC 6761: no name below `invalid` is ever known.
+    let site = Site::with(binary!(), |upstream| {
+        let unknown = App::before("unknown", &["http://nobody.invalid:80"])
+            .line("hosts = [\"unknown.test\"]");
+        with_upstreams(&["http://nobody.invalid:80", upstream], &[]).app(unknown)
+    });
+    let license = site.gateway.license(&[]);
+    for _ in 0..4 {
+        let response = call(&site, &license, "/");
+        assert_eq!(response.status, 200);
+        assert_eq!(site.gateway.record(response.call_id())["attempts"], 1);
+    }
+    let stranger = site.gateway.license_of("unknown", &[]);
+    let request = Request::get("/").host("unknown.test").key(&stranger.key);
+    let response = site.gateway.call(&request);
+    assert_eq!(response.status, 502);
+    assert_eq!(
+        response.refusal_code().as_deref(),
+        Some("upstream_unreachable")
+    );
+}
