@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -12,6 +12,8 @@ use pingora::upstreams::peer::HttpPeer;
 
 /// How often names are resolved anew.
 const RESOLVE_EVERY: Duration = Duration::from_secs(10);
+/// Addresses of one name that are probed; those beyond count as healthy.
+const MOST_PROBES: usize = 256;
 /// Longest time that a name server is waited for.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -80,10 +82,27 @@ pub struct Pool {
 
 struct Member {
     address: UpstreamAddress,
-    /// One ready-made peer per address that the name points to; the last good ones.
-    peers: ArcSwap<Vec<HttpPeer>>,
+    /// One for each address that the name points to; the last good ones.
+    servers: ArcSwap<Vec<Server>>,
     template: HttpPeer,
+}
+
+/// One address of an upstream.
+#[derive(Clone)]
+struct Server {
+    address: SocketAddr,
+    /// Ready-made.
+    peer: HttpPeer,
+    /// Stays with the address when its name is resolved anew.
+    health: Arc<Health>,
+}
+
+/// What probes have found, and how many alike in a row.
+#[derive(Debug)]
+struct Health {
     healthy: AtomicBool,
+    good: AtomicU32,
+    bad: AtomicU32,
 }
 
 impl Pool {
@@ -108,19 +127,16 @@ impl Pool {
 
     /// The peer for an attempt of a call; `None` while no name has been resolved yet.
     ///
-    /// Unhealthy upstreams are passed over, unless all are. `turn` is what the first attempt got, so that a second one goes
+    /// Unhealthy addresses are passed over, unless all are. `turn` is what the first attempt got, so that a second one goes
     /// to another upstream.
     #[must_use]
     pub fn pick(&self, turn: usize) -> Option<Box<HttpPeer>> {
         let count = self.members.len();
         // Upstreams change with each turn, their addresses with each round: so every pair of both comes up.
         let round = turn / count;
-        let usable = |member: &&Member| member.healthy.load(Ordering::Relaxed);
         let in_turn = || (0..count).map(|step| &self.members[(turn % count + step) % count]);
-        let healthy = in_turn()
-            .filter(usable)
-            .find_map(|member| member.peer(round));
-        healthy.or_else(|| in_turn().find_map(|member| member.peer(round)))
+        let healthy = in_turn().find_map(|member| member.peer(round, Server::is_healthy));
+        healthy.or_else(|| in_turn().find_map(|member| member.peer(round, |_| true)))
     }
 
     /// Whose turn it is. A second attempt of the same call takes the next number.
@@ -195,8 +211,7 @@ impl Member {
         template.options.write_timeout = Some(options.write_timeout);
         template.options.idle_timeout = Some(options.idle_timeout);
         let member = Self {
-            peers: ArcSwap::from_pointee(Vec::new()),
-            healthy: AtomicBool::new(true),
+            servers: ArcSwap::from_pointee(Vec::new()),
             template,
             address,
         };
@@ -206,19 +221,30 @@ impl Member {
         member
     }
 
-    fn peer(&self, round: usize) -> Option<Box<HttpPeer>> {
-        let peers = self.peers.load();
-        peers.get(round % peers.len().max(1)).cloned().map(Box::new)
+    /// The next address that will do, in turn.
+    fn peer(&self, round: usize, will_do: impl Fn(&Server) -> bool) -> Option<Box<HttpPeer>> {
+        let servers = self.servers.load();
+        let (before, after) = servers.split_at(round % servers.len().max(1));
+        let found = after.iter().chain(before).find(|server| will_do(server));
+        found.map(|server| Box::new(server.peer.clone()))
     }
 
     fn point_to(&self, addresses: Vec<SocketAddr>) {
-        let peer = |address: SocketAddr| {
-            let mut peer = self.template.clone();
-            peer._address = address.into();
-            peer
+        let known = self.servers.load_full();
+        let server = |address: SocketAddr| {
+            let before = known.iter().find(|server| server.address == address);
+            before.cloned().unwrap_or_else(|| {
+                let mut peer = self.template.clone();
+                peer._address = address.into();
+                Server {
+                    address,
+                    peer,
+                    health: Arc::default(),
+                }
+            })
         };
-        self.peers
-            .store(Arc::new(addresses.into_iter().map(peer).collect()));
+        self.servers
+            .store(Arc::new(addresses.into_iter().map(server).collect()));
     }
 
     async fn resolve(&self) {
@@ -244,40 +270,34 @@ impl Member {
         }
     }
 
+    /// Probes every address of the name, all at once, again and again.
     async fn check_for_ever(&self, check: &HealthCheck) {
         let connector = Connector::new(None);
-        let (mut good, mut bad) = (0, 0);
         loop {
-            let answer = tokio::time::timeout(check.timeout, self.probe(&connector, check)).await;
-            if matches!(answer, Ok(Ok(true))) {
-                (good, bad) = (good + 1, 0);
-            } else {
-                (good, bad) = (0, bad + 1);
-            }
-            let healthy = self.healthy.load(Ordering::Relaxed);
-            let now = if healthy {
-                bad < check.unhealthy_after
-            } else {
-                good >= check.healthy_after
-            };
-            if now != healthy {
-                self.healthy.store(now, Ordering::Relaxed);
-                let (host, port) = (&self.address.host, self.address.port);
-                tracing::warn!(%host, port, healthy = now, "the health of an upstream changed");
-            }
+            let servers = self.servers.load_full();
+            let probes = servers.iter().take(MOST_PROBES).map(async |server: &Server| {
+                let probe = self.probe(&connector, server, check);
+                let answer = tokio::time::timeout(check.timeout, probe).await;
+                if let Some(healthy) = server.health.note(matches!(answer, Ok(Ok(true))), check) {
+                    let (host, address) = (&self.address.host, server.address);
+                    tracing::warn!(%host, %address, healthy, "the health of an upstream changed");
+                }
+            });
+            join_all(probes.collect()).await;
             tokio::time::sleep(check.every).await;
         }
     }
 
-    /// Asks the first address of the name: its addresses are taken for one server.
-    async fn probe(&self, connector: &Connector, check: &HealthCheck) -> pingora::Result<bool> {
-        let Some(peer) = self.peer(0) else {
-            return Ok(false);
-        };
+    async fn probe(
+        &self,
+        connector: &Connector,
+        server: &Server,
+        check: &HealthCheck,
+    ) -> pingora::Result<bool> {
         let mut request = RequestHeader::build("GET", check.path.as_bytes(), Some(2))?;
         request.insert_header("host", &self.address.host)?;
         request.insert_header("user-agent", "tallygate")?;
-        let (mut session, _) = connector.get_http_session(&*peer).await?;
+        let (mut session, _) = connector.get_http_session(&server.peer).await?;
         session.set_read_timeout(Some(check.timeout));
         session.write_request_header(Box::new(request)).await?;
         session.finish_request_body().await?;
@@ -287,6 +307,40 @@ impl Member {
             .is_some_and(|head| head.status.is_success() || head.status.is_redirection());
         session.shutdown().await;
         Ok(good)
+    }
+}
+
+impl Server {
+    fn is_healthy(&self) -> bool {
+        self.health.healthy.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            healthy: AtomicBool::new(true),
+            good: AtomicU32::new(0),
+            bad: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Health {
+    /// Counts a probe; the new health, if that changed it.
+    fn note(&self, good: bool, check: &HealthCheck) -> Option<bool> {
+        let (row, other) = match good {
+            true => (&self.good, &self.bad),
+            false => (&self.bad, &self.good),
+        };
+        other.store(0, Ordering::Relaxed);
+        let count = row.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let enough = match good {
+            true => check.healthy_after,
+            false => check.unhealthy_after,
+        };
+        let changes = count >= enough && self.healthy.swap(good, Ordering::Relaxed) != good;
+        changes.then_some(good)
     }
 }
 
@@ -392,12 +446,72 @@ mod tests {
         assert!(again > 0, "by chance an upstream is chosen twice running");
     }
 
+    fn set_healthy(member: &Member, healthy: bool) {
+        let servers = member.servers.load();
+        let flags = servers.iter().map(|server| &server.health.healthy);
+        flags.for_each(|flag| flag.store(healthy, Ordering::Relaxed));
+    }
+
     #[test]
     fn unhealthy_upstreams_are_passed_over_unless_all_are() {
         let pool = pool(&[1, 2]);
-        pool.members[0].healthy.store(false, Ordering::Relaxed);
+        set_healthy(&pool.members[0], false);
         assert!((0..4).all(|_| port(&pool, pool.turn()) == 2));
-        pool.members[1].healthy.store(false, Ordering::Relaxed);
+        set_healthy(&pool.members[1], false);
         assert_eq!(port(&pool, 0), 1);
+    }
+
+    #[test]
+    fn an_address_keeps_its_health_when_its_name_is_resolved_anew() {
+        let pool = pool(&[1]);
+        let address = |last| SocketAddr::from(([127, 0, 0, last], 1));
+        let member = &pool.members[0];
+        set_healthy(member, false);
+        member.point_to(vec![address(1), address(2)]);
+        let chosen = |_| pool.pick(pool.turn())?._address.as_inet().copied();
+        let chosen: Vec<_> = (0..4).filter_map(chosen).collect();
+        assert_eq!(chosen, [address(2); 4], "the one known to be ill is not");
+    }
+
+    /// Answers every connection with 204, for as long as the process lives.
+    fn serve(listener: std::net::TcpListener) {
+        use std::io::{Read, Write};
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = stream.write_all(b"HTTP/1.1 204 Well\r\nConnection: close\r\n\r\n");
+            }
+        });
+    }
+
+    #[tokio::test]
+    async fn of_the_addresses_of_a_name_those_that_answer_go_on_serving() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("a bound port").port();
+        serve(listener);
+        let mut options = options(&[port]);
+        options.health_check = Some(HealthCheck {
+            path: "/".to_owned(),
+            every: Duration::from_millis(10),
+            timeout: Duration::from_secs(20),
+            healthy_after: 1,
+            unhealthy_after: 2,
+        });
+        let pool = Arc::new(Pool::new(options));
+        let address = |last| SocketAddr::from(([127, 0, 0, last], port));
+        // Nobody listens at the second.
+        pool.members[0].point_to(vec![address(1), address(2)]);
+        let is_out = async {
+            while pool.members[0].servers.load()[1].is_healthy() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            () = pool.clone().care() => unreachable!("it cares until it is dropped"),
+            () = is_out => {}
+        }
+        let chosen = |_| pool.pick(pool.turn())?._address.as_inet().copied();
+        let chosen: Vec<_> = (0..4).filter_map(chosen).collect();
+        assert_eq!(chosen, [address(1); 4]);
     }
 }
