@@ -128,6 +128,8 @@ pub struct Outage {
     pub grace: Millis,
     /// What happens to keys that are not known here \[`refuse`\].
     pub unknown: UnknownKeys,
+    /// Units of each limited license in use that a gate leases beyond what it needs, to be spent then \[0\].
+    pub allowance: u64,
 }
 
 words! {
@@ -190,6 +192,7 @@ impl Default for Outage {
         Self {
             grace: Millis::seconds(300),
             unknown: UnknownKeys::Refuse,
+            allowance: 0,
         }
     }
 }
@@ -339,11 +342,15 @@ impl HealthCheck {
 }
 
 impl Outage {
+    /// Beyond it an allowance is a quota of its own, and what a gate that dies holds is missed for long.
+    const MOST_ALLOWANCE: u64 = 1_000_000;
+
     fn read(section: Section<'_>) -> Self {
         let default = Self::default();
         let outage = Self {
             grace: section.value("grace", default.grace),
             unknown: section.value("unknown", default.unknown),
+            allowance: section.number("allowance", 0..=Self::MOST_ALLOWANCE, default.allowance),
         };
         section.finish();
         outage

@@ -187,6 +187,7 @@ impl Bench {
             account: app.account.clone(),
             default_plan: "pro".parse().ok(),
             grace: Duration::from_secs(3_600),
+            allowance: 0,
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let options = LicensingOptions {

@@ -102,6 +102,7 @@ pub(crate) fn plans(config: &Config) -> Plans {
         account: app.account.clone(),
         default_plan: app.plan.clone(),
         grace: app.outage.grace.duration(),
+        allowance: app.outage.allowance,
     };
     Plans::new(
         config.plan_revisions(),

@@ -51,6 +51,6 @@ pub use operations::{
     TokenRequest, UserRequest,
 };
 pub use options::{LeaseOptions, LicensingOptions};
-pub use plans::{AppTerms, EffectiveLimits, Plans};
+pub use plans::{Allowance, AppTerms, EffectiveLimits, Plans};
 pub use sessions::Sessions;
 pub use signing::Signing;

@@ -19,6 +19,18 @@ pub struct AppTerms {
     pub default_plan: Option<PlanName>,
     /// How long its known licenses pass while the store is out of reach (G8).
     pub grace: Duration,
+    /// Units of each license that a gate leases beyond what it needs, to be spent while the store is out of reach; and so
+    /// many calls of each window of an hour or longer.
+    pub allowance: u64,
+}
+
+/// Units that a gate leases beyond what it needs, so that they can be spent while the store is out of reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Allowance {
+    /// How many; near the end of a balance fewer.
+    pub units: u64,
+    /// How long a license that is not called keeps them.
+    pub kept_for: Duration,
 }
 
 /// The plans and apps of the configuration.
@@ -41,6 +53,8 @@ pub struct EffectiveLimits {
     pub rate_limits: Box<[RateLimit]>,
     /// Calls that may be under way at once; over several gates as exactly as they tell each other.
     pub concurrency: Option<u32>,
+    /// What is leased for an outage.
+    pub allowance: Allowance,
     policy: Box<str>,
 }
 
@@ -112,10 +126,10 @@ impl Plans {
     /// What holds for a license. A plan or an app that the configuration no longer has adds nothing.
     pub(crate) fn terms(&self, license: &License) -> Terms {
         let app = self.apps.get(&license.app);
-        let grace = match app {
-            Some(app) => app.grace,
-            None if license.app.is_every() => self.shortest_grace(&license.account),
-            None => Duration::ZERO,
+        let (grace, allowance) = match app {
+            Some(app) => (app.grace, app.allowance),
+            None if license.app.is_every() => self.strictest(&license.account),
+            None => (Duration::ZERO, 0),
         };
         let name = license
             .plan
@@ -123,10 +137,13 @@ impl Plans {
             .or_else(|| app.and_then(|app| app.default_plan.as_ref()));
         let plan = name.and_then(|name| self.plans.get(name));
         let effective = match plan {
-            Some(plan) if license.limits == Limits::default() => plan.limits.clone(),
+            Some(plan) if license.limits == Limits::default() && allowance == 0 => {
+                plan.limits.clone()
+            }
             _ => {
                 let plan = plan.map(|plan| &*plan.revision);
-                self.share(EffectiveLimits::of(&license.limits, plan))
+                let limits = EffectiveLimits::of(&license.limits, plan);
+                self.share(limits.with_allowance(allowance, grace))
             }
         };
         Terms {
@@ -136,10 +153,12 @@ impl Plans {
         }
     }
 
-    /// The grace of a license of every app of an account: that of the strictest.
-    fn shortest_grace(&self, account: &AccountName) -> Duration {
-        let own = self.apps().filter(|app| app.account == *account);
-        own.map(|app| app.grace).min().unwrap_or_default()
+    /// Grace and allowance of a license of every app of an account: those of the strictest.
+    fn strictest(&self, account: &AccountName) -> (Duration, u64) {
+        let own = || self.apps().filter(|app| app.account == *account);
+        let grace = own().map(|app| app.grace).min();
+        let allowance = own().map(|app| app.allowance).min();
+        (grace.unwrap_or_default(), allowance.unwrap_or_default())
     }
 
     /// The plan that licenses of an app have who name none, as it is now.
@@ -195,8 +214,23 @@ impl EffectiveLimits {
             concurrency: own
                 .concurrency
                 .or_else(|| plan.and_then(|plan| plan.concurrency)),
+            allowance: Allowance::default(),
             policy: policy(&windows),
             rate_limits: windows,
+        }
+    }
+
+    /// With so many units leased for an outage, if any are leased at all.
+    pub(crate) fn with_allowance(self, units: u64, kept_for: Duration) -> Self {
+        let is_leased = self.counted || self.has_durable_window();
+        let allowance = Allowance { units, kept_for };
+        Self {
+            allowance: if units > 0 && is_leased {
+                allowance
+            } else {
+                Allowance::default()
+            },
+            ..self
         }
     }
 

@@ -490,6 +490,7 @@ fn plans() -> Plans {
         account: account.parse().unwrap(),
         default_plan: None,
         grace: Duration::from_secs(60),
+        allowance: 0,
     };
     Plans::new(
         vec![plan()],

@@ -198,6 +198,7 @@ fn plans() -> Plans {
         account: "default".parse().unwrap(),
         default_plan: None,
         grace: Duration::from_secs(60),
+        allowance: 0,
     };
     Plans::new(Vec::new(), vec![app])
 }

@@ -108,6 +108,7 @@ impl MeterState {
         self.roll(now);
         self.leasing.queued = false;
         self.leasing.in_flight = true;
+        let allowance = self.limits.allowance.units;
         let calls = std::mem::take(&mut self.leasing.calls);
         let units = std::mem::take(&mut self.leasing.units);
         let mut requests = Vec::new();
@@ -118,7 +119,7 @@ impl MeterState {
                 counter: Counter::Remaining,
                 period: self.balance.epoch.unwrap_or(0),
             };
-            let want = self.balance.stock.wish(need, now, options);
+            let want = self.balance.stock.wish(need, allowance, now, options);
             requests.extend(want.map(|want| LeaseRequest {
                 key,
                 want,
@@ -130,7 +131,7 @@ impl MeterState {
             let capacity = u64::from(window.limit.calls);
             let want = window.stock().and_then(|stock| {
                 let need = calls.saturating_sub(stock.units);
-                stock.wish(need, now, options)
+                stock.wish(need, allowance, now, options)
             });
             requests.extend(want.map(|want| LeaseRequest {
                 key,
@@ -161,12 +162,14 @@ impl MeterState {
                 self.give_back(grant.key, grant.units);
             }
         }
-        !self.returns.is_empty() && self.leasing.enqueue()
+        // What is kept for an outage is leased as soon as it is known how much is left, not with a call that needs it.
+        self.wants_return() || self.runs_low(now)
     }
 
     fn take_in(&mut self, grant: &LeaseGrant, now: i64, options: &LeaseOptions) {
+        let allowance = self.limits.allowance.units;
         match grant.key.counter {
-            Counter::Remaining => self.balance.take_in(grant, now, options),
+            Counter::Remaining => self.balance.take_in(grant, allowance, now, options),
             Counter::Window(seconds) => {
                 let period = grant.key.period;
                 let mut windows = self.windows.iter_mut();
@@ -175,7 +178,7 @@ impl MeterState {
                 });
                 // A window that went over meanwhile takes its lease with it.
                 if let Some(stock) = window.and_then(|window| window.stock()) {
-                    stock.add(grant.units, grant.left, now, options);
+                    stock.add(grant.units, grant.left, allowance, now, options);
                 }
             }
         }
@@ -203,12 +206,13 @@ impl MeterState {
 }
 
 impl Balance {
-    fn take_in(&mut self, grant: &LeaseGrant, now: i64, options: &LeaseOptions) {
+    fn take_in(&mut self, grant: &LeaseGrant, allowance: u64, now: i64, options: &LeaseOptions) {
         if self.epoch != Some(grant.key.period) {
             self.stock.empty();
             self.epoch = Some(grant.key.period);
         }
-        self.stock.add(grant.units, grant.left, now, options);
+        self.stock
+            .add(grant.units, grant.left, allowance, now, options);
         // If that has passed while the answer was on its way, the next call begins the new epoch.
         self.refill_at = grant.next_refill_at.map_or(Self::NEVER, Timestamp::micros);
     }

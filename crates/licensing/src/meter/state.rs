@@ -351,7 +351,8 @@ impl MeterState {
         now: Timestamp,
         options: &LeaseOptions,
     ) -> bool {
-        if now.since(Timestamp::from_micros(self.last_used)) < options.idle_after {
+        let kept_for = options.idle_after.max(self.limits.allowance.kept_for);
+        if now.since(Timestamp::from_micros(self.last_used)) < kept_for {
             return false;
         }
         self.roll(now.micros());

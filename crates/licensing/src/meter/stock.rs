@@ -59,8 +59,15 @@ impl Stock {
         self.units < self.low && self.left > 0 && now >= self.dry_until
     }
 
-    /// How many units to ask for, `need` of them for calls that wait; `None`: none.
-    pub(super) fn wish(&mut self, need: u64, now: i64, options: &LeaseOptions) -> Option<u64> {
+    /// How many units to ask for, `need` of them for calls that wait, so that `allowance` are there beside what the rate calls
+    /// for; `None`: none.
+    pub(super) fn wish(
+        &mut self,
+        need: u64,
+        allowance: u64,
+        now: i64,
+        options: &LeaseOptions,
+    ) -> Option<u64> {
         if now < self.dry_until || (need == 0 && !self.runs_low(now)) {
             return None;
         }
@@ -76,17 +83,36 @@ impl Stock {
             self.taken = 0;
             self.since = now;
         }
-        Some(want.max(need).max(1))
+        let missing = self.floor(allowance, options).saturating_sub(self.units);
+        Some(want.max(need).max(1).saturating_add(missing))
+    }
+
+    /// How much of the allowance is kept: near the end of a balance an eighth of what the store has left, so that no gate
+    /// hoards what others could use. Before the first answer nothing is known to be left.
+    const fn floor(&self, allowance: u64, options: &LeaseOptions) -> u64 {
+        let most = if options.alone {
+            self.left
+        } else {
+            self.left / 8
+        };
+        if allowance < most { allowance } else { most }
     }
 
     /// Adds what the store granted.
-    pub(super) fn add(&mut self, units: u64, left: u64, now: i64, options: &LeaseOptions) {
+    pub(super) fn add(
+        &mut self,
+        units: u64,
+        left: u64,
+        allowance: u64,
+        now: i64,
+        options: &LeaseOptions,
+    ) {
         // Never so short that a call asks again before it believed the answer it waited for.
         let recheck = options.recheck.max(Self::SHORTEST_RECHECK);
         let recheck = i64::try_from(recheck.as_micros()).unwrap_or(i64::MAX);
         self.units = self.units.saturating_add(units);
         self.left = left;
-        self.low = units / 2;
+        self.low = self.floor(allowance, options).max(units / 2);
         self.dry_until = match (left, units) {
             (0, _) => now.saturating_add(recheck),
             // Nothing although something is left: not now, but soon.

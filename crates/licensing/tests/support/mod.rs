@@ -65,6 +65,7 @@ pub(crate) fn plans() -> Plans {
         account: account.parse().unwrap(),
         default_plan: None,
         grace: Duration::from_secs(60),
+        allowance: 0,
     };
     let plans = vec![plan("free", &["2/1m"]), plan("pro", &[])];
     Plans::new(plans, vec![app("api", "default"), app("other", "acme")])

@@ -1,5 +1,6 @@
 //! The meter, step by step, and in any order.
 
+mod allowance;
 mod fleet;
 mod idle;
 mod simple;

@@ -288,6 +288,7 @@ proptest! {
         refill in refill(),
         concurrency in proptest::option::of(1..4_u32),
         counted in any::<bool>(),
+        allowance in 0..40_u64,
     ) {
         let every = Duration::from_micros(REFILL_EVERY.unsigned_abs()).as_secs();
         let refill = refill.map(|mode| Refill {
@@ -295,7 +296,8 @@ proptest! {
             every: model::Interval::from_seconds(every).unwrap(),
             mode,
         });
-        let limits = refilled(counted, refill, &["7/10s", "40/1m", "30/1h", "90/1d"], concurrency);
+        let limits = refilled(counted, refill, &["7/10s", "40/1m", "30/1h", "90/1d"], concurrency)
+            .with_allowance(allowance, Duration::from_secs(60));
         let mut trial = Trial::new(limits, remaining);
         for step in &steps {
             trial.run(step);
