@@ -204,3 +204,37 @@ fn what_a_gate_that_is_gone_left_is_shipped_by_another_and_its_units_come_back()
     fleet.gates.pop();
     fleet.assert_clean(&seen, &[(&license.id, UNITS)]);
 }
+
+/// Makes whoever claims a token wait at the very end of its transaction, when all that is left is to be done.
+const LINGER: &str = "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN PERFORM pg_sleep(1.2); RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER linger AFTER UPDATE ON tokens DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+      WHEN (OLD.state = 0 AND NEW.state = 1) EXECUTE FUNCTION linger()";
+
+#[test]
+fn a_token_whose_claim_was_done_and_never_answered_can_be_used_again() {
+    let mut fleet = Fleet::start(1);
+    let license = fleet.license(&["--remaining", "1000"]);
+    let token = request_token(&fleet.gates[0], &license);
+    let request = Request::get("/once").header("Apifew-Request-Token", &token);
+    let sql = |sql: &str| fleet.server.psql("test_0", sql);
+    let _made = sql(LINGER);
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| fleet.gates[0].call(&request).status);
+        let lingers = "SELECT count(*) FROM pg_stat_activity WHERE query = 'COMMIT' AND wait_event = 'PgSleep'";
+        assert_eventually!(sql(lingers) == "1");
+        fleet.to_store.silence();
+        assert_eq!(call.join().expect("no panic"), 503);
+    });
+    assert_eventually!(sql("SELECT state FROM tokens") == "1");
+    let _removed = sql("DROP TRIGGER linger ON tokens");
+    let before = fleet.upstream.served_count();
+    fleet.to_store.heal();
+    // While the lost claim is being looked after, the token is in use.
+    assert_eventually!(fleet.gates[0].call(&request).status == 200);
+    assert_eq!(fleet.gates[0].call(&request).status, 401, "it is used");
+    assert_eq!(fleet.upstream.served_count() - before, 1);
+    let left = || fleet.gates[0].cli().json(&["license", "show", &license.id])["remaining"].clone();
+    assert_eventually!(left() == 998);
+    fleet.assert_clean(&[], &[(&license.id, 1_000)]);
+}

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use model::{Clock, InstanceId, KeyHash, KeyHasher, LicenseId, Moment, PlanRevision};
 use parking_lot::Mutex;
 use store::{ChangeNumber, Store};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::cache::{EntryCache, NegativeCache, entry_cache};
 use crate::changes::ChangeLog;
@@ -21,7 +21,7 @@ use crate::fleet::FleetOptions;
 use crate::freshness::{Freshness, Reading};
 use crate::hub::Hub;
 use crate::load::Flights;
-use crate::operations::{AuditDesk, ManagementCache, UnderWay};
+use crate::operations::{AuditDesk, MOST_CHASES, ManagementCache, UnderWay};
 use crate::options::LicensingOptions;
 use crate::plans::Plans;
 use crate::states::States;
@@ -49,6 +49,8 @@ pub struct Licensing {
     pub(crate) audit_desk: AuditDesk,
     /// What is to happen once, and somebody is at in this process.
     pub(crate) under_way: Arc<UnderWay>,
+    /// Permits for those who look after claims that were not answered.
+    pub(crate) chases: Arc<Semaphore>,
     /// Licenses that others changed and whose calls under way must learn of it.
     pub(crate) unlearned: Mutex<HashSet<LicenseId>>,
     pub(crate) learn: Notify,
@@ -154,6 +156,7 @@ impl Licensing {
             management: ManagementCache::default(),
             audit_desk: AuditDesk::default(),
             under_way: Arc::default(),
+            chases: Arc::new(Semaphore::new(MOST_CHASES)),
             unlearned: Mutex::default(),
             learn: Notify::new(),
             wake: Notify::new(),

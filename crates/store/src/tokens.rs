@@ -11,13 +11,18 @@
 //!   issued_at, expires_at, call_id, owner, consumed_at, status, confirmed_status);
 //! -- issue: lease `units` for TOKENS (as QuotaStore::lease does), insert with the epoch; nothing if too few are left
 //! -- claim: UPDATE … SET state = 1 WHERE hash = … AND state = 0 AND expires_at > :now; won if a row was changed; then
-//! --   give `units` of TOKENS back and grant them to the instance, if the lease row of that epoch is still there
+//! --   give `units` of TOKENS back and grant them to the instance, if the lease row of that epoch is still there; else the
+//! --   token forgets the epoch
 //! ```
 
 use async_trait::async_trait;
-use model::{CallId, InstanceId, KeyHash, LicenseId, RequestToken, RequestTokenId, Timestamp};
+use model::{
+    CallId, Counter, InstanceId, KeyHash, LicenseId, RequestToken, RequestTokenId, Timestamp,
+    TokenState,
+};
 
 use crate::error::Error;
+use crate::quota::LeaseKey;
 
 /// The instance that holds the units of all tokens that were issued and not used. It is never begun or settled.
 pub const TOKENS: InstanceId = InstanceId::from_u128(1);
@@ -94,7 +99,8 @@ pub trait TokenStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Option<RequestToken>, Error>;
 
-    /// Tries to claim a token for a call of an instance. Of any number of tries exactly one wins, until it is released.
+    /// Tries to claim a token for a call of an instance. Of any number of calls exactly one wins, until it is released; asked
+    /// again, it is told the same.
     async fn claim_token(
         &self,
         hash: KeyHash,
@@ -135,4 +141,52 @@ pub trait TokenStore: Send + Sync + 'static {
 
     /// Forgets up to `limit` tokens that were issued before `before` and are not `issued`; how many.
     async fn forget_tokens(&self, before: Timestamp, limit: usize) -> Result<usize, Error>;
+}
+
+/// A token with what only the store cares about.
+pub(crate) struct Kept {
+    pub(crate) token: RequestToken,
+    /// The epoch of the balance that its units were taken from; `None`: none are counted, or they are gone.
+    pub(crate) epoch: Option<u32>,
+    /// The instance that claimed it.
+    pub(crate) owner: Option<InstanceId>,
+}
+
+impl Kept {
+    /// The token as it is at a time.
+    pub(crate) fn at(self, now: Timestamp) -> RequestToken {
+        let over = self.token.state == TokenState::Issued && self.token.expires_at <= now;
+        let state = if over {
+            TokenState::Expired
+        } else {
+            self.token.state
+        };
+        RequestToken {
+            state,
+            ..self.token
+        }
+    }
+
+    /// What the call that claimed it is told, each time that it asks.
+    pub(crate) fn won(self) -> TokenClaim {
+        let units = self.token.units;
+        TokenClaim::Won {
+            leased: self.epoch.map(|epoch| (epoch, units)),
+            token: self.token,
+        }
+    }
+
+    pub(crate) fn is_claimed_by(&self, instance: InstanceId, call_id: CallId) -> bool {
+        let call = (self.owner, self.token.call_id);
+        self.token.state == TokenState::Claimed && call == (Some(instance), Some(call_id))
+    }
+
+    /// The lease that holds its units.
+    pub(crate) fn key(&self) -> Option<LeaseKey> {
+        Some(LeaseKey {
+            license_id: self.token.license_id,
+            counter: Counter::Remaining,
+            period: self.epoch?,
+        })
+    }
 }

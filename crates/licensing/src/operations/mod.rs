@@ -10,6 +10,7 @@ mod api_keys;
 mod audit;
 mod change;
 mod issue;
+mod lost_claim;
 mod management;
 mod once;
 mod token;
@@ -26,6 +27,7 @@ pub use api_keys::{
 pub(crate) use audit::AuditDesk;
 pub use change::{BalanceView, LicenseUpdate};
 pub use issue::{IssueRequest, Issued, KeySource};
+pub(crate) use lost_claim::MOST_CHASES;
 pub use management::{IssuedManagementKey, ManagementKeyRequest};
 pub(crate) use management::{ManagementCache, has_ended};
 pub(crate) use once::UnderWay;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    CallId, Credential, KeyFormat, LicenseId, Method, Refusal, RequestToken, RequestTokenId,
-    Timestamp, TokenState,
+    CallId, Credential, KeyFormat, KeyHash, LicenseId, Method, Refusal, RequestToken,
+    RequestTokenId, Timestamp, TokenState,
 };
 use store::{TokenClaim, TokenIssue};
 use tokio::sync::oneshot;
@@ -183,25 +183,12 @@ impl Licensing {
         let licensing = self.clone();
         let (reply, answer) = oneshot::channel();
         self.runtime.spawn(async move {
-            let now = licensing.clock.now();
-            let claim = match licensing.store.tokens() {
-                Ok(tokens) => {
-                    let instance = licensing.instance;
-                    tokens.claim_token(hash, instance, call_id, now).await
-                }
-                Err(error) => Err(error),
-            };
-            let claimed = match claim {
-                Ok(TokenClaim::Won { token, leased }) => Ok(ClaimedToken {
-                    licensing: licensing.clone(),
-                    token,
-                    call_id,
-                    leased: leased.map(|(epoch, units)| HeldUnits { epoch, units }),
-                    open: true,
-                }),
-                Ok(TokenClaim::Lost(_) | TokenClaim::Unknown) => Err(Refusal::TokenInvalid),
+            let claimed = match licensing.claim_once(hash, call_id).await {
+                Ok(Some(claimed)) => Ok(claimed),
+                Ok(None) => Err(Refusal::TokenInvalid),
                 Err(error) => {
                     tracing::warn!(%error, "a token cannot be claimed");
+                    licensing.chase_claim(hash, call_id);
                     Err(Refusal::LicenseStoreUnavailable)
                 }
             };
@@ -212,6 +199,27 @@ impl Licensing {
             Ok(Ok(claimed)) => claimed,
             Ok(Err(_)) | Err(_) => Err(Refusal::LicenseStoreUnavailable),
         }
+    }
+
+    /// Claims a token, or is told again that its claim won; `None`: it is not to be won.
+    pub(super) async fn claim_once(
+        self: &Arc<Self>,
+        hash: KeyHash,
+        call_id: CallId,
+    ) -> Result<Option<ClaimedToken>, store::Error> {
+        let (instance, now) = (self.instance, self.clock.now());
+        let tokens = self.store.tokens()?;
+        let claim = tokens.claim_token(hash, instance, call_id, now).await?;
+        let TokenClaim::Won { token, leased } = claim else {
+            return Ok(None);
+        };
+        Ok(Some(ClaimedToken {
+            licensing: self.clone(),
+            token,
+            call_id,
+            leased: leased.map(|(epoch, units)| HeldUnits { epoch, units }),
+            open: true,
+        }))
     }
 
     /// Notes what the holder of a used token says of the call's status.

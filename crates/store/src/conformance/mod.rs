@@ -182,6 +182,7 @@ macro_rules! instantiate_domain_conformance {
                 a_token_comes_back_as_it_was_and_holds_its_units,
                 of_many_claims_of_a_token_one_wins_and_has_its_units,
                 a_token_whose_call_reached_nobody_can_be_claimed_again,
+                the_call_that_has_a_token_is_told_the_same_each_time_that_it_asks,
                 a_token_that_expired_is_lost_and_its_units_are_free_again,
                 the_tokens_of_a_license_are_listed_and_one_that_nobody_used_is_ended,
                 the_holder_of_a_consumed_token_confirms_or_disputes_its_status,

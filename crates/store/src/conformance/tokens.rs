@@ -181,6 +181,61 @@ pub async fn a_token_whose_call_reached_nobody_can_be_claimed_again<F: StoreFact
     assert!(matches!(claim(4).await, TokenClaim::Lost(_)));
 }
 
+/// An answer may be lost on its way. Nobody else is told that, and a lease of an epoch that is over is not told either.
+pub async fn the_call_that_has_a_token_is_told_the_same_each_time_that_it_asks<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let license = keep(&*store, units(10, None)).await;
+    let (token, hash) = issue(&store, license, 4).await;
+    let (_, late) = issue(&store, license, 3).await;
+    let gate = InstanceId::generate();
+    let claim = async |hash, instance, number| {
+        let claim = tokens(&store).claim_token(hash, instance, call(number), hours(0));
+        claim.await.expect("answers")
+    };
+    let first = claim(hash, gate, 1).await;
+    assert!(matches!(
+        first,
+        TokenClaim::Won {
+            leased: Some((0, 4)),
+            ..
+        }
+    ));
+    assert_eq!(claim(hash, gate, 1).await, first);
+    let others = [(gate, 2), (InstanceId::generate(), 1)];
+    for (instance, number) in others {
+        assert!(matches!(
+            claim(hash, instance, number).await,
+            TokenClaim::Lost(_)
+        ));
+    }
+    assert_eq!(
+        books(&*store, license, hours(0)).await,
+        [10, 0, 7, 0],
+        "its units are moved once"
+    );
+    let change = LicenseChange::Limits {
+        limits: units(5, None),
+        balance: true,
+    };
+    store
+        .change_license(license, change)
+        .await
+        .expect("changed");
+    // The new balance is begun, and with it a new epoch.
+    lease(&*store, InstanceId::generate(), license, 1, hours(0)).await;
+    for _ in 0..2 {
+        let over = claim(late, gate, 3).await;
+        assert!(
+            matches!(over, TokenClaim::Won { leased: None, .. }),
+            "{over:?}"
+        );
+    }
+    let released = tokens(&store).release_token(token.id, call(1), None).await;
+    assert_eq!(released, Ok(true));
+    assert!(matches!(claim(hash, gate, 4).await, TokenClaim::Won { .. }));
+}
+
 /// What nobody used in time costs nothing.
 pub async fn a_token_that_expired_is_lost_and_its_units_are_free_again<F: StoreFactory>() {
     let place = F::fresh().await;

@@ -56,6 +56,11 @@ impl Manner {
         begin: Some("BEGIN"),
         ..Self::WRITE
     };
+    /// Several statements that write, and do nothing more when they are done again.
+    pub(super) const REPEATABLE_TRANSACTION: Self = Self {
+        harmless: true,
+        ..Self::TRANSACTION
+    };
     /// A report, or a page of many rows.
     pub(super) const REPORT: Self = Self {
         begin: Some(

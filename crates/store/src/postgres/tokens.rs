@@ -21,7 +21,7 @@ use super::session::{Lent, Session, Value};
 use super::trouble::{Trouble, unique};
 use crate::error::Error;
 use crate::quota::{LeaseKey, LeaseRequest};
-use crate::tokens::{TOKENS, TokenClaim, TokenIssue, TokenStore};
+use crate::tokens::{Kept, TOKENS, TokenClaim, TokenIssue, TokenStore};
 
 /// In the order that [`read_token`] reads.
 const TOKEN: &str = "id, license, account, app, method, path, units, state, issued_at, expires_at, call_id, \
@@ -38,13 +38,6 @@ const FREEING: &str = ", freed AS (
       UPDATE tokens t SET state = 3, epoch = NULL FROM over o WHERE t.id = o.id
     )
     SELECT count(*) FROM over";
-
-/// A row with what only the store cares about.
-struct Kept {
-    token: RequestToken,
-    epoch: Option<u32>,
-    owner: Option<InstanceId>,
-}
 
 #[async_trait]
 impl TokenStore for PostgresStore {
@@ -131,7 +124,7 @@ impl TokenStore for PostgresStore {
         let claim = move |session: Session| async move {
             claim(&session, &hash, instance, call_id, now).await
         };
-        self.server.run(Manner::TRANSACTION, claim).await
+        self.server.run(Manner::REPEATABLE_TRANSACTION, claim).await
     }
 
     async fn release_token(
@@ -210,22 +203,6 @@ impl TokenStore for PostgresStore {
             Ok(usize::try_from(gone).unwrap_or(limit))
         };
         self.server.run(Manner::LOAD, forget).await
-    }
-}
-
-impl Kept {
-    /// The token as it is at a time.
-    fn at(self, now: Timestamp) -> RequestToken {
-        let over = self.token.state == TokenState::Issued && self.token.expires_at <= now;
-        let state = if over {
-            TokenState::Expired
-        } else {
-            self.token.state
-        };
-        RequestToken {
-            state,
-            ..self.token
-        }
     }
 }
 
@@ -313,25 +290,25 @@ async fn claim(
     ];
     let Some(won) = one(session, &sql, &values).await? else {
         let kept = by_hash(session, hash).await?;
-        return Ok(kept.map_or(TokenClaim::Unknown, |kept| TokenClaim::Lost(kept.at(now))));
+        return Ok(match kept {
+            None => TokenClaim::Unknown,
+            Some(kept) if kept.is_claimed_by(instance, call_id) => kept.won(),
+            Some(kept) => TokenClaim::Lost(kept.at(now)),
+        });
     };
-    let mut leased = None;
-    if let Some(epoch) = won.epoch
-        && move_units(
-            session,
-            won.token.license_id,
-            (epoch, won.token.units),
-            TOKENS,
-            instance,
-        )
-        .await?
-    {
-        leased = Some((epoch, won.token.units));
+    let mut won = won;
+    if let Some(epoch) = won.epoch {
+        let units = (epoch, won.token.units);
+        let license = won.token.license_id;
+        if !move_units(session, license, units, TOKENS, instance).await? {
+            // Over, and its units with it: who asks again is told so, too.
+            let sql = "UPDATE tokens SET epoch = NULL WHERE id = $1";
+            let token = id(won.token.id.as_u128());
+            session.change(sql, &[&token]).await?;
+            won.epoch = None;
+        }
     }
-    Ok(TokenClaim::Won {
-        token: won.token,
-        leased,
-    })
+    Ok(won.won())
 }
 
 async fn release(

@@ -18,18 +18,11 @@ use super::trouble::{Trouble, unique};
 use super::{LedgerSession, SqliteStore};
 use crate::error::Error;
 use crate::quota::{LeaseKey, LeaseRequest};
-use crate::tokens::{TOKENS, TokenClaim, TokenIssue, TokenStore};
+use crate::tokens::{Kept, TOKENS, TokenClaim, TokenIssue, TokenStore};
 
 /// In the order that [`read_token`] reads.
 const TOKEN: &str = "id, license, account, app, method, path, units, state, issued_at, expires_at, call_id, \
     consumed_at, status, confirmed_status, epoch, owner";
-
-/// A row with what only the store cares about.
-struct Kept {
-    token: RequestToken,
-    epoch: Option<u32>,
-    owner: Option<InstanceId>,
-}
 
 #[async_trait]
 impl TokenStore for SqliteStore {
@@ -188,27 +181,6 @@ impl TokenStore for SqliteStore {
     }
 }
 
-impl Kept {
-    /// The token as it is at a time.
-    fn at(self, now: Timestamp) -> RequestToken {
-        let over = self.token.state == TokenState::Issued && self.token.expires_at <= now;
-        let state = if over {
-            TokenState::Expired
-        } else {
-            self.token.state
-        };
-        RequestToken {
-            state,
-            ..self.token
-        }
-    }
-
-    /// The lease that holds its units.
-    fn key(&self) -> Option<LeaseKey> {
-        Some(balance(self.token.license_id, self.epoch?))
-    }
-}
-
 const fn balance(license_id: LicenseId, epoch: u32) -> LeaseKey {
     LeaseKey {
         license_id,
@@ -280,19 +252,14 @@ fn claim(
     let Some(kept) = by_hash(connection, hash)? else {
         return Ok(TokenClaim::Unknown);
     };
+    if kept.is_claimed_by(instance, call_id) {
+        return Ok(kept.won());
+    }
     let key = kept.key();
     let token = kept.at(now);
     if token.state != TokenState::Issued {
         return Ok(TokenClaim::Lost(token));
     }
-    let sql =
-        "UPDATE tokens SET state = 1, call_id = ?2, owner = ?3, consumed_at = ?4 WHERE id = ?1";
-    connection.prepare_cached(sql)?.execute(params![
-        id(token.id.as_u128()),
-        id(call_id.as_u128()),
-        id(instance.as_u128()),
-        now.micros(),
-    ])?;
     let mut leased = None;
     if let Some(key) = key
         && take_from(connection, TOKENS, key, token.units)?
@@ -300,6 +267,14 @@ fn claim(
         grant(connection, instance, key, token.units)?;
         leased = Some((key.period, token.units));
     }
+    let sql = "UPDATE tokens SET state = 1, call_id = ?2, owner = ?3, consumed_at = ?4, epoch = ?5 WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute(params![
+        id(token.id.as_u128()),
+        id(call_id.as_u128()),
+        id(instance.as_u128()),
+        now.micros(),
+        leased.map(|(epoch, _)| epoch),
+    ])?;
     let token = RequestToken {
         state: TokenState::Claimed,
         call_id: Some(call_id),

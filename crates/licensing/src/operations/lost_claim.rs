@@ -1,0 +1,63 @@
+//! Claims of tokens whose answer was lost: the call is refused, so what its claim may have won is given back, or the holder's
+//! next try would find the token used.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{CallId, KeyHash, TokenState};
+use tokio::time::Instant;
+
+use crate::licensing::Licensing;
+
+/// Claims that are looked after at once; what is beyond it stays as it is.
+pub(crate) const MOST_CHASES: usize = 1_024;
+/// How long a store that is away is waited for: the usual life of a token.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Between two looks, first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// So many looks must say that the claim was not done: it may be on its way when the first one comes.
+const LOOKS: u32 = 3;
+
+impl Licensing {
+    /// Looks in the background whether a claim that was not answered was done all the same, and gives the token back then.
+    pub(super) fn chase_claim(self: &Arc<Self>, hash: KeyHash, call_id: CallId) {
+        let Ok(permit) = self.chases.clone().try_acquire_owned() else {
+            tracing::warn!("too many claims without an answer: tokens may stay claimed");
+            return;
+        };
+        let licensing = self.clone();
+        self.runtime.spawn(async move {
+            let _permit = permit;
+            let deadline = Instant::now() + PATIENCE;
+            let (mut pause, mut looks) = (FIRST_PAUSE, 0);
+            while looks < LOOKS && Instant::now() < deadline {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                match licensing.give_back_claim(hash, call_id).await {
+                    Ok(true) => return,
+                    Ok(false) => looks += 1,
+                    Err(error) => tracing::debug!(%error, "a claim cannot be looked after yet"),
+                }
+            }
+        });
+    }
+
+    /// Whether a call has a token; it is given back then.
+    async fn give_back_claim(
+        self: &Arc<Self>,
+        hash: KeyHash,
+        call_id: CallId,
+    ) -> Result<bool, store::Error> {
+        let token = self.store.tokens()?.token(hash, self.clock.now()).await?;
+        let is_claimed = token.is_some_and(|token| {
+            token.state == TokenState::Claimed && token.call_id == Some(call_id)
+        });
+        if !is_claimed {
+            return Ok(false);
+        }
+        // Told again what it won, units included; dropped, it is given back.
+        drop(self.claim_once(hash, call_id).await?);
+        Ok(true)
+    }
+}
