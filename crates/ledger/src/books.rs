@@ -76,14 +76,26 @@ impl Books {
         }))
     }
 
-    /// The manifest's lines of one lane, in order.
-    pub(crate) fn files(&self, instance: InstanceId, lane: u32) -> Result<Vec<SealedFile>, Error> {
-        let mut files = self
-            .store
-            .ask(|store| async move { store.manifest(None, None).await })?;
-        files.retain(|file| file.range.instance == instance && file.range.lane == lane);
-        Ok(files)
+    /// Some of the manifest's lines of one lane in order, beginning with the one that holds the record after `after`.
+    pub(crate) fn files_after(
+        &self,
+        instance: InstanceId,
+        lane: u32,
+        after: u64,
+    ) -> Result<Vec<SealedFile>, Error> {
+        const AT_ONCE: usize = 64;
+        self.store
+            .ask(|store| async move { store.lane_files(instance, lane, after, AT_ONCE).await })
     }
+}
+
+/// How much of what is pending is done at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All of it, for somebody who waits for that.
+    All,
+    /// One batch or one file, so that there can be a pause before the next.
+    Part,
 }
 
 /// One lane whose records are shipped.
@@ -111,15 +123,6 @@ pub(crate) enum Source {
 }
 
 impl LaneBook {
-    /// The last record that the journal closed.
-    pub(crate) fn closed(&self) -> u64 {
-        match &self.source {
-            Source::Live(lane) => lane.closed(),
-            Source::Dead { closed, .. } => *closed,
-            Source::Files => 0,
-        }
-    }
-
     /// Reads the lane's records after `number`.
     ///
     /// # Errors

@@ -3,7 +3,6 @@
 //! What was brought lies in a folder of its own: the directory itself holds the files that this machine sealed, which recovery
 //! takes for its own.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -99,17 +98,25 @@ impl Books {
     }
 
     /// Removes what is still kept of files that retention has removed.
-    pub(crate) fn remove_kept(&self, removed: &HashSet<String>) -> Result<(), Error> {
+    pub(crate) fn remove_kept(&self) -> Result<(), Error> {
+        const AT_ONCE: usize = 1_000;
         // What the store keeps goes with its line.
-        let Some(files) = self.files.clone().filter(|_| !removed.is_empty()) else {
+        let Some(files) = self.files.clone() else {
             return Ok(());
         };
-        for name in self.kept_names()? {
-            if removed.contains(&name) {
-                self.store.ask(|_| files.remove_content(&name))?;
+        for some in self.kept_names()?.chunks(AT_ONCE) {
+            let known = self.files_named(some.to_vec())?;
+            for file in known.iter().filter(|file| file.removed_at.is_some()) {
+                self.store.ask(|_| files.remove_content(&file.name))?;
             }
         }
         Ok(())
+    }
+
+    /// The manifest's lines with these names.
+    pub(crate) fn files_named(&self, names: Vec<String>) -> Result<Vec<SealedFile>, Error> {
+        self.store
+            .ask(|store| async move { store.files_named(names).await })
     }
 
     /// Removes a copy of this machine that is older than `age`, of a file that the store keeps.

@@ -11,11 +11,11 @@ use model::usage::{UsageQuery, UsageRow};
 use store::Store;
 use tokio::runtime::Handle;
 
-use crate::books::{Books, LaneBook, Source};
+use crate::books::{Books, Extent, LaneBook, Source};
 use crate::error::Error;
 use crate::options::LedgerOptions;
 use crate::roll::Rolling;
-use crate::seal::Sealing;
+use crate::seal::{FILE_ROWS, Sealing};
 use crate::stats::{Counts, LedgerStats};
 use crate::threads::{Stop, roll_thread, seal_thread};
 
@@ -179,7 +179,7 @@ impl Ledger {
         let shared = Arc::clone(&self.shared);
         self.run(move || {
             shared.wait_until_visible();
-            shared.roll()
+            shared.roll(Extent::All).map(drop)
         })
         .await
     }
@@ -192,7 +192,7 @@ impl Ledger {
         let shared = Arc::clone(&self.shared);
         self.run(move || {
             shared.wait_until_visible();
-            shared.seal(|_| true, true)
+            shared.seal(|_| true, Extent::All)
         })
         .await
     }
@@ -208,8 +208,8 @@ impl Ledger {
         self.run(move || {
             // The last chance: what is not seen now is left for the next start.
             shared.wait_until_visible_for(Self::LAST_PATIENCE);
-            shared.roll()?;
-            shared.seal(|_| true, true)?;
+            shared.roll(Extent::All)?;
+            shared.seal(|_| true, Extent::All)?;
             shared.finish()
         })
         .await
@@ -265,6 +265,16 @@ impl LiveLane {
         self.sealed.load(Ordering::SeqCst)
     }
 
+    /// Whether it is rolled up further than it is sealed.
+    pub(crate) fn is_unsealed(&self) -> bool {
+        self.sealed() < self.rolled.load(Ordering::SeqCst)
+    }
+
+    /// Whether a whole file is to be sealed.
+    pub(crate) fn fills_a_file(&self) -> bool {
+        self.unsealed().0 >= FILE_ROWS
+    }
+
     /// Records that are closed and not sealed, and bytes of journal since the last seal.
     pub(crate) fn unsealed(&self) -> (u64, u64) {
         let records = self.lane.closed().saturating_sub(self.sealed());
@@ -284,36 +294,40 @@ pub(crate) struct Standstill<'a> {
 }
 
 impl Shared {
-    /// Rolls up every lane; one that fails does not keep the others.
-    pub(crate) fn roll(&self) -> Result<(), Error> {
-        self.roll_held(&mut lock(&self.rolling))
+    /// Rolls up every lane; one that fails does not keep the others. Whether there may be more.
+    pub(crate) fn roll(&self, extent: Extent) -> Result<bool, Error> {
+        self.roll_held(&mut lock(&self.rolling), extent)
     }
 
-    fn roll_held(&self, rolling: &mut [Rolling]) -> Result<(), Error> {
-        let mut result = Ok(());
+    fn roll_held(&self, rolling: &mut [Rolling], extent: Extent) -> Result<bool, Error> {
+        let mut result = Ok(false);
         for (lane, rolling) in self.lanes.iter().zip(rolling) {
-            let done = rolling.roll(&self.books, &lane.book);
+            let done = rolling.roll(&self.books, &lane.book, extent);
             lane.rolled.store(rolling.rolled, Ordering::Release);
             if done.is_err() {
                 self.books.stats.failures.fetch_add(1, Ordering::Relaxed);
                 self.books.observer.failed();
             }
-            result = result.and(done);
+            result = result.and_then(|more| Ok(done? || more));
         }
         self.release();
         result
     }
 
     /// Seals those lanes that are due.
-    pub(crate) fn seal(&self, due: impl Fn(&LiveLane) -> bool, all: bool) -> Result<(), Error> {
-        self.seal_held(&mut lock(&self.sealing), due, all)
+    pub(crate) fn seal(
+        &self,
+        due: impl Fn(&LiveLane) -> bool,
+        extent: Extent,
+    ) -> Result<(), Error> {
+        self.seal_held(&mut lock(&self.sealing), due, extent)
     }
 
-    fn seal_held(
+    pub(crate) fn seal_held(
         &self,
         sealing: &mut [Sealing],
         due: impl Fn(&LiveLane) -> bool,
-        all: bool,
+        extent: Extent,
     ) -> Result<(), Error> {
         let mut result = Ok(());
         for (lane, sealing) in self.lanes.iter().zip(sealing) {
@@ -321,11 +335,12 @@ impl Shared {
                 continue;
             }
             let written = lane.lane.written().0;
-            let done = sealing.seal(&self.books, &lane.book, all);
+            let done = sealing.seal(&self.books, &lane.book, extent);
             lane.sealed.store(sealing.sealed, Ordering::SeqCst);
-            if done.is_ok() {
+            if done.is_ok() && !lane.fills_a_file() {
                 lane.sealed_bytes.store(written, Ordering::Relaxed);
-            } else {
+            }
+            if done.is_err() {
                 self.books.stats.failures.fetch_add(1, Ordering::Relaxed);
                 self.books.observer.failed();
             }
@@ -352,8 +367,8 @@ impl Shared {
             rolling: lock(&self.rolling),
             sealing: lock(&self.sealing),
         };
-        let shipped = self.roll_held(&mut standstill.rolling);
-        (standstill, shipped)
+        let shipped = self.roll_held(&mut standstill.rolling, Extent::All);
+        (standstill, shipped.map(drop))
     }
 
     /// Waits until what was written before may be read: readers of a journal see what no power cut can take back. When the disk

@@ -32,6 +32,7 @@ mod roll;
 mod rollup;
 mod row;
 mod seal;
+mod standstill;
 mod stats;
 mod threads;
 mod unique;

@@ -9,7 +9,7 @@ use model::usage::{UsageKey, UsageSums};
 use model::{InstanceId, Timestamp};
 use store::{RollupRow, SealedFile};
 
-use crate::books::{Books, LaneBook, Source};
+use crate::books::{Books, Extent, LaneBook, Source};
 use crate::error::Error;
 use crate::file::{FileMeta, Filter, hash_file, write_sealed};
 use crate::ledger::{Ledger, Shared};
@@ -360,7 +360,7 @@ fn roll_up_ended(shared: &Shared) -> Result<(), Error> {
             node: books.node.clone(),
             source: Source::Files,
         };
-        Rolling::default().roll(books, &book)?;
+        Rolling::default().roll(books, &book, Extent::All)?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use model::{CallHead, InstanceId};
 use store::{InstanceState, Store};
 use tokio::runtime::Handle;
 
-use crate::books::{Books, LaneBook, Source};
+use crate::books::{Books, Extent, LaneBook, Source};
 use crate::closed::{define, resolve_mark};
 use crate::error::Error;
 use crate::file::{Filter, SealedReader, file_name};
@@ -195,9 +195,9 @@ fn ship_dead(books: &Books, dead: DeadInstance) -> Result<Shipped, Error> {
 fn ship_lane(books: &Books, lane: &LaneBook) -> Result<(), Error> {
     // Files first: they may hold what the journal has let go.
     let mut sealing = Sealing::default();
-    sealing.seal(books, lane, true)?;
+    sealing.seal(books, lane, Extent::All)?;
     let mut rolling = Rolling::default();
-    rolling.roll(books, lane)?;
+    rolling.roll(books, lane, Extent::All)?;
     if rolling.rolled == sealing.sealed {
         return Ok(());
     }

@@ -1,14 +1,19 @@
 //! Retention: old sealed files go, their rollups and their lines in the manifest stay.
 
-use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use store::SealedFile;
+use model::Timestamp;
 
 use crate::error::Error;
+use crate::file::file_name;
 use crate::ledger::{Ledger, Shared};
+use crate::seal::files_in;
+
+/// Files that are asked for at once.
+const AT_ONCE: usize = 1_000;
 
 impl Ledger {
     /// Removes the sealed files that are older than the retention; how many. This is also done from time to time by itself.
@@ -36,43 +41,61 @@ impl Shared {
         if self.readers.load(Ordering::SeqCst) > 0 {
             return Ok(0);
         }
-        let files = books
-            .store
-            .ask(|store| async move { store.manifest(None, None).await })?;
-        let (mut removed, mut gone) = (0, HashSet::new());
-        for file in files {
-            let age = now.since(file.last_started_at);
-            let old =
-                retention.is_some_and(|retention| age > retention) && self.is_rolled(&file)?;
-            if file.removed_at.is_none() && !old {
-                // The store has it. The copy stays as long as the journal, to be put back into a store that is restored.
-                books.forget_copy(&file.name, self.options.keep)?;
-                continue;
-            }
-            if file.removed_at.is_none() {
+        let removed = match retention {
+            Some(retention) => self.remove_before(now, retention)?,
+            None => 0,
+        };
+        self.tidy_directory()?;
+        if removed > 0 {
+            books.remove_kept()?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes all files whose calls are older; how many.
+    fn remove_before(&self, now: Timestamp, retention: Duration) -> Result<usize, Error> {
+        let books = &self.books;
+        let age = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
+        let before = now.plus_micros(age.saturating_neg());
+        let mut removed = 0;
+        loop {
+            let old = books
+                .store
+                .ask(|store| async move { store.old_files(before, AT_ONCE).await })?;
+            for file in &old {
                 let name = file.name.clone();
                 // The line first: a file that is gone without a word would count as lost.
                 books
                     .store
                     .ask(|store| async move { store.mark_removed(&name, now).await })?;
-                removed += 1;
             }
-            let path = books.directory.join(&file.name);
-            gone.insert(file.name);
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(Error::io("remove", &path)(error));
-                }
-                _ => {}
+            removed += old.len();
+            if old.len() < AT_ONCE {
+                return Ok(removed);
             }
         }
-        books.remove_kept(&gone)?;
-        Ok(removed)
     }
 
-    fn is_rolled(&self, file: &SealedFile) -> Result<bool, Error> {
-        let range = &file.range;
-        let position = self.books.position(range.instance, range.lane)?;
-        Ok(position.rolled >= range.through)
+    /// Removes the files of this machine that some gate has removed, and copies of what is kept elsewhere, which stay as long as
+    /// the journal, to be put back into a store that is restored.
+    fn tidy_directory(&self) -> Result<(), Error> {
+        let books = &self.books;
+        let names: Vec<_> = files_in(&books.directory)?.iter().map(file_name).collect();
+        for some in names.chunks(AT_ONCE) {
+            for file in books.files_named(some.to_vec())? {
+                if file.removed_at.is_none() {
+                    books.forget_copy(&file.name, self.options.keep)?;
+                    continue;
+                }
+                let path = books.directory.join(&file.name);
+                match std::fs::remove_file(&path) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => {
+                        return Err(Error::io("remove", &path)(error));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use store::{RollupBatch, SealedFile};
 
-use crate::books::{Books, LaneBook, RowReader};
+use crate::books::{Books, Extent, LaneBook, RowReader};
 use crate::error::Error;
 use crate::file::Filter;
 use crate::rollup::Sums;
@@ -27,13 +27,18 @@ pub(crate) struct Rolling {
 }
 
 impl Rolling {
-    /// Rolls up everything that may be seen now.
+    /// Rolls up what may be seen now: all of it, or one batch; whether there may be more.
     ///
     /// # Errors
     /// Nothing is lost by one: the next try begins where the store says.
-    pub(crate) fn roll(&mut self, books: &Books, lane: &LaneBook) -> Result<(), Error> {
-        let result = self.roll_known(books, lane);
-        let gone = result.as_ref().map_or_else(Error::gone, |()| 0);
+    pub(crate) fn roll(
+        &mut self,
+        books: &Books,
+        lane: &LaneBook,
+        extent: Extent,
+    ) -> Result<bool, Error> {
+        let result = self.roll_known(books, lane, extent);
+        let gone = result.as_ref().map_or_else(Error::gone, |_| 0);
         books.stats.found_gone(gone.saturating_sub(self.gone));
         self.gone = gone;
         if result.is_err() {
@@ -43,7 +48,12 @@ impl Rolling {
         result
     }
 
-    fn roll_known(&mut self, books: &Books, lane: &LaneBook) -> Result<(), Error> {
+    fn roll_known(
+        &mut self,
+        books: &Books,
+        lane: &LaneBook,
+        extent: Extent,
+    ) -> Result<bool, Error> {
         if !self.known {
             self.rolled = books.position(lane.instance, lane.lane)?.rolled;
             self.known = true;
@@ -54,13 +64,17 @@ impl Rolling {
             }
             let begun = Instant::now();
             let Some(reader) = &mut self.reader else {
-                return Ok(());
+                return Ok(false);
             };
             let (sums, through) = collect(reader, self.rolled, books.rollup_rows)?;
             if through == self.rolled {
-                return Ok(());
+                return Ok(false);
             }
+            let is_full = through - self.rolled == BATCH || sums.len() >= books.rollup_rows;
             self.commit(books, lane, &sums, through, begun)?;
+            if extent == Extent::Part {
+                return Ok(is_full);
+            }
         }
     }
 
@@ -86,10 +100,22 @@ impl Rolling {
     /// Rolls up what sealed files hold beyond the position; whether that moved it.
     fn roll_files(&mut self, books: &Books, lane: &LaneBook) -> Result<bool, Error> {
         let begin = self.rolled;
-        for file in books.files(lane.instance, lane.lane)? {
-            if file.range.through <= self.rolled {
-                continue;
+        loop {
+            let files = books.files_after(lane.instance, lane.lane, self.rolled)?;
+            if files.is_empty() {
+                return Ok(self.rolled > begin);
             }
+            self.roll_some(books, lane, &files)?;
+        }
+    }
+
+    fn roll_some(
+        &mut self,
+        books: &Books,
+        lane: &LaneBook,
+        files: &[SealedFile],
+    ) -> Result<(), Error> {
+        for file in files {
             let through = match file.removed_at {
                 Some(_) => file.range.through,
                 None => file.range.from,
@@ -103,10 +129,10 @@ impl Rolling {
                 });
             }
             let begun = Instant::now();
-            let sums = sum_file(books, &file, self.rolled)?;
+            let sums = sum_file(books, file, self.rolled)?;
             self.commit(books, lane, &sums, file.range.through, begun)?;
         }
-        Ok(self.rolled > begin)
+        Ok(())
     }
 
     fn commit(

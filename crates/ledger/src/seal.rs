@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 use model::Timestamp;
 use store::{SealIntent, SealedFile};
 
-use crate::books::{Books, LaneBook, RowReader};
+use crate::books::{Books, Extent, LaneBook, RowReader};
 use crate::error::Error;
 use crate::file::{
     FileMeta, PART_SUFFIX, SealedReader, file_name, hash_file, parse_file_name, write_sealed,
@@ -18,7 +18,7 @@ use crate::file::{
 use crate::row::Row;
 
 /// Records of one file at most: they are sorted in memory, about 200 bytes each.
-const FILE_ROWS: u64 = 393_216;
+pub(crate) const FILE_ROWS: u64 = 393_216;
 
 /// How far a lane is sealed, as this process knows it.
 #[derive(Debug, Default)]
@@ -36,13 +36,17 @@ pub(crate) struct Sealing {
 }
 
 impl Sealing {
-    /// Seals everything that may be seen now. Without `all`, a rest that does not fill a file is left for later once one file
-    /// was made.
+    /// Seals what may be seen now: all of it, or one file.
     ///
     /// # Errors
     /// Nothing is lost by one: the next try begins where the store says.
-    pub(crate) fn seal(&mut self, books: &Books, lane: &LaneBook, all: bool) -> Result<(), Error> {
-        let result = self.seal_known(books, lane, all);
+    pub(crate) fn seal(
+        &mut self,
+        books: &Books,
+        lane: &LaneBook,
+        extent: Extent,
+    ) -> Result<(), Error> {
+        let result = self.seal_known(books, lane, extent);
         if result.is_err() {
             self.known = false;
             self.reader = None;
@@ -50,13 +54,12 @@ impl Sealing {
         result
     }
 
-    fn seal_known(&mut self, books: &Books, lane: &LaneBook, all: bool) -> Result<(), Error> {
+    fn seal_known(&mut self, books: &Books, lane: &LaneBook, extent: Extent) -> Result<(), Error> {
         if !self.known {
             self.learn(books, lane)?;
             self.known = true;
         }
-        let mut made = 0;
-        while made == 0 || all || lane.closed().saturating_sub(self.sealed) >= FILE_ROWS {
+        loop {
             let Some(mut rows) = self.collect(books, lane)? else {
                 return Ok(());
             };
@@ -64,9 +67,10 @@ impl Sealing {
                 return Ok(());
             }
             self.seal_rows(books, lane, &mut rows)?;
-            made += 1;
+            if extent == Extent::Part {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Asks the store how far the lane is, and takes in files that a crash, or an older copy of the store, left out.
@@ -76,8 +80,10 @@ impl Sealing {
         self.previous = [0; 32];
         self.decided = None;
         if self.sealed > 0 {
-            let files = books.files(instance, number)?;
-            let last = files.iter().find(|file| file.range.through == self.sealed);
+            let files = books.files_after(instance, number, self.sealed - 1)?;
+            let last = files
+                .first()
+                .filter(|file| file.range.through == self.sealed);
             self.previous = last
                 .ok_or(Error::Inconsistent {
                     instance,

@@ -4,6 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::books::Extent;
+use crate::error::Error;
 use crate::ledger::{LiveLane, Shared, lock};
 
 /// Longest pause between two tries, give or take a quarter, so that the gates of a fleet do not all come back at once.
@@ -16,6 +18,9 @@ const OLDEST: Duration = Duration::from_secs(8);
 const LOOK: Duration = Duration::from_millis(500);
 /// How often files are looked through for old ones.
 const RETENTION: Duration = Duration::from_secs(600);
+
+/// How often is looked whether another gate takes stock.
+const STOCK: Duration = Duration::from_secs(1);
 
 /// Ends the threads' waits.
 #[derive(Debug, Default)]
@@ -31,7 +36,7 @@ impl Stop {
     }
 
     /// Waits; `true` when it is time to end.
-    fn wait(&self, pause: Duration) -> bool {
+    pub(crate) fn wait(&self, pause: Duration) -> bool {
         let stopped = lock(&self.stopped);
         let (stopped, _) = self
             .changed
@@ -64,7 +69,7 @@ impl Pace {
     }
 
     /// Notes how a try went, and how long the pause is after a success; the first failure of a row is told.
-    fn note(&mut self, what: &str, result: Result<(), crate::Error>, usual: Duration) {
+    fn note(&mut self, what: &str, result: Result<(), Error>, usual: Duration) {
         match result {
             Ok(()) => {
                 if self.failing {
@@ -86,13 +91,32 @@ impl Pace {
     }
 }
 
+/// Rolls up what came since the last time; of a long backlog one batch after the other, with pauses as long as the work, so that
+/// calls keep the machine and others the store.
 pub(crate) fn roll_thread(shared: &Shared) {
     let every = shared.options.rollup_every;
     let mut pace = Pace::new(every);
+    let mut worked = Duration::ZERO;
     while !shared.stop.wait(pace.pause) {
         let begun = Instant::now();
-        let result = shared.roll();
-        pace.note("roll up", result, rolling_pause(every, begun.elapsed()));
+        let result = shared.roll(Extent::Part);
+        let took = begun.elapsed();
+        worked += took;
+        let pause = match result {
+            Ok(true) => took,
+            Ok(false) | Err(_) => rolling_pause(every, std::mem::take(&mut worked)),
+        };
+        pace.note("roll up", result.map(drop), pause);
+    }
+}
+
+/// Does work as long as there may be more of it, and pauses for as long as each part of it took.
+fn with_pauses(shared: &Shared, part: impl Fn() -> Result<bool, Error>) -> Result<(), Error> {
+    loop {
+        let begun = Instant::now();
+        if !part()? || shared.stop.wait(begun.elapsed()) {
+            return Ok(());
+        }
     }
 }
 
@@ -106,17 +130,28 @@ pub(crate) fn seal_thread(shared: &Shared) {
     let look = LOOK.min(options.seal_every);
     let mut pace = Pace::new(look);
     let (mut last_all, mut last_retention) = (Instant::now(), Instant::now());
+    let mut last_stock = Instant::now();
     while !shared.stop.wait(pace.pause) {
         let hour = last_all.elapsed() >= options.seal_every;
         let due = |lane: &LiveLane| {
             let (records, bytes) = lane.unsealed();
             records > 0 && (hour || bytes >= options.seal_bytes)
         };
-        let result = shared.seal(due, hour);
+        let result = with_pauses(shared, || {
+            shared.seal(due, Extent::Part)?;
+            let more = |lane: &LiveLane| due(lane) && lane.fills_a_file();
+            Ok(shared.lanes.iter().any(more))
+        });
         if hour && result.is_ok() {
             last_all = Instant::now();
         }
         pace.note("seal", result, look);
+        if last_stock.elapsed() >= STOCK {
+            last_stock = Instant::now();
+            if let Err(error) = shared.keep_still() {
+                tracing::debug!(%error, "whether another gate takes stock is not known");
+            }
+        }
         if last_retention.elapsed() >= RETENTION {
             last_retention = Instant::now();
             if let Err(error) = shared.remove_old_files() {

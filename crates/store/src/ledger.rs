@@ -1,6 +1,7 @@
 //! Rollups, positions and the manifest of sealed files.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use model::usage::{UsageKey, UsageQuery, UsageRow, UsageSums};
@@ -206,6 +207,33 @@ pub trait LedgerStore: Send + Sync + 'static {
         from: Option<Timestamp>,
         to: Option<Timestamp>,
     ) -> Result<Vec<SealedFile>, Error>;
+
+    /// Up to `limit` lines of the manifest of one lane in order, beginning with the one that holds the record after `after`.
+    async fn lane_files(
+        &self,
+        instance: InstanceId,
+        lane: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<SealedFile>, Error>;
+
+    /// Up to `limit` files that retention may remove, those of the oldest calls first: not removed yet, all their records in the
+    /// rollups, all their calls started before `before`.
+    async fn old_files(&self, before: Timestamp, limit: usize) -> Result<Vec<SealedFile>, Error>;
+
+    /// The lines of the manifest with these names, in no order; a name that is unknown has none.
+    async fn files_named(&self, names: Vec<String>) -> Result<Vec<SealedFile>, Error>;
+
+    /// Asks all other gates to seal what they rolled up and to keep both positions where they are, until
+    /// [`LedgerStore::end_standstill`] and at the longest for `lasts` by the store's clock; `false`: another has asked for that
+    /// and it is not over. Asking again prolongs it.
+    async fn begin_standstill(&self, by: InstanceId, lasts: Duration) -> Result<bool, Error>;
+
+    /// Who has asked for a standstill that is not over.
+    async fn standstill(&self) -> Result<Option<InstanceId>, Error>;
+
+    /// Ends the standstill that this instance has asked for, if there is one.
+    async fn end_standstill(&self, by: InstanceId) -> Result<(), Error>;
 
     /// Notes that retention removed a file. The first time stands; an unknown name is nothing to note.
     async fn mark_removed(&self, name: &str, at: Timestamp) -> Result<(), Error>;

@@ -27,7 +27,8 @@ pub(crate) use rollups::stored_rollups;
 impl Ledger {
     /// Ships what is pending, then recounts everything.
     ///
-    /// Roll-ups and seals wait meanwhile; calls go on and become pending.
+    /// Roll-ups and seals wait meanwhile; calls go on and become pending. So do those of all other gates until stock is taken:
+    /// they seal first what they rolled up, for which this waits some seconds.
     ///
     /// # Errors
     /// When the store does not answer. What is wrong with the books is in the report.
@@ -36,11 +37,21 @@ impl Ledger {
         self.run(move || {
             let mut check = Check::default();
             ship_dead_instances(&shared, &mut check)?;
+            let damaged = check.damaged.iter();
+            let dead: Vec<_> = damaged
+                .map(|dead| InstanceId::from_u128(dead.instance()))
+                .collect();
+            let others = shared.still_others(&dead)?;
             let (standstill, shipped) = shared.stand_still();
             if let Err(error) = shipped {
                 check.note(Problem::new(Fault::NotShipped, error.to_string()));
             }
-            let report = check.run(&shared)?;
+            let stock = shared
+                .books
+                .store
+                .ask(|store| async move { store.take_stock().await })?;
+            drop(others);
+            let report = check.run(&shared, stock)?;
             drop(standstill);
             shared.books.stats.counted_lost(report.lost);
             Ok(report)
@@ -82,7 +93,7 @@ struct Check {
     unique: Unique,
     /// Calls of removed files: known by number only.
     trusted: u64,
-    /// Other processes go on with their own lanes: rollups may hold more than what can be counted here.
+    /// Another process has rolled up more than it sealed: rollups hold more than what can be counted here.
     lives_elsewhere: bool,
     /// Records that those have rolled up and not sealed: each is a call at least.
     unsealed: u64,
@@ -100,16 +111,14 @@ impl Check {
         }
     }
 
-    fn run(mut self, shared: &Shared) -> Result<VerifyReport, Error> {
+    /// Judges stock that was taken at one moment: what others wrote meanwhile is in all of it or in nothing.
+    fn run(mut self, shared: &Shared, stock: StockTaking) -> Result<VerifyReport, Error> {
         let books = &shared.books;
-        // What others write meanwhile is in all of it or in nothing.
         let StockTaking {
             instances,
             manifest,
             rollups,
-        } = books
-            .store
-            .ask(|store| async move { store.take_stock().await })?;
+        } = stock;
         self.unknown_files(books, &manifest)?;
         let mut lanes: BTreeMap<(InstanceId, u32), Vec<SealedFile>> = BTreeMap::new();
         for file in manifest {
@@ -191,11 +200,10 @@ impl Check {
             return self.journal(books, &lane, &position, sealed);
         }
         if lives {
-            self.lives_elsewhere = true;
             if position.rolled > sealed {
+                self.lives_elsewhere = true;
                 self.unsealed += position.rolled - sealed;
-                let what =
-                    "this instance lives in another process: its unsealed records are trusted";
+                let what = "another process has this lane and did not stand still in time: its unsealed records are trusted";
                 let problem = Problem::new(Fault::NotVerifiable, what).of(state.id, position.lane);
                 self.note(problem.range(sealed + 1, position.rolled));
             }

@@ -5,6 +5,7 @@
     reason = "a test may unwrap: its panic is its message"
 )]
 
+mod backlog;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod flow;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use model::usage::{UsageQuery, UsageRow};
@@ -390,6 +391,37 @@ impl LedgerStore for Meddled {
         to: Option<Timestamp>,
     ) -> Result<Vec<SealedFile>, Error> {
         self.alive()?.manifest(from, to).await
+    }
+
+    async fn lane_files(
+        &self,
+        instance: InstanceId,
+        lane: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<SealedFile>, Error> {
+        let inner = self.alive()?;
+        inner.lane_files(instance, lane, after, limit).await
+    }
+
+    async fn old_files(&self, before: Timestamp, limit: usize) -> Result<Vec<SealedFile>, Error> {
+        self.alive()?.old_files(before, limit).await
+    }
+
+    async fn files_named(&self, names: Vec<String>) -> Result<Vec<SealedFile>, Error> {
+        self.alive()?.files_named(names).await
+    }
+
+    async fn begin_standstill(&self, by: InstanceId, lasts: Duration) -> Result<bool, Error> {
+        self.alive()?.begin_standstill(by, lasts).await
+    }
+
+    async fn standstill(&self) -> Result<Option<InstanceId>, Error> {
+        self.alive()?.standstill().await
+    }
+
+    async fn end_standstill(&self, by: InstanceId) -> Result<(), Error> {
+        self.alive()?.end_standstill(by).await
     }
 
     async fn mark_removed(&self, name: &str, at: Timestamp) -> Result<(), Error> {

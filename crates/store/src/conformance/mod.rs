@@ -151,6 +151,8 @@ macro_rules! instantiate_conformance {
                 a_seal_is_intended_and_committed_once_however_often_it_is_tried,
                 the_manifest_shows_the_files_that_may_hold_calls_of_a_time,
                 the_manifest_and_the_sealed_positions_can_be_replaced,
+                files_are_found_by_their_lane_their_age_and_their_names,
+                one_gate_at_a_time_has_the_others_stand_still_and_never_for_ever,
                 files_that_a_store_keeps_come_back_as_they_were_and_go_with_their_lines,
             }
         );

@@ -1,5 +1,7 @@
 //! Sealing: intents, the manifest and the sealed positions.
 
+use std::time::Duration;
+
 use model::InstanceId;
 
 use super::StoreFactory;
@@ -143,6 +145,98 @@ pub async fn the_manifest_shows_the_files_that_may_hold_calls_of_a_time<F: Store
     let seen = store.manifest(None, None).await.expect("answers");
     assert_eq!(seen[0].removed_at, Some(hours(8)));
     assert_eq!(seen[1..], files[1..]);
+}
+
+/// Without reading all of the manifest.
+pub async fn files_are_found_by_their_lane_their_age_and_their_names<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let (one, two) = (InstanceId::generate(), InstanceId::generate());
+    let own = [file(one, 0, 0, 3), file(one, 0, 3, 5), file(one, 0, 5, 9)];
+    let others = [file(one, 1, 0, 4), file(two, 0, 0, 4)];
+    for file in own.iter().chain(&others) {
+        store.commit_seal(file.clone()).await.expect("committed");
+    }
+    for (after, limit, expected) in [
+        (0, 10, &own[..]),
+        (2, 2, &own[..2]),
+        (3, 10, &own[1..]),
+        (4, 1, &own[1..2]),
+        (8, 10, &own[2..]),
+        (9, 10, &[]),
+    ] {
+        let found = store.lane_files(one, 0, after, limit).await;
+        assert_eq!(found.as_deref(), Ok(expected), "after {after}");
+    }
+    let none = store.lane_files(two, 1, 0, 10).await;
+    assert_eq!(none, Ok(Vec::new()));
+
+    let old = async |before, limit| {
+        let files = store
+            .old_files(hours(before), limit)
+            .await
+            .expect("answers");
+        let names = files.into_iter().map(|file| file.name);
+        names.collect::<Vec<_>>()
+    };
+    let name = |number: usize| own[number].name.clone();
+    assert_eq!(
+        old(100, 10).await,
+        Vec::<String>::new(),
+        "none is rolled up"
+    );
+    let rolled = super::fixtures::batch(one, 0, Vec::new());
+    let through = store.roll_up(crate::RollupBatch {
+        through: 5,
+        ..rolled
+    });
+    through.await.expect("rolled up");
+    assert_eq!(old(100, 10).await, [name(0), name(1)]);
+    assert_eq!(old(100, 1).await, [name(0)], "the oldest first");
+    assert_eq!(old(4, 10).await, [name(0)], "only what began before");
+    store
+        .mark_removed(&name(0), hours(50))
+        .await
+        .expect("noted");
+    assert_eq!(old(100, 10).await, [name(1)], "each is removed once");
+
+    let asked = vec![name(0), "no such file".to_owned(), others[1].name.clone()];
+    let mut named = store.files_named(asked).await.expect("answers");
+    named.sort_by_key(|file| file.range.instance == two);
+    assert_eq!(named.len(), 2);
+    assert_eq!(
+        (named[0].removed_at, &named[1]),
+        (Some(hours(50)), &others[1])
+    );
+}
+
+/// Whoever asks for it may die before it is over.
+pub async fn one_gate_at_a_time_has_the_others_stand_still_and_never_for_ever<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let (one, two) = (InstanceId::generate(), InstanceId::generate());
+    let (long, short) = (Duration::from_secs(3_600), Duration::from_millis(50));
+    assert_eq!(store.standstill().await, Ok(None));
+    assert_eq!(store.begin_standstill(one, long).await, Ok(true));
+    assert_eq!(
+        store.begin_standstill(one, long).await,
+        Ok(true),
+        "prolonged"
+    );
+    assert_eq!(store.begin_standstill(two, long).await, Ok(false));
+    store.end_standstill(two).await.expect("nothing to end");
+    assert_eq!(store.standstill().await, Ok(Some(one)));
+    store.end_standstill(one).await.expect("ended");
+    assert_eq!(store.standstill().await, Ok(None));
+    assert_eq!(store.begin_standstill(two, short).await, Ok(true));
+    let over = async {
+        while store.standstill().await != Ok(None) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let over = tokio::time::timeout(Duration::from_secs(60), over).await;
+    assert!(over.is_ok(), "it ends by itself");
+    assert_eq!(store.begin_standstill(one, long).await, Ok(true));
 }
 
 /// As a rebuild does it, from the files that it found.

@@ -1,12 +1,13 @@
 //! [`LedgerStore`] on PostgreSQL.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use model::usage::{UsageKey, UsageQuery, UsageRow, UsageSums};
 use model::{InstanceId, Timestamp};
 
-use super::convert::id;
+use super::convert::{id, read_id};
 use super::rollups::{Move, Sums};
 use super::server::Manner;
 use super::session::Session;
@@ -167,6 +168,65 @@ impl LedgerStore for PostgresStore {
     ) -> Result<Vec<SealedFile>, Error> {
         let list = move |session: Session| async move { manifest::files(&session, from, to).await };
         self.server.run(Manner::REPORT, list).await
+    }
+
+    async fn lane_files(
+        &self,
+        instance: InstanceId,
+        lane: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<SealedFile>, Error> {
+        let list = move |session: Session| async move {
+            manifest::lane_files(&session, (instance, lane), after, limit).await
+        };
+        self.server.run(Manner::READ, list).await
+    }
+
+    async fn old_files(&self, before: Timestamp, limit: usize) -> Result<Vec<SealedFile>, Error> {
+        let list = move |session: Session| async move {
+            manifest::old_files(&session, before, limit).await
+        };
+        self.server.run(Manner::READ, list).await
+    }
+
+    async fn files_named(&self, names: Vec<String>) -> Result<Vec<SealedFile>, Error> {
+        let list = move |session: Session, names: Arc<Vec<String>>| async move {
+            manifest::files_named(&session, &names).await
+        };
+        self.server.run_with(Manner::READ, names, list).await
+    }
+
+    async fn begin_standstill(&self, by: InstanceId, lasts: Duration) -> Result<bool, Error> {
+        let begin = move |session: Session| async move {
+            let sql = "INSERT INTO standstill AS s (instance, until)
+                VALUES ($1, clock_timestamp() + $2 * interval '1 millisecond')
+                ON CONFLICT (one) DO UPDATE SET instance = excluded.instance, until = excluded.until
+                WHERE s.instance = excluded.instance OR s.until <= clock_timestamp()";
+            let millis = lasts.as_millis() as f64;
+            let asked = session.change(sql, &[&id(by.as_u128()), &millis]).await?;
+            Ok(asked == 1)
+        };
+        self.server.run(Manner::REPEATABLE, begin).await
+    }
+
+    async fn standstill(&self) -> Result<Option<InstanceId>, Error> {
+        let ask = |session: Session| async move {
+            let sql = "SELECT instance FROM standstill WHERE until > clock_timestamp()";
+            let row = session.row(sql, &[]).await?;
+            row.map(|row| Ok(InstanceId::from_u128(read_id(&row, 0)?)))
+                .transpose()
+        };
+        self.server.run(Manner::READ, ask).await
+    }
+
+    async fn end_standstill(&self, by: InstanceId) -> Result<(), Error> {
+        let end = move |session: Session| async move {
+            let sql = "DELETE FROM standstill WHERE instance = $1";
+            session.change(sql, &[&id(by.as_u128())]).await?;
+            Ok(())
+        };
+        self.server.run(Manner::REPEATABLE, end).await
     }
 
     async fn mark_removed(&self, name: &str, at: Timestamp) -> Result<(), Error> {

@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use super::convert::{
     count, id, read, read_bytes, read_count, read_id, read_number, read_optional_time, read_time,
+    rows,
 };
-use super::session::Lent;
+use super::session::{Lent, Value};
 use super::trouble::{Trouble, unique};
 use crate::error::Error;
 use crate::ledger::{InstanceState, SealIntent, SealedFile};
@@ -187,12 +188,53 @@ pub(super) async fn files(
     );
     let from = from.map_or(i64::MIN, Timestamp::micros);
     let to = to.map_or(i64::MAX, Timestamp::micros);
-    session
-        .rows(&sql, &[&from, &to])
-        .await?
-        .iter()
-        .map(read_file)
-        .collect()
+    read_files(session, &sql, &[&from, &to]).await
+}
+
+pub(super) async fn lane_files(
+    session: &Lent,
+    (instance, lane): (InstanceId, u32),
+    after: u64,
+    limit: usize,
+) -> Result<Vec<SealedFile>, Trouble> {
+    let sql = format!(
+        "SELECT {FILE} FROM sealed_files WHERE instance = $1 AND lane = $2 AND through > $3 AND start >= coalesce(
+           (SELECT max(start) FROM sealed_files WHERE instance = $1 AND lane = $2 AND start <= $3), 0)
+         ORDER BY start LIMIT $4"
+    );
+    let (instance, lane) = (id(instance.as_u128()), i64::from(lane));
+    let values: [Value<'_>; 4] = [&instance, &lane, &count(after), &(rows(limit) as i64)];
+    read_files(session, &sql, &values).await
+}
+
+pub(super) async fn old_files(
+    session: &Lent,
+    before: Timestamp,
+    limit: usize,
+) -> Result<Vec<SealedFile>, Trouble> {
+    let sql = format!(
+        "SELECT {FILE} FROM sealed_files JOIN lanes USING (instance, lane)
+         WHERE removed_at IS NULL AND last_started_at < $1 AND rolled >= through
+         ORDER BY last_started_at, instance, lane, start LIMIT $2"
+    );
+    read_files(session, &sql, &[&before.micros(), &(rows(limit) as i64)]).await
+}
+
+pub(super) async fn files_named(
+    session: &Lent,
+    names: &[String],
+) -> Result<Vec<SealedFile>, Trouble> {
+    let sql = format!("SELECT {FILE} FROM sealed_files WHERE name = ANY ($1)");
+    read_files(session, &sql, &[&names]).await
+}
+
+async fn read_files(
+    session: &Lent,
+    sql: &str,
+    values: &[Value<'_>],
+) -> Result<Vec<SealedFile>, Trouble> {
+    let rows = session.rows(sql, values).await?;
+    rows.iter().map(read_file).collect()
 }
 
 pub(super) async fn replace(session: &Lent, files: &[SealedFile]) -> Result<(), Trouble> {

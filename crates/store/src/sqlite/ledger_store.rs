@@ -1,12 +1,13 @@
 //! [`QuotaStore`] and [`LedgerStore`] on `ledger.db`.
 
 use std::iter;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use model::usage::{UsageQuery, UsageRow};
 use model::{InstanceId, LicenseId, Timestamp};
 
-use super::{LedgerSession, SqliteStore, manifest, quota, rollups, usage};
+use super::{LedgerSession, SqliteStore, manifest, quota, rollups, standstill, usage};
 use crate::error::Error;
 use crate::ledger::{
     InstanceState, LanePosition, LedgerStore, RollupBatch, RollupRow, SealIntent, SealedFile,
@@ -202,6 +203,50 @@ impl LedgerStore for SqliteStore {
     ) -> Result<Vec<SealedFile>, Error> {
         self.ledger
             .read_patiently(move |session| manifest::files(session.connection(), from, to))
+            .await
+    }
+
+    async fn lane_files(
+        &self,
+        instance: InstanceId,
+        lane: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<SealedFile>, Error> {
+        self.ledger
+            .read(move |session| {
+                manifest::lane_files(session.connection(), (instance, lane), after, limit)
+            })
+            .await
+    }
+
+    async fn old_files(&self, before: Timestamp, limit: usize) -> Result<Vec<SealedFile>, Error> {
+        self.ledger
+            .read(move |session| manifest::old_files(session.connection(), before, limit))
+            .await
+    }
+
+    async fn files_named(&self, names: Vec<String>) -> Result<Vec<SealedFile>, Error> {
+        self.ledger
+            .read(move |session| manifest::files_named(session.connection(), &names))
+            .await
+    }
+
+    async fn begin_standstill(&self, by: InstanceId, lasts: Duration) -> Result<bool, Error> {
+        self.ledger
+            .write(move |session| standstill::begin(session.connection(), by, lasts))
+            .await
+    }
+
+    async fn standstill(&self) -> Result<Option<InstanceId>, Error> {
+        self.ledger
+            .read(|session| standstill::asked_by(session.connection()))
+            .await
+    }
+
+    async fn end_standstill(&self, by: InstanceId) -> Result<(), Error> {
+        self.ledger
+            .write(move |session| standstill::end(session.connection(), by))
             .await
     }
 

@@ -3,7 +3,9 @@
 use model::{InstanceId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::convert::{count, counted, id, read_count, read_id, read_optional_time, read_time};
+use super::convert::{
+    count, counted, id, read_count, read_id, read_optional_time, read_time, rows,
+};
 use super::trouble::{Trouble, unique};
 use crate::error::Error;
 use crate::ledger::{InstanceState, SealIntent, SealedFile};
@@ -189,9 +191,66 @@ pub(super) fn files(
     );
     let from = from.map_or(i64::MIN, Timestamp::micros);
     let to = to.map_or(i64::MAX, Timestamp::micros);
+    read_files(connection, &sql, [from, to])
+}
+
+pub(super) fn lane_files(
+    connection: &Connection,
+    (instance, lane): (InstanceId, u32),
+    after: u64,
+    limit: usize,
+) -> Result<Vec<SealedFile>, Trouble> {
+    let sql = format!(
+        "SELECT {FILE} FROM sealed_files WHERE instance = ?1 AND lane = ?2 AND through > ?3 AND start >= coalesce(
+           (SELECT max(start) FROM sealed_files WHERE instance = ?1 AND lane = ?2 AND start <= ?3), 0)
+         ORDER BY start LIMIT ?4"
+    );
+    let values = params![
+        id(instance.as_u128()),
+        lane,
+        count(after),
+        rows(limit) as i64
+    ];
+    read_files(connection, &sql, values)
+}
+
+pub(super) fn old_files(
+    connection: &Connection,
+    before: Timestamp,
+    limit: usize,
+) -> Result<Vec<SealedFile>, Trouble> {
+    let sql = format!(
+        "SELECT {FILE} FROM sealed_files JOIN lanes USING (instance, lane)
+         WHERE removed_at IS NULL AND last_started_at < ?1 AND rolled >= through
+         ORDER BY last_started_at, instance, lane, start LIMIT ?2"
+    );
+    read_files(
+        connection,
+        &sql,
+        params![before.micros(), rows(limit) as i64],
+    )
+}
+
+pub(super) fn files_named(
+    connection: &Connection,
+    names: &[String],
+) -> Result<Vec<SealedFile>, Trouble> {
+    let sql = format!("SELECT {FILE} FROM sealed_files WHERE name = ?1");
+    let mut files = Vec::new();
+    for name in names {
+        files.extend(read_files(connection, &sql, [name])?);
+    }
+    Ok(files)
+}
+
+fn read_files(
+    connection: &Connection,
+    sql: &str,
+    values: impl rusqlite::Params,
+) -> Result<Vec<SealedFile>, Trouble> {
     let files = connection
-        .prepare_cached(&sql)?
-        .query_map([from, to], read_file)?
+        .prepare_cached(sql)?
+        .query_map(values, read_file)?
         .collect::<rusqlite::Result<_>>()?;
     Ok(files)
 }

@@ -28,6 +28,7 @@ mod rollups;
 mod session;
 mod session_store;
 mod sessions;
+mod standstill;
 mod terms;
 mod tokens;
 mod trouble;

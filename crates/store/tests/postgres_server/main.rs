@@ -2,6 +2,7 @@
 
 mod changes;
 mod deaths;
+mod migrations;
 mod races;
 mod refusals;
 mod support;

@@ -1,0 +1,103 @@
+//! Taking stock of a fleet: as long as one gate does, all others seal what they rolled up and keep both positions where they are,
+//! so that every record that the rollups hold can be read in a file. Calls go on meanwhile and become pending.
+
+use std::time::{Duration, Instant};
+
+use model::InstanceId;
+
+use crate::books::Extent;
+use crate::error::Error;
+use crate::ledger::Shared;
+
+/// How long a standstill lasts at most, should who asked for it die.
+const LASTS: Duration = Duration::from_secs(30);
+/// How long the others are waited for. One that is dead, and whose journal nobody has read yet, never answers.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The others' standstill, which ends with this.
+pub(crate) struct OthersStill<'a> {
+    shared: &'a Shared,
+}
+
+impl Drop for OthersStill<'_> {
+    fn drop(&mut self) {
+        let instance = self.shared.instance;
+        let store = &self.shared.books.store;
+        let ended = store.ask(|store| async move { store.end_standstill(instance).await });
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a standstill ends by itself");
+        }
+    }
+}
+
+impl Shared {
+    /// Has all other gates stand still but for these, which are known to be dead, and waits until they do or it takes too long;
+    /// `None` if there are no others, or another one takes stock all the time.
+    pub(crate) fn still_others(
+        &self,
+        dead: &[InstanceId],
+    ) -> Result<Option<OthersStill<'_>>, Error> {
+        let deadline = Instant::now() + PATIENCE;
+        let wait = || Instant::now() < deadline && !self.stop.wait(LOOK);
+        if self.others(dead)?.is_empty() {
+            return Ok(None);
+        }
+        while !self.begin_standstill()? {
+            if !wait() {
+                return Ok(None);
+            }
+        }
+        let others = OthersStill { shared: self };
+        while !self.others_are_sealed(dead)? && wait() {}
+        Ok(Some(others))
+    }
+
+    fn begin_standstill(&self) -> Result<bool, Error> {
+        let instance = self.instance;
+        let store = &self.books.store;
+        store.ask(|store| async move { store.begin_standstill(instance, LASTS).await })
+    }
+
+    /// Instances that live in other processes, or whose journals nobody has read yet.
+    fn others(&self, dead: &[InstanceId]) -> Result<Vec<InstanceId>, Error> {
+        let store = &self.books.store;
+        let all = store.ask(|store| async move { store.instances().await })?;
+        let others = all
+            .iter()
+            .filter(|state| state.id != self.instance && state.finished_at.is_none());
+        let others = others.map(|state| state.id);
+        Ok(others.filter(|id| !dead.contains(id)).collect())
+    }
+
+    fn others_are_sealed(&self, dead: &[InstanceId]) -> Result<bool, Error> {
+        for instance in self.others(dead)? {
+            let store = &self.books.store;
+            let positions = store.ask(|store| async move { store.positions(instance).await })?;
+            if positions.iter().any(|lane| lane.sealed < lane.rolled) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Stands still for as long as another gate wants it.
+    pub(crate) fn keep_still(&self) -> Result<(), Error> {
+        if !self.is_to_stand_still()? {
+            return Ok(());
+        }
+        let (mut standstill, rolled) = self.stand_still();
+        rolled?;
+        let unsealed = |lane: &crate::ledger::LiveLane| lane.is_unsealed();
+        self.seal_held(&mut standstill.sealing, unsealed, Extent::All)?;
+        while self.is_to_stand_still()? && !self.stop.wait(LOOK) {}
+        Ok(())
+    }
+
+    fn is_to_stand_still(&self) -> Result<bool, Error> {
+        let store = &self.books.store;
+        let asked = store.ask(|store| async move { store.standstill().await })?;
+        Ok(asked.is_some_and(|by| by != self.instance))
+    }
+}
