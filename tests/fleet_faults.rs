@@ -159,3 +159,59 @@ fn a_replica_that_missed_a_revocation_brings_nobody_back_when_it_becomes_the_mas
         });
     }
 }
+
+#[test]
+fn an_election_of_a_new_master_under_load_refuses_no_good_key_and_costs_no_record() {
+    const UNITS: u64 = 3_000;
+    let (server, upstream, sentinel) =
+        (Postgres::start(), Upstream::start(), RedisSentinel::start());
+    let store = server.database();
+    let gate = |node| {
+        let config = fleet::config(&upstream.url(), &store, &sentinel.url(), node);
+        Gateway::start(binary!(), config)
+    };
+    let mut gates = [gate("north"), gate("south"), gate("west")];
+    let is_up = |up: f64| {
+        let says = |gate: &Gateway| gate.metric("tallygate_redis_up", &[]) == up;
+        gates.iter().all(says)
+    };
+    assert!(is_up(1.0));
+    let licenses = [
+        gates[0].license(&["--rate-limit", "1000000/1m"]),
+        gates[0].license(&["--remaining", "3000"]),
+    ];
+    let cold = gates[0].license(&[]);
+    let mut loads = Vec::new();
+    for (gate, license) in gates
+        .iter()
+        .flat_map(|gate| licenses.iter().map(move |it| (gate, it)))
+    {
+        assert_eventually!(status(gate, license) == 200);
+        let key = license.key.clone();
+        let load = Load::new(gate.addr(), 3, move |_, _| {
+            Request::get("/delay/10").key(&key)
+        });
+        loads.push(load.pause_after_refusal(Duration::from_millis(20)).start());
+    }
+    Fleet::more(&loads, 50);
+    sentinel.first().kill();
+    let elected = sentinel.second().addr().port();
+    assert_eventually!(sentinel.master_port() == Some(elected));
+    assert_eventually!(is_up(1.0));
+    for gate in &gates {
+        assert_eq!(status(gate, &cold), 200);
+    }
+    Fleet::more(&loads, 50);
+    let mut seen = Vec::new();
+    for (number, load) in loads.into_iter().enumerate() {
+        let list = load.stop();
+        // Only the limited license comes to its end, or waits too long for its lease on a machine with much else to do.
+        let good = |status: u16| status == 200 || (number % 2 == 1 && matches!(status, 402 | 503));
+        let odd = list.iter().find(|call| !call.status.is_some_and(good));
+        assert_eq!(odd, None);
+        seen.extend(list);
+    }
+    let slowest = seen.iter().map(|call| call.took).max().unwrap_or_default();
+    assert!(slowest < BOUND, "a call took {slowest:?}");
+    fleet::assert_clean(&mut gates, &upstream, &seen, &[(&licenses[1].id, UNITS)]);
+}

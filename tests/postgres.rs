@@ -53,6 +53,9 @@ fn a_store_that_restarts_under_load_loses_no_record_and_refuses_no_known_key() {
     }
     let after = load.answered();
     assert_eventually!(load.answered() > after + 200);
+    // Calls do not need the store, a verification does.
+    let shows = || site.gateway.cli().run(&["license", "show", &license.id]);
+    assert_eventually!(shows().code == 0);
     let seen = load.stop();
     assert!(
         seen.iter().all(|call| call.status == Some(200)),
@@ -216,6 +219,20 @@ fn a_store_that_is_none_of_ours_is_refused_at_start_by_what_is_wrong_with_it() {
         assert!(log.contains(what), "{what}: {log}");
         assert!(!log.contains("hunter2"), "{log}");
     };
+    // Says that it is another version, by a function that hides the server's own.
+    let old = |number: u32, text: &str| {
+        let made = made(&format!(
+            "CREATE SCHEMA old; CREATE FUNCTION old.current_setting(wanted text) RETURNS text LANGUAGE sql AS $$
+               SELECT CASE wanted WHEN 'server_version_num' THEN '{number}' WHEN 'server_version' THEN '{text}'
+                 ELSE pg_catalog.current_setting(wanted) END $$"
+        ));
+        format!("{made}?options=-csearch_path%3Dold,pg_catalog,public")
+    };
+    refused(
+        &old(140_013, "14.13"),
+        78,
+        "is version 14.13: PostgreSQL 15 or newer is needed",
+    );
     refused(&newer, 78, "use a newer tallygate");
     refused(&foreign, 78, "holds tables of another program");
     refused(

@@ -8,8 +8,12 @@ use std::time::{Duration, Instant};
 use fleet::{Fleet, config, status};
 use testkit::eventually::patience;
 use testkit::{
-    Gateway, License, Postgres, Redis, RedisCluster, Upstream, assert_eventually, binary,
+    Gateway, License, Load, OldRedis, Postgres, Redis, RedisCluster, Request, Upstream,
+    assert_eventually, binary,
 };
+
+/// Longer than a call may wait for Redis and the store.
+const BOUND: Duration = Duration::from_secs(5);
 
 /// Revokes licenses by the first gate until all others refuse one within `bound`, and returns how long all took.
 ///
@@ -57,14 +61,23 @@ fn a_revocation_is_pushed_to_all_gates_and_read_by_them_where_the_push_is_lost()
 
 #[test]
 fn a_redis_that_dies_hangs_or_forgets_costs_no_call() {
-    let fleet = Fleet::start(2);
+    const UNITS: u64 = 2_000;
+    let mut fleet = Fleet::start(2);
     let warm = vec![
         fleet.license(&[]),
         fleet.license(&["--rate-limit", "1000000/1m"]),
     ];
+    let limited = fleet.license(&["--remaining", "2000"]);
     let mut cold = fleet.cold_licenses(30).into_iter();
-    let loads = fleet.load(4, &warm);
-    let more = |calls| Fleet::more(&loads, calls);
+    let mut loads = fleet.load(4, &warm);
+    for gate in &fleet.gates {
+        let key = limited.key.clone();
+        let load = Load::new(gate.addr(), 2, move |_, _| {
+            Request::get("/delay/10").key(&key)
+        });
+        loads.push(load.pause_after_refusal(Duration::from_millis(10)).start());
+    }
+    let more = |calls| Fleet::more(&loads[..2], calls);
     // Keys that no gate has in memory are good ones, too.
     let mut look_up = || {
         for license in cold.by_ref().take(5) {
@@ -90,9 +103,22 @@ fn a_redis_that_dies_hangs_or_forgets_costs_no_call() {
     fleet.redis.flush();
     look_up();
     assert!(fleet.redis_is(true));
-    let seen: Vec<_> = loads.into_iter().flat_map(|load| load.stop()).collect();
-    let odd = seen.iter().find(|call| call.status != Some(200));
-    assert_eq!(odd, None);
+    // What was counted in Redis alone would be counted anew by now.
+    let left = || fleet.gates[0].cli().json(&["license", "show", &limited.id])["remaining"].clone();
+    assert_eventually!(left() == 0);
+    Fleet::more(&loads, 20);
+    let mut seen = Vec::new();
+    for (number, load) in loads.into_iter().enumerate() {
+        let list = load.stop();
+        // On a machine with much else to do a call may wait too long for its lease.
+        let good = |status: u16| status == 200 || (number >= 2 && matches!(status, 402 | 503));
+        let odd = list.iter().find(|call| !call.status.is_some_and(good));
+        assert_eq!(odd, None);
+        seen.extend(list);
+    }
+    let slowest = seen.iter().map(|call| call.took).max().unwrap_or_default();
+    assert!(slowest < BOUND, "a call took {slowest:?}");
+    fleet.assert_clean(&seen, &[(&limited.id, UNITS)]);
 }
 
 #[test]
@@ -132,6 +158,7 @@ fn a_redis_that_only_the_operator_can_mend_is_refused_at_start() {
     let locked = Redis::start_with(&["--requirepass secret"]);
     let evicting = Redis::start_with(&["--maxmemory-policy allkeys-lru"]);
     let cluster = RedisCluster::start();
+    let (old, ancient) = (OldRedis::start("6.0.16"), OldRedis::start("5.0.14"));
     let wrong = locked.url().replace(":secret@", ":hunter2@");
     for (redis, what) in [
         ("http://:hunter2@127.0.0.1".to_owned(), "url: "),
@@ -146,6 +173,8 @@ fn a_redis_that_only_the_operator_can_mend_is_refused_at_start() {
         ),
         (format!("{}/99", locked.url()), "it has no such database"),
         (evicting.url(), "`maxmemory-policy allkeys-lru`"),
+        (old.url(), "6.0.16"),
+        (ancient.url(), "before 6.0"),
         (format!("{}/1", cluster.urls()[0]), "[redis] url: "),
     ] {
         let config = config(&upstream.url(), &store, &redis, "north");

@@ -84,29 +84,9 @@ impl Fleet {
         assert_eventually!(loads.iter().zip(&before).all(goes_on));
     }
 
-    /// Stops all gates but the first, which then has all the books to itself, and holds the upstream's list and what callers
-    /// saw against them.
+    /// See [`assert_clean`].
     pub(crate) fn assert_clean(&mut self, seen: &[Seen], granted: &[(&str, u64)]) {
-        for gate in &mut self.gates[1..] {
-            assert!(gate.stop().success());
-        }
-        let (gate, served) = (&self.gates[0], self.upstream.served());
-        let mut last = String::new();
-        let clean = wait_for(patience(), || {
-            let (verify, calls) = (gate.verify(), gate.calls(&[]));
-            let audit = Audit {
-                seen,
-                served: &served,
-                calls: &calls,
-                verify: Some(&verify),
-                granted,
-            };
-            let findings = audit.findings();
-            last = format!("{findings}\n{verify}");
-            let closed = verify["pending"] == 0 && verify["clean"] == true;
-            (findings.is_clean() && closed).then_some(())
-        });
-        assert!(clean.is_some(), "{last}");
+        assert_clean(&mut self.gates, &self.upstream, seen, granted);
     }
 
     /// Whether all gates say of Redis that they use it, or that they do not.
@@ -149,4 +129,34 @@ fn sharing(config: Config, store: &str, redis: &str, node: &str) -> Config {
 
 pub(crate) fn status(gate: &Gateway, license: &License) -> u16 {
     gate.call(&Request::get("/").key(&license.key)).status
+}
+
+/// Stops all gates but the first, which then has all the books to itself, and holds the upstream's list and what callers saw
+/// against them.
+pub(crate) fn assert_clean(
+    gates: &mut [Gateway],
+    upstream: &Upstream,
+    seen: &[Seen],
+    granted: &[(&str, u64)],
+) {
+    for gate in &mut gates[1..] {
+        assert!(gate.stop().success());
+    }
+    let (gate, served) = (&gates[0], upstream.served());
+    let mut last = String::new();
+    let clean = wait_for(patience(), || {
+        let (verify, calls) = (gate.verify(), gate.calls(&[]));
+        let audit = Audit {
+            seen,
+            served: &served,
+            calls: &calls,
+            verify: Some(&verify),
+            granted,
+        };
+        let findings = audit.findings();
+        last = format!("{findings}\n{verify}");
+        let closed = verify["pending"] == 0 && verify["clean"] == true;
+        (findings.is_clean() && closed).then_some(())
+    });
+    assert!(clean.is_some(), "{last}");
 }

@@ -39,7 +39,7 @@ pub use gateway::{Cli, CliOutput, Gateway, License};
 pub use load::{Load, Seen};
 pub use object_server::ObjectServer;
 pub use postgres::Postgres;
-pub use redis::{Redis, RedisCluster, RedisSentinel};
+pub use redis::{OldRedis, Redis, RedisCluster, RedisSentinel};
 pub use site::Site;
 pub use upstream::{Served, Upstream};
 

@@ -2,6 +2,7 @@
 //! Cluster.
 
 mod cluster;
+mod old;
 mod sentinel;
 
 use std::fs::File;
@@ -16,6 +17,7 @@ use crate::eventually::{patience, wait_for};
 use crate::port::Port;
 
 pub use cluster::RedisCluster;
+pub use old::OldRedis;
 pub use sentinel::RedisSentinel;
 
 /// A server that belongs to one test. Dropped, it is gone with its data, none of which it ever wrote.

@@ -110,6 +110,13 @@ impl Connector {
             Some(state) if *state == SqlState::UNDEFINED_DATABASE => {
                 wrong("there is no such database: create it, and give it to this user".to_owned())
             }
+            Some(state) if *state == SqlState::UNDEFINED_OBJECT => {
+                let oldest = OLDEST / 10_000;
+                wrong(format!(
+                    "it lacks a setting that is asked for: PostgreSQL {oldest} or newer is needed, and in the URL only \
+                     `options` that it has"
+                ))
+            }
             Some(_) => Error::Unavailable(format!("{name}: {text}")),
             None if text.contains("password missing") => wrong(format!(
                 "user `{user}` needs a password: write it into the URL"

@@ -48,6 +48,11 @@ async fn wrong_settings_are_named() {
         "search_path",
     )
     .await;
+    misconfigured(
+        &format!("{url}?options=-cno_such_setting%3D1"),
+        "PostgreSQL 15 or newer is needed",
+    )
+    .await;
     let nobody = "postgres://u:secret@127.0.0.1:1/x";
     let error = refused(nobody).await;
     assert!(
