@@ -167,18 +167,23 @@ impl Licensing {
     async fn follow_watched(&self) -> Result<(), store::Error> {
         let following = self.follow();
         tokio::pin!(following);
+        let patience = self.options.load_timeout;
         loop {
-            let reached = self.shareable();
+            let (reached, since) = (self.shareable(), self.clock.since_boot());
+            let missed = || {
+                self.reading
+                    .missed(since, self.clock.since_boot(), patience);
+            };
             tokio::select! {
                 result = &mut following => {
                     if result.is_err() {
-                        self.reading.failed(self.clock.since_boot());
+                        missed();
                     }
                     return result;
                 }
-                () = tokio::time::sleep(self.options.load_timeout) => {
+                () = tokio::time::sleep(patience) => {
                     if self.shareable() == reached {
-                        self.reading.failed(self.clock.since_boot());
+                        missed();
                     }
                 }
             }

@@ -57,9 +57,17 @@ impl Reading {
     }
 
     /// The store failed, or has not answered for long.
-    pub(crate) fn failed(&self, now: Moment) {
+    fn failed(&self, now: Moment) {
         self.failed.store(now.0.max(1), Ordering::Release);
         self.bell.notify_waiters();
+    }
+
+    /// The store was asked, or waited for, since `since`, and `patience` later there was a failure or nothing at all. A process
+    /// that comes to see that only long after stood still itself, and knows nothing of the store.
+    pub(crate) fn missed(&self, since: Moment, now: Moment, patience: Duration) {
+        if now.since(since) <= 2 * patience {
+            self.failed(now);
+        }
     }
 
     /// A failure counts for `believed` only: a process that was stopped meanwhile has to try again.
@@ -129,5 +137,16 @@ mod tests {
         reading.succeeded(start.plus(SECOND));
         assert_eq!(at(3), Freshness::Fresh);
         assert_eq!(at(4), Freshness::Unread { age: 3 * SECOND });
+    }
+
+    #[test]
+    fn a_process_that_stood_still_while_it_waited_does_not_take_that_for_a_failure_of_the_store() {
+        let start = Moment(3_600_000_000);
+        let reading = Reading::begun(start);
+        let at = |after: u32| reading.freshness(start.plus(SECOND * after), 2 * SECOND, 3 * SECOND);
+        reading.missed(start, start.plus(5 * SECOND), SECOND);
+        assert_eq!(at(5), Freshness::Unread { age: 5 * SECOND });
+        reading.missed(start.plus(5 * SECOND), start.plus(6 * SECOND), SECOND);
+        assert_eq!(at(6), Freshness::Stale { age: 6 * SECOND });
     }
 }
