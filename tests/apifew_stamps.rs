@@ -110,6 +110,54 @@ fn verified(stamp: &str, keys: &Value) -> Option<Value> {
     Some(serde_json::from_slice(&decoded(payload)).expect("JSON"))
 }
 
+/// Where the answers of a route say what they used, so may a report; nowhere else.
+#[test]
+fn a_report_says_how_many_units_a_call_used_where_its_answer_would() {
+    let site = Site::with(binary!(), |upstream| {
+        let api = App::new("api", upstream)
+            .line("hosts = [\"api.test\"]")
+            .route(
+                "/a",
+                &["units = 2", "units_header = \"X-Units\"", "units_max = 6"],
+            )
+            .route("/fixed", &["units = 5"]);
+        Config::default().app(api)
+    });
+    let provider = Apifew::of_app(&site.gateway, "api");
+    let license = site.gateway.license(&["--remaining", "100"]);
+    let plain = report(&license, None);
+    let fixed = with(&plain, "API_URL", "/fixed");
+    let mut remaining = 100;
+    for (report, units) in [
+        (plain.clone(), 2),
+        (with(&plain, "UNITS", 4), 4),
+        (with(&plain, "UNITS", 0), 0),
+        (with(&plain, "UNITS", 7), 6),
+        (with(&plain, "UNITS", u64::MAX), 6),
+        (with(&fixed, "UNITS", 1), 5),
+    ] {
+        let answer = stamped(&provider, &report);
+        assert_eq!(answer["units"], units, "{report}");
+        remaining -= units;
+        assert_eq!(left(&site.gateway, &license), remaining, "{report}");
+    }
+    for wrong in [json!(-1), json!(1.5), json!("4"), json!(true), json!([4])] {
+        let refused = provider.ask(STAMP, &with(&plain, "UNITS", wrong.clone()));
+        assert_eq!(refused.status, 400, "{wrong}");
+        assert!(refused.text().contains("UNITS"), "{}", refused.text());
+    }
+    let once = with(&with(&plain, "ID", "order-9"), "UNITS", 3);
+    let first = stamped(&provider, &once);
+    assert_eq!(stamped(&provider, &once), first);
+    let other = provider.ask(STAMP, &with(&once, "UNITS", 4));
+    assert_eq!(other.status, 409, "other units are another report");
+    assert_eq!(left(&site.gateway, &license), remaining - 3);
+    let calls = site.gateway.wait_for_calls(7);
+    let units: Vec<_> = calls.iter().map(|call| call["units"].clone()).collect();
+    assert_eq!(units, [2, 4, 0, 6, 6, 5, 3]);
+    assert_books_are_right(&site.gateway);
+}
+
 #[test]
 fn case_27_a_report_with_an_id_that_is_sent_twice_is_one_charge() {
     let site = site();

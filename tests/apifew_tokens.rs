@@ -125,6 +125,52 @@ fn case_18_a_token_that_is_consumed_with_200_is_one_charge() {
     site.assert_clean(&[], &[(&license.id, 7)]);
 }
 
+/// A token holds the most that its route may cost; what is said when it is used is what it costs.
+#[test]
+fn a_token_costs_the_units_that_its_use_names_where_the_answer_of_its_route_would() {
+    let site = Site::with(binary!(), |upstream| {
+        let metered = ["units = 2", "units_header = \"X-Units\"", "units_max = 6"];
+        let api = App::new("api", upstream)
+            .route("/a", &metered)
+            .route("/fixed", &["units = 5"]);
+        Config::default().app(api)
+    });
+    let provider = Apifew::of_app(&site.gateway, "api");
+    let license = site.gateway.license(&["--remaining", "100"]);
+    let left = || {
+        let shown = site.gateway.cli().json(&["license", "show", &license.id]);
+        shown["balance"]["remaining"].clone()
+    };
+    let mut remaining = 100;
+    for (path, said, held, units) in [
+        ("/a", json!(null), 6, 2),
+        ("/a", json!(4), 6, 4),
+        ("/a", json!(0), 6, 0),
+        ("/a", json!(700), 6, 6),
+        ("/fixed", json!(1), 5, 5),
+    ] {
+        let token = token(&site, &license, "GET", path);
+        assert_eq!(left(), remaining - held, "{path} {said}");
+        let mut use_up = json!({"TOKEN": token, "REQUEST_STATUS_CODE": 200});
+        if !said.is_null() {
+            use_up["UNITS"] = said.clone();
+        }
+        let _ = provider.result(CONSUME, &use_up);
+        remaining -= units;
+        assert_eq!(left(), remaining, "{path} {said}");
+    }
+    let token = token(&site, &license, "GET", "/a");
+    let wrong = json!({"TOKEN": token, "REQUEST_STATUS_CODE": 200, "UNITS": "4"});
+    let refused = provider.ask(CONSUME, &wrong);
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("UNITS"), "{}", refused.text());
+    assert_eq!(state(&site, &license, &token)["state"], "issued");
+    let calls = site.gateway.wait_for_calls(5);
+    let units: Vec<_> = calls.iter().map(|call| call["units"].clone()).collect();
+    assert_eq!(units, [2, 4, 0, 6, 5]);
+    site.assert_clean(&[], &[(&license.id, 100)]);
+}
+
 #[test]
 fn case_19_a_consumed_token_is_refused_and_charged_no_more() {
     let site = site();

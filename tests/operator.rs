@@ -3,7 +3,7 @@
 #[path = "support/apimw.rs"]
 mod apimw;
 
-use apimw::{Pair, bearer};
+use apimw::{Pair, ask, bearer};
 use serde_json::{Value, json};
 use testkit::client::{self, Request, Response};
 use testkit::{Apifew, App, Config, Gateway, License, Site, apifew, assert_eventually, binary};
@@ -94,7 +94,18 @@ fn users_are_made_shown_changed_and_forgotten() {
     }
     let page = as_stranger(gateway, "GET", "/users?app=api").json();
     assert_eq!(page["items"], json!([]));
+    let [held, elsewhere] =
+        ["api", "shop"].map(|app| cli.json(&["license", "create", "--app", app, "--user", login]));
+    let holder = |license: &Value| {
+        let shown = cli.json(&["license", "show", text(&license["id"])]);
+        shown["user"].clone()
+    };
+    assert_eq!(holder(&held), login);
     assert!(cli.text(&["user", "forget", &id]).contains("forgotten"));
+    assert_eq!(holder(&held), json!(null), "their licenses name nobody");
+    assert_eq!(holder(&elsewhere), login, "somebody else, of another app");
+    let call = Request::get("/").host("api.test").key(text(&held["key"]));
+    assert_eq!(gateway.call(&call).status, 200, "and go on");
     assert_ne!(cli.run(&["user", "show", &id]).code, 0);
     let gone = provider.result("/v2/app/user", &body);
     assert_eq!(gone["error_msg"], "ERROR_USER_NOT_FOUND");
@@ -246,6 +257,115 @@ fn a_license_is_given_one_more_key_and_one_of_them_is_ended() {
         ["license.create", "credential.create"]
     );
     assert_eq!(told(gateway, id, &[first, second]), ["credential.revoke"]);
+}
+
+#[test]
+fn the_keys_and_sessions_of_an_account_that_is_switched_off_are_refused_at_once() {
+    let site = site();
+    let gateway = &site.gateway;
+    let cli = gateway.cli();
+    let _account = cli.json(&["account", "create", "acme"]);
+    let key = cli.json(&["key", "create", "--account", "acme"]);
+    let pair = Pair::create(gateway, &["--account", "acme", "--app", "shop"]);
+    let other = cli.json(&["key", "create"]);
+    let license = gateway.license_of("shop", &[]);
+    let session = pair.log_in(gateway);
+    let list = |key: &Value| {
+        let request = bearer(Request::get("/api/v1/licenses"), text(&key["key"]));
+        client::call(gateway.control_addr(), &request).status
+    };
+    let as_provider = |key: &Value| {
+        let body = json!({ "USER_LOGIN": "ann" });
+        Apifew::with_secret(gateway, text(&key["key"])).ask("/v2/app/user", &body)
+    };
+    let call = || {
+        let request = Request::get("/").host("shop.test").key(&license.key);
+        gateway.call(&request).status
+    };
+    assert_eq!((list(&key), list(&other)), (200, 200));
+    assert_eq!((session.me(gateway).status, call()), (200, 200));
+    for path in ["/accounts/acme/disable", "/accounts/acme/enable"] {
+        assert_eq!(as_stranger(gateway, "POST", path).status, 403, "{path}");
+    }
+    for _ in 0..2 {
+        let off = cli.json(&["account", "disable", "acme"]);
+        assert!(off["disabled_at"].is_string(), "{off}");
+        assert_eq!(list(&key), 401);
+        assert_eq!(as_provider(&key).status, 401);
+        assert_eq!(session.me(gateway).refusal(), (401, "REVOKED_TOKEN"));
+        let refused = session.refresh(gateway);
+        assert_eq!(refused.refusal(), (401, "INVALID_REFRESH_TOKEN"));
+        let refused = ask(gateway, &pair.request());
+        assert_eq!(refused.refusal(), (401, "INVALID_CREDENTIALS"));
+        assert_eq!(list(&other), 200, "another account's");
+        assert_eq!(call(), 200, "its licenses stay");
+    }
+    let on = cli.json(&["account", "enable", "acme"]);
+    assert_eq!(on["disabled_at"], json!(null));
+    assert_eq!((list(&key), session.me(gateway).status), (200, 200));
+    assert_eq!(
+        told(gateway, "acme", &[]),
+        ["account.create", "account.disable", "account.enable"],
+        "each once"
+    );
+    assert_ne!(cli.run(&["account", "disable", "nobody"]).code, 0);
+}
+
+/// Stamps are calls of one way of spending; pages of them neither skip nor repeat while others come in.
+#[test]
+fn stamps_are_listed_by_pages_while_calls_come_in() {
+    let site = site();
+    let gateway = &site.gateway;
+    let _account = gateway.cli().json(&["account", "create", "acme"]);
+    let provider = Apifew::of_app(gateway, "api");
+    let license = gateway.license_of("api", &[]);
+    let stamp = || {
+        let report = json!({"USER_LICENSE_KEY": license.key, "API_URL": "/a", "API_METHOD": "GET",
+            "REQUEST_STATUS_CODE": 200});
+        let stamped = provider.result("/v1/stamp", &report);
+        text(&stamped["data"]["call_id"]).to_owned()
+    };
+    let call = || {
+        let request = Request::get("/").host("api.test").key(&license.key);
+        assert_eq!(gateway.call(&request).status, 200);
+    };
+    let mut stamped = Vec::new();
+    for _ in 0..5 {
+        call();
+        stamped.push(stamp());
+    }
+    let key = gateway.cli().json(&["key", "create"]);
+    let page = |parameters: &str| {
+        let path = format!("/api/v1/stamps?limit=2{parameters}");
+        let request = bearer(Request::get(&path), text(&key["key"]));
+        let answer = client::call(gateway.control_addr(), &request);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = page(&cursor);
+        for item in page["items"].as_array().expect("a list") {
+            assert_eq!(
+                (&item["mode"], &item["license_id"]),
+                (&json!("stamp"), &json!(license.id))
+            );
+            seen.push(text(&item["call_id"]).to_owned());
+        }
+        if seen.len() == 2 {
+            call();
+            stamped.push(stamp());
+        }
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, stamped);
+    let none = page("&app=shop");
+    assert_eq!(none["items"], json!([]));
+    let strange = as_stranger(gateway, "GET", "/stamps").json();
+    assert_eq!(strange["items"], json!([]), "another account sees none");
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub struct StampRequest<'a> {
     pub path: &'a NormalPath<'a>,
     /// Its status: whether it is charged depends on it.
     pub status: u16,
-    /// Units used; `None`: those of the route.
+    /// Units used, where the route takes them from the answer; `None`: those of the route.
     pub units: Option<u64>,
 }
 

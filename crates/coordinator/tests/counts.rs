@@ -35,7 +35,13 @@ async fn issue(gate: &Gate, limits: Limits) -> KeyHash {
         limits,
         ..IssueRequest::for_app(app())
     };
-    let issued = gate.licensing.issue(request).await.unwrap().remove(0);
+    let issued = gate
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .issue(request)
+        .await
+        .unwrap()
+        .remove(0);
     gate.hash(&issued)
 }
 

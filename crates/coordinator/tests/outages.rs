@@ -62,9 +62,8 @@ async fn a_redis_that_is_killed_is_noticed_without_a_call_and_used_again_when_it
     })
     .await;
     let entry = two.entry(&hash).await;
-    let revoked = one
-        .licensing
-        .set_status(issued.license.license.id, LicenseStatus::Revoked);
+    let operator = one.licensing.acting(model::Actor::OPERATOR);
+    let revoked = operator.set_status(issued.license.license.id, LicenseStatus::Revoked);
     revoked.await.unwrap();
     eventually("pushes arrive again", || entry.is_outdated()).await;
 }
@@ -86,9 +85,8 @@ async fn without_the_push_channel_a_revocation_arrives_by_the_reading_of_changes
     let hash = one.hash(&issued);
     two.learns_of(&hash).await;
     let entry = two.entry(&hash).await;
-    let revoked = one
-        .licensing
-        .set_status(issued.license.license.id, LicenseStatus::Revoked);
+    let operator = one.licensing.acting(model::Actor::OPERATOR);
+    let revoked = operator.set_status(issued.license.license.id, LicenseStatus::Revoked);
     revoked.await.unwrap();
     eventually("the revocation arrives", || entry.is_outdated()).await;
 }
@@ -121,9 +119,8 @@ async fn after_a_failover_the_sentinels_are_asked_for_the_new_master() {
     let second = redis.second().addr().port();
     eventually("it fails over", || redis.master_port() == Some(second)).await;
     eventually("the new master is used", || one.is_up() && two.is_up()).await;
-    let revoked = one
-        .licensing
-        .set_status(issued.license.license.id, LicenseStatus::Revoked);
+    let operator = one.licensing.acting(model::Actor::OPERATOR);
+    let revoked = operator.set_status(issued.license.license.id, LicenseStatus::Revoked);
     revoked.await.unwrap();
     eventually("pushes go by the new master", || entry.is_outdated()).await;
 }

@@ -80,9 +80,8 @@ async fn a_revocation_is_in_force_on_the_other_gate_by_its_push() {
     let (issued, hash) = issue(&one).await;
     two.learns_of(&hash).await;
     let entry = two.entry(&hash).await;
-    let revoked = one
-        .licensing
-        .set_status(issued.license.license.id, LicenseStatus::Revoked);
+    let operator = one.licensing.acting(model::Actor::OPERATOR);
+    let revoked = operator.set_status(issued.license.license.id, LicenseStatus::Revoked);
     revoked.await.unwrap();
     // Nothing but the push makes the second gate read the changes.
     eventually("the revocation arrives", || entry.is_outdated()).await;
@@ -100,7 +99,11 @@ async fn a_snapshot_from_before_a_change_is_not_believed_even_by_a_gate_that_sta
     let (issued, hash) = issue(&one).await;
     let (key, stale) = share(&one, &hash, &redis).await;
     let id = issued.license.license.id;
-    let revoked = one.licensing.set_status(id, LicenseStatus::Revoked).await;
+    let revoked = one
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .set_status(id, LicenseStatus::Revoked)
+        .await;
     let version = revoked.unwrap().version;
     eventually("the change is read back", || {
         one.licensing.shareable() >= version
@@ -133,6 +136,7 @@ async fn a_late_fill_does_not_replace_a_newer_snapshot() {
     let (key, old) = share(&one, &hash, &redis).await;
     let disabled = one
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_status(issued.license.license.id, LicenseStatus::Disabled)
         .await
         .unwrap();
@@ -238,9 +242,8 @@ async fn a_cluster_serves_snapshots_and_pushes_and_is_found_by_one_of_its_nodes(
     assert_eq!(two.seen.of(Tier::Shared, LookedUp::Hit), 20);
     let (issued, hash) = &keys[0];
     let entry = two.entry(hash).await;
-    let revoked = one
-        .licensing
-        .set_status(issued.license.license.id, LicenseStatus::Revoked);
+    let operator = one.licensing.acting(model::Actor::OPERATOR);
+    let revoked = operator.set_status(issued.license.license.id, LicenseStatus::Revoked);
     revoked.await.unwrap();
     eventually("the revocation arrives", || entry.is_outdated()).await;
 }

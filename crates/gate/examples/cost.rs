@@ -240,7 +240,11 @@ impl Bench {
             permissions: permissions?,
             ..IssueRequest::for_app(app.parse::<AppName>()?)
         };
-        let issued = self.licensing.issue(request).await?;
+        let issued = self
+            .licensing
+            .acting(model::Actor::OPERATOR)
+            .issue(request)
+            .await?;
         let key = issued.into_iter().find_map(|issued| issued.credential);
         Ok(key.ok_or("a key was made")?.expose().to_owned())
     }

@@ -30,7 +30,8 @@ pub struct Spend<'a> {
     pub mode: Mode,
     /// The status of what was done: whether it is billed depends on it.
     pub status: u16,
-    /// Units used; `None`: those of the route.
+    /// Units used, of a target only where its route takes them from the answer (`units_header`) and at most as many as that
+    /// may say; `None`: those of the route.
     pub units: Option<u64>,
     /// From where the call came, for allow-lists.
     pub address: Option<IpAddr>,
@@ -400,8 +401,14 @@ const DONE: Ending = Ending {
     forwarded_status: true,
 };
 
+/// What is said of a call is heeded where the answers of its route would be, within the same bound.
 fn units(routed: &Routed, spend: &Spend<'_>) -> u64 {
-    spend.units.unwrap_or(routed.route.units)
+    let route = &routed.route;
+    match (spend.units, spend.target) {
+        (Some(said), None) => said,
+        (Some(said), Some(_)) if route.units_header.is_some() => said.min(route.most_units),
+        _ => route.units,
+    }
 }
 
 /// Whether units stay spent with this status.

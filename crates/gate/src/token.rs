@@ -45,7 +45,7 @@ pub struct ConsumeToken<'a> {
     pub target: Option<(Method, &'a NormalPath<'a>)>,
     /// The status of the call: whether it is billed depends on it.
     pub status: u16,
-    /// Units used, at most those that the token holds; `None`: those of the route.
+    /// Units used, where the route takes them from the answer, at most those that the token holds; `None`: those of the route.
     pub units: Option<u64>,
     /// Hash of an idempotency key; 0 where there is none.
     pub idempotency: u64,

@@ -61,22 +61,30 @@ async fn the_first_rule_that_refuses_is_the_one_that_is_told() {
     let (first, _) = forwarding.commit(200, true);
     house
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Disabled)
         .await
         .unwrap();
     house
         .licensing
+        .acting(model::Actor::OPERATOR)
         .extend(id, Some(Timestamp::from_micros(START)))
         .await
         .unwrap();
     assert_eq!(try_it("/other", outside).await, Refusal::LicenseDisabled);
     house
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Active)
         .await
         .unwrap();
     assert_eq!(try_it("/other", outside).await, Refusal::LicenseExpired);
-    house.licensing.extend(id, Some(end)).await.unwrap();
+    house
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .extend(id, Some(end))
+        .await
+        .unwrap();
     assert_eq!(try_it("/other", outside).await, Refusal::IpNotAllowed);
     assert_eq!(try_it("/other", inside).await, Refusal::RouteNotPermitted);
     assert_eq!(try_it("/allowed", inside).await, Refusal::TooManyConcurrent);
@@ -85,6 +93,7 @@ async fn the_first_rule_that_refuses_is_the_one_that_is_told() {
     // A unit more, used up as the last call of the window's two: then the rate is told before the quota.
     house
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_limits(
             id,
             Limits {
@@ -111,6 +120,7 @@ async fn the_first_rule_that_refuses_is_the_one_that_is_told() {
     assert_eq!(try_it("/allowed", inside).await, Refusal::QuotaExhausted);
     house
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Revoked)
         .await
         .unwrap();
@@ -460,22 +470,30 @@ async fn calls_under_way_learn_of_a_revocation_when_it_returns() {
 
     house
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Disabled)
         .await
         .unwrap();
     assert_eq!(cut(), [true, true]);
     house
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Active)
         .await
         .unwrap();
     assert_eq!(cut(), [false, false]);
     house.pass(Duration::from_secs(60));
     assert_eq!(cut(), [true, true], "it has expired");
-    house.licensing.extend(id, None).await.unwrap();
+    house
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .extend(id, None)
+        .await
+        .unwrap();
     assert_eq!(cut(), [false, false]);
     house
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Revoked)
         .await
         .unwrap();
@@ -509,6 +527,7 @@ async fn a_revocation_is_in_force_for_every_thread_when_it_returns() {
             .collect();
         house
             .licensing
+            .acting(model::Actor::OPERATOR)
             .set_status(id, LicenseStatus::Revoked)
             .await
             .unwrap();
@@ -609,6 +628,7 @@ async fn a_path_is_judged_after_status_end_and_address() {
     assert_eq!(house.refusal("/a//b", &key).await, Refusal::IpNotAllowed);
     house
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Revoked)
         .await
         .unwrap();
@@ -650,6 +670,7 @@ async fn a_call_that_waits_for_units_is_not_let_in_after_its_license_was_revoked
     assert!(!waiting.is_finished());
     house
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Revoked)
         .await
         .unwrap();

@@ -86,6 +86,7 @@ async fn the_ordered_check_refuses_and_the_refusal_names_its_way() {
     assert!(house.records().is_empty(), "unknown keys make metrics only");
     house
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Disabled)
         .await
         .unwrap();
@@ -165,6 +166,7 @@ async fn what_was_done_beyond_the_quota_is_recorded_and_says_so_but_not_for_a_re
     house.assert_left(id, 0).await;
     house
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Revoked)
         .await
         .unwrap();
@@ -215,12 +217,14 @@ async fn a_license_by_its_id_follows_changes_like_any_other() {
     house.spend(by_id).await.unwrap();
     house
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Disabled)
         .await
         .unwrap();
     assert_eq!(refusal(house.spend(by_id).await), Refusal::LicenseDisabled);
     house
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Active)
         .await
         .unwrap();

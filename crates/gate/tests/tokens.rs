@@ -246,6 +246,7 @@ async fn a_license_that_was_revoked_meanwhile_is_refused() {
     let token = house.token(id).await;
     house
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Revoked)
         .await
         .unwrap();
@@ -374,7 +375,12 @@ async fn a_token_outlives_a_balance_that_was_set_anew_and_draws_on_the_new_one()
     let (id, key) = house.license(remaining(5)).await;
     let token = house.token(id).await;
     let limits = remaining(6);
-    house.licensing.set_limits(id, limits, true).await.unwrap();
+    house
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .set_limits(id, limits, true)
+        .await
+        .unwrap();
     house.admit_on(0, "/free", &key).await.unwrap();
     house.consume(&token, 200).await.unwrap();
     house.assert_left(id, 1).await;

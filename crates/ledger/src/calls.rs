@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use model::{AccountName, AppName, LicenseId, Timestamp};
+use model::{AccountName, AppName, LicenseId, Mode, Timestamp};
 use store::SealedFile;
 
 use crate::error::Error;
@@ -26,6 +26,8 @@ pub struct CallsQuery {
     pub account: Option<AccountName>,
     /// Only calls of this app.
     pub app: Option<AppName>,
+    /// Only calls by this way of spending.
+    pub mode: Option<Mode>,
     /// Only calls that came in at or after this.
     pub from: Option<Timestamp>,
     /// Only calls that came in before this.
@@ -343,7 +345,10 @@ impl<'a> Wanted<'a> {
     }
 
     fn takes(&mut self, row: &Row) -> bool {
-        self.filter.takes(row) && self.takes_app(row.record.head.app)
+        let head = &row.record.head;
+        self.filter.takes(row)
+            && self.query.mode.is_none_or(|wanted| wanted == head.mode)
+            && self.takes_app(head.app)
     }
 
     fn takes_app(&mut self, number: u32) -> bool {

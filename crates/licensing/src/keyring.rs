@@ -11,7 +11,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac};
 use model::KeyHasher;
 use sha2::Sha256;
-use store::Store;
+use store::{Note, Store};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
@@ -56,7 +56,9 @@ impl Keyring {
             None => {
                 let secret = secret.make()?;
                 let sealed = Envelope::seal(HASH_KEY.as_bytes(), &random(), secret.as_ref());
-                store.put_if_absent(HASH_KEY, sealed.encode()).await?
+                store
+                    .put_if_absent(HASH_KEY, sealed.encode(), Note::none())
+                    .await?
             }
         };
         let envelope = Envelope::decode(&sealed).ok_or(Error::KeyringMalformed)?;

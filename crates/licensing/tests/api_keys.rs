@@ -36,7 +36,11 @@ fn owner(account: &str) -> ApiKeyOwner {
 
 async fn made(world: &World, request: ApiKeyRequest) -> (IssuedApiKey, KeyHash) {
     let policy = ApiKeyPolicy::default();
-    let issued = world.licensing.create_api_key(&policy, request).await;
+    let issued = world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .create_api_key(&policy, request)
+        .await;
     let issued = issued.unwrap();
     let hash = hash(&issued.credential);
     (issued, hash)
@@ -47,6 +51,7 @@ async fn updated(world: &World, id: model::LicenseId, update: ApiKeyUpdate) -> A
     let own = owner("default");
     let updated = world
         .licensing
+        .acting(model::Actor::OPERATOR)
         .update_api_key(&policy, &own, id, update)
         .await;
     updated.unwrap()
@@ -146,20 +151,36 @@ async fn what_breaks_a_rule_makes_no_key() {
         ),
     ];
     for (request, expected) in wrong {
-        let result = world.licensing.create_api_key(&policy, request).await;
+        let result = world
+            .licensing
+            .acting(model::Actor::OPERATOR)
+            .create_api_key(&policy, request)
+            .await;
         assert_eq!(rule(result), Some(expected));
     }
     let strict = ApiKeyPolicy {
         name_required: true,
         ..policy.clone()
     };
-    let result = world.licensing.create_api_key(&strict, request()).await;
+    let result = world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .create_api_key(&strict, request())
+        .await;
     assert_eq!(rule(result), Some(ApiKeyRule::NameRequired));
     let foreign = ApiKeyRequest::new(Some("acme".parse().unwrap()), Some(app()));
-    let result = world.licensing.create_api_key(&policy, foreign).await;
+    let result = world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .create_api_key(&policy, foreign)
+        .await;
     assert!(matches!(result, Err(Error::AppUnknown(_))));
     let poor = ApiKeyRequest::new(Some("poor".parse().unwrap()), None);
-    let result = world.licensing.create_api_key(&policy, poor).await;
+    let result = world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .create_api_key(&policy, poor)
+        .await;
     assert!(matches!(result, Err(Error::AccountWithoutApps(_))));
     let (keys, total) = world
         .licensing
@@ -246,6 +267,7 @@ async fn an_update_changes_what_it_names_and_nothing_else() {
 
     let nothing = world
         .licensing
+        .acting(model::Actor::OPERATOR)
         .update_api_key(
             &ApiKeyPolicy::default(),
             &owner("default"),
@@ -268,17 +290,24 @@ async fn another_owners_key_is_not_there_and_a_deleted_one_opens_nothing() {
     for stranger in [owner("acme"), narrow] {
         let found = licensing.api_key(&stranger, id).await;
         assert!(matches!(found, Err(Error::ApiKeyUnknown(_))));
-        let gone = licensing.delete_api_key(&stranger, id).await;
+        let gone = licensing
+            .acting(model::Actor::OPERATOR)
+            .delete_api_key(&stranger, id)
+            .await;
         assert!(matches!(gone, Err(Error::ApiKeyUnknown(_))));
         let entry = world.entry(&hash).await;
         let judged = licensing.judge_api_key(&stranger, &entry, None, world.now());
         assert_eq!(judged, Err(KeyRefusal::Unknown));
     }
     licensing
+        .acting(model::Actor::OPERATOR)
         .delete_api_key(&owner("default"), id)
         .await
         .unwrap();
-    let again = licensing.delete_api_key(&owner("default"), id).await;
+    let again = licensing
+        .acting(model::Actor::OPERATOR)
+        .delete_api_key(&owner("default"), id)
+        .await;
     assert!(matches!(again, Err(Error::ApiKeyUnknown(_))));
     let entry = world.entry(&hash).await;
     assert_eq!(entry.license().status, LicenseStatus::Revoked);
@@ -334,7 +363,10 @@ async fn the_expired_keys_of_an_owner_are_deleted_together() {
     let (stays, _) = made(&world, request()).await;
     world.advance(2 * DAY).await;
     let licensing = &world.licensing;
-    let deleted = licensing.delete_expired_api_keys(&owner("default")).await;
+    let deleted = licensing
+        .acting(model::Actor::OPERATOR)
+        .delete_expired_api_keys(&owner("default"))
+        .await;
     assert_eq!(deleted.unwrap(), 2);
     let (left, total) = licensing
         .api_keys(&ApiKeyOwner::default(), None, ALL)
@@ -358,6 +390,7 @@ async fn a_rotated_key_keeps_its_shape_and_is_still_an_api_key() {
     let id = issued.view.id();
     let rotated = world
         .licensing
+        .acting(model::Actor::OPERATOR)
         .rotate(id, Duration::ZERO, model::KeyFormat::Tallygate)
         .await
         .unwrap();
@@ -380,7 +413,11 @@ async fn called_every_five_minutes(kind: WindowKind) -> Vec<bool> {
         rate: Some(limit),
         ..request()
     };
-    let issued = world.licensing.create_api_key(&policy, request).await;
+    let issued = world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .create_api_key(&policy, request)
+        .await;
     let hash = hash(&issued.unwrap().credential);
     let mut passed = Vec::new();
     for _ in 0..36 {

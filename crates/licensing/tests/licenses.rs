@@ -56,7 +56,13 @@ async fn keys_of_every_shape_and_keys_known_by_their_digest_alone_open_the_gate(
             key: source,
             ..IssueRequest::for_app(app())
         };
-        let issued = world.licensing.issue(request).await.unwrap().remove(0);
+        let issued = world
+            .licensing
+            .acting(model::Actor::OPERATOR)
+            .issue(request)
+            .await
+            .unwrap()
+            .remove(0);
         let known_by_digest = Credential::parse("legacy-key-0002").unwrap();
         let key = issued.credential.as_ref().unwrap_or(&known_by_digest);
         let entry = world.entry(&hash(key)).await;
@@ -66,7 +72,12 @@ async fn keys_of_every_shape_and_keys_known_by_their_digest_alone_open_the_gate(
         key: KeySource::Import(imported),
         ..IssueRequest::for_app(app())
     };
-    let error = world.licensing.issue(again).await.unwrap_err();
+    let error = world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .issue(again)
+        .await
+        .unwrap_err();
     assert!(matches!(error, licensing::Error::Exists(_)), "{error}");
 }
 
@@ -175,7 +186,12 @@ async fn a_change_made_here_is_in_force_when_the_operation_returns() {
         (LicenseStatus::Active, None),
         (LicenseStatus::Revoked, Some(Refusal::LicenseRevoked)),
     ] {
-        world.licensing.set_status(id, status).await.unwrap();
+        world
+            .licensing
+            .acting(model::Actor::OPERATOR)
+            .set_status(id, status)
+            .await
+            .unwrap();
         assert_eq!(signal.refusal(world.now()), refusal, "streams see it");
         assert!(
             matches!(world.find(&hash), Found::Cold),
@@ -184,9 +200,17 @@ async fn a_change_made_here_is_in_force_when_the_operation_returns() {
         let fresh = world.entry(&hash).await;
         assert_eq!(fresh.check(&facts(&world)).err(), refusal);
     }
-    let error = world.licensing.set_status(id, LicenseStatus::Active).await;
+    let error = world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .set_status(id, LicenseStatus::Active)
+        .await;
     assert!(matches!(error, Err(licensing::Error::LicenseRevoked(_))));
-    let error = world.licensing.extend(id, None).await;
+    let error = world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .extend(id, None)
+        .await;
     assert!(matches!(error, Err(licensing::Error::LicenseRevoked(_))));
 }
 
@@ -205,6 +229,7 @@ async fn a_change_made_elsewhere_comes_with_the_next_reading_and_cuts_streams() 
     let stream = tokio::spawn(async move { state.cut(&*clock).await });
     there
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Revoked)
         .await
         .unwrap();
@@ -224,16 +249,32 @@ async fn a_stream_is_cut_when_its_license_expires_and_lives_on_when_it_is_extend
         expires_at: Some(world.now().plus_micros(1_000_000)),
         ..IssueRequest::for_app(app())
     };
-    let issued = world.licensing.issue(request).await.unwrap().remove(0);
+    let issued = world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .issue(request)
+        .await
+        .unwrap()
+        .remove(0);
     let id = issued.license.license.id;
     let entry = world.entry(&hash_of(&issued)).await;
     let signal = entry.state().cut_signal();
     assert_eq!(signal.refusal(world.now()), None);
     let later = world.now().plus_micros(60_000_000);
-    world.licensing.extend(id, Some(later)).await.unwrap();
+    world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .extend(id, Some(later))
+        .await
+        .unwrap();
     world.advance(Duration::from_secs(2)).await;
     assert_eq!(signal.refusal(world.now()), None);
-    world.licensing.extend(id, Some(world.now())).await.unwrap();
+    world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .extend(id, Some(world.now()))
+        .await
+        .unwrap();
     let cut = entry.state().cut(&*world.clock).await;
     assert_eq!(cut, Refusal::LicenseExpired);
 }
@@ -249,6 +290,7 @@ async fn a_late_fill_does_not_bring_back_what_was_revoked_meanwhile() {
     eventually("it was read", || Meddled::count(&world.store.held) == 1).await;
     world
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Revoked)
         .await
         .unwrap();
@@ -286,7 +328,12 @@ async fn fills_and_changes_that_race_never_leave_an_old_entry_behind() {
             0 => LicenseStatus::Disabled,
             _ => LicenseStatus::Active,
         };
-        world.licensing.set_status(id, status).await.unwrap();
+        world
+            .licensing
+            .acting(model::Actor::OPERATOR)
+            .set_status(id, status)
+            .await
+            .unwrap();
         // From here on, nothing older may be known.
         let entry = world.entry(&hash).await;
         assert_eq!(entry.license().status, status, "round {round}");
@@ -305,6 +352,7 @@ async fn the_old_key_of_a_rotation_works_until_the_overlap_is_over() {
     let overlap = Duration::from_secs(60);
     let rotated = world
         .licensing
+        .acting(model::Actor::OPERATOR)
         .rotate(id, overlap, KeyFormat::Tallygate)
         .await
         .unwrap();
@@ -320,13 +368,15 @@ async fn the_old_key_of_a_rotation_works_until_the_overlap_is_over() {
     assert_eq!(ended, Err(Refusal::LicenseExpired));
     assert_eq!(world.entry(&new).await.check(&facts(&world)), Ok(()));
 
-    let again = world.licensing.rotate(id, Duration::ZERO, KeyFormat::Uuid);
+    let operator = world.licensing.acting(model::Actor::OPERATOR);
+    let again = operator.rotate(id, Duration::ZERO, KeyFormat::Uuid);
     let newest = hash_of(&again.await.unwrap());
     let ended = world.entry(&new).await.check(&facts(&world));
     assert_eq!(ended, Err(Refusal::LicenseExpired));
     let credential = world.entry(&newest).await.credential().id;
     world
         .licensing
+        .acting(model::Actor::OPERATOR)
         .revoke_credential(id, credential)
         .await
         .unwrap();
@@ -400,9 +450,8 @@ async fn streams_of_many_licenses_that_another_gate_revokes_are_cut_by_few_look_
         entries.push(here.issued_entry(Limits::default()).await.1);
     }
     for entry in &entries {
-        let revoked = there
-            .licensing
-            .set_status(entry.license().id, LicenseStatus::Revoked);
+        let operator = there.licensing.acting(model::Actor::OPERATOR);
+        let revoked = operator.set_status(entry.license().id, LicenseStatus::Revoked);
         revoked.await.unwrap();
     }
     for entry in &entries {
@@ -427,9 +476,8 @@ async fn a_gate_that_stood_still_hears_of_the_changes_before_it_judges() {
     let (issued, _) = world.issued_entry(Limits::default()).await;
     let hash = hash_of(&issued);
     let there = world.neighbour(options()).await;
-    let revoked = there
-        .licensing
-        .set_status(issued.license.license.id, LicenseStatus::Revoked);
+    let operator = there.licensing.acting(model::Actor::OPERATOR);
+    let revoked = operator.set_status(issued.license.license.id, LicenseStatus::Revoked);
     revoked.await.unwrap();
     assert!(
         matches!(world.find(&hash), Found::Known(_)),
@@ -459,7 +507,8 @@ async fn changes_that_were_removed_before_they_were_read_make_everything_known_v
     Meddled::set(&world.store.blind, true);
     let there = world.neighbour(options()).await;
     let id = issued.license.license.id;
-    let revoked = there.licensing.set_status(id, LicenseStatus::Revoked);
+    let operator = there.licensing.acting(model::Actor::OPERATOR);
+    let revoked = operator.set_status(id, LicenseStatus::Revoked);
     revoked.await.unwrap();
     let last = there.issue(Limits::default()).await.license.version.0;
     // Of all these changes the last alone is left.
@@ -523,7 +572,13 @@ async fn plans_that_change_fit_known_licenses_anew_without_a_look_up() {
         plan: Some("free".parse().unwrap()),
         ..IssueRequest::for_app(app())
     };
-    let issued = world.licensing.issue(request).await.unwrap().remove(0);
+    let issued = world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .issue(request)
+        .await
+        .unwrap()
+        .remove(0);
     let hash = hash_of(&issued);
     let entry = world.entry(&hash).await;
     assert_eq!(entry.effective().rate_limits.len(), 1);
@@ -563,7 +618,13 @@ async fn what_nobody_uses_any_more_is_dropped_from_memory() {
         limits: windows(&["5/1s"]),
         ..IssueRequest::for_app(app())
     };
-    for issued in world.licensing.issue(request).await.unwrap() {
+    for issued in world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .issue(request)
+        .await
+        .unwrap()
+    {
         let entry = world.entry(&hash_of(&issued)).await;
         let taken = entry.acquire(&world.ask(1)).await.unwrap();
         entry.settle(taken, 1);

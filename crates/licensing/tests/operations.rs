@@ -33,7 +33,12 @@ async fn a_license_is_shown_as_it_was_issued() {
         quantity: 3,
         ..IssueRequest::for_app(app())
     };
-    let issued = world.licensing.issue(request).await.unwrap();
+    let issued = world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .issue(request)
+        .await
+        .unwrap();
     assert_eq!(issued.len(), 3);
     for issued in &issued {
         let id = issued.license.license.id;
@@ -144,7 +149,12 @@ async fn what_a_request_may_not_say_is_refused_by_field_and_nothing_is_kept() {
             ])),
         ),
     ] {
-        let error = world.licensing.issue(request).await.unwrap_err();
+        let error = world
+            .licensing
+            .acting(model::Actor::OPERATOR)
+            .issue(request)
+            .await
+            .unwrap_err();
         assert_eq!(field(&error), named, "{error}");
         assert_eq!(error.blame(), Blame::Caller);
     }
@@ -152,10 +162,16 @@ async fn what_a_request_may_not_say_is_refused_by_field_and_nothing_is_kept() {
         plan: Some("gold".parse().unwrap()),
         ..base()
     };
-    let error = world.licensing.issue(request).await.unwrap_err();
+    let error = world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .issue(request)
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::PlanUnknown(_)), "{error}");
     let error = world
         .licensing
+        .acting(model::Actor::OPERATOR)
         .issue(IssueRequest::for_app("none".parse().unwrap()))
         .await;
     assert!(matches!(error, Err(Error::AppUnknown(_))));
@@ -163,7 +179,12 @@ async fn what_a_request_may_not_say_is_refused_by_field_and_nothing_is_kept() {
         account: Some("acme".parse().unwrap()),
         ..base()
     };
-    let error = world.licensing.issue(request).await.unwrap_err();
+    let error = world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .issue(request)
+        .await
+        .unwrap_err();
     assert!(
         matches!(error, Error::AppUnknown(_)),
         "another account's app: {error}"
@@ -184,17 +205,27 @@ async fn operations_on_what_is_not_there_say_so() {
     unknown(
         world
             .licensing
+            .acting(model::Actor::OPERATOR)
             .set_status(id, LicenseStatus::Disabled)
             .await
             .unwrap_err(),
     );
-    unknown(world.licensing.extend(id, None).await.unwrap_err());
+    unknown(
+        world
+            .licensing
+            .acting(model::Actor::OPERATOR)
+            .extend(id, None)
+            .await
+            .unwrap_err(),
+    );
     unknown(world.licensing.balance(id).await.unwrap_err());
-    let rotated = world.licensing.rotate(id, Duration::ZERO, KeyFormat::Uuid);
+    let operator = world.licensing.acting(model::Actor::OPERATOR);
+    let rotated = operator.rotate(id, Duration::ZERO, KeyFormat::Uuid);
     unknown(rotated.await.unwrap_err());
     let key = ManagementKeyId::generate();
     let error = world
         .licensing
+        .acting(model::Actor::OPERATOR)
         .revoke_management_key(key)
         .await
         .unwrap_err();
@@ -207,6 +238,7 @@ async fn a_store_that_is_away_is_our_fault_and_worth_another_try() {
     Meddled::set(&world.store.dead, true);
     let error = world
         .licensing
+        .acting(model::Actor::OPERATOR)
         .issue(IssueRequest::for_app(app()))
         .await
         .unwrap_err();
@@ -223,7 +255,11 @@ async fn a_management_key_is_known_until_it_ends_and_never_opens_the_gate() {
         scopes: vec!["licenses:read".to_owned()],
         ..ManagementKeyRequest::default()
     };
-    let issued = licensing.create_management_key(request).await.unwrap();
+    let issued = licensing
+        .acting(model::Actor::OPERATOR)
+        .create_management_key(request)
+        .await
+        .unwrap();
     let text = issued.credential.expose();
     let known = licensing.authenticate(text).await.unwrap();
     assert_eq!(known.as_ref(), Some(&issued.key));
@@ -248,11 +284,13 @@ async fn a_management_key_is_known_until_it_ends_and_never_opens_the_gate() {
     assert_eq!(asked, 1, "the stranger, once");
 
     licensing
+        .acting(model::Actor::OPERATOR)
         .revoke_management_key(issued.key.id)
         .await
         .unwrap();
     assert_eq!(licensing.authenticate(text).await.unwrap(), None, "at once");
     let error = licensing
+        .acting(model::Actor::OPERATOR)
         .rotate_management_key(issued.key.id, Duration::ZERO)
         .await;
     assert!(matches!(error, Err(Error::ManagementKeyEnded(_))));
@@ -268,9 +306,14 @@ async fn the_secret_of_a_pair_is_needed_and_rotates_with_it() {
         pair: true,
         ..ManagementKeyRequest::default()
     };
-    let old = licensing.create_management_key(request).await.unwrap();
+    let old = licensing
+        .acting(model::Actor::OPERATOR)
+        .create_management_key(request)
+        .await
+        .unwrap();
     let overlap = Duration::from_secs(60);
     let new = licensing
+        .acting(model::Actor::OPERATOR)
         .rotate_management_key(old.key.id, overlap)
         .await
         .unwrap();
@@ -310,17 +353,22 @@ async fn a_management_key_acts_within_its_account_only() {
     let licensing = &world.licensing;
     let license = world.issue(Limits::default()).await.license.license.id;
     licensing
+        .acting(model::Actor::OPERATOR)
         .create_account("acme".parse().unwrap())
         .await
         .unwrap();
-    let error = licensing.create_account("acme".parse().unwrap()).await;
+    let error = licensing
+        .acting(model::Actor::OPERATOR)
+        .create_account("acme".parse().unwrap())
+        .await;
     assert!(matches!(error, Err(Error::Exists(_))));
     assert_eq!(licensing.accounts().await.unwrap().len(), 2);
     let acme = || ManagementKeyRequest {
         account: "acme".parse().unwrap(),
         ..ManagementKeyRequest::default()
     };
-    let create = |request| licensing.create_management_key(request);
+    let operator = licensing.acting(model::Actor::OPERATOR);
+    let create = |request| operator.create_management_key(request);
     let request = ManagementKeyRequest {
         app: Some(app()),
         ..acme()

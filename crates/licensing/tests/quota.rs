@@ -250,6 +250,7 @@ async fn limits_set_by_hand_are_in_force_when_the_operation_returns() {
     assert!(held(&entry) > 0, "leased ahead");
     world
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_limits(id, remaining(2), true)
         .await
         .unwrap();
@@ -265,6 +266,7 @@ async fn limits_set_by_hand_are_in_force_when_the_operation_returns() {
     let label = Some("busy".to_owned());
     world
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_limits(id, remaining(5), true)
         .await
         .unwrap();
@@ -274,7 +276,12 @@ async fn limits_set_by_hand_are_in_force_when_the_operation_returns() {
         label: Some(label),
         ..LicenseUpdate::default()
     };
-    world.licensing.change(id, update).await.unwrap();
+    world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .change(id, update)
+        .await
+        .unwrap();
     entry.cancel(taken);
     let entry = world.entry(&hash).await;
     assert_eq!(
@@ -334,7 +341,12 @@ async fn units_whose_lease_or_return_was_not_answered_are_neither_lost_nor_used_
         label: Some(Some("busy".to_owned())),
         ..LicenseUpdate::default()
     };
-    world.licensing.change(id, update).await.unwrap();
+    world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .change(id, update)
+        .await
+        .unwrap();
     eventually_async("the answer was lost", || async { leased().await == 1 }).await;
     Meddled::set(&world.store.dead, true);
     entry.cancel(taken);
@@ -381,7 +393,12 @@ async fn a_license_that_is_revoked_while_a_call_waits_for_units_does_not_let_it_
     eventually("it waits", || Meddled::count(&world.store.held) == 1).await;
     let id = issued.license.license.id;
     let revoked = LicenseStatus::Revoked;
-    world.licensing.set_status(id, revoked).await.unwrap();
+    world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .set_status(id, revoked)
+        .await
+        .unwrap();
     Meddled::open(&world.store.lease_gate);
     let refused = call.await.unwrap().unwrap_err();
     assert_eq!(refused.refusal, Refusal::LicenseRevoked);
@@ -396,7 +413,13 @@ async fn wishes_of_many_licenses_go_to_the_store_together() {
         ..IssueRequest::for_app(app())
     };
     let mut entries = Vec::new();
-    for issued in world.licensing.issue(request).await.unwrap() {
+    for issued in world
+        .licensing
+        .acting(model::Actor::OPERATOR)
+        .issue(request)
+        .await
+        .unwrap()
+    {
         entries.push(world.entry(&hash_of(&issued)).await);
     }
     Meddled::close(&world.store.lease_gate);
@@ -479,6 +502,7 @@ async fn concurrency_is_counted_over_all_keys_of_a_license() {
     let one = first.acquire(&world.ask(1)).await.unwrap();
     let rotated = world
         .licensing
+        .acting(model::Actor::OPERATOR)
         .rotate(id, Duration::from_secs(60), model::KeyFormat::Uuid)
         .await
         .unwrap();

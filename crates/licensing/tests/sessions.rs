@@ -73,6 +73,7 @@ impl Site {
         };
         self.world
             .licensing
+            .acting(model::Actor::OPERATOR)
             .create_management_key(request)
             .await
             .unwrap()
@@ -183,6 +184,7 @@ async fn a_wrong_secret_an_unknown_key_and_half_a_pair_are_refused_alike() {
     let bearer = site
         .world
         .licensing
+        .acting(model::Actor::OPERATOR)
         .create_management_key(bearer)
         .await
         .unwrap();
@@ -323,6 +325,7 @@ async fn tokens_end_with_their_key() {
     site.at_the_gate(&tokens).await.unwrap();
     site.world
         .licensing
+        .acting(model::Actor::OPERATOR)
         .revoke_management_key(pair.key.id)
         .await
         .unwrap();
@@ -347,6 +350,7 @@ async fn a_rotated_pair_works_until_its_overlap_ends_and_draws_on_the_same_licen
     let new = site
         .world
         .licensing
+        .acting(model::Actor::OPERATOR)
         .rotate_management_key(old.key.id, 2 * HOUR)
         .await
         .unwrap();
@@ -416,6 +420,7 @@ async fn addresses_hold_at_log_in_refresh_and_use_here_and_at_the_gate() {
         .to_vec();
     site.world
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_management_key_addresses(pair.key.id, nets)
         .await
         .unwrap();
@@ -446,6 +451,7 @@ async fn addresses_hold_at_log_in_refresh_and_use_here_and_at_the_gate() {
     );
     site.world
         .licensing
+        .acting(model::Actor::OPERATOR)
         .set_management_key_addresses(pair.key.id, vec![])
         .await
         .unwrap();
@@ -492,7 +498,12 @@ async fn a_plan_that_names_features_grants_addresses_only_if_it_names_them() {
             pair: true,
             ..ManagementKeyRequest::default()
         };
-        let made = site.world.licensing.create_management_key(request).await;
+        let made = site
+            .world
+            .licensing
+            .acting(model::Actor::OPERATOR)
+            .create_management_key(request)
+            .await;
         match made {
             Ok(_) => assert!(granted, "{name}"),
             Err(Error::Invalid { field, reason }) => {
@@ -561,7 +572,7 @@ async fn a_signing_key_may_be_rotated_while_its_tokens_live_and_withdrawn_to_end
         withdraw: false,
     };
     site.signing
-        .rotate(SigningUse::TokensHs256, rotation)
+        .rotate(SigningUse::TokensHs256, rotation, model::Actor::OPERATOR)
         .await
         .unwrap();
     let young = site.log_in(&pair).await;
@@ -573,7 +584,7 @@ async fn a_signing_key_may_be_rotated_while_its_tokens_live_and_withdrawn_to_end
         ..rotation
     };
     site.signing
-        .rotate(SigningUse::TokensHs256, withdrawal)
+        .rotate(SigningUse::TokensHs256, withdrawal, model::Actor::OPERATOR)
         .await
         .unwrap();
     for tokens in [&tokens, &young] {
@@ -615,7 +626,10 @@ async fn an_unknown_key_and_a_wrong_secret_take_the_same_way() {
     let other = site.pair(ManagementKeyRequest::default()).await;
     let ended = site.pair(ManagementKeyRequest::default()).await;
     let licensing = &site.world.licensing;
-    let revoked = licensing.revoke_management_key(ended.key.id).await;
+    let revoked = licensing
+        .acting(model::Actor::OPERATOR)
+        .revoke_management_key(ended.key.id)
+        .await;
     revoked.unwrap();
     let secret = |pair: &IssuedManagementKey| pair.secret.clone().unwrap();
     let unknown = Credential::generate(KeyFormat::Uuid);
@@ -644,8 +658,15 @@ async fn an_unknown_and_an_ended_management_key_take_the_same_way() {
     let site = Site::new().await;
     let licensing = &site.world.licensing;
     let request = ManagementKeyRequest::default();
-    let ended = licensing.create_management_key(request).await.unwrap();
-    let revoked = licensing.revoke_management_key(ended.key.id).await;
+    let ended = licensing
+        .acting(model::Actor::OPERATOR)
+        .create_management_key(request)
+        .await
+        .unwrap();
+    let revoked = licensing
+        .acting(model::Actor::OPERATOR)
+        .revoke_management_key(ended.key.id)
+        .await;
     revoked.unwrap();
     let unknown = Credential::generate(KeyFormat::Tallygate);
     for key in [&ended.credential, &unknown] {

@@ -124,7 +124,7 @@ async fn a_key_that_was_put_there_without_the_secret_is_not_believed() {
     let end = first.iter().position(|byte| *byte == b'\n').unwrap();
     let unsealed = [&first[..=end], b"TGK1u", &[7; 32]].concat();
     site.store
-        .put_if_absent("keyring/signing/tokens/2", unsealed)
+        .put_if_absent("keyring/signing/tokens/2", unsealed, store::Note::none())
         .await
         .unwrap();
     assert!(matches!(
@@ -141,7 +141,7 @@ async fn a_key_that_was_put_there_without_the_secret_is_not_believed() {
         .unwrap()
         .unwrap();
     site.store
-        .put_if_absent("keyring/signing/tokens/2", first)
+        .put_if_absent("keyring/signing/tokens/2", first, store::Note::none())
         .await
         .unwrap();
     assert!(matches!(
@@ -156,7 +156,11 @@ async fn a_rotation_overlaps_and_is_followed_by_other_gates() {
     let (one, two) = (site.gate().await, site.gate().await);
     let old = one.sign_token(SigningUse::Tokens, &claims());
     let new = one
-        .rotate(SigningUse::Tokens, rotation(HOUR / 2))
+        .rotate(
+            SigningUse::Tokens,
+            rotation(HOUR / 2),
+            model::Actor::OPERATOR,
+        )
         .await
         .unwrap();
     assert_eq!(new.state, SigningKeyState::Next);
@@ -170,7 +174,9 @@ async fn a_rotation_overlaps_and_is_followed_by_other_gates() {
         3,
         "the next key is published before it signs"
     );
-    let again = one.rotate(SigningUse::Tokens, rotation(HOUR)).await;
+    let again = one
+        .rotate(SigningUse::Tokens, rotation(HOUR), model::Actor::OPERATOR)
+        .await;
     assert!(
         matches!(again, Err(Error::RotationUnderWay { .. })),
         "{again:?}"
@@ -202,8 +208,8 @@ async fn gates_that_rotate_at_once_make_one_key() {
     let site = site();
     let (one, two) = (site.gate().await, site.gate().await);
     let (left, right) = tokio::join!(
-        one.rotate(SigningUse::Stamps, rotation(HOUR)),
-        two.rotate(SigningUse::Stamps, rotation(HOUR)),
+        one.rotate(SigningUse::Stamps, rotation(HOUR), model::Actor::OPERATOR),
+        two.rotate(SigningUse::Stamps, rotation(HOUR), model::Actor::OPERATOR),
     );
     let ids: Vec<_> = [left, right]
         .into_iter()
@@ -228,7 +234,10 @@ async fn a_withdrawal_ends_what_the_keys_before_it_signed() {
             withdraw: true,
             ..rotation(HOUR)
         };
-        let new = gate.rotate(signing_use, wish).await.unwrap();
+        let new = gate
+            .rotate(signing_use, wish, model::Actor::OPERATOR)
+            .await
+            .unwrap();
         assert_eq!(new.state, SigningKeyState::Signing);
     }
     assert_eq!(
@@ -290,6 +299,7 @@ async fn a_stamp_is_verified_offline_with_nothing_but_the_published_keys() {
             at_once: true,
             ..rotation(Duration::ZERO)
         },
+        model::Actor::OPERATOR,
     )
     .await
     .unwrap();

@@ -22,7 +22,10 @@ fn request(login: &str) -> UserRequest {
 async fn a_user_keeps_the_alias_that_their_app_knows_them_by() {
     let world = World::new().await;
     let licensing = &world.licensing;
-    let made = licensing.create_user(request("zoe@example.com")).await;
+    let made = licensing
+        .acting(model::Actor::OPERATOR)
+        .create_user(request("zoe@example.com"))
+        .await;
     let made = made.unwrap();
     let alias = licensing.alias(&app(), "zoe@example.com");
     assert_eq!(made.alias, alias);
@@ -36,6 +39,7 @@ async fn a_user_keeps_the_alias_that_their_app_knows_them_by() {
         ..UserChange::default()
     };
     let changed = licensing
+        .acting(model::Actor::OPERATOR)
         .change_user(&app(), "zoe@example.com", change)
         .await
         .unwrap()
@@ -45,11 +49,15 @@ async fn a_user_keeps_the_alias_that_their_app_knows_them_by() {
     assert_eq!(kept, Some(changed));
     assert!(
         licensing
+            .acting(model::Actor::OPERATOR)
             .delete_user(&app(), "zoe@example.com")
             .await
             .unwrap()
     );
-    let again = licensing.create_user(request("zoe@example.com")).await;
+    let again = licensing
+        .acting(model::Actor::OPERATOR)
+        .create_user(request("zoe@example.com"))
+        .await;
     assert_eq!(again.unwrap().alias, alias);
 }
 
@@ -59,7 +67,10 @@ async fn what_is_no_user_is_refused_by_field_and_nothing_is_kept() {
     let licensing = &world.licensing;
     let long = "x".repeat(201);
     for login in ["", "a\nb", &long] {
-        let refused = licensing.create_user(request(login)).await;
+        let refused = licensing
+            .acting(model::Actor::OPERATOR)
+            .create_user(request(login))
+            .await;
         assert!(matches!(
             refused,
             Err(Error::Invalid { field: "login", .. })
@@ -69,7 +80,10 @@ async fn what_is_no_user_is_refused_by_field_and_nothing_is_kept() {
         last_name: Some(String::new()),
         ..request("zoe")
     };
-    let refused = licensing.create_user(named).await;
+    let refused = licensing
+        .acting(model::Actor::OPERATOR)
+        .create_user(named)
+        .await;
     assert!(matches!(
         refused,
         Err(Error::Invalid {
@@ -81,17 +95,30 @@ async fn what_is_no_user_is_refused_by_field_and_nothing_is_kept() {
         account: Some("somebody".parse().unwrap()),
         ..request("zoe")
     };
-    let refused = licensing.create_user(foreign).await;
+    let refused = licensing
+        .acting(model::Actor::OPERATOR)
+        .create_user(foreign)
+        .await;
     assert!(matches!(refused, Err(Error::AppUnknown(_))));
     assert_eq!(licensing.users(&app(), None, 10).await.unwrap(), vec![]);
-    licensing.create_user(request("zoe")).await.unwrap();
-    let twice = licensing.create_user(request("zoe")).await;
+    licensing
+        .acting(model::Actor::OPERATOR)
+        .create_user(request("zoe"))
+        .await
+        .unwrap();
+    let twice = licensing
+        .acting(model::Actor::OPERATOR)
+        .create_user(request("zoe"))
+        .await;
     assert!(matches!(twice, Err(Error::Exists(_))), "{twice:?}");
     let change = UserChange {
         first_name: Some(Some("\u{7}".to_owned())),
         ..UserChange::default()
     };
-    let refused = licensing.change_user(&app(), "zoe", change).await;
+    let refused = licensing
+        .acting(model::Actor::OPERATOR)
+        .change_user(&app(), "zoe", change)
+        .await;
     assert!(matches!(
         refused,
         Err(Error::Invalid {
@@ -100,6 +127,7 @@ async fn what_is_no_user_is_refused_by_field_and_nothing_is_kept() {
         })
     ));
     let nobody = licensing
+        .acting(model::Actor::OPERATOR)
         .change_user(&app(), "ada", UserChange::default())
         .await;
     assert_eq!(nobody.unwrap(), None);

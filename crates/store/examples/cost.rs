@@ -12,8 +12,8 @@ use model::{AccountName, InstanceId, KeyHash, LicenseId, Limits, Method, Mode, M
 use store::conformance::fixtures::{balance_of, hours, new_license, units};
 use store::postgres::Times;
 use store::{
-    Error, LeaseRequest, LicenseChange, PostgresOptions, PostgresStore, RollupBatch, SqliteOptions,
-    SqliteStore, Store,
+    Error, LeaseRequest, LicenseChange, Note, PostgresOptions, PostgresStore, RollupBatch,
+    SqliteOptions, SqliteStore, Store,
 };
 
 const LICENSES: usize = 10_000;
@@ -63,7 +63,7 @@ async fn import(store: &dyn Store) -> Result<(Vec<LicenseId>, Vec<KeyHash>), Err
     let ids = new.iter().map(|new| new.license.id).collect();
     let hashes = new.iter().map(|new| new.credentials[0].hash).collect();
     let since = Instant::now();
-    store.create_licenses(new).await?;
+    store.create_licenses(new, Note::none()).await?;
     say("licenses created in one call", LICENSES, since);
     Ok((ids, hashes))
 }
@@ -96,7 +96,7 @@ async fn changes(store: &Arc<dyn Store>, ids: &[LicenseId]) -> Result<(), Error>
     let since = Instant::now();
     for id in &ids[..1_000] {
         store
-            .change_license(*id, LicenseChange::Label(None))
+            .change_license(*id, LicenseChange::Label(None), Note::none())
             .await?;
     }
     say("changes, one at a time (each synced)", 1_000, since);
@@ -106,7 +106,9 @@ async fn changes(store: &Arc<dyn Store>, ids: &[LicenseId]) -> Result<(), Error>
         let (store, part) = (Arc::clone(store), part.to_vec());
         tasks.spawn(async move {
             for id in part {
-                store.change_license(id, LicenseChange::Label(None)).await?;
+                store
+                    .change_license(id, LicenseChange::Label(None), Note::none())
+                    .await?;
             }
             Ok::<_, Error>(())
         });

@@ -8,10 +8,67 @@
 //! -- another order than they draw numbers, a lock around drawing and committing keeps it.
 //! ```
 
+use std::fmt;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use model::{AccountName, AuditEntry, Timestamp};
 
 use crate::error::Error;
+
+/// What a change says of itself in the audit log: lines, told from what came of it, that the store writes in the
+/// transaction of the change. Neither is there without the other; a line that is refused undoes the change.
+pub struct Note<T>(Option<Tell<T>>);
+
+type Tell<T> = Arc<dyn Fn(&T) -> Vec<AuditEntry> + Send + Sync>;
+
+/// A thing as it was before a change and as it is after it, both seen by the transaction of the change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed<T> {
+    /// As it was.
+    pub before: T,
+    /// As it is.
+    pub after: T,
+}
+
+impl<T> Note<T> {
+    /// Nothing is said.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
+    /// These lines, whatever came of the change.
+    #[must_use]
+    pub fn of(lines: Vec<AuditEntry>) -> Self {
+        Self::telling(move |_| lines.clone())
+    }
+
+    /// Lines told from what came of the change. May be asked again, where a transaction is tried again.
+    #[must_use]
+    pub fn telling(tell: impl Fn(&T) -> Vec<AuditEntry> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(tell)))
+    }
+
+    /// What is said of what came of the change.
+    #[must_use]
+    pub fn lines(&self, came: &T) -> Vec<AuditEntry> {
+        self.0.as_ref().map_or_else(Vec::new, |tell| tell(came))
+    }
+}
+
+impl<T> Clone for Note<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> fmt::Debug for Note<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = if self.0.is_some() { "lines" } else { "nothing" };
+        f.debug_tuple("Note").field(&said).finish()
+    }
+}
 
 /// Which lines to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! The store of record: licenses and their changes, balances and leases, rollups and the manifest of sealed files.
 //!
 //! One set of traits; every implementation passes one suite of tests. A store decides nothing: rules stand in
-//! `model` and `licensing`. What it does promise is that each method is one transaction.
+//! `model` and `licensing`. What it does promise is that each method is one transaction, in which the lines that a change
+//! leaves in the audit log are written too.
 
 #![forbid(unsafe_code)]
 
@@ -29,7 +30,7 @@ pub mod users;
 pub use api_keys::{
     ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeySort, ApiKeyStore, NewApiKey, StoredApiKey,
 };
-pub use audit::{AuditFilter, AuditStore, NumberedEntry};
+pub use audit::{AuditFilter, AuditStore, Changed, Note, NumberedEntry};
 pub use claims::{Claim, ClaimKey, ClaimKind, ClaimStore, Claimed, NewClaim};
 pub use error::Error;
 pub use files::SealedFiles;
@@ -41,7 +42,7 @@ pub use licenses::{
     Change, ChangeNumber, CredentialInfo, CredentialStatus, LicenseChange, LicenseFilter,
     LicenseStore, NewCredential, NewLicense, Snapshot, StoredLicense,
 };
-pub use management::{Account, ManagementKey, ManagementStore};
+pub use management::{Account, ManagementKey, ManagementStore, NewManagementKey};
 pub use node::{NodeClaim, NodeStore};
 #[cfg(feature = "object-store")]
 pub use objects::ObjectFiles;

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api_keys::ApiKeyStore;
+use crate::audit::{Changed, Note};
 use crate::error::Error;
 
 /// The number of a change, in commit order: a reader who has seen `n` misses none by asking for what came after `n`.
@@ -169,7 +170,11 @@ pub trait LicenseStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Exists`] if a credential's hash or a license's id is there already.
-    async fn create_licenses(&self, new: Vec<NewLicense>) -> Result<ChangeNumber, Error>;
+    async fn create_licenses(
+        &self,
+        new: Vec<NewLicense>,
+        note: Note<()>,
+    ) -> Result<ChangeNumber, Error>;
 
     /// One license.
     async fn license(&self, id: LicenseId) -> Result<Option<StoredLicense>, Error>;
@@ -198,6 +203,7 @@ pub trait LicenseStore: Send + Sync + 'static {
         &self,
         id: LicenseId,
         change: LicenseChange,
+        note: Note<Changed<StoredLicense>>,
     ) -> Result<Option<StoredLicense>, Error>;
 
     /// Up to `limit` changes after a number, in order, and the number of the last change there is.

@@ -8,7 +8,7 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::audit::AuditStore;
+use crate::audit::{AuditStore, Changed, Note};
 use crate::claims::ClaimStore;
 use crate::error::Error;
 use crate::tokens::TokenStore;
@@ -20,6 +20,9 @@ pub struct Account {
     pub name: AccountName,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Since when it is switched off: its management keys open nothing.
+    #[serde(default)]
+    pub disabled_at: Option<Timestamp>,
 }
 
 /// A key to the control plane: never opens the gate.
@@ -53,6 +56,26 @@ pub struct ManagementKey {
     pub revoked_at: Option<Timestamp>,
 }
 
+impl ManagementKey {
+    /// Whether it may be used at a time.
+    #[must_use]
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        let past = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
+        !(past(self.revoked_at) || past(self.expires_at))
+    }
+}
+
+/// A management key to be kept.
+#[derive(Clone, Debug)]
+pub struct NewManagementKey {
+    /// The key.
+    pub key: ManagementKey,
+    /// By what it is found; unique in the store.
+    pub hash: KeyHash,
+    /// The hash of its secret, for a pair.
+    pub secret: Option<KeyHash>,
+}
+
 /// Accounts, management keys and other small, rarely changing things.
 #[async_trait]
 pub trait ManagementStore: Send + Sync + 'static {
@@ -60,23 +83,48 @@ pub trait ManagementStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Exists`]
-    async fn create_account(&self, account: Account) -> Result<(), Error>;
+    async fn create_account(&self, account: Account, note: Note<()>) -> Result<(), Error>;
 
     /// All accounts by name; `default` is always among them.
     async fn accounts(&self) -> Result<Vec<Account>, Error>;
 
-    /// Keeps a management key and, for a pair, the hash of its secret.
+    /// One account.
+    async fn account(&self, name: &AccountName) -> Result<Option<Account>, Error>;
+
+    /// Switches an account off at a time (the first stands), or on again with `None`; `None` if there is none such.
+    async fn set_account_disabled(
+        &self,
+        name: &AccountName,
+        at: Option<Timestamp>,
+        note: Note<Changed<Account>>,
+    ) -> Result<Option<Account>, Error>;
+
+    /// Keeps a management key.
     ///
     /// # Errors
     /// [`Error::Exists`] if the hash or the id is there already.
     async fn create_management_key(
         &self,
-        key: ManagementKey,
-        hash: KeyHash,
-        secret: Option<KeyHash>,
+        new: NewManagementKey,
+        note: Note<()>,
     ) -> Result<(), Error>;
 
-    /// The management key with this hash, whatever its state, and the hash of its secret.
+    /// Keeps a management key in the place of another, which ends at `at` as by
+    /// [`ManagementStore::end_management_key`], both or neither; `false`: there is none such to replace, or it was revoked
+    /// or has expired.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if the hash or the id is there already.
+    async fn replace_management_key(
+        &self,
+        old: ManagementKeyId,
+        at: Timestamp,
+        new: NewManagementKey,
+        note: Note<()>,
+    ) -> Result<bool, Error>;
+
+    /// The management key with this hash, whatever its state, and the hash of its secret; one of an account that is switched
+    /// off is not found.
     async fn management_key_by_hash(
         &self,
         hash: KeyHash,
@@ -94,6 +142,7 @@ pub trait ManagementStore: Send + Sync + 'static {
         &self,
         id: ManagementKeyId,
         at: Timestamp,
+        note: Note<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error>;
 
     /// Keeps plan revisions; those that are there stay as they are.
@@ -126,8 +175,13 @@ pub trait ManagementStore: Send + Sync + 'static {
         Err(Error::Unavailable("it keeps no audit log".to_owned()))
     }
 
-    /// A small secret or setting under a name, kept if nothing is there yet; returns what is there now.
-    async fn put_if_absent(&self, name: &str, value: Vec<u8>) -> Result<Vec<u8>, Error>;
+    /// A small secret or setting under a name, kept if nothing is there yet, and only then noted; returns what is there now.
+    async fn put_if_absent(
+        &self,
+        name: &str,
+        value: Vec<u8>,
+        note: Note<()>,
+    ) -> Result<Vec<u8>, Error>;
 
     /// What [`ManagementStore::put_if_absent`] keeps under a name.
     async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, Error>;

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use ipnet::IpNet;
 use model::{CredentialId, KeyHash, ManagementKeyId, RateLimit, Session, SessionId, Timestamp};
 
+use crate::audit::{Changed, Note};
 use crate::error::Error;
 use crate::management::ManagementKey;
 
@@ -74,7 +75,7 @@ pub struct KeyCall {
 pub trait SessionStore: Send + Sync + 'static {
     /// Keeps a session with its first tokens; `false`, and nothing is kept, if its key has ended or there is none such.
     /// If the key has `most` sessions that may still be refreshed already, its oldest ones end. No access token outlives
-    /// the key.
+    /// the key. It is noted if it is kept.
     ///
     /// # Errors
     /// [`Error::Exists`] if an id or a hash is there already.
@@ -83,6 +84,7 @@ pub trait SessionStore: Send + Sync + 'static {
         session: Session,
         tokens: NewTokens,
         most: u32,
+        note: Note<()>,
     ) -> Result<bool, Error>;
 
     /// One session.
@@ -113,16 +115,23 @@ pub trait SessionStore: Send + Sync + 'static {
         refresh: KeyHash,
         asked_at: Timestamp,
         next: NewTokens,
+        note: Note<RefreshOutcome>,
     ) -> Result<RefreshOutcome, Error>;
 
     /// Ends a session with all its tokens (the first end stands); `None` if there is none such.
-    async fn end_session(&self, id: SessionId, at: Timestamp) -> Result<Option<Session>, Error>;
+    async fn end_session(
+        &self,
+        id: SessionId,
+        at: Timestamp,
+        note: Note<Changed<Session>>,
+    ) -> Result<Option<Session>, Error>;
 
     /// Sets from where a management key may be used; empty: from everywhere. `None` if there is none such.
     async fn set_key_allow_ips(
         &self,
         id: ManagementKeyId,
         allow_ips: Vec<IpNet>,
+        note: Note<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error>;
 
     /// Counts a call against windows of a key, all or none. Windows begin at multiples of their length. With `take`

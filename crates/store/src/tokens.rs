@@ -21,6 +21,7 @@ use model::{
     TokenState,
 };
 
+use crate::audit::Note;
 use crate::error::Error;
 use crate::quota::LeaseKey;
 
@@ -92,11 +93,12 @@ pub trait TokenStore: Send + Sync + 'static {
     ) -> Result<Vec<RequestToken>, Error>;
 
     /// Ends a token that nobody used, as if its time were over, and frees its units; any other stays as it is. `None`: there is
-    /// none such.
+    /// none such. It is noted, as it was, if it is ended; a store that keeps tokens and the log apart writes the line first.
     async fn end_token(
         &self,
         id: RequestTokenId,
         now: Timestamp,
+        note: Note<RequestToken>,
     ) -> Result<Option<RequestToken>, Error>;
 
     /// Tries to claim a token for a call of an instance. Of any number of calls exactly one wins, until it is released; asked

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use model::{AppName, Timestamp, User, UserId};
 
+use crate::audit::{Changed, Note};
 use crate::error::Error;
 
 /// What to change of a user. What is `None` stays as it is.
@@ -21,7 +22,7 @@ pub trait UserStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Exists`] if the app has one of this login, or the id is there already.
-    async fn create_user(&self, user: User) -> Result<(), Error>;
+    async fn create_user(&self, user: User, note: Note<()>) -> Result<(), Error>;
 
     /// The user of an app with this login.
     async fn user(&self, app: &AppName, login: &str) -> Result<Option<User>, Error>;
@@ -44,8 +45,15 @@ pub trait UserStore: Send + Sync + 'static {
         login: &str,
         change: UserChange,
         at: Timestamp,
+        note: Note<Changed<User>>,
     ) -> Result<Option<User>, Error>;
 
-    /// Forgets a user; whether there was one. Licenses stay as they are.
-    async fn delete_user(&self, app: &AppName, login: &str) -> Result<bool, Error>;
+    /// Forgets a user; whether there was one. Licenses stay, but name them no more: nothing of the person is left. Each
+    /// of these licenses gets a number.
+    async fn delete_user(
+        &self,
+        app: &AppName,
+        login: &str,
+        note: Note<User>,
+    ) -> Result<bool, Error>;
 }

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use store::conformance::fixtures::{books, hours, keep, lease, new_license, units};
 use store::{
     AuditFilter, AuditStore, Error, LedgerStore, LicenseChange, LicenseStore, ManagementStore,
-    QuotaStore, SqliteOptions, SqliteStore, Store,
+    Note, QuotaStore, SqliteOptions, SqliteStore, Store,
 };
 use tempfile::TempDir;
 
@@ -57,13 +57,19 @@ async fn a_locked_file_fails_writes_in_time_and_leaves_look_ups_alone_until_it_i
     let directory = directory();
     let store = open(directory.path()).expect("opens");
     let new = new_license(units(5, None));
-    store.create_licenses(vec![new.clone()]).await.expect("new");
+    store
+        .create_licenses(vec![new.clone()], Note::none())
+        .await
+        .expect("new");
     let (id, hash) = (new.license.id, new.credentials[0].hash);
     for name in ["licenses.db", "ledger.db"] {
         let other = Connection::open(directory.path().join(name)).expect("opens");
         other.execute_batch("BEGIN IMMEDIATE").expect("locks");
         let writes = async || match name {
-            "licenses.db" => store.put_if_absent("a", vec![1]).await.map(drop),
+            "licenses.db" => store
+                .put_if_absent("a", vec![1], Note::none())
+                .await
+                .map(drop),
             _ => {
                 store
                     .begin_instance(InstanceId::generate(), String::new(), hours(0))
@@ -98,7 +104,10 @@ async fn a_removed_file_is_noticed_never_made_anew_and_used_again_when_it_is_bac
     let directory = directory();
     let store = open(directory.path()).expect("opens");
     let new = new_license(units(5, None));
-    store.create_licenses(vec![new.clone()]).await.expect("new");
+    store
+        .create_licenses(vec![new.clone()], Note::none())
+        .await
+        .expect("new");
     let gate = InstanceId::generate();
     assert_eq!(
         lease(&store, gate, new.license.id, 2, hours(0)).await.units,
@@ -111,7 +120,9 @@ async fn a_removed_file_is_noticed_never_made_anew_and_used_again_when_it_is_bac
         let (path, away) = (directory.path().join(name), directory.path().join("away"));
         fs::rename(&path, &away).expect("moves");
         let lost = match name {
-            "licenses.db" => in_time(store.put_if_absent("b", vec![1])).await.map(drop),
+            "licenses.db" => in_time(store.put_if_absent("b", vec![1], Note::none()))
+                .await
+                .map(drop),
             _ => in_time(store.give_back(gate, Vec::new())).await,
         };
         assert!(
@@ -304,7 +315,7 @@ async fn a_balance_outlives_an_older_copy_of_the_licenses_and_obeys_the_next_han
     let store = open(directory.path()).expect("opens");
     lease(&store, InstanceId::generate(), license, 4, hours(0)).await;
     store
-        .change_license(license, by_hand(3))
+        .change_license(license, by_hand(3), Note::none())
         .await
         .expect("changed");
     lease(&store, InstanceId::generate(), license, 2, hours(0)).await;
@@ -317,7 +328,7 @@ async fn a_balance_outlives_an_older_copy_of_the_licenses_and_obeys_the_next_han
         "the older copy gives nothing back that was taken"
     );
     store
-        .change_license(license, by_hand(7))
+        .change_license(license, by_hand(7), Note::none())
         .await
         .expect("changed");
     assert_eq!(books(&store, license, hours(0)).await, [7, 0, 0, 2]);
@@ -335,7 +346,7 @@ async fn a_change_by_hand_survives_a_death_before_the_ledger_heard_of_it() {
         balance: true,
     };
     store
-        .change_license(license, change)
+        .change_license(license, change, Note::none())
         .await
         .expect("changed");
     // As after a death: the files as they are on disk now, with their logs.
@@ -361,12 +372,12 @@ async fn a_flood_of_writes_behind_a_lock_is_refused_and_bounded() {
     let mut flood = tokio::task::JoinSet::new();
     for _ in 0..6_000 {
         let store = Arc::clone(&store);
-        flood.spawn(async move { store.put_if_absent("c", vec![1]).await });
+        flood.spawn(async move { store.put_if_absent("c", vec![1], Note::none()).await });
     }
     let answers = in_time(flood.join_all()).await;
     assert!(answers.iter().all(unavailable));
     other.execute_batch("ROLLBACK").expect("unlocks");
-    in_time(store.put_if_absent("c", vec![2]))
+    in_time(store.put_if_absent("c", vec![2], Note::none()))
         .await
         .expect("free again");
 }

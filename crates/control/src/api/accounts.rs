@@ -3,6 +3,7 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
+use licensing::Acting;
 use model::AccountName;
 
 use super::Shared;
@@ -10,7 +11,7 @@ use super::calls::page_limit;
 use crate::caller::{By, Caller};
 use crate::extract::{Json, Name, Query};
 use crate::problem::Problem;
-use crate::wire::{Account, CreateAccount, List, Page};
+use crate::wire::{Account, CreateAccount, List, Nothing, Page};
 
 /// Makes an account.
 pub(crate) async fn create(
@@ -58,4 +59,38 @@ pub(crate) async fn show(
         return Err(not_found());
     }
     Ok(Answer(state.licensing.account(&parsed).await?.into()))
+}
+
+/// Switches an account off.
+pub(crate) async fn disable(
+    caller: Caller,
+    By(acting): By,
+    Name(name): Name,
+    Json(Nothing {}): Json<Nothing>,
+) -> Result<Answer<Account>, Problem> {
+    switch(&caller, &acting, &name, false).await
+}
+
+/// Switches an account on again.
+pub(crate) async fn enable(
+    caller: Caller,
+    By(acting): By,
+    Name(name): Name,
+    Json(Nothing {}): Json<Nothing>,
+) -> Result<Answer<Account>, Problem> {
+    switch(&caller, &acting, &name, true).await
+}
+
+async fn switch(
+    caller: &Caller,
+    acting: &Acting,
+    name: &str,
+    enabled: bool,
+) -> Result<Answer<Account>, Problem> {
+    caller.require_operator()?;
+    let parsed = name
+        .parse()
+        .map_err(|_| Problem::not_found("account", name))?;
+    let account = acting.set_account_enabled(&parsed, enabled).await?;
+    Ok(Answer(account.into()))
 }

@@ -6,7 +6,7 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use ledger::{CallLine, Calls, CallsQuery, Ledger};
-use model::{CallId, Timestamp};
+use model::{CallId, Mode, Timestamp};
 
 use super::Shared;
 use super::usage::{within_app, within_license};
@@ -33,11 +33,33 @@ pub(crate) async fn calls(
     headers: HeaderMap,
     Query(parameters): Query<CallQuery>,
 ) -> Result<Response, Problem> {
+    list(&state.ledger, &caller, &headers, parameters, None).await
+}
+
+/// Answers with calls that a provider reported for a stamp, oldest first.
+pub(crate) async fn stamps(
+    State(state): Shared,
+    caller: Caller,
+    headers: HeaderMap,
+    Query(parameters): Query<CallQuery>,
+) -> Result<Response, Problem> {
+    let mode = Some(Mode::Stamp);
+    list(&state.ledger, &caller, &headers, parameters, mode).await
+}
+
+async fn list(
+    ledger: &Ledger,
+    caller: &Caller,
+    headers: &HeaderMap,
+    parameters: CallQuery,
+    mode: Option<Mode>,
+) -> Result<Response, Problem> {
     caller.require(Scope::ReadCalls)?;
     let query = CallsQuery {
-        license_id: within_license(&caller, parameters.license)?,
+        license_id: within_license(caller, parameters.license)?,
         account: caller.account().cloned(),
-        app: within_app(&caller, parameters.app.clone())?,
+        app: within_app(caller, parameters.app.clone())?,
+        mode,
         from: parameters.from,
         to: parameters.to,
         limit: parameters.limit,
@@ -47,10 +69,10 @@ pub(crate) async fn calls(
         .iter()
         .any(|value| value.to_str().is_ok_and(|value| value.contains(LINES)));
     match parameters.format.as_deref() {
-        Some("jsonl") => stream_lines(&state.ledger, query).await,
-        None if accepts_lines => stream_lines(&state.ledger, query).await,
+        Some("jsonl") => stream_lines(ledger, query).await,
+        None if accepts_lines => stream_lines(ledger, query).await,
         None | Some("json") => {
-            let page = page(&state.ledger, query, parameters.cursor.as_deref()).await?;
+            let page = page(ledger, query, parameters.cursor.as_deref()).await?;
             Ok(Answer(page).into_response())
         }
         Some(_) => Err(Problem::field("format", "use `json` or `jsonl`")),

@@ -103,7 +103,11 @@ pub(crate) async fn change(
         return Err(Problem::new(Code::ScopeMissing, detail));
     }
     let changed = match request.allow_ips {
-        Some(addresses) => acting.set_management_key_addresses(&key, addresses).await?,
+        Some(addresses) => {
+            acting
+                .set_management_key_addresses(key.id, addresses)
+                .await?
+        }
         None => key,
     };
     Ok(Answer(changed.into()))
@@ -119,7 +123,7 @@ pub(crate) async fn revoke(
 ) -> Result<Answer<ManagementKey>, Problem> {
     caller.require(Scope::WriteKeys)?;
     let key = own(&state, &caller, &id).await?;
-    let ended = acting.revoke_management_key(&key).await?;
+    let ended = acting.revoke_management_key(key.id).await?;
     Ok(Answer(ended.into()))
 }
 

@@ -86,11 +86,10 @@ pub(crate) async fn export(
         .map_err(|error: String| Problem::field("format", error))?;
     let query = CallsQuery {
         license_id: parameters.license,
-        account: None,
         app: parameters.app,
         from: parameters.from,
         to: parameters.to,
-        limit: None,
+        ..CallsQuery::default()
     };
     let kind = match format {
         ExportFormat::Jsonl => "application/x-ndjson",

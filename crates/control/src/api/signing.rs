@@ -45,10 +45,9 @@ pub(crate) async fn rotate(
         at_once: request.at_once,
         withdraw: request.withdraw,
     };
-    let key = state.signing.rotate(request.signing_use, rotation).await?;
-    let key = SigningKey::from(key);
-    let entry = acting.entry("signing-key.rotate", key.id);
-    let entry = entry.between(None::<&SigningKey>, Some(&key));
-    state.licensing.audit(vec![entry]).await;
+    let rotating = state
+        .signing
+        .rotate(request.signing_use, rotation, acting.actor());
+    let key = SigningKey::from(rotating.await?);
     Ok((StatusCode::CREATED, Answer(key)))
 }

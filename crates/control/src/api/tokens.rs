@@ -67,7 +67,7 @@ pub(crate) async fn end(
 ) -> Result<Answer<Token>, Problem> {
     caller.require(Scope::WriteLicenses)?;
     let token = own(&state.licensing, &caller, &id).await?;
-    Ok(Answer(acting.end_token(&token).await?.into()))
+    Ok(Answer(acting.end_token(token.id).await?.into()))
 }
 
 /// A token by the text of its id, if it is the caller's to see.

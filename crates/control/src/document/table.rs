@@ -171,7 +171,11 @@ fn of_users(routes: Routes) -> Routes {
         .delete(
             "/users/{id}",
             users::forget,
-            op("forgetUser", "Forget a user; licenses stay as they are").of::<UserId>(),
+            op(
+                "forgetUser",
+                "Forget a user; licenses stay in force and name them no more",
+            )
+            .of::<UserId>(),
         )
 }
 
@@ -399,6 +403,18 @@ fn of_records(routes: Routes) -> Routes {
                 .streams(&["application/x-ndjson"]),
         )
         .get(
+            "/stamps",
+            calls::stamps,
+            Operation::new(
+                "listStamps",
+                "List the records of calls that were stamped, oldest first",
+            )
+            .scope(Scope::ReadCalls)
+            .query::<CallQuery>()
+            .answers::<List<Call>>(200)
+            .streams(&["application/x-ndjson"]),
+        )
+        .get(
             "/audit",
             audit::list,
             Operation::new("listAudit", "List who did what, oldest first")
@@ -464,6 +480,27 @@ fn of_the_gate(routes: Routes) -> Routes {
             accounts::show,
             Operation::new("showAccount", "Show an account")
                 .of::<AccountName>()
+                .answers::<Account>(200),
+        )
+        .post(
+            "/accounts/{name}/disable",
+            accounts::disable,
+            Operation::new(
+                "disableAccount",
+                "Switch an account off: its management keys open nothing",
+            )
+            .operator()
+            .of::<AccountName>()
+            .body::<Nothing>()
+            .answers::<Account>(200),
+        )
+        .post(
+            "/accounts/{name}/enable",
+            accounts::enable,
+            Operation::new("enableAccount", "Switch an account on again")
+                .operator()
+                .of::<AccountName>()
+                .body::<Nothing>()
                 .answers::<Account>(200),
         )
         .get(

@@ -24,6 +24,9 @@ pub struct Account {
     pub name: AccountName,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Since when it is switched off; absent or null: it is not.
+    #[serde(default)]
+    pub disabled_at: Option<Timestamp>,
 }
 
 impl From<store::Account> for Account {
@@ -32,6 +35,7 @@ impl From<store::Account> for Account {
             id: account.name.clone(),
             name: account.name,
             created_at: account.created_at,
+            disabled_at: account.disabled_at,
         }
     }
 }

@@ -113,7 +113,12 @@ async fn send(
         user: Some(wire.addressee.into_string()),
         ..licensing::IssueRequest::for_app("api".parse().unwrap())
     };
-    let issued = desk.services.licensing().issue(request).await?;
+    let issued = desk
+        .services
+        .licensing()
+        .acting(model::Actor::OPERATOR)
+        .issue(request)
+        .await?;
     let id = issued[0].license.license.id;
     Ok((StatusCode::CREATED, format!("{id} STOP")))
 }

@@ -89,6 +89,7 @@ async fn a_report_beyond_the_quota_is_recorded_and_says_so_and_a_revoked_license
     let revoked = world
         .services
         .licensing()
+        .acting(model::Actor::OPERATOR)
         .set_status(license, LicenseStatus::Revoked)
         .await;
     revoked.unwrap();

@@ -123,7 +123,12 @@ impl Home {
 impl Gate {
     pub(crate) async fn issue(&self) -> Issued {
         let request = IssueRequest::for_app(app());
-        self.licensing.issue(request).await.unwrap().remove(0)
+        self.licensing
+            .acting(model::Actor::OPERATOR)
+            .issue(request)
+            .await
+            .unwrap()
+            .remove(0)
     }
 
     pub(crate) fn hash(&self, issued: &Issued) -> KeyHash {

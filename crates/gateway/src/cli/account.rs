@@ -22,6 +22,12 @@ pub(crate) enum AccountCommand {
     /// Show one account
     #[command(after_help = examples!("tallygate account show default"))]
     Show(OneArguments),
+    /// Switch an account off: its management keys open nothing, its licenses stay
+    #[command(after_help = examples!("tallygate account disable acme"))]
+    Disable(OneArguments),
+    /// Switch an account on again
+    #[command(after_help = examples!("tallygate account enable acme"))]
+    Enable(OneArguments),
 }
 
 /// Arguments of commands on one account.
@@ -49,6 +55,8 @@ pub(crate) async fn execute(
             client.get(&format!("/accounts/{}", one.name)).await?,
             one.json,
         ),
+        AccountCommand::Disable(one) => (switch(client, &one.name, "disable").await?, one.json),
+        AccountCommand::Enable(one) => (switch(client, &one.name, "enable").await?, one.json),
         AccountCommand::List(json) => {
             let list: Vec<Account> = client.all("/accounts").await?;
             match json.format() {
@@ -65,10 +73,23 @@ pub(crate) async fn execute(
     Ok(ExitCode::SUCCESS)
 }
 
+async fn switch(client: &Client, name: &AccountName, how: &str) -> Result<Account, Error> {
+    let path = format!("/accounts/{name}/{how}");
+    client.post(&path, &serde_json::json!({})).await
+}
+
 fn table(accounts: &[Account]) -> Table {
-    let mut table = Table::new([Column::text("NAME"), Column::text("CREATED")]);
+    let mut table = Table::new([
+        Column::text("NAME"),
+        Column::text("CREATED"),
+        Column::text("DISABLED"),
+    ]);
     for account in accounts {
-        table.row([account.name.to_string(), units::time(account.created_at)]);
+        table.row([
+            account.name.to_string(),
+            units::time(account.created_at),
+            units::maybe_time(account.disabled_at),
+        ]);
     }
     table
 }

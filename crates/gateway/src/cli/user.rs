@@ -31,7 +31,7 @@ pub(crate) enum UserCommand {
         "tallygate user change usr_0198c0de0198c0de0198c0de0198c0de --last-name Lee",
     ))]
     Change(ChangeArguments),
-    /// Forget a user; licenses stay as they are
+    /// Forget a user; licenses stay in force and name them no more
     #[command(after_help = examples!("tallygate user forget usr_0198c0de0198c0de0198c0de0198c0de"))]
     Forget(ForgetArguments),
 }

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use model::{ManagementKeyId, PlanRevision};
-use store::ManagementKey;
+use store::{Changed, ManagementKey, Note};
 
+use super::acting::Acting;
 use super::management::ManagementKeyRequest;
 use super::validate;
 use crate::error::Error;
@@ -25,7 +26,7 @@ pub fn may_use_from(key: &ManagementKey, address: Option<IpAddr>) -> bool {
     address.is_some_and(|address| key.allow_ips.iter().any(|net| net.contains(&address)))
 }
 
-impl Licensing {
+impl Acting {
     /// Sets from where a management key may be used; empty: from everywhere. In force here when it returns, for access
     /// tokens of the key too.
     ///
@@ -47,12 +48,19 @@ impl Licensing {
             ..ManagementKeyRequest::default()
         };
         self.may_have_addresses(&wish).await?;
-        let changed = self.store.set_key_allow_ips(id, allow_ips).await?;
+        let pen = self.own_pen();
+        let note = Note::telling(move |Changed { before, after }: &Changed<ManagementKey>| {
+            let line = pen.line("key.change", after.id).of(&after.account);
+            vec![line.between(Some(before), Some(after))]
+        });
+        let changed = self.store.set_key_allow_ips(id, allow_ips, note).await?;
         self.forget_management_keys();
         self.learn_now().await;
         changed.ok_or_else(unknown)
     }
+}
 
+impl Licensing {
     /// Refuses a list of addresses that the plan of the key's license or app does not grant. A plan that names no feature
     /// restricts nothing.
     pub(super) async fn may_have_addresses(

@@ -7,8 +7,10 @@ use model::{
     ApiKey, CredentialId, Fingerprint, KeyFormat, LicenseId, LicenseStatus, Limits, Permission,
     PlanName, RateLimit, Refill, Timestamp,
 };
-use store::{CredentialInfo, LicenseChange, LicenseFilter, StoredLicense};
+use serde_json::{Value, json};
+use store::{Changed, CredentialInfo, LicenseChange, LicenseFilter, Note, StoredLicense};
 
+use super::acting::Acting;
 use super::issue::{Issued, KeySource, Minted};
 use super::validate;
 use crate::error::Error;
@@ -80,6 +82,232 @@ fn limits_change(before: &Limits, limits: Limits, balance: bool) -> LicenseChang
     }
 }
 
+impl Acting {
+    /// Enables, disables or revokes a license. Doing it twice does nothing more.
+    ///
+    /// # Errors
+    /// There is none such, it is revoked, or the store fails.
+    pub async fn set_status(
+        &self,
+        id: LicenseId,
+        status: LicenseStatus,
+    ) -> Result<StoredLicense, Error> {
+        let action = match status {
+            LicenseStatus::Active => "license.enable",
+            LicenseStatus::Disabled => "license.disable",
+            LicenseStatus::Revoked => "license.revoke",
+        };
+        self.set_status_as(id, status, action).await
+    }
+
+    /// As [`Acting::set_status`], by another name in the audit log.
+    pub(super) async fn set_status_as(
+        &self,
+        id: LicenseId,
+        status: LicenseStatus,
+        action: &'static str,
+    ) -> Result<StoredLicense, Error> {
+        let note = self.of_license(action);
+        let change = LicenseChange::Status(status);
+        let changed = self.apply(id, change, None, note).await?;
+        if changed.license.status == status {
+            Ok(changed)
+        } else {
+            Err(Error::LicenseRevoked(id))
+        }
+    }
+
+    /// Sets when a license ends; `None`: never.
+    ///
+    /// # Errors
+    /// There is none such, it is revoked, or the store fails.
+    pub async fn extend(
+        &self,
+        id: LicenseId,
+        expires_at: Option<Timestamp>,
+    ) -> Result<StoredLicense, Error> {
+        let update = LicenseUpdate {
+            expires_at: Some(expires_at),
+            ..LicenseUpdate::default()
+        };
+        self.change_as(id, update, "license.extend").await
+    }
+
+    /// Sets the limits of a license. What is left is set to `limits.remaining` if `balance` says so, or if units were
+    /// not counted before.
+    ///
+    /// # Errors
+    /// A limit is not what it may be, there is no such license, it is revoked, or the store fails.
+    pub async fn set_limits(
+        &self,
+        id: LicenseId,
+        limits: Limits,
+        balance: bool,
+    ) -> Result<StoredLicense, Error> {
+        validate::limits(&limits)?;
+        let before = self.unrevoked(id).await?;
+        let change = limits_change(&before.license.limits, limits, balance);
+        self.apply(id, change, None, self.of_license("license.change"))
+            .await
+    }
+
+    /// Changes several fields of a license at once, or none of them.
+    ///
+    /// # Errors
+    /// A value is not what it may be, the plan is unknown, there is no such license, it is revoked, or the store fails.
+    pub async fn change(
+        &self,
+        id: LicenseId,
+        update: LicenseUpdate,
+    ) -> Result<StoredLicense, Error> {
+        self.change_as(id, update, "license.change").await
+    }
+
+    async fn change_as(
+        &self,
+        id: LicenseId,
+        update: LicenseUpdate,
+        action: &'static str,
+    ) -> Result<StoredLicense, Error> {
+        self.check(&update)?;
+        let before = self.unrevoked(id).await?;
+        let note = self.of_update(action, update.remaining.is_some());
+        let mut changes = Vec::new();
+        changes.extend(update.limits(&before.license.limits)?);
+        changes.extend(update.plan.map(LicenseChange::Plan));
+        changes.extend(update.label.map(LicenseChange::Label));
+        changes.extend(update.expires_at.map(LicenseChange::ExpiresAt));
+        changes.extend(update.permissions.map(LicenseChange::Permissions));
+        changes.extend(update.allow_ips.map(LicenseChange::AllowIps));
+        if changes.is_empty() {
+            return Ok(before);
+        }
+        self.apply(id, LicenseChange::Together(changes), None, note)
+            .await
+    }
+
+    /// What is said of an update; with `balance`, also of one that sets what is left to what it had been set to before: a
+    /// change that no field shows.
+    fn of_update(&self, action: &'static str, balance: bool) -> Note<Changed<StoredLicense>> {
+        let (pen, shown) = (self.own_pen(), self.of_license(action));
+        Note::telling(move |changed: &Changed<StoredLicense>| {
+            let mut lines = shown.lines(changed);
+            let license = &changed.after.license;
+            if lines.is_empty() && balance {
+                let set = json!({ "balance": license.limits.remaining });
+                let line = pen.line(action, license.id).of(&license.account);
+                lines.push(line.between(None::<&Value>, Some(&set)));
+            }
+            lines
+        })
+    }
+
+    /// Gives a license a new key; the ones before end when `overlap` is over, at once if it is zero.
+    ///
+    /// # Errors
+    /// There is no such license, it is revoked, or the store fails.
+    pub async fn rotate(
+        &self,
+        id: LicenseId,
+        overlap: Duration,
+        format: KeyFormat,
+    ) -> Result<Issued, Error> {
+        let end = after(self.clock.now(), overlap);
+        self.add_credential_as(
+            "license.rotate",
+            id,
+            &KeySource::Generate(format),
+            Some(end),
+        )
+        .await
+    }
+
+    /// Gives a license a further key; the ones before stay, or end at `others_expire_at`.
+    ///
+    /// # Errors
+    /// There is no such license, it is revoked, the key exists already, or the store fails.
+    pub async fn add_credential(
+        &self,
+        id: LicenseId,
+        source: &KeySource,
+        others_expire_at: Option<Timestamp>,
+    ) -> Result<Issued, Error> {
+        self.add_credential_as("credential.create", id, source, others_expire_at)
+            .await
+    }
+
+    async fn add_credential_as(
+        &self,
+        action: &'static str,
+        id: LicenseId,
+        source: &KeySource,
+        others_expire_at: Option<Timestamp>,
+    ) -> Result<Issued, Error> {
+        let stored = self.unrevoked(id).await?;
+        let minted = self.mint_for(&stored, source).await?;
+        let fingerprint = minted.fingerprint();
+        let credential_id = minted.new.info.id;
+        let change = LicenseChange::AddCredential {
+            credential: minted.new,
+            others_expire_at,
+        };
+        let pen = self.own_pen();
+        let note = Note::telling(move |changed: &Changed<StoredLicense>| {
+            let StoredLicense {
+                license,
+                credentials,
+                ..
+            } = &changed.after;
+            let new = credentials.iter().find(|info| info.id == credential_id);
+            let line = pen.line(action, license.id).of(&license.account);
+            vec![line.between(None::<&Value>, new)]
+        });
+        let license = self.apply(id, change, Some(fingerprint), note).await?;
+        Ok(Issued {
+            license,
+            credential_id,
+            credential: minted.key,
+        })
+    }
+
+    /// Ends one key of a license for ever.
+    ///
+    /// # Errors
+    /// There is no such license or none such key of it, or the store fails.
+    pub async fn revoke_credential(
+        &self,
+        id: LicenseId,
+        credential: CredentialId,
+    ) -> Result<StoredLicense, Error> {
+        let stored = self.license(id).await?;
+        if !stored.credentials.iter().any(|info| info.id == credential) {
+            let reason = format!("{credential} is not a credential of license {id}");
+            return Err(Error::invalid("credential", reason));
+        }
+        let line = self.own_pen().line("credential.revoke", credential);
+        let line = line.of(&stored.license.account);
+        let note = Note::of(vec![
+            line.between(None::<&Value>, Some(&json!({ "license": id }))),
+        ]);
+        self.apply(id, LicenseChange::RevokeCredential(credential), None, note)
+            .await
+    }
+
+    /// Changes a license in the store, and here before anybody is told.
+    async fn apply(
+        &self,
+        id: LicenseId,
+        change: LicenseChange,
+        added: Option<Fingerprint>,
+        note: Note<Changed<StoredLicense>>,
+    ) -> Result<StoredLicense, Error> {
+        let changed = self.store.change_license(id, change, note).await?;
+        let changed = changed.ok_or(Error::LicenseUnknown(id))?;
+        self.note_own(&changed, added);
+        Ok(changed)
+    }
+}
+
 impl Licensing {
     /// One license.
     ///
@@ -104,80 +332,6 @@ impl Licensing {
         Ok(self.store.licenses(filter, after, limit).await?)
     }
 
-    /// Enables, disables or revokes a license. Doing it twice does nothing more.
-    ///
-    /// # Errors
-    /// There is none such, it is revoked, or the store fails.
-    pub async fn set_status(
-        &self,
-        id: LicenseId,
-        status: LicenseStatus,
-    ) -> Result<StoredLicense, Error> {
-        let changed = self.apply(id, LicenseChange::Status(status), None).await?;
-        if changed.license.status == status {
-            Ok(changed)
-        } else {
-            Err(Error::LicenseRevoked(id))
-        }
-    }
-
-    /// Sets when a license ends; `None`: never.
-    ///
-    /// # Errors
-    /// There is none such, it is revoked, or the store fails.
-    pub async fn extend(
-        &self,
-        id: LicenseId,
-        expires_at: Option<Timestamp>,
-    ) -> Result<StoredLicense, Error> {
-        let update = LicenseUpdate {
-            expires_at: Some(expires_at),
-            ..LicenseUpdate::default()
-        };
-        self.change(id, update).await
-    }
-
-    /// Sets the limits of a license. What is left is set to `limits.remaining` if `balance` says so, or if units were
-    /// not counted before.
-    ///
-    /// # Errors
-    /// A limit is not what it may be, there is no such license, it is revoked, or the store fails.
-    pub async fn set_limits(
-        &self,
-        id: LicenseId,
-        limits: Limits,
-        balance: bool,
-    ) -> Result<StoredLicense, Error> {
-        validate::limits(&limits)?;
-        let before = self.unrevoked(id).await?;
-        let change = limits_change(&before.license.limits, limits, balance);
-        self.apply(id, change, None).await
-    }
-
-    /// Changes several fields of a license at once, or none of them.
-    ///
-    /// # Errors
-    /// A value is not what it may be, the plan is unknown, there is no such license, it is revoked, or the store fails.
-    pub async fn change(
-        &self,
-        id: LicenseId,
-        update: LicenseUpdate,
-    ) -> Result<StoredLicense, Error> {
-        self.check(&update)?;
-        let before = self.unrevoked(id).await?;
-        let mut changes = Vec::new();
-        changes.extend(update.limits(&before.license.limits)?);
-        changes.extend(update.plan.map(LicenseChange::Plan));
-        changes.extend(update.label.map(LicenseChange::Label));
-        changes.extend(update.expires_at.map(LicenseChange::ExpiresAt));
-        changes.extend(update.permissions.map(LicenseChange::Permissions));
-        changes.extend(update.allow_ips.map(LicenseChange::AllowIps));
-        if changes.is_empty() {
-            return Ok(before);
-        }
-        self.apply(id, LicenseChange::Together(changes), None).await
-    }
-
     fn check(&self, update: &LicenseUpdate) -> Result<(), Error> {
         if let Some(Some(name)) = &update.plan
             && self.plans.load().plan(name).is_none()
@@ -188,65 +342,6 @@ impl Licensing {
         let permissions = update.permissions.as_ref().map_or(0, Vec::len);
         validate::entries("permissions", permissions)?;
         validate::entries("allow_ips", update.allow_ips.as_ref().map_or(0, Vec::len))
-    }
-
-    /// Gives a license a new key; the ones before end when `overlap` is over, at once if it is zero.
-    ///
-    /// # Errors
-    /// There is no such license, it is revoked, or the store fails.
-    pub async fn rotate(
-        &self,
-        id: LicenseId,
-        overlap: Duration,
-        format: KeyFormat,
-    ) -> Result<Issued, Error> {
-        let end = after(self.clock.now(), overlap);
-        self.add_credential(id, &KeySource::Generate(format), Some(end))
-            .await
-    }
-
-    /// Gives a license a further key; the ones before stay, or end at `others_expire_at`.
-    ///
-    /// # Errors
-    /// There is no such license, it is revoked, the key exists already, or the store fails.
-    pub async fn add_credential(
-        &self,
-        id: LicenseId,
-        source: &KeySource,
-        others_expire_at: Option<Timestamp>,
-    ) -> Result<Issued, Error> {
-        let stored = self.unrevoked(id).await?;
-        let minted = self.mint_for(&stored, source).await?;
-        let fingerprint = minted.fingerprint();
-        let credential_id = minted.new.info.id;
-        let change = LicenseChange::AddCredential {
-            credential: minted.new,
-            others_expire_at,
-        };
-        let license = self.apply(id, change, Some(fingerprint)).await?;
-        Ok(Issued {
-            license,
-            credential_id,
-            credential: minted.key,
-        })
-    }
-
-    /// Ends one key of a license for ever.
-    ///
-    /// # Errors
-    /// There is no such license or none such key of it, or the store fails.
-    pub async fn revoke_credential(
-        &self,
-        id: LicenseId,
-        credential: CredentialId,
-    ) -> Result<StoredLicense, Error> {
-        let stored = self.license(id).await?;
-        if !stored.credentials.iter().any(|info| info.id == credential) {
-            let reason = format!("{credential} is not a credential of license {id}");
-            return Err(Error::invalid("credential", reason));
-        }
-        self.apply(id, LicenseChange::RevokeCredential(credential), None)
-            .await
     }
 
     /// What is left of a license's units; `None` if they are not counted.
@@ -301,19 +396,6 @@ impl Licensing {
             return Err(Error::LicenseRevoked(id));
         }
         Ok(stored)
-    }
-
-    /// Changes a license in the store, and here before anybody is told.
-    async fn apply(
-        &self,
-        id: LicenseId,
-        change: LicenseChange,
-        added: Option<Fingerprint>,
-    ) -> Result<StoredLicense, Error> {
-        let changed = self.store.change_license(id, change).await?;
-        let changed = changed.ok_or(Error::LicenseUnknown(id))?;
-        self.note_own(&changed, added);
-        Ok(changed)
     }
 }
 

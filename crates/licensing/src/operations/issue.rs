@@ -5,8 +5,10 @@ use model::{
     AccountName, AppName, Credential, CredentialId, Fingerprint, KeyFormat, KeyHash, License,
     LicenseId, LicenseStatus, Limits, Permission, PlanName, Timestamp,
 };
-use store::{CredentialInfo, CredentialStatus, NewCredential, NewLicense, StoredLicense};
+use serde_json::Value;
+use store::{CredentialInfo, CredentialStatus, NewCredential, NewLicense, Note, StoredLicense};
 
+use super::acting::{Acting, shown};
 use super::validate;
 use crate::error::Error;
 use crate::licensing::Licensing;
@@ -113,7 +115,7 @@ impl IssueRequest {
     }
 }
 
-impl Licensing {
+impl Acting {
     /// Issues licenses, all or none.
     ///
     /// # Errors
@@ -138,9 +140,16 @@ impl Licensing {
                 credentials: vec![minted.new],
             });
         }
-        let version = self.store.create_licenses(new).await?;
+        let pen = self.own_pen();
+        let line = |NewLicense { license, .. }: &NewLicense| {
+            let line = pen.line("license.create", license.id);
+            let line = line.of(&license.account);
+            line.between(None::<&Value>, Some(&shown(license)))
+        };
+        let note = Note::of(new.iter().map(line).collect());
+        let version = self.store.create_licenses(new, note).await?;
         self.note_created(version, &fingerprints);
-        let shown = |(license, info, credential): (License, CredentialInfo, _)| Issued {
+        let told = |(license, info, credential): (License, CredentialInfo, _)| Issued {
             credential_id: info.id,
             license: StoredLicense {
                 license,
@@ -149,9 +158,11 @@ impl Licensing {
             },
             credential,
         };
-        Ok(issued.into_iter().map(shown).collect())
+        Ok(issued.into_iter().map(told).collect())
     }
+}
 
+impl Licensing {
     /// The account that sells an app, which must be the one that asks, if that is said. An app of another account is
     /// unknown to it.
     pub(super) fn seller(

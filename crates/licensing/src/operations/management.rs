@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use model::{
-    AccountName, AppName, Credential, KeyFormat, KeyHash, LicenseId, ManagementKeyId, Timestamp,
+    AccountName, AppName, AuditEntry, Credential, KeyFormat, KeyHash, LicenseId, ManagementKeyId,
+    Timestamp,
 };
 use parking_lot::Mutex;
-use store::{Account, ManagementKey};
+use serde_json::Value;
+use store::{Account, Changed, ManagementKey, NewManagementKey, Note};
 
+use super::acting::Acting;
 use super::change::after;
 use super::validate;
 use crate::error::Error;
@@ -121,7 +124,7 @@ impl ManagementCache {
     }
 }
 
-impl Licensing {
+impl Acting {
     /// Makes an account.
     ///
     /// # Errors
@@ -130,27 +133,42 @@ impl Licensing {
         let account = Account {
             name,
             created_at: self.clock.now(),
+            disabled_at: None,
         };
-        self.store.create_account(account.clone()).await?;
+        let line = self.own_pen().line("account.create", &account.name);
+        let note = Note::of(vec![line.of(&account.name)]);
+        self.store.create_account(account.clone(), note).await?;
         Ok(account)
     }
 
-    /// All accounts by name.
-    ///
-    /// # Errors
-    /// The store fails.
-    pub async fn accounts(&self) -> Result<Vec<Account>, Error> {
-        Ok(self.store.accounts().await?)
-    }
-
-    /// One account.
+    /// Switches an account off: its management keys and their sessions are refused by the control plane, on this gate when it
+    /// returns, on others within a second. Its licenses stay as they are, for their holders owe it nothing. Or on again.
+    /// Doing it twice does nothing more, and is noted once.
     ///
     /// # Errors
     /// There is none such, or the store fails.
-    pub async fn account(&self, name: &AccountName) -> Result<Account, Error> {
-        let accounts = self.accounts().await?;
-        let found = accounts.into_iter().find(|account| account.name == *name);
-        found.ok_or_else(|| Error::AccountUnknown(name.clone()))
+    pub async fn set_account_enabled(
+        &self,
+        name: &AccountName,
+        enabled: bool,
+    ) -> Result<Account, Error> {
+        let action = if enabled {
+            "account.enable"
+        } else {
+            "account.disable"
+        };
+        let pen = self.own_pen();
+        let note = Note::telling(move |Changed { before, after }: &Changed<Account>| {
+            let line = || {
+                let line = pen.line(action, &after.name).of(&after.name);
+                line.between(Some(before), Some(after))
+            };
+            (before != after).then(line).into_iter().collect()
+        });
+        let at = (!enabled).then(|| self.clock.now());
+        let changed = self.store.set_account_disabled(name, at, note).await?;
+        self.forget_management_keys();
+        changed.ok_or_else(|| Error::AccountUnknown(name.clone()))
     }
 
     /// Makes a management key.
@@ -181,45 +199,92 @@ impl Licensing {
         self.may_have_addresses(&request).await?;
         let made = request.app.as_ref().map(|_| LicenseId::generate());
         let draws_on = request.license_id.or(made).filter(|_| request.pair);
-        self.keep_management_key(request, draws_on).await
+        let (issued, new) = self.mint_management_key(request, draws_on);
+        let line = self.own_pen().line("key.create", issued.key.id);
+        let note = of_new_key(line, &issued.key);
+        self.store.create_management_key(new, note).await?;
+        self.management.clear();
+        Ok(issued)
     }
 
-    async fn keep_management_key(
+    /// Makes a new key with the rights of another, which ends when `overlap` is over.
+    ///
+    /// # Errors
+    /// There is none such, it has ended, or the store fails.
+    pub async fn rotate_management_key(
         &self,
-        request: ManagementKeyRequest,
-        draws_on: Option<LicenseId>,
+        id: ManagementKeyId,
+        overlap: Duration,
     ) -> Result<IssuedManagementKey, Error> {
-        let credential = Credential::generate(if request.pair {
-            NAME_FORMAT
-        } else {
-            KEY_FORMAT
-        });
-        let secret = request.pair.then(|| Credential::generate(KEY_FORMAT));
-        let key = ManagementKey {
-            id: ManagementKeyId::generate(),
-            account: request.account,
-            app: request.app,
-            license_id: request.license_id,
-            draws_on,
-            name: request.name,
-            scopes: request.scopes,
-            allow_ips: request.allow_ips,
-            prefix: credential.visible_prefix().to_owned(),
-            created_at: self.clock.now(),
-            expires_at: request.expires_at,
-            revoked_at: None,
+        let now = self.clock.now();
+        let keys = self.store.management_keys(None).await?;
+        let old = keys.into_iter().find(|key| key.id == id);
+        let old = old.ok_or(Error::ManagementKeyUnknown(id))?;
+        if has_ended(&old, now) {
+            return Err(Error::ManagementKeyEnded(id));
+        }
+        let end = after(now, overlap);
+        let draws_on = old.draws_on;
+        let request = ManagementKeyRequest {
+            pair: is_pair(&old),
+            account: old.account,
+            app: old.app,
+            license_id: old.license_id,
+            name: old.name,
+            scopes: old.scopes,
+            expires_at: old.expires_at,
+            allow_ips: old.allow_ips,
         };
-        let hash = |text: &Credential| self.hasher.hash(text.expose().as_bytes());
-        let secret_hash = secret.as_ref().map(hash);
-        self.store
-            .create_management_key(key.clone(), hash(&credential), secret_hash)
-            .await?;
-        self.management.clear();
-        Ok(IssuedManagementKey {
-            key,
-            credential,
-            secret,
-        })
+        let (issued, new) = self.mint_management_key(request, draws_on);
+        let note = of_new_key(self.own_pen().line("key.rotate", id), &issued.key);
+        let replacing = self.store.replace_management_key(id, end, new, note);
+        let replaced = replacing.await?;
+        self.forget_management_keys();
+        self.learn_now().await;
+        if replaced {
+            Ok(issued)
+        } else {
+            Err(Error::ManagementKeyEnded(id))
+        }
+    }
+
+    /// Ends a management key at once. Doing it twice does nothing more, and is noted once.
+    ///
+    /// # Errors
+    /// There is none such, or the store fails.
+    pub async fn revoke_management_key(&self, id: ManagementKeyId) -> Result<ManagementKey, Error> {
+        let pen = self.own_pen();
+        let note = Note::telling(move |Changed { before, after }: &Changed<ManagementKey>| {
+            let line = || {
+                let line = pen.line("key.revoke", after.id).of(&after.account);
+                line.between(Some(before), Some(after))
+            };
+            (before != after).then(line).into_iter().collect()
+        });
+        let now = self.clock.now();
+        let ended = self.store.end_management_key(id, now, note).await?;
+        self.forget_management_keys();
+        self.learn_now().await;
+        ended.ok_or(Error::ManagementKeyUnknown(id))
+    }
+}
+
+impl Licensing {
+    /// All accounts by name.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn accounts(&self) -> Result<Vec<Account>, Error> {
+        Ok(self.store.accounts().await?)
+    }
+
+    /// One account.
+    ///
+    /// # Errors
+    /// There is none such, or the store fails.
+    pub async fn account(&self, name: &AccountName) -> Result<Account, Error> {
+        let found = self.store.account(name).await?;
+        found.ok_or_else(|| Error::AccountUnknown(name.clone()))
     }
 
     /// The management key that a bearer presents; `None`: it is none, has ended, or is half of a pair.
@@ -285,61 +350,54 @@ impl Licensing {
         Ok(self.store.management_keys(account).await?)
     }
 
-    /// Makes a new key with the rights of another, which ends when `overlap` is over.
-    ///
-    /// # Errors
-    /// There is none such, it has ended, or the store fails.
-    pub async fn rotate_management_key(
+    fn mint_management_key(
         &self,
-        id: ManagementKeyId,
-        overlap: Duration,
-    ) -> Result<IssuedManagementKey, Error> {
-        let now = self.clock.now();
-        let keys = self.store.management_keys(None).await?;
-        let old = keys.into_iter().find(|key| key.id == id);
-        let old = old.ok_or(Error::ManagementKeyUnknown(id))?;
-        if has_ended(&old, now) {
-            return Err(Error::ManagementKeyEnded(id));
-        }
-        let end = after(now, overlap);
-        let draws_on = old.draws_on;
-        let request = ManagementKeyRequest {
-            pair: is_pair(&old),
-            account: old.account,
-            app: old.app,
-            license_id: old.license_id,
-            name: old.name,
-            scopes: old.scopes,
-            expires_at: old.expires_at,
-            allow_ips: old.allow_ips,
+        request: ManagementKeyRequest,
+        draws_on: Option<LicenseId>,
+    ) -> (IssuedManagementKey, NewManagementKey) {
+        let credential = Credential::generate(if request.pair {
+            NAME_FORMAT
+        } else {
+            KEY_FORMAT
+        });
+        let secret = request.pair.then(|| Credential::generate(KEY_FORMAT));
+        let key = ManagementKey {
+            id: ManagementKeyId::generate(),
+            account: request.account,
+            app: request.app,
+            license_id: request.license_id,
+            draws_on,
+            name: request.name,
+            scopes: request.scopes,
+            allow_ips: request.allow_ips,
+            prefix: credential.visible_prefix().to_owned(),
+            created_at: self.clock.now(),
+            expires_at: request.expires_at,
+            revoked_at: None,
         };
-        let issued = self.keep_management_key(request, draws_on).await?;
-        self.end_management_key(id, end).await?;
-        Ok(issued)
-    }
-
-    /// Ends a management key at once. Doing it twice does nothing more.
-    ///
-    /// # Errors
-    /// There is none such, or the store fails.
-    pub async fn revoke_management_key(&self, id: ManagementKeyId) -> Result<ManagementKey, Error> {
-        self.end_management_key(id, self.clock.now()).await
+        let hash = |text: &Credential| self.hasher.hash(text.expose().as_bytes());
+        let new = NewManagementKey {
+            key: key.clone(),
+            hash: hash(&credential),
+            secret: secret.as_ref().map(hash),
+        };
+        let issued = IssuedManagementKey {
+            key,
+            credential,
+            secret,
+        };
+        (issued, new)
     }
 
     pub(super) fn forget_management_keys(&self) {
         self.management.clear();
     }
+}
 
-    async fn end_management_key(
-        &self,
-        id: ManagementKeyId,
-        at: Timestamp,
-    ) -> Result<ManagementKey, Error> {
-        let ended = self.store.end_management_key(id, at).await?;
-        self.management.clear();
-        self.learn_now().await;
-        ended.ok_or(Error::ManagementKeyUnknown(id))
-    }
+fn of_new_key(line: AuditEntry, key: &ManagementKey) -> Note<()> {
+    Note::of(vec![
+        line.of(&key.account).between(None::<&Value>, Some(key)),
+    ])
 }
 
 fn is_pair(key: &ManagementKey) -> bool {
@@ -347,6 +405,5 @@ fn is_pair(key: &ManagementKey) -> bool {
 }
 
 pub(crate) fn has_ended(key: &ManagementKey, now: Timestamp) -> bool {
-    let past = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
-    past(key.revoked_at) || past(key.expires_at)
+    !key.is_live(now)
 }

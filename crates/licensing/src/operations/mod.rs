@@ -4,7 +4,6 @@
 //! the changes.
 
 mod acting;
-mod acting_keys;
 mod addresses;
 mod api_keys;
 mod audit;

@@ -9,9 +9,11 @@ use model::{
     CallId, Credential, KeyFormat, KeyHash, LicenseId, Method, Refusal, RequestToken,
     RequestTokenId, Timestamp, TokenState,
 };
-use store::{TokenClaim, TokenIssue};
+use serde_json::{Value, json};
+use store::{Note, TokenClaim, TokenIssue};
 use tokio::sync::oneshot;
 
+use super::acting::Acting;
 use super::change::after;
 use crate::entry::Entry;
 use crate::error::Error;
@@ -67,6 +69,23 @@ impl TokenRequest<'_> {
     pub const LIFETIME: Duration = Duration::from_secs(300);
     /// How long a token may be used at most: its units are held for so long.
     pub const LONGEST: Duration = Duration::from_secs(24 * 3_600);
+}
+
+impl Acting {
+    /// Ends a token that nobody used and frees its units; one that was used stays as it is, and nothing is noted.
+    ///
+    /// # Errors
+    /// There is none such, or the store fails.
+    pub async fn end_token(&self, id: RequestTokenId) -> Result<RequestToken, Error> {
+        let pen = self.own_pen();
+        let note = Note::telling(move |token: &RequestToken| {
+            let state = json!({ "license": token.license_id, "units": token.units });
+            let line = pen.line("token.end", token.id).of(&token.account);
+            vec![line.between(Some(&state), None::<&Value>)]
+        });
+        let ending = self.store.tokens()?.end_token(id, self.clock.now(), note);
+        ending.await?.ok_or(Error::TokenUnknown)
+    }
 }
 
 impl Licensing {
@@ -133,15 +152,6 @@ impl Licensing {
     /// There is none such, or the store fails.
     pub async fn token_by_id(&self, id: RequestTokenId) -> Result<RequestToken, Error> {
         let token = self.store.tokens()?.token_by_id(id, self.clock.now());
-        token.await?.ok_or(Error::TokenUnknown)
-    }
-
-    /// Ends a token that nobody used and frees its units; one that was used stays as it is.
-    ///
-    /// # Errors
-    /// There is none such, or the store fails.
-    pub async fn end_token(&self, id: RequestTokenId) -> Result<RequestToken, Error> {
-        let token = self.store.tokens()?.end_token(id, self.clock.now());
         token.await?.ok_or(Error::TokenUnknown)
     }
 

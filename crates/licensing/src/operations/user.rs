@@ -1,8 +1,9 @@
 //! Users of apps.
 
 use model::{AccountName, Alias, AppName, License, User, UserId};
-use store::UserChange;
+use store::{Changed, Note, UserChange};
 
+use super::acting::Acting;
 use super::validate;
 use crate::error::Error;
 use crate::licensing::Licensing;
@@ -22,8 +23,8 @@ pub struct UserRequest {
     pub last_name: Option<String>,
 }
 
-impl Licensing {
-    /// Makes a user of an app.
+impl Acting {
+    /// Makes a user of an app. The log holds the user's id alone, so that a person can be forgotten.
     ///
     /// # Errors
     /// A field is not what it may be, the app is unknown, it has a user of this login, the store fails.
@@ -44,10 +45,50 @@ impl Licensing {
             created_at: now,
             updated_at: now,
         };
-        self.store.create_user(user.clone()).await?;
+        let line = self.own_pen().line("user.create", user.id);
+        let note = Note::of(vec![line.of(&user.account)]);
+        self.store.create_user(user.clone(), note).await?;
         Ok(user)
     }
 
+    /// Changes a user; `None` if there is none such.
+    ///
+    /// # Errors
+    /// A field is not what it may be, the store fails.
+    pub async fn change_user(
+        &self,
+        app: &AppName,
+        login: &str,
+        change: UserChange,
+    ) -> Result<Option<User>, Error> {
+        let given = |name: &Option<Option<String>>| name.clone().flatten();
+        validate::text("first_name", given(&change.first_name).as_deref())?;
+        validate::text("last_name", given(&change.last_name).as_deref())?;
+        let now = self.clock.now();
+        let pen = self.own_pen();
+        let note = Note::telling(move |Changed { after, .. }: &Changed<User>| {
+            vec![pen.line("user.change", after.id).of(&after.account)]
+        });
+        let changing = self.store.change_user(app, login, change, now, note);
+        Ok(changing.await?)
+    }
+
+    /// Forgets a user; whether there was one. Licenses stay, but do not name them any more: nothing of the person is left.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn delete_user(&self, app: &AppName, login: &str) -> Result<bool, Error> {
+        let pen = self.own_pen();
+        let note = Note::telling(move |user: &User| {
+            vec![pen.line("user.delete", user.id).of(&user.account)]
+        });
+        let deleted = self.store.delete_user(app, login, note).await?;
+        self.learn_now().await;
+        Ok(deleted)
+    }
+}
+
+impl Licensing {
     /// The user of an app with this login, if there is one.
     ///
     /// # Errors
@@ -76,31 +117,6 @@ impl Licensing {
         limit: usize,
     ) -> Result<Vec<User>, Error> {
         Ok(self.store.users(app, after, limit).await?)
-    }
-
-    /// Changes a user; `None` if there is none such.
-    ///
-    /// # Errors
-    /// A field is not what it may be, the store fails.
-    pub async fn change_user(
-        &self,
-        app: &AppName,
-        login: &str,
-        change: UserChange,
-    ) -> Result<Option<User>, Error> {
-        let given = |name: &Option<Option<String>>| name.clone().flatten();
-        validate::text("first_name", given(&change.first_name).as_deref())?;
-        validate::text("last_name", given(&change.last_name).as_deref())?;
-        let now = self.clock.now();
-        Ok(self.store.change_user(app, login, change, now).await?)
-    }
-
-    /// Forgets a user; whether there was one. Licenses stay as they are.
-    ///
-    /// # Errors
-    /// The store fails.
-    pub async fn delete_user(&self, app: &AppName, login: &str) -> Result<bool, Error> {
-        Ok(self.store.delete_user(app, login).await?)
     }
 
     /// What the app may call the holder of a license: the alias of its user, or, where it names none, one of its own.

@@ -7,7 +7,7 @@ use model::{
     Session, SessionId, Timestamp,
 };
 use serde_json::Value;
-use store::{ManagementKey, NewLicense, NewTokens, RefreshOutcome};
+use store::{ManagementKey, NewLicense, NewTokens, Note, RefreshOutcome};
 use zeroize::Zeroizing;
 
 use super::claims::Claims;
@@ -49,9 +49,10 @@ impl Sessions {
             ended_at: None,
         };
         let minted = self.mint(&session, now);
+        let note = Note::of(vec![self.line("session.create", &session, &key, actor)]);
         let store = &self.licensing.store;
         let kept = store
-            .create_session(session.clone(), minted.kept.clone(), Self::MOST)
+            .create_session(session.clone(), minted.kept.clone(), Self::MOST, note)
             .await
             .map_err(Error::from)?;
         if !kept {
@@ -59,7 +60,6 @@ impl Sessions {
             return Err(SessionError::Credentials);
         }
         self.licensing.learn_now().await;
-        self.note("session.create", &session, &key, actor).await;
         Ok(self.handed_out(minted, session, key))
     }
 
@@ -86,23 +86,26 @@ impl Sessions {
             self.licensing.audit_denied(actor);
             return Err(SessionError::Address);
         }
+        let refreshed = self.line("session.refresh", &session, &key, actor);
+        // Whoever sent it, one of the two who have it is not its holder.
+        let somebody = Actor::unknown(address);
+        let replayed = self.line("session.replay", &session, &key, somebody);
+        let note = Note::telling(move |outcome: &RefreshOutcome| match outcome {
+            RefreshOutcome::Refreshed => vec![refreshed.clone()],
+            RefreshOutcome::Replayed => vec![replayed.clone()],
+            RefreshOutcome::Lost | RefreshOutcome::Refused => Vec::new(),
+        });
         // What was used is told by the store, in one transaction with its use.
         let minted = self.mint(&session, asked_at);
         let outcome = store
-            .refresh_session(hash, asked_at, minted.kept.clone())
+            .refresh_session(hash, asked_at, minted.kept.clone(), note)
             .await
             .map_err(Error::from)?;
         self.licensing.learn_now().await;
         match outcome {
-            RefreshOutcome::Refreshed => {
-                self.note("session.refresh", &session, &key, actor).await;
-                Ok(self.handed_out(minted, session, key))
-            }
+            RefreshOutcome::Refreshed => Ok(self.handed_out(minted, session, key)),
             RefreshOutcome::Replayed => {
                 tracing::warn!(session = %session.id, key = %key.id, "a refresh token was used twice, its session is ended");
-                // Whoever sent it, one of the two who have it is not its holder.
-                let somebody = Actor::unknown(address);
-                self.note("session.replay", &session, &key, somebody).await;
                 Err(REFUSED)
             }
             RefreshOutcome::Lost | RefreshOutcome::Refused => Err(REFUSED),
@@ -194,12 +197,9 @@ impl Sessions {
         let now = new.license.created_at;
         let entry = AuditEntry::new(&actor, now, "license.create", id).of(&key.account);
         let entry = entry.between(None::<&Value>, Some(&shown(&new.license)));
-        match self.licensing.store.create_licenses(vec![new]).await {
-            Ok(_) => {
-                self.licensing.audit(vec![entry]).await;
-                Ok(Some(id))
-            }
-            Err(store::Error::Exists(_)) => Ok(Some(id)),
+        let note = Note::of(vec![entry]);
+        match self.licensing.store.create_licenses(vec![new], note).await {
+            Ok(_) | Err(store::Error::Exists(_)) => Ok(Some(id)),
             Err(error) => Err(error.into()),
         }
     }

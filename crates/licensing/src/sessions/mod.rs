@@ -19,7 +19,7 @@ use model::{
     Who,
 };
 use serde_json::{Value, json};
-use store::ManagementKey;
+use store::{Changed, ManagementKey, Note};
 use zeroize::Zeroizing;
 
 pub use limits::{Allowance, PairTerms};
@@ -210,15 +210,15 @@ impl Sessions {
     pub async fn end_by(&self, holder: &Holder, actor: Actor) -> Result<Session, Error> {
         let Holder { session, key } = holder;
         let store = &self.licensing.store;
-        let ended = store
-            .end_session(session.id, self.licensing.clock.now())
-            .await?;
-        let ended = ended.ok_or(Error::SessionUnknown(session.id))?;
+        let line = self.line("session.end", session, key, actor);
+        let note = Note::telling(move |Changed { before, .. }: &Changed<Session>| {
+            let ends = before.ended_at.is_none();
+            ends.then(|| line.clone()).into_iter().collect()
+        });
+        let now = self.licensing.clock.now();
+        let ended = store.end_session(session.id, now, note).await?;
         self.licensing.learn_now().await;
-        if session.ended_at.is_none() {
-            self.note("session.end", session, key, actor).await;
-        }
-        Ok(ended)
+        ended.ok_or(Error::SessionUnknown(session.id))
     }
 
     /// Ends the session of its holder, who asks from an address, with all its tokens; in force on this gate when it returns.
@@ -230,20 +230,30 @@ impl Sessions {
         self.end_by(holder, actor).await.map(drop)
     }
 
-    /// Adds what became of a session to the audit log.
-    async fn note(&self, action: &str, session: &Session, key: &ManagementKey, actor: Actor) {
-        let now = self.licensing.clock.now();
-        let entry = AuditEntry::new(&actor, now, action, session.id).of(&key.account);
+    /// What becomes of a session, as the audit log says it.
+    fn line(
+        &self,
+        action: &str,
+        session: &Session,
+        key: &ManagementKey,
+        actor: Actor,
+    ) -> AuditEntry {
+        let line = self.licensing.pen(actor).line(action, session.id);
         let state = json!({ "key": key.id, "draws_on": session.license_id });
-        let entry = entry.between(None::<&Value>, Some(&state));
-        self.licensing.audit(vec![entry]).await;
+        line.of(&key.account).between(None::<&Value>, Some(&state))
     }
 
-    /// The key of a session, if it has not ended.
+    /// The key of a session, if it has not ended and its account is not switched off.
     async fn live_key(&self, session: &Session) -> Result<Option<ManagementKey>, Error> {
-        let key = self.licensing.store.management_key(session.key_id).await?;
+        let store = &self.licensing.store;
+        let key = store.management_key(session.key_id).await?;
         let now = self.licensing.clock.now();
-        Ok(key.filter(|key| !has_ended(key, now)))
+        let Some(key) = key.filter(|key| !has_ended(key, now)) else {
+            return Ok(None);
+        };
+        let account = store.account(&key.account).await?;
+        let off = account.is_some_and(|account| account.disabled_at.is_some());
+        Ok((!off).then_some(key))
     }
 }
 

@@ -15,9 +15,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
-use model::{Clock, SigningAlgorithm, SigningKeyId, SigningKeyState, SigningUse, Timestamp};
-use serde_json::Value;
-use store::Store;
+use model::{
+    Actor, AuditEntry, Clock, SigningAlgorithm, SigningKeyId, SigningKeyState, SigningUse,
+    Timestamp,
+};
+use serde_json::{Value, json};
+use store::{Note, Store};
 
 pub use jwks::{Jwk, JwkSet};
 pub use stamp::{STAMP_TYPE, StampFault};
@@ -110,7 +113,7 @@ impl Signing {
                     overlap: 0,
                     withdraws: false,
                 };
-                signing.put(signing_use, 1, record).await?;
+                signing.put(signing_use, 1, record, Note::none()).await?;
             }
         }
         signing.refresh().await?;
@@ -166,7 +169,7 @@ impl Signing {
         SigningUse::ALL.into_iter().flat_map(of_use).collect()
     }
 
-    /// Makes a new key that takes over. If another gate does so at the same time, there is one new key all the same.
+    /// Makes a new key that takes over, for an actor. If another gate does so at the same time, there is one new key all the same.
     ///
     /// # Errors
     /// A new key waits to take over already, there were too many, or the store fails.
@@ -174,13 +177,22 @@ impl Signing {
         &self,
         signing_use: SigningUse,
         rotation: Rotation,
+        actor: Actor,
     ) -> Result<SigningKey, Error> {
         loop {
             self.refresh().await?;
             let slots = self.slots(signing_use);
             let record = self.successor(&slots, rotation)?;
             let (kid, at) = (record.kid, slots.len());
-            self.put(signing_use, at + 1, record).await?;
+            let line = AuditEntry::new(&actor, record.created_at, "signing-key.rotate", kid);
+            let new = json!({
+                "use": signing_use,
+                "signs_from": record.signs_from,
+                "overlap_seconds": record.overlap,
+                "withdraws": record.withdraws,
+            });
+            let note = Note::of(vec![line.between(None::<&Value>, Some(&new))]);
+            self.put(signing_use, at + 1, record, note).await?;
             self.refresh().await?;
             let slots = self.slots(signing_use);
             // Another gate's new key serves as well as ours, unless it leaves keys in force that are to be withdrawn.
@@ -221,10 +233,11 @@ impl Signing {
         signing_use: SigningUse,
         number: usize,
         record: Record,
+        note: Note<()>,
     ) -> Result<(), Error> {
         let name = Slot::name(signing_use, number);
         let bytes = Slot::make(signing_use, record).encode(&name, &self.keyring);
-        self.store.put_if_absent(&name, bytes).await?;
+        self.store.put_if_absent(&name, bytes, note).await?;
         Ok(())
     }
 

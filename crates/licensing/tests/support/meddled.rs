@@ -11,11 +11,12 @@ use model::{
     PlanRevision, PlanRevisionId, Timestamp, User, UserId,
 };
 use store::{
-    Account, ApiKeyStore, AuditStore, Balance, Change, ChangeNumber, ClaimStore, Error,
+    Account, ApiKeyStore, AuditStore, Balance, Change, ChangeNumber, Changed, ClaimStore, Error,
     InstanceState, LanePosition, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, LedgerStore,
     LicenseChange, LicenseFilter, LicenseStore, ManagementKey, ManagementStore, NewLicense,
-    NodeClaim, NodeStore, QuotaStore, RollupBatch, RollupRow, SealIntent, SealedFile, Snapshot,
-    SqliteStore, StockTaking, StoredLicense, TokenStore, UserChange, UserStore,
+    NewManagementKey, NodeClaim, NodeStore, Note, QuotaStore, RollupBatch, RollupRow, SealIntent,
+    SealedFile, Snapshot, SqliteStore, StockTaking, StoredLicense, TokenStore, UserChange,
+    UserStore,
 };
 use tokio::sync::Semaphore;
 
@@ -125,8 +126,12 @@ impl LicenseStore for Meddled {
         LicenseStore::api_keys(self.alive()?)
     }
 
-    async fn create_licenses(&self, new: Vec<NewLicense>) -> Result<ChangeNumber, Error> {
-        self.alive()?.create_licenses(new).await
+    async fn create_licenses(
+        &self,
+        new: Vec<NewLicense>,
+        note: Note<()>,
+    ) -> Result<ChangeNumber, Error> {
+        self.alive()?.create_licenses(new, note).await
     }
 
     async fn license(&self, id: LicenseId) -> Result<Option<StoredLicense>, Error> {
@@ -159,8 +164,9 @@ impl LicenseStore for Meddled {
         &self,
         id: LicenseId,
         change: LicenseChange,
+        note: Note<Changed<StoredLicense>>,
     ) -> Result<Option<StoredLicense>, Error> {
-        self.alive()?.change_license(id, change).await
+        self.alive()?.change_license(id, change, note).await
     }
 
     async fn changes_since(
@@ -269,21 +275,44 @@ impl ManagementStore for Meddled {
         self.inner.audit_log()
     }
 
-    async fn create_account(&self, account: Account) -> Result<(), Error> {
-        self.alive()?.create_account(account).await
+    async fn create_account(&self, account: Account, note: Note<()>) -> Result<(), Error> {
+        self.alive()?.create_account(account, note).await
     }
 
     async fn accounts(&self) -> Result<Vec<Account>, Error> {
         self.alive()?.accounts().await
     }
 
+    async fn account(&self, name: &AccountName) -> Result<Option<Account>, Error> {
+        self.alive()?.account(name).await
+    }
+
+    async fn set_account_disabled(
+        &self,
+        name: &AccountName,
+        at: Option<Timestamp>,
+        note: Note<Changed<Account>>,
+    ) -> Result<Option<Account>, Error> {
+        self.alive()?.set_account_disabled(name, at, note).await
+    }
+
     async fn create_management_key(
         &self,
-        key: ManagementKey,
-        hash: KeyHash,
-        secret: Option<KeyHash>,
+        new: NewManagementKey,
+        note: Note<()>,
     ) -> Result<(), Error> {
-        self.alive()?.create_management_key(key, hash, secret).await
+        self.alive()?.create_management_key(new, note).await
+    }
+
+    async fn replace_management_key(
+        &self,
+        old: ManagementKeyId,
+        at: Timestamp,
+        new: NewManagementKey,
+        note: Note<()>,
+    ) -> Result<bool, Error> {
+        let inner = self.alive()?;
+        inner.replace_management_key(old, at, new, note).await
     }
 
     async fn management_key_by_hash(
@@ -305,8 +334,9 @@ impl ManagementStore for Meddled {
         &self,
         id: ManagementKeyId,
         at: Timestamp,
+        note: Note<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
-        self.alive()?.end_management_key(id, at).await
+        self.alive()?.end_management_key(id, at, note).await
     }
 
     async fn put_plan_revisions(&self, revisions: Vec<PlanRevision>) -> Result<(), Error> {
@@ -317,8 +347,13 @@ impl ManagementStore for Meddled {
         self.alive()?.plan_revision(id).await
     }
 
-    async fn put_if_absent(&self, name: &str, value: Vec<u8>) -> Result<Vec<u8>, Error> {
-        self.alive()?.put_if_absent(name, value).await
+    async fn put_if_absent(
+        &self,
+        name: &str,
+        value: Vec<u8>,
+        note: Note<()>,
+    ) -> Result<Vec<u8>, Error> {
+        self.alive()?.put_if_absent(name, value, note).await
     }
 
     async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
@@ -435,8 +470,8 @@ impl LedgerStore for Meddled {
 
 #[async_trait]
 impl UserStore for Meddled {
-    async fn create_user(&self, user: User) -> Result<(), Error> {
-        self.alive()?.create_user(user).await
+    async fn create_user(&self, user: User, note: Note<()>) -> Result<(), Error> {
+        self.alive()?.create_user(user, note).await
     }
 
     async fn user(&self, app: &AppName, login: &str) -> Result<Option<User>, Error> {
@@ -462,12 +497,19 @@ impl UserStore for Meddled {
         login: &str,
         change: UserChange,
         at: Timestamp,
+        note: Note<Changed<User>>,
     ) -> Result<Option<User>, Error> {
-        self.alive()?.change_user(app, login, change, at).await
+        let inner = self.alive()?;
+        inner.change_user(app, login, change, at, note).await
     }
 
-    async fn delete_user(&self, app: &AppName, login: &str) -> Result<bool, Error> {
-        self.alive()?.delete_user(app, login).await
+    async fn delete_user(
+        &self,
+        app: &AppName,
+        login: &str,
+        note: Note<User>,
+    ) -> Result<bool, Error> {
+        self.alive()?.delete_user(app, login, note).await
     }
 }
 

@@ -144,7 +144,12 @@ impl World {
             limits,
             ..IssueRequest::for_app(app())
         };
-        self.licensing.issue(request).await.unwrap().remove(0)
+        self.licensing
+            .acting(model::Actor::OPERATOR)
+            .issue(request)
+            .await
+            .unwrap()
+            .remove(0)
     }
 
     pub(crate) fn find(&self, hash: &KeyHash) -> Found {

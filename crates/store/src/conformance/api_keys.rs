@@ -8,7 +8,7 @@ use super::StoreFactory;
 use super::fixtures::{BIRTH, hours, new_license, units};
 use crate::{
     ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeySort, ApiKeyStore, ChangeNumber, Error,
-    LicenseChange, NewApiKey, Store, StoredApiKey,
+    LicenseChange, NewApiKey, Note, Store, StoredApiKey,
 };
 
 fn keys(store: &dyn Store) -> &dyn ApiKeyStore {
@@ -34,7 +34,10 @@ fn new_key(limits: Limits) -> NewApiKey {
 
 async fn kept(store: &dyn Store, new: NewApiKey) -> LicenseId {
     let id = new.key.license_id;
-    keys(store).create_api_key(new).await.expect("it is new");
+    keys(store)
+        .create_api_key(new, Note::none())
+        .await
+        .expect("it is new");
     id
 }
 
@@ -67,7 +70,7 @@ pub async fn an_api_key_comes_back_as_it_was_with_its_license<F: StoreFactory>()
     new.key.last_request = Some(hours(1));
     new.license.license.app = AppName::every();
     let version = keys(&*store)
-        .create_api_key(new.clone())
+        .create_api_key(new.clone(), Note::none())
         .await
         .expect("new");
     let plain = kept(&*store, new_key(Limits::default())).await;
@@ -84,7 +87,10 @@ pub async fn an_api_key_comes_back_as_it_was_with_its_license<F: StoreFactory>()
     assert_eq!((plain.name, plain.metadata), (None, None));
     let license = new_license(Limits::default());
     let id = license.license.id;
-    store.create_licenses(vec![license]).await.expect("new");
+    store
+        .create_licenses(vec![license], Note::none())
+        .await
+        .expect("new");
     assert_eq!(keys(&*store).api_key(id).await, Ok(None), "a plain license");
 }
 
@@ -94,14 +100,19 @@ pub async fn an_api_key_is_kept_with_its_license_or_not_at_all<F: StoreFactory>(
     let store = place.open().await;
     let first = new_key(Limits::default());
     let hash = first.license.credentials[0].hash;
-    let before = keys(&*store).create_api_key(first).await.expect("new");
+    let before = keys(&*store)
+        .create_api_key(first, Note::none())
+        .await
+        .expect("new");
     let mut second = new_key(Limits::default());
     second.license.credentials[0].hash = hash;
-    let result = keys(&*store).create_api_key(second.clone()).await;
+    let result = keys(&*store)
+        .create_api_key(second.clone(), Note::none())
+        .await;
     assert!(matches!(result, Err(Error::Exists(_))), "{result:?}");
     assert_eq!(store.license(second.key.license_id).await, Ok(None));
     let third = keys(&*store)
-        .create_api_key(new_key(Limits::default()))
+        .create_api_key(new_key(Limits::default()), Note::none())
         .await;
     assert_eq!(third, Ok(ChangeNumber(before.0 + 1)));
 }
@@ -126,7 +137,7 @@ pub async fn a_change_of_an_api_key_is_made_wholly_and_gets_a_number<F: StoreFac
         ],
         updated_at: hours(2),
     };
-    let changed = keys(&*store).change_api_key(id, change).await;
+    let changed = keys(&*store).change_api_key(id, change, Note::none()).await;
     let changed = changed.expect("answers").expect("there");
     assert_eq!(known(&*store, id).await, changed);
     let license = &changed.license.license;
@@ -149,7 +160,9 @@ pub async fn a_change_of_an_api_key_is_made_wholly_and_gets_a_number<F: StoreFac
         updated_at: hours(3),
         ..ApiKeyChange::default()
     };
-    let cleared = keys(&*store).change_api_key(id, cleared).await;
+    let cleared = keys(&*store)
+        .change_api_key(id, cleared, Note::none())
+        .await;
     let cleared = cleared.expect("answers").expect("there");
     assert_eq!(
         (&cleared.key.metadata, &cleared.key.permissions),
@@ -159,7 +172,7 @@ pub async fn a_change_of_an_api_key_is_made_wholly_and_gets_a_number<F: StoreFac
     assert_eq!(cleared.key.parked_rate, changed.key.parked_rate);
     assert!(cleared.license.version > changed.license.version);
     let nobody = keys(&*store)
-        .change_api_key(LicenseId::generate(), ApiKeyChange::default())
+        .change_api_key(LicenseId::generate(), ApiKeyChange::default(), Note::none())
         .await;
     assert_eq!(nobody, Ok(None));
 }
@@ -171,12 +184,18 @@ pub async fn a_revoked_api_key_is_neither_listed_nor_changed<F: StoreFactory>() 
     let id = kept(&*store, new_key(Limits::default())).await;
     let other = kept(&*store, new_key(Limits::default())).await;
     let revoked = LicenseChange::Status(LicenseStatus::Revoked);
-    store.change_license(id, revoked).await.expect("answers");
+    store
+        .change_license(id, revoked, Note::none())
+        .await
+        .expect("answers");
     let change = ApiKeyChange {
         name: Some(Some("back".to_owned())),
         ..ApiKeyChange::default()
     };
-    assert_eq!(keys(&*store).change_api_key(id, change).await, Ok(None));
+    assert_eq!(
+        keys(&*store).change_api_key(id, change, Note::none()).await,
+        Ok(None)
+    );
     let stored = known(&*store, id).await;
     assert_eq!(stored.license.license.status, LicenseStatus::Revoked);
     assert_eq!(stored.key.name, None);

@@ -2,11 +2,18 @@
 
 use std::sync::Arc;
 
-use model::{Actor, AuditEntry, ManagementKeyId, Who};
+use model::{
+    AccountName, Actor, AuditEntry, Clock, LicenseStatus, Limits, ManagementKeyId, SystemClock, Who,
+};
 
 use super::StoreFactory;
-use super::fixtures::hours;
-use crate::{AuditFilter, AuditStore, Error, Store};
+use super::fixtures::{hours, keep, new_credential, new_license, new_management_key, units};
+use super::tokens::{issue, tokens};
+use super::users::user;
+use crate::{
+    Account, AuditFilter, AuditStore, ChangeNumber, Changed, Error, LicenseChange, Note, Store,
+    StoredLicense,
+};
 
 fn log(store: &Arc<dyn Store>) -> &dyn AuditStore {
     store.audit_log().expect("it keeps an audit log")
@@ -150,4 +157,182 @@ pub async fn a_log_shows_what_its_filter_names<F: StoreFactory>() {
         to: Some(hours(2)),
     };
     assert_eq!(by(together).await, ["owned"]);
+}
+
+/// The line that every further one clashes with, so that it is refused.
+async fn taken(store: &Arc<dyn Store>) -> AuditEntry {
+    let line = entry("first", "taken");
+    let added = log(store).add_audit(vec![line.clone()]).await;
+    added.expect("new");
+    line
+}
+
+async fn lines(store: &Arc<dyn Store>) -> Vec<AuditEntry> {
+    let page = log(store).audit(AuditFilter::default(), 0, 1_000).await;
+    let page = page.expect("answers").into_iter();
+    page.map(|line| line.entry).collect()
+}
+
+fn account(name: &str) -> Account {
+    Account {
+        name: name.parse().expect("valid"),
+        created_at: hours(0),
+        disabled_at: None,
+    }
+}
+
+/// What is told of a change is what the transaction saw, and is there when the change is.
+pub async fn a_change_and_its_line_are_written_together<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let new = entry("license.create", "new");
+    let license = new_license(Limits::default());
+    let id = license.license.id;
+    let creating = store.create_licenses(vec![license], Note::of(vec![new.clone()]));
+    creating.await.expect("new");
+    let (first, second) = (entry("license.change", "x"), entry("license.change", "y"));
+    let told = [
+        (LicenseStatus::Disabled, first.clone(), "Active Disabled"),
+        (LicenseStatus::Active, second.clone(), "Disabled Active"),
+    ];
+    let mut expected = vec![new];
+    for (status, line, words) in told {
+        let said = line.clone();
+        let note = Note::telling(move |changed: &Changed<StoredLicense>| {
+            let Changed { before, after } = changed;
+            let words = [before, after].map(|stored| format!("{:?}", stored.license.status));
+            vec![AuditEntry {
+                subject: words.join(" "),
+                ..said.clone()
+            }]
+        });
+        let change = LicenseChange::Status(status);
+        let changed = store.change_license(id, change, note).await.expect("kept");
+        assert_eq!(changed.expect("there").license.status, status);
+        expected.push(AuditEntry {
+            subject: words.to_owned(),
+            ..line
+        });
+    }
+    assert_eq!(lines(&store).await, expected);
+    drop(store);
+    let store = place.open().await;
+    assert_eq!(lines(&store).await, expected);
+}
+
+/// Every kind of change, each with a line that the log refuses.
+pub async fn a_line_that_is_refused_leaves_its_change_undone<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let line = taken(&store).await;
+    fn note<T>(line: &AuditEntry) -> Note<T> {
+        Note::of(vec![line.clone()])
+    }
+    fn refused<T: std::fmt::Debug>(done: Result<T, Error>) {
+        assert!(matches!(done, Err(Error::Exists(_))), "{done:?}");
+    }
+    // licenses
+    let kept = keep(&*store, units(10, None)).await;
+    let other = new_license(Limits::default());
+    let (other_id, other_hash) = (other.license.id, other.credentials[0].hash);
+    refused(store.create_licenses(vec![other], note(&line)).await);
+    assert_eq!(store.license(other_id).await, Ok(None));
+    assert_eq!(store.license_by_key(other_hash).await, Ok(None));
+    let before = store.license(kept).await.expect("answers").expect("there");
+    let (_, last) = store
+        .changes_since(ChangeNumber(0), 10)
+        .await
+        .expect("answers");
+    let added = new_credential();
+    let added_hash = added.hash;
+    for change in [
+        LicenseChange::Status(LicenseStatus::Revoked),
+        LicenseChange::AddCredential {
+            credential: added,
+            others_expire_at: Some(hours(1)),
+        },
+    ] {
+        refused(store.change_license(kept, change, note(&line)).await);
+    }
+    assert_eq!(store.license(kept).await, Ok(Some(before)));
+    assert_eq!(store.license_by_key(added_hash).await, Ok(None));
+    let (_, now) = store
+        .changes_since(ChangeNumber(0), 10)
+        .await
+        .expect("answers");
+    assert_eq!(now, last, "no change was numbered");
+    // accounts and management keys
+    refused(store.create_account(account("new"), note(&line)).await);
+    let accounts = store.accounts().await.expect("answers");
+    assert!(
+        accounts
+            .iter()
+            .all(|account| account.name.as_str() != "new")
+    );
+    let default = AccountName::default();
+    let off = store.set_account_disabled(&default, Some(hours(1)), note(&line));
+    refused(off.await);
+    let account = store.account(&default).await.expect("answers");
+    assert_eq!(account.expect("there").disabled_at, None);
+    let old = new_management_key();
+    let old_id = old.key.id;
+    let creating = store.create_management_key(old.clone(), Note::none());
+    creating.await.expect("new");
+    let new = new_management_key();
+    refused(store.create_management_key(new.clone(), note(&line)).await);
+    let replacing = store.replace_management_key(old_id, hours(1), new.clone(), note(&line));
+    refused(replacing.await);
+    refused(
+        store
+            .end_management_key(old_id, hours(1), note(&line))
+            .await,
+    );
+    let nets = vec!["10.0.0.0/8".parse().expect("valid")];
+    refused(store.set_key_allow_ips(old_id, nets, note(&line)).await);
+    assert_eq!(store.management_keys(None).await, Ok(vec![old.key.clone()]));
+    assert_eq!(store.management_key_by_hash(new.hash).await, Ok(None));
+    // users and request tokens
+    let zoe = user("api", "zoe");
+    refused(store.create_user(zoe.clone(), note(&line)).await);
+    assert_eq!(store.user_by_id(zoe.id).await, Ok(None));
+    let creating = store.create_user(zoe.clone(), Note::none());
+    creating.await.expect("new");
+    refused(store.delete_user(&zoe.app, "zoe", note(&line)).await);
+    assert_eq!(store.user_by_id(zoe.id).await, Ok(Some(zoe)));
+    let (token, _) = issue(&store, kept, 3).await;
+    refused(
+        tokens(&store)
+            .end_token(token.id, hours(0), note(&line))
+            .await,
+    );
+    let found = tokens(&store).token_by_id(token.id, hours(0)).await;
+    assert_eq!(found, Ok(Some(token)));
+    // settings
+    refused(store.put_if_absent("x", vec![1], note(&line)).await);
+    assert_eq!(store.setting("x").await, Ok(None));
+    assert_eq!(lines(&store).await, [line]);
+}
+
+/// A key is replaced together with the end of the one before it, or not at all.
+pub async fn a_management_key_is_replaced_with_its_line_unless_it_has_ended<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let keys = [(); 3].map(|()| new_management_key());
+    let [first, second, third] = &keys;
+    let creating = store.create_management_key(first.clone(), Note::none());
+    creating.await.expect("new");
+    let (id, now) = (first.key.id, SystemClock.now());
+    let line = entry("key.rotate", "x");
+    let note = || Note::of(vec![line.clone()]);
+    let replacing = store.replace_management_key(id, now, second.clone(), note());
+    assert_eq!(replacing.await, Ok(true));
+    let found = store.management_key(id).await.expect("answers");
+    assert_eq!(found.expect("there").revoked_at, Some(now));
+    let replacing = store.replace_management_key(id, now, third.clone(), note());
+    assert_eq!(replacing.await, Ok(false), "it has ended");
+    let unknown = third.key.id;
+    let replacing = store.replace_management_key(unknown, now, third.clone(), note());
+    assert_eq!(replacing.await, Ok(false));
+    assert_eq!(store.management_key_by_hash(third.hash).await, Ok(None));
+    assert_eq!(lines(&store).await, std::slice::from_ref(&line));
 }

@@ -7,7 +7,7 @@ use model::{Limits, Timestamp};
 
 use super::StoreFactory;
 use super::fixtures::{keep, new_license};
-use crate::{Change, ChangeNumber, LicenseChange, Store};
+use crate::{Change, ChangeNumber, LicenseChange, Note, Store};
 
 /// A reader beside the writers sees every number once and in order, and none twice or late, whatever fails meanwhile.
 pub async fn change_numbers_have_no_gaps_under_parallel_writers<F: StoreFactory>() {
@@ -17,7 +17,7 @@ pub async fn change_numbers_have_no_gaps_under_parallel_writers<F: StoreFactory>
     let store = place.open().await;
     let taken = new_license(Limits::default());
     store
-        .create_licenses(vec![taken.clone()])
+        .create_licenses(vec![taken.clone()], Note::none())
         .await
         .expect("new");
     let last = ChangeNumber(1 + WRITERS * (CHANGES + 1));
@@ -30,11 +30,13 @@ pub async fn change_numbers_have_no_gaps_under_parallel_writers<F: StoreFactory>
             for number in 0..CHANGES {
                 let label = LicenseChange::Label(Some(number.to_string()));
                 store
-                    .change_license(id, label)
+                    .change_license(id, label, Note::none())
                     .await
                     .expect("answers")
                     .expect("there");
-                let refused = store.create_licenses(vec![taken.clone()]).await;
+                let refused = store
+                    .create_licenses(vec![taken.clone()], Note::none())
+                    .await;
                 assert!(refused.is_err());
             }
             id
@@ -100,7 +102,10 @@ pub async fn fingerprints_by_pages_are_those_of_all_credentials<F: StoreFactory>
     for _ in 0..12 {
         let new = new_license(Limits::default());
         expected.push(new.credentials[0].hash.fingerprint());
-        store.create_licenses(vec![new]).await.expect("new");
+        store
+            .create_licenses(vec![new], Note::none())
+            .await
+            .expect("new");
     }
     let mut seen = Vec::new();
     let mut after = None;

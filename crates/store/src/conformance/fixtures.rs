@@ -2,12 +2,12 @@
 
 use model::{
     AccountName, Counter, CredentialId, InstanceId, KeyHash, License, LicenseId, LicenseStatus,
-    Limits, Timestamp,
+    Limits, ManagementKeyId, Timestamp,
 };
 
 use crate::{
-    CredentialInfo, CredentialStatus, LeaseGrant, LeaseKey, LeaseRequest, NewCredential,
-    NewLicense, RollupBatch, Spent, Store,
+    CredentialInfo, CredentialStatus, LeaseGrant, LeaseKey, LeaseRequest, ManagementKey,
+    NewCredential, NewLicense, NewManagementKey, Note, RollupBatch, Spent, Store,
 };
 
 /// When licenses of these tests are made: the beginning of 2020, so that no clock is behind it.
@@ -81,7 +81,7 @@ pub async fn keep(store: &dyn Store, limits: Limits) -> LicenseId {
     let new = new_license(limits);
     let id = new.license.id;
     store
-        .create_licenses(vec![new])
+        .create_licenses(vec![new], Note::none())
         .await
         .expect("the license is new");
     id
@@ -188,4 +188,26 @@ pub async fn lease(
         .expect("answers");
     assert_eq!(grants.len(), 1, "one grant for one request");
     grants[0]
+}
+
+/// A management key of the default account that may do everything and never ends.
+pub fn new_management_key() -> NewManagementKey {
+    NewManagementKey {
+        key: ManagementKey {
+            id: ManagementKeyId::generate(),
+            account: "default".parse().expect("valid"),
+            app: None,
+            license_id: None,
+            draws_on: None,
+            name: None,
+            scopes: vec![],
+            allow_ips: vec![],
+            prefix: "0123".to_owned(),
+            created_at: BIRTH,
+            expires_at: None,
+            revoked_at: None,
+        },
+        hash: new_hash(),
+        secret: Some(new_hash()),
+    }
 }

@@ -5,7 +5,7 @@ use model::{CredentialId, KeyHash, LicenseId, LicenseStatus, Limits};
 use super::StoreFactory;
 use super::fixtures::{BIRTH, hours, keep, new_credential, new_license, units};
 use crate::{
-    ChangeNumber, CredentialStatus, Error, LicenseChange, LicenseFilter, NewLicense, Store,
+    ChangeNumber, CredentialStatus, Error, LicenseChange, LicenseFilter, NewLicense, Note, Store,
     StoredLicense,
 };
 
@@ -15,7 +15,10 @@ pub async fn a_license_is_found_by_its_id_and_by_each_of_its_keys<F: StoreFactor
     let store = place.open().await;
     let mut new = new_license(Limits::default());
     new.credentials.push(new_credential());
-    let version = store.create_licenses(vec![new.clone()]).await.expect("new");
+    let version = store
+        .create_licenses(vec![new.clone()], Note::none())
+        .await
+        .expect("new");
     drop(store);
     let store = place.open().await;
     let stored = known(&*store, new.license.id).await;
@@ -64,7 +67,10 @@ pub async fn a_license_with_everything_comes_back_as_it_was<F: StoreFactory>() {
     ];
     new.credentials[0].info.status = CredentialStatus::Revoked;
     new.credentials[0].info.expires_at = Some(hours(4));
-    store.create_licenses(vec![new.clone()]).await.expect("new");
+    store
+        .create_licenses(vec![new.clone()], Note::none())
+        .await
+        .expect("new");
     let stored = known(&*store, new.license.id).await;
     assert_eq!(stored.license, new.license);
     assert_eq!(stored.credentials, [new.credentials[0].info.clone()]);
@@ -76,20 +82,22 @@ pub async fn a_key_is_kept_once_and_a_batch_is_kept_wholly_or_not_at_all<F: Stor
     let store = place.open().await;
     let first = new_license(Limits::default());
     let before = store
-        .create_licenses(vec![first.clone()])
+        .create_licenses(vec![first.clone()], Note::none())
         .await
         .expect("new");
     let good = new_license(Limits::default());
     let mut bad = new_license(Limits::default());
     bad.credentials[0].hash = first.credentials[0].hash;
-    let result = store.create_licenses(vec![good.clone(), bad]).await;
+    let result = store
+        .create_licenses(vec![good.clone(), bad], Note::none())
+        .await;
     assert!(matches!(result, Err(Error::Exists(_))), "{result:?}");
     assert_eq!(store.license(good.license.id).await, Ok(None));
     let copy = NewLicense {
         credentials: Vec::new(),
         ..first.clone()
     };
-    let result = store.create_licenses(vec![copy]).await;
+    let result = store.create_licenses(vec![copy], Note::none()).await;
     assert!(matches!(result, Err(Error::Exists(_))), "{result:?}");
     let mut again = new_credential();
     again.hash = first.credentials[0].hash;
@@ -97,9 +105,14 @@ pub async fn a_key_is_kept_once_and_a_batch_is_kept_wholly_or_not_at_all<F: Stor
         credential: again,
         others_expire_at: None,
     };
-    let result = store.change_license(first.license.id, change).await;
+    let result = store
+        .change_license(first.license.id, change, Note::none())
+        .await;
     assert!(matches!(result, Err(Error::Exists(_))), "{result:?}");
-    let after = store.create_licenses(vec![good]).await.expect("new now");
+    let after = store
+        .create_licenses(vec![good], Note::none())
+        .await
+        .expect("new now");
     assert_eq!(after, ChangeNumber(before.0 + 1));
 }
 
@@ -113,7 +126,10 @@ pub async fn licenses_are_found_by_many_ids_at_once<F: StoreFactory>() {
         let mut new = new_license(Limits::default());
         new.credentials.push(new_credential());
         ids.push(new.license.id);
-        store.create_licenses(vec![new]).await.expect("new");
+        store
+            .create_licenses(vec![new], Note::none())
+            .await
+            .expect("new");
     }
     for id in &ids[1..] {
         let stored = store.license(*id).await.expect("answers");
@@ -132,7 +148,10 @@ pub async fn a_change_is_in_force_when_it_returns<F: StoreFactory>() {
     let store = place.open().await;
     let new = new_license(Limits::default());
     let id = new.license.id;
-    let mut number = store.create_licenses(vec![new.clone()]).await.expect("new");
+    let mut number = store
+        .create_licenses(vec![new.clone()], Note::none())
+        .await
+        .expect("new");
     let mut expected = new.license.clone();
     let limits = units(5, Some("5/1h"));
     let changes = [
@@ -177,7 +196,11 @@ pub async fn a_change_is_in_force_when_it_returns<F: StoreFactory>() {
     let strange = LicenseChange::RevokeCredential(CredentialId::generate());
     assert_eq!(changed(&*store, id, strange).await, stored);
     let nobody = store
-        .change_license(LicenseId::generate(), LicenseChange::Label(None))
+        .change_license(
+            LicenseId::generate(),
+            LicenseChange::Label(None),
+            Note::none(),
+        )
         .await;
     assert_eq!(nobody, Ok(None));
 }
@@ -210,7 +233,10 @@ pub async fn a_rotation_ends_the_credentials_before_it_and_never_later_than_they
     new.credentials[1].info.expires_at = Some(hours(1));
     new.credentials[2].info.status = CredentialStatus::Revoked;
     let id = new.license.id;
-    store.create_licenses(vec![new]).await.expect("new");
+    store
+        .create_licenses(vec![new], Note::none())
+        .await
+        .expect("new");
     let mut next = new_credential();
     next.info.created_at = hours(1);
     let rotation = LicenseChange::AddCredential {
@@ -271,7 +297,10 @@ pub async fn a_listing_shows_what_its_filter_names<F: StoreFactory>() {
             LicenseStatus::Active
         };
         all.push(new.license.id);
-        store.create_licenses(vec![new]).await.expect("new");
+        store
+            .create_licenses(vec![new], Note::none())
+            .await
+            .expect("new");
     }
     let chosen = |choose: fn(u32) -> bool| -> Vec<LicenseId> {
         (0..8)
@@ -330,7 +359,7 @@ pub async fn ten_thousand_licenses_are_kept_in_one_call<F: StoreFactory>() {
         .map(|_| new_license(Limits::default()))
         .collect();
     let last = new[9_999].clone();
-    let number = store.create_licenses(new).await.expect("new");
+    let number = store.create_licenses(new, Note::none()).await.expect("new");
     assert_eq!(number, ChangeNumber(10_000));
     let stored = known(&*store, last.license.id).await;
     assert_eq!(stored.version, number);
@@ -346,7 +375,7 @@ async fn known(store: &dyn Store, id: LicenseId) -> StoredLicense {
 }
 
 async fn changed(store: &dyn Store, id: LicenseId, change: LicenseChange) -> StoredLicense {
-    let stored = store.change_license(id, change).await;
+    let stored = store.change_license(id, change, Note::none()).await;
     let stored = stored.expect("answers").expect("it is there");
     assert_eq!(
         known(store, id).await,

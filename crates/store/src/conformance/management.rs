@@ -5,8 +5,8 @@ use std::sync::Arc;
 use model::{AccountName, ManagementKeyId, Plan, PlanRevision, PlanRevisionId, Timestamp};
 
 use super::StoreFactory;
-use super::fixtures::{BIRTH, new_hash};
-use crate::{Account, Error, ManagementKey};
+use super::fixtures::{BIRTH, hours, new_hash, new_management_key};
+use crate::{Account, Error, ManagementKey, NewManagementKey, Note};
 
 /// `default` needs no making.
 pub async fn the_default_account_is_always_there_and_names_are_unique<F: StoreFactory>() {
@@ -15,9 +15,13 @@ pub async fn the_default_account_is_always_there_and_names_are_unique<F: StoreFa
     let account = Account {
         name: "acme".parse().expect("valid"),
         created_at: BIRTH,
+        disabled_at: None,
     };
-    store.create_account(account.clone()).await.expect("new");
-    let again = store.create_account(account.clone()).await;
+    store
+        .create_account(account.clone(), Note::none())
+        .await
+        .expect("new");
+    let again = store.create_account(account.clone(), Note::none()).await;
     assert!(matches!(again, Err(Error::Exists(_))), "{again:?}");
     let accounts = store.accounts().await.expect("answers");
     assert_eq!(accounts.len(), 2);
@@ -45,14 +49,30 @@ pub async fn a_management_key_is_found_by_its_hash_until_and_after_it_ends<F: St
         revoked_at: None,
     };
     store
-        .create_management_key(key.clone(), hash, Some(secret))
+        .create_management_key(
+            NewManagementKey {
+                key: key.clone(),
+                hash,
+                secret: Some(secret),
+            },
+            Note::none(),
+        )
         .await
         .expect("new");
     let other = ManagementKey {
         id: ManagementKeyId::generate(),
         ..key.clone()
     };
-    let taken = store.create_management_key(other.clone(), hash, None).await;
+    let taken = store
+        .create_management_key(
+            NewManagementKey {
+                key: other.clone(),
+                hash,
+                secret: None,
+            },
+            Note::none(),
+        )
+        .await;
     assert!(matches!(taken, Err(Error::Exists(_))), "{taken:?}");
     assert_eq!(
         store.management_key_by_hash(hash).await,
@@ -73,13 +93,13 @@ pub async fn a_management_key_is_found_by_its_hash_until_and_after_it_ends<F: St
 
     let far: Timestamp = "2199-01-01T00:00:00Z".parse().expect("valid");
     let ended = store
-        .end_management_key(key.id, far)
+        .end_management_key(key.id, far, Note::none())
         .await
         .expect("answers")
         .expect("there");
     assert_eq!((ended.expires_at, ended.revoked_at), (Some(far), None));
     let ended = store
-        .end_management_key(key.id, BIRTH)
+        .end_management_key(key.id, BIRTH, Note::none())
         .await
         .expect("answers")
         .expect("there");
@@ -91,7 +111,12 @@ pub async fn a_management_key_is_found_by_its_hash_until_and_after_it_ends<F: St
         store.management_key_by_hash(hash).await,
         Ok(Some((ended, Some(secret))))
     );
-    assert_eq!(store.end_management_key(other.id, BIRTH).await, Ok(None));
+    assert_eq!(
+        store
+            .end_management_key(other.id, BIRTH, Note::none())
+            .await,
+        Ok(None)
+    );
 }
 
 /// A revision is a hash of its terms, so putting it again changes nothing.
@@ -140,17 +165,49 @@ pub async fn one_of_many_writers_of_a_setting_wins_and_all_learn_what_it_wrote<F
         let store = Arc::clone(&store);
         writers.push(tokio::spawn(async move {
             store
-                .put_if_absent("pepper", vec![number; 32])
+                .put_if_absent("pepper", vec![number; 32], Note::none())
                 .await
                 .expect("answers")
         }));
     }
     let kept = store
-        .put_if_absent("pepper", Vec::new())
+        .put_if_absent("pepper", Vec::new(), Note::none())
         .await
         .expect("answers");
     for writer in writers {
         assert_eq!(writer.await.expect("no panic"), kept);
     }
     assert_eq!(store.setting("pepper").await, Ok(Some(kept)));
+}
+
+/// The first time stands; a key of such an account is as one that there never was.
+pub async fn an_account_is_switched_off_and_on_and_its_keys_with_it<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let name = AccountName::default();
+    let new = new_management_key();
+    let creating = store.create_management_key(new.clone(), Note::none());
+    creating.await.expect("new");
+    let set = async |at| {
+        let changed = store.set_account_disabled(&name, at, Note::none()).await;
+        changed.expect("answers").expect("there").disabled_at
+    };
+    let finds = async || {
+        let found = store.management_key_by_hash(new.hash).await;
+        found.expect("answers").is_some()
+    };
+    assert!(finds().await);
+    assert_eq!(set(Some(hours(1))).await, Some(hours(1)));
+    assert_eq!(set(Some(hours(2))).await, Some(hours(1)));
+    assert!(!finds().await);
+    let kept = store.management_key(new.key.id).await.expect("answers");
+    assert_eq!(kept, Some(new.key.clone()), "it is shown all the same");
+    let account = store.account(&name).await.expect("answers");
+    assert_eq!(account.expect("there").disabled_at, Some(hours(1)));
+    assert_eq!(set(None).await, None);
+    assert!(finds().await);
+    let nobody = "nobody".parse().expect("valid");
+    assert_eq!(store.account(&nobody).await, Ok(None));
+    let none = store.set_account_disabled(&nobody, None, Note::none());
+    assert_eq!(none.await, Ok(None));
 }

@@ -91,6 +91,7 @@ macro_rules! instantiate_conformance {
                 the_default_account_is_always_there_and_names_are_unique,
                 a_management_key_is_found_by_its_hash_until_and_after_it_ends,
                 a_plan_revision_stays_as_it_was_first_put,
+                an_account_is_switched_off_and_on_and_its_keys_with_it,
                 one_of_many_writers_of_a_setting_wins_and_all_learn_what_it_wrote,
             }
             users {
@@ -194,6 +195,9 @@ macro_rules! instantiate_domain_conformance {
                 a_line_comes_back_as_it_was_added,
                 a_log_by_pages_misses_nothing_while_lines_come_in,
                 a_log_shows_what_its_filter_names,
+                a_change_and_its_line_are_written_together,
+                a_line_that_is_refused_leaves_its_change_undone,
+                a_management_key_is_replaced_with_its_line_unless_it_has_ended,
             }
         );
     };

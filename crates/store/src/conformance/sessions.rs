@@ -9,10 +9,8 @@ use model::{
 };
 
 use super::StoreFactory;
-use super::fixtures::{BIRTH, keep, new_hash};
-use crate::{
-    ChangeNumber, CredentialStatus, Error, ManagementKey, NewTokens, RefreshOutcome, Store,
-};
+use super::fixtures::{BIRTH, keep, new_hash, new_management_key};
+use crate::{ChangeNumber, CredentialStatus, Error, NewTokens, Note, RefreshOutcome, Store};
 
 const MOST: u32 = 1_000;
 
@@ -26,25 +24,11 @@ fn later(seconds: i64) -> Timestamp {
 
 /// A pair's key, kept.
 async fn key(store: &dyn Store, expires_at: Option<Timestamp>) -> ManagementKeyId {
-    let key = ManagementKey {
-        id: ManagementKeyId::generate(),
-        account: "default".parse().expect("valid"),
-        app: None,
-        license_id: None,
-        draws_on: None,
-        name: None,
-        scopes: vec![],
-        allow_ips: vec![],
-        prefix: "0123".to_owned(),
-        created_at: BIRTH,
-        expires_at,
-        revoked_at: None,
-    };
-    let id = key.id;
-    store
-        .create_management_key(key, new_hash(), Some(new_hash()))
-        .await
-        .expect("new");
+    let mut new = new_management_key();
+    new.key.expires_at = expires_at;
+    let id = new.key.id;
+    let creating = store.create_management_key(new, Note::none());
+    creating.await.expect("new");
     id
 }
 
@@ -77,7 +61,7 @@ async fn begun(
 ) -> (Session, NewTokens) {
     let (session, tokens) = (session(key_id, license_id), tokens());
     let kept = store
-        .create_session(session.clone(), tokens.clone(), MOST)
+        .create_session(session.clone(), tokens.clone(), MOST, Note::none())
         .await;
     assert_eq!(kept, Ok(true));
     (session, tokens)
@@ -157,7 +141,7 @@ pub async fn access_tokens_outlive_a_rotation_of_the_keys_of_their_license<F: St
         others_expire_at: Some(now()),
     };
     store
-        .change_license(license, change)
+        .change_license(license, change, Note::none())
         .await
         .expect("answers")
         .expect("there");
@@ -176,7 +160,7 @@ pub async fn a_refresh_token_is_good_for_one_use_and_a_replay_ends_its_family<F:
     let (session, first) = begun(&*store, key_id, Some(license)).await;
     let second = tokens();
     let outcome = store
-        .refresh_session(first.refresh, now(), second.clone())
+        .refresh_session(first.refresh, now(), second.clone(), Note::none())
         .await;
     assert_eq!(outcome, Ok(RefreshOutcome::Refreshed));
     let used = store
@@ -201,7 +185,7 @@ pub async fn a_refresh_token_is_good_for_one_use_and_a_replay_ends_its_family<F:
 
     let before = last_change(&*store).await;
     let replay = store
-        .refresh_session(first.refresh, later(1), tokens())
+        .refresh_session(first.refresh, later(1), tokens(), Note::none())
         .await;
     assert_eq!(replay, Ok(RefreshOutcome::Replayed));
     let ended = store
@@ -218,10 +202,14 @@ pub async fn a_refresh_token_is_good_for_one_use_and_a_replay_ends_its_family<F:
     }
     assert!(last_change(&*store).await > before, "other gates learn it");
     for refresh in [first.refresh, second.refresh] {
-        let outcome = store.refresh_session(refresh, later(2), tokens()).await;
+        let outcome = store
+            .refresh_session(refresh, later(2), tokens(), Note::none())
+            .await;
         assert_eq!(outcome, Ok(RefreshOutcome::Refused));
     }
-    let unknown = store.refresh_session(new_hash(), now(), tokens()).await;
+    let unknown = store
+        .refresh_session(new_hash(), now(), tokens(), Note::none())
+        .await;
     assert_eq!(unknown, Ok(RefreshOutcome::Refused));
 }
 
@@ -237,7 +225,9 @@ pub async fn exactly_one_of_many_parallel_refreshes_wins<F: StoreFactory>() {
         let store = Arc::clone(&store);
         let refresh = first.refresh;
         tries.push(tokio::spawn(async move {
-            store.refresh_session(refresh, asked_at, tokens()).await
+            store
+                .refresh_session(refresh, asked_at, tokens(), Note::none())
+                .await
         }));
     }
     let mut outcomes = Vec::new();
@@ -264,11 +254,13 @@ pub async fn a_refresh_token_ends_in_time<F: StoreFactory>() {
     );
     assert_eq!(
         store
-            .create_session(session.clone(), old.clone(), MOST)
+            .create_session(session.clone(), old.clone(), MOST, Note::none())
             .await,
         Ok(true)
     );
-    let outcome = store.refresh_session(old.refresh, now(), tokens()).await;
+    let outcome = store
+        .refresh_session(old.refresh, now(), tokens(), Note::none())
+        .await;
     assert_eq!(outcome, Ok(RefreshOutcome::Refused));
     assert_eq!(store.session(session.id).await, Ok(Some(session)));
 }
@@ -283,16 +275,25 @@ pub async fn tokens_are_kept_once_and_a_refresh_that_cannot_be_kept_uses_nothing
     let key_id = key(&*store, None).await;
     let (_, first) = begun(&*store, key_id, Some(license)).await;
     let again = store
-        .create_session(session(key_id, Some(license)), first.clone(), MOST)
+        .create_session(
+            session(key_id, Some(license)),
+            first.clone(),
+            MOST,
+            Note::none(),
+        )
         .await;
     assert!(matches!(again, Err(Error::Exists(_))), "{again:?}");
     let clash = NewTokens {
         access: first.access,
         ..tokens()
     };
-    let refused = store.refresh_session(first.refresh, now(), clash).await;
+    let refused = store
+        .refresh_session(first.refresh, now(), clash, Note::none())
+        .await;
     assert!(matches!(refused, Err(Error::Exists(_))), "{refused:?}");
-    let outcome = store.refresh_session(first.refresh, now(), tokens()).await;
+    let outcome = store
+        .refresh_session(first.refresh, now(), tokens(), Note::none())
+        .await;
     assert_eq!(outcome, Ok(RefreshOutcome::Refreshed));
 }
 
@@ -306,7 +307,7 @@ pub async fn a_session_is_ended_with_all_its_tokens<F: StoreFactory>() {
     let (_, other) = begun(&*store, key_id, Some(license)).await;
     let at = now();
     let ended = store
-        .end_session(session.id, at)
+        .end_session(session.id, at, Note::none())
         .await
         .expect("answers")
         .expect("there");
@@ -318,14 +319,16 @@ pub async fn a_session_is_ended_with_all_its_tokens<F: StoreFactory>() {
     );
     let version = last_change(&*store).await;
     let again = store
-        .end_session(session.id, later(5))
+        .end_session(session.id, later(5), Note::none())
         .await
         .expect("answers")
         .expect("there");
     assert_eq!(again.ended_at, Some(at));
     assert_eq!(last_change(&*store).await, version);
     assert_eq!(
-        store.end_session(SessionId::from_u128(1), at).await,
+        store
+            .end_session(SessionId::from_u128(1), at, Note::none())
+            .await,
         Ok(None)
     );
 }
@@ -341,7 +344,10 @@ pub async fn the_sessions_of_a_key_are_listed_by_pages<F: StoreFactory>() {
         made.push(begun(&*store, key_id, None).await.0.id);
     }
     made.sort();
-    store.end_session(made[1], now()).await.expect("answers");
+    store
+        .end_session(made[1], now(), Note::none())
+        .await
+        .expect("answers");
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
         let page = store.sessions_of(key_id, after, 2).await.expect("answers");
@@ -369,7 +375,7 @@ pub async fn tokens_end_with_their_key<F: StoreFactory>() {
     let soon = later(60);
     let before = last_change(&*store).await;
     store
-        .end_management_key(key_id, soon)
+        .end_management_key(key_id, soon, Note::none())
         .await
         .expect("answers")
         .expect("there");
@@ -383,7 +389,7 @@ pub async fn tokens_end_with_their_key<F: StoreFactory>() {
     );
     let at = now();
     store
-        .end_management_key(key_id, at)
+        .end_management_key(key_id, at, Note::none())
         .await
         .expect("answers")
         .expect("there");
@@ -391,14 +397,18 @@ pub async fn tokens_end_with_their_key<F: StoreFactory>() {
         assert!(end_at_the_gate(&*store, access).await <= Some(at));
     }
     let late = store
-        .create_session(session(key_id, Some(license)), tokens(), MOST)
+        .create_session(session(key_id, Some(license)), tokens(), MOST, Note::none())
         .await;
     assert_eq!(late, Ok(false));
-    let late = store.refresh_session(second.refresh, now(), tokens()).await;
+    let late = store
+        .refresh_session(second.refresh, now(), tokens(), Note::none())
+        .await;
     assert_eq!(late, Ok(RefreshOutcome::Refused));
     let nobody = session(ManagementKeyId::from_u128(1), None);
     assert_eq!(
-        store.create_session(nobody, tokens(), MOST).await,
+        store
+            .create_session(nobody, tokens(), MOST, Note::none())
+            .await,
         Ok(false)
     );
 }
@@ -415,7 +425,9 @@ pub async fn the_oldest_sessions_of_a_key_end_when_there_are_too_many<F: StoreFa
             ..session(key_id, None)
         };
         assert_eq!(
-            store.create_session(new.clone(), tokens(), 3).await,
+            store
+                .create_session(new.clone(), tokens(), 3, Note::none())
+                .await,
             Ok(true)
         );
         sessions.push(new);
@@ -444,7 +456,7 @@ pub async fn the_addresses_of_a_key_hold_for_its_tokens<F: StoreFactory>() {
         .into();
     let before = last_change(&*store).await;
     let changed = store
-        .set_key_allow_ips(key_id, nets.clone())
+        .set_key_allow_ips(key_id, nets.clone(), Note::none())
         .await
         .expect("answers")
         .expect("there");
@@ -459,13 +471,13 @@ pub async fn the_addresses_of_a_key_hold_for_its_tokens<F: StoreFactory>() {
     let listed = store.management_keys(None).await.expect("answers");
     assert_eq!(listed[0].allow_ips, nets);
     let open = store
-        .set_key_allow_ips(key_id, vec![])
+        .set_key_allow_ips(key_id, vec![], Note::none())
         .await
         .expect("answers")
         .expect("there");
     assert!(open.allow_ips.is_empty());
     let nobody = store
-        .set_key_allow_ips(ManagementKeyId::from_u128(1), nets)
+        .set_key_allow_ips(ManagementKeyId::from_u128(1), nets, Note::none())
         .await;
     assert_eq!(nobody, Ok(None));
 }
@@ -549,7 +561,9 @@ pub async fn what_has_ended_is_swept_and_nothing_else<F: StoreFactory>() {
     };
     let gone = session(key_id, Some(license));
     assert_eq!(
-        store.create_session(gone.clone(), old.clone(), MOST).await,
+        store
+            .create_session(gone.clone(), old.clone(), MOST, Note::none())
+            .await,
         Ok(true)
     );
     let minute = vec!["1/1m".parse().expect("valid")];

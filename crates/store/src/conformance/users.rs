@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use model::{Alias, AppName, User, UserId};
+use model::{Alias, AppName, Limits, User, UserId};
 
 use super::StoreFactory;
-use super::fixtures::{BIRTH, hours};
-use crate::{Error, Store, UserChange};
+use super::fixtures::{BIRTH, hours, new_license};
+use crate::{Error, Note, Store, UserChange};
 
 fn app(name: &str) -> AppName {
     name.parse().expect("a valid name")
 }
 
-fn user(app_name: &str, login: &str) -> User {
+pub(super) fn user(app_name: &str, login: &str) -> User {
     User {
         id: UserId::generate(),
         account: "acme".parse().expect("a valid name"),
@@ -31,16 +31,24 @@ pub async fn a_user_is_found_by_app_and_login_and_is_there_once<F: StoreFactory>
     let place = F::fresh().await;
     let store = place.open().await;
     let zoe = user("api", "zoe@example.com");
-    store.create_user(zoe.clone()).await.expect("new");
-    let again = store.create_user(user("api", "zoe@example.com")).await;
+    store
+        .create_user(zoe.clone(), Note::none())
+        .await
+        .expect("new");
+    let again = store
+        .create_user(user("api", "zoe@example.com"), Note::none())
+        .await;
     assert!(matches!(again, Err(Error::Exists(_))), "{again:?}");
     let elsewhere = user("shop", "zoe@example.com");
-    store.create_user(elsewhere.clone()).await.expect("new");
+    store
+        .create_user(elsewhere.clone(), Note::none())
+        .await
+        .expect("new");
     let same_id = User {
         id: zoe.id,
         ..user("api", "other")
     };
-    let taken = store.create_user(same_id).await;
+    let taken = store.create_user(same_id, Note::none()).await;
     assert!(matches!(taken, Err(Error::Exists(_))), "{taken:?}");
 
     let found = async |name: &str, login: &str| {
@@ -65,14 +73,19 @@ pub async fn a_user_is_changed_where_it_is_named_and_forgotten_wholly<F: StoreFa
     let store = place.open().await;
     let (zoe, other) = (user("api", "zoe"), user("shop", "zoe"));
     for user in [&zoe, &other] {
-        store.create_user(user.clone()).await.expect("new");
+        store
+            .create_user(user.clone(), Note::none())
+            .await
+            .expect("new");
     }
     let api = app("api");
     let change = UserChange {
         first_name: None,
         last_name: Some(Some("Zet".to_owned())),
     };
-    let changed = store.change_user(&api, "zoe", change, hours(1)).await;
+    let changed = store
+        .change_user(&api, "zoe", change, hours(1), Note::none())
+        .await;
     let expected = User {
         last_name: Some("Zet".to_owned()),
         updated_at: hours(1),
@@ -83,7 +96,9 @@ pub async fn a_user_is_changed_where_it_is_named_and_forgotten_wholly<F: StoreFa
         first_name: Some(None),
         last_name: None,
     };
-    let changed = store.change_user(&api, "zoe", change, hours(2)).await;
+    let changed = store
+        .change_user(&api, "zoe", change, hours(2), Note::none())
+        .await;
     let expected = User {
         first_name: None,
         updated_at: hours(2),
@@ -91,11 +106,38 @@ pub async fn a_user_is_changed_where_it_is_named_and_forgotten_wholly<F: StoreFa
     };
     assert_eq!(changed, Ok(Some(expected.clone())));
     assert_eq!(store.user(&api, "zoe").await, Ok(Some(expected)));
-    let nobody = store.change_user(&api, "nobody", UserChange::default(), hours(3));
+    let nobody = store.change_user(
+        &api,
+        "nobody",
+        UserChange::default(),
+        hours(3),
+        Note::none(),
+    );
     assert_eq!(nobody.await, Ok(None));
 
-    assert_eq!(store.delete_user(&api, "zoe").await, Ok(true));
-    assert_eq!(store.delete_user(&api, "zoe").await, Ok(false));
+    let [held, elsewhere] = ["api", "shop"].map(|name| {
+        let mut new = new_license(Limits::default());
+        new.license.app = app(name);
+        new.license.user = Some("zoe".to_owned());
+        new
+    });
+    let ids = [held.license.id, elsewhere.license.id];
+    let creating = store.create_licenses(vec![held, elsewhere], Note::none());
+    let last = creating.await.expect("new");
+    let holder = async |id| {
+        let stored = store.license(id).await.expect("answers").expect("there");
+        (stored.license.user, stored.version)
+    };
+    let untouched = holder(ids[1]).await;
+    assert_eq!(store.delete_user(&api, "zoe", Note::none()).await, Ok(true));
+    let (user, version) = holder(ids[0]).await;
+    assert_eq!(user, None, "nothing of the person is left");
+    assert!(version > last, "gates are told");
+    assert_eq!(holder(ids[1]).await, untouched, "another app's");
+    assert_eq!(
+        store.delete_user(&api, "zoe", Note::none()).await,
+        Ok(false)
+    );
     assert_eq!(store.user(&api, "zoe").await, Ok(None));
     let left = store.user(&app("shop"), "zoe").await;
     assert_eq!(left, Ok(Some(other)));
@@ -110,7 +152,7 @@ pub async fn a_login_is_given_once_under_parallel_writers_and_pages_miss_none<F:
         let store: Arc<dyn Store> = Arc::clone(&store);
         writers.push(tokio::spawn(async move {
             let user = user("api", &format!("user {}", number % 10));
-            store.create_user(user).await.is_ok()
+            store.create_user(user, Note::none()).await.is_ok()
         }));
     }
     let mut made = 0;

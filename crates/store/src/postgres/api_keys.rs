@@ -7,6 +7,7 @@ use model::{ApiKey, LicenseId, LicenseStatus, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::audit::add_note;
 use super::convert::{id, read, read_id, read_optional_text, read_optional_time, read_time, rows};
 use super::license_rows::{CREDENTIAL, LICENSE, LICENSE_COLUMNS, collect};
 use super::server::Manner;
@@ -16,6 +17,7 @@ use super::{PostgresStore, licenses};
 use crate::api_keys::{
     ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeySort, ApiKeyStore, NewApiKey, StoredApiKey,
 };
+use crate::audit::{Changed, Note};
 use crate::error::Error;
 use crate::licenses::{ChangeNumber, LicenseChange};
 
@@ -29,13 +31,17 @@ const FROM: &str = "FROM api_keys k JOIN licenses l ON l.id = k.license_id AND l
 
 #[async_trait]
 impl ApiKeyStore for PostgresStore {
-    async fn create_api_key(&self, new: NewApiKey) -> Result<ChangeNumber, Error> {
-        let create = |session: Session, new: Arc<NewApiKey>| async move {
-            insert(&session, &new).await?;
-            licenses::create(&session, std::slice::from_ref(&new.license)).await
+    async fn create_api_key(&self, new: NewApiKey, note: Note<()>) -> Result<ChangeNumber, Error> {
+        let create = |session: Session, wish: Arc<(NewApiKey, Note<()>)>| async move {
+            let (new, note) = &*wish;
+            insert(&session, new).await?;
+            let last = licenses::create(&session, std::slice::from_ref(&new.license)).await?;
+            add_note(&session, note, &()).await?;
+            Ok(last)
         };
         let manner = Manner::TRANSACTION;
-        let last = self.server.run_with(manner, new, create).await?;
+        let wish = (new, note);
+        let last = self.server.run_with(manner, wish, create).await?;
         self.prune_after(last, 1).await;
         Ok(last)
     }
@@ -60,12 +66,20 @@ impl ApiKeyStore for PostgresStore {
         &self,
         id: LicenseId,
         change: ApiKeyChange,
+        note: Note<Changed<StoredApiKey>>,
     ) -> Result<Option<StoredApiKey>, Error> {
-        let carry_out = move |session: Session, change: Arc<ApiKeyChange>| async move {
-            self::change(&session, id, &change).await
+        type Wish = Arc<(ApiKeyChange, Note<Changed<StoredApiKey>>)>;
+        let carry_out = move |session: Session, wish: Wish| async move {
+            let (change, note) = &*wish;
+            let Some(changed) = self::change(&session, id, change).await? else {
+                return Ok(None);
+            };
+            add_note(&session, note, &changed).await?;
+            Ok(Some(changed.after))
         };
         let manner = Manner::TRANSACTION;
-        let stored = self.server.run_with(manner, change, carry_out).await?;
+        let wish = (change, note);
+        let stored = self.server.run_with(manner, wish, carry_out).await?;
         if let Some(stored) = &stored {
             self.prune_after(stored.license.version, 1).await;
         }
@@ -216,7 +230,7 @@ async fn change(
     session: &Lent,
     license_id: LicenseId,
     change: &ApiKeyChange,
-) -> Result<Option<StoredApiKey>, Trouble> {
+) -> Result<Option<Changed<StoredApiKey>>, Trouble> {
     let lock = "SELECT FROM licenses WHERE id = $1 FOR NO KEY UPDATE";
     session.row(lock, &[&id(license_id.as_u128())]).await?;
     let Some(before) = get(session, license_id).await? else {
@@ -237,7 +251,8 @@ async fn change(
         .collect();
     changes.push((license_id, None));
     licenses::note(session, &changes).await?;
-    get(session, license_id).await
+    let after = get(session, license_id).await?;
+    Ok(after.map(|after| Changed { before, after }))
 }
 
 async fn write(

@@ -16,7 +16,7 @@ use super::convert::{
 use super::server::Manner;
 use super::session::{Lent, Session, Value};
 use super::trouble::{Trouble, unique};
-use crate::audit::{AuditFilter, AuditStore, NumberedEntry};
+use crate::audit::{AuditFilter, AuditStore, Changed, Note, NumberedEntry};
 use crate::error::Error;
 
 /// Most lines of one page.
@@ -42,6 +42,31 @@ impl AuditStore for PostgresStore {
         };
         self.server.run_with(Manner::REPORT, filter, page).await
     }
+}
+
+/// Writes what a change says of what came of it: the last thing that its transaction does, since the counter stays locked
+/// until that is over.
+pub(super) async fn add_note<T>(session: &Lent, note: &Note<T>, came: &T) -> Result<(), Trouble> {
+    let lines = note.lines(came);
+    if lines.is_empty() {
+        return Ok(());
+    }
+    add(session, &lines).await
+}
+
+/// As [`add_note`] of a thing that was changed; what it is now.
+pub(super) async fn add_change<T>(
+    session: &Lent,
+    note: &Note<Changed<T>>,
+    before: Option<T>,
+    after: Option<T>,
+) -> Result<Option<T>, Trouble> {
+    let (Some(before), Some(after)) = (before, after) else {
+        return Ok(None);
+    };
+    let changed = Changed { before, after };
+    add_note(session, note, &changed).await?;
+    Ok(Some(changed.after))
 }
 
 /// One statement, so that the counter is locked no longer than it takes.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use model::{Fingerprint, KeyHash, LicenseId};
 
+use super::audit::add_note;
 use super::server::Manner;
 use super::session::Session;
 use super::{PostgresStore, licenses};
 use crate::api_keys::ApiKeyStore;
+use crate::audit::{Changed, Note};
 use crate::error::Error;
 use crate::licenses::{
     Change, ChangeNumber, LicenseChange, LicenseFilter, LicenseStore, NewLicense, Snapshot,
@@ -37,7 +39,11 @@ impl LicenseStore for PostgresStore {
         Ok(self)
     }
 
-    async fn create_licenses(&self, new: Vec<NewLicense>) -> Result<ChangeNumber, Error> {
+    async fn create_licenses(
+        &self,
+        new: Vec<NewLicense>,
+        note: Note<()>,
+    ) -> Result<ChangeNumber, Error> {
         let manner = if new.len() > AT_ONCE {
             Manner::LOAD
         } else {
@@ -49,8 +55,12 @@ impl LicenseStore for PostgresStore {
             .map(|new| new.credentials.len().max(1) as u64)
             .sum();
         let create = move |session: Session| {
-            let new = Arc::clone(&new);
-            async move { licenses::create(&session, &new).await }
+            let (new, note) = (Arc::clone(&new), note.clone());
+            async move {
+                let last = licenses::create(&session, &new).await?;
+                add_note(&session, &note, &()).await?;
+                Ok(last)
+            }
         };
         let last = self.server.run(manner, create).await?;
         self.prune_after(last, written).await;
@@ -90,13 +100,20 @@ impl LicenseStore for PostgresStore {
         &self,
         id: LicenseId,
         change: LicenseChange,
+        note: Note<Changed<StoredLicense>>,
     ) -> Result<Option<StoredLicense>, Error> {
-        let carry_out = move |session: Session, change: Arc<LicenseChange>| async move {
-            licenses::change(&session, id, &change).await
+        type Wish = Arc<(LicenseChange, Note<Changed<StoredLicense>>)>;
+        let carry_out = move |session: Session, wish: Wish| async move {
+            let (change, note) = &*wish;
+            let Some(changed) = licenses::change(&session, id, change).await? else {
+                return Ok(None);
+            };
+            add_note(&session, note, &changed).await?;
+            Ok(Some(changed.after))
         };
         let stored = self
             .server
-            .run_with(Manner::TRANSACTION, change, carry_out)
+            .run_with(Manner::TRANSACTION, (change, note), carry_out)
             .await?;
         if let Some(stored) = &stored {
             self.prune_after(stored.version, 1).await;

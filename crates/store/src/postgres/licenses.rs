@@ -12,6 +12,7 @@ use super::license_rows::{
 };
 use super::session::{Lent, Value};
 use super::trouble::Trouble;
+use crate::audit::Changed;
 use crate::licenses::{
     Change, ChangeNumber, LicenseChange, LicenseFilter, NewLicense, Snapshot, StoredLicense,
 };
@@ -99,7 +100,7 @@ pub(super) async fn change(
     session: &Lent,
     license_id: LicenseId,
     change: &LicenseChange,
-) -> Result<Option<StoredLicense>, Trouble> {
+) -> Result<Option<Changed<StoredLicense>>, Trouble> {
     let lock = "SELECT FROM licenses WHERE id = $1 FOR NO KEY UPDATE";
     if session
         .row(lock, &[&id(license_id.as_u128())])
@@ -108,15 +109,17 @@ pub(super) async fn change(
     {
         return Ok(None);
     }
-    let Some(stored) = get(session, license_id).await? else {
+    let Some(before) = get(session, license_id).await? else {
         return Ok(None);
     };
-    if !changes_anything(&stored, change) {
-        return Ok(Some(stored));
+    if !changes_anything(&before, change) {
+        let after = before.clone();
+        return Ok(Some(Changed { before, after }));
     }
-    let added = apply(session, &stored, change).await?;
+    let added = apply(session, &before, change).await?;
     note(session, &[(license_id, added)]).await?;
-    get(session, license_id).await
+    let after = get(session, license_id).await?;
+    Ok(after.map(|after| Changed { before, after }))
 }
 
 /// A revoked license stays revoked, and what is not there cannot be revoked.

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{
-    AccountName, KeyHash, LicenseId, ManagementKeyId, PlanRevision, PlanRevisionId, Timestamp,
+    AccountName, Clock, KeyHash, LicenseId, ManagementKeyId, PlanRevision, PlanRevisionId,
+    SystemClock, Timestamp,
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::audit::{add_change, add_note};
 use super::convert::{
     id, json, list, read, read_id, read_list, read_optional_id, read_optional_text,
     read_optional_time, read_text, read_time, unreadable,
@@ -18,10 +20,10 @@ use super::server::Manner;
 use super::session::{Lent, Session, Value};
 use super::trouble::{Trouble, unique};
 use super::{PostgresStore, sessions};
-use crate::audit::AuditStore;
+use crate::audit::{AuditStore, Changed, Note};
 use crate::claims::ClaimStore;
 use crate::error::Error;
-use crate::management::{Account, ManagementKey, ManagementStore};
+use crate::management::{Account, ManagementKey, ManagementStore, NewManagementKey};
 use crate::tokens::TokenStore;
 
 /// In the order that [`read_key`] reads.
@@ -42,44 +44,103 @@ impl ManagementStore for PostgresStore {
         Ok(self)
     }
 
-    async fn create_account(&self, account: Account) -> Result<(), Error> {
-        let create = move |session: Session, account: Arc<Account>| async move {
-            let sql = "INSERT INTO accounts (name, created_at) VALUES ($1, $2)";
-            let made = session
-                .change(sql, &[&account.name.as_str(), &account.created_at.micros()])
-                .await;
-            made.map(drop)
-                .map_err(|error| unique(error, "an account with this name"))
+    async fn create_account(&self, account: Account, note: Note<()>) -> Result<(), Error> {
+        let create = move |session: Session, wish: Arc<(Account, Note<()>)>| async move {
+            let (account, note) = &*wish;
+            let sql = "INSERT INTO accounts (name, created_at, disabled_at) VALUES ($1, $2, $3)";
+            let values: [Value<'_>; 3] = [
+                &account.name.as_str(),
+                &account.created_at.micros(),
+                &account.disabled_at.map(Timestamp::micros),
+            ];
+            let made = session.change(sql, &values).await;
+            made.map_err(|error| unique(error, "an account with this name"))?;
+            add_note(&session, note, &()).await
         };
-        self.server.run_with(Manner::WRITE, account, create).await
+        self.server
+            .run_with(Manner::TRANSACTION, (account, note), create)
+            .await
     }
 
     async fn accounts(&self) -> Result<Vec<Account>, Error> {
         let list = |session: Session| async move {
             let rows = session
-                .rows("SELECT name, created_at FROM accounts ORDER BY name", &[])
+                .rows(
+                    "SELECT name, created_at, disabled_at FROM accounts ORDER BY name",
+                    &[],
+                )
                 .await?;
-            let account = |row: &Row| {
-                Ok(Account {
-                    name: read_text(row, 0)?,
-                    created_at: read_time(row, 1)?,
-                })
-            };
-            rows.iter().map(account).collect()
+            rows.iter().map(read_account).collect()
         };
         self.server.run(Manner::READ, list).await
     }
 
+    async fn account(&self, name: &AccountName) -> Result<Option<Account>, Error> {
+        let find = |session: Session, name: Arc<AccountName>| async move {
+            account(&session, &name, "").await
+        };
+        self.server.run_with(Manner::READ, name.clone(), find).await
+    }
+
+    async fn set_account_disabled(
+        &self,
+        name: &AccountName,
+        at: Option<Timestamp>,
+        note: Note<Changed<Account>>,
+    ) -> Result<Option<Account>, Error> {
+        type Wish = Arc<(AccountName, Note<Changed<Account>>)>;
+        let set = move |session: Session, wish: Wish| async move {
+            let (name, note) = &*wish;
+            let before = account(&session, name, "FOR NO KEY UPDATE").await?;
+            let sql = "UPDATE accounts SET disabled_at = CASE WHEN $2::bigint IS NULL THEN NULL
+                ELSE coalesce(disabled_at, $2) END WHERE name = $1";
+            let values: [Value<'_>; 2] = [&name.as_str(), &at.map(Timestamp::micros)];
+            session.change(sql, &values).await?;
+            let after = account(&session, name, "").await?;
+            add_change(&session, note, before, after).await
+        };
+        let wish = (name.clone(), note);
+        self.server.run_with(Manner::TRANSACTION, wish, set).await
+    }
+
     async fn create_management_key(
         &self,
-        key: ManagementKey,
-        hash: KeyHash,
-        secret: Option<KeyHash>,
+        new: NewManagementKey,
+        note: Note<()>,
     ) -> Result<(), Error> {
-        let create = move |session: Session, key: Arc<ManagementKey>| async move {
-            create_key(&session, &key, &hash, secret.as_ref()).await
+        let create = move |session: Session, wish: Arc<(NewManagementKey, Note<()>)>| async move {
+            let (new, note) = &*wish;
+            create_key(&session, new).await?;
+            add_note(&session, note, &()).await
         };
-        self.server.run_with(Manner::WRITE, key, create).await
+        self.server
+            .run_with(Manner::TRANSACTION, (new, note), create)
+            .await
+    }
+
+    async fn replace_management_key(
+        &self,
+        old: ManagementKeyId,
+        at: Timestamp,
+        new: NewManagementKey,
+        note: Note<()>,
+    ) -> Result<bool, Error> {
+        let replace = move |session: Session, wish: Arc<(NewManagementKey, Note<()>)>| async move {
+            let (new, note) = &*wish;
+            // By the clock that the ends of keys are told by: the gates', not the server's.
+            let now = SystemClock.now();
+            let replaced = locked(&session, old).await?;
+            if replaced.is_none_or(|old| !old.is_live(now)) {
+                return Ok(false);
+            }
+            create_key(&session, new).await?;
+            end_key(&session, old, at).await?;
+            add_note(&session, note, &()).await?;
+            Ok(true)
+        };
+        self.server
+            .run_with(Manner::TRANSACTION, (new, note), replace)
+            .await
     }
 
     async fn management_key_by_hash(
@@ -87,7 +148,10 @@ impl ManagementStore for PostgresStore {
         hash: KeyHash,
     ) -> Result<Option<(ManagementKey, Option<KeyHash>)>, Error> {
         let find = move |session: Session| async move {
-            let sql = format!("SELECT {KEY}, secret FROM management_keys WHERE hash = $1");
+            let sql = format!(
+                "SELECT {KEY}, secret FROM management_keys k WHERE hash = $1
+                AND NOT EXISTS (SELECT FROM accounts a WHERE a.name = k.account AND a.disabled_at IS NOT NULL)"
+            );
             let Some(row) = session.row(&sql, &[&hash.as_bytes().as_slice()]).await? else {
                 return Ok(None);
             };
@@ -123,24 +187,14 @@ impl ManagementStore for PostgresStore {
         &self,
         key: ManagementKeyId,
         at: Timestamp,
+        note: Note<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
-        let end = move |session: Session| async move {
-            let sql = format!(
-                "UPDATE management_keys SET
-                revoked_at = CASE WHEN $2 <= micros_now() THEN coalesce(revoked_at, $2) ELSE revoked_at END,
-                expires_at = CASE WHEN $2 <= micros_now() THEN expires_at ELSE $2 END
-                WHERE id = $1 RETURNING {KEY}"
-            );
-            let row = session
-                .row(&sql, &[&id(key.as_u128()), &at.micros()])
-                .await?;
-            let ended = row.as_ref().map(read_key).transpose()?;
-            if ended.is_some() {
-                sessions::cut_key(&session, key, at).await?;
-            }
-            Ok(ended)
+        let end = move |session: Session, note: Arc<Note<_>>| async move {
+            let before = locked(&session, key).await?;
+            let after = end_key(&session, key, at).await?;
+            add_change(&session, &note, before, after).await
         };
-        self.server.run(Manner::TRANSACTION, end).await
+        self.server.run_with(Manner::TRANSACTION, note, end).await
     }
 
     async fn put_plan_revisions(&self, revisions: Vec<PlanRevision>) -> Result<(), Error> {
@@ -178,16 +232,23 @@ impl ManagementStore for PostgresStore {
         self.server.run(Manner::READ, find).await
     }
 
-    async fn put_if_absent(&self, name: &str, value: Vec<u8>) -> Result<Vec<u8>, Error> {
-        let put = move |session: Session, wanted: Arc<(String, Vec<u8>)>| async move {
-            let (name, value) = &*wanted;
+    async fn put_if_absent(
+        &self,
+        name: &str,
+        value: Vec<u8>,
+        note: Note<()>,
+    ) -> Result<Vec<u8>, Error> {
+        let put = move |session: Session, wanted: Arc<(String, Vec<u8>, Note<()>)>| async move {
+            let (name, value, note) = &*wanted;
             let sql = "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-            session.change(sql, &[name, value]).await?;
+            if session.change(sql, &[name, value]).await? > 0 {
+                add_note(&session, note, &()).await?;
+            }
             let kept = setting(&session, name).await?;
             kept.ok_or_else(|| Trouble::corrupt("a setting vanished within its transaction"))
         };
         self.server
-            .run_with(Manner::TRANSACTION, (name.to_owned(), value), put)
+            .run_with(Manner::TRANSACTION, (name.to_owned(), value, note), put)
             .await
     }
 
@@ -201,6 +262,24 @@ impl ManagementStore for PostgresStore {
     }
 }
 
+async fn account(
+    session: &Lent,
+    name: &AccountName,
+    lock: &str,
+) -> Result<Option<Account>, Trouble> {
+    let sql = format!("SELECT name, created_at, disabled_at FROM accounts WHERE name = $1 {lock}");
+    let row = session.row(&sql, &[&name.as_str()]).await?;
+    row.as_ref().map(read_account).transpose()
+}
+
+fn read_account(row: &Row) -> Result<Account, Trouble> {
+    Ok(Account {
+        name: read_text(row, 0)?,
+        created_at: read_time(row, 1)?,
+        disabled_at: read_optional_time(row, 2)?,
+    })
+}
+
 pub(super) async fn key(
     session: &Lent,
     key: ManagementKeyId,
@@ -210,12 +289,39 @@ pub(super) async fn key(
     row.as_ref().map(read_key).transpose()
 }
 
-async fn create_key(
+/// A key that nobody else may change until the transaction is over.
+pub(super) async fn locked(
     session: &Lent,
-    key: &ManagementKey,
-    hash: &KeyHash,
-    secret: Option<&KeyHash>,
-) -> Result<(), Trouble> {
+    key: ManagementKeyId,
+) -> Result<Option<ManagementKey>, Trouble> {
+    let sql = format!("SELECT {KEY} FROM management_keys WHERE id = $1 FOR NO KEY UPDATE");
+    let row = session.row(&sql, &[&id(key.as_u128())]).await?;
+    row.as_ref().map(read_key).transpose()
+}
+
+async fn end_key(
+    session: &Lent,
+    key: ManagementKeyId,
+    at: Timestamp,
+) -> Result<Option<ManagementKey>, Trouble> {
+    let sql = format!(
+        "UPDATE management_keys SET
+        revoked_at = CASE WHEN $2 <= micros_now() THEN coalesce(revoked_at, $2) ELSE revoked_at END,
+        expires_at = CASE WHEN $2 <= micros_now() THEN expires_at ELSE $2 END
+        WHERE id = $1 RETURNING {KEY}"
+    );
+    let row = session
+        .row(&sql, &[&id(key.as_u128()), &at.micros()])
+        .await?;
+    let ended = row.as_ref().map(read_key).transpose()?;
+    if ended.is_some() {
+        sessions::cut_key(session, key, at).await?;
+    }
+    Ok(ended)
+}
+
+async fn create_key(session: &Lent, new: &NewManagementKey) -> Result<(), Trouble> {
+    let NewManagementKey { key, hash, secret } = new;
     let sql = "INSERT INTO management_keys (id, account, app, license_id, name, scopes, prefix, created_at, expires_at,
         revoked_at, hash, secret, allow_ips, draws_on)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
@@ -231,7 +337,7 @@ async fn create_key(
         &key.expires_at.map(Timestamp::micros),
         &key.revoked_at.map(Timestamp::micros),
         &hash.as_bytes().as_slice(),
-        &secret.map(|secret| secret.as_bytes().as_slice()),
+        &secret.as_ref().map(|secret| secret.as_bytes().as_slice()),
         &list(&key.allow_ips),
         &key.draws_on.map(|license| id(license.as_u128())),
     ];

@@ -6,8 +6,10 @@ use async_trait::async_trait;
 use ipnet::IpNet;
 use model::{KeyHash, ManagementKeyId, RateLimit, Session, SessionId, Timestamp};
 
+use super::audit::{add_change, add_note};
 use super::server::Manner;
 use super::{PostgresStore, management, session, sessions};
+use crate::audit::{Changed, Note};
 use crate::error::Error;
 use crate::management::ManagementKey;
 use crate::sessions::{KeyCall, NewTokens, RefreshOutcome, SessionStore, StoredRefreshToken};
@@ -22,12 +24,19 @@ impl SessionStore for PostgresStore {
         session: Session,
         tokens: NewTokens,
         most: u32,
+        note: Note<()>,
     ) -> Result<bool, Error> {
-        let create = move |lent: Lent, new: Arc<(Session, NewTokens)>| async move {
-            sessions::create(&lent, &new.0, &new.1, most).await
+        type New = Arc<(Session, NewTokens, Note<()>)>;
+        let create = move |lent: Lent, new: New| async move {
+            let (session, tokens, note) = &*new;
+            let kept = sessions::create(&lent, session, tokens, most).await?;
+            if kept {
+                add_note(&lent, note, &()).await?;
+            }
+            Ok(kept)
         };
         self.server
-            .run_with(Manner::TRANSACTION, (session, tokens), create)
+            .run_with(Manner::TRANSACTION, (session, tokens, note), create)
             .await
     }
 
@@ -63,30 +72,49 @@ impl SessionStore for PostgresStore {
         refresh: KeyHash,
         asked_at: Timestamp,
         next: NewTokens,
+        note: Note<RefreshOutcome>,
     ) -> Result<RefreshOutcome, Error> {
-        let exchange = move |lent: Lent, next: Arc<NewTokens>| async move {
-            sessions::refresh(&lent, &refresh, asked_at, &next).await
+        type Next = Arc<(NewTokens, Note<RefreshOutcome>)>;
+        let exchange = move |lent: Lent, next: Next| async move {
+            let (next, note) = &*next;
+            let outcome = sessions::refresh(&lent, &refresh, asked_at, next).await?;
+            add_note(&lent, note, &outcome).await?;
+            Ok(outcome)
         };
         self.server
-            .run_with(Manner::TRANSACTION, next, exchange)
+            .run_with(Manner::TRANSACTION, (next, note), exchange)
             .await
     }
 
-    async fn end_session(&self, id: SessionId, at: Timestamp) -> Result<Option<Session>, Error> {
-        let end = move |lent: Lent| async move { sessions::end(&lent, id, at).await };
-        self.server.run(Manner::TRANSACTION, end).await
+    async fn end_session(
+        &self,
+        id: SessionId,
+        at: Timestamp,
+        note: Note<Changed<Session>>,
+    ) -> Result<Option<Session>, Error> {
+        let end = move |lent: Lent, note: Arc<Note<_>>| async move {
+            let before = sessions::locked(&lent, id).await?;
+            let after = sessions::end(&lent, id, at).await?;
+            add_change(&lent, &note, before, after).await
+        };
+        self.server.run_with(Manner::TRANSACTION, note, end).await
     }
 
     async fn set_key_allow_ips(
         &self,
         id: ManagementKeyId,
         allow_ips: Vec<IpNet>,
+        note: Note<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
-        let set = move |lent: Lent, allow_ips: Arc<Vec<IpNet>>| async move {
-            sessions::set_allow_ips(&lent, id, &allow_ips).await
+        type Wish = Arc<(Vec<IpNet>, Note<Changed<ManagementKey>>)>;
+        let set = move |lent: Lent, wish: Wish| async move {
+            let (allow_ips, note) = &*wish;
+            let before = management::locked(&lent, id).await?;
+            let after = sessions::set_allow_ips(&lent, id, allow_ips).await?;
+            add_change(&lent, note, before, after).await
         };
         self.server
-            .run_with(Manner::TRANSACTION, allow_ips, set)
+            .run_with(Manner::TRANSACTION, (allow_ips, note), set)
             .await
     }
 

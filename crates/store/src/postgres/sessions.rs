@@ -384,6 +384,13 @@ pub(super) async fn session(session: &Lent, wanted: SessionId) -> Result<Option<
     row.as_ref().map(read_session).transpose()
 }
 
+/// A session that nobody else may change until the transaction is over.
+pub(super) async fn locked(session: &Lent, wanted: SessionId) -> Result<Option<Session>, Trouble> {
+    let sql = format!("SELECT {SESSION} FROM sessions s WHERE s.id = $1 FOR UPDATE");
+    let row = session.row(&sql, &[&id(wanted.as_u128())]).await?;
+    row.as_ref().map(read_session).transpose()
+}
+
 pub(super) async fn sessions_of(
     session: &Lent,
     key_id: ManagementKeyId,

@@ -10,6 +10,7 @@ use model::{
 use tokio_postgres::Row;
 
 use super::PostgresStore;
+use super::audit::add_note;
 use super::convert::{
     count, id, read, read_count, read_id, read_number, read_optional_id, read_optional_time,
     read_text, read_time, read_word, rows,
@@ -19,6 +20,7 @@ use super::quota::lease;
 use super::server::Manner;
 use super::session::{Lent, Session, Value};
 use super::trouble::{Trouble, unique};
+use crate::audit::Note;
 use crate::error::Error;
 use crate::quota::{LeaseKey, LeaseRequest};
 use crate::tokens::{Kept, TOKENS, TokenClaim, TokenIssue, TokenStore};
@@ -100,18 +102,27 @@ impl TokenStore for PostgresStore {
         &self,
         wanted: RequestTokenId,
         now: Timestamp,
+        note: Note<RequestToken>,
     ) -> Result<Option<RequestToken>, Error> {
-        let end = move |session: Session| async move {
+        let end = move |session: Session, note: Arc<Note<_>>| async move {
+            let before = by_id(&session, wanted).await?.map(|kept| kept.at(now));
             let sql = format!(
                 "WITH over AS (
                   SELECT id, license, epoch, units FROM tokens WHERE state = 0 AND id = $1 LIMIT $2 FOR UPDATE
                 ){FREEING}"
             );
             let values: [Value<'_>; 3] = [&id(wanted.as_u128()), &1_i64, &id(TOKENS.as_u128())];
-            session.row(&sql, &values).await?;
-            Ok(by_id(&session, wanted).await?.map(|kept| kept.at(now)))
+            let row = session.row(&sql, &values).await?;
+            let ended = row.map_or(Ok(0), |row| read_count(&row, 0))? > 0;
+            let after = by_id(&session, wanted).await?.map(|kept| kept.at(now));
+            if let Some(before) =
+                before.filter(|before| ended && before.state == TokenState::Issued)
+            {
+                add_note(&session, &note, &before).await?;
+            }
+            Ok(after)
         };
-        self.server.run(Manner::TRANSACTION, end).await
+        self.server.run_with(Manner::TRANSACTION, note, end).await
     }
 
     async fn claim_token(

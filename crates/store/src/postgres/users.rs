@@ -1,14 +1,16 @@
 //! [`UserStore`] on PostgreSQL.
 
 use async_trait::async_trait;
-use model::{Alias, AppName, Timestamp, User, UserId};
+use model::{Alias, AppName, LicenseId, Timestamp, User, UserId};
 use tokio_postgres::Row;
 
-use super::PostgresStore;
+use super::audit::{add_change, add_note};
 use super::convert::{id, read, read_id, read_text, read_time, rows};
 use super::server::Manner;
-use super::session::{Session, Value};
+use super::session::{Lent, Session, Value};
 use super::trouble::{Trouble, unique};
+use super::{PostgresStore, licenses};
+use crate::audit::{Changed, Note};
 use crate::error::Error;
 use crate::users::{UserChange, UserStore};
 
@@ -17,10 +19,12 @@ const USER: &str = "id, account, app, login, alias, first_name, last_name, creat
 
 #[async_trait]
 impl UserStore for PostgresStore {
-    async fn create_user(&self, user: User) -> Result<(), Error> {
+    async fn create_user(&self, user: User, note: Note<()>) -> Result<(), Error> {
+        let wish = (user, note);
         let create = self
             .server
-            .run_with(Manner::WRITE, user, |session, user| async move {
+            .run_with(Manner::TRANSACTION, wish, |session, wish| async move {
+                let (user, note) = &*wish;
                 let sql = format!(
                     "INSERT INTO users ({USER}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
                 );
@@ -36,22 +40,20 @@ impl UserStore for PostgresStore {
                     &user.updated_at.micros(),
                 ];
                 let made = session.change(&sql, &values).await;
-                made.map(drop)
-                    .map_err(|error| unique(error, "a user of this app with this login"))
+                made.map_err(|error| unique(error, "a user of this app with this login"))?;
+                add_note(&session, note, &()).await
             });
         create.await
     }
 
     async fn user(&self, app: &AppName, login: &str) -> Result<Option<User>, Error> {
         let whom = (app.clone(), login.to_owned());
-        let find = self
+        let found = self
             .server
             .run_with(Manner::READ, whom, |session, whom| async move {
-                let sql = format!("SELECT {USER} FROM users WHERE app = $1 AND login = $2");
-                let row = session.row(&sql, &[&whom.0.as_str(), &whom.1]).await?;
-                row.as_ref().map(read_user).transpose()
+                find(&session, &whom.0, &whom.1, "").await
             });
-        find.await
+        found.await
     }
 
     async fn user_by_id(&self, wanted: UserId) -> Result<Option<User>, Error> {
@@ -92,12 +94,14 @@ impl UserStore for PostgresStore {
         login: &str,
         change: UserChange,
         at: Timestamp,
+        note: Note<Changed<User>>,
     ) -> Result<Option<User>, Error> {
-        let wish = (app.clone(), login.to_owned(), change);
+        let wish = (app.clone(), login.to_owned(), change, note);
         let carry_out =
             self.server
-                .run_with(Manner::WRITE, wish, move |session, wish| async move {
-                    let (app, login, change) = &*wish;
+                .run_with(Manner::TRANSACTION, wish, move |session, wish| async move {
+                    let (app, login, change, note) = &*wish;
+                    let before = find(&session, app, login, LOCKED).await?;
                     let sql = format!(
                         "UPDATE users SET first_name = CASE WHEN $3 THEN $4 ELSE first_name END,
                 last_name = CASE WHEN $5 THEN $6 ELSE last_name END, updated_at = $7
@@ -113,21 +117,63 @@ impl UserStore for PostgresStore {
                         &at.micros(),
                     ];
                     let row = session.row(&sql, &values).await?;
-                    row.as_ref().map(read_user).transpose()
+                    let after = row.as_ref().map(read_user).transpose()?;
+                    add_change(&session, note, before, after).await
                 });
         carry_out.await
     }
 
-    async fn delete_user(&self, app: &AppName, login: &str) -> Result<bool, Error> {
-        let whom = (app.clone(), login.to_owned());
+    async fn delete_user(
+        &self,
+        app: &AppName,
+        login: &str,
+        note: Note<User>,
+    ) -> Result<bool, Error> {
+        let whom = (app.clone(), login.to_owned(), note);
         let delete = self
             .server
-            .run_with(Manner::WRITE, whom, |session, whom| async move {
-                let sql = "DELETE FROM users WHERE app = $1 AND login = $2";
-                Ok(session.change(sql, &[&whom.0.as_str(), &whom.1]).await? > 0)
+            .run_with(Manner::TRANSACTION, whom, |session, whom| async move {
+                let (app, login, note) = &*whom;
+                let Some(user) = find(&session, app, login, LOCKED).await? else {
+                    return Ok(false);
+                };
+                delete(&session, &user).await?;
+                add_note(&session, note, &user).await?;
+                Ok(true)
             });
         delete.await
     }
+}
+
+/// What keeps others from changing a user that was found.
+const LOCKED: &str = "FOR UPDATE";
+
+async fn find(
+    session: &Lent,
+    app: &AppName,
+    login: &str,
+    lock: &str,
+) -> Result<Option<User>, Trouble> {
+    let sql = format!("SELECT {USER} FROM users WHERE app = $1 AND login = $2 {lock}");
+    let row = session.row(&sql, &[&app.as_str(), &login]).await?;
+    row.as_ref().map(read_user).transpose()
+}
+
+async fn delete(session: &Lent, user: &User) -> Result<(), Trouble> {
+    let sql = "DELETE FROM users WHERE id = $1";
+    session.change(sql, &[&id(user.id.as_u128())]).await?;
+    let sql = "UPDATE licenses SET \"user\" = NULL WHERE app = $1 AND \"user\" = $2 RETURNING id";
+    let held = session
+        .rows(sql, &[&user.app.as_str(), &user.login])
+        .await?;
+    let changes = held
+        .iter()
+        .map(|row| read_id(row, 0).map(|id| (LicenseId::from_u128(id), None)))
+        .collect::<Result<Vec<_>, _>>()?;
+    if !changes.is_empty() {
+        licenses::note(session, &changes).await?;
+    }
+    Ok(())
 }
 
 fn read_user(row: &Row) -> Result<User, Trouble> {

@@ -3,19 +3,25 @@
 use async_trait::async_trait;
 use model::{LicenseId, Timestamp};
 
+use super::audit::add_note;
 use super::{SqliteStore, api_keys};
 use crate::api_keys::{
     ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeyStore, NewApiKey, StoredApiKey,
 };
+use crate::audit::{Changed, Note};
 use crate::error::Error;
 use crate::licenses::ChangeNumber;
 
 #[async_trait]
 impl ApiKeyStore for SqliteStore {
-    async fn create_api_key(&self, new: NewApiKey) -> Result<ChangeNumber, Error> {
+    async fn create_api_key(&self, new: NewApiKey, note: Note<()>) -> Result<ChangeNumber, Error> {
         let now = self.clock.now();
         self.licenses
-            .write(move |session| api_keys::create(session.connection(), &new, now))
+            .write(move |session| {
+                let last = api_keys::create(session.connection(), &new, now)?;
+                add_note(session.connection(), &note, &())?;
+                Ok(last)
+            })
             .await
     }
 
@@ -45,10 +51,18 @@ impl ApiKeyStore for SqliteStore {
         &self,
         id: LicenseId,
         change: ApiKeyChange,
+        note: Note<Changed<StoredApiKey>>,
     ) -> Result<Option<StoredApiKey>, Error> {
         let now = self.clock.now();
         self.licenses
-            .write(move |session| api_keys::change(session.connection(), id, &change, now))
+            .write(move |session| {
+                let connection = session.connection();
+                let Some(changed) = api_keys::change(connection, id, &change, now)? else {
+                    return Ok(None);
+                };
+                add_note(connection, &note, &changed)?;
+                Ok(Some(changed.after))
+            })
             .await
     }
 

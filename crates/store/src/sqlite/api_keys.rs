@@ -12,6 +12,7 @@ use super::trouble::{Trouble, unique};
 use crate::api_keys::{
     ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeySort, NewApiKey, StoredApiKey,
 };
+use crate::audit::Changed;
 use crate::licenses::{ChangeNumber, LicenseChange};
 
 /// In the order that [`read`] reads.
@@ -161,20 +162,21 @@ pub(super) fn change(
     license_id: LicenseId,
     change: &ApiKeyChange,
     now: Timestamp,
-) -> Result<Option<StoredApiKey>, Trouble> {
+) -> Result<Option<Changed<StoredApiKey>>, Trouble> {
     let Some(before) = get(connection, license_id)? else {
         return Ok(None);
     };
     if before.license.license.status == model::LicenseStatus::Revoked {
         return Ok(None);
     }
-    write(connection, before.key, change)?;
+    write(connection, before.key.clone(), change)?;
     let label = change.name.clone().map(LicenseChange::Label);
     for part in change.license.iter().chain(&label) {
         licenses::change(connection, license_id, part, now)?;
     }
     licenses::touch(connection, license_id, None, now)?;
-    get(connection, license_id)
+    let after = get(connection, license_id)?;
+    Ok(after.map(|after| Changed { before, after }))
 }
 
 fn write(connection: &Connection, mut key: ApiKey, change: &ApiKeyChange) -> Result<(), Trouble> {

@@ -12,7 +12,7 @@ use super::convert::{
     count, id, read_count, read_id, read_optional_text, read_text, read_time, unreadable,
 };
 use super::trouble::Trouble;
-use crate::audit::{AuditFilter, AuditStore, NumberedEntry};
+use crate::audit::{AuditFilter, AuditStore, Changed, Note, NumberedEntry};
 use crate::error::Error;
 
 /// Most lines of one page.
@@ -22,10 +22,7 @@ const PAGE: usize = 1_000;
 impl AuditStore for SqliteStore {
     async fn add_audit(&self, entries: Vec<AuditEntry>) -> Result<(), Error> {
         self.licenses
-            .write(move |session| {
-                let mut entries = entries.iter();
-                entries.try_for_each(|entry| add(session.connection(), entry))
-            })
+            .write(move |session| add_all(session.connection(), &entries))
             .await
     }
 
@@ -39,6 +36,35 @@ impl AuditStore for SqliteStore {
             .read_patiently(move |session| page(session.connection(), &filter, after, limit))
             .await
     }
+}
+
+/// Writes what a change says of what came of it, within its transaction.
+pub(super) fn add_note<T>(
+    connection: &Connection,
+    note: &Note<T>,
+    came: &T,
+) -> Result<(), Trouble> {
+    add_all(connection, &note.lines(came))
+}
+
+/// As [`add_note`] of a thing that was changed; what it is now.
+pub(super) fn add_change<T>(
+    connection: &Connection,
+    note: &Note<Changed<T>>,
+    before: Option<T>,
+    after: Option<T>,
+) -> Result<Option<T>, Trouble> {
+    let (Some(before), Some(after)) = (before, after) else {
+        return Ok(None);
+    };
+    let changed = Changed { before, after };
+    add_note(connection, note, &changed)?;
+    Ok(Some(changed.after))
+}
+
+fn add_all(connection: &Connection, entries: &[AuditEntry]) -> Result<(), Trouble> {
+    let mut entries = entries.iter();
+    entries.try_for_each(|entry| add(connection, entry))
 }
 
 pub(super) fn add(connection: &Connection, entry: &AuditEntry) -> Result<(), Trouble> {

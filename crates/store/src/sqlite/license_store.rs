@@ -6,16 +6,18 @@ use model::{
     Timestamp,
 };
 
+use super::audit::{add_change, add_note};
+use super::trouble::Trouble;
 use super::{SqliteStore, licenses, management};
 use crate::api_keys::ApiKeyStore;
-use crate::audit::AuditStore;
+use crate::audit::{AuditStore, Changed, Note};
 use crate::claims::ClaimStore;
 use crate::error::Error;
 use crate::licenses::{
     Change, ChangeNumber, LicenseChange, LicenseFilter, LicenseStore, NewLicense, Snapshot,
     StoredLicense,
 };
-use crate::management::{Account, ManagementKey, ManagementStore};
+use crate::management::{Account, ManagementKey, ManagementStore, NewManagementKey};
 use crate::tokens::TokenStore;
 
 /// Up to so many licenses are made as a command; more are an import, which lets commands pass.
@@ -27,11 +29,17 @@ impl LicenseStore for SqliteStore {
         Ok(self)
     }
 
-    async fn create_licenses(&self, new: Vec<NewLicense>) -> Result<ChangeNumber, Error> {
+    async fn create_licenses(
+        &self,
+        new: Vec<NewLicense>,
+        note: Note<()>,
+    ) -> Result<ChangeNumber, Error> {
         let now = self.clock.now();
         let is_import = new.len() > AT_ONCE;
         let work = move |session: &mut super::LicenseSession| {
-            licenses::create(session.connection(), &new, now)
+            let last = licenses::create(session.connection(), &new, now)?;
+            add_note(session.connection(), &note, &())?;
+            Ok(last)
         };
         if is_import {
             self.licenses.write_patiently(work).await
@@ -83,10 +91,18 @@ impl LicenseStore for SqliteStore {
         &self,
         id: LicenseId,
         change: LicenseChange,
+        note: Note<Changed<StoredLicense>>,
     ) -> Result<Option<StoredLicense>, Error> {
         let now = self.clock.now();
         self.licenses
-            .write(move |session| licenses::change(session.connection(), id, &change, now))
+            .write(move |session| {
+                let connection = session.connection();
+                let Some(changed) = licenses::change(connection, id, &change, now)? else {
+                    return Ok(None);
+                };
+                add_note(connection, &note, &changed)?;
+                Ok(Some(changed.after))
+            })
             .await
     }
 
@@ -130,9 +146,12 @@ impl ManagementStore for SqliteStore {
         Ok(self)
     }
 
-    async fn create_account(&self, account: Account) -> Result<(), Error> {
+    async fn create_account(&self, account: Account, note: Note<()>) -> Result<(), Error> {
         self.licenses
-            .write(move |session| management::create_account(session.connection(), &account))
+            .write(move |session| {
+                management::create_account(session.connection(), &account)?;
+                add_note(session.connection(), &note, &())
+            })
             .await
     }
 
@@ -142,15 +161,60 @@ impl ManagementStore for SqliteStore {
             .await
     }
 
+    async fn account(&self, name: &AccountName) -> Result<Option<Account>, Error> {
+        let name = name.clone();
+        self.licenses
+            .read(move |session| management::account(session.connection(), &name))
+            .await
+    }
+
+    async fn set_account_disabled(
+        &self,
+        name: &AccountName,
+        at: Option<Timestamp>,
+        note: Note<Changed<Account>>,
+    ) -> Result<Option<Account>, Error> {
+        let name = name.clone();
+        self.licenses
+            .write(move |session| {
+                let connection = session.connection();
+                let before = management::account(connection, &name)?;
+                management::set_disabled(connection, &name, at)?;
+                let after = management::account(connection, &name)?;
+                add_change(connection, &note, before, after)
+            })
+            .await
+    }
+
     async fn create_management_key(
         &self,
-        key: ManagementKey,
-        hash: KeyHash,
-        secret: Option<KeyHash>,
+        new: NewManagementKey,
+        note: Note<()>,
     ) -> Result<(), Error> {
         self.licenses
             .write(move |session| {
-                management::create_key(session.connection(), &key, &hash, secret.as_ref())
+                management::create_key(session.connection(), &new)?;
+                add_note(session.connection(), &note, &())
+            })
+            .await
+    }
+
+    async fn replace_management_key(
+        &self,
+        old: ManagementKeyId,
+        at: Timestamp,
+        new: NewManagementKey,
+        note: Note<()>,
+    ) -> Result<bool, Error> {
+        let now = self.clock.now();
+        self.licenses
+            .write(move |session| {
+                let connection = session.connection();
+                let replaces = management::replace_key(connection, old, at, &new, now)?;
+                if replaces {
+                    add_note(connection, &note, &())?;
+                }
+                Ok(replaces)
             })
             .await
     }
@@ -177,10 +241,16 @@ impl ManagementStore for SqliteStore {
         &self,
         id: ManagementKeyId,
         at: Timestamp,
+        note: Note<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
         let now = self.clock.now();
         self.licenses
-            .write(move |session| management::end_key(session.connection(), id, at, now))
+            .write(move |session| {
+                let connection = session.connection();
+                let before = management::key(connection, id)?;
+                let after = management::end_key(connection, id, at, now)?;
+                add_change(connection, &note, before, after)
+            })
             .await
     }
 
@@ -196,10 +266,23 @@ impl ManagementStore for SqliteStore {
             .await
     }
 
-    async fn put_if_absent(&self, name: &str, value: Vec<u8>) -> Result<Vec<u8>, Error> {
+    async fn put_if_absent(
+        &self,
+        name: &str,
+        value: Vec<u8>,
+        note: Note<()>,
+    ) -> Result<Vec<u8>, Error> {
         let name = name.to_owned();
         self.licenses
-            .write(move |session| management::put_if_absent(session.connection(), &name, &value))
+            .write(move |session| {
+                let connection = session.connection();
+                if management::put_setting(connection, &name, &value)? {
+                    add_note(connection, &note, &())?;
+                    return Ok(value);
+                }
+                let kept = management::setting(connection, &name)?;
+                kept.ok_or_else(|| Trouble::corrupt("a setting vanished within its transaction"))
+            })
             .await
     }
 

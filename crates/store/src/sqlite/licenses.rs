@@ -12,6 +12,7 @@ use super::convert::{
     read_word, rows,
 };
 use super::trouble::{Trouble, unique};
+use crate::audit::Changed;
 use crate::licenses::{
     Change, ChangeNumber, CredentialInfo, CredentialStatus, LicenseChange, LicenseFilter,
     NewCredential, NewLicense, Snapshot, StoredLicense,
@@ -169,16 +170,18 @@ pub(super) fn change(
     license_id: LicenseId,
     change: &LicenseChange,
     now: Timestamp,
-) -> Result<Option<StoredLicense>, Trouble> {
-    let Some(stored) = get(connection, license_id)? else {
+) -> Result<Option<Changed<StoredLicense>>, Trouble> {
+    let Some(before) = get(connection, license_id)? else {
         return Ok(None);
     };
-    if !changes_anything(&stored, change) {
-        return Ok(Some(stored));
+    if !changes_anything(&before, change) {
+        let after = before.clone();
+        return Ok(Some(Changed { before, after }));
     }
-    let added = apply(connection, &stored, change, now)?;
+    let added = apply(connection, &before, change, now)?;
     touch(connection, license_id, added, now)?;
-    get(connection, license_id)
+    let after = get(connection, license_id)?;
+    Ok(after.map(|after| Changed { before, after }))
 }
 
 /// A revoked license stays revoked, and what is not there cannot be revoked.

@@ -11,7 +11,7 @@ use super::convert::{
 };
 use super::sessions;
 use super::trouble::{Trouble, unique};
-use crate::management::{Account, ManagementKey};
+use crate::management::{Account, ManagementKey, NewManagementKey};
 
 /// In the order that [`read_key`] reads.
 const KEY: &str = "id, account, app, license_id, name, scopes, prefix, created_at, expires_at, revoked_at, \
@@ -19,30 +19,56 @@ const KEY: &str = "id, account, app, license_id, name, scopes, prefix, created_a
 
 pub(super) fn create_account(connection: &Connection, account: &Account) -> Result<(), Trouble> {
     connection
-        .prepare_cached("INSERT INTO accounts (name, created_at) VALUES (?1, ?2)")?
-        .execute(params![account.name.as_str(), account.created_at.micros()])
+        .prepare_cached("INSERT INTO accounts (name, created_at, disabled_at) VALUES (?1, ?2, ?3)")?
+        .execute(params![
+            account.name.as_str(),
+            account.created_at.micros(),
+            account.disabled_at.map(Timestamp::micros),
+        ])
         .map_err(|error| unique(error, "an account with this name"))?;
     Ok(())
 }
 
 pub(super) fn accounts(connection: &Connection) -> Result<Vec<Account>, Trouble> {
     connection
-        .prepare_cached("SELECT name, created_at FROM accounts ORDER BY name")?
-        .query_and_then([], |row| {
-            Ok(Account {
-                name: read_text(row, 0)?,
-                created_at: read_time(row, 1)?,
-            })
-        })?
+        .prepare_cached("SELECT name, created_at, disabled_at FROM accounts ORDER BY name")?
+        .query_and_then([], read_account)?
         .collect()
 }
 
-pub(super) fn create_key(
+pub(super) fn account(
     connection: &Connection,
-    key: &ManagementKey,
-    hash: &KeyHash,
-    secret: Option<&KeyHash>,
+    name: &AccountName,
+) -> Result<Option<Account>, Trouble> {
+    let sql = "SELECT name, created_at, disabled_at FROM accounts WHERE name = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut found = statement.query([name.as_str()])?;
+    found.next()?.map(read_account).transpose()
+}
+
+pub(super) fn set_disabled(
+    connection: &Connection,
+    name: &AccountName,
+    at: Option<Timestamp>,
 ) -> Result<(), Trouble> {
+    let sql = "UPDATE accounts SET disabled_at = CASE WHEN ?2 IS NULL THEN NULL ELSE coalesce(disabled_at, ?2) END
+        WHERE name = ?1";
+    connection
+        .prepare_cached(sql)?
+        .execute(params![name.as_str(), at.map(Timestamp::micros)])?;
+    Ok(())
+}
+
+fn read_account(row: &Row<'_>) -> Result<Account, Trouble> {
+    Ok(Account {
+        name: read_text(row, 0)?,
+        created_at: read_time(row, 1)?,
+        disabled_at: read_optional_time(row, 2)?,
+    })
+}
+
+pub(super) fn create_key(connection: &Connection, new: &NewManagementKey) -> Result<(), Trouble> {
+    let NewManagementKey { key, hash, secret } = new;
     let sql = "INSERT INTO management_keys (id, account, app, license_id, name, scopes, prefix, created_at, expires_at,
         revoked_at, hash, secret, allow_ips, draws_on) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
     connection
@@ -59,7 +85,7 @@ pub(super) fn create_key(
             key.expires_at.map(Timestamp::micros),
             key.revoked_at.map(Timestamp::micros),
             hash.as_bytes(),
-            secret.map(KeyHash::as_bytes),
+            secret.as_ref().map(KeyHash::as_bytes),
             list(&key.allow_ips),
             key.draws_on.map(|license| id(license.as_u128())),
         ])
@@ -67,11 +93,31 @@ pub(super) fn create_key(
     Ok(())
 }
 
+/// Keeps a key and ends the one it replaces; `false`: there is none to replace.
+pub(super) fn replace_key(
+    connection: &Connection,
+    old: ManagementKeyId,
+    at: Timestamp,
+    new: &NewManagementKey,
+    now: Timestamp,
+) -> Result<bool, Trouble> {
+    let replaced = key(connection, old)?.filter(|old| old.is_live(now));
+    if replaced.is_none() {
+        return Ok(false);
+    }
+    create_key(connection, new)?;
+    end_key(connection, old, at, now)?;
+    Ok(true)
+}
+
 pub(super) fn key_by_hash(
     connection: &Connection,
     hash: &KeyHash,
 ) -> Result<Option<(ManagementKey, Option<KeyHash>)>, Trouble> {
-    let sql = format!("SELECT {KEY}, secret FROM management_keys WHERE hash = ?1");
+    let sql = format!(
+        "SELECT {KEY}, secret FROM management_keys k WHERE hash = ?1
+        AND NOT EXISTS (SELECT 1 FROM accounts a WHERE a.name = k.account AND a.disabled_at IS NOT NULL)"
+    );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query([hash.as_bytes()])?;
     let Some(row) = found.next()? else {
@@ -153,18 +199,18 @@ pub(super) fn plan_revision(
         .map_err(|error| Trouble::corrupt(format!("plan revision {revision}: {error}")))
 }
 
-pub(super) fn put_if_absent(
+/// Keeps a setting if nothing is there yet; whether it was kept.
+pub(super) fn put_setting(
     connection: &Connection,
     name: &str,
     value: &[u8],
-) -> Result<Vec<u8>, Trouble> {
-    connection
+) -> Result<bool, Trouble> {
+    let kept = connection
         .prepare_cached(
             "INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
         )?
         .execute(params![name, value])?;
-    let kept = setting(connection, name)?;
-    kept.ok_or_else(|| Trouble::corrupt("a setting vanished within its transaction"))
+    Ok(kept > 0)
 }
 
 pub(super) fn setting(connection: &Connection, name: &str) -> Result<Option<Vec<u8>>, Trouble> {

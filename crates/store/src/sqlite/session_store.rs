@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use ipnet::IpNet;
 use model::{KeyHash, ManagementKeyId, RateLimit, Session, SessionId, Timestamp};
 
+use super::audit::{add_change, add_note};
 use super::{SqliteStore, management, sessions};
+use crate::audit::{Changed, Note};
 use crate::error::Error;
 use crate::management::ManagementKey;
 use crate::sessions::{KeyCall, NewTokens, RefreshOutcome, SessionStore, StoredRefreshToken};
@@ -16,9 +18,16 @@ impl SessionStore for SqliteStore {
         session: Session,
         tokens: NewTokens,
         most: u32,
+        note: Note<()>,
     ) -> Result<bool, Error> {
         self.licenses
-            .write(move |file| sessions::create(file.connection(), &session, &tokens, most))
+            .write(move |file| {
+                let kept = sessions::create(file.connection(), &session, &tokens, most)?;
+                if kept {
+                    add_note(file.connection(), &note, &())?;
+                }
+                Ok(kept)
+            })
             .await
     }
 
@@ -58,19 +67,34 @@ impl SessionStore for SqliteStore {
         refresh: KeyHash,
         asked_at: Timestamp,
         next: NewTokens,
+        note: Note<RefreshOutcome>,
     ) -> Result<RefreshOutcome, Error> {
         // Told when it is its turn: whoever asked before that time lost a race, whoever asks later replays.
         let clock = self.clock.clone();
         self.licenses
             .write(move |file| {
-                sessions::refresh(file.connection(), &refresh, asked_at, &next, clock.now())
+                let connection = file.connection();
+                let outcome =
+                    sessions::refresh(connection, &refresh, asked_at, &next, clock.now())?;
+                add_note(connection, &note, &outcome)?;
+                Ok(outcome)
             })
             .await
     }
 
-    async fn end_session(&self, id: SessionId, at: Timestamp) -> Result<Option<Session>, Error> {
+    async fn end_session(
+        &self,
+        id: SessionId,
+        at: Timestamp,
+        note: Note<Changed<Session>>,
+    ) -> Result<Option<Session>, Error> {
         self.licenses
-            .write(move |file| sessions::end(file.connection(), id, at))
+            .write(move |file| {
+                let connection = file.connection();
+                let before = sessions::session(connection, id)?;
+                let after = sessions::end(connection, id, at)?;
+                add_change(connection, &note, before, after)
+            })
             .await
     }
 
@@ -78,10 +102,16 @@ impl SessionStore for SqliteStore {
         &self,
         id: ManagementKeyId,
         allow_ips: Vec<IpNet>,
+        note: Note<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
         let now = self.clock.now();
         self.licenses
-            .write(move |file| sessions::set_allow_ips(file.connection(), id, &allow_ips, now))
+            .write(move |file| {
+                let connection = file.connection();
+                let before = management::key(connection, id)?;
+                let after = sessions::set_allow_ips(connection, id, &allow_ips, now)?;
+                add_change(connection, &note, before, after)
+            })
             .await
     }
 

@@ -16,6 +16,7 @@ use super::convert::{
 use super::quota::{give_back, grant, lease};
 use super::trouble::{Trouble, unique};
 use super::{LedgerSession, SqliteStore};
+use crate::audit::{AuditStore, Note};
 use crate::error::Error;
 use crate::quota::{LeaseKey, LeaseRequest};
 use crate::tokens::{Kept, TOKENS, TokenClaim, TokenIssue, TokenStore};
@@ -84,7 +85,15 @@ impl TokenStore for SqliteStore {
         &self,
         id: RequestTokenId,
         now: Timestamp,
+        note: Note<RequestToken>,
     ) -> Result<Option<RequestToken>, Error> {
+        let Some(before) = self.token_by_id(id, now).await? else {
+            return Ok(None);
+        };
+        if before.state == TokenState::Issued {
+            // The log is in the other file: first the line, so that no end of a token is without one.
+            self.add_audit(note.lines(&before)).await?;
+        }
         self.ledger
             .write(move |session| {
                 let connection = session.connection();

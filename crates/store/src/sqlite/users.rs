@@ -1,12 +1,14 @@
 //! Users in SQL.
 
 use async_trait::async_trait;
-use model::{Alias, AppName, Timestamp, User, UserId};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use model::{Alias, AppName, LicenseId, Timestamp, User, UserId};
+use rusqlite::{Connection, Row, params};
 
-use super::SqliteStore;
+use super::audit::{add_change, add_note};
 use super::convert::{id, read_id, read_text, read_time, rows};
 use super::trouble::{Trouble, unique};
+use super::{SqliteStore, licenses};
+use crate::audit::{Changed, Note};
 use crate::error::Error;
 use crate::users::{UserChange, UserStore};
 
@@ -15,9 +17,12 @@ const USER: &str = "id, account, app, login, alias, first_name, last_name, creat
 
 #[async_trait]
 impl UserStore for SqliteStore {
-    async fn create_user(&self, user: User) -> Result<(), Error> {
+    async fn create_user(&self, user: User, note: Note<()>) -> Result<(), Error> {
         self.licenses
-            .write(move |session| create(session.connection(), &user))
+            .write(move |session| {
+                create(session.connection(), &user)?;
+                add_note(session.connection(), &note, &())
+            })
             .await
     }
 
@@ -52,17 +57,36 @@ impl UserStore for SqliteStore {
         login: &str,
         wish: UserChange,
         at: Timestamp,
+        note: Note<Changed<User>>,
     ) -> Result<Option<User>, Error> {
         let (app, login) = (app.clone(), login.to_owned());
         self.licenses
-            .write(move |session| change(session.connection(), &app, &login, &wish, at))
+            .write(move |session| {
+                let connection = session.connection();
+                let before = get(connection, &app, &login)?;
+                let after = change(connection, &app, &login, &wish, at)?;
+                add_change(connection, &note, before, after)
+            })
             .await
     }
 
-    async fn delete_user(&self, app: &AppName, login: &str) -> Result<bool, Error> {
-        let (app, login) = (app.clone(), login.to_owned());
+    async fn delete_user(
+        &self,
+        app: &AppName,
+        login: &str,
+        note: Note<User>,
+    ) -> Result<bool, Error> {
+        let (app, login, now) = (app.clone(), login.to_owned(), self.clock.now());
         self.licenses
-            .write(move |session| delete(session.connection(), &app, &login))
+            .write(move |session| {
+                let connection = session.connection();
+                let Some(user) = get(connection, &app, &login)? else {
+                    return Ok(false);
+                };
+                delete(connection, &user, now)?;
+                add_note(connection, &note, &user)?;
+                Ok(true)
+            })
             .await
     }
 }
@@ -139,13 +163,21 @@ fn change(
     found.next()?.map(read).transpose()
 }
 
-fn delete(connection: &Connection, app: &AppName, login: &str) -> Result<bool, Trouble> {
-    let sql = "DELETE FROM users WHERE app = ?1 AND login = ?2 RETURNING id";
-    let gone: Option<[u8; 16]> = connection
+fn delete(connection: &Connection, user: &User, now: Timestamp) -> Result<(), Trouble> {
+    connection
+        .prepare_cached("DELETE FROM users WHERE id = ?1")?
+        .execute([id(user.id.as_u128())])?;
+    let sql = "UPDATE licenses SET user = NULL WHERE app = ?1 AND user = ?2 RETURNING id";
+    let held = connection
         .prepare_cached(sql)?
-        .query_row(params![app.as_str(), login], |row| row.get(0))
-        .optional()?;
-    Ok(gone.is_some())
+        .query_map(params![user.app.as_str(), user.login], |row| {
+            read_id(row, 0)
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    for license in held {
+        licenses::touch(connection, LicenseId::from_u128(license), None, now)?;
+    }
+    Ok(())
 }
 
 fn read(row: &Row<'_>) -> Result<User, Trouble> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::{LicenseId, Limits};
 use store::conformance::fixtures::keep;
-use store::{Change, ChangeNumber, LicenseChange, LicenseStore, PostgresStore};
+use store::{Change, ChangeNumber, LicenseChange, LicenseStore, Note, PostgresStore};
 use testkit::Postgres;
 
 use crate::support::{connect, in_time, open, wait_for};
@@ -62,7 +62,7 @@ async fn a_transaction_that_commits_slowly_hides_no_change_that_came_after_it() 
         writers.spawn(async move {
             for number in 0..times {
                 let changed = store
-                    .change_license(license, label(&number.to_string()))
+                    .change_license(license, label(&number.to_string()), Note::none())
                     .await;
                 changed.expect("answers").expect("there");
             }
@@ -90,7 +90,11 @@ async fn a_change_that_waits_long_before_it_has_its_number_is_numbered_last() {
     .await
     .expect("locked");
     let changing = Arc::clone(&store);
-    let waiting = tokio::spawn(async move { changing.change_license(held, label("held")).await });
+    let waiting = tokio::spawn(async move {
+        changing
+            .change_license(held, label("held"), Note::none())
+            .await
+    });
     let other = connect(&url).await;
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
     wait_for(
@@ -100,7 +104,9 @@ async fn a_change_that_waits_long_before_it_has_its_number_is_numbered_last() {
     .await
     .expect("it waits");
     for number in 0..5 {
-        let changed = store.change_license(free, label(&number.to_string())).await;
+        let changed = store
+            .change_license(free, label(&number.to_string()), Note::none())
+            .await;
         changed.expect("nobody waits for it").expect("there");
     }
     let (before, last) = store

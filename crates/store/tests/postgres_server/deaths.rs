@@ -7,7 +7,7 @@ use model::usage::{UsageKey, UsageQuery, UsageSums};
 use model::{AccountName, InstanceId, Method, Mode, Outcome};
 use store::conformance::fixtures::{batch, hours, keep, new_license, units};
 use store::{
-    Error, LedgerStore, LicenseStore, ManagementStore, NodeStore, PostgresStore, QuotaStore,
+    Error, LedgerStore, LicenseStore, ManagementStore, NodeStore, Note, PostgresStore, QuotaStore,
     RollupBatch,
 };
 use testkit::Postgres;
@@ -20,7 +20,10 @@ async fn a_store_comes_back_by_itself_when_its_server_does() {
     let server = Postgres::start();
     let store = open(&server.database()).await;
     let new = new_license(units(5, None));
-    store.create_licenses(vec![new.clone()]).await.expect("new");
+    store
+        .create_licenses(vec![new.clone()], Note::none())
+        .await
+        .expect("new");
     let hash = new.credentials[0].hash;
     for suddenly in [true, false] {
         if suddenly {
@@ -32,7 +35,7 @@ async fn a_store_comes_back_by_itself_when_its_server_does() {
         assert!(unavailable(&lost), "{lost:?}");
         // Nobody waits for a server that is known to be dead: so many waits would not be over in time.
         for _ in 0..1_000 {
-            let lost = in_time(store.put_if_absent("x", vec![1])).await;
+            let lost = in_time(store.put_if_absent("x", vec![1], Note::none())).await;
             assert!(unavailable(&lost), "{lost:?}");
         }
         server.restart();
@@ -41,7 +44,10 @@ async fn a_store_comes_back_by_itself_when_its_server_does() {
             found.expect("answers").expect("there").license.id,
             new.license.id
         );
-        store.put_if_absent("y", vec![2]).await.expect("writes too");
+        store
+            .put_if_absent("y", vec![2], Note::none())
+            .await
+            .expect("writes too");
     }
 }
 

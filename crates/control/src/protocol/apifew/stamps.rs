@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{Failure, Success};
 use super::provider::provider;
-use super::target::{Status, Target};
+use super::target::{Status, Target, Units};
 use crate::protocol::field::{Secret, Text};
 use crate::protocol::{BODY_LIMIT, Client, Services, read_json};
 use crate::stamp::{Stamp, StampError, StampRequest};
@@ -24,6 +24,7 @@ pub(super) struct Report {
     api_url: Text<1, 8_192>,
     api_method: Text<1, 32>,
     request_status_code: Status,
+    units: Option<Units>,
     id: Option<Text<1, { StampRequest::LONGEST_ID }>>,
 }
 
@@ -65,7 +66,7 @@ pub(super) async fn stamp(
         method: target.method,
         path: &target.path,
         status: report.request_status_code.get(),
-        units: None,
+        units: report.units.map(Units::get),
     };
     let stamp = services.stamp(&request).await?;
     Ok(Success("INFO_REQUEST_STAMPED", stamp.into()))

@@ -17,6 +17,10 @@ pub(super) struct Target {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Status(u16);
 
+/// Units that a call used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Units(u64);
+
 impl Target {
     /// From `API_URL` and `API_METHOD`. The URL may be a path alone; its host and its query do not matter, for a token is
     /// bound to the app of the license.
@@ -59,6 +63,12 @@ impl Status {
     }
 }
 
+impl Units {
+    pub(super) const fn get(self) -> u64 {
+        self.0
+    }
+}
+
 impl<'de> Deserialize<'de> for Status {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let status = u16::deserialize(deserializer)?;
@@ -67,6 +77,13 @@ impl<'de> Deserialize<'de> for Status {
         } else {
             Err(serde::de::Error::custom("send a status of 100 to 599"))
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Units {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wrong = |_| serde::de::Error::custom("send a whole number of units, 0 or more");
+        u64::deserialize(deserializer).map(Self).map_err(wrong)
     }
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::answer::{Failure, Success};
 use super::consumer;
 use super::provider::provider;
-use super::target::{Status, Target};
+use super::target::{Status, Target, Units};
 use crate::protocol::field::{Secret, Text};
 use crate::protocol::{BODY_LIMIT, Client, Fault, Services, read_json};
 use crate::wire::Scope;
@@ -35,6 +35,7 @@ pub(super) struct Consume {
     apifew_key: Option<Secret>,
     token: Secret,
     request_status_code: Status,
+    units: Option<Units>,
     show_pricing: Option<bool>,
 }
 
@@ -128,7 +129,7 @@ pub(super) async fn consume(
         app: caller.app(),
         target: None,
         status: consume.request_status_code.get(),
-        units: None,
+        units: consume.units.map(Units::get),
         idempotency: 0,
     });
     let consumed = consumed.await?;

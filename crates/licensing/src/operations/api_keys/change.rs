@@ -1,9 +1,11 @@
 //! Shows, changes and deletes API keys.
 
 use model::{ApiKeyRule, LicenseId, LicenseStatus, Limits, RateLimit, Timestamp};
-use store::{ApiKeyChange, ApiKeyPage, LicenseChange, StoredApiKey};
+use store::{ApiKeyChange, ApiKeyPage, Changed, LicenseChange, Note, StoredApiKey};
 
+use super::super::acting::Acting;
 use super::super::validate;
+use super::view::shown_key;
 use super::{ApiKeyOwner, ApiKeyPolicy, ApiKeyUpdate, ApiKeyView};
 use crate::error::Error;
 use crate::licensing::Licensing;
@@ -47,7 +49,9 @@ impl Licensing {
             .await?;
         Ok((self.api_key_views(stored).await?, total))
     }
+}
 
+impl Acting {
     /// Changes an API key, wholly or not at all. What is left is set only if `remaining` is given; how often it was used
     /// never is.
     ///
@@ -63,7 +67,14 @@ impl Licensing {
         let stored = self.own_api_key(owner, id).await?;
         let now = self.clock.now();
         let change = changes(policy, &stored, update, now)?;
-        let changed = self.api_key_store()?.change_api_key(id, change).await?;
+        let pen = self.own_pen();
+        let note = Note::telling(move |Changed { before, after }: &Changed<StoredApiKey>| {
+            let line = pen.line("api-key.change", id);
+            let line = line.of(&after.license.license.account);
+            vec![line.between(Some(&shown_key(before)), Some(&shown_key(after)))]
+        });
+        let changing = self.api_key_store()?.change_api_key(id, change, note);
+        let changed = changing.await?;
         let changed = changed.ok_or(Error::ApiKeyUnknown(id))?;
         self.note_own(&changed.license, None);
         self.api_key_view(changed).await
@@ -75,7 +86,8 @@ impl Licensing {
     /// There is none such of theirs, or the store fails.
     pub async fn delete_api_key(&self, owner: &ApiKeyOwner, id: LicenseId) -> Result<(), Error> {
         self.own_api_key(owner, id).await?;
-        self.set_status(id, LicenseStatus::Revoked).await?;
+        let revoked = LicenseStatus::Revoked;
+        self.set_status_as(id, revoked, "api-key.delete").await?;
         Ok(())
     }
 
@@ -96,7 +108,9 @@ impl Licensing {
             let last = ended.len() < AT_ONCE;
             ended.retain(|id| owner.license.is_none_or(|own| own == *id));
             for id in ended {
-                self.set_status(id, LicenseStatus::Revoked).await?;
+                let revoked = LicenseStatus::Revoked;
+                self.set_status_as(id, revoked, "api-key.delete-expired")
+                    .await?;
                 deleted += 1;
             }
             if last || owner.license.is_some() {

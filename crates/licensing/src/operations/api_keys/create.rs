@@ -4,15 +4,18 @@ use model::{
     AccountName, ApiKey, ApiKeyRule, AppName, Credential, License, LicenseId, LicenseStatus,
     Limits, Timestamp,
 };
-use store::{NewApiKey, NewLicense, StoredApiKey, StoredLicense};
+use serde_json::Value;
+use store::{ChangeNumber, NewApiKey, NewLicense, Note, StoredApiKey, StoredLicense};
 
+use super::super::acting::Acting;
 use super::super::issue::{KeySource, Minted};
 use super::super::validate;
+use super::view::shown_key;
 use super::{ApiKeyPolicy, ApiKeyRequest, IssuedApiKey};
 use crate::error::Error;
 use crate::licensing::Licensing;
 
-impl Licensing {
+impl Acting {
     /// Makes an API key.
     ///
     /// # Errors
@@ -77,28 +80,38 @@ impl Licensing {
         let (minted, credential) = self.mint_api_key(&key, policy.key_length, now);
         let fingerprint = minted.fingerprint();
         let info = minted.new.info.clone();
-        let new = NewApiKey {
+        let mut stored = StoredApiKey {
             key: key.clone(),
-            license: NewLicense {
+            license: StoredLicense {
                 license: license.clone(),
+                credentials: vec![info],
+                version: ChangeNumber::default(),
+            },
+        };
+        let line = self.own_pen().line("api-key.create", license.id);
+        let line = line.of(&license.account);
+        let note = Note::of(vec![
+            line.between(None::<&Value>, Some(&shown_key(&stored))),
+        ]);
+        let id = license.id;
+        let new = NewApiKey {
+            key,
+            license: NewLicense {
+                license,
                 credentials: vec![minted.new],
             },
         };
-        let version = self.api_key_store()?.create_api_key(new).await?;
-        self.note_created(version, &[(license.id, fingerprint)]);
-        let stored = StoredApiKey {
-            key,
-            license: StoredLicense {
-                license,
-                credentials: vec![info],
-                version,
-            },
-        };
+        let creating = self.api_key_store()?.create_api_key(new, note);
+        let version = creating.await?;
+        self.note_created(version, &[(id, fingerprint)]);
+        stored.license.version = version;
         let mut views = self.api_key_views(vec![stored]).await?;
         let view = views.pop().expect("one key has one view");
         Ok(IssuedApiKey { view, credential })
     }
+}
 
+impl Licensing {
     /// A new credential of the shape that API keys have.
     pub(in super::super) fn mint_api_key(
         &self,

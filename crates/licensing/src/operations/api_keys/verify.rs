@@ -1,8 +1,9 @@
 //! Judges API keys that are to be verified. What a verification spends is spent by the gate.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use model::{LicenseStatus, Refusal, ResourcePermissions, Timestamp};
+use model::{Actor, LicenseStatus, Refusal, ResourcePermissions, Timestamp};
 use store::CredentialStatus;
 
 use super::{ApiKeyOwner, ApiKeyPolicy};
@@ -110,7 +111,7 @@ impl Licensing {
     /// # Errors
     /// The store fails.
     pub async fn forget_api_key(
-        &self,
+        self: &Arc<Self>,
         policy: &ApiKeyPolicy,
         entry: &Entry,
         refusal: KeyRefusal,
@@ -122,7 +123,9 @@ impl Licensing {
         };
         if policy.forgets && over {
             let id = entry.license().id;
-            self.set_status(id, LicenseStatus::Revoked).await?;
+            let gate = self.acting(Actor::GATE);
+            gate.set_status_as(id, LicenseStatus::Revoked, "api-key.delete")
+                .await?;
         }
         Ok(())
     }

@@ -1,8 +1,10 @@
 //! What API keys show: what the store holds, and what this gate knows that the store does not yet.
 
 use model::{ApiKey, Counter, License, LicenseId, LicenseStatus, RateLimit, Refill, Timestamp};
+use serde_json::{Value, json};
 use store::{LeaseKey, LeaseRequest, StoredApiKey};
 
+use super::super::acting::shown;
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::licensing::Licensing;
@@ -189,4 +191,26 @@ impl ApiKeyView {
         let used = self.last_request.unwrap_or(self.key.updated_at);
         used.max(self.key.updated_at)
     }
+}
+
+/// An API key as the log shows it: its license, and what it has beyond that. What its owner keeps with it is theirs alone.
+pub(super) fn shown_key(stored: &StoredApiKey) -> Value {
+    let license = stored.license.license.clone();
+    let view = ApiKeyView::of(stored.key.clone(), String::new(), license);
+    let mut value = shown(&view.license);
+    if let Value::Object(fields) = &mut value {
+        let key = &view.key;
+        let metadata = key.metadata.as_ref().map(|_| "not shown");
+        for (name, said) in [
+            ("name", json!(key.name)),
+            ("prefix", json!(key.prefix)),
+            ("metadata", json!(metadata)),
+            ("resource_permissions", json!(key.permissions)),
+            ("rate", json!(view.rate)),
+            ("rate_enabled", json!(view.rate_enabled)),
+        ] {
+            fields.insert(name.to_owned(), said);
+        }
+    }
+    value
 }

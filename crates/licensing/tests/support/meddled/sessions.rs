@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use ipnet::IpNet;
 use model::{KeyHash, ManagementKeyId, RateLimit, Session, SessionId, Timestamp};
 use store::{
-    Error, KeyCall, ManagementKey, NewTokens, RefreshOutcome, SessionStore, StoredRefreshToken,
+    Changed, Error, KeyCall, ManagementKey, NewTokens, Note, RefreshOutcome, SessionStore,
+    StoredRefreshToken,
 };
 
 use super::Meddled;
@@ -16,8 +17,10 @@ impl SessionStore for Meddled {
         session: Session,
         tokens: NewTokens,
         most: u32,
+        note: Note<()>,
     ) -> Result<bool, Error> {
-        self.alive()?.create_session(session, tokens, most).await
+        let inner = self.alive()?;
+        inner.create_session(session, tokens, most, note).await
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<Session>, Error> {
@@ -46,20 +49,28 @@ impl SessionStore for Meddled {
         refresh: KeyHash,
         asked_at: Timestamp,
         next: NewTokens,
+        note: Note<RefreshOutcome>,
     ) -> Result<RefreshOutcome, Error> {
-        self.alive()?.refresh_session(refresh, asked_at, next).await
+        let inner = self.alive()?;
+        inner.refresh_session(refresh, asked_at, next, note).await
     }
 
-    async fn end_session(&self, id: SessionId, at: Timestamp) -> Result<Option<Session>, Error> {
-        self.alive()?.end_session(id, at).await
+    async fn end_session(
+        &self,
+        id: SessionId,
+        at: Timestamp,
+        note: Note<Changed<Session>>,
+    ) -> Result<Option<Session>, Error> {
+        self.alive()?.end_session(id, at, note).await
     }
 
     async fn set_key_allow_ips(
         &self,
         id: ManagementKeyId,
         allow_ips: Vec<IpNet>,
+        note: Note<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
-        self.alive()?.set_key_allow_ips(id, allow_ips).await
+        self.alive()?.set_key_allow_ips(id, allow_ips, note).await
     }
 
     async fn count_key_call(
