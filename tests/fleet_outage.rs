@@ -3,6 +3,8 @@
 #[path = "support/fleet.rs"]
 mod fleet;
 
+use std::time::Duration;
+
 use fleet::{Fleet, status};
 use testkit::{App, Config, Gateway, License, Load, Request, assert_eventually};
 
@@ -95,7 +97,9 @@ fn while_the_store_is_away_exactly_what_was_leased_before_is_spent_and_then_it_g
     // To the end of the balance: what is kept for an outage keeps nobody from the last unit.
     let load = |gate: &Gateway| {
         let key = limited.key.clone();
-        Load::new(gate.addr(), 8, move |_, _| Request::get("/").key(&key)).start()
+        let load = Load::new(gate.addr(), 4, move |_, _| Request::get("/").key(&key));
+        // Refusals that follow each other without a pause leave the store no time on a small machine.
+        load.pause_after_refusal(Duration::from_millis(20)).start()
     };
     let loads: Vec<_> = fleet.gates.iter().map(load).collect();
     // As soon as the last calls are in the rollups, no unit is held that nobody spent.

@@ -5,12 +5,17 @@ mod fleet;
 
 use fleet::Fleet;
 use serde_json::Value;
+use testkit::eventually::{patience, wait_for};
 use testkit::{Gateway, Load, Request, assert_eventually};
 
-/// What one gate says of the books of all.
+/// What one gate says of the books of all, as soon as the store has time to tell it.
 fn verify(fleet: &Fleet) -> Value {
-    let told = fleet.gates[0].cli().run(&["ledger", "verify", "--json"]);
-    let report: Value = serde_json::from_str(&told.stdout).expect("a report");
+    let ask = || {
+        let told = fleet.gates[0].cli().run(&["ledger", "verify", "--json"]);
+        let report: Value = serde_json::from_str(&told.stdout).ok()?;
+        Some((told, report))
+    };
+    let (told, report) = wait_for(patience(), ask).expect("a report");
     let clean = report["lost"] == 0 && report["duplicated"] == 0;
     assert_eq!(told.code, i32::from(!clean), "{report}");
     report
@@ -78,5 +83,8 @@ fn a_gate_finds_what_is_doubled_or_missing_among_the_calls_of_gates_that_live_on
     let report = verify(&fleet);
     assert_eq!(counts(&report), (0, 0), "{report}");
     fleet.gates[1].resume();
+    // It may take its own pause for one of the store.
+    let shipped = || fleet.gates[1].cli().run(&["usage", "--json"]).code == 0;
+    assert_eventually!(shipped());
     fleet.assert_clean(&seen, &[(&busy.id, 1_000_000)]);
 }
