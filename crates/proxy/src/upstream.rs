@@ -1,19 +1,20 @@
 //! Upstreams of an app: which one a call goes to, where its name points, whether it is well.
 
+mod health;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use pingora::connectors::http::Connector;
-use pingora::http::RequestHeader;
 use pingora::upstreams::peer::HttpPeer;
+
+pub use self::health::HealthCheck;
+use self::health::{Health, join_all};
 
 /// How often names are resolved anew.
 const RESOLVE_EVERY: Duration = Duration::from_secs(10);
-/// Addresses of one name that are probed; those beyond count as healthy.
-const MOST_PROBES: usize = 256;
 /// Longest time that a name server is waited for.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -36,21 +37,6 @@ pub enum Balance {
     /// In turn.
     #[default]
     RoundRobin,
-}
-
-/// How an upstream is asked whether it is well.
-#[derive(Clone, Debug)]
-pub struct HealthCheck {
-    /// Path and query of the request.
-    pub path: String,
-    /// Time between two checks.
-    pub every: Duration,
-    /// Longest time of one.
-    pub timeout: Duration,
-    /// Good answers (2xx or 3xx) in a row that bring an upstream back.
-    pub healthy_after: u32,
-    /// Bad ones in a row that take it out of service.
-    pub unhealthy_after: u32,
 }
 
 /// The upstreams of one app.
@@ -95,14 +81,6 @@ struct Server {
     peer: HttpPeer,
     /// Stays with the address when its name is resolved anew.
     health: Arc<Health>,
-}
-
-/// What probes have found, and how many alike in a row.
-#[derive(Debug)]
-struct Health {
-    healthy: AtomicBool,
-    good: AtomicU32,
-    bad: AtomicU32,
 }
 
 impl Pool {
@@ -183,19 +161,6 @@ impl Pool {
     }
 }
 
-async fn join_all(futures: Vec<impl Future<Output = ()>>) {
-    let mut futures: Vec<_> = futures.into_iter().map(Box::pin).collect();
-    std::future::poll_fn(|context| {
-        futures.retain_mut(|future| future.as_mut().poll(context).is_pending());
-        if futures.is_empty() {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await;
-}
-
 impl Member {
     fn new(address: UpstreamAddress, options: &PoolOptions) -> Self {
         let placeholder = SocketAddr::from(([0, 0, 0, 0], 0));
@@ -269,78 +234,11 @@ impl Member {
             }
         }
     }
-
-    /// Probes every address of the name, all at once, again and again.
-    async fn check_for_ever(&self, check: &HealthCheck) {
-        let connector = Connector::new(None);
-        loop {
-            let servers = self.servers.load_full();
-            let probes = servers.iter().take(MOST_PROBES).map(async |server: &Server| {
-                let probe = self.probe(&connector, server, check);
-                let answer = tokio::time::timeout(check.timeout, probe).await;
-                if let Some(healthy) = server.health.note(matches!(answer, Ok(Ok(true))), check) {
-                    let (host, address) = (&self.address.host, server.address);
-                    tracing::warn!(%host, %address, healthy, "the health of an upstream changed");
-                }
-            });
-            join_all(probes.collect()).await;
-            tokio::time::sleep(check.every).await;
-        }
-    }
-
-    async fn probe(
-        &self,
-        connector: &Connector,
-        server: &Server,
-        check: &HealthCheck,
-    ) -> pingora::Result<bool> {
-        let mut request = RequestHeader::build("GET", check.path.as_bytes(), Some(2))?;
-        request.insert_header("host", &self.address.host)?;
-        request.insert_header("user-agent", "tallygate")?;
-        let (mut session, _) = connector.get_http_session(&server.peer).await?;
-        session.set_read_timeout(Some(check.timeout));
-        session.write_request_header(Box::new(request)).await?;
-        session.finish_request_body().await?;
-        session.read_response_header().await?;
-        let good = session
-            .response_header()
-            .is_some_and(|head| head.status.is_success() || head.status.is_redirection());
-        session.shutdown().await;
-        Ok(good)
-    }
 }
 
 impl Server {
     fn is_healthy(&self) -> bool {
         self.health.healthy.load(Ordering::Relaxed)
-    }
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self {
-            healthy: AtomicBool::new(true),
-            good: AtomicU32::new(0),
-            bad: AtomicU32::new(0),
-        }
-    }
-}
-
-impl Health {
-    /// Counts a probe; the new health, if that changed it.
-    fn note(&self, good: bool, check: &HealthCheck) -> Option<bool> {
-        let (row, other) = match good {
-            true => (&self.good, &self.bad),
-            false => (&self.bad, &self.good),
-        };
-        other.store(0, Ordering::Relaxed);
-        let count = row.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let enough = match good {
-            true => check.healthy_after,
-            false => check.unhealthy_after,
-        };
-        let changes = count >= enough && self.healthy.swap(good, Ordering::Relaxed) != good;
-        changes.then_some(good)
     }
 }
 

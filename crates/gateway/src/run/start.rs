@@ -1,0 +1,444 @@
+//! Starting a gate, part after part. Everything that can be refused is refused before the first call is taken.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use config::{Config, StoreUrl};
+use control::{ControlLimits, ControlState, GateInfo, Surfaces};
+use gate::{Gate, Spender, Worker, WorkerParts, rpc};
+use journal::Journal;
+use ledger::{Ledger, LedgerOptions, Recovery};
+use licensing::{FleetOptions, Keyring, Licensing, Sessions, Signing};
+use model::{Clock, InstanceId, KeyHasher, Outcome, Refusal, SystemClock};
+use proxy::{Backends, ProxyParts};
+use store::{NodeClaim, Store};
+use telemetry::{LedgerCounts, Metrics};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{Running, Watched};
+use crate::listeners::{bind, rpc_listener, serve_control, serve_observed};
+use crate::observe::{self, Readiness, State};
+use crate::start_error::StartError;
+use crate::{directory, fleet, open_store, wire};
+
+/// What stands before anything is opened: a directory of our own, addresses of our own, and somebody to watch.
+struct Ground {
+    clock: Arc<dyn Clock>,
+    lock: File,
+    listeners: Vec<TcpListener>,
+    /// Of the proxy.
+    threads: usize,
+    metrics: Arc<Metrics>,
+    metrics_address: SocketAddr,
+    readiness: Arc<Readiness>,
+    stop: watch::Sender<bool>,
+    stopped: watch::Receiver<bool>,
+    servers: Vec<JoinHandle<()>>,
+    background: Vec<JoinHandle<()>>,
+}
+
+/// The store of record and what belongs to it.
+struct Stored {
+    store: Arc<dyn Store>,
+    node: String,
+    claim: NodeClaim,
+    hasher: KeyHasher,
+    signing: Arc<Signing>,
+    fleet: FleetOptions,
+}
+
+/// Journal and ledger of this start.
+struct Books {
+    options: LedgerOptions,
+    instance: InstanceId,
+    journal: Journal,
+    ledger: Ledger,
+    /// Instances of earlier starts that were brought into the books.
+    recovered: usize,
+}
+
+/// Who may call, and where calls go.
+struct Calls {
+    licensing: Arc<Licensing>,
+    sessions: Arc<Sessions>,
+    gate: Arc<Gate>,
+    workers: Vec<Arc<Worker>>,
+    spender: Arc<Spender>,
+    backends: Backends,
+}
+
+/// Starts a gate.
+pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
+    refuse_unsupported(&config)?;
+    open_store::check(&config)?;
+    let mut ground = Ground::lay(&config)?;
+    let mut stored = Stored::open(&config, &ground).await?;
+    let books = Books::open(&config, &ground, &stored).await?;
+    let calls = Calls::open(&config, &mut ground, &mut stored, &books).await?;
+    let state = control_state(&config, &ground, &stored, &books, &calls);
+    let surfaces = Surfaces::new(state, control::protocol::SHIPPED);
+    let control = serve_control(&config, surfaces, &ground.stopped, &mut ground.servers)?;
+    let listen = ground.listeners.iter().map(TcpListener::local_addr);
+    let listen = listen.filter_map(Result::ok).collect();
+    let proxy = ProxyParts {
+        gate: calls.gate,
+        workers: calls.workers,
+        backends: Arc::new(ArcSwap::from_pointee(calls.backends)),
+        timeouts: wire::CALLER_TIMEOUTS,
+        edge: wire::edge_options(&config),
+    };
+    let rpc = rpc_listener(&config.server.data_dir)?;
+    let served = proxy::serve(&ground.listeners, &rpc, proxy);
+    let edge = served.map_err(|error| StartError::Files {
+        path: "the listeners".to_owned(),
+        error,
+    })?;
+    ground.readiness.set(State::Ready);
+    tracing::info!(listen = ?config.server.listen, recovered = books.recovered, "serving");
+    Ok(Running {
+        listen,
+        control,
+        metrics: ground.metrics_address,
+        readiness: ground.readiness,
+        edge,
+        ledger: books.ledger,
+        journal: books.journal,
+        spender: calls.spender,
+        stop: ground.stop,
+        servers: ground.servers,
+        background: ground.background,
+        _lock: ground.lock,
+        _node: stored.claim,
+    })
+}
+
+impl Ground {
+    fn lay(config: &Config) -> Result<Self, StartError> {
+        let lock = lock_data_dir(&config.server.data_dir)?;
+        let listen = config.server.listen.iter();
+        let listeners = listen
+            .map(|address| bind(*address))
+            .collect::<Result<_, _>>()?;
+        let threads = wire::threads(config);
+        let outcomes: &'static [&'static str] = &OUTCOMES;
+        let refusal = |number| Refusal::from_number(number).map_or("", Refusal::code);
+        let metrics = Metrics::new(lanes(threads), outcomes, refusal);
+        let readiness = Arc::new(Readiness::default());
+        let (stop, stopped) = watch::channel(false);
+        let observing = observe::router(metrics.clone(), readiness.clone());
+        let (metrics_address, server) = serve_observed(config.server.metrics, observing, &stopped)?;
+        Ok(Self {
+            clock: Arc::new(SystemClock),
+            lock,
+            listeners,
+            threads,
+            metrics,
+            metrics_address,
+            readiness,
+            stop,
+            stopped,
+            servers: vec![server],
+            background: Vec::new(),
+        })
+    }
+
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.background.push(tokio::spawn(task));
+    }
+}
+
+/// One lane for each proxy thread, and one for what the control plane spends.
+const fn lanes(threads: usize) -> usize {
+    threads + 1
+}
+
+impl Stored {
+    async fn open(config: &Config, ground: &Ground) -> Result<Self, StartError> {
+        let store = open_store::open(config).await?;
+        let node = config.server.node.clone().unwrap_or_else(host_name);
+        let claim = store.claim_node(&node).await?;
+        let secret_file = config.server.data_dir.join("secret");
+        let keyring = Keyring::load(&*store, open_store::secret(config, &secret_file)).await?;
+        let fleet = fleet::connect(config, keyring.fleet_key(), &ground.metrics).await?;
+        let hasher = keyring.hasher();
+        let signing = Signing::open(store.clone(), keyring, ground.clock.clone()).await?;
+        store.put_plan_revisions(config.plan_revisions()).await?;
+        Ok(Self {
+            store,
+            node,
+            claim,
+            hasher,
+            signing,
+            fleet,
+        })
+    }
+}
+
+impl Books {
+    async fn open(config: &Config, ground: &Ground, stored: &Stored) -> Result<Self, StartError> {
+        let options = LedgerOptions {
+            files: open_store::sealed_files(config, &stored.store).await?,
+            ..ledger_options(config, &stored.node, ground.clock.clone())
+        };
+        let recovery = ledger::recover(&options, stored.store.clone(), Handle::current()).await?;
+        let recovered = judge(recovery)?;
+        let (instance, lanes) = (InstanceId::generate(), lanes(ground.threads));
+        let journal_options = wire::journal_options(config, instance.as_u128(), lanes);
+        let observer = Arc::new(Commits(ground.metrics.clone()));
+        let journal = Journal::create_observed(journal_options, observer)?;
+        let ledger = Ledger::start(
+            options.clone(),
+            journal.clone(),
+            instance,
+            lanes,
+            stored.store.clone(),
+            Handle::current(),
+        )
+        .await?;
+        let counting = ledger.clone();
+        ground
+            .metrics
+            .ledger_source(move || ledger_counts(&counting));
+        Ok(Self {
+            options,
+            instance,
+            journal,
+            ledger,
+            recovered,
+        })
+    }
+}
+
+/// Instances that were recovered. A journal of a newer version ends the start; one that is damaged is told of and stays.
+fn judge(mut recovery: Recovery) -> Result<usize, StartError> {
+    let newer = |(_, error): &(_, ledger::Error)| error.is_newer();
+    if let Some(at) = recovery.failed.iter().position(newer) {
+        let (path, error) = recovery.failed.swap_remove(at);
+        return Err(StartError::Newer {
+            path: path.display().to_string(),
+            error: Box::new(error),
+        });
+    }
+    for (path, error) in &recovery.failed {
+        tracing::error!(path = %path.display(), %error, "a journal of an earlier start cannot be read to its end, it stays as it is");
+    }
+    Ok(recovery.recovered.len())
+}
+
+impl Calls {
+    async fn open(
+        config: &Config,
+        ground: &mut Ground,
+        stored: &mut Stored,
+        books: &Books,
+    ) -> Result<Self, StartError> {
+        let licensing = open_licensing(config, ground, stored, books).await?;
+        ground.spawn(stored.signing.clone().run());
+        let session_options = wire::session_options(config);
+        let sessions = Sessions::new(licensing.clone(), stored.signing.clone(), session_options);
+        let sessions = Arc::new(sessions);
+        ground.spawn(sessions.clone().run());
+        let (rules, revisions) = (wire::app_rules(config), config.plan_revisions());
+        let gate = Gate::new(rules, &revisions, ground.metrics.clone());
+        let gate = Arc::new(gate.map_err(|error| StartError::Apps(error.0))?);
+        let parts = WorkerParts {
+            journal: books.journal.clone(),
+            licensing: licensing.clone(),
+            metrics: ground.metrics.clone(),
+            clock: ground.clock.clone(),
+        };
+        let worker = |index| Worker::new(index, &parts);
+        let spender = Arc::new(Spender::new(gate.clone(), worker(ground.threads)));
+        ground.spawn(spender.clone().run());
+        let backends = wire::backends(config);
+        for pool in backends.pools() {
+            pool.resolve().await;
+            ground.spawn(pool.clone().care());
+        }
+        Ok(Self {
+            licensing,
+            sessions,
+            gate,
+            workers: (0..ground.threads).map(worker).collect(),
+            spender,
+            backends,
+        })
+    }
+}
+
+async fn open_licensing(
+    config: &Config,
+    ground: &mut Ground,
+    stored: &mut Stored,
+    books: &Books,
+) -> Result<Arc<Licensing>, StartError> {
+    let licensing = Licensing::open_in_fleet(
+        wire::licensing_options(config),
+        stored.store.clone(),
+        stored.hasher.clone(),
+        wire::plans(config),
+        books.instance,
+        ground.clock.clone(),
+        std::mem::take(&mut stored.fleet),
+    )
+    .await?;
+    let (running, mut until) = (licensing.clone(), ground.stopped.clone());
+    ground.spawn(async move {
+        let _ = running
+            .run(async move { drop(until.wait_for(|stop| *stop).await) })
+            .await;
+    });
+    ground.spawn(super::watch(Watched {
+        licensing: licensing.clone(),
+        journal: books.journal.clone(),
+        metrics: ground.metrics.clone(),
+        readiness: ground.readiness.clone(),
+        clock: ground.clock.clone(),
+        grace: longest_grace(config),
+    }));
+    Ok(licensing)
+}
+
+fn control_state(
+    config: &Config,
+    ground: &Ground,
+    stored: &Stored,
+    books: &Books,
+    calls: &Calls,
+) -> ControlState {
+    let listen = config.server.listen.iter().map(ToString::to_string);
+    ControlState {
+        licensing: calls.licensing.clone(),
+        signing: stored.signing.clone(),
+        spender: calls.spender.clone(),
+        sessions: calls.sessions.clone(),
+        ledger: books.ledger.clone(),
+        ledger_options: books.options.clone(),
+        store: stored.store.clone(),
+        directory: directory::directory(config),
+        gate: GateInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: stored.node.clone(),
+            instance: books.instance,
+            started_at: ground.clock.now(),
+            listen: listen.collect(),
+        },
+        clock: ground.clock.clone(),
+        limits: ControlLimits {
+            failures_per_minute: config.control.failures_per_minute,
+        },
+        rpc_socket: config.server.data_dir.join(rpc::SOCKET_NAME),
+        api_keys: wire::api_key_policy(config),
+        better_auth: wire::key_shape(config),
+        trusted_proxies: config.server.trusted_proxies.clone(),
+    }
+}
+
+/// The words of outcomes by their numbers.
+static OUTCOMES: [&str; 7] = {
+    let mut words = [""; 7];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = Outcome::ALL[at].as_str();
+        at += 1;
+    }
+    words
+};
+
+struct Commits(Arc<Metrics>);
+
+impl journal::Observer for Commits {
+    fn committed(&self, _: usize, records: u64, took: Duration) {
+        self.0.commit(records, took);
+    }
+}
+
+fn ledger_counts(ledger: &Ledger) -> LedgerCounts {
+    let counts = ledger.counts();
+    LedgerCounts {
+        accepted: counts.accepted,
+        stored: counts.stored,
+        pending: counts.pending,
+        lost: counts.lost,
+    }
+}
+
+fn longest_grace(config: &Config) -> Duration {
+    let graces = config.apps.iter().map(|app| app.outage.grace.duration());
+    graces.max().unwrap_or_default()
+}
+
+/// What the file may say and this version does not do is refused, never ignored.
+fn refuse_unsupported(config: &Config) -> Result<(), StartError> {
+    let refuse = |what: &str| {
+        Err(StartError::Unsupported(format!(
+            "{what} is not served by this version"
+        )))
+    };
+    if !config.server.tls.is_empty() {
+        return refuse("[[server.tls]]");
+    }
+    if cfg!(not(feature = "object-store")) && config.ledger.objects.is_some() {
+        let missing =
+            "`[ledger] objects` needs a tallygate that was built with the feature `object-store`";
+        return Err(StartError::Unsupported(missing.to_owned()));
+    }
+    Ok(())
+}
+
+fn ledger_options(config: &Config, node: &str, clock: Arc<dyn Clock>) -> LedgerOptions {
+    let data_dir = &config.server.data_dir;
+    let directory = config
+        .ledger
+        .directory
+        .clone()
+        .unwrap_or_else(|| data_dir.join("ledger"));
+    LedgerOptions {
+        seal_bytes: config.ledger.seal_bytes.bytes(),
+        seal_every: config.ledger.seal_every.duration(),
+        rollup_every: config.ledger.rollup_every.duration(),
+        // PostgreSQL leases units beside a roll-up; SQLite's one writer does one after the other.
+        rollup_rows: match config.store.url {
+            StoreUrl::Sqlite => 32_768,
+            StoreUrl::Postgres(_) => 131_072,
+        },
+        retention: config.ledger.retention.map(model::Interval::duration),
+        keep: config.journal.keep.duration(),
+        keep_bytes: config.journal.keep_bytes.bytes(),
+        clock,
+        ..LedgerOptions::new(directory, data_dir.join("journal"), node)
+    }
+}
+
+fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let path = data_dir.join("lock");
+    let files = |path: &Path, error| StartError::Files {
+        path: path.display().to_string(),
+        error,
+    };
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir);
+    made.map_err(|error| files(data_dir, error))?;
+    let lock = File::create(&path).map_err(|error| files(&path, error))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(StartError::InUse(data_dir.display().to_string()))
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(files(&path, error)),
+    }
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "gate".to_owned(), |name| name.trim().to_owned())
+}
