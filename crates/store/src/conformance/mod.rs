@@ -147,6 +147,7 @@ macro_rules! instantiate_conformance {
             }
             usage {
                 usage_agrees_with_a_simple_model,
+                usage_of_a_license_is_empty_where_nothing_was_rolled_up,
             }
             seals {
                 a_seal_is_intended_and_committed_once_however_often_it_is_tried,

@@ -112,6 +112,33 @@ fn query() -> impl Strategy<Value = UsageQuery> {
     })
 }
 
+/// Neither an empty store nor a span without rows is gone through hour by hour, however long it is.
+pub async fn usage_of_a_license_is_empty_where_nothing_was_rolled_up<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let mut query = UsageQuery {
+        license_id: Some(LicenseId::from_u128(1 << 120)),
+        ..UsageQuery::default()
+    };
+    // From the first year that can be written to the last.
+    let (first, last) = (-62_167_219_200_000_000, 253_402_300_799_000_000);
+    for micros in [None, Some(first), Some(0), Some(last)] {
+        query.from = None;
+        query.to = micros.map(Timestamp::from_micros);
+        assert_eq!(
+            store.usage(query.clone()).await,
+            Ok(Vec::new()),
+            "{query:?}"
+        );
+        query.from = query.to.take();
+        assert_eq!(
+            store.usage(query.clone()).await,
+            Ok(Vec::new()),
+            "{query:?}"
+        );
+    }
+}
+
 /// Whatever was rolled up and whatever is asked.
 pub async fn usage_agrees_with_a_simple_model<F: StoreFactory>() {
     let batches =

@@ -44,9 +44,10 @@ fn fields(query: &UsageQuery) -> Vec<UsageField> {
     fields
 }
 
-/// The rows of one license, hour by hour: the index of rollups begins with the hour.
+/// The rows of one license, hour by hour: the index of rollups begins with the hour. Where there are no rows there are no hours
+/// either: none may be counted from one end of time to the other.
 const OF_ONE: &str =
-    "(SELECT greatest(min(hour), $1) AS first, least(max(hour), $2 - 1) AS last FROM rollups) e
+    "(SELECT min(hour) AS first, max(hour) AS last FROM rollups WHERE hour >= $1 AND hour < $2) e
     CROSS JOIN generate_series(e.first, e.last) AS h (hour)
     JOIN rollups r ON r.hour = h.hour AND r.license = $5";
 /// The rows of all.
