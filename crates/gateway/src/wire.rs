@@ -1,12 +1,18 @@
 //! From the configuration's words to those of each part. The only place that knows both sides.
 
-use config::{Access, AppMode, Compat, Config, Counts, Durability, OnClientGone, OnRevoke, Route};
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::{
+    Access, AppMode, Compat, Config, Counts, Durability, OnClientGone, OnRevoke, Route, StoreUrl,
+};
 use control::protocol::better_auth::KeyShape;
 use gate::{AppRules, RouteRules};
+use ledger::LedgerOptions;
 use licensing::sessions::SessionOptions;
 use licensing::signing::TokenTerms;
 use licensing::{ApiKeyPolicy, AppTerms, LeaseOptions, LicensingOptions, Plans};
-use model::{SigningUse, WindowKind};
+use model::{Clock, SigningUse, WindowKind};
 use proxy::{
     BackendRules, Backends, Balance, CallerTimeouts, EdgeOptions, HealthCheck, PoolOptions,
     UpstreamAddress,
@@ -186,6 +192,37 @@ pub(crate) const CALLER_TIMEOUTS: CallerTimeouts = CallerTimeouts {
     read: std::time::Duration::from_secs(60),
     write: std::time::Duration::from_secs(60),
 };
+
+/// After this long without its store, no app admits anybody.
+pub(crate) fn longest_grace(config: &Config) -> Duration {
+    let graces = config.apps.iter().map(|app| app.outage.grace.duration());
+    graces.max().unwrap_or_default()
+}
+
+/// The ledger of a gate; without what only an open store can tell.
+pub(crate) fn ledger_options(config: &Config, node: &str, clock: Arc<dyn Clock>) -> LedgerOptions {
+    let data_dir = &config.server.data_dir;
+    let directory = config
+        .ledger
+        .directory
+        .clone()
+        .unwrap_or_else(|| data_dir.join("ledger"));
+    LedgerOptions {
+        seal_bytes: config.ledger.seal_bytes.bytes(),
+        seal_every: config.ledger.seal_every.duration(),
+        rollup_every: config.ledger.rollup_every.duration(),
+        // PostgreSQL leases units beside a roll-up; SQLite's one writer does one after the other.
+        rollup_rows: match config.store.url {
+            StoreUrl::Sqlite => 32_768,
+            StoreUrl::Postgres(_) => 131_072,
+        },
+        retention: config.ledger.retention.map(model::Interval::duration),
+        keep: config.journal.keep.duration(),
+        keep_bytes: config.journal.keep_bytes.bytes(),
+        clock,
+        ..LedgerOptions::new(directory, data_dir.join("journal"), node)
+    }
+}
 
 /// Journal options for an instance.
 pub(crate) fn journal_options(config: &Config, instance: u128, lanes: usize) -> journal::Options {

@@ -31,6 +31,16 @@ pub struct Changed<T> {
     pub after: T,
 }
 
+impl<T> Changed<T> {
+    /// What became of a thing; `None` where there is none, or none any more.
+    #[must_use]
+    pub fn of(before: Option<T>, after: Option<T>) -> Option<Self> {
+        before
+            .zip(after)
+            .map(|(before, after)| Self { before, after })
+    }
+}
+
 impl<T> Note<T> {
     /// Nothing is said.
     #[must_use]

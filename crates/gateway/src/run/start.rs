@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use config::{Config, StoreUrl};
+use config::Config;
 use control::{ControlLimits, ControlState, GateInfo, Surfaces};
 use gate::{Gate, Spender, Worker, WorkerParts, rpc};
 use journal::Journal;
@@ -184,7 +184,7 @@ impl Books {
     async fn open(config: &Config, ground: &Ground, stored: &Stored) -> Result<Self, StartError> {
         let options = LedgerOptions {
             files: open_store::sealed_files(config, &stored.store).await?,
-            ..ledger_options(config, &stored.node, ground.clock.clone())
+            ..wire::ledger_options(config, &stored.node, ground.clock.clone())
         };
         let recovery = ledger::recover(&options, stored.store.clone(), Handle::current()).await?;
         let recovered = judge(recovery)?;
@@ -300,7 +300,7 @@ async fn open_licensing(
         metrics: ground.metrics.clone(),
         readiness: ground.readiness.clone(),
         clock: ground.clock.clone(),
-        grace: longest_grace(config),
+        grace: wire::longest_grace(config),
     }));
     Ok(licensing)
 }
@@ -369,11 +369,6 @@ fn ledger_counts(ledger: &Ledger) -> LedgerCounts {
     }
 }
 
-fn longest_grace(config: &Config) -> Duration {
-    let graces = config.apps.iter().map(|app| app.outage.grace.duration());
-    graces.max().unwrap_or_default()
-}
-
 /// What the file may say and this version does not do is refused, never ignored.
 fn refuse_unsupported(config: &Config) -> Result<(), StartError> {
     let refuse = |what: &str| {
@@ -390,30 +385,6 @@ fn refuse_unsupported(config: &Config) -> Result<(), StartError> {
         return Err(StartError::Unsupported(missing.to_owned()));
     }
     Ok(())
-}
-
-fn ledger_options(config: &Config, node: &str, clock: Arc<dyn Clock>) -> LedgerOptions {
-    let data_dir = &config.server.data_dir;
-    let directory = config
-        .ledger
-        .directory
-        .clone()
-        .unwrap_or_else(|| data_dir.join("ledger"));
-    LedgerOptions {
-        seal_bytes: config.ledger.seal_bytes.bytes(),
-        seal_every: config.ledger.seal_every.duration(),
-        rollup_every: config.ledger.rollup_every.duration(),
-        // PostgreSQL leases units beside a roll-up; SQLite's one writer does one after the other.
-        rollup_rows: match config.store.url {
-            StoreUrl::Sqlite => 32_768,
-            StoreUrl::Postgres(_) => 131_072,
-        },
-        retention: config.ledger.retention.map(model::Interval::duration),
-        keep: config.journal.keep.duration(),
-        keep_bytes: config.journal.keep_bytes.bytes(),
-        clock,
-        ..LedgerOptions::new(directory, data_dir.join("journal"), node)
-    }
 }
 
 fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {

@@ -61,10 +61,9 @@ pub(super) async fn add_change<T>(
     before: Option<T>,
     after: Option<T>,
 ) -> Result<Option<T>, Trouble> {
-    let (Some(before), Some(after)) = (before, after) else {
+    let Some(changed) = Changed::of(before, after) else {
         return Ok(None);
     };
-    let changed = Changed { before, after };
     add_note(session, note, &changed).await?;
     Ok(Some(changed.after))
 }
