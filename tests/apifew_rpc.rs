@@ -152,7 +152,6 @@ fn case_08_the_upstream_gets_neither_the_license_key_nor_anything_of_the_gate() 
         "tallygate-call-id",
         "x-api-key",
         "x-forwarded-for",
-        "x-forwarded-host",
         "x-forwarded-proto",
     ];
     assert_eq!(names, expected);

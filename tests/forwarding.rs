@@ -86,10 +86,11 @@ fn what_a_caller_says_in_our_name_is_not_believed() {
 fn the_key_is_taken_out_and_the_callers_address_is_told() {
     let site = Site::start(binary!());
     let license = site.gateway.license(&[]);
-    let echo = site
-        .gateway
-        .call(&Request::get("/echo").key(&license.key))
-        .json();
+    let request = Request::get("/echo")
+        .header("X-Forwarded-Host", "elsewhere.test")
+        .header("X-Forwarded-Proto", "https")
+        .key(&license.key);
+    let echo = site.gateway.call(&request).json();
     assert!(headers_named(&echo, KEY_HEADER).is_empty(), "{echo}");
     assert!(!echo.to_string().contains(&license.key), "{echo}");
     assert_eq!(
@@ -102,6 +103,11 @@ fn the_key_is_taken_out_and_the_callers_address_is_told() {
         ["http"],
         "{echo}"
     );
+    assert!(
+        headers_named(&echo, "x-forwarded-host").is_empty(),
+        "{echo}"
+    );
+    assert_eq!(headers_named(&echo, "host").len(), 1, "{echo}");
 }
 
 #[test]

@@ -123,4 +123,14 @@ mod tests {
         }
         assert_eq!(Refusal::from_number(0), None);
     }
+
+    #[test]
+    fn every_refusal_stands_in_the_documentation() {
+        let page = include_str!("../../../docs/calls.md");
+        for refusal in Refusal::ALL {
+            let (status, code, title) = (refusal.status(), refusal.code(), refusal.title());
+            let row = format!("| {status} | `{code}` | {title} | ");
+            assert!(page.contains(&row), "docs/calls.md has no row {row}");
+        }
+    }
 }

@@ -23,7 +23,6 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 const LICENSE_ID_TEXT: &str = "Tallygate-License-Id";
 const USER_ID_TEXT: &str = "Tallygate-User-Id";
 const FORWARDED_FOR_TEXT: &str = "X-Forwarded-For";
-const FORWARDED_HOST_TEXT: &str = "X-Forwarded-Host";
 const FORWARDED_PROTO_TEXT: &str = "X-Forwarded-Proto";
 const LICENSE_ID: HeaderName = HeaderName::from_static("tallygate-license-id");
 const USER_ID: HeaderName = HeaderName::from_static("tallygate-user-id");
@@ -182,10 +181,12 @@ pub(crate) fn rewrite(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingor
 fn strip(head: &mut RequestHeader, rewrite: &Rewrite<'_>) {
     const MOST: usize = 8;
     let overrides = !rewrite.backend.allow_method_override;
+    let believed_by_nobody = !rewrite.from_trusted_proxy;
     let is_ours = |name: &HeaderName| {
         rewrite.route.app.license_headers.contains(name)
             || OURS.contains(name)
             || (overrides && METHOD_OVERRIDES.contains(name))
+            || (believed_by_nobody && *name == FORWARDED_HOST)
     };
     if head
         .headers
@@ -212,7 +213,8 @@ fn strip(head: &mut RequestHeader, rewrite: &Rewrite<'_>) {
     }
 }
 
-/// `X-Forwarded-*`: appended to what a trusted proxy said, replacing what anybody else did.
+/// `X-Forwarded-For` and `-Proto`: appended to what a trusted proxy said, replacing what anybody else did. `Host` goes by as it
+/// came, so that `X-Forwarded-Host` would only repeat it: it is a trusted proxy's, or it is not there.
 fn forwarded(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingora::Result<()> {
     if let Some(peer) = rewrite.peer {
         let trusted = rewrite.from_trusted_proxy.then_some(&head.headers);
@@ -227,17 +229,9 @@ fn forwarded(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingora::Result
         };
         head.insert_header(FORWARDED_FOR_TEXT, value)?;
     }
-    let said = |head: &RequestHeader, name: &HeaderName| {
-        rewrite.from_trusted_proxy && head.headers.contains_key(name)
-    };
-    if !said(head, &FORWARDED_PROTO) {
+    let said = rewrite.from_trusted_proxy && head.headers.contains_key(&FORWARDED_PROTO);
+    if !said {
         head.insert_header(FORWARDED_PROTO_TEXT, HeaderValue::from_static("http"))?;
-    }
-    if !said(head, &FORWARDED_HOST) {
-        match head.headers.get(http::header::HOST).cloned() {
-            Some(host) => head.insert_header(FORWARDED_HOST_TEXT, host)?,
-            None => drop(head.remove_header(&FORWARDED_HOST)),
-        }
     }
     Ok(())
 }
