@@ -31,7 +31,8 @@ def arguments():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--servers", default=",".join(servers.USUAL), help="names, comma-separated (%(default)s)")
-    parser.add_argument("--other", type=Path, metavar="BINARY", help="of the servers other-process and other-disk")
+    parser.add_argument("--other", type=Path, metavar="BINARY",
+                        help="of the servers other-process, other-disk and, beside it, other-bare")
     parser.add_argument("--unit", default="bare", help="the server that ratios are taken against (%(default)s)")
     parser.add_argument("--rounds", type=int, default=9, help="(%(default)s)")
     parser.add_argument("--seconds", type=int, default=4, help="of load per server and round (%(default)s)")
@@ -52,7 +53,7 @@ def arguments():
     if unknown:
         parser.error(f"unknown server {unknown[0]}: expected some of {', '.join(servers.KINDS)}")
     if not options.other and any(name.startswith("other-") for name in options.names):
-        parser.error("other-process and other-disk need --other BINARY")
+        parser.error("other-bare, other-process and other-disk need --other BINARY")
     return options
 
 

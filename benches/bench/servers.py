@@ -91,8 +91,13 @@ class Bare(Server):
 
     name = "bare"
 
+    @property
+    def program(self):
+        """The binary under measurement."""
+        return ROOT / "target/release/bare"
+
     def start(self):
-        command = [ROOT / "target/release/bare", f"127.0.0.1:{self.port}", f"127.0.0.1:{self.backend.port}"]
+        command = [self.program, f"127.0.0.1:{self.port}", f"127.0.0.1:{self.backend.port}"]
         self.process = proc.start(self.core, command, self.run / "log")
 
 
@@ -294,6 +299,16 @@ class Other:
         return self.options.other
 
 
+class OtherBare(Bare):
+    """Bare Pingora as the other build has it, beside its gate."""
+
+    name = "other-bare"
+
+    @property
+    def program(self):
+        return self.options.other.with_name("bare")
+
+
 class OtherProcess(Other, TallygateProcess):
     """`process` of the other build."""
 
@@ -309,7 +324,7 @@ class OtherDisk(Other, TallygateDisk):
 KINDS = {
     kind.name: kind
     for kind in (Bare, TallygateProcess, TallygateDisk, TallygateFleet, Nginx, NginxLuaCount, NginxLuaCached, NginxLuaEach, Envoy,
-                 OtherProcess, OtherDisk)
+                 OtherBare, OtherProcess, OtherDisk)
 }
 # What runs unless told otherwise.
 USUAL = [name for name in KINDS if name != "fleet" and not name.startswith("other-")]
