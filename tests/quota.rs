@@ -181,6 +181,30 @@ fn a_body_that_breaks_a_rule_before_the_status_does_not_buy_free_work() {
 }
 
 #[test]
+fn a_call_broken_by_its_caller_costs_the_most_that_its_answer_could_have_named() {
+    let site = Site::with(binary!(), |upstream| {
+        let lines = ["units_header = \"X-Units\"", "units_max = 5"];
+        let api = App::new("api", upstream).line("body_limit = \"1KiB\"");
+        Config::default().app(api.route("/", &lines))
+    });
+    let license = site.gateway.license(&["--remaining", "11"]);
+    let mut connection = begin_chunked(&site, &license, "/echo");
+    site.upstream.wait_for_served(1);
+    connection.send(&chunk(1_024)).expect("the gate reads");
+    let refused = connection.read_response("POST").expect("a refusal");
+    assert_eq!(refused.status, 413);
+    assert_eq!(site.gateway.record(refused.call_id())["units"], 5);
+    assert_eventually!(remaining(&site, &license) == Some(6));
+    // As one who hangs up.
+    let connection = begin_chunked(&site, &license, "/echo");
+    site.upstream.wait_for_served(2);
+    drop(connection);
+    assert_eq!(site.gateway.wait_for_calls(2)[1]["outcome"], "client_gone");
+    assert_eventually!(remaining(&site, &license) == Some(1));
+    site.assert_clean(&[], &[(&license.id, 11)]);
+}
+
+#[test]
 fn a_call_that_is_not_billed_gives_its_unit_back() {
     let site = Site::start(binary!());
     let license = site.gateway.license(&["--remaining", "1"]);

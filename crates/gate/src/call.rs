@@ -254,7 +254,12 @@ impl Forwarding {
         ticket.head.status = status;
         ticket.head.billable_status = forwarded && ticket.route.bills_status(status);
         // From here on they are known: a call that a crash cuts short costs what was named, not the most that could be.
-        let units = self.named.unwrap_or(ticket.route.units);
+        let units = match self.named {
+            Some(named) => named,
+            // The caller broke the call: what it would have used nobody knows, as with one who hangs up.
+            None if !forwarded && status < 500 => ticket.head.reserved,
+            None => ticket.route.units,
+        };
         ticket.head.reserved = units.min(ticket.head.reserved);
         let lane = &ticket.worker.lane;
         let space = ticket.space.as_mut().expect("room is taken at admission");
