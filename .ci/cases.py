@@ -22,7 +22,7 @@ TEST = re.compile(
 
 def main():
     root = pathlib.Path(__file__).resolve().parent.parent
-    files = [*root.glob("tests/*.rs"), *root.glob("crates/*/tests/**/*.rs")]
+    files = [*root.glob("tests/**/*.rs"), *root.glob("crates/*/tests/**/*.rs")]
     found = {}
     for path in files:
         for name, number in TEST.findall(path.read_text()):
