@@ -408,24 +408,12 @@ fn list_table(keys: &[ApiKey]) -> Table {
 
 /// Shows one key; its text first, where there is one to show.
 fn show(key: &ApiKey, format: Format, output: &mut Output) -> Result<(), Error> {
-    if format == Format::Json {
-        return Ok(output.json(key)?);
-    }
-    output.table(&key_table(key))?;
-    if key.key.is_some() {
-        output.line("")?;
-        output.line("Keep the key: it is not shown again.")?;
-    }
-    Ok(())
+    Ok(output.shown_once(format, key, || key_table(key), key.key.is_some())?)
 }
 
 fn key_table(key: &ApiKey) -> Table {
     let mut table = Table::of_fields("API KEY");
-    let mut field = |name: &str, value: String| {
-        if !value.is_empty() {
-            table.row([name.to_owned(), value]);
-        }
-    };
+    let mut field = |name: &str, value: String| table.field(name, value);
     field("id", key.id.to_string());
     field(
         "key",

@@ -18,21 +18,28 @@ pub(super) const EXAMPLES: &str = examples!(
 /// Rows of a table that are aligned together; a longer answer is a sequence of such tables under one title.
 const ALIGNED: usize = 1_000;
 
+/// Which calls a command is about.
+#[derive(Debug, Args)]
+pub(crate) struct CallFilter {
+    /// Only this license
+    #[arg(long, value_name = "ID")]
+    pub(super) license: Option<LicenseId>,
+    /// Only this app
+    #[arg(long, value_name = "NAME")]
+    pub(super) app: Option<AppName>,
+    /// Only calls that began at this time or later, as RFC 3339
+    #[arg(long, value_name = "TIME")]
+    pub(super) from: Option<Timestamp>,
+    /// Only calls that began before this time, as RFC 3339
+    #[arg(long, value_name = "TIME")]
+    pub(super) to: Option<Timestamp>,
+}
+
 /// Arguments of `calls`.
 #[derive(Debug, Args)]
 pub(crate) struct CallsArguments {
-    /// Only this license
-    #[arg(long, value_name = "ID")]
-    license: Option<LicenseId>,
-    /// Only this app
-    #[arg(long, value_name = "NAME")]
-    app: Option<AppName>,
-    /// Only calls that began at this time or later, as RFC 3339
-    #[arg(long, value_name = "TIME")]
-    from: Option<Timestamp>,
-    /// Only calls that began before this time, as RFC 3339
-    #[arg(long, value_name = "TIME")]
-    to: Option<Timestamp>,
+    #[command(flatten)]
+    only: CallFilter,
     /// Calls at most, the oldest first [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -46,11 +53,12 @@ pub(crate) async fn execute(
     client: &Client,
     output: &mut Output,
 ) -> Result<ExitCode, Error> {
+    let only = arguments.only;
     let query = CallQuery {
-        license: arguments.license,
-        app: arguments.app,
-        from: arguments.from,
-        to: arguments.to,
+        license: only.license,
+        app: only.app,
+        from: only.from,
+        to: only.to,
         limit: arguments.limit,
         format: Some("jsonl".to_owned()),
         cursor: None,

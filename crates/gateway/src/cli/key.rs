@@ -217,15 +217,12 @@ fn list_table(keys: &[ManagementKey]) -> Table {
 }
 
 fn show(key: &ManagementKey, format: Format, output: &mut Output) -> Result<(), Error> {
-    if format == Format::Json {
-        return Ok(output.json(key)?);
-    }
+    Ok(output.shown_once(format, key, || key_table(key), key.key.is_some())?)
+}
+
+fn key_table(key: &ManagementKey) -> Table {
     let mut table = Table::of_fields("MANAGEMENT KEY");
-    let mut field = |name: &str, value: String| {
-        if !value.is_empty() {
-            table.row([name.to_owned(), value]);
-        }
-    };
+    let mut field = |name: &str, value: String| table.field(name, value);
     field("id", key.id.to_string());
     field("key", units::maybe(key.key.as_ref()));
     field("secret", units::maybe(key.secret.as_ref()));
@@ -237,10 +234,5 @@ fn show(key: &ManagementKey, format: Format, output: &mut Output) -> Result<(), 
     field("from", units::words(&key.allow_ips));
     field("expires", units::maybe_time(key.expires_at));
     field("revoked", units::maybe_time(key.revoked_at));
-    output.table(&table)?;
-    if key.key.is_some() {
-        output.line("")?;
-        output.line("Keep it: it is not shown again.")?;
-    }
-    Ok(())
+    table
 }

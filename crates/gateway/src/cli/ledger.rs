@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use control::wire::{ExportQuery, Finding, Rebuilt, Ship, Shipped, Verification};
-use model::{AppName, LicenseId, Timestamp};
 
 use super::arguments::JsonArgument;
+use super::calls::CallFilter;
 use super::progress::Progress;
 use super::{error, units};
 use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
@@ -52,18 +52,8 @@ pub(crate) struct ExportArguments {
     /// What to write
     #[arg(long, value_enum)]
     format: ExportFormat,
-    /// Only this license
-    #[arg(long, value_name = "ID")]
-    license: Option<LicenseId>,
-    /// Only this app
-    #[arg(long, value_name = "NAME")]
-    app: Option<AppName>,
-    /// Only calls that began at this time or later, as RFC 3339
-    #[arg(long, value_name = "TIME")]
-    from: Option<Timestamp>,
-    /// Only calls that began before this time, as RFC 3339
-    #[arg(long, value_name = "TIME")]
-    to: Option<Timestamp>,
+    #[command(flatten)]
+    only: CallFilter,
     /// The file to write; it must not exist [default: the standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -216,10 +206,10 @@ async fn export(
     }
     let query = ExportQuery {
         format: arguments.format.word().to_owned(),
-        license: arguments.license,
-        app: arguments.app,
-        from: arguments.from,
-        to: arguments.to,
+        license: arguments.only.license,
+        app: arguments.only.app,
+        from: arguments.only.from,
+        to: arguments.only.to,
     };
     let mut answer = client.stream("/ledger/export", &query).await?;
     let progress = Progress::receiving("exporting");

@@ -359,24 +359,17 @@ fn list_row(license: &License) -> [String; 8] {
 
 /// Shows one license; its key first, where there is one to show.
 fn show(license: &License, format: Format, output: &mut Output) -> Result<(), Error> {
-    if format == Format::Json {
-        return Ok(output.json(license)?);
-    }
-    output.table(&license_table(license))?;
-    if license.key.is_some() {
-        output.line("")?;
-        output.line("Keep the key: it is not shown again.")?;
-    }
-    Ok(())
+    Ok(output.shown_once(
+        format,
+        license,
+        || license_table(license),
+        license.key.is_some(),
+    )?)
 }
 
 fn license_table(license: &License) -> Table {
     let mut table = Table::of_fields("LICENSE");
-    let mut field = |name: &str, value: String| {
-        if !value.is_empty() {
-            table.row([name.to_owned(), value]);
-        }
-    };
+    let mut field = |name: &str, value: String| table.field(name, value);
     field("id", license.id.to_string());
     field("key", units::maybe(license.key.as_ref()));
     field("app", license.app.to_string());

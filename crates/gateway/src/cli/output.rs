@@ -85,6 +85,25 @@ impl Output {
         lines.try_for_each(|line| self.line(&line))
     }
 
+    /// Writes what has a secret: whole for programs, as a table for people, who are told where they see it only now.
+    pub(crate) fn shown_once(
+        &mut self,
+        format: Format,
+        value: &impl Serialize,
+        table: impl FnOnce() -> Table,
+        has_secret: bool,
+    ) -> io::Result<()> {
+        if format == Format::Json {
+            return self.json(value);
+        }
+        self.table(&table())?;
+        if has_secret {
+            self.line("")?;
+            self.line("Keep the key: it is not shown again.")?;
+        }
+        Ok(())
+    }
+
     /// Hands everything written so far to the system.
     pub(crate) fn flush(&mut self) -> Result<(), super::Error> {
         Ok(self.writer.flush()?)

@@ -49,6 +49,13 @@ impl Table {
         Self::new([Column::text(title), Column::text("")])
     }
 
+    /// Adds a name and what it stands for, where that is anything; for a table [of fields](Self::of_fields).
+    pub(crate) fn field(&mut self, name: &str, value: String) {
+        if !value.is_empty() {
+            self.row([name.to_owned(), value]);
+        }
+    }
+
     /// Adds a row; what terminals obey is taken out, and empty cells are shown as such.
     ///
     /// # Panics
