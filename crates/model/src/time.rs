@@ -48,10 +48,10 @@ impl Timestamp {
         self.seconds().div_euclid(length_seconds as i64) as u32
     }
 
-    /// The start of the hour (UTC) that this time lies in.
+    /// The start of the hour (UTC) that this time lies in, kept within range.
     #[must_use]
     pub const fn hour(self) -> Self {
-        Self(self.0 - self.0.rem_euclid(Self::HOUR))
+        Self(self.0.saturating_sub(self.0.rem_euclid(Self::HOUR)))
     }
 
     /// This time moved by some microseconds, kept within range.
@@ -213,6 +213,17 @@ impl Clock for ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_hour_begins_at_or_before_a_time_and_stays_in_range() {
+        let first = Timestamp::from_micros(i64::MIN);
+        assert_eq!(first.hour(), first);
+        assert_eq!(Timestamp::from_micros(-1).hour().micros(), -3_600_000_000);
+        assert_eq!(
+            Timestamp::from_micros(3_600_000_001).hour().micros(),
+            3_600_000_000
+        );
+    }
 
     #[test]
     fn a_timestamp_survives_rfc_3339() {

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use pingora::upstreams::peer::HttpPeer;
 
+use self::health::Health;
 pub use self::health::HealthCheck;
-use self::health::{Health, join_all};
 
 /// How often names are resolved anew.
 const RESOLVE_EVERY: Duration = Duration::from_secs(10);
@@ -146,7 +147,7 @@ impl Pool {
                         .members
                         .iter()
                         .map(|member| member.check_for_ever(check));
-                    join_all(all.collect()).await;
+                    join_all(all).await;
                 }
             }
         };

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
 
@@ -62,19 +63,6 @@ impl Health {
     }
 }
 
-pub(super) async fn join_all(futures: Vec<impl Future<Output = ()>>) {
-    let mut futures: Vec<_> = futures.into_iter().map(Box::pin).collect();
-    std::future::poll_fn(|context| {
-        futures.retain_mut(|future| future.as_mut().poll(context).is_pending());
-        if futures.is_empty() {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await;
-}
-
 impl Member {
     /// Probes every address of the name, all at once, again and again.
     pub(super) async fn check_for_ever(&self, check: &HealthCheck) {
@@ -89,7 +77,7 @@ impl Member {
                     tracing::warn!(%host, %address, healthy, "the health of an upstream changed");
                 }
             });
-            join_all(probes.collect()).await;
+            join_all(probes).await;
             tokio::time::sleep(check.every).await;
         }
     }
