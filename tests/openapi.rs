@@ -88,7 +88,7 @@ fn schemathesis_finds_no_server_error_and_no_answer_that_the_document_does_not_d
 fn schemathesis_finds_no_server_error_as_the_operator_either() {
     let site = site();
     let socket = site.gateway.data_dir().join("tallygate.sock");
-    let paths = "/(accounts|signing-keys|ledger)";
+    let paths = "/(accounts|signing-keys|keyring|ledger)";
     ask(forwarded(socket), &["--include-path-regex", paths]);
     let books = site.gateway.verify();
     assert_eq!(books["clean"], true, "{books}");

@@ -4,6 +4,8 @@
 mod apimw;
 
 use apimw::{Pair, ask, bearer};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use testkit::client::{self, Request, Response};
 use testkit::{Apifew, App, Config, Gateway, License, Site, apifew, assert_eventually, binary};
@@ -366,6 +368,65 @@ fn stamps_are_listed_by_pages_while_calls_come_in() {
     assert_eq!(none["items"], json!([]));
     let strange = as_stranger(gateway, "GET", "/stamps").json();
     assert_eq!(strange["items"], json!([]), "another account sees none");
+}
+
+#[test]
+fn the_credentials_of_an_app_are_made_and_shown_once() {
+    let site = site();
+    let gateway = &site.gateway;
+    let cli = gateway.cli();
+    let _account = cli.json(&["account", "create", "acme"]);
+    let first = cli.json(&["app", "credentials", "api"]);
+    let second = cli.json(&["app", "credentials", "api", "--overlap", "2h"]);
+    let (one, two) = (text(&first["app_secret"]), text(&second["app_secret"]));
+    assert_ne!(one, two, "a new one each time");
+    for field in ["app", "app_id", "public_key"] {
+        assert_eq!(first[field], second[field], "{field}");
+    }
+    assert!(text(&first["app_id"]).starts_with("app_"));
+    let public_key = STANDARD
+        .decode(text(&first["public_key"]))
+        .expect("standard base64");
+    assert_eq!(public_key.len(), 32);
+    assert_eq!(first["former_until"], Value::Null, "there was none before");
+    assert!(text(&second["former_until"]) > text(&second["created_at"]));
+    let other = cli.json(&["app", "credentials", "shop"]);
+    for field in ["app_id", "public_key", "app_secret"] {
+        assert_ne!(other[field], first[field], "{field}");
+    }
+
+    let key = cli.json(&["key", "create"]);
+    let show = Request::get("/api/v1/apps/api/credentials");
+    let shown = client::call(gateway.control_addr(), &bearer(show, text(&key["key"])));
+    let shown = shown.json();
+    assert_eq!(shown["app_id"], first["app_id"]);
+    assert!(shown.get("app_secret").is_none(), "{shown}");
+    let stranger = as_stranger(gateway, "POST", "/apps/api/credentials");
+    assert_eq!(stranger.status, 404, "{}", stranger.text());
+    let reader = cli.json(&["key", "create", "--scope", "read:keys"]);
+    let renew = Request::post("/api/v1/apps/api/credentials", b"{}");
+    let refused = client::call(gateway.control_addr(), &bearer(renew, text(&reader["key"])));
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    let both = br#"{"overlap":"1h","at_once":true}"#;
+    let renew = Request::post("/api/v1/apps/api/credentials", both);
+    let refused = client::call(gateway.control_addr(), &bearer(renew, text(&key["key"])));
+    assert_eq!(refused.json()["field"], "at_once", "{}", refused.text());
+    assert_eq!(cli.run(&["app", "credentials", "nowhere"]).code, 1);
+
+    let at_once = cli.json(&["app", "credentials", "api", "--at-once"]);
+    assert_eq!(at_once["former_until"], Value::Null, "those before ended");
+    let three = text(&at_once["app_secret"]);
+    let lines = told(gateway, "api", &[one, two, three]);
+    assert_eq!(lines, ["app-secret.create"; 3]);
+    for secret in [one, two, three] {
+        let call = Request::get("/").host("api.test").key(secret);
+        assert_eq!(gateway.call(&call).status, 401, "it opens no gate");
+    }
+    let table = cli.text(&["app", "credentials", "api"]);
+    assert!(
+        table.contains("app_secret") && table.contains("public_key"),
+        "{table}"
+    );
 }
 
 #[test]

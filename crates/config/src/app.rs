@@ -60,6 +60,8 @@ pub struct App {
     pub allow_method_override: bool,
     /// What happens to an open stream whose license is revoked, where the route says nothing \[`cut`\].
     pub on_revoke: OnRevoke,
+    /// Whether keys of its licenses can be shown again, so that a sealed copy of each is kept \[false\].
+    pub key_recovery: bool,
     /// Probes of the upstreams; `None`: none are sent.
     pub health_check: Option<HealthCheck>,
     /// What holds while the license store is out of reach.
@@ -258,6 +260,7 @@ impl App {
             idle_timeout: section.timeout("idle_timeout", Millis::seconds(60)),
             allow_method_override: section.value("allow_method_override", false),
             on_revoke,
+            key_recovery: section.value("key_recovery", false),
             health_check: section
                 .optional_section("health_check", "[app.health_check]")
                 .map(HealthCheck::read),

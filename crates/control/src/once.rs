@@ -1,8 +1,7 @@
 //! `Idempotency-Key`: a request that is sent again is answered again, and done once.
 //!
 //! An answer is kept for a day, sealed under the key, which the store does not know: keys are shown again to whoever can say
-//! it, as the first answer did. What is kept is an answer of success, or of a bulk request that broke off in the middle;
-//! other refusals did nothing, and the key can be used again.
+//! it, as the first answer did. What is kept is an answer of success; refusals did nothing, and the key can be used again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,10 +77,9 @@ pub(crate) async fn guard(
             "look whether the first try made it, then use another key",
         )),
         Once::Mine(claim) => {
-            let bulk = path.ends_with("/bulk");
             let request = Request::from_parts(head, Body::from(body.clone()));
             let response = next.run(request).await;
-            keep(&state, claim, &name, response, bulk).await
+            keep(&state, claim, &name, response).await
         }
         Once::Done(sealed) => replay(&state, &name, &sealed),
         Once::UnderWay => {
@@ -119,7 +117,6 @@ async fn keep(
     claim: OnceClaim,
     name: &[&[u8]],
     response: Response,
-    bulk: bool,
 ) -> Result<Response, Problem> {
     let status = response.status();
     if status.is_server_error() {
@@ -127,7 +124,7 @@ async fn keep(
         return Ok(response);
     }
     let licensing = &state.licensing;
-    if !status.is_success() && !bulk {
+    if !status.is_success() {
         if let Err(error) = licensing.release_once(claim).await {
             tracing::warn!(%error, "an idempotency key stays taken although nothing was done");
         }

@@ -188,6 +188,7 @@ impl Bench {
             default_plan: "pro".parse().ok(),
             grace: Duration::from_secs(3_600),
             allowance: 0,
+            key_recovery: false,
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let options = LicensingOptions {

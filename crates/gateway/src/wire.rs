@@ -109,6 +109,7 @@ pub(crate) fn plans(config: &Config) -> Plans {
         default_plan: app.plan.clone(),
         grace: app.outage.grace.duration(),
         allowance: app.outage.allowance,
+        key_recovery: app.key_recovery,
     };
     Plans::new(
         config.plan_revisions(),

@@ -29,6 +29,7 @@ pub enum KeyringSecret<'a> {
 }
 
 /// The keys of the store, opened.
+#[derive(Clone)]
 pub struct Keyring {
     id: u32,
     hash_key: Key,

@@ -22,6 +22,7 @@ mod fingerprints;
 pub mod fleet;
 mod freshness;
 mod hub;
+mod key_copies;
 mod keyring;
 mod leases;
 mod licensing;
@@ -40,15 +41,16 @@ pub use error::Error;
 pub use fingerprints::FingerprintSet;
 pub use fleet::{Fleet, FleetKey, FleetOptions};
 pub use freshness::Freshness;
+pub use key_copies::{KeyCopies, LicenseKeys};
 pub use keyring::{Keyring, KeyringSecret};
 pub use licensing::{CacheSize, Found, Licensing};
 pub use meter::{Ask, HeldUnits, Meter, RateView, Refused, Reservation, ReserveError};
 pub use operations::{ADDRESSES_FEATURE, may_use_from};
 pub use operations::{
-    Acting, ApiKeyOwner, ApiKeyPolicy, ApiKeyRequest, ApiKeyUpdate, ApiKeyView, BalanceView,
-    ClaimedToken, IssueRequest, Issued, IssuedApiKey, IssuedManagementKey, IssuedToken, KeyEnd,
-    KeyRefusal, KeySource, LicenseUpdate, ManagementKeyRequest, Once, OnceClaim, OnceRequest,
-    TokenRequest, UserRequest,
+    Acting, ApiKeyOwner, ApiKeyPolicy, ApiKeyRequest, ApiKeyUpdate, ApiKeyView, AppSecrets,
+    BalanceView, ClaimedToken, IssueRequest, Issued, IssuedApiKey, IssuedAppSecret,
+    IssuedManagementKey, IssuedToken, KeyEnd, KeyRefusal, KeySource, LicenseUpdate,
+    ManagementKeyRequest, NotIssued, Once, OnceClaim, OnceRequest, TokenRequest, UserRequest,
 };
 pub use options::{LeaseOptions, LicensingOptions};
 pub use plans::{Allowance, AppTerms, EffectiveLimits, Plans};

@@ -20,8 +20,9 @@ use crate::fingerprints::FingerprintSet;
 use crate::fleet::FleetOptions;
 use crate::freshness::{Freshness, Reading};
 use crate::hub::Hub;
+use crate::key_copies::{KeyCopies, LicenseKeys};
 use crate::load::Flights;
-use crate::operations::{AuditDesk, MOST_CHASES, ManagementCache, UnderWay};
+use crate::operations::{AppSecretCache, AuditDesk, MOST_CHASES, ManagementCache, UnderWay};
 use crate::options::LicensingOptions;
 use crate::plans::Plans;
 use crate::states::States;
@@ -31,6 +32,7 @@ pub struct Licensing {
     pub(crate) options: LicensingOptions,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) hasher: KeyHasher,
+    pub(crate) copies: Option<KeyCopies>,
     pub(crate) instance: InstanceId,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) fleet: FleetOptions,
@@ -46,6 +48,7 @@ pub struct Licensing {
     pub(crate) log: Mutex<ChangeLog>,
     pub(crate) flights: Flights,
     pub(crate) management: ManagementCache,
+    pub(crate) app_secrets: AppSecretCache,
     pub(crate) audit_desk: AuditDesk,
     /// What is to happen once, and somebody is at in this process.
     pub(crate) under_way: Arc<UnderWay>,
@@ -109,13 +112,13 @@ impl Licensing {
     pub async fn open(
         options: LicensingOptions,
         store: Arc<dyn Store>,
-        hasher: KeyHasher,
+        keys: impl Into<LicenseKeys>,
         plans: Plans,
         instance: InstanceId,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, Error> {
         let alone = FleetOptions::default();
-        Self::open_in_fleet(options, store, hasher, plans, instance, clock, alone).await
+        Self::open_in_fleet(options, store, keys, plans, instance, clock, alone).await
     }
 
     /// [`Licensing::open`] for a gate that shares with others.
@@ -125,12 +128,13 @@ impl Licensing {
     pub async fn open_in_fleet(
         options: LicensingOptions,
         store: Arc<dyn Store>,
-        hasher: KeyHasher,
+        keys: impl Into<LicenseKeys>,
         plans: Plans,
         instance: InstanceId,
         clock: Arc<dyn Clock>,
         fleet: FleetOptions,
     ) -> Result<Arc<Self>, Error> {
+        let LicenseKeys { hasher, copies } = keys.into();
         let begun = clock.since_boot();
         let hub = Hub::new(options.lease, fleet.shared.is_some());
         store.put_plan_revisions(revisions(&plans)).await?;
@@ -145,6 +149,7 @@ impl Licensing {
             options,
             store,
             hasher,
+            copies,
             instance,
             clock,
             fleet,
@@ -154,6 +159,7 @@ impl Licensing {
             log: Mutex::default(),
             flights: Flights::default(),
             management: ManagementCache::default(),
+            app_secrets: AppSecretCache::default(),
             audit_desk: AuditDesk::default(),
             under_way: Arc::default(),
             chases: Arc::new(Semaphore::new(MOST_CHASES)),

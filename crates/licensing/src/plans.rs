@@ -22,6 +22,8 @@ pub struct AppTerms {
     /// Units of each license that a gate leases beyond what it needs, to be spent while the store is out of reach; and so
     /// many calls of each window of an hour or longer.
     pub allowance: u64,
+    /// Whether keys of its licenses can be shown again, so that a sealed copy of each is kept.
+    pub key_recovery: bool,
 }
 
 /// Units that a gate leases beyond what it needs, so that they can be spent while the store is out of reach.

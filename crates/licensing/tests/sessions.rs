@@ -479,6 +479,7 @@ async fn a_plan_that_names_features_grants_addresses_only_if_it_names_them() {
         default_plan: Some(plan.parse().unwrap()),
         grace: Duration::ZERO,
         allowance: 0,
+        key_recovery: false,
     };
     let plans = vec![
         plan("plain", &[]),

@@ -118,6 +118,10 @@ id_type!(
     /// A user of an app.
     UserId, "usr_"
 );
+id_type!(
+    /// An app, for the software that is sold with it.
+    AppId, "app_"
+);
 
 fn parse(prefix: &str, text: &str) -> Option<u128> {
     let digits = text.strip_prefix(prefix)?;

@@ -34,7 +34,7 @@ pub use api_key::{ApiKey, ApiKeyPrefix, ApiKeyRule, Metadata, ResourcePermission
 pub use audit::{Actor, AuditEntry, Who};
 pub use check::{CallFacts, check};
 pub use id::{
-    AuditId, CallId, CredentialId, InstanceId, LicenseId, ManagementKeyId, ParseIdError,
+    AppId, AuditId, CallId, CredentialId, InstanceId, LicenseId, ManagementKeyId, ParseIdError,
     PlanRevisionId, RequestTokenId, SessionId, SigningKeyId, UserId,
 };
 pub use interval::Interval;

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
 use crate::{
-    AccountName, Alias, ApiKeyPrefix, AppName, CallId, CredentialId, Currency, InstanceId,
+    AccountName, Alias, ApiKeyPrefix, AppId, AppName, CallId, CredentialId, Currency, InstanceId,
     Interval, LicenseId, ManagementKeyId, Metadata, Method, Mode, Money, Outcome, Permission,
     PlanName, PlanRevisionId, RateLimit, Refill, RequestTokenId, ResourcePermissions, SessionId,
     SigningKeyId, SigningUse, Timestamp, TokenState, UserId,
@@ -66,6 +66,7 @@ ids! {
     SessionId: "A session.";
     SigningKeyId: "A signing key.";
     UserId: "A user of an app.";
+    AppId: "An app, for the software that is sold with it.";
 }
 
 text! {

@@ -40,7 +40,7 @@ pub use ledger::{
 };
 pub use licenses::{
     Change, ChangeNumber, CredentialInfo, CredentialStatus, LicenseChange, LicenseFilter,
-    LicenseStore, NewCredential, NewLicense, Snapshot, StoredLicense,
+    LicenseStore, NewCredential, NewLicense, SealedKey, Snapshot, StoredLicense,
 };
 pub use management::{Account, ManagementKey, ManagementStore, NewManagementKey};
 pub use node::{NodeClaim, NodeStore};

@@ -1,5 +1,6 @@
 //! Licenses, their credentials, and the numbered changes that gates follow.
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -56,6 +57,33 @@ pub struct NewCredential {
     pub info: CredentialInfo,
     /// By what it is found; unique in the store.
     pub hash: KeyHash,
+    /// A copy of the key, where its app shows keys again.
+    pub sealed: Option<SealedKey>,
+}
+
+/// A copy of a key that only the keyring of the store opens. It is kept with its credential, written with it, and gone when
+/// the credential is revoked or replaced, its license is revoked, or the user of its license is forgotten.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedKey(Vec<u8>);
+
+impl SealedKey {
+    /// A copy that was sealed.
+    #[must_use]
+    pub const fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// What lies in the store.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SealedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealedKey(redacted)")
+    }
 }
 
 /// A license to be kept, with its first credentials. Its balance begins with `limits.remaining`.
@@ -118,7 +146,7 @@ pub enum LicenseChange {
     /// Several at once, or none of them, under one number; at most one adds a credential.
     Together(Vec<LicenseChange>),
     /// A further credential; those active so far, access tokens aside, end at `others_expire_at`, if that
-    /// is given, and if they do not end sooner.
+    /// is given, and if they do not end sooner. With it the sealed copies of their keys are gone.
     AddCredential {
         /// The new one.
         credential: NewCredential,
@@ -184,6 +212,9 @@ pub trait LicenseStore: Send + Sync + 'static {
 
     /// The license that a credential belongs to, whatever the state of either.
     async fn license_by_key(&self, hash: KeyHash) -> Result<Option<Snapshot>, Error>;
+
+    /// The sealed copies of a license's keys, those of its newest credentials first.
+    async fn sealed_keys(&self, id: LicenseId) -> Result<Vec<(CredentialId, SealedKey)>, Error>;
 
     /// Up to `limit` licenses (at most 100,000) in order of id, beginning after `after`; stable under inserts, since ids grow
     /// with time.

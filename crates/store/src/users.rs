@@ -48,8 +48,8 @@ pub trait UserStore: Send + Sync + 'static {
         note: Note<Changed<User>>,
     ) -> Result<Option<User>, Error>;
 
-    /// Forgets a user; whether there was one. Licenses stay, but name them no more: nothing of the person is left. Each
-    /// of these licenses gets a number.
+    /// Forgets a user; whether there was one. Licenses of the app, and those of its account that open every app, stay, but
+    /// name them no more and keep no copy of their keys: nothing of the person is left. Each of these licenses gets a number.
     async fn delete_user(
         &self,
         app: &AppName,

@@ -23,8 +23,6 @@ use crate::wire::{
 
 /// Most licenses of one bulk request.
 const BULK: usize = 10_000;
-/// Most licenses of one transaction.
-const TOGETHER: u32 = 1_000;
 
 /// Which licenses are listed.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -58,8 +56,7 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Answer(license)))
 }
 
-/// Makes many licenses, in order. Every request is read before the first license is made; if one cannot be made then, the
-/// problem names it, and those before it are there.
+/// Makes many licenses, in order, all or none; if one cannot be made, the problem names it.
 pub(crate) async fn bulk(
     caller: Caller,
     By(acting): By,
@@ -80,33 +77,18 @@ pub(crate) async fn bulk(
             .unwrap_or_default();
         problem.about(&format!("licenses[{at}]{field}"))
     };
-    let mut groups: Vec<(usize, CreateLicense, IssueRequest)> = Vec::new();
-    for (index, license) in request.licenses.into_iter().enumerate() {
-        match groups.last_mut() {
-            // Equal ones in a row are made together: a transaction costs the same for one as for many.
-            Some((_, same, wish))
-                if *same == license && license.key.is_none() && wish.quantity < TOGETHER =>
-            {
-                wish.quantity += 1;
-            }
-            _ => {
-                let wish = issue_request(&caller, license.clone())
-                    .map_err(|problem| at(index, problem))?;
-                groups.push((index, license, wish));
-            }
-        }
-    }
-    let mut created = Vec::new();
-    for (index, _, wish) in groups {
-        let issued = acting.issue(wish).await;
-        for issued in issued.map_err(|error| at(index, error.into()))? {
-            created.push(Created {
-                id: issued.license.license.id,
-                key: key_text(&issued),
-            });
-        }
-    }
-    Ok((StatusCode::CREATED, Answer(List::whole(created))))
+    let read = |(index, license)| {
+        let wish = issue_request(&caller, license);
+        wish.map_err(|problem| at(index, problem))
+    };
+    let wishes = request.licenses.into_iter().enumerate().map(read);
+    let issued = acting.issue_all(wishes.collect::<Result<_, _>>()?).await;
+    let issued = issued.map_err(|refused| at(refused.at, refused.error.into()))?;
+    let created = issued.iter().map(|issued| Created {
+        id: issued.license.license.id,
+        key: key_text(issued),
+    });
+    Ok((StatusCode::CREATED, Answer(List::whole(created.collect()))))
 }
 
 /// Lists the licenses that are the caller's to see, oldest first.

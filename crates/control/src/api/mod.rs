@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod api_keys;
+pub(crate) mod app_credentials;
 pub(crate) mod audit;
 pub(crate) mod calls;
 pub(crate) mod directory;

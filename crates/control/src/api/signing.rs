@@ -1,4 +1,5 @@
-//! `/signing-keys`: the keys that stamps and access tokens are signed with.
+//! `/signing-keys` and `/keyring`: the keys that stamps and access tokens are signed with, and that copies of keys are sealed
+//! with.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::calls::page_limit;
 use crate::caller::{By, Caller};
 use crate::extract::{Json, Query};
 use crate::problem::Problem;
-use crate::wire::{List, Page, RotateSigningKey, Scope, SigningKey};
+use crate::wire::{List, Nothing, Page, RotateSigningKey, Scope, SealKey, SigningKey};
 
 /// Lists the signing keys, oldest first.
 pub(crate) async fn list(
@@ -50,4 +51,15 @@ pub(crate) async fn rotate(
         .rotate(request.signing_use, rotation, acting.actor());
     let key = SigningKey::from(rotating.await?);
     Ok((StatusCode::CREATED, Answer(key)))
+}
+
+/// Makes the key that copies of keys are sealed with from now on.
+pub(crate) async fn rotate_seal_key(
+    caller: Caller,
+    By(acting): By,
+    Json(Nothing {}): Json<Nothing>,
+) -> Result<(StatusCode, Answer<SealKey>), Problem> {
+    caller.require_operator()?;
+    let number = acting.rotate_seal_key().await?;
+    Ok((StatusCode::CREATED, Answer(SealKey { number })))
 }

@@ -10,17 +10,18 @@ use model::{
 
 use super::{Described, Operation, Routes};
 use crate::api::{
-    accounts, api_keys, audit, calls, directory, keys, ledger, licenses, sessions, signing, tokens,
-    usage, users,
+    accounts, api_keys, app_credentials, audit, calls, directory, keys, ledger, licenses, sessions,
+    signing, tokens, usage, users,
 };
 use crate::state::Api;
 use crate::wire::{
-    Account, AddCredential, ApiKey, App, AuditLine, AuditQuery, BulkCreate, Call, CallQuery,
-    ChangeApiKey, ChangeLicense, ChangeManagementKey, ChangeUser, CreateAccount, CreateApiKey,
-    CreateLicense, CreateManagementKey, CreateUser, Created, DeletedApiKeys, ExportQuery, Extend,
-    License, List, ManagementKey, Nothing, Page, Plan, Rebuilt, RevokeCredential, Rotate,
-    RotateSigningKey, Scope, Session, Ship, Shipped, SigningKey, Status, Token, UsageParameters,
-    User, Verification, VerifiedApiKey, VerifyApiKey,
+    Account, AddCredential, ApiKey, App, AppCredentials, AuditLine, AuditQuery, BulkCreate, Call,
+    CallQuery, ChangeApiKey, ChangeLicense, ChangeManagementKey, ChangeUser, CreateAccount,
+    CreateApiKey, CreateLicense, CreateManagementKey, CreateUser, Created, DeletedApiKeys,
+    ExportQuery, Extend, License, List, ManagementKey, Nothing, Page, Plan, Rebuilt,
+    RenewAppSecret, RevokeCredential, Rotate, RotateSigningKey, Scope, SealKey, Session, Ship,
+    Shipped, SigningKey, Status, Token, UsageParameters, User, Verification, VerifiedApiKey,
+    VerifyApiKey,
 };
 
 /// Where the API begins.
@@ -371,6 +372,41 @@ fn of_keys(routes: Routes) -> Routes {
                 .body::<RotateSigningKey>()
                 .answers::<SigningKey>(201)
                 .once(),
+        )
+        .post(
+            "/keyring/rotate",
+            signing::rotate_seal_key,
+            op(
+                "rotateSealKey",
+                "Make the key that copies of keys are sealed with from now on",
+            )
+            .operator()
+            .body::<Nothing>()
+            .answers::<SealKey>(201)
+            .once(),
+        )
+        .get(
+            "/apps/{name}/credentials",
+            app_credentials::show,
+            op(
+                "showAppCredentials",
+                "Show the id and the public key of an app",
+            )
+            .scope(Scope::ReadKeys)
+            .of::<AppName>()
+            .answers::<AppCredentials>(200),
+        )
+        .post(
+            "/apps/{name}/credentials",
+            app_credentials::renew,
+            op(
+                "renewAppSecret",
+                "Make a new secret of an app; it is shown this once",
+            )
+            .of::<AppName>()
+            .body::<RenewAppSecret>()
+            .answers::<AppCredentials>(201)
+            .once(),
         )
         .post(
             "/accounts",

@@ -19,7 +19,7 @@ pub use api_key::{
     ApiKey, ChangeApiKey, CreateApiKey, DeletedApiKeys, Lasting, VerifiedApiKey, VerifyApiKey,
 };
 pub use audit::{AuditLine, AuditQuery};
-pub use directory::{Account, App, CreateAccount, Plan, Status};
+pub use directory::{Account, App, AppCredentials, CreateAccount, Plan, RenewAppSecret, Status};
 pub use key::{ChangeManagementKey, CreateManagementKey, ManagementKey};
 pub use ledger::{ExportQuery, Finding, Rebuilt, Ship, Shipped, Verification};
 pub use license::{
@@ -29,7 +29,7 @@ pub use license::{
 pub use page::{DEFAULT_LIMIT, LARGEST_LIMIT, List, Nothing, Page};
 pub use report::{Call, CallQuery, UsageBy, UsageParameters};
 pub use scope::{ParseScopeError, Scope};
-pub use signing::{RotateSigningKey, SigningKey};
+pub use signing::{RotateSigningKey, SealKey, SigningKey};
 pub use token::{Session, Token};
 pub use user::{ChangeUser, CreateUser, User};
 

@@ -42,6 +42,13 @@ pub struct SigningKey {
     pub ends_at: Option<Timestamp>,
 }
 
+/// The key that copies of keys are sealed with from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SealKey {
+    /// Its number; copies name it.
+    pub number: u32,
+}
+
 impl RotateSigningKey {
     /// The overlap where none is asked for, in seconds.
     pub const OVERLAP: u64 = 86_400;

@@ -191,3 +191,64 @@ async fn many_licenses_are_made_by_one_request() {
         "a request that cannot be read makes nothing"
     );
 }
+
+#[tokio::test]
+async fn a_bulk_whose_last_entry_is_refused_makes_nothing() {
+    let world = World::start().await;
+    let _ = world
+        .local(
+            "POST",
+            "/licenses",
+            r#"{"app":"api","key":"there-already"}"#,
+        )
+        .await
+        .json(201);
+    let different: Vec<_> = (0..40)
+        .map(|number| format!(r#"{{"app":"api","label":"l{number}","key":"imported-{number}"}}"#))
+        .collect();
+    let bulk = |last: &[&str]| {
+        let all = different
+            .iter()
+            .map(String::as_str)
+            .chain(last.iter().copied());
+        format!(r#"{{"licenses":[{}]}}"#, all.collect::<Vec<_>>().join(","))
+    };
+    let refused = [
+        (
+            &[r#"{"app":"api","key":"there-already"}"#][..],
+            409,
+            "licenses[40]",
+        ),
+        (
+            &[r#"{"app":"api"}"#, r#"{"app":"api","key":"imported-7"}"#],
+            409,
+            "licenses[41]",
+        ),
+        (&[r#"{"app":"nowhere"}"#], 404, "licenses[40].app"),
+        (
+            &[r#"{"app":"api","plan":"nothing"}"#],
+            400,
+            "licenses[40].plan",
+        ),
+        (
+            &[r#"{"app":"api","label":"\u0000"}"#],
+            400,
+            "licenses[40].label",
+        ),
+    ];
+    for (last, status, field) in refused {
+        let answer = world.local("POST", "/licenses/bulk", bulk(last)).await;
+        assert_eq!(answer.json(status)["field"], field, "{last:?}");
+        let list = world.get("/licenses?limit=1000").await;
+        assert_eq!(list["items"].as_array().unwrap().len(), 1, "{last:?}");
+    }
+    let audit = world.get("/audit?action=license.&limit=1000").await;
+    assert_eq!(
+        audit["items"].as_array().unwrap().len(),
+        1,
+        "nor is it noted"
+    );
+    // What was refused left nothing in the way of the same entries.
+    let made = world.local("POST", "/licenses/bulk", bulk(&[])).await;
+    assert_eq!(made.json(201)["items"].as_array().unwrap().len(), 40);
+}

@@ -491,6 +491,7 @@ fn plans() -> Plans {
         default_plan: None,
         grace: Duration::from_secs(60),
         allowance: 0,
+        key_recovery: false,
     };
     Plans::new(
         vec![plan()],

@@ -151,6 +151,7 @@ pub fn plans(revisions: &[PlanRevision], apps: &[AppRules]) -> Plans {
         default_plan: revisions.first().map(|revision| revision.plan.name.clone()),
         grace: Duration::from_secs(3_600),
         allowance: 0,
+        key_recovery: false,
     };
     Plans::new(revisions.to_vec(), apps.iter().map(terms).collect())
 }

@@ -1,16 +1,16 @@
-//! `tallygate app`: what the gate serves.
+//! `tallygate app`: what the gate serves, and the credentials of the software that is sold with it.
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use control::wire::App;
-use model::AppName;
+use control::wire::{App, AppCredentials, RenewAppSecret};
+use model::{AppName, Interval};
 
 use super::arguments::JsonArgument;
 use super::units;
 use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
 
-/// What can be asked about apps. They are declared in the configuration.
+/// What can be asked about apps, and made for them. They are declared in the configuration.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AppCommand {
     /// List the apps
@@ -19,6 +19,13 @@ pub(crate) enum AppCommand {
     /// Show one app
     #[command(after_help = examples!("tallygate app show api"))]
     Show(ShowArguments),
+    /// Make a new secret of an app and print it, this once, with the app's id and public key
+    #[command(after_help = examples!(
+        "tallygate app credentials api",
+        "tallygate app credentials api --overlap 7d --json",
+        "tallygate app credentials api --at-once",
+    ))]
+    Credentials(CredentialsArguments),
 }
 
 /// Arguments of `app show`.
@@ -26,6 +33,21 @@ pub(crate) enum AppCommand {
 pub(crate) struct ShowArguments {
     /// Its name
     name: AppName,
+    #[command(flatten)]
+    json: JsonArgument,
+}
+
+/// Arguments of `app credentials`.
+#[derive(Debug, Args)]
+pub(crate) struct CredentialsArguments {
+    /// Its name
+    name: AppName,
+    /// How long the secrets before stay valid [default: 1d]
+    #[arg(long, value_name = "DURATION")]
+    overlap: Option<Interval>,
+    /// End the secrets before now, as after a theft
+    #[arg(long, conflicts_with = "overlap")]
+    at_once: bool,
     #[command(flatten)]
     json: JsonArgument,
 }
@@ -48,6 +70,18 @@ pub(crate) async fn execute(
             match arguments.json.format() {
                 Format::Json => output.json(&app)?,
                 _ => output.table(&app_table(&app))?,
+            }
+        }
+        AppCommand::Credentials(arguments) => {
+            let path = format!("/apps/{}/credentials", arguments.name);
+            let request = RenewAppSecret {
+                overlap: arguments.overlap,
+                at_once: arguments.at_once,
+            };
+            let made: AppCredentials = client.post(&path, &request).await?;
+            match arguments.json.format() {
+                Format::Json => output.json(&made)?,
+                _ => output.table(&credentials_table(&made))?,
             }
         }
     }
@@ -89,6 +123,22 @@ fn app_table(app: &App) -> Table {
     for route in &app.routes {
         table.row(["route".to_owned(), route.clone()]);
     }
+    table
+}
+
+fn credentials_table(made: &AppCredentials) -> Table {
+    let mut table = Table::of_fields("APP");
+    table.row(["app".to_owned(), made.app.to_string()]);
+    table.row(["app_id".to_owned(), made.app_id.to_string()]);
+    table.row([
+        "app_secret".to_owned(),
+        units::maybe(made.app_secret.as_ref()),
+    ]);
+    table.row(["public_key".to_owned(), made.public_key.clone()]);
+    table.row([
+        "former_until".to_owned(),
+        units::maybe_time(made.former_until),
+    ]);
     table
 }
 

@@ -12,6 +12,7 @@ mod client;
 mod completions;
 mod error;
 mod key;
+mod keyring;
 mod ledger;
 mod license;
 mod license_change;
@@ -101,6 +102,9 @@ pub(crate) enum ClientCommand {
     /// Signing keys: what stamps and access tokens are signed with
     #[command(subcommand)]
     SigningKey(signing_key::SigningKeyCommand),
+    /// The keyring: what seals the copies of keys that can be shown again
+    #[command(subcommand)]
+    Keyring(keyring::KeyringCommand),
     /// Apps: what the gate serves
     #[command(subcommand)]
     App(app::AppCommand),
@@ -196,6 +200,7 @@ fn try_execute(
             ClientCommand::SigningKey(command) => {
                 signing_key::execute(command, &client, output).await
             }
+            ClientCommand::Keyring(command) => keyring::execute(command, &client, output).await,
             ClientCommand::App(command) => app::execute(command, &client, output).await,
             ClientCommand::Account(command) => account::execute(command, &client, output).await,
             ClientCommand::Usage(arguments) => usage::execute(arguments, &client, output).await,

@@ -12,8 +12,8 @@ use control::{ControlLimits, ControlState, GateInfo, Surfaces};
 use gate::{Gate, Spender, Worker, WorkerParts, rpc};
 use journal::Journal;
 use ledger::{Ledger, LedgerOptions, Recovery};
-use licensing::{FleetOptions, Keyring, Licensing, Sessions, Signing};
-use model::{Clock, InstanceId, KeyHasher, Outcome, Refusal, SystemClock};
+use licensing::{FleetOptions, Keyring, LicenseKeys, Licensing, Sessions, Signing};
+use model::{Clock, InstanceId, Outcome, Refusal, SystemClock};
 use proxy::{Backends, ProxyParts};
 use store::{NodeClaim, Store};
 use telemetry::{LedgerCounts, Metrics};
@@ -48,7 +48,7 @@ struct Stored {
     store: Arc<dyn Store>,
     node: String,
     claim: NodeClaim,
-    hasher: KeyHasher,
+    keyring: Keyring,
     signing: Arc<Signing>,
     fleet: FleetOptions,
 }
@@ -166,14 +166,13 @@ impl Stored {
         let secret_file = config.server.data_dir.join("secret");
         let keyring = Keyring::load(&*store, open_store::secret(config, &secret_file)).await?;
         let fleet = fleet::connect(config, keyring.fleet_key(), &ground.metrics).await?;
-        let hasher = keyring.hasher();
-        let signing = Signing::open(store.clone(), keyring, ground.clock.clone()).await?;
+        let signing = Signing::open(store.clone(), keyring.clone(), ground.clock.clone()).await?;
         store.put_plan_revisions(config.plan_revisions()).await?;
         Ok(Self {
             store,
             node,
             claim,
-            hasher,
+            keyring,
             signing,
             fleet,
         })
@@ -281,7 +280,7 @@ async fn open_licensing(
     let licensing = Licensing::open_in_fleet(
         wire::licensing_options(config),
         stored.store.clone(),
-        stored.hasher.clone(),
+        LicenseKeys::of(&stored.keyring, stored.store.clone()),
         wire::plans(config),
         books.instance,
         ground.clock.clone(),

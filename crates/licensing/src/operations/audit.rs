@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use model::{Actor, AuditEntry, Timestamp};
+use model::{AccountName, Actor, AuditEntry, CredentialId, Timestamp};
 use parking_lot::Mutex;
 use store::{AuditFilter, NumberedEntry};
 
@@ -14,25 +14,39 @@ use crate::licensing::Licensing;
 const WAITING: usize = 10_000;
 /// Lines that are written together.
 const TOGETHER: usize = 1_000;
-/// Those whose denied log-ins are told apart within a minute.
-const DENIED: usize = 1_000;
+/// Things that are told apart within a minute.
+const APART: usize = 1_000;
 const MINUTE: i64 = 60_000_000;
 
 /// What is still to be written.
 #[derive(Default)]
 pub(crate) struct AuditDesk {
     waiting: Mutex<VecDeque<AuditEntry>>,
-    denied: Mutex<Denied>,
+    folded: Mutex<Folded>,
     /// One writer at a time, so that lines keep their order.
     writing: tokio::sync::Mutex<()>,
 }
 
-/// Denied log-ins of a minute: the first of somebody at an address is a line at once, their others become one line at the
-/// minute's end.
+/// What can happen often and changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Often {
+    /// A log-in was denied.
+    Denied,
+    /// The key of a credential was shown again.
+    KeyShown {
+        /// The credential.
+        credential: CredentialId,
+        /// Whose it is.
+        account: AccountName,
+    },
+}
+
+/// What happened in a minute: the first time of a thing by somebody at an address is a line at once, the others become one
+/// line at the minute's end.
 #[derive(Default)]
-struct Denied {
+struct Folded {
     minute: i64,
-    counts: HashMap<Actor, u32>,
+    counts: HashMap<(Actor, Often), u32>,
 }
 
 impl AuditDesk {
@@ -48,23 +62,38 @@ impl AuditDesk {
     }
 }
 
-impl Denied {
-    /// Whether it is their first in this minute, and what the minute before left to be told.
-    fn note(&mut self, actor: Actor, now: Timestamp) -> (bool, Vec<AuditEntry>) {
-        let past = self.turn(now);
-        let full = self.counts.len() >= DENIED && !self.counts.contains_key(&actor);
-        let actor = if full { Actor::unknown(None) } else { actor };
-        match self.counts.get_mut(&actor) {
-            Some(more) => {
-                *more = more.saturating_add(1);
-                (false, past)
-            }
-            None => {
-                // The many that have no place of their own are never told one by one.
-                self.counts.insert(actor, u32::from(full));
-                (!full, past)
-            }
+impl Often {
+    fn line(&self, actor: &Actor, at: Timestamp) -> AuditEntry {
+        match self {
+            Self::Denied => AuditEntry::new(actor, at, "login.denied", ""),
+            Self::KeyShown {
+                credential,
+                account,
+            } => AuditEntry::new(actor, at, "credential.show", credential).of(account),
         }
+    }
+}
+
+impl Folded {
+    /// What is to be told now: what the minute before left, and this if it is the first time in its minute.
+    fn note(&mut self, actor: Actor, often: Often, now: Timestamp) -> Vec<AuditEntry> {
+        let mut told = self.turn(now);
+        let first = often.line(&actor, now);
+        let mut place = (actor, often);
+        let full = self.counts.len() >= APART && !self.counts.contains_key(&place);
+        if full && place.1 == Often::Denied {
+            // The many that have no place of their own are never told one by one.
+            place.0 = Actor::unknown(None);
+            *self.counts.entry(place).or_default() += 1;
+        } else if full {
+            told.push(first);
+        } else if let Some(more) = self.counts.get_mut(&place) {
+            *more = more.saturating_add(1);
+        } else {
+            self.counts.insert(place, 0);
+            told.push(first);
+        }
+        told
     }
 
     /// What a minute that is over left to be told.
@@ -75,17 +104,13 @@ impl Denied {
         }
         let at = Timestamp::from_micros(self.minute * MINUTE);
         self.minute = minute;
-        let folded = |(actor, count): (Actor, u32)| AuditEntry {
+        let folded = |((actor, often), count): ((Actor, Often), u32)| AuditEntry {
             count,
-            ..denied(&actor, at)
+            ..often.line(&actor, at)
         };
         let past = self.counts.drain().filter(|(_, count)| *count > 0);
         past.map(folded).collect()
     }
-}
-
-fn denied(actor: &Actor, at: Timestamp) -> AuditEntry {
-    AuditEntry::new(actor, at, "login.denied", "")
 }
 
 impl Licensing {
@@ -98,18 +123,31 @@ impl Licensing {
     /// Adds a denied log-in, without waiting; floods are folded, to a line for who it was, where and in which minute. Of an
     /// [`Actor::unknown`] nobody knows more than the address.
     pub fn audit_denied(self: &Arc<Self>, actor: Actor) {
-        let now = self.clock.now();
-        let (first, mut entries) = self.audit_desk.denied.lock().note(actor, now);
-        if first {
-            entries.push(denied(&actor, now));
-        }
-        if entries.is_empty() {
+        if !self.note_often(actor, Often::Denied) {
             return;
         }
-        self.audit_desk.push(entries);
         let licensing = self.clone();
         self.runtime
             .spawn(async move { licensing.write_audit().await });
+    }
+
+    /// Adds what may happen often, folded like denied log-ins, and waits until it is written or the store has failed.
+    pub(super) async fn audit_often(&self, actor: Actor, often: Often) {
+        if self.note_often(actor, often) {
+            self.write_audit().await;
+        }
+    }
+
+    /// Whether there is something to be written now.
+    fn note_often(&self, actor: Actor, often: Often) -> bool {
+        let entries = self
+            .audit_desk
+            .folded
+            .lock()
+            .note(actor, often, self.clock.now());
+        let any = !entries.is_empty();
+        self.audit_desk.push(entries);
+        any
     }
 
     /// Up to `limit` (1 to 1,000) lines of the audit log, oldest first, beginning after the place `after`.
@@ -159,7 +197,7 @@ impl Licensing {
 
     /// Tells what the last minute left, and writes what waits.
     pub(crate) async fn tend_audit(&self, now: Timestamp) {
-        let past = self.audit_desk.denied.lock().turn(now);
+        let past = self.audit_desk.folded.lock().turn(now);
         self.audit_desk.push(past);
         self.write_audit().await;
     }
@@ -173,22 +211,26 @@ mod tests {
         Timestamp::from_micros(seconds * 1_000_000)
     }
 
+    fn denied(folded: &mut Folded, actor: Actor, second: i64) -> Vec<AuditEntry> {
+        folded.note(actor, Often::Denied, at(second))
+    }
+
     #[test]
     fn a_flood_of_denied_log_ins_is_a_line_at_once_and_one_at_the_end_of_the_minute() {
-        let mut denied = Denied::default();
+        let mut folded = Folded::default();
         let address = Some("192.0.2.1".parse().expect("valid"));
         let guesser = Actor::unknown(address);
-        denied.turn(at(60));
-        assert!(denied.note(guesser, at(60)).0);
+        folded.turn(at(60));
+        assert_eq!(denied(&mut folded, guesser, 60).len(), 1);
         for _ in 0..9 {
-            assert_eq!(denied.note(guesser, at(61)), (false, Vec::new()));
+            assert_eq!(denied(&mut folded, guesser, 61), []);
         }
         let known = Actor {
             who: model::Who::Key(model::ManagementKeyId::from_u128(7)),
             address,
         };
-        assert!(denied.note(known, at(62)).0);
-        let past = denied.turn(at(120));
+        assert_eq!(denied(&mut folded, known, 62).len(), 1);
+        let past = folded.turn(at(120));
         assert_eq!(past.len(), 1, "one of them was told already");
         assert_eq!((past[0].count, past[0].address), (9, address));
         assert_eq!(past[0].at, at(60));
@@ -196,18 +238,40 @@ mod tests {
 
     #[test]
     fn a_flood_of_addresses_is_bounded_and_not_one_of_it_uncounted() {
-        let mut denied = Denied::default();
-        denied.turn(at(60));
-        let told = (0..3_000_u32)
-            .filter(|bits| {
+        let mut folded = Folded::default();
+        folded.turn(at(60));
+        let told: usize = (0..3_000_u32)
+            .map(|bits| {
                 let address = std::net::Ipv4Addr::from(0x0b00_0000 + bits);
-                let guesser = Actor::unknown(Some(address.into()));
-                denied.note(guesser, at(60)).0
+                denied(&mut folded, Actor::unknown(Some(address.into())), 60).len()
             })
-            .count();
-        assert_eq!(told, DENIED);
-        let past = denied.turn(at(120));
+            .sum();
+        assert_eq!(told, APART);
+        let past = folded.turn(at(120));
         assert_eq!(past.len(), 1);
         assert_eq!((past[0].count, past[0].address), (2_000, None));
+    }
+
+    #[test]
+    fn keys_that_are_shown_again_are_folded_each_by_itself_and_never_into_nobody() {
+        let mut folded = Folded::default();
+        folded.turn(at(60));
+        let shown = |number| Often::KeyShown {
+            credential: CredentialId::from_u128(number),
+            account: AccountName::default(),
+        };
+        for number in 0..3_000 {
+            let told = folded.note(Actor::OPERATOR, shown(number), at(60));
+            assert_eq!(told.len(), 1, "{number}");
+        }
+        assert_eq!(folded.note(Actor::OPERATOR, shown(0), at(61)), []);
+        assert_eq!(folded.note(Actor::OPERATOR, shown(0), at(62)), []);
+        let past = folded.turn(at(120));
+        assert_eq!(past.len(), 1);
+        assert_eq!(
+            (past[0].count, past[0].action.as_str()),
+            (2, "credential.show")
+        );
+        assert_eq!(past[0].subject, CredentialId::from_u128(0).to_string());
     }
 }

@@ -244,7 +244,12 @@ impl Acting {
         others_expire_at: Option<Timestamp>,
     ) -> Result<Issued, Error> {
         let stored = self.unrevoked(id).await?;
-        let minted = self.mint_for(&stored, source).await?;
+        let mut minted = self.mint_for(&stored, source).await?;
+        // An API key is shown once, whatever else its app does.
+        if minted.new.info.kind != ApiKey::KIND {
+            let copier = self.copier(&stored.license.app).await?;
+            self.keep_copy(&mut minted, copier.as_ref(), &stored.license);
+        }
         let fingerprint = minted.fingerprint();
         let credential_id = minted.new.info.id;
         let change = LicenseChange::AddCredential {

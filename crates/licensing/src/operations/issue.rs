@@ -1,5 +1,7 @@
 //! Issues licenses.
 
+use std::collections::HashSet;
+
 use ipnet::IpNet;
 use model::{
     AccountName, AppName, Credential, CredentialId, Fingerprint, KeyFormat, KeyHash, License,
@@ -11,6 +13,7 @@ use store::{CredentialInfo, CredentialStatus, NewCredential, NewLicense, Note, S
 use super::acting::{Acting, shown};
 use super::validate;
 use crate::error::Error;
+use crate::key_copies::Copier;
 use crate::licensing::Licensing;
 
 /// A wish for licenses.
@@ -60,6 +63,15 @@ pub struct Issued {
     pub credential_id: CredentialId,
     /// Its key, to be shown this once; `None` where only its digest is known.
     pub credential: Option<Credential>,
+}
+
+/// Why none of several licenses was issued.
+#[derive(Debug)]
+pub struct NotIssued {
+    /// Which of the wishes is to blame, from 0.
+    pub at: usize,
+    /// What is wrong with it.
+    pub error: Error,
 }
 
 /// A credential to be kept, and its key.
@@ -121,6 +133,48 @@ impl Acting {
     /// # Errors
     /// A field is not what it may be, the app or plan is unknown, the key exists already, the store fails.
     pub async fn issue(&self, request: IssueRequest) -> Result<Vec<Issued>, Error> {
+        let issued = self.issue_all(vec![request]).await;
+        issued.map_err(|refused| refused.error)
+    }
+
+    /// Issues licenses of several wishes in their order, all or none.
+    ///
+    /// # Errors
+    /// As of [`Acting::issue`], with the place of the wish that is to blame; the first one for what is nobody's fault.
+    pub async fn issue_all(&self, requests: Vec<IssueRequest>) -> Result<Vec<Issued>, NotIssued> {
+        let now = self.clock.now();
+        let mut apps = requests.iter().map(|request| &request.app);
+        let copier = match apps.find(|app| self.copies_for(app).is_some()) {
+            Some(app) => self.copier(app).await,
+            None => Ok(None),
+        };
+        let copier = copier.map_err(|error| NotIssued { at: 0, error })?;
+        let (mut made, mut imported) = (Vec::new(), Vec::new());
+        for (at, request) in requests.iter().enumerate() {
+            let minted = self.mint_licenses(request, copier.as_ref(), now);
+            let minted = minted.map_err(|error| NotIssued { at, error })?;
+            if !matches!(request.key, KeySource::Generate(_)) {
+                imported.extend(minted.iter().map(|(_, minted)| (at, minted.new.hash)));
+            }
+            made.extend(minted);
+        }
+        if let Some(at) = repeated(&imported) {
+            let error = Error::Exists("a credential with this key");
+            return Err(NotIssued { at, error });
+        }
+        match self.keep_licenses(made).await {
+            Ok(issued) => Ok(issued),
+            Err(error) => Err(self.blame(error, &imported).await),
+        }
+    }
+
+    /// The licenses of a wish with their credentials.
+    fn mint_licenses(
+        &self,
+        request: &IssueRequest,
+        copier: Option<&Copier>,
+        now: Timestamp,
+    ) -> Result<Vec<(License, Minted)>, Error> {
         request.validate()?;
         let account = self.seller(&request.app, request.account.as_ref())?;
         if let Some(plan) = &request.plan
@@ -128,12 +182,19 @@ impl Acting {
         {
             return Err(Error::PlanUnknown(plan.clone()));
         }
-        let now = self.clock.now();
+        let make = |_| {
+            let mut minted = self.mint(&request.key, now);
+            let license = license(request, account.clone(), now);
+            self.keep_copy(&mut minted, copier, &license);
+            (license, minted)
+        };
+        Ok((0..request.quantity).map(make).collect())
+    }
+
+    async fn keep_licenses(&self, made: Vec<(License, Minted)>) -> Result<Vec<Issued>, Error> {
         let (mut new, mut issued, mut fingerprints) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..request.quantity {
-            let minted = self.mint(&request.key, now);
-            let license = license(&request, account.clone(), now);
-            fingerprints.push((license.id, minted.new.hash.fingerprint()));
+        for (license, minted) in made {
+            fingerprints.push((license.id, minted.fingerprint()));
             issued.push((license.clone(), minted.new.info.clone(), minted.key));
             new.push(NewLicense {
                 license,
@@ -160,6 +221,25 @@ impl Acting {
         };
         Ok(issued.into_iter().map(told).collect())
     }
+
+    /// Which wish the store refused: the first whose key is there. None was carried out.
+    async fn blame(&self, error: Error, imported: &[(usize, KeyHash)]) -> NotIssued {
+        if let Error::Exists(_) = error {
+            for (at, hash) in imported {
+                if let Ok(Some(_)) = self.store.license_by_key(*hash).await {
+                    return NotIssued { at: *at, error };
+                }
+            }
+        }
+        NotIssued { at: 0, error }
+    }
+}
+
+/// The place of the first wish for a key that another wished for before it.
+fn repeated(imported: &[(usize, KeyHash)]) -> Option<usize> {
+    let mut seen = HashSet::new();
+    let again = imported.iter().find(|(_, hash)| !seen.insert(*hash));
+    again.map(|(at, _)| *at)
 }
 
 impl Licensing {
@@ -204,7 +284,11 @@ impl Licensing {
             expires_at: None,
         };
         Minted {
-            new: NewCredential { info, hash },
+            new: NewCredential {
+                info,
+                hash,
+                sealed: None,
+            },
             key,
         }
     }

@@ -6,12 +6,14 @@
 mod acting;
 mod addresses;
 mod api_keys;
+mod app_credentials;
 mod audit;
 mod change;
 mod issue;
 mod lost_claim;
 mod management;
 mod once;
+mod show_key;
 mod token;
 mod user;
 mod validate;
@@ -23,9 +25,11 @@ pub use api_keys::{
     ApiKeyOwner, ApiKeyPolicy, ApiKeyRequest, ApiKeyUpdate, ApiKeyView, IssuedApiKey, KeyEnd,
     KeyRefusal,
 };
+pub(crate) use app_credentials::AppSecretCache;
+pub use app_credentials::{AppSecrets, IssuedAppSecret};
 pub(crate) use audit::AuditDesk;
 pub use change::{BalanceView, LicenseUpdate};
-pub use issue::{IssueRequest, Issued, KeySource};
+pub use issue::{IssueRequest, Issued, KeySource, NotIssued};
 pub(crate) use lost_claim::MOST_CHASES;
 pub use management::{IssuedManagementKey, ManagementKeyRequest};
 pub(crate) use management::{ManagementCache, has_ended};

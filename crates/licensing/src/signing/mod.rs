@@ -16,7 +16,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use model::{
-    Actor, AuditEntry, Clock, SigningAlgorithm, SigningKeyId, SigningKeyState, SigningUse,
+    Actor, AppName, AuditEntry, Clock, SigningAlgorithm, SigningKeyId, SigningKeyState, SigningUse,
     Timestamp,
 };
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ pub use token::{TokenFault, TokenTerms};
 
 use self::slot::{Record, Slot};
 use crate::error::Error;
-use crate::keyring::Keyring;
+use crate::keyring::{Key, Keyring, random};
 
 /// The signing keys of a store. One for a process; shared by all of its threads.
 pub struct Signing {
@@ -154,6 +154,26 @@ impl Signing {
             }
         }
         Ok(())
+    }
+
+    /// The public half of the key of an app (Ed25519), which is made with the first question. Each app has one of its own, so
+    /// that what is signed for one passes for nothing in another.
+    ///
+    /// # Errors
+    /// The key was sealed with another secret, or the store fails.
+    pub async fn app_public_key(&self, app: &AppName) -> Result<[u8; 32], Error> {
+        let name = format!("keyring/app/{app}/1");
+        let sealed = match self.store.setting(&name).await? {
+            Some(sealed) => sealed,
+            None => {
+                let sealed = self.keyring.seal(name.as_bytes(), &Key::new(random()));
+                self.store
+                    .put_if_absent(&name, sealed, Note::none())
+                    .await?
+            }
+        };
+        let key = self.keyring.open(name.as_bytes(), &sealed)?;
+        Ok(slot::public_half(&key))
     }
 
     /// Every signing key there is, by use, oldest first.

@@ -7,16 +7,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use model::usage::{UsageQuery, UsageRow};
 use model::{
-    AccountName, AppName, Fingerprint, InstanceId, KeyHash, LicenseId, ManagementKeyId,
-    PlanRevision, PlanRevisionId, Timestamp, User, UserId,
+    AccountName, AppName, CredentialId, Fingerprint, InstanceId, KeyHash, LicenseId,
+    ManagementKeyId, PlanRevision, PlanRevisionId, Timestamp, User, UserId,
 };
 use store::{
     Account, ApiKeyStore, AuditStore, Balance, Change, ChangeNumber, Changed, ClaimStore, Error,
     InstanceState, LanePosition, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, LedgerStore,
     LicenseChange, LicenseFilter, LicenseStore, ManagementKey, ManagementStore, NewLicense,
     NewManagementKey, NodeClaim, NodeStore, Note, QuotaStore, RollupBatch, RollupRow, SealIntent,
-    SealedFile, Snapshot, SqliteStore, StockTaking, StoredLicense, TokenStore, UserChange,
-    UserStore,
+    SealedFile, SealedKey, Snapshot, SqliteStore, StockTaking, StoredLicense, TokenStore,
+    UserChange, UserStore,
 };
 use tokio::sync::Semaphore;
 
@@ -149,6 +149,10 @@ impl LicenseStore for Meddled {
         let found = self.alive()?.license_by_key(hash).await;
         self.pass(&self.look_up_gate).await;
         found
+    }
+
+    async fn sealed_keys(&self, id: LicenseId) -> Result<Vec<(CredentialId, SealedKey)>, Error> {
+        self.alive()?.sealed_keys(id).await
     }
 
     async fn licenses(

@@ -66,6 +66,7 @@ pub(crate) fn plans() -> Plans {
         default_plan: None,
         grace: Duration::from_secs(60),
         allowance: 0,
+        key_recovery: false,
     };
     let plans = vec![plan("free", &["2/1m"]), plan("pro", &[])];
     Plans::new(plans, vec![app("api", "default"), app("other", "acme")])

@@ -41,6 +41,7 @@ pub fn new_credential() -> NewCredential {
             expires_at: None,
         },
         hash: new_hash(),
+        sealed: None,
     }
 }
 

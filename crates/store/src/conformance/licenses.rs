@@ -5,8 +5,8 @@ use model::{CredentialId, KeyHash, LicenseId, LicenseStatus, Limits};
 use super::StoreFactory;
 use super::fixtures::{BIRTH, hours, keep, new_credential, new_license, units};
 use crate::{
-    ChangeNumber, CredentialStatus, Error, LicenseChange, LicenseFilter, NewLicense, Note, Store,
-    StoredLicense,
+    ChangeNumber, CredentialStatus, Error, LicenseChange, LicenseFilter, NewCredential, NewLicense,
+    Note, SealedKey, Store, StoredLicense,
 };
 
 /// Look-ups find what was kept, before and after the store was opened again.
@@ -253,6 +253,61 @@ pub async fn a_rotation_ends_the_credentials_before_it_and_never_later_than_they
     assert_eq!(stored.credentials[3], next.info);
     let found = store.license_by_key(next.hash).await.expect("answers");
     assert_eq!(found.expect("it is there").version, stored.version);
+}
+
+/// The newest comes first; a copy goes when its key is revoked or replaced, and all go with their license.
+pub async fn a_sealed_copy_is_kept_with_its_key_and_goes_with_it<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let with_copy = |text: &str| NewCredential {
+        sealed: Some(SealedKey::new(text.as_bytes().to_vec())),
+        ..new_credential()
+    };
+    let (mut new, mut other) = (
+        new_license(Limits::default()),
+        new_license(Limits::default()),
+    );
+    new.credentials = vec![with_copy("first"), new_credential(), with_copy("second")];
+    other.credentials = vec![with_copy("another's")];
+    let (id, other_id) = (new.license.id, other.license.id);
+    let ids: Vec<_> = new.credentials.iter().map(|new| new.info.id).collect();
+    let creating = store.create_licenses(vec![new, other], Note::none());
+    creating.await.expect("new");
+    drop(store);
+    let store = place.open().await;
+    let kept = async |id| {
+        let kept = store.sealed_keys(id).await.expect("answers");
+        let text = |sealed: &SealedKey| String::from_utf8_lossy(sealed.as_bytes()).into_owned();
+        let kept = kept.iter().map(|(id, sealed)| (*id, text(sealed)));
+        kept.collect::<Vec<_>>()
+    };
+    let copy = |id: CredentialId, text: &str| (id, text.to_owned());
+    assert_eq!(
+        kept(id).await,
+        [copy(ids[2], "second"), copy(ids[0], "first")]
+    );
+    assert_eq!(kept(LicenseId::generate()).await, []);
+
+    let gone = LicenseChange::RevokeCredential(ids[2]);
+    changed(&*store, id, gone).await;
+    assert_eq!(kept(id).await, [copy(ids[0], "first")]);
+
+    let add = |new: &NewCredential, others_expire_at| LicenseChange::AddCredential {
+        credential: new.clone(),
+        others_expire_at,
+    };
+    let third = with_copy("third");
+    changed(&*store, id, add(&third, None)).await;
+    assert_eq!(kept(id).await.len(), 2, "those before go on");
+    let fourth = with_copy("fourth");
+    changed(&*store, id, add(&fourth, Some(hours(9)))).await;
+    assert_eq!(kept(id).await, [copy(fourth.info.id, "fourth")]);
+
+    changed(&*store, id, LicenseChange::Status(LicenseStatus::Disabled)).await;
+    assert_eq!(kept(id).await.len(), 1, "it may be enabled again");
+    changed(&*store, id, LicenseChange::Status(LicenseStatus::Revoked)).await;
+    assert_eq!(kept(id).await, []);
+    assert_eq!(kept(other_id).await.len(), 1, "another license's");
 }
 
 /// Ids grow with time, so that what comes in during a listing comes after it.

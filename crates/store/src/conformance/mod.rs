@@ -79,6 +79,7 @@ macro_rules! instantiate_conformance {
                 a_change_is_in_force_when_it_returns,
                 a_revoked_license_stays_revoked,
                 a_rotation_ends_the_credentials_before_it_and_never_later_than_they_would_have,
+                a_sealed_copy_is_kept_with_its_key_and_goes_with_it,
                 a_listing_by_pages_misses_nothing_while_licenses_come_in,
                 a_listing_shows_what_its_filter_names,
                 ten_thousand_licenses_are_kept_in_one_call,

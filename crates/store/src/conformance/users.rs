@@ -6,7 +6,7 @@ use model::{Alias, AppName, Limits, User, UserId};
 
 use super::StoreFactory;
 use super::fixtures::{BIRTH, hours, new_license};
-use crate::{Error, Note, Store, UserChange};
+use crate::{Error, Note, SealedKey, Store, UserChange};
 
 fn app(name: &str) -> AppName {
     name.parse().expect("a valid name")
@@ -115,25 +115,39 @@ pub async fn a_user_is_changed_where_it_is_named_and_forgotten_wholly<F: StoreFa
     );
     assert_eq!(nobody.await, Ok(None));
 
-    let [held, elsewhere] = ["api", "shop"].map(|name| {
+    let places = [
+        ("acme", app("api")),
+        ("acme", AppName::every()),
+        ("acme", app("shop")),
+        ("other", AppName::every()),
+    ];
+    let licenses = places.map(|(account, app)| {
         let mut new = new_license(Limits::default());
-        new.license.app = app(name);
+        new.license.account = account.parse().expect("a valid name");
+        new.license.app = app;
         new.license.user = Some("zoe".to_owned());
+        new.credentials[0].sealed = Some(SealedKey::new(b"sealed".to_vec()));
         new
     });
-    let ids = [held.license.id, elsewhere.license.id];
-    let creating = store.create_licenses(vec![held, elsewhere], Note::none());
+    let ids = licenses.each_ref().map(|new| new.license.id);
+    let creating = store.create_licenses(licenses.to_vec(), Note::none());
     let last = creating.await.expect("new");
     let holder = async |id| {
         let stored = store.license(id).await.expect("answers").expect("there");
         (stored.license.user, stored.version)
     };
-    let untouched = holder(ids[1]).await;
+    let copies = async |id| store.sealed_keys(id).await.expect("answers").len();
+    let untouched = [holder(ids[2]).await, holder(ids[3]).await];
     assert_eq!(store.delete_user(&api, "zoe", Note::none()).await, Ok(true));
-    let (user, version) = holder(ids[0]).await;
-    assert_eq!(user, None, "nothing of the person is left");
-    assert!(version > last, "gates are told");
-    assert_eq!(holder(ids[1]).await, untouched, "another app's");
+    for held in &ids[..2] {
+        let (user, version) = holder(*held).await;
+        assert_eq!(user, None, "nothing of the person is left");
+        assert!(version > last, "gates are told");
+        assert_eq!(copies(*held).await, 0);
+    }
+    let others = [holder(ids[2]).await, holder(ids[3]).await];
+    assert_eq!(others, untouched, "another app's and another account's");
+    assert_eq!((copies(ids[2]).await, copies(ids[3]).await), (1, 1));
     assert_eq!(
         store.delete_user(&api, "zoe", Note::none()).await,
         Ok(false)

@@ -14,7 +14,7 @@ use super::convert::{
 use super::session::Lent;
 use super::trouble::{Trouble, unique};
 use crate::licenses::{
-    ChangeNumber, CredentialInfo, CredentialStatus, NewCredential, StoredLicense,
+    ChangeNumber, CredentialInfo, CredentialStatus, NewCredential, SealedKey, StoredLicense,
 };
 
 /// In the order that [`read_license`] reads.
@@ -124,10 +124,11 @@ pub(super) async fn insert_credentials(
         .iter()
         .map(|(license, _)| id(license.as_u128()))
         .collect();
-    let sql = "INSERT INTO credentials (id, license_id, hash, kind, prefix, status, created_at, expires_at)
-        SELECT n.id, n.license_id, n.hash, n.kind, n.prefix, n.status, n.created_at, n.expires_at
+    let sql = "INSERT INTO credentials (id, license_id, hash, kind, prefix, status, created_at, expires_at, sealed)
+        SELECT n.id, n.license_id, n.hash, n.kind, n.prefix, n.status, n.created_at, n.expires_at, n.sealed
         FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::text[], $5::text[], $6::smallint[], $7::bigint[],
-        $8::bigint[]) WITH ORDINALITY AS n (id, license_id, hash, kind, prefix, status, created_at, expires_at, place)
+        $8::bigint[], $9::bytea[])
+        WITH ORDINALITY AS n (id, license_id, hash, kind, prefix, status, created_at, expires_at, sealed, place)
         ORDER BY n.place";
     session
         .change(
@@ -142,6 +143,9 @@ pub(super) async fn insert_credentials(
                 &all(credentials, |new| new.info.created_at.micros()),
                 &all(credentials, |new| {
                     new.info.expires_at.map(Timestamp::micros)
+                }),
+                &all(credentials, |new| {
+                    new.sealed.as_ref().map(SealedKey::as_bytes)
                 }),
             ],
         )

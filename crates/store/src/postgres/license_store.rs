@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use model::{Fingerprint, KeyHash, LicenseId};
+use model::{CredentialId, Fingerprint, KeyHash, LicenseId};
 
 use super::audit::add_note;
 use super::server::Manner;
@@ -13,8 +13,8 @@ use crate::api_keys::ApiKeyStore;
 use crate::audit::{Changed, Note};
 use crate::error::Error;
 use crate::licenses::{
-    Change, ChangeNumber, LicenseChange, LicenseFilter, LicenseStore, NewLicense, Snapshot,
-    StoredLicense,
+    Change, ChangeNumber, LicenseChange, LicenseFilter, LicenseStore, NewLicense, SealedKey,
+    Snapshot, StoredLicense,
 };
 
 /// Up to so many licenses are made as a command; more are an import, which lets commands pass.
@@ -82,6 +82,11 @@ impl LicenseStore for PostgresStore {
     async fn license_by_key(&self, hash: KeyHash) -> Result<Option<Snapshot>, Error> {
         let find = move |session: Session| async move { licenses::by_key(&session, &hash).await };
         self.server.run(Manner::READ, find).await
+    }
+
+    async fn sealed_keys(&self, id: LicenseId) -> Result<Vec<(CredentialId, SealedKey)>, Error> {
+        let get = move |session: Session| async move { licenses::sealed_keys(&session, id).await };
+        self.server.run(Manner::READ, get).await
     }
 
     async fn licenses(

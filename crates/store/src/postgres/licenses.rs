@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Fingerprint, KeyHash, LicenseId, LicenseStatus, Limits, Timestamp};
+use model::{CredentialId, Fingerprint, KeyHash, LicenseId, LicenseStatus, Limits, Timestamp};
 use uuid::Uuid;
 
 use super::convert::{id, list, read, read_id, read_list, rows};
@@ -14,7 +14,8 @@ use super::session::{Lent, Value};
 use super::trouble::Trouble;
 use crate::audit::Changed;
 use crate::licenses::{
-    Change, ChangeNumber, LicenseChange, LicenseFilter, NewLicense, Snapshot, StoredLicense,
+    Change, ChangeNumber, LicenseChange, LicenseFilter, NewLicense, SealedKey, Snapshot,
+    StoredLicense,
 };
 
 /// Changes that are kept at least; a reader further behind sees a gap in the numbers and begins anew.
@@ -147,7 +148,12 @@ pub(super) async fn apply<'change>(
         session.change(&sql, &[&key, value]).await
     };
     match change {
-        LicenseChange::Status(status) => set("status", &status_number(*status)).await?,
+        LicenseChange::Status(status) => {
+            if *status == LicenseStatus::Revoked {
+                forget_keys(session, &[key]).await?;
+            }
+            set("status", &status_number(*status)).await?
+        }
         LicenseChange::ExpiresAt(end) => set("expires_at", &end.map(Timestamp::micros)).await?,
         LicenseChange::Plan(plan) => set("plan", &plan.as_ref().map(|plan| plan.as_str())).await?,
         LicenseChange::Label(label) => set("label", label).await?,
@@ -168,19 +174,27 @@ pub(super) async fn apply<'change>(
             others_expire_at,
         } => {
             if let Some(end) = others_expire_at {
-                let sql = "UPDATE credentials SET expires_at = least(expires_at, $2) WHERE license_id = $1 AND status = 0
-                    AND session_id IS NULL";
+                let sql = "UPDATE credentials SET expires_at = least(expires_at, $2), sealed = NULL WHERE license_id = $1
+                    AND status = 0 AND session_id IS NULL";
                 session.change(sql, &[&key, &end.micros()]).await?;
             }
             insert_credentials(session, &[(license_id, credential)]).await?;
             return Ok(Some(&credential.hash));
         }
         LicenseChange::RevokeCredential(gone) => {
-            let sql = "UPDATE credentials SET status = 1 WHERE license_id = $1 AND id = $2";
+            let sql = "UPDATE credentials SET status = 1, sealed = NULL WHERE license_id = $1 AND id = $2";
             session.change(sql, &[&key, &id(gone.as_u128())]).await?
         }
     };
     Ok(None)
+}
+
+/// Removes the sealed copies of these licenses' keys.
+pub(super) async fn forget_keys(session: &Lent, licenses: &[Uuid]) -> Result<(), Trouble> {
+    let sql =
+        "UPDATE credentials SET sealed = NULL WHERE license_id = ANY ($1) AND sealed IS NOT NULL";
+    session.change(sql, &[&licenses]).await?;
+    Ok(())
 }
 
 /// The balance only gets a newer stamp, which the next lease heeds.
@@ -239,6 +253,20 @@ pub(super) async fn by_ids(
     );
     let ids: Vec<Uuid> = ids.iter().map(|license| id(license.as_u128())).collect();
     collect(&session.rows(&sql, &[&ids]).await?)
+}
+
+pub(super) async fn sealed_keys(
+    session: &Lent,
+    license_id: LicenseId,
+) -> Result<Vec<(CredentialId, SealedKey)>, Trouble> {
+    let sql = "SELECT id, sealed FROM credentials WHERE license_id = $1 AND sealed IS NOT NULL
+        ORDER BY created_at DESC, cursor DESC";
+    let found = session.rows(sql, &[&id(license_id.as_u128())]).await?;
+    let keys = found.iter().map(|row| {
+        let credential = CredentialId::from_u128(read_id(row, 0)?);
+        Ok((credential, SealedKey::new(read(row, 1)?)))
+    });
+    keys.collect()
 }
 
 pub(super) async fn by_key(session: &Lent, hash: &KeyHash) -> Result<Option<Snapshot>, Trouble> {

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use model::{Alias, AppName, LicenseId, Timestamp, User, UserId};
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::audit::{add_change, add_note};
 use super::convert::{id, read, read_id, read_text, read_time, rows};
@@ -162,17 +163,19 @@ async fn find(
 async fn delete(session: &Lent, user: &User) -> Result<(), Trouble> {
     let sql = "DELETE FROM users WHERE id = $1";
     session.change(sql, &[&id(user.id.as_u128())]).await?;
-    let sql = "UPDATE licenses SET \"user\" = NULL WHERE app = $1 AND \"user\" = $2 RETURNING id";
-    let held = session
-        .rows(sql, &[&user.app.as_str(), &user.login])
-        .await?;
-    let changes = held
-        .iter()
-        .map(|row| read_id(row, 0).map(|id| (LicenseId::from_u128(id), None)))
-        .collect::<Result<Vec<_>, _>>()?;
-    if !changes.is_empty() {
-        licenses::note(session, &changes).await?;
+    let sql = "UPDATE licenses SET \"user\" = NULL
+        WHERE \"user\" = $2 AND (app = $1 OR (app = '*' AND account = $3)) RETURNING id";
+    let values: [Value<'_>; 3] = [&user.app.as_str(), &user.login, &user.account.as_str()];
+    let held = session.rows(sql, &values).await?;
+    if held.is_empty() {
+        return Ok(());
     }
+    let held = held.iter().map(|row| read(row, 0));
+    let held = held.collect::<Result<Vec<Uuid>, _>>()?;
+    licenses::forget_keys(session, &held).await?;
+    let changed = |id: &Uuid| (LicenseId::from_u128(id.as_u128()), None);
+    let changes: Vec<_> = held.iter().map(changed).collect();
+    licenses::note(session, &changes).await?;
     Ok(())
 }
 

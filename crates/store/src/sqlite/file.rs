@@ -34,6 +34,7 @@ pub(super) const LICENSES: Schema = Schema {
         include_str!("schema/licenses_6_change_times.sql"),
         include_str!("schema/licenses_7_audit.sql"),
         include_str!("schema/licenses_8_accounts.sql"),
+        include_str!("schema/licenses_9_sealed_keys.sql"),
     ],
 };
 

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use model::{
-    AccountName, Fingerprint, KeyHash, LicenseId, ManagementKeyId, PlanRevision, PlanRevisionId,
-    Timestamp,
+    AccountName, CredentialId, Fingerprint, KeyHash, LicenseId, ManagementKeyId, PlanRevision,
+    PlanRevisionId, Timestamp,
 };
 
 use super::audit::{add_change, add_note};
@@ -14,8 +14,8 @@ use crate::audit::{AuditStore, Changed, Note};
 use crate::claims::ClaimStore;
 use crate::error::Error;
 use crate::licenses::{
-    Change, ChangeNumber, LicenseChange, LicenseFilter, LicenseStore, NewLicense, Snapshot,
-    StoredLicense,
+    Change, ChangeNumber, LicenseChange, LicenseFilter, LicenseStore, NewLicense, SealedKey,
+    Snapshot, StoredLicense,
 };
 use crate::management::{Account, ManagementKey, ManagementStore, NewManagementKey};
 use crate::tokens::TokenStore;
@@ -70,6 +70,12 @@ impl LicenseStore for SqliteStore {
     async fn license_by_key(&self, hash: KeyHash) -> Result<Option<Snapshot>, Error> {
         self.licenses
             .read(move |session| licenses::by_key(session.connection(), &hash))
+            .await
+    }
+
+    async fn sealed_keys(&self, id: LicenseId) -> Result<Vec<(CredentialId, SealedKey)>, Error> {
+        self.licenses
+            .read(move |session| licenses::sealed_keys(session.connection(), id))
             .await
     }
 

@@ -15,7 +15,7 @@ use super::trouble::{Trouble, unique};
 use crate::audit::Changed;
 use crate::licenses::{
     Change, ChangeNumber, CredentialInfo, CredentialStatus, LicenseChange, LicenseFilter,
-    NewCredential, NewLicense, Snapshot, StoredLicense,
+    NewCredential, NewLicense, SealedKey, Snapshot, StoredLicense,
 };
 
 /// Changes that are kept; a reader further behind sees a gap in the numbers and begins anew.
@@ -96,8 +96,8 @@ fn insert_credential(
     license_id: LicenseId,
     credential: &NewCredential,
 ) -> Result<(), Trouble> {
-    let sql = "INSERT INTO credentials (id, license_id, hash, kind, prefix, status, created_at, expires_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let sql = "INSERT INTO credentials (id, license_id, hash, kind, prefix, status, created_at, expires_at, sealed)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let info = &credential.info;
     connection
         .prepare_cached(sql)?
@@ -110,6 +110,7 @@ fn insert_credential(
             credential_number(info.status),
             info.created_at.micros(),
             info.expires_at.map(Timestamp::micros),
+            credential.sealed.as_ref().map(SealedKey::as_bytes),
         ])
         .map_err(|error| unique(error, "a credential with this key"))?;
     Ok(())
@@ -210,6 +211,9 @@ fn apply<'change>(
             connection
                 .prepare_cached("UPDATE licenses SET status = ?2 WHERE id = ?1")?
                 .execute(params![key, status_number(*status)])?;
+            if *status == LicenseStatus::Revoked {
+                forget_keys(connection, license_id)?;
+            }
         }
         LicenseChange::ExpiresAt(end) => {
             connection
@@ -298,7 +302,7 @@ fn end_credentials(
     license_id: LicenseId,
     end: Timestamp,
 ) -> Result<(), Trouble> {
-    let sql = "UPDATE credentials SET expires_at = min(coalesce(expires_at, ?2), ?2)
+    let sql = "UPDATE credentials SET expires_at = min(coalesce(expires_at, ?2), ?2), sealed = NULL
         WHERE license_id = ?1 AND status = 0 AND session_id IS NULL";
     connection
         .prepare_cached(sql)?
@@ -311,9 +315,19 @@ fn revoke_credential(
     license_id: LicenseId,
     gone: CredentialId,
 ) -> Result<(), Trouble> {
+    let sql = "UPDATE credentials SET status = 1, sealed = NULL WHERE license_id = ?1 AND id = ?2";
     connection
-        .prepare_cached("UPDATE credentials SET status = 1 WHERE license_id = ?1 AND id = ?2")?
+        .prepare_cached(sql)?
         .execute(params![id(license_id.as_u128()), id(gone.as_u128())])?;
+    Ok(())
+}
+
+/// Removes the sealed copies of a license's keys.
+pub(super) fn forget_keys(connection: &Connection, license_id: LicenseId) -> Result<(), Trouble> {
+    let sql = "UPDATE credentials SET sealed = NULL WHERE license_id = ?1 AND sealed IS NOT NULL";
+    connection
+        .prepare_cached(sql)?
+        .execute([id(license_id.as_u128())])?;
     Ok(())
 }
 
@@ -347,6 +361,21 @@ fn complete(connection: &Connection, row: &Row<'_>) -> Result<StoredLicense, Tro
         credentials,
         version,
     })
+}
+
+pub(super) fn sealed_keys(
+    connection: &Connection,
+    license_id: LicenseId,
+) -> Result<Vec<(CredentialId, SealedKey)>, Trouble> {
+    let sql = "SELECT id, sealed FROM credentials WHERE license_id = ?1 AND sealed IS NOT NULL
+        ORDER BY created_at DESC, cursor DESC";
+    let mut statement = connection.prepare_cached(sql)?;
+    let read = |row: &Row<'_>| {
+        let credential = CredentialId::from_u128(read_id(row, 0)?);
+        Ok((credential, SealedKey::new(row.get(1)?)))
+    };
+    let keys = statement.query_map([id(license_id.as_u128())], read)?;
+    Ok(keys.collect::<rusqlite::Result<_>>()?)
 }
 
 pub(super) fn by_key(connection: &Connection, hash: &KeyHash) -> Result<Option<Snapshot>, Trouble> {

@@ -167,15 +167,18 @@ fn delete(connection: &Connection, user: &User, now: Timestamp) -> Result<(), Tr
     connection
         .prepare_cached("DELETE FROM users WHERE id = ?1")?
         .execute([id(user.id.as_u128())])?;
-    let sql = "UPDATE licenses SET user = NULL WHERE app = ?1 AND user = ?2 RETURNING id";
+    let sql = "UPDATE licenses SET user = NULL
+        WHERE user = ?2 AND (app = ?1 OR (app = '*' AND account = ?3)) RETURNING id";
     let held = connection
         .prepare_cached(sql)?
-        .query_map(params![user.app.as_str(), user.login], |row| {
-            read_id(row, 0)
-        })?
+        .query_map(
+            params![user.app.as_str(), user.login, user.account.as_str()],
+            |row| read_id(row, 0),
+        )?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    for license in held {
-        licenses::touch(connection, LicenseId::from_u128(license), None, now)?;
+    for license in held.into_iter().map(LicenseId::from_u128) {
+        licenses::forget_keys(connection, license)?;
+        licenses::touch(connection, license, None, now)?;
     }
     Ok(())
 }

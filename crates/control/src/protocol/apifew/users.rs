@@ -4,8 +4,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use licensing::UserRequest;
-use model::{Alias, AppName, LicenseStatus, Timestamp, User};
-use serde::{Deserialize, Serialize};
+use model::{Alias, AppName, Credential, LicenseStatus, Timestamp, User};
+use serde::{Deserialize, Serialize, Serializer};
 use store::{LicenseFilter, StoredLicense, UserChange};
 
 use super::answer::{Failure, Success};
@@ -64,7 +64,8 @@ pub(super) struct Shown {
     login: String,
     uid: Alias,
     app: AppName,
-    license_key: String,
+    #[serde(serialize_with = "exposed")]
+    license_key: Option<Credential>,
     pricing_fullname: String,
     license_role: &'static str,
     license_features: Vec<String>,
@@ -99,6 +100,11 @@ pub(super) async fn show(
     let mut shown = Shown::without_license(login, &app.name, alias, user);
     if let Some(license) = license {
         shown.add(&services, &license);
+        // A key is the right to use up the license, which is more than to read about it.
+        if caller.may(Scope::WriteLicenses) {
+            let acting = services.acting(&caller, &client);
+            shown.license_key = acting.show_key(&license).await.map_err(Fault::from)?;
+        }
     }
     Ok(Success("INFO_APP_USER", shown))
 }
@@ -209,6 +215,11 @@ fn failed(error: licensing::Error) -> Failure {
     }
 }
 
+/// A key that is shown; the empty text stands for none.
+fn exposed<S: Serializer>(key: &Option<Credential>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(key.as_ref().map_or("", Credential::expose))
+}
+
 /// Tells `null` from a field that was not sent.
 fn given<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
@@ -228,7 +239,7 @@ impl Shown {
             login: login.to_owned(),
             uid: alias,
             app: app.clone(),
-            license_key: String::new(),
+            license_key: None,
             pricing_fullname: String::new(),
             license_role: "",
             license_features: Vec::new(),

@@ -1,0 +1,87 @@
+//! `/apps/{name}/credentials`: what the software that is sold with an app proves itself with.
+
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use licensing::AppSecrets;
+use model::{AppName, Credential};
+
+use super::Shared;
+use crate::caller::{By, Caller};
+use crate::extract::{Json, Name};
+use crate::problem::Problem;
+use crate::state::Api;
+use crate::wire::{AppCredentials, RenewAppSecret, Scope};
+
+/// Shows what may be known of an app's credentials.
+pub(crate) async fn show(
+    State(state): Shared,
+    caller: Caller,
+    Name(name): Name,
+) -> Result<Answer<AppCredentials>, Problem> {
+    caller.require(Scope::ReadKeys)?;
+    let app = own(&state, &caller, &name)?;
+    let secrets = state.licensing.app_secrets(&app).await?;
+    Ok(Answer(view(&state, secrets, None).await?))
+}
+
+/// Makes a new secret.
+pub(crate) async fn renew(
+    State(state): Shared,
+    caller: Caller,
+    By(acting): By,
+    Name(name): Name,
+    Json(request): Json<RenewAppSecret>,
+) -> Result<(StatusCode, Answer<AppCredentials>), Problem> {
+    caller.require(Scope::WriteKeys)?;
+    let app = own(&state, &caller, &name)?;
+    let overlap = match (request.overlap, request.at_once) {
+        (Some(_), true) => {
+            return Err(Problem::field(
+                "at_once",
+                "give one of `overlap` and `at_once`",
+            ));
+        }
+        (None, true) => Duration::ZERO,
+        (overlap, false) => overlap.map_or(
+            Duration::from_secs(RenewAppSecret::OVERLAP),
+            model::Interval::duration,
+        ),
+    };
+    // Before the secret is made, so that none is lost to a key that cannot be read.
+    state.signing.app_public_key(&app).await?;
+    let issued = acting.renew_app_secret(&app, overlap).await?;
+    let view = view(&state, issued.secrets, Some(issued.secret)).await?;
+    Ok((StatusCode::CREATED, Answer(view)))
+}
+
+/// An app by its name, if it is the caller's. A key for one license has none.
+fn own(state: &Api, caller: &Caller, name: &str) -> Result<AppName, Problem> {
+    let mut apps = state.directory.apps.iter();
+    let found = apps.find(|app| app.name.as_str() == name);
+    let sees = |app: &&crate::wire::App| caller.sees_app(&app.account, &app.name);
+    let found = found.filter(sees).filter(|_| caller.license().is_none());
+    found
+        .map(|app| app.name.clone())
+        .ok_or_else(|| Problem::not_found("app", name))
+}
+
+async fn view(
+    state: &Api,
+    secrets: AppSecrets,
+    secret: Option<Credential>,
+) -> Result<AppCredentials, Problem> {
+    let public_key = state.signing.app_public_key(&secrets.app).await?;
+    Ok(AppCredentials {
+        app_id: secrets.app_id,
+        app_secret: secret.map(|secret| secret.expose().to_owned()),
+        public_key: STANDARD.encode(public_key),
+        created_at: secrets.created_at,
+        former_until: secrets.former_until,
+        app: secrets.app,
+    })
+}

@@ -1,0 +1,199 @@
+//! What the software that is sold with an app proves itself with: the app's id, and a secret that can be renewed.
+//!
+//! A secret opens no management: it ships with software, so that others will see it. Secrets of an app are numbered from
+//! 1 and kept as keyed hashes, each written once and never changed; how long those before it are taken stands with the
+//! one that came in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{AppId, AppName, AuditEntry, Credential, KeyFormat, KeyHash, Timestamp};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use store::Note;
+
+use super::acting::Acting;
+use super::change::after;
+use crate::error::Error;
+use crate::licensing::Licensing;
+
+/// What may be known of the secrets of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppSecrets {
+    /// The app.
+    pub app: AppName,
+    /// Its identity for the software that is sold with it; the same for ever.
+    pub app_id: AppId,
+    /// When the secret in use was made; `None`: none was.
+    pub created_at: Option<Timestamp>,
+    /// Until when a secret before it is taken; `None`: none is.
+    pub former_until: Option<Timestamp>,
+}
+
+/// A new secret of an app.
+#[derive(Clone, Debug)]
+pub struct IssuedAppSecret {
+    /// What may be known of it and those before.
+    pub secrets: AppSecrets,
+    /// The secret, to be shown this once.
+    pub secret: Credential,
+}
+
+/// The secrets that were read, by app.
+#[derive(Default)]
+pub(crate) struct AppSecretCache(Mutex<HashMap<AppName, Arc<[Record]>>>);
+
+/// A secret as it is kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Record {
+    hash: [u8; 32],
+    created_at: Timestamp,
+    /// Seconds for which those before it are taken from then on.
+    overlap: u64,
+}
+
+/// Most secrets of an app, ever.
+const MOST: usize = 10_000;
+
+impl Acting {
+    /// Makes a new secret of an app; those before it end when `overlap` is over, or sooner if that was said before. If
+    /// others make one at the same time, each gets one of their own.
+    ///
+    /// # Errors
+    /// The app is unknown, it had too many secrets, or the store fails.
+    pub async fn renew_app_secret(
+        &self,
+        app: &AppName,
+        overlap: Duration,
+    ) -> Result<IssuedAppSecret, Error> {
+        let account = self.seller(app, None)?;
+        let secret = Credential::generate(KeyFormat::Tallygate);
+        let hash = self.hasher.hash(secret.expose().as_bytes());
+        loop {
+            let number = self.app_records(app).await?.len() + 1;
+            if number > MOST {
+                let reason = format!("had {MOST} secrets, which is the most");
+                return Err(Error::invalid("app", reason));
+            }
+            let record = Record {
+                hash: *hash.as_bytes(),
+                created_at: self.clock.now(),
+                overlap: overlap.as_secs(),
+            };
+            let line = self.own_pen().line("app-secret.create", app).of(&account);
+            let kept = self.keep_app_secret(app, number, &record, line).await?;
+            if kept {
+                let secrets = self.app_secrets(app).await?;
+                return Ok(IssuedAppSecret { secrets, secret });
+            }
+        }
+    }
+
+    /// Whether this record and no other is the one of that number now.
+    async fn keep_app_secret(
+        &self,
+        app: &AppName,
+        number: usize,
+        record: &Record,
+        line: AuditEntry,
+    ) -> Result<bool, Error> {
+        let new = json!({ "number": number, "overlap_seconds": record.overlap });
+        let note = Note::of(vec![line.between(None::<&Value>, Some(&new))]);
+        let bytes = serde_json::to_vec(record).expect("a record is plain data");
+        let name = name(app, number);
+        let there = self.store.put_if_absent(&name, bytes.clone(), note);
+        Ok(there.await? == bytes)
+    }
+}
+
+impl Licensing {
+    /// What may be known of the secrets of an app.
+    ///
+    /// # Errors
+    /// The app is unknown, or the store fails.
+    pub async fn app_secrets(&self, app: &AppName) -> Result<AppSecrets, Error> {
+        self.seller(app, None)?;
+        let records = self.app_records(app).await?;
+        let now = self.clock.now();
+        let formers = 0..records.len().saturating_sub(1);
+        let until = formers.filter_map(|at| end(&records, at)).max();
+        Ok(AppSecrets {
+            app: app.clone(),
+            app_id: self.app_id(app),
+            created_at: records.last().map(|record| record.created_at),
+            former_until: until.filter(|until| *until > now),
+        })
+    }
+
+    /// The app whose id and secret these are, the secret in use or one that is still taken.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn app_of_secret(&self, id: AppId, secret: &str) -> Result<Option<AppName>, Error> {
+        let presented = self.hasher.hash(secret.as_bytes());
+        let plans = self.plans.load();
+        let app = plans.apps().find(|terms| self.app_id(&terms.app) == id);
+        let Some(app) = app.map(|terms| terms.app.clone()) else {
+            return Ok(None);
+        };
+        drop(plans);
+        let records = self.app_records(&app).await?;
+        let now = self.clock.now();
+        let holds = (0..records.len()).any(|at| {
+            let taken = end(&records, at).is_none_or(|end| end > now);
+            taken && KeyHash::from_bytes(records[at].hash).matches(&presented)
+        });
+        Ok(holds.then_some(app))
+    }
+
+    /// The id of an app: told from its name with the store's key, so that it is the same on every gate and after every
+    /// start.
+    fn app_id(&self, app: &AppName) -> AppId {
+        // No credential holds a NUL, so no credential has this hash.
+        let hash = self.hasher.hash(format!("app id\0{app}").as_bytes());
+        let (first, _) = hash
+            .as_bytes()
+            .split_first_chunk()
+            .expect("a hash is longer than an id");
+        AppId::from_u128(u128::from_be_bytes(*first))
+    }
+
+    /// Every secret that the app ever had, oldest first, as the store has them now.
+    async fn app_records(&self, app: &AppName) -> Result<Arc<[Record]>, Error> {
+        let known = self.app_secrets.0.lock().get(app).cloned();
+        let known = known.unwrap_or_default();
+        let mut new = Vec::new();
+        for number in known.len() + 1..=MOST {
+            let Some(bytes) = self.store.setting(&name(app, number)).await? else {
+                break;
+            };
+            new.push(serde_json::from_slice(&bytes).map_err(|_| Error::KeyringMalformed)?);
+        }
+        if new.is_empty() {
+            return Ok(known);
+        }
+        let all: Arc<[Record]> = known.iter().cloned().chain(new).collect();
+        let mut cached = self.app_secrets.0.lock();
+        let place = cached.entry(app.clone()).or_default();
+        // A slower reader never puts back an older list.
+        if place.len() < all.len() {
+            *place = all.clone();
+        }
+        Ok(all)
+    }
+}
+
+/// When a secret ends, by what those after it say; `None`: it is the one in use.
+fn end(records: &[Record], at: usize) -> Option<Timestamp> {
+    let ends = records[at + 1..]
+        .iter()
+        .map(|later| after(later.created_at, Duration::from_secs(later.overlap)));
+    ends.min()
+}
+
+/// Where a secret is kept.
+fn name(app: &AppName, number: usize) -> String {
+    format!("app-secret/{app}/{number}")
+}

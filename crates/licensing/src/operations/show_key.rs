@@ -1,0 +1,98 @@
+//! Shows keys again, for apps that ask for it.
+
+use model::{AppName, Credential, License, LicenseStatus};
+use serde_json::{Value, json};
+use store::{CredentialStatus, Note, StoredLicense};
+
+use super::acting::Acting;
+use super::audit::Often;
+use super::issue::Minted;
+use crate::error::Error;
+use crate::key_copies::{Copier, KeyCopies};
+use crate::licensing::Licensing;
+
+impl Acting {
+    /// The key of a license, where its app shows keys again: that of its newest credential in force of which a copy was
+    /// kept. That it was shown is in the audit log.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn show_key(&self, stored: &StoredLicense) -> Result<Option<Credential>, Error> {
+        let license = &stored.license;
+        let Some(copies) = self.copies_for(&license.app) else {
+            return Ok(None);
+        };
+        if license.status == LicenseStatus::Revoked {
+            return Ok(None);
+        }
+        let now = self.clock.now();
+        for (id, sealed) in self.store.sealed_keys(license.id).await? {
+            let in_force = stored.credentials.iter().any(|info| {
+                let active = info.status == CredentialStatus::Active;
+                info.id == id && active && info.expires_at.is_none_or(|end| end > now)
+            });
+            if !in_force {
+                continue;
+            }
+            let Some(key) = copies.open(license.id, id, &sealed).await? else {
+                tracing::error!(license = %license.id, credential = %id, "a copy of a key does not open, somebody changed it or put it there: rotate the key");
+                continue;
+            };
+            let shown = Often::KeyShown {
+                credential: id,
+                account: license.account.clone(),
+            };
+            self.audit_often(self.actor(), shown).await;
+            return Ok(Some(key));
+        }
+        Ok(None)
+    }
+
+    /// Makes the key that copies of keys are sealed with from now on; its number. Older copies still open.
+    ///
+    /// # Errors
+    /// There were too many, or the store fails.
+    pub async fn rotate_seal_key(&self) -> Result<u32, Error> {
+        let Some(copies) = &self.copies else {
+            let reason = "is not open here, so that nothing is sealed with it";
+            return Err(Error::invalid("keyring", reason));
+        };
+        let pen = self.own_pen();
+        let rotated = copies.rotate(|number| {
+            let line = pen.line("seal-key.rotate", number);
+            let new = json!({ "number": number });
+            Note::of(vec![line.between(None::<&Value>, Some(&new))])
+        });
+        rotated.await
+    }
+}
+
+impl Licensing {
+    /// What seals copies of the keys of an app; `None`: it keeps none.
+    pub(super) async fn copier(&self, app: &AppName) -> Result<Option<Copier>, Error> {
+        match self.copies_for(app) {
+            Some(copies) => copies.copier().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Keeps a copy of a new key with it, if it is known and the app of its license wants that.
+    pub(super) fn keep_copy(
+        &self,
+        minted: &mut Minted,
+        copier: Option<&Copier>,
+        license: &License,
+    ) {
+        let copier = copier.filter(|_| self.copies_for(&license.app).is_some());
+        if let Some((copier, key)) = copier.zip(minted.key.as_ref()) {
+            let new = &mut minted.new;
+            new.sealed = Some(copier.copy(license.id, new.info.id, key));
+        }
+    }
+
+    pub(super) fn copies_for(&self, app: &AppName) -> Option<&KeyCopies> {
+        let plans = self.plans.load();
+        let recovers = plans.app(app).is_some_and(|terms| terms.key_recovery);
+        self.copies.as_ref().filter(|_| recovers)
+    }
+}

@@ -1,0 +1,109 @@
+//! The secrets of apps: renewed with an overlap, the same on every gate, and good for nothing else.
+
+#![allow(clippy::unwrap_used, reason = "the panic of a test is its message")]
+
+mod support;
+
+use std::time::Duration;
+
+use licensing::Licensing;
+use model::{Actor, AppId, AppName, Credential};
+use support::{Meddled, World, app, hash, options};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+async fn renew(world: &World, overlap: Duration) -> Credential {
+    let operator = world.licensing.acting(Actor::OPERATOR);
+    let issued = operator.renew_app_secret(&app(), overlap).await.unwrap();
+    issued.secret
+}
+
+async fn app_of(licensing: &Licensing, id: AppId, secret: &Credential) -> Option<AppName> {
+    licensing.app_of_secret(id, secret.expose()).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_secret_before_is_taken_until_its_overlap_is_over_and_at_most_as_long_as_was_said_first()
+ {
+    let world = World::new().await;
+    let neighbour = world.neighbour(options()).await;
+    let id = world.licensing.app_secrets(&app()).await.unwrap().app_id;
+    let first = renew(&world, HOUR).await;
+    assert_eq!(app_of(&world.licensing, id, &first).await, Some(app()));
+    let second = renew(&world, HOUR).await;
+    let third = renew(&world, 5 * HOUR).await;
+    let secrets = world.licensing.app_secrets(&app()).await.unwrap();
+    assert_eq!(secrets.created_at, Some(world.now()));
+    let until = world.now().plus_micros(5 * 3_600_000_000);
+    assert_eq!(secrets.former_until, Some(until));
+    let taken = async || {
+        let mut taken = Vec::new();
+        for secret in [&first, &second, &third] {
+            let here = app_of(&world.licensing, id, secret).await;
+            let there = app_of(&neighbour.licensing, id, secret).await;
+            assert_eq!(here, there, "gates agree");
+            taken.push(here.is_some());
+        }
+        taken
+    };
+    assert_eq!(taken().await, [true, true, true]);
+    world.advance(HOUR).await;
+    assert_eq!(taken().await, [false, true, true]);
+    world.advance(4 * HOUR).await;
+    assert_eq!(taken().await, [false, false, true]);
+    let secrets = world.licensing.app_secrets(&app()).await.unwrap();
+    assert_eq!(secrets.former_until, None);
+    renew(&world, Duration::ZERO).await;
+    assert_eq!(taken().await, [false, false, false], "all of them at once");
+}
+
+#[tokio::test]
+async fn a_secret_is_good_for_its_own_app_and_nothing_else() {
+    let world = World::new().await;
+    let secret = renew(&world, HOUR).await;
+    let licensing = &world.licensing;
+    let own = licensing.app_secrets(&app()).await.unwrap().app_id;
+    let other: AppName = "other".parse().unwrap();
+    let others = licensing.app_secrets(&other).await.unwrap();
+    assert_eq!((others.created_at, others.former_until), (None, None));
+    assert_ne!(own, others.app_id);
+    assert_eq!(app_of(licensing, others.app_id, &secret).await, None);
+    assert_eq!(app_of(licensing, AppId::from_u128(1), &secret).await, None);
+    for wrong in ["", "x", &secret.expose()[1..]] {
+        assert_eq!(licensing.app_of_secret(own, wrong).await.unwrap(), None);
+    }
+    assert!(
+        licensing
+            .authenticate(secret.expose())
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(licensing.load(hash(&secret)).await.unwrap().is_none());
+    let nowhere = "nowhere".parse().unwrap();
+    assert!(licensing.app_secrets(&nowhere).await.is_err());
+    Meddled::set(&world.store.dead, true);
+    let asked = licensing.app_of_secret(own, secret.expose()).await;
+    assert!(
+        asked.unwrap_err().is_unavailable(),
+        "never a no for our own trouble"
+    );
+}
+
+#[tokio::test]
+async fn of_many_who_renew_at_once_each_gets_a_secret_that_is_taken() {
+    let world = World::new().await;
+    let neighbour = world.neighbour(options()).await;
+    let mut renewing = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let gate = [&world, &neighbour][number % 2];
+        let operator = gate.licensing.acting(Actor::OPERATOR);
+        renewing.spawn(async move { operator.renew_app_secret(&app(), HOUR).await.unwrap() });
+    }
+    let issued = renewing.join_all().await;
+    for issued in &issued {
+        let id = issued.secrets.app_id;
+        let taken = app_of(&neighbour.licensing, id, &issued.secret).await;
+        assert_eq!(taken, Some(app()));
+    }
+}
