@@ -373,6 +373,52 @@ fn open_streams_of_a_revoked_license_are_cut_or_finished_as_the_app_says() {
 }
 
 #[test]
+fn open_streams_of_one_key_that_ends_are_cut_and_those_of_the_other_keys_stay() {
+    let site = Site::with(binary!(), |upstream| {
+        let app = App::new("api", upstream)
+            .route("/finish", &["on_revoke = \"finish\""])
+            .route("/", &[]);
+        Config::default().app(app)
+    });
+    let license = site.gateway.license(&[]);
+    let cli = site.gateway.cli();
+    let others = ["second", "third"].map(|_| {
+        let made = cli.json(&["license", "add-key", &license.id]);
+        let credentials = made["credentials"].as_array().expect("a list").clone();
+        let id = credentials.last().expect("the new one")["id"].clone();
+        (made["key"].as_str().expect("a key").to_owned(), id)
+    });
+    let open = |key: &str, path: &str| {
+        let mut connection = site.gateway.connect();
+        let request = Request::get(path).key(key);
+        connection.send(&request.bytes()).expect("the gate reads");
+        assert_eq!(connection.read_head().expect("a head").status(), Some(200));
+        let half = connection.read_exactly(1000).expect("half a body");
+        assert_eq!(half.len(), 1000);
+        connection
+    };
+    let [(second, second_id), (third, _)] = &others;
+    let mut revoked = open(second, "/hold-mid-body");
+    let mut others = [
+        open(&license.key, "/hold-mid-body"),
+        open(second, "/finish/hold-mid-body"),
+        open(third, "/hold-mid-body"),
+    ];
+    let id = second_id.as_str().expect("an id");
+    let _ = cli.text(&["license", "end-key", &license.id, id]);
+    assert!(revoked.is_closed_by_peer());
+    // Keys that end later may be used until then.
+    let _ = cli.text(&["license", "rotate", &license.id, "--overlap", "1h"]);
+    site.upstream.release();
+    for connection in &mut others {
+        let rest = connection.read_exactly(1000).expect("the other half");
+        assert_eq!(rest.len(), 1000);
+    }
+    assert_eq!(site.gateway.wait_for_calls(4).len(), 4);
+    site.assert_clean(&[], &[]);
+}
+
+#[test]
 fn a_changed_license_is_changed_at_the_gate_when_the_command_returns() {
     let site = site();
     let license = site.gateway.license(&["--label", "first"]);

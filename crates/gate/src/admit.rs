@@ -533,7 +533,7 @@ pub(crate) async fn take(
     };
     // A call that waited, here or for its license, may have been overtaken by a revocation, which is in force once it
     // has returned (G5).
-    if let Some(refusal) = entry.state().cut_signal().refusal(ask.now) {
+    if let Some(refusal) = entry.cut(ask.now) {
         entry.cancel(reservation);
         return Err(plain(refusal));
     }

@@ -66,7 +66,7 @@ impl CutCheck {
     #[must_use]
     pub fn is_cut(&self) -> bool {
         let now = self.worker.wall(self.worker.now());
-        self.entry.state().cut_signal().refusal(now).is_some()
+        self.entry.cut(now).is_some()
     }
 }
 

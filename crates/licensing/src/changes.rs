@@ -231,7 +231,7 @@ impl Licensing {
         if let Some(state) = self.states.get(changed.license.id) {
             state.outdate(changed.version);
             if changed.version >= state.version() {
-                state.learn(&changed.license);
+                state.learn_all(changed);
             }
         }
         drop(log);
@@ -300,7 +300,7 @@ impl Licensing {
             match stored.get(id) {
                 None => state.learn_gone(),
                 Some(stored) if stored.version < state.version() => older.push(*id),
-                Some(stored) => state.learn(&stored.license),
+                Some(stored) => state.learn_all(stored),
             }
         }
         Ok(older)

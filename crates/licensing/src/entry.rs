@@ -10,8 +10,9 @@ use model::{
     ACCESS_TOKEN_KIND, ApiKey, CallFacts, Clock, CredentialId, License, LicenseId, LicenseStatus,
     PlanRevision, Refusal, Timestamp,
 };
-use store::{ChangeNumber, CredentialInfo, CredentialStatus};
+use store::{ChangeNumber, CredentialInfo, CredentialStatus, StoredLicense};
 
+use crate::ended::EndedCredentials;
 use crate::hub::Hub;
 use crate::meter::{Ask, HeldUnits, Meter, Refused, Reservation, ReserveError, Stamp};
 use crate::plans::{EffectiveLimits, Terms};
@@ -69,6 +70,7 @@ pub struct LicenseState {
     id: LicenseId,
     version: AtomicU64,
     cut: CutSignal,
+    ended: EndedCredentials,
     meter: Meter,
     hub: Arc<Hub>,
 }
@@ -186,6 +188,25 @@ impl Entry {
         model::check::standing(&self.license, now)
     }
 
+    /// Why the license, or this credential of it, may not be used any more, as far as a call under way must know; `None`: it
+    /// may. A few relaxed loads.
+    ///
+    /// An access token is not looked at beside its license: what it let in ends by itself.
+    #[must_use]
+    pub fn cut(&self, now: Timestamp) -> Option<Refusal> {
+        let credential = &self.credential;
+        let ended = || {
+            let known = self.state.ended.refusal(credential.id, now);
+            let end = credential.expires_at;
+            known.or_else(|| {
+                let over = end.is_some_and(|end| end <= now);
+                over.then_some(Refusal::LicenseExpired)
+            })
+        };
+        let of_license = self.state.cut.refusal(now);
+        of_license.or_else(|| (!credential.is_token).then(ended).flatten())
+    }
+
     fn check_credential(&self, now: Timestamp) -> Result<(), Refusal> {
         if self.license.status == LicenseStatus::Active {
             if self.credential.status == CredentialStatus::Revoked {
@@ -239,7 +260,7 @@ impl Entry {
                         .hub
                         .await_lease(&self.state, ask, deadline)
                         .await?;
-                    if let Some(refusal) = self.state.cut.refusal(ask.now) {
+                    if let Some(refusal) = self.cut(ask.now) {
                         return Err(Refused::plain(refusal));
                     }
                 }
@@ -312,6 +333,7 @@ impl LicenseState {
             id,
             version: AtomicU64::new(0),
             cut: CutSignal::new(),
+            ended: EndedCredentials::default(),
             meter: Meter::new(id),
             hub,
         }
@@ -345,7 +367,7 @@ impl LicenseState {
         &self.cut
     }
 
-    /// Waits until the license may not be used any more: revoked, disabled, or expired by `clock`.
+    /// Waits until the license, whatever its credentials, may not be used any more: revoked, disabled, or expired by `clock`.
     pub async fn cut(&self, clock: &dyn Clock) -> Refusal {
         const LONGEST_NAP: Duration = Duration::from_secs(3_600);
         loop {
@@ -410,6 +432,12 @@ impl LicenseState {
 
     /// Learns what calls under way must know of the license. Called under the lock of the change log only, with what is
     /// not older than the version.
+    pub(crate) fn learn_all(&self, stored: &StoredLicense) {
+        self.ended.learn(&stored.credentials);
+        self.learn(&stored.license);
+    }
+
+    /// As [`LicenseState::learn_all`], where nothing is known of the license's other credentials.
     pub(crate) fn learn(&self, license: &License) {
         if self.cut.learn(license.status, license.expires_at) {
             self.hub.cut_bell(self.id).notify_waiters();

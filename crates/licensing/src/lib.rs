@@ -16,6 +16,7 @@
 mod by_id;
 mod cache;
 mod changes;
+mod ended;
 mod entry;
 mod error;
 mod fingerprints;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::{ApiKey, KeyHash, Refusal};
 use parking_lot::Mutex;
-use store::Snapshot;
+use store::{ChangeNumber, Snapshot};
 use tokio::sync::watch;
 
 use crate::changes::Noted;
@@ -190,7 +190,12 @@ impl Licensing {
             return None;
         }
         // The store is ahead of the changes read so far: older entries of this license are outdated by this one.
-        state.outdate(snapshot.version);
+        let calls_may_be_under_way = state.version() != ChangeNumber::default();
+        if state.outdate(snapshot.version) && calls_may_be_under_way {
+            // What became of its other credentials is not in the snapshot.
+            self.unlearned.lock().insert(snapshot.license.id);
+            self.learn.notify_one();
+        }
         state.learn(&snapshot.license);
         let stamp = Stamp {
             version: snapshot.version,

@@ -243,6 +243,53 @@ async fn a_change_made_elsewhere_comes_with_the_next_reading_and_cuts_streams() 
 }
 
 #[tokio::test]
+async fn a_call_is_cut_when_its_credential_ends_here_or_elsewhere_and_those_of_others_are_not() {
+    let here = World::new().await;
+    let there = here.neighbour(options()).await;
+    let (first, entry) = here.issued_entry(Limits::default()).await;
+    let id = first.license.license.id;
+    let operator = here.licensing.acting(model::Actor::OPERATOR);
+    let mut entries = vec![entry];
+    let mut ids = vec![first.credential_id];
+    for _ in 0..3 {
+        let source = KeySource::Generate(KeyFormat::Tallygate);
+        let further = operator.add_credential(id, &source, None).await.unwrap();
+        ids.push(further.credential_id);
+        entries.push(here.entry(&hash_of(&further)).await);
+    }
+    let cut = |at: usize| entries[at].cut(here.now());
+    assert_eq!([0, 1, 2, 3].map(cut), [None; 4]);
+
+    operator.revoke_credential(id, ids[1]).await.unwrap();
+    let revoked = Some(Refusal::LicenseRevoked);
+    assert_eq!([0, 1, 2, 3].map(cut), [None, revoked, None, None]);
+
+    let elsewhere = there.licensing.acting(model::Actor::OPERATOR);
+    elsewhere.revoke_credential(id, ids[2]).await.unwrap();
+    eventually("the other gate's revocation is known", || cut(2).is_some()).await;
+    assert_eq!([0, 1, 2, 3].map(cut), [None, revoked, revoked, None]);
+
+    // A look-up of another credential may see the change before its notification comes.
+    Meddled::set(&here.store.blind, true);
+    elsewhere.revoke_credential(id, ids[3]).await.unwrap();
+    let unread = here.licensing.load(hash_of(&first)).await.unwrap().unwrap();
+    assert_eq!(unread.cut(here.now()), None);
+    eventually("what the look-up showed is followed", || cut(3).is_some()).await;
+    Meddled::set(&here.store.blind, false);
+
+    let minute = Duration::from_secs(60);
+    let format = KeyFormat::Tallygate;
+    let new = operator.rotate(id, minute, format).await.unwrap();
+    let new = here.entry(&hash_of(&new)).await;
+    assert_eq!(cut(0), None, "its overlap is not over");
+    here.advance(minute).await;
+    assert_eq!(cut(0), Some(Refusal::LicenseExpired));
+    assert_eq!(new.cut(here.now()), None);
+    operator.rotate(id, Duration::ZERO, format).await.unwrap();
+    assert_eq!(new.cut(here.now()), Some(Refusal::LicenseExpired));
+}
+
+#[tokio::test]
 async fn a_stream_is_cut_when_its_license_expires_and_lives_on_when_it_is_extended() {
     let world = World::new().await;
     let request = IssueRequest {
