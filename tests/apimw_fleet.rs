@@ -1,4 +1,4 @@
-//! APIMW on three gates that share a store and a Redis.
+//! APIMW, and the accounts whose keys it takes, on three gates that share a store and a Redis.
 
 #[path = "support/apimw.rs"]
 mod apimw;
@@ -65,4 +65,37 @@ fn case_38_a_token_that_one_node_revokes_is_dead_at_once_on_all_three() {
             assert_eq!(refused.refusal(), (401, "INVALID_REFRESH_TOKEN"));
         }
     }
+}
+
+/// By the control listener of every node: of the one that switched it off when the command returns, of the others within the
+/// bound of every change; so is one that is switched on again.
+#[test]
+fn an_account_that_one_node_switches_off_is_refused_by_all_three() {
+    let fleet = Fleet::start(3);
+    let gates = &fleet.gates;
+    let cli = gates[2].cli();
+    let _account = cli.json(&["account", "create", "acme"]);
+    let key = cli.json(&["key", "create", "--account", "acme"]);
+    let key = key["key"].as_str().expect("a key");
+    let list = bearer(Request::get("/api/v1/licenses"), key);
+    let answers = |gate: &Gateway, status: u16| {
+        let answer = testkit::client::call(gate.control_addr(), &list);
+        answer.status == status
+    };
+    let all = |status: u16| gates.iter().all(|gate| answers(gate, status));
+    let told = |word: &str, status: u16| {
+        let _account = gates[2].cli().json(&["account", word, "acme"]);
+        assert!(answers(&gates[2], status), "at once where it is told");
+    };
+    each_way(&fleet, |bound| {
+        let on = || {
+            assert_eventually!(all(200));
+        };
+        one_within(bound, on, |()| told("disable", 401), |()| all(401));
+        let off = || {
+            told("disable", 401);
+            assert_eventually!(all(401));
+        };
+        one_within(bound, off, |()| told("enable", 200), |()| all(200));
+    });
 }

@@ -1,8 +1,10 @@
-//! The bell of changes: a channel on which gates publish the number of the last change that they made.
+//! The bell of changes: a channel on which gates publish the number of the last change that they made, and that management
+//! keys changed.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use licensing::fleet::Announced;
 use parking_lot::Mutex;
 use redis::aio::AsyncPushSender;
 use redis::{FromRedisValue, PushInfo, PushKind, cmd};
@@ -15,13 +17,22 @@ use crate::circuit::Circuit;
 /// What other gates announced and this one has not heard yet.
 pub(crate) struct Bell {
     channel: String,
-    pending: Mutex<Option<Ring>>,
+    pending: Mutex<Option<Announced>>,
     rung: Notify,
     heard_at: Mutex<Option<Instant>>,
 }
 
-/// The highest number announced; `None`: something may have been missed.
-type Ring = Option<ChangeNumber>;
+/// What this gate has to tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct News {
+    /// The number of its last change.
+    pub(crate) number: u64,
+    /// How often management keys or accounts changed.
+    pub(crate) keys: u64,
+}
+
+/// What is published when management keys or accounts changed, in the place of a number.
+const KEYS: &str = "keys";
 
 /// Listens on one connection.
 pub(crate) struct Ear {
@@ -47,41 +58,69 @@ impl Bell {
         &self.channel
     }
 
-    pub(crate) fn ring(&self, number: Ring) {
+    /// Rings for changes up to a number; `None`: something may have been missed.
+    pub(crate) fn ring(&self, number: Option<ChangeNumber>) {
+        let keys = false;
+        self.add(Announced { number, keys });
+    }
+
+    /// Rings for management keys.
+    pub(crate) fn ring_for_keys(&self) {
+        self.add(Announced {
+            number: Some(ChangeNumber(0)),
+            keys: true,
+        });
+    }
+
+    fn add(&self, heard: Announced) {
         let mut pending = self.pending.lock();
         *pending = Some(match *pending {
-            Some(before) => before.zip(number).map(|(a, b)| a.max(b)),
-            None => number,
+            Some(before) => Announced {
+                number: before.number.zip(heard.number).map(|(a, b)| a.max(b)),
+                keys: before.keys || heard.keys,
+            },
+            None => heard,
         });
         drop(pending);
         self.rung.notify_one();
     }
 
     /// Waits for the bell.
-    pub(crate) async fn next(&self) -> Ring {
+    pub(crate) async fn next(&self) -> Announced {
         let heard_at = *self.heard_at.lock();
         if let Some(heard_at) = heard_at {
             tokio::time::sleep_until(heard_at + Self::PAUSE).await;
         }
         loop {
             let pending = self.pending.lock().take();
-            if let Some(ring) = pending {
+            if let Some(heard) = pending {
                 *self.heard_at.lock() = Some(Instant::now());
-                return ring;
+                return heard;
             }
             self.rung.notified().await;
         }
     }
 
-    /// Publishes the last of the numbers for ever. What comes while one is on its way goes with the next.
-    pub(crate) async fn publish(&self, circuit: &Circuit, mut numbers: watch::Receiver<u64>) {
-        while numbers.changed().await.is_ok() {
-            let number = *numbers.borrow_and_update();
-            let mut publish = cmd("PUBLISH");
-            publish.arg(&self.channel).arg(number);
+    /// Publishes what is new for ever. What comes while something is on its way goes with the next.
+    pub(crate) async fn publish(&self, circuit: &Circuit, mut news: watch::Receiver<News>) {
+        let mut told = News::default();
+        while news.changed().await.is_ok() {
+            let new = *news.borrow_and_update();
             // Away: the other gates read the changes by themselves, and again when they are connected.
-            let _ = circuit.query::<i64>(&publish).await;
+            if new.keys != told.keys {
+                let _ = circuit.query::<i64>(&self.message(KEYS)).await;
+            }
+            if new.number != told.number {
+                let _ = circuit.query::<i64>(&self.message(new.number)).await;
+            }
+            told = new;
         }
+    }
+
+    fn message(&self, text: impl redis::ToSingleRedisArg) -> redis::Cmd {
+        let mut publish = cmd("PUBLISH");
+        publish.arg(&self.channel).arg(text);
+        publish
     }
 }
 
@@ -91,11 +130,15 @@ impl AsyncPushSender for Ear {
             PushKind::Message => {
                 let mut parts = push.data.into_iter();
                 let channel = parts.next().map(String::from_redis_value);
-                let number = parts.next().map(u64::from_redis_value);
-                if let (Some(Ok(channel)), Some(Ok(number))) = (channel, number)
+                let text = parts.next().map(String::from_redis_value);
+                if let (Some(Ok(channel)), Some(Ok(text))) = (channel, text)
                     && channel == self.bell.channel
                 {
-                    self.bell.ring(Some(ChangeNumber(number)));
+                    if text == KEYS {
+                        self.bell.ring_for_keys();
+                    } else if let Ok(number) = text.parse() {
+                        self.bell.ring(Some(ChangeNumber(number)));
+                    }
                 }
             }
             PushKind::Disconnection => {
@@ -119,9 +162,22 @@ mod tests {
         bell.ring(Some(ChangeNumber(3)));
         bell.ring(Some(ChangeNumber(7)));
         bell.ring(Some(ChangeNumber(5)));
-        assert_eq!(bell.next().await, Some(ChangeNumber(7)));
+        let heard = |number: Option<u64>, keys| Announced {
+            number: number.map(ChangeNumber),
+            keys,
+        };
+        assert_eq!(bell.next().await, heard(Some(7), false));
         bell.ring(None);
         bell.ring(Some(ChangeNumber(9)));
-        assert_eq!(bell.next().await, None);
+        assert_eq!(bell.next().await, heard(None, false));
+        bell.ring_for_keys();
+        bell.ring(Some(ChangeNumber(9)));
+        assert_eq!(bell.next().await, heard(Some(9), true));
+        bell.ring_for_keys();
+        assert_eq!(
+            bell.next().await,
+            heard(Some(0), true),
+            "nobody changed a license"
+        );
     }
 }

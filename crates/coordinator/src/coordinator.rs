@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use licensing::Fleet;
-use licensing::fleet::{Fill, FleetAway, Others, Tally};
+use licensing::fleet::{Announced, Fill, FleetAway, Others, Tally};
 use model::InstanceId;
 use store::ChangeNumber;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::address::Address;
-use crate::bell::Bell;
+use crate::bell::{Bell, News};
 use crate::cache;
 use crate::circuit::Circuit;
 use crate::error::Error;
@@ -26,7 +26,7 @@ pub struct Coordinator {
     namespace: String,
     circuit: Arc<Circuit>,
     bell: Arc<Bell>,
-    changes: watch::Sender<u64>,
+    news: watch::Sender<News>,
     /// Fills on their way; what comes beyond is not kept.
     fills: Arc<Semaphore>,
     tasks: Vec<JoinHandle<()>>,
@@ -59,17 +59,17 @@ impl Coordinator {
             bell: bell.clone(),
         });
         first(&connector).await?;
-        let (changes, numbers) = watch::channel(0);
+        let (news, published) = watch::channel(News::default());
         let (publishing, ringing) = (circuit.clone(), bell.clone());
         let tasks = vec![
             tokio::spawn(supervisor::serve(connector, 1)),
-            tokio::spawn(async move { ringing.publish(&publishing, numbers).await }),
+            tokio::spawn(async move { ringing.publish(&publishing, published).await }),
         ];
         Ok(Arc::new(Self {
             namespace,
             circuit,
             bell,
-            changes,
+            news,
             fills: Arc::new(Semaphore::new(Self::FILLS)),
             tasks,
         }))
@@ -132,14 +132,18 @@ impl Fleet for Coordinator {
     }
 
     fn announce(&self, number: ChangeNumber) {
-        self.changes.send_if_modified(|last| {
-            let is_newer = number.0 > *last;
-            *last = number.0.max(*last);
+        self.news.send_if_modified(|news| {
+            let is_newer = number.0 > news.number;
+            news.number = number.0.max(news.number);
             is_newer
         });
     }
 
-    async fn announced(&self) -> Option<ChangeNumber> {
+    fn announce_keys(&self) {
+        self.news.send_modify(|news| news.keys += 1);
+    }
+
+    async fn announced(&self) -> Announced {
         self.bell.next().await
     }
 

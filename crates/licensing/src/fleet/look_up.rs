@@ -7,7 +7,7 @@ use store::ChangeNumber;
 
 use super::history::Place;
 use super::seal::{Shared, SharedLicense};
-use super::{Fill, LookedUp, Point, Tier};
+use super::{Announced, Fill, LookedUp, Point, Tier};
 use crate::entry::{CachedApiKey, Entry};
 use crate::freshness::Freshness;
 use crate::licensing::Licensing;
@@ -141,7 +141,10 @@ impl Licensing {
             return std::future::pending().await;
         };
         loop {
-            let number = shared.announced().await;
+            let Announced { number, keys } = shared.announced().await;
+            if keys || number.is_none() {
+                self.management.clear();
+            }
             if number.is_none_or(|number| number > self.shareable()) {
                 self.wake();
             }

@@ -37,9 +37,11 @@ pub trait Fleet: Send + Sync + 'static {
     /// Tells the other gates that there are changes up to this number, if it can. Waits for nothing.
     fn announce(&self, number: ChangeNumber);
 
-    /// Waits until another gate announced changes, and returns the highest number; `None` after a time in which
-    /// announcements may have been lost.
-    async fn announced(&self) -> Option<ChangeNumber>;
+    /// Tells the other gates that management keys or accounts changed, if it can. Waits for nothing.
+    fn announce_keys(&self);
+
+    /// Waits until another gate announced something, or until announcements may have been lost.
+    async fn announced(&self) -> Announced;
 
     /// Whether it answered until now.
     fn is_up(&self) -> bool;
@@ -49,6 +51,15 @@ pub trait Fleet: Send + Sync + 'static {
     /// # Errors
     /// They cannot be told, or not all of them, or not in time.
     async fn tally(&self, gate: InstanceId, tallies: &[Tally]) -> Result<Vec<Others>, FleetAway>;
+}
+
+/// What other gates announced since the last time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// The highest number of their changes, 0 for none; `None`: announcements may have been lost.
+    pub number: Option<ChangeNumber>,
+    /// Whether management keys or accounts changed.
+    pub keys: bool,
 }
 
 /// What one gate has counted of a limit that holds over all of them.

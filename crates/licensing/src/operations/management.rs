@@ -58,7 +58,8 @@ const KEY_FORMAT: KeyFormat = KeyFormat::Tallygate;
 /// which pairs are told from bearers.
 const NAME_FORMAT: KeyFormat = KeyFormat::Uuid;
 
-/// Management keys that were asked for in the last moment. Own changes empty it; those of other gates take its time.
+/// Management keys that were asked for in the last moment. Changes empty it, those of other gates when they are announced; one
+/// whose announcement is lost takes its time.
 #[derive(Default)]
 pub(crate) struct ManagementCache(Mutex<Cached>);
 
@@ -203,7 +204,7 @@ impl Acting {
         let line = self.own_pen().line("key.create", issued.key.id);
         let note = of_new_key(line, &issued.key);
         self.store.create_management_key(new, note).await?;
-        self.management.clear();
+        self.forget_management_keys();
         Ok(issued)
     }
 
@@ -389,8 +390,12 @@ impl Licensing {
         (issued, new)
     }
 
+    /// Management keys or accounts were changed here: nothing of them is known any more, and the other gates are told.
     pub(super) fn forget_management_keys(&self) {
         self.management.clear();
+        if let Some((shared, _)) = &self.fleet.shared {
+            shared.announce_keys();
+        }
     }
 }
 
