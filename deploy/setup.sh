@@ -118,6 +118,7 @@ test)
     have_postgres || need postgresql "PostgreSQL's server programs, where Debian puts them: $initdb"
     have curl || need curl "curl"
     have unshare || need util-linux "unshare"
+    have ip || need iproute2 "ip, which gives tests a network of their own"
     ;;
 bench)
     python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv "Python 3 with its venv module"

@@ -1,19 +1,10 @@
 //! Unencrypted requests from other hosts: refused by every protocol, never redirected, until the file says otherwise.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use serde_json::{Value, json};
 use testkit::client::{self, Request, Response};
-use testkit::{App, Config, Site, binary};
-
-/// An address of this machine that is not a loopback one; `None` on a machine without any network.
-fn own_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    // This sends nothing: the system only chooses the address that it would send from.
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    let address = socket.local_addr().ok()?.ip();
-    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
-}
+use testkit::{App, Config, Site, binary, other_host};
 
 /// Requests to each protocol with credentials that are good, or with such that nobody has.
 struct Credentials {
@@ -114,8 +105,9 @@ fn site(more: impl FnOnce(Config) -> Config) -> Site {
     })
 }
 
-fn ask(site: &Site, address: IpAddr, request: &Request) -> Response {
-    let control = SocketAddr::new(address, site.gateway.control_addr().port());
+/// Asks from an address that is not a loopback one.
+fn ask(site: &Site, request: &Request) -> Response {
+    let control = SocketAddr::new(other_host::ADDRESS, site.gateway.control_addr().port());
     client::call(control, request)
 }
 
@@ -126,10 +118,13 @@ fn code<'a>(body: &'a Value, place: &str) -> &'a str {
 
 #[test]
 fn case_47_plain_http_from_another_host_is_refused_and_never_redirected() {
-    let Some(address) = own_address() else {
-        eprintln!("this machine has no address but loopback: nothing was tested");
-        return;
-    };
+    other_host::run(
+        "case_47_plain_http_from_another_host_is_refused_and_never_redirected",
+        plain_http_from_another_host_is_refused_and_never_redirected,
+    );
+}
+
+fn plain_http_from_another_host_is_refused_and_never_redirected() {
     let site = site(|config| config);
     let good = Credentials::good(&site);
     let lines = || site.gateway.cli().text(&["audit", "--json"]);
@@ -137,7 +132,7 @@ fn case_47_plain_http_from_another_host_is_refused_and_never_redirected() {
     // Whatever the credential is worth, it is not looked at: the answers are the same.
     for credentials in [&good, &Credentials::bad()] {
         for (request, status, expected, place) in credentials.requests() {
-            let answer = ask(&site, address, &request);
+            let answer = ask(&site, &request);
             assert_eq!(answer.status, status, "{request:?} {}", answer.text());
             assert_eq!(code(&answer.json(), place), expected, "{request:?}");
             assert_eq!(answer.header("location"), None, "{request:?}");
@@ -145,7 +140,7 @@ fn case_47_plain_http_from_another_host_is_refused_and_never_redirected() {
             let forwarded = request
                 .header("X-Forwarded-For", "127.0.0.1")
                 .header("X-Forwarded-Proto", "https");
-            assert_eq!(ask(&site, address, &forwarded).status, status);
+            assert_eq!(ask(&site, &forwarded).status, status);
         }
     }
     assert_eq!(lines(), before, "no log-in was granted or denied");
@@ -157,19 +152,25 @@ fn case_47_plain_http_from_another_host_is_refused_and_never_redirected() {
 
 #[test]
 fn case_47_plain_http_is_taken_from_networks_that_the_file_names() {
-    let Some(address) = own_address() else {
-        eprintln!("this machine has no address but loopback: nothing was tested");
-        return;
-    };
-    let named = format!("[control]\nplain_http_from = [\"{address}/32\"]");
+    other_host::run(
+        "case_47_plain_http_is_taken_from_networks_that_the_file_names",
+        plain_http_is_taken_from_networks_that_the_file_names,
+    );
+}
+
+fn plain_http_is_taken_from_networks_that_the_file_names() {
+    let named = format!(
+        "[control]\nplain_http_from = [\"{}/32\"]",
+        other_host::ADDRESS
+    );
     let site = site(|config| config.table(&named));
     let good = Credentials::good(&site);
     for (request, ..) in good.requests() {
-        let answer = ask(&site, address, &request);
+        let answer = ask(&site, &request);
         assert_eq!(answer.status, 200, "{request:?} {}", answer.text());
     }
     for (request, refusal, ..) in Credentials::bad().requests() {
-        let answer = ask(&site, address, &request);
+        let answer = ask(&site, &request);
         assert!(answer.status != refusal, "{request:?} {}", answer.text());
     }
 }

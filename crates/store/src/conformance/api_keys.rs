@@ -2,13 +2,16 @@
 
 use std::cmp::Ordering;
 
-use model::{ApiKey, AppName, LicenseId, LicenseStatus, Limits, ResourcePermissions, Timestamp};
+use model::{
+    Actor, ApiKey, AppName, AuditEntry, LicenseId, LicenseStatus, Limits, ResourcePermissions,
+    Timestamp,
+};
 
 use super::StoreFactory;
 use super::fixtures::{BIRTH, hours, new_license, units};
 use crate::{
-    ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeySort, ApiKeyStore, ChangeNumber, Error,
-    LicenseChange, NewApiKey, Note, Store, StoredApiKey,
+    ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeySort, ApiKeyStore, AuditFilter, ChangeNumber,
+    Error, LicenseChange, NewApiKey, Note, Store, StoredApiKey,
 };
 
 fn keys(store: &dyn Store) -> &dyn ApiKeyStore {
@@ -92,6 +95,46 @@ pub async fn an_api_key_comes_back_as_it_was_with_its_license<F: StoreFactory>()
         .await
         .expect("new");
     assert_eq!(keys(&*store).api_key(id).await, Ok(None), "a plain license");
+}
+
+/// Neither a new one, nor a changed one, nor its license.
+pub async fn a_line_that_is_refused_leaves_an_api_key_as_it_was<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let line = AuditEntry::new(&Actor::OPERATOR, hours(1), "first", "taken");
+    let log = store.audit_log().expect("it keeps an audit log");
+    log.add_audit(vec![line.clone()]).await.expect("new");
+    let numbered = async || {
+        let changes = store.changes_since(ChangeNumber(0), 10).await;
+        changes.expect("answers").1
+    };
+    let there = kept(&*store, new_key(units(5, None))).await;
+    let (before, number) = (known(&*store, there).await, numbered().await);
+    let new = new_key(Limits::default());
+    let (id, hash) = (new.key.license_id, new.license.credentials[0].hash);
+    let creating = keys(&*store).create_api_key(new, Note::of(vec![line.clone()]));
+    assert!(matches!(creating.await, Err(Error::Exists(_))));
+    assert_eq!(keys(&*store).api_key(id).await, Ok(None));
+    assert_eq!(store.license(id).await, Ok(None));
+    assert_eq!(store.license_by_key(hash).await, Ok(None));
+    let change = ApiKeyChange {
+        name: Some(Some("another".to_owned())),
+        license: vec![
+            LicenseChange::Status(LicenseStatus::Disabled),
+            LicenseChange::Limits {
+                limits: units(9, None),
+                balance: true,
+            },
+        ],
+        updated_at: hours(2),
+        ..ApiKeyChange::default()
+    };
+    let changing = keys(&*store).change_api_key(there, change, Note::of(vec![line]));
+    assert!(matches!(changing.await, Err(Error::Exists(_))));
+    assert_eq!(known(&*store, there).await, before);
+    assert_eq!(numbered().await, number, "no change was numbered");
+    let page = log.audit(AuditFilter::default(), 0, 10).await;
+    assert_eq!(page.expect("answers").len(), 1);
 }
 
 /// A credential that is there already leaves no trace of the new key, not even a number.

@@ -6,13 +6,13 @@ use model::{
     AccountName, Actor, AuditEntry, Clock, LicenseStatus, Limits, ManagementKeyId, SystemClock, Who,
 };
 
-use super::StoreFactory;
 use super::fixtures::{hours, keep, new_credential, new_license, new_management_key, units};
 use super::tokens::{issue, tokens};
 use super::users::user;
+use super::{StoreFactory, sessions};
 use crate::{
     Account, AuditFilter, AuditStore, ChangeNumber, Changed, Error, LicenseChange, Note, Store,
-    StoredLicense,
+    StoredLicense, UserChange,
 };
 
 fn log(store: &Arc<dyn Store>) -> &dyn AuditStore {
@@ -298,6 +298,12 @@ pub async fn a_line_that_is_refused_leaves_its_change_undone<F: StoreFactory>() 
     let creating = store.create_user(zoe.clone(), Note::none());
     creating.await.expect("new");
     refused(store.delete_user(&zoe.app, "zoe", note(&line)).await);
+    let change = UserChange {
+        first_name: Some(None),
+        last_name: Some(Some("Zet".to_owned())),
+    };
+    let changing = store.change_user(&zoe.app, "zoe", change, hours(2), note(&line));
+    refused(changing.await);
     assert_eq!(store.user_by_id(zoe.id).await, Ok(Some(zoe)));
     let (token, _) = issue(&store, kept, 3).await;
     refused(
@@ -310,6 +316,53 @@ pub async fn a_line_that_is_refused_leaves_its_change_undone<F: StoreFactory>() 
     // settings
     refused(store.put_if_absent("x", vec![1], note(&line)).await);
     assert_eq!(store.setting("x").await, Ok(None));
+    assert_eq!(lines(&store).await, [line]);
+}
+
+/// Of a session: its tokens, its refresh and its end.
+pub async fn a_line_that_is_refused_leaves_a_session_as_it_was<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let line = taken(&store).await;
+    let license = keep(&*store, Limits::default()).await;
+    let owner = sessions::key(&*store, None).await;
+    let numbered = async || {
+        let changes = store.changes_since(ChangeNumber(0), 10).await;
+        changes.expect("answers").1
+    };
+    let before = numbered().await;
+    let (session, first) = (sessions::session(owner, Some(license)), sessions::tokens());
+    let note = || Note::of(vec![line.clone()]);
+    let beginning = store.create_session(session.clone(), first.clone(), 10, note());
+    assert!(matches!(beginning.await, Err(Error::Exists(_))));
+    assert_eq!(store.session(session.id).await, Ok(None));
+    assert_eq!(store.license_by_key(first.access).await, Ok(None));
+    assert_eq!(store.refresh_token(first.refresh).await, Ok(None));
+
+    let beginning = store.create_session(session.clone(), first.clone(), 10, Note::none());
+    assert_eq!(beginning.await, Ok(true));
+    let begun = numbered().await;
+    assert_eq!(
+        begun,
+        ChangeNumber(before.0 + 1),
+        "what was refused was not numbered"
+    );
+    let next = sessions::tokens();
+    let note = Note::of(vec![line.clone()]);
+    let asked_at = next.issued_at;
+    let refreshing = store.refresh_session(first.refresh, asked_at, next.clone(), note);
+    assert!(matches!(refreshing.await, Err(Error::Exists(_))));
+    let unused = store.refresh_token(first.refresh).await.expect("answers");
+    assert_eq!(unused.expect("there").used_at, None);
+    assert_eq!(store.license_by_key(next.access).await, Ok(None));
+    let note = Note::of(vec![line.clone()]);
+    let ending = store.end_session(session.id, SystemClock.now(), note);
+    assert!(matches!(ending.await, Err(Error::Exists(_))));
+    assert_eq!(store.session(session.id).await, Ok(Some(session)));
+    let access = store.license_by_key(first.access).await.expect("answers");
+    let end = access.expect("there").credential.expires_at;
+    assert_eq!(end, Some(first.access_expires_at));
+    assert_eq!(numbered().await, begun);
     assert_eq!(lines(&store).await, [line]);
 }
 

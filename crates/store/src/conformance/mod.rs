@@ -199,6 +199,7 @@ macro_rules! instantiate_domain_conformance {
                 a_log_shows_what_its_filter_names,
                 a_change_and_its_line_are_written_together,
                 a_line_that_is_refused_leaves_its_change_undone,
+                a_line_that_is_refused_leaves_a_session_as_it_was,
                 a_management_key_is_replaced_with_its_line_unless_it_has_ended,
             }
         );
@@ -214,6 +215,7 @@ macro_rules! instantiate_api_key_conformance {
                 an_api_key_comes_back_as_it_was_with_its_license,
                 an_api_key_is_kept_with_its_license_or_not_at_all,
                 a_change_of_an_api_key_is_made_wholly_and_gets_a_number,
+                a_line_that_is_refused_leaves_an_api_key_as_it_was,
                 a_revoked_api_key_is_neither_listed_nor_changed,
                 a_list_of_api_keys_is_sorted_cut_and_counted_as_asked,
                 a_list_of_api_keys_by_cursor_skips_none_and_repeats_none,

@@ -23,7 +23,7 @@ fn later(seconds: i64) -> Timestamp {
 }
 
 /// A pair's key, kept.
-async fn key(store: &dyn Store, expires_at: Option<Timestamp>) -> ManagementKeyId {
+pub(super) async fn key(store: &dyn Store, expires_at: Option<Timestamp>) -> ManagementKeyId {
     let mut new = new_management_key();
     new.key.expires_at = expires_at;
     let id = new.key.id;
@@ -32,7 +32,7 @@ async fn key(store: &dyn Store, expires_at: Option<Timestamp>) -> ManagementKeyI
     id
 }
 
-fn session(key_id: ManagementKeyId, license_id: Option<LicenseId>) -> Session {
+pub(super) fn session(key_id: ManagementKeyId, license_id: Option<LicenseId>) -> Session {
     Session {
         id: SessionId::generate(),
         key_id,
@@ -42,7 +42,7 @@ fn session(key_id: ManagementKeyId, license_id: Option<LicenseId>) -> Session {
     }
 }
 
-fn tokens() -> NewTokens {
+pub(super) fn tokens() -> NewTokens {
     NewTokens {
         access_id: CredentialId::generate(),
         access: new_hash(),

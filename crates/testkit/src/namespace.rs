@@ -1,0 +1,49 @@
+//! A test's own program, started once more where a part of the system is its own.
+
+use std::ffi::OsStr;
+use std::process::Command;
+
+/// Runs a test's body in namespaces of its own: starts its program again by `unshare` with these arguments, where `script`
+/// prepares them, and says by the variable `inside` that they are there.
+///
+/// A user namespace comes with them unless the test is root's. Nothing of it is seen by anybody else or outlives it.
+///
+/// # Panics
+/// When the body does, or when the system allows no such namespace.
+pub(crate) fn run(
+    name: &str,
+    inside: (&str, &OsStr),
+    unshare: &[&str],
+    script: &str,
+    body: impl FnOnce(),
+) {
+    let (variable, value) = inside;
+    if std::env::var_os(variable).is_some() {
+        return body();
+    }
+    let program = std::env::current_exe().expect("a test knows its program");
+    let script = format!("{script} && exec \"$0\" --exact \"$1\" --nocapture");
+    let mut command = Command::new("unshare");
+    if !is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let output = command
+        .args(unshare)
+        .args(["--", "sh", "-c", &script])
+        .arg(program)
+        .arg(name)
+        .env(variable, value)
+        .output()
+        .expect("unshare is part of util-linux");
+    assert!(
+        output.status.success(),
+        "in a namespace of its own: {}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}
