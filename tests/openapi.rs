@@ -12,7 +12,7 @@ use testkit::{App, Config, Site, binary};
 /// What must hold of every answer.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance";
 /// Random requests for each operation; those that are derived from the document's rules come on top.
-const EXAMPLES: &str = "20";
+const EXAMPLES: &str = "8";
 
 /// Forwards every connection to a Unix socket, for ever: to clients that know TCP alone whoever connects is the operator.
 fn forwarded(socket: PathBuf) -> SocketAddr {

@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use licensing::Signing;
 
+use crate::protocol::{About, Paths};
 use crate::state::Api;
 
 /// Its one path. No credential is asked for, and caches may keep the answer: a new key is in it for longer than that
 /// before it signs.
-pub(crate) fn router(state: Arc<Api>) -> Router {
-    Router::new()
-        .route("/.well-known/jwks.json", get(show))
+pub(crate) fn paths(state: Arc<Api>) -> Paths {
+    let about = About::new(
+        "showKeys",
+        "Show the public keys of everything that is signed",
+    );
+    Paths::new()
+        .get("/.well-known/jwks.json", get(show), about)
         .with_state(state)
 }
 

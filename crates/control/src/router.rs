@@ -9,9 +9,10 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use serde_json::Value;
 
 use crate::caller;
-use crate::document;
+use crate::document::{self, DescribedProtocol};
 use crate::jwks;
 use crate::problem::{Code, Problem};
 use crate::protocol::{Protocol, SHIPPED, Services, mount};
@@ -48,10 +49,20 @@ impl Surfaces {
     /// If two protocols claim the same path and method.
     #[must_use]
     pub fn over(services: &Services, protocols: &[&'static dyn Protocol]) -> Self {
-        let mounted = protocols.iter().map(|protocol| mount(*protocol, services));
+        let (mut all, paths) = jwks::paths(services.api().clone()).split();
+        let mut described = vec![DescribedProtocol {
+            name: "keys",
+            paths,
+        }];
+        for protocol in protocols {
+            let (router, paths) = mount(*protocol, services);
+            all = all.merge(router);
+            let name = protocol.name();
+            described.push(DescribedProtocol { name, paths });
+        }
         Self {
-            native: native(services.api().clone()),
-            protocols: mounted.fold(jwks::router(services.api().clone()), Router::merge),
+            native: native(services.api().clone(), &document::protocols(&described)),
+            protocols: all,
         }
     }
 
@@ -66,12 +77,17 @@ impl Surfaces {
     }
 }
 
-fn native(state: Arc<Api>) -> Router {
+fn native(state: Arc<Api>, protocols: &Value) -> Router {
     let (api, mut described) = document::table(Arc::clone(&state)).split();
-    described.push(document::itself());
-    let text = document::document(&described);
-    let text = Bytes::from(format!("{text:#}\n"));
-    let show = move || async move { ([(header::CONTENT_TYPE, "application/json")], text) };
+    described.extend(document::documents());
+    let shown = |path: &str, document: &Value| {
+        let text = Bytes::from(format!("{document:#}\n"));
+        let show = move || async move { ([(header::CONTENT_TYPE, "application/json")], text) };
+        let path = format!("{}{path}", document::BASE);
+        (path, get(show).fallback(method_unknown))
+    };
+    let (own_path, own) = shown(document::DOCUMENT, &document::document(&described));
+    let (their_path, theirs) = shown(document::PROTOCOLS, protocols);
     let api = api
         .method_not_allowed_fallback(method_unknown)
         .fallback(path_unknown)
@@ -81,10 +97,8 @@ fn native(state: Arc<Api>) -> Router {
         ));
     Router::new()
         .nest(document::BASE, api)
-        .route(
-            &format!("{}{}", document::BASE, document::DOCUMENT),
-            get(show).fallback(method_unknown),
-        )
+        .route(&own_path, own)
+        .route(&their_path, theirs)
         .fallback(path_unknown)
         .layer(middleware::from_fn(guard))
         .with_state(state)

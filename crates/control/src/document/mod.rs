@@ -1,5 +1,6 @@
 //! The native API as a table, of which both its router and its document (OpenAPI 3.1) are made: what is served is described.
 
+mod protocols;
 mod render;
 mod table;
 
@@ -15,8 +16,9 @@ use crate::once;
 use crate::state::Api;
 use crate::wire::Scope;
 
+pub(crate) use protocols::{DescribedProtocol, protocols};
 pub(crate) use render::document;
-pub(crate) use table::{BASE, DOCUMENT, itself, table};
+pub(crate) use table::{BASE, DOCUMENT, PROTOCOLS, documents, table};
 
 /// Requests that are served, each with its description.
 pub(crate) struct Routes {

@@ -4,14 +4,14 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::{BASE, Described, Needs, Operation};
+use super::{BASE, Describe, Described, Needs, Operation};
 use crate::problem::ProblemBody;
 
 /// Where schemas stand.
 const SCHEMAS: &str = "/components/schemas";
 
 /// The schemas of what is taken and of what is answered: a type may read more than it writes.
-struct Schemas {
+pub(super) struct Schemas {
     taken: SchemaGenerator,
     answered: SchemaGenerator,
 }
@@ -21,16 +21,7 @@ struct Schemas {
 /// # Panics
 /// If two types of one name have different schemas.
 pub(crate) fn document(described: &[Described]) -> Value {
-    let settings = || {
-        SchemaSettings::draft2020_12().with(|settings| {
-            settings.definitions_path = SCHEMAS.into();
-            settings.meta_schema = None;
-        })
-    };
-    let mut schemas = Schemas {
-        taken: settings().for_deserialize().into_generator(),
-        answered: settings().for_serialize().into_generator(),
-    };
+    let mut schemas = Schemas::new();
     let problem = schemas.answered.subschema_for::<ProblemBody>();
     let mut paths = Map::new();
     for one in described {
@@ -179,7 +170,25 @@ fn needs(needs: Needs) -> Option<String> {
 }
 
 impl Schemas {
-    fn all(&mut self) -> Map<String, Value> {
+    pub(super) fn new() -> Self {
+        let settings = || {
+            SchemaSettings::draft2020_12().with(|settings| {
+                settings.definitions_path = SCHEMAS.into();
+                settings.meta_schema = None;
+            })
+        };
+        Self {
+            taken: settings().for_deserialize().into_generator(),
+            answered: settings().for_serialize().into_generator(),
+        }
+    }
+
+    /// The schema of what is taken.
+    pub(super) fn taken(&mut self, describe: Describe) -> Schema {
+        describe(&mut self.taken)
+    }
+
+    pub(super) fn all(&mut self) -> Map<String, Value> {
         let mut all = self.taken.take_definitions(true);
         for (name, schema) in self.answered.take_definitions(true) {
             let other = all.insert(name.clone(), schema.clone());

@@ -30,6 +30,9 @@ pub(crate) const BASE: &str = "/api/v1";
 /// Where its document is, below that.
 pub(crate) const DOCUMENT: &str = "/openapi.json";
 
+/// Where the document of the protocols is, below that.
+pub(crate) const PROTOCOLS: &str = "/openapi-protocols.json";
+
 /// The requests that take a credential.
 pub(crate) fn table(state: Arc<Api>) -> Routes {
     let routes = Routes::new(state);
@@ -40,15 +43,17 @@ pub(crate) fn table(state: Arc<Api>) -> Routes {
     of_the_gate(of_records(routes))
 }
 
-/// The document itself.
-pub(crate) fn itself() -> Described {
-    Described {
-        path: DOCUMENT,
+/// The documents themselves.
+pub(crate) fn documents() -> [Described; 2] {
+    let document = |path, operation: Operation| Described {
+        path,
         method: "get",
-        operation: Operation::new("showDocument", "Show this document")
-            .open()
-            .answers::<serde_json::Value>(200),
-    }
+        operation: operation.open().answers::<serde_json::Value>(200),
+    };
+    let own = Operation::new("showDocument", "Show this document");
+    let protocols = "Show the document of what is served for clients of other systems";
+    let protocols = Operation::new("showProtocolsDocument", protocols);
+    [document(DOCUMENT, own), document(PROTOCOLS, protocols)]
 }
 
 fn of_licenses(routes: Routes) -> Routes {

@@ -6,6 +6,8 @@ use std::ops::Deref;
 use serde::de::{Deserializer, Error as _, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::paths::inline_schema;
+
 /// Text of `MIN` to `MAX` bytes without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
@@ -17,6 +19,13 @@ pub struct Secret(String);
 
 /// Longest credential in a field, in bytes.
 const SECRET: usize = 512;
+
+inline_schema!(<MIN, MAX> Text<MIN, MAX>: {
+    "type": "string", "minLength": MIN, "maxLength": MAX,
+});
+inline_schema!(Secret: {
+    "type": "string", "pattern": "^[!-~]+$", "minLength": 1, "maxLength": SECRET, "format": "password",
+});
 
 // === impl Text ===
 

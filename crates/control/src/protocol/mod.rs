@@ -17,9 +17,9 @@ mod client;
 mod fault;
 pub mod field;
 mod mount;
+mod paths;
 mod services;
 
-use axum::Router;
 use axum::response::Response;
 
 pub use crate::throttle::Attempts;
@@ -28,6 +28,8 @@ pub use client::Client;
 pub(crate) use client::may_come_plain;
 pub use fault::{Denied, Fault};
 pub(crate) use mount::mount;
+pub use paths::{About, Paths};
+pub(crate) use paths::{DescribedPath, inline_schema};
 pub use services::Services;
 
 /// The protocols that every gate speaks.
@@ -38,15 +40,15 @@ pub trait Protocol: Sync {
     /// Its name, for the log.
     fn name(&self) -> &'static str;
 
-    /// Its paths. A request to one of them is worked to its end even when its client has gone away meanwhile, so that
+    /// Its paths, each with what its document says. A request to one of them is worked to its end even when its client has gone away meanwhile, so that
     /// no operation is left half done, and caches are told to keep nothing of the answer.
-    fn operations(&'static self, services: &Services) -> Router;
+    fn operations(&'static self, services: &Services) -> Paths;
 
     /// Those of its paths whose work ends when the client goes away, and whose answers leave as the handler made them:
     /// for what is passed on rather than done here.
-    fn passages(&'static self, services: &Services) -> Router {
+    fn passages(&'static self, services: &Services) -> Paths {
         let _ = services;
-        Router::new()
+        Paths::new()
     }
 
     /// Says in the protocol's own words what the frame refused.

@@ -7,7 +7,7 @@ use axum::response::Response;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::client::{Client, may_come_plain};
-use super::{Fault, Protocol, Services};
+use super::{DescribedPath, Fault, Protocol, Services};
 use crate::router::uncached;
 use crate::serve::Peer;
 
@@ -18,18 +18,21 @@ struct Mounted {
     services: Services,
 }
 
-/// The paths of a protocol, ready to be merged with those of others.
+/// The paths of a protocol, ready to be merged with those of others, and what describes them.
 ///
 /// # Panics
 /// If two of its paths are the same.
-pub(crate) fn mount(protocol: &'static dyn Protocol, services: &Services) -> Router {
+pub(crate) fn mount(
+    protocol: &'static dyn Protocol,
+    services: &Services,
+) -> (Router, Vec<DescribedPath>) {
     let mounted = Mounted {
         protocol,
         services: services.clone(),
     };
     let refused = move || async move { protocol.refuse(&Fault::MethodUnknown) };
     let mut router = Router::new();
-    let operations = protocol.operations(services);
+    let (operations, mut described) = protocol.operations(services).split();
     if operations.has_routes() {
         let guard = middleware::from_fn_with_state(mounted.clone(), to_its_end);
         router = router.merge(
@@ -38,7 +41,8 @@ pub(crate) fn mount(protocol: &'static dyn Protocol, services: &Services) -> Rou
                 .route_layer(guard),
         );
     }
-    let passages = protocol.passages(services);
+    let (passages, passing) = protocol.passages(services).split();
+    described.extend(passing);
     if passages.has_routes() {
         let guard = middleware::from_fn_with_state(mounted.clone(), while_asked);
         router = router.merge(
@@ -47,10 +51,10 @@ pub(crate) fn mount(protocol: &'static dyn Protocol, services: &Services) -> Rou
                 .route_layer(guard),
         );
     }
-    if !router.has_routes() {
-        return router;
+    if router.has_routes() {
+        router = router.route_layer(middleware::from_fn_with_state(mounted, admit));
     }
-    router.route_layer(middleware::from_fn_with_state(mounted, admit))
+    (router, described)
 }
 
 /// Lets requests in whose peer may ask at all, and notes who it is.

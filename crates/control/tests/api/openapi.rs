@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use control::protocol::SHIPPED;
+use http_body_util::Full;
+use hyper::Request;
+use hyper::body::Bytes;
 use serde_json::Value;
 
 use crate::support::World;
@@ -13,21 +17,75 @@ async fn document(world: &World) -> Value {
     answer.json(200)
 }
 
-/// With `TALLYGATE_WRITE_OPENAPI=1` the file is written instead.
+/// Of the native API, and of the protocols.
+const DOCUMENTS: [&str; 2] = ["openapi.json", "openapi-protocols.json"];
+
+/// With `TALLYGATE_WRITE_OPENAPI=1` the files are written instead.
 #[tokio::test]
-async fn the_document_in_the_repository_is_the_one_that_is_served() {
-    let world = World::start().await;
-    let answer = world.remote(None, "GET", "/openapi.json", "").await;
-    assert_eq!(answer.header("content-type"), "application/json");
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
-    if std::env::var_os("TALLYGATE_WRITE_OPENAPI").is_some() {
-        std::fs::write(&file, answer.text()).unwrap();
+async fn the_documents_in_the_repository_are_those_that_are_served() {
+    let world = World::speaking(SHIPPED).await;
+    for name in DOCUMENTS {
+        let answer = world.remote(None, "GET", &format!("/{name}"), "").await;
+        assert_eq!(answer.header("content-type"), "application/json");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../docs")
+            .join(name);
+        if std::env::var_os("TALLYGATE_WRITE_OPENAPI").is_some() {
+            std::fs::write(&file, answer.text()).unwrap();
+        }
+        let kept = std::fs::read_to_string(&file).unwrap();
+        assert!(
+            answer.text() == kept,
+            "{name} has changed: run this test with TALLYGATE_WRITE_OPENAPI=1 and read the difference"
+        );
     }
-    let kept = std::fs::read_to_string(&file).unwrap();
-    assert!(
-        answer.text() == kept,
-        "the API has changed: run this test with TALLYGATE_WRITE_OPENAPI=1 and read the difference"
-    );
+}
+
+/// A protocol can put a path on the listener only with what is said of it, so what is served is described; and what is
+/// described is served, by these methods and no others.
+#[tokio::test]
+async fn every_path_of_the_protocols_is_described_and_served_as_it_is_described() {
+    let world = World::speaking(SHIPPED).await;
+    let protocols = world
+        .remote(None, "GET", "/openapi-protocols.json", "")
+        .await
+        .json(200);
+    let paths = protocols["paths"].as_object().unwrap();
+    for known in [
+        "/.well-known/jwks.json",
+        "/v1/request",
+        "/v2/app/user",
+        "/v1/auth/me",
+        "/api/auth/api-key/verify",
+    ] {
+        assert!(paths.contains_key(known), "{known}");
+    }
+    let mut served = 0;
+    for (path, described) in paths {
+        for method in METHODS {
+            let request = Request::builder()
+                .method(method.to_uppercase().as_str())
+                .uri(path)
+                .header("Host", "gate")
+                .body(Full::new(Bytes::from_static(b"{}")));
+            let answer = world.ask([127, 0, 0, 1], request.unwrap()).await;
+            assert_ne!(answer.status, 404, "{method} {path}: {}", answer.text());
+            let takes = answer.status != 405;
+            assert_eq!(takes, described.get(method).is_some(), "{method} {path}");
+            served += usize::from(takes);
+        }
+    }
+    assert!(served > 20, "{served}");
+    for described in paths
+        .values()
+        .flat_map(|path| path.as_object().unwrap().values())
+    {
+        assert!(described["tags"][0].is_string(), "{described}");
+        assert!(
+            !described["summary"].as_str().unwrap().is_empty(),
+            "{described}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -67,24 +125,29 @@ async fn every_operation_has_a_name_of_its_own_and_every_reference_leads_somewhe
             _ => {}
         }
     }
-    let world = World::start().await;
-    let document = document(&world).await;
-    let mut found = Vec::new();
-    references(&document, &mut found);
-    assert!(found.len() > 100);
-    for reference in found {
-        let pointer = reference.strip_prefix('#').unwrap();
-        assert!(document.pointer(pointer).is_some(), "{reference}");
+    let world = World::speaking(SHIPPED).await;
+    for (name, least) in DOCUMENTS.into_iter().zip([100, 10]) {
+        let document = world
+            .remote(None, "GET", &format!("/{name}"), "")
+            .await
+            .json(200);
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > least, "{name} has {}", found.len());
+        for reference in found {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+        let operations = document["paths"].as_object().unwrap().values();
+        let operations = operations.flat_map(|path| path.as_object().unwrap().values());
+        let mut ids: Vec<&str> = operations
+            .map(|operation| operation["operationId"].as_str().unwrap())
+            .collect();
+        let count = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), count);
     }
-    let operations = document["paths"].as_object().unwrap().values();
-    let operations = operations.flat_map(|path| path.as_object().unwrap().values());
-    let mut ids: Vec<&str> = operations
-        .map(|operation| operation["operationId"].as_str().unwrap())
-        .collect();
-    let count = ids.len();
-    ids.sort_unstable();
-    ids.dedup();
-    assert_eq!(ids.len(), count);
 }
 
 #[tokio::test]

@@ -4,20 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use control::protocol::field::{Secret, Text};
-use control::protocol::{Client, Denied, Fault, Protocol, Services, read_json};
+use control::protocol::{About, Client, Denied, Fault, Paths, Protocol, Services, read_json};
 use control::wire::Scope;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
@@ -37,7 +37,7 @@ struct Desk {
     telegraph: &'static Telegraph,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "UPPERCASE")]
 struct Wire {
     key: Option<Secret>,
@@ -70,17 +70,34 @@ impl Protocol for Telegraph {
         "telegraph"
     }
 
-    fn operations(&'static self, services: &Services) -> Router {
-        Router::new()
-            .route("/telegraph/send", post(send))
-            .route("/telegraph/tear", post(tear))
-            .route("/telegraph/slow", post(slow))
+    fn operations(&'static self, services: &Services) -> Paths {
+        let about = About::new;
+        Paths::new()
+            .post(
+                "/telegraph/send",
+                post(send),
+                about("send", "Send a wire").body::<Wire>(),
+            )
+            .post(
+                "/telegraph/tear",
+                post(tear),
+                about("tear", "Tear the line"),
+            )
+            .post(
+                "/telegraph/slow",
+                post(slow),
+                about("slow", "Take one's time"),
+            )
             .with_state(Desk::new(services, self))
     }
 
-    fn passages(&'static self, services: &Services) -> Router {
-        Router::new()
-            .route("/telegraph/wait", get(wait))
+    fn passages(&'static self, services: &Services) -> Paths {
+        Paths::new()
+            .get(
+                "/telegraph/wait",
+                get(wait),
+                About::new("wait", "Wait for an answer"),
+            )
             .with_state(Desk::new(services, self))
     }
 

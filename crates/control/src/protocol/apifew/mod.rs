@@ -11,12 +11,23 @@ mod target;
 mod tokens;
 mod users;
 
-use axum::Router;
+use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 
 use self::answer::Failure;
-use super::{Fault, Protocol, Services};
+use super::{About, Fault, Paths, Protocol, Services};
+
+/// The methods of a call by RPC, which do not matter.
+const ANY: [Method; 7] = [
+    Method::GET,
+    Method::PUT,
+    Method::POST,
+    Method::DELETE,
+    Method::OPTIONS,
+    Method::HEAD,
+    Method::PATCH,
+];
 
 /// apifew.
 #[derive(Debug)]
@@ -27,22 +38,74 @@ impl Protocol for Apifew {
         "apifew"
     }
 
-    fn operations(&'static self, services: &Services) -> Router {
-        Router::new()
-            .route("/v1/app/user/license/check", post(check::check))
-            .route("/v2/app/user", post(users::show))
-            .route("/v2/app/user/create", post(users::create))
-            .route("/v2/app/user/update", post(users::update))
-            .route("/v1/token", post(tokens::issue))
-            .route("/v1/token/consume", post(tokens::consume))
-            .route("/v1/token/confirm", post(tokens::confirm))
-            .route("/v1/stamp", post(stamps::stamp))
+    fn operations(&'static self, services: &Services) -> Paths {
+        let about = About::new;
+        Paths::new()
+            .post(
+                "/v1/app/user/license/check",
+                post(check::check),
+                about("checkLicense", "Say whether a license may be used").body::<check::Check>(),
+            )
+            .post(
+                "/v2/app/user",
+                post(users::show),
+                about("showAppUser", "Show a user and the license they hold")
+                    .body::<users::Named>(),
+            )
+            .post(
+                "/v2/app/user/create",
+                post(users::create),
+                about("createAppUser", "Make a user").body::<users::Create>(),
+            )
+            .post(
+                "/v2/app/user/update",
+                post(users::update),
+                about("updateAppUser", "Change the names of a user").body::<users::Update>(),
+            )
+            .post(
+                "/v1/token",
+                post(tokens::issue),
+                about("issueRequestToken", "Make a permit for one call").body::<tokens::Issue>(),
+            )
+            .post(
+                "/v1/token/consume",
+                post(tokens::consume),
+                about(
+                    "consumeRequestToken",
+                    "Report the call that a token was for",
+                )
+                .body::<tokens::Consume>(),
+            )
+            .post(
+                "/v1/token/confirm",
+                post(tokens::confirm),
+                about(
+                    "confirmRequestToken",
+                    "Show what became of a token, agree or disagree",
+                )
+                .body::<tokens::Confirm>(),
+            )
+            .post(
+                "/v1/stamp",
+                post(stamps::stamp),
+                about(
+                    "stampRequest",
+                    "Report a call that was served without the gate",
+                )
+                .body::<stamps::Report>(),
+            )
             .with_state(services.clone())
     }
 
-    fn passages(&'static self, services: &Services) -> Router {
-        Router::new()
-            .route("/v1/request", any(rpc::call))
+    fn passages(&'static self, services: &Services) -> Paths {
+        let about = About::new("callByRpc", "Make a call that is packed into the body");
+        Paths::new()
+            .serve(
+                ANY,
+                "/v1/request",
+                any(rpc::call),
+                about.body::<rpc::Envelope>(),
+            )
             .with_state(services.clone())
     }
 

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use gate::Holder;
 use model::{AppName, CallId, Method, PlanName, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Failure, Success};
@@ -16,7 +17,8 @@ use crate::stamp::{Stamp, StampError, StampRequest};
 use crate::wire::Scope;
 
 /// A call that was served.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "ApifewStamp")]
 #[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) struct Report {
     apifew_key: Option<Secret>,

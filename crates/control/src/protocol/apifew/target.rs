@@ -5,6 +5,7 @@ use model::{Method, NormalPath};
 use serde::{Deserialize, Deserializer};
 
 use super::answer::{Failure, ambiguous_path};
+use crate::protocol::inline_schema;
 
 /// Method and path of a call.
 #[derive(Clone, Debug)]
@@ -20,6 +21,9 @@ pub(super) struct Status(u16);
 /// Units that a call used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Units(u64);
+
+inline_schema!(Status: {"type": "integer", "minimum": 100, "maximum": 599});
+inline_schema!(Units: {"type": "integer", "minimum": 0});
 
 impl Target {
     /// From `API_URL` and `API_METHOD`. The URL may be a path alone; its host and its query do not matter, for a token is

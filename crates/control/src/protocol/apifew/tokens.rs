@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use gate::{ConsumeToken, Holder, IssueToken, Refused};
 use licensing::TokenRequest;
 use model::{AppName, CallId, Method, PlanName, Refusal, RequestToken, Timestamp, TokenState};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::answer::{Failure, Success};
@@ -15,11 +16,12 @@ use super::consumer;
 use super::provider::provider;
 use super::target::{Status, Target, Units};
 use crate::protocol::field::{Secret, Text};
-use crate::protocol::{BODY_LIMIT, Client, Fault, Services, read_json};
+use crate::protocol::{BODY_LIMIT, Client, Fault, Services, inline_schema, read_json};
 use crate::wire::Scope;
 
 /// A token that is wished for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "ApifewToken")]
 #[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) struct Issue {
     user_license_key: Secret,
@@ -29,7 +31,8 @@ pub(super) struct Issue {
 }
 
 /// A token that was used.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "ApifewConsume")]
 #[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) struct Consume {
     apifew_key: Option<Secret>,
@@ -40,7 +43,8 @@ pub(super) struct Consume {
 }
 
 /// What the consumer says of a call; without a status they only ask.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "ApifewConfirm")]
 #[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) struct Confirm {
     user_license_key: Secret,
@@ -51,6 +55,8 @@ pub(super) struct Confirm {
 /// Seconds that a token may be used for: 1 to 86,400.
 #[derive(Clone, Copy, Debug)]
 struct Lifetime(Duration);
+
+inline_schema!(Lifetime: {"type": "integer", "minimum": 1, "maximum": TokenRequest::LONGEST.as_secs()});
 
 /// A new token.
 #[derive(Debug, Serialize)]

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use licensing::UserRequest;
 use model::{Alias, AppName, Credential, LicenseStatus, Timestamp, User};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use store::{LicenseFilter, StoredLicense, UserChange};
 
@@ -20,7 +21,8 @@ use crate::wire::Scope;
 const LICENSES: usize = 1_000;
 
 /// A user that is asked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "ApifewUser")]
 #[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) struct Named {
     apifew_key: Option<Secret>,
@@ -29,7 +31,8 @@ pub(super) struct Named {
 }
 
 /// A user to be made.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "ApifewCreateUser")]
 #[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) struct Create {
     apifew_key: Option<Secret>,
@@ -40,7 +43,8 @@ pub(super) struct Create {
 }
 
 /// A user to be changed: a name that is not sent stays, and `null` takes it away.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "ApifewUpdateUser")]
 #[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) struct Update {
     apifew_key: Option<Secret>,

@@ -7,13 +7,12 @@ mod auth;
 mod quota;
 mod wire;
 
-use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use self::answer::Refusal;
 use self::quota::Quota;
-use super::{Fault, Protocol, Services};
+use super::{About, Fault, Paths, Protocol, Services};
 
 /// The protocol.
 pub(crate) struct Apimw;
@@ -23,15 +22,33 @@ impl Protocol for Apimw {
         "apimw"
     }
 
-    fn operations(&'static self, services: &Services) -> Router {
-        Router::new()
-            .route("/v1/auth/token", post(auth::token).fallback(auth::method))
-            .route(
+    fn operations(&'static self, services: &Services) -> Paths {
+        let about = About::new;
+        Paths::new()
+            .post(
+                "/v1/auth/token",
+                post(auth::token).fallback(auth::method),
+                about("logIn", "Exchange a key and its secret for tokens").body::<wire::LogIn>(),
+            )
+            .post(
                 "/v1/auth/refresh",
                 post(auth::refresh).fallback(auth::method),
+                about("refreshTokens", "Exchange a refresh token for new tokens")
+                    .body::<wire::Refresh>(),
             )
-            .route("/v1/auth/revoke", post(auth::revoke).fallback(auth::method))
-            .route("/v1/auth/me", get(auth::me).fallback(auth::method))
+            .post(
+                "/v1/auth/revoke",
+                post(auth::revoke).fallback(auth::method),
+                about(
+                    "revokeTokens",
+                    "End the access token that asks, and its family",
+                ),
+            )
+            .get(
+                "/v1/auth/me",
+                get(auth::me).fallback(auth::method),
+                about("showHolder", "Show who holds the access token"),
+            )
             .with_state(services.clone())
     }
 

@@ -1,13 +1,15 @@
 //! What travels: the words of APIMW.
 
 use licensing::sessions::{Holder, PairTerms, Tokens};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::field::Secret;
 use crate::wire::Scope;
 
 /// `POST /v1/auth/token`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "ApimwLogIn")]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogIn {
     /// The key of a pair.
@@ -17,7 +19,8 @@ pub(super) struct LogIn {
 }
 
 /// `POST /v1/auth/refresh`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "ApimwRefresh")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Refresh {
     /// A refresh token, good for one use.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::http::Uri;
 use licensing::KeyEnd;
 use model::{ApiKeyPrefix, ApiKeyRule, Metadata, ResourcePermissions};
+use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -17,7 +18,8 @@ use super::refusal::{KeyCode, Refused};
 use crate::protocol::Input;
 
 /// `POST /create`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "BetterAuthCreate")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Create {
     #[serde(default, deserialize_with = "present")]
@@ -51,7 +53,8 @@ pub(super) struct Create {
 }
 
 /// `POST /update`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "BetterAuthUpdate")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Update {
     #[serde(default, deserialize_with = "present")]
@@ -84,7 +87,8 @@ pub(super) struct Update {
 }
 
 /// `POST /verify`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "BetterAuthVerify")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Verify {
     #[serde(default, deserialize_with = "present")]
@@ -95,7 +99,8 @@ pub(super) struct Verify {
 }
 
 /// `POST /delete`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "BetterAuthDelete")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Delete {
     #[serde(default, deserialize_with = "present")]
@@ -104,7 +109,8 @@ pub(super) struct Delete {
 }
 
 /// `POST /delete-all-expired-api-keys`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "BetterAuthNothing")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
 
@@ -125,22 +131,22 @@ pub(super) struct List {
 }
 
 /// A length of time in seconds, at least one; a part of one counts.
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(try_from = "f64")]
 pub(super) struct Seconds(Duration);
 
 /// A number that is not negative; only whether it is one matters.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(try_from = "f64")]
 struct NotNegative;
 
 /// A number of at least 1; only whether it is one matters.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(try_from = "f64")]
 struct AtLeastOne;
 
 /// Text, or a number in its place.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum Coerced {
     Text(String),
@@ -148,6 +154,7 @@ pub(super) enum Coerced {
 }
 
 /// Permissions as an object or, as older clients send them, as the text of one.
+#[derive(JsonSchema)]
 pub(super) struct Permissions(pub(super) ResourcePermissions);
 
 impl Create {

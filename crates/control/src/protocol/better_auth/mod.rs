@@ -8,7 +8,6 @@ mod refusal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use axum::Router;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -16,7 +15,7 @@ use licensing::ApiKeyOwner;
 use model::Actor;
 
 use self::refusal::{KeyCode, Refused};
-use super::{Client, Denied, Fault, Protocol, Services};
+use super::{About, Client, Denied, Fault, Paths, Protocol, Services};
 use crate::caller::{Caller, bearer};
 use crate::wire::Scope;
 
@@ -46,20 +45,52 @@ impl Protocol for BetterAuth {
         "better-auth"
     }
 
-    fn operations(&'static self, services: &Services) -> Router {
-        let keys = Router::new()
-            .route("/create", post(handlers::create))
-            .route("/verify", post(handlers::verify))
-            .route("/get", get(handlers::show))
-            .route("/update", post(handlers::update))
-            .route("/delete", post(handlers::delete))
-            .route("/list", get(handlers::list))
-            .route(
-                "/delete-all-expired-api-keys",
+    fn operations(&'static self, services: &Services) -> Paths {
+        let about = About::new;
+        Paths::new()
+            .post(
+                "/api/auth/api-key/create",
+                post(handlers::create),
+                about("createKey", "Make a key; it is shown this once").body::<body::Create>(),
+            )
+            .post(
+                "/api/auth/api-key/verify",
+                post(handlers::verify),
+                about("verifyKey", "Use a key, and say whether it is valid").body::<body::Verify>(),
+            )
+            .get(
+                "/api/auth/api-key/get",
+                get(handlers::show),
+                about("getKey", "Show a key").query(&["id", "configId"]),
+            )
+            .post(
+                "/api/auth/api-key/update",
+                post(handlers::update),
+                about("updateKey", "Change a key").body::<body::Update>(),
+            )
+            .post(
+                "/api/auth/api-key/delete",
+                post(handlers::delete),
+                about("deleteKey", "Delete a key").body::<body::Delete>(),
+            )
+            .get(
+                "/api/auth/api-key/list",
+                get(handlers::list),
+                about("listKeys", "List keys").query(&[
+                    "limit",
+                    "offset",
+                    "sortBy",
+                    "sortDirection",
+                    "configId",
+                    "organizationId",
+                ]),
+            )
+            .post(
+                "/api/auth/api-key/delete-all-expired-api-keys",
                 post(handlers::delete_expired),
-            );
-        Router::new()
-            .nest("/api/auth/api-key", keys)
+                about("deleteExpiredKeys", "Delete the keys that have ended")
+                    .body::<body::Nothing>(),
+            )
             .with_state(Desk {
                 services: services.clone(),
                 swept_at: Arc::default(),

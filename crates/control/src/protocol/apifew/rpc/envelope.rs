@@ -7,6 +7,7 @@ use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderName, HeaderValue, Method, Request, header};
 use gate::rpc;
 use model::NormalPath;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -26,9 +27,10 @@ const HEADER_VALUE: usize = 8_192;
 const TARGET: usize = 16_384;
 
 /// A call as it is packed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "ApifewRequest")]
 #[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) struct Envelope {
+pub(in super::super) struct Envelope {
     /// Name or host of the app.
     pub(super) app_name: Text<1, 253>,
     /// Path, perhaps with a query.
@@ -36,6 +38,7 @@ pub(super) struct Envelope {
     /// Method of the call, whatever that of the request is.
     method: Text<1, 32>,
     /// Query or JSON body, by the method.
+    #[schemars(with = "Option<serde_json::Value>")]
     params: Option<Box<RawValue>>,
     /// Headers for the API.
     headers: Option<BTreeMap<String, String>>,

@@ -15,7 +15,7 @@ use axum::response::Response;
 use model::Refusal;
 
 use self::channel::Answer;
-use self::envelope::Envelope;
+pub(super) use self::envelope::Envelope;
 use super::answer::Failure;
 use super::{apps, consumer};
 use crate::protocol::{Client, Services, read_json};

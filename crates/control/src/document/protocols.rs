@@ -1,0 +1,75 @@
+//! The document of the protocols' requests.
+
+use axum::http::Method;
+use serde_json::{Map, Value, json};
+
+use super::render::Schemas;
+use crate::protocol::DescribedPath;
+
+/// The requests of one protocol.
+pub(crate) struct DescribedProtocol {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Its requests.
+    pub(crate) paths: Vec<DescribedPath>,
+}
+
+/// OpenAPI 3.1 of what the protocols serve. Answers are not in it: they are as each protocol's own documentation says.
+///
+/// # Panics
+/// If two types of one name have different schemas.
+pub(crate) fn protocols(described: &[DescribedProtocol]) -> Value {
+    let mut schemas = Schemas::new();
+    let mut paths = Map::new();
+    for protocol in described {
+        for one in &protocol.paths {
+            let path = paths.entry(one.path).or_insert_with(|| json!({}));
+            for method in &one.methods {
+                let name = method.as_str().to_ascii_lowercase();
+                path[name] = operation(protocol.name, one, method, &mut schemas);
+            }
+        }
+    }
+    let tags = described.iter().map(|protocol| {
+        let name = protocol.name;
+        json!({ "name": name })
+    });
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tallygate: the protocols",
+            "description": "What is served for clients of other systems. Credentials, answers and refusals are in the words of \
+                each: see docs/protocols.",
+            "version": env!("CARGO_PKG_VERSION"),
+        },
+        "tags": tags.collect::<Vec<_>>(),
+        "paths": paths,
+        "components": { "schemas": schemas.all() },
+    })
+}
+
+fn operation(protocol: &str, one: &DescribedPath, method: &Method, schemas: &mut Schemas) -> Value {
+    let about = &one.about;
+    let id = if one.methods.len() == 1 {
+        about.id().to_owned()
+    } else {
+        format!("{}By{}", about.id(), method.as_str())
+    };
+    let mut value = json!({
+        "operationId": id,
+        "summary": about.summary(),
+        "tags": [protocol],
+        "responses": { "default": { "description": "In the words of the protocol" } },
+    });
+    let parameter =
+        |name: &&str| json!({ "name": name, "in": "query", "schema": { "type": "string" } });
+    let parameters: Vec<_> = about.parameters().iter().map(parameter).collect();
+    if !parameters.is_empty() {
+        value["parameters"] = parameters.into();
+    }
+    if let Some(describe) = about.taken() {
+        let schema = schemas.taken(describe);
+        value["requestBody"] = json!({ "content": { "application/json": { "schema": schema } } });
+    }
+    value
+}
