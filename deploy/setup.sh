@@ -105,6 +105,7 @@ have cargo || fail "cargo is missing: install a Rust toolchain, 1.95 or newer, w
 have cc || need gcc "a C compiler (cc)"
 [ -e /usr/include/stdio.h ] || need libc6-dev "the C library's headers"
 have cmake || need cmake "cmake, which Pingora's compression library is built with"
+have curl || need curl "curl, which the README's calls are made with"
 
 case $target in
 test)
@@ -116,7 +117,6 @@ test)
     have redis-server || need redis-server "Redis (redis-server and redis-cli)"
     have openssl || need openssl "openssl, which makes the certificates of tests"
     have_postgres || need postgresql "PostgreSQL's server programs, where Debian puts them: $initdb"
-    have curl || need curl "curl"
     have unshare || need util-linux "unshare"
     have ip || need iproute2 "ip, which gives tests a network of their own"
     ;;

@@ -20,10 +20,11 @@ use model::Clock;
 use proxy::Edge;
 use store::NodeClaim;
 use telemetry::Metrics;
+use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use self::start::start;
+use self::start::{lock_data_dir, start};
 use crate::observe::{Readiness, State};
 use crate::start_error::StartError;
 use crate::{cli, demo};
@@ -81,7 +82,12 @@ pub(crate) fn demo(config: Config, options: demo::Options) -> ExitCode {
         },
         ..config
     };
-    on_cold_runtime(&quiet, |config| async {
+    on_cold_runtime(&quiet, |mut config| async move {
+        // Lives as long as the tour.
+        let _aside = match options.once {
+            true => step_aside(&mut config)?,
+            false => None,
+        };
         let begin = async |config| {
             start(config)
                 .await
@@ -91,6 +97,23 @@ pub(crate) fn demo(config: Config, options: demo::Options) -> ExitCode {
             .await
             .or_else(|error| Ok(error.report()))
     })
+}
+
+/// Gives a tour data of its own, gone when it is, where another gate serves from the data that the configuration names.
+fn step_aside(config: &mut Config) -> Result<Option<TempDir>, StartError> {
+    let data_dir = &mut config.server.data_dir;
+    match lock_data_dir(data_dir) {
+        Ok(_) => Ok(None),
+        Err(StartError::InUse(_)) => {
+            let aside = tempfile::tempdir().map_err(|error| StartError::Files {
+                path: std::env::temp_dir().display().to_string(),
+                error,
+            })?;
+            *data_dir = aside.path().to_owned();
+            Ok(Some(aside))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn on_cold_runtime<F>(config: &Config, body: impl FnOnce(Config) -> F) -> ExitCode

@@ -158,6 +158,16 @@ fn the_first_screen_of_the_readme_leads_to_a_metered_and_billed_call() {
             "`{expected}` is missing in:\n{said}\n{complained}"
         );
     }
+    // A tour beside it has data of its own.
+    let used = || text(&tallygate(folder.path(), &["usage"]).stdout);
+    let before = used();
+    let tour = tallygate(folder.path(), &["demo", "--once"]);
+    assert_eq!(
+        (tour.status.code(), text(&tour.stderr).as_str()),
+        (Some(0), "")
+    );
+    assert!(text(&tour.stdout).contains("0.03  EUR"));
+    assert_eq!(used(), before);
     let told = Command::new("kill")
         .args(["-INT", &demo.id().to_string()])
         .status();

@@ -386,7 +386,11 @@ fn refuse_unsupported(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {
+/// Makes the folder of a gate's data and takes it, for as long as the file is open.
+///
+/// # Errors
+/// [`StartError::InUse`] where another process has it, [`StartError::Files`] where it cannot be made.
+pub(super) fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {
     use std::os::unix::fs::DirBuilderExt;
     let path = data_dir.join("lock");
     let files = |path: &Path, error| StartError::Files {
