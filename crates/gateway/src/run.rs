@@ -1,6 +1,7 @@
 //! Starting a gate and stopping it: the order of the parts.
 //!
-//! Start: bind, store, recovery, journal, licenses, ledger, control, proxy, ready. Stop is the same backwards, so that no
+//! Start: bind, store, journal, ledger, licenses, control, proxy, ready. What earlier starts left is read beside the calls, but
+//! for what can be read before them in a moment. Stop is the same backwards, so that no
 //! record is written after the journal's last flush.
 
 mod start;
@@ -54,9 +55,9 @@ pub(crate) struct Running {
 /// What a gate that has stopped leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
-    /// Everything is in the books: the next start has nothing to recover.
+    /// All records of this start are in the books.
     Nothing,
-    /// Records that are in the journal and not in the books, which the next start brings there.
+    /// Records of this start that are in the journal and not in the books, which the next one brings there.
     ForTheNextStart,
 }
 
@@ -181,7 +182,15 @@ impl Running {
         // Refusals that wait for the next second belong into the books as well.
         self.spender.tick();
         let left = match self.ledger.shutdown().await {
-            Ok(ended) if ended.clean => Left::Nothing,
+            Ok(ended) if ended.clean => {
+                if ended.left > 0 {
+                    tracing::warn!(
+                        instances = ended.left,
+                        "what earlier starts left is not all in the books, the next start goes on with it"
+                    );
+                }
+                Left::Nothing
+            }
             Ok(ended) => {
                 tracing::warn!(
                     pending = ended.pending,

@@ -1,4 +1,4 @@
-//! Single calls, oldest first, over sealed files and the live journal alike.
+//! Single calls, oldest first, over sealed files, the live journal and what earlier starts left alike.
 //!
 //! The answer is made in windows: each gathers the oldest rows that were not given yet, as many as memory allows, out of
 //! all sources that may hold some.
@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError};
 use model::{AccountName, AppName, LicenseId, Mode, Timestamp};
 use store::SealedFile;
 
+use crate::books::LaneBook;
 use crate::error::Error;
 use crate::file::{Filter, Place};
 use crate::ledger::{Ledger, Shared};
@@ -72,11 +73,20 @@ struct Sources {
     query: CallsQuery,
     /// By the start of their earliest call.
     files: Vec<SealedFile>,
-    /// Index of a live lane, the position after which it is not in files, and its end.
-    lanes: Vec<(usize, u64, u64)>,
+    /// Lanes that have a journal.
+    lanes: Vec<JournalLane>,
     /// Whose rows those of each source are: files first, then lanes.
     places: Vec<Place>,
     nodes: Vec<Arc<str>>,
+}
+
+/// A lane of this process, or of an earlier one that is not all in files yet.
+struct JournalLane {
+    book: LaneBook,
+    /// The position after which it is not in files.
+    sealed: u64,
+    /// Its last record when the question was asked.
+    closed: u64,
 }
 
 impl Drop for Sources {
@@ -208,10 +218,18 @@ impl Sources {
         let mut files = books
             .store
             .ask(|store| async move { store.manifest(from, to).await })?;
-        for (index, lane) in shared.lanes.iter().enumerate() {
+        let live = shared.lanes.iter();
+        let live = live.map(|lane| (lane.book.clone(), lane.lane.closed()));
+        // A dead lane ends where it ends.
+        let dead = shared.catch_up.lanes().into_iter();
+        for (book, closed) in live.chain(dead.map(|book| (book, u64::MAX))) {
             // The thread that seals publishes its position after this lock; the store knows already.
-            let sealed = books.position(shared.instance, lane.book.lane)?.sealed;
-            self.lanes.push((index, sealed, lane.lane.closed()));
+            let sealed = books.position(book.instance, book.lane)?.sealed;
+            self.lanes.push(JournalLane {
+                book,
+                sealed,
+                closed,
+            });
         }
         drop(guard);
         files.retain(|file| file.removed_at.is_none());
@@ -228,9 +246,9 @@ impl Sources {
             instance: file.range.instance,
             lane: file.range.lane,
         }));
-        self.places.extend(shared.lanes.iter().map(|lane| Place {
+        self.places.extend(self.lanes.iter().map(|lane| Place {
             node: lane.book.node.clone(),
-            instance: shared.instance,
+            instance: lane.book.instance,
             lane: lane.book.lane,
         }));
         self.nodes = self
@@ -253,7 +271,7 @@ impl Sources {
         let mut wanted = Wanted::new(self);
         for (index, lane) in self.lanes.iter().enumerate() {
             let source = u32::try_from(self.files.len() + index).expect("fewer than four billion");
-            self.gather_lane(*lane, source, &mut wanted, &mut window)?;
+            self.gather_lane(lane, source, &mut wanted, &mut window)?;
         }
         for (index, file) in self.files.iter().enumerate() {
             let source = u32::try_from(index).expect("fewer than four billion");
@@ -264,20 +282,19 @@ impl Sources {
 
     fn gather_lane(
         &self,
-        (lane, sealed, closed): (usize, u64, u64),
+        lane: &JournalLane,
         source: u32,
         wanted: &mut Wanted<'_>,
         window: &mut Window,
     ) -> Result<(), Error> {
-        if sealed >= closed {
+        if lane.sealed >= lane.closed {
             return Ok(());
         }
-        let lane = &self.shared.lanes[lane].book;
-        let Some(mut reader) = lane.rows_from(&self.shared.books, sealed)? else {
+        let Some(mut reader) = lane.book.rows_from(&self.shared.books, lane.sealed)? else {
             return Ok(());
         };
         while let Some(mut row) = reader.next()? {
-            if row.number > closed {
+            if row.number > lane.closed {
                 break;
             }
             if wanted.takes(&row) {

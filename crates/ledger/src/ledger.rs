@@ -1,4 +1,4 @@
-//! The running ledger: the lanes of this process, its two threads, and the questions that it answers.
+//! The running ledger: the lanes of this process, its threads, and the questions that it answers.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use crate::books::{Books, Extent, LaneBook, Source};
 use crate::error::Error;
 use crate::options::LedgerOptions;
+use crate::recover::{Backlog, CatchUp, Work, catch_up_thread};
 use crate::roll::Rolling;
 use crate::seal::{FILE_ROWS, Sealing};
 use crate::stats::{Counts, LedgerStats};
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) books: Books,
     pub(crate) instance: InstanceId,
     pub(crate) lanes: Vec<LiveLane>,
+    /// What earlier starts left.
+    pub(crate) catch_up: CatchUp,
     /// One per lane. Whoever holds it is the only one to roll up.
     rolling: Mutex<Vec<Rolling>>,
     /// One per lane. Whoever holds it is the only one to seal.
@@ -65,19 +68,23 @@ pub(crate) struct LiveLane {
 /// How a ledger ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Everything is stored and sealed, and the instance is finished: the next start has nothing to recover.
+    /// Everything of this start is stored and sealed, and the instance is finished.
     pub clean: bool,
-    /// Records that are still to be shipped, by the next start.
+    /// Records of this start that are still to be shipped, by the next one.
     pub pending: u64,
+    /// Instances of earlier starts that the next one goes on with.
+    pub left: usize,
 }
 
 impl Ledger {
     /// How long the end waits for a slow disk.
     const LAST_PATIENCE: Duration = Duration::from_secs(10);
+    /// How long the end waits for what earlier starts left.
+    const CATCH_UP_PATIENCE: Duration = Duration::from_secs(5);
 
-    /// Starts to ship the records of this process, lanes `0..lanes` of its journal.
+    /// Starts to ship the records of this process, lanes `0..lanes` of its journal, and nothing that others left.
     ///
-    /// Call [`recover`](fn@crate::recover) before, and keep the runtime until [`Ledger::shutdown`] has returned.
+    /// Keep the runtime until [`Ledger::shutdown`] has returned.
     ///
     /// # Errors
     /// When the store does not take the instance, or the directory cannot be used.
@@ -89,11 +96,27 @@ impl Ledger {
         store: Arc<dyn Store>,
         runtime: Handle,
     ) -> Result<Self, Error> {
-        let now = options.clock.now();
-        store
-            .begin_instance(instance, options.node.clone(), now)
+        let nothing = Backlog::none(options, store, runtime)?;
+        Self::start_with(nothing, journal, instance, lanes).await
+    }
+
+    /// As [`Ledger::start`], and ships beside that what earlier starts left.
+    ///
+    /// # Errors
+    /// As [`Ledger::start`].
+    pub async fn start_with(
+        backlog: Backlog,
+        journal: Journal,
+        instance: InstanceId,
+        lanes: usize,
+    ) -> Result<Self, Error> {
+        let (options, books, runtime, work) = backlog.into_parts();
+        let (now, node) = (options.clock.now(), options.node.clone());
+        books
+            .store
+            .all()
+            .begin_instance(instance, node, now)
             .await?;
-        let books = Books::new(&options, store, runtime.clone())?;
         let live = |index: usize| LiveLane::new(&options.node, instance, journal.lane(index));
         let lanes: Vec<_> = (0..lanes).map(live).collect();
         let shared = Arc::new(Shared {
@@ -103,6 +126,7 @@ impl Ledger {
             books,
             instance,
             lanes,
+            catch_up: CatchUp::of(work),
             readers: AtomicUsize::new(0),
             stop: Stop::default(),
             journal,
@@ -112,6 +136,7 @@ impl Ledger {
         let ledger = Self { shared };
         ledger.spawn("ledger-rollup", roll_thread)?;
         ledger.spawn("ledger-seal", seal_thread)?;
+        ledger.spawn("ledger-catchup", catch_up_thread)?;
         Ok(ledger)
     }
 
@@ -134,6 +159,7 @@ impl Ledger {
     pub fn counts(&self) -> Counts {
         let mut counts = Counts {
             lost: self.shared.books.stats.lost(),
+            behind: self.shared.catch_up.behind(),
             ..Counts::default()
         };
         for lane in &self.shared.lanes {
@@ -153,7 +179,19 @@ impl Ledger {
         &self.shared.books.stats
     }
 
-    /// Usage, every call included that was closed before.
+    /// Waits until the sums of all that earlier starts left are in the store and no unit is leased to them any more, at most so
+    /// long and not for a store that fails; whether they are. It goes faster meanwhile.
+    ///
+    /// # Errors
+    /// When the runtime is stopping.
+    pub async fn caught_up(&self, patience: Duration) -> Result<bool, Error> {
+        let shared = Arc::clone(&self.shared);
+        self.run(move || Ok(shared.catch_up.wait(patience, |seen| seen.is_rolled)))
+            .await
+    }
+
+    /// Usage, every call of this process included that was closed before; of earlier starts those that are in the rollups
+    /// ([`Counts::behind`] are not).
     ///
     /// What is pending is rolled up first, so that the sums of the store are the answer.
     ///
@@ -203,6 +241,12 @@ impl Ledger {
     /// # Errors
     /// When the last roll-up or seal fails; what is left is shipped by the next start.
     pub async fn shutdown(&self) -> Result<Ended, Error> {
+        let shared = Arc::clone(&self.shared);
+        self.run(move || {
+            let patience = Self::CATCH_UP_PATIENCE;
+            Ok(shared.catch_up.wait(patience, |seen| seen.is_over))
+        })
+        .await?;
         self.abandon().await?;
         let shared = Arc::clone(&self.shared);
         self.run(move || {
@@ -287,8 +331,9 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Both positions of all lanes stand still as long as this is held.
+/// Both positions of all lanes stand still as long as this is held, those of earlier starts too.
 pub(crate) struct Standstill<'a> {
+    pub(crate) backlog: MutexGuard<'a, Work>,
     pub(crate) rolling: MutexGuard<'a, Vec<Rolling>>,
     pub(crate) sealing: MutexGuard<'a, Vec<Sealing>>,
 }
@@ -364,6 +409,8 @@ impl Shared {
     pub(crate) fn stand_still(&self) -> (Standstill<'_>, Result<(), Error>) {
         self.wait_until_visible();
         let mut standstill = Standstill {
+            // In this order everywhere.
+            backlog: lock(&self.catch_up.work),
             rolling: lock(&self.rolling),
             sealing: lock(&self.sealing),
         };
@@ -396,6 +443,7 @@ impl Shared {
         let pending = self.lanes.iter().map(behind).sum();
         let open: u64 = self.lanes.iter().map(|lane| lane.lane.open_count()).sum();
         let clean = pending == 0 && open == 0 && self.journal.stats().marks == 0;
+        let left = self.catch_up.instances().len();
         if clean {
             let (instance, now) = (self.instance, self.books.clock.now());
             self.books.store.ask(|store| async move {
@@ -403,6 +451,10 @@ impl Shared {
                 store.finish_instance(instance, now).await
             })?;
         }
-        Ok(Ended { clean, pending })
+        Ok(Ended {
+            clean,
+            pending,
+            left,
+        })
     }
 }

@@ -6,7 +6,7 @@
 //! | `roll`, `rollup` | rows summed up into the store, with their position |
 //! | `seal`, `file`, `fetch` | rows sealed into Parquet files, chained by hash, and brought when they are read |
 //! | `ledger`, `threads` | the running ledger of this process |
-//! | `recover` | what dead processes left |
+//! | `recover` | what dead processes left, at once or beside the calls |
 //! | `calls`, `line`, `export` | answers |
 //! | `verify`, `rebuild`, `retention` | keeping the books |
 
@@ -48,7 +48,7 @@ pub use line::CallLine;
 pub use names::Names;
 pub use options::LedgerOptions;
 pub use rebuild::Rebuilt;
-pub use recover::{Recovery, recover, ship};
+pub use recover::{Backlog, Recovery, recover, ship};
 pub use report::{Fault, Problem, VerifyReport};
 pub use row::Row;
 pub use stats::{Counts, LedgerObserver, LedgerStats, NoObserver};

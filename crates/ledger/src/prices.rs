@@ -25,6 +25,11 @@ impl Blocking {
         Self { store, runtime }
     }
 
+    /// The store, for whoever may wait for it.
+    pub(crate) fn all(&self) -> &dyn Store {
+        &*self.store
+    }
+
     /// Waits for an answer of the store. Never called from a thread of the runtime itself.
     pub(crate) fn ask<T, F>(&self, question: impl FnOnce(Arc<dyn Store>) -> F) -> Result<T, Error>
     where

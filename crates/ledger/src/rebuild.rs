@@ -13,7 +13,7 @@ use crate::books::{Books, Extent, LaneBook, Source};
 use crate::error::Error;
 use crate::file::{FileMeta, Filter, hash_file, write_sealed};
 use crate::ledger::{Ledger, Shared};
-use crate::recover::{instance_state, marks_without_head};
+use crate::recover::{Shipment, instance_state, marks_without_head};
 use crate::roll::Rolling;
 use crate::rollup::Sums;
 use crate::seal::{describe, files_in};
@@ -47,7 +47,15 @@ impl Ledger {
             if let Err(error) = shipped {
                 tracing::warn!(%error, "what is pending could not be rolled up before the rebuild");
             }
+            for shipment in standstill.backlog.iter_mut() {
+                // A position may stand on what recovery adds.
+                if let Err(error) = shipment.prepare(&shared.books) {
+                    tracing::warn!(%error, "what an earlier start left is rebuilt without what recovery adds");
+                }
+            }
+            shared.catch_up.show(&standstill.backlog);
             let rebuilt = rebuild(&shared);
+            standstill.backlog.iter_mut().for_each(Shipment::start_over);
             for rolling in standstill.rolling.iter_mut() {
                 *rolling = Rolling::default();
             }
@@ -237,6 +245,10 @@ fn journal_of(shared: &Shared, instance: InstanceId, lane: u32) -> Result<Option
     if instance == shared.instance {
         let live = shared.lanes.get(lane as usize);
         return Ok(live.map(|live| live.book.clone()));
+    }
+    let mut backlog = shared.catch_up.lanes().into_iter();
+    if let Some(book) = backlog.find(|book| (book.instance, book.lane) == (instance, lane)) {
+        return Ok(Some(book));
     }
     let name = format!("{:032x}", instance.as_u128());
     let Ok(dead) = DeadInstance::open(&shared.options.journals.join(name)) else {

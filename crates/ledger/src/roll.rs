@@ -48,6 +48,11 @@ impl Rolling {
         result
     }
 
+    /// Lets go of the segment that it reads, for somebody who is done for now.
+    pub(crate) fn rest(&mut self) {
+        self.reader = None;
+    }
+
     fn roll_known(
         &mut self,
         books: &Books,

@@ -54,11 +54,25 @@ impl Sealing {
         result
     }
 
-    fn seal_known(&mut self, books: &Books, lane: &LaneBook, extent: Extent) -> Result<(), Error> {
+    /// Asks the store how far the lane is, and takes in the files that it does not know of, unless that is done.
+    ///
+    /// # Errors
+    /// As [`Sealing::seal`].
+    pub(crate) fn look(&mut self, books: &Books, lane: &LaneBook) -> Result<(), Error> {
         if !self.known {
             self.learn(books, lane)?;
             self.known = true;
         }
+        Ok(())
+    }
+
+    /// Lets go of the segment that it reads, for somebody who is done for now.
+    pub(crate) fn rest(&mut self) {
+        self.reader = None;
+    }
+
+    fn seal_known(&mut self, books: &Books, lane: &LaneBook, extent: Extent) -> Result<(), Error> {
+        self.look(books, lane)?;
         loop {
             let Some(mut rows) = self.collect(books, lane)? else {
                 return Ok(());

@@ -12,7 +12,7 @@ use crate::ledger::Shared;
 /// How long a standstill lasts at most, should who asked for it die.
 const LASTS: Duration = Duration::from_secs(30);
 /// How long the others are waited for. One that is dead, and whose journal nobody has read yet, never answers.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -91,6 +91,10 @@ impl Shared {
         rolled?;
         let unsealed = |lane: &crate::ledger::LiveLane| lane.is_unsealed();
         self.seal_held(&mut standstill.sealing, unsealed, Extent::All)?;
+        let wanted = || self.is_to_stand_still().unwrap_or(false);
+        for shipment in standstill.backlog.iter_mut() {
+            shipment.seal_rolled(&self.books, wanted)?;
+        }
         while self.is_to_stand_still()? && !self.stop.wait(LOOK) {}
         Ok(())
     }

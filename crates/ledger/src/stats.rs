@@ -36,6 +36,8 @@ pub struct Counts {
     pub pending: u64,
     /// Found missing by a verification or a roll-up; this only grows, whatever is healed later.
     pub lost: u64,
+    /// Left by earlier starts and not yet in the rollups; in none of the others.
+    pub behind: u64,
 }
 
 /// Counters since the start.

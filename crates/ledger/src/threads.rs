@@ -1,4 +1,4 @@
-//! The ledger's two threads: when to roll up, when to seal, and what to do when the store is away.
+//! The ledger's threads: when to roll up, when to seal, and what to do when the store is away.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -47,19 +47,24 @@ impl Stop {
 }
 
 /// Pauses between tries, which double with every failure in a row.
-struct Pace {
+pub(crate) struct Pace {
     pause: Duration,
     failing: bool,
 }
 
 impl Pace {
-    fn new(usual: Duration) -> Self {
+    pub(crate) fn new(usual: Duration) -> Self {
         let mut pace = Self {
             pause: usual,
             failing: false,
         };
         pace.succeeded(usual);
         pace
+    }
+
+    /// How long to wait before the next try.
+    pub(crate) const fn pause(&self) -> Duration {
+        self.pause
     }
 
     fn succeeded(&mut self, usual: Duration) {
@@ -69,7 +74,7 @@ impl Pace {
     }
 
     /// Notes how a try went, and how long the pause is after a success; the first failure of a row is told.
-    fn note(&mut self, what: &str, result: Result<(), Error>, usual: Duration) {
+    pub(crate) fn note(&mut self, what: &str, result: Result<(), Error>, usual: Duration) {
         match result {
             Ok(()) => {
                 if self.failing {

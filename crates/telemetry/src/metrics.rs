@@ -47,6 +47,8 @@ pub struct LedgerCounts {
     pub pending: u64,
     /// Calls known to be lost: 0 (G3).
     pub lost: u64,
+    /// Records of earlier starts that are not yet in the store; in none of the others.
+    pub behind: u64,
 }
 
 /// All metrics of a process. Cheap to share through an `Arc`.
@@ -196,6 +198,11 @@ impl Metrics {
                 "tallygate_records_lost_total",
                 "Calls lost; more than 0 is a defect.",
                 ledger.lost,
+            ),
+            gauge(
+                "tallygate_records_behind",
+                "Records of earlier starts not yet in the store.",
+                ledger.behind,
             ),
             histogram(
                 "tallygate_journal_commit_seconds",

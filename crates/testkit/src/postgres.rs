@@ -5,10 +5,11 @@
 mod cluster;
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -28,6 +29,21 @@ pub struct Postgres {
     settings: Vec<String>,
     child: Mutex<Option<Child>>,
     databases: AtomicU32,
+}
+
+/// A transaction of somebody else. Dropped, it is undone.
+#[derive(Debug)]
+pub struct HeldTransaction {
+    child: Child,
+    /// At its end the session would end.
+    _input: ChildStdin,
+}
+
+impl Drop for HeldTransaction {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Postgres {
@@ -151,7 +167,22 @@ impl Postgres {
     /// When a statement fails.
     #[must_use]
     pub fn psql(&self, database: &str, sql: &str) -> String {
-        let output = Command::new(self.programs.path("psql"))
+        let output = self
+            .psql_command(database)
+            .args(["--command", sql])
+            .stdin(Stdio::null())
+            .output()
+            .expect("psql starts");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{sql}: {error}");
+        String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned()
+    }
+
+    fn psql_command(&self, database: &str) -> Command {
+        let mut command = Command::new(self.programs.path("psql"));
+        command
             .args([
                 "--no-psqlrc",
                 "--quiet",
@@ -161,15 +192,32 @@ impl Postgres {
             ])
             .arg(format!("--host={}", self.folder.path().display()))
             .arg(format!("--port={}", self.port.number()))
-            .args([&format!("--username={USER}"), database, "--command", sql])
-            .stdin(Stdio::null())
-            .output()
+            .args([&format!("--username={USER}"), database]);
+        command
+    }
+
+    /// Runs statements in a transaction that stays open, with all its locks, until what is returned is dropped.
+    ///
+    /// # Panics
+    /// When they fail.
+    #[must_use]
+    pub fn hold(&self, database: &str, sql: &str) -> HeldTransaction {
+        let mut child = self
+            .psql_command(database)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
             .expect("psql starts");
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{sql}: {error}");
-        String::from_utf8_lossy(&output.stdout)
-            .trim_end()
-            .to_owned()
+        let mut input = child.stdin.take().expect("it is piped");
+        writeln!(input, "BEGIN; {sql};\n\\echo held").expect("psql reads");
+        let output = child.stdout.take().expect("it is piped");
+        let mut said = String::new();
+        let read = BufReader::new(output).read_line(&mut said);
+        assert!(read.is_ok() && said.trim() == "held", "{sql}: {said:?}");
+        HeldTransaction {
+            child,
+            _input: input,
+        }
     }
 
     /// Kills every process of the server with SIGKILL.

@@ -2,21 +2,23 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
-use model::usage::{UsageQuery, UsageRow};
+use axum::http::HeaderValue;
+use axum::response::{IntoResponse, Response};
+use model::usage::UsageQuery;
 use model::{AppName, LicenseId};
 
 use super::Shared;
 use crate::caller::Caller;
 use crate::extract::Query;
 use crate::problem::Problem;
-use crate::wire::{Scope, UsageParameters};
+use crate::wire::{RECORDS_BEHIND, Scope, UsageParameters};
 
 /// Sums up the calls that are the caller's to see. The answer is a plain array of rows.
 pub(crate) async fn usage(
     State(state): Shared,
     caller: Caller,
     Query(parameters): Query<UsageParameters>,
-) -> Result<Answer<Vec<UsageRow>>, Problem> {
+) -> Result<Response, Problem> {
     caller.require(Scope::ReadUsage)?;
     let query = UsageQuery {
         account: caller.account().cloned(),
@@ -26,7 +28,14 @@ pub(crate) async fn usage(
         to: parameters.to,
         by: parameters.by.0,
     };
-    Ok(Answer(state.ledger.usage(query).await?))
+    // Before the sums, so that nothing is missing which this does not say.
+    let behind = state.ledger.counts().behind;
+    let mut answer = Answer(state.ledger.usage(query).await?).into_response();
+    if behind > 0 {
+        let value = HeaderValue::from(behind);
+        answer.headers_mut().insert(RECORDS_BEHIND, value);
+    }
+    Ok(answer)
 }
 
 /// The app that is asked about, within what is the caller's to see.

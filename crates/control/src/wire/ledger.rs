@@ -6,6 +6,9 @@ use model::{AppName, InstanceId, LicenseId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The header of an answer that lacks records of earlier starts, for they are still being read: how many.
+pub const RECORDS_BEHIND: &str = "tallygate-records-behind";
+
 /// The result of counting everything again; all numbers are calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verification {

@@ -21,7 +21,7 @@ pub use api_key::{
 pub use audit::{AuditLine, AuditQuery};
 pub use directory::{Account, App, AppCredentials, CreateAccount, Plan, RenewAppSecret, Status};
 pub use key::{ChangeManagementKey, CreateManagementKey, ManagementKey};
-pub use ledger::{ExportQuery, Finding, Rebuilt, Ship, Shipped, Verification};
+pub use ledger::{ExportQuery, Finding, RECORDS_BEHIND, Rebuilt, Ship, Shipped, Verification};
 pub use license::{
     AddCredential, Balance, BulkCreate, ChangeLicense, CreateLicense, Created, Extend, License,
     RevokeCredential, Rotate,

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use control::ProblemBody;
-use control::wire::{LARGEST_LIMIT, List, Page};
+use control::wire::{LARGEST_LIMIT, List, Page, RECORDS_BEHIND};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -184,6 +184,7 @@ impl Client {
             }
         }?;
         if response.status().is_success() {
+            tell_of_records_behind(&response);
             return Ok(response);
         }
         Err(self.refusal(response).await)
@@ -301,6 +302,16 @@ impl Streamed {
             target: self.target.clone(),
             reason: error.to_string(),
         }
+    }
+}
+
+/// What an answer lacks goes where no program looks for the answer.
+fn tell_of_records_behind(response: &Response<Incoming>) {
+    let behind = response.headers().get(RECORDS_BEHIND);
+    if let Some(behind) = behind.and_then(|value| value.to_str().ok()) {
+        eprintln!(
+            "tallygate: {behind} records of earlier starts are still being read and not in this answer"
+        );
     }
 }
 

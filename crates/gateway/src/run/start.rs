@@ -11,7 +11,7 @@ use config::Config;
 use control::{ControlLimits, ControlState, GateInfo, Surfaces};
 use gate::{Gate, Spender, Worker, WorkerParts, rpc};
 use journal::Journal;
-use ledger::{Ledger, LedgerOptions, Recovery};
+use ledger::{Backlog, Ledger, LedgerOptions};
 use licensing::{FleetOptions, Keyring, LicenseKeys, Licensing, Sessions, Signing};
 use model::{Clock, InstanceId, Outcome, Refusal, SystemClock};
 use proxy::{Backends, ProxyParts};
@@ -26,6 +26,9 @@ use crate::listeners::{bind, rpc_listener, serve_control, serve_observed};
 use crate::observe::{self, Readiness, State};
 use crate::start_error::StartError;
 use crate::{directory, fleet, open_store, wire};
+
+/// How long a gate that starts waits for what earlier starts left, so that every quota is exact; then it serves beside that.
+const CATCH_UP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What stands before anything is opened: a directory of our own, addresses of our own, and somebody to watch.
 struct Ground {
@@ -59,7 +62,7 @@ struct Books {
     instance: InstanceId,
     journal: Journal,
     ledger: Ledger,
-    /// Instances of earlier starts that were brought into the books.
+    /// Instances of earlier starts of which the store lacked something.
     recovered: usize,
 }
 
@@ -185,21 +188,21 @@ impl Books {
             files: open_store::sealed_files(config, &stored.store).await?,
             ..wire::ledger_options(config, &stored.node, ground.clock.clone())
         };
-        let recovery = ledger::recover(&options, stored.store.clone(), Handle::current()).await?;
-        let recovered = judge(recovery)?;
+        let backlog = Backlog::find(&options, stored.store.clone(), Handle::current()).await?;
+        let backlog = judge(backlog)?;
+        let recovered = backlog.instances();
         let (instance, lanes) = (InstanceId::generate(), lanes(ground.threads));
         let journal_options = wire::journal_options(config, instance.as_u128(), lanes);
         let observer = Arc::new(Commits(ground.metrics.clone()));
         let journal = Journal::create_observed(journal_options, observer)?;
-        let ledger = Ledger::start(
-            options.clone(),
-            journal.clone(),
-            instance,
-            lanes,
-            stored.store.clone(),
-            Handle::current(),
-        )
-        .await?;
+        let ledger = Ledger::start_with(backlog, journal.clone(), instance, lanes).await?;
+        if !ledger.caught_up(CATCH_UP_PATIENCE).await? {
+            let behind = ledger.counts().behind;
+            tracing::warn!(
+                behind,
+                "what earlier starts left is read beside the calls; units leased to them come back when it is"
+            );
+        }
         let counting = ledger.clone();
         ground
             .metrics
@@ -214,20 +217,19 @@ impl Books {
     }
 }
 
-/// Instances that were recovered. A journal of a newer version ends the start; one that is damaged is told of and stays.
-fn judge(mut recovery: Recovery) -> Result<usize, StartError> {
-    let newer = |(_, error): &(_, ledger::Error)| error.is_newer();
-    if let Some(at) = recovery.failed.iter().position(newer) {
-        let (path, error) = recovery.failed.swap_remove(at);
-        return Err(StartError::Newer {
-            path: path.display().to_string(),
-            error: Box::new(error),
-        });
+/// A journal of a newer version ends the start; one that is damaged was told of and stays.
+fn judge(mut backlog: Backlog) -> Result<Backlog, StartError> {
+    let mut failed = backlog.take_failed();
+    match failed.iter().position(|(_, error)| error.is_newer()) {
+        None => Ok(backlog),
+        Some(at) => {
+            let (path, error) = failed.swap_remove(at);
+            Err(StartError::Newer {
+                path: path.display().to_string(),
+                error: Box::new(error),
+            })
+        }
     }
-    for (path, error) in &recovery.failed {
-        tracing::error!(path = %path.display(), %error, "a journal of an earlier start cannot be read to its end, it stays as it is");
-    }
-    Ok(recovery.recovered.len())
 }
 
 impl Calls {
@@ -365,6 +367,7 @@ fn ledger_counts(ledger: &Ledger) -> LedgerCounts {
         stored: counts.stored,
         pending: counts.pending,
         lost: counts.lost,
+        behind: counts.behind,
     }
 }
 

@@ -17,15 +17,17 @@ use store::{InstanceState, LanePosition, SealedFile, StockTaking};
 use crate::books::{Books, LaneBook, Source};
 use crate::error::Error;
 use crate::ledger::{Ledger, Shared};
-use crate::recover::ship_path;
+use crate::recover::{Work, ship_path};
 use crate::report::{Fault, Problem, VerifyReport};
 use crate::rollup::Sums;
+use crate::standstill::PATIENCE;
 use crate::unique::Unique;
 
 pub(crate) use rollups::stored_rollups;
 
 impl Ledger {
-    /// Ships what is pending, then recounts everything.
+    /// Ships what is pending, then recounts everything. What earlier starts left is waited for as long as for other gates; what is
+    /// not shipped by then is counted in their journals, and pending.
     ///
     /// Roll-ups and seals wait meanwhile; calls go on and become pending. So do those of all other gates until stock is taken:
     /// they seal first what they rolled up, for which this waits some seconds.
@@ -36,13 +38,16 @@ impl Ledger {
         let shared = Arc::clone(&self.shared);
         self.run(move || {
             let mut check = Check::default();
+            shared.catch_up.wait(PATIENCE, |seen| seen.is_over);
             ship_dead_instances(&shared, &mut check)?;
             let damaged = check.damaged.iter();
-            let dead: Vec<_> = damaged
+            let mut dead: Vec<_> = damaged
                 .map(|dead| InstanceId::from_u128(dead.instance()))
                 .collect();
+            dead.extend(shared.catch_up.instances());
             let others = shared.still_others(&dead)?;
-            let (standstill, shipped) = shared.stand_still();
+            let (mut standstill, shipped) = shared.stand_still();
+            check.look_at_backlog(&shared.books, &mut standstill.backlog)?;
             if let Err(error) = shipped {
                 check.note(Problem::new(Fault::NotShipped, error.to_string()));
             }
@@ -88,6 +93,8 @@ struct Check {
     report: VerifyReport,
     /// Dead instances that cannot be read to their end.
     damaged: Vec<Arc<DeadInstance>>,
+    /// Lanes that earlier starts left, which are being shipped.
+    backlog: Vec<LaneBook>,
     /// Sums of the records that are rolled up.
     sums: Sums,
     unique: Unique,
@@ -109,6 +116,22 @@ impl Check {
         if self.report.problems.len() < MOST {
             self.report.problems.push(problem);
         }
+    }
+
+    /// Notes whose records lie in journals that are being shipped.
+    fn look_at_backlog(&mut self, books: &Books, work: &mut Work) -> Result<(), Error> {
+        for shipment in work.iter_mut() {
+            // A position may stand on what recovery adds.
+            match shipment.prepare(books) {
+                Ok(()) => {}
+                Err(Error::Store(error)) => return Err(error.into()),
+                Err(error) => {
+                    self.note(Problem::new(Fault::JournalDamaged, error.to_string()));
+                }
+            }
+            self.backlog.extend(shipment.books().cloned());
+        }
+        Ok(())
     }
 
     /// Judges stock that was taken at one moment: what others wrote meanwhile is in all of it or in nothing.
@@ -158,10 +181,11 @@ impl Check {
             .damaged
             .iter()
             .find(|dead| dead.instance() == id.as_u128());
+        let backlog = self.backlog.iter().filter(|lane| lane.instance == id);
         let known = if id == shared.instance {
             shared.lanes.len()
         } else {
-            damaged.map_or(0, |dead| dead.lanes())
+            damaged.map_or_else(|| backlog.count(), |dead| dead.lanes())
         };
         for lane in 0..u32::try_from(known).expect("a journal has at most 1,024 lanes") {
             if positions.iter().all(|position| position.lane != lane) {
@@ -235,11 +259,15 @@ impl Check {
         self.note(problem);
     }
 
-    /// The journal that a lane still has: ours, or that of a dead instance that could not be shipped.
+    /// The journal that a lane still has: ours, or that of a dead instance that is not shipped yet, or cannot be.
     fn journal_of(&self, shared: &Shared, instance: InstanceId, lane: u32) -> Option<LaneBook> {
         if instance == shared.instance {
             let live = shared.lanes.get(lane as usize)?;
             return Some(live.book.clone());
+        }
+        let mut backlog = self.backlog.iter();
+        if let Some(book) = backlog.find(|book| (book.instance, book.lane) == (instance, lane)) {
+            return Some(book.clone());
         }
         let dead = self
             .damaged

@@ -48,10 +48,9 @@ async fn a_backlog_is_rolled_up_in_batches_with_pauses_as_long_as_the_work() {
     assert!(rolled_up.is_ok(), "{:?}", gate.ledger.counts());
     let batches = std::mem::take(&mut *batches.0.lock().unwrap());
     let full = |batch: &(Instant, u64, Duration)| batch.1 == ROWS;
-    assert_eq!(
-        batches.iter().filter(|batch| full(batch)).count() as u64,
-        BATCHES
-    );
+    // A batch that was begun with the first calls, and waited for the file, is a small one.
+    let whole = batches.iter().filter(|batch| full(batch)).count() as u64;
+    assert!((BATCHES - 1..=BATCHES).contains(&whole), "{whole}");
     for pair in batches.windows(2).filter(|pair| full(&pair[0])) {
         let [(ended, _, took), (next, _, work)] = pair else {
             unreachable!("windows of two")

@@ -6,8 +6,6 @@
 )]
 
 mod backlog;
-#[cfg(feature = "failpoints")]
-mod crash;
 mod flow;
 mod recovery;
 mod support;

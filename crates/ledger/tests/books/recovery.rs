@@ -1,20 +1,13 @@
 //! What dead processes left, brought into the books once.
 
 use journal::DeadInstance;
-use ledger::{CallLine, CallsQuery, Recovery};
+use ledger::{CallLine, CallsQuery};
 use model::usage::{UsageField, UsageQuery};
 use model::{CallId, InstanceId, Outcome};
 use store::LedgerStore;
 use tokio::runtime::Handle;
 
-use crate::support::{Gate, Home, Shape};
-
-pub(crate) async fn recover(home: &Home) -> Recovery {
-    let store = home.store().await;
-    ledger::recover(&home.options(), store, Handle::current())
-        .await
-        .unwrap()
-}
+use crate::support::{Gate, Home, Shape, recover};
 
 async fn lines(gate: &Gate) -> Vec<CallLine> {
     let calls = gate.ledger.calls(CallsQuery::default()).await.unwrap();
@@ -330,4 +323,50 @@ async fn files_of_a_recovery_are_made_again_from_its_journal() {
     assert_eq!(lines(&gate).await, before);
     let report = gate.ledger.verify().await.unwrap();
     assert!(report.is_clean(), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn journals_that_are_caught_up_with_and_old_are_removed() {
+    let home = Home::new();
+    leave_a_mess(&home).await;
+    let gate = home
+        .gate_behind(ledger::LedgerOptions {
+            keep: std::time::Duration::ZERO,
+            ..home.options()
+        })
+        .await;
+    let kept = || std::fs::read_dir(home.path("journals")).unwrap().count();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while kept() > 1 {
+        assert!(std::time::Instant::now() < deadline, "only its own is left");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let report = gate.ledger.verify().await.unwrap();
+    assert!(report.is_clean() && report.stored == 15, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_another_node_are_not_taken_for_those_of_a_dead_gate() {
+    let home = Home::new();
+    let gate = home.gate().await;
+    gate.call(Shape::new(1, 0));
+    gate.ledger.seal().await.unwrap();
+    gate.ledger.ship().await.unwrap();
+    // Another node of this machine, with a journal of its own and the same folder of files.
+    let other = ledger::LedgerOptions {
+        journals: home.path("journals-of-another"),
+        node: "another".to_owned(),
+        ..home.options()
+    };
+    let another = home.gate_behind(other).await;
+    assert!(
+        another
+            .ledger
+            .caught_up(std::time::Duration::ZERO)
+            .await
+            .unwrap()
+    );
+    let instances = another.store.instances().await.unwrap();
+    let living = instances.iter().filter(|state| state.finished_at.is_none());
+    assert_eq!(living.count(), 2, "both live: {instances:?}");
 }

@@ -1,12 +1,17 @@
 //! A gate without a gate: a real journal, a real store, a ledger, and calls written as the gate writes them.
 
+#![allow(
+    dead_code,
+    reason = "each test binary that includes this uses a part of it"
+)]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use journal::{Journal, Lane, MarkSlot, Options};
-use ledger::{Ledger, LedgerOptions};
+use ledger::{Backlog, Ledger, LedgerOptions, Recovery};
 use model::{
     CallHead, CallId, CallRecord, CallTail, InstanceId, LicenseId, Method, Mode, Outcome, Plan,
     PlanRevision, Refusal, Symbol, Timestamp,
@@ -61,6 +66,16 @@ impl Home {
         Gate::start(options, store).await
     }
 
+    /// A gate that brings what earlier ones left into the books beside its calls.
+    pub(crate) async fn gate_behind(&self, options: LedgerOptions) -> Gate {
+        let store = self.store().await;
+        let as_store: Arc<dyn Store> = store.clone();
+        let backlog = Backlog::find(&options, as_store, Handle::current());
+        let backlog = backlog.await.unwrap();
+        assert!(backlog.failed().is_empty(), "{:?}", backlog.failed());
+        Gate::start_with(backlog, options, store).await
+    }
+
     /// Names of the sealed files, sorted.
     pub(crate) fn files(&self) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(self.path("ledger"))
@@ -99,6 +114,14 @@ pub(crate) fn license(number: u64) -> LicenseId {
     LicenseId::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + u128::from(number))
 }
 
+/// Ships what dead gates left, all of it at once.
+pub(crate) async fn recover(home: &Home) -> Recovery {
+    let store = home.store().await;
+    ledger::recover(&home.options(), store, Handle::current())
+        .await
+        .unwrap()
+}
+
 /// One process: what it holds goes with it.
 pub(crate) struct Gate {
     pub(crate) journal: Journal,
@@ -135,22 +158,19 @@ impl Shape {
 
 impl Gate {
     pub(crate) async fn start(options: LedgerOptions, store: Arc<SqliteStore>) -> Self {
-        let instance = InstanceId::generate();
-        let mut journal = Options::new(options.journals.clone(), instance.as_u128(), LANES);
-        journal.segment_bytes = 64 << 10;
-        journal.mark_slots = 64;
-        let journal = Journal::create(journal).unwrap();
-        let as_store: Arc<dyn Store> = store.clone();
-        let ledger = Ledger::start(
-            options,
-            journal.clone(),
-            instance,
-            LANES,
-            as_store,
-            Handle::current(),
-        )
-        .await
-        .unwrap();
+        let (instance, journal) = begin_journal(&options);
+        let (as_store, runtime): (Arc<dyn Store>, _) = (store.clone(), Handle::current());
+        let ledger = Ledger::start(options, journal.clone(), instance, LANES, as_store, runtime);
+        Self::of(journal, instance, ledger.await.unwrap(), store)
+    }
+
+    async fn start_with(backlog: Backlog, options: LedgerOptions, store: Arc<SqliteStore>) -> Self {
+        let (instance, journal) = begin_journal(&options);
+        let ledger = Ledger::start_with(backlog, journal.clone(), instance, LANES);
+        Self::of(journal, instance, ledger.await.unwrap(), store)
+    }
+
+    fn of(journal: Journal, instance: InstanceId, ledger: Ledger, store: Arc<SqliteStore>) -> Self {
         Self {
             journal,
             instance,
@@ -272,6 +292,14 @@ impl Gate {
         drop(store);
         instance
     }
+}
+
+fn begin_journal(options: &LedgerOptions) -> (InstanceId, Journal) {
+    let instance = InstanceId::generate();
+    let mut journal = Options::new(options.journals.clone(), instance.as_u128(), LANES);
+    journal.segment_bytes = 64 << 10;
+    journal.mark_slots = 64;
+    (instance, Journal::create(journal).unwrap())
 }
 
 fn reserve(lane: &Lane) -> journal::Space {

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use ledger::{Fault, VerifyReport};
 use rusqlite::Connection;
 
-use crate::recovery::recover;
-use crate::support::{Gate, Home, Shape};
+use crate::support::{Gate, Home, Shape, recover};
 
 /// A gate with forty calls on one lane in two files, and ten more in the journal.
 async fn prepared(home: &Home) -> Gate {

@@ -4,8 +4,7 @@ use fail::FailScenario;
 use ledger::CallsQuery;
 use store::LedgerStore;
 
-use crate::recovery::recover;
-use crate::support::{Gate, Home, Shape};
+use crate::support::{Gate, Home, Shape, recover};
 
 const SEAL_POINTS: [&str; 3] = [
     "ledger::seal::intended",

@@ -1,0 +1,215 @@
+//! What earlier starts left, as a survey found it; and all of it shipped at once, for whoever has the time.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use journal::{DeadInstance, dead_instances};
+use model::InstanceId;
+use store::Store;
+use tokio::runtime::Handle;
+
+use super::shipment::{Looked, Shipment, instance_state};
+use super::survey::{Survey, remove_finished, survey};
+use crate::books::Books;
+use crate::error::Error;
+use crate::options::LedgerOptions;
+
+/// What earlier starts left and the store lacks. [`Ledger::start_with`](crate::Ledger::start_with) brings it into the books
+/// beside the calls.
+pub struct Backlog {
+    pub(crate) options: LedgerOptions,
+    pub(crate) books: Books,
+    pub(crate) runtime: Handle,
+    survey: Survey,
+}
+
+impl std::fmt::Debug for Backlog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Backlog")
+            .field("instances", &self.instances())
+            .field("records", &self.records())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What recovery did.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// Instances that were shipped and finished.
+    pub recovered: Vec<InstanceId>,
+    /// Instances that cannot be read to their end, and why. They stay as they are; their leased units stay leased.
+    pub failed: Vec<(PathBuf, Error)>,
+    /// Journals that were removed, since they were finished and old.
+    pub removed: usize,
+}
+
+impl Backlog {
+    /// Looks at what there is, and locks it. Call it before the journal of this start is made.
+    ///
+    /// # Errors
+    /// When the store does not answer. An instance that cannot be read does not keep the others: see [`Backlog::failed`].
+    pub async fn find(
+        options: &LedgerOptions,
+        store: Arc<dyn Store>,
+        runtime: Handle,
+    ) -> Result<Self, Error> {
+        let mut backlog = Self::none(options.clone(), store, runtime.clone())?;
+        let work = move || {
+            backlog.survey = survey(&backlog.books, &backlog.options)?;
+            Ok(backlog)
+        };
+        blocking(&runtime, work).await
+    }
+
+    /// Nothing that was left, whatever there is.
+    pub(crate) fn none(
+        options: LedgerOptions,
+        store: Arc<dyn Store>,
+        runtime: Handle,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            books: Books::new(&options, store, runtime.clone())?,
+            options,
+            runtime,
+            survey: Survey::default(),
+        })
+    }
+
+    /// Instances of which the store lacks something.
+    #[must_use]
+    pub fn instances(&self) -> usize {
+        self.survey.behind.len()
+    }
+
+    /// Records that are not in the rollups, as far as is known before they are read.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.survey.behind.iter().map(Shipment::behind).sum()
+    }
+
+    /// Instances that cannot be read to their end, and why. They stay as they are; their leased units stay leased.
+    #[must_use]
+    pub fn failed(&self) -> &[(PathBuf, Error)] {
+        &self.survey.failed
+    }
+
+    /// Gives the instances that cannot be read.
+    #[must_use]
+    pub fn take_failed(&mut self) -> Vec<(PathBuf, Error)> {
+        std::mem::take(&mut self.survey.failed)
+    }
+
+    pub(crate) fn into_parts(
+        self,
+    ) -> (
+        LedgerOptions,
+        Books,
+        Handle,
+        std::collections::VecDeque<Shipment>,
+    ) {
+        (self.options, self.books, self.runtime, self.survey.behind)
+    }
+
+    fn ship(mut self) -> Result<Recovery, Error> {
+        let Survey {
+            behind,
+            failed,
+            removed,
+        } = &mut self.survey;
+        let mut recovery = Recovery {
+            failed: std::mem::take(failed),
+            removed: *removed,
+            ..Recovery::default()
+        };
+        for mut shipment in behind.drain(..) {
+            let shipped = shipment
+                .ship(&self.books)
+                .and_then(|()| shipment.delete_spares());
+            match shipped {
+                Ok(()) => recovery.recovered.push(shipment.instance()),
+                Err(Error::Store(error)) => return Err(error.into()),
+                Err(error) => {
+                    let instance = shipment.instance();
+                    tracing::error!(%instance, %error, "a journal cannot be recovered");
+                    recovery
+                        .failed
+                        .push((shipment.path().unwrap_or_default(), error));
+                }
+            }
+        }
+        recovery.removed += remove_finished(&self.books, &self.options)?;
+        Ok(recovery)
+    }
+}
+
+/// Ships all that dead instances left, now.
+///
+/// # Errors
+/// When the store does not answer. An instance that cannot be read does not keep the others: see [`Recovery::failed`].
+pub async fn recover(
+    options: &LedgerOptions,
+    store: Arc<dyn Store>,
+    runtime: Handle,
+) -> Result<Recovery, Error> {
+    let backlog = Backlog::find(options, store, runtime.clone()).await?;
+    blocking(&runtime, move || backlog.ship()).await
+}
+
+/// Ships what dead processes left (`tallygate ledger ship DIR`), by the directory of one instance or by the journal
+/// directory that a gate keeps them in; `false` if the store had all of it already.
+///
+/// # Errors
+/// When there is no instance, it is in use, cannot be read to its end, or the store does not answer. In a journal directory
+/// all that can be shipped are, and the first error is told.
+pub async fn ship(
+    options: &LedgerOptions,
+    path: PathBuf,
+    store: Arc<dyn Store>,
+    runtime: Handle,
+) -> Result<bool, Error> {
+    let books = Books::new(options, store, runtime.clone())?;
+    blocking(&runtime, move || ship_found(&books, &path)).await
+}
+
+async fn blocking<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let done = runtime.spawn_blocking(work);
+    done.await.map_err(|_| Error::Stopped)?
+}
+
+fn ship_found(books: &Books, path: &Path) -> Result<bool, Error> {
+    let not_one = match DeadInstance::open(path) {
+        Ok(dead) => return ship_dead(books, dead),
+        Err(error @ journal::Error::NotAnInstance { .. }) => error,
+        Err(error) => return Err(error.into()),
+    };
+    let found = dead_instances(path)?;
+    if found.is_empty() {
+        return Err(not_one.into());
+    }
+    let (mut anew, mut failed) = (false, None);
+    for dead in found {
+        match ship_dead(books, dead) {
+            Ok(shipped) => anew |= shipped,
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(anew), Err)
+}
+
+pub(crate) fn ship_path(books: &Books, path: &Path) -> Result<bool, Error> {
+    ship_dead(books, DeadInstance::open(path)?)
+}
+
+/// Ships an instance; `false` if the store had all of it already.
+fn ship_dead(books: &Books, dead: DeadInstance) -> Result<bool, Error> {
+    let known = instance_state(books, InstanceId::from_u128(dead.instance()))?;
+    let looked = Looked::at(books, dead, known.as_slice())?;
+    if looked.is_whole() {
+        return Ok(false);
+    }
+    Shipment::of(books, looked)?.ship(books)?;
+    Ok(true)
+}

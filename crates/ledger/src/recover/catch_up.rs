@@ -1,0 +1,206 @@
+//! Bringing what earlier starts left into the books beside the calls of this one: part after part, with pauses as long as the
+//! work, unless somebody waits for it.
+//!
+//! What a quota needs comes first: as long as the sums of an instance are not all there its leased units stay leased, so that
+//! no balance is ever over-spent; they are free later, that is all.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use model::InstanceId;
+
+use super::shipment::Shipment;
+use super::survey::remove_finished;
+use crate::books::{Books, LaneBook};
+use crate::error::Error;
+use crate::ledger::{Shared, lock};
+use crate::threads::Pace;
+
+/// What the thread leaves of the processor to calls, when both want it.
+const NICE: i32 = 10;
+/// How soon a pause ends when somebody begins to wait.
+const TURN: Duration = Duration::from_millis(20);
+
+/// The instances that are still to be shipped, oldest first.
+pub(crate) type Work = VecDeque<Shipment>;
+
+/// What earlier starts left, and how far it is.
+#[derive(Default)]
+pub(crate) struct CatchUp {
+    /// Whoever holds it is the only one to ship any of it.
+    pub(crate) work: Mutex<Work>,
+    seen: Mutex<Seen>,
+    changed: Condvar,
+    /// Those who wait.
+    hurried: AtomicUsize,
+}
+
+/// How far it is, for those who must not wait for the work.
+#[derive(Clone, Default)]
+pub(crate) struct Seen {
+    /// Lanes whose records are not all in files yet.
+    lanes: Vec<LaneBook>,
+    /// Records that are not in the rollups.
+    pub(crate) behind: u64,
+    /// All sums are in the store, and all leases are free.
+    pub(crate) is_rolled: bool,
+    /// Nothing is left to be done.
+    pub(crate) is_over: bool,
+    /// The last part failed and is to be tried again.
+    pub(crate) is_failing: bool,
+}
+
+impl Seen {
+    fn of(work: &Work, is_failing: bool) -> Self {
+        Self {
+            lanes: work.iter().flat_map(Shipment::books).cloned().collect(),
+            behind: work.iter().map(Shipment::behind).sum(),
+            is_rolled: work.iter().all(Shipment::is_rolled),
+            is_over: work.is_empty(),
+            is_failing,
+        }
+    }
+}
+
+/// Whether it may go by itself: the store comes back, a disk is given room.
+const fn may_pass(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Store(_) | Error::Io { .. } | Error::Injected(_)
+    )
+}
+
+/// What is to be done next: marks of all instances, sums of all instances, files of all instances.
+fn next(work: &Work) -> Option<usize> {
+    let found = |wanted: fn(&Shipment) -> bool| work.iter().position(wanted);
+    found(Shipment::is_found)
+        .or_else(|| found(|shipment| !shipment.is_rolled()))
+        .or(if work.is_empty() { None } else { Some(0) })
+}
+
+impl CatchUp {
+    pub(crate) fn of(work: Work) -> Self {
+        Self {
+            seen: Mutex::new(Seen::of(&work, false)),
+            work: Mutex::new(work),
+            ..Self::default()
+        }
+    }
+
+    /// How far it is.
+    pub(crate) fn seen(&self) -> Seen {
+        lock(&self.seen).clone()
+    }
+
+    /// Records that are not in the rollups.
+    pub(crate) fn behind(&self) -> u64 {
+        lock(&self.seen).behind
+    }
+
+    /// Lanes whose records are not all in files yet.
+    pub(crate) fn lanes(&self) -> Vec<LaneBook> {
+        lock(&self.seen).lanes.clone()
+    }
+
+    /// Instances that are known to be dead and are not finished.
+    pub(crate) fn instances(&self) -> Vec<InstanceId> {
+        let seen = lock(&self.seen);
+        let mut instances: Vec<_> = seen.lanes.iter().map(|lane| lane.instance).collect();
+        instances.dedup();
+        instances
+    }
+
+    /// Waits until it is as far as that, at most so long, and not for a store that fails. There are no pauses meanwhile.
+    pub(crate) fn wait(&self, patience: Duration, far_enough: impl Fn(&Seen) -> bool) -> bool {
+        self.hurried.fetch_add(1, Ordering::SeqCst);
+        let seen = lock(&self.seen);
+        let waits = |seen: &mut Seen| !far_enough(seen) && !seen.is_failing;
+        let (seen, _) = self
+            .changed
+            .wait_timeout_while(seen, patience, waits)
+            .unwrap_or_else(PoisonError::into_inner);
+        self.hurried.fetch_sub(1, Ordering::SeqCst);
+        far_enough(&seen)
+    }
+
+    /// Does the next part; whether there is more to do.
+    fn part(&self, books: &Books) -> Result<bool, Error> {
+        let mut work = lock(&self.work);
+        let Some(index) = next(&work) else {
+            return Ok(false);
+        };
+        let done = match work[index].part(books) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let shipment = work.remove(index).expect("it was just worked on");
+                let instance = shipment.instance();
+                tracing::info!(%instance, "what an earlier start left is in the books");
+                shipment.delete_spares()
+            }
+            Err(error) if may_pass(&error) => Err(error),
+            Err(error) => {
+                let shipment = work.remove(index).expect("it was just worked on");
+                let (instance, path) = (shipment.instance(), shipment.path().unwrap_or_default());
+                tracing::error!(%instance, path = %path.display(), %error, "a journal of an earlier start cannot be read to its end, it stays as it is");
+                Ok(())
+            }
+        };
+        *lock(&self.seen) = Seen::of(&work, done.is_err());
+        self.changed.notify_all();
+        done.map(|()| !work.is_empty())
+    }
+
+    /// Notes what somebody else did, who held the work.
+    pub(crate) fn show(&self, work: &Work) {
+        *lock(&self.seen) = Seen::of(work, false);
+        self.changed.notify_all();
+    }
+
+    /// Pauses, as long as nobody waits; `true` when it is time to end.
+    fn pause(&self, shared: &Shared, pause: Duration) -> bool {
+        let begun = Instant::now();
+        loop {
+            let hurried = self.hurried.load(Ordering::SeqCst) > 0 && !lock(&self.seen).is_failing;
+            let left = pause.saturating_sub(begun.elapsed());
+            if hurried || left.is_zero() {
+                return shared.stop.wait(Duration::ZERO);
+            }
+            if shared.stop.wait(left.min(TURN)) {
+                return true;
+            }
+        }
+    }
+}
+
+/// Ships what earlier starts left, and then removes the journals that are finished and old.
+pub(crate) fn catch_up_thread(shared: &Shared) {
+    let catch_up = &shared.catch_up;
+    if catch_up.seen().is_over {
+        return;
+    }
+    if let Err(error) = rustix::process::nice(NICE) {
+        tracing::debug!(%error, "what earlier starts left is read at the usual priority");
+    }
+    let mut pace = Pace::new(Duration::ZERO);
+    loop {
+        let begun = Instant::now();
+        let result = catch_up.part(&shared.books);
+        let more = result.as_ref().map_or(true, |more| *more);
+        pace.note(
+            "read what earlier starts left",
+            result.map(drop),
+            begun.elapsed(),
+        );
+        if !more {
+            break;
+        }
+        if catch_up.pause(shared, pace.pause()) {
+            return;
+        }
+    }
+    if let Err(error) = remove_finished(&shared.books, &shared.options) {
+        tracing::warn!(%error, "old journals could not be removed");
+    }
+}
