@@ -215,3 +215,33 @@ fn an_election_of_a_new_master_under_load_refuses_no_good_key_and_costs_no_recor
     assert!(slowest < BOUND, "a call took {slowest:?}");
     fleet::assert_clean(&mut gates, &upstream, &seen, &[(&licenses[1].id, UNITS)]);
 }
+
+#[test]
+fn a_gate_that_stood_still_takes_that_for_no_failure_of_its_store_or_of_redis() {
+    const PAUSES: usize = 6;
+    /// Longer than a statement may take, the answer's way included.
+    const LONG: Duration = Duration::from_millis(2_900);
+    let mut fleet = Fleet::start(1);
+    let license = fleet.license(&[]);
+    // At most moments a statement is under way.
+    fleet.to_store.delay(Duration::from_millis(150));
+    let loads = fleet.load(2, std::slice::from_ref(&license));
+    for _ in 0..PAUSES {
+        Fleet::more(&loads, 20);
+        fleet.gates[0].pause();
+        // The length of the pause is what this is about.
+        std::thread::sleep(LONG);
+        fleet.gates[0].resume();
+        Fleet::more(&loads, 20);
+    }
+    fleet.to_store.heal();
+    let seen: Vec<_> = loads.into_iter().flat_map(|load| load.stop()).collect();
+    assert_eq!(seen.iter().find(|call| call.status != Some(200)), None);
+    let log = fleet.gates[0].log();
+    let lines: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("out of reach"))
+        .collect();
+    assert_eq!(lines, Vec::<&str>::new());
+    fleet.assert_clean(&seen, &[]);
+}

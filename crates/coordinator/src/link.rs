@@ -16,6 +16,10 @@ use crate::options::CoordinatorOptions;
 use crate::server::{self, Fault};
 
 use std::sync::Arc;
+use std::time::Duration;
+
+/// The bound of a command for the client's own sake, far behind that of the circuit.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// A connection. Cheap to clone; commands of all clones share it.
 #[derive(Clone)]
@@ -38,7 +42,7 @@ impl Connector {
     /// Connects, looks at the server and subscribes, all within the bound. `number` tells this connection from others.
     pub(crate) async fn connect(&self, number: u64) -> Result<Link, Fault> {
         let bound = self.options.connect_timeout;
-        match tokio::time::timeout(bound, self.connect_unbound(number)).await {
+        match store::awake::within(bound, self.connect_unbound(number)).await {
             Ok(result) => result,
             Err(_) => Err(Fault::Away(format!("no answer within {bound:?}"))),
         }
@@ -76,7 +80,8 @@ impl Connector {
         // It is replaced as a whole when it fails, so that a Sentinel is asked anew and nothing is left of what was sent.
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(self.options.connect_timeout))
-            .set_response_timeout(Some(self.options.timeout))
+            // The circuit bounds every command, and does not count time in which this process stood still.
+            .set_response_timeout(None)
             .set_number_of_retries(0)
             .set_push_sender(self.ear(number));
         let manager = ConnectionManager::new_with_config(Client::open(info)?, config);
@@ -86,8 +91,9 @@ impl Connector {
     async fn cluster(&self, infos: &[ConnectionInfo], number: u64) -> Result<Link, RedisError> {
         let client = ClusterClient::builder(infos.to_vec())
             .connection_timeout(self.options.connect_timeout)
-            .response_timeout(self.options.timeout)
-            .overall_response_timeout(Some(self.options.timeout))
+            // As above.
+            .response_timeout(LONGEST)
+            .overall_response_timeout(Some(LONGEST))
             .retries(2)
             .min_retry_wait(5)
             .max_retry_wait(20)

@@ -250,16 +250,18 @@ impl Entry {
     /// A limit is reached, the store does not answer in time ([`Refusal::QuotaUnavailable`]), or the license was revoked
     /// or disabled while this waited.
     pub async fn acquire(&self, ask: &Ask) -> Result<Reservation, Refused> {
-        let deadline = tokio::time::Instant::now() + self.state.hub.options.timeout;
+        let leased = self.acquire_somewhen(ask);
+        let leased = store::awake::within(self.state.hub.options.timeout, leased).await;
+        leased.unwrap_or_else(|_| Err(Refused::unavailable()))
+    }
+
+    async fn acquire_somewhen(&self, ask: &Ask) -> Result<Reservation, Refused> {
         loop {
             match self.reserve(ask) {
                 Ok(reservation) => return Ok(reservation),
                 Err(ReserveError::Refused(refused)) => return Err(refused),
                 Err(ReserveError::NeedLease) => {
-                    self.state
-                        .hub
-                        .await_lease(&self.state, ask, deadline)
-                        .await?;
+                    self.state.hub.await_lease(&self.state, ask).await?;
                     if let Some(refusal) = self.cut(ask.now) {
                         return Err(Refused::plain(refusal));
                     }

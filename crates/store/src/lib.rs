@@ -8,6 +8,7 @@
 
 pub mod api_keys;
 pub mod audit;
+pub mod awake;
 pub mod claims;
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool::Runtime;
+use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
+use deadpool_postgres::{ClientWrapper, Manager, ManagerConfig, RecyclingMethod};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_postgres::config::Config;
@@ -11,10 +13,62 @@ use tokio_postgres::error::SqlState;
 use super::options::PostgresOptions;
 use super::tls::Tls;
 use super::trouble::describe;
+use crate::awake;
 use crate::error::Error;
 
 /// The oldest server that is served, as `server_version_num` says it.
 const OLDEST: i32 = 150_000;
+
+/// Connections that are made once and lent again and again.
+pub(super) type Pool = managed::Pool<Maker>;
+/// One of them.
+pub(super) type Object = managed::Object<Maker>;
+
+/// Makes the connections of a pool. The pool's own time limit would take a time in which this process stood still for a server
+/// that does not answer.
+pub(super) struct Maker {
+    inner: Manager,
+    timeout: Duration,
+    setup: String,
+}
+
+/// Why a connection was not made.
+pub(super) enum NotMade {
+    /// The server said so, or its connection ended.
+    Refused(tokio_postgres::Error),
+    /// It said nothing.
+    Silent,
+}
+
+impl managed::Manager for Maker {
+    type Type = ClientWrapper;
+    type Error = NotMade;
+
+    async fn create(&self) -> Result<ClientWrapper, NotMade> {
+        let making = async {
+            let client = self.inner.create().await?;
+            client.batch_execute(&self.setup).await?;
+            Ok(client)
+        };
+        match awake::within(self.timeout, making).await {
+            Ok(made) => made.map_err(NotMade::Refused),
+            Err(_) => Err(NotMade::Silent),
+        }
+    }
+
+    async fn recycle(
+        &self,
+        client: &mut ClientWrapper,
+        metrics: &Metrics,
+    ) -> RecycleResult<NotMade> {
+        let sound = self.inner.recycle(client, metrics).await;
+        sound.map_err(|_| RecycleError::message("its connection ended"))
+    }
+
+    fn detach(&self, client: &mut ClientWrapper) {
+        self.inner.detach(client);
+    }
+}
 
 /// Makes connections to one database.
 #[derive(Clone)]
@@ -50,20 +104,14 @@ impl Connector {
                 recycling_method: RecyclingMethod::Fast,
             },
         );
-        let setup = self.setup.clone();
-        Pool::builder(manager)
+        let maker = Maker {
+            inner: manager,
+            timeout: self.timeout,
+            setup: self.setup.clone(),
+        };
+        Pool::builder(maker)
             .max_size(connections.max(2))
-            .create_timeout(Some(self.timeout))
             .runtime(Runtime::Tokio1)
-            .post_create(Hook::async_fn(move |client, _| {
-                let setup = setup.clone();
-                Box::pin(async move {
-                    client
-                        .batch_execute(&setup)
-                        .await
-                        .map_err(HookError::Backend)
-                })
-            }))
             .build()
             .map_err(|error| Error::Misconfigured(format!("the pool of connections: {error}")))
     }
@@ -83,7 +131,7 @@ impl Connector {
             client.batch_execute(&self.setup).await?;
             Ok((client, task))
         };
-        match tokio::time::timeout(self.timeout, connecting).await {
+        match awake::within(self.timeout, connecting).await {
             Ok(Ok(connected)) => Ok(connected),
             Ok(Err(error)) => Err(self.refused(&error)),
             Err(_) => Err(Error::Unavailable(self.silent())),

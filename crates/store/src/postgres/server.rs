@@ -7,16 +7,17 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use deadpool_postgres::{HookError, Object, Pool, PoolError, TimeoutType, Timeouts};
+use deadpool::managed::{PoolError, Timeouts};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::breaker::{Breaker, Pauses};
-use super::connect::Connector;
+use super::connect::{Connector, NotMade, Object, Pool};
 use super::options::PostgresOptions;
 use super::session::{Heard, Lent, Session};
 use super::trouble::{Diagnosis, Trouble, diagnose};
+use crate::awake;
 use crate::error::Error;
 
 /// How often work that the server undid, or whose connection broke, is begun.
@@ -200,6 +201,7 @@ impl Core {
         F: Future<Output = Result<T, Trouble>>,
     {
         let heard = OnceLock::<Heard>::new();
+        let left = deadline.saturating_duration_since(Instant::now());
         let done = async {
             let _turn = match manner.long {
                 true => self.long.acquire().await.ok(),
@@ -218,7 +220,7 @@ impl Core {
         tokio::select! {
             biased;
             error = self.breaker.opened() => Err(plain(error)),
-            result = tokio::time::timeout_at(deadline, done) => match result {
+            result = awake::within(left, done) => match result {
                 Ok(result) => result,
                 Err(_) => Err(plain(self.late(heard.get()))),
             },
@@ -227,19 +229,13 @@ impl Core {
 
     /// A connection of the pool, new ones included.
     async fn lend(self: &Arc<Self>, deadline: Instant) -> Result<Session, Diagnosis> {
-        let timeouts = Timeouts {
-            wait: Some(deadline.saturating_duration_since(Instant::now())),
-            create: Some(self.connect_timeout),
-            recycle: Some(self.connect_timeout),
-        };
-        let error = match self.pool.timeout_get(&timeouts).await {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let error = match self.pool.timeout_get(&waiting(left)).await {
             Ok(object) => {
                 return Ok(Arc::new(Lent::new(object)));
             }
-            Err(
-                PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
-            ) => error,
-            Err(PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)) => {
+            Err(PoolError::Backend(NotMade::Refused(error))) => error,
+            Err(PoolError::Backend(NotMade::Silent)) => {
                 let why = self.connector.silent();
                 self.trip(&why);
                 return Err(plain(Error::Unavailable(why)));
@@ -284,12 +280,8 @@ impl Core {
 
     /// Whether the server answers on a connection.
     async fn answers(self: Arc<Self>) -> bool {
-        let timeouts = Timeouts {
-            wait: Some(self.connect_timeout),
-            create: Some(self.connect_timeout),
-            recycle: Some(self.connect_timeout),
-        };
-        let Ok(object) = self.pool.timeout_get(&timeouts).await else {
+        let patience = waiting(self.connect_timeout);
+        let Ok(object) = self.pool.timeout_get(&patience).await else {
             return false;
         };
         let asked = object.simple_query("SELECT 1");
@@ -301,6 +293,15 @@ impl Core {
             drop(Object::take(object));
         }
         answered
+    }
+}
+
+/// So long for a connection that others have; making one has its own limit.
+const fn waiting(limit: Duration) -> Timeouts {
+    Timeouts {
+        wait: Some(limit),
+        create: None,
+        recycle: None,
     }
 }
 

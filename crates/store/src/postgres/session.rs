@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::Object;
 use parking_lot::Mutex;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
+
+use super::connect::Object;
 
 /// A value for a statement.
 pub(super) type Value<'a> = &'a (dyn ToSql + Sync);

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use super::queue::{Queue, Rank, Refusal};
 use super::trouble::Trouble;
+use crate::awake;
 use crate::error::Error;
 
 /// A piece of work that waits for a thread with a session of kind `S`.
@@ -82,9 +82,9 @@ impl<S: 'static> Desk<S> {
             reply,
         };
         self.queue.push(rank, Box::new(request)).map_err(refused)?;
-        let mut waited = timeout(self.patience.short, &mut answer).await;
+        let mut waited = awake::within(self.patience.short, &mut answer).await;
         if waited.is_err() && extent == Extent::Long && begun.load(Ordering::Acquire) {
-            waited = timeout(self.patience.long, &mut answer).await;
+            waited = awake::within(self.patience.long, &mut answer).await;
         }
         match waited {
             Ok(Ok(result)) => result,

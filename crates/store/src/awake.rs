@@ -1,0 +1,92 @@
+//! Waiting with a limit in which time does not count that this process stood still: stopped, swapped out, or on a machine that
+//! slept.
+//!
+//! After such a time the answer may have come long ago and lie unread in a socket, while a timer that looks at the clock says
+//! that it is too late: a gate would take its own pause for a failure of its store.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+/// Time is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no answer in time")]
+pub struct Late;
+
+/// A wait is made of so many.
+const SLICES: u32 = 8;
+
+/// Waits for work, at most `limit` in which this process ran; a process that stands still again and again waits for twice
+/// as many slices at most.
+///
+/// # Errors
+/// [`Late`] when it is not done by then; it is dropped.
+pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Late> {
+    let slice = limit / SLICES;
+    tokio::pin!(work);
+    let (mut waited, mut forgiven) = (0, 0);
+    while waited < SLICES {
+        let begun = Instant::now();
+        if let Ok(done) = timeout(slice, &mut work).await {
+            return Ok(done);
+        }
+        // What woke so late did not run for a while, and what it waits for has its turn only now.
+        if begun.elapsed() > 2 * slice && forgiven < SLICES {
+            forgiven += 1;
+        } else {
+            waited += 1;
+        }
+    }
+    Err(Late)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// An answer that is there after so long, and takes some turns of the runtime to be read.
+    async fn answer(after: Duration) -> u32 {
+        tokio::time::sleep(after).await;
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        7
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_has_its_limit_and_no_more() {
+        let limit = Duration::from_secs(4);
+        let begun = Instant::now();
+        assert_eq!(within(limit, answer(limit / 2)).await, Ok(7));
+        assert_eq!(within(limit, answer(limit * 2)).await, Err(Late));
+        assert_eq!(begun.elapsed(), limit / 2 + limit);
+    }
+
+    /// Stops this very process for a second; somebody else lets it go on.
+    fn stand_still() {
+        let id = std::process::id();
+        let script = format!("kill -STOP {id}; sleep 1; kill -CONT {id}");
+        let mut other = Command::new("sh").args(["-c", &script]).spawn().unwrap();
+        assert!(other.wait().unwrap().success());
+    }
+
+    #[tokio::test]
+    async fn a_process_that_stood_still_reads_the_answer_that_came_meanwhile() {
+        let limit = Duration::from_millis(400);
+        let pause = || {
+            tokio::task::spawn_blocking(move || {
+                std::thread::sleep(limit / 4);
+                stand_still();
+            })
+        };
+        let paused = pause();
+        let by_the_clock = timeout(limit, answer(limit / 2)).await;
+        paused.await.unwrap();
+        assert!(by_the_clock.is_err(), "this is what it is for");
+        let paused = pause();
+        assert_eq!(within(limit, answer(limit / 2)).await, Ok(7));
+        paused.await.unwrap();
+    }
+}
