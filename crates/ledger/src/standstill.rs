@@ -1,9 +1,11 @@
 //! Taking stock of a fleet: as long as one gate does, all others seal what they rolled up and keep both positions where they are,
 //! so that every record that the rollups hold can be read in a file. Calls go on meanwhile and become pending.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use model::InstanceId;
+use store::InstanceState;
 
 use crate::books::Extent;
 use crate::error::Error;
@@ -11,7 +13,7 @@ use crate::ledger::Shared;
 
 /// How long a standstill lasts at most, should who asked for it die.
 const LASTS: Duration = Duration::from_secs(30);
-/// How long the others are waited for. One that is dead, and whose journal nobody has read yet, never answers.
+/// How long the others are waited for. One that hangs never answers.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
@@ -60,15 +62,35 @@ impl Shared {
         store.ask(|store| async move { store.begin_standstill(instance, LASTS).await })
     }
 
-    /// Instances that live in other processes, or whose journals nobody has read yet.
+    /// Instances that live in other processes: not finished, and each the last that began under a name that a gate claims now.
+    /// One that died elsewhere and whose journal nobody has read yet is none of them.
     fn others(&self, dead: &[InstanceId]) -> Result<Vec<InstanceId>, Error> {
         let store = &self.books.store;
         let all = store.ask(|store| async move { store.instances().await })?;
-        let others = all
-            .iter()
-            .filter(|state| state.id != self.instance && state.finished_at.is_none());
-        let others = others.map(|state| state.id);
-        Ok(others.filter(|id| !dead.contains(id)).collect())
+        let last: HashMap<String, InstanceState> = all
+            .into_iter()
+            .map(|state| (state.node.clone(), state))
+            .collect();
+        let may_live = |state: &&InstanceState| {
+            state.id != self.instance && state.finished_at.is_none() && !dead.contains(&state.id)
+        };
+        let names: Vec<_> = last
+            .values()
+            .filter(may_live)
+            .map(|state| state.node.clone())
+            .collect();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let claimed = store.ask(|store| async move { store.claimed_nodes(names).await })?;
+        let mut ids = Vec::new();
+        ids.extend(
+            claimed
+                .iter()
+                .filter_map(|node| last.get(node))
+                .map(|state| state.id),
+        );
+        Ok(ids)
     }
 
     fn others_are_sealed(&self, dead: &[InstanceId]) -> Result<bool, Error> {

@@ -35,4 +35,8 @@ pub trait NodeStore: Send + Sync + 'static {
     /// # Errors
     /// [`Error::NodeTaken`] if another gate of this store runs under it.
     async fn claim_node(&self, node: &str) -> Result<NodeClaim, Error>;
+
+    /// Those of these names that are claimed at this moment, in no order. A gate that was cut off from the store claims its name
+    /// again when it is back, which may take a moment.
+    async fn claimed_nodes(&self, nodes: Vec<String>) -> Result<Vec<String>, Error>;
 }

@@ -370,3 +370,26 @@ async fn files_of_another_node_are_not_taken_for_those_of_a_dead_gate() {
     let living = instances.iter().filter(|state| state.finished_at.is_none());
     assert_eq!(living.count(), 2, "both live: {instances:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verification_does_not_wait_for_a_dead_instance_whose_journal_is_elsewhere() {
+    let home = Home::new();
+    let gate = home.gate().await;
+    gate.call(Shape::new(1, 0));
+    gate.ledger.ship().await.unwrap();
+    let _ = gate.die().await;
+    std::fs::rename(home.path("journals"), home.path("elsewhere")).unwrap();
+    let gate = home.gate().await;
+    let begun = std::time::Instant::now();
+    let report = gate.ledger.verify().await.unwrap();
+    // A living one is given ten seconds.
+    assert!(
+        begun.elapsed() < std::time::Duration::from_secs(8),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!((report.accepted, report.stored), (1, 1));
+    // It is known that its record is not to be seen.
+    assert_eq!(report.problems.len(), 1, "{report:?}");
+}

@@ -522,4 +522,8 @@ impl NodeStore for Meddled {
     async fn claim_node(&self, node: &str) -> Result<NodeClaim, Error> {
         self.alive()?.claim_node(node).await
     }
+
+    async fn claimed_nodes(&self, nodes: Vec<String>) -> Result<Vec<String>, Error> {
+        self.alive()?.claimed_nodes(nodes).await
+    }
 }

@@ -1,5 +1,7 @@
 //! Names of nodes.
 
+use std::time::Duration;
+
 use super::StoreFactory;
 use crate::Error;
 
@@ -12,7 +14,20 @@ pub async fn a_name_is_held_by_one_claim_at_a_time<F: StoreFactory>() {
     let taken = store.claim_node("north").await.expect_err("taken");
     assert_eq!(taken, Error::NodeTaken("north".to_owned()));
     assert!(taken.to_string().contains("`north`"), "{taken}");
+    let asked = ["south", "west", "north"].map(str::to_owned).to_vec();
+    let mut claimed = store.claimed_nodes(asked).await.expect("answers");
+    claimed.sort();
+    assert_eq!(claimed, ["north", "south"]);
     drop(north);
     let again = store.claim_node("north").await.expect("free again");
     drop((again, south));
+    // The server may need a moment to see that whoever held them is gone.
+    let free = async {
+        let both = || ["south", "north"].map(str::to_owned).to_vec();
+        while store.claimed_nodes(both()).await != Ok(Vec::new()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let free = tokio::time::timeout(Duration::from_secs(60), free).await;
+    assert!(free.is_ok(), "they end with their claims");
 }

@@ -48,7 +48,8 @@ pub use self::options::{PostgresOptions, Times};
 
 use self::connect::{Connector, check_server};
 use self::kinds::Kinds;
-use self::server::Server;
+use self::server::{Manner, Server};
+use self::session::Session;
 use crate::error::Error;
 use crate::node::{NodeClaim, NodeStore};
 
@@ -97,5 +98,12 @@ impl NodeStore for PostgresStore {
         node::claim(&self.server, node.to_owned())
             .await
             .map(NodeClaim::new)
+    }
+
+    async fn claimed_nodes(&self, nodes: Vec<String>) -> Result<Vec<String>, Error> {
+        let look = |session: Session, nodes: Arc<Vec<String>>| async move {
+            node::claimed(&session, &nodes).await
+        };
+        self.server.run_with(Manner::READ, nodes, look).await
     }
 }

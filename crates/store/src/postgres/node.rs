@@ -8,7 +8,8 @@ use tokio_postgres::Client;
 use super::breaker::Pauses;
 use super::connect::Connector;
 use super::server::Server;
-use super::trouble::diagnose;
+use super::session::Lent;
+use super::trouble::{Trouble, diagnose};
 use crate::error::Error;
 
 /// How long a claim waits for one that is about to end: the server needs a moment to notice that a process has died.
@@ -75,6 +76,17 @@ async fn hold(connector: &Connector, node: &str) -> Result<Option<Held>, Error> 
         _client: client,
         ended,
     }))
+}
+
+/// Those of these names whose locks are held.
+pub(super) async fn claimed(session: &Lent, nodes: &Vec<String>) -> Result<Vec<String>, Trouble> {
+    let sql = "SELECT name FROM unnest($1::text[]) AS name WHERE EXISTS (
+        SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND ((classid::bigint << 32) | objid::bigint)
+            = hashtextextended('tallygate node ' || current_schema() || ' ' || name, 0))";
+    let rows = session.rows(sql, &[nodes]).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// Takes the lock again whenever its session has ended.

@@ -33,4 +33,10 @@ impl NodeStore for SqliteStore {
             node.to_owned(),
         )))
     }
+
+    async fn claimed_nodes(&self, mut nodes: Vec<String>) -> Result<Vec<String>, Error> {
+        let claimed = self.nodes.lock();
+        nodes.retain(|node| claimed.contains(node));
+        Ok(nodes)
+    }
 }
