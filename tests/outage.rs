@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use testkit::client::{Request, Response};
 use testkit::eventually::{patience, wait_for};
-use testkit::{Config, License, Load, Site, assert_eventually, binary, small_disk};
+use testkit::{App, Config, License, Load, Site, assert_eventually, binary, small_disk};
 
 fn call(site: &Site, license: &License) -> Response {
     site.gateway.call(&Request::get("/").key(&license.key))
@@ -89,6 +89,43 @@ fn a_locked_ledger_store_spends_what_was_leased_and_never_more() {
         "a lock is the gate's trouble, not the caller's"
     );
     site.assert_clean(&seen, &[(&license.id, UNITS)]);
+}
+
+#[test]
+fn open_streams_of_a_gate_that_is_cut_off_beyond_its_grace_are_cut_where_a_revocation_cuts_them() {
+    let site = Site::with(binary!(), |upstream| {
+        let app = App::new("api", upstream)
+            .route("/finish", &["on_revoke = \"finish\""])
+            .route("/", &[])
+            .table("[app.outage]\ngrace = \"3s\"");
+        Config::default().app(app)
+    });
+    let license = site.gateway.license(&[]);
+    let open = |path: &str| {
+        let mut connection = site.gateway.connect();
+        connection
+            .send(&Request::get(path).key(&license.key).bytes())
+            .expect("the gate reads");
+        assert_eq!(connection.read_head().expect("a head").status(), Some(200));
+        let half = connection.read_exactly(1000).expect("half a body");
+        assert_eq!(half.len(), 1000);
+        connection
+    };
+    let (mut cut, mut finish) = (open("/hold-mid-body"), open("/finish/hold-mid-body"));
+    let data = site.gateway.data_dir();
+    let (file, away) = (data.join("licenses.db"), data.join("away"));
+    fs::rename(&file, &away).expect("moves");
+    assert_eventually!(store_up(&site) == 0.0);
+    // New calls pass for the grace, and open ones stand.
+    assert_eq!(call(&site, &license).status, 200);
+    assert!(cut.is_closed_by_peer());
+    assert_eq!(call(&site, &license).status, 503);
+    site.upstream.release();
+    let rest = finish.read_exactly(1000).expect("the other half");
+    assert_eq!(rest.len(), 1000);
+    fs::rename(&away, &file).expect("moves back");
+    assert_eventually!(call(&site, &license).status == 200);
+    site.assert_clean(&[], &[]);
 }
 
 /// Fills the file system that `directory` is on to its last byte.

@@ -54,7 +54,7 @@ pub struct Committed {
 #[must_use = "the caller may see the status only when this is ready"]
 pub struct HeadCommit(Option<Commit>);
 
-/// Asked while a call is under way: whether its license may not be used any more.
+/// Asked while a call is under way: whether its license may not be used any more, or may not for all that is known.
 #[derive(Clone)]
 pub struct CutCheck {
     entry: Arc<Entry>,
@@ -65,8 +65,9 @@ impl CutCheck {
     /// Whether the call is to be cut.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        let now = self.worker.wall(self.worker.now());
-        self.entry.cut(now).is_some()
+        let now = self.worker.now();
+        self.entry.cut(self.worker.wall(now)).is_some()
+            || self.worker.licensing.is_beyond_grace(&self.entry, now)
     }
 }
 

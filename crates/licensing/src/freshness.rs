@@ -10,6 +10,7 @@ use std::time::Duration;
 use model::{KeyHash, Moment};
 use tokio::sync::Notify;
 
+use crate::entry::Entry;
 use crate::licensing::{Found, Licensing};
 
 /// How well this gate knows what others changed.
@@ -95,6 +96,13 @@ impl Licensing {
         self.reading.freshness(now, options.stale_after, believed)
     }
 
+    /// Whether what is known of a license is so old that its app admits nobody by it (G8): it may have been revoked since. Not so
+    /// for a gate that has merely not read for a while: it is about to. Two loads.
+    #[must_use]
+    pub fn is_beyond_grace(&self, entry: &Entry, now: Moment) -> bool {
+        matches!(self.freshness(now), Freshness::Stale { age } if age > entry.grace())
+    }
+
     /// [`Licensing::find`] after the changes were read, for a key that it said must not be judged before. Waits for the
     /// store at most twice as long as for a license that is loaded, for by then it is known to fail or to be silent;
     /// [`Found::Unread`] is never the answer.
@@ -112,7 +120,7 @@ impl Licensing {
                 read.await;
             }
         };
-        let found = tokio::time::timeout(2 * self.options.load_timeout, read).await;
+        let found = store::awake::within(2 * self.options.load_timeout, read).await;
         found.unwrap_or(Found::Unavailable)
     }
 }
