@@ -5,17 +5,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use licensing::{Ask, ClaimedToken, Entry, Found, HeldUnits, Reservation, ReserveError};
+use licensing::{Ask, ClaimedToken, Entry, HeldUnits, Reservation, ReserveError};
 use model::path::NormalPath;
 use model::{
-    CallFacts, CallHead, CallId, CallTail, Credential, KeyFormat, LONGEST_ACCESS_TOKEN, Method,
-    Mode, Outcome, PlanRevision, PlanRevisionId, Refusal, Symbol, Timestamp, is_access_token,
+    CallFacts, CallHead, CallId, CallTail, Method, Mode, Outcome, PlanRevision, Refusal, Symbol,
+    Timestamp,
 };
 use parking_lot::Mutex;
-use telemetry::{LookupResult, LookupTier, Metrics};
+use telemetry::Metrics;
 
-use crate::app::{App, AppRules, Apps, BuildError, Resolved, Route};
+use crate::app::{App, AppRules, BuildError, Resolved, Route};
 use crate::call::{Admitted, Ticket};
+use crate::catalogue::Catalogue;
 use crate::refused::Refused;
 use crate::time::Moment;
 use crate::worker::{RefusedCall, Worker};
@@ -24,19 +25,7 @@ use crate::worker::{RefusedCall, Worker};
 pub struct Gate {
     pub(crate) catalogue: ArcSwap<Catalogue>,
     symbols: Mutex<HashMap<String, u32>>,
-    metrics: Arc<Metrics>,
-}
-
-/// Apps and plans of one configuration.
-pub(crate) struct Catalogue {
-    pub(crate) apps: Apps,
-    plans: HashMap<PlanRevisionId, PlanSymbol>,
-}
-
-#[derive(Clone)]
-struct PlanSymbol {
-    number: u32,
-    text: Arc<str>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// A call that has found its route.
@@ -87,6 +76,40 @@ pub(crate) struct Paid {
     pub(crate) token: Option<ClaimedToken>,
 }
 
+impl Routed {
+    /// The head of a record on this route, before anybody pays.
+    pub(crate) fn head(&self) -> CallHead {
+        let route = &self.route;
+        CallHead {
+            call_id: self.call_id,
+            license_id: None,
+            app: route.app.symbol,
+            route: route.symbol,
+            plan: Symbol::NONE,
+            method: self.method,
+            mode: self.mode,
+            status: 0,
+            started_at: self.started_at,
+            reserved: route.most_units,
+            epoch: 0,
+            test: route.app.test,
+            billable_status: false,
+            bills_interrupted: route.app.bills(Outcome::Interrupted),
+            limited: false,
+            windowed: false,
+            idempotency: 0,
+        }
+    }
+
+    /// The same, of a call that is to be forwarded.
+    pub(crate) fn head_of(&self, request: &CallRequest<'_>) -> CallHead {
+        CallHead {
+            idempotency: request.idempotency,
+            ..self.head()
+        }
+    }
+}
+
 impl Paid {
     /// Gives everything back: nobody was reached.
     pub(crate) fn cancel(mut self) {
@@ -127,12 +150,7 @@ impl Gate {
     /// As [`Gate::new`]; nothing is replaced then.
     pub fn replace(&self, apps: Vec<AppRules>, plans: &[PlanRevision]) -> Result<(), BuildError> {
         let mut catalogue = Catalogue::build(apps, plans, &self.symbols, &self.metrics)?;
-        for (revision, plan) in &self.catalogue.load().plans {
-            catalogue
-                .plans
-                .entry(*revision)
-                .or_insert_with(|| plan.clone());
-        }
+        catalogue.keep_plans_of(&self.catalogue.load());
         self.catalogue.store(Arc::new(catalogue));
         Ok(())
     }
@@ -211,7 +229,7 @@ impl Gate {
         };
         match self.pass(&routed, &request, &entry).await {
             Ok(reservation) => {
-                let head = head(&routed, &request);
+                let head = routed.head_of(&request);
                 self.issue(
                     worker,
                     routed,
@@ -257,80 +275,6 @@ impl Gate {
         }
     }
 
-    /// The license of what was presented.
-    async fn entry(
-        &self,
-        worker: &Worker,
-        routed: &Routed,
-        presented: Presented<'_>,
-    ) -> Result<Arc<Entry>, Refusal> {
-        let credential = match presented {
-            Presented::Credential(credential) => credential,
-            Presented::Nothing => return Err(Refusal::LicenseMissing),
-            Presented::Ambiguous => return Err(Refusal::CredentialAmbiguous),
-            // Tokens have an admission of their own.
-            Presented::Token(_) => return Err(Refusal::TokenInvalid),
-        };
-        let entry = self.look_up(worker, credential, routed.started).await?;
-        let app = &routed.route.app;
-        if !entry.license().opens(&app.account, &app.name) {
-            return Err(unknown(credential));
-        }
-        Ok(entry)
-    }
-
-    /// The license that a credential belongs to, whatever the state of either and whichever the app.
-    ///
-    /// # Errors
-    /// [`Refusal::LicenseUnknown`] (for access tokens [`Refusal::TokenInvalid`]), or
-    /// [`Refusal::LicenseStoreUnavailable`] where that cannot be told.
-    pub(crate) async fn look_up(
-        &self,
-        worker: &Worker,
-        credential: &[u8],
-        now: Moment,
-    ) -> Result<Arc<Entry>, Refusal> {
-        let unknown = unknown(credential);
-        let is_token = unknown == Refusal::TokenInvalid;
-        let longest = if is_token {
-            LONGEST_ACCESS_TOKEN
-        } else {
-            Credential::LONGEST
-        };
-        if credential.len() > longest {
-            return Err(unknown);
-        }
-        let licensing = &worker.licensing;
-        let hash = licensing.hasher().hash(credential);
-        let found = match licensing.find(&hash, now) {
-            Found::Unread if is_token || could_be_a_key(credential) => {
-                licensing.find_anew(&hash, now).await
-            }
-            found => found,
-        };
-        match found {
-            Found::Known(entry) => {
-                self.metrics.lookup(LookupTier::Memory, LookupResult::Hit);
-                Ok(entry)
-            }
-            // Garbage is told by its checksum, whatever the state of the store.
-            _ if !is_token && !could_be_a_key(credential) => Err(unknown),
-            Found::Unknown => {
-                self.metrics.lookup(LookupTier::Memory, LookupResult::Miss);
-                Err(unknown)
-            }
-            Found::Unread | Found::Unavailable => {
-                self.metrics.lookup(LookupTier::Memory, LookupResult::Error);
-                Err(Refusal::LicenseStoreUnavailable)
-            }
-            Found::Cold => {
-                self.metrics.lookup(LookupTier::Memory, LookupResult::Miss);
-                let found = licensing.load(hash).await;
-                found?.ok_or(unknown)
-            }
-        }
-    }
-
     /// The ordered check and the limits.
     async fn pass(
         &self,
@@ -368,7 +312,7 @@ impl Gate {
         routed: Routed,
         request: &CallRequest<'_>,
     ) -> Result<Admitted, Refused> {
-        let head = head(&routed, request);
+        let head = routed.head_of(request);
         self.ticket(worker, routed, head, None)
     }
 
@@ -437,75 +381,11 @@ impl Gate {
             rate,
         }))
     }
-
-    /// Number and text of the plan revision that a call is priced by: that of the license, or where it is one of every app
-    /// that of the app. The guard that the text is borrowed from is gone when this returns, so the text is cloned out of
-    /// its `Arc`.
-    pub(crate) fn plan_symbol(
-        &self,
-        worker: &Worker,
-        route: &Route,
-        entry: &Entry,
-    ) -> (u32, Option<Arc<str>>) {
-        let catalogue = self.catalogue.load();
-        let known = |plan: &Arc<PlanRevision>| catalogue.plans.get(&plan.id);
-        let symbol = match entry.plan() {
-            Some(plan) => known(plan),
-            None if entry.license().app.is_every() => {
-                let plans = worker.licensing.plans();
-                plans.default_plan(&route.app.name).and_then(known)
-            }
-            None => None,
-        };
-        symbol.map_or((Symbol::NONE, None), |symbol| {
-            (symbol.number, Some(symbol.text.clone()))
-        })
-    }
 }
 
 impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gate").finish_non_exhaustive()
-    }
-}
-
-impl Catalogue {
-    fn build(
-        apps: Vec<AppRules>,
-        plans: &[PlanRevision],
-        symbols: &Mutex<HashMap<String, u32>>,
-        metrics: &Metrics,
-    ) -> Result<Self, BuildError> {
-        let mut symbols = symbols.lock();
-        let mut number = |symbol: &Symbol| {
-            let next = symbols.len() as u32 + 1;
-            let number = *symbols.entry(symbol.encode()).or_insert(next);
-            match symbol {
-                Symbol::App { app, .. } => metrics.name(number, app.as_str()),
-                Symbol::Route(path) => metrics.name(number, path),
-                Symbol::Plan { .. } => {}
-            }
-            number
-        };
-        let plan = |revision: &PlanRevision, number: &mut dyn FnMut(&Symbol) -> u32| {
-            let symbol = Symbol::Plan {
-                name: revision.plan.name.clone(),
-                revision: revision.id,
-            };
-            let known = PlanSymbol {
-                number: number(&symbol),
-                text: symbol.encode().into(),
-            };
-            (revision.id, known)
-        };
-        let plans = plans
-            .iter()
-            .map(|revision| plan(revision, &mut number))
-            .collect();
-        Ok(Self {
-            apps: Apps::build(apps, &mut number)?,
-            plans,
-        })
     }
 }
 
@@ -551,41 +431,4 @@ pub(crate) const fn plain(refusal: Refusal) -> licensing::Refused {
         retry_after: None,
         view: None,
     }
-}
-
-pub(crate) fn head(routed: &Routed, request: &CallRequest<'_>) -> CallHead {
-    let route = &routed.route;
-    CallHead {
-        call_id: routed.call_id,
-        license_id: None,
-        app: route.app.symbol,
-        route: route.symbol,
-        plan: Symbol::NONE,
-        method: routed.method,
-        mode: routed.mode,
-        status: 0,
-        started_at: routed.started_at,
-        reserved: route.most_units,
-        epoch: 0,
-        test: route.app.test,
-        billable_status: false,
-        bills_interrupted: route.app.bills(Outcome::Interrupted),
-        limited: false,
-        windowed: false,
-        idempotency: request.idempotency,
-    }
-}
-
-/// What a credential that opens nothing is refused as.
-fn unknown(credential: &[u8]) -> Refusal {
-    if is_access_token(credential) {
-        Refusal::TokenInvalid
-    } else {
-        Refusal::LicenseUnknown
-    }
-}
-
-/// Whether a text that no license has could have been one: texts that begin like our own keys tell by their checksum.
-fn could_be_a_key(credential: &[u8]) -> bool {
-    std::str::from_utf8(credential).is_ok_and(|text| KeyFormat::of(text).is_some())
 }

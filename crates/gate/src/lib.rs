@@ -16,6 +16,8 @@
 mod admit;
 mod app;
 mod call;
+mod catalogue;
+mod look_up;
 mod observer;
 mod refused;
 pub mod rpc;

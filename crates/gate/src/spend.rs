@@ -7,7 +7,7 @@ use journal::Position;
 use licensing::{Ask, ClaimedToken, Entry, HeldUnits, RateView, Reservation};
 use model::{
     AppName, CallFacts, CallHead, CallId, CallRecord, CallTail, Ending, LicenseId, Method, Mode,
-    Moment, NormalPath, Outcome, Refusal, Symbol, Timestamp,
+    Moment, NormalPath, Refusal, Symbol, Timestamp,
 };
 
 use crate::admit::{Gate, Paid, Routed, plain, take};
@@ -346,26 +346,18 @@ impl Gate {
 }
 
 fn head(routed: &Routed, spend: &Spend<'_>, reservation: Option<&Reservation>) -> CallHead {
-    let route = &routed.route;
     CallHead {
-        call_id: routed.call_id,
-        license_id: None,
-        app: route.app.symbol,
-        route: route.symbol,
-        plan: Symbol::NONE,
-        method: routed.method,
         mode: spend.mode,
         status: spend.status,
         // Windows are told from it: what waited for its lease may count in a later one.
         started_at: reservation.map_or(routed.started_at, Reservation::counted_at),
         reserved: units(routed, spend),
         epoch: reservation.map_or(0, Reservation::epoch),
-        test: route.app.test,
-        billable_status: route.bills_status(spend.status),
-        bills_interrupted: route.app.bills(Outcome::Interrupted),
+        billable_status: routed.route.bills_status(spend.status),
         limited: reservation.is_some_and(Reservation::is_limited),
         windowed: reservation.is_some_and(Reservation::is_windowed),
         idempotency: spend.idempotency,
+        ..routed.head()
     }
 }
 

@@ -9,7 +9,7 @@ use model::{
     TokenState,
 };
 
-use crate::admit::{CallRequest, Gate, Paid, Routed, head, plain, take};
+use crate::admit::{CallRequest, Gate, Paid, Routed, plain, take};
 use crate::call::Admitted;
 use crate::refused::Refused;
 use crate::spend::{Holder, Spend, Spent};
@@ -189,7 +189,7 @@ impl Gate {
         };
         let head = CallHead {
             mode: Mode::Token,
-            ..head(&routed, request)
+            ..routed.head_of(request)
         };
         let paid = Paid {
             entry,
