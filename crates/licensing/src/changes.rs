@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 
-use model::{Fingerprint, LicenseId};
+use model::{CredentialId, Fingerprint, LicenseId, Timestamp};
 use store::{Change, ChangeNumber, StoredLicense};
 
 use crate::fingerprints::FingerprintSet;
@@ -291,6 +291,7 @@ impl Licensing {
             .into_iter()
             .map(|stored| (stored.license.id, stored))
             .collect();
+        let ends = self.token_ends(ids).await?;
         let _log = self.log.lock();
         let mut older = Vec::new();
         for id in ids {
@@ -300,10 +301,32 @@ impl Licensing {
             match stored.get(id) {
                 None => state.learn_gone(),
                 Some(stored) if stored.version < state.version() => older.push(*id),
-                Some(stored) => state.learn_all(stored),
+                Some(stored) => {
+                    let of_it = |token: CredentialId| ends.get(&token).map(|end| (token, *end));
+                    let tokens = state.tokens();
+                    tokens.learn(tokens.all().into_iter().filter_map(of_it));
+                    state.learn_all(stored);
+                }
             }
         }
         Ok(older)
+    }
+
+    /// When the access tokens end that calls of these licenses may be under way with.
+    async fn token_ends(
+        &self,
+        ids: &[LicenseId],
+    ) -> Result<HashMap<CredentialId, Timestamp>, store::Error> {
+        let tokens = ids.iter().filter_map(|id| self.states.get(*id));
+        let tokens = tokens.flat_map(|state| {
+            let tokens = state.tokens().all();
+            tokens.into_iter().map(move |token| (state.id(), token))
+        });
+        let tokens: Vec<_> = tokens.collect();
+        if tokens.is_empty() {
+            return Ok(HashMap::new());
+        }
+        Ok(self.store.token_ends(tokens).await?.into_iter().collect())
     }
 
     /// What is known and what the store says have nothing in common any more: nothing cached can be trusted. Until all is

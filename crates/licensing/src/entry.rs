@@ -12,7 +12,7 @@ use model::{
 };
 use store::{ChangeNumber, CredentialInfo, CredentialStatus, StoredLicense};
 
-use crate::ended::EndedCredentials;
+use crate::ended::{EndedCredentials, TokensInUse};
 use crate::hub::Hub;
 use crate::meter::{Ask, HeldUnits, Meter, Refused, Reservation, ReserveError, Stamp};
 use crate::plans::{EffectiveLimits, Terms};
@@ -71,6 +71,7 @@ pub struct LicenseState {
     version: AtomicU64,
     cut: CutSignal,
     ended: EndedCredentials,
+    tokens: TokensInUse,
     meter: Meter,
     hub: Arc<Hub>,
 }
@@ -191,11 +192,15 @@ impl Entry {
     /// Why the license, or this credential of it, may not be used any more, as far as a call under way must know; `None`: it
     /// may. A few relaxed loads.
     ///
-    /// An access token is not looked at beside its license: what it let in ends by itself.
+    /// An access token that ends in its time ends no call, and one that is ended sooner does.
     #[must_use]
     pub fn cut(&self, now: Timestamp) -> Option<Refusal> {
         let credential = &self.credential;
         let ended = || {
+            if credential.is_token {
+                let ended = self.state.tokens.was_ended(credential.id, now);
+                return ended.then_some(Refusal::TokenInvalid);
+            }
             let known = self.state.ended.refusal(credential.id, now);
             let end = credential.expires_at;
             known.or_else(|| {
@@ -204,7 +209,7 @@ impl Entry {
             })
         };
         let of_license = self.state.cut.refusal(now);
-        of_license.or_else(|| (!credential.is_token).then(ended).flatten())
+        of_license.or_else(ended)
     }
 
     fn check_credential(&self, now: Timestamp) -> Result<(), Refusal> {
@@ -336,6 +341,7 @@ impl LicenseState {
             version: AtomicU64::new(0),
             cut: CutSignal::new(),
             ended: EndedCredentials::default(),
+            tokens: TokensInUse::default(),
             meter: Meter::new(id),
             hub,
         }
@@ -437,6 +443,11 @@ impl LicenseState {
     pub(crate) fn learn_all(&self, stored: &StoredLicense) {
         self.ended.learn(&stored.credentials);
         self.learn(&stored.license);
+    }
+
+    /// The access tokens that calls may be under way with.
+    pub(crate) const fn tokens(&self) -> &TokensInUse {
+        &self.tokens
     }
 
     /// As [`LicenseState::learn_all`], where nothing is known of the license's other credentials.

@@ -206,6 +206,9 @@ impl Licensing {
         plans.share_names(Arc::make_mut(&mut license));
         let terms = plans.terms(&license);
         let credential = EntryCredential::new(&snapshot.credential, snapshot.allow_ips);
+        if let (true, Some(end)) = (credential.is_token, credential.expires_at) {
+            state.tokens().note(credential.id, end, self.clock.now());
+        }
         let entry = Entry::new(license, credential, terms, stamp, state, api_key);
         let entry = Arc::new(entry);
         self.cache.insert(hash, entry.clone());

@@ -318,6 +318,40 @@ async fn an_end_is_in_force_at_once_here_and_soon_on_other_gates() {
 }
 
 #[tokio::test]
+async fn a_call_is_cut_when_its_token_is_ended_and_not_when_its_time_is_over() {
+    let site = Site::new().await;
+    let there = site.neighbour().await;
+    let (_, pair) = site.license_pair().await;
+    let mut entries = Vec::new();
+    let mut tokens = Vec::new();
+    for _ in 0..3 {
+        let new = site.log_in(&pair).await;
+        entries.push(site.at_the_gate(&new).await.unwrap());
+        tokens.push(new);
+    }
+    let cut = |at: usize| entries[at].cut(site.world.now());
+    assert_eq!([0, 1, 2].map(cut), [None; 3]);
+    site.sessions.end(&tokens[0].holder, HERE).await.unwrap();
+    eventually("it is cut where it was ended", || cut(0).is_some()).await;
+    assert_eq!(
+        [0, 1, 2].map(cut),
+        [Some(Refusal::TokenInvalid), None, None]
+    );
+    there.sessions.end(&tokens[1].holder, HERE).await.unwrap();
+    eventually("and on other gates", || cut(1).is_some()).await;
+    assert_eq!(cut(2), None);
+    site.world.advance(HOUR).await;
+    assert_eq!(cut(2), None, "its time is over");
+    // A change of the license, whatever it is, does not make an end of it.
+    let before = entries[2].state().version();
+    let operator = site.world.licensing.acting(model::Actor::OPERATOR);
+    let id = entries[2].license().id;
+    operator.extend(id, None).await.unwrap();
+    assert!(entries[2].state().version() > before);
+    assert_eq!(cut(2), None);
+}
+
+#[tokio::test]
 async fn tokens_end_with_their_key() {
     let site = Site::new().await;
     let (_, pair) = site.license_pair().await;

@@ -3,7 +3,9 @@
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use model::{CredentialId, KeyHash, ManagementKeyId, RateLimit, Session, SessionId, Timestamp};
+use model::{
+    CredentialId, KeyHash, LicenseId, ManagementKeyId, RateLimit, Session, SessionId, Timestamp,
+};
 
 use crate::audit::{Changed, Note};
 use crate::error::Error;
@@ -125,6 +127,12 @@ pub trait SessionStore: Send + Sync + 'static {
         at: Timestamp,
         note: Note<Changed<Session>>,
     ) -> Result<Option<Session>, Error>;
+
+    /// When those of these access tokens end that are kept, each named with its license; one statement for all.
+    async fn token_ends(
+        &self,
+        tokens: Vec<(LicenseId, CredentialId)>,
+    ) -> Result<Vec<(CredentialId, Timestamp)>, Error>;
 
     /// Sets from where a management key may be used; empty: from everywhere. `None` if there is none such.
     async fn set_key_allow_ips(

@@ -317,6 +317,17 @@ pub async fn a_session_is_ended_with_all_its_tokens<F: StoreFactory>() {
         end_at_the_gate(&*store, other.access).await,
         Some(other.access_expires_at)
     );
+    let asked = [first.access_id, other.access_id, CredentialId::generate()];
+    let asked = asked.map(|token| (license, token)).to_vec();
+    let mut ends = store.token_ends(asked).await.expect("answers");
+    ends.sort_unstable();
+    let mut expected = [
+        (first.access_id, at),
+        (other.access_id, other.access_expires_at),
+    ];
+    expected.sort_unstable();
+    assert_eq!(ends, expected);
+    assert_eq!(store.token_ends(Vec::new()).await, Ok(Vec::new()));
     let version = last_change(&*store).await;
     let again = store
         .end_session(session.id, later(5), Note::none())

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use model::{KeyHash, ManagementKeyId, RateLimit, Session, SessionId, Timestamp};
+use model::{
+    CredentialId, KeyHash, LicenseId, ManagementKeyId, RateLimit, Session, SessionId, Timestamp,
+};
 
 use super::audit::{add_change, add_note};
 use super::server::Manner;
@@ -98,6 +100,16 @@ impl SessionStore for PostgresStore {
             add_change(&lent, &note, before, after).await
         };
         self.server.run_with(Manner::TRANSACTION, note, end).await
+    }
+
+    async fn token_ends(
+        &self,
+        tokens: Vec<(LicenseId, CredentialId)>,
+    ) -> Result<Vec<(CredentialId, Timestamp)>, Error> {
+        let read = |lent: Lent, tokens: Arc<Vec<(LicenseId, CredentialId)>>| async move {
+            sessions::token_ends(&lent, &tokens).await
+        };
+        self.server.run_with(Manner::READ, tokens, read).await
     }
 
     async fn set_key_allow_ips(

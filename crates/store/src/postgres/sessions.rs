@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 use model::{
-    ACCESS_TOKEN_KIND, Clock, KeyHash, LicenseId, ManagementKeyId, RateLimit, Session, SessionId,
-    SystemClock, Timestamp,
+    ACCESS_TOKEN_KIND, Clock, CredentialId, KeyHash, LicenseId, ManagementKeyId, RateLimit,
+    Session, SessionId, SystemClock, Timestamp,
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -389,6 +389,28 @@ pub(super) async fn locked(session: &Lent, wanted: SessionId) -> Result<Option<S
     let sql = format!("SELECT {SESSION} FROM sessions s WHERE s.id = $1 FOR UPDATE");
     let row = session.row(&sql, &[&id(wanted.as_u128())]).await?;
     row.as_ref().map(read_session).transpose()
+}
+
+pub(super) async fn token_ends(
+    session: &Lent,
+    tokens: &[(LicenseId, CredentialId)],
+) -> Result<Vec<(CredentialId, Timestamp)>, Trouble> {
+    let licenses: Vec<Uuid> = tokens
+        .iter()
+        .map(|(license, _)| id(license.as_u128()))
+        .collect();
+    let ids: Vec<Uuid> = tokens
+        .iter()
+        .map(|(_, token)| id(token.as_u128()))
+        .collect();
+    let sql = "SELECT c.id, c.expires_at FROM unnest($1::uuid[], $2::uuid[]) AS n (license_id, id)
+        JOIN credentials c ON c.license_id = n.license_id AND c.id = n.id WHERE c.expires_at IS NOT NULL";
+    let found = session.rows(sql, &[&licenses, &ids]).await?;
+    let ends = found.iter().map(|row| {
+        let token = CredentialId::from_u128(read_id(row, 0)?);
+        Ok((token, read_time(row, 1)?))
+    });
+    ends.collect()
 }
 
 pub(super) async fn sessions_of(

@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use model::{KeyHash, ManagementKeyId, RateLimit, Session, SessionId, Timestamp};
+use model::{
+    CredentialId, KeyHash, LicenseId, ManagementKeyId, RateLimit, Session, SessionId, Timestamp,
+};
 
 use super::audit::{add_change, add_note};
 use super::{SqliteStore, management, sessions};
@@ -95,6 +97,15 @@ impl SessionStore for SqliteStore {
                 let after = sessions::end(connection, id, at)?;
                 add_change(connection, &note, before, after)
             })
+            .await
+    }
+
+    async fn token_ends(
+        &self,
+        tokens: Vec<(LicenseId, CredentialId)>,
+    ) -> Result<Vec<(CredentialId, Timestamp)>, Error> {
+        self.licenses
+            .read(move |session| sessions::token_ends(session.connection(), &tokens))
             .await
     }
 

@@ -2,8 +2,8 @@
 
 use ipnet::IpNet;
 use model::{
-    ACCESS_TOKEN_KIND, KeyHash, LicenseId, ManagementKeyId, RateLimit, Session, SessionId,
-    Timestamp,
+    ACCESS_TOKEN_KIND, CredentialId, KeyHash, LicenseId, ManagementKeyId, RateLimit, Session,
+    SessionId, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -184,6 +184,23 @@ pub(super) fn end(
         licenses::touch(connection, license_id, None, at)?;
     }
     Ok(Some(ended))
+}
+
+pub(super) fn token_ends(
+    connection: &Connection,
+    tokens: &[(LicenseId, CredentialId)],
+) -> Result<Vec<(CredentialId, Timestamp)>, Trouble> {
+    let sql = "SELECT expires_at FROM credentials WHERE license_id = ?1 AND id = ?2 AND expires_at IS NOT NULL";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut ends = Vec::new();
+    for (license, token) in tokens {
+        let key = params![id(license.as_u128()), id(token.as_u128())];
+        let end = statement
+            .query_row(key, |row| read_time(row, 0))
+            .optional()?;
+        ends.extend(end.map(|end| (*token, end)));
+    }
+    Ok(ends)
 }
 
 /// Ends the access tokens of a key's sessions with the key itself.

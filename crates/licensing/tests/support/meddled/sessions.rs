@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use model::{KeyHash, ManagementKeyId, RateLimit, Session, SessionId, Timestamp};
+use model::{
+    CredentialId, KeyHash, LicenseId, ManagementKeyId, RateLimit, Session, SessionId, Timestamp,
+};
 use store::{
     Changed, Error, KeyCall, ManagementKey, NewTokens, Note, RefreshOutcome, SessionStore,
     StoredRefreshToken,
@@ -62,6 +64,13 @@ impl SessionStore for Meddled {
         note: Note<Changed<Session>>,
     ) -> Result<Option<Session>, Error> {
         self.alive()?.end_session(id, at, note).await
+    }
+
+    async fn token_ends(
+        &self,
+        tokens: Vec<(LicenseId, CredentialId)>,
+    ) -> Result<Vec<(CredentialId, Timestamp)>, Error> {
+        self.alive()?.token_ends(tokens).await
     }
 
     async fn set_key_allow_ips(
