@@ -70,6 +70,7 @@ pub(crate) async fn guard(
         content: &[&body],
         reference: 0,
         lifetime: KEPT,
+        dead: &state.ledger.earlier_starts(),
     };
     match state.licensing.once(&request).await? {
         Once::Mine(claim) if claim.broken_off.is_some() => Err(Problem::new(

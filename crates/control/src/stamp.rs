@@ -152,6 +152,7 @@ impl Services {
             ],
             reference: CallId::generate().as_u128(),
             lifetime: StampRequest::REMEMBERED,
+            dead: &self.api().ledger.earlier_starts(),
         };
         match self.licensing().once(&once).await.map_err(Fault::from)? {
             Once::Mine(claim) => self.claimed_stamp(&request, license.id, claim).await,

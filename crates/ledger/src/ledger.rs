@@ -154,6 +154,13 @@ impl Ledger {
         Ok(())
     }
 
+    /// Earlier starts whose journals are read here beside the calls: [`Ledger::calls`] has their records, though not all of
+    /// them are in the books. Takes a lock for a moment.
+    #[must_use]
+    pub fn earlier_starts(&self) -> Vec<InstanceId> {
+        self.shared.catch_up.instances()
+    }
+
     /// Counts of this process, in records.
     #[must_use]
     pub fn counts(&self) -> Counts {

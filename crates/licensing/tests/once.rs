@@ -20,6 +20,7 @@ const fn request(content: &'static [&'static [u8]], reference: u128) -> OnceRequ
         content,
         reference,
         lifetime: Duration::from_secs(3_600),
+        dead: &[],
     }
 }
 
@@ -91,6 +92,21 @@ async fn what_another_gate_left_is_taken_over_when_its_journal_was_read() {
     finished.await.unwrap();
     let claim = mine(world.licensing.once(&request(&[b"a"], 2)).await.unwrap());
     assert_eq!(claim.reference, 1);
+}
+
+#[tokio::test]
+async fn what_a_dead_start_left_is_taken_over_where_its_journal_is_being_read() {
+    let world = World::new().await;
+    let dead = world.neighbour(options()).await;
+    drop(mine(
+        dead.licensing.once(&request(&[b"a"], 1)).await.unwrap(),
+    ));
+    let again = OnceRequest {
+        dead: &[dead.instance],
+        ..request(&[b"a"], 2)
+    };
+    let claim = mine(world.licensing.once(&again).await.unwrap());
+    assert_eq!(claim.reference, 1, "what was recorded can be found");
 }
 
 #[tokio::test]

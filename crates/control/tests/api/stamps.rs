@@ -135,6 +135,7 @@ async fn broken_off(world: &World, license: LicenseId, id: &str, call_id: CallId
         ],
         reference: call_id.as_u128(),
         lifetime: StampRequest::REMEMBERED,
+        dead: &[],
     };
     let claim = world.services.licensing().once(&once).await.unwrap();
     assert!(matches!(claim, Once::Mine(_)));

@@ -29,6 +29,9 @@ pub struct OnceRequest<'a> {
     pub reference: u128,
     /// How long it is remembered.
     pub lifetime: Duration,
+    /// Instances that are dead and whose records are read here, though they are not all in the books yet: what they left is
+    /// handed on at once.
+    pub dead: &'a [InstanceId],
 }
 
 /// What is to be done about it.
@@ -69,7 +72,7 @@ impl Drop for OnceClaim {
 
 impl Licensing {
     /// Asks to do something once. Of any number of callers, on whichever gates, one is told to do it. What a gate that
-    /// died left behind is handed on when its journal has been read, so that what it recorded can be found.
+    /// died left behind is handed on when its journal is read, here or to its end, so that what it recorded can be found.
     ///
     /// # Errors
     /// The store fails.
@@ -109,7 +112,7 @@ impl Licensing {
         if let Some(answer) = claim.answer {
             return Ok(Once::Done(answer));
         }
-        if !self.take_over(key, &claim).await? {
+        if !self.take_over(key, &claim, request.dead).await? {
             return Ok(Once::UnderWay);
         }
         mine.reference = claim.reference;
@@ -118,9 +121,16 @@ impl Licensing {
     }
 
     /// Takes over what its owner is not at any more.
-    async fn take_over(&self, key: ClaimKey, claim: &Claim) -> Result<bool, Error> {
+    async fn take_over(
+        &self,
+        key: ClaimKey,
+        claim: &Claim,
+        dead: &[InstanceId],
+    ) -> Result<bool, Error> {
         // Our own: nobody in this process is at it, or this would not have come so far.
-        let left = claim.owner == self.instance || self.is_finished(claim.owner).await?;
+        let left = claim.owner == self.instance
+            || dead.contains(&claim.owner)
+            || self.is_finished(claim.owner).await?;
         if !left {
             return Ok(false);
         }
