@@ -39,6 +39,14 @@ pub struct StoredRefreshToken {
     pub used_at: Option<Timestamp>,
 }
 
+impl StoredRefreshToken {
+    /// Whether it can have no effect any more, whoever presents it: its family has ended, or its time is over and it was never used.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.session.ended_at.is_some() || (self.used_at.is_none() && self.expires_at <= now)
+    }
+}
+
 /// What came of using a refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshOutcome {

@@ -79,6 +79,8 @@ impl Sessions {
         let hash = self.licensing.hasher.hash(presented.expose().as_bytes());
         let store = &self.licensing.store;
         let found = store.refresh_token(hash).await.map_err(Error::from)?;
+        // One that is over is refused like one that never was, after the same work.
+        let found = found.filter(|token| !token.is_over(asked_at));
         let session = found.ok_or(REFUSED)?.session;
         let key = self.live_key(&session).await?.ok_or(REFUSED)?;
         let actor = by(&key, address);
