@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 use crate::keyring::{Key, Keyring, random};
+use crate::numbered;
 
 /// What licenses need of the keyring: what keys are hashed with and, where apps show keys again, what seals their copies.
 #[derive(Debug)]
@@ -130,17 +131,12 @@ impl KeyCopies {
     /// Reads the keys that are new since the last time.
     async fn refresh(&self) -> Result<(), Error> {
         let _alone = self.reading.lock().await;
-        let mut keys = Vec::clone(&self.keys.load());
-        let known = keys.len();
-        for number in known + 1..=Self::MOST {
-            let name = name(number);
-            let Some(sealed) = self.store.setting(&name).await? else {
-                break;
-            };
-            keys.push(self.keyring.open(name.as_bytes(), &sealed)?);
-        }
-        if keys.len() > known {
-            self.keys.store(Arc::new(keys));
+        let known = self.keys.load_full();
+        let open = |name: &str, sealed: &[u8]| self.keyring.open(name.as_bytes(), sealed);
+        let new = numbered::since(&*self.store, known.len(), Self::MOST, name, open).await?;
+        if !new.is_empty() {
+            let all = known.iter().cloned().chain(new).collect();
+            self.keys.store(Arc::new(all));
         }
         Ok(())
     }

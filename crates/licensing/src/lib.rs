@@ -29,6 +29,7 @@ mod leases;
 mod licensing;
 mod load;
 mod meter;
+mod numbered;
 mod operations;
 mod options;
 mod plans;

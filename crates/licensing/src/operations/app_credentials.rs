@@ -18,6 +18,7 @@ use super::acting::Acting;
 use super::change::after;
 use crate::error::Error;
 use crate::licensing::Licensing;
+use crate::numbered;
 
 /// What may be known of the secrets of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,13 +165,11 @@ impl Licensing {
     async fn app_records(&self, app: &AppName) -> Result<Arc<[Record]>, Error> {
         let known = self.app_secrets.0.lock().get(app).cloned();
         let known = known.unwrap_or_default();
-        let mut new = Vec::new();
-        for number in known.len() + 1..=MOST {
-            let Some(bytes) = self.store.setting(&name(app, number)).await? else {
-                break;
-            };
-            new.push(serde_json::from_slice(&bytes).map_err(|_| Error::KeyringMalformed)?);
-        }
+        let name = |number| name(app, number);
+        let read = |_: &str, bytes: &[u8]| {
+            serde_json::from_slice(bytes).map_err(|_| Error::KeyringMalformed)
+        };
+        let new: Vec<Record> = numbered::since(&*self.store, known.len(), MOST, name, read).await?;
         if new.is_empty() {
             return Ok(known);
         }

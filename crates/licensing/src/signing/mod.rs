@@ -29,6 +29,7 @@ pub use token::{TokenFault, TokenTerms};
 use self::slot::{Record, Slot};
 use crate::error::Error;
 use crate::keyring::{Key, Keyring, random};
+use crate::numbered;
 
 /// The signing keys of a store. One for a process; shared by all of its threads.
 pub struct Signing {
@@ -138,15 +139,11 @@ impl Signing {
         let _alone = self.reading.lock().await;
         for signing_use in SigningUse::ALL {
             let known = self.slots(signing_use).len();
-            let mut new = Vec::new();
-            for number in known + 1..=Self::MOST {
-                let name = Slot::name(signing_use, number);
-                let Some(bytes) = self.store.setting(&name).await? else {
-                    break;
-                };
-                let slot = Slot::decode(signing_use, &name, &bytes, &self.keyring)?;
-                new.push(Arc::new(slot));
-            }
+            let name = |number| Slot::name(signing_use, number);
+            let read = |name: &str, bytes: &[u8]| {
+                Slot::decode(signing_use, name, bytes, &self.keyring).map(Arc::new)
+            };
+            let mut new = numbered::since(&*self.store, known, Self::MOST, name, read).await?;
             if !new.is_empty() {
                 let mut rings = Rings::clone(&self.rings.load());
                 rings.0[signing_use as usize].append(&mut new);
