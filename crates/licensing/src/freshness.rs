@@ -31,6 +31,15 @@ pub enum Freshness {
     },
 }
 
+impl Freshness {
+    /// Whether it is too old for an app with this grace to admit anybody by it (G8). Not so for a gate that has merely not read
+    /// for a while: it is about to.
+    #[must_use]
+    pub(crate) fn is_beyond(self, grace: Duration) -> bool {
+        matches!(self, Self::Stale { age } if age > grace)
+    }
+}
+
 /// When the changes were read, and when that failed.
 pub(crate) struct Reading {
     /// When the last successful reading began.
@@ -96,11 +105,10 @@ impl Licensing {
         self.reading.freshness(now, options.stale_after, believed)
     }
 
-    /// Whether what is known of a license is so old that its app admits nobody by it (G8): it may have been revoked since. Not so
-    /// for a gate that has merely not read for a while: it is about to. Two loads.
+    /// Whether what is known of a license is so old that its app admits nobody by it: it may have been revoked since. Two loads.
     #[must_use]
     pub fn is_beyond_grace(&self, entry: &Entry, now: Moment) -> bool {
-        matches!(self.freshness(now), Freshness::Stale { age } if age > entry.grace())
+        self.freshness(now).is_beyond(entry.grace())
     }
 
     /// [`Licensing::find`] after the changes were read, for a key that it said must not be judged before. Waits for the

@@ -226,9 +226,9 @@ impl Licensing {
             (Some(entry), _) if !entry.is_outdated() => {
                 let fits = entry.stamp().plans == self.plans_serial();
                 let entry = if fits { entry } else { self.refit(hash, entry) };
-                match freshness {
-                    Freshness::Stale { age } if age > entry.grace() => Found::Unavailable,
-                    _ => Found::Known(entry),
+                match freshness.is_beyond(entry.grace()) {
+                    true => Found::Unavailable,
+                    false => Found::Known(entry),
                 }
             }
             (_, Freshness::Unread { .. } | Freshness::Stale { .. }) => Found::Unavailable,
