@@ -12,6 +12,9 @@ use super::session::Lent;
 use super::trouble::{Trouble, diagnose};
 use crate::error::Error;
 
+/// The number of the lock of a `name`.
+const LOCK: &str = "hashtextextended('tallygate node ' || current_schema() || ' ' || name, 0)";
+
 /// How long a claim waits for one that is about to end: the server needs a moment to notice that a process has died.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -67,9 +70,9 @@ async fn first_hold(connector: &Connector, node: &str) -> Result<Held, Error> {
 /// Takes the lock on a session of its own; `None`: another has it.
 async fn hold(connector: &Connector, node: &str) -> Result<Option<Held>, Error> {
     let (client, ended) = connector.connect().await?;
-    let sql = "SELECT pg_try_advisory_lock(hashtextextended('tallygate node ' || current_schema() || ' ' || $1, 0))";
+    let sql = format!("SELECT pg_try_advisory_lock({LOCK}) FROM (SELECT $1::text AS name) n");
     let row = client
-        .query_one(sql, &[&node])
+        .query_one(&sql, &[&node])
         .await
         .map_err(|error| diagnose(&connector.name, &error).error)?;
     Ok(row.get::<_, bool>(0).then_some(Held {
@@ -80,12 +83,13 @@ async fn hold(connector: &Connector, node: &str) -> Result<Option<Held>, Error> 
 
 /// Those of these names whose locks are held.
 pub(super) async fn claimed(session: &Lent, nodes: &Vec<String>) -> Result<Vec<String>, Trouble> {
-    let sql = "SELECT name FROM unnest($1::text[]) AS name WHERE EXISTS (
-        SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
-          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-          AND ((classid::bigint << 32) | objid::bigint)
-            = hashtextextended('tallygate node ' || current_schema() || ' ' || name, 0))";
-    let rows = session.rows(sql, &[nodes]).await?;
+    let sql = format!(
+        "SELECT name FROM unnest($1::text[]) AS name WHERE EXISTS (
+            SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
+              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+              AND ((classid::bigint << 32) | objid::bigint) = {LOCK})"
+    );
+    let rows = session.rows(&sql, &[nodes]).await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
