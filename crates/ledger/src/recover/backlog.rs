@@ -8,6 +8,7 @@ use model::InstanceId;
 use store::Store;
 use tokio::runtime::Handle;
 
+use super::catch_up::Work;
 use super::shipment::{Looked, Shipment, instance_state};
 use super::survey::{Survey, remove_finished, survey};
 use crate::books::Books;
@@ -99,14 +100,7 @@ impl Backlog {
         std::mem::take(&mut self.survey.failed)
     }
 
-    pub(crate) fn into_parts(
-        self,
-    ) -> (
-        LedgerOptions,
-        Books,
-        Handle,
-        std::collections::VecDeque<Shipment>,
-    ) {
+    pub(crate) fn into_parts(self) -> (LedgerOptions, Books, Handle, Work) {
         (self.options, self.books, self.runtime, self.survey.behind)
     }
 

@@ -106,15 +106,13 @@ impl Shipment {
     /// # Errors
     /// When a newer version wrote it, which shows at its first records, or the store does not answer.
     pub(super) fn of(books: &Books, looked: Looked) -> Result<Self, Error> {
-        let Looked {
-            dead,
-            state,
-            positions: _,
-            ref closed,
-        } = looked;
+        let lanes = looked.closed.iter().enumerate();
+        let lanes = lanes.map(|(lane, closed)| (*closed, looked.position(lane).rolled));
+        let lanes: Vec<_> = lanes.collect();
+        let Looked { dead, state, .. } = looked;
         let instance = InstanceId::from_u128(dead.instance());
         marks_of(&dead)?;
-        for lane in 0..closed.len() {
+        for lane in 0..lanes.len() {
             match read_first_head(&dead, lane) {
                 Err(error) if error.is_newer() => return Err(error),
                 // Any other damage is met on the way, and what lies before it comes in.
@@ -125,29 +123,24 @@ impl Shipment {
         let node = state.map_or_else(|| books.node.clone(), |state| state.node);
         begin(books, instance, &node, dead.age())?;
         let dead = Arc::new(dead);
-        let positions = &looked.positions;
-        let lane = |(index, closed): (usize, &u64)| {
-            let lane = lane_number(index);
-            let position = positions.iter().find(|position| position.lane == lane);
-            Shipping {
-                book: LaneBook {
-                    instance,
-                    lane,
-                    node: node.clone(),
-                    source: Source::Dead {
-                        instance: Arc::clone(&dead),
-                        closed: *closed,
-                        marks: Vec::new(),
-                    },
+        let lane = |(index, (closed, rolled))| Shipping {
+            book: LaneBook {
+                instance,
+                lane: lane_number(index),
+                node: node.clone(),
+                source: Source::Dead {
+                    instance: Arc::clone(&dead),
+                    closed,
+                    marks: Vec::new(),
                 },
-                rolling: Rolling::default(),
-                sealing: Sealing::default(),
-                rolled: position.map_or(0, |position| position.rolled),
-            }
+            },
+            rolling: Rolling::default(),
+            sealing: Sealing::default(),
+            rolled,
         };
         Ok(Self {
             instance,
-            lanes: closed.iter().enumerate().map(lane).collect(),
+            lanes: lanes.into_iter().enumerate().map(lane).collect(),
             dead: Some(Arc::clone(&dead)),
             stage: Stage::Found,
         })

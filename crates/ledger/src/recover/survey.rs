@@ -8,6 +8,7 @@ use journal::{DeadInstance, dead_instances};
 use model::InstanceId;
 use store::InstanceState;
 
+use super::catch_up::Work;
 use super::shipment::{Looked, Shipment, node_of_file};
 use crate::books::Books;
 use crate::error::Error;
@@ -19,7 +20,7 @@ use crate::seal::files_in;
 #[derive(Default)]
 pub(super) struct Survey {
     /// Instances of which the store lacks something, oldest first. They are locked.
-    pub(super) behind: VecDeque<Shipment>,
+    pub(super) behind: Work,
     /// Instances that cannot be read to their end, and why.
     pub(super) failed: Vec<(PathBuf, Error)>,
     /// Journals that were removed, since they were finished and old.
