@@ -338,48 +338,37 @@ fn a_body_over_the_limit_is_refused_before_or_while_it_comes() {
     );
 }
 
-#[test]
-fn open_streams_of_a_revoked_license_are_cut_or_finished_as_the_app_says() {
-    let site = Site::with(binary!(), |upstream| {
+/// An app that cuts open streams, but for those below `/finish`.
+fn cutting() -> Site {
+    Site::with(binary!(), |upstream| {
         let app = App::new("api", upstream)
             .route("/finish", &["on_revoke = \"finish\""])
             .route("/", &[]);
         Config::default().app(app)
-    });
+    })
+}
+
+#[test]
+fn open_streams_of_a_revoked_license_are_cut_or_finished_as_the_app_says() {
+    let site = cutting();
     let license = site.gateway.license(&[]);
     let open = |path: &str| {
-        let mut connection = site.gateway.connect();
-        connection
-            .send(&Request::get(path).key(&license.key).bytes())
-            .expect("the gate reads");
-        assert_eq!(connection.read_head().expect("a head").status(), Some(200));
-        assert_eq!(
-            connection.read_exactly(1000).expect("half a body").len(),
-            1000
-        );
-        connection
+        site.gateway
+            .open_stream(&Request::get(path).key(&license.key))
     };
     let mut cut = open("/hold-mid-body");
     let mut finish = open("/finish/hold-mid-body");
     let _ = site.gateway.cli().text(&["license", "revoke", &license.id]);
     assert!(cut.is_closed_by_peer());
     site.upstream.release();
-    assert_eq!(
-        finish.read_exactly(1000).expect("the other half").len(),
-        1000
-    );
+    finish.read_half();
     assert_eventually!(site.gateway.calls(&[]).len() == 2);
     site.assert_clean(&[], &[]);
 }
 
 #[test]
 fn open_streams_of_one_key_that_ends_are_cut_and_those_of_the_other_keys_stay() {
-    let site = Site::with(binary!(), |upstream| {
-        let app = App::new("api", upstream)
-            .route("/finish", &["on_revoke = \"finish\""])
-            .route("/", &[]);
-        Config::default().app(app)
-    });
+    let site = cutting();
     let license = site.gateway.license(&[]);
     let cli = site.gateway.cli();
     let others = ["second", "third"].map(|_| {
@@ -388,15 +377,7 @@ fn open_streams_of_one_key_that_ends_are_cut_and_those_of_the_other_keys_stay() 
         let id = credentials.last().expect("the new one")["id"].clone();
         (made["key"].as_str().expect("a key").to_owned(), id)
     });
-    let open = |key: &str, path: &str| {
-        let mut connection = site.gateway.connect();
-        let request = Request::get(path).key(key);
-        connection.send(&request.bytes()).expect("the gate reads");
-        assert_eq!(connection.read_head().expect("a head").status(), Some(200));
-        let half = connection.read_exactly(1000).expect("half a body");
-        assert_eq!(half.len(), 1000);
-        connection
-    };
+    let open = |key: &str, path: &str| site.gateway.open_stream(&Request::get(path).key(key));
     let [(second, second_id), (third, _)] = &others;
     let mut revoked = open(second, "/hold-mid-body");
     let mut others = [
@@ -411,8 +392,7 @@ fn open_streams_of_one_key_that_ends_are_cut_and_those_of_the_other_keys_stay() 
     let _ = cli.text(&["license", "rotate", &license.id, "--overlap", "1h"]);
     site.upstream.release();
     for connection in &mut others {
-        let rest = connection.read_exactly(1000).expect("the other half");
-        assert_eq!(rest.len(), 1000);
+        connection.read_half();
     }
     assert_eq!(site.gateway.wait_for_calls(4).len(), 4);
     site.assert_clean(&[], &[]);

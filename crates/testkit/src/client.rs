@@ -279,6 +279,16 @@ impl Connection {
         }
     }
 
+    /// Reads half of the body that the upstream sends in two halves (`hold-mid-body`).
+    ///
+    /// # Panics
+    /// When it does not come whole.
+    pub fn read_half(&mut self) {
+        const HALF: usize = 1_000;
+        let half = self.read_exactly(HALF).expect("half a body");
+        assert_eq!(half.len(), HALF);
+    }
+
     /// Reads a head, informational or final, and leaves the body unread.
     ///
     /// # Errors

@@ -298,6 +298,20 @@ impl Gateway {
             .unwrap_or_else(|error| panic!("cannot connect to the gate: {error}"))
     }
 
+    /// A stream that is under way: the request is for `hold-mid-body` of the upstream, and half of its answer was read.
+    /// [`Upstream::release`](crate::Upstream::release) lets the other half go.
+    ///
+    /// # Panics
+    /// When the answer is not 200, or ends before.
+    #[must_use]
+    pub fn open_stream(&self, request: &Request) -> Connection {
+        let mut connection = self.connect();
+        connection.send(&request.bytes()).expect("the gate reads");
+        assert_eq!(connection.read_head().expect("a head").status(), Some(200));
+        connection.read_half();
+        connection
+    }
+
     /// One request on a connection of its own.
     ///
     /// # Panics
