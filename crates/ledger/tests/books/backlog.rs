@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ledger::{LedgerObserver, LedgerOptions};
 use rusqlite::Connection;
 
-use crate::support::{Home, Shape};
+use crate::support::{Home, Shape, comes_true};
 
 /// When each batch was in the rollups, and what it took.
 #[derive(Default)]
@@ -39,13 +39,12 @@ async fn a_backlog_is_rolled_up_in_batches_with_pauses_as_long_as_the_work() {
         gate.call(Shape { lane: 0, ..shape });
     }
     file.execute_batch("ROLLBACK").unwrap();
-    let rolled_up = async {
-        while gate.ledger.counts().pending > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let rolled_up = tokio::time::timeout(Duration::from_secs(120), rolled_up).await;
-    assert!(rolled_up.is_ok(), "{:?}", gate.ledger.counts());
+    let rolled_up = async || gate.ledger.counts().pending == 0;
+    assert!(
+        comes_true(120, rolled_up).await,
+        "{:?}",
+        gate.ledger.counts()
+    );
     let batches = std::mem::take(&mut *batches.0.lock().unwrap());
     let full = |batch: &(Instant, u64, Duration)| batch.1 == ROWS;
     // A batch that was begun with the first calls, and waited for the file, is a small one.

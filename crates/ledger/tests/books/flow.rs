@@ -5,7 +5,7 @@ use model::usage::{UsageField, UsageQuery};
 use model::{Outcome, Timestamp};
 use store::LedgerStore;
 
-use crate::support::{Gate, Home, START, Shape, license};
+use crate::support::{Gate, Home, START, Shape, comes_true, license, lines};
 
 async fn call_ids(gate: &Gate, query: CallsQuery) -> Vec<model::CallId> {
     let calls = gate.ledger.calls(query).await.unwrap();
@@ -161,14 +161,7 @@ async fn usage_groups_by_what_is_asked_for_and_counts_folded_refusals() {
             (Some(Outcome::Refused), Some(402), 40, 0),
         ]
     );
-    let lines = gate
-        .ledger
-        .calls(CallsQuery::default())
-        .await
-        .unwrap()
-        .all()
-        .await
-        .unwrap();
+    let lines = lines(&gate).await;
     let refused = lines.iter().find(|line| line.calls == 40).unwrap();
     assert_eq!(refused.refusal, Some("quota_exhausted"));
 }
@@ -179,14 +172,7 @@ async fn a_line_serialises_to_the_public_fields() {
     let gate = home.gate().await;
     gate.call(Shape::new(1, 0));
     gate.ledger.seal().await.unwrap();
-    let lines = gate
-        .ledger
-        .calls(CallsQuery::default())
-        .await
-        .unwrap()
-        .all()
-        .await
-        .unwrap();
+    let lines = lines(&gate).await;
     let json = serde_json::to_value(&lines[0]).unwrap();
     let fields: Vec<_> = json.as_object().unwrap().keys().cloned().collect();
     let mut expected = ledger::CallLine::FIELDS.map(str::to_owned);
@@ -290,13 +276,11 @@ async fn threads_ship_and_seal_by_themselves() {
     };
     let gate = home.gate_with(options).await;
     gate.call(Shape::new(1, 0));
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while gate.ledger.counts().stored != 1
-        || home.files().iter().all(|name| name.ends_with(".part"))
-    {
-        assert!(std::time::Instant::now() < deadline, "nothing was shipped");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    let shipped = async || {
+        let is_sealed = |name: &String| !name.ends_with(".part");
+        gate.ledger.counts().stored == 1 && home.files().iter().any(is_sealed)
+    };
+    assert!(comes_true(20, shipped).await, "nothing was shipped");
     gate.ledger.abandon().await.unwrap();
 }
 

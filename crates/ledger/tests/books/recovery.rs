@@ -1,18 +1,13 @@
 //! What dead processes left, brought into the books once.
 
 use journal::DeadInstance;
-use ledger::{CallLine, CallsQuery};
+use ledger::CallLine;
 use model::usage::{UsageField, UsageQuery};
 use model::{CallId, InstanceId, Outcome};
 use store::LedgerStore;
 use tokio::runtime::Handle;
 
-use crate::support::{Gate, Home, Shape, recover};
-
-async fn lines(gate: &Gate) -> Vec<CallLine> {
-    let calls = gate.ledger.calls(CallsQuery::default()).await.unwrap();
-    calls.all().await.unwrap()
-}
+use crate::support::{Gate, Home, Shape, comes_true, lines, recover};
 
 async fn outcomes(gate: &Gate) -> Vec<(Outcome, u64, u64)> {
     let query = UsageQuery {
@@ -336,11 +331,10 @@ async fn journals_that_are_caught_up_with_and_old_are_removed() {
         })
         .await;
     let kept = || std::fs::read_dir(home.path("journals")).unwrap().count();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while kept() > 1 {
-        assert!(std::time::Instant::now() < deadline, "only its own is left");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    assert!(
+        comes_true(60, async || kept() <= 1).await,
+        "only its own is left"
+    );
     let report = gate.ledger.verify().await.unwrap();
     assert!(report.is_clean() && report.stored == 15, "{report:?}");
 }

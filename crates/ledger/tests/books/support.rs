@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use journal::{Journal, Lane, MarkSlot, Options};
-use ledger::{Backlog, Ledger, LedgerOptions, Recovery};
+use ledger::{Backlog, CallLine, CallsQuery, Ledger, LedgerOptions, Recovery};
 use model::{
     CallHead, CallId, CallRecord, CallTail, InstanceId, LicenseId, Method, Mode, Outcome, Plan,
     PlanRevision, Refusal, Symbol, Timestamp,
@@ -120,6 +120,23 @@ pub(crate) async fn recover(home: &Home) -> Recovery {
     ledger::recover(&home.options(), store, Handle::current())
         .await
         .unwrap()
+}
+
+/// Every single call that a gate knows of, oldest first.
+pub(crate) async fn lines(gate: &Gate) -> Vec<CallLine> {
+    let calls = gate.ledger.calls(CallsQuery::default()).await.unwrap();
+    calls.all().await.unwrap()
+}
+
+/// Waits for what threads do by themselves; `false` if it does not come in so many seconds.
+pub(crate) async fn comes_true(seconds: u64, condition: impl AsyncFn() -> bool) -> bool {
+    let coming = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let come = tokio::time::timeout(Duration::from_secs(seconds), coming).await;
+    come.is_ok()
 }
 
 /// One process: what it holds goes with it.

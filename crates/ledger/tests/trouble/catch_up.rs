@@ -1,14 +1,14 @@
 //! What earlier starts left, brought into the books beside the calls of a gate that serves.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fail::FailScenario;
-use ledger::{CallsQuery, LedgerOptions};
+use ledger::LedgerOptions;
 use model::CallId;
 use model::usage::UsageQuery;
 use store::LedgerStore;
 
-use crate::support::{Gate, Home, Shape};
+use crate::support::{Gate, Home, Shape, comes_true, lines};
 
 const ROLL: &str = "ledger::roll::commit";
 const SEAL: &str = "ledger::seal::intended";
@@ -35,8 +35,7 @@ async fn leave(gate: Gate, licenses: u64) -> Vec<CallId> {
 }
 
 async fn recorded(gate: &Gate) -> Vec<CallId> {
-    let calls = gate.ledger.calls(CallsQuery::default()).await.unwrap();
-    let lines = calls.all().await.unwrap();
+    let lines = lines(gate).await;
     lines.iter().map(|line| line.call_id).collect()
 }
 
@@ -47,17 +46,10 @@ async fn counted(gate: &Gate) -> u64 {
 
 /// Waits until all that earlier starts left is in the books.
 async fn caught_up(gate: &Gate) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        let instances = gate.store.instances().await.unwrap();
-        let done =
-            |state: &store::InstanceState| state.id == gate.instance || state.finished_at.is_some();
-        if instances.iter().all(done) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{:?}", gate.ledger.counts());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let done =
+        |state: &store::InstanceState| state.id == gate.instance || state.finished_at.is_some();
+    let all = async || gate.store.instances().await.unwrap().iter().all(done);
+    assert!(comes_true(60, all).await, "{:?}", gate.ledger.counts());
 }
 
 /// Everything is there, and everything once.

@@ -1,10 +1,9 @@
 //! A crash at every step of rolling up and sealing, and the same again.
 
 use fail::FailScenario;
-use ledger::CallsQuery;
 use store::LedgerStore;
 
-use crate::support::{Gate, Home, Shape, recover};
+use crate::support::{Gate, Home, Shape, lines, recover};
 
 const SEAL_POINTS: [&str; 3] = [
     "ledger::seal::intended",
@@ -24,14 +23,7 @@ fn fill(gate: &Gate) -> Vec<model::CallId> {
 }
 
 async fn assert_whole(gate: &Gate, expected: &[model::CallId]) {
-    let lines = gate
-        .ledger
-        .calls(CallsQuery::default())
-        .await
-        .unwrap()
-        .all()
-        .await
-        .unwrap();
+    let lines = lines(gate).await;
     let ids: Vec<_> = lines.iter().map(|line| line.call_id).collect();
     assert_eq!(ids, expected);
     let report = gate.ledger.verify().await.unwrap();
