@@ -181,12 +181,11 @@ pub(crate) fn rewrite(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingor
 fn strip(head: &mut RequestHeader, rewrite: &Rewrite<'_>) {
     const MOST: usize = 8;
     let overrides = !rewrite.backend.allow_method_override;
-    let believed_by_nobody = !rewrite.from_trusted_proxy;
     let is_ours = |name: &HeaderName| {
         rewrite.route.app.license_headers.contains(name)
             || OURS.contains(name)
             || (overrides && METHOD_OVERRIDES.contains(name))
-            || (believed_by_nobody && *name == FORWARDED_HOST)
+            || (!rewrite.from_trusted_proxy && *name == FORWARDED_HOST)
     };
     if head
         .headers

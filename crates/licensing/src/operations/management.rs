@@ -143,8 +143,8 @@ impl Acting {
     }
 
     /// Switches an account off: its management keys and their sessions are refused by the control plane, on this gate when it
-    /// returns, on others when they are told, at the latest within a second. Its licenses stay as they are, for their holders owe it nothing. Or on again.
-    /// Doing it twice does nothing more, and is noted once.
+    /// returns, on others when they are told, at the latest within a second. Its licenses stay as they are, for their holders owe
+    /// it nothing. Or on again. Doing it twice does nothing more, and is noted once.
     ///
     /// # Errors
     /// There is none such, or the store fails.
