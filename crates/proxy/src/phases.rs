@@ -9,6 +9,7 @@ use bytes::Bytes;
 use gate::{CallRequest, Closing, Failure, Gate, Refused, Worker, rpc};
 use model::{Blame, Ending, Refusal};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -182,6 +183,9 @@ impl ProxyHttp for MeteredProxy {
         call.connection = Connection::current();
         call
     }
+
+    /// None: the framework's own would make a compressor for each call that compresses nothing.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, call: &mut Call) -> Result<bool> {
         if let Some(connection) = &call.connection {
