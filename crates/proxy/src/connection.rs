@@ -1,6 +1,7 @@
 //! A caller's connection: whether it waits, since when, and whether to cut it.
 
 mod leaving;
+mod upstream_wait;
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -15,14 +16,17 @@ use http::HeaderValue;
 use parking_lot::Mutex;
 
 pub(crate) use self::leaving::Leaving;
+pub(crate) use self::upstream_wait::UpstreamWait;
 use crate::outlet::{Outlet, Socket};
+use crate::upstream::IdleSockets;
 
 /// One connection of a caller.
 pub(crate) struct Connection {
     phase: AtomicU8,
     /// The tick of the edge in which the phase began.
     since: AtomicU64,
-    ticks: Arc<AtomicU64>,
+    idle_sockets: Arc<IdleSockets>,
+    upstream_wait: UpstreamWait,
     cut: AtomicBool,
     cut_check: Mutex<Option<CutCheck>>,
     waker: Mutex<Option<Waker>>,
@@ -62,17 +66,18 @@ thread_local! {
 }
 
 impl Connection {
-    /// A new connection. `ticks` is moved on by the edge, so that a phase costs no reading of the clock.
+    /// A new connection of a thread that keeps these unused ones to upstreams.
     pub(crate) fn new(
         socket: Box<dyn Socket>,
         worker: Arc<Worker>,
-        ticks: Arc<AtomicU64>,
+        idle_sockets: Arc<IdleSockets>,
         origin: Origin,
     ) -> Self {
         Self {
             phase: AtomicU8::new(IDLE),
             since: AtomicU64::new(0),
-            ticks,
+            idle_sockets,
+            upstream_wait: UpstreamWait::default(),
             cut: AtomicBool::new(false),
             cut_check: Mutex::new(None),
             waker: Mutex::new(None),
@@ -92,8 +97,21 @@ impl Connection {
         CURRENT.with_borrow(Clone::clone)
     }
 
+    /// The tick that is now: time that costs no reading of the clock.
+    pub(crate) fn now(&self) -> u64 {
+        self.idle_sockets.ticks().now()
+    }
+
+    pub(crate) fn idle_sockets(&self) -> &IdleSockets {
+        &self.idle_sockets
+    }
+
+    pub(crate) const fn upstream_wait(&self) -> &UpstreamWait {
+        &self.upstream_wait
+    }
+
     fn enter(&self, phase: u8) {
-        let now = self.ticks.load(Ordering::Relaxed);
+        let now = self.now();
         self.since.store(now, Ordering::Relaxed);
         self.phase.store(phase, Ordering::Release);
     }
@@ -145,10 +163,17 @@ impl Connection {
     /// Cuts the connection if its head has been coming for more than so many ticks.
     pub(crate) fn cut_if_overdue(&self, most_ticks: u64) {
         if matches!(self.phase.load(Ordering::Acquire), HEAD | REFUSED) {
-            let now = self.ticks.load(Ordering::Relaxed);
+            let now = self.now();
             if now.saturating_sub(self.since.load(Ordering::Relaxed)) > most_ticks {
                 self.cut();
             }
+        }
+    }
+
+    /// Has the connection's task see that its upstream has been silent for too long.
+    pub(crate) fn wake_if_upstream_is_due(&self) {
+        if self.upstream_wait.is_due(self.now()) {
+            self.wake_task();
         }
     }
 

@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,11 +21,12 @@ use tokio::time::MissedTickBehavior;
 use crate::connection::{Connection, Cuttable, Leaving, Origin};
 use crate::outlet::Socket;
 use crate::stream::CallerStream;
+use crate::ticks::{TICK, ticks_in};
+use crate::upstream::IdleSockets;
 
-/// How often a thread looks whether calls under way are to be cut.
-const CARE: Duration = Duration::from_millis(25);
-/// How often it looks for connections that wait too long for a request head, in units of [`CARE`].
-const HEAD_CARE: u64 = 40;
+/// How often a thread looks for connections that wait too long for a request head or a call, in ticks. Every tick it looks
+/// for calls that are to be cut or wait too long.
+const SLOW_CARE: u64 = 40;
 
 /// What the edge is told.
 #[derive(Clone, Copy, Debug)]
@@ -113,8 +114,8 @@ struct Thread<A> {
 /// The connections of one thread.
 #[derive(Default)]
 struct Connections {
-    /// Ticks of [`CARE`] so far.
-    ticks: Arc<AtomicU64>,
+    /// Those to upstreams that are open and unused.
+    idle: Arc<IdleSockets>,
     all: Mutex<Vec<Weak<Connection>>>,
     active: AtomicUsize,
     none_left: Notify,
@@ -196,7 +197,7 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
         let connection = Arc::new(Connection::new(
             Box::new(stream),
             self.worker.clone(),
-            self.connections.ticks.clone(),
+            self.connections.idle.clone(),
             origin,
         ));
         let count = self.connections.count(&connection, self.open.clone());
@@ -269,17 +270,21 @@ impl Drop for Counted {
     }
 }
 
-/// Looks after the connections of a thread, and tells them the time in ticks of [`CARE`].
+/// Looks after the connections of a thread, and tells them the time in ticks.
 async fn care(connections: Arc<Connections>, head_timeout: Duration) {
-    let head_ticks = (head_timeout.as_millis() / CARE.as_millis()).max(1) as u64;
-    let mut pauses = tokio::time::interval(CARE);
+    let head_ticks = ticks_in(head_timeout);
+    let mut pauses = tokio::time::interval(TICK);
     pauses.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         pauses.tick().await;
-        let tick = connections.ticks.fetch_add(1, Ordering::Relaxed);
-        connections.each(Connection::cut_if_asked);
-        if tick.is_multiple_of(HEAD_CARE) {
+        let tick = connections.idle.ticks().advance();
+        connections.each(|connection| {
+            connection.cut_if_asked();
+            connection.wake_if_upstream_is_due();
+        });
+        if tick.is_multiple_of(SLOW_CARE) {
             connections.each(|connection| connection.cut_if_overdue(head_ticks));
+            connections.idle.sweep();
         }
     }
 }

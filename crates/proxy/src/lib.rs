@@ -14,6 +14,7 @@ mod outlet;
 mod phases;
 mod serve;
 mod stream;
+mod ticks;
 mod upstream;
 
 pub use backend::{BackendRules, Backends};

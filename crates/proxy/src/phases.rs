@@ -17,7 +17,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use crate::answer;
 use crate::backend::Backends;
 use crate::call::{Call, Stage, address_of};
-use crate::connection::Connection;
+use crate::connection::{Connection, UpstreamWait};
 use crate::headers::{
     CALL_ID, IDEMPOTENCY_KEY, Rewrite, caller_address, presented, presented_by_rpc, rewrite,
     rpc_call,
@@ -245,6 +245,29 @@ impl ProxyHttp for MeteredProxy {
     ) -> Box<Error> {
         // Nothing was sent, so another try is safe for every method.
         error.set_retry(call.attempts < MOST_ATTEMPTS);
+        error
+    }
+
+    /// As the framework decides it, for connections that it does not know: only an idempotent call, and only if a connection
+    /// was used again that the upstream may have closed meanwhile.
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        call: &mut Call,
+        reused: bool,
+    ) -> Box<Error> {
+        let wait = call.connection.as_ref().map(|it| it.upstream_wait());
+        if wait.is_some_and(UpstreamWait::was_overdue) {
+            error.etype = ErrorType::ReadTimedout;
+            error.set_retry(false);
+        } else if !session.req_header().method.is_idempotent() || session.retry_buffer_truncated() {
+            error.set_retry(false);
+        } else {
+            let reused = reused || wait.is_some_and(UpstreamWait::is_reused);
+            error.retry.decide_reuse(reused);
+        }
         error
     }
 

@@ -1,6 +1,8 @@
 //! Upstreams of an app: which one a call goes to, where its name points, whether it is well.
 
 mod health;
+mod idle;
+mod socket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use pingora::upstreams::peer::HttpPeer;
 
 use self::health::Health;
 pub use self::health::HealthCheck;
+pub(crate) use self::idle::IdleSockets;
+use self::socket::Dialer;
 
 /// How often names are resolved anew.
 const RESOLVE_EVERY: Duration = Duration::from_secs(10);
@@ -171,11 +175,15 @@ impl Member {
             String::new()
         };
         let mut template = HttpPeer::new(placeholder, address.tls, sni);
-        template.options.connection_timeout = Some(options.connect_timeout);
-        template.options.total_connection_timeout = Some(options.connect_timeout);
-        template.options.read_timeout = Some(options.read_timeout);
         template.options.write_timeout = Some(options.write_timeout);
-        template.options.idle_timeout = Some(options.idle_timeout);
+        if address.tls {
+            template.options.connection_timeout = Some(options.connect_timeout);
+            template.options.total_connection_timeout = Some(options.connect_timeout);
+            template.options.read_timeout = Some(options.read_timeout);
+            template.options.idle_timeout = Some(options.idle_timeout);
+        } else {
+            template.options.custom_l4 = Some(Arc::new(Dialer::new(options)));
+        }
         let member = Self {
             servers: ArcSwap::from_pointee(Vec::new()),
             template,

@@ -91,7 +91,10 @@ impl Member {
         let mut request = RequestHeader::build("GET", check.path.as_bytes(), Some(2))?;
         request.insert_header("host", &self.address.host)?;
         request.insert_header("user-agent", "tallygate")?;
-        let (mut session, _) = connector.get_http_session(&server.peer).await?;
+        let mut peer = server.peer.clone();
+        // A connection of its own: those of calls belong to the threads of their callers.
+        peer.options.custom_l4 = None;
+        let (mut session, _) = connector.get_http_session(&peer).await?;
         session.set_read_timeout(Some(check.timeout));
         session.write_request_header(Box::new(request)).await?;
         session.finish_request_body().await?;

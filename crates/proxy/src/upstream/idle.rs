@@ -1,0 +1,233 @@
+//! Connections to upstreams that a thread keeps open between calls.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+
+use crate::ticks::Ticks;
+
+/// Connections that a thread keeps at most.
+const MOST: usize = 256;
+
+/// The unused connections of one thread. They cost nothing while they wait: no task, no timer.
+#[derive(Debug, Default)]
+pub(crate) struct IdleSockets {
+    ticks: Ticks,
+    sockets: Mutex<Sockets>,
+}
+
+#[derive(Debug, Default)]
+struct Sockets {
+    /// Those unused longest are in front. No list is empty.
+    by_address: HashMap<SocketAddr, VecDeque<Idle>>,
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Idle {
+    socket: TcpStream,
+    since: u64,
+    /// So many ticks it may wait.
+    limit: u64,
+}
+
+impl IdleSockets {
+    pub(crate) const fn ticks(&self) -> &Ticks {
+        &self.ticks
+    }
+
+    /// The connection to this address that was used last, if there is one that is still open.
+    pub(crate) fn take(&self, address: &SocketAddr) -> Option<TcpStream> {
+        loop {
+            let socket = self.sockets.lock().pop_newest(address)?;
+            if is_open(&socket) {
+                return Some(socket);
+            }
+        }
+    }
+
+    /// Keeps a connection for `limit` ticks at most. If there are too many, the oldest to its address gives way, or else itself.
+    pub(crate) fn put(&self, address: SocketAddr, socket: TcpStream, limit: u64) {
+        let since = self.ticks.now();
+        let mut sockets = self.sockets.lock();
+        let is_full = sockets.count >= MOST;
+        if is_full && sockets.pop_oldest(&address).is_none() {
+            return;
+        }
+        let idle = Idle {
+            socket,
+            since,
+            limit,
+        };
+        let waiting = sockets.by_address.entry(address).or_default();
+        waiting.push_back(idle);
+        sockets.count += 1;
+    }
+
+    /// Closes those that have waited long enough, and those that the upstream closed.
+    pub(crate) fn sweep(&self) {
+        let now = self.ticks.now();
+        let mut sockets = self.sockets.lock();
+        sockets.by_address.retain(|_, waiting| {
+            waiting.retain(|idle| {
+                now.saturating_sub(idle.since) <= idle.limit && is_open(&idle.socket)
+            });
+            !waiting.is_empty()
+        });
+        sockets.count = sockets.by_address.values().map(VecDeque::len).sum();
+    }
+}
+
+impl Sockets {
+    fn pop_newest(&mut self, address: &SocketAddr) -> Option<TcpStream> {
+        self.pop(address, VecDeque::pop_back)
+    }
+
+    fn pop_oldest(&mut self, address: &SocketAddr) -> Option<TcpStream> {
+        self.pop(address, VecDeque::pop_front)
+    }
+
+    fn pop(
+        &mut self,
+        address: &SocketAddr,
+        pop: fn(&mut VecDeque<Idle>) -> Option<Idle>,
+    ) -> Option<TcpStream> {
+        let waiting = self.by_address.get_mut(address)?;
+        let idle = pop(waiting)?;
+        if waiting.is_empty() {
+            self.by_address.remove(address);
+        }
+        self.count -= 1;
+        Some(idle.socket)
+    }
+}
+
+/// Whether a connection on which nothing is expected is open and silent. No system call, but for one of which something was heard.
+fn is_open(socket: &TcpStream) -> bool {
+    let read = socket.try_read(&mut [0; 1]);
+    read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const FOR_LONG: u64 = 1_000;
+
+    struct Upstream {
+        listener: TcpListener,
+        address: SocketAddr,
+    }
+
+    impl Upstream {
+        async fn start() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let address = listener.local_addr().expect("a bound port");
+            Self { listener, address }
+        }
+
+        /// Both ends of a connection: ours first.
+        async fn connect(&self) -> (TcpStream, TcpStream) {
+            let ours = TcpStream::connect(self.address).await.expect("it listens");
+            let (theirs, _) = self.listener.accept().await.expect("it was connected to");
+            (ours, theirs)
+        }
+    }
+
+    fn port(socket: &TcpStream) -> u16 {
+        socket.local_addr().expect("it is connected").port()
+    }
+
+    fn sweep_after(idle: &IdleSockets, ticks: u64) {
+        for _ in 0..ticks {
+            idle.ticks().advance();
+        }
+        idle.sweep();
+    }
+
+    #[tokio::test]
+    async fn the_connection_used_last_is_used_next_and_only_for_its_own_address() {
+        let (one, other) = (Upstream::start().await, Upstream::start().await);
+        let idle = IdleSockets::default();
+        let (first, _first) = one.connect().await;
+        let (second, _second) = one.connect().await;
+        let ports = [port(&first), port(&second)];
+        idle.put(one.address, first, FOR_LONG);
+        idle.put(one.address, second, FOR_LONG);
+        assert!(idle.take(&other.address).is_none());
+        let taken = [idle.take(&one.address), idle.take(&one.address)];
+        let taken = taken.map(|socket| port(&socket.expect("two were put")));
+        assert_eq!(taken, [ports[1], ports[0]]);
+        assert!(idle.take(&one.address).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_upstream_closed_or_wrote_to_is_not_used_again() {
+        let upstream = Upstream::start().await;
+        let idle = IdleSockets::default();
+        let (closed, theirs) = upstream.connect().await;
+        drop(theirs);
+        let (written, mut theirs) = upstream.connect().await;
+        theirs.write_all(b"?").await.expect("it is open");
+        for heard in [&closed, &written] {
+            heard.readable().await.expect("it is open");
+        }
+        idle.put(upstream.address, closed, FOR_LONG);
+        idle.put(upstream.address, written, FOR_LONG);
+        assert!(idle.take(&upstream.address).is_none());
+    }
+
+    #[tokio::test]
+    async fn connections_wait_for_as_long_as_their_app_keeps_them() {
+        let upstream = Upstream::start().await;
+        let idle = IdleSockets::default();
+        let (brief, _brief) = upstream.connect().await;
+        let (long, _long) = upstream.connect().await;
+        let kept = port(&long);
+        idle.put(upstream.address, brief, 2);
+        idle.put(upstream.address, long, 9);
+        sweep_after(&idle, 2);
+        assert_eq!(idle.sockets.lock().count, 2, "not before its time is over");
+        sweep_after(&idle, 1);
+        assert_eq!(idle.sockets.lock().count, 1);
+        let left = idle.take(&upstream.address).expect("one may wait longer");
+        assert_eq!(port(&left), kept);
+    }
+
+    #[tokio::test]
+    async fn a_sweep_closes_what_the_upstream_closed() {
+        let upstream = Upstream::start().await;
+        let idle = IdleSockets::default();
+        let (closed, theirs) = upstream.connect().await;
+        drop(theirs);
+        closed.readable().await.expect("it is open here");
+        idle.put(upstream.address, closed, FOR_LONG);
+        idle.sweep();
+        assert!(idle.sockets.lock().by_address.is_empty());
+    }
+
+    #[tokio::test]
+    async fn there_are_never_too_many() {
+        let (one, other) = (Upstream::start().await, Upstream::start().await);
+        let idle = IdleSockets::default();
+        let mut theirs = Vec::new();
+        let mut last = 0;
+        for _ in 0..=MOST {
+            let (socket, their) = one.connect().await;
+            last = port(&socket);
+            theirs.push(their);
+            idle.put(one.address, socket, FOR_LONG);
+        }
+        let (socket, _their) = other.connect().await;
+        idle.put(other.address, socket, FOR_LONG);
+        assert_eq!(idle.sockets.lock().count, MOST);
+        assert!(idle.take(&other.address).is_none(), "none gives way to it");
+        let newest = idle.take(&one.address).map(|socket| port(&socket));
+        assert_eq!(newest, Some(last), "the oldest gave way");
+    }
+}

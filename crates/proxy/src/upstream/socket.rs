@@ -1,0 +1,192 @@
+//! A plain connection to an upstream, as Pingora reads and writes it for the time of one call.
+//!
+//! Pingora keeps an unused connection with a task, two channels and a timer of its own, asks the kernel who is at its other end
+//! before it is used again, and sets a timer for each wait. That is a tenth of what a call costs, so plain connections are
+//! kept by [`IdleSockets`] and timed by ticks (`docs/decisions/0006-own-upstream-connections.md`). Those with TLS, which cost
+//! more by themselves, are left to Pingora.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::connectors::L4Connect;
+use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
+use pingora::protocols::l4::stream::Stream;
+use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
+use pingora::{Error, ErrorType};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::connection::Connection;
+use crate::ticks::ticks_in;
+use crate::upstream::PoolOptions;
+
+/// Connects calls to one upstream: by a connection that is open and unused, or by a new one.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    connect_timeout: Duration,
+    /// Ticks that an upstream may be silent while it is waited for.
+    read_limit: u64,
+    /// Ticks that an unused connection is kept.
+    idle_limit: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+struct UpstreamSocket {
+    /// `None` once it is given back.
+    socket: Option<TcpStream>,
+    address: SocketAddr,
+    connection: Arc<Connection>,
+    idle_limit: u64,
+    /// Pingora found it fit for another call.
+    rests: bool,
+}
+
+impl Dialer {
+    pub(crate) fn new(options: &PoolOptions) -> Self {
+        Self {
+            connect_timeout: options.connect_timeout,
+            read_limit: ticks_in(options.read_timeout),
+            idle_limit: ticks_in(options.idle_timeout),
+        }
+    }
+}
+
+#[async_trait]
+impl L4Connect for Dialer {
+    async fn connect(&self, address: &PeerAddress) -> pingora::Result<Stream> {
+        let internal = |what| Error::explain(ErrorType::InternalError, what);
+        let connection = Connection::current()
+            .ok_or_else(|| internal("a call is made outside of its connection's task"))?;
+        let address = *address
+            .as_inet()
+            .ok_or_else(|| internal("an upstream has an internet address"))?;
+        let idle = connection.idle_sockets().take(&address);
+        let reused = idle.is_some();
+        let socket = match idle {
+            Some(socket) => socket,
+            None => connect(address, self.connect_timeout).await?,
+        };
+        connection
+            .upstream_wait()
+            .connected(reused, self.read_limit);
+        let socket = UpstreamSocket {
+            socket: Some(socket),
+            address,
+            connection,
+            idle_limit: self.idle_limit,
+            rests: false,
+        };
+        Ok(VirtualSocketStream::new(Box::new(socket)).into())
+    }
+}
+
+async fn connect(address: SocketAddr, limit: Duration) -> pingora::Result<TcpStream> {
+    let failed = |error: io::Error| {
+        let kind = match error.kind() {
+            io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+            io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                ErrorType::ConnectNoRoute
+            }
+            _ => ErrorType::ConnectError,
+        };
+        Error::because(kind, "while connecting to an upstream", error)
+    };
+    let connected = tokio::time::timeout(limit, TcpStream::connect(address)).await;
+    let socket = connected
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        .map_err(failed)?;
+    socket.set_nodelay(true).map_err(failed)?;
+    Ok(socket)
+}
+
+impl UpstreamSocket {
+    fn socket(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(
+            self.socket
+                .as_mut()
+                .expect("it is here until it is dropped"),
+        )
+    }
+}
+
+impl AsyncRead for UpstreamSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let poll = self.socket().poll_read(context, buffer);
+        let wait = self.connection.upstream_wait();
+        if poll.is_ready() {
+            wait.over();
+            return poll;
+        }
+        // Who asks with a waker of nobody does not wait: Pingora, about to keep this connection for another call. It is silent, as
+        // it should be. It is told that there is an end, drops it, and so leaves the keeping to us.
+        if context.waker().data().is_null() {
+            wait.over();
+            self.rests = true;
+            return Poll::Ready(Ok(()));
+        }
+        if wait.goes_on(self.connection.now()) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for UpstreamSocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.connection.upstream_wait().over();
+        self.socket().poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.connection.upstream_wait().over();
+        self.socket().poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket().poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket().poll_shutdown(context)
+    }
+}
+
+impl VirtualSocket for UpstreamSocket {
+    /// Its options are set when it connects, once for all calls.
+    fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for UpstreamSocket {
+    fn drop(&mut self) {
+        self.connection.upstream_wait().over();
+        if let (true, Some(socket)) = (self.rests, self.socket.take()) {
+            let idle = self.connection.idle_sockets();
+            idle.put(self.address, socket, self.idle_limit);
+        }
+    }
+}
