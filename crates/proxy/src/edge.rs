@@ -1,6 +1,6 @@
 //! The edge: threads that accept connections, cap them, cut them and let them drain.
 //!
-//! Each proxy thread has a current-thread runtime, its own Pingora proxy and so its own pool of upstream connections: nothing
+//! Each proxy thread has a current-thread runtime, its own Pingora proxy and its own connections to upstreams: nothing
 //! of a call crosses threads.
 
 use std::io;

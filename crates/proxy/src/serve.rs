@@ -13,9 +13,7 @@ use pingora::server::configuration::ServerConf;
 use crate::backend::Backends;
 use crate::edge::{Edge, EdgeOptions};
 use crate::phases::{CallerTimeouts, MOST_ATTEMPTS, MeteredProxy};
-
-/// Upstream connections that a thread keeps open unused.
-const IDLE_UPSTREAM_CONNECTIONS: usize = 256;
+use crate::upstream::MOST_IDLE;
 
 /// What the proxy is made of.
 pub struct ProxyParts {
@@ -39,7 +37,8 @@ pub struct ProxyParts {
 pub fn serve(listeners: &[TcpListener], rpc: &UnixListener, parts: ProxyParts) -> io::Result<Edge> {
     let conf = Arc::new(ServerConf {
         max_retries: usize::from(MOST_ATTEMPTS),
-        upstream_keepalive_pool_size: IDLE_UPSTREAM_CONNECTIONS,
+        // Those with TLS; the others are in our own keeping.
+        upstream_keepalive_pool_size: MOST_IDLE,
         threads: 1,
         ..ServerConf::default()
     });

@@ -15,7 +15,7 @@ use pingora::upstreams::peer::HttpPeer;
 
 use self::health::Health;
 pub use self::health::HealthCheck;
-pub(crate) use self::idle::IdleSockets;
+pub(crate) use self::idle::{IdleSockets, MOST_IDLE};
 use self::socket::Dialer;
 
 /// How often names are resolved anew.

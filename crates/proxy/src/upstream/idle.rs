@@ -8,8 +8,8 @@ use tokio::net::TcpStream;
 
 use crate::ticks::Ticks;
 
-/// Connections that a thread keeps at most.
-const MOST: usize = 256;
+/// Unused connections that a thread keeps at most.
+pub(crate) const MOST_IDLE: usize = 256;
 
 /// The unused connections of one thread. They cost nothing while they wait: no task, no timer.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ impl IdleSockets {
     pub(crate) fn put(&self, address: SocketAddr, socket: TcpStream, limit: u64) {
         let since = self.ticks.now();
         let mut sockets = self.sockets.lock();
-        let is_full = sockets.count >= MOST;
+        let is_full = sockets.count >= MOST_IDLE;
         if is_full && sockets.pop_oldest(&address).is_none() {
             return;
         }
@@ -217,7 +217,7 @@ mod tests {
         let idle = IdleSockets::default();
         let mut theirs = Vec::new();
         let mut last = 0;
-        for _ in 0..=MOST {
+        for _ in 0..=MOST_IDLE {
             let (socket, their) = one.connect().await;
             last = port(&socket);
             theirs.push(their);
@@ -225,7 +225,7 @@ mod tests {
         }
         let (socket, _their) = other.connect().await;
         idle.put(other.address, socket, FOR_LONG);
-        assert_eq!(idle.sockets.lock().count, MOST);
+        assert_eq!(idle.sockets.lock().count, MOST_IDLE);
         assert!(idle.take(&other.address).is_none(), "none gives way to it");
         let newest = idle.take(&one.address).map(|socket| port(&socket));
         assert_eq!(newest, Some(last), "the oldest gave way");
