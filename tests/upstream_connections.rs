@@ -109,6 +109,20 @@ fn an_early_answer_to_a_body_that_is_still_coming_ends_the_connection() {
 }
 
 #[test]
+fn after_a_standstill_no_connection_of_before_is_used_again() {
+    let site = site(&[]);
+    let license = site.gateway.license(&[]);
+    good(&site, &license);
+    site.gateway.pause();
+    std::thread::sleep(Duration::from_millis(1_500));
+    site.gateway.resume();
+    site.upstream.wait_until_left();
+    let before = site.upstream.connections();
+    good(&site, &license);
+    assert_eq!(site.upstream.connections(), before + 1);
+}
+
+#[test]
 fn an_answer_may_take_longer_than_any_silence_in_it() {
     let site = site(&[LIMIT]);
     let license = site.gateway.license(&[]);

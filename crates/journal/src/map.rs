@@ -8,7 +8,6 @@
 
 use std::fs::File;
 use std::io;
-use std::num::NonZeroU64;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -35,7 +34,6 @@ impl Mapping {
                 "file is shorter than its map",
             ));
         }
-        read_ahead(file, len);
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours; the descriptor is
         // open for the call, and the mapping outlives it by itself.
@@ -66,14 +64,6 @@ impl Mapping {
         // access runs beside an atomic one is argued in the two types below.
         unsafe { self.base.add(at).cast().as_ref() }
     }
-}
-
-/// Brings the file into the page cache, so that the first store to a page does not wait for the disk. Only a wish, without
-/// which nothing is lost but time. Into the cache and not into the map: a page that is mapped for reading costs its first
-/// store ten times as much as one that is not mapped at all.
-fn read_ahead(file: &File, len: usize) {
-    let len = NonZeroU64::new(len as u64);
-    let _ = rustix::fs::fadvise(file, 0, len, rustix::fs::Advice::WillNeed);
 }
 
 impl Drop for Mapping {

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gate::Worker;
 use parking_lot::Mutex;
@@ -27,6 +27,8 @@ use crate::upstream::IdleSockets;
 /// How often a thread looks for connections that wait too long for a request head or a call, in ticks. Every tick it looks
 /// for calls that are to be cut or wait too long.
 const SLOW_CARE: u64 = 40;
+/// A thread that does not look for so long stood still.
+const STANDSTILL: Duration = Duration::from_secs(1);
 
 /// What the edge is told.
 #[derive(Clone, Copy, Debug)]
@@ -273,11 +275,17 @@ impl Drop for Counted {
 /// Looks after the connections of a thread, and tells them the time in ticks.
 async fn care(connections: Arc<Connections>, head_timeout: Duration) {
     let head_ticks = ticks_in(head_timeout);
+    let mut before = Instant::now();
     let mut pauses = tokio::time::interval(TICK);
     pauses.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         pauses.tick().await;
         let tick = connections.idle.ticks().advance();
+        let now = Instant::now();
+        if now.duration_since(before) > STANDSTILL {
+            connections.idle.close_all();
+        }
+        before = now;
         connections.each(|connection| {
             connection.cut_if_asked();
             connection.wake_if_upstream_is_due();

@@ -252,14 +252,17 @@ impl ProxyHttp for MeteredProxy {
     /// was used again that the upstream may have closed meanwhile.
     fn error_while_proxy(
         &self,
-        _: &HttpPeer,
+        peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
         call: &mut Call,
         reused: bool,
     ) -> Box<Error> {
-        let wait = call.connection.as_ref().map(|it| it.upstream_wait());
-        if wait.is_some_and(UpstreamWait::was_overdue) {
+        let connection = call.connection.as_ref();
+        let ours = connection.filter(|_| peer.options.custom_l4.is_some());
+        let wait = ours.map(|connection| connection.upstream_wait());
+        let is_theirs = *error.esource() == ErrorSource::Upstream;
+        if is_theirs && wait.is_some_and(UpstreamWait::was_overdue) {
             error.etype = ErrorType::ReadTimedout;
             error.set_retry(false);
         } else if !session.req_header().method.is_idempotent() || session.retry_buffer_truncated() {

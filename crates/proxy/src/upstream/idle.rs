@@ -38,23 +38,23 @@ impl IdleSockets {
         &self.ticks
     }
 
-    /// The connection to this address that was used last, if there is one that is still open.
+    /// The connection to this address that was used last, if there is one that is still good.
     pub(crate) fn take(&self, address: &SocketAddr) -> Option<TcpStream> {
+        let now = self.ticks.now();
         loop {
-            let socket = self.sockets.lock().pop_newest(address)?;
-            if is_open(&socket) {
-                return Some(socket);
+            let idle = self.sockets.lock().pop_newest(address)?;
+            if idle.is_good(now) {
+                return Some(idle.socket);
             }
         }
     }
 
-    /// Keeps a connection for `limit` ticks at most. If there are too many, the oldest to its address gives way, or else itself.
+    /// Keeps a connection for `limit` ticks at most. If there are too many, the one unused longest gives way.
     pub(crate) fn put(&self, address: SocketAddr, socket: TcpStream, limit: u64) {
         let since = self.ticks.now();
         let mut sockets = self.sockets.lock();
-        let is_full = sockets.count >= MOST_IDLE;
-        if is_full && sockets.pop_oldest(&address).is_none() {
-            return;
+        if sockets.count >= MOST_IDLE {
+            sockets.pop_oldest();
         }
         let idle = Idle {
             socket,
@@ -66,14 +66,17 @@ impl IdleSockets {
         sockets.count += 1;
     }
 
+    /// Closes all: the thread stood still, and nobody knows for how long they have waited.
+    pub(crate) fn close_all(&self) {
+        *self.sockets.lock() = Sockets::default();
+    }
+
     /// Closes those that have waited long enough, and those that the upstream closed.
     pub(crate) fn sweep(&self) {
         let now = self.ticks.now();
         let mut sockets = self.sockets.lock();
         sockets.by_address.retain(|_, waiting| {
-            waiting.retain(|idle| {
-                now.saturating_sub(idle.since) <= idle.limit && is_open(&idle.socket)
-            });
+            waiting.retain(|idle| idle.is_good(now));
             !waiting.is_empty()
         });
         sockets.count = sockets.by_address.values().map(VecDeque::len).sum();
@@ -81,26 +84,35 @@ impl IdleSockets {
 }
 
 impl Sockets {
-    fn pop_newest(&mut self, address: &SocketAddr) -> Option<TcpStream> {
+    fn pop_newest(&mut self, address: &SocketAddr) -> Option<Idle> {
         self.pop(address, VecDeque::pop_back)
     }
 
-    fn pop_oldest(&mut self, address: &SocketAddr) -> Option<TcpStream> {
-        self.pop(address, VecDeque::pop_front)
+    fn pop_oldest(&mut self) -> Option<Idle> {
+        let fronts = self.by_address.iter();
+        let fronts = fronts.filter_map(|(address, waiting)| Some((address, waiting.front()?)));
+        let (address, _) = fronts.min_by_key(|(_, idle)| idle.since)?;
+        self.pop(&address.clone(), VecDeque::pop_front)
     }
 
     fn pop(
         &mut self,
         address: &SocketAddr,
         pop: fn(&mut VecDeque<Idle>) -> Option<Idle>,
-    ) -> Option<TcpStream> {
+    ) -> Option<Idle> {
         let waiting = self.by_address.get_mut(address)?;
         let idle = pop(waiting)?;
         if waiting.is_empty() {
             self.by_address.remove(address);
         }
         self.count -= 1;
-        Some(idle.socket)
+        Some(idle)
+    }
+}
+
+impl Idle {
+    fn is_good(&self, now: u64) -> bool {
+        now.saturating_sub(self.since) <= self.limit && is_open(&self.socket)
     }
 }
 
@@ -144,9 +156,7 @@ mod tests {
     }
 
     fn sweep_after(idle: &IdleSockets, ticks: u64) {
-        for _ in 0..ticks {
-            idle.ticks().advance();
-        }
+        (0..ticks).for_each(|_| _ = idle.ticks().advance());
         idle.sweep();
     }
 
@@ -200,6 +210,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_that_waited_too_long_is_not_used_before_it_is_swept_out() {
+        let upstream = Upstream::start().await;
+        let idle = IdleSockets::default();
+        let (socket, _theirs) = upstream.connect().await;
+        idle.put(upstream.address, socket, 2);
+        (0..3).for_each(|_| _ = idle.ticks().advance());
+        assert!(idle.take(&upstream.address).is_none());
+    }
+
+    #[tokio::test]
     async fn a_sweep_closes_what_the_upstream_closed() {
         let upstream = Upstream::start().await;
         let idle = IdleSockets::default();
@@ -226,8 +246,8 @@ mod tests {
         let (socket, _their) = other.connect().await;
         idle.put(other.address, socket, FOR_LONG);
         assert_eq!(idle.sockets.lock().count, MOST_IDLE);
-        assert!(idle.take(&other.address).is_none(), "none gives way to it");
+        assert!(idle.take(&other.address).is_some(), "the oldest gave way");
         let newest = idle.take(&one.address).map(|socket| port(&socket));
-        assert_eq!(newest, Some(last), "the oldest gave way");
+        assert_eq!(newest, Some(last), "the newest did not");
     }
 }
