@@ -9,6 +9,7 @@ mod backend;
 mod call;
 mod connection;
 mod edge;
+mod failure;
 mod headers;
 mod outlet;
 mod phases;

@@ -18,6 +18,7 @@ use crate::answer;
 use crate::backend::Backends;
 use crate::call::{Call, Stage, address_of};
 use crate::connection::{Connection, UpstreamWait};
+use crate::failure::{blame, failure, internal};
 use crate::headers::{
     CALL_ID, IDEMPOTENCY_KEY, Rewrite, caller_address, presented, presented_by_rpc, rewrite,
     rpc_call,
@@ -261,15 +262,17 @@ impl ProxyHttp for MeteredProxy {
         let connection = call.connection.as_ref();
         let ours = connection.filter(|_| peer.options.custom_l4.is_some());
         let wait = ours.map(|connection| connection.upstream_wait());
+        let reused = reused || wait.is_some_and(UpstreamWait::is_reused);
+        let repeatable =
+            session.req_header().method.is_idempotent() && !session.retry_buffer_truncated();
         let is_theirs = *error.esource() == ErrorSource::Upstream;
         if is_theirs && wait.is_some_and(UpstreamWait::was_overdue) {
             error.etype = ErrorType::ReadTimedout;
             error.set_retry(false);
-        } else if !session.req_header().method.is_idempotent() || session.retry_buffer_truncated() {
-            error.set_retry(false);
-        } else {
-            let reused = reused || wait.is_some_and(UpstreamWait::is_reused);
+        } else if repeatable {
             error.retry.decide_reuse(reused);
+        } else {
+            error.set_retry(false);
         }
         error
     }
@@ -430,10 +433,6 @@ impl ProxyHttp for MeteredProxy {
     }
 }
 
-fn internal(what: &'static str) -> Box<Error> {
-    Error::explain(ErrorType::InternalError, what).into_in()
-}
-
 fn host(head: &RequestHeader) -> &str {
     let named = head
         .headers
@@ -473,33 +472,4 @@ fn idempotency(head: &RequestHeader) -> u64 {
     head.headers
         .get(&IDEMPOTENCY_KEY)
         .map_or(0, |key| model::key::digest_u64(key.as_bytes()))
-}
-
-fn blame(error: &Error) -> Blame {
-    match error.esource() {
-        ErrorSource::Upstream => Blame::Upstream,
-        ErrorSource::Downstream => Blame::Caller,
-        ErrorSource::Internal | ErrorSource::Unset => Blame::Us,
-    }
-}
-
-/// What a caller is told of an error; `None`: the caller is gone.
-fn failure(error: &Error) -> Option<Refusal> {
-    let timed_out = matches!(
-        error.etype(),
-        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::TLSHandshakeTimedout
-    );
-    match (error.esource(), error.etype()) {
-        (ErrorSource::Upstream, _) if timed_out => Some(Refusal::UpstreamTimeout),
-        (ErrorSource::Upstream, _) => Some(Refusal::UpstreamUnreachable),
-        (
-            ErrorSource::Downstream,
-            ErrorType::ConnectionClosed
-            | ErrorType::ReadError
-            | ErrorType::WriteError
-            | ErrorType::WriteTimedout,
-        ) => None,
-        (ErrorSource::Downstream, _) => Some(Refusal::RequestMalformed),
-        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Refusal::GatewayError),
-    }
 }

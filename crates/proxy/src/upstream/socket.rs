@@ -2,7 +2,7 @@
 //!
 //! Pingora keeps an unused connection with a task, two channels and a timer of its own, asks the kernel who is at its other end
 //! before it is used again, and sets a timer for each wait. That is a tenth of what a call costs, so plain connections are
-//! kept by [`IdleSockets`] and timed by ticks (`docs/decisions/0006-own-upstream-connections.md`). Those with TLS, which cost
+//! kept by [`IdleSockets`](super::IdleSockets) and timed by ticks (`docs/decisions/0006-own-upstream-connections.md`). Those with TLS, which cost
 //! more by themselves, are left to Pingora.
 
 use std::io;
@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::connection::Connection;
+use crate::failure::internal;
 use crate::ticks::ticks_in;
 use crate::upstream::PoolOptions;
 
@@ -60,7 +61,6 @@ impl Dialer {
 #[async_trait]
 impl L4Connect for Dialer {
     async fn connect(&self, address: &PeerAddress) -> pingora::Result<Stream> {
-        let internal = |what| Error::explain(ErrorType::InternalError, what);
         let connection = Connection::current()
             .ok_or_else(|| internal("a call is made outside of its connection's task"))?;
         let address = *address

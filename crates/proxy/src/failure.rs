@@ -1,0 +1,39 @@
+//! What an error of the framework means to a call: whose doing it is, and what its caller is told.
+
+use model::{Blame, Refusal};
+use pingora::{Error, ErrorSource, ErrorType};
+
+/// An error of ours, which nobody outside brings about.
+pub(crate) fn internal(what: &'static str) -> Box<Error> {
+    Error::explain(ErrorType::InternalError, what).into_in()
+}
+
+/// Whose doing it is.
+pub(crate) fn blame(error: &Error) -> Blame {
+    match error.esource() {
+        ErrorSource::Upstream => Blame::Upstream,
+        ErrorSource::Downstream => Blame::Caller,
+        ErrorSource::Internal | ErrorSource::Unset => Blame::Us,
+    }
+}
+
+/// What a caller is told of an error; `None`: the caller is gone.
+pub(crate) fn failure(error: &Error) -> Option<Refusal> {
+    let timed_out = matches!(
+        error.etype(),
+        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::TLSHandshakeTimedout
+    );
+    match (error.esource(), error.etype()) {
+        (ErrorSource::Upstream, _) if timed_out => Some(Refusal::UpstreamTimeout),
+        (ErrorSource::Upstream, _) => Some(Refusal::UpstreamUnreachable),
+        (
+            ErrorSource::Downstream,
+            ErrorType::ConnectionClosed
+            | ErrorType::ReadError
+            | ErrorType::WriteError
+            | ErrorType::WriteTimedout,
+        ) => None,
+        (ErrorSource::Downstream, _) => Some(Refusal::RequestMalformed),
+        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Refusal::GatewayError),
+    }
+}
