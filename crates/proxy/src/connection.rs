@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 pub(crate) use self::leaving::Leaving;
 pub(crate) use self::upstream_wait::UpstreamWait;
 use crate::outlet::{Outlet, Socket};
+use crate::ticks::{self, Ticks};
 use crate::upstream::IdleSockets;
 
 /// One connection of a caller.
@@ -25,6 +26,7 @@ pub(crate) struct Connection {
     phase: AtomicU8,
     /// The tick of the edge in which the phase began.
     since: AtomicU64,
+    ticks: Ticks,
     idle_sockets: Arc<IdleSockets>,
     upstream_wait: UpstreamWait,
     cut: AtomicBool,
@@ -66,16 +68,18 @@ thread_local! {
 }
 
 impl Connection {
-    /// A new connection of a thread that keeps these unused ones to upstreams.
+    /// A new connection of a thread with this time and these unused connections to upstreams.
     pub(crate) fn new(
         socket: Box<dyn Socket>,
         worker: Arc<Worker>,
+        ticks: Ticks,
         idle_sockets: Arc<IdleSockets>,
         origin: Origin,
     ) -> Self {
         Self {
             phase: AtomicU8::new(IDLE),
             since: AtomicU64::new(0),
+            ticks,
             idle_sockets,
             upstream_wait: UpstreamWait::default(),
             cut: AtomicBool::new(false),
@@ -99,7 +103,7 @@ impl Connection {
 
     /// The tick that is now: time that costs no reading of the clock.
     pub(crate) fn now(&self) -> u64 {
-        self.idle_sockets.ticks().now()
+        self.ticks.now()
     }
 
     pub(crate) fn idle_sockets(&self) -> &IdleSockets {
@@ -163,8 +167,8 @@ impl Connection {
     /// Cuts the connection if its head has been coming for more than so many ticks.
     pub(crate) fn cut_if_overdue(&self, most_ticks: u64) {
         if matches!(self.phase.load(Ordering::Acquire), HEAD | REFUSED) {
-            let now = self.now();
-            if now.saturating_sub(self.since.load(Ordering::Relaxed)) > most_ticks {
+            let since = self.since.load(Ordering::Relaxed);
+            if ticks::is_over(since, most_ticks, self.now()) {
                 self.cut();
             }
         }

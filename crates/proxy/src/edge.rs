@@ -21,7 +21,7 @@ use tokio::time::MissedTickBehavior;
 use crate::connection::{Connection, Cuttable, Leaving, Origin};
 use crate::outlet::Socket;
 use crate::stream::CallerStream;
-use crate::ticks::{TICK, ticks_in};
+use crate::ticks::{TICK, Ticks, ticks_in};
 use crate::upstream::IdleSockets;
 
 /// How often a thread looks for connections that wait too long for a request head or a call, in ticks. Every tick it looks
@@ -116,6 +116,7 @@ struct Thread<A> {
 /// The connections of one thread.
 #[derive(Default)]
 struct Connections {
+    ticks: Ticks,
     /// Those to upstreams that are open and unused.
     idle: Arc<IdleSockets>,
     all: Mutex<Vec<Weak<Connection>>>,
@@ -199,6 +200,7 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
         let connection = Arc::new(Connection::new(
             Box::new(stream),
             self.worker.clone(),
+            self.connections.ticks.clone(),
             self.connections.idle.clone(),
             origin,
         ));
@@ -280,7 +282,7 @@ async fn care(connections: Arc<Connections>, head_timeout: Duration) {
     pauses.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         pauses.tick().await;
-        let tick = connections.idle.ticks().advance();
+        let tick = connections.ticks.advance();
         let now = Instant::now();
         if now.duration_since(before) > STANDSTILL {
             connections.idle.close_all();
@@ -292,7 +294,7 @@ async fn care(connections: Arc<Connections>, head_timeout: Duration) {
         });
         if tick.is_multiple_of(SLOW_CARE) {
             connections.each(|connection| connection.cut_if_overdue(head_ticks));
-            connections.idle.sweep();
+            connections.idle.sweep(tick);
         }
     }
 }

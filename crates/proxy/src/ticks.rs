@@ -16,9 +16,9 @@ impl Ticks {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// The next step begins. Gives the number of the one that ends.
+    /// The next step begins. Gives its number.
     pub(crate) fn advance(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 
@@ -26,6 +26,12 @@ impl Ticks {
 pub(crate) fn ticks_in(time: Duration) -> u64 {
     let ticks = time.as_nanos().div_ceil(TICK.as_nanos());
     u64::try_from(ticks).unwrap_or(u64::MAX).max(1)
+}
+
+/// Whether something that may last so many ticks, as [`ticks_in`] counts them, has lasted too long: never too soon, since the
+/// tick in which it began had begun before.
+pub(crate) const fn is_over(since: u64, limit: u64, now: u64) -> bool {
+    now.saturating_sub(since) > limit
 }
 
 #[cfg(test)]

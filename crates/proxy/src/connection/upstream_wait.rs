@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::ticks;
+
 /// One per connection of a caller, for one call after the other. Of one thread: atomics, so that it is `Sync`.
 #[derive(Debug)]
 pub(crate) struct UpstreamWait {
@@ -42,8 +44,8 @@ impl UpstreamWait {
         self.since.store(NOT, Ordering::Relaxed);
     }
 
-    /// The upstream is waited for. Says whether that is over: it lasted too long.
-    pub(crate) fn goes_on(&self, now: u64) -> bool {
+    /// The upstream is waited for: a wait begins, or goes on, or has lasted too long.
+    pub(crate) fn lasts_too_long(&self, now: u64) -> bool {
         if self.since.load(Ordering::Relaxed) == NOT {
             self.since.store(now, Ordering::Relaxed);
         } else if self.is_due(now) {
@@ -57,7 +59,7 @@ impl UpstreamWait {
     /// Whether who waits is to be woken, since it has lasted too long.
     pub(crate) fn is_due(&self, now: u64) -> bool {
         let since = self.since.load(Ordering::Relaxed);
-        since != NOT && now.saturating_sub(since) > self.limit.load(Ordering::Relaxed)
+        since != NOT && ticks::is_over(since, self.limit.load(Ordering::Relaxed), now)
     }
 
     /// Whether the call was ended since its upstream was silent for too long.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
-use crate::ticks::Ticks;
+use crate::ticks;
 
 /// Unused connections that a thread keeps at most.
 pub(crate) const MOST_IDLE: usize = 256;
@@ -14,13 +14,12 @@ pub(crate) const MOST_IDLE: usize = 256;
 /// The unused connections of one thread. They cost nothing while they wait: no task, no timer.
 #[derive(Debug, Default)]
 pub(crate) struct IdleSockets {
-    ticks: Ticks,
     sockets: Mutex<Sockets>,
 }
 
 #[derive(Debug, Default)]
 struct Sockets {
-    /// Those unused longest are in front. No list is empty.
+    /// Those unused longest are in front. A list that is empty stays until it is swept out: the next call fills it again.
     by_address: HashMap<SocketAddr, VecDeque<Idle>>,
     count: usize,
 }
@@ -34,13 +33,8 @@ struct Idle {
 }
 
 impl IdleSockets {
-    pub(crate) const fn ticks(&self) -> &Ticks {
-        &self.ticks
-    }
-
     /// The connection to this address that was used last, if there is one that is still good.
-    pub(crate) fn take(&self, address: &SocketAddr) -> Option<TcpStream> {
-        let now = self.ticks.now();
+    pub(crate) fn take(&self, address: &SocketAddr, now: u64) -> Option<TcpStream> {
         loop {
             let idle = self.sockets.lock().pop_newest(address)?;
             if idle.is_good(now) {
@@ -50,15 +44,14 @@ impl IdleSockets {
     }
 
     /// Keeps a connection for `limit` ticks at most. If there are too many, the one unused longest gives way.
-    pub(crate) fn put(&self, address: SocketAddr, socket: TcpStream, limit: u64) {
-        let since = self.ticks.now();
+    pub(crate) fn put(&self, address: SocketAddr, socket: TcpStream, now: u64, limit: u64) {
         let mut sockets = self.sockets.lock();
         if sockets.count >= MOST_IDLE {
             sockets.pop_oldest();
         }
         let idle = Idle {
             socket,
-            since,
+            since: now,
             limit,
         };
         let waiting = sockets.by_address.entry(address).or_default();
@@ -72,8 +65,7 @@ impl IdleSockets {
     }
 
     /// Closes those that have waited long enough, and those that the upstream closed.
-    pub(crate) fn sweep(&self) {
-        let now = self.ticks.now();
+    pub(crate) fn sweep(&self, now: u64) {
         let mut sockets = self.sockets.lock();
         sockets.by_address.retain(|_, waiting| {
             waiting.retain(|idle| idle.is_good(now));
@@ -100,11 +92,7 @@ impl Sockets {
         address: &SocketAddr,
         pop: fn(&mut VecDeque<Idle>) -> Option<Idle>,
     ) -> Option<Idle> {
-        let waiting = self.by_address.get_mut(address)?;
-        let idle = pop(waiting)?;
-        if waiting.is_empty() {
-            self.by_address.remove(address);
-        }
+        let idle = pop(self.by_address.get_mut(address)?)?;
         self.count -= 1;
         Some(idle)
     }
@@ -112,7 +100,7 @@ impl Sockets {
 
 impl Idle {
     fn is_good(&self, now: u64) -> bool {
-        now.saturating_sub(self.since) <= self.limit && is_open(&self.socket)
+        !ticks::is_over(self.since, self.limit, now) && is_open(&self.socket)
     }
 }
 
@@ -155,11 +143,6 @@ mod tests {
         socket.local_addr().expect("it is connected").port()
     }
 
-    fn sweep_after(idle: &IdleSockets, ticks: u64) {
-        (0..ticks).for_each(|_| _ = idle.ticks().advance());
-        idle.sweep();
-    }
-
     #[tokio::test]
     async fn the_connection_used_last_is_used_next_and_only_for_its_own_address() {
         let (one, other) = (Upstream::start().await, Upstream::start().await);
@@ -167,13 +150,13 @@ mod tests {
         let (first, _first) = one.connect().await;
         let (second, _second) = one.connect().await;
         let ports = [port(&first), port(&second)];
-        idle.put(one.address, first, FOR_LONG);
-        idle.put(one.address, second, FOR_LONG);
-        assert!(idle.take(&other.address).is_none());
-        let taken = [idle.take(&one.address), idle.take(&one.address)];
+        idle.put(one.address, first, 0, FOR_LONG);
+        idle.put(one.address, second, 0, FOR_LONG);
+        assert!(idle.take(&other.address, 0).is_none());
+        let taken = [idle.take(&one.address, 0), idle.take(&one.address, 0)];
         let taken = taken.map(|socket| port(&socket.expect("two were put")));
         assert_eq!(taken, [ports[1], ports[0]]);
-        assert!(idle.take(&one.address).is_none());
+        assert!(idle.take(&one.address, 0).is_none());
     }
 
     #[tokio::test]
@@ -187,9 +170,9 @@ mod tests {
         for heard in [&closed, &written] {
             heard.readable().await.expect("it is open");
         }
-        idle.put(upstream.address, closed, FOR_LONG);
-        idle.put(upstream.address, written, FOR_LONG);
-        assert!(idle.take(&upstream.address).is_none());
+        idle.put(upstream.address, closed, 0, FOR_LONG);
+        idle.put(upstream.address, written, 0, FOR_LONG);
+        assert!(idle.take(&upstream.address, 0).is_none());
     }
 
     #[tokio::test]
@@ -199,13 +182,15 @@ mod tests {
         let (brief, _brief) = upstream.connect().await;
         let (long, _long) = upstream.connect().await;
         let kept = port(&long);
-        idle.put(upstream.address, brief, 2);
-        idle.put(upstream.address, long, 9);
-        sweep_after(&idle, 2);
+        idle.put(upstream.address, brief, 0, 2);
+        idle.put(upstream.address, long, 0, 9);
+        idle.sweep(2);
         assert_eq!(idle.sockets.lock().count, 2, "not before its time is over");
-        sweep_after(&idle, 1);
+        idle.sweep(3);
         assert_eq!(idle.sockets.lock().count, 1);
-        let left = idle.take(&upstream.address).expect("one may wait longer");
+        let left = idle
+            .take(&upstream.address, 3)
+            .expect("one may wait longer");
         assert_eq!(port(&left), kept);
     }
 
@@ -214,9 +199,8 @@ mod tests {
         let upstream = Upstream::start().await;
         let idle = IdleSockets::default();
         let (socket, _theirs) = upstream.connect().await;
-        idle.put(upstream.address, socket, 2);
-        (0..3).for_each(|_| _ = idle.ticks().advance());
-        assert!(idle.take(&upstream.address).is_none());
+        idle.put(upstream.address, socket, 0, 2);
+        assert!(idle.take(&upstream.address, 3).is_none());
     }
 
     #[tokio::test]
@@ -226,8 +210,8 @@ mod tests {
         let (closed, theirs) = upstream.connect().await;
         drop(theirs);
         closed.readable().await.expect("it is open here");
-        idle.put(upstream.address, closed, FOR_LONG);
-        idle.sweep();
+        idle.put(upstream.address, closed, 0, FOR_LONG);
+        idle.sweep(0);
         assert!(idle.sockets.lock().by_address.is_empty());
     }
 
@@ -241,13 +225,16 @@ mod tests {
             let (socket, their) = one.connect().await;
             last = port(&socket);
             theirs.push(their);
-            idle.put(one.address, socket, FOR_LONG);
+            idle.put(one.address, socket, 0, FOR_LONG);
         }
         let (socket, _their) = other.connect().await;
-        idle.put(other.address, socket, FOR_LONG);
+        idle.put(other.address, socket, 0, FOR_LONG);
         assert_eq!(idle.sockets.lock().count, MOST_IDLE);
-        assert!(idle.take(&other.address).is_some(), "the oldest gave way");
-        let newest = idle.take(&one.address).map(|socket| port(&socket));
+        assert!(
+            idle.take(&other.address, 0).is_some(),
+            "the oldest gave way"
+        );
+        let newest = idle.take(&one.address, 0).map(|socket| port(&socket));
         assert_eq!(newest, Some(last), "the newest did not");
     }
 }

@@ -66,7 +66,7 @@ impl L4Connect for Dialer {
         let address = *address
             .as_inet()
             .ok_or_else(|| internal("an upstream has an internet address"))?;
-        let idle = connection.idle_sockets().take(&address);
+        let idle = connection.idle_sockets().take(&address, connection.now());
         let reused = idle.is_some();
         let socket = match idle {
             Some(socket) => socket,
@@ -131,11 +131,10 @@ impl AsyncRead for UpstreamSocket {
         // Who asks with a waker of nobody does not wait: Pingora, about to keep this connection for another call. It is silent, as
         // it should be. It is told that there is an end, drops it, and so leaves the keeping to us.
         if context.waker().data().is_null() {
-            wait.over();
             self.rests = true;
             return Poll::Ready(Ok(()));
         }
-        if wait.goes_on(self.connection.now()) {
+        if wait.lasts_too_long(self.connection.now()) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Poll::Pending
@@ -185,8 +184,8 @@ impl Drop for UpstreamSocket {
     fn drop(&mut self) {
         self.connection.upstream_wait().over();
         if let (true, Some(socket)) = (self.rests, self.socket.take()) {
-            let idle = self.connection.idle_sockets();
-            idle.put(self.address, socket, self.idle_limit);
+            let (idle, now) = (self.connection.idle_sockets(), self.connection.now());
+            idle.put(self.address, socket, now, self.idle_limit);
         }
     }
 }
