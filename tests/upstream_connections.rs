@@ -1,15 +1,14 @@
 //! Plain connections to upstreams, which the gate keeps itself: used again after every whole answer and after no other, and
 //! given up when nothing moves on them, never before.
 
-use std::time::Duration;
-
-use testkit::client::{Connection, Request};
+use testkit::client::{Connection, Request, call};
 use testkit::{App, Config, License, Site, binary};
 
-/// Longest silence of an upstream in these tests, and the pause between two bytes of somebody slow.
+/// Longest silence of an upstream in these tests.
 const LIMIT: &str = "read_timeout = \"400ms\"";
-const PAUSE: Duration = Duration::from_millis(100);
-/// Pauses of a transfer that takes longer than [`LIMIT`].
+/// Milliseconds between two steps of somebody slow.
+const PAUSE: usize = 100;
+/// Steps of a transfer that takes longer than [`LIMIT`].
 const STEPS: usize = 8;
 
 /// One thread, so that every call finds the connection of the one before.
@@ -24,6 +23,12 @@ fn site(lines: &[&str]) -> Site {
 fn good(site: &Site, license: &License) {
     let request = Request::get("/").key(&license.key);
     assert_eq!(site.gateway.call(&request).status, 200);
+}
+
+/// Waits for an answer of the upstream itself that takes so many milliseconds.
+fn wait_for_answer_after(site: &Site, milliseconds: usize) {
+    let request = Request::get(&format!("/delay/{milliseconds}"));
+    assert_eq!(call(site.upstream.addr(), &request).status, 200);
 }
 
 fn open(site: &Site, request: &Request) -> Connection {
@@ -114,7 +119,7 @@ fn after_a_standstill_no_connection_of_before_is_used_again() {
     let license = site.gateway.license(&[]);
     good(&site, &license);
     site.gateway.pause();
-    std::thread::sleep(Duration::from_millis(1_500));
+    wait_for_answer_after(&site, 1_500);
     site.gateway.resume();
     site.upstream.wait_until_left();
     let before = site.upstream.connections();
@@ -126,7 +131,7 @@ fn after_a_standstill_no_connection_of_before_is_used_again() {
 fn an_answer_may_take_longer_than_any_silence_in_it() {
     let site = site(&[LIMIT]);
     let license = site.gateway.license(&[]);
-    let path = format!("/stream/{STEPS}/10/{}", PAUSE.as_millis());
+    let path = format!("/stream/{STEPS}/10/{PAUSE}");
     let answer = site.gateway.call(&Request::get(&path).key(&license.key));
     assert!(answer.complete);
     assert_eq!(answer.body.len(), STEPS * 10);
@@ -140,7 +145,7 @@ fn an_upload_may_take_longer_than_any_silence_in_it() {
     let mut caller = site.gateway.connect();
     caller.send(&request.head_bytes()).expect("the gate reads");
     for _ in 0..STEPS {
-        std::thread::sleep(PAUSE);
+        wait_for_answer_after(&site, PAUSE);
         caller.send(b"x").expect("the gate reads");
     }
     let answer = caller.read_response("POST").expect("an answer");
@@ -155,7 +160,7 @@ fn a_tunnel_lasts_as_long_as_something_moves_in_it_either_way() {
     let mut tunnel = open(&site, &upgrade(&license));
     assert_eq!(tunnel.read_head().expect("a head").status(), Some(101));
     for _ in 0..STEPS {
-        std::thread::sleep(PAUSE);
+        wait_for_answer_after(&site, PAUSE);
         tunnel.send(b"ping").expect("the tunnel is open");
         assert_eq!(tunnel.read_exactly(4).expect("an echo"), b"ping");
     }
@@ -169,7 +174,7 @@ fn a_caller_who_reads_late_is_not_the_upstreams_fault() {
     let request = Request::get(&format!("/bytes/{LENGTH}")).key(&license.key);
     let mut caller = open(&site, &request);
     caller.wait_for_some().expect("the answer begins");
-    std::thread::sleep(PAUSE * STEPS as u32);
+    wait_for_answer_after(&site, PAUSE * STEPS);
     let answer = caller.read_response("GET").expect("an answer");
     assert!(answer.complete);
     assert_eq!(answer.body.len(), LENGTH);
