@@ -11,7 +11,7 @@ export TALLYGATE_TEST_PYTHON := $(CURDIR)/$(PYTHON)
 export CARGO_TERM_PROGRESS_WHEN := never
 
 .NOTPARALLEL:
-.PHONY: help run test audit bench build format arrows cases deny clippy doc check
+.PHONY: help run test audit bench build format strays arrows cases deny clippy doc check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -40,10 +40,14 @@ bench: ## CPU per call side by side: bare Pingora, Tallygate, nginx, nginx + Lua
 	$(CARGO) bench --locked -p gateway --bench equal_times
 	python3 benches/run.py $(BENCH)
 
-check: format arrows cases deny clippy doc
+check: format strays arrows cases deny clippy doc
 
 format:
 	$(CARGO) fmt --all --check
+
+# No conflict marker stands in a file, and nothing lies at the root that nobody put there on purpose.
+strays:
+	python3 .ci/strays.py
 
 # The arrows between crates that the design allows.
 arrows:

@@ -42,6 +42,38 @@ fn the_manifests_are_what_kubernetes_describes() {
 }
 
 #[test]
+fn the_service_of_the_gates_is_headless_and_callers_have_another() {
+    let text = std::fs::read_to_string(kubernetes().join("gates.yaml")).expect("it is there");
+    let service = |name: &str| {
+        let named = format!("metadata:\n  name: {name}\n");
+        let mut documents = text.split("\n---\n");
+        documents
+            .find(|document| document.contains("kind: Service") && document.contains(&named))
+            .unwrap_or_else(|| panic!("there is no service `{name}`"))
+    };
+    assert!(text.contains("serviceName: gates"));
+    assert!(service("gates").contains("clusterIP: None"));
+    assert!(!service("gate").contains("clusterIP: None"));
+}
+
+#[test]
+fn a_call_through_the_deployment_costs_something() {
+    let text = std::fs::read_to_string(kubernetes().join("gateway.toml")).expect("it is there");
+    assert!(text.contains("\nprice_per_unit = "), "{text}");
+    assert!(text.contains("\nplan = "), "{text}");
+}
+
+#[test]
+fn an_image_is_built_from_sources_alone() {
+    let file = kubernetes().join("../../.dockerignore");
+    let text = std::fs::read_to_string(file).expect("there is a .dockerignore");
+    let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+    // What is not named is left out: a secret of a trial run cannot get into the context.
+    assert_eq!(lines.next(), Some("*"));
+    assert!(lines.all(|line| line.starts_with('!') || line.starts_with("**/")));
+}
+
+#[test]
 fn the_configuration_of_the_deployment_is_one_that_the_gate_takes() {
     let output = Command::new(binary!())
         .args(["check", "--config"])
