@@ -67,6 +67,32 @@ fn ctrl_c_ends_a_gate_as_a_termination_does() {
     );
 }
 
+#[test]
+fn a_quit_drains_too_and_signals_that_mean_nothing_are_only_logged() {
+    let mut site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    for name in ["SIGHUP", "SIGUSR1", "SIGUSR2"] {
+        site.gateway.signal(name);
+        assert_eventually!(
+            site.gateway.log().contains(name),
+            "{name} is not in the log"
+        );
+    }
+    let request = Request::get("/hold").key(&license.key);
+    let mut connection = site.gateway.connect();
+    connection.send(&request.bytes()).expect("the gate reads");
+    site.upstream.wait_for_served(1);
+    site.gateway.signal("SIGQUIT");
+    assert_eventually!(
+        TcpStream::connect(site.gateway.addr()).is_err(),
+        "new connections are still accepted"
+    );
+    site.upstream.release();
+    let answer = connection.read_response("GET").expect("an answer");
+    assert!(answer.status == 200 && answer.complete);
+    assert_eq!(site.gateway.wait(patience()).code(), Some(0));
+}
+
 /// Somebody else who holds the write lock of the ledger's database, until they roll back.
 fn locked_ledger(site: &Site) -> Connection {
     let other = Connection::open(site.gateway.data_dir().join("ledger.db")).expect("opens");

@@ -4,6 +4,7 @@
 //! for what can be read before them in a moment. Stop is the same backwards, so that no
 //! record is written after the journal's last flush.
 
+pub(crate) mod signals;
 mod start;
 
 use std::fs::File;
@@ -25,6 +26,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::signals::stop_signal;
 use self::start::{lock_data_dir, start};
 use crate::observe::{Readiness, State};
 use crate::start_error::StartError;
@@ -64,6 +66,7 @@ pub(crate) enum Left {
 /// `tallygate run`.
 pub(crate) fn run(config: Config) -> ExitCode {
     on_cold_runtime(&config, |config| async {
+        signals::ignore_others();
         let running = start(config).await?;
         stop_signal().await;
         tracing::info!("stopping: calls under way may end");
@@ -141,24 +144,6 @@ where
             eprintln!("tallygate: {error}");
             error.exit_code()
         }
-    }
-}
-
-/// SIGTERM or SIGINT.
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let wait = |kind| async move {
-        match signal(kind) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(error) => {
-                tracing::error!(%error, "a signal handler cannot be installed");
-                std::future::pending::<()>().await;
-            }
-        }
-    };
-    tokio::select! {
-        () = wait(SignalKind::terminate()) => {}
-        () = wait(SignalKind::interrupt()) => {}
     }
 }
 

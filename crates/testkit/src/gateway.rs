@@ -179,7 +179,7 @@ impl Gateway {
     /// # Panics
     /// When it is not running.
     pub fn terminate(&self) {
-        self.process.as_ref().expect("the gate runs").terminate();
+        self.signal("SIGTERM");
     }
 
     /// Sends SIGINT to the gate, as Ctrl-C does.
@@ -187,7 +187,15 @@ impl Gateway {
     /// # Panics
     /// When it is not running.
     pub fn interrupt(&self) {
-        self.process.as_ref().expect("the gate runs").interrupt();
+        self.signal("SIGINT");
+    }
+
+    /// Sends a signal to the gate, by its name: SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 or SIGUSR2.
+    ///
+    /// # Panics
+    /// When it is not running, or for another name.
+    pub fn signal(&self, name: &str) {
+        self.process.as_ref().expect("the gate runs").signal(name);
     }
 
     /// Waits until the gate ends by itself.

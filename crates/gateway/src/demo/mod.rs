@@ -11,9 +11,9 @@ use std::process::ExitCode;
 use ::config::{Config, Upstream};
 use control::wire::{CreateLicense, License};
 use model::{AppName, RateLimit};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Client, Error, Output, Target};
+use crate::run::signals::stop_signal;
 
 /// A gate that runs in this process.
 pub(crate) trait Gate {
@@ -104,27 +104,12 @@ pub(crate) async fn run<G: Gate>(
         tour::take(&site, &mut output).await
     } else {
         script::invite(&site, &options, &mut output)?;
-        stopped().await;
+        stop_signal().await;
         Ok(())
     };
     gate.stop().await;
     sample.stop().await;
     result.map(|()| ExitCode::SUCCESS)
-}
-
-/// Ctrl-C or SIGTERM.
-async fn stopped() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            // Without a handler the signal ends the process, which is what it asks for.
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
-    }
 }
 
 /// A license that is not limited by the rate limits of its plan, for a tour is faster than a customer.

@@ -48,12 +48,18 @@ impl Process {
             .expect("a child of ours can be waited for")
     }
 
-    pub(super) fn terminate(&self) {
-        kill_process(self.pid, Signal::TERM).expect("a child that was not reaped takes a signal");
-    }
-
-    pub(super) fn interrupt(&self) {
-        kill_process(self.pid, Signal::INT).expect("a child that was not reaped takes a signal");
+    /// Sends a signal by its name, such as `SIGTERM`.
+    pub(super) fn signal(&self, name: &str) {
+        let signal = match name {
+            "SIGTERM" => Signal::TERM,
+            "SIGINT" => Signal::INT,
+            "SIGQUIT" => Signal::QUIT,
+            "SIGHUP" => Signal::HUP,
+            "SIGUSR1" => Signal::USR1,
+            "SIGUSR2" => Signal::USR2,
+            other => panic!("no test sends {other}"),
+        };
+        kill_process(self.pid, signal).expect("a child that was not reaped takes a signal");
     }
 
     /// Stops the group where it is, or lets it go on.

@@ -1,0 +1,48 @@
+//! Signals: which of them stop a gate, and which do nothing.
+//!
+//! A signal without a handler ends the process at once, without a drain. So every one that operators and their tools send to
+//! daemons has one.
+
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Waits for a signal that asks for a stop with a drain: SIGTERM, SIGINT or SIGQUIT (which stops nginx gracefully, too).
+pub(crate) async fn stop_signal() {
+    tokio::select! {
+        () = received(SignalKind::terminate()) => {}
+        () = received(SignalKind::interrupt()) => {}
+        () = received(SignalKind::quit()) => {}
+    }
+}
+
+/// Ignores, with a line in the log, the signals by which other daemons reload or reopen their logs: SIGHUP, SIGUSR1 and
+/// SIGUSR2. Call it before anything is served; it holds until the process ends.
+pub(super) fn ignore_others() {
+    for (name, kind) in [
+        ("SIGHUP", SignalKind::hangup()),
+        ("SIGUSR1", SignalKind::user_defined1()),
+        ("SIGUSR2", SignalKind::user_defined2()),
+    ] {
+        // The handler is in place when this returns, not only when the task first runs.
+        match signal(kind) {
+            Ok(mut signal) => drop(tokio::spawn(async move {
+                while signal.recv().await.is_some() {
+                    tracing::warn!(
+                        signal = name,
+                        "ignored: this version reads its configuration at the start alone; restart it to apply a change"
+                    );
+                }
+            })),
+            Err(error) => tracing::error!(%error, "a signal handler cannot be installed"),
+        }
+    }
+}
+
+async fn received(kind: SignalKind) {
+    match signal(kind) {
+        Ok(mut signal) => drop(signal.recv().await),
+        Err(error) => {
+            tracing::error!(%error, "a signal handler cannot be installed");
+            std::future::pending::<()>().await;
+        }
+    }
+}
