@@ -1,7 +1,9 @@
 //! No credential reaches the upstream, a log at any level, or a disk in the clear.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use testkit::client::Request;
 use testkit::{Config, Gateway, Postgres, Redis, Upstream, binary};
@@ -163,4 +165,62 @@ fn the_data_folder_is_for_its_owner_alone() {
         }
     }
     assert!(socket_seen, "no socket for the command line");
+}
+
+/// Files and folders below a folder with who may use them, but for the sockets.
+fn modes_below(folder: &Path) -> Vec<(String, u32)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        let (path, metadata) = (entry.path(), entry.metadata().expect("it is there"));
+        let mode = metadata.permissions().mode() & 0o777;
+        found.push((path.display().to_string(), mode));
+        if metadata.is_dir() {
+            found.extend(modes_below(&path));
+        }
+    }
+    found
+}
+
+#[test]
+fn what_a_gate_writes_is_its_users_alone_even_in_a_folder_that_was_there() {
+    let upstream = Upstream::start();
+    let mut gateway = Gateway::prepare(binary!(), Config::new(&upstream.url()));
+    let data_dir = gateway.data_dir();
+    fs::create_dir_all(&data_dir).expect("a folder can be made");
+    fs::set_permissions(&data_dir, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    gateway.launch();
+    gateway.wait_until_ready();
+    let license = gateway.license(&[]);
+    let _ = gateway.call(&Request::get("/").key(&license.key));
+    assert_eq!(gateway.verify()["lost"], 0);
+    assert!(gateway.stop().success());
+    let found = modes_below(&data_dir);
+    // The journal, both databases, the secret and a sealed file are among them.
+    assert!(found.len() > 6, "{found:?}");
+    let open: Vec<_> = found.iter().filter(|(_, mode)| mode & 0o077 != 0).collect();
+    assert!(open.is_empty(), "others may use {open:?}");
+    assert!(
+        gateway
+            .log()
+            .contains("others may enter the data directory")
+    );
+}
+
+#[test]
+fn a_secret_that_everybody_may_read_ends_the_start() {
+    let upstream = Upstream::start();
+    let mut gateway = Gateway::start(binary!(), Config::new(&upstream.url()));
+    assert!(gateway.stop().success());
+    let secret = gateway.data_dir().join("secret");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).expect("it is ours");
+    gateway.launch();
+    let status = gateway.wait(Duration::from_secs(20));
+    assert_eq!(status.code(), Some(78), "{}", gateway.log());
+    assert!(
+        gateway.log().contains("run `chmod 600`"),
+        "{}",
+        gateway.log()
+    );
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    gateway.restart();
 }

@@ -68,6 +68,11 @@ impl StartError {
             | Self::Newer { .. }
             | Self::Apps(_)
             | Self::Redis(_)
+            | Self::Licensing(
+                licensing::Error::SecretWrong(_)
+                | licensing::Error::SecretMissing(_)
+                | licensing::Error::SecretFile { .. },
+            )
             | Self::Store(
                 store::Error::Misconfigured(_)
                 | store::Error::NodeTaken(_)

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use chacha20poly1305::aead::{Aead, KeyInit as _, Payload};
@@ -270,6 +270,7 @@ fn read_secret(path: &Path) -> Result<Option<Secret>, Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(file_error(path, error.to_string())),
     };
+    refuse_if_others_may_read(path, &file)?;
     let mut text = Zeroizing::new(Vec::new());
     let most = SECRET_LENGTH as u64 + 64;
     file.take(most)
@@ -282,6 +283,29 @@ fn read_secret(path: &Path) -> Result<Option<Secret>, Error> {
         let reason = "it does not hold 64 hexadecimal digits: put back the file as it was made";
         Err(file_error(path, reason.to_owned()))
     }
+}
+
+/// A secret that everybody on the machine could read has to be taken for one that they have read. A group may be meant to
+/// (Kubernetes gives volumes to one at each mount), so that it is only pointed out.
+fn refuse_if_others_may_read(path: &Path, file: &File) -> Result<(), Error> {
+    let found = file
+        .metadata()
+        .map_err(|error| file_error(path, error.to_string()))?;
+    let mode = found.permissions().mode() & 0o777;
+    if mode & 0o007 != 0 {
+        let reason = format!(
+            "it has mode {mode:04o}, so that everybody on this machine may read it: run `chmod 600` on it"
+        );
+        return Err(file_error(path, reason));
+    }
+    if mode & 0o070 != 0 {
+        tracing::warn!(
+            path = %path.display(),
+            mode = format!("{mode:04o}"),
+            "its group may read the secret file: run `chmod 600` on it, unless that is meant"
+        );
+    }
+    Ok(())
 }
 
 /// Makes the file whole or not at all, and durable before anything is sealed with it. If another process was first,

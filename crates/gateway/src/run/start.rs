@@ -389,12 +389,15 @@ fn refuse_unsupported(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Makes the folder of a gate's data and takes it, for as long as the file is open.
+/// Makes the folder of a gate's data and takes it, for as long as the file is open. From then on, nobody but the user that
+/// this process runs as may read what it writes, whatever the umask was that it was started with.
 ///
 /// # Errors
 /// [`StartError::InUse`] where another process has it, [`StartError::Files`] where it cannot be made.
 pub(super) fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {
     use std::os::unix::fs::DirBuilderExt;
+    // The files of journal, ledger and stores are made by code that need not know who may read them.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let path = data_dir.join("lock");
     let files = |path: &Path, error| StartError::Files {
         path: path.display().to_string(),
@@ -405,6 +408,7 @@ pub(super) fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {
         .mode(0o700)
         .create(data_dir);
     made.map_err(|error| files(data_dir, error))?;
+    warn_if_others_may_enter(data_dir);
     let lock = File::create(&path).map_err(|error| files(&path, error))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
@@ -412,6 +416,22 @@ pub(super) fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {
             Err(StartError::InUse(data_dir.display().to_string()))
         }
         Err(std::fs::TryLockError::Error(error)) => Err(files(&path, error)),
+    }
+}
+
+/// A folder that was made by hand is left as it is: it may be shared on purpose, with a group that backs it up.
+fn warn_if_others_may_enter(data_dir: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let Ok(found) = std::fs::metadata(data_dir) else {
+        return;
+    };
+    let mode = found.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            data_dir = %data_dir.display(),
+            mode = format!("{mode:04o}"),
+            "others may enter the data directory: `chmod 700` it, or say by its group who else is meant to"
+        );
     }
 }
 
