@@ -307,3 +307,29 @@ fn the_command_line_reaches_a_gate_elsewhere_with_a_management_key() {
         Some(1)
     );
 }
+
+#[test]
+fn series_that_alerts_look_at_are_there_before_there_is_anything_to_count() {
+    let site = Site::start(binary!());
+    let text = site.gateway.scrape("/metrics").expect("an answer").text();
+    for series in [
+        r#"tallygate_calls_total{app="api",outcome="delivered",route="/",status="200"} 0"#,
+        r#"tallygate_calls_total{app="api",outcome="upstream_failed",route="/",status="502"} 0"#,
+        r#"tallygate_calls_total{app="api",outcome="upstream_failed",route="/",status="504"} 0"#,
+        r#"tallygate_refused_total{app="api",code="license_unknown"} 0"#,
+        r#"tallygate_refused_total{app="api",code="journal_unavailable"} 0"#,
+        r#"tallygate_refused_total{app="",code="app_unknown"} 0"#,
+    ] {
+        assert!(text.contains(series), "{series} is missing:\n{text}");
+    }
+    // A scrape with one series twice is refused as a whole.
+    let mut names: Vec<_> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.rsplit_once(' ').map(|(name, _)| name))
+        .collect();
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all, "a series stands twice:\n{text}");
+}

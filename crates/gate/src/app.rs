@@ -255,6 +255,17 @@ impl Apps {
         }
     }
 
+    /// Every route that a call may have, that of each app as a whole among them.
+    pub(crate) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.table.iter().flat_map(|entry| {
+            let declared = match &entry.routes {
+                Routes::Any(_) => None,
+                Routes::Declared(routes) => Some(routes.iter()),
+            };
+            declared.into_iter().flatten().chain([&entry.whole])
+        })
+    }
+
     /// Every app.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<App>> {
         self.table.iter().map(|entry| &entry.app)

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use licensing::Entry;
-use model::{PlanRevision, PlanRevisionId, Symbol};
+use model::{Outcome, PlanRevision, PlanRevisionId, Refusal, Symbol};
 use parking_lot::Mutex;
-use telemetry::Metrics;
+use telemetry::{CallLabels, Metrics};
 
 use crate::admit::Gate;
 use crate::app::{AppRules, Apps, BuildError, Route};
@@ -61,10 +61,9 @@ impl Catalogue {
             .iter()
             .map(|revision| plan(revision, &mut number))
             .collect();
-        Ok(Self {
-            apps: Apps::build(apps, &mut number)?,
-            plans,
-        })
+        let apps = Apps::build(apps, &mut number)?;
+        expect_series(&apps, metrics);
+        Ok(Self { apps, plans })
     }
 
     /// Takes over the plans of the configuration before, which licenses go by until they go over to new ones.
@@ -73,6 +72,38 @@ impl Catalogue {
             self.plans.entry(*revision).or_insert_with(|| plan.clone());
         }
     }
+}
+
+/// How a call usually ends, well or badly. Other statuses are the upstream's own, and are not known before they come.
+const USUAL_ENDS: [(u16, Outcome); 7] = [
+    (200, Outcome::Delivered),
+    (200, Outcome::ClientGone),
+    (200, Outcome::UpstreamFailed),
+    (200, Outcome::GatewayFailed),
+    (500, Outcome::Delivered),
+    (502, Outcome::UpstreamFailed),
+    (504, Outcome::UpstreamFailed),
+];
+
+/// Has the metrics show what may be counted before it is, for alerts.
+fn expect_series(apps: &Apps, metrics: &Metrics) {
+    let ends = |route: &Arc<Route>| {
+        let (app, route) = (route.app.symbol, route.symbol);
+        USUAL_ENDS.map(|(status, outcome)| CallLabels {
+            app,
+            route,
+            status,
+            outcome: outcome as u8,
+        })
+    };
+    metrics.expect_calls(apps.routes().flat_map(ends));
+    let of_apps = apps.iter().map(|app| app.symbol);
+    let refusals = of_apps.chain([Symbol::NONE]).flat_map(|app| {
+        Refusal::ALL
+            .iter()
+            .map(move |refusal| (app, *refusal as u8))
+    });
+    metrics.expect_refusals(refusals);
 }
 
 impl Gate {

@@ -1,6 +1,6 @@
 //! The registry: what is scraped at `/metrics`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 
 use crate::histogram::Histogram;
-use crate::shard::{Counts, Shard};
+use crate::shard::{CallLabels, Counts, Expected, Shard};
 
 /// Where a license was looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,7 @@ pub struct LedgerCounts {
 /// All metrics of a process. Cheap to share through an `Arc`.
 pub struct Metrics {
     shards: Vec<Arc<Shard>>,
+    expected: RwLock<Expected>,
     names: RwLock<HashMap<u32, Arc<str>>>,
     outcomes: &'static [&'static str],
     refusals: fn(u8) -> &'static str,
@@ -75,6 +76,7 @@ impl Metrics {
     ) -> Arc<Self> {
         Arc::new(Self {
             shards: (0..workers).map(|_| Arc::default()).collect(),
+            expected: RwLock::default(),
             names: RwLock::default(),
             outcomes,
             refusals,
@@ -99,6 +101,19 @@ impl Metrics {
     /// Gives a symbol number its label.
     pub fn name(&self, symbol: u32, name: &str) {
         self.names.write().insert(symbol, name.into());
+    }
+
+    /// Shows these series of `tallygate_calls_total` from now on, at 0 until there is such a call.
+    ///
+    /// A series that is born with its first count has no increase for Prometheus, so that no alert on it ever fires.
+    pub fn expect_calls(&self, labels: impl IntoIterator<Item = CallLabels>) {
+        self.expected.write().calls.extend(labels);
+    }
+
+    /// Shows these series of `tallygate_refused_total` from now on, by the symbol of the app (0: none) and the number of the
+    /// refusal; see [`Metrics::expect_calls`].
+    pub fn expect_refusals(&self, refusals: impl IntoIterator<Item = (u32, u8)>) {
+        self.expected.write().refused.extend(refusals);
     }
 
     /// Counts a license look-up.
@@ -154,6 +169,7 @@ impl Metrics {
         for shard in &self.shards {
             shard.add_to(&mut total);
         }
+        self.expected.read().add_to(&mut total);
         let ledger = (self.ledger.read())();
         let commits = self.commits.lock();
         let mut families = vec![
@@ -270,13 +286,20 @@ impl Metrics {
         total.calls.iter().map(metric).collect()
     }
 
+    /// Two refusals may have one code (a quota that is refilled and one that is not): they are one series.
     fn refused(&self, total: &Counts) -> Vec<Metric> {
+        let mut by_code: BTreeMap<(u32, &str), u64> = BTreeMap::new();
+        for ((app, refusal), count) in &total.refused {
+            *by_code
+                .entry((*app, (self.refusals)(*refusal)))
+                .or_default() += count;
+        }
         let names = self.names.read();
-        let metric = |((app, refusal), count): (&(u32, u8), &u64)| {
+        let metric = |((app, code), count): (&(u32, &str), &u64)| {
             let app = names.get(app).map_or("", |name| &**name);
-            counted(&[("app", app), ("code", (self.refusals)(*refusal))], *count)
+            counted(&[("app", app), ("code", code)], *count)
         };
-        total.refused.iter().map(metric).collect()
+        by_code.iter().map(metric).collect()
     }
 
     fn lookup_metrics(&self) -> Vec<Metric> {
@@ -378,7 +401,34 @@ fn process_families() -> Option<Vec<MetricFamily>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::CallLabels;
+
+    #[test]
+    fn expected_series_are_there_at_0_and_one_code_is_one_series() {
+        let metrics = Metrics::new(1, &["delivered", "upstream_failed"], |_| "quota_exhausted");
+        metrics.name(1, "api");
+        metrics.name(2, "/");
+        let failed = CallLabels {
+            app: 1,
+            route: 2,
+            status: 502,
+            outcome: 1,
+        };
+        metrics.expect_calls([failed]);
+        metrics.expect_refusals([(1, 11), (1, 12)]);
+        let line =
+            r#"tallygate_calls_total{app="api",outcome="upstream_failed",route="/",status="502"}"#;
+        let refused = r#"tallygate_refused_total{app="api",code="quota_exhausted"}"#;
+        let text = metrics.render();
+        assert!(text.contains(&format!("{line} 0")), "{text}");
+        assert!(text.contains(&format!("{refused} 0")), "{text}");
+        metrics.shard(0).call(failed, 1, 1);
+        metrics.shard(0).refused(1, 11);
+        metrics.shard(0).refused(1, 12);
+        let text = metrics.render();
+        assert!(text.contains(&format!("{line} 1")), "{text}");
+        assert!(text.contains(&format!("{refused} 2")), "{text}");
+        assert_eq!(text.matches(refused).count(), 1, "{text}");
+    }
 
     #[test]
     fn shards_are_summed_and_symbols_get_their_names() {

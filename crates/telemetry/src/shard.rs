@@ -1,6 +1,6 @@
 //! Call metrics of one worker: counted without sharing, summed up when scraped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use parking_lot::Mutex;
@@ -32,6 +32,24 @@ pub(crate) struct Counts {
     pub(crate) upstream: Histogram,
     pub(crate) units_clipped: u64,
     pub(crate) malformed: u64,
+}
+
+/// Series that are shown at 0 before anything is counted in them.
+#[derive(Debug, Default)]
+pub(crate) struct Expected {
+    pub(crate) calls: HashSet<CallLabels>,
+    pub(crate) refused: HashSet<(u32, u8)>,
+}
+
+impl Expected {
+    pub(crate) fn add_to(&self, total: &mut Counts) {
+        for labels in &self.calls {
+            total.calls.entry(*labels).or_default();
+        }
+        for key in &self.refused {
+            total.refused.entry(*key).or_default();
+        }
+    }
 }
 
 impl Shard {
