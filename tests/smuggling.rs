@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use testkit::client::Request;
-use testkit::{Config, License, Site, binary};
+use testkit::{App, Config, License, Site, binary};
 
 /// Whatever is hidden in a request asks for this path.
 const HIDDEN: &str = "/hidden";
@@ -297,4 +297,143 @@ fn heads_of_any_size_and_shape_end_in_an_answer_or_a_closed_connection() {
         "{}",
         site.gateway.log()
     );
+}
+
+/// Targets that do not begin with a slash: some upstreams read each of them as `/dear`, or as something else that is licensed.
+const NO_PATHS: &[&str] = &[
+    "dear",
+    "dear/",
+    "dear?x",
+    "dear#x",
+    "dear;x",
+    "./dear",
+    "../dear",
+    "%2Fdear",
+    "%2fdear",
+    "%2e/dear",
+    "\\dear",
+    "%5cdear",
+    ":dear",
+    ":80/dear",
+    "@h/dear",
+    "h:80",
+    "h:80/dear",
+    "api.test/dear",
+    "*",
+    "*/dear",
+    "?",
+    "?/dear",
+    ";/dear",
+    ",/dear",
+    "http:",
+    "http:/dear",
+    "http:dear",
+    "http:\\\\h\\dear",
+    "http//h/dear",
+    "ftp://h/dear",
+    "file:///dear",
+    "ws://h/dear",
+    "javascript:/dear",
+    "urn:dear",
+    "\"/dear\"",
+    "<dear>",
+    "{dear}",
+    "~/dear",
+    "..",
+    ".",
+];
+
+/// An app whose calls cost a unit, but for those to `/dear`.
+fn with_a_dear_route(upstream: &str, lines: &[&str]) -> Config {
+    let dear: Vec<_> = ["units = 100"].iter().chain(lines).copied().collect();
+    let app = App::new("api", upstream)
+        .route("/", &[])
+        .route("/dear", &dear);
+    Config::default().app(app)
+}
+
+#[test]
+fn a_target_that_is_no_path_is_refused_before_anything_else() {
+    for declares_routes in [false, true] {
+        let site = Site::with(binary!(), |upstream| match declares_routes {
+            true => with_a_dear_route(upstream, &[]),
+            false => Config::new(upstream),
+        });
+        let license = site.gateway.license(&[]);
+        for target in NO_PATHS {
+            let before = malformed(&site);
+            let head = format!(
+                "GET {target} HTTP/1.1\r\nHost: api.test\r\nApifew-User-License-Key: {}\r\n\r\n",
+                license.key
+            );
+            let mut connection = site.gateway.connect();
+            connection.send(head.as_bytes()).expect("the gate reads");
+            connection.wait_for_some().expect("the gate answers");
+            connection.half_close();
+            let answer = String::from_utf8_lossy(&connection.read_to_end()).into_owned();
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{target}: {answer:?}");
+            assert!((malformed(&site) - before - 1.0).abs() < 0.5, "{target}");
+        }
+        assert_eq!(site.upstream.served_count(), 0);
+        site.assert_clean(&[], &[]);
+    }
+}
+
+#[test]
+fn a_target_in_absolute_form_is_judged_and_forwarded_as_its_path() {
+    let site = Site::with(binary!(), |upstream| with_a_dear_route(upstream, &[]));
+    let license = site.gateway.license(&[]);
+    let request = Request::get("http://api.test/dear?x=1").host("api.test");
+    let answer = site.gateway.call(&request.key(&license.key));
+    assert_eq!(answer.status, 200);
+    let served = site.upstream.served();
+    assert_eq!(served[0].target, "/dear?x=1");
+    assert_eq!(served[0].header("host"), Some("api.test"));
+    assert_eq!(site.gateway.record(answer.call_id())["units"], 100);
+}
+
+#[test]
+fn a_method_is_read_as_it_is_written_and_head_costs_what_get_costs() {
+    let site = Site::with(binary!(), |upstream| {
+        with_a_dear_route(upstream, &["methods = [\"GET\"]"])
+    });
+    let license = site.gateway.license(&["--permission", "GET /dear"]);
+    for method in ["get", "Get", "head", "pOST"] {
+        let mut connection = site.gateway.connect();
+        let head = Request::new(method, "/dear").key(&license.key);
+        connection.send(&head.bytes()).expect("the gate reads");
+        let answer = connection.read_response("GET").expect("an answer");
+        assert_eq!(answer.status, 400, "{method}");
+        assert_eq!(answer.refusal_code().as_deref(), Some("request_malformed"));
+    }
+    assert_eq!(site.upstream.served_count(), 0);
+    let answer = site
+        .gateway
+        .call(&Request::new("HEAD", "/dear").key(&license.key));
+    assert_eq!(answer.status, 200);
+    assert_eq!(site.gateway.record(answer.call_id())["units"], 100);
+}
+
+#[test]
+fn a_host_that_is_none_is_refused() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let lines = [
+        "Host: <script>\r\n",
+        "Host: api.test:x/y\r\n",
+        "Host: a b\r\n",
+        "Host: u@h\r\n",
+        "",
+    ];
+    for line in lines {
+        let head = format!(
+            "GET / HTTP/1.1\r\n{line}Apifew-User-License-Key: {}\r\n\r\n",
+            license.key
+        );
+        let mut connection = site.gateway.connect();
+        connection.send(head.as_bytes()).expect("the gate reads");
+        let answer = connection.read_response("GET").expect("an answer");
+        assert_eq!(answer.status, 400, "{line:?}");
+    }
+    assert_eq!(site.upstream.served_count(), 0);
 }

@@ -158,7 +158,8 @@ impl Gate {
     /// Finds app and route of a call.
     ///
     /// # Errors
-    /// No such app or route, or a path that could be read in two ways where that matters.
+    /// No such app or route, a path that could be read in two ways where that matters, a method that is one of ours but for its
+    /// case, or no path at all.
     pub fn route(
         &self,
         worker: &Worker,
@@ -166,6 +167,9 @@ impl Gate {
         method: &str,
         raw_path: &[u8],
     ) -> Result<Routed, Refused> {
+        if Method::is_misspelled(method) || raw_path.first() != Some(&b'/') {
+            return Err(self.refuse_malformed(worker));
+        }
         let method = Method::of(method);
         let resolved = self.catalogue.load().apps.resolve(host, method, raw_path);
         Self::routed(worker, method, Mode::Proxy, resolved)
@@ -198,6 +202,15 @@ impl Gate {
             Resolved::NoApp => refuse(None, Refusal::AppUnknown),
             Resolved::Ambiguous(app) => refuse(app, Refusal::PathAmbiguous),
         }
+    }
+
+    /// Refuses a call whose head cannot be read in one way only, before it has an app.
+    #[must_use]
+    pub fn refuse_malformed(&self, worker: &Worker) -> Refused {
+        worker.malformed();
+        worker.count_refusal(Symbol::NONE, Refusal::RequestMalformed);
+        let call_id = worker.next_id(worker.wall(worker.now()));
+        Refused::new(Refusal::RequestMalformed, call_id)
     }
 
     /// Refuses a call for a reason that was found before its license was looked at.

@@ -35,6 +35,9 @@ impl Gate {
         method: &str,
         raw_path: &[u8],
     ) -> Result<Routed, Refused> {
+        if Method::is_misspelled(method) {
+            return Err(self.refuse_malformed(worker));
+        }
         let method = Method::of(method);
         let resolved = match (app.parse::<AppName>(), NormalPath::parse(raw_path)) {
             (Err(_), _) => Resolved::NoApp,

@@ -25,6 +25,7 @@ mod schema;
 pub mod session;
 pub mod signing;
 pub mod symbol;
+pub mod target;
 pub mod time;
 pub mod token;
 pub mod usage;
@@ -55,6 +56,7 @@ pub use session::{
 };
 pub use signing::{SigningAlgorithm, SigningKeyState, SigningUse};
 pub use symbol::Symbol;
+pub use target::RequestTarget;
 pub use time::{Clock, ManualClock, Moment, SystemClock, Timestamp};
 pub use token::{RequestToken, TokenState};
 pub use user::{Alias, User};

@@ -78,10 +78,10 @@ impl License {
 }
 
 impl Permission {
-    /// Whether it gives leave for this method on this normalised path.
+    /// Whether it gives leave for this method on this normalised path. Leave for GET is leave for HEAD.
     #[must_use]
     pub fn covers(&self, method: Method, path: &str) -> bool {
-        self.method.is_none_or(|allowed| allowed == method) && lies_below(&self.path, path)
+        self.method.is_none_or(|allowed| allowed.includes(method)) && lies_below(&self.path, path)
     }
 }
 
@@ -156,6 +156,7 @@ mod tests {
         assert!(permission.covers(Method::Get, "/reports/2026"));
         assert!(!permission.covers(Method::Get, "/reportsX"));
         assert!(!permission.covers(Method::Post, "/reports"));
+        assert!(permission.covers(Method::Head, "/reports/2026"));
         assert!(
             "* /"
                 .parse::<Permission>()

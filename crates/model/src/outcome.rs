@@ -109,6 +109,23 @@ impl Method {
         Self::parse(name).unwrap_or(Self::Other)
     }
 
+    /// Whether a name that is no method of ours is one but for its case. Methods are case-sensitive (RFC 9110, section 9.1), and
+    /// readers who forget it take `get` for GET.
+    #[must_use]
+    pub fn is_misspelled(name: &str) -> bool {
+        Self::parse(name).is_none()
+            && Self::ALL
+                .iter()
+                .any(|method| method.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether what is said of this method goes for the other one as well: the same method, or HEAD for GET, since HEAD asks for
+    /// the head of what GET would answer (RFC 9110, section 9.3.2).
+    #[must_use]
+    pub const fn includes(self, other: Self) -> bool {
+        self as u8 == other as u8 || matches!((self, other), (Self::Get, Self::Head))
+    }
+
     /// Whether sending it twice has the effect of sending it once (RFC 9110, section 9.2.2).
     #[must_use]
     pub const fn is_idempotent(self) -> bool {
@@ -170,6 +187,8 @@ mod tests {
         }
         assert_eq!(Outcome::from_number(7), None);
         assert_eq!(Method::of("BREW"), Method::Other);
+        assert!(Method::is_misspelled("get") && Method::is_misspelled("Post"));
+        assert!(!Method::is_misspelled("GET") && !Method::is_misspelled("brew"));
     }
 
     #[test]

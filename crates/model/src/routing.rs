@@ -213,12 +213,16 @@ impl<T> RouteTable<T> {
         conflict.map_or(Ok(()), Err)
     }
 
-    /// The route with the longest parent path that serves this method on this path.
+    /// The route with the longest parent path that serves this method on this path. HEAD goes by the route of GET where it has
+    /// none of its own on that path.
     #[must_use]
     pub fn lookup(&self, method: Method, path: &NormalPath<'_>) -> Option<&T> {
         let serves = |slots: &[u32; METHODS]| {
-            let index = slots[method as usize];
-            (index != NONE).then_some(index)
+            let served = |method: Method| Some(slots[method as usize]).filter(|it| *it != NONE);
+            match (served(method), method) {
+                (None, Method::Head) => served(Method::Get),
+                (own, _) => own,
+            }
         };
         let index = self.tree.longest(path, serves)?;
         self.values.get(index as usize)
@@ -505,6 +509,28 @@ mod tests {
     }
 
     #[test]
+    fn head_goes_by_the_route_of_get() {
+        let mut routes = RouteTable::new();
+        routes.insert(&parent("/"), &[], "all").expect("free");
+        routes
+            .insert(&parent("/dear"), &[Method::Get], "dear")
+            .expect("free");
+        routes
+            .insert(&parent("/dear/own"), &[Method::Get], "get")
+            .expect("free");
+        routes
+            .insert(&parent("/dear/own"), &[Method::Head], "head")
+            .expect("free");
+        for (raw, expected) in [("/", "all"), ("/dear", "dear"), ("/dear/own/x", "head")] {
+            assert_eq!(
+                routes.lookup(Method::Head, &path(raw)),
+                Some(&expected),
+                "{raw}"
+            );
+        }
+    }
+
+    #[test]
     fn without_a_route_for_all_a_call_may_have_none() {
         let mut routes = RouteTable::new();
         assert_eq!(routes.lookup(Method::Get, &path("/")), None);
@@ -555,8 +581,8 @@ mod tests {
             }
             let expected = kept
                 .iter()
-                .filter(|(text, serves)| *serves == method && crate::license::lies_below(text, &asked))
-                .max_by_key(|(text, _)| text.len())
+                .filter(|(text, serves)| serves.includes(method) && crate::license::lies_below(text, &asked))
+                .max_by_key(|(text, serves)| (text.len(), *serves == method))
                 .map(|(text, _)| text);
             prop_assert_eq!(table.lookup(method, &path(&asked)), expected);
         }

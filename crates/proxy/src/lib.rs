@@ -15,6 +15,7 @@ mod outlet;
 mod phases;
 mod serve;
 mod stream;
+mod target;
 mod ticks;
 mod upstream;
 

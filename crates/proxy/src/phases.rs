@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use gate::{CallRequest, Closing, Failure, Gate, Refused, Worker, rpc};
-use model::{Blame, Ending, Refusal};
+use model::{Blame, Ending, Refusal, RequestTarget};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -23,6 +23,7 @@ use crate::headers::{
     CALL_ID, IDEMPOTENCY_KEY, Rewrite, caller_address, presented, presented_by_rpc, rewrite,
     rpc_call,
 };
+use crate::target::settle;
 
 /// Connections to the upstream that one call may try.
 pub(crate) const MOST_ATTEMPTS: u8 = 2;
@@ -47,9 +48,15 @@ pub struct MeteredProxy {
 impl MeteredProxy {
     /// Admits a call, or says what to answer.
     async fn admit(&self, session: &mut Session, call: &mut Call) -> Result<(), Refused> {
+        let by_rpc = call.is_rpc();
+        if settle(session.req_header_mut(), by_rpc).is_err() {
+            return Err(self.gate.refuse_malformed(&self.worker));
+        }
         let (peer, head) = (session.client_addr().cloned(), session.req_header());
-        let path = path(head);
-        let (by_rpc, method) = (call.is_rpc(), head.method.as_str());
+        let Ok(target) = RequestTarget::parse(head.raw_path()) else {
+            return Err(self.gate.refuse_malformed(&self.worker));
+        };
+        let (path, method) = (target.path(), head.method.as_str());
         let routed = if by_rpc {
             let (app, caller) = rpc_call(&head.headers);
             call.caller = caller;
@@ -441,20 +448,6 @@ fn host(head: &RequestHeader) -> &str {
     named
         .or_else(|| head.uri.authority().map(|authority| authority.as_str()))
         .unwrap_or("")
-}
-
-/// The path as it was sent. An absolute-form target is read through its parsed form.
-fn path(head: &RequestHeader) -> &[u8] {
-    let raw = head.raw_path();
-    if raw.first() == Some(&b'/') {
-        let end = raw
-            .iter()
-            .position(|byte| *byte == b'?')
-            .unwrap_or(raw.len());
-        &raw[..end]
-    } else {
-        head.uri.path().as_bytes()
-    }
 }
 
 fn declared_length(head: &RequestHeader) -> Option<u64> {

@@ -1,0 +1,93 @@
+//! Bringing the target and the host of a request into the one form that is judged and forwarded.
+
+use http::header::{HOST, HeaderValue};
+use http::{HeaderMap, Version};
+use model::RequestTarget;
+use model::target::is_host_with_port;
+use pingora::http::RequestHeader;
+
+/// A head whose target or host cannot be read in one way only.
+#[derive(Debug)]
+pub(crate) struct Malformed;
+
+/// Puts a target in absolute form into origin form and its authority into `Host`, in place: from here on the bytes that the gate
+/// reads are those that the framework writes to the upstream.
+///
+/// `by_rpc`: the host is one that the control plane names, and no caller's.
+///
+/// # Errors
+/// A target in any other form, a `Host` that is none, and none at all where HTTP/1.1 demands one (RFC 9112, section 3.2).
+pub(crate) fn settle(head: &mut RequestHeader, by_rpc: bool) -> Result<(), Malformed> {
+    let target = RequestTarget::parse(head.raw_path()).map_err(|_| Malformed)?;
+    if let Some(authority) = target.authority() {
+        let host = HeaderValue::from_str(authority).map_err(|_| Malformed)?;
+        let text = target.as_bytes().to_vec();
+        head.set_raw_path(&text).map_err(|_| Malformed)?;
+        head.insert_header(HOST, host).map_err(|_| Malformed)?;
+    }
+    match by_rpc || names_a_host(head.version, &head.headers) || has_authority(head) {
+        true => Ok(()),
+        false => Err(Malformed),
+    }
+}
+
+fn names_a_host(version: Version, headers: &HeaderMap) -> bool {
+    match headers.get(HOST) {
+        Some(host) => host.to_str().is_ok_and(is_host_with_port),
+        None => version < Version::HTTP_11,
+    }
+}
+
+/// HTTP/2 says the host beside the path.
+fn has_authority(head: &RequestHeader) -> bool {
+    let authority = head.uri.authority();
+    authority.is_some_and(|authority| {
+        !head.headers.contains_key(HOST) && is_host_with_port(authority.as_str())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(target: &[u8], host: Option<&'static str>) -> RequestHeader {
+        let mut head = RequestHeader::build("GET", target, None).expect("the framework takes it");
+        if let Some(host) = host {
+            head.insert_header(HOST, host).expect("a value");
+        }
+        head
+    }
+
+    #[test]
+    fn what_is_settled_is_what_is_written() {
+        for (raw, path, host) in [
+            ("/a?b", "/a?b", "api.test"),
+            ("http://other.test:80/a?b", "/a?b", "other.test:80"),
+            ("http://other.test", "/", "other.test"),
+            ("/a b", "/a b", "api.test"),
+        ] {
+            let Ok(mut head) = RequestHeader::build("GET", raw.as_bytes(), None) else {
+                continue;
+            };
+            head.insert_header(HOST, "api.test").expect("a value");
+            settle(&mut head, false).expect(raw);
+            assert_eq!(head.raw_path(), path.as_bytes(), "{raw}");
+            assert_eq!(head.headers[HOST], host, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_none_is_malformed() {
+        for host in ["<script>", "api.test:x/y", "a b", "u@h"] {
+            assert!(
+                settle(&mut head(b"/", Some(host)), false).is_err(),
+                "{host}"
+            );
+            assert!(settle(&mut head(b"/", Some(host)), true).is_ok(), "{host}");
+        }
+        assert!(settle(&mut head(b"/", None), false).is_err());
+        let mut old = head(b"/", None);
+        old.set_version(Version::HTTP_10);
+        assert!(settle(&mut old, false).is_ok());
+    }
+}
