@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use fleet::{Fleet, config, status};
 use testkit::eventually::patience;
 use testkit::{
-    Gateway, License, Load, OldRedis, Postgres, Redis, RedisCluster, Request, Upstream,
+    Config, Gateway, License, Load, OldRedis, Postgres, Redis, RedisCluster, Request, Upstream,
     assert_eventually, binary,
 };
 
@@ -238,4 +238,34 @@ fn a_short_window_holds_over_all_gates_and_on_each_while_redis_is_away() {
     for gate in &fleet.gates {
         assert_eq!(used_up(gate, &license) + 1, LIMIT);
     }
+}
+
+#[test]
+fn the_rights_that_the_documentation_names_are_enough() {
+    let page = include_str!("../docs/redis.md");
+    let line = page
+        .lines()
+        .map(str::trim)
+        .find(|line| line.starts_with("ACL SETUSER tallygate "))
+        .expect("docs/redis.md names the rights");
+    let words: Vec<_> = line.split(' ').collect();
+    let at = |word: &str| words.iter().position(|other| *other == word);
+    // Before Redis 7 a channel can be added only after those of a new user are taken away.
+    assert!(at("resetchannels").expect("taken away") < at("&tg:*").expect("given"));
+    let (redis, upstream) = (Redis::start(), Upstream::start());
+    assert_eq!(redis.ask(&words), "OK");
+    let url = redis
+        .url()
+        .replace("redis://", "redis://tallygate:PASSWORD@");
+    let config = Config::new(&upstream.url()).table(&format!("[redis]\nurl = \"{url}\""));
+    let gateway = Gateway::start(binary!(), config);
+    assert_eventually!(gateway.metric("tallygate_redis_up", &[]) >= 1.0);
+    // Each way that the gate uses Redis: a cached license, a push, a short window.
+    let license = gateway.license(&["--rate-limit", "2/1m"]);
+    for status in [200, 200, 429] {
+        let answer = gateway.call(&Request::get("/").key(&license.key));
+        assert_eq!(answer.status, status);
+    }
+    assert_eq!(redis.ask(&["ACL", "LOG"]), "", "a right is missing");
+    assert!(gateway.metric("tallygate_redis_up", &[]) >= 1.0);
 }
