@@ -89,7 +89,12 @@ async fn a_generated_secret_is_for_its_owner_alone_and_is_never_generated_twice(
     let error = host.hash(secret).await.unwrap_err();
     assert!(matches!(error, Error::SecretMissing(_)), "{error}");
     assert!(!host.secret.exists(), "a new one would open nothing");
+    // Put back so that everybody may read it, then for its owner alone.
     fs::write(&host.secret, &text).unwrap();
+    fs::set_permissions(&host.secret, fs::Permissions::from_mode(0o644)).unwrap();
+    let error = host.hash(secret).await.unwrap_err();
+    assert!(error.to_string().contains("mode 0644"), "{error}");
+    fs::set_permissions(&host.secret, fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(host.hash(secret).await.unwrap(), first);
 }
 
