@@ -436,3 +436,20 @@ fn a_management_key_is_shown_by_its_id() {
     let shown = site.gateway.cli().json(&["key", "show", text(&made["id"])]);
     assert_eq!((&shown["name"], shown.get("key")), (&json!("ci"), None));
 }
+
+#[test]
+fn setting_a_balance_is_not_adding_to_it() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&["--remaining", "5"]);
+    for (number, says) in [("+1000", "adds nothing"), ("1e6", "a whole number in digits")] {
+        let argument = format!("--remaining={number}");
+        let refused = site
+            .gateway
+            .cli()
+            .run(&["license", "extend", &license.id, &argument]);
+        assert_eq!(refused.code, 2, "{number}");
+        assert!(refused.stderr.contains(says), "{}", refused.stderr);
+    }
+    let shown = site.gateway.cli().json(&["license", "show", &license.id]);
+    assert_eq!(shown["remaining"], 5);
+}

@@ -78,7 +78,7 @@ pub(crate) struct CreateArguments {
     #[arg(long, value_name = "DURATION")]
     expires_in: Option<Interval>,
     /// Units to start with [default: not counted]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::whole::<u64>)]
     remaining: Option<u64>,
     /// Units that come back by themselves; with `,add` what is left is kept
     #[arg(long, value_name = "N/DURATION[,add]")]
@@ -115,7 +115,7 @@ pub(crate) struct UpdateArguments {
     #[arg(long, group = "end")]
     no_expiry: bool,
     /// Units that are left from now on
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::whole::<u64>)]
     remaining: Option<u64>,
     /// Units that come back by themselves; with `,add` what is left is kept
     #[arg(long, value_name = "N/DURATION[,add]")]

@@ -41,7 +41,7 @@ pub(crate) struct CallsArguments {
     #[command(flatten)]
     only: CallFilter,
     /// Calls at most, the oldest first [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::whole::<u64>)]
     limit: Option<u64>,
     /// Print one JSON object per line, for programs
     #[arg(long)]

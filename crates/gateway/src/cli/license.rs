@@ -95,7 +95,7 @@ pub(crate) struct CreateArguments {
     #[arg(long, value_name = "TIME")]
     expires_at: Option<Timestamp>,
     /// Units to start with [default: not counted]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::whole::<u64>)]
     remaining: Option<u64>,
     /// Units that come back by themselves; with `,add` what is left is kept
     #[arg(long, value_name = "N/DURATION[,add]")]
@@ -104,7 +104,7 @@ pub(crate) struct CreateArguments {
     #[arg(long = "rate-limit", value_name = "N/DURATION")]
     rate_limits: Vec<RateLimit>,
     /// Calls at once [default: that of the plan]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::whole::<u32>)]
     concurrency: Option<u32>,
     /// Where it may call, as "METHOD /path"; may be repeated [default: everywhere]
     #[arg(long = "permission", value_name = "METHOD /PATH")]
@@ -163,7 +163,7 @@ pub(crate) struct ExtendArguments {
     #[arg(long, value_name = "DURATION", group = "what")]
     by: Option<Interval>,
     /// Units left from now on
-    #[arg(long, value_name = "N", group = "what")]
+    #[arg(long, value_name = "N", value_parser = units::whole::<u64>, group = "what")]
     remaining: Option<u64>,
     #[command(flatten)]
     json: JsonArgument,

@@ -7,6 +7,7 @@ use model::{LicenseId, Permission, PlanName, RateLimit, Refill, Timestamp};
 
 use super::arguments::JsonArgument;
 use super::license::parse_network;
+use super::units;
 
 /// Arguments of `license change`.
 #[derive(Debug, Args)]
@@ -24,7 +25,7 @@ pub(crate) struct ChangeArguments {
     #[arg(long, value_name = "TIME", group = "change")]
     expires_at: Option<Timestamp>,
     /// Units left from now on
-    #[arg(long, value_name = "N", group = "change")]
+    #[arg(long, value_name = "N", value_parser = units::whole::<u64>, group = "change")]
     remaining: Option<u64>,
     /// Units that come back by themselves; with `,add` what is left is kept
     #[arg(long, value_name = "N/DURATION[,add]", group = "change")]
@@ -33,7 +34,7 @@ pub(crate) struct ChangeArguments {
     #[arg(long = "rate-limit", value_name = "N/DURATION", group = "change")]
     rate_limits: Option<Vec<RateLimit>>,
     /// Calls at once
-    #[arg(long, value_name = "N", group = "change")]
+    #[arg(long, value_name = "N", value_parser = units::whole::<u32>, group = "change")]
     concurrency: Option<u32>,
     /// Where it may call, as "METHOD /path", in place of those before; may be repeated
     #[arg(long = "permission", value_name = "METHOD /PATH", group = "change")]

@@ -1,5 +1,7 @@
 //! Quantities as people read them.
 
+use std::str::FromStr;
+
 use model::Timestamp;
 
 /// A count with separators: `1,234,567`.
@@ -13,6 +15,22 @@ pub(crate) fn count(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// Reads a whole number of an argument that sets a value. A sign is refused: with one, people mean to add to what is there.
+///
+/// # Errors
+/// A sentence that says what to write instead.
+pub(crate) fn whole<N: FromStr>(text: &str) -> Result<N, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(number) = digits.then(|| text.parse().ok()).flatten() {
+        return Ok(number);
+    }
+    Err(match text.as_bytes() {
+        [b'+' | b'-', ..] => "this sets the number and adds nothing: write the whole number that it is to be, such as 1000".to_owned(),
+        _ if digits => "that is more than can be counted: write a smaller number".to_owned(),
+        _ => "write a whole number in digits, such as 1000".to_owned(),
+    })
 }
 
 /// Bytes in decimal units: `999 B`, `1.2 kB`, `34 MB`.
@@ -67,6 +85,24 @@ fn scaled(number: u64, step: u64, units: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_that_is_set_has_digits_and_no_sign() {
+        assert_eq!(whole::<u64>("1000"), Ok(1000));
+        assert_eq!(whole::<u32>("0"), Ok(0));
+        for (text, says) in [
+            ("+1000", "adds nothing"),
+            ("-1", "adds nothing"),
+            ("1e6", "in digits"),
+            ("1_000", "in digits"),
+            ("5.0", "in digits"),
+            ("", "in digits"),
+            ("18446744073709551616", "smaller"),
+        ] {
+            let told = whole::<u64>(text).expect_err(text);
+            assert!(told.contains(says), "{text}: {told}");
+        }
+    }
 
     #[test]
     fn quantities_are_short_and_never_rounded_up() {
