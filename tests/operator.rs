@@ -441,7 +441,10 @@ fn a_management_key_is_shown_by_its_id() {
 fn setting_a_balance_is_not_adding_to_it() {
     let site = Site::start(binary!());
     let license = site.gateway.license(&["--remaining", "5"]);
-    for (number, says) in [("+1000", "adds nothing"), ("1e6", "a whole number in digits")] {
+    for (number, says) in [
+        ("+1000", "adds nothing"),
+        ("1e6", "a whole number in digits"),
+    ] {
         let argument = format!("--remaining={number}");
         let refused = site
             .gateway
