@@ -13,6 +13,7 @@ mod failure;
 mod headers;
 mod outlet;
 mod phases;
+mod response;
 mod serve;
 mod stream;
 mod target;

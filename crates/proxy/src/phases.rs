@@ -23,6 +23,7 @@ use crate::headers::{
     CALL_ID, IDEMPOTENCY_KEY, Rewrite, caller_address, presented, presented_by_rpc, rewrite,
     rpc_call,
 };
+use crate::response;
 use crate::target::settle;
 
 /// Connections to the upstream that one call may try.
@@ -199,6 +200,7 @@ impl ProxyHttp for MeteredProxy {
         if let Some(connection) = &call.connection {
             connection.call_begins();
         }
+        response::expect_of_old(session);
         session.set_read_timeout(Some(self.timeouts.read));
         session.set_write_timeout(Some(self.timeouts.write));
         match self.admit(session, call).await {
@@ -339,10 +341,11 @@ impl ProxyHttp for MeteredProxy {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         head: &mut ResponseHeader,
         call: &mut Call,
     ) -> Result<()> {
+        response::fit(session, head)?;
         if head.status.is_informational() && head.status.as_u16() != 101 {
             return Ok(());
         }

@@ -42,6 +42,7 @@ pub use load::{Load, Seen};
 pub use object_server::ObjectServer;
 pub use postgres::Postgres;
 pub use redis::{OldRedis, Redis, RedisCluster, RedisSentinel};
+pub use script::raw_answer;
 pub use site::Site;
 pub use upstream::{Served, Upstream};
 

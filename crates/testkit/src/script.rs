@@ -45,6 +45,8 @@ pub(crate) enum Act {
     Garbage,
     /// 101, then every byte comes back.
     Upgrade,
+    /// These bytes, as they are.
+    Raw { bytes: Vec<u8>, close: bool },
 }
 
 /// How a connection ends.
@@ -141,6 +143,10 @@ impl Act {
             "cut-chunked" => breaking(Break::Close, BreakAt::MidChunks),
             "garbage" => Some(Self::Garbage),
             "upgrade" => Some(Self::Upgrade),
+            "raw" => Some(Self::Raw {
+                bytes: bytes_of_hex(rest.first()?)?,
+                close: rest.get(1) == Some(&"close"),
+            }),
             _ => None,
         }
     }
@@ -155,6 +161,19 @@ impl Act {
     }
 }
 
+/// The path that makes a scripted upstream answer with these bytes and nothing else.
+#[must_use]
+pub fn raw_answer(bytes: &str) -> String {
+    let digits: String = bytes.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("/raw/{digits}")
+}
+
+fn bytes_of_hex(digits: &str) -> Option<Vec<u8>> {
+    let pairs = digits.as_bytes().chunks(2);
+    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    pairs.map(byte).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +183,13 @@ mod tests {
         assert_eq!(
             Act::of_target("/paid/v1/status/418?x=1"),
             Act::answer(418, Vec::new(), 3)
+        );
+        assert_eq!(
+            Act::of_target(&raw_answer("HTTP")),
+            Act::Raw {
+                bytes: b"HTTP".to_vec(),
+                close: false
+            }
         );
         assert_eq!(
             Act::of_target("/nothing/known"),

@@ -21,6 +21,7 @@
 //! | `/reset-mid-body`, `/close-mid-body`, `/cut-chunked` | 200, then the connection ends within the body |
 //! | `/garbage` | bytes that are no HTTP |
 //! | `/upgrade` | 101, then every byte comes back |
+//! | `/raw/HEX[/close]` | exactly these bytes, then perhaps the end; see [`raw_answer`](crate::raw_answer) |
 
 mod connection;
 mod list;

@@ -230,6 +230,11 @@ impl Peer {
                 Ok(Next::End)
             }
             Act::Upgrade => self.upgrade(asked).await,
+            Act::Raw { bytes, close } => {
+                self.stream.write_all(&bytes).await?;
+                self.done(asked);
+                Ok(if close { Next::End } else { Next::KeepAlive })
+            }
         }
     }
 

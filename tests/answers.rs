@@ -1,0 +1,123 @@
+//! What a caller gets of an upstream's answer: what his connection can carry, in the way that he can read it.
+
+use testkit::client::{Connection, Request};
+use testkit::{License, Site, binary, raw_answer};
+
+fn ask(site: &Site, license: &License, answer: &str) -> testkit::Response {
+    let request = Request::get(&raw_answer(answer)).key(&license.key);
+    site.gateway.call(&request)
+}
+
+/// Sends a request in HTTP/1.0 and reads everything until the gate closes.
+fn ask_in_old_http(site: &Site, license: &License, target: &str, header: &str) -> String {
+    let head = format!(
+        "GET {target} HTTP/1.0\r\nHost: api.test\r\nApifew-User-License-Key: {}\r\n{header}\r\n",
+        license.key
+    );
+    let mut connection: Connection = site.gateway.connect();
+    connection.send(head.as_bytes()).expect("the gate reads");
+    String::from_utf8_lossy(&connection.read_to_end()).into_owned()
+}
+
+#[test]
+fn trailers_that_are_dropped_are_not_announced() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
+                  3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n";
+    let request = Request::get(&raw_answer(answer))
+        .header("TE", "trailers")
+        .key(&license.key);
+    let mut connection = site.gateway.connect();
+    let response = connection.call(&request).expect("an answer");
+    assert_eq!(response.body, b"abc");
+    assert_eq!(response.header("trailer"), None);
+    // The connection goes on, and so does the one to the upstream.
+    let next = connection.call(&Request::get("/").key(&license.key));
+    assert_eq!(next.expect("an answer").status, 200);
+}
+
+#[test]
+fn a_switch_of_protocols_that_nobody_asked_for_is_a_502() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let switch =
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nboo";
+    let response = ask(&site, &license, switch);
+    assert_eq!(response.status, 502);
+    let record = site.gateway.record(response.call_id());
+    assert_eq!(record["outcome"], "upstream_failed", "{record}");
+    assert_eq!(record["billable"], false, "{record}");
+    // Nothing of the tunnel is read as the answer to the next call.
+    let next = ask(
+        &site,
+        &license,
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    );
+    assert_eq!(next.status, 200);
+}
+
+#[test]
+fn answers_without_content_say_no_length() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    for head in ["Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n"] {
+        let response = ask(
+            &site,
+            &license,
+            &format!("HTTP/1.1 204 No Content\r\n{head}\r\n"),
+        );
+        assert_eq!(response.status, 204);
+        assert_eq!(response.header("content-length"), None, "{head}");
+        assert_eq!(response.header("transfer-encoding"), None, "{head}");
+    }
+    let hints = "HTTP/1.1 103 Early Hints\r\nContent-Length: 3\r\nLink: </a.css>\r\n\r\n\
+                 HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let mut connection = site.gateway.connect();
+    let request = Request::get(&raw_answer(hints)).key(&license.key);
+    connection.send(&request.bytes()).expect("the gate reads");
+    let early = connection.read_head().expect("a head");
+    assert_eq!(early.status(), Some(103));
+    assert_eq!(early.header("content-length"), None);
+    assert_eq!(connection.read_response("GET").expect("a head").body, b"ok");
+    // 304 says the length of what the caller has (RFC 9110, section 8.6).
+    let cached = "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n";
+    let response = ask(&site, &license, cached);
+    assert_eq!(response.header("content-length"), Some("7"));
+}
+
+#[test]
+fn a_caller_of_http_1_0_gets_no_chunks_and_no_informational_answer() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    for target in ["/stream/3/4/1", "/until-close/12"] {
+        let answer = ask_in_old_http(&site, &license, target, "Connection: keep-alive\r\n");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let head = head.to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 200 "), "{answer}");
+        assert!(!head.contains("transfer-encoding"), "{answer}");
+        assert!(head.contains("connection: close"), "{answer}");
+        assert_eq!(body.len(), 12, "{answer}");
+        assert!(!body.contains('\r'), "{answer}");
+    }
+    for status in [102, 103] {
+        let answer = ask_in_old_http(&site, &license, &format!("/informational/{status}"), "");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    // Such a caller expects nothing, whatever he says (RFC 9110, section 10.1.1).
+    let go_on =
+        raw_answer("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let answer = ask_in_old_http(&site, &license, &go_on, "Expect: 100-continue\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let last = site.upstream.served().pop().expect("it was forwarded");
+    assert_eq!(last.header("expect"), None);
+}
+
+#[test]
+fn a_coding_that_http_1_0_cannot_carry_is_a_502() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let answer = ask_in_old_http(&site, &license, &raw_answer(answer), "");
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+}
