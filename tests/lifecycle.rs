@@ -333,3 +333,40 @@ fn series_that_alerts_look_at_are_there_before_there_is_anything_to_count() {
     names.dedup();
     assert_eq!(names.len(), all, "a series stands twice:\n{text}");
 }
+
+#[test]
+fn every_answer_after_a_stop_was_asked_for_is_the_last_of_its_connection() {
+    let mut site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let open = |request: &Request| {
+        let mut connection = site.gateway.connect();
+        connection.send(&request.bytes()).expect("the gate reads");
+        connection
+    };
+    // One whose answer has begun, one that waits for it, one without a call, one whose head is on its way.
+    let mut begun = open(&Request::get("/hold-mid-body").key(&license.key));
+    assert_eq!(begun.read_head().expect("a head").status(), Some(200));
+    let mut waiting = open(&Request::get("/hold").key(&license.key));
+    let mut idle = site.gateway.connect();
+    let good = Request::get("/").key(&license.key);
+    assert_eq!(idle.call(&good).expect("an answer").status, 200);
+    let (first, rest) = (&good.bytes()[..20], &good.bytes()[20..]);
+    let mut half_sent = site.gateway.connect();
+    half_sent.send(first).expect("the gate reads");
+    site.upstream.wait_for_served(3);
+    site.gateway.terminate();
+    assert_eventually!(TcpStream::connect(site.gateway.addr()).is_err());
+    assert!(idle.is_closed_by_peer());
+    half_sent.send(rest).expect("the gate still reads");
+    let answer = half_sent.read_response("GET").expect("an answer");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(half_sent.is_closed_by_peer());
+    site.upstream.release();
+    let answer = waiting.read_response("GET").expect("an answer");
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(waiting.is_closed_by_peer());
+    begun.read_exactly(2_000).expect("the whole answer");
+    assert!(begun.is_closed_by_peer());
+    assert_eq!(site.gateway.wait(patience()).code(), Some(0));
+}

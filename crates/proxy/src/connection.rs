@@ -1,24 +1,25 @@
 //! A caller's connection: whether it waits, since when, and whether to cut it.
 
+mod cuttable;
 mod leaving;
 mod upstream_wait;
 
 use std::cell::RefCell;
-use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
-use gate::{CutCheck, Worker};
+use gate::CutCheck;
 use http::HeaderValue;
 use parking_lot::Mutex;
 
+pub(crate) use self::cuttable::Cuttable;
 pub(crate) use self::leaving::Leaving;
 pub(crate) use self::upstream_wait::UpstreamWait;
 use crate::outlet::{Outlet, Socket};
-use crate::ticks::{self, Ticks};
+use crate::shared::Shared;
+use crate::ticks;
 use crate::upstream::IdleSockets;
 
 /// One connection of a caller.
@@ -26,14 +27,12 @@ pub(crate) struct Connection {
     phase: AtomicU8,
     /// The tick of the edge in which the phase began.
     since: AtomicU64,
-    ticks: Ticks,
-    idle_sockets: Arc<IdleSockets>,
+    shared: Arc<Shared>,
     upstream_wait: UpstreamWait,
     cut: AtomicBool,
     cut_check: Mutex<Option<CutCheck>>,
     waker: Mutex<Option<Waker>>,
     outlet: Mutex<Outlet>,
-    worker: Arc<Worker>,
     origin: Origin,
 }
 
@@ -68,25 +67,17 @@ thread_local! {
 }
 
 impl Connection {
-    /// A new connection of a thread with this time and these unused connections to upstreams.
-    pub(crate) fn new(
-        socket: Box<dyn Socket>,
-        worker: Arc<Worker>,
-        ticks: Ticks,
-        idle_sockets: Arc<IdleSockets>,
-        origin: Origin,
-    ) -> Self {
+    /// A new connection of a thread.
+    pub(crate) fn new(socket: Box<dyn Socket>, shared: Arc<Shared>, origin: Origin) -> Self {
         Self {
             phase: AtomicU8::new(IDLE),
-            since: AtomicU64::new(0),
-            ticks,
-            idle_sockets,
+            since: AtomicU64::new(shared.ticks.now()),
+            shared,
             upstream_wait: UpstreamWait::default(),
             cut: AtomicBool::new(false),
             cut_check: Mutex::new(None),
             waker: Mutex::new(None),
             outlet: Mutex::new(Outlet::new(socket)),
-            worker,
             origin,
         }
     }
@@ -103,11 +94,11 @@ impl Connection {
 
     /// The tick that is now: time that costs no reading of the clock.
     pub(crate) fn now(&self) -> u64 {
-        self.ticks.now()
+        self.shared.ticks.now()
     }
 
     pub(crate) fn idle_sockets(&self) -> &IdleSockets {
-        &self.idle_sockets
+        &self.shared.idle_sockets
     }
 
     pub(crate) const fn upstream_wait(&self) -> &UpstreamWait {
@@ -131,7 +122,7 @@ impl Connection {
     pub(crate) fn bytes_leave(&self) {
         if self.phase.load(Ordering::Relaxed) == HEAD {
             self.enter(REFUSED);
-            self.worker.malformed();
+            self.shared.worker.malformed();
         }
     }
 
@@ -157,7 +148,19 @@ impl Connection {
         self.wake_task();
     }
 
-    fn wake_task(&self) {
+    /// Whether no call is under way and none may begin: whoever waits for a head hears that the connection has ended, once
+    /// everything that came was read.
+    pub(crate) fn is_over(&self) -> bool {
+        self.phase.load(Ordering::Acquire) == IDLE && self.shared.is_draining()
+    }
+
+    /// Whether the answer that is about to leave is the last one of the connection.
+    pub(crate) fn ends_with_this_call(&self) -> bool {
+        self.shared.is_draining()
+    }
+
+    /// Has the connection's task take a turn.
+    pub(crate) fn wake_task(&self) {
         let waker = self.waker.lock().clone();
         if let Some(waker) = waker {
             waker.wake();
@@ -174,15 +177,16 @@ impl Connection {
         }
     }
 
-    /// Has the connection's task see that its upstream has been silent for too long.
-    pub(crate) fn wake_if_upstream_is_due(&self) {
+    /// Looks, once in a tick, for what nobody tells.
+    pub(crate) fn look(&self) {
+        self.cut_if_asked();
         if self.upstream_wait.is_due(self.now()) {
             self.wake_task();
         }
     }
 
     /// Cuts the connection if its call is to be cut.
-    pub(crate) fn cut_if_asked(&self) {
+    fn cut_if_asked(&self) {
         let is_cut = self.cut_check.lock().as_ref().is_some_and(CutCheck::is_cut);
         if is_cut {
             self.cut();
@@ -195,48 +199,5 @@ impl std::fmt::Debug for Connection {
         f.debug_struct("Connection")
             .field("phase", &self.phase)
             .finish_non_exhaustive()
-    }
-}
-
-/// A connection's task: sets [`Connection::current`] while it runs, and ends when the connection is cut.
-///
-/// Ending drops the call's context, which writes the record of a call that was cut short.
-pub(crate) struct Cuttable<F> {
-    inner: Pin<Box<F>>,
-    /// Here between polls, in [`CURRENT`] during them: moved rather than cloned.
-    connection: Option<Arc<Connection>>,
-    /// Whether the waker is known to the connection. A spawned task keeps its waker.
-    registered: bool,
-}
-
-impl<F> Cuttable<F> {
-    pub(crate) fn new(connection: Arc<Connection>, inner: F) -> Self {
-        Self {
-            inner: Box::pin(inner),
-            connection: Some(connection),
-            registered: false,
-        }
-    }
-}
-
-impl<F: Future<Output = ()>> Future for Cuttable<F> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Some(connection) = self.connection.take() else {
-            // A panic of the last poll kept it; the task is over.
-            return Poll::Ready(());
-        };
-        if !self.registered {
-            *connection.waker.lock() = Some(context.waker().clone());
-            self.registered = true;
-        }
-        if connection.cut.load(Ordering::Acquire) {
-            return Poll::Ready(());
-        }
-        CURRENT.with_borrow_mut(|current| *current = Some(connection));
-        let poll = self.inner.as_mut().poll(context);
-        self.connection = CURRENT.take();
-        poll
     }
 }

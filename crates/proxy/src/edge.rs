@@ -3,32 +3,26 @@
 //! Each proxy thread has a current-thread runtime, its own Pingora proxy and its own connections to upstreams: nothing
 //! of a call crosses threads.
 
+mod connections;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gate::Worker;
-use parking_lot::Mutex;
 use pingora::apps::ServerApp;
 use tokio::net::{TcpListener as AsyncListener, UnixListener as AsyncUnixListener};
-use tokio::sync::{Notify, watch};
-use tokio::time::MissedTickBehavior;
+use tokio::sync::watch;
 
+use self::connections::Connections;
 use crate::connection::{Connection, Cuttable, Leaving, Origin};
 use crate::outlet::Socket;
+use crate::shared::Shared;
 use crate::stream::CallerStream;
-use crate::ticks::{TICK, Ticks, ticks_in};
-use crate::upstream::IdleSockets;
-
-/// How often a thread looks for connections that wait too long for a request head or a call, in ticks. Every tick it looks
-/// for calls that are to be cut or wait too long.
-const SLOW_CARE: u64 = 40;
-/// A thread that does not look for so long stood still.
-const STANDSTILL: Duration = Duration::from_secs(1);
 
 /// What the edge is told.
 #[derive(Clone, Copy, Debug)]
@@ -74,11 +68,11 @@ impl Edge {
             }
             let rpc = rpc.try_clone()?;
             rpc.set_nonblocking(true)?;
+            let shared = Arc::new(Shared::new(worker));
             let thread = Arc::new(Thread {
-                worker,
                 app,
                 open: open.clone(),
-                connections: Arc::default(),
+                connections: Arc::new(Connections::new(shared)),
                 options: *options,
                 stopped: stopped.clone(),
             });
@@ -104,24 +98,12 @@ impl Edge {
 
 /// What the tasks of one thread share.
 struct Thread<A> {
-    worker: Arc<Worker>,
     app: Arc<A>,
     /// Connections over all threads.
     open: Arc<AtomicUsize>,
     connections: Arc<Connections>,
     options: EdgeOptions,
     stopped: watch::Receiver<bool>,
-}
-
-/// The connections of one thread.
-#[derive(Default)]
-struct Connections {
-    ticks: Ticks,
-    /// Those to upstreams that are open and unused.
-    idle: Arc<IdleSockets>,
-    all: Mutex<Vec<Weak<Connection>>>,
-    active: AtomicUsize,
-    none_left: Notify,
 }
 
 impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
@@ -136,9 +118,11 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
     }
 
     async fn serve(self: Arc<Self>, listeners: Vec<TcpListener>, rpc: UnixListener) {
-        tokio::spawn(self.worker.bell().serve());
-        tokio::spawn(tick(self.worker.clone()));
-        tokio::spawn(care(self.connections.clone(), self.options.head_timeout));
+        let worker = &self.connections.shared.worker;
+        tokio::spawn(worker.bell().serve());
+        tokio::spawn(tick(worker.clone()));
+        let care = self.connections.clone().care(self.options.head_timeout);
+        tokio::spawn(care);
         let mut accepting = Vec::new();
         for listener in listeners {
             match AsyncListener::from_std(listener) {
@@ -156,10 +140,11 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
         for task in &accepting {
             task.abort();
         }
-        self.app.cleanup().await;
+        // Not by the framework, which would drop heads that are half sent.
+        self.connections.drain();
         let drain = tokio::time::timeout(self.options.drain, self.connections.gone());
         if drain.await.is_err() {
-            let connections = self.connections.active.load(Ordering::Acquire);
+            let connections = self.connections.active();
             tracing::warn!(connections, "the drain time is over, connections are cut");
             self.connections.each(Connection::cut);
             // A task that does not even end when cut is dropped with the runtime.
@@ -199,9 +184,7 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
         let descriptor = stream.as_raw_fd();
         let connection = Arc::new(Connection::new(
             Box::new(stream),
-            self.worker.clone(),
-            self.connections.ticks.clone(),
-            self.connections.idle.clone(),
+            self.connections.shared.clone(),
             origin,
         ));
         let count = self.connections.count(&connection, self.open.clone());
@@ -226,77 +209,6 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
 async fn not_accepted(error: &io::Error) {
     tracing::warn!(%error, "a connection could not be accepted");
     tokio::time::sleep(Duration::from_millis(100)).await;
-}
-
-impl Connections {
-    fn each(&self, action: impl Fn(&Connection)) {
-        let all = self.all.lock();
-        for connection in all.iter().filter_map(Weak::upgrade) {
-            action(&connection);
-        }
-    }
-
-    /// Takes a connection in, for as long as the returned count lives.
-    fn count(self: &Arc<Self>, connection: &Arc<Connection>, open: Arc<AtomicUsize>) -> Counted {
-        self.active.fetch_add(1, Ordering::AcqRel);
-        let mut all = self.all.lock();
-        // Forgotten ones are swept out whenever the list would grow.
-        if all.len() == all.capacity() {
-            all.retain(|connection| connection.strong_count() > 0);
-        }
-        all.push(Arc::downgrade(connection));
-        Counted {
-            connections: self.clone(),
-            open,
-        }
-    }
-
-    /// Waits until there is none.
-    async fn gone(&self) {
-        while self.active.load(Ordering::Acquire) > 0 {
-            self.none_left.notified().await;
-        }
-    }
-}
-
-/// Counts a connection for as long as its task lives, however that ends.
-struct Counted {
-    connections: Arc<Connections>,
-    open: Arc<AtomicUsize>,
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::AcqRel);
-        if self.connections.active.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.connections.none_left.notify_one();
-        }
-    }
-}
-
-/// Looks after the connections of a thread, and tells them the time in ticks.
-async fn care(connections: Arc<Connections>, head_timeout: Duration) {
-    let head_ticks = ticks_in(head_timeout);
-    let mut before = Instant::now();
-    let mut pauses = tokio::time::interval(TICK);
-    pauses.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        pauses.tick().await;
-        let tick = connections.ticks.advance();
-        let now = Instant::now();
-        if now.duration_since(before) > STANDSTILL {
-            connections.idle.close_all();
-        }
-        before = now;
-        connections.each(|connection| {
-            connection.cut_if_asked();
-            connection.wake_if_upstream_is_due();
-        });
-        if tick.is_multiple_of(SLOW_CARE) {
-            connections.each(|connection| connection.cut_if_overdue(head_ticks));
-            connections.idle.sweep(tick);
-        }
-    }
 }
 
 /// Has a worker do what is due once a second.

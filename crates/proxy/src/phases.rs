@@ -206,6 +206,7 @@ impl ProxyHttp for MeteredProxy {
         match self.admit(session, call).await {
             Ok(()) => Ok(false),
             Err(refused) => {
+                response::say_close_if_last(session, call.connection.as_ref());
                 answer::refuse(session, &refused, call.is_rpc()).await?;
                 Ok(true)
             }
@@ -346,6 +347,7 @@ impl ProxyHttp for MeteredProxy {
         call: &mut Call,
     ) -> Result<()> {
         response::fit(session, head)?;
+        response::say_close_if_last(session, call.connection.as_ref());
         if head.status.is_informational() && head.status.as_u16() != 101 {
             return Ok(());
         }

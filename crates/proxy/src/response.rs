@@ -1,9 +1,13 @@
 //! The head of an upstream's answer, made one that this caller's connection can carry.
 
+use std::sync::Arc;
+
 use http::{StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
+
+use crate::connection::Connection;
 
 /// Takes back what a caller of HTTP/1.0 asks for and cannot be given: such an `Expect` is ignored (RFC 9110, section 10.1.1),
 /// and no informational answer reaches him (section 15.2).
@@ -35,6 +39,13 @@ pub(crate) fn fit(session: &mut Session, head: &mut ResponseHeader) -> Result<()
         unchunk(session, head)?;
     }
     Ok(())
+}
+
+/// Says `Connection: close` where the connection takes no other call (RFC 9112, section 9.6).
+pub(crate) fn say_close_if_last(session: &mut Session, connection: Option<&Arc<Connection>>) {
+    if connection.is_some_and(|connection| connection.ends_with_this_call()) {
+        session.set_keepalive(None);
+    }
 }
 
 /// A caller of HTTP/1.0 knows no chunks: he reads until the connection ends (RFC 9112, section 6.1).

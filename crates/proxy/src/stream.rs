@@ -67,6 +67,9 @@ impl AsyncRead for CallerStream {
         if buffer.filled().len() > before {
             self.connection.bytes_came();
         }
+        if poll.is_pending() && self.connection.is_over() {
+            return Poll::Ready(Ok(()));
+        }
         poll
     }
 }

@@ -16,11 +16,11 @@ impl Connection {
     /// Does something with the outlet, then closes the call whose last byte has left by that.
     pub(crate) fn with_outlet<T>(&self, action: impl FnOnce(&mut Outlet, &Worker) -> T) -> T {
         let mut outlet = self.outlet.lock();
-        let result = action(&mut outlet, &self.worker);
+        let result = action(&mut outlet, &self.shared.worker);
         let ended = outlet.take_ended();
         drop(outlet);
         if let Some((ended, left)) = ended {
-            ended.at(self.worker.now()).close(left);
+            ended.at(self.shared.worker.now()).close(left);
         }
         result
     }
@@ -128,7 +128,7 @@ impl Drop for Leaving {
     fn drop(&mut self) {
         let ended = self.0.outlet.lock().close();
         if let Some(ended) = ended {
-            ended.at(self.0.worker.now()).cut_short();
+            ended.at(self.0.shared.worker.now()).cut_short();
         }
     }
 }
