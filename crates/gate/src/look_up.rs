@@ -57,7 +57,7 @@ impl Gate {
         let licensing = &worker.licensing;
         let hash = licensing.hasher().hash(credential);
         let found = match licensing.find(&hash, now) {
-            Found::Unread if is_token || could_be_a_key(credential) => {
+            Found::Unread | Found::Unheard if is_token || could_be_a_key(credential) => {
                 licensing.find_anew(&hash, now).await
             }
             found => found,
@@ -73,7 +73,8 @@ impl Gate {
                 self.metrics.lookup(LookupTier::Memory, LookupResult::Miss);
                 Err(unknown)
             }
-            Found::Unread | Found::Unavailable => {
+            // Of those that wait for the store, none is left here.
+            Found::Unread | Found::Unheard | Found::Unavailable => {
                 self.metrics.lookup(LookupTier::Memory, LookupResult::Error);
                 Err(Refusal::LicenseStoreUnavailable)
             }

@@ -39,7 +39,7 @@ impl Licensing {
             Found::Known(entry) => return Ok(Some(entry)),
             Found::Unread | Found::Unavailable => return Err(Refusal::LicenseStoreUnavailable),
             // The fingerprints are those of keys: they know nothing of it.
-            Found::Unknown | Found::Cold => {}
+            Found::Unknown | Found::Unheard | Found::Cold => {}
         }
         let licensing = self.clone();
         let loading = self

@@ -144,13 +144,21 @@ impl Licensing {
     /// Follows the changes for ever.
     pub(crate) async fn serve_changes(&self) {
         let mut well = true;
+        let mut begun = tokio::time::Instant::now();
         loop {
             // A push only wakes it sooner.
             let pause = tokio::time::sleep(self.options.change_poll);
+            // Nor does a flood of unknown keys: it has one reading in each `unknown_key_pause`, whatever it asks for.
+            let unknown_key = async {
+                self.unknown_key.notified().await;
+                tokio::time::sleep_until(begun + self.options.unknown_key_pause).await;
+            };
             tokio::select! {
                 () = pause => {}
                 () = self.wake.notified() => {}
+                () = unknown_key => {}
             }
+            begun = tokio::time::Instant::now();
             let result = self.follow_watched().await;
             match &result {
                 Ok(()) if !well => tracing::info!("the license store answers again"),

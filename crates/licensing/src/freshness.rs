@@ -66,6 +66,12 @@ impl Reading {
         self.bell.notify_waiters();
     }
 
+    /// Whether a reading that came to its end had begun at this moment or after it, so that it holds all that was committed
+    /// before.
+    pub(crate) fn began_since(&self, moment: Moment) -> bool {
+        self.last.load(Ordering::Acquire) >= moment.0
+    }
+
     /// The store failed, or has not answered for long.
     fn failed(&self, now: Moment) {
         self.failed.store(now.0.max(1), Ordering::Release);
@@ -111,24 +117,30 @@ impl Licensing {
         self.freshness(now).is_beyond(entry.grace())
     }
 
-    /// [`Licensing::find`] after the changes were read, for a key that it said must not be judged before. Waits for the
-    /// store at most twice as long as for a license that is loaded, for by then it is known to fail or to be silent;
-    /// [`Found::Unread`] is never the answer.
+    /// [`Licensing::find`] after the changes were read, for a key that it said must not be judged before. A gate that stood
+    /// still is waited for at most twice as long as for a license that is loaded, for by then the store is known to fail or
+    /// to be silent; a key unknown here for `unknown_key_timeout`. [`Found::Unread`] and [`Found::Unheard`] are never the
+    /// answer. All who wait share one reading; how many wait is bounded by the calls under way.
     pub async fn find_anew(&self, hash: &KeyHash, now: Moment) -> Found {
+        let patience = match self.find(hash, now) {
+            Found::Unread => 2 * self.options.load_timeout,
+            Found::Unheard => self.options.unknown_key_timeout,
+            found => return found,
+        };
         let read = async {
             loop {
                 let read = self.reading.bell.notified();
                 tokio::pin!(read);
                 read.as_mut().enable();
                 match self.find(hash, now) {
-                    Found::Unread => {}
+                    Found::Unread => self.wake(),
+                    Found::Unheard => self.unknown_key.notify_one(),
                     found => return found,
                 }
-                self.wake();
                 read.await;
             }
         };
-        let found = store::awake::within(2 * self.options.load_timeout, read).await;
+        let found = store::awake::within(patience, read).await;
         found.unwrap_or(Found::Unavailable)
     }
 }

@@ -58,6 +58,8 @@ pub struct Licensing {
     pub(crate) unlearned: Mutex<HashSet<LicenseId>>,
     pub(crate) learn: Notify,
     pub(crate) wake: Notify,
+    /// Rung by calls with a key unknown here: the changes are read for all of them at once.
+    pub(crate) unknown_key: Notify,
     pub(crate) reading: Reading,
     /// Held by whoever reads the changes, so that they are noted in their order.
     pub(crate) following: tokio::sync::Mutex<()>,
@@ -70,8 +72,11 @@ pub struct Licensing {
 pub enum Found {
     /// A license has it. Judge the call with [`Entry::check`].
     Known(Arc<Entry>),
-    /// No license has it: no look-up is needed to say so.
+    /// No license has it, and the changes were read since the call came: no look-up is needed to say so.
     Unknown,
+    /// No license had it when the changes were last read, which was before the call came. It may have been created since, on
+    /// another gate: await [`Licensing::find_anew`].
+    Unheard,
     /// It must be loaded: await [`Licensing::load`].
     Cold,
     /// This gate stood still, and must hear of the changes first: await [`Licensing::find_anew`].
@@ -166,6 +171,7 @@ impl Licensing {
             unlearned: Mutex::default(),
             learn: Notify::new(),
             wake: Notify::new(),
+            unknown_key: Notify::new(),
             reading: Reading::begun(begun),
             following: tokio::sync::Mutex::default(),
             astray: AtomicBool::new(false),
@@ -215,7 +221,8 @@ impl Licensing {
         }
     }
 
-    /// What is known of a key: two look-ups in memory at most, no allocation, nothing to wait for.
+    /// What is known of a key to a call that came at `now`: two look-ups in memory at most, no allocation, nothing to wait
+    /// for.
     #[must_use]
     pub fn find(&self, hash: &KeyHash, now: Moment) -> Found {
         let freshness = self.freshness(now);
@@ -233,13 +240,15 @@ impl Licensing {
             }
             (_, Freshness::Unread { .. } | Freshness::Stale { .. }) => Found::Unavailable,
             (_, Freshness::Fresh) => {
+                // Looked at before the fingerprints, which a reading that ends in between has added to.
+                let heard = self.reading.began_since(now);
                 // While all is read anew, the fingerprints are those of before.
                 let absent = !self.fingerprints.contains(hash.fingerprint())
                     && !self.astray.load(Ordering::Relaxed);
-                if absent || self.negative.holds(hash, now) {
-                    Found::Unknown
-                } else {
-                    Found::Cold
+                match absent || self.negative.holds(hash, now) {
+                    true if heard => Found::Unknown,
+                    true => Found::Unheard,
+                    false => Found::Cold,
                 }
             }
         }

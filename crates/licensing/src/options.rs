@@ -15,6 +15,10 @@ pub struct LicensingOptions {
     pub change_poll: Duration,
     /// How old the last read of the changes may be before a gate lives on its grace (G8).
     pub stale_after: Duration,
+    /// Shortest time between the beginnings of two reads that only keys unknown here ask for.
+    pub unknown_key_pause: Duration,
+    /// Longest time that a call with a key unknown here waits for a read of the changes.
+    pub unknown_key_timeout: Duration,
     /// Longest time that a call waits for its license to be loaded.
     pub load_timeout: Duration,
     /// Licenses being loaded at once; calls beyond it are refused.
@@ -52,6 +56,8 @@ impl Default for LicensingOptions {
             negative_ttl: Duration::from_secs(5),
             change_poll: Duration::from_secs(1),
             stale_after: Duration::from_secs(2),
+            unknown_key_pause: Duration::from_millis(50),
+            unknown_key_timeout: Duration::from_millis(250),
             load_timeout: Duration::from_millis(500),
             loads_in_flight: 1_024,
             lease: LeaseOptions::default(),

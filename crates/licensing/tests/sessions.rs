@@ -123,7 +123,7 @@ impl Site {
                 .await?
                 .ok_or(Refusal::TokenInvalid)?,
             Found::Unknown => return Err(Refusal::TokenInvalid),
-            Found::Unread | Found::Unavailable => {
+            Found::Unread | Found::Unheard | Found::Unavailable => {
                 return Err(Refusal::LicenseStoreUnavailable);
             }
         };

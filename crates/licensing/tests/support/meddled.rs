@@ -38,6 +38,8 @@ pub(crate) struct Meddled {
     pub(crate) rewound: AtomicBool,
     /// The next round of leases is done, and its answer lost.
     pub(crate) lossy: AtomicBool,
+    /// Readings of changes.
+    pub(crate) readings: AtomicU64,
     pub(crate) look_ups: AtomicU64,
     pub(crate) look_ups_by_ids: AtomicU64,
     pub(crate) single_look_ups: AtomicU64,
@@ -73,6 +75,7 @@ impl Meddled {
             redated: AtomicBool::new(false),
             rewound: AtomicBool::new(false),
             lossy: AtomicBool::new(false),
+            readings: AtomicU64::new(0),
             look_ups: AtomicU64::new(0),
             look_ups_by_ids: AtomicU64::new(0),
             single_look_ups: AtomicU64::new(0),
@@ -178,6 +181,7 @@ impl LicenseStore for Meddled {
         number: ChangeNumber,
         limit: usize,
     ) -> Result<(Vec<Change>, ChangeNumber), Error> {
+        self.readings.fetch_add(1, Ordering::SeqCst);
         if self.rewound.swap(false, Ordering::SeqCst) {
             return Ok((Vec::new(), ChangeNumber(0)));
         }
