@@ -139,9 +139,7 @@ impl Caller {
     /// Whether their key was made for this.
     #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
-        self.key().is_none_or(|key| {
-            key.scopes.is_empty() || key.scopes.iter().any(|s| s == scope.as_str())
-        })
+        self.key().is_none_or(|key| key.held().contains(&scope))
     }
 
     /// Refuses those whose key was not made for this.
@@ -153,6 +151,15 @@ impl Caller {
             Code::ScopeMissing,
             format!("it takes a key with the scope `{scope}`"),
         ))
+    }
+
+    /// Refuses those whose key is for one license, which sees what is that license's and nothing around it.
+    pub(crate) fn require_more_than_one_license(&self) -> Result<(), Problem> {
+        if self.license().is_none() {
+            return Ok(());
+        }
+        let detail = "the management key is for one license and reads what is that license's alone: use a key of its seller";
+        Err(Problem::new(Code::ScopeMissing, detail))
     }
 
     /// Refuses everybody but the operator.

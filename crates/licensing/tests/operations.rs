@@ -401,3 +401,29 @@ async fn a_management_key_acts_within_its_account_only() {
     };
     assert!(create(request).await.is_ok());
 }
+
+#[tokio::test]
+async fn a_management_key_of_one_license_has_the_app_of_it_and_only_reads() {
+    let world = World::new().await;
+    let license = world.issue(support::remaining(5)).await.license.license;
+    let operator = world.licensing.acting(model::Actor::OPERATOR);
+    let request = |scopes: &[&str]| ManagementKeyRequest {
+        license_id: Some(license.id),
+        scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+        ..ManagementKeyRequest::default()
+    };
+    let key = operator.create_management_key(request(&[])).await.unwrap();
+    assert_eq!(key.key.app, Some(license.app.clone()));
+    assert!(!key.key.scopes.is_empty());
+    assert!(key.key.held().into_iter().all(model::Scope::only_reads));
+    let rotated = operator.rotate_management_key(key.key.id, Duration::ZERO);
+    assert_eq!(rotated.await.unwrap().key.scopes, key.key.scopes);
+    for scopes in [
+        &["write:licenses"][..],
+        &["read:usage", "write:keys"],
+        &["odd"],
+    ] {
+        let refused = operator.create_management_key(request(scopes)).await;
+        assert_eq!(field(&refused.unwrap_err()), "scopes", "{scopes:?}");
+    }
+}

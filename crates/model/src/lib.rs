@@ -22,6 +22,7 @@ pub mod record;
 pub mod refusal;
 pub mod routing;
 mod schema;
+pub mod scope;
 pub mod session;
 pub mod signing;
 pub mod symbol;
@@ -51,6 +52,7 @@ pub use plan::{Plan, PlanRevision};
 pub use record::{CallHead, CallRecord, CallTail};
 pub use refusal::Refusal;
 pub use routing::{AppConflict, AppTable, HostPattern, RouteConflict, RouteTable};
+pub use scope::{ParseScopeError, Scope};
 pub use session::{
     ACCESS_TOKEN_KIND, LONGEST_ACCESS_TOKEN, RefreshToken, Session, is_access_token,
 };

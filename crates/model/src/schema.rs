@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::{
     AccountName, Alias, ApiKeyPrefix, AppId, AppName, CallId, CredentialId, Currency, InstanceId,
     Interval, LicenseId, ManagementKeyId, Metadata, Method, Mode, Money, Outcome, Permission,
-    PlanName, PlanRevisionId, RateLimit, Refill, RequestTokenId, ResourcePermissions, SessionId,
-    SigningKeyId, SigningUse, Timestamp, TokenState, UserId,
+    PlanName, PlanRevisionId, RateLimit, Refill, RequestTokenId, ResourcePermissions, Scope,
+    SessionId, SigningKeyId, SigningUse, Timestamp, TokenState, UserId,
 };
 
 /// Gives a type the schema that stands beside it.
@@ -87,6 +87,7 @@ words! {
     Method: "A request method; `OTHER` for any that no route is declared for.";
     Mode: "A way of spending.";
     Outcome: "How a call ended.";
+    Scope: "What a management key may do.";
     SigningUse: "What a key signs.";
     TokenState: "What has become of a token.";
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use ipnet::IpNet;
 use model::{
-    AccountName, AppName, KeyHash, LicenseId, ManagementKeyId, PlanRevision, PlanRevisionId,
+    AccountName, AppName, KeyHash, LicenseId, ManagementKeyId, PlanRevision, PlanRevisionId, Scope,
     Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,7 @@ pub struct ManagementKey {
     pub draws_on: Option<LicenseId>,
     /// A word for people.
     pub name: Option<String>,
-    /// What it may do; empty: everything.
+    /// The scopes that it names. What it may do is said by [`ManagementKey::held`].
     pub scopes: Vec<String>,
     /// From where it may be used; empty: from everywhere.
     #[serde(default)]
@@ -57,6 +57,12 @@ pub struct ManagementKey {
 }
 
 impl ManagementKey {
+    /// What it may do, whenever it was made and whatever it names.
+    #[must_use]
+    pub fn held(&self) -> Vec<Scope> {
+        Scope::held(&self.scopes, self.license_id.is_some())
+    }
+
     /// Whether it may be used at a time.
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {

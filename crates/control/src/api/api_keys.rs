@@ -221,10 +221,7 @@ fn wish(
     request: CreateApiKey,
     default: Option<RateLimit>,
 ) -> Result<ApiKeyRequest, Problem> {
-    if caller.license().is_some() {
-        let detail = "the management key is for one license only";
-        return Err(Problem::new(Code::ScopeMissing, detail));
-    }
+    caller.require_more_than_one_license()?;
     let account = match (caller.account(), request.account) {
         (Some(own), Some(named)) if *own != named => {
             return Err(Problem::not_found("account", named.as_str()));

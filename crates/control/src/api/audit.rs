@@ -18,8 +18,9 @@ pub(crate) async fn list(
     Query(query): Query<AuditQuery>,
 ) -> Result<Answer<List<AuditLine>>, Problem> {
     caller.require(Scope::ReadAudit)?;
-    if caller.app().is_some() || caller.license().is_some() {
-        let detail = "the audit log is one of the whole account, and the key is for a part of it";
+    caller.require_more_than_one_license()?;
+    if caller.app().is_some() {
+        let detail = "the audit log is one of the whole account, and the key is for one app of it";
         return Err(Problem::new(Code::ScopeMissing, detail));
     }
     let limit = page_limit(query.limit)?;

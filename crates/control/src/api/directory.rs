@@ -2,13 +2,14 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
-use model::{AppName, PlanName};
+use model::{AppName, License, PlanName};
 
 use super::Shared;
 use super::calls::page_limit;
 use crate::caller::Caller;
 use crate::extract::{Name, Query};
 use crate::problem::Problem;
+use crate::state::Api;
 use crate::wire::{App, List, Nothing, Page, Plan, Status};
 
 /// Lists the apps that are the caller's to see, by name.
@@ -18,9 +19,7 @@ pub(crate) async fn apps(
     Query(page): Query<Page<AppName>>,
 ) -> Result<Answer<List<App>>, Problem> {
     let limit = page_limit(page.limit)?;
-    let apps = state.directory.apps.iter();
-    let own = apps.filter(|app| caller.sees_app(&app.account, &app.name));
-    let own = own.cloned().collect();
+    let own = own_apps(&state, &caller).await?;
     let place = |app: &App| app.name.clone();
     Ok(Answer(List::page(own, limit, page.cursor.as_ref(), place)))
 }
@@ -31,21 +30,27 @@ pub(crate) async fn app(
     caller: Caller,
     Name(name): Name,
 ) -> Result<Answer<App>, Problem> {
-    let mut apps = state.directory.apps.iter();
-    let found = apps.find(|app| app.name.as_str() == name);
+    let own = own_apps(&state, &caller).await?;
+    let found = own.into_iter().find(|app| app.name.as_str() == name);
     found
-        .filter(|app| caller.sees_app(&app.account, &app.name))
-        .map(|app| Answer(app.clone()))
+        .map(Answer)
         .ok_or_else(|| Problem::not_found("app", &name))
 }
 
-/// Lists the plans, by name.
+/// Lists the plans that licenses of the caller's can have, by name: all of the configuration, or that of their one license.
 pub(crate) async fn plans(
     State(state): Shared,
+    caller: Caller,
     Query(page): Query<Page<PlanName>>,
 ) -> Result<Answer<List<Plan>>, Problem> {
     let limit = page_limit(page.limit)?;
-    let plans = state.directory.plans.clone();
+    let mut plans = state.directory.plans.clone();
+    if let Some(license) = own_license(&state, &caller).await? {
+        // What its apps show is the plan that the license takes from them.
+        let of_apps = own_apps(&state, &caller).await?;
+        let own: Vec<PlanName> = of_apps.into_iter().filter_map(|app| app.plan).collect();
+        plans.retain(|plan| own.contains(&plan.name) || license.plan.as_ref() == Some(&plan.name));
+    }
     let place = |plan: &Plan| plan.name.clone();
     Ok(Answer(List::page(
         plans,
@@ -74,4 +79,27 @@ pub(crate) async fn status(
             .filter(|app| caller.sees_app(&app.account, &app.name))
             .count(),
     })
+}
+
+/// The apps that are the caller's to see. Whoever holds one license buys the app: they see how to call it, and nothing of
+/// what is behind it or what others pay.
+async fn own_apps(state: &Api, caller: &Caller) -> Result<Vec<App>, Problem> {
+    let apps = state.directory.apps.iter();
+    let own = apps.filter(|app| caller.sees_app(&app.account, &app.name));
+    let mut own: Vec<App> = own.cloned().collect();
+    if let Some(license) = own_license(state, caller).await? {
+        for app in &mut own {
+            app.upstreams.clear();
+            app.plan = app.plan.take().filter(|_| license.plan.is_none());
+        }
+    }
+    Ok(own)
+}
+
+/// The license that the caller's key is for, if it is for one.
+async fn own_license(state: &Api, caller: &Caller) -> Result<Option<License>, Problem> {
+    match caller.license() {
+        Some(id) => Ok(Some(state.licensing.license(id).await?.license)),
+        None => Ok(None),
+    }
 }

@@ -6,10 +6,11 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
 use licensing::{IssuedManagementKey, ManagementKeyRequest};
-use model::{AccountName, ManagementKeyId, Timestamp};
+use model::{AccountName, ManagementKeyId};
 
 use super::Shared;
 use super::calls::page_limit;
+use super::rights::{Rights, covers, inherited};
 use crate::caller::{By, Caller};
 use crate::extract::{Json, Name, Query};
 use crate::problem::{Code, Problem};
@@ -33,13 +34,14 @@ pub(crate) async fn create(
         .iter()
         .map(ToString::to_string)
         .collect::<Vec<_>>();
+    let license_id = request.license.or_else(|| own?.license_id);
     let wish = ManagementKeyRequest {
         account,
         app: request.app.or_else(|| own?.app.clone()),
-        license_id: request.license.or_else(|| own?.license_id),
+        license_id,
         name: request.name,
         scopes: match own {
-            Some(own) if scopes.is_empty() => own.scopes.clone(),
+            Some(own) if scopes.is_empty() => inherited(own, license_id.is_some())?,
             _ => scopes,
         },
         expires_at: request.expires_at.or_else(|| own?.expires_at),
@@ -98,8 +100,10 @@ pub(crate) async fn change(
 ) -> Result<Answer<ManagementKey>, Problem> {
     caller.require(Scope::WriteKeys)?;
     let key = own(&state, &caller, &id).await?;
-    if !covers(&caller, &Rights::of_key(&key)) {
-        let detail = "a key can be changed by one that has all of its rights";
+    let present = Rights::of_key(&key);
+    let then = Rights::of_key(&key).from(request.allow_ips.as_ref().unwrap_or(&key.allow_ips));
+    if !covers(&caller, &present) || !covers(&caller, &then) {
+        let detail = "a key can be changed by one that has all of its rights, before the change and after it";
         return Err(Problem::new(Code::ScopeMissing, detail));
     }
     let changed = match request.allow_ips {
@@ -148,64 +152,16 @@ pub(crate) async fn rotate(
     Ok(Answer(with_secrets(issued)))
 }
 
-/// What a key can do, as far as two keys are compared by it.
-struct Rights<'a> {
-    account: &'a AccountName,
-    app: Option<&'a model::AppName>,
-    license: Option<model::LicenseId>,
-    scopes: &'a [String],
-    expires_at: Option<Timestamp>,
-}
-
-impl<'a> Rights<'a> {
-    const fn of_wish(wish: &'a ManagementKeyRequest) -> Self {
-        Self {
-            account: &wish.account,
-            app: wish.app.as_ref(),
-            license: wish.license_id,
-            scopes: wish.scopes.as_slice(),
-            expires_at: wish.expires_at,
-        }
-    }
-
-    const fn of_key(key: &'a store::ManagementKey) -> Self {
-        Self {
-            account: &key.account,
-            app: key.app.as_ref(),
-            license: key.license_id,
-            scopes: key.scopes.as_slice(),
-            expires_at: key.expires_at,
-        }
-    }
-}
-
-/// Whether the caller may do all that these rights allow, for as long.
-fn covers(caller: &Caller, rights: &Rights<'_>) -> bool {
-    let Some(own) = caller.key() else {
-        return true;
-    };
-    let scopes = own.scopes.is_empty()
-        || !rights.scopes.is_empty()
-            && rights.scopes.iter().all(|scope| own.scopes.contains(scope));
-    own.account == *rights.account
-        && own.app.as_ref().is_none_or(|app| rights.app == Some(app))
-        && own
-            .license_id
-            .is_none_or(|license| rights.license == Some(license))
-        && scopes
-        && own
-            .expires_at
-            .is_none_or(|end| rights.expires_at.is_some_and(|other| other <= end))
-}
-
 /// Whether a key is the caller's to see.
 pub(super) fn sees(caller: &Caller, key: &store::ManagementKey) -> bool {
     let Some(own) = caller.key() else {
         return true;
     };
     own.account == key.account
-        && (own.app.is_none() || own.app == key.app)
-        && (own.license_id.is_none() || own.license_id == key.license_id)
+        && match own.license_id {
+            Some(_) => own.license_id == key.license_id,
+            None => own.app.is_none() || own.app == key.app,
+        }
 }
 
 /// A management key by the text of its id, if it is the caller's to see.
@@ -255,58 +211,5 @@ fn with_secrets(issued: IssuedManagementKey) -> ManagementKey {
         key: Some(issued.credential.expose().to_owned()),
         secret: issued.secret.map(|secret| secret.expose().to_owned()),
         ..issued.key.into()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-
-    fn key(app: Option<&str>, scopes: &[&str], expires_at: Option<i64>) -> store::ManagementKey {
-        store::ManagementKey {
-            id: ManagementKeyId::from_u128(1),
-            account: AccountName::default(),
-            app: app.map(|app| app.parse().expect("valid")),
-            license_id: None,
-            draws_on: None,
-            name: None,
-            scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
-            allow_ips: vec![],
-            prefix: String::new(),
-            created_at: Timestamp::default(),
-            expires_at: expires_at.map(Timestamp::from_micros),
-            revoked_at: None,
-        }
-    }
-
-    #[test]
-    fn no_key_makes_one_that_can_do_more() {
-        let covers = |own: &store::ManagementKey, other: &store::ManagementKey| {
-            covers(&Caller::Key(Arc::new(own.clone())), &Rights::of_key(other))
-        };
-        let all = key(None, &[], None);
-        let narrow = key(Some("api"), &["read:usage"], Some(10));
-        assert!(covers(&all, &narrow) && covers(&narrow, &narrow));
-        assert!(!covers(&narrow, &all));
-        assert!(!covers(
-            &narrow,
-            &key(Some("shop"), &["read:usage"], Some(10))
-        ));
-        assert!(!covers(&narrow, &key(Some("api"), &[], Some(10))));
-        assert!(!covers(
-            &narrow,
-            &key(Some("api"), &["read:calls"], Some(10))
-        ));
-        assert!(!covers(
-            &narrow,
-            &key(Some("api"), &["read:usage"], Some(11))
-        ));
-        assert!(!covers(&narrow, &key(Some("api"), &["read:usage"], None)));
-        let other = store::ManagementKey {
-            account: "other".parse().expect("valid"),
-            ..all.clone()
-        };
-        assert!(!covers(&all, &other));
     }
 }

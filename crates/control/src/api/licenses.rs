@@ -15,7 +15,7 @@ use super::Shared;
 use super::calls::page_limit;
 use crate::caller::{By, Caller};
 use crate::extract::{BULK_BODY_LIMIT, Json, Name, Query};
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::wire::{
     AddCredential, BulkCreate, ChangeLicense, CreateLicense, Created, Extend, License, List,
     Nothing, RevokeCredential, Rotate, Scope,
@@ -347,12 +347,7 @@ fn key_text(issued: &Issued) -> String {
 
 /// The wish of a request, within what the caller may do.
 fn issue_request(caller: &Caller, request: CreateLicense) -> Result<IssueRequest, Problem> {
-    if caller.license().is_some() {
-        return Err(Problem::new(
-            Code::ScopeMissing,
-            "the management key is for one license only",
-        ));
-    }
+    caller.require_more_than_one_license()?;
     if caller.app().is_some_and(|own| *own != request.app) {
         return Err(licensing::Error::AppUnknown(request.app).into());
     }

@@ -9,6 +9,7 @@ pub(crate) mod directory;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod licenses;
+mod rights;
 pub(crate) mod sessions;
 pub(crate) mod signing;
 pub(crate) mod tokens;

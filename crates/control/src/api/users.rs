@@ -14,7 +14,7 @@ use super::calls::page_limit;
 use super::usage::within_app;
 use crate::caller::{By, Caller};
 use crate::extract::{Json, Name, Query};
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::wire::{ChangeUser, CreateUser, List, Scope, User};
 
 /// Which users are listed.
@@ -119,10 +119,7 @@ pub(crate) async fn forget(
 
 /// A key for one license has no users.
 fn require(caller: &Caller, scope: Scope) -> Result<(), Problem> {
-    if caller.license().is_some() {
-        let detail = "the management key is for one license only";
-        return Err(Problem::new(Code::ScopeMissing, detail));
-    }
+    caller.require_more_than_one_license()?;
     caller.require(scope)
 }
 

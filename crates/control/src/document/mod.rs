@@ -7,12 +7,16 @@ mod table;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::handler::Handler;
-use axum::middleware;
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use crate::caller::Caller;
 use crate::once;
+use crate::problem::Problem;
 use crate::state::Api;
 use crate::wire::Scope;
 
@@ -39,6 +43,7 @@ pub(crate) struct Operation {
     id: &'static str,
     summary: &'static str,
     needs: Needs,
+    of_one_license: bool,
     path: Option<Describe>,
     query: Option<Describe>,
     body: Option<Describe>,
@@ -122,6 +127,9 @@ impl Routes {
             let state = Arc::clone(&self.state);
             served = served.layer(middleware::from_fn_with_state(state, once::guard));
         }
+        // Outermost, so that whoever may not ask is told so before anything is read or looked up.
+        let who = (operation.needs, operation.of_one_license);
+        served = served.route_layer(middleware::from_fn_with_state(who, judge));
         self.router = self.router.route(path, served);
         self.described.push(Described {
             path,
@@ -146,6 +154,7 @@ impl Operation {
             id,
             summary,
             needs: Needs::Key,
+            of_one_license: false,
             path: None,
             query: None,
             body: None,
@@ -165,6 +174,13 @@ impl Operation {
     /// Takes a key with this scope.
     const fn scope(mut self, scope: Scope) -> Self {
         self.needs = Needs::Scope(scope);
+        self
+    }
+
+    /// Also for keys for one license, which see what is that license's: the handler looks to that. They are refused
+    /// everything else.
+    const fn of_one_license(mut self) -> Self {
+        self.of_one_license = true;
         self
     }
 
@@ -212,6 +228,24 @@ impl Operation {
         self.once = true;
         self
     }
+}
+
+/// Lets those in who may ask, as the document says.
+async fn judge(
+    State((needs, of_one_license)): State<(Needs, bool)>,
+    caller: Caller,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if !matches!(needs, Needs::Operator) && !of_one_license {
+        caller.require_more_than_one_license()?;
+    }
+    match needs {
+        Needs::Nothing | Needs::Key => {}
+        Needs::Scope(scope) => caller.require(scope)?,
+        Needs::Operator => caller.require_operator()?,
+    }
+    Ok(next.run(request).await)
 }
 
 fn describe<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {

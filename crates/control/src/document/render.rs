@@ -81,11 +81,13 @@ fn operation(described: &Described, schemas: &mut Schemas) -> Value {
             "default": {"$ref": "#/components/responses/Problem"},
         },
     });
-    if let Some(who) = needs(operation.needs) {
+    if let Some(who) = who(operation) {
         value["description"] = who.into();
     }
-    if matches!(operation.needs, Needs::Nothing) {
-        value["security"] = json!([]);
+    match operation.needs {
+        Needs::Nothing => value["security"] = json!([]),
+        Needs::Scope(scope) => value["security"] = json!([{"managementKey": [scope]}]),
+        Needs::Key | Needs::Operator => {}
     }
     if !parameters.is_empty() {
         value["parameters"] = parameters.into();
@@ -160,13 +162,19 @@ fn answer(operation: &Operation, schemas: &mut Schemas) -> Value {
     }
 }
 
-fn needs(needs: Needs) -> Option<String> {
-    match needs {
-        Needs::Nothing => Some("Takes no credential.".to_owned()),
-        Needs::Key => None,
-        Needs::Scope(scope) => Some(format!("Takes a key with the scope `{scope}`.")),
-        Needs::Operator => Some("On the gate's own host only, over its unix socket.".to_owned()),
-    }
+fn who(operation: &Operation) -> Option<String> {
+    let who = match operation.needs {
+        Needs::Nothing => "Takes no credential.".to_owned(),
+        Needs::Key if operation.of_one_license => "Takes any key.".to_owned(),
+        Needs::Key => return None,
+        Needs::Scope(scope) => format!("Takes a key with the scope `{scope}`."),
+        Needs::Operator => "On the gate's own host only, over its unix socket.".to_owned(),
+    };
+    Some(if operation.of_one_license {
+        format!("{who} A key for one license may ask too.")
+    } else {
+        who
+    })
 }
 
 impl Schemas {

@@ -77,7 +77,8 @@ fn of_licenses(routes: Routes) -> Routes {
             Operation::new("listLicenses", "List licenses, oldest first")
                 .scope(Scope::ReadLicenses)
                 .query::<licenses::ListParameters>()
-                .answers::<List<License>>(200),
+                .answers::<List<License>>(200)
+                .of_one_license(),
         )
         .post(
             "/licenses/bulk",
@@ -90,7 +91,9 @@ fn of_licenses(routes: Routes) -> Routes {
         .get(
             "/licenses/{id}",
             licenses::show,
-            on_one("showLicense", "Show a license").scope(Scope::ReadLicenses),
+            on_one("showLicense", "Show a license")
+                .scope(Scope::ReadLicenses)
+                .of_one_license(),
         )
         .patch(
             "/licenses/{id}",
@@ -204,12 +207,15 @@ fn of_tokens(routes: Routes) -> Routes {
             )
             .scope(Scope::ReadLicenses)
             .query::<tokens::ListParameters>()
-            .answers::<List<Token>>(200),
+            .answers::<List<Token>>(200)
+            .of_one_license(),
         )
         .get(
             "/tokens/{id}",
             tokens::show,
-            of_licenses("showToken", "Show a request token").scope(Scope::ReadLicenses),
+            of_licenses("showToken", "Show a request token")
+                .scope(Scope::ReadLicenses)
+                .of_one_license(),
         )
         .post(
             "/tokens/{id}/end",
@@ -229,12 +235,15 @@ fn of_tokens(routes: Routes) -> Routes {
             )
             .scope(Scope::ReadKeys)
             .query::<sessions::ListParameters>()
-            .answers::<List<Session>>(200),
+            .answers::<List<Session>>(200)
+            .of_one_license(),
         )
         .get(
             "/sessions/{id}",
             sessions::show,
-            of_keys("showSession", "Show a session").scope(Scope::ReadKeys),
+            of_keys("showSession", "Show a session")
+                .scope(Scope::ReadKeys)
+                .of_one_license(),
         )
         .post(
             "/sessions/{id}/end",
@@ -260,7 +269,8 @@ fn of_api_keys(routes: Routes) -> Routes {
             op("listApiKeys", "List API keys, oldest first")
                 .scope(Scope::ReadLicenses)
                 .query::<api_keys::ListParameters>()
-                .answers::<List<ApiKey>>(200),
+                .answers::<List<ApiKey>>(200)
+                .of_one_license(),
         )
         .post(
             "/keys/verify",
@@ -271,7 +281,8 @@ fn of_api_keys(routes: Routes) -> Routes {
             )
             .scope(Scope::ReadLicenses)
             .body::<VerifyApiKey>()
-            .answers::<VerifiedApiKey>(200),
+            .answers::<VerifiedApiKey>(200)
+            .of_one_license(),
         )
         .post(
             "/keys/delete-expired",
@@ -289,7 +300,8 @@ fn of_api_keys(routes: Routes) -> Routes {
             op("showApiKey", "Show an API key")
                 .scope(Scope::ReadLicenses)
                 .of::<LicenseId>()
-                .answers::<ApiKey>(200),
+                .answers::<ApiKey>(200)
+                .of_one_license(),
         )
         .patch(
             "/keys/{id}",
@@ -330,12 +342,15 @@ fn of_keys(routes: Routes) -> Routes {
             op("listManagementKeys", "List management keys, oldest first")
                 .scope(Scope::ReadKeys)
                 .query::<Page<ManagementKeyId>>()
-                .answers::<List<ManagementKey>>(200),
+                .answers::<List<ManagementKey>>(200)
+                .of_one_license(),
         )
         .get(
             "/management-keys/{id}",
             keys::show,
-            on_one("showManagementKey", "Show a management key").scope(Scope::ReadKeys),
+            on_one("showManagementKey", "Show a management key")
+                .scope(Scope::ReadKeys)
+                .of_one_license(),
         )
         .patch(
             "/management-keys/{id}",
@@ -432,7 +447,8 @@ fn of_records(routes: Routes) -> Routes {
             Operation::new("showUsage", "Sum up calls")
                 .scope(Scope::ReadUsage)
                 .query::<UsageParameters>()
-                .answers::<Vec<UsageRow>>(200),
+                .answers::<Vec<UsageRow>>(200)
+                .of_one_license(),
         )
         .get(
             "/calls",
@@ -441,7 +457,8 @@ fn of_records(routes: Routes) -> Routes {
                 .scope(Scope::ReadCalls)
                 .query::<CallQuery>()
                 .answers::<List<Call>>(200)
-                .streams(&["application/x-ndjson"]),
+                .streams(&["application/x-ndjson"])
+                .of_one_license(),
         )
         .get(
             "/stamps",
@@ -453,7 +470,8 @@ fn of_records(routes: Routes) -> Routes {
             .scope(Scope::ReadCalls)
             .query::<CallQuery>()
             .answers::<List<Call>>(200)
-            .streams(&["application/x-ndjson"]),
+            .streams(&["application/x-ndjson"])
+            .of_one_license(),
         )
         .get(
             "/audit",
@@ -549,21 +567,24 @@ fn of_the_gate(routes: Routes) -> Routes {
             directory::apps,
             Operation::new("listApps", "List the apps of the configuration, by name")
                 .query::<Page<AppName>>()
-                .answers::<List<App>>(200),
+                .answers::<List<App>>(200)
+                .of_one_license(),
         )
         .get(
             "/apps/{name}",
             directory::app,
             Operation::new("showApp", "Show an app")
                 .of::<AppName>()
-                .answers::<App>(200),
+                .answers::<App>(200)
+                .of_one_license(),
         )
         .get(
             "/plans",
             directory::plans,
             Operation::new("listPlans", "List the plans of the configuration, by name")
                 .query::<Page<PlanName>>()
-                .answers::<List<Plan>>(200),
+                .answers::<List<Plan>>(200)
+                .of_one_license(),
         )
         .get(
             "/status",

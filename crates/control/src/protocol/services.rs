@@ -7,6 +7,7 @@ use gate::Spender;
 use licensing::sessions::SessionError;
 use licensing::{Acting, Licensing, Sessions, may_use_from};
 use model::{Actor, Timestamp};
+use store::ManagementKey;
 
 use super::client::Client;
 use super::fault::{Denied, Fault};
@@ -117,7 +118,7 @@ impl Services {
         };
         let check = async {
             match self.0.sessions.authenticate(token, client.address).await {
-                Ok(holder) => Ok(Some(Caller::Key(Arc::new(holder.key)))),
+                Ok(holder) => self.0.holder(holder.key).await,
                 Err(SessionError::InvalidToken) => Ok(None),
                 Err(SessionError::Failed(error)) => Err(error.into()),
                 // It was good once, so nobody guesses.
@@ -152,10 +153,25 @@ impl Api {
             let presented = presented.ok_or(Denied::Missing)?;
             let found = self.licensing.authenticate(presented).await;
             let found = found.map_err(Fault::from)?;
-            Ok::<_, Fault>(found.filter(|key| may_use_from(key, client.address)))
+            match found.filter(|key| may_use_from(key, client.address)) {
+                Some(key) => self.holder(key).await,
+                None => Ok(None),
+            }
         };
-        let key = self.credential(client, check).await?;
-        Ok(Caller::Key(Arc::new(key)))
+        self.credential(client, check).await
+    }
+
+    /// The holder of a management key, who sees one app at most if the key is for one license: that of the license, which
+    /// keys of before do not name. The key of a license that is gone is none.
+    async fn holder(&self, mut key: ManagementKey) -> Result<Option<Caller>, Fault> {
+        if let (Some(id), None) = (key.license_id, &key.app) {
+            let license = match self.licensing.license(id).await {
+                Err(licensing::Error::LicenseUnknown(_)) => return Ok(None),
+                found => found?.license,
+            };
+            key.app = Some(license.app).filter(|app| !app.is_every());
+        }
+        Ok(Some(Caller::Key(Arc::new(key))))
     }
 
     async fn credential<T, E: Into<Fault>>(

@@ -49,9 +49,10 @@ pub struct App {
     pub account: AccountName,
     /// Hosts that it serves; none: every host.
     pub hosts: Vec<String>,
-    /// Where calls are forwarded to.
+    /// Where calls are forwarded to; not said to keys for one license.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<String>,
-    /// The plan of licenses that name none.
+    /// The plan of licenses that name none; to a key for one license only if that names none.
     pub plan: Option<PlanName>,
     /// `live` or `test`.
     pub mode: String,

@@ -25,7 +25,7 @@ pub struct CreateManagementKey {
     /// The only license it may act on, and the one that tokens of a pair draw on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<LicenseId>,
-    /// What it may do; none: everything.
+    /// What it may do; none: everything, and with `license` all that reads, which is the most that such a key has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<Scope>,
     /// When it ends; absent: never.
@@ -72,7 +72,7 @@ pub struct ManagementKey {
     pub draws_on: Option<LicenseId>,
     /// A word for people.
     pub name: Option<String>,
-    /// What it may do; none: everything.
+    /// What it may do; none: everything, and where it is for one license nothing.
     pub scopes: Vec<String>,
     /// From where it may be used; none: from everywhere.
     #[serde(default)]
@@ -90,6 +90,11 @@ pub struct ManagementKey {
 
 impl From<store::ManagementKey> for ManagementKey {
     fn from(key: store::ManagementKey) -> Self {
+        // What a key for one license names from before is more than it has.
+        let scopes = match key.license_id {
+            Some(_) => key.held().iter().map(ToString::to_string).collect(),
+            None => key.scopes,
+        };
         Self {
             id: key.id,
             key: None,
@@ -99,7 +104,7 @@ impl From<store::ManagementKey> for ManagementKey {
             license_id: key.license_id,
             draws_on: key.draws_on,
             name: key.name,
-            scopes: key.scopes,
+            scopes,
             allow_ips: key.allow_ips,
             prefix: key.prefix,
             created_at: key.created_at,

@@ -10,7 +10,6 @@ mod ledger;
 mod license;
 mod page;
 mod report;
-mod scope;
 mod signing;
 mod token;
 mod user;
@@ -28,11 +27,11 @@ pub use license::{
 };
 pub use page::{DEFAULT_LIMIT, LARGEST_LIMIT, List, Nothing, Page};
 pub use report::{Call, CallQuery, UsageBy, UsageParameters};
-pub use scope::{ParseScopeError, Scope};
 pub use signing::{RotateSigningKey, SealKey, SigningKey};
 pub use token::{Session, Token};
 pub use user::{ChangeUser, CreateUser, User};
 
+pub use model::Scope;
 use serde::{Deserialize, Deserializer};
 
 /// Tells `null` (`Some(None)`) from absent (`None`, by `default`).

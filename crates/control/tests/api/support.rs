@@ -24,12 +24,13 @@ use licensing::{
     Sessions, Signing,
 };
 use model::{
-    CallHead, CallId, CallRecord, CallTail, Clock, InstanceId, KeyHasher, LicenseId, ManualClock,
-    Method, Mode, Outcome, Plan, PlanRevision, Refusal, Symbol, SystemClock, Timestamp,
+    CallHead, CallId, CallRecord, CallTail, Clock, Credential, InstanceId, KeyFormat, KeyHasher,
+    LicenseId, ManagementKeyId, ManualClock, Method, Mode, Outcome, Plan, PlanRevision, Refusal,
+    Symbol, SystemClock, Timestamp,
 };
 use serde_json::Value;
-use store::Store;
 use store::sqlite::{SqliteOptions, SqliteStore};
+use store::{ManagementKey, NewManagementKey, Note, Store};
 use telemetry::Metrics;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
@@ -44,6 +45,7 @@ pub(crate) struct World {
     /// What the handlers work with.
     pub(crate) services: Services,
     pub(crate) signing: Arc<Signing>,
+    pub(crate) store: Arc<dyn Store>,
     journal: Journal,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
@@ -141,7 +143,7 @@ impl World {
             spender: spender.clone(),
             ledger,
             ledger_options,
-            store,
+            store: store.clone(),
             directory: apps(),
             gate: GateInfo {
                 version: "1".to_owned(),
@@ -184,6 +186,7 @@ impl World {
             directory,
             services,
             signing,
+            store,
             journal,
             stop,
             servers,
@@ -260,6 +263,34 @@ impl World {
     pub(crate) async fn key(&self, body: &str) -> String {
         let key = self.local("POST", "/management-keys", body).await.json(201);
         key["key"].as_str().unwrap().to_owned()
+    }
+
+    /// Keeps a management key as an earlier version did, and says its text: nobody looked at what it may do.
+    pub(crate) async fn key_of_before(&self, license: &Value, scopes: &[&str]) -> (String, String) {
+        let credential = Credential::generate(KeyFormat::Tallygate);
+        let key = ManagementKey {
+            id: ManagementKeyId::generate(),
+            account: license["account"].as_str().unwrap().parse().unwrap(),
+            app: None,
+            license_id: Some(license["id"].as_str().unwrap().parse().unwrap()),
+            draws_on: None,
+            name: None,
+            scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+            allow_ips: vec![],
+            prefix: credential.visible_prefix().to_owned(),
+            created_at: Timestamp::from_micros(1),
+            expires_at: None,
+            revoked_at: None,
+        };
+        let id = key.id.to_string();
+        let new = NewManagementKey {
+            key,
+            hash: KeyHasher::new(&[7; 32]).hash(credential.expose().as_bytes()),
+            secret: None,
+        };
+        let kept = self.store.create_management_key(new, Note::none());
+        kept.await.unwrap();
+        (id, credential.expose().to_owned())
     }
 
     /// Writes the record of a call as the gate does.
@@ -495,7 +526,11 @@ fn plans() -> Plans {
     };
     Plans::new(
         vec![plan()],
-        vec![terms("api", "default"), terms("shop", "acme")],
+        vec![
+            terms("api", "default"),
+            terms("inner", "default"),
+            terms("shop", "acme"),
+        ],
     )
 }
 
@@ -504,13 +539,30 @@ fn apps() -> AppDirectory {
         name: name.parse().unwrap(),
         account: account.parse().unwrap(),
         hosts: vec![],
-        upstreams: vec!["http://127.0.0.1:9000".to_owned()],
+        upstreams: vec![match account {
+            "default" => "http://127.0.0.1:9000".to_owned(),
+            _ => "http://127.0.0.1:9001".to_owned(),
+        }],
         plan: None,
         mode: "live".to_owned(),
         routes: vec![],
     };
+    let plan = |name: &str| control::wire::Plan {
+        name: name.parse().unwrap(),
+        revision: plan().id,
+        currency: "EUR".parse().unwrap(),
+        price_per_unit: "0.01".parse().unwrap(),
+        included_units: 0,
+        rate_limits: vec![],
+        concurrency: None,
+        features: vec![],
+    };
     AppDirectory {
-        apps: vec![app("api", "default"), app("shop", "acme")],
-        plans: vec![],
+        apps: vec![
+            app("api", "default"),
+            app("inner", "default"),
+            app("shop", "acme"),
+        ],
+        plans: vec![plan("dear"), plan("pro")],
     }
 }

@@ -59,7 +59,7 @@ pub(crate) struct CreateArguments {
     /// The only license that it may act on; tokens of a pair draw on it
     #[arg(long, value_name = "ID")]
     license: Option<LicenseId>,
-    /// What it may do, such as `read:usage`; may be repeated [default: everything]
+    /// What it may do, such as `read:usage`; may be repeated [default: everything, with --license all that reads]
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
     /// When it ends, as RFC 3339 [default: never]
@@ -204,16 +204,21 @@ fn list_table(keys: &[ManagementKey]) -> Table {
             units::maybe(key.name.as_ref()),
             key.account.to_string(),
             units::maybe(key.app.as_ref()),
-            if key.scopes.is_empty() {
-                "all".to_owned()
-            } else {
-                units::words(&key.scopes)
-            },
+            scopes(key),
             units::maybe_time(key.expires_at),
             units::maybe_time(key.revoked_at),
         ]);
     }
     table
+}
+
+/// What a key may do: everything where none is named, but of one license nothing.
+fn scopes(key: &ManagementKey) -> String {
+    if key.scopes.is_empty() && key.license_id.is_none() {
+        "all".to_owned()
+    } else {
+        units::words(&key.scopes)
+    }
 }
 
 fn show(key: &ManagementKey, format: Format, output: &mut Output) -> Result<(), Error> {
@@ -230,7 +235,7 @@ fn key_table(key: &ManagementKey) -> Table {
     field("account", key.account.to_string());
     field("app", units::maybe(key.app.as_ref()));
     field("license", units::maybe(key.license_id));
-    field("scopes", units::words(&key.scopes));
+    field("scopes", scopes(key));
     field("from", units::words(&key.allow_ips));
     field("expires", units::maybe_time(key.expires_at));
     field("revoked", units::maybe_time(key.revoked_at));

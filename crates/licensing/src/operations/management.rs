@@ -31,7 +31,7 @@ pub struct ManagementKeyRequest {
     pub license_id: Option<LicenseId>,
     /// A word for people.
     pub name: Option<String>,
-    /// What it may do; empty: everything.
+    /// What it may do; empty: everything, and of a key for one license all that reads.
     pub scopes: Vec<String>,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
@@ -178,7 +178,7 @@ impl Acting {
     /// A field is not what it may be; the account, app or license is unknown or of another account; the store fails.
     pub async fn create_management_key(
         &self,
-        request: ManagementKeyRequest,
+        mut request: ManagementKeyRequest,
     ) -> Result<IssuedManagementKey, Error> {
         validate::text("name", request.name.as_deref())?;
         validate::scopes(&request.scopes)?;
@@ -195,6 +195,8 @@ impl Acting {
                 let reason = format!("license {id} is one of app `{}`", license.app);
                 return Err(Error::invalid("license", reason));
             }
+            request.scopes = validate::reading(&request.scopes)?;
+            request.app = Some(license.app).filter(|app| !app.is_every());
         }
         validate::entries("allow_ips", request.allow_ips.len())?;
         self.may_have_addresses(&request).await?;
@@ -224,6 +226,16 @@ impl Acting {
         if has_ended(&old, now) {
             return Err(Error::ManagementKeyEnded(id));
         }
+        let scopes = match old.license_id {
+            // One of before may name more than a key for one license has: what it has is all that it passes on.
+            Some(_) => old.held().iter().map(ToString::to_string).collect(),
+            None => old.scopes.clone(),
+        };
+        if old.license_id.is_some() && scopes.is_empty() {
+            let reason =
+                "a key for one license only reads, and this one reads nothing: make a new one";
+            return Err(Error::invalid("scopes", reason));
+        }
         let end = after(now, overlap);
         let draws_on = old.draws_on;
         let request = ManagementKeyRequest {
@@ -232,7 +244,7 @@ impl Acting {
             app: old.app,
             license_id: old.license_id,
             name: old.name,
-            scopes: old.scopes,
+            scopes,
             expires_at: old.expires_at,
             allow_ips: old.allow_ips,
         };

@@ -1,6 +1,6 @@
 //! What the fields of requests may be.
 
-use model::{Counter, Limits, RateLimit};
+use model::{Counter, Limits, RateLimit, Scope};
 
 use crate::error::Error;
 use crate::plans::EffectiveLimits;
@@ -27,6 +27,23 @@ pub(super) fn entries(field: &'static str, count: usize) -> Result<(), Error> {
         return Err(Error::invalid(field, reason));
     }
     Ok(())
+}
+
+/// The scopes of a new key for one license: those that are named, or all that it can have.
+pub(super) fn reading(named: &[String]) -> Result<Vec<String>, Error> {
+    let reads = |word: &String| word.parse().is_ok_and(Scope::only_reads);
+    match named.iter().find(|word| !reads(word)) {
+        Some(word) => {
+            let reason = format!(
+                "a key for one license only reads and cannot have `{word}`: leave it out, or make a key for the app"
+            );
+            Err(Error::invalid("scopes", reason))
+        }
+        None => {
+            let held = Scope::held(named, true);
+            Ok(held.iter().map(ToString::to_string).collect())
+        }
+    }
 }
 
 /// Scopes: at most 64 of 1 to 64 characters of `a-z 0-9 : . _ - *`.

@@ -97,6 +97,8 @@ pub(super) async fn show(
         .await
         .map_err(Fault::from)?;
     let license = license_of(&services, &caller, &app.name, login).await?;
+    // Whose key is for one license sees the user of it and no other.
+    let user = user.filter(|_| caller.license().is_none() || license.is_some());
     if user.is_none() && license.is_none() {
         return Err(Failure::said(StatusCode::OK, "ERROR_USER_NOT_FOUND"));
     }

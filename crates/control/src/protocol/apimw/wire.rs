@@ -92,25 +92,18 @@ impl Me {
                 plan: terms.plan.as_ref().map(ToString::to_string),
                 status: "active",
             },
-            permissions: permissions(&key.scopes),
+            permissions: permissions(&key.held()),
         }
     }
 }
 
-/// Scopes are `verb:area` here and `area:verb` there. A key without scopes may do everything.
-fn permissions(scopes: &[String]) -> Vec<String> {
-    let turned = |scope: &str| match scope.split_once(':') {
+/// Scopes are `verb:area` here and `area:verb` there.
+fn permissions(held: &[Scope]) -> Vec<String> {
+    let turned = |scope: &Scope| match scope.as_str().split_once(':') {
         Some((verb, area)) => format!("{area}:{verb}"),
-        None => scope.to_owned(),
+        None => scope.to_string(),
     };
-    if scopes.is_empty() {
-        Scope::ALL
-            .iter()
-            .map(|scope| turned(scope.as_str()))
-            .collect()
-    } else {
-        scopes.iter().map(|scope| turned(scope)).collect()
-    }
+    held.iter().map(turned).collect()
 }
 
 #[cfg(test)]
@@ -119,8 +112,7 @@ mod tests {
 
     #[test]
     fn scopes_are_turned_into_permissions() {
-        let scopes = ["read:usage".to_owned(), "odd".to_owned()];
-        assert_eq!(permissions(&scopes), ["usage:read", "odd"]);
-        assert_eq!(permissions(&[]).len(), Scope::ALL.len());
+        let held = [Scope::ReadUsage, Scope::WriteKeys];
+        assert_eq!(permissions(&held), ["usage:read", "keys:write"]);
     }
 }

@@ -1,13 +1,11 @@
 //! What a management key may do.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// One thing that a management key may be limited to. A key without scopes may do all of them.
+/// One thing that a management key may be limited to. Which of them a key has is said by [`Scope::held`] alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
     /// See the audit log of the account.
@@ -60,6 +58,32 @@ impl Scope {
         }
     }
 
+    /// Whether whoever has it sees things only, and changes none.
+    #[must_use]
+    pub const fn only_reads(self) -> bool {
+        match self {
+            Self::ReadAudit
+            | Self::ReadCalls
+            | Self::ReadKeys
+            | Self::ReadLicenses
+            | Self::ReadUsage => true,
+            Self::WriteKeys | Self::WriteLicenses => false,
+        }
+    }
+
+    /// The scopes that a management key has by those that it names: all, if it names none. A key for one license only
+    /// reads, whatever it names: it is its holder's, who does not set their own limits. A word that is no scope gives
+    /// nothing.
+    #[must_use]
+    pub fn held(named: &[String], of_one_license: bool) -> Vec<Self> {
+        let is_named = |scope: &Self| {
+            named.is_empty() || named.iter().any(|word| word.as_str() == scope.as_str())
+        };
+        let may_be_had = |scope: &Self| !of_one_license || scope.only_reads();
+        let all = Self::ALL.into_iter();
+        all.filter(is_named).filter(may_be_had).collect()
+    }
+
     fn words() -> String {
         Self::ALL.map(|scope| format!("`{scope}`")).join(", ")
     }
@@ -95,16 +119,6 @@ impl<'de> Deserialize<'de> for Scope {
     }
 }
 
-impl JsonSchema for Scope {
-    fn schema_name() -> Cow<'static, str> {
-        "Scope".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "description": "What a management key may do.", "enum": Self::ALL})
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,5 +130,24 @@ mod tests {
         }
         let error = "licenses".parse::<Scope>().expect_err("not a scope");
         assert!(error.to_string().contains("`read:licenses`"), "{error}");
+    }
+
+    #[test]
+    fn a_key_that_names_none_has_all_and_one_for_a_license_only_reads() {
+        let named = |words: &[&str]| {
+            words
+                .iter()
+                .map(|&word| word.to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(Scope::held(&[], false), Scope::ALL);
+        assert!(Scope::held(&[], true).into_iter().all(Scope::only_reads));
+        assert_eq!(Scope::held(&[], true).len(), 5);
+        let both = named(&["write:licenses", "read:usage"]);
+        let held = [Scope::ReadUsage, Scope::WriteLicenses];
+        assert_eq!(Scope::held(&both, false), held);
+        assert_eq!(Scope::held(&both, true), [Scope::ReadUsage]);
+        assert_eq!(Scope::held(&named(&["write:keys"]), true), []);
+        assert_eq!(Scope::held(&named(&["read:nothing"]), false), []);
     }
 }
