@@ -1,37 +1,68 @@
-//! Verifying an API key, for whoever asks by whichever protocol: judged by `licensing`, spent by the gate.
+//! Verifying a key, for whoever asks by whichever protocol: judged by `licensing`, spent by the gate.
+
+use std::sync::Arc;
 
 use gate::{Holder, Spend};
 use licensing::{ApiKeyOwner, ApiKeyView, Entry, KeyRefusal};
-use model::{Mode, Refusal, ResourcePermissions};
+use model::{Credential, Mode, Refusal, ResourcePermissions};
 
 use crate::protocol::Fault;
 use crate::state::Api;
 
 /// What a verification says: the key as it is after it, or why it is not valid.
-pub(crate) type Verified = Result<ApiKeyView, KeyRefusal>;
+pub(crate) type Verified = Result<VerifiedKey, KeyRefusal>;
+
+/// A key that is valid.
+pub(crate) struct VerifiedKey {
+    /// How it was made.
+    pub(crate) kind: KeyKind,
+    /// What it shows after this use.
+    pub(crate) view: ApiKeyView,
+}
+
+/// How a key was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyKind {
+    /// As an API key.
+    ApiKey,
+    /// With its license, or for it.
+    License,
+}
+
+/// A question about a key.
+pub(crate) struct Verification<'a> {
+    /// Whose keys count.
+    pub(crate) owner: &'a ApiKeyOwner,
+    /// The key.
+    pub(crate) key: &'a str,
+    /// What it must give leave for.
+    pub(crate) asked: Option<&'a ResourcePermissions>,
+    /// Whether keys count that were made as API keys only, as to a protocol that knows no others.
+    pub(crate) only_api_keys: bool,
+}
 
 impl Api {
     /// Verifies a key, which spends one unit of it and leaves a record that is durable when this returns (G1).
     ///
     /// # Errors
     /// What is not about the key: the store or the journal are out of reach.
-    pub(crate) async fn verify_key(
-        &self,
-        owner: &ApiKeyOwner,
-        key: &str,
-        asked: Option<&ResourcePermissions>,
-    ) -> Result<Verified, Fault> {
-        let entry = match self.spender.look_up(key.as_bytes()).await {
+    pub(crate) async fn verify_key(&self, asked: &Verification<'_>) -> Result<Verified, Fault> {
+        let entry = match self.spender.look_up(asked.key.as_bytes()).await {
             Ok(entry) => entry,
             Err(Refusal::LicenseUnknown) => return Ok(Err(KeyRefusal::Unknown)),
             Err(refusal) => return Err(trouble(refusal)),
         };
+        if asked.only_api_keys && entry.api_key().is_none() {
+            return Ok(Err(KeyRefusal::Unknown));
+        }
         let now = self.spender.now();
-        let judged = self.licensing.judge_api_key(owner, &entry, asked, now);
+        let judged = self
+            .licensing
+            .judge_key(asked.owner, &entry, asked.asked, now);
         let verified = match judged {
             Err(refusal @ (KeyRefusal::Unknown | KeyRefusal::NotPermitted)) => Err(refusal),
             // The gate refuses a key that is switched off or has ended by itself, and records that it did.
-            judged => match self.spend_key(owner, &entry).await? {
+            judged => match self.spend_key(asked, &entry).await? {
                 Ok(_) if judged.is_err() => {
                     let cause = "the gate let a key pass that is switched off or has ended";
                     return Err(Fault::internal(&cause));
@@ -50,19 +81,30 @@ impl Api {
 
     async fn spend_key(
         &self,
-        owner: &ApiKeyOwner,
-        entry: &std::sync::Arc<Entry>,
+        asked: &Verification<'_>,
+        entry: &Arc<Entry>,
     ) -> Result<Verified, Fault> {
         let spend = Spend {
-            app: owner.app.as_ref(),
+            app: asked.owner.app.as_ref(),
+            // Whoever asks is not whom the key was given to: their address says nothing of it.
+            elsewhere: true,
             ..Spend::one(Holder::Entry(entry), Mode::Verify)
         };
         match self.spender.spend(spend).await {
             Ok(spent) => {
-                let view =
-                    self.licensing
-                        .used_api_key(&spent.entry, spent.left, spent.rate, spent.at);
-                Ok(view.ok_or(KeyRefusal::Unknown))
+                let key = Credential::parse(asked.key).ok();
+                let start = key.as_ref().map_or("", Credential::visible_prefix);
+                let (entry, left) = (&spent.entry, spent.left);
+                let used = self
+                    .licensing
+                    .used_key(entry, start, left, spent.rate, spent.at);
+                Ok(Ok(VerifiedKey {
+                    kind: match entry.api_key() {
+                        Some(_) => KeyKind::ApiKey,
+                        None => KeyKind::License,
+                    },
+                    view: used,
+                }))
             }
             Err(refused) => {
                 let now = self.spender.now();

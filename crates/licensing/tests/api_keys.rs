@@ -296,7 +296,7 @@ async fn another_owners_key_is_not_there_and_a_deleted_one_opens_nothing() {
             .await;
         assert!(matches!(gone, Err(Error::ApiKeyUnknown(_))));
         let entry = world.entry(&hash).await;
-        let judged = licensing.judge_api_key(&stranger, &entry, None, world.now());
+        let judged = licensing.judge_key(&stranger, &entry, None, world.now());
         assert_eq!(judged, Err(KeyRefusal::Unknown));
     }
     licensing
@@ -311,7 +311,7 @@ async fn another_owners_key_is_not_there_and_a_deleted_one_opens_nothing() {
     assert!(matches!(again, Err(Error::ApiKeyUnknown(_))));
     let entry = world.entry(&hash).await;
     assert_eq!(entry.license().status, LicenseStatus::Revoked);
-    let judged = licensing.judge_api_key(&owner("default"), &entry, None, world.now());
+    let judged = licensing.judge_key(&owner("default"), &entry, None, world.now());
     assert_eq!(judged, Err(KeyRefusal::Unknown));
 }
 
@@ -332,9 +332,7 @@ async fn a_key_is_judged_in_order() {
     let judge = async |asked: Option<&ResourcePermissions>| {
         let entry = world.entry(&hash).await;
         let own = owner("default");
-        world
-            .licensing
-            .judge_api_key(&own, &entry, asked, world.now())
+        world.licensing.judge_key(&own, &entry, asked, world.now())
     };
     assert_eq!(judge(None).await, Ok(()));
     assert_eq!(judge(Some(&asked)).await, Err(KeyRefusal::NotPermitted));

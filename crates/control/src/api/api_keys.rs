@@ -15,6 +15,7 @@ use crate::caller::{By, Caller};
 use crate::extract::{Json, Name, Query};
 use crate::problem::{Code, Problem};
 use crate::protocol::Fault;
+use crate::verify::{KeyKind, Verification};
 use crate::wire::{
     ApiKey, ChangeApiKey, CreateApiKey, DeletedApiKeys, Lasting, List, Nothing, Scope,
     VerifiedApiKey, VerifyApiKey,
@@ -152,24 +153,30 @@ pub(crate) async fn delete_expired(
     Ok(Answer(DeletedApiKeys { deleted }))
 }
 
-/// Verifies an API key, which uses it.
+/// Verifies a key, which uses it.
 pub(crate) async fn verify(
     State(state): Shared,
     caller: Caller,
     Json(request): Json<VerifyApiKey>,
 ) -> Result<Answer<VerifiedApiKey>, Problem> {
     caller.require(Scope::ReadLicenses)?;
-    let asked = request.permissions.as_ref();
-    let verified = state
-        .verify_key(&owner(&caller), &request.key, asked)
-        .await
-        .map_err(problem)?;
-    Ok(Answer(match verified {
-        Ok(view) => VerifiedApiKey {
+    let question = Verification {
+        owner: &owner(&caller),
+        key: &request.key,
+        asked: request.permissions.as_ref(),
+        only_api_keys: false,
+    };
+    let verified = state.verify_key(&question).await;
+    Ok(Answer(match verified.map_err(problem)? {
+        Ok(key) => VerifiedApiKey {
             valid: true,
             refusal: None,
             retry_after: None,
-            key: Some(view.into()),
+            kind: Some(match key.kind {
+                KeyKind::ApiKey => "api_key".to_owned(),
+                KeyKind::License => "license".to_owned(),
+            }),
+            key: Some(key.view.into()),
         },
         Err(refusal) => refused(refusal),
     }))
@@ -188,6 +195,7 @@ fn refused(refusal: KeyRefusal) -> VerifiedApiKey {
         valid: false,
         refusal: Some(word.to_owned()),
         retry_after: retry_after.map(|wait| wait.as_secs().max(1)),
+        kind: None,
         key: None,
     }
 }

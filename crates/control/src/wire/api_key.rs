@@ -147,7 +147,10 @@ pub struct VerifiedApiKey {
     /// Seconds after which another try may pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
-    /// The key after this use.
+    /// How a valid key was made: as an `api_key`, or with a `license`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The key after this use; one that was made with a license shows what an API key would.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<ApiKey>,
 }

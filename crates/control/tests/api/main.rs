@@ -21,3 +21,4 @@ mod signing;
 mod stamps;
 mod support;
 mod throttle;
+mod verify;

@@ -11,6 +11,7 @@ use super::record::{Done, Listed, Page, Record, Swept, Verified};
 use super::refusal::{KeyCode, Refused};
 use super::{Desk, KeyShape, in_default, is_default, owner};
 use crate::protocol::Client;
+use crate::verify::Verification;
 use crate::wire::Scope;
 
 /// Makes a key, of the app of the management key or of every app of its account.
@@ -56,9 +57,14 @@ pub(super) async fn verify(
     }
     let asked = body.permissions.as_ref().map(|asked| &asked.0);
     let api = desk.services.api();
-    let verified = api.verify_key(&owner(&caller), &body.key, asked).await?;
-    Ok(Json(match verified {
-        Ok(view) => Verified::valid(view, desk.shape()),
+    let question = Verification {
+        owner: &owner(&caller),
+        key: &body.key,
+        asked,
+        only_api_keys: true,
+    };
+    Ok(Json(match api.verify_key(&question).await? {
+        Ok(key) => Verified::valid(key.view, desk.shape()),
         Err(refusal) => Verified::refused(refusal),
     }))
 }

@@ -68,11 +68,12 @@ impl KeyRefusal {
 }
 
 impl Licensing {
-    /// Everything about an API key but its limits, in the order: known, switched on, not ended, permitted.
+    /// Everything about a key but its limits, in the order: known, switched on, not ended, permitted. A key that was made
+    /// with its license is judged like an API key, and gives leave for nothing in particular.
     ///
     /// # Errors
     /// The first rule that refuses.
-    pub fn judge_api_key(
+    pub fn judge_key(
         &self,
         owner: &ApiKeyOwner,
         entry: &Entry,
@@ -80,9 +81,10 @@ impl Licensing {
         now: Timestamp,
     ) -> Result<(), KeyRefusal> {
         let license = entry.license();
-        let cached = entry.api_key().filter(|_| owner.accepts(license));
-        let cached = cached.ok_or(KeyRefusal::Unknown)?;
         let credential = entry.credential();
+        if credential.is_token || !owner.accepts(license) {
+            return Err(KeyRefusal::Unknown);
+        }
         match license.status {
             LicenseStatus::Active => {}
             LicenseStatus::Disabled => return Err(KeyRefusal::Disabled),
@@ -96,7 +98,8 @@ impl Licensing {
             return Err(KeyRefusal::Expired);
         }
         let permitted = asked.is_none_or(|asked| {
-            let own = cached.key.permissions.as_ref();
+            let own = entry.api_key();
+            let own = own.and_then(|cached| cached.key.permissions.as_ref());
             own.is_some_and(|own| own.covers(asked))
         });
         if permitted {
@@ -106,7 +109,8 @@ impl Licensing {
         }
     }
 
-    /// Deletes a key that was found to have ended, or to have nothing left that comes back, where the policy says so.
+    /// Deletes an API key that was found to have ended, or to have nothing left that comes back, where the policy says so.
+    /// Licenses that are none are never deleted so.
     ///
     /// # Errors
     /// The store fails.
@@ -121,7 +125,7 @@ impl Licensing {
             KeyRefusal::Exhausted { .. } => entry.license().limits.refill.is_none(),
             _ => false,
         };
-        if policy.forgets && over {
+        if policy.forgets && over && entry.api_key().is_some() {
             let id = entry.license().id;
             let gate = self.acting(Actor::GATE);
             gate.set_status_as(id, LicenseStatus::Revoked, "api-key.delete")

@@ -62,18 +62,29 @@ impl Licensing {
         Ok(views)
     }
 
-    /// A key as it is after it was used, without asking the store.
+    /// A key as it is after it was used, without asking the store. One that was made with its license shows what an API key
+    /// would; it begins with `start`.
     #[must_use]
-    pub fn used_api_key(
+    pub fn used_key(
         &self,
         entry: &Entry,
+        start: &str,
         left: Option<u64>,
         rate: Option<RateView>,
         at: Timestamp,
-    ) -> Option<ApiKeyView> {
-        let cached = entry.api_key()?;
+    ) -> ApiKeyView {
         let license = License::clone(entry.license());
-        let mut view = ApiKeyView::of(cached.key.clone(), cached.start.clone(), license);
+        let mut view = match entry.api_key() {
+            Some(cached) => ApiKeyView::of(cached.key.clone(), cached.start.clone(), license),
+            None => {
+                let limit = entry.effective().rate_limits.first().copied();
+                ApiKeyView {
+                    rate: limit,
+                    rate_enabled: limit.is_some(),
+                    ..ApiKeyView::of(face(&license), start.to_owned(), license)
+                }
+            }
+        };
         view.remaining = left;
         view.last_refill_at = last_refill(&view.license, at);
         view.last_request = view.last_request.max(Some(at));
@@ -83,7 +94,7 @@ impl Licensing {
         };
         let seen = rate.filter(own);
         view.request_count = seen.map_or(0, |seen| seen.limit.saturating_sub(seen.remaining));
-        Some(view)
+        view
     }
 
     /// Calls that passed in the present window of each key. What is counted in the store is asked of it at once.
@@ -121,6 +132,20 @@ impl Licensing {
             counts[at] = u32::try_from(taken).unwrap_or(u32::MAX);
         }
         Ok(counts)
+    }
+}
+
+/// What an API key would show of a license that none was made with.
+fn face(license: &License) -> ApiKey {
+    ApiKey {
+        license_id: license.id,
+        name: license.label.clone(),
+        prefix: None,
+        metadata: None,
+        permissions: None,
+        parked_rate: None,
+        updated_at: license.created_at,
+        last_request: None,
     }
 }
 
