@@ -280,7 +280,7 @@ fn the_outcomes_that_an_app_bills_can_be_chosen() {
     assert_ended(&record, 200, "upstream_failed", true);
     let mut connection = send(&site, &license, Request::get("/hold-mid-body"));
     let head = connection.read_head().expect("a head");
-    drop(connection);
+    connection.reset();
     let gone = site
         .gateway
         .record(head.header("tallygate-call-id").expect("a call id"));
@@ -293,7 +293,7 @@ fn a_caller_who_leaves_before_the_answer_is_recorded_and_not_billed() {
     let license = site.gateway.license(&[]);
     let connection = send(&site, &license, Request::get("/hold"));
     site.upstream.wait_for_served(1);
-    drop(connection);
+    connection.reset();
     let record = only_record(&site);
     assert_eq!(
         (&record["outcome"], &record["billable"]),
@@ -313,7 +313,7 @@ fn a_caller_who_leaves_within_the_body_is_billed() {
     let license = site.gateway.license(&[]);
     let mut connection = send(&site, &license, Request::get("/hold-mid-body"));
     assert_eq!(connection.read_head().expect("a head").status(), Some(200));
-    drop(connection);
+    connection.reset();
     assert_ended(&only_record(&site), 200, "client_gone", true);
 }
 

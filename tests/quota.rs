@@ -110,7 +110,7 @@ fn hanging_up_before_the_answer_does_not_buy_free_work() {
         .send(&Request::get("/hold").key(&license.key).bytes())
         .expect("the gate reads");
     site.upstream.wait_for_served(1);
-    drop(connection);
+    connection.reset();
     assert_eq!(site.gateway.wait_for_calls(1)[0]["outcome"], "client_gone");
     assert_eq!(call(&site, &license, "/").status, 402);
     assert_eq!(site.upstream.served_count(), 1);
@@ -198,7 +198,7 @@ fn a_call_broken_by_its_caller_costs_the_most_that_its_answer_could_have_named()
     // As one who hangs up.
     let connection = begin_chunked(&site, &license, "/echo");
     site.upstream.wait_for_served(2);
-    drop(connection);
+    connection.reset();
     assert_eq!(site.gateway.wait_for_calls(2)[1]["outcome"], "client_gone");
     assert_eventually!(remaining(&site, &license) == Some(1));
     site.assert_clean(&[], &[(&license.id, 11)]);
@@ -372,7 +372,7 @@ fn a_caller_who_leaves_frees_its_place() {
             .send(&Request::get("/hold").key(&license.key).bytes())
             .expect("the gate reads");
         site.upstream.wait_for_served(served + 1);
-        drop(connection);
+        connection.reset();
         // Free again a moment later, when the gate has noticed.
         assert_eventually!(
             call(&site, &license, "/").status == 200,

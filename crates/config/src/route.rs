@@ -27,6 +27,8 @@ pub struct Route {
     pub billable: StatusSet,
     /// What happens to the upstream's work when the caller leaves \[`cancel`\].
     pub on_client_gone: OnClientGone,
+    /// What it means that the caller sends nothing more \[`answer`\].
+    pub half_close: HalfClose,
     /// What happens to an open stream whose license is revoked; that of the app where the route says nothing.
     pub on_revoke: OnRevoke,
     /// What a caller needs \[`license`\].
@@ -41,6 +43,17 @@ words! {
         Cancel = "cancel",
         /// It goes on to its end, so that its outcome is known.
         Finish = "finish",
+    }
+}
+
+words! {
+    /// What it means that the caller sends nothing more after a whole request.
+    HalfClose {
+        /// Nothing: he waits for the answer.
+        #[default]
+        Answer = "answer",
+        /// He leaves.
+        Leave = "leave",
     }
 }
 
@@ -82,6 +95,7 @@ impl Route {
             units_max: None,
             billable,
             on_client_gone: OnClientGone::Cancel,
+            half_close: HalfClose::Answer,
             on_revoke,
             access: Access::License,
         }
@@ -97,6 +111,7 @@ impl Route {
             units_max: section.optional_number("units_max", 1..=LARGEST),
             billable: read_billable(&section).unwrap_or(billable),
             on_client_gone: section.value("on_client_gone", default.on_client_gone),
+            half_close: section.value("half_close", default.half_close),
             on_revoke: section.value("on_revoke", on_revoke),
             access: section.value("access", default.access),
             path: default.path,

@@ -55,6 +55,8 @@ pub struct RouteRules {
     pub billable: Option<Vec<u16>>,
     /// Whether the upstream is heard to its end when the caller leaves.
     pub finishes_without_caller: bool,
+    /// Whether a caller leaves who says that he sends nothing more.
+    pub half_close_leaves: bool,
     /// Whether calls under way are cut when their license is revoked; `None`: as the app says.
     pub cuts_on_revoke: Option<bool>,
     /// Whether no credential is needed.
@@ -91,6 +93,8 @@ pub struct Route {
     pub units_header: Option<HeaderName>,
     /// Whether the upstream is heard to its end when the caller leaves.
     pub finishes_without_caller: bool,
+    /// Whether a caller leaves who says that he sends nothing more.
+    pub half_close_leaves: bool,
     /// Whether no credential is needed.
     pub open: bool,
     pub(crate) units: u64,
@@ -321,6 +325,7 @@ impl Entry {
                 path: declared.path.clone(),
                 units_header: declared.units_header.clone(),
                 finishes_without_caller: declared.finishes_without_caller,
+                half_close_leaves: declared.half_close_leaves,
                 open: declared.open,
                 units: declared.units,
                 most_units: declared.most_units.max(declared.units),
@@ -367,6 +372,7 @@ impl RouteRules {
             units_header: None,
             billable: None,
             finishes_without_caller: false,
+            half_close_leaves: false,
             cuts_on_revoke: None,
             open: false,
         }

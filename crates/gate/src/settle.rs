@@ -41,7 +41,9 @@ pub(crate) fn tail(
 ) -> CallTail {
     let outcome = closing.ending.outcome();
     let units = head.reserved;
-    let billed = head.billable_status && route.app.bills(outcome);
+    // A status that did not even begin to leave was nobody's to pay for.
+    let reached = closing.ending.forwarded_status;
+    let billed = head.billable_status && reached && route.app.bills(outcome);
     let spent = match outcome {
         _ if !sent => 0,
         _ if billed => units,

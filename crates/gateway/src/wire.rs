@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{
-    Access, AppMode, Compat, Config, Counts, Durability, OnClientGone, OnRevoke, Route, StoreUrl,
+    Access, AppMode, Compat, Config, Counts, Durability, HalfClose, OnClientGone, OnRevoke, Route,
+    StoreUrl,
 };
 use control::protocol::better_auth::KeyShape;
 use gate::{AppRules, RouteRules};
@@ -56,6 +57,7 @@ fn route(route: &Route) -> RouteRules {
         units_header: route.units_header.clone(),
         billable: Some(route.billable.iter().collect()),
         finishes_without_caller: route.on_client_gone == OnClientGone::Finish,
+        half_close_leaves: route.half_close == HalfClose::Leave,
         cuts_on_revoke: Some(route.on_revoke == OnRevoke::Cut),
         open: route.access == Access::Open,
     }

@@ -1,19 +1,22 @@
 //! A caller's connection: whether it waits, since when, and whether to cut it.
 
+mod caller;
 mod cuttable;
 mod leaving;
 mod upstream_wait;
 
 use std::cell::RefCell;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use gate::CutCheck;
 use http::HeaderValue;
 use parking_lot::Mutex;
 
+pub(crate) use self::caller::{Absence, CallerSide};
 pub(crate) use self::cuttable::Cuttable;
 pub(crate) use self::leaving::Leaving;
 pub(crate) use self::upstream_wait::UpstreamWait;
@@ -28,7 +31,12 @@ pub(crate) struct Connection {
     /// The tick of the edge in which the phase began.
     since: AtomicU64,
     shared: Arc<Shared>,
+    caller: CallerSide,
     upstream_wait: UpstreamWait,
+    /// An empty line may follow the last call.
+    blank_line: AtomicBool,
+    /// The request of a call that is over may still be coming.
+    owing: AtomicBool,
     cut: AtomicBool,
     cut_check: Mutex<Option<CutCheck>>,
     waker: Mutex<Option<Waker>>,
@@ -49,10 +57,14 @@ pub(crate) enum Origin {
 const IDLE: u8 = 0;
 /// Bytes of a head have come.
 const HEAD: u8 = 1;
-/// A call is under way.
+/// A call is under way, and perhaps its request still comes.
 const CALL: u8 = 2;
+/// A call is under way whose request has come whole.
+const WHOLE: u8 = 3;
 /// The framework refused a head; the connection ends.
-const REFUSED: u8 = 3;
+const REFUSED: u8 = 4;
+/// Protocols were switched.
+const TUNNEL: u8 = 5;
 
 impl Origin {
     /// A caller with this address.
@@ -73,7 +85,10 @@ impl Connection {
             phase: AtomicU8::new(IDLE),
             since: AtomicU64::new(shared.ticks.now()),
             shared,
+            caller: CallerSide::default(),
             upstream_wait: UpstreamWait::default(),
+            blank_line: AtomicBool::new(false),
+            owing: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             cut_check: Mutex::new(None),
             waker: Mutex::new(None),
@@ -101,6 +116,10 @@ impl Connection {
         &self.shared.idle_sockets
     }
 
+    pub(crate) const fn caller(&self) -> &CallerSide {
+        &self.caller
+    }
+
     pub(crate) const fn upstream_wait(&self) -> &UpstreamWait {
         &self.upstream_wait
     }
@@ -111,16 +130,22 @@ impl Connection {
         self.phase.store(phase, Ordering::Release);
     }
 
-    /// Notes that bytes came: outside of a call, the first of a head.
+    fn is_in(&self, phase: u8) -> bool {
+        self.phase.load(Ordering::Acquire) == phase
+    }
+
+    /// Notes that bytes came for the framework: outside of a call, the first of a head.
     pub(crate) fn bytes_came(&self) {
-        if self.phase.load(Ordering::Relaxed) == IDLE {
+        if self.is_in(IDLE) {
             self.enter(HEAD);
+        } else {
+            self.caller.moves();
         }
     }
 
     /// Notes that bytes are written: before a call, it is the framework that refuses a head it cannot read.
     pub(crate) fn bytes_leave(&self) {
-        if self.phase.load(Ordering::Relaxed) == HEAD {
+        if self.is_in(HEAD) || self.is_in(IDLE) {
             self.enter(REFUSED);
             self.shared.worker.malformed();
         }
@@ -128,7 +153,55 @@ impl Connection {
 
     /// Notes that a request head has come.
     pub(crate) fn call_begins(&self) {
+        self.caller.begins();
         self.phase.store(CALL, Ordering::Release);
+    }
+
+    /// Notes that the request has come whole: what comes from now on is for the next call.
+    pub(crate) fn request_is_whole(&self) {
+        if self.is_in(CALL) {
+            self.phase.store(WHOLE, Ordering::Release);
+        }
+    }
+
+    /// Whether what comes is kept for the next call.
+    pub(crate) fn reads_ahead(&self) -> bool {
+        self.is_in(WHOLE)
+    }
+
+    /// Notes that protocols are switched: what comes is the tunnel's.
+    pub(crate) fn tunnel_begins(&self) {
+        self.enter(TUNNEL);
+    }
+
+    /// Whether the caller has not sent his whole request, and does not wait to be told that he may.
+    pub(crate) fn is_owed_more(&self) -> bool {
+        self.is_in(CALL) && !self.caller.is_waiting_to_go_on()
+    }
+
+    /// Whether the call is stopped by its caller, who has been silent within his request.
+    pub(crate) fn is_stalled_by_caller(&self) -> bool {
+        self.is_owed_more() && self.caller.stalls(self.now())
+    }
+
+    /// Whether an empty line is skipped that came before a head. Once for each call.
+    pub(crate) fn takes_blank_line(&self) -> bool {
+        self.is_in(IDLE) && self.blank_line.swap(false, Ordering::Relaxed)
+    }
+
+    /// What whoever reads in vain is told: to wait on, or that nothing more will come that anybody waits for.
+    pub(crate) fn poll_patience(&self) -> Poll<io::Result<()>> {
+        if self.is_over() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.is_in(CALL) {
+            let now = self.now();
+            self.caller.is_awaited(now);
+            if self.caller.is_done_with(now) {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        Poll::Pending
     }
 
     /// Has the edge ask until the call ends whether to cut it.
@@ -139,6 +212,10 @@ impl Connection {
     /// Notes that the call is over.
     pub(crate) fn call_ends(&self) {
         *self.cut_check.lock() = None;
+        if self.is_in(CALL) {
+            self.owing.store(true, Ordering::Relaxed);
+        }
+        self.blank_line.store(true, Ordering::Relaxed);
         self.enter(IDLE);
     }
 
@@ -151,12 +228,12 @@ impl Connection {
     /// Whether no call is under way and none may begin: whoever waits for a head hears that the connection has ended, once
     /// everything that came was read.
     pub(crate) fn is_over(&self) -> bool {
-        self.phase.load(Ordering::Acquire) == IDLE && self.shared.is_draining()
+        self.is_in(IDLE) && self.shared.is_draining()
     }
 
     /// Whether the answer that is about to leave is the last one of the connection.
     pub(crate) fn ends_with_this_call(&self) -> bool {
-        self.shared.is_draining()
+        self.shared.is_draining() || self.caller.has_said_end()
     }
 
     /// Has the connection's task take a turn.
@@ -169,7 +246,7 @@ impl Connection {
 
     /// Cuts the connection if its head has been coming for more than so many ticks.
     pub(crate) fn cut_if_overdue(&self, most_ticks: u64) {
-        if matches!(self.phase.load(Ordering::Acquire), HEAD | REFUSED) {
+        if self.is_in(HEAD) || self.is_in(REFUSED) {
             let since = self.since.load(Ordering::Relaxed);
             if ticks::is_over(since, most_ticks, self.now()) {
                 self.cut();
@@ -180,7 +257,11 @@ impl Connection {
     /// Looks, once in a tick, for what nobody tells.
     pub(crate) fn look(&self) {
         self.cut_if_asked();
-        if self.upstream_wait.is_due(self.now()) {
+        let now = self.now();
+        if self.upstream_wait.is_due(now) || self.is_in(CALL) && self.caller.is_done_with(now) {
+            self.wake_task();
+        }
+        if self.caller.is_to_be_asked() && self.is_reset() {
             self.wake_task();
         }
     }

@@ -17,7 +17,7 @@ pub(crate) fn blame(error: &Error) -> Blame {
     }
 }
 
-/// What a caller is told of an error; `None`: the caller is gone.
+/// What a caller is told of an error; `None`: the caller is gone, or as good as gone since he stalls.
 pub(crate) fn failure(error: &Error) -> Option<Refusal> {
     let timed_out = matches!(
         error.etype(),
@@ -30,6 +30,7 @@ pub(crate) fn failure(error: &Error) -> Option<Refusal> {
             ErrorSource::Downstream,
             ErrorType::ConnectionClosed
             | ErrorType::ReadError
+            | ErrorType::ReadTimedout
             | ErrorType::WriteError
             | ErrorType::WriteTimedout,
         ) => None,

@@ -15,6 +15,7 @@ mod outlet;
 mod phases;
 mod response;
 mod serve;
+mod session;
 mod shared;
 mod stream;
 mod target;

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker, ready};
 use gate::{Closing, Committed, HeadCommit, Moment, Worker};
 use model::{Blame, Ending};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
 /// Head and body of a small answer leave in one write; larger pieces bypass the buffer.
 const BUFFER: usize = 4_096;
@@ -21,9 +22,21 @@ const BUFFER: usize = 4_096;
 pub(crate) trait Socket:
     AsyncRead + AsyncWrite + AsRawFd + Debug + Send + Sync + Unpin + 'static
 {
+    /// Whether the other side has reset the connection. Costs a system call.
+    fn has_failed(&self) -> bool;
 }
 
-impl<S: AsyncRead + AsyncWrite + AsRawFd + Debug + Send + Sync + Unpin + 'static> Socket for S {}
+impl Socket for TcpStream {
+    fn has_failed(&self) -> bool {
+        !matches!(self.take_error(), Ok(None))
+    }
+}
+
+impl Socket for UnixStream {
+    fn has_failed(&self) -> bool {
+        !matches!(self.take_error(), Ok(None))
+    }
+}
 
 /// A call that is over but for the bytes of its answer. Dropped, it is closed as one that we failed.
 pub(crate) struct Ended {
@@ -44,6 +57,10 @@ pub(crate) struct Outlet {
     ended: Option<Ended>,
     /// Bytes were lost, for the caller is gone: whatever is written from now on is an error.
     lost: bool,
+    /// A byte of the last answer has left.
+    begun: bool,
+    /// The caller may have gone without a word: a call is closed only by [`Outlet::take_watched`].
+    watched: bool,
     /// The connection's task, where it waits for room or for the end.
     waiting: Option<Waker>,
     /// Since when the task waits for the journal.
@@ -64,15 +81,29 @@ pub(crate) enum Released {
     Never,
 }
 
+/// How much of an answer has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// All that was written.
+    Whole,
+    /// Not all: the caller is gone.
+    Part,
+    /// Not a byte: the caller was gone before.
+    Nothing,
+}
+
 impl Ended {
     /// Writes the tail: the last byte has left, or could not.
-    pub(crate) fn close(mut self, left: bool) {
-        if !left && self.closing.ending.error.is_none() {
-            self.closing.ending = Ending {
-                error: Some(Blame::Caller),
-                response_complete: false,
-                ..self.closing.ending
-            };
+    pub(crate) fn close(mut self, departure: Departure) {
+        let ending = &mut self.closing.ending;
+        if departure != Departure::Whole && ending.error.is_none() {
+            ending.error = Some(Blame::Caller);
+            ending.response_complete = false;
+        }
+        if departure == Departure::Nothing && ending.error == Some(Blame::Caller) {
+            // Who left before the answer began did not get the upstream's status.
+            ending.forwarded_status = false;
+            ending.response_complete = false;
         }
         self.committed.close(&self.closing);
     }
@@ -103,6 +134,8 @@ impl Outlet {
             awaited: None,
             ended: None,
             lost: false,
+            begun: false,
+            watched: false,
             waiting: None,
             blocked_since: None,
             blocked_us: 0,
@@ -139,9 +172,9 @@ impl Outlet {
     }
 
     /// Takes a call that is over, to be closed when its last byte has left; gives it back if that is so already.
-    pub(crate) fn end(&mut self, ended: Ended) -> Option<(Ended, bool)> {
-        if !self.has_bytes() {
-            return Some((ended, !self.lost));
+    pub(crate) fn end(&mut self, ended: Ended) -> Option<(Ended, Departure)> {
+        if !self.has_bytes() && !self.watched {
+            return Some((ended, self.departure()));
         }
         // There is no other: the next call gets its head when this one's answer has left.
         self.ended = Some(ended);
@@ -178,20 +211,60 @@ impl Outlet {
     }
 
     /// The call whose last byte has left, or cannot leave any more; and whether it has left.
-    pub(crate) fn take_ended(&mut self) -> Option<(Ended, bool)> {
+    pub(crate) fn take_ended(&mut self) -> Option<(Ended, Departure)> {
         // Mostly there is none, and moving nothing costs as much as moving one.
-        if self.ended.is_none() || self.has_bytes() {
+        if self.ended.is_none() || self.has_bytes() || self.watched {
             return None;
         }
-        self.ended.take().map(|ended| (ended, !self.lost))
+        let departure = self.departure();
+        self.ended.take().map(|ended| (ended, departure))
+    }
+
+    /// Notes that the next bytes are of another answer.
+    pub(crate) fn begin(&mut self) {
+        self.begun = false;
+    }
+
+    fn departure(&self) -> Departure {
+        match (self.lost, self.begun) {
+            (false, _) => Departure::Whole,
+            (true, true) => Departure::Part,
+            (true, false) => Departure::Nothing,
+        }
+    }
+
+    /// Has the call that ends next wait until somebody has seen what becomes of its last bytes.
+    pub(crate) fn watch(&mut self) {
+        self.watched = true;
+    }
+
+    /// Whether a call that is over waits for that.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched && self.ended.is_some()
+    }
+
+    /// The call that was watched; `gone`: its caller reset the connection before the end.
+    pub(crate) fn take_watched(&mut self, gone: bool) -> Option<(Ended, Departure)> {
+        self.watched = false;
+        self.lost |= gone;
+        self.take_ended()
+    }
+
+    /// Whether the other side has reset the connection.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.socket
+            .as_ref()
+            .is_none_or(|socket| socket.has_failed())
     }
 
     /// Ends the connection: what has not left never will. Gives the call that this cuts short.
-    pub(crate) fn close(&mut self) -> Option<Ended> {
+    pub(crate) fn close(&mut self) -> Option<(Ended, Option<Departure>)> {
+        // A watched call whose bytes have left is over, seen or not.
+        let departure = (!self.has_bytes()).then(|| self.departure());
         self.awaited = None;
         self.socket = None;
         self.forget();
-        self.ended.take()
+        self.ended.take().map(|ended| (ended, departure))
     }
 
     fn forget(&mut self) {
@@ -228,7 +301,10 @@ impl Outlet {
             let rest = &self.buffer[self.written..];
             match ready!(Pin::new(&mut **socket).poll_write(context, rest)) {
                 Ok(0) => return self.lose(io::ErrorKind::WriteZero.into()),
-                Ok(count) => self.written += count,
+                Ok(count) => {
+                    self.written += count;
+                    self.begun = true;
+                }
                 Err(error) => return self.lose(error),
             }
         }
@@ -247,7 +323,9 @@ impl Outlet {
             self.buffer.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
-        self.socket()?.poll_write(context, bytes)
+        let poll = self.socket()?.poll_write(context, bytes);
+        self.note(&poll);
+        poll
     }
 
     /// Takes bytes of an answer that lie in several places.
@@ -264,7 +342,18 @@ impl Outlet {
             }
             return Poll::Ready(Ok(length));
         }
-        self.socket()?.poll_write_vectored(context, slices)
+        let poll = self.socket()?.poll_write_vectored(context, slices);
+        self.note(&poll);
+        poll
+    }
+
+    /// Notes what came of bytes that were not buffered.
+    fn note(&mut self, poll: &Poll<io::Result<usize>>) {
+        match poll {
+            Poll::Ready(Ok(1..)) => self.begun = true,
+            Poll::Ready(Err(_)) => self.lost = true,
+            _ => {}
+        }
     }
 
     /// Whether so many bytes go into the buffer; if not, it is empty and nothing is held.

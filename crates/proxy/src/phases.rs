@@ -24,6 +24,7 @@ use crate::headers::{
     rpc_call,
 };
 use crate::response;
+use crate::session;
 use crate::target::settle;
 
 /// Connections to the upstream that one call may try.
@@ -87,13 +88,13 @@ impl MeteredProxy {
             },
             idempotency: idempotency(head),
         };
-        let finishes = routed.route.finishes_without_caller;
+        let absence = session::absence(&routed.route, by_rpc);
         drop(backends);
         let admitted = self.gate.admit(&self.worker, routed, request).await?;
         call.backend = Some(backend);
         call.stage = Stage::Admitted(admitted);
-        if finishes {
-            session.set_abort_on_close(false);
+        if let Some(connection) = &call.connection {
+            connection.caller().set_absence(absence);
         }
         Ok(())
     }
@@ -102,6 +103,7 @@ impl MeteredProxy {
     async fn commit(&self, call: &mut Call, status: u16, forwarded: bool) -> Result<()> {
         if let Some(connection) = &call.connection {
             connection.turn().await;
+            connection.answer_begins();
         }
         let Stage::Forwarding(forwarding) = std::mem::take(&mut call.stage) else {
             return Err(internal("a call has one status"));
@@ -154,6 +156,15 @@ impl MeteredProxy {
         Some(refusal.status())
     }
 
+    /// Notes that nothing more of the upstream's answer is to come.
+    fn note_end(&self, call: &mut Call) {
+        call.response_ended = true;
+        call.upstream.ended = Some(self.worker.now());
+        if let Some(connection) = &call.connection {
+            connection.caller().is_answered();
+        }
+    }
+
     fn closing(&self, session: &Session, error: Option<&Error>, call: &Call) -> Closing {
         // A whole answer was over when its last byte went by: no second reading of the clock.
         let ended = call.upstream.ended.filter(|_| error.is_none());
@@ -197,16 +208,11 @@ impl ProxyHttp for MeteredProxy {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, call: &mut Call) -> Result<bool> {
-        if let Some(connection) = &call.connection {
-            connection.call_begins();
-        }
-        response::expect_of_old(session);
-        session.set_read_timeout(Some(self.timeouts.read));
-        session.set_write_timeout(Some(self.timeouts.write));
+        session::begin(session, call.connection.as_deref(), self.timeouts);
         match self.admit(session, call).await {
             Ok(()) => Ok(false),
             Err(refused) => {
-                response::say_close_if_last(session, call.connection.as_ref());
+                session::say_close_if_last(session, call.connection.as_deref());
                 answer::refuse(session, &refused, call.is_rpc()).await?;
                 Ok(true)
             }
@@ -276,7 +282,12 @@ impl ProxyHttp for MeteredProxy {
         let repeatable =
             session.req_header().method.is_idempotent() && !session.retry_buffer_truncated();
         let is_theirs = *error.esource() == ErrorSource::Upstream;
-        if is_theirs && wait.is_some_and(UpstreamWait::was_overdue) {
+        if is_theirs && connection.is_some_and(|connection| connection.is_stalled_by_caller()) {
+            // The upstream waited for the caller, as we did, and had enough.
+            error.etype = ErrorType::ReadTimedout;
+            error.as_down();
+            error.set_retry(false);
+        } else if is_theirs && wait.is_some_and(UpstreamWait::was_overdue) {
             error.etype = ErrorType::ReadTimedout;
             error.set_retry(false);
         } else if repeatable {
@@ -322,9 +333,12 @@ impl ProxyHttp for MeteredProxy {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        end_of_stream: bool,
         call: &mut Call,
     ) -> Result<()> {
+        if let (true, Some(connection)) = (end_of_stream, &call.connection) {
+            connection.request_is_whole();
+        }
         let Some(body) = body else {
             return Ok(());
         };
@@ -347,7 +361,7 @@ impl ProxyHttp for MeteredProxy {
         call: &mut Call,
     ) -> Result<()> {
         response::fit(session, head)?;
-        response::say_close_if_last(session, call.connection.as_ref());
+        session::head_came(session, call.connection.as_deref(), head);
         if head.status.is_informational() && head.status.as_u16() != 101 {
             return Ok(());
         }
@@ -369,7 +383,12 @@ impl ProxyHttp for MeteredProxy {
                 forwarding.read_units(value.as_bytes());
             }
         }
-        self.commit(call, head.status.as_u16(), true).await
+        self.commit(call, head.status.as_u16(), true).await?;
+        if !response::has_content(session, head) {
+            // Its end does not come through the filter of bodies.
+            self.note_end(call);
+        }
+        Ok(())
     }
 
     fn response_body_filter(
@@ -381,8 +400,7 @@ impl ProxyHttp for MeteredProxy {
     ) -> Result<Option<Duration>> {
         call.response_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
         if end_of_stream {
-            call.response_ended = true;
-            call.upstream.ended = Some(self.worker.now());
+            self.note_end(call);
             call.answer_ends();
         }
         Ok(None)

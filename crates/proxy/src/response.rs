@@ -1,22 +1,9 @@
 //! The head of an upstream's answer, made one that this caller's connection can carry.
 
-use std::sync::Arc;
-
-use http::{StatusCode, Version, header};
+use http::{Method, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
-
-use crate::connection::Connection;
-
-/// Takes back what a caller of HTTP/1.0 asks for and cannot be given: such an `Expect` is ignored (RFC 9110, section 10.1.1),
-/// and no informational answer reaches him (section 15.2).
-pub(crate) fn expect_of_old(session: &mut Session) {
-    if session.req_header().version == Version::HTTP_10 {
-        session.req_header_mut().remove_header(&header::EXPECT);
-        session.set_ignore_info_resp(true);
-    }
-}
 
 /// Makes the head fit for the caller.
 ///
@@ -41,13 +28,6 @@ pub(crate) fn fit(session: &mut Session, head: &mut ResponseHeader) -> Result<()
     Ok(())
 }
 
-/// Says `Connection: close` where the connection takes no other call (RFC 9112, section 9.6).
-pub(crate) fn say_close_if_last(session: &mut Session, connection: Option<&Arc<Connection>>) {
-    if connection.is_some_and(|connection| connection.ends_with_this_call()) {
-        session.set_keepalive(None);
-    }
-}
-
 /// A caller of HTTP/1.0 knows no chunks: he reads until the connection ends (RFC 9112, section 6.1).
 fn unchunk(session: &mut Session, head: &mut ResponseHeader) -> Result<()> {
     let Some(coding) = head.remove_header(&header::TRANSFER_ENCODING) else {
@@ -58,6 +38,15 @@ fn unchunk(session: &mut Session, head: &mut ResponseHeader) -> Result<()> {
     }
     session.set_keepalive(None);
     Ok(())
+}
+
+/// Whether something may follow the head of this answer, by what it says.
+pub(crate) fn has_content(session: &Session, head: &ResponseHeader) -> bool {
+    let length = head.headers.get(header::CONTENT_LENGTH);
+    !(head.status == StatusCode::NO_CONTENT
+        || head.status == StatusCode::NOT_MODIFIED
+        || session.req_header().method == Method::HEAD
+        || length.is_some_and(|length| length == "0"))
 }
 
 fn invalid(what: &'static str) -> Box<Error> {

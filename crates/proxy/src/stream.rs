@@ -19,7 +19,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use crate::connection::Connection;
+use crate::connection::{Absence, Connection};
 
 /// See the module.
 #[derive(Debug)]
@@ -27,7 +27,14 @@ pub(crate) struct CallerStream {
     connection: Arc<Connection>,
     descriptor: RawFd,
     digest: Arc<SocketDigest>,
+    /// What came while a call was under way.
+    ahead: Vec<u8>,
 }
+
+/// Most bytes that are read ahead of the call that is under way. Further ones wait in the kernel.
+const MOST_AHEAD: usize = 65_536;
+/// Of these, so many at a time.
+const PIECE: usize = 256;
 
 impl CallerStream {
     /// A connection from this address; `None` on a Unix socket. `descriptor` is its socket's.
@@ -43,7 +50,58 @@ impl CallerStream {
             connection,
             descriptor,
             digest: Arc::new(digest),
+            ahead: Vec::new(),
         }
+    }
+}
+
+impl CallerStream {
+    /// While a whole request is answered, what comes is for the next call, or says that the caller has gone: the framework reads
+    /// nothing of it. Were it given a byte here, it would take the call for broken.
+    fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let connection = &self.connection;
+        let caller = connection.caller();
+        loop {
+            let absence = caller.absence();
+            if caller.is_gone() && absence != Absence::Ignored {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            if caller.has_said_end() && absence == Absence::Ends {
+                return Poll::Ready(Ok(()));
+            }
+            if caller.is_gone() || caller.has_said_end() || self.ahead.len() >= MOST_AHEAD {
+                if absence != Absence::Ignored {
+                    caller.is_unread();
+                }
+                return Poll::Pending;
+            }
+            let mut piece = [0; PIECE];
+            let mut piece = ReadBuf::new(&mut piece);
+            match connection.poll_socket(context, &mut piece) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => caller.goes(),
+                Poll::Ready(Ok(())) if piece.filled().is_empty() => caller.says_end(),
+                Poll::Ready(Ok(())) => self.ahead.extend_from_slice(piece.filled()),
+            }
+        }
+    }
+
+    /// Reads for the framework: what was read ahead first.
+    fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let count = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead[..count]);
+            self.ahead.drain(..count);
+            return Poll::Ready(Ok(()));
+        }
+        if self.connection.caller().has_said_end() {
+            return Poll::Ready(Ok(()));
+        }
+        self.connection.poll_socket(context, buffer)
     }
 }
 
@@ -53,24 +111,38 @@ impl AsyncRead for CallerStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let poll = self.connection.with_outlet(|outlet, worker| {
-            // Pingora flushes an answer of known length at its end only. Whoever reads has nothing more to write for now, so
-            // what is buffered leaves: an answer reaches the caller as it comes.
-            if outlet.has_bytes()
-                && let Poll::Ready(Err(error)) = outlet.poll_flush(context, worker)
-            {
-                return Poll::Ready(Err(error));
+        let this = self.get_mut();
+        // Pingora flushes an answer of known length at its end only. Whoever reads has nothing more to write for now, so
+        // what is buffered leaves: an answer reaches the caller as it comes.
+        let flushed = this
+            .connection
+            .with_outlet(|outlet, worker| match outlet.has_bytes() {
+                true => outlet.poll_flush(context, worker),
+                false => Poll::Pending,
+            });
+        if let Poll::Ready(Err(error)) = flushed {
+            return Poll::Ready(Err(error));
+        }
+        if this.connection.reads_ahead() {
+            return this.poll_ahead(context);
+        }
+        loop {
+            let before = buffer.filled().len();
+            let poll = this.poll_next(context, buffer);
+            match &buffer.filled()[before..] {
+                [] => {}
+                // Some end a body with an empty line that belongs to nothing (RFC 9112, section 2.2).
+                b"\r\n" if this.connection.takes_blank_line() => {
+                    buffer.set_filled(before);
+                    continue;
+                }
+                _ => this.connection.bytes_came(),
             }
-            outlet.socket()?.poll_read(context, buffer)
-        });
-        if buffer.filled().len() > before {
-            self.connection.bytes_came();
+            return match poll {
+                Poll::Pending => this.connection.poll_patience(),
+                ready => ready,
+            };
         }
-        if poll.is_pending() && self.connection.is_over() {
-            return Poll::Ready(Ok(()));
-        }
-        poll
     }
 }
 

@@ -383,6 +383,23 @@ impl Connection {
             .expect("the connection is open");
     }
 
+    /// Breaks the connection with a reset, as who has gone does.
+    ///
+    /// # Panics
+    /// When the connection is gone already.
+    pub fn reset(self) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .expect("a runtime can be built");
+        runtime.block_on(async {
+            let set = self.stream.set_nonblocking(true);
+            let stream = set.and_then(|()| tokio::net::TcpStream::from_std(self.stream));
+            let reset = stream.and_then(|stream| stream.set_zero_linger());
+            reset.expect("the connection is open");
+        });
+    }
+
     /// Limits later reads; for tests in which nothing is expected to come.
     ///
     /// # Panics

@@ -46,7 +46,12 @@ pub(crate) enum Act {
     /// 101, then every byte comes back.
     Upgrade,
     /// These bytes, as they are.
-    Raw { bytes: Vec<u8>, close: bool },
+    Raw {
+        bytes: Vec<u8>,
+        close: bool,
+        /// Before the request's body was read.
+        early: bool,
+    },
 }
 
 /// How a connection ends.
@@ -143,9 +148,10 @@ impl Act {
             "cut-chunked" => breaking(Break::Close, BreakAt::MidChunks),
             "garbage" => Some(Self::Garbage),
             "upgrade" => Some(Self::Upgrade),
-            "raw" => Some(Self::Raw {
+            "raw" | "early-raw" => Some(Self::Raw {
                 bytes: bytes_of_hex(rest.first()?)?,
                 close: rest.get(1) == Some(&"close"),
+                early: word == "early-raw",
             }),
             _ => None,
         }
@@ -188,7 +194,8 @@ mod tests {
             Act::of_target(&raw_answer("HTTP")),
             Act::Raw {
                 bytes: b"HTTP".to_vec(),
-                close: false
+                close: false,
+                early: false
             }
         );
         assert_eq!(

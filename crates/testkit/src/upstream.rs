@@ -21,7 +21,7 @@
 //! | `/reset-mid-body`, `/close-mid-body`, `/cut-chunked` | 200, then the connection ends within the body |
 //! | `/garbage` | bytes that are no HTTP |
 //! | `/upgrade` | 101, then every byte comes back |
-//! | `/raw/HEX[/close]` | exactly these bytes, then perhaps the end; see [`raw_answer`](crate::raw_answer) |
+//! | `/raw/HEX[/close]`, `/early-raw/HEX` | exactly these bytes, then perhaps the end, or without reading the body; see [`raw_answer`](crate::raw_answer) |
 
 mod connection;
 mod list;
@@ -67,6 +67,8 @@ struct Shared {
     close_after: Option<usize>,
     // Counts the test's words to go on; whoever holds waits for the next one.
     releases: watch::Sender<u64>,
+    // Counts the test's words to end every connection that has a request.
+    breaks: watch::Sender<u64>,
 }
 
 // === impl Builder ===
@@ -113,6 +115,7 @@ impl Builder {
             open: AtomicUsize::new(0),
             close_after: self.close_after,
             releases: watch::Sender::new(0),
+            breaks: watch::Sender::new(0),
         });
         let (stop, stopped) = oneshot::channel();
         let serving = Arc::clone(&shared);
@@ -218,6 +221,11 @@ impl Upstream {
     /// Lets everything go on that holds now.
     pub fn release(&self) {
         self.shared.releases.send_modify(|count| *count += 1);
+    }
+
+    /// Ends every connection on which a request is under way.
+    pub fn break_all(&self) {
+        self.shared.breaks.send_modify(|count| *count += 1);
     }
 
     /// Closes the port and all connections, and gives the list.

@@ -3,13 +3,19 @@
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
 use gate::{Closing, Committed, HeadCommit, Worker};
+use tokio::io::ReadBuf;
 
-use super::Connection;
+use super::{Connection, REFUSED};
 use crate::outlet::{Ended, Outlet, Released};
+use crate::ticks::{TICK, ticks_in};
+
+/// Longest time that a connection is kept after its last byte has left.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A call that ended is closed outside the lock: closing takes locks of the journal.
 impl Connection {
@@ -19,10 +25,24 @@ impl Connection {
         let result = action(&mut outlet, &self.shared.worker);
         let ended = outlet.take_ended();
         drop(outlet);
-        if let Some((ended, left)) = ended {
-            ended.at(self.shared.worker.now()).close(left);
+        if let Some((ended, departure)) = ended {
+            ended.at(self.shared.worker.now()).close(departure);
         }
         result
+    }
+
+    /// Reads from the caller's socket.
+    pub(crate) fn poll_socket(
+        &self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.outlet.lock().socket()?.poll_read(context, buffer)
+    }
+
+    /// Notes that the next bytes are those of another answer. Only in its [`turn`](Self::turn).
+    pub(crate) fn answer_begins(&self) {
+        self.outlet.lock().begin();
     }
 
     /// Waits until the answers to earlier calls have left: not at all, but for a caller who does not wait for them.
@@ -45,10 +65,17 @@ impl Connection {
     }
 
     /// Closes a call when the last byte of its answer has left.
+    ///
+    /// A caller who has said that he sends nothing more may have gone altogether, which only his answer to the last bytes tells.
     pub(crate) fn close_when_left(&self, committed: Committed, closing: Closing) {
-        let ended = self.outlet.lock().end(Ended { committed, closing });
-        if let Some((ended, left)) = ended {
-            ended.close(left);
+        let mut outlet = self.outlet.lock();
+        if self.caller().has_said_end() && closing.ending.error.is_none() {
+            outlet.watch();
+        }
+        let ended = outlet.end(Ended { committed, closing });
+        drop(outlet);
+        if let Some((ended, departure)) = ended {
+            ended.close(departure);
         }
     }
 
@@ -67,6 +94,55 @@ impl Connection {
         poll_fn(|context| self.poll_released(context)).await;
         if self.outlet.lock().has_bytes() {
             let _ = tokio::time::timeout(limit, poll_fn(|context| self.poll_empty(context))).await;
+        }
+    }
+
+    /// Sees what becomes of the last bytes of a call whose caller may have gone.
+    async fn see_the_end(&self) {
+        if !self.outlet.lock().is_watched() {
+            return;
+        }
+        let mut gone = false;
+        let last = self.now() + ticks_in(LINGER);
+        while !gone && self.now() <= last {
+            tokio::time::sleep(TICK).await;
+            gone = self.is_reset();
+        }
+        let ended = self.outlet.lock().take_watched(gone);
+        if let Some((ended, departure)) = ended {
+            ended.close(departure);
+        }
+    }
+
+    /// Whether the caller has reset the connection. His socket tells once.
+    pub(super) fn is_reset(&self) -> bool {
+        if self.outlet.lock().has_failed() {
+            self.caller.goes();
+        }
+        self.caller.is_gone()
+    }
+
+    /// Says the end and hears out whoever may still be sending: were the socket closed on what he sends, the answer that he has
+    /// not read would be lost (RFC 9112, section 9.6).
+    async fn linger(&self) {
+        if !self.owing.load(Ordering::Relaxed) && !self.is_in(REFUSED) {
+            return;
+        }
+        let hearing = poll_fn(|context| {
+            let mut outlet = self.outlet.lock();
+            let mut rest = [0; 1_024];
+            loop {
+                let mut rest = ReadBuf::new(&mut rest);
+                ready!(outlet.socket()?.poll_read(context, &mut rest))?;
+                if rest.filled().is_empty() {
+                    return Poll::Ready(io::Result::Ok(()));
+                }
+            }
+        });
+        let said =
+            poll_fn(|context| self.with_outlet(|it, worker| it.poll_shutdown(context, worker)));
+        if said.await.is_ok() {
+            let _ = tokio::time::timeout(LINGER, hearing).await;
         }
     }
 
@@ -121,14 +197,18 @@ impl Leaving {
     /// Lets out what is still to be written, for so long at most.
     pub(crate) async fn finish(self, limit: Duration) {
         self.0.empty(limit).await;
+        self.0.see_the_end().await;
+        self.0.linger().await;
     }
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
         let ended = self.0.outlet.lock().close();
-        if let Some(ended) = ended {
-            ended.at(self.0.shared.worker.now()).cut_short();
+        match ended {
+            None => {}
+            Some((ended, Some(departure))) => ended.close(departure),
+            Some((ended, None)) => ended.at(self.0.shared.worker.now()).cut_short(),
         }
     }
 }

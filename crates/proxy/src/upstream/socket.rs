@@ -134,7 +134,10 @@ impl AsyncRead for UpstreamSocket {
             self.rests = true;
             return Poll::Ready(Ok(()));
         }
-        if wait.lasts_too_long(self.connection.now()) {
+        if self.connection.is_owed_more() {
+            // It may be waiting for the rest of the request, as we are.
+            wait.over();
+        } else if wait.lasts_too_long(self.connection.now()) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Poll::Pending

@@ -82,10 +82,21 @@ impl Peer {
             body: Vec::new(),
             releases,
         };
-        if !matches!(act, Act::Early { .. } | Act::HoldMidBody { early: true }) {
-            self.read_body(&mut asked).await?;
+        let is_early = matches!(
+            act,
+            Act::Early { .. } | Act::HoldMidBody { early: true } | Act::Raw { early: true, .. }
+        );
+        let mut breaks = self.shared.breaks.subscribe();
+        let exchange = async {
+            if !is_early {
+                self.read_body(&mut asked).await?;
+            }
+            self.act(act, &mut asked).await
+        };
+        tokio::select! {
+            next = exchange => next,
+            _ = breaks.changed() => Ok(Next::End),
         }
-        self.act(act, &mut asked).await
     }
 
     async fn read_head(&mut self) -> io::Result<Option<Head>> {
@@ -230,7 +241,7 @@ impl Peer {
                 Ok(Next::End)
             }
             Act::Upgrade => self.upgrade(asked).await,
-            Act::Raw { bytes, close } => {
+            Act::Raw { bytes, close, .. } => {
                 self.stream.write_all(&bytes).await?;
                 self.done(asked);
                 Ok(if close { Next::End } else { Next::KeepAlive })

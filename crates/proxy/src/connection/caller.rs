@@ -1,0 +1,179 @@
+//! What the caller of a connection owes to the call that is under way, and what his silence means.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+use crate::ticks::{self, ticks_in};
+
+/// A caller who is silent for so long within his request stalls: what breaks then breaks by his doing.
+const STALL: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// What it means to a call that its caller says no more or has gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Absence {
+    /// The end of what he sends means nothing: he may wait for the answer. A reset ends the call.
+    #[default]
+    Answered,
+    /// The end of what he sends ends the call, as a reset does.
+    Ends,
+    /// The call goes on to its end without him.
+    Ignored,
+}
+
+/// One per connection, for one call after the other. Of one thread: atomics, so that it is `Sync`.
+#[derive(Debug)]
+pub(crate) struct CallerSide {
+    absence: AtomicU8,
+    /// He said that he sends nothing more, and the framework was not told.
+    said_end: AtomicBool,
+    /// Nobody reads what he sends, so that only his socket tells that he has gone.
+    unread: AtomicBool,
+    gone: AtomicBool,
+    /// The whole answer was handed over.
+    answered: AtomicBool,
+    /// He waits for `100 Continue`.
+    waits: AtomicBool,
+    /// The tick in which the wait for more of his request began; [`NOT`]: he is not waited for.
+    since: AtomicU64,
+}
+
+const NOT: u64 = u64::MAX;
+
+impl Default for CallerSide {
+    fn default() -> Self {
+        Self {
+            absence: AtomicU8::new(Absence::Answered as u8),
+            said_end: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
+            since: AtomicU64::new(NOT),
+        }
+    }
+}
+
+impl CallerSide {
+    /// Another call begins.
+    pub(super) fn begins(&self) {
+        self.set_absence(Absence::Answered);
+        self.unread.store(false, Ordering::Relaxed);
+        self.answered.store(false, Ordering::Relaxed);
+        self.waits.store(false, Ordering::Relaxed);
+        self.since.store(NOT, Ordering::Relaxed);
+    }
+
+    /// Says what his absence means to the call.
+    pub(crate) fn set_absence(&self, absence: Absence) {
+        self.absence.store(absence as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn absence(&self) -> Absence {
+        match self.absence.load(Ordering::Relaxed) {
+            number if number == Absence::Ends as u8 => Absence::Ends,
+            number if number == Absence::Ignored as u8 => Absence::Ignored,
+            _ => Absence::Answered,
+        }
+    }
+
+    /// Notes that he sends nothing more.
+    pub(crate) fn says_end(&self) {
+        self.said_end.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether he said that he sends nothing more. He may still read.
+    pub(crate) fn has_said_end(&self) -> bool {
+        self.said_end.load(Ordering::Relaxed)
+    }
+
+    /// Notes that nobody reads what he sends until the next call.
+    pub(crate) fn is_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether his socket has to be asked if he has gone.
+    pub(super) fn is_to_be_asked(&self) -> bool {
+        self.unread.load(Ordering::Relaxed) && !self.is_gone()
+    }
+
+    /// Notes that he reset the connection.
+    pub(crate) fn goes(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the whole answer was handed over.
+    pub(crate) fn is_answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that he holds back his body until he is told to go on.
+    pub(crate) fn waits_to_go_on(&self) {
+        self.waits.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that he was told, or did not wait.
+    pub(crate) fn goes_on(&self) {
+        self.waits.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_waiting_to_go_on(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of his request came.
+    pub(super) fn moves(&self) {
+        self.since.store(NOT, Ordering::Relaxed);
+        self.goes_on();
+    }
+
+    /// More of his request is waited for.
+    pub(super) fn is_awaited(&self, now: u64) {
+        if self.since.load(Ordering::Relaxed) == NOT {
+            self.since.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether he has been waited for so long that he stalls.
+    pub(super) fn stalls(&self, now: u64) -> bool {
+        let since = self.since.load(Ordering::Relaxed);
+        since != NOT && ticks::is_over(since, ticks_in(STALL), now)
+    }
+
+    /// Whether his answer is over and nothing more of his request is to be expected.
+    pub(super) fn is_done_with(&self, now: u64) -> bool {
+        self.answered.load(Ordering::Relaxed) && (self.is_waiting_to_go_on() || self.stalls(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_stalls_who_is_waited_for_too_long() {
+        let caller = CallerSide::default();
+        assert!(!caller.stalls(1_000), "nobody waits for him");
+        caller.is_awaited(1_000);
+        caller.is_awaited(1_040);
+        assert!(!caller.stalls(1_040) && caller.stalls(1_041));
+        caller.moves();
+        assert!(!caller.stalls(2_000));
+    }
+
+    #[test]
+    fn after_its_answer_a_request_is_waited_for_while_it_comes() {
+        let caller = CallerSide::default();
+        caller.waits_to_go_on();
+        assert!(!caller.is_done_with(1));
+        caller.is_answered();
+        assert!(caller.is_done_with(1), "he holds it back, rightly");
+        caller.moves();
+        caller.is_awaited(1);
+        assert!(!caller.is_done_with(41) && caller.is_done_with(42));
+        caller.begins();
+        assert!(!caller.is_done_with(42));
+    }
+}

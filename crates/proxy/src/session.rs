@@ -1,0 +1,73 @@
+//! What the framework's session and the caller's connection are told of a call.
+
+use gate::Route;
+use http::{Version, header};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+use crate::connection::{Absence, Connection};
+use crate::phases::CallerTimeouts;
+
+/// Sets both up for a call whose head has come.
+pub(crate) fn begin(
+    session: &mut Session,
+    connection: Option<&Connection>,
+    timeouts: CallerTimeouts,
+) {
+    if let Some(connection) = connection {
+        connection.call_begins();
+    }
+    let is_old = session.req_header().version == Version::HTTP_10;
+    if is_old {
+        // Its callers get no informational answer (RFC 9110, section 15.2), and whatever they expect, nothing is promised them
+        // (section 10.1.1).
+        session.req_header_mut().remove_header(&header::EXPECT);
+        session.set_ignore_info_resp(true);
+    }
+    let expects = session.req_header().headers.contains_key(header::EXPECT);
+    if let (true, Some(connection)) = (expects, connection) {
+        connection.caller().waits_to_go_on();
+    }
+    // Requests that are sent without waiting for answers are answered in their order (RFC 9112, section 9.3.2). What follows a
+    // request for another protocol may be that protocol's.
+    let stays_with_http = !session.is_upgrade_req();
+    session.set_pipelining_enabled(stays_with_http);
+    session.set_read_timeout(Some(timeouts.read));
+    session.set_write_timeout(Some(timeouts.write));
+}
+
+/// What his absence means to a call of this route. The control plane does not wait for what it has turned its back on.
+pub(crate) fn absence(route: &Route, by_rpc: bool) -> Absence {
+    match route {
+        route if route.finishes_without_caller => Absence::Ignored,
+        route if by_rpc || route.half_close_leaves => Absence::Ends,
+        _ => Absence::Answered,
+    }
+}
+
+/// Tells both of the head of an answer, which is about to leave.
+pub(crate) fn head_came(
+    session: &mut Session,
+    connection: Option<&Connection>,
+    head: &ResponseHeader,
+) {
+    if let Some(connection) = connection {
+        match head.status.as_u16() {
+            101 => connection.tunnel_begins(),
+            100 => connection.caller().goes_on(),
+            _ => {}
+        }
+    }
+    if !head.status.is_informational() {
+        say_close_if_last(session, connection);
+    }
+}
+
+/// Says `Connection: close` where the connection takes no other call (RFC 9112, section 9.6).
+pub(crate) fn say_close_if_last(session: &mut Session, connection: Option<&Connection>) {
+    if session.is_upgrade_req()
+        || connection.is_some_and(|connection| connection.ends_with_this_call())
+    {
+        session.set_keepalive(None);
+    }
+}
