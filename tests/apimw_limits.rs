@@ -349,6 +349,13 @@ fn an_address_that_guesses_is_slowed_down_and_one_with_a_good_credential_is_not(
         assert!(throttled.retry_after.is_some_and(|wait| wait <= 60));
     }
     assert_eq!(from(&pair.request(), "192.0.2.2").status, 200);
+    // Nobody is this host by saying so.
+    for said in ["127.0.0.1", "[::1]:80"] {
+        assert_eventually!({
+            let answers: Vec<Answer> = (0..6).map(|_| from(&guess, said)).collect();
+            answers[5].status == 429
+        });
+    }
 }
 
 #[test]

@@ -110,6 +110,57 @@ fn the_key_is_taken_out_and_the_callers_address_is_told() {
     assert_eq!(headers_named(&echo, "host").len(), 1, "{echo}");
 }
 
+/// A site whose gate believes what is said on this host.
+fn behind_a_trusted_proxy() -> Site {
+    Site::with(binary!(), |upstream| {
+        Config::new(upstream).server("trusted_proxies = [\"::ffff:127.0.0.0/104\"]")
+    })
+}
+
+#[test]
+fn all_that_trusted_proxies_say_of_the_caller_is_passed_on_in_order() {
+    let site = behind_a_trusted_proxy();
+    let license = site.gateway.license(&[]);
+    let request = Request::get("/echo")
+        .header("X-Forwarded-For", "9.9.9.9")
+        .header("X-Forwarded-For", "203.0.113.7:4711,[2001:DB8::1]:80")
+        .header("X-Forwarded-For", "::ffff:198.51.100.2, <script>")
+        .key(&license.key);
+    let echo = site.gateway.call(&request).json();
+    assert_eq!(
+        headers_named(&echo, "x-forwarded-for"),
+        ["9.9.9.9, 203.0.113.7, 2001:db8::1, 198.51.100.2, unknown, 127.0.0.1"],
+        "{echo}"
+    );
+}
+
+#[test]
+fn an_address_is_allowed_in_whatever_form_it_is_said() {
+    let site = behind_a_trusted_proxy();
+    let cases = [
+        ("203.0.113.7", "203.0.113.7:4711"),
+        ("203.0.113.7", "::ffff:203.0.113.7"),
+        ("::ffff:203.0.113.0/120", "203.0.113.7"),
+        ("2001:DB8::/32", "[2001:db8::1]:80"),
+        ("2001:db8::1", "2001:DB8:0::1"),
+    ];
+    for (allowed, said) in cases {
+        let license = site.gateway.license(&["--allow-ip", allowed]);
+        let request = Request::get("/").key(&license.key);
+        let from = |said: &[&str]| {
+            let said = said.iter();
+            let request = said.fold(request.clone(), |it, line| {
+                it.header("X-Forwarded-For", line)
+            });
+            site.gateway.call(&request).status
+        };
+        assert_eq!(from(&[said]), 200, "{said} is in {allowed}");
+        assert_eq!(from(&["192.0.2.1", said]), 200, "{said} came last");
+        assert_eq!(from(&[said, "192.0.2.1:80"]), 403, "{said} did not call");
+        assert_eq!(from(&[]), 403, "this host is not in {allowed}");
+    }
+}
+
 #[test]
 fn methods_cannot_be_overridden_by_a_header() {
     let site = Site::start(binary!());

@@ -1,6 +1,6 @@
 //! What a single value of the file may be.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use http::HeaderName;
@@ -170,7 +170,6 @@ impl FromValue for IpNet {
     const EXPECTED: &'static str = "a network or an IP address in a string, such as \"10.0.0.0/8\"";
 
     fn from_text(text: &str) -> Option<Result<Self, String>> {
-        let address = || text.parse::<IpAddr>().map(Self::from);
         let refused = |_| {
             format!(
                 "`{}` is not a network: write {}",
@@ -178,7 +177,7 @@ impl FromValue for IpNet {
                 Self::EXPECTED
             )
         };
-        Some(text.parse().or_else(|_| address()).map_err(refused))
+        Some(model::parse_network(text).map_err(refused))
     }
 }
 

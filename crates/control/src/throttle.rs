@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use model::Timestamp;
+use model::{Address, Timestamp};
 use parking_lot::Mutex;
 
 /// Addresses remembered at most. A guesser with more of them than this gains nothing against 256 random bits.
 const ADDRESSES: usize = 10_000;
 const MINUTE: i64 = 60_000_000;
 
-/// Counts failed credentials. An IPv6 address counts as its /64; loopback is not counted.
+/// Counts failed credentials. An IPv6 address counts as its /64. Who is not counted is asked before, see
+/// [`Client::guesser`](crate::protocol::Client::guesser).
 #[derive(Debug)]
 pub(crate) struct Throttle {
     per_minute: u32,
@@ -33,7 +34,7 @@ pub struct Attempts {
 #[derive(Debug, Default)]
 struct Window {
     minute: i64,
-    failures: HashMap<IpAddr, u32>,
+    failures: HashMap<Address, u32>,
 }
 
 impl Throttle {
@@ -50,10 +51,8 @@ impl Throttle {
     ///
     /// # Errors
     /// The time until the minute is over.
-    pub(crate) fn admit(&self, address: IpAddr, now: Timestamp) -> Result<(), Duration> {
-        let Some(address) = counted(address) else {
-            return Ok(());
-        };
+    pub(crate) fn admit(&self, address: Address, now: Timestamp) -> Result<(), Duration> {
+        let address = counted(address);
         let mut window = self.window.lock();
         window.turn(now);
         let failures = window.failures.get(&address).copied().unwrap_or(0);
@@ -65,12 +64,11 @@ impl Throttle {
     }
 
     /// How many failures an address may still have, of how many, and until when.
-    pub(crate) fn left(&self, address: Option<IpAddr>, now: Timestamp) -> Attempts {
+    pub(crate) fn left(&self, address: Option<Address>, now: Timestamp) -> Attempts {
         let minute = now.micros().div_euclid(MINUTE);
         let mut window = self.window.lock();
         window.turn(now);
-        let address = address.and_then(counted);
-        let failures = address.and_then(|address| window.failures.get(&address).copied());
+        let failures = address.and_then(|address| window.failures.get(&counted(address)).copied());
         Attempts {
             limit: self.per_minute,
             remaining: self.per_minute.saturating_sub(failures.unwrap_or(0)),
@@ -79,10 +77,8 @@ impl Throttle {
     }
 
     /// Notes a failure.
-    pub(crate) fn failed(&self, address: IpAddr, now: Timestamp) {
-        let Some(address) = counted(address) else {
-            return;
-        };
+    pub(crate) fn failed(&self, address: Address, now: Timestamp) {
+        let address = counted(address);
         let mut window = self.window.lock();
         window.turn(now);
         if window.failures.len() >= ADDRESSES && !window.failures.contains_key(&address) {
@@ -104,15 +100,14 @@ impl Window {
     }
 }
 
-/// What an address is counted as; `None`: not at all.
-fn counted(address: IpAddr) -> Option<IpAddr> {
-    match address.to_canonical() {
-        address if address.is_loopback() => None,
-        IpAddr::V6(address) => {
-            let network = address.to_bits() & (u128::MAX << 64);
-            Some(IpAddr::V6(Ipv6Addr::from_bits(network)))
+/// What an address is counted as.
+fn counted(address: Address) -> Address {
+    match address.ip() {
+        IpAddr::V6(ip) => {
+            let network = ip.to_bits() & (u128::MAX << 64);
+            Address::new(Ipv6Addr::from_bits(network).into())
         }
-        address => Some(address),
+        IpAddr::V4(_) => address,
     }
 }
 
@@ -144,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_ipv6_counts_as_one_and_loopback_not_at_all() {
+    fn a_network_of_ipv6_counts_as_one_and_a_mapped_address_as_what_it_is() {
         let throttle = Throttle::new(1);
         throttle.failed("2001:db8::1".parse().expect("valid"), at(0));
         assert!(
@@ -152,10 +147,10 @@ mod tests {
                 .admit("2001:db8::2".parse().expect("valid"), at(0))
                 .is_err()
         );
-        for local in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
-            let local = local.parse().expect("valid");
-            throttle.failed(local, at(0));
-            assert_eq!(throttle.admit(local, at(0)), Ok(()));
+        throttle.failed("::ffff:192.0.2.1".parse().expect("valid"), at(0));
+        for same in ["192.0.2.1", "192.0.2.1:80"] {
+            let same = same.parse().expect("valid");
+            assert!(throttle.admit(same, at(0)).is_err());
         }
     }
 
@@ -163,7 +158,8 @@ mod tests {
     fn a_flood_of_addresses_takes_bounded_memory() {
         let throttle = Throttle::new(1);
         for bits in 0..20_000_u32 {
-            throttle.failed(IpAddr::V4((0x0b00_0000 + bits).into()), at(0));
+            let address = std::net::Ipv4Addr::from(0x0b00_0000 + bits);
+            throttle.failed(Address::new(address.into()), at(0));
         }
         assert_eq!(throttle.window.lock().failures.len(), ADDRESSES);
     }

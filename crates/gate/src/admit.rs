@@ -1,15 +1,14 @@
 //! Admit: app → route → credential → license → limits → room in the journal. A refusal ends here.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use licensing::{Ask, ClaimedToken, Entry, HeldUnits, Reservation, ReserveError};
 use model::path::NormalPath;
 use model::{
-    CallFacts, CallHead, CallId, CallTail, Method, Mode, Outcome, PlanRevision, Refusal, Symbol,
-    Timestamp,
+    Address, CallFacts, CallHead, CallId, CallTail, Method, Mode, Outcome, PlanRevision, Refusal,
+    Symbol, Timestamp,
 };
 use parking_lot::Mutex;
 use telemetry::Metrics;
@@ -62,7 +61,7 @@ pub struct CallRequest<'a> {
     /// The raw path, without query.
     pub path: &'a [u8],
     /// The caller's address.
-    pub address: Option<IpAddr>,
+    pub address: Option<Address>,
     /// What was presented.
     pub presented: Presented<'a>,
     /// Hash of the caller's idempotency key; 0 where there is none.

@@ -1,13 +1,12 @@
 //! Spending without forwarding: a verification, a token, a stamp. The same check, limits and record as a forwarded call.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use journal::Position;
 use licensing::{Ask, ClaimedToken, Entry, HeldUnits, RateView, Reservation};
 use model::{
-    AppName, CallFacts, CallHead, CallId, CallRecord, CallTail, Ending, LicenseId, Method, Mode,
-    Moment, NormalPath, Refusal, Symbol, Timestamp,
+    Address, AppName, CallFacts, CallHead, CallId, CallRecord, CallTail, Ending, LicenseId, Method,
+    Mode, Moment, NormalPath, Refusal, Symbol, Timestamp,
 };
 
 use crate::admit::{Gate, Paid, Routed, plain, take};
@@ -34,7 +33,7 @@ pub struct Spend<'a> {
     /// may say; `None`: those of the route.
     pub units: Option<u64>,
     /// From where the call came, for allow-lists.
-    pub address: Option<IpAddr>,
+    pub address: Option<Address>,
     /// Whether the call was made elsewhere and is reported here, so that no address is judged.
     pub elsewhere: bool,
     /// Hash of the caller's idempotency key ([`model::key::digest_u64`]); 0 where there is none.
@@ -254,7 +253,13 @@ impl Gate {
         leased: &mut Option<HeldUnits>,
     ) -> Result<Taken, licensing::Refused> {
         // Who was let in elsewhere stands in for an address that is allowed.
-        let allowed = || entry.license().allow_ips.first().map(|net| net.addr());
+        let allowed = || {
+            entry
+                .license()
+                .allow_ips
+                .first()
+                .map(|net| net.addr().into())
+        };
         let facts = CallFacts {
             now: routed.started_at,
             address: if spend.elsewhere {

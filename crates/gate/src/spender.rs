@@ -1,11 +1,10 @@
 //! The gate for those who spend without forwarding: one lane of the journal, shared by all threads of the control plane.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use licensing::{Entry, IssuedToken};
-use model::{CallFacts, LicenseId, Method, NormalPath, Refusal, Timestamp};
+use model::{Address, CallFacts, LicenseId, Method, NormalPath, Refusal, Timestamp};
 
 use crate::admit::Gate;
 use crate::refused::Refused;
@@ -102,7 +101,7 @@ impl Spender {
     pub fn check(
         &self,
         entry: &Entry,
-        address: Option<IpAddr>,
+        address: Option<Address>,
         target: Option<(Method, &NormalPath<'_>)>,
     ) -> Result<(), Refusal> {
         entry.check(&CallFacts {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use licensing::{Ask, ClaimedToken, Entry, IssuedToken, TokenRequest};
 use model::{
-    AccountName, AppName, CallFacts, CallHead, Method, Mode, NormalPath, Refusal, RequestToken,
-    TokenState,
+    AccountName, Address, AppName, CallFacts, CallHead, Method, Mode, NormalPath, Refusal,
+    RequestToken, TokenState,
 };
 
 use crate::admit::{CallRequest, Gate, Paid, Routed, plain, take};
@@ -27,7 +27,7 @@ pub struct IssueToken<'a> {
     /// The path of the call.
     pub path: &'a NormalPath<'a>,
     /// From where the wish came, for allow-lists.
-    pub address: Option<std::net::IpAddr>,
+    pub address: Option<Address>,
     /// How long it may be used; `None`: five minutes. At most a day.
     pub lifetime: Option<Duration>,
 }

@@ -1,14 +1,13 @@
 //! What is kept of a license: an entry for each credential, and one state that all its credentials share.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use model::{
-    ACCESS_TOKEN_KIND, ApiKey, CallFacts, Clock, CredentialId, License, LicenseId, LicenseStatus,
-    PlanRevision, Refusal, Timestamp,
+    ACCESS_TOKEN_KIND, Address, ApiKey, CallFacts, Clock, CredentialId, License, LicenseId,
+    LicenseStatus, PlanRevision, Refusal, Timestamp,
 };
 use store::{ChangeNumber, CredentialInfo, CredentialStatus, StoredLicense};
 
@@ -326,11 +325,10 @@ impl EntryCredential {
     }
 
     /// Whether it may be used from an address; where none is known, only if it may be used from everywhere.
-    fn may_come_from(&self, address: Option<IpAddr>) -> bool {
-        self.allow_ips.as_deref().is_none_or(|nets| {
-            let address = address.map(|address| address.to_canonical());
-            address.is_some_and(|address| nets.iter().any(|net| net.contains(&address)))
-        })
+    fn may_come_from(&self, address: Option<Address>) -> bool {
+        self.allow_ips
+            .as_deref()
+            .is_none_or(|nets| address.is_some_and(|address| address.is_in(nets)))
     }
 }
 

@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,15 +15,17 @@ use licensing::{
     ManagementKeyRequest, Plans, Sessions, Signing,
 };
 use model::{
-    CallFacts, Credential, KeyFormat, KeyHash, LicenseId, Limits, Plan, PlanRevision, Refusal,
-    SigningUse, is_access_token,
+    Address, CallFacts, Credential, KeyFormat, KeyHash, LicenseId, Limits, Plan, PlanRevision,
+    Refusal, SigningUse, is_access_token,
 };
 use store::SessionStore as _;
 use support::{World, app, eventually, hasher, options};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
-const HERE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)));
+const HERE: Option<Address> = Some(Address::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(
+    192, 0, 2, 7,
+))));
 
 struct Site {
     world: World,

@@ -1,12 +1,12 @@
 //! Who did what: the words of the audit log. No entry holds a secret.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::address::Address;
 use crate::id::{AuditId, LicenseId, ManagementKeyId, ParseIdError};
 use crate::name::AccountName;
 use crate::time::Timestamp;
@@ -17,7 +17,7 @@ pub struct Actor {
     /// Who.
     pub who: Who,
     /// From where; `None` on the gate's own host.
-    pub address: Option<IpAddr>,
+    pub address: Option<Address>,
 }
 
 /// Who does something.
@@ -50,7 +50,7 @@ pub struct AuditEntry {
     pub who: Who,
     /// From where; `None` on the gate's own host.
     #[serde(default)]
-    pub address: Option<IpAddr>,
+    pub address: Option<Address>,
     /// What was done, as in `license.create`: at most [`AuditEntry::LONGEST_WORD`] bytes.
     pub action: String,
     /// What it was done to: an id or a name, at most [`AuditEntry::LONGEST_WORD`] bytes.
@@ -80,7 +80,7 @@ impl Actor {
 
     /// Somebody at an address who could not say who they are.
     #[must_use]
-    pub const fn unknown(address: Option<IpAddr>) -> Self {
+    pub const fn unknown(address: Option<Address>) -> Self {
         Self {
             who: Who::Unknown,
             address,

@@ -1,7 +1,6 @@
 //! The ordered license check, once, for every way of spending.
 
-use std::net::IpAddr;
-
+use crate::address::Address;
 use crate::license::{License, LicenseStatus};
 use crate::outcome::Method;
 use crate::refusal::Refusal;
@@ -13,7 +12,7 @@ pub struct CallFacts<'a> {
     /// When the call came.
     pub now: Timestamp,
     /// From where it came; `None` where no address is known, which an allow-list refuses.
-    pub address: Option<IpAddr>,
+    pub address: Option<Address>,
     /// Its method and normalised path; `None` where a license is checked without a call.
     pub target: Option<(Method, &'a str)>,
 }
@@ -42,8 +41,8 @@ pub fn standing(license: &License, now: Timestamp) -> Result<(), Refusal> {
 /// The first rule that refuses.
 pub fn check(license: &License, facts: &CallFacts<'_>) -> Result<(), Refusal> {
     standing(license, facts.now)?;
-    let allowed = |address: IpAddr| license.allow_ips.iter().any(|net| net.contains(&address));
-    if !license.allow_ips.is_empty() && !facts.address.map(canonical).is_some_and(allowed) {
+    let allowed = |address: Address| address.is_in(&license.allow_ips);
+    if !license.allow_ips.is_empty() && !facts.address.is_some_and(allowed) {
         return Err(Refusal::IpNotAllowed);
     }
     match facts.target {
@@ -60,11 +59,6 @@ pub fn check(license: &License, facts: &CallFacts<'_>) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
-}
-
-/// An IPv4 address that came mapped into IPv6 is judged as what it is.
-fn canonical(address: IpAddr) -> IpAddr {
-    address.to_canonical()
 }
 
 #[cfg(test)]

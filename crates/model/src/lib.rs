@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod api_key;
 pub mod audit;
 pub mod check;
@@ -32,6 +33,7 @@ pub mod token;
 pub mod usage;
 pub mod user;
 
+pub use address::{Address, ParseAddressError, parse_network};
 pub use api_key::{ApiKey, ApiKeyPrefix, ApiKeyRule, Metadata, ResourcePermissions};
 pub use audit::{Actor, AuditEntry, Who};
 pub use check::{CallFacts, check};
@@ -45,7 +47,7 @@ pub use license::{License, LicenseStatus, Permission};
 pub use limit::{Counter, Limits, RateLimit, Refill, RefillMode, WindowKind};
 pub use money::{Currency, Money};
 pub use name::{AccountName, AppName, NameError, PlanName};
-pub use origin::caller_address;
+pub use origin::{CallerOrigin, ForwardedFor};
 pub use outcome::{Blame, Ending, Method, Mode, Outcome};
 pub use path::{AmbiguousPath, NormalPath, ParentPath};
 pub use plan::{Plan, PlanRevision};

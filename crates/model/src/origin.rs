@@ -1,61 +1,193 @@
-//! Where a call came from, when proxies stand in between.
+//! Where a call came from, when proxies stand in between: `X-Forwarded-For`, read once and written from what was read.
 
-use std::net::IpAddr;
+use std::fmt::Write;
 
 use ipnet::IpNet;
 
-/// The caller's address: the peer's, or behind a trusted proxy the last address of `X-Forwarded-For` that no trusted
-/// proxy has.
-///
-/// `forwarded` are the lines of that header as they came. Where one cannot be read, what was read before it holds: an
-/// address that nobody vouches for is never believed.
-#[must_use]
-pub fn caller_address<'a>(
-    peer: IpAddr,
-    forwarded: impl DoubleEndedIterator<Item = &'a str>,
-    trusted: &[IpNet],
-) -> IpAddr {
-    let is_trusted = |address: &IpAddr| {
-        trusted
-            .iter()
-            .any(|net| net.contains(&address.to_canonical()))
-    };
-    if trusted.is_empty() || !is_trusted(&peer) {
-        return peer;
-    }
-    let mut address = peer;
-    for line in forwarded.rev() {
-        for item in line.rsplit(',') {
-            let Ok(named) = item.trim().parse::<IpAddr>() else {
-                return address;
-            };
-            address = named;
-            if !is_trusted(&address) {
-                return address;
-            }
+use crate::address::Address;
+
+/// The lines of `X-Forwarded-For`, in the order in which they came: one list (RFC 9110, section 5.3), whose items are addresses in
+/// any form, with or without a port. Whoever judges it and whoever writes it on goes by the same items.
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardedFor<L>(pub L);
+
+/// Where a call came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallerOrigin {
+    /// The caller's address.
+    pub address: Address,
+    /// Whether it is that of the connection's other end, who speaks for nobody else. What a proxy says of somebody is never this,
+    /// whatever address it names.
+    pub is_peer: bool,
+}
+
+/// Stands for an item that cannot be read (RFC 7239, section 6.2, has the word).
+const UNKNOWN: &str = "unknown";
+
+impl CallerOrigin {
+    /// Nobody stands in between.
+    #[must_use]
+    pub const fn peer(address: Address) -> Self {
+        Self {
+            address,
+            is_peer: true,
         }
     }
-    address
+}
+
+impl<'a, L: DoubleEndedIterator<Item = &'a [u8]>> ForwardedFor<L> {
+    /// The caller: the peer, or behind a trusted proxy the last address that no trusted proxy has.
+    ///
+    /// Where an item cannot be read, what was read before it holds: an address that nobody vouches for is never believed.
+    #[must_use]
+    pub fn caller(self, peer: Address, trusted: &[IpNet]) -> CallerOrigin {
+        let mut origin = CallerOrigin::peer(peer);
+        if trusted.is_empty() || !peer.is_in(trusted) {
+            return origin;
+        }
+        for item in self.0.rev().flat_map(|line| items(line).rev()) {
+            origin.is_peer = false;
+            let Some(address) = item else {
+                break;
+            };
+            origin.address = address;
+            if !address.is_in(trusted) {
+                break;
+            }
+        }
+        origin
+    }
+
+    /// What the next server is told: every item in canonical form, then the peer. An item that cannot be read is `unknown` there,
+    /// so that nobody reads out of it what was not read here.
+    #[must_use]
+    pub fn with_peer(self, peer: Address) -> String {
+        let mut text = String::with_capacity(64);
+        for item in self.0.flat_map(items) {
+            match item {
+                Some(address) => write!(text, "{address}, "),
+                None => write!(text, "{UNKNOWN}, "),
+            }
+            .expect("a string takes what memory holds");
+        }
+        write!(text, "{peer}").expect("a string takes what memory holds");
+        text
+    }
+}
+
+/// The items of a line; `None`: one that cannot be read. Empty ones are none (RFC 9110, section 5.6.1.2).
+fn items(line: &[u8]) -> impl DoubleEndedIterator<Item = Option<Address>> {
+    let items = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    items.filter(|item| !item.is_empty()).map(|item| {
+        let text = std::str::from_utf8(item).ok()?;
+        Address::parse(text).ok()
+    })
+}
+
+/// For fuzzers: takes any bytes as lines and panics if what must hold does not.
+///
+/// # Panics
+/// When what is written on is read in another way than what came.
+pub fn exercise(bytes: &[u8]) {
+    let net = |text: &str| text.parse::<IpNet>().expect("a network");
+    let trusted = [net("10.0.0.0/8"), net("2001:db8::/32")];
+    let peer = Address::parse("10.0.0.1").expect("an address");
+    let lines = || bytes.split(|byte| *byte == b'\n');
+    let origin = ForwardedFor(lines()).caller(peer, &trusted);
+    let written = ForwardedFor(lines()).with_peer(peer);
+    let again = ForwardedFor([written.as_bytes()].into_iter());
+    // Whoever trusts the gate as the gate trusts its peer comes to the same caller.
+    let behind = Address::parse("10.0.0.2").expect("an address");
+    assert_eq!(
+        again.clone().caller(behind, &trusted).address,
+        origin.address
+    );
+    let came: Vec<_> = lines().flat_map(items).chain([Some(peer)]).collect();
+    let left: Vec<_> = items(written.as_bytes()).collect();
+    assert_eq!(came, left, "an item is lost, added or read differently");
+    assert!(written.is_ascii(), "what is written is plain");
+    let next = again.with_peer(behind);
+    assert_eq!(next, format!("{written}, {behind}"), "writing changes it");
+    let strange = Address::parse("192.0.2.1").expect("an address");
+    assert_eq!(
+        ForwardedFor(lines()).caller(strange, &trusted),
+        CallerOrigin::peer(strange),
+        "an untrusted peer is believed"
+    );
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_judged_is_what_is_written_on(
+            items in prop::collection::vec(
+                prop::sample::select(vec![
+                    "10.0.0.9", "10.1.1.1:80", "[2001:db8::1]:1", "::ffff:10.2.3.4", "203.0.113.7:4711", "unknown", "", " ", "\n",
+                    "_x", "\"1.1.1.1\"", "\u{e9}", "1.1.1.1 2.2.2.2",
+                ]),
+                0..8,
+            ),
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            exercise(items.join(",").as_bytes());
+            exercise(&bytes);
+        }
+    }
+
+    fn lines<'a>(lines: &'a [&str]) -> ForwardedFor<impl DoubleEndedIterator<Item = &'a [u8]>> {
+        ForwardedFor(lines.iter().map(|line| line.as_bytes()))
+    }
 
     #[test]
     fn only_trusted_proxies_may_say_who_called() {
-        let peer: IpAddr = "10.0.0.1".parse().expect("valid");
+        let peer = Address::parse("::ffff:10.0.0.1").expect("valid");
         let trusted: [IpNet; 1] = ["10.0.0.0/8".parse().expect("valid")];
-        let address = |lines: &[&str], trusted: &[IpNet]| {
-            caller_address(peer, lines.iter().copied(), trusted).to_string()
+        let address = |said: &[&str], trusted: &[IpNet]| {
+            let origin = lines(said).caller(peer, trusted);
+            format!(
+                "{}{}",
+                origin.address,
+                if origin.is_peer { " itself" } else { "" }
+            )
         };
-        assert_eq!(address(&["1.1.1.1"], &[]), "10.0.0.1");
+        for (said, caller) in [
+            (&["1.1.1.1, 2.2.2.2, 10.0.0.9"][..], "2.2.2.2"),
+            (&["1.1.1.1", "10.0.0.9"], "1.1.1.1"),
+            (&["1.1.1.1, what?"], "10.0.0.1"),
+            (&["1.1.1.1", ""], "1.1.1.1"),
+            (&["1.1.1.1,, 10.0.0.9 ,"], "1.1.1.1"),
+            (&["203.0.113.7:4711"], "203.0.113.7"),
+            (&["[2001:db8::1]:80"], "2001:db8::1"),
+            (&["9.9.9.9, ::ffff:203.0.113.7"], "203.0.113.7"),
+            (&["127.0.0.1"], "127.0.0.1"),
+            (&["10.0.0.1"], "10.0.0.1"),
+            (&[], "10.0.0.1 itself"),
+        ] {
+            assert_eq!(address(said, &trusted), caller, "{said:?}");
+            assert_eq!(address(said, &[]), "10.0.0.1 itself", "{said:?}");
+        }
+    }
+
+    #[test]
+    fn all_lines_are_written_on_in_order_and_in_canonical_form() {
+        let peer = Address::parse("10.0.0.1").expect("valid");
+        let written = |said: &[&str]| lines(said).with_peer(peer);
+        assert_eq!(written(&[]), "10.0.0.1");
         assert_eq!(
-            address(&["1.1.1.1, 2.2.2.2, 10.0.0.9"], &trusted),
-            "2.2.2.2"
+            written(&[
+                "9.9.9.9",
+                "203.0.113.7:4711,[2001:DB8::1]:80",
+                "::ffff:1.2.3.4"
+            ]),
+            "9.9.9.9, 203.0.113.7, 2001:db8::1, 1.2.3.4, 10.0.0.1"
         );
-        assert_eq!(address(&["1.1.1.1", "10.0.0.9"], &trusted), "1.1.1.1");
-        assert_eq!(address(&["1.1.1.1, what?"], &trusted), "10.0.0.1");
-        assert_eq!(address(&[], &trusted), "10.0.0.1");
+        assert_eq!(
+            written(&["<x>, 1.1.1.1", "", "\u{e9}"]),
+            "unknown, 1.1.1.1, unknown, 10.0.0.1"
+        );
     }
 }

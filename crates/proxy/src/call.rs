@@ -1,11 +1,10 @@
 //! The context of one call: which step of the gate it has come to, and what was counted on the way.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use gate::{Admitted, Closing, Committed, Failure, Forwarding, Moment};
 use http::HeaderValue;
-use model::{Blame, CallId, Ending, Refusal};
+use model::{Address, Blame, CallId, Ending, Refusal};
 
 use crate::backend::Backend;
 use crate::connection::{Connection, Origin};
@@ -24,11 +23,20 @@ pub(crate) enum Stage {
     Committed(Committed),
 }
 
-/// Who made a call by rpc.
-#[derive(Clone)]
+/// Who made a call: whoever is at the other end of the connection, or by rpc whoever the control plane names.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
-    pub(crate) address: IpAddr,
+    pub(crate) address: Address,
+    /// The same as text, made once for all calls.
     pub(crate) text: HeaderValue,
+}
+
+impl Caller {
+    pub(crate) fn new(address: Address) -> Self {
+        let text = HeaderValue::try_from(address.to_string());
+        let text = text.expect("an address is plain ASCII");
+        Self { address, text }
+    }
 }
 
 /// The context that Pingora carries through the phases of a call.
@@ -54,14 +62,14 @@ pub struct Call {
     pub(crate) upstream: UpstreamTime,
 }
 
-/// The address of who made a call, as text.
-pub(crate) fn address_of<'a>(
+/// Who made a call.
+pub(crate) fn caller_of<'a>(
     connection: Option<&'a Arc<Connection>>,
-    caller: Option<&'a Caller>,
-) -> Option<&'a HeaderValue> {
+    by_rpc: Option<&'a Caller>,
+) -> Option<&'a Caller> {
     match connection?.origin() {
-        Origin::Caller(text) => Some(text),
-        Origin::Rpc => caller.map(|caller| &caller.text),
+        Origin::Caller(caller) => Some(caller),
+        Origin::Rpc => by_rpc,
     }
 }
 

@@ -7,19 +7,18 @@ mod upstream_wait;
 
 use std::cell::RefCell;
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 
 use gate::CutCheck;
-use http::HeaderValue;
 use parking_lot::Mutex;
 
 pub(crate) use self::caller::{Absence, CallerSide};
 pub(crate) use self::cuttable::Cuttable;
 pub(crate) use self::leaving::Leaving;
 pub(crate) use self::upstream_wait::UpstreamWait;
+use crate::call::Caller;
 use crate::outlet::{Outlet, Socket};
 use crate::shared::Shared;
 use crate::ticks;
@@ -47,8 +46,8 @@ pub(crate) struct Connection {
 /// Who is at the other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// A caller; the address as text, made once for all calls.
-    Caller(HeaderValue),
+    /// A caller.
+    Caller(Caller),
     /// The control plane, which passes on what a caller asked for by rpc.
     Rpc,
 }
@@ -65,14 +64,6 @@ const WHOLE: u8 = 3;
 const REFUSED: u8 = 4;
 /// Protocols were switched.
 const TUNNEL: u8 = 5;
-
-impl Origin {
-    /// A caller with this address.
-    pub(crate) fn caller(address: IpAddr) -> Self {
-        let text = HeaderValue::try_from(address.to_string());
-        Self::Caller(text.expect("an address is plain ASCII"))
-    }
-}
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Connection>>> = const { RefCell::new(None) };

@@ -19,6 +19,7 @@ use tokio::net::{TcpListener as AsyncListener, UnixListener as AsyncUnixListener
 use tokio::sync::watch;
 
 use self::connections::Connections;
+use crate::call::Caller;
 use crate::connection::{Connection, Cuttable, Leaving, Origin};
 use crate::outlet::Socket;
 use crate::shared::Shared;
@@ -159,7 +160,11 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%error, "a connection was gone before it was served");
                     }
-                    self.admit(stream, Some(peer), Origin::caller(peer.ip()));
+                    self.admit(
+                        stream,
+                        Some(peer),
+                        Origin::Caller(Caller::new(peer.ip().into())),
+                    );
                 }
                 Err(error) => not_accepted(&error).await,
             }

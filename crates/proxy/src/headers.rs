@@ -1,12 +1,10 @@
 //! Reading what a caller presents, and writing the request that the upstream sees.
 
-use std::net::{IpAddr, SocketAddr};
-
 use gate::{Presented, Route, rpc};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use ipnet::IpNet;
-use model::{CallId, License, is_access_token};
+use model::{Address, CallId, ForwardedFor, License, is_access_token};
 use pingora::http::RequestHeader;
 
 use crate::backend::Backend;
@@ -105,12 +103,8 @@ pub(crate) fn presented_by_rpc<'a>(headers: &'a HeaderMap, names: &[HeaderName])
 /// The app that a call by rpc is for, and the address of who made it.
 pub(crate) fn rpc_call(headers: &HeaderMap) -> (&str, Option<Caller>) {
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let caller = headers.get(&rpc::CALLER).and_then(|text| {
-        Some(Caller {
-            address: text.to_str().ok()?.parse().ok()?,
-            text: text.clone(),
-        })
-    });
+    let address = text(&rpc::CALLER).and_then(|text| Address::parse(text).ok());
+    let caller = address.map(Caller::new);
     (text(&rpc::APP).unwrap_or_default(), caller)
 }
 
@@ -125,18 +119,18 @@ fn credential<'a>(name: &HeaderName, value: &'a HeaderValue) -> &'a [u8] {
     }
 }
 
-/// The caller's address, as [`model::caller_address`] finds it.
-pub(crate) fn caller_address(
-    peer: Option<&SocketAddr>,
-    headers: &HeaderMap,
-    trusted: &[IpNet],
-) -> Option<IpAddr> {
+/// The caller's address: that of the peer, or what a trusted proxy says of it.
+pub(crate) fn caller_address(peer: Address, headers: &HeaderMap, trusted: &[IpNet]) -> Address {
     if trusted.is_empty() {
-        return Some(peer?.ip());
+        return peer;
     }
+    forwarded_for(headers).caller(peer, trusted).address
+}
+
+/// All lines of `X-Forwarded-For`, in order.
+fn forwarded_for(headers: &HeaderMap) -> ForwardedFor<impl DoubleEndedIterator<Item = &[u8]>> {
     let lines = headers.get_all(&FORWARDED_FOR).iter();
-    let lines = lines.map(|line| line.to_str().unwrap_or_default());
-    Some(model::caller_address(peer?.ip(), lines, trusted))
+    ForwardedFor(lines.map(HeaderValue::as_bytes))
 }
 
 /// What the rewriting of a request's head depends on.
@@ -145,8 +139,8 @@ pub(crate) struct Rewrite<'a> {
     pub(crate) backend: &'a Backend,
     pub(crate) license: Option<&'a License>,
     pub(crate) call_id: CallId,
-    /// The address of the peer as text.
-    pub(crate) peer: Option<&'a HeaderValue>,
+    /// Who is at the other end of the connection, or by rpc who made the call.
+    pub(crate) peer: Option<&'a Caller>,
     pub(crate) from_trusted_proxy: bool,
 }
 
@@ -216,15 +210,11 @@ fn strip(head: &mut RequestHeader, rewrite: &Rewrite<'_>) {
 /// came, so that `X-Forwarded-Host` would only repeat it: it is a trusted proxy's, or it is not there.
 fn forwarded(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingora::Result<()> {
     if let Some(peer) = rewrite.peer {
-        let trusted = rewrite.from_trusted_proxy.then_some(&head.headers);
-        let before = trusted.and_then(|headers| headers.get(&FORWARDED_FOR));
-        let value = match before.map(HeaderValue::to_str) {
-            Some(Ok(before)) => {
-                let peer = peer.to_str().unwrap_or_default();
-                HeaderValue::try_from(format!("{before}, {peer}"))
-                    .expect("what two header values hold, one may")
-            }
-            _ => peer.clone(),
+        let value = if rewrite.from_trusted_proxy && head.headers.contains_key(&FORWARDED_FOR) {
+            let list = forwarded_for(&head.headers).with_peer(peer.address);
+            HeaderValue::try_from(list).expect("a list of addresses is plain ASCII")
+        } else {
+            peer.text.clone()
         };
         head.insert_header(FORWARDED_FOR_TEXT, value)?;
     }
@@ -294,13 +284,14 @@ mod tests {
 
     #[test]
     fn only_trusted_proxies_may_say_who_called() {
-        let peer: SocketAddr = "10.0.0.1:5".parse().expect("valid");
+        let peer = Address::parse("10.0.0.1").expect("valid");
         let trusted: [IpNet; 1] = ["10.0.0.0/8".parse().expect("valid")];
-        let said = headers(&[("x-forwarded-for", "1.1.1.1, 2.2.2.2, 10.0.0.9")]);
-        let address = |trusted: &[IpNet]| {
-            caller_address(Some(&peer), &said, trusted).map(|ip| ip.to_string())
-        };
-        assert_eq!(address(&[]).as_deref(), Some("10.0.0.1"));
-        assert_eq!(address(&trusted).as_deref(), Some("2.2.2.2"));
+        let said = headers(&[
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-for", "2.2.2.2:80, 10.0.0.9"),
+        ]);
+        let address = |trusted: &[IpNet]| caller_address(peer, &said, trusted).to_string();
+        assert_eq!(address(&[]), "10.0.0.1");
+        assert_eq!(address(&trusted), "2.2.2.2");
     }
 }

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use gate::{CallRequest, Closing, Failure, Gate, Refused, Worker, rpc};
-use model::{Blame, Ending, Refusal, RequestTarget};
+use model::{Address, Blame, Ending, Refusal, RequestTarget};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -16,7 +16,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::answer;
 use crate::backend::Backends;
-use crate::call::{Call, Stage, address_of};
+use crate::call::{Call, Stage, caller_of};
 use crate::connection::{Connection, UpstreamWait};
 use crate::failure::{blame, failure, internal};
 use crate::headers::{
@@ -80,7 +80,9 @@ impl MeteredProxy {
             path,
             address: match by_rpc {
                 true => call.caller.as_ref().map(|caller| caller.address),
-                false => caller_address(peer, &head.headers, &backends.trusted_proxies),
+                false => peer.map(|peer| {
+                    caller_address(peer.ip().into(), &head.headers, &backends.trusted_proxies)
+                }),
             },
             presented: match by_rpc {
                 true => presented_by_rpc(&head.headers, names),
@@ -312,7 +314,7 @@ impl ProxyHttp for MeteredProxy {
         let peer = (!trusted.is_empty())
             .then(|| session.client_addr()?.as_inet())
             .flatten()
-            .map(std::net::SocketAddr::ip);
+            .map(|peer| Address::new(peer.ip()));
         rewrite(
             head,
             &Rewrite {
@@ -320,9 +322,8 @@ impl ProxyHttp for MeteredProxy {
                 backend,
                 license: forwarding.license(),
                 call_id: forwarding.call_id(),
-                peer: address_of(call.connection.as_ref(), call.caller.as_ref()),
-                from_trusted_proxy: peer
-                    .is_some_and(|peer| trusted.iter().any(|net| net.contains(&peer))),
+                peer: caller_of(call.connection.as_ref(), call.caller.as_ref()),
+                from_trusted_proxy: peer.is_some_and(|peer| peer.is_in(trusted)),
             },
         )?;
         forwarding.sending();

@@ -1,31 +1,44 @@
 //! Who is at the other end of a request.
 
-use std::net::IpAddr;
-
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
+use model::{Address, ForwardedFor};
 
 use crate::problem::Problem;
 use crate::serve::{Access, Peer};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Whoever sent a request; handlers take it as an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
     /// Their address: the peer's, or what a trusted proxy says of it. `None` on the gate's Unix socket.
-    pub address: Option<IpAddr>,
+    pub address: Option<Address>,
+    /// Whether nobody stands between them and the gate.
+    is_peer: bool,
 }
 
 impl Client {
     /// The client of a request with these headers.
     pub(crate) fn of(peer: &Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
-        let lines = headers.get_all("x-forwarded-for").iter();
-        let lines = lines.map(|line| line.to_str().unwrap_or_default());
-        let address = peer.address.map(|peer| {
-            model::caller_address(peer.ip().to_canonical(), lines, trusted).to_canonical()
-        });
-        Self { address }
+        let lines = headers.get_all(&FORWARDED_FOR).iter();
+        let said = ForwardedFor(lines.map(HeaderValue::as_bytes));
+        let origin = peer
+            .address
+            .map(|peer| said.caller(peer.ip().into(), trusted));
+        Self {
+            address: origin.map(|origin| origin.address),
+            is_peer: origin.is_none_or(|origin| origin.is_peer),
+        }
+    }
+
+    /// The address that failures to say who they are count against; `None`: this host itself. What a proxy says is never that.
+    #[must_use]
+    pub fn guesser(&self) -> Option<Address> {
+        self.address
+            .filter(|address| !(self.is_peer && address.is_loopback()))
     }
 }
 
@@ -34,9 +47,8 @@ pub(crate) fn may_come_plain(peer: &Peer) -> bool {
     match &peer.access {
         Access::Local => true,
         Access::Keys { plain_http_from } => peer.address.is_some_and(|address| {
-            let address = address.ip().to_canonical();
-            let named = |network: &IpNet| network.contains(&address);
-            address.is_loopback() || plain_http_from.iter().any(named)
+            let address = Address::new(address.ip());
+            address.is_loopback() || address.is_in(plain_http_from)
         }),
     }
 }
@@ -55,7 +67,7 @@ mod tests {
     use super::*;
 
     fn peer(address: &str, networks: &[IpNet]) -> Peer {
-        let address: IpAddr = address.parse().expect("valid");
+        let address: std::net::IpAddr = address.parse().expect("valid");
         Peer {
             access: Access::Keys {
                 plain_http_from: networks.into(),
@@ -83,5 +95,28 @@ mod tests {
         };
         assert_eq!(address("10.0.0.1"), "192.0.2.7");
         assert_eq!(address("198.51.100.1"), "198.51.100.1");
+        assert_eq!(address("::ffff:10.0.0.1"), "192.0.2.7");
+    }
+
+    #[test]
+    fn nobody_is_this_host_by_the_word_of_a_proxy() {
+        let trusted = ["127.0.0.1".parse::<std::net::IpAddr>().map(IpNet::from)];
+        let trusted = trusted.map(|network| network.expect("an address"));
+        let guesser = |peer_address: &str, said: &[&'static str]| {
+            let said = said.iter().copied().map(HeaderValue::from_static);
+            let headers = said.map(|line| (FORWARDED_FOR, line)).collect();
+            let client = Client::of(&peer(peer_address, &[]), &headers, &trusted);
+            client.guesser().map(|address| address.to_string())
+        };
+        assert_eq!(guesser("127.0.0.1", &[]), None);
+        assert_eq!(guesser("::ffff:127.0.0.1", &[]), None);
+        assert_eq!(guesser("::1", &["192.0.2.7"]), None);
+        for said in ["127.0.0.1", "::1", "[::1]:80", "127.0.0.1:80", "127.0.0.2"] {
+            assert!(guesser("127.0.0.1", &[said]).is_some(), "{said}");
+        }
+        let garbled = guesser("127.0.0.1", &["what?"]);
+        assert_eq!(garbled.as_deref(), Some("127.0.0.1"));
+        let caller = guesser("127.0.0.1", &["192.0.2.7:4711"]);
+        assert_eq!(caller.as_deref(), Some("192.0.2.7"));
     }
 }

@@ -51,7 +51,7 @@ impl Services {
     /// How many wrong credentials the client's address may still present.
     #[must_use]
     pub fn attempts(&self, client: &Client) -> Attempts {
-        self.0.throttle.left(client.address, self.0.clock.now())
+        self.0.throttle.left(client.guesser(), self.0.clock.now())
     }
 
     /// The operations by whoever asks, so that the audit log has their name.
@@ -188,7 +188,7 @@ impl Api {
     }
 
     fn may_try(&self, client: &Client) -> Result<(), Denied> {
-        let Some(address) = client.address else {
+        let Some(address) = client.guesser() else {
             return Ok(());
         };
         let admitted = self.throttle.admit(address, self.clock.now());
@@ -196,7 +196,7 @@ impl Api {
     }
 
     fn failed(&self, client: &Client) {
-        if let Some(address) = client.address {
+        if let Some(address) = client.guesser() {
             self.throttle.failed(address, self.clock.now());
         }
         self.licensing.audit_denied(Actor::unknown(client.address));

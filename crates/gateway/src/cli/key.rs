@@ -1,6 +1,5 @@
 //! `tallygate key`: management keys, which open the API and never the gate.
 
-use std::net::IpAddr;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -163,8 +162,7 @@ pub(crate) async fn execute(
 
 /// A network, or an address as the network of it alone.
 fn network(text: &str) -> Result<IpNet, String> {
-    let address = |_| text.parse::<IpAddr>().map(IpNet::from);
-    text.parse().or_else(address).map_err(|_| {
+    model::parse_network(text).map_err(|_| {
         "write a network or an address, such as 192.0.2.0/24 or 2001:db8::1".to_owned()
     })
 }

@@ -424,8 +424,7 @@ const fn status(status: LicenseStatus) -> &'static str {
 
 /// An address is the network that holds nothing else.
 pub(super) fn parse_network(text: &str) -> Result<IpNet, String> {
-    text.parse::<IpNet>()
-        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+    model::parse_network(text)
         .map_err(|_| "write an address or a network, such as 192.0.2.0/24".to_owned())
 }
 

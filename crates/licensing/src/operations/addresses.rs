@@ -1,9 +1,7 @@
 //! From where management keys may be used: a feature of plans.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
-use model::{ManagementKeyId, PlanRevision};
+use model::{Address, ManagementKeyId, PlanRevision};
 use store::{Changed, ManagementKey, Note};
 
 use super::acting::Acting;
@@ -18,12 +16,8 @@ pub const ADDRESSES_FEATURE: &str = "ip_allow_list";
 /// Whether a management key may be used from an address. A list exempts nobody, loopback included; where no address is
 /// known, a list refuses. An IPv4 address that came mapped into IPv6 is judged as what it is.
 #[must_use]
-pub fn may_use_from(key: &ManagementKey, address: Option<IpAddr>) -> bool {
-    if key.allow_ips.is_empty() {
-        return true;
-    }
-    let address = address.map(|address| address.to_canonical());
-    address.is_some_and(|address| key.allow_ips.iter().any(|net| net.contains(&address)))
+pub fn may_use_from(key: &ManagementKey, address: Option<Address>) -> bool {
+    key.allow_ips.is_empty() || address.is_some_and(|address| address.is_in(&key.allow_ips))
 }
 
 impl Acting {

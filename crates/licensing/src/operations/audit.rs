@@ -242,7 +242,7 @@ mod tests {
         folded.turn(at(60));
         let told: usize = (0..3_000_u32)
             .map(|bits| {
-                let address = std::net::Ipv4Addr::from(0x0b00_0000 + bits);
+                let address = std::net::IpAddr::V4((0x0b00_0000 + bits).into());
                 denied(&mut folded, Actor::unknown(Some(address.into())), 60).len()
             })
             .sum();

@@ -1,10 +1,8 @@
 //! Exchanging a key and its secret, or a refresh token, for new tokens.
 
-use std::net::IpAddr;
-
 use model::{
-    Actor, AuditEntry, CredentialId, License, LicenseId, LicenseStatus, Limits, RefreshToken,
-    Session, SessionId, Timestamp,
+    Actor, Address, AuditEntry, CredentialId, License, LicenseId, LicenseStatus, Limits,
+    RefreshToken, Session, SessionId, Timestamp,
 };
 use serde_json::Value;
 use store::{ManagementKey, NewLicense, NewTokens, Note, RefreshOutcome};
@@ -31,7 +29,7 @@ impl Sessions {
         &self,
         key: &str,
         secret: &str,
-        address: Option<IpAddr>,
+        address: Option<Address>,
     ) -> Result<Tokens, SessionError> {
         let key = self.licensing.authenticate_pair(key, secret).await?;
         let key = key.ok_or(SessionError::Credentials)?;
@@ -71,7 +69,7 @@ impl Sessions {
     pub async fn refresh(
         &self,
         presented: &str,
-        address: Option<IpAddr>,
+        address: Option<Address>,
     ) -> Result<Tokens, SessionError> {
         const REFUSED: SessionError = SessionError::RefreshToken;
         let asked_at = self.licensing.clock.now();

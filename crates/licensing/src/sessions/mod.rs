@@ -10,13 +10,12 @@ mod limits;
 mod log_in;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    Actor, AuditEntry, ManagementKeyId, RateLimit, RefreshToken, Session, SessionId, SigningUse,
-    Who,
+    Actor, Address, AuditEntry, ManagementKeyId, RateLimit, RefreshToken, Session, SessionId,
+    SigningUse, Who,
 };
 use serde_json::{Value, json};
 use store::{Changed, ManagementKey, Note};
@@ -147,7 +146,7 @@ impl Sessions {
     pub async fn authenticate(
         &self,
         presented: &str,
-        address: Option<IpAddr>,
+        address: Option<Address>,
     ) -> Result<Holder, SessionError> {
         let claims: Claims = self
             .signing
@@ -225,7 +224,7 @@ impl Sessions {
     ///
     /// # Errors
     /// The store fails.
-    pub async fn end(&self, holder: &Holder, address: Option<IpAddr>) -> Result<(), Error> {
+    pub async fn end(&self, holder: &Holder, address: Option<Address>) -> Result<(), Error> {
         let actor = by(&holder.key, address);
         self.end_by(holder, actor).await.map(drop)
     }
@@ -258,7 +257,7 @@ impl Sessions {
 }
 
 /// The holder of a key, as the audit log names them.
-fn by(key: &ManagementKey, address: Option<IpAddr>) -> Actor {
+fn by(key: &ManagementKey, address: Option<Address>) -> Actor {
     Actor {
         who: Who::Key(key.id),
         address,
