@@ -210,3 +210,25 @@ fn an_upstream_that_says_nothing_is_a_504_and_is_asked_once() {
     assert_eq!(record["attempts"], 1, "{record}");
     assert!(record["duration_us"].as_u64() >= Some(400_000), "{record}");
 }
+
+#[test]
+fn a_quiet_tunnel_lasts_as_long_as_its_app_says_and_is_nobodys_failure() {
+    let site = site(&[LIMIT, "websocket_idle_timeout = \"1500ms\""]);
+    let license = site.gateway.license(&[]);
+    let mut tunnel = open(&site, &upgrade(&license));
+    let head = tunnel.read_head().expect("a head");
+    for _ in 0..2 {
+        // Longer than an upstream may be silent that owes an answer.
+        wait_for_answer_after(&site, 1_000);
+        tunnel.send(b"ping").expect("the tunnel is open");
+        assert_eq!(tunnel.read_exactly(4).expect("an echo"), b"ping");
+    }
+    let begun = std::time::Instant::now();
+    assert!(tunnel.is_closed_by_peer());
+    assert!(begun.elapsed() >= std::time::Duration::from_millis(1_500));
+    let call_id = head.header("tallygate-call-id").expect("a call id");
+    let record = site.gateway.record(call_id);
+    assert_eq!(record["outcome"], "delivered", "{record}");
+    assert_eq!(record["status"], 101, "{record}");
+    assert_eq!(record["response_bytes"], 8, "{record}");
+}

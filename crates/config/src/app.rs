@@ -56,6 +56,8 @@ pub struct App {
     pub write_timeout: Millis,
     /// How long an unused connection to an upstream is kept \[60 s\].
     pub idle_timeout: Millis,
+    /// How long a WebSocket may be quiet on both sides \[1 h\].
+    pub websocket_idle_timeout: Millis,
     /// Whether `X-HTTP-Method-Override` and its kin reach the upstream \[false\].
     pub allow_method_override: bool,
     /// What happens to an open stream whose license is revoked, where the route says nothing \[`cut`\].
@@ -258,6 +260,8 @@ impl App {
             read_timeout: section.timeout("read_timeout", Millis::seconds(60)),
             write_timeout: section.timeout("write_timeout", Millis::seconds(60)),
             idle_timeout: section.timeout("idle_timeout", Millis::seconds(60)),
+            websocket_idle_timeout: section
+                .timeout("websocket_idle_timeout", Millis::seconds(3_600)),
             allow_method_override: section.value("allow_method_override", false),
             on_revoke,
             key_recovery: section.value("key_recovery", false),

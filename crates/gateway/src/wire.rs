@@ -99,6 +99,7 @@ fn backend(app: &config::App) -> BackendRules {
         forward_license_id: app.forward_license_id,
         forward_user_id: app.forward_user_id,
         allow_method_override: app.allow_method_override,
+        tunnel_timeout: app.websocket_idle_timeout.duration(),
         body_limit: app.body_limit.map(config::ByteSize::bytes),
     }
 }

@@ -1,6 +1,7 @@
 //! What the proxy knows of an app beyond the gate: where it stands, and how its requests are written.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -20,6 +21,8 @@ pub struct BackendRules {
     pub forward_user_id: bool,
     /// Whether headers that override the method pass.
     pub allow_method_override: bool,
+    /// How long an upgraded connection may be quiet on both sides.
+    pub tunnel_timeout: Duration,
     /// Largest request body in bytes; `None`: no limit.
     pub body_limit: Option<u64>,
 }
@@ -31,6 +34,7 @@ pub(crate) struct Backend {
     pub(crate) forward_license_id: bool,
     pub(crate) forward_user_id: bool,
     pub(crate) allow_method_override: bool,
+    pub(crate) tunnel_timeout: Duration,
     pub(crate) body_limit: u64,
 }
 
@@ -67,6 +71,7 @@ impl Backend {
             forward_license_id: rules.forward_license_id,
             forward_user_id: rules.forward_user_id,
             allow_method_override: rules.allow_method_override,
+            tunnel_timeout: rules.tunnel_timeout,
             body_limit: rules.body_limit.unwrap_or(u64::MAX),
         }
     }

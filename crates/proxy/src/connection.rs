@@ -10,6 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use gate::CutCheck;
 use parking_lot::Mutex;
@@ -21,7 +22,7 @@ pub(crate) use self::upstream_wait::UpstreamWait;
 use crate::call::Caller;
 use crate::outlet::{Outlet, Socket};
 use crate::shared::Shared;
-use crate::ticks;
+use crate::ticks::{self, ticks_in};
 use crate::upstream::IdleSockets;
 
 /// One connection of a caller.
@@ -29,6 +30,8 @@ pub(crate) struct Connection {
     phase: AtomicU8,
     /// The tick of the edge in which the phase began.
     since: AtomicU64,
+    /// Ticks that a tunnel may be quiet.
+    tunnel_limit: AtomicU64,
     shared: Arc<Shared>,
     caller: CallerSide,
     upstream_wait: UpstreamWait,
@@ -75,6 +78,7 @@ impl Connection {
         Self {
             phase: AtomicU8::new(IDLE),
             since: AtomicU64::new(shared.ticks.now()),
+            tunnel_limit: AtomicU64::new(0),
             shared,
             caller: CallerSide::default(),
             upstream_wait: UpstreamWait::default(),
@@ -160,9 +164,28 @@ impl Connection {
         self.is_in(WHOLE)
     }
 
-    /// Notes that protocols are switched: what comes is the tunnel's.
-    pub(crate) fn tunnel_begins(&self) {
+    /// Notes that protocols are switched: what comes is the tunnel's, which may be quiet for so long.
+    pub(crate) fn tunnel_begins(&self, limit: Duration) {
+        self.tunnel_limit.store(ticks_in(limit), Ordering::Relaxed);
+        self.upstream_wait.has_no_end();
         self.enter(TUNNEL);
+    }
+
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.is_in(TUNNEL)
+    }
+
+    /// Notes that something moves in the tunnel, if there is one.
+    pub(crate) fn bytes_pass(&self) {
+        if self.is_in(TUNNEL) {
+            self.since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the tunnel has been quiet for too long.
+    fn is_quiet_tunnel(&self, now: u64) -> bool {
+        let limit = self.tunnel_limit.load(Ordering::Relaxed);
+        self.is_in(TUNNEL) && ticks::is_over(self.since.load(Ordering::Relaxed), limit, now)
     }
 
     /// Whether the caller has not sent his whole request, and does not wait to be told that he may.
@@ -182,11 +205,11 @@ impl Connection {
 
     /// What whoever reads in vain is told: to wait on, or that nothing more will come that anybody waits for.
     pub(crate) fn poll_patience(&self) -> Poll<io::Result<()>> {
-        if self.is_over() {
+        let now = self.now();
+        if self.is_over() || self.is_quiet_tunnel(now) {
             return Poll::Ready(Ok(()));
         }
         if self.is_in(CALL) {
-            let now = self.now();
             self.caller.is_awaited(now);
             if self.caller.is_done_with(now) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -249,7 +272,10 @@ impl Connection {
     pub(crate) fn look(&self) {
         self.cut_if_asked();
         let now = self.now();
-        if self.upstream_wait.is_due(now) || self.is_in(CALL) && self.caller.is_done_with(now) {
+        if self.upstream_wait.is_due(now)
+            || self.is_in(CALL) && self.caller.is_done_with(now)
+            || self.is_quiet_tunnel(now)
+        {
             self.wake_task();
         }
         if self.caller.is_to_be_asked() && self.is_reset() {

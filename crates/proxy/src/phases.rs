@@ -221,7 +221,7 @@ impl ProxyHttp for MeteredProxy {
         }
     }
 
-    async fn upstream_peer(&self, _: &mut Session, call: &mut Call) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, call: &mut Call) -> Result<Box<HttpPeer>> {
         let backend = call
             .backend
             .clone()
@@ -250,9 +250,15 @@ impl ProxyHttp for MeteredProxy {
         let turn = call.turn.wrapping_add(usize::from(call.attempts));
         call.attempts = call.attempts.saturating_add(1);
         call.request_bytes = 0;
-        backend.pool.pick(turn).ok_or_else(|| {
+        let mut peer = backend.pool.pick(turn).ok_or_else(|| {
             Error::explain(ErrorType::ConnectNoRoute, "no upstream has an address yet").into_up()
-        })
+        })?;
+        if session.is_upgrade_req() && peer.options.custom_l4.is_none() {
+            // The framework's own wait, which knows of no tunnel.
+            let limit = peer.options.read_timeout.max(Some(backend.tunnel_timeout));
+            peer.options.read_timeout = limit;
+        }
+        Ok(peer)
     }
 
     fn fail_to_connect(
@@ -281,6 +287,12 @@ impl ProxyHttp for MeteredProxy {
         let ours = connection.filter(|_| peer.options.custom_l4.is_some());
         let wait = ours.map(|connection| connection.upstream_wait());
         let reused = reused || wait.is_some_and(UpstreamWait::is_reused);
+        if *error.etype() == ErrorType::ReadTimedout
+            && connection.is_some_and(|connection| connection.is_tunnel())
+        {
+            // A quiet tunnel is nobody's failure.
+            call.response_ended = true;
+        }
         let repeatable =
             session.req_header().method.is_idempotent() && !session.retry_buffer_truncated();
         let is_theirs = *error.esource() == ErrorSource::Upstream;
@@ -343,6 +355,9 @@ impl ProxyHttp for MeteredProxy {
         let Some(body) = body else {
             return Ok(());
         };
+        if let Some(connection) = &call.connection {
+            connection.bytes_pass();
+        }
         call.request_bytes += body.len() as u64;
         let limit = call.backend.as_ref().map(|backend| backend.body_limit);
         // What a tunnel carries is no body: it has no end that a limit could wait for.
@@ -362,7 +377,8 @@ impl ProxyHttp for MeteredProxy {
         call: &mut Call,
     ) -> Result<()> {
         response::fit(session, head)?;
-        session::head_came(session, call.connection.as_deref(), head);
+        let tunnel = call.backend.as_ref().map(|backend| backend.tunnel_timeout);
+        session::head_came(session, call.connection.as_deref(), head, tunnel);
         if head.status.is_informational() && head.status.as_u16() != 101 {
             return Ok(());
         }
@@ -399,6 +415,9 @@ impl ProxyHttp for MeteredProxy {
         end_of_stream: bool,
         call: &mut Call,
     ) -> Result<Option<Duration>> {
+        if let Some(connection) = &call.connection {
+            connection.bytes_pass();
+        }
         call.response_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
         if end_of_stream {
             self.note_end(call);

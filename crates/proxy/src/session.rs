@@ -1,5 +1,7 @@
 //! What the framework's session and the caller's connection are told of a call.
 
+use std::time::Duration;
+
 use gate::Route;
 use http::{Version, header};
 use pingora::http::ResponseHeader;
@@ -50,13 +52,16 @@ pub(crate) fn head_came(
     session: &mut Session,
     connection: Option<&Connection>,
     head: &ResponseHeader,
+    tunnel_timeout: Option<Duration>,
 ) {
-    if let Some(connection) = connection {
-        match head.status.as_u16() {
-            101 => connection.tunnel_begins(),
-            100 => connection.caller().goes_on(),
-            _ => {}
+    match (head.status.as_u16(), connection) {
+        (101, Some(connection)) => {
+            connection.tunnel_begins(tunnel_timeout.unwrap_or(Duration::MAX));
+            // Silence in a tunnel is neither side's.
+            session.set_read_timeout(None);
         }
+        (100, Some(connection)) => connection.caller().goes_on(),
+        _ => {}
     }
     if !head.status.is_informational() {
         say_close_if_last(session, connection);

@@ -142,6 +142,7 @@ fn serve(listener: &TcpListener, house: &Arc<House>, upstream: &Upstream) -> Edg
         forward_license_id: false,
         forward_user_id: false,
         allow_method_override: false,
+        tunnel_timeout: LIMIT,
         body_limit: None,
     };
     let rpc = UnixListener::bind(house.home.join("rpc.sock")).unwrap();

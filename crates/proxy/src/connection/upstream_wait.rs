@@ -39,6 +39,11 @@ impl UpstreamWait {
         self.reused.store(reused, Ordering::Relaxed);
     }
 
+    /// From now on the upstream may be silent for as long as it likes.
+    pub(crate) fn has_no_end(&self) {
+        self.limit.store(NOT, Ordering::Relaxed);
+    }
+
     /// Bytes came or went: the next wait begins anew.
     pub(crate) fn over(&self) {
         self.since.store(NOT, Ordering::Relaxed);
