@@ -1,5 +1,6 @@
 //! The context of one call: which step of the gate it has come to, and what was counted on the way.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use gate::{Admitted, Closing, Committed, Failure, Forwarding, Moment};
@@ -53,6 +54,8 @@ pub struct Call {
     /// Whose turn it was at the first attempt.
     pub(crate) turn: usize,
     pub(crate) attempts: u8,
+    /// The address that the last attempt could not connect to.
+    pub(crate) failed: Option<SocketAddr>,
     /// The head could not be made durable: not a byte of the status may leave.
     pub(crate) uncommitted: bool,
     /// The last byte of the response went through the filters.

@@ -17,6 +17,18 @@ pub(crate) fn blame(error: &Error) -> Blame {
     }
 }
 
+/// Whether a connection failed by its address, so that the next call had better take another one.
+pub(crate) fn is_of_the_address(error: &Error) -> bool {
+    matches!(
+        error.etype(),
+        ErrorType::ConnectRefused
+            | ErrorType::ConnectTimedout
+            | ErrorType::ConnectNoRoute
+            | ErrorType::ConnectError
+            | ErrorType::TLSHandshakeTimedout
+    )
+}
+
 /// What a caller is told of an error; `None`: the caller is gone, or as good as gone since he stalls.
 pub(crate) fn failure(error: &Error) -> Option<Refusal> {
     let timed_out = matches!(

@@ -10,6 +10,7 @@ use gate::{CallRequest, Closing, Failure, Gate, Refused, Worker, rpc};
 use model::{Address, Blame, Ending, Refusal, RequestTarget};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -18,7 +19,7 @@ use crate::answer;
 use crate::backend::Backends;
 use crate::call::{Call, Stage, caller_of};
 use crate::connection::{Connection, UpstreamWait};
-use crate::failure::{blame, failure, internal};
+use crate::failure::{blame, failure, internal, is_of_the_address};
 use crate::headers::{
     CALL_ID, IDEMPOTENCY_KEY, Rewrite, caller_address, presented, presented_by_rpc, rewrite,
     rpc_call,
@@ -250,7 +251,8 @@ impl ProxyHttp for MeteredProxy {
         let turn = call.turn.wrapping_add(usize::from(call.attempts));
         call.attempts = call.attempts.saturating_add(1);
         call.request_bytes = 0;
-        let mut peer = backend.pool.pick(turn).ok_or_else(|| {
+        let failed = call.failed.take();
+        let mut peer = backend.pool.pick(turn, failed).ok_or_else(|| {
             Error::explain(ErrorType::ConnectNoRoute, "no upstream has an address yet").into_up()
         })?;
         if session.is_upgrade_req() && peer.options.custom_l4.is_none() {
@@ -264,13 +266,37 @@ impl ProxyHttp for MeteredProxy {
     fn fail_to_connect(
         &self,
         _: &mut Session,
-        _: &HttpPeer,
+        peer: &HttpPeer,
         call: &mut Call,
         mut error: Box<Error>,
     ) -> Box<Error> {
+        call.failed = peer._address.as_inet().copied();
+        if let (Some(backend), Some(address)) = (&call.backend, call.failed)
+            && is_of_the_address(&error)
+        {
+            backend.pool.note(address, false);
+        }
         // Nothing was sent, so another try is safe for every method.
         error.set_retry(call.attempts < MOST_ATTEMPTS);
         error
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        reused: bool,
+        peer: &HttpPeer,
+        _: std::os::fd::RawFd,
+        _: Option<&Digest>,
+        call: &mut Call,
+    ) -> Result<()> {
+        // In our own keeping, reused ones look like new ones: then it is said again, which costs little.
+        if let (false, Some(backend), Some(address)) =
+            (reused, &call.backend, peer._address.as_inet())
+        {
+            backend.pool.note(*address, true);
+        }
+        Ok(())
     }
 
     /// As the framework decides it, for connections that it does not know: only an idempotent call, and only if a connection

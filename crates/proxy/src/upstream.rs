@@ -1,5 +1,6 @@
 //! Upstreams of an app: which one a call goes to, where its name points, whether it is well.
 
+mod aside;
 mod health;
 mod idle;
 mod socket;
@@ -13,6 +14,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use pingora::upstreams::peer::HttpPeer;
 
+use self::aside::{Aside, interleaved};
 use self::health::Health;
 pub use self::health::HealthCheck;
 pub(crate) use self::idle::{IdleSockets, MOST_IDLE};
@@ -86,6 +88,8 @@ struct Server {
     peer: HttpPeer,
     /// Stays with the address when its name is resolved anew.
     health: Arc<Health>,
+    /// So does this.
+    aside: Arc<Aside>,
 }
 
 impl Pool {
@@ -110,16 +114,42 @@ impl Pool {
 
     /// The peer for an attempt of a call; `None` while no name has been resolved yet.
     ///
-    /// Unhealthy addresses are passed over, unless all are. `turn` is what the first attempt got, so that a second one goes
-    /// to another upstream.
+    /// Addresses that are unhealthy or set aside are passed over, unless all are. `turn` is what the first attempt got, so that
+    /// a second one goes to another upstream; `failed` is the address that it could not connect to, so that the second one goes
+    /// to another address, and to one of the other family where there is one: where one address of a family cannot be
+    /// reached, its neighbours mostly cannot be either.
     #[must_use]
-    pub fn pick(&self, turn: usize) -> Option<Box<HttpPeer>> {
+    pub fn pick(&self, turn: usize, failed: Option<SocketAddr>) -> Option<Box<HttpPeer>> {
+        let Some(failed) = failed else {
+            return self.pick_of(turn, |_| true);
+        };
+        let is_other_kind = |server: &Server| server.address.is_ipv6() != failed.is_ipv6();
+        self.pick_of(turn, is_other_kind)
+            .or_else(|| self.pick_of(turn, |server| server.address != failed))
+            .or_else(|| self.pick_of(turn, |_| true))
+    }
+
+    fn pick_of(&self, turn: usize, will_do: impl Fn(&Server) -> bool) -> Option<Box<HttpPeer>> {
         let count = self.members.len();
         // Upstreams change with each turn, their addresses with each round: so every pair of both comes up.
         let round = turn / count;
         let in_turn = || (0..count).map(|step| &self.members[(turn % count + step) % count]);
-        let healthy = in_turn().find_map(|member| member.peer(round, Server::is_healthy));
-        healthy.or_else(|| in_turn().find_map(|member| member.peer(round, |_| true)))
+        let well = |server: &Server| will_do(server) && server.is_well();
+        let found = in_turn().find_map(|member| member.peer(round, well));
+        found.or_else(|| in_turn().find_map(|member| member.peer(round, &will_do)))
+    }
+
+    /// Notes whether an address could be connected to.
+    pub(crate) fn note(&self, address: SocketAddr, connected: bool) {
+        for member in &self.members {
+            let servers = member.servers.load();
+            let server = servers.iter().find(|server| server.address == address);
+            match server {
+                Some(server) if connected => server.aside.works(),
+                Some(server) => server.aside.fails(),
+                None => {}
+            }
+        }
     }
 
     /// Whose turn it is. A second attempt of the same call takes the next number.
@@ -214,6 +244,7 @@ impl Member {
                     address,
                     peer,
                     health: Arc::default(),
+                    aside: Arc::default(),
                 }
             })
         };
@@ -228,9 +259,7 @@ impl Member {
         let target = (self.address.host.as_str(), self.address.port);
         match tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(target)).await {
             Ok(Ok(addresses)) => {
-                let mut addresses: Vec<_> = addresses.collect();
-                addresses.sort_unstable();
-                addresses.dedup();
+                let addresses = interleaved(addresses);
                 if !addresses.is_empty() {
                     self.point_to(addresses);
                 }
@@ -248,6 +277,10 @@ impl Member {
 impl Server {
     fn is_healthy(&self) -> bool {
         self.health.healthy.load(Ordering::Relaxed)
+    }
+
+    fn is_well(&self) -> bool {
+        self.is_healthy() && self.aside.may_be_tried()
     }
 }
 
@@ -285,7 +318,7 @@ mod tests {
     }
 
     fn port(pool: &Pool, turn: usize) -> u16 {
-        let peer = pool.pick(turn).expect("the address is literal");
+        let peer = pool.pick(turn, None).expect("the address is literal");
         peer._address.as_inet().expect("an internet address").port()
     }
 
@@ -307,7 +340,7 @@ mod tests {
             member.point_to(vec![address(1), address(2)]);
         }
         let addresses: std::collections::HashSet<_> = (0..4)
-            .filter_map(|_| pool.pick(pool.turn()))
+            .filter_map(|_| pool.pick(pool.turn(), None))
             .filter_map(|peer| peer._address.as_inet().copied())
             .collect();
         assert_eq!(addresses.len(), 4, "{addresses:?}");
@@ -318,7 +351,7 @@ mod tests {
         let mut options = options(&[1]);
         options.addresses[0].host = "no-such-host.invalid".to_owned();
         let pool = Pool::new(options);
-        assert!(pool.pick(0).is_none(), "nothing is known yet");
+        assert!(pool.pick(0, None).is_none(), "nothing is known yet");
         pool.members[0].point_to(vec![SocketAddr::from(([127, 0, 0, 1], 1))]);
         resolve(&pool);
         assert_eq!(port(&pool, 0), 1);
@@ -331,7 +364,7 @@ mod tests {
         let pool = Pool::new(options);
         pool.members[0].point_to(vec![SocketAddr::from(([192, 0, 2, 1], 1))]);
         resolve(&pool);
-        let peer = pool.pick(0).expect("localhost has an address");
+        let peer = pool.pick(0, None).expect("localhost has an address");
         let address = peer._address.as_inet().expect("an internet address");
         assert!(
             address.ip().is_loopback() && address.port() == 9,
@@ -359,6 +392,43 @@ mod tests {
         flags.for_each(|flag| flag.store(healthy, Ordering::Relaxed));
     }
 
+    /// An upstream name with addresses of both families, of which only one works.
+    #[test]
+    fn of_two_families_one_of_which_leads_nowhere_every_call_passes() {
+        for dead_is_v6 in [true, false] {
+            let pool = pool(&[1]);
+            let all = ["[::2]:1", "10.0.0.1:1", "[::3]:1", "10.0.0.2:1", "[::4]:1"];
+            let all = all.map(|text| text.parse::<SocketAddr>().expect("an address"));
+            pool.members[0].point_to(interleaved(all.into_iter()));
+            let mut second_attempts = 0;
+            for call in 0..32 {
+                let turn = pool.turn();
+                let mut failed = None;
+                let connected = (0..2).any(|attempt| {
+                    let peer = pool.pick(turn + attempt, failed).expect("an address");
+                    let address = *peer._address.as_inet().expect("an internet address");
+                    let connected = address.is_ipv6() != dead_is_v6;
+                    pool.note(address, connected);
+                    failed = (!connected).then_some(address);
+                    second_attempts += attempt;
+                    connected
+                });
+                assert!(connected, "call {call}");
+            }
+            let dead = all.iter().filter(|one| one.is_ipv6() == dead_is_v6);
+            assert!(second_attempts <= dead.count(), "each is found out once");
+        }
+    }
+
+    #[test]
+    fn where_all_addresses_are_set_aside_they_are_tried_all_the_same() {
+        let pool = pool(&[1]);
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        pool.note(address, false);
+        assert_eq!(port(&pool, 0), 1);
+        assert!(pool.pick(0, Some(address)).is_some());
+    }
+
     #[test]
     fn unhealthy_upstreams_are_passed_over_unless_all_are() {
         let pool = pool(&[1, 2]);
@@ -375,7 +445,7 @@ mod tests {
         let member = &pool.members[0];
         set_healthy(member, false);
         member.point_to(vec![address(1), address(2)]);
-        let chosen = |_| pool.pick(pool.turn())?._address.as_inet().copied();
+        let chosen = |_| pool.pick(pool.turn(), None)?._address.as_inet().copied();
         let chosen: Vec<_> = (0..4).filter_map(chosen).collect();
         assert_eq!(chosen, [address(2); 4], "the one known to be ill is not");
     }
@@ -417,7 +487,7 @@ mod tests {
             () = pool.clone().care() => unreachable!("it cares until it is dropped"),
             () = is_out => {}
         }
-        let chosen = |_| pool.pick(pool.turn())?._address.as_inet().copied();
+        let chosen = |_| pool.pick(pool.turn(), None)?._address.as_inet().copied();
         let chosen: Vec<_> = (0..4).filter_map(chosen).collect();
         assert_eq!(chosen, [address(1); 4]);
     }
