@@ -123,8 +123,12 @@ fn open_streams_of_a_gate_that_is_cut_off_beyond_its_grace_are_cut_where_a_revoc
 
 /// Fills the file system that `directory` is on to its last byte.
 fn fill(directory: &Path) -> std::path::PathBuf {
+    fill_as(directory, "filler")
+}
+
+fn fill_as(directory: &Path, name: &str) -> std::path::PathBuf {
     use std::io::Write;
-    let path = directory.join("filler");
+    let path = directory.join(name);
     let mut file = fs::File::create(&path).expect("made");
     for size in [1 << 20, 4_096, 1] {
         while file.write_all(&vec![0; size]).is_ok() {}
@@ -181,6 +185,55 @@ fn a_full_disk_refuses_before_forwarding_and_loses_nothing() {
             site.gateway.restart();
             assert_eq!(call(&site, &license).status, 200);
             site.assert_clean(&seen, &[]);
+        },
+    );
+}
+
+#[test]
+fn a_gate_that_starts_on_a_full_disk_refuses_and_serves_by_itself_as_soon_as_there_is_room() {
+    small_disk::run(
+        "a_gate_that_starts_on_a_full_disk_refuses_and_serves_by_itself_as_soon_as_there_is_room",
+        192,
+        || {
+            // Segments of the usual size: a start makes several of them.
+            let mut site = Site::with(binary!(), |upstream| {
+                Config::new(upstream).durability("disk")
+            });
+            let license = site.gateway.license(&["--remaining", "100"]);
+            assert_eventually!(call(&site, &license).status == 200);
+            let filler = fill(&site.gateway.data_dir());
+            site.gateway.kill9();
+            // The little that the dead one had and did not write yet is taken too.
+            let more = fill_as(&site.gateway.data_dir(), "more");
+            site.gateway.launch();
+
+            let refused = wait_for(patience(), || {
+                let mut connection = testkit::client::Connection::open(site.gateway.addr()).ok()?;
+                connection.call(&Request::get("/").key(&license.key)).ok()
+            });
+            let refused = refused.expect("it listens although the disk is full");
+            assert_eq!(refused.status, 503);
+            assert_eq!(
+                refused.refusal_code().as_deref(),
+                Some("journal_unavailable")
+            );
+            assert!(refused.header("retry-after").is_some());
+            let _present = refused.call_id();
+            let ready = site.gateway.scrape("/readyz").expect("answers");
+            assert_eq!(ready.status, 503);
+            assert!(ready.text().contains("free some space"), "{ready:?}");
+            assert_eq!(
+                site.gateway.scrape("/healthz").expect("answers").status,
+                200
+            );
+            assert!(site.gateway.is_running());
+            assert_eventually!(site.gateway.log().contains("free some space"));
+
+            fs::remove_file(&filler).expect("removed");
+            fs::remove_file(&more).expect("removed");
+            site.gateway.wait_until_ready();
+            assert_eventually!(call(&site, &license).status == 200);
+            site.assert_clean(&[], &[(&license.id, 100)]);
         },
     );
 }

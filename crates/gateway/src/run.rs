@@ -4,6 +4,7 @@
 //! for what can be read before them in a moment. Stop is the same backwards, so that no
 //! record is written after the journal's last flush.
 
+mod no_room;
 pub(crate) mod signals;
 mod start;
 

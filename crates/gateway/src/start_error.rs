@@ -61,8 +61,20 @@ pub(crate) enum StartError {
 }
 
 impl StartError {
+    /// Whether it may go by itself: nothing that only the operator can mend.
+    pub(crate) fn may_pass(&self) -> bool {
+        !self.is_for_the_operator() && !matches!(self, Self::Bind { .. } | Self::InUse(_))
+    }
+
     /// 78 for what only the operator can mend, by another configuration, store or version; 1 for the rest.
     pub(crate) fn exit_code(&self) -> ExitCode {
+        match self.is_for_the_operator() {
+            true => ExitCode::from(EXIT_CONFIG),
+            false => ExitCode::FAILURE,
+        }
+    }
+
+    fn is_for_the_operator(&self) -> bool {
         match self {
             Self::Unsupported(_)
             | Self::Newer { .. }
@@ -77,9 +89,9 @@ impl StartError {
                 store::Error::Misconfigured(_)
                 | store::Error::NodeTaken(_)
                 | store::Error::NewerSchema { .. },
-            ) => ExitCode::from(EXIT_CONFIG),
-            Self::Ledger(error) if error.is_newer() => ExitCode::from(EXIT_CONFIG),
-            _ => ExitCode::FAILURE,
+            ) => true,
+            Self::Ledger(error) => error.is_newer(),
+            _ => false,
         }
     }
 }

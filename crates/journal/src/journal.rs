@@ -64,7 +64,8 @@ struct Running {
 
 impl Journal {
     /// Makes and locks the instance's directory, writes its first segments in full, and starts the threads
-    /// `journal-commit` and `journal-prepare`. Takes as long as the disk needs for one segment per lane and two more.
+    /// `journal-commit` and `journal-prepare`. Takes as long as the disk needs for [`Options::first_bytes`]. A journal that
+    /// cannot be made leaves nothing behind: whoever tries again and again does not fill the disk that is full already.
     ///
     /// # Errors
     /// [`Error::Option`], [`Error::Locked`] and [`Error::Exists`] are the caller's, [`Error::Io`] is the disk's.
@@ -80,6 +81,21 @@ impl Journal {
         options.check()?;
         dead::sweep(&options.directory);
         let (directory, lock) = claim(&options)?;
+        let made = Self::make(options, &directory, lock, observer);
+        if made.is_err() {
+            // Nothing was ever written to it. What cannot be deleted is found as a dead instance without records.
+            let _ = fs::remove_dir_all(&directory);
+        }
+        made
+    }
+
+    fn make(
+        options: Options,
+        directory: &Path,
+        lock: File,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, Error> {
+        let directory = directory.to_owned();
         let hub = Arc::new(Hub::new(options, directory, files::boot_id(), lock));
         let marks = hub.directory.join(files::MARKS);
         let marks = Marks::create(&marks, hub.options.mark_slots, hub.options.instance)
@@ -155,6 +171,21 @@ impl Journal {
             failed: hub.failed(),
             unavailable: hub.trouble().or_else(|| hub.shortage()),
         }
+    }
+
+    /// Shuts down a journal to which nothing was written, and deletes it: the start that made it has failed. One that holds
+    /// records or marks is only shut down.
+    ///
+    /// # Errors
+    /// When the system refuses to delete it.
+    pub fn discard(self) -> Result<(), Error> {
+        self.shutdown();
+        let unused = |lane: &Arc<Lane>| lane.opened() == 0;
+        if !self.lanes().iter().all(unused) || self.running.marks.used() > 0 {
+            return Ok(());
+        }
+        let directory = self.directory();
+        fs::remove_dir_all(directory).map_err(Error::io("delete", directory))
     }
 
     /// Syncs everything, answers all who wait, and stops the threads. Afterwards nothing can be reserved; what is still

@@ -58,7 +58,7 @@ impl MarkSlot {
 
 impl Marks {
     pub(crate) fn create(path: &Path, slots: u32, instance: u128) -> io::Result<Self> {
-        let bytes = PAGE_BYTES + slots as usize * SLOT_BYTES;
+        let bytes = file_bytes(slots) as usize;
         let file = files::allocate(path, bytes)?;
         let map = WordMap::new(&file, bytes)?;
         map.store(0, &page_header(slots, instance));
@@ -115,6 +115,11 @@ impl Marks {
         self.used.fetch_sub(1, Ordering::Relaxed);
         self.free[slot as usize % SHARDS].lock().push(slot);
     }
+}
+
+/// Bytes of a table with so many slots.
+pub(crate) fn file_bytes(slots: u32) -> u64 {
+    PAGE_BYTES as u64 + u64::from(slots) * SLOT_BYTES as u64
 }
 
 fn place(slot: u32) -> usize {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Error;
+use crate::{Error, marks};
 
 /// How far a record must have come before readers may see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,13 @@ impl Options {
             keep: Duration::from_secs(72 * 3600),
             keep_bytes: 1 << 30,
         }
+    }
+
+    /// Bytes that a journal takes as it is created: a segment for each lane, one to spare, and the table of marks.
+    #[must_use]
+    pub fn first_bytes(&self) -> u64 {
+        let segments = self.lanes as u64 + 1;
+        segments * u64::from(self.segment_bytes) + marks::file_bytes(self.mark_slots)
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {

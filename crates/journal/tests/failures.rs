@@ -254,3 +254,26 @@ fn a_frame_half_written_by_a_dying_process_is_cut() {
     let torn = reader.torn().unwrap();
     assert!(torn.path.starts_with(dead.path()) && torn.offset > 128);
 }
+
+#[test]
+fn a_journal_that_cannot_be_made_or_is_discarded_leaves_nothing_behind() {
+    let scenario = FailScenario::setup();
+    let scratch = Scratch::new();
+    let left = || std::fs::read_dir(scratch.home.path()).map_or(0, Iterator::count);
+    fail::cfg("journal::prewrite", "return").unwrap();
+    assert!(Journal::create(options(&scratch)).is_err());
+    assert_eq!(left(), 0);
+    fail::remove("journal::prewrite");
+
+    let journal = Journal::create(options(&scratch)).unwrap();
+    assert_eq!(left(), 1);
+    journal.discard().unwrap();
+    assert_eq!(left(), 0);
+
+    // What was written once stays.
+    let journal = Journal::create(options(&scratch)).unwrap();
+    calls(&journal.lane(0), 1..=2, 10);
+    journal.discard().unwrap();
+    assert_calls(&read_dead(&scratch), 2, 10);
+    scenario.teardown();
+}

@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::no_room::Room;
 use super::{Running, Watched};
 use crate::listeners::{bind, rpc_listener, serve_control, serve_observed};
 use crate::observe::{self, Readiness, State};
@@ -81,8 +82,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
     refuse_unsupported(&config)?;
     open_store::check(&config)?;
     let mut ground = Ground::lay(&config)?;
-    let mut stored = Stored::open(&config, &ground).await?;
-    let books = Books::open(&config, &ground, &stored).await?;
+    let (mut stored, books) = open_where_there_is_room(&config, &ground).await?;
     let calls = Calls::open(&config, &mut ground, &mut stored, &books).await?;
     let state = control_state(&config, &ground, &stored, &books, &calls);
     let surfaces = Surfaces::new(state, control::protocol::SHIPPED);
@@ -119,6 +119,35 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
         _lock: ground.lock,
         _node: stored.claim,
     })
+}
+
+/// Opens what a gate writes to, and waits with that as long as the disk has no room for it.
+async fn open_where_there_is_room(
+    config: &Config,
+    ground: &Ground,
+) -> Result<(Stored, Books), StartError> {
+    let journal = wire::journal_options(config, 0, lanes(ground.threads));
+    let room = Room {
+        data_dir: &config.server.data_dir,
+        journal: journal.first_bytes(),
+        listeners: &ground.listeners,
+        metrics: &ground.metrics,
+        readiness: &ground.readiness,
+    };
+    loop {
+        match open(config, ground).await {
+            Ok(opened) => return Ok(opened),
+            // Whatever it said: on a disk that is full a store, a secret and a journal all fail in words of their own.
+            Err(error) if error.may_pass() && room.is_missing() => room.wait(&error).await?,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn open(config: &Config, ground: &Ground) -> Result<(Stored, Books), StartError> {
+    let stored = Stored::open(config, ground).await?;
+    let books = Books::open(config, ground, &stored).await?;
+    Ok((stored, books))
 }
 
 impl Ground {
@@ -195,7 +224,14 @@ impl Books {
         let journal_options = wire::journal_options(config, instance.as_u128(), lanes);
         let observer = Arc::new(Commits(ground.metrics.clone()));
         let journal = Journal::create_observed(journal_options, observer)?;
-        let ledger = Ledger::start_with(backlog, journal.clone(), instance, lanes).await?;
+        let ledger = match Ledger::start_with(backlog, journal.clone(), instance, lanes).await {
+            Ok(ledger) => ledger,
+            Err(error) => {
+                // No call was taken yet. What could not be deleted is a dead instance without records.
+                let _ = journal.discard();
+                return Err(error.into());
+            }
+        };
         if !ledger.caught_up(CATCH_UP_PATIENCE).await? {
             let behind = ledger.counts().behind;
             tracing::warn!(
