@@ -212,29 +212,6 @@ fn an_upstream_that_takes_no_connection_is_a_504_in_time() {
 }
 
 #[test]
-fn connections_beyond_the_most_are_closed_and_those_there_go_on() {
-    let site = Site::with(binary!(), |upstream| {
-        Config::new(upstream).server("max_connections = 3")
-    });
-    // One of the three may be the way of the control plane.
-    let license = site.gateway.license(&[]);
-    let request = Request::get("/").key(&license.key);
-    let mut open: Vec<_> = (0..3).map(|_| site.gateway.connect()).collect();
-    for connection in &mut open {
-        assert_eq!(connection.call(&request).expect("an answer").status, 200);
-    }
-    assert!(
-        site.gateway.connect().call(&request).is_err(),
-        "one too many"
-    );
-    for connection in &mut open {
-        assert_eq!(connection.call(&request).expect("an answer").status, 200);
-    }
-    drop(open.pop());
-    assert_eventually!(site.gateway.connect().call(&request).is_ok());
-}
-
-#[test]
 fn the_time_of_the_upstream_is_told_apart_from_ours() {
     let site = Site::start(binary!());
     let license = site.gateway.license(&[]);

@@ -38,6 +38,14 @@ pub struct Server {
     pub max_connections: usize,
     /// How long a caller may take to send a request head \[10 s\].
     pub head_timeout: Millis,
+    /// Of these, connections of one address, or of one IPv6 network of 64 bits; 0: no bound \[1,000\].
+    pub max_connections_per_address: usize,
+    /// How long a connection is kept on which nothing is under way \[75 s\].
+    pub keepalive_timeout: Millis,
+    /// Calls that one connection carries at most \[10,000\].
+    pub keepalive_requests: u32,
+    /// Bytes a second that a request body has to come with, after 20 s; 0: however slowly \[500\].
+    pub min_body_rate: u64,
     /// Certificates, by host.
     pub tls: Vec<Tls>,
 }
@@ -120,6 +128,10 @@ impl Default for Server {
             drain: Millis::seconds(30),
             max_connections: 10_000,
             head_timeout: Millis::seconds(10),
+            max_connections_per_address: 1_000,
+            keepalive_timeout: Millis::seconds(75),
+            keepalive_requests: 10_000,
+            min_body_rate: 500,
             tls: Vec::new(),
         }
     }
@@ -151,6 +163,18 @@ impl Server {
                 default.max_connections as u64,
             ) as usize,
             head_timeout: section.timeout("head_timeout", default.head_timeout),
+            max_connections_per_address: section.number(
+                "max_connections_per_address",
+                0..=LARGEST,
+                default.max_connections_per_address as u64,
+            ) as usize,
+            keepalive_timeout: section.timeout("keepalive_timeout", default.keepalive_timeout),
+            keepalive_requests: section.number(
+                "keepalive_requests",
+                1..=u64::from(u32::MAX),
+                u64::from(default.keepalive_requests),
+            ) as u32,
+            min_body_rate: section.number("min_body_rate", 0..=LARGEST, default.min_body_rate),
             tls: section
                 .sections("tls", "[[server.tls]]")
                 .into_iter()

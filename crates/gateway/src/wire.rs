@@ -185,7 +185,15 @@ pub(crate) fn key_shape(config: &Config) -> KeyShape {
 pub(crate) fn edge_options(config: &Config) -> EdgeOptions {
     EdgeOptions {
         max_connections: config.server.max_connections,
+        max_connections_per_address: match config.server.max_connections_per_address {
+            0 => usize::MAX,
+            most => most,
+        },
+        unbounded: config.server.trusted_proxies.clone(),
         head_timeout: config.server.head_timeout.duration(),
+        keepalive_timeout: config.server.keepalive_timeout.duration(),
+        keepalive_requests: config.server.keepalive_requests,
+        min_body_rate: config.server.min_body_rate,
         write_timeout: CALLER_TIMEOUTS.write,
         drain: config.server.drain.duration(),
     }

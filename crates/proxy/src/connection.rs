@@ -15,7 +15,7 @@ use std::time::Duration;
 use gate::CutCheck;
 use parking_lot::Mutex;
 
-pub(crate) use self::caller::{Absence, CallerSide};
+pub(crate) use self::caller::{Absence, BodyRate, CallerSide};
 pub(crate) use self::cuttable::Cuttable;
 pub(crate) use self::leaving::Leaving;
 pub(crate) use self::upstream_wait::UpstreamWait;
@@ -39,6 +39,9 @@ pub(crate) struct Connection {
     blank_line: AtomicBool,
     /// The request of a call that is over may still be coming.
     owing: AtomicBool,
+    /// The connection takes no other call.
+    unwanted: AtomicBool,
+    gives_way: AtomicBool,
     cut: AtomicBool,
     cut_check: Mutex<Option<CutCheck>>,
     waker: Mutex<Option<Waker>>,
@@ -84,6 +87,8 @@ impl Connection {
             upstream_wait: UpstreamWait::default(),
             blank_line: AtomicBool::new(false),
             owing: AtomicBool::new(false),
+            unwanted: AtomicBool::new(false),
+            gives_way: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             cut_check: Mutex::new(None),
             waker: Mutex::new(None),
@@ -130,11 +135,11 @@ impl Connection {
     }
 
     /// Notes that bytes came for the framework: outside of a call, the first of a head.
-    pub(crate) fn bytes_came(&self) {
+    pub(crate) fn bytes_came(&self, count: usize) {
         if self.is_in(IDLE) {
             self.enter(HEAD);
         } else {
-            self.caller.moves();
+            self.caller.moves(count, self.now());
         }
     }
 
@@ -239,15 +244,57 @@ impl Connection {
         self.wake_task();
     }
 
+    /// Since which tick nothing is under way; `None`: something is, or it is not a caller's.
+    pub(crate) fn idle_since(&self) -> Option<u64> {
+        let is_idle = self.is_in(IDLE) && self.origin != Origin::Rpc;
+        let is_wanted = !self.unwanted.load(Ordering::Relaxed);
+        (is_idle && is_wanted).then(|| self.since.load(Ordering::Relaxed))
+    }
+
+    /// Makes room for another connection. Whether nobody told it before.
+    pub(crate) fn give_way(&self) -> bool {
+        let told = !self.gives_way.swap(true, Ordering::AcqRel);
+        self.end_when_idle();
+        told
+    }
+
+    pub(crate) fn was_told_to_give_way(&self) -> bool {
+        self.gives_way.load(Ordering::Acquire)
+    }
+
+    /// Ends the connection if nothing has been under way for more than so many ticks.
+    pub(crate) fn end_if_idle(&self, most_ticks: u64) {
+        let since = self.idle_since();
+        if since.is_some_and(|since| ticks::is_over(since, most_ticks, self.now())) {
+            self.end_when_idle();
+        }
+    }
+
+    fn end_when_idle(&self) {
+        self.unwanted.store(true, Ordering::Release);
+        self.wake_task();
+    }
+
+    /// Ends the call if its request has been waited for too long, for what came of it.
+    pub(crate) fn end_if_it_drips(&self, rate: BodyRate) {
+        if self.is_in(CALL) && self.caller.drips(rate, self.now()) {
+            self.wake_task();
+        }
+    }
+
     /// Whether no call is under way and none may begin: whoever waits for a head hears that the connection has ended, once
     /// everything that came was read.
     pub(crate) fn is_over(&self) -> bool {
-        self.is_in(IDLE) && self.shared.is_draining()
+        self.is_in(IDLE) && self.is_last_call()
     }
 
     /// Whether the answer that is about to leave is the last one of the connection.
     pub(crate) fn ends_with_this_call(&self) -> bool {
-        self.shared.is_draining() || self.caller.has_said_end()
+        self.is_last_call() || self.caller.has_said_end()
+    }
+
+    fn is_last_call(&self) -> bool {
+        self.shared.is_draining() || self.unwanted.load(Ordering::Acquire)
     }
 
     /// Has the connection's task take a turn.

@@ -3,35 +3,49 @@
 //! Each proxy thread has a current-thread runtime, its own Pingora proxy and its own connections to upstreams: nothing
 //! of a call crosses threads.
 
+mod addresses;
 mod connections;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use gate::Worker;
+use ipnet::IpNet;
 use pingora::apps::ServerApp;
-use tokio::net::{TcpListener as AsyncListener, UnixListener as AsyncUnixListener};
+use tokio::net::{TcpListener as AsyncListener, TcpStream, UnixListener as AsyncUnixListener};
 use tokio::sync::watch;
 
-use self::connections::Connections;
+use self::connections::{Connections, Crowd, Patience};
 use crate::call::Caller;
 use crate::connection::{Connection, Cuttable, Leaving, Origin};
 use crate::outlet::Socket;
-use crate::shared::Shared;
 use crate::stream::CallerStream;
 
+/// Callers whom the kernel let in, and who are taken in when a stop comes, of each listener and thread at most.
+const BACKLOG: usize = 1_024;
+
 /// What the edge is told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct EdgeOptions {
-    /// Connections that may be open at once, over all threads; further ones are closed as they come.
+    /// Connections that may be open at once, over all threads; for further ones the oldest idle ones give way, or else they are
+    /// closed as they come.
     pub max_connections: usize,
+    /// Of these, connections of one address.
+    pub max_connections_per_address: usize,
+    /// Networks to which the former bound does not apply.
+    pub unbounded: Vec<IpNet>,
     /// How long a request head may take from its first byte.
     pub head_timeout: Duration,
+    /// How long a connection is kept on which nothing is under way.
+    pub keepalive_timeout: Duration,
+    /// Calls that one connection carries at most.
+    pub keepalive_requests: u32,
+    /// Bytes a second that a request body has to come with; 0: any.
+    pub min_body_rate: u64,
     /// How long a caller may take to receive what is left of an answer when its connection ends.
     pub write_timeout: Duration,
     /// How long calls under way may go on after the stop signal.
@@ -57,9 +71,12 @@ impl Edge {
         options: &EdgeOptions,
     ) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
-        let open = Arc::new(AtomicUsize::new(0));
+        let crowd = Arc::new(Crowd::new(
+            options,
+            apps.iter().map(|(worker, _)| worker.clone()),
+        ));
         let mut threads = Vec::new();
-        for (index, (worker, app)) in apps.into_iter().enumerate() {
+        for (index, (_, app)) in apps.into_iter().enumerate() {
             let mine = listeners
                 .iter()
                 .map(TcpListener::try_clone)
@@ -69,12 +86,11 @@ impl Edge {
             }
             let rpc = rpc.try_clone()?;
             rpc.set_nonblocking(true)?;
-            let shared = Arc::new(Shared::new(worker));
             let thread = Arc::new(Thread {
                 app,
-                open: open.clone(),
-                connections: Arc::new(Connections::new(shared)),
-                options: *options,
+                connections: crowd.threads[index].clone(),
+                crowd: crowd.clone(),
+                options: options.clone(),
                 stopped: stopped.clone(),
             });
             let body = move || thread.run(mine, rpc);
@@ -100,8 +116,8 @@ impl Edge {
 /// What the tasks of one thread share.
 struct Thread<A> {
     app: Arc<A>,
-    /// Connections over all threads.
-    open: Arc<AtomicUsize>,
+    /// The connections of all threads.
+    crowd: Arc<Crowd>,
     connections: Arc<Connections>,
     options: EdgeOptions,
     stopped: watch::Receiver<bool>,
@@ -122,8 +138,8 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
         let worker = &self.connections.shared.worker;
         tokio::spawn(worker.bell().serve());
         tokio::spawn(tick(worker.clone()));
-        let care = self.connections.clone().care(self.options.head_timeout);
-        tokio::spawn(care);
+        let patience = Patience::new(&self.options);
+        tokio::spawn(self.connections.clone().care(patience));
         let mut accepting = Vec::new();
         for listener in listeners {
             match AsyncListener::from_std(listener) {
@@ -131,15 +147,22 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
                 Err(error) => tracing::error!(%error, "a listener cannot be used by this thread"),
             }
         }
-        match AsyncUnixListener::from_std(rpc) {
-            Ok(listener) => accepting.push(tokio::spawn(self.clone().accept_rpc(listener))),
-            Err(error) => tracing::error!(%error, "calls by rpc cannot be taken by this thread"),
-        }
+        let rpc = match AsyncUnixListener::from_std(rpc) {
+            Ok(listener) => Some(tokio::spawn(self.clone().accept_rpc(listener))),
+            Err(error) => {
+                tracing::error!(%error, "calls by rpc cannot be taken by this thread");
+                None
+            }
+        };
         let mut stopped = self.stopped.clone();
         // The sender lives as long as the edge; an error means that it is gone, which is a stop too.
         let _ = stopped.wait_for(|stopped| *stopped).await;
-        for task in &accepting {
-            task.abort();
+        if let Some(rpc) = rpc {
+            rpc.abort();
+        }
+        for task in accepting {
+            // An error is a panic in it, which the log has.
+            let _ = task.await;
         }
         // Not by the framework, which would drop heads that are half sent.
         self.connections.drain();
@@ -154,21 +177,35 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
     }
 
     async fn accept(self: Arc<Self>, listener: AsyncListener) {
+        let mut stopped = self.stopped.clone();
         loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => {
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%error, "a connection was gone before it was served");
-                    }
-                    self.admit(
-                        stream,
-                        Some(peer),
-                        Origin::Caller(Caller::new(peer.ip().into())),
-                    );
-                }
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stopped.wait_for(|stopped| *stopped) => break,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.admit_caller(stream, peer),
                 Err(error) => not_accepted(&error).await,
             }
         }
+        // Callers whom the kernel has let in already may have sent half a head.
+        let Ok(listener) = listener.into_std() else {
+            return;
+        };
+        for (stream, peer) in std::iter::from_fn(|| listener.accept().ok()).take(BACKLOG) {
+            let ready = stream.set_nonblocking(true);
+            if let Ok(stream) = ready.and_then(|()| TcpStream::from_std(stream)) {
+                self.admit_caller(stream, peer);
+            }
+        }
+    }
+
+    fn admit_caller(&self, stream: TcpStream, peer: SocketAddr) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection was gone before it was served");
+        }
+        let caller = Caller::new(peer.ip().into());
+        self.admit(stream, Some(peer), Origin::Caller(caller));
     }
 
     async fn accept_rpc(self: Arc<Self>, listener: AsyncUnixListener) {
@@ -182,17 +219,16 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
 
     /// Serves a connection in a task of its own, or closes it if there are too many.
     fn admit(&self, stream: impl Socket, peer: Option<SocketAddr>, origin: Origin) {
-        if self.open.fetch_add(1, Ordering::AcqRel) >= self.options.max_connections {
-            self.open.fetch_sub(1, Ordering::AcqRel);
+        let Some(place) = self.crowd.place(peer.map(|peer| peer.ip())) else {
             return;
-        }
+        };
         let descriptor = stream.as_raw_fd();
         let connection = Arc::new(Connection::new(
             Box::new(stream),
             self.connections.shared.clone(),
             origin,
         ));
-        let count = self.connections.count(&connection, self.open.clone());
+        let count = self.connections.count(&connection, place);
         let stream = CallerStream::new(connection.clone(), descriptor, peer);
         let (app, stopped) = (self.app.clone(), self.stopped.clone());
         let leaving = Leaving(connection.clone());

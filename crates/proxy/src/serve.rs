@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use gate::{Gate, Worker};
+use pingora::apps::HttpServerOptions;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 
@@ -42,6 +43,8 @@ pub fn serve(listeners: &[TcpListener], rpc: &UnixListener, parts: ProxyParts) -
         threads: 1,
         ..ServerConf::default()
     });
+    // After the first.
+    let again = parts.edge.keepalive_requests.saturating_sub(1);
     let threads = parts.workers.into_iter().map(|worker| {
         let proxy = MeteredProxy {
             gate: parts.gate.clone(),
@@ -49,7 +52,11 @@ pub fn serve(listeners: &[TcpListener], rpc: &UnixListener, parts: ProxyParts) -
             backends: parts.backends.clone(),
             timeouts: parts.timeouts,
         };
-        (worker, Arc::new(http_proxy(&conf, proxy)))
+        let mut proxy = http_proxy(&conf, proxy);
+        let mut options = HttpServerOptions::default();
+        options.keepalive_request_limit = Some(again);
+        proxy.server_options = Some(options);
+        (worker, Arc::new(proxy))
     });
     Edge::start(listeners, rpc, threads.collect(), &parts.edge)
 }

@@ -54,6 +54,10 @@ pub(crate) fn head_came(
     head: &ResponseHeader,
     tunnel_timeout: Option<Duration>,
 ) {
+    if let Some(connection) = connection {
+        let is_final = !head.status.is_informational() || head.status.as_u16() == 101;
+        connection.upstream_wait().head_came(is_final);
+    }
     match (head.status.as_u16(), connection) {
         (101, Some(connection)) => {
             connection.tunnel_begins(tunnel_timeout.unwrap_or(Duration::MAX));

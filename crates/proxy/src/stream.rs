@@ -136,7 +136,7 @@ impl AsyncRead for CallerStream {
                     buffer.set_filled(before);
                     continue;
                 }
-                _ => this.connection.bytes_came(),
+                bytes => this.connection.bytes_came(bytes.len()),
             }
             return match poll {
                 Poll::Pending => this.connection.poll_patience(),

@@ -159,6 +159,11 @@ fn serve(listener: &TcpListener, house: &Arc<House>, upstream: &Upstream) -> Edg
         },
         edge: EdgeOptions {
             max_connections: 100,
+            max_connections_per_address: 100,
+            unbounded: vec![],
+            keepalive_timeout: LIMIT,
+            keepalive_requests: 1_000,
+            min_body_rate: 0,
             head_timeout: LIMIT,
             write_timeout: LIMIT,
             drain: LIMIT,

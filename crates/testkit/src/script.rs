@@ -20,6 +20,8 @@ pub(crate) enum Act {
     },
     /// A body of known length, one byte at a time.
     Drip { bytes: usize, gap: Duration },
+    /// A head that comes a byte at a time.
+    DripHead { bytes: usize, gap: Duration },
     /// A body that ends with the connection.
     UntilClose { bytes: usize },
     /// An informational answer first, then 200.
@@ -126,6 +128,10 @@ impl Act {
                 gap: milliseconds(2),
             }),
             "slow-body" => Some(Self::Drip {
+                bytes: number(0, 10),
+                gap: milliseconds(1),
+            }),
+            "slow-head" => Some(Self::DripHead {
                 bytes: number(0, 10),
                 gap: milliseconds(1),
             }),

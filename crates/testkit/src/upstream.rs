@@ -9,6 +9,7 @@
 //! | `/bytes/N`, `/until-close/N` | 200 with N bytes, framed by length or by the end of the connection |
 //! | `/delay/MS` | 200 after a pause |
 //! | `/stream/CHUNKS/BYTES/MS`, `/slow-body/BYTES/MS` | a chunked body, or a byte at a time, with pauses |
+//! | `/slow-head/BYTES/MS` | 200 whose head has a header that comes a byte at a time |
 //! | `/units/N`, `/header/NAME/VALUE` | 200 with `X-Units`, or with that header |
 //! | `/echo` | 200, the request's head as JSON with `method`, `target`, `headers`, `body` |
 //! | `/informational/103` | that status first, then 200 |

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use crate::ticks::{self, ticks_in};
+use crate::ticks::{self, TICK, ticks_in};
 
 /// A caller who is silent for so long within his request stalls: what breaks then breaks by his doing.
 const STALL: std::time::Duration = std::time::Duration::from_secs(1);
@@ -34,8 +34,23 @@ pub(crate) struct CallerSide {
     waits: AtomicBool,
     /// The tick in which the wait for more of his request began; [`NOT`]: he is not waited for.
     since: AtomicU64,
+    /// Ticks that he was waited for before that.
+    waited: AtomicU64,
+    /// Bytes of his body.
+    bytes: AtomicU64,
+    drips: AtomicBool,
 }
 
+/// How fast a body has to come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyRate {
+    /// Ticks that it may be waited for in any case.
+    pub(crate) grace: u64,
+    /// 0: any.
+    pub(crate) bytes_per_second: u64,
+}
+
+const TICKS_A_SECOND: u64 = 1_000 / TICK.as_millis() as u64;
 const NOT: u64 = u64::MAX;
 
 impl Default for CallerSide {
@@ -48,6 +63,9 @@ impl Default for CallerSide {
             answered: AtomicBool::new(false),
             waits: AtomicBool::new(false),
             since: AtomicU64::new(NOT),
+            waited: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            drips: AtomicBool::new(false),
         }
     }
 }
@@ -60,6 +78,9 @@ impl CallerSide {
         self.answered.store(false, Ordering::Relaxed);
         self.waits.store(false, Ordering::Relaxed);
         self.since.store(NOT, Ordering::Relaxed);
+        self.waited.store(0, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
+        self.drips.store(false, Ordering::Relaxed);
     }
 
     /// Says what his absence means to the call.
@@ -124,9 +145,32 @@ impl CallerSide {
     }
 
     /// Bytes of his request came.
-    pub(super) fn moves(&self) {
-        self.since.store(NOT, Ordering::Relaxed);
+    pub(super) fn moves(&self, count: usize, now: u64) {
+        let since = self.since.swap(NOT, Ordering::Relaxed);
+        if since != NOT {
+            let waited = now.saturating_sub(since);
+            self.waited.fetch_add(waited, Ordering::Relaxed);
+        }
+        self.bytes.fetch_add(count as u64, Ordering::Relaxed);
         self.goes_on();
+    }
+
+    /// Whether his body has been waited for too long, for what came of it. Time in which the upstream took nothing is not his.
+    pub(super) fn drips(&self, rate: BodyRate, now: u64) -> bool {
+        let since = self.since.load(Ordering::Relaxed);
+        if rate.bytes_per_second == 0 || since == NOT || self.is_waiting_to_go_on() {
+            return false;
+        }
+        let waited = self.waited.load(Ordering::Relaxed) + now.saturating_sub(since);
+        let earned = self.bytes.load(Ordering::Relaxed) / rate.bytes_per_second;
+        let drips = waited
+            > rate
+                .grace
+                .saturating_add(earned.saturating_mul(TICKS_A_SECOND));
+        if drips {
+            self.drips.store(true, Ordering::Relaxed);
+        }
+        drips
     }
 
     /// More of his request is waited for.
@@ -142,9 +186,11 @@ impl CallerSide {
         since != NOT && ticks::is_over(since, ticks_in(STALL), now)
     }
 
-    /// Whether his answer is over and nothing more of his request is to be expected.
+    /// Whether nothing more of his request is to be expected in time: his answer is over, or it drips.
     pub(super) fn is_done_with(&self, now: u64) -> bool {
-        self.answered.load(Ordering::Relaxed) && (self.is_waiting_to_go_on() || self.stalls(now))
+        self.drips.load(Ordering::Relaxed)
+            || self.answered.load(Ordering::Relaxed)
+                && (self.is_waiting_to_go_on() || self.stalls(now))
     }
 }
 
@@ -159,7 +205,7 @@ mod tests {
         caller.is_awaited(1_000);
         caller.is_awaited(1_040);
         assert!(!caller.stalls(1_040) && caller.stalls(1_041));
-        caller.moves();
+        caller.moves(1, 0);
         assert!(!caller.stalls(2_000));
     }
 
@@ -170,10 +216,33 @@ mod tests {
         assert!(!caller.is_done_with(1));
         caller.is_answered();
         assert!(caller.is_done_with(1), "he holds it back, rightly");
-        caller.moves();
+        caller.moves(1, 0);
         caller.is_awaited(1);
         assert!(!caller.is_done_with(41) && caller.is_done_with(42));
         caller.begins();
         assert!(!caller.is_done_with(42));
+    }
+
+    #[test]
+    fn a_body_that_drips_is_told_from_one_that_is_not_taken() {
+        let rate = BodyRate {
+            grace: 100,
+            bytes_per_second: 10,
+        };
+        let caller = CallerSide::default();
+        assert!(!caller.drips(rate, 10_000), "nobody waits for him");
+        caller.is_awaited(0);
+        assert!(!caller.drips(rate, 100) && caller.drips(rate, 101));
+        caller.begins();
+        caller.is_awaited(0);
+        caller.moves(20, 100);
+        caller.is_awaited(1_000);
+        assert!(!caller.drips(rate, 1_080), "20 bytes are worth 80 ticks");
+        assert!(caller.drips(rate, 1_081));
+        let any = BodyRate {
+            bytes_per_second: 0,
+            ..rate
+        };
+        assert!(!caller.drips(any, 100_000));
     }
 }

@@ -1,14 +1,18 @@
 //! The connections of one thread: counted, looked after, told the time.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use gate::Worker;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
-use crate::connection::Connection;
+use super::EdgeOptions;
+use super::addresses::{Addresses, OfAddress};
+use crate::connection::{BodyRate, Connection};
 use crate::shared::Shared;
 use crate::ticks::{TICK, ticks_in};
 
@@ -17,6 +21,106 @@ use crate::ticks::{TICK, ticks_in};
 const SLOW_CARE: u64 = 40;
 /// A thread that does not look for so long stood still.
 const STANDSTILL: Duration = Duration::from_secs(1);
+
+/// So long a request body may be waited for, whatever its rate.
+const BODY_GRACE: Duration = Duration::from_secs(20);
+
+/// The connections of all threads.
+pub(super) struct Crowd {
+    pub(super) threads: Vec<Arc<Connections>>,
+    addresses: Arc<Addresses>,
+    most: usize,
+    open: AtomicUsize,
+    /// Of these, those that were told to give way and have not ended yet.
+    leaving: AtomicUsize,
+}
+
+/// Room for one connection. Dropped, it is free again.
+pub(super) struct Place {
+    crowd: Arc<Crowd>,
+    _of_address: Option<OfAddress>,
+}
+
+/// How long is waited for callers, in ticks.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    head: u64,
+    idle: u64,
+    body: BodyRate,
+}
+
+impl Patience {
+    pub(super) fn new(options: &EdgeOptions) -> Self {
+        Self {
+            head: ticks_in(options.head_timeout),
+            idle: ticks_in(options.keepalive_timeout),
+            body: BodyRate {
+                grace: ticks_in(BODY_GRACE),
+                bytes_per_second: options.min_body_rate,
+            },
+        }
+    }
+}
+
+impl Crowd {
+    pub(super) fn new(options: &EdgeOptions, workers: impl Iterator<Item = Arc<Worker>>) -> Self {
+        let (most, unbounded) = (
+            options.max_connections_per_address,
+            options.unbounded.clone(),
+        );
+        let thread = |worker| Arc::new(Connections::new(Arc::new(Shared::new(worker))));
+        Self {
+            threads: workers.map(thread).collect(),
+            addresses: Arc::new(Addresses::new(most, unbounded)),
+            most: options.max_connections,
+            open: AtomicUsize::new(0),
+            leaving: AtomicUsize::new(0),
+        }
+    }
+
+    /// Room for a connection from this address; `None`: there is none.
+    pub(super) fn place(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
+        let of_address = match address {
+            Some(address) => self.addresses.take(address)?,
+            None => None,
+        };
+        let open = self.open.fetch_add(1, Ordering::AcqRel);
+        let place = Place {
+            crowd: self.clone(),
+            _of_address: of_address,
+        };
+        let staying = open.saturating_sub(self.leaving.load(Ordering::Acquire));
+        (staying < self.most || self.make_room()).then_some(place)
+    }
+
+    /// Has those give way that have been idle longest. Some at once: looking for them takes time.
+    fn make_room(&self) -> bool {
+        let mut idle: Vec<_> = self
+            .threads
+            .iter()
+            .flat_map(|thread| thread.idle())
+            .collect();
+        let count = idle.len().min((self.most / 64).max(1));
+        if count == 0 {
+            return false;
+        }
+        idle.select_nth_unstable_by_key(count - 1, |(since, _)| *since);
+        // Counted before they are told: each takes itself off the count when it ends.
+        self.leaving.fetch_add(count, Ordering::AcqRel);
+        let deaf = idle[..count]
+            .iter()
+            .filter(|(_, connection)| !connection.give_way())
+            .count();
+        self.leaving.fetch_sub(deaf, Ordering::AcqRel);
+        deaf < count
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.crowd.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
 
 /// The connections of one thread.
 pub(super) struct Connections {
@@ -44,11 +148,7 @@ impl Connections {
     }
 
     /// Takes a connection in, for as long as the returned count lives.
-    pub(super) fn count(
-        self: &Arc<Self>,
-        connection: &Arc<Connection>,
-        open: Arc<AtomicUsize>,
-    ) -> Counted {
+    pub(super) fn count(self: &Arc<Self>, connection: &Arc<Connection>, place: Place) -> Counted {
         self.active.fetch_add(1, Ordering::AcqRel);
         let mut all = self.all.lock();
         // Forgotten ones are swept out whenever the list would grow.
@@ -58,8 +158,18 @@ impl Connections {
         all.push(Arc::downgrade(connection));
         Counted {
             connections: self.clone(),
-            open,
+            connection: connection.clone(),
+            place,
         }
+    }
+
+    /// Those on which nothing is under way, and since when.
+    fn idle(&self) -> Vec<(u64, Arc<Connection>)> {
+        let all = self.all.lock();
+        let connections = all.iter().filter_map(Weak::upgrade);
+        connections
+            .filter_map(|connection| Some((connection.idle_since()?, connection)))
+            .collect()
     }
 
     /// How many there are.
@@ -81,8 +191,7 @@ impl Connections {
     }
 
     /// Looks after them for ever, and tells them the time in ticks.
-    pub(super) async fn care(self: Arc<Self>, head_timeout: Duration) {
-        let head_ticks = ticks_in(head_timeout);
+    pub(super) async fn care(self: Arc<Self>, patience: Patience) {
         let mut before = Instant::now();
         let mut pauses = tokio::time::interval(TICK);
         pauses.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -96,7 +205,11 @@ impl Connections {
             before = now;
             self.each(Connection::look);
             if tick.is_multiple_of(SLOW_CARE) {
-                self.each(|connection| connection.cut_if_overdue(head_ticks));
+                self.each(|connection| {
+                    connection.cut_if_overdue(patience.head);
+                    connection.end_if_idle(patience.idle);
+                    connection.end_if_it_drips(patience.body);
+                });
                 self.shared.idle_sockets.sweep(tick);
             }
         }
@@ -106,12 +219,15 @@ impl Connections {
 /// Counts a connection for as long as its task lives, however that ends.
 pub(super) struct Counted {
     connections: Arc<Connections>,
-    open: Arc<AtomicUsize>,
+    connection: Arc<Connection>,
+    place: Place,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::AcqRel);
+        if self.connection.was_told_to_give_way() {
+            self.place.crowd.leaving.fetch_sub(1, Ordering::AcqRel);
+        }
         if self.connections.active.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.connections.none_left.notify_one();
         }

@@ -125,7 +125,7 @@ impl AsyncRead for UpstreamSocket {
         let poll = self.socket().poll_read(context, buffer);
         let wait = self.connection.upstream_wait();
         if poll.is_ready() {
-            wait.over();
+            wait.bytes_came(self.connection.now());
             return poll;
         }
         // Who asks with a waker of nobody does not wait: Pingora, about to keep this connection for another call. It is silent, as
@@ -150,7 +150,7 @@ impl AsyncWrite for UpstreamSocket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.connection.upstream_wait().over();
+        self.connection.upstream_wait().bytes_went();
         self.socket().poll_write(context, bytes)
     }
 
@@ -159,7 +159,7 @@ impl AsyncWrite for UpstreamSocket {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.connection.upstream_wait().over();
+        self.connection.upstream_wait().bytes_went();
         self.socket().poll_write_vectored(context, slices)
     }
 

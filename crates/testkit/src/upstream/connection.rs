@@ -208,6 +208,19 @@ impl Peer {
                 self.stream_chunks(asked, chunks, bytes, gap).await
             }
             Act::Drip { bytes, gap } => self.drip(asked, bytes, gap).await,
+            Act::DripHead { bytes, gap } => {
+                self.stream
+                    .write_all(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                    .await?;
+                for _ in 0..bytes {
+                    tokio::time::sleep(gap).await;
+                    self.stream.write_all(b"x").await?;
+                }
+                self.begin(asked, 200, "\r\nContent-Length: 0\r\n\r\n")
+                    .await?;
+                self.done(asked);
+                Ok(Next::KeepAlive)
+            }
             Act::UntilClose { bytes } => {
                 self.begin(asked, 200, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
                     .await?;
