@@ -38,6 +38,26 @@ fn trailers_that_are_dropped_are_not_announced() {
 }
 
 #[test]
+fn an_answer_that_is_no_http_is_invalid_and_its_upstream_was_reached() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    for answer in [
+        "SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        "HTTP/1.1 two hundred\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+    ] {
+        let response = ask(&site, &license, answer);
+        assert_eq!(response.status, 502, "{answer:?}");
+        let code = response.refusal_code();
+        assert_eq!(code.as_deref(), Some("upstream_invalid"), "{answer:?}");
+        let record = site.gateway.record(response.call_id());
+        assert_eq!(record["outcome"], "upstream_failed", "{record}");
+    }
+}
+
+#[test]
 fn a_switch_of_protocols_that_nobody_asked_for_is_a_502() {
     let site = Site::start(binary!());
     let license = site.gateway.license(&[]);

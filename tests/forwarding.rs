@@ -135,6 +135,41 @@ fn all_that_trusted_proxies_say_of_the_caller_is_passed_on_in_order() {
 }
 
 #[test]
+fn what_trusted_proxies_say_otherwise_is_passed_on_in_one_form() {
+    let site = behind_a_trusted_proxy();
+    let license = site.gateway.license(&[]);
+    let request = Request::get("/echo")
+        .header("Forwarded", "for=\"203.0.113.7:4711\";proto=https")
+        .header("Forwarded", "for=\"[2001:DB8::1]:80\"")
+        .header("X-Real-IP", "::ffff:203.0.113.7")
+        .header("X-Forwarded-Prefix", "/v1")
+        .header("Tallygate-Zone", "eu")
+        .header("Tallygate-User-Id", "forged")
+        .key(&license.key);
+    let echo = site.gateway.call(&request).json();
+    for (name, values) in [
+        (
+            "forwarded",
+            &["for=203.0.113.7;proto=https, for=\"[2001:db8::1]\", for=127.0.0.1;proto=http"][..],
+        ),
+        ("x-real-ip", &["203.0.113.7"]),
+        ("x-forwarded-prefix", &["/v1"]),
+        ("tallygate-zone", &["eu"]),
+        ("tallygate-user-id", &[]),
+    ] {
+        assert_eq!(headers_named(&echo, name), values, "{name}: {echo}");
+    }
+    let garbled = Request::get("/echo")
+        .header("Forwarded", "for=\"")
+        .header("X-Real-IP", "nobody")
+        .key(&license.key);
+    let echo = site.gateway.call(&garbled).json();
+    for name in ["forwarded", "x-real-ip"] {
+        assert!(headers_named(&echo, name).is_empty(), "{name}: {echo}");
+    }
+}
+
+#[test]
 fn an_address_is_allowed_in_whatever_form_it_is_said() {
     let site = behind_a_trusted_proxy();
     let cases = [

@@ -264,10 +264,19 @@ fn a_rate_window_lets_as_many_pass_as_it_says() {
         .and_then(|text| text.parse().ok())
         .expect("when to come back");
     assert!((1..=86_400).contains(&wait), "{wait}");
-    assert!(
-        refused.header("ratelimit").is_some() && refused.header("ratelimit-policy").is_some(),
-        "{refused:?}"
+    assert_eq!(
+        refused.header("ratelimit-policy"),
+        Some("\"1d\";q=3;w=86400;qu=\"requests\"")
     );
+    let reset = refused
+        .header("ratelimit")
+        .and_then(|text| text.strip_prefix("\"1d\";r=0;t="));
+    let reset: u64 = reset.and_then(|text| text.parse().ok()).expect("when");
+    assert!(wait >= reset, "nobody comes back before the window is over");
+    let body = refused.json();
+    let kind = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+    assert_eq!(body["type"], kind);
+    assert_eq!(body["violated-policies"], serde_json::json!(["1d"]));
     assert_eq!(site.upstream.served_count(), 3);
 }
 

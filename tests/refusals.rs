@@ -75,8 +75,8 @@ fn every_refusal_has_its_status_and_code_keeps_the_connection_and_opens_none() {
         (Request::get("/c").key(&good.key), 404, "route_unknown"),
         (
             Request::post("/b", b"").key(&good.key),
-            404,
-            "route_unknown",
+            405,
+            "method_not_allowed",
         ),
         (
             Request::get("/a/../b").key(&good.key),
@@ -224,6 +224,69 @@ fn the_header_that_carries_the_key_can_be_chosen() {
             .status,
         401
     );
+}
+
+#[test]
+fn a_missing_or_unknown_key_is_told_where_it_belongs() {
+    let site = Site::with(binary!(), |upstream| {
+        let names = "license_headers = [\"Authorization\", \"X-Api-Key\"]";
+        Config::default().app(App::new("api", upstream).line(names))
+    });
+    for request in [
+        Request::get("/"),
+        Request::get("/").header("X-Api-Key", "no-such-key"),
+    ] {
+        let answer = site.gateway.call(&request);
+        assert_eq!(answer.status, 401);
+        let lines = answer.head.headers.iter();
+        let challenges: Vec<_> = lines
+            .filter(|(name, _)| name.eq_ignore_ascii_case("www-authenticate"))
+            .map(|(_, value)| value.as_str())
+            .collect();
+        let named = "ApiKey realm=\"tallygate\", header=\"X-Api-Key\"";
+        assert_eq!(challenges, ["Bearer realm=\"tallygate\"", named]);
+        let body = answer.json();
+        for place in ["`Authorization: Bearer KEY`", "`X-Api-Key: KEY`"] {
+            let detail = body["detail"].as_str().expect("a detail");
+            assert!(detail.contains(place), "{body}");
+        }
+        // Clients of language models show one of these and nothing else.
+        assert_eq!(body["error"]["message"], body["message"]);
+        assert_eq!(body["error"]["code"], body["code"]);
+    }
+    let site = self::site();
+    let answer = site.gateway.call(&Request::get("/a"));
+    let challenge = answer.header("www-authenticate").unwrap_or_default();
+    assert!(challenge.contains(KEY_HEADER), "{challenge}");
+    assert!(answer.text().contains(KEY_HEADER), "{}", answer.text());
+}
+
+#[test]
+fn another_method_than_those_of_a_path_is_told_which_they_are() {
+    let site = Site::with(binary!(), |upstream| {
+        let app = App::new("api", upstream)
+            .route("/a", &["methods = [\"GET\", \"POST\"]"])
+            .route("/a/b", &["methods = [\"DELETE\"]"]);
+        Config::default().app(app)
+    });
+    let license = site.gateway.license(&[]);
+    let asked = |method: &str, path: &str| {
+        let answer = site
+            .gateway
+            .call(&Request::new(method, path).key(&license.key));
+        let allow = answer.header("allow").map(ToOwned::to_owned);
+        (answer.status, answer.refusal_code(), allow)
+    };
+    let refused = |allow: &str| {
+        let code = Some("method_not_allowed".to_owned());
+        (405, code, Some(allow.to_owned()))
+    };
+    assert_eq!(asked("PUT", "/a"), refused("GET, HEAD, POST"));
+    assert_eq!(asked("BREW", "/a/x"), refused("GET, HEAD, POST"));
+    assert_eq!(asked("PUT", "/a/b/c"), refused("GET, HEAD, POST, DELETE"));
+    let unknown = Some("route_unknown".to_owned());
+    assert_eq!(asked("GET", "/c"), (404, unknown, None));
+    assert_eq!(asked("DELETE", "/a/b").0, 200);
 }
 
 #[test]

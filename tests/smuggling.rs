@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use testkit::client::Request;
-use testkit::{App, Config, License, Site, binary};
+use testkit::{App, Config, License, Served, Site, binary};
 
 /// Whatever is hidden in a request asks for this path.
 const HIDDEN: &str = "/hidden";
@@ -45,6 +45,41 @@ const CASES: &[Case] = &[
         what: "a list of Content-Lengths",
         bytes: b"POST / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nContent-Length: 0, 44\r\n\r\n\
                  GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n",
+        answer: Refused(400),
+    },
+    Case {
+        what: "one Content-Length said twice",
+        bytes: b"POST /echo HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nContent-Length: 3\r\n\
+                 Content-Length: 3\r\n\r\nabc",
+        answer: Forwarded,
+    },
+    Case {
+        what: "one Content-Length as a list",
+        bytes: b"POST /echo HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nContent-Length: 3, 3\r\n\r\nabc",
+        answer: Forwarded,
+    },
+    Case {
+        what: "a Content-Length in another spelling",
+        bytes: b"POST /echo HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nContent_Length: 44\r\n\
+                 Content-Length: 3\r\n\r\nabc",
+        answer: Forwarded,
+    },
+    Case {
+        what: "a coding beside chunked",
+        bytes: b"POST / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nTransfer-Encoding: gzip, chunked\r\n\r\n\
+                 0\r\n\r\n",
+        answer: Refused(400),
+    },
+    Case {
+        what: "a coding in a line before chunked",
+        bytes: b"POST / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nTransfer-Encoding: gzip\r\n\
+                 Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        answer: Refused(400),
+    },
+    Case {
+        what: "chunked twice",
+        bytes: b"POST / HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: KEY\r\nTransfer-Encoding: chunked, chunked\r\n\r\n\
+                 0\r\n\r\n",
         answer: Refused(400),
     },
     Case {
@@ -204,6 +239,11 @@ impl Case {
     }
 }
 
+fn count_of(served: &Served, name: &str) -> usize {
+    let named = |(found, _): &&(String, String)| found.eq_ignore_ascii_case(name);
+    served.headers.iter().filter(named).count()
+}
+
 fn malformed(site: &Site) -> f64 {
     site.gateway
         .metric("tallygate_malformed_requests_total", &[])
@@ -229,6 +269,19 @@ fn nothing_hidden_is_forwarded_and_the_gate_lives_on() {
         let line = format!("HTTP/1.1 {status} ");
         assert!(answer.starts_with(&line), "{what}: {answer:?}");
         assert!(asked.contains(&forwarded.len()), "{what}: {forwarded:?}");
+        for served in &forwarded {
+            let lines = |name| count_of(served, name);
+            assert!(
+                lines("content-length") + lines("transfer-encoding") <= 1,
+                "{what}: {served:?}"
+            );
+            let length = served.header("content-length");
+            assert!(
+                length.is_none_or(|text| text.parse::<u64>().is_ok()),
+                "{what}: {served:?}"
+            );
+            assert_eq!(lines("content_length"), 0, "{what}: {served:?}");
+        }
         let unsigned = forwarded.iter().find(|served| served.call_id.is_none());
         assert!(
             unsigned.is_none(),
@@ -436,4 +489,114 @@ fn a_host_that_is_none_is_refused() {
         assert_eq!(answer.status, 400, "{line:?}");
     }
     assert_eq!(site.upstream.served_count(), 0);
+}
+
+/// What only the gate or a proxy may say, as an upstream behind CGI may read it.
+const SPELLINGS: &[&str] = &[
+    "Tallygate_User_Id",
+    "Tallygate_License-Id",
+    "tallygate.user.id",
+    "Tallygate_Anything",
+    "Apifew_User_License_Key",
+    "Apifew_Request_Token",
+    "X_HTTP_Method_Override",
+    "X_Forwarded_For",
+    "X_Forwarded-Proto",
+    "X_Real_IP",
+    "Content_Length",
+    "Transfer_Encoding",
+    "X_Api_Key",
+    "X.Api.Key",
+    "X_Secret",
+];
+
+/// What no caller may say in the plain spelling either.
+const CLAIMS: &[&str] = &[
+    "Forwarded",
+    "X-Real-IP",
+    "X-Forwarded-Host",
+    "X-Forwarded-Prefix",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    "True-Client-IP",
+    "Tallygate-User-Id",
+    "Tallygate-License-Id",
+    "Tallygate-Anything",
+    "X-HTTP-Method",
+];
+
+/// Names of headers that the upstream got, in small letters.
+fn names_of(served: &Served) -> Vec<String> {
+    let names = served.headers.iter().map(|(name, _)| name);
+    names.map(|name| name.to_ascii_lowercase()).collect()
+}
+
+fn with_underscores(upstream: &str, policy: &str) -> Config {
+    let app = App::new("api", upstream)
+        .line(&format!("underscore_headers = \"{policy}\""))
+        .line("license_headers = [\"Apifew-User-License-Key\", \"X-Api-Key\"]")
+        .table("[app.inject_headers]\nX-Secret = \"s\"");
+    Config::default().app(app)
+}
+
+#[test]
+fn what_a_caller_may_not_say_passes_in_no_spelling() {
+    for policy in ["drop", "forward"] {
+        let site = Site::with(binary!(), |upstream| with_underscores(upstream, policy));
+        let license = site.gateway.license(&[]);
+        for name in SPELLINGS.iter().chain(CLAIMS) {
+            let request = Request::get("/")
+                .header(name, "for=1.1.1.1")
+                .key(&license.key);
+            assert_eq!(site.gateway.call(&request).status, 200, "{policy} {name}");
+            let served = site.upstream.take_served().remove(0);
+            let said = served
+                .headers
+                .iter()
+                .any(|(_, value)| value == "for=1.1.1.1");
+            assert!(!said, "{policy} {name}: {served:?}");
+        }
+        let request = Request::get("/").header("My_Own", "1").key(&license.key);
+        assert_eq!(site.gateway.call(&request).status, 200);
+        let served = site.upstream.take_served().remove(0);
+        let passes = names_of(&served).contains(&"my_own".to_owned());
+        assert_eq!(passes, policy == "forward", "{served:?}");
+    }
+}
+
+#[test]
+fn a_name_with_an_underscore_is_refused_where_the_app_says_so() {
+    let site = Site::with(binary!(), |upstream| with_underscores(upstream, "refuse"));
+    let license = site.gateway.license(&[]);
+    let refused = site
+        .gateway
+        .call(&Request::get("/").header("My_Own", "1").key(&license.key));
+    assert_eq!(refused.status, 400);
+    assert_eq!(refused.refusal_code().as_deref(), Some("request_malformed"));
+    assert!(refused.text().contains("underscore"), "{}", refused.text());
+    let plain = Request::get("/").header("My-Own", "1").key(&license.key);
+    assert_eq!(site.gateway.call(&plain).status, 200);
+    assert_eq!(site.upstream.served_count(), 1);
+}
+
+#[test]
+fn a_path_with_two_readings_passes_or_not_as_the_app_says() {
+    for (policy, status) in [("forward", 200), ("refuse", 400)] {
+        let site = Site::with(binary!(), |upstream| {
+            let line = format!("ambiguous_paths = \"{policy}\"");
+            Config::default().app(App::new("api", upstream).line(&line))
+        });
+        let license = site.gateway.license(&[]);
+        for path in ["//a", "/a%2Fb", "/a;b", "/a/../b", "/a%252fb"] {
+            let answer = site.gateway.call(&Request::get(path).key(&license.key));
+            assert_eq!(answer.status, status, "{policy} {path}");
+            let served = site.upstream.take_served();
+            let targets: Vec<_> = served.iter().map(|one| one.target.as_str()).collect();
+            assert_eq!(
+                targets == [path],
+                status == 200,
+                "{policy} {path}: {targets:?}"
+            );
+        }
+    }
 }

@@ -186,7 +186,7 @@ fn case_11_an_upstream_that_fails_is_502_or_504_with_a_record_and_no_charge() {
         ("/paid/hang", 504, "ERROR_UPSTREAM_TIMEOUT"),
         ("/paid/reset-before-head", 502, "ERROR_UPSTREAM_UNREACHABLE"),
         ("/paid/close-before-head", 502, "ERROR_UPSTREAM_UNREACHABLE"),
-        ("/paid/garbage", 502, "ERROR_UPSTREAM_UNREACHABLE"),
+        ("/paid/garbage", 502, "ERROR_UPSTREAM_INVALID"),
     ] {
         let (response, record) = called(&site, &license, &get(route));
         assert_eq!(apifew::error(&response, status), code, "{route}");

@@ -192,17 +192,17 @@ fn case_15_only_configured_apps_and_declared_routes_are_called() {
             "{app}"
         );
     }
-    for (method, route) in [
-        ("GET", "/free"),
-        ("GET", "/paidx"),
-        ("GET", "/"),
-        ("POST", "/dear"),
-        ("OPTIONS", "/paid"),
+    for (method, route, status, code) in [
+        ("GET", "/free", 404, "ERROR_ROUTE_UNKNOWN"),
+        ("GET", "/paidx", 404, "ERROR_ROUTE_UNKNOWN"),
+        ("GET", "/", 404, "ERROR_ROUTE_UNKNOWN"),
+        ("POST", "/dear", 405, "ERROR_METHOD_NOT_ALLOWED"),
+        ("OPTIONS", "/paid", 405, "ERROR_METHOD_NOT_ALLOWED"),
     ] {
         let body = to("api", method, route);
         assert_eq!(
-            refused(&site, &license.key, &body, 404),
-            "ERROR_ROUTE_UNKNOWN",
+            refused(&site, &license.key, &body, status),
+            code,
             "{method} {route}"
         );
     }

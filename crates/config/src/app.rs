@@ -60,6 +60,10 @@ pub struct App {
     pub websocket_idle_timeout: Millis,
     /// Whether `X-HTTP-Method-Override` and its kin reach the upstream \[false\].
     pub allow_method_override: bool,
+    /// What happens to header names with an underscore \[`drop`\].
+    pub underscore_headers: UnderscoreHeaders,
+    /// What happens to paths that could be read in two ways, where nothing depends on the path \[`forward`\].
+    pub ambiguous_paths: AmbiguousPaths,
     /// What happens to an open stream whose license is revoked, where the route says nothing \[`cut`\].
     pub on_revoke: OnRevoke,
     /// Whether keys of its licenses can be shown again, so that a sealed copy of each is kept \[false\].
@@ -95,6 +99,30 @@ words! {
         Live = "live",
         /// They are recorded and never billed.
         Test = "test",
+    }
+}
+
+words! {
+    /// What happens to header names with an underscore, which CGI and its kin read as if it were a hyphen.
+    UnderscoreHeaders {
+        /// They do not reach the upstream.
+        #[default]
+        Drop = "drop",
+        /// The call is refused.
+        Refuse = "refuse",
+        /// They pass, but for spellings of what is not the caller's to say.
+        Forward = "forward",
+    }
+}
+
+words! {
+    /// What happens to paths that could be read in two ways.
+    AmbiguousPaths {
+        /// They pass where neither routes, nor other apps of the host, nor permissions depend on the path.
+        #[default]
+        Forward = "forward",
+        /// They are refused.
+        Refuse = "refuse",
     }
 }
 
@@ -263,6 +291,8 @@ impl App {
             websocket_idle_timeout: section
                 .timeout("websocket_idle_timeout", Millis::seconds(3_600)),
             allow_method_override: section.value("allow_method_override", false),
+            underscore_headers: section.value("underscore_headers", UnderscoreHeaders::Drop),
+            ambiguous_paths: section.value("ambiguous_paths", AmbiguousPaths::Forward),
             on_revoke,
             key_recovery: section.value("key_recovery", false),
             health_check: section

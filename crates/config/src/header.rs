@@ -41,7 +41,14 @@ fn is_reserved(name: &HeaderName) -> bool {
     ];
     frame.contains(name)
         || matches!(name.as_str(), "keep-alive" | "proxy-connection")
-        || name.as_str().starts_with("tallygate-")
+        || is_ours(name.as_str())
+}
+
+/// Whether the name begins with `tallygate-`, in every spelling that an upstream may read so.
+fn is_ours(name: &str) -> bool {
+    const OURS: &str = "tallygate-";
+    name.get(..OURS.len())
+        .is_some_and(|start| model::header::is_spelling_of(start, OURS))
 }
 
 fn refuse_reserved(section: &Section<'_>, key: &str, at: usize, name: &HeaderName) {

@@ -33,7 +33,8 @@ use model::{AppName, Plan, PlanRevision};
 
 pub use apimw::{Apimw, TokenAlgorithm};
 pub use app::{
-    AgentAccess, Agents, App, AppMode, Balance, Counts, HealthCheck, Outage, UnknownKeys,
+    AgentAccess, Agents, AmbiguousPaths, App, AppMode, Balance, Counts, HealthCheck, Outage,
+    UnderscoreHeaders, UnknownKeys,
 };
 pub use better_auth::{BetterAuth, Compat, KeyShape};
 pub use billable::{OutcomeSet, StatusSet};

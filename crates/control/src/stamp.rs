@@ -304,10 +304,5 @@ fn content(stamp: &Stamp) -> Map<String, Value> {
 
 /// A refusal of what came to no call.
 fn refused(refusal: Refusal) -> Refused {
-    Refused {
-        refusal,
-        call_id: CallId::generate(),
-        retry_after: refusal.is_ours().then_some(1),
-        rate: None,
-    }
+    Refused::new(refusal, CallId::generate())
 }

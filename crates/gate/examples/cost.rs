@@ -133,6 +133,7 @@ fn ready<F: Future>(future: F) -> F::Output {
 
 fn app(name: &str, host: &str, routes: Vec<RouteRules>) -> Result<AppRules, Failure> {
     Ok(AppRules {
+        forwards_ambiguous: true,
         name: name.parse()?,
         account: "default".parse()?,
         hosts: vec![host.parse()?],

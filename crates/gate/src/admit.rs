@@ -198,6 +198,11 @@ impl Gate {
                 started_at,
             }),
             Resolved::NoRoute(app) => refuse(Some(app), Refusal::RouteUnknown),
+            Resolved::NoMethod(app, methods) => refuse(Some(app), Refusal::MethodNotAllowed)
+                .map_err(|refused: Refused| Refused {
+                    allow: Some(methods),
+                    ..refused
+                }),
             Resolved::NoApp => refuse(None, Refusal::AppUnknown),
             Resolved::Ambiguous(app) => refuse(app, Refusal::PathAmbiguous),
         }
@@ -216,7 +221,11 @@ impl Gate {
     #[must_use]
     pub fn refuse(&self, worker: &Worker, routed: &Routed, refusal: Refusal) -> Refused {
         worker.count_refusal(routed.route.app.symbol, refusal);
-        Refused::new(refusal, routed.call_id)
+        let wants_credential = refusal.status() == 401;
+        Refused {
+            app: wants_credential.then(|| routed.route.app.clone()),
+            ..Refused::new(refusal, routed.call_id)
+        }
     }
 
     /// Lets a call in, or refuses it. Waits only where the license is not known here or its lease has run out.
@@ -284,6 +293,7 @@ impl Gate {
             call_id: routed.call_id,
             retry_after: refused.retry_after,
             rate,
+            ..Refused::new(refused.refusal, routed.call_id)
         }
     }
 

@@ -7,7 +7,7 @@ use http::HeaderName;
 use model::license;
 use model::path::{NormalPath, ParentPath};
 use model::routing::{AppTable, HostPattern, RouteTable};
-use model::{AccountName, AppName, Method, Outcome, Symbol};
+use model::{AccountName, AppName, Method, Methods, Outcome, Symbol};
 
 /// What the configuration says of an app, as far as the gate cares.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct AppRules {
     pub billable_outcomes: Vec<Outcome>,
     /// Whether calls that are not billed keep their units.
     pub counts_all: bool,
+    /// Whether a path that could be read in two ways passes where nothing depends on it.
+    pub forwards_ambiguous: bool,
     /// Whether calls are recorded and never billed.
     pub test: bool,
     /// Whether the caller waits for the disk (`disk`) or only for the kernel (`process`).
@@ -78,6 +80,7 @@ pub struct App {
     pub(crate) symbol_text: Box<str>,
     pub(crate) test: bool,
     pub(crate) counts_all: bool,
+    forwards_ambiguous: bool,
     pub(crate) waits_for_disk: bool,
     billable_outcomes: u8,
 }
@@ -135,6 +138,8 @@ enum Routes {
 pub(crate) enum Resolved {
     Route(Arc<Route>),
     NoRoute(Arc<App>),
+    /// The app serves the path, by these methods only.
+    NoMethod(Arc<App>, Methods),
     NoApp,
     Ambiguous(Option<Arc<App>>),
 }
@@ -252,7 +257,9 @@ impl Apps {
         let root = NormalPath::parse("/").expect("the root is a normal path");
         let found = self.table.lookup(host, &root);
         match found.map(|entry| &entry.routes) {
-            Some(Routes::Any(route)) if is_a_path && !self.splits_hosts => {
+            Some(Routes::Any(route))
+                if is_a_path && !self.splits_hosts && route.app.forwards_ambiguous =>
+            {
                 Resolved::Route(route.clone())
             }
             _ => Resolved::Ambiguous(found.map(|entry| entry.app.clone())),
@@ -287,7 +294,10 @@ impl Entry {
             Routes::Any(route) => Resolved::Route(route.clone()),
             Routes::Declared(routes) => match routes.lookup(method, path) {
                 Some(route) => Resolved::Route(route.clone()),
-                None => Resolved::NoRoute(self.app.clone()),
+                None => match routes.methods(path) {
+                    none if none.is_empty() => Resolved::NoRoute(self.app.clone()),
+                    methods => Resolved::NoMethod(self.app.clone(), methods),
+                },
             },
         }
     }
@@ -314,6 +324,7 @@ impl Entry {
             symbol_text: text.encode().into(),
             test: rules.test,
             counts_all: rules.counts_all,
+            forwards_ambiguous: rules.forwards_ambiguous,
             waits_for_disk: rules.waits_for_disk,
             billable_outcomes: outcomes,
         });

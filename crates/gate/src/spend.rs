@@ -211,6 +211,9 @@ impl Gate {
             Resolved::Route(route) if opens(&route.app) => route,
             Resolved::Route(_) => return Err(unknown(Symbol::NONE, Refusal::LicenseUnknown)),
             Resolved::NoRoute(app) => return Err(unknown(app.symbol, Refusal::RouteUnknown)),
+            Resolved::NoMethod(app, _) => {
+                return Err(unknown(app.symbol, Refusal::MethodNotAllowed));
+            }
             Resolved::NoApp | Resolved::Ambiguous(_) => {
                 return Err(unknown(Symbol::NONE, Refusal::AppUnknown));
             }

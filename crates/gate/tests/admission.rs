@@ -209,6 +209,7 @@ async fn what_is_presented_besides_one_key_has_its_own_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_license_of_another_app_is_unknown() {
     let of = |name: &str| gate::AppRules {
+        forwards_ambiguous: true,
         hosts: vec![format!("{name}.test").parse().unwrap()],
         ..app(name)
     };
@@ -258,13 +259,13 @@ async fn hosts_and_paths_that_nobody_serves_are_refused_before_any_key_is_looked
         Some(Refusal::AppUnknown)
     );
     assert_eq!(route("", "GET", "/v1"), Some(Refusal::AppUnknown));
-    assert_eq!(route(HOST, "POST", "/v1"), Some(Refusal::RouteUnknown));
-    assert_eq!(route(HOST, "BREW", "/v1"), Some(Refusal::RouteUnknown));
+    assert_eq!(route(HOST, "POST", "/v1"), Some(Refusal::MethodNotAllowed));
+    assert_eq!(route(HOST, "BREW", "/v1"), Some(Refusal::MethodNotAllowed));
     assert_eq!(route(HOST, "GET", "/v10"), Some(Refusal::RouteUnknown));
     assert_eq!(route(HOST, "GET", "/"), Some(Refusal::RouteUnknown));
     assert_eq!(
         house.metric(r#"tallygate_refused_total{app="api",code="route_unknown"}"#),
-        4.0
+        2.0
     );
     assert_eq!(
         house.metric(r#"tallygate_refused_total{app="",code="app_unknown"}"#),
@@ -324,6 +325,7 @@ async fn an_ambiguous_path_is_refused_where_routes_or_other_apps_depend_on_it() 
         apps: vec![
             app("api"),
             gate::AppRules {
+                forwards_ambiguous: true,
                 paths: vec!["/admin".parse().unwrap()],
                 ..app("admin")
             },

@@ -68,6 +68,7 @@ fn apps() -> Vec<AppRules> {
         for (counts_all, test) in [(false, false), (false, true), (true, false), (true, true)] {
             let name = format!("app{number}-{counts_all}-{test}");
             apps.push(AppRules {
+                forwards_ambiguous: true,
                 hosts: vec![format!("{name}.test").parse().unwrap()],
                 billable: vec![200, 204, 413],
                 billable_outcomes: outcomes.to_vec(),

@@ -16,7 +16,7 @@ use licensing::{ApiKeyPolicy, AppTerms, LeaseOptions, LicensingOptions, Plans};
 use model::{Clock, SigningUse, WindowKind};
 use proxy::{
     BackendRules, Backends, Balance, CallerTimeouts, EdgeOptions, HealthCheck, PoolOptions,
-    UpstreamAddress,
+    Underscores, UpstreamAddress,
 };
 
 use crate::open_store;
@@ -28,6 +28,7 @@ pub(crate) fn app_rules(config: &Config) -> Vec<AppRules> {
 
 fn app(app: &config::App) -> AppRules {
     AppRules {
+        forwards_ambiguous: app.ambiguous_paths == config::AmbiguousPaths::Forward,
         name: app.name.clone(),
         account: app.account.clone(),
         hosts: app.hosts.clone(),
@@ -100,6 +101,11 @@ fn backend(app: &config::App) -> BackendRules {
         forward_user_id: app.forward_user_id,
         allow_method_override: app.allow_method_override,
         tunnel_timeout: app.websocket_idle_timeout.duration(),
+        underscores: match app.underscore_headers {
+            config::UnderscoreHeaders::Drop => Underscores::Drop,
+            config::UnderscoreHeaders::Refuse => Underscores::Refuse,
+            config::UnderscoreHeaders::Forward => Underscores::Forward,
+        },
         body_limit: app.body_limit.map(config::ByteSize::bytes),
     }
 }

@@ -248,7 +248,7 @@ impl EffectiveLimits {
         self.rate_limits.iter().any(RateLimit::is_durable)
     }
 
-    /// The value of `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10), made once; empty without windows.
+    /// The value of `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11), made once; empty without windows.
     #[must_use]
     pub fn policy(&self) -> &str {
         &self.policy
@@ -279,7 +279,7 @@ fn policy(windows: &[RateLimit]) -> Box<str> {
         let (calls, seconds) = (limit.calls, limit.window.seconds());
         write!(
             text,
-            "{separator}\"{}\";q={calls};w={seconds}",
+            "{separator}\"{}\";q={calls};w={seconds};qu=\"requests\"",
             limit.window
         )
         .expect("writing to a string does not fail");
@@ -308,14 +308,17 @@ mod tests {
     fn a_license_has_its_own_limits_and_where_it_has_none_those_of_its_plan() {
         let inherited = EffectiveLimits::of(&Limits::default(), Some(&plan()));
         assert_eq!(inherited.concurrency, Some(3));
-        assert_eq!(inherited.policy(), "\"1m\";q=10;w=60, \"1h\";q=100;w=3600");
+        assert_eq!(
+            inherited.policy(),
+            r#""1m";q=10;w=60;qu="requests", "1h";q=100;w=3600;qu="requests""#
+        );
         let own = Limits {
             rate_limits: vec!["5/1s".parse().unwrap()],
             refill: Some("5/1h".parse().unwrap()),
             ..Limits::default()
         };
         let own = EffectiveLimits::of(&own, Some(&plan()));
-        assert_eq!(own.policy(), "\"1s\";q=5;w=1");
+        assert_eq!(own.policy(), r#""1s";q=5;w=1;qu="requests""#);
         assert_eq!(
             (own.counted, own.refill, own.concurrency),
             (false, None, Some(3))

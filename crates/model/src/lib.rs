@@ -8,11 +8,15 @@ pub mod address;
 pub mod api_key;
 pub mod audit;
 pub mod check;
+pub mod forwarded;
+pub mod header;
 pub mod id;
 pub mod interval;
 pub mod key;
+pub mod length;
 pub mod license;
 pub mod limit;
+pub mod methods;
 pub mod money;
 pub mod name;
 pub mod origin;
@@ -37,14 +41,17 @@ pub use address::{Address, ParseAddressError, parse_network};
 pub use api_key::{ApiKey, ApiKeyPrefix, ApiKeyRule, Metadata, ResourcePermissions};
 pub use audit::{Actor, AuditEntry, Who};
 pub use check::{CallFacts, check};
+pub use forwarded::Forwarded;
 pub use id::{
     AppId, AuditId, CallId, CredentialId, InstanceId, LicenseId, ManagementKeyId, ParseIdError,
     PlanRevisionId, RequestTokenId, SessionId, SigningKeyId, UserId,
 };
 pub use interval::Interval;
 pub use key::{Credential, Fingerprint, KeyFormat, KeyHash, KeyHasher};
+pub use length::BodyLength;
 pub use license::{License, LicenseStatus, Permission};
 pub use limit::{Counter, Limits, RateLimit, Refill, RefillMode, WindowKind};
+pub use methods::Methods;
 pub use money::{Currency, Money};
 pub use name::{AccountName, AppName, NameError, PlanName};
 pub use origin::{CallerOrigin, ForwardedFor};

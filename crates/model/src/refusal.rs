@@ -101,6 +101,10 @@ refusals! {
     RequestMalformed = 26, 400, Caller, "request_malformed", "the request is malformed";
     /// An error of the gate itself.
     GatewayError = 27, 500, Us, "gateway_error", "the gateway failed, retry later";
+    /// The app serves this path, but not by this method.
+    MethodNotAllowed = 28, 405, Caller, "method_not_allowed", "the path is not served by this method";
+    /// What the upstream said is no HTTP, or not what it may say here.
+    UpstreamInvalid = 29, 502, Upstream, "upstream_invalid", "the upstream did not answer in valid HTTP";
 }
 
 impl Refusal {

@@ -3,10 +3,12 @@
 //! A look-up walks down a tree of path segments and stops where nothing is declared any more, so its cost follows the
 //! depth of what is declared, not the number of routes and not the length of what a caller sends.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::methods::Methods;
 use crate::outcome::Method;
 use crate::path::{NormalPath, ParentPath};
 
@@ -226,6 +228,24 @@ impl<T> RouteTable<T> {
         };
         let index = self.tree.longest(path, serves)?;
         self.values.get(index as usize)
+    }
+
+    /// The methods by which routes serve this path.
+    #[must_use]
+    pub fn methods(&self, path: &NormalPath<'_>) -> Methods {
+        let found = Cell::new(Methods::default());
+        let add = |slots: &[u32; METHODS]| -> Option<()> {
+            let served = Method::ALL.iter().zip(slots);
+            for (method, _) in served.filter(|(_, slot)| **slot != NONE) {
+                found.set(found.get().with(*method));
+                if *method == Method::Get {
+                    found.set(found.get().with(Method::Head));
+                }
+            }
+            None
+        };
+        let _: Option<()> = self.tree.longest(path, add);
+        found.get()
     }
 
     /// Every route, in order of insertion.

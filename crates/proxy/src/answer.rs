@@ -8,19 +8,31 @@ use model::{CallId, Interval, Refusal};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
-use crate::headers::CALL_ID;
+use crate::problem::{Problem, challenge, detail, places};
 
-/// Adds `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10) and the older `X-RateLimit-*`, both
+/// Adds `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11) and the older `X-RateLimit-*`, both
 /// for the tightest window.
 pub(crate) fn rate_headers(
     head: &mut ResponseHeader,
     limits: &EffectiveLimits,
     view: &RateView,
 ) -> pingora::Result<()> {
-    let window = Interval::from_seconds(u64::from(view.window_seconds));
-    let name = window.map_or_else(String::new, |window| window.to_string());
-    let (remaining, reset) = (view.remaining, view.reset_seconds);
-    head.insert_header("RateLimit", format!("\"{name}\";r={remaining};t={reset}"))?;
+    rate(head, limits, view, true)
+}
+
+/// As [`rate_headers`]. Without `resets`, `RateLimit` does not say when: the answer tells another time to come back.
+fn rate(
+    head: &mut ResponseHeader,
+    limits: &EffectiveLimits,
+    view: &RateView,
+    resets: bool,
+) -> pingora::Result<()> {
+    let (name, remaining, reset) = (window_name(view), view.remaining, view.reset_seconds);
+    let end = match resets {
+        true => format!(";t={reset}"),
+        false => String::new(),
+    };
+    head.insert_header("RateLimit", format!("\"{name}\";r={remaining}{end}"))?;
     if !limits.policy().is_empty() {
         head.insert_header("RateLimit-Policy", limits.policy())?;
     }
@@ -33,18 +45,44 @@ pub(crate) fn rate_headers(
     head.insert_header("X-RateLimit-Reset", (now + u64::from(reset)).to_string())
 }
 
+/// The name of a window's policy.
+fn window_name(view: &RateView) -> String {
+    let window = Interval::from_seconds(u64::from(view.window_seconds));
+    window.map_or_else(String::new, |window| window.to_string())
+}
+
 /// Answers a refused call.
 pub(crate) async fn refuse(
     session: &mut Session,
     refused: &Refused,
     rpc: bool,
 ) -> pingora::Result<()> {
-    let (mut head, body) = problem(refused.refusal, refused.call_id, rpc)?;
-    if let Some(seconds) = refused.retry_after {
+    let places = refused.app.as_ref().map(|app| places(app, rpc));
+    let mut problem = Problem::new(refused.refusal, refused.call_id);
+    problem.detail = detail(refused, places.as_deref());
+    // Only a full window is a quota of that draft; the quota of the license is told by its own code.
+    if let (Refusal::RateLimited, Some((_, view))) = (refused.refusal, &refused.rate) {
+        problem.violated = Some(window_name(view));
+    }
+    let (mut head, body) = problem.answer(rpc)?;
+    for place in places.iter().flatten() {
+        head.append_header("WWW-Authenticate", challenge(place))?;
+    }
+    if let Some(methods) = refused.allow {
+        head.insert_header("Allow", methods.to_string())?;
+    }
+    let view = refused.rate.as_ref().map(|(_, view)| view);
+    let full = view.filter(|view| view.remaining == 0);
+    let wait = refused.retry_after.map(|wait| {
+        // Whoever comes back before the window is over is refused again.
+        full.map_or(wait, |view| wait.max(view.reset_seconds))
+    });
+    if let Some(seconds) = wait {
         head.insert_header("Retry-After", seconds.to_string())?;
     }
     if let Some((limits, view)) = &refused.rate {
-        rate_headers(&mut head, limits, view)?;
+        let resets = wait.is_none_or(|wait| wait >= view.reset_seconds);
+        rate(&mut head, limits, view, resets)?;
     }
     write(session, head, body).await
 }
@@ -56,39 +94,11 @@ pub(crate) async fn fail(
     call_id: CallId,
     rpc: bool,
 ) -> pingora::Result<()> {
-    let (mut head, body) = problem(refusal, call_id, rpc)?;
+    let (mut head, body) = Problem::new(refusal, call_id).answer(rpc)?;
     if refusal.is_ours() {
         head.insert_header("Retry-After", "1")?;
     }
     write(session, head, body).await
-}
-
-/// With `rpc`, a header tells the control plane that this is no answer of the upstream.
-fn problem(
-    refusal: Refusal,
-    call_id: CallId,
-    rpc: bool,
-) -> pingora::Result<(ResponseHeader, Bytes)> {
-    let body = serde_json::json!({
-        "type": "about:blank",
-        "title": refusal.title(),
-        "status": refusal.status(),
-        "code": refusal.code(),
-        "call_id": call_id,
-    });
-    let body = Bytes::from(body.to_string());
-    let mut head = ResponseHeader::build(refusal.status(), Some(8))?;
-    head.insert_header("Content-Type", "application/problem+json")?;
-    head.insert_header("Content-Length", body.len().to_string())?;
-    head.insert_header("Cache-Control", "no-store")?;
-    head.insert_header(CALL_ID, call_id.to_string())?;
-    if refusal.status() == 401 {
-        head.insert_header("WWW-Authenticate", "ApiKey realm=\"tallygate\"")?;
-    }
-    if rpc {
-        head.insert_header(gate::rpc::REFUSAL, refusal.code())?;
-    }
-    Ok((head, body))
 }
 
 async fn write(session: &mut Session, head: ResponseHeader, body: Bytes) -> pingora::Result<()> {

@@ -23,8 +23,22 @@ pub struct BackendRules {
     pub allow_method_override: bool,
     /// How long an upgraded connection may be quiet on both sides.
     pub tunnel_timeout: Duration,
+    /// What happens to header names with an underscore.
+    pub underscores: Underscores,
     /// Largest request body in bytes; `None`: no limit.
     pub body_limit: Option<u64>,
+}
+
+/// What happens to header names with an underscore, which some upstreams read as if it were a hyphen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Underscores {
+    /// They do not reach the upstream.
+    #[default]
+    Drop,
+    /// The call is refused.
+    Refuse,
+    /// They pass, but for spellings of what is not the caller's to say.
+    Forward,
 }
 
 /// One app's backend.
@@ -35,6 +49,7 @@ pub(crate) struct Backend {
     pub(crate) forward_user_id: bool,
     pub(crate) allow_method_override: bool,
     pub(crate) tunnel_timeout: Duration,
+    pub(crate) underscores: Underscores,
     pub(crate) body_limit: u64,
 }
 
@@ -72,6 +87,7 @@ impl Backend {
             forward_user_id: rules.forward_user_id,
             allow_method_override: rules.allow_method_override,
             tunnel_timeout: rules.tunnel_timeout,
+            underscores: rules.underscores,
             body_limit: rules.body_limit.unwrap_or(u64::MAX),
         }
     }

@@ -37,6 +37,14 @@ pub(crate) fn failure(error: &Error) -> Option<Refusal> {
     );
     match (error.esource(), error.etype()) {
         (ErrorSource::Upstream, _) if timed_out => Some(Refusal::UpstreamTimeout),
+        (
+            ErrorSource::Upstream,
+            ErrorType::InvalidHTTPHeader
+            | ErrorType::H1Error
+            | ErrorType::H2Error
+            | ErrorType::InvalidH2
+            | ErrorType::HTTPStatus(_),
+        ) => Some(Refusal::UpstreamInvalid),
         (ErrorSource::Upstream, _) => Some(Refusal::UpstreamUnreachable),
         (
             ErrorSource::Downstream,

@@ -4,10 +4,11 @@ use gate::{Presented, Route, rpc};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use ipnet::IpNet;
-use model::{Address, CallId, ForwardedFor, License, is_access_token};
+use model::header::{Meaning, has_underscore, is_odd, is_spelling_of, meaning};
+use model::{Address, CallId, Forwarded, ForwardedFor, License, is_access_token};
 use pingora::http::RequestHeader;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Underscores};
 use crate::call::Caller;
 
 /// The identity of a call, on every answer and on every forwarded request.
@@ -22,27 +23,16 @@ const LICENSE_ID_TEXT: &str = "Tallygate-License-Id";
 const USER_ID_TEXT: &str = "Tallygate-User-Id";
 const FORWARDED_FOR_TEXT: &str = "X-Forwarded-For";
 const FORWARDED_PROTO_TEXT: &str = "X-Forwarded-Proto";
-const LICENSE_ID: HeaderName = HeaderName::from_static("tallygate-license-id");
-const USER_ID: HeaderName = HeaderName::from_static("tallygate-user-id");
+const FORWARDED_TEXT: &str = "Forwarded";
+const REAL_IP_TEXT: &str = "X-Real-IP";
+/// How calls come.
+const PROTO: &str = "http";
 const REQUEST_TOKEN: HeaderName = HeaderName::from_static("apifew-request-token");
-const LICENSE_KEY: HeaderName = HeaderName::from_static("apifew-user-license-key");
+pub(crate) const LICENSE_KEY: HeaderName = HeaderName::from_static("apifew-user-license-key");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-/// Credentials by name, and what the upstream believes because only the gate can have set it.
-const OURS: [HeaderName; 6] = [
-    LICENSE_KEY,
-    REQUEST_TOKEN,
-    LICENSE_ID,
-    USER_ID,
-    rpc::APP,
-    rpc::CALLER,
-];
-const METHOD_OVERRIDES: [HeaderName; 3] = [
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-method-override"),
-];
 
 /// What the headers present to be let in. One pass over them is cheaper than a look-up of each name.
 pub(crate) fn presented<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Presented<'a> {
@@ -170,17 +160,39 @@ pub(crate) fn rewrite(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingor
     Ok(())
 }
 
+/// Whether a header is none that may go upstream as the caller sent it.
+fn is_stripped(name: &HeaderName, rewrite: &Rewrite<'_>) -> bool {
+    let (text, backend) = (name.as_str(), rewrite.backend);
+    let keys = &rewrite.route.app.license_headers;
+    let by_meaning = match meaning(text) {
+        Meaning::Theirs => false,
+        Meaning::Gate | Meaning::Frame => true,
+        Meaning::Proxy => !rewrite.from_trusted_proxy,
+        Meaning::MethodOverride => !backend.allow_method_override,
+    };
+    by_meaning || keys.contains(name) || (is_odd(text) && is_odd_one_stripped(text, rewrite))
+}
+
+/// The same, of a name that may be read as another one.
+fn is_odd_one_stripped(name: &str, rewrite: &Rewrite<'_>) -> bool {
+    let keys = rewrite.route.app.license_headers.iter();
+    let injected = rewrite.backend.inject.iter().map(|(name, _)| name);
+    (has_underscore(name) && rewrite.backend.underscores != Underscores::Forward)
+        || keys
+            .chain(injected)
+            .any(|ours| is_spelling_of(name, ours.as_str()))
+}
+
+/// Whether a head has a name with an underscore, other than those that the app itself reads keys from.
+pub(crate) fn has_underscored_name(headers: &HeaderMap, keys: &[HeaderName]) -> bool {
+    let mut names = headers.keys();
+    names.any(|name| has_underscore(name.as_str()) && !keys.contains(name))
+}
+
 /// Removes credentials, headers that only the gate may set, and method overrides. One pass over what is there finds them, since
 /// most requests have one of them at most and each removal costs two look-ups.
 fn strip(head: &mut RequestHeader, rewrite: &Rewrite<'_>) {
     const MOST: usize = 8;
-    let overrides = !rewrite.backend.allow_method_override;
-    let is_ours = |name: &HeaderName| {
-        rewrite.route.app.license_headers.contains(name)
-            || OURS.contains(name)
-            || (overrides && METHOD_OVERRIDES.contains(name))
-            || (!rewrite.from_trusted_proxy && *name == FORWARDED_HOST)
-    };
     if head
         .headers
         .get_all(&AUTHORIZATION)
@@ -191,7 +203,8 @@ fn strip(head: &mut RequestHeader, rewrite: &Rewrite<'_>) {
     }
     loop {
         let mut found: [Option<HeaderName>; MOST] = [const { None }; MOST];
-        let names = head.headers.keys().filter(|name| is_ours(name)).take(MOST);
+        let names = head.headers.keys();
+        let names = names.filter(|name| is_stripped(name, rewrite)).take(MOST);
         let count = found
             .iter_mut()
             .zip(names)
@@ -206,9 +219,34 @@ fn strip(head: &mut RequestHeader, rewrite: &Rewrite<'_>) {
     }
 }
 
+/// What a trusted proxy says in `Forwarded` and `X-Real-IP`, in the form in which it is read here; what cannot be read goes.
+fn restate(head: &mut RequestHeader, peer: Option<&Caller>) -> pingora::Result<()> {
+    if head.headers.contains_key(&FORWARDED) {
+        let lines = head.headers.get_all(&FORWARDED).iter();
+        let said = Forwarded::read(lines.map(HeaderValue::as_bytes)).ok();
+        head.remove_header(&FORWARDED);
+        if let (Some(said), Some(peer)) = (said, peer) {
+            head.insert_header(FORWARDED_TEXT, said.with_peer(peer.address, PROTO))?;
+        }
+    }
+    if head.headers.contains_key(&REAL_IP) {
+        let mut lines = head.headers.get_all(&REAL_IP).iter();
+        let one = lines.next().filter(|_| lines.next().is_none());
+        let said = one.and_then(|line| Address::parse(line.to_str().ok()?).ok());
+        head.remove_header(&REAL_IP);
+        if let Some(address) = said {
+            head.insert_header(REAL_IP_TEXT, address.to_string())?;
+        }
+    }
+    Ok(())
+}
+
 /// `X-Forwarded-For` and `-Proto`: appended to what a trusted proxy said, replacing what anybody else did. `Host` goes by as it
 /// came, so that `X-Forwarded-Host` would only repeat it: it is a trusted proxy's, or it is not there.
 fn forwarded(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingora::Result<()> {
+    if rewrite.from_trusted_proxy {
+        restate(head, rewrite.peer)?;
+    }
     if let Some(peer) = rewrite.peer {
         let value = if rewrite.from_trusted_proxy && head.headers.contains_key(&FORWARDED_FOR) {
             let list = forwarded_for(&head.headers).with_peer(peer.address);
@@ -220,7 +258,7 @@ fn forwarded(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingora::Result
     }
     let said = rewrite.from_trusted_proxy && head.headers.contains_key(&FORWARDED_PROTO);
     if !said {
-        head.insert_header(FORWARDED_PROTO_TEXT, HeaderValue::from_static("http"))?;
+        head.insert_header(FORWARDED_PROTO_TEXT, HeaderValue::from_static(PROTO))?;
     }
     Ok(())
 }

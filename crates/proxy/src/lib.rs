@@ -13,6 +13,7 @@ mod failure;
 mod headers;
 mod outlet;
 mod phases;
+mod problem;
 mod response;
 mod serve;
 mod session;
@@ -22,7 +23,7 @@ mod target;
 mod ticks;
 mod upstream;
 
-pub use backend::{BackendRules, Backends};
+pub use backend::{BackendRules, Backends, Underscores};
 pub use edge::{Edge, EdgeOptions};
 pub use phases::{CallerTimeouts, MeteredProxy};
 pub use serve::{ProxyParts, serve};

@@ -16,13 +16,13 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::answer;
-use crate::backend::Backends;
+use crate::backend::{Backends, Underscores};
 use crate::call::{Call, Stage, caller_of};
 use crate::connection::{Connection, UpstreamWait};
 use crate::failure::{blame, failure, internal, is_of_the_address};
 use crate::headers::{
-    CALL_ID, IDEMPOTENCY_KEY, Rewrite, caller_address, presented, presented_by_rpc, rewrite,
-    rpc_call,
+    CALL_ID, IDEMPOTENCY_KEY, Rewrite, caller_address, has_underscored_name, presented,
+    presented_by_rpc, rewrite, rpc_call,
 };
 use crate::response;
 use crate::session;
@@ -74,6 +74,16 @@ impl MeteredProxy {
             return Err(self
                 .gate
                 .refuse(&self.worker, &routed, Refusal::BodyTooLarge));
+        }
+        if backend.underscores == Underscores::Refuse
+            && has_underscored_name(&head.headers, &routed.route.app.license_headers)
+        {
+            self.worker.malformed();
+            let refusal = Refusal::RequestMalformed;
+            return Err(Refused {
+                detail: Some("send no header whose name has an underscore, write a hyphen"),
+                ..self.gate.refuse(&self.worker, &routed, refusal)
+            });
         }
         let peer = peer.as_ref().and_then(|peer| peer.as_inet());
         let names = &routed.route.app.license_headers;

@@ -1,9 +1,9 @@
 //! Bringing the target and the host of a request into the one form that is judged and forwarded.
 
-use http::header::{HOST, HeaderValue};
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};
-use model::RequestTarget;
 use model::target::is_host_with_port;
+use model::{BodyLength, RequestTarget};
 use pingora::http::RequestHeader;
 
 /// A head whose target or host cannot be read in one way only.
@@ -25,9 +25,33 @@ pub(crate) fn settle(head: &mut RequestHeader, by_rpc: bool) -> Result<(), Malfo
         head.set_raw_path(&text).map_err(|_| Malformed)?;
         head.insert_header(HOST, host).map_err(|_| Malformed)?;
     }
+    settle_length(head)?;
     match by_rpc || names_a_host(head.version, &head.headers) || has_authority(head) {
         true => Ok(()),
         false => Err(Malformed),
+    }
+}
+
+/// Leaves one `Content-Length`, or one `Transfer-Encoding: chunked` and no length.
+fn settle_length(head: &mut RequestHeader) -> Result<(), Malformed> {
+    let lines = |name| head.headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let length = BodyLength::read(lines(CONTENT_LENGTH), lines(TRANSFER_ENCODING));
+    let is_one = |name| {
+        let mut lines = head.headers.get_all(name).iter();
+        lines
+            .next()
+            .is_none_or(|line| !line.as_bytes().contains(&b','))
+            && lines.next().is_none()
+    };
+    match length.map_err(|_| Malformed)? {
+        BodyLength::Known(length) if !is_one(CONTENT_LENGTH) => head
+            .insert_header(CONTENT_LENGTH, length)
+            .map_err(|_| Malformed),
+        BodyLength::Chunked => {
+            head.remove_header(&CONTENT_LENGTH);
+            Ok(())
+        }
+        BodyLength::Known(_) | BodyLength::Unsaid => Ok(()),
     }
 }
 
@@ -74,6 +98,34 @@ mod tests {
             assert_eq!(head.raw_path(), path.as_bytes(), "{raw}");
             assert_eq!(head.headers[HOST], host, "{raw}");
         }
+    }
+
+    #[test]
+    fn a_body_has_one_length_or_comes_in_chunks() {
+        let settled = |pairs: &[(&'static str, &'static str)]| {
+            let mut head = head(b"/", Some("api.test"));
+            for (name, value) in pairs {
+                head.append_header(*name, *value).expect("a value");
+            }
+            settle(&mut head, false).map(|()| {
+                let lines = head.headers.get_all(CONTENT_LENGTH).iter();
+                lines
+                    .map(|line| line.to_str().expect("plain").to_owned())
+                    .collect::<Vec<_>>()
+            })
+        };
+        let length = "Content-Length";
+        for same in [
+            &[(length, "3, 3")][..],
+            &[(length, "3"), (length, "3")],
+            &[(length, "3")],
+        ] {
+            assert_eq!(settled(same).expect("one length"), ["3"]);
+        }
+        let chunked = [(length, "3"), ("Transfer-Encoding", "chunked")];
+        assert!(settled(&chunked).expect("chunks").is_empty());
+        assert!(settled(&[(length, "3"), (length, "4")]).is_err());
+        assert!(settled(&[("Transfer-Encoding", "gzip, chunked")]).is_err());
     }
 
     #[test]

@@ -479,6 +479,7 @@ fn spender(journal: &Journal, licensing: &Arc<Licensing>, clock: &Arc<dyn Clock>
         Refusal::from_number(number).map_or("", Refusal::code)
     });
     let rules = |name: &str, account: &str| AppRules {
+        forwards_ambiguous: true,
         name: name.parse().unwrap(),
         account: account.parse().unwrap(),
         hosts: vec![format!("{name}.test").parse().unwrap()],

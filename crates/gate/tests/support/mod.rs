@@ -96,6 +96,7 @@ pub struct House {
 
 pub fn app(name: &str) -> AppRules {
     AppRules {
+        forwards_ambiguous: true,
         name: name.parse().unwrap(),
         account: "default".parse().unwrap(),
         hosts: vec![],

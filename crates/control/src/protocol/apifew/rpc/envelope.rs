@@ -7,6 +7,7 @@ use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderName, HeaderValue, Method, Request, header};
 use gate::rpc;
 use model::NormalPath;
+use model::header::{Meaning, is_spelling_of, meaning};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -217,11 +218,10 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Failure>
 }
 
 fn is_reserved(name: &HeaderName) -> bool {
-    const EXACT: [&str; 17] = [
+    const EXACT: [&str; 13] = [
         "connection",
         "content-length",
         "expect",
-        "forwarded",
         "host",
         "http2-settings",
         "keep-alive",
@@ -232,13 +232,14 @@ fn is_reserved(name: &HeaderName) -> bool {
         "trailer",
         "transfer-encoding",
         "upgrade",
-        "x-http-method",
-        "x-http-method-override",
-        "x-method-override",
     ];
-    const BEGINNINGS: [&str; 3] = ["apifew-", "tallygate-", "x-forwarded-"];
+    /// Of apifew's own protocol, whatever becomes of it.
+    const APIFEW: &str = "apifew-";
     let name = name.as_str();
-    EXACT.contains(&name) || BEGINNINGS.iter().any(|start| name.starts_with(start))
+    let start = name.get(..APIFEW.len());
+    start.is_some_and(|start| is_spelling_of(start, APIFEW))
+        || EXACT.iter().any(|other| is_spelling_of(name, other))
+        || meaning(name) != Meaning::Theirs
 }
 
 /// Parameters in a body are JSON, so the body cannot be called anything else.
@@ -317,6 +318,13 @@ mod tests {
             "X-Forwarded-For",
             "Transfer-Encoding",
             "Content-Length",
+            "Content_Length",
+            "Tallygate_User_Id",
+            "apifew_user_license_key",
+            "Forwarded",
+            "X_Forwarded_For",
+            "X-Real-IP",
+            "X_HTTP_Method_Override",
             "",
             "a b",
             "é",

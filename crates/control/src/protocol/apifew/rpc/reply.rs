@@ -107,6 +107,7 @@ pub(super) fn refused(answer: &Answer) -> Response {
         name.starts_with("ratelimit")
             || name.starts_with("x-ratelimit")
             || [
+                "allow",
                 "cache-control",
                 "retry-after",
                 "tallygate-call-id",

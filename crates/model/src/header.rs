@@ -1,0 +1,181 @@
+//! What the name of a request header means to us, in every spelling in which an upstream may read it.
+//!
+//! CGI and its kin (WSGI, Rack, PHP) hand `X-Real-IP` and `X_Real_IP` to an application as one variable, and some servers do the same
+//! with other signs. So a name is asked here what it means, and never compared with a list of exact names.
+
+/// What a request header says, as far as it is not the caller's to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Meaning {
+    /// Something between caller and upstream.
+    Theirs,
+    /// What the gate alone reads or sets: credentials of its protocols, and what the upstream believes because of that.
+    Gate,
+    /// What a proxy says of a call: who made it, how it came, where it went at first.
+    Proxy,
+    /// That the method is another one.
+    MethodOverride,
+    /// How long the message is, or where it goes, in a spelling that the gate does not read.
+    Frame,
+}
+
+/// Credentials, and what the gate says to the upstream and to itself.
+const GATE: [&str; 7] = [
+    "apifew-user-license-key",
+    "apifew-request-token",
+    "tallygate-call-id",
+    "tallygate-license-id",
+    "tallygate-user-id",
+    "tallygate-rpc-app",
+    "tallygate-rpc-caller",
+];
+/// What proxies and delivery networks say. The targets are here since some frameworks go by them instead of the request line.
+const PROXY: [&str; 10] = [
+    "forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+    "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
+];
+const PROXY_BEGINNINGS: [&str; 2] = ["x-forwarded-", "tallygate-"];
+const METHOD_OVERRIDES: [&str; 3] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
+const FRAME: [&str; 4] = ["content-length", "transfer-encoding", "host", "connection"];
+
+/// What a header of this name says.
+#[must_use]
+pub fn meaning(name: &str) -> Meaning {
+    // Nearly all names end here: nothing of ours begins with another letter.
+    let first = name.as_bytes().first().map(u8::to_ascii_lowercase);
+    if !matches!(first, Some(b'a' | b'c' | b'f' | b'h' | b't' | b'x')) {
+        return Meaning::Theirs;
+    }
+    let is_one_of = |names: &[&str]| names.iter().any(|other| is_spelling_of(name, other));
+    let begins = |beginning: &&str| {
+        let start = name.as_bytes().get(..beginning.len());
+        start.is_some_and(|start| same(start, beginning.as_bytes()))
+    };
+    if is_one_of(&GATE) {
+        Meaning::Gate
+    } else if is_one_of(&PROXY) || PROXY_BEGINNINGS.iter().any(begins) {
+        Meaning::Proxy
+    } else if is_one_of(&METHOD_OVERRIDES) {
+        Meaning::MethodOverride
+    } else if is_odd(name) && is_one_of(&FRAME) {
+        Meaning::Frame
+    } else {
+        Meaning::Theirs
+    }
+}
+
+/// Whether an upstream may take two names for one: they are the same but for the case of letters and for the signs between them.
+#[must_use]
+pub fn is_spelling_of(name: &str, other: &str) -> bool {
+    name.len() == other.len() && same(name.as_bytes(), other.as_bytes())
+}
+
+/// Whether a name has other signs than `-`, so that it may be a spelling of another one.
+#[must_use]
+pub fn is_odd(name: &str) -> bool {
+    name.bytes()
+        .any(|byte| !byte.is_ascii_alphanumeric() && byte != b'-')
+}
+
+/// Whether a name has an underscore, which common servers do not let pass.
+#[must_use]
+pub fn has_underscore(name: &str) -> bool {
+    name.as_bytes().contains(&b'_')
+}
+
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let letter = |byte: &u8| match byte.to_ascii_lowercase() {
+        letter if letter.is_ascii_alphanumeric() => letter,
+        _ => b'-',
+    };
+    one.iter().map(letter).eq(other.iter().map(letter))
+}
+
+/// For fuzzers: takes any text as a name and panics if what must hold does not.
+///
+/// # Panics
+/// When a spelling means something else than the name that it may be read as.
+pub fn exercise(name: &str) {
+    let plain: String = name
+        .chars()
+        .map(|sign| match sign {
+            letter if letter.is_ascii_alphanumeric() => letter.to_ascii_uppercase(),
+            _ => '-',
+        })
+        .collect();
+    let (said, read) = (meaning(name), meaning(&plain));
+    if name.is_ascii() {
+        assert!(
+            is_spelling_of(name, &plain),
+            "{name} may be read as {plain}"
+        );
+        let is_frame = said == Meaning::Frame && read == Meaning::Theirs;
+        assert!(
+            said == read || is_frame,
+            "{name} means {said:?}, {plain} {read:?}"
+        );
+    }
+    assert_ne!(
+        read,
+        Meaning::Frame,
+        "the plain spelling is the one that is read"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_spelling_means_what_it_may_be_read_as(
+            name in prop::sample::select([&GATE[..], &PROXY, &METHOD_OVERRIDES, &FRAME, &["accept", "x-forwarded-port", ""]].concat()),
+            sign in "[-_.~!a]", end in "[-_a-z]{0,3}", any in "\\PC{0,20}",
+        ) {
+            exercise(&name.replace('-', &sign));
+            exercise(&format!("{name}{end}"));
+            exercise(&any);
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_callers_to_say_is_known_in_every_spelling() {
+        for (name, expected) in [
+            ("Tallygate-User-Id", Meaning::Gate),
+            ("tallygate_user_id", Meaning::Gate),
+            ("Tallygate.User_ID", Meaning::Gate),
+            ("Apifew_User_License_Key", Meaning::Gate),
+            ("tallygate-anything", Meaning::Proxy),
+            ("Tallygate_", Meaning::Proxy),
+            ("Forwarded", Meaning::Proxy),
+            ("x_real_ip", Meaning::Proxy),
+            ("X_Forwarded-For", Meaning::Proxy),
+            ("x-forwarded-prefix", Meaning::Proxy),
+            ("X_HTTP_Method_Override", Meaning::MethodOverride),
+            ("Content_Length", Meaning::Frame),
+            ("Transfer~Encoding", Meaning::Frame),
+            ("Content-Length", Meaning::Theirs),
+            ("Host", Meaning::Theirs),
+            ("x-forwarded", Meaning::Theirs),
+            ("tallygate", Meaning::Theirs),
+            ("x-api-key", Meaning::Theirs),
+            ("authorization", Meaning::Theirs),
+            ("accept", Meaning::Theirs),
+            ("", Meaning::Theirs),
+        ] {
+            assert_eq!(meaning(name), expected, "{name}");
+        }
+    }
+}
