@@ -21,7 +21,7 @@ struct Bad {
 const GOOD: &str = "[server]\nlisten = [\"LISTEN\"]\ncontrol = \"CONTROL\"\nmetrics = \"METRICS\"\ndata_dir = \"data\"\n\n\
                     [[app]]\nname = \"api\"\nupstreams = [\"http://127.0.0.1:9\"]\n";
 
-const CASES: [Bad; 11] = [
+const CASES: [Bad; 15] = [
     Bad {
         what: "an unknown key",
         text: "[server]\nlisten = [\"LISTEN\"]\nlissten = 1\n",
@@ -73,17 +73,43 @@ const CASES: [Bad; 11] = [
         names: "TALLYGATE_TEST_NOT_SET",
     },
     Bad {
+        what: "certificates that no version so far serves",
+        text: "[server]\nlisten = [\"LISTEN\"]\n\n[[server.tls]]\ncert = \"a.pem\"\nkey = \"a.key\"\n",
+        line: 4,
+        names: "`[[server.tls]]` is not in this version",
+    },
+    Bad {
+        what: "included units that no version so far takes off the bill",
+        text: "[server]\nlisten = [\"LISTEN\"]\n[[plan]]\nname = \"pro\"\nincluded_units = 1000\n",
+        line: 5,
+        names: "`included_units` is not in this version",
+    },
+    Bad {
+        what: "a store that cannot be meant",
+        text: "[server]\nlisten = [\"LISTEN\"]\n[store]\nurl = \"postgres://u@h/db?sslmode=perhaps\"\n\
+               [[app]]\nname = \"api\"\nupstreams = [\"http://127.0.0.1:9\"]\n",
+        line: 4,
+        names: "sslmode",
+    },
+    Bad {
+        what: "a Redis that cannot be meant",
+        text: "[server]\nlisten = [\"LISTEN\"]\n[redis]\nurl = \"redis+sentinel://a\"\n\
+               [[app]]\nname = \"api\"\nupstreams = [\"http://127.0.0.1:9\"]\n",
+        line: 4,
+        names: "url: the name of the service is missing",
+    },
+    Bad {
         what: "agents that no version so far tells apart",
         text: "[server]\nlisten = [\"LISTEN\"]\n\
                [[app]]\nname = \"api\"\nupstreams = [\"http://127.0.0.1:9\"]\n[app.agents]\ndefault = \"deny\"\n",
-        line: 7,
-        names: "agents are not told apart by this version",
+        line: 6,
+        names: "`[app.agents]` is not in this version",
     },
     Bad {
         what: "targets of webhooks that are not sent",
         text: "[server]\nlisten = [\"LISTEN\"]\n[control]\nallow_private_webhook_targets = true\n",
         line: 4,
-        names: "no webhooks are sent by this version",
+        names: "not in this version: take it out; no webhooks are sent",
     },
     Bad {
         what: "a plan that is not there",

@@ -72,8 +72,6 @@ pub struct App {
     pub health_check: Option<HealthCheck>,
     /// What holds while the license store is out of reach.
     pub outage: Outage,
-    /// What holds for agents that no policy names.
-    pub agents: Agents,
     /// Headers added to every forwarded call, in the order of their names; values are marked as sensitive.
     pub inject_headers: Vec<(HeaderName, HeaderValue)>,
     /// Its routes in the order of the file; empty: every path and method, see [`App::served_routes`].
@@ -170,24 +168,6 @@ words! {
         /// 503 with `Retry-After`, never 401.
         #[default]
         Refuse = "refuse",
-    }
-}
-
-/// `[app.agents]`: what holds for agents (bots) that no policy in the store names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Agents {
-    /// Whether they may call \[`allow`\].
-    pub default: AgentAccess,
-}
-
-words! {
-    /// Whether an agent may call.
-    AgentAccess {
-        /// As anyone may, with a license.
-        #[default]
-        Allow = "allow",
-        /// Never.
-        Deny = "deny",
     }
 }
 
@@ -299,7 +279,6 @@ impl App {
                 .optional_section("health_check", "[app.health_check]")
                 .map(HealthCheck::read),
             outage: Outage::read(section.section("outage", "[app.outage]")),
-            agents: Agents::read(section.section("agents", "[app.agents]")),
             inject_headers: header::read_injected(
                 section.section("inject_headers", "[app.inject_headers]"),
             ),
@@ -391,19 +370,5 @@ impl Outage {
         };
         section.finish();
         outage
-    }
-}
-
-impl Agents {
-    fn read(section: Section<'_>) -> Self {
-        let agents = Self {
-            default: section.value("default", AgentAccess::Allow),
-        };
-        if agents.default == AgentAccess::Deny {
-            let message = "default: agents are not told apart by this version: leave it \"allow\"";
-            section.report(section.at("default"), message);
-        }
-        section.finish();
-        agents
     }
 }

@@ -12,8 +12,6 @@ pub struct Control {
     pub failures_per_minute: u32,
     /// Networks that may come without TLS, besides loopback \[none\].
     pub plain_http_from: Vec<IpNet>,
-    /// Whether webhooks may be sent to private addresses \[false\].
-    pub allow_private_webhook_targets: bool,
 }
 
 /// `[cache]`: licenses remembered in the process.
@@ -32,7 +30,6 @@ impl Default for Control {
         Self {
             failures_per_minute: 100,
             plain_http_from: Vec::new(),
-            allow_private_webhook_targets: false,
         }
     }
 }
@@ -55,16 +52,7 @@ impl Control {
             failures_per_minute: section.number("failures_per_minute", 1..=1_000_000, failures)
                 as u32,
             plain_http_from: section.list("plain_http_from", default.plain_http_from),
-            allow_private_webhook_targets: section.value(
-                "allow_private_webhook_targets",
-                default.allow_private_webhook_targets,
-            ),
         };
-        if control.allow_private_webhook_targets {
-            let key = "allow_private_webhook_targets";
-            let message = format!("{key}: no webhooks are sent by this version: leave it false");
-            section.report(section.at(key), message);
-        }
         section.finish();
         control
     }

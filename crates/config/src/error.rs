@@ -22,6 +22,17 @@ pub struct Error {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors(Vec<Error>);
 
+/// What another part of the program finds wrong with a configuration that reads well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The table, such as `store`.
+    pub section: &'static str,
+    /// The key in it.
+    pub key: &'static str,
+    /// What is wrong and what to do, without a value that came from the environment.
+    pub message: String,
+}
+
 /// A problem whose place is still an offset in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Problem {

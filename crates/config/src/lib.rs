@@ -16,6 +16,7 @@ mod environment;
 mod error;
 mod header;
 mod journal;
+mod later;
 mod load;
 mod plan;
 mod reader;
@@ -33,7 +34,7 @@ use model::{AppName, Plan, PlanRevision};
 
 pub use apimw::{Apimw, TokenAlgorithm};
 pub use app::{
-    AgentAccess, Agents, AmbiguousPaths, App, AppMode, Balance, Counts, HealthCheck, Outage,
+    AmbiguousPaths, App, AppMode, Balance, Counts, HealthCheck, Outage,
     UnderscoreHeaders, UnknownKeys,
 };
 pub use better_auth::{BetterAuth, Compat, KeyShape};
@@ -41,12 +42,12 @@ pub use billable::{OutcomeSet, StatusSet};
 pub use bytes::{ByteSize, ParseByteSizeError};
 pub use control::{Cache, Control};
 pub use duration::{Millis, ParseMillisError};
-pub use error::{Error, Errors};
+pub use error::{Error, Errors, Finding};
 pub use journal::{Durability, Journal, Ledger, ObjectsUrl};
 pub use load::{data_dir, exercise};
 pub use route::{Access, HalfClose, OnClientGone, OnRevoke, Route};
 pub use secret::Secret;
-pub use server::{Log, LogFormat, LogLevel, Server, Tls};
+pub use server::{Log, LogFormat, LogLevel, Server};
 pub use store::{Redis, Store, StoreUrl};
 pub use upstream::{ParseUpstreamError, Scheme, Upstream};
 

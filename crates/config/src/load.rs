@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::app::{App, Places};
-use crate::error::{Errors, Problem};
+use crate::error::{Errors, Finding, Problem};
 use crate::reader::{Reader, Section};
 use crate::{
     Apimw, BetterAuth, Cache, Config, Control, Journal, Ledger, Log, Redis, Server, Store, plan,
@@ -30,8 +30,22 @@ impl Config {
         Self::parse(&text, &file, env)
     }
 
+    /// Reads a file as [`Config::load`] does, and has what reads well judged by others: their findings get their places.
+    ///
+    /// # Errors
+    /// Every problem of the file with its place, or else every finding with its.
+    pub fn load_judged(
+        path: &Path,
+        env: impl Fn(&str) -> Option<String>,
+        judge: impl FnOnce(&Self) -> Vec<Finding>,
+    ) -> Result<Self, Errors> {
+        let file = path.display().to_string();
+        let text = read_file(path).map_err(|message| Errors::whole_file(&file, message))?;
+        read_text(&text, &file, &env, Self::read, judge)
+    }
+
     /// Reads the text of a file. `file` names it in messages and is where relative paths count from; `env` gives the
-    /// values of environment variables. Looks on the disk only for the files of certificates.
+    /// values of environment variables.
     ///
     /// # Errors
     /// Every problem of the text with its place.
@@ -40,7 +54,7 @@ impl Config {
         file: &str,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Errors> {
-        read_text(text, file, &env, Self::read)
+        read_text(text, file, &env, Self::read, |_| Vec::new())
     }
 
     fn read(root: Section<'_>) -> Self {
@@ -73,9 +87,8 @@ impl Config {
 pub fn data_dir(path: &Path, env: impl Fn(&str) -> Option<String>) -> Result<PathBuf, Errors> {
     let file = path.display().to_string();
     let text = read_file(path).map_err(|message| Errors::whole_file(&file, message))?;
-    read_text(&text, &file, &env, |root| {
-        Server::read_data_dir(&root.section("server", "[server]"))
-    })
+    let read = |root: Section<'_>| Server::read_data_dir(&root.section("server", "[server]"));
+    read_text(&text, &file, &env, read, |_| Vec::new())
 }
 
 /// For fuzzers: takes any bytes as a file.
@@ -99,6 +112,7 @@ fn read_text<T>(
     file: &str,
     env: &dyn Fn(&str) -> Option<String>,
     read: impl FnOnce(Section<'_>) -> T,
+    judge: impl FnOnce(&T) -> Vec<Finding>,
 ) -> Result<T, Errors> {
     let (table, syntax): (Spanned<DeTable<'_>>, _) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
@@ -116,6 +130,17 @@ fn read_text<T>(
     let directory = Path::new(file).parent().unwrap_or(Path::new(""));
     let reader = Reader::new(text, directory, env);
     let value = read(reader.root(table.get_ref()));
+    if reader.is_content() {
+        for finding in judge(&value) {
+            let Finding {
+                section,
+                key,
+                message,
+            } = finding;
+            let at = reader.root(table.get_ref()).at_within(section, key);
+            reader.report(at, format!("{key}: {message}"));
+        }
+    }
     let problems = reader.into_problems();
     if problems.is_empty() {
         Ok(value)

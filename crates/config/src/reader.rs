@@ -12,6 +12,7 @@ use crate::bytes::ByteSize;
 use crate::duration::Millis;
 use crate::environment::{SubstituteError, substitute};
 use crate::error::{Problem, line_and_column};
+use crate::later;
 use crate::value::{FromValue, clip};
 
 type Value<'r> = Spanned<DeValue<'r>>;
@@ -58,6 +59,11 @@ impl<'r> Reader<'r> {
     pub(crate) fn report(&self, at: usize, message: impl Into<String>) {
         let message = message.into();
         self.problems.borrow_mut().push(Problem { at, message });
+    }
+
+    /// Whether nothing was reported so far.
+    pub(crate) fn is_content(&self) -> bool {
+        self.problems.borrow().is_empty()
     }
 
     pub(crate) fn into_problems(self) -> Vec<Problem> {
@@ -189,6 +195,13 @@ impl<'r> Section<'r> {
                 .as_array()
                 .is_some_and(|items| items.is_empty())
         })
+    }
+
+    /// Where the value of a key of one of its tables stands, or the table, or the file.
+    pub(crate) fn at_within(&self, table: &str, key: &str) -> usize {
+        let value = self.table.and_then(|root| root.get(table));
+        let inner = value.and_then(|value| value.get_ref().as_table()?.get(key));
+        inner.or(value).map_or(0, |value| value.span().start)
     }
 
     /// Where the value of a key stands, or the table if the key is not there.
@@ -390,6 +403,10 @@ impl<'r> Section<'r> {
         for (key, _) in self.table.into_iter().flat_map(DeTable::iter) {
             let name = key.get_ref().as_ref();
             if known.contains(&name) {
+                continue;
+            }
+            if let Some(message) = later::refused(self.title, name) {
+                self.reader.report(key.span().start, message);
                 continue;
             }
             let hint = nearest(name, &known).map(|near| format!(", did you mean `{near}`"));

@@ -22,7 +22,6 @@ impl Config {
                 "[server] max_connections",
                 a.server.max_connections == b.server.max_connections,
             ),
-            ("[server] tls", a.server.tls == b.server.tls),
             ("[log] format", a.log.format == b.log.format),
             ("[store] url", a.store.url == b.store.url),
             (

@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use model::HostPattern;
 
 use crate::duration::Millis;
-use crate::reader::{LARGEST, Located, Section, values};
+use crate::reader::{LARGEST, Located, Section};
 use crate::secret::Secret;
 use crate::value::{FromValue, words};
 
@@ -46,19 +45,6 @@ pub struct Server {
     pub keepalive_requests: u32,
     /// Bytes a second that a request body has to come with, after 20 s; 0: however slowly \[500\].
     pub min_body_rate: u64,
-    /// Certificates, by host.
-    pub tls: Vec<Tls>,
-}
-
-/// `[[server.tls]]`: a certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
-    /// Hosts it is for; empty: every host that no other certificate is for.
-    pub names: Vec<HostPattern>,
-    /// PEM file of the certificate chain.
-    pub cert: PathBuf,
-    /// PEM file of the private key.
-    pub key: PathBuf,
 }
 
 /// `[log]`: what the process says of itself.
@@ -132,7 +118,6 @@ impl Default for Server {
             keepalive_timeout: Millis::seconds(75),
             keepalive_requests: 10_000,
             min_body_rate: 500,
-            tls: Vec::new(),
         }
     }
 }
@@ -175,11 +160,6 @@ impl Server {
                 u64::from(default.keepalive_requests),
             ) as u32,
             min_body_rate: section.number("min_body_rate", 0..=LARGEST, default.min_body_rate),
-            tls: section
-                .sections("tls", "[[server.tls]]")
-                .into_iter()
-                .filter_map(Tls::read)
-                .collect(),
             listen: listen.iter().map(|located| located.value).collect(),
         };
         server.check_addresses(&section, listen);
@@ -242,30 +222,6 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
         && one.port() == other.port()
         && one.is_ipv4() == other.is_ipv4()
         && (any || one.ip() == other.ip())
-}
-
-impl Tls {
-    fn read(section: Section<'_>) -> Option<Self> {
-        let names = values(section.located("names").unwrap_or_default());
-        let file = |key| {
-            let path = section.reader().resolve(&section.required::<PathBuf>(key)?);
-            if !path.is_file() {
-                let message = format!(
-                    "{key}: there is no file `{}`: write the path of a PEM file",
-                    path.display()
-                );
-                section.report(section.at(key), message);
-            }
-            Some(path)
-        };
-        let (cert, key) = (file("cert"), file("key"));
-        section.finish();
-        Some(Self {
-            names,
-            cert: cert?,
-            key: key?,
-        })
-    }
 }
 
 impl Log {

@@ -12,9 +12,6 @@ const SAMPLE: &[(&str, &str)] = &[
     ("[[app]] upstreams", "required"),
     ("[[app]] plan", "none"),
     ("[[app.route]] path", "required"),
-    ("[[server.tls]] names", "`[]`"),
-    ("[[server.tls]] cert", "required"),
-    ("[[server.tls]] key", "required"),
 ];
 
 /// Every key of the file as `[section] key`, with the default that the document must state.

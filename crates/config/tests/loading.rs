@@ -56,7 +56,7 @@ fn no_message_holds_a_value_of_the_environment() {
         ("journal", "keep"),
         ("journal", "keep_bytes"),
         ("log", "level"),
-        ("control", "allow_private_webhook_targets"),
+        ("better_auth", "metadata"),
     ];
     for (section, key) in keys {
         for value in ["\"${BAD}\"", "[\"${BAD}\"]"] {

@@ -1,5 +1,15 @@
 //! Why a gate does not start with a Redis.
 
+impl Error {
+    /// What is wrong, without the key of the configuration that it is about.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        let text = self.to_string();
+        text.strip_prefix("[redis] url: ")
+            .map_or(text.clone(), str::to_owned)
+    }
+}
+
 /// What is wrong with the Redis that the configuration names. All of it is the operator's to mend. A Redis that does not
 /// answer is no error: it is a cache, and is used once it does.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::address::Address;
+use crate::error::Error;
+
 /// How Redis is used.
 #[derive(Clone)]
 pub struct CoordinatorOptions {
@@ -32,6 +35,16 @@ impl CoordinatorOptions {
             heartbeat: Duration::from_secs(1),
             longest_pause: Duration::from_secs(2),
         }
+    }
+}
+
+impl CoordinatorOptions {
+    /// Whether the URLs can be meant, without asking anybody.
+    ///
+    /// # Errors
+    /// [`Error::Url`] for what cannot be read.
+    pub fn check(&self) -> Result<(), Error> {
+        Address::parse(&self.urls).map(drop)
     }
 }
 

@@ -39,7 +39,6 @@ fn plan(revision: model::PlanRevision) -> Plan {
         name: revision.plan.name,
         currency: revision.plan.currency,
         price_per_unit: revision.plan.price_per_unit,
-        included_units: revision.plan.included_units,
         rate_limits: revision.plan.rate_limits,
         concurrency: revision.plan.concurrency,
         features: revision.plan.features,

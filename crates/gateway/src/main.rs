@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
 mod cli;
 mod demo;
 mod directory;
@@ -29,15 +30,9 @@ fn main() -> ExitCode {
     let path = cli.config_path();
     match cli.command {
         Command::Run => with_config(&path, run::run),
-        Command::Check => with_config(&path, |config| match open_store::check(&config) {
-            Ok(()) => {
-                println!("{} is valid", path.display());
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                eprintln!("{}: [store] url: {error}", path.display());
-                ExitCode::from(cli::EXIT_CONFIG)
-            }
+        Command::Check => with_config(&path, |_| {
+            println!("{} is valid", path.display());
+            ExitCode::SUCCESS
         }),
         Command::Demo(arguments) => {
             let options = demo::Options {
@@ -53,7 +48,7 @@ fn main() -> ExitCode {
 
 /// Reads the configuration before anything else is done, and says where it is wrong.
 fn with_config(path: &std::path::Path, action: impl FnOnce(Config) -> ExitCode) -> ExitCode {
-    match Config::load(path, |name| std::env::var(name).ok()) {
+    match Config::load_judged(path, |name| std::env::var(name).ok(), check::judge) {
         Ok(config) => action(config),
         Err(errors) => {
             eprintln!("{errors}");

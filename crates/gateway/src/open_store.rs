@@ -9,17 +9,6 @@ use store::{
     Error, PostgresOptions, PostgresStore, SealedFiles, SqliteOptions, SqliteStore, Store,
 };
 
-/// Looks at what can be seen of the store without reaching it.
-///
-/// # Errors
-/// [`Error::Misconfigured`] for a URL that says nothing.
-pub(crate) fn check(config: &Config) -> Result<(), Error> {
-    match &config.store.url {
-        StoreUrl::Sqlite => Ok(()),
-        StoreUrl::Postgres(url) => PostgresOptions::parse(url.expose()).map(drop),
-    }
-}
-
 /// Opens the store.
 ///
 /// # Errors

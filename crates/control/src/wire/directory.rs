@@ -115,8 +115,6 @@ pub struct Plan {
     pub currency: Currency,
     /// What a billed unit costs.
     pub price_per_unit: Money,
-    /// Units that a statement does not charge for.
-    pub included_units: u64,
     /// Windows for licenses that have none of their own.
     pub rate_limits: Vec<RateLimit>,
     /// Calls at once for licenses that have no limit of their own.

@@ -77,10 +77,8 @@ struct Calls {
     backends: Backends,
 }
 
-/// Starts a gate.
+/// Starts a gate of a file that was [judged](crate::check::judge).
 pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
-    refuse_unsupported(&config)?;
-    open_store::check(&config)?;
     let mut ground = Ground::lay(&config)?;
     let (mut stored, books) = open_where_there_is_room(&config, &ground).await?;
     let calls = Calls::open(&config, &mut ground, &mut stored, &books).await?;
@@ -405,24 +403,6 @@ fn ledger_counts(ledger: &Ledger) -> LedgerCounts {
         lost: counts.lost,
         behind: counts.behind,
     }
-}
-
-/// What the file may say and this version does not do is refused, never ignored.
-fn refuse_unsupported(config: &Config) -> Result<(), StartError> {
-    let refuse = |what: &str| {
-        Err(StartError::Unsupported(format!(
-            "{what} is not served by this version"
-        )))
-    };
-    if !config.server.tls.is_empty() {
-        return refuse("[[server.tls]]");
-    }
-    if cfg!(not(feature = "object-store")) && config.ledger.objects.is_some() {
-        let missing =
-            "`[ledger] objects` needs a tallygate that was built with the feature `object-store`";
-        return Err(StartError::Unsupported(missing.to_owned()));
-    }
-    Ok(())
 }
 
 /// Makes the folder of a gate's data and takes it, for as long as the file is open. From then on, nobody but the user that

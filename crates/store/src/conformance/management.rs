@@ -127,7 +127,6 @@ pub async fn a_plan_revision_stays_as_it_was_first_put<F: StoreFactory>() {
         name: "pro".parse().expect("valid"),
         currency: "EUR".parse().expect("valid"),
         price_per_unit: "0.01".parse().expect("valid"),
-        included_units: 3,
         rate_limits: vec!["10/1m".parse().expect("valid")],
         concurrency: Some(2),
         features: vec!["beta".to_owned()],
@@ -136,7 +135,7 @@ pub async fn a_plan_revision_stays_as_it_was_first_put<F: StoreFactory>() {
     let forged = PlanRevision {
         id: revision.id,
         plan: Plan {
-            included_units: 9,
+            concurrency: Some(9),
             ..plan
         },
     };
