@@ -117,6 +117,7 @@ test)
     have redis-server || need redis-server "Redis (redis-server and redis-cli)"
     have openssl || need openssl "openssl, which makes the certificates of tests"
     have_postgres || need postgresql "PostgreSQL's server programs, where Debian puts them: $initdb"
+    have pgbouncer || [ -x /usr/sbin/pgbouncer ] || need pgbouncer "PgBouncer, before which a store is refused"
     have unshare || need util-linux "unshare"
     have ip || need iproute2 "ip, which gives tests a network of their own"
     ;;

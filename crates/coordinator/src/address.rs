@@ -104,11 +104,10 @@ fn has_port(host: &str) -> bool {
 
 /// One server. Its answers come in the third version of the protocol, which carries pushes.
 fn server(url: &str) -> Result<ConnectionInfo, Error> {
-    let info = url.into_connection_info().map_err(|error| {
-        Error::Url(format!(
-            "this is not the URL of a Redis ({}): write \"redis://user:password@host:port/database\"",
-            error.category()
-        ))
+    let info = url.into_connection_info().map_err(|_| {
+        let reason =
+            "this is not the URL of a Redis: write \"redis://user:password@host:port/database\"";
+        Error::Url(reason.to_owned())
     })?;
     if let ConnectionAddr::TcpTls { insecure: true, .. } = info.addr() {
         let reason = "`#insecure` takes away what TLS is for: remove it";

@@ -87,6 +87,13 @@ async fn first(connector: &Connector) -> Result<(), Error> {
     let name = connector.address.name();
     match connector.connect(0).await {
         Ok(mut link) => {
+            let key = cache::key(&connector.options.namespace, "rights");
+            // A channel of the same spelling, which nobody listens to.
+            if let Err(fault) = server::check_rights(&mut link, &key, &key).await
+                && let Some(error) = fault.fatal(&name)
+            {
+                return Err(error);
+            }
             if let Ok(Some(policy)) = server::eviction(&mut link).await {
                 return Err(Error::Evicts {
                     server: name,

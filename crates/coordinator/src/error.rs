@@ -17,7 +17,17 @@ pub enum Error {
     /// The text is no URL of a Redis.
     #[error("[redis] url: {0}")]
     Url(String),
-    /// User or password is wrong, or the user may not do what is needed.
+    /// The user may not do what is needed.
+    #[error(
+        "[redis] url: {server} does not give the user these rights: {rights}; give them with `ACL SETUSER`, docs/redis.md has the whole line"
+    )]
+    NotPermitted {
+        /// Which server, without the password.
+        server: String,
+        /// What is missing, as `ACL SETUSER` names it.
+        rights: String,
+    },
+    /// User or password is wrong.
     #[error("[redis] url: {server} refuses the user or the password: {reason}")]
     Denied {
         /// Which server, without the password.

@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     Away(String),
     /// User or password.
     Denied(String),
+    /// Rights that the user lacks, as `ACL SETUSER` names them.
+    NotPermitted(String),
     /// The version.
     TooOld(String),
     /// Something else that only the operator can mend.
@@ -99,6 +101,74 @@ pub(crate) async fn look(link: &mut Link) -> Result<Report, RedisError> {
     Ok(Report::parse(&text))
 }
 
+/// Whether a server lets the user in and does not let it do this.
+fn is_not_permitted(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+        || error.code() == Some("NOPERM")
+        || error.to_string().contains("NOPERM")
+}
+
+/// The right that a refusal is about, as `ACL SETUSER` names it.
+fn right_of(text: &str) -> String {
+    match text.split_once('\'') {
+        Some((_, rest)) if text.contains("command") => {
+            format!(
+                "+{}",
+                rest.split('\'').next().unwrap_or(rest).to_lowercase()
+            )
+        }
+        _ if text.contains("channel") => "&tg:*".to_owned(),
+        _ if text.contains("key") => "~tg:*".to_owned(),
+        _ => text.to_owned(),
+    }
+}
+
+/// Every right that the user of a connection lacks of those that are ever needed, so that the operator adds them at once and not
+/// one a day. Leaves nothing behind.
+///
+/// # Errors
+/// [`Fault::NotPermitted`]; what else goes wrong shows when it is needed.
+pub(crate) async fn check_rights(link: &mut Link, key: &str, channel: &str) -> Result<(), Fault> {
+    const UNKNOWN: &str = "0000000000000000000000000000000000000000";
+    let one = |name: &str, arguments: &[&str]| {
+        let mut command = cmd(name);
+        command.arg(arguments);
+        command
+    };
+    let trials = [
+        one("PING", &[]),
+        one("TIME", &[]),
+        one("GET", &[key]),
+        one("SET", &[key, "", "PX", "1"]),
+        one("DEL", &[key]),
+        one("HSET", &[key, "a", "b"]),
+        one("HGETALL", &[key]),
+        one("PEXPIRE", &[key, "1000"]),
+        one("PTTL", &[key]),
+        one("HDEL", &[key, "a"]),
+        // What nobody loaded is not run: only whether it may be is asked.
+        one("EVALSHA", &[UNKNOWN, "1", key]),
+        one("EVAL", &["return 0", "1", key]),
+        one("SCRIPT", &["LOAD", "return 0"]),
+        one("PUBLISH", &[channel, ""]),
+    ];
+    let mut missing: Vec<String> = Vec::new();
+    for trial in trials {
+        let answer = trial.query_async::<redis::Value>(link).await;
+        let Some(error) = answer.err().filter(is_not_permitted) else {
+            continue;
+        };
+        let right = right_of(&error.to_string());
+        if !missing.contains(&right) {
+            missing.push(right);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::NotPermitted(missing.join(" ")))
+}
+
 impl Fault {
     /// As an error of the start; `None`: it may pass by itself.
     pub(crate) fn fatal(self, server: &str) -> Option<Error> {
@@ -106,6 +176,7 @@ impl Fault {
         match self {
             Self::Away(_) => None,
             Self::Denied(reason) => Some(Error::Denied { server, reason }),
+            Self::NotPermitted(rights) => Some(Error::NotPermitted { server, rights }),
             Self::TooOld(found) => Some(Error::TooOld {
                 server,
                 found,
@@ -121,6 +192,7 @@ impl std::fmt::Display for Fault {
         match self {
             Self::Away(reason) | Self::Denied(reason) | Self::Unfit(reason) => f.write_str(reason),
             Self::TooOld(version) => write!(f, "it is Redis {version}"),
+            Self::NotPermitted(rights) => write!(f, "the user lacks the rights {rights}"),
         }
     }
 }
@@ -132,10 +204,9 @@ impl From<RedisError> for Fault {
         let says = |code: &str| error.code() == Some(code) || text.contains(code);
         match error.kind() {
             ErrorKind::RESP3NotSupported => Self::TooOld("before 6.0".to_owned()),
-            ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => {
-                Self::Denied(text)
-            }
-            _ if says("WRONGPASS") || says("NOAUTH") || says("NOPERM") => Self::Denied(text),
+            _ if is_not_permitted(&error) => Self::NotPermitted(right_of(&text)),
+            ErrorKind::AuthenticationFailed => Self::Denied(text),
+            _ if says("WRONGPASS") || says("NOAUTH") => Self::Denied(text),
             _ if says("cluster support disabled") => {
                 Self::Unfit("it is no Cluster: name one server, not a list".to_owned())
             }
@@ -155,6 +226,27 @@ impl From<RedisError> for Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_names_the_right_that_is_missing() {
+        for (text, right) in [
+            (
+                "NOPERM this user has no permissions to run the 'evalsha' command or its subcommand",
+                "+evalsha",
+            ),
+            (
+                "NOPERM: User tallygate has no permissions to run the 'script|load' command",
+                "+script|load",
+            ),
+            (
+                "NOPERM this user has no permissions to access one of the keys used as arguments",
+                "~tg:*",
+            ),
+            ("NOPERM No permissions to access a channel", "&tg:*"),
+        ] {
+            assert_eq!(right_of(text), right, "{text}");
+        }
+    }
 
     #[test]
     fn a_server_is_judged_by_what_it_says_of_itself() {

@@ -142,6 +142,25 @@ async fn what_only_the_operator_can_mend_is_said_at_the_start() {
             "{login}: {refused:?}"
         );
     }
+    // The line of docs/redis.md, but for two commands and the channels.
+    for (words, rights) in [
+        (
+            "resetchannels &tg:* ~tg:* +@all -evalsha -hset",
+            "+hset +evalsha",
+        ),
+        ("resetchannels &other:* ~tg:* +@all", "&tg:*"),
+        ("resetchannels &tg:* ~other:* +@all", "~tg:*"),
+        ("resetchannels &tg:* ~tg:* +@all -info", "+info"),
+    ] {
+        let set = format!("ACL SETUSER guest reset on >guest {words}");
+        let set: Vec<_> = set.split(' ').collect();
+        assert_eq!(redis.ask(&set), "OK");
+        let refused = start(format!("redis://guest:guest@{}", redis.addr())).await;
+        let Err(Error::NotPermitted { rights: told, .. }) = &refused else {
+            panic!("{words}: {refused:?}");
+        };
+        assert_eq!(told, rights, "{words}");
+    }
     let refused = start(format!("{}/99", redis.url())).await;
     assert!(matches!(refused, Err(Error::Unfit { .. })), "{refused:?}");
     let list = vec![redis.url(), redis.url()];

@@ -6,6 +6,10 @@ pub enum Error {
     /// Out of reach, locked or too slow: worth another try. Blame: us.
     #[error("the store cannot be reached: {0}")]
     Unavailable(String),
+    /// Its disk is full, or what it may use of it: nothing can be kept until there is room, and what is there can be read.
+    /// Blame: us.
+    #[error("the disk of the store is full, make room on it: {0}")]
+    Full(String),
     /// It holds something that this version cannot read. Blame: us.
     #[error("the store holds what this version cannot read: {0}")]
     Corrupt(String),
@@ -46,6 +50,6 @@ impl Error {
     /// Whether the store is out of reach, so that known licenses live on their grace (G8).
     #[must_use]
     pub const fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Full(_))
     }
 }

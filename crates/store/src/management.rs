@@ -157,6 +157,12 @@ pub trait ManagementStore: Send + Sync + 'static {
     /// One plan revision.
     async fn plan_revision(&self, id: PlanRevisionId) -> Result<Option<PlanRevision>, Error>;
 
+    /// Whether writes get into each part of it that can be out of reach by itself, by its name. May wait as long as a write does.
+    /// None: it is one whole.
+    async fn parts_up(&self) -> Vec<(&'static str, bool)> {
+        Vec::new()
+    }
+
     /// The claims of this store.
     ///
     /// # Errors

@@ -63,6 +63,7 @@ pub struct Metrics {
     revocations: Mutex<Histogram>,
     ledger: RwLock<Box<dyn Fn() -> LedgerCounts + Send + Sync>>,
     store_up: AtomicU64,
+    store_parts: Mutex<Vec<(&'static str, bool)>>,
     redis_up: AtomicU64,
 }
 
@@ -85,6 +86,7 @@ impl Metrics {
             revocations: Mutex::default(),
             ledger: RwLock::new(Box::new(LedgerCounts::default)),
             store_up: AtomicU64::new(1),
+            store_parts: Mutex::default(),
             redis_up: AtomicU64::new(0),
         })
     }
@@ -140,9 +142,30 @@ impl Metrics {
         self.store_up.store(u64::from(up), Ordering::Relaxed);
     }
 
+    /// Says whether each part of the store takes writes, where it has parts that can be out of reach by themselves.
+    pub fn store_parts_up(&self, parts: Vec<(&'static str, bool)>) {
+        *self.store_parts.lock() = parts;
+    }
+
     /// Says whether Redis answers.
     pub fn redis_up(&self, up: bool) {
         self.redis_up.store(u64::from(up), Ordering::Relaxed);
+    }
+
+    fn all_parts_up(&self) -> bool {
+        self.store_parts.lock().iter().all(|(_, up)| *up)
+    }
+
+    fn part_metrics(&self) -> Vec<Metric> {
+        let parts = self.store_parts.lock();
+        let metric = |(part, up): &(&'static str, bool)| {
+            let mut gauge = prometheus::proto::Gauge::default();
+            gauge.set_value(if *up { 1.0 } else { 0.0 });
+            let mut metric = labelled(&[("part", part)]);
+            metric.set_gauge(gauge);
+            metric
+        };
+        parts.iter().map(metric).collect()
     }
 
     /// Says where the ledger's numbers come from.
@@ -239,8 +262,8 @@ impl Metrics {
             ),
             gauge(
                 "tallygate_store_up",
-                "Whether the store answers.",
-                self.store_up.load(Ordering::Relaxed),
+                "Whether the store answers, all its parts.",
+                u64::from(self.all_parts_up()).min(self.store_up.load(Ordering::Relaxed)),
             ),
             gauge(
                 "tallygate_redis_up",
@@ -258,6 +281,16 @@ impl Metrics {
                 total.malformed,
             ),
         ];
+        let parts = self.part_metrics();
+        if !parts.is_empty() {
+            let help = "Whether a part of the store takes writes.";
+            families.push(family(
+                "tallygate_store_part_up",
+                help,
+                MetricType::GAUGE,
+                parts,
+            ));
+        }
         if let Some(process) = process_families() {
             families.extend(process);
         }
@@ -368,17 +401,22 @@ fn batches(histogram: &Histogram, records: u64) -> MetricFamily {
     )
 }
 
-fn counted(pairs: &[(&str, &str)], count: u64) -> Metric {
+fn labelled(pairs: &[(&str, &str)]) -> Metric {
     let label = |(name, value): &(&str, &str)| {
         let mut pair = LabelPair::default();
         pair.set_name((*name).to_owned());
         pair.set_value((*value).to_owned());
         pair
     };
-    let mut counter = prometheus::proto::Counter::default();
-    counter.set_value(count as f64);
     let mut metric = Metric::default();
     metric.set_label(pairs.iter().map(label).collect());
+    metric
+}
+
+fn counted(pairs: &[(&str, &str)], count: u64) -> Metric {
+    let mut counter = prometheus::proto::Counter::default();
+    counter.set_value(count as f64);
+    let mut metric = labelled(pairs);
     metric.set_counter(counter);
     metric
 }

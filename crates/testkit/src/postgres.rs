@@ -149,6 +149,22 @@ impl Postgres {
         format!("postgres://{USER}:{PASSWORD}@{}/{database}", self.addr())
     }
 
+    /// The URL of a database by the Unix socket of the server.
+    #[must_use]
+    pub fn socket_url(&self, database: &str) -> String {
+        let folder = self.folder.path().display().to_string().replace('/', "%2F");
+        format!(
+            "postgres://{USER}:{PASSWORD}@{folder}:{}/{database}",
+            self.port.number()
+        )
+    }
+
+    /// The user of every URL, and the password.
+    #[must_use]
+    pub const fn login(&self) -> (&'static str, &'static str) {
+        (USER, PASSWORD)
+    }
+
     /// Where it listens, running or not.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {

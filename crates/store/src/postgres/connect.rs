@@ -6,9 +6,9 @@ use deadpool::Runtime;
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::{ClientWrapper, Manager, ManagerConfig, RecyclingMethod};
 use tokio::task::JoinHandle;
-use tokio_postgres::Client;
 use tokio_postgres::config::Config;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::options::PostgresOptions;
 use super::tls::Tls;
@@ -225,6 +225,53 @@ pub(super) async fn check_server(client: &Client, name: &str) -> Result<(), Erro
         }
     }
     Ok(())
+}
+
+/// Refuses a pooler that lends a connection of the server for a transaction only (PgBouncer's `pool_mode = transaction` and its
+/// kin): what a session holds, a node's name, time limits, notices of changes, would be that of whoever comes next.
+///
+/// A session of the server keeps its process. Behind such a pooler another client that begins a transaction takes the connection
+/// that the first one had last, so that the first one is given another process.
+pub(super) async fn check_sessions(connector: &Connector) -> Result<(), Error> {
+    /// A pooler may go round its connections: then it takes more than one try.
+    const TRIES: usize = 4;
+    let (one, _ends) = connector.connect().await?;
+    let (other, _other_ends) = connector.connect().await?;
+    // Without preparing it, which such poolers do not bear.
+    let process = async |client: &Client| {
+        let said = client.simple_query("SELECT pg_backend_pid()").await?;
+        let row = said.into_iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        });
+        Ok::<_, tokio_postgres::Error>(row)
+    };
+    let judging = async {
+        let own = process(&one).await?;
+        for _ in 0..TRIES {
+            other.batch_execute("BEGIN; SELECT 1").await?;
+            let now = process(&one).await?;
+            other.batch_execute("ROLLBACK").await?;
+            if now != own {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    match awake::within(connector.timeout, judging).await {
+        Ok(Ok(true)) => Err(pooled(&connector.name)),
+        Ok(Err(error)) if describe(&error).contains("pooling mode") => Err(pooled(&connector.name)),
+        // A connection that ended tells nothing of a pooler; why it did shows with the next one.
+        Ok(Ok(false) | Err(_)) => Ok(()),
+        Err(_) => Err(Error::Unavailable(connector.silent())),
+    }
+}
+
+fn pooled(name: &str) -> Error {
+    Error::Misconfigured(format!(
+        "{name}: before the server stands a pooler that gives each transaction another connection (PgBouncer with `pool_mode = \
+         transaction`), and a gate needs sessions: name the server itself, or a pool with `pool_mode = session`"
+    ))
 }
 
 fn check_version(name: &str, number: i32, text: &str) -> Result<(), Error> {

@@ -46,7 +46,7 @@ use tokio::runtime::Handle;
 
 pub use self::options::{PostgresOptions, Times};
 
-use self::connect::{Connector, check_server};
+use self::connect::{Connector, check_server, check_sessions};
 use self::kinds::Kinds;
 use self::server::{Manner, Server};
 use self::session::Session;
@@ -70,6 +70,7 @@ impl PostgresStore {
     /// of another program; [`Error::Unavailable`] if it is not reached.
     pub async fn open(options: PostgresOptions) -> Result<Self, Error> {
         let connector = Connector::new(&options)?;
+        check_sessions(&connector).await?;
         let (client, task) = connector.connect().await?;
         let name = connector.name.clone();
         check_server(&client, &name).await?;

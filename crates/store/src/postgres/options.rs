@@ -55,7 +55,8 @@ impl PostgresOptions {
     /// The store at a URL, `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…`.
     ///
     /// `sslmode` is `disable`, `prefer`, `require` or `verify-full`; with the last, `sslrootcert` may name a file of root
-    /// certificates. All else is as `libpq` has it, where it is known here: several hosts, `target_session_attrs`, `options`,
+    /// certificates. A host that is the folder of a Unix socket, `%2Fvar%2Frun%2Fpostgresql`, is spoken to without TLS, whatever
+    /// `sslmode` says. All else is as `libpq` has it, where it is known here: several hosts, `target_session_attrs`, `options`,
     /// `host` as a directory of a Unix socket.
     ///
     /// # Errors
@@ -100,6 +101,18 @@ impl PostgresOptions {
         });
         if config.get_hosts().is_empty() {
             return Err(wrong("names no host"));
+        }
+        let sockets = config
+            .get_hosts()
+            .iter()
+            .filter(|host| matches!(host, Host::Unix(_)));
+        match sockets.count() {
+            0 => {}
+            // Nobody stands between the two ends of a socket, and PostgreSQL speaks no TLS on one (as libpq has it).
+            all if all == config.get_hosts().len() => {
+                config.ssl_mode(SslMode::Disable);
+            }
+            _ => return Err(wrong("names a Unix socket beside other hosts")),
         }
         if config.get_dbname().is_none() || config.get_user().is_none() {
             return Err(wrong("lacks its user or its database"));
@@ -179,6 +192,21 @@ mod tests {
         assert_eq!(plain.config.get_ssl_mode(), SslMode::Prefer);
         assert_eq!(plain.trust, Trust::Anybody);
         let url = "postgresql://u@a,b:7000/t?sslmode=verify-full&sslrootcert=%2Fetc%2Froot.pem&target_session_attrs=read-write";
+        for parameters in [
+            "",
+            "?sslmode=disable",
+            "?sslmode=prefer",
+            "?sslmode=require",
+            "?sslmode=verify-full",
+        ] {
+            let url = format!("postgres://u@%2Fvar%2Frun%2Fpostgresql/t{parameters}");
+            let socket = PostgresOptions::parse(&url).expect("valid");
+            assert_eq!(socket.config.get_ssl_mode(), SslMode::Disable, "{url}");
+            assert_eq!(
+                socket.name(),
+                "PostgreSQL database `t` at /var/run/postgresql:5432"
+            );
+        }
         let strict = PostgresOptions::parse(url).expect("valid");
         assert_eq!(strict.config.get_ssl_mode(), SslMode::Require);
         assert_eq!(strict.trust, Trust::Verified(Some("/etc/root.pem".into())));
@@ -198,6 +226,10 @@ mod tests {
             ("postgres://u:hunter2@db/t?colour=red", "colour"),
             ("postgres://u:hunter2@db:port/t", "port"),
             ("postgres://u:hunter2@/t", "host"),
+            (
+                "postgres://u@%2Frun%2Fpg,db/t",
+                "Unix socket beside other hosts",
+            ),
         ] {
             let message = refused(url);
             assert!(message.contains(what), "{message}");

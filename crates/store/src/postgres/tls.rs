@@ -146,6 +146,8 @@ where
     type Error = io::Error;
 
     fn make_tls_connect(&mut self, host: &str) -> io::Result<Handshake> {
+        // A Unix socket has no name, and is never asked for a handshake.
+        let host = if host.is_empty() { "localhost" } else { host };
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
             io::Error::new(
                 io::ErrorKind::InvalidInput,

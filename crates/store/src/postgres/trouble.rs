@@ -77,7 +77,9 @@ pub(super) fn diagnose(database: &str, error: &tokio_postgres::Error) -> Diagnos
         // Who may not come in; what is used up; locks and time that ran out; a read-only standby; disks.
         || ["28", "3D", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
         || [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::INSUFFICIENT_PRIVILEGE].contains(state);
-    let error = if unavailable {
+    let error = if *state == SqlState::DISK_FULL {
+        Error::Full(text)
+    } else if unavailable {
         Error::Unavailable(text)
     } else {
         Error::Corrupt(text)

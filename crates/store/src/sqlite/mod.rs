@@ -43,6 +43,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::system::in_words;
 use model::{Clock, SystemClock};
 use rusqlite::Connection;
 
@@ -133,7 +134,11 @@ impl SqliteStore {
             .mode(0o700)
             .create(&options.directory)
             .map_err(|error| {
-                Error::Unavailable(format!("{}: {error}", options.directory.display()))
+                Error::Unavailable(format!(
+                    "{}: {}",
+                    options.directory.display(),
+                    in_words(&error)
+                ))
             })?;
         let licenses = options.file("licenses.db", &LICENSES);
         let ledger = options.file("ledger.db", &LEDGER);

@@ -63,10 +63,10 @@ pub(super) fn diagnose(path: &Path, error: &rusqlite::Error) -> Diagnosis {
             false,
         ),
         Some(ErrorCode::OperationInterrupted) => (Error::Unavailable(text), false),
+        Some(ErrorCode::DiskFull) => (Error::Full(path.display().to_string()), true),
         Some(
             ErrorCode::CannotOpen
             | ErrorCode::SystemIoFailure
-            | ErrorCode::DiskFull
             | ErrorCode::ReadOnly
             | ErrorCode::FileLockingProtocolFailed
             | ErrorCode::OutOfMemory

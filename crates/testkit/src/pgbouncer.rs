@@ -1,0 +1,80 @@
+//! A PgBouncer from the Debian package, before a server of a test.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::eventually::{patience, wait_for};
+use crate::port::Port;
+use crate::postgres::Postgres;
+
+/// Where Debian puts it.
+const PROGRAM: &str = "/usr/sbin/pgbouncer";
+
+/// A pooler that runs until it is dropped.
+#[derive(Debug)]
+pub struct PgBouncer {
+    port: Port,
+    child: Child,
+    _folder: TempDir,
+}
+
+impl PgBouncer {
+    /// Starts one before a server, with this `pool_mode`: `session`, `transaction` or `statement`.
+    ///
+    /// # Panics
+    /// When the package is missing, or it does not become ready in time.
+    #[must_use]
+    pub fn before(server: &Postgres, pool_mode: &str) -> Self {
+        let port = Port::take();
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (user, password) = server.login();
+        let settings = format!(
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {}\nunix_socket_dir =\n\
+             auth_type = plain\nauth_file = {}\npool_mode = {pool_mode}\ndefault_pool_size = 8\nmax_client_conn = 100\n",
+            server.addr().port(),
+            port.number(),
+            path("users"),
+        );
+        fs::write(path("users"), format!("\"{user}\" \"{password}\"\n"))
+            .expect("a file can be written");
+        fs::write(path("pgbouncer.ini"), settings).expect("a file can be written");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let mut command = Command::new(PROGRAM);
+        // It refuses to run as root.
+        if rustix::process::geteuid().is_root() {
+            command.args(["-u", "nobody"]);
+        }
+        let child = command
+            .args(["-q", &path("pgbouncer.ini")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("there is no /usr/sbin/pgbouncer: apt-get install pgbouncer");
+        let listens = || std::net::TcpStream::connect(port.addr()).ok();
+        wait_for(patience(), listens).expect("it listens");
+        Self {
+            port,
+            child,
+            _folder: folder,
+        }
+    }
+
+    /// The URL of a database behind it, from that of the server.
+    #[must_use]
+    pub fn url(&self, server: &Postgres, database: &str) -> String {
+        let (own, other) = (self.port.addr().to_string(), server.addr().to_string());
+        server.url(database).replace(&other, &own)
+    }
+}
+
+impl Drop for PgBouncer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
