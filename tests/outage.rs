@@ -80,8 +80,12 @@ fn a_locked_ledger_store_spends_what_was_leased_and_never_more() {
     assert_eq!(refused.status, 503);
     assert_eq!(refused.refusal_code().as_deref(), Some("quota_unavailable"));
     assert!(refused.header("retry-after").is_some());
+    let part = |name: &str| site.gateway.metric("tallygate_store_part_up", &[name]);
+    assert_eventually!(part("ledger") == 0.0);
+    assert_eq!((part("licenses"), store_up(&site)), (1.0, 0.0));
     other.execute_batch("ROLLBACK").expect("unlocks");
     assert_eventually!(call(&site, &license).status == 200);
+    assert_eventually!((part("ledger"), store_up(&site)) == (1.0, 1.0));
     let seen = load.stop();
     assert!(
         seen.iter()

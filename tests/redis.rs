@@ -164,7 +164,7 @@ fn a_redis_that_only_the_operator_can_mend_is_refused_at_start() {
         ("http://:hunter2@127.0.0.1".to_owned(), "url: "),
         (
             "redis://:hunter2@127.0.0.1/none".to_owned(),
-            "[redis] url: ",
+            "url: this is not the URL of a Redis: write",
         ),
         (wrong, "refuses the user or the password"),
         (

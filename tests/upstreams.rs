@@ -239,9 +239,10 @@ fn no_refusal_opens_a_connection_to_the_upstream() {
     let rated = passed(&["--rate-limit", "1/1h"]);
     let refilled = passed(&["--remaining", "1", "--refill", "1/30d"]);
     let spent = passed(&["--remaining", "1"]);
-    let expired = site
-        .gateway
-        .license(&["--expires-at", "2020-01-01T00:00:00Z"]);
+    let soon = Duration::from_secs(1);
+    let end = testkit::clock::rfc3339_in(soon);
+    let expired = site.gateway.license(&["--expires-at", &end]);
+    std::thread::sleep(soon);
     let busy = site.gateway.license(&["--concurrency", "1"]);
     let mut held = site.gateway.connect();
     held.send(&Request::get("/hold").key(&busy.key).bytes())

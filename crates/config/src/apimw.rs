@@ -65,7 +65,6 @@ impl Default for Apimw {
 impl Apimw {
     pub(crate) fn read(section: Section<'_>) -> Self {
         const KEY: &str = "rate_limits";
-        const MOST: usize = 8;
         let default = Self::default();
         let apimw = Self {
             algorithm: section.value("algorithm", default.algorithm),
@@ -73,11 +72,11 @@ impl Apimw {
             refresh_lifetime: section.value("refresh_lifetime", default.refresh_lifetime),
             issuer: section.value("issuer", Party(default.issuer)).0,
             audience: section.value("audience", Party(default.audience)).0,
-            rate_limits: section.list(KEY, default.rate_limits),
+            rate_limits: section.windows(KEY, default.rate_limits),
         };
-        let count = apimw.rate_limits.len();
-        if section.is_empty_list(KEY) || count > MOST {
-            let message = format!("{KEY}: {count} windows are not possible: write 1 to {MOST}");
+        if section.is_empty_list(KEY) {
+            let message =
+                format!("{KEY}: at least one window is needed: write such as [\"300/1m\"]");
             section.report(section.at(KEY), message);
         }
         if apimw.access_lifetime > apimw.refresh_lifetime {

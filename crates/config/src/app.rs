@@ -242,12 +242,12 @@ impl App {
             plan: section.at("plan"),
         };
         let billable = read_billable(&section).unwrap_or_default();
+        let paths = section.list("paths", vec![ParentPath::root()]);
         let on_revoke = section.value("on_revoke", OnRevoke::Cut);
         let app = Self {
             name: name.clone().unwrap_or_else(nameless),
             account: section.value("account", AccountName::default()),
             hosts: values(hosts),
-            paths: section.list("paths", vec![ParentPath::root()]),
             upstreams,
             license_headers: header::read_license_headers(&section),
             billable,
@@ -286,7 +286,9 @@ impl App {
                 section.sections("route", "[[app.route]]"),
                 billable,
                 on_revoke,
+                &paths,
             ),
+            paths,
         };
         section.finish();
         name.is_some().then_some((app, places))

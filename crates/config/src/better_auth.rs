@@ -76,7 +76,10 @@ impl BetterAuth {
         let default = Self::default();
         let length = default.key_length as u64;
         let is_set = section.has("rate_limit");
-        let rate_limit = section.unless_empty("rate_limit");
+        let rate_limit: Option<RateLimit> = section.unless_empty("rate_limit");
+        if let Err((_, reason)) = RateLimit::check_together(rate_limit.as_slice()) {
+            section.report(section.at("rate_limit"), format!("rate_limit: {reason}"));
+        }
         let read = Self {
             shape: section.value("shape", default.shape),
             compat: section.value("compat", default.compat),

@@ -1,4 +1,5 @@
-//! `${NAME}` in string values. It is replaced in the parsed value, so that no value can smuggle TOML in.
+//! `${NAME}` in string values, and `${NAME|url}` for a part of a URL. It is replaced in the parsed value, so that no value can
+//! smuggle TOML in.
 
 use std::borrow::Cow;
 
@@ -13,6 +14,16 @@ pub(crate) enum SubstituteError {
         "`${{` begins the name of an environment variable, such as `${{API_KEY}}`: write `$${{` for a literal `${{`"
     )]
     Malformed,
+    /// What stands behind the name is not known.
+    #[error(
+        "`${{{0}` is followed by `|{1}`, which is not known: write `${{{0}|url}}` for a part of a URL, or `${{{0}}}`"
+    )]
+    Unknown(String, String),
+    /// A part of a URL that would end before its end.
+    #[error(
+        "the value of `${{{0}}}` has signs that end a part of a URL, such as `@`, `/` or `#`: write `${{{0}|url}}`, which percent-encodes them"
+    )]
+    Unencoded(String),
 }
 
 /// The value with every `${NAME}` replaced and every `$${` turned into `${`. Borrows where there is neither.
@@ -35,14 +46,69 @@ pub(crate) fn substitute<'a>(
         }
         value.push_str(before);
         let (name, after) = after.split_once('}').ok_or(SubstituteError::Malformed)?;
+        let (name, form) = name.split_once('|').unwrap_or((name, ""));
         if !is_variable(name) {
             return Err(SubstituteError::Malformed);
         }
-        value.push_str(&env(name).ok_or_else(|| SubstituteError::Missing(name.to_owned()))?);
+        let found = env(name).ok_or_else(|| SubstituteError::Missing(name.to_owned()))?;
+        match form {
+            "" => value.push_str(&found),
+            "url" => percent_encode(&found, &mut value),
+            other => return Err(SubstituteError::Unknown(name.to_owned(), other.to_owned())),
+        }
         rest = after;
     }
     value.push_str(rest);
     Ok(Cow::Owned(value))
+}
+
+/// Refuses a URL whose user or password comes from the environment and would end before its end: what follows it would be
+/// read as another host, path or fragment.
+pub(crate) fn check_url(
+    raw: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<(), SubstituteError> {
+    let login = raw.rfind('@').map_or("", |end| &raw[..end]);
+    for part in login.split("${").skip(1) {
+        let name = part.split('}').next().unwrap_or_default();
+        let value = Some(name).filter(|name| is_variable(name)).and_then(env);
+        if value.is_some_and(|value| !is_encoded(&value)) {
+            return Err(SubstituteError::Unencoded(name.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a text can be a user or a password of a URL as it is.
+fn is_encoded(text: &str) -> bool {
+    let mut rest = text.as_bytes();
+    while let [byte, after @ ..] = rest {
+        let plain = byte.is_ascii_graphic() && !b"@/?#[]%\\".contains(byte);
+        rest = match (byte, after) {
+            (b'%', [high, low, after @ ..])
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                after
+            }
+            _ if plain => after,
+            _ => return false,
+        };
+    }
+    true
+}
+
+/// Every byte that is not a letter, a digit or one of `-._~` as `%XX`.
+fn percent_encode(text: &str, into: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            into.push(char::from(byte));
+        } else {
+            into.push('%');
+            into.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            into.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+    }
 }
 
 fn is_variable(name: &str) -> bool {
@@ -53,6 +119,35 @@ fn is_variable(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_that_would_end_a_url_must_be_encoded() {
+        let env = |name: &str| {
+            let value = match name {
+                "AT" => "p@ss",
+                "SLASH" => "a/b",
+                "HASH" => "a#b",
+                "PERCENT" => "100%",
+                "ENCODED" => "p%40ss:x",
+                "HOST" => "db/x",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        for name in ["AT", "SLASH", "HASH", "PERCENT"] {
+            let raw = format!("postgres://u:${{{name}}}@db/x");
+            let told = check_url(&raw, &env).expect_err("not encoded").to_string();
+            assert!(told.contains(&format!("write `${{{name}|url}}`")), "{told}");
+            assert_eq!(check_url(&raw.replace('}', "|url}"), &env), Ok(()));
+        }
+        for raw in [
+            "postgres://u:${ENCODED}@db/x",
+            "postgres://u:p@${HOST}",
+            "${AT}",
+        ] {
+            assert_eq!(check_url(raw, &env), Ok(()), "{raw}");
+        }
+    }
 
     #[test]
     fn variables_are_replaced_once_and_escapes_are_not() {
@@ -69,6 +164,14 @@ mod tests {
         assert_eq!(
             substitute("${B}", &env),
             Err(SubstituteError::Missing("B".into()))
+        );
+        assert_eq!(
+            substitute("x://u:${A_1|url}@h", &env).as_deref(),
+            Ok("x://u:%24%7BA_1%7D@h")
+        );
+        assert_eq!(
+            substitute("${A_1|base64}", &env),
+            Err(SubstituteError::Unknown("A_1".into(), "base64".into()))
         );
         for bad in ["${", "${}", "${1A}", "${A B}", "${A_1", "${A-1}"] {
             assert_eq!(

@@ -25,6 +25,7 @@ mod route;
 mod secret;
 mod server;
 mod store;
+mod syntax;
 mod upstream;
 mod value;
 

@@ -5,15 +5,17 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use model::system::in_words;
 use model::{AppName, AppTable, Plan, PlanName};
 use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::app::{App, Places};
-use crate::error::{Errors, Finding, Problem};
+use crate::error::{Errors, Finding};
 use crate::reader::{Reader, Section};
 use crate::{
     Apimw, BetterAuth, Cache, Config, Control, Journal, Ledger, Log, Redis, Server, Store, plan,
+    syntax,
 };
 
 /// Longest file in bytes.
@@ -117,10 +119,7 @@ fn read_text<T>(
     let (table, syntax): (Spanned<DeTable<'_>>, _) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
         // What was recovered of a broken file would only lead to more, misleading messages.
-        let problem = |error: toml::de::Error| Problem {
-            at: error.span().map_or(0, |span| span.start),
-            message: error.message().trim().replace('\n', ", "),
-        };
+        let problem = |error: toml::de::Error| syntax::problem(text, &error);
         return Err(Errors::of(
             file,
             text,
@@ -150,7 +149,7 @@ fn read_text<T>(
 }
 
 fn read_file(path: &Path) -> Result<String, String> {
-    let unreadable = |error: io::Error| format!("the file cannot be read: {error}");
+    let unreadable = |error: io::Error| format!("the file cannot be read: {}", in_words(&error));
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
     file.take(LONGEST + 1)

@@ -40,7 +40,7 @@ fn read(section: Section<'_>) -> Option<Plan> {
         section.report(section.at("price_per_unit"), message);
     }
     let concurrency = section.optional_number("concurrency", 1..=u64::from(u32::MAX));
-    let rate_limits = section.list("rate_limits", Vec::new());
+    let rate_limits = section.windows("rate_limits", Vec::new());
     let features = section.list("features", Vec::new());
     section.finish();
     Some(Plan {

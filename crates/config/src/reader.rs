@@ -5,12 +5,13 @@ use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use model::RateLimit;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::bytes::ByteSize;
 use crate::duration::Millis;
-use crate::environment::{SubstituteError, substitute};
+use crate::environment::{SubstituteError, check_url, substitute};
 use crate::error::{Problem, line_and_column};
 use crate::later;
 use crate::value::{FromValue, clip};
@@ -110,7 +111,12 @@ impl<'r> Reader<'r> {
         value: &Value<'_>,
         raw: &str,
     ) -> Option<Option<Result<T, String>>> {
-        let text = match substitute(raw, self.env) {
+        let checked = if T::IS_URL {
+            check_url(raw, self.env)
+        } else {
+            Ok(())
+        };
+        let text = match checked.and_then(|()| substitute(raw, self.env)) {
             Ok(text) => text,
             Err(error) => {
                 self.report(self.place_of(value, &error), format!("{key}: {error}"));
@@ -134,7 +140,9 @@ impl<'r> Reader<'r> {
     fn place_of(&self, value: &Value<'_>, error: &SubstituteError) -> usize {
         let span = value.span();
         let name = match error {
-            SubstituteError::Missing(name) => format!("${{{name}}}"),
+            SubstituteError::Missing(name)
+            | SubstituteError::Unknown(name, _)
+            | SubstituteError::Unencoded(name) => format!("${{{name}"),
             SubstituteError::Malformed => "${".to_owned(),
         };
         let written = self.text.get(span.clone()).unwrap_or_default();
@@ -324,6 +332,19 @@ impl<'r> Section<'r> {
 
     pub(crate) fn list<T: FromValue>(&self, key: &'static str, default: Vec<T>) -> Vec<T> {
         self.located(key).map_or(default, values)
+    }
+
+    /// Rate windows that can all hold at once.
+    pub(crate) fn windows(&self, key: &'static str, default: Vec<RateLimit>) -> Vec<RateLimit> {
+        let Some(located) = self.located::<RateLimit>(key) else {
+            return default;
+        };
+        let places: Vec<usize> = located.iter().map(|window| window.at).collect();
+        let windows = values(located);
+        if let Err((at, reason)) = RateLimit::check_together(&windows) {
+            self.report(places[at], format!("{key}: {reason}"));
+        }
+        windows
     }
 
     /// A list, or one value alone.

@@ -1,6 +1,7 @@
 //! `[[app.route]]`: what calls of one path and its methods cost and need.
 
 use http::HeaderName;
+use model::license::lies_below;
 use model::{Method, ParentPath, RouteTable};
 
 use crate::app::read_billable;
@@ -144,11 +145,17 @@ impl Route {
     }
 }
 
+/// Whether some path lies below both.
+fn meet(one: &ParentPath, other: &ParentPath) -> bool {
+    lies_below(one.as_str(), other.as_str()) || lies_below(other.as_str(), one.as_str())
+}
+
 /// Every route of an app, none of which serves what another does.
 pub(crate) fn read_all(
     sections: Vec<Section<'_>>,
     billable: StatusSet,
     on_revoke: OnRevoke,
+    paths: &[ParentPath],
 ) -> Vec<Route> {
     let mut table = RouteTable::new();
     let mut routes = Vec::new();
@@ -164,6 +171,15 @@ pub(crate) fn read_all(
             let message = format!(
                 "path: the route on line {line} serves {method} on `{}` already: give each method of a path one route",
                 route.path
+            );
+            reader.report(at, message);
+        }
+        if !paths.iter().any(|path| meet(path, &route.path)) {
+            let own: Vec<String> = paths.iter().map(|path| format!("`{path}`")).collect();
+            let message = format!(
+                "path: no call of this app comes to `{}`, since its `paths` are {}: write a path below one of them",
+                route.path,
+                own.join(", ")
             );
             reader.report(at, message);
         }

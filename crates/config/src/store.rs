@@ -122,16 +122,38 @@ pub(crate) fn is_url(text: &str, schemes: &[&str]) -> bool {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-    schemes.contains(&scheme) && !host.is_empty() && plain
+    // A Unix socket is a path alone.
+    let host = !host.is_empty() || (scheme == "redis+unix" && rest.len() > 1);
+    schemes.contains(&scheme) && host && plain
+}
+
+const STRAY_SIGN: &str = "a user or a password in this URL has one of `@`, `/`, `?` and `#` as it is, which ends it: percent-encode it (`%40`, `%2F`, `%3F`, `%23`), or write `${NAME|url}` and set NAME in the environment";
+
+/// Whether a sign that ends a part of a URL stands in its user or password: what stands before the last `@` then has more than
+/// a user and a password. An `@` of a query is none of theirs, nor one of the path of a Unix socket.
+fn has_stray_sign(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return false;
+    };
+    if scheme == "redis+unix" {
+        return false;
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // `user:pass/word@host`: what looks like the host is a user with a password, since no port is a word.
+    let before = rest.split('?').next().unwrap_or_default();
+    let cut = authority.len() < before.len() && !authority.contains('@') && before.contains('@');
+    authority.matches('@').count() > 1 || cut
 }
 
 // The text of a URL may hold a password: no message repeats it.
 impl FromValue for StoreUrl {
     const EXPECTED: &'static str = "\"sqlite\" or \"postgres://user:password@host/database\"";
+    const IS_URL: bool = true;
 
     fn from_text(text: &str) -> Option<Result<Self, String>> {
         Some(match text {
             "sqlite" => Ok(Self::Sqlite),
+            url if has_stray_sign(url) => Err(STRAY_SIGN.to_owned()),
             url if is_url(url, &["postgres", "postgresql"]) => {
                 Ok(Self::Postgres(url.to_owned().into()))
             }
@@ -143,6 +165,7 @@ impl FromValue for StoreUrl {
 impl FromValue for RedisUrl {
     const EXPECTED: &'static str =
         "\"redis://host:port\", \"rediss://host:port\" or \"redis+sentinel://host:port/name\"";
+    const IS_URL: bool = true;
 
     fn from_text(text: &str) -> Option<Result<Self, String>> {
         let schemes = [
@@ -152,6 +175,9 @@ impl FromValue for RedisUrl {
             "redis+sentinel",
             "rediss+sentinel",
         ];
+        if has_stray_sign(text) {
+            return Some(Err(STRAY_SIGN.to_owned()));
+        }
         let valid = is_url(text, &schemes).then(|| Self(text.to_owned().into()));
         Some(
             valid

@@ -16,6 +16,9 @@ pub(crate) trait FromValue: Sized {
     /// Whether the file writes it as a string. Others are a string only to name an environment variable.
     const IS_TEXT: bool = true;
 
+    /// Whether it is a URL that may name a user and a password.
+    const IS_URL: bool = false;
+
     /// From a string, or why not; `None` if a string is not allowed at all.
     fn from_text(text: &str) -> Option<Result<Self, String>>;
 
@@ -47,7 +50,6 @@ pub(crate) use from_text;
 from_text! {
     AccountName, "the name of an account in a string";
     AppName, "the name of an app in a string";
-    Currency, "a currency in a string, such as \"EUR\"";
     HostPattern, "a host in a string, such as \"api.example.com\"";
     Interval, "a duration in a string, such as \"72h\"";
     Money, "a decimal number in a string, such as \"0.01\"";
@@ -101,6 +103,21 @@ pub(crate) fn not_a_word(text: &str, expected: &str) -> String {
 
 pub(crate) fn clip(text: &str) -> String {
     text.chars().take(80).collect()
+}
+
+/// A currency that prices can be in. Books may hold others, of times gone by.
+impl FromValue for Currency {
+    const EXPECTED: &'static str = "a currency in a string, such as \"EUR\"";
+
+    fn from_text(text: &str) -> Option<Result<Self, String>> {
+        let currency = text.parse::<Self>().map_err(|error| error.to_string());
+        Some(currency.and_then(|currency| match currency.minor_digits() {
+            Some(_) => Ok(currency),
+            None => Err(format!(
+                "`{currency}` is not a currency that anybody pays with: write a code of ISO 4217, such as \"EUR\""
+            )),
+        }))
+    }
 }
 
 impl FromValue for bool {

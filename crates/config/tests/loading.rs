@@ -14,6 +14,7 @@ fn env(name: &str) -> Option<String> {
         "ON" => "true",
         "BAD" => "hunter2",
         "EMPTY" => "",
+        "PASSWORD" => "p@ss/w#rd?100%",
         _ => return None,
     };
     Some(value.to_owned())
@@ -42,6 +43,31 @@ fn the_environment_fills_values_and_cannot_add_keys() {
     );
     assert!(config.apps[0].forward_user_id);
     assert_eq!(config.apps[0].inject_headers[0].1, "${KEY}");
+}
+
+#[test]
+fn a_password_of_any_signs_goes_into_a_url_in_its_encoded_form() {
+    let text = format!(
+        "[store]\nurl = \"postgres://u:${{PASSWORD|url}}@db/x\"\n[redis]\nurl = \"redis://:${{PASSWORD|url}}@r\"\n{APP}"
+    );
+    let config = parse(&text).expect("valid");
+    let config::StoreUrl::Postgres(url) = &config.store.url else {
+        panic!("not PostgreSQL")
+    };
+    let encoded = "p%40ss%2Fw%23rd%3F100%25";
+    assert_eq!(url.expose(), format!("postgres://u:{encoded}@db/x"));
+    assert_eq!(
+        config.redis.urls[0].expose(),
+        format!("redis://:{encoded}@r")
+    );
+
+    let told = parse(&text.replace("|url", "")).expect_err("not encoded");
+    let hint = "the value of `${PASSWORD}` has signs that end a part of a URL, such as `@`, `/` or `#`: write `${PASSWORD|url}`, which \
+                percent-encodes them";
+    assert_eq!(
+        told,
+        format!("t.toml:2:21: url: {hint}\nt.toml:4:17: url: {hint}")
+    );
 }
 
 #[test]

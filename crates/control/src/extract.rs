@@ -5,7 +5,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::problem::{Code, Problem};
-use crate::protocol::{BODY_LIMIT, Input, InputKind, read_json};
+use crate::protocol::{BODY_LIMIT, Input, InputKind, read_json, words};
 
 /// Longest body of a bulk request, in bytes.
 pub(crate) const BULK_BODY_LIMIT: usize = 16 << 20;
@@ -66,7 +66,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
                 let text = text
                     .strip_prefix("Failed to deserialize query string: ")
                     .unwrap_or(&text);
-                let problem = Problem::new(Code::FieldInvalid, text);
+                let problem = Problem::new(Code::FieldInvalid, words::in_words(text));
                 parameter(text).map_or(problem.clone(), |name| problem.about(name))
             })
     }

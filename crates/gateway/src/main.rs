@@ -34,11 +34,16 @@ fn main() -> ExitCode {
             println!("{} is valid", path.display());
             ExitCode::SUCCESS
         }),
+        Command::Init => cli::init::execute(&path),
         Command::Demo(arguments) => {
             let options = demo::Options {
                 once: arguments.once,
                 config: cli.config,
             };
+            // Whoever has no file yet wants to see what the gate does all the more.
+            if options.config.is_none() && !path.exists() {
+                return run::demo_of_nothing(options);
+            }
             with_config(&path, |config| run::demo(config, options))
         }
         Command::Client(command) => cli::execute(cli.config.as_deref(), command),

@@ -21,11 +21,12 @@ use ledger::Ledger;
 use licensing::{Freshness, Licensing};
 use model::Clock;
 use proxy::Edge;
-use store::NodeClaim;
+use store::{NodeClaim, Store};
 use telemetry::Metrics;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use self::signals::stop_signal;
 use self::start::{lock_data_dir, start};
@@ -102,6 +103,32 @@ pub(crate) fn demo(config: Config, options: demo::Options) -> ExitCode {
             .await
             .or_else(|error| Ok(error.report()))
     })
+}
+
+/// `tallygate demo` where there is no configuration: with that of the first file, and data that are gone with it.
+pub(crate) fn demo_of_nothing(options: demo::Options) -> ExitCode {
+    let folder = match tempfile::tempdir() {
+        Ok(folder) => folder,
+        Err(error) => {
+            let path = std::env::temp_dir().display().to_string();
+            let error = StartError::Files { path, error };
+            eprintln!("tallygate: {error}");
+            return error.exit_code();
+        }
+    };
+    let file = folder.path().join("gateway.toml");
+    let written = std::fs::write(&file, config::DEFAULT_FILE);
+    let mut config = Config::default();
+    config.server.data_dir = folder.path().join("data");
+    // The commands that the demo prints find its gate by this file.
+    let named = written.is_ok().then_some(file);
+    demo(
+        config,
+        demo::Options {
+            config: named,
+            ..options
+        },
+    )
 }
 
 /// Gives a tour data of its own, gone when it is, where another gate serves from the data that the configuration names.
@@ -213,6 +240,16 @@ impl demo::Gate for Running {
     async fn stop(self) {
         // Whoever tries the gate out starts it again; what is left is found then.
         let _ = Self::stop(self).await;
+    }
+}
+
+/// Keeps the parts of `store_up` true: a part that somebody else has locked answers readers as if nothing were.
+async fn watch_parts(store: Arc<dyn Store>, metrics: Arc<Metrics>) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        seconds.tick().await;
+        metrics.store_parts_up(store.parts_up().await);
     }
 }
 

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use model::system::in_words;
+
 use crate::cli::EXIT_CONFIG;
 
 /// Why a gate does not start.
@@ -12,7 +14,7 @@ pub(crate) enum StartError {
     #[error("{0}")]
     Unsupported(String),
     /// An address is taken or not ours.
-    #[error("cannot listen on {address}: {error}")]
+    #[error("cannot listen on {address}: {}", in_words(error))]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -25,7 +27,7 @@ pub(crate) enum StartError {
     )]
     InUse(String),
     /// Files of ours.
-    #[error("cannot use {path}: {error}")]
+    #[error("cannot use {path}: {}", in_words(error))]
     Files {
         /// The file or directory.
         path: String,

@@ -12,7 +12,7 @@ use gate::{AppRules, RouteRules};
 use ledger::LedgerOptions;
 use licensing::sessions::SessionOptions;
 use licensing::signing::TokenTerms;
-use licensing::{ApiKeyPolicy, AppTerms, LeaseOptions, LicensingOptions, Plans};
+use licensing::{ApiKeyPolicy, AppTerms, DeclaredRoute, LeaseOptions, LicensingOptions, Plans};
 use model::{Clock, SigningUse, WindowKind};
 use proxy::{
     BackendRules, Backends, Balance, CallerTimeouts, EdgeOptions, HealthCheck, PoolOptions,
@@ -124,6 +124,15 @@ pub(crate) fn plans(config: &Config) -> Plans {
         config.plan_revisions(),
         config.apps.iter().map(terms).collect(),
     )
+    .with_routes(config.apps.iter().map(declared))
+}
+
+fn declared(app: &config::App) -> (model::AppName, Vec<DeclaredRoute>) {
+    let route = |route: &Route| DeclaredRoute {
+        methods: route.methods.clone(),
+        path: route.path.clone(),
+    };
+    (app.name.clone(), app.routes.iter().map(route).collect())
 }
 
 /// How the license cache behaves.

@@ -40,6 +40,68 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn a_first_file_is_written_once_and_is_a_valid_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let written = tallygate(folder.path(), &["init"]);
+    let shown = text(&written.stdout);
+    assert_eq!(written.status.code(), Some(0), "{written:?}");
+    assert!(
+        shown.contains("tallygate check") && shown.contains("tallygate run"),
+        "{shown}"
+    );
+    let file = fs::read_to_string(folder.path().join("gateway.toml")).expect("the file");
+    let checked = tallygate(folder.path(), &["check"]);
+    assert_eq!(
+        text(&checked.stdout),
+        "gateway.toml is valid\n",
+        "{checked:?}"
+    );
+
+    let again = tallygate(folder.path(), &["init"]);
+    assert_eq!(
+        (again.status.code(), text(&again.stderr).as_str()),
+        (
+            Some(78),
+            "tallygate: gateway.toml: there is a file of this name, which is left as it is: name another one with \
+             `--config FILE`, or remove it first\n"
+        )
+    );
+    let kept = fs::read_to_string(folder.path().join("gateway.toml")).expect("the file");
+    assert_eq!(kept, file);
+    let nowhere = tallygate(folder.path(), &["--config", "no/such.toml", "init"]);
+    assert!(
+        text(&nowhere.stderr).contains("no/such.toml: its folder does not exist: make it first")
+    );
+    let help = text(&tallygate(folder.path(), &["init", "--help"]).stdout);
+    assert!(help.contains("Examples:\n  tallygate init"), "{help}");
+}
+
+#[test]
+fn the_demo_needs_no_file_and_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let output = tallygate(folder.path(), &["demo", "--once"]);
+    let (shown, said) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(
+        (output.status.code(), said.as_str()),
+        (Some(0), ""),
+        "{shown}"
+    );
+    assert!(shown.contains("upstream_failed"), "{shown}");
+    let left = fs::read_dir(folder.path()).expect("the folder").count();
+    assert_eq!(left, 0, "a demo of nothing leaves nothing");
+    // Who names a file means it.
+    let named = tallygate(
+        folder.path(),
+        &["--config", "gateway.toml", "demo", "--once"],
+    );
+    assert_eq!(named.status.code(), Some(78), "{named:?}");
+    assert!(
+        text(&named.stderr).contains("there is no such file or folder"),
+        "{named:?}"
+    );
+}
+
+#[test]
 fn the_tour_shows_calls_of_every_kind_their_records_and_the_bill() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     fs::write(folder.path().join("gateway.toml"), CONFIG).expect("written");

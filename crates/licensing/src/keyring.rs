@@ -10,6 +10,7 @@ use chacha20poly1305::aead::{Aead, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac};
 use model::KeyHasher;
+use model::system::in_words;
 use sha2::Sha256;
 use store::{Note, Store};
 use zeroize::Zeroizing;
@@ -145,7 +146,7 @@ impl KeyringSecret<'_> {
                 if let Some(secret) = read_secret(path)? {
                     return Ok(Some(secret));
                 }
-                write_secret(path).map_err(|error| file_error(path, error.to_string()))?;
+                write_secret(path).map_err(|error| file_error(path, in_words(&error)))?;
                 self.known()
             }
             Self::None => Ok(None),
@@ -268,14 +269,14 @@ fn read_secret(path: &Path) -> Result<Option<Secret>, Error> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(file_error(path, error.to_string())),
+        Err(error) => return Err(file_error(path, in_words(&error))),
     };
     refuse_if_others_may_read(path, &file)?;
     let mut text = Zeroizing::new(Vec::new());
     let most = SECRET_LENGTH as u64 + 64;
     file.take(most)
         .read_to_end(&mut text)
-        .map_err(|error| file_error(path, error.to_string()))?;
+        .map_err(|error| file_error(path, in_words(&error)))?;
     let secret = text.trim_ascii();
     if secret.len() == SECRET_LENGTH && secret.iter().all(u8::is_ascii_hexdigit) {
         Ok(Some(Zeroizing::new(secret.to_vec())))
@@ -290,7 +291,7 @@ fn read_secret(path: &Path) -> Result<Option<Secret>, Error> {
 fn refuse_if_others_may_read(path: &Path, file: &File) -> Result<(), Error> {
     let found = file
         .metadata()
-        .map_err(|error| file_error(path, error.to_string()))?;
+        .map_err(|error| file_error(path, in_words(&error)))?;
     let mode = found.permissions().mode() & 0o777;
     if mode & 0o007 != 0 {
         let reason = format!(

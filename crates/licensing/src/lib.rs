@@ -34,6 +34,7 @@ mod operations;
 mod options;
 mod plans;
 mod requests;
+mod served;
 pub mod sessions;
 pub mod signing;
 mod states;
@@ -56,5 +57,6 @@ pub use operations::{
 };
 pub use options::{LeaseOptions, LicensingOptions};
 pub use plans::{Allowance, AppTerms, EffectiveLimits, Plans};
+pub use served::DeclaredRoute;
 pub use sessions::Sessions;
 pub use signing::Signing;

@@ -8,6 +8,8 @@ use std::time::Duration;
 use model::{AccountName, AppName, License, Limits, PlanName, PlanRevision, RateLimit, Refill};
 use parking_lot::Mutex;
 
+use crate::served::{DeclaredRoute, DeclaredRoutes};
+
 /// What licenses need to know of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppTerms {
@@ -40,6 +42,7 @@ pub struct Allowance {
 pub struct Plans {
     plans: HashMap<PlanName, PlanTerms>,
     apps: HashMap<AppName, AppTerms>,
+    routes: DeclaredRoutes,
     /// Limits that licenses have of their own; most sellers give out few different ones.
     own: Mutex<HashSet<Arc<EffectiveLimits>>>,
 }
@@ -88,9 +91,26 @@ impl Plans {
         };
         Self {
             own: Mutex::default(),
+            routes: DeclaredRoutes::new(),
             plans: revisions.into_iter().map(terms).collect(),
             apps: apps.into_iter().map(|app| (app.app.clone(), app)).collect(),
         }
+    }
+
+    /// The same, knowing the routes of apps. An app of none serves every call.
+    #[must_use]
+    pub fn with_routes(
+        mut self,
+        routes: impl IntoIterator<Item = (AppName, Vec<DeclaredRoute>)>,
+    ) -> Self {
+        let declared = routes.into_iter().filter(|(_, routes)| !routes.is_empty());
+        self.routes = declared.collect();
+        self
+    }
+
+    /// The routes of an app; `None`: it serves every call.
+    pub(crate) fn declared(&self, app: &AppName) -> Option<&Vec<DeclaredRoute>> {
+        self.routes.get(app)
     }
 
     /// The present revision of a plan.
@@ -201,7 +221,7 @@ impl Plans {
 
 impl EffectiveLimits {
     /// Most windows of one license; more are ignored (operations and configuration refuse them).
-    pub const MOST_WINDOWS: usize = 8;
+    pub const MOST_WINDOWS: usize = RateLimit::MOST_WINDOWS;
 
     pub(crate) fn of(own: &Limits, plan: Option<&PlanRevision>) -> Self {
         let plan = plan.map(|revision| &revision.plan);

@@ -319,9 +319,10 @@ async fn a_stream_is_cut_when_its_license_expires_and_lives_on_when_it_is_extend
     world
         .licensing
         .acting(model::Actor::OPERATOR)
-        .extend(id, Some(world.now()))
+        .extend(id, Some(world.now().plus_micros(1_000_000)))
         .await
         .unwrap();
+    world.advance(Duration::from_secs(2)).await;
     let cut = entry.state().cut(&*world.clock).await;
     assert_eq!(cut, Refusal::LicenseExpired);
 }

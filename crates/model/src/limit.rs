@@ -98,6 +98,48 @@ impl Counter {
 }
 
 impl RateLimit {
+    /// The most windows that can hold for one license at once.
+    pub const MOST_WINDOWS: usize = 8;
+
+    /// Whether these windows can hold for one license at once.
+    ///
+    /// # Errors
+    /// The place of the window that is to blame, and what is wrong with it and would work.
+    pub fn check_together(limits: &[Self]) -> Result<(), (usize, String)> {
+        let (count, most) = (limits.len(), Self::MOST_WINDOWS);
+        if count > most {
+            let reason = format!("{count} windows are not possible: write {most} at most");
+            return Err((most, reason));
+        }
+        for (at, limit) in limits.iter().enumerate() {
+            let (window, kind) = (limit.window, limit.kind);
+            if limit.is_durable() && !window.seconds().is_multiple_of(60) {
+                let (hour, minutes) = (Counter::DURABLE_WINDOW, window.seconds() / 60);
+                let reason = format!(
+                    "`{limit}` is not possible: a window of {hour} seconds or more is one of whole minutes, such as `{}/{minutes}m`",
+                    limit.calls
+                );
+                return Err((at, reason));
+            }
+            let same = |other: &&Self| other.window == window && other.kind == kind;
+            if let Some(other) = limits[..at].iter().find(same) {
+                let reason = match other.calls.cmp(&limit.calls) {
+                    std::cmp::Ordering::Equal => {
+                        format!("`{limit}` stands here twice: write it once")
+                    }
+                    order => {
+                        let smaller = if order.is_lt() { other } else { limit };
+                        format!(
+                            "`{other}` and `{limit}` are for the same window: write the smaller one alone, `{smaller}`"
+                        )
+                    }
+                };
+                return Err((at, reason));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether this window is counted durably (a fixed one of an hour or longer) rather than in memory.
     #[must_use]
     pub const fn is_durable(&self) -> bool {

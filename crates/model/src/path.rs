@@ -80,6 +80,16 @@ pub enum ParsePathError {
         /// The same path in normal form, clipped.
         normal: String,
     },
+    /// It is meant for a pattern, such as `/v1/*` or `/v1/{id}`.
+    #[error(
+        "`{text}` has a pattern, which no path is: a path stands for itself and all that lies below it, write `{parent}`"
+    )]
+    Pattern {
+        /// The text, clipped.
+        text: String,
+        /// What stands before the pattern, clipped.
+        parent: String,
+    },
     /// It is too long.
     #[error("a path here has at most 1024 bytes, this one has {0}")]
     TooLong(usize),
@@ -150,6 +160,12 @@ impl FromStr for ParentPath {
         if text.len() > Self::LONGEST {
             return Err(ParsePathError::TooLong(text.len()));
         }
+        if let Some(parent) = before_pattern(text).filter(|_| text.starts_with('/')) {
+            return Err(ParsePathError::Pattern {
+                text: clip(text),
+                parent: clip(parent),
+            });
+        }
         match NormalPath::parse(text) {
             Ok(normal) if normal.as_str() == text => Ok(Self(text.into())),
             Ok(normal) => Err(ParsePathError::NotNormal {
@@ -184,6 +200,22 @@ impl fmt::Debug for ParentPath {
 
 fn clip(text: &str) -> String {
     text.chars().take(80).collect()
+}
+
+/// What of a declared path stands before its first segment that other programs read as a pattern (`*`, `{id}`, `:id`, `<id>`),
+/// which no path of ours is; `None`: it has none.
+#[must_use]
+pub fn before_pattern(path: &str) -> Option<&str> {
+    let is_pattern =
+        |segment: &str| segment.starts_with(':') || segment.contains(['*', '{', '}', '<', '>']);
+    let mut end = 0;
+    for segment in path.split('/').skip(1) {
+        if is_pattern(segment) {
+            return Some(if end == 0 { "/" } else { &path[..end] });
+        }
+        end += 1 + segment.len();
+    }
+    None
 }
 
 /// Bytes that stand for themselves in the normal form (RFC 3986 `pchar`, but for `;`).

@@ -23,6 +23,7 @@ pub(crate) async fn list(
         let detail = "the audit log is one of the whole account, and the key is for one app of it";
         return Err(Problem::new(Code::ScopeMissing, detail));
     }
+    super::span::check(query.from, query.to)?;
     let limit = page_limit(query.limit)?;
     let after = match query.cursor.as_deref() {
         None => 0,

@@ -55,6 +55,7 @@ async fn list(
     mode: Option<Mode>,
 ) -> Result<Response, Problem> {
     caller.require(Scope::ReadCalls)?;
+    super::span::check(parameters.from, parameters.to)?;
     let query = CallsQuery {
         license_id: within_license(caller, parameters.license)?,
         account: caller.account().cloned(),

@@ -84,6 +84,7 @@ pub(crate) async fn export(
         .format
         .parse()
         .map_err(|error: String| Problem::field("format", error))?;
+    super::span::check(parameters.from, parameters.to)?;
     let query = CallsQuery {
         license_id: parameters.license,
         app: parameters.app,

@@ -12,6 +12,7 @@ pub(crate) mod licenses;
 mod rights;
 pub(crate) mod sessions;
 pub(crate) mod signing;
+mod span;
 pub(crate) mod tokens;
 pub(crate) mod usage;
 pub(crate) mod users;

@@ -20,6 +20,7 @@ pub(crate) async fn usage(
     Query(parameters): Query<UsageParameters>,
 ) -> Result<Response, Problem> {
     caller.require(Scope::ReadUsage)?;
+    super::span::check(parameters.from, parameters.to)?;
     let query = UsageQuery {
         account: caller.account().cloned(),
         app: within_app(&caller, parameters.app)?,

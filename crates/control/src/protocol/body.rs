@@ -8,6 +8,8 @@ use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
+use super::words;
+
 /// Longest body of an ordinary request, in bytes.
 pub const BODY_LIMIT: usize = 1 << 20;
 /// A body must be there after this.
@@ -105,7 +107,7 @@ impl Input {
         Self {
             kind: InputKind::Missing,
             field: Some(field.to_owned()),
-            detail: format!("missing field `{field}`"),
+            detail: format!("`{field}` is missing: send it"),
         }
     }
 
@@ -146,7 +148,12 @@ impl Input {
         Self {
             kind,
             field: (!field.is_empty()).then(|| shortened(&field)),
-            detail: shortened(&text),
+            detail: shortened(&match kind {
+                InputKind::Malformed => words::no_json(&text),
+                InputKind::NotText => "it is not UTF-8: send text in UTF-8".to_owned(),
+                InputKind::TooDeep => "it is nested too deeply: send a flatter value".to_owned(),
+                _ => words::in_words(&text),
+            }),
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod field;
 mod mount;
 mod paths;
 mod services;
+pub(crate) mod words;
 
 use axum::response::Response;
 

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use model::{Clock, SystemClock};
+
 use crate::support::World;
 
 #[tokio::test]
@@ -59,7 +61,11 @@ async fn a_revoked_or_ended_key_is_no_key() {
             .code(401),
         "key_unknown"
     );
-    let ended = world.key(r#"{"expires_at":"2020-01-01T00:00:00Z"}"#).await;
+    let end = SystemClock.now().plus_micros(1_000_000);
+    let ended = world.key(&format!(r#"{{"expires_at":"{end}"}}"#)).await;
+    while SystemClock.now() <= end {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     assert_eq!(
         world
             .remote(Some(&ended), "GET", "/licenses", "")

@@ -236,7 +236,7 @@ async fn bad_input_is_answered_in_the_words_of_the_protocol_and_names_the_field(
             "REFUSED KEY ",
         ),
         (deep.into_bytes(), 413, "REFUSED  send at most 1000 bytes"),
-        (b"hello".to_vec(), 400, "REFUSED  expected value"),
+        (b"hello".to_vec(), 400, "REFUSED  no JSON value stands"),
     ];
     for (body, status, beginning) in cases {
         let answer = wire(&world, body).await;

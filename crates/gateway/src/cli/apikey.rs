@@ -157,7 +157,7 @@ pub(crate) struct ListArguments {
     #[arg(long, value_name = "NAME")]
     app: Option<AppName>,
     /// Keys at most [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::whole::<usize>)]
     limit: Option<usize>,
     #[command(flatten)]
     json: JsonArgument,

@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal, Read};
 
+use model::system::in_words;
+
 use crate::cli::{Error, Format};
 
 /// `--json`.
@@ -38,7 +40,12 @@ pub(crate) fn read_key(argument: Option<String>) -> Result<Option<String>, Error
             stdin
                 .take(LONGEST)
                 .read_to_string(&mut text)
-                .map_err(|error| Error::Usage(format!("the key cannot be read: {error}")))?;
+                .map_err(|error| {
+                    Error::Usage(format!(
+                        "the key cannot be read from the standard input: {}",
+                        in_words(&error)
+                    ))
+                })?;
             let key = text.trim();
             if key.is_empty() {
                 return Err(Error::Usage(

@@ -43,7 +43,7 @@ pub(crate) struct AuditArguments {
     #[arg(long, value_name = "TIME")]
     to: Option<Timestamp>,
     /// Lines at most, the oldest first [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::whole::<usize>)]
     limit: Option<usize>,
     /// Print one JSON object per line, for programs
     #[arg(long)]

@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use control::ProblemBody;
+use model::system::in_words;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +16,7 @@ pub(crate) enum Error {
     #[error("{0}")]
     Usage(String),
     /// Nobody listens where the gate should be. Blame: caller, or the gate is down.
-    #[error("no gate is running at {target}: {source}")]
+    #[error("no gate is running at {target}: {}", not_reached(source))]
     NoGate {
         /// Where it was looked for.
         target: String,
@@ -42,13 +43,13 @@ pub(crate) enum Error {
         reason: String,
     },
     /// Output could not be written. A reader that went away is no error.
-    #[error("cannot write the output: {0}")]
+    #[error("cannot write the output: {}", in_words(.0))]
     Output(#[from] io::Error),
     /// A gate of our own could not start. Blame: as the text says.
     #[error("{0}")]
     Start(String),
     /// The process could not get what it needs from the system.
-    #[error("cannot start: {0}")]
+    #[error("cannot start: {}", in_words(.0))]
     Runtime(#[source] io::Error),
 }
 
@@ -88,6 +89,16 @@ impl Error {
             | Self::Start(_)
             | Self::Runtime(_) => EXIT_NO,
         }
+    }
+}
+
+/// Why a gate was not reached, and what helps.
+fn not_reached(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            "start it with `tallygate run`, or name another one".to_owned()
+        }
+        _ => in_words(error),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use control::wire::{ExportQuery, Finding, Rebuilt, Ship, Shipped, Verification};
+use model::system::in_words;
 
 use super::arguments::JsonArgument;
 use super::calls::CallFilter;
@@ -220,7 +221,7 @@ async fn export(
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let wrong = |error: io::Error| Error::Usage(format!("{}: {error}", path.display()));
+    let wrong = |error: io::Error| cannot_write(&path, &error);
     let mut file = BufWriter::new(File::create_new(&path).map_err(wrong)?);
     while let Some(piece) = answer.chunk().await? {
         progress.received(piece.len());
@@ -231,6 +232,18 @@ async fn export(
         .map_err(|error| wrong(error.into_error()))?;
     file.sync_all().map_err(wrong)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A file of an export that cannot be written, and what helps.
+fn cannot_write(path: &Path, error: &io::Error) -> Error {
+    let reason = match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            "there is a file of this name, which is left as it is: name another one, or remove it first".to_owned()
+        }
+        io::ErrorKind::NotFound => "its folder does not exist: make it first".to_owned(),
+        _ => in_words(error),
+    };
+    Error::Usage(format!("{}: {reason}", path.display()))
 }
 
 // === impl ExportFormat ===

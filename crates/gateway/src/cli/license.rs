@@ -135,7 +135,7 @@ pub(crate) struct ListArguments {
     #[arg(long, value_parser = ["active", "disabled", "revoked"])]
     status: Option<String>,
     /// Licenses at most [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::whole::<usize>)]
     limit: Option<usize>,
     #[command(flatten)]
     json: JsonArgument,

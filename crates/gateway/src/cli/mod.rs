@@ -1,6 +1,6 @@
 //! The command line: what can be said to it, and what it says back.
 //!
-//! Every command but `run`, `check` and `demo` is a client of the native API.
+//! Every command but `run`, `check`, `init` and `demo` is a client of the native API.
 
 mod account;
 mod apikey;
@@ -11,6 +11,7 @@ pub(crate) mod calls;
 mod client;
 mod completions;
 mod error;
+pub(crate) mod init;
 mod key;
 mod keyring;
 mod ledger;
@@ -32,7 +33,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use client::Client;
 pub(crate) use error::{EXIT_CONFIG, Error};
@@ -68,6 +69,9 @@ pub(crate) enum Command {
     /// Check the configuration and say where it is wrong
     #[command(after_help = examples!("tallygate check", "tallygate --config new.toml check"))]
     Check,
+    /// Write a first configuration file, to be changed by hand
+    #[command(after_help = examples!("tallygate init", "tallygate --config /etc/tallygate/gateway.toml init"))]
+    Init,
     /// Serve a sample API behind the gate, with a license to try it
     #[command(after_help = examples!("tallygate demo", "tallygate demo --once"))]
     Demo(DemoArguments),
@@ -147,7 +151,15 @@ impl Cli {
     /// # Errors
     /// With the exit code, once everything is said: help and version on stdout, a bad argument in one line on stderr.
     pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
-        Self::try_parse_from(arguments).map_err(|error| error::report_arguments(&error))
+        Self::parse_arguments(arguments).map_err(|error| error::report_arguments(&error))
+    }
+
+    /// Reads arguments; a number, a duration or a time that begins with a sign is taken for one, and judged as such.
+    fn parse_arguments(
+        arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, clap::Error> {
+        let matches = with_signs(Self::command()).try_get_matches_from(arguments)?;
+        Self::from_arg_matches(&matches)
     }
 
     /// The configuration file, named or by default.
@@ -156,6 +168,23 @@ impl Cli {
             .clone()
             .unwrap_or_else(|| PathBuf::from(target::DEFAULT_CONFIG))
     }
+}
+
+/// How help names the values that are numbers, lengths of time or times.
+const QUANTITIES: [&str; 5] = ["N", "DURATION", "TIME", "N/DURATION", "N/DURATION[,add]"];
+
+/// The same command, of which quantities may begin with a sign: else it would be taken for another argument.
+fn with_signs(command: clap::Command) -> clap::Command {
+    let is_quantity = |argument: &clap::Arg| {
+        let names = argument.get_value_names().unwrap_or_default();
+        names.iter().any(|name| QUANTITIES.contains(&name.as_str()))
+    };
+    command
+        .mut_args(|argument| {
+            let signs = is_quantity(&argument);
+            argument.allow_hyphen_values(signs)
+        })
+        .mut_subcommands(with_signs)
 }
 
 /// Runs a command that is a client of a gate, from connecting to the last line of output.
@@ -214,7 +243,6 @@ fn try_execute(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn assert_examples(command: &clap::Command) {
         if command.has_subcommands() {
@@ -239,6 +267,57 @@ mod tests {
     fn the_command_line_is_well_formed_and_every_command_has_examples() {
         Cli::command().debug_assert();
         assert_examples(&Cli::command());
+    }
+
+    /// Says every quantity of every command wrongly.
+    fn assert_own_words(path: &[&str], command: &clap::Command) {
+        for inner in command.get_subcommands() {
+            assert_own_words(&[path, &[inner.get_name()]].concat(), inner);
+        }
+        for argument in command.get_arguments() {
+            let names = argument.get_value_names().unwrap_or_default();
+            let is_quantity = names.iter().any(|name| QUANTITIES.contains(&name.as_str()));
+            let Some(long) = argument.get_long().filter(|_| is_quantity) else {
+                continue;
+            };
+            let flag = format!("--{long}");
+            for wrong in ["-30d", "1e6", "+1", "99999999999999999999999", ""] {
+                let all = [path, &[&flag, wrong]].concat();
+                let Err(error) = Cli::parse_arguments(all) else {
+                    continue;
+                };
+                let told = error.to_string();
+                for raw in [
+                    "digit found",
+                    "too large to fit",
+                    "IP address syntax",
+                    "tip:",
+                    "parse integer",
+                ] {
+                    assert!(!told.contains(raw), "{path:?} {flag} {wrong}: {told}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_argument_is_refused_in_the_words_of_a_parser() {
+        assert_own_words(&["tallygate"], &Cli::command());
+        let wrong = [
+            "tallygate",
+            "license",
+            "extend",
+            "lic_0198c0de0198c0de0198c0de0198c0de",
+            "--by",
+            "-30d",
+        ];
+        let told = Cli::parse_arguments(wrong)
+            .expect_err("no duration")
+            .to_string();
+        assert!(
+            told.contains("`-30d` is not a duration: write a whole number and a unit"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -329,6 +329,8 @@ async fn open_licensing(
             .run(async move { drop(until.wait_for(|stop| *stop).await) })
             .await;
     });
+    let parts = super::watch_parts(stored.store.clone(), ground.metrics.clone());
+    ground.spawn(parts);
     ground.spawn(super::watch(Watched {
         licensing: licensing.clone(),
         journal: books.journal.clone(),

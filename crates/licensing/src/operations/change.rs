@@ -171,6 +171,12 @@ impl Acting {
     ) -> Result<StoredLicense, Error> {
         self.check(&update)?;
         let before = self.unrevoked(id).await?;
+        let (license, permissions) = (&before.license, update.permissions.as_deref());
+        self.check_served(
+            &license.app,
+            &license.account,
+            permissions.unwrap_or_default(),
+        )?;
         let note = self.of_update(action, update.remaining.is_some());
         let mut changes = Vec::new();
         changes.extend(update.limits(&before.license.limits)?);
@@ -344,8 +350,9 @@ impl Licensing {
             return Err(Error::PlanUnknown(name.clone()));
         }
         validate::text("label", update.label.as_ref().and_then(Option::as_deref))?;
-        let permissions = update.permissions.as_ref().map_or(0, Vec::len);
-        validate::entries("permissions", permissions)?;
+        validate::permissions(update.permissions.as_deref().unwrap_or_default())?;
+        let instead = "or disable or revoke the license to end it now";
+        validate::end(instead, update.expires_at.flatten(), self.clock.now())?;
         validate::entries("allow_ips", update.allow_ips.as_ref().map_or(0, Vec::len))
     }
 

@@ -104,11 +104,12 @@ impl IssueRequest {
         }
     }
 
-    fn validate(&self) -> Result<(), Error> {
+    fn validate(&self, now: Timestamp) -> Result<(), Error> {
         const MOST: u32 = 1_000;
+        validate::end("or none at all", self.expires_at, now)?;
         validate::text("user", self.user.as_deref())?;
         validate::text("label", self.label.as_deref())?;
-        validate::entries("permissions", self.permissions.len())?;
+        validate::permissions(&self.permissions)?;
         validate::entries("allow_ips", self.allow_ips.len())?;
         validate::limits(&self.limits)?;
         let imported = !matches!(self.key, KeySource::Generate(_));
@@ -175,13 +176,14 @@ impl Acting {
         copier: Option<&Copier>,
         now: Timestamp,
     ) -> Result<Vec<(License, Minted)>, Error> {
-        request.validate()?;
+        request.validate(now)?;
         let account = self.seller(&request.app, request.account.as_ref())?;
         if let Some(plan) = &request.plan
             && self.plans.load().plan(plan).is_none()
         {
             return Err(Error::PlanUnknown(plan.clone()));
         }
+        self.check_served(&request.app, &account, &request.permissions)?;
         let make = |_| {
             let mut minted = self.mint(&request.key, now);
             let license = license(request, account.clone(), now);
@@ -257,6 +259,19 @@ impl Licensing {
         match terms {
             Some(terms) => Ok(terms.account.clone()),
             None => Err(Error::AppUnknown(app.clone())),
+        }
+    }
+
+    /// Refuses a permission that no route of the app could meet.
+    pub(super) fn check_served(
+        &self,
+        app: &AppName,
+        account: &AccountName,
+        permissions: &[Permission],
+    ) -> Result<(), Error> {
+        match self.plans.load().unserved(app, account, permissions) {
+            None => Ok(()),
+            Some(reason) => Err(Error::invalid("permissions", reason)),
         }
     }
 

@@ -182,6 +182,7 @@ impl Acting {
     ) -> Result<IssuedManagementKey, Error> {
         validate::text("name", request.name.as_deref())?;
         validate::scopes(&request.scopes)?;
+        validate::end("or none at all", request.expires_at, self.clock.now())?;
         self.account(&request.account).await?;
         if let Some(app) = &request.app {
             self.seller(app, Some(&request.account))?;

@@ -1,9 +1,8 @@
 //! What the fields of requests may be.
 
-use model::{Counter, Limits, RateLimit, Scope};
+use model::{Limits, Method, Permission, RateLimit, Scope, Timestamp};
 
 use crate::error::Error;
-use crate::plans::EffectiveLimits;
 
 const LONGEST_TEXT: usize = 200;
 const MOST_ENTRIES: usize = 64;
@@ -46,6 +45,23 @@ pub(super) fn reading(named: &[String]) -> Result<Vec<String>, Error> {
     }
 }
 
+/// Permissions: at most 64, none of which is a pattern.
+pub(super) fn permissions(permissions: &[Permission]) -> Result<(), Error> {
+    const FIELD: &str = "permissions";
+    entries(FIELD, permissions.len())?;
+    let pattern = |permission: &Permission| {
+        let parent = model::path::before_pattern(&permission.path)?;
+        let method = permission.method.map_or("*", Method::as_str);
+        Some(format!(
+            "`{permission}` has a pattern, which no path is: a permission holds for its path and all that lies below it, write `{method} {parent}`"
+        ))
+    };
+    match permissions.iter().find_map(pattern) {
+        None => Ok(()),
+        Some(reason) => Err(Error::invalid(FIELD, reason)),
+    }
+}
+
 /// Scopes: at most 64 of 1 to 64 characters of `a-z 0-9 : . _ - *`.
 pub(super) fn scopes(scopes: &[String]) -> Result<(), Error> {
     entries("scopes", scopes.len())?;
@@ -77,31 +93,17 @@ pub(super) fn limits(limits: &Limits) -> Result<(), Error> {
         let reason = "must be at least 1; disable the license to let no call in";
         return Err(Error::invalid("concurrency", reason));
     }
-    rate_limits(limits)
+    RateLimit::check_together(&limits.rate_limits)
+        .map_err(|(_, reason)| Error::invalid("rate_limits", reason))
 }
 
-fn rate_limits(limits: &Limits) -> Result<(), Error> {
-    const FIELD: &str = "rate_limits";
-    let most = EffectiveLimits::MOST_WINDOWS;
-    let count = limits.rate_limits.len();
-    if count > most {
-        let reason = format!("has {count} windows, at most {most} are allowed");
-        return Err(Error::invalid(FIELD, reason));
-    }
-    for (at, limit) in limits.rate_limits.iter().enumerate() {
-        let window = limit.window;
-        if limit.is_durable() && !window.seconds().is_multiple_of(60) {
-            let hour = Counter::DURABLE_WINDOW;
-            let reason =
-                format!("`{limit}`: a window of {hour} seconds or more is one of whole minutes");
-            return Err(Error::invalid(FIELD, reason));
+/// An end that is to come. One that is over would make what is never of use, or end what is, in disguise.
+pub(super) fn end(instead: &str, end: Option<Timestamp>, now: Timestamp) -> Result<(), Error> {
+    match end {
+        Some(end) if end <= now => {
+            let reason = format!("{end} is over already: write a time to come, {instead}");
+            Err(Error::invalid("expires_at", reason))
         }
-        let earlier = &limits.rate_limits[..at];
-        let same = |other: &RateLimit| other.window == window && other.kind == limit.kind;
-        if earlier.iter().any(same) {
-            let reason = format!("two limits for windows of {window}: keep the smaller one");
-            return Err(Error::invalid(FIELD, reason));
-        }
+        _ => Ok(()),
     }
-    Ok(())
 }
