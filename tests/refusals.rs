@@ -483,3 +483,27 @@ fn a_changed_license_is_changed_at_the_gate_when_the_command_returns() {
     assert_eq!(changed["label"], "second");
     assert_eq!(call().0, 200);
 }
+
+#[test]
+fn a_permission_that_no_route_serves_is_refused_when_it_is_given() {
+    let site = site();
+    let cli = site.gateway.cli();
+    let told = "tallygate: permissions: `POST /b/c` opens nothing, no route of app `api` serves it: there are `* /a`, `GET /b`\n";
+    let create = ["license", "create", "--app", "api", "--permission"];
+    let refused = cli.run(&[&create[..], &["POST /b/c"]].concat());
+    assert_eq!((refused.code, refused.stderr.as_str()), (2, told));
+    let license = site.gateway.license(&["--permission", "GET /b/c"]);
+    let change = [
+        "license",
+        "change",
+        &license.id,
+        "--permission",
+        "POST /b/c",
+    ];
+    let refused = cli.run(&change);
+    assert_eq!((refused.code, refused.stderr.as_str()), (2, told));
+    // Whatever lies below it may be called.
+    let wide = site.gateway.license(&["--permission", "* /"]);
+    let answer = site.gateway.call(&Request::get("/a").key(&wide.key));
+    assert_ne!(answer.status, 403, "{answer:?}");
+}

@@ -7,9 +7,11 @@ mod cli;
 mod demo;
 mod directory;
 mod fleet;
+mod former_plans;
 mod listeners;
 mod observe;
 mod open_store;
+mod plans_gone;
 mod run;
 mod start_error;
 mod wire;
@@ -30,10 +32,20 @@ fn main() -> ExitCode {
     let path = cli.config_path();
     match cli.command {
         Command::Run => with_config(&path, run::run),
-        Command::Check => with_config(&path, |_| {
-            println!("{} is valid", path.display());
-            ExitCode::SUCCESS
-        }),
+        Command::Check => {
+            let judge = |config: &Config| {
+                let mut findings = check::judge(config);
+                // A start says it too, with the store that it opens.
+                if findings.is_empty() {
+                    findings.extend(plans_gone::judge(config));
+                }
+                findings
+            };
+            with_judged(&path, judge, |_| {
+                println!("{} is valid", path.display());
+                ExitCode::SUCCESS
+            })
+        }
         Command::Init => cli::init::execute(&path),
         Command::Demo(arguments) => {
             let options = demo::Options {
@@ -53,7 +65,15 @@ fn main() -> ExitCode {
 
 /// Reads the configuration before anything else is done, and says where it is wrong.
 fn with_config(path: &std::path::Path, action: impl FnOnce(Config) -> ExitCode) -> ExitCode {
-    match Config::load_judged(path, |name| std::env::var(name).ok(), check::judge) {
+    with_judged(path, check::judge, action)
+}
+
+fn with_judged(
+    path: &std::path::Path,
+    judge: impl FnOnce(&Config) -> Vec<config::Finding>,
+    action: impl FnOnce(Config) -> ExitCode,
+) -> ExitCode {
+    match Config::load_judged(path, |name| std::env::var(name).ok(), judge) {
         Ok(config) => action(config),
         Err(errors) => {
             eprintln!("{errors}");

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use config::{Config, StoreUrl};
 use licensing::KeyringSecret;
 use store::{
-    Error, PostgresOptions, PostgresStore, SealedFiles, SqliteOptions, SqliteStore, Store,
+    Error, PlanNamed, PostgresOptions, PostgresStore, SealedFiles, SqliteOptions, SqliteStore,
+    Store,
 };
 
 /// Opens the store.
@@ -21,11 +22,29 @@ pub(crate) async fn open(config: &Config) -> Result<Arc<dyn Store>, Error> {
             Ok(Arc::new(store))
         }
         StoreUrl::Postgres(url) => {
-            let mut options = PostgresOptions::parse(url.expose())?;
-            options.connections = settings.connections;
-            options.connect_timeout = settings.connect_timeout.duration();
-            options.statement_timeout = settings.timeout.duration();
+            let options = postgres_options(settings, url.expose())?;
             Ok(Arc::new(PostgresStore::open(options).await?))
+        }
+    }
+}
+
+fn postgres_options(settings: &config::Store, url: &str) -> Result<PostgresOptions, Error> {
+    let mut options = PostgresOptions::parse(url)?;
+    options.connections = settings.connections;
+    options.connect_timeout = settings.connect_timeout.duration();
+    options.statement_timeout = settings.timeout.duration();
+    Ok(options)
+}
+
+/// The plans that licenses of a PostgreSQL store name; `None`: there is no store yet, or it is another one.
+///
+/// # Errors
+/// Those of the store, with what is wrong.
+pub(crate) async fn plans_at(config: &Config) -> Result<Option<Vec<PlanNamed>>, Error> {
+    match &config.store.url {
+        StoreUrl::Sqlite => Ok(None),
+        StoreUrl::Postgres(url) => {
+            store::postgres::plans_at(postgres_options(&config.store, url.expose())?).await
         }
     }
 }

@@ -43,6 +43,10 @@ pub struct Plans {
     plans: HashMap<PlanName, PlanTerms>,
     apps: HashMap<AppName, AppTerms>,
     routes: DeclaredRoutes,
+    /// Plans that the configuration does not have, as they were last.
+    former: HashMap<PlanName, PlanTerms>,
+    /// Plans that licenses named, and that nothing was known of.
+    unknown: Mutex<HashSet<PlanName>>,
     /// Limits that licenses have of their own; most sellers give out few different ones.
     own: Mutex<HashSet<Arc<EffectiveLimits>>>,
 }
@@ -77,24 +81,51 @@ pub(crate) struct Terms {
     pub(crate) grace: Duration,
 }
 
+impl PlanTerms {
+    fn named(revision: PlanRevision) -> (PlanName, Self) {
+        let limits = EffectiveLimits::of(&Limits::default(), Some(&revision));
+        let terms = Self {
+            limits: Arc::new(limits),
+            revision: Arc::new(revision),
+        };
+        (terms.revision.plan.name.clone(), terms)
+    }
+}
+
 impl Plans {
     /// Plans by name and apps by name. Of two with one name the later counts.
     #[must_use]
     pub fn new(revisions: Vec<PlanRevision>, apps: Vec<AppTerms>) -> Self {
-        let terms = |revision: PlanRevision| {
-            let limits = EffectiveLimits::of(&Limits::default(), Some(&revision));
-            let terms = PlanTerms {
-                limits: Arc::new(limits),
-                revision: Arc::new(revision),
-            };
-            (terms.revision.plan.name.clone(), terms)
-        };
         Self {
             own: Mutex::default(),
             routes: DeclaredRoutes::new(),
-            plans: revisions.into_iter().map(terms).collect(),
+            former: HashMap::new(),
+            unknown: Mutex::default(),
+            plans: revisions.into_iter().map(PlanTerms::named).collect(),
             apps: apps.into_iter().map(|app| (app.app.clone(), app)).collect(),
         }
+    }
+
+    /// The same, knowing plans that it does not have as they were last: licenses that name one go by it. No new license can.
+    #[must_use]
+    pub fn with_former(mut self, revisions: impl IntoIterator<Item = PlanRevision>) -> Self {
+        self.former = revisions.into_iter().map(PlanTerms::named).collect();
+        self
+    }
+
+    /// Plans that licenses named which are on no list, and which no former revision is known of.
+    #[must_use]
+    pub fn unknown(&self) -> Vec<PlanName> {
+        self.unknown.lock().iter().cloned().collect()
+    }
+
+    /// A plan of the configuration, or else as it was last.
+    fn known(&self, name: &PlanName) -> Option<&PlanTerms> {
+        let known = self.plans.get(name).or_else(|| self.former.get(name));
+        if known.is_none() {
+            self.unknown.lock().insert(name.clone());
+        }
+        known
     }
 
     /// The same, knowing the routes of apps. An app of none serves every call.
@@ -132,7 +163,8 @@ impl Plans {
         plan: Option<&PlanName>,
     ) -> Option<&Arc<PlanRevision>> {
         let default = || self.apps.get(app).and_then(|app| app.default_plan.as_ref());
-        self.plan(plan.or_else(default)?)
+        self.known(plan.or_else(default)?)
+            .map(|terms| &terms.revision)
     }
 
     /// All apps, in no order.
@@ -157,7 +189,7 @@ impl Plans {
             .plan
             .as_ref()
             .or_else(|| app.and_then(|app| app.default_plan.as_ref()));
-        let plan = name.and_then(|name| self.plans.get(name));
+        let plan = name.and_then(|name| self.known(name));
         let effective = match plan {
             Some(plan) if license.limits == Limits::default() && allowance == 0 => {
                 plan.limits.clone()

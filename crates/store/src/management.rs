@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use ipnet::IpNet;
 use model::{
-    AccountName, AppName, KeyHash, LicenseId, ManagementKeyId, PlanRevision, PlanRevisionId, Scope,
-    Timestamp,
+    AccountName, AppName, KeyHash, LicenseId, ManagementKeyId, PlanName, PlanRevision,
+    PlanRevisionId, Scope, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +82,20 @@ pub struct NewManagementKey {
     pub secret: Option<KeyHash>,
 }
 
+/// A plan that licenses name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanNamed {
+    /// Its name.
+    pub name: PlanName,
+    /// How many licenses name it that are not revoked.
+    pub licenses: u64,
+}
+
+/// Where the store notes which revision of a plan is in force.
+pub(crate) fn plan_setting(name: &PlanName) -> String {
+    format!("plan/{name}")
+}
+
 /// Accounts, management keys and other small, rarely changing things.
 #[async_trait]
 pub trait ManagementStore: Send + Sync + 'static {
@@ -151,11 +165,17 @@ pub trait ManagementStore: Send + Sync + 'static {
         note: Note<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error>;
 
-    /// Keeps plan revisions; those that are there stay as they are.
+    /// Keeps plan revisions, those that are there as they are, and notes that each is in force for its plan from now on.
     async fn put_plan_revisions(&self, revisions: Vec<PlanRevision>) -> Result<(), Error>;
 
     /// One plan revision.
     async fn plan_revision(&self, id: PlanRevisionId) -> Result<Option<PlanRevision>, Error>;
+
+    /// The plans that licenses name which are not revoked, in order of name.
+    async fn plans_named(&self) -> Result<Vec<PlanNamed>, Error>;
+
+    /// The revision of a plan that was in force last; `None`: there never was such a plan.
+    async fn last_plan_revision(&self, name: PlanName) -> Result<Option<PlanRevision>, Error>;
 
     /// Whether writes get into each part of it that can be out of reach by itself, by its name. May wait as long as a write does.
     /// None: it is one whole.

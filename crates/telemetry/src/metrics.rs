@@ -65,6 +65,7 @@ pub struct Metrics {
     store_up: AtomicU64,
     store_parts: Mutex<Vec<(&'static str, bool)>>,
     redis_up: AtomicU64,
+    plans_lacking: AtomicU64,
 }
 
 impl Metrics {
@@ -88,6 +89,7 @@ impl Metrics {
             store_up: AtomicU64::new(1),
             store_parts: Mutex::default(),
             redis_up: AtomicU64::new(0),
+            plans_lacking: AtomicU64::new(0),
         })
     }
 
@@ -145,6 +147,11 @@ impl Metrics {
     /// Says whether each part of the store takes writes, where it has parts that can be out of reach by themselves.
     pub fn store_parts_up(&self, parts: Vec<(&'static str, bool)>) {
         *self.store_parts.lock() = parts;
+    }
+
+    /// Says how many plans licenses name that the configuration lacks.
+    pub fn plans_lacking(&self, plans: u64) {
+        self.plans_lacking.store(plans, Ordering::Relaxed);
     }
 
     /// Says whether Redis answers.
@@ -264,6 +271,11 @@ impl Metrics {
                 "tallygate_store_up",
                 "Whether the store answers, all its parts.",
                 u64::from(self.all_parts_up()).min(self.store_up.load(Ordering::Relaxed)),
+            ),
+            gauge(
+                "tallygate_plans_lacking",
+                "Plans that licenses name and the configuration lacks; they go by their last revision.",
+                self.plans_lacking.load(Ordering::Relaxed),
             ),
             gauge(
                 "tallygate_redis_up",

@@ -26,7 +26,7 @@ use super::{Running, Watched};
 use crate::listeners::{bind, rpc_listener, serve_control, serve_observed};
 use crate::observe::{self, Readiness, State};
 use crate::start_error::StartError;
-use crate::{directory, fleet, open_store, wire};
+use crate::{directory, fleet, former_plans, open_store, plans_gone, wire};
 
 /// How long a gate that starts waits for what earlier starts left, so that every quota is exact; then it serves beside that.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(2);
@@ -197,6 +197,9 @@ impl Stored {
         let keyring = Keyring::load(&*store, open_store::secret(config, &secret_file)).await?;
         let fleet = fleet::connect(config, keyring.fleet_key(), &ground.metrics).await?;
         let signing = Signing::open(store.clone(), keyring.clone(), ground.clock.clone()).await?;
+        if let Some(lacking) = plans_gone::lacking(config, &store.plans_named().await?) {
+            return Err(StartError::PlansGone(lacking));
+        }
         store.put_plan_revisions(config.plan_revisions()).await?;
         Ok(Self {
             store,
@@ -288,6 +291,14 @@ impl Calls {
             metrics: ground.metrics.clone(),
             clock: ground.clock.clone(),
         };
+        let learners = former_plans::Learners {
+            config: config.clone(),
+            store: stored.store.clone(),
+            licensing: licensing.clone(),
+            gate: gate.clone(),
+            metrics: ground.metrics.clone(),
+        };
+        ground.spawn(learners.run());
         let worker = |index| Worker::new(index, &parts);
         let spender = Arc::new(Spender::new(gate.clone(), worker(ground.threads)));
         ground.spawn(spender.clone().run());

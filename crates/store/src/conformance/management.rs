@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use model::{AccountName, ManagementKeyId, Plan, PlanRevision, PlanRevisionId, Timestamp};
+use model::{
+    AccountName, LicenseStatus, Limits, ManagementKeyId, Plan, PlanRevision, PlanRevisionId,
+    Timestamp,
+};
 
 use super::StoreFactory;
-use super::fixtures::{BIRTH, hours, new_hash, new_management_key};
-use crate::{Account, Error, ManagementKey, NewManagementKey, Note};
+use super::fixtures::{BIRTH, hours, new_hash, new_license, new_management_key};
+use crate::{Account, Error, LicenseChange, ManagementKey, NewManagementKey, Note};
 
 /// `default` needs no making.
 pub async fn the_default_account_is_always_there_and_names_are_unique<F: StoreFactory>() {
@@ -152,6 +155,63 @@ pub async fn a_plan_revision_stays_as_it_was_first_put<F: StoreFactory>() {
         store.plan_revision(PlanRevisionId::from_u128(1)).await,
         Ok(None)
     );
+}
+
+/// A plan that goes back to terms that it had before goes back to their revision.
+pub async fn plans_that_licenses_name_are_told_with_the_revision_that_was_last_in_force<
+    F: StoreFactory,
+>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    assert_eq!(store.plans_named().await, Ok(Vec::new()));
+    let plan = |name: &str, price: &str| {
+        PlanRevision::from(Plan {
+            name: name.parse().expect("valid"),
+            currency: "EUR".parse().expect("valid"),
+            price_per_unit: price.parse().expect("valid"),
+            rate_limits: Vec::new(),
+            concurrency: None,
+            features: Vec::new(),
+        })
+    };
+    let (cheap, dear, other) = (plan("pro", "0.01"), plan("pro", "0.02"), plan("free", "0"));
+    for revisions in [
+        vec![cheap.clone(), other.clone()],
+        vec![dear],
+        vec![cheap.clone()],
+    ] {
+        store.put_plan_revisions(revisions).await.expect("kept");
+    }
+    let last = async |name: &str| store.last_plan_revision(name.parse().expect("valid")).await;
+    assert_eq!(last("pro").await, Ok(Some(cheap)));
+    assert_eq!(last("free").await, Ok(Some(other)));
+    assert_eq!(last("never").await, Ok(None));
+
+    let on = |name: Option<&str>| {
+        let mut new = new_license(Limits::default());
+        new.license.plan = name.map(|name| name.parse().expect("valid"));
+        new
+    };
+    let all = vec![
+        on(Some("pro")),
+        on(Some("free")),
+        on(Some("pro")),
+        on(None),
+        on(Some("pro")),
+    ];
+    let gone = all[0].license.id;
+    store.create_licenses(all, Note::none()).await.expect("new");
+    let revoked = LicenseChange::Status(LicenseStatus::Revoked);
+    store
+        .change_license(gone, revoked, Note::none())
+        .await
+        .expect("revoked");
+    let named = store.plans_named().await.expect("answers");
+    let named: Vec<_> = named
+        .iter()
+        .map(|plan| (plan.name.as_str(), plan.licenses))
+        .collect();
+    assert_eq!(named, [("free", 1), ("pro", 2)]);
 }
 
 /// As many gates that start at once on a store without a pepper.

@@ -92,6 +92,7 @@ macro_rules! instantiate_conformance {
                 the_default_account_is_always_there_and_names_are_unique,
                 a_management_key_is_found_by_its_hash_until_and_after_it_ends,
                 a_plan_revision_stays_as_it_was_first_put,
+                plans_that_licenses_name_are_told_with_the_revision_that_was_last_in_force,
                 an_account_is_switched_off_and_on_and_its_keys_with_it,
                 one_of_many_writers_of_a_setting_wins_and_all_learn_what_it_wrote,
             }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{
-    AccountName, Clock, KeyHash, LicenseId, ManagementKeyId, PlanRevision, PlanRevisionId,
-    SystemClock, Timestamp,
+    AccountName, Clock, KeyHash, LicenseId, ManagementKeyId, PlanName, PlanRevision,
+    PlanRevisionId, SystemClock, Timestamp,
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -23,12 +23,33 @@ use super::{PostgresStore, sessions};
 use crate::audit::{AuditStore, Changed, Note};
 use crate::claims::ClaimStore;
 use crate::error::Error;
-use crate::management::{Account, ManagementKey, ManagementStore, NewManagementKey};
+use crate::management::{
+    Account, ManagementKey, ManagementStore, NewManagementKey, PlanNamed, plan_setting,
+};
 use crate::tokens::TokenStore;
 
 /// In the order that [`read_key`] reads.
 const KEY: &str = "id, account, app, license_id, name, scopes, prefix, created_at, expires_at, revoked_at, \
      allow_ips, draws_on";
+
+/// Ids and terms of revisions.
+type Kept = (Vec<Uuid>, Vec<String>);
+/// Settings of which revision is in force.
+type Noted = (Vec<String>, Vec<Vec<u8>>);
+
+/// The plans that licenses name which are not revoked, and how many name each.
+pub(super) const PLANS_NAMED: &str =
+    "SELECT plan, count(*) FROM licenses WHERE plan IS NOT NULL AND status <> 2
+    GROUP BY plan ORDER BY plan COLLATE \"C\"";
+
+/// A row of [`PLANS_NAMED`].
+pub(super) fn plan_named(row: &Row) -> Result<PlanNamed, Trouble> {
+    let name: &str = read(row, 0)?;
+    Ok(PlanNamed {
+        name: name.parse().map_err(|_| unreadable(row, 0))?,
+        licenses: u64::try_from(read::<i64>(row, 1)?).unwrap_or_default(),
+    })
+}
 
 #[async_trait]
 impl ManagementStore for PostgresStore {
@@ -204,20 +225,63 @@ impl ManagementStore for PostgresStore {
             .map(|revision| (id(revision.id.as_u128()), json(&revision.plan)))
             .collect();
         rows.sort_by_key(|(revision, _)| *revision);
-        let put = move |session: Session, rows: Arc<(Vec<Uuid>, Vec<String>)>| async move {
+        let mut noted: Vec<(String, Vec<u8>)> = revisions
+            .iter()
+            .map(|revision| {
+                let bits = revision.id.as_u128().to_be_bytes();
+                (plan_setting(&revision.plan.name), bits.to_vec())
+            })
+            .collect();
+        noted.sort();
+        let rows: (Vec<Uuid>, Vec<String>) = rows.into_iter().unzip();
+        let noted: (Vec<String>, Vec<Vec<u8>>) = noted.into_iter().unzip();
+        let put = move |session: Session, wanted: Arc<(Kept, Noted)>| async move {
+            let (rows, noted) = &*wanted;
             let sql = "INSERT INTO plan_revisions (id, terms)
                     SELECT n.id, n.terms FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS n (id, terms, place)
                     ORDER BY n.place ON CONFLICT DO NOTHING";
             session.change(sql, &[&rows.0, &rows.1]).await?;
+            let sql = "INSERT INTO settings AS s (name, value)
+                    SELECT n.name, n.value FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS n (name, value, place)
+                    ORDER BY n.place ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE s.value <> excluded.value";
+            session.change(sql, &[&noted.0, &noted.1]).await?;
             Ok(())
         };
         self.server
-            .run_with(
-                Manner::WRITE,
-                rows.into_iter().unzip::<Uuid, String, Vec<_>, Vec<_>>(),
-                put,
-            )
+            .run_with(Manner::TRANSACTION, (rows, noted), put)
             .await
+    }
+
+    async fn plans_named(&self) -> Result<Vec<PlanNamed>, Error> {
+        let find = move |session: Session| async move {
+            let rows = session.rows(PLANS_NAMED, &[]).await?;
+            rows.iter().map(plan_named).collect()
+        };
+        self.server.run(Manner::READ, find).await
+    }
+
+    async fn last_plan_revision(&self, name: PlanName) -> Result<Option<PlanRevision>, Error> {
+        let name = Arc::new(name);
+        let find = move |session: Session| {
+            let name = Arc::clone(&name);
+            async move {
+                // A version that noted nothing made it: of several revisions any is better than none.
+                let sql = "SELECT p.id, p.terms FROM plan_revisions p
+                    LEFT JOIN settings s ON s.name = $1
+                    WHERE CASE WHEN s.value IS NULL THEN p.terms::json ->> 'name' = $2
+                        ELSE p.id = encode(s.value, 'hex')::uuid END
+                    LIMIT 1";
+                let values: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
+                    [&plan_setting(&name), &name.as_str()];
+                let Some(row) = session.row(sql, &values).await? else {
+                    return Ok(None);
+                };
+                let id = PlanRevisionId::from_u128(read_id(&row, 0)?);
+                let plan = serde_json::from_str(read(&row, 1)?).map_err(|_| unreadable(&row, 1))?;
+                Ok(Some(PlanRevision { id, plan }))
+            }
+        };
+        self.server.run(Manner::READ, find).await
     }
 
     async fn plan_revision(&self, revision: PlanRevisionId) -> Result<Option<PlanRevision>, Error> {

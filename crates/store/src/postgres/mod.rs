@@ -43,6 +43,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
+use tokio_postgres::error::SqlState;
 
 pub use self::options::{PostgresOptions, Times};
 
@@ -50,6 +51,7 @@ use self::connect::{Connector, check_server, check_sessions};
 use self::kinds::Kinds;
 use self::server::{Manner, Server};
 use self::session::Session;
+use crate::PlanNamed;
 use crate::error::Error;
 use crate::node::{NodeClaim, NodeStore};
 
@@ -82,6 +84,29 @@ impl PostgresStore {
             times: options.times,
             kinds: Arc::default(),
         })
+    }
+}
+
+/// The plans that licenses of a store name, read without opening the store, of which nothing is made or changed. `None`: there
+/// is no store yet.
+///
+/// # Errors
+/// As [`PostgresStore::open`].
+pub async fn plans_at(options: PostgresOptions) -> Result<Option<Vec<PlanNamed>>, Error> {
+    let connector = Connector::new(&options)?;
+    let (client, task) = connector.connect().await?;
+    let rows = client.query(management::PLANS_NAMED, &[]).await;
+    task.abort();
+    let name = &connector.name;
+    match rows {
+        Ok(rows) => {
+            let named: Result<Vec<_>, _> = rows.iter().map(management::plan_named).collect();
+            named
+                .map(Some)
+                .map_err(|trouble| trouble.diagnose(name).error)
+        }
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(None),
+        Err(error) => Err(trouble::diagnose(name, &error).error),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use model::{
-    AccountName, CredentialId, Fingerprint, KeyHash, LicenseId, ManagementKeyId, PlanRevision,
-    PlanRevisionId, Timestamp,
+    AccountName, CredentialId, Fingerprint, KeyHash, LicenseId, ManagementKeyId, PlanName,
+    PlanRevision, PlanRevisionId, Timestamp,
 };
 
 use super::audit::{add_change, add_note};
@@ -17,7 +17,7 @@ use crate::licenses::{
     Change, ChangeNumber, LicenseChange, LicenseFilter, LicenseStore, NewLicense, SealedKey,
     Snapshot, StoredLicense,
 };
-use crate::management::{Account, ManagementKey, ManagementStore, NewManagementKey};
+use crate::management::{Account, ManagementKey, ManagementStore, NewManagementKey, PlanNamed};
 use crate::tokens::TokenStore;
 
 /// Up to so many licenses are made as a command; more are an import, which lets commands pass.
@@ -257,6 +257,18 @@ impl ManagementStore for SqliteStore {
                 let after = management::end_key(connection, id, at, now)?;
                 add_change(connection, &note, before, after)
             })
+            .await
+    }
+
+    async fn plans_named(&self) -> Result<Vec<PlanNamed>, Error> {
+        self.licenses
+            .read_patiently(|session| management::plans_named(session.connection()))
+            .await
+    }
+
+    async fn last_plan_revision(&self, name: PlanName) -> Result<Option<PlanRevision>, Error> {
+        self.licenses
+            .read(move |session| management::last_plan_revision(session.connection(), &name))
             .await
     }
 

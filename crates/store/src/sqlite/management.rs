@@ -1,7 +1,8 @@
 //! Accounts, management keys, plan revisions and settings in SQL.
 
 use model::{
-    AccountName, KeyHash, LicenseId, ManagementKeyId, PlanRevision, PlanRevisionId, Timestamp,
+    AccountName, KeyHash, LicenseId, ManagementKeyId, PlanName, PlanRevision, PlanRevisionId,
+    Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -11,7 +12,7 @@ use super::convert::{
 };
 use super::sessions;
 use super::trouble::{Trouble, unique};
-use crate::management::{Account, ManagementKey, NewManagementKey};
+use crate::management::{Account, ManagementKey, NewManagementKey, PlanNamed, plan_setting};
 
 /// In the order that [`read_key`] reads.
 const KEY: &str = "id, account, app, license_id, name, scopes, prefix, created_at, expires_at, revoked_at, \
@@ -181,7 +182,58 @@ pub(super) fn put_plan_revisions(
     for revision in revisions {
         statement.execute(params![id(revision.id.as_u128()), json(&revision.plan)])?;
     }
+    let sql = "INSERT INTO settings (name, value) VALUES (?1, ?2)
+        ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE value <> excluded.value";
+    let mut in_force = connection.prepare_cached(sql)?;
+    for revision in revisions {
+        let name = plan_setting(&revision.plan.name);
+        in_force.execute(params![name, id(revision.id.as_u128())])?;
+    }
     Ok(())
+}
+
+pub(super) fn plans_named(connection: &Connection) -> Result<Vec<PlanNamed>, Trouble> {
+    let sql = "SELECT plan, count(*) FROM licenses WHERE plan IS NOT NULL AND status <> 2 GROUP BY plan ORDER BY plan";
+    let mut statement = connection.prepare_cached(sql)?;
+    let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
+    let rows = statement.query_map([], read)?;
+    rows.map(|row| {
+        let (name, licenses) = row?;
+        let wrong = |error| Trouble::corrupt(format!("the plan of a license: {error}"));
+        let name = name.parse().map_err(wrong)?;
+        Ok(PlanNamed {
+            name,
+            licenses: u64::try_from(licenses).unwrap_or_default(),
+        })
+    })
+    .collect()
+}
+
+pub(super) fn last_plan_revision(
+    connection: &Connection,
+    name: &PlanName,
+) -> Result<Option<PlanRevision>, Trouble> {
+    let noted: Option<[u8; 16]> = connection
+        .prepare_cached("SELECT value FROM settings WHERE name = ?1")?
+        .query_row([plan_setting(name)], |row| row.get(0))
+        .optional()?;
+    let found = match noted {
+        Some(noted) => Some(noted),
+        // A version that noted nothing made it: of several revisions any is better than none.
+        None => connection
+            .prepare_cached(
+                "SELECT id FROM plan_revisions WHERE json_extract(terms, '$.name') = ?1",
+            )?
+            .query_row([name.as_str()], |row| row.get(0))
+            .optional()?,
+    };
+    match found {
+        Some(bits) => plan_revision(
+            connection,
+            PlanRevisionId::from_u128(u128::from_be_bytes(bits)),
+        ),
+        None => Ok(None),
+    }
 }
 
 pub(super) fn plan_revision(

@@ -39,13 +39,13 @@ mod writer;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::system::in_words;
 use model::{Clock, SystemClock};
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 use self::crew::Crew;
 use self::desk::Patience;
@@ -53,6 +53,7 @@ use self::dictionary::Dictionary;
 use self::file::{Access, DatabaseFile, LEDGER, LICENSES, OpenFile, Schema};
 use self::session::{Opener, Session};
 use self::terms::TermsSource;
+use crate::PlanNamed;
 use crate::error::Error;
 
 /// Where an embedded store is and how patient it is.
@@ -170,6 +171,28 @@ impl SqliteStore {
             nodes: node::Nodes::default(),
         })
     }
+}
+
+/// The plans that licenses of the store in a folder name, read without opening the store: a gate may be at work on it, and
+/// nothing is made or changed. `None`: there is no store yet.
+///
+/// # Errors
+/// [`Error::Unavailable`] or [`Error::Corrupt`] for a file that cannot be read.
+pub fn plans_in(directory: &Path) -> Result<Option<Vec<PlanNamed>>, Error> {
+    let path = directory.join("licenses.db");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let failed = |error: rusqlite::Error| trouble::diagnose(&path, &error).error;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
+    connection
+        .busy_timeout(Duration::from_secs(1))
+        .map_err(failed)?;
+    let named = management::plans_named(&connection);
+    named
+        .map(Some)
+        .map_err(|trouble| trouble.diagnose(&path).error)
 }
 
 impl fmt::Debug for SqliteStore {

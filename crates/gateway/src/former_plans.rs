@@ -1,0 +1,80 @@
+//! Plans that licenses name and this gate's file does not have, which comes of gates with different files: such licenses go on
+//! by the revision that was in force last, and that is said.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::Config;
+use gate::Gate;
+use licensing::Licensing;
+use model::PlanRevision;
+use store::Store;
+use telemetry::Metrics;
+use tokio::time::MissedTickBehavior;
+
+use crate::wire;
+
+/// How soon a plan that is met for the first time is asked for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Who learns of plans.
+pub(crate) struct Learners {
+    pub(crate) config: Config,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) licensing: Arc<Licensing>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Learners {
+    /// Looks for ever whether a license named a plan that nothing is known of.
+    pub(crate) async fn run(self) {
+        let mut former: Vec<PlanRevision> = Vec::new();
+        let mut ticks = tokio::time::interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut unfound = Vec::new();
+        loop {
+            ticks.tick().await;
+            let before = former.len();
+            for name in self.licensing.plans().unknown() {
+                match self.store.last_plan_revision(name.clone()).await {
+                    Ok(Some(revision)) => {
+                        tracing::error!(
+                            plan = %name, revision = %revision.id,
+                            "licenses name a plan that this gate's file lacks: they go by the revision that was in force last, put it back as a `[[plan]]`"
+                        );
+                        former.push(revision);
+                    }
+                    Ok(None) if unfound.contains(&name) => {}
+                    Ok(None) => {
+                        tracing::error!(plan = %name, "licenses name a plan that never was: their calls cost nothing and have no limits but their own");
+                        unfound.push(name);
+                    }
+                    // The next tick asks again.
+                    Err(error) => {
+                        tracing::debug!(%error, plan = %name, "a plan cannot be looked up")
+                    }
+                }
+            }
+            self.metrics
+                .plans_lacking((former.len() + unfound.len()) as u64);
+            if former.len() > before {
+                self.teach(&former).await;
+            }
+        }
+    }
+
+    /// First whoever writes records, so that none names a plan that has no number.
+    async fn teach(&self, former: &[PlanRevision]) {
+        let mut revisions = self.config.plan_revisions();
+        revisions.extend(former.iter().cloned());
+        if let Err(error) = self.gate.replace(wire::app_rules(&self.config), &revisions) {
+            tracing::error!(error = error.0, "plans that the file lacks cannot be used");
+            return;
+        }
+        let plans = wire::plans(&self.config).with_former(former.iter().cloned());
+        if let Err(error) = self.licensing.set_plans(plans).await {
+            tracing::error!(%error, "plans that the file lacks cannot be used");
+        }
+    }
+}

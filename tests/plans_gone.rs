@@ -1,0 +1,98 @@
+//! A plan that licenses name cannot vanish from the file: neither the check nor a start takes that in silence.
+
+use std::fs;
+
+use testkit::client::Request;
+use testkit::{App, Config, Gateway, Postgres, Upstream, assert_eventually, binary};
+
+const PRO: &str = "[[plan]]\nname = \"pro\"\ncurrency = \"EUR\"\nprice_per_unit = \"0.01\"\nrate_limits = [\"3/1h\"]";
+const OTHER: &str = "[[plan]]\nname = \"other\"\ncurrency = \"EUR\"\nprice_per_unit = \"1\"";
+
+/// Renames the plan in the file of a gate.
+fn rename(gateway: &Gateway, from: &str, to: &str) {
+    let path = gateway.config_path();
+    let text = fs::read_to_string(&path).expect("the file");
+    fs::write(
+        &path,
+        text.replace(&format!("\"{from}\""), &format!("\"{to}\"")),
+    )
+    .expect("written");
+}
+
+fn assert_refused(mut gateway: Gateway) {
+    let [first, second] = [(); 2].map(|()| gateway.license(&["--plan", "pro"]));
+    let _own_plan = gateway.license(&[]);
+    let call = |gateway: &Gateway| gateway.call(&Request::get("/").key(&first.key));
+    assert_eq!(call(&gateway).status, 200);
+    rename(&gateway, "pro", "premium");
+    let lacks = "the file lacks the plan `pro`, which 2 licenses name: put it back as a `[[plan]]`";
+    // While the gate serves, and when it is gone.
+    let checked = gateway.cli().run(&["check"]);
+    assert_eq!(checked.code, 78, "{checked:?}");
+    assert!(
+        checked.stderr.contains("gateway.toml:") && checked.stderr.contains(lacks),
+        "{checked:?}"
+    );
+    gateway.kill9();
+    for command in ["check", "run"] {
+        let output = gateway.cli().run(&[command]);
+        assert_eq!(output.code, 78, "{command}: {output:?}");
+        assert!(output.stderr.contains(lacks), "{command}: {output:?}");
+    }
+    rename(&gateway, "premium", "pro");
+    gateway.restart();
+    assert_eq!(gateway.cli().run(&["check"]).code, 0);
+    assert_eq!(call(&gateway).status, 200);
+    // Once nobody names it, it may go.
+    for license in [&first, &second] {
+        let _changed = gateway.cli().text(&["license", "revoke", &license.id]);
+    }
+    rename(&gateway, "pro", "premium");
+    assert_eq!(gateway.cli().run(&["check"]).code, 0);
+}
+
+fn config(upstream: &Upstream) -> Config {
+    let app = App::new("api", &upstream.url()).line("plan = \"other\"");
+    Config::default().table(PRO).table(OTHER).app(app)
+}
+
+#[test]
+fn a_plan_that_licenses_name_cannot_be_renamed_on_sqlite() {
+    let upstream = Upstream::start();
+    assert_refused(Gateway::start(binary!(), config(&upstream)));
+}
+
+#[test]
+fn a_plan_that_licenses_name_cannot_be_renamed_on_postgresql() {
+    let (upstream, server) = (Upstream::start(), Postgres::shared());
+    let store = format!("[store]\nurl = \"{}\"", server.schema());
+    assert_refused(Gateway::start(binary!(), config(&upstream).table(&store)));
+}
+
+#[test]
+fn a_gate_whose_file_lacks_a_plan_of_another_goes_by_its_last_revision_and_says_so() {
+    let (upstream, server) = (Upstream::start(), Postgres::shared());
+    let store = format!("[store]\nurl = \"{}\"", server.schema());
+    let node = |name: &str| format!("node = \"{name}\"");
+    let without = Config::new(&upstream.url())
+        .table(&store)
+        .server(&node("without"));
+    let with = config(&upstream).table(&store).server(&node("with"));
+    let (without, with) = (
+        Gateway::start(binary!(), without),
+        Gateway::start(binary!(), with),
+    );
+    assert!(without.metric("tallygate_plans_lacking", &[]) == 0.0);
+    let license = with.license(&["--plan", "pro"]);
+    let call = || without.call(&Request::get("/").key(&license.key)).status;
+    assert_eventually!(call() == 429);
+    assert_eq!(without.metric("tallygate_plans_lacking", &[]), 1.0);
+    assert_eventually!(
+        without
+            .log()
+            .contains("licenses name a plan that this gate's file lacks")
+    );
+    let _shipped = without.cli().text(&["ledger", "ship"]);
+    let usage = without.cli().text(&["usage", "--by", "plan", "--csv"]);
+    assert!(usage.contains("pro,") && usage.contains("EUR"), "{usage}");
+}
