@@ -1,7 +1,7 @@
 //! Statements: usage of one plan revision turned into lines that can be charged.
 
 use model::usage::UsageSums;
-use model::{Currency, Money, PlanRevision};
+use model::{Currency, Money, Plan, PlanRevision};
 
 use crate::round::round_to_minor;
 
@@ -10,6 +10,8 @@ use crate::round::round_to_minor;
 pub enum LineKind {
     /// Billed units at the plan's price.
     Usage,
+    /// Units that the plan includes, given back.
+    Included,
     /// The difference to the nearest payable amount.
     Rounding,
 }
@@ -23,7 +25,7 @@ pub struct PriceLine {
     pub units: u64,
     /// Price of one unit; zero for rounding.
     pub price_per_unit: Money,
-    /// The amount: negative where it is rounded down.
+    /// The amount: negative where something is given back.
     pub amount: Money,
 }
 
@@ -53,11 +55,13 @@ pub fn price_lines(revision: &PlanRevision, usage: &UsageSums) -> Vec<PriceLine>
 }
 
 impl Statement {
-    /// What a statement over this usage would say, if the period ended now.
+    /// What a statement over this usage would say, if the period ended now and `included_left` of the plan's included units
+    /// had not been used by earlier statements of the period.
     #[must_use]
-    pub fn preview(revision: &PlanRevision, usage: &UsageSums) -> Self {
+    pub fn preview(revision: &PlanRevision, usage: &UsageSums, included_left: u64) -> Self {
         let plan = &revision.plan;
         let mut lines = price_lines(revision, usage);
+        lines.extend(included_line(plan, usage, included_left));
         let sum = |lines: &[PriceLine]| {
             lines
                 .iter()
@@ -82,11 +86,22 @@ impl Statement {
     }
 }
 
+/// Gives back what included units cost; never more than was charged.
+fn included_line(plan: &Plan, usage: &UsageSums, included_left: u64) -> Option<PriceLine> {
+    let units = usage.units.min(included_left).min(plan.included_units);
+    let worth = plan.price_per_unit.times(units).min(usage.amount);
+    (worth > Money::ZERO).then(|| PriceLine {
+        kind: LineKind::Included,
+        units,
+        price_per_unit: plan.price_per_unit,
+        amount: Money::from_nanos(-worth.nanos()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{plan, price_of_call};
-    use model::Plan;
 
     fn usage(plan: &Plan, units: u64) -> UsageSums {
         UsageSums {
@@ -99,9 +114,10 @@ mod tests {
     }
 
     #[test]
-    fn what_was_used_is_charged_and_rounded_to_what_can_be_paid() {
-        let plan = plan("0.0015", "EUR");
-        let statement = Statement::preview(&PlanRevision::from(plan.clone()), &usage(&plan, 1_003));
+    fn included_units_are_given_back_and_the_rest_is_rounded() {
+        let plan = plan("0.0015", "EUR", 100);
+        let statement =
+            Statement::preview(&PlanRevision::from(plan.clone()), &usage(&plan, 1_003), 100);
         let amounts: Vec<_> = statement
             .lines
             .iter()
@@ -111,27 +127,28 @@ mod tests {
             amounts,
             [
                 (LineKind::Usage, "1.5045".to_owned()),
+                (LineKind::Included, "-0.15".to_owned()),
                 (LineKind::Rounding, "-0.0045".to_owned()),
             ]
         );
-        assert_eq!(statement.total.to_string(), "1.5");
+        assert_eq!(statement.total.to_string(), "1.35");
     }
 
     #[test]
     fn nothing_used_is_nothing_to_pay() {
-        let plan = plan("0.01", "EUR");
-        let statement = Statement::preview(&PlanRevision::from(plan), &UsageSums::default());
+        let plan = plan("0.01", "EUR", 100);
+        let statement = Statement::preview(&PlanRevision::from(plan), &UsageSums::default(), 100);
         assert_eq!((statement.lines, statement.total), (vec![], Money::ZERO));
     }
 
     proptest::proptest! {
         #[test]
         fn lines_always_add_up_to_the_total(
-            nanos in 0_i64..10_000_000_000, units in 0_u64..1_000_000,
+            nanos in 0_i64..10_000_000_000, units in 0_u64..1_000_000, included in 0_u64..1_000_000, left in 0_u64..1_000_000,
         ) {
-            let mut plan = plan("0", "EUR");
+            let mut plan = plan("0", "EUR", included);
             plan.price_per_unit = Money::from_nanos(nanos);
-            let statement = Statement::preview(&PlanRevision::from(plan.clone()), &usage(&plan, units));
+            let statement = Statement::preview(&PlanRevision::from(plan.clone()), &usage(&plan, units), left);
             let sum: i64 = statement.lines.iter().map(|line| line.amount.nanos()).sum();
             proptest::prop_assert_eq!(sum, statement.total.nanos());
             proptest::prop_assert!(statement.total >= Money::ZERO);
