@@ -35,8 +35,8 @@ use model::{AppName, Plan, PlanRevision};
 
 pub use apimw::{Apimw, TokenAlgorithm};
 pub use app::{
-    AmbiguousPaths, App, AppMode, Balance, Counts, HealthCheck, Outage,
-    UnderscoreHeaders, UnknownKeys,
+    AmbiguousPaths, App, AppMode, Balance, Counts, HealthCheck, Outage, UnderscoreHeaders,
+    UnknownKeys,
 };
 pub use better_auth::{BetterAuth, Compat, KeyShape};
 pub use billable::{OutcomeSet, StatusSet};
