@@ -63,7 +63,8 @@ fn a_gate_finds_what_is_doubled_or_missing_among_the_calls_of_gates_that_live_on
     // The row of the first license: no journal of the gate that verifies has two of its calls.
     let change = |by: i64| {
         let sql = format!(
-            "UPDATE rollups SET calls = calls + ({by}) WHERE cursor = (SELECT min(cursor) FROM rollups)"
+            "UPDATE quarter_rollups SET calls = calls + ({by})
+             WHERE cursor = (SELECT min(cursor) FROM quarter_rollups)"
         );
         let _changed = fleet.server.psql("test_0", &sql);
     };

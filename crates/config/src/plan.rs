@@ -39,6 +39,13 @@ fn read(section: Section<'_>) -> Option<Plan> {
             format!("price_per_unit: {price_per_unit} is not allowed here: write 0 or more");
         section.report(section.at("price_per_unit"), message);
     }
+    if price_per_unit > Money::MAX_PRICE {
+        let message = format!(
+            "price_per_unit: {price_per_unit} is too large: write at most {}",
+            Money::MAX_PRICE
+        );
+        section.report(section.at("price_per_unit"), message);
+    }
     let concurrency = section.optional_number("concurrency", 1..=u64::from(u32::MAX));
     let included_units = section.number("included_units", 0..=LARGEST, 0);
     let rate_limits = section.list("rate_limits", Vec::new());

@@ -108,7 +108,7 @@ struct Totals {
     calls: u64,
     billable: u64,
     units: u64,
-    nanos: i64,
+    nanos: i128,
     without_license: u64,
     refused: u64,
 }

@@ -102,9 +102,26 @@ impl Ledger {
     /// When the store does not answer.
     pub async fn calls(&self, query: CallsQuery) -> Result<Calls, Error> {
         let shared = Arc::clone(&self.shared);
-        let left = query.limit.unwrap_or(u64::MAX);
         let sources = self.run(move || Sources::new(shared, query)).await?;
-        Ok(Calls {
+        Ok(self.calls_of(sources))
+    }
+
+    /// [`Ledger::calls`] with those that the other gates of a fleet have rolled up and not sealed: they seal them first.
+    pub(crate) async fn calls_of_all_gates(&self, query: CallsQuery) -> Result<Calls, Error> {
+        let shared = Arc::clone(&self.shared);
+        let look = move || {
+            let others = shared.still_others(&shared.catch_up.instances())?;
+            let sources = Sources::new(Arc::clone(&shared), query);
+            drop(others);
+            sources
+        };
+        let sources = self.run(look).await?;
+        Ok(self.calls_of(sources))
+    }
+
+    fn calls_of(&self, sources: Sources) -> Calls {
+        let left = sources.query.limit.unwrap_or(u64::MAX);
+        Calls {
             sources: Arc::new(sources),
             ledger: self.clone(),
             window: Vec::new(),
@@ -112,7 +129,7 @@ impl Ledger {
             last: false,
             after: None,
             left,
-        })
+        }
     }
 }
 

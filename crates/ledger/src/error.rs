@@ -89,6 +89,17 @@ pub enum Error {
         /// The last of them.
         through: u64,
     },
+    /// Usage was asked for with a bound between two rollups, and the records there are gone. Blame: the caller.
+    #[error(
+        "retention has removed records between {from} and {to}, so that only whole quarters of an hour are known: ask with times \
+         at :00, :15, :30 or :45 (before the update to quarters: at :00)"
+    )]
+    Removed {
+        /// Where the part begins that only records know.
+        from: model::Timestamp,
+        /// Where it ends.
+        to: model::Timestamp,
+    },
     /// An export could not be written. Blame: whoever reads it, or the disk.
     #[error("cannot write the export: {0}")]
     Export(io::Error),

@@ -97,6 +97,12 @@ fn write_csv(line: &CallLine, output: &mut (dyn Write + Send)) -> std::io::Resul
         line.mode.to_string(),
         line.billable.to_string(),
         line.units.to_string(),
+        line.billed_units.to_string(),
+        line.amount.to_string(),
+        line.currency
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         line.plan
             .as_ref()
             .map(ToString::to_string)

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use journal::{Journal, Lane};
 use model::InstanceId;
-use model::usage::{UsageQuery, UsageRow};
 use store::Store;
 use tokio::runtime::Handle;
 
@@ -197,23 +196,17 @@ impl Ledger {
             .await
     }
 
-    /// Usage, every call of this process included that was closed before; of earlier starts those that are in the rollups
-    /// ([`Counts::behind`] are not).
-    ///
-    /// What is pending is rolled up first, so that the sums of the store are the answer.
-    ///
-    /// # Errors
-    /// When the store does not answer, or the journal cannot be read.
-    pub async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, Error> {
-        self.ship().await?;
+    /// Asks the store on a thread that may wait for it.
+    pub(crate) async fn ask<T, F>(
+        &self,
+        question: impl FnOnce(Arc<dyn Store>) -> F + Send + 'static,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, store::Error>>,
+    {
         let shared = Arc::clone(&self.shared);
-        self.run(move || {
-            shared
-                .books
-                .store
-                .ask(|store| async move { store.usage(query).await })
-        })
-        .await
+        self.run(move || shared.books.store.ask(question)).await
     }
 
     /// Rolls up everything that was closed before.

@@ -36,6 +36,7 @@ mod standstill;
 mod stats;
 mod threads;
 mod unique;
+mod usage;
 mod verify;
 
 pub use calls::{Calls, CallsQuery};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    AccountName, AppName, CallId, LicenseId, Method, Mode, Outcome, PlanName, Symbol, Timestamp,
+    AccountName, AppName, CallId, Currency, LicenseId, Method, Mode, Money, Outcome, PlanName,
+    Symbol, Timestamp,
 };
 use serde::Serialize;
 
@@ -31,8 +32,14 @@ pub struct CallLine {
     pub mode: Mode,
     /// Whether it is billed.
     pub billable: bool,
-    /// Units of work.
+    /// Units of work; not those of the bill, for calls that are not billed have some, too.
     pub units: u64,
+    /// Units that are billed: those that usage and bill add up.
+    pub billed_units: u64,
+    /// Their price, gross; 0 where nothing is billed.
+    pub amount: Money,
+    /// The currency of the amount; `None` where the call has no plan.
+    pub currency: Option<Currency>,
     /// The plan.
     pub plan: Option<PlanName>,
     /// Payload bytes of the request.
@@ -59,7 +66,7 @@ pub struct CallLine {
 
 impl CallLine {
     /// Names of the fields, in order: the head of a CSV file.
-    pub const FIELDS: [&'static str; 21] = [
+    pub const FIELDS: [&'static str; 24] = [
         "call_id",
         "license_id",
         "app",
@@ -70,6 +77,9 @@ impl CallLine {
         "mode",
         "billable",
         "units",
+        "billed_units",
+        "amount",
+        "currency",
         "plan",
         "request_bytes",
         "response_bytes",
@@ -99,6 +109,9 @@ impl CallLine {
             mode: head.mode,
             billable: tail.billable,
             units: tail.units,
+            billed_units: if tail.billable { tail.units } else { 0 },
+            amount: row.amount,
+            currency: row.currency,
             plan: match names.get(head.plan) {
                 Some(Symbol::Plan { name, .. }) => Some(name.clone()),
                 _ => None,

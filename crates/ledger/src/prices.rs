@@ -117,6 +117,10 @@ impl Pricer {
             let plan = self.plan(record.head.plan)?;
             row.amount = price_of_call(plan, record.tail.billable, record.tail.units);
             row.currency = Some(plan.currency);
+            if row.amount == model::Money::MAX {
+                let call = record.head.call_id;
+                tracing::error!(%call, "the price of a call is beyond what an amount can say, and is written down as the greatest");
+            }
         }
         Ok(row)
     }

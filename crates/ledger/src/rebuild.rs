@@ -334,13 +334,14 @@ fn keep_what_is_gone(
     stored: HashMap<UsageKey, UsageSums>,
     gone: &[(Timestamp, Timestamp)],
 ) -> Vec<RollupRow> {
-    let is_gone = |hour: Timestamp| {
-        let covers =
-            |(first, last): &(Timestamp, Timestamp)| (first.hour()..=last.hour()).contains(&hour);
+    let is_gone = |start: Timestamp| {
+        let covers = |(first, last): &(Timestamp, Timestamp)| {
+            (first.hour()..=last.quarter()).contains(&start)
+        };
         gone.iter().any(covers)
     };
     for (key, sums) in stored {
-        if !is_gone(key.hour) {
+        if !is_gone(key.start) {
             continue;
         }
         let row = rows.entry(key).or_default();

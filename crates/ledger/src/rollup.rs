@@ -1,7 +1,7 @@
 //! Sums: many rows in, few rollup rows out.
 
 use model::usage::{UsageKey, UsageSums};
-use model::{Currency, LicenseId, Method, Mode, Outcome, Symbol, Timestamp};
+use model::{Currency, LicenseId, Method, Mode, Money, Outcome, Symbol, Timestamp};
 use store::Spent;
 
 use crate::names::{NameCache, Names, NumberMap};
@@ -16,7 +16,7 @@ pub(crate) struct Key {
     route: u32,
     plan: u32,
     currency: Option<Currency>,
-    hour: i64,
+    start: i64,
     status: u16,
     method: Method,
     outcome: Outcome,
@@ -34,7 +34,7 @@ impl Key {
             route: head.route,
             plan: head.plan,
             currency: row.currency,
-            hour: head.started_at.hour().micros(),
+            start: head.started_at.quarter().micros(),
             status: head.status,
             method: head.method,
             outcome: row.record.tail.outcome,
@@ -73,7 +73,7 @@ impl Key {
             test: self.test,
             plan,
             currency: self.currency,
-            hour: Timestamp::from_micros(self.hour),
+            start: Timestamp::from_micros(self.start),
         }
     }
 }
@@ -155,6 +155,12 @@ impl Sums {
             .iter()
             .map(|(key, sums)| (key.usage_key(&mut cache), *sums))
             .collect();
+        for (key, sums) in &rows {
+            if sums.amount == Money::MAX {
+                let (app, license) = (&key.app, key.license_id);
+                tracing::error!(%app, ?license, "a sum is beyond what an amount can say, and stays at the greatest");
+            }
+        }
         rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         // No route and the route `/` are one to readers.
         rows.dedup_by(|(key, sums), (before, total)| {

@@ -5,11 +5,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An amount in 10⁻⁹ of the major unit of a currency.
+/// An amount in 10⁻⁹ of the major unit of a currency, up to 10²⁷ major units either way: far beyond any sum of money, and
+/// within what a Parquet `decimal(38, 9)` and a PostgreSQL `numeric` hold exactly.
 ///
-/// The text form is a decimal number of the major unit: `0.01`, `12`, `-3.5`.
+/// The text form is a decimal number of the major unit: `0.01`, `12`, `-3.5`. A price of one unit is an amount of at most
+/// [`Money::MAX_PRICE`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Money(i64);
+pub struct Money(i128);
 
 /// Why a text is not an amount of [`Money`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,31 +23,58 @@ pub struct ParseMoneyError(pub String);
 impl Money {
     /// Nothing.
     pub const ZERO: Self = Self(0);
-    const NANOS: i64 = 1_000_000_000;
+    /// The greatest amount: 10²⁷ major units. The least is its negative.
+    pub const MAX: Self = Self(10_i128.pow(36));
+    /// The greatest price of one unit: some 9.2 thousand million major units.
+    pub const MAX_PRICE: Self = Self(i64::MAX as i128);
+    const NANOS: u128 = 1_000_000_000;
 
-    /// An amount of 10⁻⁹ major units.
+    /// An amount of 10⁻⁹ major units, kept within range.
     #[must_use]
-    pub const fn from_nanos(nanos: i64) -> Self {
-        Self(nanos)
+    pub const fn from_nanos(nanos: i128) -> Self {
+        if nanos > Self::MAX.0 {
+            Self::MAX
+        } else if nanos < -Self::MAX.0 {
+            Self(-Self::MAX.0)
+        } else {
+            Self(nanos)
+        }
     }
 
     /// The amount in 10⁻⁹ major units.
     #[must_use]
-    pub const fn nanos(self) -> i64 {
+    pub const fn nanos(self) -> i128 {
         self.0
     }
 
-    /// The sum, kept within range.
+    /// The sum; `None`: it leaves the range.
+    #[must_use]
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        // Two amounts are far from the range of the integer.
+        let sum = self.0 + other.0;
+        (sum.abs() <= Self::MAX.0).then_some(Self(sum))
+    }
+
+    /// The sum, kept within range. Whoever keeps books asks [`Money::checked_add`] first, and says so where it ends.
     #[must_use]
     pub const fn saturating_add(self, other: Self) -> Self {
-        Self(self.0.saturating_add(other.0))
+        Self::from_nanos(self.0 + other.0)
+    }
+
+    /// This price for so many units; `None`: it leaves the range.
+    #[must_use]
+    pub fn checked_times(self, units: u64) -> Option<Self> {
+        let product = self.0.checked_mul(i128::from(units))?;
+        (product.abs() <= Self::MAX.0).then_some(Self(product))
     }
 
     /// This price for so many units, kept within range.
     #[must_use]
     pub fn times(self, units: u64) -> Self {
-        let product = i128::from(self.0) * i128::from(units);
-        Self(i64::try_from(product).unwrap_or(if product < 0 { i64::MIN } else { i64::MAX }))
+        self.checked_times(units).unwrap_or(match self.0 < 0 {
+            true => Self(-Self::MAX.0),
+            false => Self::MAX,
+        })
     }
 }
 
@@ -59,7 +88,7 @@ impl FromStr for Money {
     }
 }
 
-fn parse(text: &str) -> Option<i64> {
+fn parse(text: &str) -> Option<i128> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),
@@ -69,20 +98,20 @@ fn parse(text: &str) -> Option<i64> {
     if !plain(whole) || !plain(fraction) || fraction.len() > 9 {
         return None;
     }
-    let scale = 10_i64.pow(9 - fraction.len() as u32);
+    let scale = 10_i128.pow(9 - fraction.len() as u32);
     let nanos = whole
-        .parse::<i64>()
+        .parse::<i128>()
         .ok()?
-        .checked_mul(Money::NANOS)?
-        .checked_add(fraction.parse::<i64>().ok()? * scale)?;
-    Some(if negative { -nanos } else { nanos })
+        .checked_mul(Money::NANOS as i128)?
+        .checked_add(fraction.parse::<i128>().ok()? * scale)?;
+    (nanos <= Money::MAX.0).then_some(if negative { -nanos } else { nanos })
 }
 
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
         let nanos = self.0.unsigned_abs();
-        let (whole, fraction) = (nanos / Self::NANOS as u64, nanos % Self::NANOS as u64);
+        let (whole, fraction) = (nanos / Self::NANOS, nanos % Self::NANOS);
         let fraction = format!("{fraction:09}");
         let fraction = fraction.trim_end_matches('0');
         if fraction.is_empty() {
@@ -165,7 +194,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn every_amount_survives_its_text_form(nanos in i64::MIN + 1..=i64::MAX) {
+        fn every_amount_survives_its_text_form(nanos in -Money::MAX.0..=Money::MAX.0) {
             let money = Money::from_nanos(nanos);
             proptest::prop_assert_eq!(money.to_string().parse(), Ok(money));
         }
@@ -181,7 +210,8 @@ mod tests {
             "1e3",
             "+1",
             "0.0000000001",
-            "9223372037",
+            "1000000000000000000000000000.000000001",
+            "9999999999999999999999999999999999999999",
             "1 ",
             "--1",
         ] {
@@ -195,5 +225,18 @@ mod tests {
                 .to_string(),
             "2.5"
         );
+    }
+
+    #[test]
+    fn what_leaves_the_range_is_told_and_never_wraps() {
+        let price = Money::MAX_PRICE;
+        assert_eq!(price.to_string(), "9223372036.854775807");
+        let dear = price.checked_times(5_000_000).expect("within range");
+        assert_eq!(dear.to_string(), "46116860184273879.035");
+        assert_eq!(price.checked_times(u64::MAX), None);
+        assert_eq!(price.times(u64::MAX), Money::MAX);
+        assert_eq!(Money::MAX.checked_add(Money(1)), None);
+        assert_eq!(Money::MAX.saturating_add(Money::MAX), Money::MAX);
+        assert_eq!(Money::MAX.to_string().len(), 28);
     }
 }

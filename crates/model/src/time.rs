@@ -23,6 +23,8 @@ pub struct ParseTimestampError(pub String);
 impl Timestamp {
     /// Microseconds in an hour.
     pub const HOUR: i64 = 3_600_000_000;
+    /// Microseconds in a quarter of an hour.
+    pub const QUARTER: i64 = Self::HOUR / 4;
 
     /// The time this many microseconds after the UNIX epoch.
     #[must_use]
@@ -52,6 +54,18 @@ impl Timestamp {
     #[must_use]
     pub const fn hour(self) -> Self {
         Self(self.0.saturating_sub(self.0.rem_euclid(Self::HOUR)))
+    }
+
+    /// The start of the quarter of an hour (UTC) that this time lies in, kept within range.
+    #[must_use]
+    pub const fn quarter(self) -> Self {
+        Self(self.0.saturating_sub(self.0.rem_euclid(Self::QUARTER)))
+    }
+
+    /// The start of the day (UTC) that this time lies in, kept within range.
+    #[must_use]
+    pub const fn day(self) -> Self {
+        Self(self.0.saturating_sub(self.0.rem_euclid(24 * Self::HOUR)))
     }
 
     /// This time moved by some microseconds, kept within range.

@@ -1,5 +1,7 @@
 //! Usage: calls summed up.
 
+use std::cmp::Ordering;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +36,8 @@ pub struct UsageKey {
     pub plan: Option<(PlanName, PlanRevisionId)>,
     /// The currency that the plan prices in.
     pub currency: Option<Currency>,
-    /// Start of the hour (UTC) in which they began.
-    pub hour: Timestamp,
+    /// Start of the quarter of an hour (UTC) in which they began; in rollups of version 1, of the hour.
+    pub start: Timestamp,
 }
 
 /// Their sums.
@@ -102,9 +104,9 @@ pub struct UsageQuery {
     pub app: Option<AppName>,
     /// Only this license.
     pub license_id: Option<LicenseId>,
-    /// Only hours that begin at or after this.
+    /// Only calls that began at or after this.
     pub from: Option<Timestamp>,
-    /// Only hours that begin before this.
+    /// Only calls that began before this.
     pub to: Option<Timestamp>,
     /// The fields of a group, each at most once. Amounts of different currencies are never added up.
     pub by: Vec<UsageField>,
@@ -148,4 +150,63 @@ pub struct UsageRow {
     pub sums: UsageSums,
     /// The currency of the amount; `None` where nothing was priced.
     pub currency: Option<Currency>,
+}
+
+impl UsageRow {
+    /// The row of the group that a key belongs to, without sums.
+    #[must_use]
+    pub fn group(key: &UsageKey, by: &[UsageField]) -> Self {
+        let mut row = Self {
+            currency: key.currency,
+            ..Self::default()
+        };
+        for field in by {
+            match field {
+                UsageField::App => row.app = Some(key.app.clone()),
+                UsageField::Day => row.day = Some(key.start.day()),
+                UsageField::Hour => row.hour = Some(key.start.hour()),
+                UsageField::License => row.license_id = key.license_id,
+                UsageField::Method => row.method = Some(key.method),
+                UsageField::Mode => row.mode = Some(key.mode),
+                UsageField::Outcome => row.outcome = Some(key.outcome),
+                UsageField::Plan => row.plan = key.plan.as_ref().map(|(name, _)| name.clone()),
+                UsageField::Route => row.route = Some(key.route.clone()),
+                UsageField::Status => row.status = Some(key.status),
+            }
+        }
+        row
+    }
+
+    /// The order of groups: by their fields as the query lists them, then by currency, none first.
+    #[must_use]
+    pub fn order(&self, other: &Self, by: &[UsageField]) -> Ordering {
+        let field = |field: &UsageField| match field {
+            UsageField::App => self.app.cmp(&other.app),
+            UsageField::Day => self.day.cmp(&other.day),
+            UsageField::Hour => self.hour.cmp(&other.hour),
+            UsageField::License => self.license_id.cmp(&other.license_id),
+            UsageField::Method => self.method.cmp(&other.method),
+            UsageField::Mode => self.mode.cmp(&other.mode),
+            UsageField::Outcome => self.outcome.cmp(&other.outcome),
+            UsageField::Plan => self.plan.cmp(&other.plan),
+            UsageField::Route => self.route.cmp(&other.route),
+            UsageField::Status => self.status.cmp(&other.status),
+        };
+        let differing = by.iter().map(field).find(|order| order.is_ne());
+        differing.unwrap_or_else(|| self.currency.cmp(&other.currency))
+    }
+
+    /// Rows of several reports as one: in order, those of one group added up.
+    #[must_use]
+    pub fn merge(mut rows: Vec<Self>, by: &[UsageField]) -> Vec<Self> {
+        rows.sort_by(|one, other| one.order(other, by));
+        rows.dedup_by(|row, before| {
+            let same = row.order(before, by).is_eq();
+            if same {
+                before.sums.add(&row.sums);
+            }
+            same
+        });
+        rows
+    }
 }

@@ -205,7 +205,7 @@ fn row(ids: &[LicenseId], number: usize) -> (UsageKey, UsageSums) {
         test: false,
         plan: None,
         currency: None,
-        hour: hours(hour),
+        start: hours(hour),
     };
     let sums = UsageSums {
         calls: 2,

@@ -32,6 +32,8 @@ pub struct StockTaking {
     pub manifest: Vec<SealedFile>,
     /// All rollups; rows of one key added up.
     pub rollups: HashMap<UsageKey, UsageSums>,
+    /// As [`LedgerStore::hours_until`].
+    pub hours_until: Option<Timestamp>,
 }
 
 impl StockTaking {
@@ -155,14 +157,19 @@ pub trait LedgerStore: Send + Sync + 'static {
 
     /// Adds a batch to the rollups, moves what it spent on the leases, and moves the position: one transaction.
     ///
-    /// More spent than leased is clipped and logged. Sums that leave 63 bits stay at the end of the range.
+    /// More spent than leased is clipped and logged. Counts that leave 63 bits, and amounts that
+    /// leave the range of [`model::Money`], stay at the end of the range.
     ///
     /// # Errors
     /// [`Error::Position`] if the store's position is not `from`, or `through` lies before it; nothing is done then. After
     /// [`Error::Unavailable`] the batch may have been added all the same: the position tells.
     async fn roll_up(&self, batch: RollupBatch) -> Result<(), Error>;
 
-    /// Usage by the rollups; groups in order of their fields as the query lists them, then by currency, none first. Nothing
+    /// Before this time there may be rollups of version 1, a row for each hour; after it there is a row for each quarter of an
+    /// hour. `None`: there are none of version 1.
+    async fn hours_until(&self) -> Result<Option<Timestamp>, Error>;
+
+    /// Usage by the rollups that begin within the time asked for; groups in order of their fields as the query lists them, then by currency, none first. Nothing
     /// that matches: no rows.
     async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, Error>;
 

@@ -62,7 +62,7 @@ fn batch(instance: InstanceId, license: LicenseId, rolled: u64) -> RollupBatch {
         test: false,
         plan: None,
         currency: None,
-        hour: hours(rolled as i64 % 7),
+        start: hours(rolled as i64 % 7),
     };
     let one = UsageSums {
         calls: 1,

@@ -37,10 +37,10 @@ pub struct UsageParameters {
     /// Only this app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<AppName>,
-    /// Only hours that begin at or after this.
+    /// Only calls that came at or after this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
-    /// Only hours that begin before this.
+    /// Only calls that came before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
     /// By what to group.

@@ -26,10 +26,10 @@ pub(crate) struct UsageArguments {
     /// Only this app
     #[arg(long, value_name = "NAME")]
     app: Option<AppName>,
-    /// Only hours that begin at this time or later, as RFC 3339
+    /// Only calls that came at this time or later, as RFC 3339
     #[arg(long, value_name = "TIME")]
     from: Option<Timestamp>,
-    /// Only hours that begin before this time, as RFC 3339
+    /// Only calls that came before this time, as RFC 3339
     #[arg(long, value_name = "TIME")]
     to: Option<Timestamp>,
     /// Fields to sum up by: license, app, route, method, status, outcome, mode, plan, day, hour

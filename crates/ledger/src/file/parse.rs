@@ -97,7 +97,7 @@ impl<'a> Parser<'a> {
         Ok(Row {
             number: count(10)?,
             record: CallRecord { head, tail },
-            amount: Money::from_nanos(long(3)),
+            amount: Money::from_nanos(long(3).into()),
             currency: self.currency(optional(1))?,
             source: 0,
         })

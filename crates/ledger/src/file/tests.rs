@@ -59,7 +59,7 @@ prop_compose! {
             duration_us, upstream_us,
         };
         let currency = (head.plan != 0).then(|| "EUR".parse().unwrap());
-        Row { number: 0, record: CallRecord { head, tail }, amount: Money::from_nanos(amount), currency, source: 0 }
+        Row { number: 0, record: CallRecord { head, tail }, amount: Money::from_nanos(i128::from(amount)), currency, source: 0 }
     }
 }
 

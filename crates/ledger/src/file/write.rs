@@ -195,7 +195,7 @@ fn write_group<W: Write + Send>(
     columns.flags(|row| row.record.tail.billable)?;
     columns.numbers(|row| row.record.tail.units.cast_signed())?;
     columns.numbers(|row| row.record.tail.spent.cast_signed())?;
-    columns.numbers(|row| row.amount.nanos())?;
+    columns.numbers(|row| i64::try_from(row.amount.nanos()).unwrap_or(i64::MAX))?;
     columns.optional_texts(currency_texts())?;
     columns.optional_texts(|row| texts.plan(row.record.head.plan))?;
     columns.optional_texts(|row| texts.revision(row.record.head.plan))?;

@@ -141,6 +141,7 @@ impl Check {
             instances,
             manifest,
             rollups,
+            hours_until,
         } = stock;
         self.unknown_files(books, &manifest)?;
         let mut lanes: BTreeMap<(InstanceId, u32), Vec<SealedFile>> = BTreeMap::new();
@@ -165,7 +166,7 @@ impl Check {
             self.files(books, instance, &nowhere, &files)?;
         }
         self.call_ids(books)?;
-        self.rollups(books, &rollups);
+        self.rollups(books, rollups, hours_until);
         Ok(self.report)
     }
 

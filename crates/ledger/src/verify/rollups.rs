@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use model::Timestamp;
 use model::usage::{UsageKey, UsageSums};
 
 use super::Check;
@@ -10,11 +11,17 @@ use crate::error::Error;
 use crate::report::{Fault, Problem};
 
 impl Check {
-    pub(super) fn rollups(&mut self, books: &Books, stored: &HashMap<UsageKey, UsageSums>) {
+    pub(super) fn rollups(
+        &mut self,
+        books: &Books,
+        rollups: HashMap<UsageKey, UsageSums>,
+        hours_until: Option<Timestamp>,
+    ) {
+        let stored = &by_hour(rollups, hours_until);
         let stored_calls: u64 = stored.values().map(|sums| sums.calls).sum();
         let counted = self.sums.calls() + self.trusted + self.unsealed;
         let (short, over) = if self.trusted == 0 && !self.lives_elsewhere {
-            self.by_key(books, stored)
+            self.by_key(books, stored, hours_until)
         } else {
             (
                 counted.saturating_sub(stored_calls),
@@ -40,10 +47,15 @@ impl Check {
     }
 
     /// Calls that rollups lack, and calls that they have too many, summed up over all keys.
-    fn by_key(&mut self, books: &Books, stored: &HashMap<UsageKey, UsageSums>) -> (u64, u64) {
+    fn by_key(
+        &mut self,
+        books: &Books,
+        stored: &HashMap<UsageKey, UsageSums>,
+        hours_until: Option<Timestamp>,
+    ) -> (u64, u64) {
         let (mut short, mut over) = (0, 0);
         let mut seen = 0;
-        for (key, counted) in self.sums.rows(&books.names) {
+        for (key, counted) in by_hour(self.sums.rows(&books.names), hours_until) {
             let known = stored.get(&key).copied().unwrap_or_default();
             seen += known.calls;
             short += counted.calls.saturating_sub(known.calls);
@@ -51,7 +63,7 @@ impl Check {
             if known.calls == counted.calls && known != counted {
                 let what = format!(
                     "the rollup of {} {} {} at {} has other sums than its {} calls",
-                    key.app, key.route, key.status, key.hour, counted.calls
+                    key.app, key.route, key.status, key.start, counted.calls
                 );
                 self.note(Problem::new(Fault::RollupsDiffer, what));
             }
@@ -59,6 +71,21 @@ impl Check {
         let all: u64 = stored.values().map(|sums| sums.calls).sum();
         (short, over + all.saturating_sub(seen))
     }
+}
+
+/// The rows, those of quarters summed up by the hour as long as there may be rows of version 1 beside them.
+fn by_hour(
+    rows: impl IntoIterator<Item = (UsageKey, UsageSums)>,
+    hours_until: Option<Timestamp>,
+) -> HashMap<UsageKey, UsageSums> {
+    let mut all: HashMap<UsageKey, UsageSums> = HashMap::new();
+    for (mut key, sums) in rows {
+        if hours_until.is_some_and(|until| key.start < until) {
+            key.start = key.start.hour();
+        }
+        all.entry(key).or_default().add(&sums);
+    }
+    all
 }
 
 /// All rollup rows; rows of one key added up.

@@ -9,4 +9,5 @@ mod backlog;
 mod flow;
 mod recovery;
 mod support;
+mod usage;
 mod verify;

@@ -412,6 +412,10 @@ impl LedgerStore for Meddled {
         self.alive()?.rollups(after, limit).await
     }
 
+    async fn hours_until(&self) -> Result<Option<Timestamp>, Error> {
+        self.alive()?.hours_until().await
+    }
+
     async fn replace_rollups(&self, rows: Vec<RollupRow>) -> Result<(), Error> {
         self.alive()?.replace_rollups(rows).await
     }

@@ -23,7 +23,7 @@ fn key(license_id: Option<LicenseId>, hour: i64) -> UsageKey {
         test: false,
         plan: None,
         currency: None,
-        hour: hours(hour),
+        start: hours(hour),
     }
 }
 
@@ -55,7 +55,7 @@ pub async fn rows_of_one_key_in_a_batch_are_added<F: StoreFactory>() {
     };
     store.roll_up(batch).await.expect("rolled");
     let mut found = rows(&*store).await;
-    found.sort_by_key(|(key, _)| key.hour);
+    found.sort_by_key(|(key, _)| key.start);
     assert_eq!(found, [row(0, 5), row(1, 2)]);
 }
 
@@ -251,7 +251,7 @@ pub async fn rollups_come_by_pages_and_can_be_replaced<F: StoreFactory>() {
         }
         after = next;
     }
-    seen.sort_by_key(|(key, _)| key.hour);
+    seen.sort_by_key(|(key, _)| key.start);
     assert_eq!(seen, given);
     let row = RollupRow {
         key: key(Some(license), 3),
@@ -270,7 +270,7 @@ pub async fn rollups_come_by_pages_and_can_be_replaced<F: StoreFactory>() {
     );
 }
 
-/// A bill that leaves 64 bits is wrong, but one such call must not stop the ledger.
+/// A sum that leaves its range is wrong, but one such call must not stop the ledger.
 pub async fn sums_beyond_the_range_of_a_column_stay_at_its_end<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -279,7 +279,7 @@ pub async fn sums_beyond_the_range_of_a_column_stay_at_its_end<F: StoreFactory>(
         calls: 1,
         billable_calls: 1,
         units: u64::MAX,
-        amount: Money::from_nanos(i64::MAX),
+        amount: Money::MAX,
         request_bytes: 1,
         response_bytes: 1,
     };
@@ -297,7 +297,7 @@ pub async fn sums_beyond_the_range_of_a_column_stay_at_its_end<F: StoreFactory>(
     let sums = usage[0].sums;
     assert_eq!((sums.calls, sums.request_bytes), (6, 6));
     assert!(sums.units >= i64::MAX as u64);
-    assert_eq!(sums.amount, Money::from_nanos(i64::MAX));
+    assert_eq!(sums.amount, Money::MAX);
 }
 
 /// The first word stands.

@@ -27,6 +27,10 @@ const FIELDS: [UsageField; 10] = [
     UsageField::Status,
 ];
 
+fn quarters(quarters: i64) -> Timestamp {
+    hours(0).plus_micros(quarters * Timestamp::QUARTER)
+}
+
 fn key() -> impl Strategy<Value = UsageKey> {
     let plans = vec![
         None,
@@ -51,8 +55,8 @@ fn key() -> impl Strategy<Value = UsageKey> {
         ]),
         select(vec![Mode::Proxy, Mode::Token]),
     );
-    (who, what, any::<bool>(), select(plans), -3..60_i64).prop_map(
-        |((account, app, license), (route, method, status, outcome, mode), test, plan, hour)| {
+    (who, what, any::<bool>(), select(plans), -12..240_i64).prop_map(
+        |((account, app, license), (route, method, status, outcome, mode), test, plan, quarter)| {
             UsageKey {
                 account: account.parse().expect("valid"),
                 app: app.parse().expect("valid"),
@@ -70,7 +74,7 @@ fn key() -> impl Strategy<Value = UsageKey> {
                     )
                 }),
                 currency: plan.map(|(_, _, currency)| currency.parse().expect("valid")),
-                hour: hours(hour),
+                start: quarters(quarter),
             }
         },
     )
@@ -78,7 +82,9 @@ fn key() -> impl Strategy<Value = UsageKey> {
 
 fn sums() -> impl Strategy<Value = UsageSums> {
     let count = || 0..1_000_000_000_000_u64;
-    let amount = -1_000_000_000_000_000..1_000_000_000_000_000_i64;
+    // Far beyond 64 bits.
+    let most = 10_i128.pow(33);
+    let amount = -most..most;
     (count(), count(), count(), amount, count(), count()).prop_map(
         |(calls, billable_calls, units, nanos, request_bytes, response_bytes)| UsageSums {
             calls,
@@ -97,10 +103,10 @@ fn query() -> impl Strategy<Value = UsageQuery> {
         proptest::option::of(select(vec!["api", "shop"])),
         proptest::option::of(0..5_u128),
     );
-    let time = || proptest::option::of((-5..60_i64, -1..2_i64));
+    let time = || proptest::option::of((-20..240_i64, -1..2_i64));
     let by = subsequence(FIELDS.to_vec(), 0..4).prop_shuffle();
     (who, time(), time(), by).prop_map(|((account, app, license), from, to, by)| {
-        let time = |(hour, micros)| hours(hour).plus_micros(micros);
+        let time = |(quarter, micros)| quarters(quarter).plus_micros(micros);
         UsageQuery {
             account: account.map(|name| name.parse().expect("valid")),
             app: app.map(|name| name.parse().expect("valid")),
@@ -204,8 +210,8 @@ fn matches(key: &UsageKey, query: &UsageQuery) -> bool {
         && query
             .license_id
             .is_none_or(|license| key.license_id == Some(license))
-        && query.from.is_none_or(|from| key.hour >= from)
-        && query.to.is_none_or(|to| key.hour < to)
+        && query.from.is_none_or(|from| key.start >= from)
+        && query.to.is_none_or(|to| key.start < to)
 }
 
 fn value(key: &UsageKey, field: UsageField) -> Value {
@@ -213,10 +219,10 @@ fn value(key: &UsageKey, field: UsageField) -> Value {
         UsageField::App => Value::App(key.app.clone()),
         UsageField::Day => {
             let day = 24 * Timestamp::HOUR;
-            let micros = key.hour.micros();
+            let micros = key.start.micros();
             Value::Time(Timestamp::from_micros(micros - micros.rem_euclid(day)))
         }
-        UsageField::Hour => Value::Time(key.hour),
+        UsageField::Hour => Value::Time(key.start.hour()),
         UsageField::License => Value::License(key.license_id),
         UsageField::Method => Value::Method(key.method),
         UsageField::Mode => Value::Mode(key.mode),

@@ -14,7 +14,7 @@ use super::trouble::Trouble;
 /// The id that stands for no license, and for no revision.
 pub(super) const NONE: u128 = 0;
 
-/// Numbers that were looked up before, by keys without license and hour. A number never changes its meaning.
+/// Numbers that were looked up before, by keys without license and start. A number never changes its meaning.
 #[derive(Default)]
 pub(super) struct Kinds(Mutex<HashMap<UsageKey, i32>>);
 
@@ -22,7 +22,7 @@ impl Kinds {
     /// Kinds that are remembered.
     const REMEMBERED: usize = 100_000;
 
-    /// The numbers of kinds of calls, given now to those that have none. Keys have neither license nor hour.
+    /// The numbers of kinds of calls, given now to those that have none. Keys have neither license nor start.
     ///
     /// Call it outside a transaction: what is remembered must not be undone.
     pub(super) async fn numbers(
@@ -90,8 +90,8 @@ async fn number(session: &Lent, key: &UsageKey) -> Result<i32, Trouble> {
     )
 }
 
-/// In the order that [`read_key`] reads, of `rollups r` and `kinds k`.
-pub(super) const KEY: &str = "r.license, r.hour, k.account, k.app, k.route, k.method, k.status, k.outcome, k.mode, k.test, \
+/// In the order that [`read_key`] reads, of rollups `r` and `kinds k`.
+pub(super) const KEY: &str = "r.license, r.quarter, k.account, k.app, k.route, k.method, k.status, k.outcome, k.mode, k.test, \
     k.plan, k.revision, k.currency";
 /// How many columns [`KEY`] has.
 pub(super) const KEY_COLUMNS: usize = 13;
@@ -103,7 +103,7 @@ pub(super) fn read_key(row: &Row) -> Result<UsageKey, Trouble> {
     };
     Ok(UsageKey {
         license_id: read_license(row, 0)?,
-        hour: hour_start(read(row, 1)?),
+        start: quarter_start(read(row, 1)?),
         account: read_text(row, 2)?,
         app: read_text(row, 3)?,
         route: read(row, 4)?,
@@ -144,13 +144,22 @@ pub(super) fn read_status(row: &Row, column: usize) -> Result<u16, Trouble> {
     read_word(row, column, |number: i32| u16::try_from(number).ok())
 }
 
-/// The hour (counted from the UNIX epoch) that a time lies in, kept within the column.
-pub(super) fn hour_number(time: Timestamp) -> i32 {
-    let hour = time.micros().div_euclid(Timestamp::HOUR);
-    i32::try_from(hour).unwrap_or(if hour < 0 { i32::MIN } else { i32::MAX })
+/// The quarter of an hour (counted from the UNIX epoch) that a time lies in, kept within the column.
+pub(super) fn quarter_number(time: Timestamp) -> i32 {
+    kept(time.micros().div_euclid(Timestamp::QUARTER))
 }
 
-/// When an hour begins.
-pub(super) fn hour_start(number: i32) -> Timestamp {
-    Timestamp::from_micros(i64::from(number).saturating_mul(Timestamp::HOUR))
+/// The first hour (counted from the UNIX epoch) that begins at or after a time, kept within the column.
+pub(super) fn first_hour_from(time: Timestamp) -> i32 {
+    let hour = time.micros().div_euclid(Timestamp::HOUR);
+    kept(hour.saturating_add(i64::from(time != time.hour())))
+}
+
+fn kept(number: i64) -> i32 {
+    i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX })
+}
+
+/// When a quarter of an hour begins.
+pub(super) fn quarter_start(number: i64) -> Timestamp {
+    Timestamp::from_micros(number.saturating_mul(Timestamp::QUARTER))
 }

@@ -106,6 +106,11 @@ impl LedgerStore for PostgresStore {
         self.server.run(Manner::REPORT, page).await
     }
 
+    async fn hours_until(&self) -> Result<Option<Timestamp>, Error> {
+        let read = |session: Session| async move { rollups::hours_until(&session).await };
+        self.server.run(Manner::REPORT, read).await
+    }
+
     async fn take_stock(&self) -> Result<StockTaking, Error> {
         let take = |session: Session| async move {
             let mut stock = StockTaking::default();
@@ -114,6 +119,7 @@ impl LedgerStore for PostgresStore {
                 stock.instances.push((state, positions));
             }
             stock.manifest = manifest::files(&session, None, None).await?;
+            stock.hours_until = rollups::hours_until(&session).await?;
             let mut after = None;
             loop {
                 let (rows, next) = rollups::page(&session, after, StockTaking::PAGE).await?;

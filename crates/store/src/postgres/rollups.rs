@@ -3,12 +3,12 @@
 use std::mem;
 
 use model::usage::{UsageKey, UsageSums};
-use model::{InstanceId, LicenseId, Money};
+use model::{InstanceId, LicenseId, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::convert::{count, id, read, read_count, read_number, rows};
-use super::kinds::{KEY, KEY_COLUMNS, NONE, hour_number, read_key};
+use super::convert::{count, id, read, read_count, read_number, read_text, rows};
+use super::kinds::{KEY, KEY_COLUMNS, NONE, quarter_number, quarter_start, read_key};
 use super::quota;
 use super::session::{Lent, Value};
 use super::trouble::Trouble;
@@ -18,19 +18,21 @@ use crate::ledger::{LanePosition, RollupBatch, RollupRow, Spent};
 /// Sums of a batch, column by column, in the order of their keys, so that gates that write the same rows wait for each
 /// other in that order.
 pub(super) struct Sums {
-    hours: Vec<i32>,
+    quarters: Vec<i32>,
     licenses: Vec<Uuid>,
     kinds: Vec<i32>,
-    counts: [Vec<i64>; 6],
+    counts: [Vec<i64>; 5],
+    /// In the major unit.
+    amounts: Vec<String>,
 }
 
 impl Sums {
-    /// The keys of rows without license and hour, whose numbers [`Sums::of`] needs.
+    /// The keys of rows without license and start, whose numbers [`Sums::of`] needs.
     pub(super) fn kinds(rows: &[(UsageKey, UsageSums)]) -> Vec<UsageKey> {
         let kind = |key: &UsageKey| {
             let mut kind = key.clone();
             kind.license_id = None;
-            mem::take(&mut kind.hour);
+            mem::take(&mut kind.start);
             kind
         };
         rows.iter().map(|(key, _)| kind(key)).collect()
@@ -42,7 +44,10 @@ impl Sums {
         let mut order: Vec<_> = rows
             .iter()
             .zip(kinds)
-            .map(|((key, sums), kind)| ((hour_number(key.hour), id(license(key)), *kind), *sums))
+            .map(|((key, sums), kind)| {
+                let quarter = quarter_number(key.start);
+                ((quarter, id(license(key)), *kind), *sums)
+            })
             .collect();
         order.sort_unstable_by_key(|(key, _)| *key);
         // One statement writes a row once.
@@ -55,17 +60,20 @@ impl Sums {
         });
         let column = |of: fn(&UsageSums) -> i64| order.iter().map(|(_, sums)| of(sums)).collect();
         Self {
-            hours: order.iter().map(|((hour, _, _), _)| *hour).collect(),
+            quarters: order.iter().map(|((quarter, _, _), _)| *quarter).collect(),
             licenses: order.iter().map(|((_, license, _), _)| *license).collect(),
             kinds: order.iter().map(|((_, _, kind), _)| *kind).collect(),
             counts: [
                 column(|sums| count(sums.calls)),
                 column(|sums| count(sums.billable_calls)),
                 column(|sums| count(sums.units)),
-                column(|sums| sums.amount.nanos()),
                 column(|sums| count(sums.request_bytes)),
                 column(|sums| count(sums.response_bytes)),
             ],
+            amounts: order
+                .iter()
+                .map(|(_, sums)| sums.amount.to_string())
+                .collect(),
         }
     }
 }
@@ -130,32 +138,47 @@ async fn move_position(session: &Lent, rest: &Move) -> Result<(), Trouble> {
 
 /// Adds sums to rows, kept within range.
 async fn add(session: &Lent, sums: &Sums) -> Result<(), Trouble> {
-    if sums.hours.is_empty() {
+    if sums.quarters.is_empty() {
         return Ok(());
     }
-    let sql = "INSERT INTO rollups AS r (hour, license, kind, calls, billable_calls, units, amount, request_bytes,
-        response_bytes)
-        SELECT * FROM unnest($1::integer[], $2::uuid[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[],
-        $7::bigint[], $8::bigint[], $9::bigint[])
-        ON CONFLICT (hour, license, kind) DO UPDATE SET
+    let sql = "INSERT INTO quarter_rollups AS r (quarter, license, kind, calls, billable_calls, units, request_bytes,
+        response_bytes, amount)
+        SELECT quarter, license, kind, calls, billable_calls, units, request_bytes, response_bytes, amount::numeric
+        FROM unnest($1::integer[], $2::uuid[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+        $8::bigint[], $9::text[]) AS given (quarter, license, kind, calls, billable_calls, units, request_bytes,
+        response_bytes, amount)
+        ON CONFLICT (quarter, license, kind) DO UPDATE SET
         calls = capped_sum(r.calls, excluded.calls),
         billable_calls = capped_sum(r.billable_calls, excluded.billable_calls),
         units = capped_sum(r.units, excluded.units),
-        amount = capped_amount(r.amount, excluded.amount),
+        amount = greatest(least(r.amount + excluded.amount, 1e27), -1e27),
         request_bytes = capped_sum(r.request_bytes, excluded.request_bytes),
         response_bytes = capped_sum(r.response_bytes, excluded.response_bytes)";
-    let mut values: Vec<Value<'_>> = vec![&sums.hours, &sums.licenses, &sums.kinds];
+    let mut values: Vec<Value<'_>> = vec![&sums.quarters, &sums.licenses, &sums.kinds];
     values.extend(sums.counts.iter().map(|column| column as Value<'_>));
+    values.push(&sums.amounts);
     session.change(sql, &values).await?;
     Ok(())
 }
 
 pub(super) async fn replace(session: &Lent, sums: &[Sums]) -> Result<(), Trouble> {
     session.change("DELETE FROM rollups", &[]).await?;
+    session.change("DELETE FROM quarter_rollups", &[]).await?;
     for sums in sums {
         add(session, sums).await?;
     }
     Ok(())
+}
+
+/// A row of `rollups`, of version 1, as one of `quarter_rollups`; an amount there is in 10^-9.
+pub(super) const OF_HOUR: &str = "hour::bigint * 4, license, kind, calls, billable_calls, units, amount * 0.000000001, \
+    request_bytes, response_bytes";
+
+pub(super) async fn hours_until(session: &Lent) -> Result<Option<Timestamp>, Trouble> {
+    let sql = "SELECT max(hour)::bigint * 4 + 4 FROM rollups";
+    let row = session.row(sql, &[]).await?;
+    let until: Option<i64> = row.map_or(Ok(None), |row| read(&row, 0))?;
+    Ok(until.map(quarter_start))
 }
 
 pub(super) async fn page(
@@ -165,8 +188,11 @@ pub(super) async fn page(
 ) -> Result<(Vec<RollupRow>, Option<u64>), Trouble> {
     let limit = rows(limit);
     let sql = format!(
-        "SELECT {KEY}, r.calls, r.billable_calls, r.units, r.amount, r.request_bytes, r.response_bytes, r.cursor
-        FROM rollups r JOIN kinds k ON k.number = r.kind WHERE r.cursor > $1 ORDER BY r.cursor LIMIT $2"
+        "SELECT {KEY}, r.calls, r.billable_calls, r.units, r.amount::text, r.request_bytes, r.response_bytes, r.cursor
+        FROM ((SELECT quarter::bigint, license, kind, calls, billable_calls, units, amount, request_bytes, response_bytes,
+            cursor FROM quarter_rollups WHERE cursor > $1 ORDER BY cursor LIMIT $2)
+          UNION ALL (SELECT {OF_HOUR}, cursor FROM rollups WHERE cursor > $1 ORDER BY cursor LIMIT $2)) r
+        JOIN kinds k ON k.number = r.kind ORDER BY r.cursor LIMIT $2"
     );
     let found = session
         .rows(&sql, &[&after.map_or(0, count), &(limit as i64 + 1)])
@@ -192,7 +218,7 @@ pub(super) fn read_sums(row: &Row, first: usize) -> Result<UsageSums, Trouble> {
         calls: read_count(row, first)?,
         billable_calls: read_count(row, first + 1)?,
         units: read_count(row, first + 2)?,
-        amount: Money::from_nanos(read(row, first + 3)?),
+        amount: read_text(row, first + 3)?,
         request_bytes: read_count(row, first + 4)?,
         response_bytes: read_count(row, first + 5)?,
     })

@@ -6,16 +6,20 @@ use tokio_postgres::Row;
 
 use super::convert::{id, read, read_nonempty, read_text};
 use super::kinds::{
-    NONE, hour_number, hour_start, read_license, read_method, read_mode, read_outcome, read_status,
+    NONE, first_hour_from, quarter_number, quarter_start, read_license, read_method, read_mode,
+    read_outcome, read_status,
 };
-use super::rollups::read_sums;
+use super::rollups::{OF_HOUR, read_sums};
 use super::session::{Lent, Value};
 use super::trouble::Trouble;
 
 pub(super) async fn usage(session: &Lent, query: &UsageQuery) -> Result<Vec<UsageRow>, Trouble> {
     let fields = fields(query);
-    let from = query.from.map_or(i32::MIN, first_hour_from);
-    let to = query.to.map_or(i32::MAX, first_hour_from);
+    let (first, end) = (i32::MIN, i32::MAX);
+    let from = query.from.map_or(first, first_quarter_from);
+    let to = query.to.map_or(end, first_quarter_from);
+    let from_hour = query.from.map_or(first, first_hour_from);
+    let to_hour = query.to.map_or(end, first_hour_from);
     let account = query.account.as_ref().map(AccountName::as_str);
     let app = query.app.as_ref().map(AppName::as_str);
     if query
@@ -25,7 +29,7 @@ pub(super) async fn usage(session: &Lent, query: &UsageQuery) -> Result<Vec<Usag
         return Ok(Vec::new());
     }
     let license = query.license_id.map(|license| id(license.as_u128()));
-    let mut values: Vec<Value<'_>> = vec![&from, &to, &account, &app];
+    let mut values: Vec<Value<'_>> = vec![&from, &to, &from_hour, &to_hour, &account, &app];
     if license.is_some() {
         values.push(&license);
     }
@@ -44,29 +48,37 @@ fn fields(query: &UsageQuery) -> Vec<UsageField> {
     fields
 }
 
-/// The rows of one license, hour by hour: the index of rollups begins with the hour. Where there are no rows there are no hours
-/// either: none may be counted from one end of time to the other.
-const OF_ONE: &str =
-    "(SELECT min(hour) AS first, max(hour) AS last FROM rollups WHERE hour >= $1 AND hour < $2) e
-    CROSS JOIN generate_series(e.first, e.last) AS h (hour)
-    JOIN rollups r ON r.hour = h.hour AND r.license = $5";
-/// The rows of all.
-const OF_ALL: &str = "rollups r";
+/// What the rows of a period are of one table, whose index begins with it. Those of one license are looked up period by
+/// period; where there are no rows there are no periods either: none may be counted from one end of time to the other.
+fn source(table: &str, period: &str, [from, to]: [&str; 2], one_license: bool) -> String {
+    let within = format!("{period} >= {from} AND {period} < {to}");
+    if !one_license {
+        return format!("{table} WHERE {within}");
+    }
+    format!(
+        "(SELECT min({period}) AS first, max({period}) AS last FROM {table} WHERE {within}) e
+        CROSS JOIN generate_series(e.first, e.last) AS s (period)
+        JOIN {table} t ON t.{period} = s.period AND t.license = $7"
+    )
+}
 
 fn sql(fields: &[UsageField], one_license: bool) -> String {
     let list: String = fields
         .iter()
         .map(|field| format!("{}, ", column(*field)))
         .collect();
-    let rows = if one_license { OF_ONE } else { OF_ALL };
+    let quarters = source("quarter_rollups", "quarter", ["$1", "$2"], one_license);
+    let hours = source("rollups", "hour", ["$3", "$4"], one_license);
     let sum = |column: &str| format!("least(sum(r.{column}), 9223372036854775807)::bigint");
     let (calls, billable, units) = (sum("calls"), sum("billable_calls"), sum("units"));
     let (request, response) = (sum("request_bytes"), sum("response_bytes"));
     format!(
         "SELECT {list}k.currency, {calls}, {billable}, {units},
-        greatest(least(sum(r.amount), 9223372036854775807), -9223372036854775808)::bigint, {request}, {response}
-        FROM {rows} JOIN kinds k ON k.number = r.kind
-        WHERE r.hour >= $1 AND r.hour < $2 AND ($3::text IS NULL OR k.account = $3) AND ($4::text IS NULL OR k.app = $4)
+        greatest(least(sum(r.amount), 1e27), -1e27)::text, {request}, {response}
+        FROM (SELECT quarter::bigint, license, kind, calls, billable_calls, units, amount, request_bytes, response_bytes
+            FROM {quarters}
+          UNION ALL SELECT {OF_HOUR} FROM {hours}) r JOIN kinds k ON k.number = r.kind
+        WHERE ($5::text IS NULL OR k.account = $5) AND ($6::text IS NULL OR k.app = $6)
         GROUP BY {list}k.currency ORDER BY {list}k.currency"
     )
 }
@@ -74,8 +86,8 @@ fn sql(fields: &[UsageField], one_license: bool) -> String {
 fn column(field: UsageField) -> &'static str {
     match field {
         UsageField::App => "k.app",
-        UsageField::Day => "r.hour - (r.hour % 24 + 24) % 24",
-        UsageField::Hour => "r.hour",
+        UsageField::Day => "r.quarter - (r.quarter % 96 + 96) % 96",
+        UsageField::Hour => "r.quarter - (r.quarter % 4 + 4) % 4",
         UsageField::License => "r.license",
         UsageField::Method => "k.method",
         UsageField::Mode => "k.mode",
@@ -91,8 +103,8 @@ fn read_row(row: &Row, fields: &[UsageField]) -> Result<UsageRow, Trouble> {
     for (column, field) in fields.iter().enumerate() {
         match field {
             UsageField::App => usage.app = Some(read_text(row, column)?),
-            UsageField::Day => usage.day = Some(hour_start(read(row, column)?)),
-            UsageField::Hour => usage.hour = Some(hour_start(read(row, column)?)),
+            UsageField::Day => usage.day = Some(quarter_start(read(row, column)?)),
+            UsageField::Hour => usage.hour = Some(quarter_start(read(row, column)?)),
             UsageField::License => usage.license_id = read_license(row, column)?,
             UsageField::Method => usage.method = Some(read_method(row, column)?),
             UsageField::Mode => usage.mode = Some(read_mode(row, column)?),
@@ -108,12 +120,12 @@ fn read_row(row: &Row, fields: &[UsageField]) -> Result<UsageRow, Trouble> {
     Ok(usage)
 }
 
-/// The first hour that begins at or after a time, by number.
-fn first_hour_from(time: Timestamp) -> i32 {
-    let hour = hour_number(time);
-    if time == time.hour() {
-        hour
+/// The first quarter of an hour that begins at or after a time, by number.
+fn first_quarter_from(time: Timestamp) -> i32 {
+    let quarter = quarter_number(time);
+    if time == time.quarter() {
+        quarter
     } else {
-        hour.saturating_add(1)
+        quarter.saturating_add(1)
     }
 }

@@ -18,7 +18,7 @@ pub(super) const NO_LICENSE: i64 = 0;
 #[derive(Default)]
 pub(super) struct Dictionary {
     licenses: HashMap<LicenseId, i64>,
-    /// By keys without license and hour.
+    /// By keys without license and start.
     kinds: HashMap<UsageKey, i64>,
 }
 
@@ -56,7 +56,7 @@ impl Dictionary {
         Ok(number)
     }
 
-    /// The number of a kind of call, given now if it has none. `key` has neither license nor hour.
+    /// The number of a kind of call, given now if it has none. `key` has neither license nor start.
     pub(super) fn kind(&mut self, connection: &Connection, key: UsageKey) -> Result<i64, Trouble> {
         if let Some(number) = self.kinds.get(&key) {
             return Ok(*number);
@@ -118,7 +118,7 @@ fn number_of_kind(connection: &Connection, key: &UsageKey) -> Result<i64, Troubl
 }
 
 /// In the order that [`read_key`] reads, of `license_numbers l`, `rollups r` and `kinds k`.
-pub(super) const KEY: &str = "l.id, r.hour, k.account, k.app, k.route, k.method, k.status, k.outcome, k.mode, k.test, \
+pub(super) const KEY: &str = "l.id, r.quarter, k.account, k.app, k.route, k.method, k.status, k.outcome, k.mode, k.test, \
     k.plan, k.revision, k.currency";
 /// How many columns [`KEY`] has.
 pub(super) const KEY_COLUMNS: usize = 13;
@@ -130,7 +130,7 @@ pub(super) fn read_key(row: &Row<'_>) -> Result<UsageKey, Trouble> {
     };
     Ok(UsageKey {
         license_id: read_optional_id(row, 0)?.map(LicenseId::from_u128),
-        hour: hour_start(row.get(1)?),
+        start: quarter_start(row.get(1)?),
         account: read_text(row, 2)?,
         app: read_text(row, 3)?,
         route: row.get(4)?,
@@ -156,12 +156,12 @@ pub(super) fn read_nonempty<T: FromStr>(
     text.parse().map(Some).map_err(|_| unreadable(row, column))
 }
 
-/// The hour (counted from the UNIX epoch) that a time lies in.
-pub(super) fn hour_number(time: Timestamp) -> i64 {
-    time.micros().div_euclid(Timestamp::HOUR)
+/// The quarter of an hour (counted from the UNIX epoch) that a time lies in.
+pub(super) fn quarter_number(time: Timestamp) -> i64 {
+    time.micros().div_euclid(Timestamp::QUARTER)
 }
 
-/// When an hour begins.
-pub(super) fn hour_start(number: i64) -> Timestamp {
-    Timestamp::from_micros(number.saturating_mul(Timestamp::HOUR))
+/// When a quarter of an hour begins.
+pub(super) fn quarter_start(number: i64) -> Timestamp {
+    Timestamp::from_micros(number.saturating_mul(Timestamp::QUARTER))
 }

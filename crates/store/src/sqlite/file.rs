@@ -48,6 +48,7 @@ pub(super) const LEDGER: Schema = Schema {
         include_str!("schema/ledger_3_token_lists.sql"),
         include_str!("schema/ledger_4_lease_rounds.sql"),
         include_str!("schema/ledger_5_standstill.sql"),
+        include_str!("schema/ledger_6_quarters.sql"),
     ],
 };
 

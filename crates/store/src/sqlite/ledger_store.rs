@@ -142,12 +142,19 @@ impl LedgerStore for SqliteStore {
             .await
     }
 
+    async fn hours_until(&self) -> Result<Option<Timestamp>, Error> {
+        self.ledger
+            .read_patiently(|session| rollups::hours_until(session.connection()))
+            .await
+    }
+
     async fn take_stock(&self) -> Result<StockTaking, Error> {
         self.ledger
             .read_patiently(|session| {
                 let snapshot = session.connection().unchecked_transaction()?;
                 let mut stock = StockTaking {
                     manifest: manifest::files(&snapshot, None, None)?,
+                    hours_until: rollups::hours_until(&snapshot)?,
                     ..StockTaking::default()
                 };
                 for state in manifest::instances(&snapshot)? {

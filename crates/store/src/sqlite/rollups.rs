@@ -7,7 +7,7 @@ use model::{InstanceId, Money, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::convert::{count, counted, id, read_count, rows};
-use super::dictionary::{Dictionary, KEY, KEY_COLUMNS, hour_number, read_key};
+use super::dictionary::{Dictionary, KEY, KEY_COLUMNS, quarter_number, quarter_start, read_key};
 use super::quota;
 use super::trouble::Trouble;
 use crate::error::Error;
@@ -55,8 +55,11 @@ fn rolled(connection: &Connection, instance: InstanceId, lane: u32) -> Result<u6
     Ok(counted(rolled.unwrap_or(0)))
 }
 
-/// Adds sums to a row, kept within range: a sum beyond 64 bits turns into a floating number in SQLite, which `min` and
-/// `max` bring back.
+/// An amount is kept in two columns: how many of these, and the rest. Both have one sign, so that sums of each are exact.
+pub(super) const AMOUNT_BASE: i128 = 1_000_000_000_000_000_000;
+
+/// Adds sums to a row, kept within range: a sum beyond 64 bits turns into a floating number in SQLite, which `min` brings
+/// back.
 fn add(
     connection: &Connection,
     dictionary: &mut Dictionary,
@@ -64,29 +67,39 @@ fn add(
     sums: &UsageSums,
 ) -> Result<(), Trouble> {
     let license = dictionary.license(connection, key.license_id.take())?;
-    let hour = hour_number(mem::take(&mut key.hour));
+    let quarter = quarter_number(mem::take(&mut key.start));
     let kind = dictionary.kind(connection, key)?;
-    let sql = "INSERT INTO rollups (hour, license, kind, calls, billable_calls, units, amount, request_bytes,
-        response_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-        ON CONFLICT (hour, license, kind) DO UPDATE SET
+    // The highest part of an amount has room for nine times the greatest one.
+    let sql = "INSERT INTO rollups (quarter, license, kind, calls, billable_calls, units, amount_high, amount, request_bytes,
+        response_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+        ON CONFLICT (quarter, license, kind) DO UPDATE SET
         calls = min(calls + excluded.calls, 9223372036854775807),
         billable_calls = min(billable_calls + excluded.billable_calls, 9223372036854775807),
         units = min(units + excluded.units, 9223372036854775807),
-        amount = max(min(amount + excluded.amount, 9223372036854775807), -9223372036854775807),
+        amount_high = max(min(amount_high + excluded.amount_high + (amount + excluded.amount) / 1000000000000000000,
+          1000000000000000000), -1000000000000000000),
+        amount = (amount + excluded.amount) % 1000000000000000000,
         request_bytes = min(request_bytes + excluded.request_bytes, 9223372036854775807),
         response_bytes = min(response_bytes + excluded.response_bytes, 9223372036854775807)";
+    let nanos = sums.amount.nanos();
     connection.prepare_cached(sql)?.execute(params![
-        hour,
+        quarter,
         license,
         kind,
         count(sums.calls),
         count(sums.billable_calls),
         count(sums.units),
-        sums.amount.nanos(),
+        half(nanos / AMOUNT_BASE),
+        half(nanos % AMOUNT_BASE),
         count(sums.request_bytes),
         count(sums.response_bytes),
     ])?;
     Ok(())
+}
+
+/// A part of an amount, whose range it is that it fits.
+fn half(part: i128) -> i64 {
+    i64::try_from(part).expect("a part of an amount has 64 bits")
 }
 
 pub(super) fn replace(
@@ -95,6 +108,7 @@ pub(super) fn replace(
     rows: Vec<RollupRow>,
 ) -> Result<(), Trouble> {
     connection.execute("DELETE FROM rollups", [])?;
+    connection.execute("DELETE FROM rollups_by_hour", [])?;
     for RollupRow { key, sums } in rows {
         add(connection, dictionary, key, &sums)?;
     }
@@ -108,7 +122,8 @@ pub(super) fn page(
 ) -> Result<(Vec<RollupRow>, Option<u64>), Trouble> {
     let limit = rows(limit);
     let sql = format!(
-        "SELECT {KEY}, r.calls, r.billable_calls, r.units, r.amount, r.request_bytes, r.response_bytes, r.cursor
+        "SELECT {KEY}, r.calls, r.billable_calls, r.units, r.amount_high, r.amount, r.request_bytes,
+        r.response_bytes, r.cursor
         FROM rollups r JOIN kinds k ON k.number = r.kind LEFT JOIN license_numbers l ON l.number = r.license
         WHERE r.cursor > ?1 ORDER BY r.cursor LIMIT ?2"
     );
@@ -121,7 +136,7 @@ pub(super) fn page(
         if page.len() == limit {
             return Ok((page, Some(last)));
         }
-        last = read_count(row, KEY_COLUMNS + 6)?;
+        last = read_count(row, KEY_COLUMNS + 7)?;
         page.push(RollupRow {
             key: read_key(row)?,
             sums: read_sums(row, KEY_COLUMNS)?,
@@ -135,9 +150,12 @@ fn read_sums(row: &Row<'_>, first: usize) -> rusqlite::Result<UsageSums> {
         calls: read_count(row, first)?,
         billable_calls: read_count(row, first + 1)?,
         units: read_count(row, first + 2)?,
-        amount: Money::from_nanos(row.get(first + 3)?),
-        request_bytes: read_count(row, first + 4)?,
-        response_bytes: read_count(row, first + 5)?,
+        amount: Money::from_nanos(
+            i128::from(row.get::<_, i64>(first + 3)?) * AMOUNT_BASE
+                + i128::from(row.get::<_, i64>(first + 4)?),
+        ),
+        request_bytes: read_count(row, first + 5)?,
+        response_bytes: read_count(row, first + 6)?,
     })
 }
 
@@ -159,8 +177,20 @@ pub(super) fn positions(
     Ok(positions)
 }
 
-/// Hours that begin at or after a time, by number.
-pub(super) fn first_hour_from(time: Timestamp) -> i64 {
-    let hour = hour_number(time);
-    if time == time.hour() { hour } else { hour + 1 }
+/// The first quarter of an hour that begins at or after a time, by number.
+pub(super) fn first_quarter_from(time: Timestamp) -> i64 {
+    let quarter = quarter_number(time);
+    if time == time.quarter() {
+        quarter
+    } else {
+        quarter + 1
+    }
+}
+
+pub(super) fn hours_until(connection: &Connection) -> Result<Option<Timestamp>, Trouble> {
+    let until: Option<i64> = connection
+        .prepare_cached("SELECT until FROM rollups_by_hour")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(until.map(quarter_start))
 }

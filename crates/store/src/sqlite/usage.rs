@@ -5,8 +5,8 @@ use model::{AccountName, AppName, LicenseId, Method, Mode, Money, Outcome};
 use rusqlite::{Connection, Row, params};
 
 use super::convert::{read_count, read_optional_id, read_text, read_word};
-use super::dictionary::{hour_start, number_of_license, read_nonempty};
-use super::rollups::first_hour_from;
+use super::dictionary::{number_of_license, quarter_start, read_nonempty};
+use super::rollups::{AMOUNT_BASE, first_quarter_from};
 use super::trouble::Trouble;
 
 /// Sums of values whose sum may leave 64 bits are kept in two halves, at this base.
@@ -25,8 +25,8 @@ pub(super) fn usage(connection: &Connection, query: &UsageQuery) -> Result<Vec<U
     let sql = sql(&fields, license.is_some());
     let mut statement = snapshot.prepare_cached(&sql)?;
     let values = params![
-        query.from.map_or(i64::MIN, first_hour_from),
-        query.to.map_or(i64::MAX, first_hour_from),
+        query.from.map_or(i64::MIN, first_quarter_from),
+        query.to.map_or(i64::MAX, first_quarter_from),
         query.account.as_ref().map(AccountName::as_str),
         query.app.as_ref().map(AppName::as_str),
         license,
@@ -46,17 +46,17 @@ fn fields(query: &UsageQuery) -> Vec<UsageField> {
     fields
 }
 
-/// The hours that there are within the time asked for, each found from the one before it by one look into the index.
-const HOURS: &str = "WITH RECURSIVE hours (hour) AS (
-      SELECT min(hour) FROM rollups WHERE hour >= ?1
+/// The quarters that there are within the time asked for, each found from the one before it by one look into the index.
+const QUARTERS: &str = "WITH RECURSIVE quarters (quarter) AS (
+      SELECT min(quarter) FROM rollups WHERE quarter >= ?1
       UNION ALL
-      SELECT (SELECT min(r.hour) FROM rollups r WHERE r.hour > h.hour) FROM hours h WHERE h.hour < ?2
+      SELECT (SELECT min(r.quarter) FROM rollups r WHERE r.quarter > q.quarter) FROM quarters q WHERE q.quarter < ?2
     )";
-/// The rows of one license, hour by hour.
-const OF_ONE: &str =
-    "hours h CROSS JOIN rollups r ON r.hour = h.hour AND r.license = ?5 AND h.hour < ?2";
+/// The rows of one license, quarter by quarter.
+const OF_ONE: &str = "quarters q CROSS JOIN rollups r ON r.quarter = q.quarter AND r.license = ?5 AND q.quarter < ?2";
 /// The rows of all.
-const OF_ALL: &str = "(SELECT * FROM rollups WHERE hour >= ?1 AND hour < ?2 AND ?5 IS NULL) r";
+const OF_ALL: &str =
+    "(SELECT * FROM rollups WHERE quarter >= ?1 AND quarter < ?2 AND ?5 IS NULL) r";
 
 fn sql(fields: &[UsageField], one_license: bool) -> String {
     let list: String = fields
@@ -64,15 +64,15 @@ fn sql(fields: &[UsageField], one_license: bool) -> String {
         .map(|field| format!("{}, ", column(*field)))
         .collect();
     let (with, rows) = if one_license {
-        (HOURS, OF_ONE)
+        (QUARTERS, OF_ONE)
     } else {
         ("", OF_ALL)
     };
     // The rows are chosen first and then told what they stand for: cross joins keep SQLite from beginning with the kinds.
     format!(
         "{with} SELECT {list}k.currency, sum(r.calls), sum(r.billable_calls), sum(r.units / {BASE}),
-        sum(r.units % {BASE}), sum(r.amount / {BASE}), sum(r.amount % {BASE}), sum(r.request_bytes),
-        sum(r.response_bytes)
+        sum(r.units % {BASE}), sum(r.amount_high / {BASE}), sum(r.amount_high % {BASE}), sum(r.amount / {BASE}), sum(r.amount % {BASE}),
+        sum(r.request_bytes), sum(r.response_bytes)
         FROM {rows} CROSS JOIN kinds k ON k.number = r.kind LEFT JOIN license_numbers l ON l.number = r.license
         WHERE (?3 IS NULL OR k.account = ?3) AND (?4 IS NULL OR k.app = ?4)
         GROUP BY {list}k.currency ORDER BY {list}k.currency"
@@ -82,8 +82,8 @@ fn sql(fields: &[UsageField], one_license: bool) -> String {
 fn column(field: UsageField) -> &'static str {
     match field {
         UsageField::App => "k.app",
-        UsageField::Day => "r.hour - (r.hour % 24 + 24) % 24",
-        UsageField::Hour => "r.hour",
+        UsageField::Day => "r.quarter - (r.quarter % 96 + 96) % 96",
+        UsageField::Hour => "r.quarter - (r.quarter % 4 + 4) % 4",
         UsageField::License => "l.id",
         UsageField::Method => "k.method",
         UsageField::Mode => "k.mode",
@@ -99,8 +99,8 @@ fn read(row: &Row<'_>, fields: &[UsageField]) -> Result<UsageRow, Trouble> {
     for (column, field) in fields.iter().enumerate() {
         match field {
             UsageField::App => usage.app = Some(read_text(row, column)?),
-            UsageField::Day => usage.day = Some(hour_start(row.get(column)?)),
-            UsageField::Hour => usage.hour = Some(hour_start(row.get(column)?)),
+            UsageField::Day => usage.day = Some(quarter_start(row.get(column)?)),
+            UsageField::Hour => usage.hour = Some(quarter_start(row.get(column)?)),
             UsageField::License => {
                 usage.license_id = read_optional_id(row, column)?.map(LicenseId::from_u128);
             }
@@ -121,18 +121,23 @@ fn read(row: &Row<'_>, fields: &[UsageField]) -> Result<UsageRow, Trouble> {
     usage.sums = UsageSums {
         calls: read_count(row, first + 1)?,
         billable_calls: read_count(row, first + 2)?,
-        units: u64::try_from(whole(row, first + 3)?).unwrap_or(0),
-        amount: Money::from_nanos(whole(row, first + 5)?),
-        request_bytes: read_count(row, first + 7)?,
-        response_bytes: read_count(row, first + 8)?,
+        units: u64::try_from(whole(row, first + 3)?.min(i128::from(i64::MAX))).unwrap_or(0),
+        amount: Money::from_nanos(amount(row, first + 5)?),
+        request_bytes: read_count(row, first + 9)?,
+        response_bytes: read_count(row, first + 10)?,
     };
     Ok(usage)
 }
 
-/// The sum whose halves are in this column and the next, kept within range.
-fn whole(row: &Row<'_>, column: usize) -> rusqlite::Result<i64> {
+/// The sum whose halves are in this column and the next.
+fn whole(row: &Row<'_>, column: usize) -> rusqlite::Result<i128> {
     let high: i64 = row.get(column)?;
     let low: i64 = row.get(column + 1)?;
-    let sum = i128::from(high) * i128::from(BASE) + i128::from(low);
-    Ok(i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX }))
+    Ok(i128::from(high) * i128::from(BASE) + i128::from(low))
+}
+
+/// The sum of amounts, whose quarters are in this column and the next three.
+fn amount(row: &Row<'_>, column: usize) -> rusqlite::Result<i128> {
+    let (high, low) = (whole(row, column)?, whole(row, column + 2)?);
+    Ok(high.saturating_mul(AMOUNT_BASE).saturating_add(low))
 }

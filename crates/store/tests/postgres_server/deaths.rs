@@ -95,7 +95,7 @@ async fn rows_and_position_stay_one_whenever_the_server_dies() {
         test: false,
         plan: None,
         currency: None,
-        hour: hours(0),
+        start: hours(0),
     };
     let roll = async |from: u64| {
         let one = UsageSums {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use model::usage::{UsageField, UsageQuery};
 use model::{InstanceId, Timestamp};
 use store::conformance::fixtures::{books, hours, keep, lease, units};
-use store::{ChangeNumber, LicenseStore, Store};
+use store::{ChangeNumber, LedgerStore, LicenseStore, RollupRow, Store};
 use testkit::Postgres;
 use tokio::task::JoinSet;
 
@@ -64,7 +65,7 @@ async fn many_gates_bring_the_first_schema_up_to_date_at_once_while_one_of_that_
     let row = raw.query_one(sql, &[]).await.expect("answers");
     assert_eq!(
         (row.get::<_, i64>(0), row.get::<_, i32>(1)),
-        (1, 7),
+        (1, 8),
         "one of them did it"
     );
 
@@ -87,4 +88,63 @@ async fn many_gates_bring_the_first_schema_up_to_date_at_once_while_one_of_that_
         assert_eq!(grant.units, 2);
     }
     assert_eq!(books(&*stores[7], license, hours(0)).await, [16, 0, 16, 0]);
+}
+
+/// Of a gate of the version before, which rolls up by the hour, with amounts in 10^-9.
+const BY_HOUR: &str = "INSERT INTO kinds (account, app, route, method, status, outcome, mode, test, plan, revision, currency)
+    VALUES ('default', 'api', '/', 1, 200, 1, 1, false, 'pro', gen_random_uuid(), 'VND');
+    INSERT INTO rollups (hour, license, kind, calls, billable_calls, units, amount, request_bytes, response_bytes)
+    SELECT hour, gen_random_uuid(), number, 1, 1, 1, 9223372036854775807, 1, 1
+    FROM kinds CROSS JOIN generate_series(100, 101) AS hours (hour)";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rollups_by_the_hour_are_added_to_those_by_the_quarter_until_they_are_made_anew() {
+    let server = Postgres::shared();
+    let url = server.schema();
+    let store = open(&url).await;
+    assert_eq!(store.hours_until().await, Ok(None));
+    let raw = connect(&url).await;
+    raw.batch_execute(BY_HOUR).await.expect("written");
+    let hour = |number: i64| Timestamp::from_micros(number * Timestamp::HOUR);
+    assert_eq!(store.hours_until().await, Ok(Some(hour(102))));
+
+    let (page, next) = store.rollups(None, 1).await.expect("answers");
+    let first = page[0].clone();
+    assert_eq!(first.key.start, hour(100));
+    let (page, next) = store.rollups(next, 1).await.expect("answers");
+    assert_eq!((page[0].key.start, next), (hour(101), None));
+
+    let mut quarter = first.clone();
+    quarter.key.start = hour(101).plus_micros(Timestamp::QUARTER);
+    let batch = store::RollupBatch {
+        instance: InstanceId::generate(),
+        lane: 0,
+        from: 0,
+        through: 1,
+        rows: vec![(quarter.key.clone(), quarter.sums)],
+        spent: Vec::new(),
+    };
+    store.roll_up(batch).await.expect("rolled");
+    let by_hour = |from: Option<Timestamp>| UsageQuery {
+        from,
+        by: vec![UsageField::Hour],
+        ..UsageQuery::default()
+    };
+    let sums = |query| async {
+        let rows = store.usage(query).await.expect("answers");
+        let sums = rows
+            .iter()
+            .map(|row| (row.sums.calls, row.sums.amount.to_string()));
+        sums.collect::<Vec<_>>()
+    };
+    let one = "9223372036.854775807".to_owned();
+    let two = "18446744073.709551614".to_owned();
+    assert_eq!(sums(by_hour(None)).await, [(1, one.clone()), (2, two)]);
+    assert_eq!(sums(by_hour(Some(quarter.key.start))).await, [(1, one)]);
+    assert_eq!(store.take_stock().await.expect("answers").rollups.len(), 3);
+
+    let anew = vec![RollupRow { ..quarter }];
+    store.replace_rollups(anew.clone()).await.expect("replaced");
+    assert_eq!(store.rollups(None, 10).await, Ok((anew, None)));
+    assert_eq!(store.hours_until().await, Ok(None));
 }
