@@ -154,15 +154,22 @@ impl CallId {
     /// A new id, for calls that no worker counts.
     #[must_use]
     pub fn generate() -> Self {
-        Self(uuid::Uuid::now_v7().as_u128())
+        let bits = uuid::Uuid::now_v7().as_u128();
+        Self(bits | u128::from(bits & 0xff == 0))
     }
 
     /// A version 7 UUID (RFC 9562, section 5.7) of the given parts.
     ///
     /// `milliseconds` since the UNIX epoch (48 bits are used); `seed` is random and fixed for a worker;
     /// `counter` counts that worker's calls. Two workers collide only if 42 random bits and the counter agree.
+    ///
+    /// Its last byte is never zero, since some readers of Parquet (fastparquet) cut zeros off the end of fixed-length values. So
+    /// the counter begins anew after 255 × 2²⁴ calls, which no worker sees in one millisecond.
     #[must_use]
     pub const fn from_parts(milliseconds: u64, seed: u64, counter: u32) -> Self {
+        const LAST_BYTES: u32 = 255;
+        let counter = counter % (LAST_BYTES << 24);
+        let counter = ((counter / LAST_BYTES) << 8) | (counter % LAST_BYTES + 1);
         let high = (milliseconds << 16) | 0x7000 | (seed & 0x0fff);
         let low = (0b10 << 62) | (((seed >> 12) & 0x3fff_ffff) << 32) | counter as u64;
         Self(((high as u128) << 64) | low as u128)
@@ -226,6 +233,30 @@ mod tests {
                 .parse::<LicenseId>()
                 .is_err()
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn call_ids_of_a_worker_follow_each_other_and_never_end_in_a_zero_byte(first: u32, seed: u64) {
+            let after = first.saturating_add(1);
+            let [first, second] = [first, after].map(|count| CallId::from_parts(1_790_000_000_000, seed, count));
+            proptest::prop_assert_ne!(first.as_u128() & 0xff, 0);
+            // Where the counter begins anew, a later millisecond keeps the order.
+            let later = CallId::from_parts(1_790_000_000_001, seed, after);
+            proptest::prop_assert!(first < later && (first < second || second.as_u128() & 0xffff_ffff == 1 || after == u32::MAX));
+        }
+    }
+
+    #[test]
+    fn the_first_call_ids_of_a_worker_are_in_order_and_end_in_no_zero_byte() {
+        let id = |count| CallId::from_parts(1_790_000_000_000, 0x00c0_ffee, count).as_u128();
+        let ids: Vec<_> = (0..100_000).map(id).collect();
+        assert!(ids.is_sorted_by(|first, second| first < second));
+        assert!(ids.iter().all(|id| id & 0xff != 0));
+        let generated = (0..2_000).map(|_| CallId::generate().as_u128());
+        assert!(generated.map(|id| id & 0xff).all(|last| last != 0));
+        // Ids stay what they are made of where the counter begins anew.
+        assert_eq!(id(u32::MAX) >> 32, id(0) >> 32);
     }
 
     #[test]
