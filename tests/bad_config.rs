@@ -175,6 +175,20 @@ fn a_good_configuration_passes_the_check_and_starts_nothing() {
     let file = write(folder.path(), &text, &ports[0]);
     let output = Cli::new(binary!().as_ref(), file).run(&["check"]);
     assert_eq!(output.code, 0, "{output:?}");
+    assert_eq!(output.stderr, "");
+    let free = write(
+        folder.path(),
+        &format!("{text}billable = [\"200\"]\n"),
+        &ports[0],
+    );
+    let output = Cli::new(binary!().as_ref(), free).run(&["check"]);
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(
+        output
+            .stderr
+            .contains("warning: app `api`: `billable` has 200 and lacks 206 and 304"),
+        "{output:?}"
+    );
     assert!(!folder.path().join("data").exists());
 }
 

@@ -75,21 +75,36 @@ fn a_good_call_is_recorded_with_everything_a_bill_needs() {
 }
 
 #[test]
-fn only_status_200_is_billed_and_every_status_is_recorded() {
+fn every_success_is_billed_and_every_status_is_recorded() {
     let site = Site::start(binary!());
     let license = site.gateway.license(&[]);
-    for status in [201, 204, 301, 404, 500] {
+    for status in [201, 204, 206, 301, 304, 404, 500] {
         let (response, record) =
             metered(&site, &license, Request::get(&format!("/status/{status}")));
         assert_eq!(u64::from(response.status), status);
-        assert_ended(&record, status, "delivered", false);
+        let billed = matches!(status, 200..=299 | 304);
+        assert_ended(&record, status, "delivered", billed);
     }
-    assert_eq!(site.gateway.calls(&[]).len(), 5);
+    assert_eq!(site.gateway.calls(&[]).len(), 7);
     let usage = site.gateway.cli().json(&["usage", "--by", "license"]);
     assert_eq!(
         (&usage[0]["calls"], &usage[0]["billable_calls"]),
-        (&5.into(), &0.into())
+        (&7.into(), &4.into())
     );
+}
+
+#[test]
+fn no_choice_of_the_caller_makes_calls_free_and_uncounted() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&["--remaining", "4"]);
+    for status in [201, 204, 206, 304] {
+        let (_, record) = metered(&site, &license, Request::get(&format!("/status/{status}")));
+        assert_ended(&record, status, "delivered", true);
+    }
+    let refused = site
+        .gateway
+        .call(&Request::get("/status/206").key(&license.key));
+    assert_eq!(refused.status, 402);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use http::{HeaderName, HeaderValue};
 use model::{AccountName, AppName, HostPattern, ParentPath, PlanName};
 
-use crate::billable::{OutcomeSet, StatusRange, StatusSet};
+use crate::billable::{Billable, OutcomeSet, StatusRange, StatusSet};
 use crate::bytes::ByteSize;
 use crate::duration::Millis;
 use crate::header;
@@ -28,8 +28,8 @@ pub struct App {
     pub upstreams: Vec<Upstream>,
     /// Headers that a credential is read from; stripped before the call is forwarded \[`apifew-user-license-key`\].
     pub license_headers: Vec<HeaderName>,
-    /// Statuses that are billed \[exactly 200\].
-    pub billable: StatusSet,
+    /// Statuses that are billed, by the way that a call came.
+    pub billable: Billable,
     /// Outcomes that are billed \[delivered, client gone, interrupted\].
     pub billable_outcomes: OutcomeSet,
     /// Which calls use up units of a limited license \[`billed`\].
@@ -329,9 +329,9 @@ fn read_upstreams(section: &Section<'_>) -> Vec<Upstream> {
     values(upstreams)
 }
 
-pub(crate) fn read_billable(section: &Section<'_>) -> Option<StatusSet> {
+pub(crate) fn read_billable(section: &Section<'_>) -> Option<Billable> {
     let ranges = section.located::<StatusRange>("billable")?;
-    Some(StatusSet::of(values(ranges)))
+    Some(Billable::named(StatusSet::of(values(ranges))))
 }
 
 impl HealthCheck {

@@ -10,6 +10,16 @@ use crate::value::{FromValue, clip};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StatusSet([u64; 8]);
 
+/// Which statuses are billed, by the way that a call came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Billable {
+    /// Those of calls through the proxy \[2xx, 101 and 304\].
+    pub forwarded: StatusSet,
+    /// Those of apifew's own ways (`/v1/request`, consumed tokens, stamps) and of verifications; the same where the file names
+    /// them \[exactly 200\].
+    pub own_ways: StatusSet,
+}
+
 /// A set of outcomes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OutcomeSet(u8);
@@ -56,13 +66,37 @@ impl StatusSet {
     }
 }
 
-impl Default for StatusSet {
-    /// Exactly 200.
+impl Billable {
+    /// What a caller gets for a call that would have been answered with 200, by asking for a part (`Range`) or for what changed
+    /// since (`If-None-Match`).
+    pub const CHOSEN_BY_CALLERS: [u16; 2] = [206, 304];
+
+    /// What the file names goes for every way.
+    pub(crate) const fn named(statuses: StatusSet) -> Self {
+        Self {
+            forwarded: statuses,
+            own_ways: statuses,
+        }
+    }
+
+    /// Statuses by which a caller can make a call free that is billed otherwise.
+    #[must_use]
+    pub fn free_by_choice(&self) -> Vec<u16> {
+        let set = &self.forwarded;
+        let chosen = Self::CHOSEN_BY_CALLERS.into_iter();
+        chosen
+            .filter(|status| set.contains(200) && !set.contains(*status))
+            .collect()
+    }
+}
+
+impl Default for Billable {
     fn default() -> Self {
-        Self::of([StatusRange {
-            first: 200,
-            last: 200,
-        }])
+        let range = |first, last| StatusRange { first, last };
+        Self {
+            forwarded: StatusSet::of([range(200, 299), range(101, 101), range(304, 304)]),
+            own_ways: StatusSet::of([range(200, 200)]),
+        }
     }
 }
 
@@ -168,7 +202,24 @@ mod tests {
         for outside in [0, 99, 600, 611, 612, 65_535] {
             assert!(!set.contains(outside));
         }
-        assert_eq!(StatusSet::default().iter().collect::<Vec<_>>(), [200]);
+    }
+
+    #[test]
+    fn no_call_is_free_by_the_choice_of_its_caller_unless_the_file_says_so() {
+        let default = Billable::default();
+        assert!([101, 200, 204, 206, 304].map(|it| default.forwarded.contains(it)) == [true; 5]);
+        assert!(!default.forwarded.contains(301) && !default.forwarded.contains(404));
+        assert_eq!(default.own_ways.iter().collect::<Vec<_>>(), [200]);
+        for (named, free) in [
+            (&["200"][..], &[206, 304][..]),
+            (&["2xx"], &[304]),
+            (&["200", "206", "304"], &[]),
+            (&["404"], &[]),
+        ] {
+            let named = Billable::named(set(named).expect("valid"));
+            assert_eq!(named.free_by_choice(), free);
+        }
+        assert!(default.free_by_choice().is_empty());
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod store;
 mod syntax;
 mod upstream;
 mod value;
+mod warnings;
 
 use std::path::PathBuf;
 
@@ -39,7 +40,7 @@ pub use app::{
     UnknownKeys,
 };
 pub use better_auth::{BetterAuth, Compat, KeyShape};
-pub use billable::{OutcomeSet, StatusSet};
+pub use billable::{Billable, OutcomeSet, StatusSet};
 pub use bytes::{ByteSize, ParseByteSizeError};
 pub use control::{Cache, Control};
 pub use duration::{Millis, ParseMillisError};

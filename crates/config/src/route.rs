@@ -5,7 +5,7 @@ use model::license::lies_below;
 use model::{Method, ParentPath, RouteTable};
 
 use crate::app::read_billable;
-use crate::billable::StatusSet;
+use crate::billable::Billable;
 use crate::header;
 use crate::reader::{LARGEST, Section};
 use crate::value::words;
@@ -25,7 +25,7 @@ pub struct Route {
     /// The most units that such an answer may use, which is what a call reserves; there exactly if `units_header` is.
     pub units_max: Option<u64>,
     /// Statuses that are billed; those of the app where the route says nothing.
-    pub billable: StatusSet,
+    pub billable: Billable,
     /// What happens to the upstream's work when the caller leaves \[`cancel`\].
     pub on_client_gone: OnClientGone,
     /// What it means that the caller sends nothing more \[`answer`\].
@@ -87,7 +87,7 @@ impl Route {
         self.units_max.unwrap_or(self.units)
     }
 
-    pub(crate) fn of_every_call(billable: StatusSet, on_revoke: OnRevoke) -> Self {
+    pub(crate) fn of_every_call(billable: Billable, on_revoke: OnRevoke) -> Self {
         Self {
             path: ParentPath::root(),
             methods: Vec::new(),
@@ -102,7 +102,7 @@ impl Route {
         }
     }
 
-    fn read(section: Section<'_>, billable: StatusSet, on_revoke: OnRevoke) -> Option<Self> {
+    fn read(section: Section<'_>, billable: Billable, on_revoke: OnRevoke) -> Option<Self> {
         let default = Self::of_every_call(billable, on_revoke);
         let path = section.required("path");
         let route = Self {
@@ -153,7 +153,7 @@ fn meet(one: &ParentPath, other: &ParentPath) -> bool {
 /// Every route of an app, none of which serves what another does.
 pub(crate) fn read_all(
     sections: Vec<Section<'_>>,
-    billable: StatusSet,
+    billable: Billable,
     on_revoke: OnRevoke,
     paths: &[ParentPath],
 ) -> Vec<Route> {

@@ -10,6 +10,7 @@ const SAMPLE: &[(&str, &str)] = &[
     ("[[plan]] price_per_unit", "`\"0\"`"),
     ("[[app]] name", "required"),
     ("[[app]] upstreams", "required"),
+    ("[[app]] billable", "`[\"2xx\", \"101\", \"304\"]`"),
     ("[[app]] plan", "none"),
     ("[[app.route]] path", "required"),
 ];

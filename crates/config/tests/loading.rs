@@ -176,8 +176,24 @@ fn what_a_route_and_an_app_leave_open_comes_from_above_them() {
         (Durability::Process, Durability::Disk)
     );
     assert_eq!(other.body_limit, None);
-    assert!(api.routes[0].billable.contains(299) && api.routes[0].billable.contains(404));
-    assert_eq!(api.routes[1].billable.iter().count(), 0);
+    // What the file names goes for every way that a call can come.
+    for named in [
+        api.routes[0].billable.forwarded,
+        api.routes[0].billable.own_ways,
+    ] {
+        assert!(named.contains(299) && named.contains(404));
+    }
+    assert_eq!(api.routes[1].billable.forwarded.iter().count(), 0);
+    let default = other.served_routes()[0].billable;
+    assert_eq!(default, config::Billable::default());
+    let warnings = config.warnings();
+    let [warning] = warnings.as_slice() else {
+        panic!("{warnings:?}")
+    };
+    assert!(
+        warning.starts_with("app `api`: `billable` has 200 and lacks 304,"),
+        "{warning}"
+    );
     assert_eq!(
         (
             api.routes[0].on_revoke.as_str(),

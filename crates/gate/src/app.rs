@@ -24,6 +24,8 @@ pub struct AppRules {
     pub license_headers: Vec<HeaderName>,
     /// Statuses that are billed.
     pub billable: Vec<u16>,
+    /// Statuses that are billed of calls that come by rpc and of what is spent without a call; `None`: the same.
+    pub billable_by_own_ways: Option<Vec<u16>>,
     /// Outcomes that are billed.
     pub billable_outcomes: Vec<Outcome>,
     /// Whether calls that are not billed keep their units.
@@ -55,6 +57,9 @@ pub struct RouteRules {
     pub units_header: Option<HeaderName>,
     /// Statuses that are billed; `None`: those of the app.
     pub billable: Option<Vec<u16>>,
+    /// Statuses that are billed of calls that come by rpc and of what is spent without a call; `None`: what the route names, or
+    /// else those of the app.
+    pub billable_by_own_ways: Option<Vec<u16>>,
     /// Whether the upstream is heard to its end when the caller leaves.
     pub finishes_without_caller: bool,
     /// Whether a caller leaves who says that he sends nothing more.
@@ -106,6 +111,7 @@ pub struct Route {
     pub(crate) symbol_text: Box<str>,
     pub(crate) cuts_on_revoke: bool,
     billable: StatusBits,
+    billable_by_own_ways: StatusBits,
 }
 
 /// All apps of a configuration.
@@ -174,8 +180,14 @@ impl App {
 }
 
 impl Route {
-    pub(crate) fn bills_status(&self, status: u16) -> bool {
+    /// Whether a status is billed of a call through the proxy.
+    pub(crate) fn bills_forwarded(&self, status: u16) -> bool {
         self.billable.contains(status)
+    }
+
+    /// Whether a status is billed of a call by rpc, or of what is spent without a call.
+    pub(crate) fn bills_own_way(&self, status: u16) -> bool {
+        self.billable_by_own_ways.contains(status)
     }
 }
 
@@ -331,6 +343,11 @@ impl Entry {
         let mut route = |declared: &RouteRules| {
             let text = Symbol::Route(declared.path.as_str().to_owned());
             let billable = declared.billable.as_ref().unwrap_or(&rules.billable);
+            let by_own_ways = declared.billable_by_own_ways.as_ref();
+            let by_own_ways = by_own_ways
+                .or(declared.billable.as_ref())
+                .or(rules.billable_by_own_ways.as_ref())
+                .unwrap_or(&rules.billable);
             Arc::new(Route {
                 app: app.clone(),
                 path: declared.path.clone(),
@@ -344,6 +361,7 @@ impl Entry {
                 symbol_text: text.encode().into(),
                 cuts_on_revoke: declared.cuts_on_revoke.unwrap_or(rules.cuts_on_revoke),
                 billable: StatusBits::new(billable),
+                billable_by_own_ways: StatusBits::new(by_own_ways),
             })
         };
         let whole = route(&RouteRules::any());
@@ -382,6 +400,7 @@ impl RouteRules {
             most_units: 1,
             units_header: None,
             billable: None,
+            billable_by_own_ways: None,
             finishes_without_caller: false,
             half_close_leaves: false,
             cuts_on_revoke: None,

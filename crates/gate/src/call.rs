@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use journal::{Commit, MarkSlot, Space, Unavailable};
 use licensing::{ClaimedToken, EffectiveLimits, Entry, RateView, Reservation};
-use model::{Blame, CallHead, CallId, CallRecord, CallTail, Ending, License, Refusal};
+use model::{Blame, CallHead, CallId, CallRecord, CallTail, Ending, License, Mode, Refusal};
 
 use crate::app::Route;
 use crate::settle::{Closing, Failure, tail};
@@ -253,7 +253,11 @@ impl Forwarding {
             .take()
             .expect("the ticket leaves with the value");
         ticket.head.status = status;
-        ticket.head.billable_status = forwarded && ticket.route.bills_status(status);
+        let bills = match ticket.head.mode {
+            Mode::Rpc => ticket.route.bills_own_way(status),
+            _ => ticket.route.bills_forwarded(status),
+        };
+        ticket.head.billable_status = forwarded && bills;
         // From here on they are known: a call that a crash cuts short costs what was named, not the most that could be.
         let units = match self.named {
             Some(named) => named,

@@ -361,7 +361,7 @@ fn head(routed: &Routed, spend: &Spend<'_>, reservation: Option<&Reservation>) -
         started_at: reservation.map_or(routed.started_at, Reservation::counted_at),
         reserved: units(routed, spend),
         epoch: reservation.map_or(0, Reservation::epoch),
-        billable_status: routed.route.bills_status(spend.status),
+        billable_status: routed.route.bills_own_way(spend.status),
         limited: reservation.is_some_and(Reservation::is_limited),
         windowed: reservation.is_some_and(Reservation::is_windowed),
         idempotency: spend.idempotency,
@@ -413,7 +413,7 @@ fn units(routed: &Routed, spend: &Spend<'_>) -> u64 {
 
 /// Whether units stay spent with this status.
 fn keeps_units(route: &Route, status: u16) -> bool {
-    let billed = route.bills_status(status) && route.app.bills(DONE.outcome());
+    let billed = route.bills_own_way(status) && route.app.bills(DONE.outcome());
     billed || route.app.counts_all
 }
 

@@ -41,7 +41,10 @@ fn main() -> ExitCode {
                 }
                 findings
             };
-            with_judged(&path, judge, |_| {
+            with_judged(&path, judge, |config| {
+                for warning in config.warnings() {
+                    eprintln!("{}: warning: {warning}", path.display());
+                }
                 println!("{} is valid", path.display());
                 ExitCode::SUCCESS
             })
