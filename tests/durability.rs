@@ -291,6 +291,33 @@ fn a_stream_that_the_crash_cut_is_interrupted_and_billed_once() {
 }
 
 #[test]
+fn a_crash_after_a_status_that_is_not_billed_gives_the_unit_back_unless_all_are_counted() {
+    for (counts, left) in [("billed", 10), ("all", 9)] {
+        let upstream = Upstream::start();
+        let app = App::new("api", &upstream.url())
+            .line("billable = [\"404\"]")
+            .line(&format!("counts = \"{counts}\""));
+        let mut gateway = Gateway::start(binary!(), Config::default().app(app));
+        let license = gateway.license(&["--remaining", "10"]);
+        let mut connection = gateway.connect();
+        connection
+            .send(&Request::get("/hold-mid-body").key(&license.key).bytes())
+            .expect("the gate reads");
+        let head = connection.read_head().expect("a head");
+        gateway.kill9();
+        gateway.restart();
+        let record = gateway.record(head.header("tallygate-call-id").expect("a call id"));
+        assert_eq!(
+            (&record["outcome"], &record["billable"]),
+            (&"interrupted".into(), &false.into()),
+            "{record}"
+        );
+        let shown = gateway.cli().json(&["license", "show", &license.id]);
+        assert_eq!(shown["remaining"], left, "counts = {counts}: {shown}");
+    }
+}
+
+#[test]
 fn what_was_recorded_is_the_same_after_many_clean_and_unclean_ends() {
     let upstream = Upstream::start();
     let mut gateway = Gateway::start(binary!(), Config::new(&upstream.url()));

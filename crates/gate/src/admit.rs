@@ -81,22 +81,16 @@ impl Routed {
         let route = &self.route;
         CallHead {
             call_id: self.call_id,
-            license_id: None,
             app: route.app.symbol,
             route: route.symbol,
-            plan: Symbol::NONE,
             method: self.method,
             mode: self.mode,
-            status: 0,
             started_at: self.started_at,
             reserved: route.most_units,
-            epoch: 0,
             test: route.app.test,
-            billable_status: false,
             bills_interrupted: route.app.bills(Outcome::Interrupted),
-            limited: false,
-            windowed: false,
-            idempotency: 0,
+            keeps_units: route.app.counts_all,
+            ..CallHead::default()
         }
     }
 

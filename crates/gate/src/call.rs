@@ -258,22 +258,28 @@ impl Forwarding {
             _ => ticket.route.bills_forwarded(status),
         };
         ticket.head.billable_status = forwarded && bills;
+        let broken = !forwarded && status < 500;
         // From here on they are known: a call that a crash cuts short costs what was named, not the most that could be.
         let units = match self.named {
             Some(named) => named,
             // The caller broke the call: what it would have used nobody knows, as with one who hangs up.
-            None if !forwarded && status < 500 => ticket.head.reserved,
+            None if broken => ticket.head.reserved,
             None => ticket.route.units,
         };
+        // A status of the upstream's own is the answer to something.
+        let sent = self.sent || forwarded;
         ticket.head.reserved = units.min(ticket.head.reserved);
+        // What a crash would leave: recovery settles the call by it as it would have been settled here, and who broke it pays.
+        let durable = CallHead {
+            keeps_units: sent && (ticket.head.keeps_units || broken),
+            ..ticket.head
+        };
         let lane = &ticket.worker.lane;
         let space = ticket.space.as_mut().expect("room is taken at admission");
-        let opened = lane.open(space, &ticket.head.encode());
+        let opened = lane.open(space, &durable.encode());
         if let Some(slot) = self.slot.take() {
             slot.clear();
         }
-        // A status of the upstream's own is the answer to something.
-        let sent = self.sent || forwarded;
         let waits = ticket.route.app.waits_for_disk;
         let commit = waits.then(|| lane.wait_durable(opened.position));
         ticket.end_token(sent);

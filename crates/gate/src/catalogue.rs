@@ -42,7 +42,7 @@ impl Catalogue {
             match symbol {
                 Symbol::App { app, .. } => metrics.name(number, app.as_str()),
                 Symbol::Route(path) => metrics.name(number, path),
-                Symbol::Plan { .. } => {}
+                Symbol::Plan { .. } | Symbol::Unit(_) => {}
             }
             number
         };

@@ -1,5 +1,6 @@
 //! What a call that is over costs: which units it used, which stay spent, whether it is billed.
 
+use model::record::Settled;
 use model::{CallHead, CallTail, Ending, Outcome};
 
 use crate::app::Route;
@@ -40,29 +41,22 @@ pub(crate) fn tail(
     started: Moment,
 ) -> CallTail {
     let outcome = closing.ending.outcome();
-    let units = head.reserved;
     // A status that did not even begin to leave was nobody's to pay for.
     let reached = closing.ending.forwarded_status;
-    let billed = head.billable_status && reached && route.app.bills(outcome);
-    let spent = match outcome {
-        _ if !sent => 0,
-        _ if billed => units,
-        // Work was asked for, and the asker left or broke the call before the upstream's status: neither buys it for free.
-        Outcome::ClientGone if !closing.ending.forwarded_status => units,
-        _ if route.app.counts_all => units,
-        _ => 0,
-    };
+    // Work was asked for, and the asker left or broke the call before the upstream's status: neither buys it for free.
+    let left = outcome == Outcome::ClientGone && !reached;
+    let bills = reached && route.app.bills(outcome);
+    let Settled { billable, spent } = head.settle(outcome, bills, left);
     CallTail {
         outcome,
-        billable: billed && !head.test,
+        billable,
         attempts: closing.attempts,
-        refusal: None,
-        calls: 1,
-        units: if sent { units } else { 0 },
-        spent,
+        units: if sent { head.reserved } else { 0 },
+        spent: if sent { spent } else { 0 },
         request_bytes: closing.request_bytes,
         response_bytes: closing.response_bytes,
         duration_us: closing.at.micros_since(started),
         upstream_us: closing.upstream_us,
+        ..CallTail::default()
     }
 }

@@ -205,16 +205,10 @@ impl Worker {
     ) -> bool {
         let tail = CallTail {
             outcome: Outcome::Refused,
-            billable: false,
-            attempts: 0,
             refusal: Some(refusal),
             calls,
-            units: 0,
-            spent: 0,
-            request_bytes: 0,
-            response_bytes: 0,
             duration_us,
-            upstream_us: 0,
+            ..CallTail::default()
         };
         let Ok(space) = self.lane.reserve(CallRecord::LENGTH as u32, 1) else {
             return false;
@@ -265,14 +259,8 @@ impl RefusedCall<'_> {
             mode: self.mode,
             status: self.refusal.status(),
             started_at: self.started_at,
-            reserved: 0,
-            epoch: 0,
             test: app.test,
-            billable_status: false,
-            bills_interrupted: false,
-            limited: false,
-            windowed: false,
-            idempotency: 0,
+            ..CallHead::default()
         }
     }
 }

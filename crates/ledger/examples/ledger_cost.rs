@@ -255,6 +255,7 @@ fn record(index: u64) -> CallRecord {
         limited: mixed.is_multiple_of(4),
         windowed: false,
         idempotency: 0,
+        ..CallHead::default()
     };
     let tail = CallTail {
         outcome: Outcome::Delivered,
@@ -268,6 +269,7 @@ fn record(index: u64) -> CallRecord {
         response_bytes: mixed % 20_000,
         duration_us: 500 + mixed % 40_000,
         upstream_us: 400 + mixed % 39_000,
+        ..CallTail::default()
     };
     CallRecord { head, tail }
 }

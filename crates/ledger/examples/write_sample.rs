@@ -169,6 +169,7 @@ fn record(index: u64) -> CallRecord {
         limited: false,
         windowed: false,
         idempotency: 0,
+        ..CallHead::default()
     };
     let tail = CallTail {
         outcome: if refused {
@@ -186,6 +187,7 @@ fn record(index: u64) -> CallRecord {
         response_bytes: index % 2_000,
         duration_us: 500 + index % 4_000,
         upstream_us: 400,
+        ..CallTail::default()
     };
     CallRecord { head, tail }
 }

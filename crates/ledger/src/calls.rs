@@ -37,8 +37,8 @@ pub struct CallsQuery {
     pub limit: Option<u64>,
 }
 
-/// Rows held at one time, about 200 bytes each; while gathering up to twice as many.
-const WINDOW: usize = 131_072;
+/// Rows held at one time, about 400 bytes each; while gathering up to twice as many.
+const WINDOW: usize = 65_536;
 /// Lines of one page.
 const PAGE: usize = 1_024;
 

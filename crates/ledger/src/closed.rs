@@ -260,6 +260,7 @@ fn resolve(symbols: &[u32], mut head: CallHead) -> Option<CallHead> {
     head.app = find(head.app)?;
     head.route = find(head.route)?;
     head.plan = find(head.plan)?;
+    head.unit = find(head.unit)?;
     Some(head)
 }
 
@@ -280,6 +281,7 @@ pub(crate) fn resolve_mark(symbols: &[u32], names: &Names, mut mark: CallHead) -
     mark.app = find(mark.app).unwrap_or_else(|| names.intern(&nameless));
     mark.route = find(mark.route).unwrap_or(Symbol::NONE);
     mark.plan = find(mark.plan).unwrap_or(Symbol::NONE);
+    mark.unit = find(mark.unit).unwrap_or(Symbol::NONE);
     mark
 }
 
@@ -355,6 +357,7 @@ mod tests {
             limited: false,
             windowed: false,
             idempotency: 0,
+            ..CallHead::default()
         };
         let tail = CallTail {
             outcome: Outcome::Delivered,

@@ -40,6 +40,8 @@ macro_rules! word_enum {
     };
 }
 
+pub(crate) use word_enum;
+
 word_enum!(
     /// How a call ended.
     Outcome {

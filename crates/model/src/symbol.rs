@@ -22,6 +22,8 @@ pub enum Symbol {
         /// Its revision.
         revision: PlanRevisionId,
     },
+    /// What a unit is: a word such as `token` or `second`.
+    Unit(String),
 }
 
 impl Symbol {
@@ -35,6 +37,7 @@ impl Symbol {
             Self::App { account, app } => format!("app\t{account}\t{app}"),
             Self::Route(path) => format!("route\t{path}"),
             Self::Plan { name, revision } => format!("plan\t{name}\t{revision}"),
+            Self::Unit(word) => format!("unit\t{word}"),
         }
     }
 
@@ -52,6 +55,7 @@ impl Symbol {
                 })
             }
             "route" => Some(Self::Route(rest.to_owned())),
+            "unit" => Some(Self::Unit(rest.to_owned())),
             "plan" => {
                 let (name, revision) = rest.split_once('\t')?;
                 Some(Self::Plan {

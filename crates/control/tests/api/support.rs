@@ -328,6 +328,7 @@ impl World {
                 limited: false,
                 windowed: false,
                 idempotency: 0,
+                ..CallHead::default()
             },
             tail: CallTail {
                 outcome: Outcome::Delivered,
@@ -341,6 +342,7 @@ impl World {
                 response_bytes: 100,
                 duration_us: 1_500,
                 upstream_us: 1_000,
+                ..CallTail::default()
             },
         };
         let space = lane.reserve(CallRecord::LENGTH as u32, 1).unwrap();

@@ -13,9 +13,9 @@ pub(crate) const GROUP_ROWS: usize = 65_536;
 /// Rows of a page: the least that has to be unpacked.
 const PAGE_ROWS: usize = 8_192;
 
-/// The schema. Reader and writer go through the columns in this order; `amount` is 10⁻⁹ of the major unit, as its decimal
-/// type says.
-const SCHEMA: &str = "message call {
+/// The schema of format 1. Reader and writer go through the columns in this order; `amount` is 10⁻⁹ of the major unit, as its
+/// decimal type says.
+const FIRST_SCHEMA: &str = "message call {
     REQUIRED FIXED_LEN_BYTE_ARRAY (16) call_id (UUID);
     OPTIONAL BYTE_ARRAY license_id (STRING);
     REQUIRED INT64 started_at (TIMESTAMP(MICROS,true));
@@ -51,6 +51,27 @@ const SCHEMA: &str = "message call {
     REQUIRED INT64 close_number;
 }";
 
+/// What format 2 has for `amount`, which no call and no sum of calls outgrows.
+const AMOUNT: [&str; 2] = [
+    "REQUIRED INT64 amount (DECIMAL(18,9));",
+    "REQUIRED FIXED_LEN_BYTE_ARRAY (16) amount (DECIMAL(38,9));",
+];
+/// What format 2 has behind the columns of format 1.
+const SECOND_COLUMNS: &str = "
+    OPTIONAL BYTE_ARRAY credential_id (STRING);
+    OPTIONAL BYTE_ARRAY caller_network (STRING);
+    OPTIONAL BYTE_ARRAY caller_hash (STRING);
+    OPTIONAL FIXED_LEN_BYTE_ARRAY (16) correction_of (UUID);
+    OPTIONAL BYTE_ARRAY unit (STRING);
+    OPTIONAL BYTE_ARRAY payer (STRING);
+    OPTIONAL BYTE_ARRAY settlement_id (STRING);
+    OPTIONAL INT32 grpc_status;
+    OPTIONAL BYTE_ARRAY units_unreadable (STRING);
+}";
+
+/// The format before this one, whose files stay readable.
+pub(crate) const FIRST_FORMAT: u32 = 1;
+
 /// Place of `license_id` in the schema.
 pub(crate) const LICENSE: usize = 1;
 /// Place of `started_at` in the schema.
@@ -62,12 +83,20 @@ pub(crate) const STARTED: usize = 2;
 pub(crate) const REQUIRED_TEXTS: [usize; 6] = [3, 4, 5, 6, 8, 9];
 /// `license_id`, currency, plan, `plan_revision`, refusal.
 pub(crate) const OPTIONAL_TEXTS: [usize; 5] = [1, 15, 16, 17, 19];
-/// `started_at`, units, spent, amount, calls, bytes of request and response, duration, upstream, idempotency, `close_number`.
-pub(crate) const LONG: [usize; 11] = [2, 12, 13, 14, 20, 21, 22, 23, 24, 28, 32];
+/// `started_at`, units, spent, calls, bytes of request and response, duration, upstream, idempotency, `close_number`.
+pub(crate) const LONG: [usize; 10] = [2, 12, 13, 20, 21, 22, 23, 24, 28, 32];
+/// Place of `amount`.
+pub(crate) const AMOUNT_PLACE: usize = 14;
 /// status, attempts, epoch.
 pub(crate) const SMALL: [usize; 3] = [7, 18, 27];
 /// test, billable, limited, windowed.
 pub(crate) const FLAGS: [usize; 4] = [10, 11, 25, 26];
+/// Only in format 2: `credential_id`, `caller_network`, `caller_hash`, unit, payer, `settlement_id`, `units_unreadable`.
+pub(crate) const SECOND_TEXTS: [usize; 7] = [33, 34, 35, 37, 38, 39, 41];
+/// Only in format 2: place of `correction_of`.
+pub(crate) const CORRECTION: usize = 36;
+/// Only in format 2: place of `grpc_status`.
+pub(crate) const GRPC_STATUS: usize = 40;
 
 /// Columns whose values seldom repeat: packed as differences, without a dictionary.
 const PLAIN_NUMBERS: [&str; 6] = [
@@ -79,11 +108,27 @@ const PLAIN_NUMBERS: [&str; 6] = [
     "upstream_us",
 ];
 
+/// The schema of files that are written.
 pub(crate) fn schema() -> TypePtr {
     static PARSED: LazyLock<TypePtr> = LazyLock::new(|| {
-        Arc::new(parse_message_type(SCHEMA).expect("the schema is a constant that parses"))
+        let [first, second] = AMOUNT;
+        let common = FIRST_SCHEMA.trim_end_matches('}');
+        parsed(&(common.replace(first, second) + SECOND_COLUMNS))
     });
     Arc::clone(&PARSED)
+}
+
+/// The schema of files of a format that can be read.
+pub(crate) fn schema_of(format: u32) -> TypePtr {
+    static FIRST: LazyLock<TypePtr> = LazyLock::new(|| parsed(FIRST_SCHEMA));
+    match format {
+        FIRST_FORMAT => Arc::clone(&FIRST),
+        _ => schema(),
+    }
+}
+
+fn parsed(schema: &str) -> TypePtr {
+    Arc::new(parse_message_type(schema).expect("the schema is a constant that parses"))
 }
 
 /// How files are written. Values of `license_id` and `started_at` have their bounds in each group's footer.
@@ -112,7 +157,7 @@ pub(crate) fn properties(metadata: Vec<KeyValue>, sorted: bool) -> WriterPropert
             .set_column_dictionary_enabled(path(column), false)
             .set_column_encoding(path(column), Encoding::DELTA_BINARY_PACKED);
     }
-    for column in ["call_id", "idempotency"] {
+    for column in ["call_id", "idempotency", "correction_of", "settlement_id"] {
         builder = builder.set_column_dictionary_enabled(path(column), false);
     }
     Arc::new(builder.build())
@@ -145,9 +190,26 @@ mod tests {
         );
         assert_eq!(
             names(&LONG),
-            "started_at units spent amount calls request_bytes response_bytes duration_us upstream_us idempotency close_number"
+            "started_at units spent calls request_bytes response_bytes duration_us upstream_us idempotency close_number"
         );
         assert_eq!(names(&SMALL), "status attempts epoch");
         assert_eq!(names(&FLAGS), "test billable limited windowed");
+        assert_eq!(
+            names(&SECOND_TEXTS),
+            "credential_id caller_network caller_hash unit payer settlement_id units_unreadable"
+        );
+        assert_eq!(
+            names(&[AMOUNT_PLACE, CORRECTION, GRPC_STATUS]),
+            "amount correction_of grpc_status"
+        );
+        // What both formats have stands in the same places.
+        let first = schema_of(FIRST_FORMAT);
+        for (place, column) in first.get_fields().iter().enumerate() {
+            assert_eq!(column.name(), schema.get_fields()[place].name());
+        }
+        assert_eq!(
+            (first.get_fields().len(), schema.get_fields().len()),
+            (33, 42)
+        );
     }
 }

@@ -8,8 +8,8 @@ use store::SealIntent;
 
 use crate::error::Error;
 
-/// The format of sealed files that this program writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+/// The format of sealed files that this program writes, and the newest that it reads. It reads every format before as well.
+pub const FORMAT: u32 = 2;
 
 /// Names of files that are being written end with this; they are garbage after a crash.
 pub(crate) const PART_SUFFIX: &str = ".part";
@@ -82,11 +82,11 @@ impl FileMeta {
         ]
     }
 
-    /// Reads the metadata of a footer.
+    /// Reads the metadata of a footer; also the format of the file.
     ///
     /// # Errors
     /// [`Error::NewerFile`], and [`Error::Damaged`] for what is not there or does not parse.
-    pub(crate) fn decode(path: &Path, pairs: Option<&Vec<KeyValue>>) -> Result<Self, Error> {
+    pub(crate) fn decode(path: &Path, pairs: Option<&Vec<KeyValue>>) -> Result<(Self, u32), Error> {
         let find = |key: &str| {
             let mut pairs = pairs.into_iter().flatten();
             pairs
@@ -115,14 +115,15 @@ impl FileMeta {
         let mut previous = [0; 32];
         hex::decode_to_slice(find("previous_sha256")?, &mut previous)
             .map_err(|_| bad(path, "previous_sha256"))?;
-        Ok(Self {
+        let meta = Self {
             range,
             node: find("node")?.to_owned(),
             previous,
             calls: parse(path, "calls", find("calls")?)?,
             first_started_at: parse(path, "first_started_at", find("first_started_at")?)?,
             last_started_at: parse(path, "last_started_at", find("last_started_at")?)?,
-        })
+        };
+        Ok((meta, found))
     }
 }
 
@@ -162,7 +163,8 @@ mod tests {
         let meta = meta();
         assert_eq!(parse_file_name(&file_name(&meta.range)), Some(meta.range));
         let path = Path::new("x");
-        assert_eq!(FileMeta::decode(path, Some(&meta.encode())).unwrap(), meta);
+        let read = FileMeta::decode(path, Some(&meta.encode())).unwrap();
+        assert_eq!(read, (meta, FORMAT));
         for bad in [
             "",
             "x.parquet",
@@ -178,10 +180,10 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused_by_name() {
         let mut pairs = meta().encode();
-        pairs[0].value = Some("2".to_owned());
+        pairs[0].value = Some("3".to_owned());
         let error = FileMeta::decode(Path::new("a.parquet"), Some(&pairs)).unwrap_err();
         assert!(
-            matches!(error, Error::NewerFile { found: 2, .. }),
+            matches!(error, Error::NewerFile { found: 3, .. }),
             "{error}"
         );
         assert!(error.to_string().contains("a.parquet"));

@@ -1,5 +1,6 @@
 //! Sealed files: Parquet, one row per call, named by their range, each with the hash of the one before.
 
+mod amount;
 mod columns;
 mod meta;
 mod parse;

@@ -1,11 +1,14 @@
 //! Rows from unpacked columns.
 
+use std::net::IpAddr;
+
 use model::{
-    CallHead, CallId, CallRecord, CallTail, Currency, LicenseId, Method, Mode, Money, Outcome,
-    Refusal, Symbol, Timestamp,
+    CallHead, CallId, CallRecord, CallTail, CallerPlace, CredentialId, Currency, LicenseId, Method,
+    Mode, Outcome, Refusal, Symbol, Timestamp, UnreadableUnits,
 };
 use parquet::data_type::ByteArray;
 
+use super::amount;
 use super::read::Chunk;
 use super::text::Parsed;
 use crate::names::Names;
@@ -22,6 +25,8 @@ pub(super) struct Parser<'a> {
     outcomes: Parsed<Outcome>,
     modes: Parsed<Mode>,
     currencies: Parsed<Currency>,
+    credentials: Parsed<CredentialId>,
+    units: Parsed<u32>,
     /// Two texts that name one thing together.
     pair: Vec<u8>,
 }
@@ -41,6 +46,8 @@ impl<'a> Parser<'a> {
             outcomes: Parsed::new(),
             modes: Parsed::new(),
             currencies: Parsed::new(),
+            credentials: Parsed::new(),
+            units: Parsed::new(),
             pair: Vec::new(),
         }
     }
@@ -51,7 +58,7 @@ impl<'a> Parser<'a> {
     /// Names the column whose value means nothing.
     pub(super) fn row(&mut self, chunk: &Chunk, index: usize) -> Result<Row, String> {
         let text = |column: usize| chunk.required[column][index].data();
-        let optional = |column: usize| chunk.optional[column][index].as_ref();
+        let optional = |column: usize| chunk.optional.get(column)?[index].as_ref();
         let long = |column: usize| chunk.long[column][index];
         let count =
             |column: usize| u64::try_from(long(column)).map_err(|_| bad("a count below zero"));
@@ -79,25 +86,34 @@ impl<'a> Parser<'a> {
             bills_interrupted: false,
             limited: flag(2),
             windowed: flag(3),
-            idempotency: long(9).cast_unsigned(),
+            idempotency: long(8).cast_unsigned(),
+            keeps_units: false,
+            credential_id: self.credential(optional(5))?,
+            caller: caller(optional(6), optional(7))?,
+            correction_of: correction(chunk, index)?,
+            unit: self.unit(optional(8))?,
         };
         let tail = CallTail {
             outcome: known(&mut self.outcomes, text(4), Outcome::parse, "outcome")?,
             billable: flag(1),
             attempts: u8::try_from(small(1)).map_err(|_| bad("attempts"))?,
             refusal: optional(4).and_then(|code| refusal(code.data(), status)),
-            calls: u32::try_from(long(4)).map_err(|_| bad("calls"))?,
+            calls: u32::try_from(long(3)).map_err(|_| bad("calls"))?,
             units: count(1)?,
             spent: count(2)?,
-            request_bytes: count(5)?,
-            response_bytes: count(6)?,
-            duration_us: count(7)?,
-            upstream_us: count(8)?,
+            request_bytes: count(4)?,
+            response_bytes: count(5)?,
+            duration_us: count(6)?,
+            upstream_us: count(7)?,
+            payer: bits(optional(9), "payer")?,
+            settlement_id: bits(optional(10), "settlement_id")?,
+            grpc_status: grpc_status(chunk, index)?,
+            units_unreadable: unreadable(optional(11))?,
         };
         Ok(Row {
-            number: count(10)?,
+            number: count(9)?,
             record: CallRecord { head, tail },
-            amount: Money::from_nanos(long(3).into()),
+            amount: amount::money_of(chunk.amounts[index]).ok_or_else(|| bad("amount"))?,
             currency: self.currency(optional(1))?,
             source: 0,
         })
@@ -113,6 +129,21 @@ impl<'a> Parser<'a> {
         let Some(text) = text else { return Ok(None) };
         let parse = |text: &str| text.parse().ok();
         known(&mut self.currencies, text.data(), parse, "currency").map(Some)
+    }
+
+    fn credential(&mut self, text: Option<&ByteArray>) -> Result<Option<CredentialId>, String> {
+        let Some(text) = text else { return Ok(None) };
+        let parse = |text: &str| text.parse().ok();
+        known(&mut self.credentials, text.data(), parse, "credential_id").map(Some)
+    }
+
+    fn unit(&mut self, word: Option<&ByteArray>) -> Result<u32, String> {
+        let Some(word) = word else {
+            return Ok(Symbol::NONE);
+        };
+        let names = self.names;
+        let parse = |word: &str| Some(names.intern(&Symbol::Unit(word.to_owned())));
+        known(&mut self.units, word.data(), parse, "unit")
     }
 
     fn app(&mut self, account: &[u8], app: &[u8]) -> Result<u32, String> {
@@ -173,6 +204,55 @@ fn known<T: Copy>(
     column: &str,
 ) -> Result<T, String> {
     parsed.get(text, parse).ok_or_else(|| bad(column))
+}
+
+/// Sixteen bytes in hexadecimal digits.
+fn bits(text: Option<&ByteArray>, column: &str) -> Result<Option<u128>, String> {
+    let Some(text) = text else { return Ok(None) };
+    let digits = std::str::from_utf8(text.data()).ok();
+    let digits = digits.filter(|digits| digits.len() == 32);
+    let bits = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
+    bits.map(Some).ok_or_else(|| bad(column))
+}
+
+fn caller(
+    network: Option<&ByteArray>,
+    hash: Option<&ByteArray>,
+) -> Result<Option<CallerPlace>, String> {
+    let Some(network) = network else {
+        return Ok(bits(hash, "caller_hash")?.map(CallerPlace::Hash));
+    };
+    let address = std::str::from_utf8(network.data()).ok();
+    let address: Option<IpAddr> = address.and_then(|text| text.parse().ok());
+    let bits = match address.ok_or_else(|| bad("caller_network"))? {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    };
+    Ok(Some(CallerPlace::Network(bits)))
+}
+
+fn correction(chunk: &Chunk, index: usize) -> Result<Option<CallId>, String> {
+    let Some(Some(id)) = chunk.corrections.get(index) else {
+        return Ok(None);
+    };
+    let id: [u8; 16] = id.data().try_into().map_err(|_| bad("correction_of"))?;
+    Ok(Some(CallId::from_u128(u128::from_be_bytes(id))))
+}
+
+fn grpc_status(chunk: &Chunk, index: usize) -> Result<Option<u8>, String> {
+    let Some(Some(status)) = chunk.grpc_statuses.get(index) else {
+        return Ok(None);
+    };
+    u8::try_from(*status)
+        .map(Some)
+        .map_err(|_| bad("grpc_status"))
+}
+
+fn unreadable(word: Option<&ByteArray>) -> Result<Option<UnreadableUnits>, String> {
+    let Some(word) = word else { return Ok(None) };
+    let reason = std::str::from_utf8(word.data()).ok();
+    let reason = reason.and_then(UnreadableUnits::parse);
+    reason.map(Some).ok_or_else(|| bad("units_unreadable"))
 }
 
 /// The refusal of a code. Two share one and differ in their status.

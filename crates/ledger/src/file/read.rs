@@ -16,7 +16,8 @@ use parquet::file::reader::{FileReader, RowGroupReader};
 use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
 use parquet::file::statistics::Statistics;
 
-use super::columns::{self, LICENSE, STARTED};
+use super::amount;
+use super::columns::{self, FIRST_FORMAT, LICENSE, STARTED};
 use super::meta::FileMeta;
 use super::parse::Parser;
 use crate::error::Error;
@@ -60,6 +61,7 @@ impl Filter {
 pub struct SealedReader {
     path: PathBuf,
     meta: FileMeta,
+    format: u32,
     reader: Box<dyn FileReader>,
 }
 
@@ -87,12 +89,12 @@ impl SealedReader {
         let reader =
             SerializedFileReader::new_with_options(file, options).map_err(Error::damaged(path))?;
         let footer = reader.metadata().file_metadata();
-        let meta = FileMeta::decode(path, footer.key_value_metadata())?;
+        let (meta, format) = FileMeta::decode(path, footer.key_value_metadata())?;
         let damaged = |what: &str| Error::Damaged {
             path: path.to_owned(),
             what: what.to_owned(),
         };
-        if footer.schema() != &*columns::schema() {
+        if footer.schema() != &*columns::schema_of(format) {
             return Err(damaged("its columns are not those of its format"));
         }
         if u64::try_from(footer.num_rows()) != Ok(meta.records()) {
@@ -101,6 +103,7 @@ impl SealedReader {
         Ok(Self {
             path: path.to_owned(),
             meta,
+            format,
             reader: Box::new(reader),
         })
     }
@@ -162,7 +165,7 @@ impl SealedReader {
             return Ok(());
         }
         let mut parser = Parser::new(names);
-        let mut rows = GroupRows::new(&*group).map_err(&damaged)?;
+        let mut rows = GroupRows::new(&*group, self.format).map_err(&damaged)?;
         let mut at = 0;
         for range in ranges {
             rows.skip(range.start - at).map_err(&damaged)?;
@@ -340,8 +343,22 @@ struct GroupRows {
     long: Vec<ColumnReaderImpl<Int64Type>>,
     small: Vec<ColumnReaderImpl<Int32Type>>,
     flags: Vec<ColumnReaderImpl<BoolType>>,
+    amounts: Amounts,
+    second: Option<SecondColumns>,
     chunk: Chunk,
     rows: Vec<Row>,
+}
+
+/// The column of amounts, by format.
+enum Amounts {
+    First(ColumnReaderImpl<Int64Type>),
+    Second(ColumnReaderImpl<FixedLenByteArrayType>),
+}
+
+/// Columns that format 1 has not, beside those of texts.
+struct SecondColumns {
+    corrections: ColumnReaderImpl<FixedLenByteArrayType>,
+    grpc_statuses: ColumnReaderImpl<Int32Type>,
 }
 
 /// Unpacked values of a chunk, column by column in the order of the lists in [`GroupRows`].
@@ -353,20 +370,40 @@ pub(super) struct Chunk {
     pub(super) long: Vec<Vec<i64>>,
     pub(super) small: Vec<Vec<i32>>,
     pub(super) flags: Vec<Vec<bool>>,
+    /// In 10⁻⁹ of the major unit.
+    pub(super) amounts: Vec<i128>,
+    /// Empty where the format has no such column.
+    pub(super) corrections: Vec<Option<FixedLenByteArray>>,
+    /// Empty where the format has no such column.
+    pub(super) grpc_statuses: Vec<Option<i32>>,
 }
 
 impl GroupRows {
-    fn new(group: &dyn RowGroupReader) -> Result<Self, ParquetError> {
+    fn new(group: &dyn RowGroupReader, format: u32) -> Result<Self, ParquetError> {
         fn open<T: DataType>(
             group: &dyn RowGroupReader,
             places: &[usize],
         ) -> Result<Vec<ColumnReaderImpl<T>>, ParquetError> {
             places.iter().map(|place| column(group, *place)).collect()
         }
+        let mut optional = open(group, &columns::OPTIONAL_TEXTS)?;
+        let (amounts, second) = if format == FIRST_FORMAT {
+            (Amounts::First(column(group, columns::AMOUNT_PLACE)?), None)
+        } else {
+            optional.extend(open(group, &columns::SECOND_TEXTS)?);
+            let second = SecondColumns {
+                corrections: column(group, columns::CORRECTION)?,
+                grpc_statuses: column(group, columns::GRPC_STATUS)?,
+            };
+            let amounts = column(group, columns::AMOUNT_PLACE)?;
+            (Amounts::Second(amounts), Some(second))
+        };
         Ok(Self {
             call_ids: column(group, 0)?,
             required: open(group, &columns::REQUIRED_TEXTS)?,
-            optional: open(group, &columns::OPTIONAL_TEXTS)?,
+            optional,
+            amounts,
+            second,
             long: open(group, &columns::LONG)?,
             small: open(group, &columns::SMALL)?,
             flags: open(group, &columns::FLAGS)?,
@@ -390,6 +427,14 @@ impl GroupRows {
             return Ok(());
         }
         self.call_ids.skip_records(count)?;
+        match &mut self.amounts {
+            Amounts::First(column) => column.skip_records(count)?,
+            Amounts::Second(column) => column.skip_records(count)?,
+        };
+        if let Some(second) = &mut self.second {
+            second.corrections.skip_records(count)?;
+            second.grpc_statuses.skip_records(count)?;
+        }
         skip_all(&mut self.required, count)?;
         skip_all(&mut self.optional, count)?;
         skip_all(&mut self.long, count)?;
@@ -417,15 +462,14 @@ impl GroupRows {
         read_all(&mut self.long, count, &mut chunk.long)?;
         read_all(&mut self.small, count, &mut chunk.small)?;
         read_all(&mut self.flags, count, &mut chunk.flags)?;
+        self.amounts.read(count, &mut chunk.amounts)?;
         chunk.optional.clear();
         for column in &mut self.optional {
-            let (mut levels, mut values) = (Vec::new(), Vec::new());
-            read_exactly(column, count, Some(&mut levels), &mut values)?;
-            let mut values = values.into_iter();
-            let spread = levels
-                .iter()
-                .map(|level| (*level > 0).then(|| values.next()));
-            chunk.optional.push(spread.map(Option::flatten).collect());
+            chunk.optional.push(read_optional(column, count)?);
+        }
+        if let Some(second) = &mut self.second {
+            chunk.corrections = read_optional(&mut second.corrections, count)?;
+            chunk.grpc_statuses = read_optional(&mut second.grpc_statuses, count)?;
         }
         self.rows.clear();
         for row in 0..count {
@@ -434,4 +478,42 @@ impl GroupRows {
         }
         Ok(&self.rows)
     }
+}
+
+impl Amounts {
+    fn read(&mut self, count: usize, amounts: &mut Vec<i128>) -> Result<(), ParquetError> {
+        amounts.clear();
+        match self {
+            Self::First(column) => {
+                let mut nanos = Vec::new();
+                read_exactly(column, count, None, &mut nanos)?;
+                amounts.extend(nanos.into_iter().map(i128::from));
+            }
+            Self::Second(column) => {
+                let mut bytes = Vec::new();
+                read_exactly(column, count, None, &mut bytes)?;
+                for bytes in &bytes {
+                    let nanos = amount::nanos_of(bytes.data());
+                    amounts.push(nanos.ok_or_else(|| {
+                        ParquetError::General("an amount is not sixteen bytes long".to_owned())
+                    })?);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The next `count` values of a column that may lack some.
+fn read_optional<T: DataType>(
+    column: &mut ColumnReaderImpl<T>,
+    count: usize,
+) -> Result<Vec<Option<T::T>>, ParquetError> {
+    let (mut levels, mut values) = (Vec::new(), Vec::new());
+    read_exactly(column, count, Some(&mut levels), &mut values)?;
+    let mut values = values.into_iter();
+    let spread = levels
+        .iter()
+        .map(|level| (*level > 0).then(|| values.next()));
+    Ok(spread.map(Option::flatten).collect())
 }

@@ -1,8 +1,8 @@
 //! Files read back what was written, and only what is asked for.
 
 use model::{
-    CallHead, CallId, CallRecord, CallTail, InstanceId, LicenseId, Method, Mode, Money, Outcome,
-    Refusal, Symbol, Timestamp,
+    CallHead, CallId, CallRecord, CallTail, CallerPlace, CredentialId, InstanceId, LicenseId,
+    Method, Mode, Money, Outcome, Refusal, Symbol, Timestamp, UnreadableUnits,
 };
 use proptest::prelude::*;
 use store::SealIntent;
@@ -16,11 +16,35 @@ fn number<T: Copy + std::fmt::Debug + 'static>(all: &'static [T]) -> impl Strate
     prop::sample::select(all)
 }
 
+fn caller() -> impl Strategy<Value = CallerPlace> {
+    prop_oneof![
+        any::<u128>().prop_map(CallerPlace::Network),
+        any::<u32>().prop_map(|v4| CallerPlace::Network(0xffff << 32 | u128::from(v4))),
+        any::<u128>().prop_map(CallerPlace::Hash),
+    ]
+}
+
+prop_compose! {
+    /// What only format 2 holds.
+    fn noted()(
+        credential in prop::option::of(1_u128..5), caller in prop::option::of(caller()), correction: Option<u128>,
+        unit in prop::sample::select(vec![0, 4]),
+    ) -> CallHead {
+        CallHead {
+            credential_id: credential.map(CredentialId::from_u128),
+            caller,
+            correction_of: correction.map(CallId::from_u128),
+            unit,
+            ..CallHead::default()
+        }
+    }
+}
+
 prop_compose! {
     fn head()(
         call_id: u128, license in prop::option::of(0_u128..4), second in 0_i64..100, status: u16,
         method in number(Method::ALL), mode in number(Mode::ALL), epoch: u32, flags: [bool; 4], idempotency: u64,
-        planned: bool,
+        planned: bool, noted in noted(),
     ) -> CallHead {
         CallHead {
             call_id: CallId::from_u128(call_id),
@@ -40,6 +64,8 @@ prop_compose! {
             limited: flags[2],
             windowed: flags[3],
             idempotency,
+            keeps_units: false,
+            ..noted
         }
     }
 }
@@ -48,6 +74,7 @@ prop_compose! {
     fn row()(
         mut head in head(), outcome in number(Outcome::ALL), refusal in prop::option::of(number(Refusal::ALL)),
         attempts: u8, calls: u32, counts in prop::array::uniform6(0_u64..=i64::MAX as u64), amount: i64,
+        paid: Option<(u128, u128)>, grpc_status: Option<u8>, unreadable in prop::option::of(number(UnreadableUnits::ALL)),
     ) -> Row {
         if let Some(refusal) = refusal {
             // Two refusals of one code are told apart by their status.
@@ -56,7 +83,8 @@ prop_compose! {
         let [units, spent, request_bytes, response_bytes, duration_us, upstream_us] = counts;
         let tail = CallTail {
             outcome, billable: head.billable_status, attempts, refusal, calls, units, spent, request_bytes, response_bytes,
-            duration_us, upstream_us,
+            duration_us, upstream_us, payer: paid.map(|(payer, _)| payer), settlement_id: paid.map(|(_, id)| id), grpc_status,
+            units_unreadable: unreadable,
         };
         let currency = (head.plan != 0).then(|| "EUR".parse().unwrap());
         Row { number: 0, record: CallRecord { head, tail }, amount: Money::from_nanos(i128::from(amount)), currency, source: 0 }
@@ -75,6 +103,7 @@ fn names() -> Names {
             name: "pro".parse().unwrap(),
             revision: model::PlanRevisionId::from_u128(5),
         },
+        Symbol::Unit("token".to_owned()),
     ];
     for (index, symbol) in symbols.iter().enumerate() {
         assert_eq!(names.intern(symbol), index as u32 + 1);
@@ -167,6 +196,7 @@ fn many() -> Vec<Row> {
             limited: true,
             windowed: false,
             idempotency: 0,
+            ..CallHead::default()
         };
         let tail = CallTail {
             units: 1,

@@ -15,6 +15,7 @@ pub(crate) struct Texts<'a> {
     routes: Vec<Option<ByteArray>>,
     plans: Vec<Option<ByteArray>>,
     revisions: Vec<Option<ByteArray>>,
+    units: Vec<Option<ByteArray>>,
 }
 
 impl<'a> Texts<'a> {
@@ -26,6 +27,7 @@ impl<'a> Texts<'a> {
             routes: Vec::new(),
             plans: Vec::new(),
             revisions: Vec::new(),
+            units: Vec::new(),
         }
     }
 
@@ -58,6 +60,14 @@ impl<'a> Texts<'a> {
             _ => String::new(),
         };
         (number != Symbol::NONE).then(|| cached(&mut self.plans, number, name))
+    }
+
+    pub(crate) fn unit(&mut self, number: u32) -> Option<ByteArray> {
+        let word = || match self.names.get(number) {
+            Some(Symbol::Unit(word)) => word,
+            _ => String::new(),
+        };
+        (number != Symbol::NONE).then(|| cached(&mut self.units, number, word))
     }
 
     pub(crate) fn revision(&mut self, number: u32) -> Option<ByteArray> {

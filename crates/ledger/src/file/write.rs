@@ -2,10 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
+use std::net::Ipv6Addr;
 use std::path::Path;
 
 use bytes::Bytes;
-use model::LicenseId;
+use model::{CallerPlace, CredentialId, LicenseId};
 use parquet::data_type::{
     BoolType, ByteArray, ByteArrayType, DataType, FixedLenByteArray, FixedLenByteArrayType,
     Int32Type, Int64Type,
@@ -14,6 +15,7 @@ use parquet::errors::ParquetError;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use sha2::{Digest, Sha256};
 
+use super::amount;
 use super::columns::{self, GROUP_ROWS};
 use super::meta::{FileMeta, PART_SUFFIX, file_name};
 use super::text::Texts;
@@ -181,7 +183,7 @@ fn write_group<W: Write + Send>(
     texts: &mut Texts<'_>,
 ) -> Result<(), ParquetError> {
     let mut columns = Columns { group, rows };
-    columns.call_ids()?;
+    columns.fixed(|row| row.record.head.call_id.as_u128().to_be_bytes())?;
     columns.optional_texts(license_texts())?;
     columns.numbers(|row| row.record.head.started_at.micros())?;
     columns.texts(|row| texts.account(row.record.head.app))?;
@@ -195,7 +197,7 @@ fn write_group<W: Write + Send>(
     columns.flags(|row| row.record.tail.billable)?;
     columns.numbers(|row| row.record.tail.units.cast_signed())?;
     columns.numbers(|row| row.record.tail.spent.cast_signed())?;
-    columns.numbers(|row| i64::try_from(row.amount.nanos()).unwrap_or(i64::MAX))?;
+    columns.fixed(|row| amount::bytes_of(row.amount))?;
     columns.optional_texts(currency_texts())?;
     columns.optional_texts(|row| texts.plan(row.record.head.plan))?;
     columns.optional_texts(|row| texts.revision(row.record.head.plan))?;
@@ -221,7 +223,40 @@ fn write_group<W: Write + Send>(
     columns.texts(|row| instances[place(row)].clone())?;
     columns.small(|row| places[place(row)].lane.cast_signed())?;
     columns.numbers(|row| row.number.cast_signed())?;
+    write_second(&mut columns, texts)?;
     columns.group.close().map(drop)
+}
+
+/// What format 2 has behind the columns of format 1.
+fn write_second<W: Write + Send>(
+    columns: &mut Columns<'_, '_, W>,
+    texts: &mut Texts<'_>,
+) -> Result<(), ParquetError> {
+    columns.optional_texts(credential_texts())?;
+    columns.optional_texts(|row| match row.record.head.caller? {
+        CallerPlace::Network(bits) => {
+            let address = Ipv6Addr::from_bits(bits).to_canonical();
+            Some(ByteArray::from(address.to_string().into_bytes()))
+        }
+        CallerPlace::Hash(_) => None,
+    })?;
+    columns.optional_texts(|row| match row.record.head.caller? {
+        CallerPlace::Hash(bits) => Some(digits(bits)),
+        CallerPlace::Network(_) => None,
+    })?;
+    columns.corrections()?;
+    columns.optional_texts(|row| texts.unit(row.record.head.unit))?;
+    columns.optional_texts(|row| row.record.tail.payer.map(digits))?;
+    columns.optional_texts(|row| row.record.tail.settlement_id.map(digits))?;
+    columns.optional_small(|row| row.record.tail.grpc_status.map(i32::from))?;
+    columns.optional_texts(|row| {
+        let reason = row.record.tail.units_unreadable?;
+        Some(word(reason.as_str()))
+    })
+}
+
+fn digits(bits: u128) -> ByteArray {
+    ByteArray::from(format!("{bits:032x}").into_bytes())
 }
 
 /// Words of the domain are constants: no copy is made.
@@ -234,6 +269,22 @@ fn license_texts() -> impl FnMut(&Row) -> Option<ByteArray> {
     let mut last: Option<(LicenseId, ByteArray)> = None;
     move |row| {
         let id = row.record.head.license_id?;
+        match &last {
+            Some((known, text)) if *known == id => Some(text.clone()),
+            _ => {
+                let text = ByteArray::from(id.to_string().into_bytes());
+                last = Some((id, text.clone()));
+                Some(text)
+            }
+        }
+    }
+}
+
+/// As [`license_texts`]: a license has few credentials.
+fn credential_texts() -> impl FnMut(&Row) -> Option<ByteArray> {
+    let mut last: Option<(CredentialId, ByteArray)> = None;
+    move |row| {
+        let id = row.record.head.credential_id?;
         match &last {
             Some((known, text)) if *known == id => Some(text.clone()),
             _ => {
@@ -313,19 +364,41 @@ impl<W: Write + Send> Columns<'_, '_, W> {
         self.write::<ByteArrayType>(&values, Some(&levels))
     }
 
-    fn call_ids(&mut self) -> Result<(), ParquetError> {
-        const LENGTH: usize = 16;
-        let mut all = Vec::with_capacity(self.rows.len() * LENGTH);
-        for row in self.rows {
-            all.extend_from_slice(&row.record.head.call_id.as_u128().to_be_bytes());
-        }
-        let all = Bytes::from(all);
-        let values: Vec<_> = (0..self.rows.len())
-            .map(|row| {
-                let bytes = all.slice(row * LENGTH..(row + 1) * LENGTH);
-                FixedLenByteArray::from(ByteArray::from(bytes))
-            })
-            .collect();
+    fn optional_small(
+        &mut self,
+        mut value: impl FnMut(&Row) -> Option<i32>,
+    ) -> Result<(), ParquetError> {
+        let found: Vec<_> = self.rows.iter().map(|row| value(row)).collect();
+        let levels: Vec<_> = found.iter().map(|it| i16::from(it.is_some())).collect();
+        let values: Vec<_> = found.into_iter().flatten().collect();
+        self.write::<Int32Type>(&values, Some(&levels))
+    }
+
+    fn fixed(&mut self, value: impl Fn(&Row) -> [u8; FIXED]) -> Result<(), ParquetError> {
+        let values = fixed_values(self.rows.iter().map(value));
         self.write::<FixedLenByteArrayType>(&values, None)
     }
+
+    fn corrections(&mut self) -> Result<(), ParquetError> {
+        let found = || self.rows.iter().map(|row| row.record.head.correction_of);
+        let levels: Vec<_> = found().map(|id| i16::from(id.is_some())).collect();
+        let values = fixed_values(found().flatten().map(|id| id.as_u128().to_be_bytes()));
+        self.write::<FixedLenByteArrayType>(&values, Some(&levels))
+    }
+}
+
+/// Length of values of fixed length.
+const FIXED: usize = 16;
+
+/// Values that share one piece of memory.
+fn fixed_values(values: impl Iterator<Item = [u8; FIXED]>) -> Vec<FixedLenByteArray> {
+    let mut all = Vec::new();
+    values.for_each(|value| all.extend_from_slice(&value));
+    let all = Bytes::from(all);
+    (0..all.len() / FIXED)
+        .map(|index| {
+            let bytes = all.slice(index * FIXED..(index + 1) * FIXED);
+            FixedLenByteArray::from(ByteArray::from(bytes))
+        })
+        .collect()
 }

@@ -15,8 +15,7 @@ use crate::seal::files_in;
 pub(super) fn marks_of(dead: &DeadInstance) -> Result<Vec<CallHead>, Error> {
     let instance = InstanceId::from_u128(dead.instance());
     let decode = |bytes: Vec<u8>| {
-        let head = bytes.get(..CallHead::LENGTH).unwrap_or(&bytes);
-        CallHead::decode(head).map_err(|source| Error::Record {
+        CallHead::decode_first(&bytes).map_err(|source| Error::Record {
             instance,
             lane: 0,
             number: 0,
@@ -67,7 +66,7 @@ fn read_heads(
             let _ = define(symbols, &books.names, symbol, bytes);
         }
         if let Some(head) = head_of(&entry) {
-            sink(CallHead::decode(head).map_err(&failed)?);
+            sink(CallHead::decode_first(head).map_err(&failed)?);
         }
     }
     if let Some(torn) = reader.torn() {
@@ -81,17 +80,17 @@ pub(super) fn read_first_head(dead: &DeadInstance, lane: usize) -> Result<(), Er
     let mut reader = dead.reader_from(lane, dead.kept_from(lane)?)?;
     while let Some(entry) = reader.next()? {
         if let Some(head) = head_of(&entry) {
-            CallHead::decode(head).map_err(unreadable(dead, lane))?;
+            CallHead::decode_first(head).map_err(unreadable(dead, lane))?;
             return Ok(());
         }
     }
     Ok(())
 }
 
+/// Bytes that begin with a head.
 fn head_of<'a>(entry: &Entry<'a>) -> Option<&'a [u8]> {
     match *entry {
-        Entry::Open { payload, .. } => Some(payload),
-        Entry::Single { payload, .. } => Some(payload.get(..CallHead::LENGTH).unwrap_or(payload)),
+        Entry::Open { payload, .. } | Entry::Single { payload, .. } => Some(payload),
         Entry::Define { .. } | Entry::Close { .. } => None,
     }
 }

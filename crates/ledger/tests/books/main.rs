@@ -9,5 +9,6 @@ mod backlog;
 mod flow;
 mod recovery;
 mod support;
+mod upgrade;
 mod usage;
 mod verify;

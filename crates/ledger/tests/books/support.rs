@@ -236,6 +236,7 @@ impl Gate {
             limited: shape.limited,
             windowed: false,
             idempotency: 0,
+            ..CallHead::default()
         }
     }
 
@@ -336,5 +337,6 @@ pub(crate) fn tail(shape: Shape) -> CallTail {
         response_bytes: 100,
         duration_us: 1_500,
         upstream_us: 1_000,
+        ..CallTail::default()
     }
 }

@@ -1,0 +1,39 @@
+//! Amounts as files hold them: decimal(38, 9), sixteen bytes in big-endian two's complement (Parquet, "DECIMAL").
+
+use model::Money;
+
+/// The bytes of an amount.
+pub(crate) fn bytes_of(amount: Money) -> [u8; 16] {
+    nanos(amount).to_be_bytes()
+}
+
+/// The 10⁻⁹ of the major unit that bytes stand for; `None` if they are not sixteen.
+pub(crate) fn nanos_of(bytes: &[u8]) -> Option<i128> {
+    bytes.try_into().ok().map(i128::from_be_bytes)
+}
+
+/// The amount of so many 10⁻⁹; `None` beyond what [`Money`] holds.
+pub(crate) fn money_of(nanos: i128) -> Option<Money> {
+    i64::try_from(nanos).ok().map(Money::from_nanos)
+}
+
+fn nanos(amount: Money) -> i128 {
+    i128::from(amount.nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_read_back_and_their_bytes_begin_with_the_sign() {
+        for nanos in [0, 1, -1, 12_500_000, i64::MAX, i64::MIN] {
+            let amount = Money::from_nanos(nanos);
+            let bytes = bytes_of(amount);
+            assert_eq!(nanos_of(&bytes).and_then(money_of), Some(amount));
+            assert_eq!(bytes[0], if nanos < 0 { 0xff } else { 0 });
+        }
+        assert_eq!(bytes_of(Money::from_nanos(258))[14..], [1, 2]);
+        assert_eq!(nanos_of(&[1, 2, 3]), None);
+    }
+}
