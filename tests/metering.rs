@@ -447,13 +447,24 @@ fn units_come_from_the_upstreams_header_within_their_bound() {
         assert_eq!(response.header("x-units"), None, "the header is ours alone");
         assert_eq!(record["units"], units, "{path}: {record}");
     }
-    let (_, record) = metered(&site, &license, Request::get("/units/many"));
-    assert!(record["units"].as_u64() <= Some(10), "{record}");
-    // 27 are spent, and at most 10 more for what could not be read.
+    for (path, units, reason) in [
+        ("/units/4.0", 4, None),
+        ("/units/1e1", 10, None),
+        ("/units/many", 1, Some("not_a_number")),
+        ("/units/-1", 1, Some("negative")),
+        ("/units/5,5", 1, Some("several")),
+    ] {
+        let (_, record) = metered(&site, &license, Request::get(path));
+        assert_eq!(record["units"], units, "{path}: {record}");
+        let said = record["units_unreadable"].as_str();
+        assert_eq!(said, reason, "{path}: {record}");
+    }
+    // 27 by good numbers, 14 by good ones in other spellings, 3 by what could not be read.
     assert_eventually!({
         let shown = site.gateway.cli().json(&["license", "show", &license.id]);
-        shown["remaining"]
-            .as_u64()
-            .is_some_and(|left| (63..=73).contains(&left))
+        shown["remaining"] == 56
     });
+    let log = site.gateway.log();
+    let lines = log.matches("the units that an upstream named cannot be read");
+    assert_eq!(lines.count(), 1, "one line a minute: {log}");
 }

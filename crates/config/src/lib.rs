@@ -47,7 +47,7 @@ pub use duration::{Millis, ParseMillisError};
 pub use error::{Error, Errors, Finding};
 pub use journal::{Durability, Journal, Ledger, ObjectsUrl};
 pub use load::{data_dir, exercise};
-pub use route::{Access, HalfClose, OnClientGone, OnRevoke, Route};
+pub use route::{Access, HalfClose, OnClientGone, OnRevoke, Route, UnitsUnreadable};
 pub use secret::Secret;
 pub use server::{Log, LogFormat, LogLevel, Server};
 pub use store::{Redis, Store, StoreUrl};

@@ -24,6 +24,8 @@ pub struct Route {
     pub units_header: Option<HeaderName>,
     /// The most units that such an answer may use, which is what a call reserves; there exactly if `units_header` is.
     pub units_max: Option<u64>,
+    /// What a call costs whose answer names units that cannot be read \[`units`\].
+    pub units_unreadable: UnitsUnreadable,
     /// Statuses that are billed; those of the app where the route says nothing.
     pub billable: Billable,
     /// What happens to the upstream's work when the caller leaves \[`cancel`\].
@@ -34,6 +36,19 @@ pub struct Route {
     pub on_revoke: OnRevoke,
     /// What a caller needs \[`license`\].
     pub access: Access,
+}
+
+words! {
+    /// What a call costs whose answer names units that cannot be read.
+    UnitsUnreadable {
+        /// The units of its route.
+        #[default]
+        Units = "units",
+        /// The most units that an answer of its route may use.
+        Max = "max",
+        /// Nothing: it is recorded with the units of its route and not billed.
+        Unbilled = "unbilled",
+    }
 }
 
 words! {
@@ -94,6 +109,7 @@ impl Route {
             units: 1,
             units_header: None,
             units_max: None,
+            units_unreadable: UnitsUnreadable::Units,
             billable,
             on_client_gone: OnClientGone::Cancel,
             half_close: HalfClose::Answer,
@@ -110,6 +126,7 @@ impl Route {
             units: section.number("units", 0..=LARGEST, default.units),
             units_header: header::read_units_header(&section),
             units_max: section.optional_number("units_max", 1..=LARGEST),
+            units_unreadable: section.value("units_unreadable", default.units_unreadable),
             billable: read_billable(&section).unwrap_or(billable),
             on_client_gone: section.value("on_client_gone", default.on_client_gone),
             half_close: section.value("half_close", default.half_close),

@@ -9,6 +9,8 @@ use model::path::{NormalPath, ParentPath};
 use model::routing::{AppTable, HostPattern, RouteTable};
 use model::{AccountName, AppName, Method, Methods, Outcome, Symbol};
 
+use crate::named::{OncePerMinute, UnitsUnreadable};
+
 /// What the configuration says of an app, as far as the gate cares.
 #[derive(Clone, Debug)]
 pub struct AppRules {
@@ -55,6 +57,8 @@ pub struct RouteRules {
     pub most_units: u64,
     /// The response header that names the units.
     pub units_header: Option<HeaderName>,
+    /// What a call costs whose response names units that cannot be read.
+    pub units_unreadable: UnitsUnreadable,
     /// Statuses that are billed; `None`: those of the app.
     pub billable: Option<Vec<u16>>,
     /// Statuses that are billed of calls that come by rpc and of what is spent without a call; `None`: what the route names, or
@@ -107,6 +111,8 @@ pub struct Route {
     pub open: bool,
     pub(crate) units: u64,
     pub(crate) most_units: u64,
+    pub(crate) units_unreadable: UnitsUnreadable,
+    pub(crate) unreadable_log: OncePerMinute,
     pub(crate) symbol: u32,
     pub(crate) symbol_text: Box<str>,
     pub(crate) cuts_on_revoke: bool,
@@ -357,6 +363,8 @@ impl Entry {
                 open: declared.open,
                 units: declared.units,
                 most_units: declared.most_units.max(declared.units),
+                units_unreadable: declared.units_unreadable,
+                unreadable_log: OncePerMinute::default(),
                 symbol: symbol(&text),
                 symbol_text: text.encode().into(),
                 cuts_on_revoke: declared.cuts_on_revoke.unwrap_or(rules.cuts_on_revoke),
@@ -399,6 +407,7 @@ impl RouteRules {
             units: 1,
             most_units: 1,
             units_header: None,
+            units_unreadable: UnitsUnreadable::default(),
             billable: None,
             billable_by_own_ways: None,
             finishes_without_caller: false,

@@ -7,9 +7,12 @@ use std::task::{Context, Poll};
 
 use journal::{Commit, MarkSlot, Space, Unavailable};
 use licensing::{ClaimedToken, EffectiveLimits, Entry, RateView, Reservation};
-use model::{Blame, CallHead, CallId, CallRecord, CallTail, Ending, License, Mode, Refusal};
+use model::{
+    Blame, CallHead, CallId, CallRecord, CallTail, Ending, License, Mode, Refusal, UnreadableUnits,
+};
 
 use crate::app::Route;
+use crate::named::Named;
 use crate::settle::{Closing, Failure, tail};
 use crate::time::Moment;
 use crate::worker::Worker;
@@ -38,8 +41,8 @@ pub struct Forwarding {
     ticket: Option<Box<Ticket>>,
     slot: Option<MarkSlot>,
     sent: bool,
-    /// Units that the response named.
-    named: Option<u64>,
+    /// What the response said of its units.
+    pub(crate) named: Option<Named>,
 }
 
 /// A call whose head is in the journal. Dropped, it is closed as `gateway_failed`.
@@ -48,6 +51,7 @@ pub struct Committed {
     sequence: u64,
     sent: bool,
     forwarded: bool,
+    unreadable: Option<UnreadableUnits>,
 }
 
 /// Ready when the head of a call is durable as its app asks. Await it before the first byte of the status leaves (G1).
@@ -169,7 +173,7 @@ impl Drop for Admitted {
 }
 
 impl Forwarding {
-    fn ticket(&self) -> &Ticket {
+    pub(crate) fn ticket(&self) -> &Ticket {
         self.ticket
             .as_ref()
             .expect("the ticket leaves with the value")
@@ -220,19 +224,6 @@ impl Forwarding {
         Some((ticket.entry.as_ref()?.effective(), ticket.rate?))
     }
 
-    /// Takes the units that the response names: what is unreadable or more than the route declares is clipped and counted.
-    pub fn read_units(&mut self, value: &[u8]) {
-        let most = self.ticket().route.most_units;
-        let text = std::str::from_utf8(value).unwrap_or_default().trim();
-        self.named = Some(match text.parse::<u64>() {
-            Ok(units) if units <= most => units,
-            _ => {
-                self.ticket().worker.shard.units_clipped();
-                most
-            }
-        });
-    }
-
     /// Notes that bytes of the request are about to reach the upstream.
     pub const fn sending(&mut self) {
         self.sent = true;
@@ -248,6 +239,7 @@ impl Forwarding {
     ///
     /// The head is in the journal when this returns, whether or not the commit is awaited.
     pub fn commit(mut self, status: u16, forwarded: bool) -> (Committed, HeadCommit) {
+        let unbilled = self.is_unbilled();
         let mut ticket = self
             .ticket
             .take()
@@ -257,11 +249,11 @@ impl Forwarding {
             Mode::Rpc => ticket.route.bills_own_way(status),
             _ => ticket.route.bills_forwarded(status),
         };
-        ticket.head.billable_status = forwarded && bills;
+        ticket.head.billable_status = forwarded && bills && !unbilled;
         let broken = !forwarded && status < 500;
         // From here on they are known: a call that a crash cuts short costs what was named, not the most that could be.
         let units = match self.named {
-            Some(named) => named,
+            Some(named) => named.units,
             // The caller broke the call: what it would have used nobody knows, as with one who hangs up.
             None if broken => ticket.head.reserved,
             None => ticket.route.units,
@@ -288,6 +280,7 @@ impl Forwarding {
             sequence: opened.sequence,
             sent,
             forwarded,
+            unreadable: self.unreadable(),
         };
         (committed, HeadCommit(commit))
     }
@@ -311,13 +304,16 @@ impl Forwarding {
             forwarded_status: false,
         };
         let closing = Closing { ending, ..*closing };
-        let tail = tail(
-            &ticket.head,
-            &ticket.route,
-            &closing,
-            self.sent,
-            ticket.started,
-        );
+        let tail = CallTail {
+            units_unreadable: self.unreadable(),
+            ..tail(
+                &ticket.head,
+                &ticket.route,
+                &closing,
+                self.sent,
+                ticket.started,
+            )
+        };
         let space = ticket.space();
         let record = CallRecord {
             head: ticket.head,
@@ -385,13 +381,16 @@ impl Committed {
         let Some(mut ticket) = self.ticket.take() else {
             return;
         };
-        let tail = tail(
-            &ticket.head,
-            &ticket.route,
-            closing,
-            self.sent,
-            ticket.started,
-        );
+        let tail = CallTail {
+            units_unreadable: self.unreadable,
+            ..tail(
+                &ticket.head,
+                &ticket.route,
+                closing,
+                self.sent,
+                ticket.started,
+            )
+        };
         let space = ticket.space();
         let _ = ticket
             .worker

@@ -448,22 +448,24 @@ async fn units_that_a_response_names_are_read_clipped_and_counted() {
     api.routes = vec![named_units("/", 2, 10)];
     let house = House::with_app(api).await;
     let (_, key) = house.license(model::Limits::default()).await;
-    // What the header says, what is recorded, whether it was clipped.
-    let cases: [(Option<&[u8]>, u64, bool); 14] = [
+    // What the header says, what is recorded, whether it was clipped or not read.
+    let cases: [(Option<&[u8]>, u64, bool); 16] = [
         (None, 2, false),
         (Some(b"0"), 0, false),
         (Some(b"1"), 1, false),
         (Some(b" 7 "), 7, false),
         (Some(b"10"), 10, false),
         (Some(b"0000000000000000000000010"), 10, false),
+        (Some(b"7.0"), 7, false),
+        (Some(b"1e1"), 10, false),
         (Some(b"11"), 10, true),
         (Some(b"18446744073709551615"), 10, true),
         (Some(b"18446744073709551616"), 10, true),
-        (Some(b"-1"), 10, true),
-        (Some(b"1.5"), 10, true),
-        (Some(b""), 10, true),
-        (Some(b"\xff\xfe"), 10, true),
-        (Some(b"7, 7"), 10, true),
+        (Some(b"-1"), 2, true),
+        (Some(b"1.5"), 2, true),
+        (Some(b""), 2, true),
+        (Some(b"\xff\xfe"), 2, true),
+        (Some(b"7, 7"), 2, true),
     ];
     let mut clipped = 0.0;
     for (number, (value, units, is_clipped)) in cases.into_iter().enumerate() {
@@ -484,6 +486,39 @@ async fn units_that_a_response_names_are_read_clipped_and_counted() {
         );
         clipped += f64::from(u8::from(is_clipped));
         assert_eq!(house.metric("tallygate_units_clipped_total"), clipped);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn units_that_cannot_be_read_cost_what_the_route_says_and_the_record_says_why() {
+    use gate::UnitsUnreadable as U;
+    for (rule, units, billable, left) in [
+        (U::Units, 2, true, 98),
+        (U::Max, 10, true, 90),
+        (U::Unbilled, 2, false, 100),
+    ] {
+        let mut api = app("api");
+        api.routes = vec![gate::RouteRules {
+            units_unreadable: rule,
+            ..named_units("/", 2, 10)
+        }];
+        let house = House::with_app(api).await;
+        let (id, key) = house.license(support::remaining(100)).await;
+        let mut forwarding = house.admit(&key).await.unwrap().mark().unwrap();
+        forwarding.sending();
+        forwarding.read_units(b"5, 5");
+        let (committed, _) = forwarding.commit(200, true);
+        committed.close(&support::delivered(house.worker()));
+        let record = house.record();
+        assert_eq!((record.tail.units, record.tail.billable), (units, billable));
+        let reason = record.tail.units_unreadable;
+        assert_eq!(reason, Some(model::UnreadableUnits::Several), "{rule:?}");
+        let crashed = record.head.tail_of_recovery();
+        assert_eq!(
+            (crashed.billable, crashed.spent),
+            (billable, record.tail.spent)
+        );
+        house.assert_left(id, left).await;
     }
 }
 

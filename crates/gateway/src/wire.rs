@@ -8,7 +8,7 @@ use config::{
     StoreUrl,
 };
 use control::protocol::better_auth::KeyShape;
-use gate::{AppRules, RouteRules};
+use gate::{AppRules, RouteRules, UnitsUnreadable};
 use ledger::LedgerOptions;
 use licensing::sessions::SessionOptions;
 use licensing::signing::TokenTerms;
@@ -57,6 +57,11 @@ fn route(route: &Route) -> RouteRules {
         units: route.units,
         most_units: route.reserved_units(),
         units_header: route.units_header.clone(),
+        units_unreadable: match route.units_unreadable {
+            config::UnitsUnreadable::Units => UnitsUnreadable::Units,
+            config::UnitsUnreadable::Max => UnitsUnreadable::Max,
+            config::UnitsUnreadable::Unbilled => UnitsUnreadable::Unbilled,
+        },
         billable: Some(route.billable.forwarded.iter().collect()),
         billable_by_own_ways: Some(route.billable.own_ways.iter().collect()),
         finishes_without_caller: route.on_client_gone == OnClientGone::Finish,

@@ -117,6 +117,7 @@ fn write_csv(line: &CallLine, output: &mut (dyn Write + Send)) -> std::io::Resul
         line.refusal.unwrap_or_default().to_owned(),
         line.calls.to_string(),
         line.test.to_string(),
+        line.units_unreadable.unwrap_or_default().to_owned(),
     ];
     write!(output, "{}\r\n", fields.join(","))
 }

@@ -62,11 +62,13 @@ pub struct CallLine {
     pub calls: u32,
     /// Test mode.
     pub test: bool,
+    /// Why the units that the upstream named could not be read.
+    pub units_unreadable: Option<&'static str>,
 }
 
 impl CallLine {
     /// Names of the fields, in order: the head of a CSV file.
-    pub const FIELDS: [&'static str; 24] = [
+    pub const FIELDS: [&'static str; 25] = [
         "call_id",
         "license_id",
         "app",
@@ -91,6 +93,7 @@ impl CallLine {
         "refusal",
         "calls",
         "test",
+        "units_unreadable",
     ];
 
     pub(crate) fn new(row: &Row, node: &Arc<str>, names: &mut NameCache<'_>) -> Self {
@@ -126,6 +129,7 @@ impl CallLine {
             refusal: tail.refusal.map(model::Refusal::code),
             calls: tail.calls,
             test: head.test,
+            units_unreadable: tail.units_unreadable.map(model::UnreadableUnits::as_str),
         }
     }
 }

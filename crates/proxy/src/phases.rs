@@ -429,11 +429,17 @@ impl ProxyHttp for MeteredProxy {
                 answer::rate_headers(head, limits, &view)?;
             }
             let named = match &forwarding.route().units_header {
-                Some(name) => head.remove_header(name),
+                Some(name) => {
+                    let is_list = head.headers.get_all(name).iter().nth(1).is_some();
+                    head.remove_header(name).map(|value| (value, is_list))
+                }
                 None => None,
             };
-            if let Some(value) = named {
-                forwarding.read_units(value.as_bytes());
+            match named {
+                // Lines of one name are one list (RFC 9110, section 5.3), and a list is no number.
+                Some((_, true)) => forwarding.read_units(b","),
+                Some((value, false)) => forwarding.read_units(value.as_bytes()),
+                None => {}
             }
         }
         self.commit(call, head.status.as_u16(), true).await?;

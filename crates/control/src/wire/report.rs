@@ -124,6 +124,9 @@ pub struct Call {
     /// Whether its app is in test mode.
     #[serde(default)]
     pub test: bool,
+    /// Why the units that the upstream named could not be read: `empty`, `several`, `negative`, `fraction` or `not_a_number`.
+    #[serde(default)]
+    pub units_unreadable: Option<String>,
 }
 
 // === impl UsageBy ===

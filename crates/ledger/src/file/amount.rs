@@ -4,7 +4,7 @@ use model::Money;
 
 /// The bytes of an amount.
 pub(crate) fn bytes_of(amount: Money) -> [u8; 16] {
-    nanos(amount).to_be_bytes()
+    amount.nanos().to_be_bytes()
 }
 
 /// The 10⁻⁹ of the major unit that bytes stand for; `None` if they are not sixteen.
@@ -14,11 +14,8 @@ pub(crate) fn nanos_of(bytes: &[u8]) -> Option<i128> {
 
 /// The amount of so many 10⁻⁹; `None` beyond what [`Money`] holds.
 pub(crate) fn money_of(nanos: i128) -> Option<Money> {
-    i64::try_from(nanos).ok().map(Money::from_nanos)
-}
-
-fn nanos(amount: Money) -> i128 {
-    i128::from(amount.nanos())
+    let amount = Money::from_nanos(nanos);
+    (amount.nanos() == nanos).then_some(amount)
 }
 
 #[cfg(test)]
@@ -27,7 +24,7 @@ mod tests {
 
     #[test]
     fn amounts_read_back_and_their_bytes_begin_with_the_sign() {
-        for nanos in [0, 1, -1, 12_500_000, i64::MAX, i64::MIN] {
+        for nanos in [0, 1, -1, 12_500_000, i128::from(i64::MIN), Money::MAX.nanos()] {
             let amount = Money::from_nanos(nanos);
             let bytes = bytes_of(amount);
             assert_eq!(nanos_of(&bytes).and_then(money_of), Some(amount));
@@ -35,5 +32,6 @@ mod tests {
         }
         assert_eq!(bytes_of(Money::from_nanos(258))[14..], [1, 2]);
         assert_eq!(nanos_of(&[1, 2, 3]), None);
+        assert_eq!(money_of(i128::MAX), None);
     }
 }

@@ -80,8 +80,13 @@ async fn sums_go_on_beyond_64_bits() {
     let both = "80000000000000000";
     let rows = gate.ledger.usage(UsageQuery::default()).await.unwrap();
     assert_eq!(rows[0].sums.amount.to_string(), both);
+    gate.ledger.seal().await.unwrap();
+    assert!(gate.ledger.verify().await.unwrap().is_clean());
     let lines = crate::support::lines(&gate).await;
     assert!(lines.iter().all(|line| line.amount.to_string() == one));
+    gate.ledger.rebuild().await.unwrap();
+    let rows = gate.ledger.usage(UsageQuery::default()).await.unwrap();
+    assert_eq!(rows[0].sums.amount.to_string(), both);
 }
 
 #[tokio::test(flavor = "multi_thread")]
