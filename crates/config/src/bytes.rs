@@ -55,7 +55,7 @@ impl FromStr for ByteSize {
             let bytes = digits.parse::<u64>().ok()?.checked_mul(factor)?;
             i64::try_from(bytes).is_ok().then_some(Self(bytes))
         };
-        parse().ok_or_else(|| ParseByteSizeError(text.chars().take(40).collect()))
+        parse().ok_or_else(|| ParseByteSizeError(model::quoted(text, 40)))
     }
 }
 

@@ -64,7 +64,7 @@ impl FromStr for Millis {
             let millis = digits.parse::<u64>().ok()?.checked_mul(factor)?;
             (millis <= Self::LONGEST).then_some(Self(millis))
         };
-        parse().ok_or_else(|| ParseMillisError(text.chars().take(40).collect()))
+        parse().ok_or_else(|| ParseMillisError(model::quoted(text, 40)))
     }
 }
 

@@ -102,7 +102,7 @@ pub(crate) fn not_a_word(text: &str, expected: &str) -> String {
 }
 
 pub(crate) fn clip(text: &str) -> String {
-    text.chars().take(80).collect()
+    model::quoted(text, 80)
 }
 
 /// A currency that prices can be in. Books may hold others, of times gone by.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use model::masked;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -135,11 +136,19 @@ impl Problem {
         Self::new(Code::FieldInvalid, detail.to_string()).about(field)
     }
 
-    /// There is no such thing, or it is not the caller's to see.
+    /// There is nothing of this name, or it is not the caller's to see.
     #[must_use]
     pub fn not_found(what: &str, name: &str) -> Self {
-        let name: String = name.chars().take(80).collect();
+        let name = model::quoted(name, 80);
         Self::new(Code::NotFound, format!("there is no {what} `{name}`"))
+    }
+
+    /// There is nothing with this id, or it is not the caller's to see. What is no id may be a key that was put in its place,
+    /// and is not said again.
+    #[must_use]
+    pub fn id_unknown(what: &str, id: &str) -> Self {
+        let id = model::beginning(id);
+        Self::new(Code::NotFound, format!("there is no {what} `{id}`"))
     }
 
     /// A failure of ours: the cause is logged, the client learns that there was one.
@@ -171,8 +180,8 @@ impl Problem {
             title: self.code.title().to_owned(),
             status: self.code.status().as_u16(),
             code: self.code.as_str().to_owned(),
-            detail: self.detail.clone(),
-            field: self.field.clone(),
+            detail: masked(&self.detail).into_owned(),
+            field: self.field.as_ref().map(|field| masked(field).into_owned()),
         }
     }
 }

@@ -105,7 +105,7 @@ fn native(state: Arc<Api>, protocols: &Value) -> Router {
 }
 
 async fn path_unknown(request: Request) -> Problem {
-    let path: String = request.uri().path().chars().take(200).collect();
+    let path = model::quoted(request.uri().path(), 200);
     Problem::new(
         Code::PathUnknown,
         format!("`{path}` is not a path of this API"),
@@ -113,7 +113,7 @@ async fn path_unknown(request: Request) -> Problem {
 }
 
 async fn method_unknown(request: Request) -> Problem {
-    let method: String = request.method().as_str().chars().take(20).collect();
+    let method = model::quoted(request.method().as_str(), 20);
     Problem::new(
         Code::MethodUnknown,
         format!("this path does not take `{method}`"),

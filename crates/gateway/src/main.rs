@@ -79,7 +79,7 @@ fn with_judged(
     match Config::load_judged(path, |name| std::env::var(name).ok(), judge) {
         Ok(config) => action(config),
         Err(errors) => {
-            eprintln!("{errors}");
+            eprintln!("{}", model::masked(&errors.to_string()));
             ExitCode::from(cli::EXIT_CONFIG)
         }
     }

@@ -158,6 +158,7 @@ where
             config::LogFormat::Json => telemetry::LogFormat::Json,
             config::LogFormat::Text => telemetry::LogFormat::Text,
         },
+        mask: Some(model::masked),
     };
     let started = telemetry::start_logging(&log).map_err(StartError::Unsupported);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -169,7 +170,7 @@ where
     match started.and_then(|()| runtime.block_on(body(config.clone()))) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("tallygate: {error}");
+            eprintln!("tallygate: {}", model::masked(&error.to_string()));
             error.exit_code()
         }
     }

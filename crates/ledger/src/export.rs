@@ -33,7 +33,7 @@ impl std::str::FromStr for ExportFormat {
             "parquet" => Ok(Self::Parquet),
             _ => Err(format!(
                 "`{}` is not a format: write jsonl, csv or parquet",
-                text.chars().take(40).collect::<String>()
+                model::quoted(text, 40)
             )),
         }
     }

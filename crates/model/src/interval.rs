@@ -61,7 +61,7 @@ impl FromStr for Interval {
             }
             Self::from_seconds(digits.parse::<u64>().ok()?.checked_mul(*factor)?)
         };
-        parse().ok_or_else(|| ParseIntervalError(text.chars().take(40).collect()))
+        parse().ok_or_else(|| ParseIntervalError(crate::quoted(text, 40)))
     }
 }
 

@@ -117,7 +117,7 @@ impl FromStr for Permission {
                 path: path.to_owned(),
             })
         };
-        parse().ok_or_else(|| ParsePermissionError(text.chars().take(80).collect()))
+        parse().ok_or_else(|| ParsePermissionError(crate::quoted(text, 80)))
     }
 }
 

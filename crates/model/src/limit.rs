@@ -183,7 +183,7 @@ impl FromStr for RateLimit {
                 kind,
             })
         };
-        parse().ok_or_else(|| ParseLimitError::RateLimit(text.chars().take(40).collect()))
+        parse().ok_or_else(|| ParseLimitError::RateLimit(crate::quoted(text, 40)))
     }
 }
 
@@ -215,7 +215,7 @@ impl FromStr for Refill {
                 mode,
             })
         };
-        parse().ok_or_else(|| ParseLimitError::Refill(text.chars().take(40).collect()))
+        parse().ok_or_else(|| ParseLimitError::Refill(crate::quoted(text, 40)))
     }
 }
 

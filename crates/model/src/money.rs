@@ -84,7 +84,7 @@ impl FromStr for Money {
     fn from_str(text: &str) -> Result<Self, ParseMoneyError> {
         parse(text)
             .map(Self)
-            .ok_or_else(|| ParseMoneyError(text.chars().take(40).collect()))
+            .ok_or_else(|| ParseMoneyError(crate::quoted(text, 40)))
     }
 }
 
@@ -158,7 +158,7 @@ impl FromStr for Currency {
     fn from_str(text: &str) -> Result<Self, ParseCurrencyError> {
         match text.as_bytes() {
             [a, b, c] if [a, b, c].iter().all(|l| l.is_ascii_uppercase()) => Ok(Self([*a, *b, *c])),
-            _ => Err(ParseCurrencyError(text.chars().take(20).collect())),
+            _ => Err(ParseCurrencyError(crate::quoted(text, 20))),
         }
     }
 }

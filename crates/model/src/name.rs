@@ -112,5 +112,5 @@ fn is_name(text: &str) -> bool {
 }
 
 fn clip(text: &str) -> String {
-    text.chars().take(80).collect()
+    crate::quoted(text, 80)
 }

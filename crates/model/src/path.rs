@@ -199,7 +199,7 @@ impl fmt::Debug for ParentPath {
 }
 
 fn clip(text: &str) -> String {
-    text.chars().take(80).collect()
+    crate::quoted(text, 80)
 }
 
 /// What of a declared path stands before its first segment that other programs read as a pattern (`*`, `{id}`, `:id`, `<id>`),

@@ -353,7 +353,7 @@ impl FromStr for HostPattern {
             None => (is_name(&lower) || is_bracketed_address(&lower))
                 .then(|| Self::Exact(lower.as_str().into())),
         };
-        parsed.ok_or_else(|| ParseHostError(text.chars().take(80).collect()))
+        parsed.ok_or_else(|| ParseHostError(crate::quoted(text, 80)))
     }
 }
 

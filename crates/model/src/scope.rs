@@ -101,7 +101,7 @@ impl FromStr for Scope {
     fn from_str(text: &str) -> Result<Self, ParseScopeError> {
         let named = Self::ALL.into_iter().find(|scope| scope.as_str() == text);
         named.ok_or_else(|| ParseScopeError {
-            given: text.chars().take(40).collect(),
+            given: crate::quoted(text, 40),
         })
     }
 }

@@ -119,7 +119,7 @@ impl FromStr for SigningUse {
 
     fn from_str(text: &str) -> Result<Self, ParseSigningUseError> {
         let named = Self::ALL.into_iter().find(|other| other.as_str() == text);
-        named.ok_or_else(|| ParseSigningUseError(text.chars().take(40).collect()))
+        named.ok_or_else(|| ParseSigningUseError(crate::quoted(text, 40)))
     }
 }
 

@@ -111,7 +111,7 @@ impl FromStr for Timestamp {
             .ok()
             .and_then(|time| i64::try_from(time.unix_timestamp_nanos() / 1_000).ok())
             .map(Self)
-            .ok_or_else(|| ParseTimestampError(text.chars().take(40).collect()))
+            .ok_or_else(|| ParseTimestampError(crate::quoted(text, 40)))
     }
 }
 

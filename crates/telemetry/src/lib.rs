@@ -10,6 +10,6 @@ mod metrics;
 mod shard;
 
 pub use histogram::Histogram;
-pub use log::{LogFormat, LogOptions, start_logging};
+pub use log::{LogFormat, LogOptions, Mask, start_logging};
 pub use metrics::{LedgerCounts, LookupResult, LookupTier, Metrics};
 pub use shard::{CallLabels, Shard};

@@ -1,6 +1,7 @@
 //! Logs: `tracing` to standard error, as text or JSON, with the `log` lines of libraries bridged in.
 
-use std::io::IsTerminal;
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
 
 use tracing_subscriber::EnvFilter;
 
@@ -21,6 +22,30 @@ pub struct LogOptions {
     pub level: String,
     /// The form of the lines.
     pub format: LogFormat,
+    /// Takes what is secret out of a line, as the last thing that happens to it; `None`: lines leave as they are.
+    pub mask: Option<Mask>,
+}
+
+/// Takes what is secret out of a text.
+pub type Mask = fn(&str) -> Cow<'_, str>;
+
+/// Standard error behind a mask. The lines come whole, one a write.
+struct Masked(Option<Mask>);
+
+impl Write for Masked {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self.0 {
+            Some(mask) => {
+                io::stderr().write_all(mask(&String::from_utf8_lossy(line)).as_bytes())?
+            }
+            None => io::stderr().write_all(line)?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// Starts logging for the process. Later calls do nothing, so that tests may call it freely.
@@ -53,9 +78,10 @@ pub fn start_logging(options: &LogOptions) -> Result<(), String> {
     for directive in guarded {
         filter = filter.add_directive(directive.parse().expect("the directives are constants"));
     }
+    let mask = options.mask;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(move || Masked(mask));
     // An error here means that a subscriber is in place already.
     let _ = match options.format {
         LogFormat::Json => builder.json().try_init(),

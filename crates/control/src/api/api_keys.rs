@@ -220,7 +220,7 @@ fn owner(caller: &Caller) -> ApiKeyOwner {
 /// The id of a key; what cannot be one names none.
 fn key_id(text: &str) -> Result<LicenseId, Problem> {
     text.parse()
-        .map_err(|_| Problem::not_found("api key", text))
+        .map_err(|_| Problem::id_unknown("api key", text))
 }
 
 /// The wish of a request, within what the caller may do.

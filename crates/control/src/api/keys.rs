@@ -170,7 +170,7 @@ pub(super) async fn own(
     caller: &Caller,
     id: &str,
 ) -> Result<store::ManagementKey, Problem> {
-    let not_found = || Problem::not_found("management key", id);
+    let not_found = || Problem::id_unknown("management key", id);
     let id: ManagementKeyId = id.parse().map_err(|_| not_found())?;
     let keys = state
         .licensing

@@ -309,7 +309,7 @@ pub(super) async fn own(
     caller: &Caller,
     id: &str,
 ) -> Result<StoredLicense, Problem> {
-    let not_found = || Problem::not_found("license", id);
+    let not_found = || Problem::id_unknown("license", id);
     let parsed: LicenseId = id.parse().map_err(|_| not_found())?;
     let stored = match licensing.license(parsed).await {
         Err(licensing::Error::LicenseUnknown(_)) => return Err(not_found()),

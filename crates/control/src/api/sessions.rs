@@ -71,7 +71,7 @@ pub(crate) async fn end(
 
 /// A session by the text of its id, if its key is the caller's to see.
 async fn own(state: &Api, caller: &Caller, id: &str) -> Result<Holder, Problem> {
-    let not_found = || Problem::not_found("session", id);
+    let not_found = || Problem::id_unknown("session", id);
     let parsed: SessionId = id.parse().map_err(|_| not_found())?;
     let holder = match state.sessions.holder(parsed).await {
         Err(licensing::Error::SessionUnknown(_)) => return Err(not_found()),

@@ -72,7 +72,7 @@ pub(crate) async fn end(
 
 /// A token by the text of its id, if it is the caller's to see.
 async fn own(licensing: &Licensing, caller: &Caller, id: &str) -> Result<RequestToken, Problem> {
-    let not_found = || Problem::not_found("token", id);
+    let not_found = || Problem::id_unknown("token", id);
     let parsed: RequestTokenId = id.parse().map_err(|_| not_found())?;
     let token = match licensing.token_by_id(parsed).await {
         Err(licensing::Error::TokenUnknown) => return Err(not_found()),

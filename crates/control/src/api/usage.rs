@@ -60,7 +60,7 @@ pub(super) fn within_license(
 ) -> Result<Option<LicenseId>, Problem> {
     match (caller.license(), wanted) {
         (Some(own), Some(wanted)) if own != wanted => {
-            Err(Problem::not_found("license", &wanted.to_string()))
+            Err(Problem::id_unknown("license", &wanted.to_string()))
         }
         (own, wanted) => Ok(own.or(wanted)),
     }

@@ -100,7 +100,7 @@ pub(crate) async fn change(
         last_name: request.last_name,
     };
     let changed = acting.change_user(&user.app, &user.login, change).await?;
-    let changed = changed.ok_or_else(|| Problem::not_found("user", &id))?;
+    let changed = changed.ok_or_else(|| Problem::id_unknown("user", &id))?;
     Ok(Answer(changed.into()))
 }
 
@@ -125,7 +125,7 @@ fn require(caller: &Caller, scope: Scope) -> Result<(), Problem> {
 
 /// A user by the text of its id, if it is the caller's to see.
 async fn own(licensing: &Licensing, caller: &Caller, id: &str) -> Result<model::User, Problem> {
-    let not_found = || Problem::not_found("user", id);
+    let not_found = || Problem::id_unknown("user", id);
     let parsed: UserId = id.parse().map_err(|_| not_found())?;
     let user = match licensing.user_by_id(parsed).await {
         Err(licensing::Error::UserUnknown(_)) => return Err(not_found()),

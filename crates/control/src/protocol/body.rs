@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::StatusCode;
+use model::masked;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
@@ -97,7 +98,7 @@ impl Input {
         Self {
             kind: InputKind::Invalid,
             field: Some(field.to_owned()),
-            detail: detail.to_string(),
+            detail: masked(&detail.to_string()).into_owned(),
         }
     }
 
@@ -188,7 +189,7 @@ fn quoted_after<'a>(text: &'a str, beginning: &str) -> Option<&'a str> {
 }
 
 fn shortened(text: &str) -> String {
-    text.chars().take(DETAIL).collect()
+    model::quoted(text, DETAIL)
 }
 
 #[cfg(test)]

@@ -146,7 +146,7 @@ impl FromStr for UsageBy {
         let mut fields = Vec::new();
         for word in text.split(',').filter(|word| !word.is_empty()) {
             let deserializer: StrDeserializer<'_, ValueError> = word.into_deserializer();
-            let clipped = || word.chars().take(40).collect::<String>();
+            let clipped = || model::quoted(word, 40);
             let field = UsageField::deserialize(deserializer)
                 .map_err(|_| ParseUsageByError::Unknown(clipped()))?;
             if fields.contains(&field) {

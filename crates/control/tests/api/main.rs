@@ -17,6 +17,7 @@ mod one_license;
 mod openapi;
 mod pages;
 mod protocols;
+mod secrets;
 mod senseless;
 mod signing;
 mod stamps;

@@ -3,7 +3,9 @@
 use std::io;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use control::ProblemBody;
+use model::masked;
 use model::system::in_words;
 
 /// Why a command did not do what it was asked.
@@ -126,15 +128,24 @@ pub(crate) fn report_arguments(error: &clap::Error) -> ExitCode {
             ExitCode::from(EXIT_USAGE)
         }
         _ => {
-            eprintln!("tallygate: {}", arguments_line(&error.to_string()));
+            eprintln!("tallygate: {}", arguments_line(error));
             ExitCode::from(EXIT_USAGE)
         }
     }
 }
 
 /// The essence of a parser's message, without its usage text.
-fn arguments_line(message: &str) -> String {
-    let message = message.strip_prefix("error: ").unwrap_or(message);
+fn arguments_line(error: &clap::Error) -> String {
+    let mut message = error.to_string();
+    // What was given for an id and is none may be a key, of whatever shape.
+    if let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidValue)
+        && message.contains("not a valid id")
+        && !given.is_empty()
+    {
+        let shown = format!("'{}'", model::beginning(given));
+        message = message.replace(&format!("'{given}'"), &shown);
+    }
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
     let essence = message.split("\n\nUsage:").next().unwrap_or(message);
     let essence = essence
         .split("\n\nFor more information")
@@ -143,9 +154,9 @@ fn arguments_line(message: &str) -> String {
     one_line(essence)
 }
 
-/// Text on one line, free of anything that a terminal would obey.
+/// Text on one line, free of anything that a terminal would obey, and of credentials.
 pub(crate) fn one_line(text: &str) -> String {
-    let clean: String = text
+    let clean: String = masked(text)
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
@@ -180,13 +191,53 @@ mod tests {
             &["tallygate", "license", "show", "x\ny"],
         ] {
             let error = Cli::try_parse_from(arguments).expect_err("bad arguments");
-            let line = arguments_line(&error.to_string());
+            let line = arguments_line(&error);
             assert!(
                 !line.contains('\n') && !line.contains("Usage") && line.len() > 10,
                 "{line}"
             );
             assert!(!line.starts_with("error"), "{line}");
         }
+    }
+
+    #[test]
+    fn a_key_in_the_place_of_an_argument_is_not_said_again() {
+        use model::{Credential, KeyFormat, RefreshToken};
+        let formats = [
+            KeyFormat::Tallygate,
+            KeyFormat::Uuid,
+            KeyFormat::Apifew,
+            KeyFormat::Authforge,
+        ];
+        let mut keys = formats.map(Credential::generate).to_vec();
+        keys.push(Credential::generate_letters("pk_", 64));
+        let mut keys: Vec<_> = keys.iter().map(|key| key.expose().to_owned()).collect();
+        keys.push(RefreshToken::generate().expose().to_owned());
+        for key in &keys {
+            for arguments in [
+                ["tallygate", "license", "show", key],
+                ["tallygate", "key", "revoke", key],
+                ["tallygate", "usage", "--license", key],
+            ] {
+                let error = Cli::try_parse_from(arguments).expect_err("no id");
+                let line = arguments_line(&error);
+                assert!(!line.contains(&key[..10]), "{line}");
+            }
+            for arguments in [
+                &["tallygate", "license", "list", "--status", key][..],
+                &["tallygate", "calls", "--from", key],
+                &["tallygate", "status", key],
+            ] {
+                let error = Cli::try_parse_from(arguments).expect_err("no such value");
+                let line = arguments_line(&error);
+                let letters = key.len() == 19 && !key.bytes().any(|b| b.is_ascii_digit());
+                assert!(letters || !line.contains(&key[..14]), "{line}");
+            }
+        }
+        // A key that has no shape of its own, where an id belongs.
+        let error = Cli::try_parse_from(["tallygate", "license", "show", "legacy-key-0001"]);
+        let line = arguments_line(&error.expect_err("no id"));
+        assert!(!line.contains("legacy-key"), "{line}");
     }
 
     #[test]

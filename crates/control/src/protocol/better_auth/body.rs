@@ -399,7 +399,7 @@ fn unknown(name: &str) -> Refused {
 }
 
 fn shortened(name: &str) -> String {
-    name.chars().take(80).collect()
+    model::quoted(name, 80)
 }
 
 /// Refuses `null` where the original does.

@@ -201,7 +201,7 @@ fn pairs(params: &Map<String, Value>) -> Result<String, Failure> {
 
 /// A header for the API; none of the connection's, none that addresses the call, none of the gate's.
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Failure> {
-    let field = || format!("HEADERS.{}", name.chars().take(80).collect::<String>());
+    let field = || format!("HEADERS.{}", model::quoted(name, 80));
     let parsed = HeaderName::from_bytes(name.as_bytes());
     let parsed = parsed.map_err(|_| Failure::invalid(&field(), "it is no name of a header"))?;
     if is_reserved(&parsed) {
