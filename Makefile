@@ -11,7 +11,7 @@ export TALLYGATE_TEST_PYTHON := $(CURDIR)/$(PYTHON)
 export CARGO_TERM_PROGRESS_WHEN := never
 
 .NOTPARALLEL:
-.PHONY: help run test audit bench build format strays arrows cases deny clippy doc check
+.PHONY: help run test audit bench build format strays arrows cases openapi deny clippy doc check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -40,7 +40,7 @@ bench: ## CPU per call side by side: bare Pingora, Tallygate, nginx, nginx + Lua
 	$(CARGO) bench --locked -p gateway --bench equal_times
 	python3 benches/run.py $(BENCH)
 
-check: format strays arrows cases deny clippy doc
+check: format strays arrows cases openapi deny clippy doc
 
 format:
 	$(CARGO) fmt --all --check
@@ -56,6 +56,11 @@ arrows:
 # Every case of the protocols has a test that says so by its name.
 cases:
 	python3 .ci/cases.py
+
+# The documents of the API, which a test holds to be those that are served, as a linter for OpenAPI reads them.
+openapi:
+	REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true tests/clients/redocly/node_modules/.bin/redocly lint \
+	  --config tests/clients/redocly/redocly.yaml --format=summary --max-problems=20 docs/openapi.json docs/openapi-protocols.json
 
 # Only the advisories need the network: out of reach is a warning, all else fails.
 deny:

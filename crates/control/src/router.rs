@@ -52,13 +52,18 @@ impl Surfaces {
         let (mut all, paths) = jwks::paths(services.api().clone()).split();
         let mut described = vec![DescribedProtocol {
             name: "keys",
+            documentation: "docs/signing.md".to_owned(),
             paths,
         }];
         for protocol in protocols {
             let (router, paths) = mount(*protocol, services);
             all = all.merge(router);
             let name = protocol.name();
-            described.push(DescribedProtocol { name, paths });
+            described.push(DescribedProtocol {
+                name,
+                documentation: format!("docs/protocols/{name}.md"),
+                paths,
+            });
         }
         Self {
             native: native(services.api().clone(), &document::protocols(&described)),

@@ -1,6 +1,7 @@
 //! The native API as a table, of which both its router and its document (OpenAPI 3.1) are made: what is served is described.
 
 mod protocols;
+mod refusals;
 mod render;
 mod table;
 

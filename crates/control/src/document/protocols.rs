@@ -3,13 +3,15 @@
 use axum::http::Method;
 use serde_json::{Map, Value, json};
 
-use super::render::Schemas;
-use crate::protocol::DescribedPath;
+use super::render::{Schemas, license, servers};
+use crate::protocol::{DescribedPath, HeadCredential};
 
 /// The requests of one protocol.
 pub(crate) struct DescribedProtocol {
     /// Its name.
     pub(crate) name: &'static str,
+    /// Where it is documented.
+    pub(crate) documentation: String,
     /// Its requests.
     pub(crate) paths: Vec<DescribedPath>,
 }
@@ -31,8 +33,7 @@ pub(crate) fn protocols(described: &[DescribedProtocol]) -> Value {
         }
     }
     let tags = described.iter().map(|protocol| {
-        let name = protocol.name;
-        json!({ "name": name })
+        json!({ "name": protocol.name, "description": format!("See {}", protocol.documentation) })
     });
     json!({
         "openapi": "3.1.0",
@@ -41,10 +42,24 @@ pub(crate) fn protocols(described: &[DescribedProtocol]) -> Value {
             "description": "What is served for clients of other systems. Credentials, answers and refusals are in the words of \
                 each: see docs/protocols.",
             "version": env!("CARGO_PKG_VERSION"),
+            "license": license(),
         },
+        "servers": servers(),
         "tags": tags.collect::<Vec<_>>(),
         "paths": paths,
-        "components": { "schemas": schemas.all() },
+        "components": {
+            "schemas": schemas.all(),
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http", "scheme": "bearer",
+                    "description": "A management key, or where the protocol knows them, an access token.",
+                },
+                "apifewKey": {
+                    "type": "apiKey", "in": "header", "name": "Apifew-Key",
+                    "description": "The provider's secret, which may also stand in the body.",
+                },
+            },
+        },
     })
 }
 
@@ -59,7 +74,14 @@ fn operation(protocol: &str, one: &DescribedPath, method: &Method, schemas: &mut
         "operationId": id,
         "summary": about.summary(),
         "tags": [protocol],
-        "responses": { "default": { "description": "In the words of the protocol" } },
+        "security": about.credential().map_or_else(|| json!([]), |credential| match credential {
+            HeadCredential::Bearer => json!([{ "bearer": [] }]),
+            HeadCredential::ApifewKey => json!([{ "apifewKey": [] }, {}]),
+        }),
+        "responses": {
+            "4XX": { "description": "Refused, in the words of the protocol" },
+            "default": { "description": "In the words of the protocol" },
+        },
     });
     let parameter =
         |name: &&str| json!({ "name": name, "in": "query", "schema": { "type": "string" } });

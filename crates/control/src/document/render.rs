@@ -4,6 +4,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use super::refusals::{refusals, responses};
 use super::{BASE, Describe, Described, Needs, Operation};
 use crate::problem::ProblemBody;
 
@@ -35,7 +36,9 @@ pub(crate) fn document(described: &[Described]) -> Value {
             "title": "Tallygate",
             "description": "The native API: licenses, keys, records of calls, and keeping the books.",
             "version": env!("CARGO_PKG_VERSION"),
+            "license": license(),
         },
+        "servers": servers(),
         "security": [{"managementKey": []}],
         "paths": paths,
         "components": {
@@ -49,12 +52,20 @@ pub(crate) fn document(described: &[Described]) -> Value {
                 "description": "Made up by the client: the same request again is done once, and answered as the first time.",
                 "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
             }},
-            "responses": {"Problem": {
-                "description": "Everything but success (RFC 9457)",
-                "content": {"application/problem+json": {"schema": problem}},
-            }},
+            "responses": responses(&problem),
         },
     })
+}
+
+/// The terms of the program, which are those of its documents.
+pub(super) fn license() -> Value {
+    let identifier = env!("CARGO_PKG_LICENSE");
+    json!({"name": identifier, "identifier": identifier})
+}
+
+/// Whoever shows the document serves what is in it.
+pub(super) fn servers() -> Value {
+    json!([{"url": "/", "description": "The control listener of the gate that this document is from"}])
 }
 
 fn operation(described: &Described, schemas: &mut Schemas) -> Value {
@@ -81,6 +92,9 @@ fn operation(described: &Described, schemas: &mut Schemas) -> Value {
             "default": {"$ref": "#/components/responses/Problem"},
         },
     });
+    for (status, response) in refusals(described.method, operation, &parameters) {
+        value["responses"][status] = response;
+    }
     if let Some(who) = who(operation) {
         value["description"] = who.into();
     }

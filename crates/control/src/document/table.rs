@@ -13,6 +13,7 @@ use crate::api::{
     accounts, api_keys, app_credentials, audit, calls, directory, keys, ledger, licenses, sessions,
     signing, tokens, usage, users,
 };
+use crate::protocol::inline_schema;
 use crate::state::Api;
 use crate::wire::{
     Account, AddCredential, ApiKey, App, AppCredentials, AuditLine, AuditQuery, BulkCreate, Call,
@@ -33,6 +34,11 @@ pub(crate) const DOCUMENT: &str = "/openapi.json";
 /// Where the document of the protocols is, below that.
 pub(crate) const PROTOCOLS: &str = "/openapi-protocols.json";
 
+/// A document as its readers know it.
+struct Document;
+
+inline_schema!(Document: {"type": "object", "description": "A document of OpenAPI 3.1."});
+
 /// The requests that take a credential.
 pub(crate) fn table(state: Arc<Api>) -> Routes {
     let routes = Routes::new(state);
@@ -48,7 +54,7 @@ pub(crate) fn documents() -> [Described; 2] {
     let document = |path, operation: Operation| Described {
         path,
         method: "get",
-        operation: operation.open().answers::<serde_json::Value>(200),
+        operation: operation.open().answers::<Document>(200),
     };
     let own = Operation::new("showDocument", "Show this document");
     let protocols = "Show the document of what is served for clients of other systems";

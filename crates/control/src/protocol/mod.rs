@@ -29,7 +29,7 @@ pub use client::Client;
 pub(crate) use client::may_come_plain;
 pub use fault::{Denied, Fault};
 pub(crate) use mount::mount;
-pub use paths::{About, Paths};
+pub use paths::{About, HeadCredential, Paths};
 pub(crate) use paths::{DescribedPath, inline_schema};
 pub use services::Services;
 

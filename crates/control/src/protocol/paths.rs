@@ -19,6 +19,16 @@ pub struct About {
     summary: &'static str,
     parameters: &'static [&'static str],
     body: Option<Describe>,
+    credential: Option<HeadCredential>,
+}
+
+/// A credential that stands in the head of a request. One that stands in the body is described with that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadCredential {
+    /// `Authorization: Bearer`.
+    Bearer,
+    /// `Apifew-Key`, unless it stands in the body.
+    ApifewKey,
 }
 
 /// A request and what is said of it.
@@ -41,7 +51,15 @@ impl About {
             summary,
             parameters: &[],
             body: None,
+            credential: None,
         }
+    }
+
+    /// It takes this credential.
+    #[must_use]
+    pub const fn takes(mut self, credential: HeadCredential) -> Self {
+        self.credential = Some(credential);
+        self
     }
 
     /// It takes these parameters in its query.
@@ -68,6 +86,10 @@ impl About {
 
     pub(crate) const fn parameters(&self) -> &'static [&'static str] {
         self.parameters
+    }
+
+    pub(crate) const fn credential(&self) -> Option<HeadCredential> {
+        self.credential
     }
 
     pub(crate) const fn taken(&self) -> Option<Describe> {

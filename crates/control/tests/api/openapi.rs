@@ -103,7 +103,7 @@ async fn what_is_described_is_served_and_nothing_else() {
             let asked = format!("{path}?nobody_knows_this_parameter=1");
             let answer = world.local(&method.to_uppercase(), &asked, body).await;
             let text = answer.text();
-            let served = answer.status != 405 && !text.contains("path_unknown");
+            let served = answer.status != 405 && !text.contains(r#""code":"path_unknown""#);
             assert_eq!(
                 served,
                 methods.get(method).is_some(),
@@ -147,6 +147,93 @@ async fn every_operation_has_a_name_of_its_own_and_every_reference_leads_somewhe
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), count);
+    }
+}
+
+/// What programs stumble over that read the documents, and linters with them; `make check` asks one of those.
+#[tokio::test]
+async fn the_documents_say_where_they_hold_who_may_ask_and_how_requests_are_refused() {
+    fn no_schema_is_a_boolean(value: &Value, at: &str) {
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    let at = format!("{at}/{name}");
+                    assert!(name != "schema" || value.is_object(), "{at}: {value}");
+                    let of_schemas = name == "properties" || name == "schemas";
+                    let mut schemas = value.as_object().into_iter().flatten();
+                    assert!(
+                        !of_schemas || schemas.all(|(_, one)| one.is_object()),
+                        "{at}"
+                    );
+                    no_schema_is_a_boolean(value, &at);
+                }
+            }
+            Value::Array(items) => items
+                .iter()
+                .for_each(|value| no_schema_is_a_boolean(value, at)),
+            _ => {}
+        }
+    }
+    let world = World::speaking(SHIPPED).await;
+    for name in DOCUMENTS {
+        let path = format!("/{name}");
+        let document = world.remote(None, "GET", &path, "").await.json(200);
+        assert!(document["servers"][0]["url"].is_string());
+        assert_eq!(document["info"]["license"]["identifier"], "Apache-2.0");
+        no_schema_is_a_boolean(&document, name);
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let secured = operation.get("security").or(document.get("security"));
+                assert!(secured.is_some_and(Value::is_array), "{method} {path}");
+                let responses = operation["responses"].as_object().unwrap();
+                let refusals = responses
+                    .iter()
+                    .filter(|(status, _)| status.starts_with('4'));
+                let said = refusals.map(|(status, response)| {
+                    let at = response["$ref"].as_str().map(|reference| &reference[1..]);
+                    let response = at.map_or(Some(response), |at| document.pointer(at));
+                    let said = response.unwrap()["description"].as_str().unwrap();
+                    assert!(said.len() > 10, "{method} {path} {status}: {said}");
+                });
+                assert!(said.count() > 0, "{method} {path}");
+            }
+        }
+    }
+}
+
+/// A refusal that a request can be answered with is among those that are said of it.
+#[tokio::test]
+async fn a_request_is_refused_with_the_statuses_that_are_said() {
+    let world = World::start().await;
+    let document = document(&world).await;
+    let narrow = world.key(r#"{"scopes":[]}"#).await;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let said = operation["responses"].as_object().unwrap();
+            let path = path.strip_prefix("/api/v1").unwrap();
+            let path = path.replace("{id}", "nothing").replace("{name}", "nothing");
+            let method = method.to_uppercase();
+            for (key, asked, body) in [
+                (None, path.clone(), "{}"),
+                (Some("nonsense"), path.clone(), "{}"),
+                (Some(narrow.as_str()), path.clone(), "{"),
+                (Some(narrow.as_str()), path.clone(), "{}"),
+                (
+                    Some(narrow.as_str()),
+                    format!("{path}?nobody_knows_this=1"),
+                    "{}",
+                ),
+                (Some(narrow.as_str()), format!("{path}?app=nobody"), "{}"),
+            ] {
+                let answer = world.remote(key, &method, &asked, body).await;
+                let status = answer.status.to_string();
+                assert!(
+                    said.contains_key(&status),
+                    "{method} {asked} {body}: {}",
+                    answer.text()
+                );
+            }
+        }
     }
 }
 

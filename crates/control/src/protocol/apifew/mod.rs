@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 
 use self::answer::Failure;
-use super::{About, Fault, Paths, Protocol, Services};
+use super::{About, Fault, HeadCredential, Paths, Protocol, Services};
 
 /// The methods of a call by RPC, which do not matter.
 const ANY: [Method; 7] = [
@@ -40,27 +40,29 @@ impl Protocol for Apifew {
 
     fn operations(&'static self, services: &Services) -> Paths {
         let about = About::new;
+        let provider = |id, summary| About::new(id, summary).takes(HeadCredential::ApifewKey);
         Paths::new()
             .post(
                 "/v1/app/user/license/check",
                 post(check::check),
-                about("checkLicense", "Say whether a license may be used").body::<check::Check>(),
+                provider("checkLicense", "Say whether a license may be used")
+                    .body::<check::Check>(),
             )
             .post(
                 "/v2/app/user",
                 post(users::show),
-                about("showAppUser", "Show a user and the license they hold")
+                provider("showAppUser", "Show a user and the license they hold")
                     .body::<users::Named>(),
             )
             .post(
                 "/v2/app/user/create",
                 post(users::create),
-                about("createAppUser", "Make a user").body::<users::Create>(),
+                provider("createAppUser", "Make a user").body::<users::Create>(),
             )
             .post(
                 "/v2/app/user/update",
                 post(users::update),
-                about("updateAppUser", "Change the names of a user").body::<users::Update>(),
+                provider("updateAppUser", "Change the names of a user").body::<users::Update>(),
             )
             .post(
                 "/v1/token",
@@ -70,7 +72,7 @@ impl Protocol for Apifew {
             .post(
                 "/v1/token/consume",
                 post(tokens::consume),
-                about(
+                provider(
                     "consumeRequestToken",
                     "Report the call that a token was for",
                 )
@@ -88,7 +90,7 @@ impl Protocol for Apifew {
             .post(
                 "/v1/stamp",
                 post(stamps::stamp),
-                about(
+                provider(
                     "stampRequest",
                     "Report a call that was served without the gate",
                 )

@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 
 use self::answer::Refusal;
 use self::quota::Quota;
-use super::{About, Fault, Paths, Protocol, Services};
+use super::{About, Fault, HeadCredential, Paths, Protocol, Services};
 
 /// The protocol.
 pub(crate) struct Apimw;
@@ -42,12 +42,14 @@ impl Protocol for Apimw {
                 about(
                     "revokeTokens",
                     "End the access token that asks, and its family",
-                ),
+                )
+                .takes(HeadCredential::Bearer),
             )
             .get(
                 "/v1/auth/me",
                 get(auth::me).fallback(auth::method),
-                about("showHolder", "Show who holds the access token"),
+                about("showHolder", "Show who holds the access token")
+                    .takes(HeadCredential::Bearer),
             )
             .with_state(services.clone())
     }

@@ -15,7 +15,7 @@ use licensing::ApiKeyOwner;
 use model::Actor;
 
 use self::refusal::{KeyCode, Refused};
-use super::{About, Client, Denied, Fault, Paths, Protocol, Services};
+use super::{About, Client, Denied, Fault, HeadCredential, Paths, Protocol, Services};
 use crate::caller::{Caller, bearer};
 use crate::wire::Scope;
 
@@ -46,7 +46,7 @@ impl Protocol for BetterAuth {
     }
 
     fn operations(&'static self, services: &Services) -> Paths {
-        let about = About::new;
+        let about = |id, summary| About::new(id, summary).takes(HeadCredential::Bearer);
         Paths::new()
             .post(
                 "/api/auth/api-key/create",
