@@ -365,3 +365,53 @@ fn a_connection_stays_open_unless_the_answer_says_otherwise() {
         );
     }
 }
+
+#[test]
+fn what_curl_and_browsers_write_into_a_target_is_forwarded() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let long = format!("/echo?{}=\"\"", "\"".repeat(3_000));
+    let cases = [
+        ("/echo?f={\"a\":1}", "/echo?f={%22a%22:1}".to_owned()),
+        (
+            "/echo/<b>`?q=<b>|^`[1]",
+            "/echo/%3Cb%3E%60?q=%3Cb%3E|^`[1]".to_owned(),
+        ),
+        ("/echo/é|^\"{}?ü", "/echo/é|^\"{}?ü".to_owned()),
+        (&long, long.replace('"', "%22")),
+    ];
+    let mut connection = site.gateway.connect();
+    for (target, expected) in cases {
+        let body = Request::post(target, b"<not \"touched\">").key(&license.key);
+        // In two pieces, as the network may deliver it.
+        let bytes = body.header("X-Raw", "<\"`>").bytes();
+        let (first, rest) = bytes.split_at(12);
+        connection.send(first).expect("the gate reads");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        connection.send(rest).expect("the gate reads");
+        let echo = connection.read_response("POST").expect("an answer").json();
+        assert_eq!(echo["target"], expected.as_str());
+        assert_eq!(echo["body"], "<not \"touched\">");
+        assert_eq!(headers_named(&echo, "x-raw"), ["<\"`>"]);
+    }
+}
+
+#[test]
+fn heads_that_the_framework_does_not_read_are_refused_as_documented() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let ask = |request: Request| {
+        let mut connection = site.gateway.connect();
+        connection.send(&request.bytes()).expect("the gate reads");
+        connection.read_response("GET").expect("an answer").status
+    };
+    let with_headers = |count: usize| {
+        (0..count).fold(Request::get("/").key(&license.key), |request, number| {
+            request.header(&format!("X-{number}"), "1")
+        })
+    };
+    let long = |length: usize| Request::get(&format!("/{}", "x".repeat(length))).key(&license.key);
+    // Host and the key are two.
+    assert_eq!((ask(with_headers(254)), ask(with_headers(255))), (200, 400));
+    assert_eq!((ask(long(64_999)), ask(long(66_000))), (200, 400));
+}

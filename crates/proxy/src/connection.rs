@@ -134,6 +134,15 @@ impl Connection {
         self.phase.load(Ordering::Acquire) == phase
     }
 
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_in(IDLE)
+    }
+
+    /// Whether a head is coming.
+    pub(crate) fn is_in_head(&self) -> bool {
+        self.is_in(HEAD)
+    }
+
     /// Notes that bytes came for the framework: outside of a call, the first of a head.
     pub(crate) fn bytes_came(&self, count: usize) {
         if self.is_in(IDLE) {

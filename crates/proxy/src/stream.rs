@@ -20,6 +20,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::connection::{Absence, Connection};
+use crate::request_line::RequestLine;
 
 /// See the module.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct CallerStream {
     digest: Arc<SocketDigest>,
     /// What came while a call was under way.
     ahead: Vec<u8>,
+    /// The request line that comes.
+    line: RequestLine,
 }
 
 /// Most bytes that are read ahead of the call that is under way. Further ones wait in the kernel.
@@ -51,6 +54,7 @@ impl CallerStream {
             descriptor,
             digest: Arc::new(digest),
             ahead: Vec::new(),
+            line: RequestLine::default(),
         }
     }
 }
@@ -83,6 +87,22 @@ impl CallerStream {
                 Poll::Ready(Ok(())) if piece.filled().is_empty() => caller.says_end(),
                 Poll::Ready(Ok(())) => self.ahead.extend_from_slice(piece.filled()),
             }
+        }
+    }
+
+    /// Encodes what is foreign to a request line, of the bytes that came from `before` on.
+    fn encode_line(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
+        if self.connection.is_idle() {
+            self.line.begins();
+        } else if !self.connection.is_in_head() {
+            return;
+        }
+        if let Some(encoded) = self.line.encoded(&buffer.filled()[before..]) {
+            buffer.set_filled(before);
+            let fits = encoded.len().min(buffer.remaining());
+            buffer.put_slice(&encoded[..fits]);
+            // The rest comes next, before what was read ahead.
+            self.ahead.splice(0..0, encoded[fits..].iter().copied());
         }
     }
 
@@ -129,14 +149,16 @@ impl AsyncRead for CallerStream {
         loop {
             let before = buffer.filled().len();
             let poll = this.poll_next(context, buffer);
-            match &buffer.filled()[before..] {
-                [] => {}
-                // Some end a body with an empty line that belongs to nothing (RFC 9112, section 2.2).
-                b"\r\n" if this.connection.takes_blank_line() => {
-                    buffer.set_filled(before);
-                    continue;
-                }
-                bytes => this.connection.bytes_came(bytes.len()),
+            let bytes = &buffer.filled()[before..];
+            // Some end a body with an empty line that belongs to nothing (RFC 9112, section 2.2).
+            if bytes == b"\r\n" && this.connection.takes_blank_line() {
+                buffer.set_filled(before);
+                continue;
+            }
+            if !bytes.is_empty() {
+                let count = bytes.len();
+                this.encode_line(buffer, before);
+                this.connection.bytes_came(count);
             }
             return match poll {
                 Poll::Pending => this.connection.poll_patience(),
