@@ -178,6 +178,47 @@ fn an_unused_connection_to_an_upstream_is_closed_in_time() {
 }
 
 #[test]
+fn an_upstream_that_fails_is_counted_by_its_name_and_logged_once_a_minute() {
+    let port = Port::take();
+    let dead = format!("http://{}", port.addr());
+    let site = Site::with(binary!(), |upstream| {
+        Config::default()
+            .app(App::new("dead", &dead).line("hosts = [\"dead.test\"]"))
+            .app(App::new("api", upstream))
+    });
+    let failures = |site: &Site, upstream: &str, kind: &str| {
+        let labels = [
+            format!("upstream=\"{upstream}\""),
+            format!("kind=\"{kind}\""),
+        ];
+        let labels: Vec<_> = labels.iter().map(String::as_str).collect();
+        site.gateway
+            .metric("tallygate_upstream_failures_total", &labels)
+    };
+    let alive = site.upstream.url();
+    assert!(failures(&site, &dead, "connect").abs() < 0.5, "born at 0");
+    let license = site.gateway.license_of("dead", &[]);
+    let request = Request::get("/").host("dead.test").key(&license.key);
+    for _ in 0..5 {
+        assert_eq!(site.gateway.call(&request).status, 502);
+    }
+    assert!(failures(&site, &dead, "connect") > 4.5);
+    let license = site.gateway.license_of("api", &[]);
+    for path in ["/garbage", "/close-before-head"] {
+        let _ = site.gateway.call(&Request::get(path).key(&license.key));
+    }
+    assert!(failures(&site, &alive, "invalid") > 0.5);
+    assert!(failures(&site, &alive, "broken") > 0.5);
+    assert!(failures(&site, &alive, "connect").abs() < 0.5);
+    let log = site.gateway.log();
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("an upstream fails"));
+    let about = lines.filter(|line| line.contains(&dead)).count();
+    assert_eq!(about, 1, "{log}");
+}
+
+#[test]
 fn an_upstream_that_takes_no_connection_is_a_504_in_time() {
     // A server that accepts nobody, and whose queue is full: the system answers no further connection.
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -11,7 +11,7 @@ use model::{
     Symbol, Timestamp,
 };
 use parking_lot::Mutex;
-use telemetry::Metrics;
+use telemetry::{Metrics, UpstreamFailure};
 
 use crate::app::{App, AppRules, BuildError, Resolved, Route};
 use crate::call::{Admitted, Ticket};
@@ -200,6 +200,11 @@ impl Gate {
             Resolved::NoApp => refuse(None, Refusal::AppUnknown),
             Resolved::Ambiguous(app) => refuse(app, Refusal::PathAmbiguous),
         }
+    }
+
+    /// Counts an attempt that failed by an upstream of an app.
+    pub fn upstream_failed(&self, app: &str, upstream: &str, failure: UpstreamFailure) {
+        self.metrics.upstream_failed(app, upstream, failure);
     }
 
     /// Refuses a call whose head cannot be read in one way only, before it has an app.

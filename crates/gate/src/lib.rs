@@ -44,3 +44,4 @@ pub use worker::{Worker, WorkerParts};
 
 /// What a license may use, and where it stands: for the headers of an answer.
 pub use licensing::{EffectiveLimits, IssuedToken, RateView};
+pub use telemetry::UpstreamFailure;

@@ -91,6 +91,7 @@ fn backend(app: &config::App) -> BackendRules {
         unhealthy_after: check.unhealthy_after,
     };
     BackendRules {
+        app: app.name.clone(),
         pool: PoolOptions {
             addresses: app.upstreams.iter().map(address).collect(),
             balance: match app.balance {

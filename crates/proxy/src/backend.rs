@@ -11,6 +11,8 @@ use crate::upstream::{Pool, PoolOptions};
 /// How calls of one app are forwarded.
 #[derive(Clone, Debug)]
 pub struct BackendRules {
+    /// The app.
+    pub app: model::AppName,
     /// Where to.
     pub pool: PoolOptions,
     /// Headers with secrets of the provider that every request gets.
@@ -43,6 +45,7 @@ pub enum Underscores {
 
 /// One app's backend.
 pub(crate) struct Backend {
+    pub(crate) app: model::AppName,
     pub(crate) pool: Arc<Pool>,
     pub(crate) inject: Box<[(HeaderName, HeaderValue)]>,
     pub(crate) forward_license_id: bool,
@@ -72,6 +75,14 @@ impl Backends {
         }
     }
 
+    /// Every app with each of its upstreams, as the file names them.
+    pub fn upstreams(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.apps.iter().flat_map(|backend| {
+            let names = backend.pool.names();
+            names.map(|name| (backend.app.as_str(), name))
+        })
+    }
+
     /// The pools, to be cared for.
     pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
         self.apps.iter().map(|backend| &backend.pool)
@@ -81,6 +92,7 @@ impl Backends {
 impl Backend {
     fn new(rules: BackendRules) -> Self {
         Self {
+            app: rules.app,
             pool: Arc::new(Pool::new(rules.pool)),
             inject: rules.inject.into(),
             forward_license_id: rules.forward_license_id,

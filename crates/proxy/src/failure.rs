@@ -1,5 +1,6 @@
 //! What an error of the framework means to a call: whose doing it is, and what its caller is told.
 
+use gate::UpstreamFailure;
 use model::{Blame, Refusal};
 use pingora::{Error, ErrorSource, ErrorType};
 
@@ -27,6 +28,18 @@ pub(crate) fn is_of_the_address(error: &Error) -> bool {
             | ErrorType::ConnectError
             | ErrorType::TLSHandshakeTimedout
     )
+}
+
+/// How an attempt failed by its upstream.
+pub(crate) fn kind_of(error: &Error) -> UpstreamFailure {
+    if is_of_the_address(error) {
+        return UpstreamFailure::Connect;
+    }
+    match failure(error) {
+        Some(Refusal::UpstreamTimeout) => UpstreamFailure::Timeout,
+        Some(Refusal::UpstreamInvalid) => UpstreamFailure::Invalid,
+        _ => UpstreamFailure::Broken,
+    }
 }
 
 /// What a caller is told of an error; `None`: the caller is gone, or as good as gone since he stalls.

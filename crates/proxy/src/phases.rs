@@ -19,7 +19,7 @@ use crate::answer;
 use crate::backend::{Backends, Underscores};
 use crate::call::{Call, Stage, caller_of};
 use crate::connection::{Connection, UpstreamWait};
-use crate::failure::{blame, failure, internal, is_of_the_address};
+use crate::failure::{blame, failure, internal, is_of_the_address, kind_of};
 use crate::headers::{
     CALL_ID, IDEMPOTENCY_KEY, Rewrite, caller_address, has_underscored_name, presented,
     presented_by_rpc, rewrite, rpc_call,
@@ -178,6 +178,17 @@ impl MeteredProxy {
         }
     }
 
+    /// Counts an attempt that failed by its upstream.
+    fn note_failure(&self, call: &Call, peer: &HttpPeer, error: &Error) {
+        let (Some(backend), Some(address)) = (&call.backend, peer._address.as_inet()) else {
+            return;
+        };
+        let (app, kind) = (backend.app.as_str(), kind_of(error));
+        if let Some(upstream) = backend.pool.failed(app, *address, kind.as_str()) {
+            self.gate.upstream_failed(app, upstream, kind);
+        }
+    }
+
     fn closing(&self, session: &Session, error: Option<&Error>, call: &Call) -> Closing {
         // A whole answer was over when its last byte went by: no second reading of the clock.
         let ended = call.upstream.ended.filter(|_| error.is_none());
@@ -281,6 +292,7 @@ impl ProxyHttp for MeteredProxy {
         mut error: Box<Error>,
     ) -> Box<Error> {
         call.failed = peer._address.as_inet().copied();
+        self.note_failure(call, peer, &error);
         if let (Some(backend), Some(address)) = (&call.backend, call.failed)
             && is_of_the_address(&error)
         {
@@ -344,6 +356,10 @@ impl ProxyHttp for MeteredProxy {
             error.retry.decide_reuse(reused);
         } else {
             error.set_retry(false);
+        }
+        // An upstream may close a connection that was not in use: then the next one shows whether it is well.
+        if *error.esource() == ErrorSource::Upstream && !(reused && error.retry()) {
+            self.note_failure(call, peer, &error);
         }
         error
     }

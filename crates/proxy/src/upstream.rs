@@ -1,6 +1,7 @@
 //! Upstreams of an app: which one a call goes to, where its name points, whether it is well.
 
 mod aside;
+mod failures;
 mod health;
 mod idle;
 mod socket;
@@ -15,6 +16,7 @@ use futures_util::future::join_all;
 use pingora::upstreams::peer::HttpPeer;
 
 use self::aside::{Aside, interleaved};
+use self::failures::Failures;
 use self::health::Health;
 pub use self::health::HealthCheck;
 pub(crate) use self::idle::{IdleSockets, MOST_IDLE};
@@ -34,6 +36,16 @@ pub struct UpstreamAddress {
     pub host: String,
     /// Port.
     pub port: u16,
+}
+
+impl std::fmt::Display for UpstreamAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        match self.host.contains(':') {
+            true => write!(f, "{scheme}://[{}]:{}", self.host, self.port),
+            false => write!(f, "{scheme}://{}:{}", self.host, self.port),
+        }
+    }
 }
 
 /// How calls are spread over upstreams.
@@ -78,6 +90,9 @@ struct Member {
     /// One for each address that the name points to; the last good ones.
     servers: ArcSwap<Vec<Server>>,
     template: HttpPeer,
+    /// As the file names it.
+    name: Box<str>,
+    failures: Failures,
 }
 
 /// One address of an upstream.
@@ -152,6 +167,23 @@ impl Pool {
         }
     }
 
+    /// The upstreams as the file names them.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|member| &*member.name)
+    }
+
+    /// Notes that an attempt failed by the upstream with this address, and says its name. Now and then that is logged.
+    pub(crate) fn failed(&self, app: &str, address: SocketAddr, kind: &str) -> Option<&str> {
+        let has = |server: &Server| server.address == address;
+        let mut members = self.members.iter();
+        let member = members.find(|member| member.servers.load().iter().any(has))?;
+        if let Some(failures) = member.failures.note() {
+            let upstream = &*member.name;
+            tracing::warn!(app, upstream, %address, kind, failures, "an upstream fails, the next line about it comes in a minute at the earliest");
+        }
+        Some(&member.name)
+    }
+
     /// Whose turn it is. A second attempt of the same call takes the next number.
     #[must_use]
     pub fn turn(&self) -> usize {
@@ -217,6 +249,8 @@ impl Member {
         let member = Self {
             servers: ArcSwap::from_pointee(Vec::new()),
             template,
+            name: address.to_string().into(),
+            failures: Failures::default(),
             address,
         };
         if let Ok(ip) = member.address.host.parse() {

@@ -137,6 +137,7 @@ fn serve(listener: &TcpListener, house: &Arc<House>, upstream: &Upstream) -> Edg
         health_check: None,
     };
     let rules = BackendRules {
+        app: "api".parse().expect("a name"),
         underscores: proxy::Underscores::Drop,
         pool,
         inject: vec![],

@@ -8,8 +8,10 @@ mod histogram;
 mod log;
 mod metrics;
 mod shard;
+mod upstreams;
 
 pub use histogram::Histogram;
 pub use log::{LogFormat, LogOptions, Mask, start_logging};
 pub use metrics::{LedgerCounts, LookupResult, LookupTier, Metrics};
 pub use shard::{CallLabels, Shard};
+pub use upstreams::UpstreamFailure;

@@ -11,6 +11,7 @@ use prometheus::{Encoder, TextEncoder};
 
 use crate::histogram::Histogram;
 use crate::shard::{CallLabels, Counts, Expected, Shard};
+use crate::upstreams::{UpstreamFailure, UpstreamFailures};
 
 /// Where a license was looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,7 @@ pub struct Metrics {
     lookups: [[AtomicU64; 3]; 3],
     commits: Mutex<(Histogram, Histogram, u64)>,
     revocations: Mutex<Histogram>,
+    upstreams: UpstreamFailures,
     ledger: RwLock<Box<dyn Fn() -> LedgerCounts + Send + Sync>>,
     store_up: AtomicU64,
     store_parts: Mutex<Vec<(&'static str, bool)>>,
@@ -85,6 +87,7 @@ impl Metrics {
             lookups: Default::default(),
             commits: Mutex::default(),
             revocations: Mutex::default(),
+            upstreams: UpstreamFailures::default(),
             ledger: RwLock::new(Box::new(LedgerCounts::default)),
             store_up: AtomicU64::new(1),
             store_parts: Mutex::default(),
@@ -137,6 +140,16 @@ impl Metrics {
     /// Counts the time from a change's commit to its being in force here.
     pub fn revocation(&self, took: Duration) {
         self.revocations.lock().observe(took);
+    }
+
+    /// Shows the failures of an app's upstream from now on, at 0; see [`Metrics::expect_calls`].
+    pub fn expect_upstream(&self, app: &str, upstream: &str) {
+        self.upstreams.expect(app, upstream);
+    }
+
+    /// Counts an attempt that failed by an app's upstream.
+    pub fn upstream_failed(&self, app: &str, upstream: &str, failure: UpstreamFailure) {
+        self.upstreams.count(app, upstream, failure);
     }
 
     /// Says whether the store answers.
@@ -224,6 +237,12 @@ impl Metrics {
                 "tallygate_upstream_seconds",
                 "Time of a call spent with the upstream.",
                 &total.upstream,
+            ),
+            family(
+                "tallygate_upstream_failures_total",
+                "Attempts that failed by the upstream.",
+                MetricType::COUNTER,
+                self.upstream_metrics(),
             ),
             counter(
                 "tallygate_records_accepted_total",
@@ -345,6 +364,13 @@ impl Metrics {
             counted(&[("app", app), ("code", code)], *count)
         };
         by_code.iter().map(metric).collect()
+    }
+
+    fn upstream_metrics(&self) -> Vec<Metric> {
+        let mut metrics = Vec::new();
+        self.upstreams
+            .each(|pairs, count| metrics.push(counted(pairs, count)));
+        metrics
     }
 
     fn lookup_metrics(&self) -> Vec<Metric> {

@@ -303,6 +303,9 @@ impl Calls {
         let spender = Arc::new(Spender::new(gate.clone(), worker(ground.threads)));
         ground.spawn(spender.clone().run());
         let backends = wire::backends(config);
+        for (app, upstream) in backends.upstreams() {
+            ground.metrics.expect_upstream(app, upstream);
+        }
         for pool in backends.pools() {
             pool.resolve().await;
             ground.spawn(pool.clone().care());
