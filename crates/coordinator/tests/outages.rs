@@ -126,6 +126,46 @@ async fn after_a_failover_the_sentinels_are_asked_for_the_new_master() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_planned_failover_is_followed_within_two_seconds_and_loses_nothing_that_was_needed() {
+    let (redis, home) = (RedisSentinel::start(), Home::new().await);
+    let one = home.gate(vec![redis.url()]).await;
+    let two = home.gate(vec![redis.url()]).await;
+    let issued = one.issue().await;
+    let hash = one.hash(&issued);
+    two.learns_of(&hash).await;
+    let entry = two.entry(&hash).await;
+    redis.fail_over();
+    let second = redis.second().addr().port();
+    eventually("it fails over", || redis.master_port() == Some(second)).await;
+    let began = Instant::now();
+    // All that the old master had acknowledged is gone, as the last seconds of it may be.
+    redis.second().flush();
+    let operator = one.licensing.acting(model::Actor::OPERATOR);
+    let revoked = operator.set_status(issued.license.license.id, LicenseStatus::Revoked);
+    revoked.await.unwrap();
+    let other = one.issue().await;
+    // A command that is refused as read-only shows it to a gate whose connection still stands.
+    eventually("a write goes through", || {
+        one.is_up()
+            && two.is_up()
+            && redis
+                .second()
+                .ask(&["CLIENT", "LIST"])
+                .matches(" sub=1")
+                .count()
+                >= 2
+    })
+    .await;
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
+    eventually("the revocation arrives", || entry.is_outdated()).await;
+    two.learns_of(&two.hash(&other)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_only_the_operator_can_mend_is_said_at_the_start() {
     let redis = Redis::start_with(&["--requirepass hunter2"]);
     let home = Home::new().await;

@@ -314,7 +314,11 @@ where
         return work(Arc::clone(session)).await;
     };
     session.batch(begin).await?;
-    let result = work(Arc::clone(session)).await;
+    let mut result = work(Arc::clone(session)).await;
+    if result.is_ok() && session.has_failed() {
+        let what = "a statement of a transaction failed and its work went on";
+        result = Err(Trouble::Refused(Error::Unavailable(what.to_owned())));
+    }
     let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
     let ended = session.batch(end).await;
     // What the work says matters more than that it could not be undone by hand.

@@ -20,6 +20,7 @@ pub(super) type Session = Arc<Lent>;
 pub(super) struct Lent {
     object: Option<Object>,
     sound: AtomicBool,
+    failed: AtomicBool,
     heard: Heard,
 }
 
@@ -39,6 +40,7 @@ impl Lent {
         Self {
             object: Some(object),
             sound: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             heard: Heard(Arc::new(Mutex::new(Instant::now()))),
         }
     }
@@ -52,12 +54,19 @@ impl Lent {
         self.sound.store(true, Ordering::Relaxed);
     }
 
+    /// Whether a statement failed on it. The server then undoes the whole transaction, and answers its COMMIT as if that had
+    /// been done: what the client library says of such a COMMIT is no success.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
     /// The rows of a statement, which is prepared once for each connection.
     pub(super) async fn rows(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, Error> {
-        let statement = self.object().prepare_cached(sql).await?;
-        let rows = self.object().query(&statement, values).await;
-        self.answered();
-        rows
+        let rows = async {
+            let statement = self.object().prepare_cached(sql).await?;
+            self.object().query(&statement, values).await
+        };
+        self.answered(rows.await)
     }
 
     /// The first row, if there is one.
@@ -67,21 +76,24 @@ impl Lent {
 
     /// How many rows a statement changed.
     pub(super) async fn change(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, Error> {
-        let statement = self.object().prepare_cached(sql).await?;
-        let changed = self.object().execute(&statement, values).await;
-        self.answered();
-        changed
+        let changed = async {
+            let statement = self.object().prepare_cached(sql).await?;
+            self.object().execute(&statement, values).await
+        };
+        self.answered(changed.await)
     }
 
     /// Statements without values or rows.
     pub(super) async fn batch(&self, sql: &str) -> Result<(), Error> {
-        let done = self.object().batch_execute(sql).await;
-        self.answered();
-        done
+        self.answered(self.object().batch_execute(sql).await)
     }
 
-    fn answered(&self) {
+    fn answered<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
         *self.heard.0.lock() = Instant::now();
+        if answer.is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        answer
     }
 
     fn object(&self) -> &Object {

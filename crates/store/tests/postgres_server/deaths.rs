@@ -193,3 +193,53 @@ async fn the_name_of_a_node_is_held_through_a_restart_of_the_server_and_until_it
     drop(held);
     let _north = in_time(second.claim_node("north")).await.expect("free");
 }
+
+/// A cancelled statement undoes its transaction, and the COMMIT after it is answered like any other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_to_be_done_while_statements_are_cancelled_is_done() {
+    const ROUNDS: u64 = 200;
+    let server = Arc::new(Postgres::start());
+    let store = open(&server.database()).await;
+    let instance = InstanceId::generate();
+    let canceller = {
+        let server = Arc::clone(&server);
+        tokio::task::spawn_blocking(move || {
+            let sql = "DO $$ BEGIN FOR i IN 1..400 LOOP
+                PERFORM pg_cancel_backend(pid) FROM pg_stat_activity
+                  WHERE datname = 'test_0' AND pid <> pg_backend_pid() AND state <> 'idle';
+                PERFORM pg_sleep(0.005), pg_stat_clear_snapshot(); END LOOP; END $$";
+            server.psql("test_0", sql)
+        })
+    };
+    let (mut rolled, mut failures, mut done) = (0, 0, Vec::new());
+    for _ in 0..ROUNDS {
+        match store.roll_up(batch(instance, rolled, Vec::new())).await {
+            Ok(()) => rolled += 1,
+            Err(error) => {
+                assert!(unavailable(&Err::<(), _>(error.clone())), "{error:?}");
+                failures += 1;
+                // Whether it was done all the same, the position tells: a batch is repeated from there.
+                let positions = wait_for(|| store.positions(instance), Result::is_ok).await;
+                let found = positions.expect("answers");
+                let found = found.first().map_or(0, |lane| lane.rolled);
+                assert!(found == rolled || found == rolled + 1, "{found} {rolled}");
+                rolled = found;
+            }
+        }
+        let new = new_license(units(5, None));
+        if store
+            .create_licenses(vec![new.clone()], Note::none())
+            .await
+            .is_ok()
+        {
+            done.push(new.license.id);
+        }
+    }
+    canceller.await.expect("cancels");
+    let positions = store.positions(instance).await.expect("answers");
+    assert_eq!(positions.first().map_or(0, |lane| lane.rolled), rolled);
+    assert!(rolled > 0 && failures > 0, "{rolled} done, {failures} not");
+    for id in done {
+        assert!(store.license(id).await.expect("answers").is_some(), "{id}");
+    }
+}

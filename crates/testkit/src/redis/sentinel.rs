@@ -97,6 +97,15 @@ impl RedisSentinel {
         answer.lines().last()?.trim().parse().ok()
     }
 
+    /// Has the Sentinel make the replica the master, as for maintenance: both servers live.
+    ///
+    /// # Panics
+    /// When it refuses.
+    pub fn fail_over(&self) {
+        let answer = self.ask(&["SENTINEL", "FAILOVER", Self::SERVICE]);
+        assert_eq!(answer, "OK", "a planned failover begins");
+    }
+
     fn ask(&self, arguments: &[&str]) -> String {
         let output = Command::new("redis-cli")
             .args(["-h", "127.0.0.1", "-p", &self.port.number().to_string()])
