@@ -353,3 +353,37 @@ fn what_was_recorded_is_the_same_after_many_clean_and_unclean_ends() {
         (&60.into(), &0.into(), &0.into())
     );
 }
+
+/// As docs/records.md says: the number of folded refusals is in memory until its second is over.
+#[test]
+fn a_killed_gate_takes_with_it_the_folded_refusals_of_its_last_second_alone() {
+    const FLOOD: u64 = 200;
+    let upstream = Upstream::start();
+    let mut gateway = Gateway::start(binary!(), Config::new(&upstream.url()));
+    let license = gateway.license(&["--remaining", "0"]);
+    let flood = |gateway: &Gateway| {
+        for _ in 0..FLOOD {
+            let refused = gateway.call(&Request::get("/").key(&license.key));
+            assert_eq!(refused.status, 402);
+        }
+    };
+    let recorded = |gateway: &Gateway| -> u64 {
+        let calls = gateway.calls(&[]);
+        assert!(calls.iter().all(|call| call["billable"] == false));
+        let calls = calls.iter().filter_map(|call| call["calls"].as_u64());
+        calls.sum()
+    };
+    flood(&gateway);
+    let whole = wait_for(patience(), || (recorded(&gateway) == FLOOD).then_some(()));
+    assert!(whole.is_some(), "{} are recorded", recorded(&gateway));
+    flood(&gateway);
+    gateway.kill9();
+    gateway.restart();
+    let found = recorded(&gateway);
+    assert!(
+        (FLOOD + 1..=2 * FLOOD).contains(&found),
+        "{found} are recorded"
+    );
+    let verify = gateway.verify();
+    assert_eq!(verify["lost"], 0, "{verify}");
+}

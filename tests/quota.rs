@@ -389,3 +389,21 @@ fn a_caller_who_leaves_frees_its_place() {
         );
     }
 }
+
+/// As docs/redis.md says: a window shorter than an hour is counted in memory.
+#[test]
+fn a_short_window_begins_anew_with_a_restart_and_one_of_an_hour_goes_on() {
+    let mut site = Site::start(binary!());
+    // An hour but for a second, so that no period ends amid the test, or hardly ever.
+    let short = site.gateway.license(&["--rate-limit", "5/3599s"]);
+    let hour = site.gateway.license(&["--rate-limit", "5/1d"]);
+    let pass = |site: &Site, license: &License| {
+        (0..8)
+            .filter(|_| call(site, license, "/").status == 200)
+            .count()
+    };
+    assert_eq!((pass(&site, &short), pass(&site, &hour)), (5, 5));
+    site.gateway.stop();
+    site.gateway.restart();
+    assert_eq!((pass(&site, &short), pass(&site, &hour)), (5, 0));
+}
