@@ -274,3 +274,47 @@ fn a_gate_reads_the_calls_that_another_sealed_and_verifies_them() {
     assert_eq!(verify["accepted"], verify["stored"], "{verify}");
     assert_eventually!(usage(&pair.south, &license) == read.len() as u64);
 }
+
+#[test]
+fn a_store_restored_from_a_backup_hands_out_no_unit_a_second_time() {
+    let server = Postgres::start();
+    let store = server.database();
+    let mut site = Site::with(binary!(), |upstream| config(upstream, &store, "north"));
+    let known = site.gateway.license(&["--remaining", "100"]);
+    // Of this one the backup has no balance yet.
+    let fresh = site.gateway.license(&["--remaining", "100"]);
+    let call = |site: &Site, license: &License, times: u64| {
+        let passed = (0..times).filter(|_| status(&site.gateway, license) == 200);
+        passed.count() as u64
+    };
+    assert_eq!(call(&site, &known, 10), 10);
+    assert_eventually!(usage(&site.gateway, &known) == 10);
+    let backup = server.dump("test_0");
+
+    assert_eq!(call(&site, &known, 60), 60);
+    assert_eq!(call(&site, &fresh, 30), 30);
+    assert_eventually!(usage(&site.gateway, &fresh) == 30);
+    site.gateway.kill9();
+    assert_eventually!(
+        server.psql(
+            "postgres",
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = 'test_0'"
+        ) == "0"
+    );
+    server.restore("test_0", &backup);
+    site.gateway.restart();
+    assert!(site.gateway.log().contains("restored from a backup"));
+    assert_eq!(call(&site, &known, 100), 30);
+    assert_eq!(call(&site, &fresh, 100), 70);
+    site.assert_clean(&[], &[(&known.id, 100), (&fresh.id, 100)]);
+
+    // Were it not so, a verification would tell.
+    let sql = "UPDATE balances SET settled = settled - 7 WHERE license = ";
+    let _changed = server.psql("test_0", &format!("{sql} '{}'", known.id));
+    let verify = site.gateway.verify();
+    let problems = verify["problems"].as_array().expect("a list");
+    assert_eq!(problems.len(), 1, "{verify}");
+    assert_eq!(problems[0]["fault"], "balance_wrong", "{verify}");
+    let detail = problems[0]["detail"].as_str().expect("a text");
+    assert!(detail.contains(&known.id), "{detail}");
+}

@@ -19,7 +19,7 @@ use gate::Spender;
 use journal::Journal;
 use ledger::Ledger;
 use licensing::{Freshness, Licensing};
-use model::Clock;
+use model::{Clock, SteadyClock, SystemClock};
 use proxy::Edge;
 use store::{NodeClaim, Store};
 use telemetry::Metrics;
@@ -260,7 +260,7 @@ struct Watched {
     journal: Journal,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<SteadyClock<SystemClock>>,
     /// After this long without its store, no app admits anybody.
     grace: Duration,
 }
@@ -268,8 +268,10 @@ struct Watched {
 /// Keeps `store_up` and `/readyz` true to what the reading of changes and the journal see.
 async fn watch(watched: Watched) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    let mut strayed = None;
     loop {
         seconds.tick().await;
+        tell_of_jumps(&watched.clock, &mut strayed);
         let age = match watched.licensing.freshness(watched.clock.since_boot()) {
             Freshness::Fresh => None,
             Freshness::Unread { age } | Freshness::Stale { age } => Some(age),
@@ -284,4 +286,23 @@ async fn watch(watched: Watched) {
         };
         watched.readiness.update(state);
     }
+}
+
+/// Tells once of each jump of the machine's clock, and how it ended.
+fn tell_of_jumps(clock: &SteadyClock<SystemClock>, known: &mut Option<i64>) {
+    let strayed = clock.strayed().map(|micros| micros / 1_000_000);
+    match (strayed, *known) {
+        (Some(seconds), None) => tracing::error!(
+            seconds,
+            "the machine's clock jumped: it is followed if it still stands there after a minute; see that one program alone sets it"
+        ),
+        (None, Some(seconds)) => {
+            tracing::warn!(
+                seconds,
+                "the machine's clock came back, or is followed from now on"
+            );
+        }
+        _ => {}
+    }
+    *known = strayed;
 }

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use crate::books::{Books, Extent, LaneBook, Source};
 use crate::error::Error;
 use crate::options::LedgerOptions;
-use crate::recover::{Backlog, CatchUp, Work, catch_up_thread};
+use crate::recover::{Backlog, CatchUp, Work, catch_up_thread, write_acknowledged};
 use crate::roll::Rolling;
 use crate::seal::{FILE_ROWS, Sealing};
 use crate::stats::{Counts, LedgerStats};
@@ -346,6 +346,7 @@ impl Shared {
 
     fn roll_held(&self, rolling: &mut [Rolling], extent: Extent) -> Result<bool, Error> {
         let mut result = Ok(false);
+        let before = self.rolled();
         for (lane, rolling) in self.lanes.iter().zip(rolling) {
             let done = rolling.roll(&self.books, &lane.book, extent);
             lane.rolled.store(rolling.rolled, Ordering::Release);
@@ -355,8 +356,23 @@ impl Shared {
             }
             result = result.and_then(|more| Ok(done? || more));
         }
+        let rolled = self.rolled();
+        // Less is known on a full disk, and nothing wrong.
+        if rolled != before
+            && let Err(error) = write_acknowledged(self.journal.directory(), &rolled)
+        {
+            tracing::debug!(%error, "what the store acknowledged is not written down");
+        }
         self.release();
         result
+    }
+
+    /// Positions that the store acknowledged, by lane.
+    fn rolled(&self) -> Vec<u64> {
+        let lanes = self.lanes.iter();
+        lanes
+            .map(|lane| lane.rolled.load(Ordering::Acquire))
+            .collect()
     }
 
     /// Seals those lanes that are due.

@@ -27,6 +27,8 @@ pub enum Fault {
     CallDoubled,
     /// Rollups do not say what the records say.
     RollupsDiffer,
+    /// A balance does not say what the records say that was spent of it.
+    BalanceWrong,
     /// A position is not where the files or the journal say.
     PositionWrong,
     /// An instance lives in another process; its unsealed records are taken on trust.

@@ -32,6 +32,7 @@ mod schema;
 pub mod scope;
 pub mod session;
 pub mod signing;
+pub mod steady_clock;
 pub mod symbol;
 pub mod system;
 pub mod target;
@@ -71,6 +72,7 @@ pub use session::{
     ACCESS_TOKEN_KIND, LONGEST_ACCESS_TOKEN, RefreshToken, Session, is_access_token,
 };
 pub use signing::{SigningAlgorithm, SigningKeyState, SigningUse};
+pub use steady_clock::SteadyClock;
 pub use symbol::Symbol;
 pub use target::RequestTarget;
 pub use time::{Clock, ManualClock, Moment, SystemClock, Timestamp};

@@ -34,6 +34,8 @@ pub struct StockTaking {
     pub rollups: HashMap<UsageKey, UsageSums>,
     /// As [`LedgerStore::hours_until`].
     pub hours_until: Option<Timestamp>,
+    /// Of each balance its present epoch, and the units that the records so far spent in it.
+    pub balances: Vec<(LicenseId, u32, u64)>,
 }
 
 impl StockTaking {
@@ -157,8 +159,10 @@ pub trait LedgerStore: Send + Sync + 'static {
 
     /// Adds a batch to the rollups, moves what it spent on the leases, and moves the position: one transaction.
     ///
-    /// More spent than leased is clipped and logged. Counts that leave 63 bits, and amounts that
-    /// leave the range of [`model::Money`], stay at the end of the range.
+    /// Units beyond what the instance leased count against the balance all the same, and are logged: a store that was restored
+    /// from a backup does not know later leases. If they are of a later epoch than the store's, the balance goes on in that. Calls
+    /// beyond the leases of windows are clipped. Counts that leave 63 bits, and amounts that leave the range of [`model::Money`], stay
+    /// at the end of the range.
     ///
     /// # Errors
     /// [`Error::Position`] if the store's position is not `from`, or `through` lies before it; nothing is done then. After

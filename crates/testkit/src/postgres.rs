@@ -212,6 +212,44 @@ impl Postgres {
         command
     }
 
+    /// A backup of a database, as `pg_dump` makes it.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn dump(&self, database: &str) -> PathBuf {
+        let path = self.folder.path().join(format!("{database}.dump"));
+        let file = format!("--file={}", path.display());
+        self.run("pg_dump", &["--format=custom", &file, database]);
+        path
+    }
+
+    /// Puts a database back to a backup. Nobody may be connected.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn restore(&self, database: &str, backup: &Path) {
+        self.run("dropdb", &[database]);
+        self.run("createdb", &[database]);
+        let name = format!("--dbname={database}");
+        self.run(
+            "pg_restore",
+            &["--exit-on-error", &name, &backup.display().to_string()],
+        );
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let output = Command::new(self.programs.path(program))
+            .arg(format!("--host={}", self.folder.path().display()))
+            .arg(format!("--port={}", self.port.number()))
+            .arg(format!("--username={USER}"))
+            .args(arguments)
+            .output()
+            .expect("the program starts");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program} {arguments:?}: {error}");
+    }
+
     /// Runs statements in a transaction that stays open, with all its locks, until what is returned is dropped.
     ///
     /// # Panics

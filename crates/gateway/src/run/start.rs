@@ -13,7 +13,7 @@ use gate::{Gate, Spender, Worker, WorkerParts, rpc};
 use journal::Journal;
 use ledger::{Backlog, Ledger, LedgerOptions};
 use licensing::{FleetOptions, Keyring, LicenseKeys, Licensing, Sessions, Signing};
-use model::{Clock, InstanceId, Outcome, Refusal, SystemClock};
+use model::{Clock, InstanceId, Outcome, Refusal, SteadyClock, SystemClock};
 use proxy::{Backends, ProxyParts};
 use store::{NodeClaim, Store};
 use telemetry::{LedgerCounts, Metrics};
@@ -33,7 +33,7 @@ const CATCH_UP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What stands before anything is opened: a directory of our own, addresses of our own, and somebody to watch.
 struct Ground {
-    clock: Arc<dyn Clock>,
+    clock: Arc<SteadyClock<SystemClock>>,
     lock: File,
     listeners: Vec<TcpListener>,
     /// Of the proxy.
@@ -164,7 +164,7 @@ impl Ground {
         let observing = observe::router(metrics.clone(), readiness.clone());
         let (metrics_address, server) = serve_observed(config.server.metrics, observing, &stopped)?;
         Ok(Self {
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(SteadyClock::new(SystemClock)),
             lock,
             listeners,
             threads,
@@ -225,6 +225,7 @@ impl Books {
         let journal_options = wire::journal_options(config, instance.as_u128(), lanes);
         let observer = Arc::new(Commits(ground.metrics.clone()));
         let journal = Journal::create_observed(journal_options, observer)?;
+        let store_is_older = backlog.store_is_older();
         let ledger = match Ledger::start_with(backlog, journal.clone(), instance, lanes).await {
             Ok(ledger) => ledger,
             Err(error) => {
@@ -233,7 +234,9 @@ impl Books {
                 return Err(error.into());
             }
         };
-        if !ledger.caught_up(CATCH_UP_PATIENCE).await? {
+        if store_is_older {
+            recompute(&ledger).await?;
+        } else if !ledger.caught_up(CATCH_UP_PATIENCE).await? {
             let behind = ledger.counts().behind;
             tracing::warn!(
                 behind,
@@ -252,6 +255,25 @@ impl Books {
             recovered,
         })
     }
+}
+
+/// Waits until what a restored store lacks is in its books again, however long that takes: it knows nothing of leases that were
+/// taken after the backup, and would hand out the same units once more.
+async fn recompute(ledger: &Ledger) -> Result<(), StartError> {
+    tracing::warn!(
+        "the store is older than what it acknowledged, as one that was restored from a backup: nothing is leased until the journals \
+         of this gate are in its books again"
+    );
+    while !ledger.caught_up(CATCH_UP_PATIENCE).await? {
+        let behind = ledger.counts().behind;
+        tracing::warn!(
+            behind,
+            "records are still to be brought into the restored store"
+        );
+        // A store that fails answers at once.
+        tokio::time::sleep(CATCH_UP_PATIENCE / 4).await;
+    }
+    Ok(())
 }
 
 /// A journal of a newer version ends the start; one that is damaged was told of and stays.

@@ -88,6 +88,13 @@ impl Backlog {
         self.survey.behind.iter().map(Shipment::behind).sum()
     }
 
+    /// Whether the store has had more of it than it has now: it was restored from a backup. Leases that were taken after that are
+    /// unknown to it, so that its balances are too high until all of this is in the books: lease nothing before.
+    #[must_use]
+    pub const fn store_is_older(&self) -> bool {
+        self.survey.store_is_older
+    }
+
     /// Instances that cannot be read to their end, and why. They stay as they are; their leased units stay leased.
     #[must_use]
     pub fn failed(&self) -> &[(PathBuf, Error)] {
@@ -109,6 +116,7 @@ impl Backlog {
             behind,
             failed,
             removed,
+            ..
         } = &mut self.survey;
         let mut recovery = Recovery {
             failed: std::mem::take(failed),

@@ -2,6 +2,7 @@
 //!
 //! | module | idea |
 //! |---|---|
+//! | `acknowledged` | what the store said it had, by which an older copy of it is known |
 //! | `survey` | what is there, and what of it is still to be done |
 //! | `shipment` | one dead instance on its way into the books, part by part |
 //! | `marks` | calls that may have been forwarded and have no head |
@@ -11,12 +12,14 @@
 //! Everything here can be done again: numbers, ranges and names depend on the journal alone, and the store moves a position
 //! only from where it is. So a crash anywhere in it, and a second one in the recovery from that, cost nothing but time.
 
+mod acknowledged;
 mod backlog;
 mod catch_up;
 mod marks;
 mod shipment;
 mod survey;
 
+pub(crate) use acknowledged::write as write_acknowledged;
 pub(crate) use backlog::ship_path;
 pub use backlog::{Backlog, Recovery, recover, ship};
 pub(crate) use catch_up::{CatchUp, Work, catch_up_thread};

@@ -11,6 +11,7 @@ use journal::DeadInstance;
 use model::InstanceId;
 use store::{InstanceState, LanePosition};
 
+use super::acknowledged;
 use super::marks::{marks_of, marks_without_head, read_first_head};
 use crate::books::{Books, Extent, LaneBook, Source};
 use crate::error::Error;
@@ -87,6 +88,17 @@ impl Looked {
             .as_ref()
             .is_some_and(|state| state.finished_at.is_some())
             && self.closed.iter().enumerate().all(reached)
+    }
+
+    /// Whether the store has had more of it: it was restored from an older copy, and may lack leases too.
+    pub(super) fn store_is_older(&self) -> bool {
+        let finished = |state: &InstanceState| state.finished_at.is_some();
+        let forgotten = self.closed.iter().any(|closed| *closed > 0)
+            && self.state.as_ref().is_none_or(finished)
+            && !self.is_whole();
+        let rolled = acknowledged::read(self.dead.path());
+        let mut rolled = rolled.iter().enumerate();
+        forgotten || rolled.any(|(lane, rolled)| self.position(lane).rolled < *rolled)
     }
 
     fn position(&self, lane: usize) -> LanePosition {

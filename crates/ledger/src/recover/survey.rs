@@ -25,6 +25,8 @@ pub(super) struct Survey {
     pub(super) failed: Vec<(PathBuf, Error)>,
     /// Journals that were removed, since they were finished and old.
     pub(super) removed: usize,
+    /// The store has had more than it has now.
+    pub(super) store_is_older: bool,
 }
 
 pub(super) fn survey(books: &Books, options: &LedgerOptions) -> Result<Survey, Error> {
@@ -42,6 +44,7 @@ pub(super) fn survey(books: &Books, options: &LedgerOptions) -> Result<Survey, E
                 Ok(())
             }
             false => {
+                found.store_is_older |= looked.store_is_older();
                 found.behind.push_back(Shipment::of(books, looked)?);
                 Ok(())
             }
@@ -140,7 +143,10 @@ fn find_orphans(
             Err(error) => Err(error),
         };
         match shipment {
-            Ok(shipment) => found.behind.push_back(shipment),
+            Ok(shipment) => {
+                found.store_is_older = true;
+                found.behind.push_back(shipment);
+            }
             Err(Error::Store(error)) => return Err(error.into()),
             Err(error) => {
                 tracing::error!(%instance, %error, "sealed files of a gone journal do not fit");

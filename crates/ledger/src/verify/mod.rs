@@ -4,6 +4,7 @@
 //! rolled up must be those of the rollups, key by key as long as no file was removed. Memory: the rollups twice, and
 //! four million call ids at a time.
 
+mod balances;
 mod files;
 mod rollups;
 
@@ -142,6 +143,7 @@ impl Check {
             manifest,
             rollups,
             hours_until,
+            balances,
         } = stock;
         self.unknown_files(books, &manifest)?;
         let mut lanes: BTreeMap<(InstanceId, u32), Vec<SealedFile>> = BTreeMap::new();
@@ -167,6 +169,7 @@ impl Check {
         }
         self.call_ids(books)?;
         self.rollups(books, rollups, hours_until);
+        self.balances(&balances);
         Ok(self.report)
     }
 

@@ -56,10 +56,22 @@ impl Window {
         }
     }
 
-    /// Begins the period that holds `now`, if the present one is over. A clock that goes back does not bring back a
-    /// period that is over.
+    /// How far a clock may go back and be taken for one that is corrected. Microseconds.
+    const CORRECTION: i64 = 60_000_000;
+
+    /// Begins the period that holds `now`, if the present one is over. A clock that is corrected a little does not bring back
+    /// a period that is over. One that goes back by more had been wrong: a period that it began too soon has not begun, and
+    /// nobody waits for its end.
     pub(super) fn roll(&mut self, now: i64) {
-        if now < self.ends_at {
+        let begins_at = self.begins_at();
+        let too_soon = self.ends_at != i64::MIN && now < begins_at.saturating_sub(Self::CORRECTION);
+        if let Count::Idle { .. } = &self.count
+            && too_soon
+        {
+            self.ends_at = now.saturating_add(self.limit.window.micros());
+            return;
+        }
+        if now < self.ends_at && !too_soon {
             return;
         }
         if let Count::Idle { used } = &mut self.count {

@@ -149,7 +149,7 @@ pub async fn a_batch_is_rolled_up_at_its_position_only<F: StoreFactory>() {
     assert_eq!(books(&*store, license, hours(0)).await, [10, 3, 7, 0]);
 }
 
-/// More than was leased is clipped, and the batch goes through.
+/// Units that no lease holds count against the balance itself, as in a store that was restored from a backup.
 pub async fn what_was_spent_moves_on_the_leases_and_never_above_them<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -159,7 +159,7 @@ pub async fn what_was_spent_moves_on_the_leases_and_never_above_them<F: StoreFac
     lease(&*store, b, license, 3, hours(0)).await;
     let spent = Spent {
         license_id: license,
-        units: vec![(0, 2), (7, 99)],
+        units: vec![(0, 2)],
         calls: vec![(1, 99)],
     };
     store
@@ -168,17 +168,44 @@ pub async fn what_was_spent_moves_on_the_leases_and_never_above_them<F: StoreFac
         .expect("rolled");
     assert_eq!(books(&*store, license, hours(0)).await, [10, 2, 5, 0]);
     store
-        .roll_up(batch(a, 1, vec![spent_units(license, 0, u64::MAX)]))
+        .roll_up(batch(a, 1, vec![spent_units(license, 0, 3)]))
         .await
         .expect("rolled");
-    assert_eq!(books(&*store, license, hours(0)).await, [10, 4, 3, 0]);
+    assert_eq!(books(&*store, license, hours(0)).await, [10, 5, 3, 0]);
     let unknown = spent_units(LicenseId::generate(), 0, 5);
     store
         .roll_up(batch(a, 2, vec![unknown]))
         .await
         .expect("rolled");
     store.settle_instance(a).await.expect("settled");
-    assert_eq!(books(&*store, license, hours(0)).await, [10, 4, 3, 0]);
+    assert_eq!(books(&*store, license, hours(0)).await, [10, 5, 3, 0]);
+
+    // Of an instance that the store knows no lease of; of a balance that nobody leased from yet; of a later epoch.
+    let stranger = InstanceId::generate();
+    let fresh = keep(&*store, units(10, None)).await;
+    let spent = vec![spent_units(license, 0, 1), spent_units(fresh, 0, 4)];
+    store
+        .roll_up(batch(stranger, 0, spent))
+        .await
+        .expect("rolled");
+    assert_eq!(books(&*store, license, hours(0)).await, [10, 6, 3, 0]);
+    assert_eq!(books(&*store, fresh, hours(0)).await, [10, 4, 0, 0]);
+    let later = vec![spent_units(fresh, 3, 7)];
+    store
+        .roll_up(batch(stranger, 1, later))
+        .await
+        .expect("rolled");
+    assert_eq!(books(&*store, fresh, hours(0)).await, [10, 7, 0, 3]);
+    let over = vec![spent_units(fresh, 2, 5), spent_units(fresh, 3, u64::MAX)];
+    store
+        .roll_up(batch(stranger, 2, over))
+        .await
+        .expect("rolled");
+    assert_eq!(lease(&*store, stranger, fresh, 1, hours(0)).await.units, 0);
+    let stock = store.take_stock().await.expect("answers");
+    let spent = |of| stock.balances.iter().find(|(id, ..)| *id == of).copied();
+    assert_eq!(spent(license), Some((license, 0, 6)));
+    assert_eq!(spent(fresh), Some((fresh, 3, i64::MAX as u64)));
 }
 
 /// One call counts in every window that it began in.

@@ -11,7 +11,7 @@ use super::convert::{id, read_id};
 use super::rollups::{Move, Sums};
 use super::server::Manner;
 use super::session::Session;
-use super::{PostgresStore, manifest, rollups, usage};
+use super::{PostgresStore, manifest, quota, rollups, usage};
 use crate::error::Error;
 use crate::files::SealedFiles;
 use crate::ledger::{
@@ -120,6 +120,7 @@ impl LedgerStore for PostgresStore {
             }
             stock.manifest = manifest::files(&session, None, None).await?;
             stock.hours_until = rollups::hours_until(&session).await?;
+            stock.balances = quota::spent_by_epoch(&session).await?;
             let mut after = None;
             loop {
                 let (rows, next) = rollups::page(&session, after, StockTaking::PAGE).await?;

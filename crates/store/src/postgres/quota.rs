@@ -251,8 +251,8 @@ async fn balance(
     }))
 }
 
-/// Moves what the records of a batch spent. More than was leased is clipped and logged: the calls were made, and the books
-/// must go on.
+/// Moves what the records of a batch spent. Units that no lease holds count against the balance itself and are logged: the
+/// calls were made. So it is in a store that was restored from a backup older than the lease.
 pub(super) async fn spend(
     session: &Lent,
     instance: InstanceId,
@@ -294,9 +294,22 @@ pub(super) async fn spend(
         .await?;
     let clipped = row.map_or(Ok(0), |row| read_count(&row, 0))?;
     if clipped > 0 {
-        tracing::warn!(%instance, units = clipped, "more was spent than was leased");
+        tracing::warn!(%instance, units = clipped, "more was spent than the store knows leases for");
     }
     Ok(())
+}
+
+/// Of each balance its epoch, and what is known to be spent in it.
+pub(super) async fn spent_by_epoch(session: &Lent) -> Result<Vec<(LicenseId, u32, u64)>, Trouble> {
+    let sql = "SELECT b.license, b.epoch, least(b.settled + coalesce(sum(l.spent), 0), 9223372036854775807)::bigint
+        FROM balances b LEFT JOIN leases l ON l.license = b.license AND l.counter = 0 AND l.period = b.epoch
+        GROUP BY b.license ORDER BY b.license";
+    let rows = session.rows(sql, &[]).await?;
+    let read = |row: &Row| {
+        let license = LicenseId::from_u128(super::convert::read_id(row, 0)?);
+        Ok((license, read_number(row, 1)?, read_count(row, 2)?))
+    };
+    rows.iter().map(read).collect()
 }
 
 /// What calls by minute mean for each window that the instance holds a lease on. A window that is no whole number of

@@ -119,8 +119,14 @@ impl LedgerStore for SqliteStore {
         self.ledger
             .write_patiently(move |session| {
                 let LedgerSession {
-                    file, dictionary, ..
+                    file,
+                    dictionary,
+                    terms,
                 } = session;
+                let unborn = quota::unborn(&file.connection, &batch.spent)?;
+                if !unborn.is_empty() {
+                    quota::bear(&file.connection, &terms.of(unborn.into_iter())?)?;
+                }
                 rollups::roll_up(&file.connection, dictionary, batch)
             })
             .await
@@ -155,6 +161,7 @@ impl LedgerStore for SqliteStore {
                 let mut stock = StockTaking {
                     manifest: manifest::files(&snapshot, None, None)?,
                     hours_until: rollups::hours_until(&snapshot)?,
+                    balances: quota::spent_by_epoch(&snapshot)?,
                     ..StockTaking::default()
                 };
                 for state in manifest::instances(&snapshot)? {

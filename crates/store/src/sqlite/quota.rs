@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use model::{Counter, InstanceId, LicenseId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::convert::{MOST, count, counted, id};
+use super::convert::{MOST, count, counted, id, read_id};
 use super::trouble::Trouble;
 use crate::ledger::Spent;
 use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound};
@@ -14,6 +14,9 @@ use crate::refill::{BalanceRow, Terms, next_refill_at, present};
 /// Periods before the previous one are over: nothing is leased in them, and their rows go. The previous one stays for
 /// gates whose clocks are behind.
 const PERIODS_KEPT: u32 = 1;
+/// What was spent in periods that ended less than so many seconds ago stays written down: a clock that was ahead for a while
+/// must not have made the period that is under way look long past.
+const AHEAD: u32 = 6 * 3_600;
 
 pub(super) fn lease(
     connection: &Connection,
@@ -214,8 +217,13 @@ pub(super) fn grant(
 }
 
 fn prune_windows(connection: &Connection, key: LeaseKey, present: u32) -> Result<(), Trouble> {
-    let oldest = present.min(key.period).saturating_sub(PERIODS_KEPT);
-    let place = params![id(key.license_id.as_u128()), key.counter.code(), oldest];
+    let counter = key.counter.code();
+    let kept = match key.counter {
+        Counter::Remaining => PERIODS_KEPT,
+        Counter::Window(seconds) => PERIODS_KEPT.max(AHEAD / seconds.max(1)),
+    };
+    let oldest = present.min(key.period).saturating_sub(kept);
+    let place = params![id(key.license_id.as_u128()), counter, oldest];
     for table in ["leases", "window_spent"] {
         let sql =
             format!("DELETE FROM {table} WHERE license = ?1 AND counter = ?2 AND period < ?3");
@@ -324,8 +332,8 @@ pub(super) fn give_back(
     Ok(())
 }
 
-/// Moves what the records of a batch spent. More than was leased is clipped and logged: the calls were made, and the
-/// books must go on.
+/// Moves what the records of a batch spent. Units that no lease holds count against the balance itself and are logged: the
+/// calls were made. So it is in a store that was restored from a backup older than the lease.
 pub(super) fn spend(
     connection: &Connection,
     instance: InstanceId,
@@ -344,27 +352,31 @@ pub(super) fn spend(
                 counter: Counter::Remaining,
                 period: *epoch,
             };
-            clipped += spend_on(connection, instance, key, *units)?;
+            let beyond = spend_on(connection, instance, key, *units)?.unwrap_or(*units);
+            if beyond > 0 && settle_beyond(connection, key, beyond)? {
+                clipped = clipped.saturating_add(beyond);
+            }
         }
         if !calls.is_empty() {
             for (key, calls) in calls_by_window(connection, instance, *license_id, calls)? {
-                clipped += spend_on(connection, instance, key, calls)?;
+                let beyond = spend_on(connection, instance, key, calls)?;
+                clipped = clipped.saturating_add(beyond.unwrap_or(0));
             }
         }
     }
     if clipped > 0 {
-        tracing::warn!(%instance, units = clipped, "more was spent than was leased");
+        tracing::warn!(%instance, units = clipped, "more was spent than the store knows leases for");
     }
     Ok(())
 }
 
-/// Adds to what is spent of a lease, if it is still there; the units that were more than it holds.
+/// Adds to what is spent of a lease; the units that were more than it holds, `None` if there is none.
 fn spend_on(
     connection: &Connection,
     instance: InstanceId,
     key: LeaseKey,
     units: u64,
-) -> Result<u64, Trouble> {
+) -> Result<Option<u64>, Trouble> {
     let place = params![
         id(key.license_id.as_u128()),
         key.counter.code(),
@@ -378,7 +390,7 @@ fn spend_on(
         .query_row(place, |row| row.get(0))
         .optional()?;
     let Some(free) = free.map(counted) else {
-        return Ok(0);
+        return Ok(None);
     };
     let sql = "UPDATE leases SET spent = spent + ?5
         WHERE license = ?1 AND counter = ?2 AND period = ?3 AND instance = ?4";
@@ -389,7 +401,76 @@ fn spend_on(
         id(instance.as_u128()),
         count(units.min(free)),
     ])?;
-    Ok(units.saturating_sub(free))
+    Ok(Some(units.saturating_sub(free)))
+}
+
+/// Counts units against a balance; whether they are of its epoch, or of one that the store does not know yet: then it goes on
+/// in that, and refills that fell due until now are past.
+fn settle_beyond(connection: &Connection, key: LeaseKey, units: u64) -> Result<bool, Trouble> {
+    let Some(written) = read_balance(connection, key.license_id)? else {
+        return Ok(false);
+    };
+    if key.period < written.epoch {
+        return Ok(false);
+    }
+    let mut row = written;
+    if key.period > row.epoch {
+        // By the machine's own clock: what is rolled up comes without one, and this happens after a restore alone.
+        let now = Timestamp::from(std::time::SystemTime::now()).micros();
+        row.refilled_through = row.refilled_through.max(now);
+        (row.epoch, row.settled) = (key.period, 0);
+    }
+    row.settled = row.settled.saturating_add(units).min(MOST);
+    write_balance(connection, key.license_id, &row, Some(written))?;
+    Ok(true)
+}
+
+/// Licenses among these that spent units and have no balance written down yet.
+pub(super) fn unborn(connection: &Connection, spent: &[Spent]) -> Result<Vec<LicenseId>, Trouble> {
+    let mut unborn = Vec::new();
+    for spent in spent.iter().filter(|spent| !spent.units.is_empty()) {
+        if read_balance(connection, spent.license_id)?.is_none() {
+            unborn.push(spent.license_id);
+        }
+    }
+    Ok(unborn)
+}
+
+/// Writes down the balances that these licenses begin with.
+pub(super) fn bear(
+    connection: &Connection,
+    terms: &HashMap<LicenseId, Terms>,
+) -> Result<(), Trouble> {
+    for (license_id, terms) in terms {
+        // No refill is claimed here: whoever leases first does that.
+        let begun = Timestamp::from_micros(terms.created_at.micros().max(terms.refill_stamp));
+        let unclaimed = Terms {
+            refill: None,
+            ..*terms
+        };
+        if let Some(row) = present(None, &unclaimed, begun) {
+            write_balance(connection, *license_id, &row, None)?;
+        }
+    }
+    Ok(())
+}
+
+/// Of each balance its epoch, and what is known to be spent in it.
+pub(super) fn spent_by_epoch(
+    connection: &Connection,
+) -> Result<Vec<(LicenseId, u32, u64)>, Trouble> {
+    let sql = "SELECT b.license, b.epoch, b.settled, coalesce((SELECT sum(l.spent) FROM leases l
+          WHERE l.license = b.license AND l.counter = 0 AND l.period = b.epoch), 0)
+        FROM balances b ORDER BY b.license";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    let mut spent = Vec::new();
+    while let Some(row) = rows.next()? {
+        let license = LicenseId::from_u128(read_id(row, 0)?);
+        let units = counted(row.get(2)?).saturating_add(counted(row.get(3)?));
+        spent.push((license, row.get(1)?, units));
+    }
+    Ok(spent)
 }
 
 /// What calls by minute mean for each window that the instance holds a lease on.

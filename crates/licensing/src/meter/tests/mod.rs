@@ -312,3 +312,27 @@ fn limits_that_change_keep_the_counts_of_windows_that_stay() {
         meter.settle(taken, 0);
     }
 }
+
+#[test]
+fn after_a_clock_was_ahead_nobody_waits_for_a_period_that_has_not_begun_and_none_is_granted_twice()
+{
+    let limits = Arc::new(limits(false, &["3/1h", "9/1m,idle"], None));
+    let (meter, mut store) = (Meter::new(LICENSE), Store::new(0, None));
+    let mut pass = |second: i64| {
+        let taken = acquire(
+            &meter,
+            &limits,
+            &mut store,
+            &ask(1, START + second * SECOND),
+        );
+        taken.map(|taken| meter.settle(taken, 0)).is_ok()
+    };
+    let hour = 3_600;
+    assert!(pass(10) && pass(11) && pass(12) && !pass(13));
+    // Three hours ahead, and back.
+    assert!(pass(3 * hour + 14) && pass(3 * hour + 15) && pass(3 * hour + 16));
+    assert!(!pass(3 * hour + 17));
+    assert!(!pass(18), "the hour that is under way is used up");
+    assert!(pass(hour) && pass(hour + 1) && pass(hour + 2));
+    assert!(!pass(hour + 3));
+}
