@@ -368,7 +368,7 @@ impl<W: Write + Send> Columns<'_, '_, W> {
         &mut self,
         mut value: impl FnMut(&Row) -> Option<i32>,
     ) -> Result<(), ParquetError> {
-        let found: Vec<_> = self.rows.iter().map(|row| value(row)).collect();
+        let found: Vec<_> = self.rows.iter().map(value).collect();
         let levels: Vec<_> = found.iter().map(|it| i16::from(it.is_some())).collect();
         let values: Vec<_> = found.into_iter().flatten().collect();
         self.write::<Int32Type>(&values, Some(&levels))
