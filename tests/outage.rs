@@ -171,6 +171,15 @@ fn a_full_disk_refuses_before_forwarding_and_loses_nothing() {
             );
             assert!(refused.header("retry-after").is_some());
             assert_eventually!(!site.gateway.is_ready());
+            // What is asked of the store meanwhile is refused by its cause.
+            let told = "tallygate: the disk of the store is full, so that nothing was kept: make room on it and try again\n";
+            assert_eventually!({
+                let made = site
+                    .gateway
+                    .cli()
+                    .run(&["license", "create", "--app", "api"]);
+                made.code == 1 && made.stderr == told
+            });
 
             fs::remove_file(&filler).expect("removed");
             assert_eventually!(call(&site, &license).status == 200);

@@ -1,7 +1,7 @@
 //! What usage costs: plan terms and sums in, price lines out. Pure, exact, no clock and no store.
 //!
 //! A call is priced once, when it is closed, by the revision of its plan ([`price_of_call`]); sums of those prices are gross.
-//! Included units and rounding belong to statements ([`Statement`]).
+//! Rounding belongs to statements ([`Statement`]).
 
 #![forbid(unsafe_code)]
 
@@ -26,12 +26,11 @@ pub fn price_of_call(plan: &Plan, billable: bool, units: u64) -> Money {
 }
 
 #[cfg(test)]
-pub(crate) fn plan(price: &str, currency: &str, included_units: u64) -> Plan {
+pub(crate) fn plan(price: &str, currency: &str) -> Plan {
     Plan {
         name: "pro".parse().expect("valid"),
         currency: currency.parse().expect("valid"),
         price_per_unit: price.parse().expect("valid"),
-        included_units,
         rate_limits: vec![],
         concurrency: None,
         features: vec![],
@@ -44,7 +43,7 @@ mod tests {
 
     #[test]
     fn a_call_costs_its_units_and_nothing_when_it_is_not_billed() {
-        let plan = plan("0.01", "EUR", 0);
+        let plan = plan("0.01", "EUR");
         assert_eq!(price_of_call(&plan, true, 250).to_string(), "2.5");
         assert_eq!(price_of_call(&plan, false, 250), Money::ZERO);
         assert_eq!(
@@ -58,7 +57,7 @@ mod tests {
         fn prices_of_parts_add_up_to_the_price_of_the_whole(
             nanos in 0_i128..1_000_000_000, a in 0_u64..1_000_000, b in 0_u64..1_000_000,
         ) {
-            let mut plan = plan("0", "EUR", 0);
+            let mut plan = plan("0", "EUR");
             plan.price_per_unit = Money::from_nanos(nanos);
             let parts = price_of_call(&plan, true, a).saturating_add(price_of_call(&plan, true, b));
             proptest::prop_assert_eq!(parts, price_of_call(&plan, true, a + b));

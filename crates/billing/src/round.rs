@@ -2,16 +2,10 @@
 
 use model::{Currency, Money};
 
-/// Digits after the point of the smallest payable unit of a currency (ISO 4217); 2 where the code is not known here.
+/// Digits after the point of the smallest payable unit of a currency (ISO 4217); 2 where nobody pays with it any more.
 #[must_use]
 pub fn minor_digits(currency: Currency) -> u32 {
-    match currency.as_str() {
-        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX"
-        | "UYI" | "VND" | "VUV" | "XAF" | "XOF" | "XPF" => 0,
-        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
-        "CLF" | "UYW" => 4,
-        _ => 2,
-    }
+    currency.minor_digits().unwrap_or(2)
 }
 
 /// The nearest payable amount; halves go away from zero.

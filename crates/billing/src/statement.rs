@@ -1,7 +1,7 @@
 //! Statements: usage of one plan revision turned into lines that can be charged.
 
 use model::usage::UsageSums;
-use model::{Currency, Money, Plan, PlanRevision};
+use model::{Currency, Money, PlanRevision};
 
 use crate::round::round_to_minor;
 
@@ -10,8 +10,6 @@ use crate::round::round_to_minor;
 pub enum LineKind {
     /// Billed units at the plan's price.
     Usage,
-    /// Units that the plan includes, given back.
-    Included,
     /// The difference to the nearest payable amount.
     Rounding,
 }
@@ -25,7 +23,7 @@ pub struct PriceLine {
     pub units: u64,
     /// Price of one unit; zero for rounding.
     pub price_per_unit: Money,
-    /// The amount: negative where something is given back.
+    /// The amount: negative where it is rounded down.
     pub amount: Money,
 }
 
@@ -55,13 +53,11 @@ pub fn price_lines(revision: &PlanRevision, usage: &UsageSums) -> Vec<PriceLine>
 }
 
 impl Statement {
-    /// What a statement over this usage would say, if the period ended now and `included_left` of the plan's included units
-    /// had not been used by earlier statements of the period.
+    /// What a statement over this usage would say, if the period ended now.
     #[must_use]
-    pub fn preview(revision: &PlanRevision, usage: &UsageSums, included_left: u64) -> Self {
+    pub fn preview(revision: &PlanRevision, usage: &UsageSums) -> Self {
         let plan = &revision.plan;
         let mut lines = price_lines(revision, usage);
-        lines.extend(included_line(plan, usage, included_left));
         let sum = |lines: &[PriceLine]| {
             lines
                 .iter()
@@ -86,22 +82,11 @@ impl Statement {
     }
 }
 
-/// Gives back what included units cost; never more than was charged.
-fn included_line(plan: &Plan, usage: &UsageSums, included_left: u64) -> Option<PriceLine> {
-    let units = usage.units.min(included_left).min(plan.included_units);
-    let worth = plan.price_per_unit.times(units).min(usage.amount);
-    (worth > Money::ZERO).then(|| PriceLine {
-        kind: LineKind::Included,
-        units,
-        price_per_unit: plan.price_per_unit,
-        amount: Money::from_nanos(-worth.nanos()),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{plan, price_of_call};
+    use model::Plan;
 
     fn usage(plan: &Plan, units: u64) -> UsageSums {
         UsageSums {
@@ -114,10 +99,9 @@ mod tests {
     }
 
     #[test]
-    fn included_units_are_given_back_and_the_rest_is_rounded() {
-        let plan = plan("0.0015", "EUR", 100);
-        let statement =
-            Statement::preview(&PlanRevision::from(plan.clone()), &usage(&plan, 1_003), 100);
+    fn what_was_used_is_charged_and_rounded_to_what_can_be_paid() {
+        let plan = plan("0.0015", "EUR");
+        let statement = Statement::preview(&PlanRevision::from(plan.clone()), &usage(&plan, 1_003));
         let amounts: Vec<_> = statement
             .lines
             .iter()
@@ -127,28 +111,27 @@ mod tests {
             amounts,
             [
                 (LineKind::Usage, "1.5045".to_owned()),
-                (LineKind::Included, "-0.15".to_owned()),
                 (LineKind::Rounding, "-0.0045".to_owned()),
             ]
         );
-        assert_eq!(statement.total.to_string(), "1.35");
+        assert_eq!(statement.total.to_string(), "1.5");
     }
 
     #[test]
     fn nothing_used_is_nothing_to_pay() {
-        let plan = plan("0.01", "EUR", 100);
-        let statement = Statement::preview(&PlanRevision::from(plan), &UsageSums::default(), 100);
+        let plan = plan("0.01", "EUR");
+        let statement = Statement::preview(&PlanRevision::from(plan), &UsageSums::default());
         assert_eq!((statement.lines, statement.total), (vec![], Money::ZERO));
     }
 
     proptest::proptest! {
         #[test]
         fn lines_always_add_up_to_the_total(
-            nanos in 0_i128..10_000_000_000, units in 0_u64..1_000_000, included in 0_u64..1_000_000, left in 0_u64..1_000_000,
+            nanos in 0_i128..10_000_000_000, units in 0_u64..1_000_000,
         ) {
-            let mut plan = plan("0", "EUR", included);
+            let mut plan = plan("0", "EUR");
             plan.price_per_unit = Money::from_nanos(nanos);
-            let statement = Statement::preview(&PlanRevision::from(plan.clone()), &usage(&plan, units), left);
+            let statement = Statement::preview(&PlanRevision::from(plan.clone()), &usage(&plan, units));
             let sum: i128 = statement.lines.iter().map(|line| line.amount.nanos()).sum();
             proptest::prop_assert_eq!(sum, statement.total.nanos());
             proptest::prop_assert!(statement.total >= Money::ZERO);

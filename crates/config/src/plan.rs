@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use model::{Currency, Money, Plan, PlanName};
 
-use crate::reader::{LARGEST, Section};
+use crate::reader::Section;
 
 /// Every plan, with its name said once.
 pub(crate) fn read_all(sections: Vec<Section<'_>>) -> Vec<Plan> {
@@ -47,15 +47,13 @@ fn read(section: Section<'_>) -> Option<Plan> {
         section.report(section.at("price_per_unit"), message);
     }
     let concurrency = section.optional_number("concurrency", 1..=u64::from(u32::MAX));
-    let included_units = section.number("included_units", 0..=LARGEST, 0);
-    let rate_limits = section.list("rate_limits", Vec::new());
+    let rate_limits = section.windows("rate_limits", Vec::new());
     let features = section.list("features", Vec::new());
     section.finish();
     Some(Plan {
         name: name?,
         currency: currency.unwrap_or_else(default_currency),
         price_per_unit,
-        included_units,
         rate_limits,
         concurrency: concurrency.map(|calls| calls as u32),
         features,

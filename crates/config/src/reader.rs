@@ -423,11 +423,11 @@ impl<'r> Section<'r> {
         known.sort_unstable();
         for (key, _) in self.table.into_iter().flat_map(DeTable::iter) {
             let name = key.get_ref().as_ref();
-            if let Some(message) = later::refused(self.title, name) {
-                self.reader.report(key.span().start, message);
+            if known.contains(&name) {
                 continue;
             }
-            if known.contains(&name) {
+            if let Some(message) = later::refused(self.title, name) {
+                self.reader.report(key.span().start, message);
                 continue;
             }
             let hint = nearest(name, &known).map(|near| format!(", did you mean `{near}`"));

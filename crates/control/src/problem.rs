@@ -210,6 +210,11 @@ impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
         match error {
             store::Error::Exists(what) => Self::new(Code::Exists, format!("{what} exists already")),
+            store::Error::Full(_) => {
+                tracing::warn!(%error, "a request to the API could not be kept");
+                let detail = "the disk of the store is full, so that nothing was kept: make room on it and try again";
+                Self::new(Code::StoreUnavailable, detail).retry_after(Duration::from_secs(1))
+            }
             error if error.is_unavailable() => {
                 tracing::warn!(%error, "a request to the API found no store");
                 Self::new(

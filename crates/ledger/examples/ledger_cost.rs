@@ -182,7 +182,6 @@ fn plan() -> Result<PlanRevision, Failure> {
         name: "pro".parse()?,
         currency: "EUR".parse()?,
         price_per_unit: "0.01".parse()?,
-        included_units: 0,
         rate_limits: vec![],
         concurrency: None,
         features: vec![],

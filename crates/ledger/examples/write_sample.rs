@@ -32,7 +32,6 @@ async fn main() -> Result<(), Failure> {
         name: "pro".parse()?,
         currency: "EUR".parse()?,
         price_per_unit: "0.0125".parse()?,
-        included_units: 0,
         rate_limits: vec![],
         concurrency: None,
         features: vec![],

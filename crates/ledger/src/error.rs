@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use model::record::DecodeRecordError;
+use model::system::in_words;
 use model::{InstanceId, PlanRevisionId};
 
 /// An error of the ledger. None of them is a caller's doing, and none loses a record: what could not be shipped stays
@@ -18,7 +19,7 @@ pub enum Error {
     #[error(transparent)]
     Journal(#[from] journal::Error),
     /// A file or directory of the ledger cannot be used: a full or failing disk, missing permissions. Blame: us.
-    #[error("cannot {what} {}: {source}", path.display())]
+    #[error("cannot {what} {}: {}", path.display(), in_words(source))]
     Io {
         /// What was attempted.
         what: &'static str,
@@ -101,7 +102,7 @@ pub enum Error {
         to: model::Timestamp,
     },
     /// An export could not be written. Blame: whoever reads it, or the disk.
-    #[error("cannot write the export: {0}")]
+    #[error("cannot write the export: {}", in_words(.0))]
     Export(io::Error),
     /// A fail point said so. Only in tests.
     #[error("stopped by fail point {0}")]

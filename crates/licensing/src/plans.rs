@@ -349,7 +349,6 @@ mod tests {
             name: "pro".parse().unwrap(),
             currency: "EUR".parse().unwrap(),
             price_per_unit: "0.01".parse().unwrap(),
-            included_units: 0,
             rate_limits: vec!["10/1m".parse().unwrap(), "100/1h".parse().unwrap()],
             concurrency: Some(3),
             features: vec![],

@@ -502,7 +502,6 @@ async fn a_plan_that_names_features_grants_addresses_only_if_it_names_them() {
             name: name.parse().unwrap(),
             currency: "EUR".parse().unwrap(),
             price_per_unit: "0".parse().unwrap(),
-            included_units: 0,
             rate_limits: vec![],
             concurrency: None,
             features: features.iter().map(|&word| word.to_owned()).collect(),

@@ -10,6 +10,7 @@ use crate::name::PlanName;
 
 /// The terms of a plan as the configuration states them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Terms", into = "Terms")]
 pub struct Plan {
     /// Its name.
     pub name: PlanName,
@@ -17,14 +18,53 @@ pub struct Plan {
     pub currency: Currency,
     /// What one billed unit costs.
     pub price_per_unit: Money,
-    /// Units that a statement does not charge for; usage amounts are gross and ignore them.
-    pub included_units: u64,
     /// Windows for licenses that have none of their own.
     pub rate_limits: Vec<RateLimit>,
     /// Calls at once for licenses that have no limit of their own.
     pub concurrency: Option<u32>,
     /// Words that adapters give a meaning to.
     pub features: Vec<String>,
+}
+
+/// A plan as it is kept and hashed. Its form never changes, or every plan would get another revision.
+#[derive(Serialize, Deserialize)]
+struct Terms {
+    name: PlanName,
+    currency: Currency,
+    price_per_unit: Money,
+    /// Once announced, and nothing ever came of it: 0 is written, and what older files said is not read.
+    #[serde(default)]
+    included_units: u64,
+    rate_limits: Vec<RateLimit>,
+    concurrency: Option<u32>,
+    features: Vec<String>,
+}
+
+impl From<Plan> for Terms {
+    fn from(plan: Plan) -> Self {
+        Self {
+            name: plan.name,
+            currency: plan.currency,
+            price_per_unit: plan.price_per_unit,
+            included_units: 0,
+            rate_limits: plan.rate_limits,
+            concurrency: plan.concurrency,
+            features: plan.features,
+        }
+    }
+}
+
+impl From<Terms> for Plan {
+    fn from(terms: Terms) -> Self {
+        Self {
+            name: terms.name,
+            currency: terms.currency,
+            price_per_unit: terms.price_per_unit,
+            rate_limits: terms.rate_limits,
+            concurrency: terms.concurrency,
+            features: terms.features,
+        }
+    }
 }
 
 /// A plan as it was at one time. Old revisions stay readable, for a call is priced by the revision it was admitted under.
@@ -53,12 +93,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn terms_have_the_revision_that_every_version_gave_them() {
+        let plan = Plan {
+            name: "pro".parse().expect("valid"),
+            currency: "EUR".parse().expect("valid"),
+            price_per_unit: "0.01".parse().expect("valid"),
+            rate_limits: vec!["10/1m".parse().expect("valid")],
+            concurrency: Some(2),
+            features: vec!["beta".to_owned()],
+        };
+        let written = "{\"name\":\"pro\",\"currency\":\"EUR\",\"price_per_unit\":\"0.01\",\"included_units\":0,\
+                       \"rate_limits\":[\"10/1m\"],\"concurrency\":2,\"features\":[\"beta\"]}";
+        assert_eq!(serde_json::to_string(&plan).expect("plain"), written);
+        assert_eq!(
+            PlanRevision::from(plan.clone()).id,
+            PlanRevisionId::from_u128(0x66f8_0d60_cc7c_71ea_0c52_a372_7322_1252)
+        );
+        let with_included = written.replace("units\":0", "units\":1000");
+        for kept in [written, &with_included] {
+            assert_eq!(serde_json::from_str::<Plan>(kept).expect("a plan"), plan);
+        }
+    }
+
+    #[test]
     fn the_same_terms_have_the_same_revision_and_other_terms_another() {
         let plan = Plan {
             name: "pro".parse().expect("valid"),
             currency: "EUR".parse().expect("valid"),
             price_per_unit: "0.01".parse().expect("valid"),
-            included_units: 0,
             rate_limits: vec![],
             concurrency: None,
             features: vec![],

@@ -172,15 +172,10 @@ pub trait ManagementStore: Send + Sync + 'static {
     async fn plan_revision(&self, id: PlanRevisionId) -> Result<Option<PlanRevision>, Error>;
 
     /// The plans that licenses name which are not revoked, in order of name.
-    async fn plans_named(&self) -> Result<Vec<PlanNamed>, Error> {
-        Ok(Vec::new())
-    }
+    async fn plans_named(&self) -> Result<Vec<PlanNamed>, Error>;
 
     /// The revision of a plan that was in force last; `None`: there never was such a plan.
-    async fn last_plan_revision(&self, name: PlanName) -> Result<Option<PlanRevision>, Error> {
-        let _ = name;
-        Ok(None)
-    }
+    async fn last_plan_revision(&self, name: PlanName) -> Result<Option<PlanRevision>, Error>;
 
     /// Whether writes get into each part of it that can be out of reach by itself, by its name. May wait as long as a write does.
     /// None: it is one whole.

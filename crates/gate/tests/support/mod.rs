@@ -139,7 +139,6 @@ pub fn plan(name: &str, price: &str) -> PlanRevision {
         name: name.parse().unwrap(),
         currency: "EUR".parse().unwrap(),
         price_per_unit: price.parse().unwrap(),
-        included_units: 0,
         rate_limits: vec![],
         concurrency: None,
         features: vec![],

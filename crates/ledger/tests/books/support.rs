@@ -103,7 +103,6 @@ pub(crate) fn plan() -> PlanRevision {
         name: "pro".parse().unwrap(),
         currency: "EUR".parse().unwrap(),
         price_per_unit: "0.01".parse().unwrap(),
-        included_units: 0,
         rate_limits: vec![],
         concurrency: None,
         features: vec![],

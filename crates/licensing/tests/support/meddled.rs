@@ -351,6 +351,17 @@ impl ManagementStore for Meddled {
         self.alive()?.put_plan_revisions(revisions).await
     }
 
+    async fn plans_named(&self) -> Result<Vec<store::PlanNamed>, Error> {
+        self.alive()?.plans_named().await
+    }
+
+    async fn last_plan_revision(
+        &self,
+        name: model::PlanName,
+    ) -> Result<Option<PlanRevision>, Error> {
+        self.alive()?.last_plan_revision(name).await
+    }
+
     async fn plan_revision(&self, id: PlanRevisionId) -> Result<Option<PlanRevision>, Error> {
         self.alive()?.plan_revision(id).await
     }

@@ -54,7 +54,6 @@ pub(crate) fn plans() -> Plans {
             name: name.parse().unwrap(),
             currency: "EUR".parse().unwrap(),
             price_per_unit: "0.01".parse().unwrap(),
-            included_units: 0,
             rate_limits: windows.iter().map(|text| text.parse().unwrap()).collect(),
             concurrency: None,
             features: vec![],

@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use model::system::in_words;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::trouble::diagnose;
@@ -99,7 +100,8 @@ impl DatabaseFile {
     /// # Errors
     /// [`Error::NewerSchema`], [`Error::Corrupt`] for what is no database of ours, [`Error::Unavailable`].
     pub(super) fn create(&self) -> Result<(), Error> {
-        let unavailable = |error| Error::Unavailable(format!("{}: {error}", self.path.display()));
+        let unavailable =
+            |error| Error::Unavailable(format!("{}: {}", self.path.display(), in_words(&error)));
         // The file is made here so that nobody else may read it; SQLite gives its companions the same mode.
         fs::OpenOptions::new()
             .write(true)

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use model::{Actor, AuditEntry, InstanceId, Limits, Timestamp};
 use store::conformance::fixtures::{books, hours, keep, lease, units};
-use store::{AuditFilter, AuditStore, Error, LicenseStore, PostgresOptions, PostgresStore, Store};
-use testkit::Postgres;
+use store::{
+    AuditFilter, AuditStore, Error, LicenseStore, ManagementStore, PostgresOptions, PostgresStore,
+    Store,
+};
+use testkit::{PgBouncer, Postgres};
 
 use crate::support::{connect, open, options};
 
@@ -70,6 +73,41 @@ async fn wrong_settings_are_named() {
             "{wrong}: {error:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unix_socket_is_a_way_to_the_server_whatever_sslmode_says() {
+    let server = Postgres::shared();
+    for parameters in [
+        "",
+        "?sslmode=disable",
+        "?sslmode=require",
+        "?sslmode=verify-full",
+    ] {
+        let url = server.database();
+        let name = url.rsplit('/').next().expect("a name");
+        let store = open(&format!("{}{parameters}", server.socket_url(name))).await;
+        assert_eq!(store.setting("nothing").await, Ok(None), "{parameters}");
+    }
+    misconfigured(&server.socket_url("nowhere"), "there is no such database").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_that_takes_sessions_apart_is_refused_by_name_and_one_that_keeps_them_serves() {
+    let server = Postgres::shared();
+    let url = server.database();
+    let name = url.rsplit('/').next().expect("a name");
+    for mode in ["transaction", "statement"] {
+        let pooler = PgBouncer::before(&server, mode);
+        misconfigured(
+            &pooler.url(&server, name),
+            "name the server itself, or a pool with `pool_mode = session`",
+        )
+        .await;
+    }
+    let pooler = PgBouncer::before(&server, "session");
+    let store = open(&pooler.url(&server, name)).await;
+    assert_eq!(store.setting("nothing").await, Ok(None));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
