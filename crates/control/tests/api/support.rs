@@ -555,7 +555,6 @@ fn apps() -> AppDirectory {
         revision: plan().id,
         currency: "EUR".parse().unwrap(),
         price_per_unit: "0.01".parse().unwrap(),
-        included_units: 0,
         rate_limits: vec![],
         concurrency: None,
         features: vec![],
