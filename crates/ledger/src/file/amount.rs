@@ -24,7 +24,14 @@ mod tests {
 
     #[test]
     fn amounts_read_back_and_their_bytes_begin_with_the_sign() {
-        for nanos in [0, 1, -1, 12_500_000, i128::from(i64::MIN), Money::MAX.nanos()] {
+        for nanos in [
+            0,
+            1,
+            -1,
+            12_500_000,
+            i128::from(i64::MIN),
+            Money::MAX.nanos(),
+        ] {
             let amount = Money::from_nanos(nanos);
             let bytes = bytes_of(amount);
             assert_eq!(nanos_of(&bytes).and_then(money_of), Some(amount));
