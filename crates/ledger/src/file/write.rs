@@ -366,7 +366,7 @@ impl<W: Write + Send> Columns<'_, '_, W> {
 
     fn optional_small(
         &mut self,
-        mut value: impl FnMut(&Row) -> Option<i32>,
+        value: impl FnMut(&Row) -> Option<i32>,
     ) -> Result<(), ParquetError> {
         let found: Vec<_> = self.rows.iter().map(value).collect();
         let levels: Vec<_> = found.iter().map(|it| i16::from(it.is_some())).collect();
