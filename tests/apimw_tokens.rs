@@ -531,14 +531,14 @@ fn case_40_me_tells_user_tenant_and_permissions() {
         "--scope",
         "read:usage",
         "--scope",
-        "write:licenses",
+        "read:licenses",
     ];
     let pair = Pair::create(&site.gateway, &arguments);
     let answer = pair.log_in(&site.gateway).me(&site.gateway);
     let expected = json!({
         "user": {"id": pair.id, "email": "ann@example.test", "name": "robot"},
         "tenant": {"id": "default", "name": "default", "plan": "pro", "status": "active"},
-        "permissions": ["usage:read", "licenses:write"],
+        "permissions": ["licenses:read", "usage:read"],
     });
     assert_eq!((answer.status, &answer.body["data"]), (200, &expected));
     let plain = Pair::create(&site.gateway, &[])

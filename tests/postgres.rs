@@ -310,7 +310,10 @@ fn a_store_restored_from_a_backup_hands_out_no_unit_a_second_time() {
 
     // Were it not so, a verification would tell.
     let sql = "UPDATE balances SET settled = settled - 7 WHERE license = ";
-    let _changed = server.psql("test_0", &format!("{sql} '{}'", known.id));
+    let _changed = server.psql(
+        "test_0",
+        &format!("{sql} '{}'", known.id.trim_start_matches("lic_")),
+    );
     let verify = site.gateway.verify();
     let problems = verify["problems"].as_array().expect("a list");
     assert_eq!(problems.len(), 1, "{verify}");

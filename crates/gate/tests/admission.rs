@@ -68,9 +68,10 @@ async fn the_first_rule_that_refuses_is_the_one_that_is_told() {
     house
         .licensing
         .acting(model::Actor::OPERATOR)
-        .extend(id, Some(Timestamp::from_micros(START)))
+        .extend(id, Some(Timestamp::from_micros(START + 1_000_000)))
         .await
         .unwrap();
+    house.pass(Duration::from_secs(2));
     assert_eq!(try_it("/other", outside).await, Refusal::LicenseDisabled);
     house
         .licensing

@@ -39,6 +39,14 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Nothing is complained of but the sample API, which breaks off on purpose.
+fn assert_calm(said: &str) {
+    let other = said
+        .lines()
+        .find(|line| !line.contains("an upstream fails"));
+    assert_eq!(other, None, "{said}");
+}
+
 #[test]
 fn a_first_file_is_written_once_and_is_a_valid_one() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
@@ -81,11 +89,8 @@ fn the_demo_needs_no_file_and_leaves_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let output = tallygate(folder.path(), &["demo", "--once"]);
     let (shown, said) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(
-        (output.status.code(), said.as_str()),
-        (Some(0), ""),
-        "{shown}"
-    );
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    assert_calm(&said);
     assert!(shown.contains("upstream_failed"), "{shown}");
     let left = fs::read_dir(folder.path()).expect("the folder").count();
     assert_eq!(left, 0, "a demo of nothing leaves nothing");
@@ -107,11 +112,8 @@ fn the_tour_shows_calls_of_every_kind_their_records_and_the_bill() {
     fs::write(folder.path().join("gateway.toml"), CONFIG).expect("written");
     let output = tallygate(folder.path(), &["demo", "--once"]);
     let (shown, said) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(
-        (output.status.code(), said.as_str()),
-        (Some(0), ""),
-        "{shown}"
-    );
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    assert_calm(&said);
     for expected in [
         "license_missing",
         "license_unknown",
@@ -224,10 +226,8 @@ fn the_first_screen_of_the_readme_leads_to_a_metered_and_billed_call() {
     let used = || text(&tallygate(folder.path(), &["usage"]).stdout);
     let before = used();
     let tour = tallygate(folder.path(), &["demo", "--once"]);
-    assert_eq!(
-        (tour.status.code(), text(&tour.stderr).as_str()),
-        (Some(0), "")
-    );
+    assert_eq!(tour.status.code(), Some(0));
+    assert_calm(&text(&tour.stderr));
     assert!(text(&tour.stdout).contains("0.03  EUR"));
     assert_eq!(used(), before);
     let told = Command::new("kill")

@@ -142,7 +142,14 @@ impl Gate {
 
     /// What a gate does with a key that exists.
     pub(crate) async fn entry(&self, hash: &KeyHash) -> Arc<Entry> {
-        match self.find(hash) {
+        let found = match self.find(hash) {
+            Found::Unread | Found::Unheard => {
+                let now = SystemClock.since_boot();
+                self.licensing.find_anew(hash, now).await
+            }
+            found => found,
+        };
+        match found {
             Found::Known(entry) => entry,
             Found::Cold => self.licensing.load(*hash).await.unwrap().unwrap(),
             other => panic!("{other:?}"),
@@ -153,7 +160,7 @@ impl Gate {
     pub(crate) async fn learns_of(&self, hash: &KeyHash) {
         eventually("the key is known", || {
             self.licensing.wake();
-            !matches!(self.find(hash), Found::Unknown)
+            !matches!(self.find(hash), Found::Unknown | Found::Unheard)
         })
         .await;
     }

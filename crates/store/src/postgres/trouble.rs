@@ -76,6 +76,8 @@ pub(super) fn diagnose(database: &str, error: &tokio_postgres::Error) -> Diagnos
         || lost
         // Who may not come in; what is used up; locks and time that ran out; a read-only standby; disks.
         || ["28", "3D", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
+        // A statement of its transaction failed before, or was cancelled, and that is not known here.
+        || *state == SqlState::IN_FAILED_SQL_TRANSACTION
         || [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::INSUFFICIENT_PRIVILEGE].contains(state);
     let error = if *state == SqlState::DISK_FULL {
         Error::Full(text)
