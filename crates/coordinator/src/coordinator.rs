@@ -57,6 +57,7 @@ impl Coordinator {
             options,
             circuit: circuit.clone(),
             bell: bell.clone(),
+            master: parking_lot::Mutex::default(),
         });
         first(&connector).await?;
         let (news, published) = watch::channel(News::default());

@@ -1,12 +1,13 @@
 //! A connection that is ready for use: checked, and subscribed to the bell.
 
+use parking_lot::Mutex;
 use redis::aio::{AsyncPushSender, ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{
-    Client, Cmd, ConnectionInfo, Pipeline, ProtocolVersion, RedisError, RedisFuture, RedisResult,
-    TlsMode, Value,
+    Client, Cmd, ConnectionAddr, ConnectionInfo, Pipeline, ProtocolVersion, RedisError,
+    RedisFuture, RedisResult, TlsMode, Value,
 };
 
 use crate::address::Address;
@@ -36,6 +37,8 @@ pub(crate) struct Connector {
     pub(crate) options: CoordinatorOptions,
     pub(crate) circuit: Arc<Circuit>,
     pub(crate) bell: Arc<Bell>,
+    /// The master that was connected to last, where Sentinels name it.
+    pub(crate) master: Mutex<Option<ConnectionAddr>>,
 }
 
 impl Connector {
@@ -60,6 +63,7 @@ impl Connector {
             }
             Address::Sentinels { .. } => {
                 let info = self.ask_sentinels(number).await?;
+                *self.master.lock() = Some(info.addr().clone());
                 self.single(info, number).await?
             }
             Address::Cluster(infos) => self.cluster(infos, number).await?,
@@ -126,6 +130,23 @@ impl Connector {
         let mut client = SentinelClient::build(sentinels, service, Some(node), kind)?;
         let master = client.async_get_client().await?;
         Ok(master.get_connection_info().clone())
+    }
+
+    /// Whether Sentinels name another master than the one that is connected to: after a planned failover the old one goes on
+    /// taking writes for some seconds, which are lost. `false` where none answers in time.
+    pub(crate) async fn has_moved(&self, number: u64) -> bool {
+        if !matches!(self.address, Address::Sentinels { .. }) {
+            return false;
+        }
+        let asked = store::awake::within(self.options.connect_timeout, self.ask_sentinels(number));
+        match asked.await {
+            Ok(Ok(info)) => self
+                .master
+                .lock()
+                .as_ref()
+                .is_some_and(|known| known != info.addr()),
+            Ok(Err(_)) | Err(_) => false,
+        }
     }
 
     fn ear(&self, number: u64) -> impl AsyncPushSender + use<> {

@@ -13,13 +13,17 @@ const SHORTEST: Duration = Duration::from_millis(50);
 /// Serves for ever. `number` is that of the next connection.
 pub(crate) async fn serve(connector: Arc<Connector>, mut number: u64) {
     let circuit = &connector.circuit;
-    let mut failures = 0;
+    let (mut failures, mut looks) = (0, 0);
     loop {
         if circuit.is_closed() {
             let used = tokio::time::timeout(connector.options.heartbeat, circuit.opened()).await;
             if used.is_err() {
                 // Of a Cluster all masters are asked; a failure opens the circuit.
                 let _ = circuit.query::<String>(&cmd("PING")).await;
+                looks += 1;
+                if connector.has_moved(looks).await {
+                    circuit.open(number - 1, &"its Sentinels name another master");
+                }
             }
             continue;
         }
