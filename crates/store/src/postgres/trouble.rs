@@ -70,14 +70,13 @@ pub(super) fn diagnose(database: &str, error: &tokio_postgres::Error) -> Diagnos
     let code = state.code();
     let again =
         *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED;
-    // The server goes down, or ended the session.
-    let lost = code.starts_with("08") || code.starts_with("57P") || code == "25P03";
+    // The server goes down, or ended the session; or a statement of its transaction failed, and that was not known here.
+    let lost =
+        code.starts_with("08") || code.starts_with("57P") || ["25P02", "25P03"].contains(&code);
     let unavailable = again
         || lost
         // Who may not come in; what is used up; locks and time that ran out; a read-only standby; disks.
         || ["28", "3D", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
-        // A statement of its transaction failed before, or was cancelled, and that is not known here.
-        || *state == SqlState::IN_FAILED_SQL_TRANSACTION
         || [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::INSUFFICIENT_PRIVILEGE].contains(state);
     let error = if *state == SqlState::DISK_FULL {
         Error::Full(text)
