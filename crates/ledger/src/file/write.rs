@@ -1,12 +1,13 @@
 //! Writing sealed files: sorted, hashed on the way, in place by rename.
 
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::net::Ipv6Addr;
 use std::path::Path;
 
 use bytes::Bytes;
-use model::{CallerPlace, CredentialId, LicenseId};
+use model::CallerPlace;
 use parquet::data_type::{
     BoolType, ByteArray, ByteArrayType, DataType, FixedLenByteArray, FixedLenByteArrayType,
     Int32Type, Int64Type,
@@ -184,7 +185,7 @@ fn write_group<W: Write + Send>(
 ) -> Result<(), ParquetError> {
     let mut columns = Columns { group, rows };
     columns.fixed(|row| row.record.head.call_id.as_u128().to_be_bytes())?;
-    columns.optional_texts(license_texts())?;
+    columns.optional_texts(repeated(|row| row.record.head.license_id))?;
     columns.numbers(|row| row.record.head.started_at.micros())?;
     columns.texts(|row| texts.account(row.record.head.app))?;
     columns.texts(|row| texts.app(row.record.head.app))?;
@@ -198,7 +199,7 @@ fn write_group<W: Write + Send>(
     columns.numbers(|row| row.record.tail.units.cast_signed())?;
     columns.numbers(|row| row.record.tail.spent.cast_signed())?;
     columns.fixed(|row| amount::bytes_of(row.amount))?;
-    columns.optional_texts(currency_texts())?;
+    columns.optional_texts(repeated(|row| row.currency))?;
     columns.optional_texts(|row| texts.plan(row.record.head.plan))?;
     columns.optional_texts(|row| texts.revision(row.record.head.plan))?;
     columns.small(|row| i32::from(row.record.tail.attempts))?;
@@ -232,7 +233,7 @@ fn write_second<W: Write + Send>(
     columns: &mut Columns<'_, '_, W>,
     texts: &mut Texts<'_>,
 ) -> Result<(), ParquetError> {
-    columns.optional_texts(credential_texts())?;
+    columns.optional_texts(repeated(|row| row.record.head.credential_id))?;
     columns.optional_texts(|row| match row.record.head.caller? {
         CallerPlace::Network(bits) => {
             let address = Ipv6Addr::from_bits(bits).to_canonical();
@@ -264,47 +265,19 @@ fn word(text: &'static str) -> ByteArray {
     ByteArray::from(Bytes::from_static(text.as_bytes()))
 }
 
-/// The text of a license's id; rows of one license lie together, so each is formatted once.
-fn license_texts() -> impl FnMut(&Row) -> Option<ByteArray> {
-    let mut last: Option<(LicenseId, ByteArray)> = None;
+/// The text of what one row after the other has in common, formatted once while it repeats: rows of one license lie together,
+/// and a license has few credentials and one currency.
+fn repeated<T: Copy + PartialEq + Display>(
+    value: impl Fn(&Row) -> Option<T>,
+) -> impl FnMut(&Row) -> Option<ByteArray> {
+    let mut last: Option<(T, ByteArray)> = None;
     move |row| {
-        let id = row.record.head.license_id?;
+        let value = value(row)?;
         match &last {
-            Some((known, text)) if *known == id => Some(text.clone()),
+            Some((known, text)) if *known == value => Some(text.clone()),
             _ => {
-                let text = ByteArray::from(id.to_string().into_bytes());
-                last = Some((id, text.clone()));
-                Some(text)
-            }
-        }
-    }
-}
-
-/// As [`license_texts`]: a license has few credentials.
-fn credential_texts() -> impl FnMut(&Row) -> Option<ByteArray> {
-    let mut last: Option<(CredentialId, ByteArray)> = None;
-    move |row| {
-        let id = row.record.head.credential_id?;
-        match &last {
-            Some((known, text)) if *known == id => Some(text.clone()),
-            _ => {
-                let text = ByteArray::from(id.to_string().into_bytes());
-                last = Some((id, text.clone()));
-                Some(text)
-            }
-        }
-    }
-}
-
-fn currency_texts() -> impl FnMut(&Row) -> Option<ByteArray> {
-    let mut last: Option<(model::Currency, ByteArray)> = None;
-    move |row| {
-        let currency = row.currency?;
-        match &last {
-            Some((known, text)) if *known == currency => Some(text.clone()),
-            _ => {
-                let text = ByteArray::from(currency.as_str());
-                last = Some((currency, text.clone()));
+                let text = ByteArray::from(value.to_string().into_bytes());
+                last = Some((value, text.clone()));
                 Some(text)
             }
         }
