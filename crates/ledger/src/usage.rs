@@ -67,9 +67,15 @@ impl Ledger {
     /// that a bound asks for.
     pub async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, Error> {
         self.ship().await?;
-        let hours_until = self
-            .ask(|store| async move { store.hours_until().await })
-            .await?;
+        // Whole hours are whole in rollups of either version.
+        let is_whole = |bound: Option<Timestamp>| bound.is_none_or(|time| time == time.hour());
+        let hours_until = match is_whole(query.from) && is_whole(query.to) {
+            true => None,
+            false => {
+                self.ask(|store| async move { store.hours_until().await })
+                    .await?
+            }
+        };
         let Parts { whole, edges } = Parts::of((query.from, query.to), hours_until);
         let is_exact = edges.is_empty();
         let by = query.by.clone();
