@@ -101,6 +101,27 @@ pub enum Error {
         /// Where it ends.
         to: model::Timestamp,
     },
+    /// Retention removed records that a follower had not read. Blame: the caller, who came too late.
+    #[error(
+        "retention removed records {from} to {through} of lane {lane} of {instance} before they were read: begin anew without \
+         `cursor`, with `from` for what is known already; `GET /usage` still counts them"
+    )]
+    RemovedAhead {
+        /// The instance.
+        instance: InstanceId,
+        /// The lane.
+        lane: u32,
+        /// The first of them.
+        from: u64,
+        /// The last of them.
+        through: u64,
+    },
+    /// The store does not know the instance that a cursor names. Blame: the caller, or a store that was restored.
+    #[error(
+        "this cursor is of another store, or of this one before it was restored from a backup: begin anew without `cursor`, with \
+         `from` for what is known already"
+    )]
+    CursorUnknown,
     /// An export could not be written. Blame: whoever reads it, or the disk.
     #[error("cannot write the export: {}", in_words(.0))]
     Export(io::Error),

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 
 use crate::books::{Books, Extent, LaneBook, Source};
 use crate::error::Error;
+use crate::follow::Ahead;
 use crate::options::LedgerOptions;
 use crate::recover::{Backlog, CatchUp, Work, catch_up_thread, write_acknowledged};
 use crate::roll::Rolling;
@@ -46,8 +47,10 @@ pub(crate) struct Shared {
     rolling: Mutex<Vec<Rolling>>,
     /// One per lane. Whoever holds it is the only one to seal.
     sealing: Mutex<Vec<Sealing>>,
-    /// Readers at work: as long as there are any, no segment is let go and no file removed.
+    /// Readers at work, see [`Reading`].
     pub(crate) readers: AtomicUsize,
+    /// Rows of a sealed file that a follower is to be given next.
+    pub(crate) ahead: Mutex<Option<Ahead>>,
     pub(crate) stop: Stop,
     journal: Journal,
     runtime: Handle,
@@ -63,6 +66,9 @@ pub(crate) struct LiveLane {
     /// Bytes written to the lane when it was sealed last.
     sealed_bytes: AtomicU64,
 }
+
+/// Somebody reads: as long as it lives, no segment is let go and no file removed.
+pub(crate) struct Reading(Arc<Shared>);
 
 /// How a ledger ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +133,7 @@ impl Ledger {
             lanes,
             catch_up: CatchUp::of(work),
             readers: AtomicUsize::new(0),
+            ahead: Mutex::default(),
             stop: Stop::default(),
             journal,
             runtime,
@@ -324,6 +331,31 @@ impl LiveLane {
         let records = self.lane.closed().saturating_sub(self.sealed());
         let before = self.sealed_bytes.load(Ordering::Relaxed);
         (records, self.lane.written().0.saturating_sub(before))
+    }
+}
+
+impl Reading {
+    pub(crate) fn begin(shared: Arc<Shared>) -> Self {
+        shared.readers.fetch_add(1, Ordering::SeqCst);
+        Self(shared)
+    }
+
+    pub(crate) const fn ledger(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+impl std::ops::Deref for Reading {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.readers.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

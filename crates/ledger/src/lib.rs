@@ -8,6 +8,7 @@
 //! | `ledger`, `threads` | the running ledger of this process |
 //! | `recover` | what dead processes left, at once or beside the calls |
 //! | `calls`, `line`, `export` | answers |
+//! | `follow` | each closed call once, for who comes back with a cursor |
 //! | `verify`, `rebuild`, `retention` | keeping the books |
 
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ mod error;
 mod export;
 mod fetch;
 mod file;
+mod follow;
 mod ledger;
 mod line;
 mod names;
@@ -44,6 +46,7 @@ pub use closed::{ClosedCall, ClosedReader, Entries};
 pub use error::Error;
 pub use export::ExportFormat;
 pub use file::{FORMAT, FileMeta, Filter, SealedReader};
+pub use follow::{FollowCursor, Followed, ParseCursorError};
 pub use ledger::{Ended, Ledger};
 pub use line::CallLine;
 pub use names::Names;

@@ -15,6 +15,8 @@ use crate::files::SealedFiles;
 pub struct InstanceState {
     /// The instance.
     pub id: InstanceId,
+    /// Counts the instances as they registered, from 1 up, perhaps with gaps: whoever sees one sees all with smaller numbers.
+    pub number: u64,
     /// The label of the gate that it was a start of.
     pub node: String,
     /// When it began.
@@ -150,6 +152,12 @@ pub trait LedgerStore: Send + Sync + 'static {
 
     /// All instances, oldest first.
     async fn instances(&self) -> Result<Vec<InstanceState>, Error>;
+
+    /// Up to `limit` instances with numbers above `after`, in their order.
+    async fn instances_after(&self, after: u64, limit: usize) -> Result<Vec<InstanceState>, Error>;
+
+    /// The instances with these numbers, in their order; a number that is unknown has none.
+    async fn instances_numbered(&self, numbers: Vec<u64>) -> Result<Vec<InstanceState>, Error>;
 
     /// Marks an instance as read to its end. The first time stands.
     async fn finish_instance(&self, id: InstanceId, at: Timestamp) -> Result<(), Error>;

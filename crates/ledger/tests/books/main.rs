@@ -7,6 +7,7 @@
 
 mod backlog;
 mod flow;
+mod follow;
 mod recovery;
 mod support;
 mod upgrade;

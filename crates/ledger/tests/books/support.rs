@@ -172,6 +172,29 @@ impl Shape {
     }
 }
 
+/// A call that began and may end.
+pub(crate) struct UnderWay {
+    pub(crate) call_id: CallId,
+    lane: Arc<Lane>,
+    space: journal::Space,
+    sequence: u64,
+    shape: Shape,
+}
+
+impl UnderWay {
+    pub(crate) fn end(self) -> CallId {
+        let Self {
+            call_id,
+            lane,
+            space,
+            sequence,
+            shape,
+        } = self;
+        lane.close(space, sequence, &tail(shape).encode());
+        call_id
+    }
+}
+
 impl Gate {
     pub(crate) async fn start(options: LedgerOptions, store: Arc<SqliteStore>) -> Self {
         let (instance, journal) = begin_journal(&options);
@@ -257,6 +280,21 @@ impl Gate {
         let _ = lane.open(&mut space, &head.encode());
         // The room stays taken, as in a process that is killed.
         head.call_id
+    }
+
+    /// A call that is under way until [`UnderWay::end`].
+    pub(crate) fn begin(&self, shape: Shape) -> UnderWay {
+        let lane = self.lane(shape.lane);
+        let head = self.head(shape);
+        let mut space = reserve(&lane);
+        let sequence = lane.open(&mut space, &head.encode()).sequence;
+        UnderWay {
+            call_id: head.call_id,
+            lane,
+            space,
+            sequence,
+            shape,
+        }
     }
 
     /// A call that may have been forwarded and has no status.

@@ -399,6 +399,14 @@ impl LedgerStore for Meddled {
         self.alive()?.instances().await
     }
 
+    async fn instances_after(&self, after: u64, limit: usize) -> Result<Vec<InstanceState>, Error> {
+        self.alive()?.instances_after(after, limit).await
+    }
+
+    async fn instances_numbered(&self, numbers: Vec<u64>) -> Result<Vec<InstanceState>, Error> {
+        self.alive()?.instances_numbered(numbers).await
+    }
+
     async fn finish_instance(&self, id: InstanceId, at: Timestamp) -> Result<(), Error> {
         self.alive()?.finish_instance(id, at).await
     }

@@ -146,6 +146,7 @@ macro_rules! instantiate_conformance {
                 rollups_come_by_pages_and_can_be_replaced,
                 sums_beyond_the_range_of_a_column_stay_at_its_end,
                 an_instance_is_begun_and_finished_once,
+                instances_are_numbered_as_they_register,
             }
             usage {
                 usage_agrees_with_a_simple_model,

@@ -352,16 +352,52 @@ pub async fn an_instance_is_begun_and_finished_once<F: StoreFactory>() {
     let expected = [
         InstanceState {
             id: a,
+            number: 2,
             node: "south".to_owned(),
             started_at: BIRTH,
             finished_at: Some(hours(2)),
         },
         InstanceState {
             id: b,
+            number: 1,
             node: "north".to_owned(),
             started_at: hours(1),
             finished_at: None,
         },
     ];
     assert_eq!(store.instances().await.expect("answers"), expected);
+}
+
+/// Who has seen one instance need not look for others with smaller numbers, however many register at once.
+pub async fn instances_are_numbered_as_they_register<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let mut gates = tokio::task::JoinSet::new();
+    for gate in 0..4 {
+        let store = place.open().await;
+        gates.spawn(async move {
+            for start in 0..5 {
+                let (id, node) = (InstanceId::generate(), format!("gate-{gate}"));
+                let begun = store.begin_instance(id, node, hours(40 - start));
+                begun.await.expect("begun");
+            }
+        });
+    }
+    let watch = async {
+        let mut seen: Vec<InstanceState> = Vec::new();
+        while seen.len() < 20 {
+            let after = seen.last().map_or(0, |state| state.number);
+            let states = store.instances_after(after, 3).await.expect("answers");
+            assert!(states.len() <= 3);
+            seen.extend(states);
+        }
+        seen
+    };
+    let (_, seen) = tokio::join!(gates.join_all(), watch);
+    let mut listed = store.instances().await.expect("answers");
+    listed.sort_unstable_by_key(|state| state.number);
+    assert_eq!(seen, listed);
+    let numbers = vec![seen[7].number, 1_000_000, seen[2].number];
+    let named = store.instances_numbered(numbers).await.expect("answers");
+    assert_eq!(named, [seen[2].clone(), seen[7].clone()]);
 }

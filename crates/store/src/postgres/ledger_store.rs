@@ -66,6 +66,20 @@ impl LedgerStore for PostgresStore {
         self.server.run(Manner::READ, list).await
     }
 
+    async fn instances_after(&self, after: u64, limit: usize) -> Result<Vec<InstanceState>, Error> {
+        let list = move |session: Session| async move {
+            manifest::instances_after(&session, after, limit).await
+        };
+        self.server.run(Manner::READ, list).await
+    }
+
+    async fn instances_numbered(&self, numbers: Vec<u64>) -> Result<Vec<InstanceState>, Error> {
+        let list = |session: Session, numbers: Arc<Vec<u64>>| async move {
+            manifest::instances_numbered(&session, &numbers).await
+        };
+        self.server.run_with(Manner::READ, numbers, list).await
+    }
+
     async fn finish_instance(&self, instance: InstanceId, at: Timestamp) -> Result<(), Error> {
         let finish = move |session: Session| async move {
             manifest::finish_instance(&session, instance, at).await

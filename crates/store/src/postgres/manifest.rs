@@ -13,6 +13,8 @@ use super::trouble::{Trouble, unique};
 use crate::error::Error;
 use crate::ledger::{InstanceState, SealIntent, SealedFile};
 
+/// In the order that [`read_instances`] reads.
+const INSTANCE: &str = "id, number, node, started_at, finished_at";
 /// In the order that [`read_file`] reads.
 const FILE: &str = "instance, lane, start, through, name, bytes, records, calls, hash, previous, first_started_at, \
     last_started_at, sealed_at, removed_at";
@@ -20,16 +22,44 @@ const FILE: &str = "instance, lane, start, through, name, bytes, records, calls,
 // === instances ===
 
 pub(super) async fn instances(session: &Lent) -> Result<Vec<InstanceState>, Trouble> {
-    let sql = "SELECT id, node, started_at, finished_at FROM instances ORDER BY started_at, id";
+    let sql = format!("SELECT {INSTANCE} FROM instances ORDER BY started_at, id");
+    read_instances(&session.rows(&sql, &[]).await?)
+}
+
+pub(super) async fn instances_after(
+    session: &Lent,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<InstanceState>, Trouble> {
+    let sql =
+        format!("SELECT {INSTANCE} FROM instances WHERE number > $1 ORDER BY number LIMIT $2");
+    read_instances(
+        &session
+            .rows(&sql, &[&count(after), &(rows(limit) as i64)])
+            .await?,
+    )
+}
+
+pub(super) async fn instances_numbered(
+    session: &Lent,
+    numbers: &[u64],
+) -> Result<Vec<InstanceState>, Trouble> {
+    let sql = format!("SELECT {INSTANCE} FROM instances WHERE number = ANY ($1) ORDER BY number");
+    let numbers: Vec<_> = numbers.iter().copied().map(count).collect();
+    read_instances(&session.rows(&sql, &[&numbers]).await?)
+}
+
+fn read_instances(rows: &[Row]) -> Result<Vec<InstanceState>, Trouble> {
     let state = |row: &Row| {
         Ok(InstanceState {
             id: InstanceId::from_u128(read_id(row, 0)?),
-            node: read(row, 1)?,
-            started_at: read_time(row, 2)?,
-            finished_at: read_optional_time(row, 3)?,
+            number: read_count(row, 1)?,
+            node: read(row, 2)?,
+            started_at: read_time(row, 3)?,
+            finished_at: read_optional_time(row, 4)?,
         })
     };
-    session.rows(sql, &[]).await?.iter().map(state).collect()
+    rows.iter().map(state).collect()
 }
 
 /// The end of an instance, and of whatever it leased after it was settled: nobody would settle that any more.

@@ -50,6 +50,7 @@ pub(super) const LEDGER: Schema = Schema {
         include_str!("schema/ledger_4_lease_rounds.sql"),
         include_str!("schema/ledger_5_standstill.sql"),
         include_str!("schema/ledger_6_quarters.sql"),
+        include_str!("schema/ledger_7_instance_numbers.sql"),
     ],
 };
 

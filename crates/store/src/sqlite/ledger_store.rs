@@ -103,6 +103,18 @@ impl LedgerStore for SqliteStore {
             .await
     }
 
+    async fn instances_after(&self, after: u64, limit: usize) -> Result<Vec<InstanceState>, Error> {
+        self.ledger
+            .read(move |session| manifest::instances_after(session.connection(), after, limit))
+            .await
+    }
+
+    async fn instances_numbered(&self, numbers: Vec<u64>) -> Result<Vec<InstanceState>, Error> {
+        self.ledger
+            .read(move |session| manifest::instances_numbered(session.connection(), &numbers))
+            .await
+    }
+
     async fn finish_instance(&self, id: InstanceId, at: Timestamp) -> Result<(), Error> {
         self.ledger
             .write(move |session| manifest::finish_instance(session.connection(), id, at))

@@ -10,6 +10,8 @@ use super::trouble::{Trouble, unique};
 use crate::error::Error;
 use crate::ledger::{InstanceState, SealIntent, SealedFile};
 
+/// In the order that [`read_instance`] reads.
+const INSTANCE: &str = "id, number, node, started_at, finished_at";
 /// In the order that [`read_file`] reads.
 const FILE: &str = "instance, lane, start, through, name, bytes, records, calls, hash, previous, first_started_at, \
     last_started_at, sealed_at, removed_at";
@@ -22,8 +24,8 @@ pub(super) fn begin_instance(
     node: &str,
     started_at: Timestamp,
 ) -> Result<(), Trouble> {
-    let sql =
-        "INSERT INTO instances (id, node, started_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+    let sql = "INSERT INTO instances (id, node, started_at, number)
+        SELECT ?1, ?2, ?3, coalesce(max(number), 0) + 1 FROM instances WHERE true ON CONFLICT DO NOTHING";
     connection.prepare_cached(sql)?.execute(params![
         id(instance.as_u128()),
         node,
@@ -33,19 +35,47 @@ pub(super) fn begin_instance(
 }
 
 pub(super) fn instances(connection: &Connection) -> Result<Vec<InstanceState>, Trouble> {
-    let sql = "SELECT id, node, started_at, finished_at FROM instances ORDER BY started_at, id";
-    let instances = connection
-        .prepare_cached(sql)?
-        .query_map([], |row| {
-            Ok(InstanceState {
-                id: InstanceId::from_u128(read_id(row, 0)?),
-                node: row.get(1)?,
-                started_at: read_time(row, 2)?,
-                finished_at: read_optional_time(row, 3)?,
-            })
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(instances)
+    let sql = format!("SELECT {INSTANCE} FROM instances ORDER BY started_at, id");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let states = statement.query_map([], read_instance)?;
+    Ok(states.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn instances_after(
+    connection: &Connection,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<InstanceState>, Trouble> {
+    let sql =
+        format!("SELECT {INSTANCE} FROM instances WHERE number > ?1 ORDER BY number LIMIT ?2");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let states = statement.query_map(params![count(after), rows(limit) as i64], read_instance)?;
+    Ok(states.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn instances_numbered(
+    connection: &Connection,
+    numbers: &[u64],
+) -> Result<Vec<InstanceState>, Trouble> {
+    let sql = format!("SELECT {INSTANCE} FROM instances WHERE number = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut states = Vec::new();
+    for number in numbers {
+        let state = statement.query_row(params![count(*number)], read_instance);
+        states.extend(state.optional()?);
+    }
+    states.sort_unstable_by_key(|state| state.number);
+    Ok(states)
+}
+
+fn read_instance(row: &Row<'_>) -> rusqlite::Result<InstanceState> {
+    Ok(InstanceState {
+        id: InstanceId::from_u128(read_id(row, 0)?),
+        number: read_count(row, 1)?,
+        node: row.get(2)?,
+        started_at: read_time(row, 3)?,
+        finished_at: read_optional_time(row, 4)?,
+    })
 }
 
 pub(super) fn finish_instance(

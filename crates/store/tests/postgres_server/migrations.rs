@@ -65,12 +65,20 @@ async fn many_gates_bring_the_first_schema_up_to_date_at_once_while_one_of_that_
     let row = raw.query_one(sql, &[]).await.expect("answers");
     assert_eq!(
         (row.get::<_, i64>(0), row.get::<_, i32>(1)),
-        (1, 9),
+        (1, 10),
         "one of them did it"
     );
 
     // By a gate that knows the first version only, after the step.
     raw.batch_execute(CHANGE).await.expect("written");
+    let instance =
+        "INSERT INTO instances (id, node, started_at) VALUES (gen_random_uuid(), 'old', 0)";
+    raw.batch_execute(instance).await.expect("written");
+    let begun = stores[0].instances_after(0, 9).await.expect("answers");
+    assert_eq!(
+        begun.iter().map(|state| state.number).collect::<Vec<_>>(),
+        [1]
+    );
     let last = ChangeNumber(written + 2);
     let (changes, seen) = stores[0]
         .changes_since(ChangeNumber(0), 100_000)

@@ -3,39 +3,26 @@
 //! The answer is made in windows: each gathers the oldest rows that were not given yet, as many as memory allows, out of
 //! all sources that may hold some.
 
+mod query;
+mod smallest;
+
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use model::{AccountName, AppName, LicenseId, Mode, Timestamp};
+use model::Timestamp;
 use store::SealedFile;
 
 use crate::books::LaneBook;
 use crate::error::Error;
 use crate::file::{Filter, Place};
-use crate::ledger::{Ledger, Shared};
-use crate::line::{CallLine, app_of};
+use crate::ledger::{Ledger, Reading, Shared};
+use crate::line::CallLine;
 use crate::names::{NameCache, Names};
 use crate::row::Row;
 
-/// Which calls to show.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CallsQuery {
-    /// Only calls of this license.
-    pub license_id: Option<LicenseId>,
-    /// Only calls of apps of this account.
-    pub account: Option<AccountName>,
-    /// Only calls of this app.
-    pub app: Option<AppName>,
-    /// Only calls by this way of spending.
-    pub mode: Option<Mode>,
-    /// Only calls that came in at or after this.
-    pub from: Option<Timestamp>,
-    /// Only calls that came in before this.
-    pub to: Option<Timestamp>,
-    /// At most so many, the oldest ones; `None`: all.
-    pub limit: Option<u64>,
-}
+pub use query::CallsQuery;
+pub(crate) use query::Wanted;
+pub(crate) use smallest::Smallest;
 
 /// Rows held at one time, about 400 bytes each; while gathering up to twice as many.
 const WINDOW: usize = 65_536;
@@ -67,9 +54,12 @@ impl std::fmt::Debug for Calls {
 /// Start and call id.
 type Key = (i64, u128);
 
+/// The oldest rows so far.
+type Window = Smallest<Key>;
+
 /// Everything that may hold wanted rows, as it was when the question was asked.
 struct Sources {
-    shared: Arc<Shared>,
+    shared: Reading,
     query: CallsQuery,
     /// By the start of their earliest call.
     files: Vec<SealedFile>,
@@ -87,12 +77,6 @@ struct JournalLane {
     sealed: u64,
     /// Its last record when the question was asked.
     closed: u64,
-}
-
-impl Drop for Sources {
-    fn drop(&mut self) {
-        self.shared.readers.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 impl Ledger {
@@ -209,15 +193,13 @@ impl Calls {
 impl Sources {
     fn new(shared: Arc<Shared>, query: CallsQuery) -> Result<Self, Error> {
         shared.wait_until_visible();
-        // From here on nothing that is read is let go, whatever becomes of this function.
-        shared.readers.fetch_add(1, Ordering::SeqCst);
         let mut sources = Self {
             query,
             files: Vec::new(),
             lanes: Vec::new(),
             places: Vec::new(),
             nodes: Vec::new(),
-            shared,
+            shared: Reading::begin(shared),
         };
         sources.take_stock()?;
         Ok(sources)
@@ -225,7 +207,7 @@ impl Sources {
 
     /// Looks at manifest and positions while neither moves.
     fn take_stock(&mut self) -> Result<(), Error> {
-        let shared = Arc::clone(&self.shared);
+        let shared = Arc::clone(self.shared.ledger());
         let books = &shared.books;
         let (from, to) = (self.query.from, self.query.to);
         let guard = books
@@ -279,13 +261,8 @@ impl Sources {
 
     /// Up to `size` of the oldest wanted rows behind `after`, in order, and whether they are the last.
     fn gather(&self, after: Option<Key>, size: usize) -> Result<(Vec<Row>, bool), Error> {
-        let mut window = Window {
-            rows: Vec::new(),
-            after,
-            cutoff: None,
-            size: size.max(1),
-        };
-        let mut wanted = Wanted::new(self);
+        let mut window = Window::new(Row::time_order, after, size);
+        let mut wanted = Wanted::new(&self.query, &self.shared.books.names);
         for (index, lane) in self.lanes.iter().enumerate() {
             let source = u32::try_from(self.files.len() + index).expect("fewer than four billion");
             self.gather_lane(lane, source, &mut wanted, &mut window)?;
@@ -333,14 +310,14 @@ impl Sources {
             let meets = filter.meets(file.first_started_at, file.last_started_at);
             meets.then_some(filter)
         };
-        if window.narrow(&wanted.filter).and_then(meets).is_none() {
+        if narrowed(&wanted.filter, window).and_then(meets).is_none() {
             return Ok(());
         }
         let books = &self.shared.books;
         let reader = books.open(&file.name)?;
         for group in 0..reader.groups() {
             // What was found so far leaves less to be wanted.
-            let Some(filter) = window.narrow(&wanted.filter).and_then(meets) else {
+            let Some(filter) = narrowed(&wanted.filter, window).and_then(meets) else {
                 break;
             };
             reader.scan_group(group, &books.names, &filter, &mut |row| {
@@ -354,110 +331,19 @@ impl Sources {
     }
 }
 
-/// Whether rows match a query.
-struct Wanted<'a> {
-    filter: Filter,
-    query: &'a CallsQuery,
-    names: NameCache<'a>,
-    /// By number of the app.
-    apps: Vec<Option<bool>>,
-}
-
-impl<'a> Wanted<'a> {
-    fn new(sources: &'a Sources) -> Self {
-        let query = &sources.query;
-        Self {
-            filter: Filter {
-                license_id: query.license_id,
-                from: query.from,
-                to: query.to,
-            },
-            query,
-            names: NameCache::new(&sources.shared.books.names),
-            apps: Vec::new(),
-        }
+/// The filter with the bounds in time that the window knows; `None` if nothing can match.
+fn narrowed(filter: &Filter, window: &Window) -> Option<Filter> {
+    let mut filter = *filter;
+    if let Some((after, _)) = window.after() {
+        let after = Timestamp::from_micros(after);
+        filter.from = Some(filter.from.map_or(after, |from| from.max(after)));
     }
-
-    fn takes(&mut self, row: &Row) -> bool {
-        let head = &row.record.head;
-        self.filter.takes(row)
-            && self.query.mode.is_none_or(|wanted| wanted == head.mode)
-            && self.takes_app(head.app)
+    if let Some((cutoff, _)) = window.cutoff() {
+        let end = Timestamp::from_micros(cutoff).plus_micros(1);
+        filter.to = Some(filter.to.map_or(end, |to| to.min(end)));
     }
-
-    fn takes_app(&mut self, number: u32) -> bool {
-        if self.query.app.is_none() && self.query.account.is_none() {
-            return true;
-        }
-        let index = number as usize;
-        if index >= self.apps.len() {
-            self.apps.resize(index + 1, None);
-        }
-        *self.apps[index].get_or_insert_with(|| {
-            let (account, app) = app_of(&mut self.names, number);
-            self.query.app.as_ref().is_none_or(|wanted| *wanted == app)
-                && self
-                    .query
-                    .account
-                    .as_ref()
-                    .is_none_or(|wanted| *wanted == account)
-        })
-    }
-}
-
-/// The oldest rows so far.
-struct Window {
-    rows: Vec<Row>,
-    after: Option<Key>,
-    /// Rows behind this key are not among the oldest `size`.
-    cutoff: Option<Key>,
-    size: usize,
-}
-
-impl Window {
-    fn add(&mut self, row: Row) {
-        let key = row.time_order();
-        if self.after.is_some_and(|after| key <= after) || self.cutoff.is_some_and(|cut| key > cut)
-        {
-            return;
-        }
-        self.rows.push(row);
-        if self.rows.len() >= 2 * self.size {
-            self.cut();
-        }
-    }
-
-    fn cut(&mut self) {
-        let last = self.size - 1;
-        self.rows.select_nth_unstable_by_key(last, Row::time_order);
-        self.cutoff = Some(self.rows[last].time_order());
-        self.rows.truncate(self.size);
-    }
-
-    /// The filter with the bounds in time that the window knows; `None` if nothing can match.
-    fn narrow(&self, filter: &Filter) -> Option<Filter> {
-        let mut filter = *filter;
-        if let Some((after, _)) = self.after {
-            let after = Timestamp::from_micros(after);
-            filter.from = Some(filter.from.map_or(after, |from| from.max(after)));
-        }
-        if let Some((cutoff, _)) = self.cutoff {
-            let end = Timestamp::from_micros(cutoff).plus_micros(1);
-            filter.to = Some(filter.to.map_or(end, |to| to.min(end)));
-        }
-        match (filter.from, filter.to) {
-            (Some(from), Some(to)) if from >= to => None,
-            _ => Some(filter),
-        }
-    }
-
-    /// The rows in order, and whether nothing was left out.
-    fn finish(mut self) -> (Vec<Row>, bool) {
-        let last = self.cutoff.is_none() && self.rows.len() <= self.size;
-        if self.rows.len() > self.size {
-            self.cut();
-        }
-        self.rows.sort_unstable_by_key(Row::time_order);
-        (self.rows, last)
+    match (filter.from, filter.to) {
+        (Some(from), Some(to)) if from >= to => None,
+        _ => Some(filter),
     }
 }

@@ -1,0 +1,88 @@
+//! Rows of a sealed file by close number: files are sorted by license, so that each page would read the whole file.
+
+use model::LicenseId;
+use store::SealedFile;
+
+use crate::calls::Smallest;
+use crate::error::Error;
+use crate::file::Filter;
+use crate::ledger::{Shared, lock};
+use crate::row::Row;
+
+/// Rows that are read ahead of a page, about 400 bytes each.
+const ROWS: usize = 32_768;
+
+/// Rows of one file behind a close number, kept from one page to the next.
+pub(crate) struct Ahead {
+    name: String,
+    license_id: Option<LicenseId>,
+    /// It holds all rows of the file and license behind this number …
+    after: u64,
+    /// … up to this one.
+    pub(super) through: u64,
+    /// In order of their numbers.
+    rows: Vec<Row>,
+}
+
+impl Ahead {
+    /// The rows behind `at`, from memory if the last page left them there.
+    pub(super) fn take(
+        shared: &Shared,
+        file: &SealedFile,
+        license_id: Option<LicenseId>,
+        at: u64,
+    ) -> Result<Self, Error> {
+        let kept = lock(&shared.ahead).take();
+        let fits = |kept: &Self| {
+            kept.name == file.name
+                && kept.license_id == license_id
+                && (kept.after..kept.through).contains(&at)
+        };
+        match kept.filter(fits) {
+            Some(kept) => Ok(kept),
+            None => Self::read(shared, file, license_id, at),
+        }
+    }
+
+    /// Leaves what is not given yet for the next page.
+    pub(super) fn keep(self, shared: &Shared) {
+        *lock(&shared.ahead) = Some(self);
+    }
+
+    pub(super) fn behind(&self, at: u64) -> impl Iterator<Item = &Row> {
+        let first = self.rows.partition_point(|row| row.number <= at);
+        self.rows[first..].iter()
+    }
+
+    fn read(
+        shared: &Shared,
+        file: &SealedFile,
+        license_id: Option<LicenseId>,
+        at: u64,
+    ) -> Result<Self, Error> {
+        let books = &shared.books;
+        let filter = Filter {
+            license_id,
+            ..Filter::default()
+        };
+        let mut smallest = Smallest::new(|row| row.number, Some(at), ROWS);
+        books
+            .open(&file.name)?
+            .scan(&books.names, &filter, &mut |row| {
+                smallest.add(*row);
+                Ok(())
+            })?;
+        let (rows, is_whole) = smallest.finish();
+        let through = match rows.last() {
+            Some(last) if !is_whole => last.number,
+            _ => file.range.through,
+        };
+        Ok(Self {
+            name: file.name.clone(),
+            license_id,
+            after: at,
+            through,
+            rows,
+        })
+    }
+}
