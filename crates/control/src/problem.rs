@@ -262,7 +262,9 @@ impl From<ledger::Error> for Problem {
     fn from(error: ledger::Error) -> Self {
         match error {
             ledger::Error::Store(error) => error.into(),
-            error @ ledger::Error::Removed { .. } => Self::new(Code::Conflict, error.to_string()),
+            error @ (ledger::Error::Removed { .. }
+            | ledger::Error::RemovedAhead { .. }
+            | ledger::Error::CursorUnknown) => Self::new(Code::Conflict, error.to_string()),
             error => Self::internal(&error),
         }
     }

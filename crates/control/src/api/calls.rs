@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use ledger::{CallLine, Calls, CallsQuery, Ledger};
+use ledger::{CallLine, Calls, CallsQuery, Ledger, ParseCursorError};
 use model::{CallId, Mode, Timestamp};
 
 use super::Shared;
@@ -14,7 +14,9 @@ use crate::caller::Caller;
 use crate::extract::Query;
 use crate::problem::Problem;
 use crate::stream::{self, Gone, Lines};
-use crate::wire::{CallQuery, DEFAULT_LIMIT, LARGEST_LIMIT, List, Scope};
+use crate::wire::{
+    CallQuery, DEFAULT_LIMIT, FollowQuery, FollowedCalls, LARGEST_LIMIT, List, Scope,
+};
 
 /// The media type of a stream of lines.
 const LINES: &str = "application/x-ndjson";
@@ -45,6 +47,35 @@ pub(crate) async fn stamps(
 ) -> Result<Response, Problem> {
     let mode = Some(Mode::Stamp);
     list(&state.ledger, &caller, &headers, parameters, mode).await
+}
+
+/// Answers with calls that were closed since the page before.
+pub(crate) async fn follow(
+    State(state): Shared,
+    caller: Caller,
+    Query(parameters): Query<FollowQuery>,
+) -> Result<Answer<FollowedCalls<CallLine>>, Problem> {
+    caller.require(Scope::ReadCalls)?;
+    super::span::check(parameters.from, parameters.to)?;
+    let limit = page_limit(parameters.limit)?;
+    let cursor = parameters.cursor.as_deref().map(str::parse).transpose();
+    let cursor =
+        cursor.map_err(|error: ParseCursorError| Problem::field("cursor", error.to_string()))?;
+    let query = CallsQuery {
+        license_id: within_license(&caller, parameters.license)?,
+        account: caller.account().cloned(),
+        app: within_app(&caller, parameters.app)?,
+        mode: None,
+        from: parameters.from,
+        to: parameters.to,
+        limit: None,
+    };
+    let followed = state.ledger.follow(query, cursor, limit).await?;
+    Ok(Answer(FollowedCalls {
+        items: followed.calls,
+        next: followed.next.to_string(),
+        more: followed.more,
+    }))
 }
 
 async fn list(

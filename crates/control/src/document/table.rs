@@ -19,10 +19,10 @@ use crate::wire::{
     Account, AddCredential, ApiKey, App, AppCredentials, AuditLine, AuditQuery, BulkCreate, Call,
     CallQuery, ChangeApiKey, ChangeLicense, ChangeManagementKey, ChangeUser, CreateAccount,
     CreateApiKey, CreateLicense, CreateManagementKey, CreateUser, Created, DeletedApiKeys,
-    ExportQuery, Extend, License, List, ManagementKey, Nothing, Page, Plan, Rebuilt,
-    RenewAppSecret, RevokeCredential, Rotate, RotateSigningKey, Scope, SealKey, Session, Ship,
-    Shipped, SigningKey, Status, Token, UsageParameters, User, Verification, VerifiedApiKey,
-    VerifyApiKey,
+    ExportQuery, Extend, FollowQuery, FollowedCalls, License, List, ManagementKey, Nothing, Page,
+    Plan, Rebuilt, RenewAppSecret, RevokeCredential, Rotate, RotateSigningKey, Scope, SealKey,
+    Session, Ship, Shipped, SigningKey, Status, Token, UsageParameters, User, Verification,
+    VerifiedApiKey, VerifyApiKey,
 };
 
 /// Where the API begins.
@@ -465,6 +465,18 @@ fn of_records(routes: Routes) -> Routes {
                 .answers::<List<Call>>(200)
                 .streams(&["application/x-ndjson"])
                 .of_one_license(),
+        )
+        .get(
+            "/calls/closed",
+            calls::follow,
+            Operation::new(
+                "followCalls",
+                "List the records of calls that were closed since the page before, each exactly once",
+            )
+            .scope(Scope::ReadCalls)
+            .query::<FollowQuery>()
+            .answers::<FollowedCalls<Call>>(200)
+            .of_one_license(),
         )
         .get(
             "/stamps",

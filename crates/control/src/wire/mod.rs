@@ -26,7 +26,7 @@ pub use license::{
     RevokeCredential, Rotate,
 };
 pub use page::{DEFAULT_LIMIT, LARGEST_LIMIT, List, Nothing, Page};
-pub use report::{Call, CallQuery, UsageBy, UsageParameters};
+pub use report::{Call, CallQuery, FollowQuery, FollowedCalls, UsageBy, UsageParameters};
 pub use signing::{RotateSigningKey, SealKey, SigningKey};
 pub use token::{Session, Token};
 pub use user::{ChangeUser, CreateUser, User};

@@ -76,6 +76,42 @@ pub struct CallQuery {
     pub cursor: Option<String>,
 }
 
+/// Which calls are followed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FollowQuery {
+    /// Only this license.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license: Option<LicenseId>,
+    /// Only this app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppName>,
+    /// Only calls that began at or after this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// Only calls that began before this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+    /// Calls of a page at most; 1 to 1,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// What `next` of the page before said; absent: from the oldest record on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// Calls that were closed since the page before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Followed{T}")]
+pub struct FollowedCalls<T> {
+    /// The calls: those of one worker of a gate in the order in which they were closed.
+    pub items: Vec<T>,
+    /// Keep it, and give it as `cursor` for what comes next, now or later. It is there on every page.
+    pub next: String,
+    /// Whether there may be more to read at once, even where no items are; `false`: come back later.
+    pub more: bool,
+}
+
 /// One call as it is answered. Texts where the domain has types: a client shows what it does not know yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Call {

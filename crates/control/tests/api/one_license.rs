@@ -78,6 +78,7 @@ async fn it_reads_by_default_and_says_so() {
         "/licenses",
         "/usage",
         "/calls",
+        "/calls/closed",
         "/stamps",
         "/management-keys",
         "/keys",

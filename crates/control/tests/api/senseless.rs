@@ -17,6 +17,7 @@ async fn a_time_to_begin_at_that_comes_after_the_end_is_named() {
         "/usage?",
         "/calls?",
         "/calls?format=jsonl&",
+        "/calls/closed?",
         "/stamps?",
         "/audit?",
         "/ledger/export?format=csv&",

@@ -1,9 +1,10 @@
 //! `tallygate calls`: the records of calls.
 
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use control::wire::{Call, CallQuery};
+use control::wire::{Call, CallQuery, FollowQuery, FollowedCalls, LARGEST_LIMIT};
 use model::{AppName, LicenseId, Timestamp};
 
 use super::units;
@@ -12,9 +13,12 @@ use crate::cli::{Client, Column, Error, Output, Table, examples};
 pub(super) const EXAMPLES: &str = examples!(
     "tallygate calls --limit 20",
     "tallygate calls --license lic_0198c0de0198c0de0198c0de0198c0de --from 2026-11-21T00:00:00Z",
+    "tallygate calls --follow --json >> calls.jsonl",
     "tallygate calls --app api --json | jq -r 'select(.outcome != \"delivered\") | .call_id'",
 );
 
+/// Between two looks for calls that were closed.
+const PAUSE: Duration = Duration::from_millis(500);
 /// Rows of a table that are aligned together; a longer answer is a sequence of such tables under one title.
 const ALIGNED: usize = 1_000;
 
@@ -43,6 +47,9 @@ pub(crate) struct CallsArguments {
     /// Calls at most, the oldest first [default: all]
     #[arg(long, value_name = "N", value_parser = units::whole::<u64>)]
     limit: Option<u64>,
+    /// Go on with each call as it is closed, until Ctrl-C; without --from, calls that begin from now on
+    #[arg(long, conflicts_with = "limit")]
+    follow: bool,
     /// Print one JSON object per line, for programs
     #[arg(long)]
     json: bool,
@@ -54,6 +61,9 @@ pub(crate) async fn execute(
     output: &mut Output,
 ) -> Result<ExitCode, Error> {
     let only = arguments.only;
+    if arguments.follow {
+        return follow(only, arguments.json, client, output).await;
+    }
     let query = CallQuery {
         license: only.license,
         app: only.app,
@@ -86,6 +96,58 @@ pub(crate) async fn execute(
         }
         if ended {
             return Ok(ExitCode::SUCCESS);
+        }
+    }
+}
+
+/// Prints calls as they are closed, for ever; a gate that restarts is waited for.
+async fn follow(
+    only: CallFilter,
+    json: bool,
+    client: &Client,
+    output: &mut Output,
+) -> Result<ExitCode, Error> {
+    let named = only.license.is_some();
+    let mut query = FollowQuery {
+        license: only.license,
+        app: only.app,
+        from: Some(only.from.unwrap_or_else(|| SystemTime::now().into())),
+        to: only.to,
+        limit: Some(LARGEST_LIMIT),
+        cursor: None,
+    };
+    let mut titled = false;
+    let mut waits = false;
+    loop {
+        let page: FollowedCalls<Call> = match client.query("/calls/closed", &query).await {
+            Ok(page) => page,
+            // The cursor goes on where it was, whatever the gate does meanwhile.
+            Err(error @ (Error::NoGate { .. } | Error::Broken { .. }))
+                if query.cursor.is_some() =>
+            {
+                if !waits {
+                    eprintln!("tallygate: {error}; waiting for it");
+                }
+                waits = true;
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        waits = false;
+        if json {
+            for call in &page.items {
+                output.compact_json(call)?;
+                output.line("")?;
+            }
+        } else if !page.items.is_empty() {
+            print(&page.items, named, !titled, output)?;
+            titled = true;
+        }
+        output.flush()?;
+        query.cursor = Some(page.next);
+        if !page.more {
+            tokio::time::sleep(PAUSE).await;
         }
     }
 }
