@@ -52,7 +52,7 @@ pub(crate) async fn create(
         },
     };
     if !covers(&caller, &Rights::of_wish(&wish)) {
-        let detail = "a key can be made with no more rights than the key that asks";
+        let detail = "a key can be made with no more rights than the key that asks; a pair with an app or a license, whose tokens open the gate, takes `write:licenses`";
         return Err(Problem::new(Code::ScopeMissing, detail));
     }
     let issued = acting.create_management_key(wish).await?;
@@ -127,6 +127,10 @@ pub(crate) async fn revoke(
 ) -> Result<Answer<ManagementKey>, Problem> {
     caller.require(Scope::WriteKeys)?;
     let key = own(&state, &caller, &id).await?;
+    if !covers(&caller, &Rights::of_key(&key)) {
+        let detail = "a key can be revoked by one that has all of its rights";
+        return Err(Problem::new(Code::ScopeMissing, detail));
+    }
     let ended = acting.revoke_management_key(key.id).await?;
     Ok(Answer(ended.into()))
 }

@@ -13,6 +13,8 @@ pub(super) struct Rights<'a> {
     account: &'a AccountName,
     app: Option<&'a AppName>,
     license: Option<LicenseId>,
+    /// Whether its tokens open the gate, on a license that is named or made for them.
+    opens_gate: bool,
     held: Vec<Scope>,
     expires_at: Option<Timestamp>,
     /// From where; empty: from everywhere.
@@ -25,6 +27,7 @@ impl<'a> Rights<'a> {
             account: &wish.account,
             app: wish.app.as_ref(),
             license: wish.license_id,
+            opens_gate: wish.pair && (wish.app.is_some() || wish.license_id.is_some()),
             held: Scope::held(&wish.scopes, wish.license_id.is_some()),
             expires_at: wish.expires_at,
             allow_ips: &wish.allow_ips,
@@ -36,6 +39,7 @@ impl<'a> Rights<'a> {
             account: &key.account,
             app: key.app.as_ref(),
             license: key.license_id,
+            opens_gate: key.draws_on.is_some(),
             held: key.held(),
             expires_at: key.expires_at,
             allow_ips: &key.allow_ips,
@@ -64,6 +68,8 @@ pub(super) fn covers(caller: &Caller, rights: &Rights<'_>) -> bool {
             .license_id
             .is_none_or(|license| rights.license == Some(license))
         && rights.held.iter().all(|scope| held.contains(scope))
+        // Whoever makes one makes a license, or one more key to one.
+        && (!rights.opens_gate || held.contains(&Scope::WriteLicenses))
         && addresses
         && own
             .expires_at
@@ -135,5 +141,13 @@ mod tests {
             ..all.clone()
         };
         assert!(!covers(&all, &other));
+        let maker = key(None, &["write:keys", "read:usage"], None);
+        let pair = ManagementKey {
+            draws_on: Some(LicenseId::from_u128(1)),
+            ..key(Some("api"), &["read:usage"], None)
+        };
+        assert!(covers(&all, &pair) && !covers(&maker, &pair));
+        let makes_licenses = key(None, &["write:licenses", "read:usage"], None);
+        assert!(covers(&makes_licenses, &pair));
     }
 }

@@ -10,9 +10,10 @@ use serde::Deserialize;
 use super::Shared;
 use super::calls::page_limit;
 use super::keys;
+use super::rights::{Rights, covers};
 use crate::caller::Caller;
 use crate::extract::{Json, Name, Query};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::protocol::Client;
 use crate::state::Api;
 use crate::wire::{List, Nothing, Scope, Session};
@@ -65,6 +66,10 @@ pub(crate) async fn end(
 ) -> Result<Answer<Session>, Problem> {
     caller.require(Scope::WriteKeys)?;
     let holder = own(&state, &caller, &id).await?;
+    if !covers(&caller, &Rights::of_key(&holder.key)) {
+        let detail = "a session can be ended by a key that has all of the rights of its own";
+        return Err(Problem::new(Code::ScopeMissing, detail));
+    }
     let ended = state.sessions.end_by(&holder, caller.actor(&client));
     Ok(Answer(ended.await?.into()))
 }

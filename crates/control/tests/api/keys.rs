@@ -102,3 +102,42 @@ async fn a_pair_has_a_secret_and_is_no_bearer() {
         .await;
     assert_eq!(answer.code(401), "key_unknown");
 }
+
+#[tokio::test]
+async fn a_pair_whose_tokens_open_the_gate_takes_a_maker_that_makes_licenses() {
+    let world = World::start().await;
+    let maker = world
+        .key(r#"{"scopes":["write:keys","read:usage"],"app":"api"}"#)
+        .await;
+    let maker = Some(maker.as_str());
+    let license = world.license(r#"{"app":"api"}"#).await;
+    let of_license = format!(
+        r#"{{"pair":true,"scopes":["read:usage"],"license":{}}}"#,
+        license["id"]
+    );
+    for body in [r#"{"pair":true,"scopes":["read:usage"]}"#, &of_license] {
+        let answer = world.remote(maker, "POST", "/management-keys", body).await;
+        assert_eq!(answer.code(403), "scope_missing", "{body}");
+        assert!(
+            answer.text().contains("write:licenses"),
+            "{}",
+            answer.text()
+        );
+    }
+    let all = world.key("{}").await;
+    let body = r#"{"pair":true,"app":"api","scopes":["read:usage"]}"#;
+    let pair = world.remote(Some(&all), "POST", "/management-keys", body);
+    let pair = pair.await.json(201);
+    assert!(pair["draws_on"].is_string(), "{pair}");
+    // Nor does the maker of keys take it over, or end what it could not make.
+    for what in ["rotate", "revoke"] {
+        let path = format!("/management-keys/{}/{what}", pair["id"].as_str().unwrap());
+        let answer = world.remote(maker, "POST", &path, "").await;
+        assert_eq!(answer.code(403), "scope_missing", "{what}");
+    }
+    // Its own kind it makes and ends.
+    let child = world.remote(maker, "POST", "/management-keys", "{}").await;
+    let path = child.json(201)["id"].as_str().unwrap().to_owned();
+    let path = format!("/management-keys/{path}/revoke");
+    world.remote(maker, "POST", &path, "").await.json(200);
+}
