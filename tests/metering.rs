@@ -1,5 +1,8 @@
 //! How every way for a call to end is recorded: outcome, status and whether it is billed.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
+
 use serde_json::Value;
 use testkit::client::{Connection, Request, Response};
 use testkit::{App, Config, License, Site, Upstream, assert_eventually, binary};
@@ -467,4 +470,62 @@ fn units_come_from_the_upstreams_header_within_their_bound() {
     let log = site.gateway.log();
     let lines = log.matches("the units that an upstream named cannot be read");
     assert_eq!(lines.count(), 1, "one line a minute: {log}");
+}
+
+/// What JavaScript reads in a JSON text, by an expression over `read`.
+fn read_by_node(json: &str, expression: &str) -> String {
+    let script = format!(
+        "const read = JSON.parse(require('fs').readFileSync(0, 'utf8')); console.log(String({expression}))"
+    );
+    let mut node = Command::new("node")
+        .args(["-e", &script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("node is installed");
+    let mut input = node.stdin.take().expect("a pipe");
+    input.write_all(json.as_bytes()).expect("node reads");
+    drop(input);
+    let output = node.wait_with_output().expect("node ends");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn numbers_that_javascript_rounds_are_refused_or_text_too() {
+    const LARGEST: &str = "9007199254740991";
+    let site = Site::with(binary!(), |upstream| {
+        let lines = [
+            "units_header = \"X-Units\"",
+            &format!("units_max = {LARGEST}"),
+        ];
+        Config::default().app(App::new("api", upstream).route("/units", &lines))
+    });
+    let cli = site.gateway.cli();
+    for (option, value) in [
+        ("--remaining", "9007199254740992"),
+        ("--refill", "9007199254740992/1h"),
+    ] {
+        let refused = cli.run(&["license", "create", "--app", "api", option, value]);
+        assert_ne!(refused.code, 0, "{option}: {refused:?}");
+        let told = format!("must be at most {LARGEST}");
+        assert!(refused.stderr.contains(&told), "{option}: {refused:?}");
+    }
+
+    let full = site.gateway.license(&["--remaining", LARGEST]);
+    let shown = cli.text(&["license", "show", &full.id, "--json"]);
+    assert_eq!(read_by_node(&shown, "read.remaining"), LARGEST);
+    assert_eq!(read_by_node(&shown, "read.remaining_text"), "undefined");
+
+    let license = site.gateway.license(&[]);
+    for units in [LARGEST, "9007199254740993", "4"] {
+        let (_, record) = metered(&site, &license, Request::get(&format!("/units/{units}")));
+        let taken = units.min(LARGEST);
+        assert_eq!(record["units"].to_string(), taken, "{record}");
+    }
+    let usage = cli.text(&["usage", "--license", &license.id, "--json"]);
+    let both = "read[0].units + ' ' + BigInt(read[0].units_text ?? read[0].units)";
+    assert_eq!(
+        read_by_node(&usage, both),
+        "18014398509481984 18014398509481986"
+    );
 }

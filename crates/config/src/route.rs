@@ -2,12 +2,12 @@
 
 use http::HeaderName;
 use model::license::lies_below;
-use model::{Method, ParentPath, RouteTable};
+use model::{LARGEST_EXACT, Method, ParentPath, RouteTable};
 
 use crate::app::read_billable;
 use crate::billable::Billable;
 use crate::header;
-use crate::reader::{LARGEST, Section};
+use crate::reader::Section;
 use crate::value::words;
 
 /// `[[app.route]]`: a path, all that lies below it, and what its calls cost and need.
@@ -123,9 +123,9 @@ impl Route {
         let path = section.required("path");
         let route = Self {
             methods: section.list("methods", default.methods),
-            units: section.number("units", 0..=LARGEST, default.units),
+            units: section.number("units", 0..=LARGEST_EXACT, default.units),
             units_header: header::read_units_header(&section),
-            units_max: section.optional_number("units_max", 1..=LARGEST),
+            units_max: section.optional_number("units_max", 1..=LARGEST_EXACT),
             units_unreadable: section.value("units_unreadable", default.units_unreadable),
             billable: read_billable(&section).unwrap_or(billable),
             on_client_gone: section.value("on_client_gone", default.on_client_gone),

@@ -7,9 +7,9 @@ mod support;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use licensing::{Error, IssueRequest, KeySource, ManagementKeyRequest};
+use licensing::{Error, IssueRequest, KeySource, LicenseUpdate, ManagementKeyRequest};
 use model::{Blame, Credential, KeyFormat, LicenseId, LicenseStatus, Limits, ManagementKeyId};
-use store::LicenseFilter;
+use store::{LicenseChange, LicenseFilter, LicenseStore, Note};
 use support::{Meddled, World, app, remaining, windows};
 
 fn field(error: &Error) -> &'static str {
@@ -425,5 +425,53 @@ async fn a_management_key_of_one_license_has_the_app_of_it_and_only_reads() {
     ] {
         let refused = operator.create_management_key(request(scopes)).await;
         assert_eq!(field(&refused.unwrap_err()), "scopes", "{scopes:?}");
+    }
+}
+
+#[tokio::test]
+async fn units_that_an_earlier_version_took_stay_and_no_more_can_be_set() {
+    const LARGEST: u64 = model::LARGEST_EXACT;
+    let world = World::new().await;
+    let id = world.issue(support::remaining(5)).await.license.license.id;
+    // As an earlier version kept it.
+    let kept = Limits {
+        remaining: Some(LARGEST + 2),
+        refill: Some("9007199254740993/1h,add".parse().unwrap()),
+        ..Limits::default()
+    };
+    let change = LicenseChange::Limits {
+        limits: kept.clone(),
+        balance: true,
+    };
+    let keeping = world.store.change_license(id, change, Note::none());
+    keeping.await.unwrap();
+
+    let operator = world.licensing.acting(model::Actor::OPERATOR);
+    let labelled = LicenseUpdate {
+        label: Some(Some("old".to_owned())),
+        ..LicenseUpdate::default()
+    };
+    let changed = operator.change(id, labelled).await.unwrap();
+    assert_eq!(changed.license.limits, kept);
+    for (update, blamed) in [
+        (Some(LARGEST + 1), None),
+        (None, Some("9007199254740992/1h")),
+    ] {
+        let update = LicenseUpdate {
+            remaining: update.map(Some),
+            refill: blamed.map(|text| Some(text.parse().unwrap())),
+            ..LicenseUpdate::default()
+        };
+        let expected = if blamed.is_some() {
+            "refill"
+        } else {
+            "remaining"
+        };
+        let refused = operator.change(id, update).await.unwrap_err();
+        assert_eq!(field(&refused), expected);
+        assert!(
+            refused.to_string().contains("9007199254740991"),
+            "{refused}"
+        );
     }
 }

@@ -9,6 +9,7 @@ pub mod api_key;
 pub mod audit;
 pub mod check;
 mod currencies;
+pub mod exact;
 pub mod forwarded;
 pub mod header;
 pub mod id;
@@ -46,6 +47,7 @@ pub use address::{Address, ParseAddressError, parse_network};
 pub use api_key::{ApiKey, ApiKeyPrefix, ApiKeyRule, Metadata, ResourcePermissions};
 pub use audit::{Actor, AuditEntry, Who};
 pub use check::{CallFacts, check};
+pub use exact::{Digits, LARGEST_EXACT};
 pub use forwarded::Forwarded;
 pub use id::{
     AppId, AuditId, CallId, CredentialId, InstanceId, LicenseId, ManagementKeyId, ParseIdError,

@@ -6,10 +6,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
 use crate::{
-    AccountName, Alias, ApiKeyPrefix, AppId, AppName, CallId, CredentialId, Currency, InstanceId,
-    Interval, LicenseId, ManagementKeyId, Metadata, Method, Mode, Money, Outcome, Permission,
-    PlanName, PlanRevisionId, RateLimit, Refill, RequestTokenId, ResourcePermissions, Scope,
-    SessionId, SigningKeyId, SigningUse, Timestamp, TokenState, UserId,
+    AccountName, Alias, ApiKeyPrefix, AppId, AppName, CallId, CredentialId, Currency, Digits,
+    InstanceId, Interval, LicenseId, ManagementKeyId, Metadata, Method, Mode, Money, Outcome,
+    Permission, PlanName, PlanRevisionId, RateLimit, Refill, RequestTokenId, ResourcePermissions,
+    Scope, SessionId, SigningKeyId, SigningUse, Timestamp, TokenState, UserId,
 };
 
 /// Gives a type the schema that stands beside it.
@@ -75,6 +75,7 @@ text! {
     ApiKeyPrefix: "What an API key begins with; not `tg_`.", "^[A-Za-z0-9_-]{1,32}$", "pk_";
     AppName: "The name of an app; `*`: every app of the account.", r"^(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$", "sample";
     Currency: "A currency (ISO 4217).", "^[A-Z]{3}$", "EUR";
+    Digits: "The digits of the number of the same name without `_text`, there only where it is above 9007199254740991.", "^[0-9]{16,20}$", "9007199254740993";
     Interval: "A length of time: whole seconds, minutes, hours or days.", "^[0-9]+[smhd]$", "30d";
     Money: "An amount in the major unit.", r"^-?[0-9]+(\.[0-9]{1,9})?$", "0.01";
     Permission: "A method, or `*`, and a path.", r"^(\*|[A-Z]+) /", "GET /reports";

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::exact::Digits;
 use crate::id::{LicenseId, PlanRevisionId};
 use crate::money::{Currency, Money};
 use crate::name::{AccountName, AppName, PlanName};
@@ -42,6 +43,7 @@ pub struct UsageKey {
 
 /// Their sums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "WrittenSums", into = "WrittenSums")]
 pub struct UsageSums {
     /// Calls.
     pub calls: u64,
@@ -55,6 +57,62 @@ pub struct UsageSums {
     pub request_bytes: u64,
     /// Payload bytes of responses.
     pub response_bytes: u64,
+}
+
+/// [`UsageSums`] as JSON has them.
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "UsageSums")]
+struct WrittenSums {
+    /// Calls.
+    calls: u64,
+    /// Calls that are billed.
+    billable_calls: u64,
+    /// Units of billed calls.
+    units: u64,
+    /// The same as text, where it is above 9007199254740991.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    units_text: Option<Digits>,
+    /// Price of those units, gross.
+    amount: Money,
+    /// Payload bytes of requests.
+    request_bytes: u64,
+    /// The same as text, where it is above 9007199254740991.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request_bytes_text: Option<Digits>,
+    /// Payload bytes of responses.
+    response_bytes: u64,
+    /// The same as text, where it is above 9007199254740991.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    response_bytes_text: Option<Digits>,
+}
+
+impl From<UsageSums> for WrittenSums {
+    fn from(sums: UsageSums) -> Self {
+        Self {
+            calls: sums.calls,
+            billable_calls: sums.billable_calls,
+            units: sums.units,
+            units_text: Digits::beyond(sums.units),
+            amount: sums.amount,
+            request_bytes: sums.request_bytes,
+            request_bytes_text: Digits::beyond(sums.request_bytes),
+            response_bytes: sums.response_bytes,
+            response_bytes_text: Digits::beyond(sums.response_bytes),
+        }
+    }
+}
+
+impl From<WrittenSums> for UsageSums {
+    fn from(written: WrittenSums) -> Self {
+        Self {
+            calls: written.calls,
+            billable_calls: written.billable_calls,
+            units: written.units,
+            amount: written.amount,
+            request_bytes: written.request_bytes,
+            response_bytes: written.response_bytes,
+        }
+    }
 }
 
 impl UsageSums {
@@ -208,5 +266,29 @@ impl UsageRow {
             same
         });
         rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_that_a_double_does_not_hold_are_text_too() {
+        let row = UsageRow {
+            sums: UsageSums {
+                calls: 2,
+                units: (1 << 53) + 1,
+                response_bytes: (1 << 53) - 1,
+                ..UsageSums::default()
+            },
+            ..UsageRow::default()
+        };
+        let json = serde_json::to_value(&row).expect("plain data");
+        assert_eq!(json["units"], 9_007_199_254_740_993_u64);
+        assert_eq!(json["units_text"], "9007199254740993");
+        assert_eq!(json.get("response_bytes_text"), None);
+        let read: UsageRow = serde_json::from_value(json).expect("its own form");
+        assert_eq!(read, row);
     }
 }

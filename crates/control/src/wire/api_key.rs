@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use model::{
-    AccountName, ApiKeyPrefix, AppName, Interval, LicenseId, Metadata, RateLimit, Refill,
+    AccountName, ApiKeyPrefix, AppName, Digits, Interval, LicenseId, Metadata, RateLimit, Refill,
     ResourcePermissions, Timestamp,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -48,12 +48,14 @@ pub struct CreateApiKey {
     pub expires_in: Option<Lasting<1>>,
     /// Units given to start with; absent: not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = model::LARGEST_EXACT))]
     pub remaining: Option<u64>,
     /// How they come back, as in `5/1h`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refill: Option<Refill>,
     /// Instead: units that come back at once; with `refill_interval`.
     #[serde(alias = "refillAmount", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = model::LARGEST_EXACT))]
     pub refill_amount: Option<u64>,
     /// Instead: time between refills.
     #[serde(alias = "refillInterval", skip_serializing_if = "Option::is_none")]
@@ -96,12 +98,14 @@ pub struct ChangeApiKey {
     pub permissions: Option<Option<ResourcePermissions>>,
     /// What is left; `null`: not counted.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = model::LARGEST_EXACT))]
     pub remaining: Option<Option<u64>>,
     /// How it comes back; `null`: not at all.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub refill: Option<Option<Refill>>,
     /// Instead: units that come back at once; with `refill_interval`.
     #[serde(alias = "refillAmount", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = model::LARGEST_EXACT))]
     pub refill_amount: Option<u64>,
     /// Instead: time between refills.
     #[serde(alias = "refillInterval", skip_serializing_if = "Option::is_none")]
@@ -192,6 +196,9 @@ pub struct ApiKey {
     pub permissions: Option<ResourcePermissions>,
     /// Units that are left; `null`: not counted.
     pub remaining: Option<u64>,
+    /// The same as text, where it is above 9007199254740991.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_text: Option<Digits>,
     /// How they come back.
     pub refill: Option<Refill>,
     /// When they did last.
@@ -228,6 +235,7 @@ impl From<licensing::ApiKeyView> for ApiKey {
             metadata: view.key.metadata,
             permissions: view.key.permissions,
             remaining: view.remaining,
+            remaining_text: view.remaining.and_then(Digits::beyond),
             last_refill_at: view.last_refill_at,
             rate_limit: view.rate,
             rate_limit_enabled: view.rate_enabled,

@@ -5,8 +5,8 @@ use std::fmt;
 use ipnet::IpNet;
 use licensing::LicenseUpdate;
 use model::{
-    AccountName, AppName, CredentialId, Interval, LicenseId, LicenseStatus, Permission, PlanName,
-    RateLimit, Refill, Timestamp,
+    AccountName, AppName, CredentialId, Digits, Interval, LicenseId, LicenseStatus, Permission,
+    PlanName, RateLimit, Refill, Timestamp,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,7 @@ pub struct CreateLicense {
     pub expires_at: Option<Timestamp>,
     /// Units to start with; absent: not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = model::LARGEST_EXACT))]
     pub remaining: Option<u64>,
     /// How units come back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,6 +108,7 @@ pub struct ChangeLicense {
         deserialize_with = "given",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schemars(range(max = model::LARGEST_EXACT))]
     pub remaining: Option<Option<u64>>,
     /// How units come back; `null`: not at all.
     #[serde(
@@ -217,6 +219,9 @@ pub struct License {
     pub expires_at: Option<Timestamp>,
     /// Units left; `null`: not counted.
     pub remaining: Option<u64>,
+    /// The same as text, where it is above 9007199254740991.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_text: Option<Digits>,
     /// How units come back.
     pub refill: Option<Refill>,
     /// Windows of its own.
@@ -240,10 +245,19 @@ pub struct License {
 pub struct Balance {
     /// Units granted since the last refill that replaced them.
     pub granted: u64,
+    /// The same as text, where it is above 9007199254740991.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted_text: Option<Digits>,
     /// Units that calls can still take.
     pub remaining: u64,
+    /// The same as text, where it is above 9007199254740991.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_text: Option<Digits>,
     /// Units that calls took.
     pub taken: u64,
+    /// The same as text, where it is above 9007199254740991.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_text: Option<Digits>,
     /// When units come back next.
     pub next_refill_at: Option<Timestamp>,
 }
@@ -322,6 +336,7 @@ impl License {
             created_at: license.created_at,
             expires_at: license.expires_at,
             remaining: balance.map(|balance| balance.remaining),
+            remaining_text: balance.and_then(|balance| balance.remaining_text),
             refill: license.limits.refill,
             rate_limits: license.limits.rate_limits,
             concurrency: license.limits.concurrency,
@@ -349,8 +364,11 @@ impl From<licensing::BalanceView> for Balance {
     fn from(balance: licensing::BalanceView) -> Self {
         Self {
             granted: balance.granted,
+            granted_text: Digits::beyond(balance.granted),
             remaining: balance.remaining,
+            remaining_text: Digits::beyond(balance.remaining),
             taken: balance.taken,
+            taken_text: Digits::beyond(balance.taken),
             next_refill_at: balance.next_refill_at,
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use model::usage::UsageField;
-use model::{AppName, LicenseId, Timestamp};
+use model::{AppName, Currency, LicenseId, Money, Timestamp};
 use schemars::JsonSchema;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as ValueError, StrDeserializer};
@@ -135,6 +135,15 @@ pub struct Call {
     pub billable: bool,
     /// Units of work that it used.
     pub units: u64,
+    /// Those of them that are billed.
+    #[serde(default)]
+    pub billed_units: u64,
+    /// Their price, gross.
+    #[serde(default)]
+    pub amount: Money,
+    /// The currency of the amount; `null`: it has no plan.
+    #[serde(default)]
+    pub currency: Option<Currency>,
     /// The plan's name.
     pub plan: Option<String>,
     /// Payload bytes of the request.

@@ -66,7 +66,7 @@ impl LicenseUpdate {
             },
             concurrency: self.concurrency.unwrap_or(before.concurrency),
         };
-        validate::limits(&limits)?;
+        validate::limits(&limits, before)?;
         let balance = self.remaining.is_some();
         let changes = balance || limits != *before;
         Ok(changes.then(|| limits_change(before, limits, balance)))
@@ -144,8 +144,8 @@ impl Acting {
         limits: Limits,
         balance: bool,
     ) -> Result<StoredLicense, Error> {
-        validate::limits(&limits)?;
         let before = self.unrevoked(id).await?;
+        validate::limits(&limits, &before.license.limits)?;
         let change = limits_change(&before.license.limits, limits, balance);
         self.apply(id, change, None, self.of_license("license.change"))
             .await

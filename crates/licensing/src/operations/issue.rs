@@ -111,7 +111,7 @@ impl IssueRequest {
         validate::text("label", self.label.as_deref())?;
         validate::permissions(&self.permissions)?;
         validate::entries("allow_ips", self.allow_ips.len())?;
-        validate::limits(&self.limits)?;
+        validate::limits(&self.limits, &Limits::default())?;
         let imported = !matches!(self.key, KeySource::Generate(_));
         match self.quantity {
             0 => Err(Error::invalid("quantity", "must be at least 1")),

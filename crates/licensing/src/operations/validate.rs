@@ -1,13 +1,11 @@
 //! What the fields of requests may be.
 
-use model::{Limits, Method, Permission, RateLimit, Scope, Timestamp};
+use model::{LARGEST_EXACT, Limits, Method, Permission, RateLimit, Scope, Timestamp};
 
 use crate::error::Error;
 
 const LONGEST_TEXT: usize = 200;
 const MOST_ENTRIES: usize = 64;
-/// What a store's integer holds.
-const MOST_UNITS: u64 = i64::MAX as u64;
 
 /// A text for people: 1 to 200 bytes without control characters.
 pub(super) fn text(field: &'static str, text: Option<&str>) -> Result<(), Error> {
@@ -76,18 +74,19 @@ pub(super) fn scopes(scopes: &[String]) -> Result<(), Error> {
     }
 }
 
-pub(super) fn limits(limits: &Limits) -> Result<(), Error> {
-    let refill = limits.refill.map_or(0, |refill| refill.amount);
-    if limits.remaining.unwrap_or(0).max(refill) > MOST_UNITS {
-        let field = if refill > MOST_UNITS {
-            "refill"
-        } else {
-            "remaining"
-        };
-        return Err(Error::invalid(
-            field,
-            format!("must be at most {MOST_UNITS}"),
-        ));
+/// Limits that replace others. Units that stay as they are may be more than can be set: an earlier version took more.
+pub(super) fn limits(limits: &Limits, before: &Limits) -> Result<(), Error> {
+    let amount = |limits: &Limits| limits.refill.map(|refill| refill.amount);
+    for (field, units, kept) in [
+        ("remaining", limits.remaining, before.remaining),
+        ("refill", amount(limits), amount(before)),
+    ] {
+        if units != kept && units.unwrap_or(0) > LARGEST_EXACT {
+            let reason = format!(
+                "must be at most {LARGEST_EXACT}: readers of JSON round larger whole numbers"
+            );
+            return Err(Error::invalid(field, reason));
+        }
     }
     if limits.concurrency == Some(0) {
         let reason = "must be at least 1; disable the license to let no call in";

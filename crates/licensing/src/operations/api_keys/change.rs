@@ -148,7 +148,7 @@ fn changes(
         license.push(LicenseChange::ExpiresAt(policy.end(end, now)?));
     }
     let (limits, parked) = limits(policy, stored, &update);
-    validate::limits(&limits)?;
+    validate::limits(&limits, &stored.license.license.limits)?;
     if limits != stored.license.license.limits || update.remaining.is_some() {
         let counted = stored.license.license.limits.remaining.is_some();
         license.push(LicenseChange::Limits {

@@ -41,7 +41,7 @@ impl Acting {
             rate_limits: rate.filter(|_| request.rate_enabled).into_iter().collect(),
             concurrency: None,
         };
-        validate::limits(&limits)?;
+        validate::limits(&limits, &Limits::default())?;
         let license = License {
             id: LicenseId::generate(),
             account,

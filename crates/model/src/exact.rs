@@ -1,0 +1,76 @@
+//! Whole numbers in JSON. Many readers, JavaScript among them, take every number for a double and round what is too large.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The largest whole number up to which a double tells every one from its neighbours: 2^53 - 1.
+///
+/// No number that comes in may be larger: whoever sent it may have meant another one, and whoever reads it back gets another.
+pub const LARGEST_EXACT: u64 = (1 << 53) - 1;
+
+/// The digits of a number above [`LARGEST_EXACT`], as text. Sums can come to so much, and stand in JSON a second time as this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digits(u64);
+
+/// The text is no digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write the digits of a whole number")]
+pub struct ParseDigitsError;
+
+impl Digits {
+    /// The digits of a number that a double may not hold; `None` for one that it does.
+    #[must_use]
+    pub const fn beyond(number: u64) -> Option<Self> {
+        if number > LARGEST_EXACT {
+            Some(Self(number))
+        } else {
+            None
+        }
+    }
+}
+
+impl fmt::Display for Digits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Digits {
+    type Err = ParseDigitsError;
+
+    fn from_str(text: &str) -> Result<Self, ParseDigitsError> {
+        text.parse().map(Self).map_err(|_| ParseDigitsError)
+    }
+}
+
+impl Serialize for Digits {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_has_digits_from_where_doubles_leave_numbers_out() {
+        let as_double = |number: u64| number as f64 as u64;
+        assert_eq!(as_double(LARGEST_EXACT), LARGEST_EXACT);
+        assert_ne!(as_double(LARGEST_EXACT + 2), LARGEST_EXACT + 2);
+        assert_eq!(Digits::beyond(LARGEST_EXACT), None);
+        let digits = Digits::beyond(LARGEST_EXACT + 2).expect("above");
+        assert_eq!(digits.to_string(), "9007199254740993");
+        assert_eq!(digits.to_string().parse(), Ok(digits));
+        assert_eq!("1e3".parse::<Digits>(), Err(ParseDigitsError));
+    }
+}
