@@ -507,3 +507,81 @@ fn a_permission_that_no_route_serves_is_refused_when_it_is_given() {
     let answer = site.gateway.call(&Request::get("/a").key(&wide.key));
     assert_ne!(answer.status, 403, "{answer:?}");
 }
+
+/// What a head is answered, with the connection's end behind it.
+fn answer_to(site: &Site, head: &str) -> (u16, String, String) {
+    let mut connection = site.gateway.connect();
+    connection.send(head.as_bytes()).expect("the gate reads");
+    let answer = connection.read_response("GET").expect("an answer");
+    assert_eq!(connection.read_to_end(), b"", "the connection ends");
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(answer.header("date").is_some(), "{answer:?}");
+    let problem = answer.json();
+    assert_eq!(problem["call_id"], answer.call_id(), "{problem}");
+    assert_eq!(problem["status"], answer.status, "{problem}");
+    let text = |member: &str| problem[member].as_str().unwrap_or_default().to_owned();
+    (answer.status, text("code"), text("detail"))
+}
+
+#[test]
+fn a_head_that_is_too_large_or_no_http_is_told_so_by_the_gate() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let head = |length: usize, headers: usize| {
+        let (path, lines) = ("/".repeat(length), "X: y\r\n".repeat(headers - 2));
+        let key = &license.key;
+        format!(
+            "GET /{} HTTP/1.1\r\nHost: a\r\nApifew-User-License-Key: {key}\r\n{lines}\r\n",
+            &path.replace('/', "a")[1..]
+        )
+    };
+    for largest in [head(65_534, 2), head(1, 256)] {
+        let mut connection = site.gateway.connect();
+        connection.send(largest.as_bytes()).expect("the gate reads");
+        let answer = connection.read_response("GET").expect("an answer");
+        assert_eq!(answer.status, 200);
+    }
+    let long = "Host: a\r\n".to_owned() + &format!("X: {}\r\n", "y".repeat(9_000)).repeat(120);
+    for (given, status, code, detail) in [
+        (
+            head(65_535, 2),
+            414,
+            "target_too_long",
+            "at most 65534 bytes",
+        ),
+        (head(1, 257), 431, "head_too_large", "at most 256 headers"),
+        (
+            format!("GET / HTTP/1.1\r\n{long}"),
+            431,
+            "head_too_large",
+            "1048575 bytes",
+        ),
+        (
+            "GET / HTTP/9.9\r\n\r\n".to_owned(),
+            400,
+            "request_malformed",
+            "",
+        ),
+        (
+            "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n".to_owned(),
+            405,
+            "method_not_allowed",
+            "",
+        ),
+    ] {
+        let (told_status, told_code, told_detail) = answer_to(&site, &given);
+        assert_eq!((told_status, &*told_code), (status, code));
+        assert!(told_detail.contains(detail), "{told_detail}");
+    }
+    // One that came together with the request before.
+    let mut connection = site.gateway.connect();
+    let both = head(1, 2) + "GET / HTTP/9.9\r\n\r\n";
+    connection.send(both.as_bytes()).expect("the gate reads");
+    assert_eq!(
+        connection.read_response("GET").expect("an answer").status,
+        200
+    );
+    let second = connection.read_response("GET").expect("an answer");
+    assert_eq!(second.refusal_code().as_deref(), Some("request_malformed"));
+    assert_eq!(site.upstream.served_count(), 3);
+}

@@ -210,10 +210,8 @@ impl Gate {
     /// Refuses a call whose head cannot be read in one way only, before it has an app.
     #[must_use]
     pub fn refuse_malformed(&self, worker: &Worker) -> Refused {
-        worker.malformed();
-        worker.count_refusal(Symbol::NONE, Refusal::RequestMalformed);
-        let call_id = worker.next_id(worker.wall(worker.now()));
-        Refused::new(Refusal::RequestMalformed, call_id)
+        let refusal = Refusal::RequestMalformed;
+        Refused::new(refusal, worker.refuse_head(refusal))
     }
 
     /// Refuses a call for a reason that was found before its license was looked at.

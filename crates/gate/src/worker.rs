@@ -8,7 +8,7 @@ use journal::{Bell, Journal, Lane};
 use licensing::Licensing;
 use model::{
     CallHead, CallId, CallRecord, CallTail, Clock, LicenseId, Method, Mode, Outcome, Refusal,
-    Timestamp,
+    Symbol, Timestamp,
 };
 use parking_lot::Mutex;
 use telemetry::{CallLabels, Metrics, Shard};
@@ -131,6 +131,13 @@ impl Worker {
     /// Counts a request that could not be read.
     pub fn malformed(&self) {
         self.shard.malformed();
+    }
+
+    /// Counts a head that no call came of; the identity of its refusal.
+    pub fn refuse_head(&self, refusal: Refusal) -> CallId {
+        self.malformed();
+        self.count_refusal(Symbol::NONE, refusal);
+        self.next_id(self.wall(self.now()))
     }
 
     /// Counts a refusal that no license is known for.

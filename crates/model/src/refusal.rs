@@ -105,6 +105,10 @@ refusals! {
     MethodNotAllowed = 28, 405, Caller, "method_not_allowed", "the path is not served by this method";
     /// What the upstream said is no HTTP, or not what it may say here.
     UpstreamInvalid = 29, 502, Upstream, "upstream_invalid", "the upstream did not answer in valid HTTP";
+    /// The target is longer than can be read.
+    TargetTooLong = 30, 414, Caller, "target_too_long", "the target of the request is too long";
+    /// The head is larger than can be read.
+    HeadTooLarge = 31, 431, Caller, "head_too_large", "the head of the request is too large";
 }
 
 impl Refusal {

@@ -13,6 +13,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use gate::CutCheck;
+use model::{CallId, Refusal};
 use parking_lot::Mutex;
 
 pub(crate) use self::caller::{Absence, BodyRate, CallerSide};
@@ -152,12 +153,18 @@ impl Connection {
         }
     }
 
-    /// Notes that bytes are written: before a call, it is the framework that refuses a head it cannot read.
-    pub(crate) fn bytes_leave(&self) {
-        if self.is_in(HEAD) || self.is_in(IDLE) {
+    /// Notes that bytes are written. Whether it is the framework that refuses a head: nobody else writes before a call.
+    pub(crate) fn bytes_leave(&self) -> bool {
+        let refused = self.is_in(HEAD) || self.is_in(IDLE);
+        if refused {
             self.enter(REFUSED);
-            self.shared.worker.malformed();
         }
+        refused
+    }
+
+    /// Counts the refusal of a head; its identity.
+    pub(crate) fn refuse_head(&self, refusal: Refusal) -> CallId {
+        self.shared.worker.refuse_head(refusal)
     }
 
     /// Notes that a request head has come.

@@ -14,6 +14,7 @@ mod headers;
 mod outlet;
 mod phases;
 mod problem;
+mod refused_head;
 mod request_line;
 mod response;
 mod serve;

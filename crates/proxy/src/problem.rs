@@ -29,6 +29,10 @@ impl Problem {
         }
     }
 
+    pub(crate) const fn refusal(&self) -> Refusal {
+        self.refusal
+    }
+
     /// Head and body. With `rpc`, a header tells the control plane that this is no answer of the upstream.
     pub(crate) fn answer(&self, rpc: bool) -> pingora::Result<(ResponseHeader, Bytes)> {
         let body = Bytes::from(self.body().to_string());

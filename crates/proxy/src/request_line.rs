@@ -7,6 +7,8 @@
 enum Part {
     #[default]
     Method,
+    /// Its first byte is to come.
+    Target,
     Path,
     Query,
     Over,
@@ -14,19 +16,28 @@ enum Part {
 
 /// One request line after the other, as their bytes come.
 #[derive(Debug, Default)]
-pub(crate) struct RequestLine(Part);
+pub(crate) struct RequestLine {
+    part: Part,
+    /// Bytes of the target and what follows it on the line.
+    length: usize,
+}
 
 impl RequestLine {
     /// Another head begins.
     pub(crate) fn begins(&mut self) {
-        self.0 = Part::Method;
+        *self = Self::default();
+    }
+
+    /// Bytes of the target, as far as it has come.
+    pub(crate) const fn target_length(&self) -> usize {
+        self.length.saturating_sub(VERSION)
     }
 
     /// Goes over the bytes that come next. They come back encoded if that was needed; for most heads it is not.
     pub(crate) fn encoded(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut encoded: Option<Vec<u8>> = None;
         for (at, &byte) in bytes.iter().enumerate() {
-            if self.0 == Part::Over {
+            if self.part == Part::Over {
                 if let Some(encoded) = &mut encoded {
                     encoded.extend_from_slice(&bytes[at..]);
                 }
@@ -45,16 +56,27 @@ impl RequestLine {
 
     /// Whether a byte has to be encoded where the line has come to.
     fn meets(&mut self, byte: u8) -> bool {
-        match (self.0, byte) {
-            (Part::Method, b' ') => self.0 = Part::Path,
-            (Part::Path, b'?') => self.0 = Part::Query,
-            (Part::Path | Part::Query, b'\n') => self.0 = Part::Over,
-            (Part::Path, b'<' | b'>' | b'`') | (Part::Query, b'<' | b'>' | b'"') => return true,
+        match (self.part, byte) {
+            (Part::Method, b' ') => self.part = Part::Target,
+            // Of a head that came together with the request before, what comes here may be the rest: no line begins like that.
+            (Part::Method, b':' | b'/' | b',' | b';' | b'(' | b'"') => self.part = Part::Over,
+            (Part::Target, b'/' | b'h' | b'H') => self.part = Part::Path,
+            (Part::Target, _) => self.part = Part::Over,
+            (Part::Path, b'?') => self.part = Part::Query,
+            (Part::Path | Part::Query, b'\n') => self.part = Part::Over,
+            (Part::Path, b'<' | b'>' | b'`') | (Part::Query, b'<' | b'>' | b'"') => {
+                self.length += 3;
+                return true;
+            }
             _ => {}
         }
+        self.length += usize::from(matches!(self.part, Part::Path | Part::Query));
         false
     }
 }
+
+/// Bytes of ` HTTP/1.1` and the end of the line.
+const VERSION: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -86,6 +108,21 @@ mod tests {
         let mut line = RequestLine::default();
         for same in ["GET /a?b=[1]|{2}^~é#' HTTP/1.1\r\n\"<>", "<>\""] {
             assert_eq!(line.encoded(same.as_bytes()), None);
+        }
+        assert_eq!(line.target_length(), "/a?b=[1]|{2}^~é#'".len());
+    }
+
+    #[test]
+    fn the_rest_of_a_head_is_no_request_line() {
+        for rest in [
+            "Title: <b>\r\n",
+            "tle: /<b>\r\n",
+            "lla/5.0 /<b>\r\n",
+            "is <b>\r\n",
+            "t, /<b>\r\n",
+        ] {
+            let mut line = RequestLine::default();
+            assert_eq!(line.encoded(rest.as_bytes()), None, "{rest}");
         }
     }
 }

@@ -20,6 +20,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::connection::{Absence, Connection};
+use crate::refused_head::{HeadSize, RefusedHead};
 use crate::request_line::RequestLine;
 
 /// See the module.
@@ -32,6 +33,10 @@ pub(crate) struct CallerStream {
     ahead: Vec<u8>,
     /// The request line that comes.
     line: RequestLine,
+    /// The head that comes.
+    head: HeadSize,
+    /// What is answered to the last head, where the framework could not read it.
+    refused: Option<RefusedHead>,
 }
 
 /// Most bytes that are read ahead of the call that is under way. Further ones wait in the kernel.
@@ -55,6 +60,8 @@ impl CallerStream {
             digest: Arc::new(digest),
             ahead: Vec::new(),
             line: RequestLine::default(),
+            head: HeadSize::default(),
+            refused: None,
         }
     }
 }
@@ -94,15 +101,43 @@ impl CallerStream {
     fn encode_line(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         if self.connection.is_idle() {
             self.line.begins();
+            self.head = HeadSize::default();
         } else if !self.connection.is_in_head() {
             return;
         }
+        self.head.add(&buffer.filled()[before..]);
         if let Some(encoded) = self.line.encoded(&buffer.filled()[before..]) {
             buffer.set_filled(before);
             let fits = encoded.len().min(buffer.remaining());
             buffer.put_slice(&encoded[..fits]);
             // The rest comes next, before what was read ahead.
             self.ahead.splice(0..0, encoded[fits..].iter().copied());
+        }
+    }
+
+    /// Whether the framework refuses a head with the bytes that it is about to write. If so, it is answered in its place.
+    fn refuses_head(&mut self, bytes: &[u8]) -> bool {
+        // Of a head that came together with the request before, nothing is known.
+        let is_known = self.connection.is_in_head();
+        if self.connection.bytes_leave() {
+            let (size, target) = match is_known {
+                true => (self.head, self.line.target_length()),
+                false => (HeadSize::default(), 0),
+            };
+            self.refused = Some(RefusedHead::new(&self.connection, bytes, size, target));
+        }
+        self.refused.is_some()
+    }
+
+    /// Answers for the framework, which writes so many bytes.
+    fn poll_refusal(
+        &mut self,
+        context: &mut Context<'_>,
+        length: usize,
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.refused {
+            Some(refused) => refused.poll_write(&self.connection, context, length),
+            None => Poll::Ready(Ok(length)),
         }
     }
 
@@ -174,8 +209,11 @@ impl AsyncWrite for CallerStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.connection.bytes_leave();
-        self.connection
+        let this = self.get_mut();
+        if this.refuses_head(bytes) {
+            return this.poll_refusal(context, bytes.len());
+        }
+        this.connection
             .with_outlet(|outlet, worker| outlet.poll_write(context, bytes, worker))
     }
 
@@ -184,8 +222,12 @@ impl AsyncWrite for CallerStream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.connection.bytes_leave();
-        self.connection
+        let this = self.get_mut();
+        if this.refuses_head(slices.first().map_or(&[], |slice| slice)) {
+            let length = slices.iter().map(|slice| slice.len()).sum();
+            return this.poll_refusal(context, length);
+        }
+        this.connection
             .with_outlet(|outlet, worker| outlet.poll_write_vectored(context, slices, worker))
     }
 

@@ -1,0 +1,128 @@
+//! What callers get for a head that the framework cannot read: a problem of ours, in place of its bare 400.
+
+use std::task::{Context, Poll, ready};
+use std::{io, iter};
+
+use bytes::{Buf, Bytes, BytesMut};
+use model::{Method, Methods, Refusal};
+use pingora::protocols::http::date::get_cached_date;
+
+use crate::connection::{Connection, Origin};
+use crate::problem::Problem;
+
+/// How much of a head has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HeadSize {
+    bytes: usize,
+    lines: usize,
+}
+
+/// Most bytes of a target that the framework reads.
+const MOST_TARGET: usize = 65_534;
+/// Most bytes of a head that it reads.
+const MOST_BYTES: usize = (1 << 20) - 1;
+/// Most headers of a head that it reads.
+const MOST_HEADERS: usize = 256;
+
+impl HeadSize {
+    /// Notes bytes of the head. Those of a body that came with its end are counted, too: it costs less than to tell them apart,
+    /// and matters only if the head is refused.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len();
+        self.lines += bytes.iter().filter(|byte| **byte == b'\n').count();
+    }
+
+    /// Why the framework refused the head, and what would work.
+    fn refusal(self, target: usize) -> (Refusal, Option<String>) {
+        if target > MOST_TARGET {
+            let detail = format!("send a target of at most {MOST_TARGET} bytes");
+            (Refusal::TargetTooLong, Some(detail))
+        } else if self.bytes > MOST_BYTES || self.lines > MOST_HEADERS + 2 {
+            let detail = format!(
+                "send at most {MOST_HEADERS} headers, and with the request line at most {MOST_BYTES} bytes"
+            );
+            (Refusal::HeadTooLarge, Some(detail))
+        } else {
+            (Refusal::RequestMalformed, None)
+        }
+    }
+}
+
+/// Whether the framework refuses a method, by the head that it writes. It takes no `CONNECT`.
+fn is_about_method(framework: &[u8]) -> bool {
+    framework.get(9..12) == Some(b"405")
+}
+
+/// The answer, as far as it has not been written.
+#[derive(Debug)]
+pub(crate) struct RefusedHead(Bytes);
+
+impl RefusedHead {
+    /// The answer to a head of this size whose target has so many bytes, in place of what the framework begins to write.
+    pub(crate) fn new(
+        connection: &Connection,
+        framework: &[u8],
+        size: HeadSize,
+        target: usize,
+    ) -> Self {
+        let (refusal, detail) = match is_about_method(framework) {
+            true => (Refusal::MethodNotAllowed, None),
+            false => size.refusal(target),
+        };
+        let mut problem = Problem::new(refusal, connection.refuse_head(refusal));
+        problem.detail = detail;
+        let rpc = *connection.origin() == Origin::Rpc;
+        // An answer that cannot be made is left out: the connection ends without one.
+        Self(written(&problem, rpc).unwrap_or_default())
+    }
+
+    /// Writes the answer in place of some bytes of the framework's, of which the last are taken for written once it has left.
+    pub(crate) fn poll_write(
+        &mut self,
+        connection: &Connection,
+        context: &mut Context<'_>,
+        instead_of: usize,
+    ) -> Poll<io::Result<usize>> {
+        while !self.0.is_empty() {
+            let count = ready!(
+                connection
+                    .with_outlet(|outlet, worker| outlet.poll_write(context, &self.0, worker))
+            )?;
+            self.0.advance(count);
+        }
+        Poll::Ready(Ok(instead_of))
+    }
+}
+
+/// Head and body.
+fn written(problem: &Problem, rpc: bool) -> pingora::Result<Bytes> {
+    let (mut head, body) = problem.answer(rpc)?;
+    head.insert_header("Date", get_cached_date())?;
+    head.insert_header("Connection", "close")?;
+    if problem.refusal() == Refusal::MethodNotAllowed {
+        let named = Method::ALL.iter().copied();
+        let all = named.fold(Methods::default(), Methods::with);
+        head.insert_header("Allow", all.to_string())?;
+    }
+    let reason = head.status.canonical_reason().unwrap_or_default();
+    let line = format!("HTTP/1.1 {} {reason}\r\n", head.status.as_u16());
+    let mut bytes = BytesMut::from(line.as_bytes());
+    head.header_to_h1_wire(&mut bytes);
+    bytes.extend(iter::once(&b"\r\n"[..]).chain([&body[..]]).flatten());
+    Ok(bytes.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_too_large_by_its_target_its_bytes_or_its_lines() {
+        let size = |target, bytes, lines| HeadSize { bytes, lines }.refusal(target).0;
+        // The request line, the headers, the empty line.
+        assert_eq!(size(65_534, 65_600, 258), Refusal::RequestMalformed);
+        assert_eq!(size(65_535, 65_600, 1), Refusal::TargetTooLong);
+        assert_eq!(size(9, 1 << 20, 9), Refusal::HeadTooLarge);
+        assert_eq!(size(9, 2_000, 259), Refusal::HeadTooLarge);
+    }
+}
