@@ -145,6 +145,40 @@ fn a_call_whose_upstream_cannot_be_reached_goes_to_another_and_is_one_record() {
     }
 }
 
+/// The name leads to both families, and only one of them is served: no caller may notice.
+#[test]
+fn a_name_of_which_one_family_of_addresses_refuses_costs_no_call() {
+    testkit::own_names::run(
+        "a_name_of_which_one_family_of_addresses_refuses_costs_no_call",
+        || {
+            let site = Site::with(binary!(), |upstream| {
+                let port = upstream.rsplit(':').next().expect("a port");
+                Config::new(&format!("http://both.test:{port}"))
+            });
+            let both = ("both.test", 80);
+            let addresses = std::net::ToSocketAddrs::to_socket_addrs(&both).expect("a name");
+            let families: Vec<bool> = addresses.map(|address| address.is_ipv6()).collect();
+            assert!(
+                families.contains(&true) && families.contains(&false),
+                "the name has addresses of both families: {families:?}"
+            );
+            let license = site.gateway.license(&["--remaining", "32"]);
+            for number in 0..32 {
+                assert_eq!(call(&site, &license, "/").status, 200, "call {number}");
+            }
+            let records = site.gateway.wait_for_calls(32);
+            let passed = |record: &&serde_json::Value| {
+                record["status"] == 200 && record["outcome"] == "delivered"
+            };
+            assert_eq!(records.iter().filter(passed).count(), 32, "{records:?}");
+            // The address that refused is tried by hardly any call.
+            let twice = records.iter().filter(|record| record["attempts"] == 2);
+            assert!(twice.count() <= 2, "{records:?}");
+            site.assert_clean(&[], &[(&license.id, 32)]);
+        },
+    );
+}
+
 #[test]
 fn what_may_have_been_done_is_never_sent_twice() {
     // One thread keeps one connection to the upstream, which is used again: it breaks only when the request is there.

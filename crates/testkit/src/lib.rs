@@ -22,6 +22,7 @@ pub mod load;
 mod namespace;
 pub mod object_server;
 pub mod other_host;
+pub mod own_names;
 pub mod pgbouncer;
 pub mod port;
 pub mod postgres;
