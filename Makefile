@@ -44,6 +44,7 @@ check: format strays arrows cases openapi deny clippy doc
 
 format:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 
 # No conflict marker stands in a file, and nothing lies at the root that nobody put there on purpose.
 strays:

@@ -58,3 +58,12 @@ fn deep_and_long_files_are_read_or_refused() {
     exercise(format!("[[app]]\nname = \"{}\"", "x".repeat(200_000)).as_bytes());
     exercise("[[app]]\n".repeat(5_000).as_bytes());
 }
+
+/// They are those of the fuzz target, which lie beside it.
+#[test]
+fn every_seed_is_read_or_refused() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/config");
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        exercise(&std::fs::read(entry.expect("an entry").path()).expect("a seed"));
+    }
+}
