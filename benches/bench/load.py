@@ -16,11 +16,12 @@ REST_LIMIT_SECONDS = 15
 REST_CPU_SECONDS = 0.011
 
 
-def wrk(core, connections, seconds, url, header, keys, paths):
-    """Runs wrk on its core and gives what it reports."""
+def wrk(core, connections, seconds, url, header, keys, paths, rate=None):
+    """Runs wrk on its core, as fast as the server answers or at a rate, and gives what it reports."""
+    script, more = ("paced.lua", [str(rate)]) if rate else ("wrk.lua", [])
     command = [
         "taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency",
-        "-s", str(HERE / "wrk.lua"), url, "--", header, str(keys), str(paths),
+        "-s", str(HERE / script), url, "--", header, str(keys), str(paths), *more,
     ]
     result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     for line in result.stdout.splitlines():

@@ -262,6 +262,7 @@ class TallygateFleet(TallygateProcess):
     """One gate of a fleet: PostgreSQL of record and Redis, both on the core of the load."""
 
     name = "fleet"
+    with_redis = True
 
     def start(self):
         self.stores = self.options.stores or Stores(self.options.load_core)
@@ -271,14 +272,15 @@ class TallygateFleet(TallygateProcess):
     def configuration(self):
         app = super().configuration()
         node = app.replace("threads = 1", f'threads = 1\nnode = "{self.run.name}"', 1)
-        return f'''{node}
-[store]
-url = "{self.stores.postgres_url}"
-
+        redis = f'''
 [redis]
 url = "{self.stores.redis_url}"
 timeout = "1s"
-'''
+''' if self.with_redis else ""
+        return f'''{node}
+[store]
+url = "{self.stores.postgres_url}"
+{redis}'''
 
     def statements(self):
         return self.stores.statements()

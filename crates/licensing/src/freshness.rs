@@ -4,7 +4,7 @@
 //! not make old knowledge look new. Old knowledge is acted on only while the store was tried and failed; a gate that has
 //! merely not read for a while, as after a pause, reads first.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::{KeyHash, Moment};
@@ -48,6 +48,8 @@ pub(crate) struct Reading {
     failed: AtomicU64,
     /// Rung at the end of each reading.
     bell: Notify,
+    /// How many were refused by the last reading.
+    refused: AtomicU32,
 }
 
 impl Reading {
@@ -56,6 +58,7 @@ impl Reading {
             last: AtomicU64::new(at.0),
             failed: AtomicU64::new(0),
             bell: Notify::new(),
+            refused: AtomicU32::new(0),
         }
     }
 
@@ -63,7 +66,17 @@ impl Reading {
     pub(crate) fn succeeded(&self, begun: Moment) {
         self.last.fetch_max(begun.0, Ordering::AcqRel);
         self.failed.store(0, Ordering::Release);
+        self.refused.store(0, Ordering::Relaxed);
         self.bell.notify_waiters();
+    }
+
+    /// How long one more who is refused by the last reading holds his answer back: the first not at all, the others in turn, spread
+    /// over `within`.
+    fn turn(&self, within: Duration) -> Duration {
+        const STEP: Duration = Duration::from_millis(1);
+        let refused = self.refused.fetch_add(1, Ordering::Relaxed);
+        let steps = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
+        STEP * (refused % steps.max(1))
     }
 
     /// Whether a reading that came to its end had begun at this moment or after it, so that it holds all that was committed
@@ -120,7 +133,8 @@ impl Licensing {
     /// [`Licensing::find`] after the changes were read, for a key that it said must not be judged before. A gate that stood
     /// still is waited for at most twice as long as for a license that is loaded, for by then the store is known to fail or
     /// to be silent; a key unknown here for `unknown_key_timeout`. [`Found::Unread`] and [`Found::Unheard`] are never the
-    /// answer. All who wait share one reading; how many wait is bounded by the calls under way.
+    /// answer. All who wait share one reading; how many wait is bounded by the calls under way. Those whom it refuses are not
+    /// answered all in one moment, in which calls with good keys would have to wait for them.
     pub async fn find_anew(&self, hash: &KeyHash, now: Moment) -> Found {
         let patience = match self.find(hash, now) {
             Found::Unread => 2 * self.options.load_timeout,
@@ -141,6 +155,12 @@ impl Licensing {
             }
         };
         let found = store::awake::within(patience, read).await;
+        if matches!(found, Ok(Found::Unknown)) {
+            let turn = self.reading.turn(self.options.unknown_key_pause);
+            if !turn.is_zero() {
+                tokio::time::sleep(turn).await;
+            }
+        }
         found.unwrap_or(Found::Unavailable)
     }
 }
@@ -165,6 +185,20 @@ mod tests {
         reading.succeeded(start.plus(SECOND));
         assert_eq!(at(3), Freshness::Fresh);
         assert_eq!(at(4), Freshness::Unread { age: 3 * SECOND });
+    }
+
+    #[test]
+    fn those_whom_one_reading_refuses_are_answered_in_turn() {
+        let reading = Reading::begun(Moment(1));
+        let within = Duration::from_millis(50);
+        let turn = || reading.turn(within).as_millis();
+        let turns: Vec<_> = (0..120).map(|_| turn()).collect();
+        let at_once = |moment| turns.iter().filter(|turn| **turn == moment).count();
+        assert_eq!(turns[..3], [0, 1, 2]);
+        assert!((0..50).all(|moment| (2..=3).contains(&at_once(moment))));
+        reading.succeeded(Moment(2));
+        assert_eq!(turn(), 0, "a single one never waits");
+        assert_eq!(reading.turn(Duration::ZERO), Duration::ZERO);
     }
 
     #[test]
