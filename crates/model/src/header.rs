@@ -47,6 +47,8 @@ const METHOD_OVERRIDES: [&str; 3] = [
     "x-http-method",
     "x-method-override",
 ];
+/// As long as the shortest of all these.
+const SHORTEST: usize = "forwarded".len();
 const FRAME: [&str; 4] = ["content-length", "transfer-encoding", "host", "connection"];
 
 /// What a header of this name says.
@@ -55,6 +57,10 @@ pub fn meaning(name: &str) -> Meaning {
     // Nearly all names end here: nothing of ours begins with another letter.
     let first = name.as_bytes().first().map(u8::to_ascii_lowercase);
     if !matches!(first, Some(b'a' | b'c' | b'f' | b'h' | b't' | b'x')) {
+        return Meaning::Theirs;
+    }
+    // `host` and the like: none of ours is as short, but for frames in a spelling of their own.
+    if name.len() < SHORTEST && !is_odd(name) {
         return Meaning::Theirs;
     }
     let is_one_of = |names: &[&str]| names.iter().any(|other| is_spelling_of(name, other));
@@ -78,7 +84,8 @@ pub fn meaning(name: &str) -> Meaning {
 /// Whether an upstream may take two names for one: they are the same but for the case of letters and for the signs between them.
 #[must_use]
 pub fn is_spelling_of(name: &str, other: &str) -> bool {
-    name.len() == other.len() && same(name.as_bytes(), other.as_bytes())
+    // Most are spelt alike.
+    name.len() == other.len() && (name == other || same(name.as_bytes(), other.as_bytes()))
 }
 
 /// Whether a name has other signs than `-`, so that it may be a spelling of another one.
