@@ -343,7 +343,17 @@ impl ProxyHttp for MeteredProxy {
         let repeatable =
             session.req_header().method.is_idempotent() && !session.retry_buffer_truncated();
         let is_theirs = *error.esource() == ErrorSource::Upstream;
-        if is_theirs && connection.is_some_and(|connection| connection.is_stalled_by_caller()) {
+        let is_tunnel = connection.is_some_and(|connection| connection.is_tunnel());
+        let ends_tunnel =
+            is_theirs && is_tunnel && (call.request_bytes, call.response_bytes) != (0, 0);
+        if ends_tunnel {
+            // Either side may end a tunnel that carried something. What the upstream had not read makes its end a reset, so that
+            // a caller could always bring one about.
+            call.response_ended = true;
+            error.set_retry(false);
+        } else if is_theirs
+            && connection.is_some_and(|connection| connection.is_stalled_by_caller())
+        {
             // The upstream waited for the caller, as we did, and had enough.
             error.etype = ErrorType::ReadTimedout;
             error.as_down();
@@ -357,7 +367,8 @@ impl ProxyHttp for MeteredProxy {
             error.set_retry(false);
         }
         // An upstream may close a connection that was not in use: then the next one shows whether it is well.
-        if *error.esource() == ErrorSource::Upstream && !(reused && error.retry()) {
+        let is_failure = *error.esource() == ErrorSource::Upstream && !ends_tunnel;
+        if is_failure && !(reused && error.retry()) {
             self.note_failure(call, peer, &error);
         }
         error
