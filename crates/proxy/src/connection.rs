@@ -214,7 +214,7 @@ impl Connection {
         self.is_in(CALL) && !self.caller.is_waiting_to_go_on()
     }
 
-    /// Whether the call is stopped by its caller, who has been silent within his request.
+    /// Whether the call is stopped by its caller, who has been silent within his request, or lets it drip.
     pub(crate) fn is_stalled_by_caller(&self) -> bool {
         self.is_owed_more() && self.caller.stalls(self.now())
     }

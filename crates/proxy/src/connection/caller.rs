@@ -4,8 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use crate::ticks::{self, TICK, ticks_in};
 
-/// A caller who is silent for so long within his request stalls: what breaks then breaks by his doing.
+/// A caller who is silent for so long within his request stalls: what breaks then breaks by his doing. So it does where he is
+/// so far behind with [`PACE`], or dripping would be cheaper than silence.
 const STALL: std::time::Duration = std::time::Duration::from_secs(1);
+/// Bytes a second that a body comes with whose caller does not stall.
+const PACE: u64 = 500;
 
 /// What it means to a call that its caller says no more or has gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub(crate) struct CallerSide {
     /// Bytes of his body.
     bytes: AtomicU64,
     drips: AtomicBool,
+    /// How far his body is behind [`PACE`] since he last kept it, in [`BYTE`]s, when bytes of it came last.
+    behind: AtomicU64,
 }
 
 /// How fast a body has to come.
@@ -52,6 +57,8 @@ pub(crate) struct BodyRate {
 
 const TICKS_A_SECOND: u64 = 1_000 / TICK.as_millis() as u64;
 const NOT: u64 = u64::MAX;
+/// What a byte makes up for, where a tick of waiting costs [`PACE`].
+const BYTE: u64 = TICKS_A_SECOND;
 
 impl Default for CallerSide {
     fn default() -> Self {
@@ -66,6 +73,7 @@ impl Default for CallerSide {
             waited: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             drips: AtomicBool::new(false),
+            behind: AtomicU64::new(0),
         }
     }
 }
@@ -81,6 +89,7 @@ impl CallerSide {
         self.waited.store(0, Ordering::Relaxed);
         self.bytes.store(0, Ordering::Relaxed);
         self.drips.store(false, Ordering::Relaxed);
+        self.behind.store(0, Ordering::Relaxed);
     }
 
     /// Says what his absence means to the call.
@@ -146,6 +155,8 @@ impl CallerSide {
 
     /// Bytes of his request came.
     pub(super) fn moves(&self, count: usize, now: u64) {
+        let behind = self.behind(now).saturating_sub(count as u64 * BYTE);
+        self.behind.store(behind, Ordering::Relaxed);
         let since = self.since.swap(NOT, Ordering::Relaxed);
         if since != NOT {
             let waited = now.saturating_sub(since);
@@ -180,17 +191,31 @@ impl CallerSide {
         }
     }
 
-    /// Whether he has been waited for so long that he stalls.
-    pub(super) fn stalls(&self, now: u64) -> bool {
+    /// Whether he has been silent for so long that he stalls.
+    fn is_silent(&self, now: u64) -> bool {
         let since = self.since.load(Ordering::Relaxed);
         since != NOT && ticks::is_over(since, ticks_in(STALL), now)
+    }
+
+    /// Whether he has been waited for so long that he stalls, for what came of it.
+    pub(super) fn stalls(&self, now: u64) -> bool {
+        self.behind(now) > ticks_in(STALL) * PACE
+    }
+
+    /// How far he is behind. He makes up for the last two [`STALL`]s alone: who goes on after a pause soon is not behind any more.
+    fn behind(&self, now: u64) -> u64 {
+        let since = self.since.load(Ordering::Relaxed);
+        let waits = since == NOT || self.is_waiting_to_go_on();
+        let waited = if waits { 0 } else { now.saturating_sub(since) };
+        let behind = self.behind.load(Ordering::Relaxed);
+        (behind + waited.saturating_mul(PACE)).min(2 * ticks_in(STALL) * PACE)
     }
 
     /// Whether nothing more of his request is to be expected in time: his answer is over, or it drips.
     pub(super) fn is_done_with(&self, now: u64) -> bool {
         self.drips.load(Ordering::Relaxed)
             || self.answered.load(Ordering::Relaxed)
-                && (self.is_waiting_to_go_on() || self.stalls(now))
+                && (self.is_waiting_to_go_on() || self.is_silent(now))
     }
 }
 
@@ -207,6 +232,30 @@ mod tests {
         assert!(!caller.stalls(1_040) && caller.stalls(1_041));
         caller.moves(1, 0);
         assert!(!caller.stalls(2_000));
+    }
+
+    #[test]
+    fn a_caller_who_drips_stalls_and_one_who_keeps_the_pace_does_not() {
+        let caller = CallerSide::default();
+        // A great deal, then a byte every half second: what came before does not pay for it.
+        caller.moves(1_000_000, 0);
+        for step in 0..4 {
+            caller.is_awaited(step * 20);
+            caller.moves(1, step * 20 + 20);
+        }
+        assert!(caller.stalls(80), "at once after a byte of his");
+        caller.moves(1_000, 81);
+        assert!(!caller.stalls(81), "he goes on");
+        for step in 4..40 {
+            caller.is_awaited(step * 20);
+            caller.moves(300, step * 20 + 20);
+            assert!(!caller.stalls(step * 20 + 20), "{step}");
+        }
+        caller.begins();
+        caller.waits_to_go_on();
+        caller.is_awaited(1_000);
+        caller.moves(1, 2_000);
+        assert!(!caller.stalls(2_000), "he held it back, rightly");
     }
 
     #[test]
