@@ -2,10 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::Value;
 use testkit::client::{Connection, Request};
+use testkit::eventually::patience;
 use testkit::{Config, License, Site, binary};
 
 /// An upstream that does this with each connection, once a request has come as far as this.
@@ -98,4 +100,45 @@ fn a_tunnel_that_carried_nothing_and_breaks_is_its_upstreams_failure() {
     assert_eq!(caller.read_head().expect("a head").status(), Some(101));
     let record = &site.gateway.wait_for_calls(1)[0];
     assert_eq!(ended(record), (101, "upstream_failed", false), "{record}");
+}
+
+#[test]
+fn a_caller_who_does_not_read_is_to_blame_when_his_upstream_has_enough_of_it() {
+    const LENGTH: usize = 60_000_000;
+    let (gives_up, has_given_up) = mpsc::channel();
+    let (site, license) = site(move |mut stream| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("the gate reads");
+        let limit = Some(Duration::from_millis(1_500));
+        stream.set_write_timeout(limit).expect("it is open");
+        let piece = vec![b'x'; 65_536];
+        let mut left = LENGTH;
+        while left > 0 {
+            match stream.write(&piece[..left.min(piece.len())]) {
+                Ok(count) => left -= count,
+                Err(_) => break,
+            }
+        }
+        drop(stream);
+        gives_up.send(()).expect("it is waited for");
+    });
+    let mut caller = open(&site, &Request::get("/").key(&license.key));
+    assert_eq!(caller.read_head().expect("a head").status(), Some(200));
+    has_given_up.recv_timeout(patience()).expect("it gives up");
+    assert!(caller.read_to_end().len() < LENGTH);
+    let record = &site.gateway.wait_for_calls(1)[0];
+    assert_eq!(ended(record), (200, "client_gone", true), "{record}");
+}
+
+#[test]
+fn an_upstream_that_breaks_off_while_its_caller_reads_is_to_blame_itself() {
+    let (site, license) = site(|mut stream| {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n";
+        stream.write_all(head).expect("the gate reads");
+        stream.write_all(&vec![b'x'; 10_000_000]).ok();
+    });
+    let caller = open(&site, &Request::get("/").key(&license.key));
+    assert!(caller.read_to_end().len() > 10_000_000);
+    let record = &site.gateway.wait_for_calls(1)[0];
+    assert_eq!(ended(record), (200, "upstream_failed", false), "{record}");
 }

@@ -3,6 +3,7 @@
 mod caller;
 mod cuttable;
 mod leaving;
+mod taking;
 mod upstream_wait;
 
 use std::cell::RefCell;
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 pub(crate) use self::caller::{Absence, BodyRate, CallerSide};
 pub(crate) use self::cuttable::Cuttable;
 pub(crate) use self::leaving::Leaving;
+use self::taking::Taking;
 pub(crate) use self::upstream_wait::UpstreamWait;
 use crate::call::Caller;
 use crate::outlet::{Outlet, Socket};
@@ -35,6 +37,7 @@ pub(crate) struct Connection {
     tunnel_limit: AtomicU64,
     shared: Arc<Shared>,
     caller: CallerSide,
+    taking: Taking,
     upstream_wait: UpstreamWait,
     /// An empty line may follow the last call.
     blank_line: AtomicBool,
@@ -85,6 +88,7 @@ impl Connection {
             tunnel_limit: AtomicU64::new(0),
             shared,
             caller: CallerSide::default(),
+            taking: Taking::default(),
             upstream_wait: UpstreamWait::default(),
             blank_line: AtomicBool::new(false),
             owing: AtomicBool::new(false),
@@ -170,6 +174,7 @@ impl Connection {
     /// Notes that a request head has come.
     pub(crate) fn call_begins(&self) {
         self.caller.begins();
+        self.taking.begins();
         self.phase.store(CALL, Ordering::Release);
     }
 
@@ -214,9 +219,22 @@ impl Connection {
         self.is_in(CALL) && !self.caller.is_waiting_to_go_on()
     }
 
-    /// Whether the call is stopped by its caller, who has been silent within his request, or lets it drip.
+    /// Notes what became of a write of so many bytes of an answer, or of letting out what was buffered of it.
+    pub(crate) fn is_written<T>(&self, poll: &Poll<io::Result<T>>, count: usize) {
+        match poll {
+            Poll::Ready(Ok(_)) => self.taking.takes(count, self.now()),
+            Poll::Ready(Err(_)) => {}
+            // What waits for the journal does not wait for the caller.
+            Poll::Pending if self.outlet.lock().is_held() => {}
+            Poll::Pending => self.taking.takes_nothing(self.now()),
+        }
+    }
+
+    /// Whether the call is stopped by its caller: he has been silent within his request, or lets it drip, or does not read his
+    /// answer.
     pub(crate) fn is_stalled_by_caller(&self) -> bool {
-        self.is_owed_more() && self.caller.stalls(self.now())
+        let now = self.now();
+        self.is_owed_more() && self.caller.stalls(now) || self.taking.held_up_upstream(now)
     }
 
     /// Whether an empty line is skipped that came before a head. Once for each call.

@@ -213,8 +213,11 @@ impl AsyncWrite for CallerStream {
         if this.refuses_head(bytes) {
             return this.poll_refusal(context, bytes.len());
         }
-        this.connection
-            .with_outlet(|outlet, worker| outlet.poll_write(context, bytes, worker))
+        let poll = this
+            .connection
+            .with_outlet(|outlet, worker| outlet.poll_write(context, bytes, worker));
+        this.connection.is_written(&poll, bytes.len());
+        poll
     }
 
     fn poll_write_vectored(
@@ -227,8 +230,12 @@ impl AsyncWrite for CallerStream {
             let length = slices.iter().map(|slice| slice.len()).sum();
             return this.poll_refusal(context, length);
         }
-        this.connection
-            .with_outlet(|outlet, worker| outlet.poll_write_vectored(context, slices, worker))
+        let poll = this
+            .connection
+            .with_outlet(|outlet, worker| outlet.poll_write_vectored(context, slices, worker));
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        this.connection.is_written(&poll, length);
+        poll
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -236,8 +243,11 @@ impl AsyncWrite for CallerStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.connection
-            .with_outlet(|outlet, worker| outlet.poll_flush(context, worker))
+        let poll = self
+            .connection
+            .with_outlet(|outlet, worker| outlet.poll_flush(context, worker));
+        self.connection.is_written(&poll, 0);
+        poll
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
