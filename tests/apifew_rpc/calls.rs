@@ -179,6 +179,21 @@ fn case_10_every_status_is_recorded_and_only_200_is_charged() {
 }
 
 #[test]
+fn a_call_is_not_free_by_asking_for_a_part_of_it_or_for_what_changed() {
+    let site = site();
+    for (status, name, value) in [(206, "Range", "bytes=0-"), (304, "If-None-Match", "\"a\"")] {
+        let license = site.gateway.license(&["--remaining", "1"]);
+        let mut ask = get(&format!("/paid/status/{status}"));
+        ask["HEADERS"] = json!({ name: value });
+        let (response, record) = called(&site, &license, &ask);
+        assert_eq!(response.status, status);
+        assert_eq!(record["billable"], true, "{record}");
+        let code = refused(&site, &license.key, &ask, 402);
+        assert_eq!(code, "ERROR_QUOTA_EXHAUSTED");
+    }
+}
+
+#[test]
 fn case_11_an_upstream_that_fails_is_502_or_504_with_a_record_and_no_charge() {
     let site = site();
     let license = site.gateway.license(&[]);

@@ -15,7 +15,10 @@ pub struct StatusSet([u64; 8]);
 pub struct Billable {
     /// Those of calls through the proxy \[2xx, 101 and 304\].
     pub forwarded: StatusSet,
-    /// Those of apifew's own ways (`/v1/request`, consumed tokens, stamps) and of verifications; the same where the file names
+    /// Those of calls by rpc (apifew's `/v1/request`), which callers drive as they do the proxy; the same where the file names them
+    /// \[200, and what callers can make of it: 206 and 304\].
+    pub by_rpc: StatusSet,
+    /// Those that a provider reports (apifew's consumed tokens and stamps) and of verifications; the same where the file names
     /// them \[exactly 200\].
     pub own_ways: StatusSet,
 }
@@ -75,6 +78,7 @@ impl Billable {
     pub(crate) const fn named(statuses: StatusSet) -> Self {
         Self {
             forwarded: statuses,
+            by_rpc: statuses,
             own_ways: statuses,
         }
     }
@@ -95,6 +99,7 @@ impl Default for Billable {
         let range = |first, last| StatusRange { first, last };
         Self {
             forwarded: StatusSet::of([range(200, 299), range(101, 101), range(304, 304)]),
+            by_rpc: StatusSet::of([range(200, 200), range(206, 206), range(304, 304)]),
             own_ways: StatusSet::of([range(200, 200)]),
         }
     }
@@ -210,6 +215,7 @@ mod tests {
         assert!([101, 200, 204, 206, 304].map(|it| default.forwarded.contains(it)) == [true; 5]);
         assert!(!default.forwarded.contains(301) && !default.forwarded.contains(404));
         assert_eq!(default.own_ways.iter().collect::<Vec<_>>(), [200]);
+        assert_eq!(default.by_rpc.iter().collect::<Vec<_>>(), [200, 206, 304]);
         for (named, free) in [
             (&["200"][..], &[206, 304][..]),
             (&["2xx"], &[304]),

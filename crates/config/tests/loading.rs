@@ -179,6 +179,7 @@ fn what_a_route_and_an_app_leave_open_comes_from_above_them() {
     // What the file names goes for every way that a call can come.
     for named in [
         api.routes[0].billable.forwarded,
+        api.routes[0].billable.by_rpc,
         api.routes[0].billable.own_ways,
     ] {
         assert!(named.contains(299) && named.contains(404));

@@ -140,6 +140,7 @@ fn app(name: &str, host: &str, routes: Vec<RouteRules>) -> Result<AppRules, Fail
         paths: vec![],
         license_headers: vec![],
         billable: vec![200],
+        billable_by_rpc: None,
         billable_by_own_ways: None,
         billable_outcomes: vec![Outcome::Delivered],
         counts_all: false,

@@ -26,7 +26,9 @@ pub struct AppRules {
     pub license_headers: Vec<HeaderName>,
     /// Statuses that are billed.
     pub billable: Vec<u16>,
-    /// Statuses that are billed of calls that come by rpc and of what is spent without a call; `None`: the same.
+    /// Statuses that are billed of calls that come by rpc; `None`: the same.
+    pub billable_by_rpc: Option<Vec<u16>>,
+    /// Statuses that are billed of what is spent without a call; `None`: the same.
     pub billable_by_own_ways: Option<Vec<u16>>,
     /// Outcomes that are billed.
     pub billable_outcomes: Vec<Outcome>,
@@ -61,8 +63,9 @@ pub struct RouteRules {
     pub units_unreadable: UnitsUnreadable,
     /// Statuses that are billed; `None`: those of the app.
     pub billable: Option<Vec<u16>>,
-    /// Statuses that are billed of calls that come by rpc and of what is spent without a call; `None`: what the route names, or
-    /// else those of the app.
+    /// Statuses that are billed of calls that come by rpc; `None`: what the route names, or else those of the app.
+    pub billable_by_rpc: Option<Vec<u16>>,
+    /// Statuses that are billed of what is spent without a call; `None`: what the route names, or else those of the app.
     pub billable_by_own_ways: Option<Vec<u16>>,
     /// Whether the upstream is heard to its end when the caller leaves.
     pub finishes_without_caller: bool,
@@ -117,6 +120,7 @@ pub struct Route {
     pub(crate) symbol_text: Box<str>,
     pub(crate) cuts_on_revoke: bool,
     billable: StatusBits,
+    billable_by_rpc: StatusBits,
     billable_by_own_ways: StatusBits,
 }
 
@@ -191,7 +195,12 @@ impl Route {
         self.billable.contains(status)
     }
 
-    /// Whether a status is billed of a call by rpc, or of what is spent without a call.
+    /// Whether a status is billed of a call by rpc.
+    pub(crate) fn bills_by_rpc(&self, status: u16) -> bool {
+        self.billable_by_rpc.contains(status)
+    }
+
+    /// Whether a status is billed of what is spent without a call.
     pub(crate) fn bills_own_way(&self, status: u16) -> bool {
         self.billable_by_own_ways.contains(status)
     }
@@ -349,11 +358,11 @@ impl Entry {
         let mut route = |declared: &RouteRules| {
             let text = Symbol::Route(declared.path.as_str().to_owned());
             let billable = declared.billable.as_ref().unwrap_or(&rules.billable);
-            let by_own_ways = declared.billable_by_own_ways.as_ref();
-            let by_own_ways = by_own_ways
-                .or(declared.billable.as_ref())
-                .or(rules.billable_by_own_ways.as_ref())
-                .unwrap_or(&rules.billable);
+            let of_way = |of_route: &Option<Vec<u16>>, of_app: &Option<Vec<u16>>| {
+                let named = of_route.as_ref().or(declared.billable.as_ref());
+                let named = named.or(of_app.as_ref());
+                StatusBits::new(named.unwrap_or(&rules.billable))
+            };
             Arc::new(Route {
                 app: app.clone(),
                 path: declared.path.clone(),
@@ -369,7 +378,11 @@ impl Entry {
                 symbol_text: text.encode().into(),
                 cuts_on_revoke: declared.cuts_on_revoke.unwrap_or(rules.cuts_on_revoke),
                 billable: StatusBits::new(billable),
-                billable_by_own_ways: StatusBits::new(by_own_ways),
+                billable_by_rpc: of_way(&declared.billable_by_rpc, &rules.billable_by_rpc),
+                billable_by_own_ways: of_way(
+                    &declared.billable_by_own_ways,
+                    &rules.billable_by_own_ways,
+                ),
             })
         };
         let whole = route(&RouteRules::any());
@@ -409,6 +422,7 @@ impl RouteRules {
             units_header: None,
             units_unreadable: UnitsUnreadable::default(),
             billable: None,
+            billable_by_rpc: None,
             billable_by_own_ways: None,
             finishes_without_caller: false,
             half_close_leaves: false,

@@ -247,7 +247,7 @@ impl Forwarding {
             .expect("the ticket leaves with the value");
         ticket.head.status = status;
         let bills = match ticket.head.mode {
-            Mode::Rpc => ticket.route.bills_own_way(status),
+            Mode::Rpc => ticket.route.bills_by_rpc(status),
             _ => ticket.route.bills_forwarded(status),
         };
         ticket.head.billable_status = forwarded && bills && !unbilled;

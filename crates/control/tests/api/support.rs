@@ -488,6 +488,7 @@ fn spender(journal: &Journal, licensing: &Arc<Licensing>, clock: &Arc<dyn Clock>
         paths: vec![],
         license_headers: vec![],
         billable: vec![200],
+        billable_by_rpc: None,
         billable_by_own_ways: None,
         billable_outcomes: vec![Outcome::Delivered],
         counts_all: false,

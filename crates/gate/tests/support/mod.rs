@@ -103,6 +103,7 @@ pub fn app(name: &str) -> AppRules {
         paths: vec![],
         license_headers: vec![],
         billable: vec![200],
+        billable_by_rpc: None,
         billable_by_own_ways: None,
         billable_outcomes: vec![
             Outcome::Delivered,
