@@ -585,3 +585,41 @@ fn a_head_that_is_too_large_or_no_http_is_told_so_by_the_gate() {
     assert_eq!(second.refusal_code().as_deref(), Some("request_malformed"));
     assert_eq!(site.upstream.served_count(), 3);
 }
+
+#[test]
+fn a_malformed_request_is_told_which_part_is_wrong_and_what_would_work() {
+    let site = Site::start(binary!());
+    for (head, detail) in [
+        ("GET / HTTP/1.1\r\n", "`Host` is missing"),
+        ("GET / HTTP/1.1\r\nHost: a:b\r\n", "`Host` has to be a name"),
+        ("get / HTTP/1.1\r\nHost: a\r\n", "capitals"),
+        ("GET a HTTP/1.1\r\nHost: a\r\n", "begin the target with `/`"),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n",
+            "`Transfer-Encoding: chunked` and no other coding",
+        ),
+    ] {
+        let mut connection = site.gateway.connect();
+        let head = format!("{head}\r\n");
+        connection.send(head.as_bytes()).expect("the gate reads");
+        let answer = connection.read_response("GET").expect("an answer");
+        assert_eq!(answer.refusal_code().as_deref(), Some("request_malformed"));
+        let problem = answer.json();
+        let told = problem["detail"].as_str().expect("a detail");
+        assert!(told.contains(detail), "{head} {told}");
+    }
+    // What the framework refuses before the gate sees it.
+    for head in [
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 4\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n",
+        "GET http://b/ HTTP/1.1\r\nHost: a\r\n",
+        "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n",
+    ] {
+        let (status, code, told) = answer_to(&site, &format!("{head}\r\n"));
+        assert_eq!((status, &*code), (400, "request_malformed"), "{head}");
+        assert!(told.contains("one `Host`"), "{told}");
+    }
+    assert_eq!(site.upstream.served_count(), 0);
+}

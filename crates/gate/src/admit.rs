@@ -160,8 +160,11 @@ impl Gate {
         method: &str,
         raw_path: &[u8],
     ) -> Result<Routed, Refused> {
-        if Method::is_misspelled(method) || raw_path.first() != Some(&b'/') {
-            return Err(self.refuse_malformed(worker));
+        if Method::is_misspelled(method) {
+            return Err(self.refuse_malformed(worker, MISSPELLED));
+        }
+        if raw_path.first() != Some(&b'/') {
+            return Err(self.refuse_malformed(worker, "begin the target with `/`"));
         }
         let method = Method::of(method);
         let resolved = self.catalogue.load().apps.resolve(host, method, raw_path);
@@ -207,11 +210,14 @@ impl Gate {
         self.metrics.upstream_failed(app, upstream, failure);
     }
 
-    /// Refuses a call whose head cannot be read in one way only, before it has an app.
+    /// Refuses a call whose head cannot be read in one way only, before it has an app. `detail` says what would work.
     #[must_use]
-    pub fn refuse_malformed(&self, worker: &Worker) -> Refused {
+    pub fn refuse_malformed(&self, worker: &Worker, detail: &'static str) -> Refused {
         let refusal = Refusal::RequestMalformed;
-        Refused::new(refusal, worker.refuse_head(refusal))
+        Refused {
+            detail: Some(detail),
+            ..Refused::new(refusal, worker.refuse_head(refusal))
+        }
     }
 
     /// Refuses a call for a reason that was found before its license was looked at.
@@ -401,6 +407,9 @@ impl Gate {
         }))
     }
 }
+
+/// What whoever takes methods for words of any case is told.
+pub(crate) const MISSPELLED: &str = "write the method in capitals, such as `GET`";
 
 impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

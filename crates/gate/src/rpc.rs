@@ -8,7 +8,7 @@ use http::HeaderName;
 use model::path::NormalPath;
 use model::{AppName, Method, Mode};
 
-use crate::admit::{Gate, Routed};
+use crate::admit::{Gate, MISSPELLED, Routed};
 use crate::app::Resolved;
 use crate::refused::Refused;
 use crate::worker::Worker;
@@ -36,7 +36,7 @@ impl Gate {
         raw_path: &[u8],
     ) -> Result<Routed, Refused> {
         if Method::is_misspelled(method) {
-            return Err(self.refuse_malformed(worker));
+            return Err(self.refuse_malformed(worker, MISSPELLED));
         }
         let method = Method::of(method);
         let resolved = match (app.parse::<AppName>(), NormalPath::parse(raw_path)) {

@@ -94,7 +94,13 @@ pub(crate) async fn fail(
     call_id: CallId,
     rpc: bool,
 ) -> pingora::Result<()> {
-    let (mut head, body) = Problem::new(refusal, call_id).answer(rpc)?;
+    let mut problem = Problem::new(refusal, call_id);
+    if refusal == Refusal::RequestMalformed {
+        // Its head was read: what broke it came behind.
+        let detail = "send the body in whole chunks, or in as many bytes as `Content-Length` says";
+        problem.detail = Some(detail.to_owned());
+    }
+    let (mut head, body) = problem.answer(rpc)?;
     if refusal.is_ours() {
         head.insert_header("Retry-After", "1")?;
     }

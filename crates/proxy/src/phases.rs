@@ -26,7 +26,7 @@ use crate::headers::{
 };
 use crate::response;
 use crate::session;
-use crate::target::settle;
+use crate::target::{Malformed, settle};
 
 /// Connections to the upstream that one call may try.
 pub(crate) const MOST_ATTEMPTS: u8 = 2;
@@ -52,13 +52,11 @@ impl MeteredProxy {
     /// Admits a call, or says what to answer.
     async fn admit(&self, session: &mut Session, call: &mut Call) -> Result<(), Refused> {
         let by_rpc = call.is_rpc();
-        if settle(session.req_header_mut(), by_rpc).is_err() {
-            return Err(self.gate.refuse_malformed(&self.worker));
-        }
+        let malformed = |Malformed(detail)| self.gate.refuse_malformed(&self.worker, detail);
+        settle(session.req_header_mut(), by_rpc).map_err(malformed)?;
         let (peer, head) = (session.client_addr().cloned(), session.req_header());
-        let Ok(target) = RequestTarget::parse(head.raw_path()) else {
-            return Err(self.gate.refuse_malformed(&self.worker));
-        };
+        let target = RequestTarget::parse(head.raw_path());
+        let target = target.map_err(|error| malformed(error.into()))?;
         let (path, method) = (target.path(), head.method.as_str());
         let routed = if by_rpc {
             let (app, caller) = rpc_call(&head.headers);

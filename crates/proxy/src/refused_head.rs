@@ -43,7 +43,10 @@ impl HeadSize {
             );
             (Refusal::HeadTooLarge, Some(detail))
         } else {
-            (Refusal::RequestMalformed, None)
+            // Which of them it was the framework does not say.
+            let detail = "send a request line, headers with names of letters and hyphens, one `Host` and at most one \
+                `Content-Length`, of digits alone";
+            (Refusal::RequestMalformed, Some(detail.to_owned()))
         }
     }
 }

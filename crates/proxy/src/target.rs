@@ -1,14 +1,35 @@
 //! Bringing the target and the host of a request into the one form that is judged and forwarded.
 
+use http::Version;
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
-use http::{HeaderMap, Version};
-use model::target::is_host_with_port;
+use model::target::{MalformedTarget, is_host_with_port};
 use model::{BodyLength, RequestTarget};
 use pingora::http::RequestHeader;
 
-/// A head whose target or host cannot be read in one way only.
+/// A head whose target, host or length cannot be read in one way only, and what would work. Nothing of the caller's stands in it.
 #[derive(Debug)]
-pub(crate) struct Malformed;
+pub(crate) struct Malformed(pub(crate) &'static str);
+
+/// What no target that was read leads to: the framework takes back what it gave.
+const TARGET: Malformed = Malformed("send a target that a URL can hold");
+const NO_HOST: Malformed = Malformed("`Host` is missing, send one");
+const BAD_HOST: Malformed = Malformed("`Host` has to be a name or an address, perhaps with a port");
+
+impl From<MalformedTarget> for Malformed {
+    fn from(error: MalformedTarget) -> Self {
+        Self(match error {
+            MalformedTarget::NotAbsolute => {
+                "begin the target with `/`, or with `http://` and a host"
+            }
+            MalformedTarget::Authority => {
+                "name a host in the target, perhaps with a port, and no user"
+            }
+            MalformedTarget::Control => {
+                "percent-encode blanks and control characters in the target"
+            }
+        })
+    }
+}
 
 /// Puts a target in absolute form into origin form and its authority into `Host`, in place: from here on the bytes that the gate
 /// reads are those that the framework writes to the upstream.
@@ -18,17 +39,20 @@ pub(crate) struct Malformed;
 /// # Errors
 /// A target in any other form, a `Host` that is none, and none at all where HTTP/1.1 demands one (RFC 9112, section 3.2).
 pub(crate) fn settle(head: &mut RequestHeader, by_rpc: bool) -> Result<(), Malformed> {
-    let target = RequestTarget::parse(head.raw_path()).map_err(|_| Malformed)?;
+    let target = RequestTarget::parse(head.raw_path())?;
     if let Some(authority) = target.authority() {
-        let host = HeaderValue::from_str(authority).map_err(|_| Malformed)?;
+        let host = HeaderValue::from_str(authority).map_err(|_| TARGET)?;
         let text = target.as_bytes().to_vec();
-        head.set_raw_path(&text).map_err(|_| Malformed)?;
-        head.insert_header(HOST, host).map_err(|_| Malformed)?;
+        head.set_raw_path(&text).map_err(|_| TARGET)?;
+        head.insert_header(HOST, host).map_err(|_| TARGET)?;
     }
     settle_length(head)?;
-    match by_rpc || names_a_host(head.version, &head.headers) || has_authority(head) {
-        true => Ok(()),
-        false => Err(Malformed),
+    match head.headers.get(HOST) {
+        _ if by_rpc => Ok(()),
+        Some(host) if host.to_str().is_ok_and(is_host_with_port) => Ok(()),
+        Some(_) => Err(BAD_HOST),
+        None if head.version < Version::HTTP_11 || has_authority(head) => Ok(()),
+        None => Err(NO_HOST),
     }
 }
 
@@ -43,10 +67,13 @@ fn settle_length(head: &mut RequestHeader) -> Result<(), Malformed> {
             .is_none_or(|line| !line.as_bytes().contains(&b','))
             && lines.next().is_none()
     };
-    match length.map_err(|_| Malformed)? {
-        BodyLength::Known(length) if !is_one(CONTENT_LENGTH) => head
-            .insert_header(CONTENT_LENGTH, length)
-            .map_err(|_| Malformed),
+    let malformed =
+        Malformed("send one `Content-Length`, or `Transfer-Encoding: chunked` and no other coding");
+    match length.map_err(|_| malformed)? {
+        BodyLength::Known(length) if !is_one(CONTENT_LENGTH) => {
+            let set = head.insert_header(CONTENT_LENGTH, length);
+            set.map_err(|_| TARGET)
+        }
         BodyLength::Chunked => {
             head.remove_header(&CONTENT_LENGTH);
             Ok(())
@@ -55,19 +82,10 @@ fn settle_length(head: &mut RequestHeader) -> Result<(), Malformed> {
     }
 }
 
-fn names_a_host(version: Version, headers: &HeaderMap) -> bool {
-    match headers.get(HOST) {
-        Some(host) => host.to_str().is_ok_and(is_host_with_port),
-        None => version < Version::HTTP_11,
-    }
-}
-
 /// HTTP/2 says the host beside the path.
 fn has_authority(head: &RequestHeader) -> bool {
     let authority = head.uri.authority();
-    authority.is_some_and(|authority| {
-        !head.headers.contains_key(HOST) && is_host_with_port(authority.as_str())
-    })
+    authority.is_some_and(|authority| is_host_with_port(authority.as_str()))
 }
 
 #[cfg(test)]
