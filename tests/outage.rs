@@ -241,6 +241,15 @@ fn a_gate_that_starts_on_a_full_disk_refuses_and_serves_by_itself_as_soon_as_the
             );
             assert!(site.gateway.is_running());
             assert_eventually!(site.gateway.log().contains("free some space"));
+            // Whoever has enough of waiting ends it in order, as any gate.
+            let ended = site.gateway.stop();
+            assert_eq!(ended.code(), Some(0), "{ended:?}");
+            site.gateway.launch();
+            assert_eventually!(
+                site.gateway
+                    .scrape("/healthz")
+                    .is_some_and(|it| it.status == 200)
+            );
 
             fs::remove_file(&filler).expect("removed");
             fs::remove_file(&more).expect("removed");

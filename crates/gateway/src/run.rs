@@ -10,6 +10,7 @@ mod start;
 
 use std::fs::File;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,8 +70,16 @@ pub(crate) enum Left {
 pub(crate) fn run(config: Config) -> ExitCode {
     on_cold_runtime(&config, |config| async {
         signals::ignore_others();
-        let running = start(config).await?;
-        stop_signal().await;
+        let mut stop = pin!(stop_signal());
+        let running = tokio::select! {
+            started = start(config) => started?,
+            // Nothing was served, so there is nothing to bring into the books; what was begun the next start finds as it is.
+            () = &mut stop => {
+                tracing::info!("stopping before the start was over: no call was let in");
+                return Ok(ExitCode::SUCCESS);
+            }
+        };
+        stop.await;
         tracing::info!("stopping: calls under way may end");
         Ok(match running.stop().await {
             Left::Nothing => ExitCode::SUCCESS,

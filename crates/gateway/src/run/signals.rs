@@ -5,12 +5,18 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Waits for a signal that asks for a stop with a drain: SIGTERM, SIGINT or SIGQUIT (which stops nginx gracefully, too).
-pub(crate) async fn stop_signal() {
-    tokio::select! {
-        () = received(SignalKind::terminate()) => {}
-        () = received(SignalKind::interrupt()) => {}
-        () = received(SignalKind::quit()) => {}
+/// Waits for a signal that asks for a stop with a drain: SIGTERM, SIGINT or SIGQUIT (which stops nginx gracefully, too). It is
+/// heard from this call on, not only once the future is polled.
+pub(crate) fn stop_signal() -> impl Future<Output = ()> {
+    let terminate = received(SignalKind::terminate());
+    let interrupt = received(SignalKind::interrupt());
+    let quit = received(SignalKind::quit());
+    async {
+        tokio::select! {
+            () = terminate => {}
+            () = interrupt => {}
+            () = quit => {}
+        }
     }
 }
 
@@ -37,12 +43,15 @@ pub(super) fn ignore_others() {
     }
 }
 
-async fn received(kind: SignalKind) {
-    match signal(kind) {
-        Ok(mut signal) => drop(signal.recv().await),
-        Err(error) => {
-            tracing::error!(%error, "a signal handler cannot be installed");
-            std::future::pending::<()>().await;
+fn received(kind: SignalKind) -> impl Future<Output = ()> {
+    let signal = signal(kind);
+    async {
+        match signal {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(error) => {
+                tracing::error!(%error, "a signal handler cannot be installed");
+                std::future::pending::<()>().await;
+            }
         }
     }
 }
