@@ -141,3 +141,115 @@ fn a_coding_that_http_1_0_cannot_carry_is_a_502() {
     let answer = ask_in_old_http(&site, &license, &raw_answer(answer), "");
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
 }
+
+#[test]
+fn an_upstream_that_fails_after_an_informational_answer_is_told_of_like_any_other() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let go_on = "HTTP/1.1 100 Continue\r\n\r\n";
+    for (after, code) in [
+        ("", "upstream_unreachable"),
+        ("HTTP/1.1 200 OK\r\nX-Half: 1\r\n", "upstream_invalid"),
+        ("SSH-2.0\r\n\r\n", "upstream_invalid"),
+    ] {
+        let target = format!("{}/close", raw_answer(&format!("{go_on}{after}")));
+        let request = Request::get(&target).key(&license.key);
+        let mut connection = site.gateway.connect();
+        connection.send(&request.bytes()).expect("the gate reads");
+        let response = connection.read_response("GET").expect("an answer");
+        assert_eq!(
+            (response.status, &*response.informational),
+            (502, &[100][..])
+        );
+        assert_eq!(response.refusal_code().as_deref(), Some(code));
+        let record = site.gateway.record(response.call_id());
+        assert_eq!(record["outcome"], "upstream_failed", "{record}");
+        assert_eq!(record["status"], 502, "{record}");
+    }
+}
+
+#[test]
+fn an_answer_has_one_length_or_is_the_upstreams_failure() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    for head in [
+        "Content-Length: 2, 2",
+        "Content-Length: 2\r\nContent-Length: 2",
+        "Transfer-Encoding: identity\r\nContent-Length: 2",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: gzip, chunked",
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\nok");
+        let response = ask(&site, &license, &answer);
+        assert_eq!(response.status, 502, "{head}");
+        let code = response.refusal_code();
+        assert_eq!(code.as_deref(), Some("upstream_invalid"), "{head}");
+        let record = site.gateway.record(response.call_id());
+        assert_eq!(record["billable"], false, "{record}");
+    }
+    let chunks = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let response = ask(&site, &license, chunks);
+    assert_eq!(response.body, b"ok", "chunks outweigh a length");
+    assert_eq!(response.header("content-length"), None);
+}
+
+#[test]
+fn an_upstream_of_http_1_0_is_answered_for_in_http_1_1() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    for (head, close) in [("Content-Length: 2", ""), ("X: y", "/close")] {
+        let answer = format!("HTTP/1.0 200 OK\r\n{head}\r\nConnection: keep-alive\r\n\r\nok");
+        let target = format!("{}{close}", raw_answer(&answer));
+        let mut connection = site.gateway.connect();
+        let request = Request::get(&target).key(&license.key);
+        connection.send(&request.bytes()).expect("the gate reads");
+        let response = connection.read_response("GET").expect("an answer");
+        assert_eq!(response.head.first_line, "HTTP/1.1 200 OK");
+        assert_eq!(response.body, b"ok");
+    }
+    // Chunks that its version does not know (RFC 9112, section 6.1).
+    let faulty = "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    assert_eq!(ask(&site, &license, faulty).status, 502);
+}
+
+#[test]
+fn what_an_upstream_says_of_its_own_connection_is_not_passed_on() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let answer = "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=600\r\nProxy-Connection: keep-alive\r\nUpgrade: h2c\r\n\
+                  Connection: keep-alive, X-Own\r\nX-Own: 1\r\nX-Other: 2\r\nContent-Length: 2\r\n\r\nok";
+    let response = ask(&site, &license, answer);
+    for name in ["keep-alive", "proxy-connection", "upgrade", "x-own"] {
+        assert_eq!(response.header(name), None, "{name}");
+    }
+    assert_eq!(response.header("x-other"), Some("2"));
+}
+
+#[test]
+fn who_offers_another_protocol_than_a_websocket_is_answered_in_http_and_keeps_his_connection() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let mut connection = site.gateway.connect();
+    for (options, protocol) in [
+        ("Upgrade, HTTP2-Settings", "h2c"),
+        ("keep-alive", "websocket"),
+    ] {
+        let request = Request::get("/")
+            .key(&license.key)
+            .header("Connection", options)
+            .header("Upgrade", protocol);
+        let response = connection.call(&request).expect("an answer");
+        assert_eq!(response.status, 200, "{protocol}");
+        let served = site.upstream.served().pop().expect("forwarded");
+        assert_eq!(served.header("upgrade"), None, "{protocol}");
+    }
+    let request = Request::get(&raw_answer(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: foo\r\n\r\n",
+    ));
+    let request = request
+        .key(&license.key)
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket");
+    let response = connection.call(&request).expect("an answer");
+    assert_eq!(response.status, 502, "not what was offered");
+}

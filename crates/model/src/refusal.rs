@@ -87,8 +87,8 @@ refusals! {
     CredentialAmbiguous = 19, 400, Caller, "credential_ambiguous", "the call carries two different credentials, send one";
     /// A path that could be read in two ways.
     PathAmbiguous = 20, 400, Caller, "path_ambiguous", "the path is ambiguous, send it without encoded separators or dot segments";
-    /// The upstream could not be reached.
-    UpstreamUnreachable = 21, 502, Upstream, "upstream_unreachable", "the upstream could not be reached";
+    /// The upstream could not be reached, or broke off before it answered.
+    UpstreamUnreachable = 21, 502, Upstream, "upstream_unreachable", "the upstream could not be reached, or broke off before it answered";
     /// The upstream took too long.
     UpstreamTimeout = 22, 504, Upstream, "upstream_timeout", "the upstream took too long";
     /// The license store is out of reach and the license is not known here.

@@ -41,7 +41,11 @@ impl<'a> RequestTarget<'a> {
     /// address a server and not what lies behind it.
     pub fn parse(raw: &'a [u8]) -> Result<Self, MalformedTarget> {
         if raw.first() == Some(&b'/') {
-            return Ok(Self::of_origin_form(Cow::Borrowed(raw), None));
+            // A blank there may be the end of the target to one reader and part of it to the next.
+            return match raw.iter().any(|byte| matches!(byte, 1..=b' ' | 0x7f)) {
+                true => Err(MalformedTarget::Control),
+                false => Ok(Self::of_origin_form(Cow::Borrowed(raw), None)),
+            };
         }
         let rest = after_scheme(raw).ok_or(MalformedTarget::NotAbsolute)?;
         let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));

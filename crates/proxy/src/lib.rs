@@ -11,6 +11,7 @@ mod connection;
 mod edge;
 mod failure;
 mod headers;
+mod hop;
 mod outlet;
 mod phases;
 mod problem;

@@ -359,6 +359,10 @@ impl ProxyHttp for MeteredProxy {
         } else if is_theirs && wait.is_some_and(UpstreamWait::was_overdue) {
             error.etype = ErrorType::ReadTimedout;
             error.set_retry(false);
+        } else if is_theirs && wait.is_some_and(UpstreamWait::is_in_head) {
+            // It was reached, and what it said is no head.
+            error.etype = ErrorType::InvalidHTTPHeader;
+            error.set_retry(false);
         } else if repeatable {
             error.retry.decide_reuse(reused);
         } else {
@@ -498,7 +502,10 @@ impl ProxyHttp for MeteredProxy {
         error: &Error,
         call: &mut Call,
     ) -> FailToProxy {
-        let silent = call.uncommitted || session.response_written().is_some();
+        // After informational heads the answer is still to come (RFC 9110, section 15.2).
+        let is_answer =
+            |head: &ResponseHeader| !head.status.is_informational() || head.status.as_u16() == 101;
+        let silent = call.uncommitted || session.response_written().is_some_and(is_answer);
         let written = if silent {
             None
         } else {

@@ -8,6 +8,7 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
 use crate::connection::{Absence, Connection};
+use crate::hop;
 use crate::phases::CallerTimeouts;
 
 /// Sets both up for a call whose head has come.
@@ -19,6 +20,7 @@ pub(crate) fn begin(
     if let Some(connection) = connection {
         connection.call_begins();
     }
+    hop::settle_upgrade(session.req_header_mut());
     let is_old = session.req_header().version == Version::HTTP_10;
     if is_old {
         // Its callers get no informational answer (RFC 9110, section 15.2), and whatever they expect, nothing is promised them

@@ -1,0 +1,186 @@
+//! What belongs to one connection alone, and is not passed on to the other (RFC 9110, section 7.6.1).
+
+use http::header::{self, CONNECTION, HeaderName, UPGRADE};
+use http::{HeaderMap, Method, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
+
+use crate::target::Malformed;
+
+/// The only protocol that callers may switch to.
+const WEBSOCKET: &str = "websocket";
+const OPTIONS: Malformed = Malformed(
+    "send at most nine options in `Connection`, each a name, and none of `Host` and `X-Forwarded-*`",
+);
+/// Options of one request that the framework takes; with more it breaks off in the middle of the call.
+const OPTIONS_MAX: usize = 9;
+/// Fields that say who called and what is called: a caller cannot have them taken away.
+const PROTECTED: [&str; 4] = [
+    "host",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+];
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Leaves `Upgrade: websocket` where the head opens a WebSocket (RFC 6455, section 4.1), and no `Upgrade` anywhere else: who
+/// offers another protocol, or forgets to say that it is of this connection, is answered in HTTP (RFC 9110, section 7.8).
+pub(crate) fn settle_upgrade(head: &mut RequestHeader) {
+    if !head.headers.contains_key(UPGRADE) {
+        return;
+    }
+    let opens = head.version == Version::HTTP_11
+        && head.method == Method::GET
+        && options(&head.headers).any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+        && offers_websocket(&head.headers);
+    head.remove_header(&UPGRADE);
+    head.remove_header(&HTTP2_SETTINGS);
+    if opens {
+        head.insert_header(UPGRADE, WEBSOCKET)
+            .expect("a header value");
+    }
+}
+
+fn offers_websocket(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(UPGRADE).iter();
+    let mut protocols = lines.flat_map(|line| items(line.as_bytes()));
+    protocols.any(|protocol| protocol.eq_ignore_ascii_case(WEBSOCKET.as_bytes()))
+}
+
+/// # Errors
+/// Options that the framework would break off for, once the call has been let in: more than a handful, none that is a name, and
+/// those that would have the gate forget who called.
+pub(crate) fn check_options(head: &RequestHeader) -> Result<(), Malformed> {
+    if !head.headers.contains_key(CONNECTION) {
+        return Ok(());
+    }
+    let mut count = 0;
+    for option in options(&head.headers) {
+        count += 1;
+        let name = HeaderName::from_bytes(option).ok();
+        let is_taken = name.is_some_and(|name| !PROTECTED.contains(&name.as_str()));
+        if !is_taken || !option.iter().all(|byte| is_of_a_name(*byte)) || count > OPTIONS_MAX {
+            return Err(OPTIONS);
+        }
+    }
+    Ok(())
+}
+
+const fn is_of_a_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+}
+
+/// Takes away what the upstream said of its own connection. The framework says what is true of the caller's.
+pub(crate) fn strip_answer(head: &mut ResponseHeader) {
+    if head.headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = options(&head.headers)
+            .filter_map(|option| HeaderName::from_bytes(option).ok())
+            .filter(|name| !frames(name))
+            .collect();
+        for name in named {
+            head.remove_header(&name);
+        }
+    }
+    head.remove_header(&KEEP_ALIVE);
+    head.remove_header(&PROXY_CONNECTION);
+    if head.status.as_u16() != 101 {
+        head.remove_header(&CONNECTION);
+        head.remove_header(&UPGRADE);
+    }
+}
+
+/// Whether a field says where the message ends, or which protocol follows it: that is never an option of a connection.
+fn frames(name: &HeaderName) -> bool {
+    [
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        UPGRADE,
+        CONNECTION,
+    ]
+    .contains(name)
+}
+
+/// Whether an answer of 101 switches to what was asked for.
+pub(crate) fn switches_to_websocket(head: &ResponseHeader) -> bool {
+    offers_websocket(&head.headers)
+}
+
+fn options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(CONNECTION).iter();
+    lines.flat_map(|line| items(line.as_bytes()))
+}
+
+fn items(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let items = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    items.filter(|item| !item.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, lines: &[(&'static str, &str)]) -> RequestHeader {
+        let mut head = RequestHeader::build(method, b"/", None).expect("a head");
+        for (name, value) in lines {
+            head.append_header(*name, *value).expect("a value");
+        }
+        head
+    }
+
+    #[test]
+    fn only_the_opening_of_a_websocket_asks_for_another_protocol() {
+        let connection = ("Connection", "keep-alive, Upgrade");
+        for (method, lines, kept) in [
+            ("GET", vec![connection, ("Upgrade", "WebSocket")], true),
+            ("GET", vec![connection, ("Upgrade", "h2c, websocket")], true),
+            ("GET", vec![("Upgrade", "websocket")], false),
+            ("POST", vec![connection, ("Upgrade", "websocket")], false),
+            ("GET", vec![connection, ("Upgrade", "h2c")], false),
+            ("GET", vec![connection, ("Upgrade", "websocket2")], false),
+            ("GET", vec![connection], false),
+        ] {
+            let mut head = request(method, &lines);
+            settle_upgrade(&mut head);
+            let left = head.headers.get(UPGRADE).map(|value| value.as_bytes());
+            assert_eq!(left, kept.then_some(&b"websocket"[..]), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn options_that_would_end_the_call_later_are_refused_before_it() {
+        let check = |value: &str| check_options(&request("GET", &[("Connection", value)])).is_ok();
+        for taken in ["close", "keep-alive, X-Own", "te, , close", ""] {
+            assert!(check(taken), "{taken}");
+        }
+        for refused in [
+            "close, X-Forwarded-For",
+            "HOST",
+            "a, b, c, d, e, f, g, h, i, j",
+            "a b",
+            ":path",
+        ] {
+            assert!(!check(refused), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_an_upstream_says_of_its_connection_stays_there() {
+        let mut head = ResponseHeader::build(200, None).expect("a head");
+        for (name, value) in [
+            ("Connection", "keep-alive, X-Own, Content-Length"),
+            ("Keep-Alive", "timeout=600"),
+            ("Proxy-Connection", "keep-alive"),
+            ("Upgrade", "h2c"),
+            ("X-Own", "1"),
+            ("X-Other", "2"),
+            ("Content-Length", "3"),
+        ] {
+            head.append_header(name, value).expect("a value");
+        }
+        strip_answer(&mut head);
+        let left: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["x-other", "content-length"]);
+    }
+}
