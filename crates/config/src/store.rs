@@ -129,20 +129,20 @@ pub(crate) fn is_url(text: &str, schemes: &[&str]) -> bool {
 
 const STRAY_SIGN: &str = "a user or a password in this URL has one of `@`, `/`, `?` and `#` as it is, which ends it: percent-encode it (`%40`, `%2F`, `%3F`, `%23`), or write `${NAME|url}` and set NAME in the environment";
 
-/// Whether a sign that ends a part of a URL stands in its user or password: what stands before the last `@` then has more than
-/// a user and a password. An `@` of a query is none of theirs, nor one of the path of a Unix socket.
+/// Whether a sign that ends a part of a URL stands in its user or password. A password is followed by an `@`: where one comes
+/// after the first sign that ends the authority, or a second one before it, what is read as host, path or parameter may be a part
+/// of the password, and would be looked up or shown. An `@` that is meant there is written `%40`.
 fn has_stray_sign(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else {
         return false;
     };
+    // A Unix socket is a path, which may have an `@` of its own.
     if scheme == "redis+unix" {
         return false;
     }
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // `user:pass/word@host`: what looks like the host is a user with a password, since no port is a word.
-    let before = rest.split('?').next().unwrap_or_default();
-    let cut = authority.len() < before.len() && !authority.contains('@') && before.contains('@');
-    authority.matches('@').count() > 1 || cut
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, after) = rest.split_at(end);
+    authority.matches('@').count() > 1 || after.contains('@')
 }
 
 // The text of a URL may hold a password: no message repeats it.

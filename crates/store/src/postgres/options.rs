@@ -102,6 +102,16 @@ impl PostgresOptions {
         if config.get_hosts().is_empty() {
             return Err(wrong("names no host"));
         }
+        let (ports, hosts) = (config.get_ports(), config.get_hosts().len());
+        if ports.contains(&0) || ports.len() > 1 && ports.len() != hosts {
+            return Err(wrong(
+                "has a port that is none, or not one for each host (a port stands behind its host, not in `port=`)",
+            ));
+        }
+        let addresses = config.get_hostaddrs().len();
+        if addresses > 0 && addresses != hosts {
+            return Err(wrong("has not one `hostaddr` for each host"));
+        }
         let sockets = config
             .get_hosts()
             .iter()
@@ -225,6 +235,15 @@ mod tests {
             ),
             ("postgres://u:hunter2@db/t?colour=red", "colour"),
             ("postgres://u:hunter2@db:port/t", "port"),
+            ("postgres://u:hunter2@db/t?port=none", "port"),
+            ("postgres://u:hunter2@db/t?port=6432", "port"),
+            (
+                "postgres://u:hunter2@db/t?hostaddr=10.0.0.1,10.0.0.2",
+                "hostaddr",
+            ),
+            ("postgres://u:hunter2@db:0/t", "port"),
+            ("postgres://u:hunter2@db/t?port=70000", "port"),
+            ("postgres://u:hunter2@a,b,c/t?port=1,2", "port"),
             ("postgres://u:hunter2@/t", "host"),
             (
                 "postgres://u@%2Frun%2Fpg,db/t",
