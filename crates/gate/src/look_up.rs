@@ -65,7 +65,7 @@ impl Gate {
         match found {
             Found::Known(entry) => {
                 self.metrics.lookup(LookupTier::Memory, LookupResult::Hit);
-                Ok(entry)
+                licensing.with_plan(&hash, entry).await
             }
             // Garbage is told by its checksum, whatever the state of the store.
             _ if !is_token && !could_be_a_key(credential) => Err(unknown),
@@ -81,7 +81,7 @@ impl Gate {
             Found::Cold => {
                 self.metrics.lookup(LookupTier::Memory, LookupResult::Miss);
                 let found = licensing.load(hash).await;
-                found?.ok_or(unknown)
+                licensing.with_plan(&hash, found?.ok_or(unknown)?).await
             }
         }
     }

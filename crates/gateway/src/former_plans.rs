@@ -1,5 +1,5 @@
 //! Plans that licenses name and this gate's file does not have, which comes of gates with different files: such licenses go on
-//! by the revision that was in force last, and that is said.
+//! by the revision that was in force last, from their first call on, and that is said.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use std::time::Duration;
 use config::Config;
 use gate::Gate;
 use licensing::Licensing;
-use model::PlanRevision;
+use model::{PlanName, PlanRevision};
 use store::Store;
 use telemetry::Metrics;
 use tokio::time::MissedTickBehavior;
 
 use crate::wire;
 
-/// How soon a plan that is met for the first time is asked for.
+/// How soon a plan that only operations met so far is asked for.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Who learns of plans.
@@ -34,8 +34,12 @@ impl Learners {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut unfound = Vec::new();
         loop {
-            ticks.tick().await;
-            let before = former.len();
+            tokio::select! {
+                _ = ticks.tick() => {}
+                // A call waits for it.
+                () = self.licensing.plan_asked_for() => {}
+            }
+            let before = former.len() + unfound.len();
             for name in self.licensing.plans().unknown() {
                 match self.store.last_plan_revision(name.clone()).await {
                     Ok(Some(revision)) => {
@@ -58,14 +62,14 @@ impl Learners {
             }
             self.metrics
                 .plans_lacking((former.len() + unfound.len()) as u64);
-            if former.len() > before {
-                self.teach(&former).await;
+            if former.len() + unfound.len() > before {
+                self.teach(&former, &unfound).await;
             }
         }
     }
 
     /// First whoever writes records, so that none names a plan that has no number.
-    async fn teach(&self, former: &[PlanRevision]) {
+    async fn teach(&self, former: &[PlanRevision], absent: &[PlanName]) {
         let mut revisions = self.config.plan_revisions();
         revisions.extend(former.iter().cloned());
         if let Err(error) = self.gate.replace(wire::app_rules(&self.config), &revisions) {
@@ -73,6 +77,7 @@ impl Learners {
             return;
         }
         let plans = wire::plans(&self.config).with_former(former.iter().cloned());
+        let plans = plans.with_absent(absent.iter().cloned());
         if let Err(error) = self.licensing.set_plans(plans).await {
             tracing::error!(%error, "plans that the file lacks cannot be used");
         }

@@ -36,7 +36,7 @@ impl Licensing {
             found => found,
         };
         match found {
-            Found::Known(entry) => return Ok(Some(entry)),
+            Found::Known(entry) => return self.with_plan(&place(id), entry).await.map(Some),
             Found::Unread | Found::Unavailable => return Err(Refusal::LicenseStoreUnavailable),
             // The fingerprints are those of keys: they know nothing of it.
             Found::Unknown | Found::Unheard | Found::Cold => {}
@@ -46,6 +46,7 @@ impl Licensing {
             .runtime
             .spawn(async move { licensing.load_entry_of(id).await });
         match tokio::time::timeout(self.options.load_timeout, loading).await {
+            Ok(Ok(Ok(Some(entry)))) => self.with_plan(&place(id), entry).await.map(Some),
             Ok(Ok(found)) => found,
             Ok(Err(_)) | Err(_) => Err(Refusal::LicenseStoreUnavailable),
         }

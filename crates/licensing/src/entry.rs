@@ -24,6 +24,7 @@ pub struct Entry {
     effective: Arc<EffectiveLimits>,
     plan: Option<Arc<PlanRevision>>,
     grace: Duration,
+    awaits_plan: bool,
     stamp: Stamp,
     state: Arc<LicenseState>,
     api_key: Option<Arc<CachedApiKey>>,
@@ -97,6 +98,7 @@ impl Entry {
             effective: terms.effective,
             plan: terms.plan,
             grace: terms.grace,
+            awaits_plan: terms.awaits_plan,
             stamp,
             state,
             api_key,
@@ -131,6 +133,12 @@ impl Entry {
     #[must_use]
     pub const fn plan(&self) -> Option<&Arc<PlanRevision>> {
         self.plan.as_ref()
+    }
+
+    /// Whether it names a plan whose terms this gate has still to learn: [`Licensing::with_plan`](crate::Licensing::with_plan).
+    #[must_use]
+    pub const fn awaits_plan(&self) -> bool {
+        self.awaits_plan
     }
 
     /// How long it passes while the store is out of reach.

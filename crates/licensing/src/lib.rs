@@ -32,6 +32,7 @@ mod meter;
 mod numbered;
 mod operations;
 mod options;
+mod plan_wait;
 mod plans;
 mod requests;
 mod served;

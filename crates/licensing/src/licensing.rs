@@ -39,6 +39,10 @@ pub struct Licensing {
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) plans: ArcSwap<Plans>,
     plans_serial: AtomicU32,
+    /// Rung when plans changed.
+    pub(crate) plans_told: Notify,
+    /// Rung by calls whose license names a plan that is not known here.
+    pub(crate) plan_unknown: Notify,
     pub(crate) cache: EntryCache,
     pub(crate) negative: NegativeCache,
     pub(crate) fingerprints: FingerprintSet,
@@ -161,6 +165,8 @@ impl Licensing {
             runtime: tokio::runtime::Handle::current(),
             plans: ArcSwap::from_pointee(plans),
             plans_serial: AtomicU32::new(0),
+            plans_told: Notify::new(),
+            plan_unknown: Notify::new(),
             log: Mutex::default(),
             flights: Flights::default(),
             management: ManagementCache::default(),
@@ -279,6 +285,7 @@ impl Licensing {
         self.store.put_plan_revisions(revisions(&plans)).await?;
         self.plans.store(Arc::new(plans));
         self.plans_serial.fetch_add(1, Ordering::Release);
+        self.plans_told.notify_waiters();
         Ok(())
     }
 

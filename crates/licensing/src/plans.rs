@@ -45,6 +45,8 @@ pub struct Plans {
     routes: DeclaredRoutes,
     /// Plans that the configuration does not have, as they were last.
     former: HashMap<PlanName, PlanTerms>,
+    /// Plans that the store has no revision of: they never were.
+    absent: HashSet<PlanName>,
     /// Plans that licenses named, and that nothing was known of.
     unknown: Mutex<HashSet<PlanName>>,
     /// Limits that licenses have of their own; most sellers give out few different ones.
@@ -79,6 +81,8 @@ pub(crate) struct Terms {
     pub(crate) effective: Arc<EffectiveLimits>,
     pub(crate) plan: Option<Arc<PlanRevision>>,
     pub(crate) grace: Duration,
+    /// Whether it names a plan whose terms are still to be asked for: nobody is let in by what is known so far.
+    pub(crate) awaits_plan: bool,
 }
 
 impl PlanTerms {
@@ -100,6 +104,7 @@ impl Plans {
             own: Mutex::default(),
             routes: DeclaredRoutes::new(),
             former: HashMap::new(),
+            absent: HashSet::new(),
             unknown: Mutex::default(),
             plans: revisions.into_iter().map(PlanTerms::named).collect(),
             apps: apps.into_iter().map(|app| (app.app.clone(), app)).collect(),
@@ -110,6 +115,13 @@ impl Plans {
     #[must_use]
     pub fn with_former(mut self, revisions: impl IntoIterator<Item = PlanRevision>) -> Self {
         self.former = revisions.into_iter().map(PlanTerms::named).collect();
+        self
+    }
+
+    /// The same, knowing of plans that they never were: licenses that name one go without.
+    #[must_use]
+    pub fn with_absent(mut self, names: impl IntoIterator<Item = PlanName>) -> Self {
+        self.absent = names.into_iter().collect();
         self
     }
 
@@ -204,6 +216,7 @@ impl Plans {
             effective,
             plan: plan.map(|plan| plan.revision.clone()),
             grace,
+            awaits_plan: plan.is_none() && name.is_some_and(|name| !self.absent.contains(name)),
         }
     }
 

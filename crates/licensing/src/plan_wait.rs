@@ -1,0 +1,45 @@
+//! Calls of licenses that name a plan which this gate's file lacks wait for its last revision: none is let in for nothing.
+
+use std::sync::Arc;
+
+use model::{KeyHash, Refusal};
+
+use crate::entry::Entry;
+use crate::licensing::Licensing;
+
+impl Licensing {
+    /// The entry of a key, or of what else lies at this place, once the terms of its plan are known here: a license that names
+    /// a plan of another gate's file goes by that from its first call.
+    ///
+    /// # Errors
+    /// [`Refusal::LicenseStoreUnavailable`] if the store does not say them within `unknown_key_timeout`.
+    pub async fn with_plan(
+        &self,
+        place: &KeyHash,
+        entry: Arc<Entry>,
+    ) -> Result<Arc<Entry>, Refusal> {
+        if !entry.awaits_plan() {
+            return Ok(entry);
+        }
+        let told = async {
+            loop {
+                let told = self.plans_told.notified();
+                tokio::pin!(told);
+                told.as_mut().enable();
+                let fitted = self.refit(place, entry.clone());
+                if !fitted.awaits_plan() {
+                    return fitted;
+                }
+                self.plan_unknown.notify_one();
+                told.await;
+            }
+        };
+        let told = store::awake::within(self.options.unknown_key_timeout, told).await;
+        told.map_err(|_| Refusal::LicenseStoreUnavailable)
+    }
+
+    /// Waits until a call waits for a plan that is not known here.
+    pub async fn plan_asked_for(&self) {
+        self.plan_unknown.notified().await;
+    }
+}
