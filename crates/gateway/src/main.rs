@@ -16,6 +16,8 @@ mod run;
 mod start_error;
 mod wire;
 
+use std::cell::RefCell;
+use std::path::Path;
 use std::process::ExitCode;
 
 use cli::{Cli, Command};
@@ -32,28 +34,13 @@ fn main() -> ExitCode {
     let path = cli.config_path();
     match cli.command {
         Command::Run => with_config(&path, run::run),
-        Command::Check => {
-            let judge = |config: &Config| {
-                let mut findings = check::judge(config);
-                // A start says it too, with the store that it opens.
-                if findings.is_empty() {
-                    findings.extend(plans_gone::judge(config));
-                }
-                findings
-            };
-            with_judged(&path, judge, |config| {
-                for warning in config.warnings() {
-                    eprintln!("{}: warning: {warning}", path.display());
-                }
-                println!("{} is valid", path.display());
-                ExitCode::SUCCESS
-            })
-        }
+        Command::Check => check_file(&path),
         Command::Init => cli::init::execute(&path),
         Command::Demo(arguments) => {
             let options = demo::Options {
                 once: arguments.once,
                 config: cli.config,
+                passing: false,
             };
             // Whoever has no file yet wants to see what the gate does all the more.
             if options.config.is_none() && !path.exists() {
@@ -67,12 +54,34 @@ fn main() -> ExitCode {
 }
 
 /// Reads the configuration before anything else is done, and says where it is wrong.
-fn with_config(path: &std::path::Path, action: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+fn with_config(path: &Path, action: impl FnOnce(Config) -> ExitCode) -> ExitCode {
     with_judged(path, check::judge, action)
 }
 
+/// `tallygate check`: what `run` would find wrong, and what is worth a second look.
+fn check_file(path: &Path) -> ExitCode {
+    let seen_warnings = RefCell::new(Vec::new());
+    let judge = |config: &Config| {
+        let findings = check::judge(config);
+        if !findings.is_empty() {
+            return findings;
+        }
+        // A start says it too, with the store that it opens.
+        let seen = plans_gone::judge(config);
+        seen_warnings.replace(seen.warnings);
+        seen.findings
+    };
+    with_judged(path, judge, |config| {
+        for warning in config.warnings().iter().chain(&*seen_warnings.borrow()) {
+            eprintln!("{}: warning: {warning}", path.display());
+        }
+        println!("{} is valid", path.display());
+        ExitCode::SUCCESS
+    })
+}
+
 fn with_judged(
-    path: &std::path::Path,
+    path: &Path,
     judge: impl FnOnce(&Config) -> Vec<config::Finding>,
     action: impl FnOnce(Config) -> ExitCode,
 ) -> ExitCode {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use config::{Config, StoreUrl};
 use licensing::KeyringSecret;
+use model::Timestamp;
 use store::{
-    Error, PlanNamed, PostgresOptions, PostgresStore, SealedFiles, SqliteOptions, SqliteStore,
-    Store,
+    Error, Named, PostgresOptions, PostgresStore, SealedFiles, SqliteOptions, SqliteStore, Store,
 };
 
 /// Opens the store.
@@ -36,15 +36,15 @@ fn postgres_options(settings: &config::Store, url: &str) -> Result<PostgresOptio
     Ok(options)
 }
 
-/// The plans that licenses of a PostgreSQL store name; `None`: there is no store yet, or it is another one.
+/// What licenses of the store name, read beside a gate that may be at work on it; `None`: there is no store yet.
 ///
 /// # Errors
 /// Those of the store, with what is wrong.
-pub(crate) async fn plans_at(config: &Config) -> Result<Option<Vec<PlanNamed>>, Error> {
+pub(crate) async fn named(config: &Config, at: Timestamp) -> Result<Option<Named>, Error> {
     match &config.store.url {
-        StoreUrl::Sqlite => Ok(None),
+        StoreUrl::Sqlite => store::sqlite::named_in(&config.server.data_dir, at),
         StoreUrl::Postgres(url) => {
-            store::postgres::plans_at(postgres_options(&config.store, url.expose())?).await
+            store::postgres::named_at(postgres_options(&config.store, url.expose())?, at).await
         }
     }
 }

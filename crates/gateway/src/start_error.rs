@@ -13,9 +13,9 @@ pub(crate) enum StartError {
     /// The file asks for what this version does not serve.
     #[error("{0}")]
     Unsupported(String),
-    /// The file lacks plans that licenses name.
+    /// The file lacks plans or apps that licenses name.
     #[error("{0}")]
-    PlansGone(String),
+    Gone(String),
     /// An address is taken or not ours.
     #[error("cannot listen on {address}: {}", in_words(error))]
     Bind {
@@ -82,7 +82,7 @@ impl StartError {
     fn is_for_the_operator(&self) -> bool {
         match self {
             Self::Unsupported(_)
-            | Self::PlansGone(_)
+            | Self::Gone(_)
             | Self::Newer { .. }
             | Self::Apps(_)
             | Self::Redis(_)

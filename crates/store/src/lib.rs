@@ -43,7 +43,9 @@ pub use licenses::{
     Change, ChangeNumber, CredentialInfo, CredentialStatus, LicenseChange, LicenseFilter,
     LicenseStore, NewCredential, NewLicense, SealedKey, Snapshot, StoredLicense,
 };
-pub use management::{Account, ManagementKey, ManagementStore, NewManagementKey, PlanNamed};
+pub use management::{
+    Account, AppNamed, ManagementKey, ManagementStore, Named, NewManagementKey, PlanNamed,
+};
 pub use node::{NodeClaim, NodeStore};
 #[cfg(feature = "object-store")]
 pub use objects::ObjectFiles;

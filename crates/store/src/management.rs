@@ -91,6 +91,26 @@ pub struct PlanNamed {
     pub licenses: u64,
 }
 
+/// An app that licenses in force name: such as are neither revoked nor over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppNamed {
+    /// Its name.
+    pub name: AppName,
+    /// How many licenses name it.
+    pub licenses: u64,
+    /// How many of them name no plan, and go by that of the app.
+    pub without_plan: u64,
+}
+
+/// What licenses name that a configuration must have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// Plans.
+    pub plans: Vec<PlanNamed>,
+    /// Apps.
+    pub apps: Vec<AppNamed>,
+}
+
 /// Where the store notes which revision of a plan is in force.
 pub(crate) fn plan_setting(name: &PlanName) -> String {
     format!("plan/{name}")
@@ -173,6 +193,9 @@ pub trait ManagementStore: Send + Sync + 'static {
 
     /// The plans that licenses name which are not revoked, in order of name.
     async fn plans_named(&self) -> Result<Vec<PlanNamed>, Error>;
+
+    /// The apps that licenses name which are in force at a time, in order of name.
+    async fn apps_named(&self, at: Timestamp) -> Result<Vec<AppNamed>, Error>;
 
     /// The revision of a plan that was in force last; `None`: there never was such a plan.
     async fn last_plan_revision(&self, name: PlanName) -> Result<Option<PlanRevision>, Error>;

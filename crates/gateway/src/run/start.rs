@@ -15,7 +15,7 @@ use ledger::{Backlog, Ledger, LedgerOptions};
 use licensing::{FleetOptions, Keyring, LicenseKeys, Licensing, Sessions, Signing};
 use model::{Clock, InstanceId, Outcome, Refusal, SteadyClock, SystemClock};
 use proxy::{Backends, ProxyParts};
-use store::{NodeClaim, Store};
+use store::{Named, NodeClaim, Store};
 use telemetry::{LedgerCounts, Metrics};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -197,8 +197,17 @@ impl Stored {
         let keyring = Keyring::load(&*store, open_store::secret(config, &secret_file)).await?;
         let fleet = fleet::connect(config, keyring.fleet_key(), &ground.metrics).await?;
         let signing = Signing::open(store.clone(), keyring.clone(), ground.clock.clone()).await?;
-        if let Some(lacking) = plans_gone::lacking(config, &store.plans_named().await?) {
-            return Err(StartError::PlansGone(lacking));
+        let named = Named {
+            plans: store.plans_named().await?,
+            apps: store.apps_named(ground.clock.now()).await?,
+        };
+        let lacking = plans_gone::lacking(config, &named);
+        if !lacking.is_empty() {
+            let lacking: Vec<_> = lacking.into_iter().map(|(_, message)| message).collect();
+            return Err(StartError::Gone(lacking.join("; ")));
+        }
+        for warning in plans_gone::free(config, &named) {
+            tracing::warn!("{warning}");
         }
         store.put_plan_revisions(config.plan_revisions()).await?;
         Ok(Self {
@@ -461,7 +470,10 @@ pub(super) fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {
         .recursive(true)
         .mode(0o700)
         .create(data_dir);
-    made.map_err(|error| files(data_dir, error))?;
+    made.map_err(|error| match data_dir.is_file() {
+        true => files(data_dir, std::io::ErrorKind::NotADirectory.into()),
+        false => files(data_dir, error),
+    })?;
     warn_if_others_may_enter(data_dir);
     let lock = File::create(&path).map_err(|error| files(&path, error))?;
     match lock.try_lock() {

@@ -355,6 +355,10 @@ impl ManagementStore for Meddled {
         self.alive()?.plans_named().await
     }
 
+    async fn apps_named(&self, at: Timestamp) -> Result<Vec<store::AppNamed>, Error> {
+        self.alive()?.apps_named(at).await
+    }
+
     async fn last_plan_revision(
         &self,
         name: model::PlanName,

@@ -199,7 +199,7 @@ pub async fn plans_that_licenses_name_are_told_with_the_revision_that_was_last_i
         on(None),
         on(Some("pro")),
     ];
-    let gone = all[0].license.id;
+    let (gone, over) = (all[0].license.id, all[3].license.id);
     store.create_licenses(all, Note::none()).await.expect("new");
     let revoked = LicenseChange::Status(LicenseStatus::Revoked);
     store
@@ -212,6 +212,16 @@ pub async fn plans_that_licenses_name_are_told_with_the_revision_that_was_last_i
         .map(|plan| (plan.name.as_str(), plan.licenses))
         .collect();
     assert_eq!(named, [("free", 1), ("pro", 2)]);
+    let at = "2026-03-01T00:00:00Z".parse().expect("valid");
+    let apps = store.apps_named(at).await.expect("answers");
+    assert_eq!(apps.len(), 1, "{apps:?}");
+    assert_eq!((apps[0].licenses, apps[0].without_plan), (4, 1));
+    // One that is over names nothing any more.
+    let ended = LicenseChange::ExpiresAt(Some(at));
+    let changed = store.change_license(over, ended, Note::none());
+    changed.await.expect("changed");
+    let apps = store.apps_named(at).await.expect("answers");
+    assert_eq!((apps[0].licenses, apps[0].without_plan), (3, 0));
 }
 
 /// As many gates that start at once on a store without a pepper.

@@ -24,7 +24,7 @@ use crate::audit::{AuditStore, Changed, Note};
 use crate::claims::ClaimStore;
 use crate::error::Error;
 use crate::management::{
-    Account, ManagementKey, ManagementStore, NewManagementKey, PlanNamed, plan_setting,
+    Account, AppNamed, ManagementKey, ManagementStore, NewManagementKey, PlanNamed, plan_setting,
 };
 use crate::tokens::TokenStore;
 
@@ -41,6 +41,22 @@ type Noted = (Vec<String>, Vec<Vec<u8>>);
 pub(super) const PLANS_NAMED: &str =
     "SELECT plan, count(*) FROM licenses WHERE plan IS NOT NULL AND status <> 2
     GROUP BY plan ORDER BY plan COLLATE \"C\"";
+
+/// The apps that licenses name which are in force at a time, how many name each, and how many of those no plan.
+pub(super) const APPS_NAMED: &str = "SELECT app, count(*), count(*) - count(plan) FROM licenses
+    WHERE status <> 2 AND (expires_at IS NULL OR expires_at > $1) GROUP BY app ORDER BY app";
+
+/// A row of [`APPS_NAMED`].
+pub(super) fn app_named(row: &Row) -> Result<AppNamed, Trouble> {
+    let name: &str = read(row, 0)?;
+    let counted =
+        |column| Ok::<_, Trouble>(u64::try_from(read::<i64>(row, column)?).unwrap_or_default());
+    Ok(AppNamed {
+        name: name.parse().map_err(|_| unreadable(row, 0))?,
+        licenses: counted(1)?,
+        without_plan: counted(2)?,
+    })
+}
 
 /// A row of [`PLANS_NAMED`].
 pub(super) fn plan_named(row: &Row) -> Result<PlanNamed, Trouble> {
@@ -256,6 +272,14 @@ impl ManagementStore for PostgresStore {
         let find = move |session: Session| async move {
             let rows = session.rows(PLANS_NAMED, &[]).await?;
             rows.iter().map(plan_named).collect()
+        };
+        self.server.run(Manner::READ, find).await
+    }
+
+    async fn apps_named(&self, at: Timestamp) -> Result<Vec<AppNamed>, Error> {
+        let find = move |session: Session| async move {
+            let rows = session.rows(APPS_NAMED, &[&at.micros()]).await?;
+            rows.iter().map(app_named).collect()
         };
         self.server.run(Manner::READ, find).await
     }

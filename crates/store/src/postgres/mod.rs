@@ -42,8 +42,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use model::Timestamp;
 use tokio::runtime::Handle;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::Client;
 
 pub use self::options::{PostgresOptions, Times};
 
@@ -51,7 +52,7 @@ use self::connect::{Connector, check_server, check_sessions};
 use self::kinds::Kinds;
 use self::server::{Manner, Server};
 use self::session::Session;
-use crate::PlanNamed;
+use crate::Named;
 use crate::error::Error;
 use crate::node::{NodeClaim, NodeStore};
 
@@ -76,7 +77,10 @@ impl PostgresStore {
         let (client, task) = connector.connect().await?;
         let name = connector.name.clone();
         check_server(&client, &name).await?;
-        let ready = schema::bring_up(&client, &name).await;
+        let ready = match schema::check_rights(&client, &name).await {
+            Ok(()) => schema::bring_up(&client, &name).await,
+            Err(error) => Err(error),
+        };
         task.abort();
         ready?;
         Ok(Self {
@@ -87,27 +91,46 @@ impl PostgresStore {
     }
 }
 
-/// The plans that licenses of a store name, read without opening the store, of which nothing is made or changed. `None`: there
-/// is no store yet.
+/// What licenses of a store name, read without opening the store, of which nothing is made or changed. `None`: there is no store
+/// yet.
 ///
 /// # Errors
 /// As [`PostgresStore::open`].
-pub async fn plans_at(options: PostgresOptions) -> Result<Option<Vec<PlanNamed>>, Error> {
+pub async fn named_at(options: PostgresOptions, at: Timestamp) -> Result<Option<Named>, Error> {
     let connector = Connector::new(&options)?;
     let (client, task) = connector.connect().await?;
-    let rows = client.query(management::PLANS_NAMED, &[]).await;
+    let named = read_named(&client, &connector.name, at).await;
     task.abort();
-    let name = &connector.name;
-    match rows {
-        Ok(rows) => {
-            let named: Result<Vec<_>, _> = rows.iter().map(management::plan_named).collect();
-            named
-                .map(Some)
-                .map_err(|trouble| trouble.diagnose(name).error)
-        }
-        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(None),
-        Err(error) => Err(trouble::diagnose(name, &error).error),
+    named
+}
+
+async fn read_named(client: &Client, name: &str, at: Timestamp) -> Result<Option<Named>, Error> {
+    schema::check_rights(client, name).await?;
+    if !schema::is_there(client, name).await? {
+        return Ok(None);
     }
+    let rows = async {
+        let plans = client.query(management::PLANS_NAMED, &[]).await?;
+        Ok((
+            plans,
+            client
+                .query(management::APPS_NAMED, &[&at.micros()])
+                .await?,
+        ))
+    };
+    let (plans, apps) = rows
+        .await
+        .map_err(|error| trouble::diagnose(name, &error).error)?;
+    let read = || {
+        let plans = plans.iter().map(management::plan_named);
+        let apps = apps.iter().map(management::app_named);
+        Ok(Named {
+            plans: plans.collect::<Result<_, _>>()?,
+            apps: apps.collect::<Result<_, _>>()?,
+        })
+    };
+    let named = read().map_err(|trouble: trouble::Trouble| trouble.diagnose(name).error)?;
+    Ok(Some(named))
 }
 
 impl fmt::Debug for PostgresStore {

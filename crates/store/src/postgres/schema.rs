@@ -71,6 +71,42 @@ pub(super) async fn bring_up(client: &Client, name: &str) -> Result<(), Error> {
     run("COMMIT").await
 }
 
+/// Refuses a user who may not read and write the tables of ours that are there.
+///
+/// # Errors
+/// [`Error::Misconfigured`].
+pub(super) async fn check_rights(client: &Client, name: &str) -> Result<(), Error> {
+    let scripts = STEPS.iter().flat_map(|step| step.iter());
+    let created = scripts.flat_map(|script| script.lines());
+    let created = created.filter_map(|line| line.strip_prefix("CREATE TABLE "));
+    let own = created.filter_map(|rest| rest.split([' ', '(']).next());
+    let own: Vec<&str> = own.chain(["tallygate_schema"]).collect();
+    let sql = "SELECT string_agg(relname, ', ' ORDER BY relname), current_user::text FROM pg_class
+        WHERE relnamespace = to_regnamespace(quote_ident(current_schema())) AND relkind IN ('r', 'p') AND relname = ANY ($1)
+            AND NOT (has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
+                AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE'))";
+    let row = client.query_one(sql, &[&own]).await;
+    let row = row.map_err(|error| diagnose(name, &error).error)?;
+    let (lacking, user): (Option<String>, String) = (row.get(0), row.get(1));
+    lacking.map_or(Ok(()), |tables| {
+        Err(Error::Misconfigured(format!(
+            "{name}: user `{user}` may not read and write all of the tables that are there ({tables}): name the user who made \
+             them, or make this one their owner (`REASSIGN OWNED BY`)"
+        )))
+    })
+}
+
+/// Whether there is a schema of ours, which this version can read.
+///
+/// # Errors
+/// [`Error::NewerSchema`].
+pub(super) async fn is_there(client: &Client, name: &str) -> Result<bool, Error> {
+    let known = u32::try_from(STEPS.len()).expect("there are few steps");
+    let found = version(client, name).await?;
+    found.map_or(Ok(()), |found| is_current(name, found, known).map(drop))?;
+    Ok(found.is_some_and(|found| found > 0))
+}
+
 /// Whether nothing is to be done.
 fn is_current(name: &str, found: u32, known: u32) -> Result<bool, Error> {
     if found > known {

@@ -154,6 +154,21 @@ impl DatabaseFile {
         })
     }
 
+    /// A connection that reads what is there: nothing is made, changed or brought up.
+    ///
+    /// # Errors
+    /// As [`DatabaseFile::create`].
+    pub(super) fn look(&self) -> Result<Connection, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection =
+            Connection::open_with_flags(&self.path, flags).map_err(|error| self.explain(&error))?;
+        connection
+            .busy_timeout(self.busy_timeout)
+            .map_err(|error| self.explain(&error))?;
+        self.check(&connection, Empty::IsNew)?;
+        Ok(connection)
+    }
+
     fn explain(&self, error: &rusqlite::Error) -> Error {
         diagnose(&self.path, error).error
     }

@@ -17,7 +17,9 @@ use crate::licenses::{
     Change, ChangeNumber, LicenseChange, LicenseFilter, LicenseStore, NewLicense, SealedKey,
     Snapshot, StoredLicense,
 };
-use crate::management::{Account, ManagementKey, ManagementStore, NewManagementKey, PlanNamed};
+use crate::management::{
+    Account, AppNamed, ManagementKey, ManagementStore, NewManagementKey, PlanNamed,
+};
 use crate::tokens::TokenStore;
 
 /// Up to so many licenses are made as a command; more are an import, which lets commands pass.
@@ -263,6 +265,12 @@ impl ManagementStore for SqliteStore {
     async fn plans_named(&self) -> Result<Vec<PlanNamed>, Error> {
         self.licenses
             .read_patiently(|session| management::plans_named(session.connection()))
+            .await
+    }
+
+    async fn apps_named(&self, at: Timestamp) -> Result<Vec<AppNamed>, Error> {
+        self.licenses
+            .read_patiently(move |session| management::apps_named(session.connection(), at))
             .await
     }
 

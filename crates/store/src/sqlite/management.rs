@@ -12,7 +12,9 @@ use super::convert::{
 };
 use super::sessions;
 use super::trouble::{Trouble, unique};
-use crate::management::{Account, ManagementKey, NewManagementKey, PlanNamed, plan_setting};
+use crate::management::{
+    Account, AppNamed, ManagementKey, NewManagementKey, PlanNamed, plan_setting,
+};
 
 /// In the order that [`read_key`] reads.
 const KEY: &str = "id, account, app, license_id, name, scopes, prefix, created_at, expires_at, revoked_at, \
@@ -204,6 +206,30 @@ pub(super) fn plans_named(connection: &Connection) -> Result<Vec<PlanNamed>, Tro
         Ok(PlanNamed {
             name,
             licenses: u64::try_from(licenses).unwrap_or_default(),
+        })
+    })
+    .collect()
+}
+
+pub(super) fn apps_named(connection: &Connection, at: Timestamp) -> Result<Vec<AppNamed>, Trouble> {
+    let sql = "SELECT app, count(*), count(*) - count(plan) FROM licenses
+        WHERE status <> 2 AND (expires_at IS NULL OR expires_at > ?1) GROUP BY app ORDER BY app";
+    let mut statement = connection.prepare_cached(sql)?;
+    let read = |row: &Row<'_>| {
+        Ok((
+            row.get::<_, String>(0)?,
+            row.get::<_, i64>(1)?,
+            row.get::<_, i64>(2)?,
+        ))
+    };
+    let rows = statement.query_map([at.micros()], read)?;
+    rows.map(|row| {
+        let (name, licenses, without_plan) = row?;
+        let wrong = |error| Trouble::corrupt(format!("the app of a license: {error}"));
+        Ok(AppNamed {
+            name: name.parse().map_err(wrong)?,
+            licenses: u64::try_from(licenses).unwrap_or_default(),
+            without_plan: u64::try_from(without_plan).unwrap_or_default(),
         })
     })
     .collect()

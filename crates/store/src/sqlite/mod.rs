@@ -44,8 +44,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::system::in_words;
-use model::{Clock, SystemClock};
-use rusqlite::{Connection, OpenFlags};
+use model::{Clock, SystemClock, Timestamp};
+use rusqlite::Connection;
 
 use self::crew::Crew;
 use self::desk::Patience;
@@ -53,7 +53,8 @@ use self::dictionary::Dictionary;
 use self::file::{Access, DatabaseFile, LEDGER, LICENSES, OpenFile, Schema};
 use self::session::{Opener, Session};
 use self::terms::TermsSource;
-use crate::PlanNamed;
+use self::trouble::Trouble;
+use crate::Named;
 use crate::error::Error;
 
 /// Where an embedded store is and how patient it is.
@@ -173,26 +174,30 @@ impl SqliteStore {
     }
 }
 
-/// The plans that licenses of the store in a folder name, read without opening the store: a gate may be at work on it, and
-/// nothing is made or changed. `None`: there is no store yet.
+/// What licenses of the store in a folder name, read without opening the store: a gate may be at work on it, and nothing is made
+/// or changed. `None`: there is no store yet.
 ///
 /// # Errors
-/// [`Error::Unavailable`] or [`Error::Corrupt`] for a file that cannot be read.
-pub fn plans_in(directory: &Path) -> Result<Option<Vec<PlanNamed>>, Error> {
-    let path = directory.join("licenses.db");
-    if !path.exists() {
+/// As [`SqliteStore::open`], for a store that this version cannot read too.
+pub fn named_in(directory: &Path, at: Timestamp) -> Result<Option<Named>, Error> {
+    let options = SqliteOptions::new(directory);
+    let licenses = options.file("licenses.db", &LICENSES);
+    let ledger = options.file("ledger.db", &LEDGER);
+    if ledger.path.exists() {
+        ledger.look()?;
+    }
+    if !licenses.path.exists() {
         return Ok(None);
     }
-    let failed = |error: rusqlite::Error| trouble::diagnose(&path, &error).error;
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
-    connection
-        .busy_timeout(Duration::from_secs(1))
-        .map_err(failed)?;
-    let named = management::plans_named(&connection);
-    named
-        .map(Some)
-        .map_err(|trouble| trouble.diagnose(&path).error)
+    let connection = licenses.look()?;
+    let read = || {
+        Ok(Named {
+            plans: management::plans_named(&connection)?,
+            apps: management::apps_named(&connection, at)?,
+        })
+    };
+    let named = read().map_err(|trouble: Trouble| trouble.diagnose(&licenses.path).error)?;
+    Ok(Some(named))
 }
 
 impl fmt::Debug for SqliteStore {

@@ -74,6 +74,13 @@ pub(super) fn diagnose(path: &Path, error: &rusqlite::Error) -> Diagnosis {
             | ErrorCode::OperationAborted
             | ErrorCode::SchemaChanged,
         ) => (Error::Unavailable(text), true),
+        Some(ErrorCode::NotADatabase) => {
+            let path = path.display();
+            let text = format!(
+                "{path} is no database: put back the one that was there, or give the gate another `data_dir`"
+            );
+            (Error::Corrupt(text), true)
+        }
         Some(_) => (Error::Corrupt(text), true),
         // A value of a type that is not in the schema.
         None => (Error::Corrupt(text), false),
