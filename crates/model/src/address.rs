@@ -19,6 +19,11 @@ pub struct Address(IpAddr);
 #[error("this is no address: write one such as 192.0.2.7 or 2001:db8::7, perhaps with a port")]
 pub struct ParseAddressError;
 
+/// A text is neither a network nor an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is neither an address nor a network: write one such as 192.0.2.7 or 2001:db8::/32")]
+pub struct ParseNetworkError;
+
 impl Address {
     /// This host, in IPv4.
     pub const LOCALHOST: Self = Self(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -78,11 +83,11 @@ impl Address {
 ///
 /// # Errors
 /// Everything else.
-pub fn parse_network(text: &str) -> Result<IpNet, ParseAddressError> {
+pub fn parse_network(text: &str) -> Result<IpNet, ParseNetworkError> {
     if let Ok(network) = text.parse() {
         return Ok(canonical_network(network));
     }
-    let address = text.parse::<IpAddr>().map_err(|_| ParseAddressError)?;
+    let address = text.parse::<IpAddr>().map_err(|_| ParseNetworkError)?;
     Ok(Address::new(address).ip().into())
 }
 
@@ -211,6 +216,6 @@ mod tests {
         assert_eq!(lies_in("[2001:db8::1]:80", "2001:DB8::/32"), [true; 2]);
         let alone = parse_network("::ffff:10.1.2.3").expect("an address");
         assert_eq!(alone.to_string(), "10.1.2.3/32");
-        assert_eq!(parse_network("10.0.0.0/33"), Err(ParseAddressError));
+        assert_eq!(parse_network("10.0.0.0/33"), Err(ParseNetworkError));
     }
 }

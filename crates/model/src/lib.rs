@@ -43,7 +43,7 @@ pub mod units;
 pub mod usage;
 pub mod user;
 
-pub use address::{Address, ParseAddressError, parse_network};
+pub use address::{Address, ParseAddressError, ParseNetworkError, parse_network};
 pub use api_key::{ApiKey, ApiKeyPrefix, ApiKeyRule, Metadata, ResourcePermissions};
 pub use audit::{Actor, AuditEntry, Who};
 pub use check::{CallFacts, check};

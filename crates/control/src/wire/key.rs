@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Scope;
+use super::network::{given_networks, networks};
 
 /// A management key to be made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -35,7 +36,11 @@ pub struct CreateManagementKey {
     #[serde(default)]
     pub pair: bool,
     /// From where it may be used; none: from everywhere.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "networks"
+    )]
     #[schemars(with = "Vec<String>")]
     pub allow_ips: Vec<IpNet>,
 }
@@ -45,7 +50,11 @@ pub struct CreateManagementKey {
 #[serde(deny_unknown_fields)]
 pub struct ChangeManagementKey {
     /// From where it may be used; an empty list: from everywhere.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "given_networks"
+    )]
     #[schemars(with = "Option<Vec<String>>")]
     pub allow_ips: Option<Vec<IpNet>>,
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use store::CredentialInfo;
 
 use super::given;
+use super::network::{given_networks, networks};
 
 /// A license to be made. Only `app` is required.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -49,7 +50,11 @@ pub struct CreateLicense {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub permissions: Vec<Permission>,
     /// From where it may be used; none: from everywhere.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "networks",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     #[schemars(with = "Vec<String>")]
     pub allow_ips: Vec<IpNet>,
     /// The shape of the new key: `tallygate`, `uuid`, `apifew` or `authforge`.
@@ -131,7 +136,11 @@ pub struct ChangeLicense {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Vec<Permission>>,
     /// Where it may be used from; empty: anywhere.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "given_networks",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(with = "Option<Vec<String>>")]
     pub allow_ips: Option<Vec<IpNet>>,
 }

@@ -8,6 +8,7 @@ mod directory;
 mod key;
 mod ledger;
 mod license;
+mod network;
 mod page;
 mod report;
 mod signing;

@@ -162,9 +162,7 @@ pub(crate) async fn execute(
 
 /// A network, or an address as the network of it alone.
 fn network(text: &str) -> Result<IpNet, String> {
-    model::parse_network(text).map_err(|_| {
-        "write a network or an address, such as 192.0.2.0/24 or 2001:db8::1".to_owned()
-    })
+    model::parse_network(text).map_err(|error| error.to_string())
 }
 
 // === impl CreateArguments ===
