@@ -1,6 +1,7 @@
 //! What a server says of itself, and whether it serves.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
 use redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind, cmd};
@@ -218,9 +219,18 @@ impl From<RedisError> for Fault {
             }
             ErrorKind::InvalidClientConfig => Self::Unfit(text),
             ErrorKind::Parse => Self::Unfit(format!("its answer is not that of a Redis: {text}")),
-            _ => Self::Away(text),
+            _ => Self::Away(in_words(&error).unwrap_or(text)),
         }
     }
+}
+
+/// What the system says of the way to a server, in words of ours; `None`: the error is not the system's.
+fn in_words(error: &RedisError) -> Option<String> {
+    // The client shares what it keeps of the system's error.
+    let cause = std::error::Error::source(error)?;
+    let shared = cause.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>()?;
+    let of_system = shared.downcast_ref::<std::io::Error>()?;
+    Some(model::system::in_words(of_system))
 }
 
 #[cfg(test)]
@@ -246,6 +256,13 @@ mod tests {
         ] {
             assert_eq!(right_of(text), right, "{text}");
         }
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_told_of_in_words() {
+        let refused = std::io::Error::from_raw_os_error(111);
+        let fault = Fault::from(RedisError::from(refused));
+        assert_eq!(fault, Fault::Away("nobody listens there".to_owned()));
     }
 
     #[test]

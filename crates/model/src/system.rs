@@ -43,6 +43,10 @@ pub fn in_words(error: &io::Error) -> String {
 /// What is seldom enough to have no words here.
 fn others(error: &io::Error) -> String {
     let text = error.to_string();
+    // The resolver's error has no kind of its own.
+    if text.starts_with("failed to lookup address information") {
+        return "there is no such host, or its name cannot be looked up".to_owned();
+    }
     match text.find(" (os error ") {
         Some(end) => format!("the system says: {}", &text[..end]),
         None => text,
@@ -69,6 +73,8 @@ mod tests {
         ] {
             assert_eq!(in_words(&io::Error::from_raw_os_error(code)), words);
         }
+        let unknown = "failed to lookup address information: Name or service not known";
+        assert!(in_words(&io::Error::other(unknown)).starts_with("there is no such host"));
         let seldom = in_words(&io::Error::from_raw_os_error(40));
         assert!(
             seldom.starts_with("the system says: ") && !seldom.contains("os error"),

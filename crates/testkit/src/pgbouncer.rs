@@ -28,13 +28,26 @@ impl PgBouncer {
     /// When the package is missing, or it does not become ready in time.
     #[must_use]
     pub fn before(server: &Postgres, pool_mode: &str) -> Self {
+        Self::of_size(server, pool_mode, 8)
+    }
+
+    /// The same with one connection to the server for all who come.
+    ///
+    /// # Panics
+    /// As [`PgBouncer::before`].
+    #[must_use]
+    pub fn with_one_connection(server: &Postgres, pool_mode: &str) -> Self {
+        Self::of_size(server, pool_mode, 1)
+    }
+
+    fn of_size(server: &Postgres, pool_mode: &str, size: u32) -> Self {
         let port = Port::take();
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let path = |name: &str| folder.path().join(name).display().to_string();
         let (user, password) = server.login();
         let settings = format!(
             "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {}\nunix_socket_dir =\n\
-             auth_type = plain\nauth_file = {}\npool_mode = {pool_mode}\ndefault_pool_size = 8\nmax_client_conn = 100\n",
+             auth_type = plain\nauth_file = {}\npool_mode = {pool_mode}\ndefault_pool_size = {size}\nmax_client_conn = 100\n",
             server.addr().port(),
             port.number(),
             path("users"),

@@ -1,5 +1,6 @@
 //! Connections: made, set up, and refused with a word that helps.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool::Runtime;
@@ -246,10 +247,12 @@ pub(super) async fn check_sessions(connector: &Connector) -> Result<(), Error> {
         });
         Ok::<_, tokio_postgres::Error>(row)
     };
+    let began = AtomicBool::new(false);
     let judging = async {
         let own = process(&one).await?;
         for _ in 0..TRIES {
             other.batch_execute("BEGIN; SELECT 1").await?;
+            began.store(true, Ordering::Relaxed);
             let now = process(&one).await?;
             other.batch_execute("ROLLBACK").await?;
             if now != own {
@@ -263,6 +266,17 @@ pub(super) async fn check_sessions(connector: &Connector) -> Result<(), Error> {
         Ok(Err(error)) if describe(&error).contains("pooling mode") => Err(pooled(&connector.name)),
         // A connection that ended tells nothing of a pooler; why it did shows with the next one.
         Ok(Ok(false) | Err(_)) => Ok(()),
+        // A pooler with one connection for both keeps the first one waiting for the end of the other's transaction.
+        Err(_) if began.load(Ordering::Relaxed) => {
+            let freed = async {
+                other.batch_execute("ROLLBACK").await?;
+                process(&one).await
+            };
+            match awake::within(connector.timeout, freed).await {
+                Ok(Ok(_)) => Err(pooled(&connector.name)),
+                Ok(Err(_)) | Err(_) => Err(Error::Unavailable(connector.silent())),
+            }
+        }
         Err(_) => Err(Error::Unavailable(connector.silent())),
     }
 }

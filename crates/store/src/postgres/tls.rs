@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use model::system::in_words;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -55,16 +56,22 @@ fn roots(file: Option<&std::path::Path>) -> Result<RootCertStore, Error> {
         Some(path) => {
             let shown = path.display();
             let found = CertificateDer::pem_file_iter(path).map_err(|error| {
+                let reason = match error {
+                    pem::Error::Io(error) => in_words(&error),
+                    _ => "it is none in PEM form".to_owned(),
+                };
                 wrong(format!(
-                    "cannot read root certificates from {shown}: {error}"
+                    "the file {shown} of root certificates cannot be read: {reason}"
                 ))
             })?;
+            let no_certificate = || {
+                wrong(format!(
+                    "{shown} holds something that is no certificate in PEM form"
+                ))
+            };
             for certificate in found {
-                let certificate =
-                    certificate.map_err(|error| wrong(format!("{shown}: {error}")))?;
-                roots
-                    .add(certificate)
-                    .map_err(|error| wrong(format!("{shown}: {error}")))?;
+                let certificate = certificate.map_err(|_| no_certificate())?;
+                roots.add(certificate).map_err(|_| no_certificate())?;
             }
             if roots.is_empty() {
                 return Err(wrong(format!("{shown} holds no certificate in PEM form")));

@@ -1,7 +1,9 @@
 //! From PostgreSQL's errors to the store's.
 
 use std::error::Error as _;
+use std::io;
 
+use model::system::in_words;
 use tokio_postgres::error::SqlState;
 
 use crate::error::Error;
@@ -96,10 +98,20 @@ pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
+        // What the system says of a connection is said in words of ours, and the driver's add nothing to it.
+        if let Some(words) = source.downcast_ref().and_then(of_system) {
+            return words;
+        }
         text = format!("{text}: {source}");
         cause = source.source();
     }
     text
+}
+
+/// What the system says of a way to the server; `None`: the error is not the system's.
+fn of_system(error: &io::Error) -> Option<String> {
+    let is_name = error.to_string().starts_with("failed to lookup address");
+    (is_name || error.raw_os_error().is_some()).then(|| in_words(error))
 }
 
 /// Turns a broken uniqueness into [`Error::Exists`].

@@ -62,6 +62,24 @@ async fn wrong_settings_are_named() {
         error.is_unavailable() && error.to_string().contains("127.0.0.1:1"),
         "{error}"
     );
+    for (url, words) in [
+        (nobody, "at 127.0.0.1:1: nobody listens there"),
+        (
+            "postgres://u@%2Fno%2Fsuch%2Ffolder/x",
+            "there is no such file or folder",
+        ),
+        (
+            "postgres://u@no-such-host.invalid/x",
+            "there is no such host",
+        ),
+    ] {
+        let error = refused(url).await.to_string();
+        assert!(
+            error.contains(words) && !error.contains("os error"),
+            "{error}"
+        );
+    }
+    misconfigured(&roots, "cannot be read: there is no such file").await;
     for wrong in [
         "http://db/x",
         "postgres://",
@@ -105,6 +123,8 @@ async fn a_pooler_that_takes_sessions_apart_is_refused_by_name_and_one_that_keep
         )
         .await;
     }
+    let pooler = PgBouncer::with_one_connection(&server, "transaction");
+    misconfigured(&pooler.url(&server, name), "pool_mode = session").await;
     let pooler = PgBouncer::before(&server, "session");
     let store = open(&pooler.url(&server, name)).await;
     assert_eq!(store.setting("nothing").await, Ok(None));
@@ -126,6 +146,25 @@ async fn a_user_without_rights_and_a_database_of_another_encoding_are_refused() 
         "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0",
     );
     misconfigured(&server.url("latin"), "encoding LATIN1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_without_rights_on_the_tables_that_are_there_is_refused_by_name() {
+    let server = Postgres::shared();
+    let url = server.database();
+    let name = url.rsplit('/').next().expect("a name");
+    drop(open(&url).await);
+    let made = "CREATE ROLE reader LOGIN PASSWORD 'reader'; GRANT ALL ON SCHEMA public TO reader; \
+         GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader";
+    let _made = server.psql(name, made);
+    let reader = url.replace("tallygate:secret", "reader:reader");
+    misconfigured(
+        &reader,
+        "user `reader` may not read and write all of the tables",
+    )
+    .await;
+    let named = store::postgres::named_at(options(&reader), hours(0)).await;
+    assert!(matches!(named, Err(Error::Misconfigured(_))), "{named:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
