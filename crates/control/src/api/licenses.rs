@@ -101,13 +101,24 @@ pub(crate) async fn list(
     let limit = page_limit(parameters.limit)?;
     let licensing = &state.licensing;
     let page = if let Some(own) = caller.license() {
-        let stored = licensing.license(own).await.ok();
-        List::whole(
-            stored
-                .into_iter()
-                .filter(|stored| caller.sees(&stored.license))
-                .collect(),
-        )
+        let stored = match licensing.license(own).await {
+            Err(licensing::Error::LicenseUnknown(_)) => None,
+            stored => Some(stored?),
+        };
+        let asked_for = |license: &model::License| {
+            parameters
+                .app
+                .as_ref()
+                .is_none_or(|app| *app == license.app)
+                && (parameters.user.is_none() || parameters.user == license.user)
+                && parameters
+                    .status
+                    .is_none_or(|status| status == license.status)
+                && parameters.cursor.is_none_or(|after| license.id > after)
+        };
+        let seen =
+            |stored: &StoredLicense| caller.sees(&stored.license) && asked_for(&stored.license);
+        List::whole(stored.into_iter().filter(seen).collect())
     } else {
         let filter = LicenseFilter {
             account: caller.account().cloned(),

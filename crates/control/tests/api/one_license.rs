@@ -108,6 +108,27 @@ async fn it_cannot_be_made_to_write() {
 }
 
 #[tokio::test]
+async fn its_list_holds_its_license_only_where_that_is_asked_for() {
+    let world = World::start().await;
+    let license = world.license(r#"{"app":"api","user":"ann"}"#).await;
+    let body = json!({ "license": license["id"] });
+    let key = world.key(&body.to_string()).await;
+    let after = format!("cursor={}", text(&license, "id"));
+    for (query, found) in [
+        ("", 1),
+        ("app=api&user=ann&status=active", 1),
+        ("app=shop", 0),
+        ("user=bob", 0),
+        ("status=revoked", 0),
+        (after.as_str(), 0),
+    ] {
+        let path = format!("/licenses?{query}");
+        let list = world.remote(Some(&key), "GET", &path, "").await.json(200);
+        assert_eq!(list["items"].as_array().unwrap().len(), found, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn one_that_was_made_to_write_before_is_held_to_reading() {
     let world = World::start().await;
     let license = world.license(r#"{"app":"api"}"#).await;
