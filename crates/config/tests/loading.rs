@@ -205,6 +205,41 @@ fn what_a_route_and_an_app_leave_open_comes_from_above_them() {
 }
 
 #[test]
+fn an_app_that_bills_nothing_or_lets_callers_leave_for_nothing_is_warned_of() {
+    let warnings = |line: &str| {
+        let app = "[[app]]\nname = \"api\"\nupstreams = [\"http://u\"]\n";
+        let config = parse(&format!("{app}{line}\n")).expect("valid");
+        config.warnings().join("\n")
+    };
+    for (line, told) in [
+        (
+            "billable = []",
+            "`billable` is empty: no call costs anything",
+        ),
+        (
+            "billable_outcomes = [\"delivered\"]",
+            "`billable_outcomes` lacks \"client_gone\": callers who leave",
+        ),
+        (
+            "billable_outcomes = [\"client_gone\"]",
+            "`billable_outcomes` lacks \"delivered\": calls that were answered",
+        ),
+        ("billable_outcomes = []", "lacks \"delivered\""),
+    ] {
+        let all = warnings(line);
+        assert!(
+            all.starts_with("app `api`: ") && all.contains(told),
+            "{line}: {all}"
+        );
+        assert_eq!(all.lines().count(), 1, "{all}");
+    }
+    assert_eq!(
+        warnings("billable_outcomes = [\"delivered\", \"client_gone\"]"),
+        ""
+    );
+}
+
+#[test]
 fn two_apps_share_a_host_by_path() {
     let app = |name: &str, path: &str| {
         format!(
