@@ -73,6 +73,7 @@ pub(crate) async fn execute(
         format: Some("jsonl".to_owned()),
         cursor: None,
     };
+    client.tell_of_unknown_app(query.app.as_ref()).await;
     let named = query.license.is_some();
     let mut lines = client.stream("/calls", &query).await?;
     if arguments.json {

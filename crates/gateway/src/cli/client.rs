@@ -4,12 +4,13 @@ use std::io;
 use std::time::Duration;
 
 use control::ProblemBody;
-use control::wire::{LARGEST_LIMIT, List, Page, RECORDS_BEHIND};
+use control::wire::{App, LARGEST_LIMIT, List, Page, RECORDS_BEHIND};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, header};
 use hyper_util::rt::TokioIo;
+use model::AppName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -60,6 +61,18 @@ impl Client {
         parameters: &impl Serialize,
     ) -> Result<T, Error> {
         self.get(&with_query(path, parameters)).await
+    }
+
+    /// Says on stderr that no app of the file has this name, which may be a slip: records of apps that were there before have it too,
+    /// so that it is no error. A gate that does not tell its apps is asked for what is wanted all the same.
+    pub(crate) async fn tell_of_unknown_app(&self, app: Option<&AppName>) {
+        let Some(app) = app else { return };
+        let apps = self.all::<App>("/apps").await;
+        if apps.is_ok_and(|apps| apps.iter().all(|known| known.name != *app)) {
+            eprintln!(
+                "tallygate: the file of the gate has no app `{app}`: what is found is of an earlier file, if anything is"
+            );
+        }
     }
 
     /// Asks for a list, page by page; the path may have parameters.
@@ -195,28 +208,31 @@ impl Client {
         connecting: impl Future<Output = io::Result<S>>,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Error> {
-        let stream = connecting.await.map_err(|source| Error::NoGate {
-            target: self.target.describe(),
-            source,
+        let stream = connecting.await.map_err(|source| {
+            let target = self.target.describe();
+            match self.target.is_starting(&source) {
+                true => Error::Starting(target),
+                false => Error::NoGate { target, source },
+            }
         })?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| self.broken(&error))?;
+            .map_err(|error| self.failed(&error))?;
         // It ends with the answer; what goes wrong in it shows in the answer.
         tokio::spawn(connection);
         sender
             .send_request(request)
             .await
-            .map_err(|error| self.broken(&error))
+            .map_err(|error| self.failed(&error))
     }
 
     async fn read<T: DeserializeOwned>(&self, response: Response<Incoming>) -> Result<T, Error> {
         let body = self.collect(response.into_body()).await?;
         // An answer without a body, as 204, is read as `null`.
         let text: &[u8] = if body.is_empty() { b"null" } else { &body };
-        serde_json::from_slice(text).map_err(|error| Error::NotAGate {
+        serde_json::from_slice(text).map_err(|_| Error::NotAGate {
             target: self.target.describe(),
-            reason: error.to_string(),
+            reason: "its answer is none that a gate gives".to_owned(),
         })
     }
 
@@ -227,7 +243,7 @@ impl Client {
                 Ok(problem) => Error::Refused(Box::new(problem)),
                 Err(_) => Error::NotAGate {
                     target: self.target.describe(),
-                    reason: format!("status {status}"),
+                    reason: format!("it answers {} without saying why", status.as_u16()),
                 },
             },
             Err(error) => error,
@@ -236,11 +252,25 @@ impl Client {
 
     async fn collect(&self, body: Incoming) -> Result<Bytes, Error> {
         let limited = Limited::new(body, ANSWER_LIMIT).collect();
-        let collected = limited.await.map_err(|error| Error::Broken {
-            target: self.target.describe(),
-            reason: error.to_string(),
+        let collected = limited.await.map_err(|error| {
+            let reason = match error.downcast_ref::<hyper::Error>() {
+                Some(error) => broke_off(error).to_owned(),
+                None => "its answer is longer than is taken here".to_owned(),
+            };
+            self.broken(&reason)
         })?;
         Ok(collected.to_bytes())
+    }
+
+    /// What came of a connection that was made.
+    fn failed(&self, error: &hyper::Error) -> Error {
+        if error.is_parse() {
+            return Error::NotAGate {
+                target: self.target.describe(),
+                reason: "what it sends is no HTTP".to_owned(),
+            };
+        }
+        self.broken(&broke_off(error))
     }
 
     fn broken(&self, error: &dyn std::fmt::Display) -> Error {
@@ -260,7 +290,7 @@ impl Streamed {
             let Some(frame) = self.body.frame().await else {
                 return Ok(None);
             };
-            let frame = frame.map_err(|error| self.broken(&error))?;
+            let frame = frame.map_err(|error| self.broken(&broke_off(&error)))?;
             if let Ok(data) = frame.into_data() {
                 return Ok(Some(data));
             }
@@ -291,9 +321,9 @@ impl Streamed {
 
     /// Reads one of the lines.
     pub(crate) fn parse<T: DeserializeOwned>(&self, line: &[u8]) -> Result<T, Error> {
-        serde_json::from_slice(line).map_err(|error| Error::NotAGate {
+        serde_json::from_slice(line).map_err(|_| Error::NotAGate {
             target: self.target.clone(),
-            reason: error.to_string(),
+            reason: "a line of its answer is none that a gate gives".to_owned(),
         })
     }
 
@@ -302,6 +332,17 @@ impl Streamed {
             target: self.target.clone(),
             reason: error.to_string(),
         }
+    }
+}
+
+/// How an answer ended that did not come to its end.
+fn broke_off(error: &hyper::Error) -> &'static str {
+    if error.is_timeout() {
+        "there was no answer in time"
+    } else if error.is_parse() {
+        "what it sends is no HTTP"
+    } else {
+        "it ended the connection before its answer was complete"
     }
 }
 

@@ -14,17 +14,23 @@ pub(crate) enum Error {
     /// The gate's answer is no. Blame: as its problem says.
     #[error("{}", describe(.0))]
     Refused(Box<ProblemBody>),
+    /// The gate's answer is no, in other words than its own. Blame: as the text says.
+    #[error("{0}")]
+    No(String),
     /// A bad argument that only shows when it is used. Blame: caller.
     #[error("{0}")]
     Usage(String),
     /// Nobody listens where the gate should be. Blame: caller, or the gate is down.
-    #[error("no gate is running at {target}: {}", not_reached(source))]
+    #[error("{}", not_reached(target, source))]
     NoGate {
         /// Where it was looked for.
         target: String,
         /// What connecting said.
         source: io::Error,
     },
+    /// A gate that does not answer yet. Blame: nobody.
+    #[error("the gate at {0} is starting: try again when it has started")]
+    Starting(String),
     /// The configuration file cannot be used; it is named in the text. Blame: caller.
     #[error("{0}")]
     Config(String),
@@ -82,9 +88,10 @@ impl Error {
         match self {
             Self::Refused(problem) if problem.status == 400 => EXIT_USAGE,
             Self::Usage(_) => EXIT_USAGE,
-            Self::NoGate { .. } => EXIT_NO_GATE,
+            Self::NoGate { .. } | Self::Starting(_) => EXIT_NO_GATE,
             Self::Config(_) => EXIT_CONFIG,
             Self::Refused(_)
+            | Self::No(_)
             | Self::Broken { .. }
             | Self::NotAGate { .. }
             | Self::Output(_)
@@ -95,13 +102,20 @@ impl Error {
 }
 
 /// Why a gate was not reached, and what helps.
-fn not_reached(error: &io::Error) -> String {
-    match error.kind() {
+fn not_reached(target: &str, error: &io::Error) -> String {
+    let why = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            return format!(
+                "the socket of a gate is at {target}, and this user may not open it: run this as the user that the gate runs as, or \
+                 with TALLYGATE_URL and TALLYGATE_KEY"
+            );
+        }
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             "start it with `tallygate run`, or name another one".to_owned()
         }
         _ => in_words(error),
-    }
+    };
+    format!("no gate is running at {target}: {why}")
 }
 
 /// A problem as a sentence. The field is left out where the detail names it already.

@@ -1,5 +1,7 @@
 //! Which gate a command talks to.
 
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use hyper::Uri;
@@ -90,12 +92,24 @@ impl Target {
                 "{KEY_VARIABLE} is not a key: it has characters that no key has"
             )));
         }
+        let port = port_of(&uri).ok_or_else(|| {
+            wrong("its port is none: write http://host:port with a port from 1 to 65535")
+        })?;
         Ok(Self::Url {
             host: host.trim_matches(['[', ']']).to_owned(),
-            port: uri.port_u16().unwrap_or(80),
+            port,
             prefix: uri.path().trim_end_matches('/').to_owned(),
             key,
         })
+    }
+
+    /// Whether a gate that was not reached has its data already, and its socket not yet.
+    pub(crate) fn is_starting(&self, error: &io::Error) -> bool {
+        let Self::Socket(socket) = self else {
+            return false;
+        };
+        let absent = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+        absent.contains(&error.kind()) && is_locked(&socket.with_file_name("lock"))
     }
 
     /// How to name it to people; never the key.
@@ -107,6 +121,30 @@ impl Target {
             } => format!("http://{host}:{port}{prefix}"),
         }
     }
+}
+
+/// The port of a URL, 80 where it names none; `None`: what stands in its place is none. The parser leaves out what it cannot
+/// read, and the key would go to whoever listens on another port.
+fn port_of(uri: &Uri) -> Option<u16> {
+    let authority = uri.authority()?.as_str();
+    let behind_host = authority.rsplit(['@', ']']).next().unwrap_or(authority);
+    match behind_host.rsplit_once(':') {
+        None => Some(80),
+        Some((_, port)) => port.parse().ok().filter(|port| *port > 0),
+    }
+}
+
+/// Whether a process holds the lock of a file. Trying to take it would keep a gate out that starts in that moment.
+fn is_locked(lock: &Path) -> bool {
+    let Ok(metadata) = lock.metadata() else {
+        return false;
+    };
+    let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    let inode = format!(":{}", metadata.ino());
+    locks.lines().any(|line| {
+        let mut words = line.split_ascii_whitespace();
+        words.any(|word| word == "FLOCK") && words.any(|word| word.ends_with(&inode))
+    })
 }
 
 impl std::fmt::Debug for Target {
@@ -138,6 +176,19 @@ mod tests {
     }
 
     #[test]
+    fn a_gate_that_holds_its_data_and_has_no_socket_yet_is_starting() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let target = Target::of_data_dir(dir.path());
+        let absent = io::Error::from(io::ErrorKind::NotFound);
+        assert!(!target.is_starting(&absent));
+        let lock = std::fs::File::create(dir.path().join("lock")).expect("made");
+        assert!(!target.is_starting(&absent));
+        lock.lock().expect("taken");
+        assert!(target.is_starting(&absent));
+        assert!(!target.is_starting(&io::ErrorKind::PermissionDenied.into()));
+    }
+
+    #[test]
     fn a_url_that_cannot_be_used_says_what_to_write() {
         for url in [
             "",
@@ -146,6 +197,11 @@ mod tests {
             "http://",
             "ftp://x",
             "http://x y",
+            "http://x:99999",
+            "http://x:0",
+            "http://x:",
+            "http://x:8o",
+            "http://[::1]:65536",
         ] {
             let error = choose(None, url, Some("key")).expect_err(url);
             assert!(error.to_string().contains("TALLYGATE_URL"), "{error}");

@@ -60,6 +60,7 @@ pub(crate) async fn execute(
         to: arguments.to,
         by: arguments.by,
     };
+    client.tell_of_unknown_app(parameters.app.as_ref()).await;
     let rows: Vec<UsageRow> = client.query("/usage", &parameters).await?;
     match format {
         Format::Json => output.json(&rows)?,
