@@ -135,6 +135,7 @@ pub(crate) fn demo_of_nothing(options: demo::Options) -> ExitCode {
         config,
         demo::Options {
             config: named,
+            passing: true,
             ..options
         },
     )

@@ -34,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) once: bool,
     /// The configuration file, if one was named; for the commands that are printed.
     pub(crate) config: Option<PathBuf>,
+    /// Whether its data are gone with it.
+    pub(crate) passing: bool,
 }
 
 /// Where everything is, and the license to try it with.
@@ -69,7 +71,7 @@ pub(crate) async fn run<G: Gate>(
     let sample = sample::Sample::start(wanted)
         .await
         .map_err(Error::Runtime)?;
-    take_free_ports(&mut config);
+    let moved = take_free_ports(&mut config);
     let app = config.apps.first_mut();
     let app = app.ok_or_else(|| Error::Config("the configuration has no app".to_owned()))?;
     let upstream = format!("http://{}", sample.address()).parse();
@@ -100,6 +102,7 @@ pub(crate) async fn run<G: Gate>(
         license,
     };
     script::greet(&site, &gate, &options, &mut output)?;
+    script::tell_of_taken(&moved, site.gate, &mut output)?;
     let result = if options.once {
         tour::take(&site, &mut output).await
     } else {
@@ -143,9 +146,13 @@ fn address(upstream: &Upstream) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, upstream.port)).filter(|address| address.ip().is_loopback())
 }
 
-/// Replaces the ports that something else listens on.
-fn take_free_ports(config: &mut Config) {
+/// Replaces the ports that something else listens on; those of calls are returned.
+fn take_free_ports(config: &mut Config) -> Vec<u16> {
     let server = &mut config.server;
+    let is_taken =
+        |address: &&SocketAddr| address.port() != 0 && TcpListener::bind(**address).is_err();
+    let taken = server.listen.iter().filter(is_taken);
+    let taken = taken.map(SocketAddr::port).collect();
     let others = [&mut server.control, &mut server.metrics]
         .into_iter()
         .chain(&mut server.admin);
@@ -154,6 +161,7 @@ fn take_free_ports(config: &mut Config) {
             address.set_port(0);
         }
     }
+    taken
 }
 
 /// The command that asks this demo's gate, ready to paste.
@@ -198,7 +206,12 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let mut config = Config::default();
         config.server.metrics = taken.local_addr().expect("bound");
-        take_free_ports(&mut config);
+        config.server.listen = vec![config.server.metrics];
+        assert_eq!(
+            take_free_ports(&mut config),
+            [taken.local_addr().expect("bound").port()]
+        );
         assert_eq!(config.server.metrics.port(), 0);
+        assert_eq!(config.server.listen[0].port(), 0);
     }
 }

@@ -32,6 +32,24 @@ pub(super) fn greet(
     output.flush()
 }
 
+/// Which ports of the file are not the gate's, since something else listens there.
+pub(super) fn tell_of_taken(
+    taken: &[u16],
+    gate: std::net::SocketAddr,
+    output: &mut Output,
+) -> Result<(), Error> {
+    for port in taken {
+        output.line(&format!(
+            "  {port} is taken by another program, so the gate listens on {}",
+            gate.port()
+        ))?;
+    }
+    if !taken.is_empty() {
+        output.line("")?;
+    }
+    output.flush()
+}
+
 /// What to paste.
 pub(super) fn invite(site: &Site, options: &Options, output: &mut Output) -> Result<(), Error> {
     let url = |path: &str| format!("http://{}{}{path}", site.gate, site.base);
@@ -76,7 +94,10 @@ pub(super) fn invite(site: &Site, options: &Options, output: &mut Output) -> Res
         output.line(&format!("  {line}"))?;
     }
     output.line("")?;
-    output.line("Ctrl-C ends it; records and licenses stay.")?;
+    output.line(match options.passing {
+        true => "Ctrl-C ends it; its records and licenses are gone then (`tallygate init` writes a file whose gate keeps them).",
+        false => "Ctrl-C ends it; records and licenses stay.",
+    })?;
     output.flush()
 }
 
