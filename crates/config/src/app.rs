@@ -243,6 +243,10 @@ impl App {
         };
         let billable = read_billable(&section).unwrap_or_default();
         let paths = section.list("paths", vec![ParentPath::root()]);
+        if section.is_empty_list("paths") {
+            let message = "paths: this list is empty, and no call would come to the app: write a path, such as \"/v1\", or leave it out";
+            section.report(section.at("paths"), message.to_owned());
+        }
         let on_revoke = section.value("on_revoke", OnRevoke::Cut);
         let app = Self {
             name: name.clone().unwrap_or_else(nameless),

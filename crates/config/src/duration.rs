@@ -12,10 +12,16 @@ pub struct Millis(u64);
 
 /// Why a text is not a length of time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is not a duration: write a whole number and a unit, such as `500ms`, `30s`, `5m`, `1h` or `30d`"
-)]
-pub struct ParseMillisError(String);
+pub enum ParseMillisError {
+    /// It is no length at all.
+    #[error(
+        "`{0}` is not a duration: write a whole number and a unit, such as `500ms`, `30s`, `5m`, `1h` or `30d`"
+    )]
+    Malformed(String),
+    /// It is one that nobody can mean.
+    #[error("`{0}` is longer than 100 years: write a shorter time, 36600d at most")]
+    TooLong(String),
+}
 
 const UNITS: [(&str, u64); 5] = [
     ("ms", 1),
@@ -58,13 +64,16 @@ impl FromStr for Millis {
             let with_unit =
                 |(unit, factor): &(&str, u64)| Some((text.strip_suffix(unit)?, *factor));
             let (digits, factor) = UNITS.iter().find_map(with_unit)?;
-            if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
                 return None;
             }
-            let millis = digits.parse::<u64>().ok()?.checked_mul(factor)?;
-            (millis <= Self::LONGEST).then_some(Self(millis))
+            let millis = digits.parse::<u64>().ok();
+            let millis = millis.and_then(|number| number.checked_mul(factor));
+            Some(millis.filter(|millis| *millis <= Self::LONGEST).map(Self))
         };
-        parse().ok_or_else(|| ParseMillisError(model::quoted(text, 40)))
+        let shown = || model::quoted(text, 40);
+        let parsed = parse().ok_or_else(|| ParseMillisError::Malformed(shown()))?;
+        parsed.ok_or_else(|| ParseMillisError::TooLong(shown()))
     }
 }
 
@@ -96,6 +105,12 @@ mod tests {
             "90s".parse::<Millis>().expect("valid").duration(),
             Duration::from_secs(90)
         );
+        let long = "100000d"
+            .parse::<Millis>()
+            .expect_err("too long")
+            .to_string();
+        assert!(long.contains("longer than 100 years"), "{long}");
+        assert!("36600d".parse::<Millis>().is_ok() && "36601d".parse::<Millis>().is_err());
         for bad in [
             "",
             "s",

@@ -66,10 +66,21 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
                 let text = text
                     .strip_prefix("Failed to deserialize query string: ")
                     .unwrap_or(&text);
-                let problem = Problem::new(Code::FieldInvalid, words::in_words(text));
-                parameter(text).map_or(problem.clone(), |name| problem.about(name))
+                let name = parameter(text);
+                let mut detail = words::in_words(text);
+                if name.is_some_and(|name| has_plus(parts.uri.query().unwrap_or_default(), name)) {
+                    detail.push_str("; a `+` in a query is a blank: write `%2B` for the sign");
+                }
+                let problem = Problem::new(Code::FieldInvalid, detail);
+                name.map_or(problem.clone(), |name| problem.about(name))
             })
     }
+}
+
+/// Whether a parameter was sent with a `+`, as in the offset of a time.
+fn has_plus(query: &str, name: &str) -> bool {
+    let mut values = query.split('&').filter_map(|part| part.split_once('='));
+    values.any(|(key, value)| key == name && value.contains('+'))
 }
 
 /// The parameter that a message about a query is about: it stands before a colon, or in backquotes where it is missing.

@@ -6,10 +6,37 @@ use store::PostgresOptions;
 
 /// Everything that can be refused without reaching a store, a Redis or the disk.
 pub(crate) fn judge(config: &Config) -> Vec<Finding> {
-    [store(config), redis(config), objects(config)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        data_dir(config),
+        store(config),
+        redis(config),
+        objects(config),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A `data_dir` that is none, or whose sockets would have longer names than the system takes.
+fn data_dir(config: &Config) -> Option<Finding> {
+    /// Linux: bytes of `sun_path` without the zero at its end.
+    const LONGEST: usize = 107;
+    let data_dir = &config.server.data_dir;
+    if data_dir.is_file() {
+        let reason = "this is a file, and a gate keeps its data in a folder: name another one";
+        return Some(finding("server", "data_dir", reason.to_owned()));
+    }
+    let sockets = [
+        control::socket_path(data_dir),
+        data_dir.join(gate::rpc::SOCKET_NAME),
+    ];
+    let length = sockets.iter().map(|path| path.as_os_str().len()).max();
+    let length = length.filter(|length| *length > LONGEST)?;
+    let reason = format!(
+        "the sockets that a gate makes in this folder would have names of {length} bytes, and the system takes {LONGEST}: name one \
+         with a shorter path"
+    );
+    Some(finding("server", "data_dir", reason))
 }
 
 fn store(config: &Config) -> Option<Finding> {

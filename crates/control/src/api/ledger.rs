@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use axum::Json as Answer;
 use axum::body::Bytes;
@@ -41,6 +42,7 @@ pub(crate) async fn ship(
     caller.require_operator()?;
     let anew = match request.dir {
         Some(dir) => {
+            judge_dir(&dir)?;
             let store = state.store.clone();
             let shipping = ledger::ship(&state.ledger_options, dir, store, Handle::current()).await;
             shipping.map_err(|error| match error {
@@ -61,6 +63,27 @@ pub(crate) async fn ship(
         anew,
         pending: state.ledger.counts().pending,
     }))
+}
+
+/// Refuses a folder that cannot be a journal, by what it is instead.
+fn judge_dir(dir: &Path) -> Result<(), Problem> {
+    let shown = dir.display();
+    let journal = dir.join("journal");
+    let detail = if dir.is_file() {
+        format!("{shown} is a file: name the `journal` folder of the gate that is dead")
+    } else if !dir.exists() {
+        format!(
+            "{shown}: there is no such folder on the host of this gate, or its user may not see it"
+        )
+    } else if journal.is_dir() && dir.join("lock").exists() {
+        format!(
+            "{shown} is the data of a gate: name the journal in it, {}",
+            journal.display()
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Problem::new(Code::Conflict, detail).about("dir"))
 }
 
 /// Makes manifest and rollups anew.

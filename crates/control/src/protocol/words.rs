@@ -84,6 +84,14 @@ fn wrong_value(message: &str) -> Option<String> {
     if let Some(text) = found.strip_prefix("string \"").filter(|_| is_number) {
         return Some(number_as_text(text.strip_suffix('"').unwrap_or(text)));
     }
+    if let Some(number) = found.strip_prefix("integer `").filter(|_| is_number)
+        && number.starts_with(|first: char| first.is_ascii_digit())
+    {
+        let number = number.trim_end_matches('`');
+        return Some(format!(
+            "{number} is more than is taken here: send a smaller whole number"
+        ));
+    }
     Some(format!(
         "{} is not allowed here: send {expected}",
         shown(found)

@@ -90,6 +90,58 @@ async fn bad_bodies_are_400_and_name_the_field() {
 }
 
 #[tokio::test]
+async fn a_single_address_is_the_network_of_it_alone_and_what_is_none_is_said_in_words() {
+    let world = World::start().await;
+    let made = world
+        .license(r#"{"app":"api","allow_ips":["127.0.0.1","2001:db8::/32"]}"#)
+        .await;
+    assert_eq!(
+        made["allow_ips"],
+        serde_json::json!(["127.0.0.1/32", "2001:db8::/32"])
+    );
+    let path = format!("/licenses/{}", made["id"].as_str().unwrap());
+    let changed = world
+        .local("PATCH", &path, r#"{"allow_ips":["::1"]}"#)
+        .await;
+    assert_eq!(
+        changed.json(200)["allow_ips"],
+        serde_json::json!(["::1/128"])
+    );
+    let key = world
+        .local("POST", "/management-keys", r#"{"allow_ips":["192.0.2.7"]}"#)
+        .await;
+    let key = key.json(201);
+    assert_eq!(key["allow_ips"], serde_json::json!(["192.0.2.7/32"]));
+    let key = format!("/management-keys/{}", key["id"].as_str().unwrap());
+    for (method, path, body) in [
+        (
+            "POST",
+            "/licenses",
+            r#"{"app":"api","allow_ips":["127.0.0.1","192.0.2"]}"#,
+        ),
+        (
+            "PATCH",
+            path.as_str(),
+            r#"{"allow_ips":["::1","10.0.0.0/33"]}"#,
+        ),
+        (
+            "POST",
+            "/management-keys",
+            r#"{"allow_ips":["::1","localhost"]}"#,
+        ),
+        ("PATCH", key.as_str(), r#"{"allow_ips":["::1",""]}"#),
+    ] {
+        let problem = world.local(method, path, body).await.json(400);
+        assert_eq!(problem["field"], "allow_ips[1]", "{problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("neither an address nor a network"),
+            "{detail}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_long_is_413() {
     let world = World::start().await;
     let body = format!(r#"{{"app":"api","user":"{}"}}"#, "x".repeat(1 << 20));
@@ -122,6 +174,21 @@ async fn bad_queries_paths_and_methods_are_problems() {
             "{path}"
         );
     }
+    for (path, hinted) in [
+        ("/usage?from=2026-11-29T06:00:00+05:30", true),
+        ("/usage?from=2026-11-29T06:00:00%2B05:30&to=x", false),
+    ] {
+        let problem = world.local("GET", path, "").await.json(400);
+        let detail = problem["detail"].as_str().unwrap();
+        assert_eq!(detail.contains("write `%2B`"), hinted, "{detail}");
+    }
+    let large = r#"{"app":"api","concurrency":4294967296}"#;
+    let problem = world.local("POST", "/licenses", large).await.json(400);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("4294967296 is more than is taken"),
+        "{detail}"
+    );
     for path in ["/nowhere", "//", "//api/v2/licenses", "/licenses/"] {
         assert_eq!(
             world.local("GET", path, "").await.code(404),

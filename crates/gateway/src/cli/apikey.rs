@@ -78,7 +78,7 @@ pub(crate) struct CreateArguments {
     #[arg(long, value_name = "DURATION")]
     expires_in: Option<Interval>,
     /// Units to start with [default: not counted]
-    #[arg(long, value_name = "N", value_parser = units::whole::<u64>)]
+    #[arg(long, value_name = "N", value_parser = units::left)]
     remaining: Option<u64>,
     /// Units that come back by themselves; with `,add` what is left is kept
     #[arg(long, value_name = "N/DURATION[,add]")]
@@ -115,7 +115,7 @@ pub(crate) struct UpdateArguments {
     #[arg(long, group = "end")]
     no_expiry: bool,
     /// Units that are left from now on
-    #[arg(long, value_name = "N", value_parser = units::whole::<u64>)]
+    #[arg(long, value_name = "N", value_parser = units::left)]
     remaining: Option<u64>,
     /// Units that come back by themselves; with `,add` what is left is kept
     #[arg(long, value_name = "N/DURATION[,add]")]
@@ -363,7 +363,15 @@ fn parse_permission(text: &str) -> Result<(String, String), String> {
 }
 
 fn parse_metadata(text: &str) -> Result<Metadata, String> {
-    serde_json::from_str(text).map_err(|error| format!("not a JSON object to keep: {error}"))
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|_| {
+        "this is no JSON: write one object in quotes, such as '{\"team\": \"ci\"}'".to_owned()
+    })?;
+    if !value.is_object() {
+        return Err(
+            "this is JSON and no object: write one, such as '{\"team\": \"ci\"}'".to_owned(),
+        );
+    }
+    serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
 /// Permissions that were named one by one; `None`: none were.

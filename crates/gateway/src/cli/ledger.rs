@@ -11,6 +11,7 @@ use model::system::in_words;
 
 use super::arguments::JsonArgument;
 use super::calls::CallFilter;
+use super::client::Streamed;
 use super::progress::Progress;
 use super::{error, units};
 use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
@@ -212,6 +213,7 @@ async fn export(
         from: arguments.only.from,
         to: arguments.only.to,
     };
+    client.tell_of_unknown_app(query.app.as_ref()).await;
     let mut answer = client.stream("/ledger/export", &query).await?;
     let progress = Progress::receiving("exporting");
     let Some(path) = arguments.output else {
@@ -222,7 +224,23 @@ async fn export(
         return Ok(ExitCode::SUCCESS);
     };
     let wrong = |error: io::Error| cannot_write(&path, &error);
-    let mut file = BufWriter::new(File::create_new(&path).map_err(wrong)?);
+    let file = File::create_new(&path).map_err(wrong)?;
+    let written = write_all(file, &mut answer, &progress, &path).await;
+    if written.is_err() {
+        // What is not whole is taken for an export by whoever finds it, and stands in the way of the next try.
+        let _ = std::fs::remove_file(&path);
+    }
+    written.map(|()| ExitCode::SUCCESS)
+}
+
+async fn write_all(
+    file: File,
+    answer: &mut Streamed,
+    progress: &Progress,
+    path: &Path,
+) -> Result<(), Error> {
+    let wrong = |error: io::Error| cannot_write(path, &error);
+    let mut file = BufWriter::new(file);
     while let Some(piece) = answer.chunk().await? {
         progress.received(piece.len());
         file.write_all(&piece).map_err(wrong)?;
@@ -230,13 +248,15 @@ async fn export(
     let file = file
         .into_inner()
         .map_err(|error| wrong(error.into_error()))?;
-    file.sync_all().map_err(wrong)?;
-    Ok(ExitCode::SUCCESS)
+    file.sync_all().map_err(wrong)
 }
 
 /// A file of an export that cannot be written, and what helps.
 fn cannot_write(path: &Path, error: &io::Error) -> Error {
     let reason = match error.kind() {
+        io::ErrorKind::AlreadyExists if path.is_dir() => {
+            "this is a folder: name a file in it".to_owned()
+        }
         io::ErrorKind::AlreadyExists => {
             "there is a file of this name, which is left as it is: name another one, or remove it first".to_owned()
         }

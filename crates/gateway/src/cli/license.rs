@@ -95,7 +95,7 @@ pub(crate) struct CreateArguments {
     #[arg(long, value_name = "TIME")]
     expires_at: Option<Timestamp>,
     /// Units to start with [default: not counted]
-    #[arg(long, value_name = "N", value_parser = units::whole::<u64>)]
+    #[arg(long, value_name = "N", value_parser = units::left)]
     remaining: Option<u64>,
     /// Units that come back by themselves; with `,add` what is left is kept
     #[arg(long, value_name = "N/DURATION[,add]")]
@@ -163,7 +163,7 @@ pub(crate) struct ExtendArguments {
     #[arg(long, value_name = "DURATION", group = "what")]
     by: Option<Interval>,
     /// Units left from now on
-    #[arg(long, value_name = "N", value_parser = units::whole::<u64>, group = "what")]
+    #[arg(long, value_name = "N", value_parser = units::left, group = "what")]
     remaining: Option<u64>,
     #[command(flatten)]
     json: JsonArgument,
@@ -213,7 +213,7 @@ pub(crate) async fn execute(
         LicenseCommand::Disable(one) => (act(client, one.id, "disable").await?, one.json),
         LicenseCommand::Change(arguments) => {
             let (path, json) = (format!("/licenses/{}", arguments.id), arguments.json);
-            (client.patch(&path, &arguments.request()).await?, json)
+            (client.patch(&path, &arguments.request()?).await?, json)
         }
         LicenseCommand::Extend(arguments) => (extend(&arguments, client).await?, arguments.json),
         LicenseCommand::Rotate(arguments) => {
@@ -271,7 +271,8 @@ async fn extend(arguments: &ExtendArguments, client: &Client) -> Result<License,
             by: arguments.by,
         };
         let path = format!("/licenses/{}/extend", arguments.id);
-        license = Some(client.post(&path, &request).await?);
+        let extended = client.post(&path, &request).await;
+        license = Some(extended.map_err(in_arguments)?);
     }
     if let Some(units) = arguments.remaining {
         let request = ChangeLicense {
@@ -285,6 +286,18 @@ async fn extend(arguments: &ExtendArguments, client: &Client) -> Result<License,
         );
     }
     license.ok_or_else(|| Error::Usage("give one of --by, --expires-at and --remaining".to_owned()))
+}
+
+/// A refusal in the words of the command line. That a license has no end is an answer, not a wrong argument.
+fn in_arguments(error: Error) -> Error {
+    match error {
+        Error::Refused(mut problem) if problem.field.as_deref() == Some("by") => {
+            problem.detail = problem.detail.replace("`expires_at`", "--expires-at");
+            problem.field = None;
+            Error::No(problem.detail)
+        }
+        error => error,
+    }
 }
 
 /// Lists licenses page by page, so that a million of them take the memory of a thousand as JSON.
@@ -424,8 +437,7 @@ const fn status(status: LicenseStatus) -> &'static str {
 
 /// An address is the network that holds nothing else.
 pub(super) fn parse_network(text: &str) -> Result<IpNet, String> {
-    model::parse_network(text)
-        .map_err(|_| "write an address or a network, such as 192.0.2.0/24".to_owned())
+    model::parse_network(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

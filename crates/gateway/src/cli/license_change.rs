@@ -8,6 +8,7 @@ use model::{LicenseId, Permission, PlanName, RateLimit, Refill, Timestamp};
 use super::arguments::JsonArgument;
 use super::license::parse_network;
 use super::units;
+use crate::cli::Error;
 
 /// Arguments of `license change`.
 #[derive(Debug, Args)]
@@ -25,7 +26,7 @@ pub(crate) struct ChangeArguments {
     #[arg(long, value_name = "TIME", group = "change")]
     expires_at: Option<Timestamp>,
     /// Units left from now on
-    #[arg(long, value_name = "N", value_parser = units::whole::<u64>, group = "change")]
+    #[arg(long, value_name = "N", value_parser = units::left, group = "change")]
     remaining: Option<u64>,
     /// Units that come back by themselves; with `,add` what is left is kept
     #[arg(long, value_name = "N/DURATION[,add]", group = "change")]
@@ -69,8 +70,11 @@ enum Field {
 }
 
 impl ChangeArguments {
-    /// The request. What is set and taken away at once is taken away.
-    pub(super) fn request(self) -> ChangeLicense {
+    /// The request.
+    ///
+    /// # Errors
+    /// A field is set and taken away at once: which of the two is meant is not ours to say.
+    pub(super) fn request(self) -> Result<ChangeLicense, Error> {
         let mut change = ChangeLicense {
             plan: self.plan.map(Some),
             label: self.label.map(Some),
@@ -82,6 +86,13 @@ impl ChangeArguments {
             permissions: self.permissions,
             allow_ips: self.allow_ips,
         };
+        if let Some(field) = self.clear.iter().find(|field| field.is_set_by(&change)) {
+            let name = field.to_possible_value();
+            let name = name.as_ref().map_or("", |value| value.get_name());
+            return Err(Error::Usage(format!(
+                "--{name} and --clear {name} are both there: give one of the two"
+            )));
+        }
         for field in self.clear {
             match field {
                 Field::Plan => change.plan = Some(None),
@@ -95,7 +106,24 @@ impl ChangeArguments {
                 Field::AllowIp => change.allow_ips = Some(Vec::new()),
             }
         }
-        change
+        Ok(change)
+    }
+}
+
+impl Field {
+    /// Whether a change gives it a value.
+    fn is_set_by(self, change: &ChangeLicense) -> bool {
+        match self {
+            Self::Plan => change.plan.is_some(),
+            Self::Label => change.label.is_some(),
+            Self::ExpiresAt => change.expires_at.is_some(),
+            Self::Remaining => change.remaining.is_some(),
+            Self::Refill => change.refill.is_some(),
+            Self::RateLimit => change.rate_limits.is_some(),
+            Self::Concurrency => change.concurrency.is_some(),
+            Self::Permission => change.permissions.is_some(),
+            Self::AllowIp => change.allow_ips.is_some(),
+        }
     }
 }
 
@@ -115,7 +143,7 @@ mod tests {
         let id = LicenseId::generate().to_string();
         let words = ["change", &id].into_iter().chain(arguments.iter().copied());
         let parsed = Command::try_parse_from(words).ok()?;
-        Some(parsed.arguments.request())
+        parsed.arguments.request().ok()
     }
 
     #[test]
@@ -132,5 +160,12 @@ mod tests {
         assert_eq!(lists.rate_limits.map_or(0, |limits| limits.len()), 2);
         assert_eq!(request(&[]), None, "nothing to change");
         assert_eq!(request(&["--clear", "id"]), None);
+        for both in [
+            ["--plan", "pro", "--clear", "plan"],
+            ["--rate-limit", "5/1s", "--clear", "rate-limit"],
+            ["--remaining", "5", "--clear", "remaining"],
+        ] {
+            assert_eq!(request(&both), None, "{both:?}");
+        }
     }
 }

@@ -47,5 +47,12 @@ pub(super) async fn end(arguments: &EndKeyArguments, client: &Client) -> Result<
         credential: arguments.credential,
     };
     let path = format!("/licenses/{}/credentials/revoke", arguments.id);
-    client.post(&path, &request).await
+    let ended = client.post(&path, &request).await;
+    ended.map_err(|error| match error {
+        // That there is none such is an answer, not a wrong argument.
+        Error::Refused(problem) if problem.field.as_deref() == Some("credential") => {
+            Error::No(problem.detail)
+        }
+        error => error,
+    })
 }

@@ -17,7 +17,19 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-/// Reads a whole number of an argument that sets a value. A sign is refused: with one, people mean to add to what is there.
+/// Reads a whole number of an argument that sets what is left. A sign is refused: with one, people mean to add to what is there.
+///
+/// # Errors
+/// A sentence that says what to write instead.
+pub(crate) fn left(text: &str) -> Result<u64, String> {
+    if text.starts_with(['+', '-']) {
+        let words = "this sets the number and adds nothing: write the whole number that it is to be, such as 1000";
+        return Err(words.to_owned());
+    }
+    whole(text)
+}
+
+/// Reads a whole number.
 ///
 /// # Errors
 /// A sentence that says what to write instead.
@@ -27,10 +39,11 @@ pub(crate) fn whole<N: FromStr>(text: &str) -> Result<N, String> {
         return Ok(number);
     }
     Err(match text.as_bytes() {
-        [b'+' | b'-', ..] => "this sets the number and adds nothing: write the whole number that it is to be, such as 1000".to_owned(),
-        _ if digits => "that is more than can be counted: write a smaller number".to_owned(),
-        _ => "write a whole number in digits, such as 1000".to_owned(),
-    })
+        [b'+' | b'-', ..] => "write a whole number in digits without a sign, such as 10",
+        _ if digits => "that is more than can be counted: write a smaller number",
+        _ => "write a whole number in digits, such as 1000",
+    }
+    .to_owned())
 }
 
 /// Bytes in decimal units: `999 B`, `1.2 kB`, `34 MB`.
@@ -91,8 +104,8 @@ mod tests {
         assert_eq!(whole::<u64>("1000"), Ok(1000));
         assert_eq!(whole::<u32>("0"), Ok(0));
         for (text, says) in [
-            ("+1000", "adds nothing"),
-            ("-1", "adds nothing"),
+            ("+1000", "without a sign"),
+            ("-1", "without a sign"),
             ("1e6", "in digits"),
             ("1_000", "in digits"),
             ("5.0", "in digits"),
@@ -101,6 +114,11 @@ mod tests {
         ] {
             let told = whole::<u64>(text).expect_err(text);
             assert!(told.contains(says), "{text}: {told}");
+        }
+        assert_eq!(left("1000"), Ok(1000));
+        for text in ["+1000", "-1"] {
+            let told = left(text).expect_err(text);
+            assert!(told.contains("adds nothing"), "{text}: {told}");
         }
     }
 
