@@ -91,8 +91,7 @@ pub fn is_spelling_of(name: &str, other: &str) -> bool {
 /// Whether a name has other signs than `-`, so that it may be a spelling of another one.
 #[must_use]
 pub fn is_odd(name: &str) -> bool {
-    name.bytes()
-        .any(|byte| !byte.is_ascii_alphanumeric() && byte != b'-')
+    name.bytes().any(|byte| ODD[byte as usize])
 }
 
 /// Whether a name has an underscore, which common servers do not let pass.
@@ -100,6 +99,18 @@ pub fn is_odd(name: &str) -> bool {
 pub fn has_underscore(name: &str) -> bool {
     name.as_bytes().contains(&b'_')
 }
+
+/// By byte: whether it is another sign than a letter, a digit or `-`. A table, since every name of every head is looked at.
+static ODD: [bool; 256] = {
+    let mut odd = [true; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let sign = byte as u8;
+        odd[byte] = !sign.is_ascii_alphanumeric() && sign != b'-';
+        byte += 1;
+    }
+    odd
+};
 
 fn same(one: &[u8], other: &[u8]) -> bool {
     let letter = |byte: &u8| match byte.to_ascii_lowercase() {

@@ -52,9 +52,6 @@ fn offers_websocket(headers: &HeaderMap) -> bool {
 /// Options that the framework would break off for, once the call has been let in: more than a handful, none that is a name, and
 /// those that would have the gate forget who called.
 pub(crate) fn check_options(head: &RequestHeader) -> Result<(), Malformed> {
-    if !head.headers.contains_key(CONNECTION) {
-        return Ok(());
-    }
     let mut count = 0;
     for option in options(&head.headers) {
         count += 1;

@@ -22,6 +22,7 @@ mod serve;
 mod session;
 mod shared;
 mod stream;
+mod survey;
 mod target;
 mod ticks;
 mod upstream;

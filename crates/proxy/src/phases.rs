@@ -26,6 +26,7 @@ use crate::headers::{
 };
 use crate::response;
 use crate::session;
+use crate::survey::Survey;
 use crate::target::{Malformed, settle};
 
 /// Connections to the upstream that one call may try.
@@ -50,10 +51,15 @@ pub struct MeteredProxy {
 
 impl MeteredProxy {
     /// Admits a call, or says what to answer.
-    async fn admit(&self, session: &mut Session, call: &mut Call) -> Result<(), Refused> {
+    async fn admit(
+        &self,
+        session: &mut Session,
+        seen: Survey,
+        call: &mut Call,
+    ) -> Result<(), Refused> {
         let by_rpc = call.is_rpc();
         let malformed = |Malformed(detail)| self.gate.refuse_malformed(&self.worker, detail);
-        settle(session.req_header_mut(), by_rpc).map_err(malformed)?;
+        settle(session.req_header_mut(), seen, by_rpc).map_err(malformed)?;
         let (peer, head) = (session.client_addr().cloned(), session.req_header());
         let target = RequestTarget::parse(head.raw_path());
         let target = target.map_err(|error| malformed(error.into()))?;
@@ -229,8 +235,8 @@ impl ProxyHttp for MeteredProxy {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, call: &mut Call) -> Result<bool> {
-        session::begin(session, call.connection.as_deref(), self.timeouts);
-        match self.admit(session, call).await {
+        let seen = session::begin(session, call.connection.as_deref(), self.timeouts);
+        match self.admit(session, seen, call).await {
             Ok(()) => Ok(false),
             Err(refused) => {
                 session::say_close_if_last(session, call.connection.as_deref());

@@ -29,7 +29,7 @@ impl HeadSize {
     /// and matters only if the head is refused.
     pub(crate) fn add(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len();
-        self.lines += bytes.iter().filter(|byte| **byte == b'\n').count();
+        self.lines += memchr::memchr_iter(b'\n', bytes).count();
     }
 
     /// Why the framework refused the head, and what would work.

@@ -35,6 +35,9 @@ impl RequestLine {
 
     /// Goes over the bytes that come next. They come back encoded if that was needed; for most heads it is not.
     pub(crate) fn encoded(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        if self.part == Part::Over || self.passes(bytes) {
+            return None;
+        }
         let mut encoded: Option<Vec<u8>> = None;
         for (at, &byte) in bytes.iter().enumerate() {
             if self.part == Part::Over {
@@ -52,6 +55,28 @@ impl RequestLine {
             }
         }
         encoded
+    }
+
+    /// Whether the line is whole and has nothing to encode, as nearly all: that is seen without going byte by byte.
+    fn passes(&mut self, bytes: &[u8]) -> bool {
+        let begins =
+            self.part == Part::Method && bytes.first().is_some_and(u8::is_ascii_alphabetic);
+        let Some(end) = memchr::memchr(b'\n', bytes).filter(|_| begins) else {
+            return false;
+        };
+        let line = &bytes[..end];
+        let is_foreign = |byte: u8| matches!(byte, b'<' | b'>' | b'"' | b'`');
+        // All of them, so that they are looked at many at a time.
+        if line
+            .iter()
+            .fold(false, |found, byte| found | is_foreign(*byte))
+        {
+            return false;
+        }
+        let method = memchr::memchr(b' ', line).unwrap_or(end);
+        self.length = end.saturating_sub(method + 1);
+        self.part = Part::Over;
+        true
     }
 
     /// Whether a byte has to be encoded where the line has come to.

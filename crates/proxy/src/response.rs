@@ -7,6 +7,7 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
 use crate::hop;
+use crate::survey::Survey;
 
 /// Makes the head fit for the caller.
 ///
@@ -14,13 +15,19 @@ use crate::hop;
 /// If no caller could read it: the upstream's fault.
 pub(crate) fn fit(session: &mut Session, head: &mut ResponseHeader) -> Result<()> {
     let status = head.status;
-    let asked = session.is_upgrade_req() && hop::switches_to_websocket(head);
-    if status == StatusCode::SWITCHING_PROTOCOLS && !asked {
+    if status == StatusCode::SWITCHING_PROTOCOLS
+        && !(session.is_upgrade_req() && hop::switches_to_websocket(head))
+    {
         // Whoever did not ask would read the new protocol as HTTP (RFC 9110, sections 7.8 and 15.2.2).
         return Err(invalid("the upstream switches protocols unasked"));
     }
-    settle_length(head)?;
-    hop::strip_answer(head);
+    let seen = Survey::of(&head.headers);
+    if seen.lengths > 0 || seen.codings > 0 {
+        settle_length(head, seen)?;
+    }
+    if seen.of_one_connection {
+        hop::strip_answer(head);
+    }
     // Whatever the upstream speaks, this is our answer (RFC 9112, section 2.3).
     head.set_version(Version::HTTP_11);
     if status.is_informational() || status == StatusCode::NO_CONTENT {
@@ -28,8 +35,10 @@ pub(crate) fn fit(session: &mut Session, head: &mut ResponseHeader) -> Result<()
         head.remove_header(&header::CONTENT_LENGTH);
         head.remove_header(&header::TRANSFER_ENCODING);
     }
-    // The framework drops the fields that this would announce.
-    head.remove_header(&header::TRAILER);
+    if seen.has_trailers {
+        // The framework drops the fields that this would announce.
+        head.remove_header(&header::TRAILER);
+    }
     if session.req_header().version == Version::HTTP_10 {
         unchunk(session, head)?;
     }
@@ -40,20 +49,16 @@ pub(crate) fn fit(session: &mut Session, head: &mut ResponseHeader) -> Result<()
 ///
 /// # Errors
 /// Where callers would not agree on where the body ends: the upstream's fault (RFC 9110, section 8.6; RFC 9112, section 6.1).
-fn settle_length(head: &mut ResponseHeader) -> Result<()> {
-    let lines = |name| head.headers.get_all(name).iter();
-    let bytes = |name| lines(name).map(HeaderValue::as_bytes);
-    let is_one = |name| lines(name).nth(1).is_none();
-    let is_plain = is_one(header::CONTENT_LENGTH)
-        && bytes(header::CONTENT_LENGTH).all(|line| !line.contains(&b','));
-    let lengths = bytes(header::CONTENT_LENGTH);
-    let length = BodyLength::read(lengths, bytes(header::TRANSFER_ENCODING));
-    match length {
-        // The framework read one of them, and it is not known which.
+fn settle_length(head: &mut ResponseHeader, seen: Survey) -> Result<()> {
+    let lines = |name| head.headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let lengths = || lines(header::CONTENT_LENGTH);
+    // Of two the framework read one, and it is not known which.
+    let is_said_twice = seen.lengths > 1 || lengths().any(|line| line.contains(&b','));
+    match BodyLength::read(lengths(), lines(header::TRANSFER_ENCODING)) {
         Err(_) => Err(invalid(
             "the length of the answer can be read in several ways",
         )),
-        Ok(BodyLength::Known(_)) if !is_plain => {
+        Ok(BodyLength::Known(_)) if is_said_twice => {
             Err(invalid("the length of the answer is said several times"))
         }
         Ok(BodyLength::Chunked) if head.version < Version::HTTP_11 => {

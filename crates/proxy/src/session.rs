@@ -10,17 +10,21 @@ use pingora::proxy::Session;
 use crate::connection::{Absence, Connection};
 use crate::hop;
 use crate::phases::CallerTimeouts;
+use crate::survey::Survey;
 
-/// Sets both up for a call whose head has come.
+/// Sets both up for a call whose head has come; what is to be looked at in it.
 pub(crate) fn begin(
     session: &mut Session,
     connection: Option<&Connection>,
     timeouts: CallerTimeouts,
-) {
+) -> Survey {
     if let Some(connection) = connection {
         connection.call_begins();
     }
-    hop::settle_upgrade(session.req_header_mut());
+    let seen = Survey::of(&session.req_header().headers);
+    if seen.of_one_connection {
+        hop::settle_upgrade(session.req_header_mut());
+    }
     let is_old = session.req_header().version == Version::HTTP_10;
     if is_old {
         // Its callers get no informational answer (RFC 9110, section 15.2), and whatever they expect, nothing is promised them
@@ -28,16 +32,16 @@ pub(crate) fn begin(
         session.req_header_mut().remove_header(&header::EXPECT);
         session.set_ignore_info_resp(true);
     }
-    let expects = session.req_header().headers.contains_key(header::EXPECT);
-    if let (true, Some(connection)) = (expects, connection) {
+    if let (true, Some(connection)) = (seen.expects && !is_old, connection) {
         connection.caller().waits_to_go_on();
     }
     // Requests that are sent without waiting for answers are answered in their order (RFC 9112, section 9.3.2). What follows a
     // request for another protocol may be that protocol's.
-    let stays_with_http = !session.is_upgrade_req();
+    let stays_with_http = !(seen.of_one_connection && session.is_upgrade_req());
     session.set_pipelining_enabled(stays_with_http);
     session.set_read_timeout(Some(timeouts.read));
     session.set_write_timeout(Some(timeouts.write));
+    seen
 }
 
 /// What his absence means to a call of this route. The control plane does not wait for what it has turned its back on.

@@ -7,6 +7,7 @@ use model::{BodyLength, RequestTarget};
 use pingora::http::RequestHeader;
 
 use crate::hop;
+use crate::survey::Survey;
 
 /// A head whose target, host, length or connection cannot be read in one way only, and what would work. Nothing of the caller's stands in it.
 #[derive(Debug)]
@@ -36,11 +37,15 @@ impl From<MalformedTarget> for Malformed {
 /// Puts a target in absolute form into origin form and its authority into `Host`, in place: from here on the bytes that the gate
 /// reads are those that the framework writes to the upstream.
 ///
-/// `by_rpc`: the host is one that the control plane names, and no caller's.
+/// `seen`: what the head has; `by_rpc`: the host is one that the control plane names, and no caller's.
 ///
 /// # Errors
 /// A target in any other form, a `Host` that is none, and none at all where HTTP/1.1 demands one (RFC 9112, section 3.2).
-pub(crate) fn settle(head: &mut RequestHeader, by_rpc: bool) -> Result<(), Malformed> {
+pub(crate) fn settle(
+    head: &mut RequestHeader,
+    seen: Survey,
+    by_rpc: bool,
+) -> Result<(), Malformed> {
     let target = RequestTarget::parse(head.raw_path())?;
     if let Some(authority) = target.authority() {
         let host = HeaderValue::from_str(authority).map_err(|_| TARGET)?;
@@ -48,8 +53,12 @@ pub(crate) fn settle(head: &mut RequestHeader, by_rpc: bool) -> Result<(), Malfo
         head.set_raw_path(&text).map_err(|_| TARGET)?;
         head.insert_header(HOST, host).map_err(|_| TARGET)?;
     }
-    settle_length(head)?;
-    hop::check_options(head)?;
+    if seen.lengths > 0 || seen.codings > 0 {
+        settle_length(head)?;
+    }
+    if seen.of_one_connection {
+        hop::check_options(head)?;
+    }
     match head.headers.get(HOST) {
         _ if by_rpc => Ok(()),
         Some(host) if host.to_str().is_ok_and(is_host_with_port) => Ok(()),
@@ -94,6 +103,11 @@ fn has_authority(head: &RequestHeader) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn settle(head: &mut RequestHeader, by_rpc: bool) -> Result<(), Malformed> {
+        let seen = Survey::of(&head.headers);
+        super::settle(head, seen, by_rpc)
+    }
 
     fn head(target: &[u8], host: Option<&'static str>) -> RequestHeader {
         let mut head = RequestHeader::build("GET", target, None).expect("the framework takes it");
