@@ -172,7 +172,7 @@ fn a_body_that_breaks_a_rule_before_the_status_does_not_buy_free_work() {
         let record = site.gateway.record(refused.call_id());
         assert_eq!(
             (&record["status"], &record["outcome"], &record["billable"]),
-            (&status.into(), &"client_gone".into(), &true.into()),
+            (&status.into(), &"client_gone".into(), &false.into()),
             "{record}"
         );
         assert_eventually!(remaining(&site, &license) == Some(left as u64));

@@ -8,8 +8,7 @@ use std::task::{Context, Poll};
 use journal::{Commit, MarkSlot, Space, Unavailable};
 use licensing::{ClaimedToken, EffectiveLimits, Entry, RateView, Reservation};
 use model::{
-    Blame, CallHead, CallId, CallRecord, CallTail, Ending, License, Mode, Outcome, Refusal,
-    UnreadableUnits,
+    Blame, CallHead, CallId, CallRecord, CallTail, Ending, License, Mode, Refusal, UnreadableUnits,
 };
 
 use crate::app::Route;
@@ -264,9 +263,7 @@ impl Forwarding {
         ticket.head.reserved = units.min(ticket.head.reserved);
         // What a crash would leave: recovery settles the call by it as it would have been settled here, and who broke it pays.
         let durable = CallHead {
-            keeps_units: sent && ticket.head.keeps_units,
-            billable_status: ticket.head.billable_status
-                || sent && broken && ticket.route.app.bills(Outcome::ClientGone),
+            keeps_units: sent && (ticket.head.keeps_units || broken),
             ..ticket.head
         };
         let lane = &ticket.worker.lane;

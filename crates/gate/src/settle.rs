@@ -41,10 +41,11 @@ pub(crate) fn tail(
     started: Moment,
 ) -> CallTail {
     let outcome = closing.ending.outcome();
-    let answered = closing.ending.forwarded_status;
+    // A status that did not even begin to leave was nobody's to pay for.
+    let reached = closing.ending.forwarded_status;
     // Work was asked for, and the asker left or broke the call before the upstream's status: neither buys it for free.
-    let left = sent && outcome == Outcome::ClientGone && !answered;
-    let bills = (answered || left) && route.app.bills(outcome);
+    let left = outcome == Outcome::ClientGone && !reached;
+    let bills = reached && route.app.bills(outcome);
     let Settled { billable, spent } = head.settle(outcome, bills, left);
     CallTail {
         outcome,

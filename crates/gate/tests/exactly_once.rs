@@ -98,7 +98,7 @@ impl Model {
             let (head, tail) = (&record.head, &record.tail);
             let expected = self.ended.get(&head.call_id).expect("a call that was made");
             assert_eq!((tail.outcome, head.status, tail.spent), *expected);
-            assert_eq!(tail.billable, tail.spent == 1, "balance and bill agree");
+            assert_eq!(tail.billable, tail.spent == 1 && head.status == 200);
             assert!(ids.contains(&head.license_id.unwrap()));
         }
         let unique: HashSet<_> = records.iter().map(|record| record.head.call_id).collect();

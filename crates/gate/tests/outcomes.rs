@@ -86,8 +86,8 @@ fn units(named: Option<&str>) -> u64 {
     named.map_or(MOST, |text| text.parse().map_or(MOST, |n: u64| n.min(MOST)))
 }
 
-/// The rules: what is billed is what the app bills; what is billed is spent, and nothing else; what was never sent is not; who
-/// leaves, or breaks the call, before the upstream's status is billed; an app that counts all keeps what was sent.
+/// The rules: what is billed is what the app bills; what is billed is spent; what was never sent is not; who leaves, or
+/// breaks the call, before the upstream's status leaves the units there; an app that counts all keeps what was sent.
 fn expected(app: &AppRules, scenario: &Scenario) -> Expected {
     let (status, forwarded, outcome, units) = match scenario.exit {
         Exit::Abandoned(Failure::CallerLeft) => (0, false, Outcome::ClientGone, MOST),
@@ -105,9 +105,9 @@ fn expected(app: &AppRules, scenario: &Scenario) -> Expected {
             (status, forwarded, outcome, units(named))
         }
     };
-    let left = scenario.sent && outcome == Outcome::ClientGone && !forwarded;
-    let billed = (forwarded && app.billable.contains(&status) || left) && bills(app, outcome);
-    let spent = if scenario.sent && (billed || app.counts_all) {
+    let billed = forwarded && app.billable.contains(&status) && bills(app, outcome);
+    let left = outcome == Outcome::ClientGone && !forwarded;
+    let spent = if scenario.sent && (billed || left || app.counts_all) {
         units
     } else {
         0
@@ -380,7 +380,7 @@ const TABLE: [Case; 11] = [
         error: Some(Blame::Caller),
         complete: true,
         outcome: Outcome::ClientGone,
-        billable: true,
+        billable: false,
     },
     Case {
         what: "the caller's body breaks a rule before anything was sent, our 400",
@@ -434,7 +434,9 @@ async fn the_table_of_endings_holds_row_by_row() {
         assert_eq!(head.status, case.status.0, "{}", case.what);
         assert_eq!(tail.outcome, case.outcome, "{}", case.what);
         assert_eq!(tail.billable, case.billable, "{}", case.what);
-        assert_eq!(tail.spent, u64::from(case.billable), "{}", case.what);
+        let own_fault = case.error == Some(Blame::Caller) && !case.status.1 && case.sent;
+        let spent = u64::from(case.billable || own_fault);
+        assert_eq!(tail.spent, spent, "{}", case.what);
         left -= tail.spent;
         house.assert_left(id, left).await;
     }

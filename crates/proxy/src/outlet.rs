@@ -57,6 +57,8 @@ pub(crate) struct Outlet {
     ended: Option<Ended>,
     /// Bytes were lost, for the caller is gone: whatever is written from now on is an error.
     lost: bool,
+    /// A byte of the last answer has left.
+    begun: bool,
     /// The caller may have gone without a word: a call is closed only by [`Outlet::take_watched`].
     watched: bool,
     /// The connection's task, where it waits for room or for the end.
@@ -86,15 +88,21 @@ pub(crate) enum Departure {
     Whole,
     /// Not all: the caller is gone.
     Part,
+    /// Not a byte: the caller was gone before.
+    Nothing,
 }
 
 impl Ended {
     /// Writes the tail: the last byte has left, or could not.
     pub(crate) fn close(mut self, departure: Departure) {
         let ending = &mut self.closing.ending;
-        if departure == Departure::Part && matches!(ending.error, None | Some(Blame::Caller)) {
-            // The status stands, and is what it costs, also where not a byte of it found its caller there.
+        if departure != Departure::Whole && ending.error.is_none() {
             ending.error = Some(Blame::Caller);
+            ending.response_complete = false;
+        }
+        if departure == Departure::Nothing && ending.error == Some(Blame::Caller) {
+            // Who left before the answer began did not get the upstream's status.
+            ending.forwarded_status = false;
             ending.response_complete = false;
         }
         self.committed.close(&self.closing);
@@ -126,6 +134,7 @@ impl Outlet {
             awaited: None,
             ended: None,
             lost: false,
+            begun: false,
             watched: false,
             waiting: None,
             blocked_since: None,
@@ -211,10 +220,16 @@ impl Outlet {
         self.ended.take().map(|ended| (ended, departure))
     }
 
+    /// Notes that the next bytes are of another answer.
+    pub(crate) fn begin(&mut self) {
+        self.begun = false;
+    }
+
     fn departure(&self) -> Departure {
-        match self.lost {
-            false => Departure::Whole,
-            true => Departure::Part,
+        match (self.lost, self.begun) {
+            (false, _) => Departure::Whole,
+            (true, true) => Departure::Part,
+            (true, false) => Departure::Nothing,
         }
     }
 
@@ -286,7 +301,10 @@ impl Outlet {
             let rest = &self.buffer[self.written..];
             match ready!(Pin::new(&mut **socket).poll_write(context, rest)) {
                 Ok(0) => return self.lose(io::ErrorKind::WriteZero.into()),
-                Ok(count) => self.written += count,
+                Ok(count) => {
+                    self.written += count;
+                    self.begun = true;
+                }
                 Err(error) => return self.lose(error),
             }
         }
@@ -331,8 +349,10 @@ impl Outlet {
 
     /// Notes what came of bytes that were not buffered.
     fn note(&mut self, poll: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Err(_)) = poll {
-            self.lost = true;
+        match poll {
+            Poll::Ready(Ok(1..)) => self.begun = true,
+            Poll::Ready(Err(_)) => self.lost = true,
+            _ => {}
         }
     }
 

@@ -120,6 +120,7 @@ impl MeteredProxy {
     async fn commit(&self, call: &mut Call, status: u16, forwarded: bool) -> Result<()> {
         if let Some(connection) = &call.connection {
             connection.turn().await;
+            connection.answer_begins();
         }
         let Stage::Forwarding(forwarding) = std::mem::take(&mut call.stage) else {
             return Err(internal("a call has one status"));

@@ -132,13 +132,12 @@ impl CallHead {
     /// those of a gate that died.
     ///
     /// `bills_outcome`: the app bills calls that end like this. `left`: its caller left or broke it before the upstream's status,
-    /// which buys no free work: it is billed as if the status were. What is billed is what stays spent, but for calls whose fate
-    /// nobody knows and apps that count all.
+    /// which buys no free work.
     #[must_use]
     pub const fn settle(&self, outcome: Outcome, bills_outcome: bool, left: bool) -> Settled {
-        let billed = (self.billable_status || left) && bills_outcome;
+        let billed = self.billable_status && bills_outcome;
         // What became of an unknown call nobody knows: it may have been served.
-        let keeps = billed || self.keeps_units || matches!(outcome, Outcome::Unknown);
+        let keeps = billed || left || self.keeps_units || matches!(outcome, Outcome::Unknown);
         Settled {
             billable: billed && !self.test,
             spent: if keeps { self.reserved } else { 0 },
@@ -222,21 +221,6 @@ impl Default for CallTail {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn who_leaves_before_the_status_is_billed_for_what_stays_spent() {
-        let head = CallHead {
-            reserved: 7,
-            ..CallHead::default()
-        };
-        for (bills, billable, spent) in [(true, true, 7), (false, false, 0)] {
-            let settled = head.settle(Outcome::ClientGone, bills, true);
-            assert_eq!(settled, Settled { billable, spent });
-        }
-        let test = CallHead { test: true, ..head };
-        let settled = test.settle(Outcome::ClientGone, true, true);
-        assert!(!settled.billable && settled.spent == 7);
-    }
 
     #[test]
     fn a_call_that_a_crash_cut_short_costs_what_it_would_have_cost_otherwise() {

@@ -40,6 +40,11 @@ impl Connection {
         self.outlet.lock().socket()?.poll_read(context, buffer)
     }
 
+    /// Notes that the next bytes are those of another answer. Only in its [`turn`](Self::turn).
+    pub(crate) fn answer_begins(&self) {
+        self.outlet.lock().begin();
+    }
+
     /// Waits until the answers to earlier calls have left: not at all, but for a caller who does not wait for them.
     pub(crate) async fn turn(&self) {
         // A caller who is gone takes no bytes: as good as left.
