@@ -149,7 +149,6 @@ fn an_upstream_that_fails_after_an_informational_answer_is_told_of_like_any_othe
     let go_on = "HTTP/1.1 100 Continue\r\n\r\n";
     for (after, code) in [
         ("", "upstream_unreachable"),
-        ("HTTP/1.1 200 OK\r\nX-Half: 1\r\n", "upstream_invalid"),
         ("SSH-2.0\r\n\r\n", "upstream_invalid"),
     ] {
         let target = format!("{}/close", raw_answer(&format!("{go_on}{after}")));

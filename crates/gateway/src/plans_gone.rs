@@ -1,5 +1,5 @@
-//! Plans and apps that licenses name and the configuration does not have: a start without them would give calls away, or refuse
-//! those who paid.
+//! Plans and apps that licenses name and the configuration does not have: a start without such a plan would give calls away, one
+//! without such an app refuses those who paid.
 
 use config::{Config, Finding};
 use model::{Clock, SystemClock};
@@ -16,15 +16,15 @@ pub(crate) struct Seen {
     pub(crate) warnings: Vec<String>,
 }
 
-/// What is wrong with a configuration that lacks what licenses name, each with the key that it is about; empty: it lacks nothing.
-pub(crate) fn lacking(config: &Config, named: &Named) -> Vec<(&'static str, String)> {
-    let plans = lacking_plans(config, &named.plans).map(|message| ("plan", message));
-    let apps = lacking_apps(config, &named.apps).map(|message| ("app", message));
-    plans.into_iter().chain(apps).collect()
+/// What a start says of a configuration that has all plans: apps that it lacks, which another gate of the fleet may serve, and
+/// apps that are free.
+pub(crate) fn warnings(config: &Config, named: &Named) -> Vec<String> {
+    let lacking = lacking_apps(config, &named.apps);
+    lacking.into_iter().chain(free(config, named)).collect()
 }
 
 /// Apps whose licenses go by no plan, in a file that has plans: a seller may mean that, and may have lost a line.
-pub(crate) fn free(config: &Config, named: &Named) -> Vec<String> {
+fn free(config: &Config, named: &Named) -> Vec<String> {
     let has_no_plan = |named: &&AppNamed| {
         let app = config.app(&named.name);
         named.without_plan > 0 && app.is_some_and(|app| app.plan.is_none())
@@ -46,7 +46,8 @@ pub(crate) fn free(config: &Config, named: &Named) -> Vec<String> {
     }
 }
 
-fn lacking_plans(config: &Config, named: &[PlanNamed]) -> Option<String> {
+/// What is wrong with a configuration that lacks plans which licenses name.
+pub(crate) fn lacking_plans(config: &Config, named: &[PlanNamed]) -> Option<String> {
     let has = |named: &&PlanNamed| config.plans.iter().all(|plan| plan.name != named.name);
     let described = |named: &PlanNamed| {
         format!(
@@ -82,8 +83,8 @@ fn lacking_apps(config: &Config, named: &[AppNamed]) -> Option<String> {
         return None;
     }
     Some(format!(
-        "the file lacks {}: put it back as an `[[app]]` of that name; to be rid of an app, revoke its licenses while it is there \
-         (`tallygate license list --app NAME`, `tallygate license revoke ID`)",
+        "the file lacks {}: their keys open nothing here; put it back as an `[[app]]` of that name unless another gate serves it, and \
+         revoke its licenses to be rid of it (`tallygate license list --app NAME`, `tallygate license revoke ID`)",
         gone.join(" and ")
     ))
 }
@@ -113,12 +114,12 @@ pub(crate) fn judge(config: &Config) -> Seen {
     match named {
         Ok(named) => {
             let named = named.unwrap_or_default();
-            let lacking = lacking(config, &named).into_iter();
+            let lacking = lacking_plans(config, &named.plans).into_iter();
             Seen {
                 findings: lacking
-                    .map(|(section, message)| finding(section, "name", message))
+                    .map(|message| finding("plan", "name", message))
                     .collect(),
-                warnings: free(config, &named),
+                warnings: warnings(config, &named),
             }
         }
         Err(error @ (store::Error::Misconfigured(_) | store::Error::NewerSchema { .. })) => Seen {

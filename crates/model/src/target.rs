@@ -104,7 +104,10 @@ pub fn is_host_with_port(text: &str) -> bool {
             Some((address, after)) if is_ipv6(address) => ("", after),
             _ => return false,
         },
-        None => text.split_at(text.find(':').unwrap_or(text.len())),
+        None => {
+            let end = text.bytes().position(|byte| byte == b':');
+            text.split_at(end.unwrap_or(text.len()))
+        }
     };
     let port = match after.strip_prefix(':') {
         Some(port) => port,

@@ -4,6 +4,7 @@ use http::header::{self, CONNECTION, HeaderName, UPGRADE};
 use http::{HeaderMap, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 
+use crate::survey::Survey;
 use crate::target::Malformed;
 
 /// The only protocol that callers may switch to.
@@ -27,9 +28,6 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// Leaves `Upgrade: websocket` where the head opens a WebSocket (RFC 6455, section 4.1), and no `Upgrade` anywhere else: who
 /// offers another protocol, or forgets to say that it is of this connection, is answered in HTTP (RFC 9110, section 7.8).
 pub(crate) fn settle_upgrade(head: &mut RequestHeader) {
-    if !head.headers.contains_key(UPGRADE) {
-        return;
-    }
     let opens = head.version == Version::HTTP_11
         && head.method == Method::GET
         && options(&head.headers).any(|option| option.eq_ignore_ascii_case(b"upgrade"))
@@ -70,8 +68,11 @@ const fn is_of_a_name(byte: u8) -> bool {
 }
 
 /// Takes away what the upstream said of its own connection. The framework says what is true of the caller's.
-pub(crate) fn strip_answer(head: &mut ResponseHeader) {
-    if head.headers.contains_key(CONNECTION) {
+pub(crate) fn strip_answer(head: &mut ResponseHeader, seen: Survey) {
+    let names_fields = |option: &[u8]| {
+        !option.eq_ignore_ascii_case(b"keep-alive") && !option.eq_ignore_ascii_case(b"close")
+    };
+    if seen.has_options && options(&head.headers).any(names_fields) {
         let named: Vec<HeaderName> = options(&head.headers)
             .filter_map(|option| HeaderName::from_bytes(option).ok())
             .filter(|name| !frames(name))
@@ -79,11 +80,13 @@ pub(crate) fn strip_answer(head: &mut ResponseHeader) {
         for name in named {
             head.remove_header(&name);
         }
-    }
-    head.remove_header(&KEEP_ALIVE);
-    head.remove_header(&PROXY_CONNECTION);
-    if head.status.as_u16() != 101 {
         head.remove_header(&CONNECTION);
+    }
+    if seen.keeps_alive {
+        head.remove_header(&KEEP_ALIVE);
+        head.remove_header(&PROXY_CONNECTION);
+    }
+    if seen.has_upgrade && head.status.as_u16() != 101 {
         head.remove_header(&UPGRADE);
     }
 }
@@ -176,7 +179,8 @@ mod tests {
         ] {
             head.append_header(name, value).expect("a value");
         }
-        strip_answer(&mut head);
+        let seen = Survey::of(&head.headers);
+        strip_answer(&mut head, seen);
         let left: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(left, ["x-other", "content-length"]);
     }

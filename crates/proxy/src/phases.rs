@@ -74,7 +74,9 @@ impl MeteredProxy {
         call.call_id = Some(routed.call_id);
         let backends = self.backends.load();
         let backend = backends.apps[routed.route.app.index].clone();
-        if declared_length(head).is_some_and(|length| length > backend.body_limit) {
+        if seen.lengths > 0
+            && declared_length(head).is_some_and(|length| length > backend.body_limit)
+        {
             return Err(self
                 .gate
                 .refuse(&self.worker, &routed, Refusal::BodyTooLarge));
@@ -365,10 +367,6 @@ impl ProxyHttp for MeteredProxy {
             error.set_retry(false);
         } else if is_theirs && wait.is_some_and(UpstreamWait::was_overdue) {
             error.etype = ErrorType::ReadTimedout;
-            error.set_retry(false);
-        } else if is_theirs && wait.is_some_and(UpstreamWait::is_in_head) {
-            // It was reached, and what it said is no head.
-            error.etype = ErrorType::InvalidHTTPHeader;
             error.set_retry(false);
         } else if repeatable {
             error.retry.decide_reuse(reused);

@@ -22,12 +22,10 @@ pub(crate) fn fit(session: &mut Session, head: &mut ResponseHeader) -> Result<()
         return Err(invalid("the upstream switches protocols unasked"));
     }
     let seen = Survey::of(&head.headers);
-    if seen.lengths > 0 || seen.codings > 0 {
+    if seen.codings > 0 || seen.lengths > 1 || !says_plainly(head, seen) {
         settle_length(head, seen)?;
     }
-    if seen.of_one_connection {
-        hop::strip_answer(head);
-    }
+    hop::strip_answer(head, seen);
     // Whatever the upstream speaks, this is our answer (RFC 9112, section 2.3).
     head.set_version(Version::HTTP_11);
     if status.is_informational() || status == StatusCode::NO_CONTENT {
@@ -43,6 +41,18 @@ pub(crate) fn fit(session: &mut Session, head: &mut ResponseHeader) -> Result<()
         unchunk(session, head)?;
     }
     Ok(())
+}
+
+/// Whether the only length, if there is one, is digits, as in nearly all answers.
+fn says_plainly(head: &ResponseHeader, seen: Survey) -> bool {
+    let is_digits = |length: &HeaderValue| {
+        matches!(length.len(), 1..=18) && length.as_bytes().iter().all(u8::is_ascii_digit)
+    };
+    seen.lengths == 0
+        || head
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .is_some_and(is_digits)
 }
 
 /// Leaves one length, or chunks and no length.

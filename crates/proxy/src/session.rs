@@ -22,7 +22,7 @@ pub(crate) fn begin(
         connection.call_begins();
     }
     let seen = Survey::of(&session.req_header().headers);
-    if seen.of_one_connection {
+    if seen.has_upgrade {
         hop::settle_upgrade(session.req_header_mut());
     }
     let is_old = session.req_header().version == Version::HTTP_10;
@@ -37,7 +37,7 @@ pub(crate) fn begin(
     }
     // Requests that are sent without waiting for answers are answered in their order (RFC 9112, section 9.3.2). What follows a
     // request for another protocol may be that protocol's.
-    let stays_with_http = !(seen.of_one_connection && session.is_upgrade_req());
+    let stays_with_http = !(seen.has_upgrade && session.is_upgrade_req());
     session.set_pipelining_enabled(stays_with_http);
     session.set_read_timeout(Some(timeouts.read));
     session.set_write_timeout(Some(timeouts.write));

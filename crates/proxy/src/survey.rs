@@ -12,8 +12,12 @@ pub(crate) struct Survey {
     pub(crate) lengths: u16,
     /// Lines of `Transfer-Encoding`.
     pub(crate) codings: u16,
-    /// `Connection`, `Keep-Alive`, `Proxy-Connection` or `Upgrade`.
-    pub(crate) of_one_connection: bool,
+    /// `Connection`.
+    pub(crate) has_options: bool,
+    /// `Upgrade`.
+    pub(crate) has_upgrade: bool,
+    /// `Keep-Alive` or `Proxy-Connection`.
+    pub(crate) keeps_alive: bool,
     pub(crate) expects: bool,
     pub(crate) has_trailers: bool,
 }
@@ -33,14 +37,16 @@ impl Survey {
             self.lengths += 1;
         } else if *name == TRANSFER_ENCODING {
             self.codings += 1;
-        } else if *name == CONNECTION || *name == UPGRADE {
-            self.of_one_connection = true;
+        } else if *name == CONNECTION {
+            self.has_options = true;
+        } else if *name == UPGRADE {
+            self.has_upgrade = true;
         } else if *name == EXPECT {
             self.expects = true;
         } else if *name == TRAILER {
             self.has_trailers = true;
         } else if matches!(name.as_str(), "keep-alive" | "proxy-connection") {
-            self.of_one_connection = true;
+            self.keeps_alive = true;
         }
     }
 }
@@ -60,11 +66,13 @@ mod tests {
         }
         let seen = Survey::of(&headers);
         assert_eq!((seen.lengths, seen.codings), (2, 2));
-        assert!(seen.expects && !seen.has_trailers && !seen.of_one_connection);
+        assert!(seen.expects && !seen.has_trailers && !seen.has_options && !seen.keeps_alive);
         for name in ["connection", "upgrade", "keep-alive", "proxy-connection"] {
             let mut headers = HeaderMap::new();
             headers.insert(HeaderName::from_static(name), "1".parse().expect("a value"));
-            assert!(Survey::of(&headers).of_one_connection, "{name}");
+            let seen = Survey::of(&headers);
+            let found = [seen.has_options, seen.has_upgrade, seen.keeps_alive];
+            assert_eq!(found.iter().filter(|found| **found).count(), 1, "{name}");
         }
     }
 }

@@ -56,7 +56,7 @@ pub(crate) fn settle(
     if seen.lengths > 0 || seen.codings > 0 {
         settle_length(head)?;
     }
-    if seen.of_one_connection {
+    if seen.has_options {
         hop::check_options(head)?;
     }
     match head.headers.get(HOST) {

@@ -201,12 +201,10 @@ impl Stored {
             plans: store.plans_named().await?,
             apps: store.apps_named(ground.clock.now()).await?,
         };
-        let lacking = plans_gone::lacking(config, &named);
-        if !lacking.is_empty() {
-            let lacking: Vec<_> = lacking.into_iter().map(|(_, message)| message).collect();
-            return Err(StartError::Gone(lacking.join("; ")));
+        if let Some(lacking) = plans_gone::lacking_plans(config, &named.plans) {
+            return Err(StartError::Gone(lacking));
         }
-        for warning in plans_gone::free(config, &named) {
+        for warning in plans_gone::warnings(config, &named) {
             tracing::warn!("{warning}");
         }
         store.put_plan_revisions(config.plan_revisions()).await?;

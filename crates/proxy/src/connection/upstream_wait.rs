@@ -74,11 +74,6 @@ impl UpstreamWait {
         self.over();
     }
 
-    /// Whether some of a head has come, and not all.
-    pub(crate) fn is_in_head(&self) -> bool {
-        self.head.load(Ordering::Relaxed) == COMING
-    }
-
     /// Bytes went: the next wait begins anew, unless a head is coming.
     pub(crate) fn bytes_went(&self) {
         if self.head.load(Ordering::Relaxed) != COMING {
