@@ -52,16 +52,21 @@ impl Owned {
 
     /// A verification; asked again where the store of a busy machine did not answer in time.
     fn ask(&self, gate: usize, body: &Value) -> Value {
+        let answered = wait_for(patience(), || self.ask_once(gate, body));
+        answered.expect("the store answers at last")
+    }
+
+    /// `None`: 503.
+    fn ask_once(&self, gate: usize, body: &Value) -> Option<Value> {
         let body = body.to_string();
         let request = Request::post("/api/auth/api-key/verify", body.as_bytes())
             .header("Authorization", &format!("Bearer {}", self.owner));
-        let answered = wait_for(patience(), || {
-            let response = client::call(self.gates()[gate].control_addr(), &request);
-            (response.status != 503).then_some(response)
-        });
-        let response = answered.expect("the store answers at last");
+        let response = client::call(self.gates()[gate].control_addr(), &request);
+        if response.status == 503 {
+            return None;
+        }
         assert_eq!(response.status, 200, "{}", response.text());
-        response.json()
+        Some(response.json())
     }
 
     fn code(&self, gate: usize, key: &str) -> Option<String> {
@@ -239,7 +244,9 @@ fn until_refused(owned: &Owned, key: &str, left: u64, code: &str) {
     let mut valid = 0;
     let mut round = || {
         for gate in 0..3 {
-            while owned.code(gate, key).is_none() {
+            // 503 says that others were lent what this one has not.
+            let asked = || owned.ask_once(gate, &json!({ "key": key }));
+            while asked().is_some_and(|answer| better_auth::code(&answer).is_none()) {
                 valid += 1;
             }
         }

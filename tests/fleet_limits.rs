@@ -105,3 +105,38 @@ fn calls_under_way_on_two_gates_are_counted_on_the_third() {
         assert_eventually!(status(gate, &license) == 200);
     }
 }
+
+#[test]
+fn a_quota_is_not_used_up_while_another_gate_holds_units_of_it() {
+    let fleet = Fleet::start(3);
+    let license = fleet.gates[0].license(&["--remaining", "3"]);
+    let request = Request::get("/").key(&license.key);
+    // All at once: whoever asks first leases all that is left.
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let (gates, request) = (&fleet.gates, &request);
+        let call = |call: usize| scope.spawn(move || gates[call % 3].call(request));
+        let calls: Vec<_> = (0..6).map(call).collect();
+        calls
+            .into_iter()
+            .map(|call| call.join().expect("an answer"))
+            .collect()
+    });
+    let mut passed = 0;
+    for answer in &answers {
+        passed += usize::from(answer.status == 200);
+        if answer.status != 200 {
+            assert_eq!(answer.refusal_code().as_deref(), Some("quota_unavailable"));
+            assert_eq!(answer.header("retry-after"), Some("1"));
+        }
+    }
+    // Those who come back get what is left, and one unit more is there for nobody.
+    assert_eventually!({
+        let came = fleet.gates.iter().map(|gate| status(gate, &license));
+        passed += came.filter(|status| *status == 200).count();
+        passed == 3
+    });
+    for gate in &fleet.gates {
+        assert_eventually!(status(gate, &license) == 402);
+    }
+    assert_eq!(fleet.upstream.served_count(), 3);
+}

@@ -121,7 +121,11 @@ fn two_gates_let_exactly_as_many_calls_of_a_license_pass_as_units_remain() {
     for load in loads {
         let seen = load.stop();
         passed += seen.iter().filter(|call| call.status == Some(200)).count();
-        let odd = |call: &&testkit::Seen| !matches!(call.status, Some(200 | 402));
+        // 503 for as long as the store does not know yet that the other gate spent what it leased.
+        let odd = |call: &&testkit::Seen| match call.status {
+            Some(200 | 402) => false,
+            _ => call.refusal.as_deref() != Some("quota_unavailable"),
+        };
         assert_eq!(seen.iter().find(odd), None, "served, or nothing is left");
     }
     assert_eq!((passed, pair.upstream.served_count()), (200, 200));

@@ -458,5 +458,6 @@ pub(crate) const fn plain(refusal: Refusal) -> licensing::Refused {
         refusal,
         retry_after: None,
         view: None,
+        held_elsewhere: false,
     }
 }

@@ -287,6 +287,10 @@ impl Gate {
             Err(refused) if spend.limits == AtLimit::Record && is_limit(refused.refusal) => {
                 Ok(Taken::Beyond(refused.refusal))
             }
+            // What was done does not wait for what others give back: here nothing is left.
+            Err(refused) if spend.limits == AtLimit::Record && refused.held_elsewhere => {
+                Ok(Taken::Beyond(Refusal::QuotaExhausted))
+            }
             Err(refused) => Err(refused),
         }
     }

@@ -139,6 +139,7 @@ const fn nothing(request: &LeaseRequest) -> LeaseGrant {
         key: request.key,
         units: 0,
         left: 0,
+        elsewhere: 0,
         next_refill_at: None,
     }
 }

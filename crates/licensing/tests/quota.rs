@@ -50,7 +50,10 @@ fn call_from_threads(threads: usize, entries: &[Arc<Entry>], world: &World) -> u
                         passed.fetch_add(1, Ordering::SeqCst);
                         entry.settle(taken, 1);
                     }
-                    Err(refused) => assert_eq!(refused.refusal, Refusal::QuotaExhausted),
+                    Err(refused) => assert!(matches!(
+                        refused.refusal,
+                        Refusal::QuotaExhausted | Refusal::QuotaUnavailable
+                    )),
                 }
             });
         }
@@ -90,6 +93,44 @@ async fn of_64_threads_on_10_units_at_two_gates_exactly_10_pass() {
         let id = issued.license.license.id;
         let balance = here.store.balance(id, here.now()).await.unwrap().unwrap();
         balance.leased == 10 && entries.iter().all(|entry| held(entry) == 0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn units_that_another_gate_holds_are_not_used_up_and_come_back_in_seconds() {
+    let here = World::with(one_of_many()).await;
+    let there = here.neighbour(one_of_many()).await;
+    let issued = here.issue(remaining(3)).await;
+    let hash = hash_of(&issued);
+    eventually("the key is known there", || {
+        !matches!(there.find(&hash), licensing::Found::Unknown)
+    })
+    .await;
+    let (entry, other) = (here.entry(&hash).await, there.entry(&hash).await);
+    let taken = entry.acquire(&here.ask(1)).await.unwrap();
+    entry.settle(taken, 1);
+    assert_eq!(held(&entry), 2);
+    let refused = other.acquire(&here.ask(1)).await.unwrap_err();
+    assert_eq!(
+        (refused.refusal, refused.retry_after),
+        (Refusal::QuotaUnavailable, Some(1))
+    );
+    let asked = Meddled::count(&here.store.leases);
+    for _ in 0..100 {
+        assert!(other.reserve(&here.ask(1)).is_err());
+    }
+    assert_eq!(Meddled::count(&here.store.leases), asked);
+    here.clock.advance(Duration::from_secs(3));
+    eventually_async("it comes back", || async {
+        here.clock.advance(Duration::from_secs(1));
+        match other.acquire(&here.ask(2)).await {
+            Ok(taken) => {
+                other.settle(taken, 2);
+                true
+            }
+            Err(_) => false,
+        }
     })
     .await;
 }

@@ -41,6 +41,9 @@ pub struct LeaseGrant {
     pub units: u64,
     /// Units that could still be leased after this, by anybody.
     pub left: u64,
+    /// Of a balance with nothing left: units that other instances hold and are not known to have spent. They may come back,
+    /// except those that are held for request tokens, which are not told here.
+    pub elsewhere: u64,
     /// When the balance is refilled next; `None`: never, or a window.
     pub next_refill_at: Option<Timestamp>,
 }

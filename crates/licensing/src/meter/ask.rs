@@ -58,6 +58,8 @@ pub struct Refused {
     pub retry_after: Option<u32>,
     /// The tightest window, if the license has any.
     pub view: Option<RateView>,
+    /// It is for the lack of units that other gates hold and may give back.
+    pub held_elsewhere: bool,
 }
 
 /// The tightest rate window after a call: the one with the fewest calls left, of those the one that lasts longest.
@@ -172,6 +174,7 @@ impl Refused {
             refusal,
             retry_after: None,
             view: None,
+            held_elsewhere: false,
         }
     }
 
@@ -181,6 +184,7 @@ impl Refused {
             refusal: Refusal::QuotaUnavailable,
             retry_after: Some(1),
             view: None,
+            held_elsewhere: false,
         }
     }
 }

@@ -178,7 +178,7 @@ impl MeterState {
                 });
                 // A window that went over meanwhile takes its lease with it.
                 if let Some(stock) = window.and_then(|window| window.stock()) {
-                    stock.add(grant.units, grant.left, allowance, now, options);
+                    stock.add(amounts(grant), allowance, now, options);
                 }
             }
         }
@@ -211,9 +211,12 @@ impl Balance {
             self.stock.empty();
             self.epoch = Some(grant.key.period);
         }
-        self.stock
-            .add(grant.units, grant.left, allowance, now, options);
+        self.stock.add(amounts(grant), allowance, now, options);
         // If that has passed while the answer was on its way, the next call begins the new epoch.
         self.refill_at = grant.next_refill_at.map_or(Self::NEVER, Timestamp::micros);
     }
+}
+
+const fn amounts(grant: &LeaseGrant) -> [u64; 3] {
+    [grant.units, grant.left, grant.elsewhere]
 }

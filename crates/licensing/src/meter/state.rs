@@ -1,6 +1,7 @@
 //! What a meter knows, and how a call takes from it and gives back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{Counter, LicenseId, RateLimit, Refill, RefillMode, Refusal, Timestamp, WindowKind};
 use store::LeaseKey;
@@ -13,6 +14,9 @@ use super::window::{Count, Window, seconds_until};
 use super::{Stamp, WindowUse};
 use crate::options::LeaseOptions;
 use crate::plans::EffectiveLimits;
+
+/// How long the last units of a balance lie unused before they are given back to a fleet.
+const LAST_UNITS_IDLE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct MeterState {
@@ -181,6 +185,7 @@ impl MeterState {
                     remaining: 0,
                     ..window.view(now)
                 }),
+                held_elsewhere: false,
             });
         }
         let limit = self.limits.concurrency;
@@ -192,13 +197,20 @@ impl MeterState {
             match self.balance.stock.judge(units, now) {
                 Judgement::Passes => {}
                 Judgement::Unknown => judgement = Judgement::Unknown,
-                Judgement::Dry => return Err(self.exhausted(now)),
+                Judgement::Dry => return Err(self.exhausted(units, now)),
             }
         }
         Ok(judgement)
     }
 
-    fn exhausted(&self, now: i64) -> Refused {
+    /// Why there are not enough units: they are spent, or other gates hold some that they may not use.
+    fn exhausted(&self, units: u64, now: i64) -> Refused {
+        if self.balance.stock.may_come_back(units) {
+            return Refused {
+                held_elsewhere: true,
+                ..self.refused(Refusal::QuotaUnavailable, Some(1), now)
+            };
+        }
         if self.limits.refill.is_none() {
             return self.refused(Refusal::QuotaExhausted, None, now);
         }
@@ -212,6 +224,7 @@ impl MeterState {
             refusal,
             retry_after,
             view: self.view(now),
+            held_elsewhere: false,
         }
     }
 
@@ -351,7 +364,13 @@ impl MeterState {
         now: Timestamp,
         options: &LeaseOptions,
     ) -> bool {
-        let kept_for = options.idle_after.max(self.limits.allowance.kept_for);
+        let stock = &self.balance.stock;
+        let idle_after = match stock.units > 0 && stock.left == 0 && !options.alone {
+            // The last units of a balance: the other gates refuse calls for the lack of them.
+            true => options.idle_after.min(LAST_UNITS_IDLE),
+            false => options.idle_after,
+        };
+        let kept_for = idle_after.max(self.limits.allowance.kept_for);
         if now.since(Timestamp::from_micros(self.last_used)) < kept_for {
             return false;
         }
@@ -391,7 +410,9 @@ impl MeterState {
 
     pub(super) fn is_exhausted(&mut self, now: Timestamp) -> bool {
         self.roll(now.micros());
-        self.limits.counted && self.balance.stock.judge(1, now.micros()) == Judgement::Dry
+        let stock = &self.balance.stock;
+        let dry = stock.judge(1, now.micros()) == Judgement::Dry && !stock.may_come_back(1);
+        self.limits.counted && dry
     }
 
     pub(super) const fn in_use(&self) -> u32 {

@@ -11,6 +11,8 @@ pub(super) struct Stock {
     pub(super) units: u64,
     /// What the store said it has left after the last lease.
     pub(super) left: u64,
+    /// What others hold of it by that answer and may give back.
+    elsewhere: u64,
     /// Until when "nothing is left" is believed.
     dry_until: i64,
     /// Below this many units more are leased ahead.
@@ -45,6 +47,11 @@ impl Stock {
         } else {
             Judgement::Unknown
         }
+    }
+
+    /// Whether what [`Stock::judge`] found to be too little could be enough, once others give back what they do not use.
+    pub(super) const fn may_come_back(&self, units: u64) -> bool {
+        self.elsewhere > 0 && self.units.saturating_add(self.elsewhere) >= units
     }
 
     /// Takes units that [`Stock::judge`] let pass.
@@ -101,8 +108,7 @@ impl Stock {
     /// Adds what the store granted.
     pub(super) fn add(
         &mut self,
-        units: u64,
-        left: u64,
+        [units, left, elsewhere]: [u64; 3],
         allowance: u64,
         now: i64,
         options: &LeaseOptions,
@@ -112,11 +118,15 @@ impl Stock {
         let recheck = i64::try_from(recheck.as_micros()).unwrap_or(i64::MAX);
         self.units = self.units.saturating_add(units);
         self.left = left;
+        self.elsewhere = elsewhere;
         self.low = self.floor(allowance, options).max(units / 2);
+        let soon = recheck.min(1_000_000);
         self.dry_until = match (left, units) {
+            // As soon as callers are told to come back.
+            (0, _) if elsewhere > 0 => now.saturating_add(soon),
             (0, _) => now.saturating_add(recheck),
             // Nothing although something is left: not now, but soon.
-            (_, 0) => now.saturating_add(recheck.min(1_000_000)),
+            (_, 0) => now.saturating_add(soon),
             _ => 0,
         };
     }
@@ -124,6 +134,7 @@ impl Stock {
     /// Empties it, as when its period is over; the rate is still known. Returns what was in it.
     pub(super) fn empty(&mut self) -> u64 {
         self.left = 0;
+        self.elsewhere = 0;
         self.dry_until = 0;
         self.low = 0;
         std::mem::take(&mut self.units)

@@ -377,6 +377,7 @@ fn exhausted(next_refill_at: Option<Timestamp>, now: Timestamp) -> Refused {
         refusal,
         retry_after: next_refill_at.map(|at| u32::try_from(seconds(at)).unwrap_or(u32::MAX)),
         view: None,
+        held_elsewhere: false,
     }
 }
 

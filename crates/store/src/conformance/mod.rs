@@ -131,6 +131,7 @@ macro_rules! instantiate_conformance {
                 what_is_left_can_be_set_by_hand_and_limits_changed_without_it,
                 a_settled_instance_has_spent_what_it_spent_and_settling_again_does_nothing,
                 a_finished_instance_is_leased_nothing,
+                what_others_hold_and_did_not_spend_is_told_where_nothing_is_left,
                 a_window_holds_its_capacity_across_instances_and_begins_anew,
                 sixty_four_gates_never_lease_more_than_there_is,
             }

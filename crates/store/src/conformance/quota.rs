@@ -313,6 +313,50 @@ pub async fn a_settled_instance_has_spent_what_it_spent_and_settling_again_does_
     );
 }
 
+/// Whoever is refused for the lack of units learns whether some may come back: not those that are spent, nor its own.
+pub async fn what_others_hold_and_did_not_spend_is_told_where_nothing_is_left<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let license = keep(&*store, units(10, None)).await;
+    let [a, b, c] = [(); 3].map(|()| InstanceId::generate());
+    let elsewhere = async |instance| {
+        lease(&*store, instance, license, 9, hours(0))
+            .await
+            .elsewhere
+    };
+    let first = lease(&*store, a, license, 4, hours(0)).await;
+    assert_eq!(first.elsewhere, 0, "something is left");
+    let rest = lease(&*store, b, license, 9, hours(0)).await;
+    assert_eq!((rest.units, rest.left, rest.elsewhere), (6, 0, 4));
+    assert_eq!([elsewhere(a).await, elsewhere(c).await], [6, 10]);
+    let spent = vec![spent_units(license, 0, 3)];
+    store.roll_up(batch(a, 0, spent)).await.expect("rolled");
+    assert_eq!([elsewhere(a).await, elsewhere(b).await], [6, 1]);
+    // A round says so too, and again when it is asked again.
+    let round = LeaseRound {
+        number: 1,
+        returns: Vec::new(),
+        requests: vec![
+            wish(window_of(license, 3_600, hours(0)), 99),
+            wish(balance_of(license), 1),
+        ],
+    };
+    for _ in 0..2 {
+        let grants = store.lease_round(c, round.clone(), hours(0)).await;
+        let told: Vec<_> = grants
+            .expect("answers")
+            .iter()
+            .map(|g| g.elsewhere)
+            .collect();
+        assert_eq!(told, [0, 7]);
+    }
+    store.settle_instance(a).await.expect("settled");
+    store.settle_instance(b).await.expect("settled");
+    assert_eq!(lease(&*store, c, license, 9, hours(0)).await.units, 7);
+    assert_eq!(elsewhere(c).await, 0, "its own");
+    assert_eq!(elsewhere(a).await, 7);
+}
+
 /// A process that was taken for dead and is not spends nothing that nobody would account for.
 pub async fn a_finished_instance_is_leased_nothing<F: StoreFactory>() {
     let place = F::fresh().await;

@@ -16,6 +16,7 @@ use super::trouble::Trouble;
 use crate::error::Error;
 use crate::ledger::Spent;
 use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, QuotaStore};
+use crate::tokens::TOKENS;
 
 impl PostgresStore {
     /// The time of a question as the server is told it; `None`: its own counts.
@@ -141,7 +142,10 @@ pub(super) async fn lease(
     at: Option<i64>,
 ) -> Result<Vec<LeaseGrant>, Trouble> {
     let (columns, capacities) = wishes(requests);
-    let sql = "SELECT place, leased_in, units, free_after, next_at FROM lease_units($1, $2, $3, $4, $5, $6, $7)";
+    let sql = "SELECT r.place, r.leased_in, r.units, r.free_after, r.next_at,
+          CASE WHEN r.free_after = 0 AND ($4::bigint[])[r.place] = 0
+            THEN held_elsewhere($1, $8, ($3::uuid[])[r.place], r.leased_in) ELSE 0 END
+        FROM lease_units($1, $2, $3, $4, $5, $6, $7) r";
     let rows = session
         .rows(
             sql,
@@ -153,6 +157,7 @@ pub(super) async fn lease(
                 &columns.periods,
                 &columns.units,
                 &capacities,
+                &id(TOKENS.as_u128()),
             ],
         )
         .await?;
@@ -167,8 +172,10 @@ async fn lease_round(
 ) -> Result<Vec<LeaseGrant>, Trouble> {
     let returns = Columns::of(round.returns.iter().copied());
     let (wishes, capacities) = wishes(&round.requests);
-    let sql = "SELECT place, leased_in, units, free_after, next_at
-        FROM lease_round($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    let sql = "SELECT r.place, r.leased_in, r.units, r.free_after, r.next_at,
+          CASE WHEN r.free_after = 0 AND ($9::bigint[])[r.place] = 0
+            THEN held_elsewhere($1, $13, ($8::uuid[])[r.place], r.leased_in) ELSE 0 END
+        FROM lease_round($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) r";
     let rows = session
         .rows(
             sql,
@@ -185,6 +192,7 @@ async fn lease_round(
                 &wishes.periods,
                 &wishes.units,
                 &capacities,
+                &id(TOKENS.as_u128()),
             ],
         )
         .await?;
@@ -204,6 +212,7 @@ fn grants(requests: &[LeaseRequest], rows: &[Row]) -> Result<Vec<LeaseGrant>, Tr
         key: request.key,
         units: 0,
         left: 0,
+        elsewhere: 0,
         next_refill_at: None,
     };
     let mut grants: Vec<_> = requests.iter().map(nothing).collect();
@@ -219,6 +228,7 @@ fn grants(requests: &[LeaseRequest], rows: &[Row]) -> Result<Vec<LeaseGrant>, Tr
         grant.units = read_count(row, 2)?;
         grant.left = read_count(row, 3)?;
         grant.next_refill_at = read_optional_time(row, 4)?;
+        grant.elsewhere = read_count(row, 5)?;
     }
     Ok(grants)
 }

@@ -10,6 +10,7 @@ use super::trouble::Trouble;
 use crate::ledger::Spent;
 use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound};
 use crate::refill::{BalanceRow, Terms, next_refill_at, present};
+use crate::tokens::TOKENS;
 
 /// Periods before the previous one are over: nothing is leased in them, and their rows go. The previous one stays for
 /// gates whose clocks are behind.
@@ -53,9 +54,13 @@ pub(super) fn lease_round(
     if let Some(answer) = answer {
         let kept: Vec<KeptGrant> = serde_json::from_str(&answer).map_err(unreadable)?;
         let grants = round.requests.iter().zip(kept);
-        return Ok(grants
-            .map(|(request, kept)| unpack(request.key, kept))
-            .collect());
+        return grants
+            .map(|(request, kept)| {
+                let mut grant = unpack(request.key, kept);
+                grant.elsewhere = held_elsewhere(connection, instance, &grant)?;
+                Ok(grant)
+            })
+            .collect();
     }
     give_back(connection, instance, &round.returns)?;
     let grants = lease(connection, terms, instance, &round.requests, now)?;
@@ -80,6 +85,7 @@ fn unpack(key: LeaseKey, (period, units, left, next): KeptGrant) -> LeaseGrant {
         key: LeaseKey { period, ..key },
         units,
         left,
+        elsewhere: 0,
         next_refill_at: next.map(Timestamp::from_micros),
     }
 }
@@ -99,6 +105,7 @@ fn nothing(key: LeaseKey) -> LeaseGrant {
         key,
         units: 0,
         left: 0,
+        elsewhere: 0,
         next_refill_at: None,
     }
 }
@@ -141,12 +148,40 @@ fn lease_one(
         grant(connection, instance, key, units)?;
     }
     let is_balance = key.counter == Counter::Remaining;
-    Ok(LeaseGrant {
+    let mut grant = LeaseGrant {
         key,
         units,
         left: free - units,
+        elsewhere: 0,
         next_refill_at: is_balance.then(|| next_refill_at(terms, now)).flatten(),
-    })
+    };
+    grant.elsewhere = held_elsewhere(connection, instance, &grant)?;
+    Ok(grant)
+}
+
+/// What [`LeaseGrant::elsewhere`] says. Nobody looks at it while something is left.
+fn held_elsewhere(
+    connection: &Connection,
+    instance: InstanceId,
+    grant: &LeaseGrant,
+) -> Result<u64, Trouble> {
+    if grant.left > 0 || grant.key.counter != Counter::Remaining {
+        return Ok(0);
+    }
+    let sql = "SELECT granted - returned - spent FROM leases
+        WHERE license = ?1 AND counter = 0 AND period = ?2 AND instance NOT IN (?3, ?4)";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![
+        id(grant.key.license_id.as_u128()),
+        grant.key.period,
+        id(instance.as_u128()),
+        id(TOKENS.as_u128()),
+    ])?;
+    let mut units = 0_u64;
+    while let Some(row) = rows.next()? {
+        units = units.saturating_add(counted(row.get(0)?));
+    }
+    Ok(units)
 }
 
 fn free_of_balance(

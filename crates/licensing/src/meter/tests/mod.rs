@@ -1,6 +1,7 @@
 //! The meter, step by step, and in any order.
 
 mod allowance;
+mod elsewhere;
 mod fleet;
 mod idle;
 mod simple;

@@ -13,6 +13,8 @@ pub(super) struct Store {
     pub(super) remaining: u64,
     pub(super) refill: Option<RefillMode>,
     pub(super) epoch: u32,
+    /// Of what is leased so many units are with other gates.
+    pub(super) elsewhere: u64,
     granted: u64,
     periods: i64,
     pub(super) leased: HashMap<LeaseKey, u64>,
@@ -26,6 +28,7 @@ impl Store {
             remaining,
             refill,
             epoch: 1,
+            elsewhere: 0,
             granted: remaining,
             periods: 0,
             leased: HashMap::new(),
@@ -73,6 +76,7 @@ impl Store {
                 key,
                 units,
                 left: capacity.saturating_sub(*leased),
+                elsewhere: self.elsewhere,
                 next_refill_at: (is_balance && self.refill.is_some())
                     .then(|| Timestamp::from_micros(next)),
             });
