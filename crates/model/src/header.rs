@@ -28,27 +28,55 @@ const GATE: [&str; 7] = [
     "tallygate-rpc-app",
     "tallygate-rpc-caller",
 ];
-/// What proxies and delivery networks say. The targets are here since some frameworks go by them instead of the request line.
-const PROXY: [&str; 10] = [
+/// What proxies and delivery networks say. The targets are here since some frameworks go by them instead of the request line,
+/// and `Proxy` since CGI hands it on as `HTTP_PROXY`, by which programs choose where their own calls go (httpoxy).
+const PROXY: [&str; 32] = [
+    // Who called.
     "forwarded",
+    "forwarded-for",
+    "x-forwarded",
+    "x-original-forwarded-for",
     "x-real-ip",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-originating-ip",
+    "x-remote-ip",
+    "x-remote-addr",
+    "x-proxyuser-ip",
+    "x-appengine-user-ip",
+    "x-azure-clientip",
+    "x-azure-socketip",
+    "client-ip",
     "true-client-ip",
     "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "cf-pseudo-ipv4",
     "fastly-client-ip",
+    "proxy-client-ip",
+    "wl-proxy-client-ip",
+    // How it came.
+    "x-scheme",
+    "x-url-scheme",
+    "front-end-https",
+    // Where it went at first.
+    "x-host",
+    "x-original-host",
     "x-original-url",
     "x-original-uri",
     "x-rewrite-url",
+    // Which certificate it showed.
+    "x-client-cert",
+    // Where the upstream's own calls go.
+    "proxy",
 ];
-const PROXY_BEGINNINGS: [&str; 2] = ["x-forwarded-", "tallygate-"];
+const PROXY_BEGINNINGS: [&str; 4] = ["x-forwarded-", "x-envoy-", "x-ssl-client-", "tallygate-"];
 const METHOD_OVERRIDES: [&str; 3] = [
     "x-http-method-override",
     "x-http-method",
     "x-method-override",
 ];
 /// As long as the shortest of all these.
-const SHORTEST: usize = "forwarded".len();
+const SHORTEST: usize = "proxy".len();
 const FRAME: [&str; 4] = ["content-length", "transfer-encoding", "host", "connection"];
 
 /// What a header of this name says.
@@ -56,10 +84,13 @@ const FRAME: [&str; 4] = ["content-length", "transfer-encoding", "host", "connec
 pub fn meaning(name: &str) -> Meaning {
     // Nearly all names end here: nothing of ours begins with another letter.
     let first = name.as_bytes().first().map(u8::to_ascii_lowercase);
-    if !matches!(first, Some(b'a' | b'c' | b'f' | b'h' | b't' | b'x')) {
+    if !matches!(
+        first,
+        Some(b'a' | b'c' | b'f' | b'h' | b'p' | b't' | b'w' | b'x')
+    ) {
         return Meaning::Theirs;
     }
-    // `host` and the like: none of ours is as short, but for frames in a spelling of their own.
+    // `host`, `te` and the like: none of ours is as short, but for frames in a spelling of their own.
     if name.len() < SHORTEST && !is_odd(name) {
         return Meaning::Theirs;
     }
@@ -169,6 +200,22 @@ mod tests {
     }
 
     #[test]
+    fn every_name_on_the_lists_has_its_meaning() {
+        for (names, expected) in [
+            (&GATE[..], Meaning::Gate),
+            (&PROXY, Meaning::Proxy),
+            (&METHOD_OVERRIDES, Meaning::MethodOverride),
+        ] {
+            for name in names {
+                assert_eq!(meaning(name), expected, "{name}");
+            }
+        }
+        for beginning in PROXY_BEGINNINGS {
+            assert_eq!(meaning(beginning), Meaning::Proxy, "{beginning}");
+        }
+    }
+
+    #[test]
     fn what_is_not_the_callers_to_say_is_known_in_every_spelling() {
         for (name, expected) in [
             ("Tallygate-User-Id", Meaning::Gate),
@@ -186,7 +233,15 @@ mod tests {
             ("Transfer~Encoding", Meaning::Frame),
             ("Content-Length", Meaning::Theirs),
             ("Host", Meaning::Theirs),
-            ("x-forwarded", Meaning::Theirs),
+            ("Proxy", Meaning::Proxy),
+            ("Client_IP", Meaning::Proxy),
+            ("X-Envoy-External-Address", Meaning::Proxy),
+            ("X_SSL_Client_Cert", Meaning::Proxy),
+            ("WL-Proxy-Client-IP", Meaning::Proxy),
+            ("Front-End-Https", Meaning::Proxy),
+            ("X-Forwarded", Meaning::Proxy),
+            ("x-forwardedfor", Meaning::Theirs),
+            ("proxy-status", Meaning::Theirs),
             ("tallygate", Meaning::Theirs),
             ("x-api-key", Meaning::Theirs),
             ("authorization", Meaning::Theirs),
