@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use http::HeaderName;
 use ipnet::IpNet;
 use model::{AccountName, AppName, Currency, HostPattern, Interval, Method, Money, Outcome};
-use model::{ParentPath, PlanName, RateLimit};
+use model::{ParentPath, ParseNetworkError, PlanName, RateLimit};
 
 /// A type that a single value can be read as.
 pub(crate) trait FromValue: Sized {
@@ -187,12 +187,13 @@ impl FromValue for IpNet {
     const EXPECTED: &'static str = "a network or an IP address in a string, such as \"10.0.0.0/8\"";
 
     fn from_text(text: &str) -> Option<Result<Self, String>> {
-        let refused = |_| {
-            format!(
+        let refused = |error| match error {
+            ParseNetworkError::NotOne => format!(
                 "`{}` is not a network: write {}",
                 clip(text),
                 Self::EXPECTED
-            )
+            ),
+            ParseNetworkError::HostBits { .. } => format!("`{}`: {error}", clip(text)),
         };
         Some(model::parse_network(text).map_err(refused))
     }

@@ -19,10 +19,25 @@ pub struct Address(IpAddr);
 #[error("this is no address: write one such as 192.0.2.7 or 2001:db8::7, perhaps with a port")]
 pub struct ParseAddressError;
 
-/// A text is neither a network nor an address.
+/// Why a text is no network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is neither an address nor a network: write one such as 192.0.2.7 or 2001:db8::/32")]
-pub struct ParseNetworkError;
+pub enum ParseNetworkError {
+    /// It is none.
+    #[error(
+        "this is neither an address nor a network: write one such as 192.0.2.7 or 2001:db8::/32"
+    )]
+    NotOne,
+    /// It is an address with the length of a network around it. Which of both is meant is not guessed.
+    #[error(
+        "this names a network by an address in it: write {network} for the network, or {address} for the address alone"
+    )]
+    HostBits {
+        /// The network.
+        network: IpNet,
+        /// The address.
+        address: IpAddr,
+    },
+}
 
 impl Address {
     /// This host, in IPv4.
@@ -82,12 +97,19 @@ impl Address {
 /// Reads a network, or an address as the network that holds nothing else, into canonical form.
 ///
 /// # Errors
-/// Everything else.
+/// Everything else; also a network named by an address in it: whoever writes `192.0.2.7/0` hardly means everybody.
 pub fn parse_network(text: &str) -> Result<IpNet, ParseNetworkError> {
     if let Ok(network) = text.parse() {
-        return Ok(canonical_network(network));
+        let named = canonical_network(network);
+        let network = named.trunc();
+        let address = named.addr();
+        return match network == named {
+            true => Ok(network),
+            false => Err(ParseNetworkError::HostBits { network, address }),
+        };
     }
-    let address = text.parse::<IpAddr>().map_err(|_| ParseNetworkError)?;
+    let address = text.parse::<IpAddr>();
+    let address = address.map_err(|_| ParseNetworkError::NotOne)?;
     Ok(Address::new(address).ip().into())
 }
 
@@ -216,6 +238,23 @@ mod tests {
         assert_eq!(lies_in("[2001:db8::1]:80", "2001:DB8::/32"), [true; 2]);
         let alone = parse_network("::ffff:10.1.2.3").expect("an address");
         assert_eq!(alone.to_string(), "10.1.2.3/32");
-        assert_eq!(parse_network("10.0.0.0/33"), Err(ParseNetworkError));
+        assert_eq!(parse_network("10.0.0.0/33"), Err(ParseNetworkError::NotOne));
+    }
+
+    #[test]
+    fn a_network_is_not_named_by_an_address_in_it() {
+        for (text, network, address) in [
+            ("1.2.3.4/0", "0.0.0.0/0", "1.2.3.4"),
+            ("10.0.0.1/8", "10.0.0.0/8", "10.0.0.1"),
+            ("::ffff:10.0.0.1/104", "10.0.0.0/8", "10.0.0.1"),
+            ("2001:db8::1/32", "2001:db8::/32", "2001:db8::1"),
+        ] {
+            let refused = parse_network(text).expect_err(text).to_string();
+            let says = format!("write {network} for the network, or {address} for");
+            assert!(refused.contains(&says), "{refused}");
+        }
+        for text in ["0.0.0.0/0", "::/0", "10.0.0.0/8", "10.0.0.1/32", "10.0.0.1"] {
+            assert!(parse_network(text).is_ok(), "{text}");
+        }
     }
 }

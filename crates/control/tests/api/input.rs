@@ -46,6 +46,11 @@ async fn bad_bodies_are_400_and_name_the_field() {
             Some("allow_ips[0]"),
         ),
         (
+            br#"{"app":"api","allow_ips":["10.0.0.0/8","1.2.3.4/0"]}"#,
+            "field_invalid",
+            Some("allow_ips[1]"),
+        ),
+        (
             br#"{"app":"api","concurrency":0}"#,
             "field_invalid",
             Some("concurrency"),
