@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use testkit::client::Request;
-use testkit::{Config, Gateway, Postgres, Redis, Upstream, binary};
+use testkit::{Config, Gateway, Postgres, Redis, Upstream, assert_eventually, binary};
 
 /// Files under a folder that contain the text.
 fn files_with(folder: &Path, text: &str) -> Vec<String> {
@@ -204,6 +204,41 @@ fn what_a_gate_writes_is_its_users_alone_even_in_a_folder_that_was_there() {
             .log()
             .contains("others may enter the data directory")
     );
+}
+
+#[test]
+fn files_that_were_copied_back_are_its_users_alone_after_the_start() {
+    let upstream = Upstream::start();
+    let mut gateway = Gateway::start(binary!(), Config::new(&upstream.url()));
+    let license = gateway.license(&[]);
+    let _ = gateway.call(&Request::get("/").key(&license.key));
+    assert_eq!(gateway.verify()["lost"], 0);
+    assert!(gateway.stop().success());
+    let data_dir = gateway.data_dir();
+    for (path, _) in modes_below(&data_dir) {
+        let path = Path::new(&path);
+        let mode = if path.is_dir() { 0o755 } else { 0o644 };
+        if !path.ends_with("secret") {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+        }
+    }
+    // What somebody else put there is theirs.
+    let other = data_dir.join("notes.txt");
+    fs::write(&other, "backed up by cron").expect("it is ours");
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o644)).expect("it is ours");
+    gateway.launch();
+    gateway.wait_until_ready();
+    let open = || {
+        let mut found = modes_below(&data_dir);
+        found.retain(|(path, mode)| mode & 0o077 != 0 && Path::new(path) != other);
+        found
+    };
+    assert_eventually!(open().is_empty());
+    let mode = fs::metadata(&other).expect("it is there").permissions();
+    assert_eq!(mode.mode() & 0o777, 0o644);
+    assert!(gateway.log().contains("they are 0600 again"));
+    assert!(gateway.stop().success());
+    assert!(open().is_empty(), "{:?}", open());
 }
 
 #[test]

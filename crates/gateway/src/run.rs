@@ -5,6 +5,7 @@
 //! record is written after the journal's last flush.
 
 mod no_room;
+mod own_files;
 pub(crate) mod signals;
 mod start;
 

@@ -475,7 +475,10 @@ pub(super) fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {
     warn_if_others_may_enter(data_dir);
     let lock = File::create(&path).map_err(|error| files(&path, error))?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => {
+            super::own_files::take_back(data_dir);
+            Ok(lock)
+        }
         Err(std::fs::TryLockError::WouldBlock) => {
             Err(StartError::InUse(data_dir.display().to_string()))
         }
