@@ -1,8 +1,9 @@
 //! What a valid file says that its author may not mean.
 
-use model::Outcome;
+use model::license::lies_below;
+use model::{Method, Outcome};
 
-use crate::{Billable, Config, OutcomeSet, StatusSet};
+use crate::{Access, App, Billable, Config, OutcomeSet, Route, StatusSet};
 
 impl Config {
     /// What is worth a second look, one sentence each; a file with warnings is served all the same.
@@ -14,6 +15,7 @@ impl Config {
             warnings.extend(empty(&name, &app.billable));
             warnings.extend(free_by_choice(&name, &app.billable));
             warnings.extend(free_by_outcome(&name, &app.billable_outcomes));
+            warnings.extend(cheaper_in_other_letters(&name, app));
             for route in &app.routes {
                 if route.billable != app.billable {
                     let name = format!("{name}, route `{}`", route.path);
@@ -60,4 +62,46 @@ fn free_by_choice(what: &str, billable: &Billable) -> Option<String> {
             statuses.join(" and ")
         )
     })
+}
+
+/// Paths are compared letter by letter, and many upstreams are not as strict: they serve `/DEAR` for `/dear`, which costs what the
+/// parent costs. Told once for an app.
+fn cheaper_in_other_letters(what: &str, app: &App) -> Option<String> {
+    let mut routes = app.routes.iter();
+    let (dear, parent) = routes.find_map(|dear| {
+        let mut parents = app.routes.iter();
+        let parent = parents.find(|parent| is_cheaper_parent(parent, dear))?;
+        Some((dear, parent))
+    })?;
+    let path = dear.path.as_str();
+    Some(format!(
+        "{what}: route `{path}` costs more than `{}`, under which an upstream that ignores the case of paths (Express does unless told \
+         otherwise) is reached as `{}`; if yours does, let the parent cost no less, or make the upstream strict",
+        parent.path.as_str(),
+        path.to_ascii_uppercase(),
+    ))
+}
+
+fn is_cheaper_parent(parent: &Route, dear: &Route) -> bool {
+    let (above, below) = (parent.path.as_str(), dear.path.as_str());
+    let rest = below.strip_prefix(above.trim_end_matches('/'));
+    // What has no small letters is the same in capitals.
+    let has_letters = rest.is_some_and(|rest| rest.bytes().any(|byte| byte.is_ascii_lowercase()));
+    has_letters
+        && lies_below(above, below)
+        && share_a_method(parent, dear)
+        && cost(parent) < cost(dear)
+}
+
+fn share_a_method(one: &Route, other: &Route) -> bool {
+    let has = |method: &Method| other.methods.contains(method);
+    one.methods.is_empty() || other.methods.is_empty() || one.methods.iter().any(has)
+}
+
+/// The most units that a call of it uses.
+fn cost(route: &Route) -> u64 {
+    match route.access {
+        Access::Open => 0,
+        Access::License => route.reserved_units(),
+    }
 }

@@ -252,3 +252,43 @@ fn two_apps_share_a_host_by_path() {
     );
     assert!(parse(&format!("{}{}", app("a", "/a"), app("b", "/a/"))).is_err());
 }
+
+#[test]
+fn a_parent_that_is_cheaper_than_a_route_below_it_is_pointed_at_once() {
+    let warnings = |routes: &[(&str, &str)]| {
+        let route =
+            |(path, rest): &(&str, &str)| format!("[[app.route]]\npath = \"{path}\"\n{rest}\n");
+        let routes: String = routes.iter().map(route).collect();
+        let text =
+            format!("[[app]]\nname = \"api\"\nupstreams = [\"http://127.0.0.1:9000\"]\n{routes}");
+        parse(&text).expect("valid").warnings()
+    };
+    let found = warnings(&[
+        ("/", ""),
+        ("/v1/dear", "units = 5"),
+        ("/v1/more", "units = 7"),
+    ]);
+    let [warning] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    assert!(
+        warning.starts_with("app `api`: route `/v1/dear` costs more than `/`,"),
+        "{warning}"
+    );
+    assert!(warning.contains("`/V1/DEAR`"), "{warning}");
+    let open = warnings(&[("/", "access = \"open\""), ("/a", "")]);
+    assert_eq!(open.len(), 1, "{open:?}");
+    for fine in [
+        &[("/", "units = 5"), ("/dear", "units = 5")][..],
+        &[("/cheap", ""), ("/dear", "units = 5")],
+        &[("/", "units = 5"), ("/free", "units = 0")],
+        // The same in capitals.
+        &[("/v", ""), ("/v/1", "units = 5")],
+        &[
+            ("/", "methods = [\"GET\"]"),
+            ("/dear", "units = 5\nmethods = [\"POST\"]"),
+        ],
+    ] {
+        assert_eq!(warnings(fine), Vec::<String>::new());
+    }
+}
