@@ -88,8 +88,7 @@ fn secret(word: &str) -> Option<Range<usize>> {
     if begins_grouped(word, &[8, 4, 4], hex) && !is_call_id(word) {
         return Some(4..end);
     }
-    let digit = word.bytes().any(|byte| byte.is_ascii_digit());
-    if end == 19 && digit && begins_grouped(word, &[4, 4, 4, 4], upper) {
+    if end == 19 && begins_grouped(word, &[4, 4, 4, 4], upper) {
         return Some(4..end);
     }
     random_letters(word)
@@ -146,7 +145,8 @@ fn random_letters(word: &str) -> Option<Range<usize>> {
         let random = match run.len() {
             ..SHORTEST => false,
             SHORTEST..LONG => changes * 5 >= run.len() * 2,
-            _ => changes * 4 >= run.len(),
+            // Of 64 random letters 32 change, fewer than 11 in none of millions of keys.
+            _ => changes * 6 >= run.len(),
         };
         if random && both {
             return Some(start + 4..start + run.len());
@@ -207,10 +207,6 @@ mod tests {
     fn every_kind_of_credential_is_masked_wherever_it_stands() {
         for _ in 0..200 {
             for key in credentials() {
-                // Four groups of letters alone, which one in thousands of keys is, look like a word.
-                if key.len() == 19 && !key.bytes().any(|byte| byte.is_ascii_digit()) {
-                    continue;
-                }
                 for text in [
                     key.clone(),
                     format!("there is no license `{key}`."),
