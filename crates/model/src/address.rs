@@ -27,9 +27,9 @@ pub enum ParseNetworkError {
         "this is neither an address nor a network: write one such as 192.0.2.7 or 2001:db8::/32"
     )]
     NotOne,
-    /// It is an address with the length of a network around it. Which of both is meant is not guessed.
+    /// It is an address with the length of the network of everybody. Which of both is meant is not guessed.
     #[error(
-        "this names a network by an address in it: write {network} for the network, or {address} for the address alone"
+        "this names everybody by one address: write {network} for everybody, or {address} for the address alone"
     )]
     HostBits {
         /// The network.
@@ -97,15 +97,16 @@ impl Address {
 /// Reads a network, or an address as the network that holds nothing else, into canonical form.
 ///
 /// # Errors
-/// Everything else; also a network named by an address in it: whoever writes `192.0.2.7/0` hardly means everybody.
+/// Everything else; also a length of 0 behind an address: whoever writes `192.0.2.7/0` hardly means everybody. `10.0.0.1/8` is
+/// the network that it lies in, as for most programs.
 pub fn parse_network(text: &str) -> Result<IpNet, ParseNetworkError> {
     if let Ok(network) = text.parse() {
         let named = canonical_network(network);
         let network = named.trunc();
         let address = named.addr();
-        return match network == named {
-            true => Ok(network),
-            false => Err(ParseNetworkError::HostBits { network, address }),
+        return match network.prefix_len() == 0 && network != named {
+            true => Err(ParseNetworkError::HostBits { network, address }),
+            false => Ok(network),
         };
     }
     let address = text.parse::<IpAddr>();
@@ -242,19 +243,25 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_not_named_by_an_address_in_it() {
+    fn everybody_is_not_named_by_one_address() {
         for (text, network, address) in [
             ("1.2.3.4/0", "0.0.0.0/0", "1.2.3.4"),
-            ("10.0.0.1/8", "10.0.0.0/8", "10.0.0.1"),
-            ("::ffff:10.0.0.1/104", "10.0.0.0/8", "10.0.0.1"),
-            ("2001:db8::1/32", "2001:db8::/32", "2001:db8::1"),
+            ("2001:db8::1/0", "::/0", "2001:db8::1"),
         ] {
             let refused = parse_network(text).expect_err(text).to_string();
-            let says = format!("write {network} for the network, or {address} for");
+            let says = format!("write {network} for everybody, or {address} for");
             assert!(refused.contains(&says), "{refused}");
         }
-        for text in ["0.0.0.0/0", "::/0", "10.0.0.0/8", "10.0.0.1/32", "10.0.0.1"] {
-            assert!(parse_network(text).is_ok(), "{text}");
+        for (text, network) in [
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+            ("10.0.0.1/8", "10.0.0.0/8"),
+            ("::ffff:10.0.0.1/104", "10.0.0.0/8"),
+            ("2001:db8::1/32", "2001:db8::/32"),
+            ("10.0.0.1", "10.0.0.1/32"),
+        ] {
+            let read = parse_network(text).map(|network| network.to_string());
+            assert_eq!(read.as_deref(), Ok(network), "{text}");
         }
     }
 }
