@@ -252,3 +252,31 @@ fn who_offers_another_protocol_than_a_websocket_is_answered_in_http_and_keeps_hi
     let response = connection.call(&request).expect("an answer");
     assert_eq!(response.status, 502, "not what was offered");
 }
+
+#[test]
+fn the_answer_that_opens_a_websocket_is_one_that_its_client_accepts() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    for said in [
+        "Connection: Upgrade\r\n",
+        "Connection: upgrade, X-Own\r\n",
+        "",
+    ] {
+        let switch = format!(
+            "HTTP/1.1 101 Switching Protocols\r\n{said}Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n"
+        );
+        let request = Request::get(&raw_answer(&switch))
+            .key(&license.key)
+            .header("Connection", "keep-alive, Upgrade")
+            .header("Upgrade", "websocket");
+        let mut connection = site.gateway.connect();
+        connection.send(&request.bytes()).expect("the gate reads");
+        let head = connection.read_head().expect("a head");
+        assert_eq!(head.status(), Some(101));
+        // RFC 6455, section 4.1: without these the client fails the connection.
+        assert_eq!(head.header("upgrade"), Some("websocket"));
+        let connection = head.header("connection").map(str::to_ascii_lowercase);
+        assert_eq!(connection.as_deref(), Some("upgrade"), "{said:?}");
+        assert_eq!(head.header("sec-websocket-accept"), Some("x"));
+    }
+}

@@ -86,7 +86,11 @@ pub(crate) fn strip_answer(head: &mut ResponseHeader, seen: Survey) {
         head.remove_header(&KEEP_ALIVE);
         head.remove_header(&PROXY_CONNECTION);
     }
-    if seen.has_upgrade && head.status.as_u16() != 101 {
+    if head.status.as_u16() == 101 {
+        // What a client of WebSockets looks for in it (RFC 6455, section 4.1), whatever else the upstream named there.
+        head.insert_header(CONNECTION, "Upgrade")
+            .expect("a header value");
+    } else if seen.has_upgrade {
         head.remove_header(&UPGRADE);
     }
 }
@@ -162,6 +166,21 @@ mod tests {
             ":path",
         ] {
             assert!(!check(refused), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_switch_to_a_websocket_says_that_the_connection_is_upgraded() {
+        for said in [Some("Upgrade"), Some("upgrade, X-Own"), None] {
+            let mut head = ResponseHeader::build(101, None).expect("a head");
+            if let Some(said) = said {
+                head.append_header("Connection", said).expect("a value");
+            }
+            head.append_header("Upgrade", "websocket").expect("a value");
+            let seen = Survey::of(&head.headers);
+            strip_answer(&mut head, seen);
+            assert_eq!(head.headers[CONNECTION], "Upgrade", "{said:?}");
+            assert_eq!(head.headers[UPGRADE], "websocket");
         }
     }
 

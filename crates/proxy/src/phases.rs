@@ -347,8 +347,10 @@ impl ProxyHttp for MeteredProxy {
             // A quiet tunnel is nobody's failure.
             call.response_ended = true;
         }
-        let repeatable =
-            session.req_header().method.is_idempotent() && !session.retry_buffer_truncated();
+        // What the caller has seen some of, an informational head even, is not begun anew.
+        let repeatable = session.req_header().method.is_idempotent()
+            && !session.retry_buffer_truncated()
+            && session.response_written().is_none();
         let is_theirs = *error.esource() == ErrorSource::Upstream;
         let is_tunnel = connection.is_some_and(|connection| connection.is_tunnel());
         let ends_tunnel =

@@ -123,7 +123,7 @@ async fn follow(
         let page: FollowedCalls<Call> = match client.query("/calls/closed", &query).await {
             Ok(page) => page,
             // The cursor goes on where it was, whatever the gate does meanwhile.
-            Err(error @ (Error::NoGate { .. } | Error::Broken { .. }))
+            Err(error @ (Error::NoGate { .. } | Error::Starting(_) | Error::Broken { .. }))
                 if query.cursor.is_some() =>
             {
                 if !waits {
