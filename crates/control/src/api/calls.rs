@@ -6,7 +6,7 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use ledger::{CallLine, Calls, CallsQuery, Ledger, ParseCursorError};
-use model::{CallId, Mode, Timestamp};
+use model::{AppName, CallId, LicenseId, Mode, Timestamp};
 
 use super::Shared;
 use super::usage::{within_app, within_license};
@@ -62,13 +62,9 @@ pub(crate) async fn follow(
     let cursor =
         cursor.map_err(|error: ParseCursorError| Problem::field("cursor", error.to_string()))?;
     let query = CallsQuery {
-        license_id: within_license(&caller, parameters.license)?,
-        account: caller.account().cloned(),
-        app: within_app(&caller, parameters.app)?,
-        mode: None,
         from: parameters.from,
         to: parameters.to,
-        limit: None,
+        ..seen_by(&caller, parameters.license, parameters.app)?
     };
     let followed = state.ledger.follow(query, cursor, limit).await?;
     Ok(Answer(FollowedCalls {
@@ -88,13 +84,11 @@ async fn list(
     caller.require(Scope::ReadCalls)?;
     super::span::check(parameters.from, parameters.to)?;
     let query = CallsQuery {
-        license_id: within_license(caller, parameters.license)?,
-        account: caller.account().cloned(),
-        app: within_app(caller, parameters.app.clone())?,
         mode,
         from: parameters.from,
         to: parameters.to,
         limit: parameters.limit,
+        ..seen_by(caller, parameters.license, parameters.app)?
     };
     let accepts_lines = headers
         .get_all(ACCEPT)
@@ -109,6 +103,20 @@ async fn list(
         }
         Some(_) => Err(Problem::field("format", "use `json` or `jsonl`")),
     }
+}
+
+/// All calls that a caller may see, of the license and the app that are asked for.
+fn seen_by(
+    caller: &Caller,
+    license: Option<LicenseId>,
+    app: Option<AppName>,
+) -> Result<CallsQuery, Problem> {
+    Ok(CallsQuery {
+        license_id: within_license(caller, license)?,
+        account: caller.account().cloned(),
+        app: within_app(caller, app)?,
+        ..CallsQuery::default()
+    })
 }
 
 /// All matches, one JSON object per line, read as fast as they are taken.
