@@ -73,7 +73,8 @@ fn a_tunnel_that_carried_something_is_not_made_free_by_what_its_upstream_leaves_
         stream.write_all(&[b'd'; 1_000]).expect("the gate reads");
         // The first of it is bad: nothing behind it is read.
         stream.read_exact(&mut [0; 3]).expect("the gate writes");
-        std::thread::sleep(Duration::from_millis(100));
+        // Until some of what is behind it has come.
+        stream.peek(&mut [0]).expect("the gate writes");
     });
     for count in 0..2 {
         let mut caller = tunnel(&site, &license);
@@ -91,13 +92,15 @@ fn a_tunnel_that_carried_something_is_not_made_free_by_what_its_upstream_leaves_
 
 #[test]
 fn a_tunnel_that_carried_nothing_and_breaks_is_its_upstreams_failure() {
+    let (has_head, may_close) = mpsc::channel::<()>();
     // A byte of the head is left unread, so that its closing is a reset.
-    let (site, license) = site_with(b"\r\n\r", |mut stream| {
+    let (site, license) = site_with(b"\r\n\r", move |mut stream| {
         stream.write_all(SWITCH).expect("the gate reads");
-        std::thread::sleep(Duration::from_millis(100));
+        may_close.recv().expect("the caller reads");
     });
     let mut caller = tunnel(&site, &license);
     assert_eq!(caller.read_head().expect("a head").status(), Some(101));
+    has_head.send(()).expect("the upstream waits");
     let record = &site.gateway.wait_for_calls(1)[0];
     assert_eq!(ended(record), (101, "upstream_failed", false), "{record}");
 }
