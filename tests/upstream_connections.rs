@@ -2,7 +2,7 @@
 //! given up when nothing moves on them, never before.
 
 use testkit::client::{Connection, Request, call};
-use testkit::{App, Config, License, Site, binary};
+use testkit::{App, Config, License, Site, binary, raw_answer};
 
 /// Longest silence of an upstream in these tests.
 const LIMIT: &str = "read_timeout = \"400ms\"";
@@ -209,6 +209,48 @@ fn an_upstream_that_says_nothing_is_a_504_and_is_asked_once() {
     let record = site.gateway.record(answer.call_id());
     assert_eq!(record["attempts"], 1, "{record}");
     assert!(record["duration_us"].as_u64() >= Some(400_000), "{record}");
+}
+
+/// Of a connection that carried a call before an upstream may have let go meanwhile, so that a GET which dies on it without a
+/// word is sent once more. Not so one of whose answer the caller has seen something.
+#[test]
+fn a_get_is_not_sent_again_once_its_caller_has_seen_an_informational_answer() {
+    let site = site(&[]);
+    let license = site.gateway.license(&[]);
+    let sent = |path: &str| {
+        let served = site.upstream.served();
+        let of_it = served.iter().filter(|call| call.target == path);
+        of_it.count()
+    };
+    let ask = |path: &str| {
+        good(&site, &license);
+        let request = Request::get(path).key(&license.key);
+        let answer = open(&site, &request).read_response("GET");
+        let answer = answer.expect("an answer");
+        let code = answer.refusal_code();
+        assert_eq!(
+            (answer.status, code.as_deref()),
+            (502, Some("upstream_unreachable")),
+            "{path}"
+        );
+        // That there is one and no other is looked at there.
+        let record = site.gateway.record(answer.call_id());
+        assert_eq!(record["outcome"], "upstream_failed", "{record}");
+        assert_eq!(record["status"], 502, "{record}");
+        assert_eq!(record["billable"], false, "{record}");
+        (answer.informational, record["attempts"].clone())
+    };
+    assert_eq!(ask("/close-before-head"), (vec![], 2.into()));
+    assert_eq!(sent("/close-before-head"), 2);
+    for heads in [&[103][..], &[102], &[102, 103]] {
+        let head = |status: &u16| format!("HTTP/1.1 {status} Scripted\r\nLink: </a.css>\r\n\r\n");
+        let answer: String = heads.iter().map(head).collect();
+        let path = format!("{}/close", raw_answer(&answer));
+        assert_eq!(ask(&path), (heads.to_vec(), 1.into()));
+        assert_eq!(sent(&path), 1, "{heads:?}");
+    }
+    // Each of the calls that were good, and of those that were not, has one.
+    assert_eq!(site.gateway.wait_for_calls(8).len(), 8);
 }
 
 #[test]
