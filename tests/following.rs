@@ -4,11 +4,16 @@
 mod fleet;
 
 use std::fs::File;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use fleet::Fleet;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use testkit::{Gateway, License, Request, Site, assert_eventually, binary, client};
+use tempfile::TempDir;
+use testkit::{
+    Config, FaultProxy, Gateway, License, Load, Postgres, Request, Site, assert_eventually, binary,
+    client,
+};
 
 /// A program that keeps the calls that it read, and the cursor.
 struct Follower {
@@ -152,13 +157,59 @@ fn each_call_of_a_fleet_is_seen_once_on_whichever_gate_is_asked() {
     assert!(follower.has_once(&expected), "{:?}", follower.seen);
 }
 
-/// `calls --follow` into a file, until the end of the test.
-struct Printing(Child);
+/// `calls --follow` of one license into files, until the end of the test.
+struct Printing {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Printing {
+    fn start(gateway: &Gateway, license: &License, more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a directory");
+        let file = |name: &str| File::create(folder.path().join(name)).expect("a file");
+        let child = Command::new(binary!())
+            .arg("--config")
+            .arg(gateway.config_path())
+            .args(["calls", "--follow", "--json", "--license", &license.id])
+            .args(more)
+            .stdout(file("stdout"))
+            .stderr(file("stderr"))
+            .spawn()
+            .expect("started");
+        Self { child, folder }
+    }
+
+    /// The ids of the calls that it has printed, in its order.
+    fn calls(&self) -> Vec<String> {
+        let mut lines = self.text("stdout");
+        // The last one may be half written.
+        lines.truncate(lines.rfind('\n').map_or(0, |end| end + 1));
+        let id = |line: &str| {
+            let call: Value = serde_json::from_str(line).expect("JSON");
+            text(&call["call_id"])
+        };
+        lines.lines().map(id).collect()
+    }
+
+    /// What it has said beside them.
+    fn said(&self) -> String {
+        self.text("stderr")
+    }
+
+    fn text(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).expect("text")
+    }
+
+    /// Sends it a signal: one that stops it where it is, or lets it go on.
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it lives");
+    }
+}
 
 impl Drop for Printing {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -167,38 +218,17 @@ fn the_command_line_follows_calls_and_waits_for_a_gate_that_restarts() {
     let mut site = Site::start(binary!());
     let license = site.gateway.license(&[]);
     let before = call(&site.gateway, &license);
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("calls.jsonl");
-    let output = File::create(&path).expect("a file");
-    let child = Command::new(binary!())
-        .arg("--config")
-        .arg(site.gateway.config_path())
-        .args(["calls", "--follow", "--json", "--license", &license.id])
-        .stdout(output)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("started");
-    let _printing = Printing(child);
-    let printed = || -> Vec<String> {
-        let mut lines = std::fs::read_to_string(&path).expect("text");
-        // The last one may be half written.
-        lines.truncate(lines.rfind('\n').map_or(0, |end| end + 1));
-        let id = |line: &str| {
-            let call: Value = serde_json::from_str(line).expect("JSON");
-            text(&call["call_id"])
-        };
-        lines.lines().map(id).collect()
-    };
+    let printing = Printing::start(&site.gateway, &license, &[]);
     let mut made = Vec::new();
     assert_eventually!({
         made.push(call(&site.gateway, &license));
-        !printed().is_empty()
+        !printing.calls().is_empty()
     });
     site.gateway.kill9();
     site.gateway.restart();
     made.push(call(&site.gateway, &license));
-    assert_eventually!(printed().last() == made.last());
-    let printed = printed();
+    assert_eventually!(printing.calls().last() == made.last());
+    let printed = printing.calls();
     assert!(!printed.contains(&before), "of the time before");
     // The first ones may have begun before the command did; of all others each is there once.
     let mut begun_since = made.iter().filter(|id| printed.contains(id));
@@ -208,4 +238,67 @@ fn the_command_line_follows_calls_and_waits_for_a_gate_that_restarts() {
     expected.sort();
     printed.sort();
     assert_eq!(printed, expected);
+}
+
+/// Stopped and started on the same ports and store with calls under way, at last by a start that takes long: the command looks
+/// for the gate while there is none, and while there is one that does not answer yet.
+#[test]
+fn the_command_line_prints_each_call_once_through_stops_and_starts_of_its_gate() {
+    let server = Postgres::start();
+    let way = FaultProxy::before(server.addr());
+    let direct = server.database();
+    let store = direct.replace(&server.addr().to_string(), &way.addr().to_string());
+    let mut site = Site::with(binary!(), |upstream| {
+        let store = format!("[store]\nurl = \"{store}\"\nconnect_timeout = \"1m\"");
+        Config::new(upstream).table(&store)
+    });
+    let license = site.gateway.license(&[]);
+    let since = testkit::clock::rfc3339_now();
+    let mut printing = Printing::start(&site.gateway, &license, &["--from", &since]);
+    let key = license.key.clone();
+    let load = Load::new(site.gateway.addr(), 2, move |_, _| {
+        Request::get("/delay/5").key(&key)
+    })
+    .start();
+    // It is followed, and not only listed.
+    let goes_on = |printing: &Printing| {
+        let before = printing.calls().len();
+        assert_eventually!(printing.calls().len() > before);
+    };
+    goes_on(&printing);
+    for _ in 0..2 {
+        assert!(site.gateway.stop().success());
+        assert_eventually!(printing.said().contains("no gate is running"));
+        site.gateway.restart();
+        goes_on(&printing);
+    }
+    // Where it is while the gate ends, it next looks for one that is starting.
+    printing.signal(Signal::STOP);
+    assert!(site.gateway.stop().success());
+    way.silence();
+    site.gateway.launch();
+    let is_there = || site.gateway.scrape("/healthz").is_some();
+    assert_eventually!(is_there());
+    printing.signal(Signal::CONT);
+    assert_eventually!(printing.said().contains("is starting"));
+    assert!(!site.gateway.is_ready());
+    way.heal();
+    site.gateway.wait_until_ready();
+    goes_on(&printing);
+
+    let seen = load.stop();
+    let answered: Vec<_> = seen.into_iter().filter_map(|call| call.call_id).collect();
+    let mut recorded = Vec::new();
+    assert_eventually!({
+        let calls = site.gateway.calls(&["--license", &license.id]);
+        recorded = calls.iter().map(|call| text(&call["call_id"])).collect();
+        answered.iter().all(|id| recorded.contains(id))
+    });
+    assert_eventually!(printing.calls().len() >= recorded.len());
+    let mut printed = printing.calls();
+    printed.sort();
+    recorded.sort();
+    assert_eq!(printed, recorded);
+    let ended = printing.child.try_wait().expect("a child of ours");
+    assert_eq!(ended, None, "{}", printing.said());
 }
