@@ -1,12 +1,12 @@
 //! Starting, draining and ending.
 
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use rusqlite::Connection;
 use testkit::client::Request;
 use testkit::eventually::{patience, wait_for};
-use testkit::{Config, Site, assert_eventually, binary};
+use testkit::{Config, Gateway, Postgres, Site, Upstream, assert_eventually, binary};
 
 /// Far below any drain time: an idle gate must not wait for it.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -120,6 +120,119 @@ fn a_gate_is_not_ready_before_recovery_is_done() {
     other.execute_batch("ROLLBACK").expect("unlocks");
     site.gateway.wait_until_ready();
     assert_eq!(site.gateway.record(answer.call_id())["status"], 200);
+}
+
+/// Ends a gate that is starting as an operator does who does not want to wait for it.
+fn assert_ends_at_once(gateway: &mut Gateway) {
+    gateway.terminate();
+    let ended = gateway.wait(AT_ONCE);
+    let log = gateway.log();
+    assert_eq!(ended.code(), Some(0), "{ended:?}:\n{log}");
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+/// Waits until a listener that nobody answers for is connected to; the connection stays until it is dropped.
+fn wait_for_caller(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).expect("it can be");
+    let caller = wait_for(patience(), || listener.accept().ok());
+    caller.expect("somebody connects").0
+}
+
+#[test]
+fn a_start_that_waits_for_a_server_which_says_nothing_ends_at_once() {
+    let upstream = Upstream::start();
+    for table in [
+        "[store]\nurl = \"postgres://user:word@SERVER/books\"\nconnect_timeout = \"1m\"",
+        "[redis]\nurl = \"redis://SERVER\"\nconnect_timeout = \"1m\"",
+    ] {
+        let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let server = silent.local_addr().expect("it is bound").to_string();
+        let config = Config::new(&upstream.url()).table(&table.replace("SERVER", &server));
+        let mut gateway = Gateway::prepare(binary!(), config);
+        gateway.launch();
+        let _connection = wait_for_caller(&silent);
+        let page = gateway.scrape("/readyz").expect("a page");
+        assert_eq!(page.status, 503, "{table}");
+        assert_ends_at_once(&mut gateway);
+    }
+}
+
+#[test]
+fn a_start_that_recovers_ends_at_once_and_the_next_one_goes_on_with_it() {
+    let server = Postgres::start();
+    let store = format!("[store]\nurl = \"{}\"", server.database());
+    let mut site = Site::with(binary!(), |upstream| Config::new(upstream).table(&store));
+    let license = site.gateway.license(&[]);
+    let call = |site: &Site| {
+        let answer = site.gateway.call(&Request::get("/").key(&license.key));
+        assert_eq!(answer.status, 200);
+    };
+    let has_sums = |calls: u64| {
+        let rows = site.gateway.cli().json(&["usage"]);
+        rows.as_array().is_some_and(|rows| {
+            let of_row = rows.iter().filter_map(|row| row["calls"].as_u64());
+            of_row.sum::<u64>() == calls
+        })
+    };
+    call(&site);
+    assert_eventually!(has_sums(1));
+    let backup = server.dump("test_0");
+    (0..20).for_each(|_| call(&site));
+    assert_eventually!(has_sums(21));
+    site.gateway.kill9();
+    let connected = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'test_0'";
+    assert_eventually!(server.psql("postgres", connected) == "0");
+    // What the store lacks of the journals is read before the first call, and as long as it takes no sums that goes on.
+    server.restore("test_0", &backup);
+    let held = server.hold("test_0", "LOCK TABLE quarter_rollups IN EXCLUSIVE MODE");
+    for starts in 1..=3 {
+        site.gateway.launch();
+        let recovers = |log: String| log.matches("restored from a backup").count() == starts;
+        assert_eventually!(recovers(site.gateway.log()));
+        assert!(!site.gateway.is_ready());
+        assert_ends_at_once(&mut site.gateway);
+    }
+    drop(held);
+    site.gateway.restart();
+    assert_eq!(site.gateway.wait_for_calls(21).len(), 21);
+    site.assert_clean(&[], &[]);
+}
+
+/// Tells starts that have a journal to recover to end, each a little later than the one before.
+fn assert_may_be_stopped_at_any_moment(mut site: Site) {
+    const CALLS: usize = 20;
+    let license = site.gateway.license(&[]);
+    for _ in 0..CALLS {
+        let answer = site.gateway.call(&Request::get("/").key(&license.key));
+        assert_eq!(answer.status, 200);
+    }
+    site.gateway.kill9();
+    for looks in [0, 1, 2, 4, 8, 16, 32, 64, 128] {
+        site.gateway.launch();
+        // It hears signals before it listens.
+        assert_eventually!(site.gateway.scrape("/healthz").is_some());
+        for _ in 0..looks {
+            let _page = site.gateway.scrape("/healthz");
+        }
+        assert_ends_at_once(&mut site.gateway);
+    }
+    assert!(site.gateway.log().contains("before the start was over"));
+    site.gateway.restart();
+    assert_eq!(site.gateway.wait_for_calls(CALLS).len(), CALLS);
+    site.assert_clean(&[], &[]);
+}
+
+#[test]
+fn a_start_may_be_stopped_at_any_moment() {
+    assert_may_be_stopped_at_any_moment(Site::start(binary!()));
+}
+
+#[test]
+fn a_start_on_postgresql_may_be_stopped_at_any_moment() {
+    let server = Postgres::start();
+    let store = format!("[store]\nurl = \"{}\"", server.database());
+    let site = Site::with(binary!(), |upstream| Config::new(upstream).table(&store));
+    assert_may_be_stopped_at_any_moment(site);
 }
 
 #[test]
