@@ -10,12 +10,11 @@ use licensing::Licensing;
 use model::{PlanName, PlanRevision};
 use store::Store;
 use telemetry::Metrics;
-use tokio::time::MissedTickBehavior;
 
 use crate::wire;
 
-/// How soon a plan that only operations met so far is asked for.
-const LOOK: Duration = Duration::from_millis(20);
+/// How soon a store that did not answer is asked again.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Who learns of plans.
 pub(crate) struct Learners {
@@ -27,18 +26,17 @@ pub(crate) struct Learners {
 }
 
 impl Learners {
-    /// Looks for ever whether a license named a plan that nothing is known of.
+    /// Asks for ever for the plans that licenses name and that nothing is known of, as soon as one does.
     pub(crate) async fn run(self) {
         let mut former: Vec<PlanRevision> = Vec::new();
-        let mut ticks = tokio::time::interval(LOOK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut unfound = Vec::new();
+        let mut is_unanswered = false;
         loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                // A call waits for it.
-                () = self.licensing.plan_asked_for() => {}
+            match is_unanswered {
+                true => tokio::time::sleep(AGAIN).await,
+                false => self.licensing.plan_asked_for().await,
             }
+            is_unanswered = false;
             let before = former.len() + unfound.len();
             for name in self.licensing.plans().unknown() {
                 match self.store.last_plan_revision(name.clone()).await {
@@ -54,9 +52,9 @@ impl Learners {
                         tracing::error!(plan = %name, "licenses name a plan that never was: their calls cost nothing and have no limits but their own");
                         unfound.push(name);
                     }
-                    // The next tick asks again.
                     Err(error) => {
-                        tracing::debug!(%error, plan = %name, "a plan cannot be looked up")
+                        tracing::debug!(%error, plan = %name, "a plan cannot be looked up");
+                        is_unanswered = true;
                     }
                 }
             }

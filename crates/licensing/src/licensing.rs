@@ -41,8 +41,8 @@ pub struct Licensing {
     plans_serial: AtomicU32,
     /// Rung when plans changed.
     pub(crate) plans_told: Notify,
-    /// Rung by calls whose license names a plan that is not known here.
-    pub(crate) plan_unknown: Notify,
+    /// Rung when a license names a plan that is not known here, and by calls that wait for it.
+    pub(crate) plan_unknown: Arc<Notify>,
     pub(crate) cache: EntryCache,
     pub(crate) negative: NegativeCache,
     pub(crate) fingerprints: FingerprintSet,
@@ -145,6 +145,7 @@ impl Licensing {
     ) -> Result<Arc<Self>, Error> {
         let LicenseKeys { hasher, copies } = keys.into();
         let begun = clock.since_boot();
+        let plan_unknown = Arc::<Notify>::default();
         let hub = Hub::new(options.lease, fleet.shared.is_some());
         store.put_plan_revisions(revisions(&plans)).await?;
         // The number first: what is added later comes with the changes after it.
@@ -163,10 +164,10 @@ impl Licensing {
             clock,
             fleet,
             runtime: tokio::runtime::Handle::current(),
-            plans: ArcSwap::from_pointee(plans),
+            plans: ArcSwap::from_pointee(plans.ringing(plan_unknown.clone())),
             plans_serial: AtomicU32::new(0),
             plans_told: Notify::new(),
-            plan_unknown: Notify::new(),
+            plan_unknown,
             log: Mutex::default(),
             flights: Flights::default(),
             management: ManagementCache::default(),
@@ -283,6 +284,7 @@ impl Licensing {
     /// The store fails; the plans stay as they were.
     pub async fn set_plans(&self, plans: Plans) -> Result<(), Error> {
         self.store.put_plan_revisions(revisions(&plans)).await?;
+        let plans = plans.ringing(self.plan_unknown.clone());
         self.plans.store(Arc::new(plans));
         self.plans_serial.fetch_add(1, Ordering::Release);
         self.plans_told.notify_waiters();

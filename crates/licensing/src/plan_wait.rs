@@ -38,7 +38,7 @@ impl Licensing {
         told.map_err(|_| Refusal::LicenseStoreUnavailable)
     }
 
-    /// Waits until a call waits for a plan that is not known here.
+    /// Waits until a license names a plan that is not known here, or a call waits for one. For one waiter.
     pub async fn plan_asked_for(&self) {
         self.plan_unknown.notified().await;
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use model::{AccountName, AppName, License, Limits, PlanName, PlanRevision, RateLimit, Refill};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::served::{DeclaredRoute, DeclaredRoutes};
 
@@ -49,6 +50,8 @@ pub struct Plans {
     absent: HashSet<PlanName>,
     /// Plans that licenses named, and that nothing was known of.
     unknown: Mutex<HashSet<PlanName>>,
+    /// Rung when there is one more of these.
+    asked: Arc<Notify>,
     /// Limits that licenses have of their own; most sellers give out few different ones.
     own: Mutex<HashSet<Arc<EffectiveLimits>>>,
 }
@@ -106,6 +109,7 @@ impl Plans {
             former: HashMap::new(),
             absent: HashSet::new(),
             unknown: Mutex::default(),
+            asked: Arc::default(),
             plans: revisions.into_iter().map(PlanTerms::named).collect(),
             apps: apps.into_iter().map(|app| (app.app.clone(), app)).collect(),
         }
@@ -131,11 +135,18 @@ impl Plans {
         self.unknown.lock().iter().cloned().collect()
     }
 
+    /// The same, ringing this when a license names a plan of which nothing is known.
+    #[must_use]
+    pub(crate) fn ringing(mut self, asked: Arc<Notify>) -> Self {
+        self.asked = asked;
+        self
+    }
+
     /// A plan of the configuration, or else as it was last.
     fn known(&self, name: &PlanName) -> Option<&PlanTerms> {
         let known = self.plans.get(name).or_else(|| self.former.get(name));
-        if known.is_none() {
-            self.unknown.lock().insert(name.clone());
+        if known.is_none() && self.unknown.lock().insert(name.clone()) {
+            self.asked.notify_one();
         }
         known
     }
