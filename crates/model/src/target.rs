@@ -114,7 +114,10 @@ pub fn is_host_with_port(text: &str) -> bool {
         None if after.is_empty() => "",
         None => return false,
     };
-    host.bytes().all(is_of_a_name) && port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit())
+    let is_name = host
+        .bytes()
+        .fold(true, |so_far, byte| so_far & OF_A_NAME[byte as usize]);
+    is_name && port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// The letters that occur in the names of real hosts, internationalised ones in their ASCII form. RFC 3986 also allows
@@ -122,6 +125,17 @@ pub fn is_host_with_port(text: &str) -> bool {
 const fn is_of_a_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
+
+/// The same as a table, since the host of every call is looked at.
+static OF_A_NAME: [bool; 256] = {
+    let mut of_a_name = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        of_a_name[byte] = is_of_a_name(byte as u8);
+        byte += 1;
+    }
+    of_a_name
+};
 
 fn is_ipv6(text: &str) -> bool {
     text.parse::<std::net::Ipv6Addr>().is_ok()

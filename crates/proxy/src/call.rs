@@ -47,8 +47,12 @@ pub struct Call {
     pub(crate) backend: Option<Arc<Backend>>,
     pub(crate) connection: Option<Arc<Connection>>,
     pub(crate) call_id: Option<CallId>,
+    /// The same as text, made once for the upstream and the caller.
+    call_id_text: Option<HeaderValue>,
     /// Who made the call, where the connection does not tell: it came by rpc.
     pub(crate) caller: Option<Caller>,
+    /// The head asks for a WebSocket.
+    pub(crate) asks_for_websocket: bool,
     /// Why the gate itself ends the call, where it does.
     pub(crate) refusal: Option<Refusal>,
     /// Whose turn it was at the first attempt.
@@ -99,6 +103,16 @@ impl Call {
     pub(crate) fn is_rpc(&self) -> bool {
         let connection = self.connection.as_ref();
         connection.is_some_and(|connection| *connection.origin() == Origin::Rpc)
+    }
+
+    /// The identity of the call as the value of a header; `None` before it has one.
+    pub(crate) fn id_text(&mut self) -> Option<HeaderValue> {
+        let call_id = self.call_id?;
+        let text = || {
+            let mut text = [0; CallId::TEXT_LENGTH];
+            HeaderValue::from_str(call_id.encode(&mut text)).expect("a call id is plain ASCII")
+        };
+        Some(self.call_id_text.get_or_insert_with(text).clone())
     }
 
     /// Notes that the last byte of the answer is about to leave.

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use model::header::{Meaning, has_underscore, is_odd, is_spelling_of, meaning};
-use model::{Address, CallId, Forwarded, ForwardedFor, License, is_access_token};
+use model::{Address, Forwarded, ForwardedFor, License, is_access_token};
 use pingora::http::RequestHeader;
 
 use crate::backend::{Backend, Underscores};
@@ -128,7 +128,7 @@ pub(crate) struct Rewrite<'a> {
     pub(crate) route: &'a Route,
     pub(crate) backend: &'a Backend,
     pub(crate) license: Option<&'a License>,
-    pub(crate) call_id: CallId,
+    pub(crate) call_id: &'a HeaderValue,
     /// Who is at the other end of the connection, or by rpc who made the call.
     pub(crate) peer: Option<&'a Caller>,
     pub(crate) from_trusted_proxy: bool,
@@ -137,12 +137,7 @@ pub(crate) struct Rewrite<'a> {
 /// Strips what is the gate's and what pretends to be, and adds what the upstream is to know. Everything else stays as it came.
 pub(crate) fn rewrite(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingora::Result<()> {
     strip(head, rewrite);
-    let mut text = [0; CallId::TEXT_LENGTH];
-    let id = rewrite.call_id.encode(&mut text);
-    head.insert_header(
-        CALL_ID,
-        HeaderValue::from_str(id).expect("a call id is plain ASCII"),
-    )?;
+    head.insert_header(CALL_ID, rewrite.call_id.clone())?;
     forwarded(head, rewrite)?;
     if let Some(license) = rewrite.license {
         if rewrite.backend.forward_license_id {

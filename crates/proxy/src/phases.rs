@@ -238,18 +238,18 @@ impl ProxyHttp for MeteredProxy {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, call: &mut Call) -> Result<bool> {
-        let seen = session::begin(session, call.connection.as_deref(), self.timeouts);
+        let seen = session::begin(session, call, self.timeouts);
         match self.admit(session, seen, call).await {
             Ok(()) => Ok(false),
             Err(refused) => {
-                session::say_close_if_last(session, call.connection.as_deref());
+                session::say_close_if_last(session, call);
                 answer::refuse(session, &refused, call.is_rpc()).await?;
                 Ok(true)
             }
         }
     }
 
-    async fn upstream_peer(&self, session: &mut Session, call: &mut Call) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _: &mut Session, call: &mut Call) -> Result<Box<HttpPeer>> {
         let backend = call
             .backend
             .clone()
@@ -282,7 +282,7 @@ impl ProxyHttp for MeteredProxy {
         let mut peer = backend.pool.pick(turn, failed).ok_or_else(|| {
             Error::explain(ErrorType::ConnectNoRoute, "no upstream has an address yet").into_up()
         })?;
-        if session.is_upgrade_req() && peer.options.custom_l4.is_none() {
+        if call.asks_for_websocket && peer.options.custom_l4.is_none() {
             // The framework's own wait, which knows of no tunnel.
             let limit = peer.options.read_timeout.max(Some(backend.tunnel_timeout));
             peer.options.read_timeout = limit;
@@ -318,7 +318,12 @@ impl ProxyHttp for MeteredProxy {
         _: Option<&Digest>,
         call: &mut Call,
     ) -> Result<()> {
-        // In our own keeping, reused ones look like new ones: then it is said again, which costs little.
+        // Those in our own keeping look like new ones.
+        let ours = call
+            .connection
+            .as_ref()
+            .filter(|_| peer.options.custom_l4.is_some());
+        let reused = reused || ours.is_some_and(|it| it.upstream_wait().is_reused());
         if let (false, Some(backend), Some(address)) =
             (reused, &call.backend, peer._address.as_inet())
         {
@@ -389,7 +394,9 @@ impl ProxyHttp for MeteredProxy {
         head: &mut RequestHeader,
         call: &mut Call,
     ) -> Result<()> {
-        let (Some(backend), Stage::Forwarding(forwarding)) = (&call.backend, &mut call.stage)
+        let call_id = call.id_text();
+        let (Some(backend), Some(call_id), Stage::Forwarding(forwarding)) =
+            (&call.backend, &call_id, &mut call.stage)
         else {
             return Err(internal("a call reaches the upstream only from the gate"));
         };
@@ -404,7 +411,7 @@ impl ProxyHttp for MeteredProxy {
                 route: forwarding.route(),
                 backend,
                 license: forwarding.license(),
-                call_id: forwarding.call_id(),
+                call_id,
                 peer: caller_of(call.connection.as_ref(), call.caller.as_ref()),
                 from_trusted_proxy: peer.is_some_and(|peer| peer.is_in(trusted)),
             },
@@ -447,19 +454,18 @@ impl ProxyHttp for MeteredProxy {
         head: &mut ResponseHeader,
         call: &mut Call,
     ) -> Result<()> {
-        response::fit(session, head)?;
+        let has_content = response::fit(session, head)?;
         let tunnel = call.backend.as_ref().map(|backend| backend.tunnel_timeout);
-        session::head_came(session, call.connection.as_deref(), head, tunnel);
+        session::head_came(session, call, head, tunnel);
         if head.status.is_informational() && head.status.as_u16() != 101 {
             return Ok(());
         }
         if call.is_rpc() {
             head.remove_header(&rpc::REFUSAL);
         }
-        if let Stage::Forwarding(forwarding) = &mut call.stage {
-            let mut text = [0; model::CallId::TEXT_LENGTH];
-            let id = forwarding.call_id().encode(&mut text);
-            head.insert_header(CALL_ID, id)?;
+        let call_id = call.id_text();
+        if let (Stage::Forwarding(forwarding), Some(call_id)) = (&mut call.stage, call_id) {
+            head.insert_header(CALL_ID, call_id)?;
             if let Some((limits, view)) = forwarding.rate() {
                 answer::rate_headers(head, limits, &view)?;
             }
@@ -478,7 +484,7 @@ impl ProxyHttp for MeteredProxy {
             }
         }
         self.commit(call, head.status.as_u16(), true).await?;
-        if !response::has_content(session, head) {
+        if !has_content {
             // Its end does not come through the filter of bodies.
             self.note_end(call);
         }

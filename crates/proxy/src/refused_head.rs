@@ -23,12 +23,19 @@ const MOST_TARGET: usize = 65_534;
 const MOST_BYTES: usize = (1 << 20) - 1;
 /// Most headers of a head that it reads.
 const MOST_HEADERS: usize = 256;
+/// A head of no more bytes has no more headers than that, since each has a name, a colon and its end.
+const FEW_LINES: usize = 3 * MOST_HEADERS;
 
 impl HeadSize {
     /// Notes bytes of the head. Those of a body that came with its end are counted, too: it costs less than to tell them apart,
     /// and matters only if the head is refused.
     pub(crate) fn add(&mut self, bytes: &[u8]) {
+        let is_whole = self.bytes == 0 && bytes.ends_with(b"\r\n\r\n");
         self.bytes += bytes.len();
+        // Nearly all: nothing is to be counted in them.
+        if is_whole && bytes.len() <= FEW_LINES {
+            return;
+        }
         self.lines += memchr::memchr_iter(b'\n', bytes).count();
     }
 
@@ -118,6 +125,19 @@ fn written(problem: &Problem, rpc: bool) -> pingora::Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_lines_of_a_head_are_counted_however_it_comes() {
+        let head = [&b"GET / HTTP/1.1\r\n"[..], &b"a:\r\n".repeat(257), b"\r\n"].concat();
+        for piece in [1, 4, 5, 767, head.len()] {
+            let mut size = HeadSize::default();
+            head.chunks(piece).for_each(|bytes| size.add(bytes));
+            assert_eq!(size.refusal(1).0, Refusal::HeadTooLarge, "{piece}");
+        }
+        let mut size = HeadSize::default();
+        size.add(b"GET / HTTP/1.1\r\n\r\n");
+        assert_eq!(size.refusal(1).0, Refusal::RequestMalformed);
+    }
 
     #[test]
     fn a_head_is_too_large_by_its_target_its_bytes_or_its_lines() {

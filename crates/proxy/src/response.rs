@@ -9,11 +9,11 @@ use pingora::{Error, ErrorType, Result};
 use crate::hop;
 use crate::survey::Survey;
 
-/// Makes the head fit for the caller.
+/// Makes the head fit for the caller. Whether something may follow it, by what it says.
 ///
 /// # Errors
 /// If no caller could read it: the upstream's fault.
-pub(crate) fn fit(session: &mut Session, head: &mut ResponseHeader) -> Result<()> {
+pub(crate) fn fit(session: &mut Session, head: &mut ResponseHeader) -> Result<bool> {
     let status = head.status;
     if status == StatusCode::SWITCHING_PROTOCOLS
         && !(session.is_upgrade_req() && hop::switches_to_websocket(head))
@@ -22,7 +22,7 @@ pub(crate) fn fit(session: &mut Session, head: &mut ResponseHeader) -> Result<()
         return Err(invalid("the upstream switches protocols unasked"));
     }
     let seen = Survey::of(&head.headers);
-    if seen.codings > 0 || seen.lengths > 1 || !says_plainly(head, seen) {
+    if seen.codings > 0 || seen.lengths > 1 || seen.has_odd_length {
         settle_length(head, seen)?;
     }
     hop::strip_answer(head, seen);
@@ -40,19 +40,12 @@ pub(crate) fn fit(session: &mut Session, head: &mut ResponseHeader) -> Result<()
     if session.req_header().version == Version::HTTP_10 {
         unchunk(session, head)?;
     }
-    Ok(())
-}
-
-/// Whether the only length, if there is one, is digits, as in nearly all answers.
-fn says_plainly(head: &ResponseHeader, seen: Survey) -> bool {
-    let is_digits = |length: &HeaderValue| {
-        matches!(length.len(), 1..=18) && length.as_bytes().iter().all(u8::is_ascii_digit)
-    };
-    seen.lengths == 0
-        || head
-            .headers
-            .get(header::CONTENT_LENGTH)
-            .is_some_and(is_digits)
+    let is_empty = status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED
+        // Where there are chunks, the length beside them was taken away.
+        || seen.has_length_zero && seen.codings == 0
+        || session.req_header().method == Method::HEAD;
+    Ok(!is_empty)
 }
 
 /// Leaves one length, or chunks and no length.
@@ -92,15 +85,6 @@ fn unchunk(session: &mut Session, head: &mut ResponseHeader) -> Result<()> {
     }
     session.set_keepalive(None);
     Ok(())
-}
-
-/// Whether something may follow the head of this answer, by what it says.
-pub(crate) fn has_content(session: &Session, head: &ResponseHeader) -> bool {
-    let length = head.headers.get(header::CONTENT_LENGTH);
-    !(head.status == StatusCode::NO_CONTENT
-        || head.status == StatusCode::NOT_MODIFIED
-        || session.req_header().method == Method::HEAD
-        || length.is_some_and(|length| length == "0"))
 }
 
 fn invalid(what: &'static str) -> Box<Error> {

@@ -7,17 +7,15 @@ use http::{Version, header};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
-use crate::connection::{Absence, Connection};
+use crate::call::Call;
+use crate::connection::Absence;
 use crate::hop;
 use crate::phases::CallerTimeouts;
 use crate::survey::Survey;
 
 /// Sets both up for a call whose head has come; what is to be looked at in it.
-pub(crate) fn begin(
-    session: &mut Session,
-    connection: Option<&Connection>,
-    timeouts: CallerTimeouts,
-) -> Survey {
+pub(crate) fn begin(session: &mut Session, call: &mut Call, timeouts: CallerTimeouts) -> Survey {
+    let connection = call.connection.as_deref();
     if let Some(connection) = connection {
         connection.call_begins();
     }
@@ -37,8 +35,8 @@ pub(crate) fn begin(
     }
     // Requests that are sent without waiting for answers are answered in their order (RFC 9112, section 9.3.2). What follows a
     // request for another protocol may be that protocol's.
-    let stays_with_http = !(seen.has_upgrade && session.is_upgrade_req());
-    session.set_pipelining_enabled(stays_with_http);
+    call.asks_for_websocket = seen.has_upgrade && session.is_upgrade_req();
+    session.set_pipelining_enabled(!call.asks_for_websocket);
     session.set_read_timeout(Some(timeouts.read));
     session.set_write_timeout(Some(timeouts.write));
     seen
@@ -56,10 +54,11 @@ pub(crate) fn absence(route: &Route, by_rpc: bool) -> Absence {
 /// Tells both of the head of an answer, which is about to leave.
 pub(crate) fn head_came(
     session: &mut Session,
-    connection: Option<&Connection>,
+    call: &Call,
     head: &ResponseHeader,
     tunnel_timeout: Option<Duration>,
 ) {
+    let connection = call.connection.as_deref();
     if let Some(connection) = connection {
         let is_final = !head.status.is_informational() || head.status.as_u16() == 101;
         connection.upstream_wait().head_came(is_final);
@@ -74,13 +73,14 @@ pub(crate) fn head_came(
         _ => {}
     }
     if !head.status.is_informational() {
-        say_close_if_last(session, connection);
+        say_close_if_last(session, call);
     }
 }
 
 /// Says `Connection: close` where the connection takes no other call (RFC 9112, section 9.6).
-pub(crate) fn say_close_if_last(session: &mut Session, connection: Option<&Connection>) {
-    if session.is_upgrade_req()
+pub(crate) fn say_close_if_last(session: &mut Session, call: &Call) {
+    let connection = call.connection.as_ref();
+    if call.asks_for_websocket
         || connection.is_some_and(|connection| connection.ends_with_this_call())
     {
         session.set_keepalive(None);

@@ -2,7 +2,8 @@
 
 use http::HeaderMap;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
 };
 
 /// What a head says of its connection and its body.
@@ -10,9 +11,13 @@ use http::header::{
 pub(crate) struct Survey {
     /// Lines of `Content-Length`.
     pub(crate) lengths: u16,
+    /// Whether one of them is not just a few digits, as nearly all are.
+    pub(crate) has_odd_length: bool,
+    /// Whether one of them is `0`.
+    pub(crate) has_length_zero: bool,
     /// Lines of `Transfer-Encoding`.
     pub(crate) codings: u16,
-    /// `Connection`.
+    /// Whether `Connection` says anything but `keep-alive` or `close`, so that it may name other fields.
     pub(crate) has_options: bool,
     /// `Upgrade`.
     pub(crate) has_upgrade: bool,
@@ -26,19 +31,21 @@ impl Survey {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut seen = Self::default();
         // A name comes once for each of its lines.
-        for (name, _) in headers {
-            seen.note(name);
+        for (name, value) in headers {
+            seen.note(name, value);
         }
         seen
     }
 
-    fn note(&mut self, name: &HeaderName) {
+    fn note(&mut self, name: &HeaderName, value: &HeaderValue) {
         if *name == CONTENT_LENGTH {
             self.lengths += 1;
+            self.has_odd_length |= !is_few_digits(value.as_bytes());
+            self.has_length_zero |= value == "0";
         } else if *name == TRANSFER_ENCODING {
             self.codings += 1;
         } else if *name == CONNECTION {
-            self.has_options = true;
+            self.has_options |= !is_about_connection_alone(value.as_bytes());
         } else if *name == UPGRADE {
             self.has_upgrade = true;
         } else if *name == EXPECT {
@@ -49,6 +56,14 @@ impl Survey {
             self.keeps_alive = true;
         }
     }
+}
+
+fn is_few_digits(text: &[u8]) -> bool {
+    matches!(text.len(), 1..=18) && text.iter().all(u8::is_ascii_digit)
+}
+
+fn is_about_connection_alone(options: &[u8]) -> bool {
+    options.eq_ignore_ascii_case(b"keep-alive") || options.eq_ignore_ascii_case(b"close")
 }
 
 #[cfg(test)]
@@ -73,6 +88,33 @@ mod tests {
             let seen = Survey::of(&headers);
             let found = [seen.has_options, seen.has_upgrade, seen.keeps_alive];
             assert_eq!(found.iter().filter(|found| **found).count(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_usual_needs_no_second_look() {
+        let of = |name, value: &'static str| {
+            let value = HeaderValue::from_static(value);
+            Survey::of(&HeaderMap::from_iter([(name, value)]))
+        };
+        for usual in ["keep-alive", "Close"] {
+            assert!(!of(CONNECTION, usual).has_options, "{usual}");
+        }
+        for odd in ["", "close, X-Own", "keep-alive, Upgrade"] {
+            assert!(of(CONNECTION, odd).has_options, "{odd}");
+        }
+        for (length, is_odd, is_zero) in [
+            ("0", false, true),
+            ("17", false, false),
+            ("00", false, false),
+            ("", true, false),
+            ("+0", true, false),
+            ("3, 3", true, false),
+            ("1234567890123456789", true, false),
+        ] {
+            let seen = of(CONTENT_LENGTH, length);
+            let found = (seen.has_odd_length, seen.has_length_zero);
+            assert_eq!(found, (is_odd, is_zero), "{length}");
         }
     }
 }

@@ -37,6 +37,8 @@ impl From<MalformedTarget> for Malformed {
 /// Puts a target in absolute form into origin form and its authority into `Host`, in place: from here on the bytes that the gate
 /// reads are those that the framework writes to the upstream.
 ///
+/// Whether a target in origin form can be read is seen by whoever reads its path.
+///
 /// `seen`: what the head has; `by_rpc`: the host is one that the control plane names, and no caller's.
 ///
 /// # Errors
@@ -46,12 +48,8 @@ pub(crate) fn settle(
     seen: Survey,
     by_rpc: bool,
 ) -> Result<(), Malformed> {
-    let target = RequestTarget::parse(head.raw_path())?;
-    if let Some(authority) = target.authority() {
-        let host = HeaderValue::from_str(authority).map_err(|_| TARGET)?;
-        let text = target.as_bytes().to_vec();
-        head.set_raw_path(&text).map_err(|_| TARGET)?;
-        head.insert_header(HOST, host).map_err(|_| TARGET)?;
+    if head.raw_path().first() != Some(&b'/') {
+        settle_target(head)?;
     }
     if seen.lengths > 0 || seen.codings > 0 {
         settle_length(head)?;
@@ -66,6 +64,18 @@ pub(crate) fn settle(
         None if head.version < Version::HTTP_11 || has_authority(head) => Ok(()),
         None => Err(NO_HOST),
     }
+}
+
+/// From absolute form to origin form.
+fn settle_target(head: &mut RequestHeader) -> Result<(), Malformed> {
+    let target = RequestTarget::parse(head.raw_path())?;
+    if let Some(authority) = target.authority() {
+        let host = HeaderValue::from_str(authority).map_err(|_| TARGET)?;
+        let text = target.as_bytes().to_vec();
+        head.set_raw_path(&text).map_err(|_| TARGET)?;
+        head.insert_header(HOST, host).map_err(|_| TARGET)?;
+    }
+    Ok(())
 }
 
 /// Leaves one `Content-Length`, or one `Transfer-Encoding: chunked` and no length.
