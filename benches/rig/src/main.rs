@@ -10,7 +10,7 @@ use pingora::server::Server;
 use pingora::server::configuration::ServerConf;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 struct Bare {
     upstream: String,

@@ -31,7 +31,7 @@ use telemetry::{CallLabels, LookupResult, LookupTier, Metrics};
 type Failure = Box<dyn Error>;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 const CALLS: u32 = 1_000;
 const ROUNDS: usize = 400;

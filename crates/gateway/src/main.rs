@@ -24,7 +24,7 @@ use cli::{Cli, Command};
 use config::Config;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 fn main() -> ExitCode {
     let cli = match Cli::read(std::env::args_os()) {

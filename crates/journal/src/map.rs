@@ -56,13 +56,17 @@ impl Mapping {
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {
+        &self.words(at, 1)[0]
+    }
+
+    fn words(&self, at: usize, count: usize) -> &[AtomicU64] {
         assert!(
-            at.is_multiple_of(8) && at <= self.len && self.len - at >= 8,
-            "word {at} is outside the map"
+            at.is_multiple_of(8) && at <= self.len && count <= (self.len - at) / 8,
+            "{count} words at {at} are outside the map"
         );
-        // SAFETY: the word lies inside the mapping and is aligned, because `base` is page-aligned. That no plain
+        // SAFETY: the words lie inside the mapping and are aligned, because `base` is page-aligned. That no plain
         // access runs beside an atomic one is argued in the two types below.
-        unsafe { self.base.add(at).cast().as_ref() }
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(at).cast(), count) }
     }
 }
 
@@ -205,12 +209,13 @@ impl WordMap {
     /// # Panics
     /// When the range is outside the map or `at` is not a multiple of 8.
     pub(crate) fn store(&self, at: usize, bytes: &[u8]) {
-        for (index, chunk) in bytes.chunks(8).enumerate() {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.mapping
-                .word(at + index * 8)
-                .store(u64::from_ne_bytes(word), Ordering::Relaxed);
+        let (words, rest) = bytes.as_chunks();
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        let filled_up = (!rest.is_empty()).then_some(&last);
+        let places = self.mapping.words(at, bytes.len().div_ceil(8));
+        for (place, word) in places.iter().zip(words.iter().chain(filled_up)) {
+            place.store(u64::from_ne_bytes(*word), Ordering::Relaxed);
         }
     }
 
