@@ -94,14 +94,22 @@ async fn list(
         .get_all(ACCEPT)
         .iter()
         .any(|value| value.to_str().is_ok_and(|value| value.contains(LINES)));
-    match parameters.format.as_deref() {
-        Some("jsonl") => stream_lines(ledger, query).await,
-        None if accepts_lines => stream_lines(ledger, query).await,
-        None | Some("json") => {
+    let lines = match parameters.format.as_deref() {
+        Some("jsonl") => true,
+        Some("json") => false,
+        None => accepts_lines,
+        Some(_) => return Err(Problem::field("format", "use `json` or `jsonl`")),
+    };
+    match lines {
+        true if parameters.cursor.is_some() => Err(Problem::field(
+            "cursor",
+            "a stream of lines has no pages: leave `cursor` out, and begin later with `from`, or ask for pages with `format=json`",
+        )),
+        true => stream_lines(ledger, query).await,
+        false => {
             let page = page(ledger, query, parameters.cursor.as_deref()).await?;
             Ok(Answer(page).into_response())
         }
-        Some(_) => Err(Problem::field("format", "use `json` or `jsonl`")),
     }
 }
 

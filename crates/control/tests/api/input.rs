@@ -168,6 +168,8 @@ async fn bad_queries_paths_and_methods_are_problems() {
         "/calls?limit=many",
         "/calls?cursor=1.x",
         "/calls?format=xml",
+        "/calls?format=jsonl&cursor=1.0198c0de-0000-7000-8000-000000000001",
+        "/stamps?format=jsonl&cursor=1.0198c0de-0000-7000-8000-000000000001",
         "/usage?by=colour",
         "/usage?by=day,day",
         "/usage?from=yesterday",
