@@ -58,6 +58,8 @@ codes! {
     IdempotencyUnderWay = CONFLICT, "idempotency_under_way", "the first request with this idempotency key is being worked on";
     /// A defect of ours; the log has more. Blame: us.
     Internal = INTERNAL_SERVER_ERROR, "internal", "something went wrong here";
+    /// The disk of the journal does not take what is to be answered. Blame: us.
+    JournalUnavailable = SERVICE_UNAVAILABLE, "journal_unavailable", "the journal is behind the calls, retry later";
     /// No management key on a request that needs one. Blame: caller.
     KeyMissing = UNAUTHORIZED, "key_missing", "a management key is required";
     /// A management key that is unknown, ended or revoked. Blame: caller.
@@ -262,6 +264,11 @@ impl From<ledger::Error> for Problem {
     fn from(error: ledger::Error) -> Self {
         match error {
             ledger::Error::Store(error) => error.into(),
+            error @ ledger::Error::Behind => {
+                tracing::warn!(%error, "a request to the API was not answered");
+                Self::new(Code::JournalUnavailable, error.to_string())
+                    .retry_after(Duration::from_secs(1))
+            }
             error @ (ledger::Error::Removed { .. }
             | ledger::Error::RemovedAhead { .. }
             | ledger::Error::CursorUnknown) => Self::new(Code::Conflict, error.to_string()),

@@ -251,6 +251,10 @@ impl Services {
         };
         let failed = |error: ledger::Error| match error {
             ledger::Error::Store(error) => Fault::from(error),
+            error @ ledger::Error::Behind => {
+                tracing::warn!(%error, "whether a stamp was recorded is not known");
+                Fault::Unavailable
+            }
             error => Fault::internal(&error),
         };
         let mut calls = self.api().ledger.calls(query).await.map_err(failed)?;

@@ -165,7 +165,7 @@ async fn a_busy_store_costs_calls_that_need_it_and_neither_units_nor_records() {
     ledger.ship().await.unwrap();
     assert_passes(&house, &key, UNITS - passed).await;
     ledger.ship().await.unwrap();
-    let usage = ledger.usage(UsageQuery::default()).await.unwrap();
+    let usage = ledger.usage(UsageQuery::default()).await.unwrap().rows;
     assert_eq!(usage.iter().map(|row| row.sums.units).sum::<u64>(), UNITS);
     house.assert_left(id, 0).await;
     ledger.shutdown().await.unwrap();

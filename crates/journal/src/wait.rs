@@ -110,6 +110,13 @@ impl Lane {
         }
     }
 
+    /// A future that is ready when readers may see everything that is written now: at once with
+    /// [`Sync::Process`](crate::Sync::Process).
+    pub fn wait_visible(self: &Arc<Self>) -> Commit {
+        let hidden = self.visible() < self.written().0;
+        self.wait_durable(if hidden { self.written() } else { Position(0) })
+    }
+
     /// The bell of this lane. Let one local task of the worker's own runtime run [`Bell::serve`]: the committer then
     /// rings once per sync, and each waiter is woken from the thread it runs on. Without a bell the committer wakes
     /// every waiter itself.

@@ -63,6 +63,25 @@ fn queue(lane: &Arc<Lane>, wakes: &Arc<Wakes>) -> Vec<Commit> {
 }
 
 #[test]
+fn what_is_written_is_visible_at_once_where_readers_trust_the_kernel_and_else_when_it_is_on_disk() {
+    for sync in [Sync::Process, Sync::Disk] {
+        let scratch = Scratch::new();
+        let mut options = options(&scratch, 1);
+        options.sync = sync;
+        let journal = Journal::create(options).unwrap();
+        let lane = journal.lane(0);
+        let mut nothing = lane.wait_visible();
+        assert_eq!(poll(&mut nothing, Waker::noop()), Poll::Ready(Ok(())));
+        call(&lane, 1, 100);
+        let mut visible = lane.wait_visible();
+        let first = poll(&mut visible, Waker::noop());
+        assert!(sync == Sync::Disk || first == Poll::Ready(Ok(())));
+        assert_eq!(block_on(visible), Ok(()));
+        assert!(lane.reader_from(0).unwrap().next().unwrap().is_some());
+    }
+}
+
+#[test]
 fn waiters_from_many_threads_are_answered_each_when_its_record_is_durable() {
     for with_bell in [false, true] {
         let scratch = Scratch::new();

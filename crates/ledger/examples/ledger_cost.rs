@@ -94,7 +94,7 @@ async fn questions(ledger: &Ledger) -> Result<(), Failure> {
         license_id: Some(one),
         ..UsageQuery::default()
     };
-    let rows = ledger.usage(query).await?;
+    let rows = ledger.usage(query).await?.rows;
     println!(
         "usage of one license: {:?} ({} calls)",
         begun.elapsed(),

@@ -28,6 +28,12 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// Records of calls that have ended cannot be read yet, for readers see what no power cut can take back. Blame: the disk.
+    #[error(
+        "the journal's disk does not take the records of calls that have ended in time, so that they would be missing: try again, and \
+         look at the disk if it stays so"
+    )]
+    Behind,
     /// A record in the journal that does not parse. Blame: us, or a newer version wrote it.
     #[error("record {number} of lane {lane} of {instance} cannot be read: {source}")]
     Record {

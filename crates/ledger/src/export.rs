@@ -50,10 +50,23 @@ impl Ledger {
         format: ExportFormat,
         output: &mut (dyn Write + Send),
     ) -> Result<u64, Error> {
-        let calls = self.calls(query).await?;
+        self.calls(query).await?.export(format, output).await
+    }
+}
+
+impl Calls {
+    /// Writes all of them; how many lines or rows.
+    ///
+    /// # Errors
+    /// When a source cannot be read or the output not written.
+    pub async fn export(
+        self,
+        format: ExportFormat,
+        output: &mut (dyn Write + Send),
+    ) -> Result<u64, Error> {
         match format {
             ExportFormat::Jsonl => {
-                lines(calls, output, |line, output| {
+                lines(self, output, |line, output| {
                     serde_json::to_writer(&mut *output, line)?;
                     output.write_all(b"\n")
                 })
@@ -62,9 +75,9 @@ impl Ledger {
             ExportFormat::Csv => {
                 let head = CallLine::FIELDS.join(",");
                 writeln!(output, "{head}\r").map_err(Error::Export)?;
-                lines(calls, output, |line, output| write_csv(line, output)).await
+                lines(self, output, |line, output| write_csv(line, output)).await
             }
-            ExportFormat::Parquet => parquet(calls, output).await,
+            ExportFormat::Parquet => parquet(self, output).await,
         }
     }
 }

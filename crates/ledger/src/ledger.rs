@@ -53,7 +53,7 @@ pub(crate) struct Shared {
     pub(crate) ahead: Mutex<Option<Ahead>>,
     pub(crate) stop: Stop,
     journal: Journal,
-    runtime: Handle,
+    pub(crate) runtime: Handle,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -82,8 +82,6 @@ pub struct Ended {
 }
 
 impl Ledger {
-    /// How long the end waits for a slow disk.
-    const LAST_PATIENCE: Duration = Duration::from_secs(10);
     /// How long the end waits for what earlier starts left.
     const CATCH_UP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -219,27 +217,25 @@ impl Ledger {
     /// Rolls up everything that was closed before.
     ///
     /// # Errors
-    /// As [`Ledger::usage`].
+    /// When the store does not answer or the journal cannot be read; [`Error::Behind`] when all is rolled up but what the disk has not
+    /// taken.
     pub async fn ship(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
-        self.run(move || {
-            shared.wait_until_visible();
-            shared.roll(Extent::All).map(drop)
-        })
-        .await
+        let visible = shared.visible().await;
+        self.run(move || shared.roll(Extent::All)).await?;
+        visible
     }
 
     /// Seals everything that was closed before.
     ///
     /// # Errors
-    /// When the store does not answer, the journal cannot be read, or the file cannot be written.
+    /// When the store does not answer, the journal cannot be read, or the file cannot be written; [`Error::Behind`] when all is sealed
+    /// but what the disk has not taken.
     pub async fn seal(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
-        self.run(move || {
-            shared.wait_until_visible();
-            shared.seal(|_| true, Extent::All)
-        })
-        .await
+        let visible = shared.visible().await;
+        self.run(move || shared.seal(|_| true, Extent::All)).await?;
+        visible
     }
 
     /// Ends the ledger: a last roll-up and seal. When everything is stored and no call is open, the instance is settled and
@@ -256,9 +252,9 @@ impl Ledger {
         .await?;
         self.abandon().await?;
         let shared = Arc::clone(&self.shared);
+        // The last chance: what is not seen now is left for the next start.
+        let _later = shared.visible().await;
         self.run(move || {
-            // The last chance: what is not seen now is left for the next start.
-            shared.wait_until_visible_for(Self::LAST_PATIENCE);
             shared.roll(Extent::All)?;
             shared.seal(|_| true, Extent::All)?;
             shared.finish()
@@ -400,7 +396,7 @@ impl Shared {
     }
 
     /// Positions that the store acknowledged, by lane.
-    fn rolled(&self) -> Vec<u64> {
+    pub(crate) fn rolled(&self) -> Vec<u64> {
         let lanes = self.lanes.iter();
         lanes
             .map(|lane| lane.rolled.load(Ordering::Acquire))
@@ -455,7 +451,6 @@ impl Shared {
 
     /// Rolls up everything, then keeps both positions where they are; how the roll-up went.
     pub(crate) fn stand_still(&self) -> (Standstill<'_>, Result<(), Error>) {
-        self.wait_until_visible();
         let mut standstill = Standstill {
             // In this order everywhere.
             backlog: lock(&self.catch_up.work),
@@ -464,22 +459,6 @@ impl Shared {
         };
         let shipped = self.roll_held(&mut standstill.rolling, Extent::All);
         (standstill, shipped.map(drop))
-    }
-
-    /// Waits until what was written before may be read: readers of a journal see what no power cut can take back. When the disk
-    /// does not follow, the rest is left for later.
-    pub(crate) fn wait_until_visible(&self) {
-        self.wait_until_visible_for(Duration::from_millis(500));
-    }
-
-    fn wait_until_visible_for(&self, patience: Duration) {
-        for lane in &self.lanes {
-            let commit = lane.lane.wait_durable(lane.lane.written());
-            let waited = async { tokio::time::timeout(patience, commit).await };
-            if !matches!(self.runtime.block_on(waited), Ok(Ok(()))) {
-                tracing::debug!(lane = lane.book.lane, "the journal is behind");
-            }
-        }
     }
 
     /// Settles and finishes the instance, if nothing of it is left to be done.

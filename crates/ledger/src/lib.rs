@@ -6,6 +6,7 @@
 //! | `roll`, `rollup` | rows summed up into the store, with their position |
 //! | `seal`, `file`, `fetch` | rows sealed into Parquet files, chained by hash, and brought when they are read |
 //! | `ledger`, `threads` | the running ledger of this process |
+//! | `present` | what was closed when a question was asked |
 //! | `recover` | what dead processes left, at once or beside the calls |
 //! | `calls`, `line`, `export` | answers |
 //! | `follow` | each closed call once, for who comes back with a cursor |
@@ -25,6 +26,7 @@ mod ledger;
 mod line;
 mod names;
 mod options;
+mod present;
 mod prices;
 mod rebuild;
 mod recover;
@@ -56,3 +58,4 @@ pub use recover::{Backlog, Recovery, recover, ship};
 pub use report::{Fault, Problem, VerifyReport};
 pub use row::Row;
 pub use stats::{Counts, LedgerObserver, LedgerStats, NoObserver};
+pub use usage::Usage;

@@ -35,6 +35,8 @@ pub struct LedgerOptions {
     pub keep_bytes: u64,
     /// Where the bytes of sealed files are kept for all gates; `None`: in the store, if that keeps files \[`None`\].
     pub files: Option<Arc<dyn SealedFiles>>,
+    /// How long a question about the present waits for a disk that is behind \[10 s\].
+    pub patience: Duration,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Told of what the ledger does.
@@ -54,6 +56,7 @@ impl std::fmt::Debug for LedgerOptions {
             .field("retention", &self.retention)
             .field("keep", &self.keep)
             .field("keep_bytes", &self.keep_bytes)
+            .field("patience", &self.patience)
             .finish_non_exhaustive()
     }
 }
@@ -77,6 +80,7 @@ impl LedgerOptions {
             keep: Duration::from_secs(72 * 3600),
             keep_bytes: 1 << 30,
             files: None,
+            patience: Duration::from_secs(10),
             clock: Arc::new(SystemClock),
             observer: Arc::new(NoObserver),
         }

@@ -43,8 +43,9 @@ impl Ledger {
     pub async fn rebuild(&self) -> Result<Rebuilt, Error> {
         let shared = Arc::clone(&self.shared);
         self.run(move || {
+            let visible = shared.wait_until_visible(shared.options.patience);
             let (mut standstill, shipped) = shared.stand_still();
-            if let Err(error) = shipped {
+            if let Err(error) = visible.and(shipped) {
                 tracing::warn!(%error, "what is pending could not be rolled up before the rebuild");
             }
             for shipment in standstill.backlog.iter_mut() {

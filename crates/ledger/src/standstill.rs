@@ -15,6 +15,8 @@ use crate::ledger::Shared;
 const LASTS: Duration = Duration::from_secs(30);
 /// How long the others are waited for. One that hangs never answers.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a gate that is to stand still waits for its own disk: others wait for it meanwhile.
+const BRIEFLY: Duration = Duration::from_millis(500);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -109,6 +111,8 @@ impl Shared {
         if !self.is_to_stand_still()? {
             return Ok(());
         }
+        // What the disk has not taken is not rolled up, and nobody misses it in a file.
+        let _later = self.wait_until_visible(BRIEFLY);
         let (mut standstill, rolled) = self.stand_still();
         rolled?;
         let unsealed = |lane: &crate::ledger::LiveLane| lane.is_unsealed();

@@ -11,6 +11,16 @@ use crate::rollup::Sums;
 /// A span of time; `None`: without an end on that side.
 type Span = (Option<Timestamp>, Option<Timestamp>);
 
+/// Calls summed up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// In order of their groups.
+    pub rows: Vec<UsageRow>,
+    /// Records that were there when the question was asked and are not in the sums, of all licenses: those of earlier starts that are
+    /// still being read, and those that the disk of the journal has not taken in time. Never too few.
+    pub behind: u64,
+}
+
 /// How a question is answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Parts {
@@ -65,8 +75,15 @@ impl Ledger {
     /// # Errors
     /// When the store does not answer or the journal cannot be read; [`Error::Removed`] where retention has removed records
     /// that a bound asks for.
-    pub async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, Error> {
-        self.ship().await?;
+    pub async fn usage(&self, query: UsageQuery) -> Result<Usage, Error> {
+        // Before the sums, so that nothing is missing which this does not say.
+        let earlier = self.counts().behind;
+        let closed = self.shared.closed();
+        match self.ship().await {
+            Ok(()) | Err(Error::Behind) => {}
+            Err(error) => return Err(error),
+        }
+        let behind = earlier + self.shared.not_rolled(&closed);
         // Whole hours are whole in rollups of either version.
         let is_whole = |bound: Option<Timestamp>| bound.is_none_or(|time| time == time.hour());
         let hours_until = match is_whole(query.from) && is_whole(query.to) {
@@ -90,10 +107,11 @@ impl Ledger {
                     .await?,
             );
         }
-        Ok(match is_exact {
+        let rows = match is_exact {
             true => rows,
             false => UsageRow::merge(rows, &by),
-        })
+        };
+        Ok(Usage { rows, behind })
     }
 
     async fn usage_by_records(

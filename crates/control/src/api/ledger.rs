@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use ledger::{CallsQuery, ExportFormat, Ledger};
+use ledger::{Calls, CallsQuery, ExportFormat};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::runtime::Handle;
@@ -120,19 +120,14 @@ pub(crate) async fn export(
         ExportFormat::Csv => "text/csv; charset=utf-8",
         ExportFormat::Parquet => "application/vnd.apache.parquet",
     };
+    // Before the first byte of the answer, which can still be a refusal.
+    let calls = state.ledger.calls(query).await?;
     let (reader, writer) = io::pipe().map_err(|error| Problem::internal(&error))?;
     let reader = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))
         .map_err(|error| Problem::internal(&error))?;
     let (pieces, body) = stream::channel();
     let writer = File::from(OwnedFd::from(writer));
-    tokio::spawn(pump(
-        reader,
-        writer,
-        state.ledger.clone(),
-        query,
-        format,
-        pieces,
-    ));
+    tokio::spawn(pump(reader, writer, calls, format, pieces));
     Ok(([(CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response())
 }
 
@@ -141,8 +136,7 @@ pub(crate) async fn export(
 async fn pump(
     mut reader: pipe::Receiver,
     writer: File,
-    ledger: Ledger,
-    query: CallsQuery,
+    calls: Calls,
     format: ExportFormat,
     pieces: Pieces,
 ) {
@@ -151,7 +145,7 @@ async fn pump(
     let writing = tokio::task::spawn_blocking(move || {
         runtime.block_on(async move {
             let mut writer = BufWriter::with_capacity(PIECE, writer);
-            ledger.export(query, format, &mut writer).await
+            calls.export(format, &mut writer).await
         })
     });
     let mut buffer = vec![0; PIECE];

@@ -29,11 +29,10 @@ pub(crate) async fn usage(
         to: parameters.to,
         by: parameters.by.0,
     };
-    // Before the sums, so that nothing is missing which this does not say.
-    let behind = state.ledger.counts().behind;
-    let mut answer = Answer(state.ledger.usage(query).await?).into_response();
-    if behind > 0 {
-        let value = HeaderValue::from(behind);
+    let usage = state.ledger.usage(query).await?;
+    let mut answer = Answer(usage.rows).into_response();
+    if usage.behind > 0 {
+        let value = HeaderValue::from(usage.behind);
         answer.headers_mut().insert(RECORDS_BEHIND, value);
     }
     Ok(answer)

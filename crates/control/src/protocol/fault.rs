@@ -22,7 +22,7 @@ pub enum Fault {
     /// An unencrypted request from another host. Blame: client.
     #[error("unencrypted requests are taken from this host only: use https")]
     PlainHttp,
-    /// The store is out of reach. Blame: us.
+    /// The store is out of reach, or the disk of the journal is behind. Blame: us.
     #[error("the store did not answer, try again")]
     Unavailable,
     /// A defect of ours; the log has more. Blame: us.

@@ -6,7 +6,8 @@ use model::{AppName, InstanceId, LicenseId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The header of an answer that lacks records of earlier starts, for they are still being read: how many.
+/// The header of an answer that lacks records: how many. Those of earlier starts are still being read, others the disk of the
+/// journal has not taken in time.
 pub const RECORDS_BEHIND: &str = "tallygate-records-behind";
 
 /// The result of counting everything again; all numbers are calls.

@@ -95,6 +95,46 @@ async fn calls_come_as_lines_and_as_pages_each_once() {
     assert_eq!(paged.iter().collect::<HashSet<_>>().len(), 23);
     let few = world.local("GET", "/calls?format=jsonl&limit=3", "").await;
     assert_eq!(few.text().lines().count(), 3);
+    // Not a page of lines from there on, and not all lines either.
+    let last = ids(&lines).pop().unwrap();
+    let path = format!("/calls?cursor=1790000000000000.{last}");
+    let accepts = [("Accept", "application/x-ndjson")];
+    let refused = world.local_with(&accepts, "GET", &path, "").await.json(400);
+    assert_eq!(refused["field"], "cursor");
+    assert!(refused["detail"].as_str().unwrap().contains("`from`"));
+}
+
+#[tokio::test]
+async fn answers_that_would_lack_a_call_that_has_ended_are_refused_or_say_so() {
+    let world = World::start().await;
+    let license = world.license(r#"{"app":"api"}"#).await;
+    write_calls(&world, &license, 3);
+    let before = world.get("/calls/closed").await;
+    assert_eq!(before["items"].as_array().unwrap().len(), 3);
+    world.call_without_a_disk(&license, 900, 1_790_000_000_000_000);
+    let next = before["next"].as_str().unwrap();
+    let follow = format!("/calls/closed?cursor={next}");
+    for (method, path) in [
+        ("GET", "/calls"),
+        ("GET", "/calls?format=jsonl"),
+        ("GET", "/stamps"),
+        ("GET", "/ledger/export?format=jsonl"),
+        ("GET", "/ledger/export?format=csv"),
+        ("GET", "/ledger/export?format=parquet"),
+        ("GET", &follow),
+        ("POST", "/ledger/ship"),
+    ] {
+        let answer = world.local(method, path, "").await;
+        assert_eq!(answer.code(503), "journal_unavailable", "{path}");
+        assert_eq!(answer.header("retry-after"), "1", "{path}");
+        assert!(answer.text().contains("look at the disk"), "{path}");
+    }
+    let usage = world.local("GET", "/usage", "").await;
+    assert_eq!(usage.json(200)[0]["calls"], 3);
+    assert_eq!(usage.header("tallygate-records-behind"), "1");
+    let verified = world.local("POST", "/ledger/verify", "").await.json(200);
+    assert_eq!(verified["clean"], false);
+    assert_eq!(verified["problems"][0]["fault"], "not_shipped");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use control::protocol::Fault;
 use control::{Stamp, StampError, StampRequest};
 use gate::Holder;
 use licensing::{Once, OnceRequest};
@@ -170,4 +171,18 @@ async fn a_report_that_broke_off_after_its_record_makes_no_second_one() {
     assert!(stamp.billable && !stamp.over_quota);
     assert_eq!(world.call_ids(license).await, [call_id.to_string()]);
     world.signing.verify_stamp(&stamp.signed).unwrap();
+}
+
+#[tokio::test]
+async fn a_report_that_broke_off_is_not_recorded_again_while_its_record_cannot_be_looked_for() {
+    let world = World::start().await;
+    let license = world.licensed(5).await;
+    broken_off(&world, license, "r", CallId::generate()).await;
+    let other = world.license(r#"{"app":"api"}"#).await;
+    world.call_without_a_disk(&other, 1, 1_790_000_000_000_000);
+    let refused = world.stamp(license, Some("r")).await;
+    assert!(
+        matches!(refused, Err(StampError::Fault(Fault::Unavailable))),
+        "{refused:?}"
+    );
 }

@@ -123,9 +123,7 @@ async fn follow(
         let page: FollowedCalls<Call> = match client.query("/calls/closed", &query).await {
             Ok(page) => page,
             // The cursor goes on where it was, whatever the gate does meanwhile.
-            Err(error @ (Error::NoGate { .. } | Error::Starting(_) | Error::Broken { .. }))
-                if query.cursor.is_some() =>
-            {
+            Err(error) if query.cursor.is_some() && error.may_pass() => {
                 if !waits {
                     eprintln!("tallygate: {error}; waiting for it");
                 }

@@ -351,7 +351,8 @@ fn tell_of_records_behind(response: &Response<Incoming>) {
     let behind = response.headers().get(RECORDS_BEHIND);
     if let Some(behind) = behind.and_then(|value| value.to_str().ok()) {
         eprintln!(
-            "tallygate: {behind} records of earlier starts are still being read and not in this answer"
+            "tallygate: this answer lacks {behind} records: those of an earlier start are still being read, or the disk of the journal is \
+             behind; ask again for an answer with them"
         );
     }
 }

@@ -84,6 +84,15 @@ impl Error {
         ExitCode::from(self.exit_code())
     }
 
+    /// Whether the same may succeed a little later, when the gate is back or its disk and its store are.
+    pub(crate) const fn may_pass(&self) -> bool {
+        match self {
+            Self::NoGate { .. } | Self::Starting(_) | Self::Broken { .. } => true,
+            Self::Refused(problem) => problem.status == 503,
+            _ => false,
+        }
+    }
+
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
             Self::Refused(problem) if problem.status == 400 => EXIT_USAGE,

@@ -83,14 +83,16 @@ impl Ledger {
     /// Calls by a query, oldest first; calls that are not over yet are not among them.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// When the store does not answer; [`Error::Behind`] when calls that have ended would be missing.
     pub async fn calls(&self, query: CallsQuery) -> Result<Calls, Error> {
         let shared = Arc::clone(&self.shared);
+        shared.visible().await?;
         let sources = self.run(move || Sources::new(shared, query)).await?;
         Ok(self.calls_of(sources))
     }
 
-    /// [`Ledger::calls`] with those that the other gates of a fleet have rolled up and not sealed: they seal them first.
+    /// [`Ledger::calls`] with those that the other gates of a fleet have rolled up and not sealed: they seal them first. Who asks has
+    /// waited for this gate's disk.
     pub(crate) async fn calls_of_all_gates(&self, query: CallsQuery) -> Result<Calls, Error> {
         let shared = Arc::clone(&self.shared);
         let look = move || {
@@ -192,7 +194,6 @@ impl Calls {
 
 impl Sources {
     fn new(shared: Arc<Shared>, query: CallsQuery) -> Result<Self, Error> {
-        shared.wait_until_visible();
         let mut sources = Self {
             query,
             files: Vec::new(),
@@ -288,6 +289,7 @@ impl Sources {
             return Ok(());
         };
         while let Some(mut row) = reader.next()? {
+            // Before that it ends only where somebody closed a call after the question, and the disk has not taken it yet.
             if row.number > lane.closed {
                 break;
             }

@@ -50,7 +50,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::RemovedAhead`] where retention removed records after the following was begun and before they were read;
-    /// [`Error::CursorUnknown`]; else when the store does not answer or records cannot be read.
+    /// [`Error::CursorUnknown`]; [`Error::Behind`] where nothing can be given but calls that the disk has not taken yet; else when the store does not answer or records cannot be read.
     pub async fn follow(
         &self,
         query: CallsQuery,
@@ -58,11 +58,17 @@ impl Ledger {
         limit: usize,
     ) -> Result<Followed, Error> {
         let shared = Arc::clone(&self.shared);
+        let visible = shared.visible().await;
         self.run(move || {
-            shared.wait_until_visible();
             let names = Arc::clone(&shared.books.names);
             let cursor = cursor.unwrap_or_else(|| FollowCursor::begin(shared.books.clock.now()));
-            Follower::new(shared, &query, &names, cursor, limit).follow()
+            let mut page = Follower::new(shared, &query, &names, cursor, limit).follow()?;
+            if page.calls.is_empty() && !page.more {
+                visible?;
+            } else {
+                page.more |= visible.is_err();
+            }
+            Ok(page)
         })
         .await
     }

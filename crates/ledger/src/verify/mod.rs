@@ -40,6 +40,8 @@ impl Ledger {
         self.run(move || {
             let mut check = Check::default();
             shared.catch_up.wait(PATIENCE, |seen| seen.is_over);
+            // Before the others stand still, who do not wait for ever.
+            let visible = shared.wait_until_visible(shared.options.patience);
             ship_dead_instances(&shared, &mut check)?;
             let damaged = check.damaged.iter();
             let mut dead: Vec<_> = damaged
@@ -49,7 +51,7 @@ impl Ledger {
             let others = shared.still_others(&dead)?;
             let (mut standstill, shipped) = shared.stand_still();
             check.look_at_backlog(&shared.books, &mut standstill.backlog)?;
-            if let Err(error) = shipped {
+            if let Err(error) = visible.and(shipped) {
                 check.note(Problem::new(Fault::NotShipped, error.to_string()));
             }
             let stock = shared

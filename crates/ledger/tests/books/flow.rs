@@ -14,7 +14,7 @@ async fn call_ids(gate: &Gate, query: CallsQuery) -> Vec<model::CallId> {
 }
 
 async fn totals(gate: &Gate) -> (u64, u64, String) {
-    let rows = gate.ledger.usage(UsageQuery::default()).await.unwrap();
+    let rows = gate.ledger.usage(UsageQuery::default()).await.unwrap().rows;
     let row = rows.first().cloned().unwrap_or_default();
     (row.sums.calls, row.sums.units, row.sums.amount.to_string())
 }
@@ -140,7 +140,7 @@ async fn usage_groups_by_what_is_asked_for_and_counts_folded_refusals() {
         by: vec![UsageField::Outcome, UsageField::Status],
         ..UsageQuery::default()
     };
-    let rows = gate.ledger.usage(query).await.unwrap();
+    let rows = gate.ledger.usage(query).await.unwrap().rows;
     let mut seen: Vec<_> = rows
         .iter()
         .map(|row| {

@@ -14,7 +14,7 @@ async fn outcomes(gate: &Gate) -> Vec<(Outcome, u64, u64)> {
         by: vec![UsageField::Outcome],
         ..UsageQuery::default()
     };
-    let rows = gate.ledger.usage(query).await.unwrap();
+    let rows = gate.ledger.usage(query).await.unwrap().rows;
     let mut outcomes: Vec<_> = rows
         .iter()
         .map(|row| {

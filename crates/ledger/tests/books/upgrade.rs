@@ -49,7 +49,7 @@ fn write(gate: &Gate) {
 }
 
 async fn sums(gate: &Gate) -> (u64, u64, u64, String) {
-    let rows = gate.ledger.usage(UsageQuery::default()).await.unwrap();
+    let rows = gate.ledger.usage(UsageQuery::default()).await.unwrap().rows;
     let mut sums = UsageSums::default();
     rows.iter().for_each(|row| sums.add(&row.sums));
     (

@@ -18,7 +18,7 @@ async fn usage(gate: &Gate, from: i64, to: i64, by: Vec<UsageField>) -> Vec<Usag
         by,
         ..UsageQuery::default()
     };
-    gate.ledger.usage(query).await.unwrap()
+    gate.ledger.usage(query).await.unwrap().rows
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,14 +78,14 @@ async fn sums_go_on_beyond_64_bits() {
     }
     let one = "40000000000000000";
     let both = "80000000000000000";
-    let rows = gate.ledger.usage(UsageQuery::default()).await.unwrap();
+    let rows = gate.ledger.usage(UsageQuery::default()).await.unwrap().rows;
     assert_eq!(rows[0].sums.amount.to_string(), both);
     gate.ledger.seal().await.unwrap();
     assert!(gate.ledger.verify().await.unwrap().is_clean());
     let lines = crate::support::lines(&gate).await;
     assert!(lines.iter().all(|line| line.amount.to_string() == one));
     gate.ledger.rebuild().await.unwrap();
-    let rows = gate.ledger.usage(UsageQuery::default()).await.unwrap();
+    let rows = gate.ledger.usage(UsageQuery::default()).await.unwrap().rows;
     assert_eq!(rows[0].sums.amount.to_string(), both);
 }
 
@@ -100,7 +100,7 @@ async fn each_form_of_export_has_the_units_and_the_money_of_the_bill() {
             ..Shape::new(1, second as i64)
         });
     }
-    let bill = gate.ledger.usage(UsageQuery::default()).await.unwrap();
+    let bill = gate.ledger.usage(UsageQuery::default()).await.unwrap().rows;
     let bill = (bill[0].sums.units, bill[0].sums.amount.to_string());
     assert_eq!(bill, (6, "0.06".to_owned()));
 
@@ -170,7 +170,10 @@ async fn a_bound_whose_records_are_gone_is_refused_and_says_what_would_work() {
         from: Some(at(0).quarter()),
         ..query
     };
-    assert_eq!(gate.ledger.usage(whole).await.unwrap()[0].sums.calls, 1);
+    assert_eq!(
+        gate.ledger.usage(whole).await.unwrap().rows[0].sums.calls,
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

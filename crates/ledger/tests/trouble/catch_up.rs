@@ -40,7 +40,7 @@ async fn recorded(gate: &Gate) -> Vec<CallId> {
 }
 
 async fn counted(gate: &Gate) -> u64 {
-    let rows = gate.ledger.usage(UsageQuery::default()).await.unwrap();
+    let rows = gate.ledger.usage(UsageQuery::default()).await.unwrap().rows;
     rows.iter().map(|row| row.sums.calls).sum()
 }
 

@@ -7,5 +7,6 @@
 
 mod catch_up;
 mod crash;
+mod slow_disk;
 #[path = "../books/support.rs"]
 mod support;
