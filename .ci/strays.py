@@ -10,9 +10,9 @@ import sys
 
 # Everything that may lie at the top of the repository. A new name is added here on purpose.
 AT_THE_ROOT = {
-    ".ci", ".config", ".dockerignore", ".gitignore", "CHANGELOG.md", "Cargo.lock", "Cargo.toml", "LICENSE", "Makefile",
-    "README.md", "SECURITY.md", "benches", "clippy.toml", "crates", "deny.toml", "deploy", "docs", "findings", "fuzz",
-    "gateway.toml", "rustfmt.toml", "tests",
+    ".ci", ".config", ".dockerignore", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "Cargo.lock", "Cargo.toml",
+    "LICENSE", "Makefile", "README.md", "SECURITY.md", "benches", "clippy.toml", "crates", "deny.toml", "deploy", "docs",
+    "findings", "fuzz", "gateway.toml", "rustfmt.toml", "tests",
 }
 
 # The middle line of a conflict, `=======`, also underlines titles: the outer two are enough.
