@@ -19,9 +19,9 @@ const WARM_UP: usize = 500;
 const OUTLIERS: usize = 10;
 
 /// How far apart the means may be.
-const APART: std::ops::RangeInclusive<f64> = 0.9..=1.1;
+const TOLERANCE: std::ops::RangeInclusive<f64> = 0.9..=1.1;
 /// How often it is looked before it counts: somebody else may have had the processor.
-const LOOKS: usize = 3;
+const ATTEMPTS: usize = 3;
 
 /// Two ways of being denied that must look the same.
 struct Case {
@@ -200,7 +200,7 @@ fn main() {
     let gateway = Gateway::start(binary!(), config);
     for make in [pairs, bearers, refreshes, checks, calls] {
         let case = make(&gateway);
-        let alike = (0..LOOKS).any(|_| APART.contains(&measure(&gateway, &case)));
+        let alike = (0..ATTEMPTS).any(|_| TOLERANCE.contains(&measure(&gateway, &case)));
         assert!(alike, "{}: the time tells one from the other", case.name);
     }
 }

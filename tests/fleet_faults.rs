@@ -13,7 +13,7 @@ use testkit::{
 };
 
 /// Longer than what is known may be old, and far shorter than the grace.
-const PAUSE: Duration = Duration::from_millis(2_500);
+const STALE_PAUSE: Duration = Duration::from_millis(2_500);
 
 #[test]
 fn a_gate_that_stood_still_hears_of_a_revocation_before_it_admits_anybody() {
@@ -26,7 +26,7 @@ fn a_gate_that_stood_still_hears_of_a_revocation_before_it_admits_anybody() {
             .cli()
             .json(&["license", "revoke", &license.id]);
         // The length of the pause is what this is about.
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(STALE_PAUSE);
         // Calls that wait for it to go on.
         let (told, answers) = mpsc::channel();
         std::thread::scope(|scope| {

@@ -9,7 +9,7 @@ use testkit::eventually::{patience, wait_for};
 use testkit::{Config, Gateway, Postgres, Site, Upstream, assert_eventually, binary};
 
 /// Far below any drain time: an idle gate must not wait for it.
-const AT_ONCE: Duration = Duration::from_secs(5);
+const PROMPT: Duration = Duration::from_secs(5);
 
 #[test]
 fn a_ready_gate_says_so_and_shows_its_metrics() {
@@ -49,7 +49,7 @@ fn an_idle_gate_ends_at_once_with_exit_code_0() {
         200
     );
     site.gateway.terminate();
-    assert_eq!(site.gateway.wait(AT_ONCE).code(), Some(0));
+    assert_eq!(site.gateway.wait(PROMPT).code(), Some(0));
     assert!(connection.is_closed_by_peer());
 }
 
@@ -59,7 +59,7 @@ fn ctrl_c_ends_a_gate_as_a_termination_does() {
     let license = site.gateway.license(&[]);
     let answer = site.gateway.call(&Request::get("/").key(&license.key));
     site.gateway.interrupt();
-    assert_eq!(site.gateway.wait(AT_ONCE).code(), Some(0));
+    assert_eq!(site.gateway.wait(PROMPT).code(), Some(0));
     site.gateway.restart();
     assert_eq!(
         site.gateway.record(answer.call_id())["outcome"],
@@ -125,7 +125,7 @@ fn a_gate_is_not_ready_before_recovery_is_done() {
 /// Ends a gate that is starting as an operator does who does not want to wait for it.
 fn assert_ends_at_once(gateway: &mut Gateway) {
     gateway.terminate();
-    let ended = gateway.wait(AT_ONCE);
+    let ended = gateway.wait(PROMPT);
     let log = gateway.log();
     assert_eq!(ended.code(), Some(0), "{ended:?}:\n{log}");
     assert!(!log.contains("panicked"), "{log}");

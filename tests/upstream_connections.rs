@@ -7,7 +7,7 @@ use testkit::{App, Config, License, Site, binary, raw_answer};
 /// Longest silence of an upstream in these tests.
 const LIMIT: &str = "read_timeout = \"400ms\"";
 /// Milliseconds between two steps of somebody slow.
-const PAUSE: usize = 100;
+const STEP_MILLIS: usize = 100;
 /// Steps of a transfer that takes longer than [`LIMIT`].
 const STEPS: usize = 8;
 
@@ -131,7 +131,7 @@ fn after_a_standstill_no_connection_of_before_is_used_again() {
 fn an_answer_may_take_longer_than_any_silence_in_it() {
     let site = site(&[LIMIT]);
     let license = site.gateway.license(&[]);
-    let path = format!("/stream/{STEPS}/10/{PAUSE}");
+    let path = format!("/stream/{STEPS}/10/{STEP_MILLIS}");
     let answer = site.gateway.call(&Request::get(&path).key(&license.key));
     assert!(answer.complete);
     assert_eq!(answer.body.len(), STEPS * 10);
@@ -145,7 +145,7 @@ fn an_upload_may_take_longer_than_any_silence_in_it() {
     let mut caller = site.gateway.connect();
     caller.send(&request.head_bytes()).expect("the gate reads");
     for _ in 0..STEPS {
-        wait_for_answer_after(&site, PAUSE);
+        wait_for_answer_after(&site, STEP_MILLIS);
         caller.send(b"x").expect("the gate reads");
     }
     let answer = caller.read_response("POST").expect("an answer");
@@ -160,7 +160,7 @@ fn a_tunnel_lasts_as_long_as_something_moves_in_it_either_way() {
     let mut tunnel = open(&site, &upgrade(&license));
     assert_eq!(tunnel.read_head().expect("a head").status(), Some(101));
     for _ in 0..STEPS {
-        wait_for_answer_after(&site, PAUSE);
+        wait_for_answer_after(&site, STEP_MILLIS);
         tunnel.send(b"ping").expect("the tunnel is open");
         assert_eq!(tunnel.read_exactly(4).expect("an echo"), b"ping");
     }
@@ -174,7 +174,7 @@ fn a_caller_who_reads_late_is_not_the_upstreams_fault() {
     let request = Request::get(&format!("/bytes/{LENGTH}")).key(&license.key);
     let mut caller = open(&site, &request);
     caller.wait_for_some().expect("the answer begins");
-    wait_for_answer_after(&site, PAUSE * STEPS);
+    wait_for_answer_after(&site, STEP_MILLIS * STEPS);
     let answer = caller.read_response("GET").expect("an answer");
     assert!(answer.complete);
     assert_eq!(answer.body.len(), LENGTH);

@@ -365,14 +365,14 @@ impl HealthCheck {
 
 impl Outage {
     /// Beyond it an allowance is a quota of its own, and what a gate that dies holds is missed for long.
-    const MOST_ALLOWANCE: u64 = 1_000_000;
+    const MAX_ALLOWANCE: u64 = 1_000_000;
 
     fn read(section: Section<'_>) -> Self {
         let default = Self::default();
         let outage = Self {
             grace: section.value("grace", default.grace),
             unknown: section.value("unknown", default.unknown),
-            allowance: section.number("allowance", 0..=Self::MOST_ALLOWANCE, default.allowance),
+            allowance: section.number("allowance", 0..=Self::MAX_ALLOWANCE, default.allowance),
         };
         section.finish();
         outage

@@ -60,13 +60,15 @@ impl Control {
 
 impl Cache {
     /// Beyond this a cache would not fit any memory.
-    const MOST: u64 = 1_000_000_000;
+    const MAX_CAPACITY: u64 = 1_000_000_000;
 
     pub(crate) fn read(section: Section<'_>) -> Self {
         let default = Self::default();
         let cache = Self {
-            licenses: section.number("licenses", 1..=Self::MOST, default.licenses as u64) as usize,
-            negative: section.number("negative", 1..=Self::MOST, default.negative as u64) as usize,
+            licenses: section.number("licenses", 1..=Self::MAX_CAPACITY, default.licenses as u64)
+                as usize,
+            negative: section.number("negative", 1..=Self::MAX_CAPACITY, default.negative as u64)
+                as usize,
             negative_ttl: section.timeout("negative_ttl", default.negative_ttl),
         };
         section.finish();

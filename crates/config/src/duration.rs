@@ -32,7 +32,7 @@ const UNITS: [(&str, u64); 5] = [
 ];
 
 impl Millis {
-    const LONGEST: u64 = 100 * 366 * 86_400_000;
+    const MAX_MILLIS: u64 = 100 * 366 * 86_400_000;
 
     /// This many seconds.
     pub(crate) const fn seconds(seconds: u64) -> Self {
@@ -69,7 +69,11 @@ impl FromStr for Millis {
             }
             let millis = digits.parse::<u64>().ok();
             let millis = millis.and_then(|number| number.checked_mul(factor));
-            Some(millis.filter(|millis| *millis <= Self::LONGEST).map(Self))
+            Some(
+                millis
+                    .filter(|millis| *millis <= Self::MAX_MILLIS)
+                    .map(Self),
+            )
         };
         let shown = || model::quoted(text, 40);
         let parsed = parse().ok_or_else(|| ParseMillisError::Malformed(shown()))?;

@@ -42,7 +42,7 @@ pub(crate) struct Problem {
 
 impl Errors {
     /// More problems than this are counted, not listed.
-    const MOST: usize = 50;
+    const MAX_LISTED: usize = 50;
 
     /// One problem of the file as a whole.
     pub(crate) fn whole_file(file: &str, message: String) -> Self {
@@ -52,8 +52,8 @@ impl Errors {
     pub(crate) fn of(file: &str, text: &str, mut problems: Vec<Problem>) -> Self {
         problems.sort();
         problems.dedup();
-        let more = problems.len().saturating_sub(Self::MOST);
-        problems.truncate(Self::MOST);
+        let more = problems.len().saturating_sub(Self::MAX_LISTED);
+        problems.truncate(Self::MAX_LISTED);
         if more > 0
             && let Some(last) = problems.last_mut()
         {

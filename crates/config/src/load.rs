@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Longest file in bytes.
-const LONGEST: u64 = 16 << 20;
+const MAX_FILE_BYTES: u64 = 16 << 20;
 
 impl Config {
     /// Reads a file. `env` gives the values of environment variables.
@@ -152,10 +152,10 @@ fn read_file(path: &Path) -> Result<String, String> {
     let unreadable = |error: io::Error| format!("the file cannot be read: {}", in_words(&error));
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
-    file.take(LONGEST + 1)
+    file.take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
-    if bytes.len() as u64 > LONGEST {
+    if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err("the file is larger than 16 MiB: split it over several gates".to_owned());
     }
     String::from_utf8(bytes).map_err(|error| {

@@ -25,11 +25,11 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says that an answer is an earlier one.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Longest key in bytes.
-const LONGEST: usize = 255;
+const MAX_KEY_BYTES: usize = 255;
 /// How long an answer is kept.
-const KEPT: Duration = Duration::from_secs(24 * 3_600);
+const TTL: Duration = Duration::from_secs(24 * 3_600);
 /// Longest answer that is kept, in bytes; a bulk of 10,000 licenses is far below it.
-const LONGEST_ANSWER: usize = 8 << 20;
+const MAX_ANSWER_BYTES: usize = 8 << 20;
 /// A body must be there after this.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -69,7 +69,7 @@ pub(crate) async fn guard(
         name: &name,
         content: &[&body],
         reference: 0,
-        lifetime: KEPT,
+        lifetime: TTL,
         dead: &state.ledger.earlier_starts(),
     };
     match state.licensing.once(&request).await? {
@@ -101,13 +101,14 @@ fn key_of(request: &Request) -> Result<Option<String>, Problem> {
         return Ok(None);
     };
     let plain = |text: &&str| {
-        (1..=LONGEST).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+        (1..=MAX_KEY_BYTES).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
     match (value.to_str().ok().filter(plain), values.next()) {
         (Some(key), None) => Ok(Some(key.to_owned())),
         _ => Err(Problem::field(
             "Idempotency-Key",
-            format!("send one, of 1 to {LONGEST} visible ASCII characters"),
+            format!("send one, of 1 to {MAX_KEY_BYTES} visible ASCII characters"),
         )),
     }
 }
@@ -132,7 +133,7 @@ async fn keep(
         return Ok(response);
     }
     let (head, body) = response.into_parts();
-    let body = axum::body::to_bytes(body, LONGEST_ANSWER).await;
+    let body = axum::body::to_bytes(body, MAX_ANSWER_BYTES).await;
     let body = body.map_err(|error| Problem::internal(&error))?;
     let content_type = head.headers.get(CONTENT_TYPE);
     let kept = Kept {

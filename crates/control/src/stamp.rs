@@ -21,7 +21,7 @@ use crate::protocol::{Fault, Services};
 /// A call that was served elsewhere.
 #[derive(Clone, Copy, Debug)]
 pub struct StampRequest<'a> {
-    /// By what the provider tells it from others of its app: at most [`StampRequest::LONGEST_ID`] bytes. `None`: each report
+    /// By what the provider tells it from others of its app: at most [`StampRequest::MAX_ID_BYTES`] bytes. `None`: each report
     /// is a call of its own.
     pub id: Option<&'a str>,
     /// Who pays.
@@ -79,8 +79,8 @@ pub enum StampError {
     /// The license or its limits refuse it; nothing was charged. Blame: caller.
     #[error("{}", .0.refusal.title())]
     Refused(Refused),
-    /// The id is longer than [`StampRequest::LONGEST_ID`], or empty. Blame: caller.
-    #[error("an id has 1 to {} bytes", StampRequest::LONGEST_ID)]
+    /// The id is longer than [`StampRequest::MAX_ID_BYTES`], or empty. Blame: caller.
+    #[error("an id has 1 to {} bytes", StampRequest::MAX_ID_BYTES)]
     Id,
     /// The id was used for another report. Blame: caller.
     #[error("the id was used for another report")]
@@ -95,13 +95,13 @@ pub enum StampError {
 
 impl StampRequest<'_> {
     /// Longest id, in bytes.
-    pub const LONGEST_ID: usize = 255;
+    pub const MAX_ID_BYTES: usize = 255;
     /// How long an id is remembered.
     pub const REMEMBERED: Duration = Duration::from_secs(90 * 24 * 3_600);
 }
 
 /// How far clocks may be apart, when a call is looked for by its time.
-const APART: i64 = 300_000_000;
+const MAX_CLOCK_SKEW_US: i64 = 300_000_000;
 
 impl Services {
     /// Records a call that was served elsewhere, charged by the rule of its route, and states that with a signature. A call
@@ -130,7 +130,7 @@ impl Services {
         let Some(id) = request.id else {
             return self.record_stamp(&request, None).await;
         };
-        if !(1..=StampRequest::LONGEST_ID).contains(&id.len()) {
+        if !(1..=StampRequest::MAX_ID_BYTES).contains(&id.len()) {
             return Err(StampError::Id);
         }
         let units = request.units.map(u64::to_le_bytes);
@@ -246,7 +246,7 @@ impl Services {
     ) -> Result<Option<CallLine>, StampError> {
         let query = CallsQuery {
             license_id: Some(license_id),
-            from: Some(since.plus_micros(-APART)),
+            from: Some(since.plus_micros(-MAX_CLOCK_SKEW_US)),
             ..CallsQuery::default()
         };
         let failed = |error: ledger::Error| match error {

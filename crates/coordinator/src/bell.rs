@@ -43,7 +43,7 @@ pub(crate) struct Ear {
 
 impl Bell {
     /// Whoever can publish can ring, but not more often than this makes a gate read the changes.
-    const PAUSE: Duration = Duration::from_millis(5);
+    const MIN_INTERVAL: Duration = Duration::from_millis(5);
 
     pub(crate) fn new(namespace: &str) -> Self {
         Self {
@@ -89,7 +89,7 @@ impl Bell {
     pub(crate) async fn next(&self) -> Announced {
         let heard_at = *self.heard_at.lock();
         if let Some(heard_at) = heard_at {
-            tokio::time::sleep_until(heard_at + Self::PAUSE).await;
+            tokio::time::sleep_until(heard_at + Self::MIN_INTERVAL).await;
         }
         loop {
             let pending = self.pending.lock().take();

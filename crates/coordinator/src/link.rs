@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The bound of a command for the client's own sake, far behind that of the circuit.
-const LONGEST: Duration = Duration::from_secs(60);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection. Cheap to clone; commands of all clones share it.
 #[derive(Clone)]
@@ -96,8 +96,8 @@ impl Connector {
         let client = ClusterClient::builder(infos.to_vec())
             .connection_timeout(self.options.connect_timeout)
             // As above.
-            .response_timeout(LONGEST)
-            .overall_response_timeout(Some(LONGEST))
+            .response_timeout(COMMAND_TIMEOUT)
+            .overall_response_timeout(Some(COMMAND_TIMEOUT))
             .retries(2)
             .min_retry_wait(5)
             .max_retry_wait(20)

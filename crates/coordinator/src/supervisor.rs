@@ -8,7 +8,7 @@ use redis::cmd;
 use crate::link::Connector;
 
 /// Shortest pause before another try.
-const SHORTEST: Duration = Duration::from_millis(50);
+const MIN_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves for ever. `number` is that of the next connection.
 pub(crate) async fn serve(connector: Arc<Connector>, mut number: u64) {
@@ -50,7 +50,7 @@ pub(crate) async fn serve(connector: Arc<Connector>, mut number: u64) {
 
 /// Doubles with each failure, and is somewhere in its upper half.
 fn pause(failures: u32, longest: Duration) -> Duration {
-    let whole = SHORTEST.saturating_mul(1 << failures.min(16)).min(longest);
+    let whole = MIN_PAUSE.saturating_mul(1 << failures.min(16)).min(longest);
     let share = getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX));
     whole.mul_f64(0.5 + share / 2.0)
 }
@@ -64,7 +64,7 @@ mod tests {
         let longest = Duration::from_secs(2);
         for failures in 0..100 {
             let pause = pause(failures, longest);
-            assert!(pause >= SHORTEST / 2 && pause <= longest, "{pause:?}");
+            assert!(pause >= MIN_PAUSE / 2 && pause <= longest, "{pause:?}");
         }
         assert!(pause(50, longest) >= longest / 2);
         let some: std::collections::BTreeSet<_> = (0..20).map(|_| pause(6, longest)).collect();

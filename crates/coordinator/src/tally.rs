@@ -55,10 +55,10 @@ static TELL: LazyLock<Script> = LazyLock::new(|| {
 const BUCKETS: u128 = 16;
 
 /// Keys of one command, so that none holds the server up.
-const AT_ONCE: usize = 128;
+const BATCH_SIZE: usize = 128;
 
 /// The longest that a count is kept: no window is longer, but a clock may be wrong.
-const LONGEST: Duration = Duration::from_secs(400 * 86_400);
+const MAX_TTL: Duration = Duration::from_secs(400 * 86_400);
 
 /// Tells what `gate` counted, in as few commands as there are, and returns what the others did.
 pub(crate) async fn tell(
@@ -72,11 +72,14 @@ pub(crate) async fn tell(
         buckets.entry(bucket(tally)).or_default().push(at);
     }
     let mut others = vec![Others::default(); tallies.len()];
-    for places in buckets.values().flat_map(|places| places.chunks(AT_ONCE)) {
+    for places in buckets
+        .values()
+        .flat_map(|places| places.chunks(BATCH_SIZE))
+    {
         let mut script = TELL.prepare_invoke();
         script.arg(gate);
         for tally in places.iter().map(|at| &tallies[*at]) {
-            let left = u64::try_from(tally.left.min(LONGEST).as_millis()).unwrap_or(u64::MAX);
+            let left = u64::try_from(tally.left.min(MAX_TTL).as_millis()).unwrap_or(u64::MAX);
             // Rounded up, so that nothing ends too soon.
             script
                 .key(key(namespace, tally))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use licensing::{Entry, Found};
-use model::{Credential, KeyFormat, LONGEST_ACCESS_TOKEN, Refusal, is_access_token};
+use model::{Credential, KeyFormat, MAX_ACCESS_TOKEN_BYTES, Refusal, is_access_token};
 use telemetry::{LookupResult, LookupTier};
 
 use crate::admit::{Gate, Presented, Routed};
@@ -47,9 +47,9 @@ impl Gate {
         let unknown = unknown(credential);
         let is_token = unknown == Refusal::TokenInvalid;
         let longest = if is_token {
-            LONGEST_ACCESS_TOKEN
+            MAX_ACCESS_TOKEN_BYTES
         } else {
-            Credential::LONGEST
+            Credential::MAX_LENGTH
         };
         if credential.len() > longest {
             return Err(unknown);

@@ -17,7 +17,7 @@ use crate::app::Route;
 use crate::time::{Moment, TimeSource};
 
 /// Refusals of different kinds that are folded at once; floods of more kinds than this are counted in metrics only.
-const MOST_FOLDS: usize = 4_096;
+const MAX_FOLDS: usize = 4_096;
 
 /// What a worker is made of.
 #[derive(Clone)]
@@ -161,7 +161,7 @@ impl Worker {
             fold.calls = fold.calls.saturating_add(1);
             return;
         }
-        if folds.len() >= MOST_FOLDS {
+        if folds.len() >= MAX_FOLDS {
             return;
         }
         if self.define(call).is_err() {

@@ -13,7 +13,7 @@ use support::{House, Setup, app, call, closing, named_units, remaining};
 
 const UNITS: u64 = 1_000_000_000;
 /// Units that the route of this file's apps reserves, and those of a response that names none.
-const MOST: u64 = 5;
+const RESERVED: u64 = 5;
 
 /// How a call ends, as the phases of a proxy see it.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ fn apps() -> Vec<AppRules> {
                 billable_outcomes: outcomes.to_vec(),
                 counts_all,
                 test,
-                routes: vec![named_units("/", MOST, MOST)],
+                routes: vec![named_units("/", RESERVED, RESERVED)],
                 ..app(&name)
             });
         }
@@ -83,15 +83,19 @@ fn apps() -> Vec<AppRules> {
 }
 
 fn units(named: Option<&str>) -> u64 {
-    named.map_or(MOST, |text| text.parse().map_or(MOST, |n: u64| n.min(MOST)))
+    named.map_or(RESERVED, |text| {
+        text.parse().map_or(RESERVED, |n: u64| n.min(RESERVED))
+    })
 }
 
 /// The rules: what is billed is what the app bills; what is billed is spent; what was never sent is not; who leaves, or
 /// breaks the call, before the upstream's status leaves the units there; an app that counts all keeps what was sent.
 fn expected(app: &AppRules, scenario: &Scenario) -> Expected {
     let (status, forwarded, outcome, units) = match scenario.exit {
-        Exit::Abandoned(Failure::CallerLeft) => (0, false, Outcome::ClientGone, MOST),
-        Exit::Abandoned(Failure::Ours) | Exit::Dropped => (0, false, Outcome::GatewayFailed, MOST),
+        Exit::Abandoned(Failure::CallerLeft) => (0, false, Outcome::ClientGone, RESERVED),
+        Exit::Abandoned(Failure::Ours) | Exit::Dropped => {
+            (0, false, Outcome::GatewayFailed, RESERVED)
+        }
         Exit::Committed {
             status,
             forwarded,

@@ -20,7 +20,7 @@ pub(crate) fn judge(config: &Config) -> Vec<Finding> {
 /// A `data_dir` that is none, or whose sockets would have longer names than the system takes.
 fn data_dir(config: &Config) -> Option<Finding> {
     /// Linux: bytes of `sun_path` without the zero at its end.
-    const LONGEST: usize = 107;
+    const MAX_PATH_BYTES: usize = 107;
     let data_dir = &config.server.data_dir;
     if data_dir.is_file() {
         let reason = "this is a file, and a gate keeps its data in a folder: name another one";
@@ -31,9 +31,9 @@ fn data_dir(config: &Config) -> Option<Finding> {
         data_dir.join(gate::rpc::SOCKET_NAME),
     ];
     let length = sockets.iter().map(|path| path.as_os_str().len()).max();
-    let length = length.filter(|length| *length > LONGEST)?;
+    let length = length.filter(|length| *length > MAX_PATH_BYTES)?;
     let reason = format!(
-        "the sockets that a gate makes in this folder would have names of {length} bytes, and the system takes {LONGEST}: name one \
+        "the sockets that a gate makes in this folder would have names of {length} bytes, and the system takes {MAX_PATH_BYTES}: name one \
          with a shorter path"
     );
     Some(finding("server", "data_dir", reason))

@@ -14,7 +14,7 @@ use telemetry::Metrics;
 use crate::wire;
 
 /// How soon a store that did not answer is asked again.
-const AGAIN: Duration = Duration::from_millis(20);
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Who learns of plans.
 pub(crate) struct Learners {
@@ -33,7 +33,7 @@ impl Learners {
         let mut is_unanswered = false;
         loop {
             match is_unanswered {
-                true => tokio::time::sleep(AGAIN).await,
+                true => tokio::time::sleep(RETRY_INTERVAL).await,
                 false => self.licensing.plan_asked_for().await,
             }
             is_unanswered = false;

@@ -18,7 +18,7 @@ use crate::{Closed, Opened, Position, Space, Sync, Unavailable};
 /// Symbols go from 0 to one below this.
 const SYMBOLS: u32 = 65_536;
 /// How long a reservation waits for a segment that is just being prepared. Reached only when the disk cannot keep up.
-const PATIENCE: Duration = Duration::from_millis(250);
+const SEGMENT_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// One lane of a journal, written by one thread most of the time: its lock is there for the rest of it.
 #[derive(Debug)]
@@ -235,7 +235,7 @@ impl Lane {
         if writer.has_room_for(bytes) {
             return Ok(());
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + SEGMENT_TIMEOUT;
         loop {
             if let Some(shortage) = self.hub.shortage() {
                 return Err(shortage);

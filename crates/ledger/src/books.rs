@@ -83,9 +83,9 @@ impl Books {
         lane: u32,
         after: u64,
     ) -> Result<Vec<SealedFile>, Error> {
-        const AT_ONCE: usize = 64;
+        const BATCH_SIZE: usize = 64;
         self.store
-            .ask(|store| async move { store.lane_files(instance, lane, after, AT_ONCE).await })
+            .ask(|store| async move { store.lane_files(instance, lane, after, BATCH_SIZE).await })
     }
 }
 

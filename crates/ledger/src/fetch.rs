@@ -19,7 +19,7 @@ use crate::file::{SealedReader, parse_file_name};
 /// The folder of brought files.
 const FOLDER: &str = "fetched";
 /// Bytes that are kept in it; the oldest files go first.
-const MOST: u64 = 1 << 30;
+const MAX_CACHE_BYTES: u64 = 1 << 30;
 
 impl Books {
     /// Opens a file of the manifest for reading, wherever it is.
@@ -99,12 +99,12 @@ impl Books {
 
     /// Removes what is still kept of files that retention has removed.
     pub(crate) fn remove_kept(&self) -> Result<(), Error> {
-        const AT_ONCE: usize = 1_000;
+        const BATCH_SIZE: usize = 1_000;
         // What the store keeps goes with its line.
         let Some(files) = self.files.clone() else {
             return Ok(());
         };
-        for some in self.kept_names()?.chunks(AT_ONCE) {
+        for some in self.kept_names()?.chunks(BATCH_SIZE) {
             let known = self.files_named(some.to_vec())?;
             for file in known.iter().filter(|file| file.removed_at.is_some()) {
                 self.store.ask(|_| files.remove_content(&file.name))?;
@@ -190,7 +190,7 @@ fn make_room(folder: &Path, newest: &Path) -> Result<(), Error> {
     files.sort_unstable();
     let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
     for (_, bytes, path) in files {
-        if total <= MOST {
+        if total <= MAX_CACHE_BYTES {
             break;
         }
         remove_if_there(&path)?;

@@ -13,7 +13,7 @@ use crate::ledger::{Ledger, Shared};
 use crate::seal::files_in;
 
 /// Files that are asked for at once.
-const AT_ONCE: usize = 1_000;
+const BATCH_SIZE: usize = 1_000;
 
 impl Ledger {
     /// Removes the sealed files that are older than the retention; how many. This is also done from time to time by itself.
@@ -61,7 +61,7 @@ impl Shared {
         loop {
             let old = books
                 .store
-                .ask(|store| async move { store.old_files(before, AT_ONCE).await })?;
+                .ask(|store| async move { store.old_files(before, BATCH_SIZE).await })?;
             for file in &old {
                 let name = file.name.clone();
                 // The line first: a file that is gone without a word would count as lost.
@@ -70,7 +70,7 @@ impl Shared {
                     .ask(|store| async move { store.mark_removed(&name, now).await })?;
             }
             removed += old.len();
-            if old.len() < AT_ONCE {
+            if old.len() < BATCH_SIZE {
                 return Ok(removed);
             }
         }
@@ -81,7 +81,7 @@ impl Shared {
     fn tidy_directory(&self) -> Result<(), Error> {
         let books = &self.books;
         let names: Vec<_> = files_in(&books.directory)?.iter().map(file_name).collect();
-        for some in names.chunks(AT_ONCE) {
+        for some in names.chunks(BATCH_SIZE) {
             for file in books.files_named(some.to_vec())? {
                 if file.removed_at.is_none() {
                     books.forget_copy(&file.name, self.options.keep)?;

@@ -12,13 +12,13 @@ use crate::error::Error;
 use crate::ledger::Shared;
 
 /// How long a standstill lasts at most, should who asked for it die.
-const LASTS: Duration = Duration::from_secs(30);
+const MAX_DURATION: Duration = Duration::from_secs(30);
 /// How long the others are waited for. One that hangs never answers.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a gate that is to stand still waits for its own disk: others wait for it meanwhile.
 const BRIEFLY: Duration = Duration::from_millis(500);
 /// Between two looks.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The others' standstill, which ends with this.
 pub(crate) struct OthersStill<'a> {
@@ -43,8 +43,8 @@ impl Shared {
         &self,
         dead: &[InstanceId],
     ) -> Result<Option<OthersStill<'_>>, Error> {
-        let deadline = Instant::now() + PATIENCE;
-        let wait = || Instant::now() < deadline && !self.stop.wait(LOOK);
+        let deadline = Instant::now() + TIMEOUT;
+        let wait = || Instant::now() < deadline && !self.stop.wait(POLL_INTERVAL);
         if self.others(dead)?.is_empty() {
             return Ok(None);
         }
@@ -61,7 +61,7 @@ impl Shared {
     fn begin_standstill(&self) -> Result<bool, Error> {
         let instance = self.instance;
         let store = &self.books.store;
-        store.ask(|store| async move { store.begin_standstill(instance, LASTS).await })
+        store.ask(|store| async move { store.begin_standstill(instance, MAX_DURATION).await })
     }
 
     /// Instances that live in other processes: not finished, and each the last that began under a name that a gate claims now.
@@ -121,7 +121,7 @@ impl Shared {
         for shipment in standstill.backlog.iter_mut() {
             shipment.seal_rolled(&self.books, wanted)?;
         }
-        while self.is_to_stand_still()? && !self.stop.wait(LOOK) {}
+        while self.is_to_stand_still()? && !self.stop.wait(POLL_INTERVAL) {}
         Ok(())
     }
 

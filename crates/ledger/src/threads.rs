@@ -9,13 +9,13 @@ use crate::error::Error;
 use crate::ledger::{LiveLane, Shared, lock};
 
 /// Longest pause between two tries, give or take a quarter, so that the gates of a fleet do not all come back at once.
-const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(4);
 /// Roll-ups take a part of the time at most, so that more calls fall into one row where there are many rows …
 const SHARE: u32 = 10;
 /// … unless the sums would become older than this.
 const OLDEST: Duration = Duration::from_secs(8);
 /// How often the sealing thread looks whether a lane is due.
-const LOOK: Duration = Duration::from_millis(500);
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// How often files are looked through for old ones.
 const RETENTION: Duration = Duration::from_secs(600);
 
@@ -87,7 +87,7 @@ impl Pace {
                     tracing::warn!(%error, "the ledger cannot {what}; nothing is lost, it tries again");
                 }
                 self.failing = true;
-                let longest = LONGEST_PAUSE.max(usual);
+                let longest = MAX_RETRY_PAUSE.max(usual);
                 let jitter = RandomState::new().hash_one(()) % 50;
                 let part = 0.75 + jitter as f64 / 100.0;
                 self.pause = (self.pause * 2).min(longest).mul_f64(part);
@@ -132,7 +132,7 @@ fn rolling_pause(every: Duration, took: Duration) -> Duration {
 
 pub(crate) fn seal_thread(shared: &Shared) {
     let options = &shared.options;
-    let look = LOOK.min(options.seal_every);
+    let look = CHECK_INTERVAL.min(options.seal_every);
     let mut pace = Pace::new(look);
     let (mut last_all, mut last_retention) = (Instant::now(), Instant::now());
     let mut last_stock = Instant::now();

@@ -6,7 +6,7 @@ use crate::error::Error;
 /// Ids that are looked at in one pass: 64 MB.
 const PASS: u64 = 4_000_000;
 /// Doubled ids that are named.
-const MOST: usize = 1_000;
+const MAX_NAMED: usize = 1_000;
 
 /// Where call ids are to be found.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ impl Unique {
             }
             ids.sort_unstable();
             for group in ids.chunk_by(|a, b| a == b) {
-                if group.len() > 1 && doubled.len() < MOST {
+                if group.len() > 1 && doubled.len() < MAX_NAMED {
                     doubled.push((group[0], group.len() as u64));
                 }
             }

@@ -47,14 +47,14 @@ impl Default for ChangeLog {
 pub(crate) struct Mark(u64);
 
 impl ChangeLog {
-    const LONGEST: usize = 8_192;
+    const MAX_CHANGES: usize = 8_192;
 
     pub(crate) const fn mark(&self) -> Mark {
         Mark(self.noted)
     }
 
     fn note(&mut self, change: Noted) {
-        if self.recent.len() == Self::LONGEST {
+        if self.recent.len() == Self::MAX_CHANGES {
             self.recent.pop_front();
         }
         self.recent.push_back(change);
@@ -379,7 +379,7 @@ impl Licensing {
 
     async fn history_until(&self, last: ChangeNumber) -> Result<History, store::Error> {
         let longest = match self.fleet.shared {
-            Some(_) => History::LONGEST,
+            Some(_) => History::CAPACITY,
             None => 1,
         };
         let mut history = History::new(longest);
@@ -420,11 +420,11 @@ impl Licensing {
     }
 
     async fn read_fingerprints(&self) -> Result<FingerprintSet, store::Error> {
-        const AT_ONCE: usize = 100_000;
+        const BATCH_SIZE: usize = 100_000;
         let set = FingerprintSet::with_capacity(0);
         let mut after = None;
         loop {
-            let (page, next) = self.store.fingerprints(after, AT_ONCE).await?;
+            let (page, next) = self.store.fingerprints(after, BATCH_SIZE).await?;
             set.insert(page);
             match next {
                 Some(cursor) => after = Some(cursor),

@@ -383,7 +383,7 @@ impl LicenseState {
 
     /// Waits until the license, whatever its credentials, may not be used any more: revoked, disabled, or expired by `clock`.
     pub async fn cut(&self, clock: &dyn Clock) -> Refusal {
-        const LONGEST_NAP: Duration = Duration::from_secs(3_600);
+        const MAX_SLEEP: Duration = Duration::from_secs(3_600);
         loop {
             let changed = self.hub.cut_bell(self.id).notified();
             tokio::pin!(changed);
@@ -392,7 +392,7 @@ impl LicenseState {
             if let Some(refusal) = self.cut.refusal(now) {
                 return refusal;
             }
-            let left = self.cut.expires_at().since(now).min(LONGEST_NAP);
+            let left = self.cut.expires_at().since(now).min(MAX_SLEEP);
             let pause = tokio::time::sleep(left + Duration::from_millis(1));
             tokio::select! {
                 () = changed => {}

@@ -69,7 +69,7 @@ impl From<KeyHasher> for LicenseKeys {
 
 impl KeyCopies {
     /// Most keys there ever are.
-    const MOST: usize = 10_000;
+    const MAX_KEYS: usize = 10_000;
 
     /// What seals a new copy.
     ///
@@ -96,8 +96,8 @@ impl KeyCopies {
     pub(crate) async fn rotate(&self, note: impl FnOnce(u32) -> Note<()>) -> Result<u32, Error> {
         self.refresh().await?;
         let before = self.keys.load().len();
-        if before >= Self::MOST {
-            let reason = format!("had {} keys, which is the most", Self::MOST);
+        if before >= Self::MAX_KEYS {
+            let reason = format!("had {} keys, which is the most", Self::MAX_KEYS);
             return Err(Error::invalid("keyring", reason));
         }
         self.add(before, note(before as u32 + 1)).await?;
@@ -133,7 +133,7 @@ impl KeyCopies {
         let _alone = self.reading.lock().await;
         let known = self.keys.load_full();
         let open = |name: &str, sealed: &[u8]| self.keyring.open(name.as_bytes(), sealed);
-        let new = numbered::since(&*self.store, known.len(), Self::MOST, name, open).await?;
+        let new = numbered::since(&*self.store, known.len(), Self::MAX_KEYS, name, open).await?;
         if !new.is_empty() {
             let all = known.iter().cloned().chain(new).collect();
             self.keys.store(Arc::new(all));

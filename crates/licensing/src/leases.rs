@@ -17,7 +17,7 @@ type Wish = (Arc<LicenseState>, Wishes);
 
 impl Licensing {
     /// Between two tries to ask a store that does not answer.
-    const PAUSE: Duration = Duration::from_millis(100);
+    const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
     /// Serves the queue of meters for ever.
     ///
@@ -44,7 +44,7 @@ impl Licensing {
                     tracing::error!(%error, licenses = wishes.len(), "units cannot be leased");
                     let refused = |(state, wish): &Wish| state.meter().refused(&wish.returns);
                     let again: Vec<_> = wishes.iter().map(refused).collect();
-                    tokio::time::sleep(Self::PAUSE).await;
+                    tokio::time::sleep(Self::RETRY_PAUSE).await;
                     let again = wishes.iter().zip(again).filter(|(_, again)| *again);
                     again.for_each(|((state, _), _)| self.hub.enqueue(state));
                 }
@@ -88,7 +88,7 @@ impl Licensing {
                     return result;
                 }
             }
-            tokio::time::sleep(Self::PAUSE).await;
+            tokio::time::sleep(Self::RETRY_PAUSE).await;
         }
     }
 

@@ -22,7 +22,7 @@ use crate::freshness::{Freshness, Reading};
 use crate::hub::Hub;
 use crate::key_copies::{KeyCopies, LicenseKeys};
 use crate::load::Flights;
-use crate::operations::{AppSecretCache, AuditDesk, MOST_CHASES, ManagementCache, UnderWay};
+use crate::operations::{AppSecretCache, AuditDesk, MAX_LOST_CLAIMS, ManagementCache, UnderWay};
 use crate::options::LicensingOptions;
 use crate::plans::Plans;
 use crate::states::States;
@@ -174,7 +174,7 @@ impl Licensing {
             app_secrets: AppSecretCache::default(),
             audit_desk: AuditDesk::default(),
             under_way: Arc::default(),
-            chases: Arc::new(Semaphore::new(MOST_CHASES)),
+            chases: Arc::new(Semaphore::new(MAX_LOST_CLAIMS)),
             unlearned: Mutex::default(),
             learn: Notify::new(),
             wake: Notify::new(),
@@ -214,11 +214,11 @@ impl Licensing {
     }
 
     async fn serve_sweeps(&self) {
-        const PAUSE: Duration = Duration::from_millis(250);
+        const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
         const SHARDS_AT_ONCE: usize = States::ROUNDS / 16;
         let mut round = 0;
         loop {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(SWEEP_INTERVAL).await;
             let now = self.clock.now();
             let fresh = self.freshness(self.clock.since_boot()) == Freshness::Fresh;
             for _ in 0..SHARDS_AT_ONCE {

@@ -63,7 +63,7 @@ pub struct EffectiveLimits {
     pub counted: bool,
     /// How units come back.
     pub refill: Option<Refill>,
-    /// Windows that all hold at once, at most [`EffectiveLimits::MOST_WINDOWS`].
+    /// Windows that all hold at once, at most [`EffectiveLimits::MAX_WINDOWS`].
     pub rate_limits: Box<[RateLimit]>,
     /// Calls that may be under way at once; over several gates as exactly as they tell each other.
     pub concurrency: Option<u32>,
@@ -248,13 +248,13 @@ impl Plans {
 
     /// Equal limits share one allocation, as long as there are few different ones.
     fn share(&self, limits: EffectiveLimits) -> Arc<EffectiveLimits> {
-        const MOST: usize = 4_096;
+        const MAX_SHARED: usize = 4_096;
         let mut own = self.own.lock();
         if let Some(known) = own.get(&limits) {
             return known.clone();
         }
         let limits = Arc::new(limits);
-        if own.len() < MOST {
+        if own.len() < MAX_SHARED {
             own.insert(limits.clone());
         }
         limits
@@ -277,7 +277,7 @@ impl Plans {
 
 impl EffectiveLimits {
     /// Most windows of one license; more are ignored (operations and configuration refuse them).
-    pub const MOST_WINDOWS: usize = RateLimit::MOST_WINDOWS;
+    pub const MAX_WINDOWS: usize = RateLimit::MAX_WINDOWS;
 
     pub(crate) fn of(own: &Limits, plan: Option<&PlanRevision>) -> Self {
         let plan = plan.map(|revision| &revision.plan);
@@ -343,7 +343,7 @@ fn tightest(limits: &[RateLimit]) -> Box<[RateLimit]> {
             None => windows.push(*limit),
         }
     }
-    windows.truncate(EffectiveLimits::MOST_WINDOWS);
+    windows.truncate(EffectiveLimits::MAX_WINDOWS);
     windows.into()
 }
 

@@ -14,11 +14,11 @@ pub(crate) struct Requests(Mutex<HashMap<LicenseId, Timestamp>>);
 
 impl Requests {
     /// Most keys that are remembered at once; the use of more of them in one second is not noted.
-    const MOST: usize = 1_000_000;
+    const MAX_KEYS: usize = 1_000_000;
 
     pub(crate) fn note(&self, id: LicenseId, at: Timestamp) {
         let mut requests = self.0.lock();
-        if requests.len() < Self::MOST || requests.contains_key(&id) {
+        if requests.len() < Self::MAX_KEYS || requests.contains_key(&id) {
             let last = requests.entry(id).or_insert(at);
             *last = at.max(*last);
         }
@@ -47,17 +47,17 @@ impl Requests {
 impl Licensing {
     /// Writes down once a second when API keys were used.
     pub(crate) async fn serve_requests(&self) {
-        const PAUSE: Duration = Duration::from_secs(1);
+        const WRITE_INTERVAL: Duration = Duration::from_secs(1);
         loop {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(WRITE_INTERVAL).await;
             self.write_requests().await;
         }
     }
 
     /// Writes down when API keys were used, as before the end of the process. What cannot be written is kept.
     pub async fn write_requests(&self) {
-        const AT_ONCE: usize = 10_000;
-        for requests in self.hub.requests.all().chunks(AT_ONCE) {
+        const BATCH_SIZE: usize = 10_000;
+        for requests in self.hub.requests.all().chunks(BATCH_SIZE) {
             let write = async {
                 self.store
                     .api_keys()?

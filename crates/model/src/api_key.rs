@@ -36,7 +36,7 @@ pub struct ApiKey {
 #[serde(transparent)]
 pub struct ApiKeyPrefix(String);
 
-/// A JSON object of at most [`Metadata::LONGEST`] bytes, which means nothing to us.
+/// A JSON object of at most [`Metadata::MAX_BYTES`] bytes, which means nothing to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata(serde_json::Map<String, serde_json::Value>);
 
@@ -114,7 +114,7 @@ impl ApiKey {
 
 impl ApiKeyPrefix {
     /// Most characters of a prefix.
-    pub const LONGEST: usize = 32;
+    pub const MAX_LENGTH: usize = 32;
 
     /// The prefix as text.
     #[must_use]
@@ -128,7 +128,7 @@ impl FromStr for ApiKeyPrefix {
 
     fn from_str(text: &str) -> Result<Self, ApiKeyRule> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
-        if !(1..=Self::LONGEST).contains(&text.len()) {
+        if !(1..=Self::MAX_LENGTH).contains(&text.len()) {
             return Err(ApiKeyRule::PrefixLength);
         }
         if !text.bytes().all(plain) || text.starts_with("tg_") {
@@ -153,7 +153,7 @@ impl<'de> Deserialize<'de> for ApiKeyPrefix {
 
 impl Metadata {
     /// Most bytes of metadata as JSON.
-    pub const LONGEST: usize = 4_096;
+    pub const MAX_BYTES: usize = 4_096;
 
     /// Takes a JSON object.
     ///
@@ -161,7 +161,7 @@ impl Metadata {
     /// [`ApiKeyRule::MetadataLength`]
     pub fn new(object: serde_json::Map<String, serde_json::Value>) -> Result<Self, ApiKeyRule> {
         let metadata = Self(object);
-        if metadata.to_string().len() > Self::LONGEST {
+        if metadata.to_string().len() > Self::MAX_BYTES {
             return Err(ApiKeyRule::MetadataLength);
         }
         Ok(metadata)
@@ -205,7 +205,7 @@ impl<'de> Deserialize<'de> for Metadata {
 }
 
 impl ResourcePermissions {
-    const MOST: usize = 64;
+    const MAX_RESOURCES: usize = 64;
 
     /// Takes actions by resource.
     ///
@@ -213,12 +213,12 @@ impl ResourcePermissions {
     /// [`ApiKeyRule::Permissions`]
     pub fn new(permissions: BTreeMap<String, Vec<String>>) -> Result<Self, ApiKeyRule> {
         let word = |word: &String| {
-            (1..=Self::MOST).contains(&word.len()) && !word.contains(char::is_control)
+            (1..=Self::MAX_RESOURCES).contains(&word.len()) && !word.contains(char::is_control)
         };
         let entry = |(resource, actions): (&String, &Vec<String>)| {
-            word(resource) && actions.len() <= Self::MOST && actions.iter().all(word)
+            word(resource) && actions.len() <= Self::MAX_RESOURCES && actions.iter().all(word)
         };
-        if permissions.len() <= Self::MOST && permissions.iter().all(entry) {
+        if permissions.len() <= Self::MAX_RESOURCES && permissions.iter().all(entry) {
             Ok(Self(permissions))
         } else {
             Err(ApiKeyRule::Permissions)

@@ -51,9 +51,9 @@ pub struct AuditEntry {
     /// From where; `None` on the gate's own host.
     #[serde(default)]
     pub address: Option<Address>,
-    /// What was done, as in `license.create`: at most [`AuditEntry::LONGEST_WORD`] bytes.
+    /// What was done, as in `license.create`: at most [`AuditEntry::MAX_WORD_BYTES`] bytes.
     pub action: String,
-    /// What it was done to: an id or a name, at most [`AuditEntry::LONGEST_WORD`] bytes.
+    /// What it was done to: an id or a name, at most [`AuditEntry::MAX_WORD_BYTES`] bytes.
     pub subject: String,
     /// What was there before and is not any more; `None`: nothing.
     #[serde(default)]
@@ -90,9 +90,9 @@ impl Actor {
 
 impl AuditEntry {
     /// Most bytes of an action and of a subject; longer ones are cut.
-    pub const LONGEST_WORD: usize = 200;
+    pub const MAX_WORD_BYTES: usize = 200;
     /// Most bytes of what was before, or is after, as JSON. What is longer is left out, and said to be.
-    pub const LONGEST_STATE: usize = 16 * 1_024;
+    pub const MAX_STATE_BYTES: usize = 16 * 1_024;
 
     /// A line about something that an actor just did.
     #[must_use]
@@ -149,7 +149,7 @@ impl AuditEntry {
 
 fn bounded(state: Value) -> Value {
     let length = state.to_string().len();
-    if length <= AuditEntry::LONGEST_STATE {
+    if length <= AuditEntry::MAX_STATE_BYTES {
         state
     } else {
         Value::String(format!("left out: {length} bytes"))
@@ -157,7 +157,7 @@ fn bounded(state: Value) -> Value {
 }
 
 fn cut(mut text: String) -> String {
-    let mut end = AuditEntry::LONGEST_WORD.min(text.len());
+    let mut end = AuditEntry::MAX_WORD_BYTES.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -229,11 +229,11 @@ mod tests {
 
     #[test]
     fn what_is_too_long_is_cut_or_left_out() {
-        let huge = json!({"x": "y".repeat(AuditEntry::LONGEST_STATE)});
+        let huge = json!({"x": "y".repeat(AuditEntry::MAX_STATE_BYTES)});
         let entry = entry().between(None::<&Value>, Some(&huge));
         assert!(entry.after.expect("said").to_string().len() < 100);
         let long = AuditEntry::new(&Actor::GATE, Timestamp::default(), "a", "ä".repeat(200));
-        assert_eq!(long.subject.len(), AuditEntry::LONGEST_WORD);
+        assert_eq!(long.subject.len(), AuditEntry::MAX_WORD_BYTES);
     }
 
     #[test]

@@ -76,7 +76,7 @@ const METHOD_OVERRIDES: [&str; 3] = [
     "x-method-override",
 ];
 /// As long as the shortest of all these.
-const SHORTEST: usize = "proxy".len();
+const MIN_LENGTH: usize = "proxy".len();
 const FRAME: [&str; 4] = ["content-length", "transfer-encoding", "host", "connection"];
 
 /// What a header of this name says.
@@ -91,7 +91,7 @@ pub fn meaning(name: &str) -> Meaning {
         return Meaning::Theirs;
     }
     // `host`, `te` and the like: none of ours is as short, but for frames in a spelling of their own.
-    if name.len() < SHORTEST && !is_odd(name) {
+    if name.len() < MIN_LENGTH && !is_odd(name) {
         return Meaning::Theirs;
     }
     let is_one_of = |names: &[&str]| names.iter().any(|other| is_spelling_of(name, other));

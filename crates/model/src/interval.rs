@@ -18,12 +18,12 @@ pub struct Interval(u32);
 pub struct ParseIntervalError(pub String);
 
 impl Interval {
-    const LONGEST: u64 = 100 * 366 * 86_400;
+    const MAX_SECONDS: u64 = 100 * 366 * 86_400;
 
     /// An interval of whole seconds; `None` for zero and for more than 100 years.
     #[must_use]
     pub fn from_seconds(seconds: u64) -> Option<Self> {
-        (1..=Self::LONGEST)
+        (1..=Self::MAX_SECONDS)
             .contains(&seconds)
             .then_some(Self(seconds as u32))
     }

@@ -36,8 +36,8 @@ pub enum CredentialError {
     /// Too short to be a secret, or too long to be looked at.
     #[error(
         "a key has {} to {} characters",
-        Credential::SHORTEST,
-        Credential::LONGEST
+        Credential::MIN_LENGTH,
+        Credential::MAX_LENGTH
     )]
     Length,
     /// Not plain visible ASCII.
@@ -125,9 +125,9 @@ impl KeyFormat {
 
 impl Credential {
     /// Fewest characters of a key.
-    pub const SHORTEST: usize = 8;
+    pub const MIN_LENGTH: usize = 8;
     /// Most characters of a key.
-    pub const LONGEST: usize = 256;
+    pub const MAX_LENGTH: usize = 256;
 
     /// Takes an existing key.
     ///
@@ -214,7 +214,7 @@ impl Credential {
     }
 
     fn check_characters(text: &str) -> Result<(), CredentialError> {
-        if !(Self::SHORTEST..=Self::LONGEST).contains(&text.len()) {
+        if !(Self::MIN_LENGTH..=Self::MAX_LENGTH).contains(&text.len()) {
             return Err(CredentialError::Length);
         }
         let plain = text.bytes().all(|b| b.is_ascii_graphic());

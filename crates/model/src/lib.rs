@@ -71,7 +71,7 @@ pub use refusal::Refusal;
 pub use routing::{AppConflict, AppTable, HostPattern, RouteConflict, RouteTable};
 pub use scope::{ParseScopeError, Scope};
 pub use session::{
-    ACCESS_TOKEN_KIND, LONGEST_ACCESS_TOKEN, RefreshToken, Session, is_access_token,
+    ACCESS_TOKEN_KIND, MAX_ACCESS_TOKEN_BYTES, RefreshToken, Session, is_access_token,
 };
 pub use signing::{SigningAlgorithm, SigningKeyState, SigningUse};
 pub use steady_clock::SteadyClock;

@@ -99,14 +99,14 @@ impl Counter {
 
 impl RateLimit {
     /// The most windows that can hold for one license at once.
-    pub const MOST_WINDOWS: usize = 8;
+    pub const MAX_WINDOWS: usize = 8;
 
     /// Whether these windows can hold for one license at once.
     ///
     /// # Errors
     /// The place of the window that is to blame, and what is wrong with it and would work.
     pub fn check_together(limits: &[Self]) -> Result<(), (usize, String)> {
-        let (count, most) = (limits.len(), Self::MOST_WINDOWS);
+        let (count, most) = (limits.len(), Self::MAX_WINDOWS);
         if count > most {
             let reason = format!("{count} windows are not possible: write {most} at most");
             return Err((most, reason));

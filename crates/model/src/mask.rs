@@ -130,7 +130,7 @@ fn is_call_id(word: &str) -> bool {
 /// A run of random letters and digits, as API keys are. Randomness changes between small and capital letters at every second
 /// one, names of several words seldom.
 fn random_letters(word: &str) -> Option<Range<usize>> {
-    const SHORTEST: usize = 16;
+    const MIN_LENGTH: usize = 16;
     const LONG: usize = 32;
     let mut start = 0;
     for run in word.split(['_', '-', '.']) {
@@ -143,8 +143,8 @@ fn random_letters(word: &str) -> Option<Range<usize>> {
         let both = run.contains(|c: char| c.is_ascii_uppercase())
             && run.contains(|c: char| c.is_ascii_lowercase());
         let random = match run.len() {
-            ..SHORTEST => false,
-            SHORTEST..LONG => changes * 5 >= run.len() * 2,
+            ..MIN_LENGTH => false,
+            MIN_LENGTH..LONG => changes * 5 >= run.len() * 2,
             // Of 64 random letters 32 change, fewer than 11 in none of millions of keys.
             _ => changes * 6 >= run.len(),
         };

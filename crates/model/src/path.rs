@@ -133,7 +133,7 @@ impl<'a> NormalPath<'a> {
 
 impl ParentPath {
     /// Longest text in bytes.
-    pub const LONGEST: usize = 1_024;
+    pub const MAX_BYTES: usize = 1_024;
 
     /// The path that everything lies below.
     #[must_use]
@@ -157,7 +157,7 @@ impl FromStr for ParentPath {
     type Err = ParsePathError;
 
     fn from_str(text: &str) -> Result<Self, ParsePathError> {
-        if text.len() > Self::LONGEST {
+        if text.len() > Self::MAX_BYTES {
             return Err(ParsePathError::TooLong(text.len()));
         }
         if let Some(parent) = before_pattern(text).filter(|_| text.starts_with('/')) {
@@ -517,7 +517,7 @@ mod tests {
             spelled.expect_err("not normal").to_string(),
             "`/%61` is not in normal form: write `/a`"
         );
-        let long = format!("/{}", "a".repeat(ParentPath::LONGEST));
+        let long = format!("/{}", "a".repeat(ParentPath::MAX_BYTES));
         assert!(long.parse::<ParentPath>().is_err());
     }
 

@@ -144,7 +144,7 @@ impl<T> AppTable<T> {
     /// parent path.
     #[must_use]
     pub fn lookup(&self, host: &str, path: &NormalPath<'_>) -> Option<&T> {
-        let mut buffer = [0; LONGEST_HOST];
+        let mut buffer = [0; MAX_HOST_BYTES];
         let named =
             canonical_host(host, &mut buffer).and_then(|host| self.lookup_named(host, path));
         let index = named.or_else(|| self.rest.longest(path, |index| Some(*index)))?;
@@ -325,10 +325,10 @@ fn next_index<T>(items: &[T]) -> u32 {
 }
 
 /// Longest DNS name in bytes, with room for the brackets of an IPv6 address.
-const LONGEST_HOST: usize = 255;
+const MAX_HOST_BYTES: usize = 255;
 
 /// The host without port and final dot, in lower case; `None` if it is too long for any name.
-fn canonical_host<'a>(host: &'a str, buffer: &'a mut [u8; LONGEST_HOST]) -> Option<&'a str> {
+fn canonical_host<'a>(host: &'a str, buffer: &'a mut [u8; MAX_HOST_BYTES]) -> Option<&'a str> {
     let name = match host.rfind(':') {
         Some(colon) if !host.ends_with(']') => &host[..colon],
         _ => host,

@@ -32,7 +32,7 @@ pub struct RefreshToken(Zeroizing<String>);
 pub const ACCESS_TOKEN_KIND: &str = "access_token";
 
 /// Longest access token that is looked at, in bytes.
-pub const LONGEST_ACCESS_TOKEN: usize = 4 * 1024;
+pub const MAX_ACCESS_TOKEN_BYTES: usize = 4 * 1024;
 
 /// How access tokens begin: the header of a JWT with a `kid` of ours, as far as it is the same for all.
 const BEGINNINGS: [&[u8]; 2] = [

@@ -24,7 +24,7 @@ impl<C: Clock> SteadyClock<C> {
     /// Steps up to this are followed at once, as a clock that is corrected makes them. Microseconds.
     const STEP: i64 = 2_000_000;
     /// A jump that lasts for so long is believed.
-    pub const PATIENCE: Duration = Duration::from_secs(60);
+    pub const MIN_JUMP_DURATION: Duration = Duration::from_secs(60);
 
     /// Goes by `clock`, and believes what it shows now.
     pub fn new(clock: C) -> Self {
@@ -53,7 +53,7 @@ impl<C: Clock> SteadyClock<C> {
             self.strayed_since.store(at.0.max(1), Ordering::Relaxed);
             return false;
         }
-        at.since(Moment(since)) >= Self::PATIENCE
+        at.since(Moment(since)) >= Self::MIN_JUMP_DURATION
     }
 }
 

@@ -27,7 +27,7 @@ word_enum!(
 );
 
 /// Longer exponents all mean the same: far too large, or a fraction.
-const MOST_EXPONENT: i64 = 1_000_000;
+const MAX_EXPONENT: i64 = 1_000_000;
 
 impl NamedUnits {
     /// Reads the value of a header.
@@ -83,7 +83,7 @@ fn exponent(text: &[u8]) -> Result<i64, UnreadableUnits> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(UnreadableUnits::NotANumber);
     }
-    let add = |sum: i64, digit: &u8| (sum * 10 + i64::from(digit - b'0')).min(MOST_EXPONENT);
+    let add = |sum: i64, digit: &u8| (sum * 10 + i64::from(digit - b'0')).min(MAX_EXPONENT);
     Ok(sign * digits.iter().fold(0, add))
 }
 

@@ -187,7 +187,7 @@ pub(crate) fn has_underscored_name(headers: &HeaderMap, keys: &[HeaderName]) -> 
 /// Removes credentials, headers that only the gate may set, and method overrides. One pass over what is there finds them, since
 /// most requests have one of them at most and each removal costs two look-ups.
 fn strip(head: &mut RequestHeader, rewrite: &Rewrite<'_>) {
-    const MOST: usize = 8;
+    const BATCH_SIZE: usize = 8;
     if head
         .headers
         .get_all(&AUTHORIZATION)
@@ -197,9 +197,11 @@ fn strip(head: &mut RequestHeader, rewrite: &Rewrite<'_>) {
         head.remove_header(&AUTHORIZATION);
     }
     loop {
-        let mut found: [Option<HeaderName>; MOST] = [const { None }; MOST];
+        let mut found: [Option<HeaderName>; BATCH_SIZE] = [const { None }; BATCH_SIZE];
         let names = head.headers.keys();
-        let names = names.filter(|name| is_stripped(name, rewrite)).take(MOST);
+        let names = names
+            .filter(|name| is_stripped(name, rewrite))
+            .take(BATCH_SIZE);
         let count = found
             .iter_mut()
             .zip(names)
@@ -208,7 +210,7 @@ fn strip(head: &mut RequestHeader, rewrite: &Rewrite<'_>) {
         for name in found.iter().flatten() {
             head.remove_header(name);
         }
-        if count < MOST {
+        if count < BATCH_SIZE {
             return;
         }
     }

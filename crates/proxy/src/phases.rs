@@ -30,7 +30,7 @@ use crate::survey::Survey;
 use crate::target::{Malformed, settle};
 
 /// Connections to the upstream that one call may try.
-pub(crate) const MOST_ATTEMPTS: u8 = 2;
+pub(crate) const MAX_ATTEMPTS: u8 = 2;
 
 /// Timeouts towards callers.
 #[derive(Clone, Copy, Debug)]
@@ -305,7 +305,7 @@ impl ProxyHttp for MeteredProxy {
             backend.pool.note(address, false);
         }
         // Nothing was sent, so another try is safe for every method.
-        error.set_retry(call.attempts < MOST_ATTEMPTS);
+        error.set_retry(call.attempts < MAX_ATTEMPTS);
         error
     }
 

@@ -18,13 +18,13 @@ pub(crate) struct HeadSize {
 }
 
 /// Most bytes of a target that the framework reads.
-const MOST_TARGET: usize = 65_534;
+const MAX_TARGET_BYTES: usize = 65_534;
 /// Most bytes of a head that it reads.
-const MOST_BYTES: usize = (1 << 20) - 1;
+const MAX_HEAD_BYTES: usize = (1 << 20) - 1;
 /// Most headers of a head that it reads.
-const MOST_HEADERS: usize = 256;
+const MAX_HEADERS: usize = 256;
 /// A head of no more bytes has no more headers than that, since each has a name, a colon and its end.
-const FEW_LINES: usize = 3 * MOST_HEADERS;
+const FEW_LINES: usize = 3 * MAX_HEADERS;
 
 impl HeadSize {
     /// Notes bytes of the head. Those of a body that came with its end are counted, too: it costs less than to tell them apart,
@@ -41,12 +41,12 @@ impl HeadSize {
 
     /// Why the framework refused the head, and what would work.
     fn refusal(self, target: usize) -> (Refusal, Option<String>) {
-        if target > MOST_TARGET {
-            let detail = format!("send a target of at most {MOST_TARGET} bytes");
+        if target > MAX_TARGET_BYTES {
+            let detail = format!("send a target of at most {MAX_TARGET_BYTES} bytes");
             (Refusal::TargetTooLong, Some(detail))
-        } else if self.bytes > MOST_BYTES || self.lines > MOST_HEADERS + 2 {
+        } else if self.bytes > MAX_HEAD_BYTES || self.lines > MAX_HEADERS + 2 {
             let detail = format!(
-                "send at most {MOST_HEADERS} headers, and with the request line at most {MOST_BYTES} bytes"
+                "send at most {MAX_HEADERS} headers, and with the request line at most {MAX_HEAD_BYTES} bytes"
             );
             (Refusal::HeadTooLarge, Some(detail))
         } else {

@@ -13,8 +13,8 @@ use pingora::server::configuration::ServerConf;
 
 use crate::backend::Backends;
 use crate::edge::{Edge, EdgeOptions};
-use crate::phases::{CallerTimeouts, MOST_ATTEMPTS, MeteredProxy};
-use crate::upstream::MOST_IDLE;
+use crate::phases::{CallerTimeouts, MAX_ATTEMPTS, MeteredProxy};
+use crate::upstream::MAX_IDLE;
 
 /// What the proxy is made of.
 pub struct ProxyParts {
@@ -37,9 +37,9 @@ pub struct ProxyParts {
 /// If a listener cannot be shared or a thread cannot be started.
 pub fn serve(listeners: &[TcpListener], rpc: &UnixListener, parts: ProxyParts) -> io::Result<Edge> {
     let conf = Arc::new(ServerConf {
-        max_retries: usize::from(MOST_ATTEMPTS),
+        max_retries: usize::from(MAX_ATTEMPTS),
         // Those with TLS; the others are in our own keeping.
-        upstream_keepalive_pool_size: MOST_IDLE,
+        upstream_keepalive_pool_size: MAX_IDLE,
         threads: 1,
         ..ServerConf::default()
     });

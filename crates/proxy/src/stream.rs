@@ -40,7 +40,7 @@ pub(crate) struct CallerStream {
 }
 
 /// Most bytes that are read ahead of the call that is under way. Further ones wait in the kernel.
-const MOST_AHEAD: usize = 65_536;
+const MAX_READ_AHEAD: usize = 65_536;
 /// Of these, so many at a time.
 const PIECE: usize = 256;
 
@@ -80,7 +80,7 @@ impl CallerStream {
             if caller.has_said_end() && absence == Absence::Ends {
                 return Poll::Ready(Ok(()));
             }
-            if caller.is_gone() || caller.has_said_end() || self.ahead.len() >= MOST_AHEAD {
+            if caller.is_gone() || caller.has_said_end() || self.ahead.len() >= MAX_READ_AHEAD {
                 if absence != Absence::Ignored {
                     caller.is_unread();
                 }

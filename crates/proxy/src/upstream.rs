@@ -19,7 +19,7 @@ use self::aside::{Aside, interleaved};
 use self::failures::Failures;
 use self::health::Health;
 pub use self::health::HealthCheck;
-pub(crate) use self::idle::{IdleSockets, MOST_IDLE};
+pub(crate) use self::idle::{IdleSockets, MAX_IDLE};
 use self::socket::Dialer;
 
 /// How often names are resolved anew.

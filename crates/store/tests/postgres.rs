@@ -10,7 +10,7 @@ use store::{PostgresOptions, PostgresStore, Store};
 use testkit::Postgres;
 
 /// Longest wait for a server that shares the machine with builds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const SERVER_TIMEOUT: Duration = Duration::from_secs(60);
 
 struct Schema {
     url: String,
@@ -30,8 +30,8 @@ impl StoreFactory for Schema {
     async fn open(&self) -> Arc<dyn Store> {
         let mut options = PostgresOptions::parse(&self.url).expect("a valid URL");
         options.times = Times::Caller;
-        options.connect_timeout = PATIENCE;
-        options.statement_timeout = PATIENCE;
+        options.connect_timeout = SERVER_TIMEOUT;
+        options.statement_timeout = SERVER_TIMEOUT;
         Arc::new(PostgresStore::open(options).await.expect("the store opens"))
     }
 }

@@ -16,7 +16,7 @@ use crate::port::Port;
 use crate::wire::Head;
 
 /// How often the gates are asked whether they are ready.
-const LOOK: Duration = Duration::from_millis(20);
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A balancer that runs until it is dropped.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ impl State {
                 let is_ready = answer.is_some_and(|answer| answer.status == 200);
                 gate.is_ready.store(is_ready, Ordering::SeqCst);
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(CHECK_INTERVAL);
         }
     }
 

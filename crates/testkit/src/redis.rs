@@ -159,7 +159,7 @@ impl Redis {
     /// How many commands it has served, but for those that ask how it is.
     #[must_use]
     pub fn work(&self) -> u64 {
-        const LOOKS: [&str; 6] = [
+        const READS: [&str; 6] = [
             "info",
             "ping",
             "command|docs",
@@ -171,7 +171,7 @@ impl Redis {
         let calls = |line: &str| {
             let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
             let calls: u64 = rest.split(',').next()?.parse().ok()?;
-            (!LOOKS.contains(&name)).then_some(calls)
+            (!READS.contains(&name)).then_some(calls)
         };
         stats.lines().filter_map(calls).sum()
     }

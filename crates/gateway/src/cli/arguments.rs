@@ -25,7 +25,7 @@ impl JsonArgument {
 }
 
 /// Longest key that is read from the standard input.
-const LONGEST: u64 = 4_096;
+const MAX_KEY_BYTES: u64 = 4_096;
 
 /// An existing key: from the argument, or from the standard input where that is `-`, so that it shows in no list of
 /// processes and no shell history.
@@ -38,7 +38,7 @@ pub(crate) fn read_key(argument: Option<String>) -> Result<Option<String>, Error
             }
             let mut text = String::new();
             stdin
-                .take(LONGEST)
+                .take(MAX_KEY_BYTES)
                 .read_to_string(&mut text)
                 .map_err(|error| {
                     Error::Usage(format!(

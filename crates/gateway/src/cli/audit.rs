@@ -19,7 +19,7 @@ pub(super) const EXAMPLES: &str = examples!(
 /// Lines that are asked for and aligned together; a longer answer is a sequence of such tables under one title.
 const PAGE: usize = 1_000;
 /// Longest text of a change in a table; `--json` has all of it.
-const LONGEST: usize = 80;
+const MAX_CHANGE_WIDTH: usize = 80;
 
 /// Arguments of `audit`.
 #[derive(Debug, Args)]
@@ -129,10 +129,10 @@ fn change(line: &AuditLine) -> String {
         (None, Some(after)) => short(after),
         (Some(before), Some(after)) => format!("{} -> {}", short(before), short(after)),
     };
-    if text.chars().count() <= LONGEST {
+    if text.chars().count() <= MAX_CHANGE_WIDTH {
         return text;
     }
-    let cut: String = text.chars().take(LONGEST - 1).collect();
+    let cut: String = text.chars().take(MAX_CHANGE_WIDTH - 1).collect();
     format!("{cut}…")
 }
 
@@ -182,6 +182,6 @@ mod tests {
             rows[1]
         );
         line.after = Some(json!({ "label": "x".repeat(200) }));
-        assert_eq!(change(&line).chars().count(), LONGEST);
+        assert_eq!(change(&line).chars().count(), MAX_CHANGE_WIDTH);
     }
 }

@@ -18,7 +18,7 @@ pub(super) const EXAMPLES: &str = examples!(
 );
 
 /// Between two looks for calls that were closed.
-const PAUSE: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Rows of a table that are aligned together; a longer answer is a sequence of such tables under one title.
 const ALIGNED: usize = 1_000;
 
@@ -128,7 +128,7 @@ async fn follow(
                     eprintln!("tallygate: {error}; waiting for it");
                 }
                 waits = true;
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
                 continue;
             }
             Err(error) => return Err(error),
@@ -146,7 +146,7 @@ async fn follow(
         output.flush()?;
         query.cursor = Some(page.next);
         if !page.more {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }

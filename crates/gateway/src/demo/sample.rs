@@ -29,7 +29,7 @@ struct Parts(mpsc::Receiver<io::Result<Bytes>>);
 
 /// Parts of the streamed answer, and the time between them.
 const PARTS: usize = 5;
-const PAUSE: Duration = Duration::from_millis(150);
+const PART_INTERVAL: Duration = Duration::from_millis(150);
 
 impl Sample {
     /// Listens where it is wanted, or on a free port if that is taken.
@@ -105,7 +105,7 @@ fn parts(word: &'static str, breaks_at: Option<usize>) -> Body {
             if sender.send(piece).await.is_err() || broken {
                 return;
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(PART_INTERVAL).await;
         }
     });
     Body::new(Parts(receiver))

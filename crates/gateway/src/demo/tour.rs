@@ -26,7 +26,7 @@ struct Seen {
 }
 
 /// How long records may take to be closed.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -279,7 +279,7 @@ async fn records(site: &Site, licenses: &[&License], expected: usize) -> Result<
                 calls.push(lines.parse::<Call>(&line)?);
             }
         }
-        if calls.len() >= expected || began.elapsed() > PATIENCE {
+        if calls.len() >= expected || began.elapsed() > CLOSE_TIMEOUT {
             calls.sort_by(|a, b| (a.started_at, &a.call_id).cmp(&(b.started_at, &b.call_id)));
             return Ok(calls);
         }

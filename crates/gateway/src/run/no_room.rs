@@ -27,11 +27,11 @@ use crate::start_error::StartError;
 /// What the store takes beside the journal.
 const FOR_THE_STORE: u64 = 1 << 20;
 /// How often the disk is looked at.
-const PAUSE: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the log repeats why nothing is served, in looks.
 const REMINDER: u64 = 60;
 /// How long a connection may take for its one call.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections at once on each listener; further ones are closed as they come.
 const CONNECTIONS: usize = 1_024;
 
@@ -72,7 +72,7 @@ impl Room<'_> {
                 tracing::error!(data_dir = %self.data_dir.display(), "{why}; calls are refused until then");
             }
             looks += 1;
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
         }
         self.readiness.set(State::Closed);
         tracing::info!("there is room again, the start goes on");
@@ -123,7 +123,7 @@ async fn take(listener: tokio::net::TcpListener, metrics: Arc<Metrics>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
             continue;
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
@@ -133,7 +133,7 @@ async fn take(listener: tokio::net::TcpListener, metrics: Arc<Metrics>) {
         tokio::spawn(async move {
             let _place = place;
             // Of callers that are slow or gone there is nothing to tell.
-            let _ = tokio::time::timeout(PATIENCE, answer(stream, metrics)).await;
+            let _ = tokio::time::timeout(CALL_TIMEOUT, answer(stream, metrics)).await;
         });
     }
 }

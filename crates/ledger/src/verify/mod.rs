@@ -21,7 +21,7 @@ use crate::ledger::{Ledger, Shared};
 use crate::recover::{Work, ship_path};
 use crate::report::{Fault, Problem, VerifyReport};
 use crate::rollup::Sums;
-use crate::standstill::PATIENCE;
+use crate::standstill;
 use crate::unique::Unique;
 
 pub(crate) use rollups::stored_rollups;
@@ -39,7 +39,9 @@ impl Ledger {
         let shared = Arc::clone(&self.shared);
         self.run(move || {
             let mut check = Check::default();
-            shared.catch_up.wait(PATIENCE, |seen| seen.is_over);
+            shared
+                .catch_up
+                .wait(standstill::TIMEOUT, |seen| seen.is_over);
             // Before the others stand still, who do not wait for ever.
             let visible = shared.wait_until_visible(shared.options.patience);
             ship_dead_instances(&shared, &mut check)?;
@@ -115,8 +117,8 @@ struct Check {
 
 impl Check {
     fn note(&mut self, problem: Problem) {
-        const MOST: usize = 1_000;
-        if self.report.problems.len() < MOST {
+        const MAX_PROBLEMS: usize = 1_000;
+        if self.report.problems.len() < MAX_PROBLEMS {
             self.report.problems.push(problem);
         }
     }

@@ -45,7 +45,7 @@ impl Point {
 
 impl History {
     /// How many changes it keeps: 56 bytes each, and as many for the license.
-    pub(crate) const LONGEST: usize = 65_536;
+    pub(crate) const CAPACITY: usize = 65_536;
 
     pub(crate) fn new(longest: usize) -> Self {
         Self {

@@ -34,10 +34,10 @@ pub(super) enum Judgement {
 }
 
 /// Shortest time that a rate is computed over, so that a first burst does not look like a flood.
-const SHORTEST: i64 = 10_000;
+const MIN_RATE_SPAN_US: i64 = 10_000;
 
 impl Stock {
-    const SHORTEST_RECHECK: Duration = Duration::from_millis(100);
+    const MIN_RECHECK: Duration = Duration::from_millis(100);
 
     pub(super) const fn judge(&self, units: u64, now: i64) -> Judgement {
         if self.units >= units {
@@ -78,7 +78,7 @@ impl Stock {
         if now < self.dry_until || (need == 0 && !self.runs_low(now)) {
             return None;
         }
-        let elapsed = now.saturating_sub(self.since).max(SHORTEST);
+        let elapsed = now.saturating_sub(self.since).max(MIN_RATE_SPAN_US);
         let horizon = i64::try_from(options.horizon.as_micros()).unwrap_or(i64::MAX);
         let expected = u128::from(self.taken) * horizon.unsigned_abs() as u128 / elapsed as u128;
         let mut want = u64::try_from(expected).unwrap_or(u64::MAX);
@@ -86,7 +86,7 @@ impl Stock {
         if !options.alone && self.since != 0 {
             want = want.min(self.left / 8);
         }
-        if elapsed > SHORTEST {
+        if elapsed > MIN_RATE_SPAN_US {
             self.taken = 0;
             self.since = now;
         }
@@ -114,7 +114,7 @@ impl Stock {
         options: &LeaseOptions,
     ) {
         // Never so short that a call asks again before it believed the answer it waited for.
-        let recheck = options.recheck.max(Self::SHORTEST_RECHECK);
+        let recheck = options.recheck.max(Self::MIN_RECHECK);
         let recheck = i64::try_from(recheck.as_micros()).unwrap_or(i64::MAX);
         self.units = self.units.saturating_add(units);
         self.left = left;

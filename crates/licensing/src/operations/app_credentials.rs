@@ -56,7 +56,7 @@ struct Record {
 }
 
 /// Most secrets of an app, ever.
-const MOST: usize = 10_000;
+const MAX_SECRETS: usize = 10_000;
 
 impl Acting {
     /// Makes a new secret of an app; those before it end when `overlap` is over, or sooner if that was said before. If
@@ -74,8 +74,8 @@ impl Acting {
         let hash = self.hasher.hash(secret.expose().as_bytes());
         loop {
             let number = self.app_records(app).await?.len() + 1;
-            if number > MOST {
-                let reason = format!("had {MOST} secrets, which is the most");
+            if number > MAX_SECRETS {
+                let reason = format!("had {MAX_SECRETS} secrets, which is the most");
                 return Err(Error::invalid("app", reason));
             }
             let record = Record {
@@ -169,7 +169,8 @@ impl Licensing {
         let read = |_: &str, bytes: &[u8]| {
             serde_json::from_slice(bytes).map_err(|_| Error::KeyringMalformed)
         };
-        let new: Vec<Record> = numbered::since(&*self.store, known.len(), MOST, name, read).await?;
+        let new: Vec<Record> =
+            numbered::since(&*self.store, known.len(), MAX_SECRETS, name, read).await?;
         if new.is_empty() {
             return Ok(known);
         }

@@ -13,9 +13,9 @@ use crate::licensing::Licensing;
 /// Lines that are kept in memory while the store is away; further ones are logged and lost.
 const WAITING: usize = 10_000;
 /// Lines that are written together.
-const TOGETHER: usize = 1_000;
+const BATCH_SIZE: usize = 1_000;
 /// Things that are told apart within a minute.
-const APART: usize = 1_000;
+const MAX_DISTINCT: usize = 1_000;
 const MINUTE: i64 = 60_000_000;
 
 /// What is still to be written.
@@ -80,7 +80,7 @@ impl Folded {
         let mut told = self.turn(now);
         let first = often.line(&actor, now);
         let mut place = (actor, often);
-        let full = self.counts.len() >= APART && !self.counts.contains_key(&place);
+        let full = self.counts.len() >= MAX_DISTINCT && !self.counts.contains_key(&place);
         if full && place.1 == Often::Denied {
             // The many that have no place of their own are never told one by one.
             place.0 = Actor::unknown(None);
@@ -160,14 +160,14 @@ impl Licensing {
         after: u64,
         limit: usize,
     ) -> Result<Vec<NumberedEntry>, Error> {
-        let limit = limit.clamp(1, TOGETHER);
+        let limit = limit.clamp(1, BATCH_SIZE);
         Ok(self.store.audit_log()?.audit(filter, after, limit).await?)
     }
 
     /// Writes what waits. What a failing store may have taken all the same is told by its id and not written twice.
     pub(crate) async fn write_audit(&self) {
         let _writing = self.audit_desk.writing.lock().await;
-        let mut together = TOGETHER;
+        let mut together = BATCH_SIZE;
         loop {
             let batch: Vec<AuditEntry> = {
                 let waiting = self.audit_desk.waiting.lock();
@@ -246,7 +246,7 @@ mod tests {
                 denied(&mut folded, Actor::unknown(Some(address.into())), 60).len()
             })
             .sum();
-        assert_eq!(told, APART);
+        assert_eq!(told, MAX_DISTINCT);
         let past = folded.turn(at(120));
         assert_eq!(past.len(), 1);
         assert_eq!((past[0].count, past[0].address), (2_000, None));

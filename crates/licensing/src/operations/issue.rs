@@ -105,7 +105,7 @@ impl IssueRequest {
     }
 
     fn validate(&self, now: Timestamp) -> Result<(), Error> {
-        const MOST: u32 = 1_000;
+        const MAX_QUANTITY: u32 = 1_000;
         validate::end("or none at all", self.expires_at, now)?;
         validate::text("user", self.user.as_deref())?;
         validate::text("label", self.label.as_deref())?;
@@ -115,9 +115,9 @@ impl IssueRequest {
         let imported = !matches!(self.key, KeySource::Generate(_));
         match self.quantity {
             0 => Err(Error::invalid("quantity", "must be at least 1")),
-            quantity if quantity > MOST => Err(Error::invalid(
+            quantity if quantity > MAX_QUANTITY => Err(Error::invalid(
                 "quantity",
-                format!("must be at most {MOST}"),
+                format!("must be at most {MAX_QUANTITY}"),
             )),
             quantity if quantity > 1 && imported => {
                 let reason = "must be 1 with a key that exists: a key belongs to one license";

@@ -10,14 +10,14 @@ use tokio::time::Instant;
 use crate::licensing::Licensing;
 
 /// Claims that are looked after at once; what is beyond it stays as it is.
-pub(crate) const MOST_CHASES: usize = 1_024;
+pub(crate) const MAX_LOST_CLAIMS: usize = 1_024;
 /// How long a store that is away is waited for: the usual life of a token.
-const PATIENCE: Duration = Duration::from_secs(300);
+const STORE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Between two looks, first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// So many looks must say that the claim was not done: it may be on its way when the first one comes.
-const LOOKS: u32 = 3;
+const MIN_ANSWERS: u32 = 3;
 
 impl Licensing {
     /// Looks in the background whether a claim that was not answered was done all the same, and gives the token back then.
@@ -29,11 +29,11 @@ impl Licensing {
         let licensing = self.clone();
         self.runtime.spawn(async move {
             let _permit = permit;
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + STORE_TIMEOUT;
             let (mut pause, mut looks) = (FIRST_PAUSE, 0);
-            while looks < LOOKS && Instant::now() < deadline {
+            while looks < MIN_ANSWERS && Instant::now() < deadline {
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause = (pause * 2).min(MAX_PAUSE);
                 match licensing.give_back_claim(hash, call_id).await {
                     Ok(true) => return,
                     Ok(false) => looks += 1,

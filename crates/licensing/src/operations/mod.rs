@@ -30,7 +30,7 @@ pub use app_credentials::{AppSecrets, IssuedAppSecret};
 pub(crate) use audit::AuditDesk;
 pub use change::{BalanceView, LicenseUpdate};
 pub use issue::{IssueRequest, Issued, KeySource, NotIssued};
-pub(crate) use lost_claim::MOST_CHASES;
+pub(crate) use lost_claim::MAX_LOST_CLAIMS;
 pub use management::{IssuedManagementKey, ManagementKeyRequest};
 pub(crate) use management::{ManagementCache, has_ended};
 pub(crate) use once::UnderWay;

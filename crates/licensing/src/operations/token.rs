@@ -31,7 +31,7 @@ pub struct TokenRequest<'a> {
     pub path: &'a str,
     /// Units that it may cost; they are held from now on.
     pub units: u64,
-    /// How long it may be used: from one second to [`TokenRequest::LONGEST`].
+    /// How long it may be used: from one second to [`TokenRequest::MAX_LIFETIME`].
     pub lifetime: Duration,
 }
 
@@ -62,13 +62,13 @@ const TRIES: u32 = 5;
 /// Tokens that are looked at in one sweep.
 const SWEEP: usize = 1_000;
 /// How long what became of a token can be asked.
-const KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
+const RESULT_TTL: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 impl TokenRequest<'_> {
     /// How long a token may be used if nothing else is said.
     pub const LIFETIME: Duration = Duration::from_secs(300);
     /// How long a token may be used at most: its units are held for so long.
-    pub const LONGEST: Duration = Duration::from_secs(24 * 3_600);
+    pub const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 }
 
 impl Acting {
@@ -100,7 +100,7 @@ impl Licensing {
         let now = self.clock.now();
         let lifetime = request
             .lifetime
-            .clamp(Duration::from_secs(1), TokenRequest::LONGEST);
+            .clamp(Duration::from_secs(1), TokenRequest::MAX_LIFETIME);
         let token = RequestToken {
             id: RequestTokenId::generate(),
             license_id: license.id,
@@ -253,9 +253,9 @@ impl Licensing {
 
     /// Ends tokens whose time is over, and forgets old ones and old claims, for ever.
     pub(crate) async fn serve_expiry(&self) {
-        const PAUSE: Duration = Duration::from_secs(1);
+        const EXPIRY_INTERVAL: Duration = Duration::from_secs(1);
         loop {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(EXPIRY_INTERVAL).await;
             let now = self.clock.now();
             self.tend_audit(now).await;
             if let Err(error) = self.expire(now).await {
@@ -267,7 +267,7 @@ impl Licensing {
     async fn expire(&self, now: Timestamp) -> Result<(), store::Error> {
         if let Ok(tokens) = self.store.tokens() {
             while tokens.expire_tokens(now, SWEEP).await? == SWEEP {}
-            let kept = i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX);
+            let kept = i64::try_from(RESULT_TTL.as_micros()).unwrap_or(i64::MAX);
             tokens.forget_tokens(now.plus_micros(-kept), SWEEP).await?;
         }
         if let Ok(claims) = self.store.claims() {

@@ -4,14 +4,14 @@ use model::{LARGEST_EXACT, Limits, Method, Permission, RateLimit, Scope, Timesta
 
 use crate::error::Error;
 
-const LONGEST_TEXT: usize = 200;
-const MOST_ENTRIES: usize = 64;
+const MAX_TEXT_LENGTH: usize = 200;
+const MAX_ENTRIES: usize = 64;
 
 /// A text for people: 1 to 200 bytes without control characters.
 pub(super) fn text(field: &'static str, text: Option<&str>) -> Result<(), Error> {
     let Some(text) = text else { return Ok(()) };
-    if text.is_empty() || text.len() > LONGEST_TEXT || text.chars().any(char::is_control) {
-        let reason = format!("must have 1 to {LONGEST_TEXT} bytes and no control characters");
+    if text.is_empty() || text.len() > MAX_TEXT_LENGTH || text.chars().any(char::is_control) {
+        let reason = format!("must have 1 to {MAX_TEXT_LENGTH} bytes and no control characters");
         return Err(Error::invalid(field, reason));
     }
     Ok(())
@@ -19,8 +19,8 @@ pub(super) fn text(field: &'static str, text: Option<&str>) -> Result<(), Error>
 
 /// A list of at most 64 entries.
 pub(super) fn entries(field: &'static str, count: usize) -> Result<(), Error> {
-    if count > MOST_ENTRIES {
-        let reason = format!("has {count} entries, at most {MOST_ENTRIES} are allowed");
+    if count > MAX_ENTRIES {
+        let reason = format!("has {count} entries, at most {MAX_ENTRIES} are allowed");
         return Err(Error::invalid(field, reason));
     }
     Ok(())

@@ -50,7 +50,12 @@ impl Sessions {
         let note = Note::of(vec![self.line("session.create", &session, &key, actor)]);
         let store = &self.licensing.store;
         let kept = store
-            .create_session(session.clone(), minted.kept.clone(), Self::MOST, note)
+            .create_session(
+                session.clone(),
+                minted.kept.clone(),
+                Self::MAX_PER_KEY,
+                note,
+            )
             .await
             .map_err(Error::from)?;
         if !kept {

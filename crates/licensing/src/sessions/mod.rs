@@ -105,7 +105,7 @@ pub enum SessionError {
 
 impl Sessions {
     /// Most sessions of one key that may be refreshed; beyond it the oldest end.
-    pub const MOST: u32 = 1_000;
+    pub const MAX_PER_KEY: u32 = 1_000;
     /// How long the end of a session is remembered, so that its tokens are told why they are refused.
     const REMEMBERED: Duration = Duration::from_secs(86_400);
 
@@ -125,14 +125,19 @@ impl Sessions {
 
     /// Forgets for ever what has ended long ago. Spawn it, once; several gates may do it at a time.
     pub async fn run(self: Arc<Self>) {
-        const PAUSE: Duration = Duration::from_secs(60);
-        const AT_ONCE: usize = 1_000;
+        const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+        const BATCH_SIZE: usize = 1_000;
         loop {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(SWEEP_INTERVAL).await;
             let now = self.licensing.clock.now();
             let remembered = i64::try_from(Self::REMEMBERED.as_micros()).unwrap_or(i64::MAX);
             let before = now.plus_micros(-remembered);
-            if let Err(error) = self.licensing.store.sweep_sessions(before, AT_ONCE).await {
+            if let Err(error) = self
+                .licensing
+                .store
+                .sweep_sessions(before, BATCH_SIZE)
+                .await
+            {
                 tracing::debug!(%error, "ended sessions cannot be forgotten now");
             }
         }

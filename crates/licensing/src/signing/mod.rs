@@ -82,7 +82,7 @@ impl Signing {
     /// How long the set of public keys may be cached.
     pub const CACHED: Duration = Duration::from_secs(300);
     /// Most keys of one use, ever.
-    const MOST: usize = 10_000;
+    const MAX_KEYS: usize = 10_000;
     /// How often another gate's rotation is looked for.
     const POLL: Duration = Duration::from_secs(1);
 
@@ -143,7 +143,7 @@ impl Signing {
             let read = |name: &str, bytes: &[u8]| {
                 Slot::decode(signing_use, name, bytes, &self.keyring).map(Arc::new)
             };
-            let mut new = numbered::since(&*self.store, known, Self::MOST, name, read).await?;
+            let mut new = numbered::since(&*self.store, known, Self::MAX_KEYS, name, read).await?;
             if !new.is_empty() {
                 let mut rings = Rings::clone(&self.rings.load());
                 rings.0[signing_use as usize].append(&mut new);
@@ -227,8 +227,8 @@ impl Signing {
         if last > now && !rotation.withdraw {
             return Err(Error::RotationUnderWay { until: last });
         }
-        if slots.len() >= Self::MOST {
-            let reason = format!("had {} keys, which is the most", Self::MOST);
+        if slots.len() >= Self::MAX_KEYS {
+            let reason = format!("had {} keys, which is the most", Self::MAX_KEYS);
             return Err(Error::invalid("use", reason));
         }
         let lead = if rotation.at_once || rotation.withdraw {

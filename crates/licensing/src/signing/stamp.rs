@@ -28,7 +28,7 @@ pub enum StampFault {
 
 impl Signing {
     /// Longest stamp that is looked at, in bytes.
-    const LONGEST_STAMP: usize = 16 * 1024;
+    const MAX_STAMP_BYTES: usize = 16 * 1024;
 
     /// Signs a stamp with these members.
     #[must_use]
@@ -42,7 +42,7 @@ impl Signing {
     /// # Errors
     /// It is none, or proves nothing any more.
     pub fn verify_stamp(&self, stamp: &str) -> Result<Map<String, Value>, StampFault> {
-        if stamp.len() > Self::LONGEST_STAMP {
+        if stamp.len() > Self::MAX_STAMP_BYTES {
             return Err(StampFault::Invalid);
         }
         let header = jsonwebtoken::decode_header(stamp).map_err(|_| StampFault::Invalid)?;

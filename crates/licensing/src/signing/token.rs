@@ -35,7 +35,7 @@ const TYPE: &str = "JWT";
 
 impl Signing {
     /// Longest token that is looked at, in bytes.
-    pub const LONGEST_TOKEN: usize = 4 * 1024;
+    pub const MAX_TOKEN_BYTES: usize = 4 * 1024;
 
     /// Signs a token. The claims are to hold `iss`, `aud`, `nbf` and `exp`, without which it is never believed.
     ///
@@ -63,7 +63,7 @@ impl Signing {
         terms: &TokenTerms,
     ) -> Result<C, TokenFault> {
         const INVALID: TokenFault = TokenFault::Invalid;
-        if token.len() > Self::LONGEST_TOKEN {
+        if token.len() > Self::MAX_TOKEN_BYTES {
             return Err(INVALID);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| INVALID)?;

@@ -9,7 +9,7 @@ use crate::ticks::{self, ticks_in};
 const STALL: Duration = Duration::from_secs(1);
 /// What may have been under way between an upstream and its caller when he did not read, in buffers of both kernels and of ours.
 /// When the upstream gave up is not known before all of it has been read.
-const MOST_UNDER_WAY: u64 = 16 << 20;
+const MAX_IN_FLIGHT_BYTES: u64 = 16 << 20;
 
 /// One per connection, for one call after the other. Of one thread: atomics, so that it is `Sync`.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Taking {
 
     /// Whether an upstream that is found to have broken off may have waited for him when it did.
     pub(super) fn held_up_upstream(&self, now: u64) -> bool {
-        self.stalls(now) || self.since_stall.load(Ordering::Relaxed) <= MOST_UNDER_WAY
+        self.stalls(now) || self.since_stall.load(Ordering::Relaxed) <= MAX_IN_FLIGHT_BYTES
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
         assert!(!taking.held_up_upstream(10_000), "a moment is nothing");
         taking.takes_nothing(200);
         taking.takes(4_000, 300);
-        taking.takes(MOST_UNDER_WAY as usize, 300);
+        taking.takes(MAX_IN_FLIGHT_BYTES as usize, 300);
         assert!(taking.held_up_upstream(300), "it may have broken off then");
         taking.takes(1, 300);
         assert!(!taking.held_up_upstream(300), "it went on");

@@ -10,7 +10,7 @@ use pingora::http::RequestHeader;
 use super::{Member, Server};
 
 /// Addresses of one name that are probed; those beyond count as healthy.
-const MOST_PROBES: usize = 256;
+const MAX_PROBES: usize = 256;
 
 /// How an upstream is asked whether it is well.
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ impl Member {
         let connector = Connector::new(None);
         loop {
             let servers = self.servers.load_full();
-            let probes = servers.iter().take(MOST_PROBES).map(async |server: &Server| {
+            let probes = servers.iter().take(MAX_PROBES).map(async |server: &Server| {
                 let probe = self.probe(&connector, server, check);
                 let answer = tokio::time::timeout(check.timeout, probe).await;
                 if let Some(healthy) = server.health.note(matches!(answer, Ok(Ok(true))), check) {

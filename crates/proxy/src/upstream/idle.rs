@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use crate::ticks;
 
 /// Unused connections that a thread keeps at most.
-pub(crate) const MOST_IDLE: usize = 256;
+pub(crate) const MAX_IDLE: usize = 256;
 
 /// The unused connections of one thread. They cost nothing while they wait: no task, no timer.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ impl IdleSockets {
     /// Keeps a connection for `limit` ticks at most. If there are too many, the one unused longest gives way.
     pub(crate) fn put(&self, address: SocketAddr, socket: TcpStream, now: u64, limit: u64) {
         let mut sockets = self.sockets.lock();
-        if sockets.count >= MOST_IDLE {
+        if sockets.count >= MAX_IDLE {
             sockets.pop_oldest();
         }
         let idle = Idle {
@@ -221,7 +221,7 @@ mod tests {
         let idle = IdleSockets::default();
         let mut theirs = Vec::new();
         let mut last = 0;
-        for _ in 0..=MOST_IDLE {
+        for _ in 0..=MAX_IDLE {
             let (socket, their) = one.connect().await;
             last = port(&socket);
             theirs.push(their);
@@ -229,7 +229,7 @@ mod tests {
         }
         let (socket, _their) = other.connect().await;
         idle.put(other.address, socket, 0, FOR_LONG);
-        assert_eq!(idle.sockets.lock().count, MOST_IDLE);
+        assert_eq!(idle.sockets.lock().count, MAX_IDLE);
         assert!(
             idle.take(&other.address, 0).is_some(),
             "the oldest gave way"

@@ -12,7 +12,7 @@ use super::StoreFactory;
 use super::fixtures::{BIRTH, keep, new_hash, new_management_key};
 use crate::{ChangeNumber, CredentialStatus, Error, NewTokens, Note, RefreshOutcome, Store};
 
-const MOST: u32 = 1_000;
+const MAX_SESSIONS: u32 = 1_000;
 
 fn now() -> Timestamp {
     SystemClock.now()
@@ -61,7 +61,7 @@ async fn begun(
 ) -> (Session, NewTokens) {
     let (session, tokens) = (session(key_id, license_id), tokens());
     let kept = store
-        .create_session(session.clone(), tokens.clone(), MOST, Note::none())
+        .create_session(session.clone(), tokens.clone(), MAX_SESSIONS, Note::none())
         .await;
     assert_eq!(kept, Ok(true));
     (session, tokens)
@@ -254,7 +254,7 @@ pub async fn a_refresh_token_ends_in_time<F: StoreFactory>() {
     );
     assert_eq!(
         store
-            .create_session(session.clone(), old.clone(), MOST, Note::none())
+            .create_session(session.clone(), old.clone(), MAX_SESSIONS, Note::none())
             .await,
         Ok(true)
     );
@@ -278,7 +278,7 @@ pub async fn tokens_are_kept_once_and_a_refresh_that_cannot_be_kept_uses_nothing
         .create_session(
             session(key_id, Some(license)),
             first.clone(),
-            MOST,
+            MAX_SESSIONS,
             Note::none(),
         )
         .await;
@@ -408,7 +408,12 @@ pub async fn tokens_end_with_their_key<F: StoreFactory>() {
         assert!(end_at_the_gate(&*store, access).await <= Some(at));
     }
     let late = store
-        .create_session(session(key_id, Some(license)), tokens(), MOST, Note::none())
+        .create_session(
+            session(key_id, Some(license)),
+            tokens(),
+            MAX_SESSIONS,
+            Note::none(),
+        )
         .await;
     assert_eq!(late, Ok(false));
     let late = store
@@ -418,7 +423,7 @@ pub async fn tokens_end_with_their_key<F: StoreFactory>() {
     let nobody = session(ManagementKeyId::from_u128(1), None);
     assert_eq!(
         store
-            .create_session(nobody, tokens(), MOST, Note::none())
+            .create_session(nobody, tokens(), MAX_SESSIONS, Note::none())
             .await,
         Ok(false)
     );
@@ -573,7 +578,7 @@ pub async fn what_has_ended_is_swept_and_nothing_else<F: StoreFactory>() {
     let gone = session(key_id, Some(license));
     assert_eq!(
         store
-            .create_session(gone.clone(), old.clone(), MOST, Note::none())
+            .create_session(gone.clone(), old.clone(), MAX_SESSIONS, Note::none())
             .await,
         Ok(true)
     );

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::error::Error;
 
 /// The longest pause between two looks at a server that does not answer.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Closed: work passes. Open: it fails at once, and somebody looks after the server in the background.
 pub(super) struct Breaker {
@@ -77,7 +77,7 @@ impl Pauses {
         if !self.next.is_zero() {
             tokio::time::sleep(self.next.mul_f64(0.75 + 0.5 * chance())).await;
         }
-        self.next = (self.next * 2).clamp(Duration::from_millis(50), LONGEST_PAUSE);
+        self.next = (self.next * 2).clamp(Duration::from_millis(50), MAX_PAUSE);
     }
 }
 

@@ -12,11 +12,11 @@ use uuid::Uuid;
 use super::trouble::Trouble;
 
 /// The largest number of a column; larger ones are kept as this.
-pub(super) const MOST: u64 = i64::MAX as u64;
+pub(super) const MAX_COUNT: u64 = i64::MAX as u64;
 
 /// A count as a column keeps it.
 pub(super) fn count(number: u64) -> i64 {
-    number.min(MOST) as i64
+    number.min(MAX_COUNT) as i64
 }
 
 /// A limit on rows; at least one, at most 100,000, so that an answer is bounded whatever is asked for.

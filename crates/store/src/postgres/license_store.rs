@@ -18,7 +18,7 @@ use crate::licenses::{
 };
 
 /// Up to so many licenses are made as a command; more are an import, which lets commands pass.
-const AT_ONCE: usize = 100;
+const BATCH_SIZE: usize = 100;
 
 impl PostgresStore {
     /// Removes old changes now and then. Whether it succeeds concerns nobody: the next ones try again.
@@ -44,7 +44,7 @@ impl LicenseStore for PostgresStore {
         new: Vec<NewLicense>,
         note: Note<()>,
     ) -> Result<ChangeNumber, Error> {
-        let manner = if new.len() > AT_ONCE {
+        let manner = if new.len() > BATCH_SIZE {
             Manner::LOAD
         } else {
             Manner::TRANSACTION

@@ -16,7 +16,7 @@ use crate::error::Error;
 const LOCK: &str = "hashtextextended('tallygate node ' || current_schema() || ' ' || name, 0)";
 
 /// How long a claim waits for one that is about to end: the server needs a moment to notice that a process has died.
-const PATIENCE: Duration = Duration::from_secs(3);
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Ends the claim when it is dropped.
 pub(super) struct Claim(AbortHandle);
@@ -55,7 +55,7 @@ impl Drop for Held {
 }
 
 async fn first_hold(connector: &Connector, node: &str) -> Result<Held, Error> {
-    let until = tokio::time::Instant::now() + PATIENCE;
+    let until = tokio::time::Instant::now() + CLAIM_TIMEOUT;
     loop {
         if let Some(held) = hold(connector, node).await? {
             return Ok(held);

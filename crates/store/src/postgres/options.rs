@@ -40,7 +40,7 @@ pub struct PostgresOptions {
     /// How long making a connection may take, TLS and password included; 2 s by default.
     pub connect_timeout: Duration,
     /// How long a statement that somebody waits for may take, waits for locks included; 2 s by default. Reports, rollups and
-    /// rebuilds may take [`PostgresOptions::LONGEST`].
+    /// rebuilds may take [`PostgresOptions::LONG_JOB_TIMEOUT`].
     pub statement_timeout: Duration,
     /// Whose clock counts.
     pub times: Times,
@@ -48,7 +48,7 @@ pub struct PostgresOptions {
 
 impl PostgresOptions {
     /// How long a report, an import or a rebuild may take once it has begun.
-    pub const LONGEST: Duration = Duration::from_secs(15 * 60);
+    pub const LONG_JOB_TIMEOUT: Duration = Duration::from_secs(15 * 60);
     /// How long a call waits for an answer beyond the statement timeout, before the server is taken for dead.
     pub const GRACE: Duration = Duration::from_millis(500);
 

@@ -170,7 +170,7 @@ impl Core {
         F: Future<Output = Result<T, Trouble>>,
     {
         let patience = match manner.long {
-            true => PostgresOptions::LONGEST,
+            true => PostgresOptions::LONG_JOB_TIMEOUT,
             false => self.statement_timeout + PostgresOptions::GRACE,
         };
         let deadline = Instant::now() + patience;

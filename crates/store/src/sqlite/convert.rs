@@ -11,11 +11,11 @@ use serde::de::DeserializeOwned;
 use super::trouble::Trouble;
 
 /// The largest number of a column; larger ones are kept as this.
-pub(super) const MOST: u64 = i64::MAX as u64;
+pub(super) const MAX_COUNT: u64 = i64::MAX as u64;
 
 /// A count as a column keeps it.
 pub(super) fn count(number: u64) -> i64 {
-    number.min(MOST) as i64
+    number.min(MAX_COUNT) as i64
 }
 
 /// A count that a column kept.

@@ -276,7 +276,7 @@ impl DatabaseFile {
 
 impl OpenFile {
     /// How often a reader looks whether its file is still there.
-    const LOOK: Duration = Duration::from_secs(1);
+    const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
@@ -291,7 +291,7 @@ impl OpenFile {
 
     /// As [`OpenFile::is_current`], looked up once a second at most.
     pub(super) fn was_current_lately(&mut self) -> bool {
-        self.checked.elapsed() < Self::LOOK || self.is_current()
+        self.checked.elapsed() < Self::CHECK_INTERVAL || self.is_current()
     }
 }
 

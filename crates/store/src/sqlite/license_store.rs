@@ -23,7 +23,7 @@ use crate::management::{
 use crate::tokens::TokenStore;
 
 /// Up to so many licenses are made as a command; more are an import, which lets commands pass.
-const AT_ONCE: usize = 100;
+const BATCH_SIZE: usize = 100;
 
 #[async_trait]
 impl LicenseStore for SqliteStore {
@@ -37,7 +37,7 @@ impl LicenseStore for SqliteStore {
         note: Note<()>,
     ) -> Result<ChangeNumber, Error> {
         let now = self.clock.now();
-        let is_import = new.len() > AT_ONCE;
+        let is_import = new.len() > BATCH_SIZE;
         let work = move |session: &mut super::LicenseSession| {
             let last = licenses::create(session.connection(), &new, now)?;
             add_note(session.connection(), &note, &())?;

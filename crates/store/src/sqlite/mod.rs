@@ -75,7 +75,7 @@ impl SqliteOptions {
     /// How long a call may wait beyond the busy timeout.
     pub const GRACE: Duration = Duration::from_secs(1);
     /// How long a report, an import or a rebuild may take once it has begun.
-    pub const LONGEST: Duration = Duration::from_secs(15 * 60);
+    pub const LONG_JOB_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
     /// A store in this directory, with defaults for all else.
     #[must_use]
@@ -99,7 +99,7 @@ impl SqliteOptions {
     fn patience(&self) -> Patience {
         Patience {
             short: self.busy_timeout + Self::GRACE,
-            long: Self::LONGEST,
+            long: Self::LONG_JOB_TIMEOUT,
         }
     }
 }

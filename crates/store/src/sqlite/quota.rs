@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use model::{Counter, InstanceId, LicenseId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::convert::{MOST, count, counted, id, read_id};
+use super::convert::{MAX_COUNT, count, counted, id, read_id};
 use super::trouble::Trouble;
 use crate::ledger::Spent;
 use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound};
@@ -207,7 +207,7 @@ fn free_of_window(connection: &Connection, key: LeaseKey, capacity: u64) -> Resu
         )
         .optional()?;
     Ok(capacity
-        .min(MOST)
+        .min(MAX_COUNT)
         .saturating_sub(counted(settled.unwrap_or(0)))
         .saturating_sub(outstanding))
 }
@@ -246,7 +246,7 @@ pub(super) fn grant(
         key.period,
         id(instance.as_u128()),
         count(units),
-        count(MOST),
+        count(MAX_COUNT),
     ])?;
     Ok(())
 }
@@ -455,7 +455,7 @@ fn settle_beyond(connection: &Connection, key: LeaseKey, units: u64) -> Result<b
         row.refilled_through = row.refilled_through.max(now);
         (row.epoch, row.settled) = (key.period, 0);
     }
-    row.settled = row.settled.saturating_add(units).min(MOST);
+    row.settled = row.settled.saturating_add(units).min(MAX_COUNT);
     write_balance(connection, key.license_id, &row, Some(written))?;
     Ok(true)
 }

@@ -25,7 +25,7 @@ pub(super) struct Holder<S> {
 
 impl<S: Session> Holder<S> {
     /// A file that cannot be opened is tried again after this long.
-    const PAUSE: Duration = Duration::from_millis(100);
+    const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
     pub(super) fn new(open: Opener<S>) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl<S: Session> Holder<S> {
 
     fn reopen(&mut self) -> Result<S, Error> {
         if let Some((at, error)) = &self.failed
-            && at.elapsed() < Self::PAUSE
+            && at.elapsed() < Self::RETRY_PAUSE
         {
             return Err(error.clone());
         }

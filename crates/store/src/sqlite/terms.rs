@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use model::{LicenseId, Timestamp};
 use rusqlite::{Connection, Row};
 
-use super::convert::{MOST, id, read_optional_text};
+use super::convert::{MAX_COUNT, id, read_optional_text};
 use super::file::{Access, DatabaseFile, OpenFile};
 use super::trouble::Trouble;
 use crate::error::Error;
@@ -77,7 +77,7 @@ fn read(
 fn read_terms(row: &Row<'_>) -> Result<Terms, Trouble> {
     let remaining: Option<i64> = row.get(0)?;
     Ok(Terms {
-        remaining: remaining.map(|bits| (bits as u64).min(MOST)),
+        remaining: remaining.map(|bits| (bits as u64).min(MAX_COUNT)),
         refill: read_optional_text(row, 1)?,
         created_at: Timestamp::from_micros(row.get(2)?),
         balance_stamp: row.get(3)?,

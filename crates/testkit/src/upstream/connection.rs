@@ -15,7 +15,7 @@ use crate::script::{Act, Break, BreakAt};
 use crate::wire::{self, Framing, Head};
 
 // Bodies are counted whole and kept up to this much, for the echo.
-const KEPT_BODY: usize = 64 * 1024;
+const MAX_KEPT_BODY: usize = 64 * 1024;
 
 /// Whether the connection can carry another request.
 #[derive(PartialEq, Eq)]
@@ -150,7 +150,7 @@ impl Peer {
                 .buffer
                 .len()
                 .min(usize::try_from(left).unwrap_or(usize::MAX));
-            let kept = taken.min(KEPT_BODY - asked.body.len());
+            let kept = taken.min(MAX_KEPT_BODY - asked.body.len());
             asked.body.extend_from_slice(&self.buffer[..kept]);
             self.buffer.drain(..taken);
             left -= taken as u64;
@@ -165,7 +165,7 @@ impl Peer {
             if let Some((length, mut body)) = parsed {
                 let total = body.len() as u64;
                 self.buffer.drain(..length);
-                body.truncate(KEPT_BODY);
+                body.truncate(MAX_KEPT_BODY);
                 asked.body = body;
                 return Ok(total);
             }

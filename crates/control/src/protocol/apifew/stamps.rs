@@ -27,7 +27,7 @@ pub(super) struct Report {
     api_method: Text<1, 32>,
     request_status_code: Status,
     units: Option<Units>,
-    id: Option<Text<1, { StampRequest::LONGEST_ID }>>,
+    id: Option<Text<1, { StampRequest::MAX_ID_BYTES }>>,
 }
 
 /// What was recorded.

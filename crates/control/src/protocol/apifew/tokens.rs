@@ -56,7 +56,7 @@ pub(super) struct Confirm {
 #[derive(Clone, Copy, Debug)]
 struct Lifetime(Duration);
 
-inline_schema!(Lifetime: {"type": "integer", "minimum": 1, "maximum": TokenRequest::LONGEST.as_secs()});
+inline_schema!(Lifetime: {"type": "integer", "minimum": 1, "maximum": TokenRequest::MAX_LIFETIME.as_secs()});
 
 /// A new token.
 #[derive(Debug, Serialize)]
@@ -187,7 +187,7 @@ pub(super) async fn confirm(
 impl<'de> Deserialize<'de> for Lifetime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let seconds = u64::deserialize(deserializer)?;
-        let most = TokenRequest::LONGEST.as_secs();
+        let most = TokenRequest::MAX_LIFETIME.as_secs();
         if (1..=most).contains(&seconds) {
             Ok(Self(Duration::from_secs(seconds)))
         } else {

@@ -249,9 +249,9 @@ impl TryFrom<f64> for Seconds {
 
     fn try_from(seconds: f64) -> Result<Self, Self::Error> {
         // Longer than any key may last, and short enough for every clock.
-        const LONGEST: f64 = 1e10;
+        const MAX_SECONDS: f64 = 1e10;
         if seconds >= 1.0 {
-            Ok(Self(Duration::from_secs_f64(seconds.min(LONGEST))))
+            Ok(Self(Duration::from_secs_f64(seconds.min(MAX_SECONDS))))
         } else {
             Err("expected a number of seconds of at least 1")
         }

@@ -122,7 +122,7 @@ impl Desk {
 
     /// Deletes keys that have ended, every ten seconds at most, where the policy is to forget them.
     async fn sweep(&self) {
-        const PAUSE: i64 = 10_000_000;
+        const SWEEP_INTERVAL_US: i64 = 10_000_000;
         let api = self.services.api();
         if !api.api_keys.forgets {
             return;
@@ -131,7 +131,7 @@ impl Desk {
             self.services.now().micros(),
             self.swept_at.load(Ordering::Relaxed),
         );
-        let turn = now.saturating_sub(last) >= PAUSE
+        let turn = now.saturating_sub(last) >= SWEEP_INTERVAL_US
             && self
                 .swept_at
                 .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)

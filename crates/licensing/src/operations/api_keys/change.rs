@@ -96,16 +96,16 @@ impl Acting {
     /// # Errors
     /// The store fails; those deleted before stay so.
     pub async fn delete_expired_api_keys(&self, owner: &ApiKeyOwner) -> Result<u64, Error> {
-        const AT_ONCE: usize = 1_000;
+        const BATCH_SIZE: usize = 1_000;
         let mut deleted = 0;
         loop {
             let now = self.clock.now();
             let filter = owner.filter(None);
             let mut ended = self
                 .api_key_store()?
-                .expired_api_keys(filter, now, AT_ONCE)
+                .expired_api_keys(filter, now, BATCH_SIZE)
                 .await?;
-            let last = ended.len() < AT_ONCE;
+            let last = ended.len() < BATCH_SIZE;
             ended.retain(|id| owner.license.is_none_or(|own| own == *id));
             for id in ended {
                 let revoked = LicenseStatus::Revoked;

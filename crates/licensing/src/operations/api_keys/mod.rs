@@ -214,11 +214,11 @@ impl ApiKeyPolicy {
     }
 
     fn name(&self, name: Option<&str>) -> Result<(), Error> {
-        const LONGEST: usize = 32;
+        const MAX_NAME_LENGTH: usize = 32;
         match name {
             None if self.name_required => Err(ApiKeyRule::NameRequired.into()),
             Some(name)
-                if !(1..=LONGEST).contains(&name.chars().count())
+                if !(1..=MAX_NAME_LENGTH).contains(&name.chars().count())
                     || name.chars().any(char::is_control) =>
             {
                 Err(ApiKeyRule::NameLength.into())
