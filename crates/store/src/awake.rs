@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 /// Time is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no answer in time")]
-pub struct Late;
+pub struct Elapsed;
 
 /// A wait is made of so many.
 const SLICES: u32 = 8;
@@ -20,8 +20,8 @@ const SLICES: u32 = 8;
 /// as many slices at most.
 ///
 /// # Errors
-/// [`Late`] when it is not done by then; it is dropped.
-pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Late> {
+/// [`Elapsed`] when it is not done by then; it is dropped.
+pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
     let slice = limit / SLICES;
     tokio::pin!(work);
     let (mut waited, mut forgiven) = (0, 0);
@@ -37,7 +37,7 @@ pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result
             waited += 1;
         }
     }
-    Err(Late)
+    Err(Elapsed)
 }
 
 #[cfg(test)]
@@ -60,7 +60,7 @@ mod tests {
         let limit = Duration::from_secs(4);
         let begun = Instant::now();
         assert_eq!(within(limit, answer(limit / 2)).await, Ok(7));
-        assert_eq!(within(limit, answer(limit * 2)).await, Err(Late));
+        assert_eq!(within(limit, answer(limit * 2)).await, Err(Elapsed));
         assert_eq!(begun.elapsed(), limit / 2 + limit);
     }
 

@@ -8,11 +8,11 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::audit::add_note;
+use super::backend_error::{BackendError, unique};
+use super::conn::{Conn, PooledConn, Value};
 use super::convert::{id, read, read_id, read_optional_text, read_optional_time, read_time, rows};
 use super::license_rows::{CREDENTIAL, LICENSE, LICENSE_COLUMNS, collect};
-use super::server::Manner;
-use super::session::{Lent, Session, Value};
-use super::trouble::{Trouble, unique};
+use super::server::TxOptions;
 use super::{PostgresStore, licenses};
 use crate::api_keys::{
     ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeySort, ApiKeyStore, NewApiKey, StoredApiKey,
@@ -32,23 +32,23 @@ const FROM: &str = "FROM api_keys k JOIN licenses l ON l.id = k.license_id AND l
 #[async_trait]
 impl ApiKeyStore for PostgresStore {
     async fn create_api_key(&self, new: NewApiKey, note: Note<()>) -> Result<ChangeNumber, Error> {
-        let create = |session: Session, wish: Arc<(NewApiKey, Note<()>)>| async move {
+        let create = |session: Conn, wish: Arc<(NewApiKey, Note<()>)>| async move {
             let (new, note) = &*wish;
             insert(&session, new).await?;
             let last = licenses::create(&session, std::slice::from_ref(&new.license)).await?;
             add_note(&session, note, &()).await?;
             Ok(last)
         };
-        let manner = Manner::TRANSACTION;
+        let options = TxOptions::TRANSACTION;
         let wish = (new, note);
-        let last = self.server.run_with(manner, wish, create).await?;
+        let last = self.server.run_with(options, wish, create).await?;
         self.prune_after(last, 1).await;
         Ok(last)
     }
 
     async fn api_key(&self, id: LicenseId) -> Result<Option<StoredApiKey>, Error> {
-        let find = move |session: Session| async move { get(&session, id).await };
-        self.server.run(Manner::READ, find).await
+        let find = move |session: Conn| async move { get(&session, id).await };
+        self.server.run(TxOptions::READ, find).await
     }
 
     async fn api_keys(
@@ -56,10 +56,10 @@ impl ApiKeyStore for PostgresStore {
         filter: ApiKeyFilter,
         page: ApiKeyPage,
     ) -> Result<(Vec<StoredApiKey>, u64), Error> {
-        let list = move |session: Session, filter: Arc<ApiKeyFilter>| async move {
+        let list = move |session: Conn, filter: Arc<ApiKeyFilter>| async move {
             self::page(&session, &filter, page).await
         };
-        self.server.run_with(Manner::REPORT, filter, list).await
+        self.server.run_with(TxOptions::REPORT, filter, list).await
     }
 
     async fn change_api_key(
@@ -69,7 +69,7 @@ impl ApiKeyStore for PostgresStore {
         note: Note<Changed<StoredApiKey>>,
     ) -> Result<Option<StoredApiKey>, Error> {
         type Wish = Arc<(ApiKeyChange, Note<Changed<StoredApiKey>>)>;
-        let carry_out = move |session: Session, wish: Wish| async move {
+        let carry_out = move |session: Conn, wish: Wish| async move {
             let (change, note) = &*wish;
             let Some(changed) = self::change(&session, id, change).await? else {
                 return Ok(None);
@@ -77,9 +77,9 @@ impl ApiKeyStore for PostgresStore {
             add_note(&session, note, &changed).await?;
             Ok(Some(changed.after))
         };
-        let manner = Manner::TRANSACTION;
+        let options = TxOptions::TRANSACTION;
         let wish = (change, note);
-        let stored = self.server.run_with(manner, wish, carry_out).await?;
+        let stored = self.server.run_with(options, wish, carry_out).await?;
         if let Some(stored) = &stored {
             self.prune_after(stored.license.version, 1).await;
         }
@@ -87,7 +87,7 @@ impl ApiKeyStore for PostgresStore {
     }
 
     async fn note_requests(&self, requests: Vec<(LicenseId, Timestamp)>) -> Result<(), Error> {
-        let note = |session: Session, requests: Arc<Vec<(LicenseId, Timestamp)>>| async move {
+        let note = |session: Conn, requests: Arc<Vec<(LicenseId, Timestamp)>>| async move {
             let ids: Vec<Uuid> = requests.iter().map(|(of, _)| id(of.as_u128())).collect();
             let times: Vec<i64> = requests.iter().map(|(_, at)| at.micros()).collect();
             let sql = "UPDATE api_keys k SET last_request = n.at
@@ -96,7 +96,7 @@ impl ApiKeyStore for PostgresStore {
             session.change(sql, &[&ids, &times]).await?;
             Ok(())
         };
-        self.server.run_with(Manner::WRITE, requests, note).await
+        self.server.run_with(TxOptions::WRITE, requests, note).await
     }
 
     async fn expired_api_keys(
@@ -105,7 +105,7 @@ impl ApiKeyStore for PostgresStore {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<LicenseId>, Error> {
-        let find = move |session: Session, filter: Arc<ApiKeyFilter>| async move {
+        let find = move |session: Conn, filter: Arc<ApiKeyFilter>| async move {
             let asked = Asked::of(&filter);
             let sql = format!(
                 "SELECT k.license_id {FROM} WHERE {CONDITION} AND l.expires_at <= $4 ORDER BY k.license_id LIMIT $5"
@@ -119,7 +119,7 @@ impl ApiKeyStore for PostgresStore {
                 .map(|row| read_id(row, 0).map(LicenseId::from_u128));
             ids.collect()
         };
-        self.server.run_with(Manner::REPORT, filter, find).await
+        self.server.run_with(TxOptions::REPORT, filter, find).await
     }
 }
 
@@ -147,7 +147,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-async fn insert(session: &Lent, new: &NewApiKey) -> Result<(), Trouble> {
+async fn insert(session: &PooledConn, new: &NewApiKey) -> Result<(), BackendError> {
     let (key, license) = (&new.key, &new.license.license);
     let sql = "INSERT INTO api_keys (license_id, account, app, name, prefix, metadata, permissions, parked_rate,
         updated_at, last_request) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
@@ -168,7 +168,10 @@ async fn insert(session: &Lent, new: &NewApiKey) -> Result<(), Trouble> {
         .map_err(|error| unique(error, "an api key with this id"))
 }
 
-async fn get(session: &Lent, license_id: LicenseId) -> Result<Option<StoredApiKey>, Trouble> {
+async fn get(
+    session: &PooledConn,
+    license_id: LicenseId,
+) -> Result<Option<StoredApiKey>, BackendError> {
     let sql = format!(
         "SELECT {LICENSE}, {CREDENTIAL}, {API_KEY} FROM api_keys k JOIN licenses l ON l.id = k.license_id
         LEFT JOIN credentials c ON c.license_id = l.id WHERE k.license_id = $1 ORDER BY c.created_at, c.cursor"
@@ -178,10 +181,10 @@ async fn get(session: &Lent, license_id: LicenseId) -> Result<Option<StoredApiKe
 }
 
 async fn page(
-    session: &Lent,
+    session: &PooledConn,
     filter: &ApiKeyFilter,
     page: ApiKeyPage,
-) -> Result<(Vec<StoredApiKey>, u64), Trouble> {
+) -> Result<(Vec<StoredApiKey>, u64), BackendError> {
     let asked = Asked::of(filter);
     let sql = format!("SELECT count(*) {FROM} WHERE {CONDITION}");
     let row = session.row(&sql, &asked.values()).await?;
@@ -227,10 +230,10 @@ fn order(page: ApiKeyPage) -> String {
 }
 
 async fn change(
-    session: &Lent,
+    session: &PooledConn,
     license_id: LicenseId,
     change: &ApiKeyChange,
-) -> Result<Option<Changed<StoredApiKey>>, Trouble> {
+) -> Result<Option<Changed<StoredApiKey>>, BackendError> {
     let lock = "SELECT FROM licenses WHERE id = $1 FOR NO KEY UPDATE";
     session.row(lock, &[&id(license_id.as_u128())]).await?;
     let Some(before) = get(session, license_id).await? else {
@@ -256,10 +259,10 @@ async fn change(
 }
 
 async fn write(
-    session: &Lent,
+    session: &PooledConn,
     license_id: LicenseId,
     change: &ApiKeyChange,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let sql = "UPDATE api_keys SET name = CASE WHEN $2 THEN $3 ELSE name END,
         metadata = CASE WHEN $4 THEN $5 ELSE metadata END,
         permissions = CASE WHEN $6 THEN $7 ELSE permissions END,
@@ -281,7 +284,7 @@ async fn write(
 }
 
 /// Keys with their licenses, from rows that have one credential each.
-fn stored(rows: &[Row]) -> Result<Vec<StoredApiKey>, Trouble> {
+fn stored(rows: &[Row]) -> Result<Vec<StoredApiKey>, BackendError> {
     let mut keys: Vec<ApiKey> = Vec::new();
     for row in rows {
         let license_id = LicenseId::from_u128(read_id(row, FIRST)?);
@@ -296,7 +299,7 @@ fn stored(rows: &[Row]) -> Result<Vec<StoredApiKey>, Trouble> {
         .collect())
 }
 
-fn read_key(row: &Row, license_id: LicenseId) -> Result<ApiKey, Trouble> {
+fn read_key(row: &Row, license_id: LicenseId) -> Result<ApiKey, BackendError> {
     Ok(ApiKey {
         license_id,
         name: read(row, FIRST + 1)?,

@@ -9,13 +9,13 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::PostgresStore;
+use super::backend_error::{BackendError, unique};
+use super::conn::{Conn, PooledConn, Value};
 use super::convert::{
     count, id, read, read_count, read_id, read_number, read_optional_text, read_text, read_time,
     unreadable,
 };
-use super::server::Manner;
-use super::session::{Lent, Session, Value};
-use super::trouble::{Trouble, unique};
+use super::server::TxOptions;
 use crate::audit::{AuditFilter, AuditStore, Changed, Note, NumberedEntry};
 use crate::error::Error;
 
@@ -25,10 +25,10 @@ const PAGE: usize = 1_000;
 #[async_trait]
 impl AuditStore for PostgresStore {
     async fn add_audit(&self, entries: Vec<AuditEntry>) -> Result<(), Error> {
-        let add = |session: Session, entries: Arc<Vec<AuditEntry>>| async move {
+        let add = |session: Conn, entries: Arc<Vec<AuditEntry>>| async move {
             add(&session, &entries).await
         };
-        self.server.run_with(Manner::WRITE, entries, add).await
+        self.server.run_with(TxOptions::WRITE, entries, add).await
     }
 
     async fn audit(
@@ -37,16 +37,20 @@ impl AuditStore for PostgresStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<NumberedEntry>, Error> {
-        let page = move |session: Session, filter: Arc<AuditFilter>| async move {
+        let page = move |session: Conn, filter: Arc<AuditFilter>| async move {
             page(&session, &filter, after, limit).await
         };
-        self.server.run_with(Manner::REPORT, filter, page).await
+        self.server.run_with(TxOptions::REPORT, filter, page).await
     }
 }
 
 /// Writes what a change says of what came of it: the last thing that its transaction does, since the counter stays locked
 /// until that is over.
-pub(super) async fn add_note<T>(session: &Lent, note: &Note<T>, came: &T) -> Result<(), Trouble> {
+pub(super) async fn add_note<T>(
+    session: &PooledConn,
+    note: &Note<T>,
+    came: &T,
+) -> Result<(), BackendError> {
     let lines = note.lines(came);
     if lines.is_empty() {
         return Ok(());
@@ -56,11 +60,11 @@ pub(super) async fn add_note<T>(session: &Lent, note: &Note<T>, came: &T) -> Res
 
 /// As [`add_note`] of a thing that was changed; what it is now.
 pub(super) async fn add_change<T>(
-    session: &Lent,
+    session: &PooledConn,
     note: &Note<Changed<T>>,
     before: Option<T>,
     after: Option<T>,
-) -> Result<Option<T>, Trouble> {
+) -> Result<Option<T>, BackendError> {
     let Some(changed) = Changed::of(before, after) else {
         return Ok(None);
     };
@@ -69,7 +73,7 @@ pub(super) async fn add_change<T>(
 }
 
 /// One statement, so that the counter is locked no longer than it takes.
-async fn add(session: &Lent, entries: &[AuditEntry]) -> Result<(), Trouble> {
+async fn add(session: &PooledConn, entries: &[AuditEntry]) -> Result<(), BackendError> {
     fn all<'a, T>(entries: &'a [AuditEntry], column: impl Fn(&'a AuditEntry) -> T) -> Vec<T> {
         entries.iter().map(column).collect()
     }
@@ -105,11 +109,11 @@ async fn add(session: &Lent, entries: &[AuditEntry]) -> Result<(), Trouble> {
 }
 
 async fn page(
-    session: &Lent,
+    session: &PooledConn,
     filter: &AuditFilter,
     after: u64,
     limit: usize,
-) -> Result<Vec<NumberedEntry>, Trouble> {
+) -> Result<Vec<NumberedEntry>, BackendError> {
     let mut sql =
         "SELECT number, id, at, account, who, address, action, subject, before, after, count
         FROM audit WHERE number > $1"
@@ -154,7 +158,7 @@ async fn page(
         .collect()
 }
 
-fn read_entry(row: &Row) -> Result<NumberedEntry, Trouble> {
+fn read_entry(row: &Row) -> Result<NumberedEntry, BackendError> {
     Ok(NumberedEntry {
         number: read_count(row, 0)?,
         entry: AuditEntry {
@@ -172,7 +176,7 @@ fn read_entry(row: &Row) -> Result<NumberedEntry, Trouble> {
     })
 }
 
-fn read_state(row: &Row, column: usize) -> Result<Option<Json>, Trouble> {
+fn read_state(row: &Row, column: usize) -> Result<Option<Json>, BackendError> {
     let text: Option<&str> = read(row, column)?;
     let state = text.map(serde_json::from_str).transpose();
     state.map_err(|_| unreadable(row, column))

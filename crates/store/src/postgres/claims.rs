@@ -7,10 +7,10 @@ use model::{InstanceId, Timestamp};
 use tokio_postgres::Row;
 
 use super::PostgresStore;
+use super::backend_error::BackendError;
+use super::conn::{Conn, PooledConn, Value};
 use super::convert::{id, read, read_bytes, read_id, read_number, read_time, rows};
-use super::server::Manner;
-use super::session::{Lent, Session, Value};
-use super::trouble::Trouble;
+use super::server::TxOptions;
 use crate::claims::{Claim, ClaimKey, ClaimStore, Claimed, NewClaim};
 use crate::error::Error;
 
@@ -20,14 +20,13 @@ const CLAIM: &str = "content, owner, reference, attempt, answer, claimed_at, exp
 #[async_trait]
 impl ClaimStore for PostgresStore {
     async fn claim(&self, new: NewClaim) -> Result<Claimed, Error> {
-        let try_it =
-            |session: Session, new: Arc<NewClaim>| async move { claim(&session, &new).await };
-        self.server.run_with(Manner::WRITE, new, try_it).await
+        let try_it = |session: Conn, new: Arc<NewClaim>| async move { claim(&session, &new).await };
+        self.server.run_with(TxOptions::WRITE, new, try_it).await
     }
 
     async fn claimed(&self, key: ClaimKey) -> Result<Option<Claim>, Error> {
-        let find = move |session: Session| async move { find(&session, &key).await };
-        self.server.run(Manner::READ, find).await
+        let find = move |session: Conn| async move { find(&session, &key).await };
+        self.server.run(TxOptions::READ, find).await
     }
 
     async fn take_over_claim(
@@ -36,7 +35,7 @@ impl ClaimStore for PostgresStore {
         attempt: u32,
         owner: InstanceId,
     ) -> Result<bool, Error> {
-        let take = move |session: Session| async move {
+        let take = move |session: Conn| async move {
             let sql = "UPDATE claims SET owner = $4, attempt = attempt + 1
                 WHERE kind = $1 AND digest = $2 AND attempt = $3 AND answer IS NULL";
             let (kind, digest) = place(&key);
@@ -46,7 +45,7 @@ impl ClaimStore for PostgresStore {
                 .await?
                 == 1)
         };
-        self.server.run(Manner::WRITE, take).await
+        self.server.run(TxOptions::WRITE, take).await
     }
 
     async fn finish_claim(
@@ -55,7 +54,7 @@ impl ClaimStore for PostgresStore {
         answer: Vec<u8>,
         expires_at: Timestamp,
     ) -> Result<bool, Error> {
-        let finish = move |session: Session, answer: Arc<Vec<u8>>| async move {
+        let finish = move |session: Conn, answer: Arc<Vec<u8>>| async move {
             let sql = "UPDATE claims SET answer = $3, expires_at = $4 WHERE kind = $1 AND digest = $2 AND answer IS NULL";
             let (kind, digest) = place(&key);
             Ok(session
@@ -63,20 +62,20 @@ impl ClaimStore for PostgresStore {
                 .await?
                 == 1)
         };
-        self.server.run_with(Manner::WRITE, answer, finish).await
+        self.server.run_with(TxOptions::WRITE, answer, finish).await
     }
 
     async fn release_claim(&self, key: ClaimKey) -> Result<bool, Error> {
-        let release = move |session: Session| async move {
+        let release = move |session: Conn| async move {
             let sql = "DELETE FROM claims WHERE kind = $1 AND digest = $2 AND answer IS NULL";
             let (kind, digest) = place(&key);
             Ok(session.change(sql, &[&kind, &digest]).await? == 1)
         };
-        self.server.run(Manner::WRITE, release).await
+        self.server.run(TxOptions::WRITE, release).await
     }
 
     async fn sweep_claims(&self, now: Timestamp, limit: usize) -> Result<usize, Error> {
-        let sweep = move |session: Session| async move {
+        let sweep = move |session: Conn| async move {
             let sql = "DELETE FROM claims c USING (
                   SELECT kind, digest FROM claims WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2
                   FOR UPDATE SKIP LOCKED
@@ -86,7 +85,7 @@ impl ClaimStore for PostgresStore {
                 .await?;
             Ok(usize::try_from(gone).unwrap_or(limit))
         };
-        self.server.run(Manner::WRITE, sweep).await
+        self.server.run(TxOptions::WRITE, sweep).await
     }
 }
 
@@ -94,7 +93,7 @@ fn place(key: &ClaimKey) -> (i16, &[u8]) {
     (key.kind as i16, &key.digest)
 }
 
-async fn claim(session: &Lent, new: &NewClaim) -> Result<Claimed, Trouble> {
+async fn claim(session: &PooledConn, new: &NewClaim) -> Result<Claimed, BackendError> {
     let sql = "INSERT INTO claims AS c (kind, digest, content, owner, reference, claimed_at, expires_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7)
         ON CONFLICT (kind, digest) DO UPDATE SET content = excluded.content, owner = excluded.owner,
@@ -122,14 +121,14 @@ async fn claim(session: &Lent, new: &NewClaim) -> Result<Claimed, Trouble> {
     Err(Error::Unavailable("a claim was won and given back again and again".to_owned()).into())
 }
 
-async fn find(session: &Lent, key: &ClaimKey) -> Result<Option<Claim>, Trouble> {
+async fn find(session: &PooledConn, key: &ClaimKey) -> Result<Option<Claim>, BackendError> {
     let sql = format!("SELECT {CLAIM} FROM claims WHERE kind = $1 AND digest = $2");
     let (kind, digest) = place(key);
     let row = session.row(&sql, &[&kind, &digest]).await?;
     row.as_ref().map(read_claim).transpose()
 }
 
-fn read_claim(row: &Row) -> Result<Claim, Trouble> {
+fn read_claim(row: &Row) -> Result<Claim, BackendError> {
     Ok(Claim {
         content: read_bytes(row, 0)?,
         owner: InstanceId::from_u128(read_id(row, 1)?),

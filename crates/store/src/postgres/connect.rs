@@ -11,9 +11,9 @@ use tokio_postgres::config::Config;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
+use super::backend_error::describe;
 use super::options::PostgresOptions;
 use super::tls::Tls;
-use super::trouble::describe;
 use crate::awake;
 use crate::error::Error;
 
@@ -200,7 +200,7 @@ pub(super) async fn check_server(client: &Client, name: &str) -> Result<(), Erro
     let row = client
         .query_one(sql, &[])
         .await
-        .map_err(|error| super::trouble::diagnose(name, &error).error)?;
+        .map_err(|error| super::backend_error::classify(name, &error).error)?;
     check_version(name, row.get(0), row.get(1))?;
     let encoding: &str = row.get(2);
     if encoding != "UTF8" {

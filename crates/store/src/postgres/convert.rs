@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
-use super::trouble::Trouble;
+use super::backend_error::BackendError;
 
 /// The largest number of a column; larger ones are kept as this.
 pub(super) const MAX_COUNT: u64 = i64::MAX as u64;
@@ -30,42 +30,48 @@ pub(super) fn id(bits: u128) -> Uuid {
 }
 
 /// A column as it is.
-pub(super) fn read<'row, T: FromSql<'row>>(row: &'row Row, column: usize) -> Result<T, Trouble> {
+pub(super) fn read<'row, T: FromSql<'row>>(
+    row: &'row Row,
+    column: usize,
+) -> Result<T, BackendError> {
     row.try_get(column).map_err(|_| unreadable(row, column))
 }
 
 /// An id that a column kept.
-pub(super) fn read_id(row: &Row, column: usize) -> Result<u128, Trouble> {
+pub(super) fn read_id(row: &Row, column: usize) -> Result<u128, BackendError> {
     read::<Uuid>(row, column).map(|id| id.as_u128())
 }
 
 /// An id that a column may have kept.
-pub(super) fn read_optional_id(row: &Row, column: usize) -> Result<Option<u128>, Trouble> {
+pub(super) fn read_optional_id(row: &Row, column: usize) -> Result<Option<u128>, BackendError> {
     Ok(read::<Option<Uuid>>(row, column)?.map(|id| id.as_u128()))
 }
 
 /// A time that a column kept.
-pub(super) fn read_time(row: &Row, column: usize) -> Result<Timestamp, Trouble> {
+pub(super) fn read_time(row: &Row, column: usize) -> Result<Timestamp, BackendError> {
     read(row, column).map(Timestamp::from_micros)
 }
 
 /// A time that a column may have kept.
-pub(super) fn read_optional_time(row: &Row, column: usize) -> Result<Option<Timestamp>, Trouble> {
+pub(super) fn read_optional_time(
+    row: &Row,
+    column: usize,
+) -> Result<Option<Timestamp>, BackendError> {
     Ok(read::<Option<i64>>(row, column)?.map(Timestamp::from_micros))
 }
 
 /// A count that a column kept.
-pub(super) fn read_count(row: &Row, column: usize) -> Result<u64, Trouble> {
+pub(super) fn read_count(row: &Row, column: usize) -> Result<u64, BackendError> {
     Ok(u64::try_from(read::<i64>(row, column)?).unwrap_or(0))
 }
 
 /// A number of 32 bits that a wider column kept.
-pub(super) fn read_number(row: &Row, column: usize) -> Result<u32, Trouble> {
+pub(super) fn read_number(row: &Row, column: usize) -> Result<u32, BackendError> {
     u32::try_from(read::<i64>(row, column)?).map_err(|_| unreadable(row, column))
 }
 
 /// A value by its text form.
-pub(super) fn read_text<T: FromStr>(row: &Row, column: usize) -> Result<T, Trouble> {
+pub(super) fn read_text<T: FromStr>(row: &Row, column: usize) -> Result<T, BackendError> {
     parse(row, column, read(row, column)?)
 }
 
@@ -73,26 +79,32 @@ pub(super) fn read_text<T: FromStr>(row: &Row, column: usize) -> Result<T, Troub
 pub(super) fn read_optional_text<T: FromStr>(
     row: &Row,
     column: usize,
-) -> Result<Option<T>, Trouble> {
+) -> Result<Option<T>, BackendError> {
     read::<Option<&str>>(row, column)?
         .map(|text| parse(row, column, text))
         .transpose()
 }
 
 /// A value by its text form; the empty text stands for none.
-pub(super) fn read_nonempty<T: FromStr>(row: &Row, column: usize) -> Result<Option<T>, Trouble> {
+pub(super) fn read_nonempty<T: FromStr>(
+    row: &Row,
+    column: usize,
+) -> Result<Option<T>, BackendError> {
     match read(row, column)? {
         "" => Ok(None),
         text => parse(row, column, text).map(Some),
     }
 }
 
-fn parse<T: FromStr>(row: &Row, column: usize, text: &str) -> Result<T, Trouble> {
+fn parse<T: FromStr>(row: &Row, column: usize, text: &str) -> Result<T, BackendError> {
     text.parse().map_err(|_| unreadable(row, column))
 }
 
 /// A list kept as JSON; NULL is the empty list.
-pub(super) fn read_list<T: DeserializeOwned>(row: &Row, column: usize) -> Result<Vec<T>, Trouble> {
+pub(super) fn read_list<T: DeserializeOwned>(
+    row: &Row,
+    column: usize,
+) -> Result<Vec<T>, BackendError> {
     match read::<Option<&str>>(row, column)? {
         None => Ok(Vec::new()),
         Some(text) => serde_json::from_str(text).map_err(|_| unreadable(row, column)),
@@ -114,7 +126,7 @@ pub(super) fn read_word<'row, N: FromSql<'row>, T>(
     row: &'row Row,
     column: usize,
     word: impl FnOnce(N) -> Option<T>,
-) -> Result<T, Trouble> {
+) -> Result<T, BackendError> {
     word(read(row, column)?).ok_or_else(|| unreadable(row, column))
 }
 
@@ -122,16 +134,16 @@ pub(super) fn read_word<'row, N: FromSql<'row>, T>(
 pub(super) fn read_bytes<const LENGTH: usize>(
     row: &Row,
     column: usize,
-) -> Result<[u8; LENGTH], Trouble> {
+) -> Result<[u8; LENGTH], BackendError> {
     let bytes: &[u8] = read(row, column)?;
     bytes.try_into().map_err(|_| unreadable(row, column))
 }
 
 /// The column does not hold what it should.
-pub(super) fn unreadable(row: &Row, column: usize) -> Trouble {
+pub(super) fn unreadable(row: &Row, column: usize) -> BackendError {
     let name = row
         .columns()
         .get(column)
         .map_or("?", |column| column.name());
-    Trouble::corrupt(format!("column {name} has an unknown value"))
+    BackendError::corrupt(format!("column {name} has an unknown value"))
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::backend_error::BackendError;
+use super::conn::{Conn, PooledConn};
 use super::convert::read;
-use super::server::Manner;
-use super::session::{Lent, Session};
-use super::trouble::Trouble;
+use super::server::TxOptions;
 use super::{PostgresStore, manifest};
 use crate::error::Error;
 use crate::files::SealedFiles;
@@ -16,27 +16,27 @@ use crate::ledger::SealedFile;
 #[async_trait]
 impl SealedFiles for PostgresStore {
     async fn commit_seal_with(&self, file: SealedFile, content: Vec<u8>) -> Result<(), Error> {
-        let commit = |session: Session, sealed: Arc<(SealedFile, Vec<u8>)>| async move {
+        let commit = |session: Conn, sealed: Arc<(SealedFile, Vec<u8>)>| async move {
             let (file, content) = &*sealed;
             manifest::commit(&session, file).await?;
             put(&session, &file.name, content).await
         };
         self.server
-            .run_with(Manner::LOAD, (file, content), commit)
+            .run_with(TxOptions::LOAD, (file, content), commit)
             .await
     }
 
     async fn put_content(&self, name: &str, content: Vec<u8>) -> Result<(), Error> {
-        let put = |session: Session, file: Arc<(String, Vec<u8>)>| async move {
+        let put = |session: Conn, file: Arc<(String, Vec<u8>)>| async move {
             put(&session, &file.0, &file.1).await
         };
         self.server
-            .run_with(Manner::LOAD, (name.to_owned(), content), put)
+            .run_with(TxOptions::LOAD, (name.to_owned(), content), put)
             .await
     }
 
     async fn content(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        let find = |session: Session, name: Arc<String>| async move {
+        let find = |session: Conn, name: Arc<String>| async move {
             let row = session
                 .row(
                     "SELECT content FROM sealed_bytes WHERE name = $1",
@@ -46,33 +46,33 @@ impl SealedFiles for PostgresStore {
             row.map(|row| read(&row, 0)).transpose()
         };
         self.server
-            .run_with(Manner::REPORT, name.to_owned(), find)
+            .run_with(TxOptions::REPORT, name.to_owned(), find)
             .await
     }
 
     async fn content_names(&self) -> Result<Vec<String>, Error> {
-        let list = |session: Session| async move {
+        let list = |session: Conn| async move {
             let rows = session
                 .rows("SELECT name FROM sealed_bytes ORDER BY name", &[])
                 .await?;
             rows.iter().map(|row| read(row, 0)).collect()
         };
-        self.server.run(Manner::REPORT, list).await
+        self.server.run(TxOptions::REPORT, list).await
     }
 
     async fn remove_content(&self, name: &str) -> Result<(), Error> {
-        let remove = |session: Session, name: Arc<String>| async move {
+        let remove = |session: Conn, name: Arc<String>| async move {
             let sql = "DELETE FROM sealed_bytes WHERE name = $1";
             session.change(sql, &[&*name]).await?;
             Ok(())
         };
         self.server
-            .run_with(Manner::LOAD, name.to_owned(), remove)
+            .run_with(TxOptions::LOAD, name.to_owned(), remove)
             .await
     }
 }
 
-async fn put(session: &Lent, name: &str, content: &[u8]) -> Result<(), Trouble> {
+async fn put(session: &PooledConn, name: &str, content: &[u8]) -> Result<(), BackendError> {
     let sql = "INSERT INTO sealed_bytes (name, content) VALUES ($1, $2)
         ON CONFLICT (name) DO UPDATE SET content = excluded.content";
     session.change(sql, &[&name, &content]).await?;

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use model::usage::{UsageKey, UsageQuery, UsageRow, UsageSums};
 use model::{InstanceId, Timestamp};
 
+use super::conn::Conn;
 use super::convert::{id, read_id};
 use super::rollups::{Move, Sums};
-use super::server::Manner;
-use super::session::Session;
+use super::server::TxOptions;
 use super::{PostgresStore, manifest, quota, rollups, usage};
 use crate::error::Error;
 use crate::files::SealedFiles;
@@ -25,13 +25,13 @@ const ROWS_AT_ONCE: usize = 20_000;
 impl PostgresStore {
     /// Rows of rollups as columns, with the numbers of their kinds.
     async fn sums(&self, rows: Vec<(UsageKey, UsageSums)>) -> Result<Sums, Error> {
-        let keys = Arc::new(Sums::kinds(&rows));
-        let kinds = Arc::clone(&self.kinds);
-        let number = move |session: Session| {
-            let (kinds, keys) = (Arc::clone(&kinds), Arc::clone(&keys));
-            async move { kinds.numbers(&session, &keys).await }
+        let keys = Arc::new(Sums::usage_dimensions(&rows));
+        let usage_dimensions = Arc::clone(&self.usage_dimensions);
+        let number = move |session: Conn| {
+            let (usage_dimensions, keys) = (Arc::clone(&usage_dimensions), Arc::clone(&keys));
+            async move { usage_dimensions.numbers(&session, &keys).await }
         };
-        let numbers = self.server.run(Manner::WRITE, number).await?;
+        let numbers = self.server.run(TxOptions::WRITE, number).await?;
         Ok(Sums::of(&rows, &numbers))
     }
 }
@@ -48,7 +48,7 @@ impl LedgerStore for PostgresStore {
         node: String,
         started_at: Timestamp,
     ) -> Result<(), Error> {
-        let begin = move |session: Session, node: Arc<String>| async move {
+        let begin = move |session: Conn, node: Arc<String>| async move {
             let sql = "INSERT INTO instances (id, node, started_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
             session
                 .change(
@@ -58,56 +58,55 @@ impl LedgerStore for PostgresStore {
                 .await?;
             Ok(())
         };
-        self.server.run_with(Manner::WRITE, node, begin).await
+        self.server.run_with(TxOptions::WRITE, node, begin).await
     }
 
     async fn instances(&self) -> Result<Vec<InstanceState>, Error> {
-        let list = |session: Session| async move { manifest::instances(&session).await };
-        self.server.run(Manner::READ, list).await
+        let list = |session: Conn| async move { manifest::instances(&session).await };
+        self.server.run(TxOptions::READ, list).await
     }
 
     async fn instances_after(&self, after: u64, limit: usize) -> Result<Vec<InstanceState>, Error> {
-        let list = move |session: Session| async move {
+        let list = move |session: Conn| async move {
             manifest::instances_after(&session, after, limit).await
         };
-        self.server.run(Manner::READ, list).await
+        self.server.run(TxOptions::READ, list).await
     }
 
     async fn instances_numbered(&self, numbers: Vec<u64>) -> Result<Vec<InstanceState>, Error> {
-        let list = |session: Session, numbers: Arc<Vec<u64>>| async move {
+        let list = |session: Conn, numbers: Arc<Vec<u64>>| async move {
             manifest::instances_numbered(&session, &numbers).await
         };
-        self.server.run_with(Manner::READ, numbers, list).await
+        self.server.run_with(TxOptions::READ, numbers, list).await
     }
 
     async fn finish_instance(&self, instance: InstanceId, at: Timestamp) -> Result<(), Error> {
-        let finish = move |session: Session| async move {
+        let finish = move |session: Conn| async move {
             manifest::finish_instance(&session, instance, at).await
         };
-        self.server.run(Manner::LOAD, finish).await
+        self.server.run(TxOptions::LOAD, finish).await
     }
 
     async fn positions(&self, instance: InstanceId) -> Result<Vec<LanePosition>, Error> {
-        let ask =
-            move |session: Session| async move { rollups::positions(&session, instance).await };
-        self.server.run(Manner::READ, ask).await
+        let ask = move |session: Conn| async move { rollups::positions(&session, instance).await };
+        self.server.run(TxOptions::READ, ask).await
     }
 
     async fn roll_up(&self, batch: RollupBatch) -> Result<(), Error> {
         let (rest, rows): (Move, _) = batch.into();
-        let roll = move |session: Session, work: Arc<(Move, Sums)>| async move {
+        let roll = move |session: Conn, work: Arc<(Move, Sums)>| async move {
             rollups::roll_up(&session, &work.0, &work.1).await
         };
         self.server
-            .run_with(Manner::LOAD, (rest, self.sums(rows).await?), roll)
+            .run_with(TxOptions::LOAD, (rest, self.sums(rows).await?), roll)
             .await
     }
 
     async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, Error> {
-        let ask = move |session: Session, query: Arc<UsageQuery>| async move {
+        let ask = move |session: Conn, query: Arc<UsageQuery>| async move {
             usage::usage(&session, &query).await
         };
-        self.server.run_with(Manner::REPORT, query, ask).await
+        self.server.run_with(TxOptions::REPORT, query, ask).await
     }
 
     async fn rollups(
@@ -115,18 +114,17 @@ impl LedgerStore for PostgresStore {
         after: Option<u64>,
         limit: usize,
     ) -> Result<(Vec<RollupRow>, Option<u64>), Error> {
-        let page =
-            move |session: Session| async move { rollups::page(&session, after, limit).await };
-        self.server.run(Manner::REPORT, page).await
+        let page = move |session: Conn| async move { rollups::page(&session, after, limit).await };
+        self.server.run(TxOptions::REPORT, page).await
     }
 
     async fn hours_until(&self) -> Result<Option<Timestamp>, Error> {
-        let read = |session: Session| async move { rollups::hours_until(&session).await };
-        self.server.run(Manner::REPORT, read).await
+        let read = |session: Conn| async move { rollups::hours_until(&session).await };
+        self.server.run(TxOptions::REPORT, read).await
     }
 
     async fn take_stock(&self) -> Result<StockTaking, Error> {
-        let take = |session: Session| async move {
+        let take = |session: Conn| async move {
             let mut stock = StockTaking::default();
             for state in manifest::instances(&session).await? {
                 let positions = rollups::positions(&session, state.id).await?;
@@ -145,7 +143,7 @@ impl LedgerStore for PostgresStore {
                 }
             }
         };
-        self.server.run(Manner::REPORT, take).await
+        self.server.run(TxOptions::REPORT, take).await
     }
 
     async fn replace_rollups(&self, rows: Vec<RollupRow>) -> Result<(), Error> {
@@ -155,30 +153,28 @@ impl LedgerStore for PostgresStore {
             let part = rows.by_ref().take(ROWS_AT_ONCE).collect();
             parts.push(self.sums(part).await?);
         }
-        let replace = move |session: Session, parts: Arc<Vec<Sums>>| async move {
+        let replace = move |session: Conn, parts: Arc<Vec<Sums>>| async move {
             rollups::replace(&session, &parts).await
         };
-        self.server.run_with(Manner::LOAD, parts, replace).await
+        self.server.run_with(TxOptions::LOAD, parts, replace).await
     }
 
     async fn intend_seal(&self, intent: SealIntent) -> Result<(), Error> {
-        let intend =
-            move |session: Session| async move { manifest::intend(&session, &intent).await };
-        self.server.run(Manner::TRANSACTION, intend).await
+        let intend = move |session: Conn| async move { manifest::intend(&session, &intent).await };
+        self.server.run(TxOptions::TRANSACTION, intend).await
     }
 
     async fn seal_intents(&self, instance: InstanceId) -> Result<Vec<SealIntent>, Error> {
-        let list =
-            move |session: Session| async move { manifest::intents(&session, instance).await };
-        self.server.run(Manner::READ, list).await
+        let list = move |session: Conn| async move { manifest::intents(&session, instance).await };
+        self.server.run(TxOptions::READ, list).await
     }
 
     async fn commit_seal(&self, file: SealedFile) -> Result<(), Error> {
-        let commit = move |session: Session, file: Arc<SealedFile>| async move {
+        let commit = move |session: Conn, file: Arc<SealedFile>| async move {
             manifest::commit(&session, &file).await
         };
         self.server
-            .run_with(Manner::TRANSACTION, file, commit)
+            .run_with(TxOptions::TRANSACTION, file, commit)
             .await
     }
 
@@ -187,8 +183,8 @@ impl LedgerStore for PostgresStore {
         from: Option<Timestamp>,
         to: Option<Timestamp>,
     ) -> Result<Vec<SealedFile>, Error> {
-        let list = move |session: Session| async move { manifest::files(&session, from, to).await };
-        self.server.run(Manner::REPORT, list).await
+        let list = move |session: Conn| async move { manifest::files(&session, from, to).await };
+        self.server.run(TxOptions::REPORT, list).await
     }
 
     async fn lane_files(
@@ -198,28 +194,27 @@ impl LedgerStore for PostgresStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<SealedFile>, Error> {
-        let list = move |session: Session| async move {
+        let list = move |session: Conn| async move {
             manifest::lane_files(&session, (instance, lane), after, limit).await
         };
-        self.server.run(Manner::READ, list).await
+        self.server.run(TxOptions::READ, list).await
     }
 
     async fn old_files(&self, before: Timestamp, limit: usize) -> Result<Vec<SealedFile>, Error> {
-        let list = move |session: Session| async move {
-            manifest::old_files(&session, before, limit).await
-        };
-        self.server.run(Manner::READ, list).await
+        let list =
+            move |session: Conn| async move { manifest::old_files(&session, before, limit).await };
+        self.server.run(TxOptions::READ, list).await
     }
 
     async fn files_named(&self, names: Vec<String>) -> Result<Vec<SealedFile>, Error> {
-        let list = move |session: Session, names: Arc<Vec<String>>| async move {
+        let list = move |session: Conn, names: Arc<Vec<String>>| async move {
             manifest::files_named(&session, &names).await
         };
-        self.server.run_with(Manner::READ, names, list).await
+        self.server.run_with(TxOptions::READ, names, list).await
     }
 
     async fn begin_standstill(&self, by: InstanceId, lasts: Duration) -> Result<bool, Error> {
-        let begin = move |session: Session| async move {
+        let begin = move |session: Conn| async move {
             let sql = "INSERT INTO standstill AS s (instance, until)
                 VALUES ($1, clock_timestamp() + $2 * interval '1 millisecond')
                 ON CONFLICT (one) DO UPDATE SET instance = excluded.instance, until = excluded.until
@@ -228,30 +223,30 @@ impl LedgerStore for PostgresStore {
             let asked = session.change(sql, &[&id(by.as_u128()), &millis]).await?;
             Ok(asked == 1)
         };
-        self.server.run(Manner::REPEATABLE, begin).await
+        self.server.run(TxOptions::REPEATABLE, begin).await
     }
 
     async fn standstill(&self) -> Result<Option<InstanceId>, Error> {
-        let ask = |session: Session| async move {
+        let ask = |session: Conn| async move {
             let sql = "SELECT instance FROM standstill WHERE until > clock_timestamp()";
             let row = session.row(sql, &[]).await?;
             row.map(|row| Ok(InstanceId::from_u128(read_id(&row, 0)?)))
                 .transpose()
         };
-        self.server.run(Manner::READ, ask).await
+        self.server.run(TxOptions::READ, ask).await
     }
 
     async fn end_standstill(&self, by: InstanceId) -> Result<(), Error> {
-        let end = move |session: Session| async move {
+        let end = move |session: Conn| async move {
             let sql = "DELETE FROM standstill WHERE instance = $1";
             session.change(sql, &[&id(by.as_u128())]).await?;
             Ok(())
         };
-        self.server.run(Manner::REPEATABLE, end).await
+        self.server.run(TxOptions::REPEATABLE, end).await
     }
 
     async fn mark_removed(&self, name: &str, at: Timestamp) -> Result<(), Error> {
-        let mark = move |session: Session, name: Arc<String>| async move {
+        let mark = move |session: Conn, name: Arc<String>| async move {
             let sql =
                 "UPDATE sealed_files SET removed_at = coalesce(removed_at, $2) WHERE name = $1";
             if session.change(sql, &[&*name, &at.micros()]).await? > 0 {
@@ -261,14 +256,14 @@ impl LedgerStore for PostgresStore {
             Ok(())
         };
         self.server
-            .run_with(Manner::TRANSACTION, name.to_owned(), mark)
+            .run_with(TxOptions::TRANSACTION, name.to_owned(), mark)
             .await
     }
 
     async fn replace_manifest(&self, files: Vec<SealedFile>) -> Result<(), Error> {
-        let replace = move |session: Session, files: Arc<Vec<SealedFile>>| async move {
+        let replace = move |session: Conn, files: Arc<Vec<SealedFile>>| async move {
             manifest::replace(&session, &files).await
         };
-        self.server.run_with(Manner::LOAD, files, replace).await
+        self.server.run_with(TxOptions::LOAD, files, replace).await
     }
 }

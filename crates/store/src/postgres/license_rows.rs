@@ -7,12 +7,12 @@ use model::{
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::backend_error::{BackendError, unique};
+use super::conn::PooledConn;
 use super::convert::{
     id, list, read, read_bytes, read_id, read_list, read_number, read_optional_text,
     read_optional_time, read_text, read_time, read_word, unreadable,
 };
-use super::session::Lent;
-use super::trouble::{Trouble, unique};
 use crate::licenses::{
     ChangeNumber, CredentialInfo, CredentialStatus, NewCredential, SealedKey, StoredLicense,
 };
@@ -53,7 +53,10 @@ impl From<&Limits> for LimitColumns {
 }
 
 /// Keeps licenses, whose version is given when their changes are numbered.
-pub(super) async fn insert_licenses(session: &Lent, licenses: &[&License]) -> Result<(), Trouble> {
+pub(super) async fn insert_licenses(
+    session: &PooledConn,
+    licenses: &[&License],
+) -> Result<(), BackendError> {
     fn all<'a, T>(licenses: &'a [&'a License], column: impl Fn(&'a License) -> T) -> Vec<T> {
         licenses.iter().map(|license| column(license)).collect()
     }
@@ -108,9 +111,9 @@ pub(super) async fn insert_licenses(session: &Lent, licenses: &[&License]) -> Re
 
 /// Keeps credentials, each of the license beside it, in this order.
 pub(super) async fn insert_credentials(
-    session: &Lent,
+    session: &PooledConn,
     credentials: &[(LicenseId, &NewCredential)],
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     fn all<'a, T>(
         credentials: &'a [(LicenseId, &'a NewCredential)],
         column: impl Fn(&'a NewCredential) -> T,
@@ -155,7 +158,7 @@ pub(super) async fn insert_credentials(
 }
 
 /// Licenses of rows that hold one credential each, or none; those of one license stand together.
-pub(super) fn collect(rows: &[Row]) -> Result<Vec<StoredLicense>, Trouble> {
+pub(super) fn collect(rows: &[Row]) -> Result<Vec<StoredLicense>, BackendError> {
     let mut licenses: Vec<StoredLicense> = Vec::new();
     for row in rows {
         let license_id = LicenseId::from_u128(read_id(row, 0)?);
@@ -178,7 +181,7 @@ pub(super) fn collect(rows: &[Row]) -> Result<Vec<StoredLicense>, Trouble> {
     Ok(licenses)
 }
 
-pub(super) fn read_license(row: &Row) -> Result<(License, ChangeNumber), Trouble> {
+pub(super) fn read_license(row: &Row) -> Result<(License, ChangeNumber), BackendError> {
     let remaining: Option<i64> = read(row, 9)?;
     let concurrency: Option<i64> = read(row, 14)?;
     let license = License {
@@ -206,7 +209,7 @@ pub(super) fn read_license(row: &Row) -> Result<(License, ChangeNumber), Trouble
     Ok((license, ChangeNumber(read::<i64>(row, 17)? as u64)))
 }
 
-fn read_refill(row: &Row) -> Result<Option<Refill>, Trouble> {
+fn read_refill(row: &Row) -> Result<Option<Refill>, BackendError> {
     let Some(amount) = read::<Option<i64>>(row, 10)? else {
         return Ok(None);
     };
@@ -222,7 +225,7 @@ fn read_refill(row: &Row) -> Result<Option<Refill>, Trouble> {
     }))
 }
 
-pub(super) fn read_credential(row: &Row, first: usize) -> Result<CredentialInfo, Trouble> {
+pub(super) fn read_credential(row: &Row, first: usize) -> Result<CredentialInfo, BackendError> {
     Ok(CredentialInfo {
         id: CredentialId::from_u128(read_id(row, first)?),
         kind: read(row, first + 1)?,
@@ -234,7 +237,7 @@ pub(super) fn read_credential(row: &Row, first: usize) -> Result<CredentialInfo,
 }
 
 /// The hash of a credential's key.
-pub(super) fn read_hash(row: &Row, column: usize) -> Result<model::KeyHash, Trouble> {
+pub(super) fn read_hash(row: &Row, column: usize) -> Result<model::KeyHash, BackendError> {
     read_bytes(row, column).map(model::KeyHash::from_bytes)
 }
 

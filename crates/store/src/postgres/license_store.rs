@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use model::{CredentialId, Fingerprint, KeyHash, LicenseId};
 
 use super::audit::add_note;
-use super::server::Manner;
-use super::session::Session;
+use super::conn::Conn;
+use super::server::TxOptions;
 use super::{PostgresStore, licenses};
 use crate::api_keys::ApiKeyStore;
 use crate::audit::{Changed, Note};
@@ -24,9 +24,8 @@ impl PostgresStore {
     /// Removes old changes now and then. Whether it succeeds concerns nobody: the next ones try again.
     pub(super) async fn prune_after(&self, last: ChangeNumber, written: u64) {
         if licenses::is_time_to_prune(last, written) {
-            let prune =
-                move |session: Session| async move { licenses::prune(&session, last).await };
-            if let Err(error) = self.server.run(Manner::WRITE, prune).await {
+            let prune = move |session: Conn| async move { licenses::prune(&session, last).await };
+            if let Err(error) = self.server.run(TxOptions::WRITE, prune).await {
                 tracing::debug!(%error, "old changes stay for a while");
             }
         }
@@ -44,17 +43,17 @@ impl LicenseStore for PostgresStore {
         new: Vec<NewLicense>,
         note: Note<()>,
     ) -> Result<ChangeNumber, Error> {
-        let manner = if new.len() > BATCH_SIZE {
-            Manner::LOAD
+        let options = if new.len() > BATCH_SIZE {
+            TxOptions::LOAD
         } else {
-            Manner::TRANSACTION
+            TxOptions::TRANSACTION
         };
         let new: Arc<[NewLicense]> = new.into();
         let written = new
             .iter()
             .map(|new| new.credentials.len().max(1) as u64)
             .sum();
-        let create = move |session: Session| {
+        let create = move |session: Conn| {
             let (new, note) = (Arc::clone(&new), note.clone());
             async move {
                 let last = licenses::create(&session, &new).await?;
@@ -62,31 +61,31 @@ impl LicenseStore for PostgresStore {
                 Ok(last)
             }
         };
-        let last = self.server.run(manner, create).await?;
+        let last = self.server.run(options, create).await?;
         self.prune_after(last, written).await;
         Ok(last)
     }
 
     async fn license(&self, id: LicenseId) -> Result<Option<StoredLicense>, Error> {
-        let get = move |session: Session| async move { licenses::get(&session, id).await };
-        self.server.run(Manner::READ, get).await
+        let get = move |session: Conn| async move { licenses::get(&session, id).await };
+        self.server.run(TxOptions::READ, get).await
     }
 
     async fn licenses_by_ids(&self, ids: Vec<LicenseId>) -> Result<Vec<StoredLicense>, Error> {
-        let get = |session: Session, ids: Arc<Vec<LicenseId>>| async move {
+        let get = |session: Conn, ids: Arc<Vec<LicenseId>>| async move {
             licenses::by_ids(&session, &ids).await
         };
-        self.server.run_with(Manner::READ, ids, get).await
+        self.server.run_with(TxOptions::READ, ids, get).await
     }
 
     async fn license_by_key(&self, hash: KeyHash) -> Result<Option<Snapshot>, Error> {
-        let find = move |session: Session| async move { licenses::by_key(&session, &hash).await };
-        self.server.run(Manner::READ, find).await
+        let find = move |session: Conn| async move { licenses::by_key(&session, &hash).await };
+        self.server.run(TxOptions::READ, find).await
     }
 
     async fn sealed_keys(&self, id: LicenseId) -> Result<Vec<(CredentialId, SealedKey)>, Error> {
-        let get = move |session: Session| async move { licenses::sealed_keys(&session, id).await };
-        self.server.run(Manner::READ, get).await
+        let get = move |session: Conn| async move { licenses::sealed_keys(&session, id).await };
+        self.server.run(TxOptions::READ, get).await
     }
 
     async fn licenses(
@@ -95,10 +94,10 @@ impl LicenseStore for PostgresStore {
         after: Option<LicenseId>,
         limit: usize,
     ) -> Result<Vec<StoredLicense>, Error> {
-        let page = move |session: Session, filter: Arc<LicenseFilter>| async move {
+        let page = move |session: Conn, filter: Arc<LicenseFilter>| async move {
             licenses::page(&session, &filter, after, limit).await
         };
-        self.server.run_with(Manner::REPORT, filter, page).await
+        self.server.run_with(TxOptions::REPORT, filter, page).await
     }
 
     async fn change_license(
@@ -108,7 +107,7 @@ impl LicenseStore for PostgresStore {
         note: Note<Changed<StoredLicense>>,
     ) -> Result<Option<StoredLicense>, Error> {
         type Wish = Arc<(LicenseChange, Note<Changed<StoredLicense>>)>;
-        let carry_out = move |session: Session, wish: Wish| async move {
+        let carry_out = move |session: Conn, wish: Wish| async move {
             let (change, note) = &*wish;
             let Some(changed) = licenses::change(&session, id, change).await? else {
                 return Ok(None);
@@ -118,7 +117,7 @@ impl LicenseStore for PostgresStore {
         };
         let stored = self
             .server
-            .run_with(Manner::TRANSACTION, (change, note), carry_out)
+            .run_with(TxOptions::TRANSACTION, (change, note), carry_out)
             .await?;
         if let Some(stored) = &stored {
             self.prune_after(stored.version, 1).await;
@@ -131,10 +130,10 @@ impl LicenseStore for PostgresStore {
         number: ChangeNumber,
         limit: usize,
     ) -> Result<(Vec<Change>, ChangeNumber), Error> {
-        let follow = move |session: Session| async move {
+        let follow = move |session: Conn| async move {
             licenses::changes_since(&session, number, limit).await
         };
-        self.server.run(Manner::READ, follow).await
+        self.server.run(TxOptions::READ, follow).await
     }
 
     async fn fingerprints(
@@ -142,9 +141,9 @@ impl LicenseStore for PostgresStore {
         after: Option<u64>,
         limit: usize,
     ) -> Result<(Vec<Fingerprint>, Option<u64>), Error> {
-        let page = move |session: Session| async move {
+        let page = move |session: Conn| async move {
             licenses::fingerprints(&session, after, limit).await
         };
-        self.server.run(Manner::REPORT, page).await
+        self.server.run(TxOptions::REPORT, page).await
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use model::{CredentialId, Fingerprint, KeyHash, LicenseId, LicenseStatus, Limits, Timestamp};
 use uuid::Uuid;
 
+use super::backend_error::BackendError;
+use super::conn::{PooledConn, Value};
 use super::convert::{id, list, read, read_id, read_list, rows};
 use super::license_rows::{
     CREDENTIAL, CREDENTIAL_COLUMNS, LICENSE, LICENSE_COLUMNS, LimitColumns, collect,
     insert_credentials, insert_licenses, read_credential, read_hash, read_license, status_number,
 };
-use super::session::{Lent, Value};
-use super::trouble::Trouble;
 use crate::audit::Changed;
 use crate::licenses::{
     Change, ChangeNumber, LicenseChange, LicenseFilter, NewLicense, SealedKey, Snapshot,
@@ -25,7 +25,10 @@ const PRUNE_EVERY: u64 = 1_000;
 
 // === writing ===
 
-pub(super) async fn create(session: &Lent, new: &[NewLicense]) -> Result<ChangeNumber, Trouble> {
+pub(super) async fn create(
+    session: &PooledConn,
+    new: &[NewLicense],
+) -> Result<ChangeNumber, BackendError> {
     let licenses: Vec<_> = new.iter().map(|new| &new.license).collect();
     insert_licenses(session, &licenses).await?;
     let mut credentials = Vec::new();
@@ -52,9 +55,9 @@ pub(super) async fn create(session: &Lent, new: &[NewLicense]) -> Result<ChangeN
 /// Writes changes down, the last thing that a transaction does: their numbers are given in commit order, since whoever
 /// wants the next ones waits here until this transaction is over.
 pub(super) async fn note(
-    session: &Lent,
+    session: &PooledConn,
     changes: &[(LicenseId, Option<&KeyHash>)],
-) -> Result<ChangeNumber, Trouble> {
+) -> Result<ChangeNumber, BackendError> {
     let licenses: Vec<Uuid> = changes
         .iter()
         .map(|(license, _)| id(license.as_u128()))
@@ -79,7 +82,7 @@ pub(super) async fn note(
     let row = session
         .row(sql, &[&licenses, &added, &(changes.len() as i64)])
         .await?;
-    let row = row.ok_or_else(|| Trouble::corrupt("the counter of changes is gone"))?;
+    let row = row.ok_or_else(|| BackendError::corrupt("the counter of changes is gone"))?;
     Ok(ChangeNumber(read::<i64>(&row, 0)? as u64))
 }
 
@@ -89,7 +92,7 @@ pub(super) fn is_time_to_prune(last: ChangeNumber, written: u64) -> bool {
 }
 
 /// Removes old changes; never within the transaction of a new one, which others wait for.
-pub(super) async fn prune(session: &Lent, last: ChangeNumber) -> Result<(), Trouble> {
+pub(super) async fn prune(session: &PooledConn, last: ChangeNumber) -> Result<(), BackendError> {
     let oldest = (last.0 as i64).saturating_sub(CHANGES_KEPT);
     session
         .change("DELETE FROM changes WHERE number <= $1", &[&oldest])
@@ -98,10 +101,10 @@ pub(super) async fn prune(session: &Lent, last: ChangeNumber) -> Result<(), Trou
 }
 
 pub(super) async fn change(
-    session: &Lent,
+    session: &PooledConn,
     license_id: LicenseId,
     change: &LicenseChange,
-) -> Result<Option<Changed<StoredLicense>>, Trouble> {
+) -> Result<Option<Changed<StoredLicense>>, BackendError> {
     let lock = "SELECT FROM licenses WHERE id = $1 FOR NO KEY UPDATE";
     if session
         .row(lock, &[&id(license_id.as_u128())])
@@ -137,10 +140,10 @@ fn changes_anything(stored: &StoredLicense, change: &LicenseChange) -> bool {
 
 /// Carries a change out; the hash of the credential that it added, if any.
 pub(super) async fn apply<'change>(
-    session: &Lent,
+    session: &PooledConn,
     stored: &StoredLicense,
     change: &'change LicenseChange,
-) -> Result<Option<&'change KeyHash>, Trouble> {
+) -> Result<Option<&'change KeyHash>, BackendError> {
     let license_id = stored.license.id;
     let key = id(license_id.as_u128());
     let set = async |column: &str, value: Value<'_>| {
@@ -190,7 +193,10 @@ pub(super) async fn apply<'change>(
 }
 
 /// Removes the sealed copies of these licenses' keys.
-pub(super) async fn forget_keys(session: &Lent, licenses: &[Uuid]) -> Result<(), Trouble> {
+pub(super) async fn forget_keys(
+    session: &PooledConn,
+    licenses: &[Uuid],
+) -> Result<(), BackendError> {
     let sql =
         "UPDATE credentials SET sealed = NULL WHERE license_id = ANY ($1) AND sealed IS NOT NULL";
     session.change(sql, &[&licenses]).await?;
@@ -199,11 +205,11 @@ pub(super) async fn forget_keys(session: &Lent, licenses: &[Uuid]) -> Result<(),
 
 /// The balance only gets a newer stamp, which the next lease heeds.
 async fn apply_limits(
-    session: &Lent,
+    session: &PooledConn,
     stored: &StoredLicense,
     limits: &Limits,
     balance: bool,
-) -> Result<u64, Trouble> {
+) -> Result<u64, BackendError> {
     let before = &stored.license.limits;
     // What was not counted before has nothing left that could be kept.
     let anew = balance || (before.remaining.is_none() && limits.remaining.is_some());
@@ -232,9 +238,9 @@ async fn apply_limits(
 // === reading ===
 
 pub(super) async fn get(
-    session: &Lent,
+    session: &PooledConn,
     license_id: LicenseId,
-) -> Result<Option<StoredLicense>, Trouble> {
+) -> Result<Option<StoredLicense>, BackendError> {
     let sql = format!(
         "SELECT {LICENSE}, {CREDENTIAL} FROM licenses l LEFT JOIN credentials c ON c.license_id = l.id AND c.session_id IS NULL
         WHERE l.id = $1 ORDER BY c.created_at, c.cursor"
@@ -244,9 +250,9 @@ pub(super) async fn get(
 }
 
 pub(super) async fn by_ids(
-    session: &Lent,
+    session: &PooledConn,
     ids: &[LicenseId],
-) -> Result<Vec<StoredLicense>, Trouble> {
+) -> Result<Vec<StoredLicense>, BackendError> {
     let sql = format!(
         "SELECT {LICENSE}, {CREDENTIAL} FROM licenses l LEFT JOIN credentials c ON c.license_id = l.id AND c.session_id IS NULL
         WHERE l.id = ANY ($1) ORDER BY l.id, c.created_at, c.cursor"
@@ -256,9 +262,9 @@ pub(super) async fn by_ids(
 }
 
 pub(super) async fn sealed_keys(
-    session: &Lent,
+    session: &PooledConn,
     license_id: LicenseId,
-) -> Result<Vec<(CredentialId, SealedKey)>, Trouble> {
+) -> Result<Vec<(CredentialId, SealedKey)>, BackendError> {
     let sql = "SELECT id, sealed FROM credentials WHERE license_id = $1 AND sealed IS NOT NULL
         ORDER BY created_at DESC, cursor DESC";
     let found = session.rows(sql, &[&id(license_id.as_u128())]).await?;
@@ -269,7 +275,10 @@ pub(super) async fn sealed_keys(
     keys.collect()
 }
 
-pub(super) async fn by_key(session: &Lent, hash: &KeyHash) -> Result<Option<Snapshot>, Trouble> {
+pub(super) async fn by_key(
+    session: &PooledConn,
+    hash: &KeyHash,
+) -> Result<Option<Snapshot>, BackendError> {
     let sql = format!(
         "SELECT {LICENSE}, {CREDENTIAL}, k.allow_ips FROM credentials c JOIN licenses l ON l.id = c.license_id
         LEFT JOIN sessions s ON s.id = c.session_id LEFT JOIN management_keys k ON k.id = s.key_id WHERE c.hash = $1"
@@ -287,11 +296,11 @@ pub(super) async fn by_key(session: &Lent, hash: &KeyHash) -> Result<Option<Snap
 }
 
 pub(super) async fn page(
-    session: &Lent,
+    session: &PooledConn,
     filter: &LicenseFilter,
     after: Option<LicenseId>,
     limit: usize,
-) -> Result<Vec<StoredLicense>, Trouble> {
+) -> Result<Vec<StoredLicense>, BackendError> {
     let account = filter.account.as_ref().map(|name| name.as_str());
     let app = filter.app.as_ref().map(|name| name.as_str());
     let status = filter.status.map(status_number);
@@ -325,10 +334,10 @@ pub(super) async fn page(
 }
 
 pub(super) async fn changes_since(
-    session: &Lent,
+    session: &PooledConn,
     number: ChangeNumber,
     limit: usize,
-) -> Result<(Vec<Change>, ChangeNumber), Trouble> {
+) -> Result<(Vec<Change>, ChangeNumber), BackendError> {
     // One statement sees one moment: the number of the last change fits the changes beside it.
     let sql =
         "SELECT c.last, n.number, n.license_id, n.added, n.at FROM change_counter c LEFT JOIN LATERAL (
@@ -353,10 +362,10 @@ pub(super) async fn changes_since(
 }
 
 pub(super) async fn fingerprints(
-    session: &Lent,
+    session: &PooledConn,
     after: Option<u64>,
     limit: usize,
-) -> Result<(Vec<Fingerprint>, Option<u64>), Trouble> {
+) -> Result<(Vec<Fingerprint>, Option<u64>), BackendError> {
     let limit = rows(limit);
     let sql = "SELECT cursor, hash FROM credentials WHERE cursor > $1 ORDER BY cursor LIMIT $2";
     let after = after.map_or(0, |after| i64::try_from(after).unwrap_or(i64::MAX));

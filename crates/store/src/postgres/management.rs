@@ -11,14 +11,14 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::audit::{add_change, add_note};
+use super::backend_error::{BackendError, unique};
+use super::conn::{Conn, PooledConn, Value};
 use super::convert::{
     id, json, list, read, read_id, read_list, read_optional_id, read_optional_text,
     read_optional_time, read_text, read_time, unreadable,
 };
 use super::license_rows::read_hash;
-use super::server::Manner;
-use super::session::{Lent, Session, Value};
-use super::trouble::{Trouble, unique};
+use super::server::TxOptions;
 use super::{PostgresStore, sessions};
 use crate::audit::{AuditStore, Changed, Note};
 use crate::claims::ClaimStore;
@@ -47,10 +47,11 @@ pub(super) const APPS_NAMED: &str = "SELECT app, count(*), count(*) - count(plan
     WHERE status <> 2 AND (expires_at IS NULL OR expires_at > $1) GROUP BY app ORDER BY app";
 
 /// A row of [`APPS_NAMED`].
-pub(super) fn app_named(row: &Row) -> Result<AppNamed, Trouble> {
+pub(super) fn app_named(row: &Row) -> Result<AppNamed, BackendError> {
     let name: &str = read(row, 0)?;
-    let counted =
-        |column| Ok::<_, Trouble>(u64::try_from(read::<i64>(row, column)?).unwrap_or_default());
+    let counted = |column| {
+        Ok::<_, BackendError>(u64::try_from(read::<i64>(row, column)?).unwrap_or_default())
+    };
     Ok(AppNamed {
         name: name.parse().map_err(|_| unreadable(row, 0))?,
         licenses: counted(1)?,
@@ -59,7 +60,7 @@ pub(super) fn app_named(row: &Row) -> Result<AppNamed, Trouble> {
 }
 
 /// A row of [`PLANS_NAMED`].
-pub(super) fn plan_named(row: &Row) -> Result<PlanNamed, Trouble> {
+pub(super) fn plan_named(row: &Row) -> Result<PlanNamed, BackendError> {
     let name: &str = read(row, 0)?;
     Ok(PlanNamed {
         name: name.parse().map_err(|_| unreadable(row, 0))?,
@@ -82,7 +83,7 @@ impl ManagementStore for PostgresStore {
     }
 
     async fn create_account(&self, account: Account, note: Note<()>) -> Result<(), Error> {
-        let create = move |session: Session, wish: Arc<(Account, Note<()>)>| async move {
+        let create = move |session: Conn, wish: Arc<(Account, Note<()>)>| async move {
             let (account, note) = &*wish;
             let sql = "INSERT INTO accounts (name, created_at, disabled_at) VALUES ($1, $2, $3)";
             let values: [Value<'_>; 3] = [
@@ -95,12 +96,12 @@ impl ManagementStore for PostgresStore {
             add_note(&session, note, &()).await
         };
         self.server
-            .run_with(Manner::TRANSACTION, (account, note), create)
+            .run_with(TxOptions::TRANSACTION, (account, note), create)
             .await
     }
 
     async fn accounts(&self) -> Result<Vec<Account>, Error> {
-        let list = |session: Session| async move {
+        let list = |session: Conn| async move {
             let rows = session
                 .rows(
                     "SELECT name, created_at, disabled_at FROM accounts ORDER BY name",
@@ -109,14 +110,16 @@ impl ManagementStore for PostgresStore {
                 .await?;
             rows.iter().map(read_account).collect()
         };
-        self.server.run(Manner::READ, list).await
+        self.server.run(TxOptions::READ, list).await
     }
 
     async fn account(&self, name: &AccountName) -> Result<Option<Account>, Error> {
-        let find = |session: Session, name: Arc<AccountName>| async move {
+        let find = |session: Conn, name: Arc<AccountName>| async move {
             account(&session, &name, "").await
         };
-        self.server.run_with(Manner::READ, name.clone(), find).await
+        self.server
+            .run_with(TxOptions::READ, name.clone(), find)
+            .await
     }
 
     async fn set_account_disabled(
@@ -126,7 +129,7 @@ impl ManagementStore for PostgresStore {
         note: Note<Changed<Account>>,
     ) -> Result<Option<Account>, Error> {
         type Wish = Arc<(AccountName, Note<Changed<Account>>)>;
-        let set = move |session: Session, wish: Wish| async move {
+        let set = move |session: Conn, wish: Wish| async move {
             let (name, note) = &*wish;
             let before = account(&session, name, "FOR NO KEY UPDATE").await?;
             let sql = "UPDATE accounts SET disabled_at = CASE WHEN $2::bigint IS NULL THEN NULL
@@ -137,7 +140,9 @@ impl ManagementStore for PostgresStore {
             add_change(&session, note, before, after).await
         };
         let wish = (name.clone(), note);
-        self.server.run_with(Manner::TRANSACTION, wish, set).await
+        self.server
+            .run_with(TxOptions::TRANSACTION, wish, set)
+            .await
     }
 
     async fn create_management_key(
@@ -145,13 +150,13 @@ impl ManagementStore for PostgresStore {
         new: NewManagementKey,
         note: Note<()>,
     ) -> Result<(), Error> {
-        let create = move |session: Session, wish: Arc<(NewManagementKey, Note<()>)>| async move {
+        let create = move |session: Conn, wish: Arc<(NewManagementKey, Note<()>)>| async move {
             let (new, note) = &*wish;
             create_key(&session, new).await?;
             add_note(&session, note, &()).await
         };
         self.server
-            .run_with(Manner::TRANSACTION, (new, note), create)
+            .run_with(TxOptions::TRANSACTION, (new, note), create)
             .await
     }
 
@@ -162,7 +167,7 @@ impl ManagementStore for PostgresStore {
         new: NewManagementKey,
         note: Note<()>,
     ) -> Result<bool, Error> {
-        let replace = move |session: Session, wish: Arc<(NewManagementKey, Note<()>)>| async move {
+        let replace = move |session: Conn, wish: Arc<(NewManagementKey, Note<()>)>| async move {
             let (new, note) = &*wish;
             // By the clock that the ends of keys are told by: the gates', not the server's.
             let now = SystemClock.now();
@@ -176,7 +181,7 @@ impl ManagementStore for PostgresStore {
             Ok(true)
         };
         self.server
-            .run_with(Manner::TRANSACTION, (new, note), replace)
+            .run_with(TxOptions::TRANSACTION, (new, note), replace)
             .await
     }
 
@@ -184,7 +189,7 @@ impl ManagementStore for PostgresStore {
         &self,
         hash: KeyHash,
     ) -> Result<Option<(ManagementKey, Option<KeyHash>)>, Error> {
-        let find = move |session: Session| async move {
+        let find = move |session: Conn| async move {
             let sql = format!(
                 "SELECT {KEY}, secret FROM management_keys k WHERE hash = $1
                 AND NOT EXISTS (SELECT FROM accounts a WHERE a.name = k.account AND a.disabled_at IS NOT NULL)"
@@ -198,14 +203,14 @@ impl ManagementStore for PostgresStore {
             };
             Ok(Some((read_key(&row)?, secret)))
         };
-        self.server.run(Manner::READ, find).await
+        self.server.run(TxOptions::READ, find).await
     }
 
     async fn management_keys(
         &self,
         account: Option<AccountName>,
     ) -> Result<Vec<ManagementKey>, Error> {
-        let list = move |session: Session, account: Arc<Option<AccountName>>| async move {
+        let list = move |session: Conn, account: Arc<Option<AccountName>>| async move {
             let sql = format!(
                 "SELECT {KEY} FROM management_keys WHERE $1::text IS NULL OR account = $1 ORDER BY created_at, id"
             );
@@ -217,7 +222,7 @@ impl ManagementStore for PostgresStore {
                 .map(read_key)
                 .collect()
         };
-        self.server.run_with(Manner::READ, account, list).await
+        self.server.run_with(TxOptions::READ, account, list).await
     }
 
     async fn end_management_key(
@@ -226,12 +231,14 @@ impl ManagementStore for PostgresStore {
         at: Timestamp,
         note: Note<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
-        let end = move |session: Session, note: Arc<Note<_>>| async move {
+        let end = move |session: Conn, note: Arc<Note<_>>| async move {
             let before = locked(&session, key).await?;
             let after = end_key(&session, key, at).await?;
             add_change(&session, &note, before, after).await
         };
-        self.server.run_with(Manner::TRANSACTION, note, end).await
+        self.server
+            .run_with(TxOptions::TRANSACTION, note, end)
+            .await
     }
 
     async fn put_plan_revisions(&self, revisions: Vec<PlanRevision>) -> Result<(), Error> {
@@ -251,7 +258,7 @@ impl ManagementStore for PostgresStore {
         noted.sort();
         let rows: (Vec<Uuid>, Vec<String>) = rows.into_iter().unzip();
         let noted: (Vec<String>, Vec<Vec<u8>>) = noted.into_iter().unzip();
-        let put = move |session: Session, wanted: Arc<(Kept, Noted)>| async move {
+        let put = move |session: Conn, wanted: Arc<(Kept, Noted)>| async move {
             let (rows, noted) = &*wanted;
             let sql = "INSERT INTO plan_revisions (id, terms)
                     SELECT n.id, n.terms FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS n (id, terms, place)
@@ -264,29 +271,29 @@ impl ManagementStore for PostgresStore {
             Ok(())
         };
         self.server
-            .run_with(Manner::TRANSACTION, (rows, noted), put)
+            .run_with(TxOptions::TRANSACTION, (rows, noted), put)
             .await
     }
 
     async fn plans_named(&self) -> Result<Vec<PlanNamed>, Error> {
-        let find = move |session: Session| async move {
+        let find = move |session: Conn| async move {
             let rows = session.rows(PLANS_NAMED, &[]).await?;
             rows.iter().map(plan_named).collect()
         };
-        self.server.run(Manner::READ, find).await
+        self.server.run(TxOptions::READ, find).await
     }
 
     async fn apps_named(&self, at: Timestamp) -> Result<Vec<AppNamed>, Error> {
-        let find = move |session: Session| async move {
+        let find = move |session: Conn| async move {
             let rows = session.rows(APPS_NAMED, &[&at.micros()]).await?;
             rows.iter().map(app_named).collect()
         };
-        self.server.run(Manner::READ, find).await
+        self.server.run(TxOptions::READ, find).await
     }
 
     async fn last_plan_revision(&self, name: PlanName) -> Result<Option<PlanRevision>, Error> {
         let name = Arc::new(name);
-        let find = move |session: Session| {
+        let find = move |session: Conn| {
             let name = Arc::clone(&name);
             async move {
                 // A version that noted nothing made it: of several revisions any is better than none.
@@ -305,11 +312,11 @@ impl ManagementStore for PostgresStore {
                 Ok(Some(PlanRevision { id, plan }))
             }
         };
-        self.server.run(Manner::READ, find).await
+        self.server.run(TxOptions::READ, find).await
     }
 
     async fn plan_revision(&self, revision: PlanRevisionId) -> Result<Option<PlanRevision>, Error> {
-        let find = move |session: Session| async move {
+        let find = move |session: Conn| async move {
             let sql = "SELECT terms FROM plan_revisions WHERE id = $1";
             let Some(row) = session.row(sql, &[&id(revision.as_u128())]).await? else {
                 return Ok(None);
@@ -317,7 +324,7 @@ impl ManagementStore for PostgresStore {
             let plan = serde_json::from_str(read(&row, 0)?).map_err(|_| unreadable(&row, 0))?;
             Ok(Some(PlanRevision { id: revision, plan }))
         };
-        self.server.run(Manner::READ, find).await
+        self.server.run(TxOptions::READ, find).await
     }
 
     async fn put_if_absent(
@@ -326,41 +333,41 @@ impl ManagementStore for PostgresStore {
         value: Vec<u8>,
         note: Note<()>,
     ) -> Result<Vec<u8>, Error> {
-        let put = move |session: Session, wanted: Arc<(String, Vec<u8>, Note<()>)>| async move {
+        let put = move |session: Conn, wanted: Arc<(String, Vec<u8>, Note<()>)>| async move {
             let (name, value, note) = &*wanted;
             let sql = "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING";
             if session.change(sql, &[name, value]).await? > 0 {
                 add_note(&session, note, &()).await?;
             }
             let kept = setting(&session, name).await?;
-            kept.ok_or_else(|| Trouble::corrupt("a setting vanished within its transaction"))
+            kept.ok_or_else(|| BackendError::corrupt("a setting vanished within its transaction"))
         };
         self.server
-            .run_with(Manner::TRANSACTION, (name.to_owned(), value, note), put)
+            .run_with(TxOptions::TRANSACTION, (name.to_owned(), value, note), put)
             .await
     }
 
     async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         let name: Arc<str> = name.into();
-        let find = move |session: Session| {
+        let find = move |session: Conn| {
             let name = Arc::clone(&name);
             async move { setting(&session, &name).await }
         };
-        self.server.run(Manner::READ, find).await
+        self.server.run(TxOptions::READ, find).await
     }
 }
 
 async fn account(
-    session: &Lent,
+    session: &PooledConn,
     name: &AccountName,
     lock: &str,
-) -> Result<Option<Account>, Trouble> {
+) -> Result<Option<Account>, BackendError> {
     let sql = format!("SELECT name, created_at, disabled_at FROM accounts WHERE name = $1 {lock}");
     let row = session.row(&sql, &[&name.as_str()]).await?;
     row.as_ref().map(read_account).transpose()
 }
 
-fn read_account(row: &Row) -> Result<Account, Trouble> {
+fn read_account(row: &Row) -> Result<Account, BackendError> {
     Ok(Account {
         name: read_text(row, 0)?,
         created_at: read_time(row, 1)?,
@@ -369,9 +376,9 @@ fn read_account(row: &Row) -> Result<Account, Trouble> {
 }
 
 pub(super) async fn key(
-    session: &Lent,
+    session: &PooledConn,
     key: ManagementKeyId,
-) -> Result<Option<ManagementKey>, Trouble> {
+) -> Result<Option<ManagementKey>, BackendError> {
     let sql = format!("SELECT {KEY} FROM management_keys WHERE id = $1");
     let row = session.row(&sql, &[&id(key.as_u128())]).await?;
     row.as_ref().map(read_key).transpose()
@@ -379,19 +386,19 @@ pub(super) async fn key(
 
 /// A key that nobody else may change until the transaction is over.
 pub(super) async fn locked(
-    session: &Lent,
+    session: &PooledConn,
     key: ManagementKeyId,
-) -> Result<Option<ManagementKey>, Trouble> {
+) -> Result<Option<ManagementKey>, BackendError> {
     let sql = format!("SELECT {KEY} FROM management_keys WHERE id = $1 FOR NO KEY UPDATE");
     let row = session.row(&sql, &[&id(key.as_u128())]).await?;
     row.as_ref().map(read_key).transpose()
 }
 
 async fn end_key(
-    session: &Lent,
+    session: &PooledConn,
     key: ManagementKeyId,
     at: Timestamp,
-) -> Result<Option<ManagementKey>, Trouble> {
+) -> Result<Option<ManagementKey>, BackendError> {
     let sql = format!(
         "UPDATE management_keys SET
         revoked_at = CASE WHEN $2 <= micros_now() THEN coalesce(revoked_at, $2) ELSE revoked_at END,
@@ -408,7 +415,7 @@ async fn end_key(
     Ok(ended)
 }
 
-async fn create_key(session: &Lent, new: &NewManagementKey) -> Result<(), Trouble> {
+async fn create_key(session: &PooledConn, new: &NewManagementKey) -> Result<(), BackendError> {
     let NewManagementKey { key, hash, secret } = new;
     let sql = "INSERT INTO management_keys (id, account, app, license_id, name, scopes, prefix, created_at, expires_at,
         revoked_at, hash, secret, allow_ips, draws_on)
@@ -434,14 +441,14 @@ async fn create_key(session: &Lent, new: &NewManagementKey) -> Result<(), Troubl
         .map_err(|error| unique(error, "a management key with this id or hash"))
 }
 
-async fn setting(session: &Lent, name: &str) -> Result<Option<Vec<u8>>, Trouble> {
+async fn setting(session: &PooledConn, name: &str) -> Result<Option<Vec<u8>>, BackendError> {
     let row = session
         .row("SELECT value FROM settings WHERE name = $1", &[&name])
         .await?;
     row.map(|row| read(&row, 0)).transpose()
 }
 
-fn read_key(row: &Row) -> Result<ManagementKey, Trouble> {
+fn read_key(row: &Row) -> Result<ManagementKey, BackendError> {
     Ok(ManagementKey {
         id: ManagementKeyId::from_u128(read_id(row, 0)?),
         account: read_text(row, 1)?,

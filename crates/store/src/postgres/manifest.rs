@@ -4,12 +4,12 @@ use model::{InstanceId, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::backend_error::{BackendError, unique};
+use super::conn::{PooledConn, Value};
 use super::convert::{
     count, id, read, read_bytes, read_count, read_id, read_number, read_optional_time, read_time,
     rows,
 };
-use super::session::{Lent, Value};
-use super::trouble::{Trouble, unique};
 use crate::error::Error;
 use crate::ledger::{InstanceState, SealIntent, SealedFile};
 
@@ -21,16 +21,16 @@ const FILE: &str = "instance, lane, start, through, name, bytes, records, calls,
 
 // === instances ===
 
-pub(super) async fn instances(session: &Lent) -> Result<Vec<InstanceState>, Trouble> {
+pub(super) async fn instances(session: &PooledConn) -> Result<Vec<InstanceState>, BackendError> {
     let sql = format!("SELECT {INSTANCE} FROM instances ORDER BY started_at, id");
     read_instances(&session.rows(&sql, &[]).await?)
 }
 
 pub(super) async fn instances_after(
-    session: &Lent,
+    session: &PooledConn,
     after: u64,
     limit: usize,
-) -> Result<Vec<InstanceState>, Trouble> {
+) -> Result<Vec<InstanceState>, BackendError> {
     let sql =
         format!("SELECT {INSTANCE} FROM instances WHERE number > $1 ORDER BY number LIMIT $2");
     read_instances(
@@ -41,15 +41,15 @@ pub(super) async fn instances_after(
 }
 
 pub(super) async fn instances_numbered(
-    session: &Lent,
+    session: &PooledConn,
     numbers: &[u64],
-) -> Result<Vec<InstanceState>, Trouble> {
+) -> Result<Vec<InstanceState>, BackendError> {
     let sql = format!("SELECT {INSTANCE} FROM instances WHERE number = ANY ($1) ORDER BY number");
     let numbers: Vec<_> = numbers.iter().copied().map(count).collect();
     read_instances(&session.rows(&sql, &[&numbers]).await?)
 }
 
-fn read_instances(rows: &[Row]) -> Result<Vec<InstanceState>, Trouble> {
+fn read_instances(rows: &[Row]) -> Result<Vec<InstanceState>, BackendError> {
     let state = |row: &Row| {
         Ok(InstanceState {
             id: InstanceId::from_u128(read_id(row, 0)?),
@@ -64,10 +64,10 @@ fn read_instances(rows: &[Row]) -> Result<Vec<InstanceState>, Trouble> {
 
 /// The end of an instance, and of whatever it leased after it was settled: nobody would settle that any more.
 pub(super) async fn finish_instance(
-    session: &Lent,
+    session: &PooledConn,
     instance: InstanceId,
     at: Timestamp,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let instance = id(instance.as_u128());
     session
         .row(
@@ -84,7 +84,7 @@ pub(super) async fn finish_instance(
 
 // === sealing ===
 
-pub(super) async fn intend(session: &Lent, intent: &SealIntent) -> Result<(), Trouble> {
+pub(super) async fn intend(session: &PooledConn, intent: &SealIntent) -> Result<(), BackendError> {
     let sealed = sealed(session, intent).await?;
     if intent.from < sealed {
         return match committed(session, intent).await? {
@@ -115,15 +115,15 @@ pub(super) async fn intend(session: &Lent, intent: &SealIntent) -> Result<(), Tr
 }
 
 pub(super) async fn intents(
-    session: &Lent,
+    session: &PooledConn,
     instance: InstanceId,
-) -> Result<Vec<SealIntent>, Trouble> {
+) -> Result<Vec<SealIntent>, BackendError> {
     let sql = "SELECT instance, lane, start, through FROM seal_intents WHERE instance = $1 ORDER BY lane, start";
     let rows = session.rows(sql, &[&id(instance.as_u128())]).await?;
     rows.iter().map(read_range).collect()
 }
 
-pub(super) async fn commit(session: &Lent, file: &SealedFile) -> Result<(), Trouble> {
+pub(super) async fn commit(session: &PooledConn, file: &SealedFile) -> Result<(), BackendError> {
     let range = &file.range;
     let sealed = sealed(session, range).await?;
     if sealed == range.through {
@@ -149,12 +149,12 @@ fn place(range: &SealIntent) -> (Uuid, i64) {
     (id(range.instance.as_u128()), i64::from(range.lane))
 }
 
-fn elsewhere(expected: u64, found: u64) -> Trouble {
-    Trouble::Refused(Error::Position { expected, found })
+fn elsewhere(expected: u64, found: u64) -> BackendError {
+    BackendError::Refused(Error::Position { expected, found })
 }
 
 /// The sealed position of a lane, which nobody else moves until this transaction is over.
-async fn sealed(session: &Lent, range: &SealIntent) -> Result<u64, Trouble> {
+async fn sealed(session: &PooledConn, range: &SealIntent) -> Result<u64, BackendError> {
     let (instance, lane) = place(range);
     let sql = "INSERT INTO lanes (instance, lane) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     session.change(sql, &[&instance, &lane]).await?;
@@ -163,7 +163,7 @@ async fn sealed(session: &Lent, range: &SealIntent) -> Result<u64, Trouble> {
     row.map_or(Ok(0), |row| read_count(&row, 0))
 }
 
-async fn committed(session: &Lent, range: &SealIntent) -> Result<bool, Trouble> {
+async fn committed(session: &PooledConn, range: &SealIntent) -> Result<bool, BackendError> {
     let sql = "SELECT FROM sealed_files WHERE instance = $1 AND lane = $2 AND start = $3 AND through = $4";
     let (instance, lane) = place(range);
     let row = session
@@ -175,7 +175,7 @@ async fn committed(session: &Lent, range: &SealIntent) -> Result<bool, Trouble> 
     Ok(row.is_some())
 }
 
-async fn insert_file(session: &Lent, file: &SealedFile) -> Result<(), Trouble> {
+async fn insert_file(session: &PooledConn, file: &SealedFile) -> Result<(), BackendError> {
     let sql = format!(
         "INSERT INTO sealed_files ({FILE}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
     );
@@ -208,10 +208,10 @@ async fn insert_file(session: &Lent, file: &SealedFile) -> Result<(), Trouble> {
 // === the manifest ===
 
 pub(super) async fn files(
-    session: &Lent,
+    session: &PooledConn,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
-) -> Result<Vec<SealedFile>, Trouble> {
+) -> Result<Vec<SealedFile>, BackendError> {
     let sql = format!(
         "SELECT {FILE} FROM sealed_files WHERE last_started_at >= $1 AND first_started_at < $2
         ORDER BY instance, lane, start"
@@ -222,11 +222,11 @@ pub(super) async fn files(
 }
 
 pub(super) async fn lane_files(
-    session: &Lent,
+    session: &PooledConn,
     (instance, lane): (InstanceId, u32),
     after: u64,
     limit: usize,
-) -> Result<Vec<SealedFile>, Trouble> {
+) -> Result<Vec<SealedFile>, BackendError> {
     let sql = format!(
         "SELECT {FILE} FROM sealed_files WHERE instance = $1 AND lane = $2 AND through > $3 AND start >= coalesce(
            (SELECT max(start) FROM sealed_files WHERE instance = $1 AND lane = $2 AND start <= $3), 0)
@@ -238,10 +238,10 @@ pub(super) async fn lane_files(
 }
 
 pub(super) async fn old_files(
-    session: &Lent,
+    session: &PooledConn,
     before: Timestamp,
     limit: usize,
-) -> Result<Vec<SealedFile>, Trouble> {
+) -> Result<Vec<SealedFile>, BackendError> {
     let sql = format!(
         "SELECT {FILE} FROM sealed_files JOIN lanes USING (instance, lane)
          WHERE removed_at IS NULL AND last_started_at < $1 AND rolled >= through
@@ -251,23 +251,26 @@ pub(super) async fn old_files(
 }
 
 pub(super) async fn files_named(
-    session: &Lent,
+    session: &PooledConn,
     names: &[String],
-) -> Result<Vec<SealedFile>, Trouble> {
+) -> Result<Vec<SealedFile>, BackendError> {
     let sql = format!("SELECT {FILE} FROM sealed_files WHERE name = ANY ($1)");
     read_files(session, &sql, &[&names]).await
 }
 
 async fn read_files(
-    session: &Lent,
+    session: &PooledConn,
     sql: &str,
     values: &[Value<'_>],
-) -> Result<Vec<SealedFile>, Trouble> {
+) -> Result<Vec<SealedFile>, BackendError> {
     let rows = session.rows(sql, values).await?;
     rows.iter().map(read_file).collect()
 }
 
-pub(super) async fn replace(session: &Lent, files: &[SealedFile]) -> Result<(), Trouble> {
+pub(super) async fn replace(
+    session: &PooledConn,
+    files: &[SealedFile],
+) -> Result<(), BackendError> {
     session
         .batch("DELETE FROM sealed_files; UPDATE lanes SET sealed = 0 WHERE sealed > 0")
         .await?;
@@ -286,7 +289,7 @@ pub(super) async fn replace(session: &Lent, files: &[SealedFile]) -> Result<(), 
     Ok(())
 }
 
-fn read_range(row: &Row) -> Result<SealIntent, Trouble> {
+fn read_range(row: &Row) -> Result<SealIntent, BackendError> {
     Ok(SealIntent {
         instance: InstanceId::from_u128(read_id(row, 0)?),
         lane: read_number(row, 1)?,
@@ -295,7 +298,7 @@ fn read_range(row: &Row) -> Result<SealIntent, Trouble> {
     })
 }
 
-fn read_file(row: &Row) -> Result<SealedFile, Trouble> {
+fn read_file(row: &Row) -> Result<SealedFile, BackendError> {
     Ok(SealedFile {
         range: read_range(row)?,
         name: read(row, 4)?,

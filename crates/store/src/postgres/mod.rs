@@ -9,12 +9,13 @@
 
 mod api_keys;
 mod audit;
+mod backend_error;
 mod breaker;
 mod claims;
+mod conn;
 mod connect;
 mod convert;
 mod files;
-mod kinds;
 mod ledger_store;
 mod license_rows;
 mod license_store;
@@ -29,13 +30,12 @@ mod quota_tests;
 mod rollups;
 mod schema;
 mod server;
-mod session;
 mod session_store;
 mod sessions;
 mod tls;
 mod tokens;
-mod trouble;
 mod usage;
+mod usage_dimensions;
 mod users;
 
 use std::fmt;
@@ -48,10 +48,10 @@ use tokio_postgres::Client;
 
 pub use self::options::{PostgresOptions, Times};
 
+use self::conn::Conn;
 use self::connect::{Connector, check_server, check_sessions};
-use self::kinds::Kinds;
-use self::server::{Manner, Server};
-use self::session::Session;
+use self::server::{Server, TxOptions};
+use self::usage_dimensions::UsageDimensions;
 use crate::Named;
 use crate::error::Error;
 use crate::node::{NodeClaim, NodeStore};
@@ -60,7 +60,7 @@ use crate::node::{NodeClaim, NodeStore};
 pub struct PostgresStore {
     server: Server,
     times: Times,
-    kinds: Arc<Kinds>,
+    usage_dimensions: Arc<UsageDimensions>,
 }
 
 impl PostgresStore {
@@ -86,7 +86,7 @@ impl PostgresStore {
         Ok(Self {
             server: Server::new(&options, connector, Handle::current())?,
             times: options.times,
-            kinds: Arc::default(),
+            usage_dimensions: Arc::default(),
         })
     }
 }
@@ -120,7 +120,7 @@ async fn read_named(client: &Client, name: &str, at: Timestamp) -> Result<Option
     };
     let (plans, apps) = rows
         .await
-        .map_err(|error| trouble::diagnose(name, &error).error)?;
+        .map_err(|error| backend_error::classify(name, &error).error)?;
     let read = || {
         let plans = plans.iter().map(management::plan_named);
         let apps = apps.iter().map(management::app_named);
@@ -129,7 +129,8 @@ async fn read_named(client: &Client, name: &str, at: Timestamp) -> Result<Option
             apps: apps.collect::<Result<_, _>>()?,
         })
     };
-    let named = read().map_err(|trouble: trouble::Trouble| trouble.diagnose(name).error)?;
+    let named = read()
+        .map_err(|backend_error: backend_error::BackendError| backend_error.classify(name).error)?;
     Ok(Some(named))
 }
 
@@ -150,9 +151,9 @@ impl NodeStore for PostgresStore {
     }
 
     async fn claimed_nodes(&self, nodes: Vec<String>) -> Result<Vec<String>, Error> {
-        let look = |session: Session, nodes: Arc<Vec<String>>| async move {
+        let look = |session: Conn, nodes: Arc<Vec<String>>| async move {
             node::claimed(&session, &nodes).await
         };
-        self.server.run_with(Manner::READ, nodes, look).await
+        self.server.run_with(TxOptions::READ, nodes, look).await
     }
 }

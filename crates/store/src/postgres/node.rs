@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_postgres::Client;
 
+use super::backend_error::{BackendError, classify};
 use super::breaker::Pauses;
+use super::conn::PooledConn;
 use super::connect::Connector;
 use super::server::Server;
-use super::session::Lent;
-use super::trouble::{Trouble, diagnose};
 use crate::error::Error;
 
 /// The number of the lock of a `name`.
@@ -74,7 +74,7 @@ async fn hold(connector: &Connector, node: &str) -> Result<Option<Held>, Error> 
     let row = client
         .query_one(&sql, &[&node])
         .await
-        .map_err(|error| diagnose(&connector.name, &error).error)?;
+        .map_err(|error| classify(&connector.name, &error).error)?;
     Ok(row.get::<_, bool>(0).then_some(Held {
         _client: client,
         ended,
@@ -82,7 +82,10 @@ async fn hold(connector: &Connector, node: &str) -> Result<Option<Held>, Error> 
 }
 
 /// Those of these names whose locks are held.
-pub(super) async fn claimed(session: &Lent, nodes: &Vec<String>) -> Result<Vec<String>, Trouble> {
+pub(super) async fn claimed(
+    session: &PooledConn,
+    nodes: &Vec<String>,
+) -> Result<Vec<String>, BackendError> {
     let sql = format!(
         "SELECT name FROM unnest($1::text[]) AS name WHERE EXISTS (
             SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1

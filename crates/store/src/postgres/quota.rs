@@ -8,11 +8,11 @@ use model::{Counter, InstanceId, LicenseId, Timestamp};
 use tokio_postgres::Row;
 
 use super::PostgresStore;
+use super::backend_error::BackendError;
+use super::conn::{Conn, PooledConn};
 use super::convert::{count, id, read, read_count, read_number, read_optional_time};
 use super::options::Times;
-use super::server::Manner;
-use super::session::{Lent, Session};
-use super::trouble::Trouble;
+use super::server::TxOptions;
 use crate::error::Error;
 use crate::ledger::Spent;
 use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, QuotaStore};
@@ -37,10 +37,12 @@ impl QuotaStore for PostgresStore {
         now: Timestamp,
     ) -> Result<Vec<LeaseGrant>, Error> {
         let at = self.at(now);
-        let lease = move |session: Session, requests: Arc<Vec<LeaseRequest>>| async move {
+        let lease = move |session: Conn, requests: Arc<Vec<LeaseRequest>>| async move {
             lease(&session, instance, &requests, at).await
         };
-        self.server.run_with(Manner::WRITE, requests, lease).await
+        self.server
+            .run_with(TxOptions::WRITE, requests, lease)
+            .await
     }
 
     async fn lease_round(
@@ -50,10 +52,12 @@ impl QuotaStore for PostgresStore {
         now: Timestamp,
     ) -> Result<Vec<LeaseGrant>, Error> {
         let at = self.at(now);
-        let lease = move |session: Session, round: Arc<LeaseRound>| async move {
+        let lease = move |session: Conn, round: Arc<LeaseRound>| async move {
             lease_round(&session, instance, &round, at).await
         };
-        self.server.run_with(Manner::REPEATABLE, round, lease).await
+        self.server
+            .run_with(TxOptions::REPEATABLE, round, lease)
+            .await
     }
 
     async fn give_back(
@@ -61,7 +65,7 @@ impl QuotaStore for PostgresStore {
         instance: InstanceId,
         units: Vec<(LeaseKey, u64)>,
     ) -> Result<(), Error> {
-        let give = move |session: Session, columns: Arc<Columns>| async move {
+        let give = move |session: Conn, columns: Arc<Columns>| async move {
             let sql = "UPDATE leases l SET returned = l.returned + least(l.granted - l.returned - l.spent, g.units)
                     FROM (
                       SELECT license, counter, period, least(sum(units), 9223372036854775807)::bigint AS units
@@ -85,7 +89,7 @@ impl QuotaStore for PostgresStore {
             Ok(())
         };
         self.server
-            .run_with(Manner::WRITE, Columns::of(units.iter().copied()), give)
+            .run_with(TxOptions::WRITE, Columns::of(units.iter().copied()), give)
             .await
     }
 
@@ -95,12 +99,12 @@ impl QuotaStore for PostgresStore {
         now: Timestamp,
     ) -> Result<Option<Balance>, Error> {
         let at = self.at(now);
-        let ask = move |session: Session| async move { balance(&session, license_id, at).await };
-        self.server.run(Manner::READ, ask).await
+        let ask = move |session: Conn| async move { balance(&session, license_id, at).await };
+        self.server.run(TxOptions::READ, ask).await
     }
 
     async fn settle_instance(&self, instance: InstanceId) -> Result<(), Error> {
-        let settle = move |session: Session| async move {
+        let settle = move |session: Conn| async move {
             session
                 .change(
                     "WITH gone AS (DELETE FROM lease_rounds WHERE instance = $1) SELECT settle_units($1)",
@@ -109,7 +113,7 @@ impl QuotaStore for PostgresStore {
                 .await?;
             Ok(())
         };
-        self.server.run(Manner::LOAD, settle).await
+        self.server.run(TxOptions::LOAD, settle).await
     }
 }
 
@@ -136,11 +140,11 @@ impl Columns {
 }
 
 pub(super) async fn lease(
-    session: &Lent,
+    session: &PooledConn,
     instance: InstanceId,
     requests: &[LeaseRequest],
     at: Option<i64>,
-) -> Result<Vec<LeaseGrant>, Trouble> {
+) -> Result<Vec<LeaseGrant>, BackendError> {
     let (columns, capacities) = wishes(requests);
     let sql = "SELECT r.place, r.leased_in, r.units, r.free_after, r.next_at,
           CASE WHEN r.free_after = 0 AND ($4::bigint[])[r.place] = 0
@@ -165,11 +169,11 @@ pub(super) async fn lease(
 }
 
 async fn lease_round(
-    session: &Lent,
+    session: &PooledConn,
     instance: InstanceId,
     round: &LeaseRound,
     at: Option<i64>,
-) -> Result<Vec<LeaseGrant>, Trouble> {
+) -> Result<Vec<LeaseGrant>, BackendError> {
     let returns = Columns::of(round.returns.iter().copied());
     let (wishes, capacities) = wishes(&round.requests);
     let sql = "SELECT r.place, r.leased_in, r.units, r.free_after, r.next_at,
@@ -207,7 +211,7 @@ fn wishes(requests: &[LeaseRequest]) -> (Columns, Vec<i64>) {
 }
 
 /// What was granted, by rows that each name the place of their request.
-fn grants(requests: &[LeaseRequest], rows: &[Row]) -> Result<Vec<LeaseGrant>, Trouble> {
+fn grants(requests: &[LeaseRequest], rows: &[Row]) -> Result<Vec<LeaseGrant>, BackendError> {
     let nothing = |request: &LeaseRequest| LeaseGrant {
         key: request.key,
         units: 0,
@@ -222,7 +226,7 @@ fn grants(requests: &[LeaseRequest], rows: &[Row]) -> Result<Vec<LeaseGrant>, Tr
             .ok()
             .and_then(|place| grants.get_mut(place))
         else {
-            return Err(Trouble::corrupt("a lease that nobody asked for"));
+            return Err(BackendError::corrupt("a lease that nobody asked for"));
         };
         grant.key.period = read_number(row, 1)?;
         grant.units = read_count(row, 2)?;
@@ -234,10 +238,10 @@ fn grants(requests: &[LeaseRequest], rows: &[Row]) -> Result<Vec<LeaseGrant>, Tr
 }
 
 async fn balance(
-    session: &Lent,
+    session: &PooledConn,
     license_id: LicenseId,
     at: Option<i64>,
-) -> Result<Option<Balance>, Trouble> {
+) -> Result<Option<Balance>, BackendError> {
     // One statement sees one moment: balance and leases fit together.
     let sql = "WITH clock AS MATERIALIZED (SELECT coalesce($2, micros_now()) AS at), present AS MATERIALIZED (
           SELECT present_balance(l, b, c.at) AS b, next_refill(l, c.at) AS next_at
@@ -264,10 +268,10 @@ async fn balance(
 /// Moves what the records of a batch spent. Units that no lease holds count against the balance itself and are logged: the
 /// calls were made. So it is in a store that was restored from a backup older than the lease.
 pub(super) async fn spend(
-    session: &Lent,
+    session: &PooledConn,
     instance: InstanceId,
     spent: &[Spent],
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let units = spent.iter().flat_map(|spent| {
         let key = |epoch| LeaseKey {
             license_id: spent.license_id,
@@ -310,7 +314,9 @@ pub(super) async fn spend(
 }
 
 /// Of each balance its epoch, and what is known to be spent in it.
-pub(super) async fn spent_by_epoch(session: &Lent) -> Result<Vec<(LicenseId, u32, u64)>, Trouble> {
+pub(super) async fn spent_by_epoch(
+    session: &PooledConn,
+) -> Result<Vec<(LicenseId, u32, u64)>, BackendError> {
     let sql = "SELECT b.license, b.epoch, least(b.settled + coalesce(sum(l.spent), 0), 9223372036854775807)::bigint
         FROM balances b LEFT JOIN leases l ON l.license = b.license AND l.counter = 0 AND l.period = b.epoch
         GROUP BY b.license ORDER BY b.license";
@@ -325,10 +331,10 @@ pub(super) async fn spent_by_epoch(session: &Lent) -> Result<Vec<(LicenseId, u32
 /// What calls by minute mean for each window that the instance holds a lease on. A window that is no whole number of
 /// minutes has minutes in two periods: they count in both, for too much is safe and too little is not.
 async fn calls_by_window(
-    session: &Lent,
+    session: &PooledConn,
     instance: InstanceId,
     spent: &[Spent],
-) -> Result<Vec<(LeaseKey, u64)>, Trouble> {
+) -> Result<Vec<(LeaseKey, u64)>, BackendError> {
     let (mut licenses, mut minutes, mut calls) = (Vec::new(), Vec::new(), Vec::new());
     for spent in spent {
         for (minute, count_of) in &spent.calls {

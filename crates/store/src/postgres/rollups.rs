@@ -7,11 +7,11 @@ use model::{InstanceId, LicenseId, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::backend_error::BackendError;
+use super::conn::{PooledConn, Value};
 use super::convert::{count, id, read, read_count, read_number, read_text, rows};
-use super::kinds::{KEY, KEY_COLUMNS, NONE, quarter_number, quarter_start, read_key};
 use super::quota;
-use super::session::{Lent, Value};
-use super::trouble::Trouble;
+use super::usage_dimensions::{KEY, KEY_COLUMNS, NONE, quarter_number, quarter_start, read_key};
 use crate::error::Error;
 use crate::ledger::{LanePosition, RollupBatch, RollupRow, Spent};
 
@@ -20,7 +20,7 @@ use crate::ledger::{LanePosition, RollupBatch, RollupRow, Spent};
 pub(super) struct Sums {
     quarters: Vec<i32>,
     licenses: Vec<Uuid>,
-    kinds: Vec<i32>,
+    usage_dimensions: Vec<i32>,
     counts: [Vec<i64>; 5],
     /// In the major unit.
     amounts: Vec<String>,
@@ -28,7 +28,7 @@ pub(super) struct Sums {
 
 impl Sums {
     /// The keys of rows without license and start, whose numbers [`Sums::of`] needs.
-    pub(super) fn kinds(rows: &[(UsageKey, UsageSums)]) -> Vec<UsageKey> {
+    pub(super) fn usage_dimensions(rows: &[(UsageKey, UsageSums)]) -> Vec<UsageKey> {
         let kind = |key: &UsageKey| {
             let mut kind = key.clone();
             kind.license_id = None;
@@ -39,11 +39,11 @@ impl Sums {
     }
 
     /// Rows whose kinds have these numbers.
-    pub(super) fn of(rows: &[(UsageKey, UsageSums)], kinds: &[i32]) -> Self {
+    pub(super) fn of(rows: &[(UsageKey, UsageSums)], usage_dimensions: &[i32]) -> Self {
         let license = |key: &UsageKey| key.license_id.map_or(NONE, LicenseId::as_u128);
         let mut order: Vec<_> = rows
             .iter()
-            .zip(kinds)
+            .zip(usage_dimensions)
             .map(|((key, sums), kind)| {
                 let quarter = quarter_number(key.start);
                 ((quarter, id(license(key)), *kind), *sums)
@@ -62,7 +62,7 @@ impl Sums {
         Self {
             quarters: order.iter().map(|((quarter, _, _), _)| *quarter).collect(),
             licenses: order.iter().map(|((_, license, _), _)| *license).collect(),
-            kinds: order.iter().map(|((_, _, kind), _)| *kind).collect(),
+            usage_dimensions: order.iter().map(|((_, _, kind), _)| *kind).collect(),
             counts: [
                 column(|sums| count(sums.calls)),
                 column(|sums| count(sums.billable_calls)),
@@ -109,14 +109,18 @@ impl From<RollupBatch> for (Move, Vec<(UsageKey, UsageSums)>) {
     }
 }
 
-pub(super) async fn roll_up(session: &Lent, rest: &Move, sums: &Sums) -> Result<(), Trouble> {
+pub(super) async fn roll_up(
+    session: &PooledConn,
+    rest: &Move,
+    sums: &Sums,
+) -> Result<(), BackendError> {
     move_position(session, rest).await?;
     add(session, sums).await?;
     quota::spend(session, rest.instance, &rest.spent).await
 }
 
 /// Moves the rolled position, which nobody else can meanwhile.
-async fn move_position(session: &Lent, rest: &Move) -> Result<(), Trouble> {
+async fn move_position(session: &PooledConn, rest: &Move) -> Result<(), BackendError> {
     let (instance, lane) = (id(rest.instance.as_u128()), i64::from(rest.lane));
     let sql = "INSERT INTO lanes (instance, lane) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     session.change(sql, &[&instance, &lane]).await?;
@@ -124,7 +128,7 @@ async fn move_position(session: &Lent, rest: &Move) -> Result<(), Trouble> {
     let row = session.row(sql, &[&instance, &lane]).await?;
     let found = row.map_or(Ok(0), |row| read_count(&row, 0))?;
     if found != rest.from || rest.through < rest.from {
-        return Err(Trouble::Refused(Error::Position {
+        return Err(BackendError::Refused(Error::Position {
             expected: rest.from,
             found,
         }));
@@ -137,7 +141,7 @@ async fn move_position(session: &Lent, rest: &Move) -> Result<(), Trouble> {
 }
 
 /// Adds sums to rows, kept within range.
-async fn add(session: &Lent, sums: &Sums) -> Result<(), Trouble> {
+async fn add(session: &PooledConn, sums: &Sums) -> Result<(), BackendError> {
     if sums.quarters.is_empty() {
         return Ok(());
     }
@@ -154,14 +158,14 @@ async fn add(session: &Lent, sums: &Sums) -> Result<(), Trouble> {
         amount = greatest(least(r.amount + excluded.amount, 1e27), -1e27),
         request_bytes = capped_sum(r.request_bytes, excluded.request_bytes),
         response_bytes = capped_sum(r.response_bytes, excluded.response_bytes)";
-    let mut values: Vec<Value<'_>> = vec![&sums.quarters, &sums.licenses, &sums.kinds];
+    let mut values: Vec<Value<'_>> = vec![&sums.quarters, &sums.licenses, &sums.usage_dimensions];
     values.extend(sums.counts.iter().map(|column| column as Value<'_>));
     values.push(&sums.amounts);
     session.change(sql, &values).await?;
     Ok(())
 }
 
-pub(super) async fn replace(session: &Lent, sums: &[Sums]) -> Result<(), Trouble> {
+pub(super) async fn replace(session: &PooledConn, sums: &[Sums]) -> Result<(), BackendError> {
     session.change("DELETE FROM rollups", &[]).await?;
     session.change("DELETE FROM quarter_rollups", &[]).await?;
     for sums in sums {
@@ -174,7 +178,7 @@ pub(super) async fn replace(session: &Lent, sums: &[Sums]) -> Result<(), Trouble
 pub(super) const OF_HOUR: &str = "hour::bigint * 4, license, kind, calls, billable_calls, units, amount * 0.000000001, \
     request_bytes, response_bytes";
 
-pub(super) async fn hours_until(session: &Lent) -> Result<Option<Timestamp>, Trouble> {
+pub(super) async fn hours_until(session: &PooledConn) -> Result<Option<Timestamp>, BackendError> {
     let sql = "SELECT max(hour)::bigint * 4 + 4 FROM rollups";
     let row = session.row(sql, &[]).await?;
     let until: Option<i64> = row.map_or(Ok(None), |row| read(&row, 0))?;
@@ -182,10 +186,10 @@ pub(super) async fn hours_until(session: &Lent) -> Result<Option<Timestamp>, Tro
 }
 
 pub(super) async fn page(
-    session: &Lent,
+    session: &PooledConn,
     after: Option<u64>,
     limit: usize,
-) -> Result<(Vec<RollupRow>, Option<u64>), Trouble> {
+) -> Result<(Vec<RollupRow>, Option<u64>), BackendError> {
     let limit = rows(limit);
     let sql = format!(
         "SELECT {KEY}, r.calls, r.billable_calls, r.units, r.amount::text, r.request_bytes, r.response_bytes, r.cursor
@@ -213,7 +217,7 @@ pub(super) async fn page(
     Ok((page, next))
 }
 
-pub(super) fn read_sums(row: &Row, first: usize) -> Result<UsageSums, Trouble> {
+pub(super) fn read_sums(row: &Row, first: usize) -> Result<UsageSums, BackendError> {
     Ok(UsageSums {
         calls: read_count(row, first)?,
         billable_calls: read_count(row, first + 1)?,
@@ -225,9 +229,9 @@ pub(super) fn read_sums(row: &Row, first: usize) -> Result<UsageSums, Trouble> {
 }
 
 pub(super) async fn positions(
-    session: &Lent,
+    session: &PooledConn,
     instance: InstanceId,
-) -> Result<Vec<LanePosition>, Trouble> {
+) -> Result<Vec<LanePosition>, BackendError> {
     let sql = "SELECT lane, rolled, sealed FROM lanes WHERE instance = $1 ORDER BY lane";
     let found = session.rows(sql, &[&id(instance.as_u128())]).await?;
     let position = |row: &Row| {

@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use super::trouble::{describe, diagnose};
+use super::backend_error::{classify, describe};
 use crate::error::Error;
 
 /// Each step brings the schema from the version of its index to the next one, in one transaction. Steps only add, so that
@@ -87,7 +87,7 @@ pub(super) async fn check_rights(client: &Client, name: &str) -> Result<(), Erro
             AND NOT (has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
                 AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE'))";
     let row = client.query_one(sql, &[&own]).await;
-    let row = row.map_err(|error| diagnose(name, &error).error)?;
+    let row = row.map_err(|error| classify(name, &error).error)?;
     let (lacking, user): (Option<String>, String) = (row.get(0), row.get(1));
     lacking.map_or(Ok(()), |tables| {
         Err(Error::Misconfigured(format!(
@@ -137,7 +137,7 @@ async fn version(client: &Client, name: &str) -> Result<Option<u32>, Error> {
             .await?;
         Ok(Some(row.get::<_, i32>(0)))
     };
-    let found = ask.await.map_err(|error| diagnose(name, &error).error)?;
+    let found = ask.await.map_err(|error| classify(name, &error).error)?;
     Ok(found.map(|version| u32::try_from(version).unwrap_or(u32::MAX)))
 }
 
@@ -154,6 +154,6 @@ fn failed(name: &str, error: &tokio_postgres::Error) -> Error {
                 "{name} holds tables of another program: give tallygate a database or a schema of its own ({text})"
             ))
         }
-        _ => diagnose(name, error).error,
+        _ => classify(name, error).error,
     }
 }

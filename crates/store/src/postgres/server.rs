@@ -12,11 +12,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::backend_error::{BackendError, Classified, classify};
 use super::breaker::{Breaker, Pauses};
+use super::conn::{Conn, Heard, PooledConn};
 use super::connect::{Connector, NotMade, Object, Pool};
 use super::options::PostgresOptions;
-use super::session::{Heard, Lent, Session};
-use super::trouble::{Diagnosis, Trouble, diagnose};
 use crate::awake;
 use crate::error::Error;
 
@@ -25,31 +25,31 @@ const TRIES: usize = 4;
 
 /// How a piece of work is carried out.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Manner {
+pub(super) struct TxOptions {
     /// The statement that begins its transaction; `None`: it is one statement, which is a transaction by itself.
     begin: Option<&'static str>,
     /// It may take long, and lets others pass.
     long: bool,
     /// It changes nothing more, so that it may be done again when it is not known whether it was done.
-    harmless: bool,
+    idempotent: bool,
 }
 
-impl Manner {
+impl TxOptions {
     /// One statement that reads.
     pub(super) const READ: Self = Self {
         begin: None,
         long: false,
-        harmless: true,
+        idempotent: true,
     };
     /// One statement that writes.
     pub(super) const WRITE: Self = Self {
         begin: None,
         long: false,
-        harmless: false,
+        idempotent: false,
     };
     /// One statement that writes, and does nothing more when it is done again.
     pub(super) const REPEATABLE: Self = Self {
-        harmless: true,
+        idempotent: true,
         ..Self::WRITE
     };
     /// Several statements that write.
@@ -59,7 +59,7 @@ impl Manner {
     };
     /// Several statements that write, and do nothing more when they are done again.
     pub(super) const REPEATABLE_TRANSACTION: Self = Self {
-        harmless: true,
+        idempotent: true,
         ..Self::TRANSACTION
     };
     /// A report, or a page of many rows.
@@ -68,13 +68,13 @@ impl Manner {
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '15min'",
         ),
         long: true,
-        harmless: true,
+        idempotent: true,
     };
     /// Many rows that are written, which nobody waits for.
     pub(super) const LOAD: Self = Self {
         begin: Some("BEGIN; SET LOCAL statement_timeout = '15min'; SET LOCAL lock_timeout = '60s'"),
         long: true,
-        harmless: false,
+        idempotent: false,
     };
 }
 
@@ -124,15 +124,15 @@ impl Server {
     /// # Errors
     /// Those of the work; [`Error::Unavailable`] as soon as the server is known to be out of reach, at the latest when it
     /// has not answered in time.
-    pub(super) async fn run<T, W, F>(&self, manner: Manner, work: W) -> Result<T, Error>
+    pub(super) async fn run<T, W, F>(&self, options: TxOptions, work: W) -> Result<T, Error>
     where
         T: Send + 'static,
-        W: Fn(Session) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<T, Trouble>> + Send,
+        W: Fn(Conn) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<T, BackendError>> + Send,
     {
         self.0.breaker.pass()?;
         let core = Arc::clone(&self.0);
-        let task = async move { core.carry_out(manner, work).await };
+        let task = async move { core.carry_out(options, work).await };
         match self.0.runtime.spawn(task).await {
             Ok(result) => result,
             Err(error) if error.is_panic() => {
@@ -147,29 +147,29 @@ impl Server {
     /// As [`Server::run`], with a value that each attempt is lent.
     pub(super) async fn run_with<I, T, W, F>(
         &self,
-        manner: Manner,
+        options: TxOptions,
         input: I,
         work: W,
     ) -> Result<T, Error>
     where
         I: Send + Sync + 'static,
         T: Send + 'static,
-        W: Fn(Session, Arc<I>) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<T, Trouble>> + Send,
+        W: Fn(Conn, Arc<I>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<T, BackendError>> + Send,
     {
         let input = Arc::new(input);
-        self.run(manner, move |session| work(session, Arc::clone(&input)))
+        self.run(options, move |session| work(session, Arc::clone(&input)))
             .await
     }
 }
 
 impl Core {
-    async fn carry_out<T, W, F>(self: Arc<Self>, manner: Manner, work: W) -> Result<T, Error>
+    async fn carry_out<T, W, F>(self: Arc<Self>, options: TxOptions, work: W) -> Result<T, Error>
     where
-        W: Fn(Session) -> F,
-        F: Future<Output = Result<T, Trouble>>,
+        W: Fn(Conn) -> F,
+        F: Future<Output = Result<T, BackendError>>,
     {
-        let patience = match manner.long {
+        let patience = match options.long {
             true => PostgresOptions::LONG_JOB_TIMEOUT,
             false => self.statement_timeout + PostgresOptions::GRACE,
         };
@@ -177,11 +177,11 @@ impl Core {
         let mut pauses = Pauses::new();
         for attempt in 1.. {
             self.breaker.pass()?;
-            let found = match self.attempt(manner, deadline, &work).await {
+            let found = match self.attempt(options, deadline, &work).await {
                 Ok(value) => return Ok(value),
                 Err(found) => found,
             };
-            let again = found.again || (found.lost && manner.harmless);
+            let again = found.again || (found.lost && options.idempotent);
             if !again || attempt == TRIES || Instant::now() >= deadline {
                 return Err(found.error);
             }
@@ -192,25 +192,26 @@ impl Core {
 
     async fn attempt<T, W, F>(
         self: &Arc<Self>,
-        manner: Manner,
+        options: TxOptions,
         deadline: Instant,
         work: &W,
-    ) -> Result<T, Diagnosis>
+    ) -> Result<T, Classified>
     where
-        W: Fn(Session) -> F,
-        F: Future<Output = Result<T, Trouble>>,
+        W: Fn(Conn) -> F,
+        F: Future<Output = Result<T, BackendError>>,
     {
         let heard = OnceLock::<Heard>::new();
         let left = deadline.saturating_duration_since(Instant::now());
         let done = async {
-            let _turn = match manner.long {
+            let _turn = match options.long {
                 true => self.long.acquire().await.ok(),
                 false => None,
             };
             let session = self.lend(deadline).await?;
             let _ = heard.set(session.heard());
-            let result = transact(&session, manner, work).await;
-            let result = result.map_err(|trouble| trouble.diagnose(&self.connector.name));
+            let result = transact(&session, options, work).await;
+            let result =
+                result.map_err(|backend_error| backend_error.classify(&self.connector.name));
             let lost = result.as_ref().is_err_and(|found| found.lost);
             if !lost {
                 session.is_sound();
@@ -228,11 +229,11 @@ impl Core {
     }
 
     /// A connection of the pool, new ones included.
-    async fn lend(self: &Arc<Self>, deadline: Instant) -> Result<Session, Diagnosis> {
+    async fn lend(self: &Arc<Self>, deadline: Instant) -> Result<Conn, Classified> {
         let left = deadline.saturating_duration_since(Instant::now());
         let error = match self.pool.timeout_get(&waiting(left)).await {
             Ok(object) => {
-                return Ok(Arc::new(Lent::new(object)));
+                return Ok(Arc::new(PooledConn::new(object)));
             }
             Err(PoolError::Backend(NotMade::Refused(error))) => error,
             Err(PoolError::Backend(NotMade::Silent)) => {
@@ -242,7 +243,7 @@ impl Core {
             }
             Err(_) => return Err(plain(self.busy())),
         };
-        let found = diagnose(&self.connector.name, &error);
+        let found = classify(&self.connector.name, &error);
         // A server that is full still serves the connections that there are.
         if error
             .code()
@@ -305,24 +306,24 @@ const fn waiting(limit: Duration) -> Timeouts {
     }
 }
 
-async fn transact<T, W, F>(session: &Session, manner: Manner, work: &W) -> Result<T, Trouble>
+async fn transact<T, W, F>(session: &Conn, options: TxOptions, work: &W) -> Result<T, BackendError>
 where
-    W: Fn(Session) -> F,
-    F: Future<Output = Result<T, Trouble>>,
+    W: Fn(Conn) -> F,
+    F: Future<Output = Result<T, BackendError>>,
 {
-    let Some(begin) = manner.begin else {
+    let Some(begin) = options.begin else {
         return work(Arc::clone(session)).await;
     };
     session.batch(begin).await?;
     let mut result = work(Arc::clone(session)).await;
     if result.is_ok() && session.has_failed() {
         let what = "a statement of a transaction failed and its work went on";
-        result = Err(Trouble::Refused(Error::Unavailable(what.to_owned())));
+        result = Err(BackendError::Refused(Error::Unavailable(what.to_owned())));
     }
     let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
     let ended = session.batch(end).await;
     // What the work says matters more than that it could not be undone by hand.
-    result.and_then(|value| ended.map(|()| value).map_err(Trouble::from))
+    result.and_then(|value| ended.map(|()| value).map_err(BackendError::from))
 }
 
 async fn look_after(core: Weak<Core>) {
@@ -339,8 +340,8 @@ async fn look_after(core: Weak<Core>) {
 }
 
 /// A failure that says all there is to say.
-fn plain(error: Error) -> Diagnosis {
-    Diagnosis {
+fn plain(error: Error) -> Classified {
+    Classified {
         error,
         again: false,
         lost: false,

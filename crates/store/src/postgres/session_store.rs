@@ -9,15 +9,15 @@ use model::{
 };
 
 use super::audit::{add_change, add_note};
-use super::server::Manner;
-use super::{PostgresStore, management, session, sessions};
+use super::conn::Conn;
+use super::server::TxOptions;
+use super::{PostgresStore, management, sessions};
 use crate::audit::{Changed, Note};
 use crate::error::Error;
 use crate::management::ManagementKey;
 use crate::sessions::{KeyCall, NewTokens, RefreshOutcome, SessionStore, StoredRefreshToken};
 
 /// The connection that a piece of work has.
-type Lent = session::Session;
 
 #[async_trait]
 impl SessionStore for PostgresStore {
@@ -29,22 +29,22 @@ impl SessionStore for PostgresStore {
         note: Note<()>,
     ) -> Result<bool, Error> {
         type New = Arc<(Session, NewTokens, Note<()>)>;
-        let create = move |lent: Lent, new: New| async move {
+        let create = move |conn: Conn, new: New| async move {
             let (session, tokens, note) = &*new;
-            let kept = sessions::create(&lent, session, tokens, most).await?;
+            let kept = sessions::create(&conn, session, tokens, most).await?;
             if kept {
-                add_note(&lent, note, &()).await?;
+                add_note(&conn, note, &()).await?;
             }
             Ok(kept)
         };
         self.server
-            .run_with(Manner::TRANSACTION, (session, tokens, note), create)
+            .run_with(TxOptions::TRANSACTION, (session, tokens, note), create)
             .await
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<Session>, Error> {
-        let find = move |lent: Lent| async move { sessions::session(&lent, id).await };
-        self.server.run(Manner::READ, find).await
+        let find = move |conn: Conn| async move { sessions::session(&conn, id).await };
+        self.server.run(TxOptions::READ, find).await
     }
 
     async fn sessions_of(
@@ -53,20 +53,20 @@ impl SessionStore for PostgresStore {
         after: Option<SessionId>,
         limit: usize,
     ) -> Result<Vec<Session>, Error> {
-        let list = move |lent: Lent| async move {
-            sessions::sessions_of(&lent, key_id, after, limit).await
+        let list = move |conn: Conn| async move {
+            sessions::sessions_of(&conn, key_id, after, limit).await
         };
-        self.server.run(Manner::REPORT, list).await
+        self.server.run(TxOptions::REPORT, list).await
     }
 
     async fn management_key(&self, id: ManagementKeyId) -> Result<Option<ManagementKey>, Error> {
-        let find = move |lent: Lent| async move { management::key(&lent, id).await };
-        self.server.run(Manner::READ, find).await
+        let find = move |conn: Conn| async move { management::key(&conn, id).await };
+        self.server.run(TxOptions::READ, find).await
     }
 
     async fn refresh_token(&self, hash: KeyHash) -> Result<Option<StoredRefreshToken>, Error> {
-        let find = move |lent: Lent| async move { sessions::refresh_token(&lent, &hash).await };
-        self.server.run(Manner::READ, find).await
+        let find = move |conn: Conn| async move { sessions::refresh_token(&conn, &hash).await };
+        self.server.run(TxOptions::READ, find).await
     }
 
     async fn refresh_session(
@@ -77,14 +77,14 @@ impl SessionStore for PostgresStore {
         note: Note<RefreshOutcome>,
     ) -> Result<RefreshOutcome, Error> {
         type Next = Arc<(NewTokens, Note<RefreshOutcome>)>;
-        let exchange = move |lent: Lent, next: Next| async move {
+        let exchange = move |conn: Conn, next: Next| async move {
             let (next, note) = &*next;
-            let outcome = sessions::refresh(&lent, &refresh, asked_at, next).await?;
-            add_note(&lent, note, &outcome).await?;
+            let outcome = sessions::refresh(&conn, &refresh, asked_at, next).await?;
+            add_note(&conn, note, &outcome).await?;
             Ok(outcome)
         };
         self.server
-            .run_with(Manner::TRANSACTION, (next, note), exchange)
+            .run_with(TxOptions::TRANSACTION, (next, note), exchange)
             .await
     }
 
@@ -94,22 +94,24 @@ impl SessionStore for PostgresStore {
         at: Timestamp,
         note: Note<Changed<Session>>,
     ) -> Result<Option<Session>, Error> {
-        let end = move |lent: Lent, note: Arc<Note<_>>| async move {
-            let before = sessions::locked(&lent, id).await?;
-            let after = sessions::end(&lent, id, at).await?;
-            add_change(&lent, &note, before, after).await
+        let end = move |conn: Conn, note: Arc<Note<_>>| async move {
+            let before = sessions::locked(&conn, id).await?;
+            let after = sessions::end(&conn, id, at).await?;
+            add_change(&conn, &note, before, after).await
         };
-        self.server.run_with(Manner::TRANSACTION, note, end).await
+        self.server
+            .run_with(TxOptions::TRANSACTION, note, end)
+            .await
     }
 
     async fn token_ends(
         &self,
         tokens: Vec<(LicenseId, CredentialId)>,
     ) -> Result<Vec<(CredentialId, Timestamp)>, Error> {
-        let read = |lent: Lent, tokens: Arc<Vec<(LicenseId, CredentialId)>>| async move {
-            sessions::token_ends(&lent, &tokens).await
+        let read = |conn: Conn, tokens: Arc<Vec<(LicenseId, CredentialId)>>| async move {
+            sessions::token_ends(&conn, &tokens).await
         };
-        self.server.run_with(Manner::READ, tokens, read).await
+        self.server.run_with(TxOptions::READ, tokens, read).await
     }
 
     async fn set_key_allow_ips(
@@ -119,14 +121,14 @@ impl SessionStore for PostgresStore {
         note: Note<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
         type Wish = Arc<(Vec<IpNet>, Note<Changed<ManagementKey>>)>;
-        let set = move |lent: Lent, wish: Wish| async move {
+        let set = move |conn: Conn, wish: Wish| async move {
             let (allow_ips, note) = &*wish;
-            let before = management::locked(&lent, id).await?;
-            let after = sessions::set_allow_ips(&lent, id, allow_ips).await?;
-            add_change(&lent, note, before, after).await
+            let before = management::locked(&conn, id).await?;
+            let after = sessions::set_allow_ips(&conn, id, allow_ips).await?;
+            add_change(&conn, note, before, after).await
         };
         self.server
-            .run_with(Manner::TRANSACTION, (allow_ips, note), set)
+            .run_with(TxOptions::TRANSACTION, (allow_ips, note), set)
             .await
     }
 
@@ -137,23 +139,23 @@ impl SessionStore for PostgresStore {
         now: Timestamp,
         take: bool,
     ) -> Result<KeyCall, Error> {
-        let manner = if take {
-            Manner::TRANSACTION
+        let options = if take {
+            TxOptions::TRANSACTION
         } else {
-            Manner::READ
+            TxOptions::READ
         };
-        let count = move |lent: Lent, limits: Arc<Vec<RateLimit>>| async move {
+        let count = move |conn: Conn, limits: Arc<Vec<RateLimit>>| async move {
             if take {
-                sessions::count_call(&lent, id, &limits, now).await
+                sessions::count_call(&conn, id, &limits, now).await
             } else {
-                sessions::tell_call(&lent, id, &limits, now).await
+                sessions::tell_call(&conn, id, &limits, now).await
             }
         };
-        self.server.run_with(manner, limits, count).await
+        self.server.run_with(options, limits, count).await
     }
 
     async fn sweep_sessions(&self, before: Timestamp, limit: usize) -> Result<u64, Error> {
-        let sweep = move |lent: Lent| async move { sessions::sweep(&lent, before, limit).await };
-        self.server.run(Manner::LOAD, sweep).await
+        let sweep = move |conn: Conn| async move { sessions::sweep(&conn, before, limit).await };
+        self.server.run(TxOptions::LOAD, sweep).await
     }
 }

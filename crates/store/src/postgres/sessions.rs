@@ -13,11 +13,11 @@ use model::{
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::backend_error::{BackendError, unique};
+use super::conn::{PooledConn, Value};
 use super::convert::{
     id, list, read_id, read_number, read_optional_id, read_optional_time, read_time, rows,
 };
-use super::session::{Lent, Value};
-use super::trouble::{Trouble, unique};
 use super::{licenses, management};
 use crate::management::ManagementKey;
 use crate::sessions::{KeyCall, NewTokens, RefreshOutcome, StoredRefreshToken, WindowCount};
@@ -34,7 +34,7 @@ struct Touched<'a> {
 
 impl Touched<'_> {
     /// Writes the changes down, once, as the last thing that a transaction does.
-    async fn note(self, session: &Lent) -> Result<(), Trouble> {
+    async fn note(self, session: &PooledConn) -> Result<(), BackendError> {
         let added = self
             .added
             .iter()
@@ -64,11 +64,11 @@ impl Touched<'_> {
 // === writing ===
 
 pub(super) async fn create(
-    session: &Lent,
+    session: &PooledConn,
     new: &Session,
     tokens: &NewTokens,
     most: u32,
-) -> Result<bool, Trouble> {
+) -> Result<bool, BackendError> {
     let Some(end) = end_of_key(session, new.key_id, tokens.issued_at).await? else {
         return Ok(false);
     };
@@ -93,10 +93,10 @@ pub(super) async fn create(
 
 /// When a key ends; `None`: it has, or there is none such.
 async fn end_of_key(
-    session: &Lent,
+    session: &PooledConn,
     key_id: ManagementKeyId,
     now: Timestamp,
-) -> Result<Option<Timestamp>, Trouble> {
+) -> Result<Option<Timestamp>, BackendError> {
     let sql = "SELECT least(expires_at, revoked_at) FROM management_keys WHERE id = $1 FOR SHARE";
     let row = session.row(sql, &[&id(key_id.as_u128())]).await?;
     let Some(row) = row else {
@@ -108,11 +108,11 @@ async fn end_of_key(
 
 /// Makes room for one more session of the key.
 async fn end_oldest(
-    session: &Lent,
+    session: &PooledConn,
     new: &Session,
     most: u32,
     touched: &mut Touched<'_>,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let sql = "SELECT id FROM sessions WHERE key_id = $1 AND ended_at IS NULL AND expires_at > $2
         ORDER BY created_at DESC, id DESC OFFSET $3";
     let now = new.created_at;
@@ -130,12 +130,12 @@ fn last_end(tokens: &NewTokens) -> Timestamp {
 }
 
 async fn insert_tokens<'a>(
-    session: &Lent,
+    session: &PooledConn,
     owner: &Session,
     tokens: &'a NewTokens,
     end_of_key: Timestamp,
     touched: &mut Touched<'a>,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let key = id(owner.id.as_u128());
     let sql = "INSERT INTO refresh_tokens (hash, session_id, issued_at, expires_at) VALUES ($1, $2, $3, $4)";
     let values: [Value<'_>; 4] = [
@@ -167,11 +167,11 @@ async fn insert_tokens<'a>(
 }
 
 pub(super) async fn refresh(
-    session: &Lent,
+    session: &PooledConn,
     hash: &KeyHash,
     asked_at: Timestamp,
     next: &NewTokens,
-) -> Result<RefreshOutcome, Trouble> {
+) -> Result<RefreshOutcome, BackendError> {
     // Whoever waited for the lock reads what the winner left.
     let sql = format!(
         "SELECT {SESSION}, t.expires_at, t.used_at FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id
@@ -214,10 +214,10 @@ pub(super) async fn refresh(
 }
 
 pub(super) async fn end(
-    session: &Lent,
+    session: &PooledConn,
     ended: SessionId,
     at: Timestamp,
-) -> Result<Option<Session>, Trouble> {
+) -> Result<Option<Session>, BackendError> {
     let mut touched = Touched::default();
     let found = end_one(session, ended, at, &mut touched).await?;
     touched.note(session).await?;
@@ -225,11 +225,11 @@ pub(super) async fn end(
 }
 
 async fn end_one(
-    session: &Lent,
+    session: &PooledConn,
     ended: SessionId,
     at: Timestamp,
     touched: &mut Touched<'_>,
-) -> Result<Option<Session>, Trouble> {
+) -> Result<Option<Session>, BackendError> {
     let key = id(ended.as_u128());
     let sql = format!(
         "UPDATE sessions s SET ended_at = coalesce(ended_at, $2) WHERE id = $1 RETURNING {SESSION}"
@@ -248,10 +248,10 @@ async fn end_one(
 
 /// Ends the access tokens of a key's sessions with the key itself, which is locked.
 pub(super) async fn cut_key(
-    session: &Lent,
+    session: &PooledConn,
     key_id: ManagementKeyId,
     at: Timestamp,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let sql = "UPDATE credentials SET expires_at = $2 WHERE expires_at > $2
         AND session_id IN (SELECT id FROM sessions WHERE key_id = $1)";
     session
@@ -261,7 +261,7 @@ pub(super) async fn cut_key(
 }
 
 /// Says that what is known of the tokens of a key's sessions is outdated.
-async fn touch_licenses(session: &Lent, key_id: ManagementKeyId) -> Result<(), Trouble> {
+async fn touch_licenses(session: &PooledConn, key_id: ManagementKeyId) -> Result<(), BackendError> {
     let sql =
         "SELECT DISTINCT license_id FROM sessions WHERE key_id = $1 AND license_id IS NOT NULL";
     let mut touched = Touched::default();
@@ -274,10 +274,10 @@ async fn touch_licenses(session: &Lent, key_id: ManagementKeyId) -> Result<(), T
 }
 
 pub(super) async fn set_allow_ips(
-    session: &Lent,
+    session: &PooledConn,
     key_id: ManagementKeyId,
     allow_ips: &[IpNet],
-) -> Result<Option<ManagementKey>, Trouble> {
+) -> Result<Option<ManagementKey>, BackendError> {
     let sql = "UPDATE management_keys SET allow_ips = $2 WHERE id = $1";
     session
         .change(sql, &[&id(key_id.as_u128()), &list(allow_ips)])
@@ -288,11 +288,11 @@ pub(super) async fn set_allow_ips(
 
 /// Counts a call. Calls of one key wait for each other, so that all of its windows are judged together.
 pub(super) async fn count_call(
-    session: &Lent,
+    session: &PooledConn,
     key_id: ManagementKeyId,
     limits: &[RateLimit],
     now: Timestamp,
-) -> Result<KeyCall, Trouble> {
+) -> Result<KeyCall, BackendError> {
     let key = id(key_id.as_u128());
     let lock =
         "SELECT pg_advisory_xact_lock(hashtextextended('tallygate key windows ' || $1::text, 0))";
@@ -324,11 +324,11 @@ pub(super) async fn count_call(
 
 /// How full the windows of a key are. Their periods never go back, however the clocks of gates differ.
 pub(super) async fn tell_call(
-    session: &Lent,
+    session: &PooledConn,
     key_id: ManagementKeyId,
     limits: &[RateLimit],
     now: Timestamp,
-) -> Result<KeyCall, Trouble> {
+) -> Result<KeyCall, BackendError> {
     let sql = "SELECT seconds, period, calls FROM key_windows WHERE key_id = $1";
     let kept = session.rows(sql, &[&id(key_id.as_u128())]).await?;
     let mut windows = Vec::with_capacity(limits.len());
@@ -357,7 +357,11 @@ pub(super) async fn tell_call(
     })
 }
 
-pub(super) async fn sweep(session: &Lent, before: Timestamp, limit: usize) -> Result<u64, Trouble> {
+pub(super) async fn sweep(
+    session: &PooledConn,
+    before: Timestamp,
+    limit: usize,
+) -> Result<u64, BackendError> {
     let limit = rows(limit) as i64;
     let mut swept = 0;
     // What another gate sweeps is left to it.
@@ -378,23 +382,29 @@ pub(super) async fn sweep(session: &Lent, before: Timestamp, limit: usize) -> Re
 
 // === reading ===
 
-pub(super) async fn session(session: &Lent, wanted: SessionId) -> Result<Option<Session>, Trouble> {
+pub(super) async fn session(
+    session: &PooledConn,
+    wanted: SessionId,
+) -> Result<Option<Session>, BackendError> {
     let sql = format!("SELECT {SESSION} FROM sessions s WHERE s.id = $1");
     let row = session.row(&sql, &[&id(wanted.as_u128())]).await?;
     row.as_ref().map(read_session).transpose()
 }
 
 /// A session that nobody else may change until the transaction is over.
-pub(super) async fn locked(session: &Lent, wanted: SessionId) -> Result<Option<Session>, Trouble> {
+pub(super) async fn locked(
+    session: &PooledConn,
+    wanted: SessionId,
+) -> Result<Option<Session>, BackendError> {
     let sql = format!("SELECT {SESSION} FROM sessions s WHERE s.id = $1 FOR UPDATE");
     let row = session.row(&sql, &[&id(wanted.as_u128())]).await?;
     row.as_ref().map(read_session).transpose()
 }
 
 pub(super) async fn token_ends(
-    session: &Lent,
+    session: &PooledConn,
     tokens: &[(LicenseId, CredentialId)],
-) -> Result<Vec<(CredentialId, Timestamp)>, Trouble> {
+) -> Result<Vec<(CredentialId, Timestamp)>, BackendError> {
     let licenses: Vec<Uuid> = tokens
         .iter()
         .map(|(license, _)| id(license.as_u128()))
@@ -414,11 +424,11 @@ pub(super) async fn token_ends(
 }
 
 pub(super) async fn sessions_of(
-    session: &Lent,
+    session: &PooledConn,
     key_id: ManagementKeyId,
     after: Option<SessionId>,
     limit: usize,
-) -> Result<Vec<Session>, Trouble> {
+) -> Result<Vec<Session>, BackendError> {
     let sql = format!(
         "SELECT {SESSION} FROM sessions s WHERE s.key_id = $1 AND s.id > $2 ORDER BY s.id LIMIT $3"
     );
@@ -429,9 +439,9 @@ pub(super) async fn sessions_of(
 }
 
 pub(super) async fn refresh_token(
-    session: &Lent,
+    session: &PooledConn,
     hash: &KeyHash,
-) -> Result<Option<StoredRefreshToken>, Trouble> {
+) -> Result<Option<StoredRefreshToken>, BackendError> {
     let sql = format!(
         "SELECT {SESSION}, t.expires_at, t.used_at FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id
         WHERE t.hash = $1"
@@ -440,7 +450,7 @@ pub(super) async fn refresh_token(
     row.as_ref().map(read_token).transpose()
 }
 
-fn read_token(row: &Row) -> Result<StoredRefreshToken, Trouble> {
+fn read_token(row: &Row) -> Result<StoredRefreshToken, BackendError> {
     Ok(StoredRefreshToken {
         session: read_session(row)?,
         expires_at: read_time(row, 5)?,
@@ -448,7 +458,7 @@ fn read_token(row: &Row) -> Result<StoredRefreshToken, Trouble> {
     })
 }
 
-fn read_session(row: &Row) -> Result<Session, Trouble> {
+fn read_session(row: &Row) -> Result<Session, BackendError> {
     Ok(Session {
         id: SessionId::from_u128(read_id(row, 0)?),
         key_id: ManagementKeyId::from_u128(read_id(row, 1)?),

@@ -11,15 +11,15 @@ use tokio_postgres::Row;
 
 use super::PostgresStore;
 use super::audit::add_note;
+use super::backend_error::{BackendError, unique};
+use super::conn::{Conn, PooledConn, Value};
 use super::convert::{
     count, id, read, read_count, read_id, read_number, read_optional_id, read_optional_time,
     read_text, read_time, read_word, rows,
 };
-use super::kinds::read_method;
 use super::quota::lease;
-use super::server::Manner;
-use super::session::{Lent, Session, Value};
-use super::trouble::{Trouble, unique};
+use super::server::TxOptions;
+use super::usage_dimensions::read_method;
 use crate::audit::Note;
 use crate::error::Error;
 use crate::quota::{LeaseKey, LeaseRequest};
@@ -50,20 +50,20 @@ impl TokenStore for PostgresStore {
         now: Timestamp,
     ) -> Result<TokenIssue, Error> {
         let at = self.at(now);
-        let issue = move |session: Session, token: Arc<RequestToken>| async move {
+        let issue = move |session: Conn, token: Arc<RequestToken>| async move {
             issue(&session, &token, &hash, at).await
         };
         self.server
-            .run_with(Manner::TRANSACTION, token, issue)
+            .run_with(TxOptions::TRANSACTION, token, issue)
             .await
     }
 
     async fn token(&self, hash: KeyHash, now: Timestamp) -> Result<Option<RequestToken>, Error> {
-        let find = move |session: Session| async move {
+        let find = move |session: Conn| async move {
             let kept = by_hash(&session, &hash).await?;
             Ok(kept.map(|kept| kept.at(now)))
         };
-        self.server.run(Manner::READ, find).await
+        self.server.run(TxOptions::READ, find).await
     }
 
     async fn token_by_id(
@@ -71,11 +71,11 @@ impl TokenStore for PostgresStore {
         wanted: RequestTokenId,
         now: Timestamp,
     ) -> Result<Option<RequestToken>, Error> {
-        let find = move |session: Session| async move {
+        let find = move |session: Conn| async move {
             let kept = by_id(&session, wanted).await?;
             Ok(kept.map(|kept| kept.at(now)))
         };
-        self.server.run(Manner::READ, find).await
+        self.server.run(TxOptions::READ, find).await
     }
 
     async fn tokens_of(
@@ -85,7 +85,7 @@ impl TokenStore for PostgresStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<RequestToken>, Error> {
-        let list = move |session: Session| async move {
+        let list = move |session: Conn| async move {
             let sql = format!(
                 "SELECT {TOKEN} FROM tokens WHERE license = $1 AND id > $2 ORDER BY id LIMIT $3"
             );
@@ -95,7 +95,7 @@ impl TokenStore for PostgresStore {
             let tokens = found.iter().map(|row| Ok(read_token(row)?.at(now)));
             tokens.collect()
         };
-        self.server.run(Manner::REPORT, list).await
+        self.server.run(TxOptions::REPORT, list).await
     }
 
     async fn end_token(
@@ -104,7 +104,7 @@ impl TokenStore for PostgresStore {
         now: Timestamp,
         note: Note<RequestToken>,
     ) -> Result<Option<RequestToken>, Error> {
-        let end = move |session: Session, note: Arc<Note<_>>| async move {
+        let end = move |session: Conn, note: Arc<Note<_>>| async move {
             let before = by_id(&session, wanted).await?.map(|kept| kept.at(now));
             let sql = format!(
                 "WITH over AS (
@@ -122,7 +122,9 @@ impl TokenStore for PostgresStore {
             }
             Ok(after)
         };
-        self.server.run_with(Manner::TRANSACTION, note, end).await
+        self.server
+            .run_with(TxOptions::TRANSACTION, note, end)
+            .await
     }
 
     async fn claim_token(
@@ -132,10 +134,12 @@ impl TokenStore for PostgresStore {
         call_id: CallId,
         now: Timestamp,
     ) -> Result<TokenClaim, Error> {
-        let claim = move |session: Session| async move {
+        let claim = move |session: Conn| async move {
             claim(&session, &hash, instance, call_id, now).await
         };
-        self.server.run(Manner::REPEATABLE_TRANSACTION, claim).await
+        self.server
+            .run(TxOptions::REPEATABLE_TRANSACTION, claim)
+            .await
     }
 
     async fn release_token(
@@ -145,8 +149,8 @@ impl TokenStore for PostgresStore {
         leased: Option<(u32, u64)>,
     ) -> Result<bool, Error> {
         let release =
-            move |session: Session| async move { release(&session, token, call_id, leased).await };
-        self.server.run(Manner::TRANSACTION, release).await
+            move |session: Conn| async move { release(&session, token, call_id, leased).await };
+        self.server.run(TxOptions::TRANSACTION, release).await
     }
 
     async fn finish_token(
@@ -156,14 +160,14 @@ impl TokenStore for PostgresStore {
         status: u16,
         at: Timestamp,
     ) -> Result<bool, Error> {
-        let finish = move |session: Session| async move {
+        let finish = move |session: Conn| async move {
             let sql = "UPDATE tokens SET state = 2, status = $3, consumed_at = $4
                 WHERE id = $1 AND call_id = $2 AND state = 1";
             let (token, call) = (id(token.as_u128()), id(call_id.as_u128()));
             let values: [Value<'_>; 4] = [&token, &call, &i32::from(status), &at.micros()];
             Ok(session.change(sql, &values).await? == 1)
         };
-        self.server.run(Manner::WRITE, finish).await
+        self.server.run(TxOptions::WRITE, finish).await
     }
 
     async fn confirm_token(
@@ -172,7 +176,7 @@ impl TokenStore for PostgresStore {
         license_id: LicenseId,
         status: u16,
     ) -> Result<Option<RequestToken>, Error> {
-        let confirm = move |session: Session| async move {
+        let confirm = move |session: Conn| async move {
             let sql = format!(
                 "UPDATE tokens SET confirmed_status = $3, state = CASE WHEN status = $3 THEN 4 ELSE 5 END
                 WHERE hash = $1 AND license = $2 AND state IN (2, 4, 5) RETURNING {TOKEN}"
@@ -181,11 +185,11 @@ impl TokenStore for PostgresStore {
             let kept = one(&session, &sql, &[&hash, &license, &i32::from(status)]).await?;
             Ok(kept.map(|kept| kept.token))
         };
-        self.server.run(Manner::WRITE, confirm).await
+        self.server.run(TxOptions::WRITE, confirm).await
     }
 
     async fn expire_tokens(&self, now: Timestamp, limit: usize) -> Result<usize, Error> {
-        let expire = move |session: Session| async move {
+        let expire = move |session: Conn| async move {
             let sql = format!(
                 "WITH over AS (
                   SELECT id, license, epoch, units FROM tokens WHERE state = 0 AND expires_at <= $1
@@ -201,11 +205,11 @@ impl TokenStore for PostgresStore {
             let ended = row.map_or(Ok(0), |row| read_count(&row, 0))?;
             Ok(usize::try_from(ended).unwrap_or(limit))
         };
-        self.server.run(Manner::WRITE, expire).await
+        self.server.run(TxOptions::WRITE, expire).await
     }
 
     async fn forget_tokens(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
-        let forget = move |session: Session| async move {
+        let forget = move |session: Conn| async move {
             let sql = "DELETE FROM tokens WHERE id IN
                 (SELECT id FROM tokens WHERE issued_at < $1 AND state <> 0 ORDER BY issued_at LIMIT $2)";
             let gone = session
@@ -213,16 +217,16 @@ impl TokenStore for PostgresStore {
                 .await?;
             Ok(usize::try_from(gone).unwrap_or(limit))
         };
-        self.server.run(Manner::LOAD, forget).await
+        self.server.run(TxOptions::LOAD, forget).await
     }
 }
 
 async fn issue(
-    session: &Lent,
+    session: &PooledConn,
     token: &RequestToken,
     hash: &KeyHash,
     at: Option<i64>,
-) -> Result<TokenIssue, Trouble> {
+) -> Result<TokenIssue, BackendError> {
     let license = id(token.license_id.as_u128());
     let counted = "SELECT FROM licenses WHERE id = $1 AND remaining IS NOT NULL";
     let mut epoch = None;
@@ -238,7 +242,7 @@ async fn issue(
         };
         let granted = lease(session, TOKENS, &[request], at).await?;
         let grant = granted.first().copied();
-        let grant = grant.ok_or_else(|| Trouble::corrupt("a wish without an answer"))?;
+        let grant = grant.ok_or_else(|| BackendError::corrupt("a wish without an answer"))?;
         if grant.units < token.units {
             let sql = "UPDATE leases SET returned = returned + $4
                 WHERE license = $1 AND counter = 0 AND period = $2 AND instance = $3";
@@ -281,12 +285,12 @@ async fn issue(
 }
 
 async fn claim(
-    session: &Lent,
+    session: &PooledConn,
     hash: &KeyHash,
     instance: InstanceId,
     call_id: CallId,
     now: Timestamp,
-) -> Result<TokenClaim, Trouble> {
+) -> Result<TokenClaim, BackendError> {
     // Of several who try at once, all but the first wait here and then find another state.
     let sql = format!(
         "UPDATE tokens SET state = 1, call_id = $2, owner = $3, consumed_at = $4
@@ -323,11 +327,11 @@ async fn claim(
 }
 
 async fn release(
-    session: &Lent,
+    session: &PooledConn,
     token: RequestTokenId,
     call_id: CallId,
     leased: Option<(u32, u64)>,
-) -> Result<bool, Trouble> {
+) -> Result<bool, BackendError> {
     let sql = format!(
         "SELECT {TOKEN} FROM tokens WHERE id = $1 AND call_id = $2 AND state = 1 FOR UPDATE"
     );
@@ -348,12 +352,12 @@ async fn release(
 
 /// Moves units of an epoch from one instance's lease to another's; whether they were there.
 async fn move_units(
-    session: &Lent,
+    session: &PooledConn,
     license_id: LicenseId,
     (epoch, units): (u32, u64),
     from: InstanceId,
     to: InstanceId,
-) -> Result<bool, Trouble> {
+) -> Result<bool, BackendError> {
     let values: [Value<'_>; 5] = [
         &id(license_id.as_u128()),
         &i64::from(epoch),
@@ -367,25 +371,29 @@ async fn move_units(
     row.map_or(Ok(false), |row| read(&row, 0))
 }
 
-async fn by_hash(session: &Lent, hash: &KeyHash) -> Result<Option<Kept>, Trouble> {
+async fn by_hash(session: &PooledConn, hash: &KeyHash) -> Result<Option<Kept>, BackendError> {
     let sql = format!("SELECT {TOKEN} FROM tokens WHERE hash = $1");
     one(session, &sql, &[&hash.as_bytes().as_slice()]).await
 }
 
-async fn by_id(session: &Lent, wanted: RequestTokenId) -> Result<Option<Kept>, Trouble> {
+async fn by_id(session: &PooledConn, wanted: RequestTokenId) -> Result<Option<Kept>, BackendError> {
     let sql = format!("SELECT {TOKEN} FROM tokens WHERE id = $1");
     one(session, &sql, &[&id(wanted.as_u128())]).await
 }
 
-async fn one(session: &Lent, sql: &str, values: &[Value<'_>]) -> Result<Option<Kept>, Trouble> {
+async fn one(
+    session: &PooledConn,
+    sql: &str,
+    values: &[Value<'_>],
+) -> Result<Option<Kept>, BackendError> {
     let row = session.row(sql, values).await?;
     row.as_ref().map(read_token).transpose()
 }
 
-fn read_token(row: &Row) -> Result<Kept, Trouble> {
+fn read_token(row: &Row) -> Result<Kept, BackendError> {
     let status = |column| {
         let number: Option<i32> = read(row, column)?;
-        Ok::<_, Trouble>(number.and_then(|number| u16::try_from(number).ok()))
+        Ok::<_, BackendError>(number.and_then(|number| u16::try_from(number).ok()))
     };
     let epoch = match read::<Option<i64>>(row, 14)? {
         None => None,

@@ -4,16 +4,19 @@ use model::usage::{UsageField, UsageQuery, UsageRow};
 use model::{AccountName, AppName, Timestamp};
 use tokio_postgres::Row;
 
+use super::backend_error::BackendError;
+use super::conn::{PooledConn, Value};
 use super::convert::{id, read, read_nonempty, read_text};
-use super::kinds::{
+use super::rollups::{OF_HOUR, read_sums};
+use super::usage_dimensions::{
     NONE, first_hour_from, quarter_number, quarter_start, read_license, read_method, read_mode,
     read_outcome, read_status,
 };
-use super::rollups::{OF_HOUR, read_sums};
-use super::session::{Lent, Value};
-use super::trouble::Trouble;
 
-pub(super) async fn usage(session: &Lent, query: &UsageQuery) -> Result<Vec<UsageRow>, Trouble> {
+pub(super) async fn usage(
+    session: &PooledConn,
+    query: &UsageQuery,
+) -> Result<Vec<UsageRow>, BackendError> {
     let fields = fields(query);
     let (first, end) = (i32::MIN, i32::MAX);
     let from = query.from.map_or(first, first_quarter_from);
@@ -98,7 +101,7 @@ fn column(field: UsageField) -> &'static str {
     }
 }
 
-fn read_row(row: &Row, fields: &[UsageField]) -> Result<UsageRow, Trouble> {
+fn read_row(row: &Row, fields: &[UsageField]) -> Result<UsageRow, BackendError> {
     let mut usage = UsageRow::default();
     for (column, field) in fields.iter().enumerate() {
         match field {

@@ -6,10 +6,10 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::audit::{add_change, add_note};
+use super::backend_error::{BackendError, unique};
+use super::conn::{Conn, PooledConn, Value};
 use super::convert::{id, read, read_id, read_text, read_time, rows};
-use super::server::Manner;
-use super::session::{Lent, Session, Value};
-use super::trouble::{Trouble, unique};
+use super::server::TxOptions;
 use super::{PostgresStore, licenses};
 use crate::audit::{Changed, Note};
 use crate::error::Error;
@@ -22,28 +22,28 @@ const USER: &str = "id, account, app, login, alias, first_name, last_name, creat
 impl UserStore for PostgresStore {
     async fn create_user(&self, user: User, note: Note<()>) -> Result<(), Error> {
         let wish = (user, note);
-        let create = self
-            .server
-            .run_with(Manner::TRANSACTION, wish, |session, wish| async move {
-                let (user, note) = &*wish;
-                let sql = format!(
-                    "INSERT INTO users ({USER}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
-                );
-                let values: [Value<'_>; 9] = [
-                    &id(user.id.as_u128()),
-                    &user.account.as_str(),
-                    &user.app.as_str(),
-                    &user.login,
-                    &(user.alias.as_u64() as i64),
-                    &user.first_name,
-                    &user.last_name,
-                    &user.created_at.micros(),
-                    &user.updated_at.micros(),
-                ];
-                let made = session.change(&sql, &values).await;
-                made.map_err(|error| unique(error, "a user of this app with this login"))?;
-                add_note(&session, note, &()).await
-            });
+        let create =
+            self.server
+                .run_with(TxOptions::TRANSACTION, wish, |session, wish| async move {
+                    let (user, note) = &*wish;
+                    let sql = format!(
+                        "INSERT INTO users ({USER}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+                    );
+                    let values: [Value<'_>; 9] = [
+                        &id(user.id.as_u128()),
+                        &user.account.as_str(),
+                        &user.app.as_str(),
+                        &user.login,
+                        &(user.alias.as_u64() as i64),
+                        &user.first_name,
+                        &user.last_name,
+                        &user.created_at.micros(),
+                        &user.updated_at.micros(),
+                    ];
+                    let made = session.change(&sql, &values).await;
+                    made.map_err(|error| unique(error, "a user of this app with this login"))?;
+                    add_note(&session, note, &()).await
+                });
         create.await
     }
 
@@ -51,19 +51,19 @@ impl UserStore for PostgresStore {
         let whom = (app.clone(), login.to_owned());
         let found = self
             .server
-            .run_with(Manner::READ, whom, |session, whom| async move {
+            .run_with(TxOptions::READ, whom, |session, whom| async move {
                 find(&session, &whom.0, &whom.1, "").await
             });
         found.await
     }
 
     async fn user_by_id(&self, wanted: UserId) -> Result<Option<User>, Error> {
-        let find = move |session: Session| async move {
+        let find = move |session: Conn| async move {
             let sql = format!("SELECT {USER} FROM users WHERE id = $1");
             let row = session.row(&sql, &[&id(wanted.as_u128())]).await?;
             row.as_ref().map(read_user).transpose()
         };
-        self.server.run(Manner::READ, find).await
+        self.server.run(TxOptions::READ, find).await
     }
 
     async fn users(
@@ -74,7 +74,7 @@ impl UserStore for PostgresStore {
     ) -> Result<Vec<User>, Error> {
         let after = id(after.map_or(0, UserId::as_u128));
         let page = self.server.run_with(
-            Manner::REPORT,
+            TxOptions::REPORT,
             app.clone(),
             move |session, app| async move {
                 let sql = format!(
@@ -98,29 +98,31 @@ impl UserStore for PostgresStore {
         note: Note<Changed<User>>,
     ) -> Result<Option<User>, Error> {
         let wish = (app.clone(), login.to_owned(), change, note);
-        let carry_out =
-            self.server
-                .run_with(Manner::TRANSACTION, wish, move |session, wish| async move {
-                    let (app, login, change, note) = &*wish;
-                    let before = find(&session, app, login, LOCKED).await?;
-                    let sql = format!(
-                        "UPDATE users SET first_name = CASE WHEN $3 THEN $4 ELSE first_name END,
+        let carry_out = self.server.run_with(
+            TxOptions::TRANSACTION,
+            wish,
+            move |session, wish| async move {
+                let (app, login, change, note) = &*wish;
+                let before = find(&session, app, login, LOCKED).await?;
+                let sql = format!(
+                    "UPDATE users SET first_name = CASE WHEN $3 THEN $4 ELSE first_name END,
                 last_name = CASE WHEN $5 THEN $6 ELSE last_name END, updated_at = $7
                 WHERE app = $1 AND login = $2 RETURNING {USER}"
-                    );
-                    let values: [Value<'_>; 7] = [
-                        &app.as_str(),
-                        login,
-                        &change.first_name.is_some(),
-                        &change.first_name.as_ref().and_then(Option::as_deref),
-                        &change.last_name.is_some(),
-                        &change.last_name.as_ref().and_then(Option::as_deref),
-                        &at.micros(),
-                    ];
-                    let row = session.row(&sql, &values).await?;
-                    let after = row.as_ref().map(read_user).transpose()?;
-                    add_change(&session, note, before, after).await
-                });
+                );
+                let values: [Value<'_>; 7] = [
+                    &app.as_str(),
+                    login,
+                    &change.first_name.is_some(),
+                    &change.first_name.as_ref().and_then(Option::as_deref),
+                    &change.last_name.is_some(),
+                    &change.last_name.as_ref().and_then(Option::as_deref),
+                    &at.micros(),
+                ];
+                let row = session.row(&sql, &values).await?;
+                let after = row.as_ref().map(read_user).transpose()?;
+                add_change(&session, note, before, after).await
+            },
+        );
         carry_out.await
     }
 
@@ -131,17 +133,17 @@ impl UserStore for PostgresStore {
         note: Note<User>,
     ) -> Result<bool, Error> {
         let whom = (app.clone(), login.to_owned(), note);
-        let delete = self
-            .server
-            .run_with(Manner::TRANSACTION, whom, |session, whom| async move {
-                let (app, login, note) = &*whom;
-                let Some(user) = find(&session, app, login, LOCKED).await? else {
-                    return Ok(false);
-                };
-                delete(&session, &user).await?;
-                add_note(&session, note, &user).await?;
-                Ok(true)
-            });
+        let delete =
+            self.server
+                .run_with(TxOptions::TRANSACTION, whom, |session, whom| async move {
+                    let (app, login, note) = &*whom;
+                    let Some(user) = find(&session, app, login, LOCKED).await? else {
+                        return Ok(false);
+                    };
+                    delete(&session, &user).await?;
+                    add_note(&session, note, &user).await?;
+                    Ok(true)
+                });
         delete.await
     }
 }
@@ -150,17 +152,17 @@ impl UserStore for PostgresStore {
 const LOCKED: &str = "FOR UPDATE";
 
 async fn find(
-    session: &Lent,
+    session: &PooledConn,
     app: &AppName,
     login: &str,
     lock: &str,
-) -> Result<Option<User>, Trouble> {
+) -> Result<Option<User>, BackendError> {
     let sql = format!("SELECT {USER} FROM users WHERE app = $1 AND login = $2 {lock}");
     let row = session.row(&sql, &[&app.as_str(), &login]).await?;
     row.as_ref().map(read_user).transpose()
 }
 
-async fn delete(session: &Lent, user: &User) -> Result<(), Trouble> {
+async fn delete(session: &PooledConn, user: &User) -> Result<(), BackendError> {
     let sql = "DELETE FROM users WHERE id = $1";
     session.change(sql, &[&id(user.id.as_u128())]).await?;
     let sql = "UPDATE licenses SET \"user\" = NULL
@@ -179,7 +181,7 @@ async fn delete(session: &Lent, user: &User) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn read_user(row: &Row) -> Result<User, Trouble> {
+fn read_user(row: &Row) -> Result<User, BackendError> {
     Ok(User {
         id: UserId::from_u128(read_id(row, 0)?),
         account: read_text(row, 1)?,

@@ -40,7 +40,7 @@ impl ApiKeyStore for SqliteStore {
         page: ApiKeyPage,
     ) -> Result<(Vec<StoredApiKey>, u64), Error> {
         self.licenses
-            .read_patiently(move |session| {
+            .read_background(move |session| {
                 let snapshot = session.connection().unchecked_transaction()?;
                 api_keys::page(&snapshot, &filter, page)
             })
@@ -68,7 +68,7 @@ impl ApiKeyStore for SqliteStore {
 
     async fn note_requests(&self, requests: Vec<(LicenseId, Timestamp)>) -> Result<(), Error> {
         self.licenses
-            .write_patiently(move |session| {
+            .write_background(move |session| {
                 api_keys::note_requests(session.connection(), &requests)
             })
             .await
@@ -81,7 +81,7 @@ impl ApiKeyStore for SqliteStore {
         limit: usize,
     ) -> Result<Vec<LicenseId>, Error> {
         self.licenses
-            .read_patiently(move |session| {
+            .read_background(move |session| {
                 api_keys::expired(session.connection(), &filter, now, limit)
             })
             .await

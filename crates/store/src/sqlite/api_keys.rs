@@ -4,11 +4,11 @@ use model::{ApiKey, LicenseId, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params, params_from_iter};
 
+use super::backend_error::{BackendError, unique};
 use super::convert::{
     counted, id, read_id, read_optional_text, read_optional_time, read_time, rows,
 };
 use super::licenses;
-use super::trouble::{Trouble, unique};
 use crate::api_keys::{
     ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeySort, NewApiKey, StoredApiKey,
 };
@@ -25,7 +25,7 @@ pub(super) fn create(
     connection: &Connection,
     new: &NewApiKey,
     now: Timestamp,
-) -> Result<ChangeNumber, Trouble> {
+) -> Result<ChangeNumber, BackendError> {
     let version = licenses::create(connection, std::slice::from_ref(&new.license), now)?;
     let (key, license) = (&new.key, &new.license.license);
     let sql = "INSERT INTO api_keys (license_id, account, app, name, prefix, metadata, permissions, parked_rate,
@@ -51,7 +51,7 @@ pub(super) fn create(
 pub(super) fn get(
     connection: &Connection,
     license_id: LicenseId,
-) -> Result<Option<StoredApiKey>, Trouble> {
+) -> Result<Option<StoredApiKey>, BackendError> {
     let sql = format!("SELECT {API_KEY} FROM api_keys k WHERE k.license_id = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query([id(license_id.as_u128())])?;
@@ -65,7 +65,7 @@ pub(super) fn page(
     connection: &Connection,
     filter: &ApiKeyFilter,
     page: ApiKeyPage,
-) -> Result<(Vec<StoredApiKey>, u64), Trouble> {
+) -> Result<(Vec<StoredApiKey>, u64), BackendError> {
     let (condition, values) = conditions(filter);
     let sql = format!("SELECT count(*) {FROM} {condition}");
     let total: i64 = connection
@@ -91,7 +91,7 @@ pub(super) fn expired(
     filter: &ApiKeyFilter,
     now: Timestamp,
     limit: usize,
-) -> Result<Vec<LicenseId>, Trouble> {
+) -> Result<Vec<LicenseId>, BackendError> {
     let (condition, mut values) = conditions(filter);
     values.push(now.micros().into());
     let sql = format!(
@@ -162,7 +162,7 @@ pub(super) fn change(
     license_id: LicenseId,
     change: &ApiKeyChange,
     now: Timestamp,
-) -> Result<Option<Changed<StoredApiKey>>, Trouble> {
+) -> Result<Option<Changed<StoredApiKey>>, BackendError> {
     let Some(before) = get(connection, license_id)? else {
         return Ok(None);
     };
@@ -179,7 +179,11 @@ pub(super) fn change(
     Ok(after.map(|after| Changed { before, after }))
 }
 
-fn write(connection: &Connection, mut key: ApiKey, change: &ApiKeyChange) -> Result<(), Trouble> {
+fn write(
+    connection: &Connection,
+    mut key: ApiKey,
+    change: &ApiKeyChange,
+) -> Result<(), BackendError> {
     fn put<T: Clone>(field: &mut T, value: Option<&T>) {
         if let Some(value) = value {
             *field = value.clone();
@@ -205,7 +209,7 @@ fn write(connection: &Connection, mut key: ApiKey, change: &ApiKeyChange) -> Res
 pub(super) fn note_requests(
     connection: &Connection,
     requests: &[(LicenseId, Timestamp)],
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let sql = "UPDATE api_keys SET last_request = ?2
         WHERE license_id = ?1 AND (last_request IS NULL OR last_request < ?2)";
     let mut statement = connection.prepare_cached(sql)?;
@@ -215,12 +219,15 @@ pub(super) fn note_requests(
     Ok(())
 }
 
-fn with_license(connection: &Connection, key: ApiKey) -> Result<Option<StoredApiKey>, Trouble> {
+fn with_license(
+    connection: &Connection,
+    key: ApiKey,
+) -> Result<Option<StoredApiKey>, BackendError> {
     let license = licenses::get(connection, key.license_id)?;
     Ok(license.map(|license| StoredApiKey { key, license }))
 }
 
-fn read(row: &Row<'_>) -> Result<ApiKey, Trouble> {
+fn read(row: &Row<'_>) -> Result<ApiKey, BackendError> {
     Ok(ApiKey {
         license_id: LicenseId::from_u128(read_id(row, 0)?),
         name: row.get(1)?,

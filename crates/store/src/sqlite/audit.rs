@@ -8,10 +8,10 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 use serde_json::Value;
 
 use super::SqliteStore;
+use super::backend_error::BackendError;
 use super::convert::{
     count, id, read_count, read_id, read_optional_text, read_text, read_time, unreadable,
 };
-use super::trouble::Trouble;
 use crate::audit::{AuditFilter, AuditStore, Changed, Note, NumberedEntry};
 use crate::error::Error;
 
@@ -33,7 +33,7 @@ impl AuditStore for SqliteStore {
         limit: usize,
     ) -> Result<Vec<NumberedEntry>, Error> {
         self.licenses
-            .read_patiently(move |session| page(session.connection(), &filter, after, limit))
+            .read_background(move |session| page(session.connection(), &filter, after, limit))
             .await
     }
 }
@@ -43,7 +43,7 @@ pub(super) fn add_note<T>(
     connection: &Connection,
     note: &Note<T>,
     came: &T,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     add_all(connection, &note.lines(came))
 }
 
@@ -53,7 +53,7 @@ pub(super) fn add_change<T>(
     note: &Note<Changed<T>>,
     before: Option<T>,
     after: Option<T>,
-) -> Result<Option<T>, Trouble> {
+) -> Result<Option<T>, BackendError> {
     let Some(changed) = Changed::of(before, after) else {
         return Ok(None);
     };
@@ -61,12 +61,12 @@ pub(super) fn add_change<T>(
     Ok(Some(changed.after))
 }
 
-fn add_all(connection: &Connection, entries: &[AuditEntry]) -> Result<(), Trouble> {
+fn add_all(connection: &Connection, entries: &[AuditEntry]) -> Result<(), BackendError> {
     let mut entries = entries.iter();
     entries.try_for_each(|entry| add(connection, entry))
 }
 
-pub(super) fn add(connection: &Connection, entry: &AuditEntry) -> Result<(), Trouble> {
+pub(super) fn add(connection: &Connection, entry: &AuditEntry) -> Result<(), BackendError> {
     let sql =
         "INSERT INTO audit (id, at, account, who, address, action, subject, before, after, count)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
@@ -89,12 +89,12 @@ pub(super) fn add(connection: &Connection, entry: &AuditEntry) -> Result<(), Tro
 }
 
 /// Of the triggers on the log, an insertion fires the one alone that looks for a line in its way.
-fn taken(error: rusqlite::Error) -> Trouble {
+fn taken(error: rusqlite::Error) -> BackendError {
     let code = error.sqlite_error().map(|cause| cause.extended_code);
     if code == Some(SQLITE_CONSTRAINT_TRIGGER) {
-        return Trouble::Refused(Error::Exists("a line of the audit log with this id"));
+        return BackendError::Refused(Error::Exists("a line of the audit log with this id"));
     }
-    Trouble::Failed(error)
+    BackendError::Failed(error)
 }
 
 fn page(
@@ -102,7 +102,7 @@ fn page(
     filter: &AuditFilter,
     after: u64,
     limit: usize,
-) -> Result<Vec<NumberedEntry>, Trouble> {
+) -> Result<Vec<NumberedEntry>, BackendError> {
     let mut sql =
         "SELECT number, id, at, account, who, address, action, subject, before, after, count
         FROM audit WHERE number > ?1"
@@ -141,7 +141,7 @@ fn page(
         .collect()
 }
 
-fn read_entry(row: &Row<'_>) -> Result<NumberedEntry, Trouble> {
+fn read_entry(row: &Row<'_>) -> Result<NumberedEntry, BackendError> {
     Ok(NumberedEntry {
         number: read_count(row, 0)?,
         entry: AuditEntry {
@@ -159,7 +159,7 @@ fn read_entry(row: &Row<'_>) -> Result<NumberedEntry, Trouble> {
     })
 }
 
-fn read_state(row: &Row<'_>, column: usize) -> Result<Option<Value>, Trouble> {
+fn read_state(row: &Row<'_>, column: usize) -> Result<Option<Value>, BackendError> {
     let text: Option<String> = row.get(column)?;
     let state = text.map(|text| serde_json::from_str(&text)).transpose();
     state.map_err(|_| unreadable(row, column))

@@ -5,8 +5,8 @@ use model::{InstanceId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
+use super::backend_error::BackendError;
 use super::convert::{id, read_id, read_time, rows};
-use super::trouble::Trouble;
 use crate::claims::{Claim, ClaimKey, ClaimStore, Claimed, NewClaim};
 use crate::error::Error;
 
@@ -94,7 +94,7 @@ impl ClaimStore for SqliteStore {
     }
 }
 
-fn claim(connection: &Connection, new: &NewClaim) -> Result<Claimed, Trouble> {
+fn claim(connection: &Connection, new: &NewClaim) -> Result<Claimed, BackendError> {
     let sql = "INSERT INTO claims (kind, digest, content, owner, reference, claimed_at, expires_at)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
         ON CONFLICT (kind, digest) DO UPDATE SET content = excluded.content, owner = excluded.owner,
@@ -114,10 +114,10 @@ fn claim(connection: &Connection, new: &NewClaim) -> Result<Claimed, Trouble> {
     }
     find(connection, &new.key)?
         .map(Claimed::Lost)
-        .ok_or_else(|| Trouble::corrupt("a claim vanished within its transaction"))
+        .ok_or_else(|| BackendError::corrupt("a claim vanished within its transaction"))
 }
 
-fn find(connection: &Connection, key: &ClaimKey) -> Result<Option<Claim>, Trouble> {
+fn find(connection: &Connection, key: &ClaimKey) -> Result<Option<Claim>, BackendError> {
     let sql = format!("SELECT {CLAIM} FROM claims WHERE kind = ?1 AND digest = ?2");
     let found = connection
         .prepare_cached(&sql)?

@@ -8,7 +8,7 @@ use rusqlite::types::FromSql;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::trouble::Trouble;
+use super::backend_error::BackendError;
 
 /// The largest number of a column; larger ones are kept as this.
 pub(super) const MAX_COUNT: u64 = i64::MAX as u64;
@@ -64,7 +64,7 @@ pub(super) fn read_count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> 
 }
 
 /// A value by its text form.
-pub(super) fn read_text<T: FromStr>(row: &Row<'_>, column: usize) -> Result<T, Trouble> {
+pub(super) fn read_text<T: FromStr>(row: &Row<'_>, column: usize) -> Result<T, BackendError> {
     parse(row, column, row.get_ref(column)?.as_str().ok())
 }
 
@@ -72,7 +72,7 @@ pub(super) fn read_text<T: FromStr>(row: &Row<'_>, column: usize) -> Result<T, T
 pub(super) fn read_optional_text<T: FromStr>(
     row: &Row<'_>,
     column: usize,
-) -> Result<Option<T>, Trouble> {
+) -> Result<Option<T>, BackendError> {
     match row.get_ref(column)?.as_str_or_null() {
         Ok(None) => Ok(None),
         Ok(text) => parse(row, column, text).map(Some),
@@ -80,7 +80,7 @@ pub(super) fn read_optional_text<T: FromStr>(
     }
 }
 
-fn parse<T: FromStr>(row: &Row<'_>, column: usize, text: Option<&str>) -> Result<T, Trouble> {
+fn parse<T: FromStr>(row: &Row<'_>, column: usize, text: Option<&str>) -> Result<T, BackendError> {
     text.and_then(|text| text.parse().ok())
         .ok_or_else(|| unreadable(row, column))
 }
@@ -89,7 +89,7 @@ fn parse<T: FromStr>(row: &Row<'_>, column: usize, text: Option<&str>) -> Result
 pub(super) fn read_list<T: DeserializeOwned>(
     row: &Row<'_>,
     column: usize,
-) -> Result<Vec<T>, Trouble> {
+) -> Result<Vec<T>, BackendError> {
     match row.get_ref(column)?.as_str_or_null() {
         Ok(None) => Ok(Vec::new()),
         Ok(Some(text)) => serde_json::from_str(text).map_err(|_| unreadable(row, column)),
@@ -112,12 +112,12 @@ pub(super) fn read_word<N: FromSql, T>(
     row: &Row<'_>,
     column: usize,
     word: impl FnOnce(N) -> Option<T>,
-) -> Result<T, Trouble> {
+) -> Result<T, BackendError> {
     word(row.get(column)?).ok_or_else(|| unreadable(row, column))
 }
 
 /// The column does not hold what it should.
-pub(super) fn unreadable(row: &Row<'_>, column: usize) -> Trouble {
+pub(super) fn unreadable(row: &Row<'_>, column: usize) -> BackendError {
     let name = row.as_ref().column_name(column).unwrap_or("?");
-    Trouble::corrupt(format!("column {name} has an unknown value"))
+    BackendError::corrupt(format!("column {name} has an unknown value"))
 }

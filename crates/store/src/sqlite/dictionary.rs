@@ -8,8 +8,8 @@ use model::{LicenseId, Method, Mode, Outcome, PlanName, PlanRevisionId, Timestam
 use rusqlite::types::{FromSql, ToSql};
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::backend_error::BackendError;
 use super::convert::{id, read_id, read_optional_id, read_text, read_word, unreadable};
-use super::trouble::Trouble;
 
 /// The number that stands for no license.
 pub(super) const NO_LICENSE: i64 = 0;
@@ -36,7 +36,7 @@ impl Dictionary {
         &mut self,
         connection: &Connection,
         license: Option<LicenseId>,
-    ) -> Result<i64, Trouble> {
+    ) -> Result<i64, BackendError> {
         let Some(license) = license else {
             return Ok(NO_LICENSE);
         };
@@ -57,7 +57,11 @@ impl Dictionary {
     }
 
     /// The number of a kind of call, given now if it has none. `key` has neither license nor start.
-    pub(super) fn kind(&mut self, connection: &Connection, key: UsageKey) -> Result<i64, Trouble> {
+    pub(super) fn kind(
+        &mut self,
+        connection: &Connection,
+        key: UsageKey,
+    ) -> Result<i64, BackendError> {
         if let Some(number) = self.kinds.get(&key) {
             return Ok(*number);
         }
@@ -74,7 +78,7 @@ impl Dictionary {
 pub(super) fn number_of_license(
     connection: &Connection,
     license: LicenseId,
-) -> Result<Option<i64>, Trouble> {
+) -> Result<Option<i64>, BackendError> {
     let number = connection
         .prepare_cached("SELECT number FROM license_numbers WHERE id = ?1")?
         .query_row([id(license.as_u128())], |row| row.get(0))
@@ -82,7 +86,7 @@ pub(super) fn number_of_license(
     Ok(number)
 }
 
-fn number_of_kind(connection: &Connection, key: &UsageKey) -> Result<i64, Trouble> {
+fn number_of_kind(connection: &Connection, key: &UsageKey) -> Result<i64, BackendError> {
     let revision = key
         .plan
         .as_ref()
@@ -123,7 +127,7 @@ pub(super) const KEY: &str = "l.id, r.quarter, k.account, k.app, k.route, k.meth
 /// How many columns [`KEY`] has.
 pub(super) const KEY_COLUMNS: usize = 13;
 
-pub(super) fn read_key(row: &Row<'_>) -> Result<UsageKey, Trouble> {
+pub(super) fn read_key(row: &Row<'_>) -> Result<UsageKey, BackendError> {
     let plan = match read_nonempty::<PlanName>(row, 10)? {
         Some(name) => Some((name, PlanRevisionId::from_u128(read_id(row, 11)?))),
         None => None,
@@ -148,7 +152,7 @@ pub(super) fn read_key(row: &Row<'_>) -> Result<UsageKey, Trouble> {
 pub(super) fn read_nonempty<T: FromStr>(
     row: &Row<'_>,
     column: usize,
-) -> Result<Option<T>, Trouble> {
+) -> Result<Option<T>, BackendError> {
     let text = String::column_result(row.get_ref(column)?).map_err(|_| unreadable(row, column))?;
     if text.is_empty() {
         return Ok(None);

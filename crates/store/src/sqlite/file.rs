@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use model::system::in_words;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use super::trouble::diagnose;
+use super::backend_error::classify;
 use crate::error::Error;
 
 /// What a file holds.
@@ -170,7 +170,7 @@ impl DatabaseFile {
     }
 
     fn explain(&self, error: &rusqlite::Error) -> Error {
-        diagnose(&self.path, error).error
+        classify(&self.path, error).error
     }
 
     fn gone(&self) -> Error {
@@ -239,7 +239,7 @@ impl DatabaseFile {
                     )));
                 }
                 Err(error) => {
-                    let found = diagnose(&self.path, &error);
+                    let found = classify(&self.path, &error);
                     if found.reopen || Instant::now() >= deadline {
                         return Err(found.error);
                     }

@@ -77,7 +77,7 @@ impl QuotaStore for SqliteStore {
 
     async fn settle_instance(&self, instance: InstanceId) -> Result<(), Error> {
         self.ledger
-            .write_patiently(move |session| quota::settle(session.connection(), instance))
+            .write_background(move |session| quota::settle(session.connection(), instance))
             .await
     }
 }
@@ -129,7 +129,7 @@ impl LedgerStore for SqliteStore {
 
     async fn roll_up(&self, batch: RollupBatch) -> Result<(), Error> {
         self.ledger
-            .write_patiently(move |session| {
+            .write_background(move |session| {
                 let LedgerSession {
                     file,
                     dictionary,
@@ -146,7 +146,7 @@ impl LedgerStore for SqliteStore {
 
     async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, Error> {
         self.ledger
-            .read_patiently(move |session| usage::usage(session.connection(), &query))
+            .read_background(move |session| usage::usage(session.connection(), &query))
             .await
     }
 
@@ -156,19 +156,19 @@ impl LedgerStore for SqliteStore {
         limit: usize,
     ) -> Result<(Vec<RollupRow>, Option<u64>), Error> {
         self.ledger
-            .read_patiently(move |session| rollups::page(session.connection(), after, limit))
+            .read_background(move |session| rollups::page(session.connection(), after, limit))
             .await
     }
 
     async fn hours_until(&self) -> Result<Option<Timestamp>, Error> {
         self.ledger
-            .read_patiently(|session| rollups::hours_until(session.connection()))
+            .read_background(|session| rollups::hours_until(session.connection()))
             .await
     }
 
     async fn take_stock(&self) -> Result<StockTaking, Error> {
         self.ledger
-            .read_patiently(|session| {
+            .read_background(|session| {
                 let snapshot = session.connection().unchecked_transaction()?;
                 let mut stock = StockTaking {
                     manifest: manifest::files(&snapshot, None, None)?,
@@ -195,7 +195,7 @@ impl LedgerStore for SqliteStore {
 
     async fn replace_rollups(&self, rows: Vec<RollupRow>) -> Result<(), Error> {
         self.ledger
-            .write_patiently(move |session| {
+            .write_background(move |session| {
                 let LedgerSession {
                     file, dictionary, ..
                 } = session;
@@ -228,7 +228,7 @@ impl LedgerStore for SqliteStore {
         to: Option<Timestamp>,
     ) -> Result<Vec<SealedFile>, Error> {
         self.ledger
-            .read_patiently(move |session| manifest::files(session.connection(), from, to))
+            .read_background(move |session| manifest::files(session.connection(), from, to))
             .await
     }
 
@@ -285,7 +285,7 @@ impl LedgerStore for SqliteStore {
 
     async fn replace_manifest(&self, files: Vec<SealedFile>) -> Result<(), Error> {
         self.ledger
-            .write_patiently(move |session| manifest::replace(session.connection(), &files))
+            .write_background(move |session| manifest::replace(session.connection(), &files))
             .await
     }
 }

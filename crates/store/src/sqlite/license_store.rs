@@ -7,7 +7,7 @@ use model::{
 };
 
 use super::audit::{add_change, add_note};
-use super::trouble::Trouble;
+use super::backend_error::BackendError;
 use super::{SqliteStore, licenses, management};
 use crate::api_keys::ApiKeyStore;
 use crate::audit::{AuditStore, Changed, Note};
@@ -44,7 +44,7 @@ impl LicenseStore for SqliteStore {
             Ok(last)
         };
         if is_import {
-            self.licenses.write_patiently(work).await
+            self.licenses.write_background(work).await
         } else {
             self.licenses.write(work).await
         }
@@ -88,7 +88,7 @@ impl LicenseStore for SqliteStore {
         limit: usize,
     ) -> Result<Vec<StoredLicense>, Error> {
         self.licenses
-            .read_patiently(move |session| {
+            .read_background(move |session| {
                 let snapshot = session.connection().unchecked_transaction()?;
                 licenses::page(&snapshot, &filter, after, limit)
             })
@@ -133,7 +133,7 @@ impl LicenseStore for SqliteStore {
         limit: usize,
     ) -> Result<(Vec<Fingerprint>, Option<u64>), Error> {
         self.licenses
-            .read_patiently(move |session| {
+            .read_background(move |session| {
                 licenses::fingerprints(session.connection(), after, limit)
             })
             .await
@@ -264,13 +264,13 @@ impl ManagementStore for SqliteStore {
 
     async fn plans_named(&self) -> Result<Vec<PlanNamed>, Error> {
         self.licenses
-            .read_patiently(|session| management::plans_named(session.connection()))
+            .read_background(|session| management::plans_named(session.connection()))
             .await
     }
 
     async fn apps_named(&self, at: Timestamp) -> Result<Vec<AppNamed>, Error> {
         self.licenses
-            .read_patiently(move |session| management::apps_named(session.connection(), at))
+            .read_background(move |session| management::apps_named(session.connection(), at))
             .await
     }
 
@@ -315,7 +315,9 @@ impl ManagementStore for SqliteStore {
                     return Ok(value);
                 }
                 let kept = management::setting(connection, &name)?;
-                kept.ok_or_else(|| Trouble::corrupt("a setting vanished within its transaction"))
+                kept.ok_or_else(|| {
+                    BackendError::corrupt("a setting vanished within its transaction")
+                })
             })
             .await
     }

@@ -7,11 +7,11 @@ use model::{
 };
 use rusqlite::{Connection, Row, params, params_from_iter};
 
+use super::backend_error::{BackendError, unique};
 use super::convert::{
     id, list, read_id, read_list, read_optional_text, read_optional_time, read_text, read_time,
     read_word, rows,
 };
-use super::trouble::{Trouble, unique};
 use crate::audit::Changed;
 use crate::licenses::{
     Change, ChangeNumber, CredentialInfo, CredentialStatus, LicenseChange, LicenseFilter,
@@ -35,7 +35,7 @@ pub(super) fn create(
     connection: &Connection,
     new: &[NewLicense],
     now: Timestamp,
-) -> Result<ChangeNumber, Trouble> {
+) -> Result<ChangeNumber, BackendError> {
     let mut last = last_change(connection)?;
     for NewLicense {
         license,
@@ -61,7 +61,7 @@ fn insert_license(
     license: &License,
     version: ChangeNumber,
     now: Timestamp,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let sql = "INSERT INTO licenses (id, account, app, plan, user, label, status, created_at, expires_at, remaining,
         refill, rate_limits, concurrency, permissions, allow_ips, version, balance_stamp, refill_stamp)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?8)";
@@ -95,7 +95,7 @@ fn insert_credential(
     connection: &Connection,
     license_id: LicenseId,
     credential: &NewCredential,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let sql = "INSERT INTO credentials (id, license_id, hash, kind, prefix, status, created_at, expires_at, sealed)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let info = &credential.info;
@@ -123,7 +123,7 @@ fn note(
     license_id: LicenseId,
     added: Option<&KeyHash>,
     now: Timestamp,
-) -> Result<ChangeNumber, Trouble> {
+) -> Result<ChangeNumber, BackendError> {
     let number = ChangeNumber(last.0 + 1);
     connection
         .prepare_cached(
@@ -144,7 +144,7 @@ pub(super) fn touch(
     license_id: LicenseId,
     added: Option<&KeyHash>,
     now: Timestamp,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let number = note(connection, last_change(connection)?, license_id, added, now)?;
     connection
         .prepare_cached("UPDATE licenses SET version = ?2 WHERE id = ?1")?
@@ -152,14 +152,14 @@ pub(super) fn touch(
     prune(connection, number)
 }
 
-fn last_change(connection: &Connection) -> Result<ChangeNumber, Trouble> {
+fn last_change(connection: &Connection) -> Result<ChangeNumber, BackendError> {
     let number: Option<i64> = connection
         .prepare_cached("SELECT max(number) FROM changes")?
         .query_row([], |row| row.get(0))?;
     Ok(ChangeNumber(number.unwrap_or(0) as u64))
 }
 
-fn prune(connection: &Connection, last: ChangeNumber) -> Result<(), Trouble> {
+fn prune(connection: &Connection, last: ChangeNumber) -> Result<(), BackendError> {
     connection
         .prepare_cached("DELETE FROM changes WHERE number <= ?1")?
         .execute([last.0 as i64 - CHANGES_KEPT])?;
@@ -171,7 +171,7 @@ pub(super) fn change(
     license_id: LicenseId,
     change: &LicenseChange,
     now: Timestamp,
-) -> Result<Option<Changed<StoredLicense>>, Trouble> {
+) -> Result<Option<Changed<StoredLicense>>, BackendError> {
     let Some(before) = get(connection, license_id)? else {
         return Ok(None);
     };
@@ -203,7 +203,7 @@ fn apply<'change>(
     stored: &StoredLicense,
     change: &'change LicenseChange,
     now: Timestamp,
-) -> Result<Option<&'change KeyHash>, Trouble> {
+) -> Result<Option<&'change KeyHash>, BackendError> {
     let license_id = stored.license.id;
     let key = id(license_id.as_u128());
     match change {
@@ -274,7 +274,7 @@ fn apply_limits(
     limits: &Limits,
     balance: bool,
     now: Timestamp,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let before = &stored.license.limits;
     // What was not counted before has nothing left that could be kept.
     let anew = balance || (before.remaining.is_none() && limits.remaining.is_some());
@@ -301,7 +301,7 @@ fn end_credentials(
     connection: &Connection,
     license_id: LicenseId,
     end: Timestamp,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let sql = "UPDATE credentials SET expires_at = min(coalesce(expires_at, ?2), ?2), sealed = NULL
         WHERE license_id = ?1 AND status = 0 AND session_id IS NULL";
     connection
@@ -314,7 +314,7 @@ fn revoke_credential(
     connection: &Connection,
     license_id: LicenseId,
     gone: CredentialId,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let sql = "UPDATE credentials SET status = 1, sealed = NULL WHERE license_id = ?1 AND id = ?2";
     connection
         .prepare_cached(sql)?
@@ -323,7 +323,10 @@ fn revoke_credential(
 }
 
 /// Removes the sealed copies of a license's keys.
-pub(super) fn forget_keys(connection: &Connection, license_id: LicenseId) -> Result<(), Trouble> {
+pub(super) fn forget_keys(
+    connection: &Connection,
+    license_id: LicenseId,
+) -> Result<(), BackendError> {
     let sql = "UPDATE credentials SET sealed = NULL WHERE license_id = ?1 AND sealed IS NOT NULL";
     connection
         .prepare_cached(sql)?
@@ -336,7 +339,7 @@ pub(super) fn forget_keys(connection: &Connection, license_id: LicenseId) -> Res
 pub(super) fn get(
     connection: &Connection,
     license_id: LicenseId,
-) -> Result<Option<StoredLicense>, Trouble> {
+) -> Result<Option<StoredLicense>, BackendError> {
     let sql = format!("SELECT {LICENSE} FROM licenses l WHERE l.id = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query([id(license_id.as_u128())])?;
@@ -347,7 +350,7 @@ pub(super) fn get(
 }
 
 /// The license of a row with its credentials.
-fn complete(connection: &Connection, row: &Row<'_>) -> Result<StoredLicense, Trouble> {
+fn complete(connection: &Connection, row: &Row<'_>) -> Result<StoredLicense, BackendError> {
     let (license, version) = read_license(row)?;
     let sql = format!(
         "SELECT {CREDENTIAL} FROM credentials c WHERE c.license_id = ?1 AND c.session_id IS NULL ORDER BY c.created_at, c.cursor"
@@ -355,7 +358,7 @@ fn complete(connection: &Connection, row: &Row<'_>) -> Result<StoredLicense, Tro
     let mut statement = connection.prepare_cached(&sql)?;
     let credentials = statement
         .query_and_then([id(license.id.as_u128())], |row| read_credential(row, 0))?
-        .collect::<Result<_, Trouble>>()?;
+        .collect::<Result<_, BackendError>>()?;
     Ok(StoredLicense {
         license,
         credentials,
@@ -366,7 +369,7 @@ fn complete(connection: &Connection, row: &Row<'_>) -> Result<StoredLicense, Tro
 pub(super) fn sealed_keys(
     connection: &Connection,
     license_id: LicenseId,
-) -> Result<Vec<(CredentialId, SealedKey)>, Trouble> {
+) -> Result<Vec<(CredentialId, SealedKey)>, BackendError> {
     let sql = "SELECT id, sealed FROM credentials WHERE license_id = ?1 AND sealed IS NOT NULL
         ORDER BY created_at DESC, cursor DESC";
     let mut statement = connection.prepare_cached(sql)?;
@@ -378,7 +381,10 @@ pub(super) fn sealed_keys(
     Ok(keys.collect::<rusqlite::Result<_>>()?)
 }
 
-pub(super) fn by_key(connection: &Connection, hash: &KeyHash) -> Result<Option<Snapshot>, Trouble> {
+pub(super) fn by_key(
+    connection: &Connection,
+    hash: &KeyHash,
+) -> Result<Option<Snapshot>, BackendError> {
     let sql = format!(
         "SELECT {LICENSE}, {CREDENTIAL}, k.allow_ips FROM credentials c JOIN licenses l ON l.id = c.license_id
          LEFT JOIN sessions s ON s.id = c.session_id LEFT JOIN management_keys k ON k.id = s.key_id WHERE c.hash = ?1"
@@ -402,7 +408,7 @@ pub(super) fn page(
     filter: &LicenseFilter,
     after: Option<LicenseId>,
     limit: usize,
-) -> Result<Vec<StoredLicense>, Trouble> {
+) -> Result<Vec<StoredLicense>, BackendError> {
     let mut conditions = Vec::new();
     let mut values: Vec<rusqlite::types::Value> = Vec::new();
     let mut add = |condition: &'static str, value: Option<rusqlite::types::Value>| {
@@ -451,7 +457,7 @@ pub(super) fn changes_since(
     connection: &Connection,
     number: ChangeNumber,
     limit: usize,
-) -> Result<(Vec<Change>, ChangeNumber), Trouble> {
+) -> Result<(Vec<Change>, ChangeNumber), BackendError> {
     let sql = "SELECT number, license_id, added, at FROM changes WHERE number > ?1 ORDER BY number LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let read = |row: &Row<'_>| {
@@ -474,7 +480,7 @@ pub(super) fn fingerprints(
     connection: &Connection,
     after: Option<u64>,
     limit: usize,
-) -> Result<(Vec<Fingerprint>, Option<u64>), Trouble> {
+) -> Result<(Vec<Fingerprint>, Option<u64>), BackendError> {
     let limit = rows(limit);
     let sql = "SELECT cursor, hash FROM credentials WHERE cursor > ?1 ORDER BY cursor LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
@@ -492,7 +498,7 @@ pub(super) fn fingerprints(
     Ok((fingerprints, None))
 }
 
-fn read_license(row: &Row<'_>) -> Result<(License, ChangeNumber), Trouble> {
+fn read_license(row: &Row<'_>) -> Result<(License, ChangeNumber), BackendError> {
     let remaining: Option<i64> = row.get(9)?;
     let license = License {
         id: LicenseId::from_u128(read_id(row, 0)?),
@@ -516,7 +522,7 @@ fn read_license(row: &Row<'_>) -> Result<(License, ChangeNumber), Trouble> {
     Ok((license, ChangeNumber(row.get::<_, i64>(15)? as u64)))
 }
 
-fn read_credential(row: &Row<'_>, first: usize) -> Result<CredentialInfo, Trouble> {
+fn read_credential(row: &Row<'_>, first: usize) -> Result<CredentialInfo, BackendError> {
     Ok(CredentialInfo {
         id: CredentialId::from_u128(read_id(row, first)?),
         kind: row.get(first + 1)?,

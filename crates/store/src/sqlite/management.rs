@@ -6,12 +6,12 @@ use model::{
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::backend_error::{BackendError, unique};
 use super::convert::{
     id, json, list, read_id, read_list, read_optional_id, read_optional_text, read_optional_time,
     read_text, read_time,
 };
 use super::sessions;
-use super::trouble::{Trouble, unique};
 use crate::management::{
     Account, AppNamed, ManagementKey, NewManagementKey, PlanNamed, plan_setting,
 };
@@ -20,7 +20,10 @@ use crate::management::{
 const KEY: &str = "id, account, app, license_id, name, scopes, prefix, created_at, expires_at, revoked_at, \
      allow_ips, draws_on";
 
-pub(super) fn create_account(connection: &Connection, account: &Account) -> Result<(), Trouble> {
+pub(super) fn create_account(
+    connection: &Connection,
+    account: &Account,
+) -> Result<(), BackendError> {
     connection
         .prepare_cached("INSERT INTO accounts (name, created_at, disabled_at) VALUES (?1, ?2, ?3)")?
         .execute(params![
@@ -32,7 +35,7 @@ pub(super) fn create_account(connection: &Connection, account: &Account) -> Resu
     Ok(())
 }
 
-pub(super) fn accounts(connection: &Connection) -> Result<Vec<Account>, Trouble> {
+pub(super) fn accounts(connection: &Connection) -> Result<Vec<Account>, BackendError> {
     connection
         .prepare_cached("SELECT name, created_at, disabled_at FROM accounts ORDER BY name")?
         .query_and_then([], read_account)?
@@ -42,7 +45,7 @@ pub(super) fn accounts(connection: &Connection) -> Result<Vec<Account>, Trouble>
 pub(super) fn account(
     connection: &Connection,
     name: &AccountName,
-) -> Result<Option<Account>, Trouble> {
+) -> Result<Option<Account>, BackendError> {
     let sql = "SELECT name, created_at, disabled_at FROM accounts WHERE name = ?1";
     let mut statement = connection.prepare_cached(sql)?;
     let mut found = statement.query([name.as_str()])?;
@@ -53,7 +56,7 @@ pub(super) fn set_disabled(
     connection: &Connection,
     name: &AccountName,
     at: Option<Timestamp>,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let sql = "UPDATE accounts SET disabled_at = CASE WHEN ?2 IS NULL THEN NULL ELSE coalesce(disabled_at, ?2) END
         WHERE name = ?1";
     connection
@@ -62,7 +65,7 @@ pub(super) fn set_disabled(
     Ok(())
 }
 
-fn read_account(row: &Row<'_>) -> Result<Account, Trouble> {
+fn read_account(row: &Row<'_>) -> Result<Account, BackendError> {
     Ok(Account {
         name: read_text(row, 0)?,
         created_at: read_time(row, 1)?,
@@ -70,7 +73,10 @@ fn read_account(row: &Row<'_>) -> Result<Account, Trouble> {
     })
 }
 
-pub(super) fn create_key(connection: &Connection, new: &NewManagementKey) -> Result<(), Trouble> {
+pub(super) fn create_key(
+    connection: &Connection,
+    new: &NewManagementKey,
+) -> Result<(), BackendError> {
     let NewManagementKey { key, hash, secret } = new;
     let sql = "INSERT INTO management_keys (id, account, app, license_id, name, scopes, prefix, created_at, expires_at,
         revoked_at, hash, secret, allow_ips, draws_on) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
@@ -103,7 +109,7 @@ pub(super) fn replace_key(
     at: Timestamp,
     new: &NewManagementKey,
     now: Timestamp,
-) -> Result<bool, Trouble> {
+) -> Result<bool, BackendError> {
     let replaced = key(connection, old)?.filter(|old| old.is_live(now));
     if replaced.is_none() {
         return Ok(false);
@@ -116,7 +122,7 @@ pub(super) fn replace_key(
 pub(super) fn key_by_hash(
     connection: &Connection,
     hash: &KeyHash,
-) -> Result<Option<(ManagementKey, Option<KeyHash>)>, Trouble> {
+) -> Result<Option<(ManagementKey, Option<KeyHash>)>, BackendError> {
     let sql = format!(
         "SELECT {KEY}, secret FROM management_keys k WHERE hash = ?1
         AND NOT EXISTS (SELECT 1 FROM accounts a WHERE a.name = k.account AND a.disabled_at IS NOT NULL)"
@@ -133,7 +139,7 @@ pub(super) fn key_by_hash(
 pub(super) fn keys(
     connection: &Connection,
     account: Option<&AccountName>,
-) -> Result<Vec<ManagementKey>, Trouble> {
+) -> Result<Vec<ManagementKey>, BackendError> {
     let sql = format!(
         "SELECT {KEY} FROM management_keys WHERE ?1 IS NULL OR account = ?1 ORDER BY created_at, id"
     );
@@ -148,7 +154,7 @@ pub(super) fn end_key(
     key: ManagementKeyId,
     at: Timestamp,
     now: Timestamp,
-) -> Result<Option<ManagementKey>, Trouble> {
+) -> Result<Option<ManagementKey>, BackendError> {
     let column = if at <= now {
         "revoked_at = coalesce(revoked_at, ?2)"
     } else {
@@ -168,7 +174,7 @@ pub(super) fn end_key(
 pub(super) fn key(
     connection: &Connection,
     key: ManagementKeyId,
-) -> Result<Option<ManagementKey>, Trouble> {
+) -> Result<Option<ManagementKey>, BackendError> {
     let sql = format!("SELECT {KEY} FROM management_keys WHERE id = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query([id(key.as_u128())])?;
@@ -178,7 +184,7 @@ pub(super) fn key(
 pub(super) fn put_plan_revisions(
     connection: &Connection,
     revisions: &[PlanRevision],
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let sql = "INSERT INTO plan_revisions (id, terms) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
     let mut statement = connection.prepare_cached(sql)?;
     for revision in revisions {
@@ -194,14 +200,14 @@ pub(super) fn put_plan_revisions(
     Ok(())
 }
 
-pub(super) fn plans_named(connection: &Connection) -> Result<Vec<PlanNamed>, Trouble> {
+pub(super) fn plans_named(connection: &Connection) -> Result<Vec<PlanNamed>, BackendError> {
     let sql = "SELECT plan, count(*) FROM licenses WHERE plan IS NOT NULL AND status <> 2 GROUP BY plan ORDER BY plan";
     let mut statement = connection.prepare_cached(sql)?;
     let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
     let rows = statement.query_map([], read)?;
     rows.map(|row| {
         let (name, licenses) = row?;
-        let wrong = |error| Trouble::corrupt(format!("the plan of a license: {error}"));
+        let wrong = |error| BackendError::corrupt(format!("the plan of a license: {error}"));
         let name = name.parse().map_err(wrong)?;
         Ok(PlanNamed {
             name,
@@ -211,7 +217,10 @@ pub(super) fn plans_named(connection: &Connection) -> Result<Vec<PlanNamed>, Tro
     .collect()
 }
 
-pub(super) fn apps_named(connection: &Connection, at: Timestamp) -> Result<Vec<AppNamed>, Trouble> {
+pub(super) fn apps_named(
+    connection: &Connection,
+    at: Timestamp,
+) -> Result<Vec<AppNamed>, BackendError> {
     let sql = "SELECT app, count(*), count(*) - count(plan) FROM licenses
         WHERE status <> 2 AND (expires_at IS NULL OR expires_at > ?1) GROUP BY app ORDER BY app";
     let mut statement = connection.prepare_cached(sql)?;
@@ -225,7 +234,7 @@ pub(super) fn apps_named(connection: &Connection, at: Timestamp) -> Result<Vec<A
     let rows = statement.query_map([at.micros()], read)?;
     rows.map(|row| {
         let (name, licenses, without_plan) = row?;
-        let wrong = |error| Trouble::corrupt(format!("the app of a license: {error}"));
+        let wrong = |error| BackendError::corrupt(format!("the app of a license: {error}"));
         Ok(AppNamed {
             name: name.parse().map_err(wrong)?,
             licenses: u64::try_from(licenses).unwrap_or_default(),
@@ -238,7 +247,7 @@ pub(super) fn apps_named(connection: &Connection, at: Timestamp) -> Result<Vec<A
 pub(super) fn last_plan_revision(
     connection: &Connection,
     name: &PlanName,
-) -> Result<Option<PlanRevision>, Trouble> {
+) -> Result<Option<PlanRevision>, BackendError> {
     let noted: Option<[u8; 16]> = connection
         .prepare_cached("SELECT value FROM settings WHERE name = ?1")?
         .query_row([plan_setting(name)], |row| row.get(0))
@@ -265,7 +274,7 @@ pub(super) fn last_plan_revision(
 pub(super) fn plan_revision(
     connection: &Connection,
     revision: PlanRevisionId,
-) -> Result<Option<PlanRevision>, Trouble> {
+) -> Result<Option<PlanRevision>, BackendError> {
     let terms: Option<String> = connection
         .prepare_cached("SELECT terms FROM plan_revisions WHERE id = ?1")?
         .query_row([id(revision.as_u128())], |row| row.get(0))
@@ -274,7 +283,7 @@ pub(super) fn plan_revision(
         .map(|terms| serde_json::from_str(&terms))
         .transpose()
         .map(|plan| plan.map(|plan| PlanRevision { id: revision, plan }))
-        .map_err(|error| Trouble::corrupt(format!("plan revision {revision}: {error}")))
+        .map_err(|error| BackendError::corrupt(format!("plan revision {revision}: {error}")))
 }
 
 /// Keeps a setting if nothing is there yet; whether it was kept.
@@ -282,7 +291,7 @@ pub(super) fn put_setting(
     connection: &Connection,
     name: &str,
     value: &[u8],
-) -> Result<bool, Trouble> {
+) -> Result<bool, BackendError> {
     let kept = connection
         .prepare_cached(
             "INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
@@ -291,7 +300,10 @@ pub(super) fn put_setting(
     Ok(kept > 0)
 }
 
-pub(super) fn setting(connection: &Connection, name: &str) -> Result<Option<Vec<u8>>, Trouble> {
+pub(super) fn setting(
+    connection: &Connection,
+    name: &str,
+) -> Result<Option<Vec<u8>>, BackendError> {
     let value = connection
         .prepare_cached("SELECT value FROM settings WHERE name = ?1")?
         .query_row([name], |row| row.get(0))
@@ -299,7 +311,7 @@ pub(super) fn setting(connection: &Connection, name: &str) -> Result<Option<Vec<
     Ok(value)
 }
 
-fn read_key(row: &Row<'_>) -> Result<ManagementKey, Trouble> {
+fn read_key(row: &Row<'_>) -> Result<ManagementKey, BackendError> {
     Ok(ManagementKey {
         id: ManagementKeyId::from_u128(read_id(row, 0)?),
         account: read_text(row, 1)?,

@@ -3,10 +3,10 @@
 use model::{InstanceId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::backend_error::{BackendError, unique};
 use super::convert::{
     count, counted, id, read_count, read_id, read_optional_time, read_time, rows,
 };
-use super::trouble::{Trouble, unique};
 use crate::error::Error;
 use crate::ledger::{InstanceState, SealIntent, SealedFile};
 
@@ -23,7 +23,7 @@ pub(super) fn begin_instance(
     instance: InstanceId,
     node: &str,
     started_at: Timestamp,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let sql = "INSERT INTO instances (id, node, started_at, number)
         SELECT ?1, ?2, ?3, coalesce(max(number), 0) + 1 FROM instances WHERE true ON CONFLICT DO NOTHING";
     connection.prepare_cached(sql)?.execute(params![
@@ -34,7 +34,7 @@ pub(super) fn begin_instance(
     Ok(())
 }
 
-pub(super) fn instances(connection: &Connection) -> Result<Vec<InstanceState>, Trouble> {
+pub(super) fn instances(connection: &Connection) -> Result<Vec<InstanceState>, BackendError> {
     let sql = format!("SELECT {INSTANCE} FROM instances ORDER BY started_at, id");
     let mut statement = connection.prepare_cached(&sql)?;
     let states = statement.query_map([], read_instance)?;
@@ -45,7 +45,7 @@ pub(super) fn instances_after(
     connection: &Connection,
     after: u64,
     limit: usize,
-) -> Result<Vec<InstanceState>, Trouble> {
+) -> Result<Vec<InstanceState>, BackendError> {
     let sql =
         format!("SELECT {INSTANCE} FROM instances WHERE number > ?1 ORDER BY number LIMIT ?2");
     let mut statement = connection.prepare_cached(&sql)?;
@@ -56,7 +56,7 @@ pub(super) fn instances_after(
 pub(super) fn instances_numbered(
     connection: &Connection,
     numbers: &[u64],
-) -> Result<Vec<InstanceState>, Trouble> {
+) -> Result<Vec<InstanceState>, BackendError> {
     let sql = format!("SELECT {INSTANCE} FROM instances WHERE number = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut states = Vec::new();
@@ -82,7 +82,7 @@ pub(super) fn finish_instance(
     connection: &Connection,
     instance: InstanceId,
     at: Timestamp,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     connection
         .prepare_cached(
             "UPDATE instances SET finished_at = coalesce(finished_at, ?2) WHERE id = ?1",
@@ -93,7 +93,7 @@ pub(super) fn finish_instance(
 
 // === sealing ===
 
-pub(super) fn intend(connection: &Connection, intent: &SealIntent) -> Result<(), Trouble> {
+pub(super) fn intend(connection: &Connection, intent: &SealIntent) -> Result<(), BackendError> {
     let sealed = sealed(connection, intent)?;
     if intent.from < sealed {
         return match committed(connection, intent)? {
@@ -121,7 +121,7 @@ pub(super) fn intend(connection: &Connection, intent: &SealIntent) -> Result<(),
 pub(super) fn intents(
     connection: &Connection,
     instance: InstanceId,
-) -> Result<Vec<SealIntent>, Trouble> {
+) -> Result<Vec<SealIntent>, BackendError> {
     let sql = "SELECT instance, lane, start, through FROM seal_intents WHERE instance = ?1 ORDER BY lane, start";
     let intents = connection
         .prepare_cached(sql)?
@@ -130,7 +130,7 @@ pub(super) fn intents(
     Ok(intents)
 }
 
-pub(super) fn commit(connection: &Connection, file: &SealedFile) -> Result<(), Trouble> {
+pub(super) fn commit(connection: &Connection, file: &SealedFile) -> Result<(), BackendError> {
     let range = &file.range;
     let sealed = sealed(connection, range)?;
     if sealed == range.through {
@@ -156,11 +156,11 @@ pub(super) fn commit(connection: &Connection, file: &SealedFile) -> Result<(), T
     Ok(())
 }
 
-fn elsewhere(expected: u64, found: u64) -> Trouble {
-    Trouble::Refused(Error::Position { expected, found })
+fn elsewhere(expected: u64, found: u64) -> BackendError {
+    BackendError::Refused(Error::Position { expected, found })
 }
 
-fn sealed(connection: &Connection, range: &SealIntent) -> Result<u64, Trouble> {
+fn sealed(connection: &Connection, range: &SealIntent) -> Result<u64, BackendError> {
     let sealed: Option<i64> = connection
         .prepare_cached("SELECT sealed FROM lanes WHERE instance = ?1 AND lane = ?2")?
         .query_row(params![id(range.instance.as_u128()), range.lane], |row| {
@@ -170,7 +170,7 @@ fn sealed(connection: &Connection, range: &SealIntent) -> Result<u64, Trouble> {
     Ok(counted(sealed.unwrap_or(0)))
 }
 
-fn committed(connection: &Connection, range: &SealIntent) -> Result<bool, Trouble> {
+fn committed(connection: &Connection, range: &SealIntent) -> Result<bool, BackendError> {
     let sql = "SELECT 1 FROM sealed_files WHERE instance = ?1 AND lane = ?2 AND start = ?3 AND through = ?4";
     let committed = connection.prepare_cached(sql)?.exists(params![
         id(range.instance.as_u128()),
@@ -181,7 +181,7 @@ fn committed(connection: &Connection, range: &SealIntent) -> Result<bool, Troubl
     Ok(committed)
 }
 
-fn insert_file(connection: &Connection, file: &SealedFile) -> Result<(), Trouble> {
+fn insert_file(connection: &Connection, file: &SealedFile) -> Result<(), BackendError> {
     let sql = format!(
         "INSERT INTO sealed_files ({FILE}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
     );
@@ -214,7 +214,7 @@ pub(super) fn files(
     connection: &Connection,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
-) -> Result<Vec<SealedFile>, Trouble> {
+) -> Result<Vec<SealedFile>, BackendError> {
     let sql = format!(
         "SELECT {FILE} FROM sealed_files WHERE last_started_at >= ?1 AND first_started_at < ?2
         ORDER BY instance, lane, start"
@@ -229,7 +229,7 @@ pub(super) fn lane_files(
     (instance, lane): (InstanceId, u32),
     after: u64,
     limit: usize,
-) -> Result<Vec<SealedFile>, Trouble> {
+) -> Result<Vec<SealedFile>, BackendError> {
     let sql = format!(
         "SELECT {FILE} FROM sealed_files WHERE instance = ?1 AND lane = ?2 AND through > ?3 AND start >= coalesce(
            (SELECT max(start) FROM sealed_files WHERE instance = ?1 AND lane = ?2 AND start <= ?3), 0)
@@ -248,7 +248,7 @@ pub(super) fn old_files(
     connection: &Connection,
     before: Timestamp,
     limit: usize,
-) -> Result<Vec<SealedFile>, Trouble> {
+) -> Result<Vec<SealedFile>, BackendError> {
     let sql = format!(
         "SELECT {FILE} FROM sealed_files JOIN lanes USING (instance, lane)
          WHERE removed_at IS NULL AND last_started_at < ?1 AND rolled >= through
@@ -264,7 +264,7 @@ pub(super) fn old_files(
 pub(super) fn files_named(
     connection: &Connection,
     names: &[String],
-) -> Result<Vec<SealedFile>, Trouble> {
+) -> Result<Vec<SealedFile>, BackendError> {
     let sql = format!("SELECT {FILE} FROM sealed_files WHERE name = ?1");
     let mut files = Vec::new();
     for name in names {
@@ -277,7 +277,7 @@ fn read_files(
     connection: &Connection,
     sql: &str,
     values: impl rusqlite::Params,
-) -> Result<Vec<SealedFile>, Trouble> {
+) -> Result<Vec<SealedFile>, BackendError> {
     let files = connection
         .prepare_cached(sql)?
         .query_map(values, read_file)?
@@ -289,7 +289,7 @@ pub(super) fn mark_removed(
     connection: &Connection,
     name: &str,
     at: Timestamp,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     connection
         .prepare_cached(
             "UPDATE sealed_files SET removed_at = coalesce(removed_at, ?2) WHERE name = ?1",
@@ -298,7 +298,7 @@ pub(super) fn mark_removed(
     Ok(())
 }
 
-pub(super) fn replace(connection: &Connection, files: &[SealedFile]) -> Result<(), Trouble> {
+pub(super) fn replace(connection: &Connection, files: &[SealedFile]) -> Result<(), BackendError> {
     connection.execute_batch("DELETE FROM sealed_files; UPDATE lanes SET sealed = 0;")?;
     for file in files {
         insert_file(connection, file)?;

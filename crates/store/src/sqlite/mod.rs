@@ -9,11 +9,12 @@
 mod api_key_store;
 mod api_keys;
 mod audit;
+mod backend_error;
 mod claims;
 mod convert;
-mod crew;
-mod desk;
+mod db_threads;
 mod dictionary;
+mod executor;
 mod file;
 mod ledger_store;
 mod license_store;
@@ -31,7 +32,6 @@ mod sessions;
 mod standstill;
 mod terms;
 mod tokens;
-mod trouble;
 mod usage;
 mod users;
 mod writer;
@@ -47,13 +47,13 @@ use model::system::in_words;
 use model::{Clock, SystemClock, Timestamp};
 use rusqlite::Connection;
 
-use self::crew::Crew;
-use self::desk::Patience;
+use self::backend_error::BackendError;
+use self::db_threads::DbThreads;
 use self::dictionary::Dictionary;
+use self::executor::Timeouts;
 use self::file::{Access, DatabaseFile, LEDGER, LICENSES, OpenFile, Schema};
 use self::session::{Opener, Session};
 use self::terms::TermsSource;
-use self::trouble::Trouble;
 use crate::Named;
 use crate::error::Error;
 
@@ -96,8 +96,8 @@ impl SqliteOptions {
         }
     }
 
-    fn patience(&self) -> Patience {
-        Patience {
+    fn timeouts(&self) -> Timeouts {
+        Timeouts {
             short: self.busy_timeout + Self::GRACE,
             long: Self::LONG_JOB_TIMEOUT,
         }
@@ -119,8 +119,8 @@ impl fmt::Debug for SqliteOptions {
 /// Dropping it serves what waits, ends its threads and moves the write-ahead logs into their files.
 pub struct SqliteStore {
     clock: Arc<dyn Clock>,
-    licenses: Crew<LicenseSession>,
-    ledger: Crew<LedgerSession>,
+    licenses: DbThreads<LicenseSession>,
+    ledger: DbThreads<LedgerSession>,
     nodes: node::Nodes,
 }
 
@@ -146,24 +146,24 @@ impl SqliteStore {
         let ledger = options.file("ledger.db", &LEDGER);
         licenses.create()?;
         ledger.create()?;
-        let patience = options.patience();
+        let timeouts = options.timeouts();
         Ok(Self {
-            licenses: Crew::hire(
-                crew::Plan {
+            licenses: DbThreads::spawn(
+                db_threads::ThreadOptions {
                     writer: "store-licenses",
                     reader: "store-read",
                     readers: options.readers,
-                    patience,
+                    timeouts,
                     path: licenses.path.clone(),
                 },
                 |access| LicenseSession::opener(licenses.clone(), access),
             )?,
-            ledger: Crew::hire(
-                crew::Plan {
+            ledger: DbThreads::spawn(
+                db_threads::ThreadOptions {
                     writer: "ledger-store",
                     reader: "ledger-read",
                     readers: options.readers,
-                    patience,
+                    timeouts,
                     path: ledger.path.clone(),
                 },
                 |access| LedgerSession::opener(ledger.clone(), licenses.clone(), access),
@@ -196,7 +196,8 @@ pub fn named_in(directory: &Path, at: Timestamp) -> Result<Option<Named>, Error>
             apps: management::apps_named(&connection, at)?,
         })
     };
-    let named = read().map_err(|trouble: Trouble| trouble.diagnose(&licenses.path).error)?;
+    let named = read()
+        .map_err(|backend_error: BackendError| backend_error.classify(&licenses.path).error)?;
     Ok(Some(named))
 }
 

@@ -7,22 +7,22 @@ use parking_lot::{Condvar, Mutex};
 
 /// What is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rank {
+pub(super) enum Priority {
     /// Somebody waits for it: look-ups, leases, changes.
-    Prompt,
+    Interactive,
     /// It may take its time: rollups and reports.
-    Patient,
+    Background,
 }
 
 /// How much a queue takes, and how it gives.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     /// Most prompt jobs that wait.
-    pub(super) prompt: usize,
+    pub(super) interactive: usize,
     /// Most patient jobs that wait.
-    pub(super) patient: usize,
+    pub(super) background: usize,
     /// Most patient jobs under way at once; fewer than there are threads, if there are several.
-    pub(super) patient_at_once: usize,
+    pub(super) background_at_once: usize,
 }
 
 /// Why a job was not taken.
@@ -37,9 +37,9 @@ pub(super) enum Refusal {
 /// What a thread gets.
 pub(super) enum Taken<J> {
     /// Prompt jobs, in order.
-    Prompt(Vec<J>),
-    /// One patient job; [`Queue::patient_done`] must follow.
-    Patient(J),
+    Interactive(Vec<J>),
+    /// One patient job; [`Queue::background_done`] must follow.
+    Background(J),
     /// Nothing came within the time.
     Nothing,
     /// The queue is closed and empty.
@@ -54,11 +54,11 @@ pub(super) struct Queue<J> {
 }
 
 struct Waiting<J> {
-    prompt: VecDeque<J>,
-    patient: VecDeque<J>,
-    patient_under_way: usize,
+    interactive: VecDeque<J>,
+    background: VecDeque<J>,
+    background_running: usize,
     /// A patient job goes next even if prompt ones wait, so that a stream of those cannot starve it.
-    patient_is_due: bool,
+    background_is_due: bool,
     closed: bool,
 }
 
@@ -67,10 +67,10 @@ impl<J> Queue<J> {
         Self {
             bounds,
             waiting: Mutex::new(Waiting {
-                prompt: VecDeque::new(),
-                patient: VecDeque::new(),
-                patient_under_way: 0,
-                patient_is_due: false,
+                interactive: VecDeque::new(),
+                background: VecDeque::new(),
+                background_running: 0,
+                background_is_due: false,
                 closed: false,
             }),
             filled: Condvar::new(),
@@ -78,14 +78,14 @@ impl<J> Queue<J> {
     }
 
     /// Adds a job; never waits.
-    pub(super) fn push(&self, rank: Rank, job: J) -> Result<(), Refusal> {
+    pub(super) fn push(&self, priority: Priority, job: J) -> Result<(), Refusal> {
         let mut waiting = self.waiting.lock();
         if waiting.closed {
             return Err(Refusal::Closed);
         }
-        let (line, most) = match rank {
-            Rank::Prompt => (&mut waiting.prompt, self.bounds.prompt),
-            Rank::Patient => (&mut waiting.patient, self.bounds.patient),
+        let (line, most) = match priority {
+            Priority::Interactive => (&mut waiting.interactive, self.bounds.interactive),
+            Priority::Background => (&mut waiting.background, self.bounds.background),
         };
         if line.len() >= most {
             return Err(Refusal::Full);
@@ -96,45 +96,45 @@ impl<J> Queue<J> {
         Ok(())
     }
 
-    /// Takes up to `most` prompt jobs or one patient one, waiting up to `patience`.
-    pub(super) fn take(&self, most: usize, patience: Duration) -> Taken<J> {
+    /// Takes up to `most` prompt jobs or one patient one, waiting up to `timeouts`.
+    pub(super) fn take(&self, most: usize, timeouts: Duration) -> Taken<J> {
         let mut waiting = self.waiting.lock();
         let mut waited = false;
         loop {
-            let may_be_patient = !waiting.patient.is_empty()
-                && waiting.patient_under_way < self.bounds.patient_at_once;
-            if may_be_patient && (waiting.patient_is_due || waiting.prompt.is_empty()) {
-                waiting.patient_is_due = false;
-                waiting.patient_under_way += 1;
-                if let Some(job) = waiting.patient.pop_front() {
-                    return Taken::Patient(job);
+            let may_be_patient = !waiting.background.is_empty()
+                && waiting.background_running < self.bounds.background_at_once;
+            if may_be_patient && (waiting.background_is_due || waiting.interactive.is_empty()) {
+                waiting.background_is_due = false;
+                waiting.background_running += 1;
+                if let Some(job) = waiting.background.pop_front() {
+                    return Taken::Background(job);
                 }
             }
-            if !waiting.prompt.is_empty() {
-                waiting.patient_is_due = true;
-                let count = waiting.prompt.len().min(most);
-                return Taken::Prompt(waiting.prompt.drain(..count).collect());
+            if !waiting.interactive.is_empty() {
+                waiting.background_is_due = true;
+                let count = waiting.interactive.len().min(most);
+                return Taken::Interactive(waiting.interactive.drain(..count).collect());
             }
-            if waiting.closed && waiting.patient.is_empty() {
+            if waiting.closed && waiting.background.is_empty() {
                 return Taken::Closed;
             }
             if waited {
                 return Taken::Nothing;
             }
-            waited = self.filled.wait_for(&mut waiting, patience).timed_out();
+            waited = self.filled.wait_for(&mut waiting, timeouts).timed_out();
         }
     }
 
     /// Says that a patient job is over.
-    pub(super) fn patient_done(&self) {
-        self.waiting.lock().patient_under_way -= 1;
+    pub(super) fn background_done(&self) {
+        self.waiting.lock().background_running -= 1;
         self.filled.notify_one();
     }
 
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         let waiting = self.waiting.lock();
-        waiting.prompt.len() + waiting.patient.len()
+        waiting.interactive.len() + waiting.background.len()
     }
 
     /// Takes no more jobs; those that wait are still served.
@@ -150,18 +150,18 @@ mod tests {
 
     const NOW: Duration = Duration::ZERO;
 
-    fn queue(patient_at_once: usize) -> Queue<u32> {
+    fn queue(background_at_once: usize) -> Queue<u32> {
         Queue::new(Bounds {
-            prompt: 3,
-            patient: 2,
-            patient_at_once,
+            interactive: 3,
+            background: 2,
+            background_at_once,
         })
     }
 
     fn taken(queue: &Queue<u32>) -> Vec<u32> {
         match queue.take(10, NOW) {
-            Taken::Prompt(jobs) => jobs,
-            Taken::Patient(job) => vec![job],
+            Taken::Interactive(jobs) => jobs,
+            Taken::Background(job) => vec![job],
             Taken::Nothing | Taken::Closed => Vec::new(),
         }
     }
@@ -170,15 +170,15 @@ mod tests {
     fn prompt_jobs_come_first_and_cannot_starve_patient_ones() {
         let queue = queue(1);
         for job in [10, 11] {
-            queue.push(Rank::Patient, job).expect("room");
+            queue.push(Priority::Background, job).expect("room");
         }
         for job in [1, 2] {
-            queue.push(Rank::Prompt, job).expect("room");
+            queue.push(Priority::Interactive, job).expect("room");
         }
         assert_eq!(taken(&queue), [1, 2]);
-        queue.push(Rank::Prompt, 3).expect("room");
+        queue.push(Priority::Interactive, 3).expect("room");
         assert_eq!(taken(&queue), [10]);
-        queue.patient_done();
+        queue.background_done();
         assert_eq!(taken(&queue), [3]);
         assert_eq!(taken(&queue), [11]);
     }
@@ -187,13 +187,13 @@ mod tests {
     fn patient_jobs_leave_a_thread_for_prompt_ones() {
         let queue = queue(1);
         for job in [10, 11] {
-            queue.push(Rank::Patient, job).expect("room");
+            queue.push(Priority::Background, job).expect("room");
         }
         assert_eq!(taken(&queue), [10]);
         assert!(taken(&queue).is_empty(), "one is under way already");
-        queue.push(Rank::Prompt, 1).expect("room");
+        queue.push(Priority::Interactive, 1).expect("room");
         assert_eq!(taken(&queue), [1]);
-        queue.patient_done();
+        queue.background_done();
         assert_eq!(taken(&queue), [11]);
     }
 
@@ -201,12 +201,14 @@ mod tests {
     fn a_full_queue_refuses_and_a_closed_one_is_emptied_first() {
         let queue = queue(1);
         for job in [1, 2, 3] {
-            queue.push(Rank::Prompt, job).expect("room");
+            queue.push(Priority::Interactive, job).expect("room");
         }
-        assert_eq!(queue.push(Rank::Prompt, 4), Err(Refusal::Full));
-        queue.push(Rank::Patient, 10).expect("room of its own");
+        assert_eq!(queue.push(Priority::Interactive, 4), Err(Refusal::Full));
+        queue
+            .push(Priority::Background, 10)
+            .expect("room of its own");
         queue.close();
-        assert_eq!(queue.push(Rank::Patient, 11), Err(Refusal::Closed));
+        assert_eq!(queue.push(Priority::Background, 11), Err(Refusal::Closed));
         assert_eq!(taken(&queue), [1, 2, 3]);
         assert_eq!(taken(&queue), [10]);
         assert!(matches!(queue.take(1, NOW), Taken::Closed));

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use model::{Counter, InstanceId, LicenseId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::backend_error::BackendError;
 use super::convert::{MAX_COUNT, count, counted, id, read_id};
-use super::trouble::Trouble;
 use crate::ledger::Spent;
 use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound};
 use crate::refill::{BalanceRow, Terms, next_refill_at, present};
@@ -25,7 +25,7 @@ pub(super) fn lease(
     instance: InstanceId,
     requests: &[LeaseRequest],
     now: Timestamp,
-) -> Result<Vec<LeaseGrant>, Trouble> {
+) -> Result<Vec<LeaseGrant>, BackendError> {
     let finished = is_finished(connection, instance)?;
     let lease = |request: &LeaseRequest| match terms.get(&request.key.license_id) {
         Some(terms) if !finished => lease_one(connection, terms, instance, request, now),
@@ -43,8 +43,8 @@ pub(super) fn lease_round(
     instance: InstanceId,
     round: &LeaseRound,
     now: Timestamp,
-) -> Result<Vec<LeaseGrant>, Trouble> {
-    let unreadable = |_| Trouble::corrupt("the answer of a round of leases");
+) -> Result<Vec<LeaseGrant>, BackendError> {
+    let unreadable = |_| BackendError::corrupt("the answer of a round of leases");
     let sql = "SELECT answer FROM lease_rounds WHERE instance = ?1 AND number >= ?2";
     let place = params![id(instance.as_u128()), count(round.number)];
     let answer: Option<String> = connection
@@ -91,7 +91,7 @@ fn unpack(key: LeaseKey, (period, units, left, next): KeptGrant) -> LeaseGrant {
 }
 
 /// An instance whose journal was read to its end never comes back: what it leased now, nobody would settle.
-fn is_finished(connection: &Connection, instance: InstanceId) -> Result<bool, Trouble> {
+fn is_finished(connection: &Connection, instance: InstanceId) -> Result<bool, BackendError> {
     let sql = "SELECT finished_at IS NOT NULL FROM instances WHERE id = ?1";
     let finished: Option<bool> = connection
         .prepare_cached(sql)?
@@ -116,7 +116,7 @@ fn lease_one(
     instance: InstanceId,
     request: &LeaseRequest,
     now: Timestamp,
-) -> Result<LeaseGrant, Trouble> {
+) -> Result<LeaseGrant, BackendError> {
     let license_id = request.key.license_id;
     let (key, free) = match request.key.counter {
         Counter::Remaining => {
@@ -164,7 +164,7 @@ fn held_elsewhere(
     connection: &Connection,
     instance: InstanceId,
     grant: &LeaseGrant,
-) -> Result<u64, Trouble> {
+) -> Result<u64, BackendError> {
     if grant.left > 0 || grant.key.counter != Counter::Remaining {
         return Ok(0);
     }
@@ -188,7 +188,7 @@ fn free_of_balance(
     connection: &Connection,
     key: LeaseKey,
     row: &BalanceRow,
-) -> Result<u64, Trouble> {
+) -> Result<u64, BackendError> {
     let (outstanding, _) = outstanding(connection, key)?;
     Ok(row
         .granted
@@ -196,7 +196,11 @@ fn free_of_balance(
         .saturating_sub(outstanding))
 }
 
-fn free_of_window(connection: &Connection, key: LeaseKey, capacity: u64) -> Result<u64, Trouble> {
+fn free_of_window(
+    connection: &Connection,
+    key: LeaseKey,
+    capacity: u64,
+) -> Result<u64, BackendError> {
     let (outstanding, _) = outstanding(connection, key)?;
     let sql = "SELECT spent FROM window_spent WHERE license = ?1 AND counter = ?2 AND period = ?3";
     let settled: Option<i64> = connection
@@ -213,7 +217,7 @@ fn free_of_window(connection: &Connection, key: LeaseKey, capacity: u64) -> Resu
 }
 
 /// Units that instances hold of a key (granted and not given back), and how many of them are known to be spent.
-fn outstanding(connection: &Connection, key: LeaseKey) -> Result<(u64, u64), Trouble> {
+fn outstanding(connection: &Connection, key: LeaseKey) -> Result<(u64, u64), BackendError> {
     let sql = "SELECT granted - returned, spent FROM leases WHERE license = ?1 AND counter = ?2 AND period = ?3";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params![
@@ -234,7 +238,7 @@ pub(super) fn grant(
     instance: InstanceId,
     key: LeaseKey,
     units: u64,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     // What was given back is taken off both sides where the column would overflow: only the difference counts.
     let sql = "INSERT INTO leases (license, counter, period, instance, granted) VALUES (?1, ?2, ?3, ?4, ?5)
         ON CONFLICT (license, counter, period, instance) DO UPDATE SET
@@ -251,7 +255,7 @@ pub(super) fn grant(
     Ok(())
 }
 
-fn prune_windows(connection: &Connection, key: LeaseKey, present: u32) -> Result<(), Trouble> {
+fn prune_windows(connection: &Connection, key: LeaseKey, present: u32) -> Result<(), BackendError> {
     let counter = key.counter.code();
     let kept = match key.counter {
         Counter::Remaining => PERIODS_KEPT,
@@ -272,7 +276,7 @@ fn prune_windows(connection: &Connection, key: LeaseKey, present: u32) -> Result
 fn read_balance(
     connection: &Connection,
     license_id: LicenseId,
-) -> Result<Option<BalanceRow>, Trouble> {
+) -> Result<Option<BalanceRow>, BackendError> {
     let sql = "SELECT epoch, granted, settled, balance_stamp, refill_stamp, refilled_through FROM balances
         WHERE license = ?1";
     let row = connection
@@ -296,7 +300,7 @@ fn write_balance(
     license_id: LicenseId,
     row: &BalanceRow,
     before: Option<BalanceRow>,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let sql = "INSERT OR REPLACE INTO balances (license, epoch, granted, settled, balance_stamp, refill_stamp,
         refilled_through) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     connection.prepare_cached(sql)?.execute(params![
@@ -324,7 +328,7 @@ pub(super) fn balance(
     terms: &Terms,
     license_id: LicenseId,
     now: Timestamp,
-) -> Result<Option<Balance>, Trouble> {
+) -> Result<Option<Balance>, BackendError> {
     let snapshot = connection.unchecked_transaction()?;
     let written = read_balance(&snapshot, license_id)?;
     let Some(row) = present(written, terms, now) else {
@@ -351,7 +355,7 @@ pub(super) fn give_back(
     connection: &Connection,
     instance: InstanceId,
     units: &[(LeaseKey, u64)],
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let sql = "UPDATE leases SET returned = returned + min(granted - returned - spent, ?5)
         WHERE license = ?1 AND counter = ?2 AND period = ?3 AND instance = ?4";
     let mut statement = connection.prepare_cached(sql)?;
@@ -373,7 +377,7 @@ pub(super) fn spend(
     connection: &Connection,
     instance: InstanceId,
     spent: &[Spent],
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let mut clipped = 0_u64;
     for Spent {
         license_id,
@@ -411,7 +415,7 @@ fn spend_on(
     instance: InstanceId,
     key: LeaseKey,
     units: u64,
-) -> Result<Option<u64>, Trouble> {
+) -> Result<Option<u64>, BackendError> {
     let place = params![
         id(key.license_id.as_u128()),
         key.counter.code(),
@@ -441,7 +445,7 @@ fn spend_on(
 
 /// Counts units against a balance; whether they are of its epoch, or of one that the store does not know yet: then it goes on
 /// in that, and refills that fell due until now are past.
-fn settle_beyond(connection: &Connection, key: LeaseKey, units: u64) -> Result<bool, Trouble> {
+fn settle_beyond(connection: &Connection, key: LeaseKey, units: u64) -> Result<bool, BackendError> {
     let Some(written) = read_balance(connection, key.license_id)? else {
         return Ok(false);
     };
@@ -461,7 +465,10 @@ fn settle_beyond(connection: &Connection, key: LeaseKey, units: u64) -> Result<b
 }
 
 /// Licenses among these that spent units and have no balance written down yet.
-pub(super) fn unborn(connection: &Connection, spent: &[Spent]) -> Result<Vec<LicenseId>, Trouble> {
+pub(super) fn unborn(
+    connection: &Connection,
+    spent: &[Spent],
+) -> Result<Vec<LicenseId>, BackendError> {
     let mut unborn = Vec::new();
     for spent in spent.iter().filter(|spent| !spent.units.is_empty()) {
         if read_balance(connection, spent.license_id)?.is_none() {
@@ -475,7 +482,7 @@ pub(super) fn unborn(connection: &Connection, spent: &[Spent]) -> Result<Vec<Lic
 pub(super) fn bear(
     connection: &Connection,
     terms: &HashMap<LicenseId, Terms>,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     for (license_id, terms) in terms {
         // No refill is claimed here: whoever leases first does that.
         let begun = Timestamp::from_micros(terms.created_at.micros().max(terms.refill_stamp));
@@ -493,7 +500,7 @@ pub(super) fn bear(
 /// Of each balance its epoch, and what is known to be spent in it.
 pub(super) fn spent_by_epoch(
     connection: &Connection,
-) -> Result<Vec<(LicenseId, u32, u64)>, Trouble> {
+) -> Result<Vec<(LicenseId, u32, u64)>, BackendError> {
     let sql = "SELECT b.license, b.epoch, b.settled, coalesce((SELECT sum(l.spent) FROM leases l
           WHERE l.license = b.license AND l.counter = 0 AND l.period = b.epoch), 0)
         FROM balances b ORDER BY b.license";
@@ -514,7 +521,7 @@ fn calls_by_window(
     instance: InstanceId,
     license_id: LicenseId,
     calls: &[(u32, u64)],
-) -> Result<BTreeMap<LeaseKey, u64>, Trouble> {
+) -> Result<BTreeMap<LeaseKey, u64>, BackendError> {
     let sql =
         "SELECT counter, period FROM leases WHERE instance = ?1 AND license = ?2 AND counter > 0";
     let mut statement = connection.prepare_cached(sql)?;
@@ -548,7 +555,7 @@ fn lies_within(minute: u32, seconds: u32, period: u32) -> bool {
     first / length <= period && period <= (first + 59) / length
 }
 
-pub(super) fn settle(connection: &Connection, instance: InstanceId) -> Result<(), Trouble> {
+pub(super) fn settle(connection: &Connection, instance: InstanceId) -> Result<(), BackendError> {
     let instance = [id(instance.as_u128())];
     let balances = "UPDATE balances SET settled = settled + l.spent FROM leases l
         WHERE l.instance = ?1 AND l.counter = 0 AND l.license = balances.license AND l.period = balances.epoch";

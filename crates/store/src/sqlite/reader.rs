@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rusqlite::InterruptHandle;
 
-use super::desk::Job;
+use super::executor::Job;
 use super::queue::{Queue, Taken};
 use super::session::{Holder, Opener, Session};
 
@@ -24,14 +24,14 @@ pub(super) fn run<S: Session>(queue: &Arc<Queue<Job<S>>>, open: Opener<S>, inter
     let mut holder = Holder::new(open);
     loop {
         match queue.take(ONE, IDLE) {
-            Taken::Prompt(jobs) => {
+            Taken::Interactive(jobs) => {
                 for job in jobs {
                     serve_safely(&mut holder, job, interrupt);
                 }
             }
-            Taken::Patient(job) => {
+            Taken::Background(job) => {
                 serve_safely(&mut holder, job, interrupt);
-                queue.patient_done();
+                queue.background_done();
             }
             Taken::Nothing => holder.look(),
             Taken::Closed => break,
@@ -59,8 +59,8 @@ fn serve<S: Session>(holder: &mut Holder<S>, mut job: Job<S>, interrupt: &Interr
     job.begin();
     match job.run(session) {
         Ok(()) => job.deliver(),
-        Err(trouble) => {
-            let found = trouble.diagnose(session.file().path());
+        Err(backend_error) => {
+            let found = backend_error.classify(session.file().path());
             if found.reopen {
                 holder.discard();
             }

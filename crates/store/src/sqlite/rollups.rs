@@ -6,10 +6,10 @@ use model::usage::{UsageKey, UsageSums};
 use model::{InstanceId, Money, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::backend_error::BackendError;
 use super::convert::{count, counted, id, read_count, rows};
 use super::dictionary::{Dictionary, KEY, KEY_COLUMNS, quarter_number, quarter_start, read_key};
 use super::quota;
-use super::trouble::Trouble;
 use crate::error::Error;
 use crate::ledger::{LanePosition, RollupBatch, RollupRow};
 
@@ -17,7 +17,7 @@ pub(super) fn roll_up(
     connection: &Connection,
     dictionary: &mut Dictionary,
     batch: RollupBatch,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let RollupBatch {
         instance,
         lane,
@@ -28,7 +28,7 @@ pub(super) fn roll_up(
     } = batch;
     let found = rolled(connection, instance, lane)?;
     if found != from || through < from {
-        return Err(Trouble::Refused(Error::Position {
+        return Err(BackendError::Refused(Error::Position {
             expected: from,
             found,
         }));
@@ -47,7 +47,7 @@ pub(super) fn roll_up(
     Ok(())
 }
 
-fn rolled(connection: &Connection, instance: InstanceId, lane: u32) -> Result<u64, Trouble> {
+fn rolled(connection: &Connection, instance: InstanceId, lane: u32) -> Result<u64, BackendError> {
     let rolled: Option<i64> = connection
         .prepare_cached("SELECT rolled FROM lanes WHERE instance = ?1 AND lane = ?2")?
         .query_row(params![id(instance.as_u128()), lane], |row| row.get(0))
@@ -65,7 +65,7 @@ fn add(
     dictionary: &mut Dictionary,
     mut key: UsageKey,
     sums: &UsageSums,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let license = dictionary.license(connection, key.license_id.take())?;
     let quarter = quarter_number(mem::take(&mut key.start));
     let kind = dictionary.kind(connection, key)?;
@@ -106,7 +106,7 @@ pub(super) fn replace(
     connection: &Connection,
     dictionary: &mut Dictionary,
     rows: Vec<RollupRow>,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     connection.execute("DELETE FROM rollups", [])?;
     connection.execute("DELETE FROM rollups_by_hour", [])?;
     for RollupRow { key, sums } in rows {
@@ -119,7 +119,7 @@ pub(super) fn page(
     connection: &Connection,
     after: Option<u64>,
     limit: usize,
-) -> Result<(Vec<RollupRow>, Option<u64>), Trouble> {
+) -> Result<(Vec<RollupRow>, Option<u64>), BackendError> {
     let limit = rows(limit);
     let sql = format!(
         "SELECT {KEY}, r.calls, r.billable_calls, r.units, r.amount_high, r.amount, r.request_bytes,
@@ -162,7 +162,7 @@ fn read_sums(row: &Row<'_>, first: usize) -> rusqlite::Result<UsageSums> {
 pub(super) fn positions(
     connection: &Connection,
     instance: InstanceId,
-) -> Result<Vec<LanePosition>, Trouble> {
+) -> Result<Vec<LanePosition>, BackendError> {
     let sql = "SELECT lane, rolled, sealed FROM lanes WHERE instance = ?1 ORDER BY lane";
     let positions = connection
         .prepare_cached(sql)?
@@ -187,7 +187,7 @@ pub(super) fn first_quarter_from(time: Timestamp) -> i64 {
     }
 }
 
-pub(super) fn hours_until(connection: &Connection) -> Result<Option<Timestamp>, Trouble> {
+pub(super) fn hours_until(connection: &Connection) -> Result<Option<Timestamp>, BackendError> {
     let until: Option<i64> = connection
         .prepare_cached("SELECT until FROM rollups_by_hour")?
         .query_row([], |row| row.get(0))

@@ -46,7 +46,7 @@ impl SessionStore for SqliteStore {
         limit: usize,
     ) -> Result<Vec<Session>, Error> {
         self.licenses
-            .read_patiently(move |file| {
+            .read_background(move |file| {
                 sessions::sessions_of(file.connection(), key_id, after, limit)
             })
             .await
@@ -149,7 +149,7 @@ impl SessionStore for SqliteStore {
 
     async fn sweep_sessions(&self, before: Timestamp, limit: usize) -> Result<u64, Error> {
         self.licenses
-            .write_patiently(move |file| sessions::sweep(file.connection(), before, limit))
+            .write_background(move |file| sessions::sweep(file.connection(), before, limit))
             .await
     }
 }

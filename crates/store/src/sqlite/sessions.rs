@@ -7,8 +7,8 @@ use model::{
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::backend_error::{BackendError, unique};
 use super::convert::{id, list, read_id, read_optional_id, read_optional_time, read_time, rows};
-use super::trouble::{Trouble, unique};
 use super::{licenses, management};
 use crate::management::ManagementKey;
 use crate::sessions::{KeyCall, NewTokens, RefreshOutcome, StoredRefreshToken, WindowCount};
@@ -23,7 +23,7 @@ pub(super) fn create(
     session: &Session,
     tokens: &NewTokens,
     most: u32,
-) -> Result<bool, Trouble> {
+) -> Result<bool, BackendError> {
     let Some(end) = end_of_key(connection, session.key_id, tokens.issued_at)? else {
         return Ok(false);
     };
@@ -52,7 +52,7 @@ fn end_of_key(
     connection: &Connection,
     key_id: ManagementKeyId,
     now: Timestamp,
-) -> Result<Option<Timestamp>, Trouble> {
+) -> Result<Option<Timestamp>, BackendError> {
     let key = management::key(connection, key_id)?;
     let end = key.map_or(Timestamp::from_micros(i64::MIN), |key| {
         let ends = [key.expires_at, key.revoked_at].into_iter().flatten();
@@ -62,7 +62,7 @@ fn end_of_key(
 }
 
 /// Makes room for one more session of the key.
-fn end_oldest(connection: &Connection, new: &Session, most: u32) -> Result<(), Trouble> {
+fn end_oldest(connection: &Connection, new: &Session, most: u32) -> Result<(), BackendError> {
     let sql = "SELECT id FROM sessions WHERE key_id = ?1 AND ended_at IS NULL AND expires_at > ?2
         ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?3";
     let now = new.created_at;
@@ -88,7 +88,7 @@ fn insert_tokens(
     session: &Session,
     tokens: &NewTokens,
     end_of_key: Timestamp,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let key = id(session.id.as_u128());
     connection
         .prepare_cached(
@@ -133,7 +133,7 @@ pub(super) fn refresh(
     asked_at: Timestamp,
     next: &NewTokens,
     now: Timestamp,
-) -> Result<RefreshOutcome, Trouble> {
+) -> Result<RefreshOutcome, BackendError> {
     let Some(token) = refresh_token(connection, hash)? else {
         return Ok(RefreshOutcome::Refused);
     };
@@ -167,7 +167,7 @@ pub(super) fn end(
     connection: &Connection,
     session: SessionId,
     at: Timestamp,
-) -> Result<Option<Session>, Trouble> {
+) -> Result<Option<Session>, BackendError> {
     let key = id(session.as_u128());
     connection
         .prepare_cached("UPDATE sessions SET ended_at = ?2 WHERE id = ?1 AND ended_at IS NULL")?
@@ -189,7 +189,7 @@ pub(super) fn end(
 pub(super) fn token_ends(
     connection: &Connection,
     tokens: &[(LicenseId, CredentialId)],
-) -> Result<Vec<(CredentialId, Timestamp)>, Trouble> {
+) -> Result<Vec<(CredentialId, Timestamp)>, BackendError> {
     let sql = "SELECT expires_at FROM credentials WHERE license_id = ?1 AND id = ?2 AND expires_at IS NOT NULL";
     let mut statement = connection.prepare_cached(sql)?;
     let mut ends = Vec::new();
@@ -208,7 +208,7 @@ pub(super) fn cut_key(
     connection: &Connection,
     key_id: ManagementKeyId,
     at: Timestamp,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let key = id(key_id.as_u128());
     connection
         .prepare_cached(
@@ -224,7 +224,7 @@ fn touch_licenses(
     connection: &Connection,
     key_id: ManagementKeyId,
     at: Timestamp,
-) -> Result<(), Trouble> {
+) -> Result<(), BackendError> {
     let sql =
         "SELECT DISTINCT license_id FROM sessions WHERE key_id = ?1 AND license_id IS NOT NULL";
     let touched = connection
@@ -244,7 +244,7 @@ pub(super) fn set_allow_ips(
     key_id: ManagementKeyId,
     allow_ips: &[IpNet],
     now: Timestamp,
-) -> Result<Option<ManagementKey>, Trouble> {
+) -> Result<Option<ManagementKey>, BackendError> {
     connection
         .prepare_cached("UPDATE management_keys SET allow_ips = ?2 WHERE id = ?1")?
         .execute(params![id(key_id.as_u128()), list(allow_ips)])?;
@@ -258,7 +258,7 @@ pub(super) fn count_call(
     limits: &[RateLimit],
     now: Timestamp,
     take: bool,
-) -> Result<KeyCall, Trouble> {
+) -> Result<KeyCall, BackendError> {
     let mut windows = Vec::with_capacity(limits.len());
     let mut periods = Vec::with_capacity(limits.len());
     for limit in limits {
@@ -300,7 +300,7 @@ fn window(
     key_id: ManagementKeyId,
     limit: &RateLimit,
     now: Timestamp,
-) -> Result<(u32, u32), Trouble> {
+) -> Result<(u32, u32), BackendError> {
     let seconds = limit.window.seconds();
     let present = now.period(seconds);
     let kept: Option<(u32, u32)> = connection
@@ -319,7 +319,7 @@ pub(super) fn sweep(
     connection: &Connection,
     before: Timestamp,
     limit: usize,
-) -> Result<u64, Trouble> {
+) -> Result<u64, BackendError> {
     let limit = rows(limit) as i64;
     let mut swept = 0;
     for sql in [
@@ -342,7 +342,7 @@ pub(super) fn sweep(
 pub(super) fn session(
     connection: &Connection,
     session: SessionId,
-) -> Result<Option<Session>, Trouble> {
+) -> Result<Option<Session>, BackendError> {
     let sql = format!("SELECT {SESSION} FROM sessions s WHERE s.id = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query([id(session.as_u128())])?;
@@ -354,7 +354,7 @@ pub(super) fn sessions_of(
     key_id: ManagementKeyId,
     after: Option<SessionId>,
     limit: usize,
-) -> Result<Vec<Session>, Trouble> {
+) -> Result<Vec<Session>, BackendError> {
     let sql = format!(
         "SELECT {SESSION} FROM sessions s WHERE s.key_id = ?1 AND s.id > ?2 ORDER BY s.id LIMIT ?3"
     );
@@ -371,7 +371,7 @@ pub(super) fn sessions_of(
 pub(super) fn refresh_token(
     connection: &Connection,
     hash: &KeyHash,
-) -> Result<Option<StoredRefreshToken>, Trouble> {
+) -> Result<Option<StoredRefreshToken>, BackendError> {
     let sql = format!(
         "SELECT {SESSION}, t.expires_at, t.used_at FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id
          WHERE t.hash = ?1"
@@ -388,7 +388,7 @@ pub(super) fn refresh_token(
     }))
 }
 
-fn read_session(row: &Row<'_>) -> Result<Session, Trouble> {
+fn read_session(row: &Row<'_>) -> Result<Session, BackendError> {
     Ok(Session {
         id: SessionId::from_u128(read_id(row, 0)?),
         key_id: ManagementKeyId::from_u128(read_id(row, 1)?),

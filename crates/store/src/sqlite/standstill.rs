@@ -5,8 +5,8 @@ use std::time::Duration;
 use model::InstanceId;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::backend_error::BackendError;
 use super::convert::{id, read_id};
-use super::trouble::Trouble;
 
 /// The time in milliseconds, as SQL.
 const NOW: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
@@ -15,7 +15,7 @@ pub(super) fn begin(
     connection: &Connection,
     by: InstanceId,
     lasts: Duration,
-) -> Result<bool, Trouble> {
+) -> Result<bool, BackendError> {
     let sql = format!(
         "INSERT INTO standstill (one, instance, until) VALUES (1, ?1, {NOW} + ?2)
          ON CONFLICT (one) DO UPDATE SET instance = excluded.instance, until = excluded.until
@@ -28,7 +28,7 @@ pub(super) fn begin(
     Ok(asked == 1)
 }
 
-pub(super) fn asked_by(connection: &Connection) -> Result<Option<InstanceId>, Trouble> {
+pub(super) fn asked_by(connection: &Connection) -> Result<Option<InstanceId>, BackendError> {
     let sql = format!("SELECT instance FROM standstill WHERE until > {NOW}");
     let asked = connection
         .prepare_cached(&sql)?
@@ -37,7 +37,7 @@ pub(super) fn asked_by(connection: &Connection) -> Result<Option<InstanceId>, Tr
     Ok(asked.map(InstanceId::from_u128))
 }
 
-pub(super) fn end(connection: &Connection, by: InstanceId) -> Result<(), Trouble> {
+pub(super) fn end(connection: &Connection, by: InstanceId) -> Result<(), BackendError> {
     let sql = "DELETE FROM standstill WHERE instance = ?1";
     connection
         .prepare_cached(sql)?

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use model::{LicenseId, Timestamp};
 use rusqlite::{Connection, Row};
 
+use super::backend_error::BackendError;
 use super::convert::{MAX_COUNT, id, read_optional_text};
 use super::file::{Access, DatabaseFile, OpenFile};
-use super::trouble::Trouble;
 use crate::error::Error;
 use crate::refill::Terms;
 
@@ -35,8 +35,8 @@ impl TermsSource {
         let file = self.open()?;
         match read(&file.connection, licenses) {
             Ok(terms) => Ok(terms),
-            Err(trouble) => {
-                let found = trouble.diagnose(&self.file.path);
+            Err(backend_error) => {
+                let found = backend_error.classify(&self.file.path);
                 if found.reopen {
                     self.open = None;
                 }
@@ -57,7 +57,7 @@ impl TermsSource {
 fn read(
     connection: &Connection,
     licenses: impl Iterator<Item = LicenseId>,
-) -> Result<HashMap<LicenseId, Terms>, Trouble> {
+) -> Result<HashMap<LicenseId, Terms>, BackendError> {
     let snapshot = connection.unchecked_transaction()?;
     let sql = "SELECT remaining, refill, created_at, balance_stamp, refill_stamp FROM licenses WHERE id = ?1";
     let mut statement = snapshot.prepare_cached(sql)?;
@@ -74,7 +74,7 @@ fn read(
     Ok(terms)
 }
 
-fn read_terms(row: &Row<'_>) -> Result<Terms, Trouble> {
+fn read_terms(row: &Row<'_>) -> Result<Terms, BackendError> {
     let remaining: Option<i64> = row.get(0)?;
     Ok(Terms {
         remaining: remaining.map(|bits| (bits as u64).min(MAX_COUNT)),

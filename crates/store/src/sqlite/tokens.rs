@@ -9,12 +9,12 @@ use model::{
 };
 use rusqlite::{Connection, Row, params};
 
+use super::backend_error::{BackendError, unique};
 use super::convert::{
     count, id, read_count, read_id, read_optional_id, read_optional_time, read_text, read_time,
     read_word, rows,
 };
 use super::quota::{give_back, grant, lease};
-use super::trouble::{Trouble, unique};
 use super::{LedgerSession, SqliteStore};
 use crate::audit::{AuditStore, Note};
 use crate::error::Error;
@@ -72,7 +72,7 @@ impl TokenStore for SqliteStore {
         );
         let after = after.map_or(0, RequestTokenId::as_u128);
         self.ledger
-            .read_patiently(move |session| {
+            .read_background(move |session| {
                 let mut statement = session.connection().prepare_cached(&sql)?;
                 let values = params![id(license_id.as_u128()), id(after), rows(limit) as i64];
                 let found = statement.query_and_then(values, read_token)?;
@@ -182,7 +182,7 @@ impl TokenStore for SqliteStore {
         let sql = "DELETE FROM tokens WHERE id IN
             (SELECT id FROM tokens WHERE issued_at < ?1 AND state <> 0 ORDER BY issued_at LIMIT ?2)";
         self.ledger
-            .write_patiently(move |session| {
+            .write_background(move |session| {
                 let mut statement = session.connection().prepare_cached(sql)?;
                 Ok(statement.execute(params![before.micros(), rows(limit) as i64])?)
             })
@@ -203,7 +203,7 @@ fn issue(
     token: &RequestToken,
     hash: &KeyHash,
     now: Timestamp,
-) -> Result<TokenIssue, Trouble> {
+) -> Result<TokenIssue, BackendError> {
     let terms = session.terms.of(iter::once(token.license_id))?;
     let counted = terms
         .get(&token.license_id)
@@ -257,7 +257,7 @@ fn claim(
     instance: InstanceId,
     call_id: CallId,
     now: Timestamp,
-) -> Result<TokenClaim, Trouble> {
+) -> Result<TokenClaim, BackendError> {
     let Some(kept) = by_hash(connection, hash)? else {
         return Ok(TokenClaim::Unknown);
     };
@@ -298,7 +298,7 @@ fn release(
     token: RequestTokenId,
     call_id: CallId,
     leased: Option<(u32, u64)>,
-) -> Result<bool, Trouble> {
+) -> Result<bool, BackendError> {
     let sql = format!("SELECT {TOKEN} FROM tokens WHERE id = ?1 AND call_id = ?2 AND state = 1");
     let kept = one(
         connection,
@@ -321,7 +321,7 @@ fn release(
     Ok(true)
 }
 
-fn expire(connection: &Connection, now: Timestamp, limit: usize) -> Result<usize, Trouble> {
+fn expire(connection: &Connection, now: Timestamp, limit: usize) -> Result<usize, BackendError> {
     let sql = format!(
         "SELECT {TOKEN} FROM tokens WHERE state = 0 AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2"
     );
@@ -336,7 +336,7 @@ fn expire(connection: &Connection, now: Timestamp, limit: usize) -> Result<usize
 }
 
 /// Ends a token that was issued and not used, and frees its units.
-fn free(connection: &Connection, kept: &Kept) -> Result<(), Trouble> {
+fn free(connection: &Connection, kept: &Kept) -> Result<(), BackendError> {
     if let Some(key) = kept.key() {
         give_back(connection, TOKENS, &[(key, kept.token.units)])?;
     }
@@ -353,7 +353,7 @@ fn take_from(
     instance: InstanceId,
     key: LeaseKey,
     units: u64,
-) -> Result<bool, Trouble> {
+) -> Result<bool, BackendError> {
     let sql = "UPDATE leases SET returned = returned + ?5 WHERE license = ?1 AND counter = ?2 AND period = ?3
         AND instance = ?4 AND granted - returned - spent >= ?5";
     let changed = connection.prepare_cached(sql)?.execute(params![
@@ -366,12 +366,12 @@ fn take_from(
     Ok(changed == 1)
 }
 
-fn by_hash(connection: &Connection, hash: &KeyHash) -> Result<Option<Kept>, Trouble> {
+fn by_hash(connection: &Connection, hash: &KeyHash) -> Result<Option<Kept>, BackendError> {
     let sql = format!("SELECT {TOKEN} FROM tokens WHERE hash = ?1");
     one(connection, &sql, params![hash.as_bytes()])
 }
 
-fn by_id(connection: &Connection, wanted: RequestTokenId) -> Result<Option<Kept>, Trouble> {
+fn by_id(connection: &Connection, wanted: RequestTokenId) -> Result<Option<Kept>, BackendError> {
     let sql = format!("SELECT {TOKEN} FROM tokens WHERE id = ?1");
     one(connection, &sql, params![id(wanted.as_u128())])
 }
@@ -380,13 +380,13 @@ fn one(
     connection: &Connection,
     sql: &str,
     values: impl rusqlite::Params,
-) -> Result<Option<Kept>, Trouble> {
+) -> Result<Option<Kept>, BackendError> {
     let mut statement = connection.prepare_cached(sql)?;
     let mut found = statement.query(values)?;
     found.next()?.map(read_token).transpose()
 }
 
-fn read_token(row: &Row<'_>) -> Result<Kept, Trouble> {
+fn read_token(row: &Row<'_>) -> Result<Kept, BackendError> {
     Ok(Kept {
         token: RequestToken {
             id: RequestTokenId::from_u128(read_id(row, 0)?),

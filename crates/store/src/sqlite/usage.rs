@@ -4,15 +4,18 @@ use model::usage::{UsageField, UsageQuery, UsageRow, UsageSums};
 use model::{AccountName, AppName, LicenseId, Method, Mode, Money, Outcome};
 use rusqlite::{Connection, Row, params};
 
+use super::backend_error::BackendError;
 use super::convert::{read_count, read_optional_id, read_text, read_word};
 use super::dictionary::{number_of_license, quarter_start, read_nonempty};
 use super::rollups::{AMOUNT_BASE, first_quarter_from};
-use super::trouble::Trouble;
 
 /// Sums of values whose sum may leave 64 bits are kept in two halves, at this base.
 const BASE: i64 = 1_000_000_000;
 
-pub(super) fn usage(connection: &Connection, query: &UsageQuery) -> Result<Vec<UsageRow>, Trouble> {
+pub(super) fn usage(
+    connection: &Connection,
+    query: &UsageQuery,
+) -> Result<Vec<UsageRow>, BackendError> {
     let snapshot = connection.unchecked_transaction()?;
     let license = match query.license_id {
         None => None,
@@ -94,7 +97,7 @@ fn column(field: UsageField) -> &'static str {
     }
 }
 
-fn read(row: &Row<'_>, fields: &[UsageField]) -> Result<UsageRow, Trouble> {
+fn read(row: &Row<'_>, fields: &[UsageField]) -> Result<UsageRow, BackendError> {
     let mut usage = UsageRow::default();
     for (column, field) in fields.iter().enumerate() {
         match field {

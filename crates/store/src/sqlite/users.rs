@@ -5,8 +5,8 @@ use model::{Alias, AppName, LicenseId, Timestamp, User, UserId};
 use rusqlite::{Connection, Row, params};
 
 use super::audit::{add_change, add_note};
+use super::backend_error::{BackendError, unique};
 use super::convert::{id, read_id, read_text, read_time, rows};
-use super::trouble::{Trouble, unique};
 use super::{SqliteStore, licenses};
 use crate::audit::{Changed, Note};
 use crate::error::Error;
@@ -47,7 +47,7 @@ impl UserStore for SqliteStore {
     ) -> Result<Vec<User>, Error> {
         let app = app.clone();
         self.licenses
-            .read_patiently(move |session| page(session.connection(), &app, after, limit))
+            .read_background(move |session| page(session.connection(), &app, after, limit))
             .await
     }
 
@@ -91,7 +91,7 @@ impl UserStore for SqliteStore {
     }
 }
 
-fn create(connection: &Connection, user: &User) -> Result<(), Trouble> {
+fn create(connection: &Connection, user: &User) -> Result<(), BackendError> {
     let sql = format!("INSERT INTO users ({USER}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
     connection
         .prepare_cached(&sql)?
@@ -110,14 +110,14 @@ fn create(connection: &Connection, user: &User) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn get(connection: &Connection, app: &AppName, login: &str) -> Result<Option<User>, Trouble> {
+fn get(connection: &Connection, app: &AppName, login: &str) -> Result<Option<User>, BackendError> {
     let sql = format!("SELECT {USER} FROM users WHERE app = ?1 AND login = ?2");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query(params![app.as_str(), login])?;
     found.next()?.map(read).transpose()
 }
 
-fn by_id(connection: &Connection, wanted: UserId) -> Result<Option<User>, Trouble> {
+fn by_id(connection: &Connection, wanted: UserId) -> Result<Option<User>, BackendError> {
     let sql = format!("SELECT {USER} FROM users WHERE id = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query([id(wanted.as_u128())])?;
@@ -129,7 +129,7 @@ fn page(
     app: &AppName,
     after: Option<UserId>,
     limit: usize,
-) -> Result<Vec<User>, Trouble> {
+) -> Result<Vec<User>, BackendError> {
     let sql = format!("SELECT {USER} FROM users WHERE app = ?1 AND id > ?2 ORDER BY id LIMIT ?3");
     let after = after.map_or(0, UserId::as_u128);
     connection
@@ -144,7 +144,7 @@ fn change(
     login: &str,
     wish: &UserChange,
     at: Timestamp,
-) -> Result<Option<User>, Trouble> {
+) -> Result<Option<User>, BackendError> {
     let sql = format!(
         "UPDATE users SET first_name = CASE WHEN ?3 THEN ?4 ELSE first_name END,
             last_name = CASE WHEN ?5 THEN ?6 ELSE last_name END, updated_at = ?7
@@ -163,7 +163,7 @@ fn change(
     found.next()?.map(read).transpose()
 }
 
-fn delete(connection: &Connection, user: &User, now: Timestamp) -> Result<(), Trouble> {
+fn delete(connection: &Connection, user: &User, now: Timestamp) -> Result<(), BackendError> {
     connection
         .prepare_cached("DELETE FROM users WHERE id = ?1")?
         .execute([id(user.id.as_u128())])?;
@@ -183,7 +183,7 @@ fn delete(connection: &Connection, user: &User, now: Timestamp) -> Result<(), Tr
     Ok(())
 }
 
-fn read(row: &Row<'_>) -> Result<User, Trouble> {
+fn read(row: &Row<'_>) -> Result<User, BackendError> {
     Ok(User {
         id: UserId::from_u128(read_id(row, 0)?),
         account: read_text(row, 1)?,

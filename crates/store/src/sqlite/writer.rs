@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::desk::Job;
+use super::backend_error::{BackendError, Classified, classify};
+use super::executor::Job;
 use super::queue::{Queue, Taken};
 use super::session::{Holder, Opener, Session};
-use super::trouble::{Diagnosis, Trouble, diagnose};
 use crate::error::Error;
 
 /// Most commands that share a transaction.
@@ -29,10 +29,10 @@ pub(super) fn run<S: Session>(queue: &Arc<Queue<Job<S>>>, path: PathBuf, open: O
     };
     loop {
         match queue.take(GROUP, IDLE) {
-            Taken::Prompt(jobs) => writer.serve_safely(jobs),
-            Taken::Patient(job) => {
+            Taken::Interactive(jobs) => writer.serve_safely(jobs),
+            Taken::Background(job) => {
                 writer.serve_safely(vec![job]);
-                queue.patient_done();
+                queue.background_done();
             }
             Taken::Nothing => writer.holder.look(),
             Taken::Closed => break,
@@ -65,11 +65,11 @@ impl<S: Session> Writer<S> {
             Err(error) => return fail_all(jobs, &error),
         };
         if let Err(error) = begin(connection(session)) {
-            return self.give_up(jobs, diagnose(&self.path, &error));
+            return self.give_up(jobs, classify(&self.path, &error));
         }
         let (done, end) = work_through(session, jobs);
         let end = end.and_then(|()| {
-            execute(connection(session), "COMMIT").map_err(|error| diagnose(&self.path, &error))
+            execute(connection(session), "COMMIT").map_err(|error| classify(&self.path, &error))
         });
         match end {
             Ok(()) => done.into_iter().for_each(|job| job.deliver()),
@@ -80,7 +80,7 @@ impl<S: Session> Writer<S> {
         }
     }
 
-    fn give_up(&mut self, jobs: Vec<Job<S>>, found: Diagnosis) {
+    fn give_up(&mut self, jobs: Vec<Job<S>>, found: Classified) {
         if found.reopen {
             self.holder.discard();
         }
@@ -111,7 +111,7 @@ fn begin(connection: &Connection) -> rusqlite::Result<()> {
 fn work_through<S: Session>(
     session: &mut S,
     jobs: Vec<Job<S>>,
-) -> (Vec<Job<S>>, Result<(), Diagnosis>) {
+) -> (Vec<Job<S>>, Result<(), Classified>) {
     let mut done = Vec::with_capacity(jobs.len());
     let mut jobs = jobs.into_iter();
     while let Some(mut job) = jobs.next() {
@@ -121,9 +121,9 @@ fn work_through<S: Session>(
         job.begin();
         match in_savepoint(session, &mut job) {
             Ok(()) => done.push(job),
-            Err(trouble) => {
+            Err(backend_error) => {
                 session.undone();
-                let found = trouble.diagnose(session.file().path());
+                let found = backend_error.classify(session.file().path());
                 // SQLite undoes the whole transaction after some failures: then nothing of it may be acknowledged.
                 let lost = found.reopen || connection(session).is_autocommit();
                 if lost {
@@ -138,7 +138,7 @@ fn work_through<S: Session>(
     (done, Ok(()))
 }
 
-fn in_savepoint<S: Session>(session: &mut S, job: &mut Job<S>) -> Result<(), Trouble> {
+fn in_savepoint<S: Session>(session: &mut S, job: &mut Job<S>) -> Result<(), BackendError> {
     execute(connection(session), "SAVEPOINT job")?;
     let result = job.run(session);
     if result.is_err() && !connection(session).is_autocommit() {

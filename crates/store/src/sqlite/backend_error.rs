@@ -9,7 +9,7 @@ use crate::error::Error;
 
 /// Why a piece of work has no result. Its changes are undone either way.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum BackendError {
     /// The work itself says no; the connection is fine.
     Refused(Error),
     /// SQLite failed.
@@ -17,45 +17,45 @@ pub(super) enum Trouble {
 }
 
 /// What a failure of SQLite means.
-pub(super) struct Diagnosis {
+pub(super) struct Classified {
     /// For the caller.
     pub(super) error: Error,
     /// Whether the connection must be opened anew.
     pub(super) reopen: bool,
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for BackendError {
     fn from(error: Error) -> Self {
         Self::Refused(error)
     }
 }
 
-impl From<rusqlite::Error> for Trouble {
+impl From<rusqlite::Error> for BackendError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Failed(error)
     }
 }
 
-impl Trouble {
+impl BackendError {
     /// A column that holds what no version of this program wrote.
     pub(super) fn corrupt(what: impl Into<String>) -> Self {
         Self::Refused(Error::Corrupt(what.into()))
     }
 
     /// What the trouble means with the database at `path`.
-    pub(super) fn diagnose(self, path: &Path) -> Diagnosis {
+    pub(super) fn classify(self, path: &Path) -> Classified {
         match self {
-            Self::Refused(error) => Diagnosis {
+            Self::Refused(error) => Classified {
                 error,
                 reopen: false,
             },
-            Self::Failed(error) => diagnose(path, &error),
+            Self::Failed(error) => classify(path, &error),
         }
     }
 }
 
 /// What an error of SQLite means with the database at `path`.
-pub(super) fn diagnose(path: &Path, error: &rusqlite::Error) -> Diagnosis {
+pub(super) fn classify(path: &Path, error: &rusqlite::Error) -> Classified {
     let text = format!("{}: {error}", path.display());
     let (error, reopen) = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
@@ -85,16 +85,16 @@ pub(super) fn diagnose(path: &Path, error: &rusqlite::Error) -> Diagnosis {
         // A value of a type that is not in the schema.
         None => (Error::Corrupt(text), false),
     };
-    Diagnosis { error, reopen }
+    Classified { error, reopen }
 }
 
 /// Turns a broken uniqueness into [`Error::Exists`].
-pub(super) fn unique(error: rusqlite::Error, what: &'static str) -> Trouble {
+pub(super) fn unique(error: rusqlite::Error, what: &'static str) -> BackendError {
     let extended = error.sqlite_error().map(|cause| cause.extended_code);
     match extended {
         Some(SQLITE_CONSTRAINT_UNIQUE | SQLITE_CONSTRAINT_PRIMARYKEY) => {
-            Trouble::Refused(Error::Exists(what))
+            BackendError::Refused(Error::Exists(what))
         }
-        _ => Trouble::Failed(error),
+        _ => BackendError::Failed(error),
     }
 }

@@ -14,10 +14,10 @@ use super::connect::Object;
 pub(super) type Value<'a> = &'a (dyn ToSql + Sync);
 
 /// The connection that a piece of work has.
-pub(super) type Session = Arc<Lent>;
+pub(super) type Conn = Arc<PooledConn>;
 
 /// A connection that is lent out. Unless it is told to be sound at the end, it does not come back to the pool.
-pub(super) struct Lent {
+pub(super) struct PooledConn {
     object: Option<Object>,
     sound: AtomicBool,
     failed: AtomicBool,
@@ -35,7 +35,7 @@ impl Heard {
     }
 }
 
-impl Lent {
+impl PooledConn {
     pub(super) fn new(object: Object) -> Self {
         Self {
             object: Some(object),
@@ -101,7 +101,7 @@ impl Lent {
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledConn {
     fn drop(&mut self) {
         let object = self.object.take();
         if !self.sound.load(Ordering::Relaxed) {

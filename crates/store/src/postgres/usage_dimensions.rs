@@ -7,18 +7,18 @@ use model::{LicenseId, Method, Mode, Outcome, PlanName, PlanRevisionId, Timestam
 use parking_lot::Mutex;
 use tokio_postgres::Row;
 
+use super::backend_error::BackendError;
+use super::conn::{PooledConn, Value};
 use super::convert::{id, read, read_id, read_nonempty, read_text, read_word};
-use super::session::{Lent, Value};
-use super::trouble::Trouble;
 
 /// The id that stands for no license, and for no revision.
 pub(super) const NONE: u128 = 0;
 
 /// Numbers that were looked up before, by keys without license and start. A number never changes its meaning.
 #[derive(Default)]
-pub(super) struct Kinds(Mutex<HashMap<UsageKey, i32>>);
+pub(super) struct UsageDimensions(Mutex<HashMap<UsageKey, i32>>);
 
-impl Kinds {
+impl UsageDimensions {
     /// Kinds that are remembered.
     const REMEMBERED: usize = 100_000;
 
@@ -27,9 +27,9 @@ impl Kinds {
     /// Call it outside a transaction: what is remembered must not be undone.
     pub(super) async fn numbers(
         &self,
-        session: &Lent,
+        session: &PooledConn,
         keys: &[UsageKey],
-    ) -> Result<Vec<i32>, Trouble> {
+    ) -> Result<Vec<i32>, BackendError> {
         let mut unknown: Vec<&UsageKey> = {
             let known = self.0.lock();
             keys.iter()
@@ -50,12 +50,12 @@ impl Kinds {
         let known = self.0.lock();
         let found = keys.iter().map(|key| known.get(key).copied());
         found.collect::<Option<_>>().ok_or_else(|| {
-            Trouble::corrupt("a batch has more kinds of calls than can be remembered")
+            BackendError::corrupt("a batch has more kinds of calls than can be remembered")
         })
     }
 }
 
-async fn number(session: &Lent, key: &UsageKey) -> Result<i32, Trouble> {
+async fn number(session: &PooledConn, key: &UsageKey) -> Result<i32, BackendError> {
     let revision = key
         .plan
         .as_ref()
@@ -85,18 +85,18 @@ async fn number(session: &Lent, key: &UsageKey) -> Result<i32, Trouble> {
     session.change(sql, &values).await?;
     let row = session.row(find, &values).await?;
     read(
-        &row.ok_or_else(|| Trouble::corrupt("a kind of calls vanished"))?,
+        &row.ok_or_else(|| BackendError::corrupt("a kind of calls vanished"))?,
         0,
     )
 }
 
-/// In the order that [`read_key`] reads, of rollups `r` and `kinds k`.
+/// In the order that [`read_key`] reads, of rollups `r` and `usage_dimensions k`.
 pub(super) const KEY: &str = "r.license, r.quarter, k.account, k.app, k.route, k.method, k.status, k.outcome, k.mode, k.test, \
     k.plan, k.revision, k.currency";
 /// How many columns [`KEY`] has.
 pub(super) const KEY_COLUMNS: usize = 13;
 
-pub(super) fn read_key(row: &Row) -> Result<UsageKey, Trouble> {
+pub(super) fn read_key(row: &Row) -> Result<UsageKey, BackendError> {
     let plan = match read_nonempty::<PlanName>(row, 10)? {
         Some(name) => Some((name, PlanRevisionId::from_u128(read_id(row, 11)?))),
         None => None,
@@ -117,30 +117,30 @@ pub(super) fn read_key(row: &Row) -> Result<UsageKey, Trouble> {
     })
 }
 
-pub(super) fn read_license(row: &Row, column: usize) -> Result<Option<LicenseId>, Trouble> {
+pub(super) fn read_license(row: &Row, column: usize) -> Result<Option<LicenseId>, BackendError> {
     let bits = read_id(row, column)?;
     Ok((bits != NONE).then(|| LicenseId::from_u128(bits)))
 }
 
-pub(super) fn read_method(row: &Row, column: usize) -> Result<Method, Trouble> {
+pub(super) fn read_method(row: &Row, column: usize) -> Result<Method, BackendError> {
     read_word(row, column, |number: i16| {
         Method::from_number(u8::try_from(number).ok()?)
     })
 }
 
-pub(super) fn read_outcome(row: &Row, column: usize) -> Result<Outcome, Trouble> {
+pub(super) fn read_outcome(row: &Row, column: usize) -> Result<Outcome, BackendError> {
     read_word(row, column, |number: i16| {
         Outcome::from_number(u8::try_from(number).ok()?)
     })
 }
 
-pub(super) fn read_mode(row: &Row, column: usize) -> Result<Mode, Trouble> {
+pub(super) fn read_mode(row: &Row, column: usize) -> Result<Mode, BackendError> {
     read_word(row, column, |number: i16| {
         Mode::from_number(u8::try_from(number).ok()?)
     })
 }
 
-pub(super) fn read_status(row: &Row, column: usize) -> Result<u16, Trouble> {
+pub(super) fn read_status(row: &Row, column: usize) -> Result<u16, BackendError> {
     read_word(row, column, |number: i32| u16::try_from(number).ok())
 }
 

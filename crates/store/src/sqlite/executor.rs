@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::queue::{Queue, Rank, Refusal};
-use super::trouble::Trouble;
+use super::backend_error::BackendError;
+use super::queue::{Priority, Queue, Refusal};
 use crate::awake;
 use crate::error::Error;
 
@@ -21,7 +21,7 @@ pub(super) trait Work<S>: Send {
     /// Says that the thread has the database and begins.
     fn begin(&self);
     /// Does it, once, and keeps the result.
-    fn run(&mut self, session: &mut S) -> Result<(), Trouble>;
+    fn run(&mut self, session: &mut S) -> Result<(), BackendError>;
     /// Hands the result over; for writes after the commit.
     fn deliver(self: Box<Self>);
     /// Hands an error over.
@@ -30,7 +30,7 @@ pub(super) trait Work<S>: Send {
 
 /// How long a caller waits.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct Timeouts {
     /// Until the work begins and, if it is short, is done.
     pub(super) short: Duration,
     /// Until long work is done once it has begun.
@@ -39,7 +39,7 @@ pub(super) struct Patience {
 
 /// How much work it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(super) enum JobClass {
     /// A few rows.
     Short,
     /// A report, an import, a rebuild.
@@ -47,9 +47,9 @@ pub(super) enum Extent {
 }
 
 /// The counter between callers and threads.
-pub(super) struct Desk<S> {
+pub(super) struct Executor<S> {
     queue: Arc<Queue<Job<S>>>,
-    patience: Patience,
+    timeouts: Timeouts,
 }
 
 struct Request<T, F> {
@@ -59,19 +59,24 @@ struct Request<T, F> {
     reply: oneshot::Sender<Result<T, Error>>,
 }
 
-impl<S: 'static> Desk<S> {
-    pub(super) fn new(queue: Arc<Queue<Job<S>>>, patience: Patience) -> Self {
-        Self { queue, patience }
+impl<S: 'static> Executor<S> {
+    pub(super) fn new(queue: Arc<Queue<Job<S>>>, timeouts: Timeouts) -> Self {
+        Self { queue, timeouts }
     }
 
     /// Has work done and waits for its result.
     ///
     /// # Errors
     /// What the work says, or [`Error::Unavailable`] within the patience.
-    pub(super) async fn ask<T, F>(&self, rank: Rank, extent: Extent, work: F) -> Result<T, Error>
+    pub(super) async fn execute<T, F>(
+        &self,
+        priority: Priority,
+        class: JobClass,
+        work: F,
+    ) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&mut S) -> Result<T, Trouble> + Send + 'static,
+        F: FnOnce(&mut S) -> Result<T, BackendError> + Send + 'static,
     {
         let (reply, mut answer) = oneshot::channel();
         let begun = Arc::new(AtomicBool::new(false));
@@ -81,10 +86,12 @@ impl<S: 'static> Desk<S> {
             begun: Arc::clone(&begun),
             reply,
         };
-        self.queue.push(rank, Box::new(request)).map_err(refused)?;
-        let mut waited = awake::within(self.patience.short, &mut answer).await;
-        if waited.is_err() && extent == Extent::Long && begun.load(Ordering::Acquire) {
-            waited = awake::within(self.patience.long, &mut answer).await;
+        self.queue
+            .push(priority, Box::new(request))
+            .map_err(refused)?;
+        let mut waited = awake::within(self.timeouts.short, &mut answer).await;
+        if waited.is_err() && class == JobClass::Long && begun.load(Ordering::Acquire) {
+            waited = awake::within(self.timeouts.long, &mut answer).await;
         }
         match waited {
             Ok(Ok(result)) => result,
@@ -104,7 +111,7 @@ fn refused(refusal: Refusal) -> Error {
 impl<S, T, F> Work<S> for Request<T, F>
 where
     T: Send,
-    F: FnOnce(&mut S) -> Result<T, Trouble> + Send,
+    F: FnOnce(&mut S) -> Result<T, BackendError> + Send,
 {
     fn is_wanted(&self) -> bool {
         !self.reply.is_closed()
@@ -114,7 +121,7 @@ where
         self.begun.store(true, Ordering::Release);
     }
 
-    fn run(&mut self, session: &mut S) -> Result<(), Trouble> {
+    fn run(&mut self, session: &mut S) -> Result<(), BackendError> {
         let work = self.work.take().expect("work is run once");
         self.result = Some(work(session)?);
         Ok(())

@@ -10,7 +10,7 @@ use crate::error::Error;
 
 /// Why a piece of work has no result. Its changes are undone either way.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum BackendError {
     /// The work itself says no; the connection is fine.
     Refused(Error),
     /// PostgreSQL failed.
@@ -18,7 +18,7 @@ pub(super) enum Trouble {
 }
 
 /// What a failure means.
-pub(super) struct Diagnosis {
+pub(super) struct Classified {
     /// For the caller.
     pub(super) error: Error,
     /// The server undid the work for the sake of another; doing it again is all it takes.
@@ -27,43 +27,43 @@ pub(super) struct Diagnosis {
     pub(super) lost: bool,
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for BackendError {
     fn from(error: Error) -> Self {
         Self::Refused(error)
     }
 }
 
-impl From<tokio_postgres::Error> for Trouble {
+impl From<tokio_postgres::Error> for BackendError {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Failed(error)
     }
 }
 
-impl Trouble {
+impl BackendError {
     /// A column that holds what no version of this program wrote.
     pub(super) fn corrupt(what: impl Into<String>) -> Self {
         Self::Refused(Error::Corrupt(what.into()))
     }
 
     /// What the trouble means with the database of this name.
-    pub(super) fn diagnose(self, database: &str) -> Diagnosis {
+    pub(super) fn classify(self, database: &str) -> Classified {
         match self {
-            Self::Refused(error) => Diagnosis {
+            Self::Refused(error) => Classified {
                 error,
                 again: false,
                 lost: false,
             },
-            Self::Failed(error) => diagnose(database, &error),
+            Self::Failed(error) => classify(database, &error),
         }
     }
 }
 
 /// What an error of PostgreSQL means with the database of this name.
-pub(super) fn diagnose(database: &str, error: &tokio_postgres::Error) -> Diagnosis {
+pub(super) fn classify(database: &str, error: &tokio_postgres::Error) -> Classified {
     let text = format!("{database}: {}", describe(error));
     let Some(state) = error.code() else {
         // No word of the server: the connection broke, or what came over it made no sense.
-        return Diagnosis {
+        return Classified {
             error: Error::Unavailable(text),
             again: false,
             lost: true,
@@ -87,7 +87,7 @@ pub(super) fn diagnose(database: &str, error: &tokio_postgres::Error) -> Diagnos
     } else {
         Error::Corrupt(text)
     };
-    Diagnosis { error, again, lost }
+    Classified { error, again, lost }
 }
 
 /// An error in one line, with its causes.
@@ -115,9 +115,9 @@ fn of_system(error: &io::Error) -> Option<String> {
 }
 
 /// Turns a broken uniqueness into [`Error::Exists`].
-pub(super) fn unique(error: tokio_postgres::Error, what: &'static str) -> Trouble {
+pub(super) fn unique(error: tokio_postgres::Error, what: &'static str) -> BackendError {
     if error.code() == Some(&SqlState::UNIQUE_VIOLATION) {
-        return Trouble::Refused(Error::Exists(what));
+        return BackendError::Refused(Error::Exists(what));
     }
-    Trouble::Failed(error)
+    BackendError::Failed(error)
 }

@@ -4,17 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use super::desk::{Desk, Extent, Job, Patience};
+use super::backend_error::BackendError;
+use super::executor::{Executor, Job, JobClass, Timeouts};
 use super::file::Access;
-use super::queue::{Bounds, Queue, Rank};
+use super::queue::{Bounds, Priority, Queue};
 use super::reader::{self, Interrupt};
 use super::session::{Opener, Session};
-use super::trouble::Trouble;
 use super::writer;
 use crate::error::Error;
 
 /// What a crew is to be.
-pub(super) struct Plan {
+pub(super) struct ThreadOptions {
     /// Name of the writer thread; at most 15 bytes, as Linux wants it.
     pub(super) writer: &'static str,
     /// Name of the reader threads.
@@ -22,107 +22,120 @@ pub(super) struct Plan {
     /// How many readers.
     pub(super) readers: usize,
     /// How long callers wait.
-    pub(super) patience: Patience,
+    pub(super) timeouts: Timeouts,
     /// The database, for messages.
     pub(super) path: PathBuf,
 }
 
 /// One writer and some readers, and the desks in front of them. Dropping it ends them all.
-pub(super) struct Crew<S: 'static> {
-    writing: Desk<S>,
-    reading: Desk<S>,
+pub(super) struct DbThreads<S: 'static> {
+    writing: Executor<S>,
+    reading: Executor<S>,
     write_queue: Arc<Queue<Job<S>>>,
     read_queue: Arc<Queue<Job<S>>>,
     writer: Option<JoinHandle<()>>,
     readers: Vec<(JoinHandle<()>, Interrupt)>,
 }
 
-impl<S: Session> Crew<S> {
+impl<S: Session> DbThreads<S> {
     /// Starts the threads. They open their files when the first work comes.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the system gives no thread.
-    pub(super) fn hire(plan: Plan, opener: impl Fn(Access) -> Opener<S>) -> Result<Self, Error> {
-        let readers = plan.readers.max(2);
+    pub(super) fn spawn(
+        options: ThreadOptions,
+        opener: impl Fn(Access) -> Opener<S>,
+    ) -> Result<Self, Error> {
+        let readers = options.readers.max(2);
         let write_queue = Arc::new(Queue::new(Bounds {
-            prompt: 4_096,
-            patient: 64,
-            patient_at_once: 1,
+            interactive: 4_096,
+            background: 64,
+            background_at_once: 1,
         }));
         let read_queue = Arc::new(Queue::new(Bounds {
-            prompt: 4_096,
-            patient: 64,
-            patient_at_once: readers - 1,
+            interactive: 4_096,
+            background: 64,
+            background_at_once: readers - 1,
         }));
-        let mut crew = Self {
-            writing: Desk::new(Arc::clone(&write_queue), plan.patience),
-            reading: Desk::new(Arc::clone(&read_queue), plan.patience),
+        let mut db_threads = Self {
+            writing: Executor::new(Arc::clone(&write_queue), options.timeouts),
+            reading: Executor::new(Arc::clone(&read_queue), options.timeouts),
             write_queue,
             read_queue,
             writer: None,
             readers: Vec::new(),
         };
         let (queue, open, path) = (
-            Arc::clone(&crew.write_queue),
+            Arc::clone(&db_threads.write_queue),
             opener(Access::Write),
-            plan.path,
+            options.path,
         );
-        crew.writer = Some(spawn(plan.writer, move || writer::run(&queue, path, open))?);
+        db_threads.writer = Some(spawn_thread(options.writer, move || {
+            writer::run(&queue, path, open)
+        })?);
         for _ in 0..readers {
-            let (queue, open) = (Arc::clone(&crew.read_queue), opener(Access::Read));
+            let (queue, open) = (Arc::clone(&db_threads.read_queue), opener(Access::Read));
             let interrupt = Interrupt::default();
             let own = Arc::clone(&interrupt);
-            let thread = spawn(plan.reader, move || reader::run(&queue, open, &own))?;
-            crew.readers.push((thread, interrupt));
+            let thread = spawn_thread(options.reader, move || reader::run(&queue, open, &own))?;
+            db_threads.readers.push((thread, interrupt));
         }
-        Ok(crew)
+        Ok(db_threads)
     }
 
     /// A short write that somebody waits for.
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&mut S) -> Result<T, Trouble> + Send + 'static,
+        F: FnOnce(&mut S) -> Result<T, BackendError> + Send + 'static,
     {
-        self.writing.ask(Rank::Prompt, Extent::Short, work).await
+        self.writing
+            .execute(Priority::Interactive, JobClass::Short, work)
+            .await
     }
 
     /// A write that comes after those that somebody waits for, and may be long.
-    pub(super) async fn write_patiently<T, F>(&self, work: F) -> Result<T, Error>
+    pub(super) async fn write_background<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&mut S) -> Result<T, Trouble> + Send + 'static,
+        F: FnOnce(&mut S) -> Result<T, BackendError> + Send + 'static,
     {
-        self.writing.ask(Rank::Patient, Extent::Long, work).await
+        self.writing
+            .execute(Priority::Background, JobClass::Long, work)
+            .await
     }
 
     /// A look-up.
     pub(super) async fn read<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&mut S) -> Result<T, Trouble> + Send + 'static,
+        F: FnOnce(&mut S) -> Result<T, BackendError> + Send + 'static,
     {
-        self.reading.ask(Rank::Prompt, Extent::Short, work).await
+        self.reading
+            .execute(Priority::Interactive, JobClass::Short, work)
+            .await
     }
 
     /// A report or a page of many rows.
-    pub(super) async fn read_patiently<T, F>(&self, work: F) -> Result<T, Error>
+    pub(super) async fn read_background<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&mut S) -> Result<T, Trouble> + Send + 'static,
+        F: FnOnce(&mut S) -> Result<T, BackendError> + Send + 'static,
     {
-        self.reading.ask(Rank::Patient, Extent::Long, work).await
+        self.reading
+            .execute(Priority::Background, JobClass::Long, work)
+            .await
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+fn spawn_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
     thread::Builder::new()
         .name(name.to_owned())
         .spawn(work)
         .map_err(|error| Error::Unavailable(format!("no thread for {name}: {error}")))
 }
 
-impl<S: 'static> Drop for Crew<S> {
+impl<S: 'static> Drop for DbThreads<S> {
     fn drop(&mut self) {
         self.read_queue.close();
         self.write_queue.close();
@@ -150,7 +163,9 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::super::file::{DatabaseFile, LICENSES, OpenFile};
-    use super::{Access, Arc, Crew, Error, Opener, Patience, Plan, Session, Trouble};
+    use super::{
+        Access, Arc, BackendError, DbThreads, Error, Opener, Session, ThreadOptions, Timeouts,
+    };
 
     struct Plain(OpenFile);
 
@@ -160,18 +175,18 @@ mod tests {
         }
     }
 
-    fn crew(directory: &tempfile::TempDir) -> Crew<Plain> {
+    fn db_threads(directory: &tempfile::TempDir) -> DbThreads<Plain> {
         let file = DatabaseFile {
             path: directory.path().join("test.db"),
             schema: &LICENSES,
             busy_timeout: Duration::from_secs(10),
         };
         file.create().expect("made");
-        let plan = Plan {
+        let options = ThreadOptions {
             writer: "test-writer",
             reader: "test-reader",
             readers: 2,
-            patience: Patience {
+            timeouts: Timeouts {
                 short: Duration::from_secs(30),
                 long: Duration::from_secs(30),
             },
@@ -181,10 +196,10 @@ mod tests {
             let file = file.clone();
             Box::new(move || file.open(access).map(Plain))
         };
-        Crew::hire(plan, opener).expect("threads")
+        DbThreads::spawn(options, opener).expect("threads")
     }
 
-    fn put(session: &mut Plain, name: &str) -> Result<(), Trouble> {
+    fn put(session: &mut Plain, name: &str) -> Result<(), BackendError> {
         session.0.connection.execute(
             "INSERT INTO settings (name, value) VALUES (?1, x'00')",
             [name],
@@ -192,7 +207,7 @@ mod tests {
         Ok(())
     }
 
-    fn names(session: &mut Plain) -> Result<Vec<String>, Trouble> {
+    fn names(session: &mut Plain) -> Result<Vec<String>, BackendError> {
         let mut statement = session
             .0
             .connection
@@ -202,17 +217,20 @@ mod tests {
     }
 
     /// Keeps the writer busy until the sender is dropped; returns once it is.
-    async fn occupy(crew: &Arc<Crew<Plain>>) -> (mpsc::Sender<()>, JoinHandle<Result<(), Error>>) {
+    async fn occupy(
+        db_threads: &Arc<DbThreads<Plain>>,
+    ) -> (mpsc::Sender<()>, JoinHandle<Result<(), Error>>) {
         let (go, wait) = mpsc::channel::<()>();
         let (begun, begins) = oneshot::channel();
-        let crew = Arc::clone(crew);
+        let db_threads = Arc::clone(db_threads);
         let busy = tokio::spawn(async move {
-            crew.write(move |_| {
-                let _ = begun.send(());
-                let _ = wait.recv();
-                Ok(())
-            })
-            .await
+            db_threads
+                .write(move |_| {
+                    let _ = begun.send(());
+                    let _ = wait.recv();
+                    Ok(())
+                })
+                .await
         });
         begins.await.expect("it begins");
         (go, busy)
@@ -220,12 +238,12 @@ mod tests {
 
     /// Three writes that share a transaction, since they were handed over while the writer was busy.
     async fn together<A: Future, B: Future, C: Future>(
-        crew: &Arc<Crew<Plain>>,
+        db_threads: &Arc<DbThreads<Plain>>,
         (a, b, c): (A, B, C),
     ) -> (A::Output, B::Output, C::Output) {
-        let (go, busy) = occupy(crew).await;
+        let (go, busy) = occupy(db_threads).await;
         let release = async {
-            while crew.write_queue.waiting() < 3 {
+            while db_threads.write_queue.waiting() < 3 {
                 tokio::task::yield_now().await;
             }
             drop(go);
@@ -238,58 +256,63 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_fails_in_a_group_undoes_only_itself() {
         let directory = tempfile::TempDir::new().expect("a directory");
-        let crew = Arc::new(crew(&directory));
-        let refused = crew.write(|session| -> Result<(), Trouble> {
+        let db_threads = Arc::new(db_threads(&directory));
+        let refused = db_threads.write(|session| -> Result<(), BackendError> {
             put(session, "half")?;
             Err(Error::Exists("it").into())
         });
-        let first = crew.write(|session| put(session, "first"));
-        let last = crew.write(|session| put(session, "last"));
-        let (first, refused, last) = together(&crew, (first, refused, last)).await;
+        let first = db_threads.write(|session| put(session, "first"));
+        let last = db_threads.write(|session| put(session, "last"));
+        let (first, refused, last) = together(&db_threads, (first, refused, last)).await;
         assert_eq!((first, last), (Ok(()), Ok(())));
         assert_eq!(refused, Err(Error::Exists("it")));
-        assert_eq!(crew.read(names).await.expect("read"), ["first", "last"]);
+        assert_eq!(
+            db_threads.read(names).await.expect("read"),
+            ["first", "last"]
+        );
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_panics_is_unavailable_and_acknowledges_nothing_of_its_group() {
         let directory = tempfile::TempDir::new().expect("a directory");
-        let crew = Arc::new(crew(&directory));
-        let first = crew.write(|session| put(session, "first"));
-        let panics = crew.write(|_| -> Result<(), Trouble> { panic!("on purpose") });
-        let last = crew.write(|session| put(session, "last"));
-        let (first, panicked, last) = together(&crew, (first, panics, last)).await;
+        let db_threads = Arc::new(db_threads(&directory));
+        let first = db_threads.write(|session| put(session, "first"));
+        let panics = db_threads.write(|_| -> Result<(), BackendError> { panic!("on purpose") });
+        let last = db_threads.write(|session| put(session, "last"));
+        let (first, panicked, last) = together(&db_threads, (first, panics, last)).await;
         for answer in [first, panicked, last] {
             assert!(answer.expect_err("undone").is_unavailable());
         }
-        assert_eq!(crew.read(names).await, Ok(Vec::new()));
-        crew.write(|session| put(session, "next"))
+        assert_eq!(db_threads.read(names).await, Ok(Vec::new()));
+        db_threads
+            .write(|session| put(session, "next"))
             .await
             .expect("the thread lives");
-        let read = crew
-            .read(|_| -> Result<(), Trouble> { panic!("on purpose") })
+        let read = db_threads
+            .read(|_| -> Result<(), BackendError> { panic!("on purpose") })
             .await;
         assert!(read.expect_err("lost").is_unavailable());
-        assert_eq!(crew.read(names).await.expect("read"), ["next"]);
+        assert_eq!(db_threads.read(names).await.expect("read"), ["next"]);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_long_report_holds_up_neither_look_ups_nor_writes() {
         let directory = tempfile::TempDir::new().expect("a directory");
-        let crew = Arc::new(crew(&directory));
+        let db_threads = Arc::new(db_threads(&directory));
         let (go, wait) = mpsc::channel::<()>();
-        let report = crew.read_patiently(move |session| {
+        let report = db_threads.read_background(move |session| {
             let before = names(session)?;
             let _ = wait.recv();
             Ok(before)
         });
         let others = async {
             for name in ["a", "b"] {
-                crew.write(move |session| put(session, name))
+                db_threads
+                    .write(move |session| put(session, name))
                     .await
                     .expect("written");
             }
-            assert_eq!(crew.read(names).await.expect("read"), ["a", "b"]);
+            assert_eq!(db_threads.read(names).await.expect("read"), ["a", "b"]);
             drop(go);
         };
         let (report, ()) = tokio::join!(report, others);
@@ -299,16 +322,17 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_nobody_waits_for_any_more_is_not_begun() {
         let directory = tempfile::TempDir::new().expect("a directory");
-        let crew = Arc::new(crew(&directory));
-        let (go, busy) = occupy(&crew).await;
-        let left = crew.write(|session| put(session, "left"));
+        let db_threads = Arc::new(db_threads(&directory));
+        let (go, busy) = occupy(&db_threads).await;
+        let left = db_threads.write(|session| put(session, "left"));
         let soon = tokio::time::timeout(Duration::from_millis(1), left).await;
         assert!(soon.is_err(), "the writer is busy");
         drop(go);
         busy.await.expect("no panic").expect("done");
-        crew.write(|session| put(session, "next"))
+        db_threads
+            .write(|session| put(session, "next"))
             .await
             .expect("written");
-        assert_eq!(crew.read(names).await.expect("read"), ["next"]);
+        assert_eq!(db_threads.read(names).await.expect("read"), ["next"]);
     }
 }
