@@ -113,7 +113,7 @@ impl Services {
         let entry = match request.holder {
             Holder::Credential(credential) => self.spender().look_up(credential).await,
             Holder::License(id) => self.spender().license(id).await,
-            Holder::Entry(entry) => Ok(entry.clone()),
+            Holder::Found(entry) => Ok(entry.clone()),
         };
         let entry = entry.map_err(|refusal| StampError::Refused(refused(refusal)))?;
         let license = entry.license();
@@ -124,7 +124,7 @@ impl Services {
             return Err(StampError::Refused(refused(Refusal::LicenseUnknown)));
         }
         let request = StampRequest {
-            holder: Holder::Entry(&entry),
+            holder: Holder::Found(&entry),
             ..*request
         };
         let Some(id) = request.id else {
@@ -269,7 +269,7 @@ impl Services {
     /// The stamp of a record that was found.
     fn found_stamp(&self, request: &StampRequest<'_>, call: &CallLine) -> Stamp {
         let account = match request.holder {
-            Holder::Entry(entry) => entry.license().account.clone(),
+            Holder::Found(entry) => entry.license().account.clone(),
             Holder::Credential(_) | Holder::License(_) => AccountName::default(),
         };
         self.signed(Stamp {

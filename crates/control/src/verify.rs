@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gate::{Holder, Spend};
-use licensing::{ApiKeyOwner, ApiKeyView, Entry, KeyRefusal};
+use licensing::{ApiKeyOwner, ApiKeyView, CachedLicense, KeyRefusal};
 use model::{Credential, Mode, Refusal, ResourcePermissions};
 
 use crate::protocol::Fault;
@@ -82,13 +82,13 @@ impl Api {
     async fn spend_key(
         &self,
         asked: &Verification<'_>,
-        entry: &Arc<Entry>,
+        entry: &Arc<CachedLicense>,
     ) -> Result<Verified, Fault> {
         let spend = Spend {
             app: asked.owner.app.as_ref(),
             // Whoever asks is not whom the key was given to: their address says nothing of it.
             elsewhere: true,
-            ..Spend::one(Holder::Entry(entry), Mode::Verify)
+            ..Spend::one(Holder::Found(entry), Mode::Verify)
         };
         match self.spender.spend(spend).await {
             Ok(spent) => {

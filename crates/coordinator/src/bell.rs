@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::circuit::Circuit;
 
 /// What other gates announced and this one has not heard yet.
-pub(crate) struct Bell {
+pub(crate) struct ChangeNotifier {
     channel: String,
     pending: Mutex<Option<Announced>>,
     rung: Notify,
@@ -35,13 +35,13 @@ pub(crate) struct News {
 const KEYS: &str = "keys";
 
 /// Listens on one connection.
-pub(crate) struct Ear {
-    pub(crate) bell: Arc<Bell>,
+pub(crate) struct Subscriber {
+    pub(crate) bell: Arc<ChangeNotifier>,
     pub(crate) circuit: Weak<Circuit>,
     pub(crate) number: u64,
 }
 
-impl Bell {
+impl ChangeNotifier {
     /// Whoever can publish can ring, but not more often than this makes a gate read the changes.
     const MIN_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -124,7 +124,7 @@ impl Bell {
     }
 }
 
-impl AsyncPushSender for Ear {
+impl AsyncPushSender for Subscriber {
     fn send(&self, push: PushInfo) -> Result<(), redis::aio::SendError> {
         match push.kind {
             PushKind::Message => {
@@ -158,7 +158,7 @@ mod tests {
 
     #[tokio::test]
     async fn rings_that_come_together_are_heard_once_with_the_highest_number() {
-        let bell = Bell::new("x");
+        let bell = ChangeNotifier::new("x");
         bell.ring(Some(ChangeNumber(3)));
         bell.ring(Some(ChangeNumber(7)));
         bell.ring(Some(ChangeNumber(5)));

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use licensing::Fleet;
-use licensing::fleet::{Announced, Fill, FleetAway, Others, Tally};
+use licensing::fleet::{Announced, CounterReport, Fill, FleetAway, PeerCounts};
 use model::InstanceId;
 use store::ChangeNumber;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::address::Address;
-use crate::bell::{Bell, News};
+use crate::bell::{ChangeNotifier, News};
 use crate::cache;
 use crate::circuit::Circuit;
 use crate::error::Error;
@@ -25,7 +25,7 @@ use crate::tally;
 pub struct Coordinator {
     namespace: String,
     circuit: Arc<Circuit>,
-    bell: Arc<Bell>,
+    bell: Arc<ChangeNotifier>,
     news: watch::Sender<News>,
     /// Fills on their way; what comes beyond is not kept.
     fills: Arc<Semaphore>,
@@ -50,7 +50,7 @@ impl Coordinator {
         let address = Address::parse(&options.urls)?;
         on_change(false);
         let circuit = Arc::new(Circuit::new(options.timeout, on_change));
-        let bell = Arc::new(Bell::new(&options.namespace));
+        let bell = Arc::new(ChangeNotifier::new(&options.namespace));
         let namespace = options.namespace.clone();
         let connector = Arc::new(Connector {
             address,
@@ -159,7 +159,11 @@ impl Fleet for Coordinator {
         self.circuit.is_closed()
     }
 
-    async fn tally(&self, gate: InstanceId, tallies: &[Tally]) -> Result<Vec<Others>, FleetAway> {
+    async fn tally(
+        &self,
+        gate: InstanceId,
+        tallies: &[CounterReport],
+    ) -> Result<Vec<PeerCounts>, FleetAway> {
         tally::tell(&self.circuit, &self.namespace, &gate.to_string(), tallies).await
     }
 }

@@ -11,7 +11,7 @@ use redis::{
 };
 
 use crate::address::Address;
-use crate::bell::{Bell, Ear};
+use crate::bell::{ChangeNotifier, Subscriber};
 use crate::circuit::Circuit;
 use crate::options::CoordinatorOptions;
 use crate::server::{self, Fault};
@@ -36,7 +36,7 @@ pub(crate) struct Connector {
     pub(crate) address: Address,
     pub(crate) options: CoordinatorOptions,
     pub(crate) circuit: Arc<Circuit>,
-    pub(crate) bell: Arc<Bell>,
+    pub(crate) bell: Arc<ChangeNotifier>,
     /// The master that was connected to last, where Sentinels name it.
     pub(crate) master: Mutex<Option<ConnectionAddr>>,
 }
@@ -150,7 +150,7 @@ impl Connector {
     }
 
     fn ear(&self, number: u64) -> impl AsyncPushSender + use<> {
-        Ear {
+        Subscriber {
             bell: self.bell.clone(),
             circuit: Arc::downgrade(&self.circuit),
             number,

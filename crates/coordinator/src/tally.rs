@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use licensing::fleet::{Counted, FleetAway, Others, Tally};
+use licensing::fleet::{Counted, CounterReport, FleetAway, PeerCounts};
 use redis::Script;
 
 use crate::circuit::Circuit;
@@ -65,13 +65,13 @@ pub(crate) async fn tell(
     circuit: &Circuit,
     namespace: &str,
     gate: &str,
-    tallies: &[Tally],
-) -> Result<Vec<Others>, FleetAway> {
+    tallies: &[CounterReport],
+) -> Result<Vec<PeerCounts>, FleetAway> {
     let mut buckets: HashMap<u128, Vec<usize>> = HashMap::new();
     for (at, tally) in tallies.iter().enumerate() {
         buckets.entry(bucket(tally)).or_default().push(at);
     }
-    let mut others = vec![Others::default(); tallies.len()];
+    let mut others = vec![PeerCounts::default(); tallies.len()];
     for places in buckets
         .values()
         .flat_map(|places| places.chunks(BATCH_SIZE))
@@ -88,7 +88,7 @@ pub(crate) async fn tell(
         }
         let told: Vec<u32> = circuit.invoke(&script).await?;
         for (at, told) in places.iter().zip(told.chunks_exact(2)) {
-            others[*at] = Others {
+            others[*at] = PeerCounts {
                 count: told[0],
                 left: Duration::from_millis(told[1].into()),
             };
@@ -97,12 +97,12 @@ pub(crate) async fn tell(
     Ok(others)
 }
 
-fn bucket(tally: &Tally) -> u128 {
+fn bucket(tally: &CounterReport) -> u128 {
     tally.license_id.as_u128() % BUCKETS
 }
 
 /// What stands in braces is what a Cluster spreads keys by.
-fn key(namespace: &str, tally: &Tally) -> String {
+fn key(namespace: &str, tally: &CounterReport) -> String {
     let (bucket, license) = (bucket(tally), tally.license_id.as_u128());
     let what = match tally.counted {
         Counted::Window { seconds, period } => format!("{seconds}:{period}"),

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use licensing::{Ask, Entry, IssueRequest, LicensingOptions, Reservation};
+use licensing::{Ask, CachedLicense, IssueRequest, LicensingOptions, Reservation};
 use model::{Clock, KeyHash, Limits, SystemClock};
 use support::{Gate, Home, app, eventually};
 use testkit::{Redis, RedisCluster};
@@ -45,7 +45,7 @@ async fn issue(gate: &Gate, limits: Limits) -> KeyHash {
     gate.hash(&issued)
 }
 
-fn call(entry: &Entry) -> Option<Reservation> {
+fn call(entry: &CachedLicense) -> Option<Reservation> {
     let ask = Ask {
         units: 0,
         now: SystemClock.now(),
@@ -54,7 +54,7 @@ fn call(entry: &Entry) -> Option<Reservation> {
     entry.reserve(&ask).ok()
 }
 
-fn spend(entry: &Entry) -> bool {
+fn spend(entry: &CachedLicense) -> bool {
     let taken = call(entry);
     taken.map(|taken| entry.settle(taken, 0)).is_some()
 }
@@ -113,7 +113,7 @@ async fn without_redis_each_gate_goes_by_its_own_count_and_after_it_by_both_agai
     let hash = issue(&one, limits()).await;
     two.learns_of(&hash).await;
     let (first, second) = (one.entry(&hash).await, two.entry(&hash).await);
-    let count = |entry: &Entry, calls| (0..calls).filter(|_| spend(entry)).count();
+    let count = |entry: &CachedLicense, calls| (0..calls).filter(|_| spend(entry)).count();
     assert_eq!(count(&first, LIMIT - 1), LIMIT as usize - 1);
     assert_eq!(count(&second, LIMIT / 2), LIMIT as usize / 2);
     redis.restart();

@@ -18,7 +18,8 @@ use gate::{
 };
 use journal::{Journal, Options, Sync};
 use licensing::{
-    AppTerms, Ask, Entry, Found, IssueRequest, LeaseOptions, Licensing, LicensingOptions, Plans,
+    AppTerms, Ask, CachedLicense, Found, IssueRequest, LeaseOptions, Licensing, LicensingOptions,
+    Plans,
 };
 use model::{
     AppName, CallFacts, CallHead, CallTail, Clock, Ending, InstanceId, KeyHasher, Limits, Outcome,
@@ -309,7 +310,7 @@ impl Bench {
         Ok(())
     }
 
-    fn entry(&self, key: &str) -> Result<Arc<Entry>, Failure> {
+    fn entry(&self, key: &str) -> Result<Arc<CachedLicense>, Failure> {
         let hash = self.licensing.hasher().hash(key.as_bytes());
         match self.licensing.find(&hash, SystemClock.since_boot()) {
             Found::Known(entry) => Ok(entry),

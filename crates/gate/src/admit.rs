@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use licensing::{Ask, ClaimedToken, Entry, HeldUnits, Reservation, ReserveError};
+use licensing::{Ask, CachedLicense, ClaimedToken, HeldUnits, Reservation, ReserveError};
 use model::path::NormalPath;
 use model::{
     Address, CallFacts, CallHead, CallId, CallTail, Method, Mode, Outcome, PlanRevision, Refusal,
@@ -70,7 +70,7 @@ pub struct CallRequest<'a> {
 
 /// Who pays for a call, and what it holds of their limits.
 pub(crate) struct Paid {
-    pub(crate) entry: Arc<Entry>,
+    pub(crate) entry: Arc<CachedLicense>,
     pub(crate) reservation: Reservation,
     pub(crate) token: Option<ClaimedToken>,
 }
@@ -274,7 +274,7 @@ impl Gate {
         &self,
         worker: &Worker,
         routed: &Routed,
-        entry: &Entry,
+        entry: &CachedLicense,
         mode: Mode,
         refused: &licensing::Refused,
     ) -> Refused {
@@ -305,7 +305,7 @@ impl Gate {
         &self,
         routed: &Routed,
         request: &CallRequest<'_>,
-        entry: &Entry,
+        entry: &CachedLicense,
     ) -> Result<Reservation, licensing::Refused> {
         let now = routed.started_at;
         let permissions = !entry.license().permissions.is_empty();
@@ -422,7 +422,7 @@ impl std::fmt::Debug for Gate {
 /// Units that were leased for this call alone are used, or given back if they are not what it asks for; with a refusal they
 /// stay where they were.
 pub(crate) async fn take(
-    entry: &Entry,
+    entry: &CachedLicense,
     ask: Ask,
     leased: &mut Option<HeldUnits>,
 ) -> Result<Reservation, licensing::Refused> {

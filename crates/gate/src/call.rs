@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use journal::{Commit, MarkSlot, Space, Unavailable};
-use licensing::{ClaimedToken, EffectiveLimits, Entry, RateView, Reservation};
+use licensing::{CachedLicense, ClaimedToken, EffectiveLimits, RateView, Reservation};
 use model::{
     Blame, CallHead, CallId, CallRecord, CallTail, Ending, License, Mode, Refusal, UnreadableUnits,
 };
@@ -21,7 +21,7 @@ use crate::worker::Worker;
 pub(crate) struct Ticket {
     pub(crate) worker: Arc<Worker>,
     pub(crate) route: Arc<Route>,
-    pub(crate) entry: Option<Arc<Entry>>,
+    pub(crate) entry: Option<Arc<CachedLicense>>,
     pub(crate) head: CallHead,
     pub(crate) started: Moment,
     pub(crate) reservation: Option<Reservation>,
@@ -61,7 +61,7 @@ pub struct HeadCommit(Option<Commit>);
 /// Asked while a call is under way: whether its license may not be used any more, or may not for all that is known.
 #[derive(Clone)]
 pub struct CutCheck {
-    entry: Arc<Entry>,
+    entry: Arc<CachedLicense>,
     worker: Arc<Worker>,
 }
 

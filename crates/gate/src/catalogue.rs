@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use licensing::Entry;
+use licensing::CachedLicense;
 use model::{Outcome, PlanRevision, PlanRevisionId, Refusal, Symbol};
 use parking_lot::Mutex;
 use telemetry::{CallLabels, Metrics};
@@ -114,7 +114,7 @@ impl Gate {
         &self,
         worker: &Worker,
         route: &Route,
-        entry: &Entry,
+        entry: &CachedLicense,
     ) -> (u32, Option<Arc<str>>) {
         let catalogue = self.catalogue.load();
         let known = |plan: &Arc<PlanRevision>| catalogue.plans.get(&plan.id);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use licensing::{Entry, Found};
+use licensing::{CachedLicense, Found};
 use model::{Credential, KeyFormat, MAX_ACCESS_TOKEN_BYTES, Refusal, is_access_token};
 use telemetry::{LookupResult, LookupTier};
 
@@ -17,7 +17,7 @@ impl Gate {
         worker: &Worker,
         routed: &Routed,
         presented: Presented<'_>,
-    ) -> Result<Arc<Entry>, Refusal> {
+    ) -> Result<Arc<CachedLicense>, Refusal> {
         let credential = match presented {
             Presented::Credential(credential) => credential,
             Presented::Nothing => return Err(Refusal::LicenseMissing),
@@ -43,7 +43,7 @@ impl Gate {
         worker: &Worker,
         credential: &[u8],
         now: Moment,
-    ) -> Result<Arc<Entry>, Refusal> {
+    ) -> Result<Arc<CachedLicense>, Refusal> {
         let unknown = unknown(credential);
         let is_token = unknown == Refusal::TokenInvalid;
         let longest = if is_token {
@@ -58,7 +58,7 @@ impl Gate {
         let hash = licensing.hasher().hash(credential);
         let found = match licensing.find(&hash, now) {
             Found::Unread | Found::Unheard if is_token || could_be_a_key(credential) => {
-                licensing.find_anew(&hash, now).await
+                licensing.find_after_refresh(&hash, now).await
             }
             found => found,
         };

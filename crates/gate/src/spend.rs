@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use journal::Position;
-use licensing::{Ask, ClaimedToken, Entry, HeldUnits, RateView, Reservation};
+use licensing::{Ask, CachedLicense, ClaimedToken, HeldUnits, RateView, Reservation};
 use model::{
     Address, AppName, CallFacts, CallHead, CallId, CallRecord, CallTail, Ending, LicenseId, Method,
     Mode, Moment, NormalPath, Refusal, Symbol, Timestamp,
@@ -52,7 +52,7 @@ pub enum Holder<'a> {
     /// This license, by whatever stands for it.
     License(LicenseId),
     /// What was found before by the look-up of a credential.
-    Entry(&'a Arc<Entry>),
+    Found(&'a Arc<CachedLicense>),
 }
 
 /// What happens when a rate limit or the quota is reached.
@@ -73,7 +73,7 @@ pub struct Spent {
     /// When it counts.
     pub at: Timestamp,
     /// The license that paid, with its plan and limits.
-    pub entry: Arc<Entry>,
+    pub entry: Arc<CachedLicense>,
     /// The route that it was priced by.
     pub route: Arc<Route>,
     /// Units used.
@@ -99,7 +99,7 @@ impl std::fmt::Debug for Holder<'_> {
         match self {
             Self::Credential(_) => f.write_str("Credential(redacted)"),
             Self::License(id) => write!(f, "License({id})"),
-            Self::Entry(entry) => write!(f, "Entry({})", entry.license().id),
+            Self::Found(entry) => write!(f, "Found({})", entry.license().id),
         }
     }
 }
@@ -180,7 +180,7 @@ impl Gate {
         &self,
         worker: &Arc<Worker>,
         spend: &Spend<'_>,
-    ) -> Result<(Routed, Arc<Entry>), Refused> {
+    ) -> Result<(Routed, Arc<CachedLicense>), Refused> {
         let started = worker.now();
         let started_at = worker.wall(started);
         let call_id = spend.call_id.unwrap_or_else(|| worker.next_id(started_at));
@@ -236,14 +236,14 @@ impl Gate {
         worker: &Worker,
         holder: Holder<'_>,
         now: Moment,
-    ) -> Result<Arc<Entry>, Refusal> {
+    ) -> Result<Arc<CachedLicense>, Refusal> {
         match holder {
             Holder::Credential(credential) => self.look_up(worker, credential, now).await,
             Holder::License(id) => {
                 let found = worker.licensing.entry_of(id, now).await?;
                 found.ok_or(Refusal::LicenseUnknown)
             }
-            Holder::Entry(entry) => Ok(entry.clone()),
+            Holder::Found(entry) => Ok(entry.clone()),
         }
     }
 
@@ -252,7 +252,7 @@ impl Gate {
         &self,
         routed: &Routed,
         spend: &Spend<'_>,
-        entry: &Entry,
+        entry: &CachedLicense,
         leased: &mut Option<HeldUnits>,
     ) -> Result<Taken, licensing::Refused> {
         // Who was let in elsewhere stands in for an address that is allowed.
@@ -302,7 +302,7 @@ impl Gate {
         worker: &Arc<Worker>,
         routed: &Routed,
         spend: &Spend<'_>,
-        entry: Arc<Entry>,
+        entry: Arc<CachedLicense>,
         taken: Taken,
         token: &mut Option<ClaimedToken>,
     ) -> Result<(Spent, Position), Refusal> {

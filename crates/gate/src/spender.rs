@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use licensing::{Entry, IssuedToken};
+use licensing::{CachedLicense, IssuedToken};
 use model::{Address, CallFacts, LicenseId, Method, NormalPath, Refusal, Timestamp};
 
 use crate::admit::Gate;
@@ -75,7 +75,7 @@ impl Spender {
     ///
     /// # Errors
     /// [`Refusal::LicenseUnknown`]; [`Refusal::LicenseStoreUnavailable`] where that cannot be told.
-    pub async fn look_up(&self, credential: &[u8]) -> Result<Arc<Entry>, Refusal> {
+    pub async fn look_up(&self, credential: &[u8]) -> Result<Arc<CachedLicense>, Refusal> {
         self.gate
             .look_up(&self.worker, credential, self.worker.now())
             .await
@@ -85,7 +85,7 @@ impl Spender {
     ///
     /// # Errors
     /// As [`Spender::look_up`].
-    pub async fn license(&self, id: LicenseId) -> Result<Arc<Entry>, Refusal> {
+    pub async fn license(&self, id: LicenseId) -> Result<Arc<CachedLicense>, Refusal> {
         let found = self
             .worker
             .licensing
@@ -100,7 +100,7 @@ impl Spender {
     /// The first rule that refuses.
     pub fn check(
         &self,
-        entry: &Entry,
+        entry: &CachedLicense,
         address: Option<Address>,
         target: Option<(Method, &NormalPath<'_>)>,
     ) -> Result<(), Refusal> {

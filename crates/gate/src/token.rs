@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use licensing::{Ask, ClaimedToken, Entry, IssuedToken, TokenRequest};
+use licensing::{Ask, CachedLicense, ClaimedToken, IssuedToken, TokenRequest};
 use model::{
     AccountName, Address, AppName, CallFacts, CallHead, Method, Mode, NormalPath, Refusal,
     RequestToken, TokenState,
@@ -201,7 +201,7 @@ impl Gate {
 }
 
 async fn reserve(
-    entry: &Entry,
+    entry: &CachedLicense,
     routed: &Routed,
     claimed: &mut ClaimedToken,
 ) -> Result<licensing::Reservation, licensing::Refused> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use journal::{Bell, Journal, Lane};
+use journal::{DurableNotifier, Journal, Lane};
 use licensing::Licensing;
 use model::{
     CallHead, CallId, CallRecord, CallTail, Clock, LicenseId, Method, Mode, Outcome, Refusal,
@@ -118,7 +118,7 @@ impl Worker {
 
     /// The bell of this worker's lane: serve it in the runtime of the thread that waits for commits.
     #[must_use]
-    pub fn bell(&self) -> Bell {
+    pub fn bell(&self) -> DurableNotifier {
         self.lane.bell()
     }
 

@@ -335,6 +335,6 @@ fn a_call_that_was_forwarded_and_had_no_status_is_unknown_spent_and_not_billed()
     );
     let unknown: BTreeSet<_> = unknown.iter().map(|line| line.call_id).collect();
     assert!(unknown.is_subset(&left));
-    let astray = still.iter().filter(|id| !unknown.contains(*id)).count();
-    assert!(astray <= 1, "one thing may have been done and not said");
+    let resyncing = still.iter().filter(|id| !unknown.contains(*id)).count();
+    assert!(resyncing <= 1, "one thing may have been done and not said");
 }

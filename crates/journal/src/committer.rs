@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::files;
-use crate::hub::Hub;
+use crate::hub::JournalState;
 use crate::lane::Lane;
 use crate::repair;
 use crate::segment::Segment;
@@ -18,7 +18,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// State of the thread `journal-commit`.
 pub(crate) struct Committer {
-    hub: Arc<Hub>,
+    hub: Arc<JournalState>,
     lanes: Vec<Arc<Lane>>,
     observer: Arc<dyn Observer>,
     /// Frames of each lane that were counted to a commit.
@@ -33,7 +33,11 @@ pub(crate) struct Committer {
 }
 
 impl Committer {
-    pub(crate) fn new(hub: Arc<Hub>, lanes: Vec<Arc<Lane>>, observer: Arc<dyn Observer>) -> Self {
+    pub(crate) fn new(
+        hub: Arc<JournalState>,
+        lanes: Vec<Arc<Lane>>,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
         let now = Instant::now();
         let counted = vec![0; lanes.len()];
         Self {

@@ -10,7 +10,7 @@ use crate::{Options, Unavailable};
 
 /// State and settings of the journal, without its lanes.
 #[derive(Debug)]
-pub(crate) struct Hub {
+pub(crate) struct JournalState {
     pub(crate) options: Options,
     /// `options.directory/<instance>`.
     pub(crate) directory: PathBuf,
@@ -38,7 +38,7 @@ const PLENTY: u8 = 0;
 const DISK_FULL: u8 = 1;
 const PREPARE_FAILED: u8 = 2;
 
-impl Hub {
+impl JournalState {
     pub(crate) fn new(options: Options, directory: PathBuf, boot: u128, lock: File) -> Self {
         Self {
             options,

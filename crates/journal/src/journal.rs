@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use crate::committer::Committer;
 use crate::files::{self, Blank};
 use crate::format::Header;
-use crate::hub::{self, Hub};
+use crate::hub::{self, JournalState};
 use crate::lane::Lane;
 use crate::marks::{MarkSlot, Marks};
 use crate::prepare::Preparer;
@@ -56,7 +56,7 @@ pub struct Journal {
 
 #[derive(Debug)]
 struct Running {
-    hub: Arc<Hub>,
+    hub: Arc<JournalState>,
     lanes: Vec<Arc<Lane>>,
     marks: Arc<Marks>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -96,7 +96,12 @@ impl Journal {
         observer: Arc<dyn Observer>,
     ) -> Result<Self, Error> {
         let directory = directory.to_owned();
-        let hub = Arc::new(Hub::new(options, directory, files::boot_id(), lock));
+        let hub = Arc::new(JournalState::new(
+            options,
+            directory,
+            files::boot_id(),
+            lock,
+        ));
         let marks = hub.directory.join(files::MARKS);
         let marks = Marks::create(&marks, hub.options.mark_slots, hub.options.instance)
             .map_err(Error::io("prepare the table of marks", &marks))?;
@@ -270,7 +275,7 @@ fn refuse_existing(path: &Path) -> Result<(), Error> {
     })
 }
 
-fn begin_lane(hub: &Arc<Hub>, index: usize) -> Result<Arc<Lane>, Error> {
+fn begin_lane(hub: &Arc<JournalState>, index: usize) -> Result<Arc<Lane>, Error> {
     let path = files::segment_path(&hub.directory, index as u32, 0);
     let blank =
         Blank::create(path.clone(), hub.segment_bytes()).map_err(Error::io("prepare", &path))?;

@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::files::Blank;
 use crate::format::{Kind, PAYLOAD_MAX, SYMBOL_MAX};
-use crate::hub::Hub;
+use crate::hub::JournalState;
 use crate::segment::{Passed, Segment};
 use crate::wait::Waiting;
 use crate::writer::{self, Writer};
@@ -23,7 +23,7 @@ const SEGMENT_TIMEOUT: Duration = Duration::from_millis(250);
 /// One lane of a journal, written by one thread most of the time: its lock is there for the rest of it.
 #[derive(Debug)]
 pub struct Lane {
-    hub: Arc<Hub>,
+    hub: Arc<JournalState>,
     index: usize,
     writer: Mutex<Writer>,
     /// Signalled when `writer.next` came, or will not come for now.
@@ -43,7 +43,7 @@ pub struct Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(hub: Arc<Hub>, index: usize, writer: Writer) -> Self {
+    pub(crate) fn new(hub: Arc<JournalState>, index: usize, writer: Writer) -> Self {
         let segments = VecDeque::from([Arc::clone(&writer.segment)]);
         Self {
             hub,
@@ -295,7 +295,7 @@ impl Lane {
 
 /// For the writer, the committer, the preparer and the readers.
 impl Lane {
-    pub(crate) fn hub(&self) -> &Hub {
+    pub(crate) fn hub(&self) -> &JournalState {
         &self.hub
     }
 

@@ -3,7 +3,7 @@
 //! A record is opened, closed later, or both at once; its payload is bytes that mean nothing here. Each lane is written
 //! by one thread, so that no lock is shared, and a frame is a copy into a shared mapping: from that moment it survives
 //! `kill -9`. What must survive a power cut waits for its [`Position`] to become durable: one thread syncs all lanes,
-//! publishes one number per lane, and rings one [`Bell`] per worker.
+//! publishes one number per lane, and rings one [`DurableNotifier`] per worker.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -77,7 +77,7 @@ pub use lane::Lane;
 pub use marks::MarkSlot;
 pub use options::{Options, Sync};
 pub use reader::{Entry, Reader, Torn};
-pub use wait::{Bell, Commit};
+pub use wait::{Commit, DurableNotifier};
 
 /// A place in a lane: bytes written before it, over all segments. Grows only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

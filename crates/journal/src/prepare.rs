@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::files::{self, Blank};
-use crate::hub::Hub;
+use crate::hub::JournalState;
 use crate::lane::Lane;
 use crate::segment::Segment;
 
@@ -19,7 +19,7 @@ const ROUND: Duration = Duration::from_secs(1);
 
 /// State of the thread `journal-prepare`.
 pub(crate) struct Preparer {
-    hub: Arc<Hub>,
+    hub: Arc<JournalState>,
     lanes: Vec<Arc<Lane>>,
     /// Ready for any lane.
     spare: Vec<Blank>,
@@ -30,7 +30,7 @@ pub(crate) struct Preparer {
 }
 
 impl Preparer {
-    pub(crate) fn new(hub: Arc<Hub>, lanes: Vec<Arc<Lane>>, spare: Blank) -> Self {
+    pub(crate) fn new(hub: Arc<JournalState>, lanes: Vec<Arc<Lane>>, spare: Blank) -> Self {
         Self {
             hub,
             lanes,
@@ -41,7 +41,7 @@ impl Preparer {
     }
 
     /// Where the spare that is made at creation lies.
-    pub(crate) fn first_spare(hub: &Hub) -> PathBuf {
+    pub(crate) fn first_spare(hub: &JournalState) -> PathBuf {
         hub.directory.join(format!("{}0", files::SPARE))
     }
 

@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use crate::files::{self, Blank};
 use crate::format::{self, HEADER_BYTES};
-use crate::hub::Hub;
+use crate::hub::JournalState;
 use crate::lane::Lane;
 use crate::map::MapWriter;
 use crate::segment::Segment;
 
 /// Puts a fresh, synced file in the place of a segment whose sync failed, and gives the lane position up to which that
 /// file is durable.
-pub(crate) fn replace(hub: &Hub, lane: &Lane, old: &Arc<Segment>) -> io::Result<u64> {
+pub(crate) fn replace(hub: &JournalState, lane: &Lane, old: &Arc<Segment>) -> io::Result<u64> {
     // Noted first: what is written meanwhile is copied later, and synced with the next commit.
     let durable = old.end().unwrap_or_else(|| lane.written().0);
     let copied = old.offset_of(durable);
@@ -40,7 +40,12 @@ pub(crate) fn replace(hub: &Hub, lane: &Lane, old: &Arc<Segment>) -> io::Result<
     }
 }
 
-fn fill(hub: &Hub, old: &Segment, path: &std::path::Path, copied: usize) -> io::Result<Blank> {
+fn fill(
+    hub: &JournalState,
+    old: &Segment,
+    path: &std::path::Path,
+    copied: usize,
+) -> io::Result<Blank> {
     let mut blank = Blank::create(path.to_owned(), hub.segment_bytes())?;
     copy(old, &mut blank.map, 0, copied)?;
     blank.map.publish(copied);

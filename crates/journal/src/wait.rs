@@ -117,12 +117,12 @@ impl Lane {
         self.wait_durable(if hidden { self.written() } else { Position(0) })
     }
 
-    /// The bell of this lane. Let one local task of the worker's own runtime run [`Bell::serve`]: the committer then
+    /// The bell of this lane. Let one local task of the worker's own runtime run [`DurableNotifier::serve`]: the committer then
     /// rings once per sync, and each waiter is woken from the thread it runs on. Without a bell the committer wakes
     /// every waiter itself.
-    pub fn bell(self: &Arc<Self>) -> Bell {
+    pub fn bell(self: &Arc<Self>) -> DurableNotifier {
         let id = self.waiting.bells.fetch_add(1, Ordering::Relaxed) + 1;
-        Bell {
+        DurableNotifier {
             lane: Arc::clone(self),
             id,
         }
@@ -243,12 +243,12 @@ impl Drop for Commit {
 
 /// Wakes a lane's waiters from the worker's own thread; the committer only rings it. See [`Lane::bell`].
 #[derive(Debug)]
-pub struct Bell {
+pub struct DurableNotifier {
     lane: Arc<Lane>,
     id: u64,
 }
 
-impl Bell {
+impl DurableNotifier {
     /// `Some(n)`: rung, `n` waiters were woken; poll again. `None`: the journal is shut down, nobody waits any more.
     pub fn poll_ring(&mut self, context: &mut Context<'_>) -> Poll<Option<usize>> {
         {
@@ -277,7 +277,7 @@ impl Bell {
     }
 }
 
-impl Drop for Bell {
+impl Drop for DurableNotifier {
     /// The committer wakes the waiters again.
     fn drop(&mut self) {
         {

@@ -17,7 +17,7 @@ use crate::row::Row;
 use crate::stats::{LedgerObserver, LedgerStats};
 
 /// Directory, store and names: shared by shipping, recovery, verification and reports.
-pub(crate) struct Books {
+pub(crate) struct LedgerContext {
     pub(crate) directory: PathBuf,
     /// Whether the bytes of sealed files are kept elsewhere than in the directory.
     pub(crate) keeps_files: bool,
@@ -36,7 +36,7 @@ pub(crate) struct Books {
     pub(crate) observer: Arc<dyn LedgerObserver>,
 }
 
-impl Books {
+impl LedgerContext {
     pub(crate) fn new(
         options: &LedgerOptions,
         store: Arc<dyn Store>,
@@ -100,7 +100,7 @@ pub(crate) enum Extent {
 
 /// One lane whose records are shipped.
 #[derive(Clone, Debug)]
-pub(crate) struct LaneBook {
+pub(crate) struct LaneSource {
     pub(crate) instance: InstanceId,
     pub(crate) lane: u32,
     pub(crate) node: String,
@@ -122,12 +122,16 @@ pub(crate) enum Source {
     Files,
 }
 
-impl LaneBook {
+impl LaneSource {
     /// Reads the lane's records after `number`.
     ///
     /// # Errors
     /// [`Error::is_missing`] where the journal does not hold them any more.
-    pub(crate) fn rows_from(&self, books: &Books, number: u64) -> Result<Option<RowReader>, Error> {
+    pub(crate) fn rows_from(
+        &self,
+        books: &LedgerContext,
+        number: u64,
+    ) -> Result<Option<RowReader>, Error> {
         let names = Arc::clone(&books.names);
         let (instance, lane) = (self.instance, self.lane);
         let reader = match &self.source {

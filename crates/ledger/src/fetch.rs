@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use store::{SealedFile, SealedFiles, Store};
 
-use crate::books::Books;
+use crate::books::LedgerContext;
 use crate::error::Error;
 use crate::file::{SealedReader, parse_file_name};
 
@@ -21,7 +21,7 @@ const FOLDER: &str = "fetched";
 /// Bytes that are kept in it; the oldest files go first.
 const MAX_CACHE_BYTES: u64 = 1 << 30;
 
-impl Books {
+impl LedgerContext {
     /// Opens a file of the manifest for reading, wherever it is.
     pub(crate) fn open(&self, name: &str) -> Result<SealedReader, Error> {
         match SealedReader::open(&self.local(name)?) {

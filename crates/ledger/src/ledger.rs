@@ -10,7 +10,7 @@ use model::InstanceId;
 use store::Store;
 use tokio::runtime::Handle;
 
-use crate::books::{Books, Extent, LaneBook, Source};
+use crate::books::{Extent, LaneSource, LedgerContext, Source};
 use crate::error::Error;
 use crate::follow::Ahead;
 use crate::options::LedgerOptions;
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Ledger {
 /// What the threads and the handles share.
 pub(crate) struct Shared {
     pub(crate) options: LedgerOptions,
-    pub(crate) books: Books,
+    pub(crate) books: LedgerContext,
     pub(crate) instance: InstanceId,
     pub(crate) lanes: Vec<LiveLane>,
     /// What earlier starts left.
@@ -60,7 +60,7 @@ pub(crate) struct Shared {
 /// A lane of this process.
 pub(crate) struct LiveLane {
     pub(crate) lane: Arc<Lane>,
-    pub(crate) book: LaneBook,
+    pub(crate) book: LaneSource,
     rolled: AtomicU64,
     sealed: AtomicU64,
     /// Bytes written to the lane when it was sealed last.
@@ -295,7 +295,7 @@ impl Ledger {
 impl LiveLane {
     fn new(node: &str, instance: InstanceId, lane: Arc<Lane>) -> Self {
         Self {
-            book: LaneBook {
+            book: LaneSource {
                 instance,
                 lane: u32::try_from(lane.index()).expect("a journal has at most 1,024 lanes"),
                 node: node.to_owned(),

@@ -9,11 +9,11 @@ use model::usage::{UsageKey, UsageSums};
 use model::{InstanceId, Timestamp};
 use store::{RollupRow, SealedFile};
 
-use crate::books::{Books, Extent, LaneBook, Source};
+use crate::books::{Extent, LaneSource, LedgerContext, Source};
 use crate::error::Error;
 use crate::file::{FileMeta, Filter, hash_file, write_sealed};
 use crate::ledger::{Ledger, Shared};
-use crate::recover::{Shipment, instance_state, marks_without_head};
+use crate::recover::{InstanceRecovery, instance_state, marks_without_head};
 use crate::roll::Rolling;
 use crate::rollup::Sums;
 use crate::seal::{describe, files_in};
@@ -56,7 +56,7 @@ impl Ledger {
             }
             shared.catch_up.show(&standstill.backlog);
             let rebuilt = rebuild(&shared);
-            standstill.backlog.iter_mut().for_each(Shipment::start_over);
+            standstill.backlog.iter_mut().for_each(InstanceRecovery::start_over);
             for rolling in standstill.rolling.iter_mut() {
                 *rolling = Rolling::default();
             }
@@ -152,7 +152,7 @@ fn rebuild_manifest(shared: &Shared, rebuilt: &mut Rebuilt) -> Result<Gone, Erro
 }
 
 /// Instances that the store may have forgotten; beginning one that it knows does nothing.
-fn begin_instances(books: &Books, files: &[SealedFile]) -> Result<(), Error> {
+fn begin_instances(books: &LedgerContext, files: &[SealedFile]) -> Result<(), Error> {
     let mut last = None;
     for file in files {
         let instance = file.range.instance;
@@ -187,7 +187,7 @@ fn gaps(files: &[SealedFile]) -> Gone {
 }
 
 /// Whether a file is what was written, after it was given to the store again if that kept something else.
-fn is_intact(books: &Books, file: &SealedFile) -> Result<bool, Error> {
+fn is_intact(books: &LedgerContext, file: &SealedFile) -> Result<bool, Error> {
     let is_it =
         |path: &Path| matches!(hash_file(path), Ok(found) if found == (file.bytes, file.hash));
     if is_it(&books.as_kept(&file.name)?) {
@@ -242,7 +242,11 @@ fn remake(shared: &Shared, file: &SealedFile) -> Result<Option<SealedFile>, Erro
 }
 
 /// The journal of a lane, if it is still there: ours, or a dead instance's.
-fn journal_of(shared: &Shared, instance: InstanceId, lane: u32) -> Result<Option<LaneBook>, Error> {
+fn journal_of(
+    shared: &Shared,
+    instance: InstanceId,
+    lane: u32,
+) -> Result<Option<LaneSource>, Error> {
     if instance == shared.instance {
         let live = shared.lanes.get(lane as usize);
         return Ok(live.map(|live| live.book.clone()));
@@ -265,7 +269,7 @@ fn journal_of(shared: &Shared, instance: InstanceId, lane: u32) -> Result<Option
         Err(Error::Store(error)) => return Err(error.into()),
         Ok(_) | Err(_) => Vec::new(),
     };
-    Ok(Some(LaneBook {
+    Ok(Some(LaneSource {
         instance,
         lane,
         node: known.map_or_else(|| shared.books.node.clone(), |state| state.node),
@@ -368,7 +372,7 @@ fn roll_up_ended(shared: &Shared) -> Result<(), Error> {
         .collect();
     lanes.dedup();
     for (instance, lane) in lanes {
-        let book = LaneBook {
+        let book = LaneSource {
             instance,
             lane,
             node: books.node.clone(),

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use store::{RollupBatch, SealedFile};
 
-use crate::books::{Books, Extent, LaneBook, RowReader};
+use crate::books::{Extent, LaneSource, LedgerContext, RowReader};
 use crate::error::Error;
 use crate::file::Filter;
 use crate::rollup::Sums;
@@ -33,8 +33,8 @@ impl Rolling {
     /// Nothing is lost by one: the next try begins where the store says.
     pub(crate) fn roll(
         &mut self,
-        books: &Books,
-        lane: &LaneBook,
+        books: &LedgerContext,
+        lane: &LaneSource,
         extent: Extent,
     ) -> Result<bool, Error> {
         let result = self.roll_known(books, lane, extent);
@@ -55,8 +55,8 @@ impl Rolling {
 
     fn roll_known(
         &mut self,
-        books: &Books,
-        lane: &LaneBook,
+        books: &LedgerContext,
+        lane: &LaneSource,
         extent: Extent,
     ) -> Result<bool, Error> {
         if !self.known {
@@ -84,7 +84,11 @@ impl Rolling {
     }
 
     /// A reader at the position. What the journal has let go is rolled up from sealed files first.
-    fn open(&mut self, books: &Books, lane: &LaneBook) -> Result<Option<RowReader>, Error> {
+    fn open(
+        &mut self,
+        books: &LedgerContext,
+        lane: &LaneSource,
+    ) -> Result<Option<RowReader>, Error> {
         match lane.rows_from(books, self.rolled) {
             Ok(Some(reader)) => Ok(Some(reader)),
             Ok(None) => {
@@ -103,7 +107,7 @@ impl Rolling {
     }
 
     /// Rolls up what sealed files hold beyond the position; whether that moved it.
-    fn roll_files(&mut self, books: &Books, lane: &LaneBook) -> Result<bool, Error> {
+    fn roll_files(&mut self, books: &LedgerContext, lane: &LaneSource) -> Result<bool, Error> {
         let begin = self.rolled;
         loop {
             let files = books.files_after(lane.instance, lane.lane, self.rolled)?;
@@ -116,8 +120,8 @@ impl Rolling {
 
     fn roll_some(
         &mut self,
-        books: &Books,
-        lane: &LaneBook,
+        books: &LedgerContext,
+        lane: &LaneSource,
         files: &[SealedFile],
     ) -> Result<(), Error> {
         for file in files {
@@ -142,8 +146,8 @@ impl Rolling {
 
     fn commit(
         &mut self,
-        books: &Books,
-        lane: &LaneBook,
+        books: &LedgerContext,
+        lane: &LaneSource,
         sums: &Sums,
         through: u64,
         begun: Instant,
@@ -186,7 +190,7 @@ fn collect(reader: &mut RowReader, from: u64, most_rows: usize) -> Result<(Sums,
     Ok((sums, through))
 }
 
-fn sum_file(books: &Books, file: &SealedFile, after: u64) -> Result<Sums, Error> {
+fn sum_file(books: &LedgerContext, file: &SealedFile, after: u64) -> Result<Sums, Error> {
     let mut sums = Sums::default();
     let reader = books.open(&file.name)?;
     reader.scan(&books.names, &Filter::default(), &mut |row| {

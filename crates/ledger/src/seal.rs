@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 use model::Timestamp;
 use store::{SealIntent, SealedFile};
 
-use crate::books::{Books, Extent, LaneBook, RowReader};
+use crate::books::{Extent, LaneSource, LedgerContext, RowReader};
 use crate::error::Error;
 use crate::file::{
     FileMeta, PART_SUFFIX, SealedReader, file_name, hash_file, parse_file_name, write_sealed,
@@ -42,8 +42,8 @@ impl Sealing {
     /// Nothing is lost by one: the next try begins where the store says.
     pub(crate) fn seal(
         &mut self,
-        books: &Books,
-        lane: &LaneBook,
+        books: &LedgerContext,
+        lane: &LaneSource,
         extent: Extent,
     ) -> Result<(), Error> {
         let result = self.seal_known(books, lane, extent);
@@ -58,7 +58,7 @@ impl Sealing {
     ///
     /// # Errors
     /// As [`Sealing::seal`].
-    pub(crate) fn look(&mut self, books: &Books, lane: &LaneBook) -> Result<(), Error> {
+    pub(crate) fn look(&mut self, books: &LedgerContext, lane: &LaneSource) -> Result<(), Error> {
         if !self.known {
             self.learn(books, lane)?;
             self.known = true;
@@ -71,7 +71,12 @@ impl Sealing {
         self.reader = None;
     }
 
-    fn seal_known(&mut self, books: &Books, lane: &LaneBook, extent: Extent) -> Result<(), Error> {
+    fn seal_known(
+        &mut self,
+        books: &LedgerContext,
+        lane: &LaneSource,
+        extent: Extent,
+    ) -> Result<(), Error> {
         self.look(books, lane)?;
         loop {
             let Some(mut rows) = self.collect(books, lane)? else {
@@ -88,7 +93,7 @@ impl Sealing {
     }
 
     /// Asks the store how far the lane is, and takes in files that a crash, or an older copy of the store, left out.
-    fn learn(&mut self, books: &Books, lane: &LaneBook) -> Result<(), Error> {
+    fn learn(&mut self, books: &LedgerContext, lane: &LaneSource) -> Result<(), Error> {
         let (instance, number) = (lane.instance, lane.lane);
         self.sealed = books.position(instance, number)?.sealed;
         self.previous = [0; 32];
@@ -116,7 +121,7 @@ impl Sealing {
     }
 
     /// Takes files into the manifest that follow the last one.
-    fn adopt(&mut self, books: &Books, lane: &LaneBook) -> Result<(), Error> {
+    fn adopt(&mut self, books: &LedgerContext, lane: &LaneSource) -> Result<(), Error> {
         while let Some(range) = file_after(&books.directory, lane, self.sealed)? {
             let path = books.directory.join(file_name(&range));
             let fits = match SealedReader::open(&path) {
@@ -141,7 +146,11 @@ impl Sealing {
     }
 
     /// The rows of the next file; `None` where there is no journal to take them from.
-    fn collect(&mut self, books: &Books, lane: &LaneBook) -> Result<Option<Vec<Row>>, Error> {
+    fn collect(
+        &mut self,
+        books: &LedgerContext,
+        lane: &LaneSource,
+    ) -> Result<Option<Vec<Row>>, Error> {
         let wanted = self.decided.map(|through| through - self.sealed);
         if self.reader.is_none() {
             self.reader = lane.rows_from(books, self.sealed)?;
@@ -170,7 +179,12 @@ impl Sealing {
         }
     }
 
-    fn seal_rows(&mut self, books: &Books, lane: &LaneBook, rows: &mut [Row]) -> Result<(), Error> {
+    fn seal_rows(
+        &mut self,
+        books: &LedgerContext,
+        lane: &LaneSource,
+        rows: &mut [Row],
+    ) -> Result<(), Error> {
         let begun = Instant::now();
         let intent = SealIntent {
             instance: lane.instance,
@@ -197,7 +211,7 @@ impl Sealing {
         Ok(())
     }
 
-    fn meta(&self, lane: &LaneBook, range: SealIntent, rows: &[Row]) -> FileMeta {
+    fn meta(&self, lane: &LaneSource, range: SealIntent, rows: &[Row]) -> FileMeta {
         let times = || rows.iter().map(|row| row.record.head.started_at);
         FileMeta {
             range,
@@ -212,7 +226,7 @@ impl Sealing {
         }
     }
 
-    fn commit(&mut self, books: &Books, file: SealedFile) -> Result<(), Error> {
+    fn commit(&mut self, books: &LedgerContext, file: SealedFile) -> Result<(), Error> {
         let (through, hash) = (file.range.through, file.hash);
         let _manifest = books
             .manifest
@@ -276,7 +290,11 @@ pub(crate) fn files_in(directory: &Path) -> Result<Vec<SealIntent>, Error> {
     Ok(ranges)
 }
 
-fn file_after(directory: &Path, lane: &LaneBook, number: u64) -> Result<Option<SealIntent>, Error> {
+fn file_after(
+    directory: &Path,
+    lane: &LaneSource,
+    number: u64,
+) -> Result<Option<SealIntent>, Error> {
     let next = |range: &SealIntent| {
         range.instance == lane.instance && range.lane == lane.lane && range.from == number
     };

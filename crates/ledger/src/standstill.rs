@@ -21,11 +21,11 @@ const BRIEFLY: Duration = Duration::from_millis(500);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The others' standstill, which ends with this.
-pub(crate) struct OthersStill<'a> {
+pub(crate) struct FreezeGuard<'a> {
     shared: &'a Shared,
 }
 
-impl Drop for OthersStill<'_> {
+impl Drop for FreezeGuard<'_> {
     fn drop(&mut self) {
         let instance = self.shared.instance;
         let store = &self.shared.books.store;
@@ -42,7 +42,7 @@ impl Shared {
     pub(crate) fn still_others(
         &self,
         dead: &[InstanceId],
-    ) -> Result<Option<OthersStill<'_>>, Error> {
+    ) -> Result<Option<FreezeGuard<'_>>, Error> {
         let deadline = Instant::now() + TIMEOUT;
         let wait = || Instant::now() < deadline && !self.stop.wait(POLL_INTERVAL);
         if self.others(dead)?.is_empty() {
@@ -53,7 +53,7 @@ impl Shared {
                 return Ok(None);
             }
         }
-        let others = OthersStill { shared: self };
+        let others = FreezeGuard { shared: self };
         while !self.others_are_sealed(dead)? && wait() {}
         Ok(Some(others))
     }
@@ -107,7 +107,7 @@ impl Shared {
     }
 
     /// Stands still for as long as another gate wants it.
-    pub(crate) fn keep_still(&self) -> Result<(), Error> {
+    pub(crate) fn await_thaw(&self) -> Result<(), Error> {
         if !self.is_to_stand_still()? {
             return Ok(());
         }

@@ -153,7 +153,7 @@ pub(crate) fn seal_thread(shared: &Shared) {
         pace.note("seal", result, look);
         if last_stock.elapsed() >= STOCK {
             last_stock = Instant::now();
-            if let Err(error) = shared.keep_still() {
+            if let Err(error) = shared.await_thaw() {
                 tracing::debug!(%error, "whether another gate takes stock is not known");
             }
         }

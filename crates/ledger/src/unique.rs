@@ -1,6 +1,6 @@
 //! Finds call ids that occur twice, in bounded memory: the ids are gone through several times, a part of them each time.
 
-use crate::books::Books;
+use crate::books::LedgerContext;
 use crate::error::Error;
 
 /// Ids that are looked at in one pass: 64 MB.
@@ -31,7 +31,7 @@ impl Unique {
     }
 
     /// Ids that occur more than once, and how often.
-    pub(crate) fn doubled(&self, books: &Books) -> Result<Vec<(u128, u64)>, Error> {
+    pub(crate) fn doubled(&self, books: &LedgerContext) -> Result<Vec<(u128, u64)>, Error> {
         let passes = u128::from(self.count / PASS + 1);
         let mut doubled = Vec::new();
         for pass in 0..passes {

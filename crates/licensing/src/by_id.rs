@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::{CredentialId, KeyHash, LicenseId, Moment, Refusal, Timestamp};
 use store::{CredentialInfo, CredentialStatus, Snapshot};
 
-use crate::entry::Entry;
+use crate::entry::CachedLicense;
 use crate::licensing::{Found, Licensing};
 
 /// Where an entry by id lies in the cache. Hashes of keys are uniform, so that none of them ever ends like this; the bits
@@ -30,9 +30,9 @@ impl Licensing {
         self: &Arc<Self>,
         id: LicenseId,
         now: Moment,
-    ) -> Result<Option<Arc<Entry>>, Refusal> {
+    ) -> Result<Option<Arc<CachedLicense>>, Refusal> {
         let found = match self.find(&place(id), now) {
-            Found::Unread => self.find_anew(&place(id), now).await,
+            Found::Unread => self.find_after_refresh(&place(id), now).await,
             found => found,
         };
         match found {
@@ -52,7 +52,7 @@ impl Licensing {
         }
     }
 
-    async fn load_entry_of(&self, id: LicenseId) -> Result<Option<Arc<Entry>>, Refusal> {
+    async fn load_entry_of(&self, id: LicenseId) -> Result<Option<Arc<CachedLicense>>, Refusal> {
         for _ in 0..Self::TRIES {
             let mark = self.log.lock().mark();
             let found = self.store.license(id).await.map_err(|error| {

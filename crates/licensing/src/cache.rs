@@ -7,11 +7,16 @@ use model::{Fingerprint, KeyHash, Moment};
 use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
-use crate::entry::Entry;
+use crate::entry::CachedLicense;
 
 /// Entries by full key hash. Nothing but a license that exists ever enters, so that guessing evicts nobody.
-pub(crate) type EntryCache =
-    Cache<KeyHash, Arc<Entry>, UnitWeighter, UniformState, DefaultLifecycle<KeyHash, Arc<Entry>>>;
+pub(crate) type EntryCache = Cache<
+    KeyHash,
+    Arc<CachedLicense>,
+    UnitWeighter,
+    UniformState,
+    DefaultLifecycle<KeyHash, Arc<CachedLicense>>,
+>;
 
 /// Keys whose fingerprint exists and which themselves do not; by fingerprint, so that a change can take one out.
 pub(crate) struct NegativeCache(Cache<Fingerprint, (KeyHash, Moment)>);

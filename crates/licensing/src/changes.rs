@@ -113,7 +113,7 @@ impl Licensing {
                 .store
                 .changes_since(after, Self::CHANGES_AT_ONCE)
                 .await?;
-            let is_astray = self.astray.load(Ordering::Acquire);
+            let is_astray = self.resyncing.load(Ordering::Acquire);
             if is_astray || !is_continued(known.as_ref(), &changes, last) {
                 if anew == Self::BEGINNINGS {
                     let why = "the changes of the store have no end that stays";
@@ -219,7 +219,7 @@ impl Licensing {
             self.fleet.observer.in_force(after);
         }
         if outdated {
-            self.unlearned.lock().insert(change.license_id);
+            self.pending_cuts.lock().insert(change.license_id);
             self.learn.notify_one();
         }
     }
@@ -270,8 +270,8 @@ impl Licensing {
     pub(crate) async fn serve_learning(&self) {
         loop {
             let ids: Vec<LicenseId> = {
-                let mut unlearned = self.unlearned.lock();
-                std::mem::take(&mut *unlearned).into_iter().collect()
+                let mut pending_cuts = self.pending_cuts.lock();
+                std::mem::take(&mut *pending_cuts).into_iter().collect()
             };
             if ids.is_empty() {
                 self.learn.notified().await;
@@ -286,7 +286,7 @@ impl Licensing {
                 }
             }
             if !failed.is_empty() {
-                self.unlearned.lock().extend(failed);
+                self.pending_cuts.lock().extend(failed);
                 tokio::time::sleep(self.options.change_poll / 4).await;
             }
         }
@@ -343,7 +343,7 @@ impl Licensing {
         tracing::warn!(
             "the license store has other changes than those read so far, everything cached is dropped"
         );
-        self.astray.store(true, Ordering::Release);
+        self.resyncing.store(true, Ordering::Release);
         self.drop_everything();
         let renewal = self.fingerprints.renew();
         let fingerprints = self.read_fingerprints().await?;
@@ -353,7 +353,7 @@ impl Licensing {
         renewal.finish(fingerprints);
         self.management.clear();
         self.learn.notify_one();
-        self.astray.store(false, Ordering::Release);
+        self.resyncing.store(false, Ordering::Release);
         Ok(())
     }
 
@@ -363,10 +363,10 @@ impl Licensing {
         log.forget();
         self.cache.clear();
         self.negative.clear();
-        let mut unlearned = self.unlearned.lock();
+        let mut pending_cuts = self.pending_cuts.lock();
         self.states.for_each(|state| {
             state.forget_version();
-            unlearned.insert(state.id());
+            pending_cuts.insert(state.id());
         });
     }
 

@@ -12,13 +12,13 @@ use model::{
 use store::{ChangeNumber, CredentialInfo, CredentialStatus, StoredLicense};
 
 use crate::ended::{EndedCredentials, TokensInUse};
-use crate::hub::Hub;
+use crate::hub::LeaseQueue;
 use crate::meter::{Ask, HeldUnits, Meter, Refused, Reservation, ReserveError, Stamp};
 use crate::plans::{EffectiveLimits, Terms};
 
 /// A credential with its license, as known when it was read. Immutable; a change of the license makes a new one.
 #[derive(Debug)]
-pub struct Entry {
+pub struct CachedLicense {
     license: Arc<License>,
     credential: EntryCredential,
     effective: Arc<EffectiveLimits>,
@@ -73,7 +73,7 @@ pub struct LicenseState {
     ended: EndedCredentials,
     tokens: TokensInUse,
     meter: Meter,
-    hub: Arc<Hub>,
+    hub: Arc<LeaseQueue>,
 }
 
 /// Says to calls under way that their license may not be used any more (G5).
@@ -83,7 +83,7 @@ pub struct CutSignal {
     expires_at: AtomicI64,
 }
 
-impl Entry {
+impl CachedLicense {
     pub(crate) fn new(
         license: Arc<License>,
         credential: EntryCredential,
@@ -240,7 +240,7 @@ impl Entry {
     ///
     /// # Errors
     /// [`ReserveError::Refused`] if a limit is reached; [`ReserveError::NeedLease`] if the store must be asked:
-    /// [`Entry::acquire`] does that.
+    /// [`CachedLicense::acquire`] does that.
     pub fn reserve(&self, ask: &Ask) -> Result<Reservation, ReserveError> {
         if self.effective.is_unlimited() {
             return Ok(Reservation::unlimited(ask));
@@ -254,7 +254,7 @@ impl Entry {
         result
     }
 
-    /// [`Entry::reserve`], waiting for a lease of the store where one is needed, at most the lease timeout.
+    /// [`CachedLicense::reserve`], waiting for a lease of the store where one is needed, at most the lease timeout.
     ///
     /// Dropping the future takes nothing.
     ///
@@ -341,7 +341,7 @@ impl EntryCredential {
 }
 
 impl LicenseState {
-    pub(crate) fn new(id: LicenseId, hub: Arc<Hub>) -> Self {
+    pub(crate) fn new(id: LicenseId, hub: Arc<LeaseQueue>) -> Self {
         Self {
             id,
             version: AtomicU64::new(0),
@@ -401,14 +401,14 @@ impl LicenseState {
         }
     }
 
-    /// See [`Entry::settle`].
+    /// See [`CachedLicense::settle`].
     pub fn settle(self: &Arc<Self>, reservation: Reservation, spent: u64) {
         if self.meter.settle(reservation, spent) {
             self.hub.enqueue(self);
         }
     }
 
-    /// See [`Entry::cancel`].
+    /// See [`CachedLicense::cancel`].
     pub fn cancel(self: &Arc<Self>, reservation: Reservation) {
         if self.meter.cancel(reservation) {
             self.hub.enqueue(self);

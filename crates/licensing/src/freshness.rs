@@ -10,7 +10,7 @@ use std::time::Duration;
 use model::{KeyHash, Moment};
 use tokio::sync::Notify;
 
-use crate::entry::Entry;
+use crate::entry::CachedLicense;
 use crate::licensing::{Found, Licensing};
 
 /// How well this gate knows what others changed.
@@ -19,7 +19,7 @@ pub enum Freshness {
     /// The changes were read just now.
     Fresh,
     /// They were not, and nobody has tried since: this process stood still, or is about to try. They must be read before
-    /// anybody is judged: await [`Licensing::find_anew`].
+    /// anybody is judged: await [`Licensing::find_after_refresh`].
     Unread {
         /// How long ago the changes were last read.
         age: Duration,
@@ -126,7 +126,7 @@ impl Licensing {
 
     /// Whether what is known of a license is so old that its app admits nobody by it: it may have been revoked since. Two loads.
     #[must_use]
-    pub fn is_beyond_grace(&self, entry: &Entry, now: Moment) -> bool {
+    pub fn is_beyond_grace(&self, entry: &CachedLicense, now: Moment) -> bool {
         self.freshness(now).is_beyond(entry.grace())
     }
 
@@ -135,7 +135,7 @@ impl Licensing {
     /// to be silent; a key unknown here for `unknown_key_timeout`. [`Found::Unread`] and [`Found::Unheard`] are never the
     /// answer. All who wait share one reading; how many wait is bounded by the calls under way. Those whom it refuses are not
     /// answered all in one moment, in which calls with good keys would have to wait for them.
-    pub async fn find_anew(&self, hash: &KeyHash, now: Moment) -> Found {
+    pub async fn find_after_refresh(&self, hash: &KeyHash, now: Moment) -> Found {
         let patience = match self.find(hash, now) {
             Found::Unread => 2 * self.options.load_timeout,
             Found::Unheard => self.options.unknown_key_timeout,

@@ -22,7 +22,7 @@ use crate::states::fold;
 const BELLS: usize = 256;
 
 /// What the states of all licenses share.
-pub(crate) struct Hub {
+pub(crate) struct LeaseQueue {
     pub(crate) options: LeaseOptions,
     /// Each meter stands in it at most once, so that it is bounded by the number of states.
     queue: Mutex<VecDeque<Arc<LicenseState>>>,
@@ -42,13 +42,13 @@ pub(crate) struct Hub {
     is_down: AtomicBool,
 }
 
-impl std::fmt::Debug for Hub {
+impl std::fmt::Debug for LeaseQueue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hub").finish_non_exhaustive()
     }
 }
 
-impl Hub {
+impl LeaseQueue {
     pub(crate) fn new(options: LeaseOptions, is_shared: bool) -> Arc<Self> {
         let bells = || (0..BELLS).map(|_| Notify::new()).collect();
         Arc::new(Self {

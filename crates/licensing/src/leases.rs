@@ -9,7 +9,7 @@ use store::{LeaseGrant, LeaseRequest, LeaseRound};
 use tokio::sync::Notify;
 
 use crate::entry::LicenseState;
-use crate::hub::Hub;
+use crate::hub::LeaseQueue;
 use crate::licensing::Licensing;
 use crate::meter::{Meter, Wishes};
 
@@ -128,7 +128,7 @@ fn gather<T: Copy>(wishes: &[Wish], part: impl Fn(&Wishes) -> &Vec<T>) -> Vec<T>
 }
 
 /// Wakes the calls that wait for one of these meters.
-fn ring(hub: &Hub, wishes: &[Wish]) {
+fn ring(hub: &LeaseQueue, wishes: &[Wish]) {
     let bells = wishes.iter().map(|(state, _)| hub.lease_bell(state.id()));
     bells.for_each(Notify::notify_waiters);
 }

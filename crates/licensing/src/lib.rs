@@ -2,11 +2,11 @@
 //!
 //! The way of a call through this crate, none of which waits while a license is warm:
 //!
-//! 1. [`Licensing::find`] turns the hash of a presented key into an [`Entry`] ([`Found::Cold`]: await [`Licensing::load`]).
-//! 2. [`Entry::check`] is the ordered check of `model` with the state of the credential.
-//! 3. [`Entry::reserve`] takes a concurrency slot, every rate window and the units, all or none
-//!    ([`ReserveError::NeedLease`]: await [`Entry::acquire`] instead).
-//! 4. [`Entry::settle`] or [`Entry::cancel`] ends the reservation, exactly once.
+//! 1. [`Licensing::find`] turns the hash of a presented key into an [`CachedLicense`] ([`Found::Cold`]: await [`Licensing::load`]).
+//! 2. [`CachedLicense::check`] is the ordered check of `model` with the state of the credential.
+//! 3. [`CachedLicense::reserve`] takes a concurrency slot, every rate window and the units, all or none
+//!    ([`ReserveError::NeedLease`]: await [`CachedLicense::acquire`] instead).
+//! 4. [`CachedLicense::settle`] or [`CachedLicense::cancel`] ends the reservation, exactly once.
 //!
 //! What the cache knows is kept true by the store's change numbers; see `changes`. What a meter grants it holds as a
 //! lease of the store; see `meter`.
@@ -40,7 +40,7 @@ pub mod sessions;
 pub mod signing;
 mod states;
 
-pub use entry::{CachedApiKey, CutSignal, Entry, EntryCredential, LicenseState};
+pub use entry::{CachedApiKey, CachedLicense, CutSignal, EntryCredential, LicenseState};
 pub use error::Error;
 pub use fingerprints::FingerprintSet;
 pub use fleet::{Fleet, FleetKey, FleetOptions};

@@ -14,15 +14,15 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::cache::{EntryCache, NegativeCache, entry_cache};
 use crate::changes::ChangeLog;
-use crate::entry::Entry;
+use crate::entry::CachedLicense;
 use crate::error::Error;
 use crate::fingerprints::FingerprintSet;
 use crate::fleet::FleetOptions;
 use crate::freshness::{Freshness, Reading};
-use crate::hub::Hub;
+use crate::hub::LeaseQueue;
 use crate::key_copies::{KeyCopies, LicenseKeys};
-use crate::load::Flights;
-use crate::operations::{AppSecretCache, AuditDesk, MAX_LOST_CLAIMS, ManagementCache, UnderWay};
+use crate::load::SingleFlight;
+use crate::operations::{AppSecretCache, AuditQueue, MAX_LOST_CLAIMS, ManagementCache, UnderWay};
 use crate::options::LicensingOptions;
 use crate::plans::Plans;
 use crate::states::States;
@@ -47,19 +47,19 @@ pub struct Licensing {
     pub(crate) negative: NegativeCache,
     pub(crate) fingerprints: FingerprintSet,
     pub(crate) states: States,
-    pub(crate) hub: Arc<Hub>,
+    pub(crate) hub: Arc<LeaseQueue>,
     /// Locked by whoever changes what is known of a license, so that fills and changes have one order.
     pub(crate) log: Mutex<ChangeLog>,
-    pub(crate) flights: Flights,
+    pub(crate) flights: SingleFlight,
     pub(crate) management: ManagementCache,
     pub(crate) app_secrets: AppSecretCache,
-    pub(crate) audit_desk: AuditDesk,
+    pub(crate) audit_desk: AuditQueue,
     /// What is to happen once, and somebody is at in this process.
     pub(crate) under_way: Arc<UnderWay>,
     /// Permits for those who look after claims that were not answered.
-    pub(crate) chases: Arc<Semaphore>,
+    pub(crate) lost_claim_permits: Arc<Semaphore>,
     /// Licenses that others changed and whose calls under way must learn of it.
-    pub(crate) unlearned: Mutex<HashSet<LicenseId>>,
+    pub(crate) pending_cuts: Mutex<HashSet<LicenseId>>,
     pub(crate) learn: Notify,
     pub(crate) wake: Notify,
     /// Rung by calls with a key unknown here: the changes are read for all of them at once.
@@ -68,22 +68,22 @@ pub struct Licensing {
     /// Held by whoever reads the changes, so that they are noted in their order.
     pub(crate) following: tokio::sync::Mutex<()>,
     /// What is known has nothing in common with the store any more, and is being read anew.
-    pub(crate) astray: AtomicBool,
+    pub(crate) resyncing: AtomicBool,
 }
 
 /// What is known of a presented key without waiting.
 #[derive(Debug)]
 pub enum Found {
-    /// A license has it. Judge the call with [`Entry::check`].
-    Known(Arc<Entry>),
+    /// A license has it. Judge the call with [`CachedLicense::check`].
+    Known(Arc<CachedLicense>),
     /// No license has it, and the changes were read since the call came: no look-up is needed to say so.
     Unknown,
     /// No license had it when the changes were last read, which was before the call came. It may have been created since, on
-    /// another gate: await [`Licensing::find_anew`].
+    /// another gate: await [`Licensing::find_after_refresh`].
     Unheard,
     /// It must be loaded: await [`Licensing::load`].
     Cold,
-    /// This gate stood still, and must hear of the changes first: await [`Licensing::find_anew`].
+    /// This gate stood still, and must hear of the changes first: await [`Licensing::find_after_refresh`].
     Unread,
     /// The store is out of reach, and the license is not known here or its grace is over: 503, never 401 (G8).
     Unavailable,
@@ -146,7 +146,7 @@ impl Licensing {
         let LicenseKeys { hasher, copies } = keys.into();
         let begun = clock.since_boot();
         let plan_unknown = Arc::<Notify>::default();
-        let hub = Hub::new(options.lease, fleet.shared.is_some());
+        let hub = LeaseQueue::new(options.lease, fleet.shared.is_some());
         store.put_plan_revisions(revisions(&plans)).await?;
         // The number first: what is added later comes with the changes after it.
         let (_, last) = store.changes_since(ChangeNumber(0), 1).await?;
@@ -169,19 +169,19 @@ impl Licensing {
             plans_told: Notify::new(),
             plan_unknown,
             log: Mutex::default(),
-            flights: Flights::default(),
+            flights: SingleFlight::default(),
             management: ManagementCache::default(),
             app_secrets: AppSecretCache::default(),
-            audit_desk: AuditDesk::default(),
+            audit_desk: AuditQueue::default(),
             under_way: Arc::default(),
-            chases: Arc::new(Semaphore::new(MAX_LOST_CLAIMS)),
-            unlearned: Mutex::default(),
+            lost_claim_permits: Arc::new(Semaphore::new(MAX_LOST_CLAIMS)),
+            pending_cuts: Mutex::default(),
             learn: Notify::new(),
             wake: Notify::new(),
             unknown_key: Notify::new(),
             reading: Reading::begun(begun),
             following: tokio::sync::Mutex::default(),
-            astray: AtomicBool::new(false),
+            resyncing: AtomicBool::new(false),
         };
         licensing.renew_fingerprints().await?;
         licensing.read_history(last).await?;
@@ -251,7 +251,7 @@ impl Licensing {
                 let heard = self.reading.began_since(now);
                 // While all is read anew, the fingerprints are those of before.
                 let absent = !self.fingerprints.contains(hash.fingerprint())
-                    && !self.astray.load(Ordering::Relaxed);
+                    && !self.resyncing.load(Ordering::Relaxed);
                 match absent || self.negative.holds(hash, now) {
                     true if heard => Found::Unknown,
                     true => Found::Unheard,

@@ -9,34 +9,34 @@ use store::{ChangeNumber, Snapshot};
 use tokio::sync::watch;
 
 use crate::changes::Noted;
-use crate::entry::{CachedApiKey, Entry, EntryCredential};
+use crate::entry::{CachedApiKey, CachedLicense, EntryCredential};
 use crate::fleet::{LookedUp, SharedLicense, Sharing, Tier};
 use crate::licensing::Licensing;
 use crate::meter::Stamp;
 
-type Outcome = Result<Option<Arc<Entry>>, Refusal>;
+type Outcome = Result<Option<Arc<CachedLicense>>, Refusal>;
 
 type Flight = watch::Receiver<Option<Outcome>>;
 
 /// The look-ups under way.
 #[derive(Default)]
-pub(crate) struct Flights(Mutex<HashMap<KeyHash, Flight>>);
+pub(crate) struct SingleFlight(Mutex<HashMap<KeyHash, Flight>>);
 
-enum Boarding {
+enum Join {
     Aboard(Flight),
     /// Another look-up has just ended.
-    Landed(Arc<Entry>),
+    Landed(Arc<CachedLicense>),
     /// There are too many.
     Full,
 }
 
 /// Takes a look-up out of the list however it ends.
-struct Landing<'a> {
-    flights: &'a Flights,
+struct FlightGuard<'a> {
+    flights: &'a SingleFlight,
     hash: KeyHash,
 }
 
-impl Drop for Landing<'_> {
+impl Drop for FlightGuard<'_> {
     fn drop(&mut self) {
         self.flights.0.lock().remove(&self.hash);
     }
@@ -54,9 +54,9 @@ impl Licensing {
     pub async fn load(self: &Arc<Self>, hash: KeyHash) -> Outcome {
         const AWAY: Refusal = Refusal::LicenseStoreUnavailable;
         let mut flight = match self.board(hash) {
-            Boarding::Landed(entry) => return Ok(Some(entry)),
-            Boarding::Full => return Err(AWAY),
-            Boarding::Aboard(flight) => flight,
+            Join::Landed(entry) => return Ok(Some(entry)),
+            Join::Full => return Err(AWAY),
+            Join::Aboard(flight) => flight,
         };
         let landed = flight.wait_for(Option::is_some);
         match store::awake::within(self.options.load_timeout, landed).await {
@@ -66,25 +66,25 @@ impl Licensing {
     }
 
     /// Joins the look-up of this key, or begins one.
-    fn board(self: &Arc<Self>, hash: KeyHash) -> Boarding {
+    fn board(self: &Arc<Self>, hash: KeyHash) -> Join {
         let mut flights = self.flights.0.lock();
         if let Some(flight) = flights.get(&hash) {
-            return Boarding::Aboard(flight.clone());
+            return Join::Aboard(flight.clone());
         }
         // Looked at after the list of flights, which a flight leaves once it has filled the cache.
         let landed = self.cache.get(&hash);
         if let Some(entry) = landed.filter(|entry| !entry.is_outdated()) {
-            return Boarding::Landed(entry);
+            return Join::Landed(entry);
         }
         if flights.len() >= self.options.loads_in_flight {
-            return Boarding::Full;
+            return Join::Full;
         }
         let (sender, flight) = watch::channel(None);
         flights.insert(hash, flight.clone());
         drop(flights);
         let licensing = self.clone();
         self.runtime.spawn(async move {
-            let landing = Landing {
+            let landing = FlightGuard {
                 flights: &licensing.flights,
                 hash,
             };
@@ -93,7 +93,7 @@ impl Licensing {
             drop(landing);
             sender.send_replace(Some(outcome));
         });
-        Boarding::Aboard(flight)
+        Join::Aboard(flight)
     }
 
     /// In the shared cache first, if there is one, then in the store.
@@ -184,7 +184,7 @@ impl Licensing {
         hash: KeyHash,
         snapshot: Snapshot,
         api_key: Option<Arc<CachedApiKey>>,
-    ) -> Option<Arc<Entry>> {
+    ) -> Option<Arc<CachedLicense>> {
         let state = self.states.get_or_create(snapshot.license.id);
         if snapshot.version < state.version() {
             return None;
@@ -193,7 +193,7 @@ impl Licensing {
         let calls_may_be_under_way = state.version() != ChangeNumber::default();
         if state.outdate(snapshot.version) && calls_may_be_under_way {
             // What became of its other credentials is not in the snapshot.
-            self.unlearned.lock().insert(snapshot.license.id);
+            self.pending_cuts.lock().insert(snapshot.license.id);
             self.learn.notify_one();
         }
         state.learn(&snapshot.license);
@@ -209,21 +209,21 @@ impl Licensing {
         if let (true, Some(end)) = (credential.is_token, credential.expires_at) {
             state.tokens().note(credential.id, end, self.clock.now());
         }
-        let entry = Entry::new(license, credential, terms, stamp, state, api_key);
+        let entry = CachedLicense::new(license, credential, terms, stamp, state, api_key);
         let entry = Arc::new(entry);
         self.cache.insert(hash, entry.clone());
         Some(entry)
     }
 
     /// Fits an entry to plans that changed, without asking the store.
-    pub(crate) fn refit(&self, hash: &KeyHash, entry: Arc<Entry>) -> Arc<Entry> {
+    pub(crate) fn refit(&self, hash: &KeyHash, entry: Arc<CachedLicense>) -> Arc<CachedLicense> {
         let _log = self.log.lock();
         let stamp = Stamp {
             plans: self.plans_serial(),
             ..entry.stamp()
         };
         let terms = self.plans.load().terms(entry.license());
-        let fitted = Arc::new(Entry::new(
+        let fitted = Arc::new(CachedLicense::new(
             entry.license().clone(),
             entry.credential().clone(),
             terms,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::{KeyHash, Refusal};
 
-use crate::entry::Entry;
+use crate::entry::CachedLicense;
 use crate::licensing::Licensing;
 
 impl Licensing {
@@ -16,8 +16,8 @@ impl Licensing {
     pub async fn with_plan(
         &self,
         place: &KeyHash,
-        entry: Arc<Entry>,
-    ) -> Result<Arc<Entry>, Refusal> {
+        entry: Arc<CachedLicense>,
+    ) -> Result<Arc<CachedLicense>, Refusal> {
         if !entry.awaits_plan() {
             return Ok(entry);
         }

@@ -9,14 +9,14 @@ use model::{LicenseId, Timestamp};
 use parking_lot::Mutex;
 
 use crate::entry::LicenseState;
-use crate::hub::Hub;
+use crate::hub::LeaseQueue;
 
 const SHARDS: usize = 64;
 
 /// One state for each license that is cached, has a call under way, holds leased units or counts a window.
 pub(crate) struct States {
     shards: Box<[Mutex<Shard>]>,
-    hub: Arc<Hub>,
+    hub: Arc<LeaseQueue>,
 }
 
 type Shard = HashSet<ById, BuildHasherDefault<IdHasher>>;
@@ -28,7 +28,7 @@ struct ById(Arc<LicenseState>);
 struct IdHasher(u64);
 
 impl States {
-    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+    pub(crate) fn new(hub: Arc<LeaseQueue>) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hub,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use licensing::Licensing;
 use model::{Actor, AppId, AppName, Credential};
-use support::{Meddled, World, app, hash, options};
+use support::{FaultyStore, World, app, hash, options};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -82,7 +82,7 @@ async fn a_secret_is_good_for_its_own_app_and_nothing_else() {
     assert!(licensing.load(hash(&secret)).await.unwrap().is_none());
     let nowhere = "nowhere".parse().unwrap();
     assert!(licensing.app_secrets(&nowhere).await.is_err());
-    Meddled::set(&world.store.dead, true);
+    FaultyStore::set(&world.store.dead, true);
     let asked = licensing.app_of_secret(own, secret.expose()).await;
     assert!(
         asked.unwrap_err().is_unavailable(),

@@ -13,7 +13,7 @@ use model::{
     CallFacts, Clock, Credential, KeyFormat, KeyHash, LicenseStatus, Limits, Method, Refusal,
 };
 use sha2::{Digest, Sha256};
-use support::{Meddled, World, app, eventually, hash, hash_of, options, plans, windows};
+use support::{FaultyStore, World, app, eventually, hash, hash_of, options, plans, windows};
 
 fn facts(world: &World) -> CallFacts<'static> {
     CallFacts {
@@ -36,7 +36,7 @@ async fn a_license_is_cold_until_it_is_loaded_and_known_from_then_on() {
     let entry = world.licensing.load(hash).await.unwrap().unwrap();
     assert_eq!(entry.check(&facts(&world)), Ok(()));
     assert!(matches!(world.find(&hash), Found::Known(_)));
-    assert_eq!(Meddled::count(&world.store.look_ups), 1);
+    assert_eq!(FaultyStore::count(&world.store.look_ups), 1);
     assert!(matches!(world.find(&stranger(1)), Found::Unknown));
 }
 
@@ -85,7 +85,7 @@ async fn keys_of_every_shape_and_keys_known_by_their_digest_alone_open_the_gate(
 async fn a_hundred_calls_with_one_cold_key_look_it_up_once() {
     let world = World::new().await;
     let hash = hash_of(&world.issue(Limits::default()).await);
-    Meddled::close(&world.store.look_up_gate);
+    FaultyStore::close(&world.store.look_up_gate);
     let waiting = Arc::new(AtomicU64::new(0));
     let calls: Vec<_> = (0..100)
         .map(|_| {
@@ -97,12 +97,12 @@ async fn a_hundred_calls_with_one_cold_key_look_it_up_once() {
         })
         .collect();
     eventually("all wait", || waiting.load(Ordering::SeqCst) == 100).await;
-    Meddled::open(&world.store.look_up_gate);
+    FaultyStore::open(&world.store.look_up_gate);
     for call in calls {
         assert!(call.await.unwrap());
     }
     assert!(world.licensing.load(hash).await.unwrap().is_some());
-    assert_eq!(Meddled::count(&world.store.look_ups), 1);
+    assert_eq!(FaultyStore::count(&world.store.look_ups), 1);
 }
 
 #[tokio::test]
@@ -114,13 +114,13 @@ async fn calls_beyond_the_bound_of_look_ups_are_refused_at_once() {
     .await;
     let first = hash_of(&world.issue(Limits::default()).await);
     let second = hash_of(&world.issue(Limits::default()).await);
-    Meddled::close(&world.store.look_up_gate);
+    FaultyStore::close(&world.store.look_up_gate);
     let licensing = world.licensing.clone();
     let waits = tokio::spawn(async move { licensing.load(first).await });
-    eventually("one look-up", || Meddled::count(&world.store.held) == 1).await;
+    eventually("one look-up", || FaultyStore::count(&world.store.held) == 1).await;
     let refused = world.licensing.load(second).await.unwrap_err();
     assert_eq!(refused, Refusal::LicenseStoreUnavailable);
-    Meddled::open(&world.store.look_up_gate);
+    FaultyStore::open(&world.store.look_up_gate);
     assert!(waits.await.unwrap().unwrap().is_some());
     assert!(world.licensing.load(second).await.unwrap().is_some());
 }
@@ -130,7 +130,7 @@ async fn a_flood_of_random_keys_neither_reaches_the_store_nor_evicts_anybody() {
     let world = World::new().await;
     let (issued, _) = world.issued_entry(Limits::default()).await;
     let before = (
-        Meddled::count(&world.store.look_ups),
+        FaultyStore::count(&world.store.look_ups),
         world.licensing.cache_size(),
     );
     for number in 0_u64..1_000_000 {
@@ -142,7 +142,7 @@ async fn a_flood_of_random_keys_neither_reaches_the_store_nor_evicts_anybody() {
         assert!(matches!(found, Found::Unknown));
     }
     let after = (
-        Meddled::count(&world.store.look_ups),
+        FaultyStore::count(&world.store.look_ups),
         world.licensing.cache_size(),
     );
     assert_eq!(before, after);
@@ -177,7 +177,7 @@ async fn a_key_that_shares_a_fingerprint_is_looked_up_once_in_a_while() {
 async fn a_change_made_here_is_in_force_when_the_operation_returns() {
     let world = World::new().await;
     // Nothing is learned from the store: what is known is known from the operation itself.
-    Meddled::set(&world.store.blind, true);
+    FaultyStore::set(&world.store.blind, true);
     let (issued, entry) = world.issued_entry(Limits::default()).await;
     let (id, hash) = (issued.license.license.id, hash_of(&issued));
     let signal = entry.state().cut_signal();
@@ -270,12 +270,12 @@ async fn a_call_is_cut_when_its_credential_ends_here_or_elsewhere_and_those_of_o
     assert_eq!([0, 1, 2, 3].map(cut), [None, revoked, revoked, None]);
 
     // A look-up of another credential may see the change before its notification comes.
-    Meddled::set(&here.store.blind, true);
+    FaultyStore::set(&here.store.blind, true);
     elsewhere.revoke_credential(id, ids[3]).await.unwrap();
     let unread = here.licensing.load(hash_of(&first)).await.unwrap().unwrap();
     assert_eq!(unread.cut(here.now()), None);
     eventually("what the look-up showed is followed", || cut(3).is_some()).await;
-    Meddled::set(&here.store.blind, false);
+    FaultyStore::set(&here.store.blind, false);
 
     let minute = Duration::from_secs(60);
     let format = KeyFormat::Tallygate;
@@ -332,21 +332,21 @@ async fn a_late_fill_does_not_bring_back_what_was_revoked_meanwhile() {
     let world = World::new().await;
     let issued = world.issue(Limits::default()).await;
     let (id, hash) = (issued.license.license.id, hash_of(&issued));
-    Meddled::close(&world.store.look_up_gate);
+    FaultyStore::close(&world.store.look_up_gate);
     let licensing = world.licensing.clone();
     let fill = tokio::spawn(async move { licensing.load(hash).await });
-    eventually("it was read", || Meddled::count(&world.store.held) == 1).await;
+    eventually("it was read", || FaultyStore::count(&world.store.held) == 1).await;
     world
         .licensing
         .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Revoked)
         .await
         .unwrap();
-    Meddled::open(&world.store.look_up_gate);
+    FaultyStore::open(&world.store.look_up_gate);
     let entry = fill.await.unwrap().unwrap().unwrap();
     assert_eq!(entry.check(&facts(&world)), Err(Refusal::LicenseRevoked));
     assert_eq!(
-        Meddled::count(&world.store.look_ups),
+        FaultyStore::count(&world.store.look_ups),
         2,
         "the first was too old"
     );
@@ -439,7 +439,7 @@ async fn known_licenses_live_on_their_grace_while_the_store_is_away_and_unknown_
     let (issued, _) = world.issued_entry(Limits::default()).await;
     let known = hash_of(&issued);
     let cold = hash_of(&world.issue(Limits::default()).await);
-    Meddled::set(&world.store.dead, true);
+    FaultyStore::set(&world.store.dead, true);
     let refused = world.licensing.load(cold).await.unwrap_err();
     assert_eq!(refused, Refusal::LicenseStoreUnavailable);
 
@@ -462,7 +462,7 @@ async fn known_licenses_live_on_their_grace_while_the_store_is_away_and_unknown_
     })
     .await;
 
-    Meddled::set(&world.store.dead, false);
+    FaultyStore::set(&world.store.dead, false);
     eventually("the store is read again", || world.is_fresh()).await;
     assert!(matches!(world.find(&known), Found::Known(_)));
     assert!(matches!(world.find(&cold), Found::Cold));
@@ -474,7 +474,7 @@ async fn a_wall_clock_that_is_set_back_by_the_length_of_an_outage_makes_no_old_k
     let world = World::new().await;
     let (issued, _) = world.issued_entry(Limits::default()).await;
     let hash = hash_of(&issued);
-    Meddled::set(&world.store.dead, true);
+    FaultyStore::set(&world.store.dead, true);
     let before = world.now();
     world.clock.advance(Duration::from_secs(61));
     world.clock.set(before);
@@ -482,7 +482,7 @@ async fn a_wall_clock_that_is_set_back_by_the_length_of_an_outage_makes_no_old_k
         matches!(world.find(&hash), Found::Unavailable)
     })
     .await;
-    Meddled::set(&world.store.dead, false);
+    FaultyStore::set(&world.store.dead, false);
     eventually("the store is read again", || world.is_fresh()).await;
     // Nor is new knowledge old by it.
     world.clock.set(before.plus_micros(86_400_000_000));
@@ -507,9 +507,9 @@ async fn streams_of_many_licenses_that_another_gate_revokes_are_cut_by_few_look_
         eventually("it is cut", || signal.refusal(here.now()).is_some()).await;
     }
     // However the changes came in, no license was looked up by itself.
-    let asked = Meddled::count(&here.store.look_ups_by_ids);
+    let asked = FaultyStore::count(&here.store.look_ups_by_ids);
     assert!(
-        asked > 0 && Meddled::count(&here.store.single_look_ups) == 0,
+        asked > 0 && FaultyStore::count(&here.store.single_look_ups) == 0,
         "{asked}"
     );
 }
@@ -534,15 +534,15 @@ async fn a_gate_that_stood_still_hears_of_the_changes_before_it_judges() {
     world.clock.advance(Duration::from_secs(30));
     assert!(matches!(world.find(&hash), Found::Unread));
     let now = world.clock.since_boot();
-    let found = world.licensing.find_anew(&hash, now).await;
+    let found = world.licensing.find_after_refresh(&hash, now).await;
     assert!(matches!(found, Found::Cold), "{found:?}");
     let judged = world.entry(&hash).await.check(&facts(&world));
     assert_eq!(judged, Err(Refusal::LicenseRevoked));
     // What cannot be read for lack of a store is known at once, and the grace begins.
     world.clock.advance(Duration::from_secs(30));
-    Meddled::set(&world.store.dead, true);
+    FaultyStore::set(&world.store.dead, true);
     let now = world.clock.since_boot();
-    let found = world.licensing.find_anew(&hash, now).await;
+    let found = world.licensing.find_after_refresh(&hash, now).await;
     assert!(matches!(found, Found::Known(_)), "{found:?}");
 }
 
@@ -552,7 +552,7 @@ async fn changes_that_were_removed_before_they_were_read_make_everything_known_v
     let (issued, _) = world.issued_entry(Limits::default()).await;
     let hash = hash_of(&issued);
     world.advance(Duration::from_secs(3)).await;
-    Meddled::set(&world.store.blind, true);
+    FaultyStore::set(&world.store.blind, true);
     let there = world.neighbour(options()).await;
     let id = issued.license.license.id;
     let operator = there.licensing.acting(model::Actor::OPERATOR);
@@ -565,7 +565,7 @@ async fn changes_that_were_removed_before_they_were_read_make_everything_known_v
         matches!(world.find(&hash), Found::Known(_)),
         "not heard yet"
     );
-    Meddled::set(&world.store.blind, false);
+    FaultyStore::set(&world.store.blind, false);
     eventually("what was cached is dropped", || {
         matches!(world.find(&hash), Found::Cold)
     })
@@ -582,7 +582,7 @@ async fn changes_with_the_numbers_of_others_are_told_from_them() {
     let hash = hash_of(&issued);
     world.advance(Duration::from_secs(3)).await;
     assert!(matches!(world.find(&hash), Found::Known(_)));
-    Meddled::set(&world.store.redated, true);
+    FaultyStore::set(&world.store.redated, true);
     eventually("what was cached is dropped", || {
         matches!(world.find(&hash), Found::Cold)
     })
@@ -602,7 +602,7 @@ async fn a_store_that_went_back_in_time_is_believed_and_nothing_else_is() {
     let taken = entry.acquire(&world.ask(1)).await.unwrap();
     // Longer than what counts as fresh, so that the changes so far have been read when this returns.
     world.advance(Duration::from_secs(3)).await;
-    Meddled::set(&world.store.rewound, true);
+    FaultyStore::set(&world.store.rewound, true);
     eventually("what was cached is dropped", || {
         matches!(world.find(&hash), Found::Cold)
     })
@@ -636,7 +636,7 @@ async fn plans_that_change_fit_known_licenses_anew_without_a_look_up() {
         (2, Refusal::RateLimited)
     );
 
-    let looked_up = Meddled::count(&world.store.look_ups);
+    let looked_up = FaultyStore::count(&world.store.look_ups);
     let mut revision = plans()
         .plan(&"free".parse().unwrap())
         .unwrap()
@@ -651,7 +651,7 @@ async fn plans_that_change_fit_known_licenses_anew_without_a_look_up() {
     assert_eq!(entry.plan().unwrap().id, revision.id);
     let (passed, _) = world.passes(&entry).await;
     assert_eq!(passed, 3, "two of the minute's five calls were made before");
-    assert_eq!(Meddled::count(&world.store.look_ups), looked_up);
+    assert_eq!(FaultyStore::count(&world.store.look_ups), looked_up);
 }
 
 #[tokio::test]

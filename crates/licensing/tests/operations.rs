@@ -10,7 +10,7 @@ use std::time::Duration;
 use licensing::{Error, IssueRequest, KeySource, LicenseUpdate, ManagementKeyRequest};
 use model::{Blame, Credential, KeyFormat, LicenseId, LicenseStatus, Limits, ManagementKeyId};
 use store::{LicenseChange, LicenseFilter, LicenseStore, Note};
-use support::{Meddled, World, app, remaining, windows};
+use support::{FaultyStore, World, app, remaining, windows};
 
 fn field(error: &Error) -> &'static str {
     match error {
@@ -235,7 +235,7 @@ async fn operations_on_what_is_not_there_say_so() {
 #[tokio::test]
 async fn a_store_that_is_away_is_our_fault_and_worth_another_try() {
     let world = World::new().await;
-    Meddled::set(&world.store.dead, true);
+    FaultyStore::set(&world.store.dead, true);
     let error = world
         .licensing
         .acting(model::Actor::OPERATOR)

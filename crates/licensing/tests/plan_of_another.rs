@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use licensing::{Entry, IssueRequest, Issued};
+use licensing::{CachedLicense, IssueRequest, Issued};
 use model::{Actor, Plan, PlanRevision, Refusal};
 use support::{World, app, hash_of, options, plans};
 
@@ -35,7 +35,7 @@ async fn issued_elsewhere(here: &World) -> Issued {
     operator.issue(request).await.unwrap().remove(0)
 }
 
-fn is_priced(entry: &Entry) -> bool {
+fn is_priced(entry: &CachedLicense) -> bool {
     entry.plan().is_some_and(|plan| plan.id == team().id) && !entry.effective().is_unlimited()
 }
 

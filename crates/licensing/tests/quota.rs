@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use licensing::{Entry, IssueRequest, LeaseOptions, LicenseUpdate, LicensingOptions};
+use licensing::{CachedLicense, IssueRequest, LeaseOptions, LicenseUpdate, LicensingOptions};
 use model::{Counter, LicenseStatus, Limits, Refusal};
 use store::{LedgerStore, QuotaStore, RollupBatch, Spent};
 use support::{
-    Meddled, World, app, eventually, eventually_async, hash_of, options, remaining, settle_all,
+    FaultyStore, World, app, eventually, eventually_async, hash_of, options, remaining, settle_all,
     windows,
 };
 
@@ -35,7 +35,7 @@ fn one_of_many() -> LicensingOptions {
 }
 
 /// Calls from threads with runtimes of their own, as the proxy's; how many passed.
-fn call_from_threads(threads: usize, entries: &[Arc<Entry>], world: &World) -> u64 {
+fn call_from_threads(threads: usize, entries: &[Arc<CachedLicense>], world: &World) -> u64 {
     let passed = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for thread in 0..threads {
@@ -116,11 +116,11 @@ async fn units_that_another_gate_holds_are_not_used_up_and_come_back_in_seconds(
         (refused.refusal, refused.retry_after),
         (Refusal::QuotaUnavailable, Some(1))
     );
-    let asked = Meddled::count(&here.store.leases);
+    let asked = FaultyStore::count(&here.store.leases);
     for _ in 0..100 {
         assert!(other.reserve(&here.ask(1)).is_err());
     }
-    assert_eq!(Meddled::count(&here.store.leases), asked);
+    assert_eq!(FaultyStore::count(&here.store.leases), asked);
     here.clock.advance(Duration::from_secs(3));
     eventually_async("it comes back", || async {
         here.clock.advance(Duration::from_secs(1));
@@ -135,7 +135,7 @@ async fn units_that_another_gate_holds_are_not_used_up_and_come_back_in_seconds(
     .await;
 }
 
-fn held(entry: &Entry) -> u64 {
+fn held(entry: &CachedLicense) -> u64 {
     let leased = entry.state().meter().leased_units();
     leased.map_or(0, |(_, units)| units)
 }
@@ -148,12 +148,12 @@ async fn an_exhausted_license_does_not_hammer_the_store_and_a_returned_unit_lets
     for _ in 0..3 {
         taken.push(entry.acquire(&world.ask(1)).await.unwrap());
     }
-    let asked = Meddled::count(&world.store.leases);
+    let asked = FaultyStore::count(&world.store.leases);
     for _ in 0..100 {
         let refused = entry.acquire(&world.ask(1)).await.unwrap_err();
         assert_eq!(refused.refusal, Refusal::QuotaExhausted);
     }
-    assert_eq!(Meddled::count(&world.store.leases), asked);
+    assert_eq!(FaultyStore::count(&world.store.leases), asked);
     // A call that was not billed.
     entry.settle(taken.pop().unwrap(), 0);
     taken.push(entry.reserve(&world.ask(1)).unwrap());
@@ -214,7 +214,7 @@ async fn refills_without_units_that_are_counted_change_nothing() {
     assert_eq!(world.passes(&entry).await.0, 1_000);
     let balance = world.licensing.balance(issued.license.license.id).await;
     assert_eq!(balance.unwrap(), None);
-    assert_eq!(Meddled::count(&world.store.leases), 0);
+    assert_eq!(FaultyStore::count(&world.store.leases), 0);
 }
 
 #[tokio::test]
@@ -336,18 +336,18 @@ async fn limits_set_by_hand_are_in_force_when_the_operation_returns() {
 async fn a_store_that_does_not_lease_refuses_with_a_word_of_its_own_and_nothing_is_lost() {
     let world = World::new().await;
     let (_, entry) = world.issued_entry(remaining(5)).await;
-    Meddled::set(&world.store.dead, true);
+    FaultyStore::set(&world.store.dead, true);
     let refused = entry.acquire(&world.ask(1)).await.unwrap_err();
     assert_eq!(refused.refusal, Refusal::QuotaUnavailable);
     assert_eq!(refused.retry_after, Some(1));
-    let asked = Meddled::count(&world.store.leases);
+    let asked = FaultyStore::count(&world.store.leases);
     for _ in 0..1_000 {
         let refused = entry.acquire(&world.ask(1)).await.unwrap_err();
         assert_eq!(refused.refusal, Refusal::QuotaUnavailable);
     }
-    let asked = Meddled::count(&world.store.leases) - asked;
+    let asked = FaultyStore::count(&world.store.leases) - asked;
     assert!(asked < 100, "no call asks a dead store: {asked}");
-    Meddled::set(&world.store.dead, false);
+    FaultyStore::set(&world.store.dead, false);
     eventually_async("it leases again", || async {
         match entry.acquire(&world.ask(1)).await {
             Ok(taken) => {
@@ -366,7 +366,7 @@ async fn units_whose_lease_or_return_was_not_answered_are_neither_lost_nor_used_
     let world = World::with(one_of_many()).await;
     let (issued, entry) = world.issued_entry(remaining(40)).await;
     let id = issued.license.license.id;
-    Meddled::set(&world.store.lossy, true);
+    FaultyStore::set(&world.store.lossy, true);
     let refused = entry.acquire(&world.ask(1)).await.unwrap_err();
     assert_eq!(refused.refusal, Refusal::QuotaUnavailable);
     eventually("what was leased is heard of", || held(&entry) > 0).await;
@@ -377,7 +377,7 @@ async fn units_whose_lease_or_return_was_not_answered_are_neither_lost_nor_used_
     assert_eq!(leased().await, held(&entry));
     // Some are returned without an answer, and one while the store is away.
     let taken = entry.acquire(&world.ask(1)).await.unwrap();
-    Meddled::set(&world.store.lossy, true);
+    FaultyStore::set(&world.store.lossy, true);
     let update = LicenseUpdate {
         label: Some(Some("busy".to_owned())),
         ..LicenseUpdate::default()
@@ -389,11 +389,11 @@ async fn units_whose_lease_or_return_was_not_answered_are_neither_lost_nor_used_
         .await
         .unwrap();
     eventually_async("the answer was lost", || async { leased().await == 1 }).await;
-    Meddled::set(&world.store.dead, true);
+    FaultyStore::set(&world.store.dead, true);
     entry.cancel(taken);
     let refused = entry.acquire(&world.ask(1)).await.unwrap_err();
     assert_eq!(refused.refusal, Refusal::QuotaUnavailable);
-    Meddled::set(&world.store.dead, false);
+    FaultyStore::set(&world.store.dead, false);
     eventually_async("what is leased is held", || async {
         leased().await == held(&entry)
     })
@@ -414,12 +414,12 @@ async fn a_store_that_does_not_answer_is_waited_for_only_so_long_and_its_late_an
     .await;
     let (_, entry) = world.issued_entry(remaining(5)).await;
     let (_, other) = world.issued_entry(remaining(5)).await;
-    Meddled::close(&world.store.lease_gate);
+    FaultyStore::close(&world.store.lease_gate);
     for entry in [&entry, &other] {
         let refused = entry.acquire(&world.ask(1)).await.unwrap_err();
         assert_eq!(refused.refusal, Refusal::QuotaUnavailable);
     }
-    Meddled::open(&world.store.lease_gate);
+    FaultyStore::open(&world.store.lease_gate);
     eventually("the late lease is there", || held(&entry) == 5).await;
     assert_eq!(world.passes(&entry).await.0, 5);
 }
@@ -428,10 +428,10 @@ async fn a_store_that_does_not_answer_is_waited_for_only_so_long_and_its_late_an
 async fn a_license_that_is_revoked_while_a_call_waits_for_units_does_not_let_it_pass() {
     let world = World::new().await;
     let (issued, entry) = world.issued_entry(remaining(5)).await;
-    Meddled::close(&world.store.lease_gate);
+    FaultyStore::close(&world.store.lease_gate);
     let ask = world.ask(1);
     let call = tokio::spawn(async move { entry.acquire(&ask).await });
-    eventually("it waits", || Meddled::count(&world.store.held) == 1).await;
+    eventually("it waits", || FaultyStore::count(&world.store.held) == 1).await;
     let id = issued.license.license.id;
     let revoked = LicenseStatus::Revoked;
     world
@@ -440,7 +440,7 @@ async fn a_license_that_is_revoked_while_a_call_waits_for_units_does_not_let_it_
         .set_status(id, revoked)
         .await
         .unwrap();
-    Meddled::open(&world.store.lease_gate);
+    FaultyStore::open(&world.store.lease_gate);
     let refused = call.await.unwrap().unwrap_err();
     assert_eq!(refused.refusal, Refusal::LicenseRevoked);
 }
@@ -463,7 +463,7 @@ async fn wishes_of_many_licenses_go_to_the_store_together() {
     {
         entries.push(world.entry(&hash_of(&issued)).await);
     }
-    Meddled::close(&world.store.lease_gate);
+    FaultyStore::close(&world.store.lease_gate);
     let ask = world.ask(1);
     let calls: Vec<_> = entries
         .iter()
@@ -472,13 +472,16 @@ async fn wishes_of_many_licenses_go_to_the_store_together() {
             tokio::spawn(async move { entry.acquire(&ask).await.is_ok() })
         })
         .collect();
-    eventually("the first asks", || Meddled::count(&world.store.held) == 1).await;
-    Meddled::open(&world.store.lease_gate);
+    eventually("the first asks", || {
+        FaultyStore::count(&world.store.held) == 1
+    })
+    .await;
+    FaultyStore::open(&world.store.lease_gate);
     for call in calls {
         assert!(call.await.unwrap());
     }
-    assert_eq!(Meddled::count(&world.store.lease_requests), 200);
-    assert!(Meddled::count(&world.store.leases) <= 3);
+    assert_eq!(FaultyStore::count(&world.store.lease_requests), 200);
+    assert!(FaultyStore::count(&world.store.leases) <= 3);
 }
 
 #[tokio::test]

@@ -11,8 +11,8 @@ use std::time::Duration;
 use licensing::sessions::{SessionError, SessionOptions, Tokens};
 use licensing::signing::{Rotation, TokenTerms};
 use licensing::{
-    ADDRESSES_FEATURE, AppTerms, Entry, Error, Found, IssuedManagementKey, Keyring, KeyringSecret,
-    ManagementKeyRequest, Plans, Sessions, Signing,
+    ADDRESSES_FEATURE, AppTerms, CachedLicense, Error, Found, IssuedManagementKey, Keyring,
+    KeyringSecret, ManagementKeyRequest, Plans, Sessions, Signing,
 };
 use model::{
     Address, CallFacts, Credential, KeyFormat, KeyHash, LicenseId, Limits, Plan, PlanRevision,
@@ -113,7 +113,7 @@ impl Site {
     }
 
     /// What the gate finds of an access token, without waiting for anything but the store.
-    async fn at_the_gate(&self, tokens: &Tokens) -> Result<Arc<Entry>, Refusal> {
+    async fn at_the_gate(&self, tokens: &Tokens) -> Result<Arc<CachedLicense>, Refusal> {
         let hash = hash(tokens);
         let entry = match self.world.find(&hash) {
             Found::Known(entry) => entry,

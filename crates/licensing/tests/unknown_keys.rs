@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use licensing::{Found, LicensingOptions};
 use model::{Clock, KeyFormat, KeyHash, Limits};
-use support::{Meddled, World, hash_of, hasher, options};
+use support::{FaultyStore, World, hash_of, hasher, options};
 use tokio::task::JoinSet;
 
 /// Changes are read only when somebody asks for it.
@@ -30,7 +30,7 @@ impl World {
         self.clock.advance(Duration::from_micros(1));
         let now = self.clock.since_boot();
         match self.licensing.find(hash, now) {
-            Found::Unheard => self.licensing.find_anew(hash, now).await,
+            Found::Unheard => self.licensing.find_after_refresh(hash, now).await,
             found => found,
         }
     }
@@ -67,7 +67,7 @@ async fn a_rotated_key_is_good_on_another_gate_at_once() {
 #[tokio::test]
 async fn a_flood_of_unknown_keys_costs_the_store_what_one_costs() {
     let world = Arc::new(World::with(patient()).await);
-    let before = Meddled::count(&world.store.readings);
+    let before = FaultyStore::count(&world.store.readings);
     let begun = Instant::now();
     for round in 0..20_u64 {
         let mut calls = JoinSet::new();
@@ -78,7 +78,7 @@ async fn a_flood_of_unknown_keys_costs_the_store_what_one_costs() {
         let found = calls.join_all().await;
         assert!(found.iter().all(|found| matches!(found, Found::Unknown)));
     }
-    let readings = Meddled::count(&world.store.readings) - before;
+    let readings = FaultyStore::count(&world.store.readings) - before;
     let allowed = begun.elapsed().as_millis() / 50 + 2;
     assert!(u128::from(readings) <= allowed, "{readings} of {allowed}");
     assert!(readings >= 10, "every round waits for one: {readings}");
@@ -87,12 +87,12 @@ async fn a_flood_of_unknown_keys_costs_the_store_what_one_costs() {
 #[tokio::test]
 async fn an_unknown_key_is_not_judged_while_the_store_does_not_answer() {
     let world = World::with(patient()).await;
-    Meddled::set(&world.store.dead, true);
+    FaultyStore::set(&world.store.dead, true);
     let begun = Instant::now();
     assert!(matches!(world.call(&stranger(1)).await, Found::Unavailable));
     let waited = begun.elapsed();
     assert!(waited >= Duration::from_millis(250), "{waited:?}");
     assert!(waited < Duration::from_secs(5), "{waited:?}");
-    Meddled::set(&world.store.dead, false);
+    FaultyStore::set(&world.store.dead, false);
     assert!(matches!(world.call(&stranger(1)).await, Found::Unknown));
 }

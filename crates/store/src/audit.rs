@@ -62,8 +62,8 @@ impl<T> Note<T> {
 
     /// What is said of what came of the change.
     #[must_use]
-    pub fn lines(&self, came: &T) -> Vec<AuditEntry> {
-        self.0.as_ref().map_or_else(Vec::new, |tell| tell(came))
+    pub fn lines(&self, result: &T) -> Vec<AuditEntry> {
+        self.0.as_ref().map_or_else(Vec::new, |tell| tell(result))
     }
 }
 

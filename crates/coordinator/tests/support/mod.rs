@@ -9,7 +9,7 @@ use std::time::Duration;
 use coordinator::{Coordinator, CoordinatorOptions};
 use licensing::fleet::{FleetKey, FleetOptions, LookedUp, Observer, Tier};
 use licensing::{
-    AppTerms, Entry, Found, IssueRequest, Issued, Keyring, KeyringSecret, Licensing,
+    AppTerms, CachedLicense, Found, IssueRequest, Issued, Keyring, KeyringSecret, Licensing,
     LicensingOptions, Plans,
 };
 use model::{AppName, Clock, InstanceId, KeyHash, KeyHasher, SystemClock};
@@ -141,11 +141,11 @@ impl Gate {
     }
 
     /// What a gate does with a key that exists.
-    pub(crate) async fn entry(&self, hash: &KeyHash) -> Arc<Entry> {
+    pub(crate) async fn entry(&self, hash: &KeyHash) -> Arc<CachedLicense> {
         let found = match self.find(hash) {
             Found::Unread | Found::Unheard => {
                 let now = SystemClock.since_boot();
-                self.licensing.find_anew(hash, now).await
+                self.licensing.find_after_refresh(hash, now).await
             }
             found => found,
         };

@@ -58,7 +58,7 @@ struct Stored {
 }
 
 /// Journal and ledger of this start.
-struct Books {
+struct LedgerContext {
     options: LedgerOptions,
     instance: InstanceId,
     journal: Journal,
@@ -123,7 +123,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
 async fn open_where_there_is_room(
     config: &Config,
     ground: &Ground,
-) -> Result<(Stored, Books), StartError> {
+) -> Result<(Stored, LedgerContext), StartError> {
     let journal = wire::journal_options(config, 0, lanes(ground.threads));
     let room = Room {
         data_dir: &config.server.data_dir,
@@ -142,9 +142,9 @@ async fn open_where_there_is_room(
     }
 }
 
-async fn open(config: &Config, ground: &Ground) -> Result<(Stored, Books), StartError> {
+async fn open(config: &Config, ground: &Ground) -> Result<(Stored, LedgerContext), StartError> {
     let stored = Stored::open(config, ground).await?;
-    let books = Books::open(config, ground, &stored).await?;
+    let books = LedgerContext::open(config, ground, &stored).await?;
     Ok((stored, books))
 }
 
@@ -219,7 +219,7 @@ impl Stored {
     }
 }
 
-impl Books {
+impl LedgerContext {
     async fn open(config: &Config, ground: &Ground, stored: &Stored) -> Result<Self, StartError> {
         let options = LedgerOptions {
             files: open_store::sealed_files(config, &stored.store).await?,
@@ -303,7 +303,7 @@ impl Calls {
         config: &Config,
         ground: &mut Ground,
         stored: &mut Stored,
-        books: &Books,
+        books: &LedgerContext,
     ) -> Result<Self, StartError> {
         let licensing = open_licensing(config, ground, stored, books).await?;
         ground.spawn(stored.signing.clone().run());
@@ -354,7 +354,7 @@ async fn open_licensing(
     config: &Config,
     ground: &mut Ground,
     stored: &mut Stored,
-    books: &Books,
+    books: &LedgerContext,
 ) -> Result<Arc<Licensing>, StartError> {
     let licensing = Licensing::open_in_fleet(
         wire::licensing_options(config),
@@ -389,7 +389,7 @@ fn control_state(
     config: &Config,
     ground: &Ground,
     stored: &Stored,
-    books: &Books,
+    books: &LedgerContext,
     calls: &Calls,
 ) -> ControlState {
     let listen = config.server.listen.iter().map(ToString::to_string);

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError};
 use model::Timestamp;
 use store::SealedFile;
 
-use crate::books::LaneBook;
+use crate::books::LaneSource;
 use crate::error::Error;
 use crate::file::{Filter, Place};
 use crate::ledger::{Ledger, Reading, Shared};
@@ -72,7 +72,7 @@ struct Sources {
 
 /// A lane of this process, or of an earlier one that is not all in files yet.
 struct JournalLane {
-    book: LaneBook,
+    book: LaneSource,
     /// The position after which it is not in files.
     sealed: u64,
     /// Its last record when the question was asked.

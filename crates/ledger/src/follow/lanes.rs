@@ -8,7 +8,7 @@ use store::InstanceState;
 
 use super::Follower;
 use super::cursor::Turn;
-use crate::books::LaneBook;
+use crate::books::LaneSource;
 use crate::error::Error;
 
 /// A lane to be followed.
@@ -20,14 +20,14 @@ pub(super) struct FollowedLane {
     /// Records up to this one are in sealed files: all there will ever be, where the instance had ended before.
     pub(super) sealed: u64,
     /// Its journal, where it is here, and the last record in it that is read now.
-    pub(super) journal: Option<(LaneBook, u64)>,
+    pub(super) journal: Option<(LaneSource, u64)>,
 }
 
 impl Follower<'_> {
     /// All lanes of an instance that have a record, as far as the store knows it or its journal is here.
     pub(super) fn lanes_of(&self, state: &InstanceState) -> Result<Vec<FollowedLane>, Error> {
         let instance = state.id;
-        let mut journals: BTreeMap<u32, (LaneBook, u64)> = BTreeMap::new();
+        let mut journals: BTreeMap<u32, (LaneSource, u64)> = BTreeMap::new();
         if instance == self.shared.instance {
             let live = self.shared.lanes.iter();
             journals

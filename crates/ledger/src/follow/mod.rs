@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError};
 
 use store::{InstanceState, SealedFile};
 
-use crate::books::LaneBook;
+use crate::books::LaneSource;
 use crate::calls::{CallsQuery, Wanted};
 use crate::error::Error;
 use crate::ledger::{Ledger, Reading, Shared};
@@ -82,7 +82,7 @@ struct Follower<'a> {
     names: NameCache<'a>,
     cursor: FollowCursor,
     /// Lanes of earlier starts that are read here.
-    dead: Vec<LaneBook>,
+    dead: Vec<LaneSource>,
     calls: Vec<CallLine>,
     limit: usize,
 }

@@ -9,9 +9,9 @@ use store::Store;
 use tokio::runtime::Handle;
 
 use super::catch_up::Work;
-use super::shipment::{Looked, Shipment, instance_state};
+use super::shipment::{InstanceRecovery, RecoverySurvey, instance_state};
 use super::survey::{Survey, remove_finished, survey};
-use crate::books::Books;
+use crate::books::LedgerContext;
 use crate::error::Error;
 use crate::options::LedgerOptions;
 
@@ -19,7 +19,7 @@ use crate::options::LedgerOptions;
 /// beside the calls.
 pub struct Backlog {
     pub(crate) options: LedgerOptions,
-    pub(crate) books: Books,
+    pub(crate) books: LedgerContext,
     pub(crate) runtime: Handle,
     survey: Survey,
 }
@@ -69,7 +69,7 @@ impl Backlog {
         runtime: Handle,
     ) -> Result<Self, Error> {
         Ok(Self {
-            books: Books::new(&options, store, runtime.clone())?,
+            books: LedgerContext::new(&options, store, runtime.clone())?,
             options,
             runtime,
             survey: Survey::default(),
@@ -85,7 +85,11 @@ impl Backlog {
     /// Records that are not in the rollups, as far as is known before they are read.
     #[must_use]
     pub fn records(&self) -> u64 {
-        self.survey.behind.iter().map(Shipment::behind).sum()
+        self.survey
+            .behind
+            .iter()
+            .map(InstanceRecovery::behind)
+            .sum()
     }
 
     /// Whether the store has had more of it than it has now: it was restored from a backup. Leases that were taken after that are
@@ -107,7 +111,7 @@ impl Backlog {
         std::mem::take(&mut self.survey.failed)
     }
 
-    pub(crate) fn into_parts(self) -> (LedgerOptions, Books, Handle, Work) {
+    pub(crate) fn into_parts(self) -> (LedgerOptions, LedgerContext, Handle, Work) {
         (self.options, self.books, self.runtime, self.survey.behind)
     }
 
@@ -169,7 +173,7 @@ pub async fn ship(
     store: Arc<dyn Store>,
     runtime: Handle,
 ) -> Result<bool, Error> {
-    let books = Books::new(options, store, runtime.clone())?;
+    let books = LedgerContext::new(options, store, runtime.clone())?;
     blocking(&runtime, move || ship_found(&books, &path)).await
 }
 
@@ -181,7 +185,7 @@ async fn blocking<T: Send + 'static>(
     done.await.map_err(|_| Error::Stopped)?
 }
 
-fn ship_found(books: &Books, path: &Path) -> Result<bool, Error> {
+fn ship_found(books: &LedgerContext, path: &Path) -> Result<bool, Error> {
     let not_one = match DeadInstance::open(path) {
         Ok(dead) => return ship_dead(books, dead),
         Err(error @ journal::Error::NotAnInstance { .. }) => error,
@@ -201,17 +205,17 @@ fn ship_found(books: &Books, path: &Path) -> Result<bool, Error> {
     failed.map_or(Ok(anew), Err)
 }
 
-pub(crate) fn ship_path(books: &Books, path: &Path) -> Result<bool, Error> {
+pub(crate) fn ship_path(books: &LedgerContext, path: &Path) -> Result<bool, Error> {
     ship_dead(books, DeadInstance::open(path)?)
 }
 
 /// Ships an instance; `false` if the store had all of it already.
-fn ship_dead(books: &Books, dead: DeadInstance) -> Result<bool, Error> {
+fn ship_dead(books: &LedgerContext, dead: DeadInstance) -> Result<bool, Error> {
     let known = instance_state(books, InstanceId::from_u128(dead.instance()))?;
-    let looked = Looked::at(books, dead, known.as_slice())?;
+    let looked = RecoverySurvey::at(books, dead, known.as_slice())?;
     if looked.is_whole() {
         return Ok(false);
     }
-    Shipment::of(books, looked)?.ship(books)?;
+    InstanceRecovery::of(books, looked)?.ship(books)?;
     Ok(true)
 }

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use model::InstanceId;
 
-use super::shipment::Shipment;
+use super::shipment::InstanceRecovery;
 use super::survey::remove_finished;
-use crate::books::{Books, LaneBook};
+use crate::books::{LaneSource, LedgerContext};
 use crate::error::Error;
 use crate::ledger::{Shared, lock};
 use crate::threads::Pace;
@@ -24,7 +24,7 @@ const NICE: i32 = 10;
 const TURN: Duration = Duration::from_millis(20);
 
 /// The instances that are still to be shipped, oldest first.
-pub(crate) type Work = VecDeque<Shipment>;
+pub(crate) type Work = VecDeque<InstanceRecovery>;
 
 /// What earlier starts left, and how far it is.
 #[derive(Default)]
@@ -41,7 +41,7 @@ pub(crate) struct CatchUp {
 #[derive(Clone, Default)]
 pub(crate) struct Seen {
     /// Lanes whose records are not all in files yet.
-    lanes: Vec<LaneBook>,
+    lanes: Vec<LaneSource>,
     /// Records that are not in the rollups.
     pub(crate) behind: u64,
     /// All sums are in the store, and all leases are free.
@@ -55,9 +55,13 @@ pub(crate) struct Seen {
 impl Seen {
     fn of(work: &Work, is_failing: bool) -> Self {
         Self {
-            lanes: work.iter().flat_map(Shipment::books).cloned().collect(),
-            behind: work.iter().map(Shipment::behind).sum(),
-            is_rolled: work.iter().all(Shipment::is_rolled),
+            lanes: work
+                .iter()
+                .flat_map(InstanceRecovery::books)
+                .cloned()
+                .collect(),
+            behind: work.iter().map(InstanceRecovery::behind).sum(),
+            is_rolled: work.iter().all(InstanceRecovery::is_rolled),
             is_over: work.is_empty(),
             is_failing,
         }
@@ -74,8 +78,8 @@ const fn may_pass(error: &Error) -> bool {
 
 /// What is to be done next: marks of all instances, sums of all instances, files of all instances.
 fn next(work: &Work) -> Option<usize> {
-    let found = |wanted: fn(&Shipment) -> bool| work.iter().position(wanted);
-    found(Shipment::is_found)
+    let found = |wanted: fn(&InstanceRecovery) -> bool| work.iter().position(wanted);
+    found(InstanceRecovery::is_found)
         .or_else(|| found(|shipment| !shipment.is_rolled()))
         .or(if work.is_empty() { None } else { Some(0) })
 }
@@ -100,7 +104,7 @@ impl CatchUp {
     }
 
     /// Lanes whose records are not all in files yet.
-    pub(crate) fn lanes(&self) -> Vec<LaneBook> {
+    pub(crate) fn lanes(&self) -> Vec<LaneSource> {
         lock(&self.seen).lanes.clone()
     }
 
@@ -126,7 +130,7 @@ impl CatchUp {
     }
 
     /// Does the next part; whether there is more to do.
-    fn part(&self, books: &Books) -> Result<bool, Error> {
+    fn part(&self, books: &LedgerContext) -> Result<bool, Error> {
         let mut work = lock(&self.work);
         let Some(index) = next(&work) else {
             return Ok(false);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use journal::{DeadInstance, Entry};
 use model::{CallHead, CallId, InstanceId, Outcome};
 
-use crate::books::Books;
+use crate::books::LedgerContext;
 use crate::closed::{define, resolve_mark};
 use crate::error::Error;
 use crate::file::{Filter, SealedReader, file_name};
@@ -27,7 +27,7 @@ pub(super) fn marks_of(dead: &DeadInstance) -> Result<Vec<CallHead>, Error> {
 
 /// The marks whose call has no head: not in the journal, and not in sealed files either.
 pub(crate) fn marks_without_head(
-    books: &Books,
+    books: &LedgerContext,
     dead: &DeadInstance,
 ) -> Result<Vec<CallHead>, Error> {
     let instance = InstanceId::from_u128(dead.instance());
@@ -51,7 +51,7 @@ pub(crate) fn marks_without_head(
 
 /// Gives every head that a dead lane still holds to `sink`, and learns its symbols, which are the same for all lanes of a process.
 fn read_heads(
-    books: &Books,
+    books: &LedgerContext,
     dead: &DeadInstance,
     lane: usize,
     symbols: &mut Vec<u32>,
@@ -111,7 +111,7 @@ fn unreadable(
 
 /// Takes those call ids out that sealed files of the instance hold, files of an earlier recovery's marks left out.
 fn strike_sealed(
-    books: &Books,
+    books: &LedgerContext,
     instance: InstanceId,
     without: &mut BTreeSet<CallId>,
 ) -> Result<(), Error> {

@@ -24,4 +24,4 @@ pub(crate) use backlog::ship_path;
 pub use backlog::{Backlog, Recovery, recover, ship};
 pub(crate) use catch_up::{CatchUp, Work, catch_up_thread};
 pub(crate) use marks::marks_without_head;
-pub(crate) use shipment::{Shipment, instance_state};
+pub(crate) use shipment::{InstanceRecovery, instance_state};

@@ -13,24 +13,24 @@ use store::{InstanceState, LanePosition};
 
 use super::acknowledged;
 use super::marks::{marks_of, marks_without_head, read_first_head};
-use crate::books::{Books, Extent, LaneBook, Source};
+use crate::books::{Extent, LaneSource, LedgerContext, Source};
 use crate::error::Error;
 use crate::file::SealedReader;
 use crate::roll::Rolling;
 use crate::seal::{Sealing, remove_parts};
 
 /// What a dead instance left and the store lacks.
-pub(crate) struct Shipment {
+pub(crate) struct InstanceRecovery {
     instance: InstanceId,
     /// `None`: its journal is gone, and sealed files alone are left.
     dead: Option<Arc<DeadInstance>>,
-    lanes: Vec<Shipping>,
+    lanes: Vec<LaneRecovery>,
     stage: Stage,
 }
 
 /// One of its lanes.
-struct Shipping {
-    book: LaneBook,
+struct LaneRecovery {
+    book: LaneSource,
     rolling: Rolling,
     sealing: Sealing,
     /// Records that were rolled up when it was found.
@@ -51,7 +51,7 @@ enum Stage {
 }
 
 /// What store and journal say of a dead instance.
-pub(super) struct Looked {
+pub(super) struct RecoverySurvey {
     pub(super) dead: DeadInstance,
     state: Option<InstanceState>,
     positions: Vec<LanePosition>,
@@ -59,9 +59,9 @@ pub(super) struct Looked {
     closed: Vec<u64>,
 }
 
-impl Looked {
+impl RecoverySurvey {
     pub(super) fn at(
-        books: &Books,
+        books: &LedgerContext,
         dead: DeadInstance,
         instances: &[InstanceState],
     ) -> Result<Self, Error> {
@@ -112,16 +112,16 @@ fn lane_number(lane: usize) -> u32 {
     u32::try_from(lane).expect("a journal has at most 1,024 lanes")
 }
 
-impl Shipment {
+impl InstanceRecovery {
     /// Makes the instance known to the store, if it was not.
     ///
     /// # Errors
     /// When a newer version wrote it, which shows at its first records, or the store does not answer.
-    pub(super) fn of(books: &Books, looked: Looked) -> Result<Self, Error> {
+    pub(super) fn of(books: &LedgerContext, looked: RecoverySurvey) -> Result<Self, Error> {
         let lanes = looked.closed.iter().enumerate();
         let lanes = lanes.map(|(lane, closed)| (*closed, looked.position(lane).rolled));
         let lanes: Vec<_> = lanes.collect();
-        let Looked { dead, state, .. } = looked;
+        let RecoverySurvey { dead, state, .. } = looked;
         let instance = InstanceId::from_u128(dead.instance());
         marks_of(&dead)?;
         for lane in 0..lanes.len() {
@@ -135,8 +135,8 @@ impl Shipment {
         let node = state.map_or_else(|| books.node.clone(), |state| state.node);
         begin(books, instance, &node, dead.age())?;
         let dead = Arc::new(dead);
-        let lane = |(index, (closed, rolled))| Shipping {
-            book: LaneBook {
+        let lane = |(index, (closed, rolled))| LaneRecovery {
+            book: LaneSource {
                 instance,
                 lane: lane_number(index),
                 node: node.clone(),
@@ -160,14 +160,14 @@ impl Shipment {
 
     /// An instance of which nothing is left but files of these lanes.
     pub(super) fn of_files(
-        books: &Books,
+        books: &LedgerContext,
         instance: InstanceId,
         node: &str,
         lanes: impl Iterator<Item = u32>,
     ) -> Result<Self, Error> {
         begin(books, instance, node, Duration::ZERO)?;
-        let lane = |lane| Shipping {
-            book: LaneBook {
+        let lane = |lane| LaneRecovery {
+            book: LaneSource {
                 instance,
                 lane,
                 node: node.to_owned(),
@@ -195,13 +195,13 @@ impl Shipment {
     }
 
     /// Its lanes, as readers need them.
-    pub(crate) fn books(&self) -> impl Iterator<Item = &LaneBook> {
+    pub(crate) fn books(&self) -> impl Iterator<Item = &LaneSource> {
         self.lanes.iter().map(|lane| &lane.book)
     }
 
     /// Records that are not in the rollups, as far as is known: not those that recovery adds.
     pub(crate) fn behind(&self) -> u64 {
-        self.lanes.iter().map(Shipping::behind).sum()
+        self.lanes.iter().map(LaneRecovery::behind).sum()
     }
 
     /// Whether all sums are in the store and no lease is held any more.
@@ -217,8 +217,8 @@ impl Shipment {
     /// Resolves its marks and looks at its files, unless that is done: before, readers do not see what recovery adds.
     ///
     /// # Errors
-    /// As [`Shipment::part`].
-    pub(crate) fn prepare(&mut self, books: &Books) -> Result<(), Error> {
+    /// As [`InstanceRecovery::part`].
+    pub(crate) fn prepare(&mut self, books: &LedgerContext) -> Result<(), Error> {
         if self.stage != Stage::Found {
             return Ok(());
         }
@@ -248,7 +248,7 @@ impl Shipment {
     ///
     /// # Errors
     /// When the store does not answer, or the journal cannot be read. Nothing is lost by one: the same part can be done again.
-    pub(crate) fn part(&mut self, books: &Books) -> Result<bool, Error> {
+    pub(crate) fn part(&mut self, books: &LedgerContext) -> Result<bool, Error> {
         match self.stage {
             Stage::Found => self.prepare(books)?,
             Stage::Rolling(index) => match self.lanes.get_mut(index) {
@@ -287,8 +287,8 @@ impl Shipment {
     /// Does all of it.
     ///
     /// # Errors
-    /// As [`Shipment::part`].
-    pub(super) fn ship(&mut self, books: &Books) -> Result<(), Error> {
+    /// As [`InstanceRecovery::part`].
+    pub(super) fn ship(&mut self, books: &LedgerContext) -> Result<(), Error> {
         while self.part(books)? {}
         Ok(())
     }
@@ -296,7 +296,7 @@ impl Shipment {
     /// Seals what is rolled up, for somebody who takes stock, as long as they want it.
     pub(crate) fn seal_rolled(
         &mut self,
-        books: &Books,
+        books: &LedgerContext,
         go_on: impl Fn() -> bool,
     ) -> Result<(), Error> {
         self.prepare(books)?;
@@ -323,7 +323,7 @@ impl Shipment {
     }
 }
 
-impl Shipping {
+impl LaneRecovery {
     fn rolled(&self) -> u64 {
         self.rolled.max(self.rolling.rolled)
     }
@@ -336,7 +336,7 @@ impl Shipping {
     }
 
     /// Seals one file; whether there may be another.
-    fn seal_part(&mut self, books: &Books) -> Result<bool, Error> {
+    fn seal_part(&mut self, books: &LedgerContext) -> Result<bool, Error> {
         let before = self.sealing.sealed;
         self.sealing.seal(books, &self.book, Extent::Part)?;
         Ok(self.sealing.sealed > before)
@@ -359,7 +359,7 @@ impl Shipping {
 
 /// What the store says of an instance.
 pub(crate) fn instance_state(
-    books: &Books,
+    books: &LedgerContext,
     instance: InstanceId,
 ) -> Result<Option<InstanceState>, Error> {
     let instances = books
@@ -368,7 +368,12 @@ pub(crate) fn instance_state(
     Ok(instances.into_iter().find(|state| state.id == instance))
 }
 
-fn begin(books: &Books, instance: InstanceId, node: &str, age: Duration) -> Result<(), Error> {
+fn begin(
+    books: &LedgerContext,
+    instance: InstanceId,
+    node: &str,
+    age: Duration,
+) -> Result<(), Error> {
     let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
     let at = books.clock.now().plus_micros(-age);
     let node = node.to_owned();
@@ -377,7 +382,7 @@ fn begin(books: &Books, instance: InstanceId, node: &str, age: Duration) -> Resu
         .ask(|store| async move { store.begin_instance(instance, node, at).await })
 }
 
-fn finish(books: &Books, instance: InstanceId) -> Result<(), Error> {
+fn finish(books: &LedgerContext, instance: InstanceId) -> Result<(), Error> {
     fail::fail_point!("ledger::recover::finish", |_| Err(Error::Injected(
         "ledger::recover::finish"
     )));

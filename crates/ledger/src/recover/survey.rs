@@ -9,8 +9,8 @@ use model::InstanceId;
 use store::InstanceState;
 
 use super::catch_up::Work;
-use super::shipment::{Looked, Shipment, node_of_file};
-use crate::books::Books;
+use super::shipment::{InstanceRecovery, RecoverySurvey, node_of_file};
+use crate::books::LedgerContext;
 use crate::error::Error;
 use crate::file::file_name;
 use crate::options::LedgerOptions;
@@ -29,13 +29,13 @@ pub(super) struct Survey {
     pub(super) store_is_older: bool,
 }
 
-pub(super) fn survey(books: &Books, options: &LedgerOptions) -> Result<Survey, Error> {
+pub(super) fn survey(books: &LedgerContext, options: &LedgerOptions) -> Result<Survey, Error> {
     let instances = known_instances(books)?;
     let mut found = Survey::default();
     let mut whole = VecDeque::new();
     for dead in dead_instances(&options.journals)? {
         let path = dead.path().to_owned();
-        let looked = Looked::at(books, dead, &instances);
+        let looked = RecoverySurvey::at(books, dead, &instances);
         let result = looked.and_then(|looked| match looked.is_whole() {
             true => {
                 looked.dead.delete_spares()?;
@@ -45,7 +45,7 @@ pub(super) fn survey(books: &Books, options: &LedgerOptions) -> Result<Survey, E
             }
             false => {
                 found.store_is_older |= looked.store_is_older();
-                found.behind.push_back(Shipment::of(books, looked)?);
+                found.behind.push_back(InstanceRecovery::of(books, looked)?);
                 Ok(())
             }
         });
@@ -64,12 +64,15 @@ pub(super) fn survey(books: &Books, options: &LedgerOptions) -> Result<Survey, E
 }
 
 /// Removes finished journals that are too old or too large together; how many.
-pub(super) fn remove_finished(books: &Books, options: &LedgerOptions) -> Result<usize, Error> {
+pub(super) fn remove_finished(
+    books: &LedgerContext,
+    options: &LedgerOptions,
+) -> Result<usize, Error> {
     let instances = known_instances(books)?;
     let mut whole = VecDeque::new();
     for dead in dead_instances(&options.journals)? {
         let age = dead.age();
-        match Looked::at(books, dead, &instances) {
+        match RecoverySurvey::at(books, dead, &instances) {
             Ok(looked) if looked.is_whole() => whole.push_back((looked.dead, age)),
             Err(Error::Store(error)) => return Err(error.into()),
             Ok(_) | Err(_) => {}
@@ -78,7 +81,7 @@ pub(super) fn remove_finished(books: &Books, options: &LedgerOptions) -> Result<
     remove_old(whole, options)
 }
 
-fn known_instances(books: &Books) -> Result<Vec<InstanceState>, Error> {
+fn known_instances(books: &LedgerContext) -> Result<Vec<InstanceState>, Error> {
     books
         .store
         .ask(|store| async move { store.instances().await })
@@ -106,7 +109,7 @@ fn remove_old(
 /// Finds files of instances of this node whose journal is gone: those of a store that was restored from a copy older than
 /// them. One of another node may live, its journal somewhere else.
 fn find_orphans(
-    books: &Books,
+    books: &LedgerContext,
     options: &LedgerOptions,
     instances: &[InstanceState],
     found: &mut Survey,
@@ -137,7 +140,7 @@ fn find_orphans(
         };
         let shipment = match node {
             Ok(node) if node == books.node => {
-                Shipment::of_files(books, instance, &node, lanes.into_iter())
+                InstanceRecovery::of_files(books, instance, &node, lanes.into_iter())
             }
             Ok(_) => continue,
             Err(error) => Err(error),

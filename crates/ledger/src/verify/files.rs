@@ -4,7 +4,7 @@ use model::InstanceId;
 use store::{LanePosition, SealedFile};
 
 use super::Check;
-use crate::books::Books;
+use crate::books::LedgerContext;
 use crate::error::Error;
 use crate::file::{Filter, SealedReader, file_name, hash_file};
 use crate::report::{Fault, Problem};
@@ -14,7 +14,7 @@ impl Check {
     /// Checks the files of one lane; the record at which they end.
     pub(super) fn files(
         &mut self,
-        books: &Books,
+        books: &LedgerContext,
         instance: InstanceId,
         position: &LanePosition,
         files: &[SealedFile],
@@ -49,7 +49,7 @@ impl Check {
 
     fn file(
         &mut self,
-        books: &Books,
+        books: &LedgerContext,
         position: &LanePosition,
         file: &SealedFile,
     ) -> Result<(), Error> {
@@ -77,7 +77,7 @@ impl Check {
     /// Adds a file's records, if it is what was written; nothing of it otherwise.
     fn read_file(
         &mut self,
-        books: &Books,
+        books: &LedgerContext,
         position: &LanePosition,
         file: &SealedFile,
     ) -> Result<(), Error> {
@@ -127,7 +127,7 @@ impl Check {
 
     pub(super) fn unknown_files(
         &mut self,
-        books: &Books,
+        books: &LedgerContext,
         manifest: &[SealedFile],
     ) -> Result<(), Error> {
         for range in files_in(&books.directory)? {

@@ -15,7 +15,7 @@ use journal::{DeadInstance, dead_instances};
 use model::InstanceId;
 use store::{InstanceState, LanePosition, SealedFile, StockTaking};
 
-use crate::books::{Books, LaneBook, Source};
+use crate::books::{LaneSource, LedgerContext, Source};
 use crate::error::Error;
 use crate::ledger::{Ledger, Shared};
 use crate::recover::{Work, ship_path};
@@ -99,7 +99,7 @@ struct Check {
     /// Dead instances that cannot be read to their end.
     damaged: Vec<Arc<DeadInstance>>,
     /// Lanes that earlier starts left, which are being shipped.
-    backlog: Vec<LaneBook>,
+    backlog: Vec<LaneSource>,
     /// Sums of the records that are rolled up.
     sums: Sums,
     unique: Unique,
@@ -124,7 +124,7 @@ impl Check {
     }
 
     /// Notes whose records lie in journals that are being shipped.
-    fn look_at_backlog(&mut self, books: &Books, work: &mut Work) -> Result<(), Error> {
+    fn look_at_backlog(&mut self, books: &LedgerContext, work: &mut Work) -> Result<(), Error> {
         for shipment in work.iter_mut() {
             // A position may stand on what recovery adds.
             match shipment.prepare(books) {
@@ -268,7 +268,7 @@ impl Check {
     }
 
     /// The journal that a lane still has: ours, or that of a dead instance that is not shipped yet, or cannot be.
-    fn journal_of(&self, shared: &Shared, instance: InstanceId, lane: u32) -> Option<LaneBook> {
+    fn journal_of(&self, shared: &Shared, instance: InstanceId, lane: u32) -> Option<LaneSource> {
         if instance == shared.instance {
             let live = shared.lanes.get(lane as usize)?;
             return Some(live.book.clone());
@@ -281,7 +281,7 @@ impl Check {
             .damaged
             .iter()
             .find(|dead| dead.instance() == instance.as_u128())?;
-        Some(LaneBook {
+        Some(LaneSource {
             instance,
             lane,
             node: shared.books.node.clone(),
@@ -296,8 +296,8 @@ impl Check {
     /// Counts what the journal holds behind the files.
     fn journal(
         &mut self,
-        books: &Books,
-        lane: &LaneBook,
+        books: &LedgerContext,
+        lane: &LaneSource,
         position: &LanePosition,
         sealed: u64,
     ) -> Result<(), Error> {
@@ -335,8 +335,8 @@ impl Check {
 
     fn read_journal(
         &mut self,
-        books: &Books,
-        lane: &LaneBook,
+        books: &LedgerContext,
+        lane: &LaneSource,
         position: &LanePosition,
         read: &mut u64,
     ) -> Result<(), Error> {
@@ -357,7 +357,7 @@ impl Check {
         Ok(())
     }
 
-    fn call_ids(&mut self, books: &Books) -> Result<(), Error> {
+    fn call_ids(&mut self, books: &LedgerContext) -> Result<(), Error> {
         let unique = std::mem::take(&mut self.unique);
         for (call_id, times) in unique.doubled(books)? {
             let call_id = model::CallId::from_u128(call_id);

@@ -6,14 +6,14 @@ use model::Timestamp;
 use model::usage::{UsageKey, UsageSums};
 
 use super::Check;
-use crate::books::Books;
+use crate::books::LedgerContext;
 use crate::error::Error;
 use crate::report::{Fault, Problem};
 
 impl Check {
     pub(super) fn rollups(
         &mut self,
-        books: &Books,
+        books: &LedgerContext,
         rollups: HashMap<UsageKey, UsageSums>,
         hours_until: Option<Timestamp>,
     ) {
@@ -49,7 +49,7 @@ impl Check {
     /// Calls that rollups lack, and calls that they have too many, summed up over all keys.
     fn by_key(
         &mut self,
-        books: &Books,
+        books: &LedgerContext,
         stored: &HashMap<UsageKey, UsageSums>,
         hours_until: Option<Timestamp>,
     ) -> (u64, u64) {
@@ -89,7 +89,7 @@ fn by_hour(
 }
 
 /// All rollup rows; rows of one key added up.
-pub(crate) fn stored_rollups(books: &Books) -> Result<HashMap<UsageKey, UsageSums>, Error> {
+pub(crate) fn stored_rollups(books: &LedgerContext) -> Result<HashMap<UsageKey, UsageSums>, Error> {
     const PAGE: usize = 10_000;
     let mut all: HashMap<UsageKey, UsageSums> = HashMap::new();
     let mut after = None;

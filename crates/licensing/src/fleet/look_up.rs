@@ -8,14 +8,14 @@ use store::ChangeNumber;
 use super::history::Place;
 use super::seal::{Shared, SharedLicense};
 use super::{Announced, Fill, LookedUp, Point, Tier};
-use crate::entry::{CachedApiKey, Entry};
+use crate::entry::{CachedApiKey, CachedLicense};
 use crate::freshness::Freshness;
 use crate::licensing::Licensing;
 
 /// What became of a look-up in the shared cache.
 pub(crate) enum Sharing {
     /// It is as good as the store's answer.
-    Answered(Option<Arc<Entry>>),
+    Answered(Option<Arc<CachedLicense>>),
     /// The store must be asked. A value that no gate of this store wrote is replaced by what it says.
     Unanswered {
         /// That value.
@@ -61,7 +61,11 @@ impl Licensing {
     }
 
     /// Takes in what was shared, if nothing that is known here speaks against it.
-    fn judge_shared(&self, hash: &KeyHash, found: Shared) -> Result<Option<Arc<Entry>>, Place> {
+    fn judge_shared(
+        &self,
+        hash: &KeyHash,
+        found: Shared,
+    ) -> Result<Option<Arc<CachedLicense>>, Place> {
         let now = self.clock.since_boot();
         let log = self.log.lock();
         let place = log.history.place(found.point);

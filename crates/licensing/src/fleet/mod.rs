@@ -50,7 +50,11 @@ pub trait Fleet: Send + Sync + 'static {
     ///
     /// # Errors
     /// They cannot be told, or not all of them, or not in time.
-    async fn tally(&self, gate: InstanceId, tallies: &[Tally]) -> Result<Vec<Others>, FleetAway>;
+    async fn tally(
+        &self,
+        gate: InstanceId,
+        tallies: &[CounterReport],
+    ) -> Result<Vec<PeerCounts>, FleetAway>;
 }
 
 /// What other gates announced since the last time.
@@ -64,7 +68,7 @@ pub struct Announced {
 
 /// What one gate has counted of a limit that holds over all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tally {
+pub struct CounterReport {
     /// The license.
     pub license_id: LicenseId,
     /// What was counted.
@@ -96,7 +100,7 @@ pub enum Counted {
 
 /// What all other gates together have counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Others {
+pub struct PeerCounts {
     /// How many.
     pub count: u32,
     /// How long that is true if nothing more is told.

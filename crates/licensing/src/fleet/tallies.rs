@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Tally;
+use super::CounterReport;
 use crate::entry::LicenseState;
 use crate::licensing::Licensing;
 
@@ -40,7 +40,7 @@ impl Licensing {
     }
 
     /// Each tally with the state that it is of.
-    fn collect_tallies(&self) -> (Vec<Arc<LicenseState>>, Vec<Tally>) {
+    fn collect_tallies(&self) -> (Vec<Arc<LicenseState>>, Vec<CounterReport>) {
         let (now, hold) = (self.clock.now(), self.fleet.hold());
         let (mut states, mut tallies) = (Vec::new(), Vec::new());
         for state in self.hub.take_untold() {

@@ -28,7 +28,7 @@ pub use ask::{Ask, HeldUnits, RateView, Refused, Reservation, ReserveError};
 pub(crate) use lease::{Joined, Wishes};
 use state::MeterState;
 
-use crate::fleet::{Counted, Others, Tally};
+use crate::fleet::{Counted, CounterReport, PeerCounts};
 use crate::options::LeaseOptions;
 use crate::plans::EffectiveLimits;
 
@@ -92,24 +92,24 @@ impl Meter {
     }
 
     /// What this gate has counted, for the others; also whether it is to be told again next time.
-    pub(crate) fn tallies(&self, now: Timestamp, hold: Duration) -> (Vec<Tally>, bool) {
+    pub(crate) fn tallies(&self, now: Timestamp, hold: Duration) -> (Vec<CounterReport>, bool) {
         self.with(|state| state.tallies(self.id, now, hold))
             .unwrap_or_default()
     }
 
     /// Learns what the others have counted.
-    pub(crate) fn learn(&self, counted: Counted, others: Others, now: Timestamp) {
+    pub(crate) fn learn(&self, counted: Counted, others: PeerCounts, now: Timestamp) {
         self.with(|state| state.learn(counted, others, now));
     }
 
-    /// See `Entry::release_slot`.
+    /// See `CachedLicense::release_slot`.
     pub(crate) fn release_slot(&self, reservation: &mut Reservation) {
         if reservation.holds_slot() {
             self.with(|state| state.free_slot(reservation));
         }
     }
 
-    /// See `Entry::settle`; whether the meter is to be enqueued, since units are to be given back to the store.
+    /// See `CachedLicense::settle`; whether the meter is to be enqueued, since units are to be given back to the store.
     pub(crate) fn settle(&self, reservation: Reservation, spent: u64) -> bool {
         if reservation.is_nothing() {
             return false;
@@ -118,7 +118,7 @@ impl Meter {
             .unwrap_or(false)
     }
 
-    /// See `Entry::cancel`; whether the meter is to be enqueued.
+    /// See `CachedLicense::cancel`; whether the meter is to be enqueued.
     pub(crate) fn cancel(&self, reservation: Reservation) -> bool {
         if reservation.is_nothing() {
             return false;

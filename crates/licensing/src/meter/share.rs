@@ -9,7 +9,7 @@ use model::{LicenseId, Timestamp, WindowKind};
 
 use super::state::MeterState;
 use super::window::{Count, Window};
-use crate::fleet::{Counted, Others, Tally};
+use crate::fleet::{Counted, CounterReport, PeerCounts};
 
 /// What the other gates were last known to have counted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,7 +24,7 @@ impl Elsewhere {
         if now < self.until { self.count } else { 0 }
     }
 
-    fn learn(&mut self, others: Others, now: Timestamp) {
+    fn learn(&mut self, others: PeerCounts, now: Timestamp) {
         let left = i64::try_from(others.left.as_micros()).unwrap_or(i64::MAX);
         *self = Self {
             count: others.count,
@@ -62,11 +62,11 @@ impl Window {
         }
     }
 
-    fn tally(&self, license_id: LicenseId, now: Timestamp) -> Option<Tally> {
+    fn tally(&self, license_id: LicenseId, now: Timestamp) -> Option<CounterReport> {
         let counted = self.counted()?;
         let own = self.used().unwrap_or(0);
         let left = Timestamp::from_micros(self.ends_at).since(now);
-        Some(Tally {
+        Some(CounterReport {
             license_id,
             counted,
             own: if left.is_zero() { 0 } else { own },
@@ -95,7 +95,7 @@ impl MeterState {
         license_id: LicenseId,
         now: Timestamp,
         hold: Duration,
-    ) -> (Vec<Tally>, bool) {
+    ) -> (Vec<CounterReport>, bool) {
         self.roll(now.micros());
         let windows = self.windows.iter();
         let mut tallies: Vec<_> = windows
@@ -106,7 +106,7 @@ impl MeterState {
             let in_use = self.in_use();
             let own = std::mem::replace(&mut self.slots.lowest, in_use);
             again = own.max(in_use) > 0;
-            tallies.push(Tally {
+            tallies.push(CounterReport {
                 license_id,
                 counted: Counted::UnderWay,
                 own,
@@ -118,7 +118,7 @@ impl MeterState {
     }
 
     /// Learns what all other gates together have counted of the same.
-    pub(super) fn learn(&mut self, counted: Counted, others: Others, now: Timestamp) {
+    pub(super) fn learn(&mut self, counted: Counted, others: PeerCounts, now: Timestamp) {
         if counted == Counted::UnderWay {
             return self.slots.elsewhere.learn(others, now);
         }

@@ -19,7 +19,7 @@ pub struct Acting {
 
 /// Writes lines of an actor at a time. It holds on to nothing, so that a store can keep it for as long as it wants.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pen {
+pub(crate) struct AuditWriter {
     actor: Actor,
     at: Timestamp,
 }
@@ -34,8 +34,8 @@ impl Licensing {
         }
     }
 
-    pub(crate) fn pen(&self, actor: Actor) -> Pen {
-        Pen {
+    pub(crate) fn pen(&self, actor: Actor) -> AuditWriter {
+        AuditWriter {
             actor,
             at: self.clock.now(),
         }
@@ -63,7 +63,7 @@ impl Acting {
         self.actor
     }
 
-    pub(super) fn own_pen(&self) -> Pen {
+    pub(super) fn own_pen(&self) -> AuditWriter {
         self.licensing.pen(self.actor)
     }
 
@@ -81,7 +81,7 @@ impl Acting {
     }
 }
 
-impl Pen {
+impl AuditWriter {
     /// A line.
     pub(crate) fn line(self, action: &str, subject: impl std::fmt::Display) -> AuditEntry {
         AuditEntry::new(&self.actor, self.at, action, subject)

@@ -20,16 +20,16 @@ const MINUTE: i64 = 60_000_000;
 
 /// What is still to be written.
 #[derive(Default)]
-pub(crate) struct AuditDesk {
+pub(crate) struct AuditQueue {
     waiting: Mutex<VecDeque<AuditEntry>>,
-    folded: Mutex<Folded>,
+    folded: Mutex<Coalescer>,
     /// One writer at a time, so that lines keep their order.
     writing: tokio::sync::Mutex<()>,
 }
 
 /// What can happen often and changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Often {
+pub(super) enum RepeatedEvent {
     /// A log-in was denied.
     Denied,
     /// The key of a credential was shown again.
@@ -44,12 +44,12 @@ pub(super) enum Often {
 /// What happened in a minute: the first time of a thing by somebody at an address is a line at once, the others become one
 /// line at the minute's end.
 #[derive(Default)]
-struct Folded {
+struct Coalescer {
     minute: i64,
-    counts: HashMap<(Actor, Often), u32>,
+    counts: HashMap<(Actor, RepeatedEvent), u32>,
 }
 
-impl AuditDesk {
+impl AuditQueue {
     fn push(&self, entries: impl IntoIterator<Item = AuditEntry>) {
         let mut waiting = self.waiting.lock();
         for entry in entries {
@@ -62,7 +62,7 @@ impl AuditDesk {
     }
 }
 
-impl Often {
+impl RepeatedEvent {
     fn line(&self, actor: &Actor, at: Timestamp) -> AuditEntry {
         match self {
             Self::Denied => AuditEntry::new(actor, at, "login.denied", ""),
@@ -74,14 +74,14 @@ impl Often {
     }
 }
 
-impl Folded {
+impl Coalescer {
     /// What is to be told now: what the minute before left, and this if it is the first time in its minute.
-    fn note(&mut self, actor: Actor, often: Often, now: Timestamp) -> Vec<AuditEntry> {
+    fn note(&mut self, actor: Actor, often: RepeatedEvent, now: Timestamp) -> Vec<AuditEntry> {
         let mut told = self.turn(now);
         let first = often.line(&actor, now);
         let mut place = (actor, often);
         let full = self.counts.len() >= MAX_DISTINCT && !self.counts.contains_key(&place);
-        if full && place.1 == Often::Denied {
+        if full && place.1 == RepeatedEvent::Denied {
             // The many that have no place of their own are never told one by one.
             place.0 = Actor::unknown(None);
             *self.counts.entry(place).or_default() += 1;
@@ -104,7 +104,7 @@ impl Folded {
         }
         let at = Timestamp::from_micros(self.minute * MINUTE);
         self.minute = minute;
-        let folded = |((actor, often), count): ((Actor, Often), u32)| AuditEntry {
+        let folded = |((actor, often), count): ((Actor, RepeatedEvent), u32)| AuditEntry {
             count,
             ..often.line(&actor, at)
         };
@@ -123,7 +123,7 @@ impl Licensing {
     /// Adds a denied log-in, without waiting; floods are folded, to a line for who it was, where and in which minute. Of an
     /// [`Actor::unknown`] nobody knows more than the address.
     pub fn audit_denied(self: &Arc<Self>, actor: Actor) {
-        if !self.note_often(actor, Often::Denied) {
+        if !self.note_often(actor, RepeatedEvent::Denied) {
             return;
         }
         let licensing = self.clone();
@@ -132,14 +132,14 @@ impl Licensing {
     }
 
     /// Adds what may happen often, folded like denied log-ins, and waits until it is written or the store has failed.
-    pub(super) async fn audit_often(&self, actor: Actor, often: Often) {
+    pub(super) async fn audit_often(&self, actor: Actor, often: RepeatedEvent) {
         if self.note_often(actor, often) {
             self.write_audit().await;
         }
     }
 
     /// Whether there is something to be written now.
-    fn note_often(&self, actor: Actor, often: Often) -> bool {
+    fn note_often(&self, actor: Actor, often: RepeatedEvent) -> bool {
         let entries = self
             .audit_desk
             .folded
@@ -211,13 +211,13 @@ mod tests {
         Timestamp::from_micros(seconds * 1_000_000)
     }
 
-    fn denied(folded: &mut Folded, actor: Actor, second: i64) -> Vec<AuditEntry> {
-        folded.note(actor, Often::Denied, at(second))
+    fn denied(folded: &mut Coalescer, actor: Actor, second: i64) -> Vec<AuditEntry> {
+        folded.note(actor, RepeatedEvent::Denied, at(second))
     }
 
     #[test]
     fn a_flood_of_denied_log_ins_is_a_line_at_once_and_one_at_the_end_of_the_minute() {
-        let mut folded = Folded::default();
+        let mut folded = Coalescer::default();
         let address = Some("192.0.2.1".parse().expect("valid"));
         let guesser = Actor::unknown(address);
         folded.turn(at(60));
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_addresses_is_bounded_and_not_one_of_it_uncounted() {
-        let mut folded = Folded::default();
+        let mut folded = Coalescer::default();
         folded.turn(at(60));
         let told: usize = (0..3_000_u32)
             .map(|bits| {
@@ -254,9 +254,9 @@ mod tests {
 
     #[test]
     fn keys_that_are_shown_again_are_folded_each_by_itself_and_never_into_nobody() {
-        let mut folded = Folded::default();
+        let mut folded = Coalescer::default();
         folded.turn(at(60));
-        let shown = |number| Often::KeyShown {
+        let shown = |number| RepeatedEvent::KeyShown {
             credential: CredentialId::from_u128(number),
             account: AccountName::default(),
         };

@@ -22,7 +22,7 @@ const MIN_ANSWERS: u32 = 3;
 impl Licensing {
     /// Looks in the background whether a claim that was not answered was done all the same, and gives the token back then.
     pub(super) fn chase_claim(self: &Arc<Self>, hash: KeyHash, call_id: CallId) {
-        let Ok(permit) = self.chases.clone().try_acquire_owned() else {
+        let Ok(permit) = self.lost_claim_permits.clone().try_acquire_owned() else {
             tracing::warn!("too many claims without an answer: tokens may stay claimed");
             return;
         };

@@ -27,7 +27,7 @@ pub use api_keys::{
 };
 pub(crate) use app_credentials::AppSecretCache;
 pub use app_credentials::{AppSecrets, IssuedAppSecret};
-pub(crate) use audit::AuditDesk;
+pub(crate) use audit::AuditQueue;
 pub use change::{BalanceView, LicenseUpdate};
 pub use issue::{IssueRequest, Issued, KeySource, NotIssued};
 pub(crate) use lost_claim::MAX_LOST_CLAIMS;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use store::{CredentialStatus, Note, StoredLicense};
 
 use super::acting::Acting;
-use super::audit::Often;
+use super::audit::RepeatedEvent;
 use super::issue::Minted;
 use crate::error::Error;
 use crate::key_copies::{Copier, KeyCopies};
@@ -38,7 +38,7 @@ impl Acting {
                 tracing::error!(license = %license.id, credential = %id, "a copy of a key does not open, somebody changed it or put it there: rotate the key");
                 continue;
             };
-            let shown = Often::KeyShown {
+            let shown = RepeatedEvent::KeyShown {
                 credential: id,
                 account: license.account.clone(),
             };

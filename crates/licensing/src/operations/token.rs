@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::acting::Acting;
 use super::change::after;
-use crate::entry::Entry;
+use crate::entry::CachedLicense;
 use crate::error::Error;
 use crate::licensing::Licensing;
 use crate::meter::{HeldUnits, Refused, Reservation};
@@ -24,7 +24,7 @@ use crate::meter::{HeldUnits, Refused, Reservation};
 #[derive(Clone, Copy, Debug)]
 pub struct TokenRequest<'a> {
     /// The license that pays.
-    pub entry: &'a Entry,
+    pub entry: &'a CachedLicense,
     /// The method of the call.
     pub method: Method,
     /// Its path, in normal form.

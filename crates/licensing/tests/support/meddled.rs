@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 
 mod sessions;
 
-pub(crate) struct Meddled {
+pub(crate) struct FaultyStore {
     inner: Arc<SqliteStore>,
     /// Every method fails.
     pub(crate) dead: AtomicBool,
@@ -55,7 +55,7 @@ pub(crate) struct Meddled {
 
 const OPEN: usize = 1_000_000;
 
-impl Meddled {
+impl FaultyStore {
     pub(crate) fn new(inner: SqliteStore) -> Self {
         Self::around(Arc::new(inner))
     }
@@ -124,7 +124,7 @@ impl Meddled {
 }
 
 #[async_trait]
-impl LicenseStore for Meddled {
+impl LicenseStore for FaultyStore {
     fn api_keys(&self) -> Result<&dyn ApiKeyStore, Error> {
         LicenseStore::api_keys(self.alive()?)
     }
@@ -210,7 +210,7 @@ impl LicenseStore for Meddled {
 }
 
 #[async_trait]
-impl QuotaStore for Meddled {
+impl QuotaStore for FaultyStore {
     async fn lease(
         &self,
         instance: InstanceId,
@@ -267,7 +267,7 @@ impl QuotaStore for Meddled {
 }
 
 #[async_trait]
-impl ManagementStore for Meddled {
+impl ManagementStore for FaultyStore {
     fn claims(&self) -> Result<&dyn ClaimStore, Error> {
         self.alive()?;
         self.inner.claims()
@@ -385,7 +385,7 @@ impl ManagementStore for Meddled {
 }
 
 #[async_trait]
-impl LedgerStore for Meddled {
+impl LedgerStore for FaultyStore {
     async fn begin_instance(
         &self,
         id: InstanceId,
@@ -504,7 +504,7 @@ impl LedgerStore for Meddled {
 }
 
 #[async_trait]
-impl UserStore for Meddled {
+impl UserStore for FaultyStore {
     async fn create_user(&self, user: User, note: Note<()>) -> Result<(), Error> {
         self.alive()?.create_user(user, note).await
     }
@@ -549,7 +549,7 @@ impl UserStore for Meddled {
 }
 
 #[async_trait]
-impl NodeStore for Meddled {
+impl NodeStore for FaultyStore {
     async fn claim_node(&self, node: &str) -> Result<NodeClaim, Error> {
         self.alive()?.claim_node(node).await
     }

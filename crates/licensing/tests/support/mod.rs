@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use licensing::{
-    AppTerms, Ask, Entry, Found, Freshness, IssueRequest, Issued, LeaseOptions, Licensing,
+    AppTerms, Ask, CachedLicense, Found, Freshness, IssueRequest, Issued, LeaseOptions, Licensing,
     LicensingOptions, Plans, Refused, Reservation,
 };
 use model::{
@@ -19,13 +19,13 @@ use model::{
 use store::{LedgerStore, SqliteOptions, SqliteStore};
 use tempfile::TempDir;
 
-pub(crate) use meddled::Meddled;
+pub(crate) use meddled::FaultyStore;
 
 pub(crate) const START: &str = "2026-03-01T00:00:10Z";
 
 pub(crate) struct World {
     pub(crate) licensing: Arc<Licensing>,
-    pub(crate) store: Arc<Meddled>,
+    pub(crate) store: Arc<FaultyStore>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) instance: InstanceId,
     runs: tokio::task::JoinHandle<()>,
@@ -85,7 +85,7 @@ impl World {
         let clock = Arc::new(ManualClock::at(START.parse().unwrap()));
         let mut store = SqliteOptions::new(directory.path());
         store.clock = clock.clone();
-        let store = Arc::new(Meddled::new(SqliteStore::open(store).unwrap()));
+        let store = Arc::new(FaultyStore::new(SqliteStore::open(store).unwrap()));
         Self::on(options, store, clock, directory).await
     }
 
@@ -97,7 +97,7 @@ impl World {
 
     async fn on(
         options: LicensingOptions,
-        store: Arc<Meddled>,
+        store: Arc<FaultyStore>,
         clock: Arc<ManualClock>,
         directory: Arc<TempDir>,
     ) -> Self {
@@ -157,7 +157,7 @@ impl World {
     }
 
     /// What a gate does: find, and load what is cold.
-    pub(crate) async fn entry(&self, hash: &KeyHash) -> Arc<Entry> {
+    pub(crate) async fn entry(&self, hash: &KeyHash) -> Arc<CachedLicense> {
         match self.find(hash) {
             Found::Known(entry) => entry,
             Found::Cold => self.licensing.load(*hash).await.unwrap().unwrap(),
@@ -165,7 +165,7 @@ impl World {
         }
     }
 
-    pub(crate) async fn issued_entry(&self, limits: Limits) -> (Issued, Arc<Entry>) {
+    pub(crate) async fn issued_entry(&self, limits: Limits) -> (Issued, Arc<CachedLicense>) {
         let issued = self.issue(limits).await;
         let entry = self.entry(&hash_of(&issued)).await;
         (issued, entry)
@@ -180,7 +180,7 @@ impl World {
     }
 
     /// How many calls of one unit pass, one after the other, before one is refused, at most 1,000.
-    pub(crate) async fn passes(&self, entry: &Entry) -> (u32, Option<Refused>) {
+    pub(crate) async fn passes(&self, entry: &CachedLicense) -> (u32, Option<Refused>) {
         for passed in 0..1_000 {
             match entry.acquire(&self.ask(1)).await {
                 Ok(taken) => entry.settle(taken, 1),
@@ -241,7 +241,7 @@ pub(crate) async fn eventually_async<F: Future<Output = bool>>(
 }
 
 /// Ends reservations whose fate does not matter.
-pub(crate) fn settle_all(entry: &Entry, taken: Vec<Reservation>) {
+pub(crate) fn settle_all(entry: &CachedLicense, taken: Vec<Reservation>) {
     for taken in taken {
         let units = taken.units();
         entry.settle(taken, units);

@@ -32,16 +32,16 @@ const FROM: &str = "FROM api_keys k JOIN licenses l ON l.id = k.license_id AND l
 #[async_trait]
 impl ApiKeyStore for PostgresStore {
     async fn create_api_key(&self, new: NewApiKey, note: Note<()>) -> Result<ChangeNumber, Error> {
-        let create = |session: Conn, wish: Arc<(NewApiKey, Note<()>)>| async move {
-            let (new, note) = &*wish;
+        let create = |session: Conn, args: Arc<(NewApiKey, Note<()>)>| async move {
+            let (new, note) = &*args;
             insert(&session, new).await?;
             let last = licenses::create(&session, std::slice::from_ref(&new.license)).await?;
             add_note(&session, note, &()).await?;
             Ok(last)
         };
         let options = TxOptions::TRANSACTION;
-        let wish = (new, note);
-        let last = self.server.run_with(options, wish, create).await?;
+        let args = (new, note);
+        let last = self.server.run_with(options, args, create).await?;
         self.prune_after(last, 1).await;
         Ok(last)
     }
@@ -68,9 +68,9 @@ impl ApiKeyStore for PostgresStore {
         change: ApiKeyChange,
         note: Note<Changed<StoredApiKey>>,
     ) -> Result<Option<StoredApiKey>, Error> {
-        type Wish = Arc<(ApiKeyChange, Note<Changed<StoredApiKey>>)>;
-        let carry_out = move |session: Conn, wish: Wish| async move {
-            let (change, note) = &*wish;
+        type Args = Arc<(ApiKeyChange, Note<Changed<StoredApiKey>>)>;
+        let carry_out = move |session: Conn, args: Args| async move {
+            let (change, note) = &*args;
             let Some(changed) = self::change(&session, id, change).await? else {
                 return Ok(None);
             };
@@ -78,8 +78,8 @@ impl ApiKeyStore for PostgresStore {
             Ok(Some(changed.after))
         };
         let options = TxOptions::TRANSACTION;
-        let wish = (change, note);
-        let stored = self.server.run_with(options, wish, carry_out).await?;
+        let args = (change, note);
+        let stored = self.server.run_with(options, args, carry_out).await?;
         if let Some(stored) = &stored {
             self.prune_after(stored.license.version, 1).await;
         }

@@ -49,9 +49,9 @@ impl AuditStore for PostgresStore {
 pub(super) async fn add_note<T>(
     session: &PooledConn,
     note: &Note<T>,
-    came: &T,
+    result: &T,
 ) -> Result<(), BackendError> {
-    let lines = note.lines(came);
+    let lines = note.lines(result);
     if lines.is_empty() {
         return Ok(());
     }

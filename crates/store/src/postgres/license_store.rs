@@ -106,9 +106,9 @@ impl LicenseStore for PostgresStore {
         change: LicenseChange,
         note: Note<Changed<StoredLicense>>,
     ) -> Result<Option<StoredLicense>, Error> {
-        type Wish = Arc<(LicenseChange, Note<Changed<StoredLicense>>)>;
-        let carry_out = move |session: Conn, wish: Wish| async move {
-            let (change, note) = &*wish;
+        type Args = Arc<(LicenseChange, Note<Changed<StoredLicense>>)>;
+        let carry_out = move |session: Conn, args: Args| async move {
+            let (change, note) = &*args;
             let Some(changed) = licenses::change(&session, id, change).await? else {
                 return Ok(None);
             };

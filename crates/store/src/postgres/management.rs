@@ -83,8 +83,8 @@ impl ManagementStore for PostgresStore {
     }
 
     async fn create_account(&self, account: Account, note: Note<()>) -> Result<(), Error> {
-        let create = move |session: Conn, wish: Arc<(Account, Note<()>)>| async move {
-            let (account, note) = &*wish;
+        let create = move |session: Conn, args: Arc<(Account, Note<()>)>| async move {
+            let (account, note) = &*args;
             let sql = "INSERT INTO accounts (name, created_at, disabled_at) VALUES ($1, $2, $3)";
             let values: [Value<'_>; 3] = [
                 &account.name.as_str(),
@@ -128,9 +128,9 @@ impl ManagementStore for PostgresStore {
         at: Option<Timestamp>,
         note: Note<Changed<Account>>,
     ) -> Result<Option<Account>, Error> {
-        type Wish = Arc<(AccountName, Note<Changed<Account>>)>;
-        let set = move |session: Conn, wish: Wish| async move {
-            let (name, note) = &*wish;
+        type Args = Arc<(AccountName, Note<Changed<Account>>)>;
+        let set = move |session: Conn, args: Args| async move {
+            let (name, note) = &*args;
             let before = account(&session, name, "FOR NO KEY UPDATE").await?;
             let sql = "UPDATE accounts SET disabled_at = CASE WHEN $2::bigint IS NULL THEN NULL
                 ELSE coalesce(disabled_at, $2) END WHERE name = $1";
@@ -139,9 +139,9 @@ impl ManagementStore for PostgresStore {
             let after = account(&session, name, "").await?;
             add_change(&session, note, before, after).await
         };
-        let wish = (name.clone(), note);
+        let args = (name.clone(), note);
         self.server
-            .run_with(TxOptions::TRANSACTION, wish, set)
+            .run_with(TxOptions::TRANSACTION, args, set)
             .await
     }
 
@@ -150,8 +150,8 @@ impl ManagementStore for PostgresStore {
         new: NewManagementKey,
         note: Note<()>,
     ) -> Result<(), Error> {
-        let create = move |session: Conn, wish: Arc<(NewManagementKey, Note<()>)>| async move {
-            let (new, note) = &*wish;
+        let create = move |session: Conn, args: Arc<(NewManagementKey, Note<()>)>| async move {
+            let (new, note) = &*args;
             create_key(&session, new).await?;
             add_note(&session, note, &()).await
         };
@@ -167,8 +167,8 @@ impl ManagementStore for PostgresStore {
         new: NewManagementKey,
         note: Note<()>,
     ) -> Result<bool, Error> {
-        let replace = move |session: Conn, wish: Arc<(NewManagementKey, Note<()>)>| async move {
-            let (new, note) = &*wish;
+        let replace = move |session: Conn, args: Arc<(NewManagementKey, Note<()>)>| async move {
+            let (new, note) = &*args;
             // By the clock that the ends of keys are told by: the gates', not the server's.
             let now = SystemClock.now();
             let replaced = locked(&session, old).await?;

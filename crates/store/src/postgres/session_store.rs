@@ -120,9 +120,9 @@ impl SessionStore for PostgresStore {
         allow_ips: Vec<IpNet>,
         note: Note<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
-        type Wish = Arc<(Vec<IpNet>, Note<Changed<ManagementKey>>)>;
-        let set = move |conn: Conn, wish: Wish| async move {
-            let (allow_ips, note) = &*wish;
+        type Args = Arc<(Vec<IpNet>, Note<Changed<ManagementKey>>)>;
+        let set = move |conn: Conn, args: Args| async move {
+            let (allow_ips, note) = &*args;
             let before = management::locked(&conn, id).await?;
             let after = sessions::set_allow_ips(&conn, id, allow_ips).await?;
             add_change(&conn, note, before, after).await

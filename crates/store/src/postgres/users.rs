@@ -21,11 +21,11 @@ const USER: &str = "id, account, app, login, alias, first_name, last_name, creat
 #[async_trait]
 impl UserStore for PostgresStore {
     async fn create_user(&self, user: User, note: Note<()>) -> Result<(), Error> {
-        let wish = (user, note);
+        let args = (user, note);
         let create =
             self.server
-                .run_with(TxOptions::TRANSACTION, wish, |session, wish| async move {
-                    let (user, note) = &*wish;
+                .run_with(TxOptions::TRANSACTION, args, |session, args| async move {
+                    let (user, note) = &*args;
                     let sql = format!(
                         "INSERT INTO users ({USER}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
                     );
@@ -97,12 +97,12 @@ impl UserStore for PostgresStore {
         at: Timestamp,
         note: Note<Changed<User>>,
     ) -> Result<Option<User>, Error> {
-        let wish = (app.clone(), login.to_owned(), change, note);
+        let args = (app.clone(), login.to_owned(), change, note);
         let carry_out = self.server.run_with(
             TxOptions::TRANSACTION,
-            wish,
-            move |session, wish| async move {
-                let (app, login, change, note) = &*wish;
+            args,
+            move |session, args| async move {
+                let (app, login, change, note) = &*args;
                 let before = find(&session, app, login, LOCKED).await?;
                 let sql = format!(
                     "UPDATE users SET first_name = CASE WHEN $3 THEN $4 ELSE first_name END,

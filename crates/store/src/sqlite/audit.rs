@@ -42,9 +42,9 @@ impl AuditStore for SqliteStore {
 pub(super) fn add_note<T>(
     connection: &Connection,
     note: &Note<T>,
-    came: &T,
+    result: &T,
 ) -> Result<(), BackendError> {
-    add_all(connection, &note.lines(came))
+    add_all(connection, &note.lines(result))
 }
 
 /// As [`add_note`] of a thing that was changed; what it is now.

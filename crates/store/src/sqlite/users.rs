@@ -55,7 +55,7 @@ impl UserStore for SqliteStore {
         &self,
         app: &AppName,
         login: &str,
-        wish: UserChange,
+        requested: UserChange,
         at: Timestamp,
         note: Note<Changed<User>>,
     ) -> Result<Option<User>, Error> {
@@ -64,7 +64,7 @@ impl UserStore for SqliteStore {
             .write(move |session| {
                 let connection = session.connection();
                 let before = get(connection, &app, &login)?;
-                let after = change(connection, &app, &login, &wish, at)?;
+                let after = change(connection, &app, &login, &requested, at)?;
                 add_change(connection, &note, before, after)
             })
             .await
@@ -142,7 +142,7 @@ fn change(
     connection: &Connection,
     app: &AppName,
     login: &str,
-    wish: &UserChange,
+    requested: &UserChange,
     at: Timestamp,
 ) -> Result<Option<User>, BackendError> {
     let sql = format!(
@@ -154,10 +154,10 @@ fn change(
     let mut found = statement.query(params![
         app.as_str(),
         login,
-        wish.first_name.is_some(),
-        wish.first_name.as_ref().and_then(Option::as_ref),
-        wish.last_name.is_some(),
-        wish.last_name.as_ref().and_then(Option::as_ref),
+        requested.first_name.is_some(),
+        requested.first_name.as_ref().and_then(Option::as_ref),
+        requested.last_name.is_some(),
+        requested.last_name.as_ref().and_then(Option::as_ref),
         at.micros(),
     ])?;
     found.next()?.map(read).transpose()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use licensing::Entry;
+use licensing::CachedLicense;
 use model::Refusal;
 
 use super::answer::Failure;
@@ -17,7 +17,7 @@ pub(super) async fn license(
     services: &Services,
     client: &Client,
     key: &Secret,
-) -> Result<Arc<Entry>, Failure> {
+) -> Result<Arc<CachedLicense>, Failure> {
     services.may_try(client)?;
     let found = services.spender().look_up(key.expose().as_bytes()).await;
     found.map_err(|refusal| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fleet::{Counted, Others};
+use crate::fleet::{Counted, PeerCounts};
 
 const MILLI: i64 = 1_000;
 const HOLD: Duration = Duration::from_secs(1);
@@ -16,15 +16,17 @@ const HOLD: Duration = Duration::from_secs(1);
 struct Board(HashMap<Counted, HashMap<usize, (u32, i64)>>);
 
 impl Board {
-    fn tell(&mut self, gate: usize, tally: &Tally, now: i64) -> Others {
+    fn tell(&mut self, gate: usize, tally: &CounterReport, now: i64) -> PeerCounts {
         let until = now + tally.left.as_micros() as i64;
         let told = self.0.entry(tally.counted).or_default();
         told.insert(gate, (tally.own, until));
         let others = told.iter().filter(|(other, _)| **other != gate);
         let valid = others.filter(|(_, (_, until))| *until > now);
-        valid.fold(Others::default(), |sum, (_, (count, until))| Others {
-            count: sum.count + count,
-            left: sum.left.max(Duration::from_micros((until - now) as u64)),
+        valid.fold(PeerCounts::default(), |sum, (_, (count, until))| {
+            PeerCounts {
+                count: sum.count + count,
+                left: sum.left.max(Duration::from_micros((until - now) as u64)),
+            }
         })
     }
 }
@@ -35,7 +37,7 @@ struct Gate {
     meter: Meter,
     untold: bool,
     next: i64,
-    answers: Vec<(i64, Counted, Others)>,
+    answers: Vec<(i64, Counted, PeerCounts)>,
 }
 
 impl Gate {
@@ -73,7 +75,7 @@ impl Gate {
     fn listen(&mut self, now: i64) {
         let (come, rest) = self.answers.iter().partition(|(at, _, _)| *at <= now);
         self.answers = rest;
-        let come: Vec<(i64, Counted, Others)> = come;
+        let come: Vec<(i64, Counted, PeerCounts)> = come;
         for (at, counted, others) in come {
             self.meter
                 .learn(counted, others, Timestamp::from_micros(at));

@@ -7,7 +7,7 @@ use model::{Actor, LicenseStatus, Refusal, ResourcePermissions, Timestamp};
 use store::CredentialStatus;
 
 use super::{ApiKeyOwner, ApiKeyPolicy};
-use crate::entry::Entry;
+use crate::entry::CachedLicense;
 use crate::error::Error;
 use crate::licensing::Licensing;
 
@@ -40,7 +40,7 @@ impl KeyRefusal {
     pub fn of(
         refusal: Refusal,
         retry_after: Option<u32>,
-        entry: &Entry,
+        entry: &CachedLicense,
         now: Timestamp,
     ) -> Option<Self> {
         let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds.into()));
@@ -76,7 +76,7 @@ impl Licensing {
     pub fn judge_key(
         &self,
         owner: &ApiKeyOwner,
-        entry: &Entry,
+        entry: &CachedLicense,
         asked: Option<&ResourcePermissions>,
         now: Timestamp,
     ) -> Result<(), KeyRefusal> {
@@ -117,7 +117,7 @@ impl Licensing {
     pub async fn forget_api_key(
         self: &Arc<Self>,
         policy: &ApiKeyPolicy,
-        entry: &Entry,
+        entry: &CachedLicense,
         refusal: KeyRefusal,
     ) -> Result<(), Error> {
         let over = match refusal {

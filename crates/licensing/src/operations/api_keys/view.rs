@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use store::{LeaseKey, LeaseRequest, StoredApiKey};
 
 use super::super::acting::shown;
-use crate::entry::Entry;
+use crate::entry::CachedLicense;
 use crate::error::Error;
 use crate::licensing::Licensing;
 use crate::meter::{RateView, WindowUse};
@@ -67,7 +67,7 @@ impl Licensing {
     #[must_use]
     pub fn used_key(
         &self,
-        entry: &Entry,
+        entry: &CachedLicense,
         start: &str,
         left: Option<u64>,
         rate: Option<RateView>,

@@ -10,10 +10,10 @@ use store::{
     StoredRefreshToken,
 };
 
-use super::Meddled;
+use super::FaultyStore;
 
 #[async_trait]
-impl SessionStore for Meddled {
+impl SessionStore for FaultyStore {
     async fn create_session(
         &self,
         session: Session,
