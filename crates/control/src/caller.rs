@@ -8,7 +8,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
-use licensing::Acting;
+use licensing::AuditedLicensing;
 use model::{AccountName, Actor, AppName, License, LicenseId, Who};
 use store::ManagementKey;
 
@@ -188,9 +188,9 @@ impl Caller {
 }
 
 /// Operations by whoever asks, so that the audit log has their name.
-pub(crate) struct By(pub(crate) Acting);
+pub(crate) struct Audited(pub(crate) AuditedLicensing);
 
-impl FromRequestParts<Arc<Api>> for By {
+impl FromRequestParts<Arc<Api>> for Audited {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<Api>) -> Result<Self, Problem> {

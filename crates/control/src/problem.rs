@@ -55,7 +55,7 @@ codes! {
     /// The first request with an idempotency key broke off. Blame: us.
     IdempotencyUnknown = CONFLICT, "idempotency_unknown", "how far the first request with this idempotency key came is not known";
     /// The first request with an idempotency key is not answered yet. Blame: caller.
-    IdempotencyUnderWay = CONFLICT, "idempotency_under_way", "the first request with this idempotency key is being worked on";
+    IdempotencyInProgress = CONFLICT, "idempotency_under_way", "the first request with this idempotency key is being worked on";
     /// A defect of ours; the log has more. Blame: us.
     Internal = INTERNAL_SERVER_ERROR, "internal", "something went wrong here";
     /// The disk of the journal does not take what is to be answered. Blame: us.

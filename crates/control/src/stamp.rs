@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use gate::{AtLimit, Holder, Refused, Spend};
 use ledger::{CallLine, CallsQuery};
-use licensing::{Once, OnceClaim, OnceRequest};
+use licensing::{Idempotency, IdempotencyGuard, IdempotentRequest};
 use model::{
     AccountName, AppName, CallId, LicenseId, Method, Mode, NormalPath, PlanName, Refusal, Timestamp,
 };
@@ -87,7 +87,7 @@ pub enum StampError {
     Conflict,
     /// The same report is being worked on, here or on another gate: ask again in a moment. Blame: caller.
     #[error("the same report is being worked on")]
-    UnderWay,
+    InProgress,
     /// The store or the ledger failed. Blame: us.
     #[error("{0}")]
     Fault(#[from] Fault),
@@ -136,7 +136,7 @@ impl Services {
         let units = request.units.map(u64::to_le_bytes);
         // A license of every app has the ids of the app that is named.
         let app = request.app.unwrap_or(&license.app);
-        let once = OnceRequest {
+        let once = IdempotentRequest {
             kind: ClaimKind::Stamp,
             name: &[
                 license.account.as_str().as_bytes(),
@@ -155,11 +155,11 @@ impl Services {
             dead: &self.api().ledger.earlier_starts(),
         };
         match self.licensing().once(&once).await.map_err(Fault::from)? {
-            Once::Mine(claim) => self.claimed_stamp(&request, license.id, claim).await,
-            Once::Done(answer) => serde_json::from_slice(&answer)
+            Idempotency::Run(claim) => self.claimed_stamp(&request, license.id, claim).await,
+            Idempotency::Replay(answer) => serde_json::from_slice(&answer)
                 .map_err(|error| StampError::Fault(Fault::internal(&error))),
-            Once::UnderWay => Err(StampError::UnderWay),
-            Once::Conflict => Err(StampError::Conflict),
+            Idempotency::InProgress => Err(StampError::InProgress),
+            Idempotency::Conflict => Err(StampError::Conflict),
         }
     }
 
@@ -168,7 +168,7 @@ impl Services {
         &self,
         request: &StampRequest<'_>,
         license_id: LicenseId,
-        claim: OnceClaim,
+        claim: IdempotencyGuard,
     ) -> Result<Stamp, StampError> {
         let call_id = CallId::from_u128(claim.reference);
         let recorded = match claim.broken_off {

@@ -86,7 +86,7 @@ impl Circuit {
         live: &Live,
         work: impl Future<Output = RedisResult<T>>,
     ) -> Result<T, FleetAway> {
-        match store::awake::within(self.timeout, work).await {
+        match store::suspend_aware::timeout(self.timeout, work).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) if is_answer(&error) => {
                 tracing::debug!(%error, "redis refused a command");

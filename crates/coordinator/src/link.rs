@@ -45,7 +45,7 @@ impl Connector {
     /// Connects, looks at the server and subscribes, all within the bound. `number` tells this connection from others.
     pub(crate) async fn connect(&self, number: u64) -> Result<Link, Fault> {
         let bound = self.options.connect_timeout;
-        match store::awake::within(bound, self.connect_unbound(number)).await {
+        match store::suspend_aware::timeout(bound, self.connect_unbound(number)).await {
             Ok(result) => result,
             Err(_) => Err(Fault::Away(format!("no answer within {bound:?}"))),
         }
@@ -138,7 +138,8 @@ impl Connector {
         if !matches!(self.address, Address::Sentinels { .. }) {
             return false;
         }
-        let asked = store::awake::within(self.options.connect_timeout, self.ask_sentinels(number));
+        let asked =
+            store::suspend_aware::timeout(self.options.connect_timeout, self.ask_sentinels(number));
         match asked.await {
             Ok(Ok(info)) => self
                 .master

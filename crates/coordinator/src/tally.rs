@@ -107,7 +107,7 @@ fn key(namespace: &str, tally: &CounterReport) -> String {
     let what = match tally.counted {
         Counted::Window { seconds, period } => format!("{seconds}:{period}"),
         Counted::Idle { seconds } => format!("{seconds}:idle"),
-        Counted::UnderWay => "underway".to_owned(),
+        Counted::InFlight => "underway".to_owned(),
     };
     format!("tg:{namespace}:{{{bucket}}}:{license:032x}:{what}")
 }

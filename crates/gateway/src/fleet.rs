@@ -31,8 +31,8 @@ pub(crate) async fn connect(
             connect_timeout: redis.connect_timeout.duration(),
             ..CoordinatorOptions::new(urls.collect(), key.namespace())
         };
-        let telling = metrics.clone();
-        let coordinator = Coordinator::connect(options, move |is_up| telling.redis_up(is_up));
+        let from_result = metrics.clone();
+        let coordinator = Coordinator::connect(options, move |is_up| from_result.redis_up(is_up));
         fleet.shared = Some((coordinator.await?, key));
     }
     Ok(fleet)

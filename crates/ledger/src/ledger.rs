@@ -360,7 +360,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Both positions of all lanes stand still as long as this is held, those of earlier starts too.
-pub(crate) struct Standstill<'a> {
+pub(crate) struct Frozen<'a> {
     pub(crate) backlog: MutexGuard<'a, Work>,
     pub(crate) rolling: MutexGuard<'a, Vec<Rolling>>,
     pub(crate) sealing: MutexGuard<'a, Vec<Sealing>>,
@@ -450,15 +450,15 @@ impl Shared {
     }
 
     /// Rolls up everything, then keeps both positions where they are; how the roll-up went.
-    pub(crate) fn stand_still(&self) -> (Standstill<'_>, Result<(), Error>) {
-        let mut standstill = Standstill {
+    pub(crate) fn freeze(&self) -> (Frozen<'_>, Result<(), Error>) {
+        let mut frozen = Frozen {
             // In this order everywhere.
             backlog: lock(&self.catch_up.work),
             rolling: lock(&self.rolling),
             sealing: lock(&self.sealing),
         };
-        let shipped = self.roll_held(&mut standstill.rolling, Extent::All);
-        (standstill, shipped.map(drop))
+        let shipped = self.roll_held(&mut frozen.rolling, Extent::All);
+        (frozen, shipped.map(drop))
     }
 
     /// Settles and finishes the instance, if nothing of it is left to be done.

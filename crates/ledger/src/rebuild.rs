@@ -44,23 +44,23 @@ impl Ledger {
         let shared = Arc::clone(&self.shared);
         self.run(move || {
             let visible = shared.wait_until_visible(shared.options.patience);
-            let (mut standstill, shipped) = shared.stand_still();
+            let (mut frozen, shipped) = shared.freeze();
             if let Err(error) = visible.and(shipped) {
                 tracing::warn!(%error, "what is pending could not be rolled up before the rebuild");
             }
-            for shipment in standstill.backlog.iter_mut() {
+            for shipment in frozen.backlog.iter_mut() {
                 // A position may stand on what recovery adds.
                 if let Err(error) = shipment.prepare(&shared.books) {
                     tracing::warn!(%error, "what an earlier start left is rebuilt without what recovery adds");
                 }
             }
-            shared.catch_up.show(&standstill.backlog);
+            shared.catch_up.show(&frozen.backlog);
             let rebuilt = rebuild(&shared);
-            standstill.backlog.iter_mut().for_each(InstanceRecovery::start_over);
-            for rolling in standstill.rolling.iter_mut() {
+            frozen.backlog.iter_mut().for_each(InstanceRecovery::start_over);
+            for rolling in frozen.rolling.iter_mut() {
                 *rolling = Rolling::default();
             }
-            for sealing in standstill.sealing.iter_mut() {
+            for sealing in frozen.sealing.iter_mut() {
                 *sealing = crate::seal::Sealing::default();
             }
             rebuilt

@@ -263,7 +263,7 @@ impl CachedLicense {
     /// or disabled while this waited.
     pub async fn acquire(&self, ask: &Ask) -> Result<Reservation, Refused> {
         let leased = self.acquire_somewhen(ask);
-        let leased = store::awake::within(self.state.hub.options.timeout, leased).await;
+        let leased = store::suspend_aware::timeout(self.state.hub.options.timeout, leased).await;
         leased.unwrap_or_else(|_| Err(Refused::unavailable()))
     }
 

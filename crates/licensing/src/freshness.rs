@@ -154,7 +154,7 @@ impl Licensing {
                 read.await;
             }
         };
-        let found = store::awake::within(patience, read).await;
+        let found = store::suspend_aware::timeout(patience, read).await;
         if matches!(found, Ok(Found::Unknown)) {
             let turn = self.reading.turn(self.options.unknown_key_pause);
             if !turn.is_zero() {

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use chacha20poly1305::aead::{Aead, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use model::{Credential, CredentialId, KeyHasher, LicenseId};
-use store::{Note, SealedKey, Store};
+use store::{AuditEntries, SealedKey, Store};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
@@ -78,7 +78,7 @@ impl KeyCopies {
     pub(crate) async fn copier(&self) -> Result<Copier, Error> {
         self.refresh().await?;
         if self.keys.load().is_empty() {
-            self.add(0, Note::none()).await?;
+            self.add(0, AuditEntries::none()).await?;
         }
         let keys = self.keys.load();
         let key = keys.last().ok_or(Error::KeyringMalformed)?;
@@ -93,7 +93,10 @@ impl KeyCopies {
     ///
     /// # Errors
     /// There were too many, the keyring cannot be opened, or the store fails.
-    pub(crate) async fn rotate(&self, note: impl FnOnce(u32) -> Note<()>) -> Result<u32, Error> {
+    pub(crate) async fn rotate(
+        &self,
+        note: impl FnOnce(u32) -> AuditEntries<()>,
+    ) -> Result<u32, Error> {
         self.refresh().await?;
         let before = self.keys.load().len();
         if before >= Self::MAX_KEYS {
@@ -142,7 +145,7 @@ impl KeyCopies {
     }
 
     /// Makes the key after this many; whoever is first, it is known here then.
-    async fn add(&self, before: usize, note: Note<()>) -> Result<(), Error> {
+    async fn add(&self, before: usize, note: AuditEntries<()>) -> Result<(), Error> {
         let name = name(before + 1);
         let sealed = self.keyring.seal(name.as_bytes(), &Key::new(random()));
         self.store.put_if_absent(&name, sealed, note).await?;

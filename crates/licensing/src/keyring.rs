@@ -12,7 +12,7 @@ use hmac::{Hmac, Mac};
 use model::KeyHasher;
 use model::system::in_words;
 use sha2::Sha256;
-use store::{Note, Store};
+use store::{AuditEntries, Store};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
@@ -59,7 +59,7 @@ impl Keyring {
                 let secret = secret.make()?;
                 let sealed = Envelope::seal(HASH_KEY.as_bytes(), &random(), secret.as_ref());
                 store
-                    .put_if_absent(HASH_KEY, sealed.encode(), Note::none())
+                    .put_if_absent(HASH_KEY, sealed.encode(), AuditEntries::none())
                     .await?
             }
         };

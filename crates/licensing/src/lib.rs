@@ -51,10 +51,11 @@ pub use licensing::{CacheSize, Found, Licensing};
 pub use meter::{Ask, HeldUnits, Meter, RateView, Refused, Reservation, ReserveError};
 pub use operations::{ADDRESSES_FEATURE, may_use_from};
 pub use operations::{
-    Acting, ApiKeyOwner, ApiKeyPolicy, ApiKeyRequest, ApiKeyUpdate, ApiKeyView, AppSecrets,
-    BalanceView, ClaimedToken, IssueRequest, Issued, IssuedApiKey, IssuedAppSecret,
-    IssuedManagementKey, IssuedToken, KeyEnd, KeyRefusal, KeySource, LicenseUpdate,
-    ManagementKeyRequest, NotIssued, Once, OnceClaim, OnceRequest, TokenRequest, UserRequest,
+    ApiKeyOwner, ApiKeyPolicy, ApiKeyRequest, ApiKeyUpdate, ApiKeyView, AppSecrets,
+    AuditedLicensing, BalanceView, ClaimedToken, Idempotency, IdempotencyGuard, IdempotentRequest,
+    IssueRequest, Issued, IssuedApiKey, IssuedAppSecret, IssuedManagementKey, IssuedToken, KeyEnd,
+    KeyRefusal, KeySource, LicenseUpdate, ManagementKeyRequest, NotIssued, TokenRequest,
+    UserRequest,
 };
 pub use options::{LeaseOptions, LicensingOptions};
 pub use plans::{Allowance, AppTerms, EffectiveLimits, Plans};

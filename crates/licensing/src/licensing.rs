@@ -22,7 +22,7 @@ use crate::freshness::{Freshness, Reading};
 use crate::hub::LeaseQueue;
 use crate::key_copies::{KeyCopies, LicenseKeys};
 use crate::load::SingleFlight;
-use crate::operations::{AppSecretCache, AuditQueue, MAX_LOST_CLAIMS, ManagementCache, UnderWay};
+use crate::operations::{AppSecretCache, AuditQueue, InFlight, MAX_LOST_CLAIMS, ManagementCache};
 use crate::options::LicensingOptions;
 use crate::plans::Plans;
 use crate::states::States;
@@ -55,7 +55,7 @@ pub struct Licensing {
     pub(crate) app_secrets: AppSecretCache,
     pub(crate) audit_desk: AuditQueue,
     /// What is to happen once, and somebody is at in this process.
-    pub(crate) under_way: Arc<UnderWay>,
+    pub(crate) in_flight: Arc<InFlight>,
     /// Permits for those who look after claims that were not answered.
     pub(crate) lost_claim_permits: Arc<Semaphore>,
     /// Licenses that others changed and whose calls under way must learn of it.
@@ -173,7 +173,7 @@ impl Licensing {
             management: ManagementCache::default(),
             app_secrets: AppSecretCache::default(),
             audit_desk: AuditQueue::default(),
-            under_way: Arc::default(),
+            in_flight: Arc::default(),
             lost_claim_permits: Arc::new(Semaphore::new(MAX_LOST_CLAIMS)),
             pending_cuts: Mutex::default(),
             learn: Notify::new(),

@@ -59,7 +59,7 @@ impl Licensing {
             Join::Aboard(flight) => flight,
         };
         let landed = flight.wait_for(Option::is_some);
-        match store::awake::within(self.options.load_timeout, landed).await {
+        match store::suspend_aware::timeout(self.options.load_timeout, landed).await {
             Ok(Ok(outcome)) => outcome.clone().unwrap_or(Err(AWAY)),
             Ok(Err(_)) | Err(_) => Err(AWAY),
         }

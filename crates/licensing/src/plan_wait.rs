@@ -34,7 +34,7 @@ impl Licensing {
                 told.await;
             }
         };
-        let told = store::awake::within(self.options.unknown_key_timeout, told).await;
+        let told = store::suspend_aware::timeout(self.options.unknown_key_timeout, told).await;
         told.map_err(|_| Refusal::LicenseStoreUnavailable)
     }
 

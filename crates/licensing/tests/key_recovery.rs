@@ -13,8 +13,8 @@ use model::{
     Actor, AppName, Credential, CredentialId, InstanceId, KeyFormat, LicenseStatus, SystemClock,
 };
 use store::{
-    AuditFilter, LedgerStore, LicenseChange, LicenseStore, ManagementStore, NewCredential,
-    NewLicense, Note, SealedKey, SqliteOptions, SqliteStore, StoredLicense,
+    AuditEntries, AuditFilter, LedgerStore, LicenseChange, LicenseStore, ManagementStore,
+    NewCredential, NewLicense, SealedKey, SqliteOptions, SqliteStore, StoredLicense,
 };
 use tempfile::TempDir;
 
@@ -185,7 +185,9 @@ async fn a_copy_in_another_place_opens_for_nobody() {
         license: license.clone(),
         credentials: vec![credential(1, victim.credential_id, &stolen)],
     };
-    let creating = site.store.create_licenses(vec![moved], Note::none());
+    let creating = site
+        .store
+        .create_licenses(vec![moved], AuditEntries::none());
     creating.await.unwrap();
     let moved = gate.license(license.id).await.unwrap();
     assert_eq!(shown(&gate, &moved).await, None);
@@ -195,9 +197,9 @@ async fn a_copy_in_another_place_opens_for_nobody() {
         credential: credential(2, CredentialId::generate(), &stolen),
         others_expire_at: None,
     };
-    let changing = site
-        .store
-        .change_license(victim.license.license.id, change, Note::none());
+    let changing =
+        site.store
+            .change_license(victim.license.license.id, change, AuditEntries::none());
     changing.await.unwrap();
     assert_eq!(site.copies(&victim).await.len(), 2);
     assert_eq!(shown(&gate, &victim.license).await, victim.credential);
@@ -224,7 +226,7 @@ async fn a_copy_in_another_place_opens_for_nobody() {
             license: license.clone(),
         };
         site.store
-            .create_licenses(vec![bad], Note::none())
+            .create_licenses(vec![bad], AuditEntries::none())
             .await
             .unwrap();
         let bad = gate.license(license.id).await.unwrap();

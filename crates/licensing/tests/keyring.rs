@@ -122,9 +122,11 @@ async fn a_keyring_that_is_no_keyring_is_refused_without_panic() {
         b"TGK9s0000000000000000",
     ] {
         let host = host();
-        let put = host
-            .store
-            .put_if_absent("keyring/hash/1", bytes.to_vec(), store::Note::none());
+        let put = host.store.put_if_absent(
+            "keyring/hash/1",
+            bytes.to_vec(),
+            store::AuditEntries::none(),
+        );
         put.await.unwrap();
         let error = host
             .hash(KeyringSecret::Configured("any"))
@@ -143,7 +145,7 @@ async fn a_sealed_keyring_does_not_survive_a_changed_bit() {
     *sealed.last_mut().unwrap() ^= 1;
     let put = other
         .store
-        .put_if_absent("keyring/hash/1", sealed, store::Note::none());
+        .put_if_absent("keyring/hash/1", sealed, store::AuditEntries::none());
     put.await.unwrap();
     let error = other.hash(secret).await.unwrap_err();
     assert!(matches!(error, Error::SecretWrong(_)), "{error}");

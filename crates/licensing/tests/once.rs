@@ -7,14 +7,14 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use licensing::{Once, OnceClaim, OnceRequest};
+use licensing::{Idempotency, IdempotencyGuard, IdempotentRequest};
 use store::{ClaimKind, LedgerStore};
 use support::{World, options};
 
 const NAME: &[&[u8]] = &[b"account", b"key"];
 
-const fn request(content: &'static [&'static [u8]], reference: u128) -> OnceRequest<'static> {
-    OnceRequest {
+const fn request(content: &'static [&'static [u8]], reference: u128) -> IdempotentRequest<'static> {
+    IdempotentRequest {
         kind: ClaimKind::IdempotencyKey,
         name: NAME,
         content,
@@ -24,9 +24,9 @@ const fn request(content: &'static [&'static [u8]], reference: u128) -> OnceRequ
     }
 }
 
-fn mine(once: Once) -> OnceClaim {
+fn mine(once: Idempotency) -> IdempotencyGuard {
     match once {
-        Once::Mine(claim) => claim,
+        Idempotency::Run(claim) => claim,
         other => panic!("{other:?}"),
     }
 }
@@ -39,21 +39,21 @@ async fn of_many_who_ask_one_does_it_and_the_others_get_its_answer() {
         let world = world.clone();
         asking.spawn(async move {
             let once = world.licensing.once(&request(&[b"a"], 0)).await.unwrap();
-            matches!(once, Once::Mine(_)).then_some(once)
+            matches!(once, Idempotency::Run(_)).then_some(once)
         });
     }
-    let won: Vec<Once> = asking.join_all().await.into_iter().flatten().collect();
+    let won: Vec<Idempotency> = asking.join_all().await.into_iter().flatten().collect();
     assert_eq!(won.len(), 1);
     let claim = mine(won.into_iter().next().unwrap());
     assert!(claim.broken_off.is_none());
     let again = world.licensing.once(&request(&[b"a"], 0)).await.unwrap();
-    assert!(matches!(again, Once::UnderWay), "{again:?}");
+    assert!(matches!(again, Idempotency::InProgress), "{again:?}");
     let answer = b"done".to_vec();
     world.licensing.finish_once(claim, answer).await.unwrap();
     let again = world.licensing.once(&request(&[b"a"], 0)).await.unwrap();
-    assert!(matches!(again, Once::Done(answer) if answer == b"done"));
+    assert!(matches!(again, Idempotency::Replay(answer) if answer == b"done"));
     let other = world.licensing.once(&request(&[b"b"], 0)).await.unwrap();
-    assert!(matches!(other, Once::Conflict), "{other:?}");
+    assert!(matches!(other, Idempotency::Conflict), "{other:?}");
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn what_another_gate_left_is_taken_over_when_its_journal_was_read() {
     ));
     let once = world.licensing.once(&request(&[b"a"], 2)).await.unwrap();
     assert!(
-        matches!(once, Once::UnderWay),
+        matches!(once, Idempotency::InProgress),
         "the other gate may be at it"
     );
     let finished = world.store.finish_instance(other.instance, world.now());
@@ -101,7 +101,7 @@ async fn what_a_dead_start_left_is_taken_over_where_its_journal_is_being_read() 
     drop(mine(
         dead.licensing.once(&request(&[b"a"], 1)).await.unwrap(),
     ));
-    let again = OnceRequest {
+    let again = IdempotentRequest {
         dead: &[dead.instance],
         ..request(&[b"a"], 2)
     };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use licensing::{Error, IssueRequest, KeySource, LicenseUpdate, ManagementKeyRequest};
 use model::{Blame, Credential, KeyFormat, LicenseId, LicenseStatus, Limits, ManagementKeyId};
-use store::{LicenseChange, LicenseFilter, LicenseStore, Note};
+use store::{AuditEntries, LicenseChange, LicenseFilter, LicenseStore};
 use support::{FaultyStore, World, app, remaining, windows};
 
 fn field(error: &Error) -> &'static str {
@@ -443,7 +443,7 @@ async fn units_that_an_earlier_version_took_stay_and_no_more_can_be_set() {
         limits: kept.clone(),
         balance: true,
     };
-    let keeping = world.store.change_license(id, change, Note::none());
+    let keeping = world.store.change_license(id, change, AuditEntries::none());
     keeping.await.unwrap();
 
     let operator = world.licensing.acting(model::Actor::OPERATOR);

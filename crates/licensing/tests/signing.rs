@@ -124,7 +124,11 @@ async fn a_key_that_was_put_there_without_the_secret_is_not_believed() {
     let end = first.iter().position(|byte| *byte == b'\n').unwrap();
     let unsealed = [&first[..=end], b"TGK1u", &[7; 32]].concat();
     site.store
-        .put_if_absent("keyring/signing/tokens/2", unsealed, store::Note::none())
+        .put_if_absent(
+            "keyring/signing/tokens/2",
+            unsealed,
+            store::AuditEntries::none(),
+        )
         .await
         .unwrap();
     assert!(matches!(
@@ -141,7 +145,11 @@ async fn a_key_that_was_put_there_without_the_secret_is_not_believed() {
         .unwrap()
         .unwrap();
     site.store
-        .put_if_absent("keyring/signing/tokens/2", first, store::Note::none())
+        .put_if_absent(
+            "keyring/signing/tokens/2",
+            first,
+            store::AuditEntries::none(),
+        )
         .await
         .unwrap();
     assert!(matches!(

@@ -12,7 +12,7 @@ use model::{AccountName, InstanceId, KeyHash, LicenseId, Limits, Method, Mode, M
 use store::conformance::fixtures::{balance_of, hours, new_license, units};
 use store::postgres::Times;
 use store::{
-    Error, LeaseRequest, LicenseChange, Note, PostgresOptions, PostgresStore, RollupBatch,
+    AuditEntries, Error, LeaseRequest, LicenseChange, PostgresOptions, PostgresStore, RollupBatch,
     SqliteOptions, SqliteStore, Store,
 };
 
@@ -63,7 +63,7 @@ async fn import(store: &dyn Store) -> Result<(Vec<LicenseId>, Vec<KeyHash>), Err
     let ids = new.iter().map(|new| new.license.id).collect();
     let hashes = new.iter().map(|new| new.credentials[0].hash).collect();
     let since = Instant::now();
-    store.create_licenses(new, Note::none()).await?;
+    store.create_licenses(new, AuditEntries::none()).await?;
     say("licenses created in one call", LICENSES, since);
     Ok((ids, hashes))
 }
@@ -96,7 +96,7 @@ async fn changes(store: &Arc<dyn Store>, ids: &[LicenseId]) -> Result<(), Error>
     let since = Instant::now();
     for id in &ids[..1_000] {
         store
-            .change_license(*id, LicenseChange::Label(None), Note::none())
+            .change_license(*id, LicenseChange::Label(None), AuditEntries::none())
             .await?;
     }
     say("changes, one at a time (each synced)", 1_000, since);
@@ -107,7 +107,7 @@ async fn changes(store: &Arc<dyn Store>, ids: &[LicenseId]) -> Result<(), Error>
         tasks.spawn(async move {
             for id in part {
                 store
-                    .change_license(id, LicenseChange::Label(None), Note::none())
+                    .change_license(id, LicenseChange::Label(None), AuditEntries::none())
                     .await?;
             }
             Ok::<_, Error>(())

@@ -5,7 +5,7 @@ use model::{
     AccountName, ApiKey, AppName, LicenseId, Metadata, RateLimit, ResourcePermissions, Timestamp,
 };
 
-use crate::audit::{Changed, Note};
+use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 use crate::licenses::{ChangeNumber, LicenseChange, NewLicense, StoredLicense};
 
@@ -106,7 +106,11 @@ pub trait ApiKeyStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Exists`] if the hash of its credential or the id is there already.
-    async fn create_api_key(&self, new: NewApiKey, note: Note<()>) -> Result<ChangeNumber, Error>;
+    async fn create_api_key(
+        &self,
+        new: NewApiKey,
+        note: AuditEntries<()>,
+    ) -> Result<ChangeNumber, Error>;
 
     /// One API key, whatever the state of its license; `None`: there is none such, or it is a plain license.
     async fn api_key(&self, id: LicenseId) -> Result<Option<StoredApiKey>, Error>;
@@ -124,7 +128,7 @@ pub trait ApiKeyStore: Send + Sync + 'static {
         &self,
         id: LicenseId,
         change: ApiKeyChange,
-        note: Note<Changed<StoredApiKey>>,
+        note: AuditEntries<Changed<StoredApiKey>>,
     ) -> Result<Option<StoredApiKey>, Error>;
 
     /// Notes when API keys were used, if that is later than what is noted. This is no change: nobody is told.

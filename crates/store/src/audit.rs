@@ -18,7 +18,7 @@ use crate::error::Error;
 
 /// What a change says of itself in the audit log: lines, told from what came of it, that the store writes in the
 /// transaction of the change. Neither is there without the other; a line that is refused undoes the change.
-pub struct Note<T>(Option<Tell<T>>);
+pub struct AuditEntries<T>(Option<Tell<T>>);
 
 type Tell<T> = Arc<dyn Fn(&T) -> Vec<AuditEntry> + Send + Sync>;
 
@@ -41,7 +41,7 @@ impl<T> Changed<T> {
     }
 }
 
-impl<T> Note<T> {
+impl<T> AuditEntries<T> {
     /// Nothing is said.
     #[must_use]
     pub const fn none() -> Self {
@@ -51,12 +51,12 @@ impl<T> Note<T> {
     /// These lines, whatever came of the change.
     #[must_use]
     pub fn of(lines: Vec<AuditEntry>) -> Self {
-        Self::telling(move |_| lines.clone())
+        Self::from_result(move |_| lines.clone())
     }
 
     /// Lines told from what came of the change. May be asked again, where a transaction is tried again.
     #[must_use]
-    pub fn telling(tell: impl Fn(&T) -> Vec<AuditEntry> + Send + Sync + 'static) -> Self {
+    pub fn from_result(tell: impl Fn(&T) -> Vec<AuditEntry> + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(tell)))
     }
 
@@ -67,13 +67,13 @@ impl<T> Note<T> {
     }
 }
 
-impl<T> Clone for Note<T> {
+impl<T> Clone for AuditEntries<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<T> fmt::Debug for Note<T> {
+impl<T> fmt::Debug for AuditEntries<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let said = if self.0.is_some() { "lines" } else { "nothing" };
         f.debug_tuple("Note").field(&said).finish()

@@ -244,15 +244,15 @@ pub trait LedgerStore: Send + Sync + 'static {
     async fn files_named(&self, names: Vec<String>) -> Result<Vec<SealedFile>, Error>;
 
     /// Asks all other gates to seal what they rolled up and to keep both positions where they are, until
-    /// [`LedgerStore::end_standstill`] and at the longest for `lasts` by the store's clock; `false`: another has asked for that
+    /// [`LedgerStore::end_freeze`] and at the longest for `lasts` by the store's clock; `false`: another has asked for that
     /// and it is not over. Asking again prolongs it.
-    async fn begin_standstill(&self, by: InstanceId, lasts: Duration) -> Result<bool, Error>;
+    async fn begin_freeze(&self, by: InstanceId, lasts: Duration) -> Result<bool, Error>;
 
     /// Who has asked for a standstill that is not over.
-    async fn standstill(&self) -> Result<Option<InstanceId>, Error>;
+    async fn frozen_by(&self) -> Result<Option<InstanceId>, Error>;
 
     /// Ends the standstill that this instance has asked for, if there is one.
-    async fn end_standstill(&self, by: InstanceId) -> Result<(), Error>;
+    async fn end_freeze(&self, by: InstanceId) -> Result<(), Error>;
 
     /// Notes that retention removed a file. The first time stands; an unknown name is nothing to note.
     async fn mark_removed(&self, name: &str, at: Timestamp) -> Result<(), Error>;

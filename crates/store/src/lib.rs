@@ -8,7 +8,6 @@
 
 pub mod api_keys;
 pub mod audit;
-pub mod awake;
 pub mod claims;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -25,13 +24,14 @@ pub mod quota;
 mod refill;
 pub mod sessions;
 pub mod sqlite;
+pub mod suspend_aware;
 pub mod tokens;
 pub mod users;
 
 pub use api_keys::{
     ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeySort, ApiKeyStore, NewApiKey, StoredApiKey,
 };
-pub use audit::{AuditFilter, AuditStore, Changed, Note, NumberedEntry};
+pub use audit::{AuditEntries, AuditFilter, AuditStore, Changed, NumberedEntry};
 pub use claims::{Claim, ClaimKey, ClaimKind, ClaimStore, Claimed, NewClaim};
 pub use error::Error;
 pub use files::SealedFiles;

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api_keys::ApiKeyStore;
-use crate::audit::{Changed, Note};
+use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 
 /// The number of a change, in commit order: a reader who has seen `n` misses none by asking for what came after `n`.
@@ -201,7 +201,7 @@ pub trait LicenseStore: Send + Sync + 'static {
     async fn create_licenses(
         &self,
         new: Vec<NewLicense>,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<ChangeNumber, Error>;
 
     /// One license.
@@ -234,7 +234,7 @@ pub trait LicenseStore: Send + Sync + 'static {
         &self,
         id: LicenseId,
         change: LicenseChange,
-        note: Note<Changed<StoredLicense>>,
+        note: AuditEntries<Changed<StoredLicense>>,
     ) -> Result<Option<StoredLicense>, Error>;
 
     /// Up to `limit` changes after a number, in order, and the number of the last change there is.

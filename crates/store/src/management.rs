@@ -8,7 +8,7 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{AuditStore, Changed, Note};
+use crate::audit::{AuditEntries, AuditStore, Changed};
 use crate::claims::ClaimStore;
 use crate::error::Error;
 use crate::tokens::TokenStore;
@@ -123,7 +123,7 @@ pub trait ManagementStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Exists`]
-    async fn create_account(&self, account: Account, note: Note<()>) -> Result<(), Error>;
+    async fn create_account(&self, account: Account, note: AuditEntries<()>) -> Result<(), Error>;
 
     /// All accounts by name; `default` is always among them.
     async fn accounts(&self) -> Result<Vec<Account>, Error>;
@@ -136,7 +136,7 @@ pub trait ManagementStore: Send + Sync + 'static {
         &self,
         name: &AccountName,
         at: Option<Timestamp>,
-        note: Note<Changed<Account>>,
+        note: AuditEntries<Changed<Account>>,
     ) -> Result<Option<Account>, Error>;
 
     /// Keeps a management key.
@@ -146,7 +146,7 @@ pub trait ManagementStore: Send + Sync + 'static {
     async fn create_management_key(
         &self,
         new: NewManagementKey,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<(), Error>;
 
     /// Keeps a management key in the place of another, which ends at `at` as by
@@ -160,7 +160,7 @@ pub trait ManagementStore: Send + Sync + 'static {
         old: ManagementKeyId,
         at: Timestamp,
         new: NewManagementKey,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<bool, Error>;
 
     /// The management key with this hash, whatever its state, and the hash of its secret; one of an account that is switched
@@ -182,7 +182,7 @@ pub trait ManagementStore: Send + Sync + 'static {
         &self,
         id: ManagementKeyId,
         at: Timestamp,
-        note: Note<Changed<ManagementKey>>,
+        note: AuditEntries<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error>;
 
     /// Keeps plan revisions, those that are there as they are, and notes that each is in force for its plan from now on.
@@ -235,7 +235,7 @@ pub trait ManagementStore: Send + Sync + 'static {
         &self,
         name: &str,
         value: Vec<u8>,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<Vec<u8>, Error>;
 
     /// What [`ManagementStore::put_if_absent`] keeps under a name.

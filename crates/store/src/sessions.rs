@@ -7,7 +7,7 @@ use model::{
     CredentialId, KeyHash, LicenseId, ManagementKeyId, RateLimit, Session, SessionId, Timestamp,
 };
 
-use crate::audit::{Changed, Note};
+use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 use crate::management::ManagementKey;
 
@@ -94,7 +94,7 @@ pub trait SessionStore: Send + Sync + 'static {
         session: Session,
         tokens: NewTokens,
         most: u32,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<bool, Error>;
 
     /// One session.
@@ -125,7 +125,7 @@ pub trait SessionStore: Send + Sync + 'static {
         refresh: KeyHash,
         asked_at: Timestamp,
         next: NewTokens,
-        note: Note<RefreshOutcome>,
+        note: AuditEntries<RefreshOutcome>,
     ) -> Result<RefreshOutcome, Error>;
 
     /// Ends a session with all its tokens (the first end stands); `None` if there is none such.
@@ -133,7 +133,7 @@ pub trait SessionStore: Send + Sync + 'static {
         &self,
         id: SessionId,
         at: Timestamp,
-        note: Note<Changed<Session>>,
+        note: AuditEntries<Changed<Session>>,
     ) -> Result<Option<Session>, Error>;
 
     /// When those of these access tokens end that are kept, each named with its license; one statement for all.
@@ -147,7 +147,7 @@ pub trait SessionStore: Send + Sync + 'static {
         &self,
         id: ManagementKeyId,
         allow_ips: Vec<IpNet>,
-        note: Note<Changed<ManagementKey>>,
+        note: AuditEntries<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error>;
 
     /// Counts a call against windows of a key, all or none. Windows begin at multiples of their length. With `take`

@@ -21,7 +21,7 @@ use model::{
     TokenState,
 };
 
-use crate::audit::Note;
+use crate::audit::AuditEntries;
 use crate::error::Error;
 use crate::quota::LeaseKey;
 
@@ -98,7 +98,7 @@ pub trait TokenStore: Send + Sync + 'static {
         &self,
         id: RequestTokenId,
         now: Timestamp,
-        note: Note<RequestToken>,
+        note: AuditEntries<RequestToken>,
     ) -> Result<Option<RequestToken>, Error>;
 
     /// Tries to claim a token for a call of an instance. Of any number of calls exactly one wins, until it is released; asked

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use model::{AppName, Timestamp, User, UserId};
 
-use crate::audit::{Changed, Note};
+use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 
 /// What to change of a user. What is `None` stays as it is.
@@ -22,7 +22,7 @@ pub trait UserStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Exists`] if the app has one of this login, or the id is there already.
-    async fn create_user(&self, user: User, note: Note<()>) -> Result<(), Error>;
+    async fn create_user(&self, user: User, note: AuditEntries<()>) -> Result<(), Error>;
 
     /// The user of an app with this login.
     async fn user(&self, app: &AppName, login: &str) -> Result<Option<User>, Error>;
@@ -45,7 +45,7 @@ pub trait UserStore: Send + Sync + 'static {
         login: &str,
         change: UserChange,
         at: Timestamp,
-        note: Note<Changed<User>>,
+        note: AuditEntries<Changed<User>>,
     ) -> Result<Option<User>, Error>;
 
     /// Forgets a user; whether there was one. Licenses of the app, and those of its account that open every app, stay, but
@@ -54,6 +54,6 @@ pub trait UserStore: Send + Sync + 'static {
         &self,
         app: &AppName,
         login: &str,
-        note: Note<User>,
+        note: AuditEntries<User>,
     ) -> Result<bool, Error>;
 }

@@ -9,8 +9,8 @@ use model::usage::{UsageKey, UsageQuery, UsageSums};
 use model::{AccountName, InstanceId, LicenseId, Limits, Method, Mode, Outcome};
 use store::conformance::fixtures::{books, hours, keep, lease, spent_units, units};
 use store::{
-    ChangeNumber, LedgerStore, LicenseChange, LicenseStore, Note, RollupBatch, SqliteOptions,
-    SqliteStore,
+    AuditEntries, ChangeNumber, LedgerStore, LicenseChange, LicenseStore, RollupBatch,
+    SqliteOptions, SqliteStore,
 };
 
 const PLACE: &str = "TALLYGATE_TEST_STORE_CHILD";
@@ -28,7 +28,7 @@ async fn the_child_writes_until_it_is_killed() {
         say(&format!("license {kept}"));
         let label = LicenseChange::Label(Some("seen".to_owned()));
         let stored = store
-            .change_license(kept, label, Note::none())
+            .change_license(kept, label, AuditEntries::none())
             .await
             .expect("answers")
             .expect("there");

@@ -10,8 +10,8 @@ use model::{Actor, AuditEntry, InstanceId};
 use rusqlite::Connection;
 use store::conformance::fixtures::{books, hours, keep, lease, new_license, units};
 use store::{
-    AuditFilter, AuditStore, Error, LedgerStore, LicenseChange, LicenseStore, ManagementStore,
-    Note, QuotaStore, SqliteOptions, SqliteStore, Store,
+    AuditEntries, AuditFilter, AuditStore, Error, LedgerStore, LicenseChange, LicenseStore,
+    ManagementStore, QuotaStore, SqliteOptions, SqliteStore, Store,
 };
 use tempfile::TempDir;
 
@@ -58,7 +58,7 @@ async fn a_locked_file_fails_writes_in_time_and_leaves_look_ups_alone_until_it_i
     let store = open(directory.path()).expect("opens");
     let new = new_license(units(5, None));
     store
-        .create_licenses(vec![new.clone()], Note::none())
+        .create_licenses(vec![new.clone()], AuditEntries::none())
         .await
         .expect("new");
     let (id, hash) = (new.license.id, new.credentials[0].hash);
@@ -67,7 +67,7 @@ async fn a_locked_file_fails_writes_in_time_and_leaves_look_ups_alone_until_it_i
         other.execute_batch("BEGIN IMMEDIATE").expect("locks");
         let writes = async || match name {
             "licenses.db" => store
-                .put_if_absent("a", vec![1], Note::none())
+                .put_if_absent("a", vec![1], AuditEntries::none())
                 .await
                 .map(drop),
             _ => {
@@ -105,7 +105,7 @@ async fn a_removed_file_is_noticed_never_made_anew_and_used_again_when_it_is_bac
     let store = open(directory.path()).expect("opens");
     let new = new_license(units(5, None));
     store
-        .create_licenses(vec![new.clone()], Note::none())
+        .create_licenses(vec![new.clone()], AuditEntries::none())
         .await
         .expect("new");
     let gate = InstanceId::generate();
@@ -120,7 +120,7 @@ async fn a_removed_file_is_noticed_never_made_anew_and_used_again_when_it_is_bac
         let (path, away) = (directory.path().join(name), directory.path().join("away"));
         fs::rename(&path, &away).expect("moves");
         let lost = match name {
-            "licenses.db" => in_time(store.put_if_absent("b", vec![1], Note::none()))
+            "licenses.db" => in_time(store.put_if_absent("b", vec![1], AuditEntries::none()))
                 .await
                 .map(drop),
             _ => in_time(store.give_back(gate, Vec::new())).await,
@@ -315,7 +315,7 @@ async fn a_balance_outlives_an_older_copy_of_the_licenses_and_obeys_the_next_han
     let store = open(directory.path()).expect("opens");
     lease(&store, InstanceId::generate(), license, 4, hours(0)).await;
     store
-        .change_license(license, by_hand(3), Note::none())
+        .change_license(license, by_hand(3), AuditEntries::none())
         .await
         .expect("changed");
     lease(&store, InstanceId::generate(), license, 2, hours(0)).await;
@@ -328,7 +328,7 @@ async fn a_balance_outlives_an_older_copy_of_the_licenses_and_obeys_the_next_han
         "the older copy gives nothing back that was taken"
     );
     store
-        .change_license(license, by_hand(7), Note::none())
+        .change_license(license, by_hand(7), AuditEntries::none())
         .await
         .expect("changed");
     assert_eq!(books(&store, license, hours(0)).await, [7, 0, 0, 2]);
@@ -346,7 +346,7 @@ async fn a_change_by_hand_survives_a_death_before_the_ledger_heard_of_it() {
         balance: true,
     };
     store
-        .change_license(license, change, Note::none())
+        .change_license(license, change, AuditEntries::none())
         .await
         .expect("changed");
     // As after a death: the files as they are on disk now, with their logs.
@@ -372,12 +372,16 @@ async fn a_flood_of_writes_behind_a_lock_is_refused_and_bounded() {
     let mut flood = tokio::task::JoinSet::new();
     for _ in 0..6_000 {
         let store = Arc::clone(&store);
-        flood.spawn(async move { store.put_if_absent("c", vec![1], Note::none()).await });
+        flood.spawn(async move {
+            store
+                .put_if_absent("c", vec![1], AuditEntries::none())
+                .await
+        });
     }
     let answers = in_time(flood.join_all()).await;
     assert!(answers.iter().all(unavailable));
     other.execute_batch("ROLLBACK").expect("unlocks");
-    in_time(store.put_if_absent("c", vec![2], Note::none()))
+    in_time(store.put_if_absent("c", vec![2], AuditEntries::none()))
         .await
         .expect("free again");
 }

@@ -3,12 +3,12 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
-use licensing::Acting;
+use licensing::AuditedLicensing;
 use model::AccountName;
 
 use super::Shared;
 use super::calls::page_limit;
-use crate::caller::{By, Caller};
+use crate::caller::{Audited, Caller};
 use crate::extract::{Json, Name, Query};
 use crate::problem::Problem;
 use crate::wire::{Account, CreateAccount, List, Nothing, Page};
@@ -16,7 +16,7 @@ use crate::wire::{Account, CreateAccount, List, Nothing, Page};
 /// Makes an account.
 pub(crate) async fn create(
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Json(request): Json<CreateAccount>,
 ) -> Result<(StatusCode, Answer<Account>), Problem> {
     caller.require_operator()?;
@@ -64,7 +64,7 @@ pub(crate) async fn show(
 /// Switches an account off.
 pub(crate) async fn disable(
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Name(name): Name,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<Account>, Problem> {
@@ -74,7 +74,7 @@ pub(crate) async fn disable(
 /// Switches an account on again.
 pub(crate) async fn enable(
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Name(name): Name,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<Account>, Problem> {
@@ -83,7 +83,7 @@ pub(crate) async fn enable(
 
 async fn switch(
     caller: &Caller,
-    acting: &Acting,
+    acting: &AuditedLicensing,
     name: &str,
     enabled: bool,
 ) -> Result<Answer<Account>, Problem> {

@@ -11,7 +11,7 @@ use store::{ApiKeyPage, ApiKeySort};
 
 use super::Shared;
 use super::calls::page_limit;
-use crate::caller::{By, Caller};
+use crate::caller::{Audited, Caller};
 use crate::extract::{Json, Name, Query};
 use crate::problem::{Code, Problem};
 use crate::protocol::Fault;
@@ -37,7 +37,7 @@ pub(crate) struct ListParameters {
 pub(crate) async fn create(
     State(state): Shared,
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Json(request): Json<CreateApiKey>,
 ) -> Result<(StatusCode, Answer<ApiKey>), Problem> {
     caller.require(Scope::WriteLicenses)?;
@@ -97,7 +97,7 @@ pub(crate) async fn show(
 pub(crate) async fn change(
     State(state): Shared,
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Name(id): Name,
     Json(request): Json<ChangeApiKey>,
 ) -> Result<Answer<ApiKey>, Problem> {
@@ -132,7 +132,7 @@ pub(crate) async fn change(
 /// Deletes an API key.
 pub(crate) async fn delete(
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Name(id): Name,
 ) -> Result<StatusCode, Problem> {
     caller.require(Scope::WriteLicenses)?;
@@ -144,7 +144,7 @@ pub(crate) async fn delete(
 /// Deletes the API keys that have ended.
 pub(crate) async fn delete_expired(
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<DeletedApiKeys>, Problem> {
     caller.require(Scope::WriteLicenses)?;

@@ -11,7 +11,7 @@ use licensing::AppSecrets;
 use model::{AppName, Credential};
 
 use super::Shared;
-use crate::caller::{By, Caller};
+use crate::caller::{Audited, Caller};
 use crate::extract::{Json, Name};
 use crate::problem::Problem;
 use crate::state::Api;
@@ -33,7 +33,7 @@ pub(crate) async fn show(
 pub(crate) async fn renew(
     State(state): Shared,
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Name(name): Name,
     Json(request): Json<RenewAppSecret>,
 ) -> Result<(StatusCode, Answer<AppCredentials>), Problem> {

@@ -11,7 +11,7 @@ use model::{AccountName, ManagementKeyId};
 use super::Shared;
 use super::calls::page_limit;
 use super::rights::{Rights, covers, inherited};
-use crate::caller::{By, Caller};
+use crate::caller::{Audited, Caller};
 use crate::extract::{Json, Name, Query};
 use crate::problem::{Code, Problem};
 use crate::state::Api;
@@ -23,7 +23,7 @@ use crate::wire::{
 pub(crate) async fn create(
     State(state): Shared,
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Json(request): Json<CreateManagementKey>,
 ) -> Result<(StatusCode, Answer<ManagementKey>), Problem> {
     caller.require(Scope::WriteKeys)?;
@@ -94,7 +94,7 @@ pub(crate) async fn show(
 pub(crate) async fn change(
     State(state): Shared,
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Name(id): Name,
     Json(request): Json<ChangeManagementKey>,
 ) -> Result<Answer<ManagementKey>, Problem> {
@@ -121,7 +121,7 @@ pub(crate) async fn change(
 pub(crate) async fn revoke(
     State(state): Shared,
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Name(id): Name,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<ManagementKey>, Problem> {
@@ -139,7 +139,7 @@ pub(crate) async fn revoke(
 pub(crate) async fn rotate(
     State(state): Shared,
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Name(id): Name,
     Json(request): Json<Rotate>,
 ) -> Result<Answer<ManagementKey>, Problem> {

@@ -13,7 +13,7 @@ use store::{LicenseFilter, StoredLicense};
 
 use super::Shared;
 use super::calls::page_limit;
-use crate::caller::{By, Caller};
+use crate::caller::{Audited, Caller};
 use crate::extract::{BULK_BODY_LIMIT, Json, Name, Query};
 use crate::problem::Problem;
 use crate::wire::{
@@ -44,7 +44,7 @@ pub(crate) struct ListParameters {
 pub(crate) async fn create(
     State(state): Shared,
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Json(request): Json<CreateLicense>,
 ) -> Result<(StatusCode, Answer<License>), Problem> {
     caller.require(Scope::WriteLicenses)?;
@@ -59,7 +59,7 @@ pub(crate) async fn create(
 /// Makes many licenses, in order, all or none; if one cannot be made, the problem names it.
 pub(crate) async fn bulk(
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Json(request): Json<BulkCreate, BULK_BODY_LIMIT>,
 ) -> Result<(StatusCode, Answer<List<Created>>), Problem> {
     caller.require(Scope::WriteLicenses)?;
@@ -172,7 +172,7 @@ pub(crate) async fn show(
 pub(crate) async fn change(
     State(state): Shared,
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Name(id): Name,
     Json(request): Json<ChangeLicense>,
 ) -> Result<Answer<License>, Problem> {
@@ -187,7 +187,7 @@ pub(crate) async fn change(
 pub(crate) async fn revoke(
     state: Shared,
     caller: Caller,
-    by: By,
+    by: Audited,
     id: Name,
     body: Json<Nothing>,
 ) -> Result<Answer<License>, Problem> {
@@ -198,7 +198,7 @@ pub(crate) async fn revoke(
 pub(crate) async fn enable(
     state: Shared,
     caller: Caller,
-    by: By,
+    by: Audited,
     id: Name,
     body: Json<Nothing>,
 ) -> Result<Answer<License>, Problem> {
@@ -209,7 +209,7 @@ pub(crate) async fn enable(
 pub(crate) async fn disable(
     state: Shared,
     caller: Caller,
-    by: By,
+    by: Audited,
     id: Name,
     body: Json<Nothing>,
 ) -> Result<Answer<License>, Problem> {
@@ -219,7 +219,7 @@ pub(crate) async fn disable(
 async fn set_status(
     State(state): Shared,
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Name(id): Name,
     Json(Nothing {}): Json<Nothing>,
     status: LicenseStatus,
@@ -234,7 +234,7 @@ async fn set_status(
 pub(crate) async fn extend(
     State(state): Shared,
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Name(id): Name,
     Json(request): Json<Extend>,
 ) -> Result<Answer<License>, Problem> {
@@ -266,7 +266,7 @@ pub(crate) async fn extend(
 pub(crate) async fn rotate(
     State(state): Shared,
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Name(id): Name,
     Json(request): Json<Rotate>,
 ) -> Result<Answer<License>, Problem> {
@@ -288,7 +288,7 @@ pub(crate) async fn rotate(
 pub(crate) async fn add_credential(
     State(state): Shared,
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Name(id): Name,
     Json(request): Json<AddCredential>,
 ) -> Result<(StatusCode, Answer<License>), Problem> {
@@ -304,7 +304,7 @@ pub(crate) async fn add_credential(
 pub(crate) async fn revoke_credential(
     State(state): Shared,
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Name(id): Name,
     Json(request): Json<RevokeCredential>,
 ) -> Result<Answer<License>, Problem> {

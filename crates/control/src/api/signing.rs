@@ -11,7 +11,7 @@ use model::SigningKeyId;
 
 use super::Shared;
 use super::calls::page_limit;
-use crate::caller::{By, Caller};
+use crate::caller::{Audited, Caller};
 use crate::extract::{Json, Query};
 use crate::problem::Problem;
 use crate::wire::{List, Nothing, Page, RotateSigningKey, Scope, SealKey, SigningKey};
@@ -36,7 +36,7 @@ pub(crate) async fn list(
 pub(crate) async fn rotate(
     State(state): Shared,
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Json(request): Json<RotateSigningKey>,
 ) -> Result<(StatusCode, Answer<SigningKey>), Problem> {
     caller.require_operator()?;
@@ -56,7 +56,7 @@ pub(crate) async fn rotate(
 /// Makes the key that copies of keys are sealed with from now on.
 pub(crate) async fn rotate_seal_key(
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<(StatusCode, Answer<SealKey>), Problem> {
     caller.require_operator()?;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::Shared;
 use super::calls::page_limit;
 use super::licenses;
-use crate::caller::{By, Caller};
+use crate::caller::{Audited, Caller};
 use crate::extract::{Json, Name, Query};
 use crate::problem::Problem;
 use crate::wire::{List, Nothing, Scope, Token};
@@ -61,7 +61,7 @@ pub(crate) async fn show(
 pub(crate) async fn end(
     State(state): Shared,
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Name(id): Name,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<Token>, Problem> {

@@ -12,7 +12,7 @@ use store::UserChange;
 use super::Shared;
 use super::calls::page_limit;
 use super::usage::within_app;
-use crate::caller::{By, Caller};
+use crate::caller::{Audited, Caller};
 use crate::extract::{Json, Name, Query};
 use crate::problem::Problem;
 use crate::wire::{ChangeUser, CreateUser, List, Scope, User};
@@ -34,7 +34,7 @@ pub(crate) struct ListParameters {
 /// Makes a user.
 pub(crate) async fn create(
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Json(request): Json<CreateUser>,
 ) -> Result<(StatusCode, Answer<User>), Problem> {
     require(&caller, Scope::WriteLicenses)?;
@@ -89,7 +89,7 @@ pub(crate) async fn show(
 pub(crate) async fn change(
     State(state): Shared,
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Name(id): Name,
     Json(request): Json<ChangeUser>,
 ) -> Result<Answer<User>, Problem> {
@@ -108,7 +108,7 @@ pub(crate) async fn change(
 pub(crate) async fn forget(
     State(state): Shared,
     caller: Caller,
-    By(acting): By,
+    Audited(acting): Audited,
     Name(id): Name,
 ) -> Result<StatusCode, Problem> {
     require(&caller, Scope::WriteLicenses)?;

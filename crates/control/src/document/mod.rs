@@ -16,7 +16,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::caller::Caller;
-use crate::once;
+use crate::idempotency;
 use crate::problem::Problem;
 use crate::state::Api;
 use crate::wire::Scope;
@@ -126,7 +126,7 @@ impl Routes {
     ) -> Self {
         if operation.once {
             let state = Arc::clone(&self.state);
-            served = served.layer(middleware::from_fn_with_state(state, once::guard));
+            served = served.layer(middleware::from_fn_with_state(state, idempotency::guard));
         }
         // Outermost, so that whoever may not ask is told so before anything is read or looked up.
         let who = (operation.needs, operation.of_one_license);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gate::Spender;
 use licensing::sessions::SessionError;
-use licensing::{Acting, Licensing, Sessions, may_use_from};
+use licensing::{AuditedLicensing, Licensing, Sessions, may_use_from};
 use model::{Actor, Timestamp};
 use store::ManagementKey;
 
@@ -56,7 +56,7 @@ impl Services {
 
     /// The operations by whoever asks, so that the audit log has their name.
     #[must_use]
-    pub fn acting(&self, caller: &Caller, client: &Client) -> Acting {
+    pub fn acting(&self, caller: &Caller, client: &Client) -> AuditedLicensing {
         self.0.licensing.acting(caller.actor(client))
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use licensing::{Once, OnceRequest};
+use licensing::{Idempotency, IdempotentRequest};
 use serde_json::Value;
 use store::ClaimKind;
 
@@ -124,7 +124,7 @@ async fn a_rotation_that_is_sent_again_gives_the_same_new_key() {
 #[tokio::test]
 async fn a_request_that_broke_off_is_not_done_again_and_says_so() {
     let world = World::start().await;
-    let broken_off = OnceRequest {
+    let broken_off = IdempotentRequest {
         kind: ClaimKind::IdempotencyKey,
         name: &[b"operator", b"/licenses", b"k"],
         content: &[BODY.as_bytes()],
@@ -133,7 +133,7 @@ async fn a_request_that_broke_off_is_not_done_again_and_says_so() {
         dead: &[],
     };
     let claim = world.services.licensing().once(&broken_off).await.unwrap();
-    assert!(matches!(claim, Once::Mine(_)));
+    assert!(matches!(claim, Idempotency::Run(_)));
     let under_way = world.post_once("k", "/licenses", BODY).await;
     assert_eq!(under_way.code(409), "idempotency_under_way");
     assert_eq!(under_way.header("retry-after"), "1");

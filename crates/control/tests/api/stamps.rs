@@ -5,7 +5,7 @@ use std::sync::Arc;
 use control::protocol::Fault;
 use control::{Stamp, StampError, StampRequest};
 use gate::Holder;
-use licensing::{Once, OnceRequest};
+use licensing::{Idempotency, IdempotentRequest};
 use model::{CallId, LicenseId, LicenseStatus, Method, NormalPath, Refusal};
 use store::ClaimKind;
 
@@ -111,7 +111,7 @@ async fn of_many_reports_of_one_call_one_is_recorded() {
         reports.spawn(async move {
             loop {
                 match world.stamp(license, Some("r")).await {
-                    Err(StampError::UnderWay) => tokio::task::yield_now().await,
+                    Err(StampError::InProgress) => tokio::task::yield_now().await,
                     other => return other.unwrap(),
                 }
             }
@@ -124,7 +124,7 @@ async fn of_many_reports_of_one_call_one_is_recorded() {
 
 /// The claim of a report that was broken off, as a gate that died leaves it.
 async fn broken_off(world: &World, license: LicenseId, id: &str, call_id: CallId) {
-    let once = OnceRequest {
+    let once = IdempotentRequest {
         kind: ClaimKind::Stamp,
         name: &[b"default", b"api", id.as_bytes()],
         content: &[
@@ -139,7 +139,7 @@ async fn broken_off(world: &World, license: LicenseId, id: &str, call_id: CallId
         dead: &[],
     };
     let claim = world.services.licensing().once(&once).await.unwrap();
-    assert!(matches!(claim, Once::Mine(_)));
+    assert!(matches!(claim, Idempotency::Run(_)));
 }
 
 #[tokio::test]

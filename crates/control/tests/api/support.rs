@@ -30,7 +30,7 @@ use model::{
 };
 use serde_json::Value;
 use store::sqlite::{SqliteOptions, SqliteStore};
-use store::{ManagementKey, NewManagementKey, Note, Store};
+use store::{AuditEntries, ManagementKey, NewManagementKey, Store};
 use telemetry::Metrics;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
@@ -288,7 +288,7 @@ impl World {
             hash: KeyHasher::new(&[7; 32]).hash(credential.expose().as_bytes()),
             secret: None,
         };
-        let kept = self.store.create_management_key(new, Note::none());
+        let kept = self.store.create_management_key(new, AuditEntries::none());
         kept.await.unwrap();
         (id, credential.expose().to_owned())
     }

@@ -17,11 +17,11 @@ use store::{InstanceState, LanePosition, SealedFile, StockTaking};
 
 use crate::books::{LaneSource, LedgerContext, Source};
 use crate::error::Error;
+use crate::freeze;
 use crate::ledger::{Ledger, Shared};
 use crate::recover::{Work, ship_path};
 use crate::report::{Fault, Problem, VerifyReport};
 use crate::rollup::Sums;
-use crate::standstill;
 use crate::unique::Unique;
 
 pub(crate) use rollups::stored_rollups;
@@ -39,9 +39,7 @@ impl Ledger {
         let shared = Arc::clone(&self.shared);
         self.run(move || {
             let mut check = Check::default();
-            shared
-                .catch_up
-                .wait(standstill::TIMEOUT, |seen| seen.is_over);
+            shared.catch_up.wait(freeze::TIMEOUT, |seen| seen.is_over);
             // Before the others stand still, who do not wait for ever.
             let visible = shared.wait_until_visible(shared.options.patience);
             ship_dead_instances(&shared, &mut check)?;
@@ -51,8 +49,8 @@ impl Ledger {
                 .collect();
             dead.extend(shared.catch_up.instances());
             let others = shared.still_others(&dead)?;
-            let (mut standstill, shipped) = shared.stand_still();
-            check.look_at_backlog(&shared.books, &mut standstill.backlog)?;
+            let (mut frozen, shipped) = shared.freeze();
+            check.look_at_backlog(&shared.books, &mut frozen.backlog)?;
             if let Err(error) = visible.and(shipped) {
                 check.note(Problem::new(Fault::NotShipped, error.to_string()));
             }
@@ -62,7 +60,7 @@ impl Ledger {
                 .ask(|store| async move { store.take_stock().await })?;
             drop(others);
             let report = check.run(&shared, stock)?;
-            drop(standstill);
+            drop(frozen);
             shared.books.stats.counted_lost(report.lost);
             Ok(report)
         })

@@ -95,7 +95,7 @@ pub enum Counted {
         seconds: u32,
     },
     /// The calls under way.
-    UnderWay,
+    InFlight,
 }
 
 /// What all other gates together have counted.

@@ -78,8 +78,8 @@ impl Window {
 impl MeterState {
     /// Whether there is something to tell and nobody tells it yet; somebody does now.
     pub(super) fn wants_telling(&mut self) -> bool {
-        !self.telling && self.is_shared() && {
-            self.telling = true;
+        !self.from_result && self.is_shared() && {
+            self.from_result = true;
             true
         }
     }
@@ -108,18 +108,18 @@ impl MeterState {
             again = own.max(in_use) > 0;
             tallies.push(CounterReport {
                 license_id,
-                counted: Counted::UnderWay,
+                counted: Counted::InFlight,
                 own,
                 left: hold,
             });
         }
-        self.telling = again;
+        self.from_result = again;
         (tallies, again)
     }
 
     /// Learns what all other gates together have counted of the same.
     pub(super) fn learn(&mut self, counted: Counted, others: PeerCounts, now: Timestamp) {
-        if counted == Counted::UnderWay {
+        if counted == Counted::InFlight {
             return self.slots.elsewhere.learn(others, now);
         }
         let same = |window: &&mut Window| window.counted() == Some(counted);

@@ -34,7 +34,7 @@ pub(super) struct MeterState {
     pub(super) returns: Vec<(LeaseKey, u64)>,
     last_used: i64,
     /// Somebody tells other gates what is counted here.
-    pub(super) telling: bool,
+    pub(super) from_result: bool,
     pub(super) slots: SharedSlots,
 }
 
@@ -70,7 +70,7 @@ impl MeterState {
             leasing: Leasing::default(),
             returns: Vec::new(),
             last_used: 0,
-            telling: false,
+            from_result: false,
             slots: SharedSlots::default(),
         }
     }

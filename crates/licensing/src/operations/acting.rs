@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use model::{Actor, AuditEntry, License, Timestamp};
 use serde_json::{Value, json};
-use store::{Changed, Note, StoredLicense};
+use store::{AuditEntries, Changed, StoredLicense};
 
 use crate::licensing::Licensing;
 
 /// [`Licensing`], with somebody who acts: every operation that changes something is one of this type, and leaves a line in
 /// the audit log, which says who, from where, what, before and after. A line that cannot be written undoes the change.
 #[derive(Clone, Debug)]
-pub struct Acting {
+pub struct AuditedLicensing {
     licensing: Arc<Licensing>,
     actor: Actor,
 }
@@ -27,14 +27,14 @@ pub(crate) struct AuditWriter {
 impl Licensing {
     /// Operations by this actor.
     #[must_use]
-    pub fn acting(self: &Arc<Self>, actor: Actor) -> Acting {
-        Acting {
+    pub fn acting(self: &Arc<Self>, actor: Actor) -> AuditedLicensing {
+        AuditedLicensing {
             licensing: self.clone(),
             actor,
         }
     }
 
-    pub(crate) fn pen(&self, actor: Actor) -> AuditWriter {
+    pub(crate) fn audit_writer(&self, actor: Actor) -> AuditWriter {
         AuditWriter {
             actor,
             at: self.clock.now(),
@@ -42,7 +42,7 @@ impl Licensing {
     }
 }
 
-impl Deref for Acting {
+impl Deref for AuditedLicensing {
     type Target = Licensing;
 
     fn deref(&self) -> &Licensing {
@@ -50,7 +50,7 @@ impl Deref for Acting {
     }
 }
 
-impl Acting {
+impl AuditedLicensing {
     /// The operations without a name to them.
     #[must_use]
     pub const fn licensing(&self) -> &Arc<Licensing> {
@@ -64,16 +64,16 @@ impl Acting {
     }
 
     pub(super) fn own_pen(&self) -> AuditWriter {
-        self.licensing.pen(self.actor)
+        self.licensing.audit_writer(self.actor)
     }
 
     /// What is said of a change of a license; nothing of one that changed nothing.
-    pub(super) fn of_license(&self, action: &'static str) -> Note<Changed<StoredLicense>> {
-        let pen = self.own_pen();
-        Note::telling(move |changed: &Changed<StoredLicense>| {
+    pub(super) fn of_license(&self, action: &'static str) -> AuditEntries<Changed<StoredLicense>> {
+        let audit_writer = self.own_pen();
+        AuditEntries::from_result(move |changed: &Changed<StoredLicense>| {
             let (before, after) = (&changed.before.license, &changed.after.license);
             let line = || {
-                let line = pen.line(action, before.id).of(&before.account);
+                let line = audit_writer.line(action, before.id).of(&before.account);
                 line.between(Some(&shown(before)), Some(&shown(after)))
             };
             (before != after).then(line).into_iter().collect()

@@ -2,9 +2,9 @@
 
 use ipnet::IpNet;
 use model::{Address, ManagementKeyId, PlanRevision};
-use store::{Changed, ManagementKey, Note};
+use store::{AuditEntries, Changed, ManagementKey};
 
-use super::acting::Acting;
+use super::acting::AuditedLicensing;
 use super::management::ManagementKeyRequest;
 use super::validate;
 use crate::error::Error;
@@ -20,7 +20,7 @@ pub fn may_use_from(key: &ManagementKey, address: Option<Address>) -> bool {
     key.allow_ips.is_empty() || address.is_some_and(|address| address.is_in(&key.allow_ips))
 }
 
-impl Acting {
+impl AuditedLicensing {
     /// Sets from where a management key may be used; empty: from everywhere. In force here when it returns, for access
     /// tokens of the key too.
     ///
@@ -42,11 +42,12 @@ impl Acting {
             ..ManagementKeyRequest::default()
         };
         self.may_have_addresses(&wish).await?;
-        let pen = self.own_pen();
-        let note = Note::telling(move |Changed { before, after }: &Changed<ManagementKey>| {
-            let line = pen.line("key.change", after.id).of(&after.account);
-            vec![line.between(Some(before), Some(after))]
-        });
+        let audit_writer = self.own_pen();
+        let note =
+            AuditEntries::from_result(move |Changed { before, after }: &Changed<ManagementKey>| {
+                let line = audit_writer.line("key.change", after.id).of(&after.account);
+                vec![line.between(Some(before), Some(after))]
+            });
         let changed = self.store.set_key_allow_ips(id, allow_ips, note).await?;
         self.forget_management_keys();
         self.learn_now().await;

@@ -12,9 +12,9 @@ use model::{AppId, AppName, AuditEntry, Credential, KeyFormat, KeyHash, Timestam
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use store::Note;
+use store::AuditEntries;
 
-use super::acting::Acting;
+use super::acting::AuditedLicensing;
 use super::change::after;
 use crate::error::Error;
 use crate::licensing::Licensing;
@@ -58,7 +58,7 @@ struct Record {
 /// Most secrets of an app, ever.
 const MAX_SECRETS: usize = 10_000;
 
-impl Acting {
+impl AuditedLicensing {
     /// Makes a new secret of an app; those before it end when `overlap` is over, or sooner if that was said before. If
     /// others make one at the same time, each gets one of their own.
     ///
@@ -101,7 +101,7 @@ impl Acting {
         line: AuditEntry,
     ) -> Result<bool, Error> {
         let new = json!({ "number": number, "overlap_seconds": record.overlap });
-        let note = Note::of(vec![line.between(None::<&Value>, Some(&new))]);
+        let note = AuditEntries::of(vec![line.between(None::<&Value>, Some(&new))]);
         let bytes = serde_json::to_vec(record).expect("a record is plain data");
         let name = name(app, number);
         let there = self.store.put_if_absent(&name, bytes.clone(), note);

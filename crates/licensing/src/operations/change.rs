@@ -8,9 +8,9 @@ use model::{
     PlanName, RateLimit, Refill, Timestamp,
 };
 use serde_json::{Value, json};
-use store::{Changed, CredentialInfo, LicenseChange, LicenseFilter, Note, StoredLicense};
+use store::{AuditEntries, Changed, CredentialInfo, LicenseChange, LicenseFilter, StoredLicense};
 
-use super::acting::Acting;
+use super::acting::AuditedLicensing;
 use super::issue::{Issued, KeySource, Minted};
 use super::validate;
 use crate::error::Error;
@@ -82,7 +82,7 @@ fn limits_change(before: &Limits, limits: Limits, balance: bool) -> LicenseChang
     }
 }
 
-impl Acting {
+impl AuditedLicensing {
     /// Enables, disables or revokes a license. Doing it twice does nothing more.
     ///
     /// # Errors
@@ -100,7 +100,7 @@ impl Acting {
         self.set_status_as(id, status, action).await
     }
 
-    /// As [`Acting::set_status`], by another name in the audit log.
+    /// As [`AuditedLicensing::set_status`], by another name in the audit log.
     pub(super) async fn set_status_as(
         &self,
         id: LicenseId,
@@ -194,14 +194,18 @@ impl Acting {
 
     /// What is said of an update; with `balance`, also of one that sets what is left to what it had been set to before: a
     /// change that no field shows.
-    fn of_update(&self, action: &'static str, balance: bool) -> Note<Changed<StoredLicense>> {
-        let (pen, shown) = (self.own_pen(), self.of_license(action));
-        Note::telling(move |changed: &Changed<StoredLicense>| {
+    fn of_update(
+        &self,
+        action: &'static str,
+        balance: bool,
+    ) -> AuditEntries<Changed<StoredLicense>> {
+        let (audit_writer, shown) = (self.own_pen(), self.of_license(action));
+        AuditEntries::from_result(move |changed: &Changed<StoredLicense>| {
             let mut lines = shown.lines(changed);
             let license = &changed.after.license;
             if lines.is_empty() && balance {
                 let set = json!({ "balance": license.limits.remaining });
-                let line = pen.line(action, license.id).of(&license.account);
+                let line = audit_writer.line(action, license.id).of(&license.account);
                 lines.push(line.between(None::<&Value>, Some(&set)));
             }
             lines
@@ -262,15 +266,15 @@ impl Acting {
             credential: minted.new,
             others_expire_at,
         };
-        let pen = self.own_pen();
-        let note = Note::telling(move |changed: &Changed<StoredLicense>| {
+        let audit_writer = self.own_pen();
+        let note = AuditEntries::from_result(move |changed: &Changed<StoredLicense>| {
             let StoredLicense {
                 license,
                 credentials,
                 ..
             } = &changed.after;
             let new = credentials.iter().find(|info| info.id == credential_id);
-            let line = pen.line(action, license.id).of(&license.account);
+            let line = audit_writer.line(action, license.id).of(&license.account);
             vec![line.between(None::<&Value>, new)]
         });
         let license = self.apply(id, change, Some(fingerprint), note).await?;
@@ -297,7 +301,7 @@ impl Acting {
         }
         let line = self.own_pen().line("credential.revoke", credential);
         let line = line.of(&stored.license.account);
-        let note = Note::of(vec![
+        let note = AuditEntries::of(vec![
             line.between(None::<&Value>, Some(&json!({ "license": id }))),
         ]);
         self.apply(id, LicenseChange::RevokeCredential(credential), None, note)
@@ -310,7 +314,7 @@ impl Acting {
         id: LicenseId,
         change: LicenseChange,
         added: Option<Fingerprint>,
-        note: Note<Changed<StoredLicense>>,
+        note: AuditEntries<Changed<StoredLicense>>,
     ) -> Result<StoredLicense, Error> {
         let changed = self.store.change_license(id, change, note).await?;
         let changed = changed.ok_or(Error::LicenseUnknown(id))?;

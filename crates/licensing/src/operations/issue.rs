@@ -8,9 +8,11 @@ use model::{
     LicenseId, LicenseStatus, Limits, Permission, PlanName, Timestamp,
 };
 use serde_json::Value;
-use store::{CredentialInfo, CredentialStatus, NewCredential, NewLicense, Note, StoredLicense};
+use store::{
+    AuditEntries, CredentialInfo, CredentialStatus, NewCredential, NewLicense, StoredLicense,
+};
 
-use super::acting::{Acting, shown};
+use super::acting::{AuditedLicensing, shown};
 use super::validate;
 use crate::error::Error;
 use crate::key_copies::Copier;
@@ -128,7 +130,7 @@ impl IssueRequest {
     }
 }
 
-impl Acting {
+impl AuditedLicensing {
     /// Issues licenses, all or none.
     ///
     /// # Errors
@@ -141,7 +143,7 @@ impl Acting {
     /// Issues licenses of several wishes in their order, all or none.
     ///
     /// # Errors
-    /// As of [`Acting::issue`], with the place of the wish that is to blame; the first one for what is nobody's fault.
+    /// As of [`AuditedLicensing::issue`], with the place of the wish that is to blame; the first one for what is nobody's fault.
     pub async fn issue_all(&self, requests: Vec<IssueRequest>) -> Result<Vec<Issued>, NotIssued> {
         let now = self.clock.now();
         let mut apps = requests.iter().map(|request| &request.app);
@@ -203,13 +205,13 @@ impl Acting {
                 credentials: vec![minted.new],
             });
         }
-        let pen = self.own_pen();
+        let audit_writer = self.own_pen();
         let line = |NewLicense { license, .. }: &NewLicense| {
-            let line = pen.line("license.create", license.id);
+            let line = audit_writer.line("license.create", license.id);
             let line = line.of(&license.account);
             line.between(None::<&Value>, Some(&shown(license)))
         };
-        let note = Note::of(new.iter().map(line).collect());
+        let note = AuditEntries::of(new.iter().map(line).collect());
         let version = self.store.create_licenses(new, note).await?;
         self.note_created(version, &fingerprints);
         let told = |(license, info, credential): (License, CredentialInfo, _)| Issued {

@@ -11,9 +11,9 @@ use model::{
 };
 use parking_lot::Mutex;
 use serde_json::Value;
-use store::{Account, Changed, ManagementKey, NewManagementKey, Note};
+use store::{Account, AuditEntries, Changed, ManagementKey, NewManagementKey};
 
-use super::acting::Acting;
+use super::acting::AuditedLicensing;
 use super::change::after;
 use super::validate;
 use crate::error::Error;
@@ -125,7 +125,7 @@ impl ManagementCache {
     }
 }
 
-impl Acting {
+impl AuditedLicensing {
     /// Makes an account.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl Acting {
             disabled_at: None,
         };
         let line = self.own_pen().line("account.create", &account.name);
-        let note = Note::of(vec![line.of(&account.name)]);
+        let note = AuditEntries::of(vec![line.of(&account.name)]);
         self.store.create_account(account.clone(), note).await?;
         Ok(account)
     }
@@ -158,14 +158,15 @@ impl Acting {
         } else {
             "account.disable"
         };
-        let pen = self.own_pen();
-        let note = Note::telling(move |Changed { before, after }: &Changed<Account>| {
-            let line = || {
-                let line = pen.line(action, &after.name).of(&after.name);
-                line.between(Some(before), Some(after))
-            };
-            (before != after).then(line).into_iter().collect()
-        });
+        let audit_writer = self.own_pen();
+        let note =
+            AuditEntries::from_result(move |Changed { before, after }: &Changed<Account>| {
+                let line = || {
+                    let line = audit_writer.line(action, &after.name).of(&after.name);
+                    line.between(Some(before), Some(after))
+                };
+                (before != after).then(line).into_iter().collect()
+            });
         let at = (!enabled).then(|| self.clock.now());
         let changed = self.store.set_account_disabled(name, at, note).await?;
         self.forget_management_keys();
@@ -267,14 +268,15 @@ impl Acting {
     /// # Errors
     /// There is none such, or the store fails.
     pub async fn revoke_management_key(&self, id: ManagementKeyId) -> Result<ManagementKey, Error> {
-        let pen = self.own_pen();
-        let note = Note::telling(move |Changed { before, after }: &Changed<ManagementKey>| {
-            let line = || {
-                let line = pen.line("key.revoke", after.id).of(&after.account);
-                line.between(Some(before), Some(after))
-            };
-            (before != after).then(line).into_iter().collect()
-        });
+        let audit_writer = self.own_pen();
+        let note =
+            AuditEntries::from_result(move |Changed { before, after }: &Changed<ManagementKey>| {
+                let line = || {
+                    let line = audit_writer.line("key.revoke", after.id).of(&after.account);
+                    line.between(Some(before), Some(after))
+                };
+                (before != after).then(line).into_iter().collect()
+            });
         let now = self.clock.now();
         let ended = self.store.end_management_key(id, now, note).await?;
         self.forget_management_keys();
@@ -412,8 +414,8 @@ impl Licensing {
     }
 }
 
-fn of_new_key(line: AuditEntry, key: &ManagementKey) -> Note<()> {
-    Note::of(vec![
+fn of_new_key(line: AuditEntry, key: &ManagementKey) -> AuditEntries<()> {
+    AuditEntries::of(vec![
         line.of(&key.account).between(None::<&Value>, Some(key)),
     ])
 }

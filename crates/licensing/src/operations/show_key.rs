@@ -2,16 +2,16 @@
 
 use model::{AppName, Credential, License, LicenseStatus};
 use serde_json::{Value, json};
-use store::{CredentialStatus, Note, StoredLicense};
+use store::{AuditEntries, CredentialStatus, StoredLicense};
 
-use super::acting::Acting;
+use super::acting::AuditedLicensing;
 use super::audit::RepeatedEvent;
 use super::issue::Minted;
 use crate::error::Error;
 use crate::key_copies::{Copier, KeyCopies};
 use crate::licensing::Licensing;
 
-impl Acting {
+impl AuditedLicensing {
     /// The key of a license, where its app shows keys again: that of its newest credential in force of which a copy was
     /// kept. That it was shown is in the audit log.
     ///
@@ -57,11 +57,11 @@ impl Acting {
             let reason = "is not open here, so that nothing is sealed with it";
             return Err(Error::invalid("keyring", reason));
         };
-        let pen = self.own_pen();
+        let audit_writer = self.own_pen();
         let rotated = copies.rotate(|number| {
-            let line = pen.line("seal-key.rotate", number);
+            let line = audit_writer.line("seal-key.rotate", number);
             let new = json!({ "number": number });
-            Note::of(vec![line.between(None::<&Value>, Some(&new))])
+            AuditEntries::of(vec![line.between(None::<&Value>, Some(&new))])
         });
         rotated.await
     }

@@ -10,10 +10,10 @@ use model::{
     RequestTokenId, Timestamp, TokenState,
 };
 use serde_json::{Value, json};
-use store::{Note, TokenClaim, TokenIssue};
+use store::{AuditEntries, TokenClaim, TokenIssue};
 use tokio::sync::oneshot;
 
-use super::acting::Acting;
+use super::acting::AuditedLicensing;
 use super::change::after;
 use crate::entry::CachedLicense;
 use crate::error::Error;
@@ -71,16 +71,16 @@ impl TokenRequest<'_> {
     pub const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 }
 
-impl Acting {
+impl AuditedLicensing {
     /// Ends a token that nobody used and frees its units; one that was used stays as it is, and nothing is noted.
     ///
     /// # Errors
     /// There is none such, or the store fails.
     pub async fn end_token(&self, id: RequestTokenId) -> Result<RequestToken, Error> {
-        let pen = self.own_pen();
-        let note = Note::telling(move |token: &RequestToken| {
+        let audit_writer = self.own_pen();
+        let note = AuditEntries::from_result(move |token: &RequestToken| {
             let state = json!({ "license": token.license_id, "units": token.units });
-            let line = pen.line("token.end", token.id).of(&token.account);
+            let line = audit_writer.line("token.end", token.id).of(&token.account);
             vec![line.between(Some(&state), None::<&Value>)]
         });
         let ending = self.store.tokens()?.end_token(id, self.clock.now(), note);

@@ -1,9 +1,9 @@
 //! Users of apps.
 
 use model::{AccountName, Alias, AppName, License, User, UserId};
-use store::{Changed, Note, UserChange};
+use store::{AuditEntries, Changed, UserChange};
 
-use super::acting::Acting;
+use super::acting::AuditedLicensing;
 use super::validate;
 use crate::error::Error;
 use crate::licensing::Licensing;
@@ -23,7 +23,7 @@ pub struct UserRequest {
     pub last_name: Option<String>,
 }
 
-impl Acting {
+impl AuditedLicensing {
     /// Makes a user of an app. The log holds the user's id alone, so that a person can be forgotten.
     ///
     /// # Errors
@@ -46,7 +46,7 @@ impl Acting {
             updated_at: now,
         };
         let line = self.own_pen().line("user.create", user.id);
-        let note = Note::of(vec![line.of(&user.account)]);
+        let note = AuditEntries::of(vec![line.of(&user.account)]);
         self.store.create_user(user.clone(), note).await?;
         Ok(user)
     }
@@ -65,9 +65,13 @@ impl Acting {
         validate::text("first_name", given(&change.first_name).as_deref())?;
         validate::text("last_name", given(&change.last_name).as_deref())?;
         let now = self.clock.now();
-        let pen = self.own_pen();
-        let note = Note::telling(move |Changed { after, .. }: &Changed<User>| {
-            vec![pen.line("user.change", after.id).of(&after.account)]
+        let audit_writer = self.own_pen();
+        let note = AuditEntries::from_result(move |Changed { after, .. }: &Changed<User>| {
+            vec![
+                audit_writer
+                    .line("user.change", after.id)
+                    .of(&after.account),
+            ]
         });
         let changing = self.store.change_user(app, login, change, now, note);
         Ok(changing.await?)
@@ -78,9 +82,9 @@ impl Acting {
     /// # Errors
     /// The store fails.
     pub async fn delete_user(&self, app: &AppName, login: &str) -> Result<bool, Error> {
-        let pen = self.own_pen();
-        let note = Note::telling(move |user: &User| {
-            vec![pen.line("user.delete", user.id).of(&user.account)]
+        let audit_writer = self.own_pen();
+        let note = AuditEntries::from_result(move |user: &User| {
+            vec![audit_writer.line("user.delete", user.id).of(&user.account)]
         });
         let deleted = self.store.delete_user(app, login, note).await?;
         self.learn_now().await;

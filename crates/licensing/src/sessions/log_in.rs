@@ -5,7 +5,7 @@ use model::{
     RefreshToken, Session, SessionId, Timestamp,
 };
 use serde_json::Value;
-use store::{ManagementKey, NewLicense, NewTokens, Note, RefreshOutcome};
+use store::{AuditEntries, ManagementKey, NewLicense, NewTokens, RefreshOutcome};
 use zeroize::Zeroizing;
 
 use super::claims::Claims;
@@ -47,7 +47,7 @@ impl Sessions {
             ended_at: None,
         };
         let minted = self.mint(&session, now);
-        let note = Note::of(vec![self.line("session.create", &session, &key, actor)]);
+        let note = AuditEntries::of(vec![self.line("session.create", &session, &key, actor)]);
         let store = &self.licensing.store;
         let kept = store
             .create_session(
@@ -95,7 +95,7 @@ impl Sessions {
         // Whoever sent it, one of the two who have it is not its holder.
         let somebody = Actor::unknown(address);
         let replayed = self.line("session.replay", &session, &key, somebody);
-        let note = Note::telling(move |outcome: &RefreshOutcome| match outcome {
+        let note = AuditEntries::from_result(move |outcome: &RefreshOutcome| match outcome {
             RefreshOutcome::Refreshed => vec![refreshed.clone()],
             RefreshOutcome::Replayed => vec![replayed.clone()],
             RefreshOutcome::Lost | RefreshOutcome::Refused => Vec::new(),
@@ -202,7 +202,7 @@ impl Sessions {
         let now = new.license.created_at;
         let entry = AuditEntry::new(&actor, now, "license.create", id).of(&key.account);
         let entry = entry.between(None::<&Value>, Some(&shown(&new.license)));
-        let note = Note::of(vec![entry]);
+        let note = AuditEntries::of(vec![entry]);
         match self.licensing.store.create_licenses(vec![new], note).await {
             Ok(_) | Err(store::Error::Exists(_)) => Ok(Some(id)),
             Err(error) => Err(error.into()),

@@ -18,7 +18,7 @@ use model::{
     SigningUse, Who,
 };
 use serde_json::{Value, json};
-use store::{Changed, ManagementKey, Note};
+use store::{AuditEntries, Changed, ManagementKey};
 use zeroize::Zeroizing;
 
 pub use limits::{Allowance, PairTerms};
@@ -215,7 +215,7 @@ impl Sessions {
         let Holder { session, key } = holder;
         let store = &self.licensing.store;
         let line = self.line("session.end", session, key, actor);
-        let note = Note::telling(move |Changed { before, .. }: &Changed<Session>| {
+        let note = AuditEntries::from_result(move |Changed { before, .. }: &Changed<Session>| {
             let ends = before.ended_at.is_none();
             ends.then(|| line.clone()).into_iter().collect()
         });
@@ -242,7 +242,7 @@ impl Sessions {
         key: &ManagementKey,
         actor: Actor,
     ) -> AuditEntry {
-        let line = self.licensing.pen(actor).line(action, session.id);
+        let line = self.licensing.audit_writer(actor).line(action, session.id);
         let state = json!({ "key": key.id, "draws_on": session.license_id });
         line.of(&key.account).between(None::<&Value>, Some(&state))
     }

@@ -20,7 +20,7 @@ use model::{
     Timestamp,
 };
 use serde_json::{Value, json};
-use store::{Note, Store};
+use store::{AuditEntries, Store};
 
 pub use jwks::{Jwk, JwkSet};
 pub use stamp::{STAMP_TYPE, StampFault};
@@ -114,7 +114,9 @@ impl Signing {
                     overlap: 0,
                     withdraws: false,
                 };
-                signing.put(signing_use, 1, record, Note::none()).await?;
+                signing
+                    .put(signing_use, 1, record, AuditEntries::none())
+                    .await?;
             }
         }
         signing.refresh().await?;
@@ -165,7 +167,7 @@ impl Signing {
             None => {
                 let sealed = self.keyring.seal(name.as_bytes(), &Key::new(random()));
                 self.store
-                    .put_if_absent(&name, sealed, Note::none())
+                    .put_if_absent(&name, sealed, AuditEntries::none())
                     .await?
             }
         };
@@ -208,7 +210,7 @@ impl Signing {
                 "overlap_seconds": record.overlap,
                 "withdraws": record.withdraws,
             });
-            let note = Note::of(vec![line.between(None::<&Value>, Some(&new))]);
+            let note = AuditEntries::of(vec![line.between(None::<&Value>, Some(&new))]);
             self.put(signing_use, at + 1, record, note).await?;
             self.refresh().await?;
             let slots = self.slots(signing_use);
@@ -250,7 +252,7 @@ impl Signing {
         signing_use: SigningUse,
         number: usize,
         record: Record,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<(), Error> {
         let name = Slot::name(signing_use, number);
         let bytes = Slot::make(signing_use, record).encode(&name, &self.keyring);

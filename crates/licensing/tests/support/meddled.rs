@@ -11,12 +11,12 @@ use model::{
     ManagementKeyId, PlanRevision, PlanRevisionId, Timestamp, User, UserId,
 };
 use store::{
-    Account, ApiKeyStore, AuditStore, Balance, Change, ChangeNumber, Changed, ClaimStore, Error,
-    InstanceState, LanePosition, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, LedgerStore,
-    LicenseChange, LicenseFilter, LicenseStore, ManagementKey, ManagementStore, NewLicense,
-    NewManagementKey, NodeClaim, NodeStore, Note, QuotaStore, RollupBatch, RollupRow, SealIntent,
-    SealedFile, SealedKey, Snapshot, SqliteStore, StockTaking, StoredLicense, TokenStore,
-    UserChange, UserStore,
+    Account, ApiKeyStore, AuditEntries, AuditStore, Balance, Change, ChangeNumber, Changed,
+    ClaimStore, Error, InstanceState, LanePosition, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound,
+    LedgerStore, LicenseChange, LicenseFilter, LicenseStore, ManagementKey, ManagementStore,
+    NewLicense, NewManagementKey, NodeClaim, NodeStore, QuotaStore, RollupBatch, RollupRow,
+    SealIntent, SealedFile, SealedKey, Snapshot, SqliteStore, StockTaking, StoredLicense,
+    TokenStore, UserChange, UserStore,
 };
 use tokio::sync::Semaphore;
 
@@ -132,7 +132,7 @@ impl LicenseStore for FaultyStore {
     async fn create_licenses(
         &self,
         new: Vec<NewLicense>,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<ChangeNumber, Error> {
         self.alive()?.create_licenses(new, note).await
     }
@@ -171,7 +171,7 @@ impl LicenseStore for FaultyStore {
         &self,
         id: LicenseId,
         change: LicenseChange,
-        note: Note<Changed<StoredLicense>>,
+        note: AuditEntries<Changed<StoredLicense>>,
     ) -> Result<Option<StoredLicense>, Error> {
         self.alive()?.change_license(id, change, note).await
     }
@@ -283,7 +283,7 @@ impl ManagementStore for FaultyStore {
         self.inner.audit_log()
     }
 
-    async fn create_account(&self, account: Account, note: Note<()>) -> Result<(), Error> {
+    async fn create_account(&self, account: Account, note: AuditEntries<()>) -> Result<(), Error> {
         self.alive()?.create_account(account, note).await
     }
 
@@ -299,7 +299,7 @@ impl ManagementStore for FaultyStore {
         &self,
         name: &AccountName,
         at: Option<Timestamp>,
-        note: Note<Changed<Account>>,
+        note: AuditEntries<Changed<Account>>,
     ) -> Result<Option<Account>, Error> {
         self.alive()?.set_account_disabled(name, at, note).await
     }
@@ -307,7 +307,7 @@ impl ManagementStore for FaultyStore {
     async fn create_management_key(
         &self,
         new: NewManagementKey,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<(), Error> {
         self.alive()?.create_management_key(new, note).await
     }
@@ -317,7 +317,7 @@ impl ManagementStore for FaultyStore {
         old: ManagementKeyId,
         at: Timestamp,
         new: NewManagementKey,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<bool, Error> {
         let inner = self.alive()?;
         inner.replace_management_key(old, at, new, note).await
@@ -342,7 +342,7 @@ impl ManagementStore for FaultyStore {
         &self,
         id: ManagementKeyId,
         at: Timestamp,
-        note: Note<Changed<ManagementKey>>,
+        note: AuditEntries<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
         self.alive()?.end_management_key(id, at, note).await
     }
@@ -374,7 +374,7 @@ impl ManagementStore for FaultyStore {
         &self,
         name: &str,
         value: Vec<u8>,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<Vec<u8>, Error> {
         self.alive()?.put_if_absent(name, value, note).await
     }
@@ -482,16 +482,16 @@ impl LedgerStore for FaultyStore {
         self.alive()?.files_named(names).await
     }
 
-    async fn begin_standstill(&self, by: InstanceId, lasts: Duration) -> Result<bool, Error> {
-        self.alive()?.begin_standstill(by, lasts).await
+    async fn begin_freeze(&self, by: InstanceId, lasts: Duration) -> Result<bool, Error> {
+        self.alive()?.begin_freeze(by, lasts).await
     }
 
-    async fn standstill(&self) -> Result<Option<InstanceId>, Error> {
-        self.alive()?.standstill().await
+    async fn frozen_by(&self) -> Result<Option<InstanceId>, Error> {
+        self.alive()?.frozen_by().await
     }
 
-    async fn end_standstill(&self, by: InstanceId) -> Result<(), Error> {
-        self.alive()?.end_standstill(by).await
+    async fn end_freeze(&self, by: InstanceId) -> Result<(), Error> {
+        self.alive()?.end_freeze(by).await
     }
 
     async fn mark_removed(&self, name: &str, at: Timestamp) -> Result<(), Error> {
@@ -505,7 +505,7 @@ impl LedgerStore for FaultyStore {
 
 #[async_trait]
 impl UserStore for FaultyStore {
-    async fn create_user(&self, user: User, note: Note<()>) -> Result<(), Error> {
+    async fn create_user(&self, user: User, note: AuditEntries<()>) -> Result<(), Error> {
         self.alive()?.create_user(user, note).await
     }
 
@@ -532,7 +532,7 @@ impl UserStore for FaultyStore {
         login: &str,
         change: UserChange,
         at: Timestamp,
-        note: Note<Changed<User>>,
+        note: AuditEntries<Changed<User>>,
     ) -> Result<Option<User>, Error> {
         let inner = self.alive()?;
         inner.change_user(app, login, change, at, note).await
@@ -542,7 +542,7 @@ impl UserStore for FaultyStore {
         &self,
         app: &AppName,
         login: &str,
-        note: Note<User>,
+        note: AuditEntries<User>,
     ) -> Result<bool, Error> {
         self.alive()?.delete_user(app, login, note).await
     }

@@ -10,8 +10,8 @@ use model::{
 use super::StoreFactory;
 use super::fixtures::{BIRTH, hours, new_license, units};
 use crate::{
-    ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeySort, ApiKeyStore, AuditFilter, ChangeNumber,
-    Error, LicenseChange, NewApiKey, Note, Store, StoredApiKey,
+    ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeySort, ApiKeyStore, AuditEntries, AuditFilter,
+    ChangeNumber, Error, LicenseChange, NewApiKey, Store, StoredApiKey,
 };
 
 fn keys(store: &dyn Store) -> &dyn ApiKeyStore {
@@ -38,7 +38,7 @@ fn new_key(limits: Limits) -> NewApiKey {
 async fn kept(store: &dyn Store, new: NewApiKey) -> LicenseId {
     let id = new.key.license_id;
     keys(store)
-        .create_api_key(new, Note::none())
+        .create_api_key(new, AuditEntries::none())
         .await
         .expect("it is new");
     id
@@ -73,7 +73,7 @@ pub async fn an_api_key_comes_back_as_it_was_with_its_license<F: StoreFactory>()
     new.key.last_request = Some(hours(1));
     new.license.license.app = AppName::every();
     let version = keys(&*store)
-        .create_api_key(new.clone(), Note::none())
+        .create_api_key(new.clone(), AuditEntries::none())
         .await
         .expect("new");
     let plain = kept(&*store, new_key(Limits::default())).await;
@@ -91,7 +91,7 @@ pub async fn an_api_key_comes_back_as_it_was_with_its_license<F: StoreFactory>()
     let license = new_license(Limits::default());
     let id = license.license.id;
     store
-        .create_licenses(vec![license], Note::none())
+        .create_licenses(vec![license], AuditEntries::none())
         .await
         .expect("new");
     assert_eq!(keys(&*store).api_key(id).await, Ok(None), "a plain license");
@@ -112,7 +112,7 @@ pub async fn a_line_that_is_refused_leaves_an_api_key_as_it_was<F: StoreFactory>
     let (before, number) = (known(&*store, there).await, numbered().await);
     let new = new_key(Limits::default());
     let (id, hash) = (new.key.license_id, new.license.credentials[0].hash);
-    let creating = keys(&*store).create_api_key(new, Note::of(vec![line.clone()]));
+    let creating = keys(&*store).create_api_key(new, AuditEntries::of(vec![line.clone()]));
     assert!(matches!(creating.await, Err(Error::Exists(_))));
     assert_eq!(keys(&*store).api_key(id).await, Ok(None));
     assert_eq!(store.license(id).await, Ok(None));
@@ -129,7 +129,7 @@ pub async fn a_line_that_is_refused_leaves_an_api_key_as_it_was<F: StoreFactory>
         updated_at: hours(2),
         ..ApiKeyChange::default()
     };
-    let changing = keys(&*store).change_api_key(there, change, Note::of(vec![line]));
+    let changing = keys(&*store).change_api_key(there, change, AuditEntries::of(vec![line]));
     assert!(matches!(changing.await, Err(Error::Exists(_))));
     assert_eq!(known(&*store, there).await, before);
     assert_eq!(numbered().await, number, "no change was numbered");
@@ -144,18 +144,18 @@ pub async fn an_api_key_is_kept_with_its_license_or_not_at_all<F: StoreFactory>(
     let first = new_key(Limits::default());
     let hash = first.license.credentials[0].hash;
     let before = keys(&*store)
-        .create_api_key(first, Note::none())
+        .create_api_key(first, AuditEntries::none())
         .await
         .expect("new");
     let mut second = new_key(Limits::default());
     second.license.credentials[0].hash = hash;
     let result = keys(&*store)
-        .create_api_key(second.clone(), Note::none())
+        .create_api_key(second.clone(), AuditEntries::none())
         .await;
     assert!(matches!(result, Err(Error::Exists(_))), "{result:?}");
     assert_eq!(store.license(second.key.license_id).await, Ok(None));
     let third = keys(&*store)
-        .create_api_key(new_key(Limits::default()), Note::none())
+        .create_api_key(new_key(Limits::default()), AuditEntries::none())
         .await;
     assert_eq!(third, Ok(ChangeNumber(before.0 + 1)));
 }
@@ -180,7 +180,9 @@ pub async fn a_change_of_an_api_key_is_made_wholly_and_gets_a_number<F: StoreFac
         ],
         updated_at: hours(2),
     };
-    let changed = keys(&*store).change_api_key(id, change, Note::none()).await;
+    let changed = keys(&*store)
+        .change_api_key(id, change, AuditEntries::none())
+        .await;
     let changed = changed.expect("answers").expect("there");
     assert_eq!(known(&*store, id).await, changed);
     let license = &changed.license.license;
@@ -204,7 +206,7 @@ pub async fn a_change_of_an_api_key_is_made_wholly_and_gets_a_number<F: StoreFac
         ..ApiKeyChange::default()
     };
     let cleared = keys(&*store)
-        .change_api_key(id, cleared, Note::none())
+        .change_api_key(id, cleared, AuditEntries::none())
         .await;
     let cleared = cleared.expect("answers").expect("there");
     assert_eq!(
@@ -215,7 +217,11 @@ pub async fn a_change_of_an_api_key_is_made_wholly_and_gets_a_number<F: StoreFac
     assert_eq!(cleared.key.parked_rate, changed.key.parked_rate);
     assert!(cleared.license.version > changed.license.version);
     let nobody = keys(&*store)
-        .change_api_key(LicenseId::generate(), ApiKeyChange::default(), Note::none())
+        .change_api_key(
+            LicenseId::generate(),
+            ApiKeyChange::default(),
+            AuditEntries::none(),
+        )
         .await;
     assert_eq!(nobody, Ok(None));
 }
@@ -228,7 +234,7 @@ pub async fn a_revoked_api_key_is_neither_listed_nor_changed<F: StoreFactory>() 
     let other = kept(&*store, new_key(Limits::default())).await;
     let revoked = LicenseChange::Status(LicenseStatus::Revoked);
     store
-        .change_license(id, revoked, Note::none())
+        .change_license(id, revoked, AuditEntries::none())
         .await
         .expect("answers");
     let change = ApiKeyChange {
@@ -236,7 +242,9 @@ pub async fn a_revoked_api_key_is_neither_listed_nor_changed<F: StoreFactory>() 
         ..ApiKeyChange::default()
     };
     assert_eq!(
-        keys(&*store).change_api_key(id, change, Note::none()).await,
+        keys(&*store)
+            .change_api_key(id, change, AuditEntries::none())
+            .await,
         Ok(None)
     );
     let stored = known(&*store, id).await;

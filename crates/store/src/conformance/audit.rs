@@ -11,8 +11,8 @@ use super::tokens::{issue, tokens};
 use super::users::user;
 use super::{StoreFactory, sessions};
 use crate::{
-    Account, AuditFilter, AuditStore, ChangeNumber, Changed, Error, LicenseChange, Note, Store,
-    StoredLicense, UserChange,
+    Account, AuditEntries, AuditFilter, AuditStore, ChangeNumber, Changed, Error, LicenseChange,
+    Store, StoredLicense, UserChange,
 };
 
 fn log(store: &Arc<dyn Store>) -> &dyn AuditStore {
@@ -188,7 +188,7 @@ pub async fn a_change_and_its_line_are_written_together<F: StoreFactory>() {
     let new = entry("license.create", "new");
     let license = new_license(Limits::default());
     let id = license.license.id;
-    let creating = store.create_licenses(vec![license], Note::of(vec![new.clone()]));
+    let creating = store.create_licenses(vec![license], AuditEntries::of(vec![new.clone()]));
     creating.await.expect("new");
     let (first, second) = (entry("license.change", "x"), entry("license.change", "y"));
     let told = [
@@ -198,7 +198,7 @@ pub async fn a_change_and_its_line_are_written_together<F: StoreFactory>() {
     let mut expected = vec![new];
     for (status, line, words) in told {
         let said = line.clone();
-        let note = Note::telling(move |changed: &Changed<StoredLicense>| {
+        let note = AuditEntries::from_result(move |changed: &Changed<StoredLicense>| {
             let Changed { before, after } = changed;
             let words = [before, after].map(|stored| format!("{:?}", stored.license.status));
             vec![AuditEntry {
@@ -225,8 +225,8 @@ pub async fn a_line_that_is_refused_leaves_its_change_undone<F: StoreFactory>() 
     let place = F::fresh().await;
     let store = place.open().await;
     let line = taken(&store).await;
-    fn note<T>(line: &AuditEntry) -> Note<T> {
-        Note::of(vec![line.clone()])
+    fn note<T>(line: &AuditEntry) -> AuditEntries<T> {
+        AuditEntries::of(vec![line.clone()])
     }
     fn refused<T: std::fmt::Debug>(done: Result<T, Error>) {
         assert!(matches!(done, Err(Error::Exists(_))), "{done:?}");
@@ -276,7 +276,7 @@ pub async fn a_line_that_is_refused_leaves_its_change_undone<F: StoreFactory>() 
     assert_eq!(account.expect("there").disabled_at, None);
     let old = new_management_key();
     let old_id = old.key.id;
-    let creating = store.create_management_key(old.clone(), Note::none());
+    let creating = store.create_management_key(old.clone(), AuditEntries::none());
     creating.await.expect("new");
     let new = new_management_key();
     refused(store.create_management_key(new.clone(), note(&line)).await);
@@ -295,7 +295,7 @@ pub async fn a_line_that_is_refused_leaves_its_change_undone<F: StoreFactory>() 
     let zoe = user("api", "zoe");
     refused(store.create_user(zoe.clone(), note(&line)).await);
     assert_eq!(store.user_by_id(zoe.id).await, Ok(None));
-    let creating = store.create_user(zoe.clone(), Note::none());
+    let creating = store.create_user(zoe.clone(), AuditEntries::none());
     creating.await.expect("new");
     refused(store.delete_user(&zoe.app, "zoe", note(&line)).await);
     let change = UserChange {
@@ -332,14 +332,14 @@ pub async fn a_line_that_is_refused_leaves_a_session_as_it_was<F: StoreFactory>(
     };
     let before = numbered().await;
     let (session, first) = (sessions::session(owner, Some(license)), sessions::tokens());
-    let note = || Note::of(vec![line.clone()]);
+    let note = || AuditEntries::of(vec![line.clone()]);
     let beginning = store.create_session(session.clone(), first.clone(), 10, note());
     assert!(matches!(beginning.await, Err(Error::Exists(_))));
     assert_eq!(store.session(session.id).await, Ok(None));
     assert_eq!(store.license_by_key(first.access).await, Ok(None));
     assert_eq!(store.refresh_token(first.refresh).await, Ok(None));
 
-    let beginning = store.create_session(session.clone(), first.clone(), 10, Note::none());
+    let beginning = store.create_session(session.clone(), first.clone(), 10, AuditEntries::none());
     assert_eq!(beginning.await, Ok(true));
     let begun = numbered().await;
     assert_eq!(
@@ -348,14 +348,14 @@ pub async fn a_line_that_is_refused_leaves_a_session_as_it_was<F: StoreFactory>(
         "what was refused was not numbered"
     );
     let next = sessions::tokens();
-    let note = Note::of(vec![line.clone()]);
+    let note = AuditEntries::of(vec![line.clone()]);
     let asked_at = next.issued_at;
     let refreshing = store.refresh_session(first.refresh, asked_at, next.clone(), note);
     assert!(matches!(refreshing.await, Err(Error::Exists(_))));
     let unused = store.refresh_token(first.refresh).await.expect("answers");
     assert_eq!(unused.expect("there").used_at, None);
     assert_eq!(store.license_by_key(next.access).await, Ok(None));
-    let note = Note::of(vec![line.clone()]);
+    let note = AuditEntries::of(vec![line.clone()]);
     let ending = store.end_session(session.id, SystemClock.now(), note);
     assert!(matches!(ending.await, Err(Error::Exists(_))));
     assert_eq!(store.session(session.id).await, Ok(Some(session)));
@@ -372,11 +372,11 @@ pub async fn a_management_key_is_replaced_with_its_line_unless_it_has_ended<F: S
     let store = place.open().await;
     let keys = [(); 3].map(|()| new_management_key());
     let [first, second, third] = &keys;
-    let creating = store.create_management_key(first.clone(), Note::none());
+    let creating = store.create_management_key(first.clone(), AuditEntries::none());
     creating.await.expect("new");
     let (id, now) = (first.key.id, SystemClock.now());
     let line = entry("key.rotate", "x");
-    let note = || Note::of(vec![line.clone()]);
+    let note = || AuditEntries::of(vec![line.clone()]);
     let replacing = store.replace_management_key(id, now, second.clone(), note());
     assert_eq!(replacing.await, Ok(true));
     let found = store.management_key(id).await.expect("answers");

@@ -7,7 +7,7 @@ use model::{Limits, Timestamp};
 
 use super::StoreFactory;
 use super::fixtures::{keep, new_license};
-use crate::{Change, ChangeNumber, LicenseChange, Note, Store};
+use crate::{AuditEntries, Change, ChangeNumber, LicenseChange, Store};
 
 /// A reader beside the writers sees every number once and in order, and none twice or late, whatever fails meanwhile.
 pub async fn change_numbers_have_no_gaps_under_parallel_writers<F: StoreFactory>() {
@@ -17,7 +17,7 @@ pub async fn change_numbers_have_no_gaps_under_parallel_writers<F: StoreFactory>
     let store = place.open().await;
     let taken = new_license(Limits::default());
     store
-        .create_licenses(vec![taken.clone()], Note::none())
+        .create_licenses(vec![taken.clone()], AuditEntries::none())
         .await
         .expect("new");
     let last = ChangeNumber(1 + WRITERS * (CHANGES + 1));
@@ -30,12 +30,12 @@ pub async fn change_numbers_have_no_gaps_under_parallel_writers<F: StoreFactory>
             for number in 0..CHANGES {
                 let label = LicenseChange::Label(Some(number.to_string()));
                 store
-                    .change_license(id, label, Note::none())
+                    .change_license(id, label, AuditEntries::none())
                     .await
                     .expect("answers")
                     .expect("there");
                 let refused = store
-                    .create_licenses(vec![taken.clone()], Note::none())
+                    .create_licenses(vec![taken.clone()], AuditEntries::none())
                     .await;
                 assert!(refused.is_err());
             }
@@ -103,7 +103,7 @@ pub async fn fingerprints_by_pages_are_those_of_all_credentials<F: StoreFactory>
         let new = new_license(Limits::default());
         expected.push(new.credentials[0].hash.fingerprint());
         store
-            .create_licenses(vec![new], Note::none())
+            .create_licenses(vec![new], AuditEntries::none())
             .await
             .expect("new");
     }

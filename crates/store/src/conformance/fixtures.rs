@@ -6,8 +6,8 @@ use model::{
 };
 
 use crate::{
-    CredentialInfo, CredentialStatus, LeaseGrant, LeaseKey, LeaseRequest, ManagementKey,
-    NewCredential, NewLicense, NewManagementKey, Note, RollupBatch, Spent, Store,
+    AuditEntries, CredentialInfo, CredentialStatus, LeaseGrant, LeaseKey, LeaseRequest,
+    ManagementKey, NewCredential, NewLicense, NewManagementKey, RollupBatch, Spent, Store,
 };
 
 /// When licenses of these tests are made: the beginning of 2020, so that no clock is behind it.
@@ -82,7 +82,7 @@ pub async fn keep(store: &dyn Store, limits: Limits) -> LicenseId {
     let new = new_license(limits);
     let id = new.license.id;
     store
-        .create_licenses(vec![new], Note::none())
+        .create_licenses(vec![new], AuditEntries::none())
         .await
         .expect("the license is new");
     id

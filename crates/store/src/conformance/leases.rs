@@ -14,7 +14,7 @@ use super::fixtures::{
     window_of,
 };
 use super::{StoreFactory, for_all};
-use crate::{LeaseKey, LicenseChange, Note, Store};
+use crate::{AuditEntries, LeaseKey, LicenseChange, Store};
 
 const GATES: usize = 3;
 const HOUR: u32 = 3_600;
@@ -285,7 +285,7 @@ impl World {
             balance: true,
         };
         store
-            .change_license(self.license, change, Note::none())
+            .change_license(self.license, change, AuditEntries::none())
             .await
             .expect("answers")
             .expect("there");

@@ -5,8 +5,8 @@ use model::{CredentialId, KeyHash, LicenseId, LicenseStatus, Limits};
 use super::StoreFactory;
 use super::fixtures::{BIRTH, hours, keep, new_credential, new_license, units};
 use crate::{
-    ChangeNumber, CredentialStatus, Error, LicenseChange, LicenseFilter, NewCredential, NewLicense,
-    Note, SealedKey, Store, StoredLicense,
+    AuditEntries, ChangeNumber, CredentialStatus, Error, LicenseChange, LicenseFilter,
+    NewCredential, NewLicense, SealedKey, Store, StoredLicense,
 };
 
 /// Look-ups find what was kept, before and after the store was opened again.
@@ -16,7 +16,7 @@ pub async fn a_license_is_found_by_its_id_and_by_each_of_its_keys<F: StoreFactor
     let mut new = new_license(Limits::default());
     new.credentials.push(new_credential());
     let version = store
-        .create_licenses(vec![new.clone()], Note::none())
+        .create_licenses(vec![new.clone()], AuditEntries::none())
         .await
         .expect("new");
     drop(store);
@@ -68,7 +68,7 @@ pub async fn a_license_with_everything_comes_back_as_it_was<F: StoreFactory>() {
     new.credentials[0].info.status = CredentialStatus::Revoked;
     new.credentials[0].info.expires_at = Some(hours(4));
     store
-        .create_licenses(vec![new.clone()], Note::none())
+        .create_licenses(vec![new.clone()], AuditEntries::none())
         .await
         .expect("new");
     let stored = known(&*store, new.license.id).await;
@@ -82,14 +82,14 @@ pub async fn a_key_is_kept_once_and_a_batch_is_kept_wholly_or_not_at_all<F: Stor
     let store = place.open().await;
     let first = new_license(Limits::default());
     let before = store
-        .create_licenses(vec![first.clone()], Note::none())
+        .create_licenses(vec![first.clone()], AuditEntries::none())
         .await
         .expect("new");
     let good = new_license(Limits::default());
     let mut bad = new_license(Limits::default());
     bad.credentials[0].hash = first.credentials[0].hash;
     let result = store
-        .create_licenses(vec![good.clone(), bad], Note::none())
+        .create_licenses(vec![good.clone(), bad], AuditEntries::none())
         .await;
     assert!(matches!(result, Err(Error::Exists(_))), "{result:?}");
     assert_eq!(store.license(good.license.id).await, Ok(None));
@@ -97,7 +97,9 @@ pub async fn a_key_is_kept_once_and_a_batch_is_kept_wholly_or_not_at_all<F: Stor
         credentials: Vec::new(),
         ..first.clone()
     };
-    let result = store.create_licenses(vec![copy], Note::none()).await;
+    let result = store
+        .create_licenses(vec![copy], AuditEntries::none())
+        .await;
     assert!(matches!(result, Err(Error::Exists(_))), "{result:?}");
     let mut again = new_credential();
     again.hash = first.credentials[0].hash;
@@ -106,11 +108,11 @@ pub async fn a_key_is_kept_once_and_a_batch_is_kept_wholly_or_not_at_all<F: Stor
         others_expire_at: None,
     };
     let result = store
-        .change_license(first.license.id, change, Note::none())
+        .change_license(first.license.id, change, AuditEntries::none())
         .await;
     assert!(matches!(result, Err(Error::Exists(_))), "{result:?}");
     let after = store
-        .create_licenses(vec![good], Note::none())
+        .create_licenses(vec![good], AuditEntries::none())
         .await
         .expect("new now");
     assert_eq!(after, ChangeNumber(before.0 + 1));
@@ -127,7 +129,7 @@ pub async fn licenses_are_found_by_many_ids_at_once<F: StoreFactory>() {
         new.credentials.push(new_credential());
         ids.push(new.license.id);
         store
-            .create_licenses(vec![new], Note::none())
+            .create_licenses(vec![new], AuditEntries::none())
             .await
             .expect("new");
     }
@@ -149,7 +151,7 @@ pub async fn a_change_is_in_force_when_it_returns<F: StoreFactory>() {
     let new = new_license(Limits::default());
     let id = new.license.id;
     let mut number = store
-        .create_licenses(vec![new.clone()], Note::none())
+        .create_licenses(vec![new.clone()], AuditEntries::none())
         .await
         .expect("new");
     let mut expected = new.license.clone();
@@ -199,7 +201,7 @@ pub async fn a_change_is_in_force_when_it_returns<F: StoreFactory>() {
         .change_license(
             LicenseId::generate(),
             LicenseChange::Label(None),
-            Note::none(),
+            AuditEntries::none(),
         )
         .await;
     assert_eq!(nobody, Ok(None));
@@ -234,7 +236,7 @@ pub async fn a_rotation_ends_the_credentials_before_it_and_never_later_than_they
     new.credentials[2].info.status = CredentialStatus::Revoked;
     let id = new.license.id;
     store
-        .create_licenses(vec![new], Note::none())
+        .create_licenses(vec![new], AuditEntries::none())
         .await
         .expect("new");
     let mut next = new_credential();
@@ -271,7 +273,7 @@ pub async fn a_sealed_copy_is_kept_with_its_key_and_goes_with_it<F: StoreFactory
     other.credentials = vec![with_copy("another's")];
     let (id, other_id) = (new.license.id, other.license.id);
     let ids: Vec<_> = new.credentials.iter().map(|new| new.info.id).collect();
-    let creating = store.create_licenses(vec![new, other], Note::none());
+    let creating = store.create_licenses(vec![new, other], AuditEntries::none());
     creating.await.expect("new");
     drop(store);
     let store = place.open().await;
@@ -353,7 +355,7 @@ pub async fn a_listing_shows_what_its_filter_names<F: StoreFactory>() {
         };
         all.push(new.license.id);
         store
-            .create_licenses(vec![new], Note::none())
+            .create_licenses(vec![new], AuditEntries::none())
             .await
             .expect("new");
     }
@@ -414,7 +416,10 @@ pub async fn ten_thousand_licenses_are_kept_in_one_call<F: StoreFactory>() {
         .map(|_| new_license(Limits::default()))
         .collect();
     let last = new[9_999].clone();
-    let number = store.create_licenses(new, Note::none()).await.expect("new");
+    let number = store
+        .create_licenses(new, AuditEntries::none())
+        .await
+        .expect("new");
     assert_eq!(number, ChangeNumber(10_000));
     let stored = known(&*store, last.license.id).await;
     assert_eq!(stored.version, number);
@@ -430,7 +435,7 @@ async fn known(store: &dyn Store, id: LicenseId) -> StoredLicense {
 }
 
 async fn changed(store: &dyn Store, id: LicenseId, change: LicenseChange) -> StoredLicense {
-    let stored = store.change_license(id, change, Note::none()).await;
+    let stored = store.change_license(id, change, AuditEntries::none()).await;
     let stored = stored.expect("answers").expect("it is there");
     assert_eq!(
         known(store, id).await,

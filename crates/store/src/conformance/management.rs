@@ -9,7 +9,7 @@ use model::{
 
 use super::StoreFactory;
 use super::fixtures::{BIRTH, hours, new_hash, new_license, new_management_key};
-use crate::{Account, Error, LicenseChange, ManagementKey, NewManagementKey, Note};
+use crate::{Account, AuditEntries, Error, LicenseChange, ManagementKey, NewManagementKey};
 
 /// `default` needs no making.
 pub async fn the_default_account_is_always_there_and_names_are_unique<F: StoreFactory>() {
@@ -21,10 +21,12 @@ pub async fn the_default_account_is_always_there_and_names_are_unique<F: StoreFa
         disabled_at: None,
     };
     store
-        .create_account(account.clone(), Note::none())
+        .create_account(account.clone(), AuditEntries::none())
         .await
         .expect("new");
-    let again = store.create_account(account.clone(), Note::none()).await;
+    let again = store
+        .create_account(account.clone(), AuditEntries::none())
+        .await;
     assert!(matches!(again, Err(Error::Exists(_))), "{again:?}");
     let accounts = store.accounts().await.expect("answers");
     assert_eq!(accounts.len(), 2);
@@ -58,7 +60,7 @@ pub async fn a_management_key_is_found_by_its_hash_until_and_after_it_ends<F: St
                 hash,
                 secret: Some(secret),
             },
-            Note::none(),
+            AuditEntries::none(),
         )
         .await
         .expect("new");
@@ -73,7 +75,7 @@ pub async fn a_management_key_is_found_by_its_hash_until_and_after_it_ends<F: St
                 hash,
                 secret: None,
             },
-            Note::none(),
+            AuditEntries::none(),
         )
         .await;
     assert!(matches!(taken, Err(Error::Exists(_))), "{taken:?}");
@@ -96,13 +98,13 @@ pub async fn a_management_key_is_found_by_its_hash_until_and_after_it_ends<F: St
 
     let far: Timestamp = "2199-01-01T00:00:00Z".parse().expect("valid");
     let ended = store
-        .end_management_key(key.id, far, Note::none())
+        .end_management_key(key.id, far, AuditEntries::none())
         .await
         .expect("answers")
         .expect("there");
     assert_eq!((ended.expires_at, ended.revoked_at), (Some(far), None));
     let ended = store
-        .end_management_key(key.id, BIRTH, Note::none())
+        .end_management_key(key.id, BIRTH, AuditEntries::none())
         .await
         .expect("answers")
         .expect("there");
@@ -116,7 +118,7 @@ pub async fn a_management_key_is_found_by_its_hash_until_and_after_it_ends<F: St
     );
     assert_eq!(
         store
-            .end_management_key(other.id, BIRTH, Note::none())
+            .end_management_key(other.id, BIRTH, AuditEntries::none())
             .await,
         Ok(None)
     );
@@ -200,10 +202,13 @@ pub async fn plans_that_licenses_name_are_told_with_the_revision_that_was_last_i
         on(Some("pro")),
     ];
     let (gone, over) = (all[0].license.id, all[3].license.id);
-    store.create_licenses(all, Note::none()).await.expect("new");
+    store
+        .create_licenses(all, AuditEntries::none())
+        .await
+        .expect("new");
     let revoked = LicenseChange::Status(LicenseStatus::Revoked);
     store
-        .change_license(gone, revoked, Note::none())
+        .change_license(gone, revoked, AuditEntries::none())
         .await
         .expect("revoked");
     let named = store.plans_named().await.expect("answers");
@@ -218,7 +223,7 @@ pub async fn plans_that_licenses_name_are_told_with_the_revision_that_was_last_i
     assert_eq!((apps[0].licenses, apps[0].without_plan), (4, 1));
     // One that is over names nothing any more.
     let ended = LicenseChange::ExpiresAt(Some(at));
-    let changed = store.change_license(over, ended, Note::none());
+    let changed = store.change_license(over, ended, AuditEntries::none());
     changed.await.expect("changed");
     let apps = store.apps_named(at).await.expect("answers");
     assert_eq!((apps[0].licenses, apps[0].without_plan), (3, 0));
@@ -234,13 +239,13 @@ pub async fn one_of_many_writers_of_a_setting_wins_and_all_learn_what_it_wrote<F
         let store = Arc::clone(&store);
         writers.push(tokio::spawn(async move {
             store
-                .put_if_absent("pepper", vec![number; 32], Note::none())
+                .put_if_absent("pepper", vec![number; 32], AuditEntries::none())
                 .await
                 .expect("answers")
         }));
     }
     let kept = store
-        .put_if_absent("pepper", Vec::new(), Note::none())
+        .put_if_absent("pepper", Vec::new(), AuditEntries::none())
         .await
         .expect("answers");
     for writer in writers {
@@ -255,10 +260,12 @@ pub async fn an_account_is_switched_off_and_on_and_its_keys_with_it<F: StoreFact
     let store = place.open().await;
     let name = AccountName::default();
     let new = new_management_key();
-    let creating = store.create_management_key(new.clone(), Note::none());
+    let creating = store.create_management_key(new.clone(), AuditEntries::none());
     creating.await.expect("new");
     let set = async |at| {
-        let changed = store.set_account_disabled(&name, at, Note::none()).await;
+        let changed = store
+            .set_account_disabled(&name, at, AuditEntries::none())
+            .await;
         changed.expect("answers").expect("there").disabled_at
     };
     let finds = async || {
@@ -277,6 +284,6 @@ pub async fn an_account_is_switched_off_and_on_and_its_keys_with_it<F: StoreFact
     assert!(finds().await);
     let nobody = "nobody".parse().expect("valid");
     assert_eq!(store.account(&nobody).await, Ok(None));
-    let none = store.set_account_disabled(&nobody, None, Note::none());
+    let none = store.set_account_disabled(&nobody, None, AuditEntries::none());
     assert_eq!(none.await, Ok(None));
 }

@@ -10,7 +10,7 @@ use super::fixtures::{
     balance_of, batch, books, hours, keep, lease, lease_window, spent_calls, spent_units, units,
     window_of,
 };
-use crate::{LeaseKey, LeaseRequest, LeaseRound, LicenseChange, Note};
+use crate::{AuditEntries, LeaseKey, LeaseRequest, LeaseRound, LicenseChange};
 
 /// Each lease takes from what the ones before it left, also when the store was opened again.
 pub async fn a_balance_is_leased_until_nothing_is_left<F: StoreFactory>() {
@@ -244,12 +244,12 @@ pub async fn what_is_left_can_be_set_by_hand_and_limits_changed_without_it<F: St
         balance,
     };
     store
-        .change_license(license, limits(99, false), Note::none())
+        .change_license(license, limits(99, false), AuditEntries::none())
         .await
         .expect("changed");
     assert_eq!(lease(&*store, gate, license, 1, hours(0)).await.left, 5);
     store
-        .change_license(license, limits(3, true), Note::none())
+        .change_license(license, limits(3, true), AuditEntries::none())
         .await
         .expect("changed");
     assert_eq!(books(&*store, license, hours(0)).await, [3, 0, 0, 1]);
@@ -263,12 +263,12 @@ pub async fn what_is_left_can_be_set_by_hand_and_limits_changed_without_it<F: St
         balance: false,
     };
     store
-        .change_license(license, uncounted, Note::none())
+        .change_license(license, uncounted, AuditEntries::none())
         .await
         .expect("changed");
     assert_eq!(lease(&*store, gate, license, 9, hours(0)).await.units, 0);
     store
-        .change_license(license, limits(7, false), Note::none())
+        .change_license(license, limits(7, false), AuditEntries::none())
         .await
         .expect("changed");
     assert_eq!(lease(&*store, gate, license, 9, hours(0)).await.units, 7);

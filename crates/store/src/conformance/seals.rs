@@ -216,27 +216,23 @@ pub async fn one_gate_at_a_time_has_the_others_stand_still_and_never_for_ever<F:
     let store = place.open().await;
     let (one, two) = (InstanceId::generate(), InstanceId::generate());
     let (long, short) = (Duration::from_secs(3_600), Duration::from_millis(50));
-    assert_eq!(store.standstill().await, Ok(None));
-    assert_eq!(store.begin_standstill(one, long).await, Ok(true));
-    assert_eq!(
-        store.begin_standstill(one, long).await,
-        Ok(true),
-        "prolonged"
-    );
-    assert_eq!(store.begin_standstill(two, long).await, Ok(false));
-    store.end_standstill(two).await.expect("nothing to end");
-    assert_eq!(store.standstill().await, Ok(Some(one)));
-    store.end_standstill(one).await.expect("ended");
-    assert_eq!(store.standstill().await, Ok(None));
-    assert_eq!(store.begin_standstill(two, short).await, Ok(true));
+    assert_eq!(store.frozen_by().await, Ok(None));
+    assert_eq!(store.begin_freeze(one, long).await, Ok(true));
+    assert_eq!(store.begin_freeze(one, long).await, Ok(true), "prolonged");
+    assert_eq!(store.begin_freeze(two, long).await, Ok(false));
+    store.end_freeze(two).await.expect("nothing to end");
+    assert_eq!(store.frozen_by().await, Ok(Some(one)));
+    store.end_freeze(one).await.expect("ended");
+    assert_eq!(store.frozen_by().await, Ok(None));
+    assert_eq!(store.begin_freeze(two, short).await, Ok(true));
     let over = async {
-        while store.standstill().await != Ok(None) {
+        while store.frozen_by().await != Ok(None) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     let over = tokio::time::timeout(Duration::from_secs(60), over).await;
     assert!(over.is_ok(), "it ends by itself");
-    assert_eq!(store.begin_standstill(one, long).await, Ok(true));
+    assert_eq!(store.begin_freeze(one, long).await, Ok(true));
 }
 
 /// As a rebuild does it, from the files that it found.

@@ -10,7 +10,9 @@ use model::{
 
 use super::StoreFactory;
 use super::fixtures::{BIRTH, keep, new_hash, new_management_key};
-use crate::{ChangeNumber, CredentialStatus, Error, NewTokens, Note, RefreshOutcome, Store};
+use crate::{
+    AuditEntries, ChangeNumber, CredentialStatus, Error, NewTokens, RefreshOutcome, Store,
+};
 
 const MAX_SESSIONS: u32 = 1_000;
 
@@ -27,7 +29,7 @@ pub(super) async fn key(store: &dyn Store, expires_at: Option<Timestamp>) -> Man
     let mut new = new_management_key();
     new.key.expires_at = expires_at;
     let id = new.key.id;
-    let creating = store.create_management_key(new, Note::none());
+    let creating = store.create_management_key(new, AuditEntries::none());
     creating.await.expect("new");
     id
 }
@@ -61,7 +63,12 @@ async fn begun(
 ) -> (Session, NewTokens) {
     let (session, tokens) = (session(key_id, license_id), tokens());
     let kept = store
-        .create_session(session.clone(), tokens.clone(), MAX_SESSIONS, Note::none())
+        .create_session(
+            session.clone(),
+            tokens.clone(),
+            MAX_SESSIONS,
+            AuditEntries::none(),
+        )
         .await;
     assert_eq!(kept, Ok(true));
     (session, tokens)
@@ -141,7 +148,7 @@ pub async fn access_tokens_outlive_a_rotation_of_the_keys_of_their_license<F: St
         others_expire_at: Some(now()),
     };
     store
-        .change_license(license, change, Note::none())
+        .change_license(license, change, AuditEntries::none())
         .await
         .expect("answers")
         .expect("there");
@@ -160,7 +167,7 @@ pub async fn a_refresh_token_is_good_for_one_use_and_a_replay_ends_its_family<F:
     let (session, first) = begun(&*store, key_id, Some(license)).await;
     let second = tokens();
     let outcome = store
-        .refresh_session(first.refresh, now(), second.clone(), Note::none())
+        .refresh_session(first.refresh, now(), second.clone(), AuditEntries::none())
         .await;
     assert_eq!(outcome, Ok(RefreshOutcome::Refreshed));
     let used = store
@@ -185,7 +192,7 @@ pub async fn a_refresh_token_is_good_for_one_use_and_a_replay_ends_its_family<F:
 
     let before = last_change(&*store).await;
     let replay = store
-        .refresh_session(first.refresh, later(1), tokens(), Note::none())
+        .refresh_session(first.refresh, later(1), tokens(), AuditEntries::none())
         .await;
     assert_eq!(replay, Ok(RefreshOutcome::Replayed));
     let ended = store
@@ -203,12 +210,12 @@ pub async fn a_refresh_token_is_good_for_one_use_and_a_replay_ends_its_family<F:
     assert!(last_change(&*store).await > before, "other gates learn it");
     for refresh in [first.refresh, second.refresh] {
         let outcome = store
-            .refresh_session(refresh, later(2), tokens(), Note::none())
+            .refresh_session(refresh, later(2), tokens(), AuditEntries::none())
             .await;
         assert_eq!(outcome, Ok(RefreshOutcome::Refused));
     }
     let unknown = store
-        .refresh_session(new_hash(), now(), tokens(), Note::none())
+        .refresh_session(new_hash(), now(), tokens(), AuditEntries::none())
         .await;
     assert_eq!(unknown, Ok(RefreshOutcome::Refused));
 }
@@ -226,7 +233,7 @@ pub async fn exactly_one_of_many_parallel_refreshes_wins<F: StoreFactory>() {
         let refresh = first.refresh;
         tries.push(tokio::spawn(async move {
             store
-                .refresh_session(refresh, asked_at, tokens(), Note::none())
+                .refresh_session(refresh, asked_at, tokens(), AuditEntries::none())
                 .await
         }));
     }
@@ -254,12 +261,17 @@ pub async fn a_refresh_token_ends_in_time<F: StoreFactory>() {
     );
     assert_eq!(
         store
-            .create_session(session.clone(), old.clone(), MAX_SESSIONS, Note::none())
+            .create_session(
+                session.clone(),
+                old.clone(),
+                MAX_SESSIONS,
+                AuditEntries::none()
+            )
             .await,
         Ok(true)
     );
     let outcome = store
-        .refresh_session(old.refresh, now(), tokens(), Note::none())
+        .refresh_session(old.refresh, now(), tokens(), AuditEntries::none())
         .await;
     assert_eq!(outcome, Ok(RefreshOutcome::Refused));
     assert_eq!(store.session(session.id).await, Ok(Some(session)));
@@ -279,7 +291,7 @@ pub async fn tokens_are_kept_once_and_a_refresh_that_cannot_be_kept_uses_nothing
             session(key_id, Some(license)),
             first.clone(),
             MAX_SESSIONS,
-            Note::none(),
+            AuditEntries::none(),
         )
         .await;
     assert!(matches!(again, Err(Error::Exists(_))), "{again:?}");
@@ -288,11 +300,11 @@ pub async fn tokens_are_kept_once_and_a_refresh_that_cannot_be_kept_uses_nothing
         ..tokens()
     };
     let refused = store
-        .refresh_session(first.refresh, now(), clash, Note::none())
+        .refresh_session(first.refresh, now(), clash, AuditEntries::none())
         .await;
     assert!(matches!(refused, Err(Error::Exists(_))), "{refused:?}");
     let outcome = store
-        .refresh_session(first.refresh, now(), tokens(), Note::none())
+        .refresh_session(first.refresh, now(), tokens(), AuditEntries::none())
         .await;
     assert_eq!(outcome, Ok(RefreshOutcome::Refreshed));
 }
@@ -307,7 +319,7 @@ pub async fn a_session_is_ended_with_all_its_tokens<F: StoreFactory>() {
     let (_, other) = begun(&*store, key_id, Some(license)).await;
     let at = now();
     let ended = store
-        .end_session(session.id, at, Note::none())
+        .end_session(session.id, at, AuditEntries::none())
         .await
         .expect("answers")
         .expect("there");
@@ -330,7 +342,7 @@ pub async fn a_session_is_ended_with_all_its_tokens<F: StoreFactory>() {
     assert_eq!(store.token_ends(Vec::new()).await, Ok(Vec::new()));
     let version = last_change(&*store).await;
     let again = store
-        .end_session(session.id, later(5), Note::none())
+        .end_session(session.id, later(5), AuditEntries::none())
         .await
         .expect("answers")
         .expect("there");
@@ -338,7 +350,7 @@ pub async fn a_session_is_ended_with_all_its_tokens<F: StoreFactory>() {
     assert_eq!(last_change(&*store).await, version);
     assert_eq!(
         store
-            .end_session(SessionId::from_u128(1), at, Note::none())
+            .end_session(SessionId::from_u128(1), at, AuditEntries::none())
             .await,
         Ok(None)
     );
@@ -356,7 +368,7 @@ pub async fn the_sessions_of_a_key_are_listed_by_pages<F: StoreFactory>() {
     }
     made.sort();
     store
-        .end_session(made[1], now(), Note::none())
+        .end_session(made[1], now(), AuditEntries::none())
         .await
         .expect("answers");
     let (mut seen, mut after) = (Vec::new(), None);
@@ -386,7 +398,7 @@ pub async fn tokens_end_with_their_key<F: StoreFactory>() {
     let soon = later(60);
     let before = last_change(&*store).await;
     store
-        .end_management_key(key_id, soon, Note::none())
+        .end_management_key(key_id, soon, AuditEntries::none())
         .await
         .expect("answers")
         .expect("there");
@@ -400,7 +412,7 @@ pub async fn tokens_end_with_their_key<F: StoreFactory>() {
     );
     let at = now();
     store
-        .end_management_key(key_id, at, Note::none())
+        .end_management_key(key_id, at, AuditEntries::none())
         .await
         .expect("answers")
         .expect("there");
@@ -412,18 +424,18 @@ pub async fn tokens_end_with_their_key<F: StoreFactory>() {
             session(key_id, Some(license)),
             tokens(),
             MAX_SESSIONS,
-            Note::none(),
+            AuditEntries::none(),
         )
         .await;
     assert_eq!(late, Ok(false));
     let late = store
-        .refresh_session(second.refresh, now(), tokens(), Note::none())
+        .refresh_session(second.refresh, now(), tokens(), AuditEntries::none())
         .await;
     assert_eq!(late, Ok(RefreshOutcome::Refused));
     let nobody = session(ManagementKeyId::from_u128(1), None);
     assert_eq!(
         store
-            .create_session(nobody, tokens(), MAX_SESSIONS, Note::none())
+            .create_session(nobody, tokens(), MAX_SESSIONS, AuditEntries::none())
             .await,
         Ok(false)
     );
@@ -442,7 +454,7 @@ pub async fn the_oldest_sessions_of_a_key_end_when_there_are_too_many<F: StoreFa
         };
         assert_eq!(
             store
-                .create_session(new.clone(), tokens(), 3, Note::none())
+                .create_session(new.clone(), tokens(), 3, AuditEntries::none())
                 .await,
             Ok(true)
         );
@@ -472,7 +484,7 @@ pub async fn the_addresses_of_a_key_hold_for_its_tokens<F: StoreFactory>() {
         .into();
     let before = last_change(&*store).await;
     let changed = store
-        .set_key_allow_ips(key_id, nets.clone(), Note::none())
+        .set_key_allow_ips(key_id, nets.clone(), AuditEntries::none())
         .await
         .expect("answers")
         .expect("there");
@@ -487,13 +499,13 @@ pub async fn the_addresses_of_a_key_hold_for_its_tokens<F: StoreFactory>() {
     let listed = store.management_keys(None).await.expect("answers");
     assert_eq!(listed[0].allow_ips, nets);
     let open = store
-        .set_key_allow_ips(key_id, vec![], Note::none())
+        .set_key_allow_ips(key_id, vec![], AuditEntries::none())
         .await
         .expect("answers")
         .expect("there");
     assert!(open.allow_ips.is_empty());
     let nobody = store
-        .set_key_allow_ips(ManagementKeyId::from_u128(1), nets, Note::none())
+        .set_key_allow_ips(ManagementKeyId::from_u128(1), nets, AuditEntries::none())
         .await;
     assert_eq!(nobody, Ok(None));
 }
@@ -578,7 +590,12 @@ pub async fn what_has_ended_is_swept_and_nothing_else<F: StoreFactory>() {
     let gone = session(key_id, Some(license));
     assert_eq!(
         store
-            .create_session(gone.clone(), old.clone(), MAX_SESSIONS, Note::none())
+            .create_session(
+                gone.clone(),
+                old.clone(),
+                MAX_SESSIONS,
+                AuditEntries::none()
+            )
             .await,
         Ok(true)
     );

@@ -9,7 +9,7 @@ use model::{
 
 use super::StoreFactory;
 use super::fixtures::{batch, books, hours, keep, lease, new_hash, spent_units, units};
-use crate::{Error, LicenseChange, Note, Store, TokenClaim, TokenIssue, TokenStore};
+use crate::{AuditEntries, Error, LicenseChange, Store, TokenClaim, TokenIssue, TokenStore};
 
 pub(super) fn tokens(store: &Arc<dyn Store>) -> &dyn TokenStore {
     store.tokens().expect("it keeps tokens")
@@ -219,7 +219,7 @@ pub async fn the_call_that_has_a_token_is_told_the_same_each_time_that_it_asks<F
         balance: true,
     };
     store
-        .change_license(license, change, Note::none())
+        .change_license(license, change, AuditEntries::none())
         .await
         .expect("changed");
     // The new balance is begun, and with it a new epoch.
@@ -290,7 +290,11 @@ pub async fn the_tokens_of_a_license_are_listed_and_one_that_nobody_used_is_ende
     let gate = InstanceId::generate();
     let claim = tokens(&store).claim_token(made[1].1, gate, call(1), hours(0));
     assert!(matches!(claim.await, Ok(TokenClaim::Won { .. })));
-    let ended = async |id| tokens(&store).end_token(id, hours(0), Note::none()).await;
+    let ended = async |id| {
+        tokens(&store)
+            .end_token(id, hours(0), AuditEntries::none())
+            .await
+    };
     for _ in 0..2 {
         let token = ended(made[0].0.id).await.expect("answers").expect("there");
         assert_eq!(token.state, TokenState::Expired);
@@ -381,7 +385,7 @@ pub async fn an_epoch_that_is_over_takes_the_units_of_its_tokens_with_it<F: Stor
         balance: true,
     };
     store
-        .change_license(license, change, Note::none())
+        .change_license(license, change, AuditEntries::none())
         .await
         .expect("changed");
     // The new epoch begins with the next lease.

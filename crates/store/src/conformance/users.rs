@@ -6,7 +6,7 @@ use model::{Alias, AppName, Limits, User, UserId};
 
 use super::StoreFactory;
 use super::fixtures::{BIRTH, hours, new_license};
-use crate::{Error, Note, SealedKey, Store, UserChange};
+use crate::{AuditEntries, Error, SealedKey, Store, UserChange};
 
 fn app(name: &str) -> AppName {
     name.parse().expect("a valid name")
@@ -32,23 +32,23 @@ pub async fn a_user_is_found_by_app_and_login_and_is_there_once<F: StoreFactory>
     let store = place.open().await;
     let zoe = user("api", "zoe@example.com");
     store
-        .create_user(zoe.clone(), Note::none())
+        .create_user(zoe.clone(), AuditEntries::none())
         .await
         .expect("new");
     let again = store
-        .create_user(user("api", "zoe@example.com"), Note::none())
+        .create_user(user("api", "zoe@example.com"), AuditEntries::none())
         .await;
     assert!(matches!(again, Err(Error::Exists(_))), "{again:?}");
     let elsewhere = user("shop", "zoe@example.com");
     store
-        .create_user(elsewhere.clone(), Note::none())
+        .create_user(elsewhere.clone(), AuditEntries::none())
         .await
         .expect("new");
     let same_id = User {
         id: zoe.id,
         ..user("api", "other")
     };
-    let taken = store.create_user(same_id, Note::none()).await;
+    let taken = store.create_user(same_id, AuditEntries::none()).await;
     assert!(matches!(taken, Err(Error::Exists(_))), "{taken:?}");
 
     let found = async |name: &str, login: &str| {
@@ -74,7 +74,7 @@ pub async fn a_user_is_changed_where_it_is_named_and_forgotten_wholly<F: StoreFa
     let (zoe, other) = (user("api", "zoe"), user("shop", "zoe"));
     for user in [&zoe, &other] {
         store
-            .create_user(user.clone(), Note::none())
+            .create_user(user.clone(), AuditEntries::none())
             .await
             .expect("new");
     }
@@ -84,7 +84,7 @@ pub async fn a_user_is_changed_where_it_is_named_and_forgotten_wholly<F: StoreFa
         last_name: Some(Some("Zet".to_owned())),
     };
     let changed = store
-        .change_user(&api, "zoe", change, hours(1), Note::none())
+        .change_user(&api, "zoe", change, hours(1), AuditEntries::none())
         .await;
     let expected = User {
         last_name: Some("Zet".to_owned()),
@@ -97,7 +97,7 @@ pub async fn a_user_is_changed_where_it_is_named_and_forgotten_wholly<F: StoreFa
         last_name: None,
     };
     let changed = store
-        .change_user(&api, "zoe", change, hours(2), Note::none())
+        .change_user(&api, "zoe", change, hours(2), AuditEntries::none())
         .await;
     let expected = User {
         first_name: None,
@@ -111,7 +111,7 @@ pub async fn a_user_is_changed_where_it_is_named_and_forgotten_wholly<F: StoreFa
         "nobody",
         UserChange::default(),
         hours(3),
-        Note::none(),
+        AuditEntries::none(),
     );
     assert_eq!(nobody.await, Ok(None));
 
@@ -130,7 +130,7 @@ pub async fn a_user_is_changed_where_it_is_named_and_forgotten_wholly<F: StoreFa
         new
     });
     let ids = licenses.each_ref().map(|new| new.license.id);
-    let creating = store.create_licenses(licenses.to_vec(), Note::none());
+    let creating = store.create_licenses(licenses.to_vec(), AuditEntries::none());
     let last = creating.await.expect("new");
     let holder = async |id| {
         let stored = store.license(id).await.expect("answers").expect("there");
@@ -138,7 +138,10 @@ pub async fn a_user_is_changed_where_it_is_named_and_forgotten_wholly<F: StoreFa
     };
     let copies = async |id| store.sealed_keys(id).await.expect("answers").len();
     let untouched = [holder(ids[2]).await, holder(ids[3]).await];
-    assert_eq!(store.delete_user(&api, "zoe", Note::none()).await, Ok(true));
+    assert_eq!(
+        store.delete_user(&api, "zoe", AuditEntries::none()).await,
+        Ok(true)
+    );
     for held in &ids[..2] {
         let (user, version) = holder(*held).await;
         assert_eq!(user, None, "nothing of the person is left");
@@ -149,7 +152,7 @@ pub async fn a_user_is_changed_where_it_is_named_and_forgotten_wholly<F: StoreFa
     assert_eq!(others, untouched, "another app's and another account's");
     assert_eq!((copies(ids[2]).await, copies(ids[3]).await), (1, 1));
     assert_eq!(
-        store.delete_user(&api, "zoe", Note::none()).await,
+        store.delete_user(&api, "zoe", AuditEntries::none()).await,
         Ok(false)
     );
     assert_eq!(store.user(&api, "zoe").await, Ok(None));
@@ -166,7 +169,7 @@ pub async fn a_login_is_given_once_under_parallel_writers_and_pages_miss_none<F:
         let store: Arc<dyn Store> = Arc::clone(&store);
         writers.push(tokio::spawn(async move {
             let user = user("api", &format!("user {}", number % 10));
-            store.create_user(user, Note::none()).await.is_ok()
+            store.create_user(user, AuditEntries::none()).await.is_ok()
         }));
     }
     let mut made = 0;

@@ -17,7 +17,7 @@ use super::{PostgresStore, licenses};
 use crate::api_keys::{
     ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeySort, ApiKeyStore, NewApiKey, StoredApiKey,
 };
-use crate::audit::{Changed, Note};
+use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 use crate::licenses::{ChangeNumber, LicenseChange};
 
@@ -31,8 +31,12 @@ const FROM: &str = "FROM api_keys k JOIN licenses l ON l.id = k.license_id AND l
 
 #[async_trait]
 impl ApiKeyStore for PostgresStore {
-    async fn create_api_key(&self, new: NewApiKey, note: Note<()>) -> Result<ChangeNumber, Error> {
-        let create = |session: Conn, args: Arc<(NewApiKey, Note<()>)>| async move {
+    async fn create_api_key(
+        &self,
+        new: NewApiKey,
+        note: AuditEntries<()>,
+    ) -> Result<ChangeNumber, Error> {
+        let create = |session: Conn, args: Arc<(NewApiKey, AuditEntries<()>)>| async move {
             let (new, note) = &*args;
             insert(&session, new).await?;
             let last = licenses::create(&session, std::slice::from_ref(&new.license)).await?;
@@ -66,9 +70,9 @@ impl ApiKeyStore for PostgresStore {
         &self,
         id: LicenseId,
         change: ApiKeyChange,
-        note: Note<Changed<StoredApiKey>>,
+        note: AuditEntries<Changed<StoredApiKey>>,
     ) -> Result<Option<StoredApiKey>, Error> {
-        type Args = Arc<(ApiKeyChange, Note<Changed<StoredApiKey>>)>;
+        type Args = Arc<(ApiKeyChange, AuditEntries<Changed<StoredApiKey>>)>;
         let carry_out = move |session: Conn, args: Args| async move {
             let (change, note) = &*args;
             let Some(changed) = self::change(&session, id, change).await? else {

@@ -16,7 +16,7 @@ use super::convert::{
     unreadable,
 };
 use super::server::TxOptions;
-use crate::audit::{AuditFilter, AuditStore, Changed, Note, NumberedEntry};
+use crate::audit::{AuditEntries, AuditFilter, AuditStore, Changed, NumberedEntry};
 use crate::error::Error;
 
 /// Most lines of one page.
@@ -48,7 +48,7 @@ impl AuditStore for PostgresStore {
 /// until that is over.
 pub(super) async fn add_note<T>(
     session: &PooledConn,
-    note: &Note<T>,
+    note: &AuditEntries<T>,
     result: &T,
 ) -> Result<(), BackendError> {
     let lines = note.lines(result);
@@ -61,7 +61,7 @@ pub(super) async fn add_note<T>(
 /// As [`add_note`] of a thing that was changed; what it is now.
 pub(super) async fn add_change<T>(
     session: &PooledConn,
-    note: &Note<Changed<T>>,
+    note: &AuditEntries<Changed<T>>,
     before: Option<T>,
     after: Option<T>,
 ) -> Result<Option<T>, BackendError> {

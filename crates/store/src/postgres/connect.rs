@@ -14,8 +14,8 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use super::backend_error::describe;
 use super::options::PostgresOptions;
 use super::tls::Tls;
-use crate::awake;
 use crate::error::Error;
+use crate::suspend_aware;
 
 /// The oldest server that is served, as `server_version_num` says it.
 const OLDEST: i32 = 150_000;
@@ -51,7 +51,7 @@ impl managed::Manager for Maker {
             client.batch_execute(&self.setup).await?;
             Ok(client)
         };
-        match awake::within(self.timeout, making).await {
+        match suspend_aware::timeout(self.timeout, making).await {
             Ok(made) => made.map_err(NotMade::Refused),
             Err(_) => Err(NotMade::Silent),
         }
@@ -132,7 +132,7 @@ impl Connector {
             client.batch_execute(&self.setup).await?;
             Ok((client, task))
         };
-        match awake::within(self.timeout, connecting).await {
+        match suspend_aware::timeout(self.timeout, connecting).await {
             Ok(Ok(connected)) => Ok(connected),
             Ok(Err(error)) => Err(self.refused(&error)),
             Err(_) => Err(Error::Unavailable(self.silent())),
@@ -261,7 +261,7 @@ pub(super) async fn check_sessions(connector: &Connector) -> Result<(), Error> {
         }
         Ok(false)
     };
-    match awake::within(connector.timeout, judging).await {
+    match suspend_aware::timeout(connector.timeout, judging).await {
         Ok(Ok(true)) => Err(pooled(&connector.name)),
         Ok(Err(error)) if describe(&error).contains("pooling mode") => Err(pooled(&connector.name)),
         // A connection that ended tells nothing of a pooler; why it did shows with the next one.
@@ -272,7 +272,7 @@ pub(super) async fn check_sessions(connector: &Connector) -> Result<(), Error> {
                 other.batch_execute("ROLLBACK").await?;
                 process(&one).await
             };
-            match awake::within(connector.timeout, freed).await {
+            match suspend_aware::timeout(connector.timeout, freed).await {
                 Ok(Ok(_)) => Err(pooled(&connector.name)),
                 Ok(Err(_)) | Err(_) => Err(Error::Unavailable(connector.silent())),
             }

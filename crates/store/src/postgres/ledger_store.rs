@@ -213,7 +213,7 @@ impl LedgerStore for PostgresStore {
         self.server.run_with(TxOptions::READ, names, list).await
     }
 
-    async fn begin_standstill(&self, by: InstanceId, lasts: Duration) -> Result<bool, Error> {
+    async fn begin_freeze(&self, by: InstanceId, lasts: Duration) -> Result<bool, Error> {
         let begin = move |session: Conn| async move {
             let sql = "INSERT INTO standstill AS s (instance, until)
                 VALUES ($1, clock_timestamp() + $2 * interval '1 millisecond')
@@ -226,7 +226,7 @@ impl LedgerStore for PostgresStore {
         self.server.run(TxOptions::REPEATABLE, begin).await
     }
 
-    async fn standstill(&self) -> Result<Option<InstanceId>, Error> {
+    async fn frozen_by(&self) -> Result<Option<InstanceId>, Error> {
         let ask = |session: Conn| async move {
             let sql = "SELECT instance FROM standstill WHERE until > clock_timestamp()";
             let row = session.row(sql, &[]).await?;
@@ -236,7 +236,7 @@ impl LedgerStore for PostgresStore {
         self.server.run(TxOptions::READ, ask).await
     }
 
-    async fn end_standstill(&self, by: InstanceId) -> Result<(), Error> {
+    async fn end_freeze(&self, by: InstanceId) -> Result<(), Error> {
         let end = move |session: Conn| async move {
             let sql = "DELETE FROM standstill WHERE instance = $1";
             session.change(sql, &[&id(by.as_u128())]).await?;

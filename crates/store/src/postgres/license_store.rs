@@ -10,7 +10,7 @@ use super::conn::Conn;
 use super::server::TxOptions;
 use super::{PostgresStore, licenses};
 use crate::api_keys::ApiKeyStore;
-use crate::audit::{Changed, Note};
+use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 use crate::licenses::{
     Change, ChangeNumber, LicenseChange, LicenseFilter, LicenseStore, NewLicense, SealedKey,
@@ -41,7 +41,7 @@ impl LicenseStore for PostgresStore {
     async fn create_licenses(
         &self,
         new: Vec<NewLicense>,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<ChangeNumber, Error> {
         let options = if new.len() > BATCH_SIZE {
             TxOptions::LOAD
@@ -104,9 +104,9 @@ impl LicenseStore for PostgresStore {
         &self,
         id: LicenseId,
         change: LicenseChange,
-        note: Note<Changed<StoredLicense>>,
+        note: AuditEntries<Changed<StoredLicense>>,
     ) -> Result<Option<StoredLicense>, Error> {
-        type Args = Arc<(LicenseChange, Note<Changed<StoredLicense>>)>;
+        type Args = Arc<(LicenseChange, AuditEntries<Changed<StoredLicense>>)>;
         let carry_out = move |session: Conn, args: Args| async move {
             let (change, note) = &*args;
             let Some(changed) = licenses::change(&session, id, change).await? else {

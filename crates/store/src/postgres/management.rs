@@ -20,7 +20,7 @@ use super::convert::{
 use super::license_rows::read_hash;
 use super::server::TxOptions;
 use super::{PostgresStore, sessions};
-use crate::audit::{AuditStore, Changed, Note};
+use crate::audit::{AuditEntries, AuditStore, Changed};
 use crate::claims::ClaimStore;
 use crate::error::Error;
 use crate::management::{
@@ -82,8 +82,8 @@ impl ManagementStore for PostgresStore {
         Ok(self)
     }
 
-    async fn create_account(&self, account: Account, note: Note<()>) -> Result<(), Error> {
-        let create = move |session: Conn, args: Arc<(Account, Note<()>)>| async move {
+    async fn create_account(&self, account: Account, note: AuditEntries<()>) -> Result<(), Error> {
+        let create = move |session: Conn, args: Arc<(Account, AuditEntries<()>)>| async move {
             let (account, note) = &*args;
             let sql = "INSERT INTO accounts (name, created_at, disabled_at) VALUES ($1, $2, $3)";
             let values: [Value<'_>; 3] = [
@@ -126,9 +126,9 @@ impl ManagementStore for PostgresStore {
         &self,
         name: &AccountName,
         at: Option<Timestamp>,
-        note: Note<Changed<Account>>,
+        note: AuditEntries<Changed<Account>>,
     ) -> Result<Option<Account>, Error> {
-        type Args = Arc<(AccountName, Note<Changed<Account>>)>;
+        type Args = Arc<(AccountName, AuditEntries<Changed<Account>>)>;
         let set = move |session: Conn, args: Args| async move {
             let (name, note) = &*args;
             let before = account(&session, name, "FOR NO KEY UPDATE").await?;
@@ -148,9 +148,9 @@ impl ManagementStore for PostgresStore {
     async fn create_management_key(
         &self,
         new: NewManagementKey,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<(), Error> {
-        let create = move |session: Conn, args: Arc<(NewManagementKey, Note<()>)>| async move {
+        let create = move |session: Conn, args: Arc<(NewManagementKey, AuditEntries<()>)>| async move {
             let (new, note) = &*args;
             create_key(&session, new).await?;
             add_note(&session, note, &()).await
@@ -165,9 +165,9 @@ impl ManagementStore for PostgresStore {
         old: ManagementKeyId,
         at: Timestamp,
         new: NewManagementKey,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<bool, Error> {
-        let replace = move |session: Conn, args: Arc<(NewManagementKey, Note<()>)>| async move {
+        let replace = move |session: Conn, args: Arc<(NewManagementKey, AuditEntries<()>)>| async move {
             let (new, note) = &*args;
             // By the clock that the ends of keys are told by: the gates', not the server's.
             let now = SystemClock.now();
@@ -229,9 +229,9 @@ impl ManagementStore for PostgresStore {
         &self,
         key: ManagementKeyId,
         at: Timestamp,
-        note: Note<Changed<ManagementKey>>,
+        note: AuditEntries<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
-        let end = move |session: Conn, note: Arc<Note<_>>| async move {
+        let end = move |session: Conn, note: Arc<AuditEntries<_>>| async move {
             let before = locked(&session, key).await?;
             let after = end_key(&session, key, at).await?;
             add_change(&session, &note, before, after).await
@@ -331,9 +331,9 @@ impl ManagementStore for PostgresStore {
         &self,
         name: &str,
         value: Vec<u8>,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<Vec<u8>, Error> {
-        let put = move |session: Conn, wanted: Arc<(String, Vec<u8>, Note<()>)>| async move {
+        let put = move |session: Conn, wanted: Arc<(String, Vec<u8>, AuditEntries<()>)>| async move {
             let (name, value, note) = &*wanted;
             let sql = "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING";
             if session.change(sql, &[name, value]).await? > 0 {

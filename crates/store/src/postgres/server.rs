@@ -17,8 +17,8 @@ use super::breaker::{Breaker, Pauses};
 use super::conn::{Conn, Heard, PooledConn};
 use super::connect::{Connector, NotMade, Object, Pool};
 use super::options::PostgresOptions;
-use crate::awake;
 use crate::error::Error;
+use crate::suspend_aware;
 
 /// How often work that the server undid, or whose connection broke, is begun.
 const TRIES: usize = 4;
@@ -221,7 +221,7 @@ impl Core {
         tokio::select! {
             biased;
             error = self.breaker.opened() => Err(plain(error)),
-            result = awake::within(left, done) => match result {
+            result = suspend_aware::timeout(left, done) => match result {
                 Ok(result) => result,
                 Err(_) => Err(plain(self.late(heard.get()))),
             },

@@ -12,7 +12,7 @@ use super::audit::{add_change, add_note};
 use super::conn::Conn;
 use super::server::TxOptions;
 use super::{PostgresStore, management, sessions};
-use crate::audit::{Changed, Note};
+use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 use crate::management::ManagementKey;
 use crate::sessions::{KeyCall, NewTokens, RefreshOutcome, SessionStore, StoredRefreshToken};
@@ -26,9 +26,9 @@ impl SessionStore for PostgresStore {
         session: Session,
         tokens: NewTokens,
         most: u32,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<bool, Error> {
-        type New = Arc<(Session, NewTokens, Note<()>)>;
+        type New = Arc<(Session, NewTokens, AuditEntries<()>)>;
         let create = move |conn: Conn, new: New| async move {
             let (session, tokens, note) = &*new;
             let kept = sessions::create(&conn, session, tokens, most).await?;
@@ -74,9 +74,9 @@ impl SessionStore for PostgresStore {
         refresh: KeyHash,
         asked_at: Timestamp,
         next: NewTokens,
-        note: Note<RefreshOutcome>,
+        note: AuditEntries<RefreshOutcome>,
     ) -> Result<RefreshOutcome, Error> {
-        type Next = Arc<(NewTokens, Note<RefreshOutcome>)>;
+        type Next = Arc<(NewTokens, AuditEntries<RefreshOutcome>)>;
         let exchange = move |conn: Conn, next: Next| async move {
             let (next, note) = &*next;
             let outcome = sessions::refresh(&conn, &refresh, asked_at, next).await?;
@@ -92,9 +92,9 @@ impl SessionStore for PostgresStore {
         &self,
         id: SessionId,
         at: Timestamp,
-        note: Note<Changed<Session>>,
+        note: AuditEntries<Changed<Session>>,
     ) -> Result<Option<Session>, Error> {
-        let end = move |conn: Conn, note: Arc<Note<_>>| async move {
+        let end = move |conn: Conn, note: Arc<AuditEntries<_>>| async move {
             let before = sessions::locked(&conn, id).await?;
             let after = sessions::end(&conn, id, at).await?;
             add_change(&conn, &note, before, after).await
@@ -118,9 +118,9 @@ impl SessionStore for PostgresStore {
         &self,
         id: ManagementKeyId,
         allow_ips: Vec<IpNet>,
-        note: Note<Changed<ManagementKey>>,
+        note: AuditEntries<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
-        type Args = Arc<(Vec<IpNet>, Note<Changed<ManagementKey>>)>;
+        type Args = Arc<(Vec<IpNet>, AuditEntries<Changed<ManagementKey>>)>;
         let set = move |conn: Conn, args: Args| async move {
             let (allow_ips, note) = &*args;
             let before = management::locked(&conn, id).await?;

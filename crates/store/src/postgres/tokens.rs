@@ -20,7 +20,7 @@ use super::convert::{
 use super::quota::lease;
 use super::server::TxOptions;
 use super::usage_dimensions::read_method;
-use crate::audit::Note;
+use crate::audit::AuditEntries;
 use crate::error::Error;
 use crate::quota::{LeaseKey, LeaseRequest};
 use crate::tokens::{Kept, TOKENS, TokenClaim, TokenIssue, TokenStore};
@@ -102,9 +102,9 @@ impl TokenStore for PostgresStore {
         &self,
         wanted: RequestTokenId,
         now: Timestamp,
-        note: Note<RequestToken>,
+        note: AuditEntries<RequestToken>,
     ) -> Result<Option<RequestToken>, Error> {
-        let end = move |session: Conn, note: Arc<Note<_>>| async move {
+        let end = move |session: Conn, note: Arc<AuditEntries<_>>| async move {
             let before = by_id(&session, wanted).await?.map(|kept| kept.at(now));
             let sql = format!(
                 "WITH over AS (

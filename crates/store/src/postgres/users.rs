@@ -11,7 +11,7 @@ use super::conn::{Conn, PooledConn, Value};
 use super::convert::{id, read, read_id, read_text, read_time, rows};
 use super::server::TxOptions;
 use super::{PostgresStore, licenses};
-use crate::audit::{Changed, Note};
+use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 use crate::users::{UserChange, UserStore};
 
@@ -20,7 +20,7 @@ const USER: &str = "id, account, app, login, alias, first_name, last_name, creat
 
 #[async_trait]
 impl UserStore for PostgresStore {
-    async fn create_user(&self, user: User, note: Note<()>) -> Result<(), Error> {
+    async fn create_user(&self, user: User, note: AuditEntries<()>) -> Result<(), Error> {
         let args = (user, note);
         let create =
             self.server
@@ -95,7 +95,7 @@ impl UserStore for PostgresStore {
         login: &str,
         change: UserChange,
         at: Timestamp,
-        note: Note<Changed<User>>,
+        note: AuditEntries<Changed<User>>,
     ) -> Result<Option<User>, Error> {
         let args = (app.clone(), login.to_owned(), change, note);
         let carry_out = self.server.run_with(
@@ -130,7 +130,7 @@ impl UserStore for PostgresStore {
         &self,
         app: &AppName,
         login: &str,
-        note: Note<User>,
+        note: AuditEntries<User>,
     ) -> Result<bool, Error> {
         let whom = (app.clone(), login.to_owned(), note);
         let delete =

@@ -8,13 +8,17 @@ use super::{SqliteStore, api_keys};
 use crate::api_keys::{
     ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeyStore, NewApiKey, StoredApiKey,
 };
-use crate::audit::{Changed, Note};
+use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 use crate::licenses::ChangeNumber;
 
 #[async_trait]
 impl ApiKeyStore for SqliteStore {
-    async fn create_api_key(&self, new: NewApiKey, note: Note<()>) -> Result<ChangeNumber, Error> {
+    async fn create_api_key(
+        &self,
+        new: NewApiKey,
+        note: AuditEntries<()>,
+    ) -> Result<ChangeNumber, Error> {
         let now = self.clock.now();
         self.licenses
             .write(move |session| {
@@ -51,7 +55,7 @@ impl ApiKeyStore for SqliteStore {
         &self,
         id: LicenseId,
         change: ApiKeyChange,
-        note: Note<Changed<StoredApiKey>>,
+        note: AuditEntries<Changed<StoredApiKey>>,
     ) -> Result<Option<StoredApiKey>, Error> {
         let now = self.clock.now();
         self.licenses

@@ -12,7 +12,7 @@ use super::backend_error::BackendError;
 use super::convert::{
     count, id, read_count, read_id, read_optional_text, read_text, read_time, unreadable,
 };
-use crate::audit::{AuditFilter, AuditStore, Changed, Note, NumberedEntry};
+use crate::audit::{AuditEntries, AuditFilter, AuditStore, Changed, NumberedEntry};
 use crate::error::Error;
 
 /// Most lines of one page.
@@ -41,7 +41,7 @@ impl AuditStore for SqliteStore {
 /// Writes what a change says of what came of it, within its transaction.
 pub(super) fn add_note<T>(
     connection: &Connection,
-    note: &Note<T>,
+    note: &AuditEntries<T>,
     result: &T,
 ) -> Result<(), BackendError> {
     add_all(connection, &note.lines(result))
@@ -50,7 +50,7 @@ pub(super) fn add_note<T>(
 /// As [`add_note`] of a thing that was changed; what it is now.
 pub(super) fn add_change<T>(
     connection: &Connection,
-    note: &Note<Changed<T>>,
+    note: &AuditEntries<Changed<T>>,
     before: Option<T>,
     after: Option<T>,
 ) -> Result<Option<T>, BackendError> {

@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 
 use super::backend_error::BackendError;
 use super::queue::{Priority, Queue, Refusal};
-use crate::awake;
 use crate::error::Error;
+use crate::suspend_aware;
 
 /// A piece of work that waits for a thread with a session of kind `S`.
 pub(super) type Job<S> = Box<dyn Work<S>>;
@@ -89,9 +89,9 @@ impl<S: 'static> Executor<S> {
         self.queue
             .push(priority, Box::new(request))
             .map_err(refused)?;
-        let mut waited = awake::within(self.timeouts.short, &mut answer).await;
+        let mut waited = suspend_aware::timeout(self.timeouts.short, &mut answer).await;
         if waited.is_err() && class == JobClass::Long && begun.load(Ordering::Acquire) {
-            waited = awake::within(self.timeouts.long, &mut answer).await;
+            waited = suspend_aware::timeout(self.timeouts.long, &mut answer).await;
         }
         match waited {
             Ok(Ok(result)) => result,

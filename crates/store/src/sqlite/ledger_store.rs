@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use model::usage::{UsageQuery, UsageRow};
 use model::{InstanceId, LicenseId, Timestamp};
 
-use super::{LedgerSession, SqliteStore, manifest, quota, rollups, standstill, usage};
+use super::{LedgerSession, SqliteStore, freeze, manifest, quota, rollups, usage};
 use crate::error::Error;
 use crate::ledger::{
     InstanceState, LanePosition, LedgerStore, RollupBatch, RollupRow, SealIntent, SealedFile,
@@ -258,21 +258,21 @@ impl LedgerStore for SqliteStore {
             .await
     }
 
-    async fn begin_standstill(&self, by: InstanceId, lasts: Duration) -> Result<bool, Error> {
+    async fn begin_freeze(&self, by: InstanceId, lasts: Duration) -> Result<bool, Error> {
         self.ledger
-            .write(move |session| standstill::begin(session.connection(), by, lasts))
+            .write(move |session| freeze::begin(session.connection(), by, lasts))
             .await
     }
 
-    async fn standstill(&self) -> Result<Option<InstanceId>, Error> {
+    async fn frozen_by(&self) -> Result<Option<InstanceId>, Error> {
         self.ledger
-            .read(|session| standstill::asked_by(session.connection()))
+            .read(|session| freeze::asked_by(session.connection()))
             .await
     }
 
-    async fn end_standstill(&self, by: InstanceId) -> Result<(), Error> {
+    async fn end_freeze(&self, by: InstanceId) -> Result<(), Error> {
         self.ledger
-            .write(move |session| standstill::end(session.connection(), by))
+            .write(move |session| freeze::end(session.connection(), by))
             .await
     }
 

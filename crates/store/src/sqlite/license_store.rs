@@ -10,7 +10,7 @@ use super::audit::{add_change, add_note};
 use super::backend_error::BackendError;
 use super::{SqliteStore, licenses, management};
 use crate::api_keys::ApiKeyStore;
-use crate::audit::{AuditStore, Changed, Note};
+use crate::audit::{AuditEntries, AuditStore, Changed};
 use crate::claims::ClaimStore;
 use crate::error::Error;
 use crate::licenses::{
@@ -34,7 +34,7 @@ impl LicenseStore for SqliteStore {
     async fn create_licenses(
         &self,
         new: Vec<NewLicense>,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<ChangeNumber, Error> {
         let now = self.clock.now();
         let is_import = new.len() > BATCH_SIZE;
@@ -99,7 +99,7 @@ impl LicenseStore for SqliteStore {
         &self,
         id: LicenseId,
         change: LicenseChange,
-        note: Note<Changed<StoredLicense>>,
+        note: AuditEntries<Changed<StoredLicense>>,
     ) -> Result<Option<StoredLicense>, Error> {
         let now = self.clock.now();
         self.licenses
@@ -154,7 +154,7 @@ impl ManagementStore for SqliteStore {
         Ok(self)
     }
 
-    async fn create_account(&self, account: Account, note: Note<()>) -> Result<(), Error> {
+    async fn create_account(&self, account: Account, note: AuditEntries<()>) -> Result<(), Error> {
         self.licenses
             .write(move |session| {
                 management::create_account(session.connection(), &account)?;
@@ -180,7 +180,7 @@ impl ManagementStore for SqliteStore {
         &self,
         name: &AccountName,
         at: Option<Timestamp>,
-        note: Note<Changed<Account>>,
+        note: AuditEntries<Changed<Account>>,
     ) -> Result<Option<Account>, Error> {
         let name = name.clone();
         self.licenses
@@ -197,7 +197,7 @@ impl ManagementStore for SqliteStore {
     async fn create_management_key(
         &self,
         new: NewManagementKey,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<(), Error> {
         self.licenses
             .write(move |session| {
@@ -212,7 +212,7 @@ impl ManagementStore for SqliteStore {
         old: ManagementKeyId,
         at: Timestamp,
         new: NewManagementKey,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<bool, Error> {
         let now = self.clock.now();
         self.licenses
@@ -249,7 +249,7 @@ impl ManagementStore for SqliteStore {
         &self,
         id: ManagementKeyId,
         at: Timestamp,
-        note: Note<Changed<ManagementKey>>,
+        note: AuditEntries<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
         let now = self.clock.now();
         self.licenses
@@ -304,7 +304,7 @@ impl ManagementStore for SqliteStore {
         &self,
         name: &str,
         value: Vec<u8>,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<Vec<u8>, Error> {
         let name = name.to_owned();
         self.licenses

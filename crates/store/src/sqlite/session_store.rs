@@ -8,7 +8,7 @@ use model::{
 
 use super::audit::{add_change, add_note};
 use super::{SqliteStore, management, sessions};
-use crate::audit::{Changed, Note};
+use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 use crate::management::ManagementKey;
 use crate::sessions::{KeyCall, NewTokens, RefreshOutcome, SessionStore, StoredRefreshToken};
@@ -20,7 +20,7 @@ impl SessionStore for SqliteStore {
         session: Session,
         tokens: NewTokens,
         most: u32,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<bool, Error> {
         self.licenses
             .write(move |file| {
@@ -69,7 +69,7 @@ impl SessionStore for SqliteStore {
         refresh: KeyHash,
         asked_at: Timestamp,
         next: NewTokens,
-        note: Note<RefreshOutcome>,
+        note: AuditEntries<RefreshOutcome>,
     ) -> Result<RefreshOutcome, Error> {
         // Told when it is its turn: whoever asked before that time lost a race, whoever asks later replays.
         let clock = self.clock.clone();
@@ -88,7 +88,7 @@ impl SessionStore for SqliteStore {
         &self,
         id: SessionId,
         at: Timestamp,
-        note: Note<Changed<Session>>,
+        note: AuditEntries<Changed<Session>>,
     ) -> Result<Option<Session>, Error> {
         self.licenses
             .write(move |file| {
@@ -113,7 +113,7 @@ impl SessionStore for SqliteStore {
         &self,
         id: ManagementKeyId,
         allow_ips: Vec<IpNet>,
-        note: Note<Changed<ManagementKey>>,
+        note: AuditEntries<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
         let now = self.clock.now();
         self.licenses

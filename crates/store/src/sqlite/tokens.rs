@@ -16,7 +16,7 @@ use super::convert::{
 };
 use super::quota::{give_back, grant, lease};
 use super::{LedgerSession, SqliteStore};
-use crate::audit::{AuditStore, Note};
+use crate::audit::{AuditEntries, AuditStore};
 use crate::error::Error;
 use crate::quota::{LeaseKey, LeaseRequest};
 use crate::tokens::{Kept, TOKENS, TokenClaim, TokenIssue, TokenStore};
@@ -85,7 +85,7 @@ impl TokenStore for SqliteStore {
         &self,
         id: RequestTokenId,
         now: Timestamp,
-        note: Note<RequestToken>,
+        note: AuditEntries<RequestToken>,
     ) -> Result<Option<RequestToken>, Error> {
         let Some(before) = self.token_by_id(id, now).await? else {
             return Ok(None);

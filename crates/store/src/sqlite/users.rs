@@ -8,7 +8,7 @@ use super::audit::{add_change, add_note};
 use super::backend_error::{BackendError, unique};
 use super::convert::{id, read_id, read_text, read_time, rows};
 use super::{SqliteStore, licenses};
-use crate::audit::{Changed, Note};
+use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 use crate::users::{UserChange, UserStore};
 
@@ -17,7 +17,7 @@ const USER: &str = "id, account, app, login, alias, first_name, last_name, creat
 
 #[async_trait]
 impl UserStore for SqliteStore {
-    async fn create_user(&self, user: User, note: Note<()>) -> Result<(), Error> {
+    async fn create_user(&self, user: User, note: AuditEntries<()>) -> Result<(), Error> {
         self.licenses
             .write(move |session| {
                 create(session.connection(), &user)?;
@@ -57,7 +57,7 @@ impl UserStore for SqliteStore {
         login: &str,
         requested: UserChange,
         at: Timestamp,
-        note: Note<Changed<User>>,
+        note: AuditEntries<Changed<User>>,
     ) -> Result<Option<User>, Error> {
         let (app, login) = (app.clone(), login.to_owned());
         self.licenses
@@ -74,7 +74,7 @@ impl UserStore for SqliteStore {
         &self,
         app: &AppName,
         login: &str,
-        note: Note<User>,
+        note: AuditEntries<User>,
     ) -> Result<bool, Error> {
         let (app, login, now) = (app.clone(), login.to_owned(), self.clock.now());
         self.licenses

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::{LicenseId, Limits};
 use store::conformance::fixtures::keep;
-use store::{Change, ChangeNumber, LicenseChange, LicenseStore, Note, PostgresStore};
+use store::{AuditEntries, Change, ChangeNumber, LicenseChange, LicenseStore, PostgresStore};
 use testkit::Postgres;
 
 use crate::support::{connect, in_time, open, wait_for};
@@ -62,7 +62,7 @@ async fn a_transaction_that_commits_slowly_hides_no_change_that_came_after_it() 
         writers.spawn(async move {
             for number in 0..times {
                 let changed = store
-                    .change_license(license, label(&number.to_string()), Note::none())
+                    .change_license(license, label(&number.to_string()), AuditEntries::none())
                     .await;
                 changed.expect("answers").expect("there");
             }
@@ -92,7 +92,7 @@ async fn a_change_that_waits_long_before_it_has_its_number_is_numbered_last() {
     let changing = Arc::clone(&store);
     let waiting = tokio::spawn(async move {
         changing
-            .change_license(held, label("held"), Note::none())
+            .change_license(held, label("held"), AuditEntries::none())
             .await
     });
     let other = connect(&url).await;
@@ -105,7 +105,7 @@ async fn a_change_that_waits_long_before_it_has_its_number_is_numbered_last() {
     .expect("it waits");
     for number in 0..5 {
         let changed = store
-            .change_license(free, label(&number.to_string()), Note::none())
+            .change_license(free, label(&number.to_string()), AuditEntries::none())
             .await;
         changed.expect("nobody waits for it").expect("there");
     }

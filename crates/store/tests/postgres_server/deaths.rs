@@ -7,8 +7,8 @@ use model::usage::{UsageKey, UsageQuery, UsageSums};
 use model::{AccountName, InstanceId, Method, Mode, Outcome};
 use store::conformance::fixtures::{batch, hours, keep, new_license, units};
 use store::{
-    Error, LedgerStore, LicenseStore, ManagementStore, NodeStore, Note, PostgresStore, QuotaStore,
-    RollupBatch,
+    AuditEntries, Error, LedgerStore, LicenseStore, ManagementStore, NodeStore, PostgresStore,
+    QuotaStore, RollupBatch,
 };
 use testkit::Postgres;
 use tokio::task::JoinSet;
@@ -21,7 +21,7 @@ async fn a_store_comes_back_by_itself_when_its_server_does() {
     let store = open(&server.database()).await;
     let new = new_license(units(5, None));
     store
-        .create_licenses(vec![new.clone()], Note::none())
+        .create_licenses(vec![new.clone()], AuditEntries::none())
         .await
         .expect("new");
     let hash = new.credentials[0].hash;
@@ -35,7 +35,7 @@ async fn a_store_comes_back_by_itself_when_its_server_does() {
         assert!(unavailable(&lost), "{lost:?}");
         // Nobody waits for a server that is known to be dead: so many waits would not be over in time.
         for _ in 0..1_000 {
-            let lost = in_time(store.put_if_absent("x", vec![1], Note::none())).await;
+            let lost = in_time(store.put_if_absent("x", vec![1], AuditEntries::none())).await;
             assert!(unavailable(&lost), "{lost:?}");
         }
         server.restart();
@@ -45,7 +45,7 @@ async fn a_store_comes_back_by_itself_when_its_server_does() {
             new.license.id
         );
         store
-            .put_if_absent("y", vec![2], Note::none())
+            .put_if_absent("y", vec![2], AuditEntries::none())
             .await
             .expect("writes too");
     }
@@ -227,7 +227,7 @@ async fn what_is_said_to_be_done_while_statements_are_cancelled_is_done() {
         }
         let new = new_license(units(5, None));
         if store
-            .create_licenses(vec![new.clone()], Note::none())
+            .create_licenses(vec![new.clone()], AuditEntries::none())
             .await
             .is_ok()
         {

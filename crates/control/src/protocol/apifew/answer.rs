@@ -55,7 +55,7 @@ pub(super) enum Failure {
         data: Option<Value>,
     },
     /// Somebody is at the same thing now: ask again in a moment.
-    UnderWay(&'static str),
+    InProgress(&'static str),
 }
 
 // === impl Failure ===
@@ -87,7 +87,7 @@ impl Failure {
             Self::Fault(fault) => fault.status(),
             Self::Limited { refusal, .. } => status(*refusal),
             Self::Refused { status, .. } | Self::Said { status, .. } => *status,
-            Self::UnderWay(_) => StatusCode::CONFLICT,
+            Self::InProgress(_) => StatusCode::CONFLICT,
         }
     }
 
@@ -100,7 +100,7 @@ impl Failure {
                 retry_after,
             } => retry_after.or_else(|| refusal.is_ours().then_some(1)),
             Self::Said { .. } => None,
-            Self::UnderWay(_) => Some(1),
+            Self::InProgress(_) => Some(1),
         }
     }
 }
@@ -153,7 +153,7 @@ impl IntoResponse for Failure {
             Self::Refused { refusal, data, .. } => (error_code(refusal.code()), data),
             Self::Limited { refusal, .. } => (error_code(refusal.code()), None),
             Self::Said { code, data, .. } => (code.to_owned(), data),
-            Self::UnderWay(code) => (code.to_owned(), None),
+            Self::InProgress(code) => (code.to_owned(), None),
         };
         let mut response = (status, Json(ResultObject::failed(code, data))).into_response();
         if let Some(seconds) = wait {

@@ -100,7 +100,7 @@ impl From<StampError> for Failure {
             StampError::Refused(refused) => refused.into(),
             StampError::Id => Self::invalid("ID", error),
             StampError::Conflict => Self::said(StatusCode::CONFLICT, "ERROR_STAMP_CONFLICT"),
-            StampError::UnderWay => Self::UnderWay("ERROR_STAMP_UNDER_WAY"),
+            StampError::InProgress => Self::InProgress("ERROR_STAMP_UNDER_WAY"),
             StampError::Fault(fault) => fault.into(),
         }
     }

@@ -1,9 +1,9 @@
 //! Shows, changes and deletes API keys.
 
 use model::{ApiKeyRule, LicenseId, LicenseStatus, Limits, RateLimit, Timestamp};
-use store::{ApiKeyChange, ApiKeyPage, Changed, LicenseChange, Note, StoredApiKey};
+use store::{ApiKeyChange, ApiKeyPage, AuditEntries, Changed, LicenseChange, StoredApiKey};
 
-use super::super::acting::Acting;
+use super::super::acting::AuditedLicensing;
 use super::super::validate;
 use super::view::shown_key;
 use super::{ApiKeyOwner, ApiKeyPolicy, ApiKeyUpdate, ApiKeyView};
@@ -51,7 +51,7 @@ impl Licensing {
     }
 }
 
-impl Acting {
+impl AuditedLicensing {
     /// Changes an API key, wholly or not at all. What is left is set only if `remaining` is given; how often it was used
     /// never is.
     ///
@@ -67,12 +67,13 @@ impl Acting {
         let stored = self.own_api_key(owner, id).await?;
         let now = self.clock.now();
         let change = changes(policy, &stored, update, now)?;
-        let pen = self.own_pen();
-        let note = Note::telling(move |Changed { before, after }: &Changed<StoredApiKey>| {
-            let line = pen.line("api-key.change", id);
-            let line = line.of(&after.license.license.account);
-            vec![line.between(Some(&shown_key(before)), Some(&shown_key(after)))]
-        });
+        let audit_writer = self.own_pen();
+        let note =
+            AuditEntries::from_result(move |Changed { before, after }: &Changed<StoredApiKey>| {
+                let line = audit_writer.line("api-key.change", id);
+                let line = line.of(&after.license.license.account);
+                vec![line.between(Some(&shown_key(before)), Some(&shown_key(after)))]
+            });
         let changing = self.api_key_store()?.change_api_key(id, change, note);
         let changed = changing.await?;
         let changed = changed.ok_or(Error::ApiKeyUnknown(id))?;

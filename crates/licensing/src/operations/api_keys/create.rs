@@ -5,9 +5,9 @@ use model::{
     Limits, Timestamp,
 };
 use serde_json::Value;
-use store::{ChangeNumber, NewApiKey, NewLicense, Note, StoredApiKey, StoredLicense};
+use store::{AuditEntries, ChangeNumber, NewApiKey, NewLicense, StoredApiKey, StoredLicense};
 
-use super::super::acting::Acting;
+use super::super::acting::AuditedLicensing;
 use super::super::issue::{KeySource, Minted};
 use super::super::validate;
 use super::view::shown_key;
@@ -15,7 +15,7 @@ use super::{ApiKeyPolicy, ApiKeyRequest, IssuedApiKey};
 use crate::error::Error;
 use crate::licensing::Licensing;
 
-impl Acting {
+impl AuditedLicensing {
     /// Makes an API key.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl Acting {
         };
         let line = self.own_pen().line("api-key.create", license.id);
         let line = line.of(&license.account);
-        let note = Note::of(vec![
+        let note = AuditEntries::of(vec![
             line.between(None::<&Value>, Some(&shown_key(&stored))),
         ]);
         let id = license.id;

@@ -6,7 +6,7 @@ use model::{
     CredentialId, KeyHash, LicenseId, ManagementKeyId, RateLimit, Session, SessionId, Timestamp,
 };
 use store::{
-    Changed, Error, KeyCall, ManagementKey, NewTokens, Note, RefreshOutcome, SessionStore,
+    AuditEntries, Changed, Error, KeyCall, ManagementKey, NewTokens, RefreshOutcome, SessionStore,
     StoredRefreshToken,
 };
 
@@ -19,7 +19,7 @@ impl SessionStore for FaultyStore {
         session: Session,
         tokens: NewTokens,
         most: u32,
-        note: Note<()>,
+        note: AuditEntries<()>,
     ) -> Result<bool, Error> {
         let inner = self.alive()?;
         inner.create_session(session, tokens, most, note).await
@@ -51,7 +51,7 @@ impl SessionStore for FaultyStore {
         refresh: KeyHash,
         asked_at: Timestamp,
         next: NewTokens,
-        note: Note<RefreshOutcome>,
+        note: AuditEntries<RefreshOutcome>,
     ) -> Result<RefreshOutcome, Error> {
         let inner = self.alive()?;
         inner.refresh_session(refresh, asked_at, next, note).await
@@ -61,7 +61,7 @@ impl SessionStore for FaultyStore {
         &self,
         id: SessionId,
         at: Timestamp,
-        note: Note<Changed<Session>>,
+        note: AuditEntries<Changed<Session>>,
     ) -> Result<Option<Session>, Error> {
         self.alive()?.end_session(id, at, note).await
     }
@@ -77,7 +77,7 @@ impl SessionStore for FaultyStore {
         &self,
         id: ManagementKeyId,
         allow_ips: Vec<IpNet>,
-        note: Note<Changed<ManagementKey>>,
+        note: AuditEntries<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
         self.alive()?.set_key_allow_ips(id, allow_ips, note).await
     }

@@ -6,14 +6,14 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{self, Instant};
 
-/// Time is up.
+/// The error of a wait whose limit has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no answer in time")]
 pub struct Elapsed;
 
-/// A wait is made of so many.
+/// The number of slices that a wait is divided into.
 const SLICES: u32 = 8;
 
 /// Waits for work, at most `limit` in which this process ran; a process that stands still again and again waits for twice
@@ -21,13 +21,13 @@ const SLICES: u32 = 8;
 ///
 /// # Errors
 /// [`Elapsed`] when it is not done by then; it is dropped.
-pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+pub async fn timeout<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
     let slice = limit / SLICES;
     tokio::pin!(work);
     let (mut waited, mut forgiven) = (0, 0);
     while waited < SLICES {
         let begun = Instant::now();
-        if let Ok(done) = timeout(slice, &mut work).await {
+        if let Ok(done) = time::timeout(slice, &mut work).await {
             return Ok(done);
         }
         // What woke so late did not run for a while, and what it waits for has its turn only now.
@@ -59,13 +59,13 @@ mod tests {
     async fn work_has_its_limit_and_no_more() {
         let limit = Duration::from_secs(4);
         let begun = Instant::now();
-        assert_eq!(within(limit, answer(limit / 2)).await, Ok(7));
-        assert_eq!(within(limit, answer(limit * 2)).await, Err(Elapsed));
+        assert_eq!(timeout(limit, answer(limit / 2)).await, Ok(7));
+        assert_eq!(timeout(limit, answer(limit * 2)).await, Err(Elapsed));
         assert_eq!(begun.elapsed(), limit / 2 + limit);
     }
 
     /// Stops this very process for a second; somebody else lets it go on.
-    fn stand_still() {
+    fn freeze() {
         let id = std::process::id();
         let script = format!("kill -STOP {id}; sleep 1; kill -CONT {id}");
         let mut other = Command::new("sh").args(["-c", &script]).spawn().unwrap();
@@ -78,15 +78,15 @@ mod tests {
         let pause = || {
             tokio::task::spawn_blocking(move || {
                 std::thread::sleep(limit / 4);
-                stand_still();
+                freeze();
             })
         };
         let paused = pause();
-        let by_the_clock = timeout(limit, answer(limit / 2)).await;
+        let by_the_clock = time::timeout(limit, answer(limit / 2)).await;
         paused.await.unwrap();
         assert!(by_the_clock.is_err(), "this is what it is for");
         let paused = pause();
-        assert_eq!(within(limit, answer(limit / 2)).await, Ok(7));
+        assert_eq!(timeout(limit, answer(limit / 2)).await, Ok(7));
         paused.await.unwrap();
     }
 }

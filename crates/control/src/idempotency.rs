@@ -12,7 +12,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use licensing::{Once, OnceClaim, OnceRequest};
+use licensing::{Idempotency, IdempotencyGuard, IdempotentRequest};
 use serde::{Deserialize, Serialize};
 use store::ClaimKind;
 
@@ -64,7 +64,7 @@ pub(crate) async fn guard(
         .map_err(|_| Problem::new(Code::RequestTimeout, "send the body within 30 s"))?
         .map_err(|_| Problem::new(Code::BodyTooLarge, "send less at once"))?;
     let name: [&[u8]; 3] = [owner.as_bytes(), path.as_bytes(), key.as_bytes()];
-    let request = OnceRequest {
+    let request = IdempotentRequest {
         kind: ClaimKind::IdempotencyKey,
         name: &name,
         content: &[&body],
@@ -73,21 +73,22 @@ pub(crate) async fn guard(
         dead: &state.ledger.earlier_starts(),
     };
     match state.licensing.once(&request).await? {
-        Once::Mine(claim) if claim.broken_off.is_some() => Err(Problem::new(
+        Idempotency::Run(claim) if claim.broken_off.is_some() => Err(Problem::new(
             Code::IdempotencyUnknown,
             "look whether the first try made it, then use another key",
         )),
-        Once::Mine(claim) => {
+        Idempotency::Run(claim) => {
             let request = Request::from_parts(head, Body::from(body.clone()));
             let response = next.run(request).await;
             keep(&state, claim, &name, response).await
         }
-        Once::Done(sealed) => replay(&state, &name, &sealed),
-        Once::UnderWay => {
+        Idempotency::Replay(sealed) => replay(&state, &name, &sealed),
+        Idempotency::InProgress => {
             let detail = "the same request is being worked on";
-            Err(Problem::new(Code::IdempotencyUnderWay, detail).retry_after(Duration::from_secs(1)))
+            Err(Problem::new(Code::IdempotencyInProgress, detail)
+                .retry_after(Duration::from_secs(1)))
         }
-        Once::Conflict => Err(Problem::new(
+        Idempotency::Conflict => Err(Problem::new(
             Code::IdempotencyMismatch,
             "use another key for another request",
         )),
@@ -116,7 +117,7 @@ fn key_of(request: &Request) -> Result<Option<String>, Problem> {
 /// Keeps an answer, or gives the key back where nothing was done.
 async fn keep(
     state: &Api,
-    claim: OnceClaim,
+    claim: IdempotencyGuard,
     name: &[&[u8]],
     response: Response,
 ) -> Result<Response, Problem> {

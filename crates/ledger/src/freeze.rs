@@ -29,7 +29,7 @@ impl Drop for FreezeGuard<'_> {
     fn drop(&mut self) {
         let instance = self.shared.instance;
         let store = &self.shared.books.store;
-        let ended = store.ask(|store| async move { store.end_standstill(instance).await });
+        let ended = store.ask(|store| async move { store.end_freeze(instance).await });
         if let Err(error) = ended {
             tracing::debug!(%error, "a standstill ends by itself");
         }
@@ -48,7 +48,7 @@ impl Shared {
         if self.others(dead)?.is_empty() {
             return Ok(None);
         }
-        while !self.begin_standstill()? {
+        while !self.begin_freeze()? {
             if !wait() {
                 return Ok(None);
             }
@@ -58,10 +58,10 @@ impl Shared {
         Ok(Some(others))
     }
 
-    fn begin_standstill(&self) -> Result<bool, Error> {
+    fn begin_freeze(&self) -> Result<bool, Error> {
         let instance = self.instance;
         let store = &self.books.store;
-        store.ask(|store| async move { store.begin_standstill(instance, MAX_DURATION).await })
+        store.ask(|store| async move { store.begin_freeze(instance, MAX_DURATION).await })
     }
 
     /// Instances that live in other processes: not finished, and each the last that began under a name that a gate claims now.
@@ -113,12 +113,12 @@ impl Shared {
         }
         // What the disk has not taken is not rolled up, and nobody misses it in a file.
         let _later = self.wait_until_visible(BRIEFLY);
-        let (mut standstill, rolled) = self.stand_still();
+        let (mut frozen, rolled) = self.freeze();
         rolled?;
         let unsealed = |lane: &crate::ledger::LiveLane| lane.is_unsealed();
-        self.seal_held(&mut standstill.sealing, unsealed, Extent::All)?;
+        self.seal_held(&mut frozen.sealing, unsealed, Extent::All)?;
         let wanted = || self.is_to_stand_still().unwrap_or(false);
-        for shipment in standstill.backlog.iter_mut() {
+        for shipment in frozen.backlog.iter_mut() {
             shipment.seal_rolled(&self.books, wanted)?;
         }
         while self.is_to_stand_still()? && !self.stop.wait(POLL_INTERVAL) {}
@@ -127,7 +127,7 @@ impl Shared {
 
     fn is_to_stand_still(&self) -> Result<bool, Error> {
         let store = &self.books.store;
-        let asked = store.ask(|store| async move { store.standstill().await })?;
+        let asked = store.ask(|store| async move { store.frozen_by().await })?;
         Ok(asked.is_some_and(|by| by != self.instance))
     }
 }

@@ -16,9 +16,9 @@ use crate::error::Error;
 use crate::keyring::random;
 use crate::licensing::Licensing;
 
-/// Something that is to happen once.
+/// A request that must be carried out once, however often it is sent.
 #[derive(Clone, Copy, Debug)]
-pub struct OnceRequest<'a> {
+pub struct IdempotentRequest<'a> {
     /// What kind of thing it is.
     pub kind: ClaimKind,
     /// What tells it from others of its kind, such as an account, a path and a key; the parts cannot run into each other.
@@ -34,39 +34,39 @@ pub struct OnceRequest<'a> {
     pub dead: &'a [InstanceId],
 }
 
-/// What is to be done about it.
+/// The answer to a request that must be carried out once.
 #[derive(Debug)]
-pub enum Once {
+pub enum Idempotency {
     /// It is for the caller to do, and then to finish or release.
-    Mine(OnceClaim),
+    Run(IdempotencyGuard),
     /// It was done before, and this was answered.
-    Done(Vec<u8>),
-    /// Somebody is at it now: ask again in a moment.
-    UnderWay,
+    Replay(Vec<u8>),
+    /// Another caller is doing it now: ask again in a moment.
+    InProgress,
     /// The name was used for something else.
     Conflict,
 }
 
-/// The right to do something that happens once. Dropped without a word, it stays taken, and the next who asks takes it
+/// The right to carry out a request that must be carried out once. Dropped unfinished, it stays taken, and the next caller takes it
 /// over.
 #[derive(Debug)]
-pub struct OnceClaim {
+pub struct IdempotencyGuard {
     key: ClaimKey,
     lifetime: Duration,
-    under_way: Arc<UnderWay>,
+    in_flight: Arc<InFlight>,
     /// By what it can be found again: of who tried first.
     pub reference: u128,
     /// When an earlier try began that was not finished; how far it came is not known.
     pub broken_off: Option<model::Timestamp>,
 }
 
-/// What this process is at.
+/// The idempotent operations that this process is carrying out.
 #[derive(Debug, Default)]
-pub(crate) struct UnderWay(Mutex<HashSet<ClaimKey>>);
+pub(crate) struct InFlight(Mutex<HashSet<ClaimKey>>);
 
-impl Drop for OnceClaim {
+impl Drop for IdempotencyGuard {
     fn drop(&mut self) {
-        self.under_way.0.lock().remove(&self.key);
+        self.in_flight.0.lock().remove(&self.key);
     }
 }
 
@@ -76,19 +76,19 @@ impl Licensing {
     ///
     /// # Errors
     /// The store fails.
-    pub async fn once(&self, request: &OnceRequest<'_>) -> Result<Once, Error> {
+    pub async fn once(&self, request: &IdempotentRequest<'_>) -> Result<Idempotency, Error> {
         let key = ClaimKey {
             kind: request.kind,
             digest: digest(request.name),
         };
         // Before the store is asked, so that whoever sees the claim sees this too.
-        if !self.under_way.0.lock().insert(key) {
-            return Ok(Once::UnderWay);
+        if !self.in_flight.0.lock().insert(key) {
+            return Ok(Idempotency::InProgress);
         }
-        let mut mine = OnceClaim {
+        let mut mine = IdempotencyGuard {
             key,
             lifetime: request.lifetime,
-            under_way: self.under_way.clone(),
+            in_flight: self.in_flight.clone(),
             reference: request.reference,
             broken_off: None,
         };
@@ -103,21 +103,21 @@ impl Licensing {
             expires_at: after(now, request.lifetime),
         };
         let claim = match self.store.claims()?.claim(new).await? {
-            Claimed::Won => return Ok(Once::Mine(mine)),
+            Claimed::Won => return Ok(Idempotency::Run(mine)),
             Claimed::Lost(claim) => claim,
         };
         if claim.content != content {
-            return Ok(Once::Conflict);
+            return Ok(Idempotency::Conflict);
         }
         if let Some(answer) = claim.answer {
-            return Ok(Once::Done(answer));
+            return Ok(Idempotency::Replay(answer));
         }
         if !self.take_over(key, &claim, request.dead).await? {
-            return Ok(Once::UnderWay);
+            return Ok(Idempotency::InProgress);
         }
         mine.reference = claim.reference;
         mine.broken_off = Some(claim.claimed_at);
-        Ok(Once::Mine(mine))
+        Ok(Idempotency::Run(mine))
     }
 
     /// Takes over what its owner is not at any more.
@@ -150,7 +150,7 @@ impl Licensing {
     ///
     /// # Errors
     /// The store fails; then the next who asks takes it over.
-    pub async fn finish_once(&self, claim: OnceClaim, answer: Vec<u8>) -> Result<(), Error> {
+    pub async fn finish_once(&self, claim: IdempotencyGuard, answer: Vec<u8>) -> Result<(), Error> {
         let expires_at = after(self.clock.now(), claim.lifetime);
         let claims = self.store.claims()?;
         claims.finish_claim(claim.key, answer, expires_at).await?;
@@ -161,7 +161,7 @@ impl Licensing {
     ///
     /// # Errors
     /// The store fails; then the next who asks takes it over.
-    pub async fn release_once(&self, claim: OnceClaim) -> Result<(), Error> {
+    pub async fn release_once(&self, claim: IdempotencyGuard) -> Result<(), Error> {
         self.store.claims()?.release_claim(claim.key).await?;
         Ok(())
     }
