@@ -24,7 +24,6 @@ KNOWN = [
     ("control", 49, "SHIPPED, KeyShape and uncached, which the lower floor takes from the upper"),
     ("gate", 5, "Forwarding, which the reading of units takes from the file of the call"),
     ("gateway", 17, "examples!, which every command takes from the file that lists the commands"),
-    ("ledger", 6, "Work, which three files take from that of catching up; Shared and lock, from that which starts the threads"),
     ("licensing", 20, "Licensing, which holds what every operation keeps and has every operation"),
     ("licensing", 5, "MeterState, which is made of parts that know it"),
     ("proxy", 6, "Caller, which the connection takes from the file of the call"),

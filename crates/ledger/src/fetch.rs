@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use store::{SealedFile, SealedFiles, Store};
 
-use crate::books::LedgerContext;
+use crate::context::LedgerContext;
 use crate::error::Error;
 use crate::file::{SealedReader, parse_file_name};
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use model::InstanceId;
 use store::InstanceState;
 
-use crate::books::Extent;
+use crate::context::Batch;
 use crate::error::Error;
 use crate::ledger::Shared;
 
@@ -28,7 +28,7 @@ pub(crate) struct FreezeGuard<'a> {
 impl Drop for FreezeGuard<'_> {
     fn drop(&mut self) {
         let instance = self.shared.instance;
-        let store = &self.shared.books.store;
+        let store = &self.shared.context.store;
         let ended = store.ask(|store| async move { store.end_freeze(instance).await });
         if let Err(error) = ended {
             tracing::debug!(%error, "a standstill ends by itself");
@@ -60,14 +60,14 @@ impl Shared {
 
     fn begin_freeze(&self) -> Result<bool, Error> {
         let instance = self.instance;
-        let store = &self.books.store;
+        let store = &self.context.store;
         store.ask(|store| async move { store.begin_freeze(instance, MAX_DURATION).await })
     }
 
     /// Instances that live in other processes: not finished, and each the last that began under a name that a gate claims now.
     /// One that died elsewhere and whose journal nobody has read yet is none of them.
     fn others(&self, dead: &[InstanceId]) -> Result<Vec<InstanceId>, Error> {
-        let store = &self.books.store;
+        let store = &self.context.store;
         let all = store.ask(|store| async move { store.instances().await })?;
         let last: HashMap<String, InstanceState> = all
             .into_iter()
@@ -97,7 +97,7 @@ impl Shared {
 
     fn others_are_sealed(&self, dead: &[InstanceId]) -> Result<bool, Error> {
         for instance in self.others(dead)? {
-            let store = &self.books.store;
+            let store = &self.context.store;
             let positions = store.ask(|store| async move { store.positions(instance).await })?;
             if positions.iter().any(|lane| lane.sealed < lane.rolled) {
                 return Ok(false);
@@ -116,17 +116,17 @@ impl Shared {
         let (mut frozen, rolled) = self.freeze();
         rolled?;
         let unsealed = |lane: &crate::ledger::LiveLane| lane.is_unsealed();
-        self.seal_held(&mut frozen.sealing, unsealed, Extent::All)?;
+        self.seal_held(&mut frozen.sealing, unsealed, Batch::UntilDone)?;
         let wanted = || self.is_to_stand_still().unwrap_or(false);
-        for shipment in frozen.backlog.iter_mut() {
-            shipment.seal_rolled(&self.books, wanted)?;
+        for recovery in frozen.backlog.iter_mut() {
+            recovery.seal_rolled(&self.context, wanted)?;
         }
         while self.is_to_stand_still()? && !self.stop.wait(POLL_INTERVAL) {}
         Ok(())
     }
 
     fn is_to_stand_still(&self) -> Result<bool, Error> {
-        let store = &self.books.store;
+        let store = &self.context.store;
         let asked = store.ask(|store| async move { store.frozen_by().await })?;
         Ok(asked.is_some_and(|by| by != self.instance))
     }

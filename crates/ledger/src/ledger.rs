@@ -10,11 +10,11 @@ use model::InstanceId;
 use store::Store;
 use tokio::runtime::Handle;
 
-use crate::books::{Extent, LaneSource, LedgerContext, Source};
+use crate::context::{Batch, LaneSource, LedgerContext, Source};
 use crate::error::Error;
 use crate::follow::Ahead;
 use crate::options::LedgerOptions;
-use crate::recover::{Backlog, CatchUp, Work, catch_up_thread, write_acknowledged};
+use crate::recover::{Backlog, CatchUp, RecoveryQueue, catch_up_thread, write_acknowledged};
 use crate::roll::Rolling;
 use crate::seal::{FILE_ROWS, Sealing};
 use crate::stats::{Counts, LedgerStats};
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Ledger {
 /// What the threads and the handles share.
 pub(crate) struct Shared {
     pub(crate) options: LedgerOptions,
-    pub(crate) books: LedgerContext,
+    pub(crate) context: LedgerContext,
     pub(crate) instance: InstanceId,
     pub(crate) lanes: Vec<LiveLane>,
     /// What earlier starts left.
@@ -60,7 +60,7 @@ pub(crate) struct Shared {
 /// A lane of this process.
 pub(crate) struct LiveLane {
     pub(crate) lane: Arc<Lane>,
-    pub(crate) book: LaneSource,
+    pub(crate) source: LaneSource,
     rolled: AtomicU64,
     sealed: AtomicU64,
     /// Bytes written to the lane when it was sealed last.
@@ -83,7 +83,7 @@ pub struct Ended {
 
 impl Ledger {
     /// How long the end waits for what earlier starts left.
-    const CATCH_UP_PATIENCE: Duration = Duration::from_secs(5);
+    const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// Starts to ship the records of this process, lanes `0..lanes` of its journal, and nothing that others left.
     ///
@@ -113,9 +113,9 @@ impl Ledger {
         instance: InstanceId,
         lanes: usize,
     ) -> Result<Self, Error> {
-        let (options, books, runtime, work) = backlog.into_parts();
+        let (options, context, runtime, work) = backlog.into_parts();
         let (now, node) = (options.clock.now(), options.node.clone());
-        books
+        context
             .store
             .all()
             .begin_instance(instance, node, now)
@@ -126,7 +126,7 @@ impl Ledger {
             rolling: Mutex::new(lanes.iter().map(|_| Rolling::default()).collect()),
             sealing: Mutex::new(lanes.iter().map(|_| Sealing::default()).collect()),
             options,
-            books,
+            context,
             instance,
             lanes,
             catch_up: CatchUp::of(work),
@@ -169,7 +169,7 @@ impl Ledger {
     #[must_use]
     pub fn counts(&self) -> Counts {
         let mut counts = Counts {
-            lost: self.shared.books.stats.lost(),
+            lost: self.shared.context.stats.lost(),
             behind: self.shared.catch_up.behind(),
             ..Counts::default()
         };
@@ -187,7 +187,7 @@ impl Ledger {
     /// Counters since the start.
     #[must_use]
     pub fn stats(&self) -> &LedgerStats {
-        &self.shared.books.stats
+        &self.shared.context.stats
     }
 
     /// Waits until the sums of all that earlier starts left are in the store and no unit is leased to them any more, at most so
@@ -195,9 +195,9 @@ impl Ledger {
     ///
     /// # Errors
     /// When the runtime is stopping.
-    pub async fn caught_up(&self, patience: Duration) -> Result<bool, Error> {
+    pub async fn caught_up(&self, timeout: Duration) -> Result<bool, Error> {
         let shared = Arc::clone(&self.shared);
-        self.run(move || Ok(shared.catch_up.wait(patience, |seen| seen.is_rolled)))
+        self.run(move || Ok(shared.catch_up.wait(timeout, |progress| progress.is_rolled)))
             .await
     }
 
@@ -211,7 +211,7 @@ impl Ledger {
         F: Future<Output = Result<T, store::Error>>,
     {
         let shared = Arc::clone(&self.shared);
-        self.run(move || shared.books.store.ask(question)).await
+        self.run(move || shared.context.store.ask(question)).await
     }
 
     /// Rolls up everything that was closed before.
@@ -222,7 +222,7 @@ impl Ledger {
     pub async fn ship(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let visible = shared.visible().await;
-        self.run(move || shared.roll(Extent::All)).await?;
+        self.run(move || shared.roll(Batch::UntilDone)).await?;
         visible
     }
 
@@ -234,7 +234,8 @@ impl Ledger {
     pub async fn seal(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let visible = shared.visible().await;
-        self.run(move || shared.seal(|_| true, Extent::All)).await?;
+        self.run(move || shared.seal(|_| true, Batch::UntilDone))
+            .await?;
         visible
     }
 
@@ -246,8 +247,8 @@ impl Ledger {
     pub async fn shutdown(&self) -> Result<Ended, Error> {
         let shared = Arc::clone(&self.shared);
         self.run(move || {
-            let patience = Self::CATCH_UP_PATIENCE;
-            Ok(shared.catch_up.wait(patience, |seen| seen.is_over))
+            let timeout = Self::CATCH_UP_TIMEOUT;
+            Ok(shared.catch_up.wait(timeout, |progress| progress.is_over))
         })
         .await?;
         self.abandon().await?;
@@ -255,8 +256,8 @@ impl Ledger {
         // The last chance: what is not seen now is left for the next start.
         let _later = shared.visible().await;
         self.run(move || {
-            shared.roll(Extent::All)?;
-            shared.seal(|_| true, Extent::All)?;
+            shared.roll(Batch::UntilDone)?;
+            shared.seal(|_| true, Batch::UntilDone)?;
             shared.finish()
         })
         .await
@@ -295,11 +296,11 @@ impl Ledger {
 impl LiveLane {
     fn new(node: &str, instance: InstanceId, lane: Arc<Lane>) -> Self {
         Self {
-            book: LaneSource {
+            source: LaneSource {
                 instance,
                 lane: u32::try_from(lane.index()).expect("a journal has at most 1,024 lanes"),
                 node: node.to_owned(),
-                source: Source::Live(Arc::clone(&lane)),
+                records: Source::Live(Arc::clone(&lane)),
             },
             lane,
             rolled: AtomicU64::new(0),
@@ -361,26 +362,26 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Both positions of all lanes stand still as long as this is held, those of earlier starts too.
 pub(crate) struct Frozen<'a> {
-    pub(crate) backlog: MutexGuard<'a, Work>,
+    pub(crate) backlog: MutexGuard<'a, RecoveryQueue>,
     pub(crate) rolling: MutexGuard<'a, Vec<Rolling>>,
     pub(crate) sealing: MutexGuard<'a, Vec<Sealing>>,
 }
 
 impl Shared {
     /// Rolls up every lane; one that fails does not keep the others. Whether there may be more.
-    pub(crate) fn roll(&self, extent: Extent) -> Result<bool, Error> {
-        self.roll_held(&mut lock(&self.rolling), extent)
+    pub(crate) fn roll(&self, batch: Batch) -> Result<bool, Error> {
+        self.roll_held(&mut lock(&self.rolling), batch)
     }
 
-    fn roll_held(&self, rolling: &mut [Rolling], extent: Extent) -> Result<bool, Error> {
+    fn roll_held(&self, rolling: &mut [Rolling], batch: Batch) -> Result<bool, Error> {
         let mut result = Ok(false);
         let before = self.rolled();
         for (lane, rolling) in self.lanes.iter().zip(rolling) {
-            let done = rolling.roll(&self.books, &lane.book, extent);
+            let done = rolling.roll(&self.context, &lane.source, batch);
             lane.rolled.store(rolling.rolled, Ordering::Release);
             if done.is_err() {
-                self.books.stats.failures.fetch_add(1, Ordering::Relaxed);
-                self.books.observer.failed();
+                self.context.stats.failures.fetch_add(1, Ordering::Relaxed);
+                self.context.observer.failed();
             }
             result = result.and_then(|more| Ok(done? || more));
         }
@@ -404,19 +405,15 @@ impl Shared {
     }
 
     /// Seals those lanes that are due.
-    pub(crate) fn seal(
-        &self,
-        due: impl Fn(&LiveLane) -> bool,
-        extent: Extent,
-    ) -> Result<(), Error> {
-        self.seal_held(&mut lock(&self.sealing), due, extent)
+    pub(crate) fn seal(&self, due: impl Fn(&LiveLane) -> bool, batch: Batch) -> Result<(), Error> {
+        self.seal_held(&mut lock(&self.sealing), due, batch)
     }
 
     pub(crate) fn seal_held(
         &self,
         sealing: &mut [Sealing],
         due: impl Fn(&LiveLane) -> bool,
-        extent: Extent,
+        batch: Batch,
     ) -> Result<(), Error> {
         let mut result = Ok(());
         for (lane, sealing) in self.lanes.iter().zip(sealing) {
@@ -424,14 +421,14 @@ impl Shared {
                 continue;
             }
             let written = lane.lane.written().0;
-            let done = sealing.seal(&self.books, &lane.book, extent);
+            let done = sealing.seal(&self.context, &lane.source, batch);
             lane.sealed.store(sealing.sealed, Ordering::SeqCst);
             if done.is_ok() && !lane.fills_a_file() {
                 lane.sealed_bytes.store(written, Ordering::Relaxed);
             }
             if done.is_err() {
-                self.books.stats.failures.fetch_add(1, Ordering::Relaxed);
-                self.books.observer.failed();
+                self.context.stats.failures.fetch_add(1, Ordering::Relaxed);
+                self.context.observer.failed();
             }
             result = result.and(done);
         }
@@ -457,7 +454,7 @@ impl Shared {
             rolling: lock(&self.rolling),
             sealing: lock(&self.sealing),
         };
-        let shipped = self.roll_held(&mut frozen.rolling, Extent::All);
+        let shipped = self.roll_held(&mut frozen.rolling, Batch::UntilDone);
         (frozen, shipped.map(drop))
     }
 
@@ -472,8 +469,8 @@ impl Shared {
         let clean = pending == 0 && open == 0 && self.journal.stats().marks == 0;
         let left = self.catch_up.instances().len();
         if clean {
-            let (instance, now) = (self.instance, self.books.clock.now());
-            self.books.store.ask(|store| async move {
+            let (instance, now) = (self.instance, self.context.clock.now());
+            self.context.store.ask(|store| async move {
                 store.settle_instance(instance).await?;
                 store.finish_instance(instance, now).await
             })?;

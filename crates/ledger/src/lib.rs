@@ -14,9 +14,9 @@
 
 #![forbid(unsafe_code)]
 
-mod books;
 mod calls;
 mod closed;
+mod context;
 mod error;
 mod export;
 mod fetch;

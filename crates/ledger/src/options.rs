@@ -36,7 +36,7 @@ pub struct LedgerOptions {
     /// Where the bytes of sealed files are kept for all gates; `None`: in the store, if that keeps files \[`None`\].
     pub files: Option<Arc<dyn SealedFiles>>,
     /// How long a question about the present waits for a disk that is behind \[10 s\].
-    pub patience: Duration,
+    pub visibility_timeout: Duration,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Told of what the ledger does.
@@ -56,7 +56,7 @@ impl std::fmt::Debug for LedgerOptions {
             .field("retention", &self.retention)
             .field("keep", &self.keep)
             .field("keep_bytes", &self.keep_bytes)
-            .field("patience", &self.patience)
+            .field("visibility_timeout", &self.visibility_timeout)
             .finish_non_exhaustive()
     }
 }
@@ -80,7 +80,7 @@ impl LedgerOptions {
             keep: Duration::from_secs(72 * 3600),
             keep_bytes: 1 << 30,
             files: None,
-            patience: Duration::from_secs(10),
+            visibility_timeout: Duration::from_secs(10),
             clock: Arc::new(SystemClock),
             observer: Arc::new(NoObserver),
         }

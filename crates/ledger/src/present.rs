@@ -11,17 +11,17 @@ impl Shared {
     /// Waits until what was closed before may be read: readers of a journal see what no power cut can take back.
     ///
     /// # Errors
-    /// [`Error::Behind`] when the disk refuses, or is not so far within [`LedgerOptions::patience`](crate::LedgerOptions::patience).
+    /// [`Error::Behind`] when the disk refuses, or is not so far within [`LedgerOptions::timeout`](crate::LedgerOptions::patience).
     pub(crate) async fn visible(&self) -> Result<(), Error> {
-        self.visible_within(self.options.patience).await
+        self.visible_within(self.options.visibility_timeout).await
     }
 
     /// [`Shared::visible`] with another patience, for a thread that may wait.
-    pub(crate) fn wait_until_visible(&self, patience: Duration) -> Result<(), Error> {
-        self.runtime.block_on(self.visible_within(patience))
+    pub(crate) fn wait_until_visible(&self, timeout: Duration) -> Result<(), Error> {
+        self.runtime.block_on(self.visible_within(timeout))
     }
 
-    async fn visible_within(&self, patience: Duration) -> Result<(), Error> {
+    async fn visible_within(&self, timeout: Duration) -> Result<(), Error> {
         // Of all lanes now: what is written while the first is waited for is not asked for.
         let lanes = self.lanes.iter().map(|lane| lane.lane.wait_visible());
         let commits: Vec<_> = lanes.collect();
@@ -31,7 +31,7 @@ impl Shared {
             }
             Ok::<_, Unavailable>(())
         };
-        match tokio::time::timeout(patience, all).await {
+        match tokio::time::timeout(timeout, all).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Error::Behind),
         }

@@ -15,12 +15,12 @@ use crate::row::Row;
 
 /// The store, asked from threads of our own.
 #[derive(Clone)]
-pub(crate) struct Blocking {
+pub(crate) struct BlockingStore {
     store: Arc<dyn Store>,
     runtime: Handle,
 }
 
-impl Blocking {
+impl BlockingStore {
     pub(crate) fn new(store: Arc<dyn Store>, runtime: Handle) -> Self {
         Self { store, runtime }
     }
@@ -40,7 +40,7 @@ impl Blocking {
     }
 }
 
-impl std::fmt::Debug for Blocking {
+impl std::fmt::Debug for BlockingStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Blocking")
     }
@@ -49,13 +49,13 @@ impl std::fmt::Debug for Blocking {
 /// Plans by their number in [`Names`]. A revision is a content hash, so what was read once is true for ever.
 #[derive(Debug)]
 pub(crate) struct Prices {
-    store: Blocking,
+    store: BlockingStore,
     names: Arc<Names>,
     plans: RwLock<HashMap<u32, Arc<Plan>>>,
 }
 
 impl Prices {
-    pub(crate) fn new(store: Blocking, names: Arc<Names>) -> Self {
+    pub(crate) fn new(store: BlockingStore, names: Arc<Names>) -> Self {
         Self {
             store,
             names,

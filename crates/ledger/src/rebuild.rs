@@ -9,7 +9,7 @@ use model::usage::{UsageKey, UsageSums};
 use model::{InstanceId, Timestamp};
 use store::{RollupRow, SealedFile};
 
-use crate::books::{Extent, LaneSource, LedgerContext, Source};
+use crate::context::{Batch, LaneSource, LedgerContext, Source};
 use crate::error::Error;
 use crate::file::{FileMeta, Filter, hash_file, write_sealed};
 use crate::ledger::{Ledger, Shared};
@@ -43,14 +43,14 @@ impl Ledger {
     pub async fn rebuild(&self) -> Result<Rebuilt, Error> {
         let shared = Arc::clone(&self.shared);
         self.run(move || {
-            let visible = shared.wait_until_visible(shared.options.patience);
+            let visible = shared.wait_until_visible(shared.options.visibility_timeout);
             let (mut frozen, shipped) = shared.freeze();
             if let Err(error) = visible.and(shipped) {
                 tracing::warn!(%error, "what is pending could not be rolled up before the rebuild");
             }
-            for shipment in frozen.backlog.iter_mut() {
+            for recovery in frozen.backlog.iter_mut() {
                 // A position may stand on what recovery adds.
-                if let Err(error) = shipment.prepare(&shared.books) {
+                if let Err(error) = recovery.prepare(&shared.context) {
                     tracing::warn!(%error, "what an earlier start left is rebuilt without what recovery adds");
                 }
             }
@@ -70,13 +70,13 @@ impl Ledger {
 }
 
 fn rebuild(shared: &Shared) -> Result<Rebuilt, Error> {
-    let books = &shared.books;
+    let context = &shared.context;
     let mut rebuilt = Rebuilt::default();
     let gone = rebuild_manifest(shared, &mut rebuilt)?;
     let rows = recount(shared)?;
-    let rows = keep_what_is_gone(rows, stored_rollups(books)?, &gone);
+    let rows = keep_what_is_gone(rows, stored_rollups(context)?, &gone);
     rebuilt.rows = rows.len();
-    books
+    context
         .store
         .ask(|store| async move { store.replace_rollups(rows).await })?;
     roll_up_ended(shared)?;
@@ -87,12 +87,12 @@ fn rebuild(shared: &Shared) -> Result<Rebuilt, Error> {
 type Gone = Vec<(Timestamp, Timestamp)>;
 
 fn rebuild_manifest(shared: &Shared, rebuilt: &mut Rebuilt) -> Result<Gone, Error> {
-    let books = &shared.books;
-    let _manifest = books
+    let context = &shared.context;
+    let _manifest = context
         .manifest
         .write()
         .unwrap_or_else(PoisonError::into_inner);
-    let old = books
+    let old = context
         .store
         .ask(|store| async move { store.manifest(None, None).await })?;
     let mut gone = Vec::new();
@@ -101,7 +101,7 @@ fn rebuild_manifest(shared: &Shared, rebuilt: &mut Rebuilt) -> Result<Gone, Erro
         let mut file = file.clone();
         if file.removed_at.is_some() {
             gone.push((file.first_started_at, file.last_started_at));
-        } else if !is_intact(books, &file)? {
+        } else if !is_intact(context, &file)? {
             if let Some(remade) = remake(shared, &file)? {
                 rebuilt.remade.push(file.name.clone());
                 file = remade;
@@ -112,8 +112,8 @@ fn rebuild_manifest(shared: &Shared, rebuilt: &mut Rebuilt) -> Result<Gone, Erro
         }
         files.push(file);
     }
-    let mut found = files_in(&books.directory)?;
-    let kept = books.kept_names()?;
+    let mut found = files_in(&context.directory)?;
+    let kept = context.kept_names()?;
     found.extend(
         kept.iter()
             .filter_map(|name| crate::file::parse_file_name(name)),
@@ -125,10 +125,10 @@ fn rebuild_manifest(shared: &Shared, rebuilt: &mut Rebuilt) -> Result<Gone, Erro
         if old.iter().any(|file| file.name == name) {
             continue;
         }
-        match describe(&books.local(&name)?) {
+        match describe(&context.local(&name)?) {
             Ok(file) if file.range == range => {
                 if !kept.contains(&name) {
-                    books.keep_file(&name)?;
+                    context.keep_file(&name)?;
                 }
                 files.push(file);
             }
@@ -144,15 +144,15 @@ fn rebuild_manifest(shared: &Shared, rebuilt: &mut Rebuilt) -> Result<Gone, Erro
     files.sort_unstable_by_key(order);
     gone.extend(gaps(&files));
     rebuilt.files = files.len();
-    begin_instances(books, &files)?;
-    books
+    begin_instances(context, &files)?;
+    context
         .store
         .ask(|store| async move { store.replace_manifest(files).await })?;
     Ok(gone)
 }
 
 /// Instances that the store may have forgotten; beginning one that it knows does nothing.
-fn begin_instances(books: &LedgerContext, files: &[SealedFile]) -> Result<(), Error> {
+fn begin_instances(context: &LedgerContext, files: &[SealedFile]) -> Result<(), Error> {
     let mut last = None;
     for file in files {
         let instance = file.range.instance;
@@ -160,8 +160,8 @@ fn begin_instances(books: &LedgerContext, files: &[SealedFile]) -> Result<(), Er
             continue;
         }
         last = Some(instance);
-        let (node, at) = (books.node.clone(), file.first_started_at);
-        books
+        let (node, at) = (context.node.clone(), file.first_started_at);
+        context
             .store
             .ask(|store| async move { store.begin_instance(instance, node, at).await })?;
     }
@@ -187,15 +187,15 @@ fn gaps(files: &[SealedFile]) -> Gone {
 }
 
 /// Whether a file is what was written, after it was given to the store again if that kept something else.
-fn is_intact(books: &LedgerContext, file: &SealedFile) -> Result<bool, Error> {
+fn is_intact(context: &LedgerContext, file: &SealedFile) -> Result<bool, Error> {
     let is_it =
         |path: &Path| matches!(hash_file(path), Ok(found) if found == (file.bytes, file.hash));
-    if is_it(&books.as_kept(&file.name)?) {
+    if is_it(&context.as_kept(&file.name)?) {
         return Ok(true);
     }
-    let own = is_it(&books.directory.join(&file.name));
+    let own = is_it(&context.directory.join(&file.name));
     if own {
-        books.keep_file(&file.name)?;
+        context.keep_file(&file.name)?;
     }
     Ok(own)
 }
@@ -203,13 +203,13 @@ fn is_intact(books: &LedgerContext, file: &SealedFile) -> Result<bool, Error> {
 /// Writes a file again from the journal; its line then. The same records make the same bytes, unless another version of the
 /// program wrote them: then the hash is new, and the next file shows it by its chain.
 fn remake(shared: &Shared, file: &SealedFile) -> Result<Option<SealedFile>, Error> {
-    let books = &shared.books;
+    let context = &shared.context;
     let Some(lane) = journal_of(shared, file.range.instance, file.range.lane)? else {
         return Ok(None);
     };
     let mut rows = Vec::new();
     let read = (|| -> Result<(), Error> {
-        let Some(mut reader) = lane.rows_from(books, file.range.from)? else {
+        let Some(mut reader) = lane.rows_from(context, file.range.from)? else {
             return Ok(());
         };
         while (rows.len() as u64) < file.records
@@ -232,8 +232,8 @@ fn remake(shared: &Shared, file: &SealedFile) -> Result<Option<SealedFile>, Erro
         first_started_at: file.first_started_at,
         last_started_at: file.last_started_at,
     };
-    let written = write_sealed(&books.directory, &meta, &mut rows, &books.names)?;
-    books.keep_file(&file.name)?;
+    let written = write_sealed(&context.directory, &meta, &mut rows, &context.names)?;
+    context.keep_file(&file.name)?;
     Ok(Some(SealedFile {
         bytes: written.bytes,
         hash: written.hash,
@@ -249,11 +249,12 @@ fn journal_of(
 ) -> Result<Option<LaneSource>, Error> {
     if instance == shared.instance {
         let live = shared.lanes.get(lane as usize);
-        return Ok(live.map(|live| live.book.clone()));
+        return Ok(live.map(|live| live.source.clone()));
     }
     let mut backlog = shared.catch_up.lanes().into_iter();
-    if let Some(book) = backlog.find(|book| (book.instance, book.lane) == (instance, lane)) {
-        return Ok(Some(book));
+    if let Some(source) = backlog.find(|source| (source.instance, source.lane) == (instance, lane))
+    {
+        return Ok(Some(source));
     }
     let name = format!("{:032x}", instance.as_u128());
     let Ok(dead) = DeadInstance::open(&shared.options.journals.join(name)) else {
@@ -262,9 +263,9 @@ fn journal_of(
     let Ok(closed) = dead.closed(lane as usize) else {
         return Ok(None);
     };
-    let known = instance_state(&shared.books, instance)?;
+    let known = instance_state(&shared.context, instance)?;
     // What recovery added belongs to the lane as well.
-    let marks = match marks_without_head(&shared.books, &dead) {
+    let marks = match marks_without_head(&shared.context, &dead) {
         Ok(marks) if lane == 0 => marks,
         Err(Error::Store(error)) => return Err(error.into()),
         Ok(_) | Err(_) => Vec::new(),
@@ -272,8 +273,8 @@ fn journal_of(
     Ok(Some(LaneSource {
         instance,
         lane,
-        node: known.map_or_else(|| shared.books.node.clone(), |state| state.node),
-        source: Source::Dead {
+        node: known.map_or_else(|| shared.context.node.clone(), |state| state.node),
+        records: Source::Dead {
             instance: Arc::new(dead),
             closed,
             marks,
@@ -283,31 +284,31 @@ fn journal_of(
 
 /// Sums of all records that the positions call rolled up, and that can be read.
 fn recount(shared: &Shared) -> Result<HashMap<UsageKey, UsageSums>, Error> {
-    let books = &shared.books;
+    let context = &shared.context;
     let mut sums = Sums::default();
     let mut rolled = HashMap::new();
-    let instances = books
+    let instances = context
         .store
         .ask(|store| async move { store.instances().await })?;
     for state in instances {
-        let positions = books
+        let positions = context
             .store
             .ask(|store| async move { store.positions(state.id).await })?;
         for position in positions {
             rolled.insert((state.id, position.lane), position);
         }
     }
-    let manifest = books
+    let manifest = context
         .store
         .ask(|store| async move { store.manifest(None, None).await })?;
     for file in manifest {
-        if file.removed_at.is_some() || !is_intact(books, &file)? {
+        if file.removed_at.is_some() || !is_intact(context, &file)? {
             continue;
         }
         let position = rolled.get(&(file.range.instance, file.range.lane));
         let through = position.map_or(0, |position| position.rolled);
-        let reader = books.open(&file.name)?;
-        reader.scan(&books.names, &Filter::default(), &mut |row| {
+        let reader = context.open(&file.name)?;
+        reader.scan(&context.names, &Filter::default(), &mut |row| {
             if row.number <= through {
                 sums.add(row);
             }
@@ -318,10 +319,10 @@ fn recount(shared: &Shared) -> Result<HashMap<UsageKey, UsageSums>, Error> {
         if position.rolled <= position.sealed {
             continue;
         }
-        let Some(book) = journal_of(shared, instance, lane)? else {
+        let Some(source) = journal_of(shared, instance, lane)? else {
             continue;
         };
-        let Some(mut reader) = book.rows_from(books, position.sealed)? else {
+        let Some(mut reader) = source.rows_from(context, position.sealed)? else {
             continue;
         };
         while let Some(row) = reader.next()?
@@ -330,7 +331,7 @@ fn recount(shared: &Shared) -> Result<HashMap<UsageKey, UsageSums>, Error> {
             sums.add(&row);
         }
     }
-    Ok(sums.rows(&books.names).into_iter().collect())
+    Ok(sums.rows(&context.names).into_iter().collect())
 }
 
 /// Adds rollups whose records are gone.
@@ -364,21 +365,21 @@ fn keep_what_is_gone(
 
 /// Rolls up what files of ended lanes hold beyond their position.
 fn roll_up_ended(shared: &Shared) -> Result<(), Error> {
-    let books = &shared.books;
-    let mut lanes: Vec<_> = files_in(&books.directory)?
+    let context = &shared.context;
+    let mut lanes: Vec<_> = files_in(&context.directory)?
         .iter()
         .map(|range| (range.instance, range.lane))
         .filter(|(instance, _)| *instance != shared.instance)
         .collect();
     lanes.dedup();
     for (instance, lane) in lanes {
-        let book = LaneSource {
+        let source = LaneSource {
             instance,
             lane,
-            node: books.node.clone(),
-            source: Source::Files,
+            node: context.node.clone(),
+            records: Source::Files,
         };
-        Rolling::default().roll(books, &book, Extent::All)?;
+        Rolling::default().roll(context, &source, Batch::UntilDone)?;
     }
     Ok(())
 }

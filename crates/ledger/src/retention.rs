@@ -28,13 +28,13 @@ impl Ledger {
 
 impl Shared {
     pub(crate) fn remove_old_files(&self) -> Result<usize, Error> {
-        let books = &self.books;
+        let context = &self.context;
         let retention = self.options.retention;
-        if retention.is_none() && !books.keeps_files {
+        if retention.is_none() && !context.keeps_files {
             return Ok(0);
         }
-        let now = books.clock.now();
-        let _manifest = books
+        let now = context.clock.now();
+        let _manifest = context
             .manifest
             .write()
             .unwrap_or_else(PoisonError::into_inner);
@@ -47,25 +47,25 @@ impl Shared {
         };
         self.tidy_directory()?;
         if removed > 0 {
-            books.remove_kept()?;
+            context.remove_kept()?;
         }
         Ok(removed)
     }
 
     /// Removes all files whose calls are older; how many.
     fn remove_before(&self, now: Timestamp, retention: Duration) -> Result<usize, Error> {
-        let books = &self.books;
+        let context = &self.context;
         let age = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
         let before = now.plus_micros(age.saturating_neg());
         let mut removed = 0;
         loop {
-            let old = books
+            let old = context
                 .store
                 .ask(|store| async move { store.old_files(before, BATCH_SIZE).await })?;
             for file in &old {
                 let name = file.name.clone();
                 // The line first: a file that is gone without a word would count as lost.
-                books
+                context
                     .store
                     .ask(|store| async move { store.mark_removed(&name, now).await })?;
             }
@@ -79,15 +79,18 @@ impl Shared {
     /// Removes the files of this machine that some gate has removed, and copies of what is kept elsewhere, which stay as long as
     /// the journal, to be put back into a store that is restored.
     fn tidy_directory(&self) -> Result<(), Error> {
-        let books = &self.books;
-        let names: Vec<_> = files_in(&books.directory)?.iter().map(file_name).collect();
+        let context = &self.context;
+        let names: Vec<_> = files_in(&context.directory)?
+            .iter()
+            .map(file_name)
+            .collect();
         for some in names.chunks(BATCH_SIZE) {
-            for file in books.files_named(some.to_vec())? {
+            for file in context.files_named(some.to_vec())? {
                 if file.removed_at.is_none() {
-                    books.forget_copy(&file.name, self.options.keep)?;
+                    context.forget_copy(&file.name, self.options.keep)?;
                     continue;
                 }
-                let path = books.directory.join(&file.name);
+                let path = context.directory.join(&file.name);
                 match std::fs::remove_file(&path) {
                     Err(error) if error.kind() != ErrorKind::NotFound => {
                         return Err(Error::io("remove", &path)(error));

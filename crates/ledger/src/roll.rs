@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use store::{RollupBatch, SealedFile};
 
-use crate::books::{Extent, LaneSource, LedgerContext, RowReader};
+use crate::context::{Batch, LaneSource, LedgerContext, RowReader};
 use crate::error::Error;
 use crate::file::Filter;
 use crate::rollup::Sums;
@@ -33,13 +33,13 @@ impl Rolling {
     /// Nothing is lost by one: the next try begins where the store says.
     pub(crate) fn roll(
         &mut self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         lane: &LaneSource,
-        extent: Extent,
+        batch: Batch,
     ) -> Result<bool, Error> {
-        let result = self.roll_known(books, lane, extent);
+        let result = self.roll_known(context, lane, batch);
         let gone = result.as_ref().map_or_else(Error::gone, |_| 0);
-        books.stats.found_gone(gone.saturating_sub(self.gone));
+        context.stats.found_gone(gone.saturating_sub(self.gone));
         self.gone = gone;
         if result.is_err() {
             self.known = false;
@@ -55,29 +55,29 @@ impl Rolling {
 
     fn roll_known(
         &mut self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         lane: &LaneSource,
-        extent: Extent,
+        batch: Batch,
     ) -> Result<bool, Error> {
         if !self.known {
-            self.rolled = books.position(lane.instance, lane.lane)?.rolled;
+            self.rolled = context.position(lane.instance, lane.lane)?.rolled;
             self.known = true;
         }
         loop {
             if self.reader.is_none() {
-                self.reader = self.open(books, lane)?;
+                self.reader = self.open(context, lane)?;
             }
             let begun = Instant::now();
             let Some(reader) = &mut self.reader else {
                 return Ok(false);
             };
-            let (sums, through) = collect(reader, self.rolled, books.rollup_rows)?;
+            let (sums, through) = collect(reader, self.rolled, context.rollup_rows)?;
             if through == self.rolled {
                 return Ok(false);
             }
-            let is_full = through - self.rolled == BATCH || sums.len() >= books.rollup_rows;
-            self.commit(books, lane, &sums, through, begun)?;
-            if extent == Extent::Part {
+            let is_full = through - self.rolled == BATCH || sums.len() >= context.rollup_rows;
+            self.commit(context, lane, &sums, through, begun)?;
+            if batch == Batch::One {
                 return Ok(is_full);
             }
         }
@@ -86,18 +86,18 @@ impl Rolling {
     /// A reader at the position. What the journal has let go is rolled up from sealed files first.
     fn open(
         &mut self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         lane: &LaneSource,
     ) -> Result<Option<RowReader>, Error> {
-        match lane.rows_from(books, self.rolled) {
+        match lane.rows_from(context, self.rolled) {
             Ok(Some(reader)) => Ok(Some(reader)),
             Ok(None) => {
-                self.roll_files(books, lane)?;
+                self.roll_files(context, lane)?;
                 Ok(None)
             }
             Err(error) if error.is_missing() => {
-                if self.roll_files(books, lane)? {
-                    lane.rows_from(books, self.rolled)
+                if self.roll_files(context, lane)? {
+                    lane.rows_from(context, self.rolled)
                 } else {
                     Err(error)
                 }
@@ -107,20 +107,20 @@ impl Rolling {
     }
 
     /// Rolls up what sealed files hold beyond the position; whether that moved it.
-    fn roll_files(&mut self, books: &LedgerContext, lane: &LaneSource) -> Result<bool, Error> {
+    fn roll_files(&mut self, context: &LedgerContext, lane: &LaneSource) -> Result<bool, Error> {
         let begin = self.rolled;
         loop {
-            let files = books.files_after(lane.instance, lane.lane, self.rolled)?;
+            let files = context.files_after(lane.instance, lane.lane, self.rolled)?;
             if files.is_empty() {
                 return Ok(self.rolled > begin);
             }
-            self.roll_some(books, lane, &files)?;
+            self.roll_some(context, lane, &files)?;
         }
     }
 
     fn roll_some(
         &mut self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         lane: &LaneSource,
         files: &[SealedFile],
     ) -> Result<(), Error> {
@@ -138,15 +138,15 @@ impl Rolling {
                 });
             }
             let begun = Instant::now();
-            let sums = sum_file(books, file, self.rolled)?;
-            self.commit(books, lane, &sums, file.range.through, begun)?;
+            let sums = sum_file(context, file, self.rolled)?;
+            self.commit(context, lane, &sums, file.range.through, begun)?;
         }
         Ok(())
     }
 
     fn commit(
         &mut self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         lane: &LaneSource,
         sums: &Sums,
         through: u64,
@@ -157,13 +157,13 @@ impl Rolling {
             lane: lane.lane,
             from: self.rolled,
             through,
-            rows: sums.rows(&books.names),
+            rows: sums.rows(&context.names),
             spent: sums.spent(),
         };
         fail::fail_point!("ledger::roll::commit", |_| Err(Error::Injected(
             "ledger::roll::commit"
         )));
-        books
+        context
             .store
             .ask(|store| async move { store.roll_up(batch).await })?;
         let records = through - self.rolled;
@@ -171,7 +171,7 @@ impl Rolling {
         fail::fail_point!("ledger::roll::committed", |_| Err(Error::Injected(
             "ledger::roll::committed"
         )));
-        books.observer.rolled_up(records, begun.elapsed());
+        context.observer.rolled_up(records, begun.elapsed());
         Ok(())
     }
 }
@@ -190,10 +190,10 @@ fn collect(reader: &mut RowReader, from: u64, most_rows: usize) -> Result<(Sums,
     Ok((sums, through))
 }
 
-fn sum_file(books: &LedgerContext, file: &SealedFile, after: u64) -> Result<Sums, Error> {
+fn sum_file(context: &LedgerContext, file: &SealedFile, after: u64) -> Result<Sums, Error> {
     let mut sums = Sums::default();
-    let reader = books.open(&file.name)?;
-    reader.scan(&books.names, &Filter::default(), &mut |row| {
+    let reader = context.open(&file.name)?;
+    reader.scan(&context.names, &Filter::default(), &mut |row| {
         if row.number > after {
             sums.add(row);
         }

@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 use model::Timestamp;
 use store::{SealIntent, SealedFile};
 
-use crate::books::{Extent, LaneSource, LedgerContext, RowReader};
+use crate::context::{Batch, LaneSource, LedgerContext, RowReader};
 use crate::error::Error;
 use crate::file::{
     FileMeta, PART_SUFFIX, SealedReader, file_name, hash_file, parse_file_name, write_sealed,
@@ -42,11 +42,11 @@ impl Sealing {
     /// Nothing is lost by one: the next try begins where the store says.
     pub(crate) fn seal(
         &mut self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         lane: &LaneSource,
-        extent: Extent,
+        batch: Batch,
     ) -> Result<(), Error> {
-        let result = self.seal_known(books, lane, extent);
+        let result = self.seal_known(context, lane, batch);
         if result.is_err() {
             self.known = false;
             self.reader = None;
@@ -58,9 +58,9 @@ impl Sealing {
     ///
     /// # Errors
     /// As [`Sealing::seal`].
-    pub(crate) fn look(&mut self, books: &LedgerContext, lane: &LaneSource) -> Result<(), Error> {
+    pub(crate) fn look(&mut self, context: &LedgerContext, lane: &LaneSource) -> Result<(), Error> {
         if !self.known {
-            self.learn(books, lane)?;
+            self.learn(context, lane)?;
             self.known = true;
         }
         Ok(())
@@ -73,33 +73,33 @@ impl Sealing {
 
     fn seal_known(
         &mut self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         lane: &LaneSource,
-        extent: Extent,
+        batch: Batch,
     ) -> Result<(), Error> {
-        self.look(books, lane)?;
+        self.look(context, lane)?;
         loop {
-            let Some(mut rows) = self.collect(books, lane)? else {
+            let Some(mut rows) = self.collect(context, lane)? else {
                 return Ok(());
             };
             if rows.is_empty() {
                 return Ok(());
             }
-            self.seal_rows(books, lane, &mut rows)?;
-            if extent == Extent::Part {
+            self.seal_rows(context, lane, &mut rows)?;
+            if batch == Batch::One {
                 return Ok(());
             }
         }
     }
 
     /// Asks the store how far the lane is, and takes in files that a crash, or an older copy of the store, left out.
-    fn learn(&mut self, books: &LedgerContext, lane: &LaneSource) -> Result<(), Error> {
+    fn learn(&mut self, context: &LedgerContext, lane: &LaneSource) -> Result<(), Error> {
         let (instance, number) = (lane.instance, lane.lane);
-        self.sealed = books.position(instance, number)?.sealed;
+        self.sealed = context.position(instance, number)?.sealed;
         self.previous = [0; 32];
         self.decided = None;
         if self.sealed > 0 {
-            let files = books.files_after(instance, number, self.sealed - 1)?;
+            let files = context.files_after(instance, number, self.sealed - 1)?;
             let last = files
                 .first()
                 .filter(|file| file.range.through == self.sealed);
@@ -112,18 +112,18 @@ impl Sealing {
                 })?
                 .hash;
         }
-        let intents = books
+        let intents = context
             .store
             .ask(|store| async move { store.seal_intents(instance).await })?;
         let next = |intent: &&SealIntent| intent.lane == number && intent.from == self.sealed;
         self.decided = intents.iter().find(next).map(|intent| intent.through);
-        self.adopt(books, lane)
+        self.adopt(context, lane)
     }
 
     /// Takes files into the manifest that follow the last one.
-    fn adopt(&mut self, books: &LedgerContext, lane: &LaneSource) -> Result<(), Error> {
-        while let Some(range) = file_after(&books.directory, lane, self.sealed)? {
-            let path = books.directory.join(file_name(&range));
+    fn adopt(&mut self, context: &LedgerContext, lane: &LaneSource) -> Result<(), Error> {
+        while let Some(range) = file_after(&context.directory, lane, self.sealed)? {
+            let path = context.directory.join(file_name(&range));
             let fits = match SealedReader::open(&path) {
                 Ok(reader) => {
                     let meta = reader.meta();
@@ -140,7 +140,7 @@ impl Sealing {
                 return Ok(());
             }
             let file = describe(&path)?;
-            self.commit(books, file)?;
+            self.commit(context, file)?;
         }
         Ok(())
     }
@@ -148,12 +148,12 @@ impl Sealing {
     /// The rows of the next file; `None` where there is no journal to take them from.
     fn collect(
         &mut self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         lane: &LaneSource,
     ) -> Result<Option<Vec<Row>>, Error> {
         let wanted = self.decided.map(|through| through - self.sealed);
         if self.reader.is_none() {
-            self.reader = lane.rows_from(books, self.sealed)?;
+            self.reader = lane.rows_from(context, self.sealed)?;
         }
         let mut rows = Vec::new();
         match &mut self.reader {
@@ -181,7 +181,7 @@ impl Sealing {
 
     fn seal_rows(
         &mut self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         lane: &LaneSource,
         rows: &mut [Row],
     ) -> Result<(), Error> {
@@ -192,20 +192,20 @@ impl Sealing {
             from: self.sealed,
             through: self.sealed + rows.len() as u64,
         };
-        books
+        context
             .store
             .ask(|store| async move { store.intend_seal(intent).await })?;
         fail::fail_point!("ledger::seal::intended", |_| Err(Error::Injected(
             "ledger::seal::intended"
         )));
         let meta = self.meta(lane, intent, rows);
-        let written = write_sealed(&books.directory, &meta, rows, &books.names)?;
+        let written = write_sealed(&context.directory, &meta, rows, &context.names)?;
         fail::fail_point!("ledger::seal::written", |_| Err(Error::Injected(
             "ledger::seal::written"
         )));
-        let file = line(&meta, written.bytes, written.hash, books.clock.now());
-        self.commit(books, file)?;
-        books
+        let file = line(&meta, written.bytes, written.hash, context.clock.now());
+        self.commit(context, file)?;
+        context
             .observer
             .sealed(meta.records(), written.bytes, begun.elapsed());
         Ok(())
@@ -226,20 +226,20 @@ impl Sealing {
         }
     }
 
-    fn commit(&mut self, books: &LedgerContext, file: SealedFile) -> Result<(), Error> {
+    fn commit(&mut self, context: &LedgerContext, file: SealedFile) -> Result<(), Error> {
         let (through, hash) = (file.range.through, file.hash);
-        let _manifest = books
+        let _manifest = context
             .manifest
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        books.commit_file(file)?;
+        context.commit_file(file)?;
         self.sealed = through;
         self.previous = hash;
         self.decided = None;
         fail::fail_point!("ledger::seal::committed", |_| Err(Error::Injected(
             "ledger::seal::committed"
         )));
-        let files = &books.stats.files;
+        let files = &context.stats.files;
         files.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::books::Extent;
+use crate::context::Batch;
 use crate::error::Error;
 use crate::ledger::{LiveLane, Shared, lock};
 
@@ -104,7 +104,7 @@ pub(crate) fn roll_thread(shared: &Shared) {
     let mut worked = Duration::ZERO;
     while !shared.stop.wait(pace.pause) {
         let begun = Instant::now();
-        let result = shared.roll(Extent::Part);
+        let result = shared.roll(Batch::One);
         let took = begun.elapsed();
         worked += took;
         let pause = match result {
@@ -143,7 +143,7 @@ pub(crate) fn seal_thread(shared: &Shared) {
             records > 0 && (hour || bytes >= options.seal_bytes)
         };
         let result = with_pauses(shared, || {
-            shared.seal(due, Extent::Part)?;
+            shared.seal(due, Batch::One)?;
             let more = |lane: &LiveLane| due(lane) && lane.fills_a_file();
             Ok(shared.lanes.iter().any(more))
         });

@@ -1,6 +1,6 @@
 //! Finds call ids that occur twice, in bounded memory: the ids are gone through several times, a part of them each time.
 
-use crate::books::LedgerContext;
+use crate::context::LedgerContext;
 use crate::error::Error;
 
 /// Ids that are looked at in one pass: 64 MB.
@@ -31,7 +31,7 @@ impl Unique {
     }
 
     /// Ids that occur more than once, and how often.
-    pub(crate) fn doubled(&self, books: &LedgerContext) -> Result<Vec<(u128, u64)>, Error> {
+    pub(crate) fn doubled(&self, context: &LedgerContext) -> Result<Vec<(u128, u64)>, Error> {
         let passes = u128::from(self.count / PASS + 1);
         let mut doubled = Vec::new();
         for pass in 0..passes {
@@ -39,7 +39,7 @@ impl Unique {
             let mut ids: Vec<u128> = self.kept.clone();
             ids.retain(|id| id % passes == pass);
             for file in &self.files {
-                books.open(file)?.call_ids(&mut |id| {
+                context.open(file)?.call_ids(&mut |id| {
                     if id % passes == pass {
                         ids.push(id);
                     }

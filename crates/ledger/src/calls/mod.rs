@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError};
 use model::Timestamp;
 use store::SealedFile;
 
-use crate::books::LaneSource;
+use crate::context::LaneSource;
 use crate::error::Error;
 use crate::file::{Filter, Place};
 use crate::ledger::{Ledger, Reading, Shared};
@@ -72,7 +72,7 @@ struct Sources {
 
 /// A lane of this process, or of an earlier one that is not all in files yet.
 struct JournalLane {
-    book: LaneSource,
+    source: LaneSource,
     /// The position after which it is not in files.
     sealed: u64,
     /// Its last record when the question was asked.
@@ -129,7 +129,7 @@ impl Calls {
             return Ok(None);
         };
         let sources = &self.sources;
-        let mut names = NameCache::new(&sources.shared.books.names);
+        let mut names = NameCache::new(&sources.shared.context.names);
         let lines = self.window[rows]
             .iter()
             .map(|row| CallLine::new(row, &sources.nodes[row.source as usize], &mut names))
@@ -150,7 +150,7 @@ impl Calls {
     }
 
     pub(crate) fn names(&self) -> Arc<Names> {
-        Arc::clone(&self.sources.shared.books.names)
+        Arc::clone(&self.sources.shared.context.names)
     }
 
     /// The next rows and whose they are.
@@ -209,24 +209,24 @@ impl Sources {
     /// Looks at manifest and positions while neither moves.
     fn take_stock(&mut self) -> Result<(), Error> {
         let shared = Arc::clone(self.shared.ledger());
-        let books = &shared.books;
+        let context = &shared.context;
         let (from, to) = (self.query.from, self.query.to);
-        let guard = books
+        let guard = context
             .manifest
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        let mut files = books
+        let mut files = context
             .store
             .ask(|store| async move { store.manifest(from, to).await })?;
         let live = shared.lanes.iter();
-        let live = live.map(|lane| (lane.book.clone(), lane.lane.closed()));
+        let live = live.map(|lane| (lane.source.clone(), lane.lane.closed()));
         // A dead lane ends where it ends.
         let dead = shared.catch_up.lanes().into_iter();
-        for (book, closed) in live.chain(dead.map(|book| (book, u64::MAX))) {
+        for (source, closed) in live.chain(dead.map(|source| (source, u64::MAX))) {
             // The thread that seals publishes its position after this lock; the store knows already.
-            let sealed = books.position(book.instance, book.lane)?.sealed;
+            let sealed = context.position(source.instance, source.lane)?.sealed;
             self.lanes.push(JournalLane {
-                book,
+                source,
                 sealed,
                 closed,
             });
@@ -234,7 +234,7 @@ impl Sources {
         drop(guard);
         files.retain(|file| file.removed_at.is_none());
         files.sort_unstable_by_key(|file| file.first_started_at);
-        let instances = books
+        let instances = context
             .store
             .ask(|store| async move { store.instances().await })?;
         let nodes: HashMap<_, _> = instances
@@ -247,9 +247,9 @@ impl Sources {
             lane: file.range.lane,
         }));
         self.places.extend(self.lanes.iter().map(|lane| Place {
-            node: lane.book.node.clone(),
-            instance: lane.book.instance,
-            lane: lane.book.lane,
+            node: lane.source.node.clone(),
+            instance: lane.source.instance,
+            lane: lane.source.lane,
         }));
         self.nodes = self
             .places
@@ -263,7 +263,7 @@ impl Sources {
     /// Up to `size` of the oldest wanted rows behind `after`, in order, and whether they are the last.
     fn gather(&self, after: Option<Key>, size: usize) -> Result<(Vec<Row>, bool), Error> {
         let mut window = Window::new(Row::time_order, after, size);
-        let mut wanted = Wanted::new(&self.query, &self.shared.books.names);
+        let mut wanted = Wanted::new(&self.query, &self.shared.context.names);
         for (index, lane) in self.lanes.iter().enumerate() {
             let source = u32::try_from(self.files.len() + index).expect("fewer than four billion");
             self.gather_lane(lane, source, &mut wanted, &mut window)?;
@@ -285,7 +285,7 @@ impl Sources {
         if lane.sealed >= lane.closed {
             return Ok(());
         }
-        let Some(mut reader) = lane.book.rows_from(&self.shared.books, lane.sealed)? else {
+        let Some(mut reader) = lane.source.rows_from(&self.shared.context, lane.sealed)? else {
             return Ok(());
         };
         while let Some(mut row) = reader.next()? {
@@ -315,14 +315,14 @@ impl Sources {
         if narrowed(&wanted.filter, window).and_then(meets).is_none() {
             return Ok(());
         }
-        let books = &self.shared.books;
-        let reader = books.open(&file.name)?;
+        let context = &self.shared.context;
+        let reader = context.open(&file.name)?;
         for group in 0..reader.groups() {
             // What was found so far leaves less to be wanted.
             let Some(filter) = narrowed(&wanted.filter, window).and_then(meets) else {
                 break;
             };
-            reader.scan_group(group, &books.names, &filter, &mut |row| {
+            reader.scan_group(group, &context.names, &filter, &mut |row| {
                 if wanted.takes(row) {
                     window.add(Row { source, ..*row });
                 }

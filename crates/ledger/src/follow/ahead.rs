@@ -60,15 +60,15 @@ impl Ahead {
         license_id: Option<LicenseId>,
         at: u64,
     ) -> Result<Self, Error> {
-        let books = &shared.books;
+        let context = &shared.context;
         let filter = Filter {
             license_id,
             ..Filter::default()
         };
         let mut smallest = Smallest::new(|row| row.number, Some(at), ROWS);
-        books
+        context
             .open(&file.name)?
-            .scan(&books.names, &filter, &mut |row| {
+            .scan(&context.names, &filter, &mut |row| {
                 smallest.add(*row);
                 Ok(())
             })?;

@@ -8,7 +8,7 @@ use store::InstanceState;
 
 use super::Follower;
 use super::cursor::Turn;
-use crate::books::LaneSource;
+use crate::context::LaneSource;
 use crate::error::Error;
 
 /// A lane to be followed.
@@ -30,13 +30,17 @@ impl Follower<'_> {
         let mut journals: BTreeMap<u32, (LaneSource, u64)> = BTreeMap::new();
         if instance == self.shared.instance {
             let live = self.shared.lanes.iter();
-            journals
-                .extend(live.map(|lane| (lane.book.lane, (lane.book.clone(), lane.lane.closed()))));
+            journals.extend(
+                live.map(|lane| (lane.source.lane, (lane.source.clone(), lane.lane.closed()))),
+            );
         }
         // A dead lane ends where it ends.
-        let dead = self.dead.iter().filter(|book| book.instance == instance);
-        journals.extend(dead.map(|book| (book.lane, (book.clone(), u64::MAX))));
-        let store = &self.shared.books.store;
+        let dead = self
+            .dead
+            .iter()
+            .filter(|source| source.instance == instance);
+        journals.extend(dead.map(|source| (source.lane, (source.clone(), u64::MAX))));
+        let store = &self.shared.context.store;
         let positions = store.ask(|store| async move { store.positions(instance).await })?;
         let mut sealed: BTreeMap<u32, u64> = positions
             .into_iter()

@@ -12,8 +12,8 @@ use std::sync::{Arc, PoisonError};
 
 use store::{InstanceState, SealedFile};
 
-use crate::books::LaneSource;
 use crate::calls::{CallsQuery, Wanted};
+use crate::context::LaneSource;
 use crate::error::Error;
 use crate::ledger::{Ledger, Reading, Shared};
 use crate::line::CallLine;
@@ -60,8 +60,8 @@ impl Ledger {
         let shared = Arc::clone(&self.shared);
         let visible = shared.visible().await;
         self.run(move || {
-            let names = Arc::clone(&shared.books.names);
-            let cursor = cursor.unwrap_or_else(|| FollowCursor::begin(shared.books.clock.now()));
+            let names = Arc::clone(&shared.context.names);
+            let cursor = cursor.unwrap_or_else(|| FollowCursor::begin(shared.context.clock.now()));
             let mut page = Follower::new(shared, &query, &names, cursor, limit).follow()?;
             if page.calls.is_empty() && !page.more {
                 visible?;
@@ -99,7 +99,7 @@ impl<'a> Follower<'a> {
         // Who removes files had looked for readers before this; from here on it finds one.
         drop(
             shared
-                .books
+                .context
                 .manifest
                 .read()
                 .unwrap_or_else(PoisonError::into_inner),
@@ -133,7 +133,7 @@ impl<'a> Follower<'a> {
     }
 
     fn instances_numbered(&self, numbers: Vec<u64>) -> Result<Vec<InstanceState>, Error> {
-        let store = &self.shared.books.store;
+        let store = &self.shared.context.store;
         store.ask(|store| async move { store.instances_numbered(numbers).await })
     }
 
@@ -189,7 +189,7 @@ impl<'a> Follower<'a> {
     /// Begins to read instances that registered since the page before; whether there may be more.
     fn read_new(&mut self) -> Result<bool, Error> {
         let after = self.cursor.last.map_or(0, |(number, _)| number);
-        let store = &self.shared.books.store;
+        let store = &self.shared.context.store;
         let states =
             store.ask(|store| async move { store.instances_after(after, INSTANCES_MAX).await })?;
         let more = states.len() == INSTANCES_MAX;
@@ -230,7 +230,9 @@ impl<'a> Follower<'a> {
     fn read_files(&mut self, lane: &FollowedLane, at: &mut u64) -> Result<(), Error> {
         let shared = Arc::clone(self.shared.ledger());
         while !self.is_full() {
-            let files = shared.books.files_after(lane.instance, lane.turn.1, *at)?;
+            let files = shared
+                .context
+                .files_after(lane.instance, lane.turn.1, *at)?;
             if files.is_empty() {
                 break;
             }
@@ -293,14 +295,14 @@ impl<'a> Follower<'a> {
     }
 
     fn read_journal(&mut self, lane: &FollowedLane, at: &mut u64) -> Result<(), Error> {
-        let Some((book, closed)) = &lane.journal else {
+        let Some((source, closed)) = &lane.journal else {
             return Ok(());
         };
         if self.is_full() || *at >= *closed {
             return Ok(());
         }
         let shared = Arc::clone(self.shared.ledger());
-        let mut reader = match book.rows_from(&shared.books, *at) {
+        let mut reader = match source.rows_from(&shared.context, *at) {
             Ok(Some(reader)) => reader,
             Ok(None) => return Ok(()),
             // Sealed and let go since the files were looked for.

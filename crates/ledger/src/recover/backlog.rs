@@ -8,10 +8,10 @@ use model::InstanceId;
 use store::Store;
 use tokio::runtime::Handle;
 
-use super::catch_up::Work;
-use super::shipment::{InstanceRecovery, RecoverySurvey, instance_state};
+use super::instance::{InstanceRecovery, RecoverySurvey, instance_state};
+use super::queue::RecoveryQueue;
 use super::survey::{Survey, remove_finished, survey};
-use crate::books::LedgerContext;
+use crate::context::LedgerContext;
 use crate::error::Error;
 use crate::options::LedgerOptions;
 
@@ -19,7 +19,7 @@ use crate::options::LedgerOptions;
 /// beside the calls.
 pub struct Backlog {
     pub(crate) options: LedgerOptions,
-    pub(crate) books: LedgerContext,
+    pub(crate) context: LedgerContext,
     pub(crate) runtime: Handle,
     survey: Survey,
 }
@@ -56,7 +56,7 @@ impl Backlog {
     ) -> Result<Self, Error> {
         let mut backlog = Self::none(options.clone(), store, runtime.clone())?;
         let work = move || {
-            backlog.survey = survey(&backlog.books, &backlog.options)?;
+            backlog.survey = survey(&backlog.context, &backlog.options)?;
             Ok(backlog)
         };
         blocking(&runtime, work).await
@@ -69,7 +69,7 @@ impl Backlog {
         runtime: Handle,
     ) -> Result<Self, Error> {
         Ok(Self {
-            books: LedgerContext::new(&options, store, runtime.clone())?,
+            context: LedgerContext::new(&options, store, runtime.clone())?,
             options,
             runtime,
             survey: Survey::default(),
@@ -111,8 +111,8 @@ impl Backlog {
         std::mem::take(&mut self.survey.failed)
     }
 
-    pub(crate) fn into_parts(self) -> (LedgerOptions, LedgerContext, Handle, Work) {
-        (self.options, self.books, self.runtime, self.survey.behind)
+    pub(crate) fn into_parts(self) -> (LedgerOptions, LedgerContext, Handle, RecoveryQueue) {
+        (self.options, self.context, self.runtime, self.survey.behind)
     }
 
     fn ship(mut self) -> Result<Recovery, Error> {
@@ -127,23 +127,21 @@ impl Backlog {
             removed: *removed,
             ..Recovery::default()
         };
-        for mut shipment in behind.drain(..) {
-            let shipped = shipment
-                .ship(&self.books)
-                .and_then(|()| shipment.delete_spares());
+        for mut dead in behind.drain(..) {
+            let shipped = dead.ship(&self.context).and_then(|()| dead.delete_spares());
             match shipped {
-                Ok(()) => recovery.recovered.push(shipment.instance()),
+                Ok(()) => recovery.recovered.push(dead.instance()),
                 Err(Error::Store(error)) => return Err(error.into()),
                 Err(error) => {
-                    let instance = shipment.instance();
+                    let instance = dead.instance();
                     tracing::error!(%instance, %error, "a journal cannot be recovered");
                     recovery
                         .failed
-                        .push((shipment.path().unwrap_or_default(), error));
+                        .push((dead.path().unwrap_or_default(), error));
                 }
             }
         }
-        recovery.removed += remove_finished(&self.books, &self.options)?;
+        recovery.removed += remove_finished(&self.context, &self.options)?;
         Ok(recovery)
     }
 }
@@ -173,8 +171,8 @@ pub async fn ship(
     store: Arc<dyn Store>,
     runtime: Handle,
 ) -> Result<bool, Error> {
-    let books = LedgerContext::new(options, store, runtime.clone())?;
-    blocking(&runtime, move || ship_found(&books, &path)).await
+    let context = LedgerContext::new(options, store, runtime.clone())?;
+    blocking(&runtime, move || ship_found(&context, &path)).await
 }
 
 async fn blocking<T: Send + 'static>(
@@ -185,9 +183,9 @@ async fn blocking<T: Send + 'static>(
     done.await.map_err(|_| Error::Stopped)?
 }
 
-fn ship_found(books: &LedgerContext, path: &Path) -> Result<bool, Error> {
+fn ship_found(context: &LedgerContext, path: &Path) -> Result<bool, Error> {
     let not_one = match DeadInstance::open(path) {
-        Ok(dead) => return ship_dead(books, dead),
+        Ok(dead) => return ship_dead(context, dead),
         Err(error @ journal::Error::NotAnInstance { .. }) => error,
         Err(error) => return Err(error.into()),
     };
@@ -197,7 +195,7 @@ fn ship_found(books: &LedgerContext, path: &Path) -> Result<bool, Error> {
     }
     let (mut anew, mut failed) = (false, None);
     for dead in found {
-        match ship_dead(books, dead) {
+        match ship_dead(context, dead) {
             Ok(shipped) => anew |= shipped,
             Err(error) => failed = failed.or(Some(error)),
         }
@@ -205,17 +203,17 @@ fn ship_found(books: &LedgerContext, path: &Path) -> Result<bool, Error> {
     failed.map_or(Ok(anew), Err)
 }
 
-pub(crate) fn ship_path(books: &LedgerContext, path: &Path) -> Result<bool, Error> {
-    ship_dead(books, DeadInstance::open(path)?)
+pub(crate) fn ship_path(context: &LedgerContext, path: &Path) -> Result<bool, Error> {
+    ship_dead(context, DeadInstance::open(path)?)
 }
 
 /// Ships an instance; `false` if the store had all of it already.
-fn ship_dead(books: &LedgerContext, dead: DeadInstance) -> Result<bool, Error> {
-    let known = instance_state(books, InstanceId::from_u128(dead.instance()))?;
-    let looked = RecoverySurvey::at(books, dead, known.as_slice())?;
-    if looked.is_whole() {
+fn ship_dead(context: &LedgerContext, dead: DeadInstance) -> Result<bool, Error> {
+    let known = instance_state(context, InstanceId::from_u128(dead.instance()))?;
+    let survey = RecoverySurvey::at(context, dead, known.as_slice())?;
+    if survey.is_whole() {
         return Ok(false);
     }
-    InstanceRecovery::of(books, looked)?.ship(books)?;
+    InstanceRecovery::of(context, survey)?.ship(context)?;
     Ok(true)
 }

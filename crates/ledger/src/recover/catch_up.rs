@@ -4,16 +4,16 @@
 //! What a quota needs comes first: as long as the sums of an instance are not all there its leased units stay leased, so that
 //! no balance is ever over-spent; they are free later, that is all.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::InstanceId;
 
-use super::shipment::InstanceRecovery;
+use super::instance::InstanceRecovery;
+use super::queue::RecoveryQueue;
 use super::survey::remove_finished;
-use crate::books::{LaneSource, LedgerContext};
+use crate::context::{LaneSource, LedgerContext};
 use crate::error::Error;
 use crate::ledger::{Shared, lock};
 use crate::threads::Pace;
@@ -23,23 +23,20 @@ const NICE: i32 = 10;
 /// How soon a pause ends when somebody begins to wait.
 const TURN: Duration = Duration::from_millis(20);
 
-/// The instances that are still to be shipped, oldest first.
-pub(crate) type Work = VecDeque<InstanceRecovery>;
-
 /// What earlier starts left, and how far it is.
 #[derive(Default)]
 pub(crate) struct CatchUp {
     /// Whoever holds it is the only one to ship any of it.
-    pub(crate) work: Mutex<Work>,
-    seen: Mutex<Seen>,
+    pub(crate) work: Mutex<RecoveryQueue>,
+    progress: Mutex<Progress>,
     changed: Condvar,
     /// Those who wait.
-    hurried: AtomicUsize,
+    waiters: AtomicUsize,
 }
 
 /// How far it is, for those who must not wait for the work.
 #[derive(Clone, Default)]
-pub(crate) struct Seen {
+pub(crate) struct Progress {
     /// Lanes whose records are not all in files yet.
     lanes: Vec<LaneSource>,
     /// Records that are not in the rollups.
@@ -52,12 +49,12 @@ pub(crate) struct Seen {
     pub(crate) is_failing: bool,
 }
 
-impl Seen {
-    fn of(work: &Work, is_failing: bool) -> Self {
+impl Progress {
+    fn of(work: &RecoveryQueue, is_failing: bool) -> Self {
         Self {
             lanes: work
                 .iter()
-                .flat_map(InstanceRecovery::books)
+                .flat_map(InstanceRecovery::lane_sources)
                 .cloned()
                 .collect(),
             behind: work.iter().map(InstanceRecovery::behind).sum(),
@@ -77,88 +74,88 @@ const fn may_pass(error: &Error) -> bool {
 }
 
 /// What is to be done next: marks of all instances, sums of all instances, files of all instances.
-fn next(work: &Work) -> Option<usize> {
+fn next(work: &RecoveryQueue) -> Option<usize> {
     let found = |wanted: fn(&InstanceRecovery) -> bool| work.iter().position(wanted);
     found(InstanceRecovery::is_found)
-        .or_else(|| found(|shipment| !shipment.is_rolled()))
+        .or_else(|| found(|recovery| !recovery.is_rolled()))
         .or(if work.is_empty() { None } else { Some(0) })
 }
 
 impl CatchUp {
-    pub(crate) fn of(work: Work) -> Self {
+    pub(crate) fn of(work: RecoveryQueue) -> Self {
         Self {
-            seen: Mutex::new(Seen::of(&work, false)),
+            progress: Mutex::new(Progress::of(&work, false)),
             work: Mutex::new(work),
             ..Self::default()
         }
     }
 
     /// How far it is.
-    pub(crate) fn seen(&self) -> Seen {
-        lock(&self.seen).clone()
+    pub(crate) fn progress(&self) -> Progress {
+        lock(&self.progress).clone()
     }
 
     /// Records that are not in the rollups.
     pub(crate) fn behind(&self) -> u64 {
-        lock(&self.seen).behind
+        lock(&self.progress).behind
     }
 
     /// Lanes whose records are not all in files yet.
     pub(crate) fn lanes(&self) -> Vec<LaneSource> {
-        lock(&self.seen).lanes.clone()
+        lock(&self.progress).lanes.clone()
     }
 
     /// Instances that are known to be dead and are not finished.
     pub(crate) fn instances(&self) -> Vec<InstanceId> {
-        let seen = lock(&self.seen);
-        let mut instances: Vec<_> = seen.lanes.iter().map(|lane| lane.instance).collect();
+        let progress = lock(&self.progress);
+        let mut instances: Vec<_> = progress.lanes.iter().map(|lane| lane.instance).collect();
         instances.dedup();
         instances
     }
 
     /// Waits until it is as far as that, at most so long, and not for a store that fails. There are no pauses meanwhile.
-    pub(crate) fn wait(&self, patience: Duration, far_enough: impl Fn(&Seen) -> bool) -> bool {
-        self.hurried.fetch_add(1, Ordering::SeqCst);
-        let seen = lock(&self.seen);
-        let waits = |seen: &mut Seen| !far_enough(seen) && !seen.is_failing;
-        let (seen, _) = self
+    pub(crate) fn wait(&self, timeout: Duration, far_enough: impl Fn(&Progress) -> bool) -> bool {
+        self.waiters.fetch_add(1, Ordering::SeqCst);
+        let progress = lock(&self.progress);
+        let waits = |progress: &mut Progress| !far_enough(progress) && !progress.is_failing;
+        let (progress, _) = self
             .changed
-            .wait_timeout_while(seen, patience, waits)
+            .wait_timeout_while(progress, timeout, waits)
             .unwrap_or_else(PoisonError::into_inner);
-        self.hurried.fetch_sub(1, Ordering::SeqCst);
-        far_enough(&seen)
+        self.waiters.fetch_sub(1, Ordering::SeqCst);
+        far_enough(&progress)
     }
 
     /// Does the next part; whether there is more to do.
-    fn part(&self, books: &LedgerContext) -> Result<bool, Error> {
+    fn part(&self, context: &LedgerContext) -> Result<bool, Error> {
         let mut work = lock(&self.work);
         let Some(index) = next(&work) else {
             return Ok(false);
         };
-        let done = match work[index].part(books) {
+        let done = match work[index].part(context) {
             Ok(true) => Ok(()),
             Ok(false) => {
-                let shipment = work.remove(index).expect("it was just worked on");
-                let instance = shipment.instance();
+                let recovery = work.remove(index).expect("it was just worked on");
+                let instance = recovery.instance();
                 tracing::info!(%instance, "what an earlier start left is in the books");
-                shipment.delete_spares()
+                recovery.delete_spares()
             }
             Err(error) if may_pass(&error) => Err(error),
             Err(error) => {
-                let shipment = work.remove(index).expect("it was just worked on");
-                let (instance, path) = (shipment.instance(), shipment.path().unwrap_or_default());
+                let recovery = work.remove(index).expect("it was just worked on");
+                let (instance, path) = (recovery.instance(), recovery.path().unwrap_or_default());
                 tracing::error!(%instance, path = %path.display(), %error, "a journal of an earlier start cannot be read to its end, it stays as it is");
                 Ok(())
             }
         };
-        *lock(&self.seen) = Seen::of(&work, done.is_err());
+        *lock(&self.progress) = Progress::of(&work, done.is_err());
         self.changed.notify_all();
         done.map(|()| !work.is_empty())
     }
 
     /// Notes what somebody else did, who held the work.
-    pub(crate) fn show(&self, work: &Work) {
-        *lock(&self.seen) = Seen::of(work, false);
+    pub(crate) fn show(&self, work: &RecoveryQueue) {
+        *lock(&self.progress) = Progress::of(work, false);
         self.changed.notify_all();
     }
 
@@ -166,9 +163,10 @@ impl CatchUp {
     fn pause(&self, shared: &Shared, pause: Duration) -> bool {
         let begun = Instant::now();
         loop {
-            let hurried = self.hurried.load(Ordering::SeqCst) > 0 && !lock(&self.seen).is_failing;
+            let waiters =
+                self.waiters.load(Ordering::SeqCst) > 0 && !lock(&self.progress).is_failing;
             let left = pause.saturating_sub(begun.elapsed());
-            if hurried || left.is_zero() {
+            if waiters || left.is_zero() {
                 return shared.stop.wait(Duration::ZERO);
             }
             if shared.stop.wait(left.min(TURN)) {
@@ -181,7 +179,7 @@ impl CatchUp {
 /// Ships what earlier starts left, and then removes the journals that are finished and old.
 pub(crate) fn catch_up_thread(shared: &Shared) {
     let catch_up = &shared.catch_up;
-    if catch_up.seen().is_over {
+    if catch_up.progress().is_over {
         return;
     }
     if let Err(error) = rustix::process::nice(NICE) {
@@ -190,7 +188,7 @@ pub(crate) fn catch_up_thread(shared: &Shared) {
     let mut pace = Pace::new(Duration::ZERO);
     loop {
         let begun = Instant::now();
-        let result = catch_up.part(&shared.books);
+        let result = catch_up.part(&shared.context);
         let more = result.as_ref().map_or(true, |more| *more);
         pace.note(
             "read what earlier starts left",
@@ -204,7 +202,7 @@ pub(crate) fn catch_up_thread(shared: &Shared) {
             return;
         }
     }
-    if let Err(error) = remove_finished(&shared.books, &shared.options) {
+    if let Err(error) = remove_finished(&shared.context, &shared.options) {
         tracing::warn!(%error, "old journals could not be removed");
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use journal::{DeadInstance, Entry};
 use model::{CallHead, CallId, InstanceId, Outcome};
 
-use crate::books::LedgerContext;
 use crate::closed::{define, resolve_mark};
+use crate::context::LedgerContext;
 use crate::error::Error;
 use crate::file::{Filter, SealedReader, file_name};
 use crate::seal::files_in;
@@ -27,7 +27,7 @@ pub(super) fn marks_of(dead: &DeadInstance) -> Result<Vec<CallHead>, Error> {
 
 /// The marks whose call has no head: not in the journal, and not in sealed files either.
 pub(crate) fn marks_without_head(
-    books: &LedgerContext,
+    context: &LedgerContext,
     dead: &DeadInstance,
 ) -> Result<Vec<CallHead>, Error> {
     let instance = InstanceId::from_u128(dead.instance());
@@ -38,20 +38,20 @@ pub(crate) fn marks_without_head(
     let mut symbols = Vec::new();
     let mut without: BTreeSet<_> = marks.iter().map(|mark| mark.call_id).collect();
     for lane in 0..dead.lanes() {
-        read_heads(books, dead, lane, &mut symbols, |head| {
+        read_heads(context, dead, lane, &mut symbols, |head| {
             without.remove(&head.call_id);
         })?;
     }
-    strike_sealed(books, instance, &mut without)?;
+    strike_sealed(context, instance, &mut without)?;
     marks.retain(|mark| without.remove(&mark.call_id));
     marks.sort_unstable_by_key(|mark| mark.call_id);
-    let resolve = |mark| resolve_mark(&symbols, &books.names, mark);
+    let resolve = |mark| resolve_mark(&symbols, &context.names, mark);
     Ok(marks.into_iter().map(resolve).collect())
 }
 
 /// Gives every head that a dead lane still holds to `sink`, and learns its symbols, which are the same for all lanes of a process.
 fn read_heads(
-    books: &LedgerContext,
+    context: &LedgerContext,
     dead: &DeadInstance,
     lane: usize,
     symbols: &mut Vec<u32>,
@@ -63,7 +63,7 @@ fn read_heads(
     while let Some(entry) = reader.next()? {
         if let Entry::Define { symbol, bytes } = entry {
             // What stands for nothing known leaves the mark without that name.
-            let _ = define(symbols, &books.names, symbol, bytes);
+            let _ = define(symbols, &context.names, symbol, bytes);
         }
         if let Some(head) = head_of(&entry) {
             sink(CallHead::decode_first(head).map_err(&failed)?);
@@ -111,24 +111,24 @@ fn unreadable(
 
 /// Takes those call ids out that sealed files of the instance hold, files of an earlier recovery's marks left out.
 fn strike_sealed(
-    books: &LedgerContext,
+    context: &LedgerContext,
     instance: InstanceId,
     without: &mut BTreeSet<CallId>,
 ) -> Result<(), Error> {
-    for range in files_in(&books.directory)? {
+    for range in files_in(&context.directory)? {
         if without.is_empty() {
             break;
         }
         if range.instance != instance {
             continue;
         }
-        let path = books.directory.join(file_name(&range));
+        let path = context.directory.join(file_name(&range));
         let Ok(reader) = SealedReader::open(&path) else {
             // Damaged: sealing will make it again, or say so.
             continue;
         };
         let mut found = Vec::new();
-        reader.scan(&books.names, &Filter::default(), &mut |row| {
+        reader.scan(&context.names, &Filter::default(), &mut |row| {
             let head = &row.record.head;
             // An unknown outcome is what a mark became when this was done before; it must become the same again.
             if row.record.tail.outcome != Outcome::Unknown && without.contains(&head.call_id) {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `acknowledged` | what the store said it had, by which an older copy of it is known |
 //! | `survey` | what is there, and what of it is still to be done |
-//! | `shipment` | one dead instance on its way into the books, part by part |
+//! | `instance` | one dead instance on its way into the books, part by part |
 //! | `marks` | calls that may have been forwarded and have no head |
 //! | `backlog` | the answer of a survey, and all of it done at once |
 //! | `catch_up` | the same beside the calls of a gate that serves |
@@ -15,13 +15,15 @@
 mod acknowledged;
 mod backlog;
 mod catch_up;
+mod instance;
 mod marks;
-mod shipment;
+mod queue;
 mod survey;
 
 pub(crate) use acknowledged::write as write_acknowledged;
 pub(crate) use backlog::ship_path;
 pub use backlog::{Backlog, Recovery, recover, ship};
-pub(crate) use catch_up::{CatchUp, Work, catch_up_thread};
+pub(crate) use catch_up::{CatchUp, catch_up_thread};
+pub(crate) use instance::{InstanceRecovery, instance_state};
 pub(crate) use marks::marks_without_head;
-pub(crate) use shipment::{InstanceRecovery, instance_state};
+pub(crate) use queue::RecoveryQueue;

@@ -8,9 +8,9 @@ use journal::{DeadInstance, dead_instances};
 use model::InstanceId;
 use store::InstanceState;
 
-use super::catch_up::Work;
-use super::shipment::{InstanceRecovery, RecoverySurvey, node_of_file};
-use crate::books::LedgerContext;
+use super::instance::{InstanceRecovery, RecoverySurvey, node_of_file};
+use super::queue::RecoveryQueue;
+use crate::context::LedgerContext;
 use crate::error::Error;
 use crate::file::file_name;
 use crate::options::LedgerOptions;
@@ -20,7 +20,7 @@ use crate::seal::files_in;
 #[derive(Default)]
 pub(super) struct Survey {
     /// Instances of which the store lacks something, oldest first. They are locked.
-    pub(super) behind: Work,
+    pub(super) behind: RecoveryQueue,
     /// Instances that cannot be read to their end, and why.
     pub(super) failed: Vec<(PathBuf, Error)>,
     /// Journals that were removed, since they were finished and old.
@@ -29,23 +29,25 @@ pub(super) struct Survey {
     pub(super) store_is_older: bool,
 }
 
-pub(super) fn survey(books: &LedgerContext, options: &LedgerOptions) -> Result<Survey, Error> {
-    let instances = known_instances(books)?;
+pub(super) fn survey(context: &LedgerContext, options: &LedgerOptions) -> Result<Survey, Error> {
+    let instances = known_instances(context)?;
     let mut found = Survey::default();
     let mut whole = VecDeque::new();
     for dead in dead_instances(&options.journals)? {
         let path = dead.path().to_owned();
-        let looked = RecoverySurvey::at(books, dead, &instances);
-        let result = looked.and_then(|looked| match looked.is_whole() {
+        let survey = RecoverySurvey::at(context, dead, &instances);
+        let result = survey.and_then(|survey| match survey.is_whole() {
             true => {
-                looked.dead.delete_spares()?;
-                let age = looked.dead.age();
-                whole.push_back((looked.dead, age));
+                survey.dead.delete_spares()?;
+                let age = survey.dead.age();
+                whole.push_back((survey.dead, age));
                 Ok(())
             }
             false => {
-                found.store_is_older |= looked.store_is_older();
-                found.behind.push_back(InstanceRecovery::of(books, looked)?);
+                found.store_is_older |= survey.store_is_older();
+                found
+                    .behind
+                    .push_back(InstanceRecovery::of(context, survey)?);
                 Ok(())
             }
         });
@@ -59,21 +61,21 @@ pub(super) fn survey(books: &LedgerContext, options: &LedgerOptions) -> Result<S
         }
     }
     found.removed = remove_old(whole, options)?;
-    find_orphans(books, options, &instances, &mut found)?;
+    find_orphans(context, options, &instances, &mut found)?;
     Ok(found)
 }
 
 /// Removes finished journals that are too old or too large together; how many.
 pub(super) fn remove_finished(
-    books: &LedgerContext,
+    context: &LedgerContext,
     options: &LedgerOptions,
 ) -> Result<usize, Error> {
-    let instances = known_instances(books)?;
+    let instances = known_instances(context)?;
     let mut whole = VecDeque::new();
     for dead in dead_instances(&options.journals)? {
         let age = dead.age();
-        match RecoverySurvey::at(books, dead, &instances) {
-            Ok(looked) if looked.is_whole() => whole.push_back((looked.dead, age)),
+        match RecoverySurvey::at(context, dead, &instances) {
+            Ok(survey) if survey.is_whole() => whole.push_back((survey.dead, age)),
             Err(Error::Store(error)) => return Err(error.into()),
             Ok(_) | Err(_) => {}
         }
@@ -81,8 +83,8 @@ pub(super) fn remove_finished(
     remove_old(whole, options)
 }
 
-fn known_instances(books: &LedgerContext) -> Result<Vec<InstanceState>, Error> {
-    books
+fn known_instances(context: &LedgerContext) -> Result<Vec<InstanceState>, Error> {
+    context
         .store
         .ask(|store| async move { store.instances().await })
 }
@@ -109,7 +111,7 @@ fn remove_old(
 /// Finds files of instances of this node whose journal is gone: those of a store that was restored from a copy older than
 /// them. One of another node may live, its journal somewhere else.
 fn find_orphans(
-    books: &LedgerContext,
+    context: &LedgerContext,
     options: &LedgerOptions,
     instances: &[InstanceState],
     found: &mut Survey,
@@ -120,8 +122,8 @@ fn find_orphans(
             .join(format!("{:032x}", instance.as_u128()))
     };
     let mut lanes: BTreeMap<InstanceId, (BTreeSet<u32>, PathBuf)> = BTreeMap::new();
-    for range in files_in(&books.directory)? {
-        let file = books.directory.join(file_name(&range));
+    for range in files_in(&context.directory)? {
+        let file = context.directory.join(file_name(&range));
         let known = lanes.entry(range.instance);
         known
             .or_insert((BTreeSet::new(), file))
@@ -138,17 +140,17 @@ fn find_orphans(
             Some(state) => Ok(state.node.clone()),
             None => node_of_file(&file),
         };
-        let shipment = match node {
-            Ok(node) if node == books.node => {
-                InstanceRecovery::of_files(books, instance, &node, lanes.into_iter())
+        let recovery = match node {
+            Ok(node) if node == context.node => {
+                InstanceRecovery::of_files(context, instance, &node, lanes.into_iter())
             }
             Ok(_) => continue,
             Err(error) => Err(error),
         };
-        match shipment {
-            Ok(shipment) => {
+        match recovery {
+            Ok(recovery) => {
                 found.store_is_older = true;
-                found.behind.push_back(shipment);
+                found.behind.push_back(recovery);
             }
             Err(Error::Store(error)) => return Err(error.into()),
             Err(error) => {

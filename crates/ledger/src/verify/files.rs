@@ -4,7 +4,7 @@ use model::InstanceId;
 use store::{LanePosition, SealedFile};
 
 use super::Check;
-use crate::books::LedgerContext;
+use crate::context::LedgerContext;
 use crate::error::Error;
 use crate::file::{Filter, SealedReader, file_name, hash_file};
 use crate::report::{Fault, Problem};
@@ -14,7 +14,7 @@ impl Check {
     /// Checks the files of one lane; the record at which they end.
     pub(super) fn files(
         &mut self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         instance: InstanceId,
         position: &LanePosition,
         files: &[SealedFile],
@@ -40,7 +40,7 @@ impl Check {
                 let what = "it does not carry the hash of the file before";
                 self.note(at(Problem::new(Fault::ChainBroken, what)));
             }
-            self.file(books, position, file)?;
+            self.file(context, position, file)?;
             end = file.range.through;
             previous = file.hash;
         }
@@ -49,7 +49,7 @@ impl Check {
 
     fn file(
         &mut self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         position: &LanePosition,
         file: &SealedFile,
     ) -> Result<(), Error> {
@@ -58,7 +58,7 @@ impl Check {
             self.trusted += file.calls;
             return Ok(());
         }
-        let fault = match self.read_file(books, position, file) {
+        let fault = match self.read_file(context, position, file) {
             Ok(()) => return Ok(()),
             Err(Error::Store(error)) => return Err(error.into()),
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
@@ -77,11 +77,11 @@ impl Check {
     /// Adds a file's records, if it is what was written; nothing of it otherwise.
     fn read_file(
         &mut self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         position: &LanePosition,
         file: &SealedFile,
     ) -> Result<(), Error> {
-        let path = books.as_kept(&file.name)?;
+        let path = context.as_kept(&file.name)?;
         let damaged = |what: &str| Error::Damaged {
             path: path.clone(),
             what: what.to_owned(),
@@ -96,7 +96,7 @@ impl Check {
         let mut numbers = Numbers::new(file.range.from, file.range.through);
         let mut sums = std::mem::take(&mut self.sums);
         let mut pending = 0;
-        let result = reader.scan(&books.names, &Filter::default(), &mut |row| {
+        let result = reader.scan(&context.names, &Filter::default(), &mut |row| {
             numbers.strike(row.number);
             if row.number <= position.rolled {
                 sums.add(row);
@@ -127,10 +127,10 @@ impl Check {
 
     pub(super) fn unknown_files(
         &mut self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         manifest: &[SealedFile],
     ) -> Result<(), Error> {
-        for range in files_in(&books.directory)? {
+        for range in files_in(&context.directory)? {
             let name = file_name(&range);
             if manifest.iter().any(|file| file.name == name) {
                 continue;

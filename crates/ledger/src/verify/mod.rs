@@ -15,11 +15,11 @@ use journal::{DeadInstance, dead_instances};
 use model::InstanceId;
 use store::{InstanceState, LanePosition, SealedFile, StockTaking};
 
-use crate::books::{LaneSource, LedgerContext, Source};
+use crate::context::{LaneSource, LedgerContext, Source};
 use crate::error::Error;
 use crate::freeze;
 use crate::ledger::{Ledger, Shared};
-use crate::recover::{Work, ship_path};
+use crate::recover::{RecoveryQueue, ship_path};
 use crate::report::{Fault, Problem, VerifyReport};
 use crate::rollup::Sums;
 use crate::unique::Unique;
@@ -39,9 +39,11 @@ impl Ledger {
         let shared = Arc::clone(&self.shared);
         self.run(move || {
             let mut check = Check::default();
-            shared.catch_up.wait(freeze::TIMEOUT, |seen| seen.is_over);
+            shared
+                .catch_up
+                .wait(freeze::TIMEOUT, |progress| progress.is_over);
             // Before the others stand still, who do not wait for ever.
-            let visible = shared.wait_until_visible(shared.options.patience);
+            let visible = shared.wait_until_visible(shared.options.visibility_timeout);
             ship_dead_instances(&shared, &mut check)?;
             let damaged = check.damaged.iter();
             let mut dead: Vec<_> = damaged
@@ -50,18 +52,18 @@ impl Ledger {
             dead.extend(shared.catch_up.instances());
             let others = shared.still_others(&dead)?;
             let (mut frozen, shipped) = shared.freeze();
-            check.look_at_backlog(&shared.books, &mut frozen.backlog)?;
+            check.look_at_backlog(&shared.context, &mut frozen.backlog)?;
             if let Err(error) = visible.and(shipped) {
                 check.note(Problem::new(Fault::NotShipped, error.to_string()));
             }
             let stock = shared
-                .books
+                .context
                 .store
                 .ask(|store| async move { store.take_stock().await })?;
             drop(others);
             let report = check.run(&shared, stock)?;
             drop(frozen);
-            shared.books.stats.counted_lost(report.lost);
+            shared.context.stats.counted_lost(report.lost);
             Ok(report)
         })
         .await
@@ -75,7 +77,7 @@ fn ship_dead_instances(shared: &Shared, check: &mut Check) -> Result<(), Error> 
     // Given back, for shipping opens each by itself.
     drop(found);
     for path in paths {
-        match ship_path(&shared.books, &path) {
+        match ship_path(&shared.context, &path) {
             // Another process recovers it right now.
             Ok(_) | Err(Error::Journal(journal::Error::Locked { .. })) => {}
             Err(Error::Store(error)) => return Err(error.into()),
@@ -122,24 +124,28 @@ impl Check {
     }
 
     /// Notes whose records lie in journals that are being shipped.
-    fn look_at_backlog(&mut self, books: &LedgerContext, work: &mut Work) -> Result<(), Error> {
-        for shipment in work.iter_mut() {
+    fn look_at_backlog(
+        &mut self,
+        context: &LedgerContext,
+        work: &mut RecoveryQueue,
+    ) -> Result<(), Error> {
+        for recovery in work.iter_mut() {
             // A position may stand on what recovery adds.
-            match shipment.prepare(books) {
+            match recovery.prepare(context) {
                 Ok(()) => {}
                 Err(Error::Store(error)) => return Err(error.into()),
                 Err(error) => {
                     self.note(Problem::new(Fault::JournalDamaged, error.to_string()));
                 }
             }
-            self.backlog.extend(shipment.books().cloned());
+            self.backlog.extend(recovery.lane_sources().cloned());
         }
         Ok(())
     }
 
     /// Judges stock that was taken at one moment: what others wrote meanwhile is in all of it or in nothing.
     fn run(mut self, shared: &Shared, stock: StockTaking) -> Result<VerifyReport, Error> {
-        let books = &shared.books;
+        let context = &shared.context;
         let StockTaking {
             instances,
             manifest,
@@ -147,7 +153,7 @@ impl Check {
             hours_until,
             balances,
         } = stock;
-        self.unknown_files(books, &manifest)?;
+        self.unknown_files(context, &manifest)?;
         let mut lanes: BTreeMap<(InstanceId, u32), Vec<SealedFile>> = BTreeMap::new();
         for file in manifest {
             let lane = (file.range.instance, file.range.lane);
@@ -167,10 +173,10 @@ impl Check {
                 rolled: 0,
                 sealed: 0,
             };
-            self.files(books, instance, &nowhere, &files)?;
+            self.files(context, instance, &nowhere, &files)?;
         }
-        self.call_ids(books)?;
-        self.rollups(books, rollups, hours_until);
+        self.call_ids(context)?;
+        self.rollups(context, rollups, hours_until);
         self.balances(&balances);
         Ok(self.report)
     }
@@ -213,8 +219,8 @@ impl Check {
         position: LanePosition,
         files: &[SealedFile],
     ) -> Result<(), Error> {
-        let books = &shared.books;
-        let sealed = self.files(books, state.id, &position, files)?;
+        let context = &shared.context;
+        let sealed = self.files(context, state.id, &position, files)?;
         let journal = self.journal_of(shared, state.id, position.lane);
         // One that lives in another process goes on while this is read.
         let lives = journal.is_none() && state.finished_at.is_none();
@@ -227,7 +233,7 @@ impl Check {
             self.note(problem.of(state.id, position.lane));
         }
         if let Some(lane) = journal {
-            return self.journal(books, &lane, &position, sealed);
+            return self.journal(context, &lane, &position, sealed);
         }
         if lives {
             if position.rolled > sealed {
@@ -269,11 +275,13 @@ impl Check {
     fn journal_of(&self, shared: &Shared, instance: InstanceId, lane: u32) -> Option<LaneSource> {
         if instance == shared.instance {
             let live = shared.lanes.get(lane as usize)?;
-            return Some(live.book.clone());
+            return Some(live.source.clone());
         }
         let mut backlog = self.backlog.iter();
-        if let Some(book) = backlog.find(|book| (book.instance, book.lane) == (instance, lane)) {
-            return Some(book.clone());
+        if let Some(source) =
+            backlog.find(|source| (source.instance, source.lane) == (instance, lane))
+        {
+            return Some(source.clone());
         }
         let dead = self
             .damaged
@@ -282,8 +290,8 @@ impl Check {
         Some(LaneSource {
             instance,
             lane,
-            node: shared.books.node.clone(),
-            source: Source::Dead {
+            node: shared.context.node.clone(),
+            records: Source::Dead {
                 instance: Arc::clone(dead),
                 closed: dead.closed(lane as usize).unwrap_or(u64::MAX),
                 marks: Vec::new(),
@@ -294,19 +302,19 @@ impl Check {
     /// Counts what the journal holds behind the files.
     fn journal(
         &mut self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         lane: &LaneSource,
         position: &LanePosition,
         sealed: u64,
     ) -> Result<(), Error> {
         let begin = sealed.min(position.sealed);
         let mut read = begin;
-        let damage = match self.read_journal(books, lane, position, &mut read) {
+        let damage = match self.read_journal(context, lane, position, &mut read) {
             Ok(()) => None,
             Err(Error::Store(error)) => return Err(error.into()),
             Err(error) => Some(error),
         };
-        let closed = match &lane.source {
+        let closed = match &lane.records {
             Source::Live(live) => Some(live.closed()),
             Source::Dead { closed, .. } => Some(*closed).filter(|closed| *closed < u64::MAX),
             Source::Files => None,
@@ -333,12 +341,12 @@ impl Check {
 
     fn read_journal(
         &mut self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         lane: &LaneSource,
         position: &LanePosition,
         read: &mut u64,
     ) -> Result<(), Error> {
-        let Some(mut reader) = lane.rows_from(books, *read)? else {
+        let Some(mut reader) = lane.rows_from(context, *read)? else {
             return Ok(());
         };
         while let Some(row) = reader.next()? {
@@ -355,9 +363,9 @@ impl Check {
         Ok(())
     }
 
-    fn call_ids(&mut self, books: &LedgerContext) -> Result<(), Error> {
+    fn call_ids(&mut self, context: &LedgerContext) -> Result<(), Error> {
         let unique = std::mem::take(&mut self.unique);
-        for (call_id, times) in unique.doubled(books)? {
+        for (call_id, times) in unique.doubled(context)? {
             let call_id = model::CallId::from_u128(call_id);
             let what = format!("call {call_id} is recorded {times} times");
             self.note(Problem::new(Fault::CallDoubled, what));

@@ -6,14 +6,14 @@ use model::Timestamp;
 use model::usage::{UsageKey, UsageSums};
 
 use super::Check;
-use crate::books::LedgerContext;
+use crate::context::LedgerContext;
 use crate::error::Error;
 use crate::report::{Fault, Problem};
 
 impl Check {
     pub(super) fn rollups(
         &mut self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         rollups: HashMap<UsageKey, UsageSums>,
         hours_until: Option<Timestamp>,
     ) {
@@ -21,7 +21,7 @@ impl Check {
         let stored_calls: u64 = stored.values().map(|sums| sums.calls).sum();
         let counted = self.sums.calls() + self.trusted + self.unsealed;
         let (short, over) = if self.trusted == 0 && !self.lives_elsewhere {
-            self.by_key(books, stored, hours_until)
+            self.by_key(context, stored, hours_until)
         } else {
             (
                 counted.saturating_sub(stored_calls),
@@ -49,13 +49,13 @@ impl Check {
     /// Calls that rollups lack, and calls that they have too many, summed up over all keys.
     fn by_key(
         &mut self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         stored: &HashMap<UsageKey, UsageSums>,
         hours_until: Option<Timestamp>,
     ) -> (u64, u64) {
         let (mut short, mut over) = (0, 0);
         let mut seen = 0;
-        for (key, counted) in by_hour(self.sums.rows(&books.names), hours_until) {
+        for (key, counted) in by_hour(self.sums.rows(&context.names), hours_until) {
             let known = stored.get(&key).copied().unwrap_or_default();
             seen += known.calls;
             short += counted.calls.saturating_sub(known.calls);
@@ -89,12 +89,14 @@ fn by_hour(
 }
 
 /// All rollup rows; rows of one key added up.
-pub(crate) fn stored_rollups(books: &LedgerContext) -> Result<HashMap<UsageKey, UsageSums>, Error> {
+pub(crate) fn stored_rollups(
+    context: &LedgerContext,
+) -> Result<HashMap<UsageKey, UsageSums>, Error> {
     const PAGE: usize = 10_000;
     let mut all: HashMap<UsageKey, UsageSums> = HashMap::new();
     let mut after = None;
     loop {
-        let (rows, next) = books
+        let (rows, next) = context
             .store
             .ask(|store| async move { store.rollups(after, PAGE).await })?;
         for row in rows {

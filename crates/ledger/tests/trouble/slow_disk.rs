@@ -11,10 +11,10 @@ use crate::support::{Gate, Home, Shape, lines};
 
 const SYNC: &str = "journal::fsync";
 
-/// Little patience, so that its end is soon reached.
+/// A short timeout, so that the test reaches it soon.
 fn options(home: &Home) -> LedgerOptions {
     LedgerOptions {
-        patience: Duration::from_millis(300),
+        visibility_timeout: Duration::from_millis(300),
         ..home.options()
     }
 }

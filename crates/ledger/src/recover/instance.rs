@@ -13,7 +13,7 @@ use store::{InstanceState, LanePosition};
 
 use super::acknowledged;
 use super::marks::{marks_of, marks_without_head, read_first_head};
-use crate::books::{Extent, LaneSource, LedgerContext, Source};
+use crate::context::{Batch, LaneSource, LedgerContext, Source};
 use crate::error::Error;
 use crate::file::SealedReader;
 use crate::roll::Rolling;
@@ -30,7 +30,7 @@ pub(crate) struct InstanceRecovery {
 
 /// One of its lanes.
 struct LaneRecovery {
-    book: LaneSource,
+    source: LaneSource,
     rolling: Rolling,
     sealing: Sealing,
     /// Records that were rolled up when it was found.
@@ -61,7 +61,7 @@ pub(super) struct RecoverySurvey {
 
 impl RecoverySurvey {
     pub(super) fn at(
-        books: &LedgerContext,
+        context: &LedgerContext,
         dead: DeadInstance,
         instances: &[InstanceState],
     ) -> Result<Self, Error> {
@@ -70,7 +70,7 @@ impl RecoverySurvey {
         Ok(Self {
             closed: closed.collect::<Result<_, _>>()?,
             state: instances.iter().find(|state| state.id == instance).cloned(),
-            positions: books
+            positions: context
                 .store
                 .ask(|store| async move { store.positions(instance).await })?,
             dead,
@@ -117,11 +117,11 @@ impl InstanceRecovery {
     ///
     /// # Errors
     /// When a newer version wrote it, which shows at its first records, or the store does not answer.
-    pub(super) fn of(books: &LedgerContext, looked: RecoverySurvey) -> Result<Self, Error> {
-        let lanes = looked.closed.iter().enumerate();
-        let lanes = lanes.map(|(lane, closed)| (*closed, looked.position(lane).rolled));
+    pub(super) fn of(context: &LedgerContext, survey: RecoverySurvey) -> Result<Self, Error> {
+        let lanes = survey.closed.iter().enumerate();
+        let lanes = lanes.map(|(lane, closed)| (*closed, survey.position(lane).rolled));
         let lanes: Vec<_> = lanes.collect();
-        let RecoverySurvey { dead, state, .. } = looked;
+        let RecoverySurvey { dead, state, .. } = survey;
         let instance = InstanceId::from_u128(dead.instance());
         marks_of(&dead)?;
         for lane in 0..lanes.len() {
@@ -132,15 +132,15 @@ impl InstanceRecovery {
             }
         }
         // A directory that was brought from elsewhere keeps the label under which it began.
-        let node = state.map_or_else(|| books.node.clone(), |state| state.node);
-        begin(books, instance, &node, dead.age())?;
+        let node = state.map_or_else(|| context.node.clone(), |state| state.node);
+        begin(context, instance, &node, dead.age())?;
         let dead = Arc::new(dead);
         let lane = |(index, (closed, rolled))| LaneRecovery {
-            book: LaneSource {
+            source: LaneSource {
                 instance,
                 lane: lane_number(index),
                 node: node.clone(),
-                source: Source::Dead {
+                records: Source::Dead {
                     instance: Arc::clone(&dead),
                     closed,
                     marks: Vec::new(),
@@ -160,18 +160,18 @@ impl InstanceRecovery {
 
     /// An instance of which nothing is left but files of these lanes.
     pub(super) fn of_files(
-        books: &LedgerContext,
+        context: &LedgerContext,
         instance: InstanceId,
         node: &str,
         lanes: impl Iterator<Item = u32>,
     ) -> Result<Self, Error> {
-        begin(books, instance, node, Duration::ZERO)?;
+        begin(context, instance, node, Duration::ZERO)?;
         let lane = |lane| LaneRecovery {
-            book: LaneSource {
+            source: LaneSource {
                 instance,
                 lane,
                 node: node.to_owned(),
-                source: Source::Files,
+                records: Source::Files,
             },
             rolling: Rolling::default(),
             sealing: Sealing::default(),
@@ -195,8 +195,8 @@ impl InstanceRecovery {
     }
 
     /// Its lanes, as readers need them.
-    pub(crate) fn books(&self) -> impl Iterator<Item = &LaneSource> {
-        self.lanes.iter().map(|lane| &lane.book)
+    pub(crate) fn lane_sources(&self) -> impl Iterator<Item = &LaneSource> {
+        self.lanes.iter().map(|lane| &lane.source)
     }
 
     /// Records that are not in the rollups, as far as is known: not those that recovery adds.
@@ -218,27 +218,27 @@ impl InstanceRecovery {
     ///
     /// # Errors
     /// As [`InstanceRecovery::part`].
-    pub(crate) fn prepare(&mut self, books: &LedgerContext) -> Result<(), Error> {
+    pub(crate) fn prepare(&mut self, context: &LedgerContext) -> Result<(), Error> {
         if self.stage != Stage::Found {
             return Ok(());
         }
         let instance = self.instance;
-        remove_parts(&books.directory, instance)?;
+        remove_parts(&context.directory, instance)?;
         if let Some(dead) = &self.dead {
-            let without = marks_without_head(books, dead)?;
+            let without = marks_without_head(context, dead)?;
             if !without.is_empty() {
                 tracing::warn!(%instance, calls = without.len(), "calls of a dead gate may have been forwarded: outcome unknown");
             }
             // One lane takes the marks, which belong to none.
             if let Some(Source::Dead { marks, .. }) =
-                self.lanes.first_mut().map(|lane| &mut lane.book.source)
+                self.lanes.first_mut().map(|lane| &mut lane.source.records)
             {
                 *marks = without;
             }
         }
         for lane in &mut self.lanes {
             // Files may hold what the journal has let go: they come first into the manifest.
-            lane.sealing.look(books, &lane.book)?;
+            lane.sealing.look(context, &lane.source)?;
         }
         self.stage = Stage::Rolling(0);
         Ok(())
@@ -248,19 +248,19 @@ impl InstanceRecovery {
     ///
     /// # Errors
     /// When the store does not answer, or the journal cannot be read. Nothing is lost by one: the same part can be done again.
-    pub(crate) fn part(&mut self, books: &LedgerContext) -> Result<bool, Error> {
+    pub(crate) fn part(&mut self, context: &LedgerContext) -> Result<bool, Error> {
         match self.stage {
-            Stage::Found => self.prepare(books)?,
+            Stage::Found => self.prepare(context)?,
             Stage::Rolling(index) => match self.lanes.get_mut(index) {
                 Some(lane) => {
-                    if !lane.rolling.roll(books, &lane.book, Extent::Part)? {
+                    if !lane.rolling.roll(context, &lane.source, Batch::One)? {
                         lane.rolling.rest();
                         self.stage = Stage::Rolling(index + 1);
                     }
                 }
                 None => {
                     let instance = self.instance;
-                    books
+                    context
                         .store
                         .ask(|store| async move { store.settle_instance(instance).await })?;
                     self.stage = Stage::Sealing(0);
@@ -268,14 +268,14 @@ impl InstanceRecovery {
             },
             Stage::Sealing(index) => match self.lanes.get_mut(index) {
                 Some(lane) => {
-                    if !lane.seal_part(books)? {
+                    if !lane.seal_part(context)? {
                         lane.sealing.rest();
                         lane.assert_even()?;
                         self.stage = Stage::Sealing(index + 1);
                     }
                 }
                 None => {
-                    finish(books, self.instance)?;
+                    finish(context, self.instance)?;
                     self.stage = Stage::Finished;
                 }
             },
@@ -288,20 +288,20 @@ impl InstanceRecovery {
     ///
     /// # Errors
     /// As [`InstanceRecovery::part`].
-    pub(super) fn ship(&mut self, books: &LedgerContext) -> Result<(), Error> {
-        while self.part(books)? {}
+    pub(super) fn ship(&mut self, context: &LedgerContext) -> Result<(), Error> {
+        while self.part(context)? {}
         Ok(())
     }
 
     /// Seals what is rolled up, for somebody who takes stock, as long as they want it.
     pub(crate) fn seal_rolled(
         &mut self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         go_on: impl Fn() -> bool,
     ) -> Result<(), Error> {
-        self.prepare(books)?;
+        self.prepare(context)?;
         for lane in &mut self.lanes {
-            while lane.sealing.sealed < lane.rolled() && go_on() && lane.seal_part(books)? {}
+            while lane.sealing.sealed < lane.rolled() && go_on() && lane.seal_part(context)? {}
         }
         Ok(())
     }
@@ -329,16 +329,16 @@ impl LaneRecovery {
     }
 
     fn behind(&self) -> u64 {
-        match &self.book.source {
+        match &self.source.records {
             Source::Dead { closed, .. } => closed.saturating_sub(self.rolled()),
             Source::Live(_) | Source::Files => 0,
         }
     }
 
     /// Seals one file; whether there may be another.
-    fn seal_part(&mut self, books: &LedgerContext) -> Result<bool, Error> {
+    fn seal_part(&mut self, context: &LedgerContext) -> Result<bool, Error> {
         let before = self.sealing.sealed;
-        self.sealing.seal(books, &self.book, Extent::Part)?;
+        self.sealing.seal(context, &self.source, Batch::One)?;
         Ok(self.sealing.sealed > before)
     }
 
@@ -349,8 +349,8 @@ impl LaneRecovery {
             return Ok(());
         }
         Err(Error::Gone {
-            instance: self.book.instance,
-            lane: self.book.lane,
+            instance: self.source.instance,
+            lane: self.source.lane,
             from: rolled.min(sealed) + 1,
             through: rolled.max(sealed),
         })
@@ -359,35 +359,35 @@ impl LaneRecovery {
 
 /// What the store says of an instance.
 pub(crate) fn instance_state(
-    books: &LedgerContext,
+    context: &LedgerContext,
     instance: InstanceId,
 ) -> Result<Option<InstanceState>, Error> {
-    let instances = books
+    let instances = context
         .store
         .ask(|store| async move { store.instances().await })?;
     Ok(instances.into_iter().find(|state| state.id == instance))
 }
 
 fn begin(
-    books: &LedgerContext,
+    context: &LedgerContext,
     instance: InstanceId,
     node: &str,
     age: Duration,
 ) -> Result<(), Error> {
     let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-    let at = books.clock.now().plus_micros(-age);
+    let at = context.clock.now().plus_micros(-age);
     let node = node.to_owned();
-    books
+    context
         .store
         .ask(|store| async move { store.begin_instance(instance, node, at).await })
 }
 
-fn finish(books: &LedgerContext, instance: InstanceId) -> Result<(), Error> {
+fn finish(context: &LedgerContext, instance: InstanceId) -> Result<(), Error> {
     fail::fail_point!("ledger::recover::finish", |_| Err(Error::Injected(
         "ledger::recover::finish"
     )));
-    let now = books.clock.now();
-    books.store.ask(|store| async move {
+    let now = context.clock.now();
+    context.store.ask(|store| async move {
         store.settle_instance(instance).await?;
         store.finish_instance(instance, now).await
     })

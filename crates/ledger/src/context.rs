@@ -12,7 +12,7 @@ use crate::closed::ClosedReader;
 use crate::error::Error;
 use crate::names::Names;
 use crate::options::LedgerOptions;
-use crate::prices::{Blocking, Pricer, Prices};
+use crate::prices::{BlockingStore, Pricer, Prices};
 use crate::row::Row;
 use crate::stats::{LedgerObserver, LedgerStats};
 
@@ -26,7 +26,7 @@ pub(crate) struct LedgerContext {
     pub(crate) node: String,
     /// Rollup rows of one transaction.
     pub(crate) rollup_rows: usize,
-    pub(crate) store: Blocking,
+    pub(crate) store: BlockingStore,
     pub(crate) names: Arc<Names>,
     pub(crate) prices: Arc<Prices>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -45,7 +45,7 @@ impl LedgerContext {
         let directory = options.directory.clone();
         std::fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
         let keeps_files = options.files.is_some() || store.sealed_files().is_some();
-        let store = Blocking::new(store, runtime);
+        let store = BlockingStore::new(store, runtime);
         let names = Arc::new(Names::default());
         Ok(Self {
             directory,
@@ -91,11 +91,11 @@ impl LedgerContext {
 
 /// How much of what is pending is done at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Extent {
+pub(crate) enum Batch {
     /// All of it, for somebody who waits for that.
-    All,
+    UntilDone,
     /// One batch or one file, so that there can be a pause before the next.
-    Part,
+    One,
 }
 
 /// One lane whose records are shipped.
@@ -104,7 +104,7 @@ pub(crate) struct LaneSource {
     pub(crate) instance: InstanceId,
     pub(crate) lane: u32,
     pub(crate) node: String,
-    pub(crate) source: Source,
+    pub(crate) records: Source,
 }
 
 /// Where a lane's records come from.
@@ -129,12 +129,12 @@ impl LaneSource {
     /// [`Error::is_missing`] where the journal does not hold them any more.
     pub(crate) fn rows_from(
         &self,
-        books: &LedgerContext,
+        context: &LedgerContext,
         number: u64,
     ) -> Result<Option<RowReader>, Error> {
-        let names = Arc::clone(&books.names);
+        let names = Arc::clone(&context.names);
         let (instance, lane) = (self.instance, self.lane);
-        let reader = match &self.source {
+        let reader = match &self.records {
             Source::Live(source) => {
                 let entries = source.reader_from(number)?;
                 ClosedReader::live(entries, names, instance, lane, number)
@@ -153,7 +153,7 @@ impl LaneSource {
         };
         Ok(Some(RowReader {
             reader,
-            pricer: Pricer::new(Arc::clone(&books.prices)),
+            pricer: Pricer::new(Arc::clone(&context.prices)),
         }))
     }
 }
