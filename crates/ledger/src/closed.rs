@@ -1,4 +1,4 @@
-//! Joins the entries of a lane into whole records, in close order.
+//! The reader that joins the entries of a lane into whole records, in close order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use crate::error::Error;
 use crate::names::{Names, NumberMap};
 use crate::row::clip;
 
-/// Where entries come from: a journal's reader, or a list in tests.
+/// A source of entries: a journal's reader, or a list in tests.
 pub trait Entries {
-    /// The next entry; `None` at the end of what may be seen now.
+    /// Returns the next entry; `None` at the end of what is visible now.
     ///
     /// # Errors
     /// As [`journal::Reader::next`].
@@ -26,31 +26,32 @@ impl Entries for journal::Reader {
     }
 }
 
-/// A whole record with its place. The symbols of its head are numbers of [`Names`].
+/// A whole record with its close number. The symbols of its head are numbers of [`Names`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClosedCall {
-    /// Its close number.
+    /// The close number in its lane.
     pub number: u64,
     /// The record.
     pub record: CallRecord,
 }
 
-/// Reads one lane's calls as they were closed: numbers follow each other without a gap.
+/// A reader of one lane's calls in close order: numbers follow each other without a gap.
 ///
-/// In steady state it allocates nothing: open heads live in a table that grows to the most that were open at one time.
+/// In steady state it allocates nothing: open heads are kept in a table that grows to the largest
+/// number that were open at one time.
 #[derive(Debug)]
 pub struct ClosedReader<E> {
     entries: E,
     names: Arc<Names>,
     instance: InstanceId,
     lane: u32,
-    /// Numbers of the lane's symbols in `names`; [`UNDEFINED`] where it was not defined.
+    /// The numbers in `names` of the lane's symbols; [`UNDEFINED`] where a symbol was not defined.
     symbols: Vec<u32>,
     open: NumberMap<u64, CallHead>,
     last: u64,
-    /// The number of the last close among the entries, given or passed over.
+    /// The number of the last close among the entries, returned or passed over.
     seen: u64,
-    /// What the end of the entries of a dead lane is followed by; `None`: a live lane.
+    /// The marks that follow the entries of a dead lane; `None`: a live lane.
     marks: Option<Vec<CallHead>>,
     recovered: VecDeque<CallRecord>,
 }
@@ -58,7 +59,7 @@ pub struct ClosedReader<E> {
 const UNDEFINED: u32 = u32::MAX;
 
 impl<E: Entries> ClosedReader<E> {
-    /// Reads a live lane: records after number `from`.
+    /// Makes a reader of a live lane: records after number `from`.
     pub fn live(entries: E, names: Arc<Names>, instance: InstanceId, lane: u32, from: u64) -> Self {
         Self {
             entries,
@@ -74,11 +75,13 @@ impl<E: Entries> ClosedReader<E> {
         }
     }
 
-    /// Reads a lane of a dead instance: records after number `from`, out of entries that begin after close number `base`.
+    /// Makes a reader of a dead instance's lane: records after number `from`, from entries that
+    /// begin after close number `base`.
     ///
-    /// After the last entry come the heads that are still open (outcome `interrupted`), in the order in which they were opened,
-    /// then these marks (outcome `unknown`, symbols resolved) in order of their call ids. Their numbers continue those of
-    /// the entries; the same journal gives the same numbers each time.
+    /// After the last entry come the heads that are still open (outcome `interrupted`), in the
+    /// order in which they were opened, then these marks (outcome `unknown`, symbols resolved) in
+    /// order of their call ids. Their numbers continue those of the entries; the same journal gives
+    /// the same numbers each time.
     pub fn dead(
         entries: E,
         names: Arc<Names>,
@@ -95,12 +98,12 @@ impl<E: Entries> ClosedReader<E> {
         }
     }
 
-    /// The number of the last record that was given.
+    /// Returns the number of the last record that was returned.
     pub fn last(&self) -> u64 {
         self.last
     }
 
-    /// The next record; `None` at the end of what may be seen now.
+    /// Returns the next record; `None` at the end of what is visible now.
     ///
     /// # Errors
     /// When the journal is damaged or a record does not parse. The reader is of no use afterwards.
@@ -169,12 +172,12 @@ impl<E: Entries> ClosedReader<E> {
     }
 }
 
-/// What a dead lane's entries are followed by.
+/// The records that follow the entries of a dead lane.
 impl<E> ClosedReader<E> {
     fn next_recovered(&mut self) -> Result<Option<ClosedCall>, Error> {
         if let Some(marks) = self.marks.take() {
             self.recovered = recover(std::mem::take(&mut self.open), marks);
-            // From here on an empty list of marks: the lane stays a dead one.
+            // The list of marks is empty from here on, and the lane stays a dead one.
             self.marks = None;
         }
         while let Some(record) = self.recovered.pop_front() {
@@ -225,7 +228,8 @@ fn unreadable((instance, lane, _): Place, number: u64) -> impl Fn(DecodeRecordEr
     }
 }
 
-/// Notes what a symbol of a lane stands for. Symbols are numbers from 0 up, small by the journal's own limit.
+/// Records the meaning of a lane's symbol. Symbols are numbers from 0 up, small by the journal's
+/// own limit.
 pub(crate) fn define(
     symbols: &mut Vec<u32>,
     names: &Names,
@@ -248,7 +252,8 @@ pub(crate) fn define(
     Ok(())
 }
 
-/// The head with numbers of [`Names`] for the lane's symbols; `None` if one was not defined.
+/// Returns the head with numbers of [`Names`] for the lane's symbols; `None` if one was not
+/// defined.
 fn resolve(symbols: &[u32], mut head: CallHead) -> Option<CallHead> {
     let find = |symbol: u32| match symbol {
         Symbol::NONE => Some(Symbol::NONE),
@@ -264,8 +269,9 @@ fn resolve(symbols: &[u32], mut head: CallHead) -> Option<CallHead> {
     Some(head)
 }
 
-/// As [`resolve`], for marks: what was not defined anywhere becomes an app, route or plan of no name. A call that may
-/// have reached the upstream is never dropped for want of a name.
+/// Resolves the symbols of a mark, as [`resolve`] does. A symbol that was not defined anywhere
+/// becomes an app, route or plan of no name: a call that may have reached the upstream is never
+/// dropped for want of a name.
 pub(crate) fn resolve_mark(symbols: &[u32], names: &Names, mut mark: CallHead) -> CallHead {
     if let Some(resolved) = resolve(symbols, mark) {
         return resolved;

@@ -1,4 +1,4 @@
-//! What every part of the ledger works with, and the lanes that it reads.
+//! The context that every part of the ledger works with, and the lanes that it reads.
 
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
@@ -16,21 +16,23 @@ use crate::prices::{BlockingStore, Pricer, Prices};
 use crate::row::Row;
 use crate::stats::{LedgerObserver, LedgerStats};
 
-/// Directory, store and names: shared by shipping, recovery, verification and reports.
+/// The directory, store, names, prices and counters that roll-ups, seals, recovery, verification
+/// and reports share.
 pub(crate) struct LedgerContext {
     pub(crate) directory: PathBuf,
-    /// Whether the bytes of sealed files are kept elsewhere than in the directory.
+    /// Whether the bytes of sealed files are also kept elsewhere than in the directory.
     pub(crate) keeps_files: bool,
-    /// Where they are kept, if not in the store.
+    /// The store of the files' bytes; `None`: the store, if it keeps files.
     pub(crate) files: Option<Arc<dyn SealedFiles>>,
     pub(crate) node: String,
-    /// Rollup rows of one transaction.
+    /// The number of rollup rows in one transaction.
     pub(crate) rollup_rows: usize,
     pub(crate) store: BlockingStore,
     pub(crate) names: Arc<Names>,
     pub(crate) prices: Arc<Prices>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Held for writing while a file comes into the manifest or leaves it, for reading while somebody takes stock.
+    /// A lock that is held for writing while a file comes into the manifest or leaves it, and for
+    /// reading while somebody takes stock.
     pub(crate) manifest: RwLock<()>,
     pub(crate) stats: LedgerStats,
     pub(crate) observer: Arc<dyn LedgerObserver>,
@@ -63,7 +65,7 @@ impl LedgerContext {
         })
     }
 
-    /// What the store knows of a lane; zeros if nothing.
+    /// Returns the position of a lane in the store; zeros if there is none.
     pub(crate) fn position(&self, instance: InstanceId, lane: u32) -> Result<LanePosition, Error> {
         let positions = self
             .store
@@ -76,7 +78,8 @@ impl LedgerContext {
         }))
     }
 
-    /// Some of the manifest's lines of one lane in order, beginning with the one that holds the record after `after`.
+    /// Returns up to 64 of the manifest's lines of one lane in order, beginning with the one that
+    /// holds the record after `after`.
     pub(crate) fn files_after(
         &self,
         instance: InstanceId,
@@ -89,16 +92,16 @@ impl LedgerContext {
     }
 }
 
-/// How much of what is pending is done at once.
+/// The amount of pending work that one step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Batch {
-    /// All of it, for somebody who waits for that.
+    /// All pending work, for a caller that waits for it.
     UntilDone,
-    /// One batch or one file, so that there can be a pause before the next.
+    /// One batch or one file, so that the caller can pause before the next.
     One,
 }
 
-/// One lane whose records are shipped.
+/// A lane whose records are read: rolled up, sealed, listed or verified.
 #[derive(Clone, Debug)]
 pub(crate) struct LaneSource {
     pub(crate) instance: InstanceId,
@@ -107,12 +110,13 @@ pub(crate) struct LaneSource {
     pub(crate) records: Source,
 }
 
-/// Where a lane's records come from.
+/// The place that a lane's records are read from.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     /// The journal of this process.
     Live(Arc<Lane>),
-    /// What a dead process left: its lane, closed up to a number, and its marks without a head.
+    /// The journal of a dead process: its lane, closed up to a number, and its marks without a
+    /// head.
     Dead {
         instance: Arc<DeadInstance>,
         closed: u64,
@@ -123,7 +127,7 @@ pub(crate) enum Source {
 }
 
 impl LaneSource {
-    /// Reads the lane's records after `number`.
+    /// Returns a reader of the lane's records after `number`; `None` where there is no journal.
     ///
     /// # Errors
     /// [`Error::is_missing`] where the journal does not hold them any more.
@@ -144,7 +148,8 @@ impl LaneSource {
                 closed,
                 marks,
             } => {
-                // What recovery adds has numbers above the last close, which the journal knows nothing of.
+                // Recovery adds records with numbers above the last close. The journal does not
+                // have those.
                 let base = number.min(*closed);
                 let entries = dead.reader_from(lane as usize, base)?;
                 ClosedReader::dead(entries, names, instance, lane, base, number, marks.clone())
@@ -158,7 +163,7 @@ impl LaneSource {
     }
 }
 
-/// Priced rows of a lane, in close order.
+/// A reader of priced rows of a lane, in close order.
 #[derive(Debug)]
 pub(crate) struct RowReader {
     reader: ClosedReader<Reader>,
@@ -166,7 +171,7 @@ pub(crate) struct RowReader {
 }
 
 impl RowReader {
-    /// The next row; `None` at the end of what may be seen now.
+    /// Returns the next row; `None` at the end of what is visible now.
     pub(crate) fn next(&mut self) -> Result<Option<Row>, Error> {
         match self.reader.next_call()? {
             Some(call) => self.pricer.price(call).map(Some),

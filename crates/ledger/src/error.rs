@@ -1,4 +1,4 @@
-//! What can go wrong in the ledger.
+//! The errors of the ledger.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use model::record::DecodeRecordError;
 use model::system::in_words;
 use model::{InstanceId, PlanRevisionId};
 
-/// An error of the ledger. None of them is a caller's doing, and none loses a record: what could not be shipped stays
-/// in the journal and is tried again.
+/// An error of the ledger; each variant says whose doing it is. None loses a record: records that
+/// could not be shipped stay in the journal, and are tried again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -21,11 +21,11 @@ pub enum Error {
     /// A file or directory of the ledger cannot be used: a full or failing disk, missing permissions. Blame: us.
     #[error("cannot {what} {}: {}", path.display(), in_words(source))]
     Io {
-        /// What was attempted.
+        /// The operation that was attempted.
         what: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: io::Error,
     },
     /// Records of calls that have ended cannot be read yet, for readers see what no power cut can take back. Blame: the disk.
@@ -43,7 +43,7 @@ pub enum Error {
         lane: u32,
         /// Its close number; 0 where it is not closed yet.
         number: u64,
-        /// What is wrong.
+        /// The error of its parser.
         source: DecodeRecordError,
     },
     /// The journal's entries do not fit together. Blame: us.
@@ -55,7 +55,7 @@ pub enum Error {
         lane: u32,
         /// The close number.
         number: u64,
-        /// What does not fit.
+        /// The inconsistency.
         what: &'static str,
     },
     /// Calls name a plan revision that the store does not have; they cannot be priced. Blame: us, or a store restored
@@ -71,7 +71,7 @@ pub enum Error {
         path: PathBuf,
         /// Its format.
         found: u32,
-        /// Ours.
+        /// The newest format that this program reads.
         known: u32,
     },
     /// A sealed file is not what was written. Blame: the disk or a stranger.
@@ -79,7 +79,7 @@ pub enum Error {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// The part that does not fit.
         what: String,
     },
     /// Records are neither in the journal nor in sealed files. Blame: the disk or a stranger.
@@ -91,20 +91,21 @@ pub enum Error {
         instance: InstanceId,
         /// The lane.
         lane: u32,
-        /// The first of them.
+        /// The first of the records.
         from: u64,
-        /// The last of them.
+        /// The last of the records.
         through: u64,
     },
-    /// Usage was asked for with a bound between two rollups, and the records there are gone. Blame: the caller.
+    /// The bound of a usage question lies between two rollups, and the records there are gone.
+    /// Blame: the caller.
     #[error(
         "retention has removed records between {from} and {to}, so that only whole quarters of an hour are known: ask with times \
          at :00, :15, :30 or :45 (before the update to quarters: at :00)"
     )]
     Removed {
-        /// Where the part begins that only records know.
+        /// The start of the part that only records know.
         from: model::Timestamp,
-        /// Where it ends.
+        /// The end of that part.
         to: model::Timestamp,
     },
     /// Retention removed records that a follower had not read. Blame: the caller, who came too late.
@@ -117,9 +118,9 @@ pub enum Error {
         instance: InstanceId,
         /// The lane.
         lane: u32,
-        /// The first of them.
+        /// The first of the records.
         from: u64,
-        /// The last of them.
+        /// The last of the records.
         through: u64,
     },
     /// The store does not know the instance that a cursor names. Blame: the caller, or a store that was restored.
@@ -128,10 +129,10 @@ pub enum Error {
          `from` for what is known already"
     )]
     CursorUnknown,
-    /// An export could not be written. Blame: whoever reads it, or the disk.
+    /// An export could not be written. Blame: its reader, or the disk.
     #[error("cannot write the export: {}", in_words(.0))]
     Export(io::Error),
-    /// A fail point said so. Only in tests.
+    /// A fail point returned it. Only in tests.
     #[error("stopped by fail point {0}")]
     Injected(&'static str),
     /// A thread of the ledger died. Blame: us.
@@ -140,13 +141,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// For `map_err`: names the operation and the file.
+    /// Returns a function for `map_err` that names the operation and the file.
     pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { what, path, source }
     }
 
-    /// For `map_err`: a file that cannot be parsed.
+    /// Returns a function for `map_err` that names a file that cannot be parsed.
     pub(crate) fn damaged(path: &Path) -> impl Fn(parquet::errors::ParquetError) -> Self {
         let path = path.to_owned();
         move |error| Self::Damaged {
@@ -155,7 +156,7 @@ impl Error {
         }
     }
 
-    /// Whether a newer version wrote what was to be read, so that this one must leave it alone.
+    /// Returns whether a newer version wrote the data, so that this one must leave it alone.
     #[must_use]
     pub const fn is_newer(&self) -> bool {
         use model::record::DecodeRecordError::Version;
@@ -171,7 +172,7 @@ impl Error {
         )
     }
 
-    /// How many records it says are gone for good, at least.
+    /// Returns the number of records that are gone for good by this error, at least.
     pub(crate) const fn gone(&self) -> u64 {
         match self {
             Self::Gone { from, through, .. } => *through + 1 - *from,
@@ -180,7 +181,7 @@ impl Error {
         }
     }
 
-    /// Whether the journal no longer holds what was asked for.
+    /// Returns whether the journal no longer holds the records that were asked for.
     pub(crate) const fn is_missing(&self) -> bool {
         matches!(self, Self::Journal(journal::Error::Missing { .. }))
     }

@@ -1,4 +1,4 @@
-//! Exports: calls as JSON lines, CSV or one Parquet file, oldest first.
+//! The export of calls as JSON lines, CSV or one Parquet file, oldest first.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -12,7 +12,7 @@ use crate::file::{FORMAT, Writing};
 use crate::ledger::Ledger;
 use crate::line::CallLine;
 
-/// How an export is written.
+/// The format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportFormat {
     /// One JSON object per line.
@@ -40,7 +40,7 @@ impl std::str::FromStr for ExportFormat {
 }
 
 impl Ledger {
-    /// Writes all calls of a query; how many lines or rows.
+    /// Writes all calls of a query. Returns the number of lines or rows.
     ///
     /// # Errors
     /// When a source cannot be read or the output not written.
@@ -55,7 +55,7 @@ impl Ledger {
 }
 
 impl Calls {
-    /// Writes all of them; how many lines or rows.
+    /// Writes all calls. Returns the number of lines or rows.
     ///
     /// # Errors
     /// When a source cannot be read or the output not written.

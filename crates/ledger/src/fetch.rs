@@ -1,7 +1,8 @@
-//! Sealed files within reach: those in this machine's directory, and those that the store or an object store keeps, brought when they are read.
+//! The access to sealed files: those in this machine's directory, and those that the store or an
+//! object store keeps, which are fetched when they are read.
 //!
-//! What was brought lies in a folder of its own: the directory itself holds the files that this machine sealed, which recovery
-//! takes for its own.
+//! Fetched files are in a folder of their own: recovery takes every file in the directory itself
+//! for one that this machine sealed.
 
 use std::fs;
 use std::io;
@@ -16,16 +17,16 @@ use crate::context::LedgerContext;
 use crate::error::Error;
 use crate::file::{SealedReader, parse_file_name};
 
-/// The folder of brought files.
+/// The name of the folder of fetched files.
 const FOLDER: &str = "fetched";
-/// Bytes that are kept in it; the oldest files go first.
+/// The largest size of that folder in bytes; the oldest files are removed first.
 const MAX_CACHE_BYTES: u64 = 1 << 30;
 
 impl LedgerContext {
     /// Opens a file of the manifest for reading, wherever it is.
     pub(crate) fn open(&self, name: &str) -> Result<SealedReader, Error> {
         match SealedReader::open(&self.local(name)?) {
-            // It made room for another one at this very moment.
+            // Another fetch removed it to make room at this very moment.
             Err(error) if self.keeps_files && is_missing(&error) => {
                 SealedReader::open(&self.local(name)?)
             }
@@ -33,7 +34,8 @@ impl LedgerContext {
         }
     }
 
-    /// Where a file of the manifest can be read; what is nowhere is missing in the directory.
+    /// Returns the path at which a file of the manifest can be read. For a file that is nowhere,
+    /// that is its path in the directory.
     pub(crate) fn local(&self, name: &str) -> Result<PathBuf, Error> {
         let own = self.directory.join(name);
         let fetched = self.directory.join(FOLDER).join(name);
@@ -46,7 +48,8 @@ impl LedgerContext {
         self.fetch(name)
     }
 
-    /// Where a file can be read as it is kept: what the store keeps counts, whatever lies here already.
+    /// Returns the path of a file as it is kept: the store's copy counts, whatever lies here
+    /// already.
     pub(crate) fn as_kept(&self, name: &str) -> Result<PathBuf, Error> {
         if self.keeps_files {
             return self.fetch(name);
@@ -86,7 +89,7 @@ impl LedgerContext {
         })
     }
 
-    /// Names of files that the store keeps.
+    /// Returns the names of the files that the store keeps.
     pub(crate) fn kept_names(&self) -> Result<Vec<String>, Error> {
         let files = self.files.clone();
         self.store.ask(|store| async move {
@@ -97,10 +100,10 @@ impl LedgerContext {
         })
     }
 
-    /// Removes what is still kept of files that retention has removed.
+    /// Removes the kept bytes of files that retention has removed.
     pub(crate) fn remove_kept(&self) -> Result<(), Error> {
         const BATCH_SIZE: usize = 1_000;
-        // What the store keeps goes with its line.
+        // The store removes the bytes together with the manifest's line.
         let Some(files) = self.files.clone() else {
             return Ok(());
         };
@@ -113,13 +116,13 @@ impl LedgerContext {
         Ok(())
     }
 
-    /// The manifest's lines with these names.
+    /// Returns the manifest's lines with these names.
     pub(crate) fn files_named(&self, names: Vec<String>) -> Result<Vec<SealedFile>, Error> {
         self.store
             .ask(|store| async move { store.files_named(names).await })
     }
 
-    /// Removes a copy of this machine that is older than `age`, of a file that the store keeps.
+    /// Removes this machine's copy of a file that the store keeps, if the copy is older than `age`.
     pub(crate) fn forget_copy(&self, name: &str, age: Duration) -> Result<(), Error> {
         let path = self.directory.join(name);
         let modified = path.metadata().and_then(|metadata| metadata.modified());
@@ -136,12 +139,13 @@ impl LedgerContext {
         fs::read(&path).map_err(Error::io("read", &path))
     }
 
-    /// Brings a file from the store; its path, where nothing is if the store has no such file.
+    /// Fetches a file from the store. Returns its path, where nothing is if the store has no such
+    /// file.
     fn fetch(&self, name: &str) -> Result<PathBuf, Error> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let folder = self.directory.join(FOLDER);
         let path = folder.join(name);
-        // A name of the store becomes a path: nothing but a file of ours may be named.
+        // A name from the store becomes a path: only the name of a sealed file is taken.
         if parse_file_name(name).is_none() {
             return Ok(path);
         }
@@ -166,7 +170,7 @@ impl LedgerContext {
     }
 }
 
-/// Where the bytes of sealed files are kept, if anywhere but in the directory.
+/// Returns the store of the files' bytes, if they are kept anywhere but in the directory.
 fn keeper<'a>(
     files: &'a Option<Arc<dyn SealedFiles>>,
     store: &'a dyn Store,
@@ -174,12 +178,12 @@ fn keeper<'a>(
     files.as_deref().or_else(|| store.sealed_files())
 }
 
-/// Removes the files that were brought first, until the rest is small enough.
+/// Removes the files that were fetched first, until the rest is small enough.
 fn make_room(folder: &Path, newest: &Path) -> Result<(), Error> {
     let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
         let entry = entry.map_err(Error::io("read", folder))?;
-        // What is gone meanwhile takes no room.
+        // A file that is gone meanwhile takes no room.
         if let Ok(metadata) = entry.metadata()
             && entry.path() != newest
         {

@@ -1,5 +1,6 @@
-//! Taking stock of a fleet: as long as one gate does, all others seal what they rolled up and keep both positions where they are,
-//! so that every record that the rollups hold can be read in a file. Calls go on meanwhile and become pending.
+//! The freeze of a fleet: while one gate takes stock, all others seal what they rolled up and keep
+//! both positions where they are, so that every record that the rollups hold can be read in a file.
+//! Calls go on meanwhile and become pending.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,16 +12,16 @@ use crate::context::Batch;
 use crate::error::Error;
 use crate::ledger::Shared;
 
-/// How long a standstill lasts at most, should who asked for it die.
+/// The longest time that a freeze lasts, should the gate that asked for it die.
 const MAX_DURATION: Duration = Duration::from_secs(30);
-/// How long the others are waited for. One that hangs never answers.
+/// The time that the others are waited for. A gate that hangs never answers.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a gate that is to stand still waits for its own disk: others wait for it meanwhile.
+/// The time that a frozen gate waits for its own disk: others wait for it meanwhile.
 const BRIEFLY: Duration = Duration::from_millis(500);
-/// Between two looks.
+/// The time between two looks.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The others' standstill, which ends with this.
+/// A guard that ends the freeze of the others when it is dropped.
 pub(crate) struct FreezeGuard<'a> {
     shared: &'a Shared,
 }
@@ -31,14 +32,15 @@ impl Drop for FreezeGuard<'_> {
         let store = &self.shared.context.store;
         let ended = store.ask(|store| async move { store.end_freeze(instance).await });
         if let Err(error) = ended {
-            tracing::debug!(%error, "a standstill ends by itself");
+            tracing::debug!(%error, "a freeze ends by itself");
         }
     }
 }
 
 impl Shared {
-    /// Has all other gates stand still but for these, which are known to be dead, and waits until they do or it takes too long;
-    /// `None` if there are no others, or another one takes stock all the time.
+    /// Freezes all other gates but for these, which are known to be dead, and waits until they are
+    /// frozen or [`TIMEOUT`] has passed; `None` if there are no others, or another gate takes stock
+    /// all the time.
     pub(crate) fn still_others(
         &self,
         dead: &[InstanceId],
@@ -64,8 +66,9 @@ impl Shared {
         store.ask(|store| async move { store.begin_freeze(instance, MAX_DURATION).await })
     }
 
-    /// Instances that live in other processes: not finished, and each the last that began under a name that a gate claims now.
-    /// One that died elsewhere and whose journal nobody has read yet is none of them.
+    /// Returns the instances that live in other processes: not finished, and each the last that
+    /// began under a name that a gate claims now. An instance that died elsewhere, and whose
+    /// journal nobody has read yet, is none of them.
     fn others(&self, dead: &[InstanceId]) -> Result<Vec<InstanceId>, Error> {
         let store = &self.context.store;
         let all = store.ask(|store| async move { store.instances().await })?;
@@ -106,12 +109,12 @@ impl Shared {
         Ok(true)
     }
 
-    /// Stands still for as long as another gate wants it.
+    /// Stays frozen for as long as another gate wants it.
     pub(crate) fn await_thaw(&self) -> Result<(), Error> {
         if !self.is_to_stand_still()? {
             return Ok(());
         }
-        // What the disk has not taken is not rolled up, and nobody misses it in a file.
+        // Records that the disk has not taken are not rolled up, and nobody misses them in a file.
         let _later = self.wait_until_visible(BRIEFLY);
         let (mut frozen, rolled) = self.freeze();
         rolled?;

@@ -35,21 +35,21 @@ impl std::fmt::Debug for Ledger {
     }
 }
 
-/// What the threads and the handles share.
+/// The state that the threads and the handles share.
 pub(crate) struct Shared {
     pub(crate) options: LedgerOptions,
     pub(crate) context: LedgerContext,
     pub(crate) instance: InstanceId,
     pub(crate) lanes: Vec<LiveLane>,
-    /// What earlier starts left.
+    /// The recovery of earlier starts, beside the calls.
     pub(crate) catch_up: CatchUp,
-    /// One per lane. Whoever holds it is the only one to roll up.
+    /// The roll-up state of each lane. Only the holder of the lock rolls up.
     rolling: Mutex<Vec<Rolling>>,
-    /// One per lane. Whoever holds it is the only one to seal.
+    /// The sealing state of each lane. Only the holder of the lock seals.
     sealing: Mutex<Vec<Sealing>>,
-    /// Readers at work, see [`Reading`].
+    /// The number of readers at work, see [`Reading`].
     pub(crate) readers: AtomicUsize,
-    /// Rows of a sealed file that a follower is to be given next.
+    /// The rows of a sealed file that a follower is to be given next.
     pub(crate) ahead: Mutex<Option<Ahead>>,
     pub(crate) stop: Stop,
     journal: Journal,
@@ -63,29 +63,30 @@ pub(crate) struct LiveLane {
     pub(crate) source: LaneSource,
     rolled: AtomicU64,
     sealed: AtomicU64,
-    /// Bytes written to the lane when it was sealed last.
+    /// The number of bytes that were written to the lane when it was sealed last.
     sealed_bytes: AtomicU64,
 }
 
-/// Somebody reads: as long as it lives, no segment is let go and no file removed.
+/// A guard of somebody who reads: as long as it lives, no segment is released and no file removed.
 pub(crate) struct Reading(Arc<Shared>);
 
-/// How a ledger ended.
+/// The result of a ledger's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Everything of this start is stored and sealed, and the instance is finished.
+    /// Whether everything of this start is stored and sealed, and the instance is finished.
     pub clean: bool,
-    /// Records of this start that are still to be shipped, by the next one.
+    /// The number of records of this start that are still to be shipped, by the next one.
     pub pending: u64,
-    /// Instances of earlier starts that the next one goes on with.
+    /// The number of instances of earlier starts that the next start goes on with.
     pub left: usize,
 }
 
 impl Ledger {
-    /// How long the end waits for what earlier starts left.
+    /// The time that the end waits for the recovery of earlier starts.
     const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
-    /// Starts to ship the records of this process, lanes `0..lanes` of its journal, and nothing that others left.
+    /// Starts to ship the records of this process, lanes `0..lanes` of its journal, and nothing of
+    /// earlier starts.
     ///
     /// Keep the runtime until [`Ledger::shutdown`] has returned.
     ///
@@ -103,7 +104,8 @@ impl Ledger {
         Self::start_with(nothing, journal, instance, lanes).await
     }
 
-    /// As [`Ledger::start`], and ships beside that what earlier starts left.
+    /// Starts the ledger as [`Ledger::start`] does, and recovers the instances of `backlog` beside
+    /// that.
     ///
     /// # Errors
     /// As [`Ledger::start`].
@@ -144,7 +146,8 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Names of threads begin with `ledger-`, by which their time is counted apart.
+    /// Spawns a thread. Its name begins with `ledger-`, by which its processor time is counted
+    /// apart.
     fn spawn(&self, name: &'static str, body: fn(&Shared)) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let thread = std::thread::Builder::new()
@@ -158,14 +161,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// Earlier starts whose journals are read here beside the calls: [`Ledger::calls`] has their records, though not all of
-    /// them are in the books. Takes a lock for a moment.
+    /// Returns the earlier starts whose journals are read here beside the calls: [`Ledger::calls`]
+    /// has their records, though not all of them are in rollups and sealed files. Takes a lock for
+    /// a moment.
     #[must_use]
     pub fn earlier_starts(&self) -> Vec<InstanceId> {
         self.shared.catch_up.instances()
     }
 
-    /// Counts of this process, in records.
+    /// Returns the counts of this process, in records.
     #[must_use]
     pub fn counts(&self) -> Counts {
         let mut counts = Counts {
@@ -184,14 +188,15 @@ impl Ledger {
         counts
     }
 
-    /// Counters since the start.
+    /// Returns the counters since the start.
     #[must_use]
     pub fn stats(&self) -> &LedgerStats {
         &self.shared.context.stats
     }
 
-    /// Waits until the sums of all that earlier starts left are in the store and no unit is leased to them any more, at most so
-    /// long and not for a store that fails; whether they are. It goes faster meanwhile.
+    /// Waits up to `timeout` until the records of earlier starts are in the rollups and their
+    /// leases are returned. Returns whether they are. Does not wait for a store that fails.
+    /// Recovery makes no pauses meanwhile.
     ///
     /// # Errors
     /// When the runtime is stopping.
@@ -214,11 +219,11 @@ impl Ledger {
         self.run(move || shared.context.store.ask(question)).await
     }
 
-    /// Rolls up everything that was closed before.
+    /// Rolls up every record that was closed before the call.
     ///
     /// # Errors
-    /// When the store does not answer or the journal cannot be read; [`Error::Behind`] when all is rolled up but what the disk has not
-    /// taken.
+    /// When the store does not answer or the journal cannot be read; [`Error::Behind`] when all is
+    /// rolled up but what the disk has not taken.
     pub async fn ship(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let visible = shared.visible().await;
@@ -226,11 +231,11 @@ impl Ledger {
         visible
     }
 
-    /// Seals everything that was closed before.
+    /// Seals every record that was closed before the call.
     ///
     /// # Errors
-    /// When the store does not answer, the journal cannot be read, or the file cannot be written; [`Error::Behind`] when all is sealed
-    /// but what the disk has not taken.
+    /// When the store does not answer, the journal cannot be read, or the file cannot be written;
+    /// [`Error::Behind`] when all is sealed but what the disk has not taken.
     pub async fn seal(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let visible = shared.visible().await;
@@ -253,7 +258,7 @@ impl Ledger {
         .await?;
         self.abandon().await?;
         let shared = Arc::clone(&self.shared);
-        // The last chance: what is not seen now is left for the next start.
+        // Records that are not visible now are left for the next start.
         let _later = shared.visible().await;
         self.run(move || {
             shared.roll(Batch::UntilDone)?;
@@ -280,7 +285,7 @@ impl Ledger {
         .await
     }
 
-    /// Work that waits for disks and the store.
+    /// Runs work that waits for disks and the store, on a thread for that.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
@@ -313,17 +318,18 @@ impl LiveLane {
         self.sealed.load(Ordering::SeqCst)
     }
 
-    /// Whether it is rolled up further than it is sealed.
+    /// Returns whether the lane is rolled up further than it is sealed.
     pub(crate) fn is_unsealed(&self) -> bool {
         self.sealed() < self.rolled.load(Ordering::SeqCst)
     }
 
-    /// Whether a whole file is to be sealed.
+    /// Returns whether a whole file is to be sealed.
     pub(crate) fn fills_a_file(&self) -> bool {
         self.unsealed().0 >= FILE_ROWS
     }
 
-    /// Records that are closed and not sealed, and bytes of journal since the last seal.
+    /// Returns the records that are closed and not sealed, and the bytes of journal since the last
+    /// seal.
     pub(crate) fn unsealed(&self) -> (u64, u64) {
         let records = self.lane.closed().saturating_sub(self.sealed());
         let before = self.sealed_bytes.load(Ordering::Relaxed);
@@ -360,7 +366,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Both positions of all lanes stand still as long as this is held, those of earlier starts too.
+/// A guard that keeps both positions of all lanes where they are, those of earlier starts too.
 pub(crate) struct Frozen<'a> {
     pub(crate) backlog: MutexGuard<'a, RecoveryQueue>,
     pub(crate) rolling: MutexGuard<'a, Vec<Rolling>>,
@@ -368,7 +374,8 @@ pub(crate) struct Frozen<'a> {
 }
 
 impl Shared {
-    /// Rolls up every lane; one that fails does not keep the others. Whether there may be more.
+    /// Rolls up every lane; one that fails does not keep the others. Returns whether there may be
+    /// more.
     pub(crate) fn roll(&self, batch: Batch) -> Result<bool, Error> {
         self.roll_held(&mut lock(&self.rolling), batch)
     }
@@ -386,7 +393,7 @@ impl Shared {
             result = result.and_then(|more| Ok(done? || more));
         }
         let rolled = self.rolled();
-        // Less is known on a full disk, and nothing wrong.
+        // On a full disk the file is older than the position, which is not wrong.
         if rolled != before
             && let Err(error) = write_acknowledged(self.journal.directory(), &rolled)
         {
@@ -396,7 +403,7 @@ impl Shared {
         result
     }
 
-    /// Positions that the store acknowledged, by lane.
+    /// Returns the positions that the store acknowledged, by lane.
     pub(crate) fn rolled(&self) -> Vec<u64> {
         let lanes = self.lanes.iter();
         lanes
@@ -404,7 +411,7 @@ impl Shared {
             .collect()
     }
 
-    /// Seals those lanes that are due.
+    /// Seals the lanes that are due.
     pub(crate) fn seal(&self, due: impl Fn(&LiveLane) -> bool, batch: Batch) -> Result<(), Error> {
         self.seal_held(&mut lock(&self.sealing), due, batch)
     }
@@ -436,7 +443,8 @@ impl Shared {
         result
     }
 
-    /// Lets the journal recycle what is both rolled up and sealed, unless somebody is reading.
+    /// Lets the journal recycle the segments that are both rolled up and sealed, unless somebody is
+    /// reading.
     fn release(&self) {
         for lane in &self.lanes {
             let through = lane.rolled.load(Ordering::SeqCst).min(lane.sealed());
@@ -446,10 +454,11 @@ impl Shared {
         }
     }
 
-    /// Rolls up everything, then keeps both positions where they are; how the roll-up went.
+    /// Rolls up everything, then keeps both positions where they are. Returns how the roll-up went,
+    /// too.
     pub(crate) fn freeze(&self) -> (Frozen<'_>, Result<(), Error>) {
         let mut frozen = Frozen {
-            // In this order everywhere.
+            // All locks are taken in this order everywhere.
             backlog: lock(&self.catch_up.work),
             rolling: lock(&self.rolling),
             sealing: lock(&self.sealing),
@@ -458,7 +467,7 @@ impl Shared {
         (frozen, shipped.map(drop))
     }
 
-    /// Settles and finishes the instance, if nothing of it is left to be done.
+    /// Settles and finishes the instance, if no record of it is pending.
     fn finish(&self) -> Result<Ended, Error> {
         let behind = |lane: &LiveLane| {
             let stored = lane.rolled.load(Ordering::SeqCst).min(lane.sealed());

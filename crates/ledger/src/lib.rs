@@ -2,15 +2,17 @@
 //!
 //! | module | idea |
 //! |---|---|
+//! | `context` | the store, directory and names that all parts share, and the lanes that they read |
 //! | `closed`, `row`, `prices` | a lane's entries joined into priced rows |
 //! | `roll`, `rollup` | rows summed up into the store, with their position |
-//! | `seal`, `file`, `fetch` | rows sealed into Parquet files, chained by hash, and brought when they are read |
+//! | `seal`, `file`, `fetch` | rows sealed into Parquet files, chained by hash, and fetched to be read |
 //! | `ledger`, `threads` | the running ledger of this process |
-//! | `present` | what was closed when a question was asked |
-//! | `recover` | what dead processes left, at once or beside the calls |
-//! | `calls`, `line`, `export` | answers |
-//! | `follow` | each closed call once, for who comes back with a cursor |
-//! | `verify`, `rebuild`, `retention` | keeping the books |
+//! | `freeze` | all other gates sealed and stopped while one takes stock |
+//! | `present` | the records that were closed when a question was asked |
+//! | `recover` | the records of dead processes, recovered at once or beside the calls |
+//! | `calls`, `line`, `usage`, `export` | answers |
+//! | `follow` | each closed call once, for a client that comes back with a cursor |
+//! | `verify`, `report`, `rebuild`, `retention` | checking, mending and pruning |
 
 #![forbid(unsafe_code)]
 

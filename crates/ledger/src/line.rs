@@ -26,17 +26,17 @@ pub struct CallLine {
     pub method: Method,
     /// Status; 0: none was sent.
     pub status: u16,
-    /// How it ended.
+    /// The way it ended.
     pub outcome: Outcome,
-    /// Way of spending.
+    /// The way of spending.
     pub mode: Mode,
-    /// Whether it is billed.
+    /// Whether the call is billed.
     pub billable: bool,
-    /// Units of work; not those of the bill, for calls that are not billed have some, too.
+    /// Units of work; they are not those of the bill, for calls that are not billed have some, too.
     pub units: u64,
     /// Units that are billed: those that usage and bill add up.
     pub billed_units: u64,
-    /// Their price, gross; 0 where nothing is billed.
+    /// Price of the billed units, gross; 0 where nothing is billed.
     pub amount: Money,
     /// The currency of the amount; `None` where the call has no plan.
     pub currency: Option<Currency>,
@@ -46,28 +46,28 @@ pub struct CallLine {
     pub request_bytes: u64,
     /// Payload bytes of the response.
     pub response_bytes: u64,
-    /// From request head to end, in microseconds.
+    /// Time from request head to end, in microseconds.
     pub duration_us: u64,
-    /// From contacting the upstream to the end of its answer, in microseconds.
+    /// Time from contacting the upstream to the end of its answer, in microseconds.
     pub upstream_us: u64,
-    /// Connections to the upstream that were tried.
+    /// Number of connections to the upstream that were tried.
     pub attempts: u8,
-    /// When it came in.
+    /// Time at which it came in.
     pub started_at: Timestamp,
-    /// The gate that served it.
+    /// The label of the gate that served it.
     pub node: Arc<str>,
-    /// Why it was refused.
+    /// The code of the refusal; `None`: it was not refused.
     pub refusal: Option<&'static str>,
-    /// Calls that the record stands for: above 1 for folded refusals.
+    /// Number of calls that the record stands for: above 1 for folded refusals.
     pub calls: u32,
-    /// Test mode.
+    /// Whether it was a call in test mode.
     pub test: bool,
-    /// Why the units that the upstream named could not be read.
+    /// The reason why the units that the upstream named could not be read.
     pub units_unreadable: Option<&'static str>,
 }
 
 impl CallLine {
-    /// Names of the fields, in order: the head of a CSV file.
+    /// The names of the fields, in order: the head of a CSV file.
     pub const FIELDS: [&'static str; 25] = [
         "call_id",
         "license_id",
@@ -134,7 +134,7 @@ impl CallLine {
     }
 }
 
-/// Account and app of a symbol.
+/// Returns account and app of a symbol.
 pub(crate) fn app_of(names: &mut NameCache<'_>, number: u32) -> (AccountName, AppName) {
     match names.get(number) {
         Some(Symbol::App { account, app }) => (account.clone(), app.clone()),

@@ -1,11 +1,13 @@
-//! Names of the ledger: symbols of all lanes and texts of all files under one set of small numbers.
+//! The names of the ledger: symbols of all lanes and texts of all files under one set of small
+//! numbers.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 use model::Symbol;
 
-/// Interned symbols. A number stands for its symbol as long as this value lives; 0 stands for none.
+/// A table of interned symbols. A number stands for its symbol as long as this value lives; 0
+/// stands for none.
 ///
 /// It grows with the distinct apps, routes and plan revisions that were ever seen, not with calls.
 #[derive(Debug, Default)]
@@ -16,12 +18,12 @@ pub struct Names {
 #[derive(Debug, Default)]
 struct Table {
     numbers: HashMap<Symbol, u32>,
-    /// Symbol of number `i + 1`.
+    /// The symbols: that of number `i + 1` at index `i`.
     symbols: Vec<Symbol>,
 }
 
 impl Names {
-    /// The number of a symbol.
+    /// Returns the number of a symbol, a new one if it has none yet.
     ///
     /// # Panics
     /// After four billion distinct symbols.
@@ -43,7 +45,7 @@ impl Names {
         })
     }
 
-    /// The symbol of a number; `None` for 0 and for numbers that were never given.
+    /// Returns the symbol of a number; `None` for 0 and for numbers that were never given.
     #[must_use]
     pub fn get(&self, number: u32) -> Option<Symbol> {
         let index = (number as usize).checked_sub(1)?;
@@ -52,7 +54,7 @@ impl Names {
     }
 }
 
-/// A view of [`Names`] for loops: looks each number up once.
+/// A view of [`Names`] for loops: it looks each number up once.
 #[derive(Debug)]
 pub(crate) struct NameCache<'a> {
     names: &'a Names,
@@ -67,7 +69,7 @@ impl<'a> NameCache<'a> {
         }
     }
 
-    /// The symbol of a number, as [`Names::get`].
+    /// Returns the symbol of a number, as [`Names::get`] does.
     pub(crate) fn get(&mut self, number: u32) -> Option<&Symbol> {
         let index = number as usize;
         if self.known.get(index).is_none_or(Option::is_none) {
@@ -87,7 +89,7 @@ pub(crate) struct NumberHasher(u64);
 
 impl std::hash::Hasher for NumberHasher {
     fn finish(&self) -> u64 {
-        // The table takes its bits from both ends.
+        // Hash tables take their bits from both ends of the hash.
         self.0.rotate_left(26)
     }
 
@@ -123,7 +125,7 @@ impl std::hash::Hasher for NumberHasher {
     }
 }
 
-/// A map over such keys.
+/// A map over keys that are numbers.
 pub(crate) type NumberMap<K, V> = HashMap<K, V, std::hash::BuildHasherDefault<NumberHasher>>;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a ledger is told at its start.
+//! The options of a ledger.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,37 +9,42 @@ use store::SealedFiles;
 
 use crate::stats::{LedgerObserver, NoObserver};
 
-/// What a ledger is told at its start. [`LedgerOptions::new`] sets every default.
+/// The options that a ledger is started with. [`LedgerOptions::new`] sets every default.
 #[derive(Clone)]
 pub struct LedgerOptions {
-    /// Where sealed files live; made if it is not there. Gates of one machine may share it.
+    /// The directory of sealed files; made if it is not there. Gates of one machine may share it.
     pub directory: PathBuf,
-    /// Home of all journal instances of this machine.
+    /// The directory of all journal instances of this machine.
     pub journals: PathBuf,
     /// The label of this gate.
     pub node: String,
-    /// A lane is sealed once it holds this much journal that is not \[64 MiB\].
+    /// The size of journal from which on a lane is sealed \[64 MiB\] …
     pub seal_bytes: u64,
-    /// … and once its oldest unsealed record may be this old \[1 h\].
+    /// … and the age of its oldest unsealed record from which on it is \[1 h\].
     pub seal_every: Duration,
-    /// Time between two roll-ups \[2 s\]; longer, up to 8 s, where they would take more than a tenth of the time.
+    /// The time between two roll-ups \[2 s\]; longer, up to 8 s, where they would take more than a
+    /// tenth of the time.
     pub rollup_every: Duration,
-    /// Rollup rows of one transaction, about \[32,768\]. The more there are, the more calls fall into one row, and the
-    /// longer everything waits that the store does not do beside it.
+    /// The number of rollup rows of one transaction, about \[32,768\]. With more, more calls fall
+    /// into one row, and everything that the store does not do beside it waits longer.
     pub rollup_rows: usize,
-    /// Sealed files whose latest call is older than this are removed; their rollups stay. `None`: never \[`None`\].
+    /// The age of their latest call from which on sealed files are removed; their rollups stay.
+    /// `None`: never \[`None`\].
     pub retention: Option<Duration>,
-    /// How long the journal of a finished instance is kept, to be shipped again when the store is an older copy \[72 h\].
+    /// The time that the journal of a finished instance is kept, to be shipped again when the store
+    /// is an older copy \[72 h\].
     pub keep: Duration,
-    /// Journals of finished instances go early, oldest first, once together they take more than so many bytes \[1 GiB\].
+    /// The bytes that journals of finished instances may take together; the oldest are removed
+    /// early beyond that \[1 GiB\].
     pub keep_bytes: u64,
-    /// Where the bytes of sealed files are kept for all gates; `None`: in the store, if that keeps files \[`None`\].
+    /// The store of the files' bytes for all gates; `None`: the store, if that keeps files
+    /// \[`None`\].
     pub files: Option<Arc<dyn SealedFiles>>,
-    /// How long a question about the present waits for a disk that is behind \[10 s\].
+    /// The time that a question about the present waits for a disk that is behind \[10 s\].
     pub visibility_timeout: Duration,
-    /// Tells the time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Told of what the ledger does.
+    /// An observer of what the ledger does.
     pub observer: Arc<dyn LedgerObserver>,
 }
 
@@ -62,7 +67,7 @@ impl std::fmt::Debug for LedgerOptions {
 }
 
 impl LedgerOptions {
-    /// Every default, for a gate of this label.
+    /// Returns the defaults, for a gate of this label.
     pub fn new(
         directory: impl Into<PathBuf>,
         journals: impl Into<PathBuf>,

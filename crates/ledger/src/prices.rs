@@ -1,4 +1,4 @@
-//! Prices: what a unit cost under each plan revision that calls name.
+//! The prices of calls, by the plan revisions that they name.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::names::Names;
 use crate::row::Row;
 
-/// The store, asked from threads of our own.
+/// A store that threads of the ledger ask and wait for.
 #[derive(Clone)]
 pub(crate) struct BlockingStore {
     store: Arc<dyn Store>,
@@ -25,12 +25,13 @@ impl BlockingStore {
         Self { store, runtime }
     }
 
-    /// The store, for whoever may wait for it.
+    /// Returns the store itself, for code that may wait for it.
     pub(crate) fn all(&self) -> &dyn Store {
         &*self.store
     }
 
-    /// Waits for an answer of the store. Never called from a thread of the runtime itself.
+    /// Asks the store and waits for its answer. It must not be called from a thread of the runtime
+    /// itself.
     pub(crate) fn ask<T, F>(&self, question: impl FnOnce(Arc<dyn Store>) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, store::Error>>,
@@ -46,7 +47,8 @@ impl std::fmt::Debug for BlockingStore {
     }
 }
 
-/// Plans by their number in [`Names`]. A revision is a content hash, so what was read once is true for ever.
+/// A cache of plans by their number in [`Names`]. A revision is a content hash, so a plan that was
+/// read once never changes.
 #[derive(Debug)]
 pub(crate) struct Prices {
     store: BlockingStore,
@@ -85,7 +87,7 @@ impl Prices {
     }
 }
 
-/// Prices calls one after the other; remembers the plans it met.
+/// A pricer of calls, one after the other, which remembers the plans that it met.
 #[derive(Debug)]
 pub(crate) struct Pricer {
     prices: Arc<Prices>,
@@ -100,7 +102,7 @@ impl Pricer {
         }
     }
 
-    /// The call with its price.
+    /// Returns the call with its price.
     ///
     /// # Errors
     /// When the store does not answer or lacks the plan revision.

@@ -1,4 +1,5 @@
-//! Rebuilding: manifest and rollups made anew from what cannot be made anew, the sealed files and the journal.
+//! The rebuild of manifest and rollups from the sealed files and the journal, which nothing else
+//! could restore.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -19,24 +20,25 @@ use crate::rollup::Sums;
 use crate::seal::{describe, files_in};
 use crate::verify::stored_rollups;
 
-/// What a rebuild did.
+/// The result of a rebuild.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rebuilt {
-    /// Files in the new manifest, removed ones included.
+    /// The number of files in the new manifest, removed ones included.
     pub files: usize,
-    /// Files that were written again from the journal, since they were gone or changed.
+    /// The files that were written again from the journal, since they were gone or changed.
     pub remade: Vec<String>,
-    /// Files that are gone or changed and could not be made again: restore them from a copy.
+    /// The files that are gone or changed and could not be made again: restore them from a copy.
     pub missing: Vec<String>,
-    /// Rows of the new rollups.
+    /// The number of rows of the new rollups.
     pub rows: usize,
 }
 
 impl Ledger {
     /// Makes manifest and rollups anew from the files and the journal.
     ///
-    /// Files that are gone or changed are written again where the journal still holds their records. Rollups of hours from which
-    /// files are missing, removed by retention or lost, are kept where they count more calls than what is left.
+    /// Files that are gone or changed are written again where the journal still holds their
+    /// records. Rollups of hours from which files are missing, removed by retention or lost, are
+    /// kept where they count more calls than what is left.
     ///
     /// # Errors
     /// When the store does not answer or a file cannot be written.
@@ -49,7 +51,7 @@ impl Ledger {
                 tracing::warn!(%error, "what is pending could not be rolled up before the rebuild");
             }
             for recovery in frozen.backlog.iter_mut() {
-                // A position may stand on what recovery adds.
+                // A position may count records that recovery adds.
                 if let Err(error) = recovery.prepare(&shared.context) {
                     tracing::warn!(%error, "what an earlier start left is rebuilt without what recovery adds");
                 }
@@ -83,7 +85,7 @@ fn rebuild(shared: &Shared) -> Result<Rebuilt, Error> {
     Ok(rebuilt)
 }
 
-/// Hours of which files are missing: their first and last call.
+/// Spans of time of which files are missing: their first and last call.
 type Gone = Vec<(Timestamp, Timestamp)>;
 
 fn rebuild_manifest(shared: &Shared, rebuilt: &mut Rebuilt) -> Result<Gone, Error> {
@@ -151,7 +153,7 @@ fn rebuild_manifest(shared: &Shared, rebuilt: &mut Rebuilt) -> Result<Gone, Erro
     Ok(gone)
 }
 
-/// Instances that the store may have forgotten; beginning one that it knows does nothing.
+/// Begins instances that the store may have forgotten; beginning one that it knows does nothing.
 fn begin_instances(context: &LedgerContext, files: &[SealedFile]) -> Result<(), Error> {
     let mut last = None;
     for file in files {
@@ -168,7 +170,8 @@ fn begin_instances(context: &LedgerContext, files: &[SealedFile]) -> Result<(), 
     Ok(())
 }
 
-/// Files that not even the manifest knows of leave a gap before the next one; all that is older may be theirs.
+/// Returns the spans of files that not even the manifest names. Such a file leaves a gap before the
+/// next one, and all that is older may be from it.
 fn gaps(files: &[SealedFile]) -> Gone {
     let mut gone = Vec::new();
     let mut before: Option<&SealedFile> = None;
@@ -186,7 +189,8 @@ fn gaps(files: &[SealedFile]) -> Gone {
     gone
 }
 
-/// Whether a file is what was written, after it was given to the store again if that kept something else.
+/// Returns whether a file is as it was written. If the store kept something else and the directory
+/// has the right bytes, they are given to the store again.
 fn is_intact(context: &LedgerContext, file: &SealedFile) -> Result<bool, Error> {
     let is_it =
         |path: &Path| matches!(hash_file(path), Ok(found) if found == (file.bytes, file.hash));
@@ -200,8 +204,9 @@ fn is_intact(context: &LedgerContext, file: &SealedFile) -> Result<bool, Error> 
     Ok(own)
 }
 
-/// Writes a file again from the journal; its line then. The same records make the same bytes, unless another version of the
-/// program wrote them: then the hash is new, and the next file shows it by its chain.
+/// Writes a file again from the journal and returns its line; `None` where the journal does not
+/// hold its records. The same records make the same bytes, unless another version of the program
+/// wrote them: then the hash is new, and the next file shows it by its chain.
 fn remake(shared: &Shared, file: &SealedFile) -> Result<Option<SealedFile>, Error> {
     let context = &shared.context;
     let Some(lane) = journal_of(shared, file.range.instance, file.range.lane)? else {
@@ -241,7 +246,7 @@ fn remake(shared: &Shared, file: &SealedFile) -> Result<Option<SealedFile>, Erro
     }))
 }
 
-/// The journal of a lane, if it is still there: ours, or a dead instance's.
+/// Returns the journal of a lane, if it is still there: that of this process, or a dead instance's.
 fn journal_of(
     shared: &Shared,
     instance: InstanceId,
@@ -264,7 +269,7 @@ fn journal_of(
         return Ok(None);
     };
     let known = instance_state(&shared.context, instance)?;
-    // What recovery added belongs to the lane as well.
+    // Records that recovery added belong to the lane as well.
     let marks = match marks_without_head(&shared.context, &dead) {
         Ok(marks) if lane == 0 => marks,
         Err(Error::Store(error)) => return Err(error.into()),
@@ -282,7 +287,7 @@ fn journal_of(
     }))
 }
 
-/// Sums of all records that the positions call rolled up, and that can be read.
+/// Returns the sums of all records that the positions call rolled up, and that can be read.
 fn recount(shared: &Shared) -> Result<HashMap<UsageKey, UsageSums>, Error> {
     let context = &shared.context;
     let mut sums = Sums::default();
@@ -334,7 +339,7 @@ fn recount(shared: &Shared) -> Result<HashMap<UsageKey, UsageSums>, Error> {
     Ok(sums.rows(&context.names).into_iter().collect())
 }
 
-/// Adds rollups whose records are gone.
+/// Adds the old rollups whose records are gone.
 fn keep_what_is_gone(
     mut rows: HashMap<UsageKey, UsageSums>,
     stored: HashMap<UsageKey, UsageSums>,
@@ -363,7 +368,7 @@ fn keep_what_is_gone(
     rows
 }
 
-/// Rolls up what files of ended lanes hold beyond their position.
+/// Rolls up the records that files of ended lanes hold beyond the lane's position.
 fn roll_up_ended(shared: &Shared) -> Result<(), Error> {
     let context = &shared.context;
     let mut lanes: Vec<_> = files_in(&context.directory)?

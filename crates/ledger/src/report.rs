@@ -1,19 +1,19 @@
-//! What a verification found.
+//! The report of a verification.
 
 use model::InstanceId;
 use serde::Serialize;
 
-/// What is wrong.
+/// A kind of problem that a verification finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// What is pending could not be shipped.
+    /// Pending records could not be shipped.
     NotShipped,
     /// The journal is damaged, or a part of it is gone.
     JournalDamaged,
     /// A sealed file is gone.
     FileMissing,
-    /// A sealed file is not what was written.
+    /// A sealed file is not as it was written.
     FileChanged,
     /// A sealed file is in the directory and not in the manifest.
     FileUnknown,
@@ -25,9 +25,9 @@ pub enum Fault {
     RecordsDoubled,
     /// Two records have the same call id.
     CallDoubled,
-    /// Rollups do not say what the records say.
+    /// Rollups differ from the sums of the records.
     RollupsDiffer,
-    /// A balance does not say what the records say that was spent of it.
+    /// A balance differs from what the records say was spent of it.
     BalanceWrong,
     /// A position is not where the files or the journal say.
     PositionWrong,
@@ -35,22 +35,22 @@ pub enum Fault {
     NotVerifiable,
 }
 
-/// One thing that is wrong, and where.
+/// A problem, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// What it is.
+    /// The kind of problem.
     pub fault: Fault,
-    /// The instance, where it is one's.
+    /// The instance, where it is about one.
     pub instance: Option<InstanceId>,
-    /// The lane, where it is one's.
+    /// The lane, where it is about one.
     pub lane: Option<u32>,
-    /// The file, where it is one's.
+    /// The file, where it is about one.
     pub file: Option<String>,
     /// The first and the last record, where it is about a range.
     pub range: Option<(u64, u64)>,
-    /// What was found, for people.
+    /// A sentence for people.
     pub detail: String,
-    /// Whether `tallygate ledger rebuild` may heal it.
+    /// Whether `tallygate ledger rebuild` may mend it.
     pub rebuild_heals: bool,
 }
 
@@ -92,25 +92,27 @@ impl Problem {
     }
 }
 
-/// The balance of the books, in calls: accepted = stored + pending + lost where nothing is doubled.
+/// The result of a verification, in calls: accepted = stored + pending + lost where nothing is
+/// doubled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
-    /// Calls that were taken into the journal.
+    /// The number of calls that were taken into the journal.
     pub accepted: u64,
-    /// Calls in the rollups, those that are there too often counted once.
+    /// The number of calls in the rollups; those that are there too often count once.
     pub stored: u64,
-    /// Calls that are closed and not in the rollups yet.
+    /// The number of calls that are closed and not in the rollups yet.
     pub pending: u64,
-    /// Calls of which a record or a sum is missing, or in a file that is not what was written.
+    /// The number of calls of which a record or a sum is missing, or is in a file that is not as it
+    /// was written.
     pub lost: u64,
-    /// Calls that are there more than once.
+    /// The number of calls that are there more than once.
     pub duplicated: u64,
-    /// What is wrong, and where.
+    /// The problems, and where they are.
     pub problems: Vec<Problem>,
 }
 
 impl VerifyReport {
-    /// Nothing is lost, nothing is doubled, nothing else is wrong.
+    /// Returns whether nothing is lost, nothing is doubled, and there is no other problem.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         let trusted = |problem: &Problem| problem.fault == Fault::NotVerifiable;

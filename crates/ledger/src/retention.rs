@@ -1,4 +1,5 @@
-//! Retention: old sealed files go, their rollups and their lines in the manifest stay.
+//! The retention of sealed files: old files are removed, their rollups and their lines in the
+//! manifest stay.
 
 use std::io::ErrorKind;
 use std::sync::PoisonError;
@@ -12,11 +13,12 @@ use crate::file::file_name;
 use crate::ledger::{Ledger, Shared};
 use crate::seal::files_in;
 
-/// Files that are asked for at once.
+/// The number of files that are asked for at once.
 const BATCH_SIZE: usize = 1_000;
 
 impl Ledger {
-    /// Removes the sealed files that are older than the retention; how many. This is also done from time to time by itself.
+    /// Removes the sealed files that are older than the retention. Returns how many. The ledger
+    /// also does this from time to time by itself.
     ///
     /// # Errors
     /// When the store does not answer or a file cannot be removed.
@@ -52,7 +54,7 @@ impl Shared {
         Ok(removed)
     }
 
-    /// Removes all files whose calls are older; how many.
+    /// Removes all files whose calls are older. Returns how many.
     fn remove_before(&self, now: Timestamp, retention: Duration) -> Result<usize, Error> {
         let context = &self.context;
         let age = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
@@ -64,7 +66,7 @@ impl Shared {
                 .ask(|store| async move { store.old_files(before, BATCH_SIZE).await })?;
             for file in &old {
                 let name = file.name.clone();
-                // The line first: a file that is gone without a word would count as lost.
+                // The line is marked first: a file that is gone without a mark would count as lost.
                 context
                     .store
                     .ask(|store| async move { store.mark_removed(&name, now).await })?;
@@ -76,8 +78,9 @@ impl Shared {
         }
     }
 
-    /// Removes the files of this machine that some gate has removed, and copies of what is kept elsewhere, which stay as long as
-    /// the journal, to be put back into a store that is restored.
+    /// Removes this machine's files that some gate has removed, and copies of files that are kept
+    /// elsewhere. The copies stay as long as the journal, to be put back into a store that is
+    /// restored.
     fn tidy_directory(&self) -> Result<(), Error> {
         let context = &self.context;
         let names: Vec<_> = files_in(&context.directory)?

@@ -1,4 +1,5 @@
-//! Rolling up: a lane's closed records into the sums of the store, batch by batch, each with its position.
+//! The roll-up of a lane's closed records into the sums of the store, batch by batch, each with its
+//! position.
 
 use std::time::Instant;
 
@@ -9,28 +10,30 @@ use crate::error::Error;
 use crate::file::Filter;
 use crate::rollup::Sums;
 
-/// Records of one batch: bounds what is read again when its transaction fails. [`crate::LedgerOptions::rollup_rows`] bounds
-/// its memory and the length of its transaction.
+/// The largest number of records in a batch: it bounds what is read again when a transaction fails.
+/// [`crate::LedgerOptions::rollup_rows`] bounds its memory and the length of its transaction.
 const BATCH: u64 = 1 << 20;
 
-/// How far a lane is rolled up, as this process knows it.
+/// The roll-up of a lane and its position, as this process knows it.
 #[derive(Debug, Default)]
 pub(crate) struct Rolling {
-    /// Records up to this one are in the rollups.
+    /// The close number up to which records are in the rollups.
     pub(crate) rolled: u64,
     reader: Option<RowReader>,
-    /// Whether `rolled` is what the store says. Nothing is, before the first question and after any error: a transaction
-    /// whose answer was lost may have been done, and a store may have been exchanged for an older copy.
+    /// Whether `rolled` is the store's position. It is not before the first question and after any
+    /// error: a transaction whose answer was lost may have been done, and a store may have been
+    /// replaced by an older copy.
     known: bool,
-    /// Records beyond the position that were found gone, and are counted as that.
+    /// The number of records beyond the position that were found gone, and are counted as lost.
     gone: u64,
 }
 
 impl Rolling {
-    /// Rolls up what may be seen now: all of it, or one batch; whether there may be more.
+    /// Rolls up the records that are visible now: all of them, or one batch. Returns whether there
+    /// may be more.
     ///
     /// # Errors
-    /// Nothing is lost by one: the next try begins where the store says.
+    /// Nothing is lost: the next try begins at the store's position.
     pub(crate) fn roll(
         &mut self,
         context: &LedgerContext,
@@ -48,7 +51,7 @@ impl Rolling {
         result
     }
 
-    /// Lets go of the segment that it reads, for somebody who is done for now.
+    /// Releases the segment that it reads, when there is nothing to do for now.
     pub(crate) fn rest(&mut self) {
         self.reader = None;
     }
@@ -83,7 +86,8 @@ impl Rolling {
         }
     }
 
-    /// A reader at the position. What the journal has let go is rolled up from sealed files first.
+    /// Returns a reader at the position. Records that the journal has released are rolled up from
+    /// sealed files first.
     fn open(
         &mut self,
         context: &LedgerContext,
@@ -106,7 +110,8 @@ impl Rolling {
         }
     }
 
-    /// Rolls up what sealed files hold beyond the position; whether that moved it.
+    /// Rolls up the records that sealed files hold beyond the position. Returns whether that moved
+    /// it.
     fn roll_files(&mut self, context: &LedgerContext, lane: &LaneSource) -> Result<bool, Error> {
         let begin = self.rolled;
         loop {
@@ -176,7 +181,7 @@ impl Rolling {
     }
 }
 
-/// Sums up to a batch of records after `from`; the number of the last.
+/// Sums up to a batch of records after `from`. Returns the sums and the number of the last record.
 fn collect(reader: &mut RowReader, from: u64, most_rows: usize) -> Result<(Sums, u64), Error> {
     let mut sums = Sums::default();
     let mut through = from;

@@ -1,4 +1,4 @@
-//! Sums: many rows in, few rollup rows out.
+//! The sums of rows: many rows in, few rollup rows out.
 
 use model::usage::{UsageKey, UsageSums};
 use model::{Currency, LicenseId, Method, Mode, Money, Outcome, Symbol, Timestamp};
@@ -7,7 +7,7 @@ use store::Spent;
 use crate::names::{NameCache, Names, NumberMap};
 use crate::row::Row;
 
-/// What the calls of one sum have in common, in numbers.
+/// The key that the calls of one sum have in common, in numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     license_id: u128,
@@ -78,7 +78,7 @@ impl Key {
     }
 }
 
-/// What one limited license spent.
+/// The units and calls that one limited license spent.
 #[derive(Debug, Default)]
 struct Spending {
     /// Units by epoch; seldom more than one.
@@ -87,7 +87,7 @@ struct Spending {
     calls: Vec<(u32, u64)>,
 }
 
-/// Sums of rows as they come.
+/// The sums of the rows that were added.
 #[derive(Debug, Default)]
 pub(crate) struct Sums {
     rows: NumberMap<Key, UsageSums>,
@@ -95,7 +95,7 @@ pub(crate) struct Sums {
     calls: u64,
 }
 
-/// Seconds of the buckets that calls in long windows are counted in.
+/// The length in seconds of the buckets that calls in long windows are counted in.
 const MINUTE: u32 = 60;
 
 impl Sums {
@@ -137,17 +137,17 @@ impl Sums {
         }
     }
 
-    /// Rows so far, those of the rollups and those of spent units alike.
+    /// Returns the number of rows so far, those of the rollups and those of spent units alike.
     pub(crate) fn len(&self) -> usize {
         self.rows.len().max(self.spent.len())
     }
 
-    /// Calls that were added; a folded record counts for all its calls.
+    /// Returns the number of calls that were added; a folded record counts for all its calls.
     pub(crate) const fn calls(&self) -> u64 {
         self.calls
     }
 
-    /// The sums by their full keys, in order.
+    /// Returns the sums by their full keys, in order.
     pub(crate) fn rows(&self, names: &Names) -> Vec<(UsageKey, UsageSums)> {
         let mut cache = NameCache::new(names);
         let mut rows: Vec<_> = self
@@ -162,7 +162,7 @@ impl Sums {
             }
         }
         rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        // No route and the route `/` are one to readers.
+        // No route and the route `/` are the same to readers.
         rows.dedup_by(|(key, sums), (before, total)| {
             let same = key == before;
             if same {
@@ -173,7 +173,7 @@ impl Sums {
         rows
     }
 
-    /// What limited licenses spent, in order of their ids.
+    /// Returns the units and calls that limited licenses spent, in order of their ids.
     pub(crate) fn spent(&self) -> Vec<Spent> {
         let mut spent: Vec<_> = self
             .spent

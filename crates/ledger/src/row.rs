@@ -1,26 +1,27 @@
-//! The row: a closed call with its place and its price, as every part of the ledger handles it.
+//! The row: a closed call with its number and its price, as every part of the ledger handles it.
 
 use model::{CallRecord, Currency, Money};
 
-/// A closed call. The symbols of its head are numbers of [`Names`](crate::Names).
+/// A closed call with its price. The symbols of its head are numbers of [`Names`](crate::Names).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its close number in its lane.
+    /// The close number in its lane.
     pub number: u64,
-    /// Who, what, how it ended.
+    /// The record of the call.
     pub record: CallRecord,
-    /// Its price, gross.
+    /// The price, gross.
     pub amount: Money,
     /// The currency of its plan; `None` where it has no plan.
     pub currency: Option<Currency>,
-    /// Which of a reader's sources it came from: an index into a list that the reader knows; 0 where there is one.
+    /// The index of its source in a list that the reader knows; 0 where there is one.
     pub(crate) source: u32,
 }
 
-/// What columns and databases can hold of an unsigned count.
+/// The largest count that signed columns of files and databases hold.
 const COUNT_MAX: u64 = i64::MAX as u64;
 
-/// The record with every count clipped to what a signed column holds, so that rollups, files and reports agree on it.
+/// Returns the record with every count clipped to what a signed column holds, so that rollups,
+/// files and reports agree on it.
 pub(crate) fn clip(mut record: CallRecord) -> CallRecord {
     let tail = &mut record.tail;
     for count in [
@@ -37,7 +38,8 @@ pub(crate) fn clip(mut record: CallRecord) -> CallRecord {
 }
 
 impl Row {
-    /// What rows of one file are sorted by: calls of one license lie together, in order of time.
+    /// Returns the key that rows of one file are sorted by: calls of one license lie together, in
+    /// order of time.
     pub(crate) fn file_order(&self) -> (Option<u128>, i64, u128) {
         let head = &self.record.head;
         (
@@ -47,7 +49,7 @@ impl Row {
         )
     }
 
-    /// What reports are sorted by: oldest first.
+    /// Returns the key that reports are sorted by: oldest first.
     pub(crate) fn time_order(&self) -> (i64, u128) {
         let head = &self.record.head;
         (head.started_at.micros(), head.call_id.as_u128())

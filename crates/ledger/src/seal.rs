@@ -1,7 +1,9 @@
-//! Sealing: a lane's closed records into Parquet files, one range after the other, each in three steps.
+//! The sealing of a lane's closed records into Parquet files, one range after the other, each in
+//! three steps.
 //!
-//! The range is written to the store, the file to the directory, the file's line to the manifest. A crash anywhere is healed
-//! by doing the same again: the range and so the name are the same, and a file that is there already is taken as it is.
+//! The range is written to the store, the file to the directory, the file's line to the manifest. A
+//! crash anywhere is mended by doing the same again: the range and so the name are the same, and a
+//! file that is there already is taken as it is.
 
 use std::path::Path;
 use std::sync::PoisonError;
@@ -17,29 +19,32 @@ use crate::file::{
 };
 use crate::row::Row;
 
-/// Records of one file at most: they are sorted in memory, about 200 bytes each.
+/// The largest number of records in a file: they are sorted in memory, about 200 bytes each.
 pub(crate) const FILE_ROWS: u64 = 393_216;
 
-/// How far a lane is sealed, as this process knows it.
+/// The sealing of a lane and its position, as this process knows it.
 #[derive(Debug, Default)]
 pub(crate) struct Sealing {
-    /// Records up to this one are in files of the manifest.
+    /// The close number up to which records are in files of the manifest.
     pub(crate) sealed: u64,
-    /// Hash of the last of these files.
+    /// The hash of the last of these files.
     previous: [u8; 32],
-    /// Where the next file must end, if that was decided before: by an intent, or by a file that must be made again.
+    /// The number at which the next file must end, if that was decided before: by an intent, or by
+    /// a file that must be made again.
     decided: Option<u64>,
-    /// Stands behind the last sealed record: finding the place again costs a segment's worth of reading.
+    /// A reader behind the last sealed record: finding the place again costs a segment's worth of
+    /// reading.
     reader: Option<RowReader>,
-    /// As in rolling: nothing is known after an error.
+    /// Whether the fields above are the store's. They are not after an error, as in
+    /// [`crate::roll`].
     known: bool,
 }
 
 impl Sealing {
-    /// Seals what may be seen now: all of it, or one file.
+    /// Seals the records that are visible now: all of them, or one file.
     ///
     /// # Errors
-    /// Nothing is lost by one: the next try begins where the store says.
+    /// Nothing is lost: the next try begins at the store's position.
     pub(crate) fn seal(
         &mut self,
         context: &LedgerContext,
@@ -54,7 +59,8 @@ impl Sealing {
         result
     }
 
-    /// Asks the store how far the lane is, and takes in the files that it does not know of, unless that is done.
+    /// Asks the store for the lane's position, and takes in the files that the store does not know
+    /// of, unless that is done.
     ///
     /// # Errors
     /// As [`Sealing::seal`].
@@ -66,7 +72,7 @@ impl Sealing {
         Ok(())
     }
 
-    /// Lets go of the segment that it reads, for somebody who is done for now.
+    /// Releases the segment that it reads, when there is nothing to do for now.
     pub(crate) fn rest(&mut self) {
         self.reader = None;
     }
@@ -92,7 +98,8 @@ impl Sealing {
         }
     }
 
-    /// Asks the store how far the lane is, and takes in files that a crash, or an older copy of the store, left out.
+    /// Asks the store for the lane's position, and takes in files that a crash, or an older copy of
+    /// the store, left out.
     fn learn(&mut self, context: &LedgerContext, lane: &LaneSource) -> Result<(), Error> {
         let (instance, number) = (lane.instance, lane.lane);
         self.sealed = context.position(instance, number)?.sealed;
@@ -145,7 +152,7 @@ impl Sealing {
         Ok(())
     }
 
-    /// The rows of the next file; `None` where there is no journal to take them from.
+    /// Returns the rows of the next file; `None` where there is no journal to read them from.
     fn collect(
         &mut self,
         context: &LedgerContext,
@@ -245,7 +252,7 @@ impl Sealing {
     }
 }
 
-/// The manifest's line of a file.
+/// Returns the manifest's line of a file.
 pub(crate) fn line(
     meta: &FileMeta,
     bytes: u64,
@@ -267,7 +274,7 @@ pub(crate) fn line(
     }
 }
 
-/// The manifest's line of a file, from the file itself.
+/// Returns the manifest's line of a file, from the file itself.
 pub(crate) fn describe(path: &Path) -> Result<SealedFile, Error> {
     let reader = SealedReader::open(path)?;
     let (bytes, hash) = hash_file(path)?;
@@ -278,7 +285,7 @@ pub(crate) fn describe(path: &Path) -> Result<SealedFile, Error> {
     Ok(line(reader.meta(), bytes, hash, modified.into()))
 }
 
-/// The ranges of all sealed files in a directory, in order of instance, lane and range.
+/// Returns the ranges of all sealed files in a directory, in order of instance, lane and range.
 pub(crate) fn files_in(directory: &Path) -> Result<Vec<SealIntent>, Error> {
     let entries = std::fs::read_dir(directory).map_err(Error::io("read", directory))?;
     let mut ranges = Vec::new();
@@ -301,7 +308,7 @@ fn file_after(
     Ok(files_in(directory)?.into_iter().find(next))
 }
 
-/// Removes what a crash left half-written of an instance's files.
+/// Removes an instance's files that a crash left half-written.
 pub(crate) fn remove_parts(directory: &Path, instance: model::InstanceId) -> Result<(), Error> {
     let prefix = format!("{:032x}-", instance.as_u128());
     let entries = std::fs::read_dir(directory).map_err(Error::io("read", directory))?;

@@ -1,21 +1,23 @@
-//! What can be measured of the ledger.
+//! The measurements of the ledger.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Told of what the ledger does; the defaults do nothing. Called from the ledger's threads: be quick.
+/// An observer of what the ledger does; the defaults do nothing. It is called from the ledger's
+/// threads: be quick.
 pub trait LedgerObserver: Send + Sync + 'static {
-    /// `records` came into the rollups, in one transaction that took `took`, their reading and summing included.
+    /// Is called when `records` came into the rollups, in one transaction that took `took`, their
+    /// reading and summing included.
     fn rolled_up(&self, records: u64, took: Duration) {
         let _ = (records, took);
     }
 
-    /// `records` were sealed in a file of `bytes`, which took `took`.
+    /// Is called when `records` were sealed in a file of `bytes`, which took `took`.
     fn sealed(&self, records: u64, bytes: u64, took: Duration) {
         let _ = (records, bytes, took);
     }
 
-    /// A roll-up or a seal failed and will be tried again.
+    /// Is called when a roll-up or a seal failed, which will be tried again.
     fn failed(&self) {}
 }
 
@@ -25,56 +27,60 @@ pub struct NoObserver;
 
 impl LedgerObserver for NoObserver {}
 
-/// Counts of the present instance, in records; what [`Ledger::counts`](crate::Ledger::counts) returns.
+/// The counts of the present instance, in records; [`Ledger::counts`](crate::Ledger::counts)
+/// returns them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Closed in the journal.
+    /// Records that are closed in the journal.
     pub accepted: u64,
-    /// In the rollups.
+    /// Records that are in the rollups.
     pub stored: u64,
-    /// Closed and not yet in the rollups.
+    /// Records that are closed and not yet in the rollups.
     pub pending: u64,
-    /// Found missing by a verification or a roll-up; this only grows, whatever is healed later.
+    /// Records that a verification or a roll-up found missing; this only grows, whatever is mended
+    /// later.
     pub lost: u64,
-    /// Left by earlier starts and not yet in the rollups; in none of the others.
+    /// Records of earlier starts that are not yet in the rollups; they are in none of the other
+    /// counts.
     pub behind: u64,
 }
 
-/// Counters since the start.
+/// The counters since the start.
 #[derive(Debug, Default)]
 pub struct LedgerStats {
-    /// The most that a verification found missing.
+    /// The largest number that a verification found missing.
     lost_by_count: AtomicU64,
-    /// What roll-ups found gone.
+    /// The number that roll-ups found gone.
     lost_on_the_way: AtomicU64,
     pub(crate) failures: AtomicU64,
     pub(crate) files: AtomicU64,
 }
 
 impl LedgerStats {
-    /// The most that is known to be lost. A verification counts what roll-ups found as well: so not their sum.
+    /// Returns the number that is known to be lost: the larger of the two counters. A verification
+    /// counts what roll-ups found as well, so it is not their sum.
     pub(crate) fn lost(&self) -> u64 {
         let counted = self.lost_by_count.load(Ordering::Relaxed);
         counted.max(self.lost_on_the_way.load(Ordering::Relaxed))
     }
 
-    /// Notes what a verification found missing.
+    /// Records the number that a verification found missing.
     pub(crate) fn counted_lost(&self, records: u64) {
         self.lost_by_count.fetch_max(records, Ordering::Relaxed);
     }
 
-    /// Notes further records that a roll-up found gone.
+    /// Adds records that a roll-up found gone.
     pub(crate) fn found_gone(&self, records: u64) {
         self.lost_on_the_way.fetch_add(records, Ordering::Relaxed);
     }
 
-    /// Roll-ups and seals that failed and were tried again.
+    /// Returns the number of roll-ups and seals that failed and were tried again.
     #[must_use]
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// Files that were sealed.
+    /// Returns the number of files that were sealed.
     #[must_use]
     pub fn files(&self) -> u64 {
         self.files.load(Ordering::Relaxed)

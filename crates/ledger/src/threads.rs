@@ -1,4 +1,5 @@
-//! The ledger's threads: when to roll up, when to seal, and what to do when the store is away.
+//! The threads of the ledger: when they roll up, when they seal, and what they do when the store
+//! does not answer.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -8,21 +9,23 @@ use crate::context::Batch;
 use crate::error::Error;
 use crate::ledger::{LiveLane, Shared, lock};
 
-/// Longest pause between two tries, give or take a quarter, so that the gates of a fleet do not all come back at once.
+/// The longest pause between two tries, give or take a quarter, so that the gates of a fleet do not
+/// all come back at once.
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(4);
-/// Roll-ups take a part of the time at most, so that more calls fall into one row where there are many rows …
+/// The inverse of the share of time that roll-ups take at most, so that more calls fall into one
+/// row where there are many rows …
 const SHARE: u32 = 10;
 /// … unless the sums would become older than this.
 const OLDEST: Duration = Duration::from_secs(8);
-/// How often the sealing thread looks whether a lane is due.
+/// The time between two looks of the sealing thread for a lane that is due.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
-/// How often files are looked through for old ones.
+/// The time between two looks for files that are past their retention.
 const RETENTION: Duration = Duration::from_secs(600);
 
-/// How often is looked whether another gate takes stock.
+/// The time between two looks for another gate that takes stock.
 const STOCK: Duration = Duration::from_secs(1);
 
-/// Ends the threads' waits.
+/// A flag that ends the threads, and their waits.
 #[derive(Debug, Default)]
 pub(crate) struct Stop {
     stopped: Mutex<bool>,
@@ -35,7 +38,7 @@ impl Stop {
         self.changed.notify_all();
     }
 
-    /// Waits; `true` when it is time to end.
+    /// Waits for `pause`. Returns `true` when it is time to end.
     pub(crate) fn wait(&self, pause: Duration) -> bool {
         let stopped = lock(&self.stopped);
         let (stopped, _) = self
@@ -46,7 +49,7 @@ impl Stop {
     }
 }
 
-/// Pauses between tries, which double with every failure in a row.
+/// The pauses between tries, which double with every failure in a row.
 pub(crate) struct Pace {
     pause: Duration,
     failing: bool,
@@ -62,7 +65,7 @@ impl Pace {
         pace
     }
 
-    /// How long to wait before the next try.
+    /// Returns the pause before the next try.
     pub(crate) const fn pause(&self) -> Duration {
         self.pause
     }
@@ -73,7 +76,8 @@ impl Pace {
         self.pause = usual.max(Duration::from_millis(1));
     }
 
-    /// Notes how a try went, and how long the pause is after a success; the first failure of a row is told.
+    /// Records the result of a try, and the pause after a success; the first failure of a row is
+    /// logged.
     pub(crate) fn note(&mut self, what: &str, result: Result<(), Error>, usual: Duration) {
         match result {
             Ok(()) => {
@@ -96,8 +100,9 @@ impl Pace {
     }
 }
 
-/// Rolls up what came since the last time; of a long backlog one batch after the other, with pauses as long as the work, so that
-/// calls keep the machine and others the store.
+/// Rolls up the records that were closed since the last time. A long backlog is rolled up one batch
+/// after the other, with pauses as long as the work, so that calls keep the machine and others the
+/// store.
 pub(crate) fn roll_thread(shared: &Shared) {
     let every = shared.options.rollup_every;
     let mut pace = Pace::new(every);
@@ -125,7 +130,7 @@ fn with_pauses(shared: &Shared, part: impl Fn() -> Result<bool, Error>) -> Resul
     }
 }
 
-/// The pause after a roll-up that took so long.
+/// Returns the pause after a roll-up that took `took`.
 fn rolling_pause(every: Duration, took: Duration) -> Duration {
     (took * (SHARE - 1)).min(OLDEST).max(every)
 }

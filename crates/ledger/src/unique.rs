@@ -1,24 +1,25 @@
-//! Finds call ids that occur twice, in bounded memory: the ids are gone through several times, a part of them each time.
+//! The search for call ids that occur twice, in bounded memory: the ids are gone through several
+//! times, a part of them each time.
 
 use crate::context::LedgerContext;
 use crate::error::Error;
 
-/// Ids that are looked at in one pass: 64 MB.
+/// The number of ids that are looked at in one pass: 64 MB.
 const PASS: u64 = 4_000_000;
-/// Doubled ids that are named.
+/// The number of doubled ids that are named at most.
 const MAX_NAMED: usize = 1_000;
 
-/// Where call ids are to be found.
+/// The places in which call ids are searched.
 #[derive(Debug, Default)]
 pub(crate) struct Unique {
     files: Vec<String>,
-    /// Ids that are in no file yet; as many as the journal holds unsealed.
+    /// The ids that are in no file yet; as many as the journal holds unsealed.
     kept: Vec<u128>,
     count: u64,
 }
 
 impl Unique {
-    /// Adds a file of so many records.
+    /// Adds a file with its number of records.
     pub(crate) fn file(&mut self, name: &str, records: u64) {
         self.files.push(name.to_owned());
         self.count += records;
@@ -30,7 +31,7 @@ impl Unique {
         self.count += 1;
     }
 
-    /// Ids that occur more than once, and how often.
+    /// Returns the ids that occur more than once, and how often.
     pub(crate) fn doubled(&self, context: &LedgerContext) -> Result<Vec<(u128, u64)>, Error> {
         let passes = u128::from(self.count / PASS + 1);
         let mut doubled = Vec::new();

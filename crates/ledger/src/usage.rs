@@ -1,4 +1,4 @@
-//! Usage by rollups and, where a bound lies within what a rollup stands for, by the records themselves.
+//! Usage from rollups and, where a bound lies within a rollup's span, from the records themselves.
 
 use model::Timestamp;
 use model::usage::{UsageQuery, UsageRow};
@@ -8,30 +8,32 @@ use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::rollup::Sums;
 
-/// A span of time; `None`: without an end on that side.
+/// A span of time; `None`: no bound on that side.
 type Span = (Option<Timestamp>, Option<Timestamp>);
 
-/// Calls summed up.
+/// The answer to a usage question: calls summed up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// In order of their groups.
+    /// The sums, in order of their groups.
     pub rows: Vec<UsageRow>,
-    /// Records that were there when the question was asked and are not in the sums, of all licenses: those of earlier starts that are
-    /// still being read, and those that the disk of the journal has not taken in time. Never too few.
+    /// The number of records that were there when the question was asked and are not in the sums,
+    /// of all licenses: those of earlier starts that are still being read, and those that the disk
+    /// of the journal has not taken in time. It is never too small.
     pub behind: u64,
 }
 
-/// How a question is answered.
+/// The parts of a question, by what answers them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Parts {
-    /// What whole rollups say.
+    /// The span that whole rollups answer.
     whole: Option<Span>,
-    /// What the records say: shorter than a rollup, one at each end at most.
+    /// The spans that records answer: shorter than a rollup, one at each end at most.
     edges: Vec<(Timestamp, Timestamp)>,
 }
 
 impl Parts {
-    /// Parts a span at the bounds of rollups: quarters of an hour, and whole hours before `hours_until`.
+    /// Splits a span at the bounds of rollups: quarters of an hour, and whole hours before
+    /// `hours_until`.
     fn of((from, to): Span, hours_until: Option<Timestamp>) -> Self {
         let is_by_hour = |time: Timestamp| hours_until.is_some_and(|until| time < until);
         let before = |time: Timestamp| match is_by_hour(time) {
@@ -47,7 +49,7 @@ impl Parts {
         if let (Some(first), Some(last), Some(from), Some(to)) = (first, last, from, to)
             && first > last
         {
-            // Within one rollup, or nothing at all.
+            // The span lies within one rollup, or is empty.
             let edges = (from < to).then_some((from, to)).into_iter().collect();
             return Self { whole: None, edges };
         }
@@ -66,17 +68,19 @@ impl Parts {
 }
 
 impl Ledger {
-    /// Usage by rollups and records, after everything that was closed before has been rolled up: exact for any bounds. Groups
-    /// in order of their fields as the query lists them, then by currency, none first.
+    /// Returns usage from rollups and records, after everything that was closed before has been
+    /// rolled up: exact for any bounds. Groups are in order of their fields as the query lists
+    /// them, then by currency, none first.
     ///
-    /// A bound within a quarter of an hour (an hour, in what version 1 rolled up) is answered from the records, at the cost of
-    /// reading those of that quarter; the other gates of a fleet seal theirs first.
+    /// A bound within a quarter of an hour (an hour, in what version 1 rolled up) is answered from
+    /// the records, at the cost of reading those of that quarter; the other gates of a fleet seal
+    /// theirs first.
     ///
     /// # Errors
-    /// When the store does not answer or the journal cannot be read; [`Error::Removed`] where retention has removed records
-    /// that a bound asks for.
+    /// When the store does not answer or the journal cannot be read; [`Error::Removed`] where
+    /// retention has removed records that a bound asks for.
     pub async fn usage(&self, query: UsageQuery) -> Result<Usage, Error> {
-        // Before the sums, so that nothing is missing which this does not say.
+        // Read before the sums, so that every record that they lack is counted here.
         let earlier = self.counts().behind;
         let closed = self.shared.closed();
         match self.ship().await {

@@ -1,7 +1,8 @@
-//! Single calls, oldest first, over sealed files, the live journal and what earlier starts left alike.
+//! The query for single calls, oldest first, over sealed files, the live journal and the journals
+//! of earlier starts.
 //!
-//! The answer is made in windows: each gathers the oldest rows that were not given yet, as many as memory allows, out of
-//! all sources that may hold some.
+//! The answer is made in windows. Each window gathers the oldest rows that were not returned yet,
+//! as many as memory allows, from all sources that may hold some.
 
 mod query;
 mod smallest;
@@ -24,20 +25,21 @@ pub use query::CallsQuery;
 pub(crate) use query::Wanted;
 pub(crate) use smallest::Smallest;
 
-/// Rows held at one time, about 400 bytes each; while gathering up to twice as many.
+/// The number of rows in a window, about 400 bytes each; up to twice as many while gathering.
 const WINDOW: usize = 65_536;
-/// Lines of one page.
+/// The number of lines in a page.
 const PAGE: usize = 1_024;
 
-/// An answer, page by page. What was closed when the question was asked is in it, what came later is not.
+/// An answer to a [`CallsQuery`], page by page. It contains the calls that were closed when the
+/// question was asked, and none that were closed later.
 pub struct Calls {
     sources: Arc<Sources>,
     ledger: Ledger,
     window: Vec<Row>,
-    /// Rows of the window that were given.
+    /// The number of rows of the window that were returned.
     given: usize,
     last: bool,
-    /// Where the next window begins: behind this key.
+    /// The key behind which the next window begins.
     after: Option<Key>,
     left: u64,
 }
@@ -51,39 +53,41 @@ impl std::fmt::Debug for Calls {
     }
 }
 
-/// Start and call id.
+/// The sort key of a call: its start and its call id.
 type Key = (i64, u128);
 
-/// The oldest rows so far.
+/// The window that is being gathered: the oldest rows so far.
 type Window = Smallest<Key>;
 
-/// Everything that may hold wanted rows, as it was when the question was asked.
+/// The files and lanes that may hold wanted rows, as they were when the question was asked.
 struct Sources {
     shared: Reading,
     query: CallsQuery,
-    /// By the start of their earliest call.
+    /// Sealed files, by the start of their earliest call.
     files: Vec<SealedFile>,
     /// Lanes that have a journal.
     lanes: Vec<JournalLane>,
-    /// Whose rows those of each source are: files first, then lanes.
+    /// The place (gate, instance, lane) of each source's rows: files first, then lanes.
     places: Vec<Place>,
     nodes: Vec<Arc<str>>,
 }
 
-/// A lane of this process, or of an earlier one that is not all in files yet.
+/// A lane of this process, or one of an earlier start that is not all in files yet.
 struct JournalLane {
     source: LaneSource,
-    /// The position after which it is not in files.
+    /// The close number up to which its records are in files.
     sealed: u64,
-    /// Its last record when the question was asked.
+    /// The close number of its last record when the question was asked.
     closed: u64,
 }
 
 impl Ledger {
-    /// Calls by a query, oldest first; calls that are not over yet are not among them.
+    /// Returns the calls that match a query, oldest first. Calls that are not over yet are not
+    /// among them.
     ///
     /// # Errors
-    /// When the store does not answer; [`Error::Behind`] when calls that have ended would be missing.
+    /// When the store does not answer; [`Error::Behind`] when calls that have ended would be
+    /// missing.
     pub async fn calls(&self, query: CallsQuery) -> Result<Calls, Error> {
         let shared = Arc::clone(&self.shared);
         shared.visible().await?;
@@ -91,8 +95,9 @@ impl Ledger {
         Ok(self.calls_of(sources))
     }
 
-    /// [`Ledger::calls`] with those that the other gates of a fleet have rolled up and not sealed: they seal them first. Who asks has
-    /// waited for this gate's disk.
+    /// Returns the calls as [`Ledger::calls`] does, with those that the other gates of a fleet have
+    /// rolled up and not sealed: those gates seal them first. The caller has waited for this gate's
+    /// disk.
     pub(crate) async fn calls_of_all_gates(&self, query: CallsQuery) -> Result<Calls, Error> {
         let shared = Arc::clone(&self.shared);
         let look = move || {
@@ -120,7 +125,7 @@ impl Ledger {
 }
 
 impl Calls {
-    /// The next lines; `None` at the end. A page is never empty.
+    /// Returns the next lines; `None` at the end. A page is never empty.
     ///
     /// # Errors
     /// When a file or the journal cannot be read.
@@ -137,7 +142,7 @@ impl Calls {
         Ok(Some(lines))
     }
 
-    /// All lines at once; for small answers.
+    /// Returns all lines at once; for small answers.
     ///
     /// # Errors
     /// As [`Calls::next_page`].
@@ -153,7 +158,7 @@ impl Calls {
         Arc::clone(&self.sources.shared.context.names)
     }
 
-    /// The next rows and whose they are.
+    /// Returns the next rows, with the place that each is from.
     pub(crate) async fn next_group(
         &mut self,
         most: usize,
@@ -206,7 +211,7 @@ impl Sources {
         Ok(sources)
     }
 
-    /// Looks at manifest and positions while neither moves.
+    /// Reads manifest and positions while neither changes.
     fn take_stock(&mut self) -> Result<(), Error> {
         let shared = Arc::clone(self.shared.ledger());
         let context = &shared.context;
@@ -220,10 +225,11 @@ impl Sources {
             .ask(|store| async move { store.manifest(from, to).await })?;
         let live = shared.lanes.iter();
         let live = live.map(|lane| (lane.source.clone(), lane.lane.closed()));
-        // A dead lane ends where it ends.
+        // A dead lane grows no more: all of it is read.
         let dead = shared.catch_up.lanes().into_iter();
         for (source, closed) in live.chain(dead.map(|source| (source, u64::MAX))) {
-            // The thread that seals publishes its position after this lock; the store knows already.
+            // The sealing thread publishes its position after it releases this lock; the store has
+            // it already.
             let sealed = context.position(source.instance, source.lane)?.sealed;
             self.lanes.push(JournalLane {
                 source,
@@ -260,7 +266,8 @@ impl Sources {
         Ok(())
     }
 
-    /// Up to `size` of the oldest wanted rows behind `after`, in order, and whether they are the last.
+    /// Returns up to `size` of the oldest wanted rows behind `after`, in order, and whether they
+    /// are the last.
     fn gather(&self, after: Option<Key>, size: usize) -> Result<(Vec<Row>, bool), Error> {
         let mut window = Window::new(Row::time_order, after, size);
         let mut wanted = Wanted::new(&self.query, &self.shared.context.names);
@@ -289,7 +296,8 @@ impl Sources {
             return Ok(());
         };
         while let Some(mut row) = reader.next()? {
-            // Before that it ends only where somebody closed a call after the question, and the disk has not taken it yet.
+            // The reader ends before that number only where a call was closed after the question
+            // was asked, and the disk has not taken it yet.
             if row.number > lane.closed {
                 break;
             }
@@ -318,7 +326,7 @@ impl Sources {
         let context = &self.shared.context;
         let reader = context.open(&file.name)?;
         for group in 0..reader.groups() {
-            // What was found so far leaves less to be wanted.
+            // The rows found so far narrow what is still wanted.
             let Some(filter) = narrowed(&wanted.filter, window).and_then(meets) else {
                 break;
             };
@@ -333,7 +341,7 @@ impl Sources {
     }
 }
 
-/// The filter with the bounds in time that the window knows; `None` if nothing can match.
+/// Returns the filter with the bounds in time that the window knows; `None` if nothing can match.
 fn narrowed(filter: &Filter, window: &Window) -> Option<Filter> {
     let mut filter = *filter;
     if let Some((after, _)) = window.after() {

@@ -1,4 +1,4 @@
-//! Which calls are asked for.
+//! The query that selects single calls.
 
 use model::{AccountName, AppName, LicenseId, Mode, Timestamp};
 
@@ -7,31 +7,31 @@ use crate::line::app_of;
 use crate::names::{NameCache, Names};
 use crate::row::Row;
 
-/// Which calls to show.
+/// A selection of calls: those that match every field that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallsQuery {
-    /// Only calls of this license.
+    /// The license; `None`: any.
     pub license_id: Option<LicenseId>,
-    /// Only calls of apps of this account.
+    /// The account that owns the app; `None`: any.
     pub account: Option<AccountName>,
-    /// Only calls of this app.
+    /// The app; `None`: any.
     pub app: Option<AppName>,
-    /// Only calls by this way of spending.
+    /// The way of spending; `None`: any.
     pub mode: Option<Mode>,
-    /// Only calls that came in at or after this.
+    /// The earliest start, included; `None`: no bound.
     pub from: Option<Timestamp>,
-    /// Only calls that came in before this.
+    /// The latest start, excluded; `None`: no bound.
     pub to: Option<Timestamp>,
-    /// At most so many, the oldest ones; `None`: all.
+    /// The number of calls that are returned at most, the oldest ones; `None`: all.
     pub limit: Option<u64>,
 }
 
-/// Whether rows match a query.
+/// A predicate that says whether rows match a query.
 pub(crate) struct Wanted<'a> {
     pub(crate) filter: Filter,
     query: &'a CallsQuery,
     names: NameCache<'a>,
-    /// By number of the app.
+    /// The answers for apps, by the number of the app.
     apps: Vec<Option<bool>>,
 }
 
@@ -49,7 +49,7 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    /// Whether it is wanted.
+    /// Returns whether a row matches.
     pub(crate) fn takes(&mut self, row: &Row) -> bool {
         let head = &row.record.head;
         self.filter.takes(row)

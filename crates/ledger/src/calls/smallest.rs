@@ -1,19 +1,20 @@
-//! The smallest rows of many, as many as memory allows.
+//! A collection that keeps the smallest of many rows, as many as memory allows.
 
 use crate::row::Row;
 
-/// Up to `size` rows: the smallest by a key behind another one, of all that were added. Twice as many lie in memory meanwhile.
+/// The up to `size` smallest rows by a key, behind a given key, of all that were added. Up to twice
+/// as many are in memory while it is filled.
 pub(crate) struct Smallest<K> {
     rows: Vec<Row>,
     key: fn(&Row) -> K,
     after: Option<K>,
-    /// Rows behind this key are not among the smallest.
+    /// The key behind which no row is among the smallest.
     cutoff: Option<K>,
     size: usize,
 }
 
 impl<K: Ord + Copy> Smallest<K> {
-    /// None yet: of those behind `after`, at least one.
+    /// Makes an empty collection of at least one row, for rows behind `after`.
     pub(crate) fn new(key: fn(&Row) -> K, after: Option<K>, size: usize) -> Self {
         Self {
             rows: Vec::new(),
@@ -24,12 +25,12 @@ impl<K: Ord + Copy> Smallest<K> {
         }
     }
 
-    /// Rows up to this key were passed over before.
+    /// Returns the key up to which rows are passed over.
     pub(crate) const fn after(&self) -> Option<K> {
         self.after
     }
 
-    /// Rows behind this key are of no use any more.
+    /// Returns the key behind which rows are of no use any more.
     pub(crate) const fn cutoff(&self) -> Option<K> {
         self.cutoff
     }
@@ -53,7 +54,7 @@ impl<K: Ord + Copy> Smallest<K> {
         self.rows.truncate(self.size);
     }
 
-    /// The rows in order, and whether nothing was left out.
+    /// Returns the rows in order, and whether none was left out.
     pub(crate) fn finish(mut self) -> (Vec<Row>, bool) {
         let whole = self.cutoff.is_none() && self.rows.len() <= self.size;
         if self.rows.len() > self.size {

@@ -1,18 +1,19 @@
-//! Amounts as files hold them: decimal(38, 9), sixteen bytes in big-endian two's complement (Parquet, "DECIMAL").
+//! The encoding of amounts in files: decimal(38, 9), sixteen bytes in big-endian two's complement
+//! (Parquet, "DECIMAL").
 
 use model::Money;
 
-/// The bytes of an amount.
+/// Returns the bytes of an amount.
 pub(crate) fn bytes_of(amount: Money) -> [u8; 16] {
     amount.nanos().to_be_bytes()
 }
 
-/// The 10⁻⁹ of the major unit that bytes stand for; `None` if they are not sixteen.
+/// Returns the 10⁻⁹ of the major unit that bytes stand for; `None` if they are not sixteen.
 pub(crate) fn nanos_of(bytes: &[u8]) -> Option<i128> {
     bytes.try_into().ok().map(i128::from_be_bytes)
 }
 
-/// The amount of so many 10⁻⁹; `None` beyond what [`Money`] holds.
+/// Returns the amount of a number of 10⁻⁹; `None` beyond what [`Money`] holds.
 pub(crate) fn money_of(nanos: i128) -> Option<Money> {
     let amount = Money::from_nanos(nanos);
     (amount.nanos() == nanos).then_some(amount)

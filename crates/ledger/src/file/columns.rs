@@ -8,9 +8,9 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::{ColumnPath, TypePtr};
 
-/// Rows of a row group: the least that a reader has to look at for one license.
+/// The number of rows in a row group: the least that a reader has to look at for one license.
 pub(crate) const GROUP_ROWS: usize = 65_536;
-/// Rows of a page: the least that has to be unpacked.
+/// The number of rows in a page: the least that has to be unpacked.
 const PAGE_ROWS: usize = 8_192;
 
 /// The schema of format 1. Reader and writer go through the columns in this order; `amount` is 10⁻⁹ of the major unit, as its
@@ -51,12 +51,12 @@ const FIRST_SCHEMA: &str = "message call {
     REQUIRED INT64 close_number;
 }";
 
-/// What format 2 has for `amount`, which no call and no sum of calls outgrows.
+/// The type of `amount` in format 1 and in format 2, which no call and no sum of calls outgrows.
 const AMOUNT: [&str; 2] = [
     "REQUIRED INT64 amount (DECIMAL(18,9));",
     "REQUIRED FIXED_LEN_BYTE_ARRAY (16) amount (DECIMAL(38,9));",
 ];
-/// What format 2 has behind the columns of format 1.
+/// The columns that format 2 has behind those of format 1.
 const SECOND_COLUMNS: &str = "
     OPTIONAL BYTE_ARRAY credential_id (STRING);
     OPTIONAL BYTE_ARRAY caller_network (STRING);
@@ -72,12 +72,13 @@ const SECOND_COLUMNS: &str = "
 /// The format before this one, whose files stay readable.
 pub(crate) const FIRST_FORMAT: u32 = 1;
 
-/// Place of `license_id` in the schema.
+/// The place of `license_id` in the schema.
 pub(crate) const LICENSE: usize = 1;
-/// Place of `started_at` in the schema.
+/// The place of `started_at` in the schema.
 pub(crate) const STARTED: usize = 2;
 
-/// Places of the columns of each kind, in the order in which rows are put together from them (`parse`).
+/// The places of the columns of each kind, in the order in which rows are put together from them
+/// (`parse`).
 ///
 /// account, app, route, method, outcome, mode.
 pub(crate) const REQUIRED_TEXTS: [usize; 6] = [3, 4, 5, 6, 8, 9];
@@ -85,7 +86,7 @@ pub(crate) const REQUIRED_TEXTS: [usize; 6] = [3, 4, 5, 6, 8, 9];
 pub(crate) const OPTIONAL_TEXTS: [usize; 5] = [1, 15, 16, 17, 19];
 /// `started_at`, units, spent, calls, bytes of request and response, duration, upstream, idempotency, `close_number`.
 pub(crate) const LONG: [usize; 10] = [2, 12, 13, 20, 21, 22, 23, 24, 28, 32];
-/// Place of `amount`.
+/// The place of `amount`.
 pub(crate) const AMOUNT_PLACE: usize = 14;
 /// status, attempts, epoch.
 pub(crate) const SMALL: [usize; 3] = [7, 18, 27];
@@ -93,12 +94,12 @@ pub(crate) const SMALL: [usize; 3] = [7, 18, 27];
 pub(crate) const FLAGS: [usize; 4] = [10, 11, 25, 26];
 /// Only in format 2: `credential_id`, `caller_network`, `caller_hash`, unit, payer, `settlement_id`, `units_unreadable`.
 pub(crate) const SECOND_TEXTS: [usize; 7] = [33, 34, 35, 37, 38, 39, 41];
-/// Only in format 2: place of `correction_of`.
+/// The place of `correction_of`, which only format 2 has.
 pub(crate) const CORRECTION: usize = 36;
-/// Only in format 2: place of `grpc_status`.
+/// The place of `grpc_status`, which only format 2 has.
 pub(crate) const GRPC_STATUS: usize = 40;
 
-/// Columns whose values seldom repeat: packed as differences, without a dictionary.
+/// The columns whose values seldom repeat: packed as differences, without a dictionary.
 const PLAIN_NUMBERS: [&str; 6] = [
     "started_at",
     "close_number",
@@ -108,7 +109,7 @@ const PLAIN_NUMBERS: [&str; 6] = [
     "upstream_us",
 ];
 
-/// The schema of files that are written.
+/// Returns the schema of files that are written.
 pub(crate) fn schema() -> TypePtr {
     static PARSED: LazyLock<TypePtr> = LazyLock::new(|| {
         let [first, second] = AMOUNT;
@@ -118,7 +119,7 @@ pub(crate) fn schema() -> TypePtr {
     Arc::clone(&PARSED)
 }
 
-/// The schema of files of a format that can be read.
+/// Returns the schema of files of a format that can be read.
 pub(crate) fn schema_of(format: u32) -> TypePtr {
     static FIRST: LazyLock<TypePtr> = LazyLock::new(|| parsed(FIRST_SCHEMA));
     match format {
@@ -131,7 +132,8 @@ fn parsed(schema: &str) -> TypePtr {
     Arc::new(parse_message_type(schema).expect("the schema is a constant that parses"))
 }
 
-/// How files are written. Values of `license_id` and `started_at` have their bounds in each group's footer.
+/// Returns the settings of the writer. Values of `license_id` and `started_at` have their bounds in
+/// each group's footer.
 pub(crate) fn properties(metadata: Vec<KeyValue>, sorted: bool) -> WriterPropertiesPtr {
     let level = ZstdLevel::try_new(1).expect("zstd has a level 1");
     let by = |column: usize| SortingColumn {

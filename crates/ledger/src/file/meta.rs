@@ -1,4 +1,4 @@
-//! What a sealed file says of itself: its name and its key-value metadata.
+//! The description of a sealed file: its name and its key-value metadata.
 
 use std::path::Path;
 
@@ -11,29 +11,30 @@ use crate::error::Error;
 /// The format of sealed files that this program writes, and the newest that it reads. It reads every format before as well.
 pub const FORMAT: u32 = 2;
 
-/// Names of files that are being written end with this; they are garbage after a crash.
+/// The suffix of files that are being written; they are garbage after a crash.
 pub(crate) const PART_SUFFIX: &str = ".part";
 const SUFFIX: &str = ".parquet";
 const PREFIX: &str = "tallygate.";
 
-/// A sealed file's description, kept in its footer so that the manifest can be rebuilt from the files alone.
+/// The description of a sealed file, kept in its footer so that the manifest can be rebuilt from
+/// the files alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileMeta {
-    /// What it covers.
+    /// The range of records that it holds.
     pub range: SealIntent,
-    /// The label of the gate whose calls these are.
+    /// The label of the gate whose calls it holds.
     pub node: String,
-    /// SHA-256 of the file before it in its lane; zeros for the first.
+    /// The SHA-256 of the file before it in its lane; zeros for the first.
     pub previous: [u8; 32],
-    /// Calls that its records stand for.
+    /// The number of calls that its records stand for.
     pub calls: u64,
-    /// Start of its earliest call.
+    /// The start of its earliest call.
     pub first_started_at: Timestamp,
-    /// Start of its latest call.
+    /// The start of its latest call.
     pub last_started_at: Timestamp,
 }
 
-/// The name of the file that covers a range: it sorts by instance, lane and range.
+/// Returns the name of the file that covers a range: names sort by instance, lane and range.
 #[must_use]
 pub(crate) fn file_name(range: &SealIntent) -> String {
     format!(
@@ -45,7 +46,7 @@ pub(crate) fn file_name(range: &SealIntent) -> String {
     )
 }
 
-/// The range that a file's name claims; `None` for files that are not ours.
+/// Returns the range in a file's name; `None` for files that are not sealed files.
 pub(crate) fn parse_file_name(name: &str) -> Option<SealIntent> {
     let mut parts = name.strip_suffix(SUFFIX)?.split('-');
     let instance = parts.next().filter(|digits| digits.len() == 32)?;
@@ -55,12 +56,12 @@ pub(crate) fn parse_file_name(name: &str) -> Option<SealIntent> {
         from: parts.next()?.parse::<u64>().ok()?.checked_sub(1)?,
         through: parts.next()?.parse().ok()?,
     };
-    // Only the one spelling: a number with a sign or fewer digits is somebody else's file.
+    // One spelling only: a number with a sign or fewer digits is somebody else's file.
     (range.from < range.through && file_name(&range) == name).then_some(range)
 }
 
 impl FileMeta {
-    /// Records in the file.
+    /// Returns the number of records in the file.
     #[must_use]
     pub const fn records(&self) -> u64 {
         self.range.through - self.range.from
@@ -82,10 +83,10 @@ impl FileMeta {
         ]
     }
 
-    /// Reads the metadata of a footer; also the format of the file.
+    /// Reads the metadata of a footer, and the format of the file.
     ///
     /// # Errors
-    /// [`Error::NewerFile`], and [`Error::Damaged`] for what is not there or does not parse.
+    /// [`Error::NewerFile`], and [`Error::Damaged`] for metadata that is missing or does not parse.
     pub(crate) fn decode(path: &Path, pairs: Option<&Vec<KeyValue>>) -> Result<(Self, u32), Error> {
         let find = |key: &str| {
             let mut pairs = pairs.into_iter().flatten();

@@ -1,4 +1,4 @@
-//! Rows from unpacked columns.
+//! The parser that makes rows of unpacked columns.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ use super::text::Parsed;
 use crate::names::Names;
 use crate::row::Row;
 
-/// Turns values of columns into rows; texts are parsed once.
+/// A parser that turns values of columns into rows; texts are parsed once.
 pub(super) struct Parser<'a> {
     names: &'a Names,
     licenses: Parsed<LicenseId>,
@@ -27,11 +27,11 @@ pub(super) struct Parser<'a> {
     currencies: Parsed<Currency>,
     credentials: Parsed<CredentialId>,
     units: Parsed<u32>,
-    /// Two texts that name one thing together.
+    /// A buffer for two texts that name one thing together.
     pair: Vec<u8>,
 }
 
-/// Between the parts of a pair; no name holds it.
+/// The byte between the parts of a pair; no name holds it.
 const SEPARATOR: u8 = b'\t';
 
 impl<'a> Parser<'a> {
@@ -52,7 +52,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Row `index` of a chunk.
+    /// Returns row `index` of a chunk.
     ///
     /// # Errors
     /// Names the column whose value means nothing.
@@ -206,7 +206,7 @@ fn known<T: Copy>(
     parsed.get(text, parse).ok_or_else(|| bad(column))
 }
 
-/// Sixteen bytes in hexadecimal digits.
+/// Parses sixteen bytes in hexadecimal digits.
 fn bits(text: Option<&ByteArray>, column: &str) -> Result<Option<u128>, String> {
     let Some(text) = text else { return Ok(None) };
     let digits = std::str::from_utf8(text.data()).ok();
@@ -255,7 +255,7 @@ fn unreadable(word: Option<&ByteArray>) -> Result<Option<UnreadableUnits>, Strin
     reason.map(Some).ok_or_else(|| bad("units_unreadable"))
 }
 
-/// The refusal of a code. Two share one and differ in their status.
+/// Returns the refusal of a code. Two refusals share one code and differ in their status.
 fn refusal(code: &[u8], status: u16) -> Option<Refusal> {
     let same = |refusal: &&Refusal| refusal.code().as_bytes() == code;
     let mut all = Refusal::ALL.iter().filter(same);

@@ -1,4 +1,5 @@
-//! Reading sealed files: only the row groups, pages and rows that a question needs.
+//! The reader of sealed files, which unpacks only the row groups, pages and rows that a question
+//! needs.
 
 use std::fs::File;
 use std::ops::Range;
@@ -24,22 +25,22 @@ use crate::error::Error;
 use crate::names::Names;
 use crate::row::Row;
 
-/// Rows that are unpacked at one time.
+/// The number of rows that are unpacked at one time.
 const CHUNK: usize = 4_096;
 
-/// Which rows of a file are wanted.
+/// A selection of a file's rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only calls of this license.
+    /// The license; `None`: any.
     pub license_id: Option<LicenseId>,
-    /// Only calls that started at or after this.
+    /// The earliest start, included; `None`: no bound.
     pub from: Option<Timestamp>,
-    /// Only calls that started before this.
+    /// The latest start, excluded; `None`: no bound.
     pub to: Option<Timestamp>,
 }
 
 impl Filter {
-    /// Whether a row is wanted.
+    /// Returns whether a row is selected.
     #[must_use]
     pub fn takes(&self, row: &Row) -> bool {
         let head = &row.record.head;
@@ -51,7 +52,7 @@ impl Filter {
         self.from.is_none_or(|from| at >= from) && self.to.is_none_or(|to| at < to)
     }
 
-    /// Whether something between these two times may be wanted.
+    /// Returns whether something between these two times may be selected.
     pub(crate) fn meets(&self, first: Timestamp, last: Timestamp) -> bool {
         self.from.is_none_or(|from| last >= from) && self.to.is_none_or(|to| first < to)
     }
@@ -78,7 +79,8 @@ impl SealedReader {
     /// Opens a sealed file and reads its footer.
     ///
     /// # Errors
-    /// [`Error::NewerFile`] for files of a newer version, [`Error::Damaged`] for what is not one of ours.
+    /// [`Error::NewerFile`] for files of a newer version, [`Error::Damaged`] for a file that is no
+    /// sealed file.
     pub fn open(path: &Path) -> Result<Self, Error> {
         guarded(path, || Self::open_unguarded(path))
     }
@@ -108,13 +110,14 @@ impl SealedReader {
         })
     }
 
-    /// What the file says of itself.
+    /// Returns the description in the file's footer.
     #[must_use]
     pub const fn meta(&self) -> &FileMeta {
         &self.meta
     }
 
-    /// Gives every row that the filter takes to `sink`, in the order of the file: by license, then time.
+    /// Gives every row that the filter takes to `sink`, in the order of the file: by license, then
+    /// time.
     ///
     /// # Errors
     /// [`Error::Damaged`], and what `sink` returns.
@@ -130,12 +133,13 @@ impl SealedReader {
         Ok(())
     }
 
-    /// Row groups of the file.
+    /// Returns the number of row groups of the file.
     pub(crate) fn groups(&self) -> usize {
         self.reader.num_row_groups()
     }
 
-    /// As [`SealedReader::scan`], for one row group; so that a reader may ask for less as it goes.
+    /// Scans one row group as [`SealedReader::scan`] does, so that a reader may ask for less as it
+    /// goes.
     pub(crate) fn scan_group(
         &self,
         index: usize,
@@ -210,7 +214,8 @@ impl SealedReader {
     }
 }
 
-/// The Parquet reader panics on some damaged files; to us they are damaged like any other.
+/// Runs `work` and turns a panic into [`Error::Damaged`]: the Parquet reader panics on some damaged
+/// files.
 fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(Error::Damaged {
@@ -224,7 +229,7 @@ fn row_count(group: &dyn RowGroupReader) -> usize {
     usize::try_from(group.metadata().num_rows()).unwrap_or(0)
 }
 
-/// Whether the bounds in the footer leave a chance for wanted rows.
+/// Returns whether the bounds in the footer leave a chance for wanted rows.
 fn may_hold(group: &dyn RowGroupReader, filter: &Filter) -> bool {
     let statistics = |column: usize| group.metadata().column(column).statistics();
     let license = match (filter.license_id, statistics(LICENSE)) {
@@ -234,7 +239,7 @@ fn may_hold(group: &dyn RowGroupReader, filter: &Filter) -> bool {
                 (Some(min), Some(max)) => {
                     min.data() <= id.as_bytes() && id.as_bytes() <= max.data()
                 }
-                // Only calls without a license.
+                // The filter wants only calls without a license.
                 _ => bounds.null_count_opt() != u64::try_from(row_count(group)).ok(),
             }
         }
@@ -252,7 +257,7 @@ fn may_hold(group: &dyn RowGroupReader, filter: &Filter) -> bool {
     license && time
 }
 
-/// Ranges of rows, in order, that hold every wanted one and few others.
+/// Returns ranges of rows, in order, that hold every wanted row and few others.
 fn narrow(group: &dyn RowGroupReader, filter: &Filter) -> Result<Vec<Range<usize>>, ParquetError> {
     let mut range = 0..row_count(group);
     if let Some(id) = filter.license_id {
@@ -335,7 +340,7 @@ pub(super) fn read_exactly<T: DataType>(
     }
 }
 
-/// All columns of one row group, read in step.
+/// The columns of one row group, read in step.
 struct GroupRows {
     call_ids: ColumnReaderImpl<FixedLenByteArrayType>,
     required: Vec<ColumnReaderImpl<ByteArrayType>>,
@@ -355,13 +360,13 @@ enum Amounts {
     Second(ColumnReaderImpl<FixedLenByteArrayType>),
 }
 
-/// Columns that format 1 has not, beside those of texts.
+/// The columns that format 1 has not, beside those of texts.
 struct SecondColumns {
     corrections: ColumnReaderImpl<FixedLenByteArrayType>,
     grpc_statuses: ColumnReaderImpl<Int32Type>,
 }
 
-/// Unpacked values of a chunk, column by column in the order of the lists in [`GroupRows`].
+/// The unpacked values of a chunk, column by column in the order of the lists in [`GroupRows`].
 #[derive(Default)]
 pub(super) struct Chunk {
     pub(super) call_ids: Vec<FixedLenByteArray>,
@@ -370,11 +375,11 @@ pub(super) struct Chunk {
     pub(super) long: Vec<Vec<i64>>,
     pub(super) small: Vec<Vec<i32>>,
     pub(super) flags: Vec<Vec<bool>>,
-    /// In 10⁻⁹ of the major unit.
+    /// Amounts in 10⁻⁹ of the major unit.
     pub(super) amounts: Vec<i128>,
-    /// Empty where the format has no such column.
+    /// Call ids of corrected calls; empty where the format has no such column.
     pub(super) corrections: Vec<Option<FixedLenByteArray>>,
-    /// Empty where the format has no such column.
+    /// gRPC statuses; empty where the format has no such column.
     pub(super) grpc_statuses: Vec<Option<i32>>,
 }
 
@@ -442,7 +447,7 @@ impl GroupRows {
         skip_all(&mut self.flags, count)
     }
 
-    /// The next `count` rows.
+    /// Reads the next `count` rows.
     fn read(&mut self, count: usize, parser: &mut Parser<'_>) -> Result<&[Row], ParquetError> {
         fn read_all<T: DataType>(
             columns: &mut [ColumnReaderImpl<T>],
@@ -504,7 +509,7 @@ impl Amounts {
     }
 }
 
-/// The next `count` values of a column that may lack some.
+/// Reads the next `count` values of a column that may lack some.
 fn read_optional<T: DataType>(
     column: &mut ColumnReaderImpl<T>,
     count: usize,

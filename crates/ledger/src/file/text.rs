@@ -1,4 +1,4 @@
-//! Texts of a file's columns, from numbers and back.
+//! The conversion of numbers into the texts of a file's columns and back.
 
 use std::collections::HashMap;
 
@@ -93,14 +93,15 @@ fn cached(
         .clone()
 }
 
-/// What texts of a column stand for: parsed once per distinct text, and not looked up again while they repeat.
+/// A cache of parsed texts of a column: each distinct text is parsed once, and not looked up again
+/// while it repeats.
 #[derive(Debug)]
 pub(crate) struct Parsed<T> {
     known: HashMap<Vec<u8>, T>,
     last: Option<(Vec<u8>, T)>,
 }
 
-/// Distinct texts that are remembered; a column with more is parsed as it comes.
+/// The number of distinct texts that are remembered; a column with more is parsed value by value.
 const KNOWN_MAX: usize = 65_536;
 
 impl<T: Copy> Parsed<T> {
@@ -111,7 +112,7 @@ impl<T: Copy> Parsed<T> {
         }
     }
 
-    /// What the text stands for; `None` if it stands for nothing.
+    /// Returns the value that the text stands for; `None` if it stands for nothing.
     pub(crate) fn get(&mut self, text: &[u8], parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         if let Some((last, value)) = &self.last
             && last == text

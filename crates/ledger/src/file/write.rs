@@ -1,4 +1,5 @@
-//! Writing sealed files: sorted, hashed on the way, in place by rename.
+//! The writer of sealed files: rows are sorted, bytes are hashed on the way, and the file is put in
+//! place by rename.
 
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -24,7 +25,7 @@ use crate::error::Error;
 use crate::names::Names;
 use crate::row::Row;
 
-/// Passes bytes on and hashes them.
+/// A writer that passes bytes on and hashes them.
 #[derive(Debug)]
 struct Hashed<W> {
     inner: W,
@@ -45,15 +46,15 @@ impl<W: Write> Write for Hashed<W> {
     }
 }
 
-/// What came of writing a file.
+/// The length and hash of a file that was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Written {
     pub(crate) bytes: u64,
     pub(crate) hash: [u8; 32],
 }
 
-/// Sorts the rows of a range and writes them to the file of that range, which is there whole or not at all. A file of
-/// that name is replaced.
+/// Sorts the rows of a range and writes them to the file of that range, which is there whole or not
+/// at all. A file of that name is replaced.
 pub(crate) fn write_sealed(
     directory: &Path,
     meta: &FileMeta,
@@ -115,7 +116,7 @@ fn sync_directory(directory: &Path) -> Result<(), Error> {
         .map_err(Error::io("sync", directory))
 }
 
-/// Length and SHA-256 of a file.
+/// Returns length and SHA-256 of a file.
 pub(crate) fn hash_file(path: &Path) -> Result<(u64, [u8; 32]), Error> {
     let mut file = File::open(path).map_err(Error::io("open", path))?;
     let mut hash = Sha256::new();
@@ -131,7 +132,7 @@ pub(crate) fn hash_file(path: &Path) -> Result<(u64, [u8; 32]), Error> {
     }
 }
 
-/// Whose rows they are.
+/// The gate, instance and lane that rows belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) node: String,
@@ -170,13 +171,13 @@ impl<W: Write + Send> Writing<W> {
         Ok(())
     }
 
-    /// Writes the footer and gives the output back.
+    /// Writes the footer and returns the output.
     pub(crate) fn finish(self) -> Result<W, ParquetError> {
         self.writer.into_inner()
     }
 }
 
-/// One row group: every column in the order of the schema.
+/// Writes one row group: every column in the order of the schema.
 fn write_group<W: Write + Send>(
     group: SerializedRowGroupWriter<'_, W>,
     rows: &[Row],
@@ -228,7 +229,7 @@ fn write_group<W: Write + Send>(
     columns.group.close().map(drop)
 }
 
-/// What format 2 has behind the columns of format 1.
+/// Writes the columns that format 2 has behind those of format 1.
 fn write_second<W: Write + Send>(
     columns: &mut Columns<'_, '_, W>,
     texts: &mut Texts<'_>,
@@ -260,13 +261,13 @@ fn digits(bits: u128) -> ByteArray {
     ByteArray::from(format!("{bits:032x}").into_bytes())
 }
 
-/// Words of the domain are constants: no copy is made.
+/// Returns a word of the domain as bytes. The words are constants: no copy is made.
 fn word(text: &'static str) -> ByteArray {
     ByteArray::from(Bytes::from_static(text.as_bytes()))
 }
 
-/// The text of what one row after the other has in common, formatted once while it repeats: rows of one license lie together,
-/// and a license has few credentials and one currency.
+/// Returns the text of a value that consecutive rows share, formatted once while it repeats: rows
+/// of one license lie together, and a license has few credentials and one currency.
 fn repeated<T: Copy + PartialEq + Display>(
     value: impl Fn(&Row) -> Option<T>,
 ) -> impl FnMut(&Row) -> Option<ByteArray> {
@@ -284,7 +285,7 @@ fn repeated<T: Copy + PartialEq + Display>(
     }
 }
 
-/// Writes one column after the other.
+/// A writer of one column after the other.
 struct Columns<'r, 'g, W: Write> {
     group: SerializedRowGroupWriter<'g, W>,
     rows: &'r [Row],
@@ -360,10 +361,10 @@ impl<W: Write + Send> Columns<'_, '_, W> {
     }
 }
 
-/// Length of values of fixed length.
+/// The length of values of fixed length.
 const FIXED: usize = 16;
 
-/// Values that share one piece of memory.
+/// Returns values that share one piece of memory.
 fn fixed_values(values: impl Iterator<Item = [u8; FIXED]>) -> Vec<FixedLenByteArray> {
     let mut all = Vec::new();
     values.for_each(|value| all.extend_from_slice(&value));

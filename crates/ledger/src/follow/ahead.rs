@@ -1,4 +1,5 @@
-//! Rows of a sealed file by close number: files are sorted by license, so that each page would read the whole file.
+//! The rows of a sealed file by close number, read ahead: files are sorted by license, so that each
+//! page would read the whole file.
 
 use model::LicenseId;
 use store::SealedFile;
@@ -9,23 +10,23 @@ use crate::file::Filter;
 use crate::ledger::{Shared, lock};
 use crate::row::Row;
 
-/// Rows that are read ahead of a page, about 400 bytes each.
+/// The number of rows that are read ahead of a page, about 400 bytes each.
 const ROWS: usize = 32_768;
 
-/// Rows of one file behind a close number, kept from one page to the next.
+/// The rows of one file behind a close number, kept from one page to the next.
 pub(crate) struct Ahead {
     name: String,
     license_id: Option<LicenseId>,
-    /// It holds all rows of the file and license behind this number …
+    /// The close number behind which all rows of the file and license are held …
     after: u64,
-    /// … up to this one.
+    /// … and the last one up to which they are.
     pub(super) through: u64,
-    /// In order of their numbers.
+    /// The rows, in order of their numbers.
     rows: Vec<Row>,
 }
 
 impl Ahead {
-    /// The rows behind `at`, from memory if the last page left them there.
+    /// Returns the rows behind `at`, from memory if the last page left them there.
     pub(super) fn take(
         shared: &Shared,
         file: &SealedFile,
@@ -44,7 +45,7 @@ impl Ahead {
         }
     }
 
-    /// Leaves what is not given yet for the next page.
+    /// Keeps the rows that are not returned yet for the next page.
     pub(super) fn keep(self, shared: &Shared) {
         *lock(&shared.ahead) = Some(self);
     }

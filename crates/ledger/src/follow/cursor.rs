@@ -1,4 +1,4 @@
-//! Where a follower stands, as a text that it keeps and gives back.
+//! The cursor of a follower: its position as a text that it keeps and gives back.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,39 +6,43 @@ use std::str::FromStr;
 
 use model::{InstanceId, Timestamp};
 
-/// How far each lane of each instance was followed.
+/// The position of a follower in each lane of each instance.
 ///
-/// Close numbers of a lane follow each other without a gap and never change, whether its records lie in a journal or in sealed
-/// files, on this gate or another: so a cursor goes on anywhere in the fleet, after any restart, and after `ledger rebuild`.
-/// It is as long as the number of instances that live or are still to be recovered, however many ended.
+/// Close numbers of a lane follow each other without a gap and never change, whether its records
+/// are in a journal or in sealed files, on this gate or another: so a cursor goes on anywhere in
+/// the fleet, after any restart, and after `ledger rebuild`. It is as long as the number of
+/// instances that live or are still to be recovered, however many ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FollowCursor {
-    /// When it was begun: what retention had removed by then was never promised.
+    /// The time at which following began. Records that retention had removed by then were never
+    /// promised.
     pub(super) begun_at: Timestamp,
-    /// The last instance that was looked at, by number and id. Those with smaller numbers are read to their end, but for
-    /// `open`; those with larger ones are unread.
+    /// The last instance that was read, by number and id. Those with smaller numbers are read to
+    /// their end, but for `open`; those with larger ones are unread.
     pub(super) last: Option<(u64, InstanceId)>,
-    /// The close number of the last record read, by instance and lane, of instances that are not read to their end.
+    /// The close number of the last record read, by instance and lane, of instances that are not
+    /// read to their end.
     pub(super) open: BTreeMap<u64, BTreeMap<u32, u64>>,
-    /// The lane that the page before ended with: the next page begins behind it, so that a busy lane starves no other.
+    /// The lane that the page before ended with: the next page begins behind it, so that a busy
+    /// lane starves no other.
     pub(super) turn: Turn,
 }
 
-/// An instance's number and a lane.
+/// The number of an instance, and a lane.
 pub(super) type Turn = (u64, u32);
 
-/// Texts beyond this are none of ours: a fleet of a hundred gates takes some 20,000 bytes.
+/// The largest length of a cursor's text: a fleet of a hundred gates takes some 20,000 bytes.
 const TEXT_MAX: usize = 60_000;
-/// The form of the text.
+/// The version of the text's form.
 const FORM: &str = "1";
 
-/// Why a text is no cursor.
+/// The error of parsing a text that is no cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is no cursor: give what `next` of the page before said, to the letter")]
 pub struct ParseCursorError;
 
 impl FollowCursor {
-    /// Of somebody who has read nothing yet.
+    /// Returns the cursor of a follower that has read nothing yet.
     pub(super) const fn begin(now: Timestamp) -> Self {
         Self {
             begun_at: now,
@@ -61,7 +65,8 @@ impl FollowCursor {
     }
 }
 
-/// `FORM.begun.last.id.turn-lane.open`, where `open` is `number~lane-position~…_number~…`: nothing that a URL has to escape.
+/// Writes `FORM.begun.last.id.turn-lane.open`, where `open` is `number~lane-position~…_number~…`:
+/// nothing that a URL has to escape.
 impl fmt::Display for FollowCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (last, id) = self
@@ -113,7 +118,7 @@ fn parse(text: &str) -> Option<FollowCursor> {
         open,
         turn: (turn.parse().ok()?, lane.parse().ok()?),
     };
-    // One form for each cursor: other spellings are not ours. None is open that was not looked at.
+    // Each cursor has one form; other spellings are refused. No instance is open that was not read.
     let known = cursor
         .open
         .last_key_value()

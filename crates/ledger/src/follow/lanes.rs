@@ -1,4 +1,4 @@
-//! The lanes of an instance, as far as they can be read here.
+//! The lanes of an instance, as far as they can be read on this machine.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,20 +11,22 @@ use super::cursor::Turn;
 use crate::context::LaneSource;
 use crate::error::Error;
 
-/// A lane to be followed.
+/// A lane that is followed.
 pub(super) struct FollowedLane {
     pub(super) turn: Turn,
     pub(super) instance: InstanceId,
     /// The label of its gate.
     pub(super) node: Arc<str>,
-    /// Records up to this one are in sealed files: all there will ever be, where the instance had ended before.
+    /// The close number up to which records are in sealed files; the last of the lane, where the
+    /// instance had ended before.
     pub(super) sealed: u64,
-    /// Its journal, where it is here, and the last record in it that is read now.
+    /// Its journal, where that is on this machine, and the last record in it that is read now.
     pub(super) journal: Option<(LaneSource, u64)>,
 }
 
 impl Follower<'_> {
-    /// All lanes of an instance that have a record, as far as the store knows it or its journal is here.
+    /// Returns all lanes of an instance that have a record, as far as the store knows them or their
+    /// journal is on this machine.
     pub(super) fn lanes_of(&self, state: &InstanceState) -> Result<Vec<FollowedLane>, Error> {
         let instance = state.id;
         let mut journals: BTreeMap<u32, (LaneSource, u64)> = BTreeMap::new();
@@ -34,7 +36,7 @@ impl Follower<'_> {
                 live.map(|lane| (lane.source.lane, (lane.source.clone(), lane.lane.closed()))),
             );
         }
-        // A dead lane ends where it ends.
+        // A dead lane grows no more: all of it is read.
         let dead = self
             .dead
             .iter()

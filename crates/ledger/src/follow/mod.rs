@@ -1,7 +1,8 @@
-//! Following the records: each closed call once, by its place in the order in which its lane closed it.
+//! The following of records: each closed call once, by its place in the order in which its lane
+//! closed it.
 //!
-//! Calls by their start cannot be followed: one that lasts closes after its page was read. Here a page goes on where the one
-//! before ended, lane by lane, and a cursor says where that is.
+//! Calls cannot be followed by their start: a call that lasts closes after its page was read. Here
+//! a page goes on where the one before ended, lane by lane, and a cursor holds that position.
 
 mod ahead;
 mod cursor;
@@ -25,32 +26,38 @@ use cursor::Turn;
 pub use cursor::{FollowCursor, ParseCursorError};
 use lanes::FollowedLane;
 
-/// The next calls of a follower.
+/// A page of calls for a follower.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Followed {
-    /// Calls that it was not given before: those of one lane in the order in which they were closed.
+    /// The calls that it was not given before: those of one lane in the order in which they were
+    /// closed.
     pub calls: Vec<CallLine>,
-    /// Where to go on, now or later.
+    /// The cursor for the next page, now or later.
     pub next: FollowCursor,
     /// Whether there may be more to read at once.
     pub more: bool,
 }
 
-/// Instances that are looked at for one page, so that a page takes bounded time however many starts there were.
+/// The largest number of instances that are read for one page, so that a page takes bounded time
+/// however many starts there were.
 const INSTANCES_MAX: usize = 256;
-/// What is new comes after all lanes that are known.
+/// The turn of new instances, which comes after all lanes that are known.
 const NEW: Turn = (u64::MAX, u32::MAX);
 
 impl Ledger {
-    /// The next calls of a query, at most `limit`, of those that were closed since the page that gave `cursor`; without one from
-    /// the oldest record on. The query's own limit is not looked at.
+    /// Returns the next calls of a query, at most `limit`, of those that were closed since the page
+    /// that returned `cursor`; without a cursor from the oldest record on. The query's own limit is
+    /// ignored.
     ///
-    /// Who gives each page's `next` for the next one sees every record exactly once. Calls that another gate closed are seen
-    /// when that gate has sealed them. The order is by instance and lane, and within each by closing: not by time.
+    /// A client that gives each page's `next` for the next page sees every record exactly once.
+    /// Calls that another gate closed are seen when that gate has sealed them. The order is by
+    /// instance and lane, and within each by closing: not by time.
     ///
     /// # Errors
-    /// [`Error::RemovedAhead`] where retention removed records after the following was begun and before they were read;
-    /// [`Error::CursorUnknown`]; [`Error::Behind`] where nothing can be given but calls that the disk has not taken yet; else when the store does not answer or records cannot be read.
+    /// [`Error::RemovedAhead`] where retention removed records after the following was begun and
+    /// before they were read; [`Error::CursorUnknown`]; [`Error::Behind`] where nothing can be
+    /// returned but calls that the disk has not taken yet; else when the store does not answer or
+    /// records cannot be read.
     pub async fn follow(
         &self,
         query: CallsQuery,
@@ -74,14 +81,14 @@ impl Ledger {
     }
 }
 
-/// A page on its way.
+/// The state of a page that is being read.
 struct Follower<'a> {
     shared: Reading,
     query: &'a CallsQuery,
     wanted: Wanted<'a>,
     names: NameCache<'a>,
     cursor: FollowCursor,
-    /// Lanes of earlier starts that are read here.
+    /// The lanes of earlier starts that are read here.
     dead: Vec<LaneSource>,
     calls: Vec<CallLine>,
     limit: usize,
@@ -96,7 +103,7 @@ impl<'a> Follower<'a> {
         limit: usize,
     ) -> Self {
         let shared = Reading::begin(shared);
-        // Who removes files had looked for readers before this; from here on it finds one.
+        // Retention looked for readers before this lock; from here on it finds one.
         drop(
             shared
                 .context
@@ -137,7 +144,8 @@ impl<'a> Follower<'a> {
         store.ask(|store| async move { store.instances_numbered(numbers).await })
     }
 
-    /// A store that was restored numbers other instances like those that it forgot.
+    /// Checks that the store knows the last instance of the cursor: a store that was restored
+    /// numbers other instances like those that it forgot.
     fn check_last(&self) -> Result<(), Error> {
         let Some((number, id)) = self.cursor.last else {
             return Ok(());
@@ -149,7 +157,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Instances that were not read to their end, each with its lanes.
+    /// Returns the instances that were not read to their end, each with its lanes.
     fn open_instances(&self) -> Result<Vec<(InstanceState, Vec<FollowedLane>)>, Error> {
         let numbers = self.cursor.open.keys().copied().collect();
         let states = self.instances_numbered(numbers)?;
@@ -160,8 +168,8 @@ impl<'a> Follower<'a> {
         states.into_iter().map(with_lanes).collect()
     }
 
-    /// Reads known lanes and what is new until the page is full, from behind the lane that the page before ended with; whether
-    /// there may be more.
+    /// Reads known lanes and new ones until the page is full, from behind the lane that the page
+    /// before ended with. Returns whether there may be more.
     fn read_in_turn(&mut self, open: &[(InstanceState, Vec<FollowedLane>)]) -> Result<bool, Error> {
         let mut lanes: BTreeMap<Turn, Option<&FollowedLane>> = open
             .iter()
@@ -186,7 +194,8 @@ impl<'a> Follower<'a> {
         Ok(more || self.is_full())
     }
 
-    /// Begins to read instances that registered since the page before; whether there may be more.
+    /// Begins to read instances that registered since the page before. Returns whether there may be
+    /// more.
     fn read_new(&mut self) -> Result<bool, Error> {
         let after = self.cursor.last.map_or(0, |(number, _)| number);
         let store = &self.shared.context.store;
@@ -208,7 +217,8 @@ impl<'a> Follower<'a> {
         Ok(more)
     }
 
-    /// Lets the cursor forget instances that are read to their end: nothing is ever added to them.
+    /// Drops the instances that are read to their end from the cursor: nothing is ever added to
+    /// them.
     fn forget_ended(&mut self, instances: &[(InstanceState, Vec<FollowedLane>)]) {
         for (state, lanes) in instances {
             let is_read = |lane: &FollowedLane| self.cursor.position(lane.turn) >= lane.sealed;
@@ -218,7 +228,8 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Reads a lane to its end or until the page is full: sealed files first, then the journal, if it is here.
+    /// Reads a lane to its end or until the page is full: sealed files first, then the journal, if
+    /// it is here.
     fn read_lane(&mut self, lane: &FollowedLane) -> Result<(), Error> {
         let mut at = self.cursor.position(lane.turn);
         self.read_files(lane, &mut at)?;
@@ -249,7 +260,7 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Whether nothing in a file is wanted.
+    /// Returns whether nothing in a file is wanted.
     fn passes_over(&self, lane: &FollowedLane, file: &SealedFile, at: u64) -> Result<bool, Error> {
         let (first, last) = (file.first_started_at, file.last_started_at);
         if !self.wanted.filter.meets(first, last) {
@@ -267,7 +278,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Reads a file's rows behind `at`, in order of closing, until the page is full.
+    /// Reads a file's rows behind `at`, in close order, until the page is full.
     fn read_file(
         &mut self,
         lane: &FollowedLane,
@@ -305,7 +316,7 @@ impl<'a> Follower<'a> {
         let mut reader = match source.rows_from(&shared.context, *at) {
             Ok(Some(reader)) => reader,
             Ok(None) => return Ok(()),
-            // Sealed and let go since the files were looked for.
+            // The records were sealed and released after the files were looked up.
             Err(error) if error.is_missing() => return self.read_files(lane, at),
             Err(error) => return Err(error),
         };

@@ -1,4 +1,5 @@
-//! What the store said it had, written down beside the journal: a store that has less by the next start is an older copy.
+//! The positions that the store acknowledged, written down beside the journal: a store that has
+//! less by the next start is an older copy.
 
 use std::fs;
 use std::io;
@@ -6,8 +7,8 @@ use std::path::Path;
 
 const NAME: &str = "rolled";
 
-/// Writes down the position of each lane that the store acknowledged. Not synced: after a power cut less is known, and nothing
-/// wrong.
+/// Writes down the position of each lane that the store acknowledged. The file is not synced: after
+/// a power cut it may be an older one, which is not wrong.
 pub(crate) fn write(journal: &Path, rolled: &[u64]) -> io::Result<()> {
     let words: Vec<_> = rolled.iter().map(u64::to_string).collect();
     let fresh = journal.join(format!("{NAME}.new"));
@@ -15,7 +16,7 @@ pub(crate) fn write(journal: &Path, rolled: &[u64]) -> io::Result<()> {
     fs::rename(fresh, journal.join(NAME))
 }
 
-/// The positions that a dead instance wrote down; none where nothing can be read.
+/// Returns the positions that a dead instance wrote down; an empty list where nothing can be read.
 pub(super) fn read(journal: &Path) -> Vec<u64> {
     let text = fs::read_to_string(journal.join(NAME)).unwrap_or_default();
     let words = text.split_whitespace().map(str::parse);

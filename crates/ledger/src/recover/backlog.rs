@@ -1,4 +1,4 @@
-//! What earlier starts left, as a survey found it; and all of it shipped at once, for whoever has the time.
+//! The backlog of earlier starts as a survey found it, and its recovery all at once.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::context::LedgerContext;
 use crate::error::Error;
 use crate::options::LedgerOptions;
 
-/// What earlier starts left and the store lacks. [`Ledger::start_with`](crate::Ledger::start_with) brings it into the books
-/// beside the calls.
+/// The records of earlier starts that the store lacks.
+/// [`Ledger::start_with`](crate::Ledger::start_with) recovers them beside the calls.
 pub struct Backlog {
     pub(crate) options: LedgerOptions,
     pub(crate) context: LedgerContext,
@@ -33,22 +33,25 @@ impl std::fmt::Debug for Backlog {
     }
 }
 
-/// What recovery did.
+/// The result of a recovery.
 #[derive(Debug, Default)]
 pub struct Recovery {
-    /// Instances that were shipped and finished.
+    /// The instances that were shipped and finished.
     pub recovered: Vec<InstanceId>,
-    /// Instances that cannot be read to their end, and why. They stay as they are; their leased units stay leased.
+    /// The instances that cannot be read to their end, and why. They stay as they are; their leased
+    /// units stay leased.
     pub failed: Vec<(PathBuf, Error)>,
-    /// Journals that were removed, since they were finished and old.
+    /// The number of journals that were removed, since they were finished and old.
     pub removed: usize,
 }
 
 impl Backlog {
-    /// Looks at what there is, and locks it. Call it before the journal of this start is made.
+    /// Surveys the journals of earlier starts, and locks them. Call it before the journal of this
+    /// start is made.
     ///
     /// # Errors
-    /// When the store does not answer. An instance that cannot be read does not keep the others: see [`Backlog::failed`].
+    /// When the store does not answer. An instance that cannot be read does not keep the others:
+    /// see [`Backlog::failed`].
     pub async fn find(
         options: &LedgerOptions,
         store: Arc<dyn Store>,
@@ -62,7 +65,7 @@ impl Backlog {
         blocking(&runtime, work).await
     }
 
-    /// Nothing that was left, whatever there is.
+    /// Returns an empty backlog, without looking at the journals.
     pub(crate) fn none(
         options: LedgerOptions,
         store: Arc<dyn Store>,
@@ -76,13 +79,14 @@ impl Backlog {
         })
     }
 
-    /// Instances of which the store lacks something.
+    /// Returns the number of instances of which the store lacks something.
     #[must_use]
     pub fn instances(&self) -> usize {
         self.survey.behind.len()
     }
 
-    /// Records that are not in the rollups, as far as is known before they are read.
+    /// Returns the number of records that are not in the rollups, as far as is known before they
+    /// are read.
     #[must_use]
     pub fn records(&self) -> u64 {
         self.survey
@@ -92,20 +96,22 @@ impl Backlog {
             .sum()
     }
 
-    /// Whether the store has had more of it than it has now: it was restored from a backup. Leases that were taken after that are
-    /// unknown to it, so that its balances are too high until all of this is in the books: lease nothing before.
+    /// Returns whether the store had more records before than it has now: it was restored from a
+    /// backup. It does not know the leases that were taken after that, so its balances are too high
+    /// until all of this backlog is recovered: lease nothing before.
     #[must_use]
     pub const fn store_is_older(&self) -> bool {
         self.survey.store_is_older
     }
 
-    /// Instances that cannot be read to their end, and why. They stay as they are; their leased units stay leased.
+    /// Returns the instances that cannot be read to their end, and why. They stay as they are;
+    /// their leased units stay leased.
     #[must_use]
     pub fn failed(&self) -> &[(PathBuf, Error)] {
         &self.survey.failed
     }
 
-    /// Gives the instances that cannot be read.
+    /// Takes the instances that cannot be read out of the backlog.
     #[must_use]
     pub fn take_failed(&mut self) -> Vec<(PathBuf, Error)> {
         std::mem::take(&mut self.survey.failed)
@@ -146,10 +152,11 @@ impl Backlog {
     }
 }
 
-/// Ships all that dead instances left, now.
+/// Ships the records of all dead instances, now.
 ///
 /// # Errors
-/// When the store does not answer. An instance that cannot be read does not keep the others: see [`Recovery::failed`].
+/// When the store does not answer. An instance that cannot be read does not keep the others: see
+/// [`Recovery::failed`].
 pub async fn recover(
     options: &LedgerOptions,
     store: Arc<dyn Store>,
@@ -159,12 +166,13 @@ pub async fn recover(
     blocking(&runtime, move || backlog.ship()).await
 }
 
-/// Ships what dead processes left (`tallygate ledger ship DIR`), by the directory of one instance or by the journal
-/// directory that a gate keeps them in; `false` if the store had all of it already.
+/// Ships the records of dead processes (`tallygate ledger ship DIR`), by the directory of one
+/// instance or by the journal directory that a gate keeps them in. Returns `false` if the store had
+/// all of them already.
 ///
 /// # Errors
-/// When there is no instance, it is in use, cannot be read to its end, or the store does not answer. In a journal directory
-/// all that can be shipped are, and the first error is told.
+/// When there is no instance, it is in use, cannot be read to its end, or the store does not
+/// answer. In a journal directory all that can be shipped are, and the first error is returned.
 pub async fn ship(
     options: &LedgerOptions,
     path: PathBuf,
@@ -207,7 +215,7 @@ pub(crate) fn ship_path(context: &LedgerContext, path: &Path) -> Result<bool, Er
     ship_dead(context, DeadInstance::open(path)?)
 }
 
-/// Ships an instance; `false` if the store had all of it already.
+/// Ships an instance. Returns `false` if the store had all of it already.
 fn ship_dead(context: &LedgerContext, dead: DeadInstance) -> Result<bool, Error> {
     let known = instance_state(context, InstanceId::from_u128(dead.instance()))?;
     let survey = RecoverySurvey::at(context, dead, known.as_slice())?;

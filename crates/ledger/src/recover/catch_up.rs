@@ -1,8 +1,8 @@
-//! Bringing what earlier starts left into the books beside the calls of this one: part after part, with pauses as long as the
-//! work, unless somebody waits for it.
+//! The recovery of earlier starts beside the calls of this one: step by step, with pauses as long
+//! as the work, unless somebody waits for it.
 //!
-//! What a quota needs comes first: as long as the sums of an instance are not all there its leased units stay leased, so that
-//! no balance is ever over-spent; they are free later, that is all.
+//! Rollups come before files: the leased units of an instance stay leased until all its records are
+//! rolled up, so that no balance is ever over-spent; they only become free later.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -18,34 +18,34 @@ use crate::error::Error;
 use crate::ledger::{Shared, lock};
 use crate::threads::Pace;
 
-/// What the thread leaves of the processor to calls, when both want it.
+/// The nice value of the thread: calls come first when both want the processor.
 const NICE: i32 = 10;
-/// How soon a pause ends when somebody begins to wait.
+/// The longest time after which a pause ends when somebody begins to wait.
 const TURN: Duration = Duration::from_millis(20);
 
-/// What earlier starts left, and how far it is.
+/// The recovery of earlier starts, and its progress.
 #[derive(Default)]
 pub(crate) struct CatchUp {
-    /// Whoever holds it is the only one to ship any of it.
+    /// The instances to recover. Only the holder of the lock ships any of them.
     pub(crate) work: Mutex<RecoveryQueue>,
     progress: Mutex<Progress>,
     changed: Condvar,
-    /// Those who wait.
+    /// The number of threads that wait for progress.
     waiters: AtomicUsize,
 }
 
-/// How far it is, for those who must not wait for the work.
+/// The progress of a recovery, which can be read without waiting for its work.
 #[derive(Clone, Default)]
 pub(crate) struct Progress {
     /// Lanes whose records are not all in files yet.
     lanes: Vec<LaneSource>,
-    /// Records that are not in the rollups.
+    /// The number of records that are not in the rollups.
     pub(crate) behind: u64,
-    /// All sums are in the store, and all leases are free.
+    /// Whether all records are in the rollups, and all leases are returned.
     pub(crate) is_rolled: bool,
-    /// Nothing is left to be done.
+    /// Whether nothing is left to do.
     pub(crate) is_over: bool,
-    /// The last part failed and is to be tried again.
+    /// Whether the last step failed and is to be tried again.
     pub(crate) is_failing: bool,
 }
 
@@ -65,7 +65,7 @@ impl Progress {
     }
 }
 
-/// Whether it may go by itself: the store comes back, a disk is given room.
+/// Returns whether an error may pass by itself: the store comes back, a disk is given room.
 const fn may_pass(error: &Error) -> bool {
     matches!(
         error,
@@ -73,7 +73,8 @@ const fn may_pass(error: &Error) -> bool {
     )
 }
 
-/// What is to be done next: marks of all instances, sums of all instances, files of all instances.
+/// Returns the index of the next instance to work on: first the marks of all instances, then the
+/// rollups of all, then the files of all.
 fn next(work: &RecoveryQueue) -> Option<usize> {
     let found = |wanted: fn(&InstanceRecovery) -> bool| work.iter().position(wanted);
     found(InstanceRecovery::is_found)
@@ -90,22 +91,22 @@ impl CatchUp {
         }
     }
 
-    /// How far it is.
+    /// Returns the progress.
     pub(crate) fn progress(&self) -> Progress {
         lock(&self.progress).clone()
     }
 
-    /// Records that are not in the rollups.
+    /// Returns the number of records that are not in the rollups.
     pub(crate) fn behind(&self) -> u64 {
         lock(&self.progress).behind
     }
 
-    /// Lanes whose records are not all in files yet.
+    /// Returns the lanes whose records are not all in files yet.
     pub(crate) fn lanes(&self) -> Vec<LaneSource> {
         lock(&self.progress).lanes.clone()
     }
 
-    /// Instances that are known to be dead and are not finished.
+    /// Returns the instances that are known to be dead and are not finished.
     pub(crate) fn instances(&self) -> Vec<InstanceId> {
         let progress = lock(&self.progress);
         let mut instances: Vec<_> = progress.lanes.iter().map(|lane| lane.instance).collect();
@@ -113,7 +114,8 @@ impl CatchUp {
         instances
     }
 
-    /// Waits until it is as far as that, at most so long, and not for a store that fails. There are no pauses meanwhile.
+    /// Waits up to `timeout` until `far_enough` holds, and not for a store that fails. Returns
+    /// whether it holds. The recovery makes no pauses meanwhile.
     pub(crate) fn wait(&self, timeout: Duration, far_enough: impl Fn(&Progress) -> bool) -> bool {
         self.waiters.fetch_add(1, Ordering::SeqCst);
         let progress = lock(&self.progress);
@@ -126,7 +128,7 @@ impl CatchUp {
         far_enough(&progress)
     }
 
-    /// Does the next part; whether there is more to do.
+    /// Does the next step. Returns whether there is more to do.
     fn part(&self, context: &LedgerContext) -> Result<bool, Error> {
         let mut work = lock(&self.work);
         let Some(index) = next(&work) else {
@@ -153,13 +155,13 @@ impl CatchUp {
         done.map(|()| !work.is_empty())
     }
 
-    /// Notes what somebody else did, who held the work.
+    /// Publishes the progress of work that the holder of `work` did.
     pub(crate) fn show(&self, work: &RecoveryQueue) {
         *lock(&self.progress) = Progress::of(work, false);
         self.changed.notify_all();
     }
 
-    /// Pauses, as long as nobody waits; `true` when it is time to end.
+    /// Pauses, as long as nobody waits. Returns `true` when it is time to end.
     fn pause(&self, shared: &Shared, pause: Duration) -> bool {
         let begun = Instant::now();
         loop {
@@ -176,7 +178,7 @@ impl CatchUp {
     }
 }
 
-/// Ships what earlier starts left, and then removes the journals that are finished and old.
+/// Recovers earlier starts, and then removes the journals that are finished and old.
 pub(crate) fn catch_up_thread(shared: &Shared) {
     let catch_up = &shared.catch_up;
     if catch_up.progress().is_over {

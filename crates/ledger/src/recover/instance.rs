@@ -1,7 +1,7 @@
-//! One dead instance on its way into the books, part by part: a batch of sums, or a sealed file.
+//! The recovery of one dead instance, step by step: a batch of records rolled up, or a file sealed.
 //!
-//! The sums come first, for its leased units are free as soon as they are all there; the files follow. Nothing is kept of how
-//! far it is but the positions of the store.
+//! Rollups come first, for its leased units are free as soon as they are complete; the files
+//! follow. No progress is kept but the positions in the store.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,43 +19,43 @@ use crate::file::SealedReader;
 use crate::roll::Rolling;
 use crate::seal::{Sealing, remove_parts};
 
-/// What a dead instance left and the store lacks.
+/// A dead instance with records that the store lacks.
 pub(crate) struct InstanceRecovery {
     instance: InstanceId,
-    /// `None`: its journal is gone, and sealed files alone are left.
+    /// Its journal; `None`: that is gone, and sealed files alone are left.
     dead: Option<Arc<DeadInstance>>,
     lanes: Vec<LaneRecovery>,
     stage: Stage,
 }
 
-/// One of its lanes.
+/// A lane of a dead instance.
 struct LaneRecovery {
     source: LaneSource,
     rolling: Rolling,
     sealing: Sealing,
-    /// Records that were rolled up when it was found.
+    /// The number of its records that were rolled up when it was found.
     rolled: u64,
 }
 
-/// What is to be done next.
+/// The next step of a recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Its marks are to be resolved, and its files looked at.
+    /// Its marks are to be resolved, and its files to be read.
     Found,
-    /// This lane is to be rolled up.
+    /// The lane with this index is to be rolled up.
     Rolling(usize),
-    /// This lane is to be sealed.
+    /// The lane with this index is to be sealed.
     Sealing(usize),
-    /// Nothing.
+    /// Nothing is left to do.
     Finished,
 }
 
-/// What store and journal say of a dead instance.
+/// The state of a dead instance by store and journal.
 pub(super) struct RecoverySurvey {
     pub(super) dead: DeadInstance,
     state: Option<InstanceState>,
     positions: Vec<LanePosition>,
-    /// Last close number of each lane.
+    /// The last close number of each lane.
     closed: Vec<u64>,
 }
 
@@ -77,8 +77,8 @@ impl RecoverySurvey {
         })
     }
 
-    /// Whether the store has all of it: it is finished, and its positions are at or beyond the end of every lane, which those of
-    /// a store that was restored from an older copy are not.
+    /// Returns whether the store has all of it: it is finished, and its positions are at or beyond
+    /// the end of every lane, which those of a store that was restored from an older copy are not.
     pub(super) fn is_whole(&self) -> bool {
         let reached = |(lane, closed): (usize, &u64)| {
             let position = self.position(lane);
@@ -90,7 +90,8 @@ impl RecoverySurvey {
             && self.closed.iter().enumerate().all(reached)
     }
 
-    /// Whether the store has had more of it: it was restored from an older copy, and may lack leases too.
+    /// Returns whether the store had more of it before: it was restored from an older copy, and may
+    /// lack leases too.
     pub(super) fn store_is_older(&self) -> bool {
         let finished = |state: &InstanceState| state.finished_at.is_some();
         let forgotten = self.closed.iter().any(|closed| *closed > 0)
@@ -113,10 +114,11 @@ fn lane_number(lane: usize) -> u32 {
 }
 
 impl InstanceRecovery {
-    /// Makes the instance known to the store, if it was not.
+    /// Makes a recovery, and makes the instance known to the store if it was not.
     ///
     /// # Errors
-    /// When a newer version wrote it, which shows at its first records, or the store does not answer.
+    /// When a newer version wrote it, which shows at its first records, or the store does not
+    /// answer.
     pub(super) fn of(context: &LedgerContext, survey: RecoverySurvey) -> Result<Self, Error> {
         let lanes = survey.closed.iter().enumerate();
         let lanes = lanes.map(|(lane, closed)| (*closed, survey.position(lane).rolled));
@@ -127,7 +129,7 @@ impl InstanceRecovery {
         for lane in 0..lanes.len() {
             match read_first_head(&dead, lane) {
                 Err(error) if error.is_newer() => return Err(error),
-                // Any other damage is met on the way, and what lies before it comes in.
+                // Any other damage is met later, and the records before it are recovered.
                 Ok(()) | Err(_) => {}
             }
         }
@@ -158,7 +160,7 @@ impl InstanceRecovery {
         })
     }
 
-    /// An instance of which nothing is left but files of these lanes.
+    /// Makes the recovery of an instance of which only files of these lanes are left.
     pub(super) fn of_files(
         context: &LedgerContext,
         instance: InstanceId,
@@ -189,32 +191,34 @@ impl InstanceRecovery {
         self.instance
     }
 
-    /// Its journal, if that is still there.
+    /// Returns the path of its journal, if that is still there.
     pub(crate) fn path(&self) -> Option<PathBuf> {
         self.dead.as_ref().map(|dead| dead.path().to_owned())
     }
 
-    /// Its lanes, as readers need them.
+    /// Returns its lanes, as readers need them.
     pub(crate) fn lane_sources(&self) -> impl Iterator<Item = &LaneSource> {
         self.lanes.iter().map(|lane| &lane.source)
     }
 
-    /// Records that are not in the rollups, as far as is known: not those that recovery adds.
+    /// Returns the number of records that are not in the rollups, as far as is known: without those
+    /// that recovery adds.
     pub(crate) fn behind(&self) -> u64 {
         self.lanes.iter().map(LaneRecovery::behind).sum()
     }
 
-    /// Whether all sums are in the store and no lease is held any more.
+    /// Returns whether all its records are in the rollups and no lease is held any more.
     pub(crate) const fn is_rolled(&self) -> bool {
         matches!(self.stage, Stage::Sealing(_) | Stage::Finished)
     }
 
-    /// Whether its marks are still to be resolved.
+    /// Returns whether its marks are still to be resolved.
     pub(crate) fn is_found(&self) -> bool {
         self.stage == Stage::Found
     }
 
-    /// Resolves its marks and looks at its files, unless that is done: before, readers do not see what recovery adds.
+    /// Resolves its marks and takes in its files, unless that is done. Readers do not see the
+    /// records that recovery adds before.
     ///
     /// # Errors
     /// As [`InstanceRecovery::part`].
@@ -229,7 +233,7 @@ impl InstanceRecovery {
             if !without.is_empty() {
                 tracing::warn!(%instance, calls = without.len(), "calls of a dead gate may have been forwarded: outcome unknown");
             }
-            // One lane takes the marks, which belong to none.
+            // Marks belong to no lane: the first takes them.
             if let Some(Source::Dead { marks, .. }) =
                 self.lanes.first_mut().map(|lane| &mut lane.source.records)
             {
@@ -237,17 +241,19 @@ impl InstanceRecovery {
             }
         }
         for lane in &mut self.lanes {
-            // Files may hold what the journal has let go: they come first into the manifest.
+            // Files may hold records that the journal has released: they come first into the
+            // manifest.
             lane.sealing.look(context, &lane.source)?;
         }
         self.stage = Stage::Rolling(0);
         Ok(())
     }
 
-    /// Does the next part; whether there is more to do.
+    /// Does the next step. Returns whether there is more to do.
     ///
     /// # Errors
-    /// When the store does not answer, or the journal cannot be read. Nothing is lost by one: the same part can be done again.
+    /// When the store does not answer, or the journal cannot be read. Nothing is lost: the same
+    /// step can be done again.
     pub(crate) fn part(&mut self, context: &LedgerContext) -> Result<bool, Error> {
         match self.stage {
             Stage::Found => self.prepare(context)?,
@@ -284,7 +290,7 @@ impl InstanceRecovery {
         Ok(self.stage != Stage::Finished)
     }
 
-    /// Does all of it.
+    /// Does all steps.
     ///
     /// # Errors
     /// As [`InstanceRecovery::part`].
@@ -293,7 +299,7 @@ impl InstanceRecovery {
         Ok(())
     }
 
-    /// Seals what is rolled up, for somebody who takes stock, as long as they want it.
+    /// Seals the records that are rolled up, for a gate that takes stock, as long as `go_on` holds.
     pub(crate) fn seal_rolled(
         &mut self,
         context: &LedgerContext,
@@ -306,7 +312,7 @@ impl InstanceRecovery {
         Ok(())
     }
 
-    /// Forgets how far it is: manifest or positions were changed by somebody else.
+    /// Forgets its progress: manifest or positions were changed by somebody else.
     pub(crate) fn start_over(&mut self) {
         for lane in &mut self.lanes {
             (lane.rolling, lane.sealing) = (Rolling::default(), Sealing::default());
@@ -314,7 +320,7 @@ impl InstanceRecovery {
         self.stage = Stage::Found;
     }
 
-    /// Deletes what its process prepared and never used.
+    /// Deletes the segments that its process prepared and never used.
     pub(super) fn delete_spares(&self) -> Result<(), Error> {
         if let Some(dead) = &self.dead {
             dead.delete_spares()?;
@@ -335,14 +341,14 @@ impl LaneRecovery {
         }
     }
 
-    /// Seals one file; whether there may be another.
+    /// Seals one file. Returns whether there may be another.
     fn seal_part(&mut self, context: &LedgerContext) -> Result<bool, Error> {
         let before = self.sealing.sealed;
         self.sealing.seal(context, &self.source, Batch::One)?;
         Ok(self.sealing.sealed > before)
     }
 
-    /// At the end rollups and files hold the same records.
+    /// Checks that rollups and files hold the same records, as they do at the end.
     fn assert_even(&self) -> Result<(), Error> {
         let (rolled, sealed) = (self.rolling.rolled, self.sealing.sealed);
         if rolled == sealed {
@@ -357,7 +363,7 @@ impl LaneRecovery {
     }
 }
 
-/// What the store says of an instance.
+/// Returns the store's state of an instance.
 pub(crate) fn instance_state(
     context: &LedgerContext,
     instance: InstanceId,
@@ -393,7 +399,7 @@ fn finish(context: &LedgerContext, instance: InstanceId) -> Result<(), Error> {
     })
 }
 
-/// The label of the gate that wrote a file, by the file itself.
+/// Returns the label of the gate that wrote a file, from the file itself.
 pub(super) fn node_of_file(path: &std::path::Path) -> Result<String, Error> {
     Ok(SealedReader::open(path)?.meta().node.clone())
 }

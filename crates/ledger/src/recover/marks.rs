@@ -1,4 +1,5 @@
-//! Calls that a dead instance may have forwarded: marks that were still set, and whose head is nowhere.
+//! The calls that a dead instance may have forwarded: marks that were still set, and whose head is
+//! nowhere.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use crate::error::Error;
 use crate::file::{Filter, SealedReader, file_name};
 use crate::seal::files_in;
 
-/// The marks that were still set, with or without a head.
+/// Returns the marks that were still set, with or without a head.
 pub(super) fn marks_of(dead: &DeadInstance) -> Result<Vec<CallHead>, Error> {
     let instance = InstanceId::from_u128(dead.instance());
     let decode = |bytes: Vec<u8>| {
@@ -25,7 +26,7 @@ pub(super) fn marks_of(dead: &DeadInstance) -> Result<Vec<CallHead>, Error> {
     dead.marks()?.into_iter().map(decode).collect()
 }
 
-/// The marks whose call has no head: not in the journal, and not in sealed files either.
+/// Returns the marks whose call has no head: not in the journal, and not in sealed files either.
 pub(crate) fn marks_without_head(
     context: &LedgerContext,
     dead: &DeadInstance,
@@ -49,7 +50,8 @@ pub(crate) fn marks_without_head(
     Ok(marks.into_iter().map(resolve).collect())
 }
 
-/// Gives every head that a dead lane still holds to `sink`, and learns its symbols, which are the same for all lanes of a process.
+/// Gives every head that a dead lane still holds to `sink`, and learns its symbols, which are the
+/// same for all lanes of a process.
 fn read_heads(
     context: &LedgerContext,
     dead: &DeadInstance,
@@ -58,11 +60,11 @@ fn read_heads(
     mut sink: impl FnMut(CallHead),
 ) -> Result<(), Error> {
     let failed = unreadable(dead, lane);
-    // Older segments may have been recycled; what they held is sealed.
+    // Older segments may have been recycled; their records are sealed.
     let mut reader = dead.reader_from(lane, dead.kept_from(lane)?)?;
     while let Some(entry) = reader.next()? {
         if let Entry::Define { symbol, bytes } = entry {
-            // What stands for nothing known leaves the mark without that name.
+            // A symbol that does not parse leaves the mark without that name.
             let _ = define(symbols, &context.names, symbol, bytes);
         }
         if let Some(head) = head_of(&entry) {
@@ -75,7 +77,8 @@ fn read_heads(
     Ok(())
 }
 
-/// Reads one head of a lane, which shows whether this program knows the form of its records: a process writes but one.
+/// Reads one head of a lane, which shows whether this program knows the form of its records: a
+/// process writes but one.
 pub(super) fn read_first_head(dead: &DeadInstance, lane: usize) -> Result<(), Error> {
     let mut reader = dead.reader_from(lane, dead.kept_from(lane)?)?;
     while let Some(entry) = reader.next()? {
@@ -87,7 +90,7 @@ pub(super) fn read_first_head(dead: &DeadInstance, lane: usize) -> Result<(), Er
     Ok(())
 }
 
-/// Bytes that begin with a head.
+/// Returns the bytes of an entry that begin with a head.
 fn head_of<'a>(entry: &Entry<'a>) -> Option<&'a [u8]> {
     match *entry {
         Entry::Open { payload, .. } | Entry::Single { payload, .. } => Some(payload),
@@ -109,7 +112,8 @@ fn unreadable(
     }
 }
 
-/// Takes those call ids out that sealed files of the instance hold, files of an earlier recovery's marks left out.
+/// Removes the call ids that sealed files of the instance hold, but for those that became of marks
+/// in an earlier recovery.
 fn strike_sealed(
     context: &LedgerContext,
     instance: InstanceId,
@@ -124,13 +128,14 @@ fn strike_sealed(
         }
         let path = context.directory.join(file_name(&range));
         let Ok(reader) = SealedReader::open(&path) else {
-            // Damaged: sealing will make it again, or say so.
+            // Damaged: sealing will make it again, or report it.
             continue;
         };
         let mut found = Vec::new();
         reader.scan(&context.names, &Filter::default(), &mut |row| {
             let head = &row.record.head;
-            // An unknown outcome is what a mark became when this was done before; it must become the same again.
+            // An earlier recovery turned a mark into a record of unknown outcome. This one must do
+            // the same.
             if row.record.tail.outcome != Outcome::Unknown && without.contains(&head.call_id) {
                 found.push(head.call_id);
             }

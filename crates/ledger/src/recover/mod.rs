@@ -1,16 +1,18 @@
-//! Recovery: what dead processes left in their journals comes into the books, once.
+//! Recovery: the records in the journals of dead processes are rolled up and sealed, each once.
 //!
 //! | module | idea |
 //! |---|---|
-//! | `acknowledged` | what the store said it had, by which an older copy of it is known |
-//! | `survey` | what is there, and what of it is still to be done |
-//! | `instance` | one dead instance on its way into the books, part by part |
+//! | `acknowledged` | the positions that the store acknowledged, by which an older copy of it is known |
+//! | `survey` | the journals that are there, and what of them the store lacks |
+//! | `instance` | the recovery of one dead instance, step by step |
+//! | `queue` | the instances that are still to be recovered |
 //! | `marks` | calls that may have been forwarded and have no head |
-//! | `backlog` | the answer of a survey, and all of it done at once |
-//! | `catch_up` | the same beside the calls of a gate that serves |
+//! | `backlog` | the result of a survey, and its recovery all at once |
+//! | `catch_up` | the recovery beside the calls of a gate that serves |
 //!
-//! Everything here can be done again: numbers, ranges and names depend on the journal alone, and the store moves a position
-//! only from where it is. So a crash anywhere in it, and a second one in the recovery from that, cost nothing but time.
+//! Every step can be repeated: numbers, ranges and names depend on the journal alone, and the store
+//! moves a position only from where it is. So a crash anywhere in it, and a second one in the
+//! recovery from that, cost only time.
 
 mod acknowledged;
 mod backlog;

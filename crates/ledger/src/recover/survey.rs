@@ -1,4 +1,5 @@
-//! What earlier starts left: looked at before the first call, in a time that does not grow with what they left.
+//! The survey of earlier starts before the first call, in a time that does not grow with the
+//! records that they left.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -16,16 +17,16 @@ use crate::file::file_name;
 use crate::options::LedgerOptions;
 use crate::seal::files_in;
 
-/// What a look found.
+/// The result of a survey.
 #[derive(Default)]
 pub(super) struct Survey {
-    /// Instances of which the store lacks something, oldest first. They are locked.
+    /// The instances of which the store lacks something, oldest first. They are locked.
     pub(super) behind: RecoveryQueue,
-    /// Instances that cannot be read to their end, and why.
+    /// The instances that cannot be read to their end, and why.
     pub(super) failed: Vec<(PathBuf, Error)>,
-    /// Journals that were removed, since they were finished and old.
+    /// The number of journals that were removed, since they were finished and old.
     pub(super) removed: usize,
-    /// The store has had more than it has now.
+    /// Whether the store had more records before than it has now.
     pub(super) store_is_older: bool,
 }
 
@@ -65,7 +66,7 @@ pub(super) fn survey(context: &LedgerContext, options: &LedgerOptions) -> Result
     Ok(found)
 }
 
-/// Removes finished journals that are too old or too large together; how many.
+/// Removes finished journals that are too old or too large together. Returns how many.
 pub(super) fn remove_finished(
     context: &LedgerContext,
     options: &LedgerOptions,
@@ -89,8 +90,8 @@ fn known_instances(context: &LedgerContext) -> Result<Vec<InstanceState>, Error>
         .ask(|store| async move { store.instances().await })
 }
 
-/// Removes finished journals, given oldest first, that are too old or too large together; how many. A process that dies
-/// again and again must not fill the disk with what it leaves.
+/// Removes finished journals, given oldest first, that are too old or too large together. Returns
+/// how many. A process that dies again and again must not fill the disk with its journals.
 fn remove_old(
     mut finished: VecDeque<(DeadInstance, Duration)>,
     options: &LedgerOptions,
@@ -108,8 +109,8 @@ fn remove_old(
     Ok(removed)
 }
 
-/// Finds files of instances of this node whose journal is gone: those of a store that was restored from a copy older than
-/// them. One of another node may live, its journal somewhere else.
+/// Finds files of instances of this node whose journal is gone: those of a store that was restored
+/// from a copy older than them. An instance of another node may live, its journal somewhere else.
 fn find_orphans(
     context: &LedgerContext,
     options: &LedgerOptions,

@@ -1,4 +1,4 @@
-//! Comparing balances with what the records say that was spent.
+//! The comparison of balances with the spending that the records show.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,8 @@ use super::Check;
 use crate::report::{Fault, Problem};
 
 impl Check {
-    /// Too little spent is told always: those units could be spent twice. Too much only where every record can be read.
+    /// Compares balances with the records. Too little spent is always reported: those units could
+    /// be spent twice. Too much is reported only where every record can be read.
     pub(super) fn balances(&mut self, balances: &[(LicenseId, u32, u64)]) {
         let mut counted: HashMap<(LicenseId, u32), u64> = HashMap::new();
         for spent in self.sums.spent() {

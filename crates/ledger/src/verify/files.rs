@@ -1,4 +1,4 @@
-//! Recounting sealed files: hashes, chain, ranges and rows.
+//! The recount of sealed files: hashes, chain, ranges and rows.
 
 use model::InstanceId;
 use store::{LanePosition, SealedFile};
@@ -11,7 +11,7 @@ use crate::report::{Fault, Problem};
 use crate::seal::files_in;
 
 impl Check {
-    /// Checks the files of one lane; the record at which they end.
+    /// Checks the files of one lane. Returns the number of the record at which they end.
     pub(super) fn files(
         &mut self,
         context: &LedgerContext,
@@ -74,7 +74,7 @@ impl Check {
         Ok(())
     }
 
-    /// Adds a file's records, if it is what was written; nothing of it otherwise.
+    /// Adds a file's records, if it is as it was written; nothing of it otherwise.
     fn read_file(
         &mut self,
         context: &LedgerContext,
@@ -143,7 +143,7 @@ impl Check {
     }
 }
 
-/// Which numbers of a range were there.
+/// The numbers of a range that were found.
 struct Numbers {
     from: u64,
     seen: Vec<bool>,
@@ -152,7 +152,7 @@ struct Numbers {
 
 impl Numbers {
     fn new(from: u64, through: u64) -> Self {
-        // A file was checked to have as many rows as its range before this is asked for.
+        // A file was checked to have as many rows as its range before this is called.
         let count = usize::try_from(through - from).unwrap_or(0);
         Self {
             from,
@@ -171,7 +171,7 @@ impl Numbers {
         }
     }
 
-    /// Numbers that are missing, and those that were there twice or out of range.
+    /// Returns how many numbers are missing, and how many were found twice or out of range.
     fn finish(self) -> (u64, u64) {
         let missing = self.seen.iter().filter(|seen| !**seen).count();
         (missing as u64, self.doubled)

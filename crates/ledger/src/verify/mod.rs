@@ -1,8 +1,8 @@
-//! Verification: everything recounted against everything.
+//! The verification: everything is recounted and compared with everything else.
 //!
-//! Records are counted from sealed files and, behind them, from the journal; the sums of those that the positions call
-//! rolled up must be those of the rollups, key by key as long as no file was removed. Memory: the rollups twice, and
-//! four million call ids at a time.
+//! Records are counted from sealed files and, behind them, from the journal; the sums of those that
+//! the positions call rolled up must be those of the rollups, key by key as long as no file was
+//! removed. Memory: the rollups twice, and four million call ids at a time.
 
 mod balances;
 mod files;
@@ -27,14 +27,16 @@ use crate::unique::Unique;
 pub(crate) use rollups::stored_rollups;
 
 impl Ledger {
-    /// Ships what is pending, then recounts everything. What earlier starts left is waited for as long as for other gates; what is
-    /// not shipped by then is counted in their journals, and pending.
+    /// Ships pending records, then recounts everything. The recovery of earlier starts is waited
+    /// for as long as other gates are; records that are not shipped by then are counted in their
+    /// journals, and pending.
     ///
-    /// Roll-ups and seals wait meanwhile; calls go on and become pending. So do those of all other gates until stock is taken:
-    /// they seal first what they rolled up, for which this waits some seconds.
+    /// Roll-ups and seals wait meanwhile; calls go on and become pending. So do those of all other
+    /// gates until stock is taken: they seal first what they rolled up, for which this waits some
+    /// seconds.
     ///
     /// # Errors
-    /// When the store does not answer. What is wrong with the books is in the report.
+    /// When the store does not answer. Problems of the records are in the report.
     pub async fn verify(&self) -> Result<VerifyReport, Error> {
         let shared = Arc::clone(&self.shared);
         self.run(move || {
@@ -42,7 +44,7 @@ impl Ledger {
             shared
                 .catch_up
                 .wait(freeze::TIMEOUT, |progress| progress.is_over);
-            // Before the others stand still, who do not wait for ever.
+            // Before the others are frozen, for they do not wait for ever.
             let visible = shared.wait_until_visible(shared.options.visibility_timeout);
             ship_dead_instances(&shared, &mut check)?;
             let damaged = check.damaged.iter();
@@ -70,11 +72,11 @@ impl Ledger {
     }
 }
 
-/// Tries once more what recovery could not do.
+/// Tries once more to recover the instances that could not be read.
 fn ship_dead_instances(shared: &Shared, check: &mut Check) -> Result<(), Error> {
     let found = dead_instances(&shared.options.journals)?;
     let paths: Vec<_> = found.iter().map(|dead| dead.path().to_owned()).collect();
-    // Given back, for shipping opens each by itself.
+    // Released, for shipping opens each by itself.
     drop(found);
     for path in paths {
         match ship_path(&shared.context, &path) {
@@ -92,26 +94,28 @@ fn ship_dead_instances(shared: &Shared, check: &mut Check) -> Result<(), Error> 
     Ok(())
 }
 
-/// What is gathered on the way.
+/// The counts and problems that are gathered during a verification.
 #[derive(Default)]
 struct Check {
     report: VerifyReport,
-    /// Dead instances that cannot be read to their end.
+    /// The dead instances that cannot be read to their end.
     damaged: Vec<Arc<DeadInstance>>,
-    /// Lanes that earlier starts left, which are being shipped.
+    /// The lanes of earlier starts that are being recovered.
     backlog: Vec<LaneSource>,
-    /// Sums of the records that are rolled up.
+    /// The sums of the records that are rolled up.
     sums: Sums,
     unique: Unique,
-    /// Calls of removed files: known by number only.
+    /// The number of calls in removed files, which is all that is known of them.
     trusted: u64,
-    /// Another process has rolled up more than it sealed: rollups hold more than what can be counted here.
+    /// Whether another process has rolled up more than it sealed: rollups hold more than what can
+    /// be counted here.
     lives_elsewhere: bool,
-    /// Records that those have rolled up and not sealed: each is a call at least.
+    /// The number of records that other processes have rolled up and not sealed: each is a call at
+    /// least.
     unsealed: u64,
-    /// Calls that are rolled up and whose records are gone.
+    /// The number of calls that are rolled up and whose records are gone.
     gone: u64,
-    /// Calls of files that are not what was written.
+    /// The number of calls in files that are not as they were written.
     changed: u64,
 }
 
@@ -123,14 +127,14 @@ impl Check {
         }
     }
 
-    /// Notes whose records lie in journals that are being shipped.
+    /// Collects the lanes whose journals are being recovered.
     fn look_at_backlog(
         &mut self,
         context: &LedgerContext,
         work: &mut RecoveryQueue,
     ) -> Result<(), Error> {
         for recovery in work.iter_mut() {
-            // A position may stand on what recovery adds.
+            // A position may count records that recovery adds.
             match recovery.prepare(context) {
                 Ok(()) => {}
                 Err(Error::Store(error)) => return Err(error.into()),
@@ -143,7 +147,8 @@ impl Check {
         Ok(())
     }
 
-    /// Judges stock that was taken at one moment: what others wrote meanwhile is in all of it or in nothing.
+    /// Judges the state of the store, read at one moment: what others wrote meanwhile is in all of
+    /// it or in nothing.
     fn run(mut self, shared: &Shared, stock: StockTaking) -> Result<VerifyReport, Error> {
         let context = &shared.context;
         let StockTaking {
@@ -181,7 +186,7 @@ impl Check {
         Ok(self.report)
     }
 
-    /// Every lane that store or journal know of.
+    /// Returns every lane that store or journal know of.
     fn lanes_of(
         &self,
         shared: &Shared,
@@ -222,7 +227,7 @@ impl Check {
         let context = &shared.context;
         let sealed = self.files(context, state.id, &position, files)?;
         let journal = self.journal_of(shared, state.id, position.lane);
-        // One that lives in another process goes on while this is read.
+        // An instance that lives in another process goes on while this is read.
         let lives = journal.is_none() && state.finished_at.is_none();
         if sealed != position.sealed && !(lives && sealed < position.sealed) {
             let what = format!(
@@ -249,7 +254,7 @@ impl Check {
         Ok(())
     }
 
-    /// A lane that ended, with records in files and not in rollups, or the other way round.
+    /// Reports a lane that ended, with records in files and not in rollups, or the other way round.
     fn uneven(&mut self, instance: InstanceId, position: &LanePosition, sealed: u64) {
         let (from, through) = (position.rolled.min(sealed) + 1, position.rolled.max(sealed));
         let missing = through - from + 1;
@@ -271,7 +276,8 @@ impl Check {
         self.note(problem);
     }
 
-    /// The journal that a lane still has: ours, or that of a dead instance that is not shipped yet, or cannot be.
+    /// Returns the journal that a lane still has: that of this process, or that of a dead instance
+    /// that is not shipped yet, or cannot be.
     fn journal_of(&self, shared: &Shared, instance: InstanceId, lane: u32) -> Option<LaneSource> {
         if instance == shared.instance {
             let live = shared.lanes.get(lane as usize)?;
@@ -299,7 +305,7 @@ impl Check {
         })
     }
 
-    /// Counts what the journal holds behind the files.
+    /// Counts the records that the journal holds behind the files.
     fn journal(
         &mut self,
         context: &LedgerContext,
@@ -320,7 +326,8 @@ impl Check {
             Source::Files => None,
         };
         let end = if damage.is_some() {
-            // Not even their number is known where the end itself is damaged: it is one at least.
+            // Where the end itself is damaged, the number of records is unknown: it is one at
+            // least.
             closed.unwrap_or(read + 1).max(position.rolled)
         } else {
             position.rolled

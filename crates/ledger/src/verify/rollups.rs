@@ -1,4 +1,4 @@
-//! Comparing rollups with the sums of the records.
+//! The comparison of rollups with the sums of the records.
 
 use std::collections::HashMap;
 
@@ -28,7 +28,7 @@ impl Check {
                 stored_calls.saturating_sub(counted),
             )
         };
-        // What rollups have more is theirs by right where the record itself is gone or cannot be trusted.
+        // Rollups may rightly have more where a record is gone or cannot be trusted.
         let over = match self.lives_elsewhere {
             true => 0,
             false => over.saturating_sub(self.gone + self.changed),
@@ -46,7 +46,8 @@ impl Check {
         }
     }
 
-    /// Calls that rollups lack, and calls that they have too many, summed up over all keys.
+    /// Returns the calls that rollups lack, and the calls that they have too many, summed up over
+    /// all keys.
     fn by_key(
         &mut self,
         context: &LedgerContext,
@@ -73,7 +74,8 @@ impl Check {
     }
 }
 
-/// The rows, those of quarters summed up by the hour as long as there may be rows of version 1 beside them.
+/// Returns the rows. Those of quarters are summed up by the hour as long as there may be rows of
+/// version 1 beside them.
 fn by_hour(
     rows: impl IntoIterator<Item = (UsageKey, UsageSums)>,
     hours_until: Option<Timestamp>,
@@ -88,7 +90,7 @@ fn by_hour(
     all
 }
 
-/// All rollup rows; rows of one key added up.
+/// Returns all rollup rows; rows of one key are added up.
 pub(crate) fn stored_rollups(
     context: &LedgerContext,
 ) -> Result<HashMap<UsageKey, UsageSums>, Error> {
