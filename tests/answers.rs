@@ -280,3 +280,42 @@ fn the_answer_that_opens_a_websocket_is_one_that_its_client_accepts() {
         assert_eq!(head.header("sec-websocket-accept"), Some("x"));
     }
 }
+
+#[test]
+fn a_switch_of_protocols_in_http_1_0_is_a_502() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&[]);
+    let answer =
+        "HTTP/1.0 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let request = Request::get(&raw_answer(answer))
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .key(&license.key);
+    let response = site.gateway.call(&request);
+    assert_eq!(response.status, 502);
+    assert_eq!(response.refusal_code().as_deref(), Some("upstream_invalid"));
+    let record = site.gateway.record(response.call_id());
+    assert_eq!(record["outcome"], "upstream_failed", "{record}");
+}
+
+#[test]
+fn an_informational_answer_does_not_say_what_the_gate_alone_says() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&["--rate-limit", "9/1h"]);
+    let answer = "HTTP/1.1 103 Early Hints\r\nTallygate-Call-Id: forged\r\nRateLimit: \"1h\";r=999\r\nLink: </a>\r\n\r\n\
+                  HTTP/1.1 200 OK\r\nTallygate-Call-Id: forged\r\nRateLimit: \"1h\";r=999\r\nContent-Length: 0\r\n\r\n";
+    let request = Request::get(&raw_answer(answer)).key(&license.key);
+    let mut connection = site.gateway.connect();
+    connection.send(&request.bytes()).expect("the gate reads");
+    let early = connection.read_head().expect("a head");
+    assert_eq!(early.status(), Some(103));
+    assert_eq!(early.header("link"), Some("</a>"));
+    assert_eq!(early.header("tallygate-call-id"), None);
+    assert_eq!(early.header("ratelimit"), None);
+    let answer = connection.read_response("GET").expect("an answer");
+    assert_eq!(answer.status, 200);
+    let record = site.gateway.record(answer.call_id());
+    assert_eq!(record["status"], 200, "{record}");
+    let left = answer.header("ratelimit").expect("the gate says it");
+    assert!(left.contains("r=8"), "{left}");
+}

@@ -145,3 +145,19 @@ fn an_upstream_that_breaks_off_while_its_caller_reads_is_to_blame_itself() {
     let record = &site.gateway.wait_for_calls(1)[0];
     assert_eq!(ended(record), (200, "upstream_failed", false), "{record}");
 }
+
+#[test]
+fn a_tunnel_whose_opening_says_a_length_is_judged_like_any_other() {
+    let (has_head, may_close) = mpsc::channel::<()>();
+    let (site, license) = site_with(b"\r\n\r", move |mut stream| {
+        let switch = String::from_utf8_lossy(SWITCH);
+        let switch = switch.replace("\r\n\r\n", "\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(switch.as_bytes()).expect("the gate reads");
+        may_close.recv().expect("the caller reads");
+    });
+    let mut caller = tunnel(&site, &license);
+    assert_eq!(caller.read_head().expect("a head").status(), Some(101));
+    has_head.send(()).expect("the upstream waits");
+    let record = &site.gateway.wait_for_calls(1)[0];
+    assert_eq!(ended(record), (101, "upstream_failed", false), "{record}");
+}

@@ -356,3 +356,36 @@ fn an_answer_to_a_body_that_still_comes_is_read_whole() {
     let good = site.gateway.call(&Request::get("/").key(&license.key));
     assert_eq!(good.status, 200);
 }
+
+#[test]
+fn several_lines_of_connection_are_one_list() {
+    let site = Site::start(binary!());
+    let license = site.gateway.license(&["--rate-limit", "3/1h"]);
+    let with = |options: &[&str]| {
+        let request = Request::get("/").key(&license.key);
+        let add = |request: Request, option: &&str| request.header("Connection", option);
+        let head = options.iter().fold(request, add).bytes();
+        let mut connection = open(&site, &head);
+        let answer = connection.read_response("GET").expect("an answer");
+        (answer, connection)
+    };
+    // More options than the framework takes are refused before anything is taken or reached.
+    for option in ["close", "keep-alive"] {
+        let (answer, _) = with(&[option; 10]);
+        assert_eq!(answer.status, 400, "{option}");
+        assert_eq!(answer.refusal_code().as_deref(), Some("request_malformed"));
+    }
+    assert!(site.upstream.served().is_empty());
+    // Whoever says anywhere that he takes no other answer gets no other.
+    for options in [
+        ["keep-alive", "close"],
+        ["X-Own", "close"],
+        ["close", "keep-alive"],
+    ] {
+        let (answer, connection) = with(&options);
+        assert_eq!(answer.status, 200, "{options:?}");
+        assert_eq!(answer.header("connection"), Some("close"), "{options:?}");
+        assert!(connection.read_to_end().is_empty());
+    }
+    assert_eq!(site.gateway.wait_for_calls(3).len(), 3);
+}

@@ -165,3 +165,41 @@ fn a_store_of_a_newer_version_is_refused_by_the_check_as_by_a_start() {
         );
     }
 }
+
+/// A plan that the file of one gate lacks is learnt from the store, whether or not that takes writes just then: no call is refused
+/// for want of it.
+fn assert_learnt_while_the_store_takes_no_writes(is_known: bool, expected: [u16; 4]) {
+    let (upstream, server) = (Upstream::start(), Postgres::start());
+    let store = format!("[store]\nurl = \"{}\"", server.database());
+    let node = |name: &str| format!("node = \"{name}\"");
+    let without = Config::new(&upstream.url())
+        .table(&store)
+        .server(&node("without"));
+    let with = config(&upstream).table(&store).server(&node("with"));
+    let with = Gateway::start(binary!(), with);
+    let without = Gateway::start(binary!(), without);
+    let license = with.license(&["--plan", "pro"]);
+    if !is_known {
+        let _forgotten = server.psql(
+            "test_0",
+            "DELETE FROM plan_revisions WHERE terms LIKE '%\"pro\"%'",
+        );
+    }
+    let held = server.hold("test_0", "LOCK TABLE plan_revisions IN EXCLUSIVE MODE");
+    let call = || without.call(&Request::get("/").key(&license.key)).status;
+    assert_eq!([(); 4].map(|()| call()), expected);
+    assert_eq!(without.metric("tallygate_plans_lacking", &[]), 1.0);
+    drop(held);
+    assert_eq!(call(), expected[3]);
+    assert_eq!(without.metric("tallygate_plans_lacking", &[]), 1.0);
+}
+
+#[test]
+fn a_plan_of_another_gate_is_learnt_while_the_store_takes_no_writes() {
+    assert_learnt_while_the_store_takes_no_writes(true, [200, 200, 200, 429]);
+}
+
+#[test]
+fn a_plan_that_never_was_is_known_for_that_while_the_store_takes_no_writes() {
+    assert_learnt_while_the_store_takes_no_writes(false, [200; 4]);
+}

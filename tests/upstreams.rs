@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use testkit::client::Request;
@@ -392,4 +392,104 @@ fn a_name_that_nobody_knows_costs_neither_the_start_nor_the_calls_of_others() {
         response.refusal_code().as_deref(),
         Some("upstream_unreachable")
     );
+}
+
+/// An upstream that says its name, and can stop listening while its connections go on.
+struct Named {
+    port: u16,
+    name: u8,
+    listening: Arc<AtomicBool>,
+    /// Calls of `/slow` are answered when nobody holds this.
+    slow: Arc<Mutex<()>>,
+}
+
+impl Named {
+    fn start(name: u8) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("a bound port").port();
+        let this = Self {
+            port,
+            name,
+            listening: Arc::default(),
+            slow: Arc::default(),
+        };
+        this.serve(listener);
+        this
+    }
+
+    fn serve(&self, listener: TcpListener) {
+        self.listening.store(true, Ordering::SeqCst);
+        let (listening, slow, name) = (self.listening.clone(), self.slow.clone(), self.name);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if !listening.load(Ordering::SeqCst) {
+                    return;
+                }
+                let slow = slow.clone();
+                std::thread::spawn(move || answer_by_name(stream, name, &slow));
+            }
+        });
+    }
+
+    fn stop_listening(&self) {
+        self.listening.store(false, Ordering::SeqCst);
+        // The listener's thread sees it, and closes.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let is_refused = || TcpStream::connect(("127.0.0.1", self.port)).is_err();
+        assert_eventually!(is_refused());
+    }
+
+    fn listen_again(&self) {
+        self.serve(TcpListener::bind(("127.0.0.1", self.port)).expect("its own port"));
+    }
+}
+
+fn answer_by_name(mut stream: TcpStream, name: u8, slow: &Mutex<()>) -> Option<()> {
+    loop {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).ok()?;
+            head.push(byte[0]);
+        }
+        if head.starts_with(b"GET /slow") {
+            drop(slow.lock().expect("nobody panics with it"));
+        }
+        let answer = [
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n"[..],
+            &[name],
+        ]
+        .concat();
+        stream.write_all(&answer).ok()?;
+    }
+}
+
+#[test]
+fn an_address_that_was_set_aside_comes_back_though_an_old_connection_to_it_is_there() {
+    let (a, b) = (Named::start(b'A'), Named::start(b'B'));
+    let urls = [&a, &b].map(|it| format!("http://127.0.0.1:{}", it.port));
+    let config = with_upstreams(&urls.each_ref().map(String::as_str), &[]).server("threads = 1");
+    let site = Site::with(binary!(), |_| config);
+    let license = site.gateway.license(&[]);
+    let served = |count: usize| {
+        let calls = (0..count).map(|_| call(&site, &license, "/").body);
+        calls.filter(|body| body == b"A").count()
+    };
+    assert_eq!(served(4), 2, "in turn");
+    // The one connection to A is busy when A refuses another.
+    let held = a.slow.lock().expect("nobody panics with it");
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| [(); 2].map(|()| call(&site, &license, "/slow").body));
+        a.stop_listening();
+        let refused = || {
+            let log = site.gateway.log();
+            served(2) == 0 && log.contains("an upstream fails")
+        };
+        assert_eventually!(refused());
+        drop(held);
+        a.listen_again();
+        assert!(slow.join().expect("answers").contains(&b"A".to_vec()));
+    });
+    // After its time it has its turns again.
+    assert_eventually!(served(20) == 10);
 }

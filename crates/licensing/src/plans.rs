@@ -129,7 +129,7 @@ impl Plans {
         self
     }
 
-    /// Plans that licenses named which are on no list, and which no former revision is known of.
+    /// Plans that licenses named which are on no list, of which no former revision is known, nor that they never were.
     #[must_use]
     pub fn unknown(&self) -> Vec<PlanName> {
         self.unknown.lock().iter().cloned().collect()
@@ -145,7 +145,8 @@ impl Plans {
     /// A plan of the configuration, or else as it was last.
     fn known(&self, name: &PlanName) -> Option<&PlanTerms> {
         let known = self.plans.get(name).or_else(|| self.former.get(name));
-        if known.is_none() && self.unknown.lock().insert(name.clone()) {
+        let is_unheard = known.is_none() && !self.absent.contains(name);
+        if is_unheard && self.unknown.lock().insert(name.clone()) {
             self.asked.notify_one();
         }
         known

@@ -20,6 +20,19 @@ pub(crate) fn rate_headers(
     rate(head, limits, view, true)
 }
 
+/// Removes what [`rate_headers`] adds.
+pub(crate) fn strip_rate_headers(head: &mut ResponseHeader) {
+    for name in [
+        "RateLimit",
+        "RateLimit-Policy",
+        "X-RateLimit-Limit",
+        "X-RateLimit-Remaining",
+        "X-RateLimit-Reset",
+    ] {
+        head.remove_header(name);
+    }
+}
+
 /// As [`rate_headers`]. Without `resets`, `RateLimit` does not say when: the answer tells another time to come back.
 fn rate(
     head: &mut ResponseHeader,

@@ -111,6 +111,11 @@ pub(crate) fn switches_to_websocket(head: &ResponseHeader) -> bool {
     offers_websocket(&head.headers)
 }
 
+/// Whether the sender takes no other message on this connection.
+pub(crate) fn says_close(headers: &HeaderMap) -> bool {
+    options(headers).any(|option| option.eq_ignore_ascii_case(b"close"))
+}
+
 fn options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let lines = headers.get_all(CONNECTION).iter();
     lines.flat_map(|line| items(line.as_bytes()))

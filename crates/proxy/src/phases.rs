@@ -312,21 +312,14 @@ impl ProxyHttp for MeteredProxy {
     async fn connected_to_upstream(
         &self,
         _: &mut Session,
-        reused: bool,
+        _: bool,
         peer: &HttpPeer,
         _: std::os::fd::RawFd,
         _: Option<&Digest>,
         call: &mut Call,
     ) -> Result<()> {
-        // Those in our own keeping look like new ones.
-        let ours = call
-            .connection
-            .as_ref()
-            .filter(|_| peer.options.custom_l4.is_some());
-        let reused = reused || ours.is_some_and(|it| it.upstream_wait().is_reused());
-        if let (false, Some(backend), Some(address)) =
-            (reused, &call.backend, peer._address.as_inet())
-        {
+        // One that is used again counts, too: it may be that of the call by which an address is tried that was set aside.
+        if let (Some(backend), Some(address)) = (&call.backend, peer._address.as_inet()) {
             backend.pool.note(*address, true);
         }
         Ok(())
@@ -458,6 +451,13 @@ impl ProxyHttp for MeteredProxy {
         let tunnel = call.backend.as_ref().map(|backend| backend.tunnel_timeout);
         session::head_came(session, call, head, tunnel);
         if head.status.is_informational() && head.status.as_u16() != 101 {
+            // What the gate says of a call it says once, with the answer.
+            head.remove_header(CALL_ID);
+            if let Stage::Forwarding(forwarding) = &call.stage
+                && forwarding.rate().is_some()
+            {
+                answer::strip_rate_headers(head);
+            }
             return Ok(());
         }
         if call.is_rpc() {

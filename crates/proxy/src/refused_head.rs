@@ -14,7 +14,10 @@ use crate::problem::Problem;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct HeadSize {
     bytes: usize,
+    /// The request line and the headers, without the empty line at their end.
     lines: usize,
+    /// Bytes of the line that is coming, if it has begun.
+    begun: usize,
 }
 
 /// Most bytes of a target that the framework reads.
@@ -36,7 +39,19 @@ impl HeadSize {
         if is_whole && bytes.len() <= FEW_LINES {
             return;
         }
-        self.lines += memchr::memchr_iter(b'\n', bytes).count();
+        let mut rest = bytes;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            // An empty line has a carriage return at most.
+            self.lines += usize::from(self.begun + end > 1);
+            self.begun = 0;
+            rest = &rest[end + 1..];
+        }
+        self.begun += rest.len();
+    }
+
+    /// Lines, with that which has begun: the framework refuses a header when its first byte comes.
+    fn lines(self) -> usize {
+        self.lines + usize::from(self.begun > 0)
     }
 
     /// Why the framework refused the head, and what would work.
@@ -44,7 +59,7 @@ impl HeadSize {
         if target > MAX_TARGET_BYTES {
             let detail = format!("send a target of at most {MAX_TARGET_BYTES} bytes");
             (Refusal::TargetTooLong, Some(detail))
-        } else if self.bytes > MAX_HEAD_BYTES || self.lines > MAX_HEADERS + 2 {
+        } else if self.bytes > MAX_HEAD_BYTES || self.lines() > MAX_HEADERS + 1 {
             let detail = format!(
                 "send at most {MAX_HEADERS} headers, and with the request line at most {MAX_HEAD_BYTES} bytes"
             );
@@ -129,10 +144,18 @@ mod tests {
     #[test]
     fn the_lines_of_a_head_are_counted_however_it_comes() {
         let head = [&b"GET / HTTP/1.1\r\n"[..], &b"a:\r\n".repeat(257), b"\r\n"].concat();
+        let most = head.len() - "a:\r\n\r\n".len();
         for piece in [1, 4, 5, 767, head.len()] {
-            let mut size = HeadSize::default();
-            head.chunks(piece).for_each(|bytes| size.add(bytes));
-            assert_eq!(size.refusal(1).0, Refusal::HeadTooLarge, "{piece}");
+            let refusal = |head: &[u8]| {
+                let mut size = HeadSize::default();
+                head.chunks(piece).for_each(|bytes| size.add(bytes));
+                size.refusal(1).0
+            };
+            assert_eq!(refusal(&head), Refusal::HeadTooLarge, "{piece}");
+            // One byte of the header that is one too many.
+            assert_eq!(refusal(&head[..=most]), Refusal::HeadTooLarge, "{piece}");
+            let allowed = [&head[..most], b"\r\n"].concat();
+            assert_eq!(refusal(&allowed), Refusal::RequestMalformed, "{piece}");
         }
         let mut size = HeadSize::default();
         size.add(b"GET / HTTP/1.1\r\n\r\n");
@@ -141,11 +164,20 @@ mod tests {
 
     #[test]
     fn a_head_is_too_large_by_its_target_its_bytes_or_its_lines() {
-        let size = |target, bytes, lines| HeadSize { bytes, lines }.refusal(target).0;
-        // The request line, the headers, the empty line.
-        assert_eq!(size(65_534, 65_600, 258), Refusal::RequestMalformed);
+        let size = |target, bytes, lines| {
+            let begun = 0;
+            HeadSize {
+                bytes,
+                lines,
+                begun,
+            }
+            .refusal(target)
+            .0
+        };
+        // The request line and the headers.
+        assert_eq!(size(65_534, 65_600, 257), Refusal::RequestMalformed);
         assert_eq!(size(65_535, 65_600, 1), Refusal::TargetTooLong);
         assert_eq!(size(9, 1 << 20, 9), Refusal::HeadTooLarge);
-        assert_eq!(size(9, 2_000, 259), Refusal::HeadTooLarge);
+        assert_eq!(size(9, 2_000, 258), Refusal::HeadTooLarge);
     }
 }

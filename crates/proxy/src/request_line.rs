@@ -73,8 +73,9 @@ impl RequestLine {
         {
             return false;
         }
-        let method = memchr::memchr(b' ', line).unwrap_or(end);
-        self.length = end.saturating_sub(method + 1);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let method = memchr::memchr(b' ', line).unwrap_or(line.len());
+        self.length = line.len().saturating_sub(method + 1);
         self.part = Part::Over;
         true
     }
@@ -95,13 +96,14 @@ impl RequestLine {
             }
             _ => {}
         }
-        self.length += usize::from(matches!(self.part, Part::Path | Part::Query));
+        let is_counted = matches!(self.part, Part::Path | Part::Query) && byte != b'\r';
+        self.length += usize::from(is_counted);
         false
     }
 }
 
-/// Bytes of ` HTTP/1.1` and the end of the line.
-const VERSION: usize = 10;
+/// Bytes of ` HTTP/1.1`.
+const VERSION: usize = " HTTP/1.1".len();
 
 #[cfg(test)]
 mod tests {
@@ -135,6 +137,13 @@ mod tests {
             assert_eq!(line.encoded(same.as_bytes()), None);
         }
         assert_eq!(line.target_length(), "/a?b=[1]|{2}^~é#'".len());
+        for (head, size) in [("GET /abc HTTP/1.1\n", 30), ("GET /abc HTTP/1.1\r\n", 1)] {
+            let mut line = RequestLine::default();
+            for piece in head.as_bytes().chunks(size) {
+                assert_eq!(line.encoded(piece), None);
+            }
+            assert_eq!(line.target_length(), "/abc".len(), "{head}");
+        }
     }
 
     #[test]

@@ -16,7 +16,9 @@ use crate::survey::Survey;
 pub(crate) fn fit(session: &mut Session, head: &mut ResponseHeader) -> Result<bool> {
     let status = head.status;
     if status == StatusCode::SWITCHING_PROTOCOLS
-        && !(session.is_upgrade_req() && hop::switches_to_websocket(head))
+        && !(session.is_upgrade_req()
+            && head.version >= Version::HTTP_11
+            && hop::switches_to_websocket(head))
     {
         // Whoever did not ask would read the new protocol as HTTP (RFC 9110, sections 7.8 and 15.2.2).
         return Err(invalid("the upstream switches protocols unasked"));
@@ -42,8 +44,8 @@ pub(crate) fn fit(session: &mut Session, head: &mut ResponseHeader) -> Result<bo
     }
     let is_empty = status == StatusCode::NO_CONTENT
         || status == StatusCode::NOT_MODIFIED
-        // Where there are chunks, the length beside them was taken away.
-        || seen.has_length_zero && seen.codings == 0
+        // Where there are chunks, the length beside them was taken away, and so it was from an informational head.
+        || seen.has_length_zero && seen.codings == 0 && !status.is_informational()
         || session.req_header().method == Method::HEAD;
     Ok(!is_empty)
 }

@@ -23,6 +23,10 @@ pub(crate) fn begin(session: &mut Session, call: &mut Call, timeouts: CallerTime
     if seen.has_upgrade {
         hop::settle_upgrade(session.req_header_mut());
     }
+    if seen.has_options && hop::says_close(&session.req_header().headers) {
+        // Of several lines or options the framework reads the first one alone (RFC 9112, section 9.6).
+        session.set_keepalive(None);
+    }
     let is_old = session.req_header().version == Version::HTTP_10;
     if is_old {
         // Its callers get no informational answer (RFC 9110, section 15.2), and whatever they expect, nothing is promised them

@@ -17,7 +17,9 @@ pub(crate) struct Survey {
     pub(crate) has_length_zero: bool,
     /// Lines of `Transfer-Encoding`.
     pub(crate) codings: u16,
-    /// Whether `Connection` says anything but `keep-alive` or `close`, so that it may name other fields.
+    /// Lines of `Connection`.
+    pub(crate) connections: u16,
+    /// Whether `Connection` says more than `keep-alive` or `close`, so that it may name other fields.
     pub(crate) has_options: bool,
     /// `Upgrade`.
     pub(crate) has_upgrade: bool,
@@ -45,7 +47,10 @@ impl Survey {
         } else if *name == TRANSFER_ENCODING {
             self.codings += 1;
         } else if *name == CONNECTION {
-            self.has_options |= !is_about_connection_alone(value.as_bytes());
+            self.connections += 1;
+            // Several lines are one list, which is read as a whole.
+            self.has_options |=
+                self.connections > 1 || !is_about_connection_alone(value.as_bytes());
         } else if *name == UPGRADE {
             self.has_upgrade = true;
         } else if *name == EXPECT {
@@ -103,6 +108,13 @@ mod tests {
         for odd in ["", "close, X-Own", "keep-alive, Upgrade"] {
             assert!(of(CONNECTION, odd).has_options, "{odd}");
         }
+        let twice = [(CONNECTION, "close"), (CONNECTION, "close")];
+        let twice = twice.map(|(name, value)| (name, HeaderValue::from_static(value)));
+        let mut headers = HeaderMap::new();
+        for (name, value) in twice {
+            headers.append(name, value);
+        }
+        assert!(Survey::of(&headers).has_options, "two lines");
         for (length, is_odd, is_zero) in [
             ("0", false, true),
             ("17", false, false),

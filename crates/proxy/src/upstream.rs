@@ -8,7 +8,7 @@ mod socket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -82,6 +82,8 @@ pub struct Pool {
     members: Vec<Member>,
     balance: Balance,
     next: AtomicUsize,
+    /// Whether an address could ever not be connected to.
+    has_failed: AtomicBool,
     health_check: Option<HealthCheck>,
 }
 
@@ -123,6 +125,7 @@ impl Pool {
             members: options.addresses.iter().map(member).collect(),
             balance: options.balance,
             next: AtomicUsize::new(0),
+            has_failed: AtomicBool::new(false),
             health_check: options.health_check.clone(),
         }
     }
@@ -154,8 +157,13 @@ impl Pool {
         found.or_else(|| in_turn().find_map(|member| member.peer(round, &will_do)))
     }
 
-    /// Notes whether an address could be connected to.
+    /// Notes whether an address could be connected to, or a connection to it was there. One load where none ever failed.
     pub(crate) fn note(&self, address: SocketAddr, connected: bool) {
+        if !connected {
+            self.has_failed.store(true, Ordering::Relaxed);
+        } else if !self.has_failed.load(Ordering::Relaxed) {
+            return;
+        }
         for member in &self.members {
             let servers = member.servers.load();
             let server = servers.iter().find(|server| server.address == address);

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long an address is set aside that failed once; twice as long after each further failure.
+/// How long an address is set aside that failed once; twice as long after each trial that failed, too.
 const FIRST: Duration = Duration::from_secs(10);
 /// So many times it is doubled at most.
 const DOUBLINGS: u32 = 4;
@@ -17,8 +17,10 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 pub(super) struct Aside {
     /// Milliseconds since [`START`] until when it is passed over; 0: it is not.
     until: AtomicU64,
-    /// Failures since it was connected to last.
+    /// Failures since it was connected to last: the first, and those of trials.
     failures: AtomicU32,
+    /// Whether a call tries it, and nothing is known yet of what came of that.
+    on_trial: AtomicBool,
 }
 
 fn now() -> u64 {
@@ -44,9 +46,12 @@ impl Aside {
     fn postpone(&self, until: u64, now: u64) -> bool {
         let next = now + FIRST.as_millis() as u64;
         let order = Ordering::Relaxed;
-        self.until
-            .compare_exchange(until, next, order, order)
-            .is_ok()
+        let exchanged = self.until.compare_exchange(until, next, order, order);
+        let is_mine = exchanged.is_ok();
+        if is_mine {
+            self.on_trial.store(true, Ordering::Relaxed);
+        }
+        is_mine
     }
 
     /// Notes that it could not be connected to.
@@ -55,6 +60,11 @@ impl Aside {
     }
 
     fn fails_at(&self, now: u64) {
+        let is_set_aside = self.until.load(Ordering::Relaxed) != 0;
+        if is_set_aside && !self.on_trial.swap(false, Ordering::Relaxed) {
+            // It failed together with the call that set the address aside, and says nothing new.
+            return;
+        }
         let before = self.failures.fetch_add(1, Ordering::Relaxed);
         let time = FIRST.as_millis() as u64 * (1 << before.min(DOUBLINGS));
         self.until.store(now + time, Ordering::Relaxed);
@@ -65,6 +75,7 @@ impl Aside {
         if self.until.load(Ordering::Relaxed) != 0 {
             self.until.store(0, Ordering::Relaxed);
             self.failures.store(0, Ordering::Relaxed);
+            self.on_trial.store(false, Ordering::Relaxed);
         }
     }
 }
@@ -115,11 +126,13 @@ mod tests {
         let aside = Aside::default();
         let may = |at: u64| aside.may_be_tried_at(|| at);
         assert!(may(1));
-        aside.fails_at(1);
+        // Several calls fail at once: that is one failure.
+        (0..8).for_each(|_| aside.fails_at(1));
         assert!(!may(10_000));
         assert!(may(10_001), "one tries it");
         assert!(!may(10_002), "the others do not");
         aside.fails_at(10_003);
+        aside.fails_at(10_004);
         assert!(!may(30_002) && may(30_003), "twice as long");
         aside.works();
         assert!(may(30_004) && may(30_004));
