@@ -21,7 +21,6 @@ import sys
 LARGEST = 4
 # Read as: crate, files in its circle, and the names that hold it together.
 KNOWN = [
-    ("control", 49, "SHIPPED, KeyShape and uncached, which the lower floor takes from the upper"),
     ("gate", 5, "Forwarding, which the reading of units takes from the file of the call"),
     ("gateway", 17, "examples!, which every command takes from the file that lists the commands"),
     ("licensing", 20, "Licensing, which holds what every operation keeps and has every operation"),

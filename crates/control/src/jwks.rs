@@ -8,8 +8,8 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use licensing::Signing;
 
+use crate::http::state::Api;
 use crate::protocol::{About, Paths};
-use crate::state::Api;
 
 /// Its one path. No credential is asked for, and caches may keep the answer: a new key is in it for longer than that
 /// before it signs.

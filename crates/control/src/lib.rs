@@ -7,25 +7,20 @@
 #![forbid(unsafe_code)]
 
 mod api;
-mod caller;
 mod document;
-mod extract;
-mod idempotency;
+mod http;
 mod jwks;
-mod problem;
 pub mod protocol;
 mod router;
-mod serve;
 mod stamp;
-mod state;
-mod stream;
-mod throttle;
 mod verify;
 pub mod wire;
 
-pub use caller::Caller;
-pub use problem::{Code, Problem, ProblemBody};
-pub use router::{Surfaces, router};
-pub use serve::{Access, Listener, SOCKET_NAME, bind_private, bind_socket, serve, socket_path};
+pub use http::caller::Caller;
+pub use http::problem::{Code, Problem, ProblemBody};
+pub use http::serve::{
+    Access, Listener, SOCKET_NAME, bind_private, bind_socket, serve, socket_path,
+};
+pub use http::state::{AppDirectory, ControlLimits, ControlState, GateInfo, KeyShape};
+pub use router::{SHIPPED, Surfaces, router};
 pub use stamp::{Stamp, StampError, StampRequest};
-pub use state::{AppDirectory, ControlLimits, ControlState, GateInfo};

@@ -5,18 +5,26 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Request;
-use axum::http::{HeaderValue, header};
+use axum::http::header;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::Value;
 
-use crate::caller;
 use crate::document::{self, DescribedProtocol};
+use crate::http::caller;
+use crate::http::headers::uncached;
+use crate::http::problem::{Code, Problem};
+use crate::http::services::Services;
+use crate::http::state::{Api, ControlState};
 use crate::jwks;
-use crate::problem::{Code, Problem};
-use crate::protocol::{Protocol, SHIPPED, Services, mount};
-use crate::state::{Api, ControlState};
+use crate::protocol::apifew::Apifew;
+use crate::protocol::apimw::Apimw;
+use crate::protocol::better_auth::BetterAuth;
+use crate::protocol::{Protocol, mount};
+
+/// The protocols that every gate speaks.
+pub static SHIPPED: &[&dyn Protocol] = &[&Apifew, &Apimw, &BetterAuth];
 
 /// What a control listener can serve, over one state.
 ///
@@ -133,17 +141,6 @@ async fn guard(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(error) => Problem::internal(&error).into_response(),
     })
-}
-
-/// The same answer, which nobody may keep.
-pub(crate) fn uncached(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    response
 }
 
 #[cfg(test)]

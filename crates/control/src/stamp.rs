@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use store::ClaimKind;
 
-use crate::protocol::{Fault, Services};
+use crate::http::fault::Fault;
+use crate::http::services::Services;
 
 /// A call that was served elsewhere.
 #[derive(Clone, Copy, Debug)]

@@ -6,8 +6,8 @@ use gate::{Holder, Spend};
 use licensing::{ApiKeyOwner, ApiKeyView, CachedLicense, KeyRefusal};
 use model::{Credential, Mode, Refusal, ResourcePermissions};
 
-use crate::protocol::Fault;
-use crate::state::Api;
+use crate::http::fault::Fault;
+use crate::http::state::Api;
 
 /// What a verification says: the key as it is after it, or why it is not valid.
 pub(crate) type Verified = Result<VerifiedKey, KeyRefusal>;

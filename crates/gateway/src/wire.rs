@@ -7,7 +7,7 @@ use config::{
     Access, AppMode, Compat, Config, Counts, Durability, HalfClose, OnClientGone, OnRevoke, Route,
     StoreUrl,
 };
-use control::protocol::better_auth::KeyShape;
+use control::KeyShape;
 use gate::{AppRules, RouteRules, UnitsUnreadable};
 use ledger::LedgerOptions;
 use licensing::sessions::SessionOptions;

@@ -8,9 +8,9 @@ use model::AccountName;
 
 use super::Shared;
 use super::calls::page_limit;
-use crate::caller::{Audited, Caller};
-use crate::extract::{Json, Name, Query};
-use crate::problem::Problem;
+use crate::http::caller::{Audited, Caller};
+use crate::http::extract::{Json, Name, Query};
+use crate::http::problem::Problem;
 use crate::wire::{Account, CreateAccount, List, Nothing, Page};
 
 /// Makes an account.

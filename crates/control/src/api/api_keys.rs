@@ -11,10 +11,10 @@ use store::{ApiKeyPage, ApiKeySort};
 
 use super::Shared;
 use super::calls::page_limit;
-use crate::caller::{Audited, Caller};
-use crate::extract::{Json, Name, Query};
-use crate::problem::{Code, Problem};
-use crate::protocol::Fault;
+use crate::http::caller::{Audited, Caller};
+use crate::http::extract::{Json, Name, Query};
+use crate::http::fault::Fault;
+use crate::http::problem::{Code, Problem};
 use crate::verify::{KeyKind, Verification};
 use crate::wire::{
     ApiKey, ChangeApiKey, CreateApiKey, DeletedApiKeys, Lasting, List, Nothing, Scope,

@@ -11,10 +11,10 @@ use licensing::AppSecrets;
 use model::{AppName, Credential};
 
 use super::Shared;
-use crate::caller::{Audited, Caller};
-use crate::extract::{Json, Name};
-use crate::problem::Problem;
-use crate::state::Api;
+use crate::http::caller::{Audited, Caller};
+use crate::http::extract::{Json, Name};
+use crate::http::problem::Problem;
+use crate::http::state::Api;
 use crate::wire::{AppCredentials, RenewAppSecret, Scope};
 
 /// Shows what may be known of an app's credentials.

@@ -6,9 +6,9 @@ use store::AuditFilter;
 
 use super::Shared;
 use super::calls::page_limit;
-use crate::caller::Caller;
-use crate::extract::Query;
-use crate::problem::{Code, Problem};
+use crate::http::caller::Caller;
+use crate::http::extract::Query;
+use crate::http::problem::{Code, Problem};
 use crate::wire::{AuditLine, AuditQuery, List, Scope};
 
 /// One page of the audit log, oldest first: the caller's account's lines, or for the operator all.

@@ -10,10 +10,10 @@ use model::{AppName, CallId, LicenseId, Mode, Timestamp};
 
 use super::Shared;
 use super::usage::{within_app, within_license};
-use crate::caller::Caller;
-use crate::extract::Query;
-use crate::problem::Problem;
-use crate::stream::{self, Gone, Lines};
+use crate::http::caller::Caller;
+use crate::http::extract::Query;
+use crate::http::problem::Problem;
+use crate::http::stream::{self, Gone, Lines};
 use crate::wire::{
     CallQuery, DEFAULT_LIMIT, FollowQuery, FollowedCalls, LARGEST_LIMIT, List, Scope,
 };

@@ -6,10 +6,10 @@ use model::{AppName, License, PlanName};
 
 use super::Shared;
 use super::calls::page_limit;
-use crate::caller::Caller;
-use crate::extract::{Name, Query};
-use crate::problem::Problem;
-use crate::state::Api;
+use crate::http::caller::Caller;
+use crate::http::extract::{Name, Query};
+use crate::http::problem::Problem;
+use crate::http::state::Api;
 use crate::wire::{App, List, Nothing, Page, Plan, Status};
 
 /// Lists the apps that are the caller's to see, by name.

@@ -11,10 +11,10 @@ use model::{AccountName, ManagementKeyId};
 use super::Shared;
 use super::calls::page_limit;
 use super::rights::{Rights, covers, inherited};
-use crate::caller::{Audited, Caller};
-use crate::extract::{Json, Name, Query};
-use crate::problem::{Code, Problem};
-use crate::state::Api;
+use crate::http::caller::{Audited, Caller};
+use crate::http::extract::{Json, Name, Query};
+use crate::http::problem::{Code, Problem};
+use crate::http::state::Api;
 use crate::wire::{
     ChangeManagementKey, CreateManagementKey, List, ManagementKey, Nothing, Page, Rotate, Scope,
 };

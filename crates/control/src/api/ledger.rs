@@ -17,10 +17,10 @@ use tokio::net::unix::pipe;
 use tokio::runtime::Handle;
 
 use super::Shared;
-use crate::caller::Caller;
-use crate::extract::{Json, Query};
-use crate::problem::{Code, Problem};
-use crate::stream::{self, Pieces};
+use crate::http::caller::Caller;
+use crate::http::extract::{Json, Query};
+use crate::http::problem::{Code, Problem};
+use crate::http::stream::{self, Pieces};
 use crate::wire::{ExportQuery, Nothing, Rebuilt, Ship, Shipped, Verification};
 
 /// Counts everything again.

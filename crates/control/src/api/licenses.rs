@@ -13,9 +13,9 @@ use store::{LicenseFilter, StoredLicense};
 
 use super::Shared;
 use super::calls::page_limit;
-use crate::caller::{Audited, Caller};
-use crate::extract::{BULK_BODY_LIMIT, Json, Name, Query};
-use crate::problem::Problem;
+use crate::http::caller::{Audited, Caller};
+use crate::http::extract::{BULK_BODY_LIMIT, Json, Name, Query};
+use crate::http::problem::Problem;
 use crate::wire::{
     AddCredential, BulkCreate, ChangeLicense, CreateLicense, Created, Extend, License, List,
     Nothing, RevokeCredential, Rotate, Scope,

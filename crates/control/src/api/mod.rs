@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 
-use crate::state::Api;
+use crate::http::state::Api;
 
 /// What every handler works with.
 pub(crate) type Shared = State<Arc<Api>>;

@@ -5,8 +5,8 @@ use licensing::ManagementKeyRequest;
 use model::{AccountName, AppName, LicenseId, Scope, Timestamp};
 use store::ManagementKey;
 
-use crate::caller::Caller;
-use crate::problem::{Code, Problem};
+use crate::http::caller::Caller;
+use crate::http::problem::{Code, Problem};
 
 /// What a key can do.
 pub(super) struct Rights<'a> {

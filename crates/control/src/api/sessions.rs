@@ -11,11 +11,11 @@ use super::Shared;
 use super::calls::page_limit;
 use super::keys;
 use super::rights::{Rights, covers};
-use crate::caller::Caller;
-use crate::extract::{Json, Name, Query};
-use crate::problem::{Code, Problem};
-use crate::protocol::Client;
-use crate::state::Api;
+use crate::http::caller::Caller;
+use crate::http::client::Client;
+use crate::http::extract::{Json, Name, Query};
+use crate::http::problem::{Code, Problem};
+use crate::http::state::Api;
 use crate::wire::{List, Nothing, Scope, Session};
 
 /// Which sessions are listed.

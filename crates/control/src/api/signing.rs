@@ -11,9 +11,9 @@ use model::SigningKeyId;
 
 use super::Shared;
 use super::calls::page_limit;
-use crate::caller::{Audited, Caller};
-use crate::extract::{Json, Query};
-use crate::problem::Problem;
+use crate::http::caller::{Audited, Caller};
+use crate::http::extract::{Json, Query};
+use crate::http::problem::Problem;
 use crate::wire::{List, Nothing, Page, RotateSigningKey, Scope, SealKey, SigningKey};
 
 /// Lists the signing keys, oldest first.

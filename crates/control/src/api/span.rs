@@ -2,7 +2,7 @@
 
 use model::Timestamp;
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// Refuses a span that nothing can lie in, since it ends before it begins.
 pub(super) fn check(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<(), Problem> {

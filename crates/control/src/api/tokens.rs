@@ -10,9 +10,9 @@ use serde::Deserialize;
 use super::Shared;
 use super::calls::page_limit;
 use super::licenses;
-use crate::caller::{Audited, Caller};
-use crate::extract::{Json, Name, Query};
-use crate::problem::Problem;
+use crate::http::caller::{Audited, Caller};
+use crate::http::extract::{Json, Name, Query};
+use crate::http::problem::Problem;
 use crate::wire::{List, Nothing, Scope, Token};
 
 /// Which tokens are listed.

@@ -8,9 +8,9 @@ use model::usage::UsageQuery;
 use model::{AppName, LicenseId};
 
 use super::Shared;
-use crate::caller::Caller;
-use crate::extract::Query;
-use crate::problem::Problem;
+use crate::http::caller::Caller;
+use crate::http::extract::Query;
+use crate::http::problem::Problem;
 use crate::wire::{RECORDS_BEHIND, Scope, UsageParameters};
 
 /// Sums up the calls that are the caller's to see. The answer is a plain array of rows.

@@ -12,9 +12,9 @@ use store::UserChange;
 use super::Shared;
 use super::calls::page_limit;
 use super::usage::within_app;
-use crate::caller::{Audited, Caller};
-use crate::extract::{Json, Name, Query};
-use crate::problem::Problem;
+use crate::http::caller::{Audited, Caller};
+use crate::http::extract::{Json, Name, Query};
+use crate::http::problem::Problem;
 use crate::wire::{ChangeUser, CreateUser, List, Scope, User};
 
 /// Which users are listed.

@@ -15,10 +15,10 @@ use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use crate::caller::Caller;
-use crate::idempotency;
-use crate::problem::Problem;
-use crate::state::Api;
+use crate::http::caller::Caller;
+use crate::http::idempotency;
+use crate::http::problem::Problem;
+use crate::http::state::Api;
 use crate::wire::Scope;
 
 pub(crate) use protocols::{DescribedProtocol, protocols};

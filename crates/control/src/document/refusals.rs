@@ -5,7 +5,7 @@ use schemars::Schema;
 use serde_json::{Map, Value, json};
 
 use super::{Needs, Operation};
-use crate::problem::Code;
+use crate::http::problem::Code;
 
 /// The refusals of a request, each by its status.
 pub(super) fn refusals(

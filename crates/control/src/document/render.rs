@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::refusals::{refusals, responses};
 use super::{BASE, Describe, Described, Needs, Operation};
-use crate::problem::ProblemBody;
+use crate::http::problem::ProblemBody;
 
 /// Where schemas stand.
 const SCHEMAS: &str = "/components/schemas";

@@ -13,8 +13,8 @@ use crate::api::{
     accounts, api_keys, app_credentials, audit, calls, directory, keys, ledger, licenses, sessions,
     signing, tokens, usage, users,
 };
-use crate::protocol::inline_schema;
-use crate::state::Api;
+use crate::http::schema::inline_schema;
+use crate::http::state::Api;
 use crate::wire::{
     Account, AddCredential, ApiKey, App, AppCredentials, AuditLine, AuditQuery, BulkCreate, Call,
     CallQuery, ChangeApiKey, ChangeLicense, ChangeManagementKey, ChangeUser, CreateAccount,

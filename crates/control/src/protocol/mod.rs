@@ -1,7 +1,7 @@
 //! The wire protocols that the control listener speaks, each a folder of adapters over the same services.
 //!
 //! # Adding a protocol
-//! One folder beside this file with a type that implements [`Protocol`], and one line in [`SHIPPED`]. A protocol has no
+//! One folder beside this file with a type that implements [`Protocol`], and one line in [`SHIPPED`](crate::SHIPPED). A protocol has no
 //! storage and no rules of its own: its handlers read a request into types ([`read_json`], the types of [`field`]), ask
 //! an operation of `licensing` through [`Services`], and translate names, units, errors and status codes.
 //!
@@ -9,32 +9,23 @@
 //! throttled per address and answered alike whether unknown or wrong, unencrypted requests come from named networks
 //! only, and a handler that panics is an answer in the protocol's own words ([`Protocol::refuse`]).
 
-mod apifew;
-mod apimw;
-pub mod better_auth;
-mod body;
-mod client;
-mod fault;
-pub mod field;
+pub(crate) mod apifew;
+pub(crate) mod apimw;
+pub(crate) mod better_auth;
 mod mount;
 mod paths;
-mod services;
-pub(crate) mod words;
 
 use axum::response::Response;
 
-pub use crate::throttle::Attempts;
-pub use body::{BODY_LIMIT, Input, InputKind, read_json};
-pub use client::Client;
-pub(crate) use client::may_come_plain;
-pub use fault::{Denied, Fault};
+pub use crate::http::body::{BODY_LIMIT, Input, InputKind, read_json};
+pub use crate::http::client::Client;
+pub use crate::http::fault::{Denied, Fault};
+pub use crate::http::field;
+pub use crate::http::services::Services;
+pub use crate::http::throttle::Attempts;
 pub(crate) use mount::mount;
+pub(crate) use paths::DescribedPath;
 pub use paths::{About, HeadCredential, Paths};
-pub(crate) use paths::{DescribedPath, inline_schema};
-pub use services::Services;
-
-/// The protocols that every gate speaks.
-pub static SHIPPED: &[&dyn Protocol] = &[&apifew::Apifew, &apimw::Apimw, &better_auth::BetterAuth];
 
 /// One wire protocol.
 pub trait Protocol: Sync {

@@ -6,10 +6,12 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use tokio::task::{JoinError, JoinHandle};
 
-use super::client::{Client, may_come_plain};
-use super::{DescribedPath, Fault, Protocol, Services};
-use crate::router::uncached;
-use crate::serve::Peer;
+use super::{DescribedPath, Protocol};
+use crate::http::client::{Client, may_come_plain};
+use crate::http::fault::Fault;
+use crate::http::headers::uncached;
+use crate::http::serve::Peer;
+use crate::http::services::Services;
 
 /// A protocol with the services that it works with.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! Every body of every protocol, wrong in every way: refused in the shape of its protocol, by the name of the field, with
 //! nothing written.
 
-use control::protocol::SHIPPED;
+use control::SHIPPED;
 use http_body_util::Full;
 use hyper::Request;
 use hyper::body::Bytes;

@@ -1,6 +1,6 @@
 //! Management keys that are bound to one license: they read what is that license's, and change nothing.
 
-use control::protocol::SHIPPED;
+use control::SHIPPED;
 use http_body_util::Full;
 use hyper::Request;
 use hyper::body::Bytes;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use control::protocol::SHIPPED;
+use control::SHIPPED;
 use http_body_util::Full;
 use hyper::Request;
 use hyper::body::Bytes;

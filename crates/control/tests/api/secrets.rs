@@ -1,6 +1,6 @@
 //! A key that was put where it does not belong is not said again.
 
-use control::protocol::SHIPPED;
+use control::SHIPPED;
 use http_body_util::Full;
 use hyper::Request;
 use hyper::body::Bytes;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::protocol::better_auth::KeyShape;
+use control::KeyShape;
 use control::protocol::{Protocol, Services};
 use control::wire::App;
 use control::{Access, AppDirectory, ControlLimits, ControlState, GateInfo, Surfaces};

@@ -83,7 +83,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
     let (mut stored, books) = open_where_there_is_room(&config, &ground).await?;
     let calls = Calls::open(&config, &mut ground, &mut stored, &books).await?;
     let state = control_state(&config, &ground, &stored, &books, &calls);
-    let surfaces = Surfaces::new(state, control::protocol::SHIPPED);
+    let surfaces = Surfaces::new(state, control::SHIPPED);
     let control = serve_control(&config, surfaces, &ground.stopped, &mut ground.servers)?;
     let listen = ground.listeners.iter().map(TcpListener::local_addr);
     let listen = listen.filter_map(Result::ok).collect();

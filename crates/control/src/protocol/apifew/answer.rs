@@ -7,7 +7,8 @@ use model::{AmbiguousPath, Refusal};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::protocol::{Denied, Fault, Input, InputKind};
+use crate::http::body::{Input, InputKind};
+use crate::http::fault::{Denied, Fault};
 
 /// The body of every answer. One of the messages is empty.
 #[derive(Clone, Debug, Serialize)]

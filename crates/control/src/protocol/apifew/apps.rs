@@ -3,8 +3,9 @@
 use axum::http::StatusCode;
 
 use super::answer::Failure;
-use crate::caller::Caller;
-use crate::protocol::{Input, Services};
+use crate::http::body::Input;
+use crate::http::caller::Caller;
+use crate::http::services::Services;
 use crate::wire::App;
 
 /// The field that names it.

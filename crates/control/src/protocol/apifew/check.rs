@@ -10,8 +10,10 @@ use serde_json::json;
 
 use super::answer::{Failure, Success};
 use super::provider::provider;
-use crate::protocol::field::Secret;
-use crate::protocol::{BODY_LIMIT, Client, Services, read_json};
+use crate::http::body::{BODY_LIMIT, read_json};
+use crate::http::client::Client;
+use crate::http::field::Secret;
+use crate::http::services::Services;
 use crate::wire::Scope;
 
 /// What is asked.

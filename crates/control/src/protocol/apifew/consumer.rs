@@ -6,8 +6,9 @@ use licensing::CachedLicense;
 use model::Refusal;
 
 use super::answer::Failure;
-use crate::protocol::field::Secret;
-use crate::protocol::{Client, Services};
+use crate::http::client::Client;
+use crate::http::field::Secret;
+use crate::http::services::Services;
 
 /// The license of a key, whatever its state.
 ///

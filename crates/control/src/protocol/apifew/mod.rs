@@ -16,7 +16,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 
 use self::answer::Failure;
-use super::{About, Fault, HeadCredential, Paths, Protocol, Services};
+use super::{About, HeadCredential, Paths, Protocol};
+use crate::http::fault::Fault;
+use crate::http::services::Services;
 
 /// The methods of a call by RPC, which do not matter.
 const ANY: [Method; 7] = [
@@ -31,7 +33,7 @@ const ANY: [Method; 7] = [
 
 /// apifew.
 #[derive(Debug)]
-pub(super) struct Apifew;
+pub(crate) struct Apifew;
 
 impl Protocol for Apifew {
     fn name(&self) -> &'static str {

@@ -3,9 +3,11 @@
 use axum::http::HeaderMap;
 
 use super::answer::Failure;
-use crate::caller::Caller;
-use crate::protocol::field::Secret;
-use crate::protocol::{Client, Denied, Services};
+use crate::http::caller::Caller;
+use crate::http::client::Client;
+use crate::http::fault::Denied;
+use crate::http::field::Secret;
+use crate::http::services::Services;
 use crate::wire::Scope;
 
 /// The headers that it may stand in, by the time at which apifew called it so.

@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Failure, Success};
 use super::provider::provider;
 use super::target::{Status, Target, Units};
-use crate::protocol::field::{Secret, Text};
-use crate::protocol::{BODY_LIMIT, Client, Services, read_json};
+use crate::http::body::{BODY_LIMIT, read_json};
+use crate::http::client::Client;
+use crate::http::field::{Secret, Text};
+use crate::http::services::Services;
 use crate::stamp::{Stamp, StampError, StampRequest};
 use crate::wire::Scope;
 

@@ -5,7 +5,7 @@ use model::{LARGEST_EXACT, Method, NormalPath};
 use serde::{Deserialize, Deserializer};
 
 use super::answer::{Failure, ambiguous_path};
-use crate::protocol::inline_schema;
+use crate::http::schema::inline_schema;
 
 /// Method and path of a call.
 #[derive(Clone, Debug)]

@@ -15,8 +15,12 @@ use super::answer::{Failure, Success};
 use super::consumer;
 use super::provider::provider;
 use super::target::{Status, Target, Units};
-use crate::protocol::field::{Secret, Text};
-use crate::protocol::{BODY_LIMIT, Client, Fault, Services, inline_schema, read_json};
+use crate::http::body::{BODY_LIMIT, read_json};
+use crate::http::client::Client;
+use crate::http::fault::Fault;
+use crate::http::field::{Secret, Text};
+use crate::http::schema::inline_schema;
+use crate::http::services::Services;
 use crate::wire::Scope;
 
 /// A token that is wished for.

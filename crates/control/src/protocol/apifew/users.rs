@@ -12,9 +12,12 @@ use store::{LicenseFilter, StoredLicense, UserChange};
 use super::answer::{Failure, Success};
 use super::apps;
 use super::provider::provider;
-use crate::caller::Caller;
-use crate::protocol::field::{Secret, Text};
-use crate::protocol::{BODY_LIMIT, Client, Fault, Services, read_json};
+use crate::http::body::{BODY_LIMIT, read_json};
+use crate::http::caller::Caller;
+use crate::http::client::Client;
+use crate::http::fault::Fault;
+use crate::http::field::{Secret, Text};
+use crate::http::services::Services;
 use crate::wire::Scope;
 
 /// Licenses of one user that are looked through for the one to show.

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use licensing::sessions::SessionError;
 use serde::Serialize;
 
-use crate::protocol::{Denied, Fault};
+use crate::http::fault::{Denied, Fault};
 
 /// A refusal in the words of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,8 +9,11 @@ use licensing::sessions::{Holder, SessionError, Tokens};
 use super::answer::{Credential, Refusal, success};
 use super::quota::Quota;
 use super::wire::{Granted, LogIn, Me, Refresh, Revoked};
-use crate::caller::bearer;
-use crate::protocol::{BODY_LIMIT, Client, Fault, Services, read_json};
+use crate::http::body::{BODY_LIMIT, read_json};
+use crate::http::caller::bearer;
+use crate::http::client::Client;
+use crate::http::fault::Fault;
+use crate::http::services::Services;
 
 /// `POST /v1/auth/token`: a key and its secret for tokens.
 pub(super) async fn token(

@@ -12,7 +12,9 @@ use axum::routing::{get, post};
 
 use self::answer::Refusal;
 use self::quota::Quota;
-use super::{About, Fault, HeadCredential, Paths, Protocol, Services};
+use super::{About, HeadCredential, Paths, Protocol};
+use crate::http::fault::Fault;
+use crate::http::services::Services;
 
 /// The protocol.
 pub(crate) struct Apimw;

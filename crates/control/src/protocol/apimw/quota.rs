@@ -4,7 +4,8 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use licensing::sessions::Allowance;
 
-use crate::protocol::{Client, Services};
+use crate::http::client::Client;
+use crate::http::services::Services;
 
 /// How many calls may be made in the present period of a window, how many are left, and when it ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use licensing::sessions::{Holder, PairTerms, Tokens};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::field::Secret;
+use crate::http::field::Secret;
 use crate::wire::Scope;
 
 /// `POST /v1/auth/token`.

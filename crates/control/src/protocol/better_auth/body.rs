@@ -15,7 +15,7 @@ use serde_json::Value;
 use store::{ApiKeyPage, ApiKeySort};
 
 use super::refusal::{KeyCode, Refused};
-use crate::protocol::Input;
+use crate::http::body::Input;
 
 /// `POST /create`.
 #[derive(Deserialize, JsonSchema)]
@@ -427,7 +427,7 @@ pub(super) async fn read<T: serde::de::DeserializeOwned>(
 ) -> Result<T, Input> {
     /// No request of this protocol is longer.
     const LIMIT: usize = 64 << 10;
-    let Object(request) = crate::protocol::read_json(body, LIMIT).await?;
+    let Object(request) = crate::http::body::read_json(body, LIMIT).await?;
     Ok(request)
 }
 

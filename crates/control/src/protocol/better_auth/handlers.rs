@@ -7,27 +7,30 @@ use axum::http::{HeaderMap, Uri};
 use licensing::{ApiKeyRequest, ApiKeyUpdate, KeyEnd, KeyRefusal};
 
 use super::body::{Create, Delete, List, Nothing, Show, Update, Verify, key_id, read};
+use super::context::{Context, in_default, is_default, owner};
 use super::record::{Done, Listed, Page, Record, Swept, Verified};
 use super::refusal::{KeyCode, Refused};
-use super::{Desk, KeyShape, in_default, is_default, owner};
-use crate::protocol::Client;
+use crate::http::client::Client;
+use crate::http::state::KeyShape;
 use crate::verify::Verification;
 use crate::wire::Scope;
 
 /// Makes a key, of the app of the management key or of every app of its account.
 pub(super) async fn create(
-    State(desk): State<Desk>,
+    State(context): State<Context>,
     client: Client,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Record>, Refused> {
-    let caller = desk.caller(&client, &headers, Scope::WriteLicenses).await?;
+    let caller = context
+        .caller(&client, &headers, Scope::WriteLicenses)
+        .await?;
     let body: Create = read(body).await?;
     body.check()?;
     if caller.license().is_some() {
         return Err(KeyCode::InsufficientPermissions.into());
     }
-    let policy = &desk.services.api().api_keys;
+    let policy = &context.services.api().api_keys;
     let request = ApiKeyRequest {
         metadata: body.metadata(policy.metadata)?,
         prefix: body.prefix()?,
@@ -37,26 +40,28 @@ pub(super) async fn create(
         name: body.name,
         ..ApiKeyRequest::new(caller.account().cloned(), caller.app().cloned())
     };
-    let acting = desk.services.acting(&caller, &client);
+    let acting = context.services.acting(&caller, &client);
     let issued = acting.create_api_key(policy, request).await?;
-    desk.sweep().await;
-    Ok(Json(Record::issued(issued, desk.shape())))
+    context.sweep().await;
+    Ok(Json(Record::issued(issued, context.shape())))
 }
 
 /// Whether a key is valid; asking uses it.
 pub(super) async fn verify(
-    State(desk): State<Desk>,
+    State(context): State<Context>,
     client: Client,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Verified>, Refused> {
-    let caller = desk.caller(&client, &headers, Scope::ReadLicenses).await?;
+    let caller = context
+        .caller(&client, &headers, Scope::ReadLicenses)
+        .await?;
     let body: Verify = read(body).await?;
     if !is_default(body.config_id.as_deref()) {
         return Ok(Json(Verified::refused(KeyRefusal::Unknown)));
     }
     let asked = body.permissions.as_ref().map(|asked| &asked.0);
-    let api = desk.services.api();
+    let api = context.services.api();
     let question = Verification {
         owner: &owner(&caller),
         key: &body.key,
@@ -64,45 +69,49 @@ pub(super) async fn verify(
         only_api_keys: true,
     };
     Ok(Json(match api.verify_key(&question).await? {
-        Ok(key) => Verified::valid(key.view, desk.shape()),
+        Ok(key) => Verified::valid(key.view, context.shape()),
         Err(refusal) => Verified::refused(refusal),
     }))
 }
 
 /// Shows a key.
 pub(super) async fn show(
-    State(desk): State<Desk>,
+    State(context): State<Context>,
     client: Client,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Json<Record>, Refused> {
-    let caller = desk.caller(&client, &headers, Scope::ReadLicenses).await?;
+    let caller = context
+        .caller(&client, &headers, Scope::ReadLicenses)
+        .await?;
     let query = Show::read(&uri)?;
     in_default(query.config_id.as_deref())?;
     let id = key_id(&query.id)?;
-    desk.sweep().await;
-    let view = desk
+    context.sweep().await;
+    let view = context
         .services
         .licensing()
         .api_key(&owner(&caller), id)
         .await?;
-    Ok(Json(Record::of(view, desk.shape())))
+    Ok(Json(Record::of(view, context.shape())))
 }
 
 /// Changes what clients may change of a key.
 pub(super) async fn update(
-    State(desk): State<Desk>,
+    State(context): State<Context>,
     client: Client,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Record>, Refused> {
-    let caller = desk.caller(&client, &headers, Scope::WriteLicenses).await?;
+    let caller = context
+        .caller(&client, &headers, Scope::WriteLicenses)
+        .await?;
     let body: Update = read(body).await?;
     let account = caller.account().map(ToString::to_string);
     body.check(&account.unwrap_or_default())?;
     in_default(body.config_id.as_deref())?;
     let id = key_id(&body.key_id)?;
-    let policy = &desk.services.api().api_keys;
+    let policy = &context.services.api().api_keys;
     let end = |end: Option<super::body::Seconds>| end.map_or(KeyEnd::Never, |end| end.end());
     let update = ApiKeyUpdate {
         metadata: body.metadata(policy.metadata)?,
@@ -111,43 +120,47 @@ pub(super) async fn update(
         name: body.name.map(Some),
         ..ApiKeyUpdate::default()
     };
-    let acting = desk.services.acting(&caller, &client);
+    let acting = context.services.acting(&caller, &client);
     let owner = owner(&caller);
     let changed = acting.update_api_key(policy, &owner, id, update);
     let view = changed.await?;
-    desk.sweep().await;
-    Ok(Json(Record::of(view, desk.shape())))
+    context.sweep().await;
+    Ok(Json(Record::of(view, context.shape())))
 }
 
 /// Deletes a key.
 pub(super) async fn delete(
-    State(desk): State<Desk>,
+    State(context): State<Context>,
     client: Client,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Done>, Refused> {
-    let caller = desk.caller(&client, &headers, Scope::WriteLicenses).await?;
+    let caller = context
+        .caller(&client, &headers, Scope::WriteLicenses)
+        .await?;
     let body: Delete = read(body).await?;
     in_default(body.config_id.as_deref())?;
     let id = key_id(&body.key_id)?;
-    let acting = desk.services.acting(&caller, &client);
+    let acting = context.services.acting(&caller, &client);
     acting.delete_api_key(&owner(&caller), id).await?;
-    desk.sweep().await;
+    context.sweep().await;
     Ok(Json(Done { success: true }))
 }
 
 /// Lists keys.
 pub(super) async fn list(
-    State(desk): State<Desk>,
+    State(context): State<Context>,
     client: Client,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Json<Listed>, Refused> {
-    let caller = desk.caller(&client, &headers, Scope::ReadLicenses).await?;
+    let caller = context
+        .caller(&client, &headers, Scope::ReadLicenses)
+        .await?;
     let query = List::read(&uri)?;
-    desk.sweep().await;
-    let shape = desk.shape();
-    let licensing = desk.services.licensing();
+    context.sweep().await;
+    let shape = context.shape();
+    let licensing = context.services.licensing();
     let (views, total) = if is_default(query.config_id.as_deref()) {
         licensing
             .api_keys(&owner(&caller), None, query.page())
@@ -175,23 +188,19 @@ pub(super) async fn list(
 
 /// Deletes the keys that have ended.
 pub(super) async fn delete_expired(
-    State(desk): State<Desk>,
+    State(context): State<Context>,
     client: Client,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Swept>, Refused> {
-    let caller = desk.caller(&client, &headers, Scope::WriteLicenses).await?;
+    let caller = context
+        .caller(&client, &headers, Scope::WriteLicenses)
+        .await?;
     let Nothing {} = read(body).await?;
-    let acting = desk.services.acting(&caller, &client);
+    let acting = context.services.acting(&caller, &client);
     acting.delete_expired_api_keys(&owner(&caller)).await?;
     Ok(Json(Swept {
         success: true,
         error: (),
     }))
-}
-
-impl Desk {
-    fn shape(&self) -> KeyShape {
-        self.services.api().better_auth
-    }
 }

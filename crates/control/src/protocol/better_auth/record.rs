@@ -4,8 +4,8 @@ use licensing::{ApiKeyView, IssuedApiKey, KeyRefusal};
 use model::{Metadata, ResourcePermissions, Timestamp};
 use serde::Serialize;
 
-use super::KeyShape;
 use super::refusal::KeyCode;
+use crate::http::state::KeyShape;
 
 /// The one configuration that there is.
 pub(super) const CONFIG_ID: &str = "default";

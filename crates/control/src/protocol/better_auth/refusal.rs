@@ -7,7 +7,8 @@ use licensing::Error;
 use model::ApiKeyRule;
 use serde::Serialize;
 
-use crate::protocol::{Denied, Fault, Input};
+use crate::http::body::Input;
+use crate::http::fault::{Denied, Fault};
 
 macro_rules! codes {
     ($($variant:ident = $status:ident, $code:literal, $message:literal;)*) => {

@@ -14,10 +14,11 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::LICENSE_KEY;
+use crate::http::body::Input;
+use crate::http::client::Client;
+use crate::http::field::Text;
 use crate::protocol::apifew::answer::{Failure, ambiguous_path};
 use crate::protocol::apifew::apps;
-use crate::protocol::field::Text;
-use crate::protocol::{Client, Input};
 use crate::wire::App;
 
 /// Headers that the API is sent at most.

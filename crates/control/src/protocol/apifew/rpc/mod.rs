@@ -18,7 +18,9 @@ use self::channel::Answer;
 pub(super) use self::envelope::Envelope;
 use super::answer::Failure;
 use super::{apps, consumer};
-use crate::protocol::{Client, Services, read_json};
+use crate::http::body::read_json;
+use crate::http::client::Client;
+use crate::http::services::Services;
 
 /// Longest envelope in bytes.
 const ENVELOPE_LIMIT: usize = 8 << 20;

@@ -12,10 +12,11 @@ use licensing::AuditedLicensing;
 use model::{AccountName, Actor, AppName, License, LicenseId, Who};
 use store::ManagementKey;
 
-use crate::problem::{Code, Problem};
-use crate::protocol::{Client, Denied, Fault, may_come_plain};
-use crate::serve::{Access, Peer};
-use crate::state::Api;
+use crate::http::client::{Client, may_come_plain};
+use crate::http::fault::{Denied, Fault};
+use crate::http::problem::{Code, Problem};
+use crate::http::serve::{Access, Peer};
+use crate::http::state::Api;
 use crate::wire::Scope;
 
 /// Who asks: the operator on the gate's own host, or the holder of a management key.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 
-use super::body::Input;
+use crate::http::body::Input;
 use crate::wire::Scope;
 
 /// Why a request is not answered by an operation.

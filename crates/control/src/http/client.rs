@@ -6,8 +6,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use model::{Address, ForwardedFor};
 
-use crate::problem::Problem;
-use crate::serve::{Access, Peer};
+use crate::http::problem::Problem;
+use crate::http::serve::{Access, Peer};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 

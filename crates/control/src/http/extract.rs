@@ -4,8 +4,9 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
-use crate::problem::{Code, Problem};
-use crate::protocol::{BODY_LIMIT, Input, InputKind, read_json, words};
+use crate::http::body::{BODY_LIMIT, Input, InputKind, read_json};
+use crate::http::problem::{Code, Problem};
+use crate::http::words;
 
 /// Longest body of a bulk request, in bytes.
 pub(crate) const BULK_BODY_LIMIT: usize = 16 << 20;

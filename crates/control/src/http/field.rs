@@ -6,7 +6,7 @@ use std::ops::Deref;
 use serde::de::{Deserializer, Error as _, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::paths::inline_schema;
+use crate::http::schema::inline_schema;
 
 /// Text of `MIN` to `MAX` bytes without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]

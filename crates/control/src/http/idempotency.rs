@@ -16,10 +16,10 @@ use licensing::{Idempotency, IdempotencyGuard, IdempotentRequest};
 use serde::{Deserialize, Serialize};
 use store::ClaimKind;
 
-use crate::caller::Caller;
-use crate::extract::BULK_BODY_LIMIT;
-use crate::problem::{Code, Problem};
-use crate::state::Api;
+use crate::http::caller::Caller;
+use crate::http::extract::BULK_BODY_LIMIT;
+use crate::http::problem::{Code, Problem};
+use crate::http::state::Api;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says that an answer is an earlier one.

@@ -11,8 +11,7 @@ use licensing::{ApiKeyPolicy, Licensing, Sessions, Signing};
 use model::{Clock, InstanceId, Timestamp};
 use store::Store;
 
-use crate::protocol::better_auth::KeyShape;
-use crate::throttle::Throttle;
+use crate::http::throttle::Throttle;
 use crate::wire::{App, Plan};
 
 /// What the API is made of. Built once by the binary.
@@ -81,6 +80,16 @@ pub struct ControlLimits {
     /// # Defaults
     /// 100.
     pub failures_per_minute: u32,
+}
+
+/// The shape in which clients of better-auth's API key plugin see keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyShape {
+    /// The answers of version 1.7 with `userId` added.
+    #[default]
+    Current,
+    /// The answers of the protocol's reference: a bare list, permissions as text.
+    Seed,
 }
 
 /// The state with what the API itself remembers.

@@ -9,7 +9,7 @@ use model::masked;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use super::words;
+use crate::http::words;
 
 /// Longest body of an ordinary request, in bytes.
 pub const BODY_LIMIT: usize = 1 << 20;

@@ -9,11 +9,11 @@ use licensing::{AuditedLicensing, Licensing, Sessions, may_use_from};
 use model::{Actor, Timestamp};
 use store::ManagementKey;
 
-use super::client::Client;
-use super::fault::{Denied, Fault};
-use crate::caller::Caller;
-use crate::state::{Api, AppDirectory, ControlState};
-use crate::throttle::Attempts;
+use crate::http::caller::Caller;
+use crate::http::client::Client;
+use crate::http::fault::{Denied, Fault};
+use crate::http::state::{Api, AppDirectory, ControlState};
+use crate::http::throttle::Attempts;
 
 /// The services behind the protocols. Cheap to clone: all clones are one.
 #[derive(Clone)]
