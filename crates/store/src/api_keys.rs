@@ -1,4 +1,4 @@
-//! API keys: licenses with what only their owners' tools show of them.
+//! API keys: licenses with fields that only their owners' tools show.
 
 use async_trait::async_trait;
 use model::{
@@ -12,7 +12,7 @@ use crate::licenses::{ChangeNumber, LicenseChange, NewLicense, StoredLicense};
 /// An API key to be kept, with its license.
 #[derive(Clone, Debug)]
 pub struct NewApiKey {
-    /// What it shows; of the license below.
+    /// The owner's fields; of the license below.
     pub key: ApiKey,
     /// The license, with its credential.
     pub license: NewLicense,
@@ -21,14 +21,14 @@ pub struct NewApiKey {
 /// An API key as the store holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredApiKey {
-    /// What it shows.
+    /// The owner's fields.
     pub key: ApiKey,
-    /// Its license.
+    /// The license.
     pub license: StoredLicense,
 }
 
 impl StoredApiKey {
-    /// The first characters of its newest key, to tell keys apart.
+    /// Returns the first characters of its newest key, to tell keys apart.
     #[must_use]
     pub fn start(&self) -> &str {
         let newest = self.license.credentials.last();
@@ -36,70 +36,73 @@ impl StoredApiKey {
     }
 }
 
-/// What is changed of an API key, all of it or nothing. `None`: it stays as it is.
+/// A change of an API key, made as a whole or not at all. A field that is `None` stays as it is.
 #[derive(Clone, Debug, Default)]
 pub struct ApiKeyChange {
     /// The name, which becomes the label of the license too.
     pub name: Option<Option<String>>,
     /// The metadata.
     pub metadata: Option<Option<Metadata>>,
-    /// What it gives leave for.
+    /// The resources and actions that it permits.
     pub permissions: Option<Option<ResourcePermissions>>,
     /// The rate limit that does not hold for now.
     pub parked_rate: Option<Option<RateLimit>>,
-    /// What changes of its license, in this order.
+    /// The changes of its license, in this order.
     pub license: Vec<LicenseChange>,
-    /// When.
+    /// The time of the change.
     pub updated_at: Timestamp,
 }
 
-/// Which API keys are meant. Those of revoked licenses never are.
+/// A selection of API keys. Those of revoked licenses are never selected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApiKeyFilter {
-    /// Only this account.
+    /// The account; `None`: any.
     pub account: Option<AccountName>,
-    /// Only this app ([`AppName::every`]: those that open every app).
+    /// The app ([`AppName::every`]: keys that open every app); `None`: any.
     pub app: Option<AppName>,
-    /// Only those with a later id: the order of [`ApiKeySort::Id`], so that a list by pages skips none.
+    /// The id behind which keys are selected: the order of [`ApiKeySort::Id`], so that a list by
+    /// pages skips none.
     pub after: Option<LicenseId>,
 }
 
-/// What a list of API keys is sorted by; equal ones by when they were made. What is not there comes first.
+/// The order of a list of API keys. Equal keys are ordered by the time at which they were made.
+/// Absent values come first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ApiKeySort {
-    /// Their ids, which grow with time on each gate: the one order that [`ApiKeyFilter::after`] goes by.
+    /// By id, which grows with time on each gate: the only order that [`ApiKeyFilter::after`] goes
+    /// by.
     Id,
-    /// When they were made.
+    /// By the time at which they were made.
     #[default]
     CreatedAt,
-    /// When they were changed by their owners.
+    /// By the time at which their owners changed them.
     UpdatedAt,
-    /// When they were used, as far as that was written down.
+    /// By the time of their last use, as far as that was written down.
     LastRequest,
-    /// When they end.
+    /// By the time at which they end.
     ExpiresAt,
-    /// Name.
+    /// By name.
     Name,
-    /// Prefix.
+    /// By prefix.
     Prefix,
-    /// Whether they are switched on: those that are not come first.
+    /// By whether they are switched on: those that are not come first.
     Enabled,
 }
 
-/// Which part of a list is asked for, and in which order.
+/// A part of a sorted list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ApiKeyPage {
-    /// What it is sorted by.
+    /// The order.
     pub sort: ApiKeySort,
-    /// Whether the order is turned round.
+    /// Whether the order is reversed.
     pub descending: bool,
-    /// Keys that are left out before it.
+    /// The number of keys that are left out before the part.
     pub offset: u64,
-    /// Keys at most; up to 100,000.
+    /// The largest number of keys in the part; up to 100,000.
     pub limit: usize,
 }
 
-/// API keys at rest. Each method is one transaction over the key and its license.
+/// The store of API keys. Each method is one transaction over the key and its license.
 #[async_trait]
 pub trait ApiKeyStore: Send + Sync + 'static {
     /// Keeps a new API key with its license, both or neither.
@@ -112,18 +115,19 @@ pub trait ApiKeyStore: Send + Sync + 'static {
         note: AuditEntries<()>,
     ) -> Result<ChangeNumber, Error>;
 
-    /// One API key, whatever the state of its license; `None`: there is none such, or it is a plain license.
+    /// Returns an API key, whatever the state of its license; `None`: there is no license with this
+    /// id, or it is a plain license.
     async fn api_key(&self, id: LicenseId) -> Result<Option<StoredApiKey>, Error>;
 
-    /// A part of a list of API keys, and how many the filter leaves in all.
+    /// Returns a part of a list of API keys, and the number of keys that the filter selects in all.
     async fn api_keys(
         &self,
         filter: ApiKeyFilter,
         page: ApiKeyPage,
     ) -> Result<(Vec<StoredApiKey>, u64), Error>;
 
-    /// Changes an API key and gives its license a new number, whatever the change; `None`: there is none such, or its
-    /// license is revoked.
+    /// Changes an API key and gives its license a new change number, whatever the change. Returns
+    /// the key as it is then; `None`: there is no such key, or its license is revoked.
     async fn change_api_key(
         &self,
         id: LicenseId,
@@ -131,10 +135,11 @@ pub trait ApiKeyStore: Send + Sync + 'static {
         note: AuditEntries<Changed<StoredApiKey>>,
     ) -> Result<Option<StoredApiKey>, Error>;
 
-    /// Notes when API keys were used, if that is later than what is noted. This is no change: nobody is told.
+    /// Writes down when API keys were used, if that is later than the time that is written down. It
+    /// has no change number: gates are not notified.
     async fn note_requests(&self, requests: Vec<(LicenseId, Timestamp)>) -> Result<(), Error>;
 
-    /// Up to `limit` (at most 100,000) API keys of a filter that have ended at `now`.
+    /// Returns up to `limit` (at most 100,000) API keys of a filter that have ended at `now`.
     async fn expired_api_keys(
         &self,
         filter: ApiKeyFilter,

@@ -16,23 +16,23 @@ use model::{AccountName, AuditEntry, Timestamp};
 
 use crate::error::Error;
 
-/// What a change says of itself in the audit log: lines, told from what came of it, that the store writes in the
-/// transaction of the change. Neither is there without the other; a line that is refused undoes the change.
+/// The lines that a change adds to the audit log, made from the change's result and written in its
+/// transaction. Either both are there or neither; a line that is refused undoes the change.
 pub struct AuditEntries<T>(Option<Tell<T>>);
 
 type Tell<T> = Arc<dyn Fn(&T) -> Vec<AuditEntry> + Send + Sync>;
 
-/// A thing as it was before a change and as it is after it, both seen by the transaction of the change.
+/// The states of an object before and after a change, both seen by the transaction of the change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed<T> {
-    /// As it was.
+    /// The state before.
     pub before: T,
-    /// As it is.
+    /// The state after.
     pub after: T,
 }
 
 impl<T> Changed<T> {
-    /// What became of a thing; `None` where there is none, or none any more.
+    /// Pairs two states; `None` where the object was not there before, or is not there after.
     #[must_use]
     pub fn of(before: Option<T>, after: Option<T>) -> Option<Self> {
         before
@@ -42,25 +42,26 @@ impl<T> Changed<T> {
 }
 
 impl<T> AuditEntries<T> {
-    /// Nothing is said.
+    /// Returns no lines.
     #[must_use]
     pub const fn none() -> Self {
         Self(None)
     }
 
-    /// These lines, whatever came of the change.
+    /// Returns these lines, whatever the result of the change.
     #[must_use]
     pub fn of(lines: Vec<AuditEntry>) -> Self {
         Self::from_result(move |_| lines.clone())
     }
 
-    /// Lines told from what came of the change. May be asked again, where a transaction is tried again.
+    /// Makes the lines from the change's result. The function may be called again, where a
+    /// transaction is tried again.
     #[must_use]
     pub fn from_result(tell: impl Fn(&T) -> Vec<AuditEntry> + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(tell)))
     }
 
-    /// What is said of what came of the change.
+    /// Returns the lines for a result.
     #[must_use]
     pub fn lines(&self, result: &T) -> Vec<AuditEntry> {
         self.0.as_ref().map_or_else(Vec::new, |tell| tell(result))
@@ -80,33 +81,33 @@ impl<T> fmt::Debug for AuditEntries<T> {
     }
 }
 
-/// Which lines to read.
+/// A selection of lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
-    /// Only this account.
+    /// The account; `None`: any.
     pub account: Option<AccountName>,
-    /// Only what was done by this one, by the text form of `Who`.
+    /// The actor, by the text form of `Who`; `None`: any.
     pub who: Option<String>,
-    /// Only this action, or with a dot at its end all that begin with it (`license.`).
+    /// The action, or with a dot at its end all that begin with it (`license.`); `None`: any.
     pub action: Option<String>,
-    /// Only what was done to this.
+    /// The subject of the action; `None`: any.
     pub subject: Option<String>,
-    /// Only at this time or later.
+    /// The earliest time, included; `None`: no bound.
     pub from: Option<Timestamp>,
-    /// Only before this time.
+    /// The latest time, excluded; `None`: no bound.
     pub to: Option<Timestamp>,
 }
 
-/// A line with its place in the log, from 1.
+/// A line with its number in the log, from 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NumberedEntry {
-    /// The place.
+    /// The number.
     pub number: u64,
     /// The line.
     pub entry: AuditEntry,
 }
 
-/// The audit log at rest.
+/// The store of the audit log.
 #[async_trait]
 pub trait AuditStore: Send + Sync + 'static {
     /// Adds lines, all or none.
@@ -115,8 +116,8 @@ pub trait AuditStore: Send + Sync + 'static {
     /// [`Error::Exists`] if an id is there already.
     async fn add_audit(&self, entries: Vec<AuditEntry>) -> Result<(), Error>;
 
-    /// Up to `limit` lines (at most 1,000) in the order in which they were added, beginning after the place `after`: stable
-    /// while lines come in.
+    /// Returns up to `limit` lines (at most 1,000) in the order in which they were added, beginning
+    /// behind the number `after`: stable while lines are added.
     async fn audit(
         &self,
         filter: AuditFilter,

@@ -1,4 +1,4 @@
-//! One-use claims: what may be won exactly once, whoever tries and on whichever gate.
+//! One-use claims: keys that can be won exactly once, by any process on any gate.
 //!
 //! As SQL, for whoever writes another store:
 //!
@@ -16,7 +16,7 @@ use model::{InstanceId, Timestamp};
 
 use crate::error::Error;
 
-/// What can be claimed once. Each kind has digests of its own.
+/// A kind of claim. Each kind has digests of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum ClaimKind {
@@ -30,79 +30,82 @@ pub enum ClaimKind {
     RefreshToken = 4,
 }
 
-/// What is claimed.
+/// The identity of a claim.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClaimKey {
-    /// What it is.
+    /// The kind.
     pub kind: ClaimKind,
-    /// SHA-256, or a keyed hash, of all that tells it from others of its kind.
+    /// The SHA-256, or a keyed hash, of everything that distinguishes it from others of its kind.
     pub digest: [u8; 32],
 }
 
 /// A try to win a claim.
 #[derive(Clone, Debug)]
 pub struct NewClaim {
-    /// What is claimed.
+    /// The claim.
     pub key: ClaimKey,
-    /// SHA-256 of what it is claimed for, so that another use of the same key can be told; zeros where nothing is compared.
+    /// The SHA-256 of the content that it is claimed for, so that another use of the same key is
+    /// detected; zeros where nothing is compared.
     pub content: [u8; 32],
     /// The gate that claims.
     pub owner: InstanceId,
-    /// What the winner gives to what it does, as the bits of a call id, so that it can be found again; 0: nothing.
+    /// The reference that the winner gives to its work, as the bits of a call id, so that the work
+    /// can be found again; 0: none.
     pub reference: u128,
-    /// Now.
+    /// The time of the try.
     pub at: Timestamp,
-    /// When it is forgotten. A claim that has expired can be won again.
+    /// The time at which it is forgotten. A claim that has expired can be won again.
     pub expires_at: Timestamp,
 }
 
-/// A claim as it is kept.
+/// A claim as the store holds it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// What it was claimed for.
+    /// The SHA-256 of the content that it was claimed for.
     pub content: [u8; 32],
     /// The gate that claimed it last.
     pub owner: InstanceId,
-    /// What the winner gave.
+    /// The reference that the winner gave.
     pub reference: u128,
-    /// How often it was taken over.
+    /// The number of times that it was taken over.
     pub attempt: u32,
-    /// What was answered, once it is finished; it may be empty.
+    /// The answer of its work, once it is finished; it may be empty.
     pub answer: Option<Vec<u8>>,
-    /// When it was won.
+    /// The time at which it was won.
     pub claimed_at: Timestamp,
-    /// When it is forgotten.
+    /// The time at which it is forgotten.
     pub expires_at: Timestamp,
 }
 
-/// The answer to a try.
+/// The result of a try.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Claimed {
-    /// It was won.
+    /// This try won it.
     Won,
-    /// Somebody had won it before.
+    /// An earlier try had won it.
     Lost(Claim),
 }
 
 impl Claim {
-    /// Whether what it was won for was done to its end.
+    /// Returns whether the work that it was won for is finished.
     #[must_use]
     pub const fn is_finished(&self) -> bool {
         self.answer.is_some()
     }
 }
 
-/// Claims at rest.
+/// The store of claims.
 #[async_trait]
 pub trait ClaimStore: Send + Sync + 'static {
-    /// Tries to win a claim. Of any number of tries for one key exactly one wins until it expires or is released.
+    /// Tries to win a claim. Of any number of tries for one key exactly one wins until it expires
+    /// or is released.
     async fn claim(&self, new: NewClaim) -> Result<Claimed, Error>;
 
-    /// A claim that has not been forgotten.
+    /// Returns a claim that has not been forgotten.
     async fn claimed(&self, key: ClaimKey) -> Result<Option<Claim>, Error>;
 
-    /// Takes over a claim that is not finished, for one who saw it at `attempt`: of several who saw the same, one does.
-    /// `false`: it is finished, gone, or another was faster.
+    /// Takes over a claim that is not finished, for a process that saw it at `attempt`: of several
+    /// that saw the same, one does. Returns `false` if it is finished, gone, or another was faster.
     async fn take_over_claim(
         &self,
         key: ClaimKey,
@@ -110,8 +113,8 @@ pub trait ClaimStore: Send + Sync + 'static {
         owner: InstanceId,
     ) -> Result<bool, Error>;
 
-    /// Finishes a claim with what was answered, so that it can be answered again, until `expires_at`. The first time
-    /// stands; `false`: it was finished before, or is gone.
+    /// Finishes a claim with its answer, which can be given again until `expires_at`. The first
+    /// answer stands; returns `false` if it was finished before, or is gone.
     async fn finish_claim(
         &self,
         key: ClaimKey,
@@ -119,10 +122,11 @@ pub trait ClaimStore: Send + Sync + 'static {
         expires_at: Timestamp,
     ) -> Result<bool, Error>;
 
-    /// Gives back a claim that came to nothing, so that it can be won again. A finished one stays.
+    /// Releases a claim whose work had no effect, so that it can be won again. A finished one
+    /// stays. Returns whether it was released.
     async fn release_claim(&self, key: ClaimKey) -> Result<bool, Error>;
 
-    /// Forgets up to `limit` claims that expired by `now`; how many.
+    /// Forgets up to `limit` claims that expired by `now`. Returns how many.
     async fn sweep_claims(&self, now: Timestamp, limit: usize) -> Result<usize, Error>;
 }
 

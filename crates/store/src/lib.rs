@@ -1,8 +1,14 @@
-//! The store of record: licenses and their changes, balances and leases, rollups and the manifest of sealed files.
+//! The store of record: licenses and their changes, balances and leases, rollups and the manifest
+//! of sealed files.
 //!
-//! One set of traits; every implementation passes one suite of tests. A store decides nothing: rules stand in
-//! `model` and `licensing`. What it does promise is that each method is one transaction, in which the lines that a change
-//! leaves in the audit log are written too.
+//! One set of traits; every implementation passes one suite of tests. Each method is one
+//! transaction, in which the lines that a change adds to the audit log are written too.
+//!
+//! Who may do what, and what a call costs, is decided in `model` and `licensing`. The rules that
+//! need the state within the transaction are the store's: a revoked license stays revoked, a change
+//! of a balance begins a new epoch, a refill is claimed once when it is due (`refill`), a refresh
+//! token that is used twice ends its family, units of finished instances are settled, and of
+//! several processes that claim the same thing exactly one wins.
 
 #![forbid(unsafe_code)]
 
@@ -58,7 +64,7 @@ pub use sqlite::{SqliteOptions, SqliteStore};
 pub use tokens::{TOKENS, TokenClaim, TokenIssue, TokenStore};
 pub use users::{UserChange, UserStore};
 
-/// Everything that a gate asks of its store.
+/// The methods that a gate needs of its store.
 pub trait Store:
     LicenseStore + ManagementStore + SessionStore + UserStore + QuotaStore + LedgerStore + NodeStore
 {

@@ -1,4 +1,4 @@
-//! Accounts, management keys, plan revisions and the keyring.
+//! The store of accounts, management keys, plan revisions and the keyring.
 
 use async_trait::async_trait;
 use ipnet::IpNet;
@@ -16,54 +16,56 @@ use crate::tokens::TokenStore;
 /// A provider who sells apps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// Its name, which is its identity.
+    /// The name, which is its identity.
     pub name: AccountName,
-    /// When it was made.
+    /// The time at which it was made.
     pub created_at: Timestamp,
-    /// Since when it is switched off: its management keys open nothing.
+    /// The time from which on it is switched off: its management keys open nothing. `None`: it is
+    /// on.
     #[serde(default)]
     pub disabled_at: Option<Timestamp>,
 }
 
-/// A key to the control plane: never opens the gate.
+/// A key to the control plane; it never opens the gate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManagementKey {
     /// Identity.
     pub id: ManagementKeyId,
-    /// The account it acts for.
+    /// The account that it acts for.
     pub account: AccountName,
-    /// The only app it may act on; `None`: every app of the account.
+    /// The only app that it may act on; `None`: every app of the account.
     pub app: Option<AppName>,
-    /// The only license it may act on.
+    /// The only license that it may act on; `None`: every license.
     pub license_id: Option<LicenseId>,
-    /// The license that tokens of a pair draw on: that one, or one of the app that is made with the first token.
+    /// The license that tokens of a pair draw on: that one, or one of the app that is made with the
+    /// first token.
     #[serde(default)]
     pub draws_on: Option<LicenseId>,
-    /// A word for people.
+    /// A name for people.
     pub name: Option<String>,
-    /// The scopes that it names. What it may do is said by [`ManagementKey::held`].
+    /// The scopes that it names. [`ManagementKey::held`] returns those that it has.
     pub scopes: Vec<String>,
-    /// From where it may be used; empty: from everywhere.
+    /// The networks that it may be used from; empty: any.
     #[serde(default)]
     pub allow_ips: Vec<IpNet>,
     /// The first characters of the key.
     pub prefix: String,
-    /// When it was made.
+    /// The time at which it was made.
     pub created_at: Timestamp,
-    /// When it ends.
+    /// The time at which it ends; `None`: never.
     pub expires_at: Option<Timestamp>,
-    /// When it was revoked.
+    /// The time at which it was revoked; `None`: it was not.
     pub revoked_at: Option<Timestamp>,
 }
 
 impl ManagementKey {
-    /// What it may do, whenever it was made and whatever it names.
+    /// Returns the scopes that it has, whenever it was made and whatever it names.
     #[must_use]
     pub fn held(&self) -> Vec<Scope> {
         Scope::held(&self.scopes, self.license_id.is_some())
     }
 
-    /// Whether it may be used at a time.
+    /// Returns whether it may be used at a time.
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
         let past = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
@@ -76,33 +78,34 @@ impl ManagementKey {
 pub struct NewManagementKey {
     /// The key.
     pub key: ManagementKey,
-    /// By what it is found; unique in the store.
+    /// The hash by which it is found; unique in the store.
     pub hash: KeyHash,
     /// The hash of its secret, for a pair.
     pub secret: Option<KeyHash>,
 }
 
-/// A plan that licenses name.
+/// A plan that licenses name, with their number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanNamed {
-    /// Its name.
+    /// The name.
     pub name: PlanName,
-    /// How many licenses name it that are not revoked.
+    /// The number of licenses that name it and are not revoked.
     pub licenses: u64,
 }
 
-/// An app that licenses in force name: such as are neither revoked nor over.
+/// An app that licenses in force name, with their number. A license is in force if it is neither
+/// revoked nor over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppNamed {
-    /// Its name.
+    /// The name.
     pub name: AppName,
-    /// How many licenses name it.
+    /// The number of licenses that name it.
     pub licenses: u64,
-    /// How many of them name no plan, and go by that of the app.
+    /// The number of them that name no plan, and go by that of the app.
     pub without_plan: u64,
 }
 
-/// What licenses name that a configuration must have.
+/// The plans and apps that licenses name, which a configuration must have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
     /// Plans.
@@ -111,27 +114,28 @@ pub struct Named {
     pub apps: Vec<AppNamed>,
 }
 
-/// Where the store notes which revision of a plan is in force.
+/// Returns the name of the setting that holds which revision of a plan is in force.
 pub(crate) fn plan_setting(name: &PlanName) -> String {
     format!("plan/{name}")
 }
 
-/// Accounts, management keys and other small, rarely changing things.
+/// The store of accounts, management keys and other small, rarely changing objects.
 #[async_trait]
 pub trait ManagementStore: Send + Sync + 'static {
     /// Makes an account.
     ///
     /// # Errors
-    /// [`Error::Exists`]
+    /// [`Error::Exists`] if there is one of this name.
     async fn create_account(&self, account: Account, note: AuditEntries<()>) -> Result<(), Error>;
 
-    /// All accounts by name; `default` is always among them.
+    /// Returns all accounts by name; `default` is always among them.
     async fn accounts(&self) -> Result<Vec<Account>, Error>;
 
-    /// One account.
+    /// Returns an account.
     async fn account(&self, name: &AccountName) -> Result<Option<Account>, Error>;
 
-    /// Switches an account off at a time (the first stands), or on again with `None`; `None` if there is none such.
+    /// Switches an account off at a time (the first stands), or on again with `None`; returns
+    /// `None` if there is no such account.
     async fn set_account_disabled(
         &self,
         name: &AccountName,
@@ -150,8 +154,8 @@ pub trait ManagementStore: Send + Sync + 'static {
     ) -> Result<(), Error>;
 
     /// Keeps a management key in the place of another, which ends at `at` as by
-    /// [`ManagementStore::end_management_key`], both or neither; `false`: there is none such to replace, or it was revoked
-    /// or has expired.
+    /// [`ManagementStore::end_management_key`], both or neither. Returns `false` if there is no
+    /// such key to replace, or it was revoked or has expired.
     ///
     /// # Errors
     /// [`Error::Exists`] if the hash or the id is there already.
@@ -163,21 +167,22 @@ pub trait ManagementStore: Send + Sync + 'static {
         note: AuditEntries<()>,
     ) -> Result<bool, Error>;
 
-    /// The management key with this hash, whatever its state, and the hash of its secret; one of an account that is switched
-    /// off is not found.
+    /// Returns the management key with this hash, whatever its state, and the hash of its secret;
+    /// one of an account that is switched off is not found.
     async fn management_key_by_hash(
         &self,
         hash: KeyHash,
     ) -> Result<Option<(ManagementKey, Option<KeyHash>)>, Error>;
 
-    /// The management keys of an account (`None`: of all), oldest first.
+    /// Returns the management keys of an account (`None`: of all), oldest first.
     async fn management_keys(
         &self,
         account: Option<AccountName>,
     ) -> Result<Vec<ManagementKey>, Error>;
 
-    /// Revokes a management key if `at` has come (the first revocation stands), or else lets it expire then; `None` if there
-    /// is none such. Access tokens of its sessions end no later than it.
+    /// Revokes a management key if `at` is past (the first revocation stands), or else lets it
+    /// expire then; returns `None` if there is no such key. Access tokens of its sessions end no
+    /// later than it.
     async fn end_management_key(
         &self,
         id: ManagementKeyId,
@@ -185,28 +190,30 @@ pub trait ManagementStore: Send + Sync + 'static {
         note: AuditEntries<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error>;
 
-    /// Keeps plan revisions, those that are there as they are, and notes that each is in force for its plan from now on.
+    /// Keeps plan revisions, those that are there as they are, and records that each is in force
+    /// for its plan from now on.
     async fn put_plan_revisions(&self, revisions: Vec<PlanRevision>) -> Result<(), Error>;
 
-    /// One plan revision.
+    /// Returns a plan revision.
     async fn plan_revision(&self, id: PlanRevisionId) -> Result<Option<PlanRevision>, Error>;
 
-    /// The plans that licenses name which are not revoked, in order of name.
+    /// Returns the plans that licenses name which are not revoked, in order of name.
     async fn plans_named(&self) -> Result<Vec<PlanNamed>, Error>;
 
-    /// The apps that licenses name which are in force at a time, in order of name.
+    /// Returns the apps that licenses name which are in force at a time, in order of name.
     async fn apps_named(&self, at: Timestamp) -> Result<Vec<AppNamed>, Error>;
 
-    /// The revision of a plan that was in force last; `None`: there never was such a plan.
+    /// Returns the revision of a plan that was in force last; `None`: there never was such a plan.
     async fn last_plan_revision(&self, name: PlanName) -> Result<Option<PlanRevision>, Error>;
 
-    /// Whether writes get into each part of it that can be out of reach by itself, by its name. May wait as long as a write does.
-    /// None: it is one whole.
+    /// Returns, for each part of the store that can be out of reach by itself, its name and whether
+    /// writes get into it. It may wait as long as a write does. An empty list: the store is one
+    /// whole.
     async fn parts_up(&self) -> Vec<(&'static str, bool)> {
         Vec::new()
     }
 
-    /// The claims of this store.
+    /// Returns this store's part that keeps claims.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if this store keeps none.
@@ -214,7 +221,7 @@ pub trait ManagementStore: Send + Sync + 'static {
         Err(Error::Unavailable("it keeps no claims".to_owned()))
     }
 
-    /// The request tokens of this store.
+    /// Returns this store's part that keeps request tokens.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if this store keeps none.
@@ -222,7 +229,7 @@ pub trait ManagementStore: Send + Sync + 'static {
         Err(Error::Unavailable("it keeps no request tokens".to_owned()))
     }
 
-    /// The audit log of this store.
+    /// Returns this store's part that keeps the audit log.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if this store keeps none.
@@ -230,7 +237,8 @@ pub trait ManagementStore: Send + Sync + 'static {
         Err(Error::Unavailable("it keeps no audit log".to_owned()))
     }
 
-    /// A small secret or setting under a name, kept if nothing is there yet, and only then noted; returns what is there now.
+    /// Keeps a small secret or setting under a name if nothing is there yet, and only then writes
+    /// its audit lines. Returns the value that is there now.
     async fn put_if_absent(
         &self,
         name: &str,
@@ -238,6 +246,6 @@ pub trait ManagementStore: Send + Sync + 'static {
         note: AuditEntries<()>,
     ) -> Result<Vec<u8>, Error>;
 
-    /// What [`ManagementStore::put_if_absent`] keeps under a name.
+    /// Returns the value that [`ManagementStore::put_if_absent`] keeps under a name.
     async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, Error>;
 }

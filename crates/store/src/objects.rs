@@ -1,4 +1,5 @@
-//! Sealed files on an object store: S3 and whatever speaks its protocol, Google Cloud Storage, Azure.
+//! Sealed files on an object store: S3 and services that speak its protocol, Google Cloud Storage,
+//! Azure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +15,17 @@ use crate::error::Error;
 use crate::files::SealedFiles;
 use crate::ledger::SealedFile;
 
-/// Longest time of one operation, its repetitions included. A file has at most some hundred MiB.
+/// The longest time of one operation, its repetitions included. A file has at most some hundred
+/// MiB.
 const LIMIT: Duration = Duration::from_secs(120);
-/// Environment variables that settings and credentials are taken from begin so.
+/// The prefixes of environment variables that settings and credentials are taken from.
 const FAMILIES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
 
-/// The bytes of sealed files as objects `FOLDER/NAME`; their lines stay in the store of record.
+/// A store of the bytes of sealed files as objects `FOLDER/NAME`; their lines stay in the store of
+/// record.
 ///
-/// Bytes come before their line and go after it: a line always has its file, and an object without a line is one that is
-/// about to get it, or about to go.
+/// Bytes are written before their line and removed after it: a line always has its file, and an
+/// object without a line is one that is about to get it, or about to go.
 #[derive(Clone)]
 pub struct ObjectFiles {
     objects: Arc<dyn ObjectStore>,
@@ -40,19 +43,20 @@ impl std::fmt::Debug for ObjectFiles {
 }
 
 impl ObjectFiles {
-    /// Files in the folder that `url` names: `s3://BUCKET/FOLDER`, `gs://BUCKET/FOLDER` or `az://CONTAINER/FOLDER`.
-    /// Credentials, region and endpoint come from `environment`, under the names that each provider's own tools read
-    /// (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, …). Asks the object store once, so that a mistake shows at the start.
+    /// Opens the folder that `url` names: `s3://BUCKET/FOLDER`, `gs://BUCKET/FOLDER` or
+    /// `az://CONTAINER/FOLDER`. Credentials, region and endpoint come from `environment`, under the
+    /// names that each provider's own tools read (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, …). Asks
+    /// the object store once, so that a mistake shows at the start.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] if the URL or a setting is no good or the object store refuses, [`Error::Unavailable`] if it
-    /// does not answer.
+    /// [`Error::Misconfigured`] if the URL or a setting is no good or the object store refuses,
+    /// [`Error::Unavailable`] if it does not answer.
     pub async fn open(
         url: &str,
         environment: impl IntoIterator<Item = (String, String)>,
         store: Arc<dyn Store>,
     ) -> Result<Self, Error> {
-        // Somebody else may have named it before: then it is there, which is all that is wanted.
+        // Another part of the program may have installed a provider before. Any will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let parsed = Url::parse(url).map_err(|error| Error::Misconfigured(error.to_string()))?;
         let settings = environment
@@ -67,7 +71,7 @@ impl ObjectFiles {
         };
         match tokio::time::timeout(LIMIT, files.first()).await {
             Ok(Ok(())) => Ok(files),
-            // It answered, and not what a folder that we may use would.
+            // It answered, and not as a folder would that we may use.
             Ok(Err(error)) if !is_out_of_reach(&error) => {
                 Err(Error::Misconfigured(format!("the object store: {error}")))
             }
@@ -76,7 +80,7 @@ impl ObjectFiles {
         }
     }
 
-    /// Whether it answers, and lets us look.
+    /// Lists the folder up to its first object, which shows that it answers and that we may look.
     async fn first(&self) -> object_store::Result<()> {
         let mut listing = self.objects.list(Some(&self.folder));
         listing.try_next().await.map(drop)
@@ -104,7 +108,8 @@ impl SealedFiles for ObjectFiles {
         self.put_content(&name, content).await?;
         let committed = self.store.commit_seal(file).await;
         if matches!(committed, Err(Error::Position { .. })) {
-            // Its records stand in other files. If it cannot be removed now, it is an object without a line: harmless.
+            // The records are sealed in other files. If the object cannot be removed now, it stays
+            // without a line, which does no harm.
             let _ = self.remove_content(&name).await;
         }
         committed
@@ -127,7 +132,7 @@ impl SealedFiles for ObjectFiles {
             }
         };
         match (self.bounded(read).await?, self.store.sealed_files()) {
-            // Sealed before there was an object store.
+            // The file was sealed before there was an object store.
             (None, Some(rows)) => rows.content(name).await,
             (found, _) => Ok(found),
         }
@@ -165,7 +170,7 @@ fn silent() -> Error {
     Error::Unavailable("the object store does not answer".to_owned())
 }
 
-/// Whether no answer came at all.
+/// Returns whether no answer came at all.
 fn is_out_of_reach(error: &object_store::Error) -> bool {
     let first: &(dyn std::error::Error + 'static) = error;
     std::iter::successors(Some(first), |error| error.source())

@@ -1,42 +1,46 @@
-//! How a balance goes on: by hand, or by a refill that is due. Pure, so that every store counts alike.
+//! The rules by which a balance changes: by hand, or by a refill that is due. They are pure
+//! functions, so that every store counts alike.
 
 use model::{Refill, RefillMode, Timestamp};
 
-/// What a license says about its balance.
+/// The terms of a license that concern its balance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
-    /// Units that a balance begins with; `None`: not counted.
+    /// The units that a balance begins with; `None`: not counted.
     pub(crate) remaining: Option<u64>,
-    /// How it comes back.
+    /// The refill; `None`: there is none.
     pub(crate) refill: Option<Refill>,
-    /// What refills are counted from.
+    /// The time that refills are counted from.
     pub(crate) created_at: Timestamp,
-    /// Grows whenever what is left is set by hand.
+    /// A number that grows whenever the units left are set by hand.
     pub(crate) balance_stamp: i64,
-    /// Refills that fell due up to this time (microseconds) are past; grows with the schedule and the stamp above.
+    /// The time (microseconds) up to which refills that fell due are past; it grows with the
+    /// schedule and the stamp above.
     pub(crate) refill_stamp: i64,
 }
 
-/// A balance at rest.
+/// A balance as the store holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BalanceRow {
-    /// Counts the times that what is left was set anew.
+    /// The number of times that the units left were set anew.
     pub(crate) epoch: u32,
-    /// Units granted in this epoch.
+    /// The units granted in this epoch.
     pub(crate) granted: u64,
-    /// Units spent in this epoch by instances that are settled.
+    /// The units spent in this epoch by instances that are settled.
     pub(crate) settled: u64,
-    /// The stamps of the license that were heeded.
+    /// The `balance_stamp` of the license that was applied last.
     pub(crate) balance_stamp: i64,
-    /// As above.
+    /// The `refill_stamp` of the license that was applied last.
     pub(crate) refill_stamp: i64,
-    /// When the last refill that was claimed, or is past, fell due (microseconds).
+    /// The time (microseconds) at which the last refill fell due that was claimed or is past.
     pub(crate) refilled_through: i64,
 }
 
-/// The balance as it is at `now`, with `row` as what was written down last; `None`: the license counts nothing.
+/// Returns the balance as it is at `now`, with `row` as it was written down last; `None`: the
+/// license counts nothing.
 ///
-/// A stamp older than the row's means that the license is an older copy than the row: the row stands.
+/// A stamp older than the row's means that the license is an older copy than the row: the row
+/// stands.
 pub(crate) fn present(
     row: Option<BalanceRow>,
     terms: &Terms,
@@ -70,7 +74,7 @@ pub(crate) fn present(
     Some(row)
 }
 
-/// One refill, however many fell due.
+/// Claims one refill, however many fell due.
 fn claim(row: &mut BalanceRow, terms: &Terms, now: Timestamp) {
     let Some(refill) = terms.refill else { return };
     let period = period_number(terms, refill, now);
@@ -89,7 +93,7 @@ fn claim(row: &mut BalanceRow, terms: &Terms, now: Timestamp) {
     }
 }
 
-/// When the next refill falls due; `None`: never.
+/// Returns when the next refill falls due; `None`: never.
 pub(crate) fn next_refill_at(terms: &Terms, now: Timestamp) -> Option<Timestamp> {
     terms.remaining?;
     let refill = terms.refill?;

@@ -1,8 +1,9 @@
-//! Waiting with a limit in which time does not count that this process stood still: stopped, swapped out, or on a machine that
-//! slept.
+//! A timeout that does not count time in which this process was suspended: stopped, swapped out, or
+//! on a machine that slept.
 //!
-//! After such a time the answer may have come long ago and lie unread in a socket, while a timer that looks at the clock says
-//! that it is too late: a gate would take its own pause for a failure of its store.
+//! After such a time the answer may have come long ago and be unread in a socket, while a timer
+//! that looks at the clock says that it is too late: a gate would take its own pause for a failure
+//! of its store.
 
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ pub struct Elapsed;
 /// The number of slices that a wait is divided into.
 const SLICES: u32 = 8;
 
-/// Waits for work, at most `limit` in which this process ran; a process that stands still again and again waits for twice
-/// as many slices at most.
+/// Waits for work, at most `limit` in which this process ran. A process that is suspended again and
+/// again waits for twice as many slices at most.
 ///
 /// # Errors
 /// [`Elapsed`] when it is not done by then; it is dropped.
@@ -30,7 +31,8 @@ pub async fn timeout<T>(limit: Duration, work: impl Future<Output = T>) -> Resul
         if let Ok(done) = time::timeout(slice, &mut work).await {
             return Ok(done);
         }
-        // What woke so late did not run for a while, and what it waits for has its turn only now.
+        // A slice that ended so late was suspended for a while: what it waits for gets its turn
+        // only now.
         if begun.elapsed() > 2 * slice && forgiven < SLICES {
             forgiven += 1;
         } else {

@@ -1,4 +1,4 @@
-//! Request tokens, and the units that they hold.
+//! The store of request tokens, and of the units that they hold.
 //!
 //! A token's units are leased like those of a gate, under the instance [`TOKENS`], one row for a license and an epoch:
 //! issuing adds to it, whatever ends a token takes from it. So a balance is never promised twice, and an epoch that is over
@@ -25,39 +25,40 @@ use crate::audit::AuditEntries;
 use crate::error::Error;
 use crate::quota::LeaseKey;
 
-/// The instance that holds the units of all tokens that were issued and not used. It is never begun or settled.
+/// The instance that holds the units of all tokens that were issued and not used. It is never begun
+/// or settled.
 pub const TOKENS: InstanceId = InstanceId::from_u128(1);
 
-/// What came of issuing.
+/// The result of issuing a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenIssue {
     /// It is issued.
     Issued,
-    /// Too few units are left; when they are refilled next.
+    /// Too few units are left.
     Exhausted {
-        /// When the balance is refilled next; `None`: never.
+        /// The time of the balance's next refill; `None`: never.
         next_refill_at: Option<Timestamp>,
     },
 }
 
-/// What came of a try to claim.
+/// The result of a try to claim a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenClaim {
-    /// It was won: nobody else wins it. Its state is `claimed` now.
+    /// This try won it: nobody else wins it. Its state is `claimed` now.
     Won {
         /// The token.
         token: RequestToken,
-        /// What the claiming instance holds of it now: the epoch of the balance and the units; `None`: nothing, since none
-        /// are counted or the epoch is over.
+        /// The part of a lease that the claiming instance holds by it now: the epoch of the balance
+        /// and the units; `None`: none, since no units are counted or the epoch is over.
         leased: Option<(u32, u64)>,
     },
-    /// It is not there to be won: used, expired, or being used.
+    /// The token cannot be won: it was used, has expired, or is being used.
     Lost(RequestToken),
-    /// There is none such.
+    /// There is no such token.
     Unknown,
 }
 
-/// Request tokens at rest.
+/// The store of request tokens.
 #[async_trait]
 pub trait TokenStore: Send + Sync + 'static {
     /// Keeps a new token, and holds its units where the license counts them: both or neither.
@@ -71,19 +72,19 @@ pub trait TokenStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<TokenIssue, Error>;
 
-    /// The token with this hash, whatever its state. One whose time is over and that was not used is `expired`, whether or
-    /// not it was swept.
+    /// Returns the token with this hash, whatever its state. A token whose time is over and that
+    /// was not used is `expired`, whether or not it was swept.
     async fn token(&self, hash: KeyHash, now: Timestamp) -> Result<Option<RequestToken>, Error>;
 
-    /// The token with this id, as [`TokenStore::token`] shows it.
+    /// Returns the token with this id, as [`TokenStore::token`] shows it.
     async fn token_by_id(
         &self,
         id: RequestTokenId,
         now: Timestamp,
     ) -> Result<Option<RequestToken>, Error>;
 
-    /// Up to `limit` tokens of a license (at most 100,000) in order of id, beginning after `after`, as [`TokenStore::token`]
-    /// shows them; stable under inserts.
+    /// Returns up to `limit` tokens of a license (at most 100,000) in order of id, beginning after
+    /// `after`, as [`TokenStore::token`] shows them; stable under inserts.
     async fn tokens_of(
         &self,
         license_id: LicenseId,
@@ -92,8 +93,10 @@ pub trait TokenStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Vec<RequestToken>, Error>;
 
-    /// Ends a token that nobody used, as if its time were over, and frees its units; any other stays as it is. `None`: there is
-    /// none such. It is noted, as it was, if it is ended; a store that keeps tokens and the log apart writes the line first.
+    /// Ends a token that nobody used, as if its time were over, and frees its units; any other
+    /// stays as it is. Returns `None` if there is no such token. If it is ended, the audit lines
+    /// are made from the token as it was before; a store that keeps tokens and the log apart writes
+    /// the lines first.
     async fn end_token(
         &self,
         id: RequestTokenId,
@@ -101,8 +104,8 @@ pub trait TokenStore: Send + Sync + 'static {
         note: AuditEntries<RequestToken>,
     ) -> Result<Option<RequestToken>, Error>;
 
-    /// Tries to claim a token for a call of an instance. Of any number of calls exactly one wins, until it is released; asked
-    /// again, it is told the same.
+    /// Tries to claim a token for a call of an instance. Of any number of calls exactly one wins,
+    /// until it is released; asked again, it gets the same answer.
     async fn claim_token(
         &self,
         hash: KeyHash,
@@ -111,8 +114,9 @@ pub trait TokenStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<TokenClaim, Error>;
 
-    /// Gives a claimed token back, for a call that reached nobody: it can be claimed again, and holds again what its instance
-    /// holds of it. Only for the call that claimed it.
+    /// Releases a claimed token, for a call that reached nobody: it can be claimed again, and holds
+    /// again the units that its instance holds of it. Only for the call that claimed it. Returns
+    /// whether it was released.
     async fn release_token(
         &self,
         id: RequestTokenId,
@@ -120,7 +124,8 @@ pub trait TokenStore: Send + Sync + 'static {
         leased: Option<(u32, u64)>,
     ) -> Result<bool, Error>;
 
-    /// Notes the status of the call that claimed a token: its use is final. The first status stands.
+    /// Writes down the status of the call that claimed a token: its use is final. The first status
+    /// stands.
     async fn finish_token(
         &self,
         id: RequestTokenId,
@@ -129,8 +134,9 @@ pub trait TokenStore: Send + Sync + 'static {
         at: Timestamp,
     ) -> Result<bool, Error>;
 
-    /// Notes what the holder of a consumed token says of its status: `confirmed` if it is the status that was reported, else
-    /// `disputed`. The last word stands. `None`: there is no such token of this license, or it is not consumed.
+    /// Writes down the status that the holder of a consumed token reports: the token is `confirmed`
+    /// if it is the status of the call, else `disputed`. The last report stands. `None`: there is
+    /// no such token of this license, or it is not consumed.
     async fn confirm_token(
         &self,
         hash: KeyHash,
@@ -138,24 +144,27 @@ pub trait TokenStore: Send + Sync + 'static {
         status: u16,
     ) -> Result<Option<RequestToken>, Error>;
 
-    /// Ends up to `limit` tokens whose time was over at `now`, and frees the units they held; how many.
+    /// Ends up to `limit` tokens whose time was over at `now`, and frees the units they held.
+    /// Returns how many.
     async fn expire_tokens(&self, now: Timestamp, limit: usize) -> Result<usize, Error>;
 
-    /// Forgets up to `limit` tokens that were issued before `before` and are not `issued`; how many.
+    /// Forgets up to `limit` tokens that were issued before `before` and are not `issued`. Returns
+    /// how many.
     async fn forget_tokens(&self, before: Timestamp, limit: usize) -> Result<usize, Error>;
 }
 
-/// A token with what only the store cares about.
+/// A token with the fields that only the store needs.
 pub(crate) struct Kept {
     pub(crate) token: RequestToken,
-    /// The epoch of the balance that its units were taken from; `None`: none are counted, or they are gone.
+    /// The epoch of the balance that its units were taken from; `None`: none are counted, or they
+    /// are gone.
     pub(crate) epoch: Option<u32>,
     /// The instance that claimed it.
     pub(crate) owner: Option<InstanceId>,
 }
 
 impl Kept {
-    /// The token as it is at a time.
+    /// Returns the token as it is at a time.
     pub(crate) fn at(self, now: Timestamp) -> RequestToken {
         let over = self.token.state == TokenState::Issued && self.token.expires_at <= now;
         let state = if over {
@@ -169,7 +178,7 @@ impl Kept {
         }
     }
 
-    /// What the call that claimed it is told, each time that it asks.
+    /// Returns the answer for the call that claimed it, the same each time that it asks.
     pub(crate) fn won(self) -> TokenClaim {
         let units = self.token.units;
         TokenClaim::Won {
@@ -183,7 +192,7 @@ impl Kept {
         self.token.state == TokenState::Claimed && call == (Some(instance), Some(call_id))
     }
 
-    /// The lease that holds its units.
+    /// Returns the key of the lease that holds its units.
     pub(crate) fn key(&self) -> Option<LeaseKey> {
         Some(LeaseKey {
             license_id: self.token.license_id,

@@ -1,4 +1,4 @@
-//! Users of apps at rest.
+//! The store of users of apps.
 
 use async_trait::async_trait;
 use model::{AppName, Timestamp, User, UserId};
@@ -6,16 +6,16 @@ use model::{AppName, Timestamp, User, UserId};
 use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 
-/// What to change of a user. What is `None` stays as it is.
+/// A change of a user. A field that is `None` stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserChange {
-    /// The first name; `Some(None)` takes it away.
+    /// The first name; `Some(None)` removes it.
     pub first_name: Option<Option<String>>,
-    /// The last name; `Some(None)` takes it away.
+    /// The last name; `Some(None)` removes it.
     pub last_name: Option<Option<String>>,
 }
 
-/// Users of apps.
+/// The store of users.
 #[async_trait]
 pub trait UserStore: Send + Sync + 'static {
     /// Keeps a user.
@@ -24,13 +24,14 @@ pub trait UserStore: Send + Sync + 'static {
     /// [`Error::Exists`] if the app has one of this login, or the id is there already.
     async fn create_user(&self, user: User, note: AuditEntries<()>) -> Result<(), Error>;
 
-    /// The user of an app with this login.
+    /// Returns the user of an app with this login.
     async fn user(&self, app: &AppName, login: &str) -> Result<Option<User>, Error>;
 
-    /// The user with this id.
+    /// Returns the user with this id.
     async fn user_by_id(&self, id: UserId) -> Result<Option<User>, Error>;
 
-    /// Up to `limit` users of an app (at most 100,000) in order of id, beginning after `after`; stable under inserts.
+    /// Returns up to `limit` users of an app (at most 100,000) in order of id, beginning after
+    /// `after`; stable under inserts.
     async fn users(
         &self,
         app: &AppName,
@@ -38,7 +39,7 @@ pub trait UserStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<User>, Error>;
 
-    /// Changes a user at a time; `None` if there is none such.
+    /// Changes a user at a time; returns `None` if there is no such user.
     async fn change_user(
         &self,
         app: &AppName,
@@ -48,8 +49,9 @@ pub trait UserStore: Send + Sync + 'static {
         note: AuditEntries<Changed<User>>,
     ) -> Result<Option<User>, Error>;
 
-    /// Forgets a user; whether there was one. Licenses of the app, and those of its account that open every app, stay, but
-    /// name them no more and keep no copy of their keys: nothing of the person is left. Each of these licenses gets a number.
+    /// Forgets a user. Returns whether there was one. Licenses of the app, and those of its account
+    /// that open every app, stay, but name them no more and keep no copy of their keys: nothing of
+    /// the person is left. Each of these licenses gets a change number.
     async fn delete_user(
         &self,
         app: &AppName,

@@ -21,12 +21,13 @@ use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 use crate::licenses::{ChangeNumber, LicenseChange};
 
-/// In the order that [`read_key`] reads.
+/// The columns in the order that [`read_key`] reads.
 const API_KEY: &str = "k.license_id, k.name, k.prefix, k.metadata, k.permissions, k.parked_rate, k.updated_at, \
     k.last_request";
-/// Where these columns begin behind those of a license and a credential.
+/// The index of the first of these columns, behind those of a license and a credential.
 const FIRST: usize = LICENSE_COLUMNS + 6;
-/// With the license of each key; the constant is the number of a revoked license.
+/// The tables of API keys with the license of each; the constant is the number of a revoked
+/// license.
 const FROM: &str = "FROM api_keys k JOIN licenses l ON l.id = k.license_id AND l.status <> 2";
 
 #[async_trait]
@@ -127,7 +128,8 @@ impl ApiKeyStore for PostgresStore {
     }
 }
 
-/// What a filter asks of the rows, in the order of [`Asked::values`]; what is not asked for is NULL.
+/// The WHERE clause of a filter, with parameters in the order of [`Asked::values`]; fields that are
+/// not set are NULL.
 const CONDITION: &str = "($1::text IS NULL OR k.account = $1) AND ($2::text IS NULL OR k.app = $2)
     AND ($3::uuid IS NULL OR k.license_id > $3)";
 
@@ -212,7 +214,7 @@ async fn page(
     Ok((stored(&found)?, u64::try_from(total).unwrap_or(0)))
 }
 
-/// The order of a page.
+/// Returns the ORDER BY terms of a page.
 fn order(page: ApiKeyPage) -> String {
     let column = match page.sort {
         ApiKeySort::Id => "k.license_id",
@@ -222,7 +224,7 @@ fn order(page: ApiKeyPage) -> String {
         ApiKeySort::ExpiresAt => "l.expires_at",
         ApiKeySort::Name => "k.name",
         ApiKeySort::Prefix => "k.prefix",
-        // Active is 0, disabled 1, so that the smaller number is the larger word.
+        // Active is 0, disabled 1: the smaller number is the larger word.
         ApiKeySort::Enabled => "-l.status",
     };
     let (direction, nothing) = if page.descending {
@@ -287,7 +289,7 @@ async fn write(
     Ok(())
 }
 
-/// Keys with their licenses, from rows that have one credential each.
+/// Returns keys with their licenses, from rows that have one credential each.
 fn stored(rows: &[Row]) -> Result<Vec<StoredApiKey>, BackendError> {
     let mut keys: Vec<ApiKey> = Vec::new();
     for row in rows {

@@ -19,7 +19,7 @@ use super::server::TxOptions;
 use crate::audit::{AuditEntries, AuditFilter, AuditStore, Changed, NumberedEntry};
 use crate::error::Error;
 
-/// Most lines of one page.
+/// The largest number of lines of a page.
 const PAGE: usize = 1_000;
 
 #[async_trait]
@@ -44,8 +44,8 @@ impl AuditStore for PostgresStore {
     }
 }
 
-/// Writes what a change says of what came of it: the last thing that its transaction does, since the counter stays locked
-/// until that is over.
+/// Writes the lines of a change for its result. It is the last statement of its transaction, since
+/// the counter stays locked until that is over.
 pub(super) async fn add_note<T>(
     session: &PooledConn,
     note: &AuditEntries<T>,
@@ -58,7 +58,8 @@ pub(super) async fn add_note<T>(
     add(session, &lines).await
 }
 
-/// As [`add_note`] of a thing that was changed; what it is now.
+/// Writes the lines of a change as [`add_note`] does, with the states before and after. Returns the
+/// state after.
 pub(super) async fn add_change<T>(
     session: &PooledConn,
     note: &AuditEntries<Changed<T>>,
@@ -72,7 +73,7 @@ pub(super) async fn add_change<T>(
     Ok(Some(changed.after))
 }
 
-/// One statement, so that the counter is locked no longer than it takes.
+/// Adds lines in one statement, so that the counter is locked no longer than it takes.
 async fn add(session: &PooledConn, entries: &[AuditEntry]) -> Result<(), BackendError> {
     fn all<'a, T>(entries: &'a [AuditEntry], column: impl Fn(&'a AuditEntry) -> T) -> Vec<T> {
         entries.iter().map(column).collect()

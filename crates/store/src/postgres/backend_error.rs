@@ -1,4 +1,4 @@
-//! From PostgreSQL's errors to the store's.
+//! The errors of work on PostgreSQL, and what they mean for the store's callers.
 
 use std::error::Error as _;
 use std::io;
@@ -8,22 +8,23 @@ use tokio_postgres::error::SqlState;
 
 use crate::error::Error;
 
-/// Why a piece of work has no result. Its changes are undone either way.
+/// The error of a piece of work. Its changes are undone either way.
 #[derive(Debug)]
 pub(super) enum BackendError {
-    /// The work itself says no; the connection is fine.
+    /// The work itself refused; the connection is fine.
     Refused(Error),
     /// PostgreSQL failed.
     Failed(tokio_postgres::Error),
 }
 
-/// What a failure means.
+/// The meaning of an error for caller, work and connection.
 pub(super) struct Classified {
-    /// For the caller.
+    /// The error for the caller.
     pub(super) error: Error,
-    /// The server undid the work for the sake of another; doing it again is all it takes.
+    /// Whether the server undid the work for the sake of another, so that it only has to be done
+    /// again.
     pub(super) again: bool,
-    /// Nothing more comes from this connection.
+    /// Whether the connection is lost.
     pub(super) lost: bool,
 }
 
@@ -40,12 +41,12 @@ impl From<tokio_postgres::Error> for BackendError {
 }
 
 impl BackendError {
-    /// A column that holds what no version of this program wrote.
+    /// Returns the error of a column that holds what no version of this program wrote.
     pub(super) fn corrupt(what: impl Into<String>) -> Self {
         Self::Refused(Error::Corrupt(what.into()))
     }
 
-    /// What the trouble means with the database of this name.
+    /// Returns what the error means with the database of this name.
     pub(super) fn classify(self, database: &str) -> Classified {
         match self {
             Self::Refused(error) => Classified {
@@ -58,11 +59,11 @@ impl BackendError {
     }
 }
 
-/// What an error of PostgreSQL means with the database of this name.
+/// Returns what an error of PostgreSQL means with the database of this name.
 pub(super) fn classify(database: &str, error: &tokio_postgres::Error) -> Classified {
     let text = format!("{database}: {}", describe(error));
     let Some(state) = error.code() else {
-        // No word of the server: the connection broke, or what came over it made no sense.
+        // The server sent no error: the connection broke, or the bytes on it made no sense.
         return Classified {
             error: Error::Unavailable(text),
             again: false,
@@ -72,12 +73,14 @@ pub(super) fn classify(database: &str, error: &tokio_postgres::Error) -> Classif
     let code = state.code();
     let again =
         *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED;
-    // The server goes down, or ended the session; or a statement of its transaction failed, and that was not known here.
+    // The server goes down, or ended the session; or a statement of its transaction failed, and
+    // that was not known here.
     let lost =
         code.starts_with("08") || code.starts_with("57P") || ["25P02", "25P03"].contains(&code);
     let unavailable = again
         || lost
-        // Who may not come in; what is used up; locks and time that ran out; a read-only standby; disks.
+        // Classes of errors: no access; resources used up; locks and time that ran out; a read-only
+        // standby; disks.
         || ["28", "3D", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
         || [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::INSUFFICIENT_PRIVILEGE].contains(state);
     let error = if *state == SqlState::DISK_FULL {
@@ -90,7 +93,7 @@ pub(super) fn classify(database: &str, error: &tokio_postgres::Error) -> Classif
     Classified { error, again, lost }
 }
 
-/// An error in one line, with its causes.
+/// Returns an error in one line, with its causes.
 pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     if let Some(db) = error.as_db_error() {
         return format!("{} (SQLSTATE {})", db.message(), db.code().code());
@@ -98,7 +101,7 @@ pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
-        // What the system says of a connection is said in words of ours, and the driver's add nothing to it.
+        // The system's error is said in our words, and the driver's add nothing to it.
         if let Some(words) = source.downcast_ref().and_then(of_system) {
             return words;
         }
@@ -108,13 +111,13 @@ pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     text
 }
 
-/// What the system says of a way to the server; `None`: the error is not the system's.
+/// Returns the system's error of a connection in words; `None`: the error is not the system's.
 fn of_system(error: &io::Error) -> Option<String> {
     let is_name = error.to_string().starts_with("failed to lookup address");
     (is_name || error.raw_os_error().is_some()).then(|| in_words(error))
 }
 
-/// Turns a broken uniqueness into [`Error::Exists`].
+/// Turns a violated uniqueness into [`Error::Exists`].
 pub(super) fn unique(error: tokio_postgres::Error, what: &'static str) -> BackendError {
     if error.code() == Some(&SqlState::UNIQUE_VIOLATION) {
         return BackendError::Refused(Error::Exists(what));

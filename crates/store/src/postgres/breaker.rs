@@ -1,4 +1,4 @@
-//! The circuit breaker: while the server is known to be dead or hanging, nobody waits for it.
+//! The circuit breaker: while the server is known to be dead or hanging, no call waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,10 @@ use crate::error::Error;
 /// The longest pause between two looks at a server that does not answer.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// Closed: work passes. Open: it fails at once, and somebody looks after the server in the background.
+/// A circuit breaker. Closed: work passes. Open: work fails at once, and a task looks for the
+/// server in the background.
 pub(super) struct Breaker {
-    /// Why it is open; `None`: it is closed.
+    /// The reason why it is open; `None`: it is closed.
     reason: watch::Sender<Option<Arc<str>>>,
 }
 
@@ -23,6 +24,8 @@ impl Breaker {
         }
     }
 
+    /// Lets work pass.
+    ///
     /// # Errors
     /// [`Error::Unavailable`] while it is open.
     pub(super) fn pass(&self) -> Result<(), Error> {
@@ -32,7 +35,7 @@ impl Breaker {
         }
     }
 
-    /// Waits until it opens; the error that it opened for.
+    /// Waits until it opens. Returns the error that it opened for.
     pub(super) async fn opened(&self) -> Error {
         let mut reason = self.reason.subscribe();
         let opened = reason.wait_for(Option::is_some).await;
@@ -41,7 +44,8 @@ impl Breaker {
         unavailable(why.as_deref().unwrap_or_default())
     }
 
-    /// Opens it; whether it was closed, so that the caller is the one who sees to the looking.
+    /// Opens it. Returns whether it was closed, so that one caller starts the task that looks for
+    /// the server.
     pub(super) fn open(&self, why: &str) -> bool {
         self.reason.send_if_modified(|reason| {
             let closed = reason.is_none();
@@ -50,7 +54,7 @@ impl Breaker {
         })
     }
 
-    /// Lets work pass again.
+    /// Closes it: work passes again.
     pub(super) fn close(&self) {
         self.reason.send_replace(None);
     }
@@ -60,8 +64,8 @@ fn unavailable(reason: &str) -> Error {
     Error::Unavailable(reason.to_owned())
 }
 
-/// Pauses between looks: none before the first, then longer and longer ones, each a little different, so that many gates do
-/// not come back at once.
+/// The pauses between looks: none before the first, then longer and longer ones, each a little
+/// different, so that many gates do not come back at once.
 pub(super) struct Pauses {
     next: Duration,
 }
@@ -81,7 +85,8 @@ impl Pauses {
     }
 }
 
-/// A number from 0 to 1 that differs between processes and moments; nothing depends on it being good.
+/// Returns a number from 0 to 1 that differs between processes and moments; nothing depends on it
+/// being good.
 fn chance() -> f64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let nanos = now.map_or(0, |since| since.subsec_nanos()) ^ std::process::id().rotate_left(11);

@@ -14,7 +14,7 @@ use super::server::TxOptions;
 use crate::claims::{Claim, ClaimKey, ClaimStore, Claimed, NewClaim};
 use crate::error::Error;
 
-/// In the order that [`read_claim`] reads.
+/// The columns in the order that [`read_claim`] reads.
 const CLAIM: &str = "content, owner, reference, attempt, answer, claimed_at, expires_at";
 
 #[async_trait]
@@ -109,7 +109,7 @@ async fn claim(session: &PooledConn, new: &NewClaim) -> Result<Claimed, BackendE
         &new.at.micros(),
         &new.expires_at.micros(),
     ];
-    // Who won may give it back before it is read: then it can be won again.
+    // The winner may release it before it is read: then it can be won again.
     for _ in 0..100 {
         if session.change(sql, &values).await? == 1 {
             return Ok(Claimed::Won);

@@ -1,4 +1,4 @@
-//! A connection at work.
+//! A connection of the pool at work.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +13,10 @@ use super::connect::Object;
 /// A value for a statement.
 pub(super) type Value<'a> = &'a (dyn ToSql + Sync);
 
-/// The connection that a piece of work has.
+/// The connection that a piece of work uses.
 pub(super) type Conn = Arc<PooledConn>;
 
-/// A connection that is lent out. Unless it is told to be sound at the end, it does not come back to the pool.
+/// A connection out of the pool. Unless it is marked as sound at the end, it does not go back.
 pub(super) struct PooledConn {
     object: Option<Object>,
     sound: AtomicBool,
@@ -24,12 +24,12 @@ pub(super) struct PooledConn {
     heard: Heard,
 }
 
-/// When the server last answered on a connection.
+/// The time at which the server last answered on a connection.
 #[derive(Clone)]
 pub(super) struct Heard(Arc<Mutex<Instant>>);
 
 impl Heard {
-    /// How long ago it was.
+    /// Returns how long ago that was.
     pub(super) fn ago(&self) -> Duration {
         self.0.lock().elapsed()
     }
@@ -49,18 +49,19 @@ impl PooledConn {
         self.heard.clone()
     }
 
-    /// Whatever was begun on it is over.
+    /// Returns whether everything that was begun on it is over.
     pub(super) fn is_sound(&self) {
         self.sound.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a statement failed on it. The server then undoes the whole transaction, and answers its COMMIT as if that had
-    /// been done: what the client library says of such a COMMIT is no success.
+    /// Returns whether a statement failed on it. The server then undoes the whole transaction, and
+    /// answers its COMMIT as if that had been done: the client library's success of such a COMMIT
+    /// is none.
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// The rows of a statement, which is prepared once for each connection.
+    /// Returns the rows of a statement, which is prepared once for each connection.
     pub(super) async fn rows(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, Error> {
         let rows = async {
             let statement = self.object().prepare_cached(sql).await?;
@@ -69,12 +70,12 @@ impl PooledConn {
         self.answered(rows.await)
     }
 
-    /// The first row, if there is one.
+    /// Returns the first row, if there is one.
     pub(super) async fn row(&self, sql: &str, values: &[Value<'_>]) -> Result<Option<Row>, Error> {
         Ok(self.rows(sql, values).await?.into_iter().next())
     }
 
-    /// How many rows a statement changed.
+    /// Returns how many rows a statement changed.
     pub(super) async fn change(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, Error> {
         let changed = async {
             let statement = self.object().prepare_cached(sql).await?;
@@ -83,7 +84,7 @@ impl PooledConn {
         self.answered(changed.await)
     }
 
-    /// Statements without values or rows.
+    /// Runs statements without values or rows.
     pub(super) async fn batch(&self, sql: &str) -> Result<(), Error> {
         self.answered(self.object().batch_execute(sql).await)
     }
@@ -105,7 +106,8 @@ impl Drop for PooledConn {
     fn drop(&mut self) {
         let object = self.object.take();
         if !self.sound.load(Ordering::Relaxed) {
-            // What was begun on it is not over, so nobody can know what its next answer belongs to.
+            // A statement that was begun on it is not over, so nobody can know what its next answer
+            // belongs to.
             drop(object.map(Object::take));
         }
     }

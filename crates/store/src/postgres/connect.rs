@@ -1,4 +1,4 @@
-//! Connections: made, set up, and refused with a word that helps.
+//! The making of connections: they are set up, or refused with a message that helps.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,27 +17,27 @@ use super::tls::Tls;
 use crate::error::Error;
 use crate::suspend_aware;
 
-/// The oldest server that is served, as `server_version_num` says it.
+/// The oldest server that is supported, as its `server_version_num`.
 const OLDEST: i32 = 150_000;
 
-/// Connections that are made once and lent again and again.
+/// A pool of connections, which are made once and used again and again.
 pub(super) type Pool = managed::Pool<Maker>;
-/// One of them.
+/// A connection of the pool.
 pub(super) type Object = managed::Object<Maker>;
 
-/// Makes the connections of a pool. The pool's own time limit would take a time in which this process stood still for a server
-/// that does not answer.
+/// The maker of a pool's connections. The pool's own timeout would take a time in which this
+/// process was suspended for a server that does not answer.
 pub(super) struct Maker {
     inner: Manager,
     timeout: Duration,
     setup: String,
 }
 
-/// Why a connection was not made.
+/// The reason why a connection was not made.
 pub(super) enum NotMade {
-    /// The server said so, or its connection ended.
+    /// The server refused, or its connection ended.
     Refused(tokio_postgres::Error),
-    /// It said nothing.
+    /// The server sent nothing.
     Silent,
 }
 
@@ -77,13 +77,15 @@ pub(super) struct Connector {
     config: Config,
     tls: Tls,
     timeout: Duration,
-    /// Statements that every session begins with.
+    /// The statements that every session begins with.
     setup: String,
     /// The database, for messages.
     pub(super) name: String,
 }
 
 impl Connector {
+    /// Makes a connector.
+    ///
     /// # Errors
     /// [`Error::Misconfigured`] if root certificates cannot be used.
     pub(super) fn new(options: &PostgresOptions) -> Result<Self, Error> {
@@ -96,7 +98,7 @@ impl Connector {
         })
     }
 
-    /// A pool of connections, none of them made yet.
+    /// Makes a pool of connections, none of them made yet.
     pub(super) fn pool(&self, connections: usize) -> Result<Pool, Error> {
         let manager = Manager::from_config(
             self.config.clone(),
@@ -117,10 +119,11 @@ impl Connector {
             .map_err(|error| Error::Misconfigured(format!("the pool of connections: {error}")))
     }
 
-    /// A connection outside the pool, and the task that ends with it.
+    /// Makes a connection outside the pool, and the task that ends with it.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] if the server does not let this gate in, [`Error::Unavailable`] if it is not reached.
+    /// [`Error::Misconfigured`] if the server does not let this gate in, [`Error::Unavailable`] if
+    /// it is not reached.
     pub(super) async fn connect(&self) -> Result<(Client, JoinHandle<()>), Error> {
         let connecting = async {
             let (client, connection) = self.config.connect(self.tls.clone()).await?;
@@ -139,12 +142,12 @@ impl Connector {
         }
     }
 
-    /// What is said of a server that does not answer a new connection.
+    /// Returns the message about a server that does not answer a new connection.
     pub(super) fn silent(&self) -> String {
         format!("{}: no answer within {:?}", self.name, self.timeout)
     }
 
-    /// What it means that a connection was not made.
+    /// Returns what it means that a connection was not made.
     fn refused(&self, error: &tokio_postgres::Error) -> Error {
         let (name, text) = (&self.name, describe(error));
         let user = self.config.get_user().unwrap_or_default();
@@ -178,7 +181,7 @@ impl Connector {
     }
 }
 
-/// What each session must be, whatever the server's defaults are.
+/// Returns the settings of each session, whatever the server's defaults are.
 fn setup(options: &PostgresOptions) -> String {
     let statement = options.statement_timeout.as_millis();
     // A gate that is paused amid a transaction must not hold its locks for long.
@@ -228,17 +231,19 @@ pub(super) async fn check_server(client: &Client, name: &str) -> Result<(), Erro
     Ok(())
 }
 
-/// Refuses a pooler that lends a connection of the server for a transaction only (PgBouncer's `pool_mode = transaction` and its
-/// kin): what a session holds, a node's name, time limits, notices of changes, would be that of whoever comes next.
+/// Refuses a pooler that lends a connection of the server for a transaction only (PgBouncer's
+/// `pool_mode = transaction` and its kin): the state of a session, a node's name, timeouts, notices
+/// of changes, would be that of the client that comes next.
 ///
-/// A session of the server keeps its process. Behind such a pooler another client that begins a transaction takes the connection
-/// that the first one had last, so that the first one is given another process.
+/// A session of the server keeps its process. Behind such a pooler another client that begins a
+/// transaction takes the connection that the first one had last, so that the first one is given
+/// another process.
 pub(super) async fn check_sessions(connector: &Connector) -> Result<(), Error> {
-    /// A pooler may go round its connections: then it takes more than one try.
+    /// The number of tries: a pooler may go round its connections.
     const TRIES: usize = 4;
     let (one, _ends) = connector.connect().await?;
     let (other, _other_ends) = connector.connect().await?;
-    // Without preparing it, which such poolers do not bear.
+    // Without preparing it, which such poolers do not support.
     let process = async |client: &Client| {
         let said = client.simple_query("SELECT pg_backend_pid()").await?;
         let row = said.into_iter().find_map(|message| match message {
@@ -264,9 +269,10 @@ pub(super) async fn check_sessions(connector: &Connector) -> Result<(), Error> {
     match suspend_aware::timeout(connector.timeout, judging).await {
         Ok(Ok(true)) => Err(pooled(&connector.name)),
         Ok(Err(error)) if describe(&error).contains("pooling mode") => Err(pooled(&connector.name)),
-        // A connection that ended tells nothing of a pooler; why it did shows with the next one.
+        // A connection that ended says nothing of a pooler; why it did shows with the next one.
         Ok(Ok(false) | Err(_)) => Ok(()),
-        // A pooler with one connection for both keeps the first one waiting for the end of the other's transaction.
+        // A pooler with one connection for both keeps the first one waiting for the end of the
+        // other's transaction.
         Err(_) if began.load(Ordering::Relaxed) => {
             let freed = async {
                 other.batch_execute("ROLLBACK").await?;

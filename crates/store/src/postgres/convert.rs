@@ -1,4 +1,4 @@
-//! Between columns and the words of the domain.
+//! The conversions between PostgreSQL's columns and the types of `model`.
 
 use std::str::FromStr;
 
@@ -11,25 +11,26 @@ use uuid::Uuid;
 
 use super::backend_error::BackendError;
 
-/// The largest number of a column; larger ones are kept as this.
+/// The largest number of a column; larger ones are stored as this.
 pub(super) const MAX_COUNT: u64 = i64::MAX as u64;
 
-/// A count as a column keeps it.
+/// Returns a count as a column stores it.
 pub(super) fn count(number: u64) -> i64 {
     number.min(MAX_COUNT) as i64
 }
 
-/// A limit on rows; at least one, at most 100,000, so that an answer is bounded whatever is asked for.
+/// Returns a limit on rows; at least one, at most 100,000, so that an answer is bounded whatever is
+/// asked for.
 pub(super) fn rows(limit: usize) -> usize {
     limit.clamp(1, 100_000)
 }
 
-/// An id as a column keeps it.
+/// Returns an id as a column stores it.
 pub(super) fn id(bits: u128) -> Uuid {
     Uuid::from_u128(bits)
 }
 
-/// A column as it is.
+/// Reads a column as it is.
 pub(super) fn read<'row, T: FromSql<'row>>(
     row: &'row Row,
     column: usize,
@@ -37,22 +38,22 @@ pub(super) fn read<'row, T: FromSql<'row>>(
     row.try_get(column).map_err(|_| unreadable(row, column))
 }
 
-/// An id that a column kept.
+/// Reads an id.
 pub(super) fn read_id(row: &Row, column: usize) -> Result<u128, BackendError> {
     read::<Uuid>(row, column).map(|id| id.as_u128())
 }
 
-/// An id that a column may have kept.
+/// Reads an id from a column that may be NULL.
 pub(super) fn read_optional_id(row: &Row, column: usize) -> Result<Option<u128>, BackendError> {
     Ok(read::<Option<Uuid>>(row, column)?.map(|id| id.as_u128()))
 }
 
-/// A time that a column kept.
+/// Reads a time.
 pub(super) fn read_time(row: &Row, column: usize) -> Result<Timestamp, BackendError> {
     read(row, column).map(Timestamp::from_micros)
 }
 
-/// A time that a column may have kept.
+/// Reads a time from a column that may be NULL.
 pub(super) fn read_optional_time(
     row: &Row,
     column: usize,
@@ -60,22 +61,22 @@ pub(super) fn read_optional_time(
     Ok(read::<Option<i64>>(row, column)?.map(Timestamp::from_micros))
 }
 
-/// A count that a column kept.
+/// Reads a count.
 pub(super) fn read_count(row: &Row, column: usize) -> Result<u64, BackendError> {
     Ok(u64::try_from(read::<i64>(row, column)?).unwrap_or(0))
 }
 
-/// A number of 32 bits that a wider column kept.
+/// Reads a number of 32 bits from a wider column.
 pub(super) fn read_number(row: &Row, column: usize) -> Result<u32, BackendError> {
     u32::try_from(read::<i64>(row, column)?).map_err(|_| unreadable(row, column))
 }
 
-/// A value by its text form.
+/// Reads a value by its text form.
 pub(super) fn read_text<T: FromStr>(row: &Row, column: usize) -> Result<T, BackendError> {
     parse(row, column, read(row, column)?)
 }
 
-/// A value by its text form, if there is one.
+/// Reads a value by its text form from a column that may be NULL.
 pub(super) fn read_optional_text<T: FromStr>(
     row: &Row,
     column: usize,
@@ -85,7 +86,7 @@ pub(super) fn read_optional_text<T: FromStr>(
         .transpose()
 }
 
-/// A value by its text form; the empty text stands for none.
+/// Reads a value by its text form; the empty text stands for none.
 pub(super) fn read_nonempty<T: FromStr>(
     row: &Row,
     column: usize,
@@ -100,7 +101,7 @@ fn parse<T: FromStr>(row: &Row, column: usize, text: &str) -> Result<T, BackendE
     text.parse().map_err(|_| unreadable(row, column))
 }
 
-/// A list kept as JSON; NULL is the empty list.
+/// Reads a list stored as JSON; NULL is the empty list.
 pub(super) fn read_list<T: DeserializeOwned>(
     row: &Row,
     column: usize,
@@ -111,17 +112,17 @@ pub(super) fn read_list<T: DeserializeOwned>(
     }
 }
 
-/// A list as JSON, the empty one as NULL.
+/// Returns a list as JSON, the empty one as NULL.
 pub(super) fn list<T: Serialize>(values: &[T]) -> Option<String> {
     (!values.is_empty()).then(|| json(&values))
 }
 
-/// Plain data as JSON.
+/// Returns plain data as JSON.
 pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).expect("plain data always serialises")
 }
 
-/// A word kept as a number.
+/// Reads a word stored as a number.
 pub(super) fn read_word<'row, N: FromSql<'row>, T>(
     row: &'row Row,
     column: usize,
@@ -130,7 +131,7 @@ pub(super) fn read_word<'row, N: FromSql<'row>, T>(
     word(read(row, column)?).ok_or_else(|| unreadable(row, column))
 }
 
-/// Exactly so many bytes.
+/// Reads exactly `LENGTH` bytes.
 pub(super) fn read_bytes<const LENGTH: usize>(
     row: &Row,
     column: usize,
@@ -139,7 +140,7 @@ pub(super) fn read_bytes<const LENGTH: usize>(
     bytes.try_into().map_err(|_| unreadable(row, column))
 }
 
-/// The column does not hold what it should.
+/// Returns the error of a column that does not hold what it should.
 pub(super) fn unreadable(row: &Row, column: usize) -> BackendError {
     let name = row
         .columns()

@@ -19,11 +19,11 @@ use crate::ledger::{
     StockTaking,
 };
 
-/// Rows that one statement of a rebuild writes.
+/// The number of rows that one statement of a rebuild writes.
 const ROWS_AT_ONCE: usize = 20_000;
 
 impl PostgresStore {
-    /// Rows of rollups as columns, with the numbers of their kinds.
+    /// Returns rows of rollups as columns, with the numbers of their dimensions.
     async fn sums(&self, rows: Vec<(UsageKey, UsageSums)>) -> Result<Sums, Error> {
         let keys = Arc::new(Sums::usage_dimensions(&rows));
         let usage_dimensions = Arc::clone(&self.usage_dimensions);

@@ -17,18 +17,19 @@ use crate::licenses::{
     ChangeNumber, CredentialInfo, CredentialStatus, NewCredential, SealedKey, StoredLicense,
 };
 
-/// In the order that [`read_license`] reads.
+/// The columns in the order that [`read_license`] reads.
 pub(super) const LICENSE: &str = "l.id, l.account, l.app, l.plan, l.\"user\", l.label, l.status, l.created_at, l.expires_at, \
     l.remaining, l.refill_amount, l.refill_every, l.refill_adds, l.rate_limits, l.concurrency, l.permissions, \
     l.allow_ips, l.version";
-/// How many columns [`LICENSE`] has.
+/// The number of columns of [`LICENSE`].
 pub(super) const LICENSE_COLUMNS: usize = 18;
-/// In the order that [`read_credential`] reads.
+/// The columns in the order that [`read_credential`] reads.
 pub(super) const CREDENTIAL: &str = "c.id, c.kind, c.prefix, c.status, c.created_at, c.expires_at";
-/// How many columns [`CREDENTIAL`] has.
+/// The number of columns of [`CREDENTIAL`].
 pub(super) const CREDENTIAL_COLUMNS: usize = 6;
 
-/// Limits as columns: units, amount and seconds of a refill, whether it adds, windows, concurrency.
+/// The limits of licenses as columns: units, amount and seconds of a refill, whether it adds,
+/// windows, concurrency.
 pub(super) struct LimitColumns {
     pub(super) remaining: Option<i64>,
     pub(super) refill_amount: Option<i64>,
@@ -157,7 +158,8 @@ pub(super) async fn insert_credentials(
     Ok(())
 }
 
-/// Licenses of rows that hold one credential each, or none; those of one license stand together.
+/// Returns the licenses of rows that hold one credential each, or none; those of one license are
+/// next to each other.
 pub(super) fn collect(rows: &[Row]) -> Result<Vec<StoredLicense>, BackendError> {
     let mut licenses: Vec<StoredLicense> = Vec::new();
     for row in rows {
@@ -236,7 +238,7 @@ pub(super) fn read_credential(row: &Row, first: usize) -> Result<CredentialInfo,
     })
 }
 
-/// The hash of a credential's key.
+/// Reads the hash of a credential's key.
 pub(super) fn read_hash(row: &Row, column: usize) -> Result<model::KeyHash, BackendError> {
     read_bytes(row, column).map(model::KeyHash::from_bytes)
 }

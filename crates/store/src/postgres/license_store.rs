@@ -17,11 +17,12 @@ use crate::licenses::{
     Snapshot, StoredLicense,
 };
 
-/// Up to so many licenses are made as a command; more are an import, which lets commands pass.
+/// The largest number of licenses that are made as a command; more are an import, which lets
+/// commands pass.
 const BATCH_SIZE: usize = 100;
 
 impl PostgresStore {
-    /// Removes old changes now and then. Whether it succeeds concerns nobody: the next ones try again.
+    /// Removes old changes now and then. A failure is ignored: the next ones try again.
     pub(super) async fn prune_after(&self, last: ChangeNumber, written: u64) {
         if licenses::is_time_to_prune(last, written) {
             let prune = move |session: Conn| async move { licenses::prune(&session, last).await };

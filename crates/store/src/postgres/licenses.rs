@@ -18,9 +18,10 @@ use crate::licenses::{
     StoredLicense,
 };
 
-/// Changes that are kept at least; a reader further behind sees a gap in the numbers and begins anew.
+/// The number of changes that are kept at least; a reader further behind sees a gap in the numbers
+/// and begins anew.
 const CHANGES_KEPT: i64 = 1_000_000;
-/// Old changes are removed whenever so many new ones have come.
+/// The number of new changes after which old ones are removed.
 const PRUNE_EVERY: u64 = 1_000;
 
 // === writing ===
@@ -52,8 +53,8 @@ pub(super) async fn create(
     note(session, &changes).await
 }
 
-/// Writes changes down, the last thing that a transaction does: their numbers are given in commit order, since whoever
-/// wants the next ones waits here until this transaction is over.
+/// Writes changes down, as the last statement of a transaction: their numbers are given in commit
+/// order, since the next transaction that wants numbers waits here until this one is over.
 pub(super) async fn note(
     session: &PooledConn,
     changes: &[(LicenseId, Option<&KeyHash>)],
@@ -86,7 +87,8 @@ pub(super) async fn note(
     Ok(ChangeNumber(read::<i64>(&row, 0)? as u64))
 }
 
-/// Whether old changes are to be removed, now that so many were written up to this number.
+/// Returns whether old changes are to be removed, now that `written` changes were written up to
+/// this number.
 pub(super) fn is_time_to_prune(last: ChangeNumber, written: u64) -> bool {
     last.0 / PRUNE_EVERY != last.0.saturating_sub(written) / PRUNE_EVERY
 }
@@ -126,7 +128,8 @@ pub(super) async fn change(
     Ok(after.map(|after| Changed { before, after }))
 }
 
-/// A revoked license stays revoked, and what is not there cannot be revoked.
+/// Returns whether a change has an effect. A revoked license stays revoked, and a credential that
+/// the license does not have cannot be revoked.
 fn changes_anything(stored: &StoredLicense, change: &LicenseChange) -> bool {
     match change {
         LicenseChange::Status(_) => stored.license.status != LicenseStatus::Revoked,
@@ -138,7 +141,7 @@ fn changes_anything(stored: &StoredLicense, change: &LicenseChange) -> bool {
     }
 }
 
-/// Carries a change out; the hash of the credential that it added, if any.
+/// Carries a change out. Returns the hash of the credential that it added, if any.
 pub(super) async fn apply<'change>(
     session: &PooledConn,
     stored: &StoredLicense,
@@ -203,7 +206,7 @@ pub(super) async fn forget_keys(
     Ok(())
 }
 
-/// The balance only gets a newer stamp, which the next lease heeds.
+/// Writes new limits. The balance only gets a newer stamp, which the next lease applies.
 async fn apply_limits(
     session: &PooledConn,
     stored: &StoredLicense,
@@ -211,7 +214,7 @@ async fn apply_limits(
     balance: bool,
 ) -> Result<u64, BackendError> {
     let before = &stored.license.limits;
-    // What was not counted before has nothing left that could be kept.
+    // Units that were not counted before leave nothing that could be kept.
     let anew = balance || (before.remaining.is_none() && limits.remaining.is_some());
     let every = |limits: &Limits| limits.refill.map(|refill| refill.every);
     let rescheduled = every(before) != every(limits);

@@ -28,25 +28,26 @@ use crate::management::{
 };
 use crate::tokens::TokenStore;
 
-/// In the order that [`read_key`] reads.
+/// The columns in the order that [`read_key`] reads.
 const KEY: &str = "id, account, app, license_id, name, scopes, prefix, created_at, expires_at, revoked_at, \
      allow_ips, draws_on";
 
-/// Ids and terms of revisions.
+/// The ids and terms of revisions.
 type Kept = (Vec<Uuid>, Vec<String>);
-/// Settings of which revision is in force.
+/// The names and values of the settings that hold which revision is in force.
 type Noted = (Vec<String>, Vec<Vec<u8>>);
 
-/// The plans that licenses name which are not revoked, and how many name each.
+/// The query for the plans that licenses name which are not revoked, and how many name each.
 pub(super) const PLANS_NAMED: &str =
     "SELECT plan, count(*) FROM licenses WHERE plan IS NOT NULL AND status <> 2
     GROUP BY plan ORDER BY plan COLLATE \"C\"";
 
-/// The apps that licenses name which are in force at a time, how many name each, and how many of those no plan.
+/// The query for the apps that licenses name which are in force at a time, how many name each, and
+/// how many of those no plan.
 pub(super) const APPS_NAMED: &str = "SELECT app, count(*), count(*) - count(plan) FROM licenses
     WHERE status <> 2 AND (expires_at IS NULL OR expires_at > $1) GROUP BY app ORDER BY app";
 
-/// A row of [`APPS_NAMED`].
+/// Reads a row of [`APPS_NAMED`].
 pub(super) fn app_named(row: &Row) -> Result<AppNamed, BackendError> {
     let name: &str = read(row, 0)?;
     let counted = |column| {
@@ -59,7 +60,7 @@ pub(super) fn app_named(row: &Row) -> Result<AppNamed, BackendError> {
     })
 }
 
-/// A row of [`PLANS_NAMED`].
+/// Reads a row of [`PLANS_NAMED`].
 pub(super) fn plan_named(row: &Row) -> Result<PlanNamed, BackendError> {
     let name: &str = read(row, 0)?;
     Ok(PlanNamed {
@@ -169,7 +170,7 @@ impl ManagementStore for PostgresStore {
     ) -> Result<bool, Error> {
         let replace = move |session: Conn, args: Arc<(NewManagementKey, AuditEntries<()>)>| async move {
             let (new, note) = &*args;
-            // By the clock that the ends of keys are told by: the gates', not the server's.
+            // By the clock by which the ends of keys are given: the gates', not the server's.
             let now = SystemClock.now();
             let replaced = locked(&session, old).await?;
             if replaced.is_none_or(|old| !old.is_live(now)) {
@@ -296,7 +297,8 @@ impl ManagementStore for PostgresStore {
         let find = move |session: Conn| {
             let name = Arc::clone(&name);
             async move {
-                // A version that noted nothing made it: of several revisions any is better than none.
+                // The version that made it did not record which is in force: of several revisions
+                // any is better than none.
                 let sql = "SELECT p.id, p.terms FROM plan_revisions p
                     LEFT JOIN settings s ON s.name = $1
                     WHERE CASE WHEN s.value IS NULL THEN p.terms::json ->> 'name' = $2
@@ -384,7 +386,7 @@ pub(super) async fn key(
     row.as_ref().map(read_key).transpose()
 }
 
-/// A key that nobody else may change until the transaction is over.
+/// Returns a key that nobody else may change until the transaction is over.
 pub(super) async fn locked(
     session: &PooledConn,
     key: ManagementKeyId,

@@ -13,9 +13,9 @@ use super::convert::{
 use crate::error::Error;
 use crate::ledger::{InstanceState, SealIntent, SealedFile};
 
-/// In the order that [`read_instances`] reads.
+/// The columns in the order that [`read_instances`] reads.
 const INSTANCE: &str = "id, number, node, started_at, finished_at";
-/// In the order that [`read_file`] reads.
+/// The columns in the order that [`read_file`] reads.
 const FILE: &str = "instance, lane, start, through, name, bytes, records, calls, hash, previous, first_started_at, \
     last_started_at, sealed_at, removed_at";
 
@@ -62,7 +62,8 @@ fn read_instances(rows: &[Row]) -> Result<Vec<InstanceState>, BackendError> {
     rows.iter().map(state).collect()
 }
 
-/// The end of an instance, and of whatever it leased after it was settled: nobody would settle that any more.
+/// Finishes an instance, and settles the leases that it took after it was settled before: nobody
+/// would settle them later.
 pub(super) async fn finish_instance(
     session: &PooledConn,
     instance: InstanceId,
@@ -153,7 +154,7 @@ fn elsewhere(expected: u64, found: u64) -> BackendError {
     BackendError::Refused(Error::Position { expected, found })
 }
 
-/// The sealed position of a lane, which nobody else moves until this transaction is over.
+/// Returns the sealed position of a lane, which nobody else moves until this transaction is over.
 async fn sealed(session: &PooledConn, range: &SealIntent) -> Result<u64, BackendError> {
     let (instance, lane) = place(range);
     let sql = "INSERT INTO lanes (instance, lane) VALUES ($1, $2) ON CONFLICT DO NOTHING";

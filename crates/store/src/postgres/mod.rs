@@ -1,11 +1,13 @@
 //! The store of a fleet: one PostgreSQL database that many gates share.
 //!
 //! A gate holds a bounded pool of connections. No call waits longer than the statement timeout and
-//! [`PostgresOptions::GRACE`], long work aside; none waits at all for a server that is known to be dead or hanging: a
-//! breaker fails it at once, and the server is looked after in the background. Each method is one transaction. What the
-//! server undid for the sake of another (a deadlock) is done again; what broke while nothing was changed, too.
+//! [`PostgresOptions::GRACE`], long jobs aside; none waits at all for a server that is known to be
+//! dead or hanging: a breaker fails it at once, and a task looks for the server in the background.
+//! Each method is one transaction. Work that the server undid for the sake of another (a deadlock)
+//! is done again; so is work whose connection broke while nothing was changed.
 //!
-//! Changes are numbered in commit order: see `docs/decisions/0003-change-numbers-in-commit-order.md`.
+//! Changes are numbered in commit order: see
+//! `docs/decisions/0003-change-numbers-in-commit-order.md`.
 
 mod api_keys;
 mod audit;
@@ -56,7 +58,7 @@ use crate::Named;
 use crate::error::Error;
 use crate::node::{NodeClaim, NodeStore};
 
-/// A store on PostgreSQL.
+/// The store on a PostgreSQL database.
 pub struct PostgresStore {
     server: Server,
     times: Times,
@@ -64,13 +66,15 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Opens the store: looks whether the server can be the store of record, and makes the schema or brings it up to date.
+    /// Opens the store: checks that the server can be the store of record, and makes the schema or
+    /// brings it up to date.
     ///
-    /// Its connections live on the Tokio runtime that this is called on (with I/O and time enabled), whoever asks later.
+    /// Its connections live on the Tokio runtime that this is called on (with I/O and time
+    /// enabled), whatever thread uses them later.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] with what is wrong; [`Error::NewerSchema`]; [`Error::Corrupt`] if the database holds tables
-    /// of another program; [`Error::Unavailable`] if it is not reached.
+    /// [`Error::Misconfigured`] with what is wrong; [`Error::NewerSchema`]; [`Error::Corrupt`] if
+    /// the database holds tables of another program; [`Error::Unavailable`] if it is not reached.
     pub async fn open(options: PostgresOptions) -> Result<Self, Error> {
         let connector = Connector::new(&options)?;
         check_sessions(&connector).await?;
@@ -91,8 +95,8 @@ impl PostgresStore {
     }
 }
 
-/// What licenses of a store name, read without opening the store, of which nothing is made or changed. `None`: there is no store
-/// yet.
+/// Returns the plans and apps that licenses of a store name, without opening the store, of which
+/// nothing is made or changed. `None`: there is no store yet.
 ///
 /// # Errors
 /// As [`PostgresStore::open`].

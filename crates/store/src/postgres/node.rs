@@ -1,4 +1,5 @@
-//! The name of a node, held by one gate at a time: a lock of a session, which ends with its process.
+//! The name of a node, held by one gate at a time: a lock of a session, which ends with its
+//! process.
 
 use std::time::Duration;
 
@@ -12,13 +13,14 @@ use super::connect::Connector;
 use super::server::Server;
 use crate::error::Error;
 
-/// The number of the lock of a `name`.
+/// The SQL of the number of the lock of a `name`.
 const LOCK: &str = "hashtextextended('tallygate node ' || current_schema() || ' ' || name, 0)";
 
-/// How long a claim waits for one that is about to end: the server needs a moment to notice that a process has died.
+/// The time that a claim waits for one that is about to end: the server needs a moment to notice
+/// that a process has died.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Ends the claim when it is dropped.
+/// A guard that ends the claim when it is dropped.
 pub(super) struct Claim(AbortHandle);
 
 impl Drop for Claim {
@@ -43,7 +45,7 @@ pub(super) async fn claim(server: &Server, node: String) -> Result<Claim, Error>
 
 /// A session that holds the lock; dropping it ends the session.
 struct Held {
-    /// The lock is the session's, and the session lives as long as this.
+    /// The client of the session, which holds the lock and lives as long as this.
     _client: Client,
     ended: JoinHandle<()>,
 }
@@ -67,7 +69,7 @@ async fn first_hold(connector: &Connector, node: &str) -> Result<Held, Error> {
     }
 }
 
-/// Takes the lock on a session of its own; `None`: another has it.
+/// Takes the lock on a session of its own; `None`: another session has it.
 async fn hold(connector: &Connector, node: &str) -> Result<Option<Held>, Error> {
     let (client, ended) = connector.connect().await?;
     let sql = format!("SELECT pg_try_advisory_lock({LOCK}) FROM (SELECT $1::text AS name) n");
@@ -81,7 +83,7 @@ async fn hold(connector: &Connector, node: &str) -> Result<Option<Held>, Error> 
     }))
 }
 
-/// Those of these names whose locks are held.
+/// Returns those of these names whose locks are held.
 pub(super) async fn claimed(
     session: &PooledConn,
     nodes: &Vec<String>,

@@ -1,4 +1,4 @@
-//! Where a PostgreSQL store is, how it is reached and how patient it is.
+//! The options of a PostgreSQL store: its address, its TLS and its timeouts.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,52 +11,56 @@ use tokio_postgres::config::{Host, SslMode};
 
 use crate::error::Error;
 
-/// Whose clock says when refills fall due and which window is the present one.
+/// The clock by which refills fall due and windows are present.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Times {
-    /// The server's, so that gates whose clocks differ agree.
+    /// The server's clock, so that gates whose clocks differ agree.
     #[default]
     Server,
-    /// That of each caller, who says it with each question; for tests of times to come.
+    /// Each caller's clock, whose time comes with each request; for tests of times to come.
     Caller,
 }
 
-/// How much of the server's certificate is believed.
+/// The trust in the server's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// Any: the connection is encrypted, and whoever stands between can still read it.
+    /// Any certificate: the connection is encrypted, and a machine in between can still read it.
     Anybody,
-    /// One that a root certificate vouches for and that names the host; roots of the system, or those of a file.
+    /// A certificate that a root certificate vouches for and that names the host; roots of the
+    /// system, or those of a file.
     Verified(Option<PathBuf>),
 }
 
-/// A PostgreSQL store, and how patient a gate is with it.
+/// The address of a PostgreSQL store, and the timeouts of a gate with it.
 #[derive(Clone)]
 pub struct PostgresOptions {
     pub(super) config: Config,
     pub(super) trust: Trust,
-    /// Connections at most; 8 by default, at least 2. One more is held for the node's name.
+    /// The largest number of connections; 8 by default, at least 2. One more is held for the node's
+    /// name.
     pub connections: usize,
-    /// How long making a connection may take, TLS and password included; 2 s by default.
+    /// The time that making a connection may take, TLS and password included; 2 s by default.
     pub connect_timeout: Duration,
-    /// How long a statement that somebody waits for may take, waits for locks included; 2 s by default. Reports, rollups and
-    /// rebuilds may take [`PostgresOptions::LONG_JOB_TIMEOUT`].
+    /// The time that a statement that somebody waits for may take, waits for locks included; 2 s by
+    /// default. Reports, rollups and rebuilds may take [`PostgresOptions::LONG_JOB_TIMEOUT`].
     pub statement_timeout: Duration,
-    /// Whose clock counts.
+    /// The clock that counts.
     pub times: Times,
 }
 
 impl PostgresOptions {
-    /// How long a report, an import or a rebuild may take once it has begun.
+    /// The time that a report, an import or a rebuild may take once it has begun.
     pub const LONG_JOB_TIMEOUT: Duration = Duration::from_secs(15 * 60);
-    /// How long a call waits for an answer beyond the statement timeout, before the server is taken for dead.
+    /// The time that a call waits for an answer beyond the statement timeout, before the server is
+    /// taken for dead.
     pub const GRACE: Duration = Duration::from_millis(500);
 
-    /// The store at a URL, `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…`.
+    /// Parses the URL of a store, `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…`.
     ///
-    /// `sslmode` is `disable`, `prefer`, `require` or `verify-full`; with the last, `sslrootcert` may name a file of root
-    /// certificates. A host that is the folder of a Unix socket, `%2Fvar%2Frun%2Fpostgresql`, is spoken to without TLS, whatever
-    /// `sslmode` says. All else is as `libpq` has it, where it is known here: several hosts, `target_session_attrs`, `options`,
+    /// `sslmode` is `disable`, `prefer`, `require` or `verify-full`; with the last, `sslrootcert`
+    /// may name a file of root certificates. A host that is the folder of a Unix socket,
+    /// `%2Fvar%2Frun%2Fpostgresql`, is used without TLS, whatever `sslmode` says. All else is as
+    /// `libpq` has it, where it is known here: several hosts, `target_session_attrs`, `options`,
     /// `host` as a directory of a Unix socket.
     ///
     /// # Errors
@@ -118,7 +122,8 @@ impl PostgresOptions {
             .filter(|host| matches!(host, Host::Unix(_)));
         match sockets.count() {
             0 => {}
-            // Nobody stands between the two ends of a socket, and PostgreSQL speaks no TLS on one (as libpq has it).
+            // Nobody stands between the two ends of a socket, and PostgreSQL speaks no TLS on one
+            // (as libpq has it).
             all if all == config.get_hosts().len() => {
                 config.ssl_mode(SslMode::Disable);
             }
@@ -144,7 +149,7 @@ impl PostgresOptions {
         })
     }
 
-    /// The database as messages name it: no password, no parameters.
+    /// Returns the database as messages name it: no password, no parameters.
     pub(super) fn name(&self) -> String {
         let ports = self.config.get_ports();
         let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
@@ -164,14 +169,14 @@ impl PostgresOptions {
     }
 }
 
-/// A value of a URL's parameter; what is no UTF-8 stays as it is written.
+/// Returns the value of a URL's parameter; a value that is no UTF-8 stays as it is written.
 fn decode(value: &str) -> Cow<'_, str> {
     percent_decode_str(value)
         .decode_utf8()
         .unwrap_or(Cow::Borrowed(value))
 }
 
-/// What the parser says, which names options and never repeats values.
+/// Returns the parser's message, which names options and never repeats values.
 fn reason(error: &tokio_postgres::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -1,5 +1,5 @@
-//! [`QuotaStore`] on PostgreSQL. What is locked for a lease is locked within one statement, which is a function of the
-//! schema: see `schema/functions_1.sql`.
+//! [`QuotaStore`] on PostgreSQL. The rows of a lease are locked within one statement, which is a
+//! function of the schema: see `schema/functions_1.sql`.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, Quot
 use crate::tokens::TOKENS;
 
 impl PostgresStore {
-    /// The time of a question as the server is told it; `None`: its own counts.
+    /// Returns the time of a request as it is sent to the server; `None`: the server's own counts.
     pub(super) fn at(&self, now: Timestamp) -> Option<i64> {
         match self.times {
             Times::Server => None,
@@ -117,7 +117,7 @@ impl QuotaStore for PostgresStore {
     }
 }
 
-/// Keys of leases and units on them, column by column.
+/// The keys of leases and the units on them, column by column.
 #[derive(Default)]
 struct Columns {
     licenses: Vec<uuid::Uuid>,
@@ -203,14 +203,14 @@ async fn lease_round(
     grants(&round.requests, &rows)
 }
 
-/// What is wished for column by column, and the capacities.
+/// Returns requests column by column, and the capacities.
 fn wishes(requests: &[LeaseRequest]) -> (Columns, Vec<i64>) {
     let columns = Columns::of(requests.iter().map(|request| (request.key, request.want)));
     let capacities = requests.iter().map(|request| count(request.capacity));
     (columns, capacities.collect())
 }
 
-/// What was granted, by rows that each name the place of their request.
+/// Returns the grants of rows that each name the place of their request.
 fn grants(requests: &[LeaseRequest], rows: &[Row]) -> Result<Vec<LeaseGrant>, BackendError> {
     let nothing = |request: &LeaseRequest| LeaseGrant {
         key: request.key,
@@ -265,8 +265,9 @@ async fn balance(
     }))
 }
 
-/// Moves what the records of a batch spent. Units that no lease holds count against the balance itself and are logged: the
-/// calls were made. So it is in a store that was restored from a backup older than the lease.
+/// Moves the spending of a batch's records. Units that no lease holds count against the balance
+/// itself and are logged: the calls were made. That happens in a store that was restored from a
+/// backup older than the lease.
 pub(super) async fn spend(
     session: &PooledConn,
     instance: InstanceId,
@@ -313,7 +314,7 @@ pub(super) async fn spend(
     Ok(())
 }
 
-/// Of each balance its epoch, and what is known to be spent in it.
+/// Returns the epoch of each balance, and the units that are known to be spent in it.
 pub(super) async fn spent_by_epoch(
     session: &PooledConn,
 ) -> Result<Vec<(LicenseId, u32, u64)>, BackendError> {
@@ -328,8 +329,9 @@ pub(super) async fn spent_by_epoch(
     rows.iter().map(read).collect()
 }
 
-/// What calls by minute mean for each window that the instance holds a lease on. A window that is no whole number of
-/// minutes has minutes in two periods: they count in both, for too much is safe and too little is not.
+/// Returns how many of the calls by minute count for each window that the instance holds a lease
+/// on. A window that is no whole number of minutes has minutes in two periods: they count in both,
+/// for too much is safe and too little is not.
 async fn calls_by_window(
     session: &PooledConn,
     instance: InstanceId,

@@ -1,4 +1,5 @@
-//! The server's rules for balances against those in Rust, which the embedded store has.
+//! The property that the server's rules for balances are those in Rust, which the embedded store
+//! uses.
 
 use model::{Refill, Timestamp};
 use proptest::prelude::*;
@@ -17,7 +18,7 @@ fn count() -> impl Strategy<Value = u64> {
     prop_oneof![0..50_u64, Just(i64::MAX as u64), Just(i64::MAX as u64 - 3)]
 }
 
-/// Hours around the birth of the license, some of them exactly at a refill.
+/// Returns hours around the birth of the license, some of them exactly at a refill.
 fn time() -> impl Strategy<Value = i64> {
     (-3..60_i64, -1..2_i64).prop_map(|(hours, micros)| 1_000_000 + hours * Timestamp::HOUR + micros)
 }

@@ -1,4 +1,4 @@
-//! Rollups and the positions that they stand for, in SQL.
+//! Rollups and the positions up to which they count, in SQL.
 
 use std::mem;
 
@@ -15,19 +15,19 @@ use super::usage_dimensions::{KEY, KEY_COLUMNS, NONE, quarter_number, quarter_st
 use crate::error::Error;
 use crate::ledger::{LanePosition, RollupBatch, RollupRow, Spent};
 
-/// Sums of a batch, column by column, in the order of their keys, so that gates that write the same rows wait for each
-/// other in that order.
+/// The sums of a batch, column by column, in the order of their keys, so that gates that write the
+/// same rows wait for each other in that order.
 pub(super) struct Sums {
     quarters: Vec<i32>,
     licenses: Vec<Uuid>,
     usage_dimensions: Vec<i32>,
     counts: [Vec<i64>; 5],
-    /// In the major unit.
+    /// The amounts in the major unit.
     amounts: Vec<String>,
 }
 
 impl Sums {
-    /// The keys of rows without license and start, whose numbers [`Sums::of`] needs.
+    /// Returns the keys of rows without license and start, whose numbers [`Sums::of`] needs.
     pub(super) fn usage_dimensions(rows: &[(UsageKey, UsageSums)]) -> Vec<UsageKey> {
         let kind = |key: &UsageKey| {
             let mut kind = key.clone();
@@ -38,7 +38,7 @@ impl Sums {
         rows.iter().map(|(key, _)| kind(key)).collect()
     }
 
-    /// Rows whose kinds have these numbers.
+    /// Makes the columns of rows whose dimensions have these numbers.
     pub(super) fn of(rows: &[(UsageKey, UsageSums)], usage_dimensions: &[i32]) -> Self {
         let license = |key: &UsageKey| key.license_id.map_or(NONE, LicenseId::as_u128);
         let mut order: Vec<_> = rows
@@ -50,7 +50,7 @@ impl Sums {
             })
             .collect();
         order.sort_unstable_by_key(|(key, _)| *key);
-        // One statement writes a row once.
+        // A statement may write a row only once.
         order.dedup_by(|(key, sums), (first, all)| {
             let same = key == first;
             if same {
@@ -78,7 +78,7 @@ impl Sums {
     }
 }
 
-/// What of a batch is no row.
+/// The parts of a batch that are no rows.
 #[derive(Clone)]
 pub(super) struct Move {
     pub(super) instance: InstanceId,
@@ -119,7 +119,7 @@ pub(super) async fn roll_up(
     quota::spend(session, rest.instance, &rest.spent).await
 }
 
-/// Moves the rolled position, which nobody else can meanwhile.
+/// Moves the rolled position, which nobody else can move meanwhile.
 async fn move_position(session: &PooledConn, rest: &Move) -> Result<(), BackendError> {
     let (instance, lane) = (id(rest.instance.as_u128()), i64::from(rest.lane));
     let sql = "INSERT INTO lanes (instance, lane) VALUES ($1, $2) ON CONFLICT DO NOTHING";
@@ -174,7 +174,8 @@ pub(super) async fn replace(session: &PooledConn, sums: &[Sums]) -> Result<(), B
     Ok(())
 }
 
-/// A row of `rollups`, of version 1, as one of `quarter_rollups`; an amount there is in 10^-9.
+/// The columns of a row of `rollups`, of version 1, as those of `quarter_rollups`; an amount there
+/// is in 10^-9.
 pub(super) const OF_HOUR: &str = "hour::bigint * 4, license, kind, calls, billable_calls, units, amount * 0.000000001, \
     request_bytes, response_bytes";
 

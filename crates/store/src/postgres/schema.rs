@@ -6,8 +6,9 @@ use tokio_postgres::error::SqlState;
 use super::backend_error::{classify, describe};
 use crate::error::Error;
 
-/// Each step brings the schema from the version of its index to the next one, in one transaction. Steps only add, so that
-/// gates of the version before go on beside those that took the step.
+/// The steps of the schema. Each brings it from the version of its index to the next one, in one
+/// transaction. Steps only add, so that gates of the version before go on beside those that took
+/// the step.
 const STEPS: [&[&str]; 11] = [
     &[
         include_str!("schema/licenses_1.sql"),
@@ -31,11 +32,12 @@ const STEPS: [&[&str]; 11] = [
     &[include_str!("schema/held_elsewhere_11.sql")],
 ];
 
-/// Brings the schema up to date; of many gates that start at once, one does, and the others wait for it.
+/// Brings the schema up to date; of many gates that start at once, one does, and the others wait
+/// for it.
 ///
 /// # Errors
-/// [`Error::NewerSchema`]; [`Error::Misconfigured`] if tables of somebody else are in the way, or the user may not make
-/// tables.
+/// [`Error::NewerSchema`]; [`Error::Misconfigured`] if tables of another program are in the way, or
+/// the user may not make tables.
 pub(super) async fn bring_up(client: &Client, name: &str) -> Result<(), Error> {
     let known = u32::try_from(STEPS.len()).expect("there are few steps");
     if let Some(found) = version(client, name).await?
@@ -72,7 +74,7 @@ pub(super) async fn bring_up(client: &Client, name: &str) -> Result<(), Error> {
     run("COMMIT").await
 }
 
-/// Refuses a user who may not read and write the tables of ours that are there.
+/// Refuses a user who may not read and write the tables that are there.
 ///
 /// # Errors
 /// [`Error::Misconfigured`].
@@ -97,7 +99,7 @@ pub(super) async fn check_rights(client: &Client, name: &str) -> Result<(), Erro
     })
 }
 
-/// Whether there is a schema of ours, which this version can read.
+/// Returns whether there is a schema of Tallygate, which this version can read.
 ///
 /// # Errors
 /// [`Error::NewerSchema`].
@@ -108,7 +110,7 @@ pub(super) async fn is_there(client: &Client, name: &str) -> Result<bool, Error>
     Ok(found.is_some_and(|found| found > 0))
 }
 
-/// Whether nothing is to be done.
+/// Returns whether nothing is to be done.
 fn is_current(name: &str, found: u32, known: u32) -> Result<bool, Error> {
     if found > known {
         return Err(Error::NewerSchema {
@@ -120,7 +122,7 @@ fn is_current(name: &str, found: u32, known: u32) -> Result<bool, Error> {
     Ok(found == known)
 }
 
-/// The version of the schema; `None`: there is none of ours.
+/// Returns the version of the schema; `None`: there is no schema of Tallygate.
 async fn version(client: &Client, name: &str) -> Result<Option<u32>, Error> {
     let ask = async {
         let there = client

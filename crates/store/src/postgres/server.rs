@@ -1,7 +1,9 @@
-//! Work on the server: who may begin, on which connection, for how long, and what is done when it fails.
+//! Work on the server: when it may begin, on which connection, for how long, and what is done when
+//! it fails.
 //!
-//! All work runs on the runtime that opened the store, whoever asks: proxy threads have runtimes of their own, which
-//! connections must not belong to, and work that its caller leaves is brought to its end.
+//! All work runs on the runtime that opened the store, whichever thread asks: proxy threads have
+//! runtimes of their own, which connections must not belong to, and work that its caller leaves is
+//! brought to its end.
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock, Weak};
@@ -20,49 +22,50 @@ use super::options::PostgresOptions;
 use crate::error::Error;
 use crate::suspend_aware;
 
-/// How often work that the server undid, or whose connection broke, is begun.
+/// The number of times that work is begun which the server undid, or whose connection broke.
 const TRIES: usize = 4;
 
-/// How a piece of work is carried out.
+/// The options of a transaction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TxOptions {
-    /// The statement that begins its transaction; `None`: it is one statement, which is a transaction by itself.
+    /// The statement that begins it; `None`: it is one statement, which is a transaction by itself.
     begin: Option<&'static str>,
-    /// It may take long, and lets others pass.
+    /// Whether it may take long, and lets others pass.
     long: bool,
-    /// It changes nothing more, so that it may be done again when it is not known whether it was done.
+    /// Whether doing it twice changes nothing more, so that it may be done again when it is not
+    /// known whether it was done.
     idempotent: bool,
 }
 
 impl TxOptions {
-    /// One statement that reads.
+    /// The options of one statement that reads.
     pub(super) const READ: Self = Self {
         begin: None,
         long: false,
         idempotent: true,
     };
-    /// One statement that writes.
+    /// The options of one statement that writes.
     pub(super) const WRITE: Self = Self {
         begin: None,
         long: false,
         idempotent: false,
     };
-    /// One statement that writes, and does nothing more when it is done again.
+    /// The options of one statement that writes, and does nothing more when it is done again.
     pub(super) const REPEATABLE: Self = Self {
         idempotent: true,
         ..Self::WRITE
     };
-    /// Several statements that write.
+    /// The options of several statements that write.
     pub(super) const TRANSACTION: Self = Self {
         begin: Some("BEGIN"),
         ..Self::WRITE
     };
-    /// Several statements that write, and do nothing more when they are done again.
+    /// The options of several statements that write, and do nothing more when they are done again.
     pub(super) const REPEATABLE_TRANSACTION: Self = Self {
         idempotent: true,
         ..Self::TRANSACTION
     };
-    /// A report, or a page of many rows.
+    /// The options of a report, or of a page of many rows.
     pub(super) const REPORT: Self = Self {
         begin: Some(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '15min'",
@@ -70,7 +73,7 @@ impl TxOptions {
         long: true,
         idempotent: true,
     };
-    /// Many rows that are written, which nobody waits for.
+    /// The options of a write of many rows, which nobody waits for.
     pub(super) const LOAD: Self = Self {
         begin: Some("BEGIN; SET LOCAL statement_timeout = '15min'; SET LOCAL lock_timeout = '60s'"),
         long: true,
@@ -86,7 +89,7 @@ struct Core {
     pool: Pool,
     connector: Connector,
     breaker: Breaker,
-    /// Keeps reports and rollups from holding every connection.
+    /// A semaphore that keeps reports and rollups from holding every connection.
     long: Semaphore,
     statement_timeout: Duration,
     connect_timeout: Duration,
@@ -94,7 +97,7 @@ struct Core {
 }
 
 impl Server {
-    /// Connects nowhere yet.
+    /// Makes a server, and connects nowhere yet.
     pub(super) fn new(
         options: &PostgresOptions,
         connector: Connector,
@@ -119,11 +122,11 @@ impl Server {
         &self.0.runtime
     }
 
-    /// Carries work out. What it gets it must not keep.
+    /// Runs a piece of work, which must not keep the connection that it gets.
     ///
     /// # Errors
-    /// Those of the work; [`Error::Unavailable`] as soon as the server is known to be out of reach, at the latest when it
-    /// has not answered in time.
+    /// Those of the work; [`Error::Unavailable`] as soon as the server is known to be out of reach,
+    /// at the latest when it has not answered in time.
     pub(super) async fn run<T, W, F>(&self, options: TxOptions, work: W) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -144,7 +147,7 @@ impl Server {
 }
 
 impl Server {
-    /// As [`Server::run`], with a value that each attempt is lent.
+    /// Runs a piece of work as [`Server::run`] does, with a value that is shared by all attempts.
     pub(super) async fn run_with<I, T, W, F>(
         &self,
         options: TxOptions,
@@ -228,7 +231,7 @@ impl Core {
         }
     }
 
-    /// A connection of the pool, new ones included.
+    /// Returns a connection of the pool, a new one if need be.
     async fn lend(self: &Arc<Self>, deadline: Instant) -> Result<Conn, Classified> {
         let left = deadline.saturating_duration_since(Instant::now());
         let error = match self.pool.timeout_get(&waiting(left)).await {
@@ -254,7 +257,8 @@ impl Core {
         Err(plain(Error::Unavailable(found.error.to_string())))
     }
 
-    /// What it means that time ran out: a server that ends statements by itself and has not is not there.
+    /// Returns what it means that time ran out: a server that ends statements by itself, and has
+    /// not, is not there.
     fn late(self: &Arc<Self>, heard: Option<&Heard>) -> Error {
         let Some(heard) = heard else {
             return self.busy();
@@ -270,7 +274,7 @@ impl Core {
         Error::Unavailable(format!("{}: all connections are busy", self.connector.name))
     }
 
-    /// Lets nobody wait any more, and looks after the server until it answers.
+    /// Opens the breaker, so that nobody waits any more, and looks for the server until it answers.
     fn trip(self: &Arc<Self>, why: &str) {
         if self.breaker.open(why) {
             tracing::warn!(reason = why, "the store is out of reach");
@@ -279,7 +283,7 @@ impl Core {
         }
     }
 
-    /// Whether the server answers on a connection.
+    /// Returns whether the server answers on a connection.
     async fn answers(self: Arc<Self>) -> bool {
         let patience = waiting(self.connect_timeout);
         let Ok(object) = self.pool.timeout_get(&patience).await else {
@@ -297,7 +301,8 @@ impl Core {
     }
 }
 
-/// So long for a connection that others have; making one has its own limit.
+/// Returns the pool's timeouts: `limit` for a connection that others have; making one has its own
+/// limit.
 const fn waiting(limit: Duration) -> Timeouts {
     Timeouts {
         wait: Some(limit),
@@ -322,7 +327,7 @@ where
     }
     let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
     let ended = session.batch(end).await;
-    // What the work says matters more than that it could not be undone by hand.
+    // The error of the work matters more than that it could not be undone by hand.
     result.and_then(|value| ended.map(|()| value).map_err(BackendError::from))
 }
 
@@ -339,7 +344,7 @@ async fn look_after(core: Weak<Core>) {
     }
 }
 
-/// A failure that says all there is to say.
+/// Returns the meaning of a failure of which nothing follows but its error.
 fn plain(error: Error) -> Classified {
     Classified {
         error,

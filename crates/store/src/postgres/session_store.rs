@@ -17,8 +17,6 @@ use crate::error::Error;
 use crate::management::ManagementKey;
 use crate::sessions::{KeyCall, NewTokens, RefreshOutcome, SessionStore, StoredRefreshToken};
 
-/// The connection that a piece of work has.
-
 #[async_trait]
 impl SessionStore for PostgresStore {
     async fn create_session(

@@ -22,10 +22,10 @@ use super::{licenses, management};
 use crate::management::ManagementKey;
 use crate::sessions::{KeyCall, NewTokens, RefreshOutcome, StoredRefreshToken, WindowCount};
 
-/// In the order that [`read_session`] reads.
+/// The columns in the order that [`read_session`] reads.
 const SESSION: &str = "s.id, s.key_id, s.license_id, s.created_at, s.ended_at";
 
-/// Licenses whose credentials changed, and the credential that came in.
+/// The licenses whose credentials changed, and the credential that was added.
 #[derive(Default)]
 struct Touched<'a> {
     licenses: BTreeSet<LicenseId>,
@@ -33,7 +33,7 @@ struct Touched<'a> {
 }
 
 impl Touched<'_> {
-    /// Writes the changes down, once, as the last thing that a transaction does.
+    /// Writes the changes down, once, as the last statement of a transaction.
     async fn note(self, session: &PooledConn) -> Result<(), BackendError> {
         let added = self
             .added
@@ -91,7 +91,7 @@ pub(super) async fn create(
     Ok(true)
 }
 
-/// When a key ends; `None`: it has, or there is none such.
+/// Returns when a key ends; `None`: it has ended, or there is no such key.
 async fn end_of_key(
     session: &PooledConn,
     key_id: ManagementKeyId,
@@ -106,7 +106,7 @@ async fn end_of_key(
     Ok((now < end).then_some(end))
 }
 
-/// Makes room for one more session of the key.
+/// Ends the oldest sessions of a key to make room for one more.
 async fn end_oldest(
     session: &PooledConn,
     new: &Session,
@@ -172,7 +172,7 @@ pub(super) async fn refresh(
     asked_at: Timestamp,
     next: &NewTokens,
 ) -> Result<RefreshOutcome, BackendError> {
-    // Whoever waited for the lock reads what the winner left.
+    // A request that waited for the lock reads what the winner left.
     let sql = format!(
         "SELECT {SESSION}, t.expires_at, t.used_at FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id
         WHERE t.hash = $1 FOR UPDATE"
@@ -182,7 +182,8 @@ pub(super) async fn refresh(
     };
     let token = read_token(&row)?;
     let owner = &token.session;
-    // Told when it is its turn, by the clock that `asked_at` was told by: the gates', not the server's.
+    // The time is read when it is its turn, by the clock of `asked_at`: the gates', not the
+    // server's.
     let now = SystemClock.now();
     if owner.ended_at.is_some() {
         return Ok(RefreshOutcome::Refused);
@@ -260,7 +261,7 @@ pub(super) async fn cut_key(
     touch_licenses(session, key_id).await
 }
 
-/// Says that what is known of the tokens of a key's sessions is outdated.
+/// Gives the licenses of a key's sessions a new version: gates read their tokens again.
 async fn touch_licenses(session: &PooledConn, key_id: ManagementKeyId) -> Result<(), BackendError> {
     let sql =
         "SELECT DISTINCT license_id FROM sessions WHERE key_id = $1 AND license_id IS NOT NULL";
@@ -322,7 +323,8 @@ pub(super) async fn count_call(
     Ok(call)
 }
 
-/// How full the windows of a key are. Their periods never go back, however the clocks of gates differ.
+/// Returns how full the windows of a key are. Their periods never go back, however the clocks of
+/// gates differ.
 pub(super) async fn tell_call(
     session: &PooledConn,
     key_id: ManagementKeyId,
@@ -364,7 +366,7 @@ pub(super) async fn sweep(
 ) -> Result<u64, BackendError> {
     let limit = rows(limit) as i64;
     let mut swept = 0;
-    // What another gate sweeps is left to it.
+    // Rows that another gate is sweeping are left to it.
     for sql in [
         "DELETE FROM credentials WHERE cursor IN (SELECT cursor FROM credentials
             WHERE session_id IS NOT NULL AND expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
@@ -391,7 +393,7 @@ pub(super) async fn session(
     row.as_ref().map(read_session).transpose()
 }
 
-/// A session that nobody else may change until the transaction is over.
+/// Returns a session that nobody else may change until the transaction is over.
 pub(super) async fn locked(
     session: &PooledConn,
     wanted: SessionId,

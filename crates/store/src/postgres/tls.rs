@@ -20,13 +20,16 @@ use tokio_rustls::TlsConnector;
 use super::options::Trust;
 use crate::error::Error;
 
-/// Makes the TLS session of a new connection.
+/// The maker of the TLS session of a new connection.
 #[derive(Clone)]
 pub(super) struct Tls(TlsConnector);
 
 impl Tls {
+    /// Makes it for a trust.
+    ///
     /// # Errors
-    /// [`Error::Misconfigured`] if the file of root certificates cannot be used, or the system has none.
+    /// [`Error::Misconfigured`] if the file of root certificates cannot be used, or the system has
+    /// none.
     pub(super) fn new(trust: &Trust) -> Result<Self, Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier: Arc<dyn ServerCertVerifier> = match trust {
@@ -95,7 +98,8 @@ fn roots(file: Option<&std::path::Path>) -> Result<RootCertStore, Error> {
     Ok(roots)
 }
 
-/// Believes any certificate, as `sslmode=require` does everywhere; the handshake itself is still checked.
+/// A verifier that accepts any certificate, as `sslmode=require` does everywhere; the handshake
+/// itself is still checked.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 
@@ -168,7 +172,7 @@ where
     }
 }
 
-/// One handshake to come.
+/// A handshake that is to be made.
 pub(super) struct Handshake {
     connector: TlsConnector,
     name: ServerName<'static>,

@@ -25,11 +25,12 @@ use crate::error::Error;
 use crate::quota::{LeaseKey, LeaseRequest};
 use crate::tokens::{Kept, TOKENS, TokenClaim, TokenIssue, TokenStore};
 
-/// In the order that [`read_token`] reads.
+/// The columns in the order that [`read_token`] reads.
 const TOKEN: &str = "id, license, account, app, method, path, units, state, issued_at, expires_at, call_id, \
     consumed_at, status, confirmed_status, epoch, owner";
 
-/// Ends the tokens `over`, which were issued and not used, and frees their units; how many. `$3` is [`TOKENS`].
+/// The SQL that ends the tokens `over`, which were issued and not used, and frees their units. It
+/// returns how many. `$3` is [`TOKENS`].
 const FREEING: &str = ", freed AS (
       SELECT license, epoch, least(sum(units), 9223372036854775807)::bigint AS units FROM over
       WHERE epoch IS NOT NULL GROUP BY license, epoch
@@ -291,7 +292,7 @@ async fn claim(
     call_id: CallId,
     now: Timestamp,
 ) -> Result<TokenClaim, BackendError> {
-    // Of several who try at once, all but the first wait here and then find another state.
+    // Of several that try at once, all but the first wait here and then find another state.
     let sql = format!(
         "UPDATE tokens SET state = 1, call_id = $2, owner = $3, consumed_at = $4
         WHERE hash = $1 AND state = 0 AND expires_at > $4 RETURNING {TOKEN}"
@@ -316,7 +317,7 @@ async fn claim(
         let units = (epoch, won.token.units);
         let license = won.token.license_id;
         if !move_units(session, license, units, TOKENS, instance).await? {
-            // Over, and its units with it: who asks again is told so, too.
+            // It is over, and its units with it: a later try gets the same answer.
             let sql = "UPDATE tokens SET epoch = NULL WHERE id = $1";
             let token = id(won.token.id.as_u128());
             session.change(sql, &[&token]).await?;
@@ -350,7 +351,7 @@ async fn release(
     Ok(true)
 }
 
-/// Moves units of an epoch from one instance's lease to another's; whether they were there.
+/// Moves units of an epoch from one instance's lease to another's. Returns whether they were there.
 async fn move_units(
     session: &PooledConn,
     license_id: LicenseId,

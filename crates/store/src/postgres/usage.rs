@@ -51,8 +51,9 @@ fn fields(query: &UsageQuery) -> Vec<UsageField> {
     fields
 }
 
-/// What the rows of a period are of one table, whose index begins with it. Those of one license are looked up period by
-/// period; where there are no rows there are no periods either: none may be counted from one end of time to the other.
+/// Returns the SQL of one table's rows within a period, whose index begins with it. Those of one
+/// license are looked up period by period; where there are no rows there are no periods either:
+/// none may be counted from one end of time to the other.
 fn source(table: &str, period: &str, [from, to]: [&str; 2], one_license: bool) -> String {
     let within = format!("{period} >= {from} AND {period} < {to}");
     if !one_license {
@@ -123,7 +124,7 @@ fn read_row(row: &Row, fields: &[UsageField]) -> Result<UsageRow, BackendError> 
     Ok(usage)
 }
 
-/// The first quarter of an hour that begins at or after a time, by number.
+/// Returns the number of the first quarter of an hour that begins at or after a time.
 fn first_quarter_from(time: Timestamp) -> i32 {
     let quarter = quarter_number(time);
     if time == time.quarter() {

@@ -1,4 +1,5 @@
-//! Small numbers for what rollup rows have in common, so that the rows stay small.
+//! The small numbers of the dimensions that rollup rows have in common, so that the rows stay
+//! small.
 
 use std::collections::HashMap;
 
@@ -14,17 +15,19 @@ use super::convert::{id, read, read_id, read_nonempty, read_text, read_word};
 /// The id that stands for no license, and for no revision.
 pub(super) const NONE: u128 = 0;
 
-/// Numbers that were looked up before, by keys without license and start. A number never changes its meaning.
+/// A cache of the numbers that were looked up before, by keys without license and start. A number
+/// never changes its meaning.
 #[derive(Default)]
 pub(super) struct UsageDimensions(Mutex<HashMap<UsageKey, i32>>);
 
 impl UsageDimensions {
-    /// Kinds that are remembered.
+    /// The largest number of dimensions that are remembered.
     const REMEMBERED: usize = 100_000;
 
-    /// The numbers of kinds of calls, given now to those that have none. Keys have neither license nor start.
+    /// Returns the numbers of dimensions, new ones for those that have none. Keys have neither
+    /// license nor start.
     ///
-    /// Call it outside a transaction: what is remembered must not be undone.
+    /// Call it outside a transaction: numbers that are remembered must not be undone.
     pub(super) async fn numbers(
         &self,
         session: &PooledConn,
@@ -90,10 +93,10 @@ async fn number(session: &PooledConn, key: &UsageKey) -> Result<i32, BackendErro
     )
 }
 
-/// In the order that [`read_key`] reads, of rollups `r` and `usage_dimensions k`.
+/// The columns in the order that [`read_key`] reads, of rollups `r` and `kinds k`.
 pub(super) const KEY: &str = "r.license, r.quarter, k.account, k.app, k.route, k.method, k.status, k.outcome, k.mode, k.test, \
     k.plan, k.revision, k.currency";
-/// How many columns [`KEY`] has.
+/// The number of columns of [`KEY`].
 pub(super) const KEY_COLUMNS: usize = 13;
 
 pub(super) fn read_key(row: &Row) -> Result<UsageKey, BackendError> {
@@ -144,12 +147,14 @@ pub(super) fn read_status(row: &Row, column: usize) -> Result<u16, BackendError>
     read_word(row, column, |number: i32| u16::try_from(number).ok())
 }
 
-/// The quarter of an hour (counted from the UNIX epoch) that a time lies in, kept within the column.
+/// Returns the quarter of an hour (counted from the UNIX epoch) that a time lies in, kept within
+/// the column.
 pub(super) fn quarter_number(time: Timestamp) -> i32 {
     kept(time.micros().div_euclid(Timestamp::QUARTER))
 }
 
-/// The first hour (counted from the UNIX epoch) that begins at or after a time, kept within the column.
+/// Returns the first hour (counted from the UNIX epoch) that begins at or after a time, kept within
+/// the column.
 pub(super) fn first_hour_from(time: Timestamp) -> i32 {
     let hour = time.micros().div_euclid(Timestamp::HOUR);
     kept(hour.saturating_add(i64::from(time != time.hour())))
@@ -159,7 +164,7 @@ fn kept(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX })
 }
 
-/// When a quarter of an hour begins.
+/// Returns the start of a quarter of an hour.
 pub(super) fn quarter_start(number: i64) -> Timestamp {
     Timestamp::from_micros(number.saturating_mul(Timestamp::QUARTER))
 }

@@ -15,7 +15,7 @@ use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 use crate::users::{UserChange, UserStore};
 
-/// In the order that [`read_user`] reads.
+/// The columns in the order that [`read_user`] reads.
 const USER: &str = "id, account, app, login, alias, first_name, last_name, created_at, updated_at";
 
 #[async_trait]
@@ -148,7 +148,7 @@ impl UserStore for PostgresStore {
     }
 }
 
-/// What keeps others from changing a user that was found.
+/// The clause that keeps others from changing a user that was found.
 const LOCKED: &str = "FOR UPDATE";
 
 async fn find(

@@ -15,10 +15,11 @@ use crate::api_keys::{
 use crate::audit::Changed;
 use crate::licenses::{ChangeNumber, LicenseChange};
 
-/// In the order that [`read`] reads.
+/// The columns in the order that [`read`] reads.
 const API_KEY: &str = "k.license_id, k.name, k.prefix, k.metadata, k.permissions, k.parked_rate, k.updated_at, \
     k.last_request";
-/// With the license of each key; the constant is the number of a revoked license.
+/// The tables of API keys with the license of each; the constant is the number of a revoked
+/// license.
 const FROM: &str = "FROM api_keys k JOIN licenses l ON l.id = k.license_id AND l.status <> 2";
 
 pub(super) fn create(
@@ -106,7 +107,7 @@ pub(super) fn expired(
     Ok(ids)
 }
 
-/// What a filter asks of the rows; it always begins a WHERE.
+/// Returns the WHERE clause of a filter and its values.
 fn conditions(filter: &ApiKeyFilter) -> (String, Vec<Value>) {
     let text = |text: &str| Value::from(text.to_owned());
     let asked = [
@@ -136,7 +137,7 @@ fn conditions(filter: &ApiKeyFilter) -> (String, Vec<Value>) {
     (condition, values)
 }
 
-/// The order of a page.
+/// Returns the ORDER BY terms of a page.
 fn order(page: ApiKeyPage) -> String {
     let column = match page.sort {
         ApiKeySort::Id => "k.license_id",
@@ -146,7 +147,7 @@ fn order(page: ApiKeyPage) -> String {
         ApiKeySort::ExpiresAt => "l.expires_at",
         ApiKeySort::Name => "k.name",
         ApiKeySort::Prefix => "k.prefix",
-        // Active is 0, disabled 1, so that the smaller number is the larger word.
+        // Active is 0, disabled 1: the smaller number is the larger word.
         ApiKeySort::Enabled => "-l.status",
     };
     let (direction, nothing) = if page.descending {

@@ -15,7 +15,7 @@ use super::convert::{
 use crate::audit::{AuditEntries, AuditFilter, AuditStore, Changed, NumberedEntry};
 use crate::error::Error;
 
-/// Most lines of one page.
+/// The largest number of lines of a page.
 const PAGE: usize = 1_000;
 
 #[async_trait]
@@ -38,7 +38,7 @@ impl AuditStore for SqliteStore {
     }
 }
 
-/// Writes what a change says of what came of it, within its transaction.
+/// Writes the lines of a change for its result, within its transaction.
 pub(super) fn add_note<T>(
     connection: &Connection,
     note: &AuditEntries<T>,
@@ -47,7 +47,8 @@ pub(super) fn add_note<T>(
     add_all(connection, &note.lines(result))
 }
 
-/// As [`add_note`] of a thing that was changed; what it is now.
+/// Writes the lines of a change as [`add_note`] does, with the states before and after. Returns the
+/// state after.
 pub(super) fn add_change<T>(
     connection: &Connection,
     note: &AuditEntries<Changed<T>>,
@@ -88,7 +89,8 @@ pub(super) fn add(connection: &Connection, entry: &AuditEntry) -> Result<(), Bac
     Ok(())
 }
 
-/// Of the triggers on the log, an insertion fires the one alone that looks for a line in its way.
+/// Turns the error of an insertion into [`Error::Exists`]: of the triggers on the log, an insertion
+/// fires only the one that looks for a line with the same id.
 fn taken(error: rusqlite::Error) -> BackendError {
     let code = error.sqlite_error().map(|cause| cause.extended_code);
     if code == Some(SQLITE_CONSTRAINT_TRIGGER) {

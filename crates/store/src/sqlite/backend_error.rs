@@ -1,4 +1,4 @@
-//! From SQLite's errors to the store's.
+//! The errors of work on SQLite, and what they mean for the store's callers.
 
 use std::path::Path;
 
@@ -7,18 +7,18 @@ use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE};
 
 use crate::error::Error;
 
-/// Why a piece of work has no result. Its changes are undone either way.
+/// The error of a piece of work. Its changes are undone either way.
 #[derive(Debug)]
 pub(super) enum BackendError {
-    /// The work itself says no; the connection is fine.
+    /// The work itself refused; the connection is fine.
     Refused(Error),
     /// SQLite failed.
     Failed(rusqlite::Error),
 }
 
-/// What a failure of SQLite means.
+/// The meaning of an error for caller and connection.
 pub(super) struct Classified {
-    /// For the caller.
+    /// The error for the caller.
     pub(super) error: Error,
     /// Whether the connection must be opened anew.
     pub(super) reopen: bool,
@@ -37,12 +37,12 @@ impl From<rusqlite::Error> for BackendError {
 }
 
 impl BackendError {
-    /// A column that holds what no version of this program wrote.
+    /// Returns the error of a column that holds what no version of this program wrote.
     pub(super) fn corrupt(what: impl Into<String>) -> Self {
         Self::Refused(Error::Corrupt(what.into()))
     }
 
-    /// What the trouble means with the database at `path`.
+    /// Returns what the error means with the database at `path`.
     pub(super) fn classify(self, path: &Path) -> Classified {
         match self {
             Self::Refused(error) => Classified {
@@ -54,7 +54,7 @@ impl BackendError {
     }
 }
 
-/// What an error of SQLite means with the database at `path`.
+/// Returns what an error of SQLite means with the database at `path`.
 pub(super) fn classify(path: &Path, error: &rusqlite::Error) -> Classified {
     let text = format!("{}: {error}", path.display());
     let (error, reopen) = match error.sqlite_error_code() {
@@ -82,13 +82,13 @@ pub(super) fn classify(path: &Path, error: &rusqlite::Error) -> Classified {
             (Error::Corrupt(text), true)
         }
         Some(_) => (Error::Corrupt(text), true),
-        // A value of a type that is not in the schema.
+        // The value has a type that is not in the schema.
         None => (Error::Corrupt(text), false),
     };
     Classified { error, reopen }
 }
 
-/// Turns a broken uniqueness into [`Error::Exists`].
+/// Turns a violated uniqueness into [`Error::Exists`].
 pub(super) fn unique(error: rusqlite::Error, what: &'static str) -> BackendError {
     let extended = error.sqlite_error().map(|cause| cause.extended_code);
     match extended {

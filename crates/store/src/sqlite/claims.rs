@@ -10,7 +10,7 @@ use super::convert::{id, read_id, read_time, rows};
 use crate::claims::{Claim, ClaimKey, ClaimStore, Claimed, NewClaim};
 use crate::error::Error;
 
-/// In the order that [`read_claim`] reads.
+/// The columns in the order that [`read_claim`] reads.
 const CLAIM: &str = "content, owner, reference, attempt, answer, claimed_at, expires_at";
 
 #[async_trait]

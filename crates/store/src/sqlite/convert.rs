@@ -1,4 +1,4 @@
-//! Between columns and the words of the domain.
+//! The conversions between SQLite's columns and the types of `model`.
 
 use std::str::FromStr;
 
@@ -10,46 +10,47 @@ use serde::de::DeserializeOwned;
 
 use super::backend_error::BackendError;
 
-/// The largest number of a column; larger ones are kept as this.
+/// The largest number of a column; larger ones are stored as this.
 pub(super) const MAX_COUNT: u64 = i64::MAX as u64;
 
-/// A count as a column keeps it.
+/// Returns a count as a column stores it.
 pub(super) fn count(number: u64) -> i64 {
     number.min(MAX_COUNT) as i64
 }
 
-/// A count that a column kept.
+/// Returns a count that a column stored.
 pub(super) fn counted(column: i64) -> u64 {
     u64::try_from(column).unwrap_or(0)
 }
 
-/// A limit on rows; at least one, at most 100,000, so that an answer is bounded whatever is asked for.
+/// Returns a limit on rows; at least one, at most 100,000, so that an answer is bounded whatever is
+/// asked for.
 pub(super) fn rows(limit: usize) -> usize {
     limit.clamp(1, 100_000)
 }
 
-/// An id as a column keeps it.
+/// Returns an id as a column stores it.
 pub(super) fn id(bits: u128) -> [u8; 16] {
     bits.to_be_bytes()
 }
 
-/// An id that a column kept.
+/// Reads an id.
 pub(super) fn read_id(row: &Row<'_>, column: usize) -> rusqlite::Result<u128> {
     row.get::<_, [u8; 16]>(column).map(u128::from_be_bytes)
 }
 
-/// An id that a column may have kept.
+/// Reads an id from a column that may be NULL.
 pub(super) fn read_optional_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u128>> {
     let bytes: Option<[u8; 16]> = row.get(column)?;
     Ok(bytes.map(u128::from_be_bytes))
 }
 
-/// A time that a column kept.
+/// Reads a time.
 pub(super) fn read_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     row.get(column).map(Timestamp::from_micros)
 }
 
-/// A time that a column may have kept.
+/// Reads a time from a column that may be NULL.
 pub(super) fn read_optional_time(
     row: &Row<'_>,
     column: usize,
@@ -58,17 +59,17 @@ pub(super) fn read_optional_time(
     Ok(micros.map(Timestamp::from_micros))
 }
 
-/// A count that a column kept.
+/// Reads a count.
 pub(super) fn read_count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get(column).map(counted)
 }
 
-/// A value by its text form.
+/// Reads a value by its text form.
 pub(super) fn read_text<T: FromStr>(row: &Row<'_>, column: usize) -> Result<T, BackendError> {
     parse(row, column, row.get_ref(column)?.as_str().ok())
 }
 
-/// A value by its text form, if there is one.
+/// Reads a value by its text form from a column that may be NULL.
 pub(super) fn read_optional_text<T: FromStr>(
     row: &Row<'_>,
     column: usize,
@@ -85,7 +86,7 @@ fn parse<T: FromStr>(row: &Row<'_>, column: usize, text: Option<&str>) -> Result
         .ok_or_else(|| unreadable(row, column))
 }
 
-/// A list kept as JSON; NULL is the empty list.
+/// Reads a list stored as JSON; NULL is the empty list.
 pub(super) fn read_list<T: DeserializeOwned>(
     row: &Row<'_>,
     column: usize,
@@ -97,17 +98,17 @@ pub(super) fn read_list<T: DeserializeOwned>(
     }
 }
 
-/// A list as JSON, the empty one as NULL.
+/// Returns a list as JSON, the empty one as NULL.
 pub(super) fn list<T: Serialize>(values: &[T]) -> Option<String> {
     (!values.is_empty()).then(|| json(&values))
 }
 
-/// Plain data as JSON.
+/// Returns plain data as JSON.
 pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).expect("plain data always serialises")
 }
 
-/// A word kept as a number.
+/// Reads a word stored as a number.
 pub(super) fn read_word<N: FromSql, T>(
     row: &Row<'_>,
     column: usize,
@@ -116,7 +117,7 @@ pub(super) fn read_word<N: FromSql, T>(
     word(row.get(column)?).ok_or_else(|| unreadable(row, column))
 }
 
-/// The column does not hold what it should.
+/// Returns the error of a column that does not hold what it should.
 pub(super) fn unreadable(row: &Row<'_>, column: usize) -> BackendError {
     let name = row.as_ref().column_name(column).unwrap_or("?");
     BackendError::corrupt(format!("column {name} has an unknown value"))

@@ -13,21 +13,22 @@ use super::session::{Opener, Session};
 use super::writer;
 use crate::error::Error;
 
-/// What a crew is to be.
+/// The options of a database's threads.
 pub(super) struct ThreadOptions {
-    /// Name of the writer thread; at most 15 bytes, as Linux wants it.
+    /// The name of the writer thread; at most 15 bytes, as Linux wants it.
     pub(super) writer: &'static str,
-    /// Name of the reader threads.
+    /// The name of the reader threads.
     pub(super) reader: &'static str,
-    /// How many readers.
+    /// The number of readers.
     pub(super) readers: usize,
-    /// How long callers wait.
+    /// The time that callers wait.
     pub(super) timeouts: Timeouts,
-    /// The database, for messages.
+    /// The path of the database, for messages.
     pub(super) path: PathBuf,
 }
 
-/// One writer and some readers, and the desks in front of them. Dropping it ends them all.
+/// The threads of one database, one writer and some readers, and the executors in front of them.
+/// Dropping it ends them all.
 pub(super) struct DbThreads<S: 'static> {
     writing: Executor<S>,
     reading: Executor<S>,
@@ -38,7 +39,7 @@ pub(super) struct DbThreads<S: 'static> {
 }
 
 impl<S: Session> DbThreads<S> {
-    /// Starts the threads. They open their files when the first work comes.
+    /// Starts the threads. They open their files when the first job comes.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the system gives no thread.
@@ -83,7 +84,7 @@ impl<S: Session> DbThreads<S> {
         Ok(db_threads)
     }
 
-    /// A short write that somebody waits for.
+    /// Does a short write that somebody waits for.
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -94,7 +95,7 @@ impl<S: Session> DbThreads<S> {
             .await
     }
 
-    /// A write that comes after those that somebody waits for, and may be long.
+    /// Does a write that comes after those that somebody waits for, and may be long.
     pub(super) async fn write_background<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -105,7 +106,7 @@ impl<S: Session> DbThreads<S> {
             .await
     }
 
-    /// A look-up.
+    /// Does a look-up.
     pub(super) async fn read<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -116,7 +117,7 @@ impl<S: Session> DbThreads<S> {
             .await
     }
 
-    /// A report or a page of many rows.
+    /// Reads a report or a page of many rows.
     pub(super) async fn read_background<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -143,10 +144,10 @@ impl<S: 'static> Drop for DbThreads<S> {
             if let Some(handle) = interrupt.lock().take() {
                 handle.interrupt();
             }
-            // A thread that panicked has said so already.
+            // A thread that panicked has logged that already.
             let _ = thread.join();
         }
-        // Last, so that the log can be moved into the file as a whole.
+        // The writer ends last, so that the log can be moved into the file as a whole.
         if let Some(thread) = self.writer.take() {
             let _ = thread.join();
         }

@@ -1,4 +1,5 @@
-//! Small numbers for what rollup rows have in common, so that the rows stay small.
+//! A dictionary of small numbers for the dimensions that rollup rows have in common, so that the
+//! rows stay small.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -14,16 +15,17 @@ use super::convert::{id, read_id, read_optional_id, read_text, read_word, unread
 /// The number that stands for no license.
 pub(super) const NO_LICENSE: i64 = 0;
 
-/// Numbers that were looked up before; emptied when a transaction that may have given some of them is undone.
+/// The numbers that were looked up before; emptied when a transaction that may have given some of
+/// them is undone.
 #[derive(Default)]
 pub(super) struct Dictionary {
     licenses: HashMap<LicenseId, i64>,
-    /// By keys without license and start.
+    /// The numbers of kinds, by keys without license and start.
     kinds: HashMap<UsageKey, i64>,
 }
 
 impl Dictionary {
-    /// Entries of each kind that are remembered.
+    /// The largest number of entries of each sort that are remembered.
     const REMEMBERED: usize = 100_000;
 
     pub(super) fn forget(&mut self) {
@@ -31,7 +33,7 @@ impl Dictionary {
         self.kinds.clear();
     }
 
-    /// The number of a license, given now if it has none.
+    /// Returns the number of a license, a new one if it has none.
     pub(super) fn license(
         &mut self,
         connection: &Connection,
@@ -56,7 +58,8 @@ impl Dictionary {
         Ok(number)
     }
 
-    /// The number of a kind of call, given now if it has none. `key` has neither license nor start.
+    /// Returns the number of a kind of call, a new one if it has none. `key` has neither license
+    /// nor start.
     pub(super) fn kind(
         &mut self,
         connection: &Connection,
@@ -74,7 +77,7 @@ impl Dictionary {
     }
 }
 
-/// The number of a license that has rollups.
+/// Returns the number of a license that has rollups.
 pub(super) fn number_of_license(
     connection: &Connection,
     license: LicenseId,
@@ -121,10 +124,11 @@ fn number_of_kind(connection: &Connection, key: &UsageKey) -> Result<i64, Backen
     Ok(connection.prepare_cached(sql)?.insert(&values[..])?)
 }
 
-/// In the order that [`read_key`] reads, of `license_numbers l`, `rollups r` and `kinds k`.
+/// The columns in the order that [`read_key`] reads, of `license_numbers l`, `rollups r` and `kinds
+/// k`.
 pub(super) const KEY: &str = "l.id, r.quarter, k.account, k.app, k.route, k.method, k.status, k.outcome, k.mode, k.test, \
     k.plan, k.revision, k.currency";
-/// How many columns [`KEY`] has.
+/// The number of columns of [`KEY`].
 pub(super) const KEY_COLUMNS: usize = 13;
 
 pub(super) fn read_key(row: &Row<'_>) -> Result<UsageKey, BackendError> {
@@ -148,7 +152,7 @@ pub(super) fn read_key(row: &Row<'_>) -> Result<UsageKey, BackendError> {
     })
 }
 
-/// A value by its text form; the empty text stands for none.
+/// Reads a value by its text form; the empty text stands for none.
 pub(super) fn read_nonempty<T: FromStr>(
     row: &Row<'_>,
     column: usize,
@@ -160,12 +164,12 @@ pub(super) fn read_nonempty<T: FromStr>(
     text.parse().map(Some).map_err(|_| unreadable(row, column))
 }
 
-/// The quarter of an hour (counted from the UNIX epoch) that a time lies in.
+/// Returns the quarter of an hour (counted from the UNIX epoch) that a time lies in.
 pub(super) fn quarter_number(time: Timestamp) -> i64 {
     time.micros().div_euclid(Timestamp::QUARTER)
 }
 
-/// When a quarter of an hour begins.
+/// Returns the start of a quarter of an hour.
 pub(super) fn quarter_start(number: i64) -> Timestamp {
     Timestamp::from_micros(number.saturating_mul(Timestamp::QUARTER))
 }

@@ -1,4 +1,5 @@
-//! Where async callers hand work to the threads of a database and wait, never longer than stated.
+//! The executor through which async callers hand jobs to the threads of a database and wait for the
+//! result, never longer than its timeouts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,42 +12,42 @@ use super::queue::{Priority, Queue, Refusal};
 use crate::error::Error;
 use crate::suspend_aware;
 
-/// A piece of work that waits for a thread with a session of kind `S`.
+/// A job that waits for a thread with a session of type `S`.
 pub(super) type Job<S> = Box<dyn Work<S>>;
 
-/// What a thread does with a piece of work.
+/// The steps of a job on a thread.
 pub(super) trait Work<S>: Send {
-    /// Whether anybody still waits for it. Work that nobody waits for is not begun.
+    /// Returns whether anybody still waits for it. A job that nobody waits for is not begun.
     fn is_wanted(&self) -> bool;
-    /// Says that the thread has the database and begins.
+    /// Reports that the thread has the database and begins.
     fn begin(&self);
-    /// Does it, once, and keeps the result.
+    /// Does the work, once, and keeps the result.
     fn run(&mut self, session: &mut S) -> Result<(), BackendError>;
-    /// Hands the result over; for writes after the commit.
+    /// Sends the result to the caller; for writes after the commit.
     fn deliver(self: Box<Self>);
-    /// Hands an error over.
+    /// Sends an error to the caller.
     fn fail(self: Box<Self>, error: Error);
 }
 
-/// How long a caller waits.
+/// The times that a caller waits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timeouts {
-    /// Until the work begins and, if it is short, is done.
+    /// The time until a job begins and, if it is short, is done.
     pub(super) short: Duration,
-    /// Until long work is done once it has begun.
+    /// The time until a long job is done once it has begun.
     pub(super) long: Duration,
 }
 
-/// How much work it is.
+/// The class of a job by its duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JobClass {
-    /// A few rows.
+    /// A job on a few rows.
     Short,
-    /// A report, an import, a rebuild.
+    /// A job of many rows: a report, an import, a rebuild.
     Long,
 }
 
-/// The counter between callers and threads.
+/// The executor in front of one or several threads.
 pub(super) struct Executor<S> {
     queue: Arc<Queue<Job<S>>>,
     timeouts: Timeouts,
@@ -64,10 +65,10 @@ impl<S: 'static> Executor<S> {
         Self { queue, timeouts }
     }
 
-    /// Has work done and waits for its result.
+    /// Has a job done and waits for its result.
     ///
     /// # Errors
-    /// What the work says, or [`Error::Unavailable`] within the patience.
+    /// The job's own error, or [`Error::Unavailable`] when a timeout has passed.
     pub(super) async fn execute<T, F>(
         &self,
         priority: Priority,

@@ -1,4 +1,4 @@
-//! One database file: opening it, bringing its schema up, noticing that it was taken away.
+//! A database file: opening it, bringing its schema up to date, noticing that it was taken away.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -11,18 +11,18 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use super::backend_error::classify;
 use crate::error::Error;
 
-/// What a file holds.
+/// The schema of a file.
 #[derive(Debug)]
 pub(super) struct Schema {
-    /// For people.
+    /// The name, for people.
     pub(super) name: &'static str,
-    /// SQLite's `application_id`, so that one file is never taken for the other.
+    /// The `application_id` of SQLite, so that one file is never taken for the other.
     pub(super) application: i32,
-    /// Numbered from 1: a file of version `n` has seen the first `n`.
+    /// The migrations, numbered from 1: a file of version `n` has seen the first `n`.
     pub(super) migrations: &'static [&'static str],
 }
 
-/// Licenses and what belongs to them.
+/// The schema of licenses and the objects that belong to them.
 pub(super) const LICENSES: Schema = Schema {
     name: "license",
     application: 0x5447_4C31,
@@ -39,7 +39,7 @@ pub(super) const LICENSES: Schema = Schema {
     ],
 };
 
-/// Balances, rollups and the manifest.
+/// The schema of balances, rollups and the manifest.
 pub(super) const LEDGER: Schema = Schema {
     name: "ledger",
     application: 0x5447_5231,
@@ -54,14 +54,14 @@ pub(super) const LEDGER: Schema = Schema {
     ],
 };
 
-/// Where a database is and how it is opened.
+/// The place of a database and the way to open it.
 #[derive(Clone, Debug)]
 pub(super) struct DatabaseFile {
-    /// The file.
+    /// The path of the file.
     pub(super) path: PathBuf,
-    /// What is in it.
+    /// The schema.
     pub(super) schema: &'static Schema,
-    /// How long another program may hold it before we give up.
+    /// The time that another program may hold the file before we give up.
     pub(super) busy_timeout: Duration,
 }
 
@@ -74,36 +74,38 @@ pub(super) struct OpenFile {
     checked: Instant,
 }
 
-/// Device and inode.
+/// The device and inode of a file.
 type Identity = (u64, u64);
 
-/// What to think of a database without anything in it.
+/// The meaning of a database without anything in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Empty {
-    /// It is to be made.
+    /// It is new, and is to be filled.
     IsNew,
-    /// It was lost.
+    /// It lost its contents.
     IsLost,
 }
 
-/// What a connection is for.
+/// The use of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// The one writer.
+    /// The connection of the one writer.
     Write,
-    /// Queries only.
+    /// A connection for queries only.
     Read,
 }
 
 impl DatabaseFile {
-    /// Makes the file if there is none, and brings its schema up.
+    /// Makes the file if there is none, and brings its schema up to date.
     ///
     /// # Errors
-    /// [`Error::NewerSchema`], [`Error::Corrupt`] for what is no database of ours, [`Error::Unavailable`].
+    /// [`Error::NewerSchema`], [`Error::Corrupt`] for a file that is no database of Tallygate,
+    /// [`Error::Unavailable`].
     pub(super) fn create(&self) -> Result<(), Error> {
         let unavailable =
             |error| Error::Unavailable(format!("{}: {}", self.path.display(), in_words(&error)));
-        // The file is made here so that nobody else may read it; SQLite gives its companions the same mode.
+        // The file is made here so that nobody else may read it; SQLite gives its companions the
+        // same mode.
         fs::OpenOptions::new()
             .write(true)
             .create(true)
@@ -154,7 +156,7 @@ impl DatabaseFile {
         })
     }
 
-    /// A connection that reads what is there: nothing is made, changed or brought up.
+    /// Opens a connection that only reads: nothing is made, changed or brought up to date.
     ///
     /// # Errors
     /// As [`DatabaseFile::create`].
@@ -180,7 +182,7 @@ impl DatabaseFile {
         ))
     }
 
-    /// Refuses what a newer version made and what is not ours, before anything is written.
+    /// Refuses a file that a newer version or another program made, before anything is written.
     fn check(&self, connection: &Connection, empty: Empty) -> Result<(), Error> {
         let (application, version) = stamps(connection).map_err(|error| self.explain(&error))?;
         let known = self.schema.migrations.len() as u32;
@@ -223,7 +225,8 @@ impl DatabaseFile {
         pragmas().map_err(|error| self.explain(&error))
     }
 
-    /// SQLite answers "busy" at once when two connections change the journal mode of a new file, so we wait ourselves.
+    /// Switches to write-ahead logging. SQLite answers "busy" at once when two connections change
+    /// the journal mode of a new file, so this waits itself.
     fn enter_wal(&self, connection: &Connection) -> Result<(), Error> {
         let deadline = Instant::now() + self.busy_timeout;
         loop {
@@ -249,8 +252,8 @@ impl DatabaseFile {
         }
     }
 
-    /// Applies what is missing. Each migration is one transaction that reads the version again, so that several
-    /// processes may open a store at once.
+    /// Applies the migrations that are missing. Each is one transaction that reads the version
+    /// again, so that several processes may open a store at once.
     fn migrate(&self, connection: &mut Connection) -> Result<(), Error> {
         loop {
             let version = version(connection).map_err(|error| self.explain(&error))?;
@@ -275,27 +278,28 @@ impl DatabaseFile {
 }
 
 impl OpenFile {
-    /// How often a reader looks whether its file is still there.
+    /// The time between two looks of a reader for its file.
     const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-    /// Where it is.
+    /// Returns the path of the file.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether the path still leads to the file that was opened.
+    /// Returns whether the path still leads to the file that was opened.
     pub(super) fn is_current(&mut self) -> bool {
         self.checked = Instant::now();
         identity(&self.path) == Some(self.identity)
     }
 
-    /// As [`OpenFile::is_current`], looked up once a second at most.
+    /// Returns the same as [`OpenFile::is_current`], looked up once a second at most.
     pub(super) fn was_current_lately(&mut self) -> bool {
         self.checked.elapsed() < Self::CHECK_INTERVAL || self.is_current()
     }
 }
 
-/// Whose database it is and of which version, as of one moment: another process may be making it just now.
+/// Returns application id and schema version as of one moment: another process may be making the
+/// database just now.
 fn stamps(connection: &Connection) -> rusqlite::Result<(i32, u32)> {
     let snapshot = connection.unchecked_transaction()?;
     let read = |pragma| snapshot.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));

@@ -1,4 +1,4 @@
-//! Who has asked all gates to keep their positions.
+//! The freeze in SQL: the instance that has asked all gates to keep their positions.
 
 use std::time::Duration;
 

@@ -22,7 +22,8 @@ use crate::management::{
 };
 use crate::tokens::TokenStore;
 
-/// Up to so many licenses are made as a command; more are an import, which lets commands pass.
+/// The largest number of licenses that are made as a command; more are an import, which lets
+/// commands pass.
 const BATCH_SIZE: usize = 100;
 
 #[async_trait]
@@ -281,7 +282,7 @@ impl ManagementStore for SqliteStore {
     }
 
     async fn parts_up(&self) -> Vec<(&'static str, bool)> {
-        // An empty transaction: it takes the lock that every write takes, and writes nothing.
+        // An empty transaction takes the lock that every write takes, and writes nothing.
         let licenses = self.licenses.write(|_| Ok(()));
         let ledger = self.ledger.write(|_| Ok(()));
         let (licenses, ledger) = (licenses.await.is_ok(), ledger.await.is_ok());

@@ -18,14 +18,15 @@ use crate::licenses::{
     NewCredential, NewLicense, SealedKey, Snapshot, StoredLicense,
 };
 
-/// Changes that are kept; a reader further behind sees a gap in the numbers and begins anew.
+/// The number of changes that are kept; a reader further behind sees a gap in the numbers and
+/// begins anew.
 const CHANGES_KEPT: i64 = 1_000_000;
 
-/// In the order that [`read_license`] reads.
+/// The columns in the order that [`read_license`] reads.
 const LICENSE: &str = "l.id, l.account, l.app, l.plan, l.user, l.label, l.status, l.created_at, l.expires_at, \
     l.remaining, l.refill, l.rate_limits, l.concurrency, l.permissions, l.allow_ips, l.version";
 const LICENSE_COLUMNS: usize = 16;
-/// In the order that [`read_credential`] reads.
+/// The columns in the order that [`read_credential`] reads.
 const CREDENTIAL: &str = "c.id, c.kind, c.prefix, c.status, c.created_at, c.expires_at";
 const CREDENTIAL_COLUMNS: usize = 6;
 
@@ -116,7 +117,8 @@ fn insert_credential(
     Ok(())
 }
 
-/// Writes a change down. Numbers have no gaps: they are given within the transaction of the one writer.
+/// Writes a change down. Numbers have no gaps: they are given within the transaction of the one
+/// writer.
 fn note(
     connection: &Connection,
     last: ChangeNumber,
@@ -185,7 +187,8 @@ pub(super) fn change(
     Ok(after.map(|after| Changed { before, after }))
 }
 
-/// A revoked license stays revoked, and what is not there cannot be revoked.
+/// Returns whether a change has an effect. A revoked license stays revoked, and a credential that
+/// the license does not have cannot be revoked.
 fn changes_anything(stored: &StoredLicense, change: &LicenseChange) -> bool {
     match change {
         LicenseChange::Status(_) => stored.license.status != LicenseStatus::Revoked,
@@ -197,7 +200,7 @@ fn changes_anything(stored: &StoredLicense, change: &LicenseChange) -> bool {
     }
 }
 
-/// Carries a change out; the hash of the credential that it added, if any.
+/// Carries a change out. Returns the hash of the credential that it added, if any.
 fn apply<'change>(
     connection: &Connection,
     stored: &StoredLicense,
@@ -267,7 +270,8 @@ fn apply<'change>(
     Ok(None)
 }
 
-/// The balance itself lives in the other file: here it only gets a newer stamp, which the next lease heeds.
+/// Writes new limits. The balance itself is in the other file: here it only gets a newer stamp,
+/// which the next lease applies.
 fn apply_limits(
     connection: &Connection,
     stored: &StoredLicense,
@@ -276,7 +280,7 @@ fn apply_limits(
     now: Timestamp,
 ) -> Result<(), BackendError> {
     let before = &stored.license.limits;
-    // What was not counted before has nothing left that could be kept.
+    // Units that were not counted before leave nothing that could be kept.
     let anew = balance || (before.remaining.is_none() && limits.remaining.is_some());
     let every = |limits: &Limits| limits.refill.map(|refill| refill.every);
     let rescheduled = every(before) != every(limits);
@@ -349,7 +353,7 @@ pub(super) fn get(
     }
 }
 
-/// The license of a row with its credentials.
+/// Returns the license of a row with its credentials.
 fn complete(connection: &Connection, row: &Row<'_>) -> Result<StoredLicense, BackendError> {
     let (license, version) = read_license(row)?;
     let sql = format!(

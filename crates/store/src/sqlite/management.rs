@@ -16,7 +16,7 @@ use crate::management::{
     Account, AppNamed, ManagementKey, NewManagementKey, PlanNamed, plan_setting,
 };
 
-/// In the order that [`read_key`] reads.
+/// The columns in the order that [`read_key`] reads.
 const KEY: &str = "id, account, app, license_id, name, scopes, prefix, created_at, expires_at, revoked_at, \
      allow_ips, draws_on";
 
@@ -102,7 +102,7 @@ pub(super) fn create_key(
     Ok(())
 }
 
-/// Keeps a key and ends the one it replaces; `false`: there is none to replace.
+/// Keeps a key and ends the one it replaces. Returns `false` if there is none to replace.
 pub(super) fn replace_key(
     connection: &Connection,
     old: ManagementKeyId,
@@ -254,7 +254,8 @@ pub(super) fn last_plan_revision(
         .optional()?;
     let found = match noted {
         Some(noted) => Some(noted),
-        // A version that noted nothing made it: of several revisions any is better than none.
+        // The version that made it did not record which is in force: of several revisions any is
+        // better than none.
         None => connection
             .prepare_cached(
                 "SELECT id FROM plan_revisions WHERE json_extract(terms, '$.name') = ?1",
@@ -286,7 +287,7 @@ pub(super) fn plan_revision(
         .map_err(|error| BackendError::corrupt(format!("plan revision {revision}: {error}")))
 }
 
-/// Keeps a setting if nothing is there yet; whether it was kept.
+/// Keeps a setting if nothing is there yet. Returns whether it was kept.
 pub(super) fn put_setting(
     connection: &Connection,
     name: &str,

@@ -10,9 +10,9 @@ use super::convert::{
 use crate::error::Error;
 use crate::ledger::{InstanceState, SealIntent, SealedFile};
 
-/// In the order that [`read_instance`] reads.
+/// The columns in the order that [`read_instance`] reads.
 const INSTANCE: &str = "id, number, node, started_at, finished_at";
-/// In the order that [`read_file`] reads.
+/// The columns in the order that [`read_file`] reads.
 const FILE: &str = "instance, lane, start, through, name, bytes, records, calls, hash, previous, first_started_at, \
     last_started_at, sealed_at, removed_at";
 

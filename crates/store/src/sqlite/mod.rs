@@ -1,10 +1,11 @@
 //! The embedded store: two SQLite files, `licenses.db` and `ledger.db`, and nothing to install.
 //!
-//! Each file has one writer thread and a few readers. No call waits longer than the busy timeout and
-//! [`SqliteOptions::GRACE`], long work aside, which begins within that time.
+//! Each file has one writer thread and a few readers. No call waits longer than the busy timeout
+//! and [`SqliteOptions::GRACE`], long jobs aside, which begin within that time.
 //!
-//! Licenses stand in one file; balances, leases, rollups and positions in the other, since one transaction must hold
-//! them together. No method writes both: see `docs/decisions/0002-two-sqlite-files.md`.
+//! Licenses are in one file; balances, leases, rollups and positions in the other, since one
+//! transaction must hold them together. No method writes both: see
+//! `docs/decisions/0002-two-sqlite-files.md`.
 
 mod api_key_store;
 mod api_keys;
@@ -57,27 +58,28 @@ use self::terms::TermsSource;
 use crate::Named;
 use crate::error::Error;
 
-/// Where an embedded store is and how patient it is.
+/// The options of an embedded store: its directory and its timeouts.
 #[derive(Clone)]
 pub struct SqliteOptions {
     /// The directory of both files; made if it is not there, readable by its owner alone.
     pub directory: PathBuf,
-    /// How long a file may be held by another program before a call fails; 1 s by default.
+    /// The time that a file may be held by another program before a call fails; 1 s by default.
     pub busy_timeout: Duration,
-    /// Threads that read each file; at least 2, of which one is kept free of reports. 2 by default.
+    /// The number of threads that read each file; at least 2, of which one is kept free of reports.
+    /// 2 by default.
     pub readers: usize,
-    /// Tells when limits are changed, which decides what refills are past. The clock of the machine by default; with a
-    /// manual clock here, tests of refills need no waiting.
+    /// The clock by which limits are changed, which decides what refills are past. The clock of the
+    /// machine by default; with a manual clock here, tests of refills need no waiting.
     pub clock: Arc<dyn Clock>,
 }
 
 impl SqliteOptions {
-    /// How long a call may wait beyond the busy timeout.
+    /// The time that a call may wait beyond the busy timeout.
     pub const GRACE: Duration = Duration::from_secs(1);
-    /// How long a report, an import or a rebuild may take once it has begun.
+    /// The time that a report, an import or a rebuild may take once it has begun.
     pub const LONG_JOB_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-    /// A store in this directory, with defaults for all else.
+    /// Returns the options of a store in this directory, with defaults for all else.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
@@ -116,7 +118,8 @@ impl fmt::Debug for SqliteOptions {
 
 /// The embedded store. Its methods need a Tokio runtime with time enabled.
 ///
-/// Dropping it serves what waits, ends its threads and moves the write-ahead logs into their files.
+/// Dropping it serves the jobs that wait, ends its threads and moves the write-ahead logs into
+/// their files.
 pub struct SqliteStore {
     clock: Arc<dyn Clock>,
     licenses: DbThreads<LicenseSession>,
@@ -125,11 +128,12 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the store, making its files where there are none and bringing older ones up. Blocks while it does.
+    /// Opens the store, makes its files where there are none and brings older ones up to date.
+    /// Blocks while it does.
     ///
     /// # Errors
-    /// [`Error::NewerSchema`]; [`Error::Corrupt`] for files that are not ours; [`Error::Unavailable`] if a file cannot be
-    /// reached or stays locked.
+    /// [`Error::NewerSchema`]; [`Error::Corrupt`] for files that are not Tallygate's;
+    /// [`Error::Unavailable`] if a file cannot be reached or stays locked.
     pub fn open(options: SqliteOptions) -> Result<Self, Error> {
         fs::DirBuilder::new()
             .recursive(true)
@@ -174,8 +178,9 @@ impl SqliteStore {
     }
 }
 
-/// What licenses of the store in a folder name, read without opening the store: a gate may be at work on it, and nothing is made
-/// or changed. `None`: there is no store yet.
+/// Returns the plans and apps that licenses of the store in a folder name, without opening the
+/// store: a gate may be at work on it, and nothing is made or changed. `None`: there is no store
+/// yet.
 ///
 /// # Errors
 /// As [`SqliteStore::open`], for a store that this version cannot read too.

@@ -1,4 +1,5 @@
-//! Names of nodes. A folder has one gate, which its lock sees to: what is left to refuse is a second claim of this process.
+//! The names of nodes. The folder's lock lets only one gate use it, so only a second claim of this
+//! process is left to refuse.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::node::{NodeClaim, NodeStore};
 /// The names that are claimed.
 pub(super) type Nodes = Arc<Mutex<HashSet<String>>>;
 
-/// A name that is free again when this is dropped.
+/// A claim of a name, which is free again when this is dropped.
 struct Claim(Nodes, String);
 
 impl Drop for Claim {

@@ -1,52 +1,54 @@
-//! The bounded queue in front of a thread: two ranks, so that what a call waits for comes before what can wait.
+//! The bounded queue in front of a thread, with two priorities, so that work that a call waits for
+//! comes before work that can wait.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// What is served first.
+/// The priority of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Priority {
     /// Somebody waits for it: look-ups, leases, changes.
     Interactive,
-    /// It may take its time: rollups and reports.
+    /// It can wait: rollups and reports.
     Background,
 }
 
-/// How much a queue takes, and how it gives.
+/// The bounds of a queue.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// Most prompt jobs that wait.
+    /// The largest number of interactive jobs that wait.
     pub(super) interactive: usize,
-    /// Most patient jobs that wait.
+    /// The largest number of background jobs that wait.
     pub(super) background: usize,
-    /// Most patient jobs under way at once; fewer than there are threads, if there are several.
+    /// The largest number of background jobs under way at once; fewer than there are threads, if
+    /// there are several.
     pub(super) background_at_once: usize,
 }
 
-/// Why a job was not taken.
+/// The reason why a job was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// Too many wait.
+    /// Too many jobs wait.
     Full,
-    /// Nobody serves any more.
+    /// No thread serves the queue any more.
     Closed,
 }
 
-/// What a thread gets.
+/// The jobs that a thread takes.
 pub(super) enum Taken<J> {
-    /// Prompt jobs, in order.
+    /// Interactive jobs, in order.
     Interactive(Vec<J>),
-    /// One patient job; [`Queue::background_done`] must follow.
+    /// One background job; [`Queue::background_done`] must follow.
     Background(J),
-    /// Nothing came within the time.
+    /// No job came within the time.
     Nothing,
     /// The queue is closed and empty.
     Closed,
 }
 
-/// A bounded queue of two ranks for one or several threads.
+/// A bounded queue of two priorities for one or several threads.
 pub(super) struct Queue<J> {
     bounds: Bounds,
     waiting: Mutex<Waiting<J>>,
@@ -57,7 +59,8 @@ struct Waiting<J> {
     interactive: VecDeque<J>,
     background: VecDeque<J>,
     background_running: usize,
-    /// A patient job goes next even if prompt ones wait, so that a stream of those cannot starve it.
+    /// Whether a background job goes next even if interactive ones wait, so that a stream of those
+    /// cannot starve it.
     background_is_due: bool,
     closed: bool,
 }
@@ -77,7 +80,7 @@ impl<J> Queue<J> {
         }
     }
 
-    /// Adds a job; never waits.
+    /// Adds a job; it never waits.
     pub(super) fn push(&self, priority: Priority, job: J) -> Result<(), Refusal> {
         let mut waiting = self.waiting.lock();
         if waiting.closed {
@@ -96,7 +99,7 @@ impl<J> Queue<J> {
         Ok(())
     }
 
-    /// Takes up to `most` prompt jobs or one patient one, waiting up to `timeouts`.
+    /// Takes up to `most` interactive jobs or one background job, waiting up to `timeout`.
     pub(super) fn take(&self, most: usize, timeouts: Duration) -> Taken<J> {
         let mut waiting = self.waiting.lock();
         let mut waited = false;
@@ -125,7 +128,7 @@ impl<J> Queue<J> {
         }
     }
 
-    /// Says that a patient job is over.
+    /// Reports that a background job is over.
     pub(super) fn background_done(&self) {
         self.waiting.lock().background_running -= 1;
         self.filled.notify_one();
@@ -137,7 +140,7 @@ impl<J> Queue<J> {
         waiting.interactive.len() + waiting.background.len()
     }
 
-    /// Takes no more jobs; those that wait are still served.
+    /// Closes the queue: it takes no more jobs, and those that wait are still served.
     pub(super) fn close(&self) {
         self.waiting.lock().closed = true;
         self.filled.notify_all();

@@ -12,11 +12,11 @@ use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound};
 use crate::refill::{BalanceRow, Terms, next_refill_at, present};
 use crate::tokens::TOKENS;
 
-/// Periods before the previous one are over: nothing is leased in them, and their rows go. The previous one stays for
-/// gates whose clocks are behind.
+/// The number of periods before the present one that are kept. In those before nothing is leased,
+/// and their rows are removed. The previous one stays for gates whose clocks are behind.
 const PERIODS_KEPT: u32 = 1;
-/// What was spent in periods that ended less than so many seconds ago stays written down: a clock that was ahead for a while
-/// must not have made the period that is under way look long past.
+/// The seconds after its end for which spending of a period stays written down: a clock that was
+/// ahead for a while must not have made the period that is under way look long past.
 const AHEAD: u32 = 6 * 3_600;
 
 pub(super) fn lease(
@@ -34,7 +34,7 @@ pub(super) fn lease(
     requests.iter().map(lease).collect()
 }
 
-/// What was granted to one wish of a round, as it is kept: period, units, what is left, when it is refilled next.
+/// The grant of one request of a round as it is stored: period, units, units left, next refill.
 type KeptGrant = (u32, u64, u64, Option<i64>);
 
 pub(super) fn lease_round(
@@ -90,7 +90,8 @@ fn unpack(key: LeaseKey, (period, units, left, next): KeptGrant) -> LeaseGrant {
     }
 }
 
-/// An instance whose journal was read to its end never comes back: what it leased now, nobody would settle.
+/// Returns whether an instance's journal was read to its end. It never comes back: nobody would
+/// settle what it leased now.
 fn is_finished(connection: &Connection, instance: InstanceId) -> Result<bool, BackendError> {
     let sql = "SELECT finished_at IS NOT NULL FROM instances WHERE id = ?1";
     let finished: Option<bool> = connection
@@ -159,7 +160,7 @@ fn lease_one(
     Ok(grant)
 }
 
-/// What [`LeaseGrant::elsewhere`] says. Nobody looks at it while something is left.
+/// Returns [`LeaseGrant::elsewhere`], which is only looked up when nothing is left.
 fn held_elsewhere(
     connection: &Connection,
     instance: InstanceId,
@@ -216,7 +217,8 @@ fn free_of_window(
         .saturating_sub(outstanding))
 }
 
-/// Units that instances hold of a key (granted and not given back), and how many of them are known to be spent.
+/// Returns the units that instances hold of a key (granted and not given back), and how many of
+/// them are known to be spent.
 fn outstanding(connection: &Connection, key: LeaseKey) -> Result<(u64, u64), BackendError> {
     let sql = "SELECT granted - returned, spent FROM leases WHERE license = ?1 AND counter = ?2 AND period = ?3";
     let mut statement = connection.prepare_cached(sql)?;
@@ -239,7 +241,8 @@ pub(super) fn grant(
     key: LeaseKey,
     units: u64,
 ) -> Result<(), BackendError> {
-    // What was given back is taken off both sides where the column would overflow: only the difference counts.
+    // Returned units are taken off both sides where the column would overflow: only the difference
+    // counts.
     let sql = "INSERT INTO leases (license, counter, period, instance, granted) VALUES (?1, ?2, ?3, ?4, ?5)
         ON CONFLICT (license, counter, period, instance) DO UPDATE SET
         granted = iif(granted > ?6 - excluded.granted, granted - returned, granted) + excluded.granted,
@@ -313,7 +316,8 @@ fn write_balance(
         row.refilled_through,
     ])?;
     if before.is_some_and(|before| before.epoch != row.epoch) {
-        // The leases of older epochs are void: what is reported for them later finds no row and is ignored.
+        // The leases of older epochs are void: spending that is reported for them later finds no
+        // row and is ignored.
         connection
             .prepare_cached(
                 "DELETE FROM leases WHERE license = ?1 AND counter = 0 AND period < ?2",
@@ -371,8 +375,9 @@ pub(super) fn give_back(
     Ok(())
 }
 
-/// Moves what the records of a batch spent. Units that no lease holds count against the balance itself and are logged: the
-/// calls were made. So it is in a store that was restored from a backup older than the lease.
+/// Moves the spending of a batch's records. Units that no lease holds count against the balance
+/// itself and are logged: the calls were made. That happens in a store that was restored from a
+/// backup older than the lease.
 pub(super) fn spend(
     connection: &Connection,
     instance: InstanceId,
@@ -409,7 +414,8 @@ pub(super) fn spend(
     Ok(())
 }
 
-/// Adds to what is spent of a lease; the units that were more than it holds, `None` if there is none.
+/// Adds to the spending of a lease. Returns the units beyond those that it holds, `None` if there
+/// is no such lease.
 fn spend_on(
     connection: &Connection,
     instance: InstanceId,
@@ -443,8 +449,8 @@ fn spend_on(
     Ok(Some(units.saturating_sub(free)))
 }
 
-/// Counts units against a balance; whether they are of its epoch, or of one that the store does not know yet: then it goes on
-/// in that, and refills that fell due until now are past.
+/// Counts units against a balance. Returns whether they are of its epoch, or of one that the store
+/// does not know yet: then it goes on in that, and refills that fell due until now are past.
 fn settle_beyond(connection: &Connection, key: LeaseKey, units: u64) -> Result<bool, BackendError> {
     let Some(written) = read_balance(connection, key.license_id)? else {
         return Ok(false);
@@ -454,7 +460,8 @@ fn settle_beyond(connection: &Connection, key: LeaseKey, units: u64) -> Result<b
     }
     let mut row = written;
     if key.period > row.epoch {
-        // By the machine's own clock: what is rolled up comes without one, and this happens after a restore alone.
+        // By the machine's own clock: a batch comes without a time, and this happens only after a
+        // restore.
         let now = Timestamp::from(std::time::SystemTime::now()).micros();
         row.refilled_through = row.refilled_through.max(now);
         (row.epoch, row.settled) = (key.period, 0);
@@ -464,7 +471,7 @@ fn settle_beyond(connection: &Connection, key: LeaseKey, units: u64) -> Result<b
     Ok(true)
 }
 
-/// Licenses among these that spent units and have no balance written down yet.
+/// Returns those of these licenses that spent units and have no balance written down yet.
 pub(super) fn unborn(
     connection: &Connection,
     spent: &[Spent],
@@ -484,7 +491,7 @@ pub(super) fn bear(
     terms: &HashMap<LicenseId, Terms>,
 ) -> Result<(), BackendError> {
     for (license_id, terms) in terms {
-        // No refill is claimed here: whoever leases first does that.
+        // No refill is claimed here: the first lease does that.
         let begun = Timestamp::from_micros(terms.created_at.micros().max(terms.refill_stamp));
         let unclaimed = Terms {
             refill: None,
@@ -497,7 +504,7 @@ pub(super) fn bear(
     Ok(())
 }
 
-/// Of each balance its epoch, and what is known to be spent in it.
+/// Returns the epoch of each balance, and the units that are known to be spent in it.
 pub(super) fn spent_by_epoch(
     connection: &Connection,
 ) -> Result<Vec<(LicenseId, u32, u64)>, BackendError> {
@@ -515,7 +522,8 @@ pub(super) fn spent_by_epoch(
     Ok(spent)
 }
 
-/// What calls by minute mean for each window that the instance holds a lease on.
+/// Returns how many of the calls by minute count for each window that the instance holds a lease
+/// on.
 fn calls_by_window(
     connection: &Connection,
     instance: InstanceId,
@@ -546,8 +554,9 @@ fn calls_by_window(
     Ok(sums)
 }
 
-/// Whether some second of a minute lies in a period. A window that is no whole number of minutes has minutes in two
-/// periods: they count in both, for too much is safe and too little is not.
+/// Returns whether some second of a minute lies in a period. A window that is no whole number of
+/// minutes has minutes in two periods: they count in both, for too much is safe and too little is
+/// not.
 fn lies_within(minute: u32, seconds: u32, period: u32) -> bool {
     let first = u64::from(minute) * 60;
     let length = u64::from(seconds);

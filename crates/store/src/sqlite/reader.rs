@@ -12,14 +12,14 @@ use super::executor::Job;
 use super::queue::{Queue, Taken};
 use super::session::{Holder, Opener, Session};
 
-/// What ends the query that a reader is at.
+/// The handle that interrupts the query that a reader is running.
 pub(super) type Interrupt = Arc<Mutex<Option<InterruptHandle>>>;
 
-/// A reader takes one job at a time, so that jobs spread over the threads.
+/// The number of jobs that a reader takes at a time, so that jobs spread over the threads.
 const ONE: usize = 1;
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Runs until the queue is closed and empty.
+/// Runs a reader until the queue is closed and empty.
 pub(super) fn run<S: Session>(queue: &Arc<Queue<Job<S>>>, open: Opener<S>, interrupt: &Interrupt) {
     let mut holder = Holder::new(open);
     loop {

@@ -1,4 +1,4 @@
-//! Rollups and the positions that they stand for, in SQL.
+//! Rollups and the positions up to which they count, in SQL.
 
 use std::mem;
 
@@ -55,11 +55,12 @@ fn rolled(connection: &Connection, instance: InstanceId, lane: u32) -> Result<u6
     Ok(counted(rolled.unwrap_or(0)))
 }
 
-/// An amount is kept in two columns: how many of these, and the rest. Both have one sign, so that sums of each are exact.
+/// The base of amounts, which are stored in two columns: the multiples of this, and the rest. Both
+/// have one sign, so that sums of each are exact.
 pub(super) const AMOUNT_BASE: i128 = 1_000_000_000_000_000_000;
 
-/// Adds sums to a row, kept within range: a sum beyond 64 bits turns into a floating number in SQLite, which `min` brings
-/// back.
+/// Adds sums to a row, kept within range: a sum beyond 64 bits turns into a floating number in
+/// SQLite, which `min` brings back.
 fn add(
     connection: &Connection,
     dictionary: &mut Dictionary,
@@ -97,7 +98,7 @@ fn add(
     Ok(())
 }
 
-/// A part of an amount, whose range it is that it fits.
+/// Returns a part of an amount, which fits by the range of amounts.
 fn half(part: i128) -> i64 {
     i64::try_from(part).expect("a part of an amount has 64 bits")
 }
@@ -177,7 +178,7 @@ pub(super) fn positions(
     Ok(positions)
 }
 
-/// The first quarter of an hour that begins at or after a time, by number.
+/// Returns the number of the first quarter of an hour that begins at or after a time.
 pub(super) fn first_quarter_from(time: Timestamp) -> i64 {
     let quarter = quarter_number(time);
     if time == time.quarter() {

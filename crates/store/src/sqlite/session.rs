@@ -1,22 +1,23 @@
-//! What a thread holds between two pieces of work: its open connection, opened anew when the file is usable again.
+//! The session of a thread: its open connection between two jobs, opened anew when the file is
+//! usable again.
 
 use std::time::{Duration, Instant};
 
 use super::file::OpenFile;
 use crate::error::Error;
 
-/// An open connection with what belongs to it.
+/// An open connection with the state that belongs to it.
 pub(super) trait Session: Send + Sized + 'static {
-    /// The file that the session works on.
+    /// Returns the file that the session works on.
     fn file(&mut self) -> &mut OpenFile;
-    /// Forgets what it remembers of a transaction that was undone.
+    /// Forgets the state of a transaction that was undone.
     fn undone(&mut self) {}
 }
 
-/// Opens sessions.
+/// A function that opens sessions.
 pub(super) type Opener<S> = Box<dyn Fn() -> Result<S, Error> + Send + Sync>;
 
-/// A session that may be lost and found again.
+/// A holder of a session that may be lost and opened again.
 pub(super) struct Holder<S> {
     open: Opener<S>,
     session: Option<S>,
@@ -24,7 +25,7 @@ pub(super) struct Holder<S> {
 }
 
 impl<S: Session> Holder<S> {
-    /// A file that cannot be opened is tried again after this long.
+    /// The time after which a file that cannot be opened is tried again.
     const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
     pub(super) fn new(open: Opener<S>) -> Self {
@@ -35,7 +36,8 @@ impl<S: Session> Holder<S> {
         }
     }
 
-    /// The session, opened if need be. `strict`: the file is looked at now, not only once a second.
+    /// Returns the session, opened if need be. `strict`: the file is looked up now, not only once a
+    /// second.
     pub(super) fn get(&mut self, strict: bool) -> Result<&mut S, Error> {
         let current = self.session.as_mut().is_some_and(|session| {
             let file = session.file();
@@ -75,12 +77,12 @@ impl<S: Session> Holder<S> {
         }
     }
 
-    /// Lets the connection go; the next piece of work opens a new one.
+    /// Drops the connection; the next job opens a new one.
     pub(super) fn discard(&mut self) {
         self.session = None;
     }
 
-    /// Lets go of a file that is not where it was.
+    /// Drops the connection to a file that is not where it was.
     pub(super) fn look(&mut self) {
         if self
             .session
@@ -92,7 +94,7 @@ impl<S: Session> Holder<S> {
         }
     }
 
-    /// The session if it is open.
+    /// Takes the session, if it is open.
     pub(super) fn take(&mut self) -> Option<S> {
         self.session.take()
     }

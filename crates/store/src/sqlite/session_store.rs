@@ -71,7 +71,8 @@ impl SessionStore for SqliteStore {
         next: NewTokens,
         note: AuditEntries<RefreshOutcome>,
     ) -> Result<RefreshOutcome, Error> {
-        // Told when it is its turn: whoever asked before that time lost a race, whoever asks later replays.
+        // The time is read when it is its turn: a request made before that time lost a race, one
+        // made later is a replay.
         let clock = self.clock.clone();
         self.licenses
             .write(move |file| {

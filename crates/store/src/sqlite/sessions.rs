@@ -13,7 +13,7 @@ use super::{licenses, management};
 use crate::management::ManagementKey;
 use crate::sessions::{KeyCall, NewTokens, RefreshOutcome, StoredRefreshToken, WindowCount};
 
-/// In the order that [`read_session`] reads.
+/// The columns in the order that [`read_session`] reads.
 const SESSION: &str = "s.id, s.key_id, s.license_id, s.created_at, s.ended_at";
 
 // === writing ===
@@ -46,8 +46,8 @@ pub(super) fn create(
     Ok(true)
 }
 
-/// When a key ends; `None`: it has, or there is none such. Asked within the transaction that keeps tokens of it, so that
-/// none slips in behind its end.
+/// Returns when a key ends; `None`: it has ended, or there is no such key. Asked within the
+/// transaction that keeps tokens of it, so that no token outlives it.
 fn end_of_key(
     connection: &Connection,
     key_id: ManagementKeyId,
@@ -61,7 +61,7 @@ fn end_of_key(
     Ok((now < end).then_some(end))
 }
 
-/// Makes room for one more session of the key.
+/// Ends the oldest sessions of a key to make room for one more.
 fn end_oldest(connection: &Connection, new: &Session, most: u32) -> Result<(), BackendError> {
     let sql = "SELECT id FROM sessions WHERE key_id = ?1 AND ended_at IS NULL AND expires_at > ?2
         ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?3";
@@ -219,7 +219,7 @@ pub(super) fn cut_key(
     touch_licenses(connection, key_id, at)
 }
 
-/// Says that what is known of the tokens of a key's sessions is outdated.
+/// Gives the licenses of a key's sessions a new version: gates read their tokens again.
 fn touch_licenses(
     connection: &Connection,
     key_id: ManagementKeyId,
@@ -294,7 +294,8 @@ pub(super) fn count_call(
     Ok(KeyCall { admitted, windows })
 }
 
-/// The present period of a window and its calls. It never goes back, however the clocks of gates differ.
+/// Returns the present period of a window and its calls. It never goes back, however the clocks of
+/// gates differ.
 fn window(
     connection: &Connection,
     key_id: ManagementKeyId,

@@ -1,6 +1,7 @@
-//! What the ledger's side asks of the licenses' file: the terms of balances, read only.
+//! The terms of balances, which the ledger's side reads in the licenses' file.
 //!
-//! It is read within the write transaction of the ledger, so that stamps come in the order in which they were given.
+//! They are read within the write transaction of the ledger, so that stamps come in the order in
+//! which they were given.
 
 use std::collections::HashMap;
 
@@ -24,7 +25,7 @@ impl TermsSource {
         Self { file, open: None }
     }
 
-    /// The terms of these licenses, as of one moment; unknown licenses are left out.
+    /// Returns the terms of these licenses, as of one moment; unknown licenses are left out.
     ///
     /// # Errors
     /// Those of the licenses' file; the ledger's own connection is not concerned.

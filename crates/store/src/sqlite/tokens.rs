@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::quota::{LeaseKey, LeaseRequest};
 use crate::tokens::{Kept, TOKENS, TokenClaim, TokenIssue, TokenStore};
 
-/// In the order that [`read_token`] reads.
+/// The columns in the order that [`read_token`] reads.
 const TOKEN: &str = "id, license, account, app, method, path, units, state, issued_at, expires_at, call_id, \
     consumed_at, status, confirmed_status, epoch, owner";
 
@@ -91,7 +91,8 @@ impl TokenStore for SqliteStore {
             return Ok(None);
         };
         if before.state == TokenState::Issued {
-            // The log is in the other file: first the line, so that no end of a token is without one.
+            // The log is in the other file: the line is written first, so that no end of a token is
+            // without one.
             self.add_audit(note.lines(&before)).await?;
         }
         self.ledger
@@ -347,7 +348,8 @@ fn free(connection: &Connection, kept: &Kept) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// Takes units off a lease if it holds so many that are not spent; a lease of an epoch that is over is gone.
+/// Takes units off a lease if that many of it are not spent. Returns whether they were; a lease of
+/// an epoch that is over is gone.
 fn take_from(
     connection: &Connection,
     instance: InstanceId,

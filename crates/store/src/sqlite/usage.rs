@@ -9,7 +9,7 @@ use super::convert::{read_count, read_optional_id, read_text, read_word};
 use super::dictionary::{number_of_license, quarter_start, read_nonempty};
 use super::rollups::{AMOUNT_BASE, first_quarter_from};
 
-/// Sums of values whose sum may leave 64 bits are kept in two halves, at this base.
+/// The base of values whose sum may leave 64 bits: they are summed up in two halves.
 const BASE: i64 = 1_000_000_000;
 
 pub(super) fn usage(
@@ -49,15 +49,16 @@ fn fields(query: &UsageQuery) -> Vec<UsageField> {
     fields
 }
 
-/// The quarters that there are within the time asked for, each found from the one before it by one look into the index.
+/// The quarters with rollups within the query's time, each found from the one before it by one look
+/// into the index.
 const QUARTERS: &str = "WITH RECURSIVE quarters (quarter) AS (
       SELECT min(quarter) FROM rollups WHERE quarter >= ?1
       UNION ALL
       SELECT (SELECT min(r.quarter) FROM rollups r WHERE r.quarter > q.quarter) FROM quarters q WHERE q.quarter < ?2
     )";
-/// The rows of one license, quarter by quarter.
+/// The tables of the rows of one license, quarter by quarter.
 const OF_ONE: &str = "quarters q CROSS JOIN rollups r ON r.quarter = q.quarter AND r.license = ?5 AND q.quarter < ?2";
-/// The rows of all.
+/// The tables of the rows of all licenses.
 const OF_ALL: &str =
     "(SELECT * FROM rollups WHERE quarter >= ?1 AND quarter < ?2 AND ?5 IS NULL) r";
 
@@ -71,7 +72,8 @@ fn sql(fields: &[UsageField], one_license: bool) -> String {
     } else {
         ("", OF_ALL)
     };
-    // The rows are chosen first and then told what they stand for: cross joins keep SQLite from beginning with the kinds.
+    // The rows are chosen first and joined with their kinds then: cross joins keep SQLite from
+    // beginning with the kinds.
     format!(
         "{with} SELECT {list}k.currency, sum(r.calls), sum(r.billable_calls), sum(r.units / {BASE}),
         sum(r.units % {BASE}), sum(r.amount_high / {BASE}), sum(r.amount_high % {BASE}), sum(r.amount / {BASE}), sum(r.amount % {BASE}),
@@ -132,14 +134,14 @@ fn read(row: &Row<'_>, fields: &[UsageField]) -> Result<UsageRow, BackendError> 
     Ok(usage)
 }
 
-/// The sum whose halves are in this column and the next.
+/// Reads the sum whose halves are in this column and the next.
 fn whole(row: &Row<'_>, column: usize) -> rusqlite::Result<i128> {
     let high: i64 = row.get(column)?;
     let low: i64 = row.get(column + 1)?;
     Ok(i128::from(high) * i128::from(BASE) + i128::from(low))
 }
 
-/// The sum of amounts, whose quarters are in this column and the next three.
+/// Reads the sum of amounts, whose quarters are in this column and the next three.
 fn amount(row: &Row<'_>, column: usize) -> rusqlite::Result<i128> {
     let (high, low) = (whole(row, column)?, whole(row, column + 2)?);
     Ok(high.saturating_mul(AMOUNT_BASE).saturating_add(low))

@@ -12,7 +12,7 @@ use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 use crate::users::{UserChange, UserStore};
 
-/// In the order that [`read`] reads.
+/// The columns in the order that [`read`] reads.
 const USER: &str = "id, account, app, login, alias, first_name, last_name, created_at, updated_at";
 
 #[async_trait]

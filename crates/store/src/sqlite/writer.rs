@@ -1,7 +1,8 @@
 //! The one writer thread of a database.
 //!
-//! Prompt commands that wait together share a transaction and its one sync (group commit); each stands in a savepoint
-//! of its own, so that the failure of one undoes only that one. Nothing is answered before the commit.
+//! Interactive jobs that wait together share a transaction and its one sync (group commit); each
+//! has a savepoint of its own, so that the failure of one undoes only that one. Nothing is answered
+//! before the commit.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -16,12 +17,12 @@ use super::queue::{Queue, Taken};
 use super::session::{Holder, Opener, Session};
 use crate::error::Error;
 
-/// Most commands that share a transaction.
+/// The largest number of jobs that share a transaction.
 const GROUP: usize = 256;
-/// An idle writer looks after its file this often.
+/// The time after which an idle writer looks for its file.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Runs until the queue is closed and empty.
+/// Runs the writer until the queue is closed and empty.
 pub(super) fn run<S: Session>(queue: &Arc<Queue<Job<S>>>, path: PathBuf, open: Opener<S>) {
     let mut writer = Writer {
         holder: Holder::new(open),
@@ -47,7 +48,7 @@ struct Writer<S> {
 }
 
 impl<S: Session> Writer<S> {
-    /// A panic in a piece of work costs that work and the connection, never the thread.
+    /// Serves jobs. A panic in a job costs that job and the connection, never the thread.
     fn serve_safely(&mut self, jobs: Vec<Job<S>>) {
         if catch_unwind(AssertUnwindSafe(|| self.serve(jobs))).is_err() {
             tracing::error!("a write to the store panicked");
@@ -87,7 +88,7 @@ impl<S: Session> Writer<S> {
         fail_all(jobs, &found.error);
     }
 
-    /// Moves the write-ahead log into the file, so that whoever copies the file has all of it.
+    /// Moves the write-ahead log into the file, so that a copy of the file has all of it.
     fn finish(mut self) {
         if let Some(mut session) = self.holder.take()
             && let Err(error) =
@@ -99,7 +100,7 @@ impl<S: Session> Writer<S> {
 }
 
 fn begin(connection: &Connection) -> rusqlite::Result<()> {
-    // What SQLite says while another program holds the file.
+    // The error of SQLite while another program holds the file.
     fail::fail_point!("store::sqlite::busy", |_| {
         let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
         Err(rusqlite::Error::SqliteFailure(busy, None))
@@ -107,7 +108,7 @@ fn begin(connection: &Connection) -> rusqlite::Result<()> {
     execute(connection, "BEGIN IMMEDIATE")
 }
 
-/// Runs each job in its savepoint. Gives back those that want the commit and whether it may be tried.
+/// Runs each job in its savepoint. Returns those that want the commit, and whether it may be tried.
 fn work_through<S: Session>(
     session: &mut S,
     jobs: Vec<Job<S>>,
@@ -124,7 +125,8 @@ fn work_through<S: Session>(
             Err(backend_error) => {
                 session.undone();
                 let found = backend_error.classify(session.file().path());
-                // SQLite undoes the whole transaction after some failures: then nothing of it may be acknowledged.
+                // SQLite undoes the whole transaction after some failures: then nothing of it may
+                // be acknowledged.
                 let lost = found.reopen || connection(session).is_autocommit();
                 if lost {
                     done.push(job);
