@@ -23,8 +23,6 @@ LARGEST = 4
 KNOWN = [
     ("gate", 5, "Forwarding, which the reading of units takes from the file of the call"),
     ("gateway", 17, "examples!, which every command takes from the file that lists the commands"),
-    ("licensing", 20, "Licensing, which holds what every operation keeps and has every operation"),
-    ("licensing", 5, "MeterState, which is made of parts that know it"),
     ("proxy", 6, "Caller, which the connection takes from the file of the call"),
 ]
 

@@ -309,7 +309,7 @@ impl CachedLicense {
     pub fn settle(&self, reservation: Reservation, spent: u64) {
         if self.api_key.is_some() {
             let at = reservation.counted_at();
-            self.state.hub.requests.note(self.state.id, at);
+            self.state.hub.last_uses.note(self.state.id, at);
         }
         self.state.settle(reservation, spent);
     }

@@ -14,9 +14,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::entry::LicenseState;
+use crate::last_uses::LastUses;
 use crate::meter::{Ask, Refused};
 use crate::options::LeaseOptions;
-use crate::requests::Requests;
 use crate::states::fold;
 
 const BELLS: usize = 256;
@@ -31,8 +31,8 @@ pub(crate) struct LeaseQueue {
     pub(crate) is_shared: bool,
     /// Meters that have something to tell them; each stands in it at most once.
     untold: Mutex<Vec<Arc<LicenseState>>>,
-    /// When API keys were used that this was not written down of yet.
-    pub(crate) requests: Requests,
+    /// The last uses of API keys that are not in the store yet.
+    pub(crate) last_uses: LastUses,
     lease_bells: Box<[Notify]>,
     cut_bells: Box<[Notify]>,
     born: Instant,
@@ -57,7 +57,7 @@ impl LeaseQueue {
             work: Notify::new(),
             is_shared,
             untold: Mutex::default(),
-            requests: Requests::default(),
+            last_uses: LastUses::default(),
             lease_bells: bells(),
             cut_bells: bells(),
             born: Instant::now(),

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use model::{Clock, InstanceId, KeyHash, KeyHasher, LicenseId, Moment, PlanRevision};
 use parking_lot::Mutex;
 use store::{ChangeNumber, Store};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use crate::cache::{EntryCache, NegativeCache, entry_cache};
 use crate::changes::ChangeLog;
@@ -21,10 +21,10 @@ use crate::fleet::FleetOptions;
 use crate::freshness::{Freshness, Reading};
 use crate::hub::LeaseQueue;
 use crate::key_copies::{KeyCopies, LicenseKeys};
-use crate::load::SingleFlight;
-use crate::operations::{AppSecretCache, AuditQueue, InFlight, MAX_LOST_CLAIMS, ManagementCache};
+use crate::operations::{AppSecretCache, AuditQueue, InFlight, LostClaimPermits, ManagementCache};
 use crate::options::LicensingOptions;
 use crate::plans::Plans;
+use crate::single_flight::SingleFlight;
 use crate::states::States;
 
 /// Everything that this gate knows of licenses. One for a process; shared by all of its threads.
@@ -50,14 +50,14 @@ pub struct Licensing {
     pub(crate) hub: Arc<LeaseQueue>,
     /// Locked by whoever changes what is known of a license, so that fills and changes have one order.
     pub(crate) log: Mutex<ChangeLog>,
-    pub(crate) flights: SingleFlight,
+    pub(crate) loads: Arc<SingleFlight>,
     pub(crate) management: ManagementCache,
     pub(crate) app_secrets: AppSecretCache,
-    pub(crate) audit_desk: AuditQueue,
+    pub(crate) audit_queue: AuditQueue,
     /// What is to happen once, and somebody is at in this process.
     pub(crate) in_flight: Arc<InFlight>,
     /// Permits for those who look after claims that were not answered.
-    pub(crate) lost_claim_permits: Arc<Semaphore>,
+    pub(crate) lost_claim_permits: LostClaimPermits,
     /// Licenses that others changed and whose calls under way must learn of it.
     pub(crate) pending_cuts: Mutex<HashSet<LicenseId>>,
     pub(crate) learn: Notify,
@@ -145,6 +145,7 @@ impl Licensing {
     ) -> Result<Arc<Self>, Error> {
         let LicenseKeys { hasher, copies } = keys.into();
         let begun = clock.since_boot();
+        let loads = SingleFlight::new(options.loads_in_flight);
         let plan_unknown = Arc::<Notify>::default();
         let hub = LeaseQueue::new(options.lease, fleet.shared.is_some());
         store.put_plan_revisions(revisions(&plans)).await?;
@@ -169,12 +170,12 @@ impl Licensing {
             plans_told: Notify::new(),
             plan_unknown,
             log: Mutex::default(),
-            flights: SingleFlight::default(),
+            loads,
             management: ManagementCache::default(),
             app_secrets: AppSecretCache::default(),
-            audit_desk: AuditQueue::default(),
+            audit_queue: AuditQueue::default(),
             in_flight: Arc::default(),
-            lost_claim_permits: Arc::new(Semaphore::new(MAX_LOST_CLAIMS)),
+            lost_claim_permits: LostClaimPermits::default(),
             pending_cuts: Mutex::default(),
             learn: Notify::new(),
             wake: Notify::new(),
@@ -200,17 +201,23 @@ impl Licensing {
                 self.serve_leases(),
                 self.serve_sweeps(),
                 self.serve_expiry(),
-                self.serve_requests(),
+                self.hub.last_uses.run(&*self.store),
             )
         };
         tokio::select! {
             () = shutdown => {}
             _ = work => {}
         }
-        self.write_requests().await;
+        self.write_last_uses().await;
         // What was denied in the last minute is told before the end.
         let next_minute = self.clock.now().plus_micros(60_000_000);
         self.tend_audit(next_minute).await;
+    }
+
+    /// Writes to the store when API keys were last used, as [`Licensing::run`] does once a second and at its
+    /// end. What cannot be written is kept for the next time.
+    pub async fn write_last_uses(&self) {
+        self.hub.last_uses.write(&*self.store).await;
     }
 
     async fn serve_sweeps(&self) {

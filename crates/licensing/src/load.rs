@@ -1,46 +1,16 @@
 //! Loads what is not cached: one look-up a key however many calls wait for it, bounded in number and time.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::{ApiKey, KeyHash, Refusal};
-use parking_lot::Mutex;
 use store::{ChangeNumber, Snapshot};
-use tokio::sync::watch;
 
 use crate::changes::Noted;
 use crate::entry::{CachedApiKey, CachedLicense, EntryCredential};
 use crate::fleet::{LookedUp, SharedLicense, Sharing, Tier};
 use crate::licensing::Licensing;
 use crate::meter::Stamp;
-
-type Outcome = Result<Option<Arc<CachedLicense>>, Refusal>;
-
-type Flight = watch::Receiver<Option<Outcome>>;
-
-/// The look-ups under way.
-#[derive(Default)]
-pub(crate) struct SingleFlight(Mutex<HashMap<KeyHash, Flight>>);
-
-enum Join {
-    Aboard(Flight),
-    /// Another look-up has just ended.
-    Landed(Arc<CachedLicense>),
-    /// There are too many.
-    Full,
-}
-
-/// Takes a look-up out of the list however it ends.
-struct FlightGuard<'a> {
-    flights: &'a SingleFlight,
-    hash: KeyHash,
-}
-
-impl Drop for FlightGuard<'_> {
-    fn drop(&mut self) {
-        self.flights.0.lock().remove(&self.hash);
-    }
-}
+use crate::single_flight::{Join, Outcome};
 
 impl Licensing {
     /// How often a fill that raced with changes is repeated.
@@ -53,47 +23,27 @@ impl Licensing {
     /// [`Refusal::LicenseStoreUnavailable`] if the store fails, is too slow, or too many look-ups are under way.
     pub async fn load(self: &Arc<Self>, hash: KeyHash) -> Outcome {
         const AWAY: Refusal = Refusal::LicenseStoreUnavailable;
-        let mut flight = match self.board(hash) {
-            Join::Landed(entry) => return Ok(Some(entry)),
+        let cached = || {
+            let cached = self.cache.get(&hash);
+            cached.filter(|license| !license.is_outdated())
+        };
+        let mut flight = match self.loads.join(hash, cached) {
+            Join::Landed(license) => return Ok(Some(license)),
             Join::Full => return Err(AWAY),
-            Join::Aboard(flight) => flight,
+            Join::Wait(flight) => flight,
+            Join::Begin(guard, flight) => {
+                let licensing = self.clone();
+                self.runtime.spawn(async move {
+                    guard.finish(licensing.look_up(hash).await);
+                });
+                flight
+            }
         };
         let landed = flight.wait_for(Option::is_some);
         match store::suspend_aware::timeout(self.options.load_timeout, landed).await {
             Ok(Ok(outcome)) => outcome.clone().unwrap_or(Err(AWAY)),
             Ok(Err(_)) | Err(_) => Err(AWAY),
         }
-    }
-
-    /// Joins the look-up of this key, or begins one.
-    fn board(self: &Arc<Self>, hash: KeyHash) -> Join {
-        let mut flights = self.flights.0.lock();
-        if let Some(flight) = flights.get(&hash) {
-            return Join::Aboard(flight.clone());
-        }
-        // Looked at after the list of flights, which a flight leaves once it has filled the cache.
-        let landed = self.cache.get(&hash);
-        if let Some(entry) = landed.filter(|entry| !entry.is_outdated()) {
-            return Join::Landed(entry);
-        }
-        if flights.len() >= self.options.loads_in_flight {
-            return Join::Full;
-        }
-        let (sender, flight) = watch::channel(None);
-        flights.insert(hash, flight.clone());
-        drop(flights);
-        let licensing = self.clone();
-        self.runtime.spawn(async move {
-            let landing = FlightGuard {
-                flights: &licensing.flights,
-                hash,
-            };
-            let outcome = licensing.look_up(hash).await;
-            // Out of the list first: who comes later finds the cache filled or asks anew.
-            drop(landing);
-            sender.send_replace(Some(outcome));
-        });
-        Join::Aboard(flight)
     }
 
     /// In the shared cache first, if there is one, then in the store.

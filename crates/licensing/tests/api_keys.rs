@@ -215,7 +215,7 @@ async fn what_is_used_shows_at_once_and_is_written_down() {
     let view = shown(&world, id).await;
     assert_eq!((view.request_count, view.remaining), (2, Some(3)));
     assert_eq!(view.last_request, Some(world.now()));
-    world.licensing.write_requests().await;
+    world.licensing.write_last_uses().await;
     let later = world.neighbour(support::options()).await;
     let there = shown(&later, id).await;
     assert_eq!(there.last_request, Some(world.now()));

@@ -7,6 +7,7 @@
 //! Everything happens under one short lock of the meter, which no one holds across a wait.
 
 mod ask;
+mod elsewhere;
 mod lease;
 mod share;
 mod state;

@@ -7,31 +7,10 @@ use std::time::Duration;
 
 use model::{LicenseId, Timestamp, WindowKind};
 
+use super::elsewhere::CountElsewhere;
 use super::state::MeterState;
 use super::window::{Count, Window};
 use crate::fleet::{Counted, CounterReport, PeerCounts};
-
-/// What the other gates were last known to have counted.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Elsewhere {
-    count: u32,
-    /// Until when that is believed, in microseconds since the UNIX epoch.
-    until: i64,
-}
-
-impl Elsewhere {
-    pub(super) const fn at(self, now: i64) -> u32 {
-        if now < self.until { self.count } else { 0 }
-    }
-
-    fn learn(&mut self, others: PeerCounts, now: Timestamp) {
-        let left = i64::try_from(others.left.as_micros()).unwrap_or(i64::MAX);
-        *self = Self {
-            count: others.count,
-            until: now.plus_micros(left).micros(),
-        };
-    }
-}
 
 /// The calls under way that count on other gates, too.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,7 +18,7 @@ pub(super) struct SharedSlots {
     /// The fewest that there were since the last exchange: a call that is over sooner than others can know of it is not
     /// held against them.
     lowest: u32,
-    pub(super) elsewhere: Elsewhere,
+    pub(super) elsewhere: CountElsewhere,
 }
 
 impl SharedSlots {

@@ -4,7 +4,7 @@ use model::{Counter, LicenseId, RateLimit, Timestamp, WindowKind};
 use store::LeaseKey;
 
 use super::ask::RateView;
-use super::share::Elsewhere;
+use super::elsewhere::CountElsewhere;
 use super::stock::{Judgement, Stock};
 
 /// The present period of one rate limit.
@@ -19,7 +19,7 @@ pub(super) struct Window {
     pub(super) born: u32,
     pub(super) count: Count,
     /// Calls that other gates counted, of what is counted in memory.
-    pub(super) elsewhere: Elsewhere,
+    pub(super) elsewhere: CountElsewhere,
 }
 
 /// How its calls are counted.
@@ -52,7 +52,7 @@ impl Window {
             ends_at: i64::MIN,
             born,
             count,
-            elsewhere: Elsewhere::default(),
+            elsewhere: CountElsewhere::default(),
         }
     }
 
@@ -84,7 +84,7 @@ impl Window {
         let time = Timestamp::from_micros(now);
         self.period = time.period(self.limit.window.seconds());
         self.ends_at = self.limit.window_end(time).micros();
-        self.elsewhere = Elsewhere::default();
+        self.elsewhere = CountElsewhere::default();
         match &mut self.count {
             Count::Memory { used } | Count::Idle { used } => *used = 0,
             Count::Leased(stock) => {

@@ -4,18 +4,15 @@
 //! 1 and kept as keyed hashes, each written once and never changed; how long those before it are taken stands with the
 //! one that came in.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{AppId, AppName, AuditEntry, Credential, KeyFormat, KeyHash, Timestamp};
-use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::AuditEntries;
 
 use super::acting::AuditedLicensing;
-use super::change::after;
+use super::app_secret_cache::{AppSecret, end};
 use crate::error::Error;
 use crate::licensing::Licensing;
 use crate::numbered;
@@ -42,19 +39,6 @@ pub struct IssuedAppSecret {
     pub secret: Credential,
 }
 
-/// The secrets that were read, by app.
-#[derive(Default)]
-pub(crate) struct AppSecretCache(Mutex<HashMap<AppName, Arc<[Record]>>>);
-
-/// A secret as it is kept.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Record {
-    hash: [u8; 32],
-    created_at: Timestamp,
-    /// Seconds for which those before it are taken from then on.
-    overlap: u64,
-}
-
 /// Most secrets of an app, ever.
 const MAX_SECRETS: usize = 10_000;
 
@@ -78,7 +62,7 @@ impl AuditedLicensing {
                 let reason = format!("had {MAX_SECRETS} secrets, which is the most");
                 return Err(Error::invalid("app", reason));
             }
-            let record = Record {
+            let record = AppSecret {
                 hash: *hash.as_bytes(),
                 created_at: self.clock.now(),
                 overlap: overlap.as_secs(),
@@ -97,7 +81,7 @@ impl AuditedLicensing {
         &self,
         app: &AppName,
         number: usize,
-        record: &Record,
+        record: &AppSecret,
         line: AuditEntry,
     ) -> Result<bool, Error> {
         let new = json!({ "number": number, "overlap_seconds": record.overlap });
@@ -162,35 +146,21 @@ impl Licensing {
     }
 
     /// Every secret that the app ever had, oldest first, as the store has them now.
-    async fn app_records(&self, app: &AppName) -> Result<Arc<[Record]>, Error> {
-        let known = self.app_secrets.0.lock().get(app).cloned();
-        let known = known.unwrap_or_default();
+    async fn app_records(&self, app: &AppName) -> Result<Arc<[AppSecret]>, Error> {
+        let known = self.app_secrets.get(app);
         let name = |number| name(app, number);
         let read = |_: &str, bytes: &[u8]| {
             serde_json::from_slice(bytes).map_err(|_| Error::KeyringMalformed)
         };
-        let new: Vec<Record> =
+        let new: Vec<AppSecret> =
             numbered::since(&*self.store, known.len(), MAX_SECRETS, name, read).await?;
         if new.is_empty() {
             return Ok(known);
         }
-        let all: Arc<[Record]> = known.iter().cloned().chain(new).collect();
-        let mut cached = self.app_secrets.0.lock();
-        let place = cached.entry(app.clone()).or_default();
-        // A slower reader never puts back an older list.
-        if place.len() < all.len() {
-            *place = all.clone();
-        }
+        let all: Arc<[AppSecret]> = known.iter().cloned().chain(new).collect();
+        self.app_secrets.put(app, &all);
         Ok(all)
     }
-}
-
-/// When a secret ends, by what those after it say; `None`: it is the one in use.
-fn end(records: &[Record], at: usize) -> Option<Timestamp> {
-    let ends = records[at + 1..]
-        .iter()
-        .map(|later| after(later.created_at, Duration::from_secs(later.overlap)));
-    ends.min()
 }
 
 /// Where a secret is kept.

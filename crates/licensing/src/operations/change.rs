@@ -12,6 +12,7 @@ use store::{AuditEntries, Changed, CredentialInfo, LicenseChange, LicenseFilter,
 
 use super::acting::AuditedLicensing;
 use super::issue::{Issued, KeySource, Minted};
+use super::time::after;
 use super::validate;
 use crate::error::Error;
 use crate::licensing::Licensing;
@@ -413,9 +414,4 @@ impl Licensing {
         }
         Ok(stored)
     }
-}
-
-/// The time this long after another, kept within range.
-pub(super) fn after(now: Timestamp, by: Duration) -> Timestamp {
-    now.plus_micros(i64::try_from(by.as_micros()).unwrap_or(i64::MAX))
 }

@@ -1,17 +1,16 @@
 //! What must happen once however often it is asked for: idempotency keys, stamp ids.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chacha20poly1305::aead::{Aead, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use model::InstanceId;
-use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use store::{Claim, ClaimKey, ClaimKind, Claimed, NewClaim};
 
-use super::change::after;
+use super::in_flight::InFlight;
+use super::time::after;
 use crate::error::Error;
 use crate::keyring::random;
 use crate::licensing::Licensing;
@@ -60,13 +59,9 @@ pub struct IdempotencyGuard {
     pub broken_off: Option<model::Timestamp>,
 }
 
-/// The idempotent operations that this process is carrying out.
-#[derive(Debug, Default)]
-pub(crate) struct InFlight(Mutex<HashSet<ClaimKey>>);
-
 impl Drop for IdempotencyGuard {
     fn drop(&mut self) {
-        self.in_flight.0.lock().remove(&self.key);
+        self.in_flight.end(&self.key);
     }
 }
 
@@ -82,7 +77,7 @@ impl Licensing {
             digest: digest(request.name),
         };
         // Before the store is asked, so that whoever sees the claim sees this too.
-        if !self.in_flight.0.lock().insert(key) {
+        if !self.in_flight.begin(key) {
             return Ok(Idempotency::InProgress);
         }
         let mut mine = IdempotencyGuard {

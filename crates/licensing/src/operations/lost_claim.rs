@@ -9,8 +9,6 @@ use tokio::time::Instant;
 
 use crate::licensing::Licensing;
 
-/// Claims that are looked after at once; what is beyond it stays as it is.
-pub(crate) const MAX_LOST_CLAIMS: usize = 1_024;
 /// How long a store that is away is waited for: the usual life of a token.
 const STORE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Between two looks, first and at most.
@@ -22,7 +20,7 @@ const MIN_ANSWERS: u32 = 3;
 impl Licensing {
     /// Looks in the background whether a claim that was not answered was done all the same, and gives the token back then.
     pub(super) fn chase_claim(self: &Arc<Self>, hash: KeyHash, call_id: CallId) {
-        let Ok(permit) = self.lost_claim_permits.clone().try_acquire_owned() else {
+        let Some(permit) = self.lost_claim_permits.take() else {
             tracing::warn!("too many claims without an answer: tokens may stay claimed");
             return;
         };

@@ -1,20 +1,18 @@
 //! Accounts and the keys to the control plane.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use model::{
-    AccountName, AppName, AuditEntry, Credential, KeyFormat, KeyHash, LicenseId, ManagementKeyId,
-    Timestamp,
+    AccountName, AppName, AuditEntry, Credential, KeyFormat, LicenseId, ManagementKeyId, Timestamp,
 };
-use parking_lot::Mutex;
 use serde_json::Value;
 use store::{Account, AuditEntries, Changed, ManagementKey, NewManagementKey};
 
 use super::acting::AuditedLicensing;
-use super::change::after;
+use super::management_cache::CachedManagementKey;
+use super::time::after;
 use super::validate;
 use crate::error::Error;
 use crate::licensing::Licensing;
@@ -57,73 +55,6 @@ const KEY_FORMAT: KeyFormat = KeyFormat::Tallygate;
 /// The shape of the other half of a pair, which is a name rather than a secret. Its visible beginning is shorter, by
 /// which pairs are told from bearers.
 const NAME_FORMAT: KeyFormat = KeyFormat::Uuid;
-
-/// Management keys that were asked for in the last moment. Changes empty it, those of other gates when they are announced; one
-/// whose announcement is lost takes its time.
-#[derive(Default)]
-pub(crate) struct ManagementCache(Mutex<Cached>);
-
-#[derive(Default)]
-struct Cached {
-    /// Counts the times it was emptied, so that what was read before is not put in after.
-    generation: u64,
-    known: HashMap<KeyHash, (Arc<Known>, Timestamp)>,
-    unknown: HashMap<KeyHash, Timestamp>,
-}
-
-struct Known {
-    key: ManagementKey,
-    secret: Option<KeyHash>,
-}
-
-impl ManagementCache {
-    const CAPACITY: usize = 4_096;
-    const TTL: Duration = Duration::from_secs(1);
-
-    pub(crate) fn clear(&self) {
-        let mut cached = self.0.lock();
-        cached.generation += 1;
-        cached.known.clear();
-        cached.unknown.clear();
-    }
-
-    fn generation(&self) -> u64 {
-        self.0.lock().generation
-    }
-
-    /// What is known of a key; the outer `None`: nothing.
-    fn get(&self, hash: &KeyHash, now: Timestamp) -> Option<Option<Arc<Known>>> {
-        let cached = self.0.lock();
-        if let Some((known, until)) = cached.known.get(hash) {
-            return (now < *until).then(|| Some(known.clone()));
-        }
-        let until = cached.unknown.get(hash)?;
-        (now < *until).then_some(None)
-    }
-
-    fn put(&self, generation: u64, hash: KeyHash, found: Option<Arc<Known>>, now: Timestamp) {
-        let mut cached = self.0.lock();
-        if cached.generation != generation {
-            return;
-        }
-        let until = after(now, Self::TTL);
-        match found {
-            Some(known) => {
-                if cached.known.len() >= Self::CAPACITY {
-                    cached.known.clear();
-                }
-                cached.known.insert(hash, (known, until));
-                cached.unknown.remove(&hash);
-            }
-            None => {
-                if cached.unknown.len() >= Self::CAPACITY {
-                    cached.unknown.clear();
-                }
-                cached.unknown.insert(hash, until);
-            }
-        }
-    }
-}
 
 impl AuditedLicensing {
     /// Makes an account.
@@ -335,7 +266,10 @@ impl Licensing {
     }
 
     /// The management key of this text, if it may be used now.
-    async fn known_management_key(&self, text: &str) -> Result<Option<Arc<Known>>, Error> {
+    async fn known_management_key(
+        &self,
+        text: &str,
+    ) -> Result<Option<Arc<CachedManagementKey>>, Error> {
         // The shape and its checksum spare the store what is none.
         if !matches!(KeyFormat::of(text), Some(KEY_FORMAT | NAME_FORMAT)) {
             return Ok(None);
@@ -347,7 +281,8 @@ impl Licensing {
             None => {
                 let generation = self.management.generation();
                 let stored = self.store.management_key_by_hash(hash).await?;
-                let found = stored.map(|(key, secret)| Arc::new(Known { key, secret }));
+                let found =
+                    stored.map(|(key, secret)| Arc::new(CachedManagementKey { key, secret }));
                 self.management.put(generation, hash, found.clone(), now);
                 found
             }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use store::{AuditEntries, CredentialStatus, StoredLicense};
 
 use super::acting::AuditedLicensing;
-use super::audit::RepeatedEvent;
+use super::audit_queue::RepeatedEvent;
 use super::issue::Minted;
 use crate::error::Error;
 use crate::key_copies::{Copier, KeyCopies};
@@ -42,7 +42,7 @@ impl AuditedLicensing {
                 credential: id,
                 account: license.account.clone(),
             };
-            self.audit_often(self.actor(), shown).await;
+            self.audit_repeated(self.actor(), shown).await;
             return Ok(Some(key));
         }
         Ok(None)

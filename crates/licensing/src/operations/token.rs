@@ -14,7 +14,7 @@ use store::{AuditEntries, TokenClaim, TokenIssue};
 use tokio::sync::oneshot;
 
 use super::acting::AuditedLicensing;
-use super::change::after;
+use super::time::after;
 use crate::entry::CachedLicense;
 use crate::error::Error;
 use crate::licensing::Licensing;

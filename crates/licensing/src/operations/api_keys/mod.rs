@@ -201,13 +201,13 @@ impl ApiKeyPolicy {
     fn end(&self, end: KeyEnd, now: Timestamp) -> Result<Option<Timestamp>, Error> {
         let at = match end {
             KeyEnd::Never => return Ok(None),
-            KeyEnd::In(lasting) => super::change::after(now, lasting),
+            KeyEnd::In(lasting) => super::time::after(now, lasting),
             KeyEnd::At(at) => at,
         };
-        if at < super::change::after(now, self.shortest) {
+        if at < super::time::after(now, self.shortest) {
             return Err(ApiKeyRule::EndTooSoon.into());
         }
-        if at > super::change::after(now, self.longest) {
+        if at > super::time::after(now, self.longest) {
             return Err(ApiKeyRule::EndTooLate.into());
         }
         Ok(Some(at))

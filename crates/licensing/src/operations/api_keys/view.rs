@@ -51,7 +51,7 @@ impl Licensing {
             let start = stored.start().to_owned();
             let mut view = ApiKeyView::of(stored.key, start, stored.license.license);
             view.request_count = request_count;
-            view.last_request = view.last_request.max(self.hub.requests.of(id));
+            view.last_request = view.last_request.max(self.hub.last_uses.of(id));
             if view.license.limits.remaining.is_some() {
                 let balance = self.balance(id).await?;
                 view.remaining = balance.map(|balance| balance.remaining);
