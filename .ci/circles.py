@@ -21,9 +21,6 @@ import sys
 LARGEST = 4
 # Read as: crate, files in its circle, and the names that hold it together.
 KNOWN = [
-    ("gate", 5, "Forwarding, which the reading of units takes from the file of the call"),
-    ("gateway", 17, "examples!, which every command takes from the file that lists the commands"),
-    ("proxy", 6, "Caller, which the connection takes from the file of the call"),
 ]
 
 TOKEN = re.compile(

@@ -9,7 +9,7 @@ use model::path::{NormalPath, ParentPath};
 use model::routing::{AppTable, HostPattern, RouteTable};
 use model::{AccountName, AppName, Method, Methods, Outcome, Symbol};
 
-use crate::named::{OncePerMinute, UnitsUnreadable};
+use crate::unreadable::{OncePerMinute, UnitsUnreadable};
 
 /// What the configuration says of an app, as far as the gate cares.
 #[derive(Clone, Debug)]

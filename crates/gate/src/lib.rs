@@ -27,12 +27,13 @@ mod spend;
 mod spender;
 mod time;
 mod token;
+mod unreadable;
 mod worker;
 
 pub use admit::{CallRequest, Gate, Presented, Routed};
 pub use app::{App, AppRules, Apps, BuildError, Route, RouteRules};
 pub use call::{Admitted, Committed, CutCheck, Forwarding, HeadCommit};
-pub use named::UnitsUnreadable;
+
 pub use observer::LicenseMetrics;
 pub use refused::Refused;
 pub use settle::{Closing, Failure};
@@ -40,6 +41,7 @@ pub use spend::{AtLimit, Holder, Spend, Spent};
 pub use spender::Spender;
 pub use time::Moment;
 pub use token::{ConsumeToken, ConsumedToken, IssueToken};
+pub use unreadable::UnitsUnreadable;
 pub use worker::{Worker, WorkerParts};
 
 /// What a license may use, and where it stands: for the headers of an answer.

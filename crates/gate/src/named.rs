@@ -1,22 +1,9 @@
 //! The units that an upstream's answer names: read, bounded, and where they cannot be read priced as the route says.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-
-use model::{NamedUnits, Timestamp, UnreadableUnits};
+use model::{NamedUnits, UnreadableUnits};
 
 use crate::call::Forwarding;
-
-/// What a call costs whose answer names units that cannot be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UnitsUnreadable {
-    /// The units of its route.
-    #[default]
-    Units,
-    /// The most that an answer of its route may name.
-    Max,
-    /// The units of its route, not billed.
-    Unbilled,
-}
+use crate::unreadable::UnitsUnreadable;
 
 /// What an answer said of its units.
 #[derive(Clone, Copy, Debug)]
@@ -25,19 +12,6 @@ pub(crate) struct Named {
     pub(crate) units: u64,
     /// Why it could not be read.
     pub(crate) unreadable: Option<UnreadableUnits>,
-}
-
-/// Lets one line a minute into the log.
-#[derive(Debug, Default)]
-pub(crate) struct OncePerMinute(AtomicI64);
-
-impl OncePerMinute {
-    fn passes(&self, at: Timestamp) -> bool {
-        const MINUTE: i64 = 60_000_000;
-        // From 1 up, since nothing was let through in minute 0 yet.
-        let minute = at.micros() / MINUTE + 1;
-        self.0.swap(minute, Ordering::Relaxed) != minute
-    }
 }
 
 impl Forwarding {
@@ -86,18 +60,5 @@ impl Forwarding {
     /// Why the units that the answer named could not be read.
     pub(crate) fn unreadable(&self) -> Option<UnreadableUnits> {
         self.named.and_then(|named| named.unreadable)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_line_a_minute_passes() {
-        let log = OncePerMinute::default();
-        let at = |second: i64| Timestamp::from_micros(second * 1_000_000);
-        let passed = [0, 1, 59, 60, 61, 119, 200].map(|second| log.passes(at(second)));
-        assert_eq!(passed, [true, false, false, true, false, false, true]);
     }
 }

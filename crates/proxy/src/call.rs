@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use gate::{Admitted, Closing, Committed, Failure, Forwarding, Moment};
 use http::HeaderValue;
-use model::{Address, Blame, CallId, Ending, Refusal};
+use model::{Blame, CallId, Ending, Refusal};
 
 use crate::backend::Backend;
+use crate::caller::Caller;
 use crate::connection::{Connection, Origin};
 
 /// The step that a call has come to. Dropping it writes the record that is true there, whatever ended the call.
@@ -22,22 +23,6 @@ pub(crate) enum Stage {
     Forwarding(Forwarding),
     /// The head is in the journal.
     Committed(Committed),
-}
-
-/// Who made a call: whoever is at the other end of the connection, or by rpc whoever the control plane names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Caller {
-    pub(crate) address: Address,
-    /// The same as text, made once for all calls.
-    pub(crate) text: HeaderValue,
-}
-
-impl Caller {
-    pub(crate) fn new(address: Address) -> Self {
-        let text = HeaderValue::try_from(address.to_string());
-        let text = text.expect("an address is plain ASCII");
-        Self { address, text }
-    }
 }
 
 /// The context that Pingora carries through the phases of a call.

@@ -22,7 +22,7 @@ pub(crate) use self::cuttable::Cuttable;
 pub(crate) use self::leaving::Leaving;
 use self::taking::Taking;
 pub(crate) use self::upstream_wait::UpstreamWait;
-use crate::call::Caller;
+use crate::caller::Caller;
 use crate::outlet::{Outlet, Socket};
 use crate::shared::Shared;
 use crate::ticks::{self, ticks_in};

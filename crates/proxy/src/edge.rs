@@ -20,7 +20,7 @@ use tokio::net::{TcpListener as AsyncListener, TcpStream, UnixListener as AsyncU
 use tokio::sync::watch;
 
 use self::connections::{Connections, Crowd, Patience};
-use crate::call::Caller;
+use crate::caller::Caller;
 use crate::connection::{Connection, Cuttable, Leaving, Origin};
 use crate::outlet::Socket;
 use crate::stream::CallerStream;

@@ -9,7 +9,7 @@ use model::{Address, Forwarded, ForwardedFor, License, is_access_token};
 use pingora::http::RequestHeader;
 
 use crate::backend::{Backend, Underscores};
-use crate::call::Caller;
+use crate::caller::Caller;
 
 /// The identity of a call, on every answer and on every forwarded request.
 ///

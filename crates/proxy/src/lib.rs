@@ -7,6 +7,7 @@
 mod answer;
 mod backend;
 mod call;
+mod caller;
 mod connection;
 mod edge;
 mod failure;

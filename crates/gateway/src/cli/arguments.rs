@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Read};
 
+use ipnet::IpNet;
 use model::system::in_words;
 
 use crate::cli::{Error, Format};
@@ -56,4 +57,8 @@ pub(crate) fn read_key(argument: Option<String>) -> Result<Option<String>, Error
         }
         _ => Ok(argument),
     }
+}
+/// Reads a network; an address is the network of that address alone.
+pub(super) fn parse_network(text: &str) -> Result<IpNet, String> {
+    model::parse_network(text).map_err(|error| error.to_string())
 }

@@ -10,7 +10,7 @@ use model::{
 };
 use serde::Serialize;
 
-use super::arguments::{JsonArgument, read_key};
+use super::arguments::{JsonArgument, parse_network, read_key};
 use super::license_change::ChangeArguments;
 use super::license_keys::{self, AddKeyArguments, EndKeyArguments};
 use super::units;
@@ -433,11 +433,6 @@ const fn status(status: LicenseStatus) -> &'static str {
         LicenseStatus::Disabled => "disabled",
         LicenseStatus::Revoked => "revoked",
     }
-}
-
-/// An address is the network that holds nothing else.
-pub(super) fn parse_network(text: &str) -> Result<IpNet, String> {
-    model::parse_network(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use model::{LicenseId, Permission, PlanName, RateLimit, Refill, Timestamp};
 
 use super::arguments::JsonArgument;
-use super::license::parse_network;
+use super::arguments::parse_network;
 use super::units;
 use crate::cli::Error;
 

@@ -11,6 +11,7 @@ pub(crate) mod calls;
 mod client;
 mod completions;
 mod error;
+mod help;
 pub(crate) mod init;
 mod key;
 mod keyring;
@@ -137,13 +138,7 @@ pub(crate) struct DemoArguments {
     pub(crate) once: bool,
 }
 
-/// Text for the end of a help page.
-macro_rules! examples {
-    ($($line:literal),+ $(,)?) => {
-        concat!("Examples:", $("\n  ", $line),+)
-    };
-}
-pub(crate) use examples;
+pub(crate) use help::examples;
 
 impl Cli {
     /// Reads the command line.

@@ -1,0 +1,20 @@
+//! Who made a call.
+
+use http::HeaderValue;
+use model::Address;
+
+/// Who made a call: whoever is at the other end of the connection, or by rpc whoever the control plane names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) address: Address,
+    /// The same as text, made once for all calls.
+    pub(crate) text: HeaderValue,
+}
+
+impl Caller {
+    pub(crate) fn new(address: Address) -> Self {
+        let text = HeaderValue::try_from(address.to_string());
+        let text = text.expect("an address is plain ASCII");
+        Self { address, text }
+    }
+}
