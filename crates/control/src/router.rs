@@ -11,10 +11,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::Value;
 
-use crate::document::{self, DescribedProtocol};
+use crate::api;
+use crate::document::{self, Described, DescribedProtocol, Needs, Operation, Routes};
 use crate::http::caller;
 use crate::http::headers::uncached;
 use crate::http::problem::{Code, Problem};
+use crate::http::schema::inline_schema;
 use crate::http::services::Services;
 use crate::http::state::{Api, ControlState};
 use crate::jwks;
@@ -25,6 +27,17 @@ use crate::protocol::{Protocol, mount};
 
 /// The protocols that every gate speaks.
 pub static SHIPPED: &[&dyn Protocol] = &[&Apifew, &Apimw, &BetterAuth];
+
+/// The path of the native API's document, below [`document::BASE`].
+const DOCUMENT: &str = "/openapi.json";
+
+/// The path of the protocols' document, below [`document::BASE`].
+const PROTOCOLS: &str = "/openapi-protocols.json";
+
+/// A document as its readers know it.
+struct Document;
+
+inline_schema!(Document: {"type": "object", "description": "A document of OpenAPI 3.1."});
 
 /// What a control listener can serve, over one state.
 ///
@@ -91,16 +104,16 @@ impl Surfaces {
 }
 
 fn native(state: Arc<Api>, protocols: &Value) -> Router {
-    let (api, mut described) = document::table(Arc::clone(&state)).split();
-    described.extend(document::documents());
+    let (api, mut described) = table(Arc::clone(&state)).split();
+    described.extend(documents());
     let shown = |path: &str, document: &Value| {
         let text = Bytes::from(format!("{document:#}\n"));
         let show = move || async move { ([(header::CONTENT_TYPE, "application/json")], text) };
         let path = format!("{}{path}", document::BASE);
         (path, get(show).fallback(method_unknown))
     };
-    let (own_path, own) = shown(document::DOCUMENT, &document::document(&described));
-    let (their_path, theirs) = shown(document::PROTOCOLS, protocols);
+    let (own_path, own) = shown(DOCUMENT, &document::document(&described));
+    let (their_path, theirs) = shown(PROTOCOLS, protocols);
     let api = api
         .method_not_allowed_fallback(method_unknown)
         .fallback(path_unknown)
@@ -115,6 +128,26 @@ fn native(state: Arc<Api>, protocols: &Value) -> Router {
         .fallback(path_unknown)
         .layer(middleware::from_fn(guard))
         .with_state(state)
+}
+
+/// Returns every request of the native API but those for its documents.
+fn table(state: Arc<Api>) -> Routes {
+    api::ROUTES
+        .iter()
+        .fold(Routes::new(state), |routes, add| add(routes))
+}
+
+/// Returns the descriptions of the documents themselves.
+fn documents() -> [Described; 2] {
+    let document = |path, id, summary| {
+        let operation = Operation::new(id, summary, Needs::Nothing);
+        Described::get(path, operation.answers::<Document>(200))
+    };
+    let protocols = "Show the document of what is served for clients of other systems";
+    [
+        document(DOCUMENT, "showDocument", "Show this document"),
+        document(PROTOCOLS, "showProtocolsDocument", protocols),
+    ]
 }
 
 async fn path_unknown(request: Request) -> Problem {

@@ -6,26 +6,76 @@ use axum::http::StatusCode;
 use licensing::AuditedLicensing;
 use model::AccountName;
 
-use super::Shared;
-use super::calls::page_limit;
+use super::query::page_limit;
+use crate::document::{Needs, Operation, Routes};
 use crate::http::caller::{Audited, Caller};
 use crate::http::extract::{Json, Name, Query};
 use crate::http::problem::Problem;
+use crate::http::state::Shared;
 use crate::wire::{Account, CreateAccount, List, Nothing, Page};
 
+/// Adds the requests about accounts.
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .post(
+            "/accounts",
+            create,
+            Operation::new("createAccount", "Make an account", Needs::Operator)
+                .body::<CreateAccount>()
+                .answers::<Account>(201)
+                .idempotent(),
+        )
+        .get(
+            "/accounts",
+            list,
+            Operation::new("listAccounts", "List accounts, by name", Needs::AnyKey)
+                .query::<Page<AccountName>>()
+                .answers::<List<Account>>(200),
+        )
+        .get(
+            "/accounts/{name}",
+            show,
+            Operation::new("showAccount", "Show an account", Needs::AnyKey)
+                .of::<AccountName>()
+                .answers::<Account>(200),
+        )
+        .post(
+            "/accounts/{name}/disable",
+            disable,
+            Operation::new(
+                "disableAccount",
+                "Switch an account off: its management keys open nothing",
+                Needs::Operator,
+            )
+            .of::<AccountName>()
+            .body::<Nothing>()
+            .answers::<Account>(200),
+        )
+        .post(
+            "/accounts/{name}/enable",
+            enable,
+            Operation::new(
+                "enableAccount",
+                "Switch an account on again",
+                Needs::Operator,
+            )
+            .of::<AccountName>()
+            .body::<Nothing>()
+            .answers::<Account>(200),
+        )
+}
+
 /// Makes an account.
-pub(crate) async fn create(
-    caller: Caller,
+async fn create(
     Audited(acting): Audited,
     Json(request): Json<CreateAccount>,
 ) -> Result<(StatusCode, Answer<Account>), Problem> {
-    caller.require_operator()?;
     let account = acting.create_account(request.name).await?;
     Ok((StatusCode::CREATED, Answer(account.into())))
 }
 
 /// Lists the accounts that are the caller's to see, by name: all, or their own.
-pub(crate) async fn list(
+async fn list(
     State(state): Shared,
     caller: Caller,
     Query(page): Query<Page<AccountName>>,
@@ -48,7 +98,7 @@ pub(crate) async fn list(
 }
 
 /// Shows one account.
-pub(crate) async fn show(
+async fn show(
     State(state): Shared,
     caller: Caller,
     Name(name): Name,
@@ -62,32 +112,28 @@ pub(crate) async fn show(
 }
 
 /// Switches an account off.
-pub(crate) async fn disable(
-    caller: Caller,
+async fn disable(
     Audited(acting): Audited,
     Name(name): Name,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<Account>, Problem> {
-    switch(&caller, &acting, &name, false).await
+    switch(&acting, &name, false).await
 }
 
 /// Switches an account on again.
-pub(crate) async fn enable(
-    caller: Caller,
+async fn enable(
     Audited(acting): Audited,
     Name(name): Name,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<Account>, Problem> {
-    switch(&caller, &acting, &name, true).await
+    switch(&acting, &name, true).await
 }
 
 async fn switch(
-    caller: &Caller,
     acting: &AuditedLicensing,
     name: &str,
     enabled: bool,
 ) -> Result<Answer<Account>, Problem> {
-    caller.require_operator()?;
     let parsed = name
         .parse()
         .map_err(|_| Problem::not_found("account", name))?;

@@ -9,12 +9,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use store::{ApiKeyPage, ApiKeySort};
 
-use super::Shared;
-use super::calls::page_limit;
+use super::query::{page_limit, within_app};
+use crate::document::{Needs, Operation, Routes};
 use crate::http::caller::{Audited, Caller};
 use crate::http::extract::{Json, Name, Query};
 use crate::http::fault::Fault;
 use crate::http::problem::{Code, Problem};
+use crate::http::state::Shared;
 use crate::verify::{KeyKind, Verification};
 use crate::wire::{
     ApiKey, ChangeApiKey, CreateApiKey, DeletedApiKeys, Lasting, List, Nothing, Scope,
@@ -24,7 +25,7 @@ use crate::wire::{
 /// Which API keys are listed.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ListParameters {
+struct ListParameters {
     /// Only of this app.
     app: Option<AppName>,
     /// Items of a page at most; 1 to 1,000.
@@ -33,14 +34,89 @@ pub(crate) struct ListParameters {
     cursor: Option<LicenseId>,
 }
 
+const READ: Needs = Needs::Scope(Scope::ReadLicenses);
+const WRITE: Needs = Needs::Scope(Scope::WriteLicenses);
+
+/// Adds the requests about API keys.
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .post(
+            "/keys",
+            create,
+            Operation::new(
+                "createApiKey",
+                "Make an API key; it is shown this once",
+                WRITE,
+            )
+            .body::<CreateApiKey>()
+            .answers::<ApiKey>(201)
+            .idempotent(),
+        )
+        .get(
+            "/keys",
+            list,
+            Operation::new("listApiKeys", "List API keys, oldest first", READ)
+                .query::<ListParameters>()
+                .answers::<List<ApiKey>>(200)
+                .of_one_license(),
+        )
+        .post(
+            "/keys/verify",
+            verify,
+            Operation::new(
+                "verifyApiKey",
+                "Use an API key, and say whether it is valid",
+                READ,
+            )
+            .body::<VerifyApiKey>()
+            .answers::<VerifiedApiKey>(200)
+            .of_one_license(),
+        )
+        .post(
+            "/keys/delete-expired",
+            delete_expired,
+            Operation::new(
+                "deleteExpiredApiKeys",
+                "Delete the API keys that have ended",
+                WRITE,
+            )
+            .body::<Nothing>()
+            .answers::<DeletedApiKeys>(200),
+        )
+        .get(
+            "/keys/{id}",
+            show,
+            Operation::new("showApiKey", "Show an API key", READ)
+                .of::<LicenseId>()
+                .answers::<ApiKey>(200)
+                .of_one_license(),
+        )
+        .patch(
+            "/keys/{id}",
+            change,
+            Operation::new(
+                "changeApiKey",
+                "Change an API key, wholly or not at all",
+                WRITE,
+            )
+            .of::<LicenseId>()
+            .body::<ChangeApiKey>()
+            .answers::<ApiKey>(200),
+        )
+        .delete(
+            "/keys/{id}",
+            delete,
+            Operation::new("deleteApiKey", "Delete an API key", WRITE).of::<LicenseId>(),
+        )
+}
+
 /// Makes an API key.
-pub(crate) async fn create(
+async fn create(
     State(state): Shared,
     caller: Caller,
     Audited(acting): Audited,
     Json(request): Json<CreateApiKey>,
 ) -> Result<(StatusCode, Answer<ApiKey>), Problem> {
-    caller.require(Scope::WriteLicenses)?;
     let wish = wish(&caller, request, state.api_keys.rate_limit)?;
     let issued = acting.create_api_key(&state.api_keys, wish).await?;
     let key = ApiKey {
@@ -51,15 +127,14 @@ pub(crate) async fn create(
 }
 
 /// Lists the API keys that are the caller's to see, oldest first.
-pub(crate) async fn list(
+async fn list(
     State(state): Shared,
     caller: Caller,
     Query(parameters): Query<ListParameters>,
 ) -> Result<Answer<List<ApiKey>>, Problem> {
-    caller.require(Scope::ReadLicenses)?;
     let limit = page_limit(parameters.limit)?;
     let owner = ApiKeyOwner {
-        app: super::usage::within_app(&caller, parameters.app)?,
+        app: within_app(&caller, parameters.app)?,
         ..owner(&caller)
     };
     let page = ApiKeyPage {
@@ -80,12 +155,11 @@ pub(crate) async fn list(
 }
 
 /// Shows an API key.
-pub(crate) async fn show(
+async fn show(
     State(state): Shared,
     caller: Caller,
     Name(id): Name,
 ) -> Result<Answer<ApiKey>, Problem> {
-    caller.require(Scope::ReadLicenses)?;
     let view = state
         .licensing
         .api_key(&owner(&caller), key_id(&id)?)
@@ -94,14 +168,13 @@ pub(crate) async fn show(
 }
 
 /// Changes an API key, wholly or not at all.
-pub(crate) async fn change(
+async fn change(
     State(state): Shared,
     caller: Caller,
     Audited(acting): Audited,
     Name(id): Name,
     Json(request): Json<ChangeApiKey>,
 ) -> Result<Answer<ApiKey>, Problem> {
-    caller.require(Scope::WriteLicenses)?;
     let (id, owner) = (key_id(&id)?, owner(&caller));
     let refill = refill(request.refill_amount, request.refill_interval)?;
     let present = match (request.rate_limit_max, request.rate_limit_window) {
@@ -130,36 +203,33 @@ pub(crate) async fn change(
 }
 
 /// Deletes an API key.
-pub(crate) async fn delete(
+async fn delete(
     caller: Caller,
     Audited(acting): Audited,
     Name(id): Name,
 ) -> Result<StatusCode, Problem> {
-    caller.require(Scope::WriteLicenses)?;
     let id = key_id(&id)?;
     acting.delete_api_key(&owner(&caller), id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Deletes the API keys that have ended.
-pub(crate) async fn delete_expired(
+async fn delete_expired(
     caller: Caller,
     Audited(acting): Audited,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<DeletedApiKeys>, Problem> {
-    caller.require(Scope::WriteLicenses)?;
     let owner = owner(&caller);
     let deleted = acting.delete_expired_api_keys(&owner).await?;
     Ok(Answer(DeletedApiKeys { deleted }))
 }
 
 /// Verifies a key, which uses it.
-pub(crate) async fn verify(
+async fn verify(
     State(state): Shared,
     caller: Caller,
     Json(request): Json<VerifyApiKey>,
 ) -> Result<Answer<VerifiedApiKey>, Problem> {
-    caller.require(Scope::ReadLicenses)?;
     let question = Verification {
         owner: &owner(&caller),
         key: &request.key,
@@ -229,7 +299,6 @@ fn wish(
     request: CreateApiKey,
     default: Option<RateLimit>,
 ) -> Result<ApiKeyRequest, Problem> {
-    caller.require_more_than_one_license()?;
     let account = match (caller.account(), request.account) {
         (Some(own), Some(named)) if *own != named => {
             return Err(Problem::not_found("account", named.as_str()));

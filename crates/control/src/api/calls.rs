@@ -8,15 +8,14 @@ use axum::response::{IntoResponse, Response};
 use ledger::{CallLine, Calls, CallsQuery, Ledger, ParseCursorError};
 use model::{AppName, CallId, LicenseId, Mode, Timestamp};
 
-use super::Shared;
-use super::usage::{within_app, within_license};
+use super::query::{check_span, page_limit, within_app, within_license};
+use crate::document::{Needs, Operation, Routes};
 use crate::http::caller::Caller;
 use crate::http::extract::Query;
 use crate::http::problem::Problem;
+use crate::http::state::Shared;
 use crate::http::stream::{self, Gone, Lines};
-use crate::wire::{
-    CallQuery, DEFAULT_LIMIT, FollowQuery, FollowedCalls, LARGEST_LIMIT, List, Scope,
-};
+use crate::wire::{Call, CallQuery, FollowQuery, FollowedCalls, List, Scope};
 
 /// The media type of a stream of lines.
 const LINES: &str = "application/x-ndjson";
@@ -28,8 +27,47 @@ struct Cursor {
     call_id: CallId,
 }
 
+const READ: Needs = Needs::Scope(Scope::ReadCalls);
+
+/// Adds the requests about the records of calls.
+pub(super) fn routes(routes: Routes) -> Routes {
+    let followed =
+        "List the records of calls that were closed since the page before, each exactly once";
+    routes
+        .get(
+            "/calls",
+            calls,
+            Operation::new("listCalls", "List the records of calls, oldest first", READ)
+                .query::<CallQuery>()
+                .answers::<List<Call>>(200)
+                .streams(&["application/x-ndjson"])
+                .of_one_license(),
+        )
+        .get(
+            "/calls/closed",
+            follow,
+            Operation::new("followCalls", followed, READ)
+                .query::<FollowQuery>()
+                .answers::<FollowedCalls<Call>>(200)
+                .of_one_license(),
+        )
+        .get(
+            "/stamps",
+            stamps,
+            Operation::new(
+                "listStamps",
+                "List the records of calls that were stamped, oldest first",
+                READ,
+            )
+            .query::<CallQuery>()
+            .answers::<List<Call>>(200)
+            .streams(&["application/x-ndjson"])
+            .of_one_license(),
+        )
+}
+
 /// Answers with calls, oldest first.
-pub(crate) async fn calls(
+async fn calls(
     State(state): Shared,
     caller: Caller,
     headers: HeaderMap,
@@ -39,7 +77,7 @@ pub(crate) async fn calls(
 }
 
 /// Answers with calls that a provider reported for a stamp, oldest first.
-pub(crate) async fn stamps(
+async fn stamps(
     State(state): Shared,
     caller: Caller,
     headers: HeaderMap,
@@ -50,13 +88,12 @@ pub(crate) async fn stamps(
 }
 
 /// Answers with calls that were closed since the page before.
-pub(crate) async fn follow(
+async fn follow(
     State(state): Shared,
     caller: Caller,
     Query(parameters): Query<FollowQuery>,
 ) -> Result<Answer<FollowedCalls<CallLine>>, Problem> {
-    caller.require(Scope::ReadCalls)?;
-    super::span::check(parameters.from, parameters.to)?;
+    check_span(parameters.from, parameters.to)?;
     let limit = page_limit(parameters.limit)?;
     let cursor = parameters.cursor.as_deref().map(str::parse).transpose();
     let cursor =
@@ -81,8 +118,7 @@ async fn list(
     parameters: CallQuery,
     mode: Option<Mode>,
 ) -> Result<Response, Problem> {
-    caller.require(Scope::ReadCalls)?;
-    super::span::check(parameters.from, parameters.to)?;
+    check_span(parameters.from, parameters.to)?;
     let query = CallsQuery {
         mode,
         from: parameters.from,
@@ -187,15 +223,6 @@ async fn page(
         items.extend(new.take(limit + 1 - items.len()));
     }
     Ok(List::cut(items, limit, |call| Cursor::of(call).to_text()))
-}
-
-/// The number of items of a page.
-pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
-    match limit {
-        None => Ok(DEFAULT_LIMIT),
-        Some(limit) if (1..=LARGEST_LIMIT).contains(&limit) => Ok(limit),
-        Some(_) => Err(Problem::field("limit", format!("use 1 to {LARGEST_LIMIT}"))),
-    }
 }
 
 // === impl Cursor ===

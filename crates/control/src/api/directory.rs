@@ -4,16 +4,59 @@ use axum::Json as Answer;
 use axum::extract::State;
 use model::{AppName, License, PlanName};
 
-use super::Shared;
-use super::calls::page_limit;
+use super::query::page_limit;
+use crate::document::{Needs, Operation, Routes};
 use crate::http::caller::Caller;
 use crate::http::extract::{Name, Query};
 use crate::http::problem::Problem;
-use crate::http::state::Api;
+use crate::http::state::{Api, Shared};
 use crate::wire::{App, List, Nothing, Page, Plan, Status};
 
+/// Adds the requests about apps, plans and the state of the gate.
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .get(
+            "/apps",
+            apps,
+            Operation::new(
+                "listApps",
+                "List the apps of the configuration, by name",
+                Needs::AnyKey,
+            )
+            .query::<Page<AppName>>()
+            .answers::<List<App>>(200)
+            .of_one_license(),
+        )
+        .get(
+            "/apps/{name}",
+            app,
+            Operation::new("showApp", "Show an app", Needs::AnyKey)
+                .of::<AppName>()
+                .answers::<App>(200)
+                .of_one_license(),
+        )
+        .get(
+            "/plans",
+            plans,
+            Operation::new(
+                "listPlans",
+                "List the plans of the configuration, by name",
+                Needs::AnyKey,
+            )
+            .query::<Page<PlanName>>()
+            .answers::<List<Plan>>(200)
+            .of_one_license(),
+        )
+        .get(
+            "/status",
+            status,
+            Operation::new("showStatus", "Show how the gate is", Needs::AnyKey)
+                .answers::<Status>(200),
+        )
+}
+
 /// Lists the apps that are the caller's to see, by name.
-pub(crate) async fn apps(
+async fn apps(
     State(state): Shared,
     caller: Caller,
     Query(page): Query<Page<AppName>>,
@@ -25,7 +68,7 @@ pub(crate) async fn apps(
 }
 
 /// Shows one app.
-pub(crate) async fn app(
+async fn app(
     State(state): Shared,
     caller: Caller,
     Name(name): Name,
@@ -38,7 +81,7 @@ pub(crate) async fn app(
 }
 
 /// Lists the plans that licenses of the caller's can have, by name: all of the configuration, or that of their one license.
-pub(crate) async fn plans(
+async fn plans(
     State(state): Shared,
     caller: Caller,
     Query(page): Query<Page<PlanName>>,
@@ -61,7 +104,7 @@ pub(crate) async fn plans(
 }
 
 /// Says how the gate is.
-pub(crate) async fn status(
+async fn status(
     State(state): Shared,
     caller: Caller,
     Query(Nothing {}): Query<Nothing>,

@@ -8,25 +8,93 @@ use axum::http::StatusCode;
 use licensing::{IssuedManagementKey, ManagementKeyRequest};
 use model::{AccountName, ManagementKeyId};
 
-use super::Shared;
-use super::calls::page_limit;
+use super::query::page_limit;
 use super::rights::{Rights, covers, inherited};
+use crate::document::{Needs, Operation, Routes};
 use crate::http::caller::{Audited, Caller};
 use crate::http::extract::{Json, Name, Query};
 use crate::http::problem::{Code, Problem};
-use crate::http::state::Api;
+use crate::http::state::{Api, Shared};
 use crate::wire::{
     ChangeManagementKey, CreateManagementKey, List, ManagementKey, Nothing, Page, Rotate, Scope,
 };
 
+const READ: Needs = Needs::Scope(Scope::ReadKeys);
+const WRITE: Needs = Needs::Scope(Scope::WriteKeys);
+
+/// Adds the requests about management keys.
+pub(super) fn routes(routes: Routes) -> Routes {
+    let on_one = |id, summary, needs| {
+        let operation = Operation::new(id, summary, needs);
+        operation
+            .of::<ManagementKeyId>()
+            .answers::<ManagementKey>(200)
+    };
+    routes
+        .post(
+            "/management-keys",
+            create,
+            Operation::new(
+                "createManagementKey",
+                "Make a management key; it is shown this once",
+                WRITE,
+            )
+            .body::<CreateManagementKey>()
+            .answers::<ManagementKey>(201)
+            .idempotent(),
+        )
+        .get(
+            "/management-keys",
+            list,
+            Operation::new(
+                "listManagementKeys",
+                "List management keys, oldest first",
+                READ,
+            )
+            .query::<Page<ManagementKeyId>>()
+            .answers::<List<ManagementKey>>(200)
+            .of_one_license(),
+        )
+        .get(
+            "/management-keys/{id}",
+            show,
+            on_one("showManagementKey", "Show a management key", READ).of_one_license(),
+        )
+        .patch(
+            "/management-keys/{id}",
+            change,
+            on_one(
+                "changeManagementKey",
+                "Say from where a key may be used",
+                WRITE,
+            )
+            .body::<ChangeManagementKey>(),
+        )
+        .post(
+            "/management-keys/{id}/revoke",
+            revoke,
+            on_one("revokeManagementKey", "End a management key", WRITE).body::<Nothing>(),
+        )
+        .post(
+            "/management-keys/{id}/rotate",
+            rotate,
+            on_one(
+                "rotateManagementKey",
+                "Make a new key with the rights of another, which ends",
+                WRITE,
+            )
+            .body::<Rotate>()
+            .idempotent(),
+        )
+}
+
 /// Makes a management key.
-pub(crate) async fn create(
+async fn create(
     State(state): Shared,
     caller: Caller,
     Audited(acting): Audited,
     Json(request): Json<CreateManagementKey>,
 ) -> Result<(StatusCode, Answer<ManagementKey>), Problem> {
-    caller.require(Scope::WriteKeys)?;
     let account = account(&state, &caller, &request).await?;
     let own = caller.key();
     let scopes = request
@@ -60,12 +128,11 @@ pub(crate) async fn create(
 }
 
 /// Lists the management keys that are the caller's to see, oldest first.
-pub(crate) async fn list(
+async fn list(
     State(state): Shared,
     caller: Caller,
     Query(page): Query<Page<ManagementKeyId>>,
 ) -> Result<Answer<List<ManagementKey>>, Problem> {
-    caller.require(Scope::ReadKeys)?;
     let limit = page_limit(page.limit)?;
     let keys = state
         .licensing
@@ -81,24 +148,22 @@ pub(crate) async fn list(
 }
 
 /// Shows a management key.
-pub(crate) async fn show(
+async fn show(
     State(state): Shared,
     caller: Caller,
     Name(id): Name,
 ) -> Result<Answer<ManagementKey>, Problem> {
-    caller.require(Scope::ReadKeys)?;
     Ok(Answer(own(&state, &caller, &id).await?.into()))
 }
 
 /// Changes from where a management key may be used.
-pub(crate) async fn change(
+async fn change(
     State(state): Shared,
     caller: Caller,
     Audited(acting): Audited,
     Name(id): Name,
     Json(request): Json<ChangeManagementKey>,
 ) -> Result<Answer<ManagementKey>, Problem> {
-    caller.require(Scope::WriteKeys)?;
     let key = own(&state, &caller, &id).await?;
     let present = Rights::of_key(&key);
     let then = Rights::of_key(&key).from(request.allow_ips.as_ref().unwrap_or(&key.allow_ips));
@@ -118,14 +183,13 @@ pub(crate) async fn change(
 }
 
 /// Ends a management key now.
-pub(crate) async fn revoke(
+async fn revoke(
     State(state): Shared,
     caller: Caller,
     Audited(acting): Audited,
     Name(id): Name,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<ManagementKey>, Problem> {
-    caller.require(Scope::WriteKeys)?;
     let key = own(&state, &caller, &id).await?;
     if !covers(&caller, &Rights::of_key(&key)) {
         let detail = "a key can be revoked by one that has all of its rights";
@@ -136,14 +200,13 @@ pub(crate) async fn revoke(
 }
 
 /// Makes a new key with the rights of another, which ends.
-pub(crate) async fn rotate(
+async fn rotate(
     State(state): Shared,
     caller: Caller,
     Audited(acting): Audited,
     Name(id): Name,
     Json(request): Json<Rotate>,
 ) -> Result<Answer<ManagementKey>, Problem> {
-    caller.require(Scope::WriteKeys)?;
     let key = own(&state, &caller, &id).await?;
     if !covers(&caller, &Rights::of_key(&key)) {
         let detail = "a key can be rotated by one that has all of its rights";

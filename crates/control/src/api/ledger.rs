@@ -16,30 +16,73 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::runtime::Handle;
 
-use super::Shared;
-use crate::http::caller::Caller;
+use super::query::check_span;
+use crate::document::{Needs, Operation, Routes};
 use crate::http::extract::{Json, Query};
 use crate::http::problem::{Code, Problem};
+use crate::http::state::Shared;
 use crate::http::stream::{self, Pieces};
 use crate::wire::{ExportQuery, Nothing, Rebuilt, Ship, Shipped, Verification};
 
+/// Adds the requests about the ledger.
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .post(
+            "/ledger/verify",
+            verify,
+            Operation::new("verifyLedger", "Count everything again", Needs::Operator)
+                .body::<Nothing>()
+                .answers::<Verification>(200),
+        )
+        .post(
+            "/ledger/ship",
+            ship,
+            Operation::new(
+                "shipLedger",
+                "Bring in what is pending, or what a dead gate left",
+                Needs::Operator,
+            )
+            .body::<Ship>()
+            .answers::<Shipped>(200),
+        )
+        .post(
+            "/ledger/rebuild",
+            rebuild,
+            Operation::new(
+                "rebuildLedger",
+                "Make rollups and manifest anew from the sealed files",
+                Needs::Operator,
+            )
+            .body::<Nothing>()
+            .answers::<Rebuilt>(200),
+        )
+        .get(
+            "/ledger/export",
+            export,
+            Operation::new(
+                "exportLedger",
+                "Write the records of calls to a stream",
+                Needs::Operator,
+            )
+            .query::<ExportQuery>()
+            .streams(&[
+                "application/x-ndjson",
+                "text/csv",
+                "application/vnd.apache.parquet",
+            ]),
+        )
+}
+
 /// Counts everything again.
-pub(crate) async fn verify(
+async fn verify(
     State(state): Shared,
-    caller: Caller,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<Verification>, Problem> {
-    caller.require_operator()?;
     Ok(Answer(state.ledger.verify().await?.into()))
 }
 
 /// Brings what is pending, or what a dead instance left in a directory, into the ledger now.
-pub(crate) async fn ship(
-    State(state): Shared,
-    caller: Caller,
-    Json(request): Json<Ship>,
-) -> Result<Answer<Shipped>, Problem> {
-    caller.require_operator()?;
+async fn ship(State(state): Shared, Json(request): Json<Ship>) -> Result<Answer<Shipped>, Problem> {
     let anew = match request.dir {
         Some(dir) => {
             judge_dir(&dir)?;
@@ -87,27 +130,23 @@ fn judge_dir(dir: &Path) -> Result<(), Problem> {
 }
 
 /// Makes manifest and rollups anew.
-pub(crate) async fn rebuild(
+async fn rebuild(
     State(state): Shared,
-    caller: Caller,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<Rebuilt>, Problem> {
-    caller.require_operator()?;
     Ok(Answer(state.ledger.rebuild().await?.into()))
 }
 
 /// Writes the records of calls in one of several formats, as fast as they are read.
-pub(crate) async fn export(
+async fn export(
     State(state): Shared,
-    caller: Caller,
     Query(parameters): Query<ExportQuery>,
 ) -> Result<Response, Problem> {
-    caller.require_operator()?;
     let format: ExportFormat = parameters
         .format
         .parse()
         .map_err(|error: String| Problem::field("format", error))?;
-    super::span::check(parameters.from, parameters.to)?;
+    check_span(parameters.from, parameters.to)?;
     let query = CallsQuery {
         license_id: parameters.license,
         app: parameters.app,

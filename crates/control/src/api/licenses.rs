@@ -11,11 +11,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use store::{LicenseFilter, StoredLicense};
 
-use super::Shared;
-use super::calls::page_limit;
+use super::query::{page_limit, within_app};
+use crate::document::{Needs, Operation, Routes};
 use crate::http::caller::{Audited, Caller};
 use crate::http::extract::{BULK_BODY_LIMIT, Json, Name, Query};
 use crate::http::problem::Problem;
+use crate::http::state::Shared;
 use crate::wire::{
     AddCredential, BulkCreate, ChangeLicense, CreateLicense, Created, Extend, License, List,
     Nothing, RevokeCredential, Rotate, Scope,
@@ -27,7 +28,7 @@ const BULK: usize = 10_000;
 /// Which licenses are listed.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ListParameters {
+struct ListParameters {
     /// Only of this app.
     app: Option<AppName>,
     /// Only of this user.
@@ -40,14 +41,128 @@ pub(crate) struct ListParameters {
     cursor: Option<LicenseId>,
 }
 
+const READ: Needs = Needs::Scope(Scope::ReadLicenses);
+const WRITE: Needs = Needs::Scope(Scope::WriteLicenses);
+
+/// Adds the requests about licenses.
+pub(super) fn routes(routes: Routes) -> Routes {
+    let routes = routes
+        .post(
+            "/licenses",
+            create,
+            Operation::new(
+                "createLicense",
+                "Make a license; its key is shown this once",
+                WRITE,
+            )
+            .body::<CreateLicense>()
+            .answers::<License>(201)
+            .idempotent(),
+        )
+        .get(
+            "/licenses",
+            list,
+            Operation::new("listLicenses", "List licenses, oldest first", READ)
+                .query::<ListParameters>()
+                .answers::<List<License>>(200)
+                .of_one_license(),
+        )
+        .post(
+            "/licenses/bulk",
+            bulk,
+            Operation::new("createLicenses", "Make many licenses, in order", WRITE)
+                .body::<BulkCreate>()
+                .answers::<List<Created>>(201)
+                .idempotent(),
+        );
+    on_one_license(routes)
+}
+
+/// Adds the requests about one license, which their paths name.
+fn on_one_license(routes: Routes) -> Routes {
+    let on_one = |id, summary, needs| {
+        let operation = Operation::new(id, summary, needs);
+        operation.of::<LicenseId>().answers::<License>(200)
+    };
+    routes
+        .get(
+            "/licenses/{id}",
+            show,
+            on_one("showLicense", "Show a license", READ).of_one_license(),
+        )
+        .patch(
+            "/licenses/{id}",
+            change,
+            on_one(
+                "changeLicense",
+                "Change a license; absent fields stay",
+                WRITE,
+            )
+            .body::<ChangeLicense>(),
+        )
+        .post(
+            "/licenses/{id}/revoke",
+            revoke,
+            on_one("revokeLicense", "Revoke a license for good", WRITE).body::<Nothing>(),
+        )
+        .post(
+            "/licenses/{id}/enable",
+            enable,
+            on_one("enableLicense", "Switch a disabled license on again", WRITE).body::<Nothing>(),
+        )
+        .post(
+            "/licenses/{id}/disable",
+            disable,
+            on_one("disableLicense", "Switch a license off for now", WRITE).body::<Nothing>(),
+        )
+        .post(
+            "/licenses/{id}/extend",
+            extend,
+            on_one("extendLicense", "Give a license a later end", WRITE).body::<Extend>(),
+        )
+        .post(
+            "/licenses/{id}/rotate",
+            rotate,
+            on_one(
+                "rotateLicense",
+                "Make a new key in place of those before",
+                WRITE,
+            )
+            .body::<Rotate>()
+            .idempotent(),
+        )
+        .post(
+            "/licenses/{id}/credentials",
+            add_credential,
+            Operation::new(
+                "addCredential",
+                "Give a license one more key; it is shown this once",
+                WRITE,
+            )
+            .of::<LicenseId>()
+            .body::<AddCredential>()
+            .answers::<License>(201)
+            .idempotent(),
+        )
+        .post(
+            "/licenses/{id}/credentials/revoke",
+            revoke_credential,
+            on_one(
+                "revokeCredential",
+                "End one key of a license for good",
+                WRITE,
+            )
+            .body::<RevokeCredential>(),
+        )
+}
+
 /// Makes a license.
-pub(crate) async fn create(
+async fn create(
     State(state): Shared,
     caller: Caller,
     Audited(acting): Audited,
     Json(request): Json<CreateLicense>,
 ) -> Result<(StatusCode, Answer<License>), Problem> {
-    caller.require(Scope::WriteLicenses)?;
     let mut issued = acting.issue(issue_request(&caller, request)?).await?;
     let issued = issued
         .pop()
@@ -57,12 +172,11 @@ pub(crate) async fn create(
 }
 
 /// Makes many licenses, in order, all or none; if one cannot be made, the problem names it.
-pub(crate) async fn bulk(
+async fn bulk(
     caller: Caller,
     Audited(acting): Audited,
     Json(request): Json<BulkCreate, BULK_BODY_LIMIT>,
 ) -> Result<(StatusCode, Answer<List<Created>>), Problem> {
-    caller.require(Scope::WriteLicenses)?;
     if !(1..=BULK).contains(&request.licenses.len()) {
         return Err(Problem::field(
             "licenses",
@@ -92,12 +206,11 @@ pub(crate) async fn bulk(
 }
 
 /// Lists the licenses that are the caller's to see, oldest first.
-pub(crate) async fn list(
+async fn list(
     State(state): Shared,
     caller: Caller,
     Query(parameters): Query<ListParameters>,
 ) -> Result<Answer<List<License>>, Problem> {
-    caller.require(Scope::ReadLicenses)?;
     let limit = page_limit(parameters.limit)?;
     let licensing = &state.licensing;
     let page = if let Some(own) = caller.license() {
@@ -122,7 +235,7 @@ pub(crate) async fn list(
     } else {
         let filter = LicenseFilter {
             account: caller.account().cloned(),
-            app: super::usage::within_app(&caller, parameters.app)?,
+            app: within_app(&caller, parameters.app)?,
             user: parameters.user,
             status: parameters.status,
         };
@@ -158,25 +271,23 @@ async fn page(
 }
 
 /// Shows one license.
-pub(crate) async fn show(
+async fn show(
     State(state): Shared,
     caller: Caller,
     Name(id): Name,
 ) -> Result<Answer<License>, Problem> {
-    caller.require(Scope::ReadLicenses)?;
     let stored = own(&state.licensing, &caller, &id).await?;
     Ok(Answer(view(&state.licensing, stored).await?))
 }
 
 /// Changes fields of a license: all that are named, or none.
-pub(crate) async fn change(
+async fn change(
     State(state): Shared,
     caller: Caller,
     Audited(acting): Audited,
     Name(id): Name,
     Json(request): Json<ChangeLicense>,
 ) -> Result<Answer<License>, Problem> {
-    caller.require(Scope::WriteLicenses)?;
     let licensing = &state.licensing;
     let stored = own(licensing, &caller, &id).await?;
     let stored = acting.change(stored.license.id, request.into()).await?;
@@ -184,7 +295,7 @@ pub(crate) async fn change(
 }
 
 /// Takes a license back for good.
-pub(crate) async fn revoke(
+async fn revoke(
     state: Shared,
     caller: Caller,
     by: Audited,
@@ -195,7 +306,7 @@ pub(crate) async fn revoke(
 }
 
 /// Switches a disabled license on again.
-pub(crate) async fn enable(
+async fn enable(
     state: Shared,
     caller: Caller,
     by: Audited,
@@ -206,7 +317,7 @@ pub(crate) async fn enable(
 }
 
 /// Switches a license off for now.
-pub(crate) async fn disable(
+async fn disable(
     state: Shared,
     caller: Caller,
     by: Audited,
@@ -224,21 +335,19 @@ async fn set_status(
     Json(Nothing {}): Json<Nothing>,
     status: LicenseStatus,
 ) -> Result<Answer<License>, Problem> {
-    caller.require(Scope::WriteLicenses)?;
     let id = own(&state.licensing, &caller, &id).await?.license.id;
     let stored = acting.set_status(id, status).await?;
     Ok(Answer(view(&state.licensing, stored).await?))
 }
 
 /// Gives a license another end.
-pub(crate) async fn extend(
+async fn extend(
     State(state): Shared,
     caller: Caller,
     Audited(acting): Audited,
     Name(id): Name,
     Json(request): Json<Extend>,
 ) -> Result<Answer<License>, Problem> {
-    caller.require(Scope::WriteLicenses)?;
     let stored = own(&state.licensing, &caller, &id).await?;
     let end = match (request.expires_at, request.by) {
         (Some(end), None) => end,
@@ -263,14 +372,13 @@ pub(crate) async fn extend(
 }
 
 /// Gives a license a new key, in the shape of the last one.
-pub(crate) async fn rotate(
+async fn rotate(
     State(state): Shared,
     caller: Caller,
     Audited(acting): Audited,
     Name(id): Name,
     Json(request): Json<Rotate>,
 ) -> Result<Answer<License>, Problem> {
-    caller.require(Scope::WriteLicenses)?;
     let stored = own(&state.licensing, &caller, &id).await?;
     let kind = stored
         .credentials
@@ -285,14 +393,13 @@ pub(crate) async fn rotate(
 }
 
 /// Gives a license one more key; those before stay.
-pub(crate) async fn add_credential(
+async fn add_credential(
     State(state): Shared,
     caller: Caller,
     Audited(acting): Audited,
     Name(id): Name,
     Json(request): Json<AddCredential>,
 ) -> Result<(StatusCode, Answer<License>), Problem> {
-    caller.require(Scope::WriteLicenses)?;
     let id = own(&state.licensing, &caller, &id).await?.license.id;
     let source = key_source(request.key_format.as_deref(), request.key.as_deref())?;
     let issued = acting.add_credential(id, &source, None).await?;
@@ -301,14 +408,13 @@ pub(crate) async fn add_credential(
 }
 
 /// Ends one key of a license; the others stay.
-pub(crate) async fn revoke_credential(
+async fn revoke_credential(
     State(state): Shared,
     caller: Caller,
     Audited(acting): Audited,
     Name(id): Name,
     Json(request): Json<RevokeCredential>,
 ) -> Result<Answer<License>, Problem> {
-    caller.require(Scope::WriteLicenses)?;
     let id = own(&state.licensing, &caller, &id).await?.license.id;
     let stored = acting.revoke_credential(id, request.credential).await?;
     Ok(Answer(view(&state.licensing, stored).await?))
@@ -358,7 +464,6 @@ fn key_text(issued: &Issued) -> String {
 
 /// The wish of a request, within what the caller may do.
 fn issue_request(caller: &Caller, request: CreateLicense) -> Result<IssueRequest, Problem> {
-    caller.require_more_than_one_license()?;
     if caller.app().is_some_and(|own| *own != request.app) {
         return Err(licensing::Error::AppUnknown(request.app).into());
     }

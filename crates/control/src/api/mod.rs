@@ -1,27 +1,42 @@
-//! The handlers, one file per kind of thing.
+//! The requests of the native API, one file per kind of thing: each adds its rows to the table of [`Routes`] and holds the
+//! handlers of them.
+//!
+//! Whether a key may ask at all is said by the row and judged before the handler runs. A handler says what is the caller's to
+//! see, and refuses what depends on more than the scope.
 
-pub(crate) mod accounts;
-pub(crate) mod api_keys;
-pub(crate) mod app_credentials;
-pub(crate) mod audit;
-pub(crate) mod calls;
-pub(crate) mod directory;
-pub(crate) mod keys;
-pub(crate) mod ledger;
-pub(crate) mod licenses;
+mod accounts;
+mod api_keys;
+mod app_credentials;
+mod audit;
+mod calls;
+mod directory;
+mod keys;
+mod ledger;
+mod licenses;
+mod query;
 mod rights;
-pub(crate) mod sessions;
-pub(crate) mod signing;
-mod span;
-pub(crate) mod tokens;
-pub(crate) mod usage;
-pub(crate) mod users;
+mod sessions;
+mod signing;
+mod tokens;
+mod usage;
+mod users;
 
-use std::sync::Arc;
+use crate::document::Routes;
 
-use axum::extract::State;
-
-use crate::http::state::Api;
-
-/// What every handler works with.
-pub(crate) type Shared = State<Arc<Api>>;
+/// Functions that each add the requests about one kind of thing.
+pub(crate) const ROUTES: &[fn(Routes) -> Routes] = &[
+    licenses::routes,
+    api_keys::routes,
+    tokens::routes,
+    sessions::routes,
+    users::routes,
+    keys::routes,
+    signing::routes,
+    app_credentials::routes,
+    usage::routes,
+    calls::routes,
+    audit::routes,
+    ledger::routes,
+    accounts::routes,
+    directory::routes,
+];

@@ -7,21 +7,21 @@ use model::{ManagementKeyId, SessionId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Shared;
-use super::calls::page_limit;
 use super::keys;
+use super::query::page_limit;
 use super::rights::{Rights, covers};
+use crate::document::{Needs, Operation, Routes};
 use crate::http::caller::Caller;
 use crate::http::client::Client;
 use crate::http::extract::{Json, Name, Query};
 use crate::http::problem::{Code, Problem};
-use crate::http::state::Api;
+use crate::http::state::{Api, Shared};
 use crate::wire::{List, Nothing, Scope, Session};
 
 /// Which sessions are listed.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ListParameters {
+struct ListParameters {
     /// The management key that they act for.
     key: ManagementKeyId,
     /// Items of a page at most; 1 to 1,000.
@@ -30,13 +30,48 @@ pub(crate) struct ListParameters {
     cursor: Option<SessionId>,
 }
 
+const READ: Needs = Needs::Scope(Scope::ReadKeys);
+const WRITE: Needs = Needs::Scope(Scope::WriteKeys);
+
+/// Adds the requests about sessions.
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .get(
+            "/sessions",
+            list,
+            Operation::new(
+                "listSessions",
+                "List the sessions of a management key, oldest first",
+                READ,
+            )
+            .query::<ListParameters>()
+            .answers::<List<Session>>(200)
+            .of_one_license(),
+        )
+        .get(
+            "/sessions/{id}",
+            show,
+            Operation::new("showSession", "Show a session", READ)
+                .of::<SessionId>()
+                .answers::<Session>(200)
+                .of_one_license(),
+        )
+        .post(
+            "/sessions/{id}/end",
+            end,
+            Operation::new("endSession", "End a session with all its tokens", WRITE)
+                .of::<SessionId>()
+                .answers::<Session>(200)
+                .body::<Nothing>(),
+        )
+}
+
 /// Lists the sessions of a management key, oldest first.
-pub(crate) async fn list(
+async fn list(
     State(state): Shared,
     caller: Caller,
     Query(parameters): Query<ListParameters>,
 ) -> Result<Answer<List<Session>>, Problem> {
-    caller.require(Scope::ReadKeys)?;
     let limit = page_limit(parameters.limit)?;
     let key = keys::own(&state, &caller, &parameters.key.to_string()).await?;
     let page = state.sessions.of_key(key.id, parameters.cursor, limit + 1);
@@ -46,25 +81,23 @@ pub(crate) async fn list(
 }
 
 /// Shows a session.
-pub(crate) async fn show(
+async fn show(
     State(state): Shared,
     caller: Caller,
     Name(id): Name,
 ) -> Result<Answer<Session>, Problem> {
-    caller.require(Scope::ReadKeys)?;
     let holder = own(&state, &caller, &id).await?;
     Ok(Answer(holder.session.into()))
 }
 
 /// Ends a session with all its tokens.
-pub(crate) async fn end(
+async fn end(
     State(state): Shared,
     caller: Caller,
     client: Client,
     Name(id): Name,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<Session>, Problem> {
-    caller.require(Scope::WriteKeys)?;
     let holder = own(&state, &caller, &id).await?;
     if !covers(&caller, &Rights::of_key(&holder.key)) {
         let detail = "a session can be ended by a key that has all of the rights of its own";

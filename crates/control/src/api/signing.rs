@@ -9,20 +9,59 @@ use axum::http::StatusCode;
 use licensing::signing::Rotation;
 use model::SigningKeyId;
 
-use super::Shared;
-use super::calls::page_limit;
-use crate::http::caller::{Audited, Caller};
+use super::query::page_limit;
+use crate::document::{Needs, Operation, Routes};
+use crate::http::caller::Audited;
 use crate::http::extract::{Json, Query};
 use crate::http::problem::Problem;
+use crate::http::state::Shared;
 use crate::wire::{List, Nothing, Page, RotateSigningKey, Scope, SealKey, SigningKey};
 
+/// Adds the requests about signing keys and the keyring.
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .get(
+            "/signing-keys",
+            list,
+            Operation::new(
+                "listSigningKeys",
+                "List the keys that stamps and access tokens are signed with, oldest first",
+                Needs::Scope(Scope::ReadKeys),
+            )
+            .query::<Page<SigningKeyId>>()
+            .answers::<List<SigningKey>>(200),
+        )
+        .post(
+            "/signing-keys/rotate",
+            rotate,
+            Operation::new(
+                "rotateSigningKey",
+                "Make a new signing key that takes over",
+                Needs::Operator,
+            )
+            .body::<RotateSigningKey>()
+            .answers::<SigningKey>(201)
+            .idempotent(),
+        )
+        .post(
+            "/keyring/rotate",
+            rotate_seal_key,
+            Operation::new(
+                "rotateSealKey",
+                "Make the key that copies of keys are sealed with from now on",
+                Needs::Operator,
+            )
+            .body::<Nothing>()
+            .answers::<SealKey>(201)
+            .idempotent(),
+        )
+}
+
 /// Lists the signing keys, oldest first.
-pub(crate) async fn list(
+async fn list(
     State(state): Shared,
-    caller: Caller,
     Query(page): Query<Page<SigningKeyId>>,
 ) -> Result<Answer<List<SigningKey>>, Problem> {
-    caller.require(Scope::ReadKeys)?;
     let limit = page_limit(page.limit)?;
     state.signing.refresh().await?;
     let items = state.signing.keys().into_iter().map(SigningKey::from);
@@ -33,13 +72,11 @@ pub(crate) async fn list(
 }
 
 /// Makes a new key that takes over.
-pub(crate) async fn rotate(
+async fn rotate(
     State(state): Shared,
-    caller: Caller,
     Audited(acting): Audited,
     Json(request): Json<RotateSigningKey>,
 ) -> Result<(StatusCode, Answer<SigningKey>), Problem> {
-    caller.require_operator()?;
     let overlap = request.overlap.map(model::Interval::duration);
     let rotation = Rotation {
         overlap: overlap.unwrap_or(Duration::from_secs(RotateSigningKey::OVERLAP)),
@@ -54,12 +91,10 @@ pub(crate) async fn rotate(
 }
 
 /// Makes the key that copies of keys are sealed with from now on.
-pub(crate) async fn rotate_seal_key(
-    caller: Caller,
+async fn rotate_seal_key(
     Audited(acting): Audited,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<(StatusCode, Answer<SealKey>), Problem> {
-    caller.require_operator()?;
     let number = acting.rotate_seal_key().await?;
     Ok((StatusCode::CREATED, Answer(SealKey { number })))
 }

@@ -7,18 +7,19 @@ use model::{LicenseId, RequestToken, RequestTokenId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Shared;
-use super::calls::page_limit;
 use super::licenses;
+use super::query::page_limit;
+use crate::document::{Needs, Operation, Routes};
 use crate::http::caller::{Audited, Caller};
 use crate::http::extract::{Json, Name, Query};
 use crate::http::problem::Problem;
+use crate::http::state::Shared;
 use crate::wire::{List, Nothing, Scope, Token};
 
 /// Which tokens are listed.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ListParameters {
+struct ListParameters {
     /// The license that pays.
     license: LicenseId,
     /// Items of a page at most; 1 to 1,000.
@@ -27,13 +28,52 @@ pub(crate) struct ListParameters {
     cursor: Option<RequestTokenId>,
 }
 
+const READ: Needs = Needs::Scope(Scope::ReadLicenses);
+const WRITE: Needs = Needs::Scope(Scope::WriteLicenses);
+
+/// Adds the requests about request tokens.
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .get(
+            "/tokens",
+            list,
+            Operation::new(
+                "listTokens",
+                "List the request tokens of a license, oldest first",
+                READ,
+            )
+            .query::<ListParameters>()
+            .answers::<List<Token>>(200)
+            .of_one_license(),
+        )
+        .get(
+            "/tokens/{id}",
+            show,
+            Operation::new("showToken", "Show a request token", READ)
+                .of::<RequestTokenId>()
+                .answers::<Token>(200)
+                .of_one_license(),
+        )
+        .post(
+            "/tokens/{id}/end",
+            end,
+            Operation::new(
+                "endToken",
+                "End a request token that nobody used, and free its units",
+                WRITE,
+            )
+            .of::<RequestTokenId>()
+            .answers::<Token>(200)
+            .body::<Nothing>(),
+        )
+}
+
 /// Lists the tokens of a license, oldest first.
-pub(crate) async fn list(
+async fn list(
     State(state): Shared,
     caller: Caller,
     Query(parameters): Query<ListParameters>,
 ) -> Result<Answer<List<Token>>, Problem> {
-    caller.require(Scope::ReadLicenses)?;
     let limit = page_limit(parameters.limit)?;
     let id = parameters.license.to_string();
     let id = licenses::own(&state.licensing, &caller, &id)
@@ -48,24 +88,22 @@ pub(crate) async fn list(
 }
 
 /// Shows a token.
-pub(crate) async fn show(
+async fn show(
     State(state): Shared,
     caller: Caller,
     Name(id): Name,
 ) -> Result<Answer<Token>, Problem> {
-    caller.require(Scope::ReadLicenses)?;
     Ok(Answer(own(&state.licensing, &caller, &id).await?.into()))
 }
 
 /// Ends a token that nobody used.
-pub(crate) async fn end(
+async fn end(
     State(state): Shared,
     caller: Caller,
     Audited(acting): Audited,
     Name(id): Name,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<Token>, Problem> {
-    caller.require(Scope::WriteLicenses)?;
     let token = own(&state.licensing, &caller, &id).await?;
     Ok(Answer(acting.end_token(token.id).await?.into()))
 }

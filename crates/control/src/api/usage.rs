@@ -4,23 +4,35 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
-use model::usage::UsageQuery;
-use model::{AppName, LicenseId};
+use model::usage::{UsageQuery, UsageRow};
 
-use super::Shared;
+use super::query::{check_span, within_app, within_license};
+use crate::document::{Needs, Operation, Routes};
 use crate::http::caller::Caller;
 use crate::http::extract::Query;
 use crate::http::problem::Problem;
+use crate::http::state::Shared;
 use crate::wire::{RECORDS_BEHIND, Scope, UsageParameters};
 
+/// Adds the requests about usage.
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes.get(
+        "/usage",
+        usage,
+        Operation::new("showUsage", "Sum up calls", Needs::Scope(Scope::ReadUsage))
+            .query::<UsageParameters>()
+            .answers::<Vec<UsageRow>>(200)
+            .of_one_license(),
+    )
+}
+
 /// Sums up the calls that are the caller's to see. The answer is a plain array of rows.
-pub(crate) async fn usage(
+async fn usage(
     State(state): Shared,
     caller: Caller,
     Query(parameters): Query<UsageParameters>,
 ) -> Result<Response, Problem> {
-    caller.require(Scope::ReadUsage)?;
-    super::span::check(parameters.from, parameters.to)?;
+    check_span(parameters.from, parameters.to)?;
     let query = UsageQuery {
         account: caller.account().cloned(),
         app: within_app(&caller, parameters.app)?,
@@ -36,31 +48,4 @@ pub(crate) async fn usage(
         answer.headers_mut().insert(RECORDS_BEHIND, value);
     }
     Ok(answer)
-}
-
-/// The app that is asked about, within what is the caller's to see.
-pub(super) fn within_app(
-    caller: &Caller,
-    wanted: Option<AppName>,
-) -> Result<Option<AppName>, Problem> {
-    match (caller.app(), wanted) {
-        (Some(own), Some(wanted)) if *own != wanted => {
-            Err(Problem::not_found("app", wanted.as_str()))
-        }
-        (Some(own), _) => Ok(Some(own.clone())),
-        (None, wanted) => Ok(wanted),
-    }
-}
-
-/// The license that is asked about, within what is the caller's to see. One of another account has no calls in theirs.
-pub(super) fn within_license(
-    caller: &Caller,
-    wanted: Option<LicenseId>,
-) -> Result<Option<LicenseId>, Problem> {
-    match (caller.license(), wanted) {
-        (Some(own), Some(wanted)) if own != wanted => {
-            Err(Problem::id_unknown("license", &wanted.to_string()))
-        }
-        (own, wanted) => Ok(own.or(wanted)),
-    }
 }

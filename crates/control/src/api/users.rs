@@ -9,18 +9,18 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use store::UserChange;
 
-use super::Shared;
-use super::calls::page_limit;
-use super::usage::within_app;
+use super::query::{page_limit, within_app};
+use crate::document::{Needs, Operation, Routes};
 use crate::http::caller::{Audited, Caller};
 use crate::http::extract::{Json, Name, Query};
 use crate::http::problem::Problem;
+use crate::http::state::Shared;
 use crate::wire::{ChangeUser, CreateUser, List, Scope, User};
 
 /// Which users are listed.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ListParameters {
+struct ListParameters {
     /// The app; needed unless the key is for one app.
     app: Option<AppName>,
     /// Only the one of this login.
@@ -31,13 +31,55 @@ pub(crate) struct ListParameters {
     cursor: Option<UserId>,
 }
 
+const READ: Needs = Needs::Scope(Scope::ReadLicenses);
+const WRITE: Needs = Needs::Scope(Scope::WriteLicenses);
+
+/// Adds the requests about users.
+pub(super) fn routes(routes: Routes) -> Routes {
+    let on_one = |id, summary, needs| {
+        let operation = Operation::new(id, summary, needs);
+        operation.of::<UserId>().answers::<User>(200)
+    };
+    routes
+        .post(
+            "/users",
+            create,
+            Operation::new("createUser", "Make a user of an app", WRITE)
+                .body::<CreateUser>()
+                .answers::<User>(201)
+                .idempotent(),
+        )
+        .get(
+            "/users",
+            list,
+            Operation::new("listUsers", "List the users of an app, oldest first", READ)
+                .query::<ListParameters>()
+                .answers::<List<User>>(200),
+        )
+        .get("/users/{id}", show, on_one("showUser", "Show a user", READ))
+        .patch(
+            "/users/{id}",
+            change,
+            on_one("changeUser", "Change a user; absent fields stay", WRITE).body::<ChangeUser>(),
+        )
+        .delete(
+            "/users/{id}",
+            forget,
+            Operation::new(
+                "forgetUser",
+                "Forget a user; licenses stay in force and name them no more",
+                WRITE,
+            )
+            .of::<UserId>(),
+        )
+}
+
 /// Makes a user.
-pub(crate) async fn create(
+async fn create(
     caller: Caller,
     Audited(acting): Audited,
     Json(request): Json<CreateUser>,
 ) -> Result<(StatusCode, Answer<User>), Problem> {
-    require(&caller, Scope::WriteLicenses)?;
     let app = within_app(&caller, Some(request.app))?;
     let app = app.ok_or_else(|| Problem::field("app", "is needed"))?;
     let wish = UserRequest {
@@ -52,12 +94,11 @@ pub(crate) async fn create(
 }
 
 /// Lists the users of an app, oldest first.
-pub(crate) async fn list(
+async fn list(
     State(state): Shared,
     caller: Caller,
     Query(parameters): Query<ListParameters>,
 ) -> Result<Answer<List<User>>, Problem> {
-    require(&caller, Scope::ReadLicenses)?;
     let limit = page_limit(parameters.limit)?;
     let app = within_app(&caller, parameters.app)?;
     let app = app.ok_or_else(|| Problem::field("app", "say of which app"))?;
@@ -76,24 +117,22 @@ pub(crate) async fn list(
 }
 
 /// Shows a user.
-pub(crate) async fn show(
+async fn show(
     State(state): Shared,
     caller: Caller,
     Name(id): Name,
 ) -> Result<Answer<User>, Problem> {
-    require(&caller, Scope::ReadLicenses)?;
     Ok(Answer(own(&state.licensing, &caller, &id).await?.into()))
 }
 
 /// Changes a user.
-pub(crate) async fn change(
+async fn change(
     State(state): Shared,
     caller: Caller,
     Audited(acting): Audited,
     Name(id): Name,
     Json(request): Json<ChangeUser>,
 ) -> Result<Answer<User>, Problem> {
-    require(&caller, Scope::WriteLicenses)?;
     let user = own(&state.licensing, &caller, &id).await?;
     let change = UserChange {
         first_name: request.first_name,
@@ -105,22 +144,15 @@ pub(crate) async fn change(
 }
 
 /// Forgets a user.
-pub(crate) async fn forget(
+async fn forget(
     State(state): Shared,
     caller: Caller,
     Audited(acting): Audited,
     Name(id): Name,
 ) -> Result<StatusCode, Problem> {
-    require(&caller, Scope::WriteLicenses)?;
     let user = own(&state.licensing, &caller, &id).await?;
     acting.delete_user(&user.app, &user.login).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// A key for one license has no users.
-fn require(caller: &Caller, scope: Scope) -> Result<(), Problem> {
-    caller.require_more_than_one_license()?;
-    caller.require(scope)
 }
 
 /// A user by the text of its id, if it is the caller's to see.

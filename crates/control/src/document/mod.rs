@@ -3,7 +3,6 @@
 mod protocols;
 mod refusals;
 mod render;
-mod table;
 
 use std::sync::Arc;
 
@@ -23,7 +22,9 @@ use crate::wire::Scope;
 
 pub(crate) use protocols::{DescribedProtocol, protocols};
 pub(crate) use render::document;
-pub(crate) use table::{BASE, DOCUMENT, PROTOCOLS, documents, table};
+
+/// The path that every path of the native API begins with.
+pub(crate) const BASE: &str = "/api/v1";
 
 /// Requests that are served, each with its description.
 pub(crate) struct Routes {
@@ -51,20 +52,20 @@ pub(crate) struct Operation {
     status: u16,
     answer: Option<Describe>,
     streams: &'static [&'static str],
-    once: bool,
+    idempotent: bool,
 }
 
 /// The schema of a type; what it consists of goes to the generator.
 type Describe = fn(&mut SchemaGenerator) -> Schema;
 
-/// Who may ask.
+/// The right that a request takes. Every [`Operation`] names one, so that no route is open by omission.
 #[derive(Clone, Copy)]
-enum Needs {
-    /// Everybody, without a credential.
+pub(crate) enum Needs {
+    /// No credential: the request is for everybody.
     Nothing,
-    /// Any management key.
-    Key,
-    /// A management key that was made for this.
+    /// Any management key, whatever its scopes.
+    AnyKey,
+    /// A management key with this scope.
     Scope(Scope),
     /// The operator on the gate's own host.
     Operator,
@@ -81,7 +82,7 @@ impl Routes {
         }
     }
 
-    fn get<H: Handler<T, Arc<Api>>, T: 'static>(
+    pub(crate) fn get<H: Handler<T, Arc<Api>>, T: 'static>(
         self,
         path: &'static str,
         handler: H,
@@ -90,7 +91,7 @@ impl Routes {
         self.add("get", path, on(MethodFilter::GET, handler), operation)
     }
 
-    fn post<H: Handler<T, Arc<Api>>, T: 'static>(
+    pub(crate) fn post<H: Handler<T, Arc<Api>>, T: 'static>(
         self,
         path: &'static str,
         handler: H,
@@ -99,7 +100,7 @@ impl Routes {
         self.add("post", path, on(MethodFilter::POST, handler), operation)
     }
 
-    fn patch<H: Handler<T, Arc<Api>>, T: 'static>(
+    pub(crate) fn patch<H: Handler<T, Arc<Api>>, T: 'static>(
         self,
         path: &'static str,
         handler: H,
@@ -108,7 +109,7 @@ impl Routes {
         self.add("patch", path, on(MethodFilter::PATCH, handler), operation)
     }
 
-    fn delete<H: Handler<T, Arc<Api>>, T: 'static>(
+    pub(crate) fn delete<H: Handler<T, Arc<Api>>, T: 'static>(
         self,
         path: &'static str,
         handler: H,
@@ -124,7 +125,7 @@ impl Routes {
         mut served: MethodRouter<Arc<Api>>,
         operation: Operation,
     ) -> Self {
-        if operation.once {
+        if operation.idempotent {
             let state = Arc::clone(&self.state);
             served = served.layer(middleware::from_fn_with_state(state, idempotency::guard));
         }
@@ -146,15 +147,28 @@ impl Routes {
     }
 }
 
+// === impl Described ===
+
+impl Described {
+    /// Returns the description of a `GET` that is served elsewhere.
+    pub(crate) const fn get(path: &'static str, operation: Operation) -> Self {
+        Self {
+            path,
+            method: "get",
+            operation,
+        }
+    }
+}
+
 // === impl Operation ===
 
 impl Operation {
-    /// A request for the holder of any management key, answered with 204.
-    const fn new(id: &'static str, summary: &'static str) -> Self {
+    /// Returns a request that takes this right and is answered with 204.
+    pub(crate) const fn new(id: &'static str, summary: &'static str, needs: Needs) -> Self {
         Self {
             id,
             summary,
-            needs: Needs::Key,
+            needs,
             of_one_license: false,
             path: None,
             query: None,
@@ -162,71 +176,53 @@ impl Operation {
             status: 204,
             answer: None,
             streams: &[],
-            once: false,
+            idempotent: false,
         }
-    }
-
-    /// Everybody may ask.
-    const fn open(mut self) -> Self {
-        self.needs = Needs::Nothing;
-        self
-    }
-
-    /// Takes a key with this scope.
-    const fn scope(mut self, scope: Scope) -> Self {
-        self.needs = Needs::Scope(scope);
-        self
     }
 
     /// Also for keys for one license, which see what is that license's: the handler looks to that. They are refused
     /// everything else.
-    const fn of_one_license(mut self) -> Self {
+    pub(crate) const fn of_one_license(mut self) -> Self {
         self.of_one_license = true;
         self
     }
 
-    /// For the operator alone.
-    const fn operator(mut self) -> Self {
-        self.needs = Needs::Operator;
-        self
-    }
-
     /// Its path names one of these.
-    fn of<T: JsonSchema>(mut self) -> Self {
+    pub(crate) fn of<T: JsonSchema>(mut self) -> Self {
         self.path = Some(describe::<T>);
         self
     }
 
     /// Takes these parameters.
-    fn query<T: JsonSchema>(mut self) -> Self {
+    pub(crate) fn query<T: JsonSchema>(mut self) -> Self {
         // Not by reference: each member becomes a parameter.
         self.query = Some(T::json_schema);
         self
     }
 
     /// Takes this as JSON.
-    fn body<T: JsonSchema>(mut self) -> Self {
+    pub(crate) fn body<T: JsonSchema>(mut self) -> Self {
         self.body = Some(describe::<T>);
         self
     }
 
     /// Is answered with this as JSON.
-    fn answers<T: JsonSchema>(mut self, status: u16) -> Self {
+    pub(crate) fn answers<T: JsonSchema>(mut self, status: u16) -> Self {
         self.status = status;
         self.answer = Some(describe::<T>);
         self
     }
 
     /// Is also answered with streams of these media types.
-    const fn streams(mut self, kinds: &'static [&'static str]) -> Self {
+    pub(crate) const fn streams(mut self, kinds: &'static [&'static str]) -> Self {
         self.status = 200;
         self.streams = kinds;
         self
     }
 
     /// Makes something, and takes an `Idempotency-Key`.
-    const fn once(mut self) -> Self {
-        self.once = true;
+    pub(crate) const fn idempotent(mut self) -> Self {
+        self.idempotent = true;
         self
     }
 }
@@ -242,7 +238,7 @@ async fn judge(
         caller.require_more_than_one_license()?;
     }
     match needs {
-        Needs::Nothing | Needs::Key => {}
+        Needs::Nothing | Needs::AnyKey => {}
         Needs::Scope(scope) => caller.require(scope)?,
         Needs::Operator => caller.require_operator()?,
     }

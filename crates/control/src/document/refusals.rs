@@ -23,7 +23,8 @@ pub(super) fn refusals(
             .any(|name| parameter["name"] == *name)
     };
     let body = operation.body.is_some();
-    let finds = operation.path.is_some() || operation.once || parameters.iter().any(names_a_thing);
+    let finds =
+        operation.path.is_some() || operation.idempotent || parameters.iter().any(names_a_thing);
     let kinds = [
         (StatusCode::BAD_REQUEST, true),
         (StatusCode::UNAUTHORIZED, true),

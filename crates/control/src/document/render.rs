@@ -81,7 +81,7 @@ fn operation(described: &Described, schemas: &mut Schemas) -> Value {
     if let Some(describe) = operation.query {
         parameters.extend(query(&describe(&mut schemas.taken)));
     }
-    if operation.once {
+    if operation.idempotent {
         parameters.push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));
     }
     let mut value = json!({
@@ -101,7 +101,7 @@ fn operation(described: &Described, schemas: &mut Schemas) -> Value {
     match operation.needs {
         Needs::Nothing => value["security"] = json!([]),
         Needs::Scope(scope) => value["security"] = json!([{"managementKey": [scope]}]),
-        Needs::Key | Needs::Operator => {}
+        Needs::AnyKey | Needs::Operator => {}
     }
     if !parameters.is_empty() {
         value["parameters"] = parameters.into();
@@ -179,8 +179,8 @@ fn answer(operation: &Operation, schemas: &mut Schemas) -> Value {
 fn who(operation: &Operation) -> Option<String> {
     let who = match operation.needs {
         Needs::Nothing => "Takes no credential.".to_owned(),
-        Needs::Key if operation.of_one_license => "Takes any key.".to_owned(),
-        Needs::Key => return None,
+        Needs::AnyKey if operation.of_one_license => "Takes any key.".to_owned(),
+        Needs::AnyKey => return None,
         Needs::Scope(scope) => format!("Takes a key with the scope `{scope}`."),
         Needs::Operator => "On the gate's own host only, over its unix socket.".to_owned(),
     };

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::extract::State;
 use gate::Spender;
 use ipnet::IpNet;
 use ledger::{Ledger, LedgerOptions};
@@ -98,6 +99,9 @@ pub(crate) struct Api {
     /// Who failed, and how often.
     pub(crate) throttle: Throttle,
 }
+
+/// The argument by which a handler takes the state.
+pub(crate) type Shared = State<Arc<Api>>;
 
 // === impl ControlLimits ===
 

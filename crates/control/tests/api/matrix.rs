@@ -19,6 +19,8 @@ enum Needs {
 struct Asked {
     method: String,
     path: String,
+    /// The path with a name in it that nothing has; the same path if it takes no name.
+    path_of_nothing: String,
     body: String,
     needs: Needs,
     /// Whether the document gives it to keys for one license too.
@@ -123,7 +125,9 @@ async fn everything(world: &World, things: &Things) -> Vec<Asked> {
             let filled = path.replace("{id}", &things.named(path));
             let filled = filled.replace("{name}", &things.named(path));
             let query = things.query(operation);
+            let of_nothing = path.replace("{id}", "nothing").replace("{name}", "nothing");
             all.push(Asked {
+                path_of_nothing: of_nothing,
                 method: method.to_uppercase(),
                 of_one_thing: filled != path || query.contains('_'),
                 path: format!("{filled}?{query}").trim_end_matches('?').to_owned(),
@@ -307,6 +311,48 @@ async fn a_request_takes_the_scope_that_is_said_and_no_other() {
                     assert_eq!(answer.status, expected, "{asked:?}: {}", answer.text());
                 }
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_writes_takes_no_more_than_the_scope_that_is_said() {
+    let world = World::start().await;
+    let things = Things::made(&world).await;
+    let mut asked_for = 0;
+    for asked in everything(&world, &things).await {
+        let Needs::Scope(scope) = asked.needs else {
+            continue;
+        };
+        if asked.method == "GET" {
+            continue;
+        }
+        let with = world.key(&json!({ "scopes": [scope] }).to_string()).await;
+        let (path, body) = (&asked.path_of_nothing, asked.body.clone());
+        let answer = world.remote(Some(&with), &asked.method, path, body).await;
+        let is_of_nothing = path.ends_with("/nothing") || path.contains("/nothing/");
+        let text = answer.text();
+        if is_of_nothing {
+            refused(&answer, 404, "not_found", &asked);
+        } else {
+            assert!(matches!(answer.status, 200 | 201), "{asked:?}: {text}");
+        }
+        asked_for += 1;
+    }
+    assert!(asked_for > 20, "{asked_for}");
+}
+
+#[tokio::test]
+async fn a_key_with_every_scope_but_the_one_that_is_needed_is_refused() {
+    let world = World::start().await;
+    let things = Things::made(&world).await;
+    let all = everything(&world, &things).await;
+    for missing in Scope::ALL {
+        let others: Vec<_> = Scope::ALL.iter().filter(|one| **one != missing).collect();
+        let with = world.key(&json!({ "scopes": others }).to_string()).await;
+        for asked in all.iter().filter(|one| one.needs == Needs::Scope(missing)) {
+            let answer = ask(&world, Some(&with), asked).await;
+            refused(&answer, 403, "scope_missing", asked);
         }
     }
 }

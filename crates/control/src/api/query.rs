@@ -1,0 +1,57 @@
+//! Checks of the parameters that the queries of several requests have: the length of a page, a span of time, and the app and
+//! the license within what the caller may see.
+
+use model::{AppName, LicenseId, Timestamp};
+
+use crate::http::caller::Caller;
+use crate::http::problem::Problem;
+use crate::wire::{DEFAULT_LIMIT, LARGEST_LIMIT};
+
+/// The number of items of a page.
+pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
+    match limit {
+        None => Ok(DEFAULT_LIMIT),
+        Some(limit) if (1..=LARGEST_LIMIT).contains(&limit) => Ok(limit),
+        Some(_) => Err(Problem::field("limit", format!("use 1 to {LARGEST_LIMIT}"))),
+    }
+}
+
+/// Refuses a span that nothing can lie in, since it ends before it begins.
+pub(super) fn check_span(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<(), Problem> {
+    match (from, to) {
+        (Some(from), Some(to)) if from > to => {
+            let detail = format!(
+                "`from`, {from}, is after `to`, {to}, so that nothing lies between: give the earlier time as `from`"
+            );
+            Err(Problem::field("from", detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The app that is asked about, within what is the caller's to see.
+pub(super) fn within_app(
+    caller: &Caller,
+    wanted: Option<AppName>,
+) -> Result<Option<AppName>, Problem> {
+    match (caller.app(), wanted) {
+        (Some(own), Some(wanted)) if *own != wanted => {
+            Err(Problem::not_found("app", wanted.as_str()))
+        }
+        (Some(own), _) => Ok(Some(own.clone())),
+        (None, wanted) => Ok(wanted),
+    }
+}
+
+/// The license that is asked about, within what is the caller's to see. One of another account has no calls in theirs.
+pub(super) fn within_license(
+    caller: &Caller,
+    wanted: Option<LicenseId>,
+) -> Result<Option<LicenseId>, Problem> {
+    match (caller.license(), wanted) {
+        (Some(own), Some(wanted)) if own != wanted => {
+            Err(Problem::id_unknown("license", &wanted.to_string()))
+        }
+        (own, wanted) => Ok(own.or(wanted)),
+    }
+}
