@@ -1,4 +1,4 @@
-//! Which Redis is meant: one server, whichever server its Sentinels name, or a Cluster.
+//! The address of a Redis: one server, the master that Sentinels name, or a Cluster.
 
 use redis::{
     ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
@@ -6,25 +6,25 @@ use redis::{
 
 use crate::error::Error;
 
-/// A Redis, its URL read.
+/// The address of a Redis, read from its URLs.
 #[derive(Clone)]
 pub(crate) enum Address {
-    /// One server; found to be part of a Cluster, it is used as such.
+    /// One server. If it turns out to be part of a Cluster, it is used as such.
     Single(ConnectionInfo),
     /// The master that these Sentinels know by this name.
     Sentinels {
         sentinels: Vec<ConnectionInfo>,
         service: String,
-        /// How to log in to the master, and whether by TLS.
+        /// The login of the master.
         login: RedisConnectionInfo,
         tls: bool,
     },
-    /// Some servers of a Cluster.
+    /// Some servers of a Cluster, which name the others.
     Cluster(Vec<ConnectionInfo>),
 }
 
 impl Address {
-    /// Reads the URLs. No message repeats one, since it may hold a password.
+    /// Reads the URLs. No message of an error repeats one, since it may hold a password.
     pub(crate) fn parse(urls: &[String]) -> Result<Self, Error> {
         match urls {
             [] => Err(Error::Url(
@@ -43,7 +43,7 @@ impl Address {
         }
     }
 
-    /// `redis+sentinel://[user:password@]host[:port][,host[:port]…]/name[/database]`
+    /// Reads `redis+sentinel://[user:password@]host[:port][,host[:port]…]/name[/database]`.
     fn sentinels(url: &str) -> Result<Self, Error> {
         const FORM: &str =
             "write \"redis+sentinel://user:password@host1:26379,host2:26379/name/database\"";
@@ -73,7 +73,7 @@ impl Address {
         })
     }
 
-    /// What to call it in a message: hosts and ports, no user and no password.
+    /// Returns a name for messages: hosts and ports, no user and no password.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Single(server) => server.addr().to_string(),
@@ -102,7 +102,8 @@ fn has_port(host: &str) -> bool {
     after_address.contains(':')
 }
 
-/// One server. Its answers come in the third version of the protocol, which carries pushes.
+/// Reads the URL of one server. Answers come in the third version of the protocol, which carries
+/// pushes.
 fn server(url: &str) -> Result<ConnectionInfo, Error> {
     let info = url.into_connection_info().map_err(|_| {
         let reason =

@@ -1,4 +1,4 @@
-//! Snapshots by name, of which a newer is never replaced by an older.
+//! The cache of snapshots by name. A newer snapshot is never replaced by an older one.
 
 use std::sync::LazyLock;
 
@@ -7,7 +7,8 @@ use redis::{Script, cmd};
 
 use crate::circuit::Circuit;
 
-/// Keeps a value unless one is there that is as new: ranks are digits, so that they compare in every locale.
+/// The script that keeps a value unless the present one is as new. Ranks are digits, so that they
+/// compare alike in every locale.
 static PUT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local old = redis.pcall('GET', KEYS[1])
@@ -21,7 +22,7 @@ static PUT: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// The key of a name. What stands in braces is what a Cluster spreads keys by.
+/// Returns the key of a name. A Cluster spreads keys by the part in braces.
 pub(crate) fn key(namespace: &str, name: &str) -> String {
     format!("tg:{namespace}:{{{name}}}:snapshot")
 }
@@ -30,7 +31,7 @@ pub(crate) async fn get(circuit: &Circuit, key: &str) -> Result<Option<Vec<u8>>,
     circuit.query(cmd("GET").arg(key)).await
 }
 
-/// Whether it was kept.
+/// Stores a fill. Returns whether it was kept.
 pub(crate) async fn put(circuit: &Circuit, key: &str, fill: &Fill) -> Result<bool, FleetAway> {
     let keep = u64::try_from(fill.keep.as_millis()).unwrap_or(u64::MAX);
     let mut script = PUT.prepare_invoke();

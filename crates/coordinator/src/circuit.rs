@@ -1,4 +1,5 @@
-//! The way to Redis: open as soon as something fails, closed again by a new connection and by nothing else.
+//! The circuit breaker of the connection to Redis. It opens as soon as a command fails, and only a
+//! new connection closes it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::link::Link;
 
-/// A connection that worked until now, if there is one.
+/// The circuit breaker, with the connection while it is closed.
 pub(crate) struct Circuit {
     live: ArcSwapOption<Live>,
     timeout: Duration,
@@ -34,18 +35,19 @@ impl Circuit {
         }
     }
 
-    /// Whether commands are sent.
+    /// Returns whether the circuit is closed, so that commands are sent.
     pub(crate) fn is_closed(&self) -> bool {
         self.live.load().is_some()
     }
 
-    /// Sends commands by this connection from now on.
+    /// Closes the circuit: commands are sent by this connection from now on.
     pub(crate) fn close(&self, link: Link, number: u64) {
         self.live.store(Some(Arc::new(Live { link, number })));
         (self.on_change)(true);
     }
 
-    /// Sends nothing more by a connection that failed. Does nothing if it is another one by now.
+    /// Opens the circuit, since its connection failed. Does nothing if the circuit has another
+    /// connection by now.
     pub(crate) fn open(&self, number: u64, reason: &dyn std::fmt::Display) {
         let current = self.live.load();
         if current.as_ref().is_none_or(|live| live.number != number) {
@@ -59,19 +61,19 @@ impl Circuit {
         }
     }
 
-    /// Waits until it opens.
+    /// Waits until the circuit opens.
     pub(crate) async fn opened(&self) {
         self.opened.notified().await;
     }
 
-    /// Sends a command and waits for its answer, at most the timeout.
+    /// Sends a command and waits for its answer, up to the timeout.
     pub(crate) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, FleetAway> {
         let live = self.live.load_full().ok_or(FleetAway)?;
         let mut link = live.link.clone();
         self.bound(&live, command.query_async(&mut link)).await
     }
 
-    /// Runs a script, at most the timeout.
+    /// Runs a script and waits for its answer, up to the timeout.
     pub(crate) async fn invoke<T: FromRedisValue>(
         &self,
         script: &ScriptInvocation<'_>,
@@ -107,7 +109,8 @@ impl Circuit {
     }
 }
 
-/// Whether an error is what a server in good order says to one command, such as that its memory is full.
+/// Returns whether an error is an answer to one command by a server in good order, such as that its
+/// memory is full.
 fn is_answer(error: &RedisError) -> bool {
     const GRAVE: [&str; 6] = [
         "READONLY",

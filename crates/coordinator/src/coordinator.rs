@@ -1,4 +1,4 @@
-//! Redis as gates share it.
+//! The Redis tier as a [`Fleet`] of gates.
 
 use std::sync::Arc;
 
@@ -11,33 +11,34 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::address::Address;
-use crate::bell::{ChangeNotifier, News};
 use crate::cache;
 use crate::circuit::Circuit;
+use crate::counts;
 use crate::error::Error;
 use crate::link::Connector;
+use crate::notifier::{ChangeNotifier, OwnChanges};
 use crate::options::CoordinatorOptions;
 use crate::server;
 use crate::supervisor;
-use crate::tally;
 
 /// A Redis that this gate uses while it answers.
 pub struct Coordinator {
     namespace: String,
     circuit: Arc<Circuit>,
-    bell: Arc<ChangeNotifier>,
-    news: watch::Sender<News>,
-    /// Fills on their way; what comes beyond is not kept.
+    notifier: Arc<ChangeNotifier>,
+    own_changes: watch::Sender<OwnChanges>,
+    /// Permits for snapshots that are being stored.
     fills: Arc<Semaphore>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Coordinator {
-    /// Fills on their way at once.
+    /// The number of snapshots that are stored at once. Further ones are not kept.
     const FILLS: usize = 128;
 
-    /// Connects. `on_change` is told whether Redis answers whenever that changes, and once at first. Ends with the value;
-    /// to be called on the runtime that may wait for Redis.
+    /// Connects to Redis and starts the tasks that keep the connection; they end when the value is
+    /// dropped. To be called on the runtime that may wait for Redis. `on_change` is called with
+    /// whether Redis answers, once at first and whenever that changes.
     ///
     /// A Redis that does not answer is connected to in the background.
     ///
@@ -50,18 +51,18 @@ impl Coordinator {
         let address = Address::parse(&options.urls)?;
         on_change(false);
         let circuit = Arc::new(Circuit::new(options.timeout, on_change));
-        let bell = Arc::new(ChangeNotifier::new(&options.namespace));
+        let notifier = Arc::new(ChangeNotifier::new(&options.namespace));
         let namespace = options.namespace.clone();
         let connector = Arc::new(Connector {
             address,
             options,
             circuit: circuit.clone(),
-            bell: bell.clone(),
+            notifier: notifier.clone(),
             master: parking_lot::Mutex::default(),
         });
         first(&connector).await?;
-        let (news, published) = watch::channel(News::default());
-        let (publishing, ringing) = (circuit.clone(), bell.clone());
+        let (own_changes, published) = watch::channel(OwnChanges::default());
+        let (publishing, ringing) = (circuit.clone(), notifier.clone());
         let tasks = vec![
             tokio::spawn(supervisor::serve(connector, 1)),
             tokio::spawn(async move { ringing.publish(&publishing, published).await }),
@@ -69,27 +70,27 @@ impl Coordinator {
         Ok(Arc::new(Self {
             namespace,
             circuit,
-            bell,
-            news,
+            notifier,
+            own_changes,
             fills: Arc::new(Semaphore::new(Self::FILLS)),
             tasks,
         }))
     }
 
-    /// Whether it is asked at present.
+    /// Returns whether Redis answered until now, so that it is asked.
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.circuit.is_closed()
     }
 }
 
-/// The first connection, at which everything is said that an operator should know.
+/// Makes the first connection, at which everything is reported that an operator should know.
 async fn first(connector: &Connector) -> Result<(), Error> {
     let name = connector.address.name();
     match connector.connect(0).await {
         Ok(mut link) => {
             let key = cache::key(&connector.options.namespace, "rights");
-            // A channel of the same spelling, which nobody listens to.
+            // The channel has the same name as the key; nobody listens to it.
             if let Err(fault) = server::check_rights(&mut link, &key, &key).await
                 && let Some(error) = fault.fatal(&name)
             {
@@ -127,7 +128,7 @@ impl Fleet for Coordinator {
         if !self.circuit.is_closed() {
             return;
         }
-        // Too many at once: the next look-up offers it again.
+        // If too many are stored at once, the next look-up offers this one again.
         let Ok(permit) = self.fills.clone().try_acquire_owned() else {
             return;
         };
@@ -140,31 +141,32 @@ impl Fleet for Coordinator {
     }
 
     fn announce(&self, number: ChangeNumber) {
-        self.news.send_if_modified(|news| {
-            let is_newer = number.0 > news.number;
-            news.number = number.0.max(news.number);
+        self.own_changes.send_if_modified(|own_changes| {
+            let is_newer = number.0 > own_changes.number;
+            own_changes.number = number.0.max(own_changes.number);
             is_newer
         });
     }
 
     fn announce_keys(&self) {
-        self.news.send_modify(|news| news.keys += 1);
+        self.own_changes
+            .send_modify(|own_changes| own_changes.keys += 1);
     }
 
     async fn announced(&self) -> Announced {
-        self.bell.next().await
+        self.notifier.next().await
     }
 
     fn is_up(&self) -> bool {
         self.circuit.is_closed()
     }
 
-    async fn tally(
+    async fn exchange_counts(
         &self,
         gate: InstanceId,
-        tallies: &[CounterReport],
+        reports: &[CounterReport],
     ) -> Result<Vec<PeerCounts>, FleetAway> {
-        tally::tell(&self.circuit, &self.namespace, &gate.to_string(), tallies).await
+        counts::exchange(&self.circuit, &self.namespace, &gate.to_string(), reports).await
     }
 }
 

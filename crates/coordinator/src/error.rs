@@ -1,7 +1,7 @@
-//! Why a gate does not start with a Redis.
+//! The errors of a Redis for which a gate does not start.
 
 impl Error {
-    /// What is wrong, without the key of the configuration that it is about.
+    /// Returns what is wrong, without the key of the configuration that it is about.
     #[must_use]
     pub fn detail(&self) -> String {
         let text = self.to_string();
@@ -10,52 +10,52 @@ impl Error {
     }
 }
 
-/// What is wrong with the Redis that the configuration names. All of it is the operator's to mend. A Redis that does not
-/// answer is no error: it is a cache, and is used once it does.
+/// A fault of the Redis that the configuration names. All of them are for the operator to mend. A
+/// Redis that does not answer is no error: it is a cache, and is used as soon as it answers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The text is no URL of a Redis.
     #[error("[redis] url: {0}")]
     Url(String),
-    /// The user may not do what is needed.
+    /// The user lacks rights that are needed.
     #[error(
         "[redis] url: {server} does not give the user these rights: {rights}; give them with `ACL SETUSER`, docs/redis.md has the whole line"
     )]
     NotPermitted {
         /// Which server, without the password.
         server: String,
-        /// What is missing, as `ACL SETUSER` names it.
+        /// The rights that are missing, as `ACL SETUSER` names them.
         rights: String,
     },
-    /// User or password is wrong.
+    /// The user or the password is wrong.
     #[error("[redis] url: {server} refuses the user or the password: {reason}")]
     Denied {
         /// Which server, without the password.
         server: String,
-        /// What it said.
+        /// The answer of the server.
         reason: String,
     },
-    /// It is older than what is needed.
+    /// The server is older than what is needed.
     #[error("[redis] url: {server} is Redis {found}: use {oldest} or newer")]
     TooOld {
         /// Which server.
         server: String,
-        /// Its version.
+        /// The version of the server.
         found: String,
-        /// The oldest that serves.
+        /// The oldest version that can be used.
         oldest: &'static str,
     },
-    /// It throws away what is kept in it, counts of rate windows among it, when its memory is full.
+    /// The server evicts keys, counts of rate windows among them, when its memory is full.
     #[error(
         "[redis] url: {server} has `maxmemory-policy {policy}`, by which it throws keys away when its memory is full: set it to `noeviction`, and `maxmemory` high enough"
     )]
     Evicts {
         /// Which server.
         server: String,
-        /// Its policy.
+        /// The eviction policy of the server.
         policy: String,
     },
-    /// It is not what the URL says, such as no Cluster, or no Redis at all.
+    /// The server is not what the URL says, such as no Cluster, or no Redis at all.
     #[error("[redis] url: {server} cannot be used: {reason}")]
     Unfit {
         /// Which server.

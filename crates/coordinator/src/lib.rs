@@ -1,22 +1,24 @@
-//! Redis beside the store of record: the cache of snapshots and the bell of changes that gates share.
+//! The Redis tier beside the store of record: a cache of license snapshots, notices of changes and
+//! the counts of limits that gates share.
 //!
-//! Nothing here is an authority and nothing here may make a call wait: every command has a bound, the first one that
-//! fails opens a circuit, and while it is open everything fails at once; a task in the background tries again, with
-//! growing, random pauses. What is read is judged by `licensing`, which trusts nothing of it.
+//! Nothing in it is an authority, and nothing in it makes a call wait. Every command has a time
+//! limit. The first command that fails opens a circuit breaker; while it is open, every command
+//! fails at once, and a task in the background tries to connect again, with growing, random pauses.
+//! `licensing` judges what is read and trusts none of it.
 
 #![forbid(unsafe_code)]
 
 mod address;
-mod bell;
 mod cache;
 mod circuit;
 mod coordinator;
+mod counts;
 mod error;
 mod link;
+mod notifier;
 mod options;
 mod server;
 mod supervisor;
-mod tally;
 
 pub use coordinator::Coordinator;
 pub use error::Error;

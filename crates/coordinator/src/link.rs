@@ -1,4 +1,4 @@
-//! A connection that is ready for use: checked, and subscribed to the bell.
+//! Connections to Redis: made, checked and subscribed to the channel of changes.
 
 use parking_lot::Mutex;
 use redis::aio::{AsyncPushSender, ConnectionLike, ConnectionManager, ConnectionManagerConfig};
@@ -11,38 +11,39 @@ use redis::{
 };
 
 use crate::address::Address;
-use crate::bell::{ChangeNotifier, Subscriber};
 use crate::circuit::Circuit;
+use crate::notifier::{ChangeNotifier, Subscriber};
 use crate::options::CoordinatorOptions;
 use crate::server::{self, Fault};
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The bound of a command for the client's own sake, far behind that of the circuit.
+/// The time limit that the client puts on a command, far beyond that of the circuit.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A connection. Cheap to clone; commands of all clones share it.
+/// A connection to Redis. Cheap to clone; all clones share it.
 #[derive(Clone)]
 pub(crate) enum Link {
-    /// To one server.
+    /// A connection to one server.
     Single(ConnectionManager),
-    /// To all servers of a Cluster.
+    /// A connection to all servers of a Cluster.
     Cluster(ClusterConnection),
 }
 
-/// Makes connections.
+/// The maker of connections.
 pub(crate) struct Connector {
     pub(crate) address: Address,
     pub(crate) options: CoordinatorOptions,
     pub(crate) circuit: Arc<Circuit>,
-    pub(crate) bell: Arc<ChangeNotifier>,
-    /// The master that was connected to last, where Sentinels name it.
+    pub(crate) notifier: Arc<ChangeNotifier>,
+    /// The master of the last connection; `None`: there was none, or no Sentinel names it.
     pub(crate) master: Mutex<Option<ConnectionAddr>>,
 }
 
 impl Connector {
-    /// Connects, looks at the server and subscribes, all within the bound. `number` tells this connection from others.
+    /// Connects, checks the server and subscribes, all within `connect_timeout`. `number`
+    /// identifies this connection.
     pub(crate) async fn connect(&self, number: u64) -> Result<Link, Fault> {
         let bound = self.options.connect_timeout;
         match store::suspend_aware::timeout(bound, self.connect_unbound(number)).await {
@@ -69,25 +70,28 @@ impl Connector {
             Address::Cluster(infos) => self.cluster(infos, number).await?,
         };
         server::look(&mut link).await?.check()?;
-        // The first connection refuses it; a master that came later, or was away then, is used all the same.
+        // The first connection refuses such a server. A master that came later, or was away at the
+        // start, is used all the same.
         if number > 0
             && let Ok(Some(policy)) = server::eviction(&mut link).await
         {
             let server = self.address.name();
             tracing::warn!(%server, policy, "redis may throw keys away: short rate limits may be exceeded, set `maxmemory-policy noeviction`");
         }
-        link.subscribe(self.bell.channel()).await?;
+        link.subscribe(self.notifier.channel()).await?;
         Ok(link)
     }
 
     async fn single(&self, info: ConnectionInfo, number: u64) -> Result<Link, RedisError> {
-        // It is replaced as a whole when it fails, so that a Sentinel is asked anew and nothing is left of what was sent.
+        // A connection that fails is replaced as a whole, so that a Sentinel is asked again and
+        // nothing is left of what was sent.
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(self.options.connect_timeout))
-            // The circuit bounds every command, and does not count time in which this process stood still.
+            // The circuit limits every command, and does not count the time for which this process
+            // was suspended.
             .set_response_timeout(None)
             .set_number_of_retries(0)
-            .set_push_sender(self.ear(number));
+            .set_push_sender(self.subscriber(number));
         let manager = ConnectionManager::new_with_config(Client::open(info)?, config);
         Ok(Link::Single(manager.await?))
     }
@@ -95,19 +99,20 @@ impl Connector {
     async fn cluster(&self, infos: &[ConnectionInfo], number: u64) -> Result<Link, RedisError> {
         let client = ClusterClient::builder(infos.to_vec())
             .connection_timeout(self.options.connect_timeout)
-            // As above.
+            // The circuit limits every command, as above.
             .response_timeout(COMMAND_TIMEOUT)
             .overall_response_timeout(Some(COMMAND_TIMEOUT))
             .retries(2)
             .min_retry_wait(5)
             .max_retry_wait(20)
             .use_protocol(ProtocolVersion::RESP3)
-            .push_sender(self.ear(number))
+            .push_sender(self.subscriber(number))
             .build()?;
         Ok(Link::Cluster(client.get_async_connection().await?))
     }
 
-    /// The present master. Each try begins with another Sentinel, so that one that hangs does not stand in the way.
+    /// Asks the Sentinels for the present master. Each try begins with another Sentinel, so that
+    /// one that hangs does not block the rest.
     async fn ask_sentinels(&self, number: u64) -> Result<ConnectionInfo, RedisError> {
         let Address::Sentinels {
             sentinels,
@@ -132,8 +137,9 @@ impl Connector {
         Ok(master.get_connection_info().clone())
     }
 
-    /// Whether Sentinels name another master than the one that is connected to: after a planned failover the old one goes on
-    /// taking writes for some seconds, which are lost. `false` where none answers in time.
+    /// Returns whether the Sentinels name another master than that of the last connection: after a
+    /// planned failover the old master accepts writes for some seconds, which are lost. Returns
+    /// `false` if no Sentinel answers in time.
     pub(crate) async fn has_moved(&self, number: u64) -> bool {
         if !matches!(self.address, Address::Sentinels { .. }) {
             return false;
@@ -150,9 +156,9 @@ impl Connector {
         }
     }
 
-    fn ear(&self, number: u64) -> impl AsyncPushSender + use<> {
+    fn subscriber(&self, number: u64) -> impl AsyncPushSender + use<> {
         Subscriber {
-            bell: self.bell.clone(),
+            notifier: self.notifier.clone(),
             circuit: Arc::downgrade(&self.circuit),
             number,
         }

@@ -1,30 +1,30 @@
-//! Where Redis is and how long it may take.
+//! Options: where Redis is, and how long it may take.
 
 use std::time::Duration;
 
 use crate::address::Address;
 use crate::error::Error;
 
-/// How Redis is used.
+/// Options of the Redis tier.
 #[derive(Clone)]
 pub struct CoordinatorOptions {
     /// `redis://`, `rediss://` or `redis+unix://` of one server, `redis+sentinel://` or `rediss+sentinel://` of its
     /// Sentinels, or several of a Cluster. They may hold passwords.
     pub urls: Vec<String>,
-    /// What all names begin with, so that several stores can share one Redis.
+    /// The prefix of all names, so that several stores can share one Redis.
     pub namespace: String,
-    /// Longest time of a command.
+    /// The timeout of a command \[100 ms\].
     pub timeout: Duration,
-    /// Longest time of making a connection, from asking a Sentinel to the first answer.
+    /// The timeout of making a connection, from asking a Sentinel to the first answer \[1 s\].
     pub connect_timeout: Duration,
-    /// Time between two looks at a connection that is not used.
+    /// The time between two probes of a connection that is not used \[1 s\].
     pub heartbeat: Duration,
-    /// Longest pause between two tries of a connection that failed.
+    /// The longest pause between two tries to connect \[2 s\].
     pub longest_pause: Duration,
 }
 
 impl CoordinatorOptions {
-    /// For these servers, with the usual bounds.
+    /// Returns the options for these servers, with the default limits.
     #[must_use]
     pub fn new(urls: Vec<String>, namespace: &str) -> Self {
         Self {
@@ -39,10 +39,10 @@ impl CoordinatorOptions {
 }
 
 impl CoordinatorOptions {
-    /// Whether the URLs can be meant, without asking anybody.
+    /// Checks that the URLs can be read, without connecting.
     ///
     /// # Errors
-    /// [`Error::Url`] for what cannot be read.
+    /// [`Error::Url`] for a URL that cannot be read.
     pub fn check(&self) -> Result<(), Error> {
         Address::parse(&self.urls).map(drop)
     }

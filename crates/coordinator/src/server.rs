@@ -1,4 +1,4 @@
-//! What a server says of itself, and whether it serves.
+//! Checks of a server: its version, its role, its eviction policy, and the rights of the user.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,31 +9,31 @@ use redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind, cmd};
 use crate::error::Error;
 use crate::link::Link;
 
-/// The oldest server that serves: it speaks the third version of the protocol.
+/// The oldest version of Redis that can be used: it speaks the third version of the protocol.
 const OLDEST: &str = "6.2";
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It may pass by itself.
+    /// The server does not answer; that may pass by itself.
     Away(String),
-    /// User or password.
+    /// The user or the password is wrong.
     Denied(String),
-    /// Rights that the user lacks, as `ACL SETUSER` names them.
+    /// The user lacks these rights, as `ACL SETUSER` names them.
     NotPermitted(String),
-    /// The version.
+    /// The server has this version, which is too old.
     TooOld(String),
-    /// Something else that only the operator can mend.
+    /// Something else is wrong that only the operator can mend.
     Unfit(String),
 }
 
-/// What matters of `INFO`.
+/// The parts of `INFO` that matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
     pub(crate) version: String,
     pub(crate) in_cluster: bool,
     pub(crate) is_replica: bool,
-    /// The policy by which it throws keys away when its memory is full; `None`: it does not.
+    /// The policy by which the server evicts keys when its memory is full; `None`: it does not.
     pub(crate) evicts: Option<String>,
 }
 
@@ -45,7 +45,8 @@ impl Report {
                 Some(("redis_version", version)) => version.clone_into(&mut report.version),
                 Some(("cluster_enabled", flag)) => report.in_cluster = flag == "1",
                 Some(("role", role)) => report.is_replica = role == "slave",
-                // Without a bound on its memory it throws nothing away yet: the bound may come any day.
+                // A server without a limit on its memory evicts nothing yet, but the limit may be
+                // set any day.
                 Some(("maxmemory_policy", word)) if word != "noeviction" => {
                     report.evicts = Some(word.to_owned());
                 }
@@ -55,7 +56,7 @@ impl Report {
         report
     }
 
-    /// Whether it serves.
+    /// Checks that the server can be used.
     pub(crate) fn check(&self) -> Result<(), Fault> {
         let numbers = |version: &str| {
             let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
@@ -75,7 +76,8 @@ impl Report {
     }
 }
 
-/// The policy by which a server, or one of a Cluster's masters, throws keys away when its memory is full.
+/// Returns the policy by which a server, or one of a Cluster's masters, evicts keys when its memory
+/// is full; `None`: none does.
 pub(crate) async fn eviction(link: &mut Link) -> Result<Option<String>, RedisError> {
     match link {
         Link::Single(_) => Ok(look(link).await?.evicts),
@@ -88,7 +90,7 @@ pub(crate) async fn eviction(link: &mut Link) -> Result<Option<String>, RedisErr
     }
 }
 
-/// Asks a server what it is; of a Cluster, any of its masters.
+/// Asks a server for its `INFO`; in a Cluster, any of its masters.
 pub(crate) async fn look(link: &mut Link) -> Result<Report, RedisError> {
     let info = cmd("INFO");
     let text = match link {
@@ -102,14 +104,14 @@ pub(crate) async fn look(link: &mut Link) -> Result<Report, RedisError> {
     Ok(Report::parse(&text))
 }
 
-/// Whether a server lets the user in and does not let it do this.
+/// Returns whether an error says that the user lacks a right.
 fn is_not_permitted(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
         || error.code() == Some("NOPERM")
         || error.to_string().contains("NOPERM")
 }
 
-/// The right that a refusal is about, as `ACL SETUSER` names it.
+/// Returns the right that a refusal is about, as `ACL SETUSER` names it.
 fn right_of(text: &str) -> String {
     match text.split_once('\'') {
         Some((_, rest)) if text.contains("command") => {
@@ -124,11 +126,12 @@ fn right_of(text: &str) -> String {
     }
 }
 
-/// Every right that the user of a connection lacks of those that are ever needed, so that the operator adds them at once and not
-/// one a day. Leaves nothing behind.
+/// Checks that the user of a connection has every right that is ever needed. All that are missing
+/// are reported together, so that the operator adds them at once. Leaves nothing behind.
 ///
 /// # Errors
-/// [`Fault::NotPermitted`]; what else goes wrong shows when it is needed.
+/// [`Fault::NotPermitted`] with the missing rights. Any other failure shows when the command is
+/// needed.
 pub(crate) async fn check_rights(link: &mut Link, key: &str, channel: &str) -> Result<(), Fault> {
     const UNKNOWN: &str = "0000000000000000000000000000000000000000";
     let one = |name: &str, arguments: &[&str]| {
@@ -147,7 +150,7 @@ pub(crate) async fn check_rights(link: &mut Link, key: &str, channel: &str) -> R
         one("PEXPIRE", &[key, "1000"]),
         one("PTTL", &[key]),
         one("HDEL", &[key, "a"]),
-        // What nobody loaded is not run: only whether it may be is asked.
+        // A script that nobody loaded is not run; this only asks whether it may be.
         one("EVALSHA", &[UNKNOWN, "1", key]),
         one("EVAL", &["return 0", "1", key]),
         one("SCRIPT", &["LOAD", "return 0"]),
@@ -171,7 +174,7 @@ pub(crate) async fn check_rights(link: &mut Link, key: &str, channel: &str) -> R
 }
 
 impl Fault {
-    /// As an error of the start; `None`: it may pass by itself.
+    /// Returns the fault as an error of the start; `None`: it may pass by itself.
     pub(crate) fn fatal(self, server: &str) -> Option<Error> {
         let server = server.to_owned();
         match self {
@@ -201,7 +204,8 @@ impl std::fmt::Display for Fault {
 impl From<RedisError> for Fault {
     fn from(error: RedisError) -> Self {
         let text = error.to_string();
-        // The clients wrap what a server said in texts of their own: its code is all that is left of it.
+        // The clients wrap the answer of a server in texts of their own; only its code is left of
+        // it.
         let says = |code: &str| error.code() == Some(code) || text.contains(code);
         match error.kind() {
             ErrorKind::RESP3NotSupported => Self::TooOld("before 6.0".to_owned()),
@@ -224,7 +228,8 @@ impl From<RedisError> for Fault {
     }
 }
 
-/// What the system says of the way to a server, in words of ours; `None`: the error is not the system's.
+/// Returns the error of the operating system in words of ours; `None`: the error is not the
+/// system's.
 fn in_words(error: &RedisError) -> Option<String> {
     // The client shares what it keeps of the system's error.
     let cause = std::error::Error::source(error)?;

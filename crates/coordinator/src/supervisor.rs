@@ -1,4 +1,5 @@
-//! Keeps a connection: looks at it while nobody uses it, and makes a new one when it failed.
+//! The task that keeps a connection: it probes the connection while nobody uses it, and makes a new
+//! one when it failed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +8,10 @@ use redis::cmd;
 
 use crate::link::Connector;
 
-/// Shortest pause before another try.
+/// The shortest pause before another try.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves for ever. `number` is that of the next connection.
+/// Keeps a connection for ever. `number` is that of the next connection.
 pub(crate) async fn serve(connector: Arc<Connector>, mut number: u64) {
     let circuit = &connector.circuit;
     let (mut failures, mut looks) = (0, 0);
@@ -18,7 +19,7 @@ pub(crate) async fn serve(connector: Arc<Connector>, mut number: u64) {
         if circuit.is_closed() {
             let used = tokio::time::timeout(connector.options.heartbeat, circuit.opened()).await;
             if used.is_err() {
-                // Of a Cluster all masters are asked; a failure opens the circuit.
+                // In a Cluster all masters are asked. A failure opens the circuit.
                 let _ = circuit.query::<String>(&cmd("PING")).await;
                 looks += 1;
                 if connector.has_moved(looks).await {
@@ -27,14 +28,15 @@ pub(crate) async fn serve(connector: Arc<Connector>, mut number: u64) {
             }
             continue;
         }
-        // Never at once: what just failed in all gates at once is not to be asked by all of them at once.
+        // The pause is never zero: what just failed for all gates must not be asked by all of them
+        // at once.
         tokio::time::sleep(pause(failures, connector.options.longest_pause)).await;
         match connector.connect(number).await {
             Ok(link) => {
                 circuit.close(link, number);
                 tracing::info!("redis answers");
                 // Changes may have been announced meanwhile.
-                connector.bell.ring(None);
+                connector.notifier.notify(None);
                 failures = 0;
             }
             Err(fault) => {
@@ -48,7 +50,8 @@ pub(crate) async fn serve(connector: Arc<Connector>, mut number: u64) {
     }
 }
 
-/// Doubles with each failure, and is somewhere in its upper half.
+/// Returns a random pause before the next try: in the upper half of an interval that doubles with
+/// each failure.
 fn pause(failures: u32, longest: Duration) -> Duration {
     let whole = MIN_PAUSE.saturating_mul(1 << failures.min(16)).min(longest);
     let share = getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX));

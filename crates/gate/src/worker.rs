@@ -119,7 +119,7 @@ impl Worker {
     /// The bell of this worker's lane: serve it in the runtime of the thread that waits for commits.
     #[must_use]
     pub fn bell(&self) -> DurableNotifier {
-        self.lane.bell()
+        self.lane.notifier()
     }
 
     /// To be called once a second: follows the wall clock and writes folded refusals.

@@ -1,47 +1,49 @@
-//! The thread that syncs: all lanes, one number each, one ring each.
+//! The committer: the thread that syncs all lanes, publishes one number for each and notifies each
+//! once.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::files;
-use crate::hub::JournalState;
 use crate::lane::Lane;
 use crate::repair;
 use crate::segment::Segment;
+use crate::state::JournalState;
 use crate::{Observer, Sync};
 
-/// So many who wait for one sync make the next gather for the whole commit window; fewer, for their share of it.
+/// The number of waiters of one sync after which the next one gathers for the whole commit window;
+/// fewer, for their share of it.
 const FULL: usize = 32;
-/// Pause between attempts while the disk refuses.
+/// The pause between attempts while the disk refuses.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// State of the thread `journal-commit`.
+/// The state of the thread `journal-commit`.
 pub(crate) struct Committer {
-    hub: Arc<JournalState>,
+    state: Arc<JournalState>,
     lanes: Vec<Arc<Lane>>,
     observer: Arc<dyn Observer>,
-    /// Frames of each lane that were counted to a commit.
+    /// The frames of each lane that were counted to a commit.
     counted: Vec<u64>,
-    /// When a sync ended last.
+    /// When the last sync ended.
     last: Instant,
-    /// How many waited for it.
+    /// The number of waiters of the last sync.
     crowd: usize,
     last_tail: Instant,
-    /// While the disk refuses: when to try again.
+    /// When to try again, while the disk refuses; else `None`.
     retry_at: Option<Instant>,
 }
 
 impl Committer {
     pub(crate) fn new(
-        hub: Arc<JournalState>,
+        state: Arc<JournalState>,
         lanes: Vec<Arc<Lane>>,
         observer: Arc<dyn Observer>,
     ) -> Self {
         let now = Instant::now();
         let counted = vec![0; lanes.len()];
         Self {
-            hub,
+            state,
             lanes,
             observer,
             counted,
@@ -52,22 +54,23 @@ impl Committer {
         }
     }
 
-    /// Body of the thread. Ends when the hub is stopping, after one last sync of everything.
+    /// Runs the thread until the journal is stopping, and then syncs everything once more.
     pub(crate) fn run(mut self) {
-        self.hub.committer.adopt();
-        while !self.hub.stopping() {
+        self.state.committer.adopt();
+        while !self.state.stopping() {
             let now = Instant::now();
             if let Some(at) = self.retry_at {
                 if now < at {
-                    let hub = Arc::clone(&self.hub);
-                    hub.committer.sleep(at - now, || hub.stopping());
+                    let state = Arc::clone(&self.state);
+                    state.committer.sleep(at - now, || state.stopping());
                 } else {
                     self.commit(|lane| Some(lane.written().0));
                 }
             } else if now >= self.next_tail() {
-                // First, so that lanes with impatient callers do not keep the others waiting for ever.
+                // Checked first, so that lanes with impatient callers do not keep the others
+                // waiting for ever.
                 self.last_tail = now;
-                let sync = self.hub.options.sync;
+                let sync = self.state.options.sync;
                 self.commit(|lane| {
                     if wanted(lane) {
                         Some(lane.written().0)
@@ -81,49 +84,51 @@ impl Committer {
                 self.commit(|lane| wanted(lane).then(|| lane.written().0));
             } else {
                 let limit = self.next_tail() - now;
-                self.hub.committer.sleep(limit, || {
-                    self.hub.stopping() || self.lanes.iter().any(|lane| wanted(lane))
+                self.state.committer.sleep(limit, || {
+                    self.state.stopping() || self.lanes.iter().any(|lane| wanted(lane))
                 });
             }
         }
         self.commit(|lane| Some(lane.written().0));
-        self.hub.set_stopped();
-        self.ring_all();
+        self.state.set_stopped();
+        self.notify_all();
     }
 
     fn next_tail(&self) -> Instant {
-        self.last_tail + self.hub.options.tail_sync_interval
+        self.last_tail + self.state.options.tail_sync_interval
     }
 
-    /// What is left of the pause after a sync in which records gather to share the next one: nothing when somebody waits and
-    /// nobody else is on the way.
+    /// Returns the rest of the pause after a sync in which records gather to share the next one;
+    /// `None`: it is over, or somebody waits and no other call is on the way.
     ///
-    /// The pause is as long as the last sync was full. Where few come, a pause would cost them time and save little; where
-    /// many come, each sync that is saved lets the callers' own thread run.
+    /// The pause grows with the number of waiters of the last sync. If few calls come, a pause
+    /// would cost them time and save little; if many come, each sync that is saved lets the
+    /// callers' own thread run.
     fn window_left(&self, now: Instant) -> Option<Duration> {
         let share = self.crowd.min(FULL) as u32;
-        let pause = self.hub.options.commit_window * share / FULL as u32;
+        let pause = self.state.options.commit_window * share / FULL as u32;
         let left = pause.checked_sub(now - self.last)?;
         (!left.is_zero() && !self.complete()).then_some(left)
     }
 
-    /// Whether somebody waits, and no call is on the way that is likely to join.
+    /// Returns whether somebody waits, and no call is on the way that is likely to join.
     fn complete(&self) -> bool {
         self.lanes.iter().any(|lane| wanted(lane))
             && self.lanes.iter().all(|lane| lane.expected() == 0)
     }
 
-    /// Sleeps through the pause after a sync without being woken by each who waits: two switches of threads a sync less.
+    /// Sleeps through the pause after a sync without being woken by each waiter. This saves two
+    /// switches of threads a sync.
     fn gather(&self, limit: Duration) {
-        self.hub.gathering.store(true, Ordering::SeqCst);
-        self.hub
+        self.state.gathering.store(true, Ordering::SeqCst);
+        self.state
             .committer
-            .sleep(limit, || self.hub.stopping() || self.complete());
+            .sleep(limit, || self.state.stopping() || self.complete());
         // Before the next look at who waits: whoever saw the flag has said so first.
-        self.hub.gathering.store(false, Ordering::SeqCst);
+        self.state.gathering.store(false, Ordering::SeqCst);
     }
 
-    /// Syncs each lane up to the position that `target` names for it, and tells who waits.
+    /// Syncs each lane up to the position that `target` names for it, and notifies its waiters.
     fn commit(&mut self, target: impl Fn(&Lane) -> Option<u64>) {
         let crowd = self.lanes.iter().map(|lane| lane.waiting.len()).sum();
         let mut refused = false;
@@ -138,17 +143,17 @@ impl Committer {
             match outcome {
                 Ok(()) => {
                     self.count(index, &lane, self.last - begun);
-                    lane.ring();
+                    lane.notify();
                 }
                 Err(_) => refused = true,
             }
         }
         if refused {
             self.retry_at = Some(Instant::now() + RETRY);
-            self.hub.set_failed(true);
-            self.ring_all();
+            self.state.set_failed(true);
+            self.notify_all();
         } else if self.retry_at.take().is_some() {
-            self.hub.set_failed(false);
+            self.state.set_failed(false);
         }
     }
 
@@ -157,17 +162,17 @@ impl Committer {
         let frames = lane.opened() + lane.closed();
         let records = frames - self.counted[index];
         self.counted[index] = frames;
-        self.hub.commits.fetch_add(1, Ordering::Relaxed);
+        self.state.commits.fetch_add(1, Ordering::Relaxed);
         self.observer.committed(index, records, took);
     }
 
-    fn ring_all(&self) {
+    fn notify_all(&self) {
         for lane in &self.lanes {
-            lane.ring();
+            lane.notify();
         }
     }
 
-    /// Syncs what a lane has between its durable position and `target`, oldest segment first.
+    /// Syncs a lane from its durable position to `target`, oldest segment first.
     fn sync(&self, lane: &Lane, target: u64) -> std::io::Result<()> {
         for segment in unsynced(lane, target) {
             let up_to = segment.end().unwrap_or(target).min(target);
@@ -190,25 +195,26 @@ impl Committer {
                 Ok(()) => return Ok(up_to),
                 Err(_) => {
                     segment.poison();
-                    self.hub.failed_syncs.fetch_add(1, Ordering::Relaxed);
+                    self.state.failed_syncs.fetch_add(1, Ordering::Relaxed);
                 }
             }
         }
-        let durable = repair::replace(&self.hub, lane, segment);
+        let durable = repair::replace(&self.state, lane, segment);
         if durable.is_err() {
-            self.hub.failed_syncs.fetch_add(1, Ordering::Relaxed);
+            self.state.failed_syncs.fetch_add(1, Ordering::Relaxed);
         }
         durable
     }
 }
 
-/// Whether somebody waits for more than is durable. A position nobody has written yet is no reason to sync.
+/// Returns whether somebody waits for more than is durable. A position that nobody has written yet
+/// is no reason to sync.
 fn wanted(lane: &Lane) -> bool {
     let durable = lane.durable().0;
     lane.waiting.wanted() > durable && lane.written().0 > durable
 }
 
-/// What to sync although nobody waits.
+/// Returns the position up to which to sync although nobody waits.
 fn tail(lane: &Lane, sync: Sync) -> Option<u64> {
     match sync {
         Sync::Disk => Some(lane.written().0),
@@ -216,7 +222,7 @@ fn tail(lane: &Lane, sync: Sync) -> Option<u64> {
     }
 }
 
-/// Segments with bytes between the durable position and `target`.
+/// Returns the segments with bytes between the durable position and `target`.
 fn unsynced(lane: &Lane, target: u64) -> Vec<Arc<Segment>> {
     let durable = lane.durable().0;
     let open_ended = |segment: &Arc<Segment>| segment.end().is_none_or(|end| end > durable);

@@ -1,4 +1,4 @@
-//! Instances whose process is gone.
+//! Dead instances: those whose process is gone.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -10,8 +10,8 @@ use crate::dead_lane::{self, DeadLane};
 use crate::reader::Reader;
 use crate::{Error, files, marks};
 
-/// An instance whose process is gone. It stays locked while this value or one of its readers lives; none of its records is
-/// ever written to.
+/// An instance whose process is gone. It stays locked while this value or one of its readers lives.
+/// Nothing is ever added to its records.
 #[derive(Debug)]
 pub struct DeadInstance {
     path: PathBuf,
@@ -20,7 +20,8 @@ pub struct DeadInstance {
     lock: Arc<File>,
 }
 
-/// The instances under `directory` whose process is gone. None when the directory does not exist.
+/// Returns the instances under `directory` whose process is gone; none if the directory does not
+/// exist.
 ///
 /// # Errors
 /// When the directory, or an instance in it, cannot be read.
@@ -85,22 +86,22 @@ impl DeadInstance {
         })
     }
 
-    /// Its id.
+    /// Returns the id of the instance.
     pub fn instance(&self) -> u128 {
         self.instance
     }
 
-    /// Its directory.
+    /// Returns the directory of the instance.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Number of lanes that left files.
+    /// Returns the number of lanes that left files.
     pub fn lanes(&self) -> usize {
         self.lanes
     }
 
-    /// Time since anything in its directory changed; zero where the system does not tell.
+    /// Returns the time since anything in the directory changed; zero if the system does not tell.
     pub fn age(&self) -> Duration {
         let changed = |path: &Path| {
             fs::metadata(path)
@@ -117,14 +118,14 @@ impl DeadInstance {
             .unwrap_or_default()
     }
 
-    /// Bytes of its files.
+    /// Returns the size of the files in bytes.
     pub fn bytes(&self) -> u64 {
         let files = fs::read_dir(&self.path).into_iter().flatten().flatten();
         let lengths = files.filter_map(|file| file.metadata().ok());
         lengths.map(|metadata| metadata.len()).sum()
     }
 
-    /// Deletes what was prepared and never used.
+    /// Deletes the files that were prepared and never used.
     ///
     /// # Errors
     /// When the system refuses.
@@ -143,8 +144,8 @@ impl DeadInstance {
         Ok(())
     }
 
-    /// As [`Lane::reader_from`](crate::Lane::reader_from), up to the lane's end. Frames that were open when the process
-    /// died are those without a close at the end.
+    /// Returns a reader like [`Lane::reader_from`](crate::Lane::reader_from), up to the lane's end.
+    /// Frames that were open when the process died are those without a close at the end.
     ///
     /// # Errors
     /// When the lane is damaged or a segment is missing.
@@ -152,7 +153,8 @@ impl DeadInstance {
         Arc::new(self.lane(lane)?).reader_from(number)
     }
 
-    /// The smallest number that [`reader_from`](Self::reader_from) takes: closes in the segments that are gone.
+    /// Returns the smallest number that [`reader_from`](Self::reader_from) takes: the closes in the
+    /// segments that are gone.
     ///
     /// # Errors
     /// When a segment cannot be read.
@@ -175,7 +177,7 @@ impl DeadInstance {
         )
     }
 
-    /// Last close number of a lane.
+    /// Returns the last close number of a lane.
     ///
     /// # Errors
     /// When the end of the lane is damaged.
@@ -185,7 +187,8 @@ impl DeadInstance {
         Ok(reader.closed())
     }
 
-    /// The marks that were still set. Torn ones, as a power cut may leave them, are passed over.
+    /// Returns the marks that were still set. Torn ones, as a power cut may leave them, are
+    /// skipped.
     ///
     /// # Errors
     /// When the table cannot be read or its head is damaged.
@@ -208,7 +211,7 @@ impl DeadInstance {
 
 const GONE: &str = ".gone";
 
-/// Deletes what interrupted removals left, as far as possible.
+/// Deletes the rest of interrupted removals, as far as possible.
 pub(crate) fn sweep(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();

@@ -1,4 +1,4 @@
-//! What can go wrong, and whose fault it is.
+//! The errors of the journal, and whose fault they are.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ pub enum Error {
     Option {
         /// The field of [`Options`](crate::Options).
         name: &'static str,
-        /// What it must be.
+        /// The values that are allowed.
         problem: &'static str,
     },
     /// Another process, or another handle of this one, has the instance open. The caller's fault.
@@ -36,7 +36,7 @@ pub enum Error {
     /// The system refused an operation on a file: a full or failing disk, or missing permissions.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
-        /// What was attempted.
+        /// The operation.
         what: &'static str,
         /// The file or directory.
         path: PathBuf,
@@ -48,7 +48,7 @@ pub enum Error {
     Corrupt {
         /// The segment.
         path: PathBuf,
-        /// Where in the file.
+        /// The offset in the file.
         offset: u64,
         /// What does not fit.
         what: &'static str,
@@ -80,14 +80,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// For `map_err`: names the operation and the file.
+    /// Returns a conversion for `map_err` that names the operation and the file.
     pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { what, path, source }
     }
 }
 
-/// Why the journal takes no record now. Refuse the call; every cause heals by itself but [`Stopped`](Self::Stopped).
+/// The reason why the journal takes no record now. Refuse the call; every cause but
+/// [`Stopped`](Self::Stopped) heals by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unavailable {

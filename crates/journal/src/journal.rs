@@ -1,4 +1,4 @@
-//! The journal of a process: creation, the two threads, shutdown.
+//! The journal of a process: its creation, its two threads, its shutdown.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -12,16 +12,17 @@ use parking_lot::Mutex;
 use crate::committer::Committer;
 use crate::files::{self, Blank};
 use crate::format::Header;
-use crate::hub::{self, JournalState};
 use crate::lane::Lane;
 use crate::marks::{MarkSlot, Marks};
 use crate::prepare::Preparer;
+use crate::state::{self, JournalState};
 use crate::writer::Writer;
 use crate::{Error, Options, Unavailable, dead};
 
-/// Told of each commit; the default does nothing. Called from the committer's thread: be quick.
+/// An observer of commits, which does nothing by default. Called from the committer's thread, so it
+/// must be quick.
 pub trait Observer: Send + std::marker::Sync {
-    /// `records` frames of `lane` became durable by one sync that took `took`.
+    /// Called when `records` frames of `lane` became durable by one sync that took `took`.
     fn committed(&self, lane: usize, records: u64, took: Duration) {
         let _ = (lane, records, took);
     }
@@ -34,13 +35,13 @@ impl Observer for Nobody {}
 /// Counts since creation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Syncs that made a lane's frames durable.
+    /// The number of syncs that made a lane's frames durable.
     pub commits: u64,
-    /// Syncs that the disk refused.
+    /// The number of syncs that the disk refused.
     pub failed_syncs: u64,
-    /// Segments in use or kept, over all lanes.
+    /// The number of segments in use or kept, over all lanes.
     pub segments: u64,
-    /// Mark slots in use.
+    /// The number of mark slots in use.
     pub marks: u64,
     /// Whether the journal refuses records because the disk does.
     pub failed: bool,
@@ -56,16 +57,17 @@ pub struct Journal {
 
 #[derive(Debug)]
 struct Running {
-    hub: Arc<JournalState>,
+    state: Arc<JournalState>,
     lanes: Vec<Arc<Lane>>,
     marks: Arc<Marks>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Journal {
-    /// Makes and locks the instance's directory, writes its first segments in full, and starts the threads
-    /// `journal-commit` and `journal-prepare`. Takes as long as the disk needs for [`Options::first_bytes`]. A journal that
-    /// cannot be made leaves nothing behind: whoever tries again and again does not fill the disk that is full already.
+    /// Creates a journal: makes and locks the instance's directory, writes its first segments in
+    /// full, and starts the threads `journal-commit` and `journal-prepare`. Takes as long as the
+    /// disk needs for [`Options::first_bytes`]. If it fails, it leaves nothing behind, so that
+    /// repeated tries do not fill a disk that is full already.
     ///
     /// # Errors
     /// [`Error::Option`], [`Error::Locked`] and [`Error::Exists`] are the caller's, [`Error::Io`] is the disk's.
@@ -73,7 +75,7 @@ impl Journal {
         Self::create_observed(options, Arc::new(Nobody))
     }
 
-    /// As [`create`](Self::create), and tells `observer` of each commit.
+    /// Creates a journal like [`create`](Self::create), and calls `observer` for each commit.
     ///
     /// # Errors
     /// As [`create`](Self::create).
@@ -83,7 +85,8 @@ impl Journal {
         let (directory, lock) = claim(&options)?;
         let made = Self::make(options, &directory, lock, observer);
         if made.is_err() {
-            // Nothing was ever written to it. What cannot be deleted is found as a dead instance without records.
+            // Nothing was ever written to it. Files that cannot be deleted are found as a dead
+            // instance without records.
             let _ = fs::remove_dir_all(&directory);
         }
         made
@@ -96,27 +99,27 @@ impl Journal {
         observer: Arc<dyn Observer>,
     ) -> Result<Self, Error> {
         let directory = directory.to_owned();
-        let hub = Arc::new(JournalState::new(
+        let state = Arc::new(JournalState::new(
             options,
             directory,
             files::boot_id(),
             lock,
         ));
-        let marks = hub.directory.join(files::MARKS);
-        let marks = Marks::create(&marks, hub.options.mark_slots, hub.options.instance)
+        let marks = state.directory.join(files::MARKS);
+        let marks = Marks::create(&marks, state.options.mark_slots, state.options.instance)
             .map_err(Error::io("prepare the table of marks", &marks))?;
-        let lanes = (0..hub.options.lanes)
-            .map(|index| begin_lane(&hub, index))
+        let lanes = (0..state.options.lanes)
+            .map(|index| begin_lane(&state, index))
             .collect::<Result<Vec<_>, _>>()?;
-        let spare = Preparer::first_spare(&hub);
-        let spare = Blank::create(spare.clone(), hub.segment_bytes())
+        let spare = Preparer::first_spare(&state);
+        let spare = Blank::create(spare.clone(), state.segment_bytes())
             .map_err(Error::io("prepare", &spare))?;
-        files::sync_directory(&hub.directory).map_err(Error::io("sync", &hub.directory))?;
+        files::sync_directory(&state.directory).map_err(Error::io("sync", &state.directory))?;
 
-        let committer = Committer::new(Arc::clone(&hub), lanes.clone(), observer);
-        let preparer = Preparer::new(Arc::clone(&hub), lanes.clone(), spare);
+        let committer = Committer::new(Arc::clone(&state), lanes.clone(), observer);
+        let preparer = Preparer::new(Arc::clone(&state), lanes.clone(), spare);
         let running = Running {
-            hub,
+            state,
             lanes,
             marks: Arc::new(marks),
             threads: Mutex::default(),
@@ -128,7 +131,7 @@ impl Journal {
         })
     }
 
-    /// Lane `index`, counted from 0. It stays usable as long as it is held.
+    /// Returns lane `index`, counted from 0. It stays usable as long as it is held.
     ///
     /// # Panics
     /// When the journal has no such lane.
@@ -136,13 +139,13 @@ impl Journal {
         Arc::clone(&self.running.lanes[index])
     }
 
-    /// All lanes, in order.
+    /// Returns all lanes, in order.
     pub fn lanes(&self) -> &[Arc<Lane>] {
         &self.running.lanes
     }
 
-    /// Puts a mark into a slot that survives `kill -9`, without a system call. `None` when all slots are taken: refuse
-    /// the call.
+    /// Puts a mark into a slot that survives `kill -9`, without a system call. `None`: all slots
+    /// are taken, and the call must be refused.
     ///
     /// # Panics
     /// When the mark is longer than 240 bytes.
@@ -150,22 +153,22 @@ impl Journal {
         self.running.marks.set(bytes)
     }
 
-    /// Id of this process start, as given.
+    /// Returns the id of this process start, as given.
     pub fn instance(&self) -> u128 {
-        self.running.hub.options.instance
+        self.running.state.options.instance
     }
 
-    /// The instance's directory.
+    /// Returns the directory of the instance.
     pub fn directory(&self) -> &Path {
-        &self.running.hub.directory
+        &self.running.state.directory
     }
 
     /// Counts since creation.
     pub fn stats(&self) -> Stats {
-        let hub = &self.running.hub;
+        let state = &self.running.state;
         Stats {
-            commits: hub.commits.load(Ordering::Relaxed),
-            failed_syncs: hub.failed_syncs.load(Ordering::Relaxed),
+            commits: state.commits.load(Ordering::Relaxed),
+            failed_syncs: state.failed_syncs.load(Ordering::Relaxed),
             segments: self
                 .running
                 .lanes
@@ -173,13 +176,13 @@ impl Journal {
                 .map(|lane| lane.segments().len() as u64)
                 .sum(),
             marks: self.running.marks.used(),
-            failed: hub.failed(),
-            unavailable: hub.trouble().or_else(|| hub.shortage()),
+            failed: state.failed(),
+            unavailable: state.unavailable().or_else(|| state.shortage()),
         }
     }
 
-    /// Shuts down a journal to which nothing was written, and deletes it: the start that made it has failed. One that holds
-    /// records or marks is only shut down.
+    /// Shuts down a journal, and deletes it if nothing was written to it, as when the start that
+    /// made it has failed. One that holds records or marks is only shut down.
     ///
     /// # Errors
     /// When the system refuses to delete it.
@@ -206,7 +209,7 @@ impl Running {
         // Dropping `self` on the way out ends the thread that was started before.
         self.threads
             .lock()
-            .push(spawned.map_err(Error::io("start a thread for", &self.hub.directory))?);
+            .push(spawned.map_err(Error::io("start a thread for", &self.state.directory))?);
         Ok(())
     }
 
@@ -215,7 +218,7 @@ impl Running {
         if threads.is_empty() {
             return;
         }
-        self.hub.stop();
+        self.state.stop();
         // A waker that drops the last handle does it on the committer's own thread, which ends by itself.
         let here = thread::current().id();
         for thread in threads
@@ -226,8 +229,8 @@ impl Running {
             let _ = thread.join();
         }
         // Should the committer have panicked, nobody waits for ever.
-        self.hub.set_stopped();
-        self.lanes.iter().for_each(|lane| lane.ring());
+        self.state.set_stopped();
+        self.lanes.iter().for_each(|lane| lane.notify());
     }
 }
 
@@ -275,23 +278,23 @@ fn refuse_existing(path: &Path) -> Result<(), Error> {
     })
 }
 
-fn begin_lane(hub: &Arc<JournalState>, index: usize) -> Result<Arc<Lane>, Error> {
-    let path = files::segment_path(&hub.directory, index as u32, 0);
+fn begin_lane(state: &Arc<JournalState>, index: usize) -> Result<Arc<Lane>, Error> {
+    let path = files::segment_path(&state.directory, index as u32, 0);
     let blank =
-        Blank::create(path.clone(), hub.segment_bytes()).map_err(Error::io("prepare", &path))?;
+        Blank::create(path.clone(), state.segment_bytes()).map_err(Error::io("prepare", &path))?;
     let header = Header {
-        instance: hub.options.instance,
+        instance: state.options.instance,
         lane: index as u32,
         number: 0,
         start: 0,
         next_sequence: 1,
         closed: 0,
-        boot: hub.boot,
-        created: hub::now_micros(),
+        boot: state.boot,
+        created: state::now_micros(),
         durable: 0,
     };
     Ok(Arc::new(Lane::new(
-        Arc::clone(hub),
+        Arc::clone(state),
         index,
         Writer::begin(blank, &header),
     )))

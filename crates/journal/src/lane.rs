@@ -1,4 +1,4 @@
-//! A lane: what one worker writes to, and what others may ask about it.
+//! A lane: the part of the journal that one worker writes to.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,21 +9,22 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::files::Blank;
 use crate::format::{Kind, PAYLOAD_MAX, SYMBOL_MAX};
-use crate::hub::JournalState;
 use crate::segment::{Passed, Segment};
-use crate::wait::Waiting;
+use crate::state::JournalState;
+use crate::wait::Waiters;
 use crate::writer::{self, Writer};
 use crate::{Closed, Opened, Position, Space, Sync, Unavailable};
 
-/// Symbols go from 0 to one below this.
+/// The number of symbols; they go from 0 to one below.
 const SYMBOLS: u32 = 65_536;
-/// How long a reservation waits for a segment that is just being prepared. Reached only when the disk cannot keep up.
+/// How long a reservation waits for a segment that is being prepared. Reached only when the disk
+/// cannot keep up.
 const SEGMENT_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// One lane of a journal, written by one thread most of the time: its lock is there for the rest of it.
+/// One lane of a journal. One thread writes it most of the time; the lock is there for the rest.
 #[derive(Debug)]
 pub struct Lane {
-    hub: Arc<JournalState>,
+    state: Arc<JournalState>,
     index: usize,
     writer: Mutex<Writer>,
     /// Signalled when `writer.next` came, or will not come for now.
@@ -34,19 +35,21 @@ pub struct Lane {
     opened: AtomicU64,
     closed: AtomicU64,
     open_count: AtomicU64,
-    /// Spaces in which nothing was written yet: calls that are likely to wait for a sync soon.
+    /// The number of spaces in which nothing was written yet: calls that are likely to wait for a
+    /// sync soon.
     expected: AtomicU64,
     released: AtomicU64,
-    /// Oldest kept to current. Locked after `writer` where both are.
+    /// The segments from the oldest kept one to the current one. Locked after `writer` where both
+    /// are.
     segments: Mutex<VecDeque<Arc<Segment>>>,
-    pub(crate) waiting: Waiting,
+    pub(crate) waiting: Waiters,
 }
 
 impl Lane {
-    pub(crate) fn new(hub: Arc<JournalState>, index: usize, writer: Writer) -> Self {
+    pub(crate) fn new(state: Arc<JournalState>, index: usize, writer: Writer) -> Self {
         let segments = VecDeque::from([Arc::clone(&writer.segment)]);
         Self {
-            hub,
+            state,
             index,
             writer: Mutex::new(writer),
             prepared: Condvar::new(),
@@ -59,23 +62,23 @@ impl Lane {
             expected: AtomicU64::new(0),
             released: AtomicU64::new(0),
             segments: Mutex::new(segments),
-            waiting: Waiting::default(),
+            waiting: Waiters::default(),
         }
     }
 
-    /// Number of this lane in its journal, from 0.
+    /// Returns the number of this lane in its journal, from 0.
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// Promises room for `frames` frames (opens, closes and singles) with `payload_bytes` together, whatever happens to
-    /// the disk afterwards.
+    /// Reserves room for `frames` frames (opens, closes and singles) with `payload_bytes` together.
+    /// They can then be written, whatever happens to the disk.
     ///
     /// Waits up to a quarter of a second in one case only: when the segment is full and the disk has not finished
     /// preparing the next.
     ///
     /// # Errors
-    /// Why the call must be refused; nothing was taken.
+    /// The reason why the call must be refused. Nothing was reserved.
     pub fn reserve(&self, payload_bytes: u32, frames: u32) -> Result<Space, Unavailable> {
         self.refusal()?;
         let bytes = writer::reservation(payload_bytes, frames);
@@ -93,7 +96,7 @@ impl Lane {
         })
     }
 
-    /// Takes back room that was not needed.
+    /// Returns room that was not needed.
     ///
     /// # Panics
     /// When the space is another lane's.
@@ -106,10 +109,11 @@ impl Lane {
         }
     }
 
-    /// Says once per lane what a symbol of this process stands for, so that frames may use its number. Every segment
-    /// repeats it at its start. Costs a look-up when it is known already; the bytes of the first definition stay.
+    /// Defines once for each lane what a symbol of this process stands for, so that frames may use
+    /// its number. Every segment repeats the definition at its start. Costs a look-up if it is
+    /// known already; the bytes of the first definition stay.
     ///
-    /// It takes its room by itself, so define before the call is forwarded.
+    /// A definition reserves its room by itself, so define before the call is forwarded.
     ///
     /// # Errors
     /// [`Unavailable::DictionaryFull`] for a symbol of 65,536 or above, for more than 1 KiB, and when the lane's
@@ -133,7 +137,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Writes a frame that stays open until its [`close`](Self::close), in room taken from `space`.
+    /// Writes a frame that stays open until its [`close`](Self::close), in room of `space`.
     ///
     /// # Panics
     /// When the payload exceeds 4 KiB or what is left of the space, or the space is another lane's.
@@ -151,7 +155,7 @@ impl Lane {
         }
     }
 
-    /// Closes an open frame. What is left of the space goes back.
+    /// Closes an open frame, and returns the rest of the space.
     ///
     /// # Panics
     /// As [`open`](Self::open), and when no open frame has this sequence.
@@ -170,7 +174,7 @@ impl Lane {
         }
     }
 
-    /// Writes a record that is complete with one frame. What is left of the space goes back.
+    /// Writes a record that is complete with one frame, and returns the rest of the space.
     ///
     /// # Panics
     /// As [`open`](Self::open).
@@ -189,42 +193,43 @@ impl Lane {
         }
     }
 
-    /// Everything below is in the kernel's hands: it survives `kill -9`.
+    /// Returns the position below which everything is in the kernel's hands and survives `kill -9`.
     pub fn written(&self) -> Position {
         Position(self.written.load(Ordering::Acquire))
     }
 
-    /// Everything below is on disk.
+    /// Returns the position below which everything is on disk.
     pub fn durable(&self) -> Position {
         Position(self.durable.load(Ordering::Acquire))
     }
 
-    /// Frames opened so far, singles included; the last sequence given.
+    /// Returns the number of frames opened so far, singles included: the last sequence given.
     pub fn opened(&self) -> u64 {
         self.opened.load(Ordering::Acquire)
     }
 
-    /// Frames closed so far; the last close number given.
+    /// Returns the number of frames closed so far: the last close number given.
     pub fn closed(&self) -> u64 {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Frames open now.
+    /// Returns the number of frames that are open now.
     pub fn open_count(&self) -> u64 {
         self.open_count.load(Ordering::Acquire)
     }
 
-    /// Everything closed up to `number` is stored elsewhere: segments that hold nothing else may go once they are old
-    /// enough, or too many. Never goes back.
+    /// Releases everything closed up to `number`, since it is stored elsewhere. Segments that hold
+    /// nothing else may be removed once they are old enough, or too many. The number never goes
+    /// back.
     pub fn release_through(&self, number: u64) {
         self.released.fetch_max(number, Ordering::SeqCst);
     }
 
     fn refusal(&self) -> Result<(), Unavailable> {
-        if self.hub.stopping() {
+        if self.state.stopping() {
             return Err(Unavailable::Stopped);
         }
-        self.hub.trouble().map_or(Ok(()), Err)
+        self.state.unavailable().map_or(Ok(()), Err)
     }
 
     fn make_room(
@@ -237,7 +242,7 @@ impl Lane {
         }
         let deadline = Instant::now() + SEGMENT_TIMEOUT;
         loop {
-            if let Some(shortage) = self.hub.shortage() {
+            if let Some(shortage) = self.state.shortage() {
                 return Err(shortage);
             }
             self.ask_for_next();
@@ -265,7 +270,7 @@ impl Lane {
         );
     }
 
-    /// Publishes what was just written.
+    /// Publishes what was just written, and returns its end.
     fn wrote(&self, writer: &Writer) -> Position {
         self.opened.store(writer.opened(), Ordering::Relaxed);
         self.closed.store(writer.closed(), Ordering::Relaxed);
@@ -279,7 +284,7 @@ impl Lane {
         Position(position)
     }
 
-    /// Under the writer's lock, so that a plain store does.
+    /// Called under the writer's lock, so that a plain store is enough.
     fn expect(&self, _: &Writer, more: i64) {
         let expected = self.expected.load(Ordering::Relaxed);
         self.expected
@@ -288,18 +293,18 @@ impl Lane {
 
     fn ask_for_next(&self) {
         if !self.wants_next.swap(true, Ordering::SeqCst) {
-            self.hub.preparer.wake();
+            self.state.preparer.wake();
         }
     }
 }
 
-/// For the writer, the committer, the preparer and the readers.
+/// Methods for the writer, the committer, the preparer and the readers.
 impl Lane {
-    pub(crate) fn hub(&self) -> &JournalState {
-        &self.hub
+    pub(crate) fn state(&self) -> &JournalState {
+        &self.state
     }
 
-    /// How many calls hold room in which nothing was written yet.
+    /// Returns how many calls hold room in which nothing was written yet.
     pub(crate) fn expected(&self) -> u64 {
         self.expected.load(Ordering::Relaxed)
     }
@@ -316,9 +321,9 @@ impl Lane {
         self.durable.fetch_max(position, Ordering::SeqCst);
     }
 
-    /// How far readers may read.
+    /// Returns the position up to which readers may read.
     pub(crate) fn visible(&self) -> u64 {
-        match self.hub.options.sync {
+        match self.state.options.sync {
             Sync::Disk => self.durable().0,
             Sync::Process => self.written().0,
         }
@@ -339,7 +344,7 @@ impl Lane {
         self.segments.lock()
     }
 
-    /// The begun and kept segment of this number.
+    /// Returns the segment of this number, if it is begun and kept.
     pub(crate) fn segment(&self, number: u64) -> Option<Arc<Segment>> {
         self.segments
             .lock()
@@ -352,7 +357,7 @@ impl Lane {
         self.wants_next.load(Ordering::SeqCst)
     }
 
-    /// Number of the segment after the current one.
+    /// Returns the number of the segment after the current one.
     pub(crate) fn next_number(&self) -> u64 {
         self.writer.lock().segment.number + 1
     }
@@ -365,7 +370,7 @@ impl Lane {
         self.prepared.notify_all();
     }
 
-    /// Lets those who wait for the next segment see that there is trouble.
+    /// Wakes those who wait for the next segment, so that they see why none comes.
     pub(crate) fn stop_waiting_for_next(&self) {
         // Under the lock, so that nobody is between the check and the wait.
         let _writer = self.writer.lock();

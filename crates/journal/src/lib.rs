@@ -1,9 +1,10 @@
 //! A crash-safe journal: lanes of pre-written, memory-mapped segments, and one committer that syncs them all.
 //!
-//! A record is opened, closed later, or both at once; its payload is bytes that mean nothing here. Each lane is written
-//! by one thread, so that no lock is shared, and a frame is a copy into a shared mapping: from that moment it survives
-//! `kill -9`. What must survive a power cut waits for its [`Position`] to become durable: one thread syncs all lanes,
-//! publishes one number per lane, and rings one [`DurableNotifier`] per worker.
+//! A record is opened and closed later, or both at once; its payload is bytes that the journal does
+//! not interpret. Each lane is written by one thread, so that no lock is shared. A frame is a copy
+//! into a shared mapping: from that moment it survives `kill -9`. What must survive a power cut
+//! waits for its [`Position`] to become durable: one thread syncs all lanes, publishes one number
+//! for each lane, and notifies one [`DurableNotifier`] for each worker.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -34,7 +35,7 @@
 //! | `format` | the bytes on disk |
 //! | `map` | mapped memory; the only unsafe code |
 //! | `writer`, `lane` | frames, rotation, promised room |
-//! | `wait` | futures and bells |
+//! | `wait` | futures and notifiers |
 //! | `committer`, `repair` | syncing, and what follows when it fails |
 //! | `prepare` | the next segments, and the old ones |
 //! | `reader`, `live`, `dead`, `dead_lane` | reading, alive and after a crash |
@@ -49,7 +50,6 @@ mod error;
 mod files;
 mod format;
 mod fuzz;
-mod hub;
 mod journal;
 mod lane;
 mod live;
@@ -65,6 +65,7 @@ mod reader;
 mod repair;
 mod segment;
 mod signal;
+mod state;
 mod wait;
 mod writer;
 
@@ -79,32 +80,32 @@ pub use options::{Options, Sync};
 pub use reader::{Entry, Reader, Torn};
 pub use wait::{Commit, DurableNotifier};
 
-/// A place in a lane: bytes written before it, over all segments. Grows only.
+/// A place in a lane: the number of bytes written before it, over all segments. It only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
 
-/// What [`Lane::open`] gives back.
+/// An open frame, as [`Lane::open`] returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opened {
-    /// Names the frame in its lane: 1, 2, 3…, shared by opens and singles.
+    /// The number of the frame in its lane: 1, 2, 3…, shared by opens and singles.
     pub sequence: u64,
     /// To wait for with [`Lane::wait_durable`].
     pub position: Position,
 }
 
-/// What [`Lane::close`] and [`Lane::single`] give back.
+/// A closed frame, as [`Lane::close`] and [`Lane::single`] return it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed {
-    /// Close number in the lane: 1, 2, 3…, in close order.
+    /// The close number in the lane: 1, 2, 3…, in the order of closes.
     pub number: u64,
-    /// The frame that was closed.
+    /// The number of the frame that was closed.
     pub sequence: u64,
     /// To wait for with [`Lane::wait_durable`].
     pub position: Position,
 }
 
-/// Room in a lane for the frames of one call. Spend it with [`Lane::close`] or [`Lane::single`], or give it back with
-/// [`Lane::release`]: dropping it does not return it.
+/// Room in a lane for the frames of one call. Use it with [`Lane::close`] or [`Lane::single`], or
+/// return it with [`Lane::release`]: dropping it does not return it.
 #[derive(Debug)]
 #[must_use = "room that is neither spent nor released stays taken"]
 pub struct Space {

@@ -1,4 +1,4 @@
-//! Reading a lane of this process while it is written.
+//! Readers of a lane of this process while it is written.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,16 +15,17 @@ use crate::segment::Segment;
 pub(crate) struct LiveCursor {
     lane: Arc<Lane>,
     segment: Arc<Segment>,
-    /// Frames below this offset may be seen.
+    /// The offset below which frames may be seen.
     limit: usize,
 }
 
 impl Lane {
-    /// Reads from the close after the first `number` ones: frames that were closed by those are left out; the
-    /// definitions, and frames that are open at that point, come first. 0 reads everything that is kept.
+    /// Returns a reader from the close after the first `number` ones. Frames that were closed by
+    /// those are left out; the definitions, and frames that are open at that point, come first. 0
+    /// reads everything that is kept.
     ///
-    /// Shows what is durable with [`Sync::Disk`](crate::Sync::Disk), what is written with
-    /// [`Sync::Process`](crate::Sync::Process). `number` is one that a reader has shown.
+    /// The reader shows what is durable with [`Sync::Disk`](crate::Sync::Disk), and what is written
+    /// with [`Sync::Process`](crate::Sync::Process). `number` is one that a reader has shown.
     ///
     /// # Errors
     /// [`Error::Missing`] when the segment was released and recycled.
@@ -48,7 +49,8 @@ impl Lane {
         Reader::begin(Source::Live(cursor), closed, number)
     }
 
-    /// The smallest number that [`reader_from`](Self::reader_from) takes: closes in the segments that are gone.
+    /// Returns the smallest number that [`reader_from`](Self::reader_from) takes: the closes in the
+    /// segments that are gone.
     pub fn kept_from(&self) -> u64 {
         self.segments()
             .front()
@@ -57,7 +59,7 @@ impl Lane {
 
     fn missing(&self, number: u64) -> Error {
         Error::Missing {
-            path: files::segment_path(&self.hub().directory, self.index() as u32, number),
+            path: files::segment_path(&self.state().directory, self.index() as u32, number),
         }
     }
 }

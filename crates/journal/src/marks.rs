@@ -1,4 +1,4 @@
-//! Calls in flight: slots of a mapped file, set and cleared with plain stores.
+//! Marks of calls in flight: slots of a mapped file, set and cleared with plain stores.
 //!
 //! ```text
 //! page of 4096: magic, version u32, slots u32, instance u128, crc32c u32
@@ -19,7 +19,7 @@ use crate::files;
 use crate::format;
 use crate::map::WordMap;
 
-/// Longest mark.
+/// The size of the longest mark in bytes.
 const PAYLOAD_MAX: usize = 240;
 const SLOT_BYTES: usize = 256;
 const SLOT_HEADER: usize = 16;
@@ -28,7 +28,7 @@ const PAGE_HEADER: usize = 40;
 const VERSION: u32 = 1;
 const MAGIC: [u8; 8] = *b"MARKSLOT";
 const SET: u64 = 1;
-/// Free lists; each thread starts at its own.
+/// The number of free lists; each thread starts at its own.
 const SHARDS: usize = 16;
 
 /// The table of a live journal.
@@ -40,8 +40,8 @@ pub(crate) struct Marks {
     used: AtomicU64,
 }
 
-/// A mark in the in-flight table. Dropped without [`clear`](Self::clear) it stays set: a call that went wrong in an
-/// unforeseen way is found again, never forgotten.
+/// A mark in the table of calls in flight. If it is dropped without [`clear`](Self::clear), it
+/// stays set, so that a call that went wrong in an unforeseen way is found again.
 #[derive(Debug)]
 #[must_use = "a slot that is never cleared stays taken"]
 pub struct MarkSlot {
@@ -50,7 +50,7 @@ pub struct MarkSlot {
 }
 
 impl MarkSlot {
-    /// Takes the mark away. No system call.
+    /// Clears the mark. Makes no system call.
     pub fn clear(self) {
         self.marks.clear(self.slot);
     }
@@ -117,7 +117,7 @@ impl Marks {
     }
 }
 
-/// Bytes of a table with so many slots.
+/// Returns the size of a table with so many slots, in bytes.
 pub(crate) fn file_bytes(slots: u32) -> u64 {
     PAGE_BYTES as u64 + u64::from(slots) * SLOT_BYTES as u64
 }
@@ -149,7 +149,8 @@ fn home_shard() -> usize {
     HOME.with(Cell::get)
 }
 
-/// The marks that a dead instance left set. Torn ones, as a power cut may leave them, are passed over.
+/// Returns the marks that a dead instance left set. Torn ones, as a power cut may leave them, are
+/// skipped.
 pub(crate) fn read(path: &Path, instance: u128) -> Result<Vec<Vec<u8>>, Error> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
@@ -160,7 +161,7 @@ pub(crate) fn read(path: &Path, instance: u128) -> Result<Vec<Vec<u8>>, Error> {
     parse(&bytes, path, instance)
 }
 
-/// The valid marks among the bytes of a table.
+/// Returns the valid marks among the bytes of a table.
 pub(crate) fn parse(bytes: &[u8], path: &Path, instance: u128) -> Result<Vec<Vec<u8>>, Error> {
     let Some(page) = bytes
         .get(..PAGE_BYTES)

@@ -1,4 +1,4 @@
-//! What a journal is told at creation.
+//! Options of a journal.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,34 +15,36 @@ pub enum Sync {
     Process,
 }
 
-/// What a journal is told at creation. [`Options::new`] sets every default.
+/// The options with which a journal is created. [`Options::new`] sets every default.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Home of all instances; this one lives in `directory/<instance as 32 hex digits>/`.
+    /// The directory of all instances. This one lives in `directory/<instance as 32 hex digits>/`.
     pub directory: PathBuf,
-    /// Random id of this process start. Never used twice.
+    /// The random id of this process start, never used twice.
     pub instance: u128,
-    /// Number of lanes, 1 to 1,024; usually one per worker thread.
+    /// The number of lanes, 1 to 1,024; usually one for each worker thread.
     pub lanes: usize,
-    /// Size of one segment file, 64 KiB to 1 GiB, a multiple of 4 KiB \[16 MiB\].
+    /// The size of a segment file, 64 KiB to 1 GiB, a multiple of 4 KiB \[16 MiB\].
     pub segment_bytes: u32,
-    /// Calls that may be marked as in flight at one time, up to 4,194,304 \[65,536\].
+    /// The number of calls that may be marked as in flight at one time, up to 4,194,304 \[65,536\].
     pub mark_slots: u32,
     /// What readers may see \[`Sync::Disk`\].
     pub sync: Sync,
-    /// Longest time a sync is put off so that more records share it \[4 ms\]: reached when 32 or more shared the last one,
-    /// and in proportion when fewer did. Nobody is kept waiting for company that is not on the way.
+    /// The longest time that a sync is put off so that more records share it \[4 ms\]. It is
+    /// reached when 32 or more shared the last sync, and in proportion when fewer did. No caller
+    /// waits for others that are not on the way.
     pub commit_window: Duration,
-    /// Records that nobody waits for are synced at least this often \[100 ms\].
+    /// The longest time after which records are synced that nobody waits for \[100 ms\].
     pub tail_sync_interval: Duration,
     /// How long a passed and released segment is kept \[72 h\].
     pub keep: Duration,
-    /// Passed and released segments go early, oldest first, once all passed ones together exceed this \[1 GiB\].
+    /// The size of all passed segments together beyond which released ones are removed early,
+    /// oldest first \[1 GiB\].
     pub keep_bytes: u64,
 }
 
 impl Options {
-    /// Every default, for an instance under `directory`.
+    /// Returns the default options for an instance under `directory`.
     pub fn new(directory: impl Into<PathBuf>, instance: u128, lanes: usize) -> Self {
         Self {
             directory: directory.into(),
@@ -58,7 +60,8 @@ impl Options {
         }
     }
 
-    /// Bytes that a journal takes as it is created: a segment for each lane, one to spare, and the table of marks.
+    /// Returns the bytes that a journal takes when it is created: a segment for each lane, one to
+    /// spare, and the table of marks.
     #[must_use]
     pub fn first_bytes(&self) -> u64 {
         let segments = self.lanes as u64 + 1;

@@ -1,4 +1,5 @@
-//! The thread that has the next segments ready before they are needed, and takes the old ones back.
+//! The preparer: the thread that makes the next segments before they are needed, and takes the old
+//! ones back.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -8,31 +9,31 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::files::{self, Blank};
-use crate::hub::JournalState;
 use crate::lane::Lane;
 use crate::segment::Segment;
+use crate::state::JournalState;
 
-/// Pause between attempts while no segment can be made.
+/// The pause between attempts while no segment can be made.
 const RETRY: Duration = Duration::from_millis(200);
-/// How often old segments are looked at.
+/// How often old segments are checked.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// State of the thread `journal-prepare`.
+/// The state of the thread `journal-prepare`.
 pub(crate) struct Preparer {
-    hub: Arc<JournalState>,
+    state: Arc<JournalState>,
     lanes: Vec<Arc<Lane>>,
-    /// Ready for any lane.
+    /// A file that is ready for any lane.
     spare: Vec<Blank>,
-    /// Files of retired segments under their new names, to be used again.
+    /// The files of retired segments under their new names, to be used again.
     retired: VecDeque<PathBuf>,
-    /// Names given so far.
+    /// The number of names given so far.
     names: u64,
 }
 
 impl Preparer {
-    pub(crate) fn new(hub: Arc<JournalState>, lanes: Vec<Arc<Lane>>, spare: Blank) -> Self {
+    pub(crate) fn new(state: Arc<JournalState>, lanes: Vec<Arc<Lane>>, spare: Blank) -> Self {
         Self {
-            hub,
+            state,
             lanes,
             spare: vec![spare],
             retired: VecDeque::new(),
@@ -40,27 +41,27 @@ impl Preparer {
         }
     }
 
-    /// Where the spare that is made at creation lies.
-    pub(crate) fn first_spare(hub: &JournalState) -> PathBuf {
-        hub.directory.join(format!("{}0", files::SPARE))
+    /// Returns the path of the spare file that is made at creation.
+    pub(crate) fn first_spare(state: &JournalState) -> PathBuf {
+        state.directory.join(format!("{}0", files::SPARE))
     }
 
-    /// Body of the thread. Ends when the hub is stopping.
+    /// Runs the thread until the journal is stopping.
     pub(crate) fn run(mut self) {
-        self.hub.preparer.adopt();
-        while !self.hub.stopping() {
+        self.state.preparer.adopt();
+        while !self.state.stopping() {
             let served = self.serve();
             let pause = if served.is_ok() { ROUND } else { RETRY };
-            self.hub.set_shortage(served.as_ref().err());
+            self.state.set_shortage(served.as_ref().err());
             if served.is_err() {
                 self.lanes
                     .iter()
                     .for_each(|lane| lane.stop_waiting_for_next());
             }
             let asked = || served.is_ok() && self.lanes.iter().any(|lane| lane.wants_next());
-            self.hub
+            self.state
                 .preparer
-                .sleep(pause, || self.hub.stopping() || asked());
+                .sleep(pause, || self.state.stopping() || asked());
         }
         self.lanes
             .iter()
@@ -74,14 +75,14 @@ impl Preparer {
             if lane.wants_next() {
                 let mut blank = self.blank()?;
                 let path = files::segment_path(
-                    &self.hub.directory,
+                    &self.state.directory,
                     lane.index() as u32,
                     lane.next_number(),
                 );
                 match blank.rename(path) {
                     Ok(()) => {
                         // Before the lane can fill it and look why there is no other yet.
-                        self.hub.set_shortage(None);
+                        self.state.set_shortage(None);
                         lane.deliver(blank);
                     }
                     Err(error) => {
@@ -107,13 +108,14 @@ impl Preparer {
 
     fn make(&mut self) -> io::Result<Blank> {
         match self.retired.pop_front() {
-            Some(old) => Blank::recycle(old, self.hub.segment_bytes()),
-            None => Blank::create(self.name(), self.hub.segment_bytes()),
+            Some(old) => Blank::recycle(old, self.state.segment_bytes()),
+            None => Blank::create(self.name(), self.state.segment_bytes()),
         }
     }
 
-    /// Takes back the segments that nobody needs: kept in stock as far as the lanes may soon ask for them, deleted beyond.
-    /// Both in the order of their lane, so that what a crash leaves of a lane has no gap.
+    /// Takes back the segments that nobody needs: as many as the lanes may soon ask for are kept in
+    /// stock, the rest are deleted. Both happen in the order of their lane, so that what a crash
+    /// leaves of a lane has no gap.
     fn retire(&mut self) -> io::Result<()> {
         while let Some(segment) = self.expired() {
             let path = segment.path().to_owned();
@@ -131,12 +133,12 @@ impl Preparer {
 
     fn name(&mut self) -> PathBuf {
         self.names += 1;
-        self.hub
+        self.state
             .directory
             .join(format!("{}{}", files::SPARE, self.names))
     }
 
-    /// Takes the oldest passed segment out of its lane, if it may go.
+    /// Takes the oldest passed segment out of its lane, if it may be removed.
     fn expired(&self) -> Option<Arc<Segment>> {
         let mut passed = 0;
         let mut oldest: Option<(Instant, &Arc<Lane>)> = None;
@@ -158,8 +160,8 @@ impl Preparer {
             }
         }
         let (at, lane) = oldest?;
-        let too_many = passed * self.hub.segment_bytes() as u64 > self.hub.options.keep_bytes;
-        if !too_many && at.elapsed() < self.hub.options.keep {
+        let too_many = passed * self.state.segment_bytes() as u64 > self.state.options.keep_bytes;
+        if !too_many && at.elapsed() < self.state.options.keep {
             return None;
         }
         // A reader may have come in between; then it goes another time.

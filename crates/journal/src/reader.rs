@@ -1,4 +1,4 @@
-//! Reading a lane in order, of this process or of a dead one.
+//! Readers of a lane in order, of this process or of a dead one.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -9,10 +9,10 @@ use crate::dead_lane::DeadCursor;
 use crate::format::{self, Frame, FrameHead, HEADER_BYTES, Kind};
 use crate::live::LiveCursor;
 
-/// One thing a lane holds. Payloads are lent until the reader is asked again.
+/// An entry of a lane. Payloads are borrowed until the next call of the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry<'a> {
-    /// From here on `symbol` stands for `bytes`.
+    /// A definition: from here on `symbol` stands for `bytes`.
     Define {
         /// Number of the symbol.
         symbol: u32,
@@ -48,7 +48,8 @@ pub enum Entry<'a> {
     },
 }
 
-/// Where a lane's tail was cut off: a frame that a crash left half-written, and whatever may stand behind it.
+/// The place where a lane's tail was cut off: a frame that a crash left half-written, and anything
+/// behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Torn {
     /// The segment.
@@ -57,7 +58,8 @@ pub struct Torn {
     pub offset: u64,
 }
 
-/// Reads one lane in order, across segments. Holds the segment it is at, so that it cannot be recycled.
+/// A reader of one lane in order, across segments. It holds the segment it is at, so that it cannot
+/// be recycled.
 #[derive(Debug)]
 pub struct Reader {
     source: Source,
@@ -73,14 +75,14 @@ pub struct Reader {
     settled: HashSet<u64>,
 }
 
-/// Where the bytes come from, one segment at a time.
+/// The source of the bytes, one segment at a time.
 #[derive(Debug)]
 pub(crate) enum Source {
     Live(LiveCursor),
     Dead(DeadCursor),
 }
 
-/// What a source has behind the frames that were read.
+/// The continuation of a source behind the frames that were read.
 #[derive(Debug)]
 pub(crate) enum More {
     /// More frames in the same segment.
@@ -135,7 +137,8 @@ impl Source {
 }
 
 impl Reader {
-    /// A reader at the first frame of the source's segment, before which `closed` closes lie.
+    /// Returns a reader at the first frame of the source's segment, before which `closed` closes
+    /// lie.
     pub(crate) fn begin(source: Source, closed: u64, from: u64) -> Result<Self, Error> {
         let settled = HashSet::new();
         let mut reader = Self {
@@ -155,7 +158,8 @@ impl Reader {
         Ok(reader)
     }
 
-    /// The next entry; `None` at the end of what may be seen now. In a live lane more may come: ask again later.
+    /// Returns the next entry; `None`: the end of what may be seen now. In a live lane more may
+    /// come: ask again later.
     ///
     /// # Errors
     /// When the lane is damaged or a segment is missing. Give the reader up then.
@@ -188,12 +192,13 @@ impl Reader {
         Ok(Some(self.entry(&head, payload)))
     }
 
-    /// Close number that was read last: what to continue from.
+    /// Returns the close number that was read last, from which to continue.
     pub fn closed(&self) -> u64 {
         self.closed
     }
 
-    /// Where the lane's torn tail was cut off, once the reader has come there. Only in a dead lane.
+    /// Returns the place where the lane's torn tail was cut off, once the reader has come there.
+    /// Only in a dead lane.
     pub fn torn(&self) -> Option<&Torn> {
         match &self.source {
             Source::Dead(cursor) => cursor.torn(),
@@ -229,7 +234,7 @@ impl Reader {
         }
     }
 
-    /// Close numbers have no gaps.
+    /// Checks that close numbers have no gaps.
     fn follow(&mut self, head: &FrameHead) -> Result<(), Error> {
         if head.kind.closes() {
             if Some(head.number) != self.closed.checked_add(1) {

@@ -1,4 +1,4 @@
-//! What is done when the disk refuses a sync.
+//! The repair of segments whose sync the disk refused.
 //!
 //! After a failed fdatasync the kernel forgets which pages it could not write: a second one on the same file may
 //! succeed and mean nothing. So the file is given up. Its frames, which are still in memory, go into a fresh file, which
@@ -11,21 +11,21 @@ use std::sync::Arc;
 
 use crate::files::{self, Blank};
 use crate::format::{self, HEADER_BYTES};
-use crate::hub::JournalState;
 use crate::lane::Lane;
 use crate::map::MapWriter;
 use crate::segment::Segment;
+use crate::state::JournalState;
 
-/// Puts a fresh, synced file in the place of a segment whose sync failed, and gives the lane position up to which that
-/// file is durable.
-pub(crate) fn replace(hub: &JournalState, lane: &Lane, old: &Arc<Segment>) -> io::Result<u64> {
+/// Replaces the file of a segment whose sync failed by a fresh, synced one. Returns the lane
+/// position up to which that file is durable.
+pub(crate) fn replace(state: &JournalState, lane: &Lane, old: &Arc<Segment>) -> io::Result<u64> {
     // Noted first: what is written meanwhile is copied later, and synced with the next commit.
     let durable = old.end().unwrap_or_else(|| lane.written().0);
     let copied = old.offset_of(durable);
     let path = old.path().with_extension("new");
     // Left over when the attempt before was interrupted.
     let _ = fs::remove_file(&path);
-    let new = fill(hub, old, &path, copied).and_then(|blank| lane.exchange(old, blank, copied));
+    let new = fill(state, old, &path, copied).and_then(|blank| lane.exchange(old, blank, copied));
     match new {
         Ok(new) => {
             // Without its name on disk the new file cannot be relied on either.
@@ -41,12 +41,12 @@ pub(crate) fn replace(hub: &JournalState, lane: &Lane, old: &Arc<Segment>) -> io
 }
 
 fn fill(
-    hub: &JournalState,
+    state: &JournalState,
     old: &Segment,
     path: &std::path::Path,
     copied: usize,
 ) -> io::Result<Blank> {
-    let mut blank = Blank::create(path.to_owned(), hub.segment_bytes())?;
+    let mut blank = Blank::create(path.to_owned(), state.segment_bytes())?;
     copy(old, &mut blank.map, 0, copied)?;
     blank.map.publish(copied);
     check(blank.map.map().published(copied), old.salt)?;
@@ -54,8 +54,8 @@ fn fill(
     Ok(blank)
 }
 
-/// Copies a range of the old file. Through a read call: where the page is gone from memory and the disk fails again,
-/// that is an error and not a signal.
+/// Copies a range of the old file, through a read call: if the page is gone from memory and the
+/// disk fails again, that is an error and not a signal.
 pub(crate) fn copy(old: &Segment, into: &mut MapWriter, from: usize, to: usize) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     let mut at = from;
@@ -71,7 +71,8 @@ pub(crate) fn copy(old: &Segment, into: &mut MapWriter, from: usize, to: usize) 
     Ok(())
 }
 
-/// The kernel may have dropped pages that it failed to write and read old ones back: then the frames are lost.
+/// Checks copied frames. The kernel may have dropped pages that it failed to write and read old
+/// ones back; then the frames are lost.
 fn check(bytes: &[u8], salt: u32) -> io::Result<()> {
     let mut offset = HEADER_BYTES;
     while offset < bytes.len() {

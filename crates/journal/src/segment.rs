@@ -1,4 +1,4 @@
-//! One segment of a lane, shared by writer, committer and readers.
+//! Segments of a lane, shared by writer, committer and readers.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,9 +14,9 @@ use crate::map::Map;
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) number: u64,
-    /// Lane position of the first frame.
+    /// The lane position of the first frame.
     pub(crate) start: u64,
-    /// Closes in the segments before.
+    /// The number of closes in the segments before.
     pub(crate) closed_before: u64,
     pub(crate) salt: u32,
     pub(crate) path: PathBuf,
@@ -24,18 +24,19 @@ pub(crate) struct Segment {
     pub(crate) map: Arc<Map>,
     /// Set once, when the lane moves on to the next segment.
     pub(crate) passed: OnceLock<Passed>,
-    /// A sync of this file failed: what the disk holds of it is unknown, and syncing it again would lie.
+    /// Whether a sync of this file failed: what the disk holds of it is unknown, and another sync
+    /// could succeed without meaning anything.
     poisoned: AtomicBool,
-    /// Another file has taken this one's place, with the same bytes at the same offsets.
+    /// Whether another file has taken this one's place, with the same bytes at the same offsets.
     replaced: AtomicBool,
 }
 
-/// How a segment ended.
+/// The end of a passed segment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Passed {
-    /// Lane position behind the last frame.
+    /// The lane position behind the last frame.
     pub(crate) end: u64,
-    /// Closes up to there.
+    /// The number of closes up to there.
     pub(crate) closed: u64,
     pub(crate) at: Instant,
 }
@@ -56,7 +57,7 @@ impl Segment {
         }
     }
 
-    /// The same segment in another file.
+    /// Returns the same segment in another file.
     pub(crate) fn in_place_of(&self, file: File, map: Arc<Map>) -> Self {
         Self {
             number: self.number,
@@ -72,12 +73,13 @@ impl Segment {
         }
     }
 
-    /// Lane position behind the last frame, of a passed segment.
+    /// Returns the lane position behind the last frame of a passed segment; `None`: the segment is
+    /// the current one.
     pub(crate) fn end(&self) -> Option<u64> {
         self.passed.get().map(|passed| passed.end)
     }
 
-    /// Offset in the file of a lane position.
+    /// Returns the offset in the file of a lane position.
     pub(crate) fn offset_of(&self, position: u64) -> usize {
         HEADER_BYTES + position.saturating_sub(self.start) as usize
     }

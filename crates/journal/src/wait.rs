@@ -1,4 +1,5 @@
-//! Waiting until a position is on disk: futures, their queue, and the bell that wakes them on their own thread.
+//! Waiting until a position is on disk: futures, their queue, and the notifier that wakes them on
+//! their own thread.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -12,20 +13,20 @@ use parking_lot::Mutex;
 use crate::lane::Lane;
 use crate::{Position, Unavailable};
 
-/// Wakers taken from the queue under one lock.
+/// The number of wakers that are taken from the queue under one lock.
 const BATCH: usize = 32;
 
-/// Those who wait for a lane.
+/// The waiters of a lane.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting {
+pub(crate) struct Waiters {
     queue: Mutex<Queue>,
-    bell: Mutex<Registered>,
+    notifier: Mutex<Registered>,
     /// Highest position anybody has waited for.
     wanted: AtomicU64,
-    bells: AtomicU64,
+    notifiers: AtomicU64,
 }
 
-/// Ordered by position, then by age.
+/// The queue of waiters, ordered by position, then by age.
 #[derive(Debug, Default)]
 struct Queue {
     waiters: VecDeque<Waiter>,
@@ -39,10 +40,10 @@ struct Waiter {
     waker: Waker,
 }
 
-/// The bell that was polled last, 0 if none.
+/// The notifier that was polled last; its id is 0 if there is none.
 #[derive(Debug, Default)]
 struct Registered {
-    bell: u64,
+    notifier: u64,
     waker: Option<Waker>,
 }
 
@@ -88,8 +89,8 @@ impl Queue {
     }
 }
 
-impl Waiting {
-    /// How many wait.
+impl Waiters {
+    /// Returns the number of waiters.
     pub(crate) fn len(&self) -> usize {
         self.queue.lock().waiters.len()
     }
@@ -101,7 +102,8 @@ impl Waiting {
 }
 
 impl Lane {
-    /// A future that is ready when everything below `position` is on disk, in either [`Sync`](crate::Sync) mode.
+    /// Returns a future that is ready when everything below `position` is on disk, in either
+    /// [`Sync`](crate::Sync) mode.
     pub fn wait_durable(self: &Arc<Self>, position: Position) -> Commit {
         Commit {
             lane: Arc::clone(self),
@@ -110,34 +112,36 @@ impl Lane {
         }
     }
 
-    /// A future that is ready when readers may see everything that is written now: at once with
-    /// [`Sync::Process`](crate::Sync::Process).
+    /// Returns a future that is ready when readers may see everything that is written now: at once
+    /// with [`Sync::Process`](crate::Sync::Process).
     pub fn wait_visible(self: &Arc<Self>) -> Commit {
         let hidden = self.visible() < self.written().0;
         self.wait_durable(if hidden { self.written() } else { Position(0) })
     }
 
-    /// The bell of this lane. Let one local task of the worker's own runtime run [`DurableNotifier::serve`]: the committer then
-    /// rings once per sync, and each waiter is woken from the thread it runs on. Without a bell the committer wakes
-    /// every waiter itself.
-    pub fn bell(self: &Arc<Self>) -> DurableNotifier {
-        let id = self.waiting.bells.fetch_add(1, Ordering::Relaxed) + 1;
+    /// Returns a notifier of this lane. Let one local task of the worker's own runtime run
+    /// [`DurableNotifier::serve`]: the committer then wakes that task once a sync, and each waiter
+    /// is woken from the thread it runs on. Without a notifier the committer wakes every waiter
+    /// itself.
+    pub fn notifier(self: &Arc<Self>) -> DurableNotifier {
+        let id = self.waiting.notifiers.fetch_add(1, Ordering::Relaxed) + 1;
         DurableNotifier {
             lane: Arc::clone(self),
             id,
         }
     }
 
-    /// Tells the waiters of a lane, or its bell, that something has changed.
-    pub(crate) fn ring(&self) {
-        let bell = self.waiting.bell.lock().waker.clone();
-        match bell {
+    /// Wakes the notifier of a lane, or without one its waiters, since something has changed.
+    pub(crate) fn notify(&self) {
+        let notifier = self.waiting.notifier.lock().waker.clone();
+        match notifier {
             Some(waker) => waker.wake(),
             None => drop(self.wake_ready()),
         }
     }
 
-    /// Wakes, in order, whoever's position is on disk; everybody when the journal is in trouble.
+    /// Wakes in order the waiters whose position is on disk, or all of them if the journal is
+    /// unavailable. Returns how many.
     fn wake_ready(&self) -> usize {
         let mut woken = 0;
         loop {
@@ -145,7 +149,7 @@ impl Lane {
             let mut taken = 0;
             {
                 let mut queue = self.waiting.queue.lock();
-                let limit = if self.hub().trouble().is_some() {
+                let limit = if self.state().unavailable().is_some() {
                     u64::MAX
                 } else {
                     self.durable().0
@@ -171,16 +175,17 @@ impl Lane {
         }
     }
 
-    /// The answer to a waiter, if there is one.
+    /// Returns the answer to a waiter; `None`: it has to wait.
     fn verdict(&self, position: u64) -> Option<Result<(), Unavailable>> {
         if self.durable().0 >= position {
             return Some(Ok(()));
         }
-        self.hub().trouble().map(Err)
+        self.state().unavailable().map(Err)
     }
 }
 
-/// Ready when a position is on disk, or when the journal has given up for now. Dropping it is free of consequences.
+/// A future that is ready when a position is on disk, or when the journal has given up for now.
+/// Dropping it has no consequences.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Commit {
@@ -200,7 +205,8 @@ impl Future for Commit {
         }
         {
             let mut queue = this.lane.waiting.queue.lock();
-            // Once more: who publishes takes this lock afterwards, so from here on we are seen.
+            // Checked once more: a thread that publishes takes this lock afterwards, so from here
+            // on it sees us.
             if let Some(verdict) = this.lane.verdict(this.position) {
                 drop(queue);
                 this.forget();
@@ -218,10 +224,11 @@ impl Future for Commit {
             .waiting
             .wanted
             .fetch_max(this.position, Ordering::SeqCst);
-        // While it gathers it wakes by itself in time; sooner only if nobody else is on the way.
-        let hub = this.lane.hub();
-        if !hub.gathering.load(Ordering::SeqCst) || this.lane.expected() == 0 {
-            hub.committer.wake();
+        // A committer that gathers wakes by itself in time. It is woken sooner only if no other
+        // call is on the way.
+        let state = this.lane.state();
+        if !state.gathering.load(Ordering::SeqCst) || this.lane.expected() == 0 {
+            state.committer.wake();
         }
         Poll::Pending
     }
@@ -241,7 +248,8 @@ impl Drop for Commit {
     }
 }
 
-/// Wakes a lane's waiters from the worker's own thread; the committer only rings it. See [`Lane::bell`].
+/// The waker of a lane's waiters on the worker's own thread; the committer wakes only the notifier.
+/// See [`Lane::notifier`].
 #[derive(Debug)]
 pub struct DurableNotifier {
     lane: Arc<Lane>,
@@ -249,18 +257,19 @@ pub struct DurableNotifier {
 }
 
 impl DurableNotifier {
-    /// `Some(n)`: rung, `n` waiters were woken; poll again. `None`: the journal is shut down, nobody waits any more.
-    pub fn poll_ring(&mut self, context: &mut Context<'_>) -> Poll<Option<usize>> {
+    /// Wakes the waiters that can go on. `Some(n)`: `n` waiters were woken; poll again. `None`: the
+    /// journal is shut down, and nobody waits any more.
+    pub fn poll_notified(&mut self, context: &mut Context<'_>) -> Poll<Option<usize>> {
         {
-            let mut registered = self.lane.waiting.bell.lock();
-            registered.bell = self.id;
+            let mut registered = self.lane.waiting.notifier.lock();
+            registered.notifier = self.id;
             match &mut registered.waker {
                 Some(waker) => waker.clone_from(context.waker()),
                 none => *none = Some(context.waker().clone()),
             }
         }
         // Read before the waiters are woken, so that none of them comes after the last round.
-        let stopped = self.lane.hub().stopped();
+        let stopped = self.lane.state().stopped();
         match self.lane.wake_ready() {
             0 if stopped => Poll::Ready(None),
             0 => Poll::Pending,
@@ -268,9 +277,10 @@ impl DurableNotifier {
         }
     }
 
-    /// Answers rings until the journal is shut down: the whole body of a worker's local task.
+    /// Wakes waiters until the journal is shut down. This is the whole body of a worker's local
+    /// task.
     pub async fn serve(mut self) {
-        while std::future::poll_fn(|context| self.poll_ring(context))
+        while std::future::poll_fn(|context| self.poll_notified(context))
             .await
             .is_some()
         {}
@@ -278,16 +288,16 @@ impl DurableNotifier {
 }
 
 impl Drop for DurableNotifier {
-    /// The committer wakes the waiters again.
+    /// Lets the committer wake the waiters again.
     fn drop(&mut self) {
         {
-            let mut registered = self.lane.waiting.bell.lock();
-            if registered.bell != self.id {
+            let mut registered = self.lane.waiting.notifier.lock();
+            if registered.notifier != self.id {
                 return;
             }
             *registered = Registered::default();
         }
-        // A ring may have come to nobody.
+        // A notification may have reached nobody.
         self.lane.wake_ready();
     }
 }

@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use crate::files::Blank;
 use crate::format::{self, CARRIED, FrameHead, HEADER_BYTES, Header, Kind, NO_CLAIM};
-use crate::hub;
 use crate::lane::Lane;
 use crate::map::MapWriter;
 use crate::segment::{Passed, Segment};
+use crate::state;
 
 /// What the lane's one lock guards.
 ///
@@ -258,14 +258,14 @@ impl Writer {
             .expect("room was promised only with the next segment prepared");
         let durable = lane.durable_now();
         let header = Header {
-            instance: lane.hub().options.instance,
+            instance: lane.state().options.instance,
             lane: lane.index() as u32,
             number: self.segment.number + 1,
             start: self.position(),
             next_sequence: self.next_sequence,
             closed: self.closed,
-            boot: lane.hub().boot,
-            created: hub::now_micros(),
+            boot: lane.state().boot,
+            created: state::now_micros(),
             durable,
         };
         store_header(&mut blank.map, &header);

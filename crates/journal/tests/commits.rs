@@ -86,11 +86,11 @@ fn waiters_from_many_threads_are_answered_each_when_its_record_is_durable() {
     for with_bell in [false, true] {
         let scratch = Scratch::new();
         let journal = Journal::create(options(&scratch, 2)).unwrap();
-        let bells: Vec<_> = (0..2)
+        let notifiers: Vec<_> = (0..2)
             .filter(|_| with_bell)
             .map(|index| {
-                let bell = journal.lane(index).bell();
-                thread::spawn(move || block_on(bell.serve()))
+                let notifier = journal.lane(index).notifier();
+                thread::spawn(move || block_on(notifier.serve()))
             })
             .collect();
         thread::scope(|scope| {
@@ -107,7 +107,9 @@ fn waiters_from_many_threads_are_answered_each_when_its_record_is_durable() {
         });
         assert!(journal.stats().commits > 0);
         journal.shutdown();
-        bells.into_iter().for_each(|bell| bell.join().unwrap());
+        notifiers
+            .into_iter()
+            .for_each(|notifier| notifier.join().unwrap());
     }
 }
 
@@ -146,9 +148,9 @@ fn a_bell_wakes_in_order_from_its_own_thread_and_hands_back_when_dropped() {
         wakes: Arc::clone(&rung),
         name: 0,
     }));
-    let mut bell = lane.bell();
+    let mut notifier = lane.notifier();
     let mut context = Context::from_waker(&ring_waker);
-    assert!(bell.poll_ring(&mut context).is_pending());
+    assert!(notifier.poll_notified(&mut context).is_pending());
 
     let _commits = queue(&lane, &wakes);
     let position = call(&lane, 1, 60).position;
@@ -160,13 +162,13 @@ fn a_bell_wakes_in_order_from_its_own_thread_and_hands_back_when_dropped() {
         "the committer wakes nobody but the bell"
     );
     assert_ne!(rung.0.lock().unwrap()[0].1, thread::current().id());
-    assert_eq!(bell.poll_ring(&mut context), Poll::Ready(Some(11)));
-    assert!(bell.poll_ring(&mut context).is_pending());
+    assert_eq!(notifier.poll_notified(&mut context), Poll::Ready(Some(11)));
+    assert!(notifier.poll_notified(&mut context).is_pending());
     let here = thread::current().id();
     let expected: Vec<_> = (1..=10).map(|name| (name, here)).collect();
     assert_eq!(*wakes.0.lock().unwrap(), expected);
 
-    drop(bell);
+    drop(notifier);
     let position = call(&lane, 2, 60).position;
     block_on(lane.wait_durable(position)).unwrap();
 }

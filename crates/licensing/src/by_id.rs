@@ -1,15 +1,16 @@
-//! Licenses by their own id rather than by a key: for what stands for a license, such as a token.
+//! Look-up of licenses by their own id instead of a key, for what stands for a license, such as a
+//! token.
 
 use std::sync::Arc;
 
 use model::{CredentialId, KeyHash, LicenseId, Moment, Refusal, Timestamp};
 use store::{CredentialInfo, CredentialStatus, Snapshot};
 
-use crate::entry::CachedLicense;
+use crate::cached_license::CachedLicense;
 use crate::licensing::{Found, Licensing};
 
-/// Where an entry by id lies in the cache. Hashes of keys are uniform, so that none of them ever ends like this; the bits
-/// that the cache looks at first are the random ones of the id.
+/// Returns the place of a license by id in the cache. Hashes of keys are uniform, so that none of
+/// them ever ends like this; the bits that the cache looks at first are the random ones of the id.
 fn place(id: LicenseId) -> KeyHash {
     let mut bytes = *b"0123456789abcdefa license by id!";
     bytes[..16].copy_from_slice(&id.as_u128().to_le_bytes());
@@ -17,11 +18,12 @@ fn place(id: LicenseId) -> KeyHash {
 }
 
 impl Licensing {
-    /// How often a fill that raced with changes is repeated.
+    /// How often a fill is repeated that raced with changes.
     const TRIES: usize = 8;
 
-    /// A license without any of its credentials, from memory or from the store; `None`: there is none such. It is as fresh
-    /// as what [`Licensing::find`] finds. May be called from any runtime with a timer.
+    /// Returns a license without any of its credentials, from memory or from the store; `None`:
+    /// there is none of this id. It is as fresh as what [`Licensing::find`] finds. May be called
+    /// from any runtime with a timer.
     ///
     /// # Errors
     /// [`Refusal::LicenseStoreUnavailable`] if the store fails or is too slow, and the license is not known here or its
@@ -38,7 +40,7 @@ impl Licensing {
         match found {
             Found::Known(entry) => return self.with_plan(&place(id), entry).await.map(Some),
             Found::Unread | Found::Unavailable => return Err(Refusal::LicenseStoreUnavailable),
-            // The fingerprints are those of keys: they know nothing of it.
+            // The fingerprints are those of keys: they say nothing of an id.
             Found::Unknown | Found::Unheard | Found::Cold => {}
         }
         let licensing = self.clone();
@@ -82,7 +84,7 @@ impl Licensing {
     }
 }
 
-/// Stands in the place of the credential that was not presented: it refuses nothing.
+/// Returns a stand-in for the credential that was not presented. It refuses nothing.
 fn no_credential(created_at: Timestamp) -> CredentialInfo {
     CredentialInfo {
         id: CredentialId::default(),

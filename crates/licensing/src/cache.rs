@@ -1,4 +1,4 @@
-//! Entries by the hash of their key, and the keys known not to exist.
+//! The caches of licenses by the hash of their key, and of keys known not to exist.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -7,10 +7,11 @@ use model::{Fingerprint, KeyHash, Moment};
 use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
-use crate::entry::CachedLicense;
+use crate::cached_license::CachedLicense;
 
-/// Entries by full key hash. Nothing but a license that exists ever enters, so that guessing evicts nobody.
-pub(crate) type EntryCache = Cache<
+/// The cached licenses by full key hash. Only a license that exists ever enters, so that guessing
+/// evicts nobody.
+pub(crate) type LicenseCache = Cache<
     KeyHash,
     Arc<CachedLicense>,
     UnitWeighter,
@@ -18,17 +19,18 @@ pub(crate) type EntryCache = Cache<
     DefaultLifecycle<KeyHash, Arc<CachedLicense>>,
 >;
 
-/// Keys whose fingerprint exists and which themselves do not; by fingerprint, so that a change can take one out.
+/// The keys that do not exist although their fingerprint does. Kept by fingerprint, so that a
+/// change can take one out.
 pub(crate) struct NegativeCache(Cache<Fingerprint, (KeyHash, Moment)>);
 
-/// Key hashes are uniform and secret: eight of their bytes are a hash.
+/// The hasher of key hashes. They are uniform and secret, so that eight of their bytes are a hash.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct UniformState;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct UniformHasher(u64);
 
-pub(crate) fn entry_cache(capacity: usize) -> EntryCache {
+pub(crate) fn license_cache(capacity: usize) -> LicenseCache {
     let capacity = capacity.max(1);
     Cache::with(
         capacity,
@@ -91,6 +93,6 @@ impl Hasher for UniformHasher {
         self.0 = (self.0.rotate_left(8) ^ u64::from(byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
-    /// The length of the array, the same for all.
+    /// Ignores the length of the array, which is the same for all.
     fn write_usize(&mut self, _length: usize) {}
 }

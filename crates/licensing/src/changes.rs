@@ -1,8 +1,8 @@
-//! Follows the store's changes, so that what is cached stays true (G5).
+//! The follower of the store's changes, which keeps the cache true (G5).
 //!
-//! Every change raises the version of its license's state: entries read before are outdated from then on and are loaded
-//! again by the next call. A fill that raced with a change is told by the log: it is thrown away if a change came in
-//! since the fill began that is newer than what it read.
+//! Every change raises the version of its license's state: entries read before are outdated from
+//! then on and are loaded again by the next call. The log recognises a fill that raced with a
+//! change: the fill is thrown away if a newer change than what it read came in since it began.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::Ordering;
@@ -14,17 +14,17 @@ use crate::fingerprints::FingerprintSet;
 use crate::fleet::History;
 use crate::licensing::Licensing;
 
-/// The changes of the recent past, in the order in which this gate learned of them.
+/// The recent changes, in the order in which this gate learned of them.
 #[derive(Debug)]
 pub(crate) struct ChangeLog {
     recent: VecDeque<Noted>,
-    /// Changes ever noted; the last of `recent` is this one.
+    /// The number of changes ever recorded. The last of `recent` has this number.
     noted: u64,
-    /// The changes that were read from the store, by which that is judged which other gates read.
+    /// The changes that were read from the store. What other gates shared is placed in them.
     pub(crate) history: History,
 }
 
-/// What was learned of a change.
+/// A recorded change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Noted {
     pub(crate) number: ChangeNumber,
@@ -68,20 +68,21 @@ impl ChangeLog {
         self.history.forget();
     }
 
-    /// Whether a credential of this fingerprint came in lately.
+    /// Returns whether a credential of this fingerprint came in lately.
     pub(crate) fn is_added(&self, fingerprint: Fingerprint) -> bool {
         let mut recent = self.recent.iter();
         recent.any(|change| change.added == Some(fingerprint))
     }
 
-    /// Whether something that was read after `mark` may be older than a change that matters to it.
+    /// Returns whether something that was read after `mark` may be older than a change that matters
+    /// to it.
     pub(crate) fn is_superseded(&self, mark: Mark, matters: impl Fn(&Noted) -> bool) -> bool {
         let since = usize::try_from(self.noted - mark.0).unwrap_or(usize::MAX);
         since > self.recent.len() || self.recent.iter().rev().take(since).any(matters)
     }
 }
 
-/// Whether a page of changes, which begins with the last one that is known, goes on from it.
+/// Returns whether a page of changes, which begins with the last known one, continues from it.
 fn is_continued(known: Option<&Change>, changes: &[Change], last: ChangeNumber) -> bool {
     match (known, changes.first()) {
         (Some(known), first) => first == Some(known),
@@ -92,15 +93,17 @@ fn is_continued(known: Option<&Change>, changes: &[Change], last: ChangeNumber) 
 
 impl Licensing {
     const CHANGES_AT_ONCE: usize = 1_000;
-    /// Licenses that one statement reads, when calls under way must learn of them.
+    /// The number of licenses that one statement reads when running calls must learn of them.
     const LICENSES_AT_ONCE: usize = 256;
-    /// How often one reading may begin anew, on a store that changes under it.
+    /// How often one reading may begin again, on a store that changes under it.
     const BEGINNINGS: u32 = 3;
 
-    /// Reads all changes since the last reading, and says when it began once it is up with the store.
+    /// Reads all changes since the last reading, and records when the reading began once it is up
+    /// with the store.
     ///
-    /// Each page begins with the last change that is known: where another stands in its place, or nothing, the store is not
-    /// the one that was read before, or has let go of changes that were not read, and everything begins anew.
+    /// Each page begins with the last known change. If another change stands in its place, or none,
+    /// the store is not the one that was read before, or has removed changes that were not read,
+    /// and everything is read again.
     pub(crate) async fn follow(&self) -> Result<(), store::Error> {
         let _turn = self.following.lock().await;
         let mut anew = 0;
@@ -132,8 +135,9 @@ impl Licensing {
         }
     }
 
-    /// Reads the changes that were just made by way of the store, so that they are in force here when the operation
-    /// returns, and tells the other gates. Where the store does not answer, the next turn reads them.
+    /// Reads the changes that this gate just made by way of the store, so that they are in force
+    /// here when the operation returns, and announces them to the other gates. If the store does
+    /// not answer, the next poll reads them.
     pub(crate) async fn learn_now(&self) {
         match self.follow().await {
             Ok(()) => self.announce(self.shareable()),
@@ -146,9 +150,10 @@ impl Licensing {
         let mut well = true;
         let mut begun = tokio::time::Instant::now();
         loop {
-            // A push only wakes it sooner.
+            // An announcement only ends the pause sooner.
             let pause = tokio::time::sleep(self.options.change_poll);
-            // Nor does a flood of unknown keys: it has one reading in each `unknown_key_pause`, whatever it asks for.
+            // A flood of unknown keys has one reading in each `unknown_key_pause`, whatever it asks
+            // for.
             let unknown_key = async {
                 self.unknown_key.notified().await;
                 tokio::time::sleep_until(begun + self.options.unknown_key_pause).await;
@@ -171,16 +176,16 @@ impl Licensing {
         }
     }
 
-    /// [`Licensing::follow`], which tells those who wait for it of a store that fails or says nothing.
+    /// Runs [`Licensing::follow`], and records a store that fails or is silent for `load_timeout`
+    /// for those who wait for the reading.
     async fn follow_watched(&self) -> Result<(), store::Error> {
         let following = self.follow();
         tokio::pin!(following);
-        let patience = self.options.load_timeout;
+        let timeout = self.options.load_timeout;
         loop {
             let (reached, since) = (self.shareable(), self.clock.since_boot());
             let missed = || {
-                self.reading
-                    .missed(since, self.clock.since_boot(), patience);
+                self.reading.missed(since, self.clock.since_boot(), timeout);
             };
             tokio::select! {
                 result = &mut following => {
@@ -189,7 +194,7 @@ impl Licensing {
                     }
                     return result;
                 }
-                () = tokio::time::sleep(patience) => {
+                () = tokio::time::sleep(timeout) => {
                     if self.shareable() == reached {
                         missed();
                     }
@@ -198,7 +203,7 @@ impl Licensing {
         }
     }
 
-    /// Notes a change that somebody else may have made.
+    /// Records a change that this or another gate may have made.
     fn note(&self, change: &Change) {
         let mut log = self.log.lock();
         if let Some(fingerprint) = change.added {
@@ -220,11 +225,12 @@ impl Licensing {
         }
         if outdated {
             self.pending_cuts.lock().insert(change.license_id);
-            self.learn.notify_one();
+            self.cuts_wanted.notify_one();
         }
     }
 
-    /// Notes a change that was made here and is committed. It is in force when this returns.
+    /// Records a change that this gate made and that is committed. It is in force when this
+    /// returns.
     pub(crate) fn note_own(&self, changed: &StoredLicense, added: Option<Fingerprint>) {
         let mut log = self.log.lock();
         if let Some(fingerprint) = added {
@@ -246,7 +252,7 @@ impl Licensing {
         self.announce(changed.version);
     }
 
-    /// Notes licenses that were created here.
+    /// Records licenses that this gate created.
     pub(crate) fn note_created(&self, number: ChangeNumber, created: &[(LicenseId, Fingerprint)]) {
         let mut log = self.log.lock();
         for (license_id, fingerprint) in created {
@@ -266,7 +272,7 @@ impl Licensing {
         self.negative.remove(fingerprint);
     }
 
-    /// Learns for ever what calls under way must know of licenses that others changed.
+    /// Reads for ever what running calls must know of licenses that other gates changed.
     pub(crate) async fn serve_learning(&self) {
         loop {
             let ids: Vec<LicenseId> = {
@@ -274,7 +280,7 @@ impl Licensing {
                 std::mem::take(&mut *pending_cuts).into_iter().collect()
             };
             if ids.is_empty() {
-                self.learn.notified().await;
+                self.cuts_wanted.notified().await;
             }
             let known = ids.into_iter().filter(|id| self.states.get(*id).is_some());
             let known: Vec<_> = known.collect();
@@ -292,7 +298,8 @@ impl Licensing {
         }
     }
 
-    /// Those of them of which something older was read than is known.
+    /// Reads some licenses for their running calls. Returns those of which an older version was
+    /// read than is known.
     async fn learn_some(&self, ids: &[LicenseId]) -> Result<Vec<LicenseId>, store::Error> {
         let stored = self.store.licenses_by_ids(ids.to_vec()).await?;
         let stored: HashMap<_, _> = stored
@@ -320,7 +327,7 @@ impl Licensing {
         Ok(older)
     }
 
-    /// When the access tokens end that calls of these licenses may be under way with.
+    /// Returns when the access tokens end that running calls of these licenses may have presented.
     async fn token_ends(
         &self,
         ids: &[LicenseId],
@@ -337,8 +344,8 @@ impl Licensing {
         Ok(self.store.token_ends(tokens).await?.into_iter().collect())
     }
 
-    /// What is known and what the store says have nothing in common any more: nothing cached can be trusted. Until all is
-    /// read anew, nobody is judged by it.
+    /// Drops and reads everything again: what is known does not match the store any more, so that
+    /// nothing cached can be trusted. Until that is done, no call is judged by it.
     async fn start_over(&self, last: ChangeNumber) -> Result<(), store::Error> {
         tracing::warn!(
             "the license store has other changes than those read so far, everything cached is dropped"
@@ -352,12 +359,13 @@ impl Licensing {
         self.log.lock().history = history;
         renewal.finish(fingerprints);
         self.management.clear();
-        self.learn.notify_one();
+        self.cuts_wanted.notify_one();
         self.resyncing.store(false, Ordering::Release);
         Ok(())
     }
 
-    /// Everything must be loaded again, and calls under way must learn anew what became of their licenses.
+    /// Drops all entries. Everything must be loaded again, and running calls must learn again what
+    /// became of their licenses.
     fn drop_everything(&self) {
         let mut log = self.log.lock();
         log.forget();
@@ -370,7 +378,7 @@ impl Licensing {
         });
     }
 
-    /// Reads the last changes, if there is somebody to share with.
+    /// Reads the history of changes, only the last one if nothing is shared with other gates.
     pub(crate) async fn read_history(&self, last: ChangeNumber) -> Result<(), store::Error> {
         let history = self.history_until(last).await?;
         self.log.lock().history = history;
@@ -399,8 +407,8 @@ impl Licensing {
         Ok(history)
     }
 
-    /// Reads the fingerprints anew for ever, each time that they have doubled: credentials that live for an hour, such as
-    /// access tokens, come and go by the million.
+    /// Reads the fingerprints again each time that their number has doubled, for ever: credentials
+    /// that live for an hour, such as access tokens, come and go by the million.
     pub(crate) async fn serve_fingerprints(&self) {
         loop {
             tokio::time::sleep(self.options.change_poll).await;

@@ -1,4 +1,4 @@
-//! The credentials of a license that ended, for calls that were let in before (G5).
+//! The ended credentials of a license, for calls that were admitted before they ended (G5).
 
 use std::collections::BTreeMap;
 
@@ -7,29 +7,29 @@ use model::{CredentialId, Refusal, Timestamp};
 use parking_lot::Mutex;
 use store::{CredentialInfo, CredentialStatus};
 
-/// Those credentials of a license that were revoked or have an end of their own. Most licenses have none, which costs one
-/// load to know.
+/// The credentials of a license that were revoked or have an end of their own. Most licenses have
+/// none, which costs one load to know.
 #[derive(Debug, Default)]
 pub(crate) struct EndedCredentials(ArcSwapOption<Vec<Ended>>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ended {
     id: CredentialId,
-    /// When it ends; `None`: it was revoked.
+    /// When the credential ends; `None`: it was revoked.
     at: Option<Timestamp>,
 }
 
-/// The access tokens of a license that calls may be under way with: they are not among its credentials, so that what became
-/// of them has to be asked for.
+/// The access tokens of a license that running calls may have presented. They are not among the
+/// license's credentials, so that their ends have to be asked for.
 #[derive(Debug, Default)]
 pub(crate) struct TokensInUse {
-    /// Each with the end that it was given, until that has come.
+    /// The tokens with the end that each was given, until that has come.
     promised: Mutex<BTreeMap<CredentialId, Timestamp>>,
     ends: EndedCredentials,
 }
 
 impl EndedCredentials {
-    /// Learns of all credentials of the license but its access tokens.
+    /// Takes in all credentials of the license but its access tokens.
     pub(crate) fn learn(&self, credentials: &[CredentialInfo]) {
         let ended = credentials.iter().filter_map(|info| match info.status {
             CredentialStatus::Revoked => Some((info.id, None)),
@@ -38,7 +38,7 @@ impl EndedCredentials {
         self.put(ended.map(|(id, at)| Ended { id, at }).collect());
     }
 
-    /// Why a credential may not be used any more, as far as is known here.
+    /// Returns why a credential may not be used any more, as far as is known here.
     pub(crate) fn refusal(&self, id: CredentialId, now: Timestamp) -> Option<Refusal> {
         match self.end(id)? {
             None => Some(Refusal::LicenseRevoked),
@@ -62,7 +62,8 @@ impl EndedCredentials {
 }
 
 impl TokensInUse {
-    /// Notes that a token was looked up, which ends then. What calls were let in with before stays promised to them.
+    /// Records that a token was looked up, and its end. A token that calls were admitted with
+    /// before keeps the end that it had then.
     pub(crate) fn note(&self, id: CredentialId, end: Timestamp, now: Timestamp) {
         let mut promised = self.promised.lock();
         promised.retain(|_, end| *end > now);
@@ -71,12 +72,12 @@ impl TokensInUse {
         }
     }
 
-    /// Those whose end has not come yet, as far as was promised.
+    /// Returns the tokens whose promised end has not come yet.
     pub(crate) fn all(&self) -> Vec<CredentialId> {
         self.promised.lock().keys().copied().collect()
     }
 
-    /// Learns when these end.
+    /// Takes in the ends of tokens as the store has them.
     pub(crate) fn learn(&self, ends: impl IntoIterator<Item = (CredentialId, Timestamp)>) {
         let sooner = |(id, at): &(CredentialId, Timestamp)| {
             let promised = self.promised.lock();
@@ -87,7 +88,8 @@ impl TokensInUse {
         self.ends.put(ended.collect());
     }
 
-    /// Whether a token was ended sooner than it was promised to. One that ends in its time ends no call.
+    /// Returns whether a token was ended sooner than promised. One that ends in its time cuts no
+    /// call.
     pub(crate) fn was_ended(&self, id: CredentialId, now: Timestamp) -> bool {
         self.ends.refusal(id, now).is_some()
     }

@@ -1,4 +1,4 @@
-//! What can go wrong with licenses and keys.
+//! The errors of operations on licenses and keys.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use model::{
     Timestamp, UserId,
 };
 
-/// An error of an operation or of opening.
+/// An error of an operation, or of opening.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A field of a request is not what it may be. Blame: caller.
+    /// A field of a request has a value that is not allowed. Blame: caller.
     #[error("`{field}`: {reason}")]
     Invalid {
         /// The field.
@@ -24,13 +24,13 @@ pub enum Error {
     /// The configuration has no such plan. Blame: caller.
     #[error("there is no plan `{0}`: declare it as a `[[plan]]` of the configuration")]
     PlanUnknown(PlanName),
-    /// No such license. Blame: caller.
+    /// There is no such license. Blame: caller.
     #[error("there is no license {0}")]
     LicenseUnknown(LicenseId),
-    /// No such management key. Blame: caller.
+    /// There is no such management key. Blame: caller.
     #[error("there is no management key {0}")]
     ManagementKeyUnknown(ManagementKeyId),
-    /// No such API key, or it is somebody else's. Blame: caller.
+    /// There is no such API key, or it belongs to another owner. Blame: caller.
     #[error("there is no api key {0}")]
     ApiKeyUnknown(LicenseId),
     /// A rule of API keys is broken. Blame: caller.
@@ -39,10 +39,10 @@ pub enum Error {
     /// A key of every app is asked for by an account that has no app. Blame: caller.
     #[error("account `{0}` sells no app, so that a key would open nothing: name an app")]
     AccountWithoutApps(AccountName),
-    /// No such account. Blame: caller.
+    /// There is no such account. Blame: caller.
     #[error("there is no account `{0}`: make it with `tallygate account create`")]
     AccountUnknown(AccountName),
-    /// No such token of this license, or it was not used yet. Blame: caller.
+    /// There is no such token of this license, or it was not used yet. Blame: caller.
     #[error("there is no such token of this license, or it was not used yet")]
     TokenUnknown,
     /// A revoked license takes no further change. Blame: caller.
@@ -51,7 +51,7 @@ pub enum Error {
     /// A revoked or expired management key takes no further change. Blame: caller.
     #[error("management key {0} has ended: create a new one")]
     ManagementKeyEnded(ManagementKeyId),
-    /// Something of this identity is there already. Blame: caller.
+    /// A record of this identity exists already. Blame: caller.
     #[error("{0} exists already")]
     Exists(&'static str),
     /// The store's keyring was sealed with another secret. Blame: caller.
@@ -100,7 +100,7 @@ impl Error {
         }
     }
 
-    /// Whose doing it is.
+    /// Returns whose doing the error is.
     #[must_use]
     pub const fn blame(&self) -> Blame {
         match self {
@@ -109,7 +109,7 @@ impl Error {
         }
     }
 
-    /// Whether the store is out of reach, so that another try may help.
+    /// Returns whether the store is out of reach, so that another try may help.
     #[must_use]
     pub const fn is_unavailable(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_unavailable())

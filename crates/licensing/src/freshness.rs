@@ -1,8 +1,9 @@
-//! How old this gate's knowledge of what others changed may be (G5, G8).
+//! The age of this gate's knowledge of what others changed, and what follows from it (G5, G8).
 //!
-//! Ages are told by the clock since boot: a wall clock that is set, a process that was stopped and a machine that slept do
-//! not make old knowledge look new. Old knowledge is acted on only while the store was tried and failed; a gate that has
-//! merely not read for a while, as after a pause, reads first.
+//! Ages are measured by the clock since boot: a wall clock that is set, a process that was
+//! suspended and a machine that slept do not make old knowledge look new. Old knowledge is used
+//! only while the store was tried and failed; a gate that has merely not read for a while, as after
+//! a suspend, reads first.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,21 +11,23 @@ use std::time::Duration;
 use model::{KeyHash, Moment};
 use tokio::sync::Notify;
 
-use crate::entry::CachedLicense;
+use crate::cached_license::CachedLicense;
 use crate::licensing::{Found, Licensing};
 
-/// How well this gate knows what others changed.
+/// The freshness of this gate's knowledge of what others changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// The changes were read just now.
+    /// The changes were read within `stale_after`.
     Fresh,
-    /// They were not, and nobody has tried since: this process stood still, or is about to try. They must be read before
-    /// anybody is judged: await [`Licensing::find_after_refresh`].
+    /// The changes were not read within `stale_after`, and nobody has tried since: this process was
+    /// suspended, or is about to try. They must be read before a call is judged: await
+    /// [`Licensing::find_after_refresh`].
     Unread {
         /// How long ago the changes were last read.
         age: Duration,
     },
-    /// They cannot be: known licenses pass while `age` is within the grace of their app.
+    /// The changes cannot be read. Known licenses pass while `age` is within the grace of their
+    /// app.
     Stale {
         /// How long ago the changes were last read.
         age: Duration,
@@ -32,23 +35,23 @@ pub enum Freshness {
 }
 
 impl Freshness {
-    /// Whether it is too old for an app with this grace to admit anybody by it (G8). Not so for a gate that has merely not read
-    /// for a while: it is about to.
+    /// Returns whether knowledge is too old for an app with this grace to admit a call (G8).
+    /// `false` for a gate that has merely not read for a while: it is about to.
     #[must_use]
     pub(crate) fn is_beyond(self, grace: Duration) -> bool {
         matches!(self, Self::Stale { age } if age > grace)
     }
 }
 
-/// When the changes were read, and when that failed.
+/// The record of when the changes were read, and when that failed.
 pub(crate) struct Reading {
     /// When the last successful reading began.
     last: AtomicU64,
-    /// When it was last seen that the store does not answer; 0: it did, since.
+    /// When the store was last seen not to answer; 0: it has answered since.
     failed: AtomicU64,
-    /// Rung at the end of each reading.
-    bell: Notify,
-    /// How many were refused by the last reading.
+    /// Notified at the end of each reading.
+    ended: Notify,
+    /// The number of calls that the last reading refused.
     refused: AtomicU32,
 }
 
@@ -57,21 +60,21 @@ impl Reading {
         Self {
             last: AtomicU64::new(at.0),
             failed: AtomicU64::new(0),
-            bell: Notify::new(),
+            ended: Notify::new(),
             refused: AtomicU32::new(0),
         }
     }
 
-    /// A reading that began at this moment has come to its end.
+    /// Records the end of a reading that began at `begun`.
     pub(crate) fn succeeded(&self, begun: Moment) {
         self.last.fetch_max(begun.0, Ordering::AcqRel);
         self.failed.store(0, Ordering::Release);
         self.refused.store(0, Ordering::Relaxed);
-        self.bell.notify_waiters();
+        self.ended.notify_waiters();
     }
 
-    /// How long one more who is refused by the last reading holds his answer back: the first not at all, the others in turn, spread
-    /// over `within`.
+    /// Returns how long the next call that the last reading refuses holds back its answer: the
+    /// first not at all, the others in turn, a millisecond apart, spread over `within`.
     fn turn(&self, within: Duration) -> Duration {
         const STEP: Duration = Duration::from_millis(1);
         let refused = self.refused.fetch_add(1, Ordering::Relaxed);
@@ -79,27 +82,29 @@ impl Reading {
         STEP * (refused % steps.max(1))
     }
 
-    /// Whether a reading that came to its end had begun at this moment or after it, so that it holds all that was committed
-    /// before.
+    /// Returns whether a finished reading began at this moment or after it, so that it holds all
+    /// that was committed before.
     pub(crate) fn began_since(&self, moment: Moment) -> bool {
         self.last.load(Ordering::Acquire) >= moment.0
     }
 
-    /// The store failed, or has not answered for long.
+    /// Records that the store failed, or has not answered for long.
     fn failed(&self, now: Moment) {
         self.failed.store(now.0.max(1), Ordering::Release);
-        self.bell.notify_waiters();
+        self.ended.notify_waiters();
     }
 
-    /// The store was asked, or waited for, since `since`, and `patience` later there was a failure or nothing at all. A process
-    /// that comes to see that only long after stood still itself, and knows nothing of the store.
-    pub(crate) fn missed(&self, since: Moment, now: Moment, patience: Duration) {
-        if now.since(since) <= 2 * patience {
+    /// Records a failure or a timeout of the store, which was asked at `since`, unless this process
+    /// was suspended for so long that it knows nothing of the store: more than twice `timeout` has
+    /// passed.
+    pub(crate) fn missed(&self, since: Moment, now: Moment, timeout: Duration) {
+        if now.since(since) <= 2 * timeout {
             self.failed(now);
         }
     }
 
-    /// A failure counts for `believed` only: a process that was stopped meanwhile has to try again.
+    /// Returns the freshness at `now`. A failure counts for `believed` only: a process that was
+    /// suspended meanwhile has to try again.
     fn freshness(&self, now: Moment, stale_after: Duration, believed: Duration) -> Freshness {
         let age = now.since(Moment(self.last.load(Ordering::Acquire)));
         if age <= stale_after {
@@ -115,7 +120,7 @@ impl Reading {
 }
 
 impl Licensing {
-    /// How old the last reading of the changes is. Two loads.
+    /// Returns how fresh the last reading of the changes is. Costs two loads.
     #[must_use]
     pub fn freshness(&self, now: Moment) -> Freshness {
         let options = &self.options;
@@ -124,26 +129,28 @@ impl Licensing {
         self.reading.freshness(now, options.stale_after, believed)
     }
 
-    /// Whether what is known of a license is so old that its app admits nobody by it: it may have been revoked since. Two loads.
+    /// Returns whether a license was read so long ago that its app admits no call by it: it may
+    /// have been revoked since. Costs two loads.
     #[must_use]
     pub fn is_beyond_grace(&self, entry: &CachedLicense, now: Moment) -> bool {
         self.freshness(now).is_beyond(entry.grace())
     }
 
-    /// [`Licensing::find`] after the changes were read, for a key that it said must not be judged before. A gate that stood
-    /// still is waited for at most twice as long as for a license that is loaded, for by then the store is known to fail or
-    /// to be silent; a key unknown here for `unknown_key_timeout`. [`Found::Unread`] and [`Found::Unheard`] are never the
-    /// answer. All who wait share one reading; how many wait is bounded by the calls under way. Those whom it refuses are not
-    /// answered all in one moment, in which calls with good keys would have to wait for them.
+    /// Repeats [`Licensing::find`] after the changes were read, for a key that must not be judged
+    /// before. A gate that was suspended is waited for at most twice `load_timeout`, for by then
+    /// the store is known to fail or to be silent; a key unknown here, at most
+    /// `unknown_key_timeout`. Never returns [`Found::Unread`] or [`Found::Unheard`]. All who wait
+    /// share one reading; how many wait is bounded by the running calls. Those whom it refuses are
+    /// not answered all in one moment, in which calls with good keys would have to wait for them.
     pub async fn find_after_refresh(&self, hash: &KeyHash, now: Moment) -> Found {
-        let patience = match self.find(hash, now) {
+        let timeout = match self.find(hash, now) {
             Found::Unread => 2 * self.options.load_timeout,
             Found::Unheard => self.options.unknown_key_timeout,
             found => return found,
         };
         let read = async {
             loop {
-                let read = self.reading.bell.notified();
+                let read = self.reading.ended.notified();
                 tokio::pin!(read);
                 read.as_mut().enable();
                 match self.find(hash, now) {
@@ -154,7 +161,7 @@ impl Licensing {
                 read.await;
             }
         };
-        let found = store::suspend_aware::timeout(patience, read).await;
+        let found = store::suspend_aware::timeout(timeout, read).await;
         if matches!(found, Ok(Found::Unknown)) {
             let turn = self.reading.turn(self.options.unknown_key_pause);
             if !turn.is_zero() {

@@ -1,4 +1,5 @@
-//! Takes leases for all meters that want some: what queues up while the store works is the next statement.
+//! The task that takes leases for all meters that need one. What queues up while the store works is
+//! the next statement.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,83 +9,84 @@ use model::LicenseId;
 use store::{LeaseGrant, LeaseRequest, LeaseRound};
 use tokio::sync::Notify;
 
-use crate::entry::LicenseState;
-use crate::hub::LeaseQueue;
+use crate::cached_license::LicenseState;
+use crate::lease_queue::LeaseQueue;
 use crate::licensing::Licensing;
-use crate::meter::{Meter, Wishes};
+use crate::meter::{LeaseDemand, Meter};
 
-type Wish = (Arc<LicenseState>, Wishes);
+type Demand = (Arc<LicenseState>, LeaseDemand);
 
 impl Licensing {
-    /// Between two tries to ask a store that does not answer.
+    /// The pause between two tries to ask a store that does not answer.
     const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
     /// Serves the queue of meters for ever.
     ///
-    /// A statement that the store does not answer is waited for however long it takes, though calls wait only their
-    /// timeout: whether it leased anything is known by its answer alone. Where the answer is lost, the same round is asked
-    /// again until there is one; the store does it once.
+    /// A statement is waited for however long the store takes, though calls wait only their
+    /// timeout: only its answer says whether it leased anything. If the answer is lost, the same
+    /// round is asked again until there is one; the store carries it out once.
     pub(crate) async fn serve_leases(&self) {
         for number in 1.. {
-            let batch = self.hub.next_batch().await;
+            let batch = self.lease_queue.next_batch().await;
             let now = self.clock.now();
-            let wishes: Vec<Wish> = batch
+            let demands: Vec<Demand> = batch
                 .into_iter()
                 .map(|state| {
-                    let wishes = state.meter().wishes(now, &self.options.lease);
-                    (state, wishes)
+                    let demands = state.meter().demand(now, &self.options.lease);
+                    (state, demands)
                 })
                 .collect();
-            match self.ask_until_answered(number, &wishes).await {
+            match self.ask_until_answered(number, &demands).await {
                 Ok(grants) => {
                     fail::fail_point!("licensing::leased");
-                    self.hand_out(&wishes, grants);
+                    self.hand_out(&demands, grants);
                 }
                 Err(error) => {
-                    tracing::error!(%error, licenses = wishes.len(), "units cannot be leased");
-                    let refused = |(state, wish): &Wish| state.meter().refused(&wish.returns);
-                    let again: Vec<_> = wishes.iter().map(refused).collect();
+                    tracing::error!(%error, licenses = demands.len(), "units cannot be leased");
+                    let refused = |(state, demand): &Demand| state.meter().refused(&demand.returns);
+                    let again: Vec<_> = demands.iter().map(refused).collect();
                     tokio::time::sleep(Self::RETRY_PAUSE).await;
-                    let again = wishes.iter().zip(again).filter(|(_, again)| *again);
-                    again.for_each(|((state, _), _)| self.hub.enqueue(state));
+                    let again = demands.iter().zip(again).filter(|(_, again)| *again);
+                    again.for_each(|((state, _), _)| self.lease_queue.enqueue(state));
                 }
             }
-            ring(&self.hub, &wishes);
+            ring(&self.lease_queue, &demands);
         }
     }
 
-    /// Asks for a round until it is known to be done; an error says that it is not, and never will be.
+    /// Asks for a round until it is known to be done. An error says that it is not done and never
+    /// will be.
     async fn ask_until_answered(
         &self,
         number: u64,
-        wishes: &[Wish],
+        demands: &[Demand],
     ) -> Result<Vec<LeaseGrant>, store::Error> {
         let round = LeaseRound {
             number,
-            returns: gather(wishes, |wish| &wish.returns),
-            requests: gather(wishes, |wish| &wish.requests),
+            returns: gather(demands, |demand| &demand.returns),
+            requests: gather(demands, |demand| &demand.requests),
         };
         if round.returns.is_empty() && round.requests.is_empty() {
             return Ok(Vec::new());
         }
         let mut told = false;
         loop {
-            self.hub.asking();
+            self.lease_queue.asking();
             let now = self.clock.now();
             let asked = self.store.lease_round(self.instance, round.clone(), now);
             match asked.await {
                 Err(error) if error.is_unavailable() => {
-                    self.hub.store_is_away();
+                    self.lease_queue.store_is_away();
                     if !told {
-                        tracing::warn!(%error, licenses = wishes.len(), "units cannot be leased now");
-                        let meters = wishes.iter().map(|(state, _)| state.meter());
+                        tracing::warn!(%error, licenses = demands.len(), "units cannot be leased now");
+                        let meters = demands.iter().map(|(state, _)| state.meter());
                         meters.for_each(Meter::unanswered);
                     }
                     told = true;
-                    ring(&self.hub, wishes);
+                    ring(&self.lease_queue, demands);
                 }
                 result => {
-                    self.hub.store_answered();
+                    self.lease_queue.store_answered();
                     return result;
                 }
             }
@@ -92,7 +94,7 @@ impl Licensing {
         }
     }
 
-    fn hand_out(&self, wishes: &[Wish], grants: Vec<LeaseGrant>) {
+    fn hand_out(&self, demands: &[Demand], grants: Vec<LeaseGrant>) {
         let mut by_license: HashMap<LicenseId, Vec<LeaseGrant>> = HashMap::new();
         for grant in grants {
             by_license
@@ -101,12 +103,12 @@ impl Licensing {
                 .push(grant);
         }
         let now = self.clock.now();
-        for (state, wish) in wishes {
-            if !wish.returns.is_empty() {
+        for (state, demand) in demands {
+            if !demand.returns.is_empty() {
                 state.meter().returned();
             }
             let mut grants = by_license.remove(&state.id()).unwrap_or_default();
-            for request in &wish.requests {
+            for request in &demand.requests {
                 let same = |grant: &LeaseGrant| grant.key.counter == request.key.counter;
                 if !grants.iter().any(same) {
                     grants.push(nothing(request));
@@ -114,26 +116,28 @@ impl Licensing {
             }
             let again = state
                 .meter()
-                .granted(wish.era, &grants, now, &self.options.lease);
+                .granted(demand.era, &grants, now, &self.options.lease);
             if again {
-                self.hub.enqueue(state);
+                self.lease_queue.enqueue(state);
             }
         }
     }
 }
 
-fn gather<T: Copy>(wishes: &[Wish], part: impl Fn(&Wishes) -> &Vec<T>) -> Vec<T> {
-    let parts = wishes.iter().flat_map(|(_, wish)| part(wish));
+fn gather<T: Copy>(demands: &[Demand], part: impl Fn(&LeaseDemand) -> &Vec<T>) -> Vec<T> {
+    let parts = demands.iter().flat_map(|(_, demand)| part(demand));
     parts.copied().collect()
 }
 
 /// Wakes the calls that wait for one of these meters.
-fn ring(hub: &LeaseQueue, wishes: &[Wish]) {
-    let bells = wishes.iter().map(|(state, _)| hub.lease_bell(state.id()));
-    bells.for_each(Notify::notify_waiters);
+fn ring(lease_queue: &LeaseQueue, demands: &[Demand]) {
+    let notifies = demands
+        .iter()
+        .map(|(state, _)| lease_queue.lease_notify(state.id()));
+    notifies.for_each(Notify::notify_waiters);
 }
 
-/// The answer to a request that the store left out: of a balance that is not there.
+/// Returns the answer to a request that the store left out: of a balance that does not exist.
 const fn nothing(request: &LeaseRequest) -> LeaseGrant {
     LeaseGrant {
         key: request.key,

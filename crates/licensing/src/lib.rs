@@ -1,6 +1,7 @@
-//! Who may call, and how much: the license cache, quota and rate meters, and every operation on licenses and keys.
+//! Admission of calls by license: the license cache, quota and rate meters, and every operation on
+//! licenses and keys.
 //!
-//! The way of a call through this crate, none of which waits while a license is warm:
+//! The steps of a call. None of them waits while its license is cached:
 //!
 //! 1. [`Licensing::find`] turns the hash of a presented key into an [`CachedLicense`] ([`Found::Cold`]: await [`Licensing::load`]).
 //! 2. [`CachedLicense::check`] is the ordered check of `model` with the state of the credential.
@@ -8,24 +9,24 @@
 //!    ([`ReserveError::NeedLease`]: await [`CachedLicense::acquire`] instead).
 //! 4. [`CachedLicense::settle`] or [`CachedLicense::cancel`] ends the reservation, exactly once.
 //!
-//! What the cache knows is kept true by the store's change numbers; see `changes`. What a meter grants it holds as a
-//! lease of the store; see `meter`.
+//! The cache is kept true by the change numbers of the store (`changes`). A meter grants only what
+//! this gate holds as a lease of the store (`meter`).
 
 #![forbid(unsafe_code)]
 
 mod by_id;
 mod cache;
+mod cached_license;
 mod changes;
 mod ended;
-mod entry;
 mod error;
 mod fingerprints;
 pub mod fleet;
 mod freshness;
-mod hub;
 mod key_copies;
 mod keyring;
 mod last_uses;
+mod lease_queue;
 mod leases;
 mod licensing;
 mod load;
@@ -41,7 +42,7 @@ pub mod signing;
 mod single_flight;
 mod states;
 
-pub use entry::{CachedApiKey, CachedLicense, CutSignal, EntryCredential, LicenseState};
+pub use cached_license::{CachedApiKey, CachedCredential, CachedLicense, CutSignal, LicenseState};
 pub use error::Error;
 pub use fingerprints::FingerprintSet;
 pub use fleet::{Fleet, FleetKey, FleetOptions};

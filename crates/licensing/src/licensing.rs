@@ -1,4 +1,4 @@
-//! The license cache as callers see it: open, find, freshness, run.
+//! The license cache as callers see it: opening, look-ups, plans and the background work.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -12,22 +12,23 @@ use parking_lot::Mutex;
 use store::{ChangeNumber, Store};
 use tokio::sync::Notify;
 
-use crate::cache::{EntryCache, NegativeCache, entry_cache};
+use crate::cache::{LicenseCache, NegativeCache, license_cache};
+use crate::cached_license::CachedLicense;
 use crate::changes::ChangeLog;
-use crate::entry::CachedLicense;
 use crate::error::Error;
 use crate::fingerprints::FingerprintSet;
 use crate::fleet::FleetOptions;
 use crate::freshness::{Freshness, Reading};
-use crate::hub::LeaseQueue;
 use crate::key_copies::{KeyCopies, LicenseKeys};
+use crate::lease_queue::LeaseQueue;
 use crate::operations::{AppSecretCache, AuditQueue, InFlight, LostClaimPermits, ManagementCache};
 use crate::options::LicensingOptions;
 use crate::plans::Plans;
 use crate::single_flight::SingleFlight;
 use crate::states::States;
 
-/// Everything that this gate knows of licenses. One for a process; shared by all of its threads.
+/// The knowledge of this gate about licenses, and every operation on them. One for a process,
+/// shared by all of its threads.
 pub struct Licensing {
     pub(crate) options: LicensingOptions,
     pub(crate) store: Arc<dyn Store>,
@@ -39,68 +40,74 @@ pub struct Licensing {
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) plans: ArcSwap<Plans>,
     plans_serial: AtomicU32,
-    /// Rung when plans changed.
-    pub(crate) plans_told: Notify,
-    /// Rung when a license names a plan that is not known here, and by calls that wait for it.
+    /// Notified when the plans changed.
+    pub(crate) plans_changed: Notify,
+    /// Notified when a license names a plan that is not known here, and by calls that wait for it.
     pub(crate) plan_unknown: Arc<Notify>,
-    pub(crate) cache: EntryCache,
+    pub(crate) cache: LicenseCache,
     pub(crate) negative: NegativeCache,
     pub(crate) fingerprints: FingerprintSet,
     pub(crate) states: States,
-    pub(crate) hub: Arc<LeaseQueue>,
-    /// Locked by whoever changes what is known of a license, so that fills and changes have one order.
+    pub(crate) lease_queue: Arc<LeaseQueue>,
+    /// The log of changes. Locked by whoever changes what is known of a license, so that fills and
+    /// changes have one order.
     pub(crate) log: Mutex<ChangeLog>,
     pub(crate) loads: Arc<SingleFlight>,
     pub(crate) management: ManagementCache,
     pub(crate) app_secrets: AppSecretCache,
     pub(crate) audit_queue: AuditQueue,
-    /// What is to happen once, and somebody is at in this process.
+    /// The idempotent operations that are running in this process.
     pub(crate) in_flight: Arc<InFlight>,
-    /// Permits for those who look after claims that were not answered.
+    /// The permits to look after claims of tokens whose answer was lost.
     pub(crate) lost_claim_permits: LostClaimPermits,
-    /// Licenses that others changed and whose calls under way must learn of it.
+    /// The licenses that others changed, for whose running calls the new status is still to be
+    /// read.
     pub(crate) pending_cuts: Mutex<HashSet<LicenseId>>,
-    pub(crate) learn: Notify,
+    pub(crate) cuts_wanted: Notify,
     pub(crate) wake: Notify,
-    /// Rung by calls with a key unknown here: the changes are read for all of them at once.
+    /// Notified by calls with a key unknown here: one reading of the changes serves all of them.
     pub(crate) unknown_key: Notify,
     pub(crate) reading: Reading,
-    /// Held by whoever reads the changes, so that they are noted in their order.
+    /// Held while the changes are read, so that they are recorded in their order.
     pub(crate) following: tokio::sync::Mutex<()>,
-    /// What is known has nothing in common with the store any more, and is being read anew.
+    /// Whether the cached knowledge does not match the store any more and is being read again from
+    /// the beginning.
     pub(crate) resyncing: AtomicBool,
 }
 
-/// What is known of a presented key without waiting.
+/// The result of looking up a presented key without waiting.
 #[derive(Debug)]
 pub enum Found {
-    /// A license has it. Judge the call with [`CachedLicense::check`].
+    /// A license has the key. Judge the call with [`CachedLicense::check`].
     Known(Arc<CachedLicense>),
-    /// No license has it, and the changes were read since the call came: no look-up is needed to say so.
+    /// No license has the key, and the changes were read since the call came, so that no look-up is
+    /// needed.
     Unknown,
-    /// No license had it when the changes were last read, which was before the call came. It may have been created since, on
-    /// another gate: await [`Licensing::find_after_refresh`].
+    /// No license had the key when the changes were last read, which was before the call came. It
+    /// may have been created since on another gate: await [`Licensing::find_after_refresh`].
     Unheard,
-    /// It must be loaded: await [`Licensing::load`].
+    /// The license of the key must be loaded: await [`Licensing::load`].
     Cold,
-    /// This gate stood still, and must hear of the changes first: await [`Licensing::find_after_refresh`].
+    /// This gate was suspended, and must read the changes first: await
+    /// [`Licensing::find_after_refresh`].
     Unread,
-    /// The store is out of reach, and the license is not known here or its grace is over: 503, never 401 (G8).
+    /// The store is out of reach, and the license is not cached or its grace is over: 503, never
+    /// 401 (G8).
     Unavailable,
 }
 
 /// How much is cached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheSize {
-    /// Credentials with their licenses.
+    /// The number of credentials that are cached with their licenses.
     pub entries: usize,
-    /// Keys known not to exist.
+    /// The number of keys known not to exist.
     pub negative: usize,
-    /// Licenses with a state: cached ones and those whose meters hold something.
+    /// The number of licenses with a state: cached ones, and those whose meters hold something.
     pub states: usize,
-    /// Fingerprints of all credentials there are.
+    /// The number of fingerprints of credentials; there is one for each that exists.
     pub fingerprints: usize,
-    /// Bytes of the fingerprints.
+    /// The size of the fingerprints in bytes.
     pub fingerprint_bytes: usize,
 }
 
@@ -113,8 +120,9 @@ impl std::fmt::Debug for Licensing {
 }
 
 impl Licensing {
-    /// Reads what must be known of all licenses: the number of the last change and the fingerprints of all credentials.
-    /// To be called on the runtime that may wait for the store; [`Licensing::run`] must run for as long as this is used.
+    /// Opens the license cache: reads the number of the last change and the fingerprints of all
+    /// credentials. To be called on the runtime that may wait for the store. [`Licensing::run`]
+    /// must run for as long as the cache is used.
     ///
     /// # Errors
     /// The store fails.
@@ -130,7 +138,7 @@ impl Licensing {
         Self::open_in_fleet(options, store, keys, plans, instance, clock, alone).await
     }
 
-    /// [`Licensing::open`] for a gate that shares with others.
+    /// Opens the license cache of a gate that shares with others. See [`Licensing::open`].
     ///
     /// # Errors
     /// The store fails.
@@ -147,16 +155,16 @@ impl Licensing {
         let begun = clock.since_boot();
         let loads = SingleFlight::new(options.loads_in_flight);
         let plan_unknown = Arc::<Notify>::default();
-        let hub = LeaseQueue::new(options.lease, fleet.shared.is_some());
+        let lease_queue = LeaseQueue::new(options.lease, fleet.shared.is_some());
         store.put_plan_revisions(revisions(&plans)).await?;
-        // The number first: what is added later comes with the changes after it.
+        // The number is read first: what is added later comes with the changes after it.
         let (_, last) = store.changes_since(ChangeNumber(0), 1).await?;
         let licensing = Self {
-            cache: entry_cache(options.cache_capacity),
+            cache: license_cache(options.cache_capacity),
             negative: NegativeCache::new(options.negative_capacity),
             fingerprints: FingerprintSet::with_capacity(0),
-            states: States::new(hub.clone()),
-            hub,
+            states: States::new(lease_queue.clone()),
+            lease_queue,
             options,
             store,
             hasher,
@@ -167,7 +175,7 @@ impl Licensing {
             runtime: tokio::runtime::Handle::current(),
             plans: ArcSwap::from_pointee(plans.ringing(plan_unknown.clone())),
             plans_serial: AtomicU32::new(0),
-            plans_told: Notify::new(),
+            plans_changed: Notify::new(),
             plan_unknown,
             log: Mutex::default(),
             loads,
@@ -177,7 +185,7 @@ impl Licensing {
             in_flight: Arc::default(),
             lost_claim_permits: LostClaimPermits::default(),
             pending_cuts: Mutex::default(),
-            learn: Notify::new(),
+            cuts_wanted: Notify::new(),
             wake: Notify::new(),
             unknown_key: Notify::new(),
             reading: Reading::begun(begun),
@@ -189,7 +197,8 @@ impl Licensing {
         Ok(Arc::new(licensing))
     }
 
-    /// Follows the store's changes, takes and returns leases, drops what is idle; until `shutdown`. Spawn it, once.
+    /// Runs the background work until `shutdown`: follows the changes of the store, takes and
+    /// returns leases, writes what waits to be written, and drops what is idle. Spawn it once.
     pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()>) {
         let work = async {
             tokio::join!(
@@ -197,11 +206,11 @@ impl Licensing {
                 self.serve_fingerprints(),
                 self.serve_learning(),
                 self.serve_announcements(),
-                self.serve_tallies(),
+                self.serve_counter_reports(),
                 self.serve_leases(),
                 self.serve_sweeps(),
                 self.serve_expiry(),
-                self.hub.last_uses.run(&*self.store),
+                self.lease_queue.last_uses.run(&*self.store),
             )
         };
         tokio::select! {
@@ -209,7 +218,7 @@ impl Licensing {
             _ = work => {}
         }
         self.write_last_uses().await;
-        // What was denied in the last minute is told before the end.
+        // What was denied in the last minute is written before the end.
         let next_minute = self.clock.now().plus_micros(60_000_000);
         self.tend_audit(next_minute).await;
     }
@@ -217,7 +226,7 @@ impl Licensing {
     /// Writes to the store when API keys were last used, as [`Licensing::run`] does once a second and at its
     /// end. What cannot be written is kept for the next time.
     pub async fn write_last_uses(&self) {
-        self.hub.last_uses.write(&*self.store).await;
+        self.lease_queue.last_uses.write(&*self.store).await;
     }
 
     async fn serve_sweeps(&self) {
@@ -235,8 +244,9 @@ impl Licensing {
         }
     }
 
-    /// What is known of a key to a call that came at `now`: two look-ups in memory at most, no allocation, nothing to wait
-    /// for.
+    /// Returns what is known of a key for a call that came at `now`. Takes at most two look-ups in
+    /// memory, allocates nothing and waits for nothing, unless the plans changed since the license
+    /// was cached.
     #[must_use]
     pub fn find(&self, hash: &KeyHash, now: Moment) -> Found {
         let freshness = self.freshness(now);
@@ -254,9 +264,10 @@ impl Licensing {
             }
             (_, Freshness::Unread { .. } | Freshness::Stale { .. }) => Found::Unavailable,
             (_, Freshness::Fresh) => {
-                // Looked at before the fingerprints, which a reading that ends in between has added to.
+                // Checked before the fingerprints, which a reading that ends in between has added
+                // to.
                 let heard = self.reading.began_since(now);
-                // While all is read anew, the fingerprints are those of before.
+                // During a resynchronization the fingerprints are those of before.
                 let absent = !self.fingerprints.contains(hash.fingerprint())
                     && !self.resyncing.load(Ordering::Relaxed);
                 match absent || self.negative.holds(hash, now) {
@@ -268,27 +279,27 @@ impl Licensing {
         }
     }
 
-    /// Hashes a presented key, as [`Licensing::find`] needs it.
+    /// Returns the hasher of presented keys, whose hashes [`Licensing::find`] takes.
     #[must_use]
     pub const fn hasher(&self) -> &KeyHasher {
         &self.hasher
     }
 
-    /// Reads the changes at once rather than at the next turn, as when a push says that there are some.
+    /// Makes the background work read the changes at once instead of at the next poll.
     pub fn wake(&self) {
         self.wake.notify_one();
     }
 
-    /// Plans and apps at present.
+    /// Returns the present plans and apps.
     #[must_use]
     pub fn plans(&self) -> Arc<Plans> {
         self.plans.load_full()
     }
 
-    /// Goes over to other plans and apps, whose revisions are kept in the store first.
+    /// Replaces the plans and apps, after their revisions are written to the store.
     ///
     /// # Errors
-    /// The store fails; the plans stay as they were.
+    /// The store fails; the plans then stay as they were.
     pub async fn set_plans(&self, plans: Plans) -> Result<(), Error> {
         let present = self.plans();
         let is_kept = |revision: &PlanRevision| {
@@ -304,7 +315,7 @@ impl Licensing {
         let plans = plans.ringing(self.plan_unknown.clone());
         self.plans.store(Arc::new(plans));
         self.plans_serial.fetch_add(1, Ordering::Release);
-        self.plans_told.notify_waiters();
+        self.plans_changed.notify_waiters();
         Ok(())
     }
 

@@ -1,23 +1,25 @@
-//! Loads what is not cached: one look-up a key however many calls wait for it, bounded in number and time.
+//! Loading of licenses that are not cached: one look-up for a key, however many calls wait for it,
+//! limited in number and time.
 
 use std::sync::Arc;
 
 use model::{ApiKey, KeyHash, Refusal};
 use store::{ChangeNumber, Snapshot};
 
+use crate::cached_license::{CachedApiKey, CachedCredential, CachedLicense};
 use crate::changes::Noted;
-use crate::entry::{CachedApiKey, CachedLicense, EntryCredential};
 use crate::fleet::{LookedUp, SharedLicense, Sharing, Tier};
 use crate::licensing::Licensing;
 use crate::meter::Stamp;
 use crate::single_flight::{Join, Outcome};
 
 impl Licensing {
-    /// How often a fill that raced with changes is repeated.
+    /// How often a fill is repeated that raced with changes.
     const ATTEMPTS: usize = 8;
 
-    /// Loads the entry of a key that [`Licensing::find`] called cold. May be called from any runtime with a timer; the
-    /// store is asked on the runtime that this was opened on.
+    /// Loads the license of a key that [`Licensing::find`] called cold; `None`: no license has the
+    /// key. May be called from any runtime with a timer; the store is asked on the runtime that the
+    /// cache was opened on.
     ///
     /// # Errors
     /// [`Refusal::LicenseStoreUnavailable`] if the store fails, is too slow, or too many look-ups are under way.
@@ -46,7 +48,7 @@ impl Licensing {
         }
     }
 
-    /// In the shared cache first, if there is one, then in the store.
+    /// Looks in the shared cache first, if there is one, then in the store.
     async fn look_up(&self, hash: KeyHash) -> Outcome {
         let refused = match self.look_up_shared(&hash).await {
             Sharing::Answered(entry) => return Ok(entry),
@@ -110,8 +112,9 @@ impl Licensing {
         Err(Refusal::LicenseStoreUnavailable)
     }
 
-    /// What a license shows as an API key, if its credential says that it is one. Should it be newer than the license that
-    /// was read before it, the number of the change between the two outdates both.
+    /// Reads what a license shows as an API key; `None`: its credential is none. If the API key is
+    /// newer than the license that was read before it, the number of the change between the two
+    /// outdates both.
     async fn api_key_of(&self, snapshot: &Snapshot) -> Result<Option<Arc<CachedApiKey>>, Refusal> {
         if snapshot.credential.kind != ApiKey::KIND {
             return Ok(None);
@@ -128,7 +131,8 @@ impl Licensing {
         Ok(stored.map(|stored| Arc::new(CachedApiKey::new(stored.key, start))))
     }
 
-    /// Puts what was read into the cache; `None` if a newer version is known. The change log is locked.
+    /// Puts a license that was read into the cache; `None`: a newer version is known. The change
+    /// log is locked.
     pub(crate) fn fill(
         &self,
         hash: KeyHash,
@@ -139,12 +143,13 @@ impl Licensing {
         if snapshot.version < state.version() {
             return None;
         }
-        // The store is ahead of the changes read so far: older entries of this license are outdated by this one.
+        // The store is ahead of the changes read so far: this one outdates older entries of the
+        // license.
         let calls_may_be_under_way = state.version() != ChangeNumber::default();
         if state.outdate(snapshot.version) && calls_may_be_under_way {
             // What became of its other credentials is not in the snapshot.
             self.pending_cuts.lock().insert(snapshot.license.id);
-            self.learn.notify_one();
+            self.cuts_wanted.notify_one();
         }
         state.learn(&snapshot.license);
         let stamp = Stamp {
@@ -155,7 +160,7 @@ impl Licensing {
         let mut license = snapshot.license;
         plans.share_names(Arc::make_mut(&mut license));
         let terms = plans.terms(&license);
-        let credential = EntryCredential::new(&snapshot.credential, snapshot.allow_ips);
+        let credential = CachedCredential::new(&snapshot.credential, snapshot.allow_ips);
         if let (true, Some(end)) = (credential.is_token, credential.expires_at) {
             state.tokens().note(credential.id, end, self.clock.now());
         }
@@ -165,7 +170,7 @@ impl Licensing {
         Some(entry)
     }
 
-    /// Fits an entry to plans that changed, without asking the store.
+    /// Fits a cached license to plans that changed, without asking the store.
     pub(crate) fn refit(&self, hash: &KeyHash, entry: Arc<CachedLicense>) -> Arc<CachedLicense> {
         let _log = self.log.lock();
         let stamp = Stamp {

@@ -1,50 +1,55 @@
-//! Sizes and times.
+//! Options: sizes and times.
 
 use std::time::Duration;
 
-/// How the license cache behaves.
+/// Options of the license cache.
 #[derive(Clone, Copy, Debug)]
 pub struct LicensingOptions {
-    /// Credentials kept in memory; the least used are dropped beyond it.
+    /// The number of credentials kept in memory \[1,000,000\]. Beyond it the least used are
+    /// dropped.
     pub cache_capacity: usize,
-    /// Credentials known not to exist although their fingerprint does; a cache of its own.
+    /// The number of remembered keys that do not exist although their fingerprint does, in a cache
+    /// of their own \[16,384\].
     pub negative_capacity: usize,
-    /// How long such a one is believed without asking the store again.
+    /// How long such a key is taken for unknown without asking the store again \[5 s\].
     pub negative_ttl: Duration,
-    /// Time between two reads of the store's changes.
+    /// The time between two reads of the store's changes \[1 s\].
     pub change_poll: Duration,
-    /// How old the last read of the changes may be before a gate lives on its grace (G8).
+    /// How old the last read of the changes may be before a gate lives on its grace (G8) \[2 s\].
     pub stale_after: Duration,
-    /// Shortest time between the beginnings of two reads that only keys unknown here ask for.
+    /// The shortest time between the beginnings of two reads that only unknown keys ask for \[50
+    /// ms\].
     pub unknown_key_pause: Duration,
-    /// Longest time that a call with a key unknown here waits for a read of the changes.
+    /// The longest time that a call with an unknown key waits for a read of the changes \[250 ms\].
     pub unknown_key_timeout: Duration,
-    /// Longest time that a call waits for its license to be loaded.
+    /// The longest time that a call waits for its license to be loaded \[500 ms\].
     pub load_timeout: Duration,
-    /// Licenses being loaded at once; calls beyond it are refused.
+    /// The number of licenses that are loaded at once \[1,024\]. Further calls are refused.
     pub loads_in_flight: usize,
-    /// Leases of units.
+    /// The options of leases.
     pub lease: LeaseOptions,
 }
 
-/// How units are leased from the store.
+/// Options of leases of units from the store.
 #[derive(Clone, Copy, Debug)]
 pub struct LeaseOptions {
-    /// Whether this gate is the only one on its store, so that it may take all that is left of a balance.
+    /// Whether this gate is the only one on its store, so that it may take all that is left of a
+    /// balance \[true\].
     pub alone: bool,
-    /// Units of a first lease, before the meter knows its rate.
+    /// The units of a first lease, before the meter knows its rate \[16\].
     pub first: u64,
-    /// Most units of one lease, but for a single call that asks for more.
+    /// The most units of one lease, except for a single call that asks for more \[10,000\].
     pub most: u64,
-    /// For how long a lease should last at the rate of the recent past.
+    /// How long a lease should last at the recent rate \[2 s\].
     pub horizon: Duration,
-    /// How long a lease lies unused before it is given back.
+    /// How long a lease lies unused before it is given back \[30 s\].
     pub idle_after: Duration,
-    /// How long "nothing is left" is believed, when nothing is known to have changed it; at least 100 ms.
+    /// How long "nothing is left" is believed while nothing is known to have changed it; at least
+    /// 100 ms \[5 s\].
     pub recheck: Duration,
-    /// Longest time that a call waits for units.
+    /// The longest time that a call waits for units \[500 ms\].
     pub timeout: Duration,
-    /// Licenses whose wishes go to the store in one statement.
+    /// The number of licenses whose lease requests go to the store in one statement \[256\].
     pub batch: usize,
 }
 

@@ -1,18 +1,21 @@
-//! Calls of licenses that name a plan which this gate's file lacks wait for its last revision: none is let in for nothing.
+//! Calls of licenses that name a plan which this gate's configuration lacks wait for its last
+//! revision, so that none passes without limits.
 
 use std::sync::Arc;
 
 use model::{KeyHash, Refusal};
 
-use crate::entry::CachedLicense;
+use crate::cached_license::CachedLicense;
 use crate::licensing::Licensing;
 
 impl Licensing {
-    /// The entry of a key, or of what else lies at this place, once the terms of its plan are known here: a license that names
-    /// a plan of another gate's file goes by that from its first call.
+    /// Returns a cached license once the terms of its plan are known here. `place` is where it lies
+    /// in the cache: the hash of its key, or what stands for its id. A license that names a plan of
+    /// another gate's file is limited by that from its first call.
     ///
     /// # Errors
-    /// [`Refusal::LicenseStoreUnavailable`] if the store does not say them within `unknown_key_timeout`.
+    /// [`Refusal::LicenseStoreUnavailable`] if the terms are not known within
+    /// `unknown_key_timeout`.
     pub async fn with_plan(
         &self,
         place: &KeyHash,
@@ -23,7 +26,7 @@ impl Licensing {
         }
         let told = async {
             loop {
-                let told = self.plans_told.notified();
+                let told = self.plans_changed.notified();
                 tokio::pin!(told);
                 told.as_mut().enable();
                 let fitted = self.refit(place, entry.clone());
@@ -38,7 +41,8 @@ impl Licensing {
         told.map_err(|_| Refusal::LicenseStoreUnavailable)
     }
 
-    /// Waits until a license names a plan that is not known here, or a call waits for one. For one waiter.
+    /// Waits until a license names a plan that is not known here, or a call waits for one. For one
+    /// waiter.
     pub async fn plan_asked_for(&self) {
         self.plan_unknown.notified().await;
     }

@@ -1,4 +1,4 @@
-//! What the configuration says about plans and apps, in the words that licenses need.
+//! The plans and apps of the configuration, as licenses need them.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -11,28 +11,30 @@ use tokio::sync::Notify;
 
 use crate::served::{DeclaredRoute, DeclaredRoutes};
 
-/// What licenses need to know of an app.
+/// The terms of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppTerms {
-    /// Its name.
+    /// The name of the app.
     pub app: AppName,
     /// The account that sells it.
     pub account: AccountName,
     /// The plan of licenses that name none.
     pub default_plan: Option<PlanName>,
-    /// How long its known licenses pass while the store is out of reach (G8).
+    /// How long known licenses of the app pass while the store is out of reach (G8).
     pub grace: Duration,
-    /// Units of each license that a gate leases beyond what it needs, to be spent while the store is out of reach; and so
-    /// many calls of each window of an hour or longer.
+    /// The units of each license that a gate leases beyond what it needs, to be spent while the
+    /// store is out of reach; and as many calls of each window of an hour or longer.
     pub allowance: u64,
-    /// Whether keys of its licenses can be shown again, so that a sealed copy of each is kept.
+    /// Whether keys of the app's licenses can be shown again, so that a sealed copy of each is
+    /// kept.
     pub key_recovery: bool,
 }
 
-/// Units that a gate leases beyond what it needs, so that they can be spent while the store is out of reach.
+/// The units that a gate leases beyond what it needs, so that they can be spent while the store is
+/// out of reach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Allowance {
-    /// How many; near the end of a balance fewer.
+    /// The number of units; near the end of a balance fewer are leased.
     pub units: u64,
     /// How long a license that is not called keeps them.
     pub kept_for: Duration,
@@ -44,15 +46,16 @@ pub struct Plans {
     plans: HashMap<PlanName, PlanTerms>,
     apps: HashMap<AppName, AppTerms>,
     routes: DeclaredRoutes,
-    /// Plans that the configuration does not have, as they were last.
+    /// The plans that the configuration does not have, with their last terms.
     former: HashMap<PlanName, PlanTerms>,
-    /// Plans that the store has no revision of: they never were.
+    /// The plans that the store has no revision of: they never existed.
     absent: HashSet<PlanName>,
-    /// Plans that licenses named, and that nothing was known of.
+    /// The plans that licenses named and of which nothing was known.
     unknown: Mutex<HashSet<PlanName>>,
-    /// Rung when there is one more of these.
+    /// Notified when a plan is added to `unknown`.
     asked: Arc<Notify>,
-    /// Limits that licenses have of their own; most sellers give out few different ones.
+    /// The limits that licenses have of their own, each kept once; most sellers give out few
+    /// different ones.
     own: Mutex<HashSet<Arc<EffectiveLimits>>>,
 }
 
@@ -63,11 +66,12 @@ pub struct EffectiveLimits {
     pub counted: bool,
     /// How units come back.
     pub refill: Option<Refill>,
-    /// Windows that all hold at once, at most [`EffectiveLimits::MAX_WINDOWS`].
+    /// The rate windows, which all hold at once, at most [`EffectiveLimits::MAX_WINDOWS`].
     pub rate_limits: Box<[RateLimit]>,
-    /// Calls that may be under way at once; over several gates as exactly as they tell each other.
+    /// The number of calls that may run at once; over several gates as exactly as they report to
+    /// each other.
     pub concurrency: Option<u32>,
-    /// What is leased for an outage.
+    /// The units that are leased for an outage.
     pub allowance: Allowance,
     policy: Box<str>,
 }
@@ -75,16 +79,17 @@ pub struct EffectiveLimits {
 #[derive(Debug)]
 struct PlanTerms {
     revision: Arc<PlanRevision>,
-    /// For licenses without limits of their own, so that they share one allocation.
+    /// The limits of licenses without limits of their own, so that they share one allocation.
     limits: Arc<EffectiveLimits>,
 }
 
-/// What a license makes of the plans.
+/// The terms of a license by the plans.
 pub(crate) struct Terms {
     pub(crate) effective: Arc<EffectiveLimits>,
     pub(crate) plan: Option<Arc<PlanRevision>>,
     pub(crate) grace: Duration,
-    /// Whether it names a plan whose terms are still to be asked for: nobody is let in by what is known so far.
+    /// Whether the license names a plan whose terms are still to be asked for: no call is admitted
+    /// by what is known so far.
     pub(crate) awaits_plan: bool,
 }
 
@@ -100,7 +105,7 @@ impl PlanTerms {
 }
 
 impl Plans {
-    /// Plans by name and apps by name. Of two with one name the later counts.
+    /// Makes plans and apps. Of two with one name the later counts.
     #[must_use]
     pub fn new(revisions: Vec<PlanRevision>, apps: Vec<AppTerms>) -> Self {
         Self {
@@ -115,14 +120,15 @@ impl Plans {
         }
     }
 
-    /// The same, knowing plans that it does not have as they were last: licenses that name one go by it. No new license can.
+    /// Adds the last terms of plans that the configuration does not have. Existing licenses that
+    /// name one go by it; no new license can name one.
     #[must_use]
     pub fn with_former(mut self, revisions: impl IntoIterator<Item = PlanRevision>) -> Self {
         self.former = revisions.into_iter().map(PlanTerms::named).collect();
         self
     }
 
-    /// The same, knowing of plans that they never were: licenses that name one go without.
+    /// Adds names of plans that never existed. Licenses that name one have no plan.
     #[must_use]
     pub fn with_absent(mut self, names: impl IntoIterator<Item = PlanName>) -> Self {
         self.absent = names.into_iter().collect();

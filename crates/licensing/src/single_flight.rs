@@ -7,7 +7,7 @@ use model::{KeyHash, Refusal};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::entry::CachedLicense;
+use crate::cached_license::CachedLicense;
 
 /// The outcome of a look-up. `Ok(None)`: no license has the key.
 pub(crate) type Outcome = Result<Option<Arc<CachedLicense>>, Refusal>;

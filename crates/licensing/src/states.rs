@@ -8,30 +8,31 @@ use std::sync::Arc;
 use model::{LicenseId, Timestamp};
 use parking_lot::Mutex;
 
-use crate::entry::LicenseState;
-use crate::hub::LeaseQueue;
+use crate::cached_license::LicenseState;
+use crate::lease_queue::LeaseQueue;
 
 const SHARDS: usize = 64;
 
-/// One state for each license that is cached, has a call under way, holds leased units or counts a window.
+/// The states of all licenses that are cached, have a running call, hold leased units or count a
+/// window: one for each.
 pub(crate) struct States {
     shards: Box<[Mutex<Shard>]>,
-    hub: Arc<LeaseQueue>,
+    lease_queue: Arc<LeaseQueue>,
 }
 
 type Shard = HashSet<ById, BuildHasherDefault<IdHasher>>;
 
 struct ById(Arc<LicenseState>);
 
-/// License ids are random in their lower half, so that folding them is hashing enough.
+/// The hasher of license ids. Their lower half is random, so that folding them is hashing enough.
 #[derive(Default)]
 struct IdHasher(u64);
 
 impl States {
-    pub(crate) fn new(hub: Arc<LeaseQueue>) -> Self {
+    pub(crate) fn new(lease_queue: Arc<LeaseQueue>) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hub,
+            lease_queue,
         }
     }
 
@@ -44,7 +45,7 @@ impl States {
         if let Some(state) = shard.get(&id) {
             return state.0.clone();
         }
-        let state = Arc::new(LicenseState::new(id, self.hub.clone()));
+        let state = Arc::new(LicenseState::new(id, self.lease_queue.clone()));
         shard.insert(ById(state.clone()));
         state
     }
@@ -59,16 +60,17 @@ impl States {
         }
     }
 
-    /// Looks at one shard after the other, one a call: idle leases are queued to be given back (if `give_back`), and
-    /// states that nothing refers to any more and whose meters hold nothing are dropped.
+    /// Sweeps one shard, another one with each call: queues idle leases to be given back (if
+    /// `give_back`), and drops states that nothing refers to and whose meters hold nothing.
     pub(crate) fn sweep(&self, round: usize, now: Timestamp, give_back: bool) {
         let mut idle = Vec::new();
         let mut shard = self.shards[round % SHARDS].lock();
         shard.retain(|ById(state)| {
-            if give_back && state.meter().retire_idle(now, &self.hub.options) {
+            if give_back && state.meter().retire_idle(now, &self.lease_queue.options) {
                 idle.push(state.clone());
             }
-            // With the shard locked and no other reference, nobody can get hold of it meanwhile.
+            // With the shard locked and no other reference, nobody can get hold of the state
+            // meanwhile.
             Arc::strong_count(state) > 1 || !state.meter().is_empty(now)
         });
         if shard.capacity() > 4 * shard.len().max(64) {
@@ -76,7 +78,7 @@ impl States {
         }
         drop(shard);
         for state in idle {
-            self.hub.enqueue(&state);
+            self.lease_queue.enqueue(&state);
         }
     }
 

@@ -446,7 +446,7 @@ async fn a_license_that_is_revoked_while_a_call_waits_for_units_does_not_let_it_
 }
 
 #[tokio::test]
-async fn wishes_of_many_licenses_go_to_the_store_together() {
+async fn demand_of_many_licenses_go_to_the_store_together() {
     let world = World::new().await;
     let request = IssueRequest {
         quantity: 200,

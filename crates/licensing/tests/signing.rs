@@ -238,12 +238,12 @@ async fn a_withdrawal_ends_what_the_keys_before_it_signed() {
     let token = gate.sign_token(SigningUse::TokensHs256, &claims());
     let stamp = gate.sign_stamp(&members(json!({"a": 1})));
     for signing_use in [SigningUse::TokensHs256, SigningUse::Stamps] {
-        let wish = Rotation {
+        let demand = Rotation {
             withdraw: true,
             ..rotation(HOUR)
         };
         let new = gate
-            .rotate(signing_use, wish, model::Actor::OPERATOR)
+            .rotate(signing_use, demand, model::Actor::OPERATOR)
             .await
             .unwrap();
         assert_eq!(new.state, SigningKeyState::Signing);

@@ -1,4 +1,4 @@
-//! Looks a key up in the shared cache, and offers to it what the store said.
+//! Look-ups of keys in the shared cache, and offers to it of what the store said.
 
 use std::sync::Arc;
 
@@ -8,23 +8,24 @@ use store::ChangeNumber;
 use super::history::Place;
 use super::seal::{Shared, SharedLicense};
 use super::{Announced, Fill, LookedUp, Point, Tier};
-use crate::entry::{CachedApiKey, CachedLicense};
+use crate::cached_license::{CachedApiKey, CachedLicense};
 use crate::freshness::Freshness;
 use crate::licensing::Licensing;
 
-/// What became of a look-up in the shared cache.
+/// The result of a look-up in the shared cache.
 pub(crate) enum Sharing {
-    /// It is as good as the store's answer.
+    /// A value that is as good as the store's answer.
     Answered(Option<Arc<CachedLicense>>),
-    /// The store must be asked. A value that no gate of this store wrote is replaced by what it says.
+    /// The store must be asked. Its answer replaces a value that no gate of this store wrote.
     Unanswered {
-        /// That value.
+        /// That value, if there is one.
         refused: Option<Vec<u8>>,
     },
 }
 
 impl Licensing {
-    /// One round trip at most, and none where nothing is shared.
+    /// Looks a key up in the shared cache. Takes one round trip at most, and none if nothing is
+    /// shared.
     pub(crate) async fn look_up_shared(&self, hash: &KeyHash) -> Sharing {
         const NOTHING: Sharing = Sharing::Unanswered { refused: None };
         let Some((shared, key)) = &self.fleet.shared else {
@@ -60,7 +61,7 @@ impl Licensing {
         }
     }
 
-    /// Takes in what was shared, if nothing that is known here speaks against it.
+    /// Takes in a shared value, unless something that is known here speaks against it.
     fn judge_shared(
         &self,
         hash: &KeyHash,
@@ -99,7 +100,8 @@ impl Licensing {
         }
     }
 
-    /// Offers what the store said to the other gates. `point` was reached before the store was asked.
+    /// Offers the store's answer to the other gates. `point` was reached before the store was
+    /// asked.
     pub(crate) fn share(
         &self,
         hash: &KeyHash,
@@ -110,7 +112,8 @@ impl Licensing {
         let Some((shared, key)) = &self.fleet.shared else {
             return;
         };
-        // What is newer than the point cannot be placed in a history by others: it is shared at the next reading.
+        // Other gates cannot place what is newer than the point in their history: it is shared at
+        // the next reading.
         if found
             .as_ref()
             .is_some_and(|found| found.snapshot.version > point.number)
@@ -129,7 +132,8 @@ impl Licensing {
         });
     }
 
-    /// The change up to which the store was read: what is older can be shared with other gates.
+    /// Returns the number of the change up to which the store was read. What is older can be shared
+    /// with other gates.
     #[must_use]
     pub fn shareable(&self) -> ChangeNumber {
         self.log.lock().history.reached().number
@@ -139,7 +143,8 @@ impl Licensing {
         now.plus(self.options.negative_ttl)
     }
 
-    /// Follows the announcements of other gates for ever: each makes this gate read the changes at once.
+    /// Follows the announcements of other gates for ever: each makes this gate read the changes at
+    /// once.
     pub(crate) async fn serve_announcements(&self) {
         let Some((shared, _)) = &self.fleet.shared else {
             return std::future::pending().await;
@@ -155,11 +160,12 @@ impl Licensing {
         }
     }
 
-    /// Tells the other gates of a change that was made here.
+    /// Announces a change that this gate made to the other gates.
     pub(crate) fn announce(&self, number: ChangeNumber) {
         if let Some((shared, _)) = &self.fleet.shared {
             shared.announce(number);
-            // It is read back, so that what the store says from now on can be placed and shared.
+            // The change is read back, so that what the store says from now on can be placed and
+            // shared.
             self.wake();
         }
     }

@@ -1,19 +1,19 @@
-//! What a call asks of a meter and what it gets.
+//! What a call asks of a meter, and what it gets.
 
 use model::{Refusal, Timestamp};
 
-/// What a call needs.
+/// The needs of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask {
     /// Units of the balance to reserve.
     pub units: u64,
-    /// When the call came.
+    /// The time at which the call came.
     pub now: Timestamp,
     /// Whether it takes one of the calls that may be under way at once, until its reservation is ended.
     pub slot: bool,
 }
 
-/// What a call holds. Plain data: end it with `settle` or `cancel`, once.
+/// The holdings of a call. Plain data: end it with `settle` or `cancel`, once.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a reservation that is neither settled nor cancelled holds its slot for ever"]
 pub struct Reservation {
@@ -25,61 +25,62 @@ pub struct Reservation {
     pub(super) limited: bool,
     pub(super) windowed: bool,
     pub(super) slot: bool,
-    /// Its units came from what was leased for it alone.
+    /// Whether its units were leased for this call alone.
     pub(super) held: bool,
     pub(super) left: Option<u64>,
     pub(super) view: Option<RateView>,
 }
 
-/// Units of a balance that this gate's lease holds and its meter knows nothing of, since they are meant for one call.
+/// Units of a balance that this gate leased for one call alone, and of which its meter knows
+/// nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldUnits {
-    /// The epoch of the balance that they are of.
+    /// The epoch of the balance that the units are of.
     pub epoch: u32,
-    /// How many.
+    /// The number of units.
     pub units: u64,
 }
 
-/// Why nothing was reserved.
+/// The reason why nothing was reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReserveError {
     /// A limit is reached.
     Refused(Refused),
-    /// It may fit, but the store must be asked for units first. Nothing was taken.
+    /// The call may fit, but the store must be asked for units first. Nothing was taken.
     NeedLease,
 }
 
 /// A refusal with what the caller is told about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// Why.
+    /// The reason.
     pub refusal: Refusal,
-    /// Seconds until another try may pass, at least 1; `None`: it will not by itself.
+    /// Seconds until another try may pass, at least 1; `None`: none will without a change.
     pub retry_after: Option<u32>,
     /// The tightest window, if the license has any.
     pub view: Option<RateView>,
-    /// It is for the lack of units that other gates hold and may give back.
+    /// Whether units are lacking that other gates hold and may give back.
     pub held_elsewhere: bool,
 }
 
 /// The tightest rate window after a call: the one with the fewest calls left, of those the one that lasts longest.
 ///
-/// Everything that `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10) and `X-RateLimit-*` say;
-/// `EffectiveLimits::policy` is the value of `RateLimit-Policy`.
+/// Holds everything that `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10) and `X-RateLimit-*`
+/// say; `EffectiveLimits::policy` is the value of `RateLimit-Policy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateView {
     /// Calls that pass in a window.
     pub limit: u32,
-    /// Calls left in this one, as far as this gate knows.
+    /// Calls left in this window, as far as this gate knows.
     pub remaining: u32,
-    /// Seconds until it ends, at least 1.
+    /// Seconds until the window ends, at least 1.
     pub reset_seconds: u32,
-    /// Its length in seconds.
+    /// The length of the window in seconds.
     pub window_seconds: u32,
 }
 
 impl Reservation {
-    /// Of a license without limits: holds nothing.
+    /// Makes the reservation of a license without limits, which holds nothing.
     pub(crate) const fn unlimited(ask: &Ask) -> Self {
         Self {
             units: 0,
@@ -104,38 +105,39 @@ impl Reservation {
         self.slot
     }
 
-    /// Units taken from the balance; 0 where none are counted.
+    /// Returns the units taken from the balance; 0 if none are counted.
     #[must_use]
     pub const fn units(&self) -> u64 {
         self.units
     }
 
-    /// The epoch of the balance that they were taken from.
+    /// Returns the epoch of the balance that the units were taken from.
     #[must_use]
     pub const fn epoch(&self) -> u32 {
         self.epoch
     }
 
-    /// When the call counts: the time that was asked for, or the beginning of a window that began meanwhile. It must be
-    /// the `started_at` of the record, by which the ledger tells the window that the call was leased from.
+    /// Returns the time at which the call counts: the time that was asked for, or the beginning of
+    /// a window that began meanwhile. It must be the `started_at` of the record, by which the
+    /// ledger finds the window that the call was leased from.
     #[must_use]
     pub const fn counted_at(&self) -> Timestamp {
         self.at
     }
 
-    /// Whether units of a balance were taken.
+    /// Returns whether units of a balance were taken.
     #[must_use]
     pub const fn is_limited(&self) -> bool {
         self.limited
     }
 
-    /// Whether the call counts against a window of an hour or longer.
+    /// Returns whether the call counts against a window of an hour or longer.
     #[must_use]
     pub const fn is_windowed(&self) -> bool {
         self.windowed
     }
 
-    /// Takes over units that were leased for this call alone; it asked for none.
+    /// Takes over units that were leased for this call alone, whose reservation asked for none.
     pub fn hold(&mut self, leased: HeldUnits) {
         debug_assert_eq!(self.units, 0, "units are taken once");
         self.units = leased.units;
@@ -144,8 +146,8 @@ impl Reservation {
         self.held = true;
     }
 
-    /// Lets go of the units that were leased for this call alone, if they are still here: the reservation goes on without
-    /// them.
+    /// Takes out the units that were leased for this call alone, if they are still in the
+    /// reservation, which goes on without them.
     pub fn let_go(&mut self) -> Option<HeldUnits> {
         let held = std::mem::take(&mut self.held);
         held.then(|| HeldUnits {
@@ -154,13 +156,14 @@ impl Reservation {
         })
     }
 
-    /// Units that can be taken after this call, as far as this gate knows; `None` where none are counted.
+    /// Returns the units that can be taken after this call, as far as this gate knows; `None`: none
+    /// are counted.
     #[must_use]
     pub const fn left(&self) -> Option<u64> {
         self.left
     }
 
-    /// The tightest window, this call counted; `None`: the license has no windows.
+    /// Returns the tightest window, with this call counted; `None`: the license has no windows.
     #[must_use]
     pub const fn view(&self) -> Option<RateView> {
         self.view

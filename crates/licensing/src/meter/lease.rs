@@ -1,4 +1,5 @@
-//! How a meter asks the store for units: calls that wait and stocks that run low become one wish, its answer a round.
+//! Lease requests of a meter: calls that wait and stocks that run low become one request, and its
+//! answer is a round.
 
 use model::{Counter, LicenseId, Timestamp};
 use store::{LeaseGrant, LeaseKey, LeaseRequest};
@@ -7,30 +8,30 @@ use super::ask::Ask;
 use super::state::{Balance, MeterState};
 use crate::options::LeaseOptions;
 
-/// Where a meter stands with the store.
+/// The state of a meter's requests to the store.
 #[derive(Debug, Default)]
 pub(super) struct Leasing {
-    /// It is in the queue of those who ask next.
+    /// Whether the meter is in the queue for leases.
     queued: bool,
-    /// Its wish is with the store.
+    /// Whether its request is with the store.
     in_flight: bool,
-    /// Wishes that were answered.
+    /// The number of requests that were answered.
     round: u32,
-    /// The last answer was a failure, or is awaited in vain.
+    /// Whether the last answer was a failure, or is overdue.
     failed: bool,
-    /// Calls that wait, and the units they ask for.
+    /// The waiting calls, and the units they ask for.
     calls: u64,
     units: u64,
 }
 
-/// What a meter asks of the store.
+/// The request of a meter to the store.
 #[derive(Debug, Default)]
-pub(crate) struct Wishes {
-    /// The era that the answer is for.
+pub(crate) struct LeaseDemand {
+    /// The era of the meter that the answer is for.
     pub(crate) era: u32,
-    /// Units to lease.
+    /// The units to lease.
     pub(crate) requests: Vec<LeaseRequest>,
-    /// Units to give back before.
+    /// The units to give back before.
     pub(crate) returns: Vec<(LeaseKey, u64)>,
 }
 
@@ -51,7 +52,7 @@ impl Joined {
 }
 
 impl Leasing {
-    /// Whether it was not in the queue yet; it is now.
+    /// Enters the queue. Returns whether the meter was not in it yet.
     pub(super) fn enqueue(&mut self) -> bool {
         !std::mem::replace(&mut self.queued, true)
     }
@@ -68,7 +69,7 @@ impl Leasing {
 }
 
 impl MeterState {
-    /// Whether a stock runs low and nobody asks for more yet; somebody does now.
+    /// Returns whether a stock runs low and no request is queued yet; one is now.
     pub(super) fn runs_low(&mut self, now: Timestamp) -> bool {
         let now = now.micros();
         if !self.leasing.is_idle() {
@@ -88,7 +89,7 @@ impl MeterState {
         }
     }
 
-    /// The present round, if units are on their way to or from the store.
+    /// Returns the present round, if units are on their way to or from the store.
     pub(super) fn unsettled(&self) -> Option<u32> {
         let settled = self.returns.is_empty() && !self.leasing.in_flight;
         (!settled).then_some(self.leasing.round)
@@ -98,12 +99,12 @@ impl MeterState {
         (self.leasing.round, self.leasing.failed)
     }
 
-    pub(super) fn wishes(
+    pub(super) fn demand(
         &mut self,
         license_id: LicenseId,
         now: Timestamp,
         options: &LeaseOptions,
-    ) -> Wishes {
+    ) -> LeaseDemand {
         let now = now.micros();
         self.roll(now);
         self.leasing.queued = false;
@@ -119,7 +120,7 @@ impl MeterState {
                 counter: Counter::Remaining,
                 period: self.balance.epoch.unwrap_or(0),
             };
-            let want = self.balance.stock.wish(need, allowance, now, options);
+            let want = self.balance.stock.demand(need, allowance, now, options);
             requests.extend(want.map(|want| LeaseRequest {
                 key,
                 want,
@@ -131,7 +132,7 @@ impl MeterState {
             let capacity = u64::from(window.limit.calls);
             let want = window.stock().and_then(|stock| {
                 let need = calls.saturating_sub(stock.units);
-                stock.wish(need, allowance, now, options)
+                stock.demand(need, allowance, now, options)
             });
             requests.extend(want.map(|want| LeaseRequest {
                 key,
@@ -139,7 +140,7 @@ impl MeterState {
                 capacity,
             }));
         }
-        Wishes {
+        LeaseDemand {
             era: self.era,
             requests,
             returns: std::mem::take(&mut self.returns),
@@ -158,11 +159,12 @@ impl MeterState {
             if era == self.era {
                 self.take_in(grant, now.micros(), options);
             } else if grant.units > 0 {
-                // Leased under limits that a change has replaced meanwhile.
+                // Units that were leased under limits which a change has replaced meanwhile.
                 self.give_back(grant.key, grant.units);
             }
         }
-        // What is kept for an outage is leased as soon as it is known how much is left, not with a call that needs it.
+        // The allowance for an outage is leased as soon as it is known how much is left, not with a
+        // call that needs it.
         self.wants_return() || self.runs_low(now)
     }
 
@@ -176,7 +178,7 @@ impl MeterState {
                 let window = windows.find(|window| {
                     window.limit.window.seconds() == seconds && window.period == period
                 });
-                // A window that went over meanwhile takes its lease with it.
+                // If a window ended meanwhile, its lease is void.
                 if let Some(stock) = window.and_then(|window| window.stock()) {
                     stock.add(amounts(grant), allowance, now, options);
                 }
@@ -212,7 +214,8 @@ impl Balance {
             self.epoch = Some(grant.key.period);
         }
         self.stock.add(amounts(grant), allowance, now, options);
-        // If that has passed while the answer was on its way, the next call begins the new epoch.
+        // If that time has passed while the answer was on its way, the next call begins the new
+        // epoch.
         self.refill_at = grant.next_refill_at.map_or(Self::NEVER, Timestamp::micros);
     }
 }

@@ -1,7 +1,9 @@
-//! What a meter tells the other gates and learns of them: calls of windows that are counted in memory, and calls under way.
+//! What a meter reports to the other gates and learns of them: calls of windows that are counted in
+//! memory, and running calls.
 //!
-//! A meter judges by its own count and by what the others had counted at the last exchange. It tells its whole count, never
-//! a difference, so that an exchange that is lost or repeated changes nothing.
+//! A meter judges by its own count and by what the others had counted at the last exchange. It
+//! reports its whole count, never a difference, so that an exchange that is lost or repeated
+//! changes nothing.
 
 use std::time::Duration;
 
@@ -12,11 +14,11 @@ use super::state::MeterState;
 use super::window::{Count, Window};
 use crate::fleet::{Counted, CounterReport, PeerCounts};
 
-/// The calls under way that count on other gates, too.
+/// The running calls that count on other gates, too.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SharedSlots {
-    /// The fewest that there were since the last exchange: a call that is over sooner than others can know of it is not
-    /// held against them.
+    /// The fewest running calls since the last exchange: a call that ends sooner than others can
+    /// know of it is not held against them.
     lowest: u32,
     pub(super) elsewhere: CountElsewhere,
 }
@@ -28,7 +30,7 @@ impl SharedSlots {
 }
 
 impl Window {
-    /// As what it is known to all gates; `None`: its calls are leased from the store.
+    /// Returns the name of the count for all gates; `None`: its calls are leased from the store.
     fn counted(&self) -> Option<Counted> {
         let seconds = self.limit.window.seconds();
         match (&self.count, self.limit.kind) {
@@ -41,7 +43,7 @@ impl Window {
         }
     }
 
-    fn tally(&self, license_id: LicenseId, now: Timestamp) -> Option<CounterReport> {
+    fn report(&self, license_id: LicenseId, now: Timestamp) -> Option<CounterReport> {
         let counted = self.counted()?;
         let own = self.used().unwrap_or(0);
         let left = Timestamp::from_micros(self.ends_at).since(now);
@@ -55,10 +57,10 @@ impl Window {
 }
 
 impl MeterState {
-    /// Whether there is something to tell and nobody tells it yet; somebody does now.
-    pub(super) fn wants_telling(&mut self) -> bool {
-        !self.from_result && self.is_shared() && {
-            self.from_result = true;
+    /// Returns whether there are counts to report and no report is queued yet; one is now.
+    pub(super) fn wants_report(&mut self) -> bool {
+        !self.is_reporting && self.is_shared() && {
+            self.is_reporting = true;
             true
         }
     }
@@ -67,9 +69,9 @@ impl MeterState {
         self.limits.concurrency.is_some() || self.windows.iter().any(|it| it.counted().is_some())
     }
 
-    /// What this gate has counted; also whether it is to be told again though nothing changes, since calls are under way.
-    /// These are believed for `hold`.
-    pub(super) fn tallies(
+    /// Returns the counts of this gate, and whether they are to be reported again though nothing
+    /// changes, since calls are running. The count of running calls is believed for `hold`.
+    pub(super) fn reports(
         &mut self,
         license_id: LicenseId,
         now: Timestamp,
@@ -77,33 +79,33 @@ impl MeterState {
     ) -> (Vec<CounterReport>, bool) {
         self.roll(now.micros());
         let windows = self.windows.iter();
-        let mut tallies: Vec<_> = windows
-            .filter_map(|window| window.tally(license_id, now))
+        let mut reports: Vec<_> = windows
+            .filter_map(|window| window.report(license_id, now))
             .collect();
         let mut again = false;
         if self.limits.concurrency.is_some() {
             let in_use = self.in_use();
             let own = std::mem::replace(&mut self.slots.lowest, in_use);
             again = own.max(in_use) > 0;
-            tallies.push(CounterReport {
+            reports.push(CounterReport {
                 license_id,
                 counted: Counted::InFlight,
                 own,
                 left: hold,
             });
         }
-        self.from_result = again;
-        (tallies, again)
+        self.is_reporting = again;
+        (reports, again)
     }
 
-    /// Learns what all other gates together have counted of the same.
-    pub(super) fn learn(&mut self, counted: Counted, others: PeerCounts, now: Timestamp) {
+    /// Takes in what all other gates together have counted.
+    pub(super) fn learn(&mut self, counted: Counted, peers: PeerCounts, now: Timestamp) {
         if counted == Counted::InFlight {
-            return self.slots.elsewhere.learn(others, now);
+            return self.slots.elsewhere.learn(peers, now);
         }
         let same = |window: &&mut Window| window.counted() == Some(counted);
         if let Some(window) = self.windows.iter_mut().find(same) {
-            window.elsewhere.learn(others, now);
+            window.elsewhere.learn(peers, now);
         }
     }
 }

@@ -22,9 +22,10 @@ const LAST_UNITS_IDLE: Duration = Duration::from_secs(2);
 pub(super) struct MeterState {
     pub(super) limits: Arc<EffectiveLimits>,
     pub(super) stamp: Stamp,
-    /// Counts the sets of windows there were.
+    /// The number of sets of windows that there were.
     shape: u32,
-    /// Counts the times that all leases were let go: what was reserved or asked for before is not used any more.
+    /// The number of times that all leases were given back: what was reserved or asked for before
+    /// is not used any more.
     pub(super) era: u32,
     in_use: u32,
     pub(super) windows: Vec<Window>,
@@ -33,8 +34,8 @@ pub(super) struct MeterState {
     /// Leased units to be given back to the store.
     pub(super) returns: Vec<(LeaseKey, u64)>,
     last_used: i64,
-    /// Somebody tells other gates what is counted here.
-    pub(super) from_result: bool,
+    /// Whether a report of its counts to other gates is queued.
+    pub(super) is_reporting: bool,
     pub(super) slots: SharedSlots,
 }
 
@@ -42,9 +43,9 @@ pub(super) struct MeterState {
 #[derive(Debug)]
 pub(super) struct Balance {
     pub(super) stock: Stock,
-    /// The epoch of the stock; `None`: not known (any more).
+    /// The epoch of the stock; `None`: not known, or not any more.
     pub(super) epoch: Option<u32>,
-    /// When it is refilled next.
+    /// When the balance is refilled next.
     pub(super) refill_at: i64,
 }
 
@@ -70,12 +71,12 @@ impl MeterState {
             leasing: Leasing::default(),
             returns: Vec::new(),
             last_used: 0,
-            from_result: false,
+            is_reporting: false,
             slots: SharedSlots::default(),
         }
     }
 
-    /// Goes over to other limits. Windows that stay keep their counts.
+    /// Replaces the limits. Windows that stay keep their counts.
     pub(super) fn adopt(&mut self, id: LicenseId, limits: &Arc<EffectiveLimits>, stamp: Stamp) {
         self.stamp = stamp;
         if Arc::ptr_eq(&self.limits, limits) || *self.limits == **limits {
@@ -158,13 +159,14 @@ impl MeterState {
         }
     }
 
-    /// Whether a refill replaces what is left.
+    /// Returns whether a refill replaces what is left.
     fn refill_sets(&self) -> bool {
         let sets = |refill: Refill| refill.mode == RefillMode::Set;
         self.limits.refill.is_none_or(sets)
     }
 
-    /// A reached limit wins over a missing lease, so that a refusal asks nothing of the store. Rates come before quota.
+    /// Judges a call. A reached limit wins over a missing lease, so that a refusal asks nothing of
+    /// the store. Rates come before quota.
     fn judge(&self, ask: &Ask, now: i64) -> Result<Judgement, Refused> {
         let units = ask.units;
         let mut judgement = Judgement::Passes;
@@ -203,7 +205,8 @@ impl MeterState {
         Ok(judgement)
     }
 
-    /// Why there are not enough units: they are spent, or other gates hold some that they may not use.
+    /// Returns the refusal for a lack of units: they are spent, or other gates hold some that they
+    /// may not use.
     fn exhausted(&self, units: u64, now: i64) -> Refused {
         if self.balance.stock.may_come_back(units) {
             return Refused {
@@ -316,12 +319,12 @@ impl MeterState {
         }
     }
 
-    /// Whether units are to be given back and nobody does so yet; somebody does now.
+    /// Returns whether units are to be given back and no request is queued yet; one is now.
     pub(super) fn wants_return(&mut self) -> bool {
         !self.returns.is_empty() && self.leasing.enqueue()
     }
 
-    /// Lets go of all leases: what is unused goes back to the store, what is asked for is not used.
+    /// Gives back all leases: what is unused goes to the store, and what was asked for is not used.
     fn let_go(&mut self, id: LicenseId) {
         self.era += 1;
         self.return_stocks(id);

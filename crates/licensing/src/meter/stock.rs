@@ -1,31 +1,31 @@
-//! Units that this gate leased and did not use yet.
+//! Stocks: units that this gate leased and did not use yet.
 
 use std::time::Duration;
 
 use crate::options::LeaseOptions;
 
-/// What is held of one counter. Times are microseconds since the UNIX epoch.
+/// The stock of one counter. Times are microseconds since the UNIX epoch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stock {
-    /// Leased and not used.
+    /// The units that are leased and not used.
     pub(super) units: u64,
-    /// What the store said it has left after the last lease.
+    /// The units that the store had left after the last lease.
     pub(super) left: u64,
-    /// What others hold of it by that answer and may give back.
+    /// The units that other gates held by that answer and may give back.
     elsewhere: u64,
-    /// Until when "nothing is left" is believed.
+    /// The time until which "nothing is left" is believed.
     dry_until: i64,
-    /// Below this many units more are leased ahead.
+    /// The level below which more units are leased ahead.
     low: u64,
-    /// Used since `since`: the rate that the next lease is sized by.
+    /// The units used since `since`: the rate that the next lease is sized by.
     taken: u64,
     since: i64,
 }
 
-/// Whether units can be taken.
+/// The judgement of whether units can be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Judgement {
-    /// They can.
+    /// There are enough.
     Passes,
     /// There are not enough, and the store has none.
     Dry,
@@ -33,7 +33,8 @@ pub(super) enum Judgement {
     Unknown,
 }
 
-/// Shortest time that a rate is computed over, so that a first burst does not look like a flood.
+/// The shortest time that a rate is computed over, so that a first burst does not look like a
+/// flood.
 const MIN_RATE_SPAN_US: i64 = 10_000;
 
 impl Stock {
@@ -49,7 +50,8 @@ impl Stock {
         }
     }
 
-    /// Whether what [`Stock::judge`] found to be too little could be enough, once others give back what they do not use.
+    /// Returns whether what [`Stock::judge`] found to be too little could be enough, once others
+    /// give back what they do not use.
     pub(super) const fn may_come_back(&self, units: u64) -> bool {
         self.elsewhere > 0 && self.units.saturating_add(self.elsewhere) >= units
     }
@@ -61,14 +63,14 @@ impl Stock {
         self.taken = self.taken.saturating_add(units);
     }
 
-    /// Whether it is time to lease ahead, so that no call has to wait.
+    /// Returns whether it is time to lease ahead, so that no call has to wait.
     pub(super) const fn runs_low(&self, now: i64) -> bool {
         self.units < self.low && self.left > 0 && now >= self.dry_until
     }
 
-    /// How many units to ask for, `need` of them for calls that wait, so that `allowance` are there beside what the rate calls
-    /// for; `None`: none.
-    pub(super) fn wish(
+    /// Returns how many units to ask for, `need` of them for calls that wait, so that `allowance`
+    /// units are there beside what the rate calls for; `None`: none.
+    pub(super) fn demand(
         &mut self,
         need: u64,
         allowance: u64,
@@ -94,8 +96,9 @@ impl Stock {
         Some(want.max(need).max(1).saturating_add(missing))
     }
 
-    /// How much of the allowance is kept: near the end of a balance an eighth of what the store has left, so that no gate
-    /// hoards what others could use. Before the first answer nothing is known to be left.
+    /// Returns how much of the allowance is kept: near the end of a balance an eighth of what the
+    /// store has left, so that no gate hoards what others could use. Before the first answer
+    /// nothing is known to be left.
     const fn floor(&self, allowance: u64, options: &LeaseOptions) -> u64 {
         let most = if options.alone {
             self.left
@@ -113,7 +116,8 @@ impl Stock {
         now: i64,
         options: &LeaseOptions,
     ) {
-        // Never so short that a call asks again before it believed the answer it waited for.
+        // A pause is never so short that a call asks again before it believed the answer it waited
+        // for.
         let recheck = options.recheck.max(Self::MIN_RECHECK);
         let recheck = i64::try_from(recheck.as_micros()).unwrap_or(i64::MAX);
         self.units = self.units.saturating_add(units);
@@ -122,16 +126,17 @@ impl Stock {
         self.low = self.floor(allowance, options).max(units / 2);
         let soon = recheck.min(1_000_000);
         self.dry_until = match (left, units) {
-            // As soon as callers are told to come back.
+            // Checked again as soon as callers are told to come back.
             (0, _) if elsewhere > 0 => now.saturating_add(soon),
             (0, _) => now.saturating_add(recheck),
-            // Nothing although something is left: not now, but soon.
+            // No units were granted although some are left: there may be some soon.
             (_, 0) => now.saturating_add(soon),
             _ => 0,
         };
     }
 
-    /// Empties it, as when its period is over; the rate is still known. Returns what was in it.
+    /// Empties the stock, as when its period is over; the rate is still known. Returns what was in
+    /// it.
     pub(super) fn empty(&mut self) -> u64 {
         self.left = 0;
         self.elsewhere = 0;
@@ -140,7 +145,7 @@ impl Stock {
         std::mem::take(&mut self.units)
     }
 
-    /// The store may have units again.
+    /// Records that the store may have units again.
     pub(super) fn forget_dryness(&mut self) {
         self.dry_until = 0;
     }

@@ -1,4 +1,4 @@
-//! One rate window of a meter.
+//! Rate windows of a meter.
 
 use model::{Counter, LicenseId, RateLimit, Timestamp, WindowKind};
 use store::LeaseKey;
@@ -11,18 +11,19 @@ use super::stock::{Judgement, Stock};
 #[derive(Clone, Debug)]
 pub(super) struct Window {
     pub(super) limit: RateLimit,
-    /// Number of the period; of an idle window always 0.
+    /// The number of the period; of an idle window always 0.
     pub(super) period: u32,
-    /// When it ends, in microseconds since the UNIX epoch.
+    /// When the period ends, in microseconds since the UNIX epoch.
     pub(super) ends_at: i64,
-    /// Since which shape of the meter it exists: reservations of earlier shapes were not counted in it.
+    /// The shape of the meter since which the window exists: reservations of earlier shapes were
+    /// not counted in it.
     pub(super) born: u32,
     pub(super) count: Count,
-    /// Calls that other gates counted, of what is counted in memory.
+    /// The calls that other gates counted, if the window is counted in memory.
     pub(super) elsewhere: CountElsewhere,
 }
 
-/// How its calls are counted.
+/// The count of a window's calls.
 #[derive(Clone, Debug)]
 pub(super) enum Count {
     /// Shorter than an hour: in memory.
@@ -56,12 +57,12 @@ impl Window {
         }
     }
 
-    /// How far a clock may go back and be taken for one that is corrected. Microseconds.
+    /// How far a clock may go back and count as one that is corrected, in microseconds.
     const CORRECTION: i64 = 60_000_000;
 
-    /// Begins the period that holds `now`, if the present one is over. A clock that is corrected a little does not bring back
-    /// a period that is over. One that goes back by more had been wrong: a period that it began too soon has not begun, and
-    /// nobody waits for its end.
+    /// Begins the period that holds `now`, if the present one is over. A clock that is corrected a
+    /// little does not bring back a period that is over. A clock that goes back by more had been
+    /// wrong: a period that it began too soon has not begun, and no call waits for its end.
     pub(super) fn roll(&mut self, now: i64) {
         let begins_at = self.begins_at();
         let too_soon = self.ends_at != i64::MIN && now < begins_at.saturating_sub(Self::CORRECTION);
@@ -75,7 +76,8 @@ impl Window {
             return;
         }
         if let Count::Idle { used } = &mut self.count {
-            // It begins, and its end is set, when a call is let pass. It must have been idle for longer than its length.
+            // An idle window begins, and its end is set, when a call passes. It must have been idle
+            // for longer than its length.
             if now > self.ends_at {
                 *used = 0;
             }
@@ -110,7 +112,7 @@ impl Window {
         }
     }
 
-    /// Calls of this gate; `None`: they are leased from the store.
+    /// Returns the calls of this gate; `None`: they are leased from the store.
     pub(super) const fn used(&self) -> Option<u32> {
         match &self.count {
             Count::Memory { used } | Count::Idle { used } => Some(*used),
@@ -168,7 +170,7 @@ impl Window {
     }
 }
 
-/// Whole seconds from `now` until `then`, rounded up, at least 1.
+/// Returns the whole seconds from `now` until `then`, rounded up, at least 1.
 pub(super) fn seconds_until(then: i64, now: i64) -> u32 {
     let micros = then.saturating_sub(now).max(1);
     u32::try_from((micros - 1) / 1_000_000 + 1).unwrap_or(u32::MAX)

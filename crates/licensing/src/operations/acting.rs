@@ -1,4 +1,5 @@
-//! Operations have somebody's name to them: what they change is in the audit log, in one transaction with the change.
+//! Operations in the name of an actor: what they change is in the audit log, in one transaction
+//! with the change.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -9,15 +10,17 @@ use store::{AuditEntries, Changed, StoredLicense};
 
 use crate::licensing::Licensing;
 
-/// [`Licensing`], with somebody who acts: every operation that changes something is one of this type, and leaves a line in
-/// the audit log, which says who, from where, what, before and after. A line that cannot be written undoes the change.
+/// [`Licensing`] with an actor. Every operation that changes something is one of this type, and
+/// leaves a line in the audit log, which says who, from where, what, before and after. If the line
+/// cannot be written, the change is undone.
 #[derive(Clone, Debug)]
 pub struct AuditedLicensing {
     licensing: Arc<Licensing>,
     actor: Actor,
 }
 
-/// Writes lines of an actor at a time. It holds on to nothing, so that a store can keep it for as long as it wants.
+/// A writer of lines of an actor at a time. It borrows nothing, so that a store can keep it for as
+/// long as it wants.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AuditWriter {
     actor: Actor,
@@ -25,7 +28,7 @@ pub(crate) struct AuditWriter {
 }
 
 impl Licensing {
-    /// Operations by this actor.
+    /// Returns the operations in the name of this actor.
     #[must_use]
     pub fn acting(self: &Arc<Self>, actor: Actor) -> AuditedLicensing {
         AuditedLicensing {
@@ -51,25 +54,25 @@ impl Deref for AuditedLicensing {
 }
 
 impl AuditedLicensing {
-    /// The operations without a name to them.
+    /// Returns the operations that need no actor.
     #[must_use]
     pub const fn licensing(&self) -> &Arc<Licensing> {
         &self.licensing
     }
 
-    /// Who acts.
+    /// Returns the actor.
     #[must_use]
     pub const fn actor(&self) -> Actor {
         self.actor
     }
 
-    pub(super) fn own_pen(&self) -> AuditWriter {
+    pub(super) fn own_audit_writer(&self) -> AuditWriter {
         self.licensing.audit_writer(self.actor)
     }
 
-    /// What is said of a change of a license; nothing of one that changed nothing.
+    /// Returns the audit entries of a change of a license; none if it changed nothing.
     pub(super) fn of_license(&self, action: &'static str) -> AuditEntries<Changed<StoredLicense>> {
-        let audit_writer = self.own_pen();
+        let audit_writer = self.own_audit_writer();
         AuditEntries::from_result(move |changed: &Changed<StoredLicense>| {
             let (before, after) = (&changed.before.license, &changed.after.license);
             let line = || {
@@ -82,13 +85,14 @@ impl AuditedLicensing {
 }
 
 impl AuditWriter {
-    /// A line.
+    /// Makes a line.
     pub(crate) fn line(self, action: &str, subject: impl std::fmt::Display) -> AuditEntry {
         AuditEntry::new(&self.actor, self.at, action, subject)
     }
 }
 
-/// A license as the log shows it: without the name of its user, so that a person can be forgotten.
+/// Returns a license as the log shows it: without the name of its user, so that a person can be
+/// forgotten.
 pub(crate) fn shown(license: &License) -> Value {
     let mut value = serde_json::to_value(license).unwrap_or(Value::Null);
     if let Some(user) = value.get_mut("user")

@@ -34,15 +34,15 @@ impl AuditedLicensing {
         validate::entries("allow_ips", allow_ips.len())?;
         let unknown = || Error::ManagementKeyUnknown(id);
         let key = self.store.management_key(id).await?.ok_or_else(unknown)?;
-        let wish = ManagementKeyRequest {
+        let demand = ManagementKeyRequest {
             account: key.account,
             app: key.app,
             license_id: key.license_id,
             allow_ips: allow_ips.clone(),
             ..ManagementKeyRequest::default()
         };
-        self.may_have_addresses(&wish).await?;
-        let audit_writer = self.own_pen();
+        self.may_have_addresses(&demand).await?;
+        let audit_writer = self.own_audit_writer();
         let note =
             AuditEntries::from_result(move |Changed { before, after }: &Changed<ManagementKey>| {
                 let line = audit_writer.line("key.change", after.id).of(&after.account);

@@ -1,4 +1,5 @@
-//! What the software that is sold with an app proves itself with: the app's id, and a secret that can be renewed.
+//! The credentials of an app, by which software that is sold with it proves what it is: the app's
+//! id, and a secret that can be renewed.
 //!
 //! A secret opens no management: it ships with software, so that others will see it. Secrets of an app are numbered from
 //! 1 and kept as keyed hashes, each written once and never changed; how long those before it are taken stands with the
@@ -22,29 +23,30 @@ use crate::numbered;
 pub struct AppSecrets {
     /// The app.
     pub app: AppName,
-    /// Its identity for the software that is sold with it; the same for ever.
+    /// The id of the app for the software that is sold with it; the same for ever.
     pub app_id: AppId,
     /// When the secret in use was made; `None`: none was.
     pub created_at: Option<Timestamp>,
-    /// Until when a secret before it is taken; `None`: none is.
+    /// When the last secret before it stops being accepted; `None`: none is accepted.
     pub former_until: Option<Timestamp>,
 }
 
 /// A new secret of an app.
 #[derive(Clone, Debug)]
 pub struct IssuedAppSecret {
-    /// What may be known of it and those before.
+    /// The facts of the new secret and those before.
     pub secrets: AppSecrets,
     /// The secret, to be shown this once.
     pub secret: Credential,
 }
 
-/// Most secrets of an app, ever.
+/// The number of secrets that an app can ever have.
 const MAX_SECRETS: usize = 10_000;
 
 impl AuditedLicensing {
-    /// Makes a new secret of an app; those before it end when `overlap` is over, or sooner if that was said before. If
-    /// others make one at the same time, each gets one of their own.
+    /// Makes a new secret of an app. Those before it end when `overlap` is over, or sooner if an
+    /// earlier renewal said so. If several callers make one at the same time, each gets one of
+    /// their own.
     ///
     /// # Errors
     /// The app is unknown, it had too many secrets, or the store fails.
@@ -67,7 +69,10 @@ impl AuditedLicensing {
                 created_at: self.clock.now(),
                 overlap: overlap.as_secs(),
             };
-            let line = self.own_pen().line("app-secret.create", app).of(&account);
+            let line = self
+                .own_audit_writer()
+                .line("app-secret.create", app)
+                .of(&account);
             let kept = self.keep_app_secret(app, number, &record, line).await?;
             if kept {
                 let secrets = self.app_secrets(app).await?;
@@ -76,7 +81,7 @@ impl AuditedLicensing {
         }
     }
 
-    /// Whether this record and no other is the one of that number now.
+    /// Stores a secret. Returns whether this record and no other is the one of that number now.
     async fn keep_app_secret(
         &self,
         app: &AppName,
@@ -112,7 +117,8 @@ impl Licensing {
         })
     }
 
-    /// The app whose id and secret these are, the secret in use or one that is still taken.
+    /// Returns the app whose id and secret these are: the secret in use or one that is still
+    /// accepted; `None`: there is none.
     ///
     /// # Errors
     /// The store fails.
@@ -133,8 +139,8 @@ impl Licensing {
         Ok(holds.then_some(app))
     }
 
-    /// The id of an app: told from its name with the store's key, so that it is the same on every gate and after every
-    /// start.
+    /// Returns the id of an app. It is derived from its name with the store's key, so that it is
+    /// the same on every gate and after every start.
     fn app_id(&self, app: &AppName) -> AppId {
         // No credential holds a NUL, so no credential has this hash.
         let hash = self.hasher.hash(format!("app id\0{app}").as_bytes());
@@ -145,7 +151,7 @@ impl Licensing {
         AppId::from_u128(u128::from_be_bytes(*first))
     }
 
-    /// Every secret that the app ever had, oldest first, as the store has them now.
+    /// Returns every secret that the app ever had, oldest first, as the store has them now.
     async fn app_records(&self, app: &AppName) -> Result<Arc<[AppSecret]>, Error> {
         let known = self.app_secrets.get(app);
         let name = |number| name(app, number);
@@ -163,7 +169,7 @@ impl Licensing {
     }
 }
 
-/// Where a secret is kept.
+/// Returns the name under which a secret is kept.
 fn name(app: &AppName, number: usize) -> String {
     format!("app-secret/{app}/{number}")
 }

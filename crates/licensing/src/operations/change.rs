@@ -200,7 +200,7 @@ impl AuditedLicensing {
         action: &'static str,
         balance: bool,
     ) -> AuditEntries<Changed<StoredLicense>> {
-        let (audit_writer, shown) = (self.own_pen(), self.of_license(action));
+        let (audit_writer, shown) = (self.own_audit_writer(), self.of_license(action));
         AuditEntries::from_result(move |changed: &Changed<StoredLicense>| {
             let mut lines = shown.lines(changed);
             let license = &changed.after.license;
@@ -267,7 +267,7 @@ impl AuditedLicensing {
             credential: minted.new,
             others_expire_at,
         };
-        let audit_writer = self.own_pen();
+        let audit_writer = self.own_audit_writer();
         let note = AuditEntries::from_result(move |changed: &Changed<StoredLicense>| {
             let StoredLicense {
                 license,
@@ -300,7 +300,9 @@ impl AuditedLicensing {
             let reason = format!("{credential} is not a credential of license {id}");
             return Err(Error::invalid("credential", reason));
         }
-        let line = self.own_pen().line("credential.revoke", credential);
+        let line = self
+            .own_audit_writer()
+            .line("credential.revoke", credential);
         let line = line.of(&stored.license.account);
         let note = AuditEntries::of(vec![
             line.between(None::<&Value>, Some(&json!({ "license": id }))),
@@ -368,7 +370,7 @@ impl Licensing {
     pub async fn balance(&self, id: LicenseId) -> Result<Option<BalanceView>, Error> {
         let state = self.states.get(id);
         if let Some(state) = &state {
-            self.hub.settled(state).await;
+            self.lease_queue.settled(state).await;
         }
         // Read before the store's: what is leased between the two then counts as taken, never twice as remaining.
         let held = state.and_then(|state| state.meter().leased_units());

@@ -1,4 +1,5 @@
-//! What must happen once however often it is asked for: idempotency keys, stamp ids.
+//! Idempotency: operations that are carried out once however often they are asked for, such as by
+//! idempotency keys and stamp ids.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,44 +19,46 @@ use crate::licensing::Licensing;
 /// A request that must be carried out once, however often it is sent.
 #[derive(Clone, Copy, Debug)]
 pub struct IdempotentRequest<'a> {
-    /// What kind of thing it is.
+    /// The kind of operation.
     pub kind: ClaimKind,
-    /// What tells it from others of its kind, such as an account, a path and a key; the parts cannot run into each other.
+    /// The name that identifies the request among those of its kind, such as an account, a path and
+    /// a key. The parts cannot run into each other.
     pub name: &'a [&'a [u8]],
-    /// What is to happen: the same name with other content is a conflict.
+    /// The content of the request. The same name with other content is a conflict.
     pub content: &'a [&'a [u8]],
-    /// By what it can be found again, as the bits of a call id; 0: nothing.
+    /// A reference by which the operation can be found again, as the bits of a call id; 0: none.
     pub reference: u128,
-    /// How long it is remembered.
+    /// How long the request is remembered.
     pub lifetime: Duration,
-    /// Instances that are dead and whose records are read here, though they are not all in the books yet: what they left is
-    /// handed on at once.
+    /// Instances that are dead and whose records are read here, though they are not all in the
+    /// books yet. The operations that they left are handed on at once.
     pub dead: &'a [InstanceId],
 }
 
 /// The answer to a request that must be carried out once.
 #[derive(Debug)]
 pub enum Idempotency {
-    /// It is for the caller to do, and then to finish or release.
+    /// The caller has to carry out the operation, and then to finish or release the guard.
     Run(IdempotencyGuard),
-    /// It was done before, and this was answered.
+    /// The operation was done before, with this answer.
     Replay(Vec<u8>),
-    /// Another caller is doing it now: ask again in a moment.
+    /// Another caller is carrying it out now: ask again in a moment.
     InProgress,
     /// The name was used for something else.
     Conflict,
 }
 
-/// The right to carry out a request that must be carried out once. Dropped unfinished, it stays taken, and the next caller takes it
-/// over.
+/// The right to carry out an idempotent operation. If it is dropped unfinished, the operation stays
+/// claimed, and the next caller takes it over.
 #[derive(Debug)]
 pub struct IdempotencyGuard {
     key: ClaimKey,
     lifetime: Duration,
     in_flight: Arc<InFlight>,
-    /// By what it can be found again: of who tried first.
+    /// The reference by which the operation can be found again: that of the first try.
     pub reference: u128,
-    /// When an earlier try began that was not finished; how far it came is not known.
+    /// When an earlier try began that was not finished; how far it came is not known. `None`: there
+    /// was none.
     pub broken_off: Option<model::Timestamp>,
 }
 
@@ -66,8 +69,9 @@ impl Drop for IdempotencyGuard {
 }
 
 impl Licensing {
-    /// Asks to do something once. Of any number of callers, on whichever gates, one is told to do it. What a gate that
-    /// died left behind is handed on when its journal is read, here or to its end, so that what it recorded can be found.
+    /// Claims an idempotent operation. Of any number of callers, on whichever gates, one is given
+    /// the guard. The claim of a gate that died is handed on when its journal is read, here or to
+    /// its end, so that what it recorded can be found.
     ///
     /// # Errors
     /// The store fails.
@@ -80,7 +84,7 @@ impl Licensing {
         if !self.in_flight.begin(key) {
             return Ok(Idempotency::InProgress);
         }
-        let mut mine = IdempotencyGuard {
+        let mut guard = IdempotencyGuard {
             key,
             lifetime: request.lifetime,
             in_flight: self.in_flight.clone(),
@@ -98,7 +102,7 @@ impl Licensing {
             expires_at: after(now, request.lifetime),
         };
         let claim = match self.store.claims()?.claim(new).await? {
-            Claimed::Won => return Ok(Idempotency::Run(mine)),
+            Claimed::Won => return Ok(Idempotency::Run(guard)),
             Claimed::Lost(claim) => claim,
         };
         if claim.content != content {
@@ -110,19 +114,20 @@ impl Licensing {
         if !self.take_over(key, &claim, request.dead).await? {
             return Ok(Idempotency::InProgress);
         }
-        mine.reference = claim.reference;
-        mine.broken_off = Some(claim.claimed_at);
-        Ok(Idempotency::Run(mine))
+        guard.reference = claim.reference;
+        guard.broken_off = Some(claim.claimed_at);
+        Ok(Idempotency::Run(guard))
     }
 
-    /// Takes over what its owner is not at any more.
+    /// Takes over a claim whose owner does not carry it out any more. Returns whether it did.
     async fn take_over(
         &self,
         key: ClaimKey,
         claim: &Claim,
         dead: &[InstanceId],
     ) -> Result<bool, Error> {
-        // Our own: nobody in this process is at it, or this would not have come so far.
+        // A claim of our own: nobody in this process carries it out, or this would not have come so
+        // far.
         let left = claim.owner == self.instance
             || dead.contains(&claim.owner)
             || self.is_finished(claim.owner).await?;
@@ -141,7 +146,7 @@ impl Licensing {
         Ok(found.is_none_or(|state| state.finished_at.is_some()))
     }
 
-    /// Notes what was answered, so that it is answered again.
+    /// Stores the answer of an operation, so that it is given again.
     ///
     /// # Errors
     /// The store fails; then the next who asks takes it over.
@@ -152,7 +157,7 @@ impl Licensing {
         Ok(())
     }
 
-    /// Notes that nothing was done, so that it can be asked for again.
+    /// Records that nothing was done, so that the operation can be asked for again.
     ///
     /// # Errors
     /// The store fails; then the next who asks takes it over.
@@ -161,7 +166,8 @@ impl Licensing {
         Ok(())
     }
 
-    /// Seals an answer that holds a secret: only who knows `name` can have it opened, and the store does not.
+    /// Seals an answer that holds a secret. Only a caller who knows `name` can have it opened; the
+    /// store cannot.
     #[must_use]
     pub fn seal_answer(&self, name: &[&[u8]], answer: &[u8]) -> Vec<u8> {
         let nonce: [u8; 24] = random();
@@ -176,7 +182,8 @@ impl Licensing {
         [&nonce[..], &sealed].concat()
     }
 
-    /// Opens what [`Licensing::seal_answer`] sealed under this name; `None`: it was not.
+    /// Opens what [`Licensing::seal_answer`] sealed under this name; `None`: it was not sealed
+    /// under it.
     #[must_use]
     pub fn open_answer(&self, name: &[&[u8]], sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, sealed) = sealed.split_first_chunk::<24>()?;
@@ -197,10 +204,10 @@ impl Licensing {
     }
 }
 
-/// What sealed answers are told from other uses of the keyring by.
+/// The context that separates sealed answers from other uses of the keyring.
 const ANSWER: &[u8] = b"tallygate answer 1";
 
-/// SHA-256 over parts, each after its length.
+/// Returns the SHA-256 over parts, each after its length.
 fn digest(parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for part in parts {

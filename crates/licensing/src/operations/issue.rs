@@ -1,4 +1,4 @@
-//! Issues licenses.
+//! Issuing of licenses.
 
 use std::collections::HashSet;
 
@@ -18,61 +18,63 @@ use crate::error::Error;
 use crate::key_copies::Copier;
 use crate::licensing::Licensing;
 
-/// A wish for licenses.
+/// A request for licenses.
 #[derive(Clone, Debug)]
 pub struct IssueRequest {
-    /// The app they open.
+    /// The app that the licenses open.
     pub app: AppName,
-    /// The account that asks; it must sell the app. `None`: whoever sells it (the command line on the gate's host).
+    /// The account that asks, which must sell the app. `None`: whichever sells it (the command line
+    /// on the gate's host).
     pub account: Option<AccountName>,
-    /// Their plan; `None`: the app's.
+    /// The plan; `None`: the app's default.
     pub plan: Option<PlanName>,
-    /// The user they are given to.
+    /// The user that the licenses are given to.
     pub user: Option<String>,
-    /// A word for people.
+    /// A label for people.
     pub label: Option<String>,
-    /// When they end.
+    /// When the licenses end; `None`: never.
     pub expires_at: Option<Timestamp>,
-    /// How much they may use.
+    /// The limits of use.
     pub limits: Limits,
     /// Where they may call.
     pub permissions: Vec<Permission>,
-    /// From where they may call.
+    /// The networks from which calls may come; empty: all.
     pub allow_ips: Vec<IpNet>,
-    /// Where their keys come from.
+    /// The source of their keys.
     pub key: KeySource,
-    /// How many, at most 1,000; 1 with a key that exists.
+    /// The number of licenses, at most 1,000; 1 with a key that exists.
     pub quantity: u32,
 }
 
-/// Where a key comes from.
+/// The source of a key.
 #[derive(Clone, Debug)]
 pub enum KeySource {
-    /// It is made.
+    /// A new key is generated in this format.
     Generate(KeyFormat),
-    /// It exists.
+    /// The key exists.
     Import(Credential),
-    /// It exists, and only the SHA-256 of its text is known.
+    /// The key exists, and only the SHA-256 of its text is known.
     ImportDigest([u8; 32]),
 }
 
 /// A license with a new key.
 #[derive(Clone, Debug)]
 pub struct Issued {
-    /// The license and all its credentials; of several that are issued at once, with the version of the last.
+    /// The license and all its credentials. Of several that are issued at once, the version is that
+    /// of the last.
     pub license: StoredLicense,
-    /// The credential that is new.
+    /// The id of the new credential.
     pub credential_id: CredentialId,
-    /// Its key, to be shown this once; `None` where only its digest is known.
+    /// The key, to be shown this once; `None`: only its digest is known.
     pub credential: Option<Credential>,
 }
 
-/// Why none of several licenses was issued.
+/// The reason why none of several licenses was issued.
 #[derive(Debug)]
 pub struct NotIssued {
-    /// Which of the wishes is to blame, from 0.
+    /// The place of the request that is to blame, from 0.
     pub at: usize,
-    /// What is wrong with it.
+    /// The error of that request.
     pub error: Error,
 }
 
@@ -83,7 +85,8 @@ pub(super) struct Minted {
 }
 
 impl IssueRequest {
-    /// A license of an app with nothing said but that, with a key of our own format.
+    /// Returns a request for one license of an app, with a key of our own format and no other
+    /// terms.
     #[must_use]
     pub const fn for_app(app: AppName) -> Self {
         Self {
@@ -140,10 +143,11 @@ impl AuditedLicensing {
         issued.map_err(|refused| refused.error)
     }
 
-    /// Issues licenses of several wishes in their order, all or none.
+    /// Issues licenses of several requests in their order, all or none.
     ///
     /// # Errors
-    /// As of [`AuditedLicensing::issue`], with the place of the wish that is to blame; the first one for what is nobody's fault.
+    /// The errors of [`AuditedLicensing::issue`], with the place of the request that is to blame,
+    /// or of the first one if none is.
     pub async fn issue_all(&self, requests: Vec<IssueRequest>) -> Result<Vec<Issued>, NotIssued> {
         let now = self.clock.now();
         let mut apps = requests.iter().map(|request| &request.app);
@@ -205,7 +209,7 @@ impl AuditedLicensing {
                 credentials: vec![minted.new],
             });
         }
-        let audit_writer = self.own_pen();
+        let audit_writer = self.own_audit_writer();
         let line = |NewLicense { license, .. }: &NewLicense| {
             let line = audit_writer.line("license.create", license.id);
             let line = line.of(&license.account);

@@ -1,5 +1,5 @@
-//! Claims of tokens whose answer was lost: the call is refused, so what its claim may have won is given back, or the holder's
-//! next try would find the token used.
+//! Recovery of lost claims: claims of tokens whose answer was lost. The call is refused, so what
+//! its claim may have won is given back, or the holder's next try would find the token used.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,15 +11,16 @@ use crate::licensing::Licensing;
 
 /// How long a store that is away is waited for: the usual life of a token.
 const STORE_TIMEOUT: Duration = Duration::from_secs(300);
-/// Between two looks, first and at most.
+/// The pause between two checks, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
-/// So many looks must say that the claim was not done: it may be on its way when the first one comes.
+/// The number of checks that must find no claim: it may be on its way when the first check is made.
 const MIN_ANSWERS: u32 = 3;
 
 impl Licensing {
-    /// Looks in the background whether a claim that was not answered was done all the same, and gives the token back then.
-    pub(super) fn chase_claim(self: &Arc<Self>, hash: KeyHash, call_id: CallId) {
+    /// Checks in the background whether a claim that was not answered was done all the same, and
+    /// gives the token back then.
+    pub(super) fn recover_lost_claim(self: &Arc<Self>, hash: KeyHash, call_id: CallId) {
         let Some(permit) = self.lost_claim_permits.take() else {
             tracing::warn!("too many claims without an answer: tokens may stay claimed");
             return;
@@ -41,7 +42,7 @@ impl Licensing {
         });
     }
 
-    /// Whether a call has a token; it is given back then.
+    /// Returns whether a call has a token, and gives it back then.
     async fn give_back_claim(
         self: &Arc<Self>,
         hash: KeyHash,
@@ -54,7 +55,7 @@ impl Licensing {
         if !is_claimed {
             return Ok(false);
         }
-        // Told again what it won, units included; dropped, it is given back.
+        // The claim returns again what it won, units included; dropped, it is given back.
         drop(self.claim_once(hash, call_id).await?);
         Ok(true)
     }

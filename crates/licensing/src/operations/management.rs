@@ -1,4 +1,4 @@
-//! Accounts and the keys to the control plane.
+//! Accounts, and the keys to the control plane.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,47 +17,47 @@ use super::validate;
 use crate::error::Error;
 use crate::licensing::Licensing;
 
-/// A wish for a management key.
+/// A request for a management key.
 #[derive(Clone, Debug, Default)]
 pub struct ManagementKeyRequest {
-    /// The account it acts for.
+    /// The account that the key acts for.
     pub account: AccountName,
-    /// The only app it may act on.
+    /// The only app that the key may act on; `None`: all of the account.
     pub app: Option<AppName>,
-    /// The only license it may act on, and the one that tokens of a pair draw on. Those of a pair of an app without one
-    /// draw on a license that is made for it.
+    /// The only license that the key may act on, and that tokens of a pair draw on. Tokens of a
+    /// pair of an app without a license draw on one that is made for it.
     pub license_id: Option<LicenseId>,
-    /// A word for people.
+    /// A name for people.
     pub name: Option<String>,
-    /// What it may do; empty: everything, and of a key for one license all that reads.
+    /// The scopes of the key; empty: everything, and for a key of one license all that reads.
     pub scopes: Vec<String>,
-    /// When it ends.
+    /// When the key ends; `None`: never.
     pub expires_at: Option<Timestamp>,
-    /// Whether it is half of a pair with a secret.
+    /// Whether the key is half of a pair with a secret.
     pub pair: bool,
-    /// From where it may be used; empty: from everywhere.
+    /// The networks from which the key may be used; empty: all.
     pub allow_ips: Vec<IpNet>,
 }
 
-/// A management key, with what is shown this once.
+/// A new management key, with what is shown this once.
 #[derive(Clone, Debug)]
 pub struct IssuedManagementKey {
     /// The key without its secrets.
     pub key: ManagementKey,
-    /// Its text.
+    /// The text of the key.
     pub credential: Credential,
     /// The secret of a pair.
     pub secret: Option<Credential>,
 }
 
-/// The shape of bearer keys and of the secrets of pairs.
+/// The format of bearer keys and of the secrets of pairs.
 const KEY_FORMAT: KeyFormat = KeyFormat::Tallygate;
-/// The shape of the other half of a pair, which is a name rather than a secret. Its visible beginning is shorter, by
-/// which pairs are told from bearers.
+/// The format of the other half of a pair, which is a name and no secret. Its visible beginning is
+/// shorter, which tells pairs from bearers.
 const NAME_FORMAT: KeyFormat = KeyFormat::Uuid;
 
 impl AuditedLicensing {
-    /// Makes an account.
+    /// Creates an account.
     ///
     /// # Errors
     /// It exists already, or the store fails.
@@ -67,15 +67,18 @@ impl AuditedLicensing {
             created_at: self.clock.now(),
             disabled_at: None,
         };
-        let line = self.own_pen().line("account.create", &account.name);
+        let line = self
+            .own_audit_writer()
+            .line("account.create", &account.name);
         let note = AuditEntries::of(vec![line.of(&account.name)]);
         self.store.create_account(account.clone(), note).await?;
         Ok(account)
     }
 
-    /// Switches an account off: its management keys and their sessions are refused by the control plane, on this gate when it
-    /// returns, on others when they are told, at the latest within a second. Its licenses stay as they are, for their holders owe
-    /// it nothing. Or on again. Doing it twice does nothing more, and is noted once.
+    /// Enables or disables an account. The management keys and sessions of a disabled one are
+    /// refused by the control plane, on this gate when this returns, on others when the change is
+    /// announced to them, at the latest within a second. Its licenses stay as they are, for their
+    /// holders owe it nothing. Doing it twice does nothing more, and is logged once.
     ///
     /// # Errors
     /// There is none such, or the store fails.
@@ -89,7 +92,7 @@ impl AuditedLicensing {
         } else {
             "account.disable"
         };
-        let audit_writer = self.own_pen();
+        let audit_writer = self.own_audit_writer();
         let note =
             AuditEntries::from_result(move |Changed { before, after }: &Changed<Account>| {
                 let line = || {
@@ -104,7 +107,7 @@ impl AuditedLicensing {
         changed.ok_or_else(|| Error::AccountUnknown(name.clone()))
     }
 
-    /// Makes a management key.
+    /// Creates a management key.
     ///
     /// # Errors
     /// A field is not what it may be; the account, app or license is unknown or of another account; the store fails.
@@ -136,14 +139,14 @@ impl AuditedLicensing {
         let made = request.app.as_ref().map(|_| LicenseId::generate());
         let draws_on = request.license_id.or(made).filter(|_| request.pair);
         let (issued, new) = self.mint_management_key(request, draws_on);
-        let line = self.own_pen().line("key.create", issued.key.id);
+        let line = self.own_audit_writer().line("key.create", issued.key.id);
         let note = of_new_key(line, &issued.key);
         self.store.create_management_key(new, note).await?;
         self.forget_management_keys();
         Ok(issued)
     }
 
-    /// Makes a new key with the rights of another, which ends when `overlap` is over.
+    /// Creates a key with the rights of another, which ends when `overlap` is over.
     ///
     /// # Errors
     /// There is none such, it has ended, or the store fails.
@@ -182,7 +185,7 @@ impl AuditedLicensing {
             allow_ips: old.allow_ips,
         };
         let (issued, new) = self.mint_management_key(request, draws_on);
-        let note = of_new_key(self.own_pen().line("key.rotate", id), &issued.key);
+        let note = of_new_key(self.own_audit_writer().line("key.rotate", id), &issued.key);
         let replacing = self.store.replace_management_key(id, end, new, note);
         let replaced = replacing.await?;
         self.forget_management_keys();
@@ -194,12 +197,12 @@ impl AuditedLicensing {
         }
     }
 
-    /// Ends a management key at once. Doing it twice does nothing more, and is noted once.
+    /// Ends a management key at once. Doing it twice does nothing more, and is logged once.
     ///
     /// # Errors
     /// There is none such, or the store fails.
     pub async fn revoke_management_key(&self, id: ManagementKeyId) -> Result<ManagementKey, Error> {
-        let audit_writer = self.own_pen();
+        let audit_writer = self.own_audit_writer();
         let note =
             AuditEntries::from_result(move |Changed { before, after }: &Changed<ManagementKey>| {
                 let line = || {
@@ -217,7 +220,7 @@ impl AuditedLicensing {
 }
 
 impl Licensing {
-    /// All accounts by name.
+    /// Returns all accounts by name.
     ///
     /// # Errors
     /// The store fails.
@@ -225,7 +228,7 @@ impl Licensing {
         Ok(self.store.accounts().await?)
     }
 
-    /// One account.
+    /// Returns an account.
     ///
     /// # Errors
     /// There is none such, or the store fails.
@@ -234,7 +237,8 @@ impl Licensing {
         found.ok_or_else(|| Error::AccountUnknown(name.clone()))
     }
 
-    /// The management key that a bearer presents; `None`: it is none, has ended, or is half of a pair.
+    /// Returns the management key that a bearer presents; `None`: it is none, has ended, or is half
+    /// of a pair.
     ///
     /// # Errors
     /// The store fails.
@@ -244,7 +248,8 @@ impl Licensing {
         Ok(bearer.map(|known| known.key.clone()))
     }
 
-    /// The management key of a pair, if the secret is its own; compared in a time that tells nothing.
+    /// Returns the management key of a pair, if the secret is its own. The comparison takes the
+    /// same time for any secret.
     ///
     /// # Errors
     /// The store fails.
@@ -265,12 +270,12 @@ impl Licensing {
         Ok(owner.map(|(key, _)| key))
     }
 
-    /// The management key of this text, if it may be used now.
+    /// Returns the management key of this text, if it may be used now.
     async fn known_management_key(
         &self,
         text: &str,
     ) -> Result<Option<Arc<CachedManagementKey>>, Error> {
-        // The shape and its checksum spare the store what is none.
+        // The format and its checksum spare the store what is no key.
         if !matches!(KeyFormat::of(text), Some(KEY_FORMAT | NAME_FORMAT)) {
             return Ok(None);
         }
@@ -290,7 +295,7 @@ impl Licensing {
         Ok(found.filter(|known| !has_ended(&known.key, now)))
     }
 
-    /// The management keys of an account (`None`: of all), oldest first.
+    /// Returns the management keys of an account (`None`: of all), oldest first.
     ///
     /// # Errors
     /// The store fails.
@@ -340,7 +345,8 @@ impl Licensing {
         (issued, new)
     }
 
-    /// Management keys or accounts were changed here: nothing of them is known any more, and the other gates are told.
+    /// Empties the cache of management keys after a change made here, and announces it to the other
+    /// gates.
     pub(super) fn forget_management_keys(&self) {
         self.management.clear();
         if let Some((shared, _)) = &self.fleet.shared {

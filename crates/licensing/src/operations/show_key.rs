@@ -57,7 +57,7 @@ impl AuditedLicensing {
             let reason = "is not open here, so that nothing is sealed with it";
             return Err(Error::invalid("keyring", reason));
         };
-        let audit_writer = self.own_pen();
+        let audit_writer = self.own_audit_writer();
         let rotated = copies.rotate(|number| {
             let line = audit_writer.line("seal-key.rotate", number);
             let new = json!({ "number": number });

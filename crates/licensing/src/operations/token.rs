@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::acting::AuditedLicensing;
 use super::time::after;
-use crate::entry::CachedLicense;
+use crate::cached_license::CachedLicense;
 use crate::error::Error;
 use crate::licensing::Licensing;
 use crate::meter::{HeldUnits, Refused, Reservation};
@@ -77,7 +77,7 @@ impl AuditedLicensing {
     /// # Errors
     /// There is none such, or the store fails.
     pub async fn end_token(&self, id: RequestTokenId) -> Result<RequestToken, Error> {
-        let audit_writer = self.own_pen();
+        let audit_writer = self.own_audit_writer();
         let note = AuditEntries::from_result(move |token: &RequestToken| {
             let state = json!({ "license": token.license_id, "units": token.units });
             let line = audit_writer.line("token.end", token.id).of(&token.account);
@@ -198,7 +198,7 @@ impl Licensing {
                 Ok(None) => Err(Refusal::TokenInvalid),
                 Err(error) => {
                     tracing::warn!(%error, "a token cannot be claimed");
-                    licensing.chase_claim(hash, call_id);
+                    licensing.recover_lost_claim(hash, call_id);
                     Err(Refusal::LicenseStoreUnavailable)
                 }
             };

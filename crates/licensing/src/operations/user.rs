@@ -45,7 +45,7 @@ impl AuditedLicensing {
             created_at: now,
             updated_at: now,
         };
-        let line = self.own_pen().line("user.create", user.id);
+        let line = self.own_audit_writer().line("user.create", user.id);
         let note = AuditEntries::of(vec![line.of(&user.account)]);
         self.store.create_user(user.clone(), note).await?;
         Ok(user)
@@ -65,7 +65,7 @@ impl AuditedLicensing {
         validate::text("first_name", given(&change.first_name).as_deref())?;
         validate::text("last_name", given(&change.last_name).as_deref())?;
         let now = self.clock.now();
-        let audit_writer = self.own_pen();
+        let audit_writer = self.own_audit_writer();
         let note = AuditEntries::from_result(move |Changed { after, .. }: &Changed<User>| {
             vec![
                 audit_writer
@@ -82,7 +82,7 @@ impl AuditedLicensing {
     /// # Errors
     /// The store fails.
     pub async fn delete_user(&self, app: &AppName, login: &str) -> Result<bool, Error> {
-        let audit_writer = self.own_pen();
+        let audit_writer = self.own_audit_writer();
         let note = AuditEntries::from_result(move |user: &User| {
             vec![audit_writer.line("user.delete", user.id).of(&user.account)]
         });

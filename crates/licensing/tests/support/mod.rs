@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-mod meddled;
+mod faulty_store;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use model::{
 use store::{LedgerStore, SqliteOptions, SqliteStore};
 use tempfile::TempDir;
 
-pub(crate) use meddled::FaultyStore;
+pub(crate) use faulty_store::FaultyStore;
 
 pub(crate) const START: &str = "2026-03-01T00:00:10Z";
 
@@ -91,7 +91,7 @@ impl World {
 
     /// Another gate on the same store.
     pub(crate) async fn neighbour(&self, options: LicensingOptions) -> Self {
-        let store = Arc::new(self.store.beside());
+        let store = Arc::new(self.store.clone_handle());
         Self::on(options, store, self.clock.clone(), self.directory.clone()).await
     }
 

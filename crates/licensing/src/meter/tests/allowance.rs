@@ -17,10 +17,10 @@ fn in_a_fleet() -> LeaseOptions {
 fn serve_all(meter: &Meter, store: &mut Store, now: i64, options: &LeaseOptions) -> usize {
     let time = Timestamp::from_micros(now);
     for round in 1..20 {
-        let wishes = meter.wishes(time, options);
-        store.give_back(&wishes);
-        let grants = store.lease(&wishes, now);
-        if !meter.granted(wishes.era, &grants, time, options) {
+        let demands = meter.demand(time, options);
+        store.give_back(&demands);
+        let grants = store.lease(&demands, now);
+        if !meter.granted(demands.era, &grants, time, options) {
             return round;
         }
     }

@@ -16,10 +16,10 @@ const HOLD: Duration = Duration::from_secs(1);
 struct Board(HashMap<Counted, HashMap<usize, (u32, i64)>>);
 
 impl Board {
-    fn tell(&mut self, gate: usize, tally: &CounterReport, now: i64) -> PeerCounts {
-        let until = now + tally.left.as_micros() as i64;
-        let told = self.0.entry(tally.counted).or_default();
-        told.insert(gate, (tally.own, until));
+    fn tell(&mut self, gate: usize, report: &CounterReport, now: i64) -> PeerCounts {
+        let until = now + report.left.as_micros() as i64;
+        let told = self.0.entry(report.counted).or_default();
+        told.insert(gate, (report.own, until));
         let others = told.iter().filter(|(other, _)| **other != gate);
         let valid = others.filter(|(_, (_, until))| *until > now);
         valid.fold(PeerCounts::default(), |sum, (_, (count, until))| {
@@ -35,7 +35,7 @@ impl Board {
 struct Gate {
     number: usize,
     meter: Meter,
-    untold: bool,
+    unreported: bool,
     next: i64,
     answers: Vec<(i64, Counted, PeerCounts)>,
 }
@@ -45,7 +45,7 @@ impl Gate {
         Self {
             number,
             meter: Meter::new(LICENSE),
-            untold: false,
+            unreported: false,
             next: START + phase * MILLI,
             answers: Vec::new(),
         }
@@ -57,17 +57,17 @@ impl Gate {
 
     fn take(&mut self, limits: &Arc<EffectiveLimits>, now: i64) -> Option<Reservation> {
         let (result, _) = self.meter.reserve(limits, Stamp::default(), &ask(0, now));
-        self.untold |= self.meter.wants_telling();
+        self.unreported |= self.meter.wants_report();
         result.ok()
     }
 
     fn exchange(&mut self, board: &mut Board, now: i64, delay: i64) {
-        if std::mem::take(&mut self.untold) {
-            let (tallies, again) = self.meter.tallies(Timestamp::from_micros(now), HOLD);
-            self.untold = again;
-            for tally in tallies {
-                let others = board.tell(self.number, &tally, now);
-                self.answers.push((now + delay, tally.counted, others));
+        if std::mem::take(&mut self.unreported) {
+            let (reports, again) = self.meter.reports(Timestamp::from_micros(now), HOLD);
+            self.unreported = again;
+            for report in reports {
+                let others = board.tell(self.number, &report, now);
+                self.answers.push((now + delay, report.counted, others));
             }
         }
     }
@@ -159,7 +159,7 @@ fn calls_under_way_elsewhere_count_until_they_end_or_are_not_told_any_more() {
     let first = one.take(&limits, START).unwrap();
     let second = one.take(&limits, START).unwrap();
     exchange(&mut [&mut one], START);
-    assert!(one.untold, "what is under way is told again");
+    assert!(one.unreported, "what is under way is told again");
     // They are held against the others once they were under way for a whole exchange.
     exchange(&mut [&mut one], START + MILLI);
     // The second gate does not know yet, and learns.
@@ -176,7 +176,7 @@ fn calls_under_way_elsewhere_count_until_they_end_or_are_not_told_any_more() {
     exchange(&mut [&mut one, &mut two], later);
     assert!(two.take(&limits, later).is_some());
     exchange(&mut [&mut one], later);
-    assert!(!one.untold, "nothing is under way any more");
+    assert!(!one.unreported, "nothing is under way any more");
 }
 
 #[test]
@@ -226,17 +226,17 @@ fn a_call_that_is_taken_back_is_told() {
     let (mut one, mut two) = (Gate::new(0, 0), Gate::new(1, 0));
     let taken = one.take(&limits, START).unwrap();
     one.exchange(&mut board, START, 0);
-    two.untold |= two.take(&limits, START).is_some();
+    two.unreported |= two.take(&limits, START).is_some();
     two.exchange(&mut board, START, 0);
     two.listen(START);
     assert!(!two.call(&limits, START));
     one.meter.cancel(taken);
-    one.untold |= one.meter.wants_telling();
+    one.unreported |= one.meter.wants_report();
     one.exchange(&mut board, START, 0);
     two.exchange(&mut board, START, 0);
     two.listen(START);
     let (counted, others) = (
-        two.meter.tallies(Timestamp::from_micros(START), HOLD),
+        two.meter.reports(Timestamp::from_micros(START), HOLD),
         &board,
     );
     assert_eq!(counted.0[0].own, 1);

@@ -50,10 +50,10 @@ fn refilled(
 /// Asks the store until nothing is wished for, as the background does.
 fn serve(meter: &Meter, store: &mut Store, now: i64, options: &LeaseOptions) {
     let time = Timestamp::from_micros(now);
-    let wishes = meter.wishes(time, options);
-    store.give_back(&wishes);
-    let grants = store.lease(&wishes, now);
-    meter.granted(wishes.era, &grants, time, options);
+    let demands = meter.demand(time, options);
+    store.give_back(&demands);
+    let grants = store.lease(&demands, now);
+    meter.granted(demands.era, &grants, time, options);
 }
 
 fn ask(units: u64, now: i64) -> Ask {
@@ -254,11 +254,11 @@ fn a_lease_that_was_asked_for_before_a_change_is_given_back() {
     let reserve = || meter.reserve(&limits, Stamp::default(), &ask(1, START)).0;
     assert_eq!(reserve(), Err(ReserveError::NeedLease));
     meter.join(&ask(1, START));
-    let wishes = meter.wishes(time, &options());
-    let grants = store.lease(&wishes, START);
+    let demands = meter.demand(time, &options());
+    let grants = store.lease(&demands, START);
     meter.invalidate();
     assert!(
-        meter.granted(wishes.era, &grants, time, &options()),
+        meter.granted(demands.era, &grants, time, &options()),
         "it has something to give back"
     );
     assert_eq!(reserve(), Err(ReserveError::NeedLease));

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use model::{Counter, RefillMode, Timestamp};
 use store::{LeaseGrant, LeaseKey};
 
-use super::super::Wishes;
+use super::super::LeaseDemand;
 use super::{REFILL_EVERY, START};
 
 /// A store of one license: what it granted less what came back, by key.
@@ -55,10 +55,10 @@ impl Store {
         self.begun.insert(self.epoch, self.periods);
     }
 
-    pub(super) fn lease(&mut self, wishes: &Wishes, now: i64) -> Vec<LeaseGrant> {
+    pub(super) fn lease(&mut self, demands: &LeaseDemand, now: i64) -> Vec<LeaseGrant> {
         self.claim(now);
         let mut grants = Vec::new();
-        for request in &wishes.requests {
+        for request in &demands.requests {
             let is_balance = request.key.counter == Counter::Remaining;
             let (period, capacity) = match is_balance {
                 true => (self.epoch, self.granted),
@@ -84,8 +84,8 @@ impl Store {
         grants
     }
 
-    pub(super) fn give_back(&mut self, wishes: &Wishes) {
-        for (key, units) in &wishes.returns {
+    pub(super) fn give_back(&mut self, demands: &LeaseDemand) {
+        for (key, units) in &demands.returns {
             let leased = self
                 .leased
                 .get_mut(key)

@@ -119,9 +119,9 @@ impl Trial {
             Step::Ask { fails } => self.ask(*fails),
             Step::AskSlowly => {
                 if self.slow.is_none() {
-                    let wishes = self.meter.wishes(self.time(), &options());
-                    self.store.give_back(&wishes);
-                    self.slow = Some((wishes.era, self.store.lease(&wishes, self.now)));
+                    let demands = self.meter.demand(self.time(), &options());
+                    self.store.give_back(&demands);
+                    self.slow = Some((demands.era, self.store.lease(&demands, self.now)));
                 }
             }
             Step::Unanswered => {
@@ -182,14 +182,14 @@ impl Trial {
         if self.slow.is_some() {
             return;
         }
-        let wishes = self.meter.wishes(self.time(), &options());
+        let demands = self.meter.demand(self.time(), &options());
         if fails {
-            self.meter.refused(&wishes.returns);
+            self.meter.refused(&demands.returns);
         } else {
-            self.store.give_back(&wishes);
-            let grants = self.store.lease(&wishes, self.now);
+            self.store.give_back(&demands);
+            let grants = self.store.lease(&demands, self.now);
             self.meter
-                .granted(wishes.era, &grants, self.time(), &options());
+                .granted(demands.era, &grants, self.time(), &options());
         }
     }
 

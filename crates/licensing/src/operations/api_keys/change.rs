@@ -67,7 +67,7 @@ impl AuditedLicensing {
         let stored = self.own_api_key(owner, id).await?;
         let now = self.clock.now();
         let change = changes(policy, &stored, update, now)?;
-        let audit_writer = self.own_pen();
+        let audit_writer = self.own_audit_writer();
         let note =
             AuditEntries::from_result(move |Changed { before, after }: &Changed<StoredApiKey>| {
                 let line = audit_writer.line("api-key.change", id);

@@ -88,7 +88,7 @@ impl AuditedLicensing {
                 version: ChangeNumber::default(),
             },
         };
-        let line = self.own_pen().line("api-key.create", license.id);
+        let line = self.own_audit_writer().line("api-key.create", license.id);
         let line = line.of(&license.account);
         let note = AuditEntries::of(vec![
             line.between(None::<&Value>, Some(&shown_key(&stored))),

@@ -22,30 +22,31 @@ pub use view::ApiKeyView;
 use crate::error::Error;
 use crate::licensing::Licensing;
 
-/// What the configuration says of all API keys.
+/// The policy of the configuration for all API keys.
 #[derive(Clone, Debug)]
 pub struct ApiKeyPolicy {
     /// Whether keys carry metadata.
     pub metadata: bool,
     /// Whether every key must have a name.
     pub name_required: bool,
-    /// Letters of a key after its prefix; 16 to 128.
+    /// The number of letters of a key after its prefix; 16 to 128.
     pub key_length: usize,
-    /// The prefix of keys that ask for none.
+    /// The prefix of keys that request none.
     pub prefix: Option<ApiKeyPrefix>,
-    /// The rate limit of keys that ask for none; `None`: they have none.
+    /// The rate limit of keys that request none; `None`: they have none.
     pub rate_limit: Option<RateLimit>,
-    /// The soonest that a key may end after it is made or changed.
+    /// The shortest time after which a key may end, from when it is made or changed.
     pub shortest: Duration,
-    /// The latest.
+    /// The longest time after which a key may end.
     pub longest: Duration,
-    /// What kind the rate windows of new keys are.
+    /// The kind of the rate windows of new keys.
     pub windows: WindowKind,
-    /// Whether a key is deleted as soon as it is found to have ended, or to have nothing left that comes back.
+    /// Whether a key is deleted as soon as it is found to have ended, or to have nothing left that
+    /// comes back.
     pub forgets: bool,
 }
 
-/// Whose API keys are meant: what is not theirs is not there.
+/// The owner of API keys. A key of another owner is treated as if it did not exist.
 #[derive(Clone, Debug, Default)]
 pub struct ApiKeyOwner {
     /// The only account; `None`: all.
@@ -56,7 +57,7 @@ pub struct ApiKeyOwner {
     pub license: Option<LicenseId>,
 }
 
-/// A wish for an API key.
+/// A request for an API key.
 #[derive(Clone, Debug)]
 pub struct ApiKeyRequest {
     /// The account that asks; `None`: whoever sells the app, the default account where none is named.
@@ -65,9 +66,9 @@ pub struct ApiKeyRequest {
     pub app: Option<AppName>,
     /// The user that it is given to.
     pub user: Option<String>,
-    /// A word for people.
+    /// A name for people.
     pub name: Option<String>,
-    /// What the key begins with.
+    /// The prefix of the key.
     pub prefix: Option<ApiKeyPrefix>,
     /// What the owner keeps with it.
     pub metadata: Option<Metadata>,
@@ -85,19 +86,19 @@ pub struct ApiKeyRequest {
     pub rate_enabled: bool,
 }
 
-/// When a key is to end.
+/// The end of a key, as it is requested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyEnd {
     /// Never.
     #[default]
     Never,
-    /// After this long.
+    /// The key ends after this long.
     In(Duration),
-    /// Then.
+    /// The key ends at this time.
     At(Timestamp),
 }
 
-/// What is to be changed of an API key; `None`: it stays as it is.
+/// A change of an API key. A field that is `None` stays as it is.
 #[derive(Clone, Debug, Default)]
 pub struct ApiKeyUpdate {
     /// The name.
@@ -123,9 +124,9 @@ pub struct ApiKeyUpdate {
 /// A new API key.
 #[derive(Clone, Debug)]
 pub struct IssuedApiKey {
-    /// What it shows.
+    /// The key as it is shown.
     pub view: ApiKeyView,
-    /// The key, to be shown this once.
+    /// The key itself, to be shown this once.
     pub credential: Credential,
 }
 
@@ -146,7 +147,8 @@ impl Default for ApiKeyPolicy {
 }
 
 impl ApiKeyRequest {
-    /// A key of an app (`None`: of every app of the account) with nothing said but that.
+    /// Returns a request for a key of an app (`None`: of every app of the account) without other
+    /// terms.
     #[must_use]
     pub const fn new(account: Option<AccountName>, app: Option<AppName>) -> Self {
         Self {
@@ -167,7 +169,7 @@ impl ApiKeyRequest {
 }
 
 impl ApiKeyOwner {
-    /// Whether a key is theirs to see and to change.
+    /// Returns whether a key is the owner's to see and to change.
     fn owns(&self, license: &License) -> bool {
         let account = self.account.as_ref();
         account.is_none_or(|own| *own == license.account)
@@ -176,7 +178,7 @@ impl ApiKeyOwner {
             && license.status != LicenseStatus::Revoked
     }
 
-    /// Whether a key opens something of theirs, so that they may verify it: besides their own, one of every app.
+    /// Returns whether the owner may verify a key: besides their own keys, one of every app.
     fn accepts(&self, license: &License) -> bool {
         let account = self.account.as_ref();
         account.is_none_or(|own| *own == license.account)
@@ -197,7 +199,7 @@ impl ApiKeyOwner {
 }
 
 impl ApiKeyPolicy {
-    /// The end of a key that is made or changed now.
+    /// Returns the end of a key that is made or changed at `now`.
     fn end(&self, end: KeyEnd, now: Timestamp) -> Result<Option<Timestamp>, Error> {
         let at = match end {
             KeyEnd::Never => return Ok(None),
@@ -227,7 +229,7 @@ impl ApiKeyPolicy {
         }
     }
 
-    /// A rate limit as new keys have it.
+    /// Returns a rate limit with the kind of windows of new keys.
     fn windowed(&self, limit: RateLimit) -> RateLimit {
         RateLimit {
             kind: self.windows,
@@ -237,12 +239,12 @@ impl ApiKeyPolicy {
 }
 
 impl Licensing {
-    /// Where API keys are kept.
+    /// Returns the store of API keys.
     fn api_key_store(&self) -> Result<&dyn ApiKeyStore, Error> {
         Ok(self.store.api_keys()?)
     }
 
-    /// An API key that is theirs; others' are not there.
+    /// Returns an API key of an owner. A key of another owner is an unknown key.
     async fn own_api_key(&self, owner: &ApiKeyOwner, id: LicenseId) -> Result<StoredApiKey, Error> {
         let found = self.api_key_store()?.api_key(id).await?;
         found

@@ -7,7 +7,7 @@ use model::{Actor, LicenseStatus, Refusal, ResourcePermissions, Timestamp};
 use store::CredentialStatus;
 
 use super::{ApiKeyOwner, ApiKeyPolicy};
-use crate::entry::CachedLicense;
+use crate::cached_license::CachedLicense;
 use crate::error::Error;
 use crate::licensing::Licensing;
 

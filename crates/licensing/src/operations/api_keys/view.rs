@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use store::{LeaseKey, LeaseRequest, StoredApiKey};
 
 use super::super::acting::shown;
-use crate::entry::CachedLicense;
+use crate::cached_license::CachedLicense;
 use crate::error::Error;
 use crate::licensing::Licensing;
 use crate::meter::{RateView, WindowUse};
@@ -51,7 +51,7 @@ impl Licensing {
             let start = stored.start().to_owned();
             let mut view = ApiKeyView::of(stored.key, start, stored.license.license);
             view.request_count = request_count;
-            view.last_request = view.last_request.max(self.hub.last_uses.of(id));
+            view.last_request = view.last_request.max(self.lease_queue.last_uses.of(id));
             if view.license.limits.remaining.is_some() {
                 let balance = self.balance(id).await?;
                 view.remaining = balance.map(|balance| balance.remaining);
@@ -109,7 +109,7 @@ impl Licensing {
             };
             let state = self.states.get(license.id);
             if let Some(state) = &state {
-                self.hub.settled(state).await;
+                self.lease_queue.settled(state).await;
             }
             let known = state.and_then(|state| state.meter().window_use(limit, now));
             match known {

@@ -1,4 +1,4 @@
-//! Counts of limits: each gate writes its own and reads the sum of the others'.
+//! Counts of limits: each gate writes its own and reads the sum of those of the others.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -9,9 +9,11 @@ use redis::Script;
 
 use crate::circuit::Circuit;
 
-/// A count is a field of its gate, with the time until which it counts, by the server's clock, so that those of a gate that
-/// is gone end by themselves. Returns for each key the sum of the others and the milliseconds that the last of them has left.
-static TELL: LazyLock<Script> = LazyLock::new(|| {
+/// The script that stores the counts of one gate and reads those of the others. A count is a field
+/// of its gate, with the time until which it counts by the server's clock, so that the counts of a
+/// gate that is gone end by themselves. Returns for each key the sum of the others and the
+/// milliseconds that the last of them has left.
+static EXCHANGE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local time = redis.call('TIME')
          local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -51,39 +53,41 @@ static TELL: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Keys of a bucket lie on one node of a Cluster, so that one command serves many.
+/// The number of buckets of keys. The keys of a bucket lie on one node of a Cluster, so that one
+/// command serves many.
 const BUCKETS: u128 = 16;
 
-/// Keys of one command, so that none holds the server up.
+/// The number of keys of one command, so that no command holds up the server.
 const BATCH_SIZE: usize = 128;
 
-/// The longest that a count is kept: no window is longer, but a clock may be wrong.
+/// The longest time that a count is kept. No window is longer, but a clock may be wrong.
 const MAX_TTL: Duration = Duration::from_secs(400 * 86_400);
 
-/// Tells what `gate` counted, in as few commands as there are, and returns what the others did.
-pub(crate) async fn tell(
+/// Stores what `gate` counted and returns what the others did, in the order of `reports`. Sends one
+/// command for each bucket and [`BATCH_SIZE`] keys.
+pub(crate) async fn exchange(
     circuit: &Circuit,
     namespace: &str,
     gate: &str,
-    tallies: &[CounterReport],
+    reports: &[CounterReport],
 ) -> Result<Vec<PeerCounts>, FleetAway> {
     let mut buckets: HashMap<u128, Vec<usize>> = HashMap::new();
-    for (at, tally) in tallies.iter().enumerate() {
-        buckets.entry(bucket(tally)).or_default().push(at);
+    for (at, report) in reports.iter().enumerate() {
+        buckets.entry(bucket(report)).or_default().push(at);
     }
-    let mut others = vec![PeerCounts::default(); tallies.len()];
+    let mut others = vec![PeerCounts::default(); reports.len()];
     for places in buckets
         .values()
         .flat_map(|places| places.chunks(BATCH_SIZE))
     {
-        let mut script = TELL.prepare_invoke();
+        let mut script = EXCHANGE.prepare_invoke();
         script.arg(gate);
-        for tally in places.iter().map(|at| &tallies[*at]) {
-            let left = u64::try_from(tally.left.min(MAX_TTL).as_millis()).unwrap_or(u64::MAX);
+        for report in places.iter().map(|at| &reports[*at]) {
+            let left = u64::try_from(report.left.min(MAX_TTL).as_millis()).unwrap_or(u64::MAX);
             // Rounded up, so that nothing ends too soon.
             script
-                .key(key(namespace, tally))
-                .arg(tally.own)
+                .key(key(namespace, report))
+                .arg(report.own)
                 .arg(left + 1);
         }
         let told: Vec<u32> = circuit.invoke(&script).await?;
@@ -97,14 +101,14 @@ pub(crate) async fn tell(
     Ok(others)
 }
 
-fn bucket(tally: &CounterReport) -> u128 {
-    tally.license_id.as_u128() % BUCKETS
+fn bucket(report: &CounterReport) -> u128 {
+    report.license_id.as_u128() % BUCKETS
 }
 
-/// What stands in braces is what a Cluster spreads keys by.
-fn key(namespace: &str, tally: &CounterReport) -> String {
-    let (bucket, license) = (bucket(tally), tally.license_id.as_u128());
-    let what = match tally.counted {
+/// Returns the key of a count. A Cluster spreads keys by the part in braces.
+fn key(namespace: &str, report: &CounterReport) -> String {
+    let (bucket, license) = (bucket(report), report.license_id.as_u128());
+    let what = match report.counted {
         Counted::Window { seconds, period } => format!("{seconds}:{period}"),
         Counted::Idle { seconds } => format!("{seconds}:idle"),
         Counted::InFlight => "underway".to_owned(),

@@ -1,7 +1,7 @@
-//! Where the states of licenses meet the background: the queue of meters that want leases, and bells for those who wait.
+//! The queue of meters that need leases, and the notifications of those who wait for one.
 //!
-//! Bells are shared by many licenses, so that a license costs no bell of its own; who hears one looks whether it rang
-//! for them.
+//! Notifications are shared by many licenses, so that a license costs none of its own. Whoever is
+//! notified checks whether it was for their license.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,76 +13,79 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::entry::LicenseState;
+use crate::cached_license::LicenseState;
 use crate::last_uses::LastUses;
 use crate::meter::{Ask, Refused};
 use crate::options::LeaseOptions;
 use crate::states::fold;
 
-const BELLS: usize = 256;
+const NOTIFIES: usize = 256;
 
-/// What the states of all licenses share.
+/// The part that the states of all licenses share: queues of meters, and what is known of the
+/// store's health.
 pub(crate) struct LeaseQueue {
     pub(crate) options: LeaseOptions,
-    /// Each meter stands in it at most once, so that it is bounded by the number of states.
+    /// The meters that need a lease. Each stands in it at most once, so that it is bounded by the
+    /// number of states.
     queue: Mutex<VecDeque<Arc<LicenseState>>>,
     work: Notify,
-    /// Whether there are other gates to tell what is counted here.
+    /// Whether there are other gates to report counts to.
     pub(crate) is_shared: bool,
-    /// Meters that have something to tell them; each stands in it at most once.
-    untold: Mutex<Vec<Arc<LicenseState>>>,
+    /// The meters with counts to report; each stands in it at most once.
+    unreported: Mutex<Vec<Arc<LicenseState>>>,
     /// The last uses of API keys that are not in the store yet.
     pub(crate) last_uses: LastUses,
-    lease_bells: Box<[Notify]>,
-    cut_bells: Box<[Notify]>,
+    lease_notifies: Box<[Notify]>,
+    cut_notifies: Box<[Notify]>,
     born: Instant,
-    /// Milliseconds after `born` since which the store has not answered; 0: it is not being asked.
+    /// The time, in milliseconds after `born`, since which the store has not answered; 0: the store
+    /// is not being asked.
     asked_at: AtomicU64,
-    /// The store failed when it was last asked.
+    /// Whether the store failed when it was last asked.
     is_down: AtomicBool,
 }
 
 impl std::fmt::Debug for LeaseQueue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hub").finish_non_exhaustive()
+        f.debug_struct("LeaseQueue").finish_non_exhaustive()
     }
 }
 
 impl LeaseQueue {
     pub(crate) fn new(options: LeaseOptions, is_shared: bool) -> Arc<Self> {
-        let bells = || (0..BELLS).map(|_| Notify::new()).collect();
+        let notifies = || (0..NOTIFIES).map(|_| Notify::new()).collect();
         Arc::new(Self {
             options,
             queue: Mutex::default(),
             work: Notify::new(),
             is_shared,
-            untold: Mutex::default(),
+            unreported: Mutex::default(),
             last_uses: LastUses::default(),
-            lease_bells: bells(),
-            cut_bells: bells(),
+            lease_notifies: notifies(),
+            cut_notifies: notifies(),
             born: Instant::now(),
             asked_at: AtomicU64::new(0),
             is_down: AtomicBool::new(false),
         })
     }
 
-    /// Puts a meter into the queue. Its own flag says that it is not there yet.
+    /// Puts a meter into the queue for leases. The meter's own flag says that it is not there yet.
     pub(crate) fn enqueue(&self, state: &Arc<LicenseState>) {
         self.queue.lock().push_back(state.clone());
         self.work.notify_one();
     }
 
-    /// Puts a meter into the queue of those who have something to tell. Its own flag says that it is not there yet.
-    pub(crate) fn enqueue_untold(&self, state: &Arc<LicenseState>) {
-        self.untold.lock().push(state.clone());
+    /// Puts a meter into the queue for reports. The meter's own flag says that it is not there yet.
+    pub(crate) fn enqueue_unreported(&self, state: &Arc<LicenseState>) {
+        self.unreported.lock().push(state.clone());
     }
 
-    /// Takes all meters that have something to tell.
-    pub(crate) fn take_untold(&self) -> Vec<Arc<LicenseState>> {
-        std::mem::take(&mut *self.untold.lock())
+    /// Takes all meters with counts to report.
+    pub(crate) fn take_unreported(&self) -> Vec<Arc<LicenseState>> {
+        std::mem::take(&mut *self.unreported.lock())
     }
 
-    /// Waits for meters in the queue and takes some of them.
+    /// Waits until meters are in the queue and takes up to `batch` of them.
     pub(crate) async fn next_batch(&self) -> Vec<Arc<LicenseState>> {
         loop {
             let batch: Vec<_> = {
@@ -97,7 +100,7 @@ impl LeaseQueue {
         }
     }
 
-    /// Waits until the store answered a wish of this meter, made before or now.
+    /// Waits until the store answered a lease request of this meter, made before or now.
     pub(crate) async fn await_lease(
         &self,
         state: &Arc<LicenseState>,
@@ -111,7 +114,7 @@ impl LeaseQueue {
             self.enqueue(state);
         }
         loop {
-            let bell = self.lease_bell(state.id()).notified();
+            let bell = self.lease_notify(state.id()).notified();
             tokio::pin!(bell);
             bell.as_mut().enable();
             match state.meter().round() {
@@ -123,16 +126,16 @@ impl LeaseQueue {
         }
     }
 
-    /// Waits until what a meter let go is back in the store, but not longer than a call waits for units.
+    /// Waits until the units that a meter gave back are in the store, up to the timeout of a lease.
     pub(crate) async fn settled(&self, state: &Arc<LicenseState>) {
-        // What was let go while the store was being asked goes back in the round after.
+        // Units that are given back while the store is being asked go with the next round.
         const ROUNDS: u32 = 2;
         let Some(begun) = state.meter().unsettled() else {
             return;
         };
         let rounds = async {
             loop {
-                let bell = self.lease_bell(state.id()).notified();
+                let bell = self.lease_notify(state.id()).notified();
                 tokio::pin!(bell);
                 bell.as_mut().enable();
                 match state.meter().unsettled() {
@@ -141,35 +144,36 @@ impl LeaseQueue {
                 }
             }
         };
-        // Whoever asks is told what is known by then.
+        // After the timeout the caller goes on with what is known by then.
         let _ = tokio::time::timeout(self.options.timeout, rounds).await;
     }
 
-    pub(crate) fn lease_bell(&self, id: LicenseId) -> &Notify {
-        &self.lease_bells[(fold(id) >> 32) as usize % BELLS]
+    pub(crate) fn lease_notify(&self, id: LicenseId) -> &Notify {
+        &self.lease_notifies[(fold(id) >> 32) as usize % NOTIFIES]
     }
 
-    pub(crate) fn cut_bell(&self, id: LicenseId) -> &Notify {
-        &self.cut_bells[(fold(id) >> 32) as usize % BELLS]
+    pub(crate) fn cut_notify(&self, id: LicenseId) -> &Notify {
+        &self.cut_notifies[(fold(id) >> 32) as usize % NOTIFIES]
     }
 
-    /// Notes that the store is being asked.
+    /// Records that the store is being asked.
     pub(crate) fn asking(&self) {
         self.asked_at.store(self.age().max(1), Ordering::Relaxed);
     }
 
-    /// Notes that the store answered.
+    /// Records that the store answered.
     pub(crate) fn store_answered(&self) {
         self.asked_at.store(0, Ordering::Relaxed);
         self.is_down.store(false, Ordering::Relaxed);
     }
 
-    /// Notes that the store does not answer. Nobody waits for units until it does.
+    /// Records that the store does not answer. Nobody waits for units until it does.
     pub(crate) fn store_is_away(&self) {
         self.is_down.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the store failed when it was last asked, or has not answered for longer than a call waits.
+    /// Returns whether the store failed when it was last asked, or has not answered for longer than
+    /// a call waits.
     fn is_store_away(&self) -> bool {
         let now = self.age();
         let asked_at = self.asked_at.load(Ordering::Relaxed);

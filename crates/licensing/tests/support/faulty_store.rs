@@ -61,7 +61,7 @@ impl FaultyStore {
     }
 
     /// The same store, meddled with apart.
-    pub(crate) fn beside(&self) -> Self {
+    pub(crate) fn clone_handle(&self) -> Self {
         Self::around(self.inner.clone())
     }
 

@@ -1,4 +1,4 @@
-//! What all parts of a running journal share.
+//! The state that all parts of a running journal share.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -8,24 +8,26 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::signal::Signal;
 use crate::{Options, Unavailable};
 
-/// State and settings of the journal, without its lanes.
+/// The state and options of the journal, without its lanes.
 #[derive(Debug)]
 pub(crate) struct JournalState {
     pub(crate) options: Options,
-    /// `options.directory/<instance>`.
+    /// The directory of the instance: `options.directory/<instance>`.
     pub(crate) directory: PathBuf,
     pub(crate) boot: u128,
-    /// Sleep of the thread `journal-commit`.
+    /// The signal that wakes the thread `journal-commit`.
     pub(crate) committer: Signal,
-    /// Whether the committer lets records come to share the next sync: no reason to wake it for each.
+    /// Whether the committer is gathering records for the next sync, so that it need not be woken
+    /// for each.
     pub(crate) gathering: AtomicBool,
-    /// Sleep of the thread `journal-prepare`.
+    /// The signal that wakes the thread `journal-prepare`.
     pub(crate) preparer: Signal,
     health: AtomicU8,
     shortage: AtomicU8,
     pub(crate) commits: AtomicU64,
     pub(crate) failed_syncs: AtomicU64,
-    /// Held as long as any part of the journal: says to others that the instance lives.
+    /// The lock of the instance, which tells other processes that it lives. Held as long as any
+    /// part of the journal.
     _lock: File,
 }
 
@@ -55,8 +57,8 @@ impl JournalState {
         }
     }
 
-    /// Why no new record can be taken or awaited, if so.
-    pub(crate) fn trouble(&self) -> Option<Unavailable> {
+    /// Returns why no new record can be taken or waited for; `None`: it can.
+    pub(crate) fn unavailable(&self) -> Option<Unavailable> {
         match self.health.load(Ordering::SeqCst) {
             WELL | STOPPING => None,
             FAILED => Some(Unavailable::Failed),
@@ -64,7 +66,8 @@ impl JournalState {
         }
     }
 
-    /// As seen by the committer; never brings a stopping journal back.
+    /// Records whether the disk fails, as the committer sees it. Never revives a journal that is
+    /// stopping.
     pub(crate) fn set_failed(&self, failed: bool) {
         let (from, to) = if failed {
             (WELL, FAILED)
@@ -91,7 +94,7 @@ impl JournalState {
         self.health.load(Ordering::SeqCst) >= STOPPING
     }
 
-    /// The last sync is done.
+    /// Records that the last sync is done.
     pub(crate) fn set_stopped(&self) {
         self.health.store(STOPPED, Ordering::SeqCst);
     }
@@ -100,7 +103,7 @@ impl JournalState {
         self.health.load(Ordering::SeqCst) == STOPPED
     }
 
-    /// Why the next segment cannot be prepared, if so.
+    /// Returns why the next segment cannot be prepared; `None`: it can.
     pub(crate) fn shortage(&self) -> Option<Unavailable> {
         match self.shortage.load(Ordering::SeqCst) {
             PLENTY => None,
@@ -119,13 +122,13 @@ impl JournalState {
         self.shortage.store(shortage, Ordering::SeqCst);
     }
 
-    /// Bytes of one segment file.
+    /// Returns the size of a segment file in bytes.
     pub(crate) fn segment_bytes(&self) -> usize {
         self.options.segment_bytes as usize
     }
 }
 
-/// Microseconds since 1970.
+/// Returns the microseconds since 1970.
 pub(crate) fn now_micros() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

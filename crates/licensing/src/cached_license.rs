@@ -1,4 +1,5 @@
-//! What is kept of a license: an entry for each credential, and one state that all its credentials share.
+//! Cached licenses: an entry for each credential, and one state that all credentials of a license
+//! share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
@@ -12,15 +13,16 @@ use model::{
 use store::{ChangeNumber, CredentialInfo, CredentialStatus, StoredLicense};
 
 use crate::ended::{EndedCredentials, TokensInUse};
-use crate::hub::LeaseQueue;
+use crate::lease_queue::LeaseQueue;
 use crate::meter::{Ask, HeldUnits, Meter, Refused, Reservation, ReserveError, Stamp};
 use crate::plans::{EffectiveLimits, Terms};
 
-/// A credential with its license, as known when it was read. Immutable; a change of the license makes a new one.
+/// A credential with its license, as they were when they were read from the store. Immutable: a
+/// change of the license makes a new one.
 #[derive(Debug)]
 pub struct CachedLicense {
     license: Arc<License>,
-    credential: EntryCredential,
+    credential: CachedCredential,
     effective: Arc<EffectiveLimits>,
     plan: Option<Arc<PlanRevision>>,
     grace: Duration,
@@ -30,10 +32,10 @@ pub struct CachedLicense {
     api_key: Option<Arc<CachedApiKey>>,
 }
 
-/// What verifying an API key needs to know of it beyond its license.
+/// The part of an API key that its verification needs beyond the license.
 #[derive(Debug)]
 pub struct CachedApiKey {
-    /// What it shows.
+    /// The API key as it is shown.
     pub key: ApiKey,
     /// The first characters of the key that was presented.
     pub start: String,
@@ -48,23 +50,25 @@ impl CachedApiKey {
     }
 }
 
-/// What judging a call needs of the credential that it presents.
+/// The part of a presented credential that judging a call needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EntryCredential {
-    /// Identity.
+pub struct CachedCredential {
+    /// The id of the credential.
     pub id: CredentialId,
-    /// Whether it may be used.
+    /// The status: whether the credential may be used.
     pub status: CredentialStatus,
-    /// When it ends; `None`: with the license.
+    /// When the credential ends; `None`: with the license.
     pub expires_at: Option<Timestamp>,
-    /// Whether it is an access token.
+    /// Whether the credential is an access token.
     pub is_token: bool,
-    /// From where it may be used, beside what the license says; `None`: from everywhere.
+    /// The networks from which the credential may be used, in addition to what the license says;
+    /// `None`: all.
     pub allow_ips: Option<Box<[IpNet]>>,
 }
 
-/// What all credentials of a license share on this gate: the number of its last change, its meter, and the sign that
-/// cuts its streams. There is one of them for a license at any time.
+/// The state that all credentials of a license share on this gate: the number of the last change,
+/// the meter, and the signal that cuts running calls. There is one of them for a license at any
+/// time.
 #[derive(Debug)]
 pub struct LicenseState {
     id: LicenseId,
@@ -73,10 +77,10 @@ pub struct LicenseState {
     ended: EndedCredentials,
     tokens: TokensInUse,
     meter: Meter,
-    hub: Arc<LeaseQueue>,
+    lease_queue: Arc<LeaseQueue>,
 }
 
-/// Says to calls under way that their license may not be used any more (G5).
+/// The signal to running calls that their license may not be used any more (G5).
 #[derive(Debug)]
 pub struct CutSignal {
     refusal: AtomicU8,
@@ -86,7 +90,7 @@ pub struct CutSignal {
 impl CachedLicense {
     pub(crate) fn new(
         license: Arc<License>,
-        credential: EntryCredential,
+        credential: CachedCredential,
         terms: Terms,
         stamp: Stamp,
         state: Arc<LicenseState>,
@@ -105,49 +109,50 @@ impl CachedLicense {
         }
     }
 
-    /// What it is as an API key; `None`: the license is none, or was found by its id.
+    /// Returns the API key; `None`: the license is none, or was found by its id.
     #[must_use]
     pub const fn api_key(&self) -> Option<&Arc<CachedApiKey>> {
         self.api_key.as_ref()
     }
 
-    /// The license. Whether it belongs to the app that was called is for the caller to compare.
+    /// Returns the license. The caller compares whether it belongs to the app that was called.
     #[must_use]
     pub const fn license(&self) -> &Arc<License> {
         &self.license
     }
 
-    /// The credential that was presented.
+    /// Returns the credential that was presented.
     #[must_use]
-    pub const fn credential(&self) -> &EntryCredential {
+    pub const fn credential(&self) -> &CachedCredential {
         &self.credential
     }
 
-    /// The limits that hold: the license's own or its plan's.
+    /// Returns the limits that hold: the license's own or its plan's.
     #[must_use]
     pub const fn effective(&self) -> &Arc<EffectiveLimits> {
         &self.effective
     }
 
-    /// The plan revision that its calls are priced by; `None`: no plan.
+    /// Returns the plan revision by which calls are priced; `None`: the license has no plan.
     #[must_use]
     pub const fn plan(&self) -> Option<&Arc<PlanRevision>> {
         self.plan.as_ref()
     }
 
-    /// Whether it names a plan whose terms this gate has still to learn: [`Licensing::with_plan`](crate::Licensing::with_plan).
+    /// Returns whether the license names a plan whose terms this gate does not know yet.
+    /// [`Licensing::with_plan`](crate::Licensing::with_plan) waits for them.
     #[must_use]
     pub const fn awaits_plan(&self) -> bool {
         self.awaits_plan
     }
 
-    /// How long it passes while the store is out of reach.
+    /// Returns how long calls of this license pass while the store is out of reach.
     #[must_use]
     pub const fn grace(&self) -> Duration {
         self.grace
     }
 
-    /// The number of the license's last change when this was read.
+    /// Returns the number of the license's last change when it was read.
     #[must_use]
     pub const fn version(&self) -> ChangeNumber {
         self.stamp.version
@@ -157,24 +162,25 @@ impl CachedLicense {
         self.stamp
     }
 
-    /// What all credentials of the license share.
+    /// Returns the state that all credentials of the license share.
     #[must_use]
     pub const fn state(&self) -> &Arc<LicenseState> {
         &self.state
     }
 
-    /// Whether a change made this entry wrong, so that it must be loaded again.
+    /// Returns whether the license changed since it was read, so that it must be loaded again.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
         self.stamp.version < self.state.version()
     }
 
-    /// The ordered check of `model`, with the state of the credential in its place: after the status of the license,
-    /// before all else, and the addresses of the credential beside those of the license. A revoked credential is refused as
-    /// a revoked license, an ended one as an expired license; an access token that has ended is one that is not valid.
+    /// Judges a call: the ordered check of `model`, with the status of the credential after the
+    /// status of the license and before all else, and the networks of the credential beside those
+    /// of the license. A revoked credential is refused as a revoked license, an ended one as an
+    /// expired license; an access token that has ended is refused as a token that is not valid.
     ///
     /// # Errors
-    /// The first rule that refuses.
+    /// The refusal of the first rule that is broken.
     pub fn check(&self, facts: &CallFacts<'_>) -> Result<(), Refusal> {
         self.check_credential(facts.now)?;
         match model::check(&self.license, facts) {
@@ -187,19 +193,19 @@ impl CachedLicense {
         }
     }
 
-    /// Whether license and credential may be used at all, wherever from and for whatever.
+    /// Checks that license and credential may be used at all, from any address and for any call.
     ///
     /// # Errors
-    /// The first rule that refuses, in the order of [`check`](Self::check).
+    /// The refusal of the first rule that is broken, in the order of [`check`](Self::check).
     pub fn standing(&self, now: Timestamp) -> Result<(), Refusal> {
         self.check_credential(now)?;
         model::check::standing(&self.license, now)
     }
 
-    /// Why the license, or this credential of it, may not be used any more, as far as a call under way must know; `None`: it
-    /// may. A few relaxed loads.
+    /// Returns why the license or this credential may not be used any more, as far as a running
+    /// call must know; `None`: it may. Costs a few relaxed loads.
     ///
-    /// An access token that ends in its time ends no call, and one that is ended sooner does.
+    /// An access token that ends at its announced time cuts no call; one that is ended sooner does.
     #[must_use]
     pub fn cut(&self, now: Timestamp) -> Option<Refusal> {
         let credential = &self.credential;
@@ -236,11 +242,12 @@ impl CachedLicense {
         Ok(())
     }
 
-    /// Takes what a call needs, all or nothing, without waiting: a concurrency slot, a call of every window, its units.
+    /// Reserves what a call needs, all or nothing, without waiting: a concurrency slot, a call of
+    /// every window, and its units.
     ///
     /// # Errors
-    /// [`ReserveError::Refused`] if a limit is reached; [`ReserveError::NeedLease`] if the store must be asked:
-    /// [`CachedLicense::acquire`] does that.
+    /// [`ReserveError::Refused`] if a limit is reached. [`ReserveError::NeedLease`] if the store
+    /// must be asked, which [`CachedLicense::acquire`] does.
     pub fn reserve(&self, ask: &Ask) -> Result<Reservation, ReserveError> {
         if self.effective.is_unlimited() {
             return Ok(Reservation::unlimited(ask));
@@ -248,22 +255,24 @@ impl CachedLicense {
         let meter = &self.state.meter;
         let (result, enqueue) = meter.reserve(&self.effective, self.stamp, ask);
         if enqueue {
-            self.state.hub.enqueue(&self.state);
+            self.state.lease_queue.enqueue(&self.state);
         }
-        self.state.tell();
+        self.state.report_counts();
         result
     }
 
-    /// [`CachedLicense::reserve`], waiting for a lease of the store where one is needed, at most the lease timeout.
+    /// Reserves like [`CachedLicense::reserve`], and waits for a lease of the store where one is
+    /// needed, up to the lease timeout.
     ///
-    /// Dropping the future takes nothing.
+    /// Dropping the future reserves nothing.
     ///
     /// # Errors
     /// A limit is reached, the store does not answer in time ([`Refusal::QuotaUnavailable`]), or the license was revoked
     /// or disabled while this waited.
     pub async fn acquire(&self, ask: &Ask) -> Result<Reservation, Refused> {
         let leased = self.acquire_somewhen(ask);
-        let leased = store::suspend_aware::timeout(self.state.hub.options.timeout, leased).await;
+        let leased =
+            store::suspend_aware::timeout(self.state.lease_queue.options.timeout, leased).await;
         leased.unwrap_or_else(|_| Err(Refused::unavailable()))
     }
 
@@ -273,7 +282,7 @@ impl CachedLicense {
                 Ok(reservation) => return Ok(reservation),
                 Err(ReserveError::Refused(refused)) => return Err(refused),
                 Err(ReserveError::NeedLease) => {
-                    self.state.hub.await_lease(&self.state, ask).await?;
+                    self.state.lease_queue.await_lease(&self.state, ask).await?;
                     if let Some(refusal) = self.cut(ask.now) {
                         return Err(Refused::plain(refusal));
                     }
@@ -282,7 +291,8 @@ impl CachedLicense {
         }
     }
 
-    /// Whether units that were leased for a call alone are what it asks for. If not, they are given back.
+    /// Returns whether units that were leased for one call alone are enough for `ask`. If not, they
+    /// are given back.
     #[must_use]
     pub fn serves(&self, ask: &Ask, held: HeldUnits) -> bool {
         let serves = self.effective.counted && 0 < ask.units && ask.units <= held.units;
@@ -293,35 +303,36 @@ impl CachedLicense {
                 .meter
                 .give_back(&self.effective, self.stamp, held)
         {
-            self.state.hub.enqueue(&self.state);
+            self.state.lease_queue.enqueue(&self.state);
         }
         serves
     }
 
-    /// Frees the concurrency slot of a call whose work is done, before the reservation is ended: a caller who has the whole
-    /// answer may call again at once.
+    /// Frees the concurrency slot of a call whose work is done, before its reservation is ended, so
+    /// that a caller who has the whole answer may call again at once.
     pub fn release_slot(&self, reservation: &mut Reservation) {
         self.state.meter.release_slot(reservation);
     }
 
-    /// Ends the reservation of a call that may have reached the upstream: its window counts stay, units that it did
-    /// not spend (`spent` is clipped to what was reserved) come back, its concurrency slot is free.
+    /// Ends the reservation of a call that may have reached the upstream. Its window counts stay,
+    /// its unspent units come back (`spent` is clipped to what was reserved), and its concurrency
+    /// slot is free.
     pub fn settle(&self, reservation: Reservation, spent: u64) {
         if self.api_key.is_some() {
             let at = reservation.counted_at();
-            self.state.hub.last_uses.note(self.state.id, at);
+            self.state.lease_queue.last_uses.note(self.state.id, at);
         }
         self.state.settle(reservation, spent);
     }
 
-    /// Ends the reservation of a call that was not sent: everything comes back.
+    /// Ends the reservation of a call that was not sent. Everything comes back.
     pub fn cancel(&self, reservation: Reservation) {
         self.state.cancel(reservation);
     }
 }
 
-impl EntryCredential {
-    /// A credential that may be used from these addresses; none given: from everywhere.
+impl CachedCredential {
+    /// Makes the credential of an entry. An empty `allow_ips` means all networks.
     pub(crate) fn new(info: &CredentialInfo, allow_ips: Vec<IpNet>) -> Self {
         Self {
             id: info.id,
@@ -332,7 +343,8 @@ impl EntryCredential {
         }
     }
 
-    /// Whether it may be used from an address; where none is known, only if it may be used from everywhere.
+    /// Returns whether the credential may be used from an address. An unknown address passes only
+    /// if all networks do.
     fn may_come_from(&self, address: Option<Address>) -> bool {
         self.allow_ips
             .as_deref()
@@ -341,7 +353,7 @@ impl EntryCredential {
 }
 
 impl LicenseState {
-    pub(crate) fn new(id: LicenseId, hub: Arc<LeaseQueue>) -> Self {
+    pub(crate) fn new(id: LicenseId, lease_queue: Arc<LeaseQueue>) -> Self {
         Self {
             id,
             version: AtomicU64::new(0),
@@ -349,11 +361,11 @@ impl LicenseState {
             ended: EndedCredentials::default(),
             tokens: TokensInUse::default(),
             meter: Meter::new(id),
-            hub,
+            lease_queue,
         }
     }
 
-    /// The license.
+    /// Returns the id of the license.
     #[must_use]
     pub const fn id(&self) -> LicenseId {
         self.id
@@ -363,29 +375,30 @@ impl LicenseState {
         &self.id
     }
 
-    /// The number of the last change to the license that this gate knows of.
+    /// Returns the number of the last change to the license that this gate knows of.
     #[must_use]
     pub fn version(&self) -> ChangeNumber {
         ChangeNumber(self.version.load(Ordering::Acquire))
     }
 
-    /// Its meter.
+    /// Returns the meter of the license.
     #[must_use]
     pub const fn meter(&self) -> &Meter {
         &self.meter
     }
 
-    /// The sign that cuts its streams.
+    /// Returns the signal that cuts running calls.
     #[must_use]
     pub const fn cut_signal(&self) -> &CutSignal {
         &self.cut
     }
 
-    /// Waits until the license, whatever its credentials, may not be used any more: revoked, disabled, or expired by `clock`.
+    /// Waits until the license, whatever its credentials, may not be used any more: revoked,
+    /// disabled, or expired by `clock`. Returns the reason.
     pub async fn cut(&self, clock: &dyn Clock) -> Refusal {
         const MAX_SLEEP: Duration = Duration::from_secs(3_600);
         loop {
-            let changed = self.hub.cut_bell(self.id).notified();
+            let changed = self.lease_queue.cut_notify(self.id).notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             let now = clock.now();
@@ -401,72 +414,75 @@ impl LicenseState {
         }
     }
 
-    /// See [`CachedLicense::settle`].
+    /// Ends a reservation. See [`CachedLicense::settle`].
     pub fn settle(self: &Arc<Self>, reservation: Reservation, spent: u64) {
         if self.meter.settle(reservation, spent) {
-            self.hub.enqueue(self);
+            self.lease_queue.enqueue(self);
         }
     }
 
-    /// See [`CachedLicense::cancel`].
+    /// Ends a reservation. See [`CachedLicense::cancel`].
     pub fn cancel(self: &Arc<Self>, reservation: Reservation) {
         if self.meter.cancel(reservation) {
-            self.hub.enqueue(self);
+            self.lease_queue.enqueue(self);
         }
-        self.tell();
+        self.report_counts();
     }
 
-    /// Sees to it that the other gates learn of what is counted here.
-    fn tell(self: &Arc<Self>) {
-        if self.hub.is_shared && self.meter.wants_telling() {
-            self.hub.enqueue_untold(self);
+    /// Queues the meter to report its counts to the other gates, if there are any.
+    fn report_counts(self: &Arc<Self>) {
+        if self.lease_queue.is_shared && self.meter.wants_report() {
+            self.lease_queue.enqueue_unreported(self);
         }
     }
 
-    /// Notes that the license was changed: entries read before are outdated, leases are taken anew. Does nothing for a
-    /// change that is known. Called under the lock of the change log only, so that versions never go back.
+    /// Records a change of the license: entries read before are outdated and leases are taken
+    /// again. Returns `false` for a change that is known. Called only with the change log locked,
+    /// so that versions never go back.
     pub(crate) fn outdate(self: &Arc<Self>, number: ChangeNumber) -> bool {
         if number <= self.version() {
             return false;
         }
         self.version.store(number.0, Ordering::Release);
         if self.meter.invalidate() {
-            self.hub.enqueue(self);
+            self.lease_queue.enqueue(self);
         }
         true
     }
 
-    /// Forgets the version, for a store that went back to an older copy. Called under the lock of the change log only.
+    /// Forgets the version, for a store that went back to an older copy. Called only with the
+    /// change log locked.
     pub(crate) fn forget_version(self: &Arc<Self>) {
         self.version.store(0, Ordering::Release);
         if self.meter.invalidate() {
-            self.hub.enqueue(self);
+            self.lease_queue.enqueue(self);
         }
     }
 
-    /// Learns what calls under way must know of the license. Called under the lock of the change log only, with what is
-    /// not older than the version.
+    /// Takes in what running calls must know of the license. Called only with the change log
+    /// locked, and with nothing older than the version.
     pub(crate) fn learn_all(&self, stored: &StoredLicense) {
         self.ended.learn(&stored.credentials);
         self.learn(&stored.license);
     }
 
-    /// The access tokens that calls may be under way with.
+    /// Returns the access tokens that running calls may have presented.
     pub(crate) const fn tokens(&self) -> &TokensInUse {
         &self.tokens
     }
 
-    /// As [`LicenseState::learn_all`], where nothing is known of the license's other credentials.
+    /// Takes in the status and end of the license, where nothing is known of its other credentials.
+    /// See [`LicenseState::learn_all`].
     pub(crate) fn learn(&self, license: &License) {
         if self.cut.learn(license.status, license.expires_at) {
-            self.hub.cut_bell(self.id).notify_waiters();
+            self.lease_queue.cut_notify(self.id).notify_waiters();
         }
     }
 
-    /// The license is no longer in the store.
+    /// Takes in that the license is no longer in the store.
     pub(crate) fn learn_gone(&self) {
         if self.cut.learn(LicenseStatus::Revoked, None) {
-            self.hub.cut_bell(self.id).notify_waiters();
+            self.lease_queue.cut_notify(self.id).notify_waiters();
         }
     }
 }
@@ -481,7 +497,7 @@ impl CutSignal {
         }
     }
 
-    /// Why the license may not be used any more; `None`: it may. Two relaxed loads.
+    /// Returns why the license may not be used any more; `None`: it may. Costs two relaxed loads.
     #[must_use]
     pub fn refusal(&self, now: Timestamp) -> Option<Refusal> {
         let refusal = Refusal::from_number(self.refusal.load(Ordering::Relaxed));
@@ -493,7 +509,7 @@ impl CutSignal {
         Timestamp::from_micros(self.expires_at.load(Ordering::Relaxed))
     }
 
-    /// Whether anything changed.
+    /// Takes in status and end. Returns whether anything changed.
     fn learn(&self, status: LicenseStatus, expires_at: Option<Timestamp>) -> bool {
         let refusal = match status {
             LicenseStatus::Active => 0,
