@@ -112,7 +112,7 @@ pub trait ApiKeyStore: Send + Sync + 'static {
     async fn create_api_key(
         &self,
         new: NewApiKey,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<ChangeNumber, Error>;
 
     /// Returns an API key, whatever the state of its license; `None`: there is no license with this
@@ -132,7 +132,7 @@ pub trait ApiKeyStore: Send + Sync + 'static {
         &self,
         id: LicenseId,
         change: ApiKeyChange,
-        note: AuditEntries<Changed<StoredApiKey>>,
+        entries: AuditEntries<Changed<StoredApiKey>>,
     ) -> Result<Option<StoredApiKey>, Error>;
 
     /// Writes down when API keys were used, if that is later than the time that is written down. It

@@ -18,9 +18,9 @@ use crate::error::Error;
 
 /// The lines that a change adds to the audit log, made from the change's result and written in its
 /// transaction. Either both are there or neither; a line that is refused undoes the change.
-pub struct AuditEntries<T>(Option<Tell<T>>);
+pub struct AuditEntries<T>(Option<MakeLines<T>>);
 
-type Tell<T> = Arc<dyn Fn(&T) -> Vec<AuditEntry> + Send + Sync>;
+type MakeLines<T> = Arc<dyn Fn(&T) -> Vec<AuditEntry> + Send + Sync>;
 
 /// The states of an object before and after a change, both seen by the transaction of the change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,14 +57,14 @@ impl<T> AuditEntries<T> {
     /// Makes the lines from the change's result. The function may be called again, where a
     /// transaction is tried again.
     #[must_use]
-    pub fn from_result(tell: impl Fn(&T) -> Vec<AuditEntry> + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(tell)))
+    pub fn from_result(make: impl Fn(&T) -> Vec<AuditEntry> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(make)))
     }
 
     /// Returns the lines for a result.
     #[must_use]
     pub fn lines(&self, result: &T) -> Vec<AuditEntry> {
-        self.0.as_ref().map_or_else(Vec::new, |tell| tell(result))
+        self.0.as_ref().map_or_else(Vec::new, |make| make(result))
     }
 }
 

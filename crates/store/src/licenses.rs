@@ -207,7 +207,7 @@ pub trait LicenseStore: Send + Sync + 'static {
     async fn create_licenses(
         &self,
         new: Vec<NewLicense>,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<ChangeNumber, Error>;
 
     /// Returns a license.
@@ -240,7 +240,7 @@ pub trait LicenseStore: Send + Sync + 'static {
         &self,
         id: LicenseId,
         change: LicenseChange,
-        note: AuditEntries<Changed<StoredLicense>>,
+        entries: AuditEntries<Changed<StoredLicense>>,
     ) -> Result<Option<StoredLicense>, Error>;
 
     /// Returns up to `limit` changes after a number, in order, and the number of the last change

@@ -126,7 +126,11 @@ pub trait ManagementStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Exists`] if there is one of this name.
-    async fn create_account(&self, account: Account, note: AuditEntries<()>) -> Result<(), Error>;
+    async fn create_account(
+        &self,
+        account: Account,
+        entries: AuditEntries<()>,
+    ) -> Result<(), Error>;
 
     /// Returns all accounts by name; `default` is always among them.
     async fn accounts(&self) -> Result<Vec<Account>, Error>;
@@ -140,7 +144,7 @@ pub trait ManagementStore: Send + Sync + 'static {
         &self,
         name: &AccountName,
         at: Option<Timestamp>,
-        note: AuditEntries<Changed<Account>>,
+        entries: AuditEntries<Changed<Account>>,
     ) -> Result<Option<Account>, Error>;
 
     /// Keeps a management key.
@@ -150,7 +154,7 @@ pub trait ManagementStore: Send + Sync + 'static {
     async fn create_management_key(
         &self,
         new: NewManagementKey,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<(), Error>;
 
     /// Keeps a management key in the place of another, which ends at `at` as by
@@ -164,7 +168,7 @@ pub trait ManagementStore: Send + Sync + 'static {
         old: ManagementKeyId,
         at: Timestamp,
         new: NewManagementKey,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<bool, Error>;
 
     /// Returns the management key with this hash, whatever its state, and the hash of its secret;
@@ -187,7 +191,7 @@ pub trait ManagementStore: Send + Sync + 'static {
         &self,
         id: ManagementKeyId,
         at: Timestamp,
-        note: AuditEntries<Changed<ManagementKey>>,
+        entries: AuditEntries<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error>;
 
     /// Keeps plan revisions, those that are there as they are, and records that each is in force
@@ -243,7 +247,7 @@ pub trait ManagementStore: Send + Sync + 'static {
         &self,
         name: &str,
         value: Vec<u8>,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<Vec<u8>, Error>;
 
     /// Returns the value that [`ManagementStore::put_if_absent`] keeps under a name.

@@ -99,7 +99,7 @@ pub trait SessionStore: Send + Sync + 'static {
         session: Session,
         tokens: NewTokens,
         most: u32,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<bool, Error>;
 
     /// Returns a session.
@@ -132,7 +132,7 @@ pub trait SessionStore: Send + Sync + 'static {
         refresh: KeyHash,
         asked_at: Timestamp,
         next: NewTokens,
-        note: AuditEntries<RefreshOutcome>,
+        entries: AuditEntries<RefreshOutcome>,
     ) -> Result<RefreshOutcome, Error>;
 
     /// Ends a session with all its tokens (the first end stands); `None` if there is no such
@@ -141,7 +141,7 @@ pub trait SessionStore: Send + Sync + 'static {
         &self,
         id: SessionId,
         at: Timestamp,
-        note: AuditEntries<Changed<Session>>,
+        entries: AuditEntries<Changed<Session>>,
     ) -> Result<Option<Session>, Error>;
 
     /// Returns the ends of those of these access tokens that are kept, each named with its license;
@@ -157,7 +157,7 @@ pub trait SessionStore: Send + Sync + 'static {
         &self,
         id: ManagementKeyId,
         allow_ips: Vec<IpNet>,
-        note: AuditEntries<Changed<ManagementKey>>,
+        entries: AuditEntries<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error>;
 
     /// Counts a call against windows of a key, all or none. Windows begin at multiples of their

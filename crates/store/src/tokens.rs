@@ -101,7 +101,7 @@ pub trait TokenStore: Send + Sync + 'static {
         &self,
         id: RequestTokenId,
         now: Timestamp,
-        note: AuditEntries<RequestToken>,
+        entries: AuditEntries<RequestToken>,
     ) -> Result<Option<RequestToken>, Error>;
 
     /// Tries to claim a token for a call of an instance. Of any number of calls exactly one wins,

@@ -22,7 +22,7 @@ pub trait UserStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Exists`] if the app has one of this login, or the id is there already.
-    async fn create_user(&self, user: User, note: AuditEntries<()>) -> Result<(), Error>;
+    async fn create_user(&self, user: User, entries: AuditEntries<()>) -> Result<(), Error>;
 
     /// Returns the user of an app with this login.
     async fn user(&self, app: &AppName, login: &str) -> Result<Option<User>, Error>;
@@ -46,7 +46,7 @@ pub trait UserStore: Send + Sync + 'static {
         login: &str,
         change: UserChange,
         at: Timestamp,
-        note: AuditEntries<Changed<User>>,
+        entries: AuditEntries<Changed<User>>,
     ) -> Result<Option<User>, Error>;
 
     /// Forgets a user. Returns whether there was one. Licenses of the app, and those of its account
@@ -56,6 +56,6 @@ pub trait UserStore: Send + Sync + 'static {
         &self,
         app: &AppName,
         login: &str,
-        note: AuditEntries<User>,
+        entries: AuditEntries<User>,
     ) -> Result<bool, Error>;
 }

@@ -198,7 +198,7 @@ pub async fn a_change_and_its_line_are_written_together<F: StoreFactory>() {
     let mut expected = vec![new];
     for (status, line, words) in told {
         let said = line.clone();
-        let note = AuditEntries::from_result(move |changed: &Changed<StoredLicense>| {
+        let entries = AuditEntries::from_result(move |changed: &Changed<StoredLicense>| {
             let Changed { before, after } = changed;
             let words = [before, after].map(|stored| format!("{:?}", stored.license.status));
             vec![AuditEntry {
@@ -207,7 +207,10 @@ pub async fn a_change_and_its_line_are_written_together<F: StoreFactory>() {
             }]
         });
         let change = LicenseChange::Status(status);
-        let changed = store.change_license(id, change, note).await.expect("kept");
+        let changed = store
+            .change_license(id, change, entries)
+            .await
+            .expect("kept");
         assert_eq!(changed.expect("there").license.status, status);
         expected.push(AuditEntry {
             subject: words.to_owned(),
@@ -225,7 +228,7 @@ pub async fn a_line_that_is_refused_leaves_its_change_undone<F: StoreFactory>() 
     let place = F::fresh().await;
     let store = place.open().await;
     let line = taken(&store).await;
-    fn note<T>(line: &AuditEntry) -> AuditEntries<T> {
+    fn entries<T>(line: &AuditEntry) -> AuditEntries<T> {
         AuditEntries::of(vec![line.clone()])
     }
     fn refused<T: std::fmt::Debug>(done: Result<T, Error>) {
@@ -235,7 +238,7 @@ pub async fn a_line_that_is_refused_leaves_its_change_undone<F: StoreFactory>() 
     let kept = keep(&*store, units(10, None)).await;
     let other = new_license(Limits::default());
     let (other_id, other_hash) = (other.license.id, other.credentials[0].hash);
-    refused(store.create_licenses(vec![other], note(&line)).await);
+    refused(store.create_licenses(vec![other], entries(&line)).await);
     assert_eq!(store.license(other_id).await, Ok(None));
     assert_eq!(store.license_by_key(other_hash).await, Ok(None));
     let before = store.license(kept).await.expect("answers").expect("there");
@@ -252,7 +255,7 @@ pub async fn a_line_that_is_refused_leaves_its_change_undone<F: StoreFactory>() 
             others_expire_at: Some(hours(1)),
         },
     ] {
-        refused(store.change_license(kept, change, note(&line)).await);
+        refused(store.change_license(kept, change, entries(&line)).await);
     }
     assert_eq!(store.license(kept).await, Ok(Some(before)));
     assert_eq!(store.license_by_key(added_hash).await, Ok(None));
@@ -262,7 +265,7 @@ pub async fn a_line_that_is_refused_leaves_its_change_undone<F: StoreFactory>() 
         .expect("answers");
     assert_eq!(now, last, "no change was numbered");
     // accounts and management keys
-    refused(store.create_account(account("new"), note(&line)).await);
+    refused(store.create_account(account("new"), entries(&line)).await);
     let accounts = store.accounts().await.expect("answers");
     assert!(
         accounts
@@ -270,7 +273,7 @@ pub async fn a_line_that_is_refused_leaves_its_change_undone<F: StoreFactory>() 
             .all(|account| account.name.as_str() != "new")
     );
     let default = AccountName::default();
-    let off = store.set_account_disabled(&default, Some(hours(1)), note(&line));
+    let off = store.set_account_disabled(&default, Some(hours(1)), entries(&line));
     refused(off.await);
     let account = store.account(&default).await.expect("answers");
     assert_eq!(account.expect("there").disabled_at, None);
@@ -279,42 +282,46 @@ pub async fn a_line_that_is_refused_leaves_its_change_undone<F: StoreFactory>() 
     let creating = store.create_management_key(old.clone(), AuditEntries::none());
     creating.await.expect("new");
     let new = new_management_key();
-    refused(store.create_management_key(new.clone(), note(&line)).await);
-    let replacing = store.replace_management_key(old_id, hours(1), new.clone(), note(&line));
+    refused(
+        store
+            .create_management_key(new.clone(), entries(&line))
+            .await,
+    );
+    let replacing = store.replace_management_key(old_id, hours(1), new.clone(), entries(&line));
     refused(replacing.await);
     refused(
         store
-            .end_management_key(old_id, hours(1), note(&line))
+            .end_management_key(old_id, hours(1), entries(&line))
             .await,
     );
     let nets = vec!["10.0.0.0/8".parse().expect("valid")];
-    refused(store.set_key_allow_ips(old_id, nets, note(&line)).await);
+    refused(store.set_key_allow_ips(old_id, nets, entries(&line)).await);
     assert_eq!(store.management_keys(None).await, Ok(vec![old.key.clone()]));
     assert_eq!(store.management_key_by_hash(new.hash).await, Ok(None));
     // users and request tokens
     let zoe = user("api", "zoe");
-    refused(store.create_user(zoe.clone(), note(&line)).await);
+    refused(store.create_user(zoe.clone(), entries(&line)).await);
     assert_eq!(store.user_by_id(zoe.id).await, Ok(None));
     let creating = store.create_user(zoe.clone(), AuditEntries::none());
     creating.await.expect("new");
-    refused(store.delete_user(&zoe.app, "zoe", note(&line)).await);
+    refused(store.delete_user(&zoe.app, "zoe", entries(&line)).await);
     let change = UserChange {
         first_name: Some(None),
         last_name: Some(Some("Zet".to_owned())),
     };
-    let changing = store.change_user(&zoe.app, "zoe", change, hours(2), note(&line));
+    let changing = store.change_user(&zoe.app, "zoe", change, hours(2), entries(&line));
     refused(changing.await);
     assert_eq!(store.user_by_id(zoe.id).await, Ok(Some(zoe)));
     let (token, _) = issue(&store, kept, 3).await;
     refused(
         tokens(&store)
-            .end_token(token.id, hours(0), note(&line))
+            .end_token(token.id, hours(0), entries(&line))
             .await,
     );
     let found = tokens(&store).token_by_id(token.id, hours(0)).await;
     assert_eq!(found, Ok(Some(token)));
     // settings
-    refused(store.put_if_absent("x", vec![1], note(&line)).await);
+    refused(store.put_if_absent("x", vec![1], entries(&line)).await);
     assert_eq!(store.setting("x").await, Ok(None));
     assert_eq!(lines(&store).await, [line]);
 }
@@ -332,8 +339,8 @@ pub async fn a_line_that_is_refused_leaves_a_session_as_it_was<F: StoreFactory>(
     };
     let before = numbered().await;
     let (session, first) = (sessions::session(owner, Some(license)), sessions::tokens());
-    let note = || AuditEntries::of(vec![line.clone()]);
-    let beginning = store.create_session(session.clone(), first.clone(), 10, note());
+    let entries = || AuditEntries::of(vec![line.clone()]);
+    let beginning = store.create_session(session.clone(), first.clone(), 10, entries());
     assert!(matches!(beginning.await, Err(Error::Exists(_))));
     assert_eq!(store.session(session.id).await, Ok(None));
     assert_eq!(store.license_by_key(first.access).await, Ok(None));
@@ -348,15 +355,15 @@ pub async fn a_line_that_is_refused_leaves_a_session_as_it_was<F: StoreFactory>(
         "what was refused was not numbered"
     );
     let next = sessions::tokens();
-    let note = AuditEntries::of(vec![line.clone()]);
+    let entries = AuditEntries::of(vec![line.clone()]);
     let asked_at = next.issued_at;
-    let refreshing = store.refresh_session(first.refresh, asked_at, next.clone(), note);
+    let refreshing = store.refresh_session(first.refresh, asked_at, next.clone(), entries);
     assert!(matches!(refreshing.await, Err(Error::Exists(_))));
     let unused = store.refresh_token(first.refresh).await.expect("answers");
     assert_eq!(unused.expect("there").used_at, None);
     assert_eq!(store.license_by_key(next.access).await, Ok(None));
-    let note = AuditEntries::of(vec![line.clone()]);
-    let ending = store.end_session(session.id, SystemClock.now(), note);
+    let entries = AuditEntries::of(vec![line.clone()]);
+    let ending = store.end_session(session.id, SystemClock.now(), entries);
     assert!(matches!(ending.await, Err(Error::Exists(_))));
     assert_eq!(store.session(session.id).await, Ok(Some(session)));
     let access = store.license_by_key(first.access).await.expect("answers");
@@ -376,15 +383,15 @@ pub async fn a_management_key_is_replaced_with_its_line_unless_it_has_ended<F: S
     creating.await.expect("new");
     let (id, now) = (first.key.id, SystemClock.now());
     let line = entry("key.rotate", "x");
-    let note = || AuditEntries::of(vec![line.clone()]);
-    let replacing = store.replace_management_key(id, now, second.clone(), note());
+    let entries = || AuditEntries::of(vec![line.clone()]);
+    let replacing = store.replace_management_key(id, now, second.clone(), entries());
     assert_eq!(replacing.await, Ok(true));
     let found = store.management_key(id).await.expect("answers");
     assert_eq!(found.expect("there").revoked_at, Some(now));
-    let replacing = store.replace_management_key(id, now, third.clone(), note());
+    let replacing = store.replace_management_key(id, now, third.clone(), entries());
     assert_eq!(replacing.await, Ok(false), "it has ended");
     let unknown = third.key.id;
-    let replacing = store.replace_management_key(unknown, now, third.clone(), note());
+    let replacing = store.replace_management_key(unknown, now, third.clone(), entries());
     assert_eq!(replacing.await, Ok(false));
     assert_eq!(store.management_key_by_hash(third.hash).await, Ok(None));
     assert_eq!(lines(&store).await, std::slice::from_ref(&line));

@@ -7,7 +7,7 @@ use model::{ApiKey, LicenseId, LicenseStatus, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::audit::add_note;
+use super::audit::add_entries;
 use super::backend_error::{BackendError, unique};
 use super::conn::{Conn, PooledConn, Value};
 use super::convert::{id, read, read_id, read_optional_text, read_optional_time, read_time, rows};
@@ -35,24 +35,24 @@ impl ApiKeyStore for PostgresStore {
     async fn create_api_key(
         &self,
         new: NewApiKey,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<ChangeNumber, Error> {
-        let create = |session: Conn, args: Arc<(NewApiKey, AuditEntries<()>)>| async move {
-            let (new, note) = &*args;
-            insert(&session, new).await?;
-            let last = licenses::create(&session, std::slice::from_ref(&new.license)).await?;
-            add_note(&session, note, &()).await?;
+        let create = |conn: Conn, args: Arc<(NewApiKey, AuditEntries<()>)>| async move {
+            let (new, entries) = &*args;
+            insert(&conn, new).await?;
+            let last = licenses::create(&conn, std::slice::from_ref(&new.license)).await?;
+            add_entries(&conn, entries, &()).await?;
             Ok(last)
         };
         let options = TxOptions::TRANSACTION;
-        let args = (new, note);
+        let args = (new, entries);
         let last = self.server.run_with(options, args, create).await?;
         self.prune_after(last, 1).await;
         Ok(last)
     }
 
     async fn api_key(&self, id: LicenseId) -> Result<Option<StoredApiKey>, Error> {
-        let find = move |session: Conn| async move { get(&session, id).await };
+        let find = move |conn: Conn| async move { get(&conn, id).await };
         self.server.run(TxOptions::READ, find).await
     }
 
@@ -61,8 +61,8 @@ impl ApiKeyStore for PostgresStore {
         filter: ApiKeyFilter,
         page: ApiKeyPage,
     ) -> Result<(Vec<StoredApiKey>, u64), Error> {
-        let list = move |session: Conn, filter: Arc<ApiKeyFilter>| async move {
-            self::page(&session, &filter, page).await
+        let list = move |conn: Conn, filter: Arc<ApiKeyFilter>| async move {
+            self::page(&conn, &filter, page).await
         };
         self.server.run_with(TxOptions::REPORT, filter, list).await
     }
@@ -71,19 +71,19 @@ impl ApiKeyStore for PostgresStore {
         &self,
         id: LicenseId,
         change: ApiKeyChange,
-        note: AuditEntries<Changed<StoredApiKey>>,
+        entries: AuditEntries<Changed<StoredApiKey>>,
     ) -> Result<Option<StoredApiKey>, Error> {
         type Args = Arc<(ApiKeyChange, AuditEntries<Changed<StoredApiKey>>)>;
-        let carry_out = move |session: Conn, args: Args| async move {
-            let (change, note) = &*args;
-            let Some(changed) = self::change(&session, id, change).await? else {
+        let carry_out = move |conn: Conn, args: Args| async move {
+            let (change, entries) = &*args;
+            let Some(changed) = self::change(&conn, id, change).await? else {
                 return Ok(None);
             };
-            add_note(&session, note, &changed).await?;
+            add_entries(&conn, entries, &changed).await?;
             Ok(Some(changed.after))
         };
         let options = TxOptions::TRANSACTION;
-        let args = (change, note);
+        let args = (change, entries);
         let stored = self.server.run_with(options, args, carry_out).await?;
         if let Some(stored) = &stored {
             self.prune_after(stored.license.version, 1).await;
@@ -92,16 +92,18 @@ impl ApiKeyStore for PostgresStore {
     }
 
     async fn note_requests(&self, requests: Vec<(LicenseId, Timestamp)>) -> Result<(), Error> {
-        let note = |session: Conn, requests: Arc<Vec<(LicenseId, Timestamp)>>| async move {
+        let write = |conn: Conn, requests: Arc<Vec<(LicenseId, Timestamp)>>| async move {
             let ids: Vec<Uuid> = requests.iter().map(|(of, _)| id(of.as_u128())).collect();
             let times: Vec<i64> = requests.iter().map(|(_, at)| at.micros()).collect();
             let sql = "UPDATE api_keys k SET last_request = n.at
                 FROM (SELECT id, max(at) AS at FROM unnest($1::uuid[], $2::bigint[]) AS n (id, at) GROUP BY id) n
                 WHERE k.license_id = n.id AND (k.last_request IS NULL OR k.last_request < n.at)";
-            session.change(sql, &[&ids, &times]).await?;
+            conn.change(sql, &[&ids, &times]).await?;
             Ok(())
         };
-        self.server.run_with(TxOptions::WRITE, requests, note).await
+        self.server
+            .run_with(TxOptions::WRITE, requests, write)
+            .await
     }
 
     async fn expired_api_keys(
@@ -110,7 +112,7 @@ impl ApiKeyStore for PostgresStore {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<LicenseId>, Error> {
-        let find = move |session: Conn, filter: Arc<ApiKeyFilter>| async move {
+        let find = move |conn: Conn, filter: Arc<ApiKeyFilter>| async move {
             let asked = Asked::of(&filter);
             let sql = format!(
                 "SELECT k.license_id {FROM} WHERE {CONDITION} AND l.expires_at <= $4 ORDER BY k.license_id LIMIT $5"
@@ -118,7 +120,7 @@ impl ApiKeyStore for PostgresStore {
             let [account, app, after] = asked.values();
             let values: [Value<'_>; 5] =
                 [account, app, after, &now.micros(), &(rows(limit) as i64)];
-            let found = session.rows(&sql, &values).await?;
+            let found = conn.rows(&sql, &values).await?;
             let ids = found
                 .iter()
                 .map(|row| read_id(row, 0).map(LicenseId::from_u128));
@@ -153,7 +155,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-async fn insert(session: &PooledConn, new: &NewApiKey) -> Result<(), BackendError> {
+async fn insert(conn: &PooledConn, new: &NewApiKey) -> Result<(), BackendError> {
     let (key, license) = (&new.key, &new.license.license);
     let sql = "INSERT INTO api_keys (license_id, account, app, name, prefix, metadata, permissions, parked_rate,
         updated_at, last_request) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
@@ -169,31 +171,31 @@ async fn insert(session: &PooledConn, new: &NewApiKey) -> Result<(), BackendErro
         &key.updated_at.micros(),
         &key.last_request.map(Timestamp::micros),
     ];
-    let made = session.change(sql, &values).await;
+    let made = conn.change(sql, &values).await;
     made.map(drop)
         .map_err(|error| unique(error, "an api key with this id"))
 }
 
 async fn get(
-    session: &PooledConn,
+    conn: &PooledConn,
     license_id: LicenseId,
 ) -> Result<Option<StoredApiKey>, BackendError> {
     let sql = format!(
         "SELECT {LICENSE}, {CREDENTIAL}, {API_KEY} FROM api_keys k JOIN licenses l ON l.id = k.license_id
         LEFT JOIN credentials c ON c.license_id = l.id WHERE k.license_id = $1 ORDER BY c.created_at, c.cursor"
     );
-    let found = session.rows(&sql, &[&id(license_id.as_u128())]).await?;
+    let found = conn.rows(&sql, &[&id(license_id.as_u128())]).await?;
     Ok(stored(&found)?.pop())
 }
 
 async fn page(
-    session: &PooledConn,
+    conn: &PooledConn,
     filter: &ApiKeyFilter,
     page: ApiKeyPage,
 ) -> Result<(Vec<StoredApiKey>, u64), BackendError> {
     let asked = Asked::of(filter);
     let sql = format!("SELECT count(*) {FROM} WHERE {CONDITION}");
-    let row = session.row(&sql, &asked.values()).await?;
+    let row = conn.row(&sql, &asked.values()).await?;
     let total: i64 = match &row {
         Some(row) => read(row, 0)?,
         None => 0,
@@ -210,7 +212,7 @@ async fn page(
     let [account, app, after] = asked.values();
     let offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
     let values: [Value<'_>; 5] = [account, app, after, &(rows(page.limit) as i64), &offset];
-    let found = session.rows(&sql, &values).await?;
+    let found = conn.rows(&sql, &values).await?;
     Ok((stored(&found)?, u64::try_from(total).unwrap_or(0)))
 }
 
@@ -236,36 +238,36 @@ fn order(page: ApiKeyPage) -> String {
 }
 
 async fn change(
-    session: &PooledConn,
+    conn: &PooledConn,
     license_id: LicenseId,
     change: &ApiKeyChange,
 ) -> Result<Option<Changed<StoredApiKey>>, BackendError> {
     let lock = "SELECT FROM licenses WHERE id = $1 FOR NO KEY UPDATE";
-    session.row(lock, &[&id(license_id.as_u128())]).await?;
-    let Some(before) = get(session, license_id).await? else {
+    conn.row(lock, &[&id(license_id.as_u128())]).await?;
+    let Some(before) = get(conn, license_id).await? else {
         return Ok(None);
     };
     if before.license.license.status == LicenseStatus::Revoked {
         return Ok(None);
     }
-    write(session, license_id, change).await?;
+    write(conn, license_id, change).await?;
     let label = change.name.clone().map(LicenseChange::Label);
     let mut added = Vec::new();
     for part in change.license.iter().chain(&label) {
-        added.extend(licenses::apply(session, &before.license, part).await?);
+        added.extend(licenses::apply(conn, &before.license, part).await?);
     }
     let mut changes: Vec<_> = added
         .into_iter()
         .map(|hash| (license_id, Some(hash)))
         .collect();
     changes.push((license_id, None));
-    licenses::note(session, &changes).await?;
-    let after = get(session, license_id).await?;
+    licenses::record_changes(conn, &changes).await?;
+    let after = get(conn, license_id).await?;
     Ok(after.map(|after| Changed { before, after }))
 }
 
 async fn write(
-    session: &PooledConn,
+    conn: &PooledConn,
     license_id: LicenseId,
     change: &ApiKeyChange,
 ) -> Result<(), BackendError> {
@@ -285,7 +287,7 @@ async fn write(
         &text(change.parked_rate.as_ref().and_then(Option::as_ref)),
         &change.updated_at.micros(),
     ];
-    session.change(sql, &values).await?;
+    conn.change(sql, &values).await?;
     Ok(())
 }
 

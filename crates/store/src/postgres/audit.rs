@@ -25,9 +25,8 @@ const PAGE: usize = 1_000;
 #[async_trait]
 impl AuditStore for PostgresStore {
     async fn add_audit(&self, entries: Vec<AuditEntry>) -> Result<(), Error> {
-        let add = |session: Conn, entries: Arc<Vec<AuditEntry>>| async move {
-            add(&session, &entries).await
-        };
+        let add =
+            |conn: Conn, entries: Arc<Vec<AuditEntry>>| async move { add(&conn, &entries).await };
         self.server.run_with(TxOptions::WRITE, entries, add).await
     }
 
@@ -37,8 +36,8 @@ impl AuditStore for PostgresStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<NumberedEntry>, Error> {
-        let page = move |session: Conn, filter: Arc<AuditFilter>| async move {
-            page(&session, &filter, after, limit).await
+        let page = move |conn: Conn, filter: Arc<AuditFilter>| async move {
+            page(&conn, &filter, after, limit).await
         };
         self.server.run_with(TxOptions::REPORT, filter, page).await
     }
@@ -46,35 +45,35 @@ impl AuditStore for PostgresStore {
 
 /// Writes the lines of a change for its result. It is the last statement of its transaction, since
 /// the counter stays locked until that is over.
-pub(super) async fn add_note<T>(
-    session: &PooledConn,
-    note: &AuditEntries<T>,
+pub(super) async fn add_entries<T>(
+    conn: &PooledConn,
+    entries: &AuditEntries<T>,
     result: &T,
 ) -> Result<(), BackendError> {
-    let lines = note.lines(result);
+    let lines = entries.lines(result);
     if lines.is_empty() {
         return Ok(());
     }
-    add(session, &lines).await
+    add(conn, &lines).await
 }
 
-/// Writes the lines of a change as [`add_note`] does, with the states before and after. Returns the
+/// Writes the lines of a change as [`add_entries`] does, with the states before and after. Returns the
 /// state after.
-pub(super) async fn add_change<T>(
-    session: &PooledConn,
-    note: &AuditEntries<Changed<T>>,
+pub(super) async fn add_changed<T>(
+    conn: &PooledConn,
+    entries: &AuditEntries<Changed<T>>,
     before: Option<T>,
     after: Option<T>,
 ) -> Result<Option<T>, BackendError> {
     let Some(changed) = Changed::of(before, after) else {
         return Ok(None);
     };
-    add_note(session, note, &changed).await?;
+    add_entries(conn, entries, &changed).await?;
     Ok(Some(changed.after))
 }
 
 /// Adds lines in one statement, so that the counter is locked no longer than it takes.
-async fn add(session: &PooledConn, entries: &[AuditEntry]) -> Result<(), BackendError> {
+async fn add(conn: &PooledConn, entries: &[AuditEntry]) -> Result<(), BackendError> {
     fn all<'a, T>(entries: &'a [AuditEntry], column: impl Fn(&'a AuditEntry) -> T) -> Vec<T> {
         entries.iter().map(column).collect()
     }
@@ -103,14 +102,14 @@ async fn add(session: &PooledConn, entries: &[AuditEntry]) -> Result<(), Backend
         &all(entries, |entry| i64::from(entry.count)),
         &(entries.len() as i64),
     ];
-    let added = session.change(sql, &values).await;
+    let added = conn.change(sql, &values).await;
     added
         .map(drop)
         .map_err(|error| unique(error, "a line of the audit log with this id"))
 }
 
 async fn page(
-    session: &PooledConn,
+    conn: &PooledConn,
     filter: &AuditFilter,
     after: u64,
     limit: usize,
@@ -151,8 +150,7 @@ async fn page(
         }
     }
     sql.push_str(&format!(" ORDER BY number LIMIT {}", limit.clamp(1, PAGE)));
-    session
-        .rows(&sql, &values)
+    conn.rows(&sql, &values)
         .await?
         .iter()
         .map(read_entry)

@@ -20,12 +20,12 @@ const CLAIM: &str = "content, owner, reference, attempt, answer, claimed_at, exp
 #[async_trait]
 impl ClaimStore for PostgresStore {
     async fn claim(&self, new: NewClaim) -> Result<Claimed, Error> {
-        let try_it = |session: Conn, new: Arc<NewClaim>| async move { claim(&session, &new).await };
+        let try_it = |conn: Conn, new: Arc<NewClaim>| async move { claim(&conn, &new).await };
         self.server.run_with(TxOptions::WRITE, new, try_it).await
     }
 
     async fn claimed(&self, key: ClaimKey) -> Result<Option<Claim>, Error> {
-        let find = move |session: Conn| async move { find(&session, &key).await };
+        let find = move |conn: Conn| async move { find(&conn, &key).await };
         self.server.run(TxOptions::READ, find).await
     }
 
@@ -35,12 +35,12 @@ impl ClaimStore for PostgresStore {
         attempt: u32,
         owner: InstanceId,
     ) -> Result<bool, Error> {
-        let take = move |session: Conn| async move {
+        let take = move |conn: Conn| async move {
             let sql = "UPDATE claims SET owner = $4, attempt = attempt + 1
                 WHERE kind = $1 AND digest = $2 AND attempt = $3 AND answer IS NULL";
             let (kind, digest) = place(&key);
             let owner = id(owner.as_u128());
-            Ok(session
+            Ok(conn
                 .change(sql, &[&kind, &digest, &i64::from(attempt), &owner])
                 .await?
                 == 1)
@@ -54,10 +54,10 @@ impl ClaimStore for PostgresStore {
         answer: Vec<u8>,
         expires_at: Timestamp,
     ) -> Result<bool, Error> {
-        let finish = move |session: Conn, answer: Arc<Vec<u8>>| async move {
+        let finish = move |conn: Conn, answer: Arc<Vec<u8>>| async move {
             let sql = "UPDATE claims SET answer = $3, expires_at = $4 WHERE kind = $1 AND digest = $2 AND answer IS NULL";
             let (kind, digest) = place(&key);
-            Ok(session
+            Ok(conn
                 .change(sql, &[&kind, &digest, &*answer, &expires_at.micros()])
                 .await?
                 == 1)
@@ -66,21 +66,21 @@ impl ClaimStore for PostgresStore {
     }
 
     async fn release_claim(&self, key: ClaimKey) -> Result<bool, Error> {
-        let release = move |session: Conn| async move {
+        let release = move |conn: Conn| async move {
             let sql = "DELETE FROM claims WHERE kind = $1 AND digest = $2 AND answer IS NULL";
             let (kind, digest) = place(&key);
-            Ok(session.change(sql, &[&kind, &digest]).await? == 1)
+            Ok(conn.change(sql, &[&kind, &digest]).await? == 1)
         };
         self.server.run(TxOptions::WRITE, release).await
     }
 
     async fn sweep_claims(&self, now: Timestamp, limit: usize) -> Result<usize, Error> {
-        let sweep = move |session: Conn| async move {
+        let sweep = move |conn: Conn| async move {
             let sql = "DELETE FROM claims c USING (
                   SELECT kind, digest FROM claims WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2
                   FOR UPDATE SKIP LOCKED
                 ) o WHERE c.kind = o.kind AND c.digest = o.digest";
-            let gone = session
+            let gone = conn
                 .change(sql, &[&now.micros(), &(rows(limit) as i64)])
                 .await?;
             Ok(usize::try_from(gone).unwrap_or(limit))
@@ -93,7 +93,7 @@ fn place(key: &ClaimKey) -> (i16, &[u8]) {
     (key.kind as i16, &key.digest)
 }
 
-async fn claim(session: &PooledConn, new: &NewClaim) -> Result<Claimed, BackendError> {
+async fn claim(conn: &PooledConn, new: &NewClaim) -> Result<Claimed, BackendError> {
     let sql = "INSERT INTO claims AS c (kind, digest, content, owner, reference, claimed_at, expires_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7)
         ON CONFLICT (kind, digest) DO UPDATE SET content = excluded.content, owner = excluded.owner,
@@ -111,20 +111,20 @@ async fn claim(session: &PooledConn, new: &NewClaim) -> Result<Claimed, BackendE
     ];
     // The winner may release it before it is read: then it can be won again.
     for _ in 0..100 {
-        if session.change(sql, &values).await? == 1 {
+        if conn.change(sql, &values).await? == 1 {
             return Ok(Claimed::Won);
         }
-        if let Some(claim) = find(session, &new.key).await? {
+        if let Some(claim) = find(conn, &new.key).await? {
             return Ok(Claimed::Lost(claim));
         }
     }
     Err(Error::Unavailable("a claim was won and given back again and again".to_owned()).into())
 }
 
-async fn find(session: &PooledConn, key: &ClaimKey) -> Result<Option<Claim>, BackendError> {
+async fn find(conn: &PooledConn, key: &ClaimKey) -> Result<Option<Claim>, BackendError> {
     let sql = format!("SELECT {CLAIM} FROM claims WHERE kind = $1 AND digest = $2");
     let (kind, digest) = place(key);
-    let row = session.row(&sql, &[&kind, &digest]).await?;
+    let row = conn.row(&sql, &[&kind, &digest]).await?;
     row.as_ref().map(read_claim).transpose()
 }
 

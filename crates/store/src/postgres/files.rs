@@ -16,10 +16,10 @@ use crate::ledger::SealedFile;
 #[async_trait]
 impl SealedFiles for PostgresStore {
     async fn commit_seal_with(&self, file: SealedFile, content: Vec<u8>) -> Result<(), Error> {
-        let commit = |session: Conn, sealed: Arc<(SealedFile, Vec<u8>)>| async move {
+        let commit = |conn: Conn, sealed: Arc<(SealedFile, Vec<u8>)>| async move {
             let (file, content) = &*sealed;
-            manifest::commit(&session, file).await?;
-            put(&session, &file.name, content).await
+            manifest::commit(&conn, file).await?;
+            put(&conn, &file.name, content).await
         };
         self.server
             .run_with(TxOptions::LOAD, (file, content), commit)
@@ -27,8 +27,8 @@ impl SealedFiles for PostgresStore {
     }
 
     async fn put_content(&self, name: &str, content: Vec<u8>) -> Result<(), Error> {
-        let put = |session: Conn, file: Arc<(String, Vec<u8>)>| async move {
-            put(&session, &file.0, &file.1).await
+        let put = |conn: Conn, file: Arc<(String, Vec<u8>)>| async move {
+            put(&conn, &file.0, &file.1).await
         };
         self.server
             .run_with(TxOptions::LOAD, (name.to_owned(), content), put)
@@ -36,8 +36,8 @@ impl SealedFiles for PostgresStore {
     }
 
     async fn content(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        let find = |session: Conn, name: Arc<String>| async move {
-            let row = session
+        let find = |conn: Conn, name: Arc<String>| async move {
+            let row = conn
                 .row(
                     "SELECT content FROM sealed_bytes WHERE name = $1",
                     &[&*name],
@@ -51,8 +51,8 @@ impl SealedFiles for PostgresStore {
     }
 
     async fn content_names(&self) -> Result<Vec<String>, Error> {
-        let list = |session: Conn| async move {
-            let rows = session
+        let list = |conn: Conn| async move {
+            let rows = conn
                 .rows("SELECT name FROM sealed_bytes ORDER BY name", &[])
                 .await?;
             rows.iter().map(|row| read(row, 0)).collect()
@@ -61,9 +61,9 @@ impl SealedFiles for PostgresStore {
     }
 
     async fn remove_content(&self, name: &str) -> Result<(), Error> {
-        let remove = |session: Conn, name: Arc<String>| async move {
+        let remove = |conn: Conn, name: Arc<String>| async move {
             let sql = "DELETE FROM sealed_bytes WHERE name = $1";
-            session.change(sql, &[&*name]).await?;
+            conn.change(sql, &[&*name]).await?;
             Ok(())
         };
         self.server
@@ -72,9 +72,9 @@ impl SealedFiles for PostgresStore {
     }
 }
 
-async fn put(session: &PooledConn, name: &str, content: &[u8]) -> Result<(), BackendError> {
+async fn put(conn: &PooledConn, name: &str, content: &[u8]) -> Result<(), BackendError> {
     let sql = "INSERT INTO sealed_bytes (name, content) VALUES ($1, $2)
         ON CONFLICT (name) DO UPDATE SET content = excluded.content";
-    session.change(sql, &[&name, &content]).await?;
+    conn.change(sql, &[&name, &content]).await?;
     Ok(())
 }

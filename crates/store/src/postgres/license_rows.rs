@@ -55,7 +55,7 @@ impl From<&Limits> for LimitColumns {
 
 /// Keeps licenses, whose version is given when their changes are numbered.
 pub(super) async fn insert_licenses(
-    session: &PooledConn,
+    conn: &PooledConn,
     licenses: &[&License],
 ) -> Result<(), BackendError> {
     fn all<'a, T>(licenses: &'a [&'a License], column: impl Fn(&'a License) -> T) -> Vec<T> {
@@ -78,41 +78,40 @@ pub(super) async fn insert_licenses(
         $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::boolean[], $14::text[], $15::bigint[],
         $16::text[], $17::text[]) AS n (id, account, app, plan, who, label, status, created_at, expires_at, remaining,
         refill_amount, refill_every, refill_adds, rate_limits, concurrency, permissions, allow_ips)";
-    session
-        .change(
-            sql,
-            &[
-                &all(licenses, |license| id(license.id.as_u128())),
-                &all(licenses, |license| license.account.as_str()),
-                &all(licenses, |license| license.app.as_str()),
-                &all(licenses, |license| {
-                    license.plan.as_ref().map(|plan| plan.as_str())
-                }),
-                &all(licenses, |license| license.user.as_deref()),
-                &all(licenses, |license| license.label.as_deref()),
-                &all(licenses, |license| status_number(license.status)),
-                &all(licenses, |license| license.created_at.micros()),
-                &all(licenses, |license| {
-                    license.expires_at.map(Timestamp::micros)
-                }),
-                &each(&limits, |limits| limits.remaining),
-                &each(&limits, |limits| limits.refill_amount),
-                &each(&limits, |limits| limits.refill_every),
-                &each(&limits, |limits| limits.refill_adds),
-                &each(&limits, |limits| limits.rate_limits.as_deref()),
-                &each(&limits, |limits| limits.concurrency),
-                &all(licenses, |license| list(&license.permissions)),
-                &all(licenses, |license| list(&license.allow_ips)),
-            ],
-        )
-        .await
-        .map_err(|error| unique(error, "a license with this id"))?;
+    conn.change(
+        sql,
+        &[
+            &all(licenses, |license| id(license.id.as_u128())),
+            &all(licenses, |license| license.account.as_str()),
+            &all(licenses, |license| license.app.as_str()),
+            &all(licenses, |license| {
+                license.plan.as_ref().map(|plan| plan.as_str())
+            }),
+            &all(licenses, |license| license.user.as_deref()),
+            &all(licenses, |license| license.label.as_deref()),
+            &all(licenses, |license| status_number(license.status)),
+            &all(licenses, |license| license.created_at.micros()),
+            &all(licenses, |license| {
+                license.expires_at.map(Timestamp::micros)
+            }),
+            &each(&limits, |limits| limits.remaining),
+            &each(&limits, |limits| limits.refill_amount),
+            &each(&limits, |limits| limits.refill_every),
+            &each(&limits, |limits| limits.refill_adds),
+            &each(&limits, |limits| limits.rate_limits.as_deref()),
+            &each(&limits, |limits| limits.concurrency),
+            &all(licenses, |license| list(&license.permissions)),
+            &all(licenses, |license| list(&license.allow_ips)),
+        ],
+    )
+    .await
+    .map_err(|error| unique(error, "a license with this id"))?;
     Ok(())
 }
 
 /// Keeps credentials, each of the license beside it, in this order.
 pub(super) async fn insert_credentials(
-    session: &PooledConn,
+    conn: &PooledConn,
     credentials: &[(LicenseId, &NewCredential)],
 ) -> Result<(), BackendError> {
     fn all<'a, T>(
@@ -134,27 +133,26 @@ pub(super) async fn insert_credentials(
         $8::bigint[], $9::bytea[])
         WITH ORDINALITY AS n (id, license_id, hash, kind, prefix, status, created_at, expires_at, sealed, place)
         ORDER BY n.place";
-    session
-        .change(
-            sql,
-            &[
-                &all(credentials, |new| id(new.info.id.as_u128())),
-                &licenses,
-                &all(credentials, |new| new.hash.as_bytes().as_slice()),
-                &all(credentials, |new| new.info.kind.as_str()),
-                &all(credentials, |new| new.info.prefix.as_str()),
-                &all(credentials, |new| credential_number(new.info.status)),
-                &all(credentials, |new| new.info.created_at.micros()),
-                &all(credentials, |new| {
-                    new.info.expires_at.map(Timestamp::micros)
-                }),
-                &all(credentials, |new| {
-                    new.sealed.as_ref().map(SealedKey::as_bytes)
-                }),
-            ],
-        )
-        .await
-        .map_err(|error| unique(error, "a credential with this key"))?;
+    conn.change(
+        sql,
+        &[
+            &all(credentials, |new| id(new.info.id.as_u128())),
+            &licenses,
+            &all(credentials, |new| new.hash.as_bytes().as_slice()),
+            &all(credentials, |new| new.info.kind.as_str()),
+            &all(credentials, |new| new.info.prefix.as_str()),
+            &all(credentials, |new| credential_number(new.info.status)),
+            &all(credentials, |new| new.info.created_at.micros()),
+            &all(credentials, |new| {
+                new.info.expires_at.map(Timestamp::micros)
+            }),
+            &all(credentials, |new| {
+                new.sealed.as_ref().map(SealedKey::as_bytes)
+            }),
+        ],
+    )
+    .await
+    .map_err(|error| unique(error, "a credential with this key"))?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use model::{CredentialId, Fingerprint, KeyHash, LicenseId};
 
-use super::audit::add_note;
+use super::audit::add_entries;
 use super::conn::Conn;
 use super::server::TxOptions;
 use super::{PostgresStore, licenses};
@@ -25,7 +25,7 @@ impl PostgresStore {
     /// Removes old changes now and then. A failure is ignored: the next ones try again.
     pub(super) async fn prune_after(&self, last: ChangeNumber, written: u64) {
         if licenses::is_time_to_prune(last, written) {
-            let prune = move |session: Conn| async move { licenses::prune(&session, last).await };
+            let prune = move |conn: Conn| async move { licenses::prune(&conn, last).await };
             if let Err(error) = self.server.run(TxOptions::WRITE, prune).await {
                 tracing::debug!(%error, "old changes stay for a while");
             }
@@ -42,7 +42,7 @@ impl LicenseStore for PostgresStore {
     async fn create_licenses(
         &self,
         new: Vec<NewLicense>,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<ChangeNumber, Error> {
         let options = if new.len() > BATCH_SIZE {
             TxOptions::LOAD
@@ -54,11 +54,11 @@ impl LicenseStore for PostgresStore {
             .iter()
             .map(|new| new.credentials.len().max(1) as u64)
             .sum();
-        let create = move |session: Conn| {
-            let (new, note) = (Arc::clone(&new), note.clone());
+        let create = move |conn: Conn| {
+            let (new, entries) = (Arc::clone(&new), entries.clone());
             async move {
-                let last = licenses::create(&session, &new).await?;
-                add_note(&session, &note, &()).await?;
+                let last = licenses::create(&conn, &new).await?;
+                add_entries(&conn, &entries, &()).await?;
                 Ok(last)
             }
         };
@@ -68,24 +68,24 @@ impl LicenseStore for PostgresStore {
     }
 
     async fn license(&self, id: LicenseId) -> Result<Option<StoredLicense>, Error> {
-        let get = move |session: Conn| async move { licenses::get(&session, id).await };
+        let get = move |conn: Conn| async move { licenses::get(&conn, id).await };
         self.server.run(TxOptions::READ, get).await
     }
 
     async fn licenses_by_ids(&self, ids: Vec<LicenseId>) -> Result<Vec<StoredLicense>, Error> {
-        let get = |session: Conn, ids: Arc<Vec<LicenseId>>| async move {
-            licenses::by_ids(&session, &ids).await
+        let get = |conn: Conn, ids: Arc<Vec<LicenseId>>| async move {
+            licenses::by_ids(&conn, &ids).await
         };
         self.server.run_with(TxOptions::READ, ids, get).await
     }
 
     async fn license_by_key(&self, hash: KeyHash) -> Result<Option<Snapshot>, Error> {
-        let find = move |session: Conn| async move { licenses::by_key(&session, &hash).await };
+        let find = move |conn: Conn| async move { licenses::by_key(&conn, &hash).await };
         self.server.run(TxOptions::READ, find).await
     }
 
     async fn sealed_keys(&self, id: LicenseId) -> Result<Vec<(CredentialId, SealedKey)>, Error> {
-        let get = move |session: Conn| async move { licenses::sealed_keys(&session, id).await };
+        let get = move |conn: Conn| async move { licenses::sealed_keys(&conn, id).await };
         self.server.run(TxOptions::READ, get).await
     }
 
@@ -95,8 +95,8 @@ impl LicenseStore for PostgresStore {
         after: Option<LicenseId>,
         limit: usize,
     ) -> Result<Vec<StoredLicense>, Error> {
-        let page = move |session: Conn, filter: Arc<LicenseFilter>| async move {
-            licenses::page(&session, &filter, after, limit).await
+        let page = move |conn: Conn, filter: Arc<LicenseFilter>| async move {
+            licenses::page(&conn, &filter, after, limit).await
         };
         self.server.run_with(TxOptions::REPORT, filter, page).await
     }
@@ -105,20 +105,20 @@ impl LicenseStore for PostgresStore {
         &self,
         id: LicenseId,
         change: LicenseChange,
-        note: AuditEntries<Changed<StoredLicense>>,
+        entries: AuditEntries<Changed<StoredLicense>>,
     ) -> Result<Option<StoredLicense>, Error> {
         type Args = Arc<(LicenseChange, AuditEntries<Changed<StoredLicense>>)>;
-        let carry_out = move |session: Conn, args: Args| async move {
-            let (change, note) = &*args;
-            let Some(changed) = licenses::change(&session, id, change).await? else {
+        let carry_out = move |conn: Conn, args: Args| async move {
+            let (change, entries) = &*args;
+            let Some(changed) = licenses::change(&conn, id, change).await? else {
                 return Ok(None);
             };
-            add_note(&session, note, &changed).await?;
+            add_entries(&conn, entries, &changed).await?;
             Ok(Some(changed.after))
         };
         let stored = self
             .server
-            .run_with(TxOptions::TRANSACTION, (change, note), carry_out)
+            .run_with(TxOptions::TRANSACTION, (change, entries), carry_out)
             .await?;
         if let Some(stored) = &stored {
             self.prune_after(stored.version, 1).await;
@@ -131,9 +131,8 @@ impl LicenseStore for PostgresStore {
         number: ChangeNumber,
         limit: usize,
     ) -> Result<(Vec<Change>, ChangeNumber), Error> {
-        let follow = move |session: Conn| async move {
-            licenses::changes_since(&session, number, limit).await
-        };
+        let follow =
+            move |conn: Conn| async move { licenses::changes_since(&conn, number, limit).await };
         self.server.run(TxOptions::READ, follow).await
     }
 
@@ -142,9 +141,8 @@ impl LicenseStore for PostgresStore {
         after: Option<u64>,
         limit: usize,
     ) -> Result<(Vec<Fingerprint>, Option<u64>), Error> {
-        let page = move |session: Conn| async move {
-            licenses::fingerprints(&session, after, limit).await
-        };
+        let page =
+            move |conn: Conn| async move { licenses::fingerprints(&conn, after, limit).await };
         self.server.run(TxOptions::REPORT, page).await
     }
 }

@@ -27,11 +27,11 @@ const PRUNE_EVERY: u64 = 1_000;
 // === writing ===
 
 pub(super) async fn create(
-    session: &PooledConn,
+    conn: &PooledConn,
     new: &[NewLicense],
 ) -> Result<ChangeNumber, BackendError> {
     let licenses: Vec<_> = new.iter().map(|new| &new.license).collect();
-    insert_licenses(session, &licenses).await?;
+    insert_licenses(conn, &licenses).await?;
     let mut credentials = Vec::new();
     let mut changes = Vec::new();
     for NewLicense {
@@ -49,14 +49,14 @@ pub(super) async fn create(
             changes.push((license.id, None));
         }
     }
-    insert_credentials(session, &credentials).await?;
-    note(session, &changes).await
+    insert_credentials(conn, &credentials).await?;
+    record_changes(conn, &changes).await
 }
 
 /// Writes changes down, as the last statement of a transaction: their numbers are given in commit
 /// order, since the next transaction that wants numbers waits here until this one is over.
-pub(super) async fn note(
-    session: &PooledConn,
+pub(super) async fn record_changes(
+    conn: &PooledConn,
     changes: &[(LicenseId, Option<&KeyHash>)],
 ) -> Result<ChangeNumber, BackendError> {
     let licenses: Vec<Uuid> = changes
@@ -80,7 +80,7 @@ pub(super) async fn note(
           FROM (SELECT license_id, max(number) AS number FROM numbered GROUP BY license_id) v WHERE l.id = v.license_id
         )
         SELECT last FROM counter";
-    let row = session
+    let row = conn
         .row(sql, &[&licenses, &added, &(changes.len() as i64)])
         .await?;
     let row = row.ok_or_else(|| BackendError::corrupt("the counter of changes is gone"))?;
@@ -94,37 +94,36 @@ pub(super) fn is_time_to_prune(last: ChangeNumber, written: u64) -> bool {
 }
 
 /// Removes old changes; never within the transaction of a new one, which others wait for.
-pub(super) async fn prune(session: &PooledConn, last: ChangeNumber) -> Result<(), BackendError> {
+pub(super) async fn prune(conn: &PooledConn, last: ChangeNumber) -> Result<(), BackendError> {
     let oldest = (last.0 as i64).saturating_sub(CHANGES_KEPT);
-    session
-        .change("DELETE FROM changes WHERE number <= $1", &[&oldest])
+    conn.change("DELETE FROM changes WHERE number <= $1", &[&oldest])
         .await?;
     Ok(())
 }
 
 pub(super) async fn change(
-    session: &PooledConn,
+    conn: &PooledConn,
     license_id: LicenseId,
     change: &LicenseChange,
 ) -> Result<Option<Changed<StoredLicense>>, BackendError> {
     let lock = "SELECT FROM licenses WHERE id = $1 FOR NO KEY UPDATE";
-    if session
+    if conn
         .row(lock, &[&id(license_id.as_u128())])
         .await?
         .is_none()
     {
         return Ok(None);
     }
-    let Some(before) = get(session, license_id).await? else {
+    let Some(before) = get(conn, license_id).await? else {
         return Ok(None);
     };
     if !changes_anything(&before, change) {
         let after = before.clone();
         return Ok(Some(Changed { before, after }));
     }
-    let added = apply(session, &before, change).await?;
-    note(session, &[(license_id, added)]).await?;
-    let after = get(session, license_id).await?;
+    let added = apply(conn, &before, change).await?;
+    record_changes(conn, &[(license_id, added)]).await?;
+    let after = get(conn, license_id).await?;
     Ok(after.map(|after| Changed { before, after }))
 }
 
@@ -143,7 +142,7 @@ fn changes_anything(stored: &StoredLicense, change: &LicenseChange) -> bool {
 
 /// Carries a change out. Returns the hash of the credential that it added, if any.
 pub(super) async fn apply<'change>(
-    session: &PooledConn,
+    conn: &PooledConn,
     stored: &StoredLicense,
     change: &'change LicenseChange,
 ) -> Result<Option<&'change KeyHash>, BackendError> {
@@ -151,12 +150,12 @@ pub(super) async fn apply<'change>(
     let key = id(license_id.as_u128());
     let set = async |column: &str, value: Value<'_>| {
         let sql = format!("UPDATE licenses SET {column} = $2 WHERE id = $1");
-        session.change(&sql, &[&key, value]).await
+        conn.change(&sql, &[&key, value]).await
     };
     match change {
         LicenseChange::Status(status) => {
             if *status == LicenseStatus::Revoked {
-                forget_keys(session, &[key]).await?;
+                forget_keys(conn, &[key]).await?;
             }
             set("status", &status_number(*status)).await?
         }
@@ -168,12 +167,12 @@ pub(super) async fn apply<'change>(
         LicenseChange::Together(parts) => {
             let mut added = None;
             for part in parts {
-                added = Box::pin(apply(session, stored, part)).await?.or(added);
+                added = Box::pin(apply(conn, stored, part)).await?.or(added);
             }
             return Ok(added);
         }
         LicenseChange::Limits { limits, balance } => {
-            apply_limits(session, stored, limits, *balance).await?
+            apply_limits(conn, stored, limits, *balance).await?
         }
         LicenseChange::AddCredential {
             credential,
@@ -182,33 +181,30 @@ pub(super) async fn apply<'change>(
             if let Some(end) = others_expire_at {
                 let sql = "UPDATE credentials SET expires_at = least(expires_at, $2), sealed = NULL WHERE license_id = $1
                     AND status = 0 AND session_id IS NULL";
-                session.change(sql, &[&key, &end.micros()]).await?;
+                conn.change(sql, &[&key, &end.micros()]).await?;
             }
-            insert_credentials(session, &[(license_id, credential)]).await?;
+            insert_credentials(conn, &[(license_id, credential)]).await?;
             return Ok(Some(&credential.hash));
         }
         LicenseChange::RevokeCredential(gone) => {
             let sql = "UPDATE credentials SET status = 1, sealed = NULL WHERE license_id = $1 AND id = $2";
-            session.change(sql, &[&key, &id(gone.as_u128())]).await?
+            conn.change(sql, &[&key, &id(gone.as_u128())]).await?
         }
     };
     Ok(None)
 }
 
 /// Removes the sealed copies of these licenses' keys.
-pub(super) async fn forget_keys(
-    session: &PooledConn,
-    licenses: &[Uuid],
-) -> Result<(), BackendError> {
+pub(super) async fn forget_keys(conn: &PooledConn, licenses: &[Uuid]) -> Result<(), BackendError> {
     let sql =
         "UPDATE credentials SET sealed = NULL WHERE license_id = ANY ($1) AND sealed IS NOT NULL";
-    session.change(sql, &[&licenses]).await?;
+    conn.change(sql, &[&licenses]).await?;
     Ok(())
 }
 
 /// Writes new limits. The balance only gets a newer stamp, which the next lease applies.
 async fn apply_limits(
-    session: &PooledConn,
+    conn: &PooledConn,
     stored: &StoredLicense,
     limits: &Limits,
     balance: bool,
@@ -235,25 +231,25 @@ async fn apply_limits(
         &anew,
         &(anew || rescheduled),
     ];
-    Ok(session.change(sql, &values).await?)
+    Ok(conn.change(sql, &values).await?)
 }
 
 // === reading ===
 
 pub(super) async fn get(
-    session: &PooledConn,
+    conn: &PooledConn,
     license_id: LicenseId,
 ) -> Result<Option<StoredLicense>, BackendError> {
     let sql = format!(
         "SELECT {LICENSE}, {CREDENTIAL} FROM licenses l LEFT JOIN credentials c ON c.license_id = l.id AND c.session_id IS NULL
         WHERE l.id = $1 ORDER BY c.created_at, c.cursor"
     );
-    let found = session.rows(&sql, &[&id(license_id.as_u128())]).await?;
+    let found = conn.rows(&sql, &[&id(license_id.as_u128())]).await?;
     Ok(collect(&found)?.pop())
 }
 
 pub(super) async fn by_ids(
-    session: &PooledConn,
+    conn: &PooledConn,
     ids: &[LicenseId],
 ) -> Result<Vec<StoredLicense>, BackendError> {
     let sql = format!(
@@ -261,16 +257,16 @@ pub(super) async fn by_ids(
         WHERE l.id = ANY ($1) ORDER BY l.id, c.created_at, c.cursor"
     );
     let ids: Vec<Uuid> = ids.iter().map(|license| id(license.as_u128())).collect();
-    collect(&session.rows(&sql, &[&ids]).await?)
+    collect(&conn.rows(&sql, &[&ids]).await?)
 }
 
 pub(super) async fn sealed_keys(
-    session: &PooledConn,
+    conn: &PooledConn,
     license_id: LicenseId,
 ) -> Result<Vec<(CredentialId, SealedKey)>, BackendError> {
     let sql = "SELECT id, sealed FROM credentials WHERE license_id = $1 AND sealed IS NOT NULL
         ORDER BY created_at DESC, cursor DESC";
-    let found = session.rows(sql, &[&id(license_id.as_u128())]).await?;
+    let found = conn.rows(sql, &[&id(license_id.as_u128())]).await?;
     let keys = found.iter().map(|row| {
         let credential = CredentialId::from_u128(read_id(row, 0)?);
         Ok((credential, SealedKey::new(read(row, 1)?)))
@@ -279,14 +275,14 @@ pub(super) async fn sealed_keys(
 }
 
 pub(super) async fn by_key(
-    session: &PooledConn,
+    conn: &PooledConn,
     hash: &KeyHash,
 ) -> Result<Option<Snapshot>, BackendError> {
     let sql = format!(
         "SELECT {LICENSE}, {CREDENTIAL}, k.allow_ips FROM credentials c JOIN licenses l ON l.id = c.license_id
         LEFT JOIN sessions s ON s.id = c.session_id LEFT JOIN management_keys k ON k.id = s.key_id WHERE c.hash = $1"
     );
-    let Some(row) = session.row(&sql, &[&hash.as_bytes().as_slice()]).await? else {
+    let Some(row) = conn.row(&sql, &[&hash.as_bytes().as_slice()]).await? else {
         return Ok(None);
     };
     let (license, version) = read_license(&row)?;
@@ -299,7 +295,7 @@ pub(super) async fn by_key(
 }
 
 pub(super) async fn page(
-    session: &PooledConn,
+    conn: &PooledConn,
     filter: &LicenseFilter,
     after: Option<LicenseId>,
     limit: usize,
@@ -333,11 +329,11 @@ pub(super) async fn page(
         LEFT JOIN credentials c ON c.license_id = l.id AND c.session_id IS NULL ORDER BY l.id, c.created_at, c.cursor",
         values.len()
     );
-    collect(&session.rows(&sql, &values).await?)
+    collect(&conn.rows(&sql, &values).await?)
 }
 
 pub(super) async fn changes_since(
-    session: &PooledConn,
+    conn: &PooledConn,
     number: ChangeNumber,
     limit: usize,
 ) -> Result<(Vec<Change>, ChangeNumber), BackendError> {
@@ -347,7 +343,7 @@ pub(super) async fn changes_since(
           SELECT number, license_id, added, at FROM changes WHERE number > $1 ORDER BY number LIMIT $2
         ) n ON true ORDER BY n.number";
     let after = i64::try_from(number.0).unwrap_or(i64::MAX);
-    let found = session.rows(sql, &[&after, &(rows(limit) as i64)]).await?;
+    let found = conn.rows(sql, &[&after, &(rows(limit) as i64)]).await?;
     let mut changes = Vec::with_capacity(found.len());
     let mut last = 0;
     for row in &found {
@@ -365,14 +361,14 @@ pub(super) async fn changes_since(
 }
 
 pub(super) async fn fingerprints(
-    session: &PooledConn,
+    conn: &PooledConn,
     after: Option<u64>,
     limit: usize,
 ) -> Result<(Vec<Fingerprint>, Option<u64>), BackendError> {
     let limit = rows(limit);
     let sql = "SELECT cursor, hash FROM credentials WHERE cursor > $1 ORDER BY cursor LIMIT $2";
     let after = after.map_or(0, |after| i64::try_from(after).unwrap_or(i64::MAX));
-    let found = session.rows(sql, &[&after, &(limit as i64 + 1)]).await?;
+    let found = conn.rows(sql, &[&after, &(limit as i64 + 1)]).await?;
     let mut fingerprints = Vec::with_capacity(found.len().min(limit));
     for row in found.iter().take(limit) {
         fingerprints.push(read_hash(row, 1)?.fingerprint());

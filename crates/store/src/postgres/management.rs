@@ -10,7 +10,7 @@ use model::{
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::audit::{add_change, add_note};
+use super::audit::{add_changed, add_entries};
 use super::backend_error::{BackendError, unique};
 use super::conn::{Conn, PooledConn, Value};
 use super::convert::{
@@ -83,27 +83,31 @@ impl ManagementStore for PostgresStore {
         Ok(self)
     }
 
-    async fn create_account(&self, account: Account, note: AuditEntries<()>) -> Result<(), Error> {
-        let create = move |session: Conn, args: Arc<(Account, AuditEntries<()>)>| async move {
-            let (account, note) = &*args;
+    async fn create_account(
+        &self,
+        account: Account,
+        entries: AuditEntries<()>,
+    ) -> Result<(), Error> {
+        let create = move |conn: Conn, args: Arc<(Account, AuditEntries<()>)>| async move {
+            let (account, entries) = &*args;
             let sql = "INSERT INTO accounts (name, created_at, disabled_at) VALUES ($1, $2, $3)";
             let values: [Value<'_>; 3] = [
                 &account.name.as_str(),
                 &account.created_at.micros(),
                 &account.disabled_at.map(Timestamp::micros),
             ];
-            let made = session.change(sql, &values).await;
+            let made = conn.change(sql, &values).await;
             made.map_err(|error| unique(error, "an account with this name"))?;
-            add_note(&session, note, &()).await
+            add_entries(&conn, entries, &()).await
         };
         self.server
-            .run_with(TxOptions::TRANSACTION, (account, note), create)
+            .run_with(TxOptions::TRANSACTION, (account, entries), create)
             .await
     }
 
     async fn accounts(&self) -> Result<Vec<Account>, Error> {
-        let list = |session: Conn| async move {
-            let rows = session
+        let list = |conn: Conn| async move {
+            let rows = conn
                 .rows(
                     "SELECT name, created_at, disabled_at FROM accounts ORDER BY name",
                     &[],
@@ -115,9 +119,8 @@ impl ManagementStore for PostgresStore {
     }
 
     async fn account(&self, name: &AccountName) -> Result<Option<Account>, Error> {
-        let find = |session: Conn, name: Arc<AccountName>| async move {
-            account(&session, &name, "").await
-        };
+        let find =
+            |conn: Conn, name: Arc<AccountName>| async move { account(&conn, &name, "").await };
         self.server
             .run_with(TxOptions::READ, name.clone(), find)
             .await
@@ -127,20 +130,20 @@ impl ManagementStore for PostgresStore {
         &self,
         name: &AccountName,
         at: Option<Timestamp>,
-        note: AuditEntries<Changed<Account>>,
+        entries: AuditEntries<Changed<Account>>,
     ) -> Result<Option<Account>, Error> {
         type Args = Arc<(AccountName, AuditEntries<Changed<Account>>)>;
-        let set = move |session: Conn, args: Args| async move {
-            let (name, note) = &*args;
-            let before = account(&session, name, "FOR NO KEY UPDATE").await?;
+        let set = move |conn: Conn, args: Args| async move {
+            let (name, entries) = &*args;
+            let before = account(&conn, name, "FOR NO KEY UPDATE").await?;
             let sql = "UPDATE accounts SET disabled_at = CASE WHEN $2::bigint IS NULL THEN NULL
                 ELSE coalesce(disabled_at, $2) END WHERE name = $1";
             let values: [Value<'_>; 2] = [&name.as_str(), &at.map(Timestamp::micros)];
-            session.change(sql, &values).await?;
-            let after = account(&session, name, "").await?;
-            add_change(&session, note, before, after).await
+            conn.change(sql, &values).await?;
+            let after = account(&conn, name, "").await?;
+            add_changed(&conn, entries, before, after).await
         };
-        let args = (name.clone(), note);
+        let args = (name.clone(), entries);
         self.server
             .run_with(TxOptions::TRANSACTION, args, set)
             .await
@@ -149,15 +152,15 @@ impl ManagementStore for PostgresStore {
     async fn create_management_key(
         &self,
         new: NewManagementKey,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<(), Error> {
-        let create = move |session: Conn, args: Arc<(NewManagementKey, AuditEntries<()>)>| async move {
-            let (new, note) = &*args;
-            create_key(&session, new).await?;
-            add_note(&session, note, &()).await
+        let create = move |conn: Conn, args: Arc<(NewManagementKey, AuditEntries<()>)>| async move {
+            let (new, entries) = &*args;
+            create_key(&conn, new).await?;
+            add_entries(&conn, entries, &()).await
         };
         self.server
-            .run_with(TxOptions::TRANSACTION, (new, note), create)
+            .run_with(TxOptions::TRANSACTION, (new, entries), create)
             .await
     }
 
@@ -166,23 +169,23 @@ impl ManagementStore for PostgresStore {
         old: ManagementKeyId,
         at: Timestamp,
         new: NewManagementKey,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<bool, Error> {
-        let replace = move |session: Conn, args: Arc<(NewManagementKey, AuditEntries<()>)>| async move {
-            let (new, note) = &*args;
+        let replace = move |conn: Conn, args: Arc<(NewManagementKey, AuditEntries<()>)>| async move {
+            let (new, entries) = &*args;
             // By the clock by which the ends of keys are given: the gates', not the server's.
             let now = SystemClock.now();
-            let replaced = locked(&session, old).await?;
+            let replaced = locked(&conn, old).await?;
             if replaced.is_none_or(|old| !old.is_live(now)) {
                 return Ok(false);
             }
-            create_key(&session, new).await?;
-            end_key(&session, old, at).await?;
-            add_note(&session, note, &()).await?;
+            create_key(&conn, new).await?;
+            end_key(&conn, old, at).await?;
+            add_entries(&conn, entries, &()).await?;
             Ok(true)
         };
         self.server
-            .run_with(TxOptions::TRANSACTION, (new, note), replace)
+            .run_with(TxOptions::TRANSACTION, (new, entries), replace)
             .await
     }
 
@@ -190,12 +193,12 @@ impl ManagementStore for PostgresStore {
         &self,
         hash: KeyHash,
     ) -> Result<Option<(ManagementKey, Option<KeyHash>)>, Error> {
-        let find = move |session: Conn| async move {
+        let find = move |conn: Conn| async move {
             let sql = format!(
                 "SELECT {KEY}, secret FROM management_keys k WHERE hash = $1
                 AND NOT EXISTS (SELECT FROM accounts a WHERE a.name = k.account AND a.disabled_at IS NOT NULL)"
             );
-            let Some(row) = session.row(&sql, &[&hash.as_bytes().as_slice()]).await? else {
+            let Some(row) = conn.row(&sql, &[&hash.as_bytes().as_slice()]).await? else {
                 return Ok(None);
             };
             let secret = match read::<Option<&[u8]>>(&row, 12)? {
@@ -211,13 +214,12 @@ impl ManagementStore for PostgresStore {
         &self,
         account: Option<AccountName>,
     ) -> Result<Vec<ManagementKey>, Error> {
-        let list = move |session: Conn, account: Arc<Option<AccountName>>| async move {
+        let list = move |conn: Conn, account: Arc<Option<AccountName>>| async move {
             let sql = format!(
                 "SELECT {KEY} FROM management_keys WHERE $1::text IS NULL OR account = $1 ORDER BY created_at, id"
             );
             let name = Option::as_ref(&account).map(AccountName::as_str);
-            session
-                .rows(&sql, &[&name])
+            conn.rows(&sql, &[&name])
                 .await?
                 .iter()
                 .map(read_key)
@@ -230,15 +232,15 @@ impl ManagementStore for PostgresStore {
         &self,
         key: ManagementKeyId,
         at: Timestamp,
-        note: AuditEntries<Changed<ManagementKey>>,
+        entries: AuditEntries<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
-        let end = move |session: Conn, note: Arc<AuditEntries<_>>| async move {
-            let before = locked(&session, key).await?;
-            let after = end_key(&session, key, at).await?;
-            add_change(&session, &note, before, after).await
+        let end = move |conn: Conn, entries: Arc<AuditEntries<_>>| async move {
+            let before = locked(&conn, key).await?;
+            let after = end_key(&conn, key, at).await?;
+            add_changed(&conn, &entries, before, after).await
         };
         self.server
-            .run_with(TxOptions::TRANSACTION, note, end)
+            .run_with(TxOptions::TRANSACTION, entries, end)
             .await
     }
 
@@ -259,16 +261,16 @@ impl ManagementStore for PostgresStore {
         noted.sort();
         let rows: (Vec<Uuid>, Vec<String>) = rows.into_iter().unzip();
         let noted: (Vec<String>, Vec<Vec<u8>>) = noted.into_iter().unzip();
-        let put = move |session: Conn, wanted: Arc<(Kept, Noted)>| async move {
+        let put = move |conn: Conn, wanted: Arc<(Kept, Noted)>| async move {
             let (rows, noted) = &*wanted;
             let sql = "INSERT INTO plan_revisions (id, terms)
                     SELECT n.id, n.terms FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS n (id, terms, place)
                     ORDER BY n.place ON CONFLICT DO NOTHING";
-            session.change(sql, &[&rows.0, &rows.1]).await?;
+            conn.change(sql, &[&rows.0, &rows.1]).await?;
             let sql = "INSERT INTO settings AS s (name, value)
                     SELECT n.name, n.value FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS n (name, value, place)
                     ORDER BY n.place ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE s.value <> excluded.value";
-            session.change(sql, &[&noted.0, &noted.1]).await?;
+            conn.change(sql, &[&noted.0, &noted.1]).await?;
             Ok(())
         };
         self.server
@@ -277,16 +279,16 @@ impl ManagementStore for PostgresStore {
     }
 
     async fn plans_named(&self) -> Result<Vec<PlanNamed>, Error> {
-        let find = move |session: Conn| async move {
-            let rows = session.rows(PLANS_NAMED, &[]).await?;
+        let find = move |conn: Conn| async move {
+            let rows = conn.rows(PLANS_NAMED, &[]).await?;
             rows.iter().map(plan_named).collect()
         };
         self.server.run(TxOptions::READ, find).await
     }
 
     async fn apps_named(&self, at: Timestamp) -> Result<Vec<AppNamed>, Error> {
-        let find = move |session: Conn| async move {
-            let rows = session.rows(APPS_NAMED, &[&at.micros()]).await?;
+        let find = move |conn: Conn| async move {
+            let rows = conn.rows(APPS_NAMED, &[&at.micros()]).await?;
             rows.iter().map(app_named).collect()
         };
         self.server.run(TxOptions::READ, find).await
@@ -294,7 +296,7 @@ impl ManagementStore for PostgresStore {
 
     async fn last_plan_revision(&self, name: PlanName) -> Result<Option<PlanRevision>, Error> {
         let name = Arc::new(name);
-        let find = move |session: Conn| {
+        let find = move |conn: Conn| {
             let name = Arc::clone(&name);
             async move {
                 // The version that made it did not record which is in force: of several revisions
@@ -306,7 +308,7 @@ impl ManagementStore for PostgresStore {
                     LIMIT 1";
                 let values: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
                     [&plan_setting(&name), &name.as_str()];
-                let Some(row) = session.row(sql, &values).await? else {
+                let Some(row) = conn.row(sql, &values).await? else {
                     return Ok(None);
                 };
                 let id = PlanRevisionId::from_u128(read_id(&row, 0)?);
@@ -318,9 +320,9 @@ impl ManagementStore for PostgresStore {
     }
 
     async fn plan_revision(&self, revision: PlanRevisionId) -> Result<Option<PlanRevision>, Error> {
-        let find = move |session: Conn| async move {
+        let find = move |conn: Conn| async move {
             let sql = "SELECT terms FROM plan_revisions WHERE id = $1";
-            let Some(row) = session.row(sql, &[&id(revision.as_u128())]).await? else {
+            let Some(row) = conn.row(sql, &[&id(revision.as_u128())]).await? else {
                 return Ok(None);
             };
             let plan = serde_json::from_str(read(&row, 0)?).map_err(|_| unreadable(&row, 0))?;
@@ -333,39 +335,43 @@ impl ManagementStore for PostgresStore {
         &self,
         name: &str,
         value: Vec<u8>,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<Vec<u8>, Error> {
-        let put = move |session: Conn, wanted: Arc<(String, Vec<u8>, AuditEntries<()>)>| async move {
-            let (name, value, note) = &*wanted;
+        let put = move |conn: Conn, wanted: Arc<(String, Vec<u8>, AuditEntries<()>)>| async move {
+            let (name, value, entries) = &*wanted;
             let sql = "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-            if session.change(sql, &[name, value]).await? > 0 {
-                add_note(&session, note, &()).await?;
+            if conn.change(sql, &[name, value]).await? > 0 {
+                add_entries(&conn, entries, &()).await?;
             }
-            let kept = setting(&session, name).await?;
+            let kept = setting(&conn, name).await?;
             kept.ok_or_else(|| BackendError::corrupt("a setting vanished within its transaction"))
         };
         self.server
-            .run_with(TxOptions::TRANSACTION, (name.to_owned(), value, note), put)
+            .run_with(
+                TxOptions::TRANSACTION,
+                (name.to_owned(), value, entries),
+                put,
+            )
             .await
     }
 
     async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         let name: Arc<str> = name.into();
-        let find = move |session: Conn| {
+        let find = move |conn: Conn| {
             let name = Arc::clone(&name);
-            async move { setting(&session, &name).await }
+            async move { setting(&conn, &name).await }
         };
         self.server.run(TxOptions::READ, find).await
     }
 }
 
 async fn account(
-    session: &PooledConn,
+    conn: &PooledConn,
     name: &AccountName,
     lock: &str,
 ) -> Result<Option<Account>, BackendError> {
     let sql = format!("SELECT name, created_at, disabled_at FROM accounts WHERE name = $1 {lock}");
-    let row = session.row(&sql, &[&name.as_str()]).await?;
+    let row = conn.row(&sql, &[&name.as_str()]).await?;
     row.as_ref().map(read_account).transpose()
 }
 
@@ -378,26 +384,26 @@ fn read_account(row: &Row) -> Result<Account, BackendError> {
 }
 
 pub(super) async fn key(
-    session: &PooledConn,
+    conn: &PooledConn,
     key: ManagementKeyId,
 ) -> Result<Option<ManagementKey>, BackendError> {
     let sql = format!("SELECT {KEY} FROM management_keys WHERE id = $1");
-    let row = session.row(&sql, &[&id(key.as_u128())]).await?;
+    let row = conn.row(&sql, &[&id(key.as_u128())]).await?;
     row.as_ref().map(read_key).transpose()
 }
 
 /// Returns a key that nobody else may change until the transaction is over.
 pub(super) async fn locked(
-    session: &PooledConn,
+    conn: &PooledConn,
     key: ManagementKeyId,
 ) -> Result<Option<ManagementKey>, BackendError> {
     let sql = format!("SELECT {KEY} FROM management_keys WHERE id = $1 FOR NO KEY UPDATE");
-    let row = session.row(&sql, &[&id(key.as_u128())]).await?;
+    let row = conn.row(&sql, &[&id(key.as_u128())]).await?;
     row.as_ref().map(read_key).transpose()
 }
 
 async fn end_key(
-    session: &PooledConn,
+    conn: &PooledConn,
     key: ManagementKeyId,
     at: Timestamp,
 ) -> Result<Option<ManagementKey>, BackendError> {
@@ -407,17 +413,15 @@ async fn end_key(
         expires_at = CASE WHEN $2 <= micros_now() THEN expires_at ELSE $2 END
         WHERE id = $1 RETURNING {KEY}"
     );
-    let row = session
-        .row(&sql, &[&id(key.as_u128()), &at.micros()])
-        .await?;
+    let row = conn.row(&sql, &[&id(key.as_u128()), &at.micros()]).await?;
     let ended = row.as_ref().map(read_key).transpose()?;
     if ended.is_some() {
-        sessions::cut_key(session, key, at).await?;
+        sessions::cut_key(conn, key, at).await?;
     }
     Ok(ended)
 }
 
-async fn create_key(session: &PooledConn, new: &NewManagementKey) -> Result<(), BackendError> {
+async fn create_key(conn: &PooledConn, new: &NewManagementKey) -> Result<(), BackendError> {
     let NewManagementKey { key, hash, secret } = new;
     let sql = "INSERT INTO management_keys (id, account, app, license_id, name, scopes, prefix, created_at, expires_at,
         revoked_at, hash, secret, allow_ips, draws_on)
@@ -438,13 +442,13 @@ async fn create_key(session: &PooledConn, new: &NewManagementKey) -> Result<(), 
         &list(&key.allow_ips),
         &key.draws_on.map(|license| id(license.as_u128())),
     ];
-    let made = session.change(sql, &values).await;
+    let made = conn.change(sql, &values).await;
     made.map(drop)
         .map_err(|error| unique(error, "a management key with this id or hash"))
 }
 
-async fn setting(session: &PooledConn, name: &str) -> Result<Option<Vec<u8>>, BackendError> {
-    let row = session
+async fn setting(conn: &PooledConn, name: &str) -> Result<Option<Vec<u8>>, BackendError> {
+    let row = conn
         .row("SELECT value FROM settings WHERE name = $1", &[&name])
         .await?;
     row.map(|row| read(&row, 0)).transpose()

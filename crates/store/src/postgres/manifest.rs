@@ -21,32 +21,32 @@ const FILE: &str = "instance, lane, start, through, name, bytes, records, calls,
 
 // === instances ===
 
-pub(super) async fn instances(session: &PooledConn) -> Result<Vec<InstanceState>, BackendError> {
+pub(super) async fn instances(conn: &PooledConn) -> Result<Vec<InstanceState>, BackendError> {
     let sql = format!("SELECT {INSTANCE} FROM instances ORDER BY started_at, id");
-    read_instances(&session.rows(&sql, &[]).await?)
+    read_instances(&conn.rows(&sql, &[]).await?)
 }
 
 pub(super) async fn instances_after(
-    session: &PooledConn,
+    conn: &PooledConn,
     after: u64,
     limit: usize,
 ) -> Result<Vec<InstanceState>, BackendError> {
     let sql =
         format!("SELECT {INSTANCE} FROM instances WHERE number > $1 ORDER BY number LIMIT $2");
     read_instances(
-        &session
+        &conn
             .rows(&sql, &[&count(after), &(rows(limit) as i64)])
             .await?,
     )
 }
 
 pub(super) async fn instances_numbered(
-    session: &PooledConn,
+    conn: &PooledConn,
     numbers: &[u64],
 ) -> Result<Vec<InstanceState>, BackendError> {
     let sql = format!("SELECT {INSTANCE} FROM instances WHERE number = ANY ($1) ORDER BY number");
     let numbers: Vec<_> = numbers.iter().copied().map(count).collect();
-    read_instances(&session.rows(&sql, &[&numbers]).await?)
+    read_instances(&conn.rows(&sql, &[&numbers]).await?)
 }
 
 fn read_instances(rows: &[Row]) -> Result<Vec<InstanceState>, BackendError> {
@@ -65,30 +65,29 @@ fn read_instances(rows: &[Row]) -> Result<Vec<InstanceState>, BackendError> {
 /// Finishes an instance, and settles the leases that it took after it was settled before: nobody
 /// would settle them later.
 pub(super) async fn finish_instance(
-    session: &PooledConn,
+    conn: &PooledConn,
     instance: InstanceId,
     at: Timestamp,
 ) -> Result<(), BackendError> {
     let instance = id(instance.as_u128());
-    session
-        .row(
-            "SELECT FROM instances WHERE id = $1 FOR UPDATE",
-            &[&instance],
-        )
-        .await?;
+    conn.row(
+        "SELECT FROM instances WHERE id = $1 FOR UPDATE",
+        &[&instance],
+    )
+    .await?;
     let sql = "UPDATE instances SET finished_at = coalesce(finished_at, $2) WHERE id = $1";
-    if session.change(sql, &[&instance, &at.micros()]).await? > 0 {
-        session.row("SELECT settle_units($1)", &[&instance]).await?;
+    if conn.change(sql, &[&instance, &at.micros()]).await? > 0 {
+        conn.row("SELECT settle_units($1)", &[&instance]).await?;
     }
     Ok(())
 }
 
 // === sealing ===
 
-pub(super) async fn intend(session: &PooledConn, intent: &SealIntent) -> Result<(), BackendError> {
-    let sealed = sealed(session, intent).await?;
+pub(super) async fn intend(conn: &PooledConn, intent: &SealIntent) -> Result<(), BackendError> {
+    let sealed = sealed(conn, intent).await?;
     if intent.from < sealed {
-        return match committed(session, intent).await? {
+        return match committed(conn, intent).await? {
             true => Ok(()),
             false => Err(elsewhere(intent.from, sealed)),
         };
@@ -97,7 +96,7 @@ pub(super) async fn intend(session: &PooledConn, intent: &SealIntent) -> Result<
         "INSERT INTO seal_intents AS s (instance, lane, start, through) VALUES ($1, $2, $3, $4)
         ON CONFLICT (instance, lane, start) DO UPDATE SET through = s.through RETURNING through";
     let (instance, lane) = place(intent);
-    let row = session
+    let row = conn
         .row(
             sql,
             &[
@@ -116,32 +115,30 @@ pub(super) async fn intend(session: &PooledConn, intent: &SealIntent) -> Result<
 }
 
 pub(super) async fn intents(
-    session: &PooledConn,
+    conn: &PooledConn,
     instance: InstanceId,
 ) -> Result<Vec<SealIntent>, BackendError> {
     let sql = "SELECT instance, lane, start, through FROM seal_intents WHERE instance = $1 ORDER BY lane, start";
-    let rows = session.rows(sql, &[&id(instance.as_u128())]).await?;
+    let rows = conn.rows(sql, &[&id(instance.as_u128())]).await?;
     rows.iter().map(read_range).collect()
 }
 
-pub(super) async fn commit(session: &PooledConn, file: &SealedFile) -> Result<(), BackendError> {
+pub(super) async fn commit(conn: &PooledConn, file: &SealedFile) -> Result<(), BackendError> {
     let range = &file.range;
-    let sealed = sealed(session, range).await?;
+    let sealed = sealed(conn, range).await?;
     if sealed == range.through {
         return Ok(());
     }
     if sealed != range.from {
         return Err(elsewhere(range.from, sealed));
     }
-    insert_file(session, file).await?;
+    insert_file(conn, file).await?;
     let (instance, lane) = place(range);
     let sql = "DELETE FROM seal_intents WHERE instance = $1 AND lane = $2 AND start = $3";
-    session
-        .change(sql, &[&instance, &lane, &count(range.from)])
+    conn.change(sql, &[&instance, &lane, &count(range.from)])
         .await?;
     let sql = "UPDATE lanes SET sealed = $3 WHERE instance = $1 AND lane = $2";
-    session
-        .change(sql, &[&instance, &lane, &count(range.through)])
+    conn.change(sql, &[&instance, &lane, &count(range.through)])
         .await?;
     Ok(())
 }
@@ -155,19 +152,19 @@ fn elsewhere(expected: u64, found: u64) -> BackendError {
 }
 
 /// Returns the sealed position of a lane, which nobody else moves until this transaction is over.
-async fn sealed(session: &PooledConn, range: &SealIntent) -> Result<u64, BackendError> {
+async fn sealed(conn: &PooledConn, range: &SealIntent) -> Result<u64, BackendError> {
     let (instance, lane) = place(range);
     let sql = "INSERT INTO lanes (instance, lane) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-    session.change(sql, &[&instance, &lane]).await?;
+    conn.change(sql, &[&instance, &lane]).await?;
     let sql = "SELECT sealed FROM lanes WHERE instance = $1 AND lane = $2 FOR UPDATE";
-    let row = session.row(sql, &[&instance, &lane]).await?;
+    let row = conn.row(sql, &[&instance, &lane]).await?;
     row.map_or(Ok(0), |row| read_count(&row, 0))
 }
 
-async fn committed(session: &PooledConn, range: &SealIntent) -> Result<bool, BackendError> {
+async fn committed(conn: &PooledConn, range: &SealIntent) -> Result<bool, BackendError> {
     let sql = "SELECT FROM sealed_files WHERE instance = $1 AND lane = $2 AND start = $3 AND through = $4";
     let (instance, lane) = place(range);
-    let row = session
+    let row = conn
         .row(
             sql,
             &[&instance, &lane, &count(range.from), &count(range.through)],
@@ -176,40 +173,39 @@ async fn committed(session: &PooledConn, range: &SealIntent) -> Result<bool, Bac
     Ok(row.is_some())
 }
 
-async fn insert_file(session: &PooledConn, file: &SealedFile) -> Result<(), BackendError> {
+async fn insert_file(conn: &PooledConn, file: &SealedFile) -> Result<(), BackendError> {
     let sql = format!(
         "INSERT INTO sealed_files ({FILE}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
     );
     let (instance, lane) = place(&file.range);
-    session
-        .change(
-            &sql,
-            &[
-                &instance,
-                &lane,
-                &count(file.range.from),
-                &count(file.range.through),
-                &file.name,
-                &count(file.bytes),
-                &count(file.records),
-                &count(file.calls),
-                &file.hash.as_slice(),
-                &file.previous.as_slice(),
-                &file.first_started_at.micros(),
-                &file.last_started_at.micros(),
-                &file.sealed_at.micros(),
-                &file.removed_at.map(Timestamp::micros),
-            ],
-        )
-        .await
-        .map_err(|error| unique(error, "a sealed file with this name or range"))?;
+    conn.change(
+        &sql,
+        &[
+            &instance,
+            &lane,
+            &count(file.range.from),
+            &count(file.range.through),
+            &file.name,
+            &count(file.bytes),
+            &count(file.records),
+            &count(file.calls),
+            &file.hash.as_slice(),
+            &file.previous.as_slice(),
+            &file.first_started_at.micros(),
+            &file.last_started_at.micros(),
+            &file.sealed_at.micros(),
+            &file.removed_at.map(Timestamp::micros),
+        ],
+    )
+    .await
+    .map_err(|error| unique(error, "a sealed file with this name or range"))?;
     Ok(())
 }
 
 // === the manifest ===
 
 pub(super) async fn files(
-    session: &PooledConn,
+    conn: &PooledConn,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
 ) -> Result<Vec<SealedFile>, BackendError> {
@@ -219,11 +215,11 @@ pub(super) async fn files(
     );
     let from = from.map_or(i64::MIN, Timestamp::micros);
     let to = to.map_or(i64::MAX, Timestamp::micros);
-    read_files(session, &sql, &[&from, &to]).await
+    read_files(conn, &sql, &[&from, &to]).await
 }
 
 pub(super) async fn lane_files(
-    session: &PooledConn,
+    conn: &PooledConn,
     (instance, lane): (InstanceId, u32),
     after: u64,
     limit: usize,
@@ -235,11 +231,11 @@ pub(super) async fn lane_files(
     );
     let (instance, lane) = (id(instance.as_u128()), i64::from(lane));
     let values: [Value<'_>; 4] = [&instance, &lane, &count(after), &(rows(limit) as i64)];
-    read_files(session, &sql, &values).await
+    read_files(conn, &sql, &values).await
 }
 
 pub(super) async fn old_files(
-    session: &PooledConn,
+    conn: &PooledConn,
     before: Timestamp,
     limit: usize,
 ) -> Result<Vec<SealedFile>, BackendError> {
@@ -248,37 +244,33 @@ pub(super) async fn old_files(
          WHERE removed_at IS NULL AND last_started_at < $1 AND rolled >= through
          ORDER BY last_started_at, instance, lane, start LIMIT $2"
     );
-    read_files(session, &sql, &[&before.micros(), &(rows(limit) as i64)]).await
+    read_files(conn, &sql, &[&before.micros(), &(rows(limit) as i64)]).await
 }
 
 pub(super) async fn files_named(
-    session: &PooledConn,
+    conn: &PooledConn,
     names: &[String],
 ) -> Result<Vec<SealedFile>, BackendError> {
     let sql = format!("SELECT {FILE} FROM sealed_files WHERE name = ANY ($1)");
-    read_files(session, &sql, &[&names]).await
+    read_files(conn, &sql, &[&names]).await
 }
 
 async fn read_files(
-    session: &PooledConn,
+    conn: &PooledConn,
     sql: &str,
     values: &[Value<'_>],
 ) -> Result<Vec<SealedFile>, BackendError> {
-    let rows = session.rows(sql, values).await?;
+    let rows = conn.rows(sql, values).await?;
     rows.iter().map(read_file).collect()
 }
 
-pub(super) async fn replace(
-    session: &PooledConn,
-    files: &[SealedFile],
-) -> Result<(), BackendError> {
-    session
-        .batch("DELETE FROM sealed_files; UPDATE lanes SET sealed = 0 WHERE sealed > 0")
+pub(super) async fn replace(conn: &PooledConn, files: &[SealedFile]) -> Result<(), BackendError> {
+    conn.batch("DELETE FROM sealed_files; UPDATE lanes SET sealed = 0 WHERE sealed > 0")
         .await?;
     for file in files {
-        insert_file(session, file).await?;
+        insert_file(conn, file).await?;
     }
-    session
+    conn
         .batch(
             "INSERT INTO lanes (instance, lane, sealed)
                SELECT instance, lane, max(through) FROM sealed_files GROUP BY instance, lane ORDER BY instance, lane

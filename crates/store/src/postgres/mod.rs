@@ -155,9 +155,8 @@ impl NodeStore for PostgresStore {
     }
 
     async fn claimed_nodes(&self, nodes: Vec<String>) -> Result<Vec<String>, Error> {
-        let look = |session: Conn, nodes: Arc<Vec<String>>| async move {
-            node::claimed(&session, &nodes).await
-        };
+        let look =
+            |conn: Conn, nodes: Arc<Vec<String>>| async move { node::claimed(&conn, &nodes).await };
         self.server.run_with(TxOptions::READ, nodes, look).await
     }
 }

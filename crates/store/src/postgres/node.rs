@@ -85,7 +85,7 @@ async fn hold(connector: &Connector, node: &str) -> Result<Option<Held>, Error> 
 
 /// Returns those of these names whose locks are held.
 pub(super) async fn claimed(
-    session: &PooledConn,
+    conn: &PooledConn,
     nodes: &Vec<String>,
 ) -> Result<Vec<String>, BackendError> {
     let sql = format!(
@@ -94,7 +94,7 @@ pub(super) async fn claimed(
               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
               AND ((classid::bigint << 32) | objid::bigint) = {LOCK})"
     );
-    let rows = session.rows(&sql, &[nodes]).await?;
+    let rows = conn.rows(&sql, &[nodes]).await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 

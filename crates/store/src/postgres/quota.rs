@@ -37,8 +37,8 @@ impl QuotaStore for PostgresStore {
         now: Timestamp,
     ) -> Result<Vec<LeaseGrant>, Error> {
         let at = self.at(now);
-        let lease = move |session: Conn, requests: Arc<Vec<LeaseRequest>>| async move {
-            lease(&session, instance, &requests, at).await
+        let lease = move |conn: Conn, requests: Arc<Vec<LeaseRequest>>| async move {
+            lease(&conn, instance, &requests, at).await
         };
         self.server
             .run_with(TxOptions::WRITE, requests, lease)
@@ -52,8 +52,8 @@ impl QuotaStore for PostgresStore {
         now: Timestamp,
     ) -> Result<Vec<LeaseGrant>, Error> {
         let at = self.at(now);
-        let lease = move |session: Conn, round: Arc<LeaseRound>| async move {
-            lease_round(&session, instance, &round, at).await
+        let lease = move |conn: Conn, round: Arc<LeaseRound>| async move {
+            lease_round(&conn, instance, &round, at).await
         };
         self.server
             .run_with(TxOptions::REPEATABLE, round, lease)
@@ -65,7 +65,7 @@ impl QuotaStore for PostgresStore {
         instance: InstanceId,
         units: Vec<(LeaseKey, u64)>,
     ) -> Result<(), Error> {
-        let give = move |session: Conn, columns: Arc<Columns>| async move {
+        let give = move |conn: Conn, columns: Arc<Columns>| async move {
             let sql = "UPDATE leases l SET returned = l.returned + least(l.granted - l.returned - l.spent, g.units)
                     FROM (
                       SELECT license, counter, period, least(sum(units), 9223372036854775807)::bigint AS units
@@ -80,12 +80,11 @@ impl QuotaStore for PostgresStore {
                 periods,
                 units,
             } = &*columns;
-            session
-                .change(
-                    sql,
-                    &[&id(instance.as_u128()), licenses, counters, periods, units],
-                )
-                .await?;
+            conn.change(
+                sql,
+                &[&id(instance.as_u128()), licenses, counters, periods, units],
+            )
+            .await?;
             Ok(())
         };
         self.server
@@ -99,13 +98,13 @@ impl QuotaStore for PostgresStore {
         now: Timestamp,
     ) -> Result<Option<Balance>, Error> {
         let at = self.at(now);
-        let ask = move |session: Conn| async move { balance(&session, license_id, at).await };
+        let ask = move |conn: Conn| async move { balance(&conn, license_id, at).await };
         self.server.run(TxOptions::READ, ask).await
     }
 
     async fn settle_instance(&self, instance: InstanceId) -> Result<(), Error> {
-        let settle = move |session: Conn| async move {
-            session
+        let settle = move |conn: Conn| async move {
+            conn
                 .change(
                     "WITH gone AS (DELETE FROM lease_rounds WHERE instance = $1) SELECT settle_units($1)",
                     &[&id(instance.as_u128())],
@@ -140,17 +139,17 @@ impl Columns {
 }
 
 pub(super) async fn lease(
-    session: &PooledConn,
+    conn: &PooledConn,
     instance: InstanceId,
     requests: &[LeaseRequest],
     at: Option<i64>,
 ) -> Result<Vec<LeaseGrant>, BackendError> {
-    let (columns, capacities) = wishes(requests);
+    let (columns, capacities) = request_columns(requests);
     let sql = "SELECT r.place, r.leased_in, r.units, r.free_after, r.next_at,
           CASE WHEN r.free_after = 0 AND ($4::bigint[])[r.place] = 0
             THEN held_elsewhere($1, $8, ($3::uuid[])[r.place], r.leased_in) ELSE 0 END
         FROM lease_units($1, $2, $3, $4, $5, $6, $7) r";
-    let rows = session
+    let rows = conn
         .rows(
             sql,
             &[
@@ -169,18 +168,18 @@ pub(super) async fn lease(
 }
 
 async fn lease_round(
-    session: &PooledConn,
+    conn: &PooledConn,
     instance: InstanceId,
     round: &LeaseRound,
     at: Option<i64>,
 ) -> Result<Vec<LeaseGrant>, BackendError> {
     let returns = Columns::of(round.returns.iter().copied());
-    let (wishes, capacities) = wishes(&round.requests);
+    let (requested, capacities) = request_columns(&round.requests);
     let sql = "SELECT r.place, r.leased_in, r.units, r.free_after, r.next_at,
           CASE WHEN r.free_after = 0 AND ($9::bigint[])[r.place] = 0
             THEN held_elsewhere($1, $13, ($8::uuid[])[r.place], r.leased_in) ELSE 0 END
         FROM lease_round($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) r";
-    let rows = session
+    let rows = conn
         .rows(
             sql,
             &[
@@ -191,10 +190,10 @@ async fn lease_round(
                 &returns.counters,
                 &returns.periods,
                 &returns.units,
-                &wishes.licenses,
-                &wishes.counters,
-                &wishes.periods,
-                &wishes.units,
+                &requested.licenses,
+                &requested.counters,
+                &requested.periods,
+                &requested.units,
                 &capacities,
                 &id(TOKENS.as_u128()),
             ],
@@ -204,7 +203,7 @@ async fn lease_round(
 }
 
 /// Returns requests column by column, and the capacities.
-fn wishes(requests: &[LeaseRequest]) -> (Columns, Vec<i64>) {
+fn request_columns(requests: &[LeaseRequest]) -> (Columns, Vec<i64>) {
     let columns = Columns::of(requests.iter().map(|request| (request.key, request.want)));
     let capacities = requests.iter().map(|request| count(request.capacity));
     (columns, capacities.collect())
@@ -238,7 +237,7 @@ fn grants(requests: &[LeaseRequest], rows: &[Row]) -> Result<Vec<LeaseGrant>, Ba
 }
 
 async fn balance(
-    session: &PooledConn,
+    conn: &PooledConn,
     license_id: LicenseId,
     at: Option<i64>,
 ) -> Result<Option<Balance>, BackendError> {
@@ -253,7 +252,7 @@ async fn balance(
           SELECT sum(granted - returned) AS held, sum(spent) AS spent FROM leases
           WHERE license = $1 AND counter = 0 AND period = (p.b).epoch
         ) s";
-    let Some(row) = session.row(sql, &[&id(license_id.as_u128()), &at]).await? else {
+    let Some(row) = conn.row(sql, &[&id(license_id.as_u128()), &at]).await? else {
         return Ok(None);
     };
     Ok(Some(Balance {
@@ -269,7 +268,7 @@ async fn balance(
 /// itself and are logged: the calls were made. That happens in a store that was restored from a
 /// backup older than the lease.
 pub(super) async fn spend(
-    session: &PooledConn,
+    conn: &PooledConn,
     instance: InstanceId,
     spent: &[Spent],
 ) -> Result<(), BackendError> {
@@ -285,7 +284,7 @@ pub(super) async fn spend(
             .map(move |(epoch, units)| (key(*epoch), *units))
     });
     let mut columns = Columns::of(units);
-    let calls = calls_by_window(session, instance, spent).await?;
+    let calls = calls_by_window(conn, instance, spent).await?;
     let windows = Columns::of(calls.into_iter());
     columns.licenses.extend(windows.licenses);
     columns.counters.extend(windows.counters);
@@ -301,7 +300,7 @@ pub(super) async fn spend(
         units,
     } = &columns;
     let sql = "SELECT spend_units($1, $2, $3, $4, $5)";
-    let row = session
+    let row = conn
         .row(
             sql,
             &[&id(instance.as_u128()), licenses, counters, periods, units],
@@ -316,12 +315,12 @@ pub(super) async fn spend(
 
 /// Returns the epoch of each balance, and the units that are known to be spent in it.
 pub(super) async fn spent_by_epoch(
-    session: &PooledConn,
+    conn: &PooledConn,
 ) -> Result<Vec<(LicenseId, u32, u64)>, BackendError> {
     let sql = "SELECT b.license, b.epoch, least(b.settled + coalesce(sum(l.spent), 0), 9223372036854775807)::bigint
         FROM balances b LEFT JOIN leases l ON l.license = b.license AND l.counter = 0 AND l.period = b.epoch
         GROUP BY b.license ORDER BY b.license";
-    let rows = session.rows(sql, &[]).await?;
+    let rows = conn.rows(sql, &[]).await?;
     let read = |row: &Row| {
         let license = LicenseId::from_u128(super::convert::read_id(row, 0)?);
         Ok((license, read_number(row, 1)?, read_count(row, 2)?))
@@ -333,7 +332,7 @@ pub(super) async fn spent_by_epoch(
 /// on. A window that is no whole number of minutes has minutes in two periods: they count in both,
 /// for too much is safe and too little is not.
 async fn calls_by_window(
-    session: &PooledConn,
+    conn: &PooledConn,
     instance: InstanceId,
     spent: &[Spent],
 ) -> Result<Vec<(LeaseKey, u64)>, BackendError> {
@@ -354,7 +353,7 @@ async fn calls_by_window(
         JOIN leases l ON l.instance = $1 AND l.license = c.license AND l.counter > 0
           AND c.minute * 60 / l.counter <= l.period AND l.period <= (c.minute * 60 + 59) / l.counter
         WHERE c.calls > 0 GROUP BY l.license, l.counter, l.period";
-    let rows = session
+    let rows = conn
         .rows(sql, &[&id(instance.as_u128()), &licenses, &minutes, &calls])
         .await?;
     let window = |row: &Row| {

@@ -110,22 +110,22 @@ impl From<RollupBatch> for (Move, Vec<(UsageKey, UsageSums)>) {
 }
 
 pub(super) async fn roll_up(
-    session: &PooledConn,
+    conn: &PooledConn,
     rest: &Move,
     sums: &Sums,
 ) -> Result<(), BackendError> {
-    move_position(session, rest).await?;
-    add(session, sums).await?;
-    quota::spend(session, rest.instance, &rest.spent).await
+    move_position(conn, rest).await?;
+    add(conn, sums).await?;
+    quota::spend(conn, rest.instance, &rest.spent).await
 }
 
 /// Moves the rolled position, which nobody else can move meanwhile.
-async fn move_position(session: &PooledConn, rest: &Move) -> Result<(), BackendError> {
+async fn move_position(conn: &PooledConn, rest: &Move) -> Result<(), BackendError> {
     let (instance, lane) = (id(rest.instance.as_u128()), i64::from(rest.lane));
     let sql = "INSERT INTO lanes (instance, lane) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-    session.change(sql, &[&instance, &lane]).await?;
+    conn.change(sql, &[&instance, &lane]).await?;
     let sql = "SELECT rolled FROM lanes WHERE instance = $1 AND lane = $2 FOR UPDATE";
-    let row = session.row(sql, &[&instance, &lane]).await?;
+    let row = conn.row(sql, &[&instance, &lane]).await?;
     let found = row.map_or(Ok(0), |row| read_count(&row, 0))?;
     if found != rest.from || rest.through < rest.from {
         return Err(BackendError::Refused(Error::Position {
@@ -134,14 +134,13 @@ async fn move_position(session: &PooledConn, rest: &Move) -> Result<(), BackendE
         }));
     }
     let sql = "UPDATE lanes SET rolled = $3 WHERE instance = $1 AND lane = $2";
-    session
-        .change(sql, &[&instance, &lane, &count(rest.through)])
+    conn.change(sql, &[&instance, &lane, &count(rest.through)])
         .await?;
     Ok(())
 }
 
 /// Adds sums to rows, kept within range.
-async fn add(session: &PooledConn, sums: &Sums) -> Result<(), BackendError> {
+async fn add(conn: &PooledConn, sums: &Sums) -> Result<(), BackendError> {
     if sums.quarters.is_empty() {
         return Ok(());
     }
@@ -161,15 +160,15 @@ async fn add(session: &PooledConn, sums: &Sums) -> Result<(), BackendError> {
     let mut values: Vec<Value<'_>> = vec![&sums.quarters, &sums.licenses, &sums.usage_dimensions];
     values.extend(sums.counts.iter().map(|column| column as Value<'_>));
     values.push(&sums.amounts);
-    session.change(sql, &values).await?;
+    conn.change(sql, &values).await?;
     Ok(())
 }
 
-pub(super) async fn replace(session: &PooledConn, sums: &[Sums]) -> Result<(), BackendError> {
-    session.change("DELETE FROM rollups", &[]).await?;
-    session.change("DELETE FROM quarter_rollups", &[]).await?;
+pub(super) async fn replace(conn: &PooledConn, sums: &[Sums]) -> Result<(), BackendError> {
+    conn.change("DELETE FROM rollups", &[]).await?;
+    conn.change("DELETE FROM quarter_rollups", &[]).await?;
     for sums in sums {
-        add(session, sums).await?;
+        add(conn, sums).await?;
     }
     Ok(())
 }
@@ -179,15 +178,15 @@ pub(super) async fn replace(session: &PooledConn, sums: &[Sums]) -> Result<(), B
 pub(super) const OF_HOUR: &str = "hour::bigint * 4, license, kind, calls, billable_calls, units, amount * 0.000000001, \
     request_bytes, response_bytes";
 
-pub(super) async fn hours_until(session: &PooledConn) -> Result<Option<Timestamp>, BackendError> {
+pub(super) async fn hours_until(conn: &PooledConn) -> Result<Option<Timestamp>, BackendError> {
     let sql = "SELECT max(hour)::bigint * 4 + 4 FROM rollups";
-    let row = session.row(sql, &[]).await?;
+    let row = conn.row(sql, &[]).await?;
     let until: Option<i64> = row.map_or(Ok(None), |row| read(&row, 0))?;
     Ok(until.map(quarter_start))
 }
 
 pub(super) async fn page(
-    session: &PooledConn,
+    conn: &PooledConn,
     after: Option<u64>,
     limit: usize,
 ) -> Result<(Vec<RollupRow>, Option<u64>), BackendError> {
@@ -199,7 +198,7 @@ pub(super) async fn page(
           UNION ALL (SELECT {OF_HOUR}, cursor FROM rollups WHERE cursor > $1 ORDER BY cursor LIMIT $2)) r
         JOIN kinds k ON k.number = r.kind ORDER BY r.cursor LIMIT $2"
     );
-    let found = session
+    let found = conn
         .rows(&sql, &[&after.map_or(0, count), &(limit as i64 + 1)])
         .await?;
     let mut page = Vec::with_capacity(found.len().min(limit));
@@ -230,11 +229,11 @@ pub(super) fn read_sums(row: &Row, first: usize) -> Result<UsageSums, BackendErr
 }
 
 pub(super) async fn positions(
-    session: &PooledConn,
+    conn: &PooledConn,
     instance: InstanceId,
 ) -> Result<Vec<LanePosition>, BackendError> {
     let sql = "SELECT lane, rolled, sealed FROM lanes WHERE instance = $1 ORDER BY lane";
-    let found = session.rows(sql, &[&id(instance.as_u128())]).await?;
+    let found = conn.rows(sql, &[&id(instance.as_u128())]).await?;
     let position = |row: &Row| {
         Ok(LanePosition {
             lane: read_number(row, 0)?,

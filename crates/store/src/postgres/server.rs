@@ -161,7 +161,7 @@ impl Server {
         F: Future<Output = Result<T, BackendError>> + Send,
     {
         let input = Arc::new(input);
-        self.run(options, move |session| work(session, Arc::clone(&input)))
+        self.run(options, move |conn| work(conn, Arc::clone(&input)))
             .await
     }
 }
@@ -172,11 +172,11 @@ impl Core {
         W: Fn(Conn) -> F,
         F: Future<Output = Result<T, BackendError>>,
     {
-        let patience = match options.long {
+        let timeout = match options.long {
             true => PostgresOptions::LONG_JOB_TIMEOUT,
             false => self.statement_timeout + PostgresOptions::GRACE,
         };
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         let mut pauses = Pauses::new();
         for attempt in 1.. {
             self.breaker.pass()?;
@@ -210,14 +210,14 @@ impl Core {
                 true => self.long.acquire().await.ok(),
                 false => None,
             };
-            let session = self.lend(deadline).await?;
-            let _ = heard.set(session.heard());
-            let result = transact(&session, options, work).await;
+            let conn = self.connection(deadline).await?;
+            let _ = heard.set(conn.heard());
+            let result = transact(&conn, options, work).await;
             let result =
                 result.map_err(|backend_error| backend_error.classify(&self.connector.name));
             let lost = result.as_ref().is_err_and(|found| found.lost);
             if !lost {
-                session.is_sound();
+                conn.is_sound();
             }
             result
         };
@@ -232,9 +232,9 @@ impl Core {
     }
 
     /// Returns a connection of the pool, a new one if need be.
-    async fn lend(self: &Arc<Self>, deadline: Instant) -> Result<Conn, Classified> {
+    async fn connection(self: &Arc<Self>, deadline: Instant) -> Result<Conn, Classified> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let error = match self.pool.timeout_get(&waiting(left)).await {
+        let error = match self.pool.timeout_get(&pool_timeouts(left)).await {
             Ok(object) => {
                 return Ok(Arc::new(PooledConn::new(object)));
             }
@@ -285,8 +285,8 @@ impl Core {
 
     /// Returns whether the server answers on a connection.
     async fn answers(self: Arc<Self>) -> bool {
-        let patience = waiting(self.connect_timeout);
-        let Ok(object) = self.pool.timeout_get(&patience).await else {
+        let timeouts = pool_timeouts(self.connect_timeout);
+        let Ok(object) = self.pool.timeout_get(&timeouts).await else {
             return false;
         };
         let asked = object.simple_query("SELECT 1");
@@ -303,7 +303,7 @@ impl Core {
 
 /// Returns the pool's timeouts: `limit` for a connection that others have; making one has its own
 /// limit.
-const fn waiting(limit: Duration) -> Timeouts {
+const fn pool_timeouts(limit: Duration) -> Timeouts {
     Timeouts {
         wait: Some(limit),
         create: None,
@@ -311,22 +311,22 @@ const fn waiting(limit: Duration) -> Timeouts {
     }
 }
 
-async fn transact<T, W, F>(session: &Conn, options: TxOptions, work: &W) -> Result<T, BackendError>
+async fn transact<T, W, F>(conn: &Conn, options: TxOptions, work: &W) -> Result<T, BackendError>
 where
     W: Fn(Conn) -> F,
     F: Future<Output = Result<T, BackendError>>,
 {
     let Some(begin) = options.begin else {
-        return work(Arc::clone(session)).await;
+        return work(Arc::clone(conn)).await;
     };
-    session.batch(begin).await?;
-    let mut result = work(Arc::clone(session)).await;
-    if result.is_ok() && session.has_failed() {
+    conn.batch(begin).await?;
+    let mut result = work(Arc::clone(conn)).await;
+    if result.is_ok() && conn.has_failed() {
         let what = "a statement of a transaction failed and its work went on";
         result = Err(BackendError::Refused(Error::Unavailable(what.to_owned())));
     }
     let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
-    let ended = session.batch(end).await;
+    let ended = conn.batch(end).await;
     // The error of the work matters more than that it could not be undone by hand.
     result.and_then(|value| ended.map(|()| value).map_err(BackendError::from))
 }

@@ -8,7 +8,7 @@ use model::{
     CredentialId, KeyHash, LicenseId, ManagementKeyId, RateLimit, Session, SessionId, Timestamp,
 };
 
-use super::audit::{add_change, add_note};
+use super::audit::{add_changed, add_entries};
 use super::conn::Conn;
 use super::server::TxOptions;
 use super::{PostgresStore, management, sessions};
@@ -24,19 +24,19 @@ impl SessionStore for PostgresStore {
         session: Session,
         tokens: NewTokens,
         most: u32,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<bool, Error> {
         type New = Arc<(Session, NewTokens, AuditEntries<()>)>;
         let create = move |conn: Conn, new: New| async move {
-            let (session, tokens, note) = &*new;
+            let (session, tokens, entries) = &*new;
             let kept = sessions::create(&conn, session, tokens, most).await?;
             if kept {
-                add_note(&conn, note, &()).await?;
+                add_entries(&conn, entries, &()).await?;
             }
             Ok(kept)
         };
         self.server
-            .run_with(TxOptions::TRANSACTION, (session, tokens, note), create)
+            .run_with(TxOptions::TRANSACTION, (session, tokens, entries), create)
             .await
     }
 
@@ -72,17 +72,17 @@ impl SessionStore for PostgresStore {
         refresh: KeyHash,
         asked_at: Timestamp,
         next: NewTokens,
-        note: AuditEntries<RefreshOutcome>,
+        entries: AuditEntries<RefreshOutcome>,
     ) -> Result<RefreshOutcome, Error> {
         type Next = Arc<(NewTokens, AuditEntries<RefreshOutcome>)>;
         let exchange = move |conn: Conn, next: Next| async move {
-            let (next, note) = &*next;
+            let (next, entries) = &*next;
             let outcome = sessions::refresh(&conn, &refresh, asked_at, next).await?;
-            add_note(&conn, note, &outcome).await?;
+            add_entries(&conn, entries, &outcome).await?;
             Ok(outcome)
         };
         self.server
-            .run_with(TxOptions::TRANSACTION, (next, note), exchange)
+            .run_with(TxOptions::TRANSACTION, (next, entries), exchange)
             .await
     }
 
@@ -90,15 +90,15 @@ impl SessionStore for PostgresStore {
         &self,
         id: SessionId,
         at: Timestamp,
-        note: AuditEntries<Changed<Session>>,
+        entries: AuditEntries<Changed<Session>>,
     ) -> Result<Option<Session>, Error> {
-        let end = move |conn: Conn, note: Arc<AuditEntries<_>>| async move {
+        let end = move |conn: Conn, entries: Arc<AuditEntries<_>>| async move {
             let before = sessions::locked(&conn, id).await?;
             let after = sessions::end(&conn, id, at).await?;
-            add_change(&conn, &note, before, after).await
+            add_changed(&conn, &entries, before, after).await
         };
         self.server
-            .run_with(TxOptions::TRANSACTION, note, end)
+            .run_with(TxOptions::TRANSACTION, entries, end)
             .await
     }
 
@@ -116,17 +116,17 @@ impl SessionStore for PostgresStore {
         &self,
         id: ManagementKeyId,
         allow_ips: Vec<IpNet>,
-        note: AuditEntries<Changed<ManagementKey>>,
+        entries: AuditEntries<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
         type Args = Arc<(Vec<IpNet>, AuditEntries<Changed<ManagementKey>>)>;
         let set = move |conn: Conn, args: Args| async move {
-            let (allow_ips, note) = &*args;
+            let (allow_ips, entries) = &*args;
             let before = management::locked(&conn, id).await?;
             let after = sessions::set_allow_ips(&conn, id, allow_ips).await?;
-            add_change(&conn, note, before, after).await
+            add_changed(&conn, entries, before, after).await
         };
         self.server
-            .run_with(TxOptions::TRANSACTION, (allow_ips, note), set)
+            .run_with(TxOptions::TRANSACTION, (allow_ips, entries), set)
             .await
     }
 

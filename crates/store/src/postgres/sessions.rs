@@ -34,7 +34,7 @@ struct Touched<'a> {
 
 impl Touched<'_> {
     /// Writes the changes down, once, as the last statement of a transaction.
-    async fn note(self, session: &PooledConn) -> Result<(), BackendError> {
+    async fn record(self, conn: &PooledConn) -> Result<(), BackendError> {
         let added = self
             .added
             .iter()
@@ -55,8 +55,8 @@ impl Touched<'_> {
             .map(|(license, _)| id(license.as_u128()))
             .collect();
         let lock = "SELECT FROM licenses WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE";
-        session.rows(lock, &[&locked]).await?;
-        licenses::note(session, &changes).await?;
+        conn.rows(lock, &[&locked]).await?;
+        licenses::record_changes(conn, &changes).await?;
         Ok(())
     }
 }
@@ -64,16 +64,16 @@ impl Touched<'_> {
 // === writing ===
 
 pub(super) async fn create(
-    session: &PooledConn,
+    conn: &PooledConn,
     new: &Session,
     tokens: &NewTokens,
     most: u32,
 ) -> Result<bool, BackendError> {
-    let Some(end) = end_of_key(session, new.key_id, tokens.issued_at).await? else {
+    let Some(end) = end_of_key(conn, new.key_id, tokens.issued_at).await? else {
         return Ok(false);
     };
     let mut touched = Touched::default();
-    end_oldest(session, new, most, &mut touched).await?;
+    end_oldest(conn, new, most, &mut touched).await?;
     let sql = "INSERT INTO sessions (id, key_id, license_id, created_at, expires_at, ended_at)
         VALUES ($1, $2, $3, $4, $5, $6)";
     let values: [Value<'_>; 6] = [
@@ -84,21 +84,21 @@ pub(super) async fn create(
         &last_end(tokens).micros(),
         &new.ended_at.map(Timestamp::micros),
     ];
-    let made = session.change(sql, &values).await;
+    let made = conn.change(sql, &values).await;
     made.map_err(|error| unique(error, "a session with this id"))?;
-    insert_tokens(session, new, tokens, end, &mut touched).await?;
-    touched.note(session).await?;
+    insert_tokens(conn, new, tokens, end, &mut touched).await?;
+    touched.record(conn).await?;
     Ok(true)
 }
 
 /// Returns when a key ends; `None`: it has ended, or there is no such key.
 async fn end_of_key(
-    session: &PooledConn,
+    conn: &PooledConn,
     key_id: ManagementKeyId,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, BackendError> {
     let sql = "SELECT least(expires_at, revoked_at) FROM management_keys WHERE id = $1 FOR SHARE";
-    let row = session.row(sql, &[&id(key_id.as_u128())]).await?;
+    let row = conn.row(sql, &[&id(key_id.as_u128())]).await?;
     let Some(row) = row else {
         return Ok(None);
     };
@@ -108,7 +108,7 @@ async fn end_of_key(
 
 /// Ends the oldest sessions of a key to make room for one more.
 async fn end_oldest(
-    session: &PooledConn,
+    conn: &PooledConn,
     new: &Session,
     most: u32,
     touched: &mut Touched<'_>,
@@ -118,9 +118,9 @@ async fn end_oldest(
     let now = new.created_at;
     let kept = i64::from(most.max(1)) - 1;
     let values: [Value<'_>; 3] = [&id(new.key_id.as_u128()), &now.micros(), &kept];
-    for row in session.rows(sql, &values).await? {
+    for row in conn.rows(sql, &values).await? {
         let oldest = SessionId::from_u128(read_id(&row, 0)?);
-        end_one(session, oldest, now, touched).await?;
+        end_one(conn, oldest, now, touched).await?;
     }
     Ok(())
 }
@@ -130,7 +130,7 @@ fn last_end(tokens: &NewTokens) -> Timestamp {
 }
 
 async fn insert_tokens<'a>(
-    session: &PooledConn,
+    conn: &PooledConn,
     owner: &Session,
     tokens: &'a NewTokens,
     end_of_key: Timestamp,
@@ -144,7 +144,7 @@ async fn insert_tokens<'a>(
         &tokens.issued_at.micros(),
         &tokens.refresh_expires_at.micros(),
     ];
-    let kept = session.change(sql, &values).await;
+    let kept = conn.change(sql, &values).await;
     kept.map_err(|error| unique(error, "a refresh token with this hash"))?;
     let Some(license_id) = owner.license_id else {
         return Ok(());
@@ -160,14 +160,14 @@ async fn insert_tokens<'a>(
         &tokens.access_expires_at.min(end_of_key).micros(),
         &key,
     ];
-    let kept = session.change(sql, &values).await;
+    let kept = conn.change(sql, &values).await;
     kept.map_err(|error| unique(error, "a credential with this key"))?;
     touched.added = Some((license_id, &tokens.access));
     Ok(())
 }
 
 pub(super) async fn refresh(
-    session: &PooledConn,
+    conn: &PooledConn,
     hash: &KeyHash,
     asked_at: Timestamp,
     next: &NewTokens,
@@ -177,7 +177,7 @@ pub(super) async fn refresh(
         "SELECT {SESSION}, t.expires_at, t.used_at FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id
         WHERE t.hash = $1 FOR UPDATE"
     );
-    let Some(row) = session.row(&sql, &[&hash.as_bytes().as_slice()]).await? else {
+    let Some(row) = conn.row(&sql, &[&hash.as_bytes().as_slice()]).await? else {
         return Ok(RefreshOutcome::Refused);
     };
     let token = read_token(&row)?;
@@ -191,42 +191,40 @@ pub(super) async fn refresh(
     match token.used_at {
         Some(used_at) if asked_at <= used_at => return Ok(RefreshOutcome::Lost),
         Some(_) => {
-            end(session, owner.id, now).await?;
+            end(conn, owner.id, now).await?;
             return Ok(RefreshOutcome::Replayed);
         }
         None if token.expires_at <= now => return Ok(RefreshOutcome::Refused),
         None => {}
     }
-    let Some(end) = end_of_key(session, owner.key_id, now).await? else {
+    let Some(end) = end_of_key(conn, owner.key_id, now).await? else {
         return Ok(RefreshOutcome::Refused);
     };
     let sql = "UPDATE refresh_tokens SET used_at = $2 WHERE hash = $1";
-    session
-        .change(sql, &[&hash.as_bytes().as_slice(), &now.micros()])
+    conn.change(sql, &[&hash.as_bytes().as_slice(), &now.micros()])
         .await?;
     let sql = "UPDATE sessions SET expires_at = greatest(expires_at, $2) WHERE id = $1";
-    session
-        .change(sql, &[&id(owner.id.as_u128()), &last_end(next).micros()])
+    conn.change(sql, &[&id(owner.id.as_u128()), &last_end(next).micros()])
         .await?;
     let mut touched = Touched::default();
-    insert_tokens(session, owner, next, end, &mut touched).await?;
-    touched.note(session).await?;
+    insert_tokens(conn, owner, next, end, &mut touched).await?;
+    touched.record(conn).await?;
     Ok(RefreshOutcome::Refreshed)
 }
 
 pub(super) async fn end(
-    session: &PooledConn,
+    conn: &PooledConn,
     ended: SessionId,
     at: Timestamp,
 ) -> Result<Option<Session>, BackendError> {
     let mut touched = Touched::default();
-    let found = end_one(session, ended, at, &mut touched).await?;
-    touched.note(session).await?;
+    let found = end_one(conn, ended, at, &mut touched).await?;
+    touched.record(conn).await?;
     Ok(found)
 }
 
 async fn end_one(
-    session: &PooledConn,
+    conn: &PooledConn,
     ended: SessionId,
     at: Timestamp,
     touched: &mut Touched<'_>,
@@ -235,12 +233,12 @@ async fn end_one(
     let sql = format!(
         "UPDATE sessions s SET ended_at = coalesce(ended_at, $2) WHERE id = $1 RETURNING {SESSION}"
     );
-    let Some(row) = session.row(&sql, &[&key, &at.micros()]).await? else {
+    let Some(row) = conn.row(&sql, &[&key, &at.micros()]).await? else {
         return Ok(None);
     };
     let found = read_session(&row)?;
     let sql = "UPDATE credentials SET expires_at = $2 WHERE session_id = $1 AND expires_at > $2";
-    let cut = session.change(sql, &[&key, &at.micros()]).await?;
+    let cut = conn.change(sql, &[&key, &at.micros()]).await?;
     if let (Some(license_id), 1..) = (found.license_id, cut) {
         touched.licenses.insert(license_id);
     }
@@ -249,47 +247,45 @@ async fn end_one(
 
 /// Ends the access tokens of a key's sessions with the key itself, which is locked.
 pub(super) async fn cut_key(
-    session: &PooledConn,
+    conn: &PooledConn,
     key_id: ManagementKeyId,
     at: Timestamp,
 ) -> Result<(), BackendError> {
     let sql = "UPDATE credentials SET expires_at = $2 WHERE expires_at > $2
         AND session_id IN (SELECT id FROM sessions WHERE key_id = $1)";
-    session
-        .change(sql, &[&id(key_id.as_u128()), &at.micros()])
+    conn.change(sql, &[&id(key_id.as_u128()), &at.micros()])
         .await?;
-    touch_licenses(session, key_id).await
+    touch_licenses(conn, key_id).await
 }
 
 /// Gives the licenses of a key's sessions a new version: gates read their tokens again.
-async fn touch_licenses(session: &PooledConn, key_id: ManagementKeyId) -> Result<(), BackendError> {
+async fn touch_licenses(conn: &PooledConn, key_id: ManagementKeyId) -> Result<(), BackendError> {
     let sql =
         "SELECT DISTINCT license_id FROM sessions WHERE key_id = $1 AND license_id IS NOT NULL";
     let mut touched = Touched::default();
-    for row in session.rows(sql, &[&id(key_id.as_u128())]).await? {
+    for row in conn.rows(sql, &[&id(key_id.as_u128())]).await? {
         touched
             .licenses
             .insert(LicenseId::from_u128(read_id(&row, 0)?));
     }
-    touched.note(session).await
+    touched.record(conn).await
 }
 
 pub(super) async fn set_allow_ips(
-    session: &PooledConn,
+    conn: &PooledConn,
     key_id: ManagementKeyId,
     allow_ips: &[IpNet],
 ) -> Result<Option<ManagementKey>, BackendError> {
     let sql = "UPDATE management_keys SET allow_ips = $2 WHERE id = $1";
-    session
-        .change(sql, &[&id(key_id.as_u128()), &list(allow_ips)])
+    conn.change(sql, &[&id(key_id.as_u128()), &list(allow_ips)])
         .await?;
-    touch_licenses(session, key_id).await?;
-    management::key(session, key_id).await
+    touch_licenses(conn, key_id).await?;
+    management::key(conn, key_id).await
 }
 
 /// Counts a call. Calls of one key wait for each other, so that all of its windows are judged together.
 pub(super) async fn count_call(
-    session: &PooledConn,
+    conn: &PooledConn,
     key_id: ManagementKeyId,
     limits: &[RateLimit],
     now: Timestamp,
@@ -297,8 +293,8 @@ pub(super) async fn count_call(
     let key = id(key_id.as_u128());
     let lock =
         "SELECT pg_advisory_xact_lock(hashtextextended('tallygate key windows ' || $1::text, 0))";
-    session.row(lock, &[&key.to_string()]).await?;
-    let mut call = tell_call(session, key_id, limits, now).await?;
+    conn.row(lock, &[&key.to_string()]).await?;
+    let mut call = tell_call(conn, key_id, limits, now).await?;
     if !call.admitted {
         return Ok(call);
     }
@@ -317,8 +313,7 @@ pub(super) async fn count_call(
         SELECT $1, n.seconds, n.period, n.calls FROM unnest($2::bigint[], $3::bigint[], $4::bigint[])
         AS n (seconds, period, calls)
         ON CONFLICT (key_id, seconds) DO UPDATE SET period = excluded.period, calls = excluded.calls";
-    session
-        .change(sql, &[&key, &seconds, &periods, &calls])
+    conn.change(sql, &[&key, &seconds, &periods, &calls])
         .await?;
     Ok(call)
 }
@@ -326,13 +321,13 @@ pub(super) async fn count_call(
 /// Returns how full the windows of a key are. Their periods never go back, however the clocks of
 /// gates differ.
 pub(super) async fn tell_call(
-    session: &PooledConn,
+    conn: &PooledConn,
     key_id: ManagementKeyId,
     limits: &[RateLimit],
     now: Timestamp,
 ) -> Result<KeyCall, BackendError> {
     let sql = "SELECT seconds, period, calls FROM key_windows WHERE key_id = $1";
-    let kept = session.rows(sql, &[&id(key_id.as_u128())]).await?;
+    let kept = conn.rows(sql, &[&id(key_id.as_u128())]).await?;
     let mut windows = Vec::with_capacity(limits.len());
     for limit in limits {
         let seconds = limit.window.seconds();
@@ -360,7 +355,7 @@ pub(super) async fn tell_call(
 }
 
 pub(super) async fn sweep(
-    session: &PooledConn,
+    conn: &PooledConn,
     before: Timestamp,
     limit: usize,
 ) -> Result<u64, BackendError> {
@@ -377,7 +372,7 @@ pub(super) async fn sweep(
         "DELETE FROM key_windows WHERE (key_id, seconds) IN (SELECT key_id, seconds FROM key_windows
             WHERE (period + 1) * seconds * 1000000 < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
     ] {
-        swept += session.change(sql, &[&before.micros(), &limit]).await?;
+        swept += conn.change(sql, &[&before.micros(), &limit]).await?;
     }
     Ok(swept)
 }
@@ -385,26 +380,26 @@ pub(super) async fn sweep(
 // === reading ===
 
 pub(super) async fn session(
-    session: &PooledConn,
+    conn: &PooledConn,
     wanted: SessionId,
 ) -> Result<Option<Session>, BackendError> {
     let sql = format!("SELECT {SESSION} FROM sessions s WHERE s.id = $1");
-    let row = session.row(&sql, &[&id(wanted.as_u128())]).await?;
+    let row = conn.row(&sql, &[&id(wanted.as_u128())]).await?;
     row.as_ref().map(read_session).transpose()
 }
 
 /// Returns a session that nobody else may change until the transaction is over.
 pub(super) async fn locked(
-    session: &PooledConn,
+    conn: &PooledConn,
     wanted: SessionId,
 ) -> Result<Option<Session>, BackendError> {
     let sql = format!("SELECT {SESSION} FROM sessions s WHERE s.id = $1 FOR UPDATE");
-    let row = session.row(&sql, &[&id(wanted.as_u128())]).await?;
+    let row = conn.row(&sql, &[&id(wanted.as_u128())]).await?;
     row.as_ref().map(read_session).transpose()
 }
 
 pub(super) async fn token_ends(
-    session: &PooledConn,
+    conn: &PooledConn,
     tokens: &[(LicenseId, CredentialId)],
 ) -> Result<Vec<(CredentialId, Timestamp)>, BackendError> {
     let licenses: Vec<Uuid> = tokens
@@ -417,7 +412,7 @@ pub(super) async fn token_ends(
         .collect();
     let sql = "SELECT c.id, c.expires_at FROM unnest($1::uuid[], $2::uuid[]) AS n (license_id, id)
         JOIN credentials c ON c.license_id = n.license_id AND c.id = n.id WHERE c.expires_at IS NOT NULL";
-    let found = session.rows(sql, &[&licenses, &ids]).await?;
+    let found = conn.rows(sql, &[&licenses, &ids]).await?;
     let ends = found.iter().map(|row| {
         let token = CredentialId::from_u128(read_id(row, 0)?);
         Ok((token, read_time(row, 1)?))
@@ -426,7 +421,7 @@ pub(super) async fn token_ends(
 }
 
 pub(super) async fn sessions_of(
-    session: &PooledConn,
+    conn: &PooledConn,
     key_id: ManagementKeyId,
     after: Option<SessionId>,
     limit: usize,
@@ -436,19 +431,19 @@ pub(super) async fn sessions_of(
     );
     let after = id(after.map_or(0, SessionId::as_u128));
     let values: [Value<'_>; 3] = [&id(key_id.as_u128()), &after, &(rows(limit) as i64)];
-    let found = session.rows(&sql, &values).await?;
+    let found = conn.rows(&sql, &values).await?;
     found.iter().map(read_session).collect()
 }
 
 pub(super) async fn refresh_token(
-    session: &PooledConn,
+    conn: &PooledConn,
     hash: &KeyHash,
 ) -> Result<Option<StoredRefreshToken>, BackendError> {
     let sql = format!(
         "SELECT {SESSION}, t.expires_at, t.used_at FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id
         WHERE t.hash = $1"
     );
-    let row = session.row(&sql, &[&hash.as_bytes().as_slice()]).await?;
+    let row = conn.row(&sql, &[&hash.as_bytes().as_slice()]).await?;
     row.as_ref().map(read_token).transpose()
 }
 

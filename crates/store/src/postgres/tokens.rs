@@ -10,7 +10,7 @@ use model::{
 use tokio_postgres::Row;
 
 use super::PostgresStore;
-use super::audit::add_note;
+use super::audit::add_entries;
 use super::backend_error::{BackendError, unique};
 use super::conn::{Conn, PooledConn, Value};
 use super::convert::{
@@ -51,8 +51,8 @@ impl TokenStore for PostgresStore {
         now: Timestamp,
     ) -> Result<TokenIssue, Error> {
         let at = self.at(now);
-        let issue = move |session: Conn, token: Arc<RequestToken>| async move {
-            issue(&session, &token, &hash, at).await
+        let issue = move |conn: Conn, token: Arc<RequestToken>| async move {
+            issue(&conn, &token, &hash, at).await
         };
         self.server
             .run_with(TxOptions::TRANSACTION, token, issue)
@@ -60,8 +60,8 @@ impl TokenStore for PostgresStore {
     }
 
     async fn token(&self, hash: KeyHash, now: Timestamp) -> Result<Option<RequestToken>, Error> {
-        let find = move |session: Conn| async move {
-            let kept = by_hash(&session, &hash).await?;
+        let find = move |conn: Conn| async move {
+            let kept = by_hash(&conn, &hash).await?;
             Ok(kept.map(|kept| kept.at(now)))
         };
         self.server.run(TxOptions::READ, find).await
@@ -72,8 +72,8 @@ impl TokenStore for PostgresStore {
         wanted: RequestTokenId,
         now: Timestamp,
     ) -> Result<Option<RequestToken>, Error> {
-        let find = move |session: Conn| async move {
-            let kept = by_id(&session, wanted).await?;
+        let find = move |conn: Conn| async move {
+            let kept = by_id(&conn, wanted).await?;
             Ok(kept.map(|kept| kept.at(now)))
         };
         self.server.run(TxOptions::READ, find).await
@@ -86,13 +86,13 @@ impl TokenStore for PostgresStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<RequestToken>, Error> {
-        let list = move |session: Conn| async move {
+        let list = move |conn: Conn| async move {
             let sql = format!(
                 "SELECT {TOKEN} FROM tokens WHERE license = $1 AND id > $2 ORDER BY id LIMIT $3"
             );
             let after = id(after.map_or(0, RequestTokenId::as_u128));
             let values: [Value<'_>; 3] = [&id(license_id.as_u128()), &after, &(rows(limit) as i64)];
-            let found = session.rows(&sql, &values).await?;
+            let found = conn.rows(&sql, &values).await?;
             let tokens = found.iter().map(|row| Ok(read_token(row)?.at(now)));
             tokens.collect()
         };
@@ -103,28 +103,28 @@ impl TokenStore for PostgresStore {
         &self,
         wanted: RequestTokenId,
         now: Timestamp,
-        note: AuditEntries<RequestToken>,
+        entries: AuditEntries<RequestToken>,
     ) -> Result<Option<RequestToken>, Error> {
-        let end = move |session: Conn, note: Arc<AuditEntries<_>>| async move {
-            let before = by_id(&session, wanted).await?.map(|kept| kept.at(now));
+        let end = move |conn: Conn, entries: Arc<AuditEntries<_>>| async move {
+            let before = by_id(&conn, wanted).await?.map(|kept| kept.at(now));
             let sql = format!(
                 "WITH over AS (
                   SELECT id, license, epoch, units FROM tokens WHERE state = 0 AND id = $1 LIMIT $2 FOR UPDATE
                 ){FREEING}"
             );
             let values: [Value<'_>; 3] = [&id(wanted.as_u128()), &1_i64, &id(TOKENS.as_u128())];
-            let row = session.row(&sql, &values).await?;
+            let row = conn.row(&sql, &values).await?;
             let ended = row.map_or(Ok(0), |row| read_count(&row, 0))? > 0;
-            let after = by_id(&session, wanted).await?.map(|kept| kept.at(now));
+            let after = by_id(&conn, wanted).await?.map(|kept| kept.at(now));
             if let Some(before) =
                 before.filter(|before| ended && before.state == TokenState::Issued)
             {
-                add_note(&session, &note, &before).await?;
+                add_entries(&conn, &entries, &before).await?;
             }
             Ok(after)
         };
         self.server
-            .run_with(TxOptions::TRANSACTION, note, end)
+            .run_with(TxOptions::TRANSACTION, entries, end)
             .await
     }
 
@@ -135,9 +135,8 @@ impl TokenStore for PostgresStore {
         call_id: CallId,
         now: Timestamp,
     ) -> Result<TokenClaim, Error> {
-        let claim = move |session: Conn| async move {
-            claim(&session, &hash, instance, call_id, now).await
-        };
+        let claim =
+            move |conn: Conn| async move { claim(&conn, &hash, instance, call_id, now).await };
         self.server
             .run(TxOptions::REPEATABLE_TRANSACTION, claim)
             .await
@@ -149,8 +148,7 @@ impl TokenStore for PostgresStore {
         call_id: CallId,
         leased: Option<(u32, u64)>,
     ) -> Result<bool, Error> {
-        let release =
-            move |session: Conn| async move { release(&session, token, call_id, leased).await };
+        let release = move |conn: Conn| async move { release(&conn, token, call_id, leased).await };
         self.server.run(TxOptions::TRANSACTION, release).await
     }
 
@@ -161,12 +159,12 @@ impl TokenStore for PostgresStore {
         status: u16,
         at: Timestamp,
     ) -> Result<bool, Error> {
-        let finish = move |session: Conn| async move {
+        let finish = move |conn: Conn| async move {
             let sql = "UPDATE tokens SET state = 2, status = $3, consumed_at = $4
                 WHERE id = $1 AND call_id = $2 AND state = 1";
             let (token, call) = (id(token.as_u128()), id(call_id.as_u128()));
             let values: [Value<'_>; 4] = [&token, &call, &i32::from(status), &at.micros()];
-            Ok(session.change(sql, &values).await? == 1)
+            Ok(conn.change(sql, &values).await? == 1)
         };
         self.server.run(TxOptions::WRITE, finish).await
     }
@@ -177,27 +175,27 @@ impl TokenStore for PostgresStore {
         license_id: LicenseId,
         status: u16,
     ) -> Result<Option<RequestToken>, Error> {
-        let confirm = move |session: Conn| async move {
+        let confirm = move |conn: Conn| async move {
             let sql = format!(
                 "UPDATE tokens SET confirmed_status = $3, state = CASE WHEN status = $3 THEN 4 ELSE 5 END
                 WHERE hash = $1 AND license = $2 AND state IN (2, 4, 5) RETURNING {TOKEN}"
             );
             let (hash, license) = (hash.as_bytes().as_slice(), id(license_id.as_u128()));
-            let kept = one(&session, &sql, &[&hash, &license, &i32::from(status)]).await?;
+            let kept = one(&conn, &sql, &[&hash, &license, &i32::from(status)]).await?;
             Ok(kept.map(|kept| kept.token))
         };
         self.server.run(TxOptions::WRITE, confirm).await
     }
 
     async fn expire_tokens(&self, now: Timestamp, limit: usize) -> Result<usize, Error> {
-        let expire = move |session: Conn| async move {
+        let expire = move |conn: Conn| async move {
             let sql = format!(
                 "WITH over AS (
                   SELECT id, license, epoch, units FROM tokens WHERE state = 0 AND expires_at <= $1
                   ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
                 ){FREEING}"
             );
-            let row = session
+            let row = conn
                 .row(
                     &sql,
                     &[&now.micros(), &(rows(limit) as i64), &id(TOKENS.as_u128())],
@@ -210,10 +208,10 @@ impl TokenStore for PostgresStore {
     }
 
     async fn forget_tokens(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
-        let forget = move |session: Conn| async move {
+        let forget = move |conn: Conn| async move {
             let sql = "DELETE FROM tokens WHERE id IN
                 (SELECT id FROM tokens WHERE issued_at < $1 AND state <> 0 ORDER BY issued_at LIMIT $2)";
-            let gone = session
+            let gone = conn
                 .change(sql, &[&before.micros(), &(rows(limit) as i64)])
                 .await?;
             Ok(usize::try_from(gone).unwrap_or(limit))
@@ -223,7 +221,7 @@ impl TokenStore for PostgresStore {
 }
 
 async fn issue(
-    session: &PooledConn,
+    conn: &PooledConn,
     token: &RequestToken,
     hash: &KeyHash,
     at: Option<i64>,
@@ -231,7 +229,7 @@ async fn issue(
     let license = id(token.license_id.as_u128());
     let counted = "SELECT FROM licenses WHERE id = $1 AND remaining IS NOT NULL";
     let mut epoch = None;
-    if token.units > 0 && session.row(counted, &[&license]).await?.is_some() {
+    if token.units > 0 && conn.row(counted, &[&license]).await?.is_some() {
         let request = LeaseRequest {
             key: LeaseKey {
                 license_id: token.license_id,
@@ -241,24 +239,23 @@ async fn issue(
             want: token.units,
             capacity: 0,
         };
-        let granted = lease(session, TOKENS, &[request], at).await?;
+        let granted = lease(conn, TOKENS, &[request], at).await?;
         let grant = granted.first().copied();
         let grant = grant.ok_or_else(|| BackendError::corrupt("a wish without an answer"))?;
         if grant.units < token.units {
             let sql = "UPDATE leases SET returned = returned + $4
                 WHERE license = $1 AND counter = 0 AND period = $2 AND instance = $3";
             let period = i64::from(grant.key.period);
-            session
-                .change(
-                    sql,
-                    &[
-                        &license,
-                        &period,
-                        &id(TOKENS.as_u128()),
-                        &count(grant.units),
-                    ],
-                )
-                .await?;
+            conn.change(
+                sql,
+                &[
+                    &license,
+                    &period,
+                    &id(TOKENS.as_u128()),
+                    &count(grant.units),
+                ],
+            )
+            .await?;
             return Ok(TokenIssue::Exhausted {
                 next_refill_at: grant.next_refill_at,
             });
@@ -280,13 +277,13 @@ async fn issue(
         &token.issued_at.micros(),
         &token.expires_at.micros(),
     ];
-    let made = session.change(sql, &values).await;
+    let made = conn.change(sql, &values).await;
     made.map_err(|error| unique(error, "a token with this id or hash"))?;
     Ok(TokenIssue::Issued)
 }
 
 async fn claim(
-    session: &PooledConn,
+    conn: &PooledConn,
     hash: &KeyHash,
     instance: InstanceId,
     call_id: CallId,
@@ -304,8 +301,8 @@ async fn claim(
         &owner,
         &now.micros(),
     ];
-    let Some(won) = one(session, &sql, &values).await? else {
-        let kept = by_hash(session, hash).await?;
+    let Some(won) = one(conn, &sql, &values).await? else {
+        let kept = by_hash(conn, hash).await?;
         return Ok(match kept {
             None => TokenClaim::Unknown,
             Some(kept) if kept.is_claimed_by(instance, call_id) => kept.won(),
@@ -316,11 +313,11 @@ async fn claim(
     if let Some(epoch) = won.epoch {
         let units = (epoch, won.token.units);
         let license = won.token.license_id;
-        if !move_units(session, license, units, TOKENS, instance).await? {
+        if !move_units(conn, license, units, TOKENS, instance).await? {
             // It is over, and its units with it: a later try gets the same answer.
             let sql = "UPDATE tokens SET epoch = NULL WHERE id = $1";
             let token = id(won.token.id.as_u128());
-            session.change(sql, &[&token]).await?;
+            conn.change(sql, &[&token]).await?;
             won.epoch = None;
         }
     }
@@ -328,7 +325,7 @@ async fn claim(
 }
 
 async fn release(
-    session: &PooledConn,
+    conn: &PooledConn,
     token: RequestTokenId,
     call_id: CallId,
     leased: Option<(u32, u64)>,
@@ -337,23 +334,23 @@ async fn release(
         "SELECT {TOKEN} FROM tokens WHERE id = $1 AND call_id = $2 AND state = 1 FOR UPDATE"
     );
     let key = id(token.as_u128());
-    let Some(kept) = one(session, &sql, &[&key, &id(call_id.as_u128())]).await? else {
+    let Some(kept) = one(conn, &sql, &[&key, &id(call_id.as_u128())]).await? else {
         return Ok(false);
     };
     let mut epoch = None;
     if let (Some(leased), Some(owner)) = (leased, kept.owner)
-        && move_units(session, kept.token.license_id, leased, owner, TOKENS).await?
+        && move_units(conn, kept.token.license_id, leased, owner, TOKENS).await?
     {
         epoch = Some(i64::from(leased.0));
     }
     let sql = "UPDATE tokens SET state = 0, call_id = NULL, owner = NULL, consumed_at = NULL, epoch = $2 WHERE id = $1";
-    session.change(sql, &[&key, &epoch]).await?;
+    conn.change(sql, &[&key, &epoch]).await?;
     Ok(true)
 }
 
 /// Moves units of an epoch from one instance's lease to another's. Returns whether they were there.
 async fn move_units(
-    session: &PooledConn,
+    conn: &PooledConn,
     license_id: LicenseId,
     (epoch, units): (u32, u64),
     from: InstanceId,
@@ -366,28 +363,28 @@ async fn move_units(
         &id(to.as_u128()),
         &count(units),
     ];
-    let row = session
+    let row = conn
         .row("SELECT move_units($1, $2, $3, $4, $5)", &values)
         .await?;
     row.map_or(Ok(false), |row| read(&row, 0))
 }
 
-async fn by_hash(session: &PooledConn, hash: &KeyHash) -> Result<Option<Kept>, BackendError> {
+async fn by_hash(conn: &PooledConn, hash: &KeyHash) -> Result<Option<Kept>, BackendError> {
     let sql = format!("SELECT {TOKEN} FROM tokens WHERE hash = $1");
-    one(session, &sql, &[&hash.as_bytes().as_slice()]).await
+    one(conn, &sql, &[&hash.as_bytes().as_slice()]).await
 }
 
-async fn by_id(session: &PooledConn, wanted: RequestTokenId) -> Result<Option<Kept>, BackendError> {
+async fn by_id(conn: &PooledConn, wanted: RequestTokenId) -> Result<Option<Kept>, BackendError> {
     let sql = format!("SELECT {TOKEN} FROM tokens WHERE id = $1");
-    one(session, &sql, &[&id(wanted.as_u128())]).await
+    one(conn, &sql, &[&id(wanted.as_u128())]).await
 }
 
 async fn one(
-    session: &PooledConn,
+    conn: &PooledConn,
     sql: &str,
     values: &[Value<'_>],
 ) -> Result<Option<Kept>, BackendError> {
-    let row = session.row(sql, values).await?;
+    let row = conn.row(sql, values).await?;
     row.as_ref().map(read_token).transpose()
 }
 

@@ -14,7 +14,7 @@ use super::usage_dimensions::{
 };
 
 pub(super) async fn usage(
-    session: &PooledConn,
+    conn: &PooledConn,
     query: &UsageQuery,
 ) -> Result<Vec<UsageRow>, BackendError> {
     let fields = fields(query);
@@ -37,7 +37,7 @@ pub(super) async fn usage(
         values.push(&license);
     }
     let sql = sql(&fields, license.is_some());
-    let rows = session.rows(&sql, &values).await?;
+    let rows = conn.rows(&sql, &values).await?;
     rows.iter().map(|row| read_row(row, &fields)).collect()
 }
 

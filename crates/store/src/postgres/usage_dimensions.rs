@@ -30,7 +30,7 @@ impl UsageDimensions {
     /// Call it outside a transaction: numbers that are remembered must not be undone.
     pub(super) async fn numbers(
         &self,
-        session: &PooledConn,
+        conn: &PooledConn,
         keys: &[UsageKey],
     ) -> Result<Vec<i32>, BackendError> {
         let mut unknown: Vec<&UsageKey> = {
@@ -43,7 +43,7 @@ impl UsageDimensions {
         unknown.sort_unstable();
         unknown.dedup();
         for key in unknown {
-            let number = number(session, key).await?;
+            let number = number(conn, key).await?;
             let mut known = self.0.lock();
             if known.len() >= Self::REMEMBERED {
                 known.clear();
@@ -58,7 +58,7 @@ impl UsageDimensions {
     }
 }
 
-async fn number(session: &PooledConn, key: &UsageKey) -> Result<i32, BackendError> {
+async fn number(conn: &PooledConn, key: &UsageKey) -> Result<i32, BackendError> {
     let revision = key
         .plan
         .as_ref()
@@ -80,13 +80,13 @@ async fn number(session: &PooledConn, key: &UsageKey) -> Result<i32, BackendErro
     ];
     let find = "SELECT number FROM kinds WHERE account = $1 AND app = $2 AND route = $3 AND method = $4 AND status = $5
         AND outcome = $6 AND mode = $7 AND test = $8 AND plan = $9 AND revision = $10 AND currency = $11";
-    if let Some(row) = session.row(find, &values).await? {
+    if let Some(row) = conn.row(find, &values).await? {
         return read(&row, 0);
     }
     let sql = "INSERT INTO kinds (account, app, route, method, status, outcome, mode, test, plan, revision, currency)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING";
-    session.change(sql, &values).await?;
-    let row = session.row(find, &values).await?;
+    conn.change(sql, &values).await?;
+    let row = conn.row(find, &values).await?;
     read(
         &row.ok_or_else(|| BackendError::corrupt("a kind of calls vanished"))?,
         0,

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use model::{LicenseId, Timestamp};
 
-use super::audit::add_note;
+use super::audit::add_entries;
 use super::{SqliteStore, api_keys};
 use crate::api_keys::{
     ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeyStore, NewApiKey, StoredApiKey,
@@ -17,13 +17,13 @@ impl ApiKeyStore for SqliteStore {
     async fn create_api_key(
         &self,
         new: NewApiKey,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<ChangeNumber, Error> {
         let now = self.clock.now();
         self.licenses
             .write(move |session| {
                 let last = api_keys::create(session.connection(), &new, now)?;
-                add_note(session.connection(), &note, &())?;
+                add_entries(session.connection(), &entries, &())?;
                 Ok(last)
             })
             .await
@@ -55,7 +55,7 @@ impl ApiKeyStore for SqliteStore {
         &self,
         id: LicenseId,
         change: ApiKeyChange,
-        note: AuditEntries<Changed<StoredApiKey>>,
+        entries: AuditEntries<Changed<StoredApiKey>>,
     ) -> Result<Option<StoredApiKey>, Error> {
         let now = self.clock.now();
         self.licenses
@@ -64,7 +64,7 @@ impl ApiKeyStore for SqliteStore {
                 let Some(changed) = api_keys::change(connection, id, &change, now)? else {
                     return Ok(None);
                 };
-                add_note(connection, &note, &changed)?;
+                add_entries(connection, &entries, &changed)?;
                 Ok(Some(changed.after))
             })
             .await

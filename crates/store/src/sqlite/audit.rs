@@ -39,26 +39,26 @@ impl AuditStore for SqliteStore {
 }
 
 /// Writes the lines of a change for its result, within its transaction.
-pub(super) fn add_note<T>(
+pub(super) fn add_entries<T>(
     connection: &Connection,
-    note: &AuditEntries<T>,
+    entries: &AuditEntries<T>,
     result: &T,
 ) -> Result<(), BackendError> {
-    add_all(connection, &note.lines(result))
+    add_all(connection, &entries.lines(result))
 }
 
-/// Writes the lines of a change as [`add_note`] does, with the states before and after. Returns the
+/// Writes the lines of a change as [`add_entries`] does, with the states before and after. Returns the
 /// state after.
-pub(super) fn add_change<T>(
+pub(super) fn add_changed<T>(
     connection: &Connection,
-    note: &AuditEntries<Changed<T>>,
+    entries: &AuditEntries<Changed<T>>,
     before: Option<T>,
     after: Option<T>,
 ) -> Result<Option<T>, BackendError> {
     let Some(changed) = Changed::of(before, after) else {
         return Ok(None);
     };
-    add_note(connection, note, &changed)?;
+    add_entries(connection, entries, &changed)?;
     Ok(Some(changed.after))
 }
 

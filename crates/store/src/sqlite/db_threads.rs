@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use super::backend_error::BackendError;
+use super::db_session::{DbSession, Opener};
 use super::executor::{Executor, Job, JobClass, Timeouts};
 use super::file::Access;
 use super::queue::{Bounds, Priority, Queue};
 use super::reader::{self, Interrupt};
-use super::session::{Opener, Session};
 use super::writer;
 use crate::error::Error;
 
@@ -38,7 +38,7 @@ pub(super) struct DbThreads<S: 'static> {
     readers: Vec<(JoinHandle<()>, Interrupt)>,
 }
 
-impl<S: Session> DbThreads<S> {
+impl<S: DbSession> DbThreads<S> {
     /// Starts the threads. They open their files when the first job comes.
     ///
     /// # Errors
@@ -165,12 +165,12 @@ mod tests {
 
     use super::super::file::{DatabaseFile, LICENSES, OpenFile};
     use super::{
-        Access, Arc, BackendError, DbThreads, Error, Opener, Session, ThreadOptions, Timeouts,
+        Access, Arc, BackendError, DbSession, DbThreads, Error, Opener, ThreadOptions, Timeouts,
     };
 
     struct Plain(OpenFile);
 
-    impl Session for Plain {
+    impl DbSession for Plain {
         fn file(&mut self) -> &mut OpenFile {
             &mut self.0
         }

@@ -135,9 +135,12 @@ impl LedgerStore for SqliteStore {
                     dictionary,
                     terms,
                 } = session;
-                let unborn = quota::unborn(&file.connection, &batch.spent)?;
-                if !unborn.is_empty() {
-                    quota::bear(&file.connection, &terms.of(unborn.into_iter())?)?;
+                let without_balance = quota::without_balance(&file.connection, &batch.spent)?;
+                if !without_balance.is_empty() {
+                    quota::begin_balances(
+                        &file.connection,
+                        &terms.of(without_balance.into_iter())?,
+                    )?;
                 }
                 rollups::roll_up(&file.connection, dictionary, batch)
             })

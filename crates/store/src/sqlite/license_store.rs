@@ -6,7 +6,7 @@ use model::{
     PlanRevision, PlanRevisionId, Timestamp,
 };
 
-use super::audit::{add_change, add_note};
+use super::audit::{add_changed, add_entries};
 use super::backend_error::BackendError;
 use super::{SqliteStore, licenses, management};
 use crate::api_keys::ApiKeyStore;
@@ -35,13 +35,13 @@ impl LicenseStore for SqliteStore {
     async fn create_licenses(
         &self,
         new: Vec<NewLicense>,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<ChangeNumber, Error> {
         let now = self.clock.now();
         let is_import = new.len() > BATCH_SIZE;
         let work = move |session: &mut super::LicenseSession| {
             let last = licenses::create(session.connection(), &new, now)?;
-            add_note(session.connection(), &note, &())?;
+            add_entries(session.connection(), &entries, &())?;
             Ok(last)
         };
         if is_import {
@@ -100,7 +100,7 @@ impl LicenseStore for SqliteStore {
         &self,
         id: LicenseId,
         change: LicenseChange,
-        note: AuditEntries<Changed<StoredLicense>>,
+        entries: AuditEntries<Changed<StoredLicense>>,
     ) -> Result<Option<StoredLicense>, Error> {
         let now = self.clock.now();
         self.licenses
@@ -109,7 +109,7 @@ impl LicenseStore for SqliteStore {
                 let Some(changed) = licenses::change(connection, id, &change, now)? else {
                     return Ok(None);
                 };
-                add_note(connection, &note, &changed)?;
+                add_entries(connection, &entries, &changed)?;
                 Ok(Some(changed.after))
             })
             .await
@@ -155,11 +155,15 @@ impl ManagementStore for SqliteStore {
         Ok(self)
     }
 
-    async fn create_account(&self, account: Account, note: AuditEntries<()>) -> Result<(), Error> {
+    async fn create_account(
+        &self,
+        account: Account,
+        entries: AuditEntries<()>,
+    ) -> Result<(), Error> {
         self.licenses
             .write(move |session| {
                 management::create_account(session.connection(), &account)?;
-                add_note(session.connection(), &note, &())
+                add_entries(session.connection(), &entries, &())
             })
             .await
     }
@@ -181,7 +185,7 @@ impl ManagementStore for SqliteStore {
         &self,
         name: &AccountName,
         at: Option<Timestamp>,
-        note: AuditEntries<Changed<Account>>,
+        entries: AuditEntries<Changed<Account>>,
     ) -> Result<Option<Account>, Error> {
         let name = name.clone();
         self.licenses
@@ -190,7 +194,7 @@ impl ManagementStore for SqliteStore {
                 let before = management::account(connection, &name)?;
                 management::set_disabled(connection, &name, at)?;
                 let after = management::account(connection, &name)?;
-                add_change(connection, &note, before, after)
+                add_changed(connection, &entries, before, after)
             })
             .await
     }
@@ -198,12 +202,12 @@ impl ManagementStore for SqliteStore {
     async fn create_management_key(
         &self,
         new: NewManagementKey,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<(), Error> {
         self.licenses
             .write(move |session| {
                 management::create_key(session.connection(), &new)?;
-                add_note(session.connection(), &note, &())
+                add_entries(session.connection(), &entries, &())
             })
             .await
     }
@@ -213,7 +217,7 @@ impl ManagementStore for SqliteStore {
         old: ManagementKeyId,
         at: Timestamp,
         new: NewManagementKey,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<bool, Error> {
         let now = self.clock.now();
         self.licenses
@@ -221,7 +225,7 @@ impl ManagementStore for SqliteStore {
                 let connection = session.connection();
                 let replaces = management::replace_key(connection, old, at, &new, now)?;
                 if replaces {
-                    add_note(connection, &note, &())?;
+                    add_entries(connection, &entries, &())?;
                 }
                 Ok(replaces)
             })
@@ -250,7 +254,7 @@ impl ManagementStore for SqliteStore {
         &self,
         id: ManagementKeyId,
         at: Timestamp,
-        note: AuditEntries<Changed<ManagementKey>>,
+        entries: AuditEntries<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
         let now = self.clock.now();
         self.licenses
@@ -258,7 +262,7 @@ impl ManagementStore for SqliteStore {
                 let connection = session.connection();
                 let before = management::key(connection, id)?;
                 let after = management::end_key(connection, id, at, now)?;
-                add_change(connection, &note, before, after)
+                add_changed(connection, &entries, before, after)
             })
             .await
     }
@@ -305,14 +309,14 @@ impl ManagementStore for SqliteStore {
         &self,
         name: &str,
         value: Vec<u8>,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<Vec<u8>, Error> {
         let name = name.to_owned();
         self.licenses
             .write(move |session| {
                 let connection = session.connection();
                 if management::put_setting(connection, &name, &value)? {
-                    add_note(connection, &note, &())?;
+                    add_entries(connection, &entries, &())?;
                     return Ok(value);
                 }
                 let kept = management::setting(connection, &name)?;

@@ -46,11 +46,11 @@ pub(super) fn create(
         let changes = credentials.len().max(1) as u64;
         insert_license(connection, license, ChangeNumber(last.0 + changes), now)?;
         if credentials.is_empty() {
-            last = note(connection, last, license.id, None, now)?;
+            last = record_change(connection, last, license.id, None, now)?;
         }
         for credential in credentials {
             insert_credential(connection, license.id, credential)?;
-            last = note(connection, last, license.id, Some(&credential.hash), now)?;
+            last = record_change(connection, last, license.id, Some(&credential.hash), now)?;
         }
     }
     prune(connection, last)?;
@@ -119,7 +119,7 @@ fn insert_credential(
 
 /// Writes a change down. Numbers have no gaps: they are given within the transaction of the one
 /// writer.
-fn note(
+fn record_change(
     connection: &Connection,
     last: ChangeNumber,
     license_id: LicenseId,
@@ -147,7 +147,7 @@ pub(super) fn touch(
     added: Option<&KeyHash>,
     now: Timestamp,
 ) -> Result<(), BackendError> {
-    let number = note(connection, last_change(connection)?, license_id, added, now)?;
+    let number = record_change(connection, last_change(connection)?, license_id, added, now)?;
     connection
         .prepare_cached("UPDATE licenses SET version = ?2 WHERE id = ?1")?
         .execute(params![id(license_id.as_u128()), number.0 as i64])?;

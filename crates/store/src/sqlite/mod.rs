@@ -13,6 +13,7 @@ mod audit;
 mod backend_error;
 mod claims;
 mod convert;
+mod db_session;
 mod db_threads;
 mod dictionary;
 mod executor;
@@ -28,7 +29,6 @@ mod queue;
 mod quota;
 mod reader;
 mod rollups;
-mod session;
 mod session_store;
 mod sessions;
 mod terms;
@@ -49,11 +49,11 @@ use model::{Clock, SystemClock, Timestamp};
 use rusqlite::Connection;
 
 use self::backend_error::BackendError;
+use self::db_session::{DbSession, Opener};
 use self::db_threads::DbThreads;
 use self::dictionary::Dictionary;
 use self::executor::Timeouts;
 use self::file::{Access, DatabaseFile, LEDGER, LICENSES, OpenFile, Schema};
-use self::session::{Opener, Session};
 use self::terms::TermsSource;
 use crate::Named;
 use crate::error::Error;
@@ -231,7 +231,7 @@ impl LicenseSession {
     }
 }
 
-impl Session for LicenseSession {
+impl DbSession for LicenseSession {
     fn file(&mut self) -> &mut OpenFile {
         &mut self.file
     }
@@ -260,7 +260,7 @@ impl LedgerSession {
     }
 }
 
-impl Session for LedgerSession {
+impl DbSession for LedgerSession {
     fn file(&mut self) -> &mut OpenFile {
         &mut self.file
     }

@@ -100,13 +100,13 @@ impl<J> Queue<J> {
     }
 
     /// Takes up to `most` interactive jobs or one background job, waiting up to `timeout`.
-    pub(super) fn take(&self, most: usize, timeouts: Duration) -> Taken<J> {
+    pub(super) fn take(&self, most: usize, timeout: Duration) -> Taken<J> {
         let mut waiting = self.waiting.lock();
         let mut waited = false;
         loop {
-            let may_be_patient = !waiting.background.is_empty()
+            let background_may_run = !waiting.background.is_empty()
                 && waiting.background_running < self.bounds.background_at_once;
-            if may_be_patient && (waiting.background_is_due || waiting.interactive.is_empty()) {
+            if background_may_run && (waiting.background_is_due || waiting.interactive.is_empty()) {
                 waiting.background_is_due = false;
                 waiting.background_running += 1;
                 if let Some(job) = waiting.background.pop_front() {
@@ -124,7 +124,7 @@ impl<J> Queue<J> {
             if waited {
                 return Taken::Nothing;
             }
-            waited = self.filled.wait_for(&mut waiting, timeouts).timed_out();
+            waited = self.filled.wait_for(&mut waiting, timeout).timed_out();
         }
     }
 

@@ -472,21 +472,21 @@ fn settle_beyond(connection: &Connection, key: LeaseKey, units: u64) -> Result<b
 }
 
 /// Returns those of these licenses that spent units and have no balance written down yet.
-pub(super) fn unborn(
+pub(super) fn without_balance(
     connection: &Connection,
     spent: &[Spent],
 ) -> Result<Vec<LicenseId>, BackendError> {
-    let mut unborn = Vec::new();
+    let mut without_balance = Vec::new();
     for spent in spent.iter().filter(|spent| !spent.units.is_empty()) {
         if read_balance(connection, spent.license_id)?.is_none() {
-            unborn.push(spent.license_id);
+            without_balance.push(spent.license_id);
         }
     }
-    Ok(unborn)
+    Ok(without_balance)
 }
 
 /// Writes down the balances that these licenses begin with.
-pub(super) fn bear(
+pub(super) fn begin_balances(
     connection: &Connection,
     terms: &HashMap<LicenseId, Terms>,
 ) -> Result<(), BackendError> {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rusqlite::InterruptHandle;
 
+use super::db_session::{DbSession, Opener, SessionSlot};
 use super::executor::Job;
 use super::queue::{Queue, Taken};
-use super::session::{Holder, Opener, Session};
 
 /// The handle that interrupts the query that a reader is running.
 pub(super) type Interrupt = Arc<Mutex<Option<InterruptHandle>>>;
@@ -20,38 +20,42 @@ const ONE: usize = 1;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Runs a reader until the queue is closed and empty.
-pub(super) fn run<S: Session>(queue: &Arc<Queue<Job<S>>>, open: Opener<S>, interrupt: &Interrupt) {
-    let mut holder = Holder::new(open);
+pub(super) fn run<S: DbSession>(
+    queue: &Arc<Queue<Job<S>>>,
+    open: Opener<S>,
+    interrupt: &Interrupt,
+) {
+    let mut slot = SessionSlot::new(open);
     loop {
         match queue.take(ONE, IDLE) {
             Taken::Interactive(jobs) => {
                 for job in jobs {
-                    serve_safely(&mut holder, job, interrupt);
+                    serve_safely(&mut slot, job, interrupt);
                 }
             }
             Taken::Background(job) => {
-                serve_safely(&mut holder, job, interrupt);
+                serve_safely(&mut slot, job, interrupt);
                 queue.background_done();
             }
-            Taken::Nothing => holder.look(),
+            Taken::Nothing => slot.look(),
             Taken::Closed => break,
         }
     }
     *interrupt.lock() = None;
 }
 
-fn serve_safely<S: Session>(holder: &mut Holder<S>, job: Job<S>, interrupt: &Interrupt) {
-    if catch_unwind(AssertUnwindSafe(|| serve(holder, job, interrupt))).is_err() {
+fn serve_safely<S: DbSession>(slot: &mut SessionSlot<S>, job: Job<S>, interrupt: &Interrupt) {
+    if catch_unwind(AssertUnwindSafe(|| serve(slot, job, interrupt))).is_err() {
         tracing::error!("a query of the store panicked");
-        holder.discard();
+        slot.discard();
     }
 }
 
-fn serve<S: Session>(holder: &mut Holder<S>, mut job: Job<S>, interrupt: &Interrupt) {
+fn serve<S: DbSession>(slot: &mut SessionSlot<S>, mut job: Job<S>, interrupt: &Interrupt) {
     if !job.is_wanted() {
         return;
     }
-    let session = match holder.get(false) {
+    let session = match slot.get(false) {
         Ok(session) => session,
         Err(error) => return job.fail(error),
     };
@@ -62,7 +66,7 @@ fn serve<S: Session>(holder: &mut Holder<S>, mut job: Job<S>, interrupt: &Interr
         Err(backend_error) => {
             let found = backend_error.classify(session.file().path());
             if found.reopen {
-                holder.discard();
+                slot.discard();
             }
             job.fail(found.error);
         }

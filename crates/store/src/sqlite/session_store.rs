@@ -6,7 +6,7 @@ use model::{
     CredentialId, KeyHash, LicenseId, ManagementKeyId, RateLimit, Session, SessionId, Timestamp,
 };
 
-use super::audit::{add_change, add_note};
+use super::audit::{add_changed, add_entries};
 use super::{SqliteStore, management, sessions};
 use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
@@ -20,13 +20,13 @@ impl SessionStore for SqliteStore {
         session: Session,
         tokens: NewTokens,
         most: u32,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<bool, Error> {
         self.licenses
             .write(move |file| {
                 let kept = sessions::create(file.connection(), &session, &tokens, most)?;
                 if kept {
-                    add_note(file.connection(), &note, &())?;
+                    add_entries(file.connection(), &entries, &())?;
                 }
                 Ok(kept)
             })
@@ -69,7 +69,7 @@ impl SessionStore for SqliteStore {
         refresh: KeyHash,
         asked_at: Timestamp,
         next: NewTokens,
-        note: AuditEntries<RefreshOutcome>,
+        entries: AuditEntries<RefreshOutcome>,
     ) -> Result<RefreshOutcome, Error> {
         // The time is read when it is its turn: a request made before that time lost a race, one
         // made later is a replay.
@@ -79,7 +79,7 @@ impl SessionStore for SqliteStore {
                 let connection = file.connection();
                 let outcome =
                     sessions::refresh(connection, &refresh, asked_at, &next, clock.now())?;
-                add_note(connection, &note, &outcome)?;
+                add_entries(connection, &entries, &outcome)?;
                 Ok(outcome)
             })
             .await
@@ -89,14 +89,14 @@ impl SessionStore for SqliteStore {
         &self,
         id: SessionId,
         at: Timestamp,
-        note: AuditEntries<Changed<Session>>,
+        entries: AuditEntries<Changed<Session>>,
     ) -> Result<Option<Session>, Error> {
         self.licenses
             .write(move |file| {
                 let connection = file.connection();
                 let before = sessions::session(connection, id)?;
                 let after = sessions::end(connection, id, at)?;
-                add_change(connection, &note, before, after)
+                add_changed(connection, &entries, before, after)
             })
             .await
     }
@@ -114,7 +114,7 @@ impl SessionStore for SqliteStore {
         &self,
         id: ManagementKeyId,
         allow_ips: Vec<IpNet>,
-        note: AuditEntries<Changed<ManagementKey>>,
+        entries: AuditEntries<Changed<ManagementKey>>,
     ) -> Result<Option<ManagementKey>, Error> {
         let now = self.clock.now();
         self.licenses
@@ -122,7 +122,7 @@ impl SessionStore for SqliteStore {
                 let connection = file.connection();
                 let before = management::key(connection, id)?;
                 let after = sessions::set_allow_ips(connection, id, &allow_ips, now)?;
-                add_change(connection, &note, before, after)
+                add_changed(connection, &entries, before, after)
             })
             .await
     }

@@ -85,7 +85,7 @@ impl TokenStore for SqliteStore {
         &self,
         id: RequestTokenId,
         now: Timestamp,
-        note: AuditEntries<RequestToken>,
+        entries: AuditEntries<RequestToken>,
     ) -> Result<Option<RequestToken>, Error> {
         let Some(before) = self.token_by_id(id, now).await? else {
             return Ok(None);
@@ -93,7 +93,7 @@ impl TokenStore for SqliteStore {
         if before.state == TokenState::Issued {
             // The log is in the other file: the line is written first, so that no end of a token is
             // without one.
-            self.add_audit(note.lines(&before)).await?;
+            self.add_audit(entries.lines(&before)).await?;
         }
         self.ledger
             .write(move |session| {

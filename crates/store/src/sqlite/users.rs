@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use model::{Alias, AppName, LicenseId, Timestamp, User, UserId};
 use rusqlite::{Connection, Row, params};
 
-use super::audit::{add_change, add_note};
+use super::audit::{add_changed, add_entries};
 use super::backend_error::{BackendError, unique};
 use super::convert::{id, read_id, read_text, read_time, rows};
 use super::{SqliteStore, licenses};
@@ -17,11 +17,11 @@ const USER: &str = "id, account, app, login, alias, first_name, last_name, creat
 
 #[async_trait]
 impl UserStore for SqliteStore {
-    async fn create_user(&self, user: User, note: AuditEntries<()>) -> Result<(), Error> {
+    async fn create_user(&self, user: User, entries: AuditEntries<()>) -> Result<(), Error> {
         self.licenses
             .write(move |session| {
                 create(session.connection(), &user)?;
-                add_note(session.connection(), &note, &())
+                add_entries(session.connection(), &entries, &())
             })
             .await
     }
@@ -57,7 +57,7 @@ impl UserStore for SqliteStore {
         login: &str,
         requested: UserChange,
         at: Timestamp,
-        note: AuditEntries<Changed<User>>,
+        entries: AuditEntries<Changed<User>>,
     ) -> Result<Option<User>, Error> {
         let (app, login) = (app.clone(), login.to_owned());
         self.licenses
@@ -65,7 +65,7 @@ impl UserStore for SqliteStore {
                 let connection = session.connection();
                 let before = get(connection, &app, &login)?;
                 let after = change(connection, &app, &login, &requested, at)?;
-                add_change(connection, &note, before, after)
+                add_changed(connection, &entries, before, after)
             })
             .await
     }
@@ -74,7 +74,7 @@ impl UserStore for SqliteStore {
         &self,
         app: &AppName,
         login: &str,
-        note: AuditEntries<User>,
+        entries: AuditEntries<User>,
     ) -> Result<bool, Error> {
         let (app, login, now) = (app.clone(), login.to_owned(), self.clock.now());
         self.licenses
@@ -84,7 +84,7 @@ impl UserStore for SqliteStore {
                     return Ok(false);
                 };
                 delete(connection, &user, now)?;
-                add_note(connection, &note, &user)?;
+                add_entries(connection, &entries, &user)?;
                 Ok(true)
             })
             .await

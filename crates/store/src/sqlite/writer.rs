@@ -12,9 +12,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::backend_error::{BackendError, Classified, classify};
+use super::db_session::{DbSession, Opener, SessionSlot};
 use super::executor::Job;
 use super::queue::{Queue, Taken};
-use super::session::{Holder, Opener, Session};
 use crate::error::Error;
 
 /// The largest number of jobs that share a transaction.
@@ -23,9 +23,9 @@ const GROUP: usize = 256;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Runs the writer until the queue is closed and empty.
-pub(super) fn run<S: Session>(queue: &Arc<Queue<Job<S>>>, path: PathBuf, open: Opener<S>) {
+pub(super) fn run<S: DbSession>(queue: &Arc<Queue<Job<S>>>, path: PathBuf, open: Opener<S>) {
     let mut writer = Writer {
-        holder: Holder::new(open),
+        slot: SessionSlot::new(open),
         path,
     };
     loop {
@@ -35,7 +35,7 @@ pub(super) fn run<S: Session>(queue: &Arc<Queue<Job<S>>>, path: PathBuf, open: O
                 writer.serve_safely(vec![job]);
                 queue.background_done();
             }
-            Taken::Nothing => writer.holder.look(),
+            Taken::Nothing => writer.slot.look(),
             Taken::Closed => break,
         }
     }
@@ -43,16 +43,16 @@ pub(super) fn run<S: Session>(queue: &Arc<Queue<Job<S>>>, path: PathBuf, open: O
 }
 
 struct Writer<S> {
-    holder: Holder<S>,
+    slot: SessionSlot<S>,
     path: PathBuf,
 }
 
-impl<S: Session> Writer<S> {
+impl<S: DbSession> Writer<S> {
     /// Serves jobs. A panic in a job costs that job and the connection, never the thread.
     fn serve_safely(&mut self, jobs: Vec<Job<S>>) {
         if catch_unwind(AssertUnwindSafe(|| self.serve(jobs))).is_err() {
             tracing::error!("a write to the store panicked");
-            self.holder.discard();
+            self.slot.discard();
         }
     }
 
@@ -61,7 +61,7 @@ impl<S: Session> Writer<S> {
         if jobs.is_empty() {
             return;
         }
-        let session = match self.holder.get(true) {
+        let session = match self.slot.get(true) {
             Ok(session) => session,
             Err(error) => return fail_all(jobs, &error),
         };
@@ -83,14 +83,14 @@ impl<S: Session> Writer<S> {
 
     fn give_up(&mut self, jobs: Vec<Job<S>>, found: Classified) {
         if found.reopen {
-            self.holder.discard();
+            self.slot.discard();
         }
         fail_all(jobs, &found.error);
     }
 
     /// Moves the write-ahead log into the file, so that a copy of the file has all of it.
     fn finish(mut self) {
-        if let Some(mut session) = self.holder.take()
+        if let Some(mut session) = self.slot.take()
             && let Err(error) =
                 connection(&mut session).execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
         {
@@ -109,7 +109,7 @@ fn begin(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Runs each job in its savepoint. Returns those that want the commit, and whether it may be tried.
-fn work_through<S: Session>(
+fn work_through<S: DbSession>(
     session: &mut S,
     jobs: Vec<Job<S>>,
 ) -> (Vec<Job<S>>, Result<(), Classified>) {
@@ -140,7 +140,7 @@ fn work_through<S: Session>(
     (done, Ok(()))
 }
 
-fn in_savepoint<S: Session>(session: &mut S, job: &mut Job<S>) -> Result<(), BackendError> {
+fn in_savepoint<S: DbSession>(session: &mut S, job: &mut Job<S>) -> Result<(), BackendError> {
     execute(connection(session), "SAVEPOINT job")?;
     let result = job.run(session);
     if result.is_err() && !connection(session).is_autocommit() {
@@ -152,7 +152,7 @@ fn in_savepoint<S: Session>(session: &mut S, job: &mut Job<S>) -> Result<(), Bac
     result
 }
 
-fn undo<S: Session>(session: &mut S) {
+fn undo<S: DbSession>(session: &mut S) {
     session.undone();
     if !connection(session).is_autocommit()
         && let Err(error) = execute(connection(session), "ROLLBACK")
@@ -161,7 +161,7 @@ fn undo<S: Session>(session: &mut S) {
     }
 }
 
-fn connection<S: Session>(session: &mut S) -> &Connection {
+fn connection<S: DbSession>(session: &mut S) -> &Connection {
     &session.file().connection
 }
 

@@ -7,7 +7,7 @@ use super::file::OpenFile;
 use crate::error::Error;
 
 /// An open connection with the state that belongs to it.
-pub(super) trait Session: Send + Sized + 'static {
+pub(super) trait DbSession: Send + Sized + 'static {
     /// Returns the file that the session works on.
     fn file(&mut self) -> &mut OpenFile;
     /// Forgets the state of a transaction that was undone.
@@ -18,13 +18,13 @@ pub(super) trait Session: Send + Sized + 'static {
 pub(super) type Opener<S> = Box<dyn Fn() -> Result<S, Error> + Send + Sync>;
 
 /// A holder of a session that may be lost and opened again.
-pub(super) struct Holder<S> {
+pub(super) struct SessionSlot<S> {
     open: Opener<S>,
     session: Option<S>,
     failed: Option<(Instant, Error)>,
 }
 
-impl<S: Session> Holder<S> {
+impl<S: DbSession> SessionSlot<S> {
     /// The time after which a file that cannot be opened is tried again.
     const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
