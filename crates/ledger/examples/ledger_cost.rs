@@ -1,7 +1,9 @@
-//! What the ledger costs: `cargo run --release -p ledger --example ledger_cost [RECORDS]`.
+//! The measurement of the ledger's cost: `cargo run --release -p ledger --example ledger_cost
+//! [RECORDS]`.
 //!
-//! Writes records to a real journal (not counted), then measures the processor time of reading, rolling up and sealing, that
-//! of the store's thread included, and how long typical questions take.
+//! Writes records to a real journal (not counted), then measures the processor time of reading,
+//! rolling up and sealing, that of the store's thread included, and how long typical questions
+//! take.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +24,8 @@ type Failure = Box<dyn std::error::Error>;
 const LICENSES: u64 = 10_000;
 const ROUTES: u32 = 20;
 const START: i64 = 1_790_000_000_000_000;
-/// Written between two lots of shipping, so that the journal stays small.
+/// The number of records that are written between two lots of shipping, so that the journal stays
+/// small.
 const LOT: u64 = 250_000;
 
 #[tokio::main(worker_threads = 2)]
@@ -137,7 +140,8 @@ async fn questions(ledger: &Ledger) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Processor time of the whole process so far; Linux counts it in hundredths of a second.
+/// Returns the processor time of the whole process so far; Linux counts it in hundredths of a
+/// second.
 fn processor_time() -> Result<Duration, Failure> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let (_, fields) = stat.rsplit_once(')').ok_or("no fields")?;
@@ -167,7 +171,7 @@ fn report(what: &str, records: u64, took: Duration) {
     );
 }
 
-/// Reads what was written after a number, and nothing else.
+/// Reads the records after a number, and does nothing else.
 fn join(lane: &Arc<Lane>, instance: InstanceId, from: u64) -> Result<Duration, Failure> {
     let begun = processor_time()?;
     let entries = lane.reader_from(from)?;
@@ -206,7 +210,7 @@ fn define(lane: &Lane, plan: &PlanRevision) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Calls of many licenses, 64 of them under way at a time, 1,000 a second.
+/// Writes calls of many licenses, 64 of them under way at a time, 1,000 a second.
 fn write(lane: &Lane, first: u64, count: u64) -> Result<(), Failure> {
     let mut under_way = std::collections::VecDeque::new();
     for index in first..first + count {

@@ -1,5 +1,5 @@
-//! Writes a sample ledger into a directory and prints what it holds as JSON, for tests with other engines:
-//! `cargo run -p ledger --example write_sample DIRECTORY`.
+//! Writes a sample ledger into a directory and prints what it holds as JSON, for tests with other
+//! engines: `cargo run -p ledger --example write_sample DIRECTORY`.
 //!
 //! Sealed files are in `DIRECTORY/ledger`, one export of all of them is `DIRECTORY/export.parquet`.
 
@@ -144,7 +144,8 @@ fn define(lane: &Lane, plan: &PlanRevision) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Every seventh record is a call to an open route, every eleventh stands for five refusals.
+/// Returns a record. Every seventh is a call to an open route, every eleventh stands for five
+/// refusals.
 fn record(index: u64) -> CallRecord {
     let license = index % LICENSES;
     let refused = index % 11 == 10;

@@ -390,7 +390,8 @@ mod tests {
         prop::collection::vec(step, 0..200)
     }
 
-    /// The entries that a lane would hold, the ids in close order, and the ids that stay open in open order.
+    /// The entries that a lane would hold, the ids in close order, and the ids that stay open in
+    /// open order.
     fn play(steps: &[Step]) -> (Vec<Owned>, Vec<u64>, Vec<u64>) {
         let text = |symbol: &Symbol| symbol.encode().into_bytes();
         let app = Symbol::App {

@@ -18,7 +18,8 @@ pub enum Error {
     /// The journal cannot be read: damaged, missing, or in use. Blame: the disk or a stranger.
     #[error(transparent)]
     Journal(#[from] journal::Error),
-    /// A file or directory of the ledger cannot be used: a full or failing disk, missing permissions. Blame: us.
+    /// A file or directory of the ledger cannot be used: a full or failing disk, missing
+    /// permissions. Blame: us.
     #[error("cannot {what} {}: {}", path.display(), in_words(source))]
     Io {
         /// The operation that was attempted.
@@ -28,7 +29,8 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
-    /// Records of calls that have ended cannot be read yet, for readers see what no power cut can take back. Blame: the disk.
+    /// Records of calls that have ended cannot be read yet, for readers see what no power cut can
+    /// take back. Blame: the disk.
     #[error(
         "the journal's disk does not take the records of calls that have ended in time, so that they would be missing: try again, and \
          look at the disk if it stays so"
@@ -58,8 +60,8 @@ pub enum Error {
         /// The inconsistency.
         what: &'static str,
     },
-    /// Calls name a plan revision that the store does not have; they cannot be priced. Blame: us, or a store restored
-    /// from an old copy: start the gate once with the plans of that time.
+    /// Calls name a plan revision that the store does not have; they cannot be priced. Blame: us,
+    /// or a store restored from an old copy: start the gate once with the plans of that time.
     #[error(
         "the store has no plan revision {0}: start once with the plans that were in force then"
     )]
@@ -108,7 +110,8 @@ pub enum Error {
         /// The end of that part.
         to: model::Timestamp,
     },
-    /// Retention removed records that a follower had not read. Blame: the caller, who came too late.
+    /// Retention removed records that a follower had not read. Blame: the caller, who came too
+    /// late.
     #[error(
         "retention removed records {from} to {through} of lane {lane} of {instance} before they were read: begin anew without \
          `cursor`, with `from` for what is known already; `GET /usage` still counts them"
@@ -123,7 +126,8 @@ pub enum Error {
         /// The last of the records.
         through: u64,
     },
-    /// The store does not know the instance that a cursor names. Blame: the caller, or a store that was restored.
+    /// The store does not know the instance that a cursor names. Blame: the caller, or a store that
+    /// was restored.
     #[error(
         "this cursor is of another store, or of this one before it was restored from a backup: begin anew without `cursor`, with \
          `from` for what is known already"

@@ -244,8 +244,9 @@ impl Ledger {
         visible
     }
 
-    /// Ends the ledger: a last roll-up and seal. When everything is stored and no call is open, the instance is settled and
-    /// finished. Call it when no more calls come in and before the journal is shut down.
+    /// Ends the ledger: a last roll-up and seal. When everything is stored and no call is open, the
+    /// instance is settled and finished. Call it when no more calls come in and before the journal
+    /// is shut down.
     ///
     /// # Errors
     /// When the last roll-up or seal fails; what is left is shipped by the next start.

@@ -1,8 +1,8 @@
-//! What a store costs: look-ups, leases, changes and rollup rows per second, and a month's usage of one license among ten
-//! million calls.
+//! The measurement of a store's cost: look-ups, leases, changes and rollup rows per second, and a
+//! month's usage of one license among ten million calls.
 //!
-//! Run it on the disk that the embedded store will stand on, or with the URL of an empty database:
-//! `cargo run --release -p store --example cost [DIRECTORY | postgres://…]`.
+//! Run it on the disk that the embedded store will be on, or with the URL of an empty database:
+//! `cargo run --release -p store --example cost [DIRECTORY postgres://…]`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +18,8 @@ use store::{
 
 const LICENSES: usize = 10_000;
 const BATCH: usize = 5_000;
-/// Rows of the rollups: ten million calls, two in each, each batch about 5,000 licenses that call in a new hour.
+/// The number of rollup rows: ten million calls, two in each, each batch about 5,000 licenses that
+/// call in a new hour.
 const ROWS: usize = 5_000_000;
 const MONTH: i64 = 30 * 24;
 
@@ -190,7 +191,7 @@ async fn rollups(store: &dyn Store, ids: &[LicenseId]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Time goes on with the number, and licenses take turns.
+/// Returns a row. Time goes on with the number, and licenses take turns.
 fn row(ids: &[LicenseId], number: usize) -> (UsageKey, UsageSums) {
     let hour = number as i64 * MONTH / ROWS as i64;
     let key = UsageKey {

@@ -71,7 +71,8 @@ pub struct Spent {
     pub license_id: LicenseId,
     /// Units taken from the balance, by epoch.
     pub units: Vec<(u32, u64)>,
-    /// Calls that count against windows of an hour or longer, by minute (since the UNIX epoch) of their start.
+    /// Calls that count against windows of an hour or longer, by minute (since the UNIX epoch) of
+    /// their start.
     pub calls: Vec<(u32, u64)>,
 }
 
@@ -93,7 +94,8 @@ pub struct RollupBatch {
     pub spent: Vec<Spent>,
 }
 
-/// The range of the next file of a lane, written before the file so that a crashed seal is repeated with the same name.
+/// The range of the next file of a lane, written before the file so that a crashed seal is repeated
+/// with the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SealIntent {
     /// The instance.

@@ -75,7 +75,7 @@ impl ObjectFiles {
             Ok(Err(error)) if !is_out_of_reach(&error) => {
                 Err(Error::Misconfigured(format!("the object store: {error}")))
             }
-            Ok(Err(error)) => Err(trouble(&error)),
+            Ok(Err(error)) => Err(store_error(&error)),
             Err(_) => Err(silent()),
         }
     }
@@ -95,7 +95,7 @@ impl ObjectFiles {
         operation: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, Error> {
         match tokio::time::timeout(LIMIT, operation).await {
-            Ok(done) => done.map_err(|error| trouble(&error)),
+            Ok(done) => done.map_err(|error| store_error(&error)),
             Err(_) => Err(silent()),
         }
     }
@@ -162,7 +162,7 @@ impl SealedFiles for ObjectFiles {
     }
 }
 
-fn trouble(error: &object_store::Error) -> Error {
+fn store_error(error: &object_store::Error) -> Error {
     Error::Unavailable(format!("the object store: {error}"))
 }
 

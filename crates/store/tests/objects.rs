@@ -1,4 +1,4 @@
-//! Sealed files on an object store: what it keeps, and what it says to a wrong setting.
+//! Sealed files on an object store: the bytes that it keeps, and its answers to a wrong setting.
 
 use std::sync::Arc;
 

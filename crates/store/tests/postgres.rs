@@ -9,7 +9,7 @@ use store::postgres::Times;
 use store::{PostgresOptions, PostgresStore, Store};
 use testkit::Postgres;
 
-/// Longest wait for a server that shares the machine with builds.
+/// The longest wait for a server that shares the machine with builds.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(60);
 
 struct Schema {

@@ -1,4 +1,5 @@
-//! A process that writes to the SQLite store and is killed: kill -9 loses nothing that was acknowledged.
+//! A process that writes to the SQLite store and is killed: kill -9 loses nothing that was
+//! acknowledged.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -7,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use model::usage::{UsageKey, UsageQuery, UsageSums};
 use model::{AccountName, InstanceId, LicenseId, Limits, Method, Mode, Outcome};
-use store::conformance::fixtures::{books, hours, keep, lease, spent_units, units};
+use store::conformance::fixtures::{balance_figures, hours, keep, lease, spent_units, units};
 use store::{
     AuditEntries, ChangeNumber, LedgerStore, LicenseChange, LicenseStore, RollupBatch,
     SqliteOptions, SqliteStore,
@@ -15,7 +16,7 @@ use store::{
 
 const PLACE: &str = "TALLYGATE_TEST_STORE_CHILD";
 
-/// Not a test by itself: the part of the child, which does nothing unless it is asked to.
+/// The part of the child, which is no test by itself and does nothing unless it is asked to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_child_writes_until_it_is_killed() {
     let Ok(place) = env::var(PLACE) else { return };
@@ -106,7 +107,7 @@ impl Acknowledged {
     }
 }
 
-/// Runs the child until it acknowledged so many writes, and kills it.
+/// Runs the child until it acknowledged `writes` writes, and kills it.
 fn live_and_die(place: &Path, writes: usize) -> Acknowledged {
     let mut child = Command::new(env::current_exe().expect("we run"))
         .args([
@@ -131,7 +132,7 @@ fn live_and_die(place: &Path, writes: usize) -> Acknowledged {
         acknowledged.hear(line);
         heard += 1;
         if heard == writes {
-            // SIGKILL; what the child still says before it dies counts too.
+            // SIGKILL; writes that the child still acknowledges before it dies count too.
             child.kill().expect("killed");
         }
     }
@@ -184,7 +185,7 @@ async fn check(store: &SqliteStore, acknowledged: &Acknowledged) {
     let usage = store.usage(query).await.expect("answers");
     let calls: u64 = usage.iter().map(|row| row.sums.calls).sum();
     assert_eq!(calls, rolled, "rows and position are one");
-    let [granted, spent, leased, _] = books(store, acknowledged.license, hours(0)).await;
+    let [granted, spent, leased, _] = balance_figures(store, acknowledged.license, hours(0)).await;
     assert_eq!(
         (granted, spent),
         (1_000_000, rolled),

@@ -1,4 +1,5 @@
-//! What can happen to the files of the SQLite store: locks, removal, damage, newer versions, sudden death.
+//! The SQLite store when its files are locked, removed, damaged, of newer versions, or left by
+//! sudden death.
 
 use std::fs;
 use std::future::Future;
@@ -8,14 +9,14 @@ use std::time::Duration;
 
 use model::{Actor, AuditEntry, InstanceId};
 use rusqlite::Connection;
-use store::conformance::fixtures::{books, hours, keep, lease, new_license, units};
+use store::conformance::fixtures::{balance_figures, hours, keep, lease, new_license, units};
 use store::{
     AuditEntries, AuditFilter, AuditStore, Error, LedgerStore, LicenseChange, LicenseStore,
     ManagementStore, QuotaStore, SqliteOptions, SqliteStore, Store,
 };
 use tempfile::TempDir;
 
-/// No call waits longer than its bound; this is far above it.
+/// A time far above the bound that every call keeps.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn directory() -> TempDir {
@@ -266,7 +267,10 @@ async fn many_may_open_a_new_store_at_once_and_all_see_what_one_writes() {
         );
     }
     for store in &stores {
-        assert_eq!(books(store, license, hours(0)).await, [16, 0, 16, 0]);
+        assert_eq!(
+            balance_figures(store, license, hours(0)).await,
+            [16, 0, 16, 0]
+        );
     }
 }
 
@@ -331,7 +335,10 @@ async fn a_balance_outlives_an_older_copy_of_the_licenses_and_obeys_the_next_han
         .change_license(license, by_hand(7), AuditEntries::none())
         .await
         .expect("changed");
-    assert_eq!(books(&store, license, hours(0)).await, [7, 0, 0, 2]);
+    assert_eq!(
+        balance_figures(&store, license, hours(0)).await,
+        [7, 0, 0, 2]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@ use model::usage::{UsageField, UsageQuery};
 use rusqlite::Connection;
 use store::{LedgerStore, SqliteOptions, SqliteStore};
 
-/// `ledger.db` as the version before the quarters left it.
+/// The schema of `ledger.db` as the version before the quarters left it.
 const BY_HOUR: [&str; 5] = [
     include_str!("../src/sqlite/schema/ledger_1.sql"),
     include_str!("../src/sqlite/schema/ledger_2_tokens.sql"),
@@ -14,7 +14,7 @@ const BY_HOUR: [&str; 5] = [
     include_str!("../src/sqlite/schema/ledger_5_standstill.sql"),
 ];
 
-/// Hours of which each is the quarter of another, and amounts at the end of 64 bits.
+/// The rows of hours, each of which is the quarter of another, with amounts at the end of 64 bits.
 const ROWS: &str = "INSERT INTO kinds (account, app, route, method, status, outcome, mode, test, plan, revision, currency)
     VALUES ('default', 'api', '/', 1, 200, 1, 1, 0, 'pro', randomblob(16), 'VND');
     WITH RECURSIVE hours (hour) AS (SELECT 1 UNION ALL SELECT hour + 1 FROM hours WHERE hour < 40)

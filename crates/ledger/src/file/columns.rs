@@ -13,8 +13,8 @@ pub(crate) const GROUP_ROWS: usize = 65_536;
 /// The number of rows in a page: the least that has to be unpacked.
 const PAGE_ROWS: usize = 8_192;
 
-/// The schema of format 1. Reader and writer go through the columns in this order; `amount` is 10⁻⁹ of the major unit, as its
-/// decimal type says.
+/// The schema of format 1. Reader and writer go through the columns in this order; `amount` is 10⁻⁹
+/// of the major unit, as its decimal type says.
 const FIRST_SCHEMA: &str = "message call {
     REQUIRED FIXED_LEN_BYTE_ARRAY (16) call_id (UUID);
     OPTIONAL BYTE_ARRAY license_id (STRING);
@@ -84,7 +84,8 @@ pub(crate) const STARTED: usize = 2;
 pub(crate) const REQUIRED_TEXTS: [usize; 6] = [3, 4, 5, 6, 8, 9];
 /// `license_id`, currency, plan, `plan_revision`, refusal.
 pub(crate) const OPTIONAL_TEXTS: [usize; 5] = [1, 15, 16, 17, 19];
-/// `started_at`, units, spent, calls, bytes of request and response, duration, upstream, idempotency, `close_number`.
+/// `started_at`, units, spent, calls, bytes of request and response, duration, upstream,
+/// idempotency, `close_number`.
 pub(crate) const LONG: [usize; 10] = [2, 12, 13, 20, 21, 22, 23, 24, 28, 32];
 /// The place of `amount`.
 pub(crate) const AMOUNT_PLACE: usize = 14;
@@ -92,7 +93,8 @@ pub(crate) const AMOUNT_PLACE: usize = 14;
 pub(crate) const SMALL: [usize; 3] = [7, 18, 27];
 /// test, billable, limited, windowed.
 pub(crate) const FLAGS: [usize; 4] = [10, 11, 25, 26];
-/// Only in format 2: `credential_id`, `caller_network`, `caller_hash`, unit, payer, `settlement_id`, `units_unreadable`.
+/// Only in format 2: `credential_id`, `caller_network`, `caller_hash`, unit, payer,
+/// `settlement_id`, `units_unreadable`.
 pub(crate) const SECOND_TEXTS: [usize; 7] = [33, 34, 35, 37, 38, 39, 41];
 /// The place of `correction_of`, which only format 2 has.
 pub(crate) const CORRECTION: usize = 36;

@@ -8,7 +8,8 @@ use store::SealIntent;
 
 use crate::error::Error;
 
-/// The format of sealed files that this program writes, and the newest that it reads. It reads every format before as well.
+/// The format of sealed files that this program writes, and the newest that it reads. It reads
+/// every format before as well.
 pub const FORMAT: u32 = 2;
 
 /// The suffix of files that are being written; they are garbage after a crash.

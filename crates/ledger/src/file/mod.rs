@@ -1,4 +1,5 @@
-//! Sealed files: Parquet, one row per call, named by their range, each with the hash of the one before.
+//! Sealed files: Parquet, one row per call, named by their range, each with the hash of the one
+//! before.
 
 mod amount;
 mod columns;

@@ -25,8 +25,8 @@ fn caller() -> impl Strategy<Value = CallerPlace> {
 }
 
 prop_compose! {
-    /// What only format 2 holds.
-    fn noted()(
+    /// Heads with the fields that only format 2 holds.
+    fn second_format()(
         credential in prop::option::of(1_u128..5), caller in prop::option::of(caller()), correction: Option<u128>,
         unit in prop::sample::select(vec![0, 4]),
     ) -> CallHead {
@@ -44,7 +44,7 @@ prop_compose! {
     fn head()(
         call_id: u128, license in prop::option::of(0_u128..4), second in 0_i64..100, status: u16,
         method in number(Method::ALL), mode in number(Mode::ALL), epoch: u32, flags: [bool; 4], idempotency: u64,
-        planned: bool, noted in noted(),
+        planned: bool, second_format in second_format(),
     ) -> CallHead {
         CallHead {
             call_id: CallId::from_u128(call_id),
@@ -65,7 +65,7 @@ prop_compose! {
             windowed: flags[3],
             idempotency,
             keeps_units: false,
-            ..noted
+            ..second_format
         }
     }
 }

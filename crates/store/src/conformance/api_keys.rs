@@ -1,4 +1,4 @@
-//! API keys with their licenses.
+//! The properties of API keys with their licenses.
 
 use std::cmp::Ordering;
 
@@ -60,7 +60,8 @@ const ALL: ApiKeyPage = ApiKeyPage {
     limit: 100,
 };
 
-/// No field is lost, before and after the store was opened again; its license is one like any other.
+/// No field is lost, before and after the store was opened again; the key's license is one like any
+/// other.
 pub async fn an_api_key_comes_back_as_it_was_with_its_license<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -97,7 +98,7 @@ pub async fn an_api_key_comes_back_as_it_was_with_its_license<F: StoreFactory>()
     assert_eq!(keys(&*store).api_key(id).await, Ok(None), "a plain license");
 }
 
-/// Neither a new one, nor a changed one, nor its license.
+/// A refused audit line undoes the making of a key, its change, and the change of its license.
 pub async fn a_line_that_is_refused_leaves_an_api_key_as_it_was<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -137,7 +138,7 @@ pub async fn a_line_that_is_refused_leaves_an_api_key_as_it_was<F: StoreFactory>
     assert_eq!(page.expect("answers").len(), 1);
 }
 
-/// A credential that is there already leaves no trace of the new key, not even a number.
+/// A credential that is there already leaves no trace of the new key, not even a change number.
 pub async fn an_api_key_is_kept_with_its_license_or_not_at_all<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -226,7 +227,7 @@ pub async fn a_change_of_an_api_key_is_made_wholly_and_gets_a_number<F: StoreFac
     assert_eq!(nobody, Ok(None));
 }
 
-/// Its row stays for those who ask what it was.
+/// The row of a revoked key stays for a look-up by its id.
 pub async fn a_revoked_api_key_is_neither_listed_nor_changed<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -262,7 +263,7 @@ pub async fn a_revoked_api_key_is_neither_listed_nor_changed<F: StoreFactory>() 
     assert_eq!(expired, Ok(Vec::new()));
 }
 
-/// Every order in both directions, by pages, as a simple sort has it.
+/// Every order in both directions, by pages, equals that of a simple sort.
 pub async fn a_list_of_api_keys_is_sorted_cut_and_counted_as_asked<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -337,13 +338,14 @@ pub async fn a_list_of_api_keys_is_sorted_cut_and_counted_as_asked<F: StoreFacto
     assert_eq!(found, Vec::new());
 }
 
-/// Pages by a cursor hold every key once, whatever the times of their making say, and whatever comes in between.
+/// Pages by a cursor hold every key once, whatever the times at which they were made, and whatever
+/// is added in between.
 pub async fn a_list_of_api_keys_by_cursor_skips_none_and_repeats_none<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
     let make = async |number: i64| {
         let mut new = new_key(Limits::default());
-        // Two gates whose clocks differ: the times of making stand against the order of the ids.
+        // Two gates whose clocks differ: the times of making contradict the order of the ids.
         new.license.license.created_at = hours(100 - 7 * number % 20);
         kept(&*store, new).await
     };
@@ -407,7 +409,8 @@ fn compare(sort: ApiKeySort, a: &StoredApiKey, b: &StoredApiKey) -> Ordering {
     }
 }
 
-/// The latest stands, whatever the order in which gates say it, and no change is made of it.
+/// The latest time stands, whatever the order in which gates report it, and it has no change
+/// number.
 pub async fn the_latest_request_of_an_api_key_is_noted<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -423,7 +426,7 @@ pub async fn the_latest_request_of_an_api_key_is_noted<F: StoreFactory>() {
     }
 }
 
-/// What ends at a moment has ended then.
+/// A key that ends at a moment has ended then.
 pub async fn api_keys_that_have_ended_are_found_by_their_owner<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;

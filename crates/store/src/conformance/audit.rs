@@ -1,4 +1,4 @@
-//! The audit log: what is added stays, in its order.
+//! The properties of the audit log: lines that are added stay, in their order.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ async fn subjects(store: &Arc<dyn Store>, filter: AuditFilter) -> Vec<String> {
     page.into_iter().map(|line| line.entry.subject).collect()
 }
 
-/// With and without everything that a line may have.
+/// A line is added with and without every optional field.
 pub async fn a_line_comes_back_as_it_was_added<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -96,7 +96,7 @@ pub async fn a_log_by_pages_misses_nothing_while_lines_come_in<F: StoreFactory>(
     assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
 }
 
-/// Each part of a filter by itself, and all of them together.
+/// Each field of a filter is tried by itself, and all of them together.
 pub async fn a_log_shows_what_its_filter_names<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -159,7 +159,7 @@ pub async fn a_log_shows_what_its_filter_names<F: StoreFactory>() {
     assert_eq!(by(together).await, ["owned"]);
 }
 
-/// The line that every further one clashes with, so that it is refused.
+/// Adds the line whose id every further one repeats, so that those are refused.
 async fn taken(store: &Arc<dyn Store>) -> AuditEntry {
     let line = entry("first", "taken");
     let added = log(store).add_audit(vec![line.clone()]).await;
@@ -181,7 +181,7 @@ fn account(name: &str) -> Account {
     }
 }
 
-/// What is told of a change is what the transaction saw, and is there when the change is.
+/// The line is made of the states that the transaction saw, and is there when the change is.
 pub async fn a_change_and_its_line_are_written_together<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -191,12 +191,12 @@ pub async fn a_change_and_its_line_are_written_together<F: StoreFactory>() {
     let creating = store.create_licenses(vec![license], AuditEntries::of(vec![new.clone()]));
     creating.await.expect("new");
     let (first, second) = (entry("license.change", "x"), entry("license.change", "y"));
-    let told = [
+    let results = [
         (LicenseStatus::Disabled, first.clone(), "Active Disabled"),
         (LicenseStatus::Active, second.clone(), "Disabled Active"),
     ];
     let mut expected = vec![new];
-    for (status, line, words) in told {
+    for (status, line, words) in results {
         let said = line.clone();
         let entries = AuditEntries::from_result(move |changed: &Changed<StoredLicense>| {
             let Changed { before, after } = changed;
@@ -223,7 +223,7 @@ pub async fn a_change_and_its_line_are_written_together<F: StoreFactory>() {
     assert_eq!(lines(&store).await, expected);
 }
 
-/// Every kind of change, each with a line that the log refuses.
+/// Every kind of change is made with a line that the log refuses.
 pub async fn a_line_that_is_refused_leaves_its_change_undone<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -326,7 +326,7 @@ pub async fn a_line_that_is_refused_leaves_its_change_undone<F: StoreFactory>() 
     assert_eq!(lines(&store).await, [line]);
 }
 
-/// Of a session: its tokens, its refresh and its end.
+/// A session's tokens, its refresh and its end are undone with their line.
 pub async fn a_line_that_is_refused_leaves_a_session_as_it_was<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;

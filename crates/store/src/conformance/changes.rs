@@ -1,4 +1,5 @@
-//! The numbered changes that gates follow, and the fingerprints they begin with.
+//! The properties of the numbered changes that gates follow, and of the fingerprints they begin
+//! with.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use super::StoreFactory;
 use super::fixtures::{keep, new_license};
 use crate::{AuditEntries, Change, ChangeNumber, LicenseChange, Store};
 
-/// A reader beside the writers sees every number once and in order, and none twice or late, whatever fails meanwhile.
+/// A reader beside the writers sees every number once and in order, and none twice or late,
+/// whatever fails meanwhile.
 pub async fn change_numbers_have_no_gaps_under_parallel_writers<F: StoreFactory>() {
     const WRITERS: u64 = 8;
     const CHANGES: u64 = 20;
@@ -93,7 +95,7 @@ async fn follow(store: Arc<dyn Store>, last: ChangeNumber) -> Vec<Change> {
     }
 }
 
-/// Pages end exactly, and what comes in meanwhile comes at the end.
+/// Pages end exactly, and credentials that are added meanwhile come at the end.
 pub async fn fingerprints_by_pages_are_those_of_all_credentials<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;

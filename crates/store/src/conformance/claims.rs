@@ -1,4 +1,4 @@
-//! Claims: won once, finished once, forgotten in time.
+//! The properties of claims: won once, finished once, forgotten in time.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ async fn lost(store: &Arc<dyn Store>, new: NewClaim) -> Claim {
     }
 }
 
-/// As many callers that present the same key at once.
+/// Many callers present the same key at once.
 pub async fn of_many_tries_one_wins_and_the_others_see_what_it_gave<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -71,7 +71,7 @@ pub async fn of_many_tries_one_wins_and_the_others_see_what_it_gave<F: StoreFact
     assert_eq!(other, Ok(Claimed::Won), "another kind has keys of its own");
 }
 
-/// The answer is that of the first who finished, also after the store was opened again.
+/// The answer is that of the first that finished, also after the store was opened again.
 pub async fn a_finished_claim_keeps_its_first_answer_until_it_expires<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -111,7 +111,8 @@ pub async fn a_finished_claim_keeps_its_first_answer_until_it_expires<F: StoreFa
     assert_eq!((claim.reference, claim.answer), (7, None));
 }
 
-/// What came to nothing can be tried again, and what somebody left behind is taken over by one.
+/// A claim whose work had no effect can be won again, and one that was left behind is taken over by
+/// one.
 pub async fn a_claim_is_given_back_or_taken_over_by_one<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -137,7 +138,7 @@ pub async fn a_claim_is_given_back_or_taken_over_by_one<F: StoreFactory>() {
     assert_eq!(claim.reference, 2, "what it is found by stays");
 }
 
-/// In pieces, the oldest first, and never one that still holds.
+/// Claims are swept in pieces, the oldest first, and never one that still holds.
 pub async fn claims_that_expired_are_swept_and_no_others<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;

@@ -1,4 +1,4 @@
-//! Licenses, credentials and instances to test with.
+//! The licenses, credentials and instances that the properties are tested with.
 
 use model::{
     AccountName, Counter, CredentialId, InstanceId, KeyHash, License, LicenseId, LicenseStatus,
@@ -10,16 +10,17 @@ use crate::{
     ManagementKey, NewCredential, NewLicense, NewManagementKey, RollupBatch, Spent, Store,
 };
 
-/// When licenses of these tests are made: the beginning of 2020, so that no clock is behind it.
+/// The time at which licenses of these tests are made: the beginning of 2020, so that no clock is
+/// behind it.
 pub const BIRTH: Timestamp = Timestamp::from_micros(1_577_836_800_000_000);
 
-/// Some hours after [`BIRTH`].
+/// Returns a time some hours after [`BIRTH`].
 #[must_use]
 pub fn hours(hours: i64) -> Timestamp {
     BIRTH.plus_micros(hours * Timestamp::HOUR)
 }
 
-/// A hash that is unlike any other.
+/// Returns a hash that is unlike any other.
 #[must_use]
 pub fn new_hash() -> KeyHash {
     let mut bytes = [0; 32];
@@ -28,7 +29,7 @@ pub fn new_hash() -> KeyHash {
     KeyHash::from_bytes(bytes)
 }
 
-/// A new credential with a hash of its own.
+/// Returns a new credential with a hash of its own.
 #[must_use]
 pub fn new_credential() -> NewCredential {
     NewCredential {
@@ -45,7 +46,7 @@ pub fn new_credential() -> NewCredential {
     }
 }
 
-/// A new license with one credential.
+/// Returns a new license with one credential.
 #[must_use]
 pub fn new_license(limits: Limits) -> NewLicense {
     NewLicense {
@@ -67,7 +68,7 @@ pub fn new_license(limits: Limits) -> NewLicense {
     }
 }
 
-/// Limits with this many units and, perhaps, a refill.
+/// Returns limits with this many units and, perhaps, a refill.
 #[must_use]
 pub fn units(remaining: u64, refill: Option<&str>) -> Limits {
     Limits {
@@ -88,7 +89,7 @@ pub async fn keep(store: &dyn Store, limits: Limits) -> LicenseId {
     id
 }
 
-/// The key of a license's balance; its period is ignored in requests.
+/// Returns the key of a license's balance; its period is ignored in requests.
 #[must_use]
 pub const fn balance_of(license_id: LicenseId) -> LeaseKey {
     LeaseKey {
@@ -98,7 +99,7 @@ pub const fn balance_of(license_id: LicenseId) -> LeaseKey {
     }
 }
 
-/// The key of a license's window at a time.
+/// Returns the key of a license's window at a time.
 #[must_use]
 pub const fn window_of(license_id: LicenseId, seconds: u32, now: Timestamp) -> LeaseKey {
     LeaseKey {
@@ -108,7 +109,7 @@ pub const fn window_of(license_id: LicenseId, seconds: u32, now: Timestamp) -> L
     }
 }
 
-/// A batch that only moves what was spent, and the position by one.
+/// Returns a batch that only moves spending, and the position by one.
 #[must_use]
 pub fn batch(instance: InstanceId, from: u64, spent: Vec<Spent>) -> RollupBatch {
     RollupBatch {
@@ -121,7 +122,7 @@ pub fn batch(instance: InstanceId, from: u64, spent: Vec<Spent>) -> RollupBatch 
     }
 }
 
-/// Units spent from one epoch of a balance.
+/// Returns units spent from one epoch of a balance.
 #[must_use]
 pub fn spent_units(license_id: LicenseId, epoch: u32, units: u64) -> Spent {
     Spent {
@@ -131,7 +132,7 @@ pub fn spent_units(license_id: LicenseId, epoch: u32, units: u64) -> Spent {
     }
 }
 
-/// Calls that count against windows, all in the minute of `at`.
+/// Returns calls that count against windows, all in the minute of `at`.
 #[must_use]
 pub fn spent_calls(license_id: LicenseId, at: Timestamp, calls: u64) -> Spent {
     Spent {
@@ -141,8 +142,8 @@ pub fn spent_calls(license_id: LicenseId, at: Timestamp, calls: u64) -> Spent {
     }
 }
 
-/// The balance of a license that has one, as (granted, spent, leased, epoch).
-pub async fn books(store: &dyn Store, license_id: LicenseId, now: Timestamp) -> [u64; 4] {
+/// Returns the balance of a license that has one, as (granted, spent, leased, epoch).
+pub async fn balance_figures(store: &dyn Store, license_id: LicenseId, now: Timestamp) -> [u64; 4] {
     let balance = store.balance(license_id, now).await.expect("answers");
     let balance = balance.expect("it is counted");
     [
@@ -191,7 +192,7 @@ pub async fn lease(
     grants[0]
 }
 
-/// A management key of the default account that may do everything and never ends.
+/// Returns a management key of the default account that may do everything and never ends.
 pub fn new_management_key() -> NewManagementKey {
     NewManagementKey {
         key: ManagementKey {

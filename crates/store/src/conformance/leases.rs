@@ -1,7 +1,9 @@
-//! Leases, refills and windows against a simple model: gates that lease, use, report, give back and crash.
+//! The comparison of leases, refills and windows with a simple model: gates that lease, use,
+//! report, give back and crash.
 //!
-//! The model keeps its own list of what was really used, and asks two things that no arithmetic of the store goes into:
-//! never is more used than was granted, and once every gate is settled, all that was not used is free.
+//! The model keeps its own list of units that were really used, and checks two properties that no
+//! arithmetic of the store goes into: never is more used than was granted, and once every gate is
+//! settled, all units that were not used are free.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,15 +12,15 @@ use model::{InstanceId, LicenseId, RefillMode, Timestamp};
 use proptest::prelude::*;
 
 use super::fixtures::{
-    BIRTH, balance_of, batch, books, keep, lease, lease_window, spent_calls, spent_units, units,
-    window_of,
+    BIRTH, balance_figures, balance_of, batch, keep, lease, lease_window, spent_calls, spent_units,
+    units, window_of,
 };
 use super::{StoreFactory, for_all};
 use crate::{AuditEntries, LeaseKey, LicenseChange, Store};
 
 const GATES: usize = 3;
 const HOUR: u32 = 3_600;
-/// Calls that pass in an hour.
+/// The number of calls that pass in an hour.
 const CAPACITY: u64 = 25;
 
 #[derive(Clone, Debug)]
@@ -51,7 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Random histories of three gates and one license with a refill every hour.
+/// Random histories of three gates and one license with a refill every hour agree with the model.
 pub async fn leases_agree_with_a_simple_model<F: StoreFactory>() {
     let steps = proptest::collection::vec(step(), 1..50);
     let refill = prop_oneof![Just("7/1h"), Just("7/1h,add")];
@@ -82,7 +84,7 @@ async fn play<F: StoreFactory>(remaining: u64, refill: &'static str, steps: Vec<
     world.check_that_all_unused_is_free(&*store).await;
 }
 
-/// What a gate holds of one epoch or window, and has used of it.
+/// The units that a gate holds of one epoch or window, and has used of it.
 #[derive(Default)]
 struct Holding {
     held: u64,
@@ -116,7 +118,7 @@ struct World {
     epoch: u32,
     granted: u64,
     hours_claimed: i64,
-    /// What was used by gates that are settled, by epoch and by hour.
+    /// The units that settled gates used, by epoch and by hour.
     settled_units: BTreeMap<u32, u64>,
     settled_calls: BTreeMap<u32, u64>,
 }
@@ -151,7 +153,7 @@ impl World {
         }
     }
 
-    /// The refill that is due now, once for all the hours that passed.
+    /// Claims the refill that is due now, once for all the hours that passed.
     fn refill(&mut self) {
         let hours = (self.now.micros() - BIRTH.micros()) / Timestamp::HOUR;
         if hours <= self.hours_claimed {
@@ -207,7 +209,7 @@ impl World {
         CAPACITY - settled - self.gates.iter().map(held).sum::<u64>()
     }
 
-    /// A gate uses what it holds of the epoch it knows, which may be over.
+    /// Lets a gate use the units that it holds of the epoch it knows, which may be over.
     fn call(&mut self, gate: usize, calls: u64) {
         let gate = &mut self.gates[gate];
         if let Some(mut holding) = gate.balance.last_entry() {
@@ -291,7 +293,7 @@ impl World {
             .expect("there");
         let hours = (self.now.micros() - BIRTH.micros()) / Timestamp::HOUR;
         self.hours_claimed = self.hours_claimed.max(hours);
-        // A balance that nobody leased from is still the first.
+        // A balance that nobody leased from is still in its first epoch.
         let first = store
             .balance(self.license, self.now)
             .await
@@ -331,11 +333,11 @@ impl World {
         self.refill_seen(store).await;
     }
 
-    /// The books show the refill that the next lease will claim.
+    /// Checks that the balance shows the refill that the next lease will claim.
     async fn refill_seen(&self, store: &dyn Store) {
         let hours = (self.now.micros() - BIRTH.micros()) / Timestamp::HOUR;
         let due = hours > self.hours_claimed;
-        let [granted, spent, leased, epoch] = books(store, self.license, self.now).await;
+        let [granted, spent, leased, epoch] = balance_figures(store, self.license, self.now).await;
         if !due {
             assert_eq!((granted, epoch), (self.granted, u64::from(self.epoch)));
             assert_eq!(granted - spent - leased, self.free_units());

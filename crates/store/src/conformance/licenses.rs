@@ -1,4 +1,4 @@
-//! Licenses and their credentials.
+//! The properties of licenses and their credentials.
 
 use model::{CredentialId, KeyHash, LicenseId, LicenseStatus, Limits};
 
@@ -9,7 +9,7 @@ use crate::{
     NewCredential, NewLicense, SealedKey, Store, StoredLicense,
 };
 
-/// Look-ups find what was kept, before and after the store was opened again.
+/// Look-ups find the license that was kept, before and after the store was opened again.
 pub async fn a_license_is_found_by_its_id_and_by_each_of_its_keys<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -76,7 +76,7 @@ pub async fn a_license_with_everything_comes_back_as_it_was<F: StoreFactory>() {
     assert_eq!(stored.credentials, [new.credentials[0].info.clone()]);
 }
 
-/// A batch with a key that is there already leaves no trace, not even a number.
+/// A batch with a key that is there already leaves no trace, not even a change number.
 pub async fn a_key_is_kept_once_and_a_batch_is_kept_wholly_or_not_at_all<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -118,7 +118,7 @@ pub async fn a_key_is_kept_once_and_a_batch_is_kept_wholly_or_not_at_all<F: Stor
     assert_eq!(after, ChangeNumber(before.0 + 1));
 }
 
-/// As they are found one by one; those that are not there are left out.
+/// Licenses are found as one by one; unknown ids are left out.
 pub async fn licenses_are_found_by_many_ids_at_once<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -207,7 +207,7 @@ pub async fn a_change_is_in_force_when_it_returns<F: StoreFactory>() {
     assert_eq!(nobody, Ok(None));
 }
 
-/// Whatever status it is given; other changes still work.
+/// A revoked license stays so whatever status it is given; other changes still work.
 pub async fn a_revoked_license_stays_revoked<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -257,7 +257,8 @@ pub async fn a_rotation_ends_the_credentials_before_it_and_never_later_than_they
     assert_eq!(found.expect("it is there").version, stored.version);
 }
 
-/// The newest comes first; a copy goes when its key is revoked or replaced, and all go with their license.
+/// The newest comes first; a copy goes when its key is revoked or replaced, and all go with their
+/// license.
 pub async fn a_sealed_copy_is_kept_with_its_key_and_goes_with_it<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -312,7 +313,7 @@ pub async fn a_sealed_copy_is_kept_with_its_key_and_goes_with_it<F: StoreFactory
     assert_eq!(kept(other_id).await.len(), 1, "another license's");
 }
 
-/// Ids grow with time, so that what comes in during a listing comes after it.
+/// Ids grow with time, so that licenses that are added during a listing come after it.
 pub async fn a_listing_by_pages_misses_nothing_while_licenses_come_in<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;

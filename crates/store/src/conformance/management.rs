@@ -1,4 +1,4 @@
-//! Accounts, management keys, plan revisions and settings.
+//! The properties of accounts, management keys, plan revisions and settings.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::StoreFactory;
 use super::fixtures::{BIRTH, hours, new_hash, new_license, new_management_key};
 use crate::{Account, AuditEntries, Error, LicenseChange, ManagementKey, NewManagementKey};
 
-/// `default` needs no making.
+/// The account `default` needs no making.
 pub async fn the_default_account_is_always_there_and_names_are_unique<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -34,7 +34,7 @@ pub async fn the_default_account_is_always_there_and_names_are_unique<F: StoreFa
     assert_eq!(accounts[1].name, AccountName::default());
 }
 
-/// An end that has come is a revocation; one to come is an expiry.
+/// An end that is past is a revocation; a later one is an expiry.
 pub async fn a_management_key_is_found_by_its_hash_until_and_after_it_ends<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -221,7 +221,7 @@ pub async fn plans_that_licenses_name_are_told_with_the_revision_that_was_last_i
     let apps = store.apps_named(at).await.expect("answers");
     assert_eq!(apps.len(), 1, "{apps:?}");
     assert_eq!((apps[0].licenses, apps[0].without_plan), (4, 1));
-    // One that is over names nothing any more.
+    // A license that is over names nothing any more.
     let ended = LicenseChange::ExpiresAt(Some(at));
     let changed = store.change_license(over, ended, AuditEntries::none());
     changed.await.expect("changed");
@@ -229,7 +229,7 @@ pub async fn plans_that_licenses_name_are_told_with_the_revision_that_was_last_i
     assert_eq!((apps[0].licenses, apps[0].without_plan), (3, 0));
 }
 
-/// As many gates that start at once on a store without a pepper.
+/// Many gates start at once on a store without a pepper.
 pub async fn one_of_many_writers_of_a_setting_wins_and_all_learn_what_it_wrote<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -254,7 +254,7 @@ pub async fn one_of_many_writers_of_a_setting_wins_and_all_learn_what_it_wrote<F
     assert_eq!(store.setting("pepper").await, Ok(Some(kept)));
 }
 
-/// The first time stands; a key of such an account is as one that there never was.
+/// The first time stands; a key of such an account is not found.
 pub async fn an_account_is_switched_off_and_on_and_its_keys_with_it<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;

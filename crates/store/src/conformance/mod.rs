@@ -1,7 +1,8 @@
-//! What every store must do, as tests. Nothing here knows which store it talks to.
+//! The properties that every store must have, as tests. Nothing here knows which store it talks to.
 //!
-//! A store's tests implement [`StoreFactory`] and call [`instantiate_conformance!`](crate::instantiate_conformance),
-//! which makes one test of each property.
+//! A store's tests implement [`StoreFactory`] and call
+//! [`instantiate_conformance!`](crate::instantiate_conformance), which makes one test of each
+//! property.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ pub mod users;
 /// A place for one store. Each test gets a fresh one.
 #[async_trait]
 pub trait StoreFactory: Send + Sync + Sized + 'static {
-    /// A place with nothing in it. What was made is gone when it is dropped.
+    /// Makes a place with nothing in it. The store that was made there is gone when it is dropped.
     async fn fresh() -> Self;
 
     /// Opens the store at this place. A test drops the store it had before it opens it again.

@@ -1,11 +1,11 @@
-//! Names of nodes.
+//! The properties of names of nodes.
 
 use std::time::Duration;
 
 use super::StoreFactory;
 use crate::Error;
 
-/// It is free again when the claim is dropped; other names do not matter.
+/// The name is free again when the claim is dropped; other names do not matter.
 pub async fn a_name_is_held_by_one_claim_at_a_time<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -21,7 +21,7 @@ pub async fn a_name_is_held_by_one_claim_at_a_time<F: StoreFactory>() {
     drop(north);
     let again = store.claim_node("north").await.expect("free again");
     drop((again, south));
-    // The server may need a moment to see that whoever held them is gone.
+    // The server may need a moment to see that the holder of the claims is gone.
     let free = async {
         let both = || ["south", "north"].map(str::to_owned).to_vec();
         while store.claimed_nodes(both()).await != Ok(Vec::new()) {

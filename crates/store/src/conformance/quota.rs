@@ -1,4 +1,4 @@
-//! Balances, leases, refills and windows, one property at a time.
+//! The properties of balances, leases, refills and windows, one at a time.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 
 use super::StoreFactory;
 use super::fixtures::{
-    balance_of, batch, books, hours, keep, lease, lease_window, spent_calls, spent_units, units,
-    window_of,
+    balance_figures, balance_of, batch, hours, keep, lease, lease_window, spent_calls, spent_units,
+    units, window_of,
 };
 use crate::{AuditEntries, LeaseKey, LeaseRequest, LeaseRound, LicenseChange};
 
@@ -29,7 +29,10 @@ pub async fn a_balance_is_leased_until_nothing_is_left<F: StoreFactory>() {
     assert_eq!((second.units, second.left), (6, 0));
     let third = lease(&*store, InstanceId::generate(), license, 1, hours(99)).await;
     assert_eq!((third.units, third.left), (0, 0));
-    assert_eq!(books(&*store, license, hours(99)).await, [10, 0, 10, 0]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(99)).await,
+        [10, 0, 10, 0]
+    );
 }
 
 /// Requests of one call are answered in order, each by itself.
@@ -67,7 +70,7 @@ pub async fn what_is_not_counted_or_not_known_is_leased_nothing<F: StoreFactory>
     assert_eq!(store.balance(unknown, now).await, Ok(None));
 }
 
-/// One round after the other, so that what an instance holds is what it heard of.
+/// Rounds follow each other, so that an instance holds only units that it heard of.
 pub async fn a_round_of_leases_is_done_once_however_often_it_is_asked<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -77,7 +80,7 @@ pub async fn a_round_of_leases_is_done_once_however_often_it_is_asked<F: StoreFa
     let round = |number, returns| LeaseRound {
         number,
         returns,
-        requests: vec![wish(balance_of(license), 4), wish(window, 3)],
+        requests: vec![request(balance_of(license), 4), request(window, 3)],
     };
     let now = hours(0);
     let first = store.lease_round(instance, round(1, Vec::new()), now).await;
@@ -87,13 +90,13 @@ pub async fn a_round_of_leases_is_done_once_however_often_it_is_asked<F: StoreFa
         .map(|grant| (grant.units, grant.left))
         .collect();
     assert_eq!(granted, [(4, 6), (3, 7)]);
-    // Also when others took from it meanwhile, and after a restart.
+    // The answer is the same when others leased meanwhile, and after a restart.
     lease(&*store, InstanceId::generate(), license, 2, now).await;
     drop(store);
     let store = place.open().await;
     let again = store.lease_round(instance, round(1, Vec::new()), now).await;
     assert_eq!(again.as_ref(), Ok(&first));
-    assert_eq!(books(&*store, license, now).await, [10, 0, 6, 0]);
+    assert_eq!(balance_figures(&*store, license, now).await, [10, 0, 6, 0]);
     let returns = vec![(first[0].key, 3), (window, 1)];
     for _ in 0..2 {
         let second = store.lease_round(instance, round(2, returns.clone()), now);
@@ -103,13 +106,13 @@ pub async fn a_round_of_leases_is_done_once_however_often_it_is_asked<F: StoreFa
             .map(|grant| (grant.units, grant.left))
             .collect();
         assert_eq!(granted, [(4, 3), (3, 5)]);
-        assert_eq!(books(&*store, license, now).await, [10, 0, 7, 0]);
+        assert_eq!(balance_figures(&*store, license, now).await, [10, 0, 7, 0]);
     }
     store.settle_instance(instance).await.expect("settled");
-    assert_eq!(books(&*store, license, now).await, [10, 0, 2, 0]);
+    assert_eq!(balance_figures(&*store, license, now).await, [10, 0, 2, 0]);
 }
 
-/// As when an answer does not come, and the question is on its way for a second time.
+/// A round is sent twice at once, as when an answer does not come and the request is repeated.
 pub async fn a_round_that_is_asked_in_parallel_with_itself_is_done_once<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -121,7 +124,7 @@ pub async fn a_round_that_is_asked_in_parallel_with_itself_is_done_once<F: Store
             let round = LeaseRound {
                 number,
                 returns: Vec::new(),
-                requests: vec![wish(balance_of(license), 5)],
+                requests: vec![request(balance_of(license), 5)],
             };
             tokio::spawn(async move { store.lease_round(instance, round, hours(0)).await })
         });
@@ -130,10 +133,13 @@ pub async fn a_round_that_is_asked_in_parallel_with_itself_is_done_once<F: Store
             assert_eq!((grants[0].units, grants[0].left), (5, 1_000 - number * 5));
         }
     }
-    assert_eq!(books(&*store, license, hours(0)).await, [1_000, 0, 100, 0]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(0)).await,
+        [1_000, 0, 100, 0]
+    );
 }
 
-const fn wish(key: LeaseKey, want: u64) -> LeaseRequest {
+const fn request(key: LeaseKey, want: u64) -> LeaseRequest {
     LeaseRequest {
         key,
         want,
@@ -152,17 +158,26 @@ pub async fn units_that_were_given_back_are_free_again_unless_they_were_spent<F:
         .roll_up(batch(instance, 0, vec![spent_units(license, 0, 5)]))
         .await
         .expect("rolled");
-    assert_eq!(books(&*store, license, hours(0)).await, [10, 5, 3, 0]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(0)).await,
+        [10, 5, 3, 0]
+    );
     store
         .give_back(instance, vec![(key, 2)])
         .await
         .expect("answers");
-    assert_eq!(books(&*store, license, hours(0)).await, [10, 5, 1, 0]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(0)).await,
+        [10, 5, 1, 0]
+    );
     store
         .give_back(instance, vec![(key, u64::MAX)])
         .await
         .expect("answers");
-    assert_eq!(books(&*store, license, hours(0)).await, [10, 5, 0, 0]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(0)).await,
+        [10, 5, 0, 0]
+    );
     let stranger = InstanceId::generate();
     store
         .give_back(stranger, vec![(key, 3)])
@@ -172,7 +187,7 @@ pub async fn units_that_were_given_back_are_free_again_unless_they_were_spent<F:
     assert_eq!((rest.units, rest.left), (5, 0));
 }
 
-/// However many ask at once, and however many intervals passed.
+/// One refill is claimed, however many ask at once, and however many intervals passed.
 pub async fn a_refill_is_claimed_once_by_many_gates<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -205,7 +220,7 @@ pub async fn a_refill_is_claimed_once_by_many_gates<F: StoreFactory>() {
     }
 }
 
-/// What is told of an epoch that is over changes nothing.
+/// Spending that is reported for an epoch that is over changes nothing.
 pub async fn a_refill_that_sets_begins_an_epoch_and_voids_older_leases<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -213,7 +228,7 @@ pub async fn a_refill_that_sets_begins_an_epoch_and_voids_older_leases<F: StoreF
     let (old, new) = (InstanceId::generate(), InstanceId::generate());
     let before = lease(&*store, old, license, 6, hours(0)).await;
     assert_eq!(
-        books(&*store, license, hours(3)).await,
+        balance_figures(&*store, license, hours(3)).await,
         [5, 0, 0, 1],
         "as the next lease will find it"
     );
@@ -229,10 +244,13 @@ pub async fn a_refill_that_sets_begins_an_epoch_and_voids_older_leases<F: StoreF
         .await
         .expect("answers");
     store.settle_instance(old).await.expect("settled");
-    assert_eq!(books(&*store, license, hours(3)).await, [5, 0, 2, 1]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(3)).await,
+        [5, 0, 2, 1]
+    );
 }
 
-/// By hand, what is left is what was said; limits alone leave it as it is.
+/// By hand, the units left are those that were set; limits alone leave them as they are.
 pub async fn what_is_left_can_be_set_by_hand_and_limits_changed_without_it<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -252,12 +270,15 @@ pub async fn what_is_left_can_be_set_by_hand_and_limits_changed_without_it<F: St
         .change_license(license, limits(3, true), AuditEntries::none())
         .await
         .expect("changed");
-    assert_eq!(books(&*store, license, hours(0)).await, [3, 0, 0, 1]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(0)).await,
+        [3, 0, 0, 1]
+    );
     drop(store);
     let store = place.open().await;
     let grant = lease(&*store, gate, license, 9, hours(0)).await;
     assert_eq!((grant.units, grant.left, grant.key.period), (3, 0, 1));
-    // From uncounted to counted there is nothing that could be kept.
+    // Units that were not counted before leave nothing that could be kept.
     let uncounted = LicenseChange::Limits {
         limits: Limits::default(),
         balance: false,
@@ -274,7 +295,7 @@ pub async fn what_is_left_can_be_set_by_hand_and_limits_changed_without_it<F: St
     assert_eq!(lease(&*store, gate, license, 9, hours(0)).await.units, 7);
 }
 
-/// What it did not spend is free again; twice is as good as once.
+/// The units that it did not spend are free again; settling twice changes nothing more.
 pub async fn a_settled_instance_has_spent_what_it_spent_and_settling_again_does_nothing<
     F: StoreFactory,
 >() {
@@ -293,14 +314,17 @@ pub async fn a_settled_instance_has_spent_what_it_spent_and_settling_again_does_
     store.roll_up(batch(dead, 0, spent)).await.expect("rolled");
     for _ in 0..2 {
         store.settle_instance(dead).await.expect("settled");
-        assert_eq!(books(&*store, license, hours(0)).await, [10, 3, 1, 0]);
+        assert_eq!(
+            balance_figures(&*store, license, hours(0)).await,
+            [10, 3, 1, 0]
+        );
     }
     store
         .roll_up(batch(dead, 1, vec![spent_units(license, 0, 1)]))
         .await
         .expect("rolled");
     assert_eq!(
-        books(&*store, license, hours(0)).await,
+        balance_figures(&*store, license, hours(0)).await,
         [10, 4, 1, 0],
         "its lease is gone, the call was made"
     );
@@ -313,7 +337,8 @@ pub async fn a_settled_instance_has_spent_what_it_spent_and_settling_again_does_
     );
 }
 
-/// Whoever is refused for the lack of units learns whether some may come back: not those that are spent, nor its own.
+/// An instance that is refused for the lack of units learns whether some may come back: not those
+/// that are spent, nor its own.
 pub async fn what_others_hold_and_did_not_spend_is_told_where_nothing_is_left<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -337,18 +362,18 @@ pub async fn what_others_hold_and_did_not_spend_is_told_where_nothing_is_left<F:
         number: 1,
         returns: Vec::new(),
         requests: vec![
-            wish(window_of(license, 3_600, hours(0)), 99),
-            wish(balance_of(license), 1),
+            request(window_of(license, 3_600, hours(0)), 99),
+            request(balance_of(license), 1),
         ],
     };
     for _ in 0..2 {
         let grants = store.lease_round(c, round.clone(), hours(0)).await;
-        let told: Vec<_> = grants
+        let results: Vec<_> = grants
             .expect("answers")
             .iter()
             .map(|g| g.elsewhere)
             .collect();
-        assert_eq!(told, [0, 7]);
+        assert_eq!(results, [0, 7]);
     }
     store.settle_instance(a).await.expect("settled");
     store.settle_instance(b).await.expect("settled");
@@ -374,7 +399,10 @@ pub async fn a_finished_instance_is_leased_nothing<F: StoreFactory>() {
         .await
         .expect("finished");
     assert_eq!(lease(&*store, zombie, license, 1, hours(1)).await.units, 0);
-    assert_eq!(books(&*store, license, hours(1)).await, [10, 0, 0, 0]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(1)).await,
+        [10, 0, 0, 0]
+    );
 }
 
 /// The window before stays for gates whose clocks are behind; older ones are over.
@@ -458,5 +486,8 @@ pub async fn sixty_four_gates_never_lease_more_than_there_is<F: StoreFactory>() 
         });
     }
     assert_eq!(gates.join_all().await.iter().sum::<u64>(), 100);
-    assert_eq!(books(&*store, license, hours(0)).await, [100, 0, 100, 0]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(0)).await,
+        [100, 0, 100, 0]
+    );
 }

@@ -1,12 +1,12 @@
-//! Rollups and their positions, and what a batch moves on leases.
+//! The properties of rollups and their positions, and of the spending that a batch moves on leases.
 
 use model::usage::{UsageKey, UsageQuery, UsageSums};
 use model::{AccountName, InstanceId, LicenseId, Limits, Method, Mode, Money, Outcome};
 
 use super::StoreFactory;
 use super::fixtures::{
-    BIRTH, batch, books, hours, keep, lease, lease_window, spent_calls, spent_units, units,
-    window_of,
+    BIRTH, balance_figures, batch, hours, keep, lease, lease_window, spent_calls, spent_units,
+    units, window_of,
 };
 use crate::{Error, InstanceState, LanePosition, RollupBatch, RollupRow, Spent, Store};
 
@@ -38,12 +38,12 @@ async fn rows(store: &dyn Store) -> Vec<(UsageKey, UsageSums)> {
     let (rows, next) = store.rollups(None, 1_000).await.expect("answers");
     assert_eq!(next, None);
     let mut rows: Vec<_> = rows.into_iter().map(|row| (row.key, row.sums)).collect();
-    // The order is the store's own.
+    // The order of rows is the store's own.
     rows.sort_by_key(|(key, _)| std::cmp::Reverse(key.license_id));
     rows
 }
 
-/// Whoever makes a batch may have gathered a key in two places.
+/// A batch may have gathered a key in two places.
 pub async fn rows_of_one_key_in_a_batch_are_added<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -59,8 +59,8 @@ pub async fn rows_of_one_key_in_a_batch_are_added<F: StoreFactory>() {
     assert_eq!(found, [row(0, 5), row(1, 2)]);
 }
 
-/// Positions, manifest and rollups fit together while others move them: the calls of a stock-taking are those up to its
-/// positions.
+/// Positions, manifest and rollups fit together while others move them: the calls of a stock-taking
+/// are those up to its positions.
 pub async fn stock_is_taken_at_one_moment_while_others_roll_up<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -146,10 +146,14 @@ pub async fn a_batch_is_rolled_up_at_its_position_only<F: StoreFactory>() {
     );
     let expected = [(key(Some(license), 0), calls(3)), (key(None, 0), calls(6))];
     assert_eq!(rows(&*store).await, expected);
-    assert_eq!(books(&*store, license, hours(0)).await, [10, 3, 7, 0]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(0)).await,
+        [10, 3, 7, 0]
+    );
 }
 
-/// Units that no lease holds count against the balance itself, as in a store that was restored from a backup.
+/// Units that no lease holds count against the balance itself, as in a store that was restored from
+/// a backup.
 pub async fn what_was_spent_moves_on_the_leases_and_never_above_them<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -166,21 +170,31 @@ pub async fn what_was_spent_moves_on_the_leases_and_never_above_them<F: StoreFac
         .roll_up(batch(a, 0, vec![spent]))
         .await
         .expect("rolled");
-    assert_eq!(books(&*store, license, hours(0)).await, [10, 2, 5, 0]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(0)).await,
+        [10, 2, 5, 0]
+    );
     store
         .roll_up(batch(a, 1, vec![spent_units(license, 0, 3)]))
         .await
         .expect("rolled");
-    assert_eq!(books(&*store, license, hours(0)).await, [10, 5, 3, 0]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(0)).await,
+        [10, 5, 3, 0]
+    );
     let unknown = spent_units(LicenseId::generate(), 0, 5);
     store
         .roll_up(batch(a, 2, vec![unknown]))
         .await
         .expect("rolled");
     store.settle_instance(a).await.expect("settled");
-    assert_eq!(books(&*store, license, hours(0)).await, [10, 5, 3, 0]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(0)).await,
+        [10, 5, 3, 0]
+    );
 
-    // Of an instance that the store knows no lease of; of a balance that nobody leased from yet; of a later epoch.
+    // Units of an instance that the store knows no lease of; of a balance that nobody leased from
+    // yet; of a later epoch.
     let stranger = InstanceId::generate();
     let fresh = keep(&*store, units(10, None)).await;
     let spent = vec![spent_units(license, 0, 1), spent_units(fresh, 0, 4)];
@@ -188,14 +202,23 @@ pub async fn what_was_spent_moves_on_the_leases_and_never_above_them<F: StoreFac
         .roll_up(batch(stranger, 0, spent))
         .await
         .expect("rolled");
-    assert_eq!(books(&*store, license, hours(0)).await, [10, 6, 3, 0]);
-    assert_eq!(books(&*store, fresh, hours(0)).await, [10, 4, 0, 0]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(0)).await,
+        [10, 6, 3, 0]
+    );
+    assert_eq!(
+        balance_figures(&*store, fresh, hours(0)).await,
+        [10, 4, 0, 0]
+    );
     let later = vec![spent_units(fresh, 3, 7)];
     store
         .roll_up(batch(stranger, 1, later))
         .await
         .expect("rolled");
-    assert_eq!(books(&*store, fresh, hours(0)).await, [10, 7, 0, 3]);
+    assert_eq!(
+        balance_figures(&*store, fresh, hours(0)).await,
+        [10, 7, 0, 3]
+    );
     let over = vec![spent_units(fresh, 2, 5), spent_units(fresh, 3, u64::MAX)];
     store
         .roll_up(batch(stranger, 2, over))
@@ -327,7 +350,7 @@ pub async fn sums_beyond_the_range_of_a_column_stay_at_its_end<F: StoreFactory>(
     assert_eq!(sums.amount, Money::MAX);
 }
 
-/// The first word stands.
+/// The first values stand.
 pub async fn an_instance_is_begun_and_finished_once<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -368,7 +391,8 @@ pub async fn an_instance_is_begun_and_finished_once<F: StoreFactory>() {
     assert_eq!(store.instances().await.expect("answers"), expected);
 }
 
-/// Who has seen one instance need not look for others with smaller numbers, however many register at once.
+/// A reader that has seen one instance need not look for others with smaller numbers, however many
+/// register at once.
 pub async fn instances_are_numbered_as_they_register<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;

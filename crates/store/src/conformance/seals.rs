@@ -1,4 +1,4 @@
-//! Sealing: intents, the manifest and the sealed positions.
+//! The properties of sealing: intents, the manifest and the sealed positions.
 
 use std::time::Duration;
 
@@ -105,7 +105,8 @@ pub async fn a_seal_is_intended_and_committed_once_however_often_it_is_tried<F: 
     assert_eq!(ranges, [(0, 0), (1, 0), (1, 4)]);
 }
 
-/// Files whose earliest and latest calls lie on both sides of the time are shown too; removed ones stay.
+/// Files whose earliest and latest calls lie on both sides of the time are shown too; removed ones
+/// stay.
 pub async fn the_manifest_shows_the_files_that_may_hold_calls_of_a_time<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -147,7 +148,7 @@ pub async fn the_manifest_shows_the_files_that_may_hold_calls_of_a_time<F: Store
     assert_eq!(seen[1..], files[1..]);
 }
 
-/// Without reading all of the manifest.
+/// The files are found without reading all of the manifest.
 pub async fn files_are_found_by_their_lane_their_age_and_their_names<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -210,7 +211,7 @@ pub async fn files_are_found_by_their_lane_their_age_and_their_names<F: StoreFac
     );
 }
 
-/// Whoever asks for it may die before it is over.
+/// The gate that asks for a freeze may die before it is over.
 pub async fn one_gate_at_a_time_has_the_others_stand_still_and_never_for_ever<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -235,7 +236,7 @@ pub async fn one_gate_at_a_time_has_the_others_stand_still_and_never_for_ever<F:
     assert_eq!(store.begin_freeze(one, long).await, Ok(true));
 }
 
-/// As a rebuild does it, from the files that it found.
+/// The manifest is replaced as a rebuild does it, from the files that it found.
 pub async fn the_manifest_and_the_sealed_positions_can_be_replaced<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -300,8 +301,9 @@ pub async fn files_that_a_store_keeps_come_back_as_they_were_and_go_with_their_l
     assert_eq!(files.content_names().await, Ok(Vec::new()));
 }
 
-/// Whatever keeps them: bytes come back, a seal is committed once however often it is tried, and one that comes too late
-/// leaves neither line nor bytes. Returns the file that is kept in the end.
+/// Checks a store of files: bytes come back, a seal is committed once however often it is tried,
+/// and one that comes too late leaves neither line nor bytes. Returns the file that is kept in the
+/// end.
 pub async fn kept_files_come_back_as_they_were(
     store: &dyn Store,
     files: &dyn SealedFiles,

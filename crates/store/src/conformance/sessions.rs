@@ -1,4 +1,5 @@
-//! Sessions: refresh tokens for one use, access tokens as credentials, and the windows of keys.
+//! The properties of sessions: refresh tokens for one use, access tokens as credentials, and the
+//! windows of keys.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ fn later(seconds: i64) -> Timestamp {
     now().plus_micros(seconds * 1_000_000)
 }
 
-/// A pair's key, kept.
+/// Keeps the key of a pair.
 pub(super) async fn key(store: &dyn Store, expires_at: Option<Timestamp>) -> ManagementKeyId {
     let mut new = new_management_key();
     new.key.expires_at = expires_at;
@@ -55,7 +56,7 @@ pub(super) fn tokens() -> NewTokens {
     }
 }
 
-/// A kept session with its first tokens.
+/// Keeps a session with its first tokens.
 async fn begun(
     store: &dyn Store,
     key_id: ManagementKeyId,
@@ -74,7 +75,7 @@ async fn begun(
     (session, tokens)
 }
 
-/// When the access token with this hash ends at the gate.
+/// Returns when the access token with this hash ends at the gate.
 async fn end_at_the_gate(store: &dyn Store, hash: KeyHash) -> Option<Timestamp> {
     let found = store.license_by_key(hash).await.expect("answers")?;
     assert_eq!(found.credential.status, CredentialStatus::Active);
@@ -89,7 +90,7 @@ async fn last_change(store: &dyn Store) -> ChangeNumber {
     last
 }
 
-/// And its fingerprint comes with the changes and with the list of all.
+/// The token's fingerprint comes with the changes and with the list of all.
 pub async fn an_access_token_is_a_credential_of_the_license_that_its_session_draws_on<
     F: StoreFactory,
 >() {
@@ -220,7 +221,8 @@ pub async fn a_refresh_token_is_good_for_one_use_and_a_replay_ends_its_family<F:
     assert_eq!(unknown, Ok(RefreshOutcome::Refused));
 }
 
-/// Twenty at once, asked before any was answered: one wins, and nobody is a thief.
+/// Of twenty refreshes at once, asked before any was answered, one wins, and none is taken for a
+/// replay.
 pub async fn exactly_one_of_many_parallel_refreshes_wins<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -277,7 +279,7 @@ pub async fn a_refresh_token_ends_in_time<F: StoreFactory>() {
     assert_eq!(store.session(session.id).await, Ok(Some(session)));
 }
 
-/// What is taken already is not taken again, and nothing is half kept.
+/// A hash that is there already is not taken again, and nothing is half kept.
 pub async fn tokens_are_kept_once_and_a_refresh_that_cannot_be_kept_uses_nothing<
     F: StoreFactory,
 >() {
@@ -356,7 +358,7 @@ pub async fn a_session_is_ended_with_all_its_tokens<F: StoreFactory>() {
     );
 }
 
-/// Whatever has become of them, and no other key's.
+/// Sessions are listed whatever has become of them, and no other key's.
 pub async fn the_sessions_of_a_key_are_listed_by_pages<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -388,7 +390,8 @@ pub async fn the_sessions_of_a_key_are_listed_by_pages<F: StoreFactory>() {
     assert_eq!(ended, [false, true, false, false, false]);
 }
 
-/// At once or when an overlap is over; and no new token comes in behind it.
+/// Tokens end with their key at once or when an overlap is over; and no new token is kept behind
+/// its end.
 pub async fn tokens_end_with_their_key<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -472,7 +475,8 @@ pub async fn the_oldest_sessions_of_a_key_end_when_there_are_too_many<F: StoreFa
     assert_eq!(alive, [true, false, false, true, true, true]);
 }
 
-/// It comes with what the gate reads of a token, and its change is one of the license.
+/// The addresses come with the state that the gate reads of a token, and their change is one of the
+/// license.
 pub async fn the_addresses_of_a_key_hold_for_its_tokens<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -550,7 +554,7 @@ pub async fn calls_of_a_key_are_counted_in_every_window_or_in_none<F: StoreFacto
     assert!(other.expect("answers").admitted);
 }
 
-/// With real parallelism.
+/// The calls are made with real parallelism.
 pub async fn parallel_calls_of_a_key_never_exceed_its_window<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -574,7 +578,7 @@ pub async fn parallel_calls_of_a_key_never_exceed_its_window<F: StoreFactory>() 
     assert_eq!(admitted, 10);
 }
 
-/// What is in force stays.
+/// Rows that are in force stay.
 pub async fn what_has_ended_is_swept_and_nothing_else<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;

@@ -1,4 +1,4 @@
-//! Request tokens: won once, and their units are never promised to anybody else.
+//! The properties of request tokens: won once, and their units are never promised to anybody else.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use model::{
 };
 
 use super::StoreFactory;
-use super::fixtures::{batch, books, hours, keep, lease, new_hash, spent_units, units};
+use super::fixtures::{balance_figures, batch, hours, keep, lease, new_hash, spent_units, units};
 use crate::{AuditEntries, Error, LicenseChange, Store, TokenClaim, TokenIssue, TokenStore};
 
 pub(super) fn tokens(store: &Arc<dyn Store>) -> &dyn TokenStore {
@@ -47,12 +47,12 @@ pub(super) async fn issue(
     (token, hash)
 }
 
-/// The call that claims, made of its number.
+/// Returns the id of the call that claims, made of its number.
 const fn call(number: u128) -> CallId {
     CallId::from_u128(number)
 }
 
-/// Its units are held from the beginning, and its secret is known by its hash alone.
+/// The token's units are held from the beginning, and its secret is known by its hash alone.
 pub async fn a_token_comes_back_as_it_was_and_holds_its_units<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -67,7 +67,10 @@ pub async fn a_token_comes_back_as_it_was_and_holds_its_units<F: StoreFactory>()
         .issue_token(new_token(license, 4), hash, hours(0))
         .await;
     assert!(matches!(same, Err(Error::Exists(_))), "{same:?}");
-    assert_eq!(books(&*store, license, hours(0)).await, [10, 0, 4, 0]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(0)).await,
+        [10, 0, 4, 0]
+    );
     let few = tokens(&store)
         .issue_token(new_token(license, 7), new_hash(), hours(0))
         .await;
@@ -81,7 +84,7 @@ pub async fn a_token_comes_back_as_it_was_and_holds_its_units<F: StoreFactory>()
     issue(&store, uncounted, 7).await;
 }
 
-/// G7: of any number of claims one wins, and its gate then holds the units.
+/// Of any number of claims one wins, and its gate then holds the units (G7).
 pub async fn of_many_claims_of_a_token_one_wins_and_has_its_units<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -110,14 +113,20 @@ pub async fn of_many_claims_of_a_token_one_wins_and_has_its_units<F: StoreFactor
         }
     }
     assert_eq!(won.len(), 1, "{won:?}");
-    assert_eq!(books(&*store, license, hours(0)).await, [10, 0, 4, 0]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(0)).await,
+        [10, 0, 4, 0]
+    );
     let gate = InstanceId::from_u128(100 + won[0]);
     store
         .roll_up(batch(gate, 0, vec![spent_units(license, 0, 3)]))
         .await
         .expect("in place");
     store.settle_instance(gate).await.expect("settled");
-    assert_eq!(books(&*store, license, hours(0)).await, [10, 3, 0, 0]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(0)).await,
+        [10, 3, 0, 0]
+    );
     assert_eq!(
         tokens(&store)
             .claim_token(new_hash(), gate, call(1), hours(0))
@@ -181,7 +190,8 @@ pub async fn a_token_whose_call_reached_nobody_can_be_claimed_again<F: StoreFact
     assert!(matches!(claim(4).await, TokenClaim::Lost(_)));
 }
 
-/// An answer may be lost on its way. Nobody else is told that, and a lease of an epoch that is over is not told either.
+/// An answer may be lost on its way. No other call gets that answer, and it never names a lease of
+/// an epoch that is over.
 pub async fn the_call_that_has_a_token_is_told_the_same_each_time_that_it_asks<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -210,7 +220,7 @@ pub async fn the_call_that_has_a_token_is_told_the_same_each_time_that_it_asks<F
         ));
     }
     assert_eq!(
-        books(&*store, license, hours(0)).await,
+        balance_figures(&*store, license, hours(0)).await,
         [10, 0, 7, 0],
         "its units are moved once"
     );
@@ -236,7 +246,7 @@ pub async fn the_call_that_has_a_token_is_told_the_same_each_time_that_it_asks<F
     assert!(matches!(claim(hash, gate, 4).await, TokenClaim::Won { .. }));
 }
 
-/// What nobody used in time costs nothing.
+/// A token that nobody used in time costs nothing.
 pub async fn a_token_that_expired_is_lost_and_its_units_are_free_again<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -259,7 +269,10 @@ pub async fn a_token_that_expired_is_lost_and_its_units_are_free_again<F: StoreF
     };
     assert_eq!(lost.state, TokenState::Expired);
     let expire = async |at| tokens(&store).expire_tokens(at, 10).await;
-    assert_eq!(books(&*store, license, hours(1)).await, [10, 0, 7, 0]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(1)).await,
+        [10, 0, 7, 0]
+    );
     assert_eq!(expire(hours(0)).await, Ok(0));
     assert_eq!(
         expire(hours(1)).await,
@@ -267,13 +280,16 @@ pub async fn a_token_that_expired_is_lost_and_its_units_are_free_again<F: StoreF
         "one that is used is not ended"
     );
     assert_eq!(expire(hours(1)).await, Ok(0));
-    assert_eq!(books(&*store, license, hours(1)).await, [10, 0, 3, 0]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(1)).await,
+        [10, 0, 3, 0]
+    );
     assert_eq!(tokens(&store).forget_tokens(hours(0), 10).await, Ok(0));
     assert_eq!(tokens(&store).forget_tokens(hours(1), 10).await, Ok(2));
     assert_eq!(tokens(&store).token(hash, hours(1)).await, Ok(None));
 }
 
-/// In pages that miss none; one that was used stays as it is.
+/// Tokens are listed in pages that miss none; one that was used stays as it is.
 pub async fn the_tokens_of_a_license_are_listed_and_one_that_nobody_used_is_ended<
     F: StoreFactory,
 >() {
@@ -299,7 +315,7 @@ pub async fn the_tokens_of_a_license_are_listed_and_one_that_nobody_used_is_ende
         let token = ended(made[0].0.id).await.expect("answers").expect("there");
         assert_eq!(token.state, TokenState::Expired);
         // Three tokens and the call under way hold two units each, and the ended one none.
-        assert_eq!(books(&*store, license, hours(0)).await[2], 8);
+        assert_eq!(balance_figures(&*store, license, hours(0)).await[2], 8);
     }
     let claimed = ended(made[1].0.id).await.expect("answers").expect("there");
     assert_eq!(claimed.state, TokenState::Claimed, "a call is under way");
@@ -328,7 +344,7 @@ pub async fn the_tokens_of_a_license_are_listed_and_one_that_nobody_used_is_ende
     assert_eq!((one.id, one.state), (strange.id, TokenState::Expired));
 }
 
-/// The holder's word on a call that was made; nobody else's, and not before.
+/// The holder reports the status of a call that was made; nobody else can, and not before.
 pub async fn the_holder_of_a_consumed_token_confirms_or_disputes_its_status<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -365,7 +381,8 @@ pub async fn the_holder_of_a_consumed_token_confirms_or_disputes_its_status<F: S
     );
 }
 
-/// A balance that is set anew owes nothing to the tokens before it, and a token finds its units gone.
+/// A balance that is set anew owes nothing to the tokens before it, and a token finds its units
+/// gone.
 pub async fn an_epoch_that_is_over_takes_the_units_of_its_tokens_with_it<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -390,7 +407,10 @@ pub async fn an_epoch_that_is_over_takes_the_units_of_its_tokens_with_it<F: Stor
         .expect("changed");
     // The new epoch begins with the next lease.
     assert_eq!(lease(&*store, gate, license, 1, hours(0)).await.units, 1);
-    assert_eq!(books(&*store, license, hours(0)).await, [5, 0, 1, 1]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(0)).await,
+        [5, 0, 1, 1]
+    );
     let released = tokens(&store)
         .release_token(claimed.id, call(1), leased)
         .await;
@@ -402,5 +422,8 @@ pub async fn an_epoch_that_is_over_takes_the_units_of_its_tokens_with_it<F: Stor
         assert_eq!(leased, None, "and draws on the new epoch");
     }
     assert_eq!(tokens(&store).expire_tokens(hours(9), 10).await, Ok(0));
-    assert_eq!(books(&*store, license, hours(0)).await, [5, 0, 1, 1]);
+    assert_eq!(
+        balance_figures(&*store, license, hours(0)).await,
+        [5, 0, 1, 1]
+    );
 }

@@ -1,4 +1,4 @@
-//! Usage reports against sums made by hand.
+//! The comparison of usage reports with sums made by hand.
 
 use std::collections::BTreeMap;
 
@@ -82,7 +82,7 @@ fn key() -> impl Strategy<Value = UsageKey> {
 
 fn sums() -> impl Strategy<Value = UsageSums> {
     let count = || 0..1_000_000_000_000_u64;
-    // Far beyond 64 bits.
+    // The sum is far beyond 64 bits.
     let most = 10_i128.pow(33);
     let amount = -most..most;
     (count(), count(), count(), amount, count(), count()).prop_map(
@@ -145,7 +145,7 @@ pub async fn usage_of_a_license_is_empty_where_nothing_was_rolled_up<F: StoreFac
     }
 }
 
-/// Whatever was rolled up and whatever is asked.
+/// Usage agrees with a simple model, whatever was rolled up and whatever is asked.
 pub async fn usage_agrees_with_a_simple_model<F: StoreFactory>() {
     let batches =
         proptest::collection::vec(proptest::collection::vec((key(), sums()), 0..30), 1..4);

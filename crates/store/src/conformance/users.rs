@@ -1,4 +1,4 @@
-//! Users of apps.
+//! The properties of users of apps.
 
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ pub async fn a_user_is_found_by_app_and_login_and_is_there_once<F: StoreFactory>
     assert_eq!(found, Ok(Some(zoe)));
 }
 
-/// What is not named stays; a name can be taken away; another app's user is not touched.
+/// Fields that are not named stay; a name can be removed; another app's user is not touched.
 pub async fn a_user_is_changed_where_it_is_named_and_forgotten_wholly<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;
@@ -160,7 +160,7 @@ pub async fn a_user_is_changed_where_it_is_named_and_forgotten_wholly<F: StoreFa
     assert_eq!(left, Ok(Some(other)));
 }
 
-/// As when a hundred requests create the same users at once.
+/// Many requests create the same users at once.
 pub async fn a_login_is_given_once_under_parallel_writers_and_pages_miss_none<F: StoreFactory>() {
     let place = F::fresh().await;
     let store = place.open().await;

@@ -57,8 +57,8 @@ pub(super) async fn add_entries<T>(
     add(conn, &lines).await
 }
 
-/// Writes the lines of a change as [`add_entries`] does, with the states before and after. Returns the
-/// state after.
+/// Writes the lines of a change as [`add_entries`] does, with the states before and after. Returns
+/// the state after.
 pub(super) async fn add_changed<T>(
     conn: &PooledConn,
     entries: &AuditEntries<Changed<T>>,

@@ -35,7 +35,7 @@ const KEY: &str = "id, account, app, license_id, name, scopes, prefix, created_a
 /// The ids and terms of revisions.
 type Kept = (Vec<Uuid>, Vec<String>);
 /// The names and values of the settings that hold which revision is in force.
-type Noted = (Vec<String>, Vec<Vec<u8>>);
+type InForce = (Vec<String>, Vec<Vec<u8>>);
 
 /// The query for the plans that licenses name which are not revoked, and how many name each.
 pub(super) const PLANS_NAMED: &str =
@@ -251,18 +251,18 @@ impl ManagementStore for PostgresStore {
             .map(|revision| (id(revision.id.as_u128()), json(&revision.plan)))
             .collect();
         rows.sort_by_key(|(revision, _)| *revision);
-        let mut noted: Vec<(String, Vec<u8>)> = revisions
+        let mut in_force: Vec<(String, Vec<u8>)> = revisions
             .iter()
             .map(|revision| {
                 let bits = revision.id.as_u128().to_be_bytes();
                 (plan_setting(&revision.plan.name), bits.to_vec())
             })
             .collect();
-        noted.sort();
+        in_force.sort();
         let rows: (Vec<Uuid>, Vec<String>) = rows.into_iter().unzip();
-        let noted: (Vec<String>, Vec<Vec<u8>>) = noted.into_iter().unzip();
-        let put = move |conn: Conn, wanted: Arc<(Kept, Noted)>| async move {
-            let (rows, noted) = &*wanted;
+        let in_force: (Vec<String>, Vec<Vec<u8>>) = in_force.into_iter().unzip();
+        let put = move |conn: Conn, wanted: Arc<(Kept, InForce)>| async move {
+            let (rows, in_force) = &*wanted;
             let sql = "INSERT INTO plan_revisions (id, terms)
                     SELECT n.id, n.terms FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS n (id, terms, place)
                     ORDER BY n.place ON CONFLICT DO NOTHING";
@@ -270,11 +270,11 @@ impl ManagementStore for PostgresStore {
             let sql = "INSERT INTO settings AS s (name, value)
                     SELECT n.name, n.value FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS n (name, value, place)
                     ORDER BY n.place ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE s.value <> excluded.value";
-            conn.change(sql, &[&noted.0, &noted.1]).await?;
+            conn.change(sql, &[&in_force.0, &in_force.1]).await?;
             Ok(())
         };
         self.server
-            .run_with(TxOptions::TRANSACTION, (rows, noted), put)
+            .run_with(TxOptions::TRANSACTION, (rows, in_force), put)
             .await
     }
 

@@ -1,7 +1,8 @@
 //! Sessions and the windows of keys in SQL.
 //!
-//! Rows are locked in this order: refresh token, session, management key, credentials, licenses, and the counter of
-//! changes last. A key is locked while tokens of it are kept, so that none slips in behind its end.
+//! Rows are locked in this order: refresh token, session, management key, credentials, licenses,
+//! and the counter of changes last. A key is locked while tokens of it are kept, so that none slips
+//! in behind its end.
 
 use std::collections::BTreeSet;
 
@@ -283,7 +284,8 @@ pub(super) async fn set_allow_ips(
     management::key(conn, key_id).await
 }
 
-/// Counts a call. Calls of one key wait for each other, so that all of its windows are judged together.
+/// Counts a call. Calls of one key wait for each other, so that all of its windows are judged
+/// together.
 pub(super) async fn count_call(
     conn: &PooledConn,
     key_id: ManagementKeyId,

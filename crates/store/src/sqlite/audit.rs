@@ -47,8 +47,8 @@ pub(super) fn add_entries<T>(
     add_all(connection, &entries.lines(result))
 }
 
-/// Writes the lines of a change as [`add_entries`] does, with the states before and after. Returns the
-/// state after.
+/// Writes the lines of a change as [`add_entries`] does, with the states before and after. Returns
+/// the state after.
 pub(super) fn add_changed<T>(
     connection: &Connection,
     entries: &AuditEntries<Changed<T>>,

@@ -237,7 +237,8 @@ mod tests {
         (go, busy)
     }
 
-    /// Three writes that share a transaction, since they were handed over while the writer was busy.
+    /// Three writes that share a transaction, since they were handed over while the writer was
+    /// busy.
     async fn together<A: Future, B: Future, C: Future>(
         db_threads: &Arc<DbThreads<Plain>>,
         (a, b, c): (A, B, C),

@@ -120,7 +120,8 @@ impl DatabaseFile {
         self.prepare(Access::Write, Empty::IsNew).map(drop)
     }
 
-    /// Opens the file, which must be there: a store that was taken away is never replaced by an empty one.
+    /// Opens the file, which must be there: a store that was taken away is never replaced by an
+    /// empty one.
     ///
     /// # Errors
     /// As [`DatabaseFile::create`].

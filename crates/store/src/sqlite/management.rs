@@ -248,12 +248,12 @@ pub(super) fn last_plan_revision(
     connection: &Connection,
     name: &PlanName,
 ) -> Result<Option<PlanRevision>, BackendError> {
-    let noted: Option<[u8; 16]> = connection
+    let in_force: Option<[u8; 16]> = connection
         .prepare_cached("SELECT value FROM settings WHERE name = ?1")?
         .query_row([plan_setting(name)], |row| row.get(0))
         .optional()?;
-    let found = match noted {
-        Some(noted) => Some(noted),
+    let found = match in_force {
+        Some(in_force) => Some(in_force),
         // The version that made it did not record which is in force: of several revisions any is
         // better than none.
         None => connection

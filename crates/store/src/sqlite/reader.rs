@@ -1,5 +1,5 @@
-//! The reader threads of a database. Each has a connection of its own, so that no report waits for a write or holds up
-//! a look-up.
+//! The reader threads of a database. Each has a connection of its own, so that no report waits for
+//! a write or holds up a look-up.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

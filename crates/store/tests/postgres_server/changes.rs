@@ -9,7 +9,8 @@ use testkit::Postgres;
 
 use crate::support::{connect, in_time, open, wait_for};
 
-/// Reads changes as a gate does, until the last change of each of these licenses was seen; checks that none is skipped.
+/// Reads changes as a gate does, until the last change of each of these licenses was seen; checks
+/// that none is skipped.
 async fn follow(store: Arc<PostgresStore>, licenses: Vec<(LicenseId, usize)>) -> Vec<Change> {
     let mut seen: Vec<Change> = Vec::new();
     let count = |seen: &[Change], id| seen.iter().filter(|change| change.license_id == id).count();
@@ -43,8 +44,8 @@ async fn a_transaction_that_commits_slowly_hides_no_change_that_came_after_it() 
     let store = Arc::new(open(&url).await);
     let slow = keep(&*store, Limits::default()).await;
     let quick = keep(&*store, Limits::default()).await;
-    // The commit itself takes long, which is after the number was given: with numbers of a sequence, the changes of the
-    // other license would be seen first.
+    // The commit itself takes long, which is after the number was given: with numbers of a
+    // sequence, the changes of the other license would be seen first.
     let raw = connect(&url).await;
     let uuid = uuid::Uuid::from_u128(slow.as_u128());
     raw.batch_execute(&format!(

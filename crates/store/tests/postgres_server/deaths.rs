@@ -33,7 +33,8 @@ async fn a_store_comes_back_by_itself_when_its_server_does() {
         }
         let lost = in_time(store.license_by_key(hash)).await;
         assert!(unavailable(&lost), "{lost:?}");
-        // Nobody waits for a server that is known to be dead: so many waits would not be over in time.
+        // Nobody waits for a server that is known to be dead: this many waits would not be over in
+        // time.
         for _ in 0..1_000 {
             let lost = in_time(store.put_if_absent("x", vec![1], AuditEntries::none())).await;
             assert!(unavailable(&lost), "{lost:?}");
@@ -194,7 +195,8 @@ async fn the_name_of_a_node_is_held_through_a_restart_of_the_server_and_until_it
     let _north = in_time(second.claim_node("north")).await.expect("free");
 }
 
-/// A cancelled statement undoes its transaction, and the COMMIT after it is answered like any other.
+/// A cancelled statement undoes its transaction, and the COMMIT after it is answered like any
+/// other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_said_to_be_done_while_statements_are_cancelled_is_done() {
     let server = Arc::new(Postgres::start());
@@ -217,7 +219,8 @@ async fn what_is_said_to_be_done_while_statements_are_cancelled_is_done() {
             Err(error) => {
                 assert!(unavailable(&Err::<(), _>(error.clone())), "{error:?}");
                 failures += 1;
-                // Whether it was done all the same, the position tells: a batch is repeated from there.
+                // The position shows whether it was done all the same: a batch is repeated from
+                // there.
                 let positions = wait_for(|| store.positions(instance), Result::is_ok).await;
                 let found = positions.expect("answers");
                 let found = found.first().map_or(0, |lane| lane.rolled);

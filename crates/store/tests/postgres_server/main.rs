@@ -1,4 +1,4 @@
-//! What can happen to a PostgreSQL store: races, deaths, pauses, strangers, and settings that are wrong.
+//! The PostgreSQL store under races, deaths, pauses, foreign tables, and wrong settings.
 
 mod changes;
 mod deaths;

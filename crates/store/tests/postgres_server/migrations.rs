@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::usage::{UsageField, UsageQuery};
 use model::{InstanceId, Timestamp};
-use store::conformance::fixtures::{books, hours, keep, lease, units};
+use store::conformance::fixtures::{balance_figures, hours, keep, lease, units};
 use store::{ChangeNumber, LedgerStore, LicenseStore, RollupRow, Store};
 use testkit::Postgres;
 use tokio::task::JoinSet;
@@ -24,7 +24,7 @@ const FIRST: [&str; 8] = [
     include_str!("../../src/postgres/schema/sessions_1.sql"),
 ];
 
-/// A change as a gate of the first version notes it.
+/// The statements by which a gate of the first version writes a change down.
 const CHANGE: &str = "UPDATE change_counter SET last = last + 1;
     INSERT INTO changes (number, license_id) VALUES ((SELECT last FROM change_counter), gen_random_uuid());";
 
@@ -69,7 +69,7 @@ async fn many_gates_bring_the_first_schema_up_to_date_at_once_while_one_of_that_
         "one of them did it"
     );
 
-    // By a gate that knows the first version only, after the step.
+    // Written by a gate that knows only the first version, after the step.
     raw.batch_execute(CHANGE).await.expect("written");
     let instance =
         "INSERT INTO instances (id, node, started_at) VALUES (gen_random_uuid(), 'old', 0)";
@@ -95,10 +95,14 @@ async fn many_gates_bring_the_first_schema_up_to_date_at_once_while_one_of_that_
         let grant = lease(store, InstanceId::generate(), license, 2, hours(0)).await;
         assert_eq!(grant.units, 2);
     }
-    assert_eq!(books(&*stores[7], license, hours(0)).await, [16, 0, 16, 0]);
+    assert_eq!(
+        balance_figures(&*stores[7], license, hours(0)).await,
+        [16, 0, 16, 0]
+    );
 }
 
-/// Of a gate of the version before, which rolls up by the hour, with amounts in 10^-9.
+/// The statements of a gate of the version before, which rolls up by the hour, with amounts in
+/// 10^-9.
 const BY_HOUR: &str = "INSERT INTO kinds (account, app, route, method, status, outcome, mode, test, plan, revision, currency)
     VALUES ('default', 'api', '/', 1, 200, 1, 1, false, 'pro', gen_random_uuid(), 'VND');
     INSERT INTO rollups (hour, license, kind, calls, billable_calls, units, amount, request_bytes, response_bytes)

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::InstanceId;
 use store::conformance::fixtures::{
-    balance_of, batch, books, hours, keep, lease, spent_units, units,
+    balance_figures, balance_of, batch, hours, keep, lease, spent_units, units,
 };
 use store::{LeaseRequest, LeaseRound, LedgerStore, PostgresStore, QuotaStore};
 use testkit::Postgres;
@@ -58,7 +58,7 @@ async fn gates_with_pools_of_their_own_never_lease_more_than_there_is() {
     .await;
     assert_eq!(held + rest.units, 1_000, "all of it, and nothing twice");
     assert_eq!(
-        books(&*gates[1], license, hours(0)).await,
+        balance_figures(&*gates[1], license, hours(0)).await,
         [1_000, 0, 1_000, 0]
     );
 }
@@ -111,7 +111,7 @@ async fn connections_that_are_cut_amid_leases_grant_nothing_twice_and_nothing_un
     over.store(true, Ordering::Relaxed);
     cutting.await.expect("no panic");
     let store = open(&url).await;
-    let [granted, spent, leased, _] = books(&store, license, hours(0)).await;
+    let [granted, spent, leased, _] = balance_figures(&store, license, hours(0)).await;
     assert_eq!((granted, spent), (200, 0));
     assert_eq!((heard, leased), (200, 200));
 }
@@ -154,7 +154,7 @@ async fn gates_that_use_the_same_licenses_in_any_order_do_not_fail_each_other() 
     }
     in_time(racing.join_all()).await;
     for license in licenses {
-        let [_, _, leased, _] = books(&*gates[0], license, hours(0)).await;
+        let [_, _, leased, _] = balance_figures(&*gates[0], license, hours(0)).await;
         assert_eq!(leased, 0);
     }
 }

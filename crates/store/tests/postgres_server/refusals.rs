@@ -1,9 +1,9 @@
-//! Servers and settings that are refused, each with a word that helps.
+//! The servers and settings that are refused, each with a message that helps.
 
 use std::sync::Arc;
 
 use model::{Actor, AuditEntry, InstanceId, Limits, Timestamp};
-use store::conformance::fixtures::{books, hours, keep, lease, units};
+use store::conformance::fixtures::{balance_figures, hours, keep, lease, units};
 use store::{
     AuditFilter, AuditStore, Error, LicenseStore, ManagementStore, PostgresOptions, PostgresStore,
     Store,
@@ -249,7 +249,10 @@ async fn many_gates_may_open_a_new_store_at_once_and_all_see_what_one_writes() {
         assert_eq!(grant.units, 2);
     }
     for store in &stores {
-        assert_eq!(books(&**store, license, hours(0)).await, [16, 0, 16, 0]);
+        assert_eq!(
+            balance_figures(&**store, license, hours(0)).await,
+            [16, 0, 16, 0]
+        );
     }
 }
 

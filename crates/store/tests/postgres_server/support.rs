@@ -1,4 +1,4 @@
-//! Servers, stores and raw connections to test with.
+//! The servers, stores and raw connections of the tests.
 
 use std::future::Future;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use store::postgres::Times;
 use store::{Error, PostgresOptions, PostgresStore};
 use tokio_postgres::{Client, NoTls};
 
-/// No call waits longer than its bound; this is far above it.
+/// A time far above the bound that every call keeps.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Options for a URL, with the times that tests say.
+/// Returns the options for a URL, with the timeouts of the tests.
 pub(crate) fn options(url: &str) -> PostgresOptions {
     let mut options = PostgresOptions::parse(url).expect("a valid URL");
     options.times = Times::Caller;
@@ -23,7 +23,7 @@ pub(crate) async fn open(url: &str) -> PostgresStore {
         .expect("the store opens")
 }
 
-/// A connection beside the store's own.
+/// Makes a connection beside the store's own.
 pub(crate) async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("connects");
     tokio::spawn(connection);

@@ -1,7 +1,8 @@
-//! What an earlier version of the program wrote stays in the books.
+//! The reading of records and files that an earlier version of the program wrote.
 //!
-//! `version_1` holds what the last build with records and files of version 1 wrote: records, one a line with head and tail in
-//! hexadecimal digits, and a sealed file of such records. Both are of one lane, app, route and plan.
+//! `version_1` holds the records and files of the last build with version 1: records, one a line
+//! with head and tail in hexadecimal digits, and a sealed file of such records. Both are of one
+//! lane, app, route and plan.
 
 use ledger::{CallsQuery, ExportFormat, Filter, Names, SealedReader};
 use model::usage::{UsageQuery, UsageSums};
@@ -15,7 +16,7 @@ const FILE_BYTES: &[u8] = include_bytes!(
     "version_1/01900000000070008000000000000001-0000-000000000001-000000000240.parquet"
 );
 
-/// Heads and tails of version 1.
+/// Returns heads and tails of version 1.
 fn records() -> Vec<(Vec<u8>, Vec<u8>)> {
     let bytes = |digits: &str| hex::decode(digits).unwrap();
     let pair = |line: &str| {
@@ -25,7 +26,8 @@ fn records() -> Vec<(Vec<u8>, Vec<u8>)> {
     RECORDS.lines().map(pair).collect()
 }
 
-/// Writes records as the old version did: every third at once, the others in two steps, one step behind each other.
+/// Writes records as the old version did: every third at once, the others in two steps, one step
+/// behind each other.
 fn write(gate: &Gate) {
     let lane = gate.lane(0);
     let mut open = Vec::new();

@@ -1,4 +1,5 @@
-//! Who follows the records sees each once, whatever closes late, is sealed, dies or restarts meanwhile.
+//! The following of records: a client sees each once, whatever closes late, is sealed, dies or
+//! restarts meanwhile.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use store::LedgerStore;
 
 use crate::support::{Gate, Home, START, Shape, license, recover};
 
-/// A follower that keeps nothing but a text.
+/// A follower that keeps only the text of its cursor.
 #[derive(Default)]
 struct Follower {
     query: CallsQuery,
@@ -62,7 +63,7 @@ async fn a_stream_that_ends_after_its_page_was_read_is_on_the_next() {
     assert_eq!(follower.seen, [first, last, stream], "as they were closed");
 }
 
-/// A number that looks like any, the same each time.
+/// A generator of numbers, the same each time.
 struct Random(u64);
 
 impl Random {
@@ -111,7 +112,7 @@ async fn each_record_of_a_fleet_is_seen_once_through_streams_seals_deaths_and_re
                 14 => gate.ledger.seal().await.unwrap(),
                 15 => gate.ledger.ship().await.unwrap(),
                 16 if random.below(4) == 0 => {
-                    // Killed: what was under way is closed by its recovery.
+                    // The gate is killed: its open calls are closed by its recovery.
                     let dead = gates.remove(which);
                     let of_dead = under_way.extract_if(.., |(gate, ..)| *gate == which);
                     for (_, license, call) in of_dead {
@@ -192,7 +193,7 @@ async fn a_busy_lane_starves_no_other() {
     follower.catch_up(&gate, 5).await;
     let quiet = gate.call(Shape::new(1, 0));
     for round in 0..4 {
-        // More than a page, each time.
+        // There is more than a page, each time.
         for second in 0..6 {
             gate.call(Shape::new(0, round * 10 + second));
         }

@@ -1,4 +1,4 @@
-//! Every kind of damage is found, named and, where it can be, healed.
+//! The verification: every kind of damage is found, named and, where it can be, mended.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use crate::support::{Gate, Home, Shape, recover};
 
-/// A gate with forty calls on one lane in two files, and ten more in the journal.
+/// Returns a gate with forty calls on one lane in two files, and ten more in the journal.
 async fn prepared(home: &Home) -> Gate {
     let gate = home.gate().await;
     for second in 0..50 {
@@ -169,7 +169,7 @@ async fn a_lost_manifest_is_made_anew_from_the_files() {
     assert_clean(&gate).await;
 }
 
-/// The segments of a lane of the only dead instance, oldest first.
+/// Returns the segments of a lane of the only dead instance, oldest first.
 fn segments(home: &Home, lane: usize) -> Vec<PathBuf> {
     let instance = std::fs::read_dir(home.path("journals"))
         .unwrap()
@@ -219,7 +219,7 @@ async fn a_dropped_part_of_the_journal_is_found_and_counted() {
         report.stored + report.pending + report.lost
     );
 
-    // Put back from a copy, everything comes in.
+    // Put back from a copy, everything is recovered.
     std::fs::write(&segments[1], kept).unwrap();
     let report = gate.ledger.verify().await.unwrap();
     assert!(report.is_clean(), "{report:?}");

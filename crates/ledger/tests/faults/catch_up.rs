@@ -1,4 +1,4 @@
-//! What earlier starts left, brought into the books beside the calls of a gate that serves.
+//! The recovery of earlier starts beside the calls of a gate that serves.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const ROLL: &str = "ledger::roll::commit";
 const SEAL: &str = "ledger::seal::intended";
 const FINISH: &str = "ledger::recover::finish";
 
-/// Small batches, so that there are many parts.
+/// Returns options with small batches, so that there are many steps.
 fn options(home: &Home) -> LedgerOptions {
     LedgerOptions {
         rollup_rows: 10,
@@ -22,7 +22,8 @@ fn options(home: &Home) -> LedgerOptions {
     }
 }
 
-/// Calls of so many licenses, one that is under way and one that may have been forwarded; then death.
+/// Writes calls of `licenses` licenses, one that is under way and one that may have been forwarded;
+/// then the gate dies.
 async fn leave(gate: Gate, licenses: u64) -> Vec<CallId> {
     let call = |license: u64| gate.call(Shape::new(license, license as i64));
     let mut left: Vec<_> = (0..licenses).map(call).collect();
@@ -44,7 +45,7 @@ async fn counted(gate: &Gate) -> u64 {
     rows.iter().map(|row| row.sums.calls).sum()
 }
 
-/// Waits until all that earlier starts left is in the books.
+/// Waits until all records of earlier starts are rolled up and sealed.
 async fn caught_up(gate: &Gate) {
     let done =
         |state: &store::InstanceState| state.id == gate.instance || state.finished_at.is_some();
@@ -52,7 +53,7 @@ async fn caught_up(gate: &Gate) {
     assert!(comes_true(60, all).await, "{:?}", gate.ledger.counts());
 }
 
-/// Everything is there, and everything once.
+/// Checks that every call is there, and is there once.
 async fn assert_whole(gate: &Gate, mut expected: Vec<CallId>) {
     let mut recorded = recorded(gate).await;
     recorded.sort_unstable();
@@ -111,7 +112,8 @@ async fn a_gate_whose_store_takes_no_sums_yet_shows_the_calls_that_an_earlier_on
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_catch_up_that_dies_anywhere_goes_on_where_it_was_with_all_that_was_left_meanwhile() {
-    // After so many good ones, this point fails: in the first batch, between two, between two files, before the end.
+    // The fail point fails after this many good passes: in the first batch, between two, between
+    // two files, before the end.
     for (point, good) in [
         (ROLL, 0),
         (ROLL, 1),
@@ -126,7 +128,7 @@ async fn a_catch_up_that_dies_anywhere_goes_on_where_it_was_with_all_that_was_le
         for _ in 0..3 {
             fail::cfg(point, &format!("{good}*off->return")).unwrap();
             let gate = home.gate_behind(options(&home)).await;
-            // It is over for now when a part has failed.
+            // The wait ends when a step has failed.
             let exact = gate
                 .ledger
                 .caught_up(Duration::from_secs(60))

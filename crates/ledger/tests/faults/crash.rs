@@ -1,4 +1,4 @@
-//! A crash at every step of rolling up and sealing, and the same again.
+//! Crashes at every step of rolling up and sealing, after which the step is done again.
 
 use fail::FailScenario;
 use store::LedgerStore;
@@ -41,7 +41,7 @@ async fn a_seal_that_fails_is_repeated_with_the_same_name_and_rows() {
         fail::cfg(point, "return").unwrap();
         gate.ledger.seal().await.unwrap_err();
         let intents = gate.store.seal_intents(gate.instance).await.unwrap();
-        // More comes in between: the range stays as it was meant.
+        // More records come in between: the range stays as it was intended.
         expected.push(gate.call(Shape {
             lane: 0,
             ..Shape::new(1, 100)
@@ -72,7 +72,7 @@ async fn a_process_that_dies_while_sealing_leaves_nothing_doubled() {
         gate.ledger.seal().await.unwrap_err();
         gate.die().await;
         fail::remove(point);
-        // What a crash in the middle of a file leaves.
+        // The file that a crash in the middle of writing leaves.
         let part = home.path("ledger").join(home.files().first().map_or_else(
             || "left.parquet.part".to_owned(),
             |name| format!("{name}.part"),

@@ -1,4 +1,4 @@
-//! What usage says: of any span, of any amount, and in every form the same.
+//! Usage of any span, of any amount, and the same in every form.
 
 use ledger::{CallsQuery, Error, ExportFormat};
 use model::Timestamp;
@@ -6,7 +6,7 @@ use model::usage::{UsageField, UsageQuery, UsageRow};
 
 use crate::support::{Gate, Home, START, Shape, license, recover};
 
-/// When a second of the tests is. The first lies within a quarter of an hour.
+/// Returns the time of a second of the tests. The first lies within a quarter of an hour.
 fn at(second: i64) -> Timestamp {
     Timestamp::from_micros(START + second * 1_000_000)
 }
@@ -28,7 +28,7 @@ async fn any_span_is_answered_to_the_microsecond() {
     let gate = home.gate().await;
     for second in (0..SECONDS).step_by(7) {
         gate.call(Shape::new(second as u64 % 3, second));
-        // A part of it is in files, a part in the journal.
+        // A part of the calls is in files, a part in the journal.
         if second == 5_600 {
             gate.ledger.seal().await.unwrap();
         }

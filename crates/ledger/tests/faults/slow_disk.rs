@@ -19,7 +19,7 @@ fn options(home: &Home) -> LedgerOptions {
     }
 }
 
-/// Two calls that have ended, on two lanes, the earlier one on the lane that is synced last.
+/// Writes two calls that have ended, on two lanes, the earlier one on the lane that is synced last.
 fn two_calls(gate: &Gate, second: i64) -> Vec<CallId> {
     let calls = [Shape::new(1, second), Shape::new(2, second + 1)];
     calls.map(|shape| gate.call(shape)).to_vec()
@@ -113,7 +113,7 @@ async fn an_answer_that_would_lack_calls_that_had_ended_is_refused_or_says_so() 
         .collect();
     assert_eq!(faults, [Fault::NotShipped]);
 
-    // A follower gets what there is, and no page that would be its last.
+    // A follower gets the calls that there are, and no page that would be its last.
     let follow = async |cursor| gate.ledger.follow(CallsQuery::default(), cursor, 100).await;
     let first = follow(None).await.unwrap();
     assert_eq!((first.calls.len(), first.more), (2, true));

@@ -1,4 +1,4 @@
-//! The ledger with fail points: what is under way dies, or its store fails, at every step.
+//! The ledger with fail points: a process dies, or its store fails, at every step.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,5 +8,5 @@
 mod catch_up;
 mod crash;
 mod slow_disk;
-#[path = "../books/support.rs"]
+#[path = "../ledger/support.rs"]
 mod support;

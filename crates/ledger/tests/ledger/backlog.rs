@@ -1,4 +1,4 @@
-//! A gate that is far behind: what waited for a store that was away.
+//! The roll-up of a gate that is far behind, after a time without its store.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use crate::support::{Home, Shape, comes_true};
 
-/// When each batch was in the rollups, and what it took.
+/// The time, records and duration of each batch that came into the rollups.
 #[derive(Default)]
 struct Batches(Mutex<Vec<(Instant, u64, Duration)>>);
 

@@ -1,4 +1,5 @@
-//! A gate without a gate: a real journal, a real store, a ledger, and calls written as the gate writes them.
+//! A stand-in for a gate: a real journal, a real store, a ledger, and calls written as a gate
+//! writes them.
 
 #![allow(
     dead_code,
@@ -27,7 +28,7 @@ const APP: u32 = 1;
 const ROUTE: u32 = 2;
 const PLAN: u32 = 3;
 
-/// Everything that outlives a process: directories.
+/// The directories, which outlive every process.
 pub(crate) struct Home {
     directory: TempDir,
 }
@@ -45,7 +46,7 @@ impl Home {
 
     pub(crate) fn options(&self) -> LedgerOptions {
         LedgerOptions {
-            // The threads keep still: tests say when.
+            // The threads do nothing by themselves: tests say when.
             rollup_every: Duration::from_secs(3600),
             ..LedgerOptions::new(self.path("ledger"), self.path("journals"), "here")
         }
@@ -66,7 +67,7 @@ impl Home {
         Gate::start(options, store).await
     }
 
-    /// A gate that brings what earlier ones left into the books beside its calls.
+    /// Starts a gate that recovers earlier starts beside its calls.
     pub(crate) async fn gate_behind(&self, options: LedgerOptions) -> Gate {
         let store = self.store().await;
         let as_store: Arc<dyn Store> = store.clone();
@@ -76,7 +77,7 @@ impl Home {
         Gate::start_with(backlog, options, store).await
     }
 
-    /// Names of the sealed files, sorted.
+    /// Returns the names of the sealed files, sorted.
     pub(crate) fn files(&self) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(self.path("ledger"))
             .unwrap()
@@ -113,7 +114,7 @@ pub(crate) fn license(number: u64) -> LicenseId {
     LicenseId::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + u128::from(number))
 }
 
-/// Ships what dead gates left, all of it at once.
+/// Ships the records of all dead gates at once.
 pub(crate) async fn recover(home: &Home) -> Recovery {
     let store = home.store().await;
     ledger::recover(&home.options(), store, Handle::current())
@@ -121,13 +122,13 @@ pub(crate) async fn recover(home: &Home) -> Recovery {
         .unwrap()
 }
 
-/// Every single call that a gate knows of, oldest first.
+/// Returns every single call that a gate knows of, oldest first.
 pub(crate) async fn lines(gate: &Gate) -> Vec<CallLine> {
     let calls = gate.ledger.calls(CallsQuery::default()).await.unwrap();
     calls.all().await.unwrap()
 }
 
-/// Waits for what threads do by themselves; `false` if it does not come in so many seconds.
+/// Waits for a result of the threads. Returns `false` if it does not come in this many seconds.
 pub(crate) async fn comes_true(seconds: u64, condition: impl AsyncFn() -> bool) -> bool {
     let coming = async {
         while !condition().await {
@@ -138,7 +139,7 @@ pub(crate) async fn comes_true(seconds: u64, condition: impl AsyncFn() -> bool) 
     come.is_ok()
 }
 
-/// One process: what it holds goes with it.
+/// A process of a gate.
 pub(crate) struct Gate {
     pub(crate) journal: Journal,
     pub(crate) instance: InstanceId,
@@ -148,7 +149,7 @@ pub(crate) struct Gate {
     seed: u64,
 }
 
-/// What a call is to look like.
+/// The fields of a call to be written.
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) lane: usize,
@@ -262,7 +263,7 @@ impl Gate {
         }
     }
 
-    /// A call that is over.
+    /// Writes a call that is over.
     pub(crate) fn call(&self, shape: Shape) -> CallId {
         let lane = self.lane(shape.lane);
         let head = self.head(shape);
@@ -272,7 +273,7 @@ impl Gate {
         head.call_id
     }
 
-    /// A call that is under way; it never ends.
+    /// Writes a call that is under way; it never ends.
     pub(crate) fn open(&self, shape: Shape) -> CallId {
         let lane = self.lane(shape.lane);
         let head = self.head(shape);
@@ -282,7 +283,7 @@ impl Gate {
         head.call_id
     }
 
-    /// A call that is under way until [`UnderWay::end`].
+    /// Begins a call that is under way until [`UnderWay::end`].
     pub(crate) fn begin(&self, shape: Shape) -> UnderWay {
         let lane = self.lane(shape.lane);
         let head = self.head(shape);
@@ -297,14 +298,14 @@ impl Gate {
         }
     }
 
-    /// A call that may have been forwarded and has no status.
+    /// Sets the mark of a call that may have been forwarded and has no status.
     pub(crate) fn mark(&self, shape: Shape) -> (CallId, MarkSlot) {
         let head = self.head(Shape { status: 0, ..shape });
         let slot = self.journal.mark(&head.encode()).unwrap();
         (head.call_id, slot)
     }
 
-    /// Refusals that were folded into one record.
+    /// Writes refusals that were folded into one record.
     pub(crate) fn refuse(&self, shape: Shape, calls: u32) -> CallId {
         let lane = self.lane(shape.lane);
         let head = CallHead {
@@ -331,7 +332,8 @@ impl Gate {
         head.call_id
     }
 
-    /// The process is gone, as after `kill -9` or a power cut that lost nothing: its journal stays as it is.
+    /// Ends the process as `kill -9` would, or a power cut that lost nothing: its journal stays as
+    /// it is.
     pub(crate) async fn die(self) -> InstanceId {
         let Self {
             journal,

@@ -1,4 +1,4 @@
-//! What dead processes left, brought into the books once.
+//! The recovery of dead processes: their records are rolled up and sealed once.
 
 use journal::DeadInstance;
 use ledger::CallLine;
@@ -34,8 +34,8 @@ fn of(lines: &[CallLine], outcome: Outcome) -> Vec<CallId> {
     lines.iter().filter(same).map(|line| line.call_id).collect()
 }
 
-/// Ten calls that ended, of which six are rolled up and four sealed, two that did not, and three marks of which one has
-/// a head.
+/// Leaves ten calls that ended, of which six are rolled up and four sealed, two that did not, and
+/// three marks of which one has a head.
 async fn leave_a_mess(home: &Home) -> (Vec<CallId>, Vec<CallId>, Vec<CallId>) {
     let gate = home.gate().await;
     let mut ended = Vec::new();
@@ -55,7 +55,7 @@ async fn leave_a_mess(home: &Home) -> (Vec<CallId>, Vec<CallId>, Vec<CallId>) {
         std::mem::forget(slot);
         marks.push(id);
     }
-    // Killed between the head and the end of the mark.
+    // The gate is killed between the head and the end of the mark.
     let head = gate.head(Shape::new(0, 40));
     std::mem::forget(gate.journal.mark(&head.encode()).unwrap());
     let lane = gate.lane(0);
@@ -376,7 +376,7 @@ async fn a_verification_does_not_wait_for_a_dead_instance_whose_journal_is_elsew
     let gate = home.gate().await;
     let begun = std::time::Instant::now();
     let report = gate.ledger.verify().await.unwrap();
-    // A living one is given ten seconds.
+    // A living gate is given ten seconds.
     assert!(
         begun.elapsed() < std::time::Duration::from_secs(8),
         "{:?}",
@@ -384,6 +384,6 @@ async fn a_verification_does_not_wait_for_a_dead_instance_whose_journal_is_elsew
     );
     assert!(report.is_clean(), "{report:?}");
     assert_eq!((report.accepted, report.stored), (1, 1));
-    // It is known that its record is not to be seen.
+    // The report says that its record cannot be seen.
     assert_eq!(report.problems.len(), 1, "{report:?}");
 }

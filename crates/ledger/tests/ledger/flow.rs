@@ -1,4 +1,4 @@
-//! From the journal to usage, calls, files and exports, in one process.
+//! The flow from the journal to usage, calls, files and exports, in one process.
 
 use ledger::{CallsQuery, ExportFormat, SealedReader};
 use model::usage::{UsageField, UsageQuery};
@@ -324,7 +324,7 @@ async fn retention_removes_old_files_and_keeps_their_sums() {
     assert!(report.is_clean(), "{report:?}");
 }
 
-/// Counts roll-ups.
+/// An observer that counts roll-ups.
 #[derive(Default)]
 struct Transactions(std::sync::atomic::AtomicU32);
 
