@@ -17,7 +17,7 @@ const MAX_DURATION: Duration = Duration::from_secs(30);
 /// The time that the others are waited for. A gate that hangs never answers.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 /// The time that a frozen gate waits for its own disk: others wait for it meanwhile.
-const BRIEFLY: Duration = Duration::from_millis(500);
+const OWN_DISK_TIMEOUT: Duration = Duration::from_millis(500);
 /// The time between two looks.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -41,7 +41,7 @@ impl Shared {
     /// Freezes all other gates but for these, which are known to be dead, and waits until they are
     /// frozen or [`TIMEOUT`] has passed; `None` if there are no others, or another gate takes stock
     /// all the time.
-    pub(crate) fn still_others(
+    pub(crate) fn freeze_others(
         &self,
         dead: &[InstanceId],
     ) -> Result<Option<FreezeGuard<'_>>, Error> {
@@ -115,7 +115,7 @@ impl Shared {
             return Ok(());
         }
         // Records that the disk has not taken are not rolled up, and nobody misses them in a file.
-        let _later = self.wait_until_visible(BRIEFLY);
+        let _later = self.wait_until_visible(OWN_DISK_TIMEOUT);
         let (mut frozen, rolled) = self.freeze();
         rolled?;
         let unsealed = |lane: &crate::ledger::LiveLane| lane.is_unsealed();

@@ -49,9 +49,9 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub struct LedgerStats {
     /// The largest number that a verification found missing.
-    lost_by_count: AtomicU64,
+    lost_in_verification: AtomicU64,
     /// The number that roll-ups found gone.
-    lost_on_the_way: AtomicU64,
+    lost_in_roll_ups: AtomicU64,
     pub(crate) failures: AtomicU64,
     pub(crate) files: AtomicU64,
 }
@@ -60,18 +60,19 @@ impl LedgerStats {
     /// Returns the number that is known to be lost: the larger of the two counters. A verification
     /// counts what roll-ups found as well, so it is not their sum.
     pub(crate) fn lost(&self) -> u64 {
-        let counted = self.lost_by_count.load(Ordering::Relaxed);
-        counted.max(self.lost_on_the_way.load(Ordering::Relaxed))
+        let counted = self.lost_in_verification.load(Ordering::Relaxed);
+        counted.max(self.lost_in_roll_ups.load(Ordering::Relaxed))
     }
 
     /// Records the number that a verification found missing.
     pub(crate) fn counted_lost(&self, records: u64) {
-        self.lost_by_count.fetch_max(records, Ordering::Relaxed);
+        self.lost_in_verification
+            .fetch_max(records, Ordering::Relaxed);
     }
 
     /// Adds records that a roll-up found gone.
     pub(crate) fn found_gone(&self, records: u64) {
-        self.lost_on_the_way.fetch_add(records, Ordering::Relaxed);
+        self.lost_in_roll_ups.fetch_add(records, Ordering::Relaxed);
     }
 
     /// Returns the number of roll-ups and seals that failed and were tried again.

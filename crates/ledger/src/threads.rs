@@ -14,16 +14,16 @@ use crate::ledger::{LiveLane, Shared, lock};
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(4);
 /// The inverse of the share of time that roll-ups take at most, so that more calls fall into one
 /// row where there are many rows …
-const SHARE: u32 = 10;
+const INVERSE_SHARE: u32 = 10;
 /// … unless the sums would become older than this.
-const OLDEST: Duration = Duration::from_secs(8);
+const MAX_SUM_AGE: Duration = Duration::from_secs(8);
 /// The time between two looks of the sealing thread for a lane that is due.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// The time between two looks for files that are past their retention.
-const RETENTION: Duration = Duration::from_secs(600);
+const RETENTION_INTERVAL: Duration = Duration::from_secs(600);
 
 /// The time between two looks for another gate that takes stock.
-const STOCK: Duration = Duration::from_secs(1);
+const FREEZE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A flag that ends the threads, and their waits.
 #[derive(Debug, Default)]
@@ -132,7 +132,7 @@ fn with_pauses(shared: &Shared, part: impl Fn() -> Result<bool, Error>) -> Resul
 
 /// Returns the pause after a roll-up that took `took`.
 fn rolling_pause(every: Duration, took: Duration) -> Duration {
-    (took * (SHARE - 1)).min(OLDEST).max(every)
+    (took * (INVERSE_SHARE - 1)).min(MAX_SUM_AGE).max(every)
 }
 
 pub(crate) fn seal_thread(shared: &Shared) {
@@ -156,13 +156,13 @@ pub(crate) fn seal_thread(shared: &Shared) {
             last_all = Instant::now();
         }
         pace.note("seal", result, look);
-        if last_stock.elapsed() >= STOCK {
+        if last_stock.elapsed() >= FREEZE_CHECK_INTERVAL {
             last_stock = Instant::now();
             if let Err(error) = shared.await_thaw() {
                 tracing::debug!(%error, "whether another gate takes stock is not known");
             }
         }
-        if last_retention.elapsed() >= RETENTION {
+        if last_retention.elapsed() >= RETENTION_INTERVAL {
             last_retention = Instant::now();
             if let Err(error) = shared.remove_old_files() {
                 tracing::warn!(%error, "old sealed files could not be removed");
@@ -180,7 +180,7 @@ mod tests {
         let pause = |took| rolling_pause(Duration::from_secs(2), Duration::from_millis(took));
         assert_eq!(pause(20), Duration::from_secs(2));
         assert_eq!(pause(400), Duration::from_millis(3_600));
-        assert_eq!(pause(60_000), OLDEST);
+        assert_eq!(pause(60_000), MAX_SUM_AGE);
         let rare = rolling_pause(Duration::from_secs(60), Duration::from_secs(3));
         assert_eq!(rare, Duration::from_secs(60));
     }

@@ -69,23 +69,23 @@ pub struct ApiKeyFilter {
 /// Absent values come first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ApiKeySort {
-    /// By id, which grows with time on each gate: the only order that [`ApiKeyFilter::after`] goes
+    /// The id, which grows with time on each gate: the only order that [`ApiKeyFilter::after`] goes
     /// by.
     Id,
-    /// By the time at which they were made.
+    /// The time at which they were made.
     #[default]
     CreatedAt,
-    /// By the time at which their owners changed them.
+    /// The time at which their owners changed them.
     UpdatedAt,
-    /// By the time of their last use, as far as that was written down.
+    /// The time of their last use, as far as that was written down.
     LastRequest,
-    /// By the time at which they end.
+    /// The time at which they end.
     ExpiresAt,
-    /// By name.
+    /// The name.
     Name,
-    /// By prefix.
+    /// The prefix.
     Prefix,
-    /// By whether they are switched on: those that are not come first.
+    /// The switch: keys that are off come first.
     Enabled,
 }
 

@@ -4,11 +4,11 @@
 //! One set of traits; every implementation passes one suite of tests. Each method is one
 //! transaction, in which the lines that a change adds to the audit log are written too.
 //!
-//! Who may do what, and what a call costs, is decided in `model` and `licensing`. The rules that
-//! need the state within the transaction are the store's: a revoked license stays revoked, a change
-//! of a balance begins a new epoch, a refill is claimed once when it is due (`refill`), a refresh
-//! token that is used twice ends its family, units of finished instances are settled, and of
-//! several processes that claim the same thing exactly one wins.
+//! Permissions and prices are decided in `model`, `licensing` and `billing`. The rules that need
+//! the state within the transaction are the store's: a revoked license stays revoked, a balance
+//! that is set anew begins a new epoch, a refill is claimed once when it is due (`refill`), a
+//! refresh token that is used twice ends its family, units of finished instances are settled, and
+//! of several processes that claim the same object exactly one wins.
 
 #![forbid(unsafe_code)]
 

@@ -101,7 +101,7 @@ impl Ledger {
     pub(crate) async fn calls_of_all_gates(&self, query: CallsQuery) -> Result<Calls, Error> {
         let shared = Arc::clone(&self.shared);
         let look = move || {
-            let others = shared.still_others(&shared.catch_up.instances())?;
+            let others = shared.freeze_others(&shared.catch_up.instances())?;
             let sources = Sources::new(Arc::clone(&shared), query);
             drop(others);
             sources

@@ -80,21 +80,21 @@ pub(crate) const STARTED: usize = 2;
 /// The places of the columns of each kind, in the order in which rows are put together from them
 /// (`parse`).
 ///
-/// account, app, route, method, outcome, mode.
+/// Columns of texts: account, app, route, method, outcome, mode.
 pub(crate) const REQUIRED_TEXTS: [usize; 6] = [3, 4, 5, 6, 8, 9];
-/// `license_id`, currency, plan, `plan_revision`, refusal.
+/// Columns of texts that may be absent: `license_id`, currency, plan, `plan_revision`, refusal.
 pub(crate) const OPTIONAL_TEXTS: [usize; 5] = [1, 15, 16, 17, 19];
-/// `started_at`, units, spent, calls, bytes of request and response, duration, upstream,
-/// idempotency, `close_number`.
+/// Columns of 64 bits: `started_at`, units, spent, calls, bytes of request and response, duration,
+/// upstream, idempotency, `close_number`.
 pub(crate) const LONG: [usize; 10] = [2, 12, 13, 20, 21, 22, 23, 24, 28, 32];
 /// The place of `amount`.
 pub(crate) const AMOUNT_PLACE: usize = 14;
-/// status, attempts, epoch.
+/// Columns of small numbers: status, attempts, epoch.
 pub(crate) const SMALL: [usize; 3] = [7, 18, 27];
-/// test, billable, limited, windowed.
+/// Columns of flags: test, billable, limited, windowed.
 pub(crate) const FLAGS: [usize; 4] = [10, 11, 25, 26];
-/// Only in format 2: `credential_id`, `caller_network`, `caller_hash`, unit, payer,
-/// `settlement_id`, `units_unreadable`.
+/// Columns of texts of format 2 alone: `credential_id`, `caller_network`, `caller_hash`, unit,
+/// payer, `settlement_id`, `units_unreadable`.
 pub(crate) const SECOND_TEXTS: [usize; 7] = [33, 34, 35, 37, 38, 39, 41];
 /// The place of `correction_of`, which only format 2 has.
 pub(crate) const CORRECTION: usize = 36;

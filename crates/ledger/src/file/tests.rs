@@ -1,4 +1,4 @@
-//! Files read back what was written, and only what is asked for.
+//! Tests that files read back the rows that were written, and only those that are asked for.
 
 use model::{
     CallHead, CallId, CallRecord, CallTail, CallerPlace, CredentialId, InstanceId, LicenseId,
@@ -175,7 +175,7 @@ proptest! {
     }
 }
 
-/// More rows than a row group holds, many to a license.
+/// Returns more rows than a row group holds, many of each license.
 fn many() -> Vec<Row> {
     let record = |index: u64| {
         let head = CallHead {

@@ -21,7 +21,7 @@ use crate::threads::Pace;
 /// The nice value of the thread: calls come first when both want the processor.
 const NICE: i32 = 10;
 /// The longest time after which a pause ends when somebody begins to wait.
-const TURN: Duration = Duration::from_millis(20);
+const MAX_REACTION_TIME: Duration = Duration::from_millis(20);
 
 /// The recovery of earlier starts, and its progress.
 #[derive(Default)]
@@ -171,7 +171,7 @@ impl CatchUp {
             if waiters || left.is_zero() {
                 return shared.stop.wait(Duration::ZERO);
             }
-            if shared.stop.wait(left.min(TURN)) {
+            if shared.stop.wait(left.min(MAX_REACTION_TIME)) {
                 return true;
             }
         }

@@ -43,7 +43,7 @@ pub(crate) fn marks_without_head(
             without.remove(&head.call_id);
         })?;
     }
-    strike_sealed(context, instance, &mut without)?;
+    remove_sealed(context, instance, &mut without)?;
     marks.retain(|mark| without.remove(&mark.call_id));
     marks.sort_unstable_by_key(|mark| mark.call_id);
     let resolve = |mark| resolve_mark(&symbols, &context.names, mark);
@@ -114,7 +114,7 @@ fn unreadable(
 
 /// Removes the call ids that sealed files of the instance hold, but for those that became of marks
 /// in an earlier recovery.
-fn strike_sealed(
+fn remove_sealed(
     context: &LedgerContext,
     instance: InstanceId,
     without: &mut BTreeSet<CallId>,

@@ -52,7 +52,7 @@ impl Ledger {
                 .map(|dead| InstanceId::from_u128(dead.instance()))
                 .collect();
             dead.extend(shared.catch_up.instances());
-            let others = shared.still_others(&dead)?;
+            let others = shared.freeze_others(&dead)?;
             let (mut frozen, shipped) = shared.freeze();
             check.look_at_backlog(&shared.context, &mut frozen.backlog)?;
             if let Err(error) = visible.and(shipped) {
