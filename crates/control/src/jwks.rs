@@ -11,8 +11,8 @@ use licensing::Signing;
 use crate::http::state::Api;
 use crate::protocol::{About, Paths};
 
-/// Its one path. No credential is asked for, and caches may keep the answer: a new key is in it for longer than that
-/// before it signs.
+/// Returns the one path. It takes no credential, and caches may keep the answer: a new key is in it
+/// for longer than that before it signs.
 pub(crate) fn paths(state: Arc<Api>) -> Paths {
     let about = About::new(
         "showKeys",

@@ -1,8 +1,14 @@
 //! The control plane: the native API under `/api/v1`, for the command line on the gate's own host and for management
 //! keys from elsewhere, and the wire protocols that clients of other systems speak ([`protocol`]).
 //!
-//! An operation exists once, in `licensing` or `ledger`; what stands here reads requests, says who may ask, and
-//! translates answers. No request can end the listener: a handler that panics is a 500.
+//! An operation exists once, in `licensing` or `ledger`; this crate reads requests, decides who may ask, and translates
+//! answers. No request can end the listener: a handler that panics is a 500.
+//!
+//! Its modules stand in three floors, of which each uses only those below:
+//!
+//! 1. `http`: connections, callers, extractors, limits, problems, idempotency, and the state that handlers share.
+//! 2. `api`, with the table of its requests in `document`, and [`protocol`].
+//! 3. `router`: all of it on one listener or two.
 
 #![forbid(unsafe_code)]
 

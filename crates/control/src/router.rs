@@ -34,28 +34,28 @@ const DOCUMENT: &str = "/openapi.json";
 /// The path of the protocols' document, below [`document::BASE`].
 const PROTOCOLS: &str = "/openapi-protocols.json";
 
-/// A document as its readers know it.
+/// The type of a document, for its schema.
 struct Document;
 
 inline_schema!(Document: {"type": "object", "description": "A document of OpenAPI 3.1."});
 
-/// What a control listener can serve, over one state.
+/// The routers of a control listener, over one state.
 ///
-/// Give the routers to [`serve`](crate::serve()), which tells them who is at the other end of a connection; without
-/// that every request is a 500.
+/// Give the routers to [`serve`](crate::serve()), which adds the peer of the connection to each
+/// request; without it every request is a 500.
 #[derive(Clone, Debug)]
 pub struct Surfaces {
     native: Router,
     protocols: Router,
 }
 
-/// The native API and the protocols that every gate speaks.
+/// Returns the native API and the protocols that every gate speaks, on one router.
 pub fn router(state: ControlState) -> Router {
     Surfaces::new(state, SHIPPED).together()
 }
 
 impl Surfaces {
-    /// The native API and these protocols.
+    /// Returns the native API and these protocols.
     ///
     /// # Panics
     /// If two protocols claim the same path and method.
@@ -64,7 +64,7 @@ impl Surfaces {
         Self::over(&Services::new(state), protocols)
     }
 
-    /// The native API and these protocols, over services that somebody else uses too.
+    /// Returns the native API and these protocols, over services that are used elsewhere too.
     ///
     /// # Panics
     /// If two protocols claim the same path and method.
@@ -92,12 +92,12 @@ impl Surfaces {
         }
     }
 
-    /// The native API for one listener, and the protocols for another.
+    /// Returns the native API for one listener, and the protocols for another.
     pub fn apart(self) -> (Router, Router) {
         (self.native, self.protocols.fallback(path_unknown))
     }
 
-    /// All of it on one listener.
+    /// Returns the native API and the protocols for one listener.
     pub fn together(self) -> Router {
         self.native.merge(self.protocols)
     }
@@ -112,8 +112,8 @@ fn native(state: Arc<Api>, protocols: &Value) -> Router {
         let path = format!("{}{path}", document::BASE);
         (path, get(show).fallback(method_unknown))
     };
-    let (own_path, own) = shown(DOCUMENT, &document::document(&described));
-    let (their_path, theirs) = shown(PROTOCOLS, protocols);
+    let (native_path, native_document) = shown(DOCUMENT, &document::document(&described));
+    let (protocols_path, protocols_document) = shown(PROTOCOLS, protocols);
     let api = api
         .method_not_allowed_fallback(method_unknown)
         .fallback(path_unknown)
@@ -123,8 +123,8 @@ fn native(state: Arc<Api>, protocols: &Value) -> Router {
         ));
     Router::new()
         .nest(document::BASE, api)
-        .route(&own_path, own)
-        .route(&their_path, theirs)
+        .route(&native_path, native_document)
+        .route(&protocols_path, protocols_document)
         .fallback(path_unknown)
         .layer(middleware::from_fn(guard))
         .with_state(state)
@@ -166,8 +166,8 @@ async fn method_unknown(request: Request) -> Problem {
     )
 }
 
-/// Runs a request in a task of its own: one that panics is a 500, and one whose client went away is done to its end,
-/// so that no operation is left half done. Nothing of an answer may be kept by caches.
+/// Runs a request in a task of its own, to its end even if the client is gone, so that no operation
+/// is left half done. A panic becomes a 500. Caches may keep nothing of the answer.
 async fn guard(request: Request, next: Next) -> Response {
     let handling = tokio::spawn(next.run(request));
     uncached(match handling.await {

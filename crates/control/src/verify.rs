@@ -1,4 +1,4 @@
-//! Verifying a key, for whoever asks by whichever protocol: judged by `licensing`, spent by the gate.
+//! The verification of keys for every protocol: judged by `licensing`, charged by the gate.
 
 use std::sync::Arc;
 
@@ -9,35 +9,36 @@ use model::{Credential, Mode, Refusal, ResourcePermissions};
 use crate::http::fault::Fault;
 use crate::http::state::Api;
 
-/// What a verification says: the key as it is after it, or why it is not valid.
+/// The result of a verification: the key as it is after it, or why it is not valid.
 pub(crate) type Verified = Result<VerifiedKey, KeyRefusal>;
 
 /// A key that is valid.
 pub(crate) struct VerifiedKey {
-    /// How it was made.
+    /// The kind of the key.
     pub(crate) kind: KeyKind,
-    /// What it shows after this use.
+    /// The key as it is shown after this use.
     pub(crate) view: ApiKeyView,
 }
 
-/// How a key was made.
+/// The way in which a key was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyKind {
-    /// As an API key.
+    /// The key was made as an API key.
     ApiKey,
-    /// With its license, or for it.
+    /// The key was made with its license, or for it.
     License,
 }
 
 /// A question about a key.
 pub(crate) struct Verification<'a> {
-    /// Whose keys count.
+    /// The owner; keys of others are unknown.
     pub(crate) owner: &'a ApiKeyOwner,
     /// The key.
     pub(crate) key: &'a str,
-    /// What it must give leave for.
+    /// The permissions that the key must have.
     pub(crate) asked: Option<&'a ResourcePermissions>,
-    /// Whether keys count that were made as API keys only, as to a protocol that knows no others.
+    /// Whether only keys that were made as API keys are valid, as for a protocol that knows no
+    /// others.
     pub(crate) only_api_keys: bool,
 }
 
@@ -45,7 +46,7 @@ impl Api {
     /// Verifies a key, which spends one unit of it and leaves a record that is durable when this returns (G1).
     ///
     /// # Errors
-    /// What is not about the key: the store or the journal are out of reach.
+    /// Returns faults that are not about the key: the store or the journal are out of reach.
     pub(crate) async fn verify_key(&self, asked: &Verification<'_>) -> Result<Verified, Fault> {
         let entry = match self.spender.look_up(asked.key.as_bytes()).await {
             Ok(entry) => entry,
@@ -117,7 +118,7 @@ impl Api {
     }
 }
 
-/// A refusal that is not about the key.
+/// Returns the fault for a refusal that is not about the key.
 fn trouble(refusal: Refusal) -> Fault {
     if refusal.is_ours() && refusal != Refusal::GatewayError {
         tracing::warn!(code = refusal.code(), "an api key cannot be verified");

@@ -1,4 +1,4 @@
-//! `/accounts`: who sells apps.
+//! `/accounts`: the sellers of apps.
 
 use axum::Json as Answer;
 use axum::extract::State;

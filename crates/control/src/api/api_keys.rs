@@ -117,8 +117,10 @@ async fn create(
     Audited(acting): Audited,
     Json(request): Json<CreateApiKey>,
 ) -> Result<(StatusCode, Answer<ApiKey>), Problem> {
-    let wish = wish(&caller, request, state.api_keys.rate_limit)?;
-    let issued = acting.create_api_key(&state.api_keys, wish).await?;
+    let api_key_request = api_key_request(&caller, request, state.api_keys.rate_limit)?;
+    let issued = acting
+        .create_api_key(&state.api_keys, api_key_request)
+        .await?;
     let key = ApiKey {
         key: Some(issued.credential.expose().to_owned()),
         ..issued.view.into()
@@ -278,7 +280,7 @@ fn problem(fault: Fault) -> Problem {
     }
 }
 
-/// The keys that are a caller's.
+/// Returns the owner of the API keys that the caller may see.
 fn owner(caller: &Caller) -> ApiKeyOwner {
     ApiKeyOwner {
         account: caller.account().cloned(),
@@ -287,14 +289,14 @@ fn owner(caller: &Caller) -> ApiKeyOwner {
     }
 }
 
-/// The id of a key; what cannot be one names none.
+/// Parses the id of a key. A text that is no id names no key.
 fn key_id(text: &str) -> Result<LicenseId, Problem> {
     text.parse()
         .map_err(|_| Problem::id_unknown("api key", text))
 }
 
-/// The wish of a request, within what the caller may do.
-fn wish(
+/// Returns the operation that a request asks for, within what the caller may see.
+fn api_key_request(
     caller: &Caller,
     request: CreateApiKey,
     default: Option<RateLimit>,
@@ -340,7 +342,7 @@ fn one_end() -> Problem {
     Problem::field("expires_at", "give one of `expires_at` and `expires_in`")
 }
 
-/// One of two ways to say a thing.
+/// Returns a value that may be given in one of two ways, and refuses both at once.
 fn one<T>(field: &str, short: Option<T>, apart: Option<T>) -> Result<Option<T>, Problem> {
     match (short, apart) {
         (Some(_), Some(_)) => {
@@ -351,7 +353,7 @@ fn one<T>(field: &str, short: Option<T>, apart: Option<T>) -> Result<Option<T>, 
     }
 }
 
-/// A refill in its parts, of which both are needed.
+/// Returns a refill that is given in its parts, of which both are needed.
 fn refill(
     amount: Option<u64>,
     interval: Option<Lasting<1_000>>,
@@ -369,7 +371,7 @@ fn refill(
     }
 }
 
-/// A rate limit in its parts; the one that is not named is that of `other`.
+/// Returns a rate limit that is given in its parts; a part that is absent is that of `other`.
 fn rate(
     calls: Option<u32>,
     window: Option<Lasting<1_000>>,

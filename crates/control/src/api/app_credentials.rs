@@ -1,4 +1,4 @@
-//! `/apps/{name}/credentials`: what the software that is sold with an app proves itself with.
+//! `/apps/{name}/credentials`: the credentials of the software that is sold with an app.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         )
 }
 
-/// Shows what may be known of an app's credentials.
+/// Shows the public part of an app's credentials.
 async fn show(
     State(state): Shared,
     caller: Caller,
@@ -89,7 +89,7 @@ async fn renew(
     Ok((StatusCode::CREATED, Answer(view)))
 }
 
-/// An app by its name, if it is the caller's.
+/// Returns an app by its name, if the caller may see it.
 fn own(state: &Api, caller: &Caller, name: &str) -> Result<AppName, Problem> {
     let mut apps = state.directory.apps.iter();
     let found = apps.find(|app| app.name.as_str() == name);

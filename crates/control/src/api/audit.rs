@@ -1,4 +1,4 @@
-//! `/audit`: who did what.
+//! `/audit`: the audit log.
 
 use axum::Json as Answer;
 use axum::extract::State;
@@ -27,7 +27,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
     )
 }
 
-/// One page of the audit log, oldest first: the caller's account's lines, or for the operator all.
+/// Lists the audit log, oldest first: the lines of the caller's account, or for the operator all.
 async fn list(
     State(state): Shared,
     caller: Caller,

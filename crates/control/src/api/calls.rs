@@ -20,7 +20,7 @@ use crate::wire::{Call, CallQuery, FollowQuery, FollowedCalls, List, Scope};
 /// The media type of a stream of lines.
 const LINES: &str = "application/x-ndjson";
 
-/// Where a page begins: behind this call, in order of start and id.
+/// The place where a page begins: behind this call, in order of start and id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Cursor {
     started_at: Timestamp,
@@ -149,7 +149,8 @@ async fn list(
     }
 }
 
-/// All calls that a caller may see, of the license and the app that are asked for.
+/// Returns the query for all calls that a caller may see, of the license and the app that are asked
+/// for.
 fn seen_by(
     caller: &Caller,
     license: Option<LicenseId>,
@@ -163,7 +164,7 @@ fn seen_by(
     })
 }
 
-/// All matches, one JSON object per line, read as fast as they are taken.
+/// Streams all matches, one JSON object per line, read as fast as they are taken.
 async fn stream_lines(ledger: &Ledger, query: CallsQuery) -> Result<Response, Problem> {
     let calls = ledger.calls(query).await?;
     let (pieces, body) = stream::channel();
@@ -191,7 +192,8 @@ async fn write_lines(mut calls: Calls, mut lines: Lines) {
     }
 }
 
-/// One page. The ledger begins at a time; calls of that very time that were on earlier pages are passed over.
+/// Returns one page. The ledger begins at a time; calls of that very time that were on earlier
+/// pages are skipped.
 async fn page(
     ledger: &Ledger,
     mut query: CallsQuery,

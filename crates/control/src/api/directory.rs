@@ -103,7 +103,7 @@ async fn plans(
     )))
 }
 
-/// Says how the gate is.
+/// Shows the state of the gate.
 async fn status(
     State(state): Shared,
     caller: Caller,
@@ -124,8 +124,8 @@ async fn status(
     })
 }
 
-/// The apps that are the caller's to see. Whoever holds one license buys the app: they see how to call it, and nothing of
-/// what is behind it or what others pay.
+/// Returns the apps that the caller may see. The holder of one license buys the app: they see how
+/// to call it, and nothing of what is behind it or what others pay.
 async fn own_apps(state: &Api, caller: &Caller) -> Result<Vec<App>, Problem> {
     let apps = state.directory.apps.iter();
     let own = apps.filter(|app| caller.sees_app(&app.account, &app.name));
@@ -139,7 +139,7 @@ async fn own_apps(state: &Api, caller: &Caller) -> Result<Vec<App>, Problem> {
     Ok(own)
 }
 
-/// The license that the caller's key is for, if it is for one.
+/// Returns the license that the caller's key is for, if it is for one.
 async fn own_license(state: &Api, caller: &Caller) -> Result<Option<License>, Problem> {
     match caller.license() {
         Some(id) => Ok(Some(state.licensing.license(id).await?.license)),

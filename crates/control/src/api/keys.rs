@@ -1,4 +1,4 @@
-//! `/management-keys`: who may use this API. Nobody makes a key that can do more than their own.
+//! `/management-keys`: the keys to this API. Nobody makes a key that can do more than their own.
 
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ async fn create(
         .map(ToString::to_string)
         .collect::<Vec<_>>();
     let license_id = request.license.or_else(|| own?.license_id);
-    let wish = ManagementKeyRequest {
+    let key_request = ManagementKeyRequest {
         account,
         app: request.app.or_else(|| own?.app.clone()),
         license_id,
@@ -119,11 +119,11 @@ async fn create(
             _ => request.allow_ips,
         },
     };
-    if !covers(&caller, &Rights::of_wish(&wish)) {
+    if !covers(&caller, &Rights::of_request(&key_request)) {
         let detail = "a key can be made with no more rights than the key that asks; a pair with an app or a license, whose tokens open the gate, takes `write:licenses`";
         return Err(Problem::new(Code::ScopeMissing, detail));
     }
-    let issued = acting.create_management_key(wish).await?;
+    let issued = acting.create_management_key(key_request).await?;
     Ok((StatusCode::CREATED, Answer(with_secrets(issued))))
 }
 
@@ -219,7 +219,7 @@ async fn rotate(
     Ok(Answer(with_secrets(issued)))
 }
 
-/// Whether a key is the caller's to see.
+/// Returns whether the caller may see a key.
 pub(super) fn sees(caller: &Caller, key: &store::ManagementKey) -> bool {
     let Some(own) = caller.key() else {
         return true;
@@ -231,7 +231,7 @@ pub(super) fn sees(caller: &Caller, key: &store::ManagementKey) -> bool {
         }
 }
 
-/// A management key by the text of its id, if it is the caller's to see.
+/// Returns a management key by the text of its id, if the caller may see it.
 pub(super) async fn own(
     state: &Api,
     caller: &Caller,
@@ -247,7 +247,7 @@ pub(super) async fn own(
     found.filter(|key| sees(caller, key)).ok_or_else(not_found)
 }
 
-/// The account that a new key acts for.
+/// Returns the account that a new key acts for.
 async fn account(
     state: &Api,
     caller: &Caller,

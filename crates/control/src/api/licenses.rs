@@ -1,4 +1,4 @@
-//! `/licenses`: who may call what, and how much.
+//! `/licenses`: the rights to call an app, with their limits and keys.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::wire::{
     Nothing, RevokeCredential, Rotate, Scope,
 };
 
-/// Most licenses of one bulk request.
+/// The largest number of licenses of one bulk request.
 const BULK: usize = 10_000;
 
 /// Which licenses are listed.
@@ -192,11 +192,11 @@ async fn bulk(
         problem.about(&format!("licenses[{at}]{field}"))
     };
     let read = |(index, license)| {
-        let wish = issue_request(&caller, license);
-        wish.map_err(|problem| at(index, problem))
+        let parsed = issue_request(&caller, license);
+        parsed.map_err(|problem| at(index, problem))
     };
-    let wishes = request.licenses.into_iter().enumerate().map(read);
-    let issued = acting.issue_all(wishes.collect::<Result<_, _>>()?).await;
+    let requests = request.licenses.into_iter().enumerate().map(read);
+    let issued = acting.issue_all(requests.collect::<Result<_, _>>()?).await;
     let issued = issued.map_err(|refused| at(refused.at, refused.error.into()))?;
     let created = issued.iter().map(|issued| Created {
         id: issued.license.license.id,
@@ -251,7 +251,8 @@ async fn list(
     }))
 }
 
-/// One page. The store hands out no more at once than the largest page, so that the one after it is asked for alone.
+/// Returns one page. The store hands out no more at once than the largest page, so that the license
+/// after it is asked for alone.
 async fn page(
     licensing: &Licensing,
     filter: LicenseFilter,
@@ -420,7 +421,7 @@ async fn revoke_credential(
     Ok(Answer(view(&state.licensing, stored).await?))
 }
 
-/// A license by the text of its id, if it is the caller's to see.
+/// Returns a license by the text of its id, if the caller may see it.
 pub(super) async fn own(
     licensing: &Licensing,
     caller: &Caller,
@@ -439,7 +440,7 @@ pub(super) async fn own(
     }
 }
 
-/// A license as it is answered, with what is left of its units.
+/// Returns a license as it is answered, with what is left of its units.
 async fn view(licensing: &Licensing, stored: StoredLicense) -> Result<License, Problem> {
     let balance = match stored.license.limits.remaining {
         Some(_) => licensing.balance(stored.license.id).await?,
@@ -462,7 +463,7 @@ fn key_text(issued: &Issued) -> String {
         .map_or_else(String::new, |key| key.expose().to_owned())
 }
 
-/// The wish of a request, within what the caller may do.
+/// Returns the operation that a request asks for, within what the caller may see.
 fn issue_request(caller: &Caller, request: CreateLicense) -> Result<IssueRequest, Problem> {
     if caller.app().is_some_and(|own| *own != request.app) {
         return Err(licensing::Error::AppUnknown(request.app).into());
@@ -487,7 +488,8 @@ fn issue_request(caller: &Caller, request: CreateLicense) -> Result<IssueRequest
     })
 }
 
-/// Where the key comes from. A key that exists has the format that is named beside it, if one is.
+/// Returns where the key comes from. A key that exists must have the format that is named beside
+/// it, if one is.
 fn key_source(format: Option<&str>, key: Option<&str>) -> Result<KeySource, Problem> {
     let format = format.map(|word| {
         let format = KeyFormat::parse(word).filter(|format| *format != KeyFormat::Imported);

@@ -7,7 +7,7 @@ use crate::http::caller::Caller;
 use crate::http::problem::Problem;
 use crate::wire::{DEFAULT_LIMIT, LARGEST_LIMIT};
 
-/// The number of items of a page.
+/// Returns the number of items of a page: the one that is asked for, of 1 to 1,000, or the default.
 pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
     match limit {
         None => Ok(DEFAULT_LIMIT),
@@ -16,7 +16,7 @@ pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {
     }
 }
 
-/// Refuses a span that nothing can lie in, since it ends before it begins.
+/// Refuses a span of time that ends before it begins.
 pub(super) fn check_span(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<(), Problem> {
     match (from, to) {
         (Some(from), Some(to)) if from > to => {
@@ -29,7 +29,8 @@ pub(super) fn check_span(from: Option<Timestamp>, to: Option<Timestamp>) -> Resu
     }
 }
 
-/// The app that is asked about, within what is the caller's to see.
+/// Returns the app that is asked about, or the only one that the caller may see. Another app than
+/// that is not found.
 pub(super) fn within_app(
     caller: &Caller,
     wanted: Option<AppName>,
@@ -43,7 +44,9 @@ pub(super) fn within_app(
     }
 }
 
-/// The license that is asked about, within what is the caller's to see. One of another account has no calls in theirs.
+/// Returns the license that is asked about, or the only one that the caller may see. Another
+/// license than that is not found. A license of another account is not refused: it has no calls in
+/// the caller's.
 pub(super) fn within_license(
     caller: &Caller,
     wanted: Option<LicenseId>,

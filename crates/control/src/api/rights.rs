@@ -1,4 +1,5 @@
-//! What a management key can do, as far as two are compared by it: nobody makes one that can do more than their own.
+//! The rights of management keys, by which two are compared: nobody makes a key that can do more
+//! than their own.
 
 use ipnet::IpNet;
 use licensing::ManagementKeyRequest;
@@ -8,29 +9,29 @@ use store::ManagementKey;
 use crate::http::caller::Caller;
 use crate::http::problem::{Code, Problem};
 
-/// What a key can do.
+/// The rights of a key.
 pub(super) struct Rights<'a> {
     account: &'a AccountName,
     app: Option<&'a AppName>,
     license: Option<LicenseId>,
-    /// Whether its tokens open the gate, on a license that is named or made for them.
+    /// Whether the tokens of the key open the gate, on a license that is named or made for them.
     opens_gate: bool,
     held: Vec<Scope>,
     expires_at: Option<Timestamp>,
-    /// From where; empty: from everywhere.
+    /// The networks from which the key may be used; empty for everywhere.
     allow_ips: &'a [IpNet],
 }
 
 impl<'a> Rights<'a> {
-    pub(super) fn of_wish(wish: &'a ManagementKeyRequest) -> Self {
+    pub(super) fn of_request(request: &'a ManagementKeyRequest) -> Self {
         Self {
-            account: &wish.account,
-            app: wish.app.as_ref(),
-            license: wish.license_id,
-            opens_gate: wish.pair && (wish.app.is_some() || wish.license_id.is_some()),
-            held: Scope::held(&wish.scopes, wish.license_id.is_some()),
-            expires_at: wish.expires_at,
-            allow_ips: &wish.allow_ips,
+            account: &request.account,
+            app: request.app.as_ref(),
+            license: request.license_id,
+            opens_gate: request.pair && (request.app.is_some() || request.license_id.is_some()),
+            held: Scope::held(&request.scopes, request.license_id.is_some()),
+            expires_at: request.expires_at,
+            allow_ips: &request.allow_ips,
         }
     }
 
@@ -46,14 +47,15 @@ impl<'a> Rights<'a> {
         }
     }
 
-    /// The same rights from other addresses.
+    /// Returns the same rights from other networks.
     pub(super) const fn from(mut self, allow_ips: &'a [IpNet]) -> Self {
         self.allow_ips = allow_ips;
         self
     }
 }
 
-/// Whether the caller may do all that these rights allow, from wherever and for as long.
+/// Returns whether the caller may do all that these rights allow, from the same networks and for as
+/// long.
 pub(super) fn covers(caller: &Caller, rights: &Rights<'_>) -> bool {
     let Some(own) = caller.key() else {
         return true;
@@ -76,8 +78,8 @@ pub(super) fn covers(caller: &Caller, rights: &Rights<'_>) -> bool {
             .is_none_or(|end| rights.expires_at.is_some_and(|other| other <= end))
 }
 
-/// The scopes of a key that is asked for without any, by the holder of another: those of that one, as far as a key for
-/// one license can have them.
+/// Returns the scopes of a key that is asked for without any, by the holder of another: those of
+/// that one, as far as a key for one license can have them.
 pub(super) fn inherited(own: &ManagementKey, of_one_license: bool) -> Result<Vec<String>, Problem> {
     if !of_one_license {
         return Ok(own.scopes.clone());

@@ -107,7 +107,7 @@ async fn end(
     Ok(Answer(ended.await?.into()))
 }
 
-/// A session by the text of its id, if its key is the caller's to see.
+/// Returns a session by the text of its id, if the caller may see its key.
 async fn own(state: &Api, caller: &Caller, id: &str) -> Result<Holder, Problem> {
     let not_found = || Problem::id_unknown("session", id);
     let parsed: SessionId = id.parse().map_err(|_| not_found())?;

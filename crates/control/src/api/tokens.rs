@@ -108,7 +108,7 @@ async fn end(
     Ok(Answer(acting.end_token(token.id).await?.into()))
 }
 
-/// A token by the text of its id, if it is the caller's to see.
+/// Returns a token by the text of its id, if the caller may see it.
 async fn own(licensing: &Licensing, caller: &Caller, id: &str) -> Result<RequestToken, Problem> {
     let not_found = || Problem::id_unknown("token", id);
     let parsed: RequestTokenId = id.parse().map_err(|_| not_found())?;

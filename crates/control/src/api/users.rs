@@ -82,14 +82,14 @@ async fn create(
 ) -> Result<(StatusCode, Answer<User>), Problem> {
     let app = within_app(&caller, Some(request.app))?;
     let app = app.ok_or_else(|| Problem::field("app", "is needed"))?;
-    let wish = UserRequest {
+    let user_request = UserRequest {
         app,
         account: caller.account().cloned(),
         login: request.login,
         first_name: request.first_name,
         last_name: request.last_name,
     };
-    let user = acting.create_user(wish).await?;
+    let user = acting.create_user(user_request).await?;
     Ok((StatusCode::CREATED, Answer(user.into())))
 }
 
@@ -155,7 +155,7 @@ async fn forget(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A user by the text of its id, if it is the caller's to see.
+/// Returns a user by the text of its id, if the caller may see it.
 async fn own(licensing: &Licensing, caller: &Caller, id: &str) -> Result<model::User, Problem> {
     let not_found = || Problem::id_unknown("user", id);
     let parsed: UserId = id.parse().map_err(|_| not_found())?;

@@ -1,4 +1,5 @@
-//! The native API as a table, of which both its router and its document (OpenAPI 3.1) are made: what is served is described.
+//! The table of the native API's requests, of which both its router and its document (OpenAPI 3.1)
+//! are made: what is served is described, and who may ask is enforced as described.
 
 mod protocols;
 mod refusals;
@@ -23,10 +24,10 @@ use crate::wire::Scope;
 pub(crate) use protocols::{DescribedProtocol, protocols};
 pub(crate) use render::document;
 
-/// The path that every path of the native API begins with.
+/// The path below which the native API is served.
 pub(crate) const BASE: &str = "/api/v1";
 
-/// Requests that are served, each with its description.
+/// A table of requests that are served, each with its description.
 pub(crate) struct Routes {
     state: Arc<Api>,
     router: Router<Arc<Api>>,
@@ -40,7 +41,7 @@ pub(crate) struct Described {
     operation: Operation,
 }
 
-/// What is said about a request.
+/// The description of a request without its path and method.
 pub(crate) struct Operation {
     id: &'static str,
     summary: &'static str,
@@ -55,7 +56,7 @@ pub(crate) struct Operation {
     idempotent: bool,
 }
 
-/// The schema of a type; what it consists of goes to the generator.
+/// A function that returns the schema of a type and adds those of its parts to the generator.
 type Describe = fn(&mut SchemaGenerator) -> Schema;
 
 /// The right that a request takes. Every [`Operation`] names one, so that no route is open by omission.
@@ -141,7 +142,7 @@ impl Routes {
         self
     }
 
-    /// What serves the requests, and what describes them.
+    /// Returns the router that serves the requests, and their descriptions.
     pub(crate) fn split(self) -> (Router<Arc<Api>>, Vec<Described>) {
         (self.router, self.described)
     }
@@ -180,54 +181,55 @@ impl Operation {
         }
     }
 
-    /// Also for keys for one license, which see what is that license's: the handler looks to that. They are refused
-    /// everything else.
+    /// Admits keys for one license too, to which the handler shows what is that license's. They are
+    /// refused every other request.
     pub(crate) const fn of_one_license(mut self) -> Self {
         self.of_one_license = true;
         self
     }
 
-    /// Its path names one of these.
+    /// Says that the path names a value of this type.
     pub(crate) fn of<T: JsonSchema>(mut self) -> Self {
         self.path = Some(describe::<T>);
         self
     }
 
-    /// Takes these parameters.
+    /// Says that the query has the members of this type as parameters.
     pub(crate) fn query<T: JsonSchema>(mut self) -> Self {
         // Not by reference: each member becomes a parameter.
         self.query = Some(T::json_schema);
         self
     }
 
-    /// Takes this as JSON.
+    /// Says that the body is this type as JSON.
     pub(crate) fn body<T: JsonSchema>(mut self) -> Self {
         self.body = Some(describe::<T>);
         self
     }
 
-    /// Is answered with this as JSON.
+    /// Says that the answer has this status, and this type as JSON.
     pub(crate) fn answers<T: JsonSchema>(mut self, status: u16) -> Self {
         self.status = status;
         self.answer = Some(describe::<T>);
         self
     }
 
-    /// Is also answered with streams of these media types.
+    /// Says that the answer may be a stream of these media types; its status is 200.
     pub(crate) const fn streams(mut self, kinds: &'static [&'static str]) -> Self {
         self.status = 200;
         self.streams = kinds;
         self
     }
 
-    /// Makes something, and takes an `Idempotency-Key`.
+    /// Says that the request takes an `Idempotency-Key`, which is enforced: for requests that make
+    /// something.
     pub(crate) const fn idempotent(mut self) -> Self {
         self.idempotent = true;
         self
     }
 }
 
-/// Lets those in who may ask, as the document says.
+/// Refuses callers who lack the right that the request takes.
 async fn judge(
     State((needs, of_one_license)): State<(Needs, bool)>,
     caller: Caller,

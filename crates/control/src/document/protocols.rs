@@ -6,17 +6,18 @@ use serde_json::{Map, Value, json};
 use super::render::{Schemas, license, servers};
 use crate::protocol::{DescribedPath, HeadCredential};
 
-/// The requests of one protocol.
+/// The requests of one protocol with what its document says of them.
 pub(crate) struct DescribedProtocol {
     /// Its name.
     pub(crate) name: &'static str,
-    /// Where it is documented.
+    /// The path of its documentation in the repository.
     pub(crate) documentation: String,
     /// Its requests.
     pub(crate) paths: Vec<DescribedPath>,
 }
 
-/// OpenAPI 3.1 of what the protocols serve. Answers are not in it: they are as each protocol's own documentation says.
+/// Returns the document (OpenAPI 3.1) of what the protocols serve. It has no answers: they are as
+/// each protocol's own documentation says.
 ///
 /// # Panics
 /// If two types of one name have different schemas.

@@ -1,4 +1,4 @@
-//! What else than success a request of the native API is answered with, for its document.
+//! The answers other than success that a request of the native API can have, for its document.
 
 use axum::http::StatusCode;
 use schemars::Schema;
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Needs, Operation};
 use crate::http::problem::Code;
 
-/// The refusals of a request, each by its status.
+/// Returns the refusals of a request, each by its status.
 pub(super) fn refusals(
     method: &str,
     operation: &Operation,
@@ -45,7 +45,8 @@ pub(super) fn refusals(
     kinds.map(response).collect()
 }
 
-/// The answers that requests refer to: one of each status of refusals, and one of everything but success.
+/// Returns the answers that requests refer to: one for each status of refusals, and one for
+/// everything but success.
 pub(super) fn responses(problem: &Schema) -> Map<String, Value> {
     let content = json!({"application/problem+json": {"schema": problem}});
     let mut responses = Map::new();
@@ -77,7 +78,7 @@ pub(super) fn responses(problem: &Schema) -> Map<String, Value> {
     responses
 }
 
-/// The name of the answers of a status, such as `NotFound`.
+/// Returns the name of the answers of a status, such as `NotFound`.
 fn name(status: StatusCode) -> String {
     let words = status.canonical_reason().unwrap_or("Problem");
     words.split_whitespace().collect()

@@ -11,13 +11,14 @@ use crate::http::problem::ProblemBody;
 /// Where schemas stand.
 const SCHEMAS: &str = "/components/schemas";
 
-/// The schemas of what is taken and of what is answered: a type may read more than it writes.
+/// The schemas of what is taken and of what is answered, apart: a type may read more than it
+/// writes.
 pub(super) struct Schemas {
     taken: SchemaGenerator,
     answered: SchemaGenerator,
 }
 
-/// The document of these requests.
+/// Returns the document of these requests.
 ///
 /// # Panics
 /// If two types of one name have different schemas.
@@ -57,13 +58,13 @@ pub(crate) fn document(described: &[Described]) -> Value {
     })
 }
 
-/// The terms of the program, which are those of its documents.
+/// Returns the license of the program, which is that of its documents.
 pub(super) fn license() -> Value {
     let identifier = env!("CARGO_PKG_LICENSE");
     json!({"name": identifier, "identifier": identifier})
 }
 
-/// Whoever shows the document serves what is in it.
+/// Returns the one server of the document: the listener that shows it.
 pub(super) fn servers() -> Value {
     json!([{"url": "/", "description": "The control listener of the gate that this document is from"}])
 }
@@ -114,7 +115,8 @@ fn operation(described: &Described, schemas: &mut Schemas) -> Value {
     value
 }
 
-/// Each member of an object as a parameter. Text knows no `null`: what may be that may be left out.
+/// Returns a parameter for each member of an object. Text has no `null`: a member that may be
+/// `null` may be left out.
 fn query(schema: &Schema) -> Vec<Value> {
     let members = schema.get("properties").and_then(Value::as_object);
     let required = schema.get("required").and_then(Value::as_array);
@@ -122,13 +124,13 @@ fn query(schema: &Schema) -> Vec<Value> {
         |name: &String| required.is_some_and(|names| names.iter().any(|other| other == name));
     let parameter = |(name, schema): (&String, &Value)| {
         let mut schema = without_null(schema.clone());
-        let said = schema
+        let description = schema
             .as_object_mut()
             .and_then(|schema| schema.remove("description"));
         let mut parameter = json!({
             "name": name, "in": "query", "required": is_required(name), "schema": schema,
         });
-        if let Some(description) = said {
+        if let Some(description) = description {
             parameter["description"] = description;
         }
         parameter
@@ -205,7 +207,7 @@ impl Schemas {
         }
     }
 
-    /// The schema of what is taken.
+    /// Returns the schema of a type that is taken.
     pub(super) fn taken(&mut self, describe: Describe) -> Schema {
         describe(&mut self.taken)
     }

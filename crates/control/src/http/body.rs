@@ -1,4 +1,4 @@
-//! Reading a JSON body, or saying which field of it is wrong.
+//! The reader of JSON bodies, which says which field is wrong.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,51 +11,53 @@ use serde_json::error::Category;
 
 use crate::http::words;
 
-/// Longest body of an ordinary request, in bytes.
+/// The length of the longest body of an ordinary request, in bytes.
 pub const BODY_LIMIT: usize = 1 << 20;
-/// A body must be there after this.
+/// The time within which a whole body must have arrived.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest text about what is wrong, in characters: it may repeat what the client sent.
+/// The length of the longest `detail`, in characters: it may repeat what the client sent.
 const DETAIL: usize = 200;
 
-/// What is wrong with a body.
+/// An error in a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// The kind.
+    /// The kind of the error.
     pub kind: InputKind,
-    /// The field, as a path such as `PARAMS` or `permissions.files[0]`; `None`: it is about the whole body.
+    /// The field, as a path such as `PARAMS` or `permissions.files[0]`; `None` if the error is
+    /// about the whole body.
     pub field: Option<String>,
-    /// This case, for people.
+    /// A sentence for people about this case.
     pub detail: String,
 }
 
 /// The ways in which a body can be wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputKind {
-    /// Longer than is taken.
+    /// The body is longer than the limit.
     TooLarge,
-    /// It did not come in time.
+    /// The body did not arrive in time.
     TooSlow,
-    /// Not JSON.
+    /// The body is not JSON.
     Malformed,
-    /// Text that is not UTF-8.
+    /// The body is not UTF-8.
     NotText,
-    /// Nested deeper than is read.
+    /// The body is nested deeper than the parser reads.
     TooDeep,
     /// A required field is not there.
     Missing,
-    /// A field that is not known, or is there twice.
+    /// A field is unknown, or is there twice.
     Unknown,
-    /// A field of another type, or with a value that cannot be used.
+    /// A field has another type, or a value that cannot be used.
     Invalid,
 }
 
-/// Reads a JSON body of at most `limit` bytes. No body at all is read as `{}`; the content type does not matter.
+/// Reads a JSON body of at most `limit` bytes. An empty body is read as `{}`; the content type does
+/// not matter.
 ///
-/// Types that shall refuse unknown fields say so (`#[serde(deny_unknown_fields)]`).
+/// A type that refuses unknown fields says so with `#[serde(deny_unknown_fields)]`.
 ///
 /// # Errors
-/// What is wrong with it, naming the field.
+/// Returns what is wrong with the body, with the field.
 pub async fn read_json<T: DeserializeOwned>(body: Body, limit: usize) -> Result<T, Input> {
     let reading = axum::body::to_bytes(body, limit);
     let body = tokio::time::timeout(BODY_TIMEOUT, reading).await;
@@ -72,7 +74,7 @@ pub async fn read_json<T: DeserializeOwned>(body: Body, limit: usize) -> Result<
     parse(text)
 }
 
-/// Reads JSON, naming the field that is wrong.
+/// Parses JSON. An error names the field that is wrong.
 fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Input> {
     // A list would be read as the fields in their order, an empty one as none of them.
     let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
@@ -92,7 +94,7 @@ fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Input> {
 // === impl Input ===
 
 impl Input {
-    /// A value of a field that cannot be used.
+    /// Returns the error of a field whose value cannot be used.
     #[must_use]
     pub fn invalid(field: &str, detail: impl ToString) -> Self {
         Self {
@@ -102,7 +104,7 @@ impl Input {
         }
     }
 
-    /// A required field that is not there.
+    /// Returns the error of a required field that is not there.
     #[must_use]
     pub fn missing(field: &str) -> Self {
         Self {
@@ -120,7 +122,8 @@ impl Input {
         }
     }
 
-    /// The words of serde, sorted. Its messages name the fields that its path does not.
+    /// Turns an error of serde into one of ours. Its messages name the fields that its path does
+    /// not.
     fn of(path: &str, error: &serde_json::Error) -> Self {
         let text = error.to_string();
         let missing = quoted_after(&text, "missing field `");
@@ -171,7 +174,7 @@ impl fmt::Display for Input {
 impl std::error::Error for Input {}
 
 impl InputKind {
-    /// The HTTP status that says it in general.
+    /// Returns the HTTP status of this kind, where a protocol has none of its own.
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
@@ -182,7 +185,7 @@ impl InputKind {
     }
 }
 
-/// The name that a message puts into backquotes behind this beginning.
+/// Returns the name that a message has in backquotes behind this beginning.
 fn quoted_after<'a>(text: &'a str, beginning: &str) -> Option<&'a str> {
     let rest = text.strip_prefix(beginning)?;
     rest.split_once('`').map(|(name, _)| name)

@@ -1,4 +1,4 @@
-//! Who asks, and what they may see.
+//! The caller of a request: how it is admitted, and what it may do and see.
 
 use std::sync::Arc;
 
@@ -19,16 +19,17 @@ use crate::http::serve::{Access, Peer};
 use crate::http::state::Api;
 use crate::wire::Scope;
 
-/// Who asks: the operator on the gate's own host, or the holder of a management key.
+/// The caller of a request: the operator on the gate's own host, or the holder of a management key.
 #[derive(Clone, Debug)]
 pub enum Caller {
-    /// Full rights: they could open the Unix socket.
+    /// The operator, who could open the Unix socket and has full rights.
     Operator,
-    /// The rights of the key.
+    /// The holder of a management key, with the rights of the key.
     Key(Arc<ManagementKey>),
 }
 
-/// Lets requests in whose peer may ask at all, and notes who it is.
+/// Authenticates a request of the native API, and adds its [`Client`] and its [`Caller`] as
+/// extensions.
 pub(crate) async fn admit(
     State(state): State<Arc<Api>>,
     mut request: Request,
@@ -54,7 +55,7 @@ pub(crate) async fn admit(
     Ok(next.run(request).await)
 }
 
-/// Why a management key did not let its holder in.
+/// Returns the problem for a management key that did not let its holder in.
 fn denied(fault: Fault) -> Problem {
     match fault {
         Fault::Denied(Denied::Missing) => {
@@ -77,7 +78,11 @@ fn denied(fault: Fault) -> Problem {
     }
 }
 
-/// The token of the one `Authorization: Bearer` header (the scheme in any case).
+/// Returns the token of the one `Authorization: Bearer` header (the scheme in any case); `None`
+/// without the header, or with another scheme.
+///
+/// # Errors
+/// Returns a problem if there is more than one such header.
 pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {
@@ -97,25 +102,25 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 // === impl Caller ===
 
 impl Caller {
-    /// The only account whose things are theirs; `None`: all.
+    /// Returns the only account that the caller may see; `None` for all.
     #[must_use]
     pub fn account(&self) -> Option<&AccountName> {
         self.key().map(|key| &key.account)
     }
 
-    /// The only app whose things are theirs; `None`: all of the account.
+    /// Returns the only app that the caller may see; `None` for all of the account.
     #[must_use]
     pub fn app(&self) -> Option<&AppName> {
         self.key().and_then(|key| key.app.as_ref())
     }
 
-    /// The only license that is theirs; `None`: all of the app.
+    /// Returns the only license that the caller may see; `None` for all of the app.
     #[must_use]
     pub fn license(&self) -> Option<LicenseId> {
         self.key().and_then(|key| key.license_id)
     }
 
-    /// Their management key; `None`: they are the operator.
+    /// Returns the management key of the caller; `None` for the operator.
     #[must_use]
     pub fn key(&self) -> Option<&ManagementKey> {
         match self {
@@ -124,7 +129,7 @@ impl Caller {
         }
     }
 
-    /// What the audit log says of them, from where they ask.
+    /// Returns the name of the caller for the audit log, with the address.
     #[must_use]
     pub fn actor(&self, client: &Client) -> Actor {
         let who = match self {
@@ -137,13 +142,13 @@ impl Caller {
         }
     }
 
-    /// Whether their key was made for this.
+    /// Returns whether the caller's key has this scope. The operator has every scope.
     #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
         self.key().is_none_or(|key| key.held().contains(&scope))
     }
 
-    /// Refuses those whose key was not made for this.
+    /// Refuses callers whose key lacks this scope.
     pub(crate) fn require(&self, scope: Scope) -> Result<(), Problem> {
         if self.may(scope) {
             return Ok(());
@@ -154,7 +159,8 @@ impl Caller {
         ))
     }
 
-    /// Refuses those whose key is for one license, which sees what is that license's and nothing around it.
+    /// Refuses callers whose key is for one license, which sees what is that license's and nothing
+    /// around it.
     pub(crate) fn require_more_than_one_license(&self) -> Result<(), Problem> {
         if self.license().is_none() {
             return Ok(());
@@ -163,7 +169,7 @@ impl Caller {
         Err(Problem::new(Code::ScopeMissing, detail))
     }
 
-    /// Refuses everybody but the operator.
+    /// Refuses every caller but the operator.
     pub(crate) fn require_operator(&self) -> Result<(), Problem> {
         match self {
             Self::Operator => Ok(()),
@@ -174,13 +180,13 @@ impl Caller {
         }
     }
 
-    /// Whether an app is theirs to see.
+    /// Returns whether the caller may see an app.
     #[must_use]
     pub fn sees_app(&self, account: &AccountName, app: &AppName) -> bool {
         self.account().is_none_or(|own| own == account) && self.app().is_none_or(|own| own == app)
     }
 
-    /// Whether a license is theirs to see.
+    /// Returns whether the caller may see a license.
     #[must_use]
     pub fn sees(&self, license: &License) -> bool {
         self.sees_app(&license.account, &license.app)
@@ -188,7 +194,7 @@ impl Caller {
     }
 }
 
-/// Operations by whoever asks, so that the audit log has their name.
+/// The operations on licenses and keys in the name of the caller, which the audit log keeps.
 pub(crate) struct Audited(pub(crate) AuditedLicensing);
 
 impl FromRequestParts<Arc<Api>> for Audited {

@@ -1,4 +1,4 @@
-//! Who is at the other end of a request.
+//! The client at the other end of a request, and its address.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -11,17 +11,18 @@ use crate::http::serve::{Access, Peer};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Whoever sent a request; handlers take it as an argument.
+/// The client that sent a request; handlers take it as an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// Their address: the peer's, or what a trusted proxy says of it. `None` on the gate's Unix socket.
+    /// The address of the client: the peer's, or the one that a trusted proxy names. `None` on the
+    /// gate's Unix socket.
     pub address: Option<Address>,
-    /// Whether nobody stands between them and the gate.
+    /// Whether the client is the peer, with no proxy between.
     is_peer: bool,
 }
 
 impl Client {
-    /// The client of a request with these headers.
+    /// Returns the client of a request with these headers.
     pub(crate) fn of(peer: &Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
         let lines = headers.get_all(&FORWARDED_FOR).iter();
         let said = ForwardedFor(lines.map(HeaderValue::as_bytes));
@@ -34,7 +35,8 @@ impl Client {
         }
     }
 
-    /// The address that failures to say who they are count against; `None`: this host itself. What a proxy says is never that.
+    /// Returns the address that failed credentials count against; `None` for this host itself,
+    /// which an address that a proxy names never is.
     #[must_use]
     pub fn guesser(&self) -> Option<Address> {
         self.address
@@ -42,7 +44,7 @@ impl Client {
     }
 }
 
-/// Whether the peer may send requests unencrypted.
+/// Returns whether the peer may send requests unencrypted.
 pub(crate) fn may_come_plain(peer: &Peer) -> bool {
     match &peer.access {
         Access::Local => true,

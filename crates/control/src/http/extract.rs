@@ -1,4 +1,5 @@
-//! Reading requests: bodies and queries that are what they should be, or a problem that says what is wrong.
+//! Extractors of the native API: the body, the query and the path of a request as types, or the
+//! problem that says what is wrong.
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
@@ -8,16 +9,17 @@ use crate::http::body::{BODY_LIMIT, Input, InputKind, read_json};
 use crate::http::problem::{Code, Problem};
 use crate::http::words;
 
-/// Longest body of a bulk request, in bytes.
+/// The length of the longest body of a bulk request, in bytes.
 pub(crate) const BULK_BODY_LIMIT: usize = 16 << 20;
 
-/// A JSON body of at most `LIMIT` bytes. No body at all is read as `{}`; the content type does not matter.
+/// A JSON body of at most `LIMIT` bytes. An empty body is read as `{}`; the content type does not
+/// matter.
 pub(crate) struct Json<T, const LIMIT: usize = BODY_LIMIT>(pub(crate) T);
 
-/// The query, every parameter known and given once.
+/// The query of a request, in which every parameter is known and given once.
 pub(crate) struct Query<T>(pub(crate) T);
 
-/// The one parameter of the path, as text. What cannot be text names nothing.
+/// The one parameter of the path, as text. A parameter that is not UTF-8 is answered with 404.
 pub(crate) struct Name(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Name {
@@ -78,13 +80,14 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// Whether a parameter was sent with a `+`, as in the offset of a time.
+/// Returns whether a parameter was sent with a `+`, as in the offset of a time.
 fn has_plus(query: &str, name: &str) -> bool {
     let mut values = query.split('&').filter_map(|part| part.split_once('='));
     values.any(|(key, value)| key == name && value.contains('+'))
 }
 
-/// The parameter that a message about a query is about: it stands before a colon, or in backquotes where it is missing.
+/// Returns the parameter that a message about a query is about: it stands before a colon, or in
+/// backquotes where it is missing.
 fn parameter(text: &str) -> Option<&str> {
     let missing = text.strip_prefix("missing field `");
     let name = match missing {

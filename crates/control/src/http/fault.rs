@@ -1,4 +1,4 @@
-//! What the frame refuses, before a protocol puts it into its own words.
+//! Refusals that are the same for every protocol, before each puts them into its own words.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use axum::http::StatusCode;
 use crate::http::body::Input;
 use crate::wire::Scope;
 
-/// Why a request is not answered by an operation.
+/// The reason for which no operation answers a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The body cannot be used. Blame: client.
     #[error("{0}")]
     Input(#[from] Input),
-    /// Whoever asks is not let in. Blame: client.
+    /// The credential does not let its holder in. Blame: client.
     #[error("{0}")]
     Denied(#[from] Denied),
-    /// The path is there, the method is not. Blame: client.
+    /// The path exists, but not with this method. Blame: client.
     #[error("the path does not take this method")]
     MethodUnknown,
-    /// An unencrypted request from another host. Blame: client.
+    /// The request came unencrypted from another host. Blame: client.
     #[error("unencrypted requests are taken from this host only: use https")]
     PlainHttp,
     /// The store is out of reach, or the disk of the journal is behind. Blame: us.
@@ -30,22 +30,23 @@ pub enum Fault {
     Internal,
 }
 
-/// Why whoever asks is not let in. Unknown, wrong, ended and revoked credentials look the same.
+/// The reason for which a credential does not let its holder in. Unknown, wrong, ended and revoked
+/// credentials look the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// No credential.
+    /// The request has no credential.
     #[error("a key is required")]
     Missing,
-    /// A credential that is none.
+    /// The credential is not valid.
     #[error("the key is not valid")]
     Wrong,
-    /// The credential was not made for this.
+    /// The credential lacks the scope that the request takes.
     #[error("the key does not have the scope `{0}`")]
     Scope(Scope),
-    /// Too many wrong ones came from the address lately.
+    /// The address presented too many wrong credentials lately.
     #[error("too many failed attempts, retry later")]
     Throttled {
-        /// When to come back.
+        /// The time until the address may try again.
         wait: Duration,
     },
 }
@@ -53,14 +54,15 @@ pub enum Denied {
 // === impl Fault ===
 
 impl Fault {
-    /// A defect of ours: the cause is logged, the client learns that there was one.
+    /// Logs the cause of a defect of ours, and returns the fault that says no more than that there
+    /// was one.
     #[must_use]
     pub fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(error = %cause, "a request to a protocol failed");
         Self::Internal
     }
 
-    /// The HTTP status that says it in general; a protocol may have another one.
+    /// Returns the usual HTTP status of the fault; a protocol may have another one.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -74,7 +76,8 @@ impl Fault {
         }
     }
 
-    /// When to come back, in whole seconds of at least 1, for `Retry-After`.
+    /// Returns the time until another try may pass, in whole seconds of at least 1, for
+    /// `Retry-After`.
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u64> {
         match self {
@@ -96,7 +99,8 @@ impl From<store::Error> for Fault {
     }
 }
 
-/// For operations that can fail for no reason of the client's. Where one can, its protocol reads the error first.
+/// Converts the errors of operations that never fail for a reason of the client's. Where one can,
+/// its protocol reads the error first.
 impl From<licensing::Error> for Fault {
     fn from(error: licensing::Error) -> Self {
         match error {

@@ -1,4 +1,4 @@
-//! Values that fields of many protocols have, read once and then known to be right.
+//! Types of fields that many protocols have, which check their values as they are read.
 
 use std::fmt;
 use std::ops::Deref;
@@ -17,7 +17,7 @@ pub struct Text<const MIN: usize, const MAX: usize>(String);
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
-/// Longest credential in a field, in bytes.
+/// The length of the longest credential in a field, in bytes.
 const SECRET: usize = 512;
 
 inline_schema!(<MIN, MAX> Text<MIN, MAX>: {
@@ -30,7 +30,7 @@ inline_schema!(Secret: {
 // === impl Text ===
 
 impl<const MIN: usize, const MAX: usize> Text<MIN, MAX> {
-    /// The text itself.
+    /// Returns the text.
     #[must_use]
     pub fn into_string(self) -> String {
         self.0
@@ -74,7 +74,7 @@ impl<'de, const MIN: usize, const MAX: usize> Deserialize<'de> for Text<MIN, MAX
 // === impl Secret ===
 
 impl Secret {
-    /// The text itself.
+    /// Returns the text.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -1,7 +1,8 @@
 //! `Idempotency-Key`: a request that is sent again is answered again, and done once.
 //!
-//! An answer is kept for a day, sealed under the key, which the store does not know: keys are shown again to whoever can say
-//! it, as the first answer did. What is kept is an answer of success; refusals did nothing, and the key can be used again.
+//! Answers of success are kept for a day, sealed under the key, which the store does not know:
+//! whoever sends the key again gets the same answer, with the secrets in it. A refusal did nothing,
+//! so that its key can be used again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,18 +23,19 @@ use crate::http::problem::{Code, Problem};
 use crate::http::state::Api;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Says that an answer is an earlier one.
+/// The header that marks an answer as a repeated one.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// Longest key in bytes.
+/// The length of the longest key, in bytes.
 const MAX_KEY_BYTES: usize = 255;
-/// How long an answer is kept.
+/// The time for which an answer is kept.
 const TTL: Duration = Duration::from_secs(24 * 3_600);
-/// Longest answer that is kept, in bytes; a bulk of 10,000 licenses is far below it.
+/// The length of the longest answer that is kept, in bytes; a bulk of 10,000 licenses is far below
+/// it.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
-/// A body must be there after this.
+/// The time within which a whole body must have arrived.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// An answer as it is kept.
+/// An answer in the form in which it is kept.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     status: u16,
@@ -41,7 +43,8 @@ struct Kept {
     body: String,
 }
 
-/// Has a request that makes something, and comes with an `Idempotency-Key`, happen once.
+/// Runs a request with an `Idempotency-Key` once, and answers repetitions with the first answer.
+/// Runs a request without one as it is.
 pub(crate) async fn guard(
     State(state): State<Arc<Api>>,
     request: Request,
@@ -95,7 +98,7 @@ pub(crate) async fn guard(
     }
 }
 
-/// The one `Idempotency-Key` of a request.
+/// Returns the one `Idempotency-Key` of a request; `None` without the header.
 fn key_of(request: &Request) -> Result<Option<String>, Problem> {
     let mut values = request.headers().get_all(&IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else {
@@ -114,7 +117,8 @@ fn key_of(request: &Request) -> Result<Option<String>, Problem> {
     }
 }
 
-/// Keeps an answer, or gives the key back where nothing was done.
+/// Keeps an answer of success, and releases the key if nothing was done. After an error of ours the
+/// key stays taken.
 async fn keep(
     state: &Api,
     claim: IdempotencyGuard,

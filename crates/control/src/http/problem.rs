@@ -1,4 +1,4 @@
-//! What a client of the API is told when the answer is not what it asked for (RFC 9457).
+//! Problems (RFC 9457), the answers of the native API to requests that fail.
 
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ codes! {
     TooManyFailures = TOO_MANY_REQUESTS, "too_many_failures", "too many failed attempts, retry later";
 }
 
-/// A problem on its way to the client. What belongs in the log only never gets in here.
+/// A problem on its way to the client. It holds nothing that belongs in the log alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Its kind.
@@ -121,7 +121,7 @@ pub struct ProblemBody {
 // === impl Problem ===
 
 impl Problem {
-    /// A problem of this kind.
+    /// Returns a problem of this kind.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
@@ -132,49 +132,50 @@ impl Problem {
         }
     }
 
-    /// A value of a field that cannot be used.
+    /// Returns the problem of a field whose value cannot be used.
     #[must_use]
     pub fn field(field: &str, detail: impl ToString) -> Self {
         Self::new(Code::FieldInvalid, detail.to_string()).about(field)
     }
 
-    /// There is nothing of this name, or it is not the caller's to see.
+    /// Returns the problem of a name that nothing has, or nothing that the caller may see.
     #[must_use]
     pub fn not_found(what: &str, name: &str) -> Self {
         let name = model::quoted(name, 80);
         Self::new(Code::NotFound, format!("there is no {what} `{name}`"))
     }
 
-    /// There is nothing with this id, or it is not the caller's to see. What is no id may be a key that was put in its place,
-    /// and is not said again.
+    /// Returns the problem of an id that nothing has, or nothing that the caller may see. A text
+    /// that is no id may be a key in its place, and is not repeated whole.
     #[must_use]
     pub fn id_unknown(what: &str, id: &str) -> Self {
         let id = model::beginning(id);
         Self::new(Code::NotFound, format!("there is no {what} `{id}`"))
     }
 
-    /// A failure of ours: the cause is logged, the client learns that there was one.
+    /// Logs the cause of a failure of ours, and returns the problem that says no more than that
+    /// there was one.
     #[must_use]
     pub fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(error = %cause, "a request to the API failed");
         Self::new(Code::Internal, "see the gate's log")
     }
 
-    /// The same problem, about a field.
+    /// Returns the same problem, about a field.
     #[must_use]
     pub fn about(mut self, field: &str) -> Self {
         self.field = Some(field.to_owned());
         self
     }
 
-    /// The same problem, with a time to come back.
+    /// Returns the same problem, with a `Retry-After`.
     #[must_use]
     pub const fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// Its body.
+    /// Returns the body of the problem, with credentials masked.
     #[must_use]
     pub fn body(&self) -> ProblemBody {
         ProblemBody {

@@ -1,4 +1,4 @@
-//! Listening: who is at the other end of a connection, and how many connections there may be.
+//! The listeners of the control plane, with their limits and the peer of each connection.
 
 use std::future::Future;
 use std::io;
@@ -23,23 +23,25 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
-/// Name of the Unix socket in the gate's `data_dir`.
+/// The name of the Unix socket in the gate's `data_dir`.
 pub const SOCKET_NAME: &str = "tallygate.sock";
-/// Connections served at once per listener; more wait in the kernel's queue.
+/// The number of connections that a listener serves at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 512;
-/// A head must be there after this, which is also how long an idle connection is kept.
+/// The time within which a request's head must have arrived, which is also how long an idle
+/// connection is kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long requests under way may take to end at shutdown.
+/// The time that requests in progress have to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// What a listener asks of those who connect.
+/// The credentials that a listener asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Nothing: whoever can open the socket has full rights. For the Unix socket of mode 0600 only.
+    /// No credential: whoever can open the socket has full rights. For the Unix socket of mode 0600
+    /// only.
     Local,
     /// A management key on every request.
     Keys {
-        /// Networks that may come unencrypted, besides loopback.
+        /// The networks that may send unencrypted requests, besides loopback.
         plain_http_from: Arc<[IpNet]>,
     },
 }
@@ -47,22 +49,22 @@ pub enum Access {
 /// A bound listener of either kind.
 #[derive(Debug)]
 pub enum Listener {
-    /// TCP.
+    /// A TCP listener.
     Tcp(TcpListener),
-    /// A Unix socket.
+    /// A listener on a Unix socket.
     Unix(UnixListener),
 }
 
-/// Who is at the other end; an extension of every request.
+/// The peer of a connection; an extension of every request.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
-    /// What is asked of them.
+    /// The credentials that are asked for.
     pub(crate) access: Access,
-    /// Their address; `None` on a Unix socket.
+    /// The address of the peer; `None` on a Unix socket.
     pub(crate) address: Option<SocketAddr>,
 }
 
-/// The path of the gate's Unix socket.
+/// Returns the path of the gate's Unix socket.
 #[must_use]
 pub fn socket_path(data_dir: &Path) -> PathBuf {
     data_dir.join(SOCKET_NAME)
@@ -74,7 +76,8 @@ pub fn socket_path(data_dir: &Path) -> PathBuf {
 /// second process takes over without a gap. Must be called within a tokio runtime.
 ///
 /// # Errors
-/// As of the file system; also if the path is longer than a socket's name may be (about 100 bytes).
+/// Returns errors of the file system, and an error if the path is longer than a socket's name may
+/// be (about 100 bytes).
 pub fn bind_socket(data_dir: &Path) -> io::Result<UnixListener> {
     bind_private(data_dir, SOCKET_NAME)
 }
@@ -96,8 +99,8 @@ pub fn bind_private(data_dir: &Path, name: &str) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves until `shutdown` is done; then takes no more connections, lets the requests under way end for a few
-/// seconds, and returns.
+/// Serves until `shutdown` is done; then takes no more connections, waits up to 5 seconds for the
+/// requests in progress, and returns.
 ///
 /// # Panics
 /// If a TCP listener is given [`Access::Local`], which would give full rights to everybody.

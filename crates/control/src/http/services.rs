@@ -1,4 +1,4 @@
-//! What the handlers of every protocol work with.
+//! The services that the handlers of every protocol share.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::http::throttle::Attempts;
 pub struct Services(Arc<Api>);
 
 impl Services {
-    /// The services over a state.
+    /// Returns the services over a state.
     #[must_use]
     pub fn new(state: ControlState) -> Self {
         Self(Arc::new(Api::new(state)))
@@ -30,67 +30,69 @@ impl Services {
         &self.0
     }
 
-    /// The operations on licenses, keys and all that belongs to them.
+    /// Returns the operations on licenses, keys and all that belongs to them.
     #[must_use]
     pub fn licensing(&self) -> &Arc<Licensing> {
         &self.0.licensing
     }
 
-    /// Spending what is not forwarded, and checks that spend nothing.
+    /// Returns the charging of calls that are not forwarded, with checks that charge nothing.
     #[must_use]
     pub fn spender(&self) -> &Arc<Spender> {
         &self.0.spender
     }
 
-    /// The operations on sessions.
+    /// Returns the operations on sessions.
     #[must_use]
     pub fn sessions(&self) -> &Arc<Sessions> {
         &self.0.sessions
     }
 
-    /// How many wrong credentials the client's address may still present.
+    /// Returns how many wrong credentials the client's address may still present.
     #[must_use]
     pub fn attempts(&self, client: &Client) -> Attempts {
         self.0.throttle.left(client.guesser(), self.0.clock.now())
     }
 
-    /// The operations by whoever asks, so that the audit log has their name.
+    /// Returns the operations in the name of the caller, which the audit log keeps.
     #[must_use]
     pub fn acting(&self, caller: &Caller, client: &Client) -> AuditedLicensing {
         self.0.licensing.acting(caller.actor(client))
     }
 
-    /// The apps and plans of the configuration.
+    /// Returns the apps and plans of the configuration.
     #[must_use]
     pub fn directory(&self) -> &AppDirectory {
         &self.0.directory
     }
 
-    /// Where the data plane listens for calls by rpc.
+    /// Returns the path of the Unix socket on which the data plane listens for calls by rpc.
     pub(crate) fn rpc_socket(&self) -> &Path {
         &self.0.rpc_socket
     }
 
-    /// The time.
+    /// Returns the time of the state's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.0.clock.now()
     }
 
-    /// Whether an address may try a credential. To be asked first, whoever judges the credential.
+    /// Checks that the client's address may try a credential. To be called before the credential is
+    /// judged.
     ///
     /// # Errors
-    /// It failed too often lately.
+    /// Returns [`Denied::Throttled`] if the address failed too often lately.
     pub fn may_try(&self, client: &Client) -> Result<(), Denied> {
         self.0.may_try(client)
     }
 
-    /// Notes that a credential of this client was none.
+    /// Counts a failed credential of this client, and adds it to the audit log.
     pub fn failed(&self, client: &Client) {
         self.0.failed(client);
     }
 
-    /// The holder of the management key that a request presents, wherever its protocol puts it.
+    /// Returns the holder of the management key that a request presents, wherever its protocol puts
+    /// it.
     ///
     /// # Errors
     /// [`Fault::Denied`] without a key, for one that is unknown or has ended (alike), and for an address with too many
@@ -103,7 +105,8 @@ impl Services {
         self.0.authenticate(client, presented).await
     }
 
-    /// The owner who presents a management key or, once they exchanged a pair for it, an access token.
+    /// Returns the holder of the management key or of the access token that a request presents; a
+    /// key pair is exchanged for such a token.
     ///
     /// # Errors
     /// As [`authenticate`](Self::authenticate).
@@ -128,8 +131,9 @@ impl Services {
         self.0.credential(client, check).await
     }
 
-    /// What a credential of any other kind stands for, throttled like management keys are: `check` is asked only if the
-    /// address may try, and its `None` is a failure of the address.
+    /// Returns what a credential of any other kind stands for, throttled as management keys are:
+    /// `check` is polled only if the address may try, and its `None` counts as a failure of the
+    /// address.
     ///
     /// # Errors
     /// As [`authenticate`](Self::authenticate), and those of `check`.
@@ -161,8 +165,8 @@ impl Api {
         self.credential(client, check).await
     }
 
-    /// The holder of a management key, who sees one app at most if the key is for one license: that of the license, which
-    /// keys of before do not name. The key of a license that is gone is none.
+    /// Returns the holder of a management key. A key for one license sees the app of that license,
+    /// which older keys do not name, and no other. Returns `None` if the license is gone.
     async fn holder(&self, mut key: ManagementKey) -> Result<Option<Caller>, Fault> {
         if let (Some(id), None) = (key.license_id, &key.app) {
             let license = match self.licensing.license(id).await {

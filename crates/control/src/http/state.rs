@@ -1,4 +1,4 @@
-//! What the handlers work with.
+//! The state of the control plane, which every handler shares.
 
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -15,41 +15,41 @@ use store::Store;
 use crate::http::throttle::Throttle;
 use crate::wire::{App, Plan};
 
-/// What the API is made of. Built once by the binary.
+/// The parts of which the control plane is made. Built once by the binary.
 pub struct ControlState {
     /// Operations on licenses, keys and accounts.
     pub licensing: Arc<Licensing>,
     /// The keys that stamps and tokens are signed with.
     pub signing: Arc<Signing>,
-    /// Spending what is not forwarded.
+    /// The charging of calls that are not forwarded.
     pub spender: Arc<Spender>,
-    /// Sessions of key pairs.
+    /// The sessions of key pairs.
     pub sessions: Arc<Sessions>,
-    /// Usage, calls, and keeping the books.
+    /// The ledger: usage, the records of calls, and their upkeep.
     pub ledger: Ledger,
-    /// The options that the ledger was started with, to ship what dead instances left.
+    /// The options that the ledger was started with, to ship the journals that dead instances left.
     pub ledger_options: LedgerOptions,
-    /// The store of both, for the same.
+    /// The store of the licensing and of the ledger, to ship those journals.
     pub store: Arc<dyn Store>,
     /// The apps and plans of the configuration.
     pub directory: AppDirectory,
-    /// What the gate says about itself.
+    /// The facts about the gate that `/status` shows.
     pub gate: GateInfo,
-    /// Who tells the time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// What clients may use up.
+    /// The limits of clients.
     pub limits: ControlLimits,
     /// The Unix socket on which the data plane listens for calls that protocols pass on.
     pub rpc_socket: PathBuf,
-    /// What holds for all API keys.
+    /// The rules for all API keys.
     pub api_keys: ApiKeyPolicy,
-    /// The shape in which clients of better-auth see them.
+    /// The shape in which clients of better-auth see API keys.
     pub better_auth: KeyShape,
-    /// Networks whose word on a caller's address (`X-Forwarded-For`) is believed.
+    /// The networks of the proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// The apps and plans of the configuration, as they are shown.
+/// The apps and plans of the configuration, as the API shows them.
 #[derive(Clone, Debug, Default)]
 pub struct AppDirectory {
     /// The apps.
@@ -63,20 +63,20 @@ pub struct AppDirectory {
 pub struct GateInfo {
     /// The version of the program.
     pub version: String,
-    /// Its label.
+    /// The label of the gate.
     pub node: String,
-    /// This start of it.
+    /// The id of this start of the gate.
     pub instance: InstanceId,
-    /// When it started.
+    /// The time of the start.
     pub started_at: Timestamp,
-    /// Where it takes calls.
+    /// The addresses on which the gate takes calls.
     pub listen: Vec<String>,
 }
 
 /// What clients may use up.
 #[derive(Clone, Copy, Debug)]
 pub struct ControlLimits {
-    /// Bad keys that one address may present in a minute; loopback is not counted.
+    /// The number of bad keys that one address may present in a minute; loopback is not counted.
     ///
     /// # Defaults
     /// 100.
@@ -93,10 +93,10 @@ pub enum KeyShape {
     Seed,
 }
 
-/// The state with what the API itself remembers.
+/// The state together with what the API keeps in memory.
 pub(crate) struct Api {
     state: ControlState,
-    /// Who failed, and how often.
+    /// The count of failed credentials by address.
     pub(crate) throttle: Throttle,
 }
 

@@ -1,4 +1,4 @@
-//! Answers that come piece by piece, at the pace of their reader.
+//! Streamed answers, which are written as fast as their reader takes them.
 
 use std::io;
 use std::pin::Pin;
@@ -8,17 +8,18 @@ use axum::body::{Body, Bytes, HttpBody};
 use http_body::Frame;
 use tokio::sync::mpsc;
 
-/// Pieces that wait for the reader.
+/// The number of pieces that may wait for the reader.
 const PIECES: usize = 8;
 
 /// The writing end of a streamed answer.
 pub(crate) type Pieces = mpsc::Sender<io::Result<Bytes>>;
 
-/// The body that reads from it.
+/// The body of a streamed answer: the reading end of [`Pieces`].
 struct Streamed(mpsc::Receiver<io::Result<Bytes>>);
 
-/// A body, and where to put its pieces. An error cuts the connection, so that the reader sees that it is not whole;
-/// a reader who went away fails the next `send`.
+/// Returns a body and the end that its pieces are written to. An error that is sent cuts the
+/// connection, so that the reader sees that the answer is not whole. `send` fails once the reader
+/// is gone.
 pub(crate) fn channel() -> (Pieces, Body) {
     let (sender, receiver) = mpsc::channel(PIECES);
     (sender, Body::new(Streamed(receiver)))
@@ -38,16 +39,17 @@ impl HttpBody for Streamed {
     }
 }
 
-/// Lines on their way into a streamed answer, handed over in pieces of some size.
+/// A writer of JSON lines to a streamed answer, which sends them in pieces of [`PIECE`] bytes or
+/// more.
 pub(crate) struct Lines {
     pieces: Pieces,
     buffer: Vec<u8>,
 }
 
-/// A piece is handed over when it has grown to this, in bytes.
+/// The size at which a piece is sent, in bytes.
 const PIECE: usize = 32 * 1_024;
 
-/// The reader went away.
+/// The error of a reader that is gone.
 pub(crate) struct Gone;
 
 impl Lines {
@@ -58,7 +60,7 @@ impl Lines {
         }
     }
 
-    /// Adds a value as one line of JSON.
+    /// Writes a value as one line of JSON.
     pub(crate) async fn push(&mut self, value: &impl serde::Serialize) -> Result<(), Gone> {
         serde_json::to_writer(&mut self.buffer, value).expect("answers are plain data");
         self.buffer.push(b'\n');
@@ -69,7 +71,7 @@ impl Lines {
         }
     }
 
-    /// Hands over what is there.
+    /// Sends the lines that are buffered.
     pub(crate) async fn flush(&mut self) -> Result<(), Gone> {
         if self.buffer.is_empty() {
             return Ok(());
@@ -81,13 +83,13 @@ impl Lines {
             .map_err(|_| Gone)
     }
 
-    /// Ends the answer as not whole.
+    /// Ends the answer with an error, so that the reader sees that it is not whole.
     pub(crate) async fn fail(self, cause: impl std::fmt::Display) {
         fail(&self.pieces, cause).await;
     }
 }
 
-/// Ends an answer as not whole.
+/// Ends an answer with an error, so that the reader sees that it is not whole. The cause is logged.
 pub(crate) async fn fail(pieces: &Pieces, cause: impl std::fmt::Display) {
     tracing::warn!(error = %cause, "a streamed answer was cut");
     // A reader that went away needs no telling.

@@ -1,4 +1,4 @@
-//! Failed credentials, counted per address and minute, so that guessing is slow.
+//! The limit of failed credentials per address and minute, which makes guessing slow.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,30 +7,31 @@ use std::time::Duration;
 use model::{Address, Timestamp};
 use parking_lot::Mutex;
 
-/// Addresses remembered at most. A guesser with more of them than this gains nothing against 256 random bits.
+/// The number of addresses that are counted at most in a minute. A guesser with more of them gains
+/// nothing against 256 random bits.
 const ADDRESSES: usize = 10_000;
 const MINUTE: i64 = 60_000_000;
 
-/// Counts failed credentials. An IPv6 address counts as its /64. Who is not counted is asked before, see
-/// [`Client::guesser`](crate::protocol::Client::guesser).
+/// A counter of failed credentials. An IPv6 address counts as its /64. Clients that are not counted
+/// are sorted out before, see [`Client::guesser`](crate::protocol::Client::guesser).
 #[derive(Debug)]
 pub(crate) struct Throttle {
     per_minute: u32,
     window: Mutex<Window>,
 }
 
-/// What an address may still do.
+/// The failed credentials that an address may still have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempts {
-    /// Failures that it may have in a minute.
+    /// The number of failures allowed in a minute.
     pub limit: u32,
-    /// Failures that it may still have in this one.
+    /// The number of failures that are left in this minute.
     pub remaining: u32,
-    /// When this minute ends.
+    /// The end of this minute.
     pub resets_at: Timestamp,
 }
 
-/// The failures of one minute.
+/// The number of failures by address in one minute.
 #[derive(Debug, Default)]
 struct Window {
     minute: i64,
@@ -38,7 +39,8 @@ struct Window {
 }
 
 impl Throttle {
-    /// A throttle that lets an address fail this often in a minute; 0: never.
+    /// Returns a throttle that allows an address this many failures in a minute; with 0, none may
+    /// try.
     #[must_use]
     pub(crate) fn new(per_minute: u32) -> Self {
         Self {
@@ -47,10 +49,10 @@ impl Throttle {
         }
     }
 
-    /// Whether the address may try; if not, when to come back.
+    /// Refuses an address that failed too often in this minute.
     ///
     /// # Errors
-    /// The time until the minute is over.
+    /// Returns the time until the minute is over.
     pub(crate) fn admit(&self, address: Address, now: Timestamp) -> Result<(), Duration> {
         let address = counted(address);
         let mut window = self.window.lock();
@@ -63,7 +65,8 @@ impl Throttle {
         Err(Duration::from_micros(rest.unsigned_abs()))
     }
 
-    /// How many failures an address may still have, of how many, and until when.
+    /// Returns how many failures an address may still have, of how many, and until when; all of
+    /// them for `None`, which is not counted.
     pub(crate) fn left(&self, address: Option<Address>, now: Timestamp) -> Attempts {
         let minute = now.micros().div_euclid(MINUTE);
         let mut window = self.window.lock();
@@ -76,7 +79,7 @@ impl Throttle {
         }
     }
 
-    /// Notes a failure.
+    /// Counts a failure. A new address beyond the largest number of them is not counted.
     pub(crate) fn failed(&self, address: Address, now: Timestamp) {
         let address = counted(address);
         let mut window = self.window.lock();
@@ -90,7 +93,7 @@ impl Throttle {
 }
 
 impl Window {
-    /// Forgets what is older than the present minute.
+    /// Clears the counts if a new minute has begun.
     fn turn(&mut self, now: Timestamp) {
         let minute = now.micros().div_euclid(MINUTE);
         if minute != self.minute {
@@ -100,7 +103,7 @@ impl Window {
     }
 }
 
-/// What an address is counted as.
+/// Returns the address that another is counted as: the /64 of an IPv6 address.
 fn counted(address: Address) -> Address {
     match address.ip() {
         IpAddr::V6(ip) => {

@@ -1,6 +1,7 @@
-//! What is wrong with a request, from the words of the parsers that read it to words that say what to send.
+//! Translation of the messages of parsers into messages that say what to send.
 
-/// A parser's message in our words: what is wrong and what would work. Messages of our own types pass as they are.
+/// Translates a parser's message into one that says what is wrong and what would work. Messages of
+/// our own types are returned as they are.
 pub(crate) fn in_words(message: &str) -> String {
     let message = without_place(message);
     // In a query, the parameter stands before a colon.
@@ -23,7 +24,7 @@ fn translated(message: &str) -> Option<String> {
         .or_else(|| number_in_text(message))
 }
 
-/// A message about text that is no JSON at all, with the place.
+/// Translates a message about text that is not JSON, with the place.
 pub(crate) fn no_json(message: &str) -> String {
     let place = message.rfind(" at line ").map_or("", |at| &message[at..]);
     let what = if message.starts_with("EOF") {
@@ -38,7 +39,7 @@ pub(crate) fn no_json(message: &str) -> String {
     format!("{what}{place}: send one JSON object, such as {{\"name\": \"value\"}}")
 }
 
-/// Without the place within the body, where the field is named beside it.
+/// Returns a message without the place in the body, for where the field is named beside it.
 fn without_place(message: &str) -> &str {
     message
         .rfind(" at line ")
@@ -74,7 +75,7 @@ fn unknown(message: &str) -> Option<String> {
     })
 }
 
-/// `invalid type: string "5", expected u64`
+/// Translates messages such as `invalid type: string "5", expected u64`.
 fn wrong_value(message: &str) -> Option<String> {
     let rest = message
         .strip_prefix("invalid type: ")
@@ -98,7 +99,8 @@ fn wrong_value(message: &str) -> Option<String> {
     ))
 }
 
-/// A number that came in quotes. Signs are meant for adding, which no field does.
+/// Returns the message for a number in quotes. One with a sign looks as if it were to be added, which
+/// no field does.
 fn number_as_text(text: &str) -> String {
     if text.starts_with(['+', '-']) {
         return "this sets the number and adds nothing: send the whole number that it is to be, without quotes, such as 1000".to_owned();
@@ -106,7 +108,7 @@ fn number_as_text(text: &str) -> String {
     format!("\"{text}\" is a text: send a whole number without quotes, such as 1000")
 }
 
-/// Whether a number is wanted, and how to say what is.
+/// Returns whether a number is expected, and the words for what is.
 fn wanted(expected: &str) -> (bool, String) {
     let words = match expected {
         "u8" | "u16" | "u32" | "u64" | "u128" | "usize" | "nonzero u32" | "nonzero u64" => {
@@ -129,7 +131,7 @@ fn wanted(expected: &str) -> (bool, String) {
     (false, words.to_owned())
 }
 
-/// What came instead.
+/// Returns the words for what came instead.
 fn shown(found: &str) -> String {
     match found {
         "null" => "null".to_owned(),
@@ -145,7 +147,7 @@ fn shown(found: &str) -> String {
     }
 }
 
-/// Numbers that came as text, in a query.
+/// Translates messages about parameters of a query that are not numbers.
 fn number_in_text(message: &str) -> Option<String> {
     let words = match message {
         "invalid digit found in string" | "cannot parse integer from empty string" => {
@@ -160,7 +162,7 @@ fn number_in_text(message: &str) -> Option<String> {
     Some(words.to_owned())
 }
 
-/// The name in backquotes that a text begins with.
+/// Returns the name in backquotes that a text begins with.
 fn quoted(text: &str) -> Option<&str> {
     text.strip_prefix('`')?
         .split_once('`')

@@ -1,13 +1,14 @@
-//! The wire protocols that the control listener speaks, each a folder of adapters over the same services.
+//! The wire protocols of the control listener, each a folder of adapters over the same services.
 //!
 //! # Adding a protocol
 //! One folder beside this file with a type that implements [`Protocol`], and one line in [`SHIPPED`](crate::SHIPPED). A protocol has no
 //! storage and no rules of its own: its handlers read a request into types ([`read_json`], the types of [`field`]), ask
 //! an operation of `licensing` through [`Services`], and translate names, units, errors and status codes.
 //!
-//! What holds for all of them is done here, once: bodies are bounded and say which field is wrong, credentials are
-//! throttled per address and answered alike whether unknown or wrong, unencrypted requests come from named networks
-//! only, and a handler that panics is an answer in the protocol's own words ([`Protocol::refuse`]).
+//! What holds for all of them is done once, here and in `http`: bodies are bounded and errors name
+//! the field, credentials are throttled per address and answered alike whether unknown or wrong,
+//! unencrypted requests are taken from named networks only, and a handler that panics is an answer
+//! in the protocol's own words ([`Protocol::refuse`]).
 
 pub(crate) mod apifew;
 pub(crate) mod apimw;
@@ -29,20 +30,21 @@ pub use paths::{About, HeadCredential, Paths};
 
 /// One wire protocol.
 pub trait Protocol: Sync {
-    /// Its name, for the log.
+    /// Returns the name of the protocol, for the log and for its documentation.
     fn name(&self) -> &'static str;
 
-    /// Its paths, each with what its document says. A request to one of them is worked to its end even when its client has gone away meanwhile, so that
-    /// no operation is left half done, and caches are told to keep nothing of the answer.
+    /// Returns the paths of the protocol, each with what its document says. A request to one of
+    /// them is worked to its end even when its client is gone, so that no operation is left half
+    /// done, and caches may keep nothing of the answer.
     fn operations(&'static self, services: &Services) -> Paths;
 
-    /// Those of its paths whose work ends when the client goes away, and whose answers leave as the handler made them:
-    /// for what is passed on rather than done here.
+    /// Returns the paths whose work ends when the client is gone, and whose answers leave as the
+    /// handler made them: for calls that are passed on rather than done here. None by default.
     fn passages(&'static self, services: &Services) -> Paths {
         let _ = services;
         Paths::new()
     }
 
-    /// Says in the protocol's own words what the frame refused.
+    /// Returns a refusal that is the same for every protocol in the protocol's own words.
     fn refuse(&self, fault: &Fault) -> Response;
 }

@@ -1,4 +1,4 @@
-//! Putting a protocol on the listener: what holds around its handlers.
+//! The frame around the handlers of a protocol, which puts it on the listener.
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -13,14 +13,15 @@ use crate::http::headers::uncached;
 use crate::http::serve::Peer;
 use crate::http::services::Services;
 
-/// A protocol with the services that it works with.
+/// A protocol with its services.
 #[derive(Clone)]
 struct Mounted {
     protocol: &'static dyn Protocol,
     services: Services,
 }
 
-/// The paths of a protocol, ready to be merged with those of others, and what describes them.
+/// Returns the router of a protocol, ready to be merged with those of others, and the descriptions
+/// of its paths.
 ///
 /// # Panics
 /// If two of its paths are the same.
@@ -59,7 +60,8 @@ pub(crate) fn mount(
     (router, described)
 }
 
-/// Lets requests in whose peer may ask at all, and notes who it is.
+/// Refuses unencrypted requests from networks that are not named, and adds the [`Client`] as an
+/// extension.
 async fn admit(State(mounted): State<Mounted>, mut request: Request, next: Next) -> Response {
     let Some(peer) = request.extensions().get::<Peer>() else {
         let fault = Fault::internal(&"a request came in without a peer");
@@ -74,21 +76,21 @@ async fn admit(State(mounted): State<Mounted>, mut request: Request, next: Next)
     next.run(request).await
 }
 
-/// Runs a request in a task of its own: one whose client went away is done to its end, so that no operation is left
-/// half done, and one that panics is an answer.
+/// Runs a request in a task of its own, to its end even if the client is gone, so that no operation
+/// is left half done. A panic becomes an answer.
 async fn to_its_end(State(mounted): State<Mounted>, request: Request, next: Next) -> Response {
     let handling = tokio::spawn(next.run(request));
     uncached(mounted.answer(handling.await))
 }
 
-/// Runs a request in a task that ends with the client's connection.
+/// Runs a request in a task that is aborted when the client is gone. A panic becomes an answer.
 async fn while_asked(State(mounted): State<Mounted>, request: Request, next: Next) -> Response {
     let mut handling = Ended(tokio::spawn(next.run(request)));
     let answer = (&mut handling.0).await;
     mounted.answer(answer)
 }
 
-/// A task that does not outlive its handle.
+/// A task that is aborted when its handle is dropped.
 pub(crate) struct Ended<T>(pub(crate) JoinHandle<T>);
 
 impl<T> Drop for Ended<T> {

@@ -1,18 +1,18 @@
-//! The paths of a protocol, each with what is said of it: what is served is described.
+//! The paths of a protocol, each with its description: what is served is described.
 
 use axum::Router;
 use axum::http::Method;
 use axum::routing::MethodRouter;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-/// Requests that a protocol serves, with what its document says of them.
+/// The requests that a protocol serves, with their descriptions.
 #[derive(Debug)]
 pub struct Paths<S = ()> {
     router: Router<S>,
     described: Vec<DescribedPath>,
 }
 
-/// What is said of a request.
+/// The description of a request without its path and methods.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
     id: &'static str,
@@ -22,16 +22,16 @@ pub struct About {
     credential: Option<HeadCredential>,
 }
 
-/// A credential that stands in the head of a request. One that stands in the body is described with that.
+/// A credential in the head of a request. One in the body is described with the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadCredential {
-    /// `Authorization: Bearer`.
+    /// The header `Authorization: Bearer`.
     Bearer,
-    /// `Apifew-Key`, unless it stands in the body.
+    /// The header `Apifew-Key`, unless the credential is in the body.
     ApifewKey,
 }
 
-/// A request and what is said of it.
+/// The path and methods of a request with their description.
 #[derive(Clone, Debug)]
 pub(crate) struct DescribedPath {
     pub(crate) path: &'static str,
@@ -39,11 +39,12 @@ pub(crate) struct DescribedPath {
     pub(crate) about: About,
 }
 
-/// The schema of a type; what it consists of goes to the generator.
+/// A function that returns the schema of a type and adds those of its parts to the generator.
 pub(crate) type Describe = fn(&mut SchemaGenerator) -> Schema;
 
 impl About {
-    /// A name that no other request of any protocol has, and what it does.
+    /// Returns the description of a request by a name that no other request of any protocol has,
+    /// and a summary.
     #[must_use]
     pub const fn new(id: &'static str, summary: &'static str) -> Self {
         Self {
@@ -55,21 +56,21 @@ impl About {
         }
     }
 
-    /// It takes this credential.
+    /// Says that the request takes this credential.
     #[must_use]
     pub const fn takes(mut self, credential: HeadCredential) -> Self {
         self.credential = Some(credential);
         self
     }
 
-    /// It takes these parameters in its query.
+    /// Says that the query has these parameters.
     #[must_use]
     pub const fn query(mut self, names: &'static [&'static str]) -> Self {
         self.parameters = names;
         self
     }
 
-    /// It takes this as JSON.
+    /// Says that the body is this type as JSON.
     #[must_use]
     pub fn body<T: JsonSchema>(mut self) -> Self {
         self.body = Some(|generator| generator.subschema_for::<T>());
@@ -107,7 +108,7 @@ impl<S: Clone + Send + Sync + 'static> Default for Paths<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Paths<S> {
-    /// None yet.
+    /// Returns a table without a path.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -156,7 +157,7 @@ impl<S: Clone + Send + Sync + 'static> Paths<S> {
         self.serve([Method::POST], path, served, about)
     }
 
-    /// With what their handlers work with.
+    /// Returns the paths with the state that their handlers take.
     #[must_use]
     pub fn with_state(self, state: S) -> Paths {
         Paths {
@@ -167,7 +168,7 @@ impl<S: Clone + Send + Sync + 'static> Paths<S> {
 }
 
 impl Paths {
-    /// What serves the requests, and what describes them.
+    /// Returns the router that serves the requests, and their descriptions.
     pub(crate) fn split(self) -> (Router, Vec<DescribedPath>) {
         (self.router, self.described)
     }

@@ -63,7 +63,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// A code of this protocol.
-    pub(super) const fn said(status: StatusCode, code: &'static str) -> Self {
+    pub(super) const fn with_code(status: StatusCode, code: &'static str) -> Self {
         let data = None;
         Self::Said { status, code, data }
     }

@@ -67,7 +67,7 @@ fn is_host(pattern: &str, host: &str) -> bool {
 }
 
 fn not_found() -> Failure {
-    Failure::said(StatusCode::NOT_FOUND, "ERROR_APP_NOT_FOUND")
+    Failure::with_code(StatusCode::NOT_FOUND, "ERROR_APP_NOT_FOUND")
 }
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ impl From<StampError> for Failure {
         match error {
             StampError::Refused(refused) => refused.into(),
             StampError::Id => Self::invalid("ID", error),
-            StampError::Conflict => Self::said(StatusCode::CONFLICT, "ERROR_STAMP_CONFLICT"),
+            StampError::Conflict => Self::with_code(StatusCode::CONFLICT, "ERROR_STAMP_CONFLICT"),
             StampError::InProgress => Self::InProgress("ERROR_STAMP_UNDER_WAY"),
             StampError::Fault(fault) => fault.into(),
         }

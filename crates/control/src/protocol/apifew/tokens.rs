@@ -177,7 +177,7 @@ pub(super) async fn confirm(
         // It is there, so there is no call yet to agree on.
         Err(licensing::Error::TokenUnknown) => {
             let code = "ERROR_TOKEN_NOT_CONSUMED";
-            return Err(Failure::said(StatusCode::CONFLICT, code));
+            return Err(Failure::with_code(StatusCode::CONFLICT, code));
         }
         noted => noted.map_err(Fault::from)?,
     };

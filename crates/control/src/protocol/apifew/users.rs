@@ -103,7 +103,7 @@ pub(super) async fn show(
     // Whose key is for one license sees the user of it and no other.
     let user = user.filter(|_| caller.license().is_none() || license.is_some());
     if user.is_none() && license.is_none() {
-        return Err(Failure::said(StatusCode::OK, "ERROR_USER_NOT_FOUND"));
+        return Err(Failure::with_code(StatusCode::OK, "ERROR_USER_NOT_FOUND"));
     }
     let alias = licensing.alias(&app.name, login);
     let mut shown = Shown::without_license(login, &app.name, alias, user);
@@ -165,7 +165,7 @@ pub(super) async fn update(
         .change_user(&app.name, &update.user_login, change)
         .await
         .map_err(failed)?;
-    let not_found = || Failure::said(StatusCode::NOT_FOUND, "ERROR_USER_NOT_FOUND");
+    let not_found = || Failure::with_code(StatusCode::NOT_FOUND, "ERROR_USER_NOT_FOUND");
     let user = changed.ok_or_else(not_found)?;
     Ok(Success(
         "INFO_APP_USER_UPDATED",
@@ -210,7 +210,7 @@ fn status(stored: &StoredLicense, now: Timestamp) -> &'static str {
 fn failed(error: licensing::Error) -> Failure {
     use licensing::Error;
     match error {
-        Error::Exists(_) => Failure::said(StatusCode::CONFLICT, "ERROR_USER_EXISTS"),
+        Error::Exists(_) => Failure::with_code(StatusCode::CONFLICT, "ERROR_USER_EXISTS"),
         Error::Invalid { field, reason } => {
             let field = match field {
                 "login" => "USER_LOGIN",

@@ -22,8 +22,8 @@ pub(super) async fn token(
     body: Body,
 ) -> Response {
     let granted = async {
-        let wish: LogIn = read(body).await?;
-        let (key, secret) = (wish.api_key.expose(), wish.api_secret.expose());
+        let request: LogIn = read(body).await?;
+        let (key, secret) = (request.api_key.expose(), request.api_secret.expose());
         let asked = services.sessions().log_in(key, secret, client.address);
         presented(&services, &client, Credential::Pair, asked).await
     };
@@ -37,10 +37,10 @@ pub(super) async fn refresh(
     body: Body,
 ) -> Response {
     let granted = async {
-        let wish: Refresh = read(body).await?;
+        let request: Refresh = read(body).await?;
         let asked = services
             .sessions()
-            .refresh(wish.refresh_token.expose(), client.address);
+            .refresh(request.refresh_token.expose(), client.address);
         presented(&services, &client, Credential::RefreshToken, asked).await
     };
     grant(&services, &client, granted.await).await
@@ -130,12 +130,12 @@ async fn grant(services: &Services, client: &Client, granted: Result<Tokens, Ref
 
 /// What is left to a key. Where the store cannot say it just now, an answer that is good stays good.
 async fn left(services: &Services, client: &Client, holder: &Holder) -> Quota {
-    let told = async {
+    let remaining = async {
         let sessions = services.sessions();
         let terms = sessions.terms(&holder.key).await?;
         sessions.allowance(&holder.key, &terms, false).await
     };
-    match told.await {
+    match remaining.await {
         Ok(allowance) => allowance.into(),
         Err(error) => {
             tracing::debug!(%error, "what is left to a key cannot be told");

@@ -1,4 +1,5 @@
-//! What the handlers share: the services, who asks, and the deletion of keys that have ended.
+//! The context that the handlers share: the services, the caller, and the deletion of keys that
+//! have ended.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -16,11 +17,12 @@ use crate::http::services::Services;
 use crate::http::state::KeyShape;
 use crate::wire::Scope;
 
-/// What its handlers work with.
+/// The state of the protocol's handlers. Cheap to clone: all clones are one.
 #[derive(Clone)]
 pub(super) struct Context {
     pub(super) services: Services,
-    /// When keys that have ended were deleted last, in microseconds since the UNIX epoch.
+    /// The time at which keys that have ended were deleted last, in microseconds since the UNIX
+    /// epoch.
     swept_at: Arc<AtomicI64>,
 }
 
@@ -37,7 +39,7 @@ impl Context {
         self.services.api().better_auth
     }
 
-    /// Who asks, if their management key was made for this.
+    /// Returns the caller, if their management key has this scope.
     pub(super) async fn caller(
         &self,
         client: &Client,
@@ -89,12 +91,12 @@ pub(super) fn owner(caller: &Caller) -> ApiKeyOwner {
     }
 }
 
-/// The one configuration that there is.
+/// Returns whether a request means the one configuration that there is.
 pub(super) fn is_default(config_id: Option<&str>) -> bool {
     config_id.is_none_or(|id| id.is_empty() || id == CONFIG_ID)
 }
 
-/// Refuses a configuration that there is not where the original finds no key in it.
+/// Refuses other configurations with [`KeyCode::KeyNotFound`]: the original finds no key in them.
 pub(super) fn in_default(config_id: Option<&str>) -> Result<(), Refused> {
     if is_default(config_id) {
         Ok(())

@@ -98,7 +98,7 @@ impl Refused {
         }
     }
 
-    fn said(fault: &Fault, code: &'static str) -> Self {
+    fn of_fault(fault: &Fault, code: &'static str) -> Self {
         Self {
             status: fault.status(),
             code,
@@ -131,11 +131,11 @@ impl From<Fault> for Refused {
             Fault::Input(input) => Self::input(input),
             Fault::Denied(Denied::Missing | Denied::Wrong) => KeyCode::Unauthorized.into(),
             Fault::Denied(Denied::Scope(_)) => KeyCode::InsufficientPermissions.into(),
-            Fault::Denied(Denied::Throttled { .. }) => Self::said(&fault, "TOO_MANY_REQUESTS"),
-            Fault::MethodUnknown => Self::said(&fault, "METHOD_NOT_ALLOWED"),
-            Fault::PlainHttp => Self::said(&fault, "FORBIDDEN"),
-            Fault::Unavailable => Self::said(&fault, "SERVICE_UNAVAILABLE"),
-            Fault::Internal => Self::said(&fault, "INTERNAL_SERVER_ERROR"),
+            Fault::Denied(Denied::Throttled { .. }) => Self::of_fault(&fault, "TOO_MANY_REQUESTS"),
+            Fault::MethodUnknown => Self::of_fault(&fault, "METHOD_NOT_ALLOWED"),
+            Fault::PlainHttp => Self::of_fault(&fault, "FORBIDDEN"),
+            Fault::Unavailable => Self::of_fault(&fault, "SERVICE_UNAVAILABLE"),
+            Fault::Internal => Self::of_fault(&fault, "INTERNAL_SERVER_ERROR"),
         }
     }
 }

@@ -43,7 +43,7 @@ pub(super) async fn call(
     let answer = channel::send(services.rpc_socket(), request).await;
     let answer = answer.map_err(|error| {
         tracing::error!(%error, "the data plane cannot be reached by rpc");
-        Failure::said(StatusCode::SERVICE_UNAVAILABLE, "ERROR_UNAVAILABLE")
+        Failure::with_code(StatusCode::SERVICE_UNAVAILABLE, "ERROR_UNAVAILABLE")
     })?;
     if let Some(code) = answer.refusal() {
         note(&services, &client, app.name.as_str(), code, &answer);

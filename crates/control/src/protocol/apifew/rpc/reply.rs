@@ -102,7 +102,7 @@ pub(super) fn refused(answer: &Answer) -> Response {
     let data = serde_json::json!({"call_id": answer.call_id()});
     let body = ResultObject::failed(code, Some(data));
     let mut response = (answer.status(), Json(body)).into_response();
-    let told = kept(answer.headers(), |name| {
+    let headers = kept(answer.headers(), |name| {
         let name = name.as_str();
         name.starts_with("ratelimit")
             || name.starts_with("x-ratelimit")
@@ -115,7 +115,7 @@ pub(super) fn refused(answer: &Answer) -> Response {
             ]
             .contains(&name)
     });
-    response.headers_mut().extend(told);
+    response.headers_mut().extend(headers);
     response
 }
 
