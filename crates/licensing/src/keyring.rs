@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::error::Error;
 use crate::fleet::FleetKey;
 
-/// What the keyring is sealed with.
+/// The secret that the keyring is sealed with.
 #[derive(Clone, Copy)]
 pub enum KeyringSecret<'a> {
     /// `[server] secret`.
@@ -29,7 +29,7 @@ pub enum KeyringSecret<'a> {
     None,
 }
 
-/// The keys of the store, opened.
+/// The opened keys of the store.
 #[derive(Clone)]
 pub struct Keyring {
     id: u32,
@@ -38,7 +38,7 @@ pub struct Keyring {
     secret: Option<Secret>,
 }
 
-/// A key of the keyring, wiped when it goes.
+/// A key of the keyring, whose memory is wiped when it is dropped.
 pub(crate) type Key = Zeroizing<[u8; 32]>;
 
 type Secret = Zeroizing<Vec<u8>>;
@@ -173,7 +173,7 @@ impl KeyringSecret<'_> {
     }
 }
 
-/// How a key lies in the store.
+/// The form in which a key lies in the store.
 enum Envelope {
     Unsealed(Key),
     Sealed {
@@ -247,7 +247,7 @@ impl Envelope {
     }
 }
 
-/// A cipher whose key is derived from the secret for this salt alone.
+/// Returns a cipher whose key is derived from the secret for this salt alone.
 fn cipher(secret: &[u8], salt: &[u8; 16]) -> XChaCha20Poly1305 {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
     mac.update(b"tallygate keyring seal 1");
@@ -256,7 +256,7 @@ fn cipher(secret: &[u8], salt: &[u8; 16]) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new_from_slice(&key[..]).expect("the key has 32 bytes")
 }
 
-/// Random bytes of the operating system.
+/// Returns random bytes of the operating system.
 pub(crate) fn random<const LENGTH: usize>() -> [u8; LENGTH] {
     let mut bytes = [0; LENGTH];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");

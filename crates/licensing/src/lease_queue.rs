@@ -114,15 +114,15 @@ impl LeaseQueue {
             self.enqueue(state);
         }
         loop {
-            let bell = self.lease_notify(state.id()).notified();
-            tokio::pin!(bell);
-            bell.as_mut().enable();
+            let notified = self.lease_notify(state.id()).notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
             match state.meter().round() {
                 (round, _) if round == joined.round => {}
                 (_, true) => return Err(Refused::unavailable()),
                 (_, false) => return Ok(()),
             }
-            bell.await;
+            notified.await;
         }
     }
 
@@ -135,11 +135,11 @@ impl LeaseQueue {
         };
         let rounds = async {
             loop {
-                let bell = self.lease_notify(state.id()).notified();
-                tokio::pin!(bell);
-                bell.as_mut().enable();
+                let notified = self.lease_notify(state.id()).notified();
+                tokio::pin!(notified);
+                notified.as_mut().enable();
                 match state.meter().unsettled() {
-                    Some(round) if round.wrapping_sub(begun) < ROUNDS => bell.await,
+                    Some(round) if round.wrapping_sub(begun) < ROUNDS => notified.await,
                     _ => return,
                 }
             }

@@ -50,7 +50,7 @@ impl Licensing {
                     again.for_each(|((state, _), _)| self.lease_queue.enqueue(state));
                 }
             }
-            ring(&self.lease_queue, &demands);
+            wake_callers(&self.lease_queue, &demands);
         }
     }
 
@@ -69,7 +69,7 @@ impl Licensing {
         if round.returns.is_empty() && round.requests.is_empty() {
             return Ok(Vec::new());
         }
-        let mut told = false;
+        let mut is_warned = false;
         loop {
             self.lease_queue.asking();
             let now = self.clock.now();
@@ -77,13 +77,13 @@ impl Licensing {
             match asked.await {
                 Err(error) if error.is_unavailable() => {
                     self.lease_queue.store_is_away();
-                    if !told {
+                    if !is_warned {
                         tracing::warn!(%error, licenses = demands.len(), "units cannot be leased now");
                         let meters = demands.iter().map(|(state, _)| state.meter());
                         meters.for_each(Meter::unanswered);
                     }
-                    told = true;
-                    ring(&self.lease_queue, demands);
+                    is_warned = true;
+                    wake_callers(&self.lease_queue, demands);
                 }
                 result => {
                     self.lease_queue.store_answered();
@@ -130,7 +130,7 @@ fn gather<T: Copy>(demands: &[Demand], part: impl Fn(&LeaseDemand) -> &Vec<T>) -
 }
 
 /// Wakes the calls that wait for one of these meters.
-fn ring(lease_queue: &LeaseQueue, demands: &[Demand]) {
+fn wake_callers(lease_queue: &LeaseQueue, demands: &[Demand]) {
     let notifies = demands
         .iter()
         .map(|(state, _)| lease_queue.lease_notify(state.id()));

@@ -24,21 +24,22 @@ impl Licensing {
         if !entry.awaits_plan() {
             return Ok(entry);
         }
-        let told = async {
+        let fitted_license = async {
             loop {
-                let told = self.plans_changed.notified();
-                tokio::pin!(told);
-                told.as_mut().enable();
+                let fitted_license = self.plans_changed.notified();
+                tokio::pin!(fitted_license);
+                fitted_license.as_mut().enable();
                 let fitted = self.refit(place, entry.clone());
                 if !fitted.awaits_plan() {
                     return fitted;
                 }
                 self.plan_unknown.notify_one();
-                told.await;
+                fitted_license.await;
             }
         };
-        let told = store::suspend_aware::timeout(self.options.unknown_key_timeout, told).await;
-        told.map_err(|_| Refusal::LicenseStoreUnavailable)
+        let fitted_license =
+            store::suspend_aware::timeout(self.options.unknown_key_timeout, fitted_license).await;
+        fitted_license.map_err(|_| Refusal::LicenseStoreUnavailable)
     }
 
     /// Waits until a license names a plan that is not known here, or a call waits for one. For one

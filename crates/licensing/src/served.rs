@@ -1,4 +1,5 @@
-//! Which calls the routes of an app serve, so that a permission which could never hold is refused when it is given.
+//! The routes that apps declare, by which a permission that could never hold is refused when it is
+//! given.
 
 use std::collections::HashMap;
 
@@ -16,7 +17,7 @@ pub struct DeclaredRoute {
     pub path: ParentPath,
 }
 
-/// The routes of apps; an app that is not there serves every call.
+/// The declared routes by app. An app that is not in it serves every call.
 pub(crate) type DeclaredRoutes = HashMap<AppName, Vec<DeclaredRoute>>;
 
 impl DeclaredRoute {

@@ -13,7 +13,7 @@ pub(crate) struct Point {
     pub(crate) at: Timestamp,
 }
 
-/// How a point relates to what is known here.
+/// The relation of a point to what is known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// It is one of ours: everything that changed since is known.

@@ -1,4 +1,4 @@
-//! From where management keys may be used: a feature of plans.
+//! Networks from which management keys may be used: a feature of plans.
 
 use ipnet::IpNet;
 use model::{Address, ManagementKeyId, PlanRevision};
@@ -10,7 +10,7 @@ use super::validate;
 use crate::error::Error;
 use crate::licensing::Licensing;
 
-/// The word by which a plan that names features grants lists of addresses.
+/// The feature by which a plan that names features grants lists of networks.
 pub const ADDRESSES_FEATURE: &str = "ip_allow_list";
 
 /// Whether a management key may be used from an address. A list exempts nobody, loopback included; where no address is

@@ -1,4 +1,4 @@
-//! Shows and changes licenses.
+//! Operations that show and change licenses.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub struct BalanceView {
     pub next_refill_at: Option<Timestamp>,
 }
 
-/// What a change sets of a license; `None`: it stays.
+/// A change of a license. A field that is `None` stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LicenseUpdate {
     /// The plan, or that of the app.
@@ -311,7 +311,7 @@ impl AuditedLicensing {
             .await
     }
 
-    /// Changes a license in the store, and here before anybody is told.
+    /// Changes a license in the store, and here before the other gates are told.
     async fn apply(
         &self,
         id: LicenseId,

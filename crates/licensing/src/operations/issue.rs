@@ -175,7 +175,7 @@ impl AuditedLicensing {
         }
     }
 
-    /// The licenses of a wish with their credentials.
+    /// Returns the licenses of a request with their credentials.
     fn mint_licenses(
         &self,
         request: &IssueRequest,
@@ -218,7 +218,7 @@ impl AuditedLicensing {
         let note = AuditEntries::of(new.iter().map(line).collect());
         let version = self.store.create_licenses(new, note).await?;
         self.note_created(version, &fingerprints);
-        let told = |(license, info, credential): (License, CredentialInfo, _)| Issued {
+        let with_key = |(license, info, credential): (License, CredentialInfo, _)| Issued {
             credential_id: info.id,
             license: StoredLicense {
                 license,
@@ -227,10 +227,11 @@ impl AuditedLicensing {
             },
             credential,
         };
-        Ok(issued.into_iter().map(told).collect())
+        Ok(issued.into_iter().map(with_key).collect())
     }
 
-    /// Which wish the store refused: the first whose key is there. None was carried out.
+    /// Returns the place of the request that the store refused: the first whose key exists. None
+    /// was carried out.
     async fn blame(&self, error: Error, imported: &[(usize, KeyHash)]) -> NotIssued {
         if let Error::Exists(_) = error {
             for (at, hash) in imported {
@@ -243,7 +244,7 @@ impl AuditedLicensing {
     }
 }
 
-/// The place of the first wish for a key that another wished for before it.
+/// Returns the place of the first request for a key that an earlier one of them names, too.
 fn repeated(imported: &[(usize, KeyHash)]) -> Option<usize> {
     let mut seen = HashSet::new();
     let again = imported.iter().find(|(_, hash)| !seen.insert(*hash));

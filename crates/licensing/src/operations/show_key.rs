@@ -1,4 +1,4 @@
-//! Shows keys again, for apps that ask for it.
+//! Operations that show keys again, for apps that ask for it.
 
 use model::{AppName, Credential, License, LicenseStatus};
 use serde_json::{Value, json};

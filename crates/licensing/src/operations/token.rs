@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::licensing::Licensing;
 use crate::meter::{HeldUnits, Refused, Reservation};
 
-/// What a token is to be for.
+/// A request for a token.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenRequest<'a> {
     /// The license that pays.
@@ -55,13 +55,13 @@ pub struct ClaimedToken {
     open: bool,
 }
 
-/// The shape of a token's text: what apifew's clients expect.
+/// The format of a token's text: what apifew's clients expect.
 const FORMAT: KeyFormat = KeyFormat::Apifew;
 /// How often what is said of a token is said again while the store does not answer.
 const TRIES: u32 = 5;
-/// Tokens that are looked at in one sweep.
+/// The number of tokens that are checked in one sweep.
 const SWEEP: usize = 1_000;
-/// How long what became of a token can be asked.
+/// How long the outcome of a token can be asked for.
 const RESULT_TTL: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 impl TokenRequest<'_> {
@@ -331,14 +331,14 @@ impl Drop for ClaimedToken {
     }
 }
 
-/// What became of a claimed token.
+/// The outcome of a claimed token.
 #[derive(Clone, Copy)]
 enum Word {
     Finished { status: u16 },
     Released { leased: Option<(u32, u64)> },
 }
 
-/// Has the store keep what became of a token, again if it does not answer.
+/// Writes the outcome of a token, again and again while the store does not answer.
 async fn insist(licensing: &Licensing, id: RequestTokenId, call_id: CallId, word: Word) {
     let mut pause = Duration::from_millis(100);
     for _ in 0..TRIES {
@@ -381,7 +381,7 @@ fn exhausted(next_refill_at: Option<Timestamp>, now: Timestamp) -> Refused {
     }
 }
 
-/// Whether the store is worth asking.
+/// Returns whether another try of the store is worth it.
 fn could_be_a_token(secret: &[u8]) -> bool {
     std::str::from_utf8(secret).is_ok_and(|text| KeyFormat::of(text) == Some(FORMAT))
 }

@@ -1,4 +1,4 @@
-//! Users of apps.
+//! Operations on users of apps.
 
 use model::{AccountName, Alias, AppName, License, User, UserId};
 use store::{AuditEntries, Changed, UserChange};
@@ -8,7 +8,7 @@ use super::validate;
 use crate::error::Error;
 use crate::licensing::Licensing;
 
-/// A wish for a user.
+/// A request for a user.
 #[derive(Clone, Debug)]
 pub struct UserRequest {
     /// The app.

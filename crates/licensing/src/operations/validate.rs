@@ -1,4 +1,4 @@
-//! What the fields of requests may be.
+//! Rules for the fields of requests.
 
 use model::{LARGEST_EXACT, Limits, Method, Permission, RateLimit, Scope, Timestamp};
 
@@ -7,7 +7,7 @@ use crate::error::Error;
 const MAX_TEXT_LENGTH: usize = 200;
 const MAX_ENTRIES: usize = 64;
 
-/// A text for people: 1 to 200 bytes without control characters.
+/// Checks a text for people: 1 to 200 bytes without control characters.
 pub(super) fn text(field: &'static str, text: Option<&str>) -> Result<(), Error> {
     let Some(text) = text else { return Ok(()) };
     if text.is_empty() || text.len() > MAX_TEXT_LENGTH || text.chars().any(char::is_control) {
@@ -17,7 +17,7 @@ pub(super) fn text(field: &'static str, text: Option<&str>) -> Result<(), Error>
     Ok(())
 }
 
-/// A list of at most 64 entries.
+/// Checks the length of a list: at most 64 entries.
 pub(super) fn entries(field: &'static str, count: usize) -> Result<(), Error> {
     if count > MAX_ENTRIES {
         let reason = format!("has {count} entries, at most {MAX_ENTRIES} are allowed");
@@ -26,7 +26,7 @@ pub(super) fn entries(field: &'static str, count: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// The scopes of a new key for one license: those that are named, or all that it can have.
+/// Returns the scopes of a new key for one license: those that are named, or all that it can have.
 pub(super) fn reading(named: &[String]) -> Result<Vec<String>, Error> {
     let reads = |word: &String| word.parse().is_ok_and(Scope::only_reads);
     match named.iter().find(|word| !reads(word)) {
@@ -43,7 +43,7 @@ pub(super) fn reading(named: &[String]) -> Result<Vec<String>, Error> {
     }
 }
 
-/// Permissions: at most 64, none of which is a pattern.
+/// Checks permissions: at most 64, none of which is a pattern.
 pub(super) fn permissions(permissions: &[Permission]) -> Result<(), Error> {
     const FIELD: &str = "permissions";
     entries(FIELD, permissions.len())?;
@@ -60,7 +60,7 @@ pub(super) fn permissions(permissions: &[Permission]) -> Result<(), Error> {
     }
 }
 
-/// Scopes: at most 64 of 1 to 64 characters of `a-z 0-9 : . _ - *`.
+/// Checks scopes: at most 64 of 1 to 64 characters of `a-z 0-9 : . _ - *`.
 pub(super) fn scopes(scopes: &[String]) -> Result<(), Error> {
     entries("scopes", scopes.len())?;
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b":._-*".contains(&b);
@@ -74,7 +74,8 @@ pub(super) fn scopes(scopes: &[String]) -> Result<(), Error> {
     }
 }
 
-/// Limits that replace others. Units that stay as they are may be more than can be set: an earlier version took more.
+/// Checks limits that replace others. Units that stay as they are may be more than can be set: an
+/// earlier version took more.
 pub(super) fn limits(limits: &Limits, before: &Limits) -> Result<(), Error> {
     let amount = |limits: &Limits| limits.refill.map(|refill| refill.amount);
     for (field, units, kept) in [
@@ -96,7 +97,8 @@ pub(super) fn limits(limits: &Limits, before: &Limits) -> Result<(), Error> {
         .map_err(|(_, reason)| Error::invalid("rate_limits", reason))
 }
 
-/// An end that is to come. One that is over would make what is never of use, or end what is, in disguise.
+/// Checks that an end lies in the future. One that is over would make what is never of use, or end
+/// what is, in disguise.
 pub(super) fn end(instead: &str, end: Option<Timestamp>, now: Timestamp) -> Result<(), Error> {
     match end {
         Some(end) if end <= now => {

@@ -1,4 +1,4 @@
-//! What stands in an access token.
+//! The claims of an access token.
 
 use model::{CredentialId, ManagementKeyId, SessionId};
 use serde::{Deserialize, Serialize};

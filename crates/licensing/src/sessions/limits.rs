@@ -1,4 +1,5 @@
-//! How many calls a key may make: the windows of its plan, counted in the store, all at once or none.
+//! Limits on the calls of a key: the windows of its plan, counted in the store, all at once or
+//! none.
 
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ pub struct PairTerms {
     pub user: Option<String>,
 }
 
-/// What is left for a key, told of the one window that has the fewest calls left, of several the shortest.
+/// The calls that are left for a key, of the one window that has the fewest calls left; of several,
+/// of the shortest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
     /// Whether the call was let in.

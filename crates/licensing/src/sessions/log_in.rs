@@ -1,4 +1,4 @@
-//! Exchanging a key and its secret, or a refresh token, for new tokens.
+//! The exchange of a key and its secret, or of a refresh token, for new tokens.
 
 use model::{
     Actor, Address, AuditEntry, CredentialId, License, LicenseId, LicenseStatus, Limits,

@@ -36,7 +36,7 @@ pub struct Sessions {
     options: SessionOptions,
 }
 
-/// How sessions are.
+/// The options of sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionOptions {
     /// Who issues access tokens and for whom.
@@ -55,7 +55,7 @@ pub struct SessionOptions {
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessToken(Zeroizing<String>);
 
-/// What a log-in or a refresh gives.
+/// The tokens that a log-in or a refresh returns.
 #[derive(Clone, Debug)]
 pub struct Tokens {
     /// For calls.
@@ -77,7 +77,7 @@ pub struct Holder {
     pub key: ManagementKey,
 }
 
-/// Why somebody is not let in.
+/// The reason why a log-in, refresh or token is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// No key of a pair with this secret, or it has ended; nothing tells which. Blame: caller.
@@ -261,7 +261,7 @@ impl Sessions {
     }
 }
 
-/// The holder of a key, as the audit log names them.
+/// Returns the holder of a key, as the audit log names them.
 fn by(key: &ManagementKey, address: Option<Address>) -> Actor {
     Actor {
         who: Who::Key(key.id),

@@ -45,7 +45,7 @@ pub struct Signing {
 #[derive(Clone, Default)]
 struct Rings([Vec<Arc<Slot>>; SigningUse::ALL.len()]);
 
-/// What may be known of a signing key.
+/// The public facts of a signing key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SigningKey {
     /// Its identity, the `kid` of what it signs.
@@ -64,7 +64,7 @@ pub struct SigningKey {
     pub public_key: Option<[u8; 32]>,
 }
 
-/// How a key gives way to a new one.
+/// The terms of a rotation: how a key is replaced by a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {
     /// How long what the old key signed is taken after it stopped signing.

@@ -20,7 +20,7 @@ pub(super) struct Slot {
     pub(super) public: Option<[u8; 32]>,
 }
 
-/// What is said of a key.
+/// The record of a key, which is not secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) kid: SigningKeyId,

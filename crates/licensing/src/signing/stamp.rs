@@ -15,7 +15,7 @@ use super::{Signing, algorithm, decoding_key};
 /// The `typ` of a stamp, by which it is no access token and an access token no stamp.
 pub const STAMP_TYPE: &str = "tallygate-stamp";
 
-/// Why a text is not a stamp of this store.
+/// The reason why a text is not a stamp of this store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StampFault {
     /// Not one that a key of this store signed, or changed since. Blame: caller.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Signing, algorithm, decoding_key};
 
-/// Who issues a token and for whom.
+/// The issuer and the audience of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenTerms {
     /// `iss`.
@@ -17,7 +17,7 @@ pub struct TokenTerms {
     pub audience: String,
 }
 
-/// Why a text is not a token that is believed.
+/// The reason why a token is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
     /// Not a token of these terms that a key of ours signed, or changed since. Blame: caller.

@@ -1,4 +1,4 @@
-//! Shows, changes and deletes API keys.
+//! Operations that show, change and delete API keys.
 
 use model::{ApiKeyRule, LicenseId, LicenseStatus, Limits, RateLimit, Timestamp};
 use store::{ApiKeyChange, ApiKeyPage, AuditEntries, Changed, LicenseChange, StoredApiKey};

@@ -1,4 +1,4 @@
-//! Makes API keys.
+//! Creation of API keys.
 
 use model::{
     AccountName, ApiKey, ApiKeyRule, AppName, Credential, License, LicenseId, LicenseStatus,

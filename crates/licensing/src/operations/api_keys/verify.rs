@@ -11,7 +11,7 @@ use crate::cached_license::CachedLicense;
 use crate::error::Error;
 use crate::licensing::Licensing;
 
-/// Why an API key is not valid.
+/// The reason why an API key is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyRefusal {
     /// There is none such, or it is not one that the caller may verify.

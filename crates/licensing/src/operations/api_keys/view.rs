@@ -1,4 +1,5 @@
-//! What API keys show: what the store holds, and what this gate knows that the store does not yet.
+//! API keys as they are shown: what the store holds, and what this gate knows that the store does
+//! not yet.
 
 use model::{ApiKey, Counter, License, LicenseId, LicenseStatus, RateLimit, Refill, Timestamp};
 use serde_json::{Value, json};
