@@ -26,15 +26,15 @@ impl Licensing {
         }
         let fitted_license = async {
             loop {
-                let fitted_license = self.plans_changed.notified();
-                tokio::pin!(fitted_license);
-                fitted_license.as_mut().enable();
+                let changed = self.plans_changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
                 let fitted = self.refit(place, entry.clone());
                 if !fitted.awaits_plan() {
                     return fitted;
                 }
                 self.plan_unknown.notify_one();
-                fitted_license.await;
+                changed.await;
             }
         };
         let fitted_license =
