@@ -483,3 +483,27 @@ fn every_answer_after_a_stop_was_asked_for_is_the_last_of_its_connection() {
     assert!(begun.is_closed_by_peer());
     assert_eq!(site.gateway.wait(patience()).code(), Some(0));
 }
+
+#[test]
+fn a_stop_waits_a_moment_for_a_store_that_is_away() {
+    let server = Postgres::start();
+    let store = format!("[store]\nurl = \"{}\"", server.database());
+    let mut site = Site::with(binary!(), |upstream| Config::new(upstream).table(&store));
+    let license = site.gateway.license(&[]);
+    let call = || {
+        site.gateway
+            .call(&Request::get("/").key(&license.key))
+            .status
+    };
+    assert_eq!(call(), 200);
+    server.kill9();
+    // Its license is known, so it goes on; the record of this call waits for the store.
+    assert_eq!(call(), 200);
+    assert_eventually!(site.gateway.log().contains("the store is out of reach"));
+    site.gateway.terminate();
+    server.restart();
+    let ended = site.gateway.wait(patience());
+    assert_eq!(ended.code(), Some(0), "{}", site.gateway.log());
+    site.gateway.restart();
+    assert_eq!(site.gateway.wait_for_calls(2).len(), 2);
+}

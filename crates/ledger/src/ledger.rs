@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use journal::{Journal, Lane};
 use model::InstanceId;
@@ -84,6 +84,11 @@ pub struct Ended {
 impl Ledger {
     /// The time that the end waits for the recovery of earlier starts.
     const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
+    /// The time that the end waits for a store that is out of reach: one that was away is asked again
+    /// after a second and a quarter at most.
+    const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+    /// The pause between two tries of the last roll-up.
+    const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
     /// Starts to ship the records of this process, lanes `0..lanes` of its journal, and nothing of
     /// earlier starts.
@@ -246,7 +251,7 @@ impl Ledger {
 
     /// Ends the ledger: a last roll-up and seal. When everything is stored and no call is open, the
     /// instance is settled and finished. Call it when no more calls come in and before the journal
-    /// is shut down.
+    /// is shut down. Waits up to 5 s for a store that is out of reach.
     ///
     /// # Errors
     /// When the last roll-up or seal fails; what is left is shipped by the next start.
@@ -261,12 +266,23 @@ impl Ledger {
         let shared = Arc::clone(&self.shared);
         // Records that are not visible now are left for the next start.
         let _later = shared.visible().await;
-        self.run(move || {
-            shared.roll(Batch::UntilDone)?;
-            shared.seal(|_| true, Batch::UntilDone)?;
-            shared.finish()
-        })
-        .await
+        let begun = Instant::now();
+        loop {
+            let shared = Arc::clone(&self.shared);
+            let last = move || {
+                shared.roll(Batch::UntilDone)?;
+                shared.seal(|_| true, Batch::UntilDone)?;
+                shared.finish()
+            };
+            match self.run(last).await {
+                Err(Error::Store(error))
+                    if error.is_unavailable() && begun.elapsed() < Self::STORE_TIMEOUT =>
+                {
+                    tokio::time::sleep(Self::RETRY_PAUSE).await;
+                }
+                ended => return ended,
+            }
+        }
     }
 
     /// Ends the threads and nothing else: what is pending stays in the journal, for the next start.
