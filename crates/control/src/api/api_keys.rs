@@ -137,7 +137,7 @@ async fn list(
     let limit = page_limit(parameters.limit)?;
     let owner = ApiKeyOwner {
         app: within_app(&caller, parameters.app)?,
-        ..owner(&caller)
+        ..caller.api_key_owner()
     };
     let page = ApiKeyPage {
         sort: ApiKeySort::Id,
@@ -164,7 +164,7 @@ async fn show(
 ) -> Result<Answer<ApiKey>, Problem> {
     let view = state
         .licensing
-        .api_key(&owner(&caller), key_id(&id)?)
+        .api_key(&caller.api_key_owner(), key_id(&id)?)
         .await?;
     Ok(Answer(view.into()))
 }
@@ -177,7 +177,7 @@ async fn change(
     Name(id): Name,
     Json(request): Json<ChangeApiKey>,
 ) -> Result<Answer<ApiKey>, Problem> {
-    let (id, owner) = (key_id(&id)?, owner(&caller));
+    let (id, owner) = (key_id(&id)?, caller.api_key_owner());
     let refill = refill(request.refill_amount, request.refill_interval)?;
     let present = match (request.rate_limit_max, request.rate_limit_window) {
         (Some(_), None) | (None, Some(_)) => state.licensing.api_key(&owner, id).await?.rate,
@@ -211,7 +211,7 @@ async fn delete(
     Name(id): Name,
 ) -> Result<StatusCode, Problem> {
     let id = key_id(&id)?;
-    acting.delete_api_key(&owner(&caller), id).await?;
+    acting.delete_api_key(&caller.api_key_owner(), id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -221,7 +221,7 @@ async fn delete_expired(
     Audited(acting): Audited,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<DeletedApiKeys>, Problem> {
-    let owner = owner(&caller);
+    let owner = caller.api_key_owner();
     let deleted = acting.delete_expired_api_keys(&owner).await?;
     Ok(Answer(DeletedApiKeys { deleted }))
 }
@@ -233,7 +233,7 @@ async fn verify(
     Json(request): Json<VerifyApiKey>,
 ) -> Result<Answer<VerifiedApiKey>, Problem> {
     let question = Verification {
-        owner: &owner(&caller),
+        owner: &caller.api_key_owner(),
         key: &request.key,
         asked: request.permissions.as_ref(),
         only_api_keys: false,
@@ -277,15 +277,6 @@ fn problem(fault: Fault) -> Problem {
         Fault::Unavailable => Problem::new(Code::StoreUnavailable, fault.to_string())
             .retry_after(std::time::Duration::from_secs(1)),
         fault => Problem::internal(&fault),
-    }
-}
-
-/// Returns the owner of the API keys that the caller may see.
-fn owner(caller: &Caller) -> ApiKeyOwner {
-    ApiKeyOwner {
-        account: caller.account().cloned(),
-        app: caller.app().cloned(),
-        license: caller.license(),
     }
 }
 

@@ -8,7 +8,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
-use licensing::AuditedLicensing;
+use licensing::{ApiKeyOwner, AuditedLicensing};
 use model::{AccountName, Actor, AppName, License, LicenseId, Who};
 use store::ManagementKey;
 
@@ -102,6 +102,15 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 // === impl Caller ===
 
 impl Caller {
+    /// Returns the owner of the API keys that the caller may see.
+    pub(crate) fn api_key_owner(&self) -> ApiKeyOwner {
+        ApiKeyOwner {
+            account: self.account().cloned(),
+            app: self.app().cloned(),
+            license: self.license(),
+        }
+    }
+
     /// Returns the only account that the caller may see; `None` for all.
     #[must_use]
     pub fn account(&self) -> Option<&AccountName> {

@@ -82,15 +82,6 @@ impl Context {
     }
 }
 
-/// The keys that are a caller's.
-pub(super) fn owner(caller: &Caller) -> ApiKeyOwner {
-    ApiKeyOwner {
-        account: caller.account().cloned(),
-        app: caller.app().cloned(),
-        license: caller.license(),
-    }
-}
-
 /// Returns whether a request means the one configuration that there is.
 pub(super) fn is_default(config_id: Option<&str>) -> bool {
     config_id.is_none_or(|id| id.is_empty() || id == CONFIG_ID)

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, Uri};
 use licensing::{ApiKeyRequest, ApiKeyUpdate, KeyEnd, KeyRefusal};
 
 use super::body::{Create, Delete, List, Nothing, Show, Update, Verify, key_id, read};
-use super::context::{Context, in_default, is_default, owner};
+use super::context::{Context, in_default, is_default};
 use super::record::{Done, Listed, Page, Record, Swept, Verified};
 use super::refusal::{KeyCode, Refused};
 use crate::http::client::Client;
@@ -63,7 +63,7 @@ pub(super) async fn verify(
     let asked = body.permissions.as_ref().map(|asked| &asked.0);
     let api = context.services.api();
     let question = Verification {
-        owner: &owner(&caller),
+        owner: &caller.api_key_owner(),
         key: &body.key,
         asked,
         only_api_keys: true,
@@ -91,7 +91,7 @@ pub(super) async fn show(
     let view = context
         .services
         .licensing()
-        .api_key(&owner(&caller), id)
+        .api_key(&caller.api_key_owner(), id)
         .await?;
     Ok(Json(Record::of(view, context.shape())))
 }
@@ -121,7 +121,7 @@ pub(super) async fn update(
         ..ApiKeyUpdate::default()
     };
     let acting = context.services.acting(&caller, &client);
-    let owner = owner(&caller);
+    let owner = caller.api_key_owner();
     let changed = acting.update_api_key(policy, &owner, id, update);
     let view = changed.await?;
     context.sweep().await;
@@ -142,7 +142,7 @@ pub(super) async fn delete(
     in_default(body.config_id.as_deref())?;
     let id = key_id(&body.key_id)?;
     let acting = context.services.acting(&caller, &client);
-    acting.delete_api_key(&owner(&caller), id).await?;
+    acting.delete_api_key(&caller.api_key_owner(), id).await?;
     context.sweep().await;
     Ok(Json(Done { success: true }))
 }
@@ -163,7 +163,7 @@ pub(super) async fn list(
     let licensing = context.services.licensing();
     let (views, total) = if is_default(query.config_id.as_deref()) {
         licensing
-            .api_keys(&owner(&caller), None, query.page())
+            .api_keys(&caller.api_key_owner(), None, query.page())
             .await?
     } else {
         (Vec::new(), 0)
@@ -198,7 +198,9 @@ pub(super) async fn delete_expired(
         .await?;
     let Nothing {} = read(body).await?;
     let acting = context.services.acting(&caller, &client);
-    acting.delete_expired_api_keys(&owner(&caller)).await?;
+    acting
+        .delete_expired_api_keys(&caller.api_key_owner())
+        .await?;
     Ok(Json(Swept {
         success: true,
         error: (),
