@@ -14,10 +14,10 @@ use telemetry::Metrics;
 
 use crate::wire;
 
-/// How soon a store that did not answer is asked again.
+/// The pause before a store that did not answer is asked again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Who learns of plans.
+/// The task that learns the plans which licenses name and the file lacks.
 pub(crate) struct Learners {
     pub(crate) config: Config,
     pub(crate) store: Arc<dyn Store>,
@@ -26,12 +26,12 @@ pub(crate) struct Learners {
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// What was learnt of plans that the file lacks.
+/// The plans that licenses name and the file lacks, as far as they were learnt.
 #[derive(Default)]
 struct Lacking {
-    /// As they were last.
+    /// Plans by name, with the revision that was in force last.
     former: BTreeMap<PlanName, PlanRevision>,
-    /// Those that never were.
+    /// Plans that never were.
     absent: BTreeSet<PlanName>,
 }
 
@@ -87,7 +87,8 @@ impl Learners {
         }
     }
 
-    /// First whoever writes records, so that none names a plan that has no number.
+    /// Hands the plans to the gate and then to licensing: first to whoever writes records, so that none
+    /// names a plan that has no number.
     async fn teach(&self, lacking: &Lacking) -> Result<(), String> {
         let former = || lacking.former.values().cloned();
         let mut revisions = self.config.plan_revisions();

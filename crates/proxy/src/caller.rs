@@ -1,9 +1,9 @@
-//! Who made a call.
+//! The caller: by address, and as the text of a header.
 
 use http::HeaderValue;
 use model::Address;
 
-/// Who made a call: whoever is at the other end of the connection, or by rpc whoever the control plane names.
+/// The caller: whoever is at the other end of the connection, or by rpc whoever the control plane names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(crate) address: Address,

@@ -11,9 +11,9 @@ use http::header::{
 pub(crate) struct Survey {
     /// Lines of `Content-Length`.
     pub(crate) lengths: u16,
-    /// Whether one of them is not just a few digits, as nearly all are.
+    /// Whether a length is anything but 1 to 18 digits.
     pub(crate) has_odd_length: bool,
-    /// Whether one of them is `0`.
+    /// Whether a length is `0`.
     pub(crate) has_length_zero: bool,
     /// Lines of `Transfer-Encoding`.
     pub(crate) codings: u16,
@@ -25,7 +25,9 @@ pub(crate) struct Survey {
     pub(crate) has_upgrade: bool,
     /// `Keep-Alive` or `Proxy-Connection`.
     pub(crate) keeps_alive: bool,
+    /// `Expect`.
     pub(crate) expects: bool,
+    /// `Trailer`.
     pub(crate) has_trailers: bool,
 }
 
