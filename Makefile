@@ -11,7 +11,7 @@ export TALLYGATE_TEST_PYTHON := $(CURDIR)/$(PYTHON)
 export CARGO_TERM_PROGRESS_WHEN := never
 
 .NOTPARALLEL:
-.PHONY: help run test audit bench build format strays arrows circles cases openapi deny clippy doc check
+.PHONY: help run test audit bench build format strays arrows circles cases paths openapi deny clippy doc check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
@@ -40,7 +40,7 @@ bench: ## CPU per call side by side: bare Pingora, Tallygate, nginx, nginx + Lua
 	$(CARGO) bench --locked -p gateway --bench equal_times
 	python3 benches/run.py $(BENCH)
 
-check: format strays arrows circles cases openapi deny clippy doc
+check: format strays arrows circles cases paths openapi deny clippy doc
 
 format:
 	$(CARGO) fmt --all --check
@@ -62,6 +62,10 @@ circles:
 # Every case of the protocols has a test that says so by its name.
 cases:
 	python3 .ci/cases.py
+
+# Every file that a document names is there.
+paths:
+	python3 .ci/paths.py
 
 # The documents of the API, which a test holds to be those that are served, as a linter for OpenAPI reads them.
 openapi:

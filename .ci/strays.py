@@ -10,7 +10,7 @@ import sys
 
 # Everything that may lie at the top of the repository. A new name is added here on purpose.
 AT_THE_ROOT = {
-    ".ci", ".config", ".dockerignore", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "Cargo.lock", "Cargo.toml",
+    ".ci", ".config", ".dockerignore", ".gitignore", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "Cargo.lock", "Cargo.toml",
     "LICENSE", "Makefile", "README.md", "SECURITY.md", "benches", "clippy.toml", "crates", "deny.toml", "deploy", "docs",
     "findings", "fuzz", "gateway.toml", "rustfmt.toml", "tests",
 }
