@@ -28,6 +28,7 @@ ALLOWED = {
         "allocator", "config", "control", "coordinator", "gate", "journal", "ledger", "licensing", "model", "proxy", "store",
         "telemetry",
     },
+    "store-conformance": {"model", "store"},
     "testkit": set(),
     "bench-rig": {"allocator"},
 }

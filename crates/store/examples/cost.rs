@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use model::usage::{UsageField, UsageKey, UsageQuery, UsageSums};
 use model::{AccountName, InstanceId, KeyHash, LicenseId, Limits, Method, Mode, Money, Outcome};
-use store::conformance::fixtures::{balance_of, hours, new_license, units};
 use store::postgres::Times;
 use store::{
     AuditEntries, Error, LeaseRequest, LicenseChange, PostgresOptions, PostgresStore, RollupBatch,
     SqliteOptions, SqliteStore, Store,
 };
+use store_conformance::fixtures::{balance_of, hours, new_license, units};
 
 const LICENSES: usize = 10_000;
 const BATCH: usize = 5_000;

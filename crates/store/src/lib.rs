@@ -15,8 +15,6 @@
 pub mod api_keys;
 pub mod audit;
 pub mod claims;
-#[cfg(feature = "conformance")]
-pub mod conformance;
 pub mod error;
 pub mod files;
 pub mod ledger;

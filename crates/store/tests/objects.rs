@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use store::conformance::fixtures::hours;
-use store::conformance::seals::kept_files_come_back_as_they_were;
 use store::{
     Error, ObjectFiles, PostgresOptions, PostgresStore, SealedFiles, SqliteOptions, SqliteStore,
     Store,
 };
+use store_conformance::fixtures::hours;
+use store_conformance::seals::kept_files_come_back_as_they_were;
 use tempfile::TempDir;
 use testkit::{ObjectServer, Postgres};
 

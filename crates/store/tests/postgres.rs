@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use store::conformance::StoreFactory;
 use store::postgres::Times;
 use store::{PostgresOptions, PostgresStore, Store};
+use store_conformance::StoreFactory;
 use testkit::Postgres;
 
 /// The longest wait for a server that shares the machine with builds.
@@ -36,6 +36,6 @@ impl StoreFactory for Schema {
     }
 }
 
-store::instantiate_conformance!(super::Schema);
-store::instantiate_domain_conformance!(super::Schema);
-store::instantiate_api_key_conformance!(super::Schema);
+store_conformance::instantiate_conformance!(super::Schema);
+store_conformance::instantiate_domain_conformance!(super::Schema);
+store_conformance::instantiate_api_key_conformance!(super::Schema);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use store::conformance::StoreFactory;
 use store::{SqliteOptions, SqliteStore, Store};
+use store_conformance::StoreFactory;
 use tempfile::TempDir;
 
 struct Directory(TempDir);
@@ -21,6 +21,6 @@ impl StoreFactory for Directory {
     }
 }
 
-store::instantiate_conformance!(super::Directory);
-store::instantiate_domain_conformance!(super::Directory);
-store::instantiate_api_key_conformance!(super::Directory);
+store_conformance::instantiate_conformance!(super::Directory);
+store_conformance::instantiate_domain_conformance!(super::Directory);
+store_conformance::instantiate_api_key_conformance!(super::Directory);

@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 
 use model::usage::{UsageKey, UsageQuery, UsageSums};
 use model::{AccountName, InstanceId, LicenseId, Limits, Method, Mode, Outcome};
-use store::conformance::fixtures::{balance_figures, hours, keep, lease, spent_units, units};
 use store::{
     AuditEntries, ChangeNumber, LedgerStore, LicenseChange, LicenseStore, RollupBatch,
     SqliteOptions, SqliteStore,
 };
+use store_conformance::fixtures::{balance_figures, hours, keep, lease, spent_units, units};
 
 const PLACE: &str = "TALLYGATE_TEST_STORE_CHILD";
 

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use model::{Actor, AuditEntry, InstanceId};
 use rusqlite::Connection;
-use store::conformance::fixtures::{balance_figures, hours, keep, lease, new_license, units};
 use store::{
     AuditEntries, AuditFilter, AuditStore, Error, LedgerStore, LicenseChange, LicenseStore,
     ManagementStore, QuotaStore, SqliteOptions, SqliteStore, Store,
 };
+use store_conformance::fixtures::{balance_figures, hours, keep, lease, new_license, units};
 use tempfile::TempDir;
 
 /// A time far above the bound that every call keeps.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{LicenseId, Limits};
-use store::conformance::fixtures::keep;
 use store::{AuditEntries, Change, ChangeNumber, LicenseChange, LicenseStore, PostgresStore};
+use store_conformance::fixtures::keep;
 use testkit::Postgres;
 
 use crate::support::{connect, in_time, open, wait_for};

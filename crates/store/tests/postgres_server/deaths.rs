@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use model::usage::{UsageKey, UsageQuery, UsageSums};
 use model::{AccountName, InstanceId, Method, Mode, Outcome};
-use store::conformance::fixtures::{batch, hours, keep, new_license, units};
 use store::{
     AuditEntries, Error, LedgerStore, LicenseStore, ManagementStore, NodeStore, PostgresStore,
     QuotaStore, RollupBatch,
 };
+use store_conformance::fixtures::{batch, hours, keep, new_license, units};
 use testkit::Postgres;
 use tokio::task::JoinSet;
 

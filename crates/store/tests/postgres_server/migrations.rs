@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::usage::{UsageField, UsageQuery};
 use model::{InstanceId, Timestamp};
-use store::conformance::fixtures::{balance_figures, hours, keep, lease, units};
 use store::{ChangeNumber, LedgerStore, LicenseStore, RollupRow, Store};
+use store_conformance::fixtures::{balance_figures, hours, keep, lease, units};
 use testkit::Postgres;
 use tokio::task::JoinSet;
 

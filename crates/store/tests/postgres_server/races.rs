@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::InstanceId;
-use store::conformance::fixtures::{
+use store::{LeaseRequest, LeaseRound, LedgerStore, PostgresStore, QuotaStore};
+use store_conformance::fixtures::{
     balance_figures, balance_of, batch, hours, keep, lease, spent_units, units,
 };
-use store::{LeaseRequest, LeaseRound, LedgerStore, PostgresStore, QuotaStore};
 use testkit::Postgres;
 use tokio::task::JoinSet;
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use model::{Actor, AuditEntry, InstanceId, Limits, Timestamp};
-use store::conformance::fixtures::{balance_figures, hours, keep, lease, units};
 use store::{
     AuditFilter, AuditStore, Error, LicenseStore, ManagementStore, PostgresOptions, PostgresStore,
     Store,
 };
+use store_conformance::fixtures::{balance_figures, hours, keep, lease, units};
 use testkit::{PgBouncer, Postgres};
 
 use crate::support::{connect, open, options};

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use model::{InstanceId, LicenseId, RefillMode, Timestamp};
 use proptest::prelude::*;
 
-use super::fixtures::{
+use crate::fixtures::{
     BIRTH, balance_figures, balance_of, batch, keep, lease, lease_window, spent_calls, spent_units,
     units, window_of,
 };
-use super::{StoreFactory, for_all};
-use crate::{AuditEntries, LeaseKey, LicenseChange, Store};
+use crate::{StoreFactory, for_all};
+use store::{AuditEntries, LeaseKey, LicenseChange, Store};
 
 const GATES: usize = 3;
 const HOUR: u32 = 3_600;

@@ -10,9 +10,9 @@ use model::{
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use super::fixtures::{batch, hours};
-use super::{StoreFactory, for_all};
-use crate::RollupBatch;
+use crate::fixtures::{batch, hours};
+use crate::{StoreFactory, for_all};
+use store::RollupBatch;
 
 const FIELDS: [UsageField; 10] = [
     UsageField::App,

@@ -1,8 +1,11 @@
 //! The properties that every store must have, as tests. Nothing here knows which store it talks to.
+//! The crate is a dev-dependency of stores and nothing else.
 //!
 //! A store's tests implement [`StoreFactory`] and call
 //! [`instantiate_conformance!`](crate::instantiate_conformance), which makes one test of each
 //! property.
+
+#![forbid(unsafe_code)]
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,9 +13,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, TestRunner};
+use store::Store;
 use tokio::runtime::Handle;
-
-use crate::Store;
 
 pub mod api_keys;
 pub mod audit;
@@ -169,7 +171,7 @@ macro_rules! instantiate_conformance {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    $crate::conformance::$module::$name::<$factory>().await;
+                    $crate::$module::$name::<$factory>().await;
                 }
             )*
         })*

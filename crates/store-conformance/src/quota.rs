@@ -5,12 +5,12 @@ use std::sync::Arc;
 use model::{InstanceId, LicenseId, Limits};
 use tokio::task::JoinSet;
 
-use super::StoreFactory;
-use super::fixtures::{
+use crate::StoreFactory;
+use crate::fixtures::{
     balance_figures, balance_of, batch, hours, keep, lease, lease_window, spent_calls, spent_units,
     units, window_of,
 };
-use crate::{AuditEntries, LeaseKey, LeaseRequest, LeaseRound, LicenseChange};
+use store::{AuditEntries, LeaseKey, LeaseRequest, LeaseRound, LicenseChange};
 
 /// Each lease takes from what the ones before it left, also when the store was opened again.
 pub async fn a_balance_is_leased_until_nothing_is_left<F: StoreFactory>() {

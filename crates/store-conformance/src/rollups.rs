@@ -3,12 +3,12 @@
 use model::usage::{UsageKey, UsageQuery, UsageSums};
 use model::{AccountName, InstanceId, LicenseId, Limits, Method, Mode, Money, Outcome};
 
-use super::StoreFactory;
-use super::fixtures::{
+use crate::StoreFactory;
+use crate::fixtures::{
     BIRTH, balance_figures, batch, hours, keep, lease, lease_window, spent_calls, spent_units,
     units, window_of,
 };
-use crate::{Error, InstanceState, LanePosition, RollupBatch, RollupRow, Spent, Store};
+use store::{Error, InstanceState, LanePosition, RollupBatch, RollupRow, Spent, Store};
 
 fn key(license_id: Option<LicenseId>, hour: i64) -> UsageKey {
     UsageKey {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use model::{Alias, AppName, Limits, User, UserId};
 
-use super::StoreFactory;
-use super::fixtures::{BIRTH, hours, new_license};
-use crate::{AuditEntries, Error, SealedKey, Store, UserChange};
+use crate::StoreFactory;
+use crate::fixtures::{BIRTH, hours, new_license};
+use store::{AuditEntries, Error, SealedKey, Store, UserChange};
 
 fn app(name: &str) -> AppName {
     name.parse().expect("a valid name")

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use model::InstanceId;
 
-use super::StoreFactory;
-use super::fixtures::hours;
-use crate::{Claim, ClaimKey, ClaimKind, ClaimStore, Claimed, NewClaim, Store};
+use crate::StoreFactory;
+use crate::fixtures::hours;
+use store::{Claim, ClaimKey, ClaimKind, ClaimStore, Claimed, NewClaim, Store};
 
 const DIGEST: [u8; 32] = [7; 32];
 

@@ -6,11 +6,11 @@ use model::{
     AccountName, Actor, AuditEntry, Clock, LicenseStatus, Limits, ManagementKeyId, SystemClock, Who,
 };
 
-use super::fixtures::{hours, keep, new_credential, new_license, new_management_key, units};
-use super::tokens::{issue, tokens};
-use super::users::user;
-use super::{StoreFactory, sessions};
-use crate::{
+use crate::fixtures::{hours, keep, new_credential, new_license, new_management_key, units};
+use crate::tokens::{issue, tokens};
+use crate::users::user;
+use crate::{StoreFactory, sessions};
+use store::{
     Account, AuditEntries, AuditFilter, AuditStore, ChangeNumber, Changed, Error, LicenseChange,
     Store, StoredLicense, UserChange,
 };

@@ -7,9 +7,9 @@ use model::{
     Timestamp,
 };
 
-use super::StoreFactory;
-use super::fixtures::{BIRTH, hours, new_license, units};
-use crate::{
+use crate::StoreFactory;
+use crate::fixtures::{BIRTH, hours, new_license, units};
+use store::{
     ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeySort, ApiKeyStore, AuditEntries, AuditFilter,
     ChangeNumber, Error, LicenseChange, NewApiKey, Store, StoredApiKey,
 };

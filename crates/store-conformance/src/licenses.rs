@@ -2,9 +2,9 @@
 
 use model::{CredentialId, KeyHash, LicenseId, LicenseStatus, Limits};
 
-use super::StoreFactory;
-use super::fixtures::{BIRTH, hours, keep, new_credential, new_license, units};
-use crate::{
+use crate::StoreFactory;
+use crate::fixtures::{BIRTH, hours, keep, new_credential, new_license, units};
+use store::{
     AuditEntries, ChangeNumber, CredentialStatus, Error, LicenseChange, LicenseFilter,
     NewCredential, NewLicense, SealedKey, Store, StoredLicense,
 };

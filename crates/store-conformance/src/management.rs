@@ -7,9 +7,9 @@ use model::{
     Timestamp,
 };
 
-use super::StoreFactory;
-use super::fixtures::{BIRTH, hours, new_hash, new_license, new_management_key};
-use crate::{Account, AuditEntries, Error, LicenseChange, ManagementKey, NewManagementKey};
+use crate::StoreFactory;
+use crate::fixtures::{BIRTH, hours, new_hash, new_license, new_management_key};
+use store::{Account, AuditEntries, Error, LicenseChange, ManagementKey, NewManagementKey};
 
 /// The account `default` needs no making.
 pub async fn the_default_account_is_always_there_and_names_are_unique<F: StoreFactory>() {

@@ -7,9 +7,9 @@ use model::{
     RequestTokenId, TokenState,
 };
 
-use super::StoreFactory;
-use super::fixtures::{balance_figures, batch, hours, keep, lease, new_hash, spent_units, units};
-use crate::{AuditEntries, Error, LicenseChange, Store, TokenClaim, TokenIssue, TokenStore};
+use crate::StoreFactory;
+use crate::fixtures::{balance_figures, batch, hours, keep, lease, new_hash, spent_units, units};
+use store::{AuditEntries, Error, LicenseChange, Store, TokenClaim, TokenIssue, TokenStore};
 
 pub(super) fn tokens(store: &Arc<dyn Store>) -> &dyn TokenStore {
     store.tokens().expect("it keeps tokens")

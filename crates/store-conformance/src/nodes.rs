@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::StoreFactory;
-use crate::Error;
+use crate::StoreFactory;
+use store::Error;
 
 /// The name is free again when the claim is dropped; other names do not matter.
 pub async fn a_name_is_held_by_one_claim_at_a_time<F: StoreFactory>() {

@@ -9,9 +9,9 @@ use model::{
     Session, SessionId, SystemClock, Timestamp,
 };
 
-use super::StoreFactory;
-use super::fixtures::{BIRTH, keep, new_hash, new_management_key};
-use crate::{
+use crate::StoreFactory;
+use crate::fixtures::{BIRTH, keep, new_hash, new_management_key};
+use store::{
     AuditEntries, ChangeNumber, CredentialStatus, Error, NewTokens, RefreshOutcome, Store,
 };
 
@@ -144,7 +144,7 @@ pub async fn access_tokens_outlive_a_rotation_of_the_keys_of_their_license<F: St
     let new = super::fixtures::new_license(Limits::default())
         .credentials
         .remove(0);
-    let change = crate::LicenseChange::AddCredential {
+    let change = store::LicenseChange::AddCredential {
         credential: new,
         others_expire_at: Some(now()),
     };

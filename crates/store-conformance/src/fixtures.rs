@@ -4,8 +4,7 @@ use model::{
     AccountName, Counter, CredentialId, InstanceId, KeyHash, License, LicenseId, LicenseStatus,
     Limits, ManagementKeyId, Timestamp,
 };
-
-use crate::{
+use store::{
     AuditEntries, CredentialInfo, CredentialStatus, LeaseGrant, LeaseKey, LeaseRequest,
     ManagementKey, NewCredential, NewLicense, NewManagementKey, RollupBatch, Spent, Store,
 };

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use model::{Limits, Timestamp};
 
-use super::StoreFactory;
-use super::fixtures::{keep, new_license};
-use crate::{AuditEntries, Change, ChangeNumber, LicenseChange, Store};
+use crate::StoreFactory;
+use crate::fixtures::{keep, new_license};
+use store::{AuditEntries, Change, ChangeNumber, LicenseChange, Store};
 
 /// A reader beside the writers sees every number once and in order, and none twice or late,
 /// whatever fails meanwhile.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use model::InstanceId;
 
-use super::StoreFactory;
-use super::fixtures::hours;
-use crate::{Error, SealIntent, SealedFile, SealedFiles, Store};
+use crate::StoreFactory;
+use crate::fixtures::hours;
+use store::{Error, SealIntent, SealedFile, SealedFiles, Store};
 
 fn file(instance: InstanceId, lane: u32, from: u64, through: u64) -> SealedFile {
     SealedFile {
@@ -187,7 +187,7 @@ pub async fn files_are_found_by_their_lane_their_age_and_their_names<F: StoreFac
         "none is rolled up"
     );
     let rolled = super::fixtures::batch(one, 0, Vec::new());
-    let through = store.roll_up(crate::RollupBatch {
+    let through = store.roll_up(store::RollupBatch {
         through: 5,
         ..rolled
     });
