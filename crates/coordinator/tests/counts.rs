@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use licensing::{Ask, CachedLicense, IssueRequest, LicensingOptions, Reservation};
-use model::{Clock, KeyHash, Limits, SystemClock};
+use model::{Clock, KeyHash, LicenseSpec, Limits, SystemClock};
 use support::{Gate, Home, app, eventually};
 use testkit::{Redis, RedisCluster};
 
@@ -32,7 +32,10 @@ async fn gate(home: &Home, urls: Vec<String>) -> Gate {
 
 async fn issue(gate: &Gate, limits: Limits) -> KeyHash {
     let request = IssueRequest {
-        limits,
+        spec: LicenseSpec {
+            limits,
+            ..LicenseSpec::default()
+        },
         ..IssueRequest::for_app(app())
     };
     let issued = gate

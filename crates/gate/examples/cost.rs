@@ -22,8 +22,8 @@ use licensing::{
     Plans,
 };
 use model::{
-    AppName, CallFacts, CallHead, CallTail, Clock, Ending, InstanceId, KeyHasher, Limits, Outcome,
-    Plan, PlanRevision, Refusal, SystemClock,
+    AppName, CallFacts, CallHead, CallTail, Clock, Ending, InstanceId, KeyHasher, LicenseSpec,
+    Limits, Outcome, Plan, PlanRevision, Refusal, SystemClock,
 };
 use store::Store;
 use store::sqlite::{SqliteOptions, SqliteStore};
@@ -240,8 +240,11 @@ impl Bench {
         let permissions: Result<Vec<_>, _> =
             permissions.iter().map(|leave| leave.parse()).collect();
         let request = IssueRequest {
-            limits,
-            permissions: permissions?,
+            spec: LicenseSpec {
+                limits,
+                permissions: permissions?,
+                ..LicenseSpec::default()
+            },
             ..IssueRequest::for_app(app.parse::<AppName>()?)
         };
         let issued = self

@@ -308,7 +308,7 @@ impl Gate {
         entry: &CachedLicense,
     ) -> Result<Reservation, licensing::Refused> {
         let now = routed.started_at;
-        let permissions = !entry.license().permissions.is_empty();
+        let permissions = !entry.license().spec.permissions.is_empty();
         let path = permissions.then(|| NormalPath::parse(request.path));
         let facts = CallFacts {
             now,

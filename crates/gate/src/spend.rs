@@ -259,6 +259,7 @@ impl Gate {
         let allowed = || {
             entry
                 .license()
+                .spec
                 .allow_ips
                 .first()
                 .map(|net| net.addr().into())

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use gate::{Admitted, CallRequest, Presented, Refused};
 use licensing::IssueRequest;
-use model::{Credential, KeyFormat, LicenseStatus, Limits, Outcome, Refusal, Symbol, Timestamp};
+use model::{
+    Credential, KeyFormat, LicenseSpec, LicenseStatus, Limits, Outcome, Refusal, Symbol, Timestamp,
+};
 
 use support::{HOST, House, START, Setup, app, call, delivered, remaining, request, route};
 
@@ -36,18 +38,19 @@ async fn the_first_rule_that_refuses_is_the_one_that_is_told() {
     let house = House::new().await;
     let end = Timestamp::from_micros(START + 600_000_000);
     let wish = IssueRequest {
-        expires_at: Some(end),
-        allow_ips: vec!["192.0.2.0/24".parse().unwrap()],
-        permissions: vec!["GET /allowed".parse().unwrap()],
-        ..request(
-            "api",
-            Limits {
+        spec: LicenseSpec {
+            expires_at: Some(end),
+            allow_ips: vec!["192.0.2.0/24".parse().unwrap()],
+            permissions: vec!["GET /allowed".parse().unwrap()],
+            limits: Limits {
                 remaining: Some(1),
                 rate_limits: vec!["2/1m".parse().unwrap()],
                 concurrency: Some(1),
                 ..Limits::default()
             },
-        )
+            ..LicenseSpec::default()
+        },
+        ..request("api", Limits::default())
     };
     let (id, key) = house.issue(wish).await;
     let (inside, outside) = ("192.0.2.9", "198.51.100.9");
@@ -297,8 +300,12 @@ async fn an_ambiguous_path_passes_only_where_nothing_depends_on_it() {
     let (_, free) = house.license(Limits::default()).await;
     let (bound_id, bound) = house
         .issue(IssueRequest {
-            permissions: vec!["GET /".parse().unwrap()],
-            ..request("api", remaining(5))
+            spec: LicenseSpec {
+                permissions: vec!["GET /".parse().unwrap()],
+                limits: remaining(5),
+                ..LicenseSpec::default()
+            },
+            ..request("api", Limits::default())
         })
         .await;
     for path in AMBIGUOUS {
@@ -369,7 +376,10 @@ async fn a_permission_is_judged_by_the_path_in_its_one_spelling() {
     let house = House::new().await;
     let (_, key) = house
         .issue(IssueRequest {
-            permissions: vec!["GET /public".parse().unwrap()],
+            spec: LicenseSpec {
+                permissions: vec!["GET /public".parse().unwrap()],
+                ..LicenseSpec::default()
+            },
             ..request("api", Limits::default())
         })
         .await;
@@ -466,8 +476,12 @@ async fn calls_under_way_learn_of_a_revocation_when_it_returns() {
     let end = Timestamp::from_micros(START + 60_000_000);
     let (id, key) = house
         .issue(IssueRequest {
-            expires_at: Some(end),
-            ..request("api", remaining(10))
+            spec: LicenseSpec {
+                expires_at: Some(end),
+                limits: remaining(10),
+                ..LicenseSpec::default()
+            },
+            ..request("api", Limits::default())
         })
         .await;
     let calls: Vec<_> = [
@@ -643,8 +657,11 @@ async fn a_path_is_judged_after_status_end_and_address() {
     let house = House::new().await;
     let (id, key) = house
         .issue(IssueRequest {
-            permissions: vec!["GET /".parse().unwrap()],
-            allow_ips: vec!["10.0.0.0/8".parse().unwrap()],
+            spec: LicenseSpec {
+                permissions: vec!["GET /".parse().unwrap()],
+                allow_ips: vec!["10.0.0.0/8".parse().unwrap()],
+                ..LicenseSpec::default()
+            },
             ..request("api", Limits::default())
         })
         .await;

@@ -9,7 +9,8 @@ use gate::{AtLimit, Holder, Refused, Spend, Spent};
 use journal::Sync;
 use licensing::IssueRequest;
 use model::{
-    CallId, LicenseId, LicenseStatus, Limits, Method, Mode, NormalPath, Outcome, Refusal, Symbol,
+    CallId, LicenseId, LicenseSpec, LicenseStatus, Limits, Method, Mode, NormalPath, Outcome,
+    Refusal, Symbol,
 };
 
 use support::{House, Setup, app, eventually, remaining, request, route};
@@ -111,8 +112,12 @@ async fn a_path_has_its_route_its_price_and_its_permission() {
     let house = House::with_app(api).await;
     let (id, _) = house
         .issue(IssueRequest {
-            permissions: vec!["GET /reports/public".parse().unwrap()],
-            ..request("api", remaining(12))
+            spec: LicenseSpec {
+                permissions: vec!["GET /reports/public".parse().unwrap()],
+                limits: remaining(12),
+                ..LicenseSpec::default()
+            },
+            ..request("api", Limits::default())
         })
         .await;
     let spend = |method, path: &'static str| {

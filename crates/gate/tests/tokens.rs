@@ -11,7 +11,8 @@ use gate::{
     Presented, Refused,
 };
 use model::{
-    LicenseId, LicenseStatus, Limits, Method, Mode, NormalPath, Outcome, Refusal, TokenState,
+    LicenseId, LicenseSpec, LicenseStatus, Limits, Method, Mode, NormalPath, Outcome, Refusal,
+    TokenState,
 };
 
 use support::{HOST, House, app, broken, call, delivered, eventually, remaining, request, route};
@@ -345,7 +346,10 @@ async fn more_tokens_than_there_are_units_are_not_issued() {
     );
     let (id, _) = house
         .issue(licensing::IssueRequest {
-            permissions: vec!["GET /free".parse().unwrap()],
+            spec: LicenseSpec {
+                permissions: vec!["GET /free".parse().unwrap()],
+                ..LicenseSpec::default()
+            },
             ..request("api", Limits::default())
         })
         .await;

@@ -9,7 +9,8 @@ use licensing::{
     AppTerms, Ask, Found, IssueRequest, LeaseOptions, Licensing, LicensingOptions, Plans,
 };
 use model::{
-    CallFacts, Clock, InstanceId, KeyHash, KeyHasher, Limits, Method, Refusal, SystemClock,
+    CallFacts, Clock, InstanceId, KeyHash, KeyHasher, LicenseSpec, Limits, Method, Refusal,
+    SystemClock,
 };
 use store::{LedgerStore, SqliteOptions, SqliteStore};
 
@@ -156,8 +157,11 @@ async fn issue(
     quantity: u32,
 ) -> Result<Vec<KeyHash>, licensing::Error> {
     let request = IssueRequest {
-        limits,
-        user: Some("customer-000001".to_owned()),
+        spec: LicenseSpec {
+            limits,
+            user: Some("customer-000001".to_owned()),
+            ..LicenseSpec::default()
+        },
         quantity,
         ..IssueRequest::for_app("api".parse().expect("a valid name"))
     };

@@ -474,7 +474,7 @@ impl LicenseState {
     /// Takes in the status and end of the license, where nothing is known of its other credentials.
     /// See [`LicenseState::learn_all`].
     pub(crate) fn learn(&self, license: &License) {
-        if self.cut.learn(license.status, license.expires_at) {
+        if self.cut.learn(license.status, license.spec.expires_at) {
             self.lease_queue.cut_notify(self.id).notify_waiters();
         }
     }

@@ -216,17 +216,18 @@ impl Plans {
             None => (Duration::ZERO, 0),
         };
         let name = license
+            .spec
             .plan
             .as_ref()
             .or_else(|| app.and_then(|app| app.default_plan.as_ref()));
         let plan = name.and_then(|name| self.known(name));
         let effective = match plan {
-            Some(plan) if license.limits == Limits::default() && allowance == 0 => {
+            Some(plan) if license.spec.limits == Limits::default() && allowance == 0 => {
                 plan.limits.clone()
             }
             _ => {
                 let plan = plan.map(|plan| &*plan.revision);
-                let limits = EffectiveLimits::of(&license.limits, plan);
+                let limits = EffectiveLimits::of(&license.spec.limits, plan);
                 self.share(limits.with_allowance(allowance, grace))
             }
         };
@@ -275,9 +276,13 @@ impl Plans {
                 license.account = app.account.clone();
             }
         }
-        let plan = license.plan.as_ref().and_then(|name| self.plans.get(name));
+        let plan = license
+            .spec
+            .plan
+            .as_ref()
+            .and_then(|name| self.plans.get(name));
         if let Some(plan) = plan {
-            license.plan = Some(plan.revision.plan.name.clone());
+            license.spec.plan = Some(plan.revision.plan.name.clone());
         }
     }
 }

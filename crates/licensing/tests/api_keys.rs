@@ -102,7 +102,7 @@ async fn a_new_key_has_the_shape_and_the_limits_of_the_policy() {
     assert_eq!(issued.view.start, key[..6]);
     assert_eq!(issued.view.rate, Some("10/1d".parse().unwrap()));
     assert!(issued.view.rate_enabled && issued.view.is_enabled());
-    assert_eq!(issued.view.license.label.as_deref(), Some("first"));
+    assert_eq!(issued.view.license.spec.label.as_deref(), Some("first"));
     assert_eq!(shown(&world, issued.view.id()).await, issued.view);
     let entry = world.entry(&hash).await;
     assert_eq!(entry.license().id, issued.view.id());
@@ -196,7 +196,7 @@ async fn what_breaks_a_rule_makes_no_key() {
         },
     )
     .await;
-    assert!(edge.view.license.expires_at.is_some());
+    assert!(edge.view.license.spec.expires_at.is_some());
 }
 
 #[tokio::test]
@@ -247,7 +247,7 @@ async fn an_update_changes_what_it_names_and_nothing_else() {
     assert_eq!(after.key.name.as_deref(), Some("second"));
     let counters = |view: &ApiKeyView| (view.remaining, view.request_count, view.last_request);
     assert_eq!(counters(&after), counters(&before));
-    assert_eq!(after.license.limits, before.license.limits);
+    assert_eq!(after.license.spec.limits, before.license.spec.limits);
 
     let off = ApiKeyUpdate {
         rate_enabled: Some(false),
@@ -255,7 +255,7 @@ async fn an_update_changes_what_it_names_and_nothing_else() {
     };
     let after = updated(&world, id, off).await;
     assert_eq!((after.rate, after.rate_enabled), (before.rate, false));
-    assert!(after.license.limits.rate_limits.is_empty());
+    assert!(after.license.spec.limits.rate_limits.is_empty());
     let on = ApiKeyUpdate {
         rate_enabled: Some(true),
         remaining: Some(Some(9)),

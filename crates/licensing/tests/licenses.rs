@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use licensing::{Found, Freshness, IssueRequest, KeySource, LicensingOptions};
 use model::{
-    CallFacts, Clock, Credential, KeyFormat, KeyHash, LicenseStatus, Limits, Method, Refusal,
+    CallFacts, Clock, Credential, KeyFormat, KeyHash, LicenseSpec, LicenseStatus, Limits, Method,
+    Refusal,
 };
 use sha2::{Digest, Sha256};
 use support::{FaultyStore, World, app, eventually, hash, hash_of, options, plans, windows};
@@ -293,7 +294,10 @@ async fn a_call_is_cut_when_its_credential_ends_here_or_elsewhere_and_those_of_o
 async fn a_stream_is_cut_when_its_license_expires_and_lives_on_when_it_is_extended() {
     let world = World::new().await;
     let request = IssueRequest {
-        expires_at: Some(world.now().plus_micros(1_000_000)),
+        spec: LicenseSpec {
+            expires_at: Some(world.now().plus_micros(1_000_000)),
+            ..LicenseSpec::default()
+        },
         ..IssueRequest::for_app(app())
     };
     let issued = world
@@ -617,7 +621,10 @@ async fn a_store_that_went_back_in_time_is_believed_and_nothing_else_is() {
 async fn plans_that_change_fit_known_licenses_anew_without_a_look_up() {
     let world = World::new().await;
     let request = IssueRequest {
-        plan: Some("free".parse().unwrap()),
+        spec: LicenseSpec {
+            plan: Some("free".parse().unwrap()),
+            ..LicenseSpec::default()
+        },
         ..IssueRequest::for_app(app())
     };
     let issued = world
@@ -662,8 +669,11 @@ async fn what_nobody_uses_any_more_is_dropped_from_memory() {
     })
     .await;
     let request = IssueRequest {
+        spec: LicenseSpec {
+            limits: windows(&["5/1s"]),
+            ..LicenseSpec::default()
+        },
         quantity: 1_000,
-        limits: windows(&["5/1s"]),
         ..IssueRequest::for_app(app())
     };
     for issued in world

@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use licensing::{Error, IssueRequest, KeySource, LicenseUpdate, ManagementKeyRequest};
-use model::{Blame, Credential, KeyFormat, LicenseId, LicenseStatus, Limits, ManagementKeyId};
+use model::{
+    Blame, Credential, KeyFormat, LicenseId, LicenseSpec, LicenseStatus, Limits, ManagementKeyId,
+};
 use store::{AuditEntries, LicenseChange, LicenseFilter, LicenseStore};
 use support::{FaultyStore, World, app, remaining, windows};
 
@@ -23,13 +25,15 @@ fn field(error: &Error) -> &'static str {
 async fn a_license_is_shown_as_it_was_issued() {
     let world = World::new().await;
     let request = IssueRequest {
-        plan: Some("pro".parse().unwrap()),
-        user: Some("ada".to_owned()),
-        label: Some("first customer".to_owned()),
-        expires_at: Some(world.now().plus_micros(1)),
-        limits: remaining(5),
-        permissions: vec!["GET /reports".parse().unwrap()],
-        allow_ips: vec!["10.0.0.0/8".parse().unwrap()],
+        spec: LicenseSpec {
+            plan: Some("pro".parse().unwrap()),
+            user: Some("ada".to_owned()),
+            label: Some("first customer".to_owned()),
+            expires_at: Some(world.now().plus_micros(1)),
+            limits: remaining(5),
+            permissions: vec!["GET /reports".parse().unwrap()],
+            allow_ips: vec!["10.0.0.0/8".parse().unwrap()],
+        },
         quantity: 3,
         ..IssueRequest::for_app(app())
     };
@@ -70,7 +74,13 @@ async fn a_license_is_shown_as_it_was_issued() {
 async fn what_a_request_may_not_say_is_refused_by_field_and_nothing_is_kept() {
     let world = World::new().await;
     let base = || IssueRequest::for_app(app());
-    let limits = |limits: Limits| IssueRequest { limits, ..base() };
+    let limits = |limits: Limits| IssueRequest {
+        spec: LicenseSpec {
+            limits,
+            ..LicenseSpec::default()
+        },
+        ..base()
+    };
     let nets = vec!["10.0.0.0/8".parse().unwrap(); 65];
     let leaves = vec!["GET /".parse().unwrap(); 65];
     let key = Credential::generate(KeyFormat::Uuid);
@@ -78,35 +88,50 @@ async fn what_a_request_may_not_say_is_refused_by_field_and_nothing_is_kept() {
         (
             "label",
             IssueRequest {
-                label: Some("x".repeat(201)),
+                spec: LicenseSpec {
+                    label: Some("x".repeat(201)),
+                    ..LicenseSpec::default()
+                },
                 ..base()
             },
         ),
         (
             "label",
             IssueRequest {
-                label: Some(String::new()),
+                spec: LicenseSpec {
+                    label: Some(String::new()),
+                    ..LicenseSpec::default()
+                },
                 ..base()
             },
         ),
         (
             "user",
             IssueRequest {
-                user: Some("a\nb".to_owned()),
+                spec: LicenseSpec {
+                    user: Some("a\nb".to_owned()),
+                    ..LicenseSpec::default()
+                },
                 ..base()
             },
         ),
         (
             "permissions",
             IssueRequest {
-                permissions: leaves,
+                spec: LicenseSpec {
+                    permissions: leaves,
+                    ..LicenseSpec::default()
+                },
                 ..base()
             },
         ),
         (
             "allow_ips",
             IssueRequest {
-                allow_ips: nets,
+                spec: LicenseSpec {
+                    allow_ips: nets,
+                    ..LicenseSpec::default()
+                },
                 ..base()
             },
         ),
@@ -159,7 +184,10 @@ async fn what_a_request_may_not_say_is_refused_by_field_and_nothing_is_kept() {
         assert_eq!(error.blame(), Blame::Caller);
     }
     let request = IssueRequest {
-        plan: Some("gold".parse().unwrap()),
+        spec: LicenseSpec {
+            plan: Some("gold".parse().unwrap()),
+            ..LicenseSpec::default()
+        },
         ..base()
     };
     let error = world
@@ -452,7 +480,7 @@ async fn units_that_an_earlier_version_took_stay_and_no_more_can_be_set() {
         ..LicenseUpdate::default()
     };
     let changed = operator.change(id, labelled).await.unwrap();
-    assert_eq!(changed.license.limits, kept);
+    assert_eq!(changed.license.spec.limits, kept);
     for (update, blamed) in [
         (Some(LARGEST + 1), None),
         (None, Some("9007199254740992/1h")),

@@ -7,7 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use licensing::{CachedLicense, IssueRequest, Issued};
-use model::{Actor, Plan, PlanRevision, Refusal};
+use model::{Actor, LicenseSpec, Plan, PlanRevision, Refusal};
 use support::{World, app, hash_of, options, plans};
 
 fn team() -> PlanRevision {
@@ -28,7 +28,10 @@ async fn issued_elsewhere(here: &World) -> Issued {
     let plans = licensing::Plans::new(vec![team()], apps);
     there.licensing.set_plans(plans).await.unwrap();
     let request = IssueRequest {
-        plan: Some("team".parse().unwrap()),
+        spec: LicenseSpec {
+            plan: Some("team".parse().unwrap()),
+            ..LicenseSpec::default()
+        },
         ..IssueRequest::for_app(app())
     };
     let operator = there.licensing.acting(Actor::OPERATOR);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use licensing::{CachedLicense, IssueRequest, LeaseOptions, LicenseUpdate, LicensingOptions};
-use model::{Counter, LicenseStatus, Limits, Refusal};
+use model::{Counter, LicenseSpec, LicenseStatus, Limits, Refusal};
 use store::{LedgerStore, QuotaStore, RollupBatch, Spent};
 use support::{
     FaultyStore, World, app, eventually, eventually_async, hash_of, options, remaining, settle_all,
@@ -449,8 +449,11 @@ async fn a_license_that_is_revoked_while_a_call_waits_for_units_does_not_let_it_
 async fn demand_of_many_licenses_go_to_the_store_together() {
     let world = World::new().await;
     let request = IssueRequest {
+        spec: LicenseSpec {
+            limits: remaining(1),
+            ..LicenseSpec::default()
+        },
         quantity: 200,
-        limits: remaining(1),
         ..IssueRequest::for_app(app())
     };
     let mut entries = Vec::new();

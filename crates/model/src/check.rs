@@ -27,7 +27,7 @@ pub fn standing(license: &License, now: Timestamp) -> Result<(), Refusal> {
         LicenseStatus::Disabled => return Err(Refusal::LicenseDisabled),
         LicenseStatus::Revoked => return Err(Refusal::LicenseRevoked),
     }
-    match license.expires_at {
+    match license.spec.expires_at {
         Some(end) if end <= now => Err(Refusal::LicenseExpired),
         _ => Ok(()),
     }
@@ -41,13 +41,14 @@ pub fn standing(license: &License, now: Timestamp) -> Result<(), Refusal> {
 /// The first rule that refuses.
 pub fn check(license: &License, facts: &CallFacts<'_>) -> Result<(), Refusal> {
     standing(license, facts.now)?;
-    let allowed = |address: Address| address.is_in(&license.allow_ips);
-    if !license.allow_ips.is_empty() && !facts.address.is_some_and(allowed) {
+    let allowed = |address: Address| address.is_in(&license.spec.allow_ips);
+    if !license.spec.allow_ips.is_empty() && !facts.address.is_some_and(allowed) {
         return Err(Refusal::IpNotAllowed);
     }
     match facts.target {
-        Some((method, path)) if !license.permissions.is_empty() => {
+        Some((method, path)) if !license.spec.permissions.is_empty() => {
             let covered = license
+                .spec
                 .permissions
                 .iter()
                 .any(|leave| leave.covers(method, path));
@@ -64,22 +65,16 @@ pub fn check(license: &License, facts: &CallFacts<'_>) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AccountName, LicenseId, Limits};
+    use crate::{AccountName, LicenseId, LicenseSpec};
 
     fn license() -> License {
         License {
             id: LicenseId::from_u128(1),
             account: AccountName::default(),
             app: "api".parse().expect("valid"),
-            plan: None,
-            user: None,
-            label: None,
             status: LicenseStatus::Active,
             created_at: Timestamp::default(),
-            expires_at: None,
-            limits: Limits::default(),
-            permissions: vec![],
-            allow_ips: vec![],
+            spec: LicenseSpec::default(),
         }
     }
 
@@ -95,11 +90,11 @@ mod tests {
     fn the_first_rule_that_refuses_wins() {
         let mut license = license();
         assert_eq!(check(&license, &facts()), Ok(()));
-        license.permissions = vec!["POST /a".parse().expect("valid")];
+        license.spec.permissions = vec!["POST /a".parse().expect("valid")];
         assert_eq!(check(&license, &facts()), Err(Refusal::RouteNotPermitted));
-        license.allow_ips = vec!["192.168.0.0/16".parse().expect("valid")];
+        license.spec.allow_ips = vec!["192.168.0.0/16".parse().expect("valid")];
         assert_eq!(check(&license, &facts()), Err(Refusal::IpNotAllowed));
-        license.expires_at = Some(Timestamp::from_micros(10));
+        license.spec.expires_at = Some(Timestamp::from_micros(10));
         assert_eq!(check(&license, &facts()), Err(Refusal::LicenseExpired));
         license.status = LicenseStatus::Revoked;
         assert_eq!(check(&license, &facts()), Err(Refusal::LicenseRevoked));
@@ -108,7 +103,7 @@ mod tests {
     #[test]
     fn an_allow_list_judges_mapped_addresses_as_what_they_are_and_unknown_ones_not_at_all() {
         let mut license = license();
-        license.allow_ips = vec!["10.0.0.0/24".parse().expect("valid")];
+        license.spec.allow_ips = vec!["10.0.0.0/24".parse().expect("valid")];
         let mapped = Some("::ffff:10.0.0.9".parse().expect("valid"));
         assert_eq!(
             check(

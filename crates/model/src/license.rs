@@ -3,13 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::LicenseId;
-use crate::limit::Limits;
-use crate::name::{AccountName, AppName, PlanName};
+use crate::license_spec::LicenseSpec;
+use crate::name::{AccountName, AppName};
 use crate::outcome::Method;
 use crate::time::Timestamp;
 
@@ -35,24 +34,13 @@ pub struct License {
     pub account: AccountName,
     /// The app it opens; [`AppName::every`]: each app of its account.
     pub app: AppName,
-    /// The plan it is priced and limited by; `None`: that of the app.
-    pub plan: Option<PlanName>,
-    /// The user it was given to, by the seller's own name for them.
-    pub user: Option<String>,
-    /// A word for people; at most 200 bytes.
-    pub label: Option<String>,
     /// Whether it may be used.
     pub status: LicenseStatus,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it ends; `None`: never.
-    pub expires_at: Option<Timestamp>,
-    /// How much it may use.
-    pub limits: Limits,
-    /// Where it may call; empty: everywhere in its app.
-    pub permissions: Vec<Permission>,
-    /// From where it may call; empty: from everywhere.
-    pub allow_ips: Vec<IpNet>,
+    /// The terms that its seller decided.
+    #[serde(flatten)]
+    pub spec: LicenseSpec,
 }
 
 /// Leave to call one method (or all) on a path and what lies below it. Text form: `GET /reports`, `* /`.
@@ -148,6 +136,40 @@ impl<'de> Deserialize<'de> for Permission {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Limits;
+
+    #[test]
+    fn the_record_has_the_form_that_audit_logs_and_caches_hold() {
+        let license = License {
+            id: LicenseId::from_u128(1),
+            account: AccountName::default(),
+            app: "api".parse().expect("valid"),
+            status: LicenseStatus::Disabled,
+            created_at: Timestamp::from_micros(0),
+            spec: LicenseSpec {
+                user: Some("ada".to_owned()),
+                limits: Limits {
+                    remaining: Some(u64::MAX),
+                    ..Limits::default()
+                },
+                permissions: vec!["GET /a".parse().expect("valid")],
+                ..LicenseSpec::default()
+            },
+        };
+        let form = serde_json::json!({
+            "id": "lic_00000000000000000000000000000001", "account": "default", "app": "api",
+            "status": "disabled", "created_at": "1970-01-01T00:00:00Z",
+            "plan": null, "user": "ada", "label": null, "expires_at": null,
+            "limits": {"remaining": u64::MAX, "refill": null, "rate_limits": [], "concurrency": null},
+            "permissions": ["GET /a"], "allow_ips": [],
+        });
+        assert_eq!(serde_json::to_value(&license).expect("plain data"), form);
+        let text = form.to_string();
+        assert_eq!(
+            serde_json::from_str::<License>(&text).expect("valid"),
+            license
+        );
+    }
 
     #[test]
     fn a_permission_covers_its_path_and_below_but_not_its_namesakes() {

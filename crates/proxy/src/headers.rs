@@ -143,7 +143,7 @@ pub(crate) fn rewrite(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingor
         if rewrite.backend.forward_license_id {
             head.insert_header(LICENSE_ID_TEXT, license.id.to_string())?;
         }
-        if let (true, Some(user)) = (rewrite.backend.forward_user_id, &license.user)
+        if let (true, Some(user)) = (rewrite.backend.forward_user_id, &license.spec.user)
             && let Ok(user) = HeaderValue::from_str(user)
         {
             head.insert_header(USER_ID_TEXT, user)?;

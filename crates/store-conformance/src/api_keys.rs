@@ -188,8 +188,8 @@ pub async fn a_change_of_an_api_key_is_made_wholly_and_gets_a_number<F: StoreFac
     assert_eq!(known(&*store, id).await, changed);
     let license = &changed.license.license;
     assert_eq!(license.status, LicenseStatus::Disabled);
-    assert_eq!(license.limits, units(9, None));
-    assert_eq!(license.label.as_deref(), Some("second"));
+    assert_eq!(license.spec.limits, units(9, None));
+    assert_eq!(license.spec.label.as_deref(), Some("second"));
     assert_eq!(changed.key.name.as_deref(), Some("second"));
     assert_eq!(changed.key.updated_at, hours(2));
     assert!(changed.key.metadata.is_some() && changed.key.permissions.is_some());
@@ -272,7 +272,7 @@ pub async fn a_list_of_api_keys_is_sorted_cut_and_counted_as_asked<F: StoreFacto
         let mut new = new_key(Limits::default());
         let some = |is: bool, at: i64| is.then(|| hours(at));
         new.license.license.created_at = hours(number / 2);
-        new.license.license.expires_at = some(number % 3 != 0, 7 * number % 5);
+        new.license.license.spec.expires_at = some(number % 3 != 0, 7 * number % 5);
         if number % 4 == 1 {
             new.license.license.status = LicenseStatus::Disabled;
         }
@@ -402,7 +402,7 @@ fn compare(sort: ApiKeySort, a: &StoredApiKey, b: &StoredApiKey) -> Ordering {
         ApiKeySort::CreatedAt => license(a).created_at.cmp(&license(b).created_at),
         ApiKeySort::UpdatedAt => a.key.updated_at.cmp(&b.key.updated_at),
         ApiKeySort::LastRequest => a.key.last_request.cmp(&b.key.last_request),
-        ApiKeySort::ExpiresAt => license(a).expires_at.cmp(&license(b).expires_at),
+        ApiKeySort::ExpiresAt => license(a).spec.expires_at.cmp(&license(b).spec.expires_at),
         ApiKeySort::Name => a.key.name.cmp(&b.key.name),
         ApiKeySort::Prefix => prefix(a).cmp(&prefix(b)),
         ApiKeySort::Enabled => enabled(a).cmp(&enabled(b)),
@@ -433,7 +433,7 @@ pub async fn api_keys_that_have_ended_are_found_by_their_owner<F: StoreFactory>(
     let mut ended = Vec::new();
     for end in [None, Some(1), Some(2), Some(3)] {
         let mut new = new_key(Limits::default());
-        new.license.license.expires_at = end.map(hours);
+        new.license.license.spec.expires_at = end.map(hours);
         ended.push(kept(&*store, new).await);
     }
     let found = |account: &str, now: Timestamp, limit| {

@@ -1,8 +1,8 @@
 //! The licenses, credentials and instances that the properties are tested with.
 
 use model::{
-    AccountName, Counter, CredentialId, InstanceId, KeyHash, License, LicenseId, LicenseStatus,
-    Limits, ManagementKeyId, Timestamp,
+    AccountName, Counter, CredentialId, InstanceId, KeyHash, License, LicenseId, LicenseSpec,
+    LicenseStatus, Limits, ManagementKeyId, Timestamp,
 };
 use store::{
     AuditEntries, CredentialInfo, CredentialStatus, LeaseGrant, LeaseKey, LeaseRequest,
@@ -53,15 +53,12 @@ pub fn new_license(limits: Limits) -> NewLicense {
             id: LicenseId::generate(),
             account: AccountName::default(),
             app: "api".parse().expect("a valid name"),
-            plan: None,
-            user: None,
-            label: None,
             status: LicenseStatus::Active,
             created_at: BIRTH,
-            expires_at: None,
-            limits,
-            permissions: Vec::new(),
-            allow_ips: Vec::new(),
+            spec: LicenseSpec {
+                limits,
+                ..LicenseSpec::default()
+            },
         },
         credentials: vec![new_credential()],
     }

@@ -1,6 +1,6 @@
 //! The properties of licenses and their credentials.
 
-use model::{CredentialId, KeyHash, LicenseId, LicenseStatus, Limits};
+use model::{CredentialId, KeyHash, LicenseId, LicenseSpec, LicenseStatus, Limits};
 
 use crate::StoreFactory;
 use crate::fixtures::{BIRTH, hours, keep, new_credential, new_license, units};
@@ -39,6 +39,21 @@ pub async fn a_license_is_found_by_its_id_and_by_each_of_its_keys<F: StoreFactor
     assert_eq!(store.license(LicenseId::generate()).await, Ok(None));
 }
 
+/// Returns the fields of a license's terms that are as in a license without any.
+fn unset(spec: &LicenseSpec) -> Vec<String> {
+    fn fields(spec: &LicenseSpec) -> serde_json::Map<String, serde_json::Value> {
+        let mut value = serde_json::to_value(spec).expect("plain data");
+        let mut limits = value["limits"].take();
+        let mut fields = std::mem::take(value.as_object_mut().expect("an object"));
+        fields.remove("limits");
+        fields.append(limits.as_object_mut().expect("an object"));
+        fields
+    }
+    let without = fields(&LicenseSpec::default());
+    let same = |(name, value): (String, _)| (without[&name] == value).then_some(name);
+    fields(spec).into_iter().filter_map(same).collect()
+}
+
 /// No field is lost or cut short.
 pub async fn a_license_with_everything_comes_back_as_it_was<F: StoreFactory>() {
     let place = F::fresh().await;
@@ -52,21 +67,23 @@ pub async fn a_license_with_everything_comes_back_as_it_was<F: StoreFactory>() {
         ],
         concurrency: Some(u32::MAX),
     });
-    new.license.plan = Some("pro".parse().expect("valid"));
-    new.license.user = Some("Łukasz ' -- 用户".to_owned());
-    new.license.label = Some(String::new());
+    new.license.spec.plan = Some("pro".parse().expect("valid"));
+    new.license.spec.user = Some("Łukasz ' -- 用户".to_owned());
+    new.license.spec.label = Some(String::new());
     new.license.status = LicenseStatus::Disabled;
-    new.license.expires_at = Some(hours(5));
-    new.license.permissions = vec![
+    new.license.spec.expires_at = Some(hours(5));
+    new.license.spec.permissions = vec![
         "GET /a".parse().expect("valid"),
         "* /".parse().expect("valid"),
     ];
-    new.license.allow_ips = vec![
+    new.license.spec.allow_ips = vec![
         "10.0.0.0/8".parse().expect("valid"),
         "::1/128".parse().expect("valid"),
     ];
     new.credentials[0].info.status = CredentialStatus::Revoked;
     new.credentials[0].info.expires_at = Some(hours(4));
+    let unset = unset(&new.license.spec);
+    assert!(unset.is_empty(), "give these a value here: {unset:?}");
     store
         .create_licenses(vec![new.clone()], AuditEntries::none())
         .await
@@ -172,13 +189,13 @@ pub async fn a_change_is_in_force_when_it_returns<F: StoreFactory>() {
             LicenseChange::AllowIps(vec!["2001:db8::/32".parse().expect("valid")]),
         ]),
     ];
-    expected.permissions = vec!["GET /a".parse().expect("valid")];
-    expected.allow_ips = vec!["2001:db8::/32".parse().expect("valid")];
+    expected.spec.permissions = vec!["GET /a".parse().expect("valid")];
+    expected.spec.allow_ips = vec!["2001:db8::/32".parse().expect("valid")];
     expected.status = LicenseStatus::Disabled;
-    expected.expires_at = Some(hours(1));
-    expected.plan = Some("pro".parse().expect("valid"));
-    expected.label = Some("for the demo, together".to_owned());
-    expected.limits = limits;
+    expected.spec.expires_at = Some(hours(1));
+    expected.spec.plan = Some("pro".parse().expect("valid"));
+    expected.spec.label = Some("for the demo, together".to_owned());
+    expected.spec.limits = limits;
     for change in changes {
         let stored = changed(&*store, id, change).await;
         number = ChangeNumber(number.0 + 1);
@@ -221,7 +238,7 @@ pub async fn a_revoked_license_stays_revoked<F: StoreFactory>() {
     }
     let labelled = changed(&*store, id, LicenseChange::Label(Some("late".to_owned()))).await;
     assert_eq!(labelled.license.status, LicenseStatus::Revoked);
-    assert_eq!(labelled.license.label.as_deref(), Some("late"));
+    assert_eq!(labelled.license.spec.label.as_deref(), Some("late"));
 }
 
 /// An end that was nearer stays; revoked credentials stay as they are.
@@ -348,7 +365,7 @@ pub async fn a_listing_shows_what_its_filter_names<F: StoreFactory>() {
             |bit: u32, yes: &str, no: &str| if number & bit == 0 { no } else { yes }.to_owned();
         new.license.app = of(1, "api", "shop").parse().expect("valid");
         new.license.account = of(2, "default", "other").parse().expect("valid");
-        new.license.user = (number & 4 == 0).then(|| "alice".to_owned());
+        new.license.spec.user = (number & 4 == 0).then(|| "alice".to_owned());
         new.license.status = if number == 7 {
             LicenseStatus::Disabled
         } else {

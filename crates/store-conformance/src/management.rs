@@ -191,7 +191,7 @@ pub async fn plans_that_licenses_name_are_told_with_the_revision_that_was_last_i
 
     let on = |name: Option<&str>| {
         let mut new = new_license(Limits::default());
-        new.license.plan = name.map(|name| name.parse().expect("valid"));
+        new.license.spec.plan = name.map(|name| name.parse().expect("valid"));
         new
     };
     let all = vec![

@@ -125,7 +125,7 @@ pub async fn a_user_is_changed_where_it_is_named_and_forgotten_wholly<F: StoreFa
         let mut new = new_license(Limits::default());
         new.license.account = account.parse().expect("a valid name");
         new.license.app = app;
-        new.license.user = Some("zoe".to_owned());
+        new.license.spec.user = Some("zoe".to_owned());
         new.credentials[0].sealed = Some(SealedKey::new(b"sealed".to_vec()));
         new
     });
@@ -134,7 +134,7 @@ pub async fn a_user_is_changed_where_it_is_named_and_forgotten_wholly<F: StoreFa
     let last = creating.await.expect("new");
     let holder = async |id| {
         let stored = store.license(id).await.expect("answers").expect("there");
-        (stored.license.user, stored.version)
+        (stored.license.spec.user, stored.version)
     };
     let copies = async |id| store.sealed_keys(id).await.expect("answers").len();
     let untouched = [holder(ids[2]).await, holder(ids[3]).await];

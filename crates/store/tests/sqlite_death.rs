@@ -161,7 +161,7 @@ async fn check(store: &SqliteStore, acknowledged: &Acknowledged) {
     for (id, number) in &acknowledged.changed {
         let stored = store.license(*id).await.expect("answers").expect("there");
         assert_eq!(
-            (stored.version, stored.license.label.as_deref()),
+            (stored.version, stored.license.spec.label.as_deref()),
             (ChangeNumber(*number), Some("seen"))
         );
     }

@@ -92,7 +92,9 @@ async fn plans(
         // What its apps show is the plan that the license takes from them.
         let of_apps = own_apps(&state, &caller).await?;
         let own: Vec<PlanName> = of_apps.into_iter().filter_map(|app| app.plan).collect();
-        plans.retain(|plan| own.contains(&plan.name) || license.plan.as_ref() == Some(&plan.name));
+        plans.retain(|plan| {
+            own.contains(&plan.name) || license.spec.plan.as_ref() == Some(&plan.name)
+        });
     }
     let place = |plan: &Plan| plan.name.clone();
     Ok(Answer(List::page(
@@ -133,7 +135,7 @@ async fn own_apps(state: &Api, caller: &Caller) -> Result<Vec<App>, Problem> {
     if let Some(license) = own_license(state, caller).await? {
         for app in &mut own {
             app.upstreams.clear();
-            app.plan = app.plan.take().filter(|_| license.plan.is_none());
+            app.plan = app.plan.take().filter(|_| license.spec.plan.is_none());
         }
     }
     Ok(own)

@@ -6,7 +6,7 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
 use licensing::{IssueRequest, Issued, KeySource, Licensing};
-use model::{AppName, Credential, KeyFormat, LicenseId, LicenseStatus, Limits};
+use model::{AppName, Credential, KeyFormat, LicenseId, LicenseSpec, LicenseStatus, Limits};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use store::{LicenseFilter, StoredLicense};
@@ -223,7 +223,7 @@ async fn list(
                 .app
                 .as_ref()
                 .is_none_or(|app| *app == license.app)
-                && (parameters.user.is_none() || parameters.user == license.user)
+                && (parameters.user.is_none() || parameters.user == license.spec.user)
                 && parameters
                     .status
                     .is_none_or(|status| status == license.status)
@@ -353,7 +353,7 @@ async fn extend(
     let end = match (request.expires_at, request.by) {
         (Some(end), None) => end,
         (None, Some(by)) => {
-            let present = stored.license.expires_at.ok_or_else(|| {
+            let present = stored.license.spec.expires_at.ok_or_else(|| {
                 Problem::field(
                     "by",
                     "the license has no end, give it one with `expires_at`",
@@ -442,7 +442,7 @@ pub(super) async fn own(
 
 /// Returns a license as it is answered, with what is left of its units.
 async fn view(licensing: &Licensing, stored: StoredLicense) -> Result<License, Problem> {
-    let balance = match stored.license.limits.remaining {
+    let balance = match stored.license.spec.limits.remaining {
         Some(_) => licensing.balance(stored.license.id).await?,
         None => None,
     };
@@ -471,18 +471,20 @@ fn issue_request(caller: &Caller, request: CreateLicense) -> Result<IssueRequest
     let key = key_source(request.key_format.as_deref(), request.key.as_deref())?;
     Ok(IssueRequest {
         account: caller.account().cloned(),
-        plan: request.plan,
-        user: request.user,
-        label: request.label,
-        expires_at: request.expires_at,
-        limits: Limits {
-            remaining: request.remaining,
-            refill: request.refill,
-            rate_limits: request.rate_limits,
-            concurrency: request.concurrency,
+        spec: LicenseSpec {
+            plan: request.plan,
+            user: request.user,
+            label: request.label,
+            expires_at: request.expires_at,
+            limits: Limits {
+                remaining: request.remaining,
+                refill: request.refill,
+                rate_limits: request.rate_limits,
+                concurrency: request.concurrency,
+            },
+            permissions: request.permissions,
+            allow_ips: request.allow_ips,
         },
-        permissions: request.permissions,
-        allow_ips: request.allow_ips,
         key,
         ..IssueRequest::for_app(request.app)
     })

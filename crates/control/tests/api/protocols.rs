@@ -127,7 +127,10 @@ async fn send(
         return Err(Fault::from(Denied::Scope(Scope::WriteLicenses)).into());
     }
     let request = licensing::IssueRequest {
-        user: Some(wire.addressee.into_string()),
+        spec: model::LicenseSpec {
+            user: Some(wire.addressee.into_string()),
+            ..model::LicenseSpec::default()
+        },
         ..licensing::IssueRequest::for_app("api".parse().unwrap())
     };
     let issued = desk

@@ -20,8 +20,8 @@ use licensing::{
     AppTerms, FleetOptions, IssueRequest, Issued, LeaseOptions, Licensing, LicensingOptions, Plans,
 };
 use model::{
-    Blame, CallRecord, Clock, Ending, InstanceId, KeyHasher, LicenseId, Limits, ManualClock,
-    Outcome, Plan, PlanRevision, Refusal, Symbol, Timestamp,
+    Blame, CallRecord, Clock, Ending, InstanceId, KeyHasher, LicenseId, LicenseSpec, Limits,
+    ManualClock, Outcome, Plan, PlanRevision, Refusal, Symbol, Timestamp,
 };
 use store::Store;
 use store::sqlite::{SqliteOptions, SqliteStore};
@@ -171,7 +171,10 @@ pub fn remaining(units: u64) -> Limits {
 
 pub fn request(name: &str, limits: Limits) -> IssueRequest {
     IssueRequest {
-        limits,
+        spec: LicenseSpec {
+            limits,
+            ..LicenseSpec::default()
+        },
         ..IssueRequest::for_app(name.parse().unwrap())
     }
 }

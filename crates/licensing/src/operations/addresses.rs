@@ -69,7 +69,7 @@ impl Licensing {
         let plan = match (request.license_id, &request.app) {
             (Some(id), _) => {
                 let license = self.license(id).await?.license;
-                plans.plan_of(&license.app, license.plan.as_ref())
+                plans.plan_of(&license.app, license.spec.plan.as_ref())
             }
             (None, Some(app)) => plans.plan_of(app, None),
             (None, None) => None,

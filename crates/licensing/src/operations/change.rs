@@ -146,8 +146,8 @@ impl AuditedLicensing {
         balance: bool,
     ) -> Result<StoredLicense, Error> {
         let before = self.unrevoked(id).await?;
-        validate::limits(&limits, &before.license.limits)?;
-        let change = limits_change(&before.license.limits, limits, balance);
+        validate::limits(&limits, &before.license.spec.limits)?;
+        let change = limits_change(&before.license.spec.limits, limits, balance);
         self.apply(id, change, None, self.of_license("license.change"))
             .await
     }
@@ -180,7 +180,7 @@ impl AuditedLicensing {
         )?;
         let note = self.of_update(action, update.remaining.is_some());
         let mut changes = Vec::new();
-        changes.extend(update.limits(&before.license.limits)?);
+        changes.extend(update.limits(&before.license.spec.limits)?);
         changes.extend(update.plan.map(LicenseChange::Plan));
         changes.extend(update.label.map(LicenseChange::Label));
         changes.extend(update.expires_at.map(LicenseChange::ExpiresAt));
@@ -205,7 +205,7 @@ impl AuditedLicensing {
             let mut lines = shown.lines(changed);
             let license = &changed.after.license;
             if lines.is_empty() && balance {
-                let set = json!({ "balance": license.limits.remaining });
+                let set = json!({ "balance": license.spec.limits.remaining });
                 let line = audit_writer.line(action, license.id).of(&license.account);
                 lines.push(line.between(None::<&Value>, Some(&set)));
             }

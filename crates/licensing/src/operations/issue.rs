@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 
-use ipnet::IpNet;
 use model::{
     AccountName, AppName, Credential, CredentialId, Fingerprint, KeyFormat, KeyHash, License,
-    LicenseId, LicenseStatus, Limits, Permission, PlanName, Timestamp,
+    LicenseId, LicenseSpec, LicenseStatus, Limits, Permission, Timestamp,
 };
 use serde_json::Value;
 use store::{
@@ -26,20 +25,8 @@ pub struct IssueRequest {
     /// The account that asks, which must sell the app. `None`: whichever sells it (the command line
     /// on the gate's host).
     pub account: Option<AccountName>,
-    /// The plan; `None`: the app's default.
-    pub plan: Option<PlanName>,
-    /// The user that the licenses are given to.
-    pub user: Option<String>,
-    /// A label for people.
-    pub label: Option<String>,
-    /// When the licenses end; `None`: never.
-    pub expires_at: Option<Timestamp>,
-    /// The limits of use.
-    pub limits: Limits,
-    /// Where they may call.
-    pub permissions: Vec<Permission>,
-    /// The networks from which calls may come; empty: all.
-    pub allow_ips: Vec<IpNet>,
+    /// The terms of the licenses.
+    pub spec: LicenseSpec,
     /// The source of their keys.
     pub key: KeySource,
     /// The number of licenses, at most 1,000; 1 with a key that exists.
@@ -88,22 +75,11 @@ impl IssueRequest {
     /// Returns a request for one license of an app, with a key of our own format and no other
     /// terms.
     #[must_use]
-    pub const fn for_app(app: AppName) -> Self {
+    pub fn for_app(app: AppName) -> Self {
         Self {
             app,
             account: None,
-            plan: None,
-            user: None,
-            label: None,
-            expires_at: None,
-            limits: Limits {
-                remaining: None,
-                refill: None,
-                rate_limits: Vec::new(),
-                concurrency: None,
-            },
-            permissions: Vec::new(),
-            allow_ips: Vec::new(),
+            spec: LicenseSpec::default(),
             key: KeySource::Generate(KeyFormat::Tallygate),
             quantity: 1,
         }
@@ -111,12 +87,12 @@ impl IssueRequest {
 
     fn validate(&self, now: Timestamp) -> Result<(), Error> {
         const MAX_QUANTITY: u32 = 1_000;
-        validate::end("or none at all", self.expires_at, now)?;
-        validate::text("user", self.user.as_deref())?;
-        validate::text("label", self.label.as_deref())?;
-        validate::permissions(&self.permissions)?;
-        validate::entries("allow_ips", self.allow_ips.len())?;
-        validate::limits(&self.limits, &Limits::default())?;
+        validate::end("or none at all", self.spec.expires_at, now)?;
+        validate::text("user", self.spec.user.as_deref())?;
+        validate::text("label", self.spec.label.as_deref())?;
+        validate::permissions(&self.spec.permissions)?;
+        validate::entries("allow_ips", self.spec.allow_ips.len())?;
+        validate::limits(&self.spec.limits, &Limits::default())?;
         let imported = !matches!(self.key, KeySource::Generate(_));
         match self.quantity {
             0 => Err(Error::invalid("quantity", "must be at least 1")),
@@ -184,12 +160,12 @@ impl AuditedLicensing {
     ) -> Result<Vec<(License, Minted)>, Error> {
         request.validate(now)?;
         let account = self.seller(&request.app, request.account.as_ref())?;
-        if let Some(plan) = &request.plan
+        if let Some(plan) = &request.spec.plan
             && self.plans.load().plan(plan).is_none()
         {
             return Err(Error::PlanUnknown(plan.clone()));
         }
-        self.check_served(&request.app, &account, &request.permissions)?;
+        self.check_served(&request.app, &account, &request.spec.permissions)?;
         let make = |_| {
             let mut minted = self.mint(&request.key, now);
             let license = license(request, account.clone(), now);
@@ -327,14 +303,8 @@ fn license(request: &IssueRequest, account: AccountName, now: Timestamp) -> Lice
         id: LicenseId::generate(),
         account,
         app: request.app.clone(),
-        plan: request.plan.clone(),
-        user: request.user.clone(),
-        label: request.label.clone(),
         status: LicenseStatus::Active,
         created_at: now,
-        expires_at: request.expires_at,
-        limits: request.limits.clone(),
-        permissions: request.permissions.clone(),
-        allow_ips: request.allow_ips.clone(),
+        spec: request.spec.clone(),
     }
 }

@@ -126,7 +126,7 @@ impl Licensing {
     /// What the app may call the holder of a license: the alias of its user, or, where it names none, one of its own.
     #[must_use]
     pub fn holder_alias(&self, license: &License) -> Alias {
-        match &license.user {
+        match &license.spec.user {
             Some(user) => self.alias(&license.app, user),
             None => self.alias(&license.app, &format!("\0{}", license.id)),
         }

@@ -49,18 +49,20 @@ impl Sessions {
         };
         let license = license.map(|stored| stored.license);
         let revision = match (&license, &key.app) {
-            (Some(license), _) => plans.plan_of(&license.app, license.plan.as_ref()),
+            (Some(license), _) => plans.plan_of(&license.app, license.spec.plan.as_ref()),
             (None, Some(app)) => plans.plan_of(app, None),
             (None, None) => None,
         };
-        let own = license.as_ref().map(|license| &license.limits.rate_limits);
+        let own = license
+            .as_ref()
+            .map(|license| &license.spec.limits.rate_limits);
         let planned = revision.map(|revision| &revision.plan.rate_limits);
         let stated = [own, planned].into_iter().flatten();
         let limits = stated.into_iter().find(|limits| !limits.is_empty());
         Ok(PairTerms {
             plan: revision.map(|revision| revision.plan.name.clone()),
             rate_limits: limits.unwrap_or(&self.options.rate_limits).clone(),
-            user: license.and_then(|license| license.user),
+            user: license.and_then(|license| license.spec.user),
         })
     }
 

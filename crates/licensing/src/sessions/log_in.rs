@@ -1,7 +1,7 @@
 //! The exchange of a key and its secret, or of a refresh token, for new tokens.
 
 use model::{
-    Actor, Address, AuditEntry, CredentialId, License, LicenseId, LicenseStatus, Limits,
+    Actor, Address, AuditEntry, CredentialId, License, LicenseId, LicenseSpec, LicenseStatus,
     RefreshToken, Session, SessionId, Timestamp,
 };
 use serde_json::Value;
@@ -185,15 +185,12 @@ impl Sessions {
             id,
             account: key.account.clone(),
             app: app.clone(),
-            plan: None,
-            user: None,
-            label: Some(format!("tokens of {}", key.id)),
             status: LicenseStatus::Active,
             created_at: self.licensing.clock.now(),
-            expires_at: None,
-            limits: Limits::default(),
-            permissions: vec![],
-            allow_ips: vec![],
+            spec: LicenseSpec {
+                label: Some(format!("tokens of {}", key.id)),
+                ..LicenseSpec::default()
+            },
         };
         let new = NewLicense {
             license,

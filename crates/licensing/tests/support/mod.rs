@@ -13,8 +13,8 @@ use licensing::{
     LicensingOptions, Plans, Refused, Reservation,
 };
 use model::{
-    AppName, Clock, Credential, InstanceId, KeyHash, KeyHasher, Limits, ManualClock, Plan,
-    PlanRevision, Timestamp,
+    AppName, Clock, Credential, InstanceId, KeyHash, KeyHasher, LicenseSpec, Limits, ManualClock,
+    Plan, PlanRevision, Timestamp,
 };
 use store::{LedgerStore, SqliteOptions, SqliteStore};
 use tempfile::TempDir;
@@ -141,7 +141,10 @@ impl World {
 
     pub(crate) async fn issue(&self, limits: Limits) -> Issued {
         let request = IssueRequest {
-            limits,
+            spec: LicenseSpec {
+                limits,
+                ..LicenseSpec::default()
+            },
             ..IssueRequest::for_app(app())
         };
         self.licensing

@@ -1,8 +1,8 @@
 //! Licenses and credentials as rows.
 
 use model::{
-    CredentialId, Interval, License, LicenseId, LicenseStatus, Limits, Refill, RefillMode,
-    Timestamp,
+    CredentialId, Interval, License, LicenseId, LicenseSpec, LicenseStatus, Limits, Refill,
+    RefillMode, Timestamp,
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -63,7 +63,7 @@ pub(super) async fn insert_licenses(
     }
     let limits: Vec<_> = licenses
         .iter()
-        .map(|license| LimitColumns::from(&license.limits))
+        .map(|license| LimitColumns::from(&license.spec.limits))
         .collect();
     fn each<'a, T>(limits: &'a [LimitColumns], column: impl Fn(&'a LimitColumns) -> T) -> Vec<T> {
         limits.iter().map(column).collect()
@@ -85,14 +85,14 @@ pub(super) async fn insert_licenses(
             &all(licenses, |license| license.account.as_str()),
             &all(licenses, |license| license.app.as_str()),
             &all(licenses, |license| {
-                license.plan.as_ref().map(|plan| plan.as_str())
+                license.spec.plan.as_ref().map(|plan| plan.as_str())
             }),
-            &all(licenses, |license| license.user.as_deref()),
-            &all(licenses, |license| license.label.as_deref()),
+            &all(licenses, |license| license.spec.user.as_deref()),
+            &all(licenses, |license| license.spec.label.as_deref()),
             &all(licenses, |license| status_number(license.status)),
             &all(licenses, |license| license.created_at.micros()),
             &all(licenses, |license| {
-                license.expires_at.map(Timestamp::micros)
+                license.spec.expires_at.map(Timestamp::micros)
             }),
             &each(&limits, |limits| limits.remaining),
             &each(&limits, |limits| limits.refill_amount),
@@ -100,8 +100,8 @@ pub(super) async fn insert_licenses(
             &each(&limits, |limits| limits.refill_adds),
             &each(&limits, |limits| limits.rate_limits.as_deref()),
             &each(&limits, |limits| limits.concurrency),
-            &all(licenses, |license| list(&license.permissions)),
-            &all(licenses, |license| list(&license.allow_ips)),
+            &all(licenses, |license| list(&license.spec.permissions)),
+            &all(licenses, |license| list(&license.spec.allow_ips)),
         ],
     )
     .await
@@ -188,23 +188,25 @@ pub(super) fn read_license(row: &Row) -> Result<(License, ChangeNumber), Backend
         id: LicenseId::from_u128(read_id(row, 0)?),
         account: read_text(row, 1)?,
         app: read_text(row, 2)?,
-        plan: read_optional_text(row, 3)?,
-        user: read(row, 4)?,
-        label: read(row, 5)?,
         status: read_word(row, 6, status_of)?,
         created_at: read_time(row, 7)?,
-        expires_at: read_optional_time(row, 8)?,
-        limits: Limits {
-            remaining: remaining.map(|bits| bits as u64),
-            refill: read_refill(row)?,
-            rate_limits: read_list(row, 13)?,
-            concurrency: match concurrency {
-                None => None,
-                Some(_) => Some(read_number(row, 14)?),
+        spec: LicenseSpec {
+            plan: read_optional_text(row, 3)?,
+            user: read(row, 4)?,
+            label: read(row, 5)?,
+            expires_at: read_optional_time(row, 8)?,
+            limits: Limits {
+                remaining: remaining.map(|bits| bits as u64),
+                refill: read_refill(row)?,
+                rate_limits: read_list(row, 13)?,
+                concurrency: match concurrency {
+                    None => None,
+                    Some(_) => Some(read_number(row, 14)?),
+                },
             },
+            permissions: read_list(row, 15)?,
+            allow_ips: read_list(row, 16)?,
         },
-        permissions: read_list(row, 15)?,
-        allow_ips: read_list(row, 16)?,
     };
     Ok((license, ChangeNumber(read::<i64>(row, 17)? as u64)))
 }

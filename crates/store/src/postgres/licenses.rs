@@ -209,7 +209,7 @@ async fn apply_limits(
     limits: &Limits,
     balance: bool,
 ) -> Result<u64, BackendError> {
-    let before = &stored.license.limits;
+    let before = &stored.license.spec.limits;
     // Units that were not counted before leave nothing that could be kept.
     let anew = balance || (before.remaining.is_none() && limits.remaining.is_some());
     let every = |limits: &Limits| limits.refill.map(|refill| refill.every);

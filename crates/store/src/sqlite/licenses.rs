@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    CredentialId, Fingerprint, KeyHash, License, LicenseId, LicenseStatus, Limits, Timestamp,
+    CredentialId, Fingerprint, KeyHash, License, LicenseId, LicenseSpec, LicenseStatus, Limits,
+    Timestamp,
 };
 use rusqlite::{Connection, Row, params, params_from_iter};
 
@@ -66,25 +67,26 @@ fn insert_license(
     let sql = "INSERT INTO licenses (id, account, app, plan, user, label, status, created_at, expires_at, remaining,
         refill, rate_limits, concurrency, permissions, allow_ips, version, balance_stamp, refill_stamp)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?8)";
-    let limits = &license.limits;
+    let spec = &license.spec;
+    let limits = &spec.limits;
     connection
         .prepare_cached(sql)?
         .execute(params![
             id(license.id.as_u128()),
             license.account.as_str(),
             license.app.as_str(),
-            license.plan.as_ref().map(|plan| plan.as_str()),
-            license.user,
-            license.label,
+            spec.plan.as_ref().map(|plan| plan.as_str()),
+            spec.user,
+            spec.label,
             status_number(license.status),
             license.created_at.micros(),
-            license.expires_at.map(Timestamp::micros),
+            spec.expires_at.map(Timestamp::micros),
             limits.remaining.map(|units| units as i64),
             limits.refill.map(|refill| refill.to_string()),
             list(&limits.rate_limits),
             limits.concurrency,
-            list(&license.permissions),
-            list(&license.allow_ips),
+            list(&spec.permissions),
+            list(&spec.allow_ips),
             version.0 as i64,
             now.micros(),
         ])
@@ -279,7 +281,7 @@ fn apply_limits(
     balance: bool,
     now: Timestamp,
 ) -> Result<(), BackendError> {
-    let before = &stored.license.limits;
+    let before = &stored.license.spec.limits;
     // Units that were not counted before leave nothing that could be kept.
     let anew = balance || (before.remaining.is_none() && limits.remaining.is_some());
     let every = |limits: &Limits| limits.refill.map(|refill| refill.every);
@@ -508,20 +510,22 @@ fn read_license(row: &Row<'_>) -> Result<(License, ChangeNumber), BackendError> 
         id: LicenseId::from_u128(read_id(row, 0)?),
         account: read_text(row, 1)?,
         app: read_text(row, 2)?,
-        plan: read_optional_text(row, 3)?,
-        user: row.get(4)?,
-        label: row.get(5)?,
         status: read_word(row, 6, status_of)?,
         created_at: read_time(row, 7)?,
-        expires_at: read_optional_time(row, 8)?,
-        limits: Limits {
-            remaining: remaining.map(|bits| bits as u64),
-            refill: read_optional_text(row, 10)?,
-            rate_limits: read_list(row, 11)?,
-            concurrency: row.get(12)?,
+        spec: LicenseSpec {
+            plan: read_optional_text(row, 3)?,
+            user: row.get(4)?,
+            label: row.get(5)?,
+            expires_at: read_optional_time(row, 8)?,
+            limits: Limits {
+                remaining: remaining.map(|bits| bits as u64),
+                refill: read_optional_text(row, 10)?,
+                rate_limits: read_list(row, 11)?,
+                concurrency: row.get(12)?,
+            },
+            permissions: read_list(row, 13)?,
+            allow_ips: read_list(row, 14)?,
         },
-        permissions: read_list(row, 13)?,
-        allow_ips: read_list(row, 14)?,
     };
     Ok((license, ChangeNumber(row.get::<_, i64>(15)? as u64)))
 }

@@ -57,7 +57,7 @@ pub(super) async fn check(
             let license = entry.license();
             let checked = Checked {
                 license_ok: true,
-                username: license.user.clone().unwrap_or_default(),
+                username: license.spec.user.clone().unwrap_or_default(),
                 alias_uid: licensing.holder_alias(license),
             };
             Ok(Success("INFO_LICENSE_OK", checked))

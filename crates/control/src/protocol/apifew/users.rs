@@ -201,7 +201,7 @@ fn status(stored: &StoredLicense, now: Timestamp) -> &'static str {
     match license.status {
         LicenseStatus::Disabled => "disabled",
         LicenseStatus::Revoked => "revoked",
-        LicenseStatus::Active if license.expires_at.is_some_and(|end| end <= now) => "expired",
+        LicenseStatus::Active if license.spec.expires_at.is_some_and(|end| end <= now) => "expired",
         LicenseStatus::Active => "subscribed",
     }
 }
@@ -263,7 +263,7 @@ impl Shown {
         let license = &stored.license;
         let directory = services.directory();
         let app = directory.apps.iter().find(|app| app.name == license.app);
-        let plan = license.plan.as_ref();
+        let plan = license.spec.plan.as_ref();
         let plan = plan.or_else(|| app.and_then(|app| app.plan.as_ref()));
         let plan = plan.and_then(|name| directory.plans.iter().find(|plan| plan.name == *name));
         if let Some(plan) = plan {

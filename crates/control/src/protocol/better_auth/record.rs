@@ -118,7 +118,7 @@ impl Record {
             enabled: view.is_enabled(),
             updated_at: iso(view.updated_at()),
             created_at: iso(view.license.created_at),
-            expires_at: view.license.expires_at.map(iso),
+            expires_at: view.license.spec.expires_at.map(iso),
             start: view.start,
             prefix: view.key.prefix.map(|prefix| prefix.to_string()),
             key: None,

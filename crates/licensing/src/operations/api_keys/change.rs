@@ -149,9 +149,9 @@ fn changes(
         license.push(LicenseChange::ExpiresAt(policy.end(end, now)?));
     }
     let (limits, parked) = limits(policy, stored, &update);
-    validate::limits(&limits, &stored.license.license.limits)?;
-    if limits != stored.license.license.limits || update.remaining.is_some() {
-        let counted = stored.license.license.limits.remaining.is_some();
+    validate::limits(&limits, &stored.license.license.spec.limits)?;
+    if limits != stored.license.license.spec.limits || update.remaining.is_some() {
+        let counted = stored.license.license.spec.limits.remaining.is_some();
         license.push(LicenseChange::Limits {
             balance: update.remaining.is_some() || counted != limits.remaining.is_some(),
             limits,
@@ -173,7 +173,7 @@ fn limits(
     stored: &StoredApiKey,
     update: &ApiKeyUpdate,
 ) -> (Limits, Option<RateLimit>) {
-    let before = &stored.license.license.limits;
+    let before = &stored.license.license.spec.limits;
     let held = before.rate_limits.first().copied();
     let rate = update.rate.map(|limit| policy.windowed(limit));
     let rate = rate.or(held).or(stored.key.parked_rate);

@@ -1,8 +1,8 @@
 //! Creation of API keys.
 
 use model::{
-    AccountName, ApiKey, ApiKeyRule, AppName, Credential, License, LicenseId, LicenseStatus,
-    Limits, Timestamp,
+    AccountName, ApiKey, ApiKeyRule, AppName, Credential, License, LicenseId, LicenseSpec,
+    LicenseStatus, Limits, Timestamp,
 };
 use serde_json::Value;
 use store::{AuditEntries, ChangeNumber, NewApiKey, NewLicense, StoredApiKey, StoredLicense};
@@ -46,15 +46,15 @@ impl AuditedLicensing {
             id: LicenseId::generate(),
             account,
             app,
-            plan: None,
-            user: request.user,
-            label: request.name.clone(),
             status: LicenseStatus::Active,
             created_at: now,
-            expires_at,
-            limits,
-            permissions: Vec::new(),
-            allow_ips: Vec::new(),
+            spec: LicenseSpec {
+                user: request.user,
+                label: request.name.clone(),
+                expires_at,
+                limits,
+                ..LicenseSpec::default()
+            },
         };
         let prefix = request.prefix.or_else(|| policy.prefix.clone());
         let key = ApiKey {

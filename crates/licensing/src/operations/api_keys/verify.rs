@@ -94,7 +94,7 @@ impl Licensing {
         if credential.status == CredentialStatus::Revoked || ended(credential.expires_at) {
             return Err(KeyRefusal::Unknown);
         }
-        if ended(license.expires_at) {
+        if ended(license.spec.expires_at) {
             return Err(KeyRefusal::Expired);
         }
         let permitted = asked.is_none_or(|asked| {
@@ -122,7 +122,7 @@ impl Licensing {
     ) -> Result<(), Error> {
         let over = match refusal {
             KeyRefusal::Expired => true,
-            KeyRefusal::Exhausted { .. } => entry.license().limits.refill.is_none(),
+            KeyRefusal::Exhausted { .. } => entry.license().spec.limits.refill.is_none(),
             _ => false,
         };
         if policy.forgets && over && entry.api_key().is_some() {

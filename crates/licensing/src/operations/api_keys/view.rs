@@ -53,7 +53,7 @@ impl Licensing {
             let mut view = ApiKeyView::of(stored.key, start, stored.license.license);
             view.request_count = request_count;
             view.last_request = view.last_request.max(self.lease_queue.last_uses.of(id));
-            if view.license.limits.remaining.is_some() {
+            if view.license.spec.limits.remaining.is_some() {
                 let balance = self.balance(id).await?;
                 view.remaining = balance.map(|balance| balance.remaining);
             }
@@ -105,7 +105,7 @@ impl Licensing {
         let (mut asked, mut requests) = (Vec::new(), Vec::new());
         for (at, stored) in stored.iter().enumerate() {
             let license = &stored.license.license;
-            let Some(limit) = license.limits.rate_limits.first() else {
+            let Some(limit) = license.spec.limits.rate_limits.first() else {
                 continue;
             };
             let state = self.states.get(license.id);
@@ -140,7 +140,7 @@ impl Licensing {
 fn face(license: &License) -> ApiKey {
     ApiKey {
         license_id: license.id,
-        name: license.label.clone(),
+        name: license.spec.label.clone(),
         prefix: None,
         metadata: None,
         permissions: None,
@@ -166,8 +166,8 @@ fn window_request(license_id: LicenseId, limit: &RateLimit, now: Timestamp) -> L
 
 /// When units came back last: at the beginning of the present interval, unless that is the first.
 fn last_refill(license: &License, now: Timestamp) -> Option<Timestamp> {
-    license.limits.remaining?;
-    let every = license.limits.refill?.every.micros();
+    license.spec.limits.remaining?;
+    let every = license.spec.limits.refill?.every.micros();
     let age = now.micros().saturating_sub(license.created_at.micros());
     let intervals = age.div_euclid(every);
     (intervals > 0).then(|| {
@@ -179,10 +179,10 @@ fn last_refill(license: &License, now: Timestamp) -> Option<Timestamp> {
 
 impl ApiKeyView {
     fn of(key: ApiKey, start: String, license: License) -> Self {
-        let held = license.limits.rate_limits.first().copied();
+        let held = license.spec.limits.rate_limits.first().copied();
         Self {
             start,
-            remaining: license.limits.remaining,
+            remaining: license.spec.limits.remaining,
             last_refill_at: None,
             rate: held.or(key.parked_rate),
             rate_enabled: held.is_some(),
@@ -208,7 +208,7 @@ impl ApiKeyView {
     /// How its units come back.
     #[must_use]
     pub const fn refill(&self) -> Option<Refill> {
-        self.license.limits.refill
+        self.license.spec.limits.refill
     }
 
     /// When it was changed or used last.
