@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use testkit::client::Connection;
 use testkit::{Gateway, Request, assert_eventually};
 
-use crate::fleet::Fleet;
+use crate::support::fleet::Fleet;
 
 /// The status of a call; `None` where the gate cut it, as it does when the news come while it is under way.
 pub(crate) fn status(gate: &Gateway, request: &Request) -> Option<u16> {

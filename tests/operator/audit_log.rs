@@ -1,14 +1,11 @@
 //! The audit log: who did what, when and from where, whichever way they came; append-only, and without secrets.
 
-#[path = "support/apimw.rs"]
-mod apimw;
-
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use testkit::client::{Request, Response};
 use testkit::{Apifew, App, Config, Gateway, Site, apifew, assert_eventually, binary};
 
-use apimw::{Pair, ask, refresh_request};
+use crate::support::apimw::{Pair, ask, refresh_request};
 
 const PLAN: &str = "[[plan]]\nname = \"main\"\ncurrency = \"EUR\"\nprice_per_unit = \"0.01\"\nfeatures = [\"ip_allow_list\"]";
 

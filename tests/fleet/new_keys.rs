@@ -1,14 +1,11 @@
 //! A good key is never 401: on any gate, from the moment that its creation or rotation was answered.
 
-#[path = "support/fleet.rs"]
-mod fleet;
-
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-use fleet::{Fleet, config};
+use crate::support::fleet::{Fleet, config};
 use model::{Credential, KeyFormat};
 use testkit::eventually::{patience, wait_for};
 use testkit::{

@@ -1,9 +1,6 @@
 //! `ledger verify` of a fleet whose other gates go on: it finds what is doubled or missing among their calls, too.
 
-#[path = "support/fleet.rs"]
-mod fleet;
-
-use fleet::Fleet;
+use crate::support::fleet::Fleet;
 use serde_json::Value;
 use testkit::eventually::{patience, wait_for};
 use testkit::{Gateway, Load, Request, assert_eventually};

@@ -1,13 +1,10 @@
 //! better-auth: verifying a key, its order of checks, and what it takes.
 
-#[path = "support/better_auth.rs"]
-mod better_auth;
-
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use better_auth::{Keys, code, text};
+use crate::support::better_auth::{Keys, code, text};
 use serde_json::{Value, json};
 use testkit::eventually::{patience, wait_for};
 use testkit::{Load, Postgres, Redis, Request, assert_eventually};

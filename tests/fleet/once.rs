@@ -1,15 +1,11 @@
 //! What happens once happens once though three gates are asked at the same time, and what one gate ends ends on all.
 
-#[path = "support/apimw.rs"]
-mod apimw;
-#[path = "support/fleet.rs"]
-mod fleet;
-
+use crate::support::apimw;
 use std::path::Path;
 use std::sync::Barrier;
 use std::time::Instant;
 
-use fleet::{Fleet, status};
+use crate::support::fleet::{Fleet, status};
 use serde_json::{Value, json};
 use testkit::eventually::patience;
 use testkit::{Apifew, Gateway, License, Load, Request, apifew, assert_eventually, client};

@@ -1,9 +1,6 @@
 //! What the command line and the native API do with the things that protocols make: users, request tokens, sessions, keys.
 
-#[path = "support/apimw.rs"]
-mod apimw;
-
-use apimw::{Pair, ask, bearer};
+use crate::support::apimw::{Pair, ask, bearer};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};

@@ -1,8 +1,5 @@
 //! APIMW: a key and its secret for tokens, their refreshing, revocation and forgery.
 
-#[path = "support/apimw.rs"]
-mod support;
-
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +10,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 use testkit::{Config, Gateway, Request, Site, assert_eventually, binary};
 
-use support::{Answer, Pair, Tokens, ask, bearer, me, post, refresh_request};
+use crate::support::apimw::{Answer, Pair, Tokens, ask, bearer, me, post, refresh_request};
 
 fn site() -> Site {
     Site::start(binary!())
@@ -435,7 +432,7 @@ fn case_37_a_refresh_token_that_is_too_old_is_refused_and_ends_nothing() {
     let replays = ["audit", "--action", "session.replay", "--json"];
     assert_eq!(site.gateway.cli().text(&replays), "");
     // Thirty days hold where the file says nothing else.
-    assert!(include_str!("../gateway.toml").contains("\nrefresh_lifetime = \"30d\"\n"));
+    assert!(include_str!("../../gateway.toml").contains("\nrefresh_lifetime = \"30d\"\n"));
 }
 
 #[test]

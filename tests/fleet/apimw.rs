@@ -1,15 +1,8 @@
 //! APIMW, and the accounts whose keys it takes, on three gates that share a store and a Redis.
 
-#[path = "support/apimw.rs"]
-mod apimw;
-#[path = "support/bounds.rs"]
-mod bounds;
-#[path = "support/fleet.rs"]
-mod fleet;
-
-use apimw::{Pair, Tokens, bearer};
-use bounds::{each_way, one_within};
-use fleet::Fleet;
+use crate::support::apimw::{Pair, Tokens, bearer};
+use crate::support::bounds::{self, each_way, one_within};
+use crate::support::fleet::Fleet;
 use testkit::{Gateway, Request, assert_eventually};
 
 fn status(gate: &Gateway, tokens: &Tokens) -> Option<u16> {

@@ -1,9 +1,6 @@
 //! A gate that comes back to journals which the store takes nothing of: it serves at once, and in the end all is counted once.
 
-#[path = "support/fleet.rs"]
-mod fleet;
-
-use fleet::{Fleet, status};
+use crate::support::fleet::{Fleet, status};
 use testkit::{Gateway, assert_eventually};
 
 /// Records of earlier starts that a gate has still to bring in.

@@ -1,12 +1,9 @@
 //! Who follows the records by `GET /calls/closed` has each call once, as soon as it is closed.
 
-#[path = "support/fleet.rs"]
-mod fleet;
-
 use std::fs::File;
 use std::process::{Child, Command};
 
-use fleet::Fleet;
+use crate::support::fleet::Fleet;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;

@@ -1,12 +1,9 @@
 //! better-auth: the official client package calls every one of its methods against a gate.
 
-#[path = "support/better_auth.rs"]
-mod better_auth;
-
 use std::path::Path;
 use std::process::Command;
 
-use better_auth::Keys;
+use crate::support::better_auth::Keys;
 use serde_json::Value;
 
 /// The folder of the client, whose packages `deploy/setup.sh test` installs.
@@ -25,7 +22,7 @@ fn packages() -> &'static Path {
 
 /// The messages of our codes, as they stand in the table of the adapter.
 fn our_codes() -> Vec<(String, String)> {
-    let table = include_str!("../crates/control/src/protocol/better_auth/refusal.rs");
+    let table = include_str!("../../crates/control/src/protocol/better_auth/refusal.rs");
     let table = table.split("codes! {").nth(1).expect("a table");
     let table = table.split("\n}\n").next().expect("its end");
     let texts = |line: &str| {
@@ -64,7 +61,7 @@ fn every_code_and_message_is_that_of_the_package() {
         }
     }
     // And the other way round: a code of the package is one of ours, or one that is said never to be given.
-    let told = include_str!("../docs/protocols/better-auth.md");
+    let told = include_str!("../../docs/protocols/better-auth.md");
     let never = told.split("that are never given").nth(1).expect("a list");
     let never = never.split("\n\n").next().expect("its end");
     let theirs = theirs.as_object().expect("a table");

@@ -1,12 +1,9 @@
 //! Gates of a fleet while one of them stands still, and while their store or their Redis fails.
 
-#[path = "support/fleet.rs"]
-mod fleet;
-
 use std::sync::mpsc;
 use std::time::Duration;
 
-use fleet::{Fleet, status};
+use crate::support::fleet::{self, Fleet, status};
 use testkit::{
     FaultProxy, Gateway, Load, Postgres, RedisSentinel, Request, Upstream, assert_eventually,
     binary,

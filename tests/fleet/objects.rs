@@ -1,9 +1,6 @@
 //! A fleet whose sealed files lie on an object store.
 
-#[path = "support/fleet.rs"]
-mod fleet;
-
-use fleet::config;
+use crate::support::fleet::config;
 use testkit::client::Request;
 use testkit::{Gateway, ObjectServer, Postgres, Redis, Upstream, assert_eventually, binary};
 

@@ -1,13 +1,10 @@
 //! Three gates that act as one while they, their Redis and their network come and go.
 
-#[path = "support/fleet.rs"]
-mod fleet;
-
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-use fleet::{Fleet, config, status};
+use crate::support::fleet::{Fleet, config, status};
 use testkit::eventually::{patience, wait_for};
 use testkit::{
     Balancer, FaultProxy, Gateway, License, Load, Postgres, Redis, Request, Upstream,

@@ -1,11 +1,8 @@
 //! Gates that share a Redis beside their store: what it speeds up, and that nothing is lost with it.
 
-#[path = "support/fleet.rs"]
-mod fleet;
-
 use std::time::{Duration, Instant};
 
-use fleet::{Fleet, config, status};
+use crate::support::fleet::{Fleet, config, status};
 use testkit::eventually::patience;
 use testkit::{
     Config, Gateway, License, Load, OldRedis, Postgres, Redis, RedisCluster, Request, Upstream,
@@ -242,7 +239,7 @@ fn a_short_window_holds_over_all_gates_and_on_each_while_redis_is_away() {
 
 #[test]
 fn the_rights_that_the_documentation_names_are_enough() {
-    let page = include_str!("../docs/redis.md");
+    let page = include_str!("../../docs/redis.md");
     let line = page
         .lines()
         .map(str::trim)

@@ -1,11 +1,8 @@
 //! What a fleet spends of a limited license while its store is away: what was leased before, to the last unit, and no more.
 
-#[path = "support/fleet.rs"]
-mod fleet;
-
 use std::time::Duration;
 
-use fleet::{Fleet, status};
+use crate::support::fleet::{Fleet, status};
 use testkit::{App, Config, Gateway, License, Load, Request, assert_eventually};
 
 const ALLOWANCE: u64 = 150;

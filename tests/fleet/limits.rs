@@ -1,11 +1,8 @@
 //! Limits that hold over three gates at once: refills, several windows, and calls under way.
 
-#[path = "support/fleet.rs"]
-mod fleet;
-
 use std::time::{Duration, SystemTime};
 
-use fleet::{Fleet, status};
+use crate::support::fleet::{Fleet, status};
 use testkit::{Gateway, License, Load, Request, Seen, assert_eventually};
 
 /// Periods of so many seconds since 1970.

@@ -1,18 +1,11 @@
 //! better-auth on three gates that share a store and a Redis: counters hold together, and what one was told all know.
 
-#[path = "support/better_auth.rs"]
-mod better_auth;
-#[path = "support/bounds.rs"]
-mod bounds;
-#[path = "support/fleet.rs"]
-mod fleet;
-
 use std::sync::Barrier;
 use std::thread;
 
-use better_auth::text;
-use bounds::{each_way, one_within};
-use fleet::Fleet;
+use crate::support::better_auth::{self, text};
+use crate::support::bounds::{self, each_way, one_within};
+use crate::support::fleet::Fleet;
 use serde_json::{Value, json};
 use testkit::client::{self, Request};
 use testkit::eventually::{patience, wait_for};

@@ -1,9 +1,6 @@
 //! better-auth: the shapes of answers, and what `compat = "strict"` repeats.
 
-#[path = "support/better_auth.rs"]
-mod better_auth;
-
-use better_auth::{Keys, code, text};
+use crate::support::better_auth::{Keys, code, text};
 use serde_json::{Value, json};
 use testkit::assert_eventually;
 

@@ -1,11 +1,8 @@
 //! Access tokens as credentials at the gate.
 
-#[path = "support/apimw.rs"]
-mod support;
-
 use testkit::{App, Config, Request, Response, Site, assert_eventually, binary};
 
-use support::{Pair, Tokens, bearer};
+use crate::support::apimw::{Pair, Tokens, bearer};
 
 fn site() -> Site {
     Site::start(binary!())

@@ -1,11 +1,8 @@
 //! better-auth: API keys are made, shown, changed and deleted as the plugin's clients expect.
 
-#[path = "support/better_auth.rs"]
-mod better_auth;
-
+use crate::support::better_auth::{self, Keys, is, refusal, text};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use better_auth::{Keys, is, refusal, text};
 use serde_json::{Value, json};
 use testkit::client::{self, Request, Response};
 

@@ -1,13 +1,12 @@
 //! APIMW: from where a key may be used, how often, and its rotation.
 
-#[path = "support/apimw.rs"]
-mod support;
-
 use std::collections::BTreeSet;
 
 use testkit::{App, Config, Request, Site, assert_eventually, binary};
 
-use support::{Answer, Pair, Tokens, ask, ask_from, me_request, refresh_request};
+use crate::support::apimw::{
+    self, Answer, Pair, Tokens, ask, ask_from, me_request, refresh_request,
+};
 
 const FREE: &str = "[[plan]]\nname = \"free\"\nrate_limits = [\"10/1m\", \"100/1h\", \"1000/1d\"]";
 
@@ -29,7 +28,7 @@ fn everything(
         pair.request(),
         tokens.refresh_request(),
         me_request(&tokens.access),
-        support::bearer(Request::post("/v1/auth/revoke", b""), &tokens.access),
+        apimw::bearer(Request::post("/v1/auth/revoke", b""), &tokens.access),
     ];
     let answers = requests.iter().map(ask);
     let told = |answer: Answer| {
@@ -187,7 +186,7 @@ fn a_management_key_is_bound_to_addresses_as_well() {
         .cli()
         .json(&["key", "create", "--allow-ip", "127.0.5.0/24"]);
     let key = key["key"].as_str().expect("a key");
-    let request = support::bearer(Request::get("/api/v1/licenses"), key);
+    let request = apimw::bearer(Request::get("/api/v1/licenses"), key);
     let status = |source: &str| {
         let source = source.parse().expect("an address");
         let connection = testkit::Connection::open_from(source, site.gateway.control_addr());
@@ -238,7 +237,7 @@ fn case_43_the_windows_of_the_plan_hold_for_calls_through_the_gate() {
     let site = site();
     assert_eventually!({
         let tokens = Pair::create(&site.gateway, &["--app", "api"]).log_in(&site.gateway);
-        let call = support::bearer(Request::get("/a"), &tokens.access);
+        let call = apimw::bearer(Request::get("/a"), &tokens.access);
         let statuses: Vec<u16> = (0..11).map(|_| site.gateway.call(&call).status).collect();
         let refused = site.gateway.call(&call);
         // 429 unless a minute ended in between.
@@ -376,7 +375,7 @@ fn case_46_a_rotated_key_works_beside_the_new_one_until_its_overlap_ends() {
         assert_eq!(tokens.me(gateway).status, 200);
     }
     let mixed = serde_json::json!({"api_key": old.key, "api_secret": new.secret});
-    let mixed = ask(gateway, &support::post("/v1/auth/token", &mixed));
+    let mixed = ask(gateway, &apimw::post("/v1/auth/token", &mixed));
     assert_eq!(mixed.refusal(), (401, "INVALID_CREDENTIALS"));
     // Then only the new one.
     assert_eventually!(ask(gateway, &old.request()).status == 401);

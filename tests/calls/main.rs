@@ -1,0 +1,14 @@
+//! One gate before one API: what a call brings about, and what disturbs it.
+
+mod answers;
+mod blame;
+mod callers;
+mod crowds;
+mod forwarding;
+mod metering;
+mod outage;
+mod quota;
+mod refusals;
+mod smuggling;
+mod upstream_connections;
+mod upstreams;

@@ -1,0 +1,17 @@
+//! What an operator sees and does: configuration, command line, starts and stops, files, and what is noted of it.
+
+mod audit_log;
+mod bad_config;
+mod command_words;
+mod deploy;
+mod lifecycle;
+mod open_files;
+mod plain_http;
+mod plans_gone;
+mod secrets;
+mod users_and_keys;
+
+#[path = "../support"]
+mod support {
+    pub(crate) mod apimw;
+}
