@@ -20,13 +20,10 @@ pub mod protocol;
 mod router;
 mod stamp;
 mod verify;
-pub mod wire;
 
 pub use http::caller::Caller;
-pub use http::problem::{Code, Problem, ProblemBody};
-pub use http::serve::{
-    Access, Listener, SOCKET_NAME, bind_private, bind_socket, serve, socket_path,
-};
+pub use http::problem::{Code, Problem};
+pub use http::serve::{Access, Listener, bind_private, bind_socket, serve};
 pub use http::state::{AppDirectory, ControlLimits, ControlState, GateInfo, KeyShape};
 pub use router::{SHIPPED, Surfaces, router};
 pub use stamp::{Stamp, StampError, StampRequest};

@@ -27,7 +27,7 @@ fn data_dir(config: &Config) -> Option<Finding> {
         return Some(finding("server", "data_dir", reason.to_owned()));
     }
     let sockets = [
-        control::socket_path(data_dir),
+        api_types::socket_path(data_dir),
         data_dir.join(gate::rpc::SOCKET_NAME),
     ];
     let length = sockets.iter().map(|path| path.as_os_str().len()).max();

@@ -1,8 +1,8 @@
 //! Apps and plans as the native API shows them.
 
+use api_types::{App, Plan};
 use config::Config;
 use control::AppDirectory;
-use control::wire::{App, Plan};
 
 /// What the configuration serves and what it costs.
 pub(crate) fn directory(config: &Config) -> AppDirectory {

@@ -88,7 +88,7 @@ pub(crate) fn serve_control(
     };
     let data_dir = &config.server.data_dir;
     let socket = control::bind_socket(data_dir).map_err(|error| StartError::Files {
-        path: control::socket_path(data_dir).display().to_string(),
+        path: api_types::socket_path(data_dir).display().to_string(),
         error,
     })?;
     let serving = control::serve(

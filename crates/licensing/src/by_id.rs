@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use model::{CredentialId, KeyHash, LicenseId, Moment, Refusal, Timestamp};
-use store::{CredentialInfo, CredentialStatus, Snapshot};
+use model::{
+    CredentialId, CredentialInfo, CredentialStatus, KeyHash, LicenseId, Moment, Refusal, Timestamp,
+};
+use store::Snapshot;
 
 use crate::cached_license::CachedLicense;
 use crate::licensing::{Found, Licensing};

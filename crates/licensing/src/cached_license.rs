@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use model::{
-    ACCESS_TOKEN_KIND, Address, ApiKey, CallFacts, Clock, CredentialId, License, LicenseId,
-    LicenseStatus, PlanRevision, Refusal, Timestamp,
+    ACCESS_TOKEN_KIND, Address, ApiKey, CallFacts, Clock, CredentialId, CredentialInfo,
+    CredentialStatus, License, LicenseId, LicenseStatus, PlanRevision, Refusal, Timestamp,
 };
-use store::{ChangeNumber, CredentialInfo, CredentialStatus, StoredLicense};
+use store::{ChangeNumber, StoredLicense};
 
 use crate::ended::{EndedCredentials, TokensInUse};
 use crate::lease_queue::LeaseQueue;

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use arc_swap::ArcSwapOption;
-use model::{CredentialId, Refusal, Timestamp};
+use model::{CredentialId, CredentialInfo, CredentialStatus, Refusal, Timestamp};
 use parking_lot::Mutex;
-use store::{CredentialInfo, CredentialStatus};
 
 /// The credentials of a license that were revoked or have an end of their own. Most licenses have
 /// none, which costs one load to know.

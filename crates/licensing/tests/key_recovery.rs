@@ -171,7 +171,7 @@ async fn a_copy_in_another_place_opens_for_nobody() {
         .unwrap()
         .unwrap();
     let credential = |byte: u8, id, sealed: &SealedKey| NewCredential {
-        info: store::CredentialInfo {
+        info: model::CredentialInfo {
             id,
             ..template.credentials[0].clone()
         },

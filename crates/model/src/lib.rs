@@ -8,6 +8,7 @@ pub mod address;
 pub mod api_key;
 pub mod audit;
 pub mod check;
+pub mod credential;
 mod currencies;
 pub mod exact;
 pub mod forwarded;
@@ -48,6 +49,7 @@ pub use address::{Address, ParseAddressError, ParseNetworkError, parse_network};
 pub use api_key::{ApiKey, ApiKeyPrefix, ApiKeyRule, Metadata, ResourcePermissions};
 pub use audit::{Actor, AuditEntry, Who};
 pub use check::{CallFacts, check};
+pub use credential::{CredentialInfo, CredentialStatus};
 pub use exact::{Digits, LARGEST_EXACT};
 pub use forwarded::Forwarded;
 pub use id::{

@@ -1,12 +1,12 @@
 //! The licenses, credentials and instances that the properties are tested with.
 
 use model::{
-    AccountName, Counter, CredentialId, InstanceId, KeyHash, License, LicenseId, LicenseSpec,
-    LicenseStatus, Limits, ManagementKeyId, Timestamp,
+    AccountName, Counter, CredentialId, CredentialInfo, CredentialStatus, InstanceId, KeyHash,
+    License, LicenseId, LicenseSpec, LicenseStatus, Limits, ManagementKeyId, Timestamp,
 };
 use store::{
-    AuditEntries, CredentialInfo, CredentialStatus, LeaseGrant, LeaseKey, LeaseRequest,
-    ManagementKey, NewCredential, NewLicense, NewManagementKey, RollupBatch, Spent, Store,
+    AuditEntries, LeaseGrant, LeaseKey, LeaseRequest, ManagementKey, NewCredential, NewLicense,
+    NewManagementKey, RollupBatch, Spent, Store,
 };
 
 /// The time at which licenses of these tests are made: the beginning of 2020, so that no clock is

@@ -1,12 +1,14 @@
 //! The properties of licenses and their credentials.
 
-use model::{CredentialId, KeyHash, LicenseId, LicenseSpec, LicenseStatus, Limits};
+use model::{
+    CredentialId, CredentialStatus, KeyHash, LicenseId, LicenseSpec, LicenseStatus, Limits,
+};
 
 use crate::StoreFactory;
 use crate::fixtures::{BIRTH, hours, keep, new_credential, new_license, units};
 use store::{
-    AuditEntries, ChangeNumber, CredentialStatus, Error, LicenseChange, LicenseFilter,
-    NewCredential, NewLicense, SealedKey, Store, StoredLicense,
+    AuditEntries, ChangeNumber, Error, LicenseChange, LicenseFilter, NewCredential, NewLicense,
+    SealedKey, Store, StoredLicense,
 };
 
 /// Look-ups find the license that was kept, before and after the store was opened again.

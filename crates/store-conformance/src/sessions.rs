@@ -5,15 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    ACCESS_TOKEN_KIND, Clock, CredentialId, KeyHash, LicenseId, Limits, ManagementKeyId, RateLimit,
-    Session, SessionId, SystemClock, Timestamp,
+    ACCESS_TOKEN_KIND, Clock, CredentialId, CredentialStatus, KeyHash, LicenseId, Limits,
+    ManagementKeyId, RateLimit, Session, SessionId, SystemClock, Timestamp,
 };
 
 use crate::StoreFactory;
 use crate::fixtures::{BIRTH, keep, new_hash, new_management_key};
-use store::{
-    AuditEntries, ChangeNumber, CredentialStatus, Error, NewTokens, RefreshOutcome, Store,
-};
+use store::{AuditEntries, ChangeNumber, Error, NewTokens, RefreshOutcome, Store};
 
 const MAX_SESSIONS: u32 = 1_000;
 

@@ -44,8 +44,8 @@ pub use ledger::{
     Spent, StockTaking,
 };
 pub use licenses::{
-    Change, ChangeNumber, CredentialInfo, CredentialStatus, LicenseChange, LicenseFilter,
-    LicenseStore, NewCredential, NewLicense, SealedKey, Snapshot, StoredLicense,
+    Change, ChangeNumber, LicenseChange, LicenseFilter, LicenseStore, NewCredential, NewLicense,
+    SealedKey, Snapshot, StoredLicense,
 };
 pub use management::{
     Account, AppNamed, ManagementKey, ManagementStore, Named, NewManagementKey, PlanNamed,

@@ -1,5 +1,6 @@
 //! `/accounts`: the sellers of apps.
 
+use api_types::{Account, CreateAccount, List, Nothing, Page};
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,7 +13,6 @@ use crate::http::caller::{Audited, Caller};
 use crate::http::extract::{Json, Name, Query};
 use crate::http::problem::Problem;
 use crate::http::state::Shared;
-use crate::wire::{Account, CreateAccount, List, Nothing, Page};
 
 /// Adds the requests about accounts.
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -71,7 +71,7 @@ async fn create(
     Json(request): Json<CreateAccount>,
 ) -> Result<(StatusCode, Answer<Account>), Problem> {
     let account = acting.create_account(request.name).await?;
-    Ok((StatusCode::CREATED, Answer(account.into())))
+    Ok((StatusCode::CREATED, Answer(view(account))))
 }
 
 /// Lists the accounts that are the caller's to see, by name: all, or their own.
@@ -83,11 +83,7 @@ async fn list(
     let limit = page_limit(page.limit)?;
     let accounts = state.licensing.accounts().await?;
     let own = |account: &store::Account| caller.account().is_none_or(|own| *own == account.name);
-    let items = accounts
-        .into_iter()
-        .filter(own)
-        .map(Account::from)
-        .collect();
+    let items = accounts.into_iter().filter(own).map(view).collect();
     let place = |account: &Account| account.name.clone();
     Ok(Answer(List::page(
         items,
@@ -108,7 +104,7 @@ async fn show(
     if caller.account().is_some_and(|own| *own != parsed) {
         return Err(not_found());
     }
-    Ok(Answer(state.licensing.account(&parsed).await?.into()))
+    Ok(Answer(view(state.licensing.account(&parsed).await?)))
 }
 
 /// Switches an account off.
@@ -138,5 +134,15 @@ async fn switch(
         .parse()
         .map_err(|_| Problem::not_found("account", name))?;
     let account = acting.set_account_enabled(&parsed, enabled).await?;
-    Ok(Answer(account.into()))
+    Ok(Answer(view(account)))
+}
+
+/// Returns an account as it is answered.
+fn view(account: store::Account) -> Account {
+    Account {
+        id: account.name.clone(),
+        name: account.name,
+        created_at: account.created_at,
+        disabled_at: account.disabled_at,
+    }
 }

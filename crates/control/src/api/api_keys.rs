@@ -1,5 +1,9 @@
 //! `/keys`: API keys, with the fields that protocols keep from their clients.
 
+use api_types::{
+    ApiKey, ChangeApiKey, CreateApiKey, DeletedApiKeys, Lasting, List, Nothing, Scope,
+    VerifiedApiKey, VerifyApiKey,
+};
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -17,10 +21,6 @@ use crate::http::fault::Fault;
 use crate::http::problem::{Code, Problem};
 use crate::http::state::Shared;
 use crate::verify::{KeyKind, Verification};
-use crate::wire::{
-    ApiKey, ChangeApiKey, CreateApiKey, DeletedApiKeys, Lasting, List, Nothing, Scope,
-    VerifiedApiKey, VerifyApiKey,
-};
 
 /// Which API keys are listed.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -123,7 +123,7 @@ async fn create(
         .await?;
     let key = ApiKey {
         key: Some(issued.credential.expose().to_owned()),
-        ..issued.view.into()
+        ..shown(issued.view)
     };
     Ok((StatusCode::CREATED, Answer(key)))
 }
@@ -152,7 +152,7 @@ async fn list(
         .last()
         .filter(|_| more)
         .map(|view| view.id().to_string());
-    let items = views.into_iter().map(ApiKey::from).collect();
+    let items = views.into_iter().map(shown).collect();
     Ok(Answer(List { items, next }))
 }
 
@@ -166,7 +166,7 @@ async fn show(
         .licensing
         .api_key(&caller.api_key_owner(), key_id(&id)?)
         .await?;
-    Ok(Answer(view.into()))
+    Ok(Answer(shown(view)))
 }
 
 /// Changes an API key, wholly or not at all.
@@ -201,7 +201,7 @@ async fn change(
         rate_enabled: request.rate_limit_enabled,
     };
     let changed = acting.update_api_key(&state.api_keys, &owner, id, update);
-    Ok(Answer(changed.await?.into()))
+    Ok(Answer(shown(changed.await?)))
 }
 
 /// Deletes an API key.
@@ -248,7 +248,7 @@ async fn verify(
                 KeyKind::ApiKey => "api_key".to_owned(),
                 KeyKind::License => "license".to_owned(),
             }),
-            key: Some(key.view.into()),
+            key: Some(shown(key.view)),
         },
         Err(refusal) => refused(refusal),
     }))
@@ -383,4 +383,32 @@ fn rate(
         window: window.ok_or_else(|| needed("rate_limit_window"))?,
         kind: WindowKind::Fixed,
     }))
+}
+
+/// Returns an API key as it is answered, without the key itself.
+fn shown(view: licensing::ApiKeyView) -> ApiKey {
+    ApiKey {
+        id: view.id(),
+        key: None,
+        enabled: view.is_enabled(),
+        refill: view.refill(),
+        updated_at: view.updated_at(),
+        account: view.license.account,
+        app: view.license.app,
+        user: view.license.spec.user,
+        name: view.key.name,
+        start: view.start,
+        prefix: view.key.prefix,
+        expires_at: view.license.spec.expires_at,
+        metadata: view.key.metadata,
+        permissions: view.key.permissions,
+        remaining: view.remaining,
+        remaining_text: view.remaining.and_then(model::Digits::beyond),
+        last_refill_at: view.last_refill_at,
+        rate_limit: view.rate,
+        rate_limit_enabled: view.rate_enabled,
+        request_count: view.request_count,
+        last_request: view.last_request,
+        created_at: view.license.created_at,
+    }
 }

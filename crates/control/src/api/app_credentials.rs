@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api_types::{AppCredentials, RenewAppSecret, Scope};
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,7 +16,6 @@ use crate::http::caller::{Audited, Caller};
 use crate::http::extract::{Json, Name};
 use crate::http::problem::Problem;
 use crate::http::state::{Api, Shared};
-use crate::wire::{AppCredentials, RenewAppSecret, Scope};
 
 const READ: Needs = Needs::Scope(Scope::ReadKeys);
 const WRITE: Needs = Needs::Scope(Scope::WriteKeys);
@@ -93,7 +93,7 @@ async fn renew(
 fn own(state: &Api, caller: &Caller, name: &str) -> Result<AppName, Problem> {
     let mut apps = state.directory.apps.iter();
     let found = apps.find(|app| app.name.as_str() == name);
-    let sees = |app: &&crate::wire::App| caller.sees_app(&app.account, &app.name);
+    let sees = |app: &&api_types::App| caller.sees_app(&app.account, &app.name);
     found
         .filter(sees)
         .map(|app| app.name.clone())

@@ -1,5 +1,6 @@
 //! `/audit`: the audit log.
 
+use api_types::{AuditLine, AuditQuery, List, Scope};
 use axum::Json as Answer;
 use axum::extract::State;
 use store::AuditFilter;
@@ -10,7 +11,6 @@ use crate::http::caller::Caller;
 use crate::http::extract::Query;
 use crate::http::problem::{Code, Problem};
 use crate::http::state::Shared;
-use crate::wire::{AuditLine, AuditQuery, List, Scope};
 
 /// Adds the requests about the audit log.
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -69,6 +69,23 @@ async fn list(
         }
         _ => None,
     };
-    let items = lines.into_iter().map(AuditLine::from).collect();
+    let items = lines.into_iter().map(view).collect();
     Ok(Answer(List { items, next }))
+}
+
+/// Returns a line of the log as it is answered.
+fn view(line: store::NumberedEntry) -> AuditLine {
+    let entry = line.entry;
+    AuditLine {
+        id: entry.id.to_string(),
+        at: entry.at,
+        account: entry.account,
+        actor: entry.who.to_string(),
+        address: entry.address.map(|address| address.to_string()),
+        action: entry.action,
+        subject: entry.subject,
+        before: entry.before,
+        after: entry.after,
+        count: entry.count,
+    }
 }

@@ -1,5 +1,6 @@
 //! `/calls`: the records of calls, as a page or as a stream of lines.
 
+use api_types::{Call, CallQuery, FollowQuery, FollowedCalls, List, Scope};
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
@@ -15,7 +16,6 @@ use crate::http::extract::Query;
 use crate::http::problem::Problem;
 use crate::http::state::Shared;
 use crate::http::stream::{self, Gone, Lines};
-use crate::wire::{Call, CallQuery, FollowQuery, FollowedCalls, List, Scope};
 
 /// The media type of a stream of lines.
 const LINES: &str = "application/x-ndjson";

@@ -1,5 +1,6 @@
 //! `/apps`, `/plans` and `/status`: what is served, what it costs, and how the gate is.
 
+use api_types::{App, List, Nothing, Page, Plan, Status};
 use axum::Json as Answer;
 use axum::extract::State;
 use model::{AppName, License, PlanName};
@@ -10,7 +11,6 @@ use crate::http::caller::Caller;
 use crate::http::extract::{Name, Query};
 use crate::http::problem::Problem;
 use crate::http::state::{Api, Shared};
-use crate::wire::{App, List, Nothing, Page, Plan, Status};
 
 /// Adds the requests about apps, plans and the state of the gate.
 pub(super) fn routes(routes: Routes) -> Routes {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use api_types::{
+    ChangeManagementKey, CreateManagementKey, List, ManagementKey, Nothing, Page, Rotate, Scope,
+};
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,9 +18,6 @@ use crate::http::caller::{Audited, Caller};
 use crate::http::extract::{Json, Name, Query};
 use crate::http::problem::{Code, Problem};
 use crate::http::state::{Api, Shared};
-use crate::wire::{
-    ChangeManagementKey, CreateManagementKey, List, ManagementKey, Nothing, Page, Rotate, Scope,
-};
 
 const READ: Needs = Needs::Scope(Scope::ReadKeys);
 const WRITE: Needs = Needs::Scope(Scope::WriteKeys);
@@ -141,7 +141,7 @@ async fn list(
     let items = keys
         .into_iter()
         .filter(|key| sees(&caller, key))
-        .map(ManagementKey::from)
+        .map(view)
         .collect();
     let cursor = page.cursor.as_ref();
     Ok(Answer(List::page(items, limit, cursor, |key| key.id)))
@@ -153,7 +153,7 @@ async fn show(
     caller: Caller,
     Name(id): Name,
 ) -> Result<Answer<ManagementKey>, Problem> {
-    Ok(Answer(own(&state, &caller, &id).await?.into()))
+    Ok(Answer(view(own(&state, &caller, &id).await?)))
 }
 
 /// Changes from where a management key may be used.
@@ -179,7 +179,7 @@ async fn change(
         }
         None => key,
     };
-    Ok(Answer(changed.into()))
+    Ok(Answer(view(changed)))
 }
 
 /// Ends a management key now.
@@ -196,7 +196,7 @@ async fn revoke(
         return Err(Problem::new(Code::ScopeMissing, detail));
     }
     let ended = acting.revoke_management_key(key.id).await?;
-    Ok(Answer(ended.into()))
+    Ok(Answer(view(ended)))
 }
 
 /// Makes a new key with the rights of another, which ends.
@@ -277,6 +277,31 @@ fn with_secrets(issued: IssuedManagementKey) -> ManagementKey {
     ManagementKey {
         key: Some(issued.credential.expose().to_owned()),
         secret: issued.secret.map(|secret| secret.expose().to_owned()),
-        ..issued.key.into()
+        ..view(issued.key)
+    }
+}
+
+/// Returns a management key as it is answered, without the key itself.
+fn view(key: store::ManagementKey) -> ManagementKey {
+    // What a key for one license names from before is more than it has.
+    let scopes = match key.license_id {
+        Some(_) => key.held().iter().map(ToString::to_string).collect(),
+        None => key.scopes,
+    };
+    ManagementKey {
+        id: key.id,
+        key: None,
+        secret: None,
+        account: key.account,
+        app: key.app,
+        license_id: key.license_id,
+        draws_on: key.draws_on,
+        name: key.name,
+        scopes,
+        allow_ips: key.allow_ips,
+        prefix: key.prefix,
+        created_at: key.created_at,
+        expires_at: key.expires_at,
+        revoked_at: key.revoked_at,
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use api_types::{ExportQuery, Finding, Nothing, Rebuilt, Ship, Shipped, Verification};
 use axum::Json as Answer;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -22,7 +23,6 @@ use crate::http::extract::{Json, Query};
 use crate::http::problem::{Code, Problem};
 use crate::http::state::Shared;
 use crate::http::stream::{self, Pieces};
-use crate::wire::{ExportQuery, Nothing, Rebuilt, Ship, Shipped, Verification};
 
 /// Adds the requests about the ledger.
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -78,7 +78,7 @@ async fn verify(
     State(state): Shared,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<Verification>, Problem> {
-    Ok(Answer(state.ledger.verify().await?.into()))
+    Ok(Answer(verification(state.ledger.verify().await?)))
 }
 
 /// Brings what is pending, or what a dead instance left in a directory, into the ledger now.
@@ -134,7 +134,7 @@ async fn rebuild(
     State(state): Shared,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Answer<Rebuilt>, Problem> {
-    Ok(Answer(state.ledger.rebuild().await?.into()))
+    Ok(Answer(rebuilt(state.ledger.rebuild().await?)))
 }
 
 /// Writes the records of calls in one of several formats, as fast as they are read.
@@ -204,5 +204,44 @@ async fn pump(
         Ok(Ok(_)) => {}
         Ok(Err(error)) => stream::fail(&pieces, error).await,
         Err(error) => stream::fail(&pieces, error).await,
+    }
+}
+
+/// Returns the report of a verification as it is answered.
+fn verification(report: ledger::VerifyReport) -> Verification {
+    Verification {
+        clean: report.is_clean(),
+        accepted: report.accepted,
+        stored: report.stored,
+        pending: report.pending,
+        lost: report.lost,
+        duplicated: report.duplicated,
+        problems: report.problems.into_iter().map(finding).collect(),
+    }
+}
+
+/// Returns a problem of the ledger as it is answered.
+fn finding(problem: ledger::Problem) -> Finding {
+    let fault = serde_json::to_value(problem.fault).ok();
+    Finding {
+        fault: fault
+            .and_then(|word| word.as_str().map(str::to_owned))
+            .unwrap_or_default(),
+        instance: problem.instance,
+        lane: problem.lane,
+        file: problem.file,
+        range: problem.range,
+        detail: problem.detail,
+        rebuild_heals: problem.rebuild_heals,
+    }
+}
+
+/// Returns the result of a rebuild as it is answered.
+fn rebuilt(rebuilt: ledger::Rebuilt) -> Rebuilt {
+    Rebuilt {
+        files: rebuilt.files,
+        remade: rebuilt.remade,
+        missing: rebuilt.missing,
+        rows: rebuilt.rows,
     }
 }

@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use api_types::{
+    AddCredential, Balance, BulkCreate, ChangeLicense, CreateLicense, Created, Extend, License,
+    List, Nothing, RevokeCredential, Rotate, Scope,
+};
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
-use licensing::{IssueRequest, Issued, KeySource, Licensing};
-use model::{AppName, Credential, KeyFormat, LicenseId, LicenseSpec, LicenseStatus, Limits};
+use licensing::{IssueRequest, Issued, KeySource, LicenseUpdate, Licensing};
+use model::{
+    AppName, Credential, Digits, KeyFormat, LicenseId, LicenseSpec, LicenseStatus, Limits,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use store::{LicenseFilter, StoredLicense};
@@ -17,10 +23,6 @@ use crate::http::caller::{Audited, Caller};
 use crate::http::extract::{BULK_BODY_LIMIT, Json, Name, Query};
 use crate::http::problem::Problem;
 use crate::http::state::Shared;
-use crate::wire::{
-    AddCredential, BulkCreate, ChangeLicense, CreateLicense, Created, Extend, License, List,
-    Nothing, RevokeCredential, Rotate, Scope,
-};
 
 /// The largest number of licenses of one bulk request.
 const BULK: usize = 10_000;
@@ -291,7 +293,7 @@ async fn change(
 ) -> Result<Answer<License>, Problem> {
     let licensing = &state.licensing;
     let stored = own(licensing, &caller, &id).await?;
-    let stored = acting.change(stored.license.id, request.into()).await?;
+    let stored = acting.change(stored.license.id, update(request)).await?;
     Ok(Answer(view(licensing, stored).await?))
 }
 
@@ -442,11 +444,11 @@ pub(super) async fn own(
 
 /// Returns a license as it is answered, with what is left of its units.
 async fn view(licensing: &Licensing, stored: StoredLicense) -> Result<License, Problem> {
-    let balance = match stored.license.spec.limits.remaining {
+    let held = match stored.license.spec.limits.remaining {
         Some(_) => licensing.balance(stored.license.id).await?,
         None => None,
     };
-    Ok(License::of(stored, balance.map(Into::into)))
+    Ok(answered(stored, held.map(balance)))
 }
 
 async fn with_key(licensing: &Licensing, issued: Issued) -> Result<License, Problem> {
@@ -490,6 +492,20 @@ fn issue_request(caller: &Caller, request: CreateLicense) -> Result<IssueRequest
     })
 }
 
+fn update(change: ChangeLicense) -> LicenseUpdate {
+    LicenseUpdate {
+        plan: change.plan,
+        label: change.label,
+        expires_at: change.expires_at,
+        permissions: change.permissions,
+        allow_ips: change.allow_ips,
+        remaining: change.remaining,
+        refill: change.refill,
+        rate_limits: change.rate_limits,
+        concurrency: change.concurrency,
+    }
+}
+
 /// Returns where the key comes from. A key that exists must have the format that is named beside
 /// it, if one is.
 fn key_source(format: Option<&str>, key: Option<&str>) -> Result<KeySource, Problem> {
@@ -514,6 +530,45 @@ fn key_source(format: Option<&str>, key: Option<&str>) -> Result<KeySource, Prob
         ));
     }
     Ok(KeySource::Import(key))
+}
+
+/// Returns a license as its store holds it and its balance, without its key.
+fn answered(stored: StoredLicense, balance: Option<Balance>) -> License {
+    let license = stored.license;
+    License {
+        id: license.id,
+        key: None,
+        account: license.account,
+        app: license.app,
+        plan: license.spec.plan,
+        user: license.spec.user,
+        label: license.spec.label,
+        status: license.status,
+        created_at: license.created_at,
+        expires_at: license.spec.expires_at,
+        remaining: balance.map(|balance| balance.remaining),
+        remaining_text: balance.and_then(|balance| balance.remaining_text),
+        refill: license.spec.limits.refill,
+        rate_limits: license.spec.limits.rate_limits,
+        concurrency: license.spec.limits.concurrency,
+        permissions: license.spec.permissions,
+        allow_ips: license.spec.allow_ips,
+        credentials: stored.credentials,
+        balance,
+    }
+}
+
+/// Returns a balance as it is answered.
+fn balance(balance: licensing::BalanceView) -> Balance {
+    Balance {
+        granted: balance.granted,
+        granted_text: Digits::beyond(balance.granted),
+        remaining: balance.remaining,
+        remaining_text: Digits::beyond(balance.remaining),
+        taken: balance.taken,
+        taken_text: Digits::beyond(balance.taken),
+        next_refill_at: balance.next_refill_at,
+    }
 }
 
 #[cfg(test)]

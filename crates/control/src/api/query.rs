@@ -1,11 +1,11 @@
 //! Checks of the parameters that the queries of several requests have: the length of a page, a span of time, and the app and
 //! the license within what the caller may see.
 
+use api_types::{DEFAULT_LIMIT, LARGEST_LIMIT};
 use model::{AppName, LicenseId, Timestamp};
 
 use crate::http::caller::Caller;
 use crate::http::problem::Problem;
-use crate::wire::{DEFAULT_LIMIT, LARGEST_LIMIT};
 
 /// Returns the number of items of a page: the one that is asked for, of 1 to 1,000, or the default.
 pub(super) fn page_limit(limit: Option<usize>) -> Result<usize, Problem> {

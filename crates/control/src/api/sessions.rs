@@ -1,5 +1,6 @@
 //! `/sessions`: the log-ins of key pairs.
 
+use api_types::{List, Nothing, Scope, Session};
 use axum::Json as Answer;
 use axum::extract::State;
 use licensing::sessions::Holder;
@@ -16,7 +17,6 @@ use crate::http::client::Client;
 use crate::http::extract::{Json, Name, Query};
 use crate::http::problem::{Code, Problem};
 use crate::http::state::{Api, Shared};
-use crate::wire::{List, Nothing, Scope, Session};
 
 /// Which sessions are listed.
 #[derive(Debug, Deserialize, JsonSchema)]

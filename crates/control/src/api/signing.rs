@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use api_types::{List, Nothing, Page, RotateSigningKey, Scope, SealKey, SigningKey};
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,7 +16,6 @@ use crate::http::caller::Audited;
 use crate::http::extract::{Json, Query};
 use crate::http::problem::Problem;
 use crate::http::state::Shared;
-use crate::wire::{List, Nothing, Page, RotateSigningKey, Scope, SealKey, SigningKey};
 
 /// Adds the requests about signing keys and the keyring.
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -64,7 +64,7 @@ async fn list(
 ) -> Result<Answer<List<SigningKey>>, Problem> {
     let limit = page_limit(page.limit)?;
     state.signing.refresh().await?;
-    let items = state.signing.keys().into_iter().map(SigningKey::from);
+    let items = state.signing.keys().into_iter().map(view);
     let cursor = page.cursor.as_ref();
     Ok(Answer(List::page(items.collect(), limit, cursor, |key| {
         key.id
@@ -86,7 +86,7 @@ async fn rotate(
     let rotating = state
         .signing
         .rotate(request.signing_use, rotation, acting.actor());
-    let key = SigningKey::from(rotating.await?);
+    let key = view(rotating.await?);
     Ok((StatusCode::CREATED, Answer(key)))
 }
 
@@ -97,4 +97,17 @@ async fn rotate_seal_key(
 ) -> Result<(StatusCode, Answer<SealKey>), Problem> {
     let number = acting.rotate_seal_key().await?;
     Ok((StatusCode::CREATED, Answer(SealKey { number })))
+}
+
+/// Returns a signing key as it is answered.
+fn view(key: licensing::signing::SigningKey) -> SigningKey {
+    SigningKey {
+        id: key.id,
+        signing_use: key.signing_use,
+        algorithm: key.signing_use.algorithm().as_str().to_owned(),
+        state: key.state,
+        created_at: key.created_at,
+        signs_from: key.signs_from,
+        ends_at: key.ends_at,
+    }
 }

@@ -1,5 +1,6 @@
 //! `/tokens`: the request tokens of licenses.
 
+use api_types::{List, Nothing, Scope, Token};
 use axum::Json as Answer;
 use axum::extract::State;
 use licensing::Licensing;
@@ -14,7 +15,6 @@ use crate::http::caller::{Audited, Caller};
 use crate::http::extract::{Json, Name, Query};
 use crate::http::problem::Problem;
 use crate::http::state::Shared;
-use crate::wire::{List, Nothing, Scope, Token};
 
 /// Which tokens are listed.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -1,5 +1,6 @@
 //! `/usage`: calls summed up, and what they cost.
 
+use api_types::{RECORDS_BEHIND, Scope, UsageParameters};
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::HeaderValue;
@@ -12,7 +13,6 @@ use crate::http::caller::Caller;
 use crate::http::extract::Query;
 use crate::http::problem::Problem;
 use crate::http::state::Shared;
-use crate::wire::{RECORDS_BEHIND, Scope, UsageParameters};
 
 /// Adds the requests about usage.
 pub(super) fn routes(routes: Routes) -> Routes {

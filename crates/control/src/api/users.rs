@@ -1,5 +1,6 @@
 //! `/users`: the people and programs that an app's licenses are for.
 
+use api_types::{ChangeUser, CreateUser, List, Scope, User};
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,7 +16,6 @@ use crate::http::caller::{Audited, Caller};
 use crate::http::extract::{Json, Name, Query};
 use crate::http::problem::Problem;
 use crate::http::state::Shared;
-use crate::wire::{ChangeUser, CreateUser, List, Scope, User};
 
 /// Which users are listed.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -7,6 +7,7 @@ mod render;
 
 use std::sync::Arc;
 
+use api_types::Scope;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::handler::Handler;
@@ -19,7 +20,6 @@ use crate::http::caller::Caller;
 use crate::http::idempotency;
 use crate::http::problem::Problem;
 use crate::http::state::Api;
-use crate::wire::Scope;
 
 pub(crate) use protocols::{DescribedProtocol, protocols};
 pub(crate) use render::document;

@@ -1,12 +1,12 @@
 //! From the table to OpenAPI 3.1.
 
+use api_types::ProblemBody;
 use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::refusals::{refusals, responses};
 use super::{BASE, Describe, Described, Needs, Operation};
-use crate::http::problem::ProblemBody;
 
 /// Where schemas stand.
 const SCHEMAS: &str = "/components/schemas";

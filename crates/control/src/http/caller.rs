@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api_types::Scope;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -17,7 +18,6 @@ use crate::http::fault::{Denied, Fault};
 use crate::http::problem::{Code, Problem};
 use crate::http::serve::{Access, Peer};
 use crate::http::state::Api;
-use crate::wire::Scope;
 
 /// The caller of a request: the operator on the gate's own host, or the holder of a management key.
 #[derive(Clone, Debug)]

@@ -101,7 +101,7 @@ fn parameter(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::CreateLicense;
+    use api_types::CreateLicense;
     use axum::body::Body;
 
     #[tokio::test]

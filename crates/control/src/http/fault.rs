@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use api_types::Scope;
 use axum::http::StatusCode;
 
 use crate::http::body::Input;
-use crate::wire::Scope;
 
 /// The reason for which no operation answers a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use api_types::ProblemBody;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use model::masked;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $status:ident, $code:literal, $title:literal;)*) => {
@@ -97,25 +96,6 @@ pub struct Problem {
     pub field: Option<String>,
     /// When to come back.
     pub retry_after: Option<Duration>,
-}
-
-/// The body of a problem.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ProblemBody {
-    /// `about:blank`: the kind is told by `code`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The sentence of the kind.
-    pub title: String,
-    /// The HTTP status again.
-    pub status: u16,
-    /// The word of the kind.
-    pub code: String,
-    /// This case.
-    pub detail: String,
-    /// The field of the request that it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub field: Option<String>,
 }
 
 // === impl Problem ===

@@ -4,11 +4,12 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api_types::SOCKET_NAME;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
@@ -23,8 +24,6 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
-/// The name of the Unix socket in the gate's `data_dir`.
-pub const SOCKET_NAME: &str = "tallygate.sock";
 /// The number of connections that a listener serves at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 512;
 /// The time within which a request's head must have arrived, which is also how long an idle
@@ -62,12 +61,6 @@ pub(crate) struct Peer {
     pub(crate) access: Access,
     /// The address of the peer; `None` on a Unix socket.
     pub(crate) address: Option<SocketAddr>,
-}
-
-/// Returns the path of the gate's Unix socket.
-#[must_use]
-pub fn socket_path(data_dir: &Path) -> PathBuf {
-    data_dir.join(SOCKET_NAME)
 }
 
 /// Binds the gate's Unix socket with mode 0600, in place of one that another start left behind.

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use api_types::{App, Plan};
 use axum::extract::State;
 use gate::Spender;
 use ipnet::IpNet;
@@ -13,7 +14,6 @@ use model::{Clock, InstanceId, Timestamp};
 use store::Store;
 
 use crate::http::throttle::Throttle;
-use crate::wire::{App, Plan};
 
 /// The parts of which the control plane is made. Built once by the binary.
 pub struct ControlState {

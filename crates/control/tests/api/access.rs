@@ -9,7 +9,7 @@ use crate::support::World;
 #[tokio::test]
 async fn the_socket_is_its_owners_alone_and_gives_full_rights() {
     let world = World::start().await;
-    let socket = control::socket_path(world.directory.path());
+    let socket = api_types::socket_path(world.directory.path());
     let mode = std::fs::metadata(socket).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(world.get("/status").await["node"], "here");

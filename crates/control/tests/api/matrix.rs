@@ -1,6 +1,6 @@
 //! Every request of the served document, asked by everybody who is not meant to: a request that is added is asked too.
 
-use control::wire::Scope;
+use api_types::Scope;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, World};

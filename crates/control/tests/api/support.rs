@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api_types::App;
 use control::KeyShape;
 use control::protocol::{Protocol, Services};
-use control::wire::App;
 use control::{Access, AppDirectory, ControlLimits, ControlState, GateInfo, Surfaces};
 use gate::{AppRules, Gate, RouteRules, Spender, Worker, WorkerParts};
 use http_body_util::{BodyExt, Full};
@@ -198,7 +198,7 @@ impl World {
 
     /// Asks over the Unix socket.
     pub(crate) async fn local(&self, method: &str, path: &str, body: impl Into<Vec<u8>>) -> Answer {
-        let socket = control::socket_path(self.directory.path());
+        let socket = api_types::socket_path(self.directory.path());
         let stream = UnixStream::connect(socket).await.unwrap();
         exchange(stream, request(method, path, None, body.into())).await
     }
@@ -211,7 +211,7 @@ impl World {
         path: &str,
         body: &str,
     ) -> Answer {
-        let socket = control::socket_path(self.directory.path());
+        let socket = api_types::socket_path(self.directory.path());
         let stream = UnixStream::connect(socket).await.unwrap();
         let request = request(method, path, None, body.into());
         exchange(stream, with(request, headers)).await
@@ -561,7 +561,7 @@ fn apps() -> AppDirectory {
         mode: "live".to_owned(),
         routes: vec![],
     };
-    let plan = |name: &str| control::wire::Plan {
+    let plan = |name: &str| api_types::Plan {
         name: name.parse().unwrap(),
         revision: plan().id,
         currency: "EUR".parse().unwrap(),

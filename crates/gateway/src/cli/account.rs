@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use api_types::{Account, CreateAccount};
 use clap::{Args, Subcommand};
-use control::wire::{Account, CreateAccount};
 use model::AccountName;
 
 use super::arguments::JsonArgument;

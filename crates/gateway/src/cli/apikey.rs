@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
-use control::wire::{
+use api_types::{
     ApiKey, ChangeApiKey, CreateApiKey, DeletedApiKeys, LARGEST_LIMIT, Lasting, List,
     VerifiedApiKey, VerifyApiKey,
 };
+use clap::{Args, Subcommand};
 use model::{
     AccountName, ApiKeyPrefix, AppName, Interval, LicenseId, Metadata, RateLimit, Refill,
     ResourcePermissions, Timestamp,

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use api_types::{App, AppCredentials, RenewAppSecret};
 use clap::{Args, Subcommand};
-use control::wire::{App, AppCredentials, RenewAppSecret};
 use model::{AppName, Interval};
 
 use super::arguments::JsonArgument;

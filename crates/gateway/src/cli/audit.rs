@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use api_types::{AuditLine, AuditQuery, List};
 use clap::Args;
-use control::wire::{AuditLine, AuditQuery, List};
 use model::{AccountName, Timestamp};
 use serde_json::Value;
 

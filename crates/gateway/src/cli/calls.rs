@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
+use api_types::{Call, CallQuery, FollowQuery, FollowedCalls, LARGEST_LIMIT};
 use clap::Args;
-use control::wire::{Call, CallQuery, FollowQuery, FollowedCalls, LARGEST_LIMIT};
 use model::{AppName, LicenseId, Timestamp};
 
 use super::units;

@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use control::ProblemBody;
-use control::wire::{App, LARGEST_LIMIT, List, Page, RECORDS_BEHIND};
+use api_types::ProblemBody;
+use api_types::{App, LARGEST_LIMIT, List, Page, RECORDS_BEHIND};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;

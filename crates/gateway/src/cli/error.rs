@@ -3,8 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
+use api_types::ProblemBody;
 use clap::error::{ContextKind, ContextValue};
-use control::ProblemBody;
 use model::masked;
 use model::system::in_words;
 

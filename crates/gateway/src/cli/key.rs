@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use api_types::{ChangeManagementKey, CreateManagementKey, ManagementKey, Rotate, Scope};
 use clap::{Args, Subcommand};
-use control::wire::{ChangeManagementKey, CreateManagementKey, ManagementKey, Rotate, Scope};
 use ipnet::IpNet;
 use model::{AccountName, AppName, Interval, LicenseId, ManagementKeyId, Timestamp};
 

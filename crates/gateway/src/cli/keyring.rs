@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use api_types::{Nothing, SealKey};
 use clap::Subcommand;
-use control::wire::{Nothing, SealKey};
 
 use super::arguments::JsonArgument;
 use crate::cli::{Client, Error, Format, Output, Table, examples};

@@ -5,8 +5,8 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use api_types::{ExportQuery, Finding, Rebuilt, Ship, Shipped, Verification};
 use clap::{Args, Subcommand, ValueEnum};
-use control::wire::{ExportQuery, Finding, Rebuilt, Ship, Shipped, Verification};
 use model::system::in_words;
 
 use super::arguments::JsonArgument;

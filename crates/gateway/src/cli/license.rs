@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use api_types::{ChangeLicense, CreateLicense, Extend, License, List, Rotate};
 use clap::{Args, Subcommand};
-use control::wire::{ChangeLicense, CreateLicense, Extend, License, List, Rotate};
 use ipnet::IpNet;
 use model::{
     AppName, Interval, LicenseId, LicenseStatus, Permission, PlanName, RateLimit, Refill, Timestamp,
@@ -357,7 +357,7 @@ fn list_table() -> Table {
 }
 
 fn list_row(license: &License) -> [String; 8] {
-    let prefix = |key: &store::CredentialInfo| format!("{}…", key.prefix);
+    let prefix = |key: &model::CredentialInfo| format!("{}…", key.prefix);
     [
         license.id.to_string(),
         license.app.to_string(),
@@ -415,8 +415,8 @@ fn license_table(license: &License) -> Table {
             .expires_at
             .map(|end| format!(", ends {}", units::time(end)));
         let state = match key.status {
-            store::CredentialStatus::Active => "active",
-            store::CredentialStatus::Revoked => "revoked",
+            model::CredentialStatus::Active => "active",
+            model::CredentialStatus::Revoked => "revoked",
         };
         let end = end.unwrap_or_default();
         field(

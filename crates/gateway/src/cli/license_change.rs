@@ -1,7 +1,7 @@
 //! `tallygate license change`: new values for what was said when a license was made.
 
+use api_types::ChangeLicense;
 use clap::{Args, ValueEnum};
-use control::wire::ChangeLicense;
 use ipnet::IpNet;
 use model::{LicenseId, Permission, PlanName, RateLimit, Refill, Timestamp};
 

@@ -1,7 +1,7 @@
 //! `tallygate license add-key` and `end-key`: the keys of one license.
 
+use api_types::{AddCredential, License, RevokeCredential};
 use clap::Args;
-use control::wire::{AddCredential, License, RevokeCredential};
 use model::{CredentialId, LicenseId};
 
 use super::arguments::{JsonArgument, read_key};

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use api_types::Session;
 use clap::{Args, Subcommand};
-use control::wire::Session;
 use model::{ManagementKeyId, SessionId};
 
 use super::arguments::JsonArgument;

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use api_types::{RotateSigningKey, SigningKey};
 use clap::{Args, Subcommand};
-use control::wire::{RotateSigningKey, SigningKey};
 use model::{Interval, SigningUse};
 
 use super::arguments::JsonArgument;

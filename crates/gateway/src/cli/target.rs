@@ -40,7 +40,7 @@ impl Target {
 
     /// The socket of the gate whose data lies in a directory.
     pub(crate) fn of_data_dir(data_dir: &Path) -> Self {
-        Self::Socket(control::socket_path(data_dir))
+        Self::Socket(api_types::socket_path(data_dir))
     }
 
     fn choose(

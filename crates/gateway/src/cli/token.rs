@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use api_types::Token;
 use clap::{Args, Subcommand};
-use control::wire::Token;
 use model::{LicenseId, RequestTokenId};
 
 use super::arguments::JsonArgument;

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use api_types::{UsageBy, UsageParameters};
 use clap::Args;
-use control::wire::{UsageBy, UsageParameters};
 use model::usage::{UsageField, UsageRow, UsageSums};
 use model::{AppName, Currency, LicenseId, Timestamp};
 

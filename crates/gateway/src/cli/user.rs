@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use api_types::{ChangeUser, CreateUser, User};
 use clap::{Args, Subcommand};
-use control::wire::{ChangeUser, CreateUser, User};
 use model::{AppName, UserId};
 use serde::Serialize;
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ::config::{Config, Upstream};
-use control::wire::{CreateLicense, License};
+use api_types::{CreateLicense, License};
 use model::{AppName, RateLimit};
 
 use crate::cli::{Client, Error, Output, Target};

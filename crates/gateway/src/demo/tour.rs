@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use control::wire::{Call, CallQuery, CreateLicense, License, UsageBy, UsageParameters};
+use api_types::{Call, CallQuery, CreateLicense, License, UsageBy, UsageParameters};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;

@@ -6,10 +6,10 @@ use chacha20poly1305::aead::{Aead, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac};
 use ipnet::IpNet;
-use model::{ApiKey, KeyHash, License, Timestamp};
+use model::{ApiKey, CredentialInfo, KeyHash, License, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use store::{ChangeNumber, CredentialInfo, Snapshot};
+use store::{ChangeNumber, Snapshot};
 use zeroize::Zeroizing;
 
 use super::Fill;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use model::{
-    ApiKey, CredentialId, Fingerprint, KeyFormat, LicenseId, LicenseStatus, Limits, Permission,
-    PlanName, RateLimit, Refill, Timestamp,
+    ApiKey, CredentialId, CredentialInfo, Fingerprint, KeyFormat, LicenseId, LicenseStatus, Limits,
+    Permission, PlanName, RateLimit, Refill, Timestamp,
 };
 use serde_json::{Value, json};
-use store::{AuditEntries, Changed, CredentialInfo, LicenseChange, LicenseFilter, StoredLicense};
+use store::{AuditEntries, Changed, LicenseChange, LicenseFilter, StoredLicense};
 
 use super::acting::AuditedLicensing;
 use super::issue::{Issued, KeySource, Minted};

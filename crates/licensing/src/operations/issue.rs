@@ -3,13 +3,12 @@
 use std::collections::HashSet;
 
 use model::{
-    AccountName, AppName, Credential, CredentialId, Fingerprint, KeyFormat, KeyHash, License,
-    LicenseId, LicenseSpec, LicenseStatus, Limits, Permission, Timestamp,
+    AccountName, AppName, Credential, CredentialId, CredentialInfo, CredentialStatus, Fingerprint,
+    KeyFormat, KeyHash, License, LicenseId, LicenseSpec, LicenseStatus, Limits, Permission,
+    Timestamp,
 };
 use serde_json::Value;
-use store::{
-    AuditEntries, CredentialInfo, CredentialStatus, NewCredential, NewLicense, StoredLicense,
-};
+use store::{AuditEntries, NewCredential, NewLicense, StoredLicense};
 
 use super::acting::{AuditedLicensing, shown};
 use super::validate;

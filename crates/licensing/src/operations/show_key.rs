@@ -1,8 +1,8 @@
 //! Operations that show keys again, for apps that ask for it.
 
-use model::{AppName, Credential, License, LicenseStatus};
+use model::{AppName, Credential, CredentialStatus, License, LicenseStatus};
 use serde_json::{Value, json};
-use store::{AuditEntries, CredentialStatus, StoredLicense};
+use store::{AuditEntries, StoredLicense};
 
 use super::acting::AuditedLicensing;
 use super::audit_queue::RepeatedEvent;

@@ -1,8 +1,8 @@
 //! Licenses and credentials as rows.
 
 use model::{
-    CredentialId, Interval, License, LicenseId, LicenseSpec, LicenseStatus, Limits, Refill,
-    RefillMode, Timestamp,
+    CredentialId, CredentialInfo, CredentialStatus, Interval, License, LicenseId, LicenseSpec,
+    LicenseStatus, Limits, Refill, RefillMode, Timestamp,
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -13,9 +13,7 @@ use super::convert::{
     id, list, read, read_bytes, read_id, read_list, read_number, read_optional_text,
     read_optional_time, read_text, read_time, read_word, unreadable,
 };
-use crate::licenses::{
-    ChangeNumber, CredentialInfo, CredentialStatus, NewCredential, SealedKey, StoredLicense,
-};
+use crate::licenses::{ChangeNumber, NewCredential, SealedKey, StoredLicense};
 
 /// The columns in the order that [`read_license`] reads.
 pub(super) const LICENSE: &str = "l.id, l.account, l.app, l.plan, l.\"user\", l.label, l.status, l.created_at, l.expires_at, \

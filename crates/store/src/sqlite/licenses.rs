@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    CredentialId, Fingerprint, KeyHash, License, LicenseId, LicenseSpec, LicenseStatus, Limits,
-    Timestamp,
+    CredentialId, CredentialInfo, CredentialStatus, Fingerprint, KeyHash, License, LicenseId,
+    LicenseSpec, LicenseStatus, Limits, Timestamp,
 };
 use rusqlite::{Connection, Row, params, params_from_iter};
 
@@ -15,8 +15,8 @@ use super::convert::{
 };
 use crate::audit::Changed;
 use crate::licenses::{
-    Change, ChangeNumber, CredentialInfo, CredentialStatus, LicenseChange, LicenseFilter,
-    NewCredential, NewLicense, SealedKey, Snapshot, StoredLicense,
+    Change, ChangeNumber, LicenseChange, LicenseFilter, NewCredential, NewLicense, SealedKey,
+    Snapshot, StoredLicense,
 };
 
 /// The number of changes that are kept; a reader further behind sees a gap in the numbers and

@@ -1,12 +1,12 @@
 //! Which app a request is about.
 
+use api_types::App;
 use axum::http::StatusCode;
 
 use super::answer::Failure;
 use crate::http::body::Input;
 use crate::http::caller::Caller;
 use crate::http::services::Services;
-use crate::wire::App;
 
 /// The field that names it.
 pub(super) const FIELD: &str = "APP_NAME";

@@ -1,5 +1,6 @@
 //! `POST /v1/app/user/license/check`: has this user been given a license that may be used now?
 
+use api_types::Scope;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -14,7 +15,6 @@ use crate::http::body::{BODY_LIMIT, read_json};
 use crate::http::client::Client;
 use crate::http::field::Secret;
 use crate::http::services::Services;
-use crate::wire::Scope;
 
 /// What is asked.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -1,5 +1,6 @@
 //! Who asks: the provider's secret, wherever it stands.
 
+use api_types::Scope;
 use axum::http::HeaderMap;
 
 use super::answer::Failure;
@@ -8,7 +9,6 @@ use crate::http::client::Client;
 use crate::http::fault::Denied;
 use crate::http::field::Secret;
 use crate::http::services::Services;
-use crate::wire::Scope;
 
 /// The headers that it may stand in, by the time at which apifew called it so.
 const HEADERS: [&str; 2] = ["apifew-key", "apifew-app-secret-key"];

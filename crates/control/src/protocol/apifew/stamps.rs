@@ -1,5 +1,6 @@
 //! `POST /v1/stamp`: the provider reports a call that it served without a token, and gets a signed statement of the charge.
 
+use api_types::Scope;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -16,7 +17,6 @@ use crate::http::client::Client;
 use crate::http::field::{Secret, Text};
 use crate::http::services::Services;
 use crate::stamp::{Stamp, StampError, StampRequest};
-use crate::wire::Scope;
 
 /// A call that was served.
 #[derive(Debug, Deserialize, JsonSchema)]

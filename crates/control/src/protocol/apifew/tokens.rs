@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api_types::Scope;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -21,7 +22,6 @@ use crate::http::fault::Fault;
 use crate::http::field::{Secret, Text};
 use crate::http::schema::inline_schema;
 use crate::http::services::Services;
-use crate::wire::Scope;
 
 /// A token that is wished for.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -1,5 +1,6 @@
 //! `/v2/app/user`: users of an app and the licenses they hold.
 
+use api_types::Scope;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -18,7 +19,6 @@ use crate::http::client::Client;
 use crate::http::fault::Fault;
 use crate::http::field::{Secret, Text};
 use crate::http::services::Services;
-use crate::wire::Scope;
 
 /// Licenses of one user that are looked through for the one to show.
 const LICENSES: usize = 1_000;

@@ -1,11 +1,11 @@
 //! What travels: the words of APIMW.
 
+use api_types::Scope;
 use licensing::sessions::{Holder, PairTerms, Tokens};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::http::field::Secret;
-use crate::wire::Scope;
 
 /// `POST /v1/auth/token`.
 #[derive(Debug, Deserialize, JsonSchema)]

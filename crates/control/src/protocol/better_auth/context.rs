@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use api_types::Scope;
 use axum::http::HeaderMap;
 use licensing::ApiKeyOwner;
 use model::Actor;
@@ -15,7 +16,6 @@ use crate::http::client::Client;
 use crate::http::fault::{Denied, Fault};
 use crate::http::services::Services;
 use crate::http::state::KeyShape;
-use crate::wire::Scope;
 
 /// The state of the protocol's handlers. Cheap to clone: all clones are one.
 #[derive(Clone)]

@@ -1,5 +1,6 @@
 //! One handler a path: read, ask the operation, translate.
 
+use api_types::Scope;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -13,7 +14,6 @@ use super::refusal::{KeyCode, Refused};
 use crate::http::client::Client;
 use crate::http::state::KeyShape;
 use crate::verify::Verification;
-use crate::wire::Scope;
 
 /// Makes a key, of the app of the management key or of every app of its account.
 pub(super) async fn create(

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Actor, LicenseStatus, Refusal, ResourcePermissions, Timestamp};
-use store::CredentialStatus;
+use model::{Actor, CredentialStatus, LicenseStatus, Refusal, ResourcePermissions, Timestamp};
 
 use super::{ApiKeyOwner, ApiKeyPolicy};
 use crate::cached_license::CachedLicense;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use api_types::App;
 use axum::body::Body;
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderName, HeaderValue, Method, Request, header};
@@ -19,7 +20,6 @@ use crate::http::client::Client;
 use crate::http::field::Text;
 use crate::protocol::apifew::answer::{Failure, ambiguous_path};
 use crate::protocol::apifew::apps;
-use crate::wire::App;
 
 /// Headers that the API is sent at most.
 const HEADERS: usize = 64;

@@ -1,6 +1,9 @@
-//! What travels between the native API and its clients, as both sides see it.
+//! The types of requests and answers of the native API, for the server and its clients.
 //!
-//! Requests refuse unknown fields; answers may grow fields, which clients ignore.
+//! Requests refuse unknown fields. Answers may grow fields, which clients ignore. The operations
+//! behind them stand in `control`.
+
+#![forbid(unsafe_code)]
 
 mod api_key;
 mod audit;
@@ -10,8 +13,10 @@ mod ledger;
 mod license;
 mod network;
 mod page;
+mod problem;
 mod report;
 mod signing;
+mod socket;
 mod token;
 mod user;
 
@@ -27,8 +32,10 @@ pub use license::{
     RevokeCredential, Rotate,
 };
 pub use page::{DEFAULT_LIMIT, LARGEST_LIMIT, List, Nothing, Page};
+pub use problem::ProblemBody;
 pub use report::{Call, CallQuery, FollowQuery, FollowedCalls, UsageBy, UsageParameters};
 pub use signing::{RotateSigningKey, SealKey, SigningKey};
+pub use socket::{SOCKET_NAME, socket_path};
 pub use token::{Session, Token};
 pub use user::{ChangeUser, CreateUser, User};
 

@@ -4,7 +4,6 @@ use model::{AccountName, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::NumberedEntry;
 
 /// Which lines are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -59,22 +58,4 @@ pub struct AuditLine {
     pub after: Option<Value>,
     /// How often, where a flood was folded into one line; else 1.
     pub count: u32,
-}
-
-impl From<NumberedEntry> for AuditLine {
-    fn from(line: NumberedEntry) -> Self {
-        let entry = line.entry;
-        Self {
-            id: entry.id.to_string(),
-            at: entry.at,
-            account: entry.account,
-            actor: entry.who.to_string(),
-            address: entry.address.map(|address| address.to_string()),
-            action: entry.action,
-            subject: entry.subject,
-            before: entry.before,
-            after: entry.after,
-            count: entry.count,
-        }
-    }
 }

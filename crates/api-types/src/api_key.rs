@@ -13,7 +13,7 @@ use model::{
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::given;
+use crate::given;
 
 /// An API key to be made. Nothing is required.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -215,35 +215,6 @@ pub struct ApiKey {
     pub created_at: Timestamp,
     /// When it was changed or used last.
     pub updated_at: Timestamp,
-}
-
-impl From<licensing::ApiKeyView> for ApiKey {
-    fn from(view: licensing::ApiKeyView) -> Self {
-        Self {
-            id: view.id(),
-            key: None,
-            enabled: view.is_enabled(),
-            refill: view.refill(),
-            updated_at: view.updated_at(),
-            account: view.license.account,
-            app: view.license.app,
-            user: view.license.spec.user,
-            name: view.key.name,
-            start: view.start,
-            prefix: view.key.prefix,
-            expires_at: view.license.spec.expires_at,
-            metadata: view.key.metadata,
-            permissions: view.key.permissions,
-            remaining: view.remaining,
-            remaining_text: view.remaining.and_then(Digits::beyond),
-            last_refill_at: view.last_refill_at,
-            rate_limit: view.rate,
-            rate_limit_enabled: view.rate_enabled,
-            request_count: view.request_count,
-            last_request: view.last_request,
-            created_at: view.license.created_at,
-        }
-    }
 }
 
 impl<const PER_SECOND: u64> Lasting<PER_SECOND> {

@@ -3,17 +3,15 @@
 use std::fmt;
 
 use ipnet::IpNet;
-use licensing::LicenseUpdate;
 use model::{
-    AccountName, AppName, CredentialId, Digits, Interval, LicenseId, LicenseStatus, Permission,
-    PlanName, RateLimit, Refill, Timestamp,
+    AccountName, AppName, CredentialId, CredentialInfo, Digits, Interval, LicenseId, LicenseStatus,
+    Permission, PlanName, RateLimit, Refill, Timestamp,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use store::CredentialInfo;
 
-use super::given;
-use super::network::{given_networks, networks};
+use crate::given;
+use crate::network::{given_networks, networks};
 
 /// A license to be made. Only `app` is required.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -143,22 +141,6 @@ pub struct ChangeLicense {
     )]
     #[schemars(with = "Option<Vec<String>>")]
     pub allow_ips: Option<Vec<IpNet>>,
-}
-
-impl From<ChangeLicense> for LicenseUpdate {
-    fn from(change: ChangeLicense) -> Self {
-        Self {
-            plan: change.plan,
-            label: change.label,
-            expires_at: change.expires_at,
-            permissions: change.permissions,
-            allow_ips: change.allow_ips,
-            remaining: change.remaining,
-            refill: change.refill,
-            rate_limits: change.rate_limits,
-            concurrency: change.concurrency,
-        }
-    }
 }
 
 /// A later end for a license: one of the two.
@@ -328,35 +310,6 @@ impl fmt::Debug for Created {
 
 // === impl License ===
 
-impl License {
-    /// The license as its store holds it and its balance, without its key.
-    #[must_use]
-    pub fn of(stored: store::StoredLicense, balance: Option<Balance>) -> Self {
-        let license = stored.license;
-        Self {
-            id: license.id,
-            key: None,
-            account: license.account,
-            app: license.app,
-            plan: license.spec.plan,
-            user: license.spec.user,
-            label: license.spec.label,
-            status: license.status,
-            created_at: license.created_at,
-            expires_at: license.spec.expires_at,
-            remaining: balance.map(|balance| balance.remaining),
-            remaining_text: balance.and_then(|balance| balance.remaining_text),
-            refill: license.spec.limits.refill,
-            rate_limits: license.spec.limits.rate_limits,
-            concurrency: license.spec.limits.concurrency,
-            permissions: license.spec.permissions,
-            allow_ips: license.spec.allow_ips,
-            credentials: stored.credentials,
-            balance,
-        }
-    }
-}
-
 impl fmt::Debug for License {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("License")
@@ -368,20 +321,6 @@ impl fmt::Debug for License {
 }
 
 // === impl Balance ===
-
-impl From<licensing::BalanceView> for Balance {
-    fn from(balance: licensing::BalanceView) -> Self {
-        Self {
-            granted: balance.granted,
-            granted_text: Digits::beyond(balance.granted),
-            remaining: balance.remaining,
-            remaining_text: Digits::beyond(balance.remaining),
-            taken: balance.taken,
-            taken_text: Digits::beyond(balance.taken),
-            next_refill_at: balance.next_refill_at,
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -29,17 +29,6 @@ pub struct Account {
     pub disabled_at: Option<Timestamp>,
 }
 
-impl From<store::Account> for Account {
-    fn from(account: store::Account) -> Self {
-        Self {
-            id: account.name.clone(),
-            name: account.name,
-            created_at: account.created_at,
-            disabled_at: account.disabled_at,
-        }
-    }
-}
-
 /// An app as the configuration has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct App {

@@ -53,17 +53,3 @@ impl RotateSigningKey {
     /// The overlap where none is asked for, in seconds.
     pub const OVERLAP: u64 = 86_400;
 }
-
-impl From<licensing::signing::SigningKey> for SigningKey {
-    fn from(key: licensing::signing::SigningKey) -> Self {
-        Self {
-            id: key.id,
-            signing_use: key.signing_use,
-            algorithm: key.signing_use.algorithm().as_str().to_owned(),
-            state: key.state,
-            created_at: key.created_at,
-            signs_from: key.signs_from,
-            ends_at: key.ends_at,
-        }
-    }
-}

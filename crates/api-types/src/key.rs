@@ -7,8 +7,8 @@ use model::{AccountName, AppName, LicenseId, ManagementKeyId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Scope;
-use super::network::{given_networks, networks};
+use crate::Scope;
+use crate::network::{given_networks, networks};
 
 /// A management key to be made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -95,32 +95,6 @@ pub struct ManagementKey {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
-}
-
-impl From<store::ManagementKey> for ManagementKey {
-    fn from(key: store::ManagementKey) -> Self {
-        // What a key for one license names from before is more than it has.
-        let scopes = match key.license_id {
-            Some(_) => key.held().iter().map(ToString::to_string).collect(),
-            None => key.scopes,
-        };
-        Self {
-            id: key.id,
-            key: None,
-            secret: None,
-            account: key.account,
-            app: key.app,
-            license_id: key.license_id,
-            draws_on: key.draws_on,
-            name: key.name,
-            scopes,
-            allow_ips: key.allow_ips,
-            prefix: key.prefix,
-            created_at: key.created_at,
-            expires_at: key.expires_at,
-            revoked_at: key.revoked_at,
-        }
-    }
 }
 
 impl fmt::Debug for ManagementKey {
