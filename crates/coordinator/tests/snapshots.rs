@@ -206,7 +206,7 @@ async fn a_flood_of_one_cold_key_asks_redis_once() {
     let callers: Vec<_> = (0..200)
         .map(|_| {
             let licensing = two.licensing.clone();
-            tokio::spawn(async move { licensing.load(hash).await })
+            tokio::spawn(async move { licensing.admission().load(hash).await })
         })
         .collect();
     for caller in callers {

@@ -218,7 +218,7 @@ impl Bench {
         let gate = Gate::new(apps, &[plan()?], metrics.clone()).map_err(|error| error.0)?;
         let parts = WorkerParts {
             journal: journal.clone(),
-            licensing: licensing.clone(),
+            admission: licensing.admission().clone(),
             metrics: metrics.clone(),
             clock,
         };
@@ -314,8 +314,12 @@ impl Bench {
     }
 
     fn entry(&self, key: &str) -> Result<Arc<CachedLicense>, Failure> {
-        let hash = self.licensing.hasher().hash(key.as_bytes());
-        match self.licensing.find(&hash, SystemClock.since_boot()) {
+        let hash = self.licensing.admission().hasher().hash(key.as_bytes());
+        match self
+            .licensing
+            .admission()
+            .find(&hash, SystemClock.since_boot())
+        {
             Found::Known(entry) => Ok(entry),
             other => Err(format!("{other:?}").into()),
         }
@@ -326,7 +330,7 @@ impl Bench {
         println!("its parts by themselves, ns");
         let worker = &self.workers[0];
         let now = worker.wall(worker.now());
-        let (entry, hasher) = (self.entry(key)?, self.licensing.hasher());
+        let (entry, hasher) = (self.entry(key)?, self.licensing.admission().hasher());
         report("  clock read", || {
             black_box(worker.now());
         });
@@ -341,6 +345,7 @@ impl Bench {
         report("  find", || {
             drop(black_box(
                 self.licensing
+                    .admission()
                     .find(black_box(&hash), SystemClock.since_boot()),
             ));
         });

@@ -71,7 +71,7 @@ impl CutCheck {
     pub fn is_cut(&self) -> bool {
         let now = self.worker.now();
         self.entry.cut(self.worker.wall(now)).is_some()
-            || self.worker.licensing.is_beyond_grace(&self.entry, now)
+            || self.worker.admission.is_beyond_grace(&self.entry, now)
     }
 }
 

@@ -121,7 +121,7 @@ impl Gate {
         let symbol = match entry.plan() {
             Some(plan) => known(plan),
             None if entry.license().app.is_every() => {
-                let plans = worker.licensing.plans();
+                let plans = worker.admission.plans();
                 plans.default_plan(&route.app.name).and_then(known)
             }
             None => None,

@@ -54,18 +54,18 @@ impl Gate {
         if credential.len() > longest {
             return Err(unknown);
         }
-        let licensing = &worker.licensing;
-        let hash = licensing.hasher().hash(credential);
-        let found = match licensing.find(&hash, now) {
+        let admission = &worker.admission;
+        let hash = admission.hasher().hash(credential);
+        let found = match admission.find(&hash, now) {
             Found::Unread | Found::Unheard if is_token || could_be_a_key(credential) => {
-                licensing.find_after_refresh(&hash, now).await
+                admission.find_after_refresh(&hash, now).await
             }
             found => found,
         };
         match found {
             Found::Known(entry) => {
                 self.metrics.lookup(LookupTier::Memory, LookupResult::Hit);
-                licensing.with_plan(&hash, entry).await
+                admission.with_plan(&hash, entry).await
             }
             // Garbage is told by its checksum, whatever the state of the store.
             _ if !is_token && !could_be_a_key(credential) => Err(unknown),
@@ -80,8 +80,8 @@ impl Gate {
             }
             Found::Cold => {
                 self.metrics.lookup(LookupTier::Memory, LookupResult::Miss);
-                let found = licensing.load(hash).await;
-                licensing.with_plan(&hash, found?.ok_or(unknown)?).await
+                let found = admission.load(hash).await;
+                admission.with_plan(&hash, found?.ok_or(unknown)?).await
             }
         }
     }

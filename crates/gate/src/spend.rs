@@ -240,7 +240,7 @@ impl Gate {
         match holder {
             Holder::Credential(credential) => self.look_up(worker, credential, now).await,
             Holder::License(id) => {
-                let found = worker.licensing.entry_of(id, now).await?;
+                let found = worker.admission.license_by_id(id, now).await?;
                 found.ok_or(Refusal::LicenseUnknown)
             }
             Holder::Found(entry) => Ok(entry.clone()),

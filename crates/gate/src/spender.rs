@@ -88,8 +88,8 @@ impl Spender {
     pub async fn license(&self, id: LicenseId) -> Result<Arc<CachedLicense>, Refusal> {
         let found = self
             .worker
-            .licensing
-            .entry_of(id, self.worker.now())
+            .admission
+            .license_by_id(id, self.worker.now())
             .await?;
         found.ok_or(Refusal::LicenseUnknown)
     }

@@ -88,13 +88,13 @@ impl Gate {
         let checked = entry.check(&facts).map_err(plain);
         checked.map_err(|found| refused(&found))?;
         let request = TokenRequest {
-            entry: &entry,
+            license: &entry,
             method: wish.method,
             path: wish.path.as_str(),
             units: routed.route.most_units,
             lifetime: wish.lifetime.unwrap_or(TokenRequest::LIFETIME),
         };
-        let issued = worker.licensing.issue_token(&request).await;
+        let issued = worker.admission.issue_token(&request).await;
         issued.map_err(|found| refused(&found))
     }
 
@@ -114,7 +114,7 @@ impl Gate {
             worker.count_refusal(model::Symbol::NONE, refusal);
             Refused::new(refusal, call_id)
         };
-        let found = worker.licensing.token(consume.secret).await;
+        let found = worker.admission.token(consume.secret).await;
         let token = found.and_then(|token| usable(token, consume.account, consume.app));
         let token = token.map_err(refuse)?;
         let fits = |(method, path): (Method, &NormalPath<'_>)| token.fits(method, path.as_str());
@@ -122,7 +122,7 @@ impl Gate {
             return Err(refuse(Refusal::TokenMismatch));
         }
         let path = NormalPath::parse(&token.path).map_err(|_| refuse(Refusal::TokenInvalid))?;
-        let claimed = worker.licensing.claim_token(consume.secret, call_id).await;
+        let claimed = worker.admission.claim_token(consume.secret, call_id).await;
         let claimed = claimed.map_err(refuse)?;
         let spend = Spend {
             app: Some(&token.app),
@@ -154,14 +154,14 @@ impl Gate {
         secret: &[u8],
     ) -> Result<Admitted, Refused> {
         let refuse = |refusal| self.refuse(worker, &routed, refusal);
-        let found = worker.licensing.token(secret).await;
+        let found = worker.admission.token(secret).await;
         let token = found.and_then(|token| usable(token, None, Some(&routed.route.app.name)));
         let token = token.map_err(refuse)?;
         let path = NormalPath::parse(request.path).map_err(|_| refuse(Refusal::PathAmbiguous))?;
         let now = routed.started_at;
         let entry = worker
-            .licensing
-            .entry_of(token.license_id, routed.started)
+            .admission
+            .license_by_id(token.license_id, routed.started)
             .await;
         let entry = entry.and_then(|entry| entry.ok_or(Refusal::TokenInvalid));
         let entry = entry.map_err(refuse)?;
@@ -178,7 +178,7 @@ impl Gate {
         };
         let checked = entry.check(&facts).map_err(plain);
         checked.map_err(|refused| known(&refused))?;
-        let claimed = worker.licensing.claim_token(secret, routed.call_id).await;
+        let claimed = worker.admission.claim_token(secret, routed.call_id).await;
         let mut claimed = claimed.map_err(refuse)?;
         let reservation = match reserve(&entry, &routed, &mut claimed).await {
             Ok(reservation) => reservation,

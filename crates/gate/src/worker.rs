@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use journal::{DurableNotifier, Journal, Lane};
-use licensing::Licensing;
+use licensing::Admission;
 use model::{
     CallHead, CallId, CallRecord, CallTail, Clock, LicenseId, Method, Mode, Outcome, Refusal,
     Symbol, Timestamp,
@@ -25,7 +25,7 @@ pub struct WorkerParts {
     /// The journal of the process.
     pub journal: Journal,
     /// Licenses.
-    pub licensing: Arc<Licensing>,
+    pub admission: Arc<Admission>,
     /// Metrics of the process.
     pub metrics: Arc<Metrics>,
     /// The clock.
@@ -36,7 +36,7 @@ pub struct WorkerParts {
 pub struct Worker {
     pub(crate) lane: Arc<Lane>,
     pub(crate) journal: Journal,
-    pub(crate) licensing: Arc<Licensing>,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) shard: Arc<Shard>,
     pub(crate) time: TimeSource,
     seed: u64,
@@ -89,7 +89,7 @@ impl Worker {
         Arc::new(Self {
             lane: parts.journal.lane(index),
             journal: parts.journal.clone(),
-            licensing: parts.licensing.clone(),
+            admission: parts.admission.clone(),
             shard: parts.metrics.shard(index),
             time: TimeSource::new(parts.clock.clone()),
             seed: u64::from_le_bytes(seed),

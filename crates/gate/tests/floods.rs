@@ -216,7 +216,7 @@ async fn refusals_that_were_folded_are_written_when_a_worker_ends() {
     let (_, key) = house.license(remaining(0)).await;
     let parts = WorkerParts {
         journal: house.journal.clone(),
-        licensing: house.licensing.clone(),
+        admission: house.licensing.admission().clone(),
         metrics: house.metrics.clone(),
         clock: house.clock.clone(),
     };

@@ -70,6 +70,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (name, limits) in kinds {
         let hash = issue(&licensing, &hasher, limits, 1).await?[0];
         let entry = licensing
+            .admission()
             .load(hash)
             .await
             .map_err(Refusal::code)?
@@ -130,7 +131,10 @@ fn time_calls(licensing: &Licensing, hash: KeyHash) -> (f64, u32) {
 }
 
 fn call(licensing: &Licensing, hash: &KeyHash, ask: Ask) -> bool {
-    let Found::Known(entry) = licensing.find(black_box(hash), SystemClock.since_boot()) else {
+    let Found::Known(entry) = licensing
+        .admission()
+        .find(black_box(hash), SystemClock.since_boot())
+    else {
         return false;
     };
     let facts = CallFacts {
@@ -186,7 +190,11 @@ async fn weigh(
     let before = resident();
     let begun = Instant::now();
     for hash in &hashes {
-        licensing.load(*hash).await.map_err(Refusal::code)?;
+        licensing
+            .admission()
+            .load(*hash)
+            .await
+            .map_err(Refusal::code)?;
     }
     let size = licensing.cache_size();
     let per_million =
@@ -201,7 +209,7 @@ async fn weigh(
     let called = &hashes[..licenses.min(10_000)];
     let before = resident();
     for hash in called {
-        if let Found::Known(entry) = licensing.find(hash, SystemClock.since_boot()) {
+        if let Found::Known(entry) = licensing.admission().find(hash, SystemClock.since_boot()) {
             let taken = entry.acquire(&ask()).await;
             entry.settle(taken.map_err(|refused| refused.refusal.code())?, 1);
         }

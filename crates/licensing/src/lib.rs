@@ -1,55 +1,47 @@
 //! Admission of calls by license: the license cache, quota and rate meters, and every operation on
 //! licenses and keys.
 //!
-//! The steps of a call. None of them waits while its license is cached:
+//! [`Licensing`] puts the parts together; each can be read alone:
 //!
-//! 1. [`Licensing::find`] turns the hash of a presented key into an [`CachedLicense`] ([`Found::Cold`]: await [`Licensing::load`]).
-//! 2. [`CachedLicense::check`] is the ordered check of `model` with the state of the credential.
-//! 3. [`CachedLicense::reserve`] takes a concurrency slot, every rate window and the units, all or none
-//!    ([`ReserveError::NeedLease`]: await [`CachedLicense::acquire`] instead).
-//! 4. [`CachedLicense::settle`] or [`CachedLicense::cancel`] ends the reservation, exactly once.
-//!
-//! The cache is kept true by the change numbers of the store (`changes`). A meter grants only what
-//! this gate holds as a lease of the store (`meter`).
+//! - `admission`: what a call needs ([`Admission`]).
+//! - `cache`: what this gate knows, in memory. `load` fills it from the store, and `changes` keeps
+//!   it true by the store's change numbers.
+//! - `license`: a license as it is held here. `meter` counts its calls and units, and grants only
+//!   what this gate holds as a lease of the store; `leases` takes and returns leases.
+//! - `plans`: the plans and apps of the configuration.
+//! - `operations`: every operation, for the command line and all protocols; `audit`: the log of
+//!   them; `sessions` and `signing`: access tokens and the keys that sign them.
+//! - `keys`: the keyring. `fleet`: what the gates of one store share beside it.
 
 #![forbid(unsafe_code)]
 
-mod by_id;
+mod admission;
+mod audit;
 mod cache;
-mod cached_license;
 mod changes;
-mod ended;
 mod error;
-mod fingerprints;
 pub mod fleet;
-mod freshness;
-mod key_copies;
-mod keyring;
-mod last_uses;
-mod lease_queue;
+mod keys;
 mod leases;
+mod license;
 mod licensing;
 mod load;
 mod meter;
-mod numbered;
 mod operations;
 mod options;
-mod plan_wait;
 mod plans;
-mod served;
 pub mod sessions;
 pub mod signing;
-mod single_flight;
-mod states;
+#[cfg(test)]
+mod testing;
 
-pub use cached_license::{CachedApiKey, CachedCredential, CachedLicense, CutSignal, LicenseState};
+pub use admission::Admission;
+pub use cache::{CacheSize, FingerprintSet, Found, Freshness};
 pub use error::Error;
-pub use fingerprints::FingerprintSet;
 pub use fleet::{Fleet, FleetKey, FleetOptions};
-pub use freshness::Freshness;
-pub use key_copies::{KeyCopies, LicenseKeys};
-pub use keyring::{Keyring, KeyringSecret};
-pub use licensing::{CacheSize, Found, Licensing};
+pub use keys::{KeyCopies, Keyring, KeyringSecret, LicenseKeys};
+pub use license::{CachedApiKey, CachedCredential, CachedLicense, CutSignal, LicenseState};
+pub use licensing::Licensing;
 pub use meter::{Ask, HeldUnits, Meter, RateView, Refused, Reservation, ReserveError};
 pub use operations::{ADDRESSES_FEATURE, may_use_from};
 pub use operations::{
@@ -60,7 +52,6 @@ pub use operations::{
     UserRequest,
 };
 pub use options::{LeaseOptions, LicensingOptions};
-pub use plans::{Allowance, AppTerms, EffectiveLimits, Plans};
-pub use served::DeclaredRoute;
+pub use plans::{Allowance, AppTerms, DeclaredRoute, EffectiveLimits, Plans};
 pub use sessions::Sessions;
 pub use signing::Signing;

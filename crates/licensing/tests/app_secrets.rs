@@ -79,7 +79,14 @@ async fn a_secret_is_good_for_its_own_app_and_nothing_else() {
             .unwrap()
             .is_none()
     );
-    assert!(licensing.load(hash(&secret)).await.unwrap().is_none());
+    assert!(
+        licensing
+            .admission()
+            .load(hash(&secret))
+            .await
+            .unwrap()
+            .is_none()
+    );
     let nowhere = "nowhere".parse().unwrap();
     assert!(licensing.app_secrets(&nowhere).await.is_err());
     FaultyStore::set(&world.store.dead, true);

@@ -34,7 +34,13 @@ async fn a_license_is_cold_until_it_is_loaded_and_known_from_then_on() {
     let issued = world.issue(Limits::default()).await;
     let hash = hash_of(&issued);
     assert!(matches!(world.find(&hash), Found::Cold));
-    let entry = world.licensing.load(hash).await.unwrap().unwrap();
+    let entry = world
+        .licensing
+        .admission()
+        .load(hash)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(entry.check(&facts(&world)), Ok(()));
     assert!(matches!(world.find(&hash), Found::Known(_)));
     assert_eq!(FaultyStore::count(&world.store.look_ups), 1);
@@ -93,7 +99,7 @@ async fn a_hundred_calls_with_one_cold_key_look_it_up_once() {
             let (licensing, waiting) = (world.licensing.clone(), waiting.clone());
             tokio::spawn(async move {
                 waiting.fetch_add(1, Ordering::SeqCst);
-                licensing.load(hash).await.unwrap().is_some()
+                licensing.admission().load(hash).await.unwrap().is_some()
             })
         })
         .collect();
@@ -102,7 +108,15 @@ async fn a_hundred_calls_with_one_cold_key_look_it_up_once() {
     for call in calls {
         assert!(call.await.unwrap());
     }
-    assert!(world.licensing.load(hash).await.unwrap().is_some());
+    assert!(
+        world
+            .licensing
+            .admission()
+            .load(hash)
+            .await
+            .unwrap()
+            .is_some()
+    );
     assert_eq!(FaultyStore::count(&world.store.look_ups), 1);
 }
 
@@ -117,13 +131,21 @@ async fn calls_beyond_the_bound_of_look_ups_are_refused_at_once() {
     let second = hash_of(&world.issue(Limits::default()).await);
     FaultyStore::close(&world.store.look_up_gate);
     let licensing = world.licensing.clone();
-    let waits = tokio::spawn(async move { licensing.load(first).await });
+    let waits = tokio::spawn(async move { licensing.admission().load(first).await });
     eventually("one look-up", || FaultyStore::count(&world.store.held) == 1).await;
-    let refused = world.licensing.load(second).await.unwrap_err();
+    let refused = world.licensing.admission().load(second).await.unwrap_err();
     assert_eq!(refused, Refusal::LicenseStoreUnavailable);
     FaultyStore::open(&world.store.look_up_gate);
     assert!(waits.await.unwrap().unwrap().is_some());
-    assert!(world.licensing.load(second).await.unwrap().is_some());
+    assert!(
+        world
+            .licensing
+            .admission()
+            .load(second)
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[tokio::test]
@@ -164,7 +186,15 @@ async fn a_key_that_shares_a_fingerprint_is_looked_up_once_in_a_while() {
     bytes[31] ^= 1;
     let twin = KeyHash::from_bytes(bytes);
     assert!(matches!(world.find(&twin), Found::Cold));
-    assert!(world.licensing.load(twin).await.unwrap().is_none());
+    assert!(
+        world
+            .licensing
+            .admission()
+            .load(twin)
+            .await
+            .unwrap()
+            .is_none()
+    );
     assert!(matches!(world.find(&twin), Found::Unknown));
     assert!(
         matches!(world.find(&hash), Found::Cold),
@@ -273,7 +303,13 @@ async fn a_call_is_cut_when_its_credential_ends_here_or_elsewhere_and_those_of_o
     // A look-up of another credential may see the change before its notification comes.
     FaultyStore::set(&here.store.blind, true);
     elsewhere.revoke_credential(id, ids[3]).await.unwrap();
-    let unread = here.licensing.load(hash_of(&first)).await.unwrap().unwrap();
+    let unread = here
+        .licensing
+        .admission()
+        .load(hash_of(&first))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(unread.cut(here.now()), None);
     eventually("what the look-up showed is followed", || cut(3).is_some()).await;
     FaultyStore::set(&here.store.blind, false);
@@ -338,7 +374,7 @@ async fn a_late_fill_does_not_bring_back_what_was_revoked_meanwhile() {
     let (id, hash) = (issued.license.license.id, hash_of(&issued));
     FaultyStore::close(&world.store.look_up_gate);
     let licensing = world.licensing.clone();
-    let fill = tokio::spawn(async move { licensing.load(hash).await });
+    let fill = tokio::spawn(async move { licensing.admission().load(hash).await });
     eventually("it was read", || FaultyStore::count(&world.store.held) == 1).await;
     world
         .licensing
@@ -368,7 +404,13 @@ async fn fills_and_changes_that_race_never_leave_an_old_entry_behind() {
             tokio::spawn(async move {
                 while !done.load(Ordering::SeqCst) {
                     if let Found::Cold = world.find(&hash) {
-                        world.licensing.load(hash).await.unwrap().unwrap();
+                        world
+                            .licensing
+                            .admission()
+                            .load(hash)
+                            .await
+                            .unwrap()
+                            .unwrap();
                     }
                     tokio::task::yield_now().await;
                 }
@@ -444,7 +486,7 @@ async fn known_licenses_live_on_their_grace_while_the_store_is_away_and_unknown_
     let known = hash_of(&issued);
     let cold = hash_of(&world.issue(Limits::default()).await);
     FaultyStore::set(&world.store.dead, true);
-    let refused = world.licensing.load(cold).await.unwrap_err();
+    let refused = world.licensing.admission().load(cold).await.unwrap_err();
     assert_eq!(refused, Refusal::LicenseStoreUnavailable);
 
     world.clock.advance(Duration::from_secs(3));
@@ -538,7 +580,11 @@ async fn a_gate_that_stood_still_hears_of_the_changes_before_it_judges() {
     world.clock.advance(Duration::from_secs(30));
     assert!(matches!(world.find(&hash), Found::Unread));
     let now = world.clock.since_boot();
-    let found = world.licensing.find_after_refresh(&hash, now).await;
+    let found = world
+        .licensing
+        .admission()
+        .find_after_refresh(&hash, now)
+        .await;
     assert!(matches!(found, Found::Cold), "{found:?}");
     let judged = world.entry(&hash).await.check(&facts(&world));
     assert_eq!(judged, Err(Refusal::LicenseRevoked));
@@ -546,7 +592,11 @@ async fn a_gate_that_stood_still_hears_of_the_changes_before_it_judges() {
     world.clock.advance(Duration::from_secs(30));
     FaultyStore::set(&world.store.dead, true);
     let now = world.clock.since_boot();
-    let found = world.licensing.find_after_refresh(&hash, now).await;
+    let found = world
+        .licensing
+        .admission()
+        .find_after_refresh(&hash, now)
+        .await;
     assert!(matches!(found, Found::Known(_)), "{found:?}");
 }
 

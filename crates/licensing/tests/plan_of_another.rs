@@ -56,7 +56,11 @@ async fn a_call_waits_until_the_terms_of_its_plan_are_known() {
     assert!(entry.awaits_plan());
     // Nobody says them: it is refused, and in time.
     let begun = Instant::now();
-    let refused = here.licensing.with_plan(&hash, entry.clone()).await;
+    let refused = here
+        .licensing
+        .admission()
+        .with_plan(&hash, entry.clone())
+        .await;
     assert_eq!(refused.err(), Some(Refusal::LicenseStoreUnavailable));
     assert!(begun.elapsed() >= Duration::from_millis(250));
     // Somebody does, who is asked by the call.
@@ -65,7 +69,7 @@ async fn a_call_waits_until_the_terms_of_its_plan_are_known() {
         let known = plans().with_former([team()]);
         here.licensing.set_plans(known).await.unwrap();
     };
-    let call = here.licensing.with_plan(&hash, entry);
+    let call = here.licensing.admission().with_plan(&hash, entry);
     let (fitted, ()) = tokio::join!(call, teach);
     assert!(is_priced(&fitted.unwrap()));
     assert!(is_priced(&*here.entry(&hash).await));
@@ -85,5 +89,11 @@ async fn a_plan_that_never_was_holds_nobody() {
     .await;
     let entry = here.entry(&hash).await;
     assert!(!entry.awaits_plan() && entry.plan().is_none());
-    assert!(here.licensing.with_plan(&hash, entry).await.is_ok());
+    assert!(
+        here.licensing
+            .admission()
+            .with_plan(&hash, entry)
+            .await
+            .is_ok()
+    );
 }

@@ -120,6 +120,7 @@ impl Site {
             Found::Cold => self
                 .world
                 .licensing
+                .admission()
                 .load(hash)
                 .await?
                 .ok_or(Refusal::TokenInvalid)?,

@@ -29,8 +29,13 @@ impl World {
     async fn call(&self, hash: &KeyHash) -> Found {
         self.clock.advance(Duration::from_micros(1));
         let now = self.clock.since_boot();
-        match self.licensing.find(hash, now) {
-            Found::Unheard => self.licensing.find_after_refresh(hash, now).await,
+        match self.licensing.admission().find(hash, now) {
+            Found::Unheard => {
+                self.licensing
+                    .admission()
+                    .find_after_refresh(hash, now)
+                    .await
+            }
             found => found,
         }
     }

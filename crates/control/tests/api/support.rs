@@ -511,7 +511,7 @@ fn spender(journal: &Journal, licensing: &Arc<Licensing>, clock: &Arc<dyn Clock>
     let gate = Gate::new(apps, &[plan()], metrics.clone()).unwrap();
     let parts = WorkerParts {
         journal: journal.clone(),
-        licensing: licensing.clone(),
+        admission: licensing.admission().clone(),
         metrics,
         clock: clock.clone(),
     };

@@ -133,11 +133,16 @@ impl Gate {
 
     pub(crate) fn hash(&self, issued: &Issued) -> KeyHash {
         let key = issued.credential.as_ref().unwrap();
-        self.licensing.hasher().hash(key.expose().as_bytes())
+        self.licensing
+            .admission()
+            .hasher()
+            .hash(key.expose().as_bytes())
     }
 
     pub(crate) fn find(&self, hash: &KeyHash) -> Found {
-        self.licensing.find(hash, SystemClock.since_boot())
+        self.licensing
+            .admission()
+            .find(hash, SystemClock.since_boot())
     }
 
     /// What a gate does with a key that exists.
@@ -145,13 +150,22 @@ impl Gate {
         let found = match self.find(hash) {
             Found::Unread | Found::Unheard => {
                 let now = SystemClock.since_boot();
-                self.licensing.find_after_refresh(hash, now).await
+                self.licensing
+                    .admission()
+                    .find_after_refresh(hash, now)
+                    .await
             }
             found => found,
         };
         match found {
             Found::Known(entry) => entry,
-            Found::Cold => self.licensing.load(*hash).await.unwrap().unwrap(),
+            Found::Cold => self
+                .licensing
+                .admission()
+                .load(*hash)
+                .await
+                .unwrap()
+                .unwrap(),
             other => panic!("{other:?}"),
         }
     }

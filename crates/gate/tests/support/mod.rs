@@ -240,7 +240,7 @@ impl House {
         tokio::spawn(licensing.clone().run(std::future::pending()));
         let parts = WorkerParts {
             journal: journal.clone(),
-            licensing: licensing.clone(),
+            admission: licensing.admission().clone(),
             metrics: metrics.clone(),
             clock: clock.clone(),
         };

@@ -316,7 +316,7 @@ impl Calls {
         let gate = Arc::new(gate.map_err(|error| StartError::Apps(error.0))?);
         let parts = WorkerParts {
             journal: books.journal.clone(),
-            licensing: licensing.clone(),
+            admission: licensing.admission().clone(),
             metrics: ground.metrics.clone(),
             clock: ground.clock.clone(),
         };

@@ -7,8 +7,6 @@
 //! before a restore all lead to the same: a look-up in the store.
 
 mod counter_reports;
-mod history;
-mod look_up;
 mod seal;
 
 use std::sync::Arc;
@@ -18,10 +16,9 @@ use async_trait::async_trait;
 use model::{InstanceId, LicenseId};
 use store::ChangeNumber;
 
-pub(crate) use history::{History, Point};
-pub(crate) use look_up::Sharing;
+pub(crate) use counter_reports::CounterExchange;
 pub use seal::FleetKey;
-pub(crate) use seal::SharedLicense;
+pub(crate) use seal::{Shared, SharedLicense};
 
 /// A service that all gates of a store share. Answers within a short time limit, or fails at once.
 #[async_trait]
@@ -188,6 +185,11 @@ pub struct FleetOptions {
 }
 
 impl FleetOptions {
+    /// Returns the shared service; `None`: nothing is shared.
+    pub(crate) fn service(&self) -> Option<&dyn Fleet> {
+        self.shared.as_ref().map(|(service, _)| &**service)
+    }
+
     /// Returns how long a count of running calls is believed that is not reported again.
     pub(crate) const fn hold(&self) -> Duration {
         self.exchange.saturating_mul(5)

@@ -13,7 +13,7 @@ use store::{ChangeNumber, Snapshot};
 use zeroize::Zeroizing;
 
 use super::Fill;
-use super::history::Point;
+use crate::cache::Point;
 
 /// The key that seals what the gates of one store share, and the names that it goes by there. From the keyring, so that
 /// who reads or writes the cache learns no name and can make none up.

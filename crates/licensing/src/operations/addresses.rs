@@ -50,7 +50,7 @@ impl AuditedLicensing {
             });
         let changed = self.store.set_key_allow_ips(id, allow_ips, note).await?;
         self.forget_management_keys();
-        self.learn_now().await;
+        self.changes.learn_now().await;
         changed.ok_or_else(unknown)
     }
 }

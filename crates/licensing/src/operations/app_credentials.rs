@@ -15,8 +15,8 @@ use store::AuditEntries;
 use super::acting::AuditedLicensing;
 use super::app_secret_cache::{AppSecret, end};
 use crate::error::Error;
+use crate::keys;
 use crate::licensing::Licensing;
-use crate::numbered;
 
 /// What may be known of the secrets of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,7 +159,7 @@ impl Licensing {
             serde_json::from_slice(bytes).map_err(|_| Error::KeyringMalformed)
         };
         let new: Vec<AppSecret> =
-            numbered::since(&*self.store, known.len(), MAX_SECRETS, name, read).await?;
+            keys::since(&*self.store, known.len(), MAX_SECRETS, name, read).await?;
         if new.is_empty() {
             return Ok(known);
         }

@@ -321,7 +321,7 @@ impl AuditedLicensing {
     ) -> Result<StoredLicense, Error> {
         let changed = self.store.change_license(id, change, note).await?;
         let changed = changed.ok_or(Error::LicenseUnknown(id))?;
-        self.note_own(&changed, added);
+        self.changes.note_own(&changed, added);
         Ok(changed)
     }
 }
@@ -368,9 +368,9 @@ impl Licensing {
     /// # Errors
     /// There is no such license, or the store fails.
     pub async fn balance(&self, id: LicenseId) -> Result<Option<BalanceView>, Error> {
-        let state = self.states.get(id);
+        let state = self.cache.state(id);
         if let Some(state) = &state {
-            self.lease_queue.settled(state).await;
+            self.queues.leases.settled(state).await;
         }
         // Read before the store's: what is leased between the two then counts as taken, never twice as remaining.
         let held = state.and_then(|state| state.meter().leased_units());

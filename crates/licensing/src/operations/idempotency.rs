@@ -13,7 +13,7 @@ use store::{Claim, ClaimKey, ClaimKind, Claimed, NewClaim};
 use super::in_flight::InFlight;
 use super::time::after;
 use crate::error::Error;
-use crate::keyring::random;
+use crate::keys::random;
 use crate::licensing::Licensing;
 
 /// A request that must be carried out once, however often it is sent.

@@ -13,7 +13,7 @@ use store::{AuditEntries, NewCredential, NewLicense, StoredLicense};
 use super::acting::{AuditedLicensing, shown};
 use super::validate;
 use crate::error::Error;
-use crate::key_copies::Copier;
+use crate::keys::Copier;
 use crate::licensing::Licensing;
 
 /// A request for licenses.
@@ -192,7 +192,7 @@ impl AuditedLicensing {
         };
         let note = AuditEntries::of(new.iter().map(line).collect());
         let version = self.store.create_licenses(new, note).await?;
-        self.note_created(version, &fingerprints);
+        self.changes.note_created(version, &fingerprints);
         let with_key = |(license, info, credential): (License, CredentialInfo, _)| Issued {
             credential_id: info.id,
             license: StoredLicense {

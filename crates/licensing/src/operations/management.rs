@@ -189,7 +189,7 @@ impl AuditedLicensing {
         let replacing = self.store.replace_management_key(id, end, new, note);
         let replaced = replacing.await?;
         self.forget_management_keys();
-        self.learn_now().await;
+        self.changes.learn_now().await;
         if replaced {
             Ok(issued)
         } else {
@@ -214,7 +214,7 @@ impl AuditedLicensing {
         let now = self.clock.now();
         let ended = self.store.end_management_key(id, now, note).await?;
         self.forget_management_keys();
-        self.learn_now().await;
+        self.changes.learn_now().await;
         ended.ok_or(Error::ManagementKeyUnknown(id))
     }
 }
@@ -349,9 +349,7 @@ impl Licensing {
     /// gates.
     pub(super) fn forget_management_keys(&self) {
         self.management.clear();
-        if let Some((shared, _)) = &self.fleet.shared {
-            shared.announce_keys();
-        }
+        self.changes.announce_keys();
     }
 }
 

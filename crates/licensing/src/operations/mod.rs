@@ -1,7 +1,7 @@
 //! Every operation on licenses, keys and accounts, once, for the command line and all protocols.
 //!
-//! What an operation changes is in force on this gate when it returns, and on the others with their next reading of
-//! the changes.
+//! What an operation changes is in force on this gate when it returns, and on the others with their
+//! next reading of the changes.
 
 mod acting;
 mod addresses;
@@ -9,18 +9,16 @@ mod api_keys;
 mod app_credentials;
 mod app_secret_cache;
 mod audit;
-mod audit_queue;
 mod change;
+mod expiry;
 mod idempotency;
 mod in_flight;
 mod issue;
-mod lost_claim;
-mod lost_claim_permits;
 mod management;
 mod management_cache;
 mod show_key;
 mod time;
-mod token;
+mod tokens;
 mod user;
 mod validate;
 
@@ -33,14 +31,14 @@ pub use api_keys::{
 };
 pub use app_credentials::{AppSecrets, IssuedAppSecret};
 pub(crate) use app_secret_cache::AppSecretCache;
-pub(crate) use audit_queue::AuditQueue;
 pub use change::{BalanceView, LicenseUpdate};
+pub(crate) use expiry::ExpiryTask;
 pub use idempotency::{Idempotency, IdempotencyGuard, IdempotentRequest};
 pub(crate) use in_flight::InFlight;
 pub use issue::{IssueRequest, Issued, KeySource, NotIssued};
-pub(crate) use lost_claim_permits::LostClaimPermits;
 pub(crate) use management::has_ended;
 pub use management::{IssuedManagementKey, ManagementKeyRequest};
 pub(crate) use management_cache::ManagementCache;
-pub use token::{ClaimedToken, IssuedToken, TokenRequest};
+pub(crate) use tokens::RequestTokens;
+pub use tokens::{ClaimedToken, IssuedToken, TokenRequest};
 pub use user::UserRequest;

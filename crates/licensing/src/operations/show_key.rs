@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use store::{AuditEntries, StoredLicense};
 
 use super::acting::AuditedLicensing;
-use super::audit_queue::RepeatedEvent;
+
 use super::issue::Minted;
+use crate::audit::RepeatedEvent;
 use crate::error::Error;
-use crate::key_copies::{Copier, KeyCopies};
+use crate::keys::{Copier, KeyCopies};
 use crate::licensing::Licensing;
 
 impl AuditedLicensing {
@@ -42,7 +43,7 @@ impl AuditedLicensing {
                 credential: id,
                 account: license.account.clone(),
             };
-            self.audit_repeated(self.actor(), shown).await;
+            self.audit.add_repeated(self.actor(), shown).await;
             return Ok(Some(key));
         }
         Ok(None)

@@ -87,7 +87,7 @@ impl AuditedLicensing {
             vec![audit_writer.line("user.delete", user.id).of(&user.account)]
         });
         let deleted = self.store.delete_user(app, login, note).await?;
-        self.learn_now().await;
+        self.changes.learn_now().await;
         Ok(deleted)
     }
 }

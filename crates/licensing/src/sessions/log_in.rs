@@ -62,7 +62,7 @@ impl Sessions {
             // The key ended just now.
             return Err(SessionError::Credentials);
         }
-        self.licensing.learn_now().await;
+        self.licensing.changes.learn_now().await;
         Ok(self.handed_out(minted, session, key))
     }
 
@@ -106,7 +106,7 @@ impl Sessions {
             .refresh_session(hash, asked_at, minted.kept.clone(), note)
             .await
             .map_err(Error::from)?;
-        self.licensing.learn_now().await;
+        self.licensing.changes.learn_now().await;
         match outcome {
             RefreshOutcome::Refreshed => Ok(self.handed_out(minted, session, key)),
             RefreshOutcome::Replayed => {

@@ -221,7 +221,7 @@ impl Sessions {
         });
         let now = self.licensing.clock.now();
         let ended = store.end_session(session.id, now, note).await?;
-        self.licensing.learn_now().await;
+        self.licensing.changes.learn_now().await;
         ended.ok_or(Error::SessionUnknown(session.id))
     }
 

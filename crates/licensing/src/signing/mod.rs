@@ -28,8 +28,8 @@ pub use token::{TokenFault, TokenTerms};
 
 use self::slot::{Record, Slot};
 use crate::error::Error;
-use crate::keyring::{Key, Keyring, random};
-use crate::numbered;
+use crate::keys;
+use crate::keys::{Key, Keyring, random};
 
 /// The signing keys of a store. One for a process; shared by all of its threads.
 pub struct Signing {
@@ -145,7 +145,7 @@ impl Signing {
             let read = |name: &str, bytes: &[u8]| {
                 Slot::decode(signing_use, name, bytes, &self.keyring).map(Arc::new)
             };
-            let mut new = numbered::since(&*self.store, known, Self::MAX_KEYS, name, read).await?;
+            let mut new = keys::since(&*self.store, known, Self::MAX_KEYS, name, read).await?;
             if !new.is_empty() {
                 let mut rings = Rings::clone(&self.rings.load());
                 rings.0[signing_use as usize].append(&mut new);

@@ -10,7 +10,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::keyring::{Key, Keyring, random};
+use crate::keys::{Key, Keyring, random};
 
 /// One key with what its slot says.
 pub(super) struct Slot {

@@ -156,14 +156,22 @@ impl World {
     }
 
     pub(crate) fn find(&self, hash: &KeyHash) -> Found {
-        self.licensing.find(hash, self.clock.since_boot())
+        self.licensing
+            .admission()
+            .find(hash, self.clock.since_boot())
     }
 
     /// What a gate does: find, and load what is cold.
     pub(crate) async fn entry(&self, hash: &KeyHash) -> Arc<CachedLicense> {
         match self.find(hash) {
             Found::Known(entry) => entry,
-            Found::Cold => self.licensing.load(*hash).await.unwrap().unwrap(),
+            Found::Cold => self
+                .licensing
+                .admission()
+                .load(*hash)
+                .await
+                .unwrap()
+                .unwrap(),
             other => panic!("{other:?}"),
         }
     }

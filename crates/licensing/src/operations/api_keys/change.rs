@@ -77,7 +77,7 @@ impl AuditedLicensing {
         let changing = self.api_key_store()?.change_api_key(id, change, note);
         let changed = changing.await?;
         let changed = changed.ok_or(Error::ApiKeyUnknown(id))?;
-        self.note_own(&changed.license, None);
+        self.changes.note_own(&changed.license, None);
         self.api_key_view(changed).await
     }
 

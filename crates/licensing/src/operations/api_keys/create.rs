@@ -103,7 +103,7 @@ impl AuditedLicensing {
         };
         let creating = self.api_key_store()?.create_api_key(new, note);
         let version = creating.await?;
-        self.note_created(version, &[(id, fingerprint)]);
+        self.changes.note_created(version, &[(id, fingerprint)]);
         stored.license.version = version;
         let mut views = self.api_key_views(vec![stored]).await?;
         let view = views.pop().expect("one key has one view");

@@ -6,8 +6,8 @@ use std::time::Duration;
 use model::{Actor, CredentialStatus, LicenseStatus, Refusal, ResourcePermissions, Timestamp};
 
 use super::{ApiKeyOwner, ApiKeyPolicy};
-use crate::cached_license::CachedLicense;
 use crate::error::Error;
+use crate::license::CachedLicense;
 use crate::licensing::Licensing;
 
 /// The reason why an API key is not valid.

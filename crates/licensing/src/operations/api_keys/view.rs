@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use store::{LeaseKey, LeaseRequest, StoredApiKey};
 
 use super::super::acting::shown;
-use crate::cached_license::CachedLicense;
 use crate::error::Error;
+use crate::license::CachedLicense;
 use crate::licensing::Licensing;
 use crate::meter::{RateView, WindowUse};
 
@@ -52,7 +52,7 @@ impl Licensing {
             let start = stored.start().to_owned();
             let mut view = ApiKeyView::of(stored.key, start, stored.license.license);
             view.request_count = request_count;
-            view.last_request = view.last_request.max(self.lease_queue.last_uses.of(id));
+            view.last_request = view.last_request.max(self.queues.last_uses.of(id));
             if view.license.spec.limits.remaining.is_some() {
                 let balance = self.balance(id).await?;
                 view.remaining = balance.map(|balance| balance.remaining);
@@ -108,9 +108,9 @@ impl Licensing {
             let Some(limit) = license.spec.limits.rate_limits.first() else {
                 continue;
             };
-            let state = self.states.get(license.id);
+            let state = self.cache.state(license.id);
             if let Some(state) = &state {
-                self.lease_queue.settled(state).await;
+                self.queues.leases.settled(state).await;
             }
             let known = state.and_then(|state| state.meter().window_use(limit, now));
             match known {
