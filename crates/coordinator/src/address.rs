@@ -9,7 +9,7 @@ use crate::error::Error;
 /// The address of a Redis, read from its URLs.
 #[derive(Clone)]
 pub(crate) enum Address {
-    /// One server. If it turns out to be part of a Cluster, it is used as such.
+    /// The address of one server. If it turns out to be part of a Cluster, it is used as such.
     Single(ConnectionInfo),
     /// The master that these Sentinels know by this name.
     Sentinels {
@@ -19,7 +19,7 @@ pub(crate) enum Address {
         login: RedisConnectionInfo,
         tls: bool,
     },
-    /// Some servers of a Cluster, which name the others.
+    /// The addresses of some servers of a Cluster, which name the others.
     Cluster(Vec<ConnectionInfo>),
 }
 

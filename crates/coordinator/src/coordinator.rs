@@ -13,9 +13,9 @@ use tokio::task::JoinHandle;
 use crate::address::Address;
 use crate::cache;
 use crate::circuit::Circuit;
+use crate::connector::Connector;
 use crate::counts;
 use crate::error::Error;
-use crate::link::Connector;
 use crate::notifier::{ChangeNotifier, OwnChanges};
 use crate::options::CoordinatorOptions;
 use crate::server;
@@ -27,14 +27,14 @@ pub struct Coordinator {
     circuit: Arc<Circuit>,
     notifier: Arc<ChangeNotifier>,
     own_changes: watch::Sender<OwnChanges>,
-    /// Permits for snapshots that are being stored.
+    /// The permits for snapshots that are being stored.
     fills: Arc<Semaphore>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Coordinator {
     /// The number of snapshots that are stored at once. Further ones are not kept.
-    const FILLS: usize = 128;
+    const MAX_FILLS: usize = 128;
 
     /// Connects to Redis and starts the tasks that keep the connection; they end when the value is
     /// dropped. To be called on the runtime that may wait for Redis. `on_change` is called with
@@ -62,17 +62,17 @@ impl Coordinator {
         });
         first(&connector).await?;
         let (own_changes, published) = watch::channel(OwnChanges::default());
-        let (publishing, ringing) = (circuit.clone(), notifier.clone());
+        let (publisher_circuit, publisher) = (circuit.clone(), notifier.clone());
         let tasks = vec![
             tokio::spawn(supervisor::serve(connector, 1)),
-            tokio::spawn(async move { ringing.publish(&publishing, published).await }),
+            tokio::spawn(async move { publisher.publish(&publisher_circuit, published).await }),
         ];
         Ok(Arc::new(Self {
             namespace,
             circuit,
             notifier,
             own_changes,
-            fills: Arc::new(Semaphore::new(Self::FILLS)),
+            fills: Arc::new(Semaphore::new(Self::MAX_FILLS)),
             tasks,
         }))
     }

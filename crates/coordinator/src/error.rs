@@ -22,7 +22,7 @@ pub enum Error {
         "[redis] url: {server} does not give the user these rights: {rights}; give them with `ACL SETUSER`, docs/redis.md has the whole line"
     )]
     NotPermitted {
-        /// Which server, without the password.
+        /// The name of the server, without the password.
         server: String,
         /// The rights that are missing, as `ACL SETUSER` names them.
         rights: String,
@@ -30,7 +30,7 @@ pub enum Error {
     /// The user or the password is wrong.
     #[error("[redis] url: {server} refuses the user or the password: {reason}")]
     Denied {
-        /// Which server, without the password.
+        /// The name of the server, without the password.
         server: String,
         /// The answer of the server.
         reason: String,
@@ -38,7 +38,7 @@ pub enum Error {
     /// The server is older than what is needed.
     #[error("[redis] url: {server} is Redis {found}: use {oldest} or newer")]
     TooOld {
-        /// Which server.
+        /// The name of the server, without the password.
         server: String,
         /// The version of the server.
         found: String,
@@ -50,7 +50,7 @@ pub enum Error {
         "[redis] url: {server} has `maxmemory-policy {policy}`, by which it throws keys away when its memory is full: set it to `noeviction`, and `maxmemory` high enough"
     )]
     Evicts {
-        /// Which server.
+        /// The name of the server, without the password.
         server: String,
         /// The eviction policy of the server.
         policy: String,
@@ -58,7 +58,7 @@ pub enum Error {
     /// The server is not what the URL says, such as no Cluster, or no Redis at all.
     #[error("[redis] url: {server} cannot be used: {reason}")]
     Unfit {
-        /// Which server.
+        /// The name of the server, without the password.
         server: String,
         /// What is wrong and what to do.
         reason: String,

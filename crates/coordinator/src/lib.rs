@@ -11,6 +11,7 @@
 mod address;
 mod cache;
 mod circuit;
+mod connector;
 mod coordinator;
 mod counts;
 mod error;

@@ -1,4 +1,4 @@
-//! Notices of changes: a channel on which gates publish the number of the last change that they
+//! The notices of changes: a channel on which gates publish the number of the last change that they
 //! made, and that management keys or accounts changed.
 
 use std::sync::{Arc, Weak};
@@ -112,18 +112,18 @@ impl ChangeNotifier {
         circuit: &Circuit,
         mut own_changes: watch::Receiver<OwnChanges>,
     ) {
-        let mut told = OwnChanges::default();
+        let mut published = OwnChanges::default();
         while own_changes.changed().await.is_ok() {
             let new = *own_changes.borrow_and_update();
             // If Redis is away, the other gates read the changes at their next poll, and when they
             // are connected again.
-            if new.keys != told.keys {
+            if new.keys != published.keys {
                 let _ = circuit.query::<i64>(&self.message(KEYS)).await;
             }
-            if new.number != told.number {
+            if new.number != published.number {
                 let _ = circuit.query::<i64>(&self.message(new.number)).await;
             }
-            told = new;
+            published = new;
         }
     }
 

@@ -1,4 +1,4 @@
-//! Options: where Redis is, and how long it may take.
+//! The options of the Redis tier: its servers and the limits on their time.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use crate::error::Error;
 /// Options of the Redis tier.
 #[derive(Clone)]
 pub struct CoordinatorOptions {
-    /// `redis://`, `rediss://` or `redis+unix://` of one server, `redis+sentinel://` or `rediss+sentinel://` of its
-    /// Sentinels, or several of a Cluster. They may hold passwords.
+    /// The URLs: `redis://`, `rediss://` or `redis+unix://` of one server, `redis+sentinel://` or
+    /// `rediss+sentinel://` of its Sentinels, or several of a Cluster. They may hold passwords.
     pub urls: Vec<String>,
     /// The prefix of all names, so that several stores can share one Redis.
     pub namespace: String,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::cmd;
 
-use crate::link::Connector;
+use crate::connector::Connector;
 
 /// The shortest pause before another try.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
@@ -14,15 +14,15 @@ const MIN_PAUSE: Duration = Duration::from_millis(50);
 /// Keeps a connection for ever. `number` is that of the next connection.
 pub(crate) async fn serve(connector: Arc<Connector>, mut number: u64) {
     let circuit = &connector.circuit;
-    let (mut failures, mut looks) = (0, 0);
+    let (mut failures, mut probes) = (0, 0);
     loop {
         if circuit.is_closed() {
             let used = tokio::time::timeout(connector.options.heartbeat, circuit.opened()).await;
             if used.is_err() {
                 // In a Cluster all masters are asked. A failure opens the circuit.
                 let _ = circuit.query::<String>(&cmd("PING")).await;
-                looks += 1;
-                if connector.has_moved(looks).await {
+                probes += 1;
+                if connector.has_moved(probes).await {
                     circuit.open(number - 1, &"its Sentinels name another master");
                 }
             }

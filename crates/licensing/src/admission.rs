@@ -1,4 +1,4 @@
-//! What the admission of a call needs of licensing.
+//! The admission of calls: the narrow view of licensing that the gate takes.
 //!
 //! The steps of a call. None of them waits while its license is cached:
 //!
@@ -118,8 +118,8 @@ impl Admission {
         self.tokens.issue(request).await
     }
 
-    /// Returns the request token of a text, whatever its state; `None`: there is none. May be called
-    /// from any runtime with a timer.
+    /// Returns the request token of a text, whatever its state; `None`: there is none. May be
+    /// called from any runtime with a timer.
     ///
     /// # Errors
     /// [`Refusal::LicenseStoreUnavailable`] if the store fails or is too slow.

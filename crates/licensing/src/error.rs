@@ -84,7 +84,7 @@ pub enum Error {
     /// A new signing key was made already and does not sign yet. Blame: caller.
     #[error("a new signing key takes over at {until}: wait for it, or withdraw the ones before")]
     RotationUnderWay {
-        /// When it begins to sign.
+        /// The time at which it begins to sign.
         until: Timestamp,
     },
     /// The store failed. Blame: us.

@@ -46,9 +46,9 @@ pub struct Licensing {
 }
 
 impl Licensing {
-    /// Opens licensing: reads the number of the last change and the fingerprints of all credentials.
-    /// To be called on the runtime that may wait for the store. [`Licensing::run`] must run for as
-    /// long as it is used.
+    /// Opens licensing: reads the number of the last change and the fingerprints of all
+    /// credentials. To be called on the runtime that may wait for the store. [`Licensing::run`]
+    /// must run for as long as it is used.
     ///
     /// # Errors
     /// The store fails.

@@ -11,11 +11,11 @@ pub struct LicensingOptions {
     /// The number of remembered keys that do not exist although their fingerprint does, in a cache
     /// of their own \[16,384\].
     pub negative_capacity: usize,
-    /// How long such a key is taken for unknown without asking the store again \[5 s\].
+    /// The time for which such a key is taken for unknown without asking the store again \[5 s\].
     pub negative_ttl: Duration,
     /// The time between two reads of the store's changes \[1 s\].
     pub change_poll: Duration,
-    /// How old the last read of the changes may be before a gate lives on its grace (G8) \[2 s\].
+    /// The age of the last read of the changes beyond which a gate lives on its grace (G8) \[2 s\].
     pub stale_after: Duration,
     /// The shortest time between the beginnings of two reads that only unknown keys ask for \[50
     /// ms\].
@@ -40,9 +40,9 @@ pub struct LeaseOptions {
     pub first: u64,
     /// The most units of one lease, except for a single call that asks for more \[10,000\].
     pub most: u64,
-    /// How long a lease should last at the recent rate \[2 s\].
+    /// The time that a lease should last at the recent rate \[2 s\].
     pub horizon: Duration,
-    /// How long a lease lies unused before it is given back \[30 s\].
+    /// The time for which a lease lies unused before it is given back \[30 s\].
     pub idle_after: Duration,
     /// How long "nothing is left" is believed while nothing is known to have changed it; at least
     /// 100 ms \[5 s\].

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    Clock, CredentialId, CredentialInfo, CredentialStatus, InstanceId, KeyHash, KeyHasher, License, LicenseId, LicenseSpec, LicenseStatus,
-    ManualClock, Timestamp,
+    Clock, CredentialId, CredentialInfo, CredentialStatus, InstanceId, KeyHash, KeyHasher, License,
+    LicenseId, LicenseSpec, LicenseStatus, ManualClock, Timestamp,
 };
 use store::{
-    AuditEntries, ChangeNumber, NewCredential, NewLicense,
-    Snapshot, SqliteOptions, SqliteStore, Store,
+    AuditEntries, ChangeNumber, NewCredential, NewLicense, Snapshot, SqliteOptions, SqliteStore,
+    Store,
 };
 use tempfile::TempDir;
 
@@ -35,8 +35,8 @@ pub(crate) struct Disk {
 }
 
 impl Memory {
-    /// Returns an empty cache, whose changes have just been read. Counts are shared with other gates
-    /// if `is_shared`.
+    /// Returns an empty cache, whose changes have just been read. Counts are shared with other
+    /// gates if `is_shared`.
     pub(crate) fn new(is_shared: bool) -> Self {
         let options = LicensingOptions {
             change_poll: Duration::from_millis(5),

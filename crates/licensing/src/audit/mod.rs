@@ -32,8 +32,8 @@ impl AuditLog {
         })
     }
 
-    /// Adds lines, and writes all that wait. Lines that the store does not take now are written when
-    /// it is back.
+    /// Adds lines, and writes all that wait. Lines that the store does not take now are written
+    /// when it is back.
     pub(crate) async fn add(&self, entries: Vec<AuditEntry>) {
         self.queue.push(entries);
         self.write().await;

@@ -6,14 +6,14 @@ use model::{AccountName, Actor, AuditEntry, CredentialId, Timestamp};
 use parking_lot::Mutex;
 use store::Store;
 
-/// The number of lines that are kept in memory while the store is away. Further ones are lost, with an
-/// error in the log.
+/// The number of lines that are kept in memory while the store is away. Further ones are lost, with
+/// an error in the log.
 const MAX_WAITING: usize = 10_000;
 /// The number of lines that are written or read together.
 pub(super) const BATCH_SIZE: usize = 1_000;
 /// The number of different events, by actor and address, that are counted apart within a minute.
 const MAX_DISTINCT: usize = 1_000;
-/// Microseconds of a minute.
+/// The microseconds of a minute.
 const MINUTE: i64 = 60_000_000;
 
 /// The lines of the audit log that are still to be written.
@@ -21,7 +21,7 @@ const MINUTE: i64 = 60_000_000;
 pub(super) struct AuditQueue {
     waiting: Mutex<VecDeque<AuditEntry>>,
     coalescer: Mutex<Coalescer>,
-    /// One writer at a time, so that lines keep their order.
+    /// The turn to write. There is one writer at a time, so that lines keep their order.
     writing: tokio::sync::Mutex<()>,
 }
 
@@ -34,13 +34,13 @@ pub(crate) enum RepeatedEvent {
     KeyShown {
         /// The credential.
         credential: CredentialId,
-        /// Whose it is.
+        /// The account that the credential belongs to.
         account: AccountName,
     },
 }
 
-/// The events of a minute. The first time of an event by an actor at an address is a line at once; the
-/// others become one line with their number at the end of the minute.
+/// The events of a minute. The first time of an event by an actor at an address is a line at once;
+/// the others become one line with their number at the end of the minute.
 #[derive(Default)]
 struct Coalescer {
     minute: i64,
@@ -59,8 +59,8 @@ impl AuditQueue {
         }
     }
 
-    /// Adds what happened just now, or counts it if the same happened in this minute already. Returns
-    /// whether there is something to be written now.
+    /// Adds what happened just now, or counts it if the same happened in this minute already.
+    /// Returns whether there is something to be written now.
     pub(super) fn note(&self, actor: Actor, event: RepeatedEvent, now: Timestamp) -> bool {
         let entries = self.coalescer.lock().note(actor, event, now);
         let any = !entries.is_empty();
@@ -74,8 +74,9 @@ impl AuditQueue {
         self.push(past);
     }
 
-    /// Writes all lines to the store, oldest first. If the store fails, the rest stays in the queue. A
-    /// line that a failing store took all the same is recognised by its id and not written twice.
+    /// Writes all lines to the store, oldest first. If the store fails, the rest stays in the
+    /// queue. A line that a failing store took all the same is recognised by its id and not written
+    /// twice.
     pub(super) async fn write(&self, store: &dyn Store) {
         let _writing = self.writing.lock().await;
         let mut together = BATCH_SIZE;
@@ -120,8 +121,8 @@ impl RepeatedEvent {
 }
 
 impl Coalescer {
-    /// Counts an event. Returns the lines to be written now: those of the minute before, if it is over, and
-    /// the event itself if it is the first of its kind in this minute.
+    /// Counts an event. Returns the lines to be written now: those of the minute before, if it is
+    /// over, and the event itself if it is the first of its kind in this minute.
     fn note(&mut self, actor: Actor, event: RepeatedEvent, now: Timestamp) -> Vec<AuditEntry> {
         let mut lines = self.turn(now);
         let first = event.line(&actor, now);

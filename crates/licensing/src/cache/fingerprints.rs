@@ -1,4 +1,4 @@
-//! The fingerprints of all credentials there are, so that a key that is none of them costs no look-up.
+//! The fingerprints of all credentials, so that a key that does not exist costs no look-up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,24 +8,26 @@ use parking_lot::Mutex;
 
 /// A set of fingerprints: open addressing in order of the fingerprints, 10 to 12.5 bytes each.
 ///
-/// Nothing is taken out of it. It is read anew from the store once it has grown to more than twice what it was then, so
-/// that credentials which came and went do not fill the memory. Reads take no lock; writes take turns.
+/// Fingerprints are never taken out. The set is read anew from the store once it has grown to more
+/// than twice its size after the last reading, so that credentials which came and went do not fill
+/// the memory. Reads take no lock; writes take turns.
 #[derive(Debug)]
 pub struct FingerprintSet {
     table: ArcSwap<Table>,
     writer: Mutex<Additions>,
-    /// How many there were when it was read last.
+    /// The number of fingerprints after the last reading.
     read: AtomicU64,
 }
 
-/// What comes in while the set is read anew, which may come too late to be among what is read.
+/// The fingerprints that come in while the set is read anew, which may come too late to be among
+/// those that are read.
 #[derive(Debug, Default)]
 struct Additions {
     renewals: usize,
     since: Vec<Fingerprint>,
 }
 
-/// A reading anew that is under way. Dropped, the set stays as it is.
+/// A reading of the set anew that is under way. If it is dropped, the set stays as it is.
 #[derive(Debug)]
 pub(crate) struct Renewal<'a>(&'a FingerprintSet);
 
@@ -38,10 +40,10 @@ struct Table {
 const EMPTY: u64 = 0;
 
 impl FingerprintSet {
-    /// More than twice as many by less than this are not worth a reading.
-    const SLACK: usize = 256;
+    /// The growth beyond twice the size that is worth a reading.
+    const MIN_GROWTH: usize = 256;
 
-    /// An empty set with room for some fingerprints.
+    /// Returns an empty set with room for some fingerprints.
     #[must_use]
     pub fn with_capacity(fingerprints: usize) -> Self {
         Self {
@@ -51,7 +53,7 @@ impl FingerprintSet {
         }
     }
 
-    /// Whether it may be the fingerprint of a credential. `false` is certain.
+    /// Returns whether a fingerprint may be that of a credential. `false` is certain.
     #[must_use]
     pub fn contains(&self, fingerprint: Fingerprint) -> bool {
         self.table.load().find(word(fingerprint)).is_ok()
@@ -68,7 +70,7 @@ impl FingerprintSet {
         }
     }
 
-    /// To be called with the turn taken.
+    /// Adds a fingerprint. Call it with the writer locked.
     fn add(&self, fingerprint: Fingerprint) {
         if self.table.load().is_full() {
             self.table.store(self.table.load().grown().into());
@@ -76,31 +78,32 @@ impl FingerprintSet {
         self.table.load().insert(word(fingerprint));
     }
 
-    /// Whether so much came in since it was last read that reading it anew may be worth its while.
+    /// Returns whether so many fingerprints came in since the last reading that another is
+    /// worthwhile.
     pub(crate) fn has_doubled(&self) -> bool {
         let read = usize::try_from(self.read.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
-        self.len() > read.saturating_mul(2).saturating_add(Self::SLACK)
+        self.len() > read.saturating_mul(2).saturating_add(Self::MIN_GROWTH)
     }
 
-    /// Begins to read it anew. Call it before the first question to the store.
+    /// Begins to read the set anew. Call it before the store is first asked.
     pub(crate) fn renew(&self) -> Renewal<'_> {
         self.writer.lock().renewals += 1;
         Renewal(self)
     }
 
-    /// How many there are.
+    /// Returns the number of fingerprints.
     #[must_use]
     pub fn len(&self) -> usize {
         usize::try_from(self.table.load().filled.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no fingerprints.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes of memory that it takes.
+    /// Returns the size of the set in memory, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.table.load().slots.len() * size_of::<u64>()
@@ -129,7 +132,8 @@ impl Drop for Renewal<'_> {
     }
 }
 
-/// A slot of zero is empty: the fingerprint zero shares the word of the fingerprint one.
+/// Returns the word of a fingerprint. A slot of zero is empty, so that the fingerprint zero shares
+/// the word of the fingerprint one.
 const fn word(fingerprint: Fingerprint) -> u64 {
     if fingerprint.0 == EMPTY {
         1
@@ -139,7 +143,7 @@ const fn word(fingerprint: Fingerprint) -> u64 {
 }
 
 impl Table {
-    const SMALLEST: usize = 64;
+    const MIN_SLOTS: usize = 64;
 
     fn with_slots(slots: usize) -> Self {
         Self {
@@ -148,9 +152,10 @@ impl Table {
         }
     }
 
-    /// At most 8 of 10 slots are filled, so that an absent word is found missing after a few steps.
+    /// Returns a table for so many words, in which at most 8 of 10 slots are filled, so that an
+    /// absent word is found missing after a few steps.
     fn for_load(words: usize) -> Self {
-        Self::with_slots((words / 8 * 10 + 10).max(Self::SMALLEST))
+        Self::with_slots((words / 8 * 10 + 10).max(Self::MIN_SLOTS))
     }
 
     fn is_full(&self) -> bool {
@@ -168,7 +173,7 @@ impl Table {
         table
     }
 
-    /// The slot that holds a word, or the empty one where it belongs.
+    /// Returns the slot that holds a word, or the empty one where it belongs.
     fn find(&self, word: u64) -> Result<usize, usize> {
         let length = self.slots.len();
         // Words are uniform: their place is their share of the range.

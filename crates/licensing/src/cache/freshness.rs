@@ -1,4 +1,5 @@
-//! The freshness of what this gate knows of changes that others made, and the requests to read them.
+//! The freshness of what this gate knows of changes that others made, and the requests to read
+//! them.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,13 +17,13 @@ pub enum Freshness {
     /// suspended, or is about to try. They must be read before a call is judged: await
     /// [`Admission::find_after_refresh`](crate::Admission::find_after_refresh).
     Unread {
-        /// How long ago the changes were last read.
+        /// The time since the changes were last read.
         age: Duration,
     },
     /// The changes cannot be read. Known licenses pass while `age` is within the grace of their
     /// app.
     Stale {
-        /// How long ago the changes were last read.
+        /// The time since the changes were last read.
         age: Duration,
     },
 }
@@ -38,9 +39,9 @@ impl Freshness {
 
 /// The record of when the changes were read, and when that failed, with the requests to read them.
 pub(crate) struct Reading {
-    /// When the last successful reading began.
+    /// The time at which the last successful reading began.
     last: AtomicU64,
-    /// When the store was last seen not to answer; 0: it has answered since.
+    /// The time at which the store was last seen not to answer; 0: it has answered since.
     failed: AtomicU64,
     /// Notified at the end of each reading.
     ended: Notify,

@@ -1,12 +1,13 @@
-//! The recent past of the store, as this gate read it: by it a snapshot from elsewhere is judged.
+//! The recent changes of the store, as this gate read them, by which a snapshot of another gate is
+//! judged.
 
 use std::collections::{HashMap, VecDeque};
 
 use model::{Fingerprint, LicenseId, Timestamp};
 use store::{Change, ChangeNumber};
 
-/// A point in the history of a store: its last change. The time tells one history from another that shares its numbers,
-/// as after a restore from a backup.
+/// A point in the history of a store: its last change. The time distinguishes histories that share
+/// numbers, as after a restore from a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Point {
     pub(crate) number: ChangeNumber,
@@ -16,11 +17,11 @@ pub(crate) struct Point {
 /// The relation of a point to what is known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// It is one of ours: everything that changed since is known.
+    /// The point is in this history: everything that changed since is known.
     Known,
-    /// Too long ago, or not read here yet.
+    /// The point is too long ago, or was not read here yet.
     Beyond,
-    /// There was no such change in this store.
+    /// This store had no such change.
     Elsewhere,
 }
 
@@ -30,13 +31,13 @@ pub(crate) struct History {
     changes: VecDeque<Change>,
     /// The last change of a license, also of those made here and not read back yet.
     latest: HashMap<LicenseId, ChangeNumber>,
-    /// All changes up to it are known.
+    /// The point up to which all changes are known.
     reached: Point,
     longest: usize,
 }
 
 impl Point {
-    /// Before the first change.
+    /// The point before the first change.
     const BEGINNING: Self = Self {
         number: ChangeNumber(0),
         at: Timestamp::from_micros(0),
@@ -44,7 +45,7 @@ impl Point {
 }
 
 impl History {
-    /// How many changes it keeps: 56 bytes each, and as many for the license.
+    /// The number of changes that are kept: 56 bytes each, and as many for the license.
     pub(crate) const CAPACITY: usize = 65_536;
 
     pub(crate) fn new(longest: usize) -> Self {
@@ -56,17 +57,18 @@ impl History {
         }
     }
 
-    /// The point up to which everything is known.
+    /// Returns the point up to which all changes are known.
     pub(crate) const fn reached(&self) -> Point {
         self.reached
     }
 
-    /// The last change that was read.
+    /// Returns the last change that was read.
     pub(crate) fn last(&self) -> Option<Change> {
         self.changes.back().copied()
     }
 
-    /// Adds what was read from the store, in its order. After a gap everything before is forgotten.
+    /// Adds a change that was read from the store, in its order. After a gap all earlier changes
+    /// are forgotten.
     pub(crate) fn push(&mut self, change: &Change) {
         if change.number <= self.reached.number {
             return;
@@ -85,7 +87,7 @@ impl History {
         self.note(change.license_id, change.number);
     }
 
-    /// Notes a change that was made here, before it is read back.
+    /// Records a change that was made here, before it is read back.
     pub(crate) fn note(&mut self, id: LicenseId, number: ChangeNumber) {
         // What has left the history already would never leave the map.
         if number.0 + self.changes.len() as u64 <= self.reached.number.0 {
@@ -95,14 +97,14 @@ impl History {
         *latest = (*latest).max(number);
     }
 
-    /// Forgets everything, as when the store went back to an older copy.
+    /// Removes all changes, as when the store went back to an older copy.
     pub(crate) fn clear(&mut self) {
         self.changes.clear();
         self.latest.clear();
         self.reached = Point::BEGINNING;
     }
 
-    /// Where a point lies.
+    /// Returns where a point lies.
     pub(crate) fn place(&self, point: Point) -> Place {
         let first = self.changes.front().map_or(1, |change| change.number.0);
         match point.number.0 {
@@ -119,12 +121,12 @@ impl History {
         }
     }
 
-    /// Whether a license was changed after `version`, in the time that this history covers.
+    /// Returns whether a license was changed after `version`, within this history.
     pub(crate) fn is_outdated(&self, id: LicenseId, version: ChangeNumber) -> bool {
         self.latest.get(&id).is_some_and(|latest| *latest > version)
     }
 
-    /// Whether a credential of this fingerprint came in after a point.
+    /// Returns whether a credential of this fingerprint came in after a point.
     pub(crate) fn is_added(&self, fingerprint: Fingerprint, since: Point) -> bool {
         let later = self.changes.iter().rev();
         later
@@ -132,7 +134,7 @@ impl History {
             .any(|change| change.added == Some(fingerprint))
     }
 
-    /// Whether it is known already that this license was changed up to this number.
+    /// Returns whether this license is known to have changed up to this number.
     pub(crate) fn knows(&self, change: &Change) -> bool {
         let latest = self.latest.get(&change.license_id);
         latest.is_some_and(|latest| *latest >= change.number)

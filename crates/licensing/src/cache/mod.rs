@@ -2,8 +2,8 @@
 //!
 //! It is filled by look-ups (`load`) and kept true by the change numbers of the store (`changes`).
 //! Every change raises the version of its license's state: licenses cached before are outdated from
-//! then on and are loaded again by the next call. The change log recognises a fill that raced with a
-//! change: the fill is thrown away if a newer change than what it read came in since it began.
+//! then on and are loaded again by the next call. The change log recognises a fill that raced with
+//! a change: the fill is thrown away if a newer change than what it read came in since it began.
 
 mod apply;
 mod change_log;

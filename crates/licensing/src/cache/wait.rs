@@ -7,9 +7,9 @@ use model::{KeyHash, Moment};
 use super::{Found, LicenseCache};
 
 impl LicenseCache {
-    /// Repeats [`LicenseCache::find`] after the changes were read, for a key that must not be judged
-    /// before. A gate that was suspended is waited for at most twice `load_timeout`, for by then
-    /// the store is known to fail or to be silent; a key unknown here, at most
+    /// Repeats [`LicenseCache::find`] after the changes were read, for a key that must not be
+    /// judged before. A gate that was suspended is waited for at most twice `load_timeout`, for by
+    /// then the store is known to fail or to be silent; a key unknown here, at most
     /// `unknown_key_timeout`. Never returns [`Found::Unread`] or [`Found::Unheard`]. All who wait
     /// share one reading; how many wait is bounded by the running calls. Those whom it refuses are
     /// not answered all in one moment, in which calls with good keys would have to wait for them.

@@ -25,7 +25,8 @@ pub(crate) struct ChangeFollower {
     clock: Arc<dyn Clock>,
     fleet: Arc<FleetOptions>,
     cache: Arc<LicenseCache>,
-    /// Cleared when management keys or accounts changed on another gate.
+    /// The cache of management keys, which is cleared when they or accounts changed on another
+    /// gate.
     management: Arc<ManagementCache>,
     cuts: CutLearner,
     /// Held while the changes are read, so that they are recorded in their order.
@@ -43,7 +44,7 @@ fn is_continued(known: Option<&Change>, changes: &[Change], last: ChangeNumber) 
 
 impl ChangeFollower {
     const CHANGES_AT_ONCE: usize = 1_000;
-    /// How often one reading may begin again, on a store that changes under it.
+    /// The number of times that one reading may begin again, on a store that changes under it.
     const MAX_RESYNCS: u32 = 3;
 
     /// Returns the follower of a cache, which knows nothing of the store yet. See

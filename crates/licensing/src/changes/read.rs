@@ -1,4 +1,5 @@
-//! Readings of the store by page: the history of changes, and the fingerprints of all credentials.
+//! The readings of the store by page: the history of changes, and the fingerprints of all
+//! credentials.
 
 use store::{ChangeNumber, Store};
 

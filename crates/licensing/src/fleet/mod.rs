@@ -36,7 +36,8 @@ pub trait Fleet: Send + Sync + 'static {
     /// nothing.
     fn announce(&self, number: ChangeNumber);
 
-    /// Tells the other gates that management keys or accounts changed, if it can. Waits for nothing.
+    /// Tells the other gates that management keys or accounts changed, if it can. Waits for
+    /// nothing.
     fn announce_keys(&self);
 
     /// Waits until another gate announced something, or until announcements may have been lost.
@@ -74,7 +75,7 @@ pub struct CounterReport {
     pub counted: Counted,
     /// The whole count, not the difference since the last report.
     pub own: u32,
-    /// How long that is true if nothing more is told.
+    /// The time for which the count is valid if no other is reported.
     pub left: Duration,
 }
 
@@ -83,14 +84,14 @@ pub struct CounterReport {
 pub enum Counted {
     /// The calls of one period of a window shorter than an hour.
     Window {
-        /// Its length.
+        /// The length of the window in seconds.
         seconds: u32,
         /// The number of the period.
         period: u32,
     },
     /// The calls of a window that ends by idleness.
     Idle {
-        /// Its length.
+        /// The length of the window in seconds.
         seconds: u32,
     },
     /// The calls under way.
@@ -102,7 +103,7 @@ pub enum Counted {
 pub struct PeerCounts {
     /// The sum of their counts.
     pub count: u32,
-    /// How long that is true if nothing more is told.
+    /// The time for which the count is valid if no other is reported.
     pub left: Duration,
 }
 
@@ -145,7 +146,7 @@ pub enum Tier {
 pub enum LookedUp {
     /// A license that may be used by what is known here.
     Hit,
-    /// No license, or one that may be out of date.
+    /// No license was found, or one that may be out of date.
     Miss,
     /// The tier was out of reach.
     Error,
@@ -176,7 +177,7 @@ impl Observer for NoObserver {
 pub struct FleetOptions {
     /// The shared service and the key that seals its values; `None`: nothing is shared.
     pub shared: Option<(Arc<dyn Fleet>, FleetKey)>,
-    /// How long a snapshot is kept for the other gates \[1 h\].
+    /// The time for which a snapshot is kept for the other gates \[1 h\].
     pub keep: Duration,
     /// The time between two exchanges of counts \[100 ms\].
     pub exchange: Duration,

@@ -1,4 +1,5 @@
-//! Snapshots on their way through a cache that nobody trusts: sealed, ranked, and bound to the key that asks for them.
+//! The seal of snapshots in a cache that nobody trusts: they are encrypted, ranked, and bound to
+//! the key that asks for them.
 
 use std::sync::Arc;
 
@@ -15,8 +16,9 @@ use zeroize::Zeroizing;
 use super::Fill;
 use crate::cache::Point;
 
-/// The key that seals what the gates of one store share, and the names that it goes by there. From the keyring, so that
-/// who reads or writes the cache learns no name and can make none up.
+/// The key that seals the values which the gates of one store share, and derives their names. It
+/// comes from the keyring, so that whoever reads or writes the cache learns no name and can forge
+/// none.
 #[derive(Clone)]
 pub struct FleetKey {
     cipher: XChaCha20Poly1305,
@@ -24,19 +26,20 @@ pub struct FleetKey {
     namespace: String,
 }
 
-/// What was sealed: what the store said about a key, and up to which change.
+/// The content of a sealed value: the answer of the store about a key, and up to which change it
+/// was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shared {
     pub(crate) point: Point,
-    /// `None`: there is no such key.
+    /// The license of the key; `None`: there is no such key.
     pub(crate) found: Option<SharedLicense>,
 }
 
-/// All that the store says about a key.
+/// The answer of the store about a key that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SharedLicense {
     pub(crate) snapshot: Snapshot,
-    /// What the license shows as an API key; read after the snapshot, so it may be newer.
+    /// The API key of the license. It is read after the snapshot, so that it may be newer.
     pub(crate) api_key: Option<ApiKey>,
 }
 
@@ -54,12 +57,13 @@ struct BodyLicense {
     api_key: Option<ApiKey>,
 }
 
-/// The form of a value; others are not read. What a gate must not overlook needs a new one.
-const FORM: u8 = b'1';
-const NONCE: usize = 24;
+/// The format of a value; others are not read. A field that a gate must not overlook needs a new
+/// one.
+const FORMAT: u8 = b'1';
+const NONCE_LENGTH: usize = 24;
 
 impl FleetKey {
-    /// Derived from a key of the keyring.
+    /// Derives the key from a key of the keyring.
     pub(crate) fn derive(key: &[u8; 32]) -> Self {
         let derive = |label: &[u8]| {
             let mut mac = keyed(key);
@@ -74,26 +78,28 @@ impl FleetKey {
         }
     }
 
-    /// Twelve hexadecimal digits that all gates of this store have in common and other stores have not.
+    /// Returns twelve hexadecimal digits that all gates of this store have in common and other
+    /// stores have not.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// What a key goes by in the cache.
+    /// Returns the name of a key in the cache.
     pub(crate) fn name(&self, hash: &KeyHash) -> String {
         let mut mac = self.names.clone();
         mac.update(hash.as_bytes());
         hex::encode(&mac.finalize().into_bytes()[..16])
     }
 
-    /// The version first and then the point, so that of two values the newer has the greater rank.
+    /// Seals a value. Its rank is the version and then the point, so that of two values the newer
+    /// has the greater rank.
     pub(crate) fn seal(&self, hash: &KeyHash, shared: &Shared) -> Vec<u8> {
         let found = shared.found.as_ref();
         let version = found.map_or(0, |found| found.snapshot.version.0);
         let rank = format!(
             "{}{version:016x}{:016x}",
-            char::from(FORM),
+            char::from(FORMAT),
             shared.point.number.0
         );
         let body = Body {
@@ -106,7 +112,7 @@ impl FleetKey {
             }),
         };
         let body = serde_json::to_vec(&body).expect("a license has a text form");
-        let mut nonce = [0; NONCE];
+        let mut nonce = [0; NONCE_LENGTH];
         getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
         let payload = Payload {
             msg: &body,
@@ -119,17 +125,18 @@ impl FleetKey {
         [rank.as_bytes(), &nonce[..], &text].concat()
     }
 
-    /// `None`: not sealed by a gate of this store for this key.
+    /// Opens a value; `None`: no gate of this store sealed it for this key.
     pub(crate) fn open(&self, hash: &KeyHash, value: &[u8]) -> Option<Shared> {
         let (rank, rest) = value.split_at_checked(Fill::RANK)?;
-        let (nonce, text) = rest.split_first_chunk::<NONCE>()?;
+        let (nonce, text) = rest.split_first_chunk::<NONCE_LENGTH>()?;
         let payload = Payload {
             msg: text,
             aad: &bound(rank, hash),
         };
         let body = self.cipher.decrypt(&XNonce::from(*nonce), payload).ok()?;
-        // What opens was written by a gate of ours, perhaps a newer one: what does not read is not used.
-        let digits = std::str::from_utf8(rank.strip_prefix(&[FORM])?).ok()?;
+        // What opens was written by a gate of ours, perhaps a newer one: what does not read is not
+        // used.
+        let digits = std::str::from_utf8(rank.strip_prefix(&[FORMAT])?).ok()?;
         let (version, number) = digits.split_at_checked(16)?;
         let read = |digits| u64::from_str_radix(digits, 16).ok().map(ChangeNumber);
         let (version, number) = (read(version)?, read(number)?);

@@ -1,8 +1,8 @@
 //! Sealed copies of keys, for apps whose protocol shows a key again.
 //!
-//! A copy lies beside the hash of its key. What seals it is a key of the keyring, whose number stands in the copy, so that
-//! another can take its place while older copies still open. License and credential are sealed with it: in another row it
-//! opens for nobody.
+//! A copy lies beside the hash of its key. The key that seals it is one of the keyring, whose
+//! number stands in the copy, so that a new one can be used while older copies still open. License
+//! and credential are sealed with it: moved to another row, it opens for nobody.
 
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ use super::keyring::{Key, Keyring, random};
 use super::numbered;
 use crate::error::Error;
 
-/// What licenses need of the keyring: what keys are hashed with and, where apps show keys again, what seals their copies.
+/// The parts of the keyring that licenses need: the hasher of keys and, for apps that show keys
+/// again, the keys that seal their copies.
 #[derive(Debug)]
 pub struct LicenseKeys {
     pub(crate) hasher: KeyHasher,
@@ -28,20 +29,20 @@ pub struct LicenseKeys {
 pub struct KeyCopies {
     store: Arc<dyn Store>,
     keyring: Keyring,
-    /// Numbered from 1.
+    /// The keys, numbered from 1.
     keys: ArcSwap<Vec<Key>>,
     /// Held while keys are read, so that a slower reader never puts back an older list.
     reading: tokio::sync::Mutex<()>,
 }
 
-/// Seals copies with the newest key.
+/// A sealer of copies, with the newest key.
 pub(crate) struct Copier {
     number: u32,
     key: Key,
 }
 
 impl LicenseKeys {
-    /// Those of a store's keyring.
+    /// Returns the keys of a store's keyring.
     #[must_use]
     pub fn of(keyring: &Keyring, store: Arc<dyn Store>) -> Self {
         let copies = KeyCopies {
@@ -57,7 +58,7 @@ impl LicenseKeys {
     }
 }
 
-/// Without a keyring no copy is kept, whatever an app asks for.
+/// The keys without a keyring: no copy is kept, whatever an app asks for.
 impl From<KeyHasher> for LicenseKeys {
     fn from(hasher: KeyHasher) -> Self {
         Self {
@@ -68,10 +69,10 @@ impl From<KeyHasher> for LicenseKeys {
 }
 
 impl KeyCopies {
-    /// Most keys there ever are.
+    /// The number of keys that there can ever be.
     const MAX_KEYS: usize = 10_000;
 
-    /// What seals a new copy.
+    /// Returns a sealer of new copies.
     ///
     /// # Errors
     /// The keyring cannot be opened, or the store fails.
@@ -88,14 +89,14 @@ impl KeyCopies {
         })
     }
 
-    /// Puts a new key in the place of the newest; its number. If another gate does so at the same time, there is one new
-    /// key all the same.
+    /// Makes a new key that seals copies from now on. Returns its number. If another gate does so
+    /// at the same time, there is still one new key.
     ///
     /// # Errors
-    /// There were too many, the keyring cannot be opened, or the store fails.
+    /// There were too many keys, the keyring cannot be opened, or the store fails.
     pub(crate) async fn rotate(
         &self,
-        note: impl FnOnce(u32) -> AuditEntries<()>,
+        entries: impl FnOnce(u32) -> AuditEntries<()>,
     ) -> Result<u32, Error> {
         self.refresh().await?;
         let before = self.keys.load().len();
@@ -103,11 +104,12 @@ impl KeyCopies {
             let reason = format!("had {} keys, which is the most", Self::MAX_KEYS);
             return Err(Error::invalid("keyring", reason));
         }
-        self.add(before, note(before as u32 + 1)).await?;
+        self.add(before, entries(before as u32 + 1)).await?;
         Ok(before as u32 + 1)
     }
 
-    /// The key of a copy, if it was sealed for this credential of this license.
+    /// Returns the key that a copy holds; `None`: it was not sealed for this credential of this
+    /// license.
     ///
     /// # Errors
     /// The keyring cannot be opened, or the store fails.
@@ -144,11 +146,12 @@ impl KeyCopies {
         Ok(())
     }
 
-    /// Makes the key after this many; whoever is first, it is known here then.
-    async fn add(&self, before: usize, note: AuditEntries<()>) -> Result<(), Error> {
+    /// Makes the key after the first `before`. Whoever is first, the key is known here when this
+    /// returns.
+    async fn add(&self, before: usize, entries: AuditEntries<()>) -> Result<(), Error> {
         let name = name(before + 1);
         let sealed = self.keyring.seal(name.as_bytes(), &Key::new(random()));
-        self.store.put_if_absent(&name, sealed, note).await?;
+        self.store.put_if_absent(&name, sealed, entries).await?;
         self.refresh().await
     }
 }
@@ -160,7 +163,7 @@ impl std::fmt::Debug for KeyCopies {
 }
 
 impl Copier {
-    /// A copy of a key of this credential.
+    /// Returns a sealed copy of a key of this credential.
     pub(crate) fn copy(
         &self,
         license: LicenseId,
@@ -196,12 +199,12 @@ fn open(
     Some(Zeroizing::new(text))
 }
 
-/// Where a key is kept, and what it is sealed with.
+/// Returns the name under which a key is kept, which is also its label.
 fn name(number: usize) -> String {
     format!("keyring/seal/{number}")
 }
 
-/// What a copy is for.
+/// Returns the label of a copy, which binds it to its license, credential and key.
 fn label(license: LicenseId, credential: CredentialId, number: [u8; 4]) -> Vec<u8> {
     [
         &b"tallygate key copy 1"[..],

@@ -1,5 +1,5 @@
-//! The keys that credentials are hashed with, kept in the store so that all its gates share them, sealed by a secret
-//! that is not in the store.
+//! The keyring: the keys that credentials are hashed with. They are kept in the store, so that all
+//! its gates share them, sealed by a secret that is not in the store.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -21,11 +21,11 @@ use crate::fleet::FleetKey;
 /// The secret that the keyring is sealed with.
 #[derive(Clone, Copy)]
 pub enum KeyringSecret<'a> {
-    /// `[server] secret`.
+    /// The secret is the value of `[server] secret`.
     Configured(&'a str),
-    /// A generated secret in this file, which is made (mode 0600) with a new keyring and never again.
+    /// The secret is in this file (mode 0600). It is generated with a new keyring and never again.
     File(&'a Path),
-    /// Nothing: who reads the store has the keys. A warning is logged at each start.
+    /// There is no secret: whoever reads the store has the keys. A warning is logged at each start.
     None,
 }
 
@@ -34,7 +34,7 @@ pub enum KeyringSecret<'a> {
 pub struct Keyring {
     id: u32,
     hash_key: Key,
-    /// What further keys are sealed with; `None`: the keyring lies unsealed, all of it.
+    /// The secret that further keys are sealed with; `None`: the whole keyring is unsealed.
     secret: Option<Secret>,
 }
 
@@ -43,29 +43,31 @@ pub(crate) type Key = Zeroizing<[u8; 32]>;
 
 type Secret = Zeroizing<Vec<u8>>;
 
-/// The place of the first hash key. A rotation would put a second one beside it.
-const HASH_KEY: &str = "keyring/hash/1";
+/// The name of the first hash key in the store. A rotation would put a second one beside it.
+const HASH_KEY_NAME: &str = "keyring/hash/1";
 const HASH_KEY_ID: u32 = 1;
 
 impl Keyring {
-    /// Opens the keyring of a store, or makes one. Gates that start at once on a new store agree on one.
+    /// Opens the keyring of a store, or makes one. Gates that start at once on a new store agree on
+    /// one.
     ///
     /// # Errors
-    /// Another secret than the one it was sealed with, a missing or unusable secret file, a failing store.
+    /// The keyring was sealed with another secret, the secret's file is missing or cannot be used,
+    /// or the store fails.
     pub async fn load(store: &dyn Store, secret: KeyringSecret<'_>) -> Result<Self, Error> {
-        let sealed = match store.setting(HASH_KEY).await? {
+        let sealed = match store.setting(HASH_KEY_NAME).await? {
             Some(sealed) => sealed,
             None => {
                 let secret = secret.make()?;
-                let sealed = Envelope::seal(HASH_KEY.as_bytes(), &random(), secret.as_ref());
+                let sealed = Envelope::seal(HASH_KEY_NAME.as_bytes(), &random(), secret.as_ref());
                 store
-                    .put_if_absent(HASH_KEY, sealed.encode(), AuditEntries::none())
+                    .put_if_absent(HASH_KEY_NAME, sealed.encode(), AuditEntries::none())
                     .await?
             }
         };
         let envelope = Envelope::decode(&sealed).ok_or(Error::KeyringMalformed)?;
         let resolved = if envelope.is_sealed() {
-            secret.known()?
+            secret.existing()?
         } else {
             tracing::warn!(
                 "the keyring lies unsealed in the store: who reads the store can forge keys"
@@ -73,7 +75,7 @@ impl Keyring {
             None
         };
         let hash_key = envelope
-            .open(HASH_KEY.as_bytes(), resolved.as_ref())
+            .open(HASH_KEY_NAME.as_bytes(), resolved.as_ref())
             .ok_or_else(|| Error::SecretWrong(secret.name()))?;
         Ok(Self {
             id: HASH_KEY_ID,
@@ -90,10 +92,11 @@ impl Keyring {
     /// Opens what [`Keyring::seal`] made, here or on another gate of the store.
     ///
     /// # Errors
-    /// It was sealed with another secret or under another label, or is nothing that was sealed.
+    /// The key was sealed with another secret or under another label, or `sealed` is no sealed key.
     pub(crate) fn open(&self, label: &[u8], sealed: &[u8]) -> Result<Key, Error> {
         let envelope = Envelope::decode(sealed).ok_or(Error::KeyringMalformed)?;
-        // An unsealed key in a sealed keyring was put there by somebody who does not have the secret.
+        // An unsealed key in a sealed keyring was put there by somebody who does not have the
+        // secret.
         if envelope.is_sealed() != self.secret.is_some() {
             return Err(Error::KeyringMalformed);
         }
@@ -102,19 +105,19 @@ impl Keyring {
             .ok_or_else(|| Error::SecretWrong("the one this gate was started with".to_owned()))
     }
 
-    /// What credentials are hashed with.
+    /// Returns the hasher of credentials.
     #[must_use]
     pub fn hasher(&self) -> KeyHasher {
         KeyHasher::new(&self.hash_key)
     }
 
-    /// What seals that which the gates of this store share through a cache.
+    /// Returns the key that seals the values which the gates of this store share through a cache.
     #[must_use]
     pub fn fleet_key(&self) -> FleetKey {
         FleetKey::derive(&self.hash_key)
     }
 
-    /// The id of the key that [`Keyring::hasher`] uses.
+    /// Returns the id of the key that [`Keyring::hasher`] uses.
     #[must_use]
     pub const fn hash_key_id(&self) -> u32 {
         self.id
@@ -138,7 +141,7 @@ impl std::fmt::Debug for KeyringSecret<'_> {
 }
 
 impl KeyringSecret<'_> {
-    /// The secret for a new keyring; a file that is not there is made.
+    /// Returns the secret for a new keyring. A file that does not exist is made.
     fn make(self) -> Result<Option<Secret>, Error> {
         match self {
             Self::Configured(text) => Ok(Some(Zeroizing::new(text.as_bytes().to_vec()))),
@@ -147,14 +150,14 @@ impl KeyringSecret<'_> {
                     return Ok(Some(secret));
                 }
                 write_secret(path).map_err(|error| file_error(path, in_words(&error)))?;
-                self.known()
+                self.existing()
             }
             Self::None => Ok(None),
         }
     }
 
-    /// The secret for a keyring that exists.
-    fn known(self) -> Result<Option<Secret>, Error> {
+    /// Returns the secret for a keyring that exists.
+    fn existing(self) -> Result<Option<Secret>, Error> {
         match self {
             Self::File(path) => match read_secret(path)? {
                 Some(secret) => Ok(Some(secret)),
@@ -173,7 +176,7 @@ impl KeyringSecret<'_> {
     }
 }
 
-/// The form in which a key lies in the store.
+/// A key in the form in which the store holds it.
 enum Envelope {
     Unsealed(Key),
     Sealed {
@@ -206,7 +209,7 @@ impl Envelope {
         Self::Sealed { salt, nonce, text }
     }
 
-    /// `None`: another secret or another label.
+    /// Returns the key; `None`: it was sealed with another secret or label.
     fn open(self, label: &[u8], secret: Option<&Secret>) -> Option<Key> {
         let (salt, nonce, text) = match self {
             Self::Unsealed(key) => return Some(key),
@@ -273,8 +276,8 @@ fn read_secret(path: &Path) -> Result<Option<Secret>, Error> {
     };
     refuse_if_others_may_read(path, &file)?;
     let mut text = Zeroizing::new(Vec::new());
-    let most = SECRET_LENGTH as u64 + 64;
-    file.take(most)
+    let max = SECRET_LENGTH as u64 + 64;
+    file.take(max)
         .read_to_end(&mut text)
         .map_err(|error| file_error(path, in_words(&error)))?;
     let secret = text.trim_ascii();
@@ -286,8 +289,9 @@ fn read_secret(path: &Path) -> Result<Option<Secret>, Error> {
     }
 }
 
-/// A secret that everybody on the machine could read has to be taken for one that they have read. A group may be meant to
-/// (Kubernetes gives volumes to one at each mount), so that it is only pointed out.
+/// Refuses a secret that everybody on the machine may read, since it has to be taken for one that
+/// they have read. A group may be meant to read it (Kubernetes gives volumes to one at each mount),
+/// so that this is only logged.
 fn refuse_if_others_may_read(path: &Path, file: &File) -> Result<(), Error> {
     let found = file
         .metadata()
@@ -309,8 +313,8 @@ fn refuse_if_others_may_read(path: &Path, file: &File) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes the file whole or not at all, and durable before anything is sealed with it. If another process was first,
-/// its file stays.
+/// Makes the file of a new secret, whole or not at all, and durable before anything is sealed with
+/// it. If another process was first, its file stays.
 fn write_secret(path: &Path) -> std::io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -1,4 +1,4 @@
-//! Cached licenses, one for each credential, by which calls are judged.
+//! The cached licenses, one for each credential, by which calls are judged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,7 @@ pub struct CachedCredential {
     pub id: CredentialId,
     /// The status: whether the credential may be used.
     pub status: CredentialStatus,
-    /// When the credential ends; `None`: with the license.
+    /// The end of the credential; `None`: that of the license.
     pub expires_at: Option<Timestamp>,
     /// Whether the credential is an access token.
     pub is_token: bool,
@@ -243,8 +243,8 @@ impl CachedLicense {
     /// Dropping the future reserves nothing.
     ///
     /// # Errors
-    /// A limit is reached, the store does not answer in time ([`Refusal::QuotaUnavailable`]), or the license was revoked
-    /// or disabled while this waited.
+    /// A limit is reached, the store does not answer in time ([`Refusal::QuotaUnavailable`]), or
+    /// the license was revoked or disabled while this waited.
     pub async fn acquire(&self, ask: &Ask) -> Result<Reservation, Refused> {
         let leased = self.acquire_without_limit(ask);
         let leased =
@@ -313,7 +313,7 @@ impl CachedLicense {
 }
 
 impl CachedCredential {
-    /// Makes the credential of an entry. An empty `allow_ips` means all networks.
+    /// Makes the credential of a cached license. An empty `allow_ips` means all networks.
     pub(crate) fn new(info: &CredentialInfo, allow_ips: Vec<IpNet>) -> Self {
         Self {
             id: info.id,

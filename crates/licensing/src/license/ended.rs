@@ -14,7 +14,7 @@ pub(crate) struct EndedCredentials(ArcSwapOption<Vec<Ended>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ended {
     id: CredentialId,
-    /// When the credential ends; `None`: it was revoked.
+    /// The end of the credential; `None`: it was revoked.
     at: Option<Timestamp>,
 }
 

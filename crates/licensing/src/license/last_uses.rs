@@ -1,6 +1,7 @@
 //! The last uses of API keys that the store does not have yet.
 //!
-//! They are written to the store once a second, so that no call waits for it. A crash loses those of the last second.
+//! They are written to the store once a second, so that no call waits for it. A crash loses those
+//! of the last second.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,11 +15,11 @@ use store::Store;
 pub(crate) struct LastUses(Mutex<HashMap<LicenseId, Timestamp>>);
 
 impl LastUses {
-    /// The number of keys that are remembered at once. If more of them are used within a second, the
-    /// uses of the others are not recorded.
+    /// The number of keys that are remembered at once. If more of them are used within a second,
+    /// the uses of the others are not recorded.
     const MAX_KEYS: usize = 1_000_000;
 
-    /// Remembers a use of an API key.
+    /// Records a use of an API key.
     pub(crate) fn note(&self, id: LicenseId, at: Timestamp) {
         let mut uses = self.0.lock();
         if uses.len() < Self::MAX_KEYS || uses.contains_key(&id) {

@@ -1,4 +1,4 @@
-//! Licenses as this gate holds them: one [`CachedLicense`] for each credential, and one
+//! The licenses as this gate holds them: one [`CachedLicense`] for each credential, and one
 //! [`LicenseState`] that all credentials of a license share.
 
 mod cached;

@@ -1,10 +1,11 @@
-//! Notifications by license, of a fixed number for all licenses, and the hash that spreads them.
+//! The notifications by license, of a fixed number for all licenses, and the hash that spreads
+//! them.
 
 use model::LicenseId;
 use tokio::sync::Notify;
 
-/// Notifications that many licenses share, so that a license costs none of its own. Whoever is
-/// notified checks whether it was for their license.
+/// A table of notifications that many licenses share, so that a license costs none of its own.
+/// Whoever is notified checks whether it was for their license.
 pub(crate) struct NotifyTable(Box<[Notify]>);
 
 impl NotifyTable {

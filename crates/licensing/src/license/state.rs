@@ -140,8 +140,8 @@ impl LicenseState {
         true
     }
 
-    /// Sets the version back to 0, for a store that went back to an older copy. Called only with the
-    /// change log locked.
+    /// Sets the version back to 0, for a store that went back to an older copy. Called only with
+    /// the change log locked.
     pub(crate) fn reset_version(self: &Arc<Self>) {
         self.version.store(0, Ordering::Release);
         if self.meter.invalidate() {

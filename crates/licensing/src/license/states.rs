@@ -87,7 +87,8 @@ impl States {
     pub(crate) const ROUNDS: usize = SHARDS;
 
     fn shard(&self, id: LicenseId) -> &Mutex<Shard> {
-        // The hasher's lower bits choose the bucket, its upper seven tell entries apart: the shard takes bits between.
+        // The hasher's lower bits choose the bucket, its upper seven tell entries apart: the shard
+        // takes bits between.
         &self.shards[(fold(id) >> 40) as usize % SHARDS]
     }
 }

@@ -1,5 +1,5 @@
-//! Look-up of licenses by their own id instead of a key, for what stands for a license, such as a
-//! token.
+//! The look-up of licenses by their own id instead of a key, for credentials that stand for a
+//! license, such as a token.
 
 use std::sync::Arc;
 
@@ -22,12 +22,12 @@ fn place(id: LicenseId) -> KeyHash {
 
 impl LicenseLoader {
     /// Returns a license without any of its credentials, from memory or from the store; `None`:
-    /// there is none of this id. It is as fresh as what [`find`](crate::Admission::find) finds. May be called
-    /// from any runtime with a timer.
+    /// there is none of this id. It is as fresh as what [`find`](crate::Admission::find) finds. May
+    /// be called from any runtime with a timer.
     ///
     /// # Errors
-    /// [`Refusal::LicenseStoreUnavailable`] if the store fails or is too slow, and the license is not
-    /// known here or its grace is over.
+    /// [`Refusal::LicenseStoreUnavailable`] if the store fails or is too slow, and the license is
+    /// not known here or its grace is over.
     pub(crate) async fn license_by_id(
         self: &Arc<Self>,
         id: LicenseId,

@@ -1,5 +1,5 @@
-//! Loading of licenses that are not cached: one look-up for a key, however many calls wait for it,
-//! limited in number and time.
+//! The loading of licenses that are not cached: one look-up for a key, however many calls wait for
+//! it, limited in number and time.
 
 mod by_id;
 mod shared;
@@ -36,7 +36,7 @@ pub(crate) struct LicenseLoader {
 }
 
 impl LicenseLoader {
-    /// How often a fill is repeated that raced with changes.
+    /// The number of times that a fill is tried which races with changes.
     const MAX_ATTEMPTS: usize = 8;
 
     /// Returns a loader into `cache`. To be called on the runtime that may wait for the store.

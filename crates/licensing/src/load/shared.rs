@@ -1,4 +1,5 @@
-//! Look-ups of keys in the cache that the gates share, and offers to it of what the store said.
+//! The look-ups of keys in the cache that the gates share, and the offers to it of the store's
+//! answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ pub(super) struct SharedSnapshots {
     pub(super) fleet: Arc<FleetOptions>,
     pub(super) cache: Arc<LicenseCache>,
     pub(super) clock: Arc<dyn Clock>,
-    /// How long it is kept that a key does not exist.
+    /// The time for which it is kept that a key does not exist.
     pub(super) absence_kept: Duration,
 }
 
@@ -22,10 +23,10 @@ pub(super) struct SharedSnapshots {
 pub(super) enum SharedAnswer {
     /// A value that is as good as the store's answer; `None`: no license has the key.
     Found(Option<Arc<CachedLicense>>),
-    /// No such value: the store must be asked. Its answer replaces a value that no gate of this
-    /// store wrote.
+    /// There is no such value: the store must be asked. Its answer replaces a value that no gate of
+    /// this store wrote.
     AskStore {
-        /// That value, if there is one.
+        /// The value that no gate of this store wrote.
         refused: Option<Vec<u8>>,
     },
 }

@@ -21,16 +21,16 @@ pub(super) struct SingleFlight {
     max: usize,
 }
 
-/// What a call that needs a look-up has to do.
+/// The part of a call in a look-up.
 pub(super) enum Join {
-    /// Carry out the look-up, and finish the guard with its outcome. The call waits for it like all
-    /// others.
+    /// The call begins the look-up: carry it out and finish the guard with its outcome. The call
+    /// waits for it like all others.
     Begin(FlightGuard, Flight),
-    /// Wait for the look-up, which is under way.
+    /// The call waits for a look-up that is under way.
     Wait(Flight),
-    /// Nothing: another look-up has just filled the cache.
+    /// The call has its license: another look-up has just filled the cache.
     Landed(Arc<CachedLicense>),
-    /// Nothing: too many look-ups are under way.
+    /// The call is refused: too many look-ups are under way.
     Full,
 }
 

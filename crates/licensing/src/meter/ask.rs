@@ -1,15 +1,16 @@
-//! What a call asks of a meter, and what it gets.
+//! The request of a call to a meter, and the answers.
 
 use model::{Refusal, Timestamp};
 
 /// The needs of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask {
-    /// Units of the balance to reserve.
+    /// The number of units of the balance to reserve.
     pub units: u64,
     /// The time at which the call came.
     pub now: Timestamp,
-    /// Whether it takes one of the calls that may be under way at once, until its reservation is ended.
+    /// Whether it takes one of the calls that may be under way at once, until its reservation is
+    /// ended.
     pub slot: bool,
 }
 
@@ -55,7 +56,8 @@ pub enum ReserveError {
 pub struct Refused {
     /// The reason.
     pub refusal: Refusal,
-    /// Seconds until another try may pass, at least 1; `None`: none will without a change.
+    /// The number of seconds until another try may pass, at least 1; `None`: none will without a
+    /// change.
     pub retry_after: Option<u32>,
     /// The tightest window, if the license has any.
     pub view: Option<RateView>,
@@ -63,17 +65,18 @@ pub struct Refused {
     pub held_elsewhere: bool,
 }
 
-/// The tightest rate window after a call: the one with the fewest calls left, of those the one that lasts longest.
+/// The tightest rate window after a call: the one with the fewest calls left, of those the one that
+/// lasts longest.
 ///
 /// Holds everything that `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10) and `X-RateLimit-*`
 /// say; `EffectiveLimits::policy` is the value of `RateLimit-Policy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateView {
-    /// Calls that pass in a window.
+    /// The number of calls that pass in a window.
     pub limit: u32,
-    /// Calls left in this window, as far as this gate knows.
+    /// The number of calls left in this window, as far as this gate knows.
     pub remaining: u32,
-    /// Seconds until the window ends, at least 1.
+    /// The number of seconds until the window ends, at least 1.
     pub reset_seconds: u32,
     /// The length of the window in seconds.
     pub window_seconds: u32,
@@ -171,7 +174,7 @@ impl Reservation {
 }
 
 impl Refused {
-    /// A refusal that has nothing to do with limits.
+    /// Returns a refusal that has nothing to do with limits.
     pub(crate) const fn plain(refusal: Refusal) -> Self {
         Self {
             refusal,
@@ -181,7 +184,7 @@ impl Refused {
         }
     }
 
-    /// A refusal because the store cannot be asked.
+    /// Returns a refusal because the store cannot be asked.
     pub(crate) const fn unavailable() -> Self {
         Self {
             refusal: Refusal::QuotaUnavailable,

@@ -8,7 +8,7 @@ use crate::fleet::PeerCounts;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CountElsewhere {
     count: u32,
-    /// When the count stops being believed, in microseconds since the UNIX epoch.
+    /// The time at which the count stops being believed, in microseconds since the UNIX epoch.
     until: i64,
 }
 

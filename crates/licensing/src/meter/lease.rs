@@ -52,7 +52,7 @@ impl Joined {
 }
 
 impl Leasing {
-    /// Enters the queue. Returns whether the meter was not in it yet.
+    /// Records that the meter enters the queue. Returns whether it was not in it yet.
     pub(super) fn enqueue(&mut self) -> bool {
         !std::mem::replace(&mut self.queued, true)
     }

@@ -1,4 +1,4 @@
-//! What a meter knows, and how a call takes from it and gives back.
+//! The state of a meter, and how a call takes from it and gives back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::{Stamp, WindowUse};
 use crate::options::LeaseOptions;
 use crate::plans::EffectiveLimits;
 
-/// How long the last units of a balance lie unused before they are given back to a fleet.
+/// The time for which the last units of a balance lie unused before they are given back to a fleet.
 const LAST_UNITS_IDLE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) struct MeterState {
     pub(super) windows: Vec<Window>,
     pub(super) balance: Balance,
     pub(super) leasing: Leasing,
-    /// Leased units to be given back to the store.
+    /// The leased units to be given back to the store.
     pub(super) returns: Vec<(LeaseKey, u64)>,
     last_used: i64,
     /// Whether a report of its counts to other gates is queued.
@@ -45,7 +45,7 @@ pub(super) struct Balance {
     pub(super) stock: Stock,
     /// The epoch of the stock; `None`: not known, or not any more.
     pub(super) epoch: Option<u32>,
-    /// When the balance is refilled next.
+    /// The time at which the balance is refilled next.
     pub(super) refill_at: i64,
 }
 

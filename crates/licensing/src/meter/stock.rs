@@ -1,4 +1,4 @@
-//! Stocks: units that this gate leased and did not use yet.
+//! The stocks of a meter: units that this gate leased and did not use yet.
 
 use std::time::Duration;
 

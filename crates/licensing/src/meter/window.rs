@@ -1,4 +1,4 @@
-//! Rate windows of a meter.
+//! The rate windows of a meter.
 
 use model::{Counter, LicenseId, RateLimit, Timestamp, WindowKind};
 use store::LeaseKey;
@@ -13,7 +13,7 @@ pub(super) struct Window {
     pub(super) limit: RateLimit,
     /// The number of the period; of an idle window always 0.
     pub(super) period: u32,
-    /// When the period ends, in microseconds since the UNIX epoch.
+    /// The end of the period, in microseconds since the UNIX epoch.
     pub(super) ends_at: i64,
     /// The shape of the meter since which the window exists: reservations of earlier shapes were
     /// not counted in it.
@@ -26,17 +26,17 @@ pub(super) struct Window {
 /// The count of a window's calls.
 #[derive(Clone, Debug)]
 pub(super) enum Count {
-    /// Shorter than an hour: in memory.
+    /// A window shorter than an hour, counted in memory.
     Memory {
-        /// Calls of this period.
+        /// The number of calls of this period.
         used: u32,
     },
-    /// Until no call has passed for the length of the window: in memory.
+    /// A window that ends when no call has passed for its length, counted in memory.
     Idle {
-        /// Calls since it began.
+        /// The number of calls since it began.
         used: u32,
     },
-    /// Leased from the store.
+    /// A window whose calls are leased from the store.
     Leased(Stock),
 }
 
@@ -57,7 +57,7 @@ impl Window {
         }
     }
 
-    /// How far a clock may go back and count as one that is corrected, in microseconds.
+    /// The distance that a clock may go back and count as corrected, in microseconds.
     const CORRECTION: i64 = 60_000_000;
 
     /// Begins the period that holds `now`, if the present one is over. A clock that is corrected a

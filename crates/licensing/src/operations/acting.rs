@@ -1,4 +1,4 @@
-//! Operations in the name of an actor: what they change is in the audit log, in one transaction
+//! The operations in the name of an actor. Their changes are in the audit log, in one transaction
 //! with the change.
 
 use std::ops::Deref;
@@ -10,9 +10,9 @@ use store::{AuditEntries, Changed, StoredLicense};
 
 use crate::licensing::Licensing;
 
-/// [`Licensing`] with an actor. Every operation that changes something is one of this type, and
-/// leaves a line in the audit log, which says who, from where, what, before and after. If the line
-/// cannot be written, the change is undone.
+/// The operations of [`Licensing`] in the name of an actor. Every operation that changes something
+/// is one of this type, and leaves a line in the audit log, which says who, from where, what,
+/// before and after. If the line cannot be written, the change is undone.
 #[derive(Clone, Debug)]
 pub struct AuditedLicensing {
     licensing: Arc<Licensing>,

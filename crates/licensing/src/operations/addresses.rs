@@ -1,4 +1,4 @@
-//! Networks from which management keys may be used: a feature of plans.
+//! The networks from which management keys may be used, which are a feature of plans.
 
 use ipnet::IpNet;
 use model::{Address, ManagementKeyId, PlanRevision};
@@ -13,19 +13,21 @@ use crate::licensing::Licensing;
 /// The feature by which a plan that names features grants lists of networks.
 pub const ADDRESSES_FEATURE: &str = "ip_allow_list";
 
-/// Whether a management key may be used from an address. A list exempts nobody, loopback included; where no address is
-/// known, a list refuses. An IPv4 address that came mapped into IPv6 is judged as what it is.
+/// Returns whether a management key may be used from an address. A list exempts nobody, loopback
+/// included; if no address is known, a list refuses. An IPv4 address that came mapped into IPv6 is
+/// judged as an IPv4 address.
 #[must_use]
 pub fn may_use_from(key: &ManagementKey, address: Option<Address>) -> bool {
     key.allow_ips.is_empty() || address.is_some_and(|address| address.is_in(&key.allow_ips))
 }
 
 impl AuditedLicensing {
-    /// Sets from where a management key may be used; empty: from everywhere. In force here when it returns, for access
-    /// tokens of the key too.
+    /// Sets the networks from which a management key may be used; empty: all. They are in force
+    /// here when this returns, for access tokens of the key too.
     ///
     /// # Errors
-    /// There is none such, its plan does not grant lists of addresses, the list is too long, or the store fails.
+    /// There is no such key, its plan does not grant lists of addresses, the list is too long, or
+    /// the store fails.
     pub async fn set_management_key_addresses(
         &self,
         id: ManagementKeyId,
@@ -43,21 +45,21 @@ impl AuditedLicensing {
         };
         self.may_have_addresses(&demand).await?;
         let audit_writer = self.own_audit_writer();
-        let note =
+        let entries =
             AuditEntries::from_result(move |Changed { before, after }: &Changed<ManagementKey>| {
                 let line = audit_writer.line("key.change", after.id).of(&after.account);
                 vec![line.between(Some(before), Some(after))]
             });
-        let changed = self.store.set_key_allow_ips(id, allow_ips, note).await?;
-        self.forget_management_keys();
+        let changed = self.store.set_key_allow_ips(id, allow_ips, entries).await?;
+        self.invalidate_management_keys();
         self.changes.learn_now().await;
         changed.ok_or_else(unknown)
     }
 }
 
 impl Licensing {
-    /// Refuses a list of addresses that the plan of the key's license or app does not grant. A plan that names no feature
-    /// restricts nothing.
+    /// Refuses a list of addresses that the plan of the key's license or app does not grant. A plan
+    /// that names no feature restricts nothing.
     pub(super) async fn may_have_addresses(
         &self,
         request: &ManagementKeyRequest,

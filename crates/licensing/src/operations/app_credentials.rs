@@ -1,9 +1,9 @@
 //! The credentials of an app, by which software that is sold with it proves what it is: the app's
 //! id, and a secret that can be renewed.
 //!
-//! A secret opens no management: it ships with software, so that others will see it. Secrets of an app are numbered from
-//! 1 and kept as keyed hashes, each written once and never changed; how long those before it are taken stands with the
-//! one that came in.
+//! A secret opens no management: it ships with software, so that others will see it. Secrets of an
+//! app are numbered from 1 and kept as keyed hashes, each written once and never changed. The time
+//! for which earlier ones are accepted stands with the one that replaced them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,16 +18,16 @@ use crate::error::Error;
 use crate::keys;
 use crate::licensing::Licensing;
 
-/// What may be known of the secrets of an app.
+/// The public facts of the secrets of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppSecrets {
     /// The app.
     pub app: AppName,
     /// The id of the app for the software that is sold with it; the same for ever.
     pub app_id: AppId,
-    /// When the secret in use was made; `None`: none was.
+    /// The time at which the secret in use was made; `None`: there is none.
     pub created_at: Option<Timestamp>,
-    /// When the last secret before it stops being accepted; `None`: none is accepted.
+    /// The time at which the last earlier secret stops being accepted; `None`: none is accepted.
     pub former_until: Option<Timestamp>,
 }
 
@@ -90,16 +90,16 @@ impl AuditedLicensing {
         line: AuditEntry,
     ) -> Result<bool, Error> {
         let new = json!({ "number": number, "overlap_seconds": record.overlap });
-        let note = AuditEntries::of(vec![line.between(None::<&Value>, Some(&new))]);
+        let entries = AuditEntries::of(vec![line.between(None::<&Value>, Some(&new))]);
         let bytes = serde_json::to_vec(record).expect("a record is plain data");
         let name = name(app, number);
-        let there = self.store.put_if_absent(&name, bytes.clone(), note);
+        let there = self.store.put_if_absent(&name, bytes.clone(), entries);
         Ok(there.await? == bytes)
     }
 }
 
 impl Licensing {
-    /// What may be known of the secrets of an app.
+    /// Returns the public facts of the secrets of an app.
     ///
     /// # Errors
     /// The app is unknown, or the store fails.

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::time::after;
 
-/// The secrets that were read from the store, by app, oldest first. A secret never changes, so that only
-/// newer ones have to be read.
+/// The secrets that were read from the store, by app, oldest first. A secret never changes, so that
+/// only newer ones have to be read.
 #[derive(Default)]
 pub(crate) struct AppSecretCache(Mutex<HashMap<AppName, Arc<[AppSecret]>>>);
 
@@ -20,9 +20,9 @@ pub(crate) struct AppSecretCache(Mutex<HashMap<AppName, Arc<[AppSecret]>>>);
 pub(super) struct AppSecret {
     /// The keyed hash of the secret.
     pub(super) hash: [u8; 32],
-    /// When it was made.
+    /// The time at which the secret was made.
     pub(super) created_at: Timestamp,
-    /// Seconds for which the secrets before it are accepted from then on.
+    /// The number of seconds for which earlier secrets are accepted from then on.
     pub(super) overlap: u64,
 }
 

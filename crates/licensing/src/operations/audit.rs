@@ -1,4 +1,4 @@
-//! Operations that write and read the audit log.
+//! The operations that write and read the audit log.
 
 use model::{Actor, AuditEntry};
 use store::{AuditFilter, NumberedEntry};
@@ -19,8 +19,8 @@ impl Licensing {
         self.audit.add_denied(actor);
     }
 
-    /// Returns up to `limit` (1 to 1,000) lines of the audit log, oldest first, that stand after the
-    /// place `after`.
+    /// Returns up to `limit` (1 to 1,000) lines of the audit log, oldest first, that stand after
+    /// the place `after`.
     ///
     /// # Errors
     /// The store fails.

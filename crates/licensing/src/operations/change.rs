@@ -1,4 +1,4 @@
-//! Operations that show and change licenses.
+//! The operations that show and change licenses.
 
 use std::time::Duration;
 
@@ -17,46 +17,49 @@ use super::validate;
 use crate::error::Error;
 use crate::licensing::Licensing;
 
-/// A balance as people want to see it.
+/// The balance of a license, as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BalanceView {
-    /// Units granted in this epoch.
+    /// The number of units granted in this epoch.
     pub granted: u64,
-    /// Units that calls can still take: what nobody holds and what this gate leased and did not use.
+    /// The number of units that calls can still take: those that nobody holds, and those that this
+    /// gate leased and did not use.
     pub remaining: u64,
-    /// Units that calls took, whether they are in the rollups yet or not; in a fleet with what other gates hold.
+    /// The number of units that calls took, whether they are in the rollups yet or not; in a fleet,
+    /// with those that other gates hold.
     pub taken: u64,
     /// The epoch.
     pub epoch: u32,
-    /// When it is refilled next.
+    /// The time of the next refill; `None`: there is none.
     pub next_refill_at: Option<Timestamp>,
 }
 
 /// A change of a license. A field that is `None` stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LicenseUpdate {
-    /// The plan, or that of the app.
+    /// The plan; the inner `None`: that of the app.
     pub plan: Option<Option<PlanName>>,
-    /// The word for people.
+    /// The label for people.
     pub label: Option<Option<String>>,
     /// The end.
     pub expires_at: Option<Option<Timestamp>>,
-    /// What it may call; empty: everything.
+    /// The routes that the license may call; empty: all.
     pub permissions: Option<Vec<Permission>>,
-    /// Where it may be used from; empty: anywhere.
+    /// The networks that the license may be used from; empty: all.
     pub allow_ips: Option<Vec<IpNet>>,
-    /// Units left from now on, or not counted.
+    /// The number of units that are left from now on; the inner `None`: they are not counted.
     pub remaining: Option<Option<u64>>,
-    /// How units come back.
+    /// The refill of the units.
     pub refill: Option<Option<Refill>>,
-    /// Windows that all hold at once; empty: those of the plan.
+    /// The rate windows, which all hold at once; empty: those of the plan.
     pub rate_limits: Option<Vec<RateLimit>>,
-    /// Calls at once, or as many as the plan says.
+    /// The number of calls that may run at once; the inner `None`: that of the plan.
     pub concurrency: Option<Option<u32>>,
 }
 
 impl LicenseUpdate {
-    /// The change of the limits, if there is one. What is left is set whenever a number for it is given.
+    /// Returns the change of the limits; `None`: there is none. The units that are left are set
+    /// whenever a number for them is given.
     fn limits(&self, before: &Limits) -> Result<Option<LicenseChange>, Error> {
         let limits = Limits {
             remaining: self.remaining.unwrap_or(before.remaining),
@@ -74,7 +77,8 @@ impl LicenseUpdate {
     }
 }
 
-/// What is left is set anew if asked for, or if it was not counted before.
+/// Returns a change of limits. The units that are left are set anew if `balance`, or if they were
+/// not counted before.
 fn limits_change(before: &Limits, limits: Limits, balance: bool) -> LicenseChange {
     let begins = before.remaining.is_some() != limits.remaining.is_some();
     LicenseChange::Limits {
@@ -84,10 +88,10 @@ fn limits_change(before: &Limits, limits: Limits, balance: bool) -> LicenseChang
 }
 
 impl AuditedLicensing {
-    /// Enables, disables or revokes a license. Doing it twice does nothing more.
+    /// Enables, disables or revokes a license. A second time does nothing.
     ///
     /// # Errors
-    /// There is none such, it is revoked, or the store fails.
+    /// There is no such license, it is revoked, or the store fails.
     pub async fn set_status(
         &self,
         id: LicenseId,
@@ -101,16 +105,16 @@ impl AuditedLicensing {
         self.set_status_as(id, status, action).await
     }
 
-    /// As [`AuditedLicensing::set_status`], by another name in the audit log.
+    /// Sets a status like [`AuditedLicensing::set_status`], by another name in the audit log.
     pub(super) async fn set_status_as(
         &self,
         id: LicenseId,
         status: LicenseStatus,
         action: &'static str,
     ) -> Result<StoredLicense, Error> {
-        let note = self.of_license(action);
+        let entries = self.of_license(action);
         let change = LicenseChange::Status(status);
-        let changed = self.apply(id, change, None, note).await?;
+        let changed = self.apply(id, change, None, entries).await?;
         if changed.license.status == status {
             Ok(changed)
         } else {
@@ -121,7 +125,7 @@ impl AuditedLicensing {
     /// Sets when a license ends; `None`: never.
     ///
     /// # Errors
-    /// There is none such, it is revoked, or the store fails.
+    /// There is no such license, it is revoked, or the store fails.
     pub async fn extend(
         &self,
         id: LicenseId,
@@ -134,8 +138,8 @@ impl AuditedLicensing {
         self.change_as(id, update, "license.extend").await
     }
 
-    /// Sets the limits of a license. What is left is set to `limits.remaining` if `balance` says so, or if units were
-    /// not counted before.
+    /// Sets the limits of a license. What is left is set to `limits.remaining` if `balance` says
+    /// so, or if units were not counted before.
     ///
     /// # Errors
     /// A limit is not what it may be, there is no such license, it is revoked, or the store fails.
@@ -155,7 +159,8 @@ impl AuditedLicensing {
     /// Changes several fields of a license at once, or none of them.
     ///
     /// # Errors
-    /// A value is not what it may be, the plan is unknown, there is no such license, it is revoked, or the store fails.
+    /// A value is not what it may be, the plan is unknown, there is no such license, it is revoked,
+    /// or the store fails.
     pub async fn change(
         &self,
         id: LicenseId,
@@ -178,7 +183,7 @@ impl AuditedLicensing {
             &license.account,
             permissions.unwrap_or_default(),
         )?;
-        let note = self.of_update(action, update.remaining.is_some());
+        let entries = self.of_update(action, update.remaining.is_some());
         let mut changes = Vec::new();
         changes.extend(update.limits(&before.license.spec.limits)?);
         changes.extend(update.plan.map(LicenseChange::Plan));
@@ -189,12 +194,13 @@ impl AuditedLicensing {
         if changes.is_empty() {
             return Ok(before);
         }
-        self.apply(id, LicenseChange::Together(changes), None, note)
+        self.apply(id, LicenseChange::Together(changes), None, entries)
             .await
     }
 
-    /// What is said of an update; with `balance`, also of one that sets what is left to what it had been set to before: a
-    /// change that no field shows.
+    /// Returns the audit entries of an update. With `balance` there is one also for an update that
+    /// sets the units that are left to the number they had been set to before: a change that no
+    /// field shows.
     fn of_update(
         &self,
         action: &'static str,
@@ -213,7 +219,8 @@ impl AuditedLicensing {
         })
     }
 
-    /// Gives a license a new key; the ones before end when `overlap` is over, at once if it is zero.
+    /// Gives a license a new key. The ones before end when `overlap` is over, at once if it is
+    /// zero.
     ///
     /// # Errors
     /// There is no such license, it is revoked, or the store fails.
@@ -233,7 +240,7 @@ impl AuditedLicensing {
         .await
     }
 
-    /// Gives a license a further key; the ones before stay, or end at `others_expire_at`.
+    /// Gives a license a further key. The ones before stay, or end at `others_expire_at`.
     ///
     /// # Errors
     /// There is no such license, it is revoked, the key exists already, or the store fails.
@@ -268,7 +275,7 @@ impl AuditedLicensing {
             others_expire_at,
         };
         let audit_writer = self.own_audit_writer();
-        let note = AuditEntries::from_result(move |changed: &Changed<StoredLicense>| {
+        let entries = AuditEntries::from_result(move |changed: &Changed<StoredLicense>| {
             let StoredLicense {
                 license,
                 credentials,
@@ -278,7 +285,7 @@ impl AuditedLicensing {
             let line = audit_writer.line(action, license.id).of(&license.account);
             vec![line.between(None::<&Value>, new)]
         });
-        let license = self.apply(id, change, Some(fingerprint), note).await?;
+        let license = self.apply(id, change, Some(fingerprint), entries).await?;
         Ok(Issued {
             license,
             credential_id,
@@ -289,7 +296,7 @@ impl AuditedLicensing {
     /// Ends one key of a license for ever.
     ///
     /// # Errors
-    /// There is no such license or none such key of it, or the store fails.
+    /// There is no such license, it has no such credential, or the store fails.
     pub async fn revoke_credential(
         &self,
         id: LicenseId,
@@ -304,11 +311,16 @@ impl AuditedLicensing {
             .own_audit_writer()
             .line("credential.revoke", credential);
         let line = line.of(&stored.license.account);
-        let note = AuditEntries::of(vec![
+        let entries = AuditEntries::of(vec![
             line.between(None::<&Value>, Some(&json!({ "license": id }))),
         ]);
-        self.apply(id, LicenseChange::RevokeCredential(credential), None, note)
-            .await
+        self.apply(
+            id,
+            LicenseChange::RevokeCredential(credential),
+            None,
+            entries,
+        )
+        .await
     }
 
     /// Changes a license in the store, and here before the other gates are told.
@@ -317,9 +329,9 @@ impl AuditedLicensing {
         id: LicenseId,
         change: LicenseChange,
         added: Option<Fingerprint>,
-        note: AuditEntries<Changed<StoredLicense>>,
+        entries: AuditEntries<Changed<StoredLicense>>,
     ) -> Result<StoredLicense, Error> {
-        let changed = self.store.change_license(id, change, note).await?;
+        let changed = self.store.change_license(id, change, entries).await?;
         let changed = changed.ok_or(Error::LicenseUnknown(id))?;
         self.changes.note_own(&changed, added);
         Ok(changed)
@@ -327,16 +339,16 @@ impl AuditedLicensing {
 }
 
 impl Licensing {
-    /// One license.
+    /// Returns a license.
     ///
     /// # Errors
-    /// There is none such, or the store fails.
+    /// There is no such license, or the store fails.
     pub async fn license(&self, id: LicenseId) -> Result<StoredLicense, Error> {
         let stored = self.store.license(id).await?;
         stored.ok_or(Error::LicenseUnknown(id))
     }
 
-    /// Up to `limit` (1 to 1,000) licenses in order of id, beginning after `after`.
+    /// Returns up to `limit` (1 to 1,000) licenses in order of id, beginning after `after`.
     ///
     /// # Errors
     /// The store fails.
@@ -363,7 +375,7 @@ impl Licensing {
         validate::entries("allow_ips", update.allow_ips.as_ref().map_or(0, Vec::len))
     }
 
-    /// What is left of a license's units; `None` if they are not counted.
+    /// Returns the balance of a license; `None`: its units are not counted.
     ///
     /// # Errors
     /// There is no such license, or the store fails.
@@ -372,7 +384,8 @@ impl Licensing {
         if let Some(state) = &state {
             self.queues.leases.settled(state).await;
         }
-        // Read before the store's: what is leased between the two then counts as taken, never twice as remaining.
+        // Read before the store's: what is leased between the two then counts as taken, never twice
+        // as remaining.
         let held = state.and_then(|state| state.meter().leased_units());
         let Some(balance) = self.store.balance(id, self.clock.now()).await? else {
             self.license(id).await?;
@@ -392,7 +405,8 @@ impl Licensing {
         }))
     }
 
-    /// A further credential of a license; a generated one of an API key has the shape of API keys.
+    /// Returns a further credential of a license. A generated one of an API key has the form of API
+    /// keys.
     async fn mint_for(&self, stored: &StoredLicense, source: &KeySource) -> Result<Minted, Error> {
         let now = self.clock.now();
         let is = |info: &CredentialInfo| info.kind == ApiKey::KIND;

@@ -19,7 +19,7 @@ pub(crate) struct ExpiryTask {
 impl ExpiryTask {
     /// The number of tokens or claims that one statement ends.
     const BATCH_SIZE: usize = 1_000;
-    /// How long the outcome of a token can be asked for.
+    /// The time for which the outcome of a token can be asked for.
     const RESULT_TTL: Duration = Duration::from_secs(30 * 24 * 3_600);
 
     /// Ends what has expired, once a second, for ever.

@@ -28,10 +28,10 @@ pub struct IdempotentRequest<'a> {
     pub content: &'a [&'a [u8]],
     /// A reference by which the operation can be found again, as the bits of a call id; 0: none.
     pub reference: u128,
-    /// How long the request is remembered.
+    /// The time for which the request is remembered.
     pub lifetime: Duration,
-    /// Instances that are dead and whose records are read here, though they are not all in the
-    /// books yet. The operations that they left are handed on at once.
+    /// The instances that are dead and whose records are read here, though they are not all in the
+    /// rollups yet. The operations that they left are handed on at once.
     pub dead: &'a [InstanceId],
 }
 
@@ -42,7 +42,7 @@ pub enum Idempotency {
     Run(IdempotencyGuard),
     /// The operation was done before, with this answer.
     Replay(Vec<u8>),
-    /// Another caller is carrying it out now: ask again in a moment.
+    /// Another caller is carrying the operation out now: ask again in a moment.
     InProgress,
     /// The name was used for something else.
     Conflict,
@@ -57,8 +57,8 @@ pub struct IdempotencyGuard {
     in_flight: Arc<InFlight>,
     /// The reference by which the operation can be found again: that of the first try.
     pub reference: u128,
-    /// When an earlier try began that was not finished; how far it came is not known. `None`: there
-    /// was none.
+    /// The time at which an earlier try began that was not finished; how far it came is not known.
+    /// `None`: there was none.
     pub broken_off: Option<model::Timestamp>,
 }
 

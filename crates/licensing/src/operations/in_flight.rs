@@ -10,7 +10,7 @@ use store::ClaimKey;
 pub(crate) struct InFlight(Mutex<HashSet<ClaimKey>>);
 
 impl InFlight {
-    /// Enters an operation. Returns `false` if it is running already.
+    /// Adds an operation. Returns `false` if it is running already.
     pub(super) fn begin(&self, key: ClaimKey) -> bool {
         self.0.lock().insert(key)
     }

@@ -1,4 +1,4 @@
-//! Accounts, and the keys to the control plane.
+//! The operations on accounts, and on the keys to the control plane.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub struct ManagementKeyRequest {
     pub name: Option<String>,
     /// The scopes of the key; empty: everything, and for a key of one license all that reads.
     pub scopes: Vec<String>,
-    /// When the key ends; `None`: never.
+    /// The end of the key; `None`: never.
     pub expires_at: Option<Timestamp>,
     /// Whether the key is half of a pair with a secret.
     pub pair: bool,
@@ -70,18 +70,18 @@ impl AuditedLicensing {
         let line = self
             .own_audit_writer()
             .line("account.create", &account.name);
-        let note = AuditEntries::of(vec![line.of(&account.name)]);
-        self.store.create_account(account.clone(), note).await?;
+        let entries = AuditEntries::of(vec![line.of(&account.name)]);
+        self.store.create_account(account.clone(), entries).await?;
         Ok(account)
     }
 
     /// Enables or disables an account. The management keys and sessions of a disabled one are
     /// refused by the control plane, on this gate when this returns, on others when the change is
-    /// announced to them, at the latest within a second. Its licenses stay as they are, for their
-    /// holders owe it nothing. Doing it twice does nothing more, and is logged once.
+    /// announced to them, at the latest within a second. Its licenses stay as they are, since their
+    /// holders owe it nothing. A second time does nothing, and is logged once.
     ///
     /// # Errors
-    /// There is none such, or the store fails.
+    /// There is no such account, or the store fails.
     pub async fn set_account_enabled(
         &self,
         name: &AccountName,
@@ -93,7 +93,7 @@ impl AuditedLicensing {
             "account.disable"
         };
         let audit_writer = self.own_audit_writer();
-        let note =
+        let entries =
             AuditEntries::from_result(move |Changed { before, after }: &Changed<Account>| {
                 let line = || {
                     let line = audit_writer.line(action, &after.name).of(&after.name);
@@ -102,15 +102,16 @@ impl AuditedLicensing {
                 (before != after).then(line).into_iter().collect()
             });
         let at = (!enabled).then(|| self.clock.now());
-        let changed = self.store.set_account_disabled(name, at, note).await?;
-        self.forget_management_keys();
+        let changed = self.store.set_account_disabled(name, at, entries).await?;
+        self.invalidate_management_keys();
         changed.ok_or_else(|| Error::AccountUnknown(name.clone()))
     }
 
     /// Creates a management key.
     ///
     /// # Errors
-    /// A field is not what it may be; the account, app or license is unknown or of another account; the store fails.
+    /// A field is not what it may be; the account, app or license is unknown or of another account;
+    /// the store fails.
     pub async fn create_management_key(
         &self,
         mut request: ManagementKeyRequest,
@@ -140,16 +141,16 @@ impl AuditedLicensing {
         let draws_on = request.license_id.or(made).filter(|_| request.pair);
         let (issued, new) = self.mint_management_key(request, draws_on);
         let line = self.own_audit_writer().line("key.create", issued.key.id);
-        let note = of_new_key(line, &issued.key);
-        self.store.create_management_key(new, note).await?;
-        self.forget_management_keys();
+        let entries = of_new_key(line, &issued.key);
+        self.store.create_management_key(new, entries).await?;
+        self.invalidate_management_keys();
         Ok(issued)
     }
 
     /// Creates a key with the rights of another, which ends when `overlap` is over.
     ///
     /// # Errors
-    /// There is none such, it has ended, or the store fails.
+    /// There is no such key, it has ended, or the store fails.
     pub async fn rotate_management_key(
         &self,
         id: ManagementKeyId,
@@ -163,7 +164,8 @@ impl AuditedLicensing {
             return Err(Error::ManagementKeyEnded(id));
         }
         let scopes = match old.license_id {
-            // One of before may name more than a key for one license has: what it has is all that it passes on.
+            // One of before may name more than a key for one license has: what it has is all that
+            // it passes on.
             Some(_) => old.held().iter().map(ToString::to_string).collect(),
             None => old.scopes.clone(),
         };
@@ -185,10 +187,10 @@ impl AuditedLicensing {
             allow_ips: old.allow_ips,
         };
         let (issued, new) = self.mint_management_key(request, draws_on);
-        let note = of_new_key(self.own_audit_writer().line("key.rotate", id), &issued.key);
-        let replacing = self.store.replace_management_key(id, end, new, note);
+        let entries = of_new_key(self.own_audit_writer().line("key.rotate", id), &issued.key);
+        let replacing = self.store.replace_management_key(id, end, new, entries);
         let replaced = replacing.await?;
-        self.forget_management_keys();
+        self.invalidate_management_keys();
         self.changes.learn_now().await;
         if replaced {
             Ok(issued)
@@ -197,13 +199,13 @@ impl AuditedLicensing {
         }
     }
 
-    /// Ends a management key at once. Doing it twice does nothing more, and is logged once.
+    /// Ends a management key at once. A second time does nothing, and is logged once.
     ///
     /// # Errors
-    /// There is none such, or the store fails.
+    /// There is no such key, or the store fails.
     pub async fn revoke_management_key(&self, id: ManagementKeyId) -> Result<ManagementKey, Error> {
         let audit_writer = self.own_audit_writer();
-        let note =
+        let entries =
             AuditEntries::from_result(move |Changed { before, after }: &Changed<ManagementKey>| {
                 let line = || {
                     let line = audit_writer.line("key.revoke", after.id).of(&after.account);
@@ -212,8 +214,8 @@ impl AuditedLicensing {
                 (before != after).then(line).into_iter().collect()
             });
         let now = self.clock.now();
-        let ended = self.store.end_management_key(id, now, note).await?;
-        self.forget_management_keys();
+        let ended = self.store.end_management_key(id, now, entries).await?;
+        self.invalidate_management_keys();
         self.changes.learn_now().await;
         ended.ok_or(Error::ManagementKeyUnknown(id))
     }
@@ -231,7 +233,7 @@ impl Licensing {
     /// Returns an account.
     ///
     /// # Errors
-    /// There is none such, or the store fails.
+    /// There is no such account, or the store fails.
     pub async fn account(&self, name: &AccountName) -> Result<Account, Error> {
         let found = self.store.account(name).await?;
         found.ok_or_else(|| Error::AccountUnknown(name.clone()))
@@ -258,7 +260,8 @@ impl Licensing {
         key: &str,
         secret: &str,
     ) -> Result<Option<ManagementKey>, Error> {
-        // The store is asked whatever the key looks like, so that an unknown key takes as long as a wrong secret.
+        // The store is asked whatever the key looks like, so that an unknown key takes as long as a
+        // wrong secret.
         let presented = self.hasher.hash(secret.as_bytes());
         let hash = self.hasher.hash(key.as_bytes());
         let found = self.store.management_key_by_hash(hash).await?;
@@ -347,7 +350,7 @@ impl Licensing {
 
     /// Empties the cache of management keys after a change made here, and announces it to the other
     /// gates.
-    pub(super) fn forget_management_keys(&self) {
+    pub(super) fn invalidate_management_keys(&self) {
         self.management.clear();
         self.changes.announce_keys();
     }

@@ -10,9 +10,9 @@ use store::ManagementKey;
 
 use super::time::after;
 
-/// The management keys that were looked up within the last second, and the texts that were none. A change
-/// empties it, one of another gate when it is announced. A change whose announcement is lost takes effect
-/// when the second is over.
+/// The management keys that were looked up within the last second, and the texts that were none. A
+/// change empties it, one of another gate when it is announced. A change whose announcement is lost
+/// takes effect when the second is over.
 #[derive(Default)]
 pub(crate) struct ManagementCache(Mutex<Cached>);
 
@@ -34,7 +34,7 @@ pub(super) struct CachedManagementKey {
 impl ManagementCache {
     /// The number of keys, and of texts that are none, that are held at once.
     const CAPACITY: usize = 4_096;
-    /// How long a look-up is believed.
+    /// The time for which a look-up is believed.
     const TTL: Duration = Duration::from_secs(1);
 
     /// Forgets all look-ups, those under way included.
@@ -50,7 +50,8 @@ impl ManagementCache {
         self.0.lock().generation
     }
 
-    /// Returns what is known of a key. The outer `None`: nothing. The inner `None`: there is no such key.
+    /// Returns what is known of a key. The outer `None`: nothing. The inner `None`: there is no
+    /// such key.
     pub(super) fn get(
         &self,
         hash: &KeyHash,

@@ -1,4 +1,5 @@
-//! Every operation on licenses, keys and accounts, once, for the command line and all protocols.
+//! The operations on licenses, keys and accounts, each once, for the command line and all
+//! protocols.
 //!
 //! What an operation changes is in force on this gate when it returns, and on the others with their
 //! next reading of the changes.

@@ -1,4 +1,4 @@
-//! Operations that show keys again, for apps that ask for it.
+//! The operations that show keys again, for apps that ask for it.
 
 use model::{AppName, Credential, CredentialStatus, License, LicenseStatus};
 use serde_json::{Value, json};
@@ -13,8 +13,9 @@ use crate::keys::{Copier, KeyCopies};
 use crate::licensing::Licensing;
 
 impl AuditedLicensing {
-    /// The key of a license, where its app shows keys again: that of its newest credential in force of which a copy was
-    /// kept. That it was shown is in the audit log.
+    /// Returns the key of a license whose app shows keys again: that of its newest credential in
+    /// force of which a copy was kept; `None`: there is none. The audit log records that it was
+    /// shown.
     ///
     /// # Errors
     /// The store fails.
@@ -49,10 +50,11 @@ impl AuditedLicensing {
         Ok(None)
     }
 
-    /// Makes the key that copies of keys are sealed with from now on; its number. Older copies still open.
+    /// Makes the key that copies of keys are sealed with from now on. Returns its number. Older
+    /// copies still open.
     ///
     /// # Errors
-    /// There were too many, or the store fails.
+    /// There were too many keys, or the store fails.
     pub async fn rotate_seal_key(&self) -> Result<u32, Error> {
         let Some(copies) = &self.copies else {
             let reason = "is not open here, so that nothing is sealed with it";
@@ -69,7 +71,7 @@ impl AuditedLicensing {
 }
 
 impl Licensing {
-    /// What seals copies of the keys of an app; `None`: it keeps none.
+    /// Returns the sealer of copies of the keys of an app; `None`: the app keeps none.
     pub(super) async fn copier(&self, app: &AppName) -> Result<Option<Copier>, Error> {
         match self.copies_for(app) {
             Some(copies) => copies.copier().await.map(Some),
@@ -77,7 +79,7 @@ impl Licensing {
         }
     }
 
-    /// Keeps a copy of a new key with it, if it is known and the app of its license wants that.
+    /// Adds a sealed copy to a new key, if it is known and the app of its license wants that.
     pub(super) fn keep_copy(
         &self,
         minted: &mut Minted,

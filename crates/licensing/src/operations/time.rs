@@ -1,4 +1,4 @@
-//! Arithmetic with points in time.
+//! The arithmetic of points in time.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Operations on users of apps.
+//! The operations on users of apps.
 
 use model::{AccountName, Alias, AppName, License, User, UserId};
 use store::{AuditEntries, Changed, UserChange};
@@ -15,19 +15,21 @@ pub struct UserRequest {
     pub app: AppName,
     /// The account that asks; it must sell the app. `None`: whoever sells it.
     pub account: Option<AccountName>,
-    /// The seller's own name for them.
+    /// The seller's own name for the user.
     pub login: String,
-    /// First name.
+    /// The first name.
     pub first_name: Option<String>,
-    /// Last name.
+    /// The last name.
     pub last_name: Option<String>,
 }
 
 impl AuditedLicensing {
-    /// Makes a user of an app. The log holds the user's id alone, so that a person can be forgotten.
+    /// Creates a user of an app. The audit log holds the user's id alone, so that a person can be
+    /// forgotten.
     ///
     /// # Errors
-    /// A field is not what it may be, the app is unknown, it has a user of this login, the store fails.
+    /// A field has a value that is not allowed, the app is unknown, it has a user of this login, or
+    /// the store fails.
     pub async fn create_user(&self, request: UserRequest) -> Result<User, Error> {
         validate::text("login", Some(&request.login))?;
         validate::text("first_name", request.first_name.as_deref())?;
@@ -46,15 +48,15 @@ impl AuditedLicensing {
             updated_at: now,
         };
         let line = self.own_audit_writer().line("user.create", user.id);
-        let note = AuditEntries::of(vec![line.of(&user.account)]);
-        self.store.create_user(user.clone(), note).await?;
+        let entries = AuditEntries::of(vec![line.of(&user.account)]);
+        self.store.create_user(user.clone(), entries).await?;
         Ok(user)
     }
 
-    /// Changes a user; `None` if there is none such.
+    /// Changes a user and returns them; `None`: there is none.
     ///
     /// # Errors
-    /// A field is not what it may be, the store fails.
+    /// A field has a value that is not allowed, or the store fails.
     pub async fn change_user(
         &self,
         app: &AppName,
@@ -66,34 +68,35 @@ impl AuditedLicensing {
         validate::text("last_name", given(&change.last_name).as_deref())?;
         let now = self.clock.now();
         let audit_writer = self.own_audit_writer();
-        let note = AuditEntries::from_result(move |Changed { after, .. }: &Changed<User>| {
+        let entries = AuditEntries::from_result(move |Changed { after, .. }: &Changed<User>| {
             vec![
                 audit_writer
                     .line("user.change", after.id)
                     .of(&after.account),
             ]
         });
-        let changing = self.store.change_user(app, login, change, now, note);
+        let changing = self.store.change_user(app, login, change, now, entries);
         Ok(changing.await?)
     }
 
-    /// Forgets a user; whether there was one. Licenses stay, but do not name them any more: nothing of the person is left.
+    /// Deletes a user. Returns whether there was one. Licenses stay, but do not name them any more:
+    /// nothing of the person is left.
     ///
     /// # Errors
     /// The store fails.
     pub async fn delete_user(&self, app: &AppName, login: &str) -> Result<bool, Error> {
         let audit_writer = self.own_audit_writer();
-        let note = AuditEntries::from_result(move |user: &User| {
+        let entries = AuditEntries::from_result(move |user: &User| {
             vec![audit_writer.line("user.delete", user.id).of(&user.account)]
         });
-        let deleted = self.store.delete_user(app, login, note).await?;
+        let deleted = self.store.delete_user(app, login, entries).await?;
         self.changes.learn_now().await;
         Ok(deleted)
     }
 }
 
 impl Licensing {
-    /// The user of an app with this login, if there is one.
+    /// Returns the user of an app with this login; `None`: there is none.
     ///
     /// # Errors
     /// The store fails.
@@ -101,16 +104,17 @@ impl Licensing {
         Ok(self.store.user(app, login).await?)
     }
 
-    /// The user with this id.
+    /// Returns the user with this id.
     ///
     /// # Errors
-    /// There is none such, or the store fails.
+    /// There is no such user, or the store fails.
     pub async fn user_by_id(&self, id: UserId) -> Result<User, Error> {
         let user = self.store.user_by_id(id).await?;
         user.ok_or(Error::UserUnknown(id))
     }
 
-    /// Up to `limit` users of an app (at most 100,000), oldest first, beginning after `after`.
+    /// Returns up to `limit` users of an app (at most 100,000), oldest first, beginning after
+    /// `after`.
     ///
     /// # Errors
     /// The store fails.
@@ -123,7 +127,8 @@ impl Licensing {
         Ok(self.store.users(app, after, limit).await?)
     }
 
-    /// What the app may call the holder of a license: the alias of its user, or, where it names none, one of its own.
+    /// Returns the name by which the app may call the holder of a license: the alias of its user,
+    /// or, if it names none, one of its own.
     #[must_use]
     pub fn holder_alias(&self, license: &License) -> Alias {
         match &license.spec.user {
@@ -132,8 +137,8 @@ impl Licensing {
         }
     }
 
-    /// The alias of a user of an app: told from both with the store's key, so that it is the same on every gate and after
-    /// every start, and says nothing about the login.
+    /// Returns the alias of a user of an app. It is derived from both with the store's key, so that
+    /// it is the same on every gate and after every start, and says nothing about the login.
     #[must_use]
     pub fn alias(&self, app: &AppName, login: &str) -> Alias {
         // No credential holds a NUL, so no credential has this hash.

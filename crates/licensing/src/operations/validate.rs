@@ -1,4 +1,4 @@
-//! Rules for the fields of requests.
+//! The rules for the fields of requests.
 
 use model::{LARGEST_EXACT, Limits, Method, Permission, RateLimit, Scope, Timestamp};
 
@@ -97,8 +97,8 @@ pub(super) fn limits(limits: &Limits, before: &Limits) -> Result<(), Error> {
         .map_err(|(_, reason)| Error::invalid("rate_limits", reason))
 }
 
-/// Checks that an end lies in the future. One that is over would make what is never of use, or end
-/// what is, in disguise.
+/// Checks that an end lies in the future. One that is over would make something that can never be
+/// used, or would end something without saying so.
 pub(super) fn end(instead: &str, end: Option<Timestamp>, now: Timestamp) -> Result<(), Error> {
     match end {
         Some(end) if end <= now => {

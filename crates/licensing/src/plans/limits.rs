@@ -11,7 +11,7 @@ use model::{Limits, PlanRevision, RateLimit, Refill};
 pub struct Allowance {
     /// The number of units; near the end of a balance fewer are leased.
     pub units: u64,
-    /// How long a license that is not called keeps them.
+    /// The time for which a license that is not called keeps them.
     pub kept_for: Duration,
 }
 
@@ -20,7 +20,7 @@ pub struct Allowance {
 pub struct EffectiveLimits {
     /// Whether units are counted.
     pub counted: bool,
-    /// How units come back.
+    /// The refill of the units.
     pub refill: Option<Refill>,
     /// The rate windows, which all hold at once, at most [`EffectiveLimits::MAX_WINDOWS`].
     pub rate_limits: Box<[RateLimit]>,
@@ -33,7 +33,8 @@ pub struct EffectiveLimits {
 }
 
 impl EffectiveLimits {
-    /// Most windows of one license; more are ignored (operations and configuration refuse them).
+    /// The number of windows of one license. Further ones are ignored; operations and configuration
+    /// refuse them.
     pub const MAX_WINDOWS: usize = RateLimit::MAX_WINDOWS;
 
     pub(crate) fn of(own: &Limits, plan: Option<&PlanRevision>) -> Self {
@@ -55,7 +56,7 @@ impl EffectiveLimits {
         }
     }
 
-    /// With so many units leased for an outage, if any are leased at all.
+    /// Adds an allowance of so many units for an outage, if any units are leased at all.
     pub(crate) fn with_allowance(self, units: u64, kept_for: Duration) -> Self {
         let is_leased = self.counted || self.has_durable_window();
         let allowance = Allowance { units, kept_for };
@@ -69,26 +70,28 @@ impl EffectiveLimits {
         }
     }
 
-    /// Whether nothing is limited, so that calls are not metered here at all.
+    /// Returns whether nothing is limited, so that calls are not metered here at all.
     #[must_use]
     pub fn is_unlimited(&self) -> bool {
         !self.counted && self.rate_limits.is_empty() && self.concurrency.is_none()
     }
 
-    /// Whether a call counts against a window of an hour or longer.
+    /// Returns whether a call counts against a window of an hour or longer.
     #[must_use]
     pub fn has_durable_window(&self) -> bool {
         self.rate_limits.iter().any(RateLimit::is_durable)
     }
 
-    /// The value of `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11), made once; empty without windows.
+    /// Returns the value of `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11), which is
+    /// made once; empty without windows.
     #[must_use]
     pub fn policy(&self) -> &str {
         &self.policy
     }
 }
 
-/// One limit for each kind and length of window, the smallest, since that is what its calls are counted by.
+/// Returns one limit for each kind and length of window, the smallest, since calls are counted by
+/// kind and length.
 fn tightest(limits: &[RateLimit]) -> Box<[RateLimit]> {
     let mut windows: Vec<RateLimit> = Vec::with_capacity(limits.len());
     for limit in limits {
@@ -104,7 +107,7 @@ fn tightest(limits: &[RateLimit]) -> Box<[RateLimit]> {
     windows.into()
 }
 
-/// One policy a window, named by its text form.
+/// Returns a policy for each window, named by its text form.
 fn policy(windows: &[RateLimit]) -> Box<str> {
     let mut text = String::new();
     for limit in windows {

@@ -27,7 +27,7 @@ pub struct AppTerms {
     pub account: AccountName,
     /// The plan of licenses that name none.
     pub default_plan: Option<PlanName>,
-    /// How long known licenses of the app pass while the store is out of reach (G8).
+    /// The time for which known licenses of the app pass while the store is out of reach (G8).
     pub grace: Duration,
     /// The units of each license that a gate leases beyond what it needs, to be spent while the
     /// store is out of reach; and as many calls of each window of an hour or longer.
@@ -45,7 +45,7 @@ pub struct Plans {
     routes: DeclaredRoutes,
     /// The plans that the configuration does not have, with their last terms.
     former: HashMap<PlanName, PlanTerms>,
-    /// The plans that the store has no revision of: they never existed.
+    /// The plans of which the store has no revision: they never existed.
     absent: HashSet<PlanName>,
     /// The plans that licenses named and of which nothing was known.
     unknown: Mutex<HashSet<PlanName>>,
@@ -85,7 +85,7 @@ impl PlanTerms {
 }
 
 impl Plans {
-    /// Makes plans and apps. Of two with one name the later counts.
+    /// Returns plans and apps. Of two with one name the later counts.
     #[must_use]
     pub fn new(revisions: Vec<PlanRevision>, apps: Vec<AppTerms>) -> Self {
         Self {
@@ -115,7 +115,8 @@ impl Plans {
         self
     }
 
-    /// Plans that licenses named which are on no list, of which no former revision is known, nor that they never were.
+    /// Returns the plans that licenses named and of which nothing is known: no present or former
+    /// revision, nor that they never existed.
     #[must_use]
     pub fn unknown(&self) -> Vec<PlanName> {
         self.unknown.lock().iter().cloned().collect()
@@ -129,7 +130,8 @@ impl Plans {
         self
     }
 
-    /// A plan of the configuration, or else as it was last.
+    /// Returns a plan of the configuration, or else its former revision. Asks for a plan of which
+    /// nothing is known.
     fn known(&self, name: &PlanName) -> Option<&PlanTerms> {
         let known = self.plans.get(name).or_else(|| self.former.get(name));
         let is_unheard = known.is_none() && !self.absent.contains(name);
@@ -139,7 +141,7 @@ impl Plans {
         known
     }
 
-    /// The same, knowing the routes of apps. An app of none serves every call.
+    /// Adds the routes of apps. An app without routes serves every call.
     #[must_use]
     pub fn with_routes(
         mut self,
@@ -150,24 +152,24 @@ impl Plans {
         self
     }
 
-    /// The routes of an app; `None`: it serves every call.
+    /// Returns the routes of an app; `None`: it serves every call.
     pub(crate) fn declared(&self, app: &AppName) -> Option<&Vec<DeclaredRoute>> {
         self.routes.get(app)
     }
 
-    /// The present revision of a plan.
+    /// Returns the present revision of a plan.
     #[must_use]
     pub fn plan(&self, name: &PlanName) -> Option<&Arc<PlanRevision>> {
         self.plans.get(name).map(|terms| &terms.revision)
     }
 
-    /// The terms of an app.
+    /// Returns the terms of an app.
     #[must_use]
     pub fn app(&self, name: &AppName) -> Option<&AppTerms> {
         self.apps.get(name)
     }
 
-    /// The plan of a license, or of the app where the license names none.
+    /// Returns the plan of a license, or of the app if the license names none.
     pub(crate) fn plan_of(
         &self,
         app: &AppName,
@@ -178,12 +180,12 @@ impl Plans {
             .map(|terms| &terms.revision)
     }
 
-    /// All apps, in no order.
+    /// Returns all apps, in no order.
     pub fn apps(&self) -> impl Iterator<Item = &AppTerms> {
         self.apps.values()
     }
 
-    /// All present revisions, in no order.
+    /// Returns all present revisions, in no order.
     pub fn revisions(&self) -> impl Iterator<Item = &Arc<PlanRevision>> {
         self.plans.values().map(|terms| &terms.revision)
     }
@@ -194,7 +196,8 @@ impl Plans {
         revisions.cloned().collect()
     }
 
-    /// What holds for a license. A plan or an app that the configuration no longer has adds nothing.
+    /// Returns the terms of a license. A plan or an app that the configuration no longer has adds
+    /// nothing.
     pub(crate) fn terms(&self, license: &License) -> Terms {
         let app = self.apps.get(&license.app);
         let (grace, allowance) = match app {
@@ -226,7 +229,8 @@ impl Plans {
         }
     }
 
-    /// Grace and allowance of a license of every app of an account: those of the strictest.
+    /// Returns grace and allowance of a license of every app of an account: those of the strictest
+    /// app.
     fn strictest(&self, account: &AccountName) -> (Duration, u64) {
         let own = || self.apps().filter(|app| app.account == *account);
         let grace = own().map(|app| app.grace).min();
@@ -234,14 +238,15 @@ impl Plans {
         (grace.unwrap_or_default(), allowance.unwrap_or_default())
     }
 
-    /// The plan that licenses of an app have who name none, as it is now.
+    /// Returns the plan of licenses of an app that name none, as it is now.
     #[must_use]
     pub fn default_plan(&self, app: &AppName) -> Option<&Arc<PlanRevision>> {
         let name = self.apps.get(app)?.default_plan.as_ref()?;
         self.plan(name)
     }
 
-    /// Equal limits share one allocation, as long as there are few different ones.
+    /// Returns limits in an allocation that equal limits share, as long as there are at most 4,096
+    /// different ones.
     fn share(&self, limits: EffectiveLimits) -> Arc<EffectiveLimits> {
         const MAX_SHARED: usize = 4_096;
         let mut own = self.own.lock();
@@ -255,7 +260,8 @@ impl Plans {
         limits
     }
 
-    /// Replaces a license's names by equal ones that are shared, so that a million licenses hold each name once.
+    /// Replaces a license's names by equal ones that are shared, so that a million licenses hold
+    /// each name once.
     pub(crate) fn share_names(&self, license: &mut License) {
         if let Some(app) = self.apps.get(&license.app) {
             license.app = app.app.clone();

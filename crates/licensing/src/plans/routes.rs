@@ -11,9 +11,9 @@ use super::Plans;
 /// A route as the configuration declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeclaredRoute {
-    /// Methods it serves; empty: all.
+    /// The methods that it serves; empty: all.
     pub methods: Vec<Method>,
-    /// The path that it and all below it serve.
+    /// The path that it serves, with all paths below.
     pub path: ParentPath,
 }
 
@@ -21,7 +21,7 @@ pub struct DeclaredRoute {
 pub(crate) type DeclaredRoutes = HashMap<AppName, Vec<DeclaredRoute>>;
 
 impl DeclaredRoute {
-    /// Whether it serves some call that the permission gives leave for.
+    /// Returns whether it serves some call that the permission allows.
     fn meets(&self, permission: &Permission) -> bool {
         let (own, other) = (self.path.as_str(), permission.path.as_str());
         let methods = permission.method.is_none_or(|allowed| {
@@ -46,7 +46,8 @@ impl std::fmt::Display for DeclaredRoute {
 }
 
 impl Plans {
-    /// Why one of these permissions of a license would open nothing, and what would; `None`: each opens something.
+    /// Returns why one of these permissions of a license would open nothing, and what would;
+    /// `None`: each opens something.
     pub(crate) fn unserved(
         &self,
         app: &AppName,

@@ -3,24 +3,24 @@
 use model::{CredentialId, ManagementKeyId, SessionId};
 use serde::{Deserialize, Serialize};
 
-/// The claims. Whoever verifies a token elsewhere learns from them who holds it and until when; whether it was revoked
-/// only the gate knows.
+/// The claims of an access token. Whoever verifies a token elsewhere learns from them who holds it
+/// and until when; whether it was revoked only the gate knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Claims {
-    /// Who issued it.
+    /// The issuer.
     pub(super) iss: String,
-    /// For whom.
+    /// The audience.
     pub(super) aud: String,
-    /// The key that it acts for.
+    /// The key that the token acts for.
     pub(super) sub: ManagementKeyId,
-    /// Its session.
+    /// The session of the token.
     pub(super) sid: SessionId,
-    /// Its own identity.
+    /// The id of the token.
     pub(super) jti: CredentialId,
-    /// When it was made, in seconds since the UNIX epoch; so are the next two.
+    /// The time at which the token was made, in seconds since the UNIX epoch; so are the next two.
     pub(super) iat: i64,
-    /// From when on it is valid.
+    /// The time from which on the token is valid.
     pub(super) nbf: i64,
-    /// From when on it is not.
+    /// The time from which on the token is not valid any more.
     pub(super) exp: i64,
 }

@@ -9,14 +9,14 @@ use store::{KeyCall, ManagementKey, WindowCount};
 use super::Sessions;
 use crate::error::Error;
 
-/// What a key goes by.
+/// The plan and rate limits of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PairTerms {
     /// The plan of the license that its tokens draw on, or of its app; `None`: it has none.
     pub plan: Option<PlanName>,
-    /// The windows that hold for it, all at once; at least one.
+    /// The rate windows, which all hold at once; at least one.
     pub rate_limits: Vec<RateLimit>,
-    /// The user that its license was given to.
+    /// The user that the license was given to.
     pub user: Option<String>,
 }
 
@@ -26,18 +26,18 @@ pub struct PairTerms {
 pub struct Allowance {
     /// Whether the call was let in.
     pub admitted: bool,
-    /// Calls that the window lets pass.
+    /// The number of calls that pass in a period of the window.
     pub limit: u32,
-    /// Calls that are left in its present period.
+    /// The number of calls that are left in the present period.
     pub remaining: u32,
-    /// When that period ends.
+    /// The end of that period.
     pub resets_at: Timestamp,
-    /// How long until every full window has begun anew, in whole seconds of at least 1.
+    /// The time until every full window has begun anew, in whole seconds of at least 1.
     pub retry_after: Duration,
 }
 
 impl Sessions {
-    /// What a key goes by now.
+    /// Returns the present plan and rate limits of a key.
     ///
     /// # Errors
     /// The store fails.
@@ -66,7 +66,7 @@ impl Sessions {
         })
     }
 
-    /// Counts a call of a key (`take`), or tells what is left.
+    /// Counts a call of a key, if `take`, and returns what is left.
     ///
     /// # Errors
     /// The store fails.

@@ -9,22 +9,22 @@ use store::{AuditEntries, ManagementKey, NewLicense, NewTokens, RefreshOutcome};
 use zeroize::Zeroizing;
 
 use super::claims::Claims;
-use super::{AccessToken, Holder, SessionError, Sessions, Tokens, by};
+use super::{AccessToken, Holder, SessionError, Sessions, Tokens, actor_of};
 use crate::error::Error;
 use crate::operations::{may_use_from, shown};
 
-/// New tokens in the clear, and as they are kept.
+/// The new tokens in the clear, and the record of them that the store keeps.
 struct Minted {
     access: AccessToken,
     refresh: RefreshToken,
-    kept: NewTokens,
+    record: NewTokens,
 }
 
 impl Sessions {
-    /// Begins a session of a key, if the secret is its own.
+    /// Begins a session of a key, if the secret belongs to it.
     ///
     /// # Errors
-    /// Wrong credentials, an address from where the key may not be used, or the store fails.
+    /// The credentials are wrong, the key may not be used from the address, or the store fails.
     pub async fn log_in(
         &self,
         key: &str,
@@ -33,7 +33,7 @@ impl Sessions {
     ) -> Result<Tokens, SessionError> {
         let key = self.licensing.authenticate_pair(key, secret).await?;
         let key = key.ok_or(SessionError::Credentials)?;
-        let actor = by(&key, address);
+        let actor = actor_of(&key, address);
         if !may_use_from(&key, address) {
             self.licensing.audit_denied(actor);
             return Err(SessionError::Address);
@@ -42,35 +42,36 @@ impl Sessions {
         let session = Session {
             id: SessionId::generate(),
             key_id: key.id,
-            license_id: self.drawn_on(&key, actor).await?,
+            license_id: self.paying_license(&key, actor).await?,
             created_at: now,
             ended_at: None,
         };
         let minted = self.mint(&session, now);
-        let note = AuditEntries::of(vec![self.line("session.create", &session, &key, actor)]);
+        let entries = AuditEntries::of(vec![self.line("session.create", &session, &key, actor)]);
         let store = &self.licensing.store;
-        let kept = store
+        let is_created = store
             .create_session(
                 session.clone(),
-                minted.kept.clone(),
+                minted.record.clone(),
                 Self::MAX_PER_KEY,
-                note,
+                entries,
             )
             .await
             .map_err(Error::from)?;
-        if !kept {
+        if !is_created {
             // The key ended just now.
             return Err(SessionError::Credentials);
         }
         self.licensing.changes.learn_now().await;
-        Ok(self.handed_out(minted, session, key))
+        Ok(self.tokens_for(minted, session, key))
     }
 
-    /// Exchanges a refresh token for new tokens, once. One that was used before ends its whole session; one that loses a
-    /// race with another request is refused and ends nothing.
+    /// Exchanges a refresh token for new tokens, once. One that was used before ends its whole
+    /// session; one that loses a race with another request is refused and ends nothing.
     ///
     /// # Errors
-    /// [`SessionError::RefreshToken`], an address from where the key may not be used, or the store fails.
+    /// [`SessionError::RefreshToken`], the key may not be used from the address, or the store
+    /// fails.
     pub async fn refresh(
         &self,
         presented: &str,
@@ -86,7 +87,7 @@ impl Sessions {
         let found = found.filter(|token| !token.is_over(asked_at));
         let session = found.ok_or(REFUSED)?.session;
         let key = self.live_key(&session).await?.ok_or(REFUSED)?;
-        let actor = by(&key, address);
+        let actor = actor_of(&key, address);
         if !may_use_from(&key, address) {
             self.licensing.audit_denied(actor);
             return Err(SessionError::Address);
@@ -95,7 +96,7 @@ impl Sessions {
         // Whoever sent it, one of the two who have it is not its holder.
         let somebody = Actor::unknown(address);
         let replayed = self.line("session.replay", &session, &key, somebody);
-        let note = AuditEntries::from_result(move |outcome: &RefreshOutcome| match outcome {
+        let entries = AuditEntries::from_result(move |outcome: &RefreshOutcome| match outcome {
             RefreshOutcome::Refreshed => vec![refreshed.clone()],
             RefreshOutcome::Replayed => vec![replayed.clone()],
             RefreshOutcome::Lost | RefreshOutcome::Refused => Vec::new(),
@@ -103,12 +104,12 @@ impl Sessions {
         // What was used is told by the store, in one transaction with its use.
         let minted = self.mint(&session, asked_at);
         let outcome = store
-            .refresh_session(hash, asked_at, minted.kept.clone(), note)
+            .refresh_session(hash, asked_at, minted.record.clone(), entries)
             .await
             .map_err(Error::from)?;
         self.licensing.changes.learn_now().await;
         match outcome {
-            RefreshOutcome::Refreshed => Ok(self.handed_out(minted, session, key)),
+            RefreshOutcome::Refreshed => Ok(self.tokens_for(minted, session, key)),
             RefreshOutcome::Replayed => {
                 tracing::warn!(session = %session.id, key = %key.id, "a refresh token was used twice, its session is ended");
                 Err(REFUSED)
@@ -135,7 +136,7 @@ impl Sessions {
         let refresh = RefreshToken::generate();
         let hash = |text: &str| self.licensing.hasher.hash(text.as_bytes());
         let refresh_lifetime = i64::try_from(options.refresh_lifetime.as_micros());
-        let kept = NewTokens {
+        let record = NewTokens {
             access_id: claims.jti,
             access: hash(access.expose()),
             access_expires_at: Timestamp::from_micros(claims.exp.saturating_mul(1_000_000)),
@@ -146,11 +147,11 @@ impl Sessions {
         Minted {
             access,
             refresh,
-            kept,
+            record,
         }
     }
 
-    fn handed_out(&self, minted: Minted, session: Session, key: ManagementKey) -> Tokens {
+    fn tokens_for(&self, minted: Minted, session: Session, key: ManagementKey) -> Tokens {
         Tokens {
             access: minted.access,
             refresh: minted.refresh,
@@ -159,9 +160,10 @@ impl Sessions {
         }
     }
 
-    /// The license that tokens of a key draw on. That of a pair which was made for an app and no license is made with its
-    /// first token, once, whichever gates are asked at the same time.
-    async fn drawn_on(
+    /// Returns the license that tokens of a key draw on. The license of a pair that was made for an
+    /// app and no license is made with its first token, once, whichever gates are asked at the same
+    /// time.
+    async fn paying_license(
         &self,
         key: &ManagementKey,
         actor: Actor,
@@ -199,8 +201,13 @@ impl Sessions {
         let now = new.license.created_at;
         let entry = AuditEntry::new(&actor, now, "license.create", id).of(&key.account);
         let entry = entry.between(None::<&Value>, Some(&shown(&new.license)));
-        let note = AuditEntries::of(vec![entry]);
-        match self.licensing.store.create_licenses(vec![new], note).await {
+        let entries = AuditEntries::of(vec![entry]);
+        match self
+            .licensing
+            .store
+            .create_licenses(vec![new], entries)
+            .await
+        {
             Ok(_) | Err(store::Error::Exists(_)) => Ok(Some(id)),
             Err(error) => Err(error.into()),
         }

@@ -1,9 +1,10 @@
-//! Sessions: a key and its secret are exchanged for an access token, which lives for an hour, and a refresh token, which
-//! is good for one use.
+//! Sessions: the exchange of a key and its secret for an access token, which lives for an hour, and
+//! a refresh token, which can be used once.
 //!
-//! An access token is a JWT that names its session. What it is good for is asked of the store each time, so that an end
-//! is in force at once on every listener. Where the key draws on a license, the token is also a credential of that
-//! license, by its hash like any other: the gate neither reads the JWT nor knows of sessions.
+//! An access token is a JWT that names its session. Its rights are read from the store each time,
+//! so that an end is in force at once on every listener. Where the key draws on a license, the
+//! token is also a credential of that license, by its hash like any other: the gate neither reads
+//! the JWT nor knows of sessions.
 
 mod claims;
 mod limits;
@@ -29,7 +30,7 @@ use crate::licensing::Licensing;
 use crate::operations::{has_ended, may_use_from};
 use crate::signing::{Signing, TokenFault, TokenTerms};
 
-/// The operations on sessions. One for a process.
+/// The operations on sessions. There is one value for a process.
 pub struct Sessions {
     licensing: Arc<Licensing>,
     signing: Arc<Signing>,
@@ -39,15 +40,15 @@ pub struct Sessions {
 /// The options of sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionOptions {
-    /// Who issues access tokens and for whom.
+    /// The issuer and the audience of access tokens.
     pub terms: TokenTerms,
-    /// What signs them.
+    /// The use of the key that signs them.
     pub signing_use: SigningUse,
-    /// How long an access token lives; whole seconds.
+    /// The lifetime of an access token, in whole seconds.
     pub access_lifetime: Duration,
-    /// How long a refresh token lives.
+    /// The lifetime of a refresh token.
     pub refresh_lifetime: Duration,
-    /// The windows of keys whose license and plan state none.
+    /// The rate windows of keys whose license and plan state none.
     pub rate_limits: Vec<RateLimit>,
 }
 
@@ -58,17 +59,17 @@ pub struct AccessToken(Zeroizing<String>);
 /// The tokens that a log-in or a refresh returns.
 #[derive(Clone, Debug)]
 pub struct Tokens {
-    /// For calls.
+    /// The access token, for calls.
     pub access: AccessToken,
-    /// For the next pair of tokens; good for one use.
+    /// The refresh token, for the next pair of tokens; it can be used once.
     pub refresh: RefreshToken,
-    /// How long the access token lives.
+    /// The lifetime of the access token.
     pub expires_in: Duration,
-    /// Who holds them.
+    /// The holder of the tokens.
     pub holder: Holder,
 }
 
-/// Who holds an access token: a session and the key that it acts for.
+/// The holder of an access token: a session and the key that it acts for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// The session.
@@ -80,19 +81,20 @@ pub struct Holder {
 /// The reason why a log-in, refresh or token is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// No key of a pair with this secret, or it has ended; nothing tells which. Blame: caller.
+    /// There is no key of a pair with this secret, or it has ended; the answer does not say which.
+    /// Blame: caller.
     #[error("the key or its secret is wrong")]
     Credentials,
-    /// Not an access token of ours. Blame: caller.
+    /// The text is not an access token of ours. Blame: caller.
     #[error("the access token is not valid")]
     InvalidToken,
-    /// An access token whose time is over. Blame: caller.
+    /// The access token has expired. Blame: caller.
     #[error("the access token has expired, refresh it")]
     ExpiredToken,
-    /// An access token whose session or key was ended. Blame: caller.
+    /// The session or the key of the access token was ended. Blame: caller.
     #[error("the access token was revoked, log in again")]
     RevokedToken,
-    /// No refresh token that may be used; nothing tells why. Blame: caller.
+    /// There is no such refresh token that may be used; the answer does not say why. Blame: caller.
     #[error("the refresh token is invalid, expired or used, log in again")]
     RefreshToken,
     /// The key may not be used from this address. Blame: caller.
@@ -104,12 +106,12 @@ pub enum SessionError {
 }
 
 impl Sessions {
-    /// Most sessions of one key that may be refreshed; beyond it the oldest end.
+    /// The number of sessions of one key that may be refreshed. Beyond it the oldest end.
     pub const MAX_PER_KEY: u32 = 1_000;
-    /// How long the end of a session is remembered, so that its tokens are told why they are refused.
-    const REMEMBERED: Duration = Duration::from_secs(86_400);
+    /// The time for which an ended session is kept, so that its tokens are refused with the reason.
+    const RETENTION: Duration = Duration::from_secs(86_400);
 
-    /// Sessions of the keys of `licensing`.
+    /// Returns the sessions of the keys of `licensing`.
     #[must_use]
     pub const fn new(
         licensing: Arc<Licensing>,
@@ -123,15 +125,16 @@ impl Sessions {
         }
     }
 
-    /// Forgets for ever what has ended long ago. Spawn it, once; several gates may do it at a time.
+    /// Removes sessions that ended long ago, for ever. Spawn it once; several gates may do it at a
+    /// time.
     pub async fn run(self: Arc<Self>) {
         const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
         const BATCH_SIZE: usize = 1_000;
         loop {
             tokio::time::sleep(SWEEP_INTERVAL).await;
             let now = self.licensing.clock.now();
-            let remembered = i64::try_from(Self::REMEMBERED.as_micros()).unwrap_or(i64::MAX);
-            let before = now.plus_micros(-remembered);
+            let retention = i64::try_from(Self::RETENTION.as_micros()).unwrap_or(i64::MAX);
+            let before = now.plus_micros(-retention);
             if let Err(error) = self
                 .licensing
                 .store
@@ -143,8 +146,9 @@ impl Sessions {
         }
     }
 
-    /// Who holds an access token that is presented from an address: signed by us, not expired, its session and its key
-    /// in force, used from where the key may be used. Nothing of it is remembered between two calls.
+    /// Returns the holder of an access token that is presented from an address: a token that we
+    /// signed and that has not expired, whose session and key are in force, used from where the key
+    /// may be used. Nothing is cached between two calls.
     ///
     /// # Errors
     /// The first rule that refuses.
@@ -175,10 +179,10 @@ impl Sessions {
         Ok(Holder { session, key })
     }
 
-    /// The session with this id, and the key that it acts for.
+    /// Returns the session with this id, and the key that it acts for.
     ///
     /// # Errors
-    /// There is none such, or the store fails.
+    /// There is no such session, or the store fails.
     pub async fn holder(&self, id: SessionId) -> Result<Holder, Error> {
         let store = &self.licensing.store;
         let unknown = || Error::SessionUnknown(id);
@@ -188,8 +192,8 @@ impl Sessions {
         Ok(Holder { session, key })
     }
 
-    /// Up to `limit` sessions of a key (at most 100,000), oldest first, beginning after `after`; ended ones among them for a
-    /// day.
+    /// Returns up to `limit` sessions of a key (at most 100,000), oldest first, beginning after
+    /// `after`. Ended sessions are among them for a day.
     ///
     /// # Errors
     /// The store fails.
@@ -206,35 +210,37 @@ impl Sessions {
             .await?)
     }
 
-    /// Ends a session for somebody else than its holder, with all its tokens; in force on this gate when it returns. One that
-    /// had ended is not noted again.
+    /// Ends a session for somebody else than its holder, with all its tokens. The end is in force
+    /// on this gate when this returns. The end of one that had ended is not logged again.
     ///
     /// # Errors
-    /// There is none such, or the store fails.
+    /// There is no such session, or the store fails.
     pub async fn end_by(&self, holder: &Holder, actor: Actor) -> Result<Session, Error> {
         let Holder { session, key } = holder;
         let store = &self.licensing.store;
         let line = self.line("session.end", session, key, actor);
-        let note = AuditEntries::from_result(move |Changed { before, .. }: &Changed<Session>| {
-            let ends = before.ended_at.is_none();
-            ends.then(|| line.clone()).into_iter().collect()
-        });
+        let entries =
+            AuditEntries::from_result(move |Changed { before, .. }: &Changed<Session>| {
+                let ends = before.ended_at.is_none();
+                ends.then(|| line.clone()).into_iter().collect()
+            });
         let now = self.licensing.clock.now();
-        let ended = store.end_session(session.id, now, note).await?;
+        let ended = store.end_session(session.id, now, entries).await?;
         self.licensing.changes.learn_now().await;
         ended.ok_or(Error::SessionUnknown(session.id))
     }
 
-    /// Ends the session of its holder, who asks from an address, with all its tokens; in force on this gate when it returns.
+    /// Ends the session of its holder, who asks from an address, with all its tokens. The end is in
+    /// force on this gate when this returns.
     ///
     /// # Errors
     /// The store fails.
     pub async fn end(&self, holder: &Holder, address: Option<Address>) -> Result<(), Error> {
-        let actor = by(&holder.key, address);
+        let actor = actor_of(&holder.key, address);
         self.end_by(holder, actor).await.map(drop)
     }
 
-    /// What becomes of a session, as the audit log says it.
+    /// Returns the audit line of an event of a session.
     fn line(
         &self,
         action: &str,
@@ -247,7 +253,7 @@ impl Sessions {
         line.of(&key.account).between(None::<&Value>, Some(&state))
     }
 
-    /// The key of a session, if it has not ended and its account is not switched off.
+    /// Returns the key of a session; `None`: it has ended or its account is disabled.
     async fn live_key(&self, session: &Session) -> Result<Option<ManagementKey>, Error> {
         let store = &self.licensing.store;
         let key = store.management_key(session.key_id).await?;
@@ -261,8 +267,8 @@ impl Sessions {
     }
 }
 
-/// Returns the holder of a key, as the audit log names them.
-fn by(key: &ManagementKey, address: Option<Address>) -> Actor {
+/// Returns the actor of the audit log for the holder of a key.
+fn actor_of(key: &ManagementKey, address: Option<Address>) -> Actor {
     Actor {
         who: Who::Key(key.id),
         address,
@@ -270,7 +276,7 @@ fn by(key: &ManagementKey, address: Option<Address>) -> Actor {
 }
 
 impl AccessToken {
-    /// The token itself. Show it once, to whom it belongs; never log it.
+    /// Returns the text of the token. Show it once, to its holder; never log it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -1,4 +1,4 @@
-//! The public keys of everything that is signed, for everybody.
+//! The set of public keys, by which anybody can verify signatures.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,30 +14,31 @@ pub struct JwkSet {
     pub keys: Vec<Jwk>,
 }
 
-/// One public Ed25519 key (RFC 8037).
+/// A public Ed25519 key (RFC 8037).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Jwk {
-    /// `OKP`.
+    /// The type of the key: `OKP`.
     pub kty: &'static str,
-    /// `Ed25519`.
+    /// The curve: `Ed25519`.
     pub crv: &'static str,
     /// The 32 bytes of the key, in base64url without padding.
     pub x: String,
-    /// By what a signature names it.
+    /// The id by which a signature names the key.
     pub kid: String,
-    /// `EdDSA`.
+    /// The algorithm: `EdDSA`.
     pub alg: &'static str,
-    /// `sig`.
+    /// The use: `sig`.
     #[serde(rename = "use")]
     pub usage: &'static str,
 }
 
 impl Signing {
-    /// Keys of one use that are published, the newest.
-    const PUBLISHED: usize = 100;
+    /// The number of keys of one use that are published, the newest.
+    const MAX_PUBLISHED: usize = 100;
 
-    /// What is published: the next key, the one that signs, and those before it. A key for tokens leaves the set when its
-    /// overlap ends, one for stamps stays, and one that was withdrawn leaves at once. A secret is never in it.
+    /// Returns the published keys: the next key, the one that signs, and those before it. A key for
+    /// tokens leaves the set when its overlap ends, one for stamps stays, and one that was
+    /// withdrawn leaves at once. The set never holds a secret.
     #[must_use]
     pub fn jwks(&self) -> JwkSet {
         let mut keys = self.keys();
@@ -61,7 +62,7 @@ impl Signing {
                     usage: "sig",
                 })
             })
-            .take(Self::PUBLISHED)
+            .take(Self::MAX_PUBLISHED)
         };
         JwkSet {
             keys: SigningUse::ALL.into_iter().flat_map(published).collect(),

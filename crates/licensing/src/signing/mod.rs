@@ -1,8 +1,10 @@
-//! Signing keys: made once for a store, shared by its gates, rotated with an overlap; and what is signed with them.
+//! Signing keys, which are made once for a store, shared by its gates and rotated with an overlap;
+//! and the signatures that are made with them.
 //!
-//! Every signature is a JWS in compact form (RFC 7515): `header.payload.signature`, each part in base64url without
-//! padding. The header names the key (`kid`), and the key says how it is verified: nothing else in the header is
-//! heeded. Public halves are published as a JWK set (RFC 7517).
+//! Every signature is a JWS in compact form (RFC 7515): `header.payload.signature`, each part in
+//! base64url without padding. The header names the key (`kid`), and the key determines how the
+//! signature is verified: nothing else in the header counts. Public keys are published as a JWK set
+//! (RFC 7517).
 
 mod jwks;
 mod provider;
@@ -31,65 +33,68 @@ use crate::error::Error;
 use crate::keys;
 use crate::keys::{Key, Keyring, random};
 
-/// The signing keys of a store. One for a process; shared by all of its threads.
+/// The signing keys of a store. There is one value for a process, shared by all of its threads.
 pub struct Signing {
     store: Arc<dyn Store>,
     keyring: Keyring,
     clock: Arc<dyn Clock>,
-    rings: ArcSwap<Rings>,
+    slots_by_use: ArcSwap<SlotsByUse>,
     /// Held while slots are read, so that a slower reader never puts back an older list.
     reading: tokio::sync::Mutex<()>,
 }
 
 /// The slots of each use, oldest first.
 #[derive(Clone, Default)]
-struct Rings([Vec<Arc<Slot>>; SigningUse::ALL.len()]);
+struct SlotsByUse([Vec<Arc<Slot>>; SigningUse::ALL.len()]);
 
 /// The public facts of a signing key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SigningKey {
-    /// Its identity, the `kid` of what it signs.
+    /// The id of the key, which is the `kid` of its signatures.
     pub id: SigningKeyId,
-    /// What it signs.
+    /// The kind of thing that the key signs.
     pub signing_use: SigningUse,
-    /// How far it has come.
+    /// The state of the key.
     pub state: SigningKeyState,
-    /// When it was made.
+    /// The time at which the key was made.
     pub created_at: Timestamp,
-    /// From when on it signs.
+    /// The time from which on the key signs.
     pub signs_from: Timestamp,
-    /// From when on what it signed is not taken as a credential; `None`: that is not decided yet.
+    /// The time from which on the key's signatures are not accepted as credentials; `None`: that is
+    /// not decided yet.
     pub ends_at: Option<Timestamp>,
-    /// Its public half; `None`: it has none.
+    /// The public key; `None`: the key is a shared secret and has none.
     pub public_key: Option<[u8; 32]>,
 }
 
 /// The terms of a rotation: how a key is replaced by a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {
-    /// How long what the old key signed is taken after it stopped signing.
+    /// The time for which the old key's signatures are accepted after it stopped signing.
     pub overlap: Duration,
-    /// Whether the new key signs at once, before those who keep the published keys for a while may know it.
+    /// Whether the new key signs at once, before those who cache the published keys may know it.
     pub at_once: bool,
-    /// Whether all keys before are not to be trusted any more, as after a theft: the new one signs at once, and nothing
-    /// that they signed is taken.
+    /// Whether all earlier keys are not to be trusted any more, as after a theft. The new key then
+    /// signs at once, and no signature of theirs is accepted.
     pub withdraw: bool,
 }
 
 impl Signing {
-    /// How long a new key is published before it signs: twice as long as the set of public keys may be cached.
+    /// The time for which a new key is published before it signs: twice as long as the set of
+    /// public keys may be cached.
     pub const LEAD: Duration = Duration::from_secs(600);
-    /// How long the set of public keys may be cached.
+    /// The longest time that the set of public keys may be cached.
     pub const CACHED: Duration = Duration::from_secs(300);
-    /// Most keys of one use, ever.
+    /// The number of keys that one use can ever have.
     const MAX_KEYS: usize = 10_000;
-    /// How often another gate's rotation is looked for.
-    const POLL: Duration = Duration::from_secs(1);
+    /// The time between two checks for rotations by other gates.
+    const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-    /// Reads the signing keys of a store, and makes the first of each use. Gates that start at once agree on them.
+    /// Opens the signing keys of a store, and makes the first of each use. Gates that start at once
+    /// agree on them.
     ///
     /// # Errors
-    /// A key sealed with another secret, a failing store.
+    /// A key was sealed with another secret, or the store fails.
     pub async fn open(
         store: Arc<dyn Store>,
         keyring: Keyring,
@@ -100,7 +105,7 @@ impl Signing {
             store,
             keyring,
             clock,
-            rings: ArcSwap::default(),
+            slots_by_use: ArcSwap::default(),
             reading: tokio::sync::Mutex::default(),
         };
         signing.refresh().await?;
@@ -123,10 +128,10 @@ impl Signing {
         Ok(Arc::new(signing))
     }
 
-    /// Follows the rotations of other gates for ever. Spawn it, once.
+    /// Follows the rotations of other gates for ever. Spawn it once.
     pub async fn run(self: Arc<Self>) {
         loop {
-            tokio::time::sleep(Self::POLL).await;
+            tokio::time::sleep(Self::POLL_INTERVAL).await;
             if let Err(error) = self.refresh().await {
                 tracing::debug!(%error, "the signing keys cannot be read");
             }
@@ -136,7 +141,7 @@ impl Signing {
     /// Reads the slots that are new since the last time.
     ///
     /// # Errors
-    /// As of [`Signing::open`].
+    /// The errors of [`Signing::open`].
     pub async fn refresh(&self) -> Result<(), Error> {
         let _alone = self.reading.lock().await;
         for signing_use in SigningUse::ALL {
@@ -147,16 +152,16 @@ impl Signing {
             };
             let mut new = keys::since(&*self.store, known, Self::MAX_KEYS, name, read).await?;
             if !new.is_empty() {
-                let mut rings = Rings::clone(&self.rings.load());
-                rings.0[signing_use as usize].append(&mut new);
-                self.rings.store(Arc::new(rings));
+                let mut slots_by_use = SlotsByUse::clone(&self.slots_by_use.load());
+                slots_by_use.0[signing_use as usize].append(&mut new);
+                self.slots_by_use.store(Arc::new(slots_by_use));
             }
         }
         Ok(())
     }
 
-    /// The public half of the key of an app (Ed25519), which is made with the first question. Each app has one of its own, so
-    /// that what is signed for one passes for nothing in another.
+    /// Returns the public key of an app (Ed25519), whose key is made by the first call. Each app
+    /// has a key of its own, so that a signature for one passes for nothing in another.
     ///
     /// # Errors
     /// The key was sealed with another secret, or the store fails.
@@ -175,23 +180,24 @@ impl Signing {
         Ok(slot::public_half(&key))
     }
 
-    /// Every signing key there is, by use, oldest first.
+    /// Returns all signing keys by use, oldest first.
     #[must_use]
     pub fn keys(&self) -> Vec<SigningKey> {
         let now = self.clock.now();
-        let rings = self.rings.load();
+        let slots_by_use = self.slots_by_use.load();
         let of_use = |signing_use: SigningUse| {
-            let slots = &rings.0[signing_use as usize];
+            let slots = &slots_by_use.0[signing_use as usize];
             let keys = (0..slots.len()).map(|at| describe(signing_use, slots, at, now));
             keys.collect::<Vec<_>>()
         };
         SigningUse::ALL.into_iter().flat_map(of_use).collect()
     }
 
-    /// Makes a new key that takes over, for an actor. If another gate does so at the same time, there is one new key all the same.
+    /// Makes a new key that takes over, on behalf of an actor. If another gate does so at the same
+    /// time, there is still one new key.
     ///
     /// # Errors
-    /// A new key waits to take over already, there were too many, or the store fails.
+    /// A new key waits to take over already, there were too many keys, or the store fails.
     pub async fn rotate(
         &self,
         signing_use: SigningUse,
@@ -210,11 +216,12 @@ impl Signing {
                 "overlap_seconds": record.overlap,
                 "withdraws": record.withdraws,
             });
-            let note = AuditEntries::of(vec![line.between(None::<&Value>, Some(&new))]);
-            self.put(signing_use, at + 1, record, note).await?;
+            let entries = AuditEntries::of(vec![line.between(None::<&Value>, Some(&new))]);
+            self.put(signing_use, at + 1, record, entries).await?;
             self.refresh().await?;
             let slots = self.slots(signing_use);
-            // Another gate's new key serves as well as ours, unless it leaves keys in force that are to be withdrawn.
+            // Another gate's new key serves as well as ours, unless it leaves keys in force that
+            // are to be withdrawn.
             let new = &slots[at].record;
             if new.kid == kid || new.withdraws || !rotation.withdraw {
                 return Ok(describe(signing_use, &slots, at, self.clock.now()));
@@ -222,7 +229,7 @@ impl Signing {
         }
     }
 
-    /// What is to be said of the key that takes over from those in these slots.
+    /// Returns the record of the key that takes over from those in these slots.
     fn successor(&self, slots: &[Arc<Slot>], rotation: Rotation) -> Result<Record, Error> {
         let now = self.clock.now();
         let last = slots.last().map_or(now, |slot| slot.record.signs_from);
@@ -252,23 +259,23 @@ impl Signing {
         signing_use: SigningUse,
         number: usize,
         record: Record,
-        note: AuditEntries<()>,
+        entries: AuditEntries<()>,
     ) -> Result<(), Error> {
         let name = Slot::name(signing_use, number);
         let bytes = Slot::make(signing_use, record).encode(&name, &self.keyring);
-        self.store.put_if_absent(&name, bytes, note).await?;
+        self.store.put_if_absent(&name, bytes, entries).await?;
         Ok(())
     }
 
     fn slots(&self, signing_use: SigningUse) -> Vec<Arc<Slot>> {
-        self.rings.load().0[signing_use as usize].clone()
+        self.slots_by_use.load().0[signing_use as usize].clone()
     }
 
-    /// The key that signs now.
+    /// Returns the key that signs now.
     fn signer(&self, signing_use: SigningUse) -> Arc<Slot> {
         let now = self.clock.now();
-        let rings = self.rings.load();
-        let slots = &rings.0[signing_use as usize];
+        let slots_by_use = self.slots_by_use.load();
+        let slots = &slots_by_use.0[signing_use as usize];
         let ready = slots
             .iter()
             .rev()
@@ -278,12 +285,12 @@ impl Signing {
         signer.expect("opening made a key of each use").clone()
     }
 
-    /// A key by its id, with its use and state.
+    /// Returns a key by its id, with its use and state.
     fn find(&self, id: SigningKeyId) -> Option<(SigningUse, SigningKeyState, Arc<Slot>)> {
         let now = self.clock.now();
-        let rings = self.rings.load();
+        let slots_by_use = self.slots_by_use.load();
         SigningUse::ALL.into_iter().find_map(|signing_use| {
-            let slots = &rings.0[signing_use as usize];
+            let slots = &slots_by_use.0[signing_use as usize];
             let at = slots.iter().position(|slot| slot.record.kid == id)?;
             let later = slots[at + 1..].iter().map(|slot| &slot.record);
             let (state, _) = slot::state(&slots[at].record, later, now);
@@ -291,7 +298,7 @@ impl Signing {
         })
     }
 
-    /// Signs members, in order of their names, as a JWS of that type.
+    /// Signs an object, with its members in order of their names, as a JWS of the type `kind`.
     fn sign(&self, signing_use: SigningUse, kind: &str, content: &Value) -> String {
         let slot = self.signer(signing_use);
         let mut header = Header::new(algorithm(signing_use));
@@ -319,7 +326,7 @@ const fn algorithm(signing_use: SigningUse) -> Algorithm {
     }
 }
 
-/// What verifies what the key in this slot signed.
+/// Returns the key that verifies the signatures of the key in this slot.
 fn decoding_key(slot: &Slot) -> DecodingKey {
     match &slot.public {
         Some(public) => DecodingKey::from_ed_der(public),
@@ -342,7 +349,8 @@ fn describe(signing_use: SigningUse, slots: &[Arc<Slot>], at: usize, now: Timest
     }
 }
 
-/// The same value with the members of every object in order of their names, however it was built.
+/// Returns the same value with the members of every object in order of their names, however it was
+/// built.
 fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(members) => {

@@ -1,4 +1,4 @@
-//! The cryptography of `jsonwebtoken`: ring's, and of that only what our keys need.
+//! The cryptography of `jsonwebtoken`, by ring: only the algorithms that our keys need.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
@@ -17,9 +17,10 @@ struct Ed25519Signer(Ed25519KeyPair);
 struct Ed25519Verifier(Vec<u8>);
 struct Hs256(hmac::Key);
 
-/// Makes `jsonwebtoken` use it, for the whole process. Doing it again does nothing more.
+/// Makes `jsonwebtoken` use this cryptography, for the whole process. A second call does nothing.
 pub(super) fn install() {
-    // It is refused only where it was installed before, and nothing else in this program installs one.
+    // It is refused only where it was installed before, and nothing else in this program installs
+    // one.
     let _ = PROVIDER.install_default();
 }
 

@@ -1,7 +1,8 @@
-//! A signing key as it lies in the store: what is said of it in the clear, then the key, sealed together with that.
+//! Signing keys as the store holds them: a record in the clear, then the key, sealed together with
+//! the record.
 //!
-//! Slots of a use are numbered from 1, each is written once and never changed. What follows from a rotation stands in
-//! the slot of the key that came in, so that there is nothing to update.
+//! Slots of a use are numbered from 1, each is written once and never changed. What follows from a
+//! rotation stands in the slot of the new key, so that there is nothing to update.
 
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::keys::{Key, Keyring, random};
 
-/// One key with what its slot says.
+/// A key with its record.
 pub(super) struct Slot {
     pub(super) record: Record,
     pub(super) key: Key,
-    /// The public half; `None` for a secret that has none.
+    /// The public key; `None`: the key is a shared secret.
     pub(super) public: Option<[u8; 32]>,
 }
 
@@ -25,16 +26,16 @@ pub(super) struct Slot {
 pub(super) struct Record {
     pub(super) kid: SigningKeyId,
     pub(super) created_at: Timestamp,
-    /// When it begins to sign, which is when the one before it stops.
+    /// The time at which the key begins to sign, which is when the one before it stops.
     pub(super) signs_from: Timestamp,
-    /// Seconds for which what the one before signed is taken after that.
+    /// The number of seconds after that for which signatures of the one before are accepted.
     pub(super) overlap: u64,
-    /// Whether the ones before are not to be trusted any more.
+    /// Whether earlier keys are not to be trusted any more.
     pub(super) withdraws: bool,
 }
 
 impl Slot {
-    /// A new key.
+    /// Returns a slot with a new key.
     pub(super) fn make(signing_use: SigningUse, record: Record) -> Self {
         Self::new(signing_use, record, Key::new(random()))
     }
@@ -51,12 +52,12 @@ impl Slot {
         }
     }
 
-    /// The name of a slot in the store.
+    /// Returns the name of a slot in the store.
     pub(super) fn name(signing_use: SigningUse, number: usize) -> String {
         format!("keyring/signing/{signing_use}/{number}")
     }
 
-    /// What is kept under that name.
+    /// Returns the value that the store keeps under that name.
     pub(super) fn encode(&self, name: &str, keyring: &Keyring) -> Vec<u8> {
         let mut text = serde_json::to_vec(&self.record).expect("a record is plain data");
         let sealed = keyring.seal(&label(name, &text), &self.key);
@@ -65,7 +66,7 @@ impl Slot {
         text
     }
 
-    /// What was kept.
+    /// Reads a value that the store kept.
     pub(super) fn decode(
         signing_use: SigningUse,
         name: &str,
@@ -82,7 +83,8 @@ impl Slot {
     }
 }
 
-/// The state of a key at a time, by the records of those that came after it, oldest first, and when it ends.
+/// Returns the state of a key at a time, by the records of those that came after it, oldest first,
+/// and the time at which it ends; `None`: that is not decided yet.
 pub(super) fn state<'a>(
     record: &Record,
     later: impl Iterator<Item = &'a Record>,
@@ -118,7 +120,8 @@ pub(super) fn state<'a>(
     (state, Some(end))
 }
 
-/// The record is sealed with the key, so that neither is changed without the secret.
+/// Returns the label of a sealed key. The record is part of it, so that neither is changed without
+/// the secret.
 fn label(name: &str, record: &[u8]) -> Vec<u8> {
     [name.as_bytes(), b"\n", record].concat()
 }

@@ -1,10 +1,12 @@
 //! Stamps: signed statements about a processed request that anybody can verify offline.
 //!
-//! A stamp is a JWS in compact form. Its header is `{"typ":"tallygate-stamp","alg":"EdDSA","kid":"sgk_…"}`, its payload
-//! a JSON object without blanks whose members stand in order of their names, its signature Ed25519 (RFC 8032) over the
-//! bytes before the second dot. To verify: take the key with that `kid` from `/.well-known/jwks.json` (kept from
-//! earlier, if offline), check the signature over the bytes as they came, then read the payload. Nothing has to be
-//! encoded anew, so there is no canonical form to agree on. Any JOSE library does it.
+//! A stamp is a JWS in compact form. Its header is
+//! `{"typ":"tallygate-stamp","alg":"EdDSA","kid":"sgk_…"}`, its payload a JSON object without
+//! blanks whose members stand in order of their names, its signature Ed25519 (RFC 8032) over the
+//! bytes before the second dot. To verify a stamp, take the key with that `kid` from
+//! `/.well-known/jwks.json` (cached, if offline), check the signature over the bytes as they were
+//! received, then read the payload. Nothing has to be encoded again, so that there is no canonical
+//! form to agree on. Any JOSE library does it.
 
 use jsonwebtoken::Validation;
 use model::{SigningKeyId, SigningKeyState, SigningUse};
@@ -12,35 +14,37 @@ use serde_json::{Map, Value};
 
 use super::{Signing, algorithm, decoding_key};
 
-/// The `typ` of a stamp, by which it is no access token and an access token no stamp.
+/// The `typ` of a stamp. It keeps stamps from passing for access tokens, and access tokens for
+/// stamps.
 pub const STAMP_TYPE: &str = "tallygate-stamp";
 
 /// The reason why a text is not a stamp of this store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StampFault {
-    /// Not one that a key of this store signed, or changed since. Blame: caller.
+    /// The text is not a stamp that a key of this store signed, or it was changed. Blame: caller.
     #[error("it is not a stamp of this gate, or it was changed")]
     Invalid,
-    /// Signed with a key that was withdrawn. Blame: us.
+    /// The key that signed the stamp was withdrawn. Blame: us.
     #[error("the key that signed it was withdrawn, so that it proves nothing any more")]
     Withdrawn,
 }
 
 impl Signing {
-    /// Longest stamp that is looked at, in bytes.
+    /// The length of the longest stamp that is read, in bytes.
     const MAX_STAMP_BYTES: usize = 16 * 1024;
 
-    /// Signs a stamp with these members.
+    /// Signs a stamp with these members and returns its text.
     #[must_use]
     pub fn sign_stamp(&self, content: &Map<String, Value>) -> String {
         let content = Value::Object(content.clone());
         self.sign(SigningUse::Stamps, STAMP_TYPE, &content)
     }
 
-    /// Reads a stamp of this store, with whatever key it was signed, unless that was withdrawn.
+    /// Verifies a stamp and returns its members. A stamp by any key of this store is valid, unless
+    /// the key was withdrawn.
     ///
     /// # Errors
-    /// It is none, or proves nothing any more.
+    /// The text is not a stamp, or its key was withdrawn.
     pub fn verify_stamp(&self, stamp: &str) -> Result<Map<String, Value>, StampFault> {
         if stamp.len() > Self::MAX_STAMP_BYTES {
             return Err(StampFault::Invalid);

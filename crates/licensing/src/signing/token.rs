@@ -1,4 +1,4 @@
-//! JSON Web Tokens of our own: signed for those who hold them, and believed only as far as our key records say.
+//! JSON Web Tokens of our own. They are believed only as far as our own records of the key say.
 
 use jsonwebtoken::Validation;
 use model::{SigningKeyId, SigningUse, Timestamp};
@@ -11,22 +11,23 @@ use super::{Signing, algorithm, decoding_key};
 /// The issuer and the audience of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenTerms {
-    /// `iss`.
+    /// The issuer (`iss`).
     pub issuer: String,
-    /// `aud`.
+    /// The audience (`aud`).
     pub audience: String,
 }
 
 /// The reason why a token is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
-    /// Not a token of these terms that a key of ours signed, or changed since. Blame: caller.
+    /// The text is not a token of these terms that a key of ours signed, or it was changed. Blame:
+    /// caller.
     #[error("it is not a token of this gate, or it was changed")]
     Invalid,
-    /// Its time is over. Blame: caller.
+    /// The token has expired. Blame: caller.
     #[error("it has expired")]
     Expired,
-    /// Its time has not begun. Blame: caller.
+    /// The token is not valid yet. Blame: caller.
     #[error("it is not valid yet")]
     NotYet,
 }
@@ -34,13 +35,15 @@ pub enum TokenFault {
 const TYPE: &str = "JWT";
 
 impl Signing {
-    /// Longest token that is looked at, in bytes.
+    /// The length of the longest token that is read, in bytes.
     pub const MAX_TOKEN_BYTES: usize = 4 * 1024;
 
-    /// Signs a token. The claims are to hold `iss`, `aud`, `nbf` and `exp`, without which it is never believed.
+    /// Signs a token and returns its text. The claims must hold `iss`, `aud`, `nbf` and `exp`, or
+    /// the token is never believed.
     ///
     /// # Panics
-    /// If the claims are not plain data, or the use is not one for tokens: a defect of the caller.
+    /// If the claims are not plain data, or the use is not one for tokens: a defect of the
+    /// caller.
     #[must_use]
     pub fn sign_token(&self, signing_use: SigningUse, claims: &impl Serialize) -> String {
         assert!(
@@ -51,12 +54,14 @@ impl Signing {
         self.sign(signing_use, TYPE, &claims)
     }
 
-    /// Reads a token. The key is found by `kid` among ours, and says by which algorithm it signs; the header must agree,
-    /// and no key that the header brings or points to (`jwk`, `jku`, `x5c`, `x5u`) is looked at. A header that must be
-    /// understood beyond that (`crit`) is refused. Times are those of our clock, without leeway: at `exp` it is over.
+    /// Verifies a token and returns its claims. The key is found by `kid` among ours, and
+    /// determines the algorithm; the header must agree, and no key that the header brings or points
+    /// to (`jwk`, `jku`, `x5c`, `x5u`) is used. A header with an extension that must be understood
+    /// (`crit`) is refused. Times are those of our clock, without leeway: at `exp` the token has
+    /// expired.
     ///
     /// # Errors
-    /// The first reason not to believe it.
+    /// The first reason not to believe the token.
     pub fn verify_token<C: DeserializeOwned>(
         &self,
         token: &str,

@@ -1,26 +1,27 @@
-//! A store between a test and the real one.
+//! A store between a test and the real one, which fails, waits and forgets as the test says.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ipnet::IpNet;
 use model::usage::{UsageQuery, UsageRow};
 use model::{
     AccountName, AppName, CredentialId, Fingerprint, InstanceId, KeyHash, LicenseId,
-    ManagementKeyId, PlanRevision, PlanRevisionId, Timestamp, User, UserId,
+    ManagementKeyId, PlanName, PlanRevision, PlanRevisionId, RateLimit, Session, SessionId,
+    Timestamp, User, UserId,
 };
 use store::{
-    Account, ApiKeyStore, AuditEntries, AuditStore, Balance, Change, ChangeNumber, Changed,
-    ClaimStore, Error, InstanceState, LanePosition, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound,
-    LedgerStore, LicenseChange, LicenseFilter, LicenseStore, ManagementKey, ManagementStore,
-    NewLicense, NewManagementKey, NodeClaim, NodeStore, QuotaStore, RollupBatch, RollupRow,
-    SealIntent, SealedFile, SealedKey, Snapshot, SqliteStore, StockTaking, StoredLicense,
+    Account, ApiKeyStore, AppNamed, AuditEntries, AuditStore, Balance, Change, ChangeNumber,
+    Changed, ClaimStore, Error, InstanceState, KeyCall, LanePosition, LeaseGrant, LeaseKey,
+    LeaseRequest, LeaseRound, LedgerStore, LicenseChange, LicenseFilter, LicenseStore,
+    ManagementKey, ManagementStore, NewLicense, NewManagementKey, NewTokens, NodeClaim, NodeStore,
+    PlanNamed, QuotaStore, RefreshOutcome, RollupBatch, RollupRow, SealIntent, SealedFile,
+    SealedKey, SessionStore, Snapshot, SqliteStore, StockTaking, StoredLicense, StoredRefreshToken,
     TokenStore, UserChange, UserStore,
 };
 use tokio::sync::Semaphore;
-
-mod sessions;
 
 pub(crate) struct FaultyStore {
     inner: Arc<SqliteStore>,
@@ -38,7 +39,7 @@ pub(crate) struct FaultyStore {
     pub(crate) rewound: AtomicBool,
     /// The next round of leases is done, and its answer lost.
     pub(crate) lossy: AtomicBool,
-    /// Readings of changes.
+    /// The number of readings of changes.
     pub(crate) readings: AtomicU64,
     pub(crate) look_ups: AtomicU64,
     pub(crate) look_ups_by_ids: AtomicU64,
@@ -49,7 +50,7 @@ pub(crate) struct FaultyStore {
     /// Holds back answers that were read already, where a test takes its permits.
     pub(crate) look_up_gate: Semaphore,
     pub(crate) lease_gate: Semaphore,
-    /// Answers that are held back now.
+    /// The number of answers that are held back now.
     pub(crate) held: AtomicU64,
 }
 
@@ -60,7 +61,7 @@ impl FaultyStore {
         Self::around(Arc::new(inner))
     }
 
-    /// The same store, meddled with apart.
+    /// Returns another store on the same data, with faults of its own.
     pub(crate) fn clone_handle(&self) -> Self {
         Self::around(self.inner.clone())
     }
@@ -123,18 +124,35 @@ impl FaultyStore {
     }
 }
 
-#[async_trait]
-impl LicenseStore for FaultyStore {
+/// Implements a trait of the store for [`FaultyStore`]. The methods in the first braces hand their
+/// call on to the real store unless this one is dead; their errors are all [`Error`]. The methods
+/// in the second braces stand there as they are.
+macro_rules! delegate {
+    ($store:ident {
+        $(fn $name:ident($($argument:ident: $type:ty),*) -> $value:ty;)*
+    } { $($own:tt)* }) => {
+        #[async_trait]
+        impl $store for FaultyStore {
+            $(async fn $name(&self, $($argument: $type),*) -> Result<$value, Error> {
+                self.alive()?.$name($($argument),*).await
+            })*
+
+            $($own)*
+        }
+    };
+}
+
+delegate!(LicenseStore {
+    fn create_licenses(new: Vec<NewLicense>, entries: AuditEntries<()>) -> ChangeNumber;
+    fn sealed_keys(id: LicenseId) -> Vec<(CredentialId, SealedKey)>;
+    fn licenses(filter: LicenseFilter, after: Option<LicenseId>, limit: usize) -> Vec<StoredLicense>;
+    fn change_license(
+        id: LicenseId, change: LicenseChange, entries: AuditEntries<Changed<StoredLicense>>
+    ) -> Option<StoredLicense>;
+    fn fingerprints(after: Option<u64>, limit: usize) -> (Vec<Fingerprint>, Option<u64>);
+} {
     fn api_keys(&self) -> Result<&dyn ApiKeyStore, Error> {
         LicenseStore::api_keys(self.alive()?)
-    }
-
-    async fn create_licenses(
-        &self,
-        new: Vec<NewLicense>,
-        note: AuditEntries<()>,
-    ) -> Result<ChangeNumber, Error> {
-        self.alive()?.create_licenses(new, note).await
     }
 
     async fn license(&self, id: LicenseId) -> Result<Option<StoredLicense>, Error> {
@@ -152,28 +170,6 @@ impl LicenseStore for FaultyStore {
         let found = self.alive()?.license_by_key(hash).await;
         self.pass(&self.look_up_gate).await;
         found
-    }
-
-    async fn sealed_keys(&self, id: LicenseId) -> Result<Vec<(CredentialId, SealedKey)>, Error> {
-        self.alive()?.sealed_keys(id).await
-    }
-
-    async fn licenses(
-        &self,
-        filter: LicenseFilter,
-        after: Option<LicenseId>,
-        limit: usize,
-    ) -> Result<Vec<StoredLicense>, Error> {
-        self.alive()?.licenses(filter, after, limit).await
-    }
-
-    async fn change_license(
-        &self,
-        id: LicenseId,
-        change: LicenseChange,
-        note: AuditEntries<Changed<StoredLicense>>,
-    ) -> Result<Option<StoredLicense>, Error> {
-        self.alive()?.change_license(id, change, note).await
     }
 
     async fn changes_since(
@@ -199,18 +195,13 @@ impl LicenseStore for FaultyStore {
         self.shown.fetch_max(last.0, Ordering::SeqCst);
         Ok((changes, last))
     }
+});
 
-    async fn fingerprints(
-        &self,
-        after: Option<u64>,
-        limit: usize,
-    ) -> Result<(Vec<Fingerprint>, Option<u64>), Error> {
-        self.alive()?.fingerprints(after, limit).await
-    }
-}
-
-#[async_trait]
-impl QuotaStore for FaultyStore {
+delegate!(QuotaStore {
+    fn give_back(instance: InstanceId, units: Vec<(LeaseKey, u64)>) -> ();
+    fn balance(license_id: LicenseId, now: Timestamp) -> Option<Balance>;
+    fn settle_instance(instance: InstanceId) -> ();
+} {
     async fn lease(
         &self,
         instance: InstanceId,
@@ -244,83 +235,41 @@ impl QuotaStore for FaultyStore {
         }
         granted
     }
+});
 
-    async fn give_back(
-        &self,
-        instance: InstanceId,
-        units: Vec<(LeaseKey, u64)>,
-    ) -> Result<(), Error> {
-        self.alive()?.give_back(instance, units).await
-    }
-
-    async fn balance(
-        &self,
-        license_id: LicenseId,
-        now: Timestamp,
-    ) -> Result<Option<Balance>, Error> {
-        self.alive()?.balance(license_id, now).await
-    }
-
-    async fn settle_instance(&self, instance: InstanceId) -> Result<(), Error> {
-        self.alive()?.settle_instance(instance).await
-    }
-}
-
-#[async_trait]
-impl ManagementStore for FaultyStore {
+delegate!(ManagementStore {
+    fn create_account(account: Account, entries: AuditEntries<()>) -> ();
+    fn accounts() -> Vec<Account>;
+    fn account(name: &AccountName) -> Option<Account>;
+    fn set_account_disabled(
+        name: &AccountName, at: Option<Timestamp>, entries: AuditEntries<Changed<Account>>
+    ) -> Option<Account>;
+    fn create_management_key(new: NewManagementKey, entries: AuditEntries<()>) -> ();
+    fn replace_management_key(
+        old: ManagementKeyId, at: Timestamp, new: NewManagementKey, entries: AuditEntries<()>
+    ) -> bool;
+    fn management_keys(account: Option<AccountName>) -> Vec<ManagementKey>;
+    fn end_management_key(
+        id: ManagementKeyId, at: Timestamp, entries: AuditEntries<Changed<ManagementKey>>
+    ) -> Option<ManagementKey>;
+    fn put_plan_revisions(revisions: Vec<PlanRevision>) -> ();
+    fn plans_named() -> Vec<PlanNamed>;
+    fn apps_named(at: Timestamp) -> Vec<AppNamed>;
+    fn last_plan_revision(name: PlanName) -> Option<PlanRevision>;
+    fn plan_revision(id: PlanRevisionId) -> Option<PlanRevision>;
+    fn put_if_absent(name: &str, value: Vec<u8>, entries: AuditEntries<()>) -> Vec<u8>;
+    fn setting(name: &str) -> Option<Vec<u8>>;
+} {
     fn claims(&self) -> Result<&dyn ClaimStore, Error> {
-        self.alive()?;
-        self.inner.claims()
+        self.alive()?.claims()
     }
 
     fn tokens(&self) -> Result<&dyn TokenStore, Error> {
-        self.alive()?;
-        self.inner.tokens()
+        self.alive()?.tokens()
     }
 
     fn audit_log(&self) -> Result<&dyn AuditStore, Error> {
-        self.alive()?;
-        self.inner.audit_log()
-    }
-
-    async fn create_account(&self, account: Account, note: AuditEntries<()>) -> Result<(), Error> {
-        self.alive()?.create_account(account, note).await
-    }
-
-    async fn accounts(&self) -> Result<Vec<Account>, Error> {
-        self.alive()?.accounts().await
-    }
-
-    async fn account(&self, name: &AccountName) -> Result<Option<Account>, Error> {
-        self.alive()?.account(name).await
-    }
-
-    async fn set_account_disabled(
-        &self,
-        name: &AccountName,
-        at: Option<Timestamp>,
-        note: AuditEntries<Changed<Account>>,
-    ) -> Result<Option<Account>, Error> {
-        self.alive()?.set_account_disabled(name, at, note).await
-    }
-
-    async fn create_management_key(
-        &self,
-        new: NewManagementKey,
-        note: AuditEntries<()>,
-    ) -> Result<(), Error> {
-        self.alive()?.create_management_key(new, note).await
-    }
-
-    async fn replace_management_key(
-        &self,
-        old: ManagementKeyId,
-        at: Timestamp,
-        new: NewManagementKey,
-        note: AuditEntries<()>,
-    ) -> Result<bool, Error> {
-        let inner = self.alive()?;
-        inner.replace_management_key(old, at, new, note).await
+        self.alive()?.audit_log()
     }
 
     async fn management_key_by_hash(
@@ -330,231 +279,73 @@ impl ManagementStore for FaultyStore {
         self.management_look_ups.fetch_add(1, Ordering::SeqCst);
         self.alive()?.management_key_by_hash(hash).await
     }
+});
 
-    async fn management_keys(
-        &self,
-        account: Option<AccountName>,
-    ) -> Result<Vec<ManagementKey>, Error> {
-        self.alive()?.management_keys(account).await
-    }
+delegate!(LedgerStore {
+    fn begin_instance(id: InstanceId, node: String, started_at: Timestamp) -> ();
+    fn take_stock() -> StockTaking;
+    fn instances() -> Vec<InstanceState>;
+    fn instances_after(after: u64, limit: usize) -> Vec<InstanceState>;
+    fn instances_numbered(numbers: Vec<u64>) -> Vec<InstanceState>;
+    fn finish_instance(id: InstanceId, at: Timestamp) -> ();
+    fn positions(instance: InstanceId) -> Vec<LanePosition>;
+    fn roll_up(batch: RollupBatch) -> ();
+    fn usage(query: UsageQuery) -> Vec<UsageRow>;
+    fn rollups(after: Option<u64>, limit: usize) -> (Vec<RollupRow>, Option<u64>);
+    fn hours_until() -> Option<Timestamp>;
+    fn replace_rollups(rows: Vec<RollupRow>) -> ();
+    fn intend_seal(intent: SealIntent) -> ();
+    fn seal_intents(instance: InstanceId) -> Vec<SealIntent>;
+    fn commit_seal(file: SealedFile) -> ();
+    fn manifest(from: Option<Timestamp>, to: Option<Timestamp>) -> Vec<SealedFile>;
+    fn lane_files(instance: InstanceId, lane: u32, after: u64, limit: usize) -> Vec<SealedFile>;
+    fn old_files(before: Timestamp, limit: usize) -> Vec<SealedFile>;
+    fn files_named(names: Vec<String>) -> Vec<SealedFile>;
+    fn begin_freeze(by: InstanceId, lasts: Duration) -> bool;
+    fn frozen_by() -> Option<InstanceId>;
+    fn end_freeze(by: InstanceId) -> ();
+    fn mark_removed(name: &str, at: Timestamp) -> ();
+    fn replace_manifest(files: Vec<SealedFile>) -> ();
+} {});
 
-    async fn end_management_key(
-        &self,
-        id: ManagementKeyId,
-        at: Timestamp,
-        note: AuditEntries<Changed<ManagementKey>>,
-    ) -> Result<Option<ManagementKey>, Error> {
-        self.alive()?.end_management_key(id, at, note).await
-    }
+delegate!(UserStore {
+    fn create_user(user: User, entries: AuditEntries<()>) -> ();
+    fn user(app: &AppName, login: &str) -> Option<User>;
+    fn user_by_id(id: UserId) -> Option<User>;
+    fn users(app: &AppName, after: Option<UserId>, limit: usize) -> Vec<User>;
+    fn change_user(
+        app: &AppName, login: &str, change: UserChange, at: Timestamp,
+        entries: AuditEntries<Changed<User>>
+    ) -> Option<User>;
+    fn delete_user(app: &AppName, login: &str, entries: AuditEntries<User>) -> bool;
+} {});
 
-    async fn put_plan_revisions(&self, revisions: Vec<PlanRevision>) -> Result<(), Error> {
-        self.alive()?.put_plan_revisions(revisions).await
-    }
+delegate!(NodeStore {
+    fn claim_node(node: &str) -> NodeClaim;
+    fn claimed_nodes(nodes: Vec<String>) -> Vec<String>;
+} {});
 
-    async fn plans_named(&self) -> Result<Vec<store::PlanNamed>, Error> {
-        self.alive()?.plans_named().await
-    }
-
-    async fn apps_named(&self, at: Timestamp) -> Result<Vec<store::AppNamed>, Error> {
-        self.alive()?.apps_named(at).await
-    }
-
-    async fn last_plan_revision(
-        &self,
-        name: model::PlanName,
-    ) -> Result<Option<PlanRevision>, Error> {
-        self.alive()?.last_plan_revision(name).await
-    }
-
-    async fn plan_revision(&self, id: PlanRevisionId) -> Result<Option<PlanRevision>, Error> {
-        self.alive()?.plan_revision(id).await
-    }
-
-    async fn put_if_absent(
-        &self,
-        name: &str,
-        value: Vec<u8>,
-        note: AuditEntries<()>,
-    ) -> Result<Vec<u8>, Error> {
-        self.alive()?.put_if_absent(name, value, note).await
-    }
-
-    async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        self.alive()?.setting(name).await
-    }
-}
-
-#[async_trait]
-impl LedgerStore for FaultyStore {
-    async fn begin_instance(
-        &self,
-        id: InstanceId,
-        node: String,
-        started_at: Timestamp,
-    ) -> Result<(), Error> {
-        self.alive()?.begin_instance(id, node, started_at).await
-    }
-
-    async fn take_stock(&self) -> Result<StockTaking, Error> {
-        self.alive()?.take_stock().await
-    }
-
-    async fn instances(&self) -> Result<Vec<InstanceState>, Error> {
-        self.alive()?.instances().await
-    }
-
-    async fn instances_after(&self, after: u64, limit: usize) -> Result<Vec<InstanceState>, Error> {
-        self.alive()?.instances_after(after, limit).await
-    }
-
-    async fn instances_numbered(&self, numbers: Vec<u64>) -> Result<Vec<InstanceState>, Error> {
-        self.alive()?.instances_numbered(numbers).await
-    }
-
-    async fn finish_instance(&self, id: InstanceId, at: Timestamp) -> Result<(), Error> {
-        self.alive()?.finish_instance(id, at).await
-    }
-
-    async fn positions(&self, instance: InstanceId) -> Result<Vec<LanePosition>, Error> {
-        self.alive()?.positions(instance).await
-    }
-
-    async fn roll_up(&self, batch: RollupBatch) -> Result<(), Error> {
-        self.alive()?.roll_up(batch).await
-    }
-
-    async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, Error> {
-        self.alive()?.usage(query).await
-    }
-
-    async fn rollups(
-        &self,
-        after: Option<u64>,
-        limit: usize,
-    ) -> Result<(Vec<RollupRow>, Option<u64>), Error> {
-        self.alive()?.rollups(after, limit).await
-    }
-
-    async fn hours_until(&self) -> Result<Option<Timestamp>, Error> {
-        self.alive()?.hours_until().await
-    }
-
-    async fn replace_rollups(&self, rows: Vec<RollupRow>) -> Result<(), Error> {
-        self.alive()?.replace_rollups(rows).await
-    }
-
-    async fn intend_seal(&self, intent: SealIntent) -> Result<(), Error> {
-        self.alive()?.intend_seal(intent).await
-    }
-
-    async fn seal_intents(&self, instance: InstanceId) -> Result<Vec<SealIntent>, Error> {
-        self.alive()?.seal_intents(instance).await
-    }
-
-    async fn commit_seal(&self, file: SealedFile) -> Result<(), Error> {
-        self.alive()?.commit_seal(file).await
-    }
-
-    async fn manifest(
-        &self,
-        from: Option<Timestamp>,
-        to: Option<Timestamp>,
-    ) -> Result<Vec<SealedFile>, Error> {
-        self.alive()?.manifest(from, to).await
-    }
-
-    async fn lane_files(
-        &self,
-        instance: InstanceId,
-        lane: u32,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<SealedFile>, Error> {
-        let inner = self.alive()?;
-        inner.lane_files(instance, lane, after, limit).await
-    }
-
-    async fn old_files(&self, before: Timestamp, limit: usize) -> Result<Vec<SealedFile>, Error> {
-        self.alive()?.old_files(before, limit).await
-    }
-
-    async fn files_named(&self, names: Vec<String>) -> Result<Vec<SealedFile>, Error> {
-        self.alive()?.files_named(names).await
-    }
-
-    async fn begin_freeze(&self, by: InstanceId, lasts: Duration) -> Result<bool, Error> {
-        self.alive()?.begin_freeze(by, lasts).await
-    }
-
-    async fn frozen_by(&self) -> Result<Option<InstanceId>, Error> {
-        self.alive()?.frozen_by().await
-    }
-
-    async fn end_freeze(&self, by: InstanceId) -> Result<(), Error> {
-        self.alive()?.end_freeze(by).await
-    }
-
-    async fn mark_removed(&self, name: &str, at: Timestamp) -> Result<(), Error> {
-        self.alive()?.mark_removed(name, at).await
-    }
-
-    async fn replace_manifest(&self, files: Vec<SealedFile>) -> Result<(), Error> {
-        self.alive()?.replace_manifest(files).await
-    }
-}
-
-#[async_trait]
-impl UserStore for FaultyStore {
-    async fn create_user(&self, user: User, note: AuditEntries<()>) -> Result<(), Error> {
-        self.alive()?.create_user(user, note).await
-    }
-
-    async fn user(&self, app: &AppName, login: &str) -> Result<Option<User>, Error> {
-        self.alive()?.user(app, login).await
-    }
-
-    async fn user_by_id(&self, id: UserId) -> Result<Option<User>, Error> {
-        self.alive()?.user_by_id(id).await
-    }
-
-    async fn users(
-        &self,
-        app: &AppName,
-        after: Option<UserId>,
-        limit: usize,
-    ) -> Result<Vec<User>, Error> {
-        self.alive()?.users(app, after, limit).await
-    }
-
-    async fn change_user(
-        &self,
-        app: &AppName,
-        login: &str,
-        change: UserChange,
-        at: Timestamp,
-        note: AuditEntries<Changed<User>>,
-    ) -> Result<Option<User>, Error> {
-        let inner = self.alive()?;
-        inner.change_user(app, login, change, at, note).await
-    }
-
-    async fn delete_user(
-        &self,
-        app: &AppName,
-        login: &str,
-        note: AuditEntries<User>,
-    ) -> Result<bool, Error> {
-        self.alive()?.delete_user(app, login, note).await
-    }
-}
-
-#[async_trait]
-impl NodeStore for FaultyStore {
-    async fn claim_node(&self, node: &str) -> Result<NodeClaim, Error> {
-        self.alive()?.claim_node(node).await
-    }
-
-    async fn claimed_nodes(&self, nodes: Vec<String>) -> Result<Vec<String>, Error> {
-        self.alive()?.claimed_nodes(nodes).await
-    }
-}
+delegate!(SessionStore {
+    fn create_session(
+        session: Session, tokens: NewTokens, max: u32, entries: AuditEntries<()>
+    ) -> bool;
+    fn session(id: SessionId) -> Option<Session>;
+    fn sessions_of(key_id: ManagementKeyId, after: Option<SessionId>, limit: usize) -> Vec<Session>;
+    fn management_key(id: ManagementKeyId) -> Option<ManagementKey>;
+    fn refresh_token(hash: KeyHash) -> Option<StoredRefreshToken>;
+    fn refresh_session(
+        refresh: KeyHash, asked_at: Timestamp, next: NewTokens,
+        entries: AuditEntries<RefreshOutcome>
+    ) -> RefreshOutcome;
+    fn end_session(
+        id: SessionId, at: Timestamp, entries: AuditEntries<Changed<Session>>
+    ) -> Option<Session>;
+    fn token_ends(tokens: Vec<(LicenseId, CredentialId)>) -> Vec<(CredentialId, Timestamp)>;
+    fn set_key_allow_ips(
+        id: ManagementKeyId, allow_ips: Vec<IpNet>, entries: AuditEntries<Changed<ManagementKey>>
+    ) -> Option<ManagementKey>;
+    fn count_key_call(
+        id: ManagementKeyId, limits: Vec<RateLimit>, now: Timestamp, take: bool
+    ) -> KeyCall;
+    fn sweep_sessions(before: Timestamp, limit: usize) -> u64;
+} {});

@@ -31,7 +31,8 @@ impl Board {
     }
 }
 
-/// A gate that exchanges its counts at every multiple of `every` after `phase`, and waits `delay` for the answer.
+/// A gate that exchanges its counts at every multiple of `every` after `phase`, and waits `delay`
+/// for the answer.
 struct Gate {
     number: usize,
     meter: Meter,
@@ -84,8 +85,9 @@ impl Gate {
 }
 
 proptest! {
-    /// No call is refused before the limit is reached by all together. After it, a gate admits only what comes within an
-    /// exchange of that moment, or within an exchange of its own first call after it.
+    /// No call is refused before the limit is reached by all together. After it, a gate admits only
+    /// what comes within an exchange of that moment, or within an exchange of its own first call
+    /// after it.
     #[test]
     fn gates_together_are_off_by_what_comes_within_an_exchange_and_never_below_the_limit(
         limit in 1_u32..30,

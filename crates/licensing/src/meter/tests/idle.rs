@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Calls pass while the count is below the most; it is forgotten when none has passed for longer than the window.
+/// Calls pass while the count is below the most; it is forgotten when none has passed for longer
+/// than the window.
 struct Simple {
     most: u32,
     window: i64,

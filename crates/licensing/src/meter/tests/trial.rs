@@ -1,4 +1,5 @@
-//! Everything that can happen to a meter, in any order, against books that are too simple to be wrong.
+//! Everything that can happen to a meter, in any order, against books that are too simple to be
+//! wrong.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -303,7 +304,8 @@ proptest! {
             trial.run(step);
             trial.check();
         }
-        // What is left goes back where it came from, but for what was spent, lost in a crash or in a failed answer.
+        // What is left goes back where it came from, but for what was spent, lost in a crash or in
+        // a failed answer.
         for taken in std::mem::take(&mut trial.under_way) {
             trial.meter.cancel(taken);
         }

@@ -11,16 +11,17 @@ use crate::error::Error;
 use crate::licensing::Licensing;
 
 impl Licensing {
-    /// One API key.
+    /// Returns an API key.
     ///
     /// # Errors
-    /// There is none such of theirs, or the store fails.
+    /// The owner has no such key, or the store fails.
     pub async fn api_key(&self, owner: &ApiKeyOwner, id: LicenseId) -> Result<ApiKeyView, Error> {
         let stored = self.own_api_key(owner, id).await?;
         self.api_key_view(stored).await
     }
 
-    /// A part of their API keys (1 to 1,000), those after `after` if that is given, and how many these are in all.
+    /// Returns up to `page.limit` (1 to 1,000) API keys of an owner, those after `after` if that is
+    /// given, and the number of all of them.
     ///
     /// # Errors
     /// The store fails.
@@ -52,11 +53,12 @@ impl Licensing {
 }
 
 impl AuditedLicensing {
-    /// Changes an API key, wholly or not at all. What is left is set only if `remaining` is given; how often it was used
-    /// never is.
+    /// Changes an API key, wholly or not at all. The units that are left are set only if
+    /// `remaining` is given; the number of uses never is.
     ///
     /// # Errors
-    /// There is none such of theirs, nothing or something impossible is asked for, or the store fails.
+    /// The owner has no such key, the update changes nothing or to something impossible, or the
+    /// store fails.
     pub async fn update_api_key(
         &self,
         policy: &ApiKeyPolicy,
@@ -68,23 +70,24 @@ impl AuditedLicensing {
         let now = self.clock.now();
         let change = changes(policy, &stored, update, now)?;
         let audit_writer = self.own_audit_writer();
-        let note =
+        let entries =
             AuditEntries::from_result(move |Changed { before, after }: &Changed<StoredApiKey>| {
                 let line = audit_writer.line("api-key.change", id);
                 let line = line.of(&after.license.license.account);
                 vec![line.between(Some(&shown_key(before)), Some(&shown_key(after)))]
             });
-        let changing = self.api_key_store()?.change_api_key(id, change, note);
+        let changing = self.api_key_store()?.change_api_key(id, change, entries);
         let changed = changing.await?;
         let changed = changed.ok_or(Error::ApiKeyUnknown(id))?;
         self.changes.note_own(&changed.license, None);
         self.api_key_view(changed).await
     }
 
-    /// Deletes an API key: it opens nothing any more and is shown to nobody. What it was is kept with its license.
+    /// Deletes an API key: it opens nothing any more and is shown to nobody. Its record is kept
+    /// with its license.
     ///
     /// # Errors
-    /// There is none such of theirs, or the store fails.
+    /// The owner has no such key, or the store fails.
     pub async fn delete_api_key(&self, owner: &ApiKeyOwner, id: LicenseId) -> Result<(), Error> {
         self.own_api_key(owner, id).await?;
         let revoked = LicenseStatus::Revoked;
@@ -92,10 +95,10 @@ impl AuditedLicensing {
         Ok(())
     }
 
-    /// Deletes those of their API keys that have ended; how many these were.
+    /// Deletes the API keys of an owner that have ended. Returns their number.
     ///
     /// # Errors
-    /// The store fails; those deleted before stay so.
+    /// The store fails. Keys that were deleted before that stay deleted.
     pub async fn delete_expired_api_keys(&self, owner: &ApiKeyOwner) -> Result<u64, Error> {
         const BATCH_SIZE: usize = 1_000;
         let mut deleted = 0;
@@ -121,7 +124,7 @@ impl AuditedLicensing {
     }
 }
 
-/// What an update changes, in the words of the store.
+/// Returns the change of the store that an update asks for.
 fn changes(
     policy: &ApiKeyPolicy,
     stored: &StoredApiKey,
@@ -167,7 +170,7 @@ fn changes(
     })
 }
 
-/// The limits after an update, and the rate limit that does not hold then.
+/// Returns the limits after an update, and the rate limit that is kept while it does not hold.
 fn limits(
     policy: &ApiKeyPolicy,
     stored: &StoredApiKey,
@@ -188,7 +191,7 @@ fn limits(
 }
 
 impl ApiKeyUpdate {
-    /// Whether it changes nothing.
+    /// Returns whether the update changes nothing.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.name.is_none()

@@ -1,4 +1,4 @@
-//! Creation of API keys.
+//! The creation of API keys.
 
 use model::{
     AccountName, ApiKey, ApiKeyRule, AppName, Credential, License, LicenseId, LicenseSpec,
@@ -16,10 +16,11 @@ use crate::error::Error;
 use crate::licensing::Licensing;
 
 impl AuditedLicensing {
-    /// Makes an API key.
+    /// Creates an API key.
     ///
     /// # Errors
-    /// A field is not what it may be, the app is unknown, the account sells none, the store fails.
+    /// A field has a value that is not allowed, the app is unknown, the account sells none, or the
+    /// store fails.
     pub async fn create_api_key(
         &self,
         policy: &ApiKeyPolicy,
@@ -90,7 +91,7 @@ impl AuditedLicensing {
         };
         let line = self.own_audit_writer().line("api-key.create", license.id);
         let line = line.of(&license.account);
-        let note = AuditEntries::of(vec![
+        let entries = AuditEntries::of(vec![
             line.between(None::<&Value>, Some(&shown_key(&stored))),
         ]);
         let id = license.id;
@@ -101,7 +102,7 @@ impl AuditedLicensing {
                 credentials: vec![minted.new],
             },
         };
-        let creating = self.api_key_store()?.create_api_key(new, note);
+        let creating = self.api_key_store()?.create_api_key(new, entries);
         let version = creating.await?;
         self.changes.note_created(version, &[(id, fingerprint)]);
         stored.license.version = version;
@@ -112,7 +113,7 @@ impl AuditedLicensing {
 }
 
 impl Licensing {
-    /// A new credential of the shape that API keys have.
+    /// Returns a new credential of the form that API keys have.
     pub(in super::super) fn mint_api_key(
         &self,
         key: &ApiKey,
@@ -127,7 +128,8 @@ impl Licensing {
         (minted, credential)
     }
 
-    /// The account and the app of a new key. Every app of an account needs one to begin with.
+    /// Returns the account and the app of a new key. A key of every app needs an account that has
+    /// one.
     fn api_key_scope(
         &self,
         account: Option<&AccountName>,

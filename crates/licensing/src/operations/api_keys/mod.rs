@@ -1,7 +1,8 @@
-//! API keys: licenses of an app, or of every app of an account, with what only their owners' tools show of them.
+//! API keys: licenses of an app, or of every app of an account, with fields that only their owners'
+//! tools show.
 //!
-//! Their quota, refill and rate limit are those of the license: a key that is verified and a key that is used at the
-//! gate draw on the same balance.
+//! The quota, refill and rate limit of an API key are those of its license: a key that is verified
+//! and a key that is used at the gate draw on the same balance.
 
 mod change;
 mod create;
@@ -60,25 +61,26 @@ pub struct ApiKeyOwner {
 /// A request for an API key.
 #[derive(Clone, Debug)]
 pub struct ApiKeyRequest {
-    /// The account that asks; `None`: whoever sells the app, the default account where none is named.
+    /// The account that asks; `None`: whoever sells the app, the default account where none is
+    /// named.
     pub account: Option<AccountName>,
     /// The app; `None`: every app of the account.
     pub app: Option<AppName>,
-    /// The user that it is given to.
+    /// The user that the key is given to.
     pub user: Option<String>,
     /// A name for people.
     pub name: Option<String>,
     /// The prefix of the key.
     pub prefix: Option<ApiKeyPrefix>,
-    /// What the owner keeps with it.
+    /// The metadata that the owner keeps with the key.
     pub metadata: Option<Metadata>,
-    /// What it gives leave for.
+    /// The permissions that the key gives.
     pub permissions: Option<ResourcePermissions>,
-    /// When it ends.
+    /// The end of the key.
     pub end: KeyEnd,
-    /// Units given to start with; `None`: not counted.
+    /// The number of units at first; `None`: they are not counted.
     pub remaining: Option<u64>,
-    /// How they come back.
+    /// The refill of the units.
     pub refill: Option<Refill>,
     /// The rate limit; `None`: that of the policy.
     pub rate: Option<RateLimit>,
@@ -89,7 +91,7 @@ pub struct ApiKeyRequest {
 /// The end of a key, as it is requested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyEnd {
-    /// Never.
+    /// The key never ends.
     #[default]
     Never,
     /// The key ends after this long.
@@ -103,17 +105,17 @@ pub enum KeyEnd {
 pub struct ApiKeyUpdate {
     /// The name.
     pub name: Option<Option<String>>,
-    /// Whether it may be used.
+    /// Whether the key may be used.
     pub enabled: Option<bool>,
-    /// When it ends.
+    /// The end of the key.
     pub end: Option<KeyEnd>,
-    /// What the owner keeps with it.
+    /// The metadata that the owner keeps with the key.
     pub metadata: Option<Option<Metadata>>,
-    /// What it gives leave for.
+    /// The permissions that the key gives.
     pub permissions: Option<Option<ResourcePermissions>>,
-    /// What is left.
+    /// The number of units that are left.
     pub remaining: Option<Option<u64>>,
-    /// How it comes back.
+    /// The refill of the units.
     pub refill: Option<Option<Refill>>,
     /// The rate limit.
     pub rate: Option<RateLimit>,

@@ -1,4 +1,4 @@
-//! Judges API keys that are to be verified. What a verification spends is spent by the gate.
+//! The verification of API keys. The gate spends what a verification costs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,33 +13,34 @@ use crate::licensing::Licensing;
 /// The reason why an API key is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyRefusal {
-    /// There is none such, or it is not one that the caller may verify.
+    /// There is no such key, or it is not one that the caller may verify.
     Unknown,
-    /// It is switched off.
+    /// The key is disabled.
     Disabled,
-    /// It has ended.
+    /// The key has ended.
     Expired,
-    /// It does not give leave for what is asked.
+    /// The key does not give the permissions that were asked for.
     NotPermitted,
-    /// Nothing is left of it.
+    /// No units of the key are left.
     Exhausted {
-        /// When something may be left again; `None`: never by itself.
+        /// The time after which units may be left again; `None`: never by itself.
         retry_after: Option<Duration>,
     },
-    /// It was used too often.
+    /// The key was used too often.
     RateLimited {
-        /// When another try may pass.
+        /// The time after which another try may pass.
         retry_after: Duration,
     },
 }
 
 impl KeyRefusal {
-    /// A refusal of the gate; `None`: it is about us, not about the key.
+    /// Returns the reason for a refusal of the gate; `None`: the refusal is about us, not about the
+    /// key.
     #[must_use]
     pub fn of(
         refusal: Refusal,
         retry_after: Option<u32>,
-        entry: &CachedLicense,
+        cached: &CachedLicense,
         now: Timestamp,
     ) -> Option<Self> {
         let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds.into()));
@@ -55,7 +56,7 @@ impl KeyRefusal {
                 Self::Exhausted { retry_after }
             }
             // The gate looks at rates first; who has nothing left is told so.
-            Refusal::RateLimited if entry.state().meter().is_exhausted(now) => {
+            Refusal::RateLimited if cached.state().meter().is_exhausted(now) => {
                 Self::Exhausted { retry_after: None }
             }
             Refusal::RateLimited | Refusal::TooManyConcurrent => Self::RateLimited {
@@ -67,20 +68,21 @@ impl KeyRefusal {
 }
 
 impl Licensing {
-    /// Everything about a key but its limits, in the order: known, switched on, not ended, permitted. A key that was made
-    /// with its license is judged like an API key, and gives leave for nothing in particular.
+    /// Judges everything about a key but its limits, in this order: known, enabled, not ended,
+    /// permitted. A key that was made with its license is judged like an API key, and gives no
+    /// permissions.
     ///
     /// # Errors
-    /// The first rule that refuses.
+    /// The reason of the first rule that is broken.
     pub fn judge_key(
         &self,
         owner: &ApiKeyOwner,
-        entry: &CachedLicense,
+        cached: &CachedLicense,
         asked: Option<&ResourcePermissions>,
         now: Timestamp,
     ) -> Result<(), KeyRefusal> {
-        let license = entry.license();
-        let credential = entry.credential();
+        let license = cached.license();
+        let credential = cached.credential();
         if credential.is_token || !owner.accepts(license) {
             return Err(KeyRefusal::Unknown);
         }
@@ -97,7 +99,7 @@ impl Licensing {
             return Err(KeyRefusal::Expired);
         }
         let permitted = asked.is_none_or(|asked| {
-            let own = entry.api_key();
+            let own = cached.api_key();
             let own = own.and_then(|cached| cached.key.permissions.as_ref());
             own.is_some_and(|own| own.covers(asked))
         });
@@ -108,24 +110,24 @@ impl Licensing {
         }
     }
 
-    /// Deletes an API key that was found to have ended, or to have nothing left that comes back, where the policy says so.
-    /// Licenses that are none are never deleted so.
+    /// Deletes an API key that was found to have ended, or to have nothing left that comes back, if
+    /// the policy says so. Licenses that are no API keys are never deleted so.
     ///
     /// # Errors
     /// The store fails.
     pub async fn forget_api_key(
         self: &Arc<Self>,
         policy: &ApiKeyPolicy,
-        entry: &CachedLicense,
+        cached: &CachedLicense,
         refusal: KeyRefusal,
     ) -> Result<(), Error> {
         let over = match refusal {
             KeyRefusal::Expired => true,
-            KeyRefusal::Exhausted { .. } => entry.license().spec.limits.refill.is_none(),
+            KeyRefusal::Exhausted { .. } => cached.license().spec.limits.refill.is_none(),
             _ => false,
         };
-        if policy.forgets && over && entry.api_key().is_some() {
-            let id = entry.license().id;
+        if policy.forgets && over && cached.api_key().is_some() {
+            let id = cached.license().id;
             let gate = self.acting(Actor::GATE);
             gate.set_status_as(id, LicenseStatus::Revoked, "api-key.delete")
                 .await?;

@@ -1,5 +1,5 @@
-//! API keys as they are shown: what the store holds, and what this gate knows that the store does
-//! not yet.
+//! API keys as they are shown: the record of the store, with what this gate knows and the store
+//! does not yet.
 
 use model::{ApiKey, Counter, License, LicenseId, LicenseStatus, RateLimit, Refill, Timestamp};
 use serde_json::{Value, json};
@@ -14,23 +14,23 @@ use crate::meter::{RateView, WindowUse};
 /// An API key as its owner sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKeyView {
-    /// What it shows.
+    /// The API key.
     pub key: ApiKey,
     /// The first characters of its newest key.
     pub start: String,
-    /// Its license.
+    /// The license of the key.
     pub license: License,
-    /// Units that are left; `None`: not counted.
+    /// The number of units that are left; `None`: they are not counted.
     pub remaining: Option<u64>,
-    /// When they came back last; `None`: never yet.
+    /// The time of the last refill; `None`: there was none yet.
     pub last_refill_at: Option<Timestamp>,
-    /// Its rate limit, whether it holds or not.
+    /// The rate limit, whether it holds or not.
     pub rate: Option<RateLimit>,
     /// Whether the rate limit holds.
     pub rate_enabled: bool,
-    /// Calls that passed in the present window.
+    /// The number of calls that passed in the present window.
     pub request_count: u32,
-    /// When it was used last.
+    /// The time of the last use.
     pub last_request: Option<Timestamp>,
 }
 
@@ -40,7 +40,7 @@ impl Licensing {
         Ok(views.pop().expect("one key has one view"))
     }
 
-    /// The views of some keys, in their order.
+    /// Returns the views of some keys, in their order.
     pub(super) async fn api_key_views(
         &self,
         stored: Vec<StoredApiKey>,
@@ -63,26 +63,26 @@ impl Licensing {
         Ok(views)
     }
 
-    /// A key as it is after it was used, without asking the store. One that was made with its license shows what an API key
-    /// would; it begins with `start`.
+    /// Returns a key as it is after it was used, without asking the store. A key that was made with
+    /// its license is shown as an API key that begins with `start`.
     #[must_use]
     pub fn used_key(
         &self,
-        entry: &CachedLicense,
+        cached: &CachedLicense,
         start: &str,
         left: Option<u64>,
         rate: Option<RateView>,
         at: Timestamp,
     ) -> ApiKeyView {
-        let license = License::clone(entry.license());
-        let mut view = match entry.api_key() {
-            Some(cached) => ApiKeyView::of(cached.key.clone(), cached.start.clone(), license),
+        let license = License::clone(cached.license());
+        let mut view = match cached.api_key() {
+            Some(api_key) => ApiKeyView::of(api_key.key.clone(), api_key.start.clone(), license),
             None => {
-                let limit = entry.effective().rate_limits.first().copied();
+                let limit = cached.effective().rate_limits.first().copied();
                 ApiKeyView {
                     rate: limit,
                     rate_enabled: limit.is_some(),
-                    ..ApiKeyView::of(face(&license), start.to_owned(), license)
+                    ..ApiKeyView::of(as_api_key(&license), start.to_owned(), license)
                 }
             }
         };
@@ -98,7 +98,8 @@ impl Licensing {
         view
     }
 
-    /// Calls that passed in the present window of each key. What is counted in the store is asked of it at once.
+    /// Returns the number of calls that passed in the present window of each key. Counts that the store
+    /// keeps are read in one statement.
     async fn request_counts(&self, stored: &[StoredApiKey]) -> Result<Vec<u32>, Error> {
         let now = self.clock.now();
         let mut counts = vec![0; stored.len()];
@@ -136,8 +137,8 @@ impl Licensing {
     }
 }
 
-/// What an API key would show of a license that none was made with.
-fn face(license: &License) -> ApiKey {
+/// Returns a license that no API key was made with as an API key.
+fn as_api_key(license: &License) -> ApiKey {
     ApiKey {
         license_id: license.id,
         name: license.spec.label.clone(),
@@ -150,7 +151,7 @@ fn face(license: &License) -> ApiKey {
     }
 }
 
-/// Asks how much of a window is left.
+/// Returns a request for the rest of a window, which leases nothing.
 fn window_request(license_id: LicenseId, limit: &RateLimit, now: Timestamp) -> LeaseRequest {
     let seconds = limit.window.seconds();
     LeaseRequest {
@@ -164,7 +165,8 @@ fn window_request(license_id: LicenseId, limit: &RateLimit, now: Timestamp) -> L
     }
 }
 
-/// When units came back last: at the beginning of the present interval, unless that is the first.
+/// Returns the time of the last refill: the beginning of the present interval, unless that is the
+/// first.
 fn last_refill(license: &License, now: Timestamp) -> Option<Timestamp> {
     license.spec.limits.remaining?;
     let every = license.spec.limits.refill?.every.micros();
@@ -193,25 +195,25 @@ impl ApiKeyView {
         }
     }
 
-    /// Its identity, which is that of its license.
+    /// Returns the id of the key, which is that of its license.
     #[must_use]
     pub const fn id(&self) -> LicenseId {
         self.key.license_id
     }
 
-    /// Whether it may be used.
+    /// Returns whether the key may be used.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.license.status == LicenseStatus::Active
     }
 
-    /// How its units come back.
+    /// Returns the refill of the units.
     #[must_use]
     pub const fn refill(&self) -> Option<Refill> {
         self.license.spec.limits.refill
     }
 
-    /// When it was changed or used last.
+    /// Returns the time of the last change or use.
     #[must_use]
     pub fn updated_at(&self) -> Timestamp {
         let used = self.last_request.unwrap_or(self.key.updated_at);
@@ -219,7 +221,8 @@ impl ApiKeyView {
     }
 }
 
-/// An API key as the log shows it: its license, and what it has beyond that. What its owner keeps with it is theirs alone.
+/// Returns an API key as the audit log shows it: its license, and its further fields. The owner's
+/// metadata is not shown.
 pub(super) fn shown_key(stored: &StoredApiKey) -> Value {
     let license = stored.license.license.clone();
     let view = ApiKeyView::of(stored.key.clone(), String::new(), license);

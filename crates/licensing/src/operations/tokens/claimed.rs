@@ -1,4 +1,4 @@
-//! Tokens that a call has won, and what becomes of them.
+//! The tokens that calls have won, and their outcomes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,7 +101,7 @@ impl Drop for ClaimedToken {
 }
 
 impl RequestTokens {
-    /// How often the outcome of a token is written while the store does not answer.
+    /// The number of tries to write the outcome of a token while the store does not answer.
     const MAX_TRIES: u32 = 5;
 
     /// Writes the outcome of a token, again and again while the store does not answer.

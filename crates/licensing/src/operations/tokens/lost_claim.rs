@@ -1,5 +1,5 @@
-//! Recovery of lost claims: claims of tokens whose answer was lost. The call is refused, so what
-//! its claim may have won is given back, or the holder's next try would find the token used.
+//! The recovery of lost claims: claims of tokens whose answer was lost. The call is refused, so
+//! what its claim may have won is given back, or the holder's next try would find the token used.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::RequestTokens;
 /// The permits to look after claims that were not answered, at most 1,024 at a time.
 pub(super) struct LostClaimPermits(Arc<Semaphore>);
 
-/// How long a store that is away is waited for: the usual life of a token.
+/// The time for which a store that is away is waited for: the usual life of a token.
 const STORE_TIMEOUT: Duration = Duration::from_secs(300);
 /// The pause between two checks, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

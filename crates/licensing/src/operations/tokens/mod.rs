@@ -1,6 +1,6 @@
-//! Request tokens: issued to a holder, claimed by one call, confirmed by the holder afterwards.
+//! The request tokens: issued to a holder, claimed by one call, confirmed by the holder afterwards.
 //!
-//! Who may issue and consume, and what a call costs, is for the gate to say; it knows the routes.
+//! The gate decides who may issue and consume them, and what a call costs; it knows the routes.
 
 mod claimed;
 mod lost_claim;
@@ -49,7 +49,7 @@ pub struct TokenRequest<'a> {
     pub path: &'a str,
     /// The number of units that the call may cost; they are held from now on.
     pub units: u64,
-    /// How long the token may be used: from one second to [`TokenRequest::MAX_LIFETIME`].
+    /// The lifetime of the token: from one second to [`TokenRequest::MAX_LIFETIME`].
     pub lifetime: Duration,
 }
 
@@ -66,7 +66,7 @@ pub struct IssuedToken {
 const FORMAT: KeyFormat = KeyFormat::Apifew;
 
 impl TokenRequest<'_> {
-    /// How long a token may be used if nothing else is said.
+    /// The lifetime of a token if nothing else is said.
     pub const LIFETIME: Duration = Duration::from_secs(300);
     /// The longest time that a token may be used: its units are held for so long.
     pub const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3_600);

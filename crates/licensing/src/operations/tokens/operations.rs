@@ -1,4 +1,4 @@
-//! Operations on request tokens for those who manage them.
+//! The operations on request tokens for those who manage them.
 
 use std::sync::Arc;
 
@@ -19,12 +19,15 @@ impl AuditedLicensing {
     /// There is no such token, or the store fails.
     pub async fn end_token(&self, id: RequestTokenId) -> Result<RequestToken, Error> {
         let audit_writer = self.own_audit_writer();
-        let note = AuditEntries::from_result(move |token: &RequestToken| {
+        let entries = AuditEntries::from_result(move |token: &RequestToken| {
             let state = json!({ "license": token.license_id, "units": token.units });
             let line = audit_writer.line("token.end", token.id).of(&token.account);
             vec![line.between(Some(&state), None::<&Value>)]
         });
-        let ending = self.store.tokens()?.end_token(id, self.clock.now(), note);
+        let ending = self
+            .store
+            .tokens()?
+            .end_token(id, self.clock.now(), entries);
         ending.await?.ok_or(Error::TokenUnknown)
     }
 }
