@@ -3,7 +3,7 @@
 use http::{HeaderName, HeaderValue};
 use model::{AccountName, AppName, HostPattern, ParentPath, PlanName};
 
-use crate::billable::{Billable, OutcomeSet, StatusRange, StatusSet};
+use crate::billable::{Billable, OutcomeSet};
 use crate::bytes::ByteSize;
 use crate::duration::Millis;
 use crate::header;
@@ -241,7 +241,7 @@ impl App {
             hosts: hosts.iter().map(|host| host.at).collect(),
             plan: section.at("plan"),
         };
-        let billable = read_billable(&section).unwrap_or_default();
+        let billable = Billable::read(&section).unwrap_or_default();
         let paths = section.list("paths", vec![ParentPath::root()]);
         if section.is_empty_list("paths") {
             let message = "paths: this list is empty, and no call would come to the app: write a path, such as \"/v1\", or leave it out";
@@ -331,11 +331,6 @@ fn read_upstreams(section: &Section<'_>) -> Vec<Upstream> {
         }
     }
     values(upstreams)
-}
-
-pub(crate) fn read_billable(section: &Section<'_>) -> Option<Billable> {
-    let ranges = section.located::<StatusRange>("billable")?;
-    Some(Billable::named(StatusSet::of(values(ranges))))
 }
 
 impl HealthCheck {

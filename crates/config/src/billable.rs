@@ -4,6 +4,7 @@ use std::fmt;
 
 use model::Outcome;
 
+use crate::reader::{Section, values};
 use crate::value::{FromValue, clip};
 
 /// A set of HTTP statuses, 100 to 599.
@@ -29,7 +30,7 @@ pub struct OutcomeSet(u8);
 
 /// One item of a list of statuses: `200`, `2xx` or `200-299`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StatusRange {
+struct StatusRange {
     first: u16,
     last: u16,
 }
@@ -41,7 +42,7 @@ impl StatusSet {
     /// No status.
     pub const NONE: Self = Self([0; 8]);
 
-    pub(crate) fn of(ranges: impl IntoIterator<Item = StatusRange>) -> Self {
+    fn of(ranges: impl IntoIterator<Item = StatusRange>) -> Self {
         let mut set = Self::NONE;
         for range in ranges {
             for status in range.first..=range.last {
@@ -74,8 +75,14 @@ impl Billable {
     /// since (`If-None-Match`).
     pub const CHOSEN_BY_CALLERS: [u16; 2] = [206, 304];
 
+    /// Reads `billable` of an app or a route; `None` where it is not there.
+    pub(crate) fn read(section: &Section<'_>) -> Option<Self> {
+        let ranges = section.located::<StatusRange>("billable")?;
+        Some(Self::named(StatusSet::of(values(ranges))))
+    }
+
     /// What the file names goes for every way.
-    pub(crate) const fn named(statuses: StatusSet) -> Self {
+    const fn named(statuses: StatusSet) -> Self {
         Self {
             forwarded: statuses,
             by_rpc: statuses,

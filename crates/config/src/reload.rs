@@ -1,68 +1,58 @@
-//! What of a new file may take effect while the gate runs.
+//! The keys that are read at start only, and those that may change while the gate runs.
 
 use crate::Config;
 
+/// A key as `[section] key`, and whether two configurations have the same value for it.
+type KeyComparison = (&'static str, fn(&Config, &Config) -> bool);
+
+/// Compares keys whose fields in [`Config`] have their names.
+macro_rules! keys {
+    ($($section:ident { $($key:ident),+ $(,)? })+) => {
+        &[$($((
+            concat!("[", stringify!($section), "] ", stringify!($key)),
+            |old, new| old.$section.$key == new.$section.$key,
+        )),+),+]
+    };
+}
+
+/// The keys that are read at start only: all but `[log] level`, plans, and apps with their routes.
+const AT_START: &[KeyComparison] = keys! {
+    server {
+        listen, control, admin, metrics, data_dir, threads, node, secret, trusted_proxies, drain,
+        max_connections, head_timeout, max_connections_per_address, keepalive_timeout,
+        keepalive_requests, min_body_rate,
+    }
+    log { format }
+    store { url, connections, connect_timeout, timeout }
+    redis { timeout, connect_timeout, keep, exchange }
+    journal { durability, keep, keep_bytes, segment_bytes, commit_window }
+    ledger { objects, retention, seal_bytes, seal_every, rollup_every }
+    control { failures_per_minute, plain_http_from }
+    apimw { algorithm, access_lifetime, refresh_lifetime, issuer, audience, rate_limits }
+    better_auth {
+        shape, compat, metadata, name_required, key_length, prefix, rate_limit, shortest_expiry,
+        longest_expiry,
+    }
+    cache { licenses, negative, negative_ttl }
+};
+
+/// The keys that are read at start only and whose fields have other names.
+const AT_START_BY_OTHER_NAMES: &[KeyComparison] = &[
+    ("[redis] url", |old, new| old.redis.urls == new.redis.urls),
+    ("[ledger] directory", |old, new| {
+        old.ledger_directory() == new.ledger_directory()
+    }),
+];
+
 impl Config {
-    /// Whether a running gate can go over to a new configuration without a restart.
+    /// Returns whether a running gate can go over to a new configuration without a restart.
     ///
     /// # Errors
     /// Names every key that differs and is read at start only, as `[section] key`.
     pub fn reloadable(&self, new: &Self) -> Result<(), Vec<String>> {
-        let (a, b) = (self, new);
-        let at_start = [
-            ("[server] listen", a.server.listen == b.server.listen),
-            ("[server] control", a.server.control == b.server.control),
-            ("[server] admin", a.server.admin == b.server.admin),
-            ("[server] metrics", a.server.metrics == b.server.metrics),
-            ("[server] data_dir", a.server.data_dir == b.server.data_dir),
-            ("[server] threads", a.server.threads == b.server.threads),
-            ("[server] node", a.server.node == b.server.node),
-            ("[server] secret", a.server.secret == b.server.secret),
-            (
-                "[server] max_connections",
-                a.server.max_connections == b.server.max_connections,
-            ),
-            ("[log] format", a.log.format == b.log.format),
-            ("[store] url", a.store.url == b.store.url),
-            (
-                "[store] connections",
-                a.store.connections == b.store.connections,
-            ),
-            (
-                "[store] connect_timeout",
-                a.store.connect_timeout == b.store.connect_timeout,
-            ),
-            ("[store] timeout", a.store.timeout == b.store.timeout),
-            ("[redis] url", a.redis == b.redis),
-            (
-                "[journal] durability",
-                a.journal.durability == b.journal.durability,
-            ),
-            ("[journal] keep", a.journal.keep == b.journal.keep),
-            (
-                "[journal] keep_bytes",
-                a.journal.keep_bytes == b.journal.keep_bytes,
-            ),
-            (
-                "[journal] segment_bytes",
-                a.journal.segment_bytes == b.journal.segment_bytes,
-            ),
-            (
-                "[journal] commit_window",
-                a.journal.commit_window == b.journal.commit_window,
-            ),
-            (
-                "[ledger] directory",
-                a.ledger_directory() == b.ledger_directory(),
-            ),
-            ("[ledger] objects", a.ledger.objects == b.ledger.objects),
-            ("[apimw]", a.apimw == b.apimw),
-            ("[cache] licenses", a.cache.licenses == b.cache.licenses),
-            ("[cache] negative", a.cache.negative == b.cache.negative),
-        ];
+        let at_start = AT_START.iter().chain(AT_START_BY_OTHER_NAMES);
         let changed: Vec<String> = at_start
-            .iter()
-            .filter(|(_, same)| !same)
+            .filter(|(_, is_same)| !is_same(self, new))
             .map(|(key, _)| (*key).to_owned())
             .collect();
         if changed.is_empty() {
@@ -77,6 +67,35 @@ impl Config {
 mod tests {
     use super::*;
     use crate::DEFAULT_FILE;
+
+    /// Returns every key of the sections that are there once, as `[section] key`.
+    fn documented_keys() -> Vec<String> {
+        let document = include_str!("../../../docs/configuration.md");
+        let mut section = None;
+        let mut keys = Vec::new();
+        for line in document.lines() {
+            if let Some(heading) = line.strip_prefix("## ") {
+                let heading = heading.trim_matches('`');
+                let is_once = heading.starts_with('[') && !heading.starts_with("[[");
+                section = (is_once && !heading.starts_with("[app.")).then_some(heading);
+            } else if let (Some(row), Some(section)) = (line.strip_prefix("| `"), section) {
+                let (key, _) = row.split_once('`').expect("a key ends");
+                keys.push(format!("{section} {key}"));
+            }
+        }
+        keys
+    }
+
+    #[test]
+    fn every_documented_key_but_those_of_apps_and_plans_has_its_place_here() {
+        let at_start = AT_START.iter().chain(AT_START_BY_OTHER_NAMES);
+        let mut known: Vec<&str> = at_start.map(|(key, _)| *key).collect();
+        known.push("[log] level");
+        known.sort_unstable();
+        let mut documented = documented_keys();
+        documented.sort_unstable();
+        assert_eq!(known, documented);
+    }
 
     fn changed(from: &str, to: &str) -> Result<(), Vec<String>> {
         assert!(DEFAULT_FILE.contains(from), "{from}");
@@ -106,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn apps_plans_and_bounds_may_change_while_the_gate_runs() {
+    fn apps_plans_and_the_level_of_the_log_may_change_while_the_gate_runs() {
         assert_eq!(
             changed("http://127.0.0.1:9000", "http://127.0.0.1:9001"),
             Ok(())

@@ -4,7 +4,6 @@ use http::HeaderName;
 use model::license::lies_below;
 use model::{LARGEST_EXACT, Method, ParentPath, RouteTable};
 
-use crate::app::read_billable;
 use crate::billable::Billable;
 use crate::header;
 use crate::reader::Section;
@@ -127,7 +126,7 @@ impl Route {
             units_header: header::read_units_header(&section),
             units_max: section.optional_number("units_max", 1..=LARGEST_EXACT),
             units_unreadable: section.value("units_unreadable", default.units_unreadable),
-            billable: read_billable(&section).unwrap_or(billable),
+            billable: Billable::read(&section).unwrap_or(billable),
             on_client_gone: section.value("on_client_gone", default.on_client_gone),
             half_close: section.value("half_close", default.half_close),
             on_revoke: section.value("on_revoke", on_revoke),

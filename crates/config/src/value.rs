@@ -58,29 +58,21 @@ from_text! {
     RateLimit, "calls and a duration in a string, such as \"100/1h\"";
 }
 
-/// An enum that the file names by words.
+/// Declares an enum that the file names by words; one of them is the default.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant,)* }
-
-        impl $name {
-            /// The word for it.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),* }
-            }
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+        model::word_enum! {
+            $(#[$doc])*
+            #[derive(Default)]
+            $name { $($(#[$variant_doc])* $variant => $word,)* }
         }
 
         impl $crate::value::FromValue for $name {
             const EXPECTED: &'static str = $crate::value::alternatives!($($word),*);
 
             fn from_text(text: &str) -> Option<Result<Self, String>> {
-                Some(match text {
-                    $($word => Ok(Self::$variant),)*
-                    other => Err($crate::value::not_a_word(other, Self::EXPECTED)),
-                })
+                let not_a_word = || $crate::value::not_a_word(text, Self::EXPECTED);
+                Some(Self::parse(text).ok_or_else(not_a_word))
             }
         }
     };

@@ -60,7 +60,7 @@ fn apps() -> Vec<AppRules> {
         ][..],
         &[Outcome::Delivered],
         &[],
-        Outcome::ALL,
+        &Outcome::ALL,
     ]
     .into_iter()
     .enumerate()

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::forms::{schema, text_form};
 use crate::id::LicenseId;
 use crate::limit::RateLimit;
 use crate::time::Timestamp;
@@ -32,8 +33,7 @@ pub struct ApiKey {
 }
 
 /// What a key begins with: 1 to 32 of `a-z A-Z 0-9 _ -`, but not `tg_`, by which the gate's own keys are known.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ApiKeyPrefix(String);
 
 /// A JSON object of at most [`Metadata::MAX_BYTES`] bytes, which means nothing to us.
@@ -144,12 +144,11 @@ impl fmt::Display for ApiKeyPrefix {
     }
 }
 
-impl<'de> Deserialize<'de> for ApiKeyPrefix {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+text_form! { ApiKeyPrefix {
+    "description": "What an API key begins with; not `tg_`.",
+    "pattern": "^[A-Za-z0-9_-]{1,32}$",
+    "examples": ["pk_"],
+} }
 
 impl Metadata {
     /// Most bytes of metadata as JSON.
@@ -203,6 +202,11 @@ impl<'de> Deserialize<'de> for Metadata {
         Self::new(object).map_err(serde::de::Error::custom)
     }
 }
+
+schema! { Metadata {
+    "type": "object",
+    "description": "What the owner keeps; at most 4,096 bytes.",
+} }
 
 impl ResourcePermissions {
     const MAX_RESOURCES: usize = 64;
@@ -266,6 +270,12 @@ impl<'de> Deserialize<'de> for ResourcePermissions {
         Self::new(permissions).map_err(serde::de::Error::custom)
     }
 }
+
+schema! { ResourcePermissions {
+    "type": "object",
+    "description": "Actions by resource.",
+    "additionalProperties": {"type": "array", "items": {"type": "string"}},
+} }
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::forms::text_form;
 
 /// The largest whole number up to which a double tells every one from its neighbours: 2^53 - 1.
 ///
@@ -45,18 +45,11 @@ impl FromStr for Digits {
     }
 }
 
-impl Serialize for Digits {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Digits {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+text_form! { Digits {
+    "description": "The digits of the number of the same name without `_text`, there only where it is above 9007199254740991.",
+    "pattern": "^[0-9]{16,20}$",
+    "examples": ["9007199254740993"],
+} }
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::forms::text_form;
 
 /// Why a text is not the identifier it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,7 +14,7 @@ pub struct ParseIdError {
 }
 
 macro_rules! id_type {
-    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal $(, $description:literal)?) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(u128);
@@ -62,48 +62,40 @@ macro_rules! id_type {
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
+        text_form! { $name $({
+            "description": $description,
+            "pattern": concat!("^", $prefix, "[0-9a-f]{32}$"),
+        })? }
     };
 }
 
 id_type!(
     /// A license: the right of a user to call an app, with its limits.
-    LicenseId, "lic_"
+    LicenseId, "lic_", "A license."
 );
 id_type!(
     /// A credential: one of the keys that open the gate for a license.
-    CredentialId, "crd_"
+    CredentialId, "crd_", "A credential: one of the keys of a license."
 );
 id_type!(
     /// A management key: opens the control plane, never the gate.
-    ManagementKeyId, "mgk_"
+    ManagementKeyId, "mgk_", "A management key."
 );
 id_type!(
     /// A session: a family of tokens that one log-in gave.
-    SessionId, "ses_"
+    SessionId, "ses_", "A session."
 );
 id_type!(
     /// A signing key; the `kid` of what it signed.
-    SigningKeyId, "sgk_"
+    SigningKeyId, "sgk_", "A signing key."
 );
 id_type!(
     /// One process start of a gate, with its own journal and its own chain of sealed files.
-    InstanceId, "ins_"
+    InstanceId, "ins_", "One process start of a gate."
 );
 id_type!(
     /// A request token: a permit for one call.
-    RequestTokenId, "rtk_"
+    RequestTokenId, "rtk_", "A request token."
 );
 id_type!(
     /// A line of the audit log.
@@ -111,16 +103,16 @@ id_type!(
 );
 id_type!(
     /// A content hash of a plan: the same terms have the same revision.
-    PlanRevisionId, "rev_"
+    PlanRevisionId, "rev_", "A content hash of a plan: the same terms have the same revision."
 );
 
 id_type!(
     /// A user of an app.
-    UserId, "usr_"
+    UserId, "usr_", "A user of an app."
 );
 id_type!(
     /// An app, for the software that is sold with it.
-    AppId, "app_"
+    AppId, "app_", "An app, for the software that is sold with it."
 );
 
 fn parse(prefix: &str, text: &str) -> Option<u128> {
@@ -206,18 +198,10 @@ impl FromStr for CallId {
     }
 }
 
-impl<'de> Deserialize<'de> for CallId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-impl Serialize for CallId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.encode(&mut [0; Self::TEXT_LENGTH]))
-    }
-}
+text_form! { CallId {
+    "format": "uuid",
+    "description": "A call.",
+} }
 
 #[cfg(test)]
 mod tests {

@@ -10,21 +10,25 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// The shape of a key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum KeyFormat {
-    /// `tg_`, 43 characters for 256 random bits, 6 characters of checksum.
-    #[default]
-    Tallygate,
-    /// A UUID: 8-4-4-4-12 hexadecimal digits.
-    Uuid,
-    /// apifew's shape: 8-4-4-4-16 hexadecimal digits.
-    Apifew,
-    /// AuthForge's shape: four groups of four of `A-Z 0-9`.
-    Authforge,
-    /// Any other text; only by import.
-    Imported,
-}
+use crate::word_enum;
+
+word_enum!(
+    /// The shape of a key.
+    #[derive(Default)]
+    KeyFormat {
+        /// `tg_`, 43 characters for 256 random bits, 6 characters of checksum.
+        #[default]
+        Tallygate => "tallygate",
+        /// A UUID: 8-4-4-4-12 hexadecimal digits.
+        Uuid => "uuid",
+        /// apifew's shape: 8-4-4-4-16 hexadecimal digits.
+        Apifew => "apifew",
+        /// AuthForge's shape: four groups of four of `A-Z 0-9`.
+        Authforge => "authforge",
+        /// Any other text; only by import.
+        Imported => "imported",
+    }
+);
 
 /// A key in the clear. Its `Debug` redacts, and its memory is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -86,31 +90,6 @@ impl KeyFormat {
         } else {
             Self::Imported
         })
-    }
-
-    /// The word for it, as in `--key-format`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tallygate => "tallygate",
-            Self::Uuid => "uuid",
-            Self::Apifew => "apifew",
-            Self::Authforge => "authforge",
-            Self::Imported => "imported",
-        }
-    }
-
-    /// The format that a word names; `None` for unknown words.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        let all = [
-            Self::Tallygate,
-            Self::Uuid,
-            Self::Apifew,
-            Self::Authforge,
-            Self::Imported,
-        ];
-        all.into_iter().find(|format| format.as_str() == word)
     }
 
     /// How many characters of such a key may be shown to tell keys apart.

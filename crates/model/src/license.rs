@@ -4,8 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+use crate::forms::text_form;
 use crate::id::LicenseId;
 use crate::license_spec::LicenseSpec;
 use crate::name::{AccountName, AppName};
@@ -120,18 +121,11 @@ impl fmt::Display for Permission {
     }
 }
 
-impl Serialize for Permission {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Permission {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+text_form! { Permission {
+    "description": "A method, or `*`, and a path.",
+    "pattern": r"^(\*|[A-Z]+) /",
+    "examples": ["GET /reports"],
+} }
 
 #[cfg(test)]
 mod tests {

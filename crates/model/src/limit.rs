@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+use crate::forms::text_form;
 use crate::interval::Interval;
 use crate::time::Timestamp;
 
@@ -230,24 +231,16 @@ impl fmt::Display for Refill {
     }
 }
 
-macro_rules! text_serde {
-    ($name:ident) => {
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    };
-}
-text_serde!(RateLimit);
-text_serde!(Refill);
+text_form! { RateLimit {
+    "description": "Calls in each window, as in `100/1h`; `,idle` for a window that ends when no call passes for its length.",
+    "pattern": "^[0-9]+/[0-9]+[smhd](,idle)?$",
+    "examples": ["100/1h"],
+} }
+text_form! { Refill {
+    "description": "Units that come back, as in `5/1h`, in place of those left or, with `,add`, beside them.",
+    "pattern": "^[0-9]+/[0-9]+[smhd](,set|,add)?$",
+    "examples": ["5/1h"],
+} }
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::forms::text_form;
 
 /// An amount in 10⁻⁹ of the major unit of a currency, up to 10²⁷ major units either way: far beyond any sum of money, and
 /// within what a Parquet `decimal(38, 9)` and a PostgreSQL `numeric` hold exactly.
@@ -122,18 +122,11 @@ impl fmt::Display for Money {
     }
 }
 
-impl Serialize for Money {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Money {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+text_form! { Money {
+    "description": "An amount in the major unit.",
+    "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?$",
+    "examples": ["0.01"],
+} }
 
 /// A currency by its three-letter code (ISO 4217).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -175,18 +168,11 @@ impl fmt::Debug for Currency {
     }
 }
 
-impl Serialize for Currency {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for Currency {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+text_form! { Currency {
+    "description": "A currency (ISO 4217).",
+    "pattern": "^[A-Z]{3}$",
+    "examples": ["EUR"],
+} }
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::forms::text_form;
 
 /// Why a text is not a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct NameError(pub String);
 
 macro_rules! name_type {
-    ($(#[$doc:meta])* $name:ident $(, or $other:literal)?) => {
+    ($(#[$doc:meta])* $name:ident $(or $other:literal)?, $description:literal, $pattern:literal, $example:literal) => {
         $(#[$doc])*
         ///
         /// 1 to 64 of `a-z A-Z 0-9 . _ -`, beginning with a letter or digit. Cheap to clone.
@@ -53,32 +53,25 @@ macro_rules! name_type {
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
+        text_form! { $name {
+            "description": $description,
+            "pattern": $pattern,
+            "examples": [$example],
+        } }
     };
 }
 
 name_type!(
     /// The name of an account: a provider who sells apps.
-    AccountName
+    AccountName, "The name of an account.", "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", "default"
 );
 name_type!(
     /// The name of an app: an API that stands behind the gate. `*` stands for every app of an account.
-    AppName, or "*"
+    AppName or "*", "The name of an app; `*`: every app of the account.", r"^(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$", "sample"
 );
 name_type!(
     /// The name of a plan: what a unit costs and what a license may use.
-    PlanName
+    PlanName, "The name of a plan.", "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", "main"
 );
 
 impl AppName {

@@ -1,50 +1,10 @@
 //! How a call came in and how it ended.
 
-use serde::{Deserialize, Serialize};
-
-macro_rules! word_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $number:literal => $text:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[repr(u8)]
-        pub enum $name { $($(#[$vdoc])* #[serde(rename = $text)] $variant = $number,)* }
-
-        impl $name {
-            /// Every value, in the order of their numbers.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// The word for it.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),* }
-            }
-
-            /// The value that a stored number stands for.
-            #[must_use]
-            pub const fn from_number(number: u8) -> Option<Self> {
-                match number { $($number => Some(Self::$variant),)* _ => None }
-            }
-
-            /// The value that a word stands for; case counts.
-            #[must_use]
-            pub fn parse(text: &str) -> Option<Self> {
-                match text { $($text => Some(Self::$variant),)* _ => None }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-    };
-}
-
-pub(crate) use word_enum;
+use crate::word_enum;
 
 word_enum!(
     /// How a call ended.
-    Outcome {
+    Outcome: "How a call ended." {
         /// The whole answer was handed to the caller's connection.
         Delivered = 0 => "delivered",
         /// The caller left before the answer was complete.
@@ -64,7 +24,7 @@ word_enum!(
 
 word_enum!(
     /// By which way a call spent what it spent.
-    Mode {
+    Mode: "A way of spending." {
         /// Through the reverse proxy.
         Proxy = 0 => "proxy",
         /// Wrapped in a request to the gateway (apifew `/v1/request`).
@@ -82,7 +42,7 @@ word_enum!(
 
 word_enum!(
     /// A request method (RFC 9110, section 9; PATCH is RFC 5789).
-    Method {
+    Method: "A request method; `OTHER` for any that no route is declared for." {
         /// Any method that is not named here.
         Other = 0 => "OTHER",
         /// GET
@@ -184,8 +144,8 @@ mod tests {
     #[test]
     fn words_and_numbers_agree() {
         for outcome in Outcome::ALL {
-            assert_eq!(Outcome::parse(outcome.as_str()), Some(*outcome));
-            assert_eq!(Outcome::from_number(*outcome as u8), Some(*outcome));
+            assert_eq!(Outcome::parse(outcome.as_str()), Some(outcome));
+            assert_eq!(Outcome::from_number(outcome as u8), Some(outcome));
         }
         assert_eq!(Outcome::from_number(7), None);
         assert_eq!(Method::of("BREW"), Method::Other);

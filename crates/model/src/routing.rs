@@ -193,7 +193,7 @@ impl<T> RouteTable<T> {
         self.values.push(value);
         let slots = self.tree.slot(path).get_or_insert([NONE; METHODS]);
         let methods = if methods.is_empty() {
-            Method::ALL
+            &Method::ALL
         } else {
             methods
         };

@@ -1,28 +1,29 @@
 //! What a management key may do.
 
-use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::forms::text_form;
+use crate::word_enum;
 
-/// One thing that a management key may be limited to. Which of them a key has is said by [`Scope::held`] alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Scope {
-    /// See the audit log of the account.
-    ReadAudit,
-    /// See the records of calls.
-    ReadCalls,
-    /// See management keys.
-    ReadKeys,
-    /// See licenses.
-    ReadLicenses,
-    /// See usage.
-    ReadUsage,
-    /// Make, rotate and revoke management keys with no more rights than its own.
-    WriteKeys,
-    /// Make and change licenses.
-    WriteLicenses,
-}
+word_enum!(
+    /// One thing that a management key may be limited to. Which of them a key has is said by [`Scope::held`] alone.
+    Scope {
+        /// See the audit log of the account.
+        ReadAudit => "read:audit",
+        /// See the records of calls.
+        ReadCalls => "read:calls",
+        /// See management keys.
+        ReadKeys => "read:keys",
+        /// See licenses.
+        ReadLicenses => "read:licenses",
+        /// See usage.
+        ReadUsage => "read:usage",
+        /// Make, rotate and revoke management keys with no more rights than its own.
+        WriteKeys => "write:keys",
+        /// Make and change licenses.
+        WriteLicenses => "write:licenses",
+    }
+);
 
 /// Why a text is not a [`Scope`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,31 +34,6 @@ pub struct ParseScopeError {
 }
 
 impl Scope {
-    /// Every scope.
-    pub const ALL: [Self; 7] = [
-        Self::ReadAudit,
-        Self::ReadCalls,
-        Self::ReadKeys,
-        Self::ReadLicenses,
-        Self::ReadUsage,
-        Self::WriteKeys,
-        Self::WriteLicenses,
-    ];
-
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ReadAudit => "read:audit",
-            Self::ReadCalls => "read:calls",
-            Self::ReadKeys => "read:keys",
-            Self::ReadLicenses => "read:licenses",
-            Self::ReadUsage => "read:usage",
-            Self::WriteKeys => "write:keys",
-            Self::WriteLicenses => "write:licenses",
-        }
-    }
-
     /// Whether whoever has it sees things only, and changes none.
     #[must_use]
     pub const fn only_reads(self) -> bool {
@@ -89,35 +65,20 @@ impl Scope {
     }
 }
 
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
 impl FromStr for Scope {
     type Err = ParseScopeError;
 
     fn from_str(text: &str) -> Result<Self, ParseScopeError> {
-        let named = Self::ALL.into_iter().find(|scope| scope.as_str() == text);
-        named.ok_or_else(|| ParseScopeError {
+        Self::parse(text).ok_or_else(|| ParseScopeError {
             given: crate::quoted(text, 40),
         })
     }
 }
 
-impl Serialize for Scope {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for Scope {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+text_form! { Scope {
+    "description": "What a management key may do.",
+    "enum": Scope::ALL.map(Scope::as_str),
+} }
 
 #[cfg(test)]
 mod tests {

@@ -1,21 +1,24 @@
 //! What is signed, with what kind of key, and how far a key has come in its life.
 
-use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-/// What a signing key is for. Each has keys of its own, so that nothing signed for one passes as another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum SigningUse {
-    /// Stamps of processed requests, which anybody can verify offline.
-    Stamps,
-    /// Access tokens that anybody can verify with the published key.
-    Tokens,
-    /// Access tokens that only the gates of this store can verify.
-    TokensHs256,
-}
+use crate::forms::text_form;
+use crate::word_enum;
+
+word_enum!(
+    /// What a signing key is for. Each has keys of its own, so that nothing signed for one passes as another.
+    SigningUse {
+        /// Stamps of processed requests, which anybody can verify offline.
+        Stamps => "stamps",
+        /// Access tokens that anybody can verify with the published key.
+        Tokens => "tokens",
+        /// Access tokens that only the gates of this store can verify.
+        TokensHs256 => "tokens-hs256",
+    }
+);
 
 /// How a key signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,19 +51,6 @@ pub enum SigningKeyState {
 pub struct ParseSigningUseError(pub String);
 
 impl SigningUse {
-    /// Every use.
-    pub const ALL: [Self; 3] = [Self::Stamps, Self::Tokens, Self::TokensHs256];
-
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Stamps => "stamps",
-            Self::Tokens => "tokens",
-            Self::TokensHs256 => "tokens-hs256",
-        }
-    }
-
     /// How its keys sign.
     #[must_use]
     pub const fn algorithm(self) -> SigningAlgorithm {
@@ -108,33 +98,18 @@ impl SigningKeyState {
     }
 }
 
-impl fmt::Display for SigningUse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
 impl FromStr for SigningUse {
     type Err = ParseSigningUseError;
 
     fn from_str(text: &str) -> Result<Self, ParseSigningUseError> {
-        let named = Self::ALL.into_iter().find(|other| other.as_str() == text);
-        named.ok_or_else(|| ParseSigningUseError(crate::quoted(text, 40)))
+        Self::parse(text).ok_or_else(|| ParseSigningUseError(crate::quoted(text, 40)))
     }
 }
 
-impl Serialize for SigningUse {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for SigningUse {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+text_form! { SigningUse {
+    "description": "What a key signs.",
+    "enum": SigningUse::ALL.map(SigningUse::as_str),
+} }
 
 #[cfg(test)]
 mod tests {

@@ -5,9 +5,10 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use crate::forms::text_form;
 
 /// A point in time: microseconds since the UNIX epoch, UTC.
 ///
@@ -115,18 +116,10 @@ impl FromStr for Timestamp {
     }
 }
 
-impl Serialize for Timestamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Timestamp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+text_form! { Timestamp {
+    "format": "date-time",
+    "description": "A time (RFC 3339, UTC).",
+} }
 
 /// A point in time by the clock that runs since the machine was started: nobody sets it, and it runs on while the machine
 /// sleeps or the process is stopped. Microseconds. It means nothing in another process on another machine.

@@ -6,25 +6,25 @@ use crate::id::{CallId, LicenseId, RequestTokenId};
 use crate::name::{AccountName, AppName};
 use crate::outcome::Method;
 use crate::time::Timestamp;
+use crate::word_enum;
 
-/// What has become of a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[repr(u8)]
-pub enum TokenState {
-    /// It may be used.
-    Issued = 0,
-    /// A call was admitted with it, and has no status yet.
-    Claimed = 1,
-    /// A call was made with it.
-    Consumed = 2,
-    /// Nobody used it in time: it cost nothing.
-    Expired = 3,
-    /// Its holder agrees with the status that was reported.
-    Confirmed = 4,
-    /// Its holder does not agree.
-    Disputed = 5,
-}
+word_enum!(
+    /// What has become of a token.
+    TokenState: "What has become of a token." {
+        /// It may be used.
+        Issued = 0 => "issued",
+        /// A call was admitted with it, and has no status yet.
+        Claimed = 1 => "claimed",
+        /// A call was made with it.
+        Consumed = 2 => "consumed",
+        /// Nobody used it in time: it cost nothing.
+        Expired = 3 => "expired",
+        /// Its holder agrees with the status that was reported.
+        Confirmed = 4 => "confirmed",
+        /// Its holder does not agree.
+        Disputed = 5 => "disputed",
+    }
+);
 
 /// A request token, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,37 +57,6 @@ pub struct RequestToken {
     pub status: Option<u16>,
     /// The status of the call, as its holder saw it.
     pub confirmed_status: Option<u16>,
-}
-
-impl TokenState {
-    /// Every state, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
-        Self::Issued,
-        Self::Claimed,
-        Self::Consumed,
-        Self::Expired,
-        Self::Confirmed,
-        Self::Disputed,
-    ];
-
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Issued => "issued",
-            Self::Claimed => "claimed",
-            Self::Consumed => "consumed",
-            Self::Expired => "expired",
-            Self::Confirmed => "confirmed",
-            Self::Disputed => "disputed",
-        }
-    }
-
-    /// The state that a stored number stands for.
-    #[must_use]
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number)).copied()
-    }
 }
 
 impl RequestToken {

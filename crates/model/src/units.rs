@@ -1,8 +1,6 @@
 //! The units that an upstream says a call used, as upstreams write numbers.
 
-use serde::{Deserialize, Serialize};
-
-use crate::outcome::word_enum;
+use crate::word_enum;
 
 /// Units that a response named: a decimal whole number in any usual spelling (`3`, `3.0`, `+3`, `1e3`, `1.5e1`).
 ///

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+use crate::forms::text_form;
 use crate::id::UserId;
 use crate::name::{AccountName, AppName};
 use crate::time::Timestamp;
@@ -79,18 +80,11 @@ impl FromStr for Alias {
     }
 }
 
-impl Serialize for Alias {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Alias {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+text_form! { Alias {
+    "description": "What an app may call a user without knowing who they are.",
+    "pattern": "^[0-9A-F]{16}$",
+    "examples": ["00000000000000AB"],
+} }
 
 #[cfg(test)]
 mod tests {

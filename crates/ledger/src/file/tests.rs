@@ -43,7 +43,7 @@ prop_compose! {
 prop_compose! {
     fn head()(
         call_id: u128, license in prop::option::of(0_u128..4), second in 0_i64..100, status: u16,
-        method in number(Method::ALL), mode in number(Mode::ALL), epoch: u32, flags: [bool; 4], idempotency: u64,
+        method in number(&Method::ALL), mode in number(&Mode::ALL), epoch: u32, flags: [bool; 4], idempotency: u64,
         planned: bool, second_format in second_format(),
     ) -> CallHead {
         CallHead {
@@ -72,9 +72,9 @@ prop_compose! {
 
 prop_compose! {
     fn row()(
-        mut head in head(), outcome in number(Outcome::ALL), refusal in prop::option::of(number(Refusal::ALL)),
+        mut head in head(), outcome in number(&Outcome::ALL), refusal in prop::option::of(number(Refusal::ALL)),
         attempts: u8, calls: u32, counts in prop::array::uniform6(0_u64..=i64::MAX as u64), amount: i64,
-        paid: Option<(u128, u128)>, grpc_status: Option<u8>, unreadable in prop::option::of(number(UnreadableUnits::ALL)),
+        paid: Option<(u128, u128)>, grpc_status: Option<u8>, unreadable in prop::option::of(number(&UnreadableUnits::ALL)),
     ) -> Row {
         if let Some(refusal) = refusal {
             // Two refusals of one code are told apart by their status.
