@@ -1,7 +1,8 @@
 //! Network addresses, in the one form in which they are compared and written.
 //!
-//! The same host can be said as `203.0.113.7`, `203.0.113.7:4711` or `::ffff:203.0.113.7`. Who compares one spelling with another
-//! refuses everybody or lets everybody in, so whatever names an address is read into an [`Address`], here.
+//! The same host can be written as `203.0.113.7`, `203.0.113.7:4711` or `::ffff:203.0.113.7`.
+//! Comparing one spelling with another refuses everybody or admits everybody, so whatever names an
+//! address is read into an [`Address`] here.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,49 +11,52 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An IPv4 or IPv6 address in canonical form: an IPv4 address that came mapped into IPv6 is the IPv4 address.
+/// An IPv4 or IPv6 address in canonical form: an IPv4 address mapped into IPv6 is the IPv4 address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address(IpAddr);
 
-/// A text is neither an address nor a network.
+/// The error for a text that is not an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is no address: write one such as 192.0.2.7 or 2001:db8::7, perhaps with a port")]
 pub struct ParseAddressError;
 
-/// Why a text is no network.
+/// The reason why a text is not a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseNetworkError {
-    /// It is none.
+    /// The text is neither an address nor a network.
     #[error(
         "this is neither an address nor a network: write one such as 192.0.2.7 or 2001:db8::/32"
     )]
     NotOne,
-    /// It is an address with the length of the network of everybody. Which of both is meant is not guessed.
+    /// The text is an address with the prefix length 0, which is the network of everybody. Which of
+    /// the two is meant is not guessed.
     #[error(
         "this names everybody by one address: write {network} for everybody, or {address} for the address alone"
     )]
     HostBits {
-        /// The network.
+        /// The network of everybody.
         network: IpNet,
-        /// The address.
+        /// The address alone.
         address: IpAddr,
     },
 }
 
 impl Address {
-    /// This host, in IPv4.
+    /// The IPv4 address of this host, 127.0.0.1.
     pub const LOCALHOST: Self = Self(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
-    /// The canonical form of an address.
+    /// Returns the canonical form of an address.
     #[must_use]
     pub const fn new(address: IpAddr) -> Self {
         Self(address.to_canonical())
     }
 
-    /// Reads an address in any form that proxies and people write: bare, in brackets, and either with a port, which is left out.
+    /// Reads an address in any form that proxies and people write: bare or in brackets, and either
+    /// with a port, which is left out.
     ///
     /// # Errors
-    /// Everything else; a name is no address, and neither is one with a zone, which means something on one host only.
+    /// Any other text. A host name is not an address, and neither is an address with a zone, which
+    /// means something on one host only.
     pub fn parse(text: &str) -> Result<Self, ParseAddressError> {
         let text = text.trim_matches([' ', '\t']);
         if let Ok(bare) = text.parse::<IpAddr>() {
@@ -67,26 +71,28 @@ impl Address {
                 .then(|| Self::new(address.into()))
                 .ok_or(ParseAddressError);
         }
-        // What has more than one colon and no brackets is IPv6 or nothing, and was read above if it is that.
+        // A text with more than one colon and no brackets is IPv6 or nothing, and IPv6 was read
+        // above.
         let (address, port) = text.split_once(':').ok_or(ParseAddressError)?;
         let address: Ipv4Addr = address.parse().map_err(|_| ParseAddressError)?;
         let read = is_port(port).then_some(Self(address.into()));
         read.ok_or(ParseAddressError)
     }
 
-    /// The address as the standard library has it; never one that is mapped into IPv6.
+    /// Returns the address as the standard library's type, never one that is mapped into IPv6.
     #[must_use]
     pub const fn ip(self) -> IpAddr {
         self.0
     }
 
-    /// Whether it means the host that says it.
+    /// Returns whether the address means the host itself (loopback).
     #[must_use]
     pub const fn is_loopback(self) -> bool {
         self.0.is_loopback()
     }
 
-    /// Whether it lies in one of these networks, in whatever form those are written.
+    /// Returns whether the address lies in one of these networks, in whatever form those are
+    /// written.
     #[must_use]
     pub fn is_in(self, networks: &[IpNet]) -> bool {
         let network = |network: &IpNet| canonical_network(*network).contains(&self.0);
@@ -94,11 +100,11 @@ impl Address {
     }
 }
 
-/// Reads a network, or an address as the network that holds nothing else, into canonical form.
+/// Reads a network in canonical form. An address alone is the network that holds only it.
 ///
 /// # Errors
-/// Everything else; also a length of 0 behind an address: whoever writes `192.0.2.7/0` hardly means everybody. `10.0.0.1/8` is
-/// the network that it lies in, as for most programs.
+/// Any other text, and the prefix length 0 behind an address: whoever writes `192.0.2.7/0` hardly
+/// means everybody. `10.0.0.1/8` is read as the network that it lies in, as by most programs.
 pub fn parse_network(text: &str) -> Result<IpNet, ParseNetworkError> {
     if let Ok(network) = text.parse() {
         let named = canonical_network(network);
@@ -114,11 +120,11 @@ pub fn parse_network(text: &str) -> Result<IpNet, ParseNetworkError> {
     Ok(Address::new(address).ip().into())
 }
 
-/// A network of IPv4 that is written as one of mapped addresses (`::ffff:10.0.0.0/104`) is the network of IPv4. A wider one, such
-/// as `::/0`, is one of IPv6.
+/// Returns the canonical form of a network: a network of IPv4-mapped addresses
+/// (`::ffff:10.0.0.0/104`) becomes the IPv4 network. A wider one, such as `::/0`, stays IPv6.
 #[must_use]
 pub fn canonical_network(network: IpNet) -> IpNet {
-    /// Bits of an IPv6 address before those of the IPv4 address that is mapped into it.
+    /// The number of bits before the IPv4 address in an IPv4-mapped IPv6 address.
     const MAPPED: u8 = 96;
     let IpNet::V6(mapped) = network else {
         return network;

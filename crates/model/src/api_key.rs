@@ -1,4 +1,4 @@
-//! API keys: licenses with what only their owners' tools show of them.
+//! API keys: licenses with additional fields for the tools of their owners.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,36 +11,40 @@ use crate::id::LicenseId;
 use crate::limit::RateLimit;
 use crate::time::Timestamp;
 
-/// What an API key has beyond its license. Its account, app, status, end and limits are those of the license.
+/// The fields of an API key beyond those of its license, which has its account, app, status, end
+/// and limits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiKey {
-    /// The license, whose id is also the key's.
+    /// The license, whose id is also the key's id.
     pub license_id: LicenseId,
-    /// A word for people.
+    /// A name for people.
     pub name: Option<String>,
-    /// What the key begins with, if its owner chose that.
+    /// The prefix of the key, if its owner chose one.
     pub prefix: Option<ApiKeyPrefix>,
-    /// What the owner keeps with it.
+    /// The metadata that the owner keeps with the key.
     pub metadata: Option<Metadata>,
-    /// What it gives leave for; `None`: it was never asked for.
+    /// The permissions of the key; `None` if none were ever set.
     pub permissions: Option<ResourcePermissions>,
-    /// The rate limit that holds again when rate limiting is switched on; one that holds is a limit of the license.
+    /// The rate limit that holds again when rate limiting is switched on. While it is on, the rate
+    /// limit is a limit of the license.
     pub parked_rate: Option<RateLimit>,
-    /// When its owner changed it last.
+    /// The time of the last change by its owner.
     pub updated_at: Timestamp,
-    /// When it was used last, as far as that was written down.
+    /// The time of the last use, as far as it was written down.
     pub last_request: Option<Timestamp>,
 }
 
-/// What a key begins with: 1 to 32 of `a-z A-Z 0-9 _ -`, but not `tg_`, by which the gate's own keys are known.
+/// The beginning of a key: 1 to 32 of `a-z A-Z 0-9 _ -`, but not `tg_`, by which the gate's own
+/// keys are known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ApiKeyPrefix(String);
 
-/// A JSON object of at most [`Metadata::MAX_BYTES`] bytes, which means nothing to us.
+/// A JSON object of at most [`Metadata::MAX_BYTES`] bytes, to which the gate gives no meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata(serde_json::Map<String, serde_json::Value>);
 
-/// Actions by resource. Text of both: 1 to 64 bytes without control characters; at most 64 of each.
+/// Actions by resource. Each text has 1 to 64 bytes without control characters; there are at most
+/// 64 resources and 64 actions of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct ResourcePermissions(BTreeMap<String, Vec<String>>);
@@ -51,37 +55,37 @@ pub enum ApiKeyRule {
     /// The name is too short or too long.
     #[error("a name has 1 to 32 characters, none of them a control character")]
     NameLength,
-    /// A key must have a name here.
+    /// The name is missing, and names are required here.
     #[error("a name is required")]
     NameRequired,
     /// The prefix is too short or too long.
     #[error("a prefix has 1 to 32 characters")]
     PrefixLength,
-    /// The prefix has other characters than it may, or is that of the gate's own keys.
+    /// The prefix has characters that are not allowed, or is that of the gate's own keys.
     #[error("a prefix has letters, digits, `_` and `-` only, and is not `tg_`")]
     PrefixCharacters,
-    /// Keys carry no metadata here.
+    /// Metadata are switched off.
     #[error("metadata is switched off, see `[better_auth] metadata`")]
     MetadataDisabled,
-    /// The metadata are larger than they may be.
+    /// The metadata are too large.
     #[error("metadata have at most 4096 bytes as JSON")]
     MetadataLength,
-    /// It would end sooner than a key may.
+    /// The key would end sooner than is allowed.
     #[error("the end is sooner than a key may end")]
     EndTooSoon,
-    /// It would end later than a key may.
+    /// The key would end later than is allowed.
     #[error("the end is later than a key may end")]
     EndTooLate,
-    /// An amount without an interval.
+    /// There is an amount to refill without an interval.
     #[error("an amount to refill needs an interval")]
     RefillInterval,
-    /// An interval without an amount.
+    /// There is an interval of refills without an amount.
     #[error("an interval of refills needs an amount")]
     RefillAmount,
-    /// Nothing is to be changed.
+    /// The request changes nothing.
     #[error("name something to change")]
     NothingToChange,
-    /// Too many or too long permissions.
+    /// There are too many permissions, or one is too long.
     #[error(
         "permissions have at most 64 resources of 64 actions, each of 1 to 64 bytes without control characters"
     )]
@@ -89,7 +93,7 @@ pub enum ApiKeyRule {
 }
 
 impl ApiKeyRule {
-    /// The field that it is about, as the native API calls it.
+    /// Returns the field that the rule is about, by its name in the native API.
     #[must_use]
     pub const fn field(self) -> &'static str {
         match self {
@@ -106,17 +110,17 @@ impl ApiKeyRule {
 }
 
 impl ApiKey {
-    /// The kind of credentials that open the license of an API key.
+    /// The kind of the credentials that open the license of an API key.
     pub const KIND: &str = "api_key";
-    /// How many characters of a key are shown to tell keys apart.
+    /// The number of characters of a key that are shown to tell keys apart.
     pub const START: usize = 6;
 }
 
 impl ApiKeyPrefix {
-    /// Most characters of a prefix.
+    /// The highest number of characters in a prefix.
     pub const MAX_LENGTH: usize = 32;
 
-    /// The prefix as text.
+    /// Returns the prefix as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -151,13 +155,13 @@ text_form! { ApiKeyPrefix {
 } }
 
 impl Metadata {
-    /// Most bytes of metadata as JSON.
+    /// The highest number of bytes that metadata have as JSON.
     pub const MAX_BYTES: usize = 4_096;
 
-    /// Takes a JSON object.
+    /// Takes a JSON object as metadata.
     ///
     /// # Errors
-    /// [`ApiKeyRule::MetadataLength`]
+    /// [`ApiKeyRule::MetadataLength`].
     pub fn new(object: serde_json::Map<String, serde_json::Value>) -> Result<Self, ApiKeyRule> {
         let metadata = Self(object);
         if metadata.to_string().len() > Self::MAX_BYTES {
@@ -166,7 +170,7 @@ impl Metadata {
         Ok(metadata)
     }
 
-    /// The object.
+    /// Returns the JSON object.
     #[must_use]
     pub const fn as_object(&self) -> &serde_json::Map<String, serde_json::Value> {
         &self.0
@@ -174,7 +178,7 @@ impl Metadata {
 }
 
 impl fmt::Display for Metadata {
-    /// Compact JSON.
+    /// Writes compact JSON.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = serde_json::to_string(&self.0).map_err(|_| fmt::Error)?;
         f.write_str(&text)
@@ -184,7 +188,7 @@ impl fmt::Display for Metadata {
 impl FromStr for Metadata {
     type Err = serde_json::Error;
 
-    /// What a store kept.
+    /// Reads the text that a store kept, without a check of its length.
     fn from_str(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text).map(Self)
     }
@@ -214,7 +218,7 @@ impl ResourcePermissions {
     /// Takes actions by resource.
     ///
     /// # Errors
-    /// [`ApiKeyRule::Permissions`]
+    /// [`ApiKeyRule::Permissions`].
     pub fn new(permissions: BTreeMap<String, Vec<String>>) -> Result<Self, ApiKeyRule> {
         let word = |word: &String| {
             (1..=Self::MAX_RESOURCES).contains(&word.len()) && !word.contains(char::is_control)
@@ -229,7 +233,8 @@ impl ResourcePermissions {
         }
     }
 
-    /// Whether all that is asked for is given leave for. Asking for nothing, or for no action of a resource, is not.
+    /// Returns whether all that is asked for is permitted. Asking for nothing, or for no action of
+    /// a resource, is not.
     #[must_use]
     pub fn covers(&self, asked: &Self) -> bool {
         let covered = |(resource, actions): (&String, &Vec<String>)| {
@@ -239,7 +244,7 @@ impl ResourcePermissions {
         !asked.0.is_empty() && asked.0.iter().all(covered)
     }
 
-    /// The actions by resource.
+    /// Returns the actions by resource.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
         self.0
             .iter()
@@ -248,7 +253,7 @@ impl ResourcePermissions {
 }
 
 impl fmt::Display for ResourcePermissions {
-    /// Compact JSON.
+    /// Writes compact JSON.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = serde_json::to_string(&self.0).map_err(|_| fmt::Error)?;
         f.write_str(&text)
@@ -258,7 +263,7 @@ impl fmt::Display for ResourcePermissions {
 impl FromStr for ResourcePermissions {
     type Err = serde_json::Error;
 
-    /// What a store kept, or what a client sent as text.
+    /// Reads the text that a store kept, or that a client sent.
     fn from_str(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }

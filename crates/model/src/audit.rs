@@ -1,4 +1,4 @@
-//! Who did what: the words of the audit log. No entry holds a secret.
+//! The entries of the audit log: who did what. No entry holds a secret.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,19 +12,19 @@ use crate::id::{AuditId, LicenseId, ManagementKeyId, ParseIdError};
 use crate::name::AccountName;
 use crate::time::Timestamp;
 
-/// Who does something, and from where.
+/// The originator of an action, and the address that they act from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Actor {
-    /// Who.
+    /// The originator.
     pub who: Who,
-    /// From where; `None` on the gate's own host.
+    /// The address; `None` on the gate's own host.
     pub address: Option<Address>,
 }
 
-/// Who does something.
+/// The originator of an action.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Who {
-    /// Whoever may open the gate's Unix socket.
+    /// A person or program that may open the gate's Unix socket.
     Operator,
     /// The holder of a management key, or of a token that was made with it.
     Key(ManagementKeyId),
@@ -32,7 +32,7 @@ pub enum Who {
     License(LicenseId),
     /// The gate itself.
     Gate,
-    /// Somebody who could not say who they are.
+    /// Somebody who could not prove who they are.
     #[default]
     Unknown,
 }
@@ -40,29 +40,29 @@ pub enum Who {
 /// One line of the audit log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AuditEntry {
-    /// Identity.
+    /// The entry's id.
     pub id: AuditId,
-    /// When.
+    /// The time of the action.
     pub at: Timestamp,
-    /// The account whose things it is about; `None`: none, or not known.
+    /// The account that the subject belongs to; `None` if there is none, or it is not known.
     #[serde(default)]
     pub account: Option<AccountName>,
-    /// Who.
+    /// The originator of the action.
     pub who: Who,
-    /// From where; `None` on the gate's own host.
+    /// The address that the originator acted from; `None` on the gate's own host.
     #[serde(default)]
     pub address: Option<Address>,
-    /// What was done, as in `license.create`: at most [`AuditEntry::MAX_WORD_BYTES`] bytes.
+    /// The action, such as `license.create`: at most [`AuditEntry::MAX_WORD_BYTES`] bytes.
     pub action: String,
-    /// What it was done to: an id or a name, at most [`AuditEntry::MAX_WORD_BYTES`] bytes.
+    /// The id or name of the thing acted on: at most [`AuditEntry::MAX_WORD_BYTES`] bytes.
     pub subject: String,
-    /// What was there before and is not any more; `None`: nothing.
+    /// The state before, as far as it changed; `None`: nothing.
     #[serde(default)]
     pub before: Option<Value>,
-    /// What is there now and was not before; `None`: nothing.
+    /// The state after, as far as it changed; `None`: nothing.
     #[serde(default)]
     pub after: Option<Value>,
-    /// How often, where a flood was folded into one line; else 1.
+    /// The number of actions that the entry stands for: more than 1 where repetitions were folded.
     pub count: u32,
 }
 
@@ -79,7 +79,7 @@ impl Actor {
         address: None,
     };
 
-    /// Somebody at an address who could not say who they are.
+    /// Returns somebody at an address who could not prove who they are.
     #[must_use]
     pub const fn unknown(address: Option<Address>) -> Self {
         Self {
@@ -90,12 +90,13 @@ impl Actor {
 }
 
 impl AuditEntry {
-    /// Most bytes of an action and of a subject; longer ones are cut.
+    /// The highest number of bytes in an action and in a subject; longer ones are cut.
     pub const MAX_WORD_BYTES: usize = 200;
-    /// Most bytes of what was before, or is after, as JSON. What is longer is left out, and said to be.
+    /// The highest number of bytes that a state before or after has as JSON. A larger state is
+    /// replaced by a text that says so.
     pub const MAX_STATE_BYTES: usize = 16 * 1_024;
 
-    /// A line about something that an actor just did.
+    /// Returns an entry for something that an actor just did.
     #[must_use]
     pub fn new(actor: &Actor, at: Timestamp, action: &str, subject: impl fmt::Display) -> Self {
         Self {
@@ -112,16 +113,16 @@ impl AuditEntry {
         }
     }
 
-    /// The same line, of an account.
+    /// Sets the account of the entry.
     #[must_use]
     pub fn of(mut self, account: &AccountName) -> Self {
         self.account = Some(account.clone());
         self
     }
 
-    /// The same line with two states of one thing, of which it keeps the fields that differ.
+    /// Sets the states before and after, of which it keeps the fields that differ.
     ///
-    /// What is given must hold no secret. States that are not objects are kept whole.
+    /// The states must hold no secret. States that are not objects are kept whole.
     #[must_use]
     pub fn between<B: Serialize, A: Serialize>(
         mut self,

@@ -1,4 +1,4 @@
-//! The ordered license check, once, for every way of spending.
+//! The ordered check of a license, the same for every mode of a call.
 
 use crate::address::Address;
 use crate::license::{License, LicenseStatus};
@@ -6,18 +6,19 @@ use crate::outcome::Method;
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
 
-/// What the check looks at besides the license.
+/// The facts of a call that the check needs besides the license.
 #[derive(Clone, Copy, Debug)]
 pub struct CallFacts<'a> {
-    /// When the call came.
+    /// The time of the call.
     pub now: Timestamp,
-    /// From where it came; `None` where no address is known, which an allow-list refuses.
+    /// The caller's address; `None` where no address is known, which a license with allowed
+    /// networks refuses.
     pub address: Option<Address>,
-    /// Its method and normalised path; `None` where a license is checked without a call.
+    /// The method and the normalised path; `None` where a license is checked without a call.
     pub target: Option<(Method, &'a str)>,
 }
 
-/// Whether the license may be used at all, wherever from and for whatever: enabled, not revoked, not expired.
+/// Checks whether a license is enabled, not revoked and not expired, whatever the call.
 ///
 /// # Errors
 /// The first rule that refuses.
@@ -33,7 +34,8 @@ pub fn standing(license: &License, now: Timestamp) -> Result<(), Refusal> {
     }
 }
 
-/// Whether the license lets this call in, short of rate limits and quota, which are taken after it.
+/// Checks whether a license admits this call, apart from rate limits and quota, which are taken
+/// after it.
 ///
 /// The order is fixed: enabled, revoked, expired, address, permission.
 ///

@@ -1,12 +1,14 @@
-//! The currencies that can be paid in (ISO 4217, as of 2026), with the digits of their smallest payable unit.
+//! The currencies that can be paid in (ISO 4217, as of 2026), with the digits of their smallest
+//! payable unit.
 //!
-//! A [`Currency`] read from a store may be one that is no longer in this list: its books stay readable. What a file or a
-//! request names must be in it.
+//! A [`Currency`] read from a store may be one that is no longer in this list: its books stay
+//! readable. A currency that a file or a request names must be in it.
 
 use crate::money::Currency;
 
-/// Codes by the digits after the point. Not among them are those of ISO 4217 that nobody pays with: precious metals, units of
-/// account between banks, `XTS` for tests and `XXX` for no currency.
+/// The payable currencies by their digits after the point. The codes of ISO 4217 that nobody pays
+/// with are not among them: precious metals, units of account between banks, `XTS` for tests and
+/// `XXX` for no currency.
 const PAYABLE: [(u32, &str); 4] = [
     (
         0,
@@ -25,7 +27,8 @@ const PAYABLE: [(u32, &str); 4] = [
 ];
 
 impl Currency {
-    /// Digits after the point of the smallest unit that can be paid; `None` where nobody pays with it, or not any more.
+    /// Returns the digits after the point of the smallest payable unit; `None` if nobody pays with
+    /// the currency, or not any more.
     #[must_use]
     pub fn minor_digits(&self) -> Option<u32> {
         let has = |codes: &str| codes.split(' ').any(|code| code == self.as_str());

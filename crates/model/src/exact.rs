@@ -1,26 +1,29 @@
-//! Whole numbers in JSON. Many readers, JavaScript among them, take every number for a double and round what is too large.
+//! Large whole numbers in JSON. Many readers, JavaScript among them, take every number for a double
+//! and round a large one.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::forms::text_form;
 
-/// The largest whole number up to which a double tells every one from its neighbours: 2^53 - 1.
+/// The largest whole number up to which a double holds every one exactly: 2^53 - 1.
 ///
-/// No number that comes in may be larger: whoever sent it may have meant another one, and whoever reads it back gets another.
+/// No number in a request may be larger: its sender may have meant another one, and its reader
+/// would get another.
 pub const LARGEST_EXACT: u64 = (1 << 53) - 1;
 
-/// The digits of a number above [`LARGEST_EXACT`], as text. Sums can come to so much, and stand in JSON a second time as this.
+/// The digits of a number above [`LARGEST_EXACT`], as text. Sums can become so large, and stand in
+/// JSON a second time in this form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digits(u64);
 
-/// The text is no digits.
+/// The error for a text that is not digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write the digits of a whole number")]
 pub struct ParseDigitsError;
 
 impl Digits {
-    /// The digits of a number that a double may not hold; `None` for one that it does.
+    /// Returns the digits of a number that a double may not hold; `None` for one that it does.
     #[must_use]
     pub const fn beyond(number: u64) -> Option<Self> {
         if number > LARGEST_EXACT {

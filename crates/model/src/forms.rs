@@ -1,6 +1,7 @@
-//! The two macros by which types of this crate get their text, their serde form and their JSON Schema.
+//! Macros by which the types of this crate get their text, their serde form and their JSON Schema.
 
-/// Implements serde, as the text of `Display` and `FromStr`, and where a schema is given `JsonSchema`.
+/// Implements serde as the text of `Display` and `FromStr`, and `JsonSchema` where a schema is
+/// given.
 ///
 /// `text_form! { Interval { "description": "…", "pattern": "…" } }`: the schema's `type` is always
 /// `string`. Errors of `FromStr` become those of serde.
@@ -40,11 +41,11 @@ macro_rules! schema {
 }
 pub(crate) use schema;
 
-/// Declares an enum whose values have words: `ALL`, `as_str`, `parse` and `Display`.
+/// Declares an enum whose values have words, with `ALL`, `as_str`, `parse` and `Display`.
 ///
 /// Where each value has a number as well, which stores and journals keep, the enum also gets
-/// `from_number`, serde by its words (only in crates with serde), and with a description
-/// `JsonSchema`.
+/// `from_number`, serde by its words (only in crates with serde), and `JsonSchema` where a
+/// description is given.
 #[macro_export]
 macro_rules! word_enum {
     (@words $name:ident { $($variant:ident => $word:literal,)* }) => {

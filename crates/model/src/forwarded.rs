@@ -1,4 +1,5 @@
-//! `Forwarded` (RFC 7239): read whole or not at all, and written from what was read.
+//! The header `Forwarded` (RFC 7239): read whole or not at all, and written anew from what was
+//! read.
 
 use std::fmt::Write;
 
@@ -8,16 +9,18 @@ use crate::address::Address;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forwarded(String);
 
-/// The lines are no such list, so that nobody knows where one element ends and the next one begins.
+/// The error for lines that are not such a list, so that the end of an element is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`Forwarded` is a list of elements such as `for=192.0.2.7;proto=https`")]
 pub struct MalformedForwarded;
 
 impl Forwarded {
-    /// Reads the lines. Addresses become canonical, what names nobody becomes `unknown` (section 6.2), all else stays.
+    /// Reads the lines. Addresses become canonical, names of nobody become `unknown` (section 6.2),
+    /// and the rest stays as it is.
     ///
     /// # Errors
-    /// [`MalformedForwarded`]: an open quote would swallow what is added behind it.
+    /// [`MalformedForwarded`]: for example, an open quote would swallow the element that is added
+    /// behind it.
     pub fn read<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<Self, MalformedForwarded> {
         let mut whole = String::new();
         for line in lines {
@@ -43,7 +46,8 @@ impl Forwarded {
         }
     }
 
-    /// What the next server is told: the list, and behind it that the peer called in this way (`http`).
+    /// Returns the value for the next server: the list, and behind it an element for the peer,
+    /// which called by `proto` (`http`).
     #[must_use]
     pub fn with_peer(&self, peer: Address, proto: &str) -> String {
         let separator = if self.0.is_empty() { "" } else { ", " };
@@ -51,7 +55,8 @@ impl Forwarded {
     }
 }
 
-/// An address as the value of `for` and `by`: IPv6 in brackets, and therefore in quotes (section 6).
+/// An address as the value of `for` and `by`: IPv6 in brackets, and therefore in quotes (section
+/// 6).
 struct Node(Address);
 
 impl std::fmt::Display for Node {
@@ -79,7 +84,8 @@ impl<'a> Reader<'a> {
         Some(first)
     }
 
-    /// Pairs with `;` between them, written behind the list; an empty element is none.
+    /// Reads pairs with `;` between them and writes them behind the list. Writes nothing for an
+    /// empty element.
     fn element(&mut self, list: &mut String) -> Result<(), MalformedForwarded> {
         let start = list.len();
         let mut names: Vec<&str> = Vec::new();
@@ -87,7 +93,8 @@ impl<'a> Reader<'a> {
             self.skip_blanks();
             let name = self.token();
             if !name.is_empty() {
-                // Each name once, or two readers take two values (section 4).
+                // Each name may stand once: of two values, two readers could take different ones
+                // (section 4).
                 if names.iter().any(|other| other.eq_ignore_ascii_case(name)) {
                     return Err(MalformedForwarded);
                 }
@@ -108,7 +115,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `=` and a value, written behind the list.
+    /// Reads `=` and a value, and writes both behind the list.
     fn value_of(&mut self, name: &str, list: &mut String) -> Result<(), MalformedForwarded> {
         self.rest = self.rest.strip_prefix('=').ok_or(MalformedForwarded)?;
         let before = self.rest;
@@ -127,7 +134,7 @@ impl<'a> Reader<'a> {
         let written = match Address::parse(&content) {
             _ if !is_node => write!(list, "{name}={raw}"),
             Ok(address) => write!(list, "{name}={}", Node(address)),
-            // A name that a proxy gave to hide an address.
+            // A name that a proxy gave in order to hide an address.
             Err(_) if content.starts_with('_') && content.bytes().all(is_of_a_name) => {
                 write!(list, "{name}={content}")
             }
@@ -143,7 +150,7 @@ impl<'a> Reader<'a> {
         token
     }
 
-    /// What stands in quotes, behind the first of them.
+    /// Reads a quoted string from behind its opening quote.
     fn quoted(&mut self) -> Result<String, MalformedForwarded> {
         let mut content = String::new();
         loop {
@@ -183,10 +190,10 @@ const fn is_of_a_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
-/// For fuzzers: takes any bytes as lines and panics if what must hold does not.
+/// Takes any bytes as lines, for fuzzers, and panics if a property does not hold.
 ///
 /// # Panics
-/// When what is written on is no list, or another one than was read.
+/// If the written list cannot be read, or reads as another one.
 pub fn exercise(bytes: &[u8]) {
     let Ok(said) = Forwarded::read(bytes.split(|byte| *byte == b'\n')) else {
         return;

@@ -1,24 +1,28 @@
-//! What the name of a request header means to us, in every spelling in which an upstream may read it.
+//! The meaning of request header names, in every spelling in which an upstream may read them.
 //!
-//! CGI and its kin (WSGI, Rack, PHP) hand `X-Real-IP` and `X_Real_IP` to an application as one variable, and some servers do the same
-//! with other signs. So a name is asked here what it means, and never compared with a list of exact names.
+//! CGI and its like (WSGI, Rack, PHP) hand `X-Real-IP` and `X_Real_IP` to an application as one
+//! variable, and some servers do the same with other signs. So a name is classified by [`meaning`],
+//! and never compared with a list of exact names.
 
-/// What a request header says, as far as it is not the caller's to say.
+/// The meaning of a request header, as far as the caller may not decide it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Meaning {
-    /// Something between caller and upstream.
+    /// A header between caller and upstream, which passes as it is.
     Theirs,
-    /// What the gate alone reads or sets: credentials of its protocols, and what the upstream believes because of that.
+    /// A header that the gate alone reads or sets: credentials of its protocols, and statements
+    /// that the upstream believes because of that.
     Gate,
-    /// What a proxy says of a call: who made it, how it came, where it went at first.
+    /// A header in which a proxy describes a call: who made it, how it came, where it went at
+    /// first.
     Proxy,
-    /// That the method is another one.
+    /// A header that replaces the method.
     MethodOverride,
-    /// How long the message is, or where it goes, in a spelling that the gate does not read.
+    /// A header for the length or the target of the message, in a spelling that the gate does not
+    /// read.
     Frame,
 }
 
-/// Credentials, and what the gate says to the upstream and to itself.
+/// Credentials, and headers that the gate sets for the upstream and for itself.
 const GATE: [&str; 7] = [
     "apifew-user-license-key",
     "apifew-request-token",
@@ -28,10 +32,11 @@ const GATE: [&str; 7] = [
     "tallygate-rpc-app",
     "tallygate-rpc-caller",
 ];
-/// What proxies and delivery networks say. The targets are here since some frameworks go by them instead of the request line,
-/// and `Proxy` since CGI hands it on as `HTTP_PROXY`, by which programs choose where their own calls go (httpoxy).
+/// Headers that proxies and delivery networks set. Those about targets are here since some
+/// frameworks prefer them to the request line, and `Proxy` since CGI hands it on as `HTTP_PROXY`,
+/// by which programs choose where their own calls go (httpoxy).
 const PROXY: [&str; 32] = [
-    // Who called.
+    // The caller.
     "forwarded",
     "forwarded-for",
     "x-forwarded",
@@ -54,19 +59,19 @@ const PROXY: [&str; 32] = [
     "fastly-client-ip",
     "proxy-client-ip",
     "wl-proxy-client-ip",
-    // How it came.
+    // The scheme and port that the call came by.
     "x-scheme",
     "x-url-scheme",
     "front-end-https",
-    // Where it went at first.
+    // The first target.
     "x-host",
     "x-original-host",
     "x-original-url",
     "x-original-uri",
     "x-rewrite-url",
-    // Which certificate it showed.
+    // The client's certificate.
     "x-client-cert",
-    // Where the upstream's own calls go.
+    // The proxy for the upstream's own calls.
     "proxy",
 ];
 const PROXY_BEGINNINGS: [&str; 4] = ["x-forwarded-", "x-envoy-", "x-ssl-client-", "tallygate-"];
@@ -75,14 +80,14 @@ const METHOD_OVERRIDES: [&str; 3] = [
     "x-http-method",
     "x-method-override",
 ];
-/// As long as the shortest of all these.
+/// The length of the shortest of all these.
 const MIN_LENGTH: usize = "proxy".len();
 const FRAME: [&str; 4] = ["content-length", "transfer-encoding", "host", "connection"];
 
-/// What a header of this name says.
+/// Returns the meaning of a header name.
 #[must_use]
 pub fn meaning(name: &str) -> Meaning {
-    // Nearly all names end here: nothing of ours begins with another letter.
+    // Nearly all names end here: none of the lists has a name with another first letter.
     let first = name.as_bytes().first().map(u8::to_ascii_lowercase);
     if !matches!(
         first,
@@ -90,7 +95,8 @@ pub fn meaning(name: &str) -> Meaning {
     ) {
         return Meaning::Theirs;
     }
-    // `host`, `te` and the like: none of ours is as short, but for frames in a spelling of their own.
+    // `host`, `te` and the like: no listed name is as short, but for names of the frame in an odd
+    // spelling.
     if name.len() < MIN_LENGTH && !is_odd(name) {
         return Meaning::Theirs;
     }
@@ -112,26 +118,28 @@ pub fn meaning(name: &str) -> Meaning {
     }
 }
 
-/// Whether an upstream may take two names for one: they are the same but for the case of letters and for the signs between them.
+/// Returns whether an upstream may take two names for one: they differ in the case of letters and
+/// the signs between them only.
 #[must_use]
 pub fn is_spelling_of(name: &str, other: &str) -> bool {
-    // Most are spelt alike.
+    // Most names are spelled alike.
     name.len() == other.len() && (name == other || same(name.as_bytes(), other.as_bytes()))
 }
 
-/// Whether a name has other signs than `-`, so that it may be a spelling of another one.
+/// Returns whether a name has other signs than `-`, so that it may be a spelling of another one.
 #[must_use]
 pub fn is_odd(name: &str) -> bool {
     name.bytes().any(|byte| ODD[byte as usize])
 }
 
-/// Whether a name has an underscore, which common servers do not let pass.
+/// Returns whether a name has an underscore, which common servers do not let pass.
 #[must_use]
 pub fn has_underscore(name: &str) -> bool {
     name.as_bytes().contains(&b'_')
 }
 
-/// By byte: whether it is another sign than a letter, a digit or `-`. A table, since every name of every head is looked at.
+/// A table by byte of whether it is another sign than a letter, a digit or `-`. A table, since
+/// every name of every head is looked at.
 static ODD: [bool; 256] = {
     let mut odd = [true; 256];
     let mut byte = 0;
@@ -151,10 +159,10 @@ fn same(one: &[u8], other: &[u8]) -> bool {
     one.iter().map(letter).eq(other.iter().map(letter))
 }
 
-/// For fuzzers: takes any text as a name and panics if what must hold does not.
+/// Takes any text as a name, for fuzzers, and panics if a property does not hold.
 ///
 /// # Panics
-/// When a spelling means something else than the name that it may be read as.
+/// If a spelling means something else than the name that it may be read as.
 pub fn exercise(name: &str) {
     let plain: String = name
         .chars()

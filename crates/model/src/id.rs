@@ -1,15 +1,15 @@
-//! Identifiers: sixteen bytes each, told apart by type and by a prefix in their text form.
+//! Identifiers of sixteen bytes, told apart by type and by a prefix in their text form.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::forms::text_form;
 
-/// Why a text is not the identifier it should be.
+/// The error for a text that is not the expected identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid id: expected `{prefix}` and 32 hexadecimal digits")]
 pub struct ParseIdError {
-    /// The prefix that the expected kind of id starts with.
+    /// The prefix of the expected kind of id.
     pub prefix: &'static str,
 }
 
@@ -20,22 +20,22 @@ macro_rules! id_type {
         pub struct $name(u128);
 
         impl $name {
-            /// What the text form starts with.
+            /// The prefix of the text form.
             pub const PREFIX: &'static str = $prefix;
 
-            /// The id with these bits.
+            /// Returns the id with these bits.
             #[must_use]
             pub const fn from_u128(bits: u128) -> Self {
                 Self(bits)
             }
 
-            /// The bits of the id.
+            /// Returns the bits of the id.
             #[must_use]
             pub const fn as_u128(self) -> u128 {
                 self.0
             }
 
-            /// A new id: a UUID version 7, so that ids sort by the time they were made.
+            /// Generates an id: a UUID version 7, so that ids sort by the time they were made.
             #[must_use]
             pub fn generate() -> Self {
                 Self(uuid::Uuid::now_v7().as_u128())
@@ -70,48 +70,49 @@ macro_rules! id_type {
 }
 
 id_type!(
-    /// A license: the right of a user to call an app, with its limits.
+    /// The id of a license: the right of a user to call an app, with its limits.
     LicenseId, "lic_", "A license."
 );
 id_type!(
-    /// A credential: one of the keys that open the gate for a license.
+    /// The id of a credential: one of the keys that open the gate for a license.
     CredentialId, "crd_", "A credential: one of the keys of a license."
 );
 id_type!(
-    /// A management key: opens the control plane, never the gate.
+    /// The id of a management key, which opens the control plane and never the gate.
     ManagementKeyId, "mgk_", "A management key."
 );
 id_type!(
-    /// A session: a family of tokens that one log-in gave.
+    /// The id of a session: a family of tokens that began with one log-in.
     SessionId, "ses_", "A session."
 );
 id_type!(
-    /// A signing key; the `kid` of what it signed.
+    /// The id of a signing key, which is the `kid` of what it signed.
     SigningKeyId, "sgk_", "A signing key."
 );
 id_type!(
-    /// One process start of a gate, with its own journal and its own chain of sealed files.
+    /// The id of one process start of a gate, with its own journal and its own chain of sealed
+    /// files.
     InstanceId, "ins_", "One process start of a gate."
 );
 id_type!(
-    /// A request token: a permit for one call.
+    /// The id of a request token: a permit for one call.
     RequestTokenId, "rtk_", "A request token."
 );
 id_type!(
-    /// A line of the audit log.
+    /// The id of an entry of the audit log.
     AuditId, "aud_"
 );
 id_type!(
-    /// A content hash of a plan: the same terms have the same revision.
+    /// The id of a plan's revision, a hash of its content: the same terms have the same revision.
     PlanRevisionId, "rev_", "A content hash of a plan: the same terms have the same revision."
 );
 
 id_type!(
-    /// A user of an app.
+    /// The id of a user of an app.
     UserId, "usr_", "A user of an app."
 );
 id_type!(
-    /// An app, for the software that is sold with it.
+    /// The id of an app, for the software that is sold with it.
     AppId, "app_", "An app, for the software that is sold with it."
 );
 
@@ -121,42 +122,44 @@ fn parse(prefix: &str, text: &str) -> Option<u128> {
     plain.then(|| u128::from_str_radix(digits, 16).ok())?
 }
 
-/// The identity of one call, unique through retries, replays, restarts and re-shipping (G2).
+/// The id of one call, unique through retries, replays, restarts and re-shipping (G2).
 ///
 /// Its text form is that of a UUID; it travels in the header `Tallygate-Call-Id`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(u128);
 
 impl CallId {
-    /// Length of the text form in bytes.
+    /// The length of the text form in bytes.
     pub const TEXT_LENGTH: usize = 36;
 
-    /// The id with these bits.
+    /// Returns the id with these bits.
     #[must_use]
     pub const fn from_u128(bits: u128) -> Self {
         Self(bits)
     }
 
-    /// The bits of the id.
+    /// Returns the bits of the id.
     #[must_use]
     pub const fn as_u128(self) -> u128 {
         self.0
     }
 
-    /// A new id, for calls that no worker counts.
+    /// Generates an id, for calls that no worker counts.
     #[must_use]
     pub fn generate() -> Self {
         let bits = uuid::Uuid::now_v7().as_u128();
         Self(bits | u128::from(bits & 0xff == 0))
     }
 
-    /// A version 7 UUID (RFC 9562, section 5.7) of the given parts.
+    /// Returns a version 7 UUID (RFC 9562, section 5.7) of the given parts.
     ///
-    /// `milliseconds` since the UNIX epoch (48 bits are used); `seed` is random and fixed for a worker;
-    /// `counter` counts that worker's calls. Two workers collide only if 42 random bits and the counter agree.
+    /// `milliseconds` count from the UNIX epoch (48 bits are used), `seed` is random and fixed for
+    /// a worker, and `counter` counts that worker's calls. Two workers collide only if 42 random
+    /// bits and the counter agree.
     ///
-    /// Its last byte is never zero, since some readers of Parquet (fastparquet) cut zeros off the end of fixed-length values. So
-    /// the counter begins anew after 255 × 2²⁴ calls, which no worker sees in one millisecond.
+    /// The last byte is never zero, since some readers of Parquet (fastparquet) cut zeros off the
+    /// end of fixed-length values. So the counter begins anew after 255 × 2²⁴ calls, which no
+    /// worker sees in one millisecond.
     #[must_use]
     pub const fn from_parts(milliseconds: u64, seed: u64, counter: u32) -> Self {
         const LAST_BYTES: u32 = 255;

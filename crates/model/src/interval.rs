@@ -1,4 +1,4 @@
-//! Lengths of time as people write them: `1s`, `5m`, `1h`, `30d`.
+//! Lengths of time in the form that people write: `1s`, `5m`, `1h`, `30d`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::forms::text_form;
 
-/// A length of time of whole seconds, at least one, at most 100 years.
+/// A length of time in whole seconds, from one second to 100 years of 366 days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Interval(u32);
 
-/// Why a text is not an [`Interval`].
+/// The error for a text that is not an [`Interval`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a duration: write a whole number and a unit, such as `30s`, `5m`, `1h` or `30d`"
@@ -20,7 +20,7 @@ pub struct ParseIntervalError(pub String);
 impl Interval {
     const MAX_SECONDS: u64 = 100 * 366 * 86_400;
 
-    /// An interval of whole seconds; `None` for zero and for more than 100 years.
+    /// Returns the interval of so many seconds; `None` for zero and for more than 100 years.
     #[must_use]
     pub fn from_seconds(seconds: u64) -> Option<Self> {
         (1..=Self::MAX_SECONDS)
@@ -28,19 +28,19 @@ impl Interval {
             .then_some(Self(seconds as u32))
     }
 
-    /// The length in seconds.
+    /// Returns the length in seconds.
     #[must_use]
     pub const fn seconds(self) -> u32 {
         self.0
     }
 
-    /// The length in microseconds.
+    /// Returns the length in microseconds.
     #[must_use]
     pub const fn micros(self) -> i64 {
         self.0 as i64 * 1_000_000
     }
 
-    /// The length as a standard duration.
+    /// Returns the length as a standard duration.
     #[must_use]
     pub const fn duration(self) -> Duration {
         Duration::from_secs(self.0 as u64)

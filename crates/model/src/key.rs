@@ -1,7 +1,7 @@
-//! Keys: their shapes, their generation, and how they are kept.
+//! License keys: their formats, their generation, and the hashes that are kept of them.
 //!
-//! A key is kept as HMAC-SHA-256(pepper, SHA-256(key)), so that keys known only by their SHA-256 can be imported, and
-//! a stolen store opens nothing without the pepper.
+//! The hash of a key is HMAC-SHA-256(pepper, SHA-256(key)), so that keys known only by their
+//! SHA-256 can be imported, and a stolen store opens nothing without the pepper.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::word_enum;
 
 word_enum!(
-    /// The shape of a key.
+    /// The format of a key.
     #[derive(Default)]
     KeyFormat {
         /// `tg_`, 43 characters for 256 random bits, 6 characters of checksum.
@@ -25,42 +25,43 @@ word_enum!(
         Apifew => "apifew",
         /// AuthForge's shape: four groups of four of `A-Z 0-9`.
         Authforge => "authforge",
-        /// Any other text; only by import.
+        /// Any other text; comes by import only.
         Imported => "imported",
     }
 );
 
-/// A key in the clear. Its `Debug` redacts, and its memory is wiped when it is dropped.
+/// A key in the clear. Its `Debug` redacts it, and its memory is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential(Zeroizing<String>);
 
-/// Why a text cannot be a key.
+/// The reason why a text cannot be a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
-    /// Too short to be a secret, or too long to be looked at.
+    /// The text is too short to be a secret, or longer than any key.
     #[error(
         "a key has {} to {} characters",
         Credential::MIN_LENGTH,
         Credential::MAX_LENGTH
     )]
     Length,
-    /// Not plain visible ASCII.
+    /// The text has other characters than visible ASCII.
     #[error("a key has visible ASCII characters only, without spaces")]
     Characters,
-    /// It begins like one of ours and its checksum is wrong.
+    /// The text begins like a key of the gate's own format, and its checksum is wrong.
     #[error("the checksum of the key is wrong, check for a typing error")]
     Checksum,
 }
 
-/// A key as it is kept: never the key itself.
+/// The hash that is kept of a key, never the key itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyHash([u8; 32]);
 
-/// Eight bytes of a key's hash, enough to say "surely not one of ours" without a look-up.
+/// The first eight bytes of a key's hash, enough to say "surely not one of ours" without a look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint(pub u64);
 
-/// Hashes keys with a pepper whose HMAC state is computed once. Cheap to clone; a hash costs four SHA-256 blocks.
+/// A hasher of keys with a pepper, whose HMAC state is computed once. Cheap to clone; a hash costs
+/// four SHA-256 blocks.
 #[derive(Clone)]
 pub struct KeyHasher(Hmac<Sha256>);
 
@@ -70,7 +71,8 @@ const CHECKSUM: usize = 6;
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 impl KeyFormat {
-    /// The shape of a text. A text that begins like ours and has a wrong checksum is `None`, as is one that cannot be a key.
+    /// Returns the format of a text; `None` for a text that cannot be a key, and for one that
+    /// begins like our own format and has a wrong checksum.
     #[must_use]
     pub fn of(text: &str) -> Option<Self> {
         if Credential::check_characters(text).is_err() {
@@ -92,7 +94,7 @@ impl KeyFormat {
         })
     }
 
-    /// How many characters of such a key may be shown to tell keys apart.
+    /// Returns the number of characters of such a key that may be shown to tell keys apart.
     #[must_use]
     pub const fn visible(self) -> usize {
         match self {
@@ -103,9 +105,9 @@ impl KeyFormat {
 }
 
 impl Credential {
-    /// Fewest characters of a key.
+    /// The lowest number of characters in a key.
     pub const MIN_LENGTH: usize = 8;
-    /// Most characters of a key.
+    /// The highest number of characters in a key.
     pub const MAX_LENGTH: usize = 256;
 
     /// Takes an existing key.
@@ -120,7 +122,7 @@ impl Credential {
         Ok(Self(Zeroizing::new(text.to_owned())))
     }
 
-    /// A new random key. `Imported` gives one of our own format.
+    /// Generates a random key. For `Imported` it is one of our own format.
     ///
     /// # Panics
     /// If the operating system has no randomness to give.
@@ -155,14 +157,15 @@ impl Credential {
         }))
     }
 
-    /// A new random key of letters alone, after a prefix.
+    /// Generates a random key of letters alone, after a prefix.
     ///
     /// # Panics
     /// If the operating system has no randomness to give.
     #[must_use]
     pub fn generate_letters(prefix: &str, length: usize) -> Self {
         const LETTERS: &[u8; 52] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-        // Bytes beyond the last whole number of alphabets would make some letters likelier than others.
+        // Bytes beyond the last whole number of alphabets would make some letters likelier than
+        // others.
         const FAIR: u8 = (256 / 52 * 52) as u8;
         let mut text = Zeroizing::new(String::with_capacity(prefix.len() + length));
         text.push_str(prefix);
@@ -179,13 +182,13 @@ impl Credential {
         Self(text)
     }
 
-    /// The key itself. Show it once, to whom it belongs; never log it.
+    /// Returns the key itself. Show it once, to whom it belongs; never log it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The beginning of the key, to tell keys apart.
+    /// Returns the beginning of the key, to tell keys apart.
     #[must_use]
     pub fn visible_prefix(&self) -> &str {
         let visible = KeyFormat::of(&self.0).map_or(0, KeyFormat::visible);
@@ -212,19 +215,19 @@ impl fmt::Debug for Credential {
 }
 
 impl KeyHash {
-    /// A hash read back from a store.
+    /// Returns a hash read back from a store.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes of the hash.
+    /// Returns the bytes of the hash.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// Its fingerprint.
+    /// Returns the fingerprint of the hash.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint(u64::from_le_bytes(
@@ -232,7 +235,7 @@ impl KeyHash {
         ))
     }
 
-    /// Whether two hashes are equal, in a time that does not depend on where they differ.
+    /// Returns whether two hashes are equal, in a time that does not depend on where they differ.
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
@@ -246,19 +249,19 @@ impl fmt::Debug for KeyHash {
 }
 
 impl KeyHasher {
-    /// A hasher with this pepper.
+    /// Makes a hasher with this pepper.
     #[must_use]
     pub fn new(pepper: &[u8; 32]) -> Self {
         Self(Hmac::new_from_slice(pepper).expect("HMAC takes keys of any length"))
     }
 
-    /// The hash of a presented text, whatever it looks like.
+    /// Returns the hash of a presented text, whatever its format.
     #[must_use]
     pub fn hash(&self, presented: &[u8]) -> KeyHash {
         self.hash_digest(&Sha256::digest(presented).into())
     }
 
-    /// The hash of a key that is known by its SHA-256 only.
+    /// Returns the hash of a key that is known by its SHA-256 only.
     #[must_use]
     pub fn hash_digest(&self, digest: &[u8; 32]) -> KeyHash {
         let mut mac = self.0.clone();
@@ -273,7 +276,8 @@ impl fmt::Debug for KeyHasher {
     }
 }
 
-/// Eight bytes of the SHA-256 of a text, never 0: enough to tell texts apart, too little to get one back.
+/// Returns eight bytes of the SHA-256 of a text, never 0: enough to tell texts apart, too little to
+/// get one back.
 #[must_use]
 pub fn digest_u64(text: &[u8]) -> u64 {
     let digest = Sha256::digest(text);
@@ -305,7 +309,7 @@ fn checksum(body: &str) -> String {
     String::from_utf8(text.to_vec()).expect("the alphabet is ASCII")
 }
 
-/// Base 62 of 256 bits, padded to its full 43 digits.
+/// Returns 256 bits in base 62, padded to its full 43 digits.
 fn base62(mut number: [u8; 32]) -> String {
     let mut digits = [0_u8; BODY];
     for digit in digits.iter_mut().rev() {
@@ -320,7 +324,7 @@ fn base62(mut number: [u8; 32]) -> String {
     String::from_utf8(digits.to_vec()).expect("the alphabet is ASCII")
 }
 
-/// Sixteen characters of 32 that are hard to mistake for each other: 80 random bits.
+/// Returns sixteen characters out of 32 that are hard to mistake for each other: 80 random bits.
 fn authforge(random: &[u8; 32]) -> String {
     const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
     let letter = |byte: &u8| char::from(LETTERS[usize::from(byte % 32)]);

@@ -1,19 +1,20 @@
-//! How long the body of a request is, in the one way in which it is judged and forwarded.
+//! The length of a request's body, read in the one way in which it is judged and forwarded.
 
 use std::str::FromStr;
 
-/// What the head of a request says of its body.
+/// The length of a body, as the head of its request states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BodyLength {
-    /// Nothing, so there is none.
+    /// The head states no length, so there is no body.
     Unsaid,
-    /// So many bytes.
+    /// The body has this many bytes.
     Known(u64),
-    /// It comes in chunks. A length beside it says nothing (RFC 9112, section 6.3).
+    /// The body comes in chunks. A length beside it says nothing (RFC 9112, section 6.3).
     Chunked,
 }
 
-/// Two readers of the head could disagree where the body ends, or only one that knows a coding could tell.
+/// The error for a head of which two readers could disagree where the body ends, or that only a
+/// reader who knows a coding could judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("a body has one `Content-Length`, or comes with `Transfer-Encoding: chunked` alone")]
 pub struct MalformedLength;
@@ -22,8 +23,9 @@ impl BodyLength {
     /// Reads all lines of `Content-Length` and of `Transfer-Encoding`.
     ///
     /// # Errors
-    /// Lengths that differ or are none (the same one several times is one: RFC 9110, section 8.6), and every coding but `chunked`
-    /// once: the gate would have to undo it to know what it forwards (RFC 9112, section 6.1).
+    /// Lengths that differ or are not numbers (the same one several times is one: RFC 9110, section
+    /// 8.6), and every coding but a single `chunked`: the gate would have to undo it to know what
+    /// it forwards (RFC 9112, section 6.1).
     pub fn read<'a>(
         lengths: impl Iterator<Item = &'a [u8]>,
         codings: impl Iterator<Item = &'a [u8]>,
@@ -49,17 +51,18 @@ fn items(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
-/// Digits and nothing else: a sign or a blank is read by some and not by others.
+/// Reads digits and nothing else: a sign or a blank is read by some servers and not by others.
 fn number(item: &[u8]) -> Option<u64> {
     let digits = !item.is_empty() && item.iter().all(u8::is_ascii_digit);
     let text = digits.then(|| std::str::from_utf8(item).ok()).flatten()?;
     u64::from_str(text).ok()
 }
 
-/// For fuzzers: takes any bytes as lines, those of `Transfer-Encoding` behind a NUL, and panics if what must hold does not.
+/// Takes any bytes as lines, for fuzzers, and panics if a property does not hold. Lines of
+/// `Transfer-Encoding` stand behind a NUL.
 ///
 /// # Panics
-/// When writing what was read and reading it again gives something else.
+/// If a length that was read, written and read again gives something else.
 pub fn exercise(bytes: &[u8]) {
     let (lengths, codings) = match bytes.iter().position(|byte| *byte == 0) {
         Some(end) => (&bytes[..end], Some(&bytes[end + 1..])),

@@ -1,6 +1,7 @@
-//! The words of Tallygate's domain, and the rules that need nothing but those words.
+//! The types of Tallygate's domain, and the rules that need nothing but those types.
 //!
-//! No I/O, no async, no clock of its own: time comes in as [`Timestamp`] or through [`Clock`].
+//! The crate has no I/O, no async and no clock of its own: time comes in as [`Timestamp`] or
+//! through [`Clock`].
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! How much a license may use.
+//! The limits of licenses: quota with refills, rate windows and concurrency.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,77 +9,81 @@ use crate::forms::text_form;
 use crate::interval::Interval;
 use crate::time::Timestamp;
 
-/// At most so many calls in each window. Text form: `100/1h`, `100/1h,idle`.
+/// A limit on the calls in each window of a fixed length. Text form: `100/1h`, `100/1h,idle`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RateLimit {
-    /// Calls that pass in one window; at least 1.
+    /// The calls that pass in one window; at least 1.
     pub calls: u32,
-    /// Length of a window.
+    /// The length of a window.
     pub window: Interval,
-    /// When a window ends.
+    /// The rule by which a window ends.
     pub kind: WindowKind,
 }
 
-/// When a rate window ends.
+/// The rule by which a rate window ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum WindowKind {
-    /// At multiples of its length since the UNIX epoch (so those of an hour or a day at UTC boundaries).
+    /// The window ends at multiples of its length since the UNIX epoch, so one of an hour or a day
+    /// at UTC boundaries.
     #[default]
     Fixed,
-    /// When no call has passed for its length, so that calls in quick succession keep it open. Counted in memory,
-    /// whatever its length.
+    /// The window ends when no call has passed for its length, so calls in quick succession keep it
+    /// open. It is counted in memory, whatever its length.
     Idle,
 }
 
-/// What refilling does with what is left.
+/// The effect of a refill on the units that are left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RefillMode {
-    /// What is left is replaced.
+    /// The units that are left are replaced.
     #[default]
     Set,
-    /// What is left is kept and the amount added.
+    /// The units that are left are kept, and the amount is added.
     Add,
 }
 
 /// Units that come back by themselves. Text form: `5/1h`, `5/1h,add`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Refill {
-    /// Units given by one refill; at least 1.
+    /// The units of one refill; at least 1.
     pub amount: u64,
-    /// Time between refills, counted from the creation of the license. Periods that pass unused give one refill.
+    /// The time between refills, counted from the creation of the license. Several periods in which
+    /// nothing was used give one refill.
     pub every: Interval,
-    /// What happens to what is left.
+    /// The effect on the units that are left.
     pub mode: RefillMode,
 }
 
 /// The limits of one license.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Units given to start with; `None`: not counted.
+    /// The units given to start with; `None`: not counted.
     pub remaining: Option<u64>,
-    /// How `remaining` comes back.
+    /// The refills of `remaining`.
     pub refill: Option<Refill>,
-    /// Windows that all hold at once; empty: those of the plan.
+    /// The windows that all hold at once; empty: those of the plan.
     pub rate_limits: Vec<RateLimit>,
-    /// Calls that may be under way at once; `None`: that of the plan, if any. Over several gates see `docs/redis.md`.
+    /// The calls that may be under way at once; `None`: the limit of the plan, if any. For several
+    /// gates see `docs/redis.md`.
     pub concurrency: Option<u32>,
 }
 
-/// Something that is counted against a license and leased to gates in portions.
+/// A quantity that is counted against a license and leased to gates in portions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Counter {
     /// The units of [`Limits::remaining`].
     Remaining,
-    /// The calls of a rate window of this many seconds, an hour or longer.
+    /// The calls of a rate window of this many seconds, 3,600 or more.
     Window(u32),
 }
 
 impl Counter {
-    /// Windows of this length (seconds) or longer are counted durably, as quota is.
+    /// The length in seconds from which on windows are counted durably, as quota is.
     pub const DURABLE_WINDOW: u32 = 3_600;
 
-    /// The counter as a number for storage: 0 for `Remaining`, else the seconds of the window.
+    /// Returns the counter as a number for storage: 0 for `Remaining`, else the seconds of the
+    /// window.
     #[must_use]
     pub const fn code(self) -> u32 {
         match self {
@@ -88,7 +92,7 @@ impl Counter {
         }
     }
 
-    /// The counter that [`Counter::code`] stands for.
+    /// Returns the counter that [`Counter::code`] stands for.
     #[must_use]
     pub const fn from_code(code: u32) -> Self {
         match code {
@@ -99,13 +103,14 @@ impl Counter {
 }
 
 impl RateLimit {
-    /// The most windows that can hold for one license at once.
+    /// The highest number of windows that can hold for one license at once.
     pub const MAX_WINDOWS: usize = 8;
 
-    /// Whether these windows can hold for one license at once.
+    /// Checks whether these windows can hold for one license at once.
     ///
     /// # Errors
-    /// The place of the window that is to blame, and what is wrong with it and would work.
+    /// The index of the window that is to blame, with a sentence on what is wrong and what would
+    /// work.
     pub fn check_together(limits: &[Self]) -> Result<(), (usize, String)> {
         let (count, most) = (limits.len(), Self::MAX_WINDOWS);
         if count > most {
@@ -141,13 +146,14 @@ impl RateLimit {
         Ok(())
     }
 
-    /// Whether this window is counted durably (a fixed one of an hour or longer) rather than in memory.
+    /// Returns whether this window is counted durably (a fixed one of an hour or longer) rather
+    /// than in memory.
     #[must_use]
     pub const fn is_durable(&self) -> bool {
         self.window.seconds() >= Counter::DURABLE_WINDOW && matches!(self.kind, WindowKind::Fixed)
     }
 
-    /// When the fixed window that holds `now` ends.
+    /// Returns the end of the fixed window that holds `now`.
     #[must_use]
     pub fn window_end(&self, now: Timestamp) -> Timestamp {
         let period = i64::from(now.period(self.window.seconds())) + 1;
@@ -155,13 +161,13 @@ impl RateLimit {
     }
 }
 
-/// Why a text is not a limit.
+/// The reason why a text is not a limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseLimitError {
-    /// Not a rate limit.
+    /// The text is not a rate limit.
     #[error("`{0}` is not a rate limit: write calls and a duration, such as `100/1h`")]
     RateLimit(String),
-    /// Not a refill.
+    /// The text is not a refill.
     #[error("`{0}` is not a refill: write units and a duration, such as `100/1d` or `100/1d,add`")]
     Refill(String),
 }

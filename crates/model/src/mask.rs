@@ -1,15 +1,17 @@
-//! Credentials in messages: what callers sent is said again in errors and logs, and a key must not be.
+//! Masks for credentials in messages. Errors and logs repeat texts of callers, but must not repeat
+//! a key.
 //!
-//! Every message for people passes [`masked`] where it leaves; a text of a caller's that is cut short for a message passes
-//! [`quoted`], since half a key is recognised less well than a whole one, and may be enough for whoever finds it.
+//! Every message for people passes [`masked`] where it leaves the program. A text of a caller that
+//! is cut short for a message passes [`quoted`], since half a key is recognised less well than a
+//! whole one, and may be enough for whoever finds it.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// What stands for the part that is not shown.
+/// The sign in place of a part that is not shown.
 const HIDDEN: char = '…';
-/// A text with the credentials in it masked, of all kinds that are known by their shape: of each the first characters stay,
-/// as lists show them too. Identifiers are no credentials and stay.
+/// Masks the credentials in a text, of all kinds that are known by their format. The first
+/// characters of each stay, as lists show them too. Identifiers are not credentials and stay.
 #[must_use]
 pub fn masked(text: &str) -> Cow<'_, str> {
     let mut out = String::new();
@@ -39,13 +41,14 @@ pub fn masked(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The beginning of a text of a caller's, for a message: masked, and at most so many characters.
+/// Returns the beginning of a caller's text for a message: masked, and at most `most` characters.
 #[must_use]
 pub fn quoted(text: &str, most: usize) -> String {
     masked(text).chars().take(most).collect()
 }
 
-/// What stands where an identifier belongs: of what is none the beginning, since a key of any shape may have been put there.
+/// Returns a text that stands in place of an identifier. Of a text that is not an identifier it
+/// returns the beginning, since a key of any format may have been put there.
 #[must_use]
 pub fn beginning(text: &str) -> String {
     if is_id(text) {
@@ -63,9 +66,9 @@ const fn is_of_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
 }
 
-/// Where in a word a credential is that may not be shown.
+/// Returns the range of the credential in a word that may not be shown.
 fn secret(word: &str) -> Option<Range<usize>> {
-    // A full stop may end the sentence, not the word.
+    // A full stop may end the sentence rather than the word.
     let word = word.trim_end_matches(['.', '-']);
     let end = word.len();
     let hex = |byte: u8| byte.is_ascii_hexdigit();
@@ -94,12 +97,12 @@ fn secret(word: &str) -> Option<Range<usize>> {
     random_letters(word)
 }
 
-/// Whether a text begins with so many bytes of a kind.
+/// Returns whether a text begins with at least `least` bytes of a kind.
 fn starts(text: &str, least: usize, within: impl Fn(u8) -> bool) -> bool {
     text.bytes().take_while(|byte| within(*byte)).count() >= least
 }
 
-/// Whether a word begins with groups of these lengths between hyphens.
+/// Returns whether a word begins with groups of these lengths between hyphens.
 fn begins_grouped(word: &str, lengths: &[usize], within: impl Fn(u8) -> bool) -> bool {
     let mut groups = word.split('-');
     lengths.iter().all(|length| {
@@ -108,7 +111,7 @@ fn begins_grouped(word: &str, lengths: &[usize], within: impl Fn(u8) -> bool) ->
     })
 }
 
-/// One of our identifiers: a prefix and 32 hexadecimal digits.
+/// Returns whether a word is one of our identifiers: a prefix and 32 hexadecimal digits.
 fn is_id(word: &str) -> bool {
     word.split_once('_').is_some_and(|(prefix, digits)| {
         (3..=4).contains(&prefix.len())
@@ -118,7 +121,8 @@ fn is_id(word: &str) -> bool {
     })
 }
 
-/// The identifier of a call: a UUID of version 7. The keys that we make are of version 4.
+/// Returns whether a word is the id of a call: a UUID of version 7. The keys that we make are of
+/// version 4.
 fn is_call_id(word: &str) -> bool {
     let bytes = word.as_bytes();
     bytes.len() == 36
@@ -127,8 +131,8 @@ fn is_call_id(word: &str) -> bool {
         && matches!(bytes[19], b'8' | b'9' | b'a' | b'b')
 }
 
-/// A run of random letters and digits, as API keys are. Randomness changes between small and capital letters at every second
-/// one, names of several words seldom.
+/// Finds a run of random letters and digits, as in API keys. Random text changes between small
+/// letters, capitals and digits at every second character, names of several words seldom.
 fn random_letters(word: &str) -> Option<Range<usize>> {
     const MIN_LENGTH: usize = 16;
     const LONG: usize = 32;
@@ -145,7 +149,7 @@ fn random_letters(word: &str) -> Option<Range<usize>> {
         let random = match run.len() {
             ..MIN_LENGTH => false,
             MIN_LENGTH..LONG => changes * 5 >= run.len() * 2,
-            // Of 64 random letters 32 change, fewer than 11 in none of millions of keys.
+            // Of 64 random letters 32 change; none of millions of keys had fewer than 11 changes.
             _ => changes * 6 >= run.len(),
         };
         if random && both {
@@ -156,14 +160,15 @@ fn random_letters(word: &str) -> Option<Range<usize>> {
     None
 }
 
-/// The password of a URL whose scheme ends here, up to the last `@`: one that is not encoded may hold others.
+/// Returns the password of a URL whose scheme ends at `at`. It reaches to the last `@`, since a
+/// password that is not encoded may hold others.
 fn password(text: &str, at: usize) -> Option<Range<usize>> {
     let rest = text[at..].strip_prefix("://")?;
     let over = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>');
     let url = rest.split(over).next()?;
     let user = &url[..url.rfind('@')?];
     let colon = user.find(':')?;
-    // `//host:8080/path@x` has a port there.
+    // In `//host:8080/path@x` a port stands there.
     let host = &user[colon + 1..];
     if let Some((port, _)) = host.split_once('/')
         && port.bytes().all(|byte| byte.is_ascii_digit())

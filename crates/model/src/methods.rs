@@ -1,27 +1,27 @@
-//! A set of methods.
+//! Sets of request methods.
 
 use std::fmt;
 
 use crate::outcome::Method;
 
-/// Some of the methods that have a name here, as `Allow` lists them (RFC 9110, section 10.2.1).
+/// A set of the methods that [`Method`] names, in the form of `Allow` (RFC 9110, section 10.2.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Methods(u16);
 
 impl Methods {
-    /// Adds one.
+    /// Adds a method.
     #[must_use]
     pub const fn with(self, method: Method) -> Self {
         Self(self.0 | 1 << method as u8)
     }
 
-    /// Those of either.
+    /// Returns the methods that are in either set.
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether there is none.
+    /// Returns whether the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0

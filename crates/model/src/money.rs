@@ -1,19 +1,20 @@
-//! Amounts of money, exact.
+//! Exact amounts of money, and currencies.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::forms::text_form;
 
-/// An amount in 10⁻⁹ of the major unit of a currency, up to 10²⁷ major units either way: far beyond any sum of money, and
-/// within what a Parquet `decimal(38, 9)` and a PostgreSQL `numeric` hold exactly.
+/// An amount in 10⁻⁹ of the major unit of a currency, up to 10²⁷ major units either way: far beyond
+/// any sum of money, and within what a Parquet `decimal(38, 9)` and a PostgreSQL `numeric` hold
+/// exactly.
 ///
-/// The text form is a decimal number of the major unit: `0.01`, `12`, `-3.5`. A price of one unit is an amount of at most
-/// [`Money::MAX_PRICE`].
+/// The text form is a decimal number of the major unit: `0.01`, `12`, `-3.5`. The price of one unit
+/// is at most [`Money::MAX_PRICE`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Money(i128);
 
-/// Why a text is not an amount of [`Money`].
+/// The error for a text that is not an amount.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not an amount: write a decimal number with at most nine digits after the point, such as `0.01`"
@@ -21,7 +22,7 @@ pub struct Money(i128);
 pub struct ParseMoneyError(pub String);
 
 impl Money {
-    /// Nothing.
+    /// The amount of nothing.
     pub const ZERO: Self = Self(0);
     /// The greatest amount: 10²⁷ major units. The least is its negative.
     pub const MAX: Self = Self(10_i128.pow(36));
@@ -29,7 +30,7 @@ impl Money {
     pub const MAX_PRICE: Self = Self(i64::MAX as i128);
     const NANOS: u128 = 1_000_000_000;
 
-    /// An amount of 10⁻⁹ major units, kept within range.
+    /// Returns an amount of 10⁻⁹ major units, kept within range.
     #[must_use]
     pub const fn from_nanos(nanos: i128) -> Self {
         if nanos > Self::MAX.0 {
@@ -41,34 +42,35 @@ impl Money {
         }
     }
 
-    /// The amount in 10⁻⁹ major units.
+    /// Returns the amount in 10⁻⁹ major units.
     #[must_use]
     pub const fn nanos(self) -> i128 {
         self.0
     }
 
-    /// The sum; `None`: it leaves the range.
+    /// Returns the sum; `None` if it leaves the range.
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {
-        // Two amounts are far from the range of the integer.
+        // The sum of two amounts is far from the range of the integer.
         let sum = self.0 + other.0;
         (sum.abs() <= Self::MAX.0).then_some(Self(sum))
     }
 
-    /// The sum, kept within range. Whoever keeps books asks [`Money::checked_add`] first, and says so where it ends.
+    /// Returns the sum, kept within range. Bookkeeping asks [`Money::checked_add`] first, and
+    /// reports a sum that leaves the range.
     #[must_use]
     pub const fn saturating_add(self, other: Self) -> Self {
         Self::from_nanos(self.0 + other.0)
     }
 
-    /// This price for so many units; `None`: it leaves the range.
+    /// Returns this price for so many units; `None` if the product leaves the range.
     #[must_use]
     pub fn checked_times(self, units: u64) -> Option<Self> {
         let product = self.0.checked_mul(i128::from(units))?;
         (product.abs() <= Self::MAX.0).then_some(Self(product))
     }
 
-    /// This price for so many units, kept within range.
+    /// Returns this price for so many units, kept within range.
     #[must_use]
     pub fn times(self, units: u64) -> Self {
         self.checked_times(units).unwrap_or(match self.0 < 0 {
@@ -132,13 +134,13 @@ text_form! { Money {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Currency([u8; 3]);
 
-/// Why a text is not a [`Currency`].
+/// The error for a text that is not a [`Currency`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a currency: write three capital letters, such as `EUR`")]
 pub struct ParseCurrencyError(pub String);
 
 impl Currency {
-    /// The code as text.
+    /// Returns the code as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("a currency holds three capital letters")

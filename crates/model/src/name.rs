@@ -1,4 +1,4 @@
-//! Names that people give to things in the configuration.
+//! Names that people give to accounts, apps and plans.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::forms::text_form;
 
-/// Why a text is not a name.
+/// The error for a text that is not a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a name: use 1 to 64 of a-z, A-Z, 0-9, `.`, `_` and `-`, beginning with a letter or digit"
@@ -22,7 +22,7 @@ macro_rules! name_type {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The name as text.
+            /// Returns the name as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -77,13 +77,14 @@ name_type!(
 impl AppName {
     const EVERY: &str = "*";
 
-    /// In the place of an app: every app of the account, those to come as well. No app has this name.
+    /// Returns the name that stands for every app of an account, later ones included. No app has
+    /// this name.
     #[must_use]
     pub fn every() -> Self {
         Self(Self::EVERY.into())
     }
 
-    /// Whether it stands for every app.
+    /// Returns whether the name stands for every app.
     #[must_use]
     pub fn is_every(&self) -> bool {
         &*self.0 == Self::EVERY
@@ -91,7 +92,7 @@ impl AppName {
 }
 
 impl Default for AccountName {
-    /// The account that always exists.
+    /// Returns the name of the account that always exists.
     fn default() -> Self {
         Self("default".into())
     }

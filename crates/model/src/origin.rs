@@ -1,4 +1,5 @@
-//! Where a call came from, when proxies stand in between: `X-Forwarded-For`, read once and written from what was read.
+//! The origin of a call behind proxies: `X-Forwarded-For`, read once and written anew from what was
+//! read.
 
 use std::fmt::Write;
 
@@ -6,26 +7,27 @@ use ipnet::IpNet;
 
 use crate::address::Address;
 
-/// The lines of `X-Forwarded-For`, in the order in which they came: one list (RFC 9110, section 5.3), whose items are addresses in
-/// any form, with or without a port. Whoever judges it and whoever writes it on goes by the same items.
+/// The lines of `X-Forwarded-For`, in the order in which they came: one list (RFC 9110, section
+/// 5.3), whose items are addresses in any form, with or without a port. The judging of a call and
+/// the header that is forwarded go by the same items.
 #[derive(Clone, Copy, Debug)]
 pub struct ForwardedFor<L>(pub L);
 
-/// Where a call came from.
+/// The address that a call came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallerOrigin {
     /// The caller's address.
     pub address: Address,
-    /// Whether it is that of the connection's other end, who speaks for nobody else. What a proxy says of somebody is never this,
-    /// whatever address it names.
+    /// Whether the address is the connection's other end, which speaks for nobody else. An address
+    /// that a proxy states is never this, whatever it is.
     pub is_peer: bool,
 }
 
-/// Stands for an item that cannot be read (RFC 7239, section 6.2, has the word).
+/// The text in place of an item that cannot be read (the word of RFC 7239, section 6.2).
 const UNKNOWN: &str = "unknown";
 
 impl CallerOrigin {
-    /// Nobody stands in between.
+    /// Returns the origin of a call without proxies in between.
     #[must_use]
     pub const fn peer(address: Address) -> Self {
         Self {
@@ -36,9 +38,11 @@ impl CallerOrigin {
 }
 
 impl<'a, L: DoubleEndedIterator<Item = &'a [u8]>> ForwardedFor<L> {
-    /// The caller: the peer, or behind a trusted proxy the last address that no trusted proxy has.
+    /// Returns the caller: the peer, or behind a trusted proxy the last address that is not a
+    /// trusted proxy's.
     ///
-    /// Where an item cannot be read, what was read before it holds: an address that nobody vouches for is never believed.
+    /// If an item cannot be read, the address before it holds: an address that nobody vouches for
+    /// is never believed.
     #[must_use]
     pub fn caller(self, peer: Address, trusted: &[IpNet]) -> CallerOrigin {
         let mut origin = CallerOrigin::peer(peer);
@@ -58,8 +62,9 @@ impl<'a, L: DoubleEndedIterator<Item = &'a [u8]>> ForwardedFor<L> {
         origin
     }
 
-    /// What the next server is told: every item in canonical form, then the peer. An item that cannot be read is `unknown` there,
-    /// so that nobody reads out of it what was not read here.
+    /// Returns the value for the next server: every item in canonical form, then the peer. An item
+    /// that cannot be read is `unknown` there, so that nobody reads out of it what was not read
+    /// here.
     #[must_use]
     pub fn with_peer(self, peer: Address) -> String {
         let mut text = String::with_capacity(64);
@@ -75,7 +80,8 @@ impl<'a, L: DoubleEndedIterator<Item = &'a [u8]>> ForwardedFor<L> {
     }
 }
 
-/// The items of a line; `None`: one that cannot be read. Empty ones are none (RFC 9110, section 5.6.1.2).
+/// Returns the items of a line, `None` for one that cannot be read. Empty items are left out (RFC
+/// 9110, section 5.6.1.2).
 fn items(line: &[u8]) -> impl DoubleEndedIterator<Item = Option<Address>> {
     let items = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     items.filter(|item| !item.is_empty()).map(|item| {
@@ -84,10 +90,10 @@ fn items(line: &[u8]) -> impl DoubleEndedIterator<Item = Option<Address>> {
     })
 }
 
-/// For fuzzers: takes any bytes as lines and panics if what must hold does not.
+/// Takes any bytes as lines, for fuzzers, and panics if a property does not hold.
 ///
 /// # Panics
-/// When what is written on is read in another way than what came.
+/// If the written value reads in another way than the lines that came.
 pub fn exercise(bytes: &[u8]) {
     let net = |text: &str| text.parse::<IpNet>().expect("a network");
     let trusted = [net("10.0.0.0/8"), net("2001:db8::/32")];
@@ -96,7 +102,7 @@ pub fn exercise(bytes: &[u8]) {
     let origin = ForwardedFor(lines()).caller(peer, &trusted);
     let written = ForwardedFor(lines()).with_peer(peer);
     let again = ForwardedFor([written.as_bytes()].into_iter());
-    // Whoever trusts the gate as the gate trusts its peer comes to the same caller.
+    // A server that trusts the gate as the gate trusts its peer comes to the same caller.
     let behind = Address::parse("10.0.0.2").expect("an address");
     assert_eq!(
         again.clone().caller(behind, &trusted).address,

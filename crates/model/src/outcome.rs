@@ -1,9 +1,9 @@
-//! How a call came in and how it ended.
+//! Methods, modes and outcomes of calls: how they came in and how they ended.
 
 use crate::word_enum;
 
 word_enum!(
-    /// How a call ended.
+    /// The way in which a call ended.
     Outcome: "How a call ended." {
         /// The whole answer was handed to the caller's connection.
         Delivered = 0 => "delivered",
@@ -11,31 +11,31 @@ word_enum!(
         ClientGone = 1 => "client_gone",
         /// The upstream could not be reached, broke off or ran out of time.
         UpstreamFailed = 2 => "upstream_failed",
-        /// We failed: a drain cut it, or an error of our own.
+        /// The gate failed: a drain cut the call, or there was an error of its own.
         GatewayFailed = 3 => "gateway_failed",
         /// The gate died after the status was promised; how much was delivered is not known.
         Interrupted = 4 => "interrupted",
         /// The gate died after the call may have been forwarded and before its status was known.
         Unknown = 5 => "unknown",
-        /// We refused it; nothing was forwarded.
+        /// The gate refused the call; nothing was forwarded.
         Refused = 6 => "refused",
     }
 );
 
 word_enum!(
-    /// By which way a call spent what it spent.
+    /// The way in which a call came and spent its units.
     Mode: "A way of spending." {
-        /// Through the reverse proxy.
+        /// A call through the reverse proxy.
         Proxy = 0 => "proxy",
-        /// Wrapped in a request to the gateway (apifew `/v1/request`).
+        /// A call wrapped in a request to the gateway (apifew `/v1/request`).
         Rpc = 1 => "rpc",
-        /// With a one-use request token.
+        /// A call with a one-use request token.
         Token = 2 => "token",
-        /// Reported afterwards by the provider.
+        /// A call reported afterwards by the provider.
         Stamp = 3 => "stamp",
-        /// By a verify or validate call of the control plane.
+        /// A verify or validate request to the control plane.
         Verify = 4 => "verify",
-        /// By an agent under an agent policy.
+        /// A call of an agent under an agent policy.
         Agent = 5 => "agent",
     }
 );
@@ -65,14 +65,14 @@ word_enum!(
 );
 
 impl Method {
-    /// The method of a request line; unknown ones are [`Method::Other`].
+    /// Returns the method of a request line; [`Method::Other`] for unknown ones.
     #[must_use]
     pub fn of(name: &str) -> Self {
         Self::parse(name).unwrap_or(Self::Other)
     }
 
-    /// Whether a name that is no method of ours is one but for its case. Methods are case-sensitive (RFC 9110, section 9.1), and
-    /// readers who forget it take `get` for GET.
+    /// Returns whether an unknown name is a known method but for the case of its letters. Methods
+    /// are case-sensitive (RFC 9110, section 9.1), and servers that forget it take `get` for GET.
     #[must_use]
     pub fn is_misspelled(name: &str) -> bool {
         Self::parse(name).is_none()
@@ -81,14 +81,15 @@ impl Method {
                 .any(|method| method.as_str().eq_ignore_ascii_case(name))
     }
 
-    /// Whether what is said of this method goes for the other one as well: the same method, or HEAD for GET, since HEAD asks for
-    /// the head of what GET would answer (RFC 9110, section 9.3.2).
+    /// Returns whether a rule for this method holds for the other one as well: the same method, or
+    /// HEAD for GET, since HEAD asks for the head of GET's answer (RFC 9110, section 9.3.2).
     #[must_use]
     pub const fn includes(self, other: Self) -> bool {
         self as u8 == other as u8 || matches!((self, other), (Self::Get, Self::Head))
     }
 
-    /// Whether sending it twice has the effect of sending it once (RFC 9110, section 9.2.2).
+    /// Returns whether sending the method twice has the effect of sending it once (RFC 9110,
+    /// section 9.2.2).
     #[must_use]
     pub const fn is_idempotent(self) -> bool {
         matches!(
@@ -98,33 +99,33 @@ impl Method {
     }
 }
 
-/// Whose doing an error was.
+/// The party that caused an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Blame {
-    /// The caller's.
+    /// The caller.
     Caller,
-    /// The upstream's.
+    /// The upstream.
     Upstream,
-    /// Ours.
+    /// The gate.
     Us,
 }
 
-/// What is known about a call when it is over; [`Ending::outcome`] says what that means.
+/// The facts about a call that is over; [`Ending::outcome`] derives its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {
-    /// Whose error ended the call; `None`: no error.
+    /// The party whose error ended the call; `None`: no error.
     pub error: Option<Blame>,
     /// Whether a whole response (ours or the upstream's) was handed to the caller's connection.
     pub response_complete: bool,
-    /// Whether the response that was sent came from the upstream.
+    /// Whether the response came from the upstream.
     pub forwarded_status: bool,
 }
 
 impl Ending {
-    /// The outcome by error source and bytes, never by the status alone.
+    /// Returns the outcome by the party of the error and the bytes sent, never by the status alone.
     ///
-    /// A complete answer counts as delivered even if an error was seen after it, as when an upstream answers
-    /// before the request body ended.
+    /// A complete answer counts as delivered even if an error was seen after it, as when an
+    /// upstream answers before the request body ended.
     #[must_use]
     pub const fn outcome(self) -> Outcome {
         match (self.error, self.response_complete) {

@@ -1,78 +1,79 @@
-//! Paths in one spelling, so that routes and permissions cannot be tricked by another one.
+//! Paths in one normal form, so that another spelling cannot evade routes and permissions.
 //!
-//! A normal path is for deciding only: what is forwarded is what the caller sent. Two accepted paths have the same
-//! normal form exactly if they decode to the same bytes, and nothing is accepted that some reader further on could
-//! take for a path elsewhere.
+//! A normal path is for decisions only: the gate forwards the path that the caller sent. Two
+//! accepted paths have the same normal form exactly if they decode to the same bytes, and no path
+//! is accepted that a later reader could take for another place.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The path of a request target in its one spelling: absolute, without empty or dot segments, every byte that may
-/// stand in a path literal, all others as `%XX` with capitals. A trailing slash is kept.
+/// The path of a request target in normal form: absolute, without empty or dot segments, every byte
+/// that may stand in a path literal, all others as `%XX` with capitals. A trailing slash is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NormalPath<'a>(Cow<'a, str>);
 
-/// A declared path that stands for itself and all that lies below it. At most 1,024 bytes. Cheap to clone.
+/// A declared path that stands for itself and all that lies below it. At most 1,024 bytes. Cheap to
+/// clone.
 ///
-/// It must be written in the normal form; a slash at its end is kept in its text and means nothing.
+/// It must be written in the normal form. A slash at its end is kept in its text and means nothing.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParentPath(Arc<str>);
 
-/// Why a path is refused: some reader could take it for another path. The caller's doing.
+/// The reason why a path is refused: some reader could take it for another path. Blame: caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AmbiguousPath {
-    /// It does not begin with `/`.
+    /// The path does not begin with `/`.
     #[error("a path begins with `/`")]
     NotAbsolute,
-    /// A raw `?` or `#`, which end a path.
+    /// The path holds a raw `?` or `#`, which end a path.
     #[error("a path holds no `?` and no `#`")]
     NotPathOnly,
-    /// `//`.
+    /// The path holds `//`.
     #[error("a path holds no empty segments (`//`)")]
     EmptySegment,
-    /// A segment that is `.` or `..`, in any encoding, also before parameters.
+    /// The path holds a segment `.` or `..`, in any encoding, also before parameters.
     #[error("a path holds no `.` or `..` segments in any encoding")]
     DotSegment,
-    /// `%2F`.
+    /// The path holds `%2F`.
     #[error("a path holds no encoded slash (`%2F`)")]
     EncodedSlash,
-    /// A backslash, raw or encoded.
+    /// The path holds a backslash, raw or encoded.
     #[error("a path holds no backslash, raw or encoded")]
     Backslash,
-    /// A raw `;`, which begins a parameter for some readers and not for others.
+    /// The path holds a raw `;`, which begins a parameter for some readers and not for others.
     #[error("a path holds no parameters (`;`)")]
     Parameter,
-    /// A control character, raw or encoded (NUL among them), or a raw blank.
+    /// The path holds a control character, raw or encoded (NUL among them), or a raw blank.
     #[error("a path holds no control characters, raw or encoded, and no blanks")]
     Control,
-    /// A `%` that two hexadecimal digits do not follow.
+    /// The path holds a `%` that two hexadecimal digits do not follow.
     #[error("a `%` in a path is followed by two hexadecimal digits")]
     MalformedPercent,
-    /// `%25` and two hexadecimal digits, however these are written.
+    /// The path holds `%25` and two hexadecimal digits, however these are written.
     #[error("a path is encoded once (no `%25` before two hexadecimal digits)")]
     DoubleEncoding,
-    /// An over-long UTF-8 form, by which `/` and `.` can be disguised.
+    /// The path holds an over-long UTF-8 form, by which `/` and `.` can be disguised.
     #[error("a path holds no over-long UTF-8")]
     Overlong,
-    /// A raw byte outside ASCII.
+    /// The path holds a raw byte outside ASCII.
     #[error("a path holds bytes outside ASCII in encoded form only")]
     NonAscii,
 }
 
-/// Why a text is not a [`ParentPath`].
+/// The reason why a text is not a [`ParentPath`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParsePathError {
-    /// It could be read in two ways.
+    /// The path could be read in two ways.
     #[error("`{text}` is not a path: {reason}")]
     Ambiguous {
         /// The text, clipped.
         text: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: AmbiguousPath,
     },
-    /// It has another spelling than the one that paths are compared in.
+    /// The path is not in the normal form in which paths are compared.
     #[error("`{text}` is not in normal form: write `{normal}`")]
     NotNormal {
         /// The text, clipped.
@@ -80,27 +81,27 @@ pub enum ParsePathError {
         /// The same path in normal form, clipped.
         normal: String,
     },
-    /// It is meant for a pattern, such as `/v1/*` or `/v1/{id}`.
+    /// The text is meant as a pattern, such as `/v1/*` or `/v1/{id}`.
     #[error(
         "`{text}` has a pattern, which no path is: a path stands for itself and all that lies below it, write `{parent}`"
     )]
     Pattern {
         /// The text, clipped.
         text: String,
-        /// What stands before the pattern, clipped.
+        /// The path before the pattern, clipped.
         parent: String,
     },
-    /// It is too long.
+    /// The path is longer than [`ParentPath::MAX_BYTES`].
     #[error("a path here has at most 1024 bytes, this one has {0}")]
     TooLong(usize),
 }
 
 impl<'a> NormalPath<'a> {
-    /// The normal form of the path of a request target (without its query). Borrows where the path is clean, which
-    /// most are.
+    /// Returns the normal form of the path of a request target (without its query). Borrows where
+    /// the path is clean, which most are.
     ///
     /// # Errors
-    /// When the path could be read in two ways.
+    /// A path that could be read in two ways.
     pub fn parse<P: AsRef<[u8]> + ?Sized>(raw: &'a P) -> Result<Self, AmbiguousPath> {
         let raw = raw.as_ref();
         if raw.first() != Some(&b'/') {
@@ -113,41 +114,41 @@ impl<'a> NormalPath<'a> {
         normalise(raw).map(|text| Self(Cow::Owned(text)))
     }
 
-    /// The path as text; ASCII, begins with `/`.
+    /// Returns the path as text; ASCII, begins with `/`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The same path, independent of the request it came from.
+    /// Returns the same path, independent of the request it came from.
     #[must_use]
     pub fn into_owned(self) -> NormalPath<'static> {
         NormalPath(Cow::Owned(self.0.into_owned()))
     }
 
-    /// Its segments; the last is empty where the path ends in a slash.
+    /// Returns the segments; the last is empty where the path ends in a slash.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.0[1..].split('/')
     }
 }
 
 impl ParentPath {
-    /// Longest text in bytes.
+    /// The greatest length of the text in bytes.
     pub const MAX_BYTES: usize = 1_024;
 
-    /// The path that everything lies below.
+    /// Returns the path that everything lies below.
     #[must_use]
     pub fn root() -> Self {
         Self("/".into())
     }
 
-    /// The text as it was declared.
+    /// Returns the text as it was declared.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Its segments; none for the root.
+    /// Returns the segments; none for the root.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('/').filter(|segment| !segment.is_empty())
     }
@@ -202,8 +203,8 @@ fn clip(text: &str) -> String {
     crate::quoted(text, 80)
 }
 
-/// What of a declared path stands before its first segment that other programs read as a pattern (`*`, `{id}`, `:id`, `<id>`),
-/// which no path of ours is; `None`: it has none.
+/// Returns the path before the first segment that other programs read as a pattern (`*`, `{id}`,
+/// `:id`, `<id>`), which no path of ours is; `None` if there is no such segment.
 #[must_use]
 pub fn before_pattern(path: &str) -> Option<&str> {
     let is_pattern =
@@ -218,7 +219,8 @@ pub fn before_pattern(path: &str) -> Option<&str> {
     None
 }
 
-/// Bytes that stand for themselves in the normal form (RFC 3986 `pchar`, but for `;`).
+/// The bytes that stand for themselves in the normal form (RFC 3986 `pchar`, but for `;`), as a
+/// table.
 const LITERAL: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -233,7 +235,8 @@ const LITERAL: [bool; 256] = {
     table
 };
 
-/// Whether the path is its own normal form, for all but a few paths that hold encoded bytes.
+/// Returns whether the path is its own normal form. Returns false as well for a few that are, but
+/// hold encoded bytes.
 fn is_clean(raw: &[u8]) -> bool {
     let mut segments = raw[1..].split(|byte| *byte == b'/').peekable();
     while let Some(segment) = segments.next() {
@@ -263,7 +266,7 @@ fn normalise(raw: &[u8]) -> Result<String, AmbiguousPath> {
     Ok(normal)
 }
 
-/// Decodes one raw segment and refuses what may not stand in it raw.
+/// Decodes one raw segment and refuses bytes that may not stand in it raw.
 fn decode(segment: &[u8], decoded: &mut Vec<u8>) -> Result<(), AmbiguousPath> {
     let mut rest = segment;
     while let [byte, after @ ..] = rest {
@@ -290,7 +293,7 @@ fn decode(segment: &[u8], decoded: &mut Vec<u8>) -> Result<(), AmbiguousPath> {
     Ok(())
 }
 
-/// Refuses a decoded segment that a reader further on could take for something else.
+/// Refuses a decoded segment that a later reader could take for something else.
 fn inspect(decoded: &[u8]) -> Result<(), AmbiguousPath> {
     for (at, byte) in decoded.iter().enumerate() {
         match (byte, &decoded[at + 1..]) {
@@ -336,10 +339,10 @@ fn hex_digit(byte: u8) -> Option<u8> {
         .and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// For fuzzers: takes any bytes as a path and panics if what must hold does not.
+/// Takes any bytes as a path, for fuzzers, and panics if a property does not hold.
 ///
 /// # Panics
-/// When an accepted path is not its own normal form, or decodes to a path with other segments.
+/// If an accepted path is not its own normal form, or decodes to a path with other segments.
 pub fn exercise(bytes: &[u8]) {
     let Ok(normal) = NormalPath::parse(bytes) else {
         return;
@@ -367,7 +370,8 @@ pub fn exercise(bytes: &[u8]) {
     }
 }
 
-/// Decodes as the most careless reader does: what is malformed is kept, over-long UTF-8 is understood.
+/// Decodes as the most careless reader does: malformed bytes are kept, over-long UTF-8 is
+/// understood.
 fn lenient_decode(mut rest: &[u8], decoded: &mut Vec<u8>) {
     while let [byte, after @ ..] = rest {
         rest = after;
@@ -388,8 +392,9 @@ fn lenient_decode(mut rest: &[u8], decoded: &mut Vec<u8>) {
     }
 }
 
-/// Segments as the most careless reader sees them: backslashes are slashes, empty segments vanish (but the last),
-/// parameters are dropped where that leaves a dot segment, dot segments are followed, NUL ends the path.
+/// Returns the segments as the most careless reader sees them: backslashes are slashes, empty
+/// segments vanish (but the last), parameters are dropped where that leaves a dot segment, dot
+/// segments are followed, NUL ends the path.
 fn resolve(path: &[u8]) -> Vec<&[u8]> {
     let path = path.split(|byte| *byte == 0).next().unwrap_or_default();
     let mut parts: Vec<&[u8]> = path

@@ -1,4 +1,4 @@
-//! Plans: what a unit costs and what a license of the plan may use.
+//! Plans: the price of a unit and the default limits of licenses.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -12,27 +12,29 @@ use crate::name::PlanName;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Terms", into = "Terms")]
 pub struct Plan {
-    /// Its name.
+    /// The name.
     pub name: PlanName,
-    /// The currency of its prices.
+    /// The currency of the price.
     pub currency: Currency,
-    /// What one billed unit costs.
+    /// The price of one billed unit.
     pub price_per_unit: Money,
-    /// Windows for licenses that have none of their own.
+    /// The windows for licenses that have none of their own.
     pub rate_limits: Vec<RateLimit>,
-    /// Calls at once for licenses that have no limit of their own.
+    /// The calls at one time for licenses that have no limit of their own.
     pub concurrency: Option<u32>,
-    /// Words that adapters give a meaning to.
+    /// Words to which adapters give a meaning.
     pub features: Vec<String>,
 }
 
-/// A plan as it is kept and hashed. Its form never changes, or every plan would get another revision.
+/// The form in which a plan is kept and hashed. It never changes, or every plan would get another
+/// revision.
 #[derive(Serialize, Deserialize)]
 struct Terms {
     name: PlanName,
     currency: Currency,
     price_per_unit: Money,
-    /// Once announced, and nothing ever came of it: 0 is written, and what older files said is not read.
+    /// A field that was announced and never used: 0 is written, and the value in older files is not
+    /// read.
     #[serde(default)]
     included_units: u64,
     rate_limits: Vec<RateLimit>,
@@ -67,10 +69,11 @@ impl From<Terms> for Plan {
     }
 }
 
-/// A plan as it was at one time. Old revisions stay readable, for a call is priced by the revision it was admitted under.
+/// The terms of a plan at one time. Old revisions stay readable, since a call is priced by the
+/// revision it was admitted under.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanRevision {
-    /// Hash of the terms.
+    /// The hash of the terms.
     pub id: PlanRevisionId,
     /// The terms.
     pub plan: Plan,

@@ -1,10 +1,11 @@
-//! Why a call is refused, and what the caller is told.
+//! The reasons for which a call is refused, with the status, code and title for the caller.
 
 use crate::outcome::Blame;
 
 macro_rules! refusals {
     ($($(#[$doc:meta])* $variant:ident = $number:literal, $status:literal, $blame:ident, $code:literal, $title:literal;)*) => {
-        /// A reason to refuse a call. The caller sees its code and title; everything else belongs in the log.
+        /// A reason to refuse a call. The caller sees its code and title; everything else belongs
+        /// in the log.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
         pub enum Refusal { $($(#[$doc])* $variant = $number,)* }
@@ -13,31 +14,32 @@ macro_rules! refusals {
             /// Every refusal.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// The word for programs.
+            /// Returns the word for programs.
             #[must_use]
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code),* }
             }
 
-            /// The sentence for people.
+            /// Returns the sentence for people.
             #[must_use]
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$variant => $title),* }
             }
 
-            /// The HTTP status.
+            /// Returns the HTTP status.
             #[must_use]
             pub const fn status(self) -> u16 {
                 match self { $(Self::$variant => $status),* }
             }
 
-            /// Whose doing it is.
+            /// Returns the party that caused the refusal.
             #[must_use]
             pub const fn blame(self) -> Blame {
                 match self { $(Self::$variant => Blame::$blame),* }
             }
 
-            /// The refusal that a stored number stands for; 0 stands for none.
+            /// Returns the refusal that a stored number stands for; `None` for 0 and unknown
+            /// numbers.
             #[must_use]
             pub const fn from_number(number: u8) -> Option<Self> {
                 match number { $($number => Some(Self::$variant),)* _ => None }
@@ -47,11 +49,11 @@ macro_rules! refusals {
 }
 
 refusals! {
-    /// No credential on the call.
+    /// The call has no credential.
     LicenseMissing = 1, 401, Caller, "license_missing", "a license key is required";
-    /// A credential that no license has; malformed ones look the same.
+    /// The call has a credential that no license has; malformed ones look the same.
     LicenseUnknown = 2, 401, Caller, "license_unknown", "the license key is not valid";
-    /// A token that is unknown, used or expired.
+    /// The token is unknown, used or expired.
     TokenInvalid = 3, 401, Caller, "token_invalid", "the token is unknown, used or expired";
     /// The license is switched off for now.
     LicenseDisabled = 4, 403, Caller, "license_disabled", "the license is disabled";
@@ -65,17 +67,17 @@ refusals! {
     IpNotAllowed = 8, 403, Caller, "ip_not_allowed", "the license may not be used from this address";
     /// The token was issued for another method or path.
     TokenMismatch = 9, 403, Caller, "token_mismatch", "the token was issued for another method or path";
-    /// The agent policy denies it.
+    /// The agent policy denies the call.
     AgentDenied = 10, 403, Caller, "agent_denied", "this agent may not call";
-    /// Nothing is left, and nothing comes back by itself.
+    /// The quota is used up, and nothing comes back by itself.
     QuotaExhausted = 11, 402, Caller, "quota_exhausted", "the quota of the license is used up";
-    /// Nothing is left until the next refill.
+    /// The quota is used up until the next refill.
     QuotaExhaustedForNow = 12, 429, Caller, "quota_exhausted", "the quota of the license is used up until it is refilled";
-    /// Payment is asked for.
+    /// The call must be paid for.
     PaymentRequired = 13, 402, Caller, "payment_required", "payment is required";
-    /// Too many calls in a window.
+    /// There were too many calls in a window.
     RateLimited = 14, 429, Caller, "rate_limited", "too many calls, retry later";
-    /// Too many calls at once.
+    /// There are too many calls at once.
     TooManyConcurrent = 15, 429, Caller, "too_many_concurrent", "too many calls at once";
     /// No app serves this host and path.
     AppUnknown = 16, 404, Caller, "app_unknown", "nothing is served here";
@@ -83,9 +85,9 @@ refusals! {
     RouteUnknown = 17, 404, Caller, "route_unknown", "the app has no such route";
     /// The request body is larger than the app takes.
     BodyTooLarge = 18, 413, Caller, "body_too_large", "the request body is too large";
-    /// Two different credentials on one call.
+    /// The call has two different credentials.
     CredentialAmbiguous = 19, 400, Caller, "credential_ambiguous", "the call carries two different credentials, send one";
-    /// A path that could be read in two ways.
+    /// The path could be read in two ways.
     PathAmbiguous = 20, 400, Caller, "path_ambiguous", "the path is ambiguous, send it without encoded separators or dot segments";
     /// The upstream could not be reached, or broke off before it answered.
     UpstreamUnreachable = 21, 502, Upstream, "upstream_unreachable", "the upstream could not be reached, or broke off before it answered";
@@ -97,22 +99,23 @@ refusals! {
     QuotaUnavailable = 24, 503, Us, "quota_unavailable", "the quota cannot be checked right now, retry later";
     /// The call cannot be recorded right now.
     JournalUnavailable = 25, 503, Us, "journal_unavailable", "calls cannot be recorded right now, retry later";
-    /// The request cannot be understood.
+    /// The request is malformed.
     RequestMalformed = 26, 400, Caller, "request_malformed", "the request is malformed";
-    /// An error of the gate itself.
+    /// The gate itself had an error.
     GatewayError = 27, 500, Us, "gateway_error", "the gateway failed, retry later";
     /// The app serves this path, but not by this method.
     MethodNotAllowed = 28, 405, Caller, "method_not_allowed", "the path is not served by this method";
-    /// What the upstream said is no HTTP, or not what it may say here.
+    /// The upstream's answer is not valid HTTP, or not one that it may give here.
     UpstreamInvalid = 29, 502, Upstream, "upstream_invalid", "the upstream did not answer in valid HTTP";
-    /// The target is longer than can be read.
+    /// The request target is longer than can be read.
     TargetTooLong = 30, 414, Caller, "target_too_long", "the target of the request is too long";
-    /// The head is larger than can be read.
+    /// The request head is larger than can be read.
     HeadTooLarge = 31, 431, Caller, "head_too_large", "the head of the request is too large";
 }
 
 impl Refusal {
-    /// Whether our own trouble is the reason, so that the caller should come back (`Retry-After`).
+    /// Returns whether the gate itself is the reason, so that the caller should come back
+    /// (`Retry-After`).
     #[must_use]
     pub const fn is_ours(self) -> bool {
         matches!(self.blame(), Blame::Us)

@@ -1,7 +1,9 @@
-//! Which app and which route a call belongs to: tables built at configuration load, read without allocation.
+//! Tables that find the app and the route of a call. They are built when the configuration is
+//! loaded, and read without allocation.
 //!
-//! A look-up walks down a tree of path segments and stops where nothing is declared any more, so its cost follows the
-//! depth of what is declared, not the number of routes and not the length of what a caller sends.
+//! A look-up walks down a tree of path segments and stops where nothing is declared any more. So
+//! its cost follows the depth of the declared paths, not the number of routes and not the length of
+//! the request's path.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -12,7 +14,8 @@ use crate::methods::Methods;
 use crate::outcome::Method;
 use crate::path::{NormalPath, ParentPath};
 
-/// A host that an app is served on: one name, or all names below one (`*.example.com`). Lower-case, without port.
+/// A host that an app is served on: one name, or all names below one (`*.example.com`). Lower-case,
+/// without port.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
     /// This host: a DNS name, an IPv4 address, or an IPv6 address in brackets.
@@ -21,7 +24,7 @@ pub enum HostPattern {
     Below(Box<str>),
 }
 
-/// Why a text is not a [`HostPattern`].
+/// The error for a text that is not a [`HostPattern`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a host: write a name such as `api.example.com` or `*.example.com`, without scheme, port and path"
@@ -37,11 +40,11 @@ pub struct AppTable<T> {
     rest: PathTree<u32>,
 }
 
-/// Two apps are declared for the same host and path.
+/// The error for two apps that are declared for the same host and path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("another app already serves {} below `{path}`", host_text(.host.as_ref()))]
 pub struct AppConflict {
-    /// The app that was there first, as a number in order of insertion.
+    /// The index of the app that was there first, in order of insertion.
     pub first: usize,
     /// The host; `None`: every host.
     pub host: Option<HostPattern>,
@@ -56,11 +59,11 @@ pub struct RouteTable<T> {
     tree: PathTree<[u32; METHODS]>,
 }
 
-/// Two routes are declared for the same path and method.
+/// The error for two routes that are declared for the same path and method.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("another route already serves {method} on `{path}`")]
 pub struct RouteConflict {
-    /// The route that was there first, as a number in order of insertion.
+    /// The index of the route that was there first, in order of insertion.
     pub first: usize,
     /// The path.
     pub path: ParentPath,
@@ -68,7 +71,7 @@ pub struct RouteConflict {
     pub method: Method,
 }
 
-/// Values by parent path. Node 0 is the root.
+/// Values by parent path, as a tree. Node 0 is the root.
 #[derive(Clone, Debug)]
 struct PathTree<V> {
     nodes: Vec<Node<V>>,
@@ -84,7 +87,7 @@ const METHODS: usize = Method::ALL.len();
 const NONE: u32 = u32::MAX;
 
 impl<T> AppTable<T> {
-    /// A table without apps.
+    /// Makes a table without apps.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -95,10 +98,11 @@ impl<T> AppTable<T> {
         }
     }
 
-    /// Adds an app on all pairs of these hosts (none: every host that no other app names) and paths (none: `/`).
+    /// Adds an app on all pairs of these hosts (none: every host that no other app names) and paths
+    /// (none: `/`).
     ///
     /// # Errors
-    /// Names every pair that is taken already; those stay with the app that had them.
+    /// Every pair that is taken already; those stay with the app that had them.
     pub fn insert(
         &mut self,
         hosts: &[HostPattern],
@@ -139,9 +143,9 @@ impl<T> AppTable<T> {
         }
     }
 
-    /// The app that serves this host (as in the `Host` header, with or without port) and path: by the host itself,
-    /// else by the longest name that it lies below, else the app without hosts; among those of a host, by the longest
-    /// parent path.
+    /// Returns the app that serves a host (as in the `Host` header, with or without port) and path:
+    /// by the host itself, else by the longest name that the host lies below, else the app without
+    /// hosts. Among the apps of a host the longest parent path decides.
     #[must_use]
     pub fn lookup(&self, host: &str, path: &NormalPath<'_>) -> Option<&T> {
         let mut buffer = [0; MAX_HOST_BYTES];
@@ -163,14 +167,14 @@ impl<T> AppTable<T> {
             .find_map(|(dot, _)| self.below.get(&host[dot + 1..]).and_then(find))
     }
 
-    /// Every app, in order of insertion.
+    /// Returns every app, in order of insertion.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.values.iter()
     }
 }
 
 impl<T> RouteTable<T> {
-    /// A table without routes.
+    /// Makes a table without routes.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -182,7 +186,8 @@ impl<T> RouteTable<T> {
     /// Adds a route for this path and what lies below it, and these methods (none: every method).
     ///
     /// # Errors
-    /// Names the first method that another route serves on this path already; those stay with that route.
+    /// The first method that another route serves on this path already. Such methods stay with that
+    /// route.
     pub fn insert(
         &mut self,
         path: &ParentPath,
@@ -215,8 +220,8 @@ impl<T> RouteTable<T> {
         conflict.map_or(Ok(()), Err)
     }
 
-    /// The route with the longest parent path that serves this method on this path. HEAD goes by the route of GET where it has
-    /// none of its own on that path.
+    /// Returns the route with the longest parent path that serves a method on a path. HEAD goes by
+    /// the route of GET where it has none of its own on that path.
     #[must_use]
     pub fn lookup(&self, method: Method, path: &NormalPath<'_>) -> Option<&T> {
         let serves = |slots: &[u32; METHODS]| {
@@ -230,7 +235,7 @@ impl<T> RouteTable<T> {
         self.values.get(index as usize)
     }
 
-    /// The methods by which routes serve this path.
+    /// Returns the methods by which routes serve a path.
     #[must_use]
     pub fn methods(&self, path: &NormalPath<'_>) -> Methods {
         let found = Cell::new(Methods::default());
@@ -248,7 +253,7 @@ impl<T> RouteTable<T> {
         found.get()
     }
 
-    /// Every route, in order of insertion.
+    /// Returns every route, in order of insertion.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.values.iter()
     }
@@ -261,7 +266,7 @@ impl<V> PathTree<V> {
         }
     }
 
-    /// The place for the value of this path.
+    /// Returns the place for the value of a path.
     fn slot(&mut self, path: &ParentPath) -> &mut Option<V> {
         let mut at = 0;
         for segment in path.segments() {
@@ -280,7 +285,7 @@ impl<V> PathTree<V> {
         child as usize
     }
 
-    /// What `pick` takes from the longest parent of `path` that it takes anything from.
+    /// Returns the result of `pick` for the longest parent of `path` for which there is one.
     fn longest<R>(&self, path: &NormalPath<'_>, pick: impl Fn(&V) -> Option<R>) -> Option<R> {
         let mut node = &self.nodes[0];
         let mut best = node.value.as_ref().and_then(&pick);
@@ -324,10 +329,11 @@ fn next_index<T>(items: &[T]) -> u32 {
         .expect("a configuration file cannot declare four thousand million items")
 }
 
-/// Longest DNS name in bytes, with room for the brackets of an IPv6 address.
+/// The length of the longest DNS name in bytes, with room for the brackets of an IPv6 address.
 const MAX_HOST_BYTES: usize = 255;
 
-/// The host without port and final dot, in lower case; `None` if it is too long for any name.
+/// Returns the host without port and final dot, in lower case; `None` if it is too long for any
+/// name.
 fn canonical_host<'a>(host: &'a str, buffer: &'a mut [u8; MAX_HOST_BYTES]) -> Option<&'a str> {
     let name = match host.rfind(':') {
         Some(colon) if !host.ends_with(']') => &host[..colon],

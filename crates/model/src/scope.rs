@@ -1,4 +1,4 @@
-//! What a management key may do.
+//! Scopes: the rights of management keys.
 
 use std::str::FromStr;
 
@@ -6,7 +6,8 @@ use crate::forms::text_form;
 use crate::word_enum;
 
 word_enum!(
-    /// One thing that a management key may be limited to. Which of them a key has is said by [`Scope::held`] alone.
+    /// A right that a management key may be limited to. [`Scope::held`] alone decides which of them
+    /// a key has.
     Scope {
         /// See the audit log of the account.
         ReadAudit => "read:audit",
@@ -18,23 +19,23 @@ word_enum!(
         ReadLicenses => "read:licenses",
         /// See usage.
         ReadUsage => "read:usage",
-        /// Make, rotate and revoke management keys with no more rights than its own.
+        /// Create, rotate and revoke management keys with no more rights than its own.
         WriteKeys => "write:keys",
-        /// Make and change licenses.
+        /// Create and change licenses.
         WriteLicenses => "write:licenses",
     }
 );
 
-/// Why a text is not a [`Scope`].
+/// The error for a text that is not a [`Scope`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is not a scope: use one of {}", Scope::words())]
 pub struct ParseScopeError {
-    /// What was given, shortened.
+    /// The text, shortened.
     given: String,
 }
 
 impl Scope {
-    /// Whether whoever has it sees things only, and changes none.
+    /// Returns whether the scope only reads, and changes nothing.
     #[must_use]
     pub const fn only_reads(self) -> bool {
         match self {
@@ -47,9 +48,9 @@ impl Scope {
         }
     }
 
-    /// The scopes that a management key has by those that it names: all, if it names none. A key for one license only
-    /// reads, whatever it names: it is its holder's, who does not set their own limits. A word that is no scope gives
-    /// nothing.
+    /// Returns the scopes that a management key has by those that it names: all, if it names none.
+    /// A key for one license only reads, whatever it names: it is its holder's, who does not set
+    /// their own limits. A word that is not a scope gives nothing.
     #[must_use]
     pub fn held(named: &[String], of_one_license: bool) -> Vec<Self> {
         let is_named = |scope: &Self| {

@@ -1,4 +1,4 @@
-//! Sessions: what a key and its secret are exchanged for, so that neither travels with every call.
+//! Sessions: tokens that stand for a key and its secret, so that neither travels with every call.
 
 use std::fmt;
 
@@ -8,39 +8,42 @@ use zeroize::Zeroizing;
 use crate::id::{LicenseId, ManagementKeyId, SessionId};
 use crate::time::Timestamp;
 
-/// A family of tokens: what one log-in gave, and all that it was refreshed to.
+/// A family of tokens: those of one log-in, and all that they were refreshed to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
-    /// Identity.
+    /// The id.
     pub id: SessionId,
-    /// The management key that it acts for.
+    /// The management key that the session acts for.
     pub key_id: ManagementKeyId,
-    /// The license that calls with its access tokens draw on; `None`: they open no gate.
+    /// The license that calls with its access tokens draw on; `None`: its tokens do not open the
+    /// gate.
     pub license_id: Option<LicenseId>,
-    /// When it began.
+    /// The time of the log-in.
     pub created_at: Timestamp,
-    /// When it was ended, by its holder or because a refresh token was used twice.
+    /// The time at which the session was ended, by its holder or because a refresh token was used
+    /// twice.
     pub ended_at: Option<Timestamp>,
 }
 
-/// A refresh token in the clear: `rt_` and 256 random bits as 64 hexadecimal digits. Its `Debug` redacts, and its
-/// memory is wiped when it is dropped.
+/// A refresh token in the clear: `rt_` and 256 random bits as 64 hexadecimal digits. Its `Debug`
+/// redacts it, and its memory is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RefreshToken(Zeroizing<String>);
 
-/// The kind of the credentials that access tokens are at the gate.
+/// The kind of the credential that an access token is at the gate.
 pub const ACCESS_TOKEN_KIND: &str = "access_token";
 
-/// Longest access token that is looked at, in bytes.
+/// The greatest length of an access token in bytes; longer ones are not looked at.
 pub const MAX_ACCESS_TOKEN_BYTES: usize = 4 * 1024;
 
-/// How access tokens begin: the header of a JWT with a `kid` of ours, as far as it is the same for all.
+/// The beginnings of access tokens: the header of a JWT with a `kid` of ours, as far as it is the
+/// same for all.
 const BEGINNINGS: [&[u8]; 2] = [
     b"eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiIsImtpZCI6InNn",
     b"eyJ0eXAiOiJKV1QiLCJhbGciOiJFZERTQSIsImtpZCI6InNn",
 ];
 
-/// Whether a text is an access token of ours by its looks; says nothing about whether it is valid.
+/// Returns whether a text looks like an access token of ours. Does not check whether it is valid.
 #[must_use]
 pub fn is_access_token(text: &[u8]) -> bool {
     BEGINNINGS.iter().any(|begin| text.starts_with(begin))
@@ -50,7 +53,7 @@ impl RefreshToken {
     const PREFIX: &'static str = "rt_";
     const DIGITS: usize = 64;
 
-    /// A new random one.
+    /// Generates a random token.
     ///
     /// # Panics
     /// If the operating system has no randomness to give.
@@ -62,7 +65,7 @@ impl RefreshToken {
         Self(Zeroizing::new(format!("{}{}", Self::PREFIX, *digits)))
     }
 
-    /// One that was presented; `None`: it is none by its looks.
+    /// Reads a presented token; `None` if it does not look like one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix(Self::PREFIX)?;
@@ -71,7 +74,7 @@ impl RefreshToken {
         valid.then(|| Self(Zeroizing::new(text.to_owned())))
     }
 
-    /// The token itself. Show it once, to whom it belongs; never log it.
+    /// Returns the token itself. Show it once, to whom it belongs; never log it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

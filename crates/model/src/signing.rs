@@ -1,4 +1,4 @@
-//! What is signed, with what kind of key, and how far a key has come in its life.
+//! Signing keys: their uses, algorithms and states.
 
 use std::str::FromStr;
 
@@ -9,7 +9,8 @@ use crate::forms::text_form;
 use crate::word_enum;
 
 word_enum!(
-    /// What a signing key is for. Each has keys of its own, so that nothing signed for one passes as another.
+    /// The use of a signing key. Each use has keys of its own, so that nothing signed for one
+    /// passes as another.
     SigningUse {
         /// Stamps of processed requests, which anybody can verify offline.
         Stamps => "stamps",
@@ -20,7 +21,7 @@ word_enum!(
     }
 );
 
-/// How a key signs.
+/// The algorithm of a signing key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SigningAlgorithm {
     /// Ed25519 (RFC 8037).
@@ -29,7 +30,7 @@ pub enum SigningAlgorithm {
     Hs256,
 }
 
-/// How far a signing key has come.
+/// The state of a signing key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SigningKeyState {
@@ -45,13 +46,13 @@ pub enum SigningKeyState {
     Withdrawn,
 }
 
-/// Why a text is not a [`SigningUse`].
+/// The error for a text that is not a [`SigningUse`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not what keys sign: use `stamps`, `tokens` or `tokens-hs256`")]
 pub struct ParseSigningUseError(pub String);
 
 impl SigningUse {
-    /// How its keys sign.
+    /// Returns the algorithm of its keys.
     #[must_use]
     pub const fn algorithm(self) -> SigningAlgorithm {
         match self {
@@ -60,7 +61,7 @@ impl SigningUse {
         }
     }
 
-    /// Whether its keys sign access tokens.
+    /// Returns whether its keys sign access tokens.
     #[must_use]
     pub const fn is_for_tokens(self) -> bool {
         matches!(self, Self::Tokens | Self::TokensHs256)
@@ -68,7 +69,7 @@ impl SigningUse {
 }
 
 impl SigningAlgorithm {
-    /// Its name in JOSE headers.
+    /// Returns the algorithm's name in JOSE headers.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -79,13 +80,13 @@ impl SigningAlgorithm {
 }
 
 impl SigningKeyState {
-    /// Whether what a key in this state signed is a credential.
+    /// Returns whether a signature by a key in this state counts as a credential.
     #[must_use]
     pub const fn verifies(self) -> bool {
         matches!(self, Self::Next | Self::Signing | Self::Overlapping)
     }
 
-    /// The word for it.
+    /// Returns the word for this state.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

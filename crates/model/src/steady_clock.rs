@@ -1,32 +1,35 @@
-//! A clock that does not believe a jump at once.
+//! A clock that does not follow a jump of another clock at once.
 //!
-//! Windows and refills go by what people read. A wall clock that is three hours ahead for a moment would end periods that are
-//! under way, begin others, and be back before anybody has seen it. The clock since boot cannot be set: against it a jump shows.
+//! Windows and refills go by the wall clock. A wall clock that is three hours ahead for a moment
+//! would end periods that are under way, begin others, and be back before anybody has seen it. The
+//! clock since boot cannot be set, so a jump shows against it.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::time::{Clock, Moment, Timestamp};
 
-/// Another clock's time, in which a jump is passed over until it has lasted for a while.
+/// The time of another clock, in which a jump is ignored until it has lasted for
+/// [`SteadyClock::MIN_JUMP_DURATION`].
 #[derive(Debug)]
 pub struct SteadyClock<C> {
     clock: C,
-    /// What people read when the machine was started, as it is believed.
+    /// The wall-clock time at boot, in microseconds, as it is believed.
     offset: AtomicI64,
-    /// The moment since which another offset is seen; 0: none is.
+    /// The moment since which another offset is seen, in microseconds; 0: none is.
     strayed_since: AtomicU64,
-    /// That other offset.
+    /// The other offset, in microseconds.
     strayed_to: AtomicI64,
 }
 
 impl<C: Clock> SteadyClock<C> {
-    /// Steps up to this are followed at once, as a clock that is corrected makes them. Microseconds.
+    /// The largest step in microseconds that is followed at once, as the correction of a clock
+    /// makes it.
     const STEP: i64 = 2_000_000;
-    /// A jump that lasts for so long is believed.
+    /// The time that a jump lasts before it is believed.
     pub const MIN_JUMP_DURATION: Duration = Duration::from_secs(60);
 
-    /// Goes by `clock`, and believes what it shows now.
+    /// Makes a clock that follows `clock`, and believes the time that it shows now.
     pub fn new(clock: C) -> Self {
         let offset = offset(&clock);
         Self {
@@ -37,14 +40,15 @@ impl<C: Clock> SteadyClock<C> {
         }
     }
 
-    /// How far the other clock is from this one, in microseconds, if it has jumped and is not believed yet.
+    /// Returns the distance from this clock to the other one in microseconds, if the other one has
+    /// jumped and is not believed yet.
     pub fn strayed(&self) -> Option<i64> {
         let _read = self.now();
         let by = self.strayed_to.load(Ordering::Relaxed) - self.offset.load(Ordering::Relaxed);
         (self.strayed_since.load(Ordering::Relaxed) != 0).then_some(by)
     }
 
-    /// Whether the other clock has stood there for as long as it takes to be believed.
+    /// Returns whether the other clock has stayed at its new offset for long enough to be believed.
     fn is_believed(&self, seen: i64, at: Moment) -> bool {
         let since = self.strayed_since.load(Ordering::Relaxed);
         let elsewhere = (seen - self.strayed_to.load(Ordering::Relaxed)).abs() > Self::STEP;

@@ -1,9 +1,10 @@
-//! The dictionary of the journal: texts that records name by number.
+//! Symbols: the journal's dictionary of texts that records name by number.
 
 use crate::id::PlanRevisionId;
 use crate::name::{AccountName, AppName, PlanName};
 
-/// What a symbol number of a record stands for. It is written to the journal as text, so that a segment can be read alone.
+/// The meaning of a symbol number in records. It is written to the journal as text, so that a
+/// segment can be read alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Symbol {
     /// An app with the account that sells it.
@@ -17,12 +18,12 @@ pub enum Symbol {
     Route(String),
     /// A revision of a plan.
     Plan {
-        /// Its name.
+        /// The plan's name.
         name: PlanName,
-        /// Its revision.
+        /// The revision.
         revision: PlanRevisionId,
     },
-    /// What a unit is: a word such as `token` or `second`.
+    /// The word for a unit, such as `token` or `second`.
     Unit(String),
 }
 
@@ -30,7 +31,7 @@ impl Symbol {
     /// The number that stands for no symbol.
     pub const NONE: u32 = 0;
 
-    /// The text that the journal keeps.
+    /// Returns the text that the journal keeps.
     #[must_use]
     pub fn encode(&self) -> String {
         match self {
@@ -41,7 +42,7 @@ impl Symbol {
         }
     }
 
-    /// The symbol of a text that [`Symbol::encode`] wrote; `None` for any other.
+    /// Reads a text that [`Symbol::encode`] wrote; `None` for any other.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;

@@ -1,13 +1,14 @@
-//! What an operating system refuses, in the words of this program.
+//! Errors of the operating system, in the words of this program.
 
 use std::io;
 
-/// Why an operation of the system failed, for people: what is wrong, without a number and without the system's own text where
-/// there are words of ours.
+/// Returns the reason of a system error for people: what is wrong, without a number, and without
+/// the system's own text where there are words of ours.
 #[must_use]
 pub fn in_words(error: &io::Error) -> String {
     use io::ErrorKind as Kind;
-    /// Linux: this process, and the whole system, have no file left to open.
+    /// The Linux error numbers for no free file descriptor, in this process (EMFILE) and in the
+    /// whole system (ENFILE).
     const TOO_MANY_FILES: [i32; 2] = [24, 23];
     let words = match error.kind() {
         Kind::NotFound => "there is no such file or folder",
@@ -40,7 +41,7 @@ pub fn in_words(error: &io::Error) -> String {
     words.to_owned()
 }
 
-/// What is seldom enough to have no words here.
+/// Returns the text for an error that is too rare for words of its own.
 fn others(error: &io::Error) -> String {
     let text = error.to_string();
     // The resolver's error has no kind of its own.

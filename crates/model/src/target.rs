@@ -1,14 +1,16 @@
 //! The target of a request, in the one form that is both judged and forwarded.
 //!
-//! A gate that judges one spelling and forwards another can be told to let a dear path pass for a cheap one. So a target is read
-//! here, once: whoever decides reads the path of a [`RequestTarget`], and what goes upstream is its text.
+//! A gate that judges one spelling and forwards another can be made to let an expensive path pass
+//! for a cheap one. So a target is read once, here: decisions go by the path of a
+//! [`RequestTarget`], and its text goes upstream.
 
 use std::borrow::Cow;
 
 /// A request target in origin form: an absolute path and perhaps a query (RFC 9112, section 3.2.1).
 ///
-/// Targets in absolute form (`http://host/path`) become this, with their authority beside it. Its bytes are those that the caller
-/// sent: it is not the normal form that routes are looked up by, which is [`NormalPath`](crate::NormalPath).
+/// Targets in absolute form (`http://host/path`) are turned into it, with their authority beside
+/// it. Its bytes are those that the caller sent. Routes are looked up by the normal form instead,
+/// [`NormalPath`](crate::NormalPath).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestTarget<'a> {
     text: Cow<'a, [u8]>,
@@ -16,16 +18,18 @@ pub struct RequestTarget<'a> {
     authority: Option<&'a str>,
 }
 
-/// Why bytes are no target that can be forwarded. The caller's doing.
+/// The reason why bytes are not a target that can be forwarded. Blame: caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum MalformedTarget {
-    /// It begins with neither `/` nor `http://` nor `https://`: `*`, an authority, or a path that lacks its slash.
+    /// The target begins with neither `/` nor `http://` nor `https://`: it is `*`, an authority, or
+    /// a path without its slash.
     #[error("a request target begins with `/`")]
     NotAbsolute,
-    /// The authority of an absolute form is no host with or without a port.
+    /// The authority of an absolute form is not a host with or without a port.
     #[error("the authority of a request target is a host, perhaps with a port")]
     Authority,
-    /// A blank or a control character other than NUL, on which readers disagree where the target ends.
+    /// The target holds a blank or a control character other than NUL, and readers disagree where
+    /// such a target ends.
     #[error("a request target holds no blanks and no control characters")]
     Control,
 }
@@ -33,12 +37,12 @@ pub enum MalformedTarget {
 impl<'a> RequestTarget<'a> {
     /// Reads the target of a request line, or the `:path` of HTTP/2.
     ///
-    /// A path in origin form is borrowed as it is. Whether a path is ambiguous is not asked here, since that matters only where
-    /// something depends on it.
+    /// A path in origin form is borrowed as it is. Whether the path is ambiguous is not checked
+    /// here, since it matters only where something depends on the path.
     ///
     /// # Errors
-    /// [`MalformedTarget`] for every other form; RFC 9112, section 3.2, knows them for CONNECT and for `OPTIONS *` alone, which
-    /// address a server and not what lies behind it.
+    /// [`MalformedTarget`] for every other form. RFC 9112, section 3.2, has them for CONNECT and
+    /// for `OPTIONS *` alone, which address a server and not what lies behind it.
     pub fn parse(raw: &'a [u8]) -> Result<Self, MalformedTarget> {
         if raw.first() == Some(&b'/') {
             // A blank there may be the end of the target to one reader and part of it to the next.
@@ -51,7 +55,7 @@ impl<'a> RequestTarget<'a> {
         let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
         let (authority, rest) = rest.split_at(end.unwrap_or(rest.len()));
         let authority = std::str::from_utf8(authority).ok().filter(|text| {
-            // Without a host there is nobody to ask (RFC 9110, section 4.2.1).
+            // A target without a host addresses nobody (RFC 9110, section 4.2.1).
             !text.is_empty() && is_host_with_port(text)
         });
         let authority = Some(authority.ok_or(MalformedTarget::Authority)?);
@@ -75,28 +79,29 @@ impl<'a> RequestTarget<'a> {
         }
     }
 
-    /// Path and query as they go upstream; begins with `/`.
+    /// Returns path and query as they go upstream; begins with `/`.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.text
     }
 
-    /// The path alone, as it goes upstream; begins with `/`.
+    /// Returns the path alone, as it goes upstream; begins with `/`.
     #[must_use]
     pub fn path(&self) -> &[u8] {
         &self.text[..self.path_length]
     }
 
-    /// The host, perhaps with a port, that a target in absolute form names; it takes the place of `Host` (RFC 9112, section
-    /// 3.2.2). `None` in origin form.
+    /// Returns the host, perhaps with a port, of a target in absolute form. It takes the place of
+    /// `Host` (RFC 9112, section 3.2.2). `None` in origin form.
     #[must_use]
     pub const fn authority(&self) -> Option<&'a str> {
         self.authority
     }
 }
 
-/// Whether a text can stand in `Host`: a name, an IPv4 address or an IPv6 address in brackets, perhaps with a port (RFC 9110,
-/// section 7.2). Nothing at all is a `Host`, too: that of a target without an authority.
+/// Returns whether a text can stand in `Host`: a name, an IPv4 address or an IPv6 address in
+/// brackets, perhaps with a port (RFC 9110, section 7.2). The empty text can, too, for a target
+/// without an authority.
 #[must_use]
 pub fn is_host_with_port(text: &str) -> bool {
     let (host, after) = match text.strip_prefix('[') {
@@ -120,8 +125,9 @@ pub fn is_host_with_port(text: &str) -> bool {
     is_name && port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// The letters that occur in the names of real hosts, internationalised ones in their ASCII form. RFC 3986 also allows
-/// sub-delimiters and percent encoding, which no resolver takes and by which a host can be written in two ways.
+/// Returns whether a byte occurs in the names of real hosts, internationalised ones in their ASCII
+/// form. RFC 3986 also allows sub-delimiters and percent encoding, which no resolver takes and by
+/// which a host can be written in two ways.
 const fn is_of_a_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
@@ -150,10 +156,10 @@ fn after_scheme(raw: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// For fuzzers: takes any bytes as a target and panics if what must hold does not.
+/// Takes any bytes as a target, for fuzzers, and panics if a property does not hold.
 ///
 /// # Panics
-/// When an accepted target is not one in origin form, or reading it again gives another.
+/// If an accepted target is not in origin form, or reads differently a second time.
 pub fn exercise(bytes: &[u8]) {
     let Ok(target) = RequestTarget::parse(bytes) else {
         return;

@@ -1,4 +1,4 @@
-//! Points in time, and who tells them.
+//! Points in time, and the clocks that tell them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,72 +10,73 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::forms::text_form;
 
-/// A point in time: microseconds since the UNIX epoch, UTC.
+/// A point in time in microseconds since the UNIX epoch, UTC.
 ///
 /// Its text form is RFC 3339 with `Z`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(i64);
 
-/// Why a text is not a [`Timestamp`].
+/// The error for a text that is not a [`Timestamp`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a time: write RFC 3339, such as `2026-01-31T12:00:00Z`")]
 pub struct ParseTimestampError(pub String);
 
 impl Timestamp {
-    /// Microseconds in an hour.
+    /// The microseconds in an hour.
     pub const HOUR: i64 = 3_600_000_000;
-    /// Microseconds in a quarter of an hour.
+    /// The microseconds in a quarter of an hour.
     pub const QUARTER: i64 = Self::HOUR / 4;
 
-    /// The time this many microseconds after the UNIX epoch.
+    /// Returns the time this many microseconds after the UNIX epoch.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since the UNIX epoch.
+    /// Returns the microseconds since the UNIX epoch.
     #[must_use]
     pub const fn micros(self) -> i64 {
         self.0
     }
 
-    /// Whole seconds since the UNIX epoch.
+    /// Returns the whole seconds since the UNIX epoch.
     #[must_use]
     pub const fn seconds(self) -> i64 {
         self.0.div_euclid(1_000_000)
     }
 
-    /// The number of the period of this length, counted from the UNIX epoch (so hours and days begin at UTC boundaries).
+    /// Returns the number of the period of a length in seconds, counted from the UNIX epoch (so
+    /// hours and days begin at UTC boundaries).
     #[must_use]
     pub const fn period(self, length_seconds: u32) -> u32 {
         self.seconds().div_euclid(length_seconds as i64) as u32
     }
 
-    /// The start of the hour (UTC) that this time lies in, kept within range.
+    /// Returns the start of the hour (UTC) that this time lies in, kept within range.
     #[must_use]
     pub const fn hour(self) -> Self {
         Self(self.0.saturating_sub(self.0.rem_euclid(Self::HOUR)))
     }
 
-    /// The start of the quarter of an hour (UTC) that this time lies in, kept within range.
+    /// Returns the start of the quarter of an hour (UTC) that this time lies in, kept within range.
     #[must_use]
     pub const fn quarter(self) -> Self {
         Self(self.0.saturating_sub(self.0.rem_euclid(Self::QUARTER)))
     }
 
-    /// The start of the day (UTC) that this time lies in, kept within range.
+    /// Returns the start of the day (UTC) that this time lies in, kept within range.
     #[must_use]
     pub const fn day(self) -> Self {
         Self(self.0.saturating_sub(self.0.rem_euclid(24 * Self::HOUR)))
     }
 
-    /// This time moved by some microseconds, kept within range.
+    /// Returns this time moved by some microseconds, kept within range.
     #[must_use]
     pub const fn plus_micros(self, micros: i64) -> Self {
         Self(self.0.saturating_add(micros))
     }
 
-    /// The time from `earlier` to this one; zero if `earlier` is later.
+    /// Returns the time from `earlier` to this one; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -121,25 +122,26 @@ text_form! { Timestamp {
     "description": "A time (RFC 3339, UTC).",
 } }
 
-/// A point in time by the clock that runs since the machine was started: nobody sets it, and it runs on while the machine
-/// sleeps or the process is stopped. Microseconds. It means nothing in another process on another machine.
+/// A point in time in microseconds by the clock that runs since the machine was started. Nobody
+/// sets that clock, and it runs on while the machine sleeps or the process is stopped. A moment
+/// means nothing on another machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Moment(pub u64);
 
 impl Moment {
-    /// Microseconds from `earlier` to this; 0 if `earlier` is later.
+    /// Returns the microseconds from `earlier` to this; 0 if `earlier` is later.
     #[must_use]
     pub const fn micros_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The time from `earlier` to this; zero if `earlier` is later.
+    /// Returns the time from `earlier` to this; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.micros_since(earlier))
     }
 
-    /// So much later, kept within range.
+    /// Returns the moment so much later, kept within range.
     #[must_use]
     pub fn plus(self, time: Duration) -> Self {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
@@ -147,16 +149,16 @@ impl Moment {
     }
 }
 
-/// Tells the time, by two clocks: one that people read and set, and one by which ages are told.
+/// Two clocks: the wall clock, which people read and set, and the clock since boot, for ages.
 pub trait Clock: Send + Sync + 'static {
-    /// The time now.
+    /// Returns the time of the wall clock.
     fn now(&self) -> Timestamp;
 
-    /// How long the machine has been running, its sleep included.
+    /// Returns how long the machine has been running, its sleep included.
     fn since_boot(&self) -> Moment;
 }
 
-/// The clock of the machine.
+/// The clocks of the machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -173,7 +175,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands until it is moved; for tests and simulations.
+/// A clock that stands until it is moved, for tests and simulations.
 #[derive(Debug, Default)]
 pub struct ManualClock {
     wall: AtomicI64,
@@ -181,7 +183,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows `now`.
+    /// Makes a clock that shows `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         Self {
@@ -190,10 +192,10 @@ impl ManualClock {
         }
     }
 
-    /// What it says at first of how long the machine has been running: an hour.
+    /// The uptime that the clock begins with, in microseconds: an hour.
     const UPTIME: u64 = 3_600_000_000;
 
-    /// Lets time pass.
+    /// Lets time pass, on both clocks.
     pub fn advance(&self, by: Duration) {
         let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
         self.wall.fetch_add(micros, Ordering::SeqCst);
@@ -201,7 +203,7 @@ impl ManualClock {
             .fetch_add(micros.unsigned_abs(), Ordering::SeqCst);
     }
 
-    /// Sets what people read, while no time passes.
+    /// Sets the wall clock, while no time passes.
     pub fn set(&self, now: Timestamp) {
         self.wall.store(now.micros(), Ordering::SeqCst);
     }

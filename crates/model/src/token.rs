@@ -1,4 +1,5 @@
-//! Request tokens: one-use permits for one call, issued to a license's holder, consumed where the call is made.
+//! Request tokens: permits for one call each, issued to a license's holder and consumed where the
+//! call is made.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,19 +10,19 @@ use crate::time::Timestamp;
 use crate::word_enum;
 
 word_enum!(
-    /// What has become of a token.
+    /// The state of a request token.
     TokenState: "What has become of a token." {
-        /// It may be used.
+        /// The token may be used.
         Issued = 0 => "issued",
         /// A call was admitted with it, and has no status yet.
         Claimed = 1 => "claimed",
         /// A call was made with it.
         Consumed = 2 => "consumed",
-        /// Nobody used it in time: it cost nothing.
+        /// Nobody used the token in time; it cost nothing.
         Expired = 3 => "expired",
-        /// Its holder agrees with the status that was reported.
+        /// The holder agrees with the status that was reported.
         Confirmed = 4 => "confirmed",
-        /// Its holder does not agree.
+        /// The holder does not agree with the status that was reported.
         Disputed = 5 => "disputed",
     }
 );
@@ -29,38 +30,38 @@ word_enum!(
 /// A request token, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestToken {
-    /// Identity.
+    /// The id.
     pub id: RequestTokenId,
     /// The license that pays.
     pub license_id: LicenseId,
     /// The account that sells the app.
     pub account: AccountName,
-    /// The app that it is for.
+    /// The app of the call.
     pub app: AppName,
-    /// The method that it is for.
+    /// The method of the call.
     pub method: Method,
-    /// The path that it is for, in its normal form.
+    /// The path of the call, in its normal form.
     pub path: String,
-    /// Units reserved for it.
+    /// The units reserved for the call.
     pub units: u64,
-    /// What has become of it.
+    /// The state.
     pub state: TokenState,
-    /// When it was issued.
+    /// The time of issue.
     pub issued_at: Timestamp,
-    /// Until when it may be used.
+    /// The end of its life.
     pub expires_at: Timestamp,
-    /// The call that it was used for.
+    /// The call that the token was used for.
     pub call_id: Option<CallId>,
-    /// When it was used.
+    /// The time of use.
     pub consumed_at: Option<Timestamp>,
-    /// The status of the call, as whoever served it reports it.
+    /// The status of the call, as its server reports it.
     pub status: Option<u16>,
-    /// The status of the call, as its holder saw it.
+    /// The status of the call, as the holder saw it.
     pub confirmed_status: Option<u16>,
 }
 
 impl RequestToken {
-    /// Whether it is for this call.
+    /// Returns whether the token is for this method and path.
     #[must_use]
     pub fn fits(&self, method: Method, path: &str) -> bool {
         self.method == method && self.path == path

@@ -1,37 +1,40 @@
-//! The units that an upstream says a call used, as upstreams write numbers.
+//! The units that an upstream states for a call, read from the forms in which upstreams write
+//! numbers.
 
 use crate::word_enum;
 
-/// Units that a response named: a decimal whole number in any usual spelling (`3`, `3.0`, `+3`, `1e3`, `1.5e1`).
+/// The units that a response states: a decimal whole number in any usual spelling (`3`, `3.0`,
+/// `+3`, `1e3`, `1.5e1`).
 ///
-/// What is too large for 64 bits is the largest of them: whoever reads it compares it with a bound of its own.
+/// A number that is too large for 64 bits is read as the largest of them, since every reader
+/// compares it with a bound of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NamedUnits(u64);
 
 word_enum!(
-    /// Why named units are not a number of units.
+    /// The reason why a stated number of units cannot be read.
     UnreadableUnits {
-        /// Nothing was named.
+        /// The value is empty.
         Empty = 1 => "empty",
-        /// More than one number, also if they are the same.
+        /// There is more than one number, even if they are equal.
         Several = 2 => "several",
-        /// A number below zero.
+        /// The number is below zero.
         Negative = 3 => "negative",
-        /// A number that is not whole.
+        /// The number is not whole.
         Fraction = 4 => "fraction",
-        /// No decimal number at all.
+        /// The value is not a decimal number.
         NotANumber = 5 => "not_a_number",
     }
 );
 
-/// Longer exponents all mean the same: far too large, or a fraction.
+/// The bound of exponents: all larger ones mean the same, far too large or a fraction.
 const MAX_EXPONENT: i64 = 1_000_000;
 
 impl NamedUnits {
     /// Reads the value of a header.
     ///
     /// # Errors
-    /// [`UnreadableUnits`] says why it is no number of units.
+    /// The reason why the value is not a number of units.
     pub fn parse(value: &[u8]) -> Result<Self, UnreadableUnits> {
         let text = value.trim_ascii();
         if text.is_empty() {
@@ -65,7 +68,7 @@ impl NamedUnits {
         Ok(Self(units))
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
@@ -85,7 +88,7 @@ fn exponent(text: &[u8]) -> Result<i64, UnreadableUnits> {
     Ok(sign * digits.iter().fold(0, add))
 }
 
-/// The number of these digits with the point behind the first `point` of them.
+/// Returns the number of these digits with the point behind the first `point` of them.
 fn shifted<'a>(digits: impl Iterator<Item = &'a u8>, point: i64) -> Result<u64, UnreadableUnits> {
     let (mut units, mut count) = (0_u64, 0_i64);
     for digit in digits {
@@ -104,10 +107,11 @@ fn shifted<'a>(digits: impl Iterator<Item = &'a u8>, point: i64) -> Result<u64, 
     Ok(units)
 }
 
-/// For fuzzers: takes any bytes as named units and panics if what must hold does not.
+/// Takes any bytes as stated units, for fuzzers, and panics if a property does not hold.
 ///
 /// # Panics
-/// When a number that was read is not read again from its plain spelling, or a plain number is not read as itself.
+/// If a number that was read is not read again from its plain spelling, or a plain number is not
+/// read as itself.
 pub fn exercise(bytes: &[u8]) {
     let read = NamedUnits::parse(bytes);
     if let Ok(units) = read {

@@ -1,4 +1,4 @@
-//! Usage: calls summed up.
+//! Usage: sums over calls, their keys, and the rows of reports.
 
 use std::cmp::Ordering;
 
@@ -12,32 +12,33 @@ use crate::name::{AccountName, AppName, PlanName};
 use crate::outcome::{Method, Mode, Outcome};
 use crate::time::Timestamp;
 
-/// What the calls of one rollup row have in common.
+/// The key of a rollup row: what its calls have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UsageKey {
     /// The account that sells the app.
     pub account: AccountName,
     /// The app.
     pub app: AppName,
-    /// The license that pays; `None`: open routes.
+    /// The license that pays; `None`: calls of open routes.
     pub license_id: Option<LicenseId>,
-    /// Declared path of the route.
+    /// The declared path of the route.
     pub route: String,
-    /// Method.
+    /// The method.
     pub method: Method,
-    /// Status; 0: none was sent.
+    /// The status; 0: none was sent.
     pub status: u16,
-    /// How they ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Way of spending.
+    /// The mode.
     pub mode: Mode,
-    /// Test mode.
+    /// Whether the app was in test mode.
     pub test: bool,
-    /// Plan and revision; `None`: no plan.
+    /// The plan and its revision; `None`: no plan.
     pub plan: Option<(PlanName, PlanRevisionId)>,
     /// The currency that the plan prices in.
     pub currency: Option<Currency>,
-    /// Start of the quarter of an hour (UTC) in which they began; in rollups of version 1, of the hour.
+    /// The start of the quarter of an hour (UTC) in which the calls began; in rollups of version 1,
+    /// of the hour.
     pub start: Timestamp,
 }
 
@@ -127,7 +128,7 @@ impl UsageSums {
     }
 }
 
-/// By what usage can be grouped.
+/// A field by which usage can be grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UsageField {
@@ -153,20 +154,21 @@ pub enum UsageField {
     Status,
 }
 
-/// Which usage to sum up, and by what.
+/// The filter and the grouping of a usage report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UsageQuery {
-    /// Only this account.
+    /// The only account; `None`: all.
     pub account: Option<AccountName>,
-    /// Only this app.
+    /// The only app; `None`: all.
     pub app: Option<AppName>,
-    /// Only this license.
+    /// The only license; `None`: all.
     pub license_id: Option<LicenseId>,
-    /// Only calls that began at or after this.
+    /// The earliest start of calls, inclusive.
     pub from: Option<Timestamp>,
-    /// Only calls that began before this.
+    /// The end of the starts of calls, exclusive.
     pub to: Option<Timestamp>,
-    /// The fields of a group, each at most once. Amounts of different currencies are never added up.
+    /// The fields of a group, each at most once. Amounts of different currencies are never added
+    /// up.
     pub by: Vec<UsageField>,
 }
 
@@ -211,7 +213,7 @@ pub struct UsageRow {
 }
 
 impl UsageRow {
-    /// The row of the group that a key belongs to, without sums.
+    /// Returns the row of the group that a key belongs to, without sums.
     #[must_use]
     pub fn group(key: &UsageKey, by: &[UsageField]) -> Self {
         let mut row = Self {
@@ -235,7 +237,8 @@ impl UsageRow {
         row
     }
 
-    /// The order of groups: by their fields as the query lists them, then by currency, none first.
+    /// Returns the order of two groups: by their fields as the query lists them, then by currency,
+    /// none first.
     #[must_use]
     pub fn order(&self, other: &Self, by: &[UsageField]) -> Ordering {
         let field = |field: &UsageField| match field {
@@ -254,7 +257,7 @@ impl UsageRow {
         differing.unwrap_or_else(|| self.currency.cmp(&other.currency))
     }
 
-    /// Rows of several reports as one: in order, those of one group added up.
+    /// Merges rows of several reports: sorts them and adds up those of one group.
     #[must_use]
     pub fn merge(mut rows: Vec<Self>, by: &[UsageField]) -> Vec<Self> {
         rows.sort_by(|one, other| one.order(other, by));

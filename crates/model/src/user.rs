@@ -10,48 +10,50 @@ use crate::id::UserId;
 use crate::name::{AccountName, AppName};
 use crate::time::Timestamp;
 
-/// A user of one app. Deleting it is all it takes to forget a person: records hold ids of licenses only.
+/// A user of one app. Deleting it is all it takes to forget a person, since records hold ids of
+/// licenses only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
-    /// Identity.
+    /// The id.
     pub id: UserId,
     /// The account that sells the app.
     pub account: AccountName,
     /// The app.
     pub app: AppName,
-    /// The seller's own name for them, such as an e-mail address; unique within the app, compared as it is written. Licenses
-    /// name it in [`License::user`](crate::License::user).
+    /// The seller's own name for the user, such as an e-mail address; unique within the app,
+    /// compared as it is written. Licenses name it in [`License::user`](crate::License::user).
     pub login: String,
-    /// What the app may call them without knowing who they are.
+    /// The name that the app may use for the user without knowing who they are.
     pub alias: Alias,
-    /// First name.
+    /// The first name.
     pub first_name: Option<String>,
-    /// Last name.
+    /// The last name.
     pub last_name: Option<String>,
-    /// When it was made.
+    /// The time of creation.
     pub created_at: Timestamp,
-    /// When it was changed last.
+    /// The time of the last change.
     pub updated_at: Timestamp,
 }
 
-/// A name for a user that is the same in one app for ever and another one in every other app, so that two apps cannot tell
-/// that they share a user. Text form: 16 hexadecimal digits in capitals.
+/// A pseudonym of a user, which is the same in one app for ever and another one in every other app,
+/// so that two apps cannot tell that they share a user. Text form: 16 hexadecimal digits in
+/// capitals.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Alias(u64);
 
-/// Why a text is not an [`Alias`].
+/// The error for a text that is not an [`Alias`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an alias: expected 16 hexadecimal digits")]
 pub struct ParseAliasError;
 
 impl Alias {
-    /// The alias with these bits.
+    /// Returns the alias with these bits.
     #[must_use]
     pub const fn from_u64(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// The bits of the alias.
+    /// Returns the bits of the alias.
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0

@@ -1,4 +1,4 @@
-//! The binary forms of heads and tails, of every version that was ever written.
+//! The binary forms of heads and tails, in every version that was ever written.
 
 use super::{CallHead, CallRecord, CallTail, CallerPlace};
 use crate::id::{CallId, CredentialId, LicenseId};
@@ -8,22 +8,23 @@ use crate::symbol::Symbol;
 use crate::time::Timestamp;
 use crate::units::UnreadableUnits;
 
-/// Why bytes are not a record.
+/// The reason why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeRecordError {
-    /// A version that this program does not know; a newer one wrote it.
+    /// The version is unknown to this program; a newer one wrote the record.
     #[error(
         "record has format version {0}, this program reads up to {VERSION}: use a newer tallygate"
     )]
     Version(u8),
-    /// Not of the right length, or a field with a number that means nothing.
+    /// The length is wrong, or a field has a number without a meaning.
     #[error("record is malformed in field `{0}`")]
     Malformed(&'static str),
 }
 
-/// Version of the binary forms that are written. Those of version 1 are read for ever.
+/// The version of the binary forms that are written. Those of version 1 are read for ever.
 ///
-/// Version 2 begins with the fields of version 1 in their places. What it keeps in reserve is zero, and not looked at.
+/// Version 2 begins with the fields of version 1 in their places. Its reserved bytes are written as
+/// zero and not read.
 pub const VERSION: u8 = 2;
 const FIRST_VERSION: u8 = 1;
 const FIRST_HEAD_LENGTH: usize = 80;
@@ -48,10 +49,10 @@ const HAS_SETTLEMENT: u8 = 1 << 2;
 const HAS_GRPC_STATUS: u8 = 1 << 3;
 
 impl CallHead {
-    /// Length of the binary form that is written, in bytes; the last twelve are in reserve.
+    /// The length of the binary form that is written, in bytes; the last twelve are reserved.
     pub const LENGTH: usize = 144;
 
-    /// The binary form.
+    /// Returns the binary form.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LENGTH] {
         let mut bytes = [0; Self::LENGTH];
@@ -94,7 +95,8 @@ impl CallHead {
 
     /// Reads the binary form of any version.
     ///
-    /// Of a head of version 1 is not known whether its units stay spent if it is not billed: they do, as they did then.
+    /// A head of version 1 does not say whether its units stay spent if it is not billed: they do,
+    /// as they did then.
     ///
     /// # Errors
     /// Other lengths, unknown versions, numbers without a meaning.
@@ -150,7 +152,7 @@ impl CallHead {
         })
     }
 
-    /// Reads the head that bytes begin with, as those of a whole record do.
+    /// Reads the head at the beginning of bytes that may continue, as those of a whole record do.
     ///
     /// # Errors
     /// As [`CallHead::decode`].
@@ -160,10 +162,10 @@ impl CallHead {
 }
 
 impl CallTail {
-    /// Length of the binary form that is written, in bytes; the last sixteen are in reserve.
+    /// The length of the binary form that is written, in bytes; the last sixteen are reserved.
     pub const LENGTH: usize = 112;
 
-    /// The binary form.
+    /// Returns the binary form.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LENGTH] {
         let mut bytes = [0; Self::LENGTH];
@@ -245,10 +247,10 @@ impl CallTail {
 }
 
 impl CallRecord {
-    /// Length of the binary form that is written, in bytes: head, then tail.
+    /// The length of the binary form that is written, in bytes: head, then tail.
     pub const LENGTH: usize = CallHead::LENGTH + CallTail::LENGTH;
 
-    /// The binary form of a record that is written at once.
+    /// Returns the binary form of a record that is written at once.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LENGTH] {
         let mut bytes = [0; Self::LENGTH];
@@ -270,7 +272,7 @@ impl CallRecord {
     }
 }
 
-/// The head that bytes begin with, and what follows it.
+/// Splits bytes into the head that they begin with, and the rest.
 fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), DecodeRecordError> {
     let length = version_length(bytes, FIRST_HEAD_LENGTH, CallHead::LENGTH)?;
     bytes
@@ -278,7 +280,8 @@ fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), DecodeRecordError> {
         .ok_or(DecodeRecordError::Malformed("length"))
 }
 
-/// How long a form of the version is that bytes begin with.
+/// Returns the length of a form by the version in its first byte: `first` for version 1, `second`
+/// for version 2.
 fn version_length(bytes: &[u8], first: usize, second: usize) -> Result<usize, DecodeRecordError> {
     match bytes.first() {
         None => Err(DecodeRecordError::Malformed("length")),
@@ -288,7 +291,8 @@ fn version_length(bytes: &[u8], first: usize, second: usize) -> Result<usize, De
     }
 }
 
-/// The `N` bytes at an offset; both are constants of the format, so this cannot leave the bytes.
+/// Returns the `N` bytes at an offset. Both are constants of the format, so this cannot leave the
+/// bytes.
 fn field<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
     bytes[offset..offset + N]
         .try_into()

@@ -1,7 +1,8 @@
-//! The record of a call: what is written when its status is known, and what when it is over.
+//! The record of a call: a head, written when the status is known, and a tail, written when the
+//! call is over.
 //!
-//! The binary forms (`binary`) are fixed-size, little-endian and carry their version in the first byte, since journals outlive
-//! processes.
+//! The binary forms (`binary`) are fixed-size, little-endian and carry their version in the first
+//! byte, since journals outlive processes.
 
 mod binary;
 
@@ -14,129 +15,131 @@ use crate::symbol::Symbol;
 use crate::time::Timestamp;
 use crate::units::UnreadableUnits;
 
-/// What is known when the status is: the billable fact. It is durable before the caller sees the status (G1).
+/// The head of a record: what is known with the status, the billable fact. It is durable before the
+/// caller sees the status (G1).
 ///
 /// A mark (a call that may have been forwarded but has no status yet) is a head with status 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallHead {
-    /// Identity of the call.
+    /// The id of the call.
     pub call_id: CallId,
     /// The license that pays; `None` on routes that are open to all.
     pub license_id: Option<LicenseId>,
-    /// Symbol of the app.
+    /// The symbol of the app.
     pub app: u32,
-    /// Symbol of the route.
+    /// The symbol of the route.
     pub route: u32,
-    /// Symbol of the plan revision; 0 where there is none.
+    /// The symbol of the plan revision; 0 if there is none.
     pub plan: u32,
-    /// Request method.
+    /// The request method.
     pub method: Method,
-    /// Way of spending.
+    /// The mode of the call.
     pub mode: Mode,
-    /// Status sent to the caller; 0: none was.
+    /// The status sent to the caller; 0: none was.
     pub status: u16,
-    /// When the call came in.
+    /// The time at which the call came in.
     pub started_at: Timestamp,
-    /// Units reserved for it.
+    /// The units reserved for the call.
     pub reserved: u64,
-    /// The refill epoch of the balance that they were reserved from.
+    /// The refill epoch of the balance that the units were reserved from.
     pub epoch: u32,
-    /// The app is in test mode: never billed.
+    /// Whether the app is in test mode, so that the call is never billed.
     pub test: bool,
-    /// The status is one of those that the app bills.
+    /// Whether the status is one of those that the app bills.
     pub billable_status: bool,
-    /// The app bills calls that end as `interrupted`.
+    /// Whether the app bills calls that end as `interrupted`.
     pub bills_interrupted: bool,
-    /// Its units are taken from the license's balance.
+    /// Whether the units are taken from the license's balance.
     pub limited: bool,
-    /// It counts against a rate window of an hour or longer.
+    /// Whether the call counts against a rate window of an hour or longer.
     pub windowed: bool,
-    /// Hash of the caller's idempotency key; 0 where there is none.
+    /// The hash of the caller's idempotency key; 0 if there is none.
     pub idempotency: u64,
-    /// Its units stay spent even if it is not billed: its app counts all calls, or its caller broke it.
+    /// Whether the units stay spent even if the call is not billed: its app counts all calls, or
+    /// its caller broke it.
     pub keeps_units: bool,
-    /// The credential that it was let in with, where one is noted.
+    /// The credential that the call was admitted with, where it is noted.
     pub credential_id: Option<CredentialId>,
-    /// From where it came, where that is noted.
+    /// The place that the call came from, where it is noted.
     pub caller: Option<CallerPlace>,
     /// The call whose record this one corrects.
     pub correction_of: Option<CallId>,
-    /// Symbol of what a unit is; 0 where that is not said.
+    /// The symbol of the word for a unit; 0 if there is none.
     pub unit: u32,
 }
 
-/// From where a caller came, as much of it as the account chose to keep.
+/// The place that a caller came from, as much of it as the account chose to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallerPlace {
-    /// The first address of its network, an IPv4 one mapped into IPv6.
+    /// The first address of the caller's network, an IPv4 one mapped into IPv6.
     Network(u128),
-    /// A keyed hash of its address.
+    /// A keyed hash of the caller's address.
     Hash(u128),
 }
 
-/// What is known when the call is over.
+/// The tail of a record: what is known when the call is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallTail {
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Whether it is billed.
+    /// Whether the call is billed.
     pub billable: bool,
-    /// Connections to the upstream that were tried.
+    /// The number of connections to the upstream that were tried.
     pub attempts: u8,
-    /// Why it was refused, where it was.
+    /// The refusal, if the call was refused.
     pub refusal: Option<Refusal>,
-    /// Calls this record stands for: 1, but for refusals that were folded.
+    /// The number of calls that the record stands for: 1, except for folded refusals.
     pub calls: u32,
-    /// Units of work that it used.
+    /// The units that the call used.
     pub units: u64,
-    /// Units that stay taken from the balance.
+    /// The units that stay taken from the balance.
     pub spent: u64,
-    /// Payload bytes of the request.
+    /// The payload bytes of the request.
     pub request_bytes: u64,
-    /// Payload bytes of the response.
+    /// The payload bytes of the response.
     pub response_bytes: u64,
-    /// Time from request head to end, in microseconds.
+    /// The time from the request head to the end, in microseconds.
     pub duration_us: u64,
-    /// Time from contacting the upstream to the end of its answer, in microseconds.
+    /// The time from contacting the upstream to the end of its answer, in microseconds.
     pub upstream_us: u64,
-    /// Who paid for this call alone, where somebody did.
+    /// The payer of this call alone, if there is one.
     pub payer: Option<u128>,
     /// The settlement of that payment.
     pub settlement_id: Option<u128>,
-    /// The status that gRPC gave.
+    /// The status of gRPC.
     pub grpc_status: Option<u8>,
-    /// Why the units that the response named could not be read.
+    /// The reason why the units named by the response could not be read.
     pub units_unreadable: Option<UnreadableUnits>,
 }
 
-/// A whole call, as readers see it once it is closed.
+/// The whole record of a closed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallRecord {
-    /// What was known with the status.
+    /// The head, known with the status.
     pub head: CallHead,
-    /// What was known at the end.
+    /// The tail, known at the end.
     pub tail: CallTail,
 }
 
-/// What a call costs: whether it is billed, and which units stay spent.
+/// The cost of a call: whether it is billed, and the units that stay spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// Whether it is billed.
+    /// Whether the call is billed.
     pub billable: bool,
-    /// Units that stay taken from the balance.
+    /// The units that stay taken from the balance.
     pub spent: u64,
 }
 
 impl CallHead {
-    /// What the call costs by how it ended. It is the one rule of the gate, which closes calls, and of recovery, which closes
-    /// those of a gate that died.
+    /// Returns the cost of the call by its outcome. Both the gate, which closes calls, and
+    /// recovery, which closes those of a gate that died, go by this one rule.
     ///
-    /// `bills_outcome`: the app bills calls that end like this. `left`: its caller left or broke it before the upstream's status,
-    /// which buys no free work.
+    /// `bills_outcome`: the app bills calls with this outcome. `left`: the caller left or broke the
+    /// call before the upstream's status, which buys no free work.
     #[must_use]
     pub const fn settle(&self, outcome: Outcome, bills_outcome: bool, left: bool) -> Settled {
         let billed = self.billable_status && bills_outcome;
-        // What became of an unknown call nobody knows: it may have been served.
+        // An unknown call may have been served.
         let keeps = billed || left || self.keeps_units || matches!(outcome, Outcome::Unknown);
         Settled {
             billable: billed && !self.test,
@@ -144,9 +147,9 @@ impl CallHead {
         }
     }
 
-    /// The tail of a call whose gate died before it was over (recovery).
+    /// Returns the tail of a call whose gate died before it was over (recovery).
     ///
-    /// With a status it is `interrupted`, without one (a mark) `unknown`: spent, not billed.
+    /// With a status the call is `interrupted`, without one (a mark) `unknown`: spent, not billed.
     #[must_use]
     pub fn tail_of_recovery(&self) -> CallTail {
         let (outcome, bills) = match self.status {
@@ -165,7 +168,7 @@ impl CallHead {
     }
 }
 
-/// A call of which nothing is known.
+/// The head of a call of which nothing is known.
 impl Default for CallHead {
     fn default() -> Self {
         Self {
@@ -195,7 +198,7 @@ impl Default for CallHead {
     }
 }
 
-/// One call of which nothing is known but that it ended.
+/// The tail of one call of which only its end is known.
 impl Default for CallTail {
     fn default() -> Self {
         Self {
