@@ -1,4 +1,4 @@
-//! `[apimw]`: sessions of key pairs, and the calls that are made with them.
+//! `[apimw]`: sessions of key pairs, and the calls that are made with their tokens.
 
 use model::{Interval, RateLimit};
 
@@ -8,27 +8,29 @@ use crate::value::{FromValue, words};
 /// `[apimw]`: sessions of key pairs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Apimw {
-    /// How access tokens are signed \[`HS256`\].
+    /// The algorithm that signs access tokens \[`HS256`\].
     pub algorithm: TokenAlgorithm,
-    /// How long an access token lives \[1 h\].
+    /// The life of an access token \[1 h\].
     pub access_lifetime: Interval,
-    /// How long a refresh token lives \[30 d\].
+    /// The life of a refresh token \[30 d\].
     pub refresh_lifetime: Interval,
-    /// Who issues access tokens, their `iss` \[`tallygate`\].
+    /// The issuer of access tokens, their `iss` \[`tallygate`\].
     pub issuer: String,
-    /// For whom they are, their `aud` \[`tallygate`\].
+    /// The audience of access tokens, their `aud` \[`tallygate`\].
     pub audience: String,
-    /// Windows of keys whose license and plan state none, all at once; at least one \[300 a minute, 10,000 an hour, 100,000 a day\].
+    /// The windows, all at once, of keys whose license and plan state none; at least one \[300 a
+    /// minute, 10,000 an hour, 100,000 a day\].
     pub rate_limits: Vec<RateLimit>,
 }
 
 words! {
-    /// How access tokens are signed.
+    /// The algorithm that signs access tokens.
     TokenAlgorithm {
-        /// With a secret of the gates of this store, as APIMW does.
+        /// HMAC with a secret of the gates of this store, as in APIMW.
         #[default]
         Hs256 = "HS256",
-        /// With a key whose public half is published, so that anybody can verify them.
+        /// Ed25519 with a key whose public half is published, so that anybody can verify the
+        /// tokens.
         EdDsa = "EdDSA",
     }
 }

@@ -16,75 +16,82 @@ use crate::value::{FromValue, words};
 /// `[[app]]`: an API that stands behind the gate, who may call it and how its calls count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
-    /// Its name, unique in the file.
+    /// The name, unique in the file.
     pub name: AppName,
-    /// The account that sells it \[`default`\].
+    /// The account that sells the app \[`default`\].
     pub account: AccountName,
-    /// Hosts it is served on; empty: every host that no other app names.
+    /// The hosts that the app is served on; empty: every host that no other app names.
     pub hosts: Vec<HostPattern>,
-    /// Parent paths it is served below, where apps share a host \[`/`\].
+    /// The parent paths that the app is served below, where apps share a host \[`/`\].
     pub paths: Vec<ParentPath>,
-    /// Servers that answer its calls; at least one.
+    /// The servers that answer its calls; at least one.
     pub upstreams: Vec<Upstream>,
-    /// Headers that a credential is read from; stripped before the call is forwarded \[`apifew-user-license-key`\].
+    /// The headers that a credential is read from. They are stripped before the call is forwarded
+    /// \[`apifew-user-license-key`\].
     pub license_headers: Vec<HeaderName>,
-    /// Statuses that are billed, by the way that a call came.
+    /// The statuses that are billed, by the way that a call came.
     pub billable: Billable,
-    /// Outcomes that are billed \[delivered, client gone, interrupted\].
+    /// The outcomes that are billed \[delivered, client gone, interrupted\].
     pub billable_outcomes: OutcomeSet,
-    /// Which calls use up units of a limited license \[`billed`\].
+    /// The calls that use up units of a limited license \[`billed`\].
     pub counts: Counts,
     /// The plan of licenses that have none of their own; it exists.
     pub plan: Option<PlanName>,
-    /// Whether its calls can be billed at all \[`live`\].
+    /// Whether calls can be billed at all \[`live`\].
     pub mode: AppMode,
-    /// What its records must survive; that of the journal where the app says nothing.
+    /// What a record must survive before the caller sees the status; that of the journal if the app
+    /// names none.
     pub durability: Durability,
-    /// Largest request body; `None`: no limit \[100 MiB\].
+    /// The largest request body; `None`: no limit \[100 MiB\].
     pub body_limit: Option<ByteSize>,
     /// Whether the upstream gets `Tallygate-License-Id` \[false\].
     pub forward_license_id: bool,
     /// Whether the upstream gets `Tallygate-User-Id` \[false\].
     pub forward_user_id: bool,
-    /// How calls are spread over the upstreams \[`round_robin`\].
+    /// The rule by which calls are spread over the upstreams \[`round_robin`\].
     pub balance: Balance,
-    /// How long connecting to an upstream may take \[5 s\].
+    /// The longest time that connecting to an upstream may take \[5 s\].
     pub connect_timeout: Millis,
-    /// Longest silence of an upstream that is to answer \[60 s\].
+    /// The longest silence of an upstream that is to answer \[60 s\].
     pub read_timeout: Millis,
-    /// Longest time an upstream may refuse to take more of a request \[60 s\].
+    /// The longest time that an upstream may refuse to take more of a request \[60 s\].
     pub write_timeout: Millis,
-    /// How long an unused connection to an upstream is kept \[60 s\].
+    /// The time that an unused connection to an upstream is kept \[60 s\].
     pub idle_timeout: Millis,
-    /// How long a WebSocket may be quiet on both sides \[1 h\].
+    /// The longest time that a WebSocket may be quiet on both sides \[1 h\].
     pub websocket_idle_timeout: Millis,
-    /// Whether `X-HTTP-Method-Override` and its kin reach the upstream \[false\].
+    /// Whether `X-HTTP-Method-Override` and its like reach the upstream \[false\].
     pub allow_method_override: bool,
-    /// What happens to header names with an underscore \[`drop`\].
+    /// The treatment of header names with an underscore \[`drop`\].
     pub underscore_headers: UnderscoreHeaders,
-    /// What happens to paths that could be read in two ways, where nothing depends on the path \[`forward`\].
+    /// The treatment of paths that could be read in two ways, where nothing depends on the path
+    /// \[`forward`\].
     pub ambiguous_paths: AmbiguousPaths,
-    /// What happens to an open stream whose license is revoked, where the route says nothing \[`cut`\].
+    /// The treatment of an open stream whose license is revoked, for routes that state none
+    /// \[`cut`\].
     pub on_revoke: OnRevoke,
-    /// Whether keys of its licenses can be shown again, so that a sealed copy of each is kept \[false\].
+    /// Whether keys of its licenses can be shown again. A sealed copy of each is kept then
+    /// \[false\].
     pub key_recovery: bool,
-    /// Probes of the upstreams; `None`: none are sent.
+    /// The probes of the upstreams; `None`: none are sent.
     pub health_check: Option<HealthCheck>,
-    /// What holds while the license store is out of reach.
+    /// The rules while the license store is out of reach.
     pub outage: Outage,
-    /// Headers added to every forwarded call, in the order of their names; values are marked as sensitive.
+    /// Headers added to every forwarded call, in the order of their names. The values are marked as
+    /// sensitive.
     pub inject_headers: Vec<(HeaderName, HeaderValue)>,
-    /// Its routes in the order of the file; empty: every path and method, see [`App::served_routes`].
+    /// The routes in the order of the file; empty: every path and method, see
+    /// [`App::served_routes`].
     pub routes: Vec<Route>,
 }
 
 words! {
-    /// Which calls use up units of a limited license.
+    /// The calls that use up units of a limited license.
     Counts {
-        /// Those that are billed; the others give their units back.
+        /// Calls that are billed; the others give their units back.
         #[default]
         Billed = "billed",
-        /// All that were forwarded.
+        /// All calls that were forwarded.
         All = "all",
     }
 }
@@ -92,45 +99,47 @@ words! {
 words! {
     /// Whether calls of an app can be billed.
     AppMode {
-        /// They can.
+        /// Calls can be billed.
         #[default]
         Live = "live",
-        /// They are recorded and never billed.
+        /// Calls are recorded and never billed.
         Test = "test",
     }
 }
 
 words! {
-    /// What happens to header names with an underscore, which CGI and its kin read as if it were a hyphen.
+    /// The treatment of header names with an underscore, which CGI and its like read as if it were
+    /// a hyphen.
     UnderscoreHeaders {
-        /// They do not reach the upstream.
+        /// Such headers do not reach the upstream.
         #[default]
         Drop = "drop",
         /// The call is refused.
         Refuse = "refuse",
-        /// They pass, but for spellings of what is not the caller's to say.
+        /// Such headers pass, except for spellings of headers that the caller may not set.
         Forward = "forward",
     }
 }
 
 words! {
-    /// What happens to paths that could be read in two ways.
+    /// The treatment of paths that could be read in two ways.
     AmbiguousPaths {
-        /// They pass where neither routes, nor other apps of the host, nor permissions depend on the path.
+        /// Such paths pass where neither routes, nor other apps of the host, nor permissions depend
+        /// on the path.
         #[default]
         Forward = "forward",
-        /// They are refused.
+        /// Such paths are refused.
         Refuse = "refuse",
     }
 }
 
 words! {
-    /// How calls are spread over the upstreams of an app.
+    /// The rule by which calls are spread over the upstreams of an app.
     Balance {
-        /// One after the other.
+        /// Upstreams take turns.
         #[default]
         RoundRobin = "round_robin",
-        /// By chance.
+        /// Each call goes to an upstream at random.
         Random = "random",
     }
 }
@@ -138,32 +147,33 @@ words! {
 /// `[app.health_check]`: probes that take an upstream out of service and back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// The path that is asked for with GET; any 2xx or 3xx is healthy \[`/`\].
+    /// The path of the GET request; any 2xx or 3xx is healthy \[`/`\].
     pub path: String,
-    /// Time between two probes of an upstream \[10 s\].
+    /// The time between two probes of an upstream \[10 s\].
     pub every: Millis,
-    /// How long an answer may take; not longer than `every` \[2 s\].
+    /// The longest time that an answer may take; not longer than `every` \[2 s\].
     pub timeout: Millis,
-    /// Good answers in a row that bring an upstream back \[2\].
+    /// The number of good answers in a row that bring an upstream back \[2\].
     pub healthy_after: u32,
-    /// Bad answers in a row that take it out \[3\].
+    /// The number of bad answers in a row that take an upstream out \[3\].
     pub unhealthy_after: u32,
 }
 
-/// `[app.outage]`: what holds while the license store is out of reach.
+/// `[app.outage]`: the rules while the license store is out of reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
-    /// How long licenses that are known here still pass; also the bound of how late a revocation may take effect then
-    /// \[5 min\].
+    /// The time for which licenses that are known here still pass. A revocation may be that late
+    /// then \[5 min\].
     pub grace: Millis,
-    /// What happens to keys that are not known here \[`refuse`\].
+    /// The treatment of keys that are not known here \[`refuse`\].
     pub unknown: UnknownKeys,
-    /// Units of each limited license in use that a gate leases beyond what it needs, to be spent then \[0\].
+    /// The units of each limited license in use that a gate leases beyond its need, to be spent
+    /// then \[0\].
     pub allowance: u64,
 }
 
 words! {
-    /// What happens to unknown keys while the license store is out of reach.
+    /// The treatment of unknown keys while the license store is out of reach.
     UnknownKeys {
         /// 503 with `Retry-After`, never 401.
         #[default]
@@ -171,7 +181,7 @@ words! {
     }
 }
 
-/// The target of a probe.
+/// The path, perhaps with a query, that a probe asks for.
 struct ProbePath(String);
 
 impl FromValue for ProbePath {
@@ -191,8 +201,8 @@ impl Default for HealthCheck {
     fn default() -> Self {
         Self {
             path: "/".to_owned(),
-            every: Millis::seconds(10),
-            timeout: Millis::seconds(2),
+            every: Millis::from_seconds(10),
+            timeout: Millis::from_seconds(2),
             healthy_after: 2,
             unhealthy_after: 3,
         }
@@ -202,23 +212,23 @@ impl Default for HealthCheck {
 impl Default for Outage {
     fn default() -> Self {
         Self {
-            grace: Millis::seconds(300),
+            grace: Millis::from_seconds(300),
             unknown: UnknownKeys::Refuse,
             allowance: 0,
         }
     }
 }
 
-/// What of an app other tables of the file must agree with.
+/// Offsets in the file of an app's keys that other tables must agree with.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct AppOffsets {
     pub(crate) name: usize,
     pub(crate) hosts: Vec<usize>,
     pub(crate) plan: usize,
 }
 
 impl App {
-    /// Its routes, or the one for every path and method where it declares none.
+    /// Returns the routes, or the one for every path and method if the app declares none.
     #[must_use]
     pub fn served_routes(&self) -> Vec<Route> {
         if self.routes.is_empty() {
@@ -228,7 +238,7 @@ impl App {
         }
     }
 
-    pub(crate) fn read(section: Section<'_>, durability: Durability) -> Option<(Self, Places)> {
+    pub(crate) fn read(section: Section<'_>, durability: Durability) -> Option<(Self, AppOffsets)> {
         let name: Option<AppName> = section.required("name");
         if name.as_ref().is_some_and(AppName::is_every) {
             let message = "name: `*` stands for every app: give this one a name of letters";
@@ -236,7 +246,7 @@ impl App {
         }
         let upstreams = read_upstreams(&section);
         let hosts = section.located("hosts").unwrap_or_default();
-        let places = Places {
+        let places = AppOffsets {
             name: section.at("name"),
             hosts: hosts.iter().map(|host| host.at).collect(),
             plan: section.at("plan"),
@@ -263,17 +273,17 @@ impl App {
             plan: section.optional("plan"),
             mode: section.value("mode", AppMode::Live),
             durability: section.value("durability", durability),
-            body_limit: Some(section.value("body_limit", ByteSize::mebibytes(100)))
+            body_limit: Some(section.value("body_limit", ByteSize::from_mebibytes(100)))
                 .filter(|limit| limit.bytes() > 0),
             forward_license_id: section.value("forward_license_id", false),
             forward_user_id: section.value("forward_user_id", false),
             balance: section.value("balance", Balance::RoundRobin),
-            connect_timeout: section.timeout("connect_timeout", Millis::seconds(5)),
-            read_timeout: section.timeout("read_timeout", Millis::seconds(60)),
-            write_timeout: section.timeout("write_timeout", Millis::seconds(60)),
-            idle_timeout: section.timeout("idle_timeout", Millis::seconds(60)),
+            connect_timeout: section.timeout("connect_timeout", Millis::from_seconds(5)),
+            read_timeout: section.timeout("read_timeout", Millis::from_seconds(60)),
+            write_timeout: section.timeout("write_timeout", Millis::from_seconds(60)),
+            idle_timeout: section.timeout("idle_timeout", Millis::from_seconds(60)),
             websocket_idle_timeout: section
-                .timeout("websocket_idle_timeout", Millis::seconds(3_600)),
+                .timeout("websocket_idle_timeout", Millis::from_seconds(3_600)),
             allow_method_override: section.value("allow_method_override", false),
             underscore_headers: section.value("underscore_headers", UnderscoreHeaders::Drop),
             ambiguous_paths: section.value("ambiguous_paths", AmbiguousPaths::Forward),
@@ -299,7 +309,7 @@ impl App {
     }
 }
 
-/// Stands in for a name that is missing, so that the problems of the rest are found too.
+/// Returns a substitute for a missing name, so that the problems of the rest are found too.
 fn nameless() -> AppName {
     "nameless".parse().expect("letters are a name")
 }
@@ -359,7 +369,8 @@ impl HealthCheck {
 }
 
 impl Outage {
-    /// Beyond it an allowance is a quota of its own, and what a gate that dies holds is missed for long.
+    /// The largest allowance. A larger one would be a quota of its own, and the units held by a
+    /// gate that dies would be missed for long.
     const MAX_ALLOWANCE: u64 = 1_000_000;
 
     fn read(section: Section<'_>) -> Self {

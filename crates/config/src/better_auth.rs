@@ -1,11 +1,12 @@
-//! `[better_auth]`: API keys as better-auth's plugin knows them.
+//! `[better_auth]`: API keys in the manner of better-auth's plugin.
 
 use model::{ApiKeyPrefix, Interval, RateLimit};
 
 use crate::reader::Section;
 use crate::value::{from_text, words};
 
-/// `[better_auth]`: how API keys are made, and how they look to clients of better-auth's API key plugin.
+/// `[better_auth]`: the creation of API keys, and their form for clients of better-auth's API key
+/// plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BetterAuth {
     /// The shape of answers \[`current`\].
@@ -24,17 +25,17 @@ pub struct BetterAuth {
     pub rate_limit: Option<RateLimit>,
     /// The soonest that a key may end after it is made or changed \[1 day\].
     pub shortest_expiry: Interval,
-    /// The latest \[365 days\].
+    /// The latest that a key may end after it is made or changed \[365 days\].
     pub longest_expiry: Interval,
 }
 
 words! {
     /// The shape of answers about API keys.
     KeyShape {
-        /// What version 1.7 of the plugin sends, and `userId`.
+        /// The shape that version 1.7 of the plugin sends, with `userId`.
         #[default]
         Current = "current",
-        /// What the reference of the protocol shows: a bare list, permissions as text.
+        /// The shape in the reference of the protocol: a bare list, permissions as text.
         Seed = "seed",
     }
 }
@@ -42,10 +43,10 @@ words! {
 words! {
     /// Whether known flaws of a protocol's original are repeated.
     Compat {
-        /// They are not.
+        /// Known flaws are not repeated.
         #[default]
         Standard = "standard",
-        /// Those that a client could depend on are.
+        /// Known flaws that a client could depend on are repeated.
         Strict = "strict",
     }
 }

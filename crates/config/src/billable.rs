@@ -1,4 +1,4 @@
-//! Which answers are billed: sets of statuses and of outcomes, asked once per call.
+//! Sets of statuses and of outcomes that are billed, asked once per call.
 
 use std::fmt;
 
@@ -11,16 +11,17 @@ use crate::value::{FromValue, clip};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StatusSet([u64; 8]);
 
-/// Which statuses are billed, by the way that a call came.
+/// The statuses that are billed, by the way that a call came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Billable {
-    /// Those of calls through the proxy \[2xx, 101 and 304\].
+    /// The statuses of calls through the proxy \[2xx, 101 and 304\].
     pub forwarded: StatusSet,
-    /// Those of calls by rpc (apifew's `/v1/request`), which callers drive as they do the proxy; the same where the file names them
-    /// \[200, and what callers can make of it: 206 and 304\].
+    /// The statuses of calls by rpc (apifew's `/v1/request`), which callers drive as they do the
+    /// proxy; the same as of the others if the file names them \[200, and the statuses that callers
+    /// can turn it into: 206 and 304\].
     pub by_rpc: StatusSet,
-    /// Those that a provider reports (apifew's consumed tokens and stamps) and of verifications; the same where the file names
-    /// them \[exactly 200\].
+    /// The statuses that a provider reports (apifew's consumed tokens and stamps), and those of
+    /// verifications; the same as of the others if the file names them \[exactly 200\].
     pub own_ways: StatusSet,
 }
 
@@ -39,7 +40,7 @@ const FIRST: u16 = 100;
 const LAST: u16 = 599;
 
 impl StatusSet {
-    /// No status.
+    /// The empty set.
     pub const NONE: Self = Self([0; 8]);
 
     fn of(ranges: impl IntoIterator<Item = StatusRange>) -> Self {
@@ -53,7 +54,7 @@ impl StatusSet {
         set
     }
 
-    /// Whether a status is in it.
+    /// Returns whether a status is in the set.
     #[must_use]
     pub fn contains(&self, status: u16) -> bool {
         let Some(bit) = status.checked_sub(FIRST).map(usize::from) else {
@@ -64,15 +65,15 @@ impl StatusSet {
             .is_some_and(|word| word & (1 << (bit % 64)) != 0)
     }
 
-    /// Its statuses in order.
+    /// Returns the statuses in order.
     pub fn iter(&self) -> impl Iterator<Item = u16> {
         (FIRST..=LAST).filter(|status| self.contains(*status))
     }
 }
 
 impl Billable {
-    /// What a caller gets for a call that would have been answered with 200, by asking for a part (`Range`) or for what changed
-    /// since (`If-None-Match`).
+    /// The statuses that a caller can get in place of 200, by asking for a part (`Range`) or for
+    /// changes (`If-None-Match`).
     pub const CHOSEN_BY_CALLERS: [u16; 2] = [206, 304];
 
     /// Reads `billable` of an app or a route; `None` where it is not there.
@@ -81,7 +82,7 @@ impl Billable {
         Some(Self::named(StatusSet::of(values(ranges))))
     }
 
-    /// What the file names goes for every way.
+    /// Makes the set that the file names hold for every way of a call.
     const fn named(statuses: StatusSet) -> Self {
         Self {
             forwarded: statuses,
@@ -90,7 +91,7 @@ impl Billable {
         }
     }
 
-    /// Statuses by which a caller can make a call free that is billed otherwise.
+    /// Returns the statuses by which a caller can make a call free that is billed otherwise.
     #[must_use]
     pub fn free_by_choice(&self) -> Vec<u16> {
         let set = &self.forwarded;
@@ -118,13 +119,13 @@ impl OutcomeSet {
         Self(bits.fold(0, |all, bit: u8| all | bit))
     }
 
-    /// Whether an outcome is in it.
+    /// Returns whether an outcome is in the set.
     #[must_use]
     pub const fn contains(&self, outcome: Outcome) -> bool {
         self.0 & (1 << outcome as u8) != 0
     }
 
-    /// Its outcomes in the order of their numbers.
+    /// Returns the outcomes in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = Outcome> {
         let all = Outcome::ALL.iter().copied();
         all.filter(|outcome| self.contains(*outcome))
@@ -132,7 +133,7 @@ impl OutcomeSet {
 }
 
 impl Default for OutcomeSet {
-    /// Delivered, client gone, interrupted.
+    /// Returns the default: delivered, client gone, interrupted.
     fn default() -> Self {
         Self::of([
             Outcome::Delivered,

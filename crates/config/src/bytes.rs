@@ -9,7 +9,7 @@ use crate::value::FromValue;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ByteSize(u64);
 
-/// Why a text is not a size.
+/// The error for a text that is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a size: write a whole number and `B`, `KiB`, `MiB`, `GiB` or `TiB`, such as `16MiB`"
@@ -25,16 +25,16 @@ const UNITS: [(&str, u64); 5] = [
 ];
 
 impl ByteSize {
-    /// This many times 1,024 × 1,024 bytes.
-    pub(crate) const fn mebibytes(count: u64) -> Self {
+    /// Returns a size of `count` × 1,024 × 1,024 bytes.
+    pub(crate) const fn from_mebibytes(count: u64) -> Self {
         Self(count << 20)
     }
 
-    pub(crate) const fn of(bytes: u64) -> Self {
+    pub(crate) const fn from_bytes(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    /// The number of bytes; at most that of an `i64`.
+    /// Returns the number of bytes, at most that of an `i64`.
     #[must_use]
     pub const fn bytes(self) -> u64 {
         self.0

@@ -1,4 +1,4 @@
-//! `[control]` and `[cache]`: the bounds of the control plane and of what is remembered of licenses.
+//! `[control]` and `[cache]`: the bounds of the control plane and of the license cache.
 
 use ipnet::IpNet;
 
@@ -8,20 +8,21 @@ use crate::reader::Section;
 /// `[control]`: the control plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Control {
-    /// Failed credentials per minute and address; more are refused unread. Loopback is not counted \[100\].
+    /// The failed credentials per minute and address; more are refused unread. Loopback is not
+    /// counted \[100\].
     pub failures_per_minute: u32,
-    /// Networks that may come without TLS, besides loopback \[none\].
+    /// The networks that may come without TLS, besides loopback \[none\].
     pub plain_http_from: Vec<IpNet>,
 }
 
-/// `[cache]`: licenses remembered in the process.
+/// `[cache]`: the cache of licenses in the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cache {
-    /// Keys whose license is remembered \[1,000,000\].
+    /// The number of keys whose license is remembered \[1,000,000\].
     pub licenses: usize,
-    /// Keys remembered to have no license, apart from the others \[10,000\].
+    /// The number of keys that are remembered to have no license, apart from the others \[10,000\].
     pub negative: usize,
-    /// How long these are remembered \[10 s\].
+    /// The time for which the latter are remembered \[10 s\].
     pub negative_ttl: Millis,
 }
 
@@ -39,7 +40,7 @@ impl Default for Cache {
         Self {
             licenses: 1_000_000,
             negative: 10_000,
-            negative_ttl: Millis::seconds(10),
+            negative_ttl: Millis::from_seconds(10),
         }
     }
 }
@@ -59,7 +60,7 @@ impl Control {
 }
 
 impl Cache {
-    /// Beyond this a cache would not fit any memory.
+    /// The largest capacity; with more a cache would not fit any memory.
     const MAX_CAPACITY: u64 = 1_000_000_000;
 
     pub(crate) fn read(section: Section<'_>) -> Self {

@@ -10,15 +10,15 @@ use crate::value::from_text;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Millis(u64);
 
-/// Why a text is not a length of time.
+/// The reason why a text is not a length of time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseMillisError {
-    /// It is no length at all.
+    /// The text is not a number with a unit.
     #[error(
         "`{0}` is not a duration: write a whole number and a unit, such as `500ms`, `30s`, `5m`, `1h` or `30d`"
     )]
     Malformed(String),
-    /// It is one that nobody can mean.
+    /// The time is longer than anybody can mean.
     #[error("`{0}` is longer than 100 years: write a shorter time, 36600d at most")]
     TooLong(String),
 }
@@ -34,22 +34,22 @@ const UNITS: [(&str, u64); 5] = [
 impl Millis {
     const MAX_MILLIS: u64 = 100 * 366 * 86_400_000;
 
-    /// This many seconds.
-    pub(crate) const fn seconds(seconds: u64) -> Self {
+    /// Returns a length of so many seconds.
+    pub(crate) const fn from_seconds(seconds: u64) -> Self {
         Self(seconds * 1_000)
     }
 
-    pub(crate) const fn of(millis: u64) -> Self {
+    pub(crate) const fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
 
-    /// Whether it is no time at all.
+    /// Returns whether the length is zero.
     #[must_use]
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }
 
-    /// As a standard duration.
+    /// Returns the length as a standard duration.
     #[must_use]
     pub const fn duration(self) -> Duration {
         Duration::from_millis(self.0)

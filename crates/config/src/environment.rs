@@ -1,32 +1,33 @@
-//! `${NAME}` in string values, and `${NAME|url}` for a part of a URL. It is replaced in the parsed value, so that no value can
-//! smuggle TOML in.
+//! Environment variables in string values: `${NAME}`, and `${NAME|url}` for a part of a URL. They
+//! are replaced in the parsed value, so that no value can smuggle TOML in.
 
 use std::borrow::Cow;
 
-/// Why a value could not be completed from the environment. `what` names the place within the raw value.
+/// The reason why a value could not be completed from the environment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SubstituteError {
     /// The variable is not set.
     #[error("environment variable `{0}` is not set: set it, or write `$${{` for a literal `${{`")]
     Missing(String),
-    /// There is no closing brace, or what stands between the braces is no name.
+    /// There is no closing brace, or the text between the braces is not a name.
     #[error(
         "`${{` begins the name of an environment variable, such as `${{API_KEY}}`: write `$${{` for a literal `${{`"
     )]
     Malformed,
-    /// What stands behind the name is not known.
+    /// The filter behind the name is not known.
     #[error(
         "`${{{0}` is followed by `|{1}`, which is not known: write `${{{0}|url}}` for a part of a URL, or `${{{0}}}`"
     )]
     Unknown(String, String),
-    /// A part of a URL that would end before its end.
+    /// The value would end its part of a URL too early.
     #[error(
         "the value of `${{{0}}}` has signs that end a part of a URL, such as `@`, `/` or `#`: write `${{{0}|url}}`, which percent-encodes them"
     )]
     Unencoded(String),
 }
 
-/// The value with every `${NAME}` replaced and every `$${` turned into `${`. Borrows where there is neither.
+/// Returns the value with every `${NAME}` replaced and every `$${` turned into `${`. Borrows where
+/// there is neither.
 pub(crate) fn substitute<'a>(
     raw: &'a str,
     env: &dyn Fn(&str) -> Option<String>,
@@ -62,8 +63,8 @@ pub(crate) fn substitute<'a>(
     Ok(Cow::Owned(value))
 }
 
-/// Refuses a URL whose user or password comes from the environment and would end before its end: what follows it would be
-/// read as another host, path or fragment.
+/// Refuses a URL whose user or password comes from the environment and would end too early: the
+/// rest of it would be read as another host, path or fragment.
 pub(crate) fn check_url(
     raw: &str,
     env: &dyn Fn(&str) -> Option<String>,
@@ -79,7 +80,7 @@ pub(crate) fn check_url(
     Ok(())
 }
 
-/// Whether a text can be a user or a password of a URL as it is.
+/// Returns whether a text can be a user or a password of a URL as it is.
 fn is_encoded(text: &str) -> bool {
     let mut rest = text.as_bytes();
     while let [byte, after @ ..] = rest {
@@ -97,7 +98,7 @@ fn is_encoded(text: &str) -> bool {
     true
 }
 
-/// Every byte that is not a letter, a digit or one of `-._~` as `%XX`.
+/// Writes every byte that is not a letter, a digit or one of `-._~` as `%XX`.
 fn percent_encode(text: &str, into: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for byte in text.bytes() {

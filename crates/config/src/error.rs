@@ -1,35 +1,36 @@
-//! What is wrong with a configuration file, and where.
+//! Problems of a configuration file, with their places.
 
 use std::fmt;
 
-/// One problem of a configuration file. Shown as `FILE:LINE:COLUMN: message`.
+/// A problem of a configuration file. Shown as `FILE:LINE:COLUMN: message`.
 ///
-/// The message says what is wrong and what is allowed; it never holds a value that came from the environment.
+/// The message says what is wrong and what is allowed; it never holds a value that came from the
+/// environment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}:{column}: {message}")]
 pub struct Error {
     /// The file as it was named.
     pub file: String,
-    /// Line, from 1.
+    /// The line, from 1.
     pub line: usize,
-    /// Column in characters, from 1.
+    /// The column in characters, from 1.
     pub column: usize,
-    /// What is wrong and what to do.
+    /// A sentence on what is wrong and what to do.
     pub message: String,
 }
 
-/// Every problem that was found, at least one, in the order of the file. Shown one a line.
+/// All problems that were found, at least one, in the order of the file. Shown one a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors(Vec<Error>);
 
-/// What another part of the program finds wrong with a configuration that reads well.
+/// A problem that another part of the program finds in a configuration that reads well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The table, such as `store`.
     pub section: &'static str,
     /// The key in it.
     pub key: &'static str,
-    /// What is wrong and what to do, without a value that came from the environment.
+    /// A sentence on what is wrong and what to do, without a value that came from the environment.
     pub message: String,
 }
 
@@ -41,10 +42,10 @@ pub(crate) struct Problem {
 }
 
 impl Errors {
-    /// More problems than this are counted, not listed.
+    /// The highest number of problems that are listed; more are counted.
     const MAX_LISTED: usize = 50;
 
-    /// One problem of the file as a whole.
+    /// Makes one problem of the file as a whole.
     pub(crate) fn whole_file(file: &str, message: String) -> Self {
         Self::of(file, "", vec![Problem { at: 0, message }])
     }
@@ -72,7 +73,7 @@ impl Errors {
         Self(problems.into_iter().map(place).collect())
     }
 
-    /// The problems.
+    /// Returns the problems.
     pub fn iter(&self) -> impl Iterator<Item = &Error> {
         self.0.iter()
     }
@@ -99,7 +100,7 @@ impl fmt::Display for Errors {
 
 impl std::error::Error for Errors {}
 
-/// Line and column of an offset in bytes, both from 1, the column in characters.
+/// Returns the line and the column of an offset in bytes, both from 1, the column in characters.
 pub(crate) fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     let before = &text.as_bytes()[..at.min(text.len())];
     let line_start = before

@@ -1,4 +1,4 @@
-//! Headers that the configuration may name, and those that are not its business.
+//! Headers that the configuration may name, and those that it may not.
 
 use http::{HeaderName, HeaderValue, header};
 
@@ -25,7 +25,8 @@ impl FromValue for SecretHeader {
     }
 }
 
-/// Headers that belong to one connection, to the message's frame or to the gate itself.
+/// Returns whether a header belongs to one connection, to the message's frame or to the gate
+/// itself.
 fn is_reserved(name: &HeaderName) -> bool {
     let frame = [
         header::CONNECTION,
@@ -44,7 +45,7 @@ fn is_reserved(name: &HeaderName) -> bool {
         || is_ours(name.as_str())
 }
 
-/// Whether the name begins with `tallygate-`, in every spelling that an upstream may read so.
+/// Returns whether a name begins with `tallygate-`, in every spelling that an upstream may read so.
 fn is_ours(name: &str) -> bool {
     const OURS: &str = "tallygate-";
     name.get(..OURS.len())
@@ -60,7 +61,7 @@ fn refuse_reserved(section: &Section<'_>, key: &str, at: usize, name: &HeaderNam
     }
 }
 
-/// `license_headers`: headers that a caller may put a credential into.
+/// Reads `license_headers`: headers that a caller may put a credential into.
 pub(crate) fn read_license_headers(section: &Section<'_>) -> Vec<HeaderName> {
     const KEY: &str = "license_headers";
     let Some(names) = section.located::<HeaderName>(KEY) else {
@@ -77,14 +78,14 @@ pub(crate) fn read_license_headers(section: &Section<'_>) -> Vec<HeaderName> {
     headers
 }
 
-/// `units_header`: the header of an answer that says how many units it used.
+/// Reads `units_header`: the header of an answer with the number of units that it used.
 pub(crate) fn read_units_header(section: &Section<'_>) -> Option<HeaderName> {
     let name = section.optional("units_header")?;
     refuse_reserved(section, "units_header", section.at("units_header"), &name);
     Some(name)
 }
 
-/// `[app.inject_headers]`: names and values, in the order of the names.
+/// Reads `[app.inject_headers]`: names and values, in the order of the names.
 pub(crate) fn read_injected(section: Section<'_>) -> Vec<(HeaderName, HeaderValue)> {
     const TITLE: &str = "inject_headers";
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();

@@ -1,4 +1,4 @@
-//! `[journal]` and `[ledger]`: how records are kept, hot and cold.
+//! `[journal]` and `[ledger]`: the records of the last days, and those that are sealed.
 
 use std::path::PathBuf;
 
@@ -15,14 +15,15 @@ use crate::value::{FromValue, words};
 pub struct Journal {
     /// What a record must survive before the caller sees the status \[`disk`\].
     pub durability: Durability,
-    /// How long a segment is kept after it was passed on \[72 h\].
+    /// The time that a segment is kept after it was passed on \[72 h\].
     pub keep: Interval,
-    /// Passed segments go early, oldest first, once together they exceed this \[1 GiB\].
+    /// The size of passed segments together beyond which they are deleted early, oldest first \[1
+    /// GiB\].
     pub keep_bytes: ByteSize,
-    /// Size of one segment file, 64 KiB to 1 GiB, a multiple of 4 KiB \[16 MiB\].
+    /// The size of one segment file, 64 KiB to 1 GiB, a multiple of 4 KiB \[16 MiB\].
     pub segment_bytes: ByteSize,
-    /// Longest time a sync waits so that more records share it, in proportion to how many shared the last one; at most 1 s
-    /// \[4 ms\].
+    /// The longest time that a sync waits so that more records share it, in proportion to how many
+    /// shared the last one; at most 1 s \[4 ms\].
     pub commit_window: Millis,
 }
 
@@ -40,17 +41,18 @@ words! {
 /// `[ledger]`: sealed files and rollups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
-    /// Where sealed files live; `None`: `ledger` in `data_dir`. Relative to the configuration file.
+    /// The folder of sealed files, relative to the configuration file; `None`: `ledger` in
+    /// `data_dir`.
     pub directory: Option<PathBuf>,
     /// The object store that keeps sealed files for all gates; `None`: none does.
     pub objects: Option<ObjectsUrl>,
-    /// How long sealed files are kept; rollups stay; `None`: for ever.
+    /// The time that sealed files are kept; `None`: for ever. Rollups stay.
     pub retention: Option<Interval>,
-    /// Records are sealed into a file once they take this much, 64 KiB to 1 GiB \[64 MiB\].
+    /// The size of records at which they are sealed into a file, 64 KiB to 1 GiB \[64 MiB\].
     pub seal_bytes: ByteSize,
-    /// And at least this often \[1 h\].
+    /// The longest time until records are sealed \[1 h\].
     pub seal_every: Millis,
-    /// How often usage is summed up into the store \[2 s\].
+    /// The time between two sums of usage into the store \[2 s\].
     pub rollup_every: Millis,
 }
 
@@ -59,7 +61,7 @@ pub struct Ledger {
 pub struct ObjectsUrl(String);
 
 impl ObjectsUrl {
-    /// The URL.
+    /// Returns the URL as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -86,9 +88,9 @@ impl Default for Journal {
         Self {
             durability: Durability::Disk,
             keep: Interval::from_seconds(72 * 3_600).expect("72 hours are an interval"),
-            keep_bytes: ByteSize::mebibytes(1_024),
-            segment_bytes: ByteSize::mebibytes(16),
-            commit_window: Millis::of(4),
+            keep_bytes: ByteSize::from_mebibytes(1_024),
+            segment_bytes: ByteSize::from_mebibytes(16),
+            commit_window: Millis::from_millis(4),
         }
     }
 }
@@ -99,15 +101,15 @@ impl Default for Ledger {
             directory: None,
             objects: None,
             retention: None,
-            seal_bytes: ByteSize::mebibytes(64),
-            seal_every: Millis::seconds(3_600),
-            rollup_every: Millis::seconds(2),
+            seal_bytes: ByteSize::from_mebibytes(64),
+            seal_every: Millis::from_seconds(3_600),
+            rollup_every: Millis::from_seconds(2),
         }
     }
 }
 
-const SMALLEST: ByteSize = ByteSize::of(64 << 10);
-const LARGEST: ByteSize = ByteSize::mebibytes(1_024);
+const MIN_FILE_BYTES: ByteSize = ByteSize::from_bytes(64 << 10);
+const MAX_FILE_BYTES: ByteSize = ByteSize::from_mebibytes(1_024);
 
 impl Journal {
     pub(crate) fn read(section: Section<'_>) -> Self {
@@ -116,7 +118,11 @@ impl Journal {
             durability: section.value("durability", default.durability),
             keep: section.value("keep", default.keep),
             keep_bytes: section.value("keep_bytes", default.keep_bytes),
-            segment_bytes: section.size("segment_bytes", SMALLEST..=LARGEST, default.segment_bytes),
+            segment_bytes: section.size(
+                "segment_bytes",
+                MIN_FILE_BYTES..=MAX_FILE_BYTES,
+                default.segment_bytes,
+            ),
             commit_window: section.value("commit_window", default.commit_window),
         };
         if !journal.segment_bytes.bytes().is_multiple_of(4_096) {
@@ -126,7 +132,7 @@ impl Journal {
             );
             section.report(section.at("segment_bytes"), message);
         }
-        if journal.commit_window > Millis::seconds(1) {
+        if journal.commit_window > Millis::from_seconds(1) {
             let message = format!(
                 "commit_window: {} is not allowed here: write 0s to 1s",
                 journal.commit_window
@@ -146,7 +152,11 @@ impl Ledger {
             directory: directory.map(|path| section.reader().resolve(&path)),
             objects: section.unless_empty("objects"),
             retention: section.unless_empty("retention"),
-            seal_bytes: section.size("seal_bytes", SMALLEST..=LARGEST, default.seal_bytes),
+            seal_bytes: section.size(
+                "seal_bytes",
+                MIN_FILE_BYTES..=MAX_FILE_BYTES,
+                default.seal_bytes,
+            ),
             seal_every: section.timeout("seal_every", default.seal_every),
             rollup_every: section.timeout("rollup_every", default.rollup_every),
         };

@@ -1,7 +1,8 @@
-//! `gateway.toml`: what is served and what it costs, as types.
+//! The configuration file `gateway.toml` as types: the apps that are served, and their prices.
 //!
-//! A file is read whole: every problem is found with its line and column, and a [`Config`] exists only if there is
-//! none. The file at the root of the project names every key at its default; it is compiled in as [`DEFAULT_FILE`].
+//! A file is read whole: every problem is found with its line and column, and a [`Config`] exists
+//! only if there is none. The file at the root of the project names every key at its default; it is
+//! compiled in as [`DEFAULT_FILE`].
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +17,6 @@ mod environment;
 mod error;
 mod header;
 mod journal;
-mod later;
 mod load;
 mod plan;
 mod reader;
@@ -26,6 +26,7 @@ mod secret;
 mod server;
 mod store;
 mod syntax;
+mod unsupported;
 mod upstream;
 mod value;
 mod warnings;
@@ -56,12 +57,12 @@ pub use upstream::{ParseUpstreamError, Scheme, Upstream};
 /// The text of the file that names every key at its default; also a first file to start from.
 pub const DEFAULT_FILE: &str = include_str!("../../../gateway.toml");
 
-/// A whole configuration file. Relative paths in it count from the folder that the file lies in.
+/// A whole configuration file. Relative paths in it count from the folder of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Listeners, data and bounds of the process.
     pub server: Server,
-    /// What the process says of itself.
+    /// The log of the process.
     pub log: Log,
     /// The store of record.
     pub store: Store,
@@ -75,9 +76,9 @@ pub struct Config {
     pub control: Control,
     /// Sessions of key pairs.
     pub apimw: Apimw,
-    /// API keys as better-auth's plugin knows them.
+    /// API keys in the manner of better-auth's plugin.
     pub better_auth: BetterAuth,
-    /// Licenses remembered in the process.
+    /// The cache of licenses in the process.
     pub cache: Cache,
     /// Plans in the order of the file; each name once.
     pub plans: Vec<Plan>,
@@ -86,19 +87,19 @@ pub struct Config {
 }
 
 impl Config {
-    /// The revision of every plan, in the order of the file.
+    /// Returns the revision of every plan, in the order of the file.
     #[must_use]
     pub fn plan_revisions(&self) -> Vec<PlanRevision> {
         self.plans.iter().cloned().map(PlanRevision::from).collect()
     }
 
-    /// The app of that name.
+    /// Returns the app with a name.
     #[must_use]
     pub fn app(&self, name: &AppName) -> Option<&App> {
         self.apps.iter().find(|app| app.name == *name)
     }
 
-    /// Where sealed files live.
+    /// Returns the folder of sealed files.
     #[must_use]
     pub fn ledger_directory(&self) -> PathBuf {
         let own = self.ledger.directory.clone();
@@ -107,7 +108,7 @@ impl Config {
 }
 
 impl Default for Config {
-    /// What [`DEFAULT_FILE`] says.
+    /// Returns the configuration of [`DEFAULT_FILE`].
     fn default() -> Self {
         Self::parse(DEFAULT_FILE, "gateway.toml", |_| None)
             .expect("the default file is tested to have no problem")

@@ -1,4 +1,4 @@
-//! From a file to a configuration, or to everything that is wrong with it.
+//! The loading of a file into a configuration, or into all of its problems.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -10,7 +10,7 @@ use model::{AppName, AppTable, Plan, PlanName};
 use toml::Spanned;
 use toml::de::DeTable;
 
-use crate::app::{App, Places};
+use crate::app::{App, AppOffsets};
 use crate::error::{Errors, Finding};
 use crate::reader::{Reader, Section};
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     syntax,
 };
 
-/// Longest file in bytes.
+/// The greatest length of a file in bytes.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
 impl Config {
@@ -32,10 +32,11 @@ impl Config {
         Self::parse(&text, &file, env)
     }
 
-    /// Reads a file as [`Config::load`] does, and has what reads well judged by others: their findings get their places.
+    /// Reads a file as [`Config::load`] does, and calls `judge` for a configuration that reads
+    /// well. Its findings get their places in the file.
     ///
     /// # Errors
-    /// Every problem of the file with its place, or else every finding with its.
+    /// Every problem of the file with its place, or else every finding with its place.
     pub fn load_judged(
         path: &Path,
         env: impl Fn(&str) -> Option<String>,
@@ -46,8 +47,8 @@ impl Config {
         read_text(&text, &file, &env, Self::read, judge)
     }
 
-    /// Reads the text of a file. `file` names it in messages and is where relative paths count from; `env` gives the
-    /// values of environment variables.
+    /// Reads the text of a file. `file` names it in messages, and relative paths count from its
+    /// folder; `env` gives the values of environment variables.
     ///
     /// # Errors
     /// Every problem of the text with its place.
@@ -81,11 +82,11 @@ impl Config {
     }
 }
 
-/// Where the gate of a file keeps its data. Asks nothing else of the file, so that a command can find a running gate
-/// without the secrets that the gate itself needs.
+/// Reads the folder where the gate of a file keeps its data, and no other key, so that a command
+/// can find a running gate without the secrets that the gate itself needs.
 ///
 /// # Errors
-/// When the file cannot be read, is not TOML, or its `data_dir` is wrong.
+/// A file that cannot be read or is not TOML, or a wrong `data_dir`.
 pub fn data_dir(path: &Path, env: impl Fn(&str) -> Option<String>) -> Result<PathBuf, Errors> {
     let file = path.display().to_string();
     let text = read_file(path).map_err(|message| Errors::whole_file(&file, message))?;
@@ -93,10 +94,10 @@ pub fn data_dir(path: &Path, env: impl Fn(&str) -> Option<String>) -> Result<Pat
     read_text(&text, &file, &env, read, |_| Vec::new())
 }
 
-/// For fuzzers: takes any bytes as a file.
+/// Takes any bytes as a file, for fuzzers.
 ///
 /// # Panics
-/// When a file is refused without a problem, or with one that has no place.
+/// If a file is refused without a problem, or with one that has no place.
 pub fn exercise(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if let Err(errors) = Config::parse(&text, "fuzz.toml", |name| Some(name.to_owned())) {
@@ -118,7 +119,7 @@ fn read_text<T>(
 ) -> Result<T, Errors> {
     let (table, syntax): (Spanned<DeTable<'_>>, _) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
-        // What was recovered of a broken file would only lead to more, misleading messages.
+        // What is recovered of a broken file would only lead to more, misleading messages.
         let problem = |error: toml::de::Error| syntax::problem(text, &error);
         return Err(Errors::of(
             file,
@@ -129,7 +130,7 @@ fn read_text<T>(
     let directory = Path::new(file).parent().unwrap_or(Path::new(""));
     let reader = Reader::new(text, directory, env);
     let value = read(reader.root(table.get_ref()));
-    if reader.is_content() {
+    if reader.has_no_problems() {
         for finding in judge(&value) {
             let Finding {
                 section,
@@ -170,14 +171,14 @@ fn read_apps(root: &Section<'_>, journal: &Journal, plans: &[Plan]) -> Vec<App> 
     }
     let sections = root.sections("app", "[[app]]");
     let read = |section| App::read(section, journal.durability);
-    let (apps, places): (Vec<App>, Vec<Places>) = sections.into_iter().filter_map(read).unzip();
+    let (apps, places): (Vec<App>, Vec<AppOffsets>) = sections.into_iter().filter_map(read).unzip();
     check_names(root, &apps, &places);
     check_plans(root, &apps, &places, plans);
     check_hosts(root, &apps, &places);
     apps
 }
 
-fn check_names(root: &Section<'_>, apps: &[App], places: &[Places]) {
+fn check_names(root: &Section<'_>, apps: &[App], places: &[AppOffsets]) {
     let mut first: HashMap<&AppName, usize> = HashMap::new();
     for (app, place) in apps.iter().zip(places) {
         if let Some(at) = first.get(&app.name) {
@@ -192,7 +193,7 @@ fn check_names(root: &Section<'_>, apps: &[App], places: &[Places]) {
     }
 }
 
-fn check_plans(root: &Section<'_>, apps: &[App], places: &[Places], plans: &[Plan]) {
+fn check_plans(root: &Section<'_>, apps: &[App], places: &[AppOffsets], plans: &[Plan]) {
     const SHOWN: usize = 10;
     let names: HashSet<&PlanName> = plans.iter().map(|plan| &plan.name).collect();
     for (app, place) in apps.iter().zip(places) {
@@ -216,8 +217,8 @@ fn check_plans(root: &Section<'_>, apps: &[App], places: &[Places], plans: &[Pla
     }
 }
 
-/// No two apps serve the same host and path.
-fn check_hosts(root: &Section<'_>, apps: &[App], places: &[Places]) {
+/// Reports apps that serve the same host and path.
+fn check_hosts(root: &Section<'_>, apps: &[App], places: &[AppOffsets]) {
     let mut table = AppTable::new();
     for (number, (app, place)) in apps.iter().zip(places).enumerate() {
         let Err(conflicts) = table.insert(&app.hosts, &app.paths, ()) else {

@@ -1,4 +1,4 @@
-//! `[[plan]]`: what a unit costs.
+//! `[[plan]]`: the price of a unit, and the default limits of licenses.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use model::{Currency, Money, Plan, PlanName};
 
 use crate::reader::Section;
 
-/// Every plan, with its name said once.
+/// Reads every plan, and reports names that stand twice.
 pub(crate) fn read_all(sections: Vec<Section<'_>>) -> Vec<Plan> {
     let mut places: HashMap<PlanName, usize> = HashMap::new();
     let mut plans = Vec::new();

@@ -1,4 +1,5 @@
-//! Reads tables of a parsed file key by key, and collects every problem with its place instead of stopping at one.
+//! A reader of a parsed file, table by table and key by key. It collects every problem with its
+//! place instead of stopping at the first.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -13,12 +14,12 @@ use crate::bytes::ByteSize;
 use crate::duration::Millis;
 use crate::environment::{SubstituteError, check_url, substitute};
 use crate::error::{Problem, line_and_column};
-use crate::later;
+use crate::unsupported;
 use crate::value::{FromValue, clip};
 
 type Value<'r> = Spanned<DeValue<'r>>;
 
-/// One file being read.
+/// A file that is being read, with its problems so far.
 pub(crate) struct Reader<'r> {
     text: &'r str,
     directory: &'r Path,
@@ -26,17 +27,17 @@ pub(crate) struct Reader<'r> {
     problems: RefCell<Vec<Problem>>,
 }
 
-/// One table of it, or a table that is not there and has every key at its default.
+/// A table of the file. A missing one has every key at its default.
 pub(crate) struct Section<'r> {
     reader: &'r Reader<'r>,
-    /// How messages name it: `[server]`.
+    /// The table's name in messages: `[server]`.
     title: &'static str,
     table: Option<&'r DeTable<'r>>,
     at: usize,
     known: RefCell<Vec<&'static str>>,
 }
 
-/// A value and the offset it stands at.
+/// A value and its offset in the file.
 #[derive(Clone, Debug)]
 pub(crate) struct Located<T> {
     pub(crate) at: usize,
@@ -62,8 +63,8 @@ impl<'r> Reader<'r> {
         self.problems.borrow_mut().push(Problem { at, message });
     }
 
-    /// Whether nothing was reported so far.
-    pub(crate) fn is_content(&self) -> bool {
+    /// Returns whether nothing was reported so far.
+    pub(crate) fn has_no_problems(&self) -> bool {
         self.problems.borrow().is_empty()
     }
 
@@ -75,7 +76,7 @@ impl<'r> Reader<'r> {
         line_and_column(self.text, at).0
     }
 
-    /// A path of the file: relative ones count from the folder that the file lies in.
+    /// Resolves a path of the file: relative ones count from the folder of the file.
     pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
         self.directory.join(path)
     }
@@ -84,7 +85,7 @@ impl<'r> Reader<'r> {
         Section::new(self, "the file", Some(table), 0)
     }
 
-    /// One value that is not a list or table.
+    /// Reads a value that is not a list or table.
     fn scalar<T: FromValue>(&self, key: &str, value: &Value<'_>) -> Option<T> {
         let at = value.span().start;
         let parsed = match value.get_ref() {
@@ -103,8 +104,8 @@ impl<'r> Reader<'r> {
         None
     }
 
-    /// Parses a string value. What came from the environment may be a secret: then the raw text is judged for the
-    /// message, which is wrong in the same way for want of its value.
+    /// Parses a string value. A value from the environment may be a secret: then the message is
+    /// that of the raw text, which is wrong in the same way for want of its value.
     fn text_value<T: FromValue>(
         &self,
         key: &str,
@@ -136,7 +137,7 @@ impl<'r> Reader<'r> {
         Some(parsed)
     }
 
-    /// Where in a value a variable is named, as far as the text shows it.
+    /// Returns the place within a value where a variable is named, as far as the text shows it.
     fn place_of(&self, value: &Value<'_>, error: &SubstituteError) -> usize {
         let span = value.span();
         let name = match error {
@@ -205,14 +206,15 @@ impl<'r> Section<'r> {
         })
     }
 
-    /// Where the value of a key of one of its tables stands, or the table, or the file.
+    /// Returns the place of the value of a key of one of its tables, or of the table, or of the
+    /// file.
     pub(crate) fn at_within(&self, table: &str, key: &str) -> usize {
         let value = self.table.and_then(|root| root.get(table));
         let inner = value.and_then(|value| value.get_ref().as_table()?.get(key));
         inner.or(value).map_or(0, |value| value.span().start)
     }
 
-    /// Where the value of a key stands, or the table if the key is not there.
+    /// Returns the place of the value of a key, or of the table if the key is not there.
     pub(crate) fn at(&self, key: &str) -> usize {
         let value = self.table.and_then(|table| table.get(key));
         value.map_or(self.at, |value| value.span().start)
@@ -230,7 +232,7 @@ impl<'r> Section<'r> {
         self.optional(key).unwrap_or(default)
     }
 
-    /// A key whose empty string means that there is no value.
+    /// Reads a key whose empty string means that there is no value.
     pub(crate) fn unless_empty<T: FromValue>(&self, key: &'static str) -> Option<T> {
         let value = self.get(key)?;
         let is_empty =
@@ -256,7 +258,7 @@ impl<'r> Section<'r> {
         );
     }
 
-    /// A whole number within a range.
+    /// Reads a whole number within a range.
     pub(crate) fn number(
         &self,
         key: &'static str,
@@ -277,7 +279,7 @@ impl<'r> Section<'r> {
             .filter(|number| range.contains(number));
         if valid.is_none() {
             let (least, most) = (range.start(), range.end());
-            let message = if *most == LARGEST {
+            let message = if *most == MAX_NUMBER {
                 format!("{key}: {number} is not allowed here: write {least} or more")
             } else {
                 format!("{key}: {number} is not allowed here: write {least} to {most}")
@@ -287,7 +289,7 @@ impl<'r> Section<'r> {
         valid
     }
 
-    /// A length of time that is not zero.
+    /// Reads a length of time that is not zero.
     pub(crate) fn timeout(&self, key: &'static str, default: Millis) -> Millis {
         let time = self.value(key, default);
         if time.is_zero() {
@@ -298,7 +300,7 @@ impl<'r> Section<'r> {
         time
     }
 
-    /// A size within a range.
+    /// Reads a size within a range.
     pub(crate) fn size(
         &self,
         key: &'static str,
@@ -314,7 +316,7 @@ impl<'r> Section<'r> {
         size
     }
 
-    /// A list with the place of each item; `None` where the key is not there.
+    /// Reads a list with the place of each item; `None` where the key is not there.
     pub(crate) fn located<T: FromValue>(&self, key: &'static str) -> Option<Vec<Located<T>>> {
         let value = self.get(key)?;
         let DeValue::Array(items) = value.get_ref() else {
@@ -334,7 +336,7 @@ impl<'r> Section<'r> {
         self.located(key).map_or(default, values)
     }
 
-    /// Rate windows that can all hold at once.
+    /// Reads rate windows, and checks that all can hold at once.
     pub(crate) fn windows(&self, key: &'static str, default: Vec<RateLimit>) -> Vec<RateLimit> {
         let Some(located) = self.located::<RateLimit>(key) else {
             return default;
@@ -347,7 +349,7 @@ impl<'r> Section<'r> {
         windows
     }
 
-    /// A list, or one value alone.
+    /// Reads a list, or one value alone.
     pub(crate) fn one_or_list<T: FromValue>(&self, key: &'static str) -> Vec<T> {
         match self.get(key).map(Spanned::get_ref) {
             Some(DeValue::Array(_)) => self.list(key, Vec::new()),
@@ -355,7 +357,7 @@ impl<'r> Section<'r> {
         }
     }
 
-    /// Keys that the file may choose freely, with their values.
+    /// Reads keys that the file may choose freely, with their values.
     pub(crate) fn entries<T: FromValue>(&self) -> Vec<(Located<&'r str>, Option<T>)> {
         let Some(table) = self.table else {
             return Vec::new();
@@ -371,7 +373,7 @@ impl<'r> Section<'r> {
         table.iter().map(entry).collect()
     }
 
-    /// A table within this one; an empty one if it is not there.
+    /// Returns a table within this one; an empty one if it is not there.
     pub(crate) fn section(&self, key: &'static str, title: &'static str) -> Section<'r> {
         self.optional_section(key, title)
             .unwrap_or_else(|| Section::new(self.reader, title, None, self.at))
@@ -386,7 +388,7 @@ impl<'r> Section<'r> {
         self.as_section(key, title, value)
     }
 
-    /// The tables of an array of tables.
+    /// Returns the tables of an array of tables.
     pub(crate) fn sections(&self, key: &'static str, title: &'static str) -> Vec<Section<'r>> {
         let Some(value) = self.get(key) else {
             return Vec::new();
@@ -417,7 +419,7 @@ impl<'r> Section<'r> {
         }
     }
 
-    /// Reports every key that nobody asked for.
+    /// Reports every key that was not read.
     pub(crate) fn finish(self) {
         let mut known = self.known.into_inner();
         known.sort_unstable();
@@ -426,7 +428,7 @@ impl<'r> Section<'r> {
             if known.contains(&name) {
                 continue;
             }
-            if let Some(message) = later::refused(self.title, name) {
+            if let Some(message) = unsupported::message_for(self.title, name) {
                 self.reader.report(key.span().start, message);
                 continue;
             }
@@ -443,15 +445,15 @@ impl<'r> Section<'r> {
     }
 }
 
-/// The upper end of a range of numbers that has none but that of its type.
-pub(crate) const LARGEST: u64 = i64::MAX as u64;
+/// The upper end of a range of numbers that only the type bounds.
+pub(crate) const MAX_NUMBER: u64 = i64::MAX as u64;
 
-/// Forgets the places of values.
+/// Returns the values without their places.
 pub(crate) fn values<T>(located: Vec<Located<T>>) -> Vec<T> {
     located.into_iter().map(|item| item.value).collect()
 }
 
-/// The known word that takes the fewest changed characters, if these are few.
+/// Returns the known word that takes the fewest changed characters, if these are few.
 fn nearest(word: &str, known: &[&'static str]) -> Option<&'static str> {
     let near = |known: &&'static str| {
         let distance = distance(word.as_bytes(), known.as_bytes());
@@ -466,7 +468,7 @@ fn nearest(word: &str, known: &[&'static str]) -> Option<&'static str> {
         .map(|(_, known)| known)
 }
 
-/// Levenshtein distance.
+/// Returns the Levenshtein distance.
 fn distance(one: &[u8], other: &[u8]) -> usize {
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (i, a) in one.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! `[[app.route]]`: what calls of one path and its methods cost and need.
+//! `[[app.route]]`: the prices and needs of calls of one path and its methods.
 
 use http::HeaderName;
 use model::license::lies_below;
@@ -9,93 +9,95 @@ use crate::header;
 use crate::reader::Section;
 use crate::value::words;
 
-/// `[[app.route]]`: a path, all that lies below it, and what its calls cost and need.
+/// `[[app.route]]`: a path, all that lies below it, and the prices and needs of its calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The parent path; also the route's name in records.
     pub path: ParentPath,
-    /// Methods it serves; empty: all.
+    /// The methods that the route serves; empty: all.
     pub methods: Vec<Method>,
-    /// Units that a call uses; 0: none \[1\].
+    /// The units that a call uses; 0: none \[1\].
     pub units: u64,
-    /// Header of the upstream's answer that says how many units it used; removed from the answer. `units` where it is
-    /// absent.
+    /// The header of the upstream's answer with the number of units that it used. It is removed
+    /// from the answer. An answer without it uses `units`.
     pub units_header: Option<HeaderName>,
-    /// The most units that such an answer may use, which is what a call reserves; there exactly if `units_header` is.
+    /// The most units that such an answer may use, which is what a call reserves. Set exactly if
+    /// `units_header` is.
     pub units_max: Option<u64>,
-    /// What a call costs whose answer names units that cannot be read \[`units`\].
+    /// The cost of a call whose answer names units that cannot be read \[`units`\].
     pub units_unreadable: UnitsUnreadable,
-    /// Statuses that are billed; those of the app where the route says nothing.
+    /// The statuses that are billed; those of the app if the route names none.
     pub billable: Billable,
-    /// What happens to the upstream's work when the caller leaves \[`cancel`\].
+    /// The treatment of the upstream's work when the caller leaves \[`cancel`\].
     pub on_client_gone: OnClientGone,
-    /// What it means that the caller sends nothing more \[`answer`\].
+    /// The meaning of a caller that sends nothing more \[`answer`\].
     pub half_close: HalfClose,
-    /// What happens to an open stream whose license is revoked; that of the app where the route says nothing.
+    /// The treatment of an open stream whose license is revoked; that of the app if the route
+    /// states none.
     pub on_revoke: OnRevoke,
-    /// What a caller needs \[`license`\].
+    /// The credential that a caller needs \[`license`\].
     pub access: Access,
 }
 
 words! {
-    /// What a call costs whose answer names units that cannot be read.
+    /// The cost of a call whose answer names units that cannot be read.
     UnitsUnreadable {
-        /// The units of its route.
+        /// The call costs the units of its route.
         #[default]
         Units = "units",
-        /// The most units that an answer of its route may use.
+        /// The call costs the most units that an answer of its route may use.
         Max = "max",
-        /// Nothing: it is recorded with the units of its route and not billed.
+        /// The call costs nothing: it is recorded with the units of its route and not billed.
         Unbilled = "unbilled",
     }
 }
 
 words! {
-    /// What happens to the upstream's work when the caller leaves.
+    /// The treatment of the upstream's work when the caller leaves.
     OnClientGone {
-        /// It is broken off.
+        /// The work is broken off.
         #[default]
         Cancel = "cancel",
-        /// It goes on to its end, so that its outcome is known.
+        /// The work goes on to its end, so that its outcome is known.
         Finish = "finish",
     }
 }
 
 words! {
-    /// What it means that the caller sends nothing more after a whole request.
+    /// The meaning of a caller that sends nothing more after a whole request.
     HalfClose {
-        /// Nothing: he waits for the answer.
+        /// The caller waits for the answer.
         #[default]
         Answer = "answer",
-        /// He leaves.
+        /// The caller leaves.
         Leave = "leave",
     }
 }
 
 words! {
-    /// What happens to an open stream whose license is revoked.
+    /// The treatment of an open stream whose license is revoked.
     OnRevoke {
-        /// It is cut.
+        /// The stream is cut.
         #[default]
         Cut = "cut",
-        /// It may end.
+        /// The stream may end by itself.
         Finish = "finish",
     }
 }
 
 words! {
-    /// What a caller needs.
+    /// The credential that a caller needs.
     Access {
-        /// A license.
+        /// A license key.
         #[default]
         License = "license",
-        /// Nothing; calls are metered without a license.
+        /// None; calls are metered without a license.
         Open = "open",
     }
 }
 
 impl Route {
-    /// The most units that a call of it can use: what is reserved.
+    /// Returns the most units that a call of the route can use, which is the number reserved.
     #[must_use]
     pub fn reserved_units(&self) -> u64 {
         self.units_max.unwrap_or(self.units)
@@ -161,12 +163,12 @@ impl Route {
     }
 }
 
-/// Whether some path lies below both.
-fn meet(one: &ParentPath, other: &ParentPath) -> bool {
+/// Returns whether some path lies below both.
+fn overlap(one: &ParentPath, other: &ParentPath) -> bool {
     lies_below(one.as_str(), other.as_str()) || lies_below(other.as_str(), one.as_str())
 }
 
-/// Every route of an app, none of which serves what another does.
+/// Reads every route of an app, and reports routes that serve the same path and method.
 pub(crate) fn read_all(
     sections: Vec<Section<'_>>,
     billable: Billable,
@@ -190,8 +192,8 @@ pub(crate) fn read_all(
             );
             reader.report(at, message);
         }
-        // An app without any is told of once.
-        if !paths.is_empty() && !paths.iter().any(|path| meet(path, &route.path)) {
+        // An app with an empty `paths` is reported once already.
+        if !paths.is_empty() && !paths.iter().any(|path| overlap(path, &route.path)) {
             let own: Vec<String> = paths.iter().map(|path| format!("`{path}`")).collect();
             let message = format!(
                 "path: no call of this app comes to `{}`, since its `paths` are {}: write a path below one of them",

@@ -1,4 +1,4 @@
-//! Values that must not be seen.
+//! Values of the configuration that must not be seen.
 
 use std::fmt;
 
@@ -6,12 +6,13 @@ use zeroize::Zeroizing;
 
 use crate::value::FromValue;
 
-/// A secret of the configuration. Never shown by `Debug`, wiped from memory when it goes.
+/// A secret of the configuration. Its `Debug` redacts it, and its memory is wiped when it is
+/// dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// The secret itself: for the one place that needs it, never for a message.
+    /// Returns the secret itself: for the one place that needs it, never for a message.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -1,4 +1,4 @@
-//! `[server]` and `[log]`: what the process listens on, where it keeps its data, what it says.
+//! `[server]` and `[log]`: the listeners, the data folder, the bounds and the log of the process.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,58 +6,61 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use crate::duration::Millis;
-use crate::reader::{LARGEST, Located, Section};
+use crate::reader::{Located, MAX_NUMBER, Section};
 use crate::secret::Secret;
 use crate::value::{FromValue, words};
 
 /// `[server]`: listeners, data and bounds of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Addresses that callers come to; port 0 takes a free one \[`127.0.0.1:8080`\].
+    /// The addresses that callers come to; port 0 takes a free one \[`127.0.0.1:8080`\].
     pub listen: Vec<SocketAddr>,
-    /// Address of the control plane \[`127.0.0.1:8081`\].
+    /// The address of the control plane \[`127.0.0.1:8081`\].
     pub control: SocketAddr,
-    /// Address of the native API apart from the protocols; `None`: on `control`.
+    /// The address of the native API apart from the protocols; `None`: on `control`.
     pub admin: Option<SocketAddr>,
-    /// Address of `/metrics`, `/healthz` and `/readyz` \[`127.0.0.1:9090`\].
+    /// The address of `/metrics`, `/healthz` and `/readyz` \[`127.0.0.1:9090`\].
     pub metrics: SocketAddr,
-    /// Where everything is kept that must survive; created. Relative to the configuration file \[`data`\].
+    /// The folder of everything that must survive, relative to the configuration file; it is
+    /// created \[`data`\].
     pub data_dir: PathBuf,
-    /// Proxy threads, up to 512; 0: one per core \[0\].
+    /// The number of proxy threads, up to 512; 0: one per core \[0\].
     pub threads: usize,
     /// A label for this gate, unique per store; `None`: the host name.
     pub node: Option<String>,
-    /// Seals the keyring; `None`: SQLite keeps a generated secret in `data_dir`.
+    /// The secret that seals the keyring; `None`: SQLite keeps a generated secret in `data_dir`.
     pub secret: Option<Secret>,
-    /// Networks whose `X-Forwarded-For` is believed \[none\].
+    /// The networks whose `X-Forwarded-For` is believed \[none\].
     pub trusted_proxies: Vec<IpNet>,
-    /// How long calls under way may last after a stop was asked for \[30 s\].
+    /// The longest time that calls under way may last after a stop was asked for \[30 s\].
     pub drain: Millis,
-    /// Connections of callers at one time; more are closed at once \[10,000\].
+    /// The connections of callers at one time; more are closed at once if none is idle \[10,000\].
     pub max_connections: usize,
-    /// How long a caller may take to send a request head \[10 s\].
+    /// The longest time that a caller may take to send a request head \[10 s\].
     pub head_timeout: Millis,
-    /// Of these, connections of one address, or of one IPv6 network of 64 bits; 0: no bound \[1,000\].
+    /// The connections of one address, or of one IPv6 network of 64 bits, among these; 0: no bound
+    /// \[1,000\].
     pub max_connections_per_address: usize,
-    /// How long a connection is kept on which nothing is under way \[75 s\].
+    /// The time that a connection without a call under way is kept \[75 s\].
     pub keepalive_timeout: Millis,
-    /// Calls that one connection carries at most \[10,000\].
+    /// The most calls that one connection carries \[10,000\].
     pub keepalive_requests: u32,
-    /// Bytes a second that a request body has to come with, after 20 s; 0: however slowly \[500\].
+    /// The bytes a second that a request body has to come with, after 20 s; 0: however slowly
+    /// \[500\].
     pub min_body_rate: u64,
 }
 
-/// `[log]`: what the process says of itself.
+/// `[log]`: the log of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Log {
     /// The least important lines that are written \[`info`\].
     pub level: LogLevel,
-    /// Their form \[`text`\].
+    /// The form of the lines \[`text`\].
     pub format: LogFormat,
 }
 
 words! {
-    /// How important a line of the log is.
+    /// The importance of a line of the log.
     LogLevel {
         /// Something is broken.
         Error = "error",
@@ -76,7 +79,7 @@ words! {
 words! {
     /// The form of the log.
     LogFormat {
-        /// For people.
+        /// Text for people.
         #[default]
         Text = "text",
         /// One JSON object a line.
@@ -111,11 +114,11 @@ impl Default for Server {
             node: None,
             secret: None,
             trusted_proxies: Vec::new(),
-            drain: Millis::seconds(30),
+            drain: Millis::from_seconds(30),
             max_connections: 10_000,
-            head_timeout: Millis::seconds(10),
+            head_timeout: Millis::from_seconds(10),
             max_connections_per_address: 1_000,
-            keepalive_timeout: Millis::seconds(75),
+            keepalive_timeout: Millis::from_seconds(75),
             keepalive_requests: 10_000,
             min_body_rate: 500,
         }
@@ -144,13 +147,13 @@ impl Server {
             drain: section.value("drain", default.drain),
             max_connections: section.number(
                 "max_connections",
-                1..=LARGEST,
+                1..=MAX_NUMBER,
                 default.max_connections as u64,
             ) as usize,
             head_timeout: section.timeout("head_timeout", default.head_timeout),
             max_connections_per_address: section.number(
                 "max_connections_per_address",
-                0..=LARGEST,
+                0..=MAX_NUMBER,
                 default.max_connections_per_address as u64,
             ) as usize,
             keepalive_timeout: section.timeout("keepalive_timeout", default.keepalive_timeout),
@@ -159,7 +162,7 @@ impl Server {
                 1..=u64::from(u32::MAX),
                 u64::from(default.keepalive_requests),
             ) as u32,
-            min_body_rate: section.number("min_body_rate", 0..=LARGEST, default.min_body_rate),
+            min_body_rate: section.number("min_body_rate", 0..=MAX_NUMBER, default.min_body_rate),
             listen: listen.iter().map(|located| located.value).collect(),
         };
         server.check_addresses(&section, listen);
@@ -173,7 +176,7 @@ impl Server {
             .resolve(&section.value("data_dir", Self::default().data_dir))
     }
 
-    /// No address is asked for twice.
+    /// Reports addresses that are asked for twice.
     fn check_addresses(&self, section: &Section<'_>, listen: Vec<Located<SocketAddr>>) {
         if section.is_empty_list("listen") {
             section.report(section.at("listen"), "listen: at least one address is needed: write an IP address and a port in a string, such as \"127.0.0.1:8080\"");
@@ -201,7 +204,7 @@ impl Server {
             value: (key, address),
         } in listen.chain(others)
         {
-            let first = taken.iter().find(|(_, other)| collide(*other, address));
+            let first = taken.iter().find(|(_, other)| conflict(*other, address));
             if let Some((other, _)) = first {
                 section.report(
                     at,
@@ -215,8 +218,8 @@ impl Server {
     }
 }
 
-/// Whether two listeners cannot both have their address.
-fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+/// Returns whether two listeners cannot both have their address.
+fn conflict(one: SocketAddr, other: SocketAddr) -> bool {
     let any = one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() != 0
         && one.port() == other.port()

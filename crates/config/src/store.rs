@@ -1,4 +1,4 @@
-//! `[store]` and `[redis]`: where licenses and rollups live, and what keeps them close.
+//! `[store]` and `[redis]`: the store of licenses and rollups, and its cache.
 
 use crate::duration::Millis;
 use crate::reader::Section;
@@ -8,13 +8,13 @@ use crate::value::FromValue;
 /// `[store]`: the store of record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
-    /// Which store it is \[SQLite in `data_dir`\].
+    /// The kind of store, with its URL \[SQLite in `data_dir`\].
     pub url: StoreUrl,
-    /// PostgreSQL: connections at most \[8\].
+    /// PostgreSQL: the most connections \[8\].
     pub connections: usize,
-    /// PostgreSQL: how long making a connection may take \[2 s\].
+    /// PostgreSQL: the longest time that making a connection may take \[2 s\].
     pub connect_timeout: Millis,
-    /// PostgreSQL: how long a statement that somebody waits for may take \[2 s\].
+    /// PostgreSQL: the longest time that a statement may take for which somebody waits \[2 s\].
     pub timeout: Millis,
 }
 
@@ -23,8 +23,8 @@ impl Default for Store {
         Self {
             url: StoreUrl::Sqlite,
             connections: 8,
-            connect_timeout: Millis::seconds(2),
-            timeout: Millis::seconds(2),
+            connect_timeout: Millis::from_seconds(2),
+            timeout: Millis::from_seconds(2),
         }
     }
 }
@@ -42,15 +42,15 @@ pub enum StoreUrl {
 /// `[redis]`: the cache of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redis {
-    /// Where it is; several for a Cluster; empty: none is used \[none\]. May hold passwords.
+    /// The URLs, several for a Cluster; empty: no Redis is used \[none\]. They may hold passwords.
     pub urls: Vec<Secret>,
-    /// Longest time that a command may take, 1 ms to 10 s \[100 ms\].
+    /// The longest time that a command may take, 1 ms to 10 s \[100 ms\].
     pub timeout: Millis,
-    /// Longest time that a connection may take to be made, up to a minute \[1 s\].
+    /// The longest time that making a connection may take, up to a minute \[1 s\].
     pub connect_timeout: Millis,
-    /// How long a snapshot is kept in it \[1 h\].
+    /// The time that a snapshot is kept in Redis \[1 h\].
     pub keep: Millis,
-    /// Time between two exchanges of counts that gates share, 1 ms to 10 s \[100 ms\].
+    /// The time between two exchanges of counts that gates share, 1 ms to 10 s \[100 ms\].
     pub exchange: Millis,
 }
 
@@ -58,10 +58,10 @@ impl Default for Redis {
     fn default() -> Self {
         Self {
             urls: Vec::new(),
-            timeout: Millis::of(100),
-            connect_timeout: Millis::seconds(1),
-            keep: Millis::seconds(3_600),
-            exchange: Millis::of(100),
+            timeout: Millis::from_millis(100),
+            connect_timeout: Millis::from_seconds(1),
+            keep: Millis::from_seconds(3_600),
+            exchange: Millis::from_millis(100),
         }
     }
 }
@@ -96,12 +96,12 @@ impl Redis {
             exchange: section.timeout("exchange", default.exchange),
         };
         for (key, time, most) in [
-            ("timeout", redis.timeout, Millis::seconds(10)),
-            ("exchange", redis.exchange, Millis::seconds(10)),
+            ("timeout", redis.timeout, Millis::from_seconds(10)),
+            ("exchange", redis.exchange, Millis::from_seconds(10)),
             (
                 "connect_timeout",
                 redis.connect_timeout,
-                Millis::seconds(60),
+                Millis::from_seconds(60),
             ),
         ] {
             if time > most {
@@ -114,7 +114,7 @@ impl Redis {
     }
 }
 
-/// Whether a text is a URL of one of these schemes with a host.
+/// Returns whether a text is a URL of one of these schemes with a host.
 pub(crate) fn is_url(text: &str, schemes: &[&str]) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else {
         return false;
@@ -122,21 +122,22 @@ pub(crate) fn is_url(text: &str, schemes: &[&str]) -> bool {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-    // A Unix socket is a path alone.
+    // The URL of a Unix socket has a path and no host.
     let host = !host.is_empty() || (scheme == "redis+unix" && rest.len() > 1);
     schemes.contains(&scheme) && host && plain
 }
 
-const STRAY_SIGN: &str = "a user or a password in this URL has one of `@`, `/`, `?` and `#` as it is, which ends it: percent-encode it (`%40`, `%2F`, `%3F`, `%23`), or write `${NAME|url}` and set NAME in the environment";
+const STRAY_SIGN_MESSAGE: &str = "a user or a password in this URL has one of `@`, `/`, `?` and `#` as it is, which ends it: percent-encode it (`%40`, `%2F`, `%3F`, `%23`), or write `${NAME|url}` and set NAME in the environment";
 
-/// Whether a sign that ends a part of a URL stands in its user or password. A password is followed by an `@`: where one comes
-/// after the first sign that ends the authority, or a second one before it, what is read as host, path or parameter may be a part
-/// of the password, and would be looked up or shown. An `@` that is meant there is written `%40`.
+/// Returns whether a sign that ends a part of a URL stands in its user or password. A password is
+/// followed by an `@`. So if one comes after the first sign that ends the authority, or a second
+/// one before it, the text read as host, path or parameter may be a part of the password, and would
+/// be looked up or shown. An `@` that is meant there is written `%40`.
 fn has_stray_sign(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else {
         return false;
     };
-    // A Unix socket is a path, which may have an `@` of its own.
+    // The path of a Unix socket may have an `@` of its own.
     if scheme == "redis+unix" {
         return false;
     }
@@ -153,7 +154,7 @@ impl FromValue for StoreUrl {
     fn from_text(text: &str) -> Option<Result<Self, String>> {
         Some(match text {
             "sqlite" => Ok(Self::Sqlite),
-            url if has_stray_sign(url) => Err(STRAY_SIGN.to_owned()),
+            url if has_stray_sign(url) => Err(STRAY_SIGN_MESSAGE.to_owned()),
             url if is_url(url, &["postgres", "postgresql"]) => {
                 Ok(Self::Postgres(url.to_owned().into()))
             }
@@ -176,7 +177,7 @@ impl FromValue for RedisUrl {
             "rediss+sentinel",
         ];
         if has_stray_sign(text) {
-            return Some(Err(STRAY_SIGN.to_owned()));
+            return Some(Err(STRAY_SIGN_MESSAGE.to_owned()));
         }
         let valid = is_url(text, &schemes).then(|| Self(text.to_owned().into()));
         Some(

@@ -1,41 +1,42 @@
-//! What a TOML parser says, in words of this program: what is wrong and what to write.
+//! Errors of the TOML parser in words of this program: what is wrong and what to write.
 
 use crate::error::{Problem, line_and_column};
 use crate::value::clip;
 
-/// A problem of a text that is no TOML.
+/// Returns the problem of a text that is not TOML.
 pub(crate) fn problem(text: &str, error: &toml::de::Error) -> Problem {
     let at = error.span().map_or(0, |span| span.start);
-    let said = error.message().trim().replace('\n', ", ");
-    let message = match said.as_str() {
-        "duplicate key" => twice(text, at),
-        said if said.starts_with("string values must be quoted") => {
+    let reason = error.message().trim().replace('\n', ", ");
+    let message = match reason.as_str() {
+        "duplicate key" => duplicate(text, at),
+        reason if reason.starts_with("string values must be quoted") => {
             "this is a text without quotes: write it in quotes, such as \"gate-1\"".to_owned()
         }
-        said if said.starts_with("unclosed table") => {
+        reason if reason.starts_with("unclosed table") => {
             "the head of this table has no end: write such as [server], or [[app]]".to_owned()
         }
-        said if said.starts_with("unclosed array") => {
+        reason if reason.starts_with("unclosed array") => {
             "this list has no end: close it with `]`".to_owned()
         }
-        said if said.starts_with("invalid basic string")
-            || said.starts_with("invalid literal string") =>
+        reason
+            if reason.starts_with("invalid basic string")
+                || reason.starts_with("invalid literal string") =>
         {
             "this text has no end: close it with the quote that it begins with, on the same line"
                 .to_owned()
         }
-        said if said.contains("expected `=`") || said.contains("expected `.`, `=`") => {
+        reason if reason.contains("expected `=`") || reason.contains("expected `.`, `=`") => {
             "this is no key with a value: write such as `threads = 4`".to_owned()
         }
-        said => format!(
+        reason => format!(
             "this is no TOML ({said}): write keys as `key = value`, texts in quotes, and lists in `[` and `]`"
         ),
     };
     Problem { at, message }
 }
 
-/// A key or table that stands a second time.
-fn twice(text: &str, at: usize) -> String {
+/// Returns the message for a key or table that stands a second time.
+fn duplicate(text: &str, at: usize) -> String {
     let (line, _) = line_and_column(text, at);
     let lines: Vec<&str> = text.lines().collect();
     let name = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();

@@ -1,4 +1,4 @@
-//! Where an app's calls go.
+//! Upstreams: the servers that an app's calls go to.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use model::HostPattern;
 use crate::value::{clip, from_text, words};
 
 words! {
-    /// How an upstream is spoken to.
+    /// The protocol that an upstream is spoken to by.
     Scheme {
         /// Plain HTTP.
         #[default]
@@ -18,18 +18,18 @@ words! {
     }
 }
 
-/// One server that answers an app's calls. Text form: `http://host:port`, `https://host`.
+/// A server that answers an app's calls. Text form: `http://host:port`, `https://host`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Upstream {
-    /// How it is spoken to.
+    /// The scheme.
     pub scheme: Scheme,
-    /// Its DNS name or IP address in lower case; IPv6 stands in brackets.
+    /// The DNS name or IP address in lower case; IPv6 stands in brackets.
     pub host: String,
-    /// Its port; 80 or 443 by its scheme where the text names none.
+    /// The port; 80 or 443 by the scheme where the text names none.
     pub port: u16,
 }
 
-/// Why a text is not an [`Upstream`].
+/// The error for a text that is not an [`Upstream`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not an upstream: {reason}, write `http://host:port` or `https://host:port`")]
 pub struct ParseUpstreamError {
@@ -42,7 +42,7 @@ impl FromStr for Upstream {
 
     fn from_str(text: &str) -> Result<Self, ParseUpstreamError> {
         parse(text).map_err(|reason| ParseUpstreamError {
-            // What stands before an `@` may be a password.
+            // The text before an `@` may be a password.
             text: clip(text.rsplit('@').next().unwrap_or_default()),
             reason,
         })

@@ -1,4 +1,4 @@
-//! What a single value of the file may be.
+//! The types that a single value of the file can be read as.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,24 +10,25 @@ use model::{ParentPath, ParseNetworkError, PlanName, RateLimit};
 
 /// A type that a single value can be read as.
 pub(crate) trait FromValue: Sized {
-    /// What to write; comes after "write".
+    /// The text after "write" in messages: what is allowed.
     const EXPECTED: &'static str;
 
-    /// Whether the file writes it as a string. Others are a string only to name an environment variable.
+    /// Whether the file writes the value as a string. Others are a string only to name an
+    /// environment variable.
     const IS_TEXT: bool = true;
 
-    /// Whether it is a URL that may name a user and a password.
+    /// Whether the value is a URL that may name a user and a password.
     const IS_URL: bool = false;
 
-    /// From a string, or why not; `None` if a string is not allowed at all.
+    /// Reads a string, or says why it cannot; `None` if a string is not allowed at all.
     fn from_text(text: &str) -> Option<Result<Self, String>>;
 
-    /// From a whole number; `None` if one is not allowed at all.
+    /// Reads a whole number; `None` if one is not allowed at all.
     fn from_integer(_number: i128) -> Option<Result<Self, String>> {
         None
     }
 
-    /// From `true` or `false`; `None` if these are not allowed.
+    /// Reads `true` or `false`; `None` if these are not allowed.
     fn from_boolean(_flag: bool) -> Option<Self> {
         None
     }
@@ -79,7 +80,7 @@ macro_rules! words {
 }
 pub(crate) use words;
 
-/// `"one", "two" or "three"`, as a literal.
+/// Makes `"one", "two" or "three"`, as a literal.
 macro_rules! alternatives {
     ($only:literal) => { concat!("\"", $only, "\"") };
     ($first:literal, $last:literal) => { concat!("\"", $first, "\" or \"", $last, "\"") };
@@ -97,7 +98,7 @@ pub(crate) fn clip(text: &str) -> String {
     model::quoted(text, 80)
 }
 
-/// A currency that prices can be in. Books may hold others, of times gone by.
+/// A currency that prices can be in. Books may hold others, from earlier times.
 impl FromValue for Currency {
     const EXPECTED: &'static str = "a currency in a string, such as \"EUR\"";
 

@@ -1,4 +1,4 @@
-//! What a valid file says that its author may not mean.
+//! Warnings: statements of a valid file that its author may not mean.
 
 use model::license::lies_below;
 use model::{Method, Outcome};
@@ -6,13 +6,14 @@ use model::{Method, Outcome};
 use crate::{Access, App, Billable, Config, OutcomeSet, Route, StatusSet};
 
 impl Config {
-    /// What is worth a second look, one sentence each; a file with warnings is served all the same.
+    /// Returns a sentence for each statement that is worth a second look. A file with warnings is
+    /// served all the same.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for app in &self.apps {
             let name = format!("app `{}`", app.name);
-            warnings.extend(empty(&name, &app.billable));
+            warnings.extend(bills_nothing(&name, &app.billable));
             warnings.extend(free_by_choice(&name, &app.billable));
             warnings.extend(free_by_outcome(&name, &app.billable_outcomes));
             warnings.extend(cheaper_in_other_letters(&name, app));
@@ -27,7 +28,7 @@ impl Config {
     }
 }
 
-/// Outcomes that nobody is billed for, though the call was served or its caller left it.
+/// Warns of outcomes that nobody is billed for, though the call was served or its caller left it.
 fn free_by_outcome(what: &str, billable: &OutcomeSet) -> Option<String> {
     if !billable.contains(Outcome::Delivered) {
         return Some(format!(
@@ -43,8 +44,9 @@ fn free_by_outcome(what: &str, billable: &OutcomeSet) -> Option<String> {
     })
 }
 
-/// Of an app; a route with an empty `billable` is how a single one is made free.
-fn empty(what: &str, billable: &Billable) -> Option<String> {
+/// Warns of an app that bills nothing. A route with an empty `billable` is not reported, since that
+/// makes a single route free.
+fn bills_nothing(what: &str, billable: &Billable) -> Option<String> {
     (billable.forwarded == StatusSet::NONE).then(|| {
         format!(
             "{what}: `billable` is empty: no call costs anything, but by routes that name their own; name statuses in it, or leave it out"
@@ -64,8 +66,9 @@ fn free_by_choice(what: &str, billable: &Billable) -> Option<String> {
     })
 }
 
-/// Paths are compared letter by letter, and many upstreams are not as strict: they serve `/DEAR` for `/dear`, which costs what the
-/// parent costs. Told once for an app.
+/// Warns of a route that costs more than its parent path, once for an app. Paths are compared
+/// letter by letter, and many upstreams are not as strict: they serve `/DEAR` for `/dear`, which
+/// costs what the parent costs.
 fn cheaper_in_other_letters(what: &str, app: &App) -> Option<String> {
     let mut routes = app.routes.iter();
     let (dear, parent) = routes.find_map(|dear| {
@@ -85,7 +88,7 @@ fn cheaper_in_other_letters(what: &str, app: &App) -> Option<String> {
 fn is_cheaper_parent(parent: &Route, dear: &Route) -> bool {
     let (above, below) = (parent.path.as_str(), dear.path.as_str());
     let rest = below.strip_prefix(above.trim_end_matches('/'));
-    // What has no small letters is the same in capitals.
+    // A path without small letters is the same in capitals.
     let has_letters = rest.is_some_and(|rest| rest.bytes().any(|byte| byte.is_ascii_lowercase()));
     has_letters
         && lies_below(above, below)
@@ -98,7 +101,7 @@ fn share_a_method(one: &Route, other: &Route) -> bool {
     one.methods.is_empty() || other.methods.is_empty() || one.methods.iter().any(has)
 }
 
-/// The most units that a call of it uses.
+/// Returns the most units that a call of the route uses.
 fn cost(route: &Route) -> u64 {
     match route.access {
         Access::Open => 0,

@@ -1,36 +1,36 @@
-//! Keys that the file does not have in this version, although earlier files or papers name them. They are refused by what
-//! they are, never ignored and never taken for a slip of the keyboard.
+//! Keys that this version does not have, although earlier files or papers name them. They are
+//! refused by name, never ignored and never taken for a typing error.
 
-/// A key or table, and what serves instead of it.
-struct Later {
-    /// The table that it would stand in, as messages name it.
+/// A key or table that this version does not have, and its replacement.
+struct UnsupportedKey {
+    /// The table that the key would stand in, as messages name it.
     section: &'static str,
     key: &'static str,
-    /// How people write it.
+    /// The key as people write it.
     shown: &'static str,
     instead: &'static str,
 }
 
-const LATER: [Later; 4] = [
-    Later {
+const UNSUPPORTED_KEYS: [UnsupportedKey; 4] = [
+    UnsupportedKey {
         section: "[server]",
         key: "tls",
         shown: "[[server.tls]]",
         instead: "take it out, and let a proxy before the gate take TLS, with its network in `trusted_proxies`",
     },
-    Later {
+    UnsupportedKey {
         section: "[control]",
         key: "allow_private_webhook_targets",
         shown: "allow_private_webhook_targets",
         instead: "take it out; no webhooks are sent",
     },
-    Later {
+    UnsupportedKey {
         section: "[[plan]]",
         key: "included_units",
         shown: "included_units",
         instead: "take it out; every billed unit is charged",
     },
-    Later {
+    UnsupportedKey {
         section: "[[app]]",
         key: "agents",
         shown: "[app.agents]",
@@ -38,13 +38,13 @@ const LATER: [Later; 4] = [
     },
 ];
 
-/// What to say of a key that a table has, if it is one of these.
-pub(crate) fn refused(section: &str, key: &str) -> Option<String> {
-    let later = LATER
+/// Returns the message for a key of a table, if the key is one of these.
+pub(crate) fn message_for(section: &str, key: &str) -> Option<String> {
+    let unsupported = UNSUPPORTED_KEYS
         .iter()
-        .find(|later| later.section == section && later.key == key)?;
+        .find(|unsupported| unsupported.section == section && unsupported.key == key)?;
     Some(format!(
         "`{}` is not in this version: {}",
-        later.shown, later.instead
+        unsupported.shown, unsupported.instead
     ))
 }
