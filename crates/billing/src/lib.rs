@@ -1,7 +1,8 @@
-//! What usage costs: plan terms and sums in, price lines out. Pure, exact, no clock and no store.
+//! The price of usage: plan terms and sums in, price lines out. Pure and exact, without clock and
+//! store.
 //!
-//! A call is priced once, when it is closed, by the revision of its plan ([`price_of_call`]); sums of those prices are gross.
-//! Rounding belongs to statements ([`Statement`]).
+//! A call is priced once, when it is closed, by the revision of its plan ([`price_of_call`]); sums
+//! of those prices are gross. Rounding belongs to statements ([`Statement`]).
 
 #![forbid(unsafe_code)]
 
@@ -13,9 +14,10 @@ pub use statement::{LineKind, PriceLine, Statement, price_lines};
 
 use model::{Money, Plan};
 
-/// The gross price of one call: the plan's price for each of its units, nothing where the call is not billed.
+/// Returns the gross price of one call: the plan's price for each of its units, and zero for a call
+/// that is not billed.
 ///
-/// Kept within the range of [`Money`]: a product that leaves it stays at its end.
+/// A product outside the range of [`Money`] is kept at the end of the range.
 #[must_use]
 pub fn price_of_call(plan: &Plan, billable: bool, units: u64) -> Money {
     if billable {

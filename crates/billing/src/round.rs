@@ -1,14 +1,15 @@
-//! Rounding to what can be paid.
+//! Rounding of amounts to what can be paid.
 
 use model::{Currency, Money};
 
-/// Digits after the point of the smallest payable unit of a currency (ISO 4217); 2 where nobody pays with it any more.
+/// Returns the digits after the point of a currency's smallest payable unit (ISO 4217); 2 if nobody
+/// pays with it any more.
 #[must_use]
 pub fn minor_digits(currency: Currency) -> u32 {
     currency.minor_digits().unwrap_or(2)
 }
 
-/// The nearest payable amount; halves go away from zero.
+/// Returns the nearest payable amount; halves go away from zero.
 #[must_use]
 pub fn round_to_minor(amount: Money, currency: Currency) -> Money {
     let step = 10_i128.pow(9 - minor_digits(currency));

@@ -1,11 +1,11 @@
-//! Statements: usage of one plan revision turned into lines that can be charged.
+//! Statements: usage under one plan revision as lines that can be charged.
 
 use model::usage::UsageSums;
 use model::{Currency, Money, PlanRevision};
 
 use crate::round::round_to_minor;
 
-/// What a line of a statement stands for.
+/// The kind of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineKind {
     /// Billed units at the plan's price.
@@ -14,32 +14,32 @@ pub enum LineKind {
     Rounding,
 }
 
-/// One line: what, how many units, at which price, how much.
+/// A line of a statement: a kind, a number of units, a price and an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PriceLine {
-    /// What it stands for.
+    /// The kind of the line.
     pub kind: LineKind,
-    /// Units; 0 for rounding.
+    /// The units; 0 for rounding.
     pub units: u64,
-    /// Price of one unit; zero for rounding.
+    /// The price of one unit; zero for rounding.
     pub price_per_unit: Money,
-    /// The amount: negative where it is rounded down.
+    /// The amount, negative for rounding down.
     pub amount: Money,
 }
 
-/// What a period of usage under one plan revision comes to.
+/// The bill for a period of usage under one plan revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     /// The currency of every amount.
     pub currency: Currency,
-    /// Lines whose amounts add up to the total; lines of nothing are left out.
+    /// The lines, whose amounts add up to the total. Lines of zero are left out.
     pub lines: Vec<PriceLine>,
     /// The payable amount.
     pub total: Money,
 }
 
-/// The gross line of some usage. Its amount is the sum of what the calls were priced at, not a new product, so that a
-/// statement never differs from its records.
+/// Returns the gross line of some usage, or none for no usage. Its amount is the sum of the prices
+/// of the calls, not a new product, so that a statement never differs from its records.
 #[must_use]
 pub fn price_lines(revision: &PlanRevision, usage: &UsageSums) -> Vec<PriceLine> {
     let usage_line = PriceLine {
@@ -53,7 +53,7 @@ pub fn price_lines(revision: &PlanRevision, usage: &UsageSums) -> Vec<PriceLine>
 }
 
 impl Statement {
-    /// What a statement over this usage would say, if the period ended now.
+    /// Returns the statement over this usage, as if the period ended now.
     #[must_use]
     pub fn preview(revision: &PlanRevision, usage: &UsageSums) -> Self {
         let plan = &revision.plan;

@@ -1,8 +1,8 @@
-//! A histogram of durations that costs one bucket search and three additions.
+//! A histogram of durations. An observation costs one bucket search and three additions.
 
 use std::time::Duration;
 
-/// Upper bounds of the buckets, in seconds.
+/// The upper bounds of the buckets, in seconds.
 pub(crate) const BOUNDS: [f64; 20] = [
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025,
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
@@ -13,7 +13,8 @@ const BOUNDS_MICROS: [u64; 20] = [
     500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000, 60_000_000,
 ];
 
-/// Counts of durations by bucket. Not shared: each owner keeps its own, and they are summed up when scraped.
+/// Counts of durations by bucket. Each owner keeps a histogram of its own; they are summed up when
+/// scraped.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
     counts: [u64; BOUNDS.len() + 1],
@@ -21,27 +22,27 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Counts one duration of so many microseconds.
+    /// Counts a duration in microseconds.
     pub fn observe_micros(&mut self, micros: u64) {
         let bucket = BOUNDS_MICROS.partition_point(|bound| *bound < micros);
         self.counts[bucket] += 1;
         self.sum_micros = self.sum_micros.saturating_add(micros);
     }
 
-    /// Counts one duration.
+    /// Counts a duration.
     pub fn observe(&mut self, duration: Duration) {
         self.observe_micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
     }
 
     /// Adds another histogram's counts to this one.
     pub fn add(&mut self, other: &Self) {
-        for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
-            *mine += theirs;
+        for (count, added) in self.counts.iter_mut().zip(other.counts) {
+            *count += added;
         }
         self.sum_micros = self.sum_micros.saturating_add(other.sum_micros);
     }
 
-    /// Durations counted.
+    /// Returns the number of durations counted.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()

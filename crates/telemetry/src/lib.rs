@@ -1,6 +1,8 @@
-//! Every metric name and label in one place, and the subscriber for logs.
+//! Metrics and logs: every metric name and label in one place, and the subscriber for logs.
 //!
-//! Never a label per license, key, user or address: the number of series is bounded by the configuration.
+//! No label names a license, key, user or address: the number of series is bounded by the
+//! configuration.
+//! configuration.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,5 @@
-//! Logs: `tracing` to standard error, as text or JSON, with the `log` lines of libraries bridged in.
+//! Logs: `tracing` to standard error, as text or JSON, with the `log` lines of libraries bridged
+//! in.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -10,29 +11,30 @@ use tracing_subscriber::EnvFilter;
 pub enum LogFormat {
     /// One JSON object a line.
     Json,
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
 }
 
-/// What is logged, and how.
+/// The level, the form and the mask of the log.
 #[derive(Clone, Debug, Default)]
 pub struct LogOptions {
     /// A level (`info`) or filter directives (`info,proxy=debug`).
     pub level: String,
     /// The form of the lines.
     pub format: LogFormat,
-    /// Takes what is secret out of a line, as the last thing that happens to it; `None`: lines leave as they are.
+    /// A function that takes secrets out of a line, as the last step before it is written; `None`:
+    /// lines leave as they are.
     pub mask: Option<Mask>,
 }
 
-/// Takes what is secret out of a text.
+/// A function that takes secrets out of a text.
 pub type Mask = fn(&str) -> Cow<'_, str>;
 
-/// Standard error behind a mask. The lines come whole, one a write.
-struct Masked(Option<Mask>);
+/// Standard error behind a mask. Each write has one whole line.
+struct MaskedStderr(Option<Mask>);
 
-impl Write for Masked {
+impl Write for MaskedStderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match self.0 {
             Some(mask) => {
@@ -50,9 +52,10 @@ impl Write for Masked {
 
 /// Starts logging for the process. Later calls do nothing, so that tests may call it freely.
 ///
-/// Pingora and the HTTP libraries log request lines and headers at `debug` and `trace`, and the clients of stores their
-/// statements with the values in them; both may hold secrets. They are held at `warn` whatever the level, and Pingora's proxy, which names whole URLs in its errors, is silenced: the proxy
-/// logs those errors itself, without what the caller sent.
+/// Pingora and the HTTP libraries log request lines and headers at `debug` and `trace`, and the
+/// clients of stores their statements with the values in them; both may hold secrets. They are held
+/// at `warn` whatever the level. Pingora's proxy, which names whole URLs in its errors, is
+/// silenced: our proxy logs those errors itself, without what the caller sent.
 ///
 /// # Errors
 /// A level that is neither a level nor a filter.
@@ -81,7 +84,7 @@ pub fn start_logging(options: &LogOptions) -> Result<(), String> {
     let mask = options.mask;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(move || Masked(mask));
+        .with_writer(move || MaskedStderr(mask));
     // An error here means that a subscriber is in place already.
     let _ = match options.format {
         LogFormat::Json => builder.json().try_init(),

@@ -1,4 +1,4 @@
-//! The registry: what is scraped at `/metrics`.
+//! The registry of everything that is scraped at `/metrics`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,42 +13,43 @@ use crate::histogram::Histogram;
 use crate::shard::{CallLabels, Counts, Expected, Shard};
 use crate::upstreams::{UpstreamFailure, UpstreamFailures};
 
-/// Where a license was looked for.
+/// The place where a license was looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum LookupTier {
-    /// In memory.
+    /// The memory of the process.
     Memory,
-    /// In the cache that the gates share.
+    /// The cache that the gates share.
     Redis,
-    /// In the store of record.
+    /// The store of record.
     Store,
 }
 
-/// What the look-up found.
+/// The result of a look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum LookupResult {
-    /// A license.
+    /// The tier has a license for the key.
     Hit,
-    /// None.
+    /// The tier has none.
     Miss,
     /// The tier was out of reach.
     Error,
 }
 
-/// Where the ledger stands, in calls.
+/// The state of the ledger, in calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LedgerCounts {
-    /// Calls written to the journal.
+    /// The calls written to the journal.
     pub accepted: u64,
-    /// Calls in the store.
+    /// The calls in the store.
     pub stored: u64,
-    /// Calls not yet in the store.
+    /// The calls that are not yet in the store.
     pub pending: u64,
-    /// Calls known to be lost: 0 (G3).
+    /// The calls that are known to be lost: 0 (G3).
     pub lost: u64,
-    /// Records of earlier starts that are not yet in the store; in none of the others.
+    /// The records of earlier starts that are not yet in the store. The other counts do not include
+    /// them.
     pub behind: u64,
 }
 
@@ -71,7 +72,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics with one shard per worker. `outcomes` are the words for outcome numbers, `refusals` those for refusal numbers.
+    /// Makes metrics with one shard per worker. `outcomes` are the words for outcome numbers,
+    /// `refusals` gives those for refusal numbers.
     #[must_use]
     pub fn new(
         workers: usize,
@@ -96,7 +98,7 @@ impl Metrics {
         })
     }
 
-    /// The shard of a worker.
+    /// Returns the shard of a worker.
     ///
     /// # Panics
     /// If there is no such worker.
@@ -112,7 +114,8 @@ impl Metrics {
 
     /// Shows these series of `tallygate_calls_total` from now on, at 0 until there is such a call.
     ///
-    /// A series that is born with its first count has no increase for Prometheus, so that no alert on it ever fires.
+    /// A series that begins with its first count has no increase for Prometheus, so no alert on it
+    /// would ever fire.
     pub fn expect_calls(&self, labels: impl IntoIterator<Item = CallLabels>) {
         self.expected.write().calls.extend(labels);
     }
@@ -128,16 +131,17 @@ impl Metrics {
         self.lookups[tier as usize][result as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a commit of the journal: so many records, made durable in so long a time.
+    /// Counts a commit of the journal: the records that were made durable, and the time that it
+    /// took.
     pub fn commit(&self, records: u64, took: Duration) {
         let mut commits = self.commits.lock();
         commits.0.observe(took);
-        // The batch histogram counts records where durations are counted: 1 record as 1 µs.
+        // The batch histogram counts records where others count durations: 1 record as 1 µs.
         commits.1.observe_micros(records);
         commits.2 += records;
     }
 
-    /// Counts the time from a change's commit to its being in force here.
+    /// Counts the time from the commit of a change until it is in force here.
     pub fn revocation(&self, took: Duration) {
         self.revocations.lock().observe(took);
     }
@@ -152,22 +156,23 @@ impl Metrics {
         self.upstreams.count(app, upstream, failure);
     }
 
-    /// Says whether the store answers.
+    /// Sets whether the store answers.
     pub fn store_up(&self, up: bool) {
         self.store_up.store(u64::from(up), Ordering::Relaxed);
     }
 
-    /// Says whether each part of the store takes writes, where it has parts that can be out of reach by themselves.
+    /// Sets whether each part of the store takes writes, where it has parts that can be out of
+    /// reach by themselves.
     pub fn store_parts_up(&self, parts: Vec<(&'static str, bool)>) {
         *self.store_parts.lock() = parts;
     }
 
-    /// Says how many plans licenses name that the configuration lacks.
+    /// Sets the number of plans that licenses name and the configuration lacks.
     pub fn plans_lacking(&self, plans: u64) {
         self.plans_lacking.store(plans, Ordering::Relaxed);
     }
 
-    /// Says whether Redis answers.
+    /// Sets whether Redis answers.
     pub fn redis_up(&self, up: bool) {
         self.redis_up.store(u64::from(up), Ordering::Relaxed);
     }
@@ -188,16 +193,17 @@ impl Metrics {
         parts.iter().map(metric).collect()
     }
 
-    /// Says where the ledger's numbers come from.
+    /// Sets the source of the ledger's numbers.
     pub fn ledger_source(&self, source: impl Fn() -> LedgerCounts + Send + Sync + 'static) {
         *self.ledger.write() = Box::new(source);
     }
 
-    /// The text that Prometheus scrapes.
+    /// Returns the text that Prometheus scrapes.
     #[must_use]
     pub fn render(&self) -> String {
         let mut text = Vec::new();
-        // Families of plain numbers and histograms always encode; an empty one is left out by `families`.
+        // Families of plain numbers and histograms always encode; an empty one is left out by
+        // `families`.
         if TextEncoder::new()
             .encode(&self.families(), &mut text)
             .is_err()
@@ -350,7 +356,8 @@ impl Metrics {
         total.calls.iter().map(metric).collect()
     }
 
-    /// Two refusals may have one code (a quota that is refilled and one that is not): they are one series.
+    /// Counts refusals by code. Two refusals with one code (a quota that is refilled and one that
+    /// is not) are one series.
     fn refused(&self, total: &Counts) -> Vec<Metric> {
         let mut by_code: BTreeMap<(u32, &str), u64> = BTreeMap::new();
         for ((app, refusal), count) in &total.refused {
@@ -369,7 +376,7 @@ impl Metrics {
     fn upstream_metrics(&self) -> Vec<Metric> {
         let mut metrics = Vec::new();
         self.upstreams
-            .each(|pairs, count| metrics.push(counted(pairs, count)));
+            .for_each(|pairs, count| metrics.push(counted(pairs, count)));
         metrics
     }
 
@@ -459,7 +466,8 @@ fn counted(pairs: &[(&str, &str)], count: u64) -> Metric {
     metric
 }
 
-/// Memory and CPU of the process by their usual names; `None` where `/proc` is not there.
+/// Returns memory and open files of the process by their usual names; `None` where `/proc` is not
+/// there.
 fn process_families() -> Option<Vec<MetricFamily>> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;

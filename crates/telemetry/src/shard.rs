@@ -1,4 +1,4 @@
-//! Call metrics of one worker: counted without sharing, summed up when scraped.
+//! The call metrics of one worker, counted without sharing and summed up when scraped.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -7,16 +7,17 @@ use parking_lot::Mutex;
 
 use crate::histogram::Histogram;
 
-/// What calls are counted by. App and route are symbol numbers, named through [`crate::Metrics::name`].
+/// The labels that calls are counted by. App and route are symbol numbers, named through
+/// [`crate::Metrics::name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallLabels {
-    /// Symbol of the app.
+    /// The symbol of the app.
     pub app: u32,
-    /// Symbol of the route.
+    /// The symbol of the route.
     pub route: u32,
-    /// Status sent; 0: none.
+    /// The status sent; 0: none.
     pub status: u16,
-    /// Number of the outcome.
+    /// The number of the outcome.
     pub outcome: u8,
 }
 
@@ -26,8 +27,8 @@ pub struct Shard(Mutex<Counts>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    pub(crate) calls: HashMap<CallLabels, u64, BuildHasherDefault<Fold>>,
-    pub(crate) refused: HashMap<(u32, u8), u64, BuildHasherDefault<Fold>>,
+    pub(crate) calls: HashMap<CallLabels, u64, BuildHasherDefault<FastHasher>>,
+    pub(crate) refused: HashMap<(u32, u8), u64, BuildHasherDefault<FastHasher>>,
     pub(crate) overhead: Histogram,
     pub(crate) upstream: Histogram,
     pub(crate) units_clipped: u64,
@@ -53,7 +54,7 @@ impl Expected {
 }
 
 impl Shard {
-    /// Counts a call that is over: our own time and the upstream's, in microseconds.
+    /// Counts a call that is over, with the gate's own time and the upstream's in microseconds.
     pub fn call(&self, labels: CallLabels, overhead_us: u64, upstream_us: u64) {
         let mut counts = self.0.lock();
         *counts.calls.entry(labels).or_default() += 1;
@@ -91,11 +92,12 @@ impl Shard {
     }
 }
 
-/// A fast hash for keys that come from our own configuration, so that nobody outside can choose collisions.
+/// A fast hasher for keys that come from our own configuration, so that nobody outside can choose
+/// collisions.
 #[derive(Default)]
-pub(crate) struct Fold(u64);
+pub(crate) struct FastHasher(u64);
 
-impl Hasher for Fold {
+impl Hasher for FastHasher {
     fn finish(&self) -> u64 {
         self.0
     }

@@ -1,26 +1,26 @@
-//! Failures of upstreams, by app, upstream and kind.
+//! Counts of failed attempts, by app, upstream and kind.
 
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-/// How an attempt failed by its upstream.
+/// The way in which an attempt failed by its upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UpstreamFailure {
-    /// It took no connection.
+    /// The upstream took no connection.
     Connect,
-    /// It took too long.
+    /// The upstream took too long.
     Timeout,
-    /// It broke off.
+    /// The upstream broke off.
     Broken,
-    /// What it said is no HTTP.
+    /// The upstream's answer is not valid HTTP.
     Invalid,
 }
 
 impl UpstreamFailure {
     const ALL: [Self; 4] = [Self::Connect, Self::Timeout, Self::Broken, Self::Invalid];
 
-    /// The word for it.
+    /// Returns the word for this kind of failure.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl UpstreamFailure {
     }
 }
 
-/// Counted under a lock: attempts that fail are rare, or slow.
+/// The counts, under a lock: attempts that fail are rare, or slow.
 #[derive(Debug, Default)]
 pub(crate) struct UpstreamFailures(Mutex<BTreeMap<Upstream, [u64; UpstreamFailure::ALL.len()]>>);
 
@@ -51,12 +51,12 @@ impl UpstreamFailures {
         self.0.lock().entry(key).or_default()[failure as usize] += 1;
     }
 
-    /// Every count with its labels.
-    pub(crate) fn each(&self, mut see: impl FnMut(&[(&str, &str)], u64)) {
+    /// Calls `visit` with the labels and the value of every count.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&[(&str, &str)], u64)) {
         for ((app, upstream), counts) in &*self.0.lock() {
             for (failure, count) in UpstreamFailure::ALL.iter().zip(counts) {
                 let kind = ("kind", failure.as_str());
-                see(&[("app", app), kind, ("upstream", upstream)], *count);
+                visit(&[("app", app), kind, ("upstream", upstream)], *count);
             }
         }
     }
