@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use testkit::client::{Connection, Request};
-use testkit::eventually::patience;
+use testkit::eventually::test_timeout;
 use testkit::{Config, License, Site, binary};
 
 /// An upstream that does this with each connection, once a request has come as far as this.
@@ -127,7 +127,9 @@ fn a_caller_who_does_not_read_is_to_blame_when_his_upstream_has_enough_of_it() {
     });
     let mut caller = open(&site, &Request::get("/").key(&license.key));
     assert_eq!(caller.read_head().expect("a head").status(), Some(200));
-    has_given_up.recv_timeout(patience()).expect("it gives up");
+    has_given_up
+        .recv_timeout(test_timeout())
+        .expect("it gives up");
     assert!(caller.read_to_end().len() < LENGTH);
     let record = &site.gateway.wait_for_calls(1)[0];
     assert_eq!(ended(record), (200, "client_gone", true), "{record}");

@@ -273,13 +273,13 @@ fn who_stops_within_his_request_is_to_blame_for_what_breaks() {
     let mut connection = begin("/early-hold-mid-body");
     let head = connection.read_head().expect("a head");
     std::thread::sleep(Duration::from_millis(1_200));
-    site.upstream.break_all();
+    site.upstream.disconnect_all();
     let call_id = head.header("tallygate-call-id").expect("a call id");
     assert_ended(&site.gateway.record(call_id), 200, "client_gone", true);
     // Without an answer too, it costs as leaving does: the unit stays spent.
     let connection = begin("/echo");
     std::thread::sleep(Duration::from_millis(1_200));
-    site.upstream.break_all();
+    site.upstream.disconnect_all();
     let record = &site.gateway.wait_for_calls(3)[2];
     assert_ended(record, 0, "client_gone", false);
     assert_eq!(connection.read_some().expect("it is closed"), b"");
@@ -291,14 +291,14 @@ fn who_stops_within_his_request_is_to_blame_for_what_breaks() {
         connection.send(b"y").expect("the gate reads");
     }
     std::thread::sleep(Duration::from_millis(50));
-    site.upstream.break_all();
+    site.upstream.disconnect_all();
     let call_id = head.header("tallygate-call-id").expect("a call id");
     assert_ended(&site.gateway.record(call_id), 200, "client_gone", true);
     // An upstream that breaks off while a caller sends is to blame itself.
     let mut connection = begin("/early-hold-mid-body");
     let head = connection.read_head().expect("a head");
     connection.send(&[b'y'; 900]).expect("the gate reads");
-    site.upstream.break_all();
+    site.upstream.disconnect_all();
     let call_id = head.header("tallygate-call-id").expect("a call id");
     assert_ended(&site.gateway.record(call_id), 200, "upstream_failed", false);
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use testkit::client::{Request, Response};
-use testkit::eventually::{patience, wait_for};
+use testkit::eventually::{test_timeout, wait_for};
 use testkit::{App, Config, License, Load, Site, assert_eventually, binary, small_disk};
 
 fn call(site: &Site, license: &License) -> Response {
@@ -63,7 +63,7 @@ fn a_locked_ledger_store_spends_what_was_leased_and_never_more() {
     assert_eventually!(call(&site, &license).status == 200);
     let other = Connection::open(site.gateway.data_dir().join("ledger.db")).expect("opens");
     other
-        .busy_timeout(patience())
+        .busy_timeout(test_timeout())
         .expect("a time limit can be set");
     other.execute_batch("BEGIN IMMEDIATE").expect("locks");
     let key = license.key.clone();
@@ -72,7 +72,7 @@ fn a_locked_ledger_store_spends_what_was_leased_and_never_more() {
     })
     .start();
     // What is left of the lease is spent, then nothing is until the file is free.
-    let refused = wait_for(patience(), || {
+    let refused = wait_for(test_timeout(), || {
         let response = call(&site, &license);
         (response.status != 200).then_some(response)
     })
@@ -159,7 +159,7 @@ fn a_full_disk_refuses_before_forwarding_and_loses_nothing() {
                 Request::get("/").key(&key)
             })
             .start();
-            let refused = wait_for(patience(), || {
+            let refused = wait_for(test_timeout(), || {
                 let response = call(&site, &license);
                 (response.status != 200).then_some(response)
             })
@@ -220,7 +220,7 @@ fn a_gate_that_starts_on_a_full_disk_refuses_and_serves_by_itself_as_soon_as_the
             let more = fill_as(&site.gateway.data_dir(), "more");
             site.gateway.launch();
 
-            let refused = wait_for(patience(), || {
+            let refused = wait_for(test_timeout(), || {
                 let mut connection = testkit::client::Connection::open(site.gateway.addr()).ok()?;
                 connection.call(&Request::get("/").key(&license.key)).ok()
             });

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use testkit::client::Request;
-use testkit::{App, Config, License, Served, Site, binary};
+use testkit::{App, Config, License, ServedRequest, Site, binary};
 
 /// Whatever is hidden in a request asks for this path.
 const HIDDEN: &str = "/hidden";
@@ -239,7 +239,7 @@ impl Case {
     }
 }
 
-fn count_of(served: &Served, name: &str) -> usize {
+fn count_of(served: &ServedRequest, name: &str) -> usize {
     let named = |(found, _): &&(String, String)| found.eq_ignore_ascii_case(name);
     served.headers.iter().filter(named).count()
 }
@@ -534,7 +534,7 @@ const CLAIMS: &[&str] = &[
 ];
 
 /// Names of headers that the upstream got, in small letters.
-fn names_of(served: &Served) -> Vec<String> {
+fn names_of(served: &ServedRequest) -> Vec<String> {
     let names = served.headers.iter().map(|(name, _)| name);
     names.map(|name| name.to_ascii_lowercase()).collect()
 }

@@ -148,7 +148,7 @@ fn a_call_whose_upstream_cannot_be_reached_goes_to_another_and_is_one_record() {
 /// The name leads to both families, and only one of them is served: no caller may notice.
 #[test]
 fn a_name_of_which_one_family_of_addresses_refuses_costs_no_call() {
-    testkit::own_names::run(
+    testkit::own_hosts_file::run(
         "a_name_of_which_one_family_of_addresses_refuses_costs_no_call",
         || {
             let site = Site::with(binary!(), |upstream| {

@@ -5,8 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use testkit::client::Request;
-use testkit::eventually::{patience, wait_for};
-use testkit::{App, Audit, Config, Gateway, License, Load, Seen, Served, Upstream, binary};
+use testkit::eventually::{test_timeout, wait_for};
+use testkit::{
+    App, Audit, Config, Gateway, License, Load, ObservedCall, ServedRequest, Upstream, binary,
+};
 
 /// Connections of the load.
 const CALLERS: usize = 12;
@@ -103,7 +105,7 @@ impl Ordeal {
         let since = testkit::clock::rfc3339_now();
         let load = self.load().start();
         let moment = 1 + random.below(600);
-        let reached = wait_for(patience(), || (load.answered() >= moment).then_some(()));
+        let reached = wait_for(test_timeout(), || (load.answered() >= moment).then_some(()));
         assert!(
             reached.is_some(),
             "round {number}: {} of {moment} calls were answered",
@@ -122,7 +124,13 @@ impl Ordeal {
         self.audit(number, &since, &seen, &served);
     }
 
-    fn audit(&mut self, number: usize, since: &str, seen: &[Seen], served: &[Served]) {
+    fn audit(
+        &mut self,
+        number: usize,
+        since: &str,
+        seen: &[ObservedCall],
+        served: &[ServedRequest],
+    ) {
         let calls = self.gateway.calls(&["--from", since]);
         let verify = self.gateway.verify();
         let findings = Audit {
@@ -374,7 +382,9 @@ fn a_killed_gate_takes_with_it_the_folded_refusals_of_its_last_second_alone() {
         calls.sum()
     };
     flood(&gateway);
-    let whole = wait_for(patience(), || (recorded(&gateway) == FLOOD).then_some(()));
+    let whole = wait_for(test_timeout(), || {
+        (recorded(&gateway) == FLOOD).then_some(())
+    });
     assert!(whole.is_some(), "{} are recorded", recorded(&gateway));
     flood(&gateway);
     gateway.kill9();

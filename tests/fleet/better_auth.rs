@@ -8,7 +8,7 @@ use crate::support::bounds::{self, each_way, one_within};
 use crate::support::fleet::Fleet;
 use serde_json::{Value, json};
 use testkit::client::{self, Request};
-use testkit::eventually::{patience, wait_for};
+use testkit::eventually::{test_timeout, wait_for};
 use testkit::{Gateway, assert_eventually};
 
 /// Three gates, and who owns the keys.
@@ -45,7 +45,7 @@ impl Owned {
 
     /// A verification; asked again where the store of a busy machine did not answer in time.
     fn ask(&self, gate: usize, body: &Value) -> Value {
-        let answered = wait_for(patience(), || self.ask_once(gate, body));
+        let answered = wait_for(test_timeout(), || self.ask_once(gate, body));
         answered.expect("the store answers at last")
     }
 

@@ -17,7 +17,7 @@ fn a_gate_serves_beside_what_its_earlier_starts_left_and_dies_in_the_middle_of_i
     // From here on no sum comes into the store, so that nothing can be caught up with.
     let held = fleet
         .server
-        .hold("test_0", "LOCK TABLE quarter_rollups IN EXCLUSIVE MODE");
+        .hold_transaction("test_0", "LOCK TABLE quarter_rollups IN EXCLUSIVE MODE");
     let (mut seen, mut left) = (Vec::new(), 0);
     for life in 1..=2 {
         let mut loads = fleet.load(2, &licenses);

@@ -130,13 +130,18 @@ fn a_replica_that_missed_a_revocation_brings_nobody_back_when_it_becomes_the_mas
         // Shared by the one that looks it up; the last gate asks later.
         assert_eventually!(status(south, license) == 200);
     }
-    let replicated = || sentinel.second().ask(&["DBSIZE"]);
-    assert_eventually!(replicated() == sentinel.first().ask(&["DBSIZE"]) && replicated() != "0");
+    let replicated = || sentinel.initial_replica().ask(&["DBSIZE"]);
+    assert_eventually!(
+        replicated() == sentinel.initial_master().ask(&["DBSIZE"]) && replicated() != "0"
+    );
     // From here on the replica hears nothing.
-    let nowhere = FaultProxy::before(sentinel.first().addr());
+    let nowhere = FaultProxy::before(sentinel.initial_master().addr());
     nowhere.cut();
     let (host, port) = ("127.0.0.1", nowhere.addr().port().to_string());
-    assert_eq!(sentinel.second().ask(&["REPLICAOF", host, &port]), "OK");
+    assert_eq!(
+        sentinel.initial_replica().ask(&["REPLICAOF", host, &port]),
+        "OK"
+    );
     let _revoked = north.cli().json(&["license", "revoke", &revoked.id]);
     // A call that is under way just then is cut.
     let refused = || {
@@ -145,8 +150,11 @@ fn a_replica_that_missed_a_revocation_brings_nobody_back_when_it_becomes_the_mas
     };
     assert_eventually!(refused());
     // What the master knows of it by now is gone with it.
-    sentinel.first().kill();
-    assert_eq!(sentinel.second().ask(&["REPLICAOF", "NO", "ONE"]), "OK");
+    sentinel.initial_master().kill();
+    assert_eq!(
+        sentinel.initial_replica().ask(&["REPLICAOF", "NO", "ONE"]),
+        "OK"
+    );
     for gate in [west, south, north] {
         assert_eventually!({
             assert_eq!(status(gate, &good), 200);
@@ -191,8 +199,8 @@ fn an_election_of_a_new_master_under_load_refuses_no_good_key_and_costs_no_recor
         loads.push(load.pause_after_refusal(Duration::from_millis(20)).start());
     }
     Fleet::more(&loads, 50);
-    sentinel.first().kill();
-    let elected = sentinel.second().addr().port();
+    sentinel.initial_master().kill();
+    let elected = sentinel.initial_replica().addr().port();
     assert_eventually!(sentinel.master_port() == Some(elected));
     assert_eventually!(is_up(1.0));
     for gate in &gates {

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use crate::support::fleet::{Fleet, config, status};
-use testkit::eventually::{patience, wait_for};
+use testkit::eventually::{test_timeout, wait_for};
 use testkit::{
     Balancer, FaultProxy, Gateway, License, Load, Postgres, Redis, Request, Upstream,
     assert_eventually, binary,
@@ -110,7 +110,7 @@ fn gates_redis_and_store_that_fail_at_random_never_let_more_calls_pass_than_unit
             (more || spent(&fleet.gates[0], &license).0 == UNITS).then_some(())
         };
         assert!(
-            wait_for(patience(), goes_on).is_some(),
+            wait_for(test_timeout(), goes_on).is_some(),
             "{:?} of {UNITS} after {dice:?}",
             spent(&fleet.gates[0], &license)
         );
@@ -124,7 +124,7 @@ fn gates_redis_and_store_that_fail_at_random_never_let_more_calls_pass_than_unit
         spent(&fleet.gates[0], &license)
     );
     let seen: Vec<_> = loads.into_iter().flat_map(|load| load.stop()).collect();
-    let odd = |call: &&testkit::Seen| matches!(call.status, Some(401 | 403));
+    let odd = |call: &&testkit::ObservedCall| matches!(call.status, Some(401 | 403));
     assert_eq!(seen.iter().find(odd), None, "a good key was refused");
     eprintln!("{dice:?}");
     fleet.assert_clean(&seen, &[(&license.id, UNITS)]);
@@ -162,7 +162,7 @@ fn gates_that_are_restarted_one_by_one_under_load_fail_no_call_and_lose_no_recor
     Fleet::more(&loads, 300);
     let [load] = loads;
     let seen = load.stop();
-    let whole = |call: &testkit::Seen| call.status == Some(200) && call.complete;
+    let whole = |call: &testkit::ObservedCall| call.status == Some(200) && call.complete;
     assert_eq!(seen.iter().find(|call| !whole(call)), None);
     // What a balancer sent elsewhere was taken by nobody before.
     assert_eq!(

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::support::fleet::{Fleet, status};
-use testkit::{Gateway, License, Load, Request, Seen, assert_eventually};
+use testkit::{Gateway, License, Load, ObservedCall, Request, assert_eventually};
 
 /// Periods of so many seconds since 1970.
 fn period(seconds: u64) -> u64 {
@@ -22,7 +22,7 @@ fn loads(fleet: &Fleet, license: &License) -> Vec<testkit::load::RunningLoad> {
 }
 
 /// Whether a call saw anything but an answer or the limit. On a machine with much else to do it may wait too long for its lease.
-fn is_odd(call: &Seen) -> bool {
+fn is_odd(call: &ObservedCall) -> bool {
     !matches!(call.status, Some(200 | 429 | 503))
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::fleet::{Fleet, config};
 use model::{Credential, KeyFormat};
-use testkit::eventually::{patience, wait_for};
+use testkit::eventually::{test_timeout, wait_for};
 use testkit::{
     Config, Connection, FaultProxy, Gateway, Load, Postgres, Redis, Request, Upstream,
     assert_eventually, binary,
@@ -79,7 +79,7 @@ fn status(connection: &mut Connection, key: &str) -> u16 {
 /// do: 503 is the honest answer then.
 fn status_in_time(connection: &mut Connection, key: &str) -> u16 {
     let told = || Some(status(connection, key)).filter(|status| *status != 503);
-    wait_for(patience(), told).expect("not 503 for ever")
+    wait_for(test_timeout(), told).expect("not 503 for ever")
 }
 
 /// Ends the flood however the test ends.
@@ -153,7 +153,7 @@ fn assert_never_unknown(gates: &Gates, created: usize, rotated: usize) {
     });
     assert!(refused.into_inner() > 20, "a flood ran beside it");
     let seen: Vec<_> = loads.into_iter().flat_map(|load| load.stop()).collect();
-    let refused = |call: &&testkit::Seen| !matches!(call.status, Some(200 | 503));
+    let refused = |call: &&testkit::ObservedCall| !matches!(call.status, Some(200 | 503));
     assert_eq!(seen.iter().find(refused), None);
 }
 

@@ -83,7 +83,7 @@ fn a_bucket_that_is_not_there_is_refused_at_the_start_by_name() {
         gate.env(&name, &value);
     }
     gate.launch();
-    let status = gate.wait(testkit::eventually::patience());
+    let status = gate.wait(testkit::eventually::test_timeout());
     assert_eq!(status.code(), Some(78), "{}", gate.log());
     assert!(gate.log().contains("nobodys-bucket"), "{}", gate.log());
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::support::fleet::{Fleet, status};
 use serde_json::{Value, json};
-use testkit::eventually::patience;
+use testkit::eventually::test_timeout;
 use testkit::{Apifew, Gateway, License, Load, Request, apifew, assert_eventually, client};
 
 /// Asks all gates at the same time, twenty times each.
@@ -121,12 +121,12 @@ fn a_stream_through_one_gate_is_cut_when_another_revokes_its_license() {
         let _revoked = gate.cli().json(&["license", "revoke", &license.id]);
     }
     for stream in streams {
-        stream.set_read_timeout(patience());
+        stream.set_read_timeout(test_timeout());
         let _rest = stream.read_to_end();
     }
     let took = revoked.elapsed();
     // Each ends by itself only after hours.
-    assert!(took < patience(), "{took:?}");
+    assert!(took < test_timeout(), "{took:?}");
     let cut = || {
         let calls = fleet.gates[1].calls(&[]);
         let whole = |call: &&Value| call["outcome"] == "delivered" || call["status"] != 200;

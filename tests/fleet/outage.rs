@@ -104,7 +104,7 @@ fn while_the_store_is_away_exactly_what_was_leased_before_is_spent_and_then_it_g
     assert_eventually!(used_up() && held(&fleet, 0) == 0);
     let seen: Vec<_> = loads.into_iter().flat_map(|load| load.stop()).collect();
     // On a machine with much else to do a call may wait too long for its lease.
-    let odd = |call: &&testkit::Seen| !matches!(call.status, Some(200 | 402 | 503));
+    let odd = |call: &&testkit::ObservedCall| !matches!(call.status, Some(200 | 402 | 503));
     assert_eq!(seen.iter().find(odd), None);
     fleet.assert_clean(&seen, &[(&limited.id, UNITS)]);
 }

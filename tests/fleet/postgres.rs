@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use testkit::client::Request;
-use testkit::eventually::patience;
+use testkit::eventually::test_timeout;
 use testkit::{
     Config, Gateway, License, Load, Postgres, Site, Upstream, assert_eventually, binary,
 };
@@ -122,7 +122,7 @@ fn two_gates_let_exactly_as_many_calls_of_a_license_pass_as_units_remain() {
         let seen = load.stop();
         passed += seen.iter().filter(|call| call.status == Some(200)).count();
         // 503 for as long as the store does not know yet that the other gate spent what it leased.
-        let odd = |call: &&testkit::Seen| match call.status {
+        let odd = |call: &&testkit::ObservedCall| match call.status {
             Some(200 | 402) => false,
             _ => call.refusal.as_deref() != Some("quota_unavailable"),
         };
@@ -190,7 +190,7 @@ fn a_node_name_that_is_taken_and_stores_that_are_wrong_are_refused_at_start() {
     ] {
         let mut gateway = Gateway::prepare(binary!(), config(&upstream, &store, node));
         gateway.launch();
-        assert_eq!(gateway.wait(patience()).code(), Some(78), "{what}");
+        assert_eq!(gateway.wait(test_timeout()).code(), Some(78), "{what}");
         let log = gateway.log();
         assert!(log.contains(what), "{log}");
         assert!(!log.contains("hunter2"), "{log}");
@@ -218,7 +218,7 @@ fn a_store_that_is_none_of_ours_is_refused_at_start_by_what_is_wrong_with_it() {
     let refused = |store: &str, code: i32, what: &str| {
         let mut gateway = Gateway::prepare(binary!(), config(&upstream.url(), store, "north"));
         gateway.launch();
-        assert_eq!(gateway.wait(patience()).code(), Some(code), "{what}");
+        assert_eq!(gateway.wait(test_timeout()).code(), Some(code), "{what}");
         let log = gateway.log();
         assert!(log.contains(what), "{what}: {log}");
         assert!(!log.contains("hunter2"), "{log}");

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::support::fleet::{Fleet, config, status};
-use testkit::eventually::patience;
+use testkit::eventually::test_timeout;
 use testkit::{
-    Config, Gateway, License, Load, OldRedis, Postgres, Redis, RedisCluster, Request, Upstream,
-    assert_eventually, binary,
+    Config, Gateway, License, Load, Postgres, Redis, RedisCluster, RedisVersionStub, Request,
+    Upstream, assert_eventually, binary,
 };
 
 /// Longer than a call may wait for Redis and the store.
@@ -135,17 +135,21 @@ fn a_warm_call_makes_no_round_trip_and_a_cold_key_one() {
         south.metric("tallygate_license_lookups_total", &[&labels[0], &labels[1]])
     };
     let (hits, stored) = (looked_up("redis", "hit"), looked_up("store", "hit"));
-    let before = fleet.redis.work();
+    let before = fleet.redis.total_commands();
     assert_eq!(status(south, license), 200);
-    assert_eq!(fleet.redis.work() - before, 1, "one round trip");
+    assert_eq!(fleet.redis.total_commands() - before, 1, "one round trip");
     assert_eq!(looked_up("redis", "hit") - hits, 1.0);
     assert_eq!(looked_up("store", "hit") - stored, 0.0);
-    let before = fleet.redis.work();
+    let before = fleet.redis.total_commands();
     for _ in 0..200 {
         assert_eq!(status(north, license), 200);
         assert_eq!(status(south, license), 200);
     }
-    assert_eq!(fleet.redis.work() - before, 0, "nothing for a warm call");
+    assert_eq!(
+        fleet.redis.total_commands() - before,
+        0,
+        "nothing for a warm call"
+    );
 }
 
 #[test]
@@ -155,7 +159,10 @@ fn a_redis_that_only_the_operator_can_mend_is_refused_at_start() {
     let locked = Redis::start_with(&["--requirepass secret"]);
     let evicting = Redis::start_with(&["--maxmemory-policy allkeys-lru"]);
     let cluster = RedisCluster::start();
-    let (old, ancient) = (OldRedis::start("6.0.16"), OldRedis::start("5.0.14"));
+    let (old, ancient) = (
+        RedisVersionStub::start("6.0.16"),
+        RedisVersionStub::start("5.0.14"),
+    );
     let wrong = locked.url().replace(":secret@", ":hunter2@");
     for (redis, what) in [
         ("http://:hunter2@127.0.0.1".to_owned(), "url: "),
@@ -177,7 +184,7 @@ fn a_redis_that_only_the_operator_can_mend_is_refused_at_start() {
         let config = config(&upstream.url(), &store, &redis, "north");
         let mut gateway = Gateway::prepare(binary!(), config);
         gateway.launch();
-        assert_eq!(gateway.wait(patience()).code(), Some(78), "{what}");
+        assert_eq!(gateway.wait(test_timeout()).code(), Some(78), "{what}");
         let log = gateway.log();
         assert!(log.contains(what), "{what}: {log}");
         assert!(!log.contains("hunter2"), "{log}");
@@ -213,10 +220,10 @@ fn a_short_window_holds_over_all_gates_and_on_each_while_redis_is_away() {
     // The calls that each gate let pass while it learned of the license.
     let license = fleet.license(&limited);
     let known = fleet.gates.len() as u32;
-    let before = fleet.redis.work();
+    let before = fleet.redis.total_commands();
     let first = used_up(&fleet.gates[0], &license);
     assert!(first + known >= LIMIT && first < LIMIT, "{first}");
-    let work = fleet.redis.work() - before;
+    let work = fleet.redis.total_commands() - before;
     assert!(
         work < u64::from(LIMIT) / 3,
         "{work} commands for {first} calls"

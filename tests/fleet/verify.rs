@@ -2,7 +2,7 @@
 
 use crate::support::fleet::Fleet;
 use serde_json::Value;
-use testkit::eventually::{patience, wait_for};
+use testkit::eventually::{test_timeout, wait_for};
 use testkit::{Gateway, Load, Request, assert_eventually};
 
 /// What one gate says of the books of all, as soon as the store has time to tell it.
@@ -12,7 +12,7 @@ fn verify(fleet: &Fleet) -> Value {
         let report: Value = serde_json::from_str(&told.stdout).ok()?;
         Some((told, report))
     };
-    let (told, report) = wait_for(patience(), ask).expect("a report");
+    let (told, report) = wait_for(test_timeout(), ask).expect("a report");
     let clean = report["lost"] == 0 && report["duplicated"] == 0;
     assert_eq!(told.code, i32::from(!clean), "{report}");
     report

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use testkit::client::Request;
-use testkit::eventually::{patience, wait_for};
+use testkit::eventually::{test_timeout, wait_for};
 use testkit::{Config, Gateway, Postgres, Site, Upstream, assert_eventually, binary};
 
 /// Far below any drain time: an idle gate must not wait for it.
@@ -90,14 +90,14 @@ fn a_quit_drains_too_and_signals_that_mean_nothing_are_only_logged() {
     site.upstream.release();
     let answer = connection.read_response("GET").expect("an answer");
     assert!(answer.status == 200 && answer.complete);
-    assert_eq!(site.gateway.wait(patience()).code(), Some(0));
+    assert_eq!(site.gateway.wait(test_timeout()).code(), Some(0));
 }
 
 /// Somebody else who holds the write lock of the ledger's database, until they roll back.
 fn locked_ledger(site: &Site) -> Connection {
     let other = Connection::open(site.gateway.data_dir().join("ledger.db")).expect("opens");
     other
-        .busy_timeout(patience())
+        .busy_timeout(test_timeout())
         .expect("a time limit can be set");
     other.execute_batch("BEGIN IMMEDIATE").expect("locks");
     other
@@ -111,7 +111,7 @@ fn a_gate_is_not_ready_before_recovery_is_done() {
     let answer = site.gateway.call(&Request::get("/").key(&license.key));
     site.gateway.kill9();
     site.gateway.launch();
-    let page = wait_for(patience(), || site.gateway.scrape("/readyz")).expect("a page");
+    let page = wait_for(test_timeout(), || site.gateway.scrape("/readyz")).expect("a page");
     assert_eq!(
         (page.status, page.text().as_str()),
         (503, "not ready: recovering or draining\n")
@@ -134,7 +134,7 @@ fn assert_ends_at_once(gateway: &mut Gateway) {
 /// Waits until a listener that nobody answers for is connected to; the connection stays until it is dropped.
 fn wait_for_caller(listener: &TcpListener) -> TcpStream {
     listener.set_nonblocking(true).expect("it can be");
-    let caller = wait_for(patience(), || listener.accept().ok());
+    let caller = wait_for(test_timeout(), || listener.accept().ok());
     caller.expect("somebody connects").0
 }
 
@@ -184,7 +184,7 @@ fn a_start_that_recovers_ends_at_once_and_the_next_one_goes_on_with_it() {
     assert_eventually!(server.psql("postgres", connected) == "0");
     // What the store lacks of the journals is read before the first call, and as long as it takes no sums that goes on.
     server.restore("test_0", &backup);
-    let held = server.hold("test_0", "LOCK TABLE quarter_rollups IN EXCLUSIVE MODE");
+    let held = server.hold_transaction("test_0", "LOCK TABLE quarter_rollups IN EXCLUSIVE MODE");
     for starts in 1..=3 {
         site.gateway.launch();
         let recovers = |log: String| log.matches("restored from a backup").count() == starts;
@@ -255,7 +255,7 @@ fn a_drain_completes_what_is_in_flight_and_lets_nobody_else_in() {
         .read_response("GET")
         .expect("the answer of the call in flight");
     assert!(response.status == 200 && response.complete);
-    assert_eq!(site.gateway.wait(patience()).code(), Some(0));
+    assert_eq!(site.gateway.wait(test_timeout()).code(), Some(0));
 
     site.gateway.restart();
     let record = site.gateway.record(response.call_id());
@@ -376,7 +376,9 @@ fn a_gate_that_is_told_twice_still_ends_well() {
     if site.gateway.is_running() {
         site.gateway.terminate();
     }
-    let ended = wait_for(patience(), || (!site.gateway.is_running()).then_some(()));
+    let ended = wait_for(test_timeout(), || {
+        (!site.gateway.is_running()).then_some(())
+    });
     assert!(ended.is_some());
 }
 
@@ -481,7 +483,7 @@ fn every_answer_after_a_stop_was_asked_for_is_the_last_of_its_connection() {
     assert!(waiting.is_closed_by_peer());
     begun.read_exactly(2_000).expect("the whole answer");
     assert!(begun.is_closed_by_peer());
-    assert_eq!(site.gateway.wait(patience()).code(), Some(0));
+    assert_eq!(site.gateway.wait(test_timeout()).code(), Some(0));
 }
 
 #[test]
@@ -502,7 +504,7 @@ fn a_stop_waits_a_moment_for_a_store_that_is_away() {
     assert_eventually!(site.gateway.log().contains("the store is out of reach"));
     site.gateway.terminate();
     server.restart();
-    let ended = site.gateway.wait(patience());
+    let ended = site.gateway.wait(test_timeout());
     assert_eq!(ended.code(), Some(0), "{}", site.gateway.log());
     site.gateway.restart();
     assert_eq!(site.gateway.wait_for_calls(2).len(), 2);

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde_json::{Value, json};
 use testkit::client::{self, Request, Response};
-use testkit::{App, Config, Site, binary, other_host};
+use testkit::{App, Config, Site, binary, own_network};
 
 /// Requests to each protocol with credentials that are good, or with such that nobody has.
 struct Credentials {
@@ -107,7 +107,7 @@ fn site(more: impl FnOnce(Config) -> Config) -> Site {
 
 /// Asks from an address that is not a loopback one.
 fn ask(site: &Site, request: &Request) -> Response {
-    let control = SocketAddr::new(other_host::ADDRESS, site.gateway.control_addr().port());
+    let control = SocketAddr::new(own_network::ADDRESS, site.gateway.control_addr().port());
     client::call(control, request)
 }
 
@@ -118,7 +118,7 @@ fn code<'a>(body: &'a Value, place: &str) -> &'a str {
 
 #[test]
 fn case_47_plain_http_from_another_host_is_refused_and_never_redirected() {
-    other_host::run(
+    own_network::run(
         "case_47_plain_http_from_another_host_is_refused_and_never_redirected",
         plain_http_from_another_host_is_refused_and_never_redirected,
     );
@@ -152,7 +152,7 @@ fn plain_http_from_another_host_is_refused_and_never_redirected() {
 
 #[test]
 fn case_47_plain_http_is_taken_from_networks_that_the_file_names() {
-    other_host::run(
+    own_network::run(
         "case_47_plain_http_is_taken_from_networks_that_the_file_names",
         plain_http_is_taken_from_networks_that_the_file_names,
     );
@@ -161,7 +161,7 @@ fn case_47_plain_http_is_taken_from_networks_that_the_file_names() {
 fn plain_http_is_taken_from_networks_that_the_file_names() {
     let named = format!(
         "[control]\nplain_http_from = [\"{}/32\"]",
-        other_host::ADDRESS
+        own_network::ADDRESS
     );
     let site = site(|config| config.table(&named));
     let good = Credentials::good(&site);

@@ -185,7 +185,7 @@ fn assert_learnt_while_the_store_takes_no_writes(is_known: bool, expected: [u16;
             "DELETE FROM plan_revisions WHERE terms LIKE '%\"pro\"%'",
         );
     }
-    let held = server.hold("test_0", "LOCK TABLE plan_revisions IN EXCLUSIVE MODE");
+    let held = server.hold_transaction("test_0", "LOCK TABLE plan_revisions IN EXCLUSIVE MODE");
     let call = || without.call(&Request::get("/").key(&license.key)).status;
     assert_eq!([(); 4].map(|()| call()), expected);
     assert_eq!(without.metric("tallygate_plans_lacking", &[]), 1.0);

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::{Value, json};
 use testkit::client::{self, Connection, Request, Response};
-use testkit::eventually::{patience, wait_for};
+use testkit::eventually::{test_timeout, wait_for};
 use testkit::{Apifew, App, Config, Gateway, License, Site, apifew, binary};
 
 const STAMP: &str = "/v1/stamp";
@@ -519,7 +519,7 @@ fn stamps_through_kill_9(durability: &str) {
             }
             let moment = 20 + 37 * round;
             let answered = || reports.answered.load(Ordering::Relaxed);
-            let reached = wait_for(patience(), || (answered() >= moment).then_some(()));
+            let reached = wait_for(test_timeout(), || (answered() >= moment).then_some(()));
             site.gateway.kill9();
             assert!(reached.is_some(), "{} of {moment}", answered());
         });

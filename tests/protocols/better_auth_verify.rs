@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::support::better_auth::{Keys, code, text};
 use serde_json::{Value, json};
-use testkit::eventually::{patience, wait_for};
+use testkit::eventually::{test_timeout, wait_for};
 use testkit::{Load, Postgres, Redis, Request, assert_eventually};
 
 #[test]
@@ -175,7 +175,7 @@ fn case_79_two_uses_leave_one_then_none_and_are_then_exceeded() {
         );
     }
     assert_eq!(keys.show(&made)["remaining"], 0);
-    let records = wait_for(patience(), || {
+    let records = wait_for(test_timeout(), || {
         let calls = keys.site.gateway.calls(&["--license", text(&made["id"])]);
         let valid = calls
             .iter()

@@ -5,10 +5,10 @@
     reason = "each test binary that includes this uses a part of it"
 )]
 
-use testkit::eventually::{patience, wait_for};
+use testkit::eventually::{test_timeout, wait_for};
 use testkit::{
-    Audit, Config, FaultProxy, Gateway, License, Load, Postgres, Redis, Request, Seen, Upstream,
-    assert_eventually, binary,
+    Audit, Config, FaultProxy, Gateway, License, Load, ObservedCall, Postgres, Redis, Request,
+    Upstream, assert_eventually, binary,
 };
 
 /// Names of nodes; a fleet has as many gates as it asks for.
@@ -85,7 +85,7 @@ impl Fleet {
     }
 
     /// See [`assert_clean`].
-    pub(crate) fn assert_clean(&mut self, seen: &[Seen], granted: &[(&str, u64)]) {
+    pub(crate) fn assert_clean(&mut self, seen: &[ObservedCall], granted: &[(&str, u64)]) {
         assert_clean(&mut self.gates, &self.upstream, seen, granted);
     }
 
@@ -136,7 +136,7 @@ pub(crate) fn status(gate: &Gateway, license: &License) -> u16 {
 pub(crate) fn assert_clean(
     gates: &mut [Gateway],
     upstream: &Upstream,
-    seen: &[Seen],
+    seen: &[ObservedCall],
     granted: &[(&str, u64)],
 ) {
     for gate in &mut gates[1..] {
@@ -144,7 +144,7 @@ pub(crate) fn assert_clean(
     }
     let (gate, served) = (&gates[0], upstream.served());
     let mut last = String::new();
-    let clean = wait_for(patience(), || {
+    let clean = wait_for(test_timeout(), || {
         let (verify, calls) = (gate.verify(), gate.calls(&[]));
         let audit = Audit {
             seen,

@@ -117,9 +117,9 @@ async fn after_a_failover_the_sentinels_are_asked_for_the_new_master() {
     let hash = one.hash(&issued);
     two.learns_of(&hash).await;
     let entry = two.entry(&hash).await;
-    redis.first().kill();
+    redis.initial_master().kill();
     eventually("it is noticed", || !one.is_up()).await;
-    let second = redis.second().addr().port();
+    let second = redis.initial_replica().addr().port();
     eventually("it fails over", || redis.master_port() == Some(second)).await;
     eventually("the new master is used", || one.is_up() && two.is_up()).await;
     let operator = one.licensing.acting(model::Actor::OPERATOR);
@@ -138,11 +138,11 @@ async fn a_planned_failover_is_followed_within_two_seconds_and_loses_nothing_tha
     two.learns_of(&hash).await;
     let entry = two.entry(&hash).await;
     redis.fail_over();
-    let second = redis.second().addr().port();
+    let second = redis.initial_replica().addr().port();
     eventually("it fails over", || redis.master_port() == Some(second)).await;
     let began = Instant::now();
     // All that the old master had acknowledged is gone, as the last seconds of it may be.
-    redis.second().flush();
+    redis.initial_replica().flush();
     let operator = one.licensing.acting(model::Actor::OPERATOR);
     let revoked = operator.set_status(issued.license.license.id, LicenseStatus::Revoked);
     revoked.await.unwrap();

@@ -55,15 +55,15 @@ async fn a_cold_key_costs_one_round_trip_and_a_warm_one_none() {
     let (_, hash) = issue(&one).await;
     share(&one, &hash, &redis).await;
     two.learns_of(&hash).await;
-    let before = redis.served("get");
+    let before = redis.commands_served("get");
     two.entry(&hash).await;
     assert_eq!(two.seen.of(Tier::Shared, LookedUp::Hit), 1);
     assert_eq!(two.seen.of(Tier::Store, LookedUp::Hit), 0);
-    assert_eq!(redis.served("get") - before, 1);
+    assert_eq!(redis.commands_served("get") - before, 1);
     for _ in 0..100 {
         assert!(matches!(two.find(&hash), Found::Known(_)));
     }
-    assert_eq!(redis.served("get") - before, 1);
+    assert_eq!(redis.commands_served("get") - before, 1);
     assert!(
         !snapshot(&redis).unwrap().0.contains(&hex(&hash)),
         "no hash of a key leaves"
@@ -156,9 +156,12 @@ async fn a_late_fill_does_not_replace_a_newer_snapshot() {
         keep: Duration::from_secs(60),
         refused: None,
     };
-    let before = redis.served("evalsha");
+    let before = redis.commands_served("evalsha");
     licensing::Fleet::put(&*one.coordinator, late);
-    eventually("the late fill arrives", || redis.served("evalsha") > before).await;
+    eventually("the late fill arrives", || {
+        redis.commands_served("evalsha") > before
+    })
+    .await;
     assert_eq!(snapshot(&redis).unwrap().1, newer);
 }
 
@@ -202,7 +205,7 @@ async fn a_flood_of_one_cold_key_asks_redis_once() {
     let (_, hash) = issue(&one).await;
     share(&one, &hash, &redis).await;
     two.learns_of(&hash).await;
-    let before = redis.served("get");
+    let before = redis.commands_served("get");
     let callers: Vec<_> = (0..200)
         .map(|_| {
             let licensing = two.licensing.clone();
@@ -212,7 +215,7 @@ async fn a_flood_of_one_cold_key_asks_redis_once() {
     for caller in callers {
         assert!(caller.await.unwrap().unwrap().is_some());
     }
-    assert_eq!(redis.served("get") - before, 1);
+    assert_eq!(redis.commands_served("get") - before, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

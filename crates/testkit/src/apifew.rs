@@ -1,4 +1,4 @@
-//! A client of apifew's protocol, as one of its users would write it.
+//! A client of apifew's protocol, in the manner of one of its users.
 
 use serde_json::Value;
 
@@ -9,12 +9,12 @@ use crate::gateway::Gateway;
 #[derive(Debug)]
 pub struct Apifew<'a> {
     gateway: &'a Gateway,
-    /// The secret: a management key.
+    /// The secret, which is a management key.
     pub key: String,
 }
 
 impl<'a> Apifew<'a> {
-    /// A provider of one app.
+    /// Makes a provider of one app.
     ///
     /// # Panics
     /// When the secret cannot be made.
@@ -23,7 +23,7 @@ impl<'a> Apifew<'a> {
         Self::with_key(gateway, &["--app", app])
     }
 
-    /// A provider with a secret made by `key create` and these arguments.
+    /// Makes a provider with a secret from `key create` with these arguments.
     ///
     /// # Panics
     /// When the secret cannot be made.
@@ -36,7 +36,7 @@ impl<'a> Apifew<'a> {
         Self::with_secret(gateway, key)
     }
 
-    /// A provider with a secret that was made before.
+    /// Makes a provider with an existing secret.
     #[must_use]
     pub fn with_secret(gateway: &'a Gateway, secret: &str) -> Self {
         Self {
@@ -45,17 +45,17 @@ impl<'a> Apifew<'a> {
         }
     }
 
-    /// Asks as the provider, with the secret in `Apifew-Key`.
+    /// Sends a request as the provider, with the secret in `Apifew-Key`.
     #[must_use]
     pub fn ask(&self, path: &str, body: &Value) -> Response {
         let request = Request::post(path, body.to_string().as_bytes());
         send(self.gateway, request.header("Apifew-Key", &self.key))
     }
 
-    /// As [`ask`](Self::ask), for an answer with status 200.
+    /// Sends a request as [`ask`](Self::ask) does, and returns the Result object of its answer.
     ///
     /// # Panics
-    /// When the answer has another status, or is no Result object.
+    /// When the answer has another status than 200, or is no Result object.
     #[must_use]
     pub fn result(&self, path: &str, body: &Value) -> Value {
         let response = self.ask(path, body);
@@ -77,10 +77,10 @@ pub fn rpc(gateway: &Gateway, license_key: &str, body: &Value) -> Response {
     send(gateway, request.header(KEY_HEADER, license_key))
 }
 
-/// The Result object of an answer: the three fields, and one message of the two.
+/// Returns the Result object of an answer, with its three fields and one message of the two.
 ///
 /// # Panics
-/// When it is none.
+/// When the body is not a Result object.
 #[must_use]
 pub fn result(response: &Response) -> Value {
     let body = response.json();
@@ -96,10 +96,10 @@ pub fn result(response: &Response) -> Value {
     body
 }
 
-/// The `error_msg` of a refused request with that status.
+/// Returns the `error_msg` of a refused request with a status.
 ///
 /// # Panics
-/// When it has another status, or is no Result object of a failure.
+/// When the answer has another status, or is no Result object of a failure.
 #[must_use]
 pub fn error(response: &Response, status: u16) -> String {
     assert_eq!(response.status, status, "{}", response.text());

@@ -1,4 +1,4 @@
-//! Holds what callers saw and what the upstream served against what the ledger says.
+//! The audit: a comparison of what callers saw and what the upstream served with the ledger.
 //!
 //! | rule | guarantee |
 //! |---|---|
@@ -14,39 +14,40 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::load::Seen;
-use crate::upstream::Served;
+use crate::load::ObservedCall;
+use crate::upstream::ServedRequest;
 
-// Statuses of refusals that speak of a failure to forward: unlike all others they must be durable before they are said.
-const FAILURES_TO_FORWARD: [u16; 2] = [502, 504];
+// Statuses of refusals after a failure to forward. Unlike all others, these must be durable before
+// the caller sees them.
+const FORWARDING_FAILURES: [u16; 2] = [502, 504];
 
-// More than enough to see a pattern.
-const SHOWN_PER_RULE: usize = 10;
+// The number of violations that is enough to see a pattern.
+const MAX_SHOWN_PER_RULE: usize = 10;
 
-/// The lists to compare. What is left empty is not looked at.
+/// The lists to compare. An empty one is not checked.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Audit<'a> {
-    /// What callers saw.
-    pub seen: &'a [Seen],
-    /// What the upstream served.
-    pub served: &'a [Served],
-    /// What `calls --json` printed, each line one object.
+    /// The calls as callers saw them.
+    pub seen: &'a [ObservedCall],
+    /// The requests that the upstream served.
+    pub served: &'a [ServedRequest],
+    /// The output of `calls --json`, each line one object.
     pub calls: &'a [Value],
-    /// What `ledger verify --json` printed.
+    /// The output of `ledger verify --json`.
     pub verify: Option<&'a Value>,
-    /// How many units each license was granted, by its id.
+    /// The units that each license was granted, by its id.
     pub granted: &'a [(&'a str, u64)],
 }
 
-/// Everything the audit found, by rule.
+/// The violations that the audit found, by rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// One line per offence, with the call's id.
-    pub offences: Vec<String>,
+    /// A line for each violation, with the call's id.
+    pub violations: Vec<String>,
 }
 
 impl Audit<'_> {
-    /// Compares, and gives what does not fit; nothing when all is well.
+    /// Compares the lists and returns the violations; none if all is well.
     #[must_use]
     pub fn findings(&self) -> Findings {
         let records = self.records();
@@ -66,7 +67,7 @@ impl Audit<'_> {
         findings
     }
 
-    /// Panics with every offence, if there is any.
+    /// Panics with every violation, if there is any.
     ///
     /// # Panics
     /// When a rule is broken.
@@ -99,12 +100,12 @@ impl Audit<'_> {
     }
 
     fn seen_without_record(&self, records: &HashMap<&str, Vec<&Value>>) -> Vec<String> {
-        let must_be_recorded = |seen: &&Seen| {
+        let must_be_recorded = |seen: &&ObservedCall| {
             seen.status.is_some_and(|status| {
-                seen.refusal.is_none() || FAILURES_TO_FORWARD.contains(&status)
+                seen.refusal.is_none() || FORWARDING_FAILURES.contains(&status)
             })
         };
-        let offence = |seen: &Seen| {
+        let violation = |seen: &ObservedCall| {
             let Some(id) = seen.call_id.as_deref() else {
                 return Some(format!("an answer without a call id: {seen:?}"));
             };
@@ -119,12 +120,12 @@ impl Audit<'_> {
         self.seen
             .iter()
             .filter(must_be_recorded)
-            .filter_map(offence)
+            .filter_map(violation)
             .collect()
     }
 
     fn served_without_record(&self, records: &HashMap<&str, Vec<&Value>>) -> Vec<String> {
-        let offence = |served: &Served| match served.call_id.as_deref() {
+        let violation = |served: &ServedRequest| match served.call_id.as_deref() {
             None => Some(format!(
                 "without a call id: {} {}",
                 served.method, served.target
@@ -132,7 +133,7 @@ impl Audit<'_> {
             Some(id) => (!records.contains_key(id))
                 .then(|| format!("{id}: {} {}", served.method, served.target)),
         };
-        self.served.iter().filter_map(offence).collect()
+        self.served.iter().filter_map(violation).collect()
     }
 
     fn invented(&self) -> Vec<String> {
@@ -155,11 +156,11 @@ impl Audit<'_> {
     }
 
     fn over_quota(&self, records: &HashMap<&str, Vec<&Value>>) -> Vec<String> {
-        let license_of = |served: &Served| {
+        let license_of = |served: &ServedRequest| {
             let record = records.get(served.call_id.as_deref()?)?.first()?;
             record["license_id"].as_str()
         };
-        let mut offences = Vec::new();
+        let mut violations = Vec::new();
         for (license, granted) in self.granted {
             let reached = self
                 .served
@@ -167,7 +168,7 @@ impl Audit<'_> {
                 .filter(|served| license_of(served) == Some(license))
                 .count() as u64;
             if reached > *granted {
-                offences.push(format!(
+                violations.push(format!(
                     "{license}: granted {granted}, {reached} calls reached the upstream"
                 ));
             }
@@ -180,12 +181,12 @@ impl Audit<'_> {
                 .filter_map(|call| call["units"].as_u64())
                 .sum();
             if units > *granted {
-                offences.push(format!(
+                violations.push(format!(
                     "{license}: granted {granted}, {units} units recorded"
                 ));
             }
         }
-        offences
+        violations
     }
 
     fn unclean(&self) -> Vec<String> {
@@ -207,31 +208,31 @@ impl Audit<'_> {
 }
 
 impl Findings {
-    /// Whether there is no offence.
+    /// Returns whether there is no violation.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.offences.is_empty()
+        self.violations.is_empty()
     }
 
-    fn add(&mut self, rule: &str, mut offences: Vec<String>) {
-        let count = offences.len();
-        offences.sort_unstable();
-        offences.truncate(SHOWN_PER_RULE);
-        self.offences.extend(
-            offences
+    fn add(&mut self, rule: &str, mut violations: Vec<String>) {
+        let count = violations.len();
+        violations.sort_unstable();
+        violations.truncate(MAX_SHOWN_PER_RULE);
+        self.violations.extend(
+            violations
                 .into_iter()
-                .map(|offence| format!("{rule}: {offence}")),
+                .map(|violation| format!("{rule}: {offence}")),
         );
-        if count > SHOWN_PER_RULE {
-            self.offences
-                .push(format!("{rule}: {} more", count - SHOWN_PER_RULE));
+        if count > MAX_SHOWN_PER_RULE {
+            self.violations
+                .push(format!("{rule}: {} more", count - MAX_SHOWN_PER_RULE));
         }
     }
 }
 
 impl fmt::Display for Findings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.offences.join("\n"))
+        formatter.write_str(&self.violations.join("\n"))
     }
 }
 
@@ -241,9 +242,9 @@ mod tests {
 
     use super::*;
 
-    fn seen(id: &str) -> Seen {
+    fn seen(id: &str) -> ObservedCall {
         let call_id = Some(id.to_owned());
-        Seen {
+        ObservedCall {
             worker: 0,
             number: 0,
             status: Some(200),
@@ -254,12 +255,12 @@ mod tests {
         }
     }
 
-    fn served(id: &str) -> Served {
-        Served {
+    fn served(id: &str) -> ServedRequest {
+        ServedRequest {
             call_id: Some(id.to_owned()),
             status: Some(200),
             complete: true,
-            ..Served::default()
+            ..ServedRequest::default()
         }
     }
 
@@ -267,8 +268,8 @@ mod tests {
         json!({"call_id": id, "license_id": "l", "status": 200, "outcome": "delivered", "units": 1})
     }
 
-    fn offences(audit: Audit<'_>) -> String {
-        audit.findings().offences.join("\n")
+    fn violations(audit: Audit<'_>) -> String {
+        audit.findings().violations.join("\n")
     }
 
     #[test]
@@ -290,21 +291,21 @@ mod tests {
         let (a, b) = (record("a"), record("b"));
         let twice = [a.clone(), a.clone()];
         assert!(
-            offences(Audit {
+            violations(Audit {
                 calls: &twice,
                 ..nothing
             })
             .contains("more than one record: a")
         );
         assert!(
-            offences(Audit {
+            violations(Audit {
                 seen: &[seen("a")],
                 ..nothing
             })
             .contains("status line without its record: a")
         );
         assert!(
-            offences(Audit {
+            violations(Audit {
                 served: &[served("a")],
                 ..nothing
             })
@@ -315,16 +316,16 @@ mod tests {
             calls: &[a.clone(), b.clone()],
             ..nothing
         };
-        assert!(offences(invented).contains("delivered by nobody: b"));
+        assert!(violations(invented).contains("delivered by nobody: b"));
         let spent = Audit {
             calls: &[a, b],
             granted: &[("l", 1)],
             ..nothing
         };
-        assert!(offences(spent).contains("over its quota: l: granted 1"));
+        assert!(violations(spent).contains("over its quota: l: granted 1"));
         let verify = json!({"accepted": 1, "stored": 0, "pending": 0, "lost": 1, "duplicated": 0});
         assert!(
-            offences(Audit {
+            violations(Audit {
                 verify: Some(&verify),
                 ..nothing
             })
@@ -334,13 +335,13 @@ mod tests {
 
     #[test]
     fn a_record_with_another_status_than_was_seen_is_an_offence() {
-        let wrong = Seen {
+        let wrong = ObservedCall {
             status: Some(502),
             ..seen("a")
         };
         let calls = [record("a")];
         assert!(
-            offences(Audit {
+            violations(Audit {
                 seen: &[wrong],
                 calls: &calls,
                 ..Audit::default()
@@ -351,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_refusal_needs_no_record_but_a_failure_to_forward_does() {
-        let refused = |status: u16, code: &str| Seen {
+        let refused = |status: u16, code: &str| ObservedCall {
             status: Some(status),
             refusal: Some(code.to_owned()),
             ..seen("a")
@@ -361,14 +362,14 @@ mod tests {
             refused(502, "upstream_unreachable"),
         );
         assert_eq!(
-            offences(Audit {
+            violations(Audit {
                 seen: &[unknown],
                 ..Audit::default()
             }),
             ""
         );
         assert_ne!(
-            offences(Audit {
+            violations(Audit {
                 seen: &[unreachable],
                 ..Audit::default()
             }),

@@ -1,7 +1,8 @@
-//! A small balancer before gates, as a fleet has one: it sends calls to gates whose `/readyz` says 200, each on a
+//! A small balancer in front of gates. It sends calls to gates whose `/readyz` says 200, each on a
 //! connection of its own, and sends a call elsewhere only while no byte of an answer has come.
 //!
-//! Requests have no body. A call that was sent twice although its first gate took it shows in the upstream's list.
+//! Requests have no body. A call that was sent twice although its first gate took it shows in the
+//! upstream's list.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -10,12 +11,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::client::{CALL_ID_HEADER, Connection, NoResponse, Request, Response};
-use crate::eventually::patience;
+use crate::eventually::test_timeout;
 use crate::gateway::Gateway;
 use crate::port::Port;
 use crate::wire::Head;
 
-/// How often the gates are asked whether they are ready.
+/// The time between two checks whether the gates are ready.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A balancer that runs until it is dropped.
@@ -28,30 +29,30 @@ pub struct Balancer {
 
 #[derive(Debug)]
 struct State {
-    gates: Vec<Behind>,
+    gates: Vec<Backend>,
     next: AtomicUsize,
     resent: AtomicUsize,
     is_over: AtomicBool,
 }
 
-/// A gate, as its balancer sees it.
+/// A gate, as the balancer sees it.
 #[derive(Debug)]
-struct Behind {
+struct Backend {
     addr: SocketAddr,
     metrics: SocketAddr,
     is_ready: AtomicBool,
 }
 
 impl Balancer {
-    /// A balancer before these gates, wherever they are in their life.
+    /// Starts a balancer in front of these gates, whether they run or not.
     ///
     /// # Panics
-    /// When it cannot listen.
+    /// When the balancer cannot listen.
     #[must_use]
     pub fn before(gates: &[Gateway]) -> Self {
         let port = Port::take();
         let listener = TcpListener::bind(port.addr()).expect("the port is free");
-        let behind = gates.iter().map(|gate| Behind {
+        let behind = gates.iter().map(|gate| Backend {
             addr: gate.addr(),
             metrics: gate.metrics_addr(),
             is_ready: AtomicBool::new(gate.is_ready()),
@@ -62,10 +63,10 @@ impl Balancer {
             resent: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
         });
-        let (accepting, looking) = (Arc::clone(&state), Arc::clone(&state));
+        let (accepting, checking) = (Arc::clone(&state), Arc::clone(&state));
         let threads = vec![
             std::thread::spawn(move || accept(&listener, &accepting)),
-            std::thread::spawn(move || looking.look()),
+            std::thread::spawn(move || checking.check_readiness()),
         ];
         Self {
             port,
@@ -74,13 +75,14 @@ impl Balancer {
         }
     }
 
-    /// Where callers go.
+    /// Returns the address that callers connect to.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
     }
 
-    /// Calls that a gate closed its connection on without a byte of an answer, and that another gate was sent.
+    /// Returns the number of calls that were sent to another gate since the first one closed its
+    /// connection without a byte of an answer.
     #[must_use]
     pub fn resent(&self) -> usize {
         self.state.resent.load(Ordering::SeqCst)
@@ -99,7 +101,7 @@ impl Drop for Balancer {
 }
 
 impl State {
-    fn look(&self) {
+    fn check_readiness(&self) {
         while !self.is_over.load(Ordering::SeqCst) {
             for gate in &self.gates {
                 let request = Request::get("/readyz").header("Connection", "close");
@@ -112,9 +114,9 @@ impl State {
         }
     }
 
-    /// The answer of a gate that is ready; `None`: nobody gave one in time.
+    /// Returns the answer of a gate that is ready; `None` if none gave one in time.
     fn answer(&self, request: &[u8], method: &str) -> Option<Response> {
-        let deadline = Instant::now() + patience();
+        let deadline = Instant::now() + test_timeout();
         while Instant::now() < deadline && !self.is_over.load(Ordering::SeqCst) {
             let at = self.next.fetch_add(1, Ordering::Relaxed);
             let gate = &self.gates[at % self.gates.len()];
@@ -142,7 +144,7 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
         if state.is_over.load(Ordering::SeqCst) {
             return;
         }
-        let Ok(client) = client.and_then(Connection::over) else {
+        let Ok(client) = client.and_then(Connection::from_stream) else {
             continue;
         };
         let state = Arc::clone(state);
@@ -172,7 +174,8 @@ fn request_of(head: &Head) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// What the caller needs of an answer. A body that was cut stays shorter than it says.
+/// Returns the parts of an answer that the caller needs. A body that was cut stays shorter than its
+/// length says.
 fn answer_of(response: &Response) -> Vec<u8> {
     let mut length = response.body.len();
     if !response.complete {

@@ -1,4 +1,5 @@
-//! A client that speaks HTTP/1.1 as bytes: it sends exactly what it is told and reports exactly what came.
+//! A client that speaks HTTP/1.1 as bytes: it sends exactly the given bytes and reports exactly
+//! those that came.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -8,15 +9,15 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::net::TcpSocket;
 
-use crate::eventually::patience;
+use crate::eventually::test_timeout;
 use crate::wire::{self, Framing, Head};
 
 /// The header that carries a license key where an app names no other.
 pub const KEY_HEADER: &str = "Apifew-User-License-Key";
-/// The header every answer of the gate carries.
+/// The header that every answer of the gate carries.
 pub const CALL_ID_HEADER: &str = "Tallygate-Call-Id";
 
-/// A request to be sent as it is built.
+/// A request that is sent as it is built.
 #[derive(Clone, Debug)]
 pub struct Request {
     method: String,
@@ -32,37 +33,37 @@ pub struct Response {
     pub status: u16,
     /// The statuses of the informational heads before it.
     pub informational: Vec<u16>,
-    /// Status line and headers.
+    /// The status line and the headers.
     pub head: Head,
-    /// As much of the body as came.
+    /// The body, as much of it as came.
     pub body: Vec<u8>,
     /// Whether the body ended as its framing says.
     pub complete: bool,
 }
 
-/// Why no status line came.
+/// The reason why no status line came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoResponse {
     /// The connection was closed, or reset, before a whole head.
     Closed,
-    /// Nothing came within patience.
+    /// Nothing came in time.
     TimedOut,
-    /// What came is no HTTP.
+    /// The bytes that came are not HTTP.
     Malformed(String),
 }
 
-/// One connection to the gate.
+/// A connection to the gate.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
-    // What was read and belongs to a later response.
+    // Bytes that were read and belong to a later response.
     buffer: Vec<u8>,
 }
 
 // === impl Request ===
 
 impl Request {
-    /// A request with a `Host` header and nothing else.
+    /// Makes a request with a `Host` header and nothing else.
     #[must_use]
     pub fn new(method: &str, target: &str) -> Self {
         let headers = vec![("Host".to_owned(), "api.test".to_owned())];
@@ -74,19 +75,19 @@ impl Request {
         }
     }
 
-    /// `GET`, without a body.
+    /// Makes a `GET` without a body.
     #[must_use]
     pub fn get(target: &str) -> Self {
         Self::new("GET", target)
     }
 
-    /// `POST`, with a body of known length.
+    /// Makes a `POST` with a body of known length.
     #[must_use]
     pub fn post(target: &str, body: &[u8]) -> Self {
         Self::with_body("POST", target, body)
     }
 
-    /// Any method, with a body of known length.
+    /// Makes a request of any method with a body of known length.
     #[must_use]
     pub fn with_body(method: &str, target: &str, body: &[u8]) -> Self {
         let mut request =
@@ -102,26 +103,26 @@ impl Request {
         self
     }
 
-    /// Carries a license key in the default header.
+    /// Adds a license key in the default header.
     #[must_use]
     pub fn key(self, key: &str) -> Self {
         self.header(KEY_HEADER, key)
     }
 
-    /// Asks for another host.
+    /// Replaces the host.
     #[must_use]
     pub fn host(mut self, host: &str) -> Self {
         self.headers.retain(|(name, _)| name != "Host");
         self.header("Host", host)
     }
 
-    /// The request's method.
+    /// Returns the method.
     #[must_use]
     pub fn method(&self) -> &str {
         &self.method
     }
 
-    /// The head alone, its empty line included.
+    /// Returns the head alone, its empty line included.
     #[must_use]
     pub fn head_bytes(&self) -> Vec<u8> {
         let mut bytes = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
@@ -132,7 +133,7 @@ impl Request {
         bytes.into_bytes()
     }
 
-    /// The bytes that go over the wire.
+    /// Returns the bytes that go over the wire.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.head_bytes();
@@ -144,13 +145,13 @@ impl Request {
 // === impl Response ===
 
 impl Response {
-    /// The value of the first header of that name.
+    /// Returns the value of the first header of a name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.header(name)
     }
 
-    /// The call id; every answer of the gate has one.
+    /// Returns the call id; every answer of the gate has one.
     ///
     /// # Panics
     /// When the header is missing.
@@ -160,30 +161,30 @@ impl Response {
             .unwrap_or_else(|| panic!("no call id in {:?}", self.head))
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     ///
     /// # Panics
-    /// When it is none.
+    /// When the body is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error} in body {:?}", self.text()))
     }
 
-    /// Whether this is one of our own refusals, even if its body was cut.
+    /// Returns whether this is one of the gate's own refusals, even if its body was cut.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         self.header("content-type")
             .is_some_and(|kind| kind.starts_with("application/problem+json"))
     }
 
-    /// The `code` of one of our own refusals, when this is one.
+    /// Returns the `code` of one of the gate's own refusals; `None` for another response.
     #[must_use]
     pub fn refusal_code(&self) -> Option<String> {
         if !self.is_refusal() {
@@ -197,12 +198,12 @@ impl Response {
 // === impl Connection ===
 
 impl Connection {
-    /// Connects, with patience as the limit of every later read and write.
+    /// Connects, with [`test_timeout`] as the limit of every later read and write.
     ///
     /// # Errors
     /// When the connection is refused.
     pub fn open(addr: SocketAddr) -> io::Result<Self> {
-        Self::over(TcpStream::connect(addr)?)
+        Self::from_stream(TcpStream::connect(addr)?)
     }
 
     /// Connects from an address of this machine, such as another one of loopback.
@@ -222,13 +223,13 @@ impl Connection {
             socket.connect(addr).await?.into_std()
         })?;
         stream.set_nonblocking(false)?;
-        Self::over(stream)
+        Self::from_stream(stream)
     }
 
-    pub(crate) fn over(stream: TcpStream) -> io::Result<Self> {
+    pub(crate) fn from_stream(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(patience()))?;
-        stream.set_write_timeout(Some(patience()))?;
+        stream.set_read_timeout(Some(test_timeout()))?;
+        stream.set_write_timeout(Some(test_timeout()))?;
         Ok(Self {
             stream,
             buffer: Vec::new(),
@@ -282,7 +283,7 @@ impl Connection {
     /// Reads half of the body that the upstream sends in two halves (`hold-mid-body`).
     ///
     /// # Panics
-    /// When it does not come whole.
+    /// When the half does not come whole.
     pub fn read_half(&mut self) {
         const HALF: usize = 1_000;
         let half = self.read_exactly(HALF).expect("half a body");
@@ -309,7 +310,7 @@ impl Connection {
         }
     }
 
-    /// Reads until so many bytes of a body are there, and gives them.
+    /// Reads so many bytes of a body.
     ///
     /// # Errors
     /// When the connection ends before.
@@ -324,26 +325,27 @@ impl Connection {
         Ok(self.buffer.drain(..length).collect())
     }
 
-    /// Reads everything until the other side closes; what came before a reset or the end of patience counts.
+    /// Reads until the other side closes. Bytes before a reset or the end of the timeout count.
     #[must_use]
     pub fn read_to_end(mut self) -> Vec<u8> {
         while matches!(self.read_more(), Ok(1..)) {}
         self.buffer
     }
 
-    /// Reads what comes first: bytes, or nothing when the other side closes or resets.
+    /// Reads the first bytes, or nothing when the other side closes or resets.
     ///
     /// # Errors
-    /// When neither happens within patience.
+    /// When neither happens in time.
     pub fn read_some(mut self) -> Result<Vec<u8>, NoResponse> {
         self.wait_for_some()?;
         Ok(self.buffer)
     }
 
-    /// Waits until bytes come, or the other side closes or resets. What comes is read by whatever reads next.
+    /// Waits until bytes come, or the other side closes or resets. The next read returns those
+    /// bytes.
     ///
     /// # Errors
-    /// When neither happens within patience.
+    /// When neither happens in time.
     pub fn wait_for_some(&mut self) -> Result<(), NoResponse> {
         match self.read_more().map_err(|error| NoResponse::of(&error)) {
             Err(NoResponse::TimedOut) => Err(NoResponse::TimedOut),
@@ -351,13 +353,13 @@ impl Connection {
         }
     }
 
-    /// Whether the other side has closed, or closes within patience, without another byte.
+    /// Returns whether the other side has closed, or closes in time, without another byte.
     #[must_use]
     pub fn is_closed_by_peer(&mut self) -> bool {
         self.buffer.is_empty() && !matches!(self.read_more(), Ok(1..) | Err(_)) || self.was_reset()
     }
 
-    /// Whether bytes have come that were not read yet. Does not wait.
+    /// Returns whether bytes have come that were not read yet. Does not wait.
     ///
     /// # Panics
     /// When the connection is gone.
@@ -366,14 +368,14 @@ impl Connection {
         self.stream
             .set_nonblocking(true)
             .expect("a socket can be told not to wait");
-        let came = matches!(self.stream.peek(&mut [0]), Ok(1..));
+        let has_arrived = matches!(self.stream.peek(&mut [0]), Ok(1..));
         self.stream
             .set_nonblocking(false)
             .expect("a socket can be told to wait");
-        came || !self.buffer.is_empty()
+        has_arrived || !self.buffer.is_empty()
     }
 
-    /// Says that nothing more will be sent, and goes on reading.
+    /// Closes the sending side, and goes on reading.
     ///
     /// # Panics
     /// When the connection is gone.
@@ -383,7 +385,7 @@ impl Connection {
             .expect("the connection is open");
     }
 
-    /// Breaks the connection with a reset, as who has gone does.
+    /// Breaks the connection with a reset, as a caller that is gone does.
     ///
     /// # Panics
     /// When the connection is gone already.
@@ -400,7 +402,7 @@ impl Connection {
         });
     }
 
-    /// Limits later reads; for tests in which nothing is expected to come.
+    /// Limits later reads, for tests in which no bytes are expected.
     ///
     /// # Panics
     /// When the limit is zero.
@@ -433,7 +435,7 @@ impl Connection {
         }
     }
 
-    // The body and whether it is sound, once it is in the buffer whole.
+    // Returns the body and whether it is well-formed, once it is in the buffer whole.
     fn take_body(&mut self, framing: Framing) -> Option<(Vec<u8>, bool)> {
         match framing {
             Framing::UntilClose => None,
@@ -453,9 +455,9 @@ impl Connection {
     }
 
     fn read_more(&mut self) -> io::Result<usize> {
-        let mut piece = [0; 16 * 1024];
-        let read = self.stream.read(&mut piece)?;
-        self.buffer.extend_from_slice(&piece[..read]);
+        let mut chunk = [0; 16 * 1024];
+        let read = self.stream.read(&mut chunk)?;
+        self.buffer.extend_from_slice(&chunk[..read]);
         Ok(read)
     }
 }
@@ -473,7 +475,7 @@ impl fmt::Display for NoResponse {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => formatter.write_str("connection closed without a response"),
-            Self::TimedOut => formatter.write_str("no response within patience"),
+            Self::TimedOut => formatter.write_str("no response in time"),
             Self::Malformed(what) => write!(formatter, "malformed response: {what}"),
         }
     }

@@ -1,14 +1,14 @@
-//! Moments as the command line takes them.
+//! Times in the form that the command line takes.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Now, as RFC 3339 in UTC with microseconds.
+/// Returns the time now, as RFC 3339 in UTC with microseconds.
 #[must_use]
 pub fn rfc3339_now() -> String {
     rfc3339_in(Duration::ZERO)
 }
 
-/// A moment so far ahead, as RFC 3339 in UTC with microseconds.
+/// Returns a time so far ahead, as RFC 3339 in UTC with microseconds.
 ///
 /// # Panics
 /// When the machine's clock stands before 1970.
@@ -29,7 +29,8 @@ fn rfc3339(since_epoch: Duration) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
 }
 
-// Days since 1970-01-01 to year, month and day. Years begin in March here, so that the leap day comes last.
+// Turns days since 1970-01-01 into year, month and day. Years begin in March here, so that the leap
+// day comes last.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);

@@ -1,10 +1,12 @@
-//! Builds a `gateway.toml` for a test: what the test is about, and free ports for the rest.
+//! A builder of `gateway.toml` for a test: the keys that the test is about, and free ports for the
+//! rest.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-/// Text of a configuration, without the ports and the folder that [`Gateway`](crate::Gateway) chooses.
+/// The text of a configuration, without the ports and the folder that [`Gateway`](crate::Gateway)
+/// chooses.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     control: Option<IpAddr>,
@@ -14,7 +16,7 @@ pub struct Config {
     apps: Vec<App>,
 }
 
-/// One `[[app]]` of a configuration.
+/// An `[[app]]` of a configuration.
 #[derive(Clone, Debug)]
 pub struct App {
     name: String,
@@ -22,9 +24,9 @@ pub struct App {
     tables: Vec<String>,
 }
 
-/// What a gate listens on and where it keeps its data.
+/// The listeners and the data folder of a gate.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Endpoints<'a> {
     pub(crate) listen: SocketAddr,
     pub(crate) control: SocketAddr,
     pub(crate) metrics: SocketAddr,
@@ -34,13 +36,13 @@ pub(crate) struct Place<'a> {
 // === impl App ===
 
 impl App {
-    /// An app of that name in front of that upstream, with every other key at its default.
+    /// Makes an app with a name in front of an upstream, with every other key at its default.
     #[must_use]
     pub fn new(name: &str, upstream: &str) -> Self {
         Self::before(name, &[upstream])
     }
 
-    /// As [`new`](Self::new), in front of several upstreams.
+    /// Makes an app as [`new`](Self::new) does, in front of several upstreams.
     #[must_use]
     pub fn before(name: &str, upstreams: &[&str]) -> Self {
         let upstreams: Vec<_> = upstreams.iter().map(|upstream| quoted(upstream)).collect();
@@ -84,7 +86,7 @@ impl App {
 // === impl Config ===
 
 impl Config {
-    /// One app, `api`, in front of that upstream.
+    /// Makes a configuration with one app, `api`, in front of an upstream.
     #[must_use]
     pub fn new(upstream: &str) -> Self {
         Self::default().app(App::new("api", upstream))
@@ -133,7 +135,7 @@ impl Config {
         self
     }
 
-    /// The name of the first app.
+    /// Returns the name of the first app.
     ///
     /// # Panics
     /// When there is none.
@@ -146,18 +148,21 @@ impl Config {
             .name
     }
 
-    pub(crate) fn to_toml(&self, place: Place<'_>) -> String {
+    pub(crate) fn to_toml(&self, endpoints: Endpoints<'_>) -> String {
         let mut text = String::new();
         let mut table = |header: &str, lines: &[String]| {
             writeln!(text, "{header}\n{}\n", lines.join("\n")).expect("a string can be written to");
         };
-        let control = self.control.unwrap_or(place.control.ip());
-        let control = SocketAddr::new(control, place.control.port());
+        let control = self.control.unwrap_or(endpoints.control.ip());
+        let control = SocketAddr::new(control, endpoints.control.port());
         let mut server = vec![
-            format!("listen = [\"{}\"]", place.listen),
+            format!("listen = [\"{}\"]", endpoints.listen),
             format!("control = \"{control}\""),
-            format!("metrics = \"{}\"", place.metrics),
-            format!("data_dir = {}", quoted(&place.data_dir.to_string_lossy())),
+            format!("metrics = \"{}\"", endpoints.metrics),
+            format!(
+                "data_dir = {}",
+                quoted(&endpoints.data_dir.to_string_lossy())
+            ),
         ];
         if !self.server.iter().any(|line| line.starts_with("threads")) {
             server.push("threads = 2".to_owned());

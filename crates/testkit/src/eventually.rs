@@ -1,26 +1,28 @@
-//! Waiting for a condition, with a deadline, instead of sleeping and hoping.
+//! Waits for a condition with a deadline, instead of sleeping and hoping.
 
 use std::time::{Duration, Instant};
 
-/// Milliseconds that any wait of a test may take; the environment variable `TALLYGATE_TEST_PATIENCE_MS` changes it.
-pub const DEFAULT_PATIENCE_MS: u64 = 20_000;
+/// The milliseconds that a wait of a test may take; the environment variable
+/// `TALLYGATE_TEST_TIMEOUT_MS` changes it.
+pub const DEFAULT_TEST_TIMEOUT_MS: u64 = 20_000;
 
-/// How long a test waits for what must come: generous, since only a failing test ever waits that long.
+/// Returns the timeout of a test's waits: generous, since only a failing test ever waits that long.
 ///
 /// # Panics
-/// When the environment variable is set and is no whole number.
+/// When the environment variable is set and is not a whole number.
 #[must_use]
-pub fn patience() -> Duration {
-    let milliseconds = match std::env::var("TALLYGATE_TEST_PATIENCE_MS") {
+pub fn test_timeout() -> Duration {
+    let milliseconds = match std::env::var("TALLYGATE_TEST_TIMEOUT_MS") {
         Ok(text) => text
             .parse()
-            .expect("TALLYGATE_TEST_PATIENCE_MS is a whole number"),
-        Err(_) => DEFAULT_PATIENCE_MS,
+            .expect("TALLYGATE_TEST_TIMEOUT_MS is a whole number"),
+        Err(_) => DEFAULT_TEST_TIMEOUT_MS,
     };
     Duration::from_millis(milliseconds)
 }
 
-/// Asks `condition` again and again, with pauses growing to 20 ms, until it gives a value or the deadline passes.
+/// Calls `condition` again and again, with pauses growing to 20 ms, until it gives a value or the
+/// deadline passes.
 pub fn wait_for<T>(within: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + within;
     let mut pause = Duration::from_micros(200);
@@ -36,16 +38,17 @@ pub fn wait_for<T>(within: Duration, mut condition: impl FnMut() -> Option<T>) -
     }
 }
 
-/// Waits until the condition holds; panics with the expression, or the given message, when patience ends first.
+/// Waits until the condition holds; panics with the expression, or the given message, when the
+/// timeout ends first.
 #[macro_export]
 macro_rules! assert_eventually {
     ($condition:expr $(,)?) => {
         $crate::assert_eventually!($condition, "{}", stringify!($condition))
     };
     ($condition:expr, $($message:tt)+) => {
-        let patience = $crate::eventually::patience();
-        if $crate::eventually::wait_for(patience, || ($condition).then_some(())).is_none() {
-            panic!("not within {patience:?}: {}", format_args!($($message)+));
+        let timeout = $crate::eventually::test_timeout();
+        if $crate::eventually::wait_for(timeout, || ($condition).then_some(())).is_none() {
+            panic!("not within {timeout:?}: {}", format_args!($($message)+));
         }
     };
 }

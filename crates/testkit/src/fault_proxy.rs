@@ -1,4 +1,4 @@
-//! A TCP proxy that does to connections what networks do: delay, cut, and go silent.
+//! A TCP proxy with the faults of networks: it delays, cuts, and goes silent.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use crate::port::Port;
 
-/// How often a connection looks whether its fate has changed.
-const TURN: Duration = Duration::from_millis(5);
+/// The time between two checks of a connection whether it is cut or silent.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Stands between a client and a server, and lets everything pass until it is told otherwise.
+/// A proxy between a client and a server, which lets everything pass until a fault is switched on.
 #[derive(Debug)]
 pub struct FaultProxy {
     port: Port,
@@ -23,29 +23,29 @@ pub struct FaultProxy {
 #[derive(Debug)]
 struct State {
     target: SocketAddr,
-    /// Connections of an earlier time are cut.
-    era: AtomicU64,
-    /// New connections are closed at once.
+    /// The number of cuts so far. Connections of an earlier generation are cut.
+    generation: AtomicU64,
+    /// Whether new connections are closed at once.
     refuses: AtomicBool,
-    /// Nothing passes and nothing is closed.
+    /// Whether nothing passes and nothing is closed.
     is_silent: AtomicBool,
-    /// Milliseconds that everything takes in each direction.
+    /// The delay of all bytes in each direction, in milliseconds.
     delay: AtomicU64,
     is_over: AtomicBool,
 }
 
 impl FaultProxy {
-    /// A proxy before a server.
+    /// Starts a proxy in front of a server.
     ///
     /// # Panics
-    /// When it cannot listen.
+    /// When the proxy cannot listen.
     #[must_use]
     pub fn before(target: SocketAddr) -> Self {
         let port = Port::take();
         let listener = TcpListener::bind(port.addr()).expect("the port is free");
         let state = Arc::new(State {
             target,
-            era: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
             refuses: AtomicBool::new(false),
             is_silent: AtomicBool::new(false),
             delay: AtomicU64::new(0),
@@ -60,7 +60,7 @@ impl FaultProxy {
         }
     }
 
-    /// Where it listens.
+    /// Returns the address of the proxy.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
@@ -82,11 +82,11 @@ impl FaultProxy {
     /// Cuts all connections, and every new one.
     pub fn cut(&self) {
         self.state.refuses.store(true, Ordering::SeqCst);
-        self.state.era.fetch_add(1, Ordering::SeqCst);
+        self.state.generation.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Leaves connections half open: both sides think that they stand, new ones are made, and nothing arrives. What was
-    /// sent meanwhile arrives after [`heal`](Self::heal).
+    /// Leaves connections half open: both sides believe that they are open, new ones are made, and
+    /// nothing arrives. Bytes that are sent meanwhile arrive after [`heal`](Self::heal).
     pub fn silence(&self) {
         self.state.is_silent.store(true, Ordering::SeqCst);
     }
@@ -118,12 +118,12 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
         let (Ok(client_too), Ok(server_too)) = (pair(&client), pair(&server)) else {
             continue;
         };
-        let era = state.era.load(Ordering::SeqCst);
+        let generation = state.generation.load(Ordering::SeqCst);
         for (from, to) in [(client, server), (server_too, client_too)] {
             let state = state.clone();
             std::thread::spawn(move || {
-                // However it ends, both sides are told.
-                let _ = pass(&from, &to, &state, era);
+                // Both sides are closed, however it ends.
+                let _ = pass(&from, &to, &state, generation);
                 let _ = from.shutdown(Shutdown::Both);
                 let _ = to.shutdown(Shutdown::Both);
             });
@@ -131,16 +131,23 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
     }
 }
 
-fn pass(mut from: &TcpStream, mut to: &TcpStream, state: &State, era: u64) -> io::Result<()> {
-    from.set_read_timeout(Some(TURN))?;
+fn pass(
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    state: &State,
+    generation: u64,
+) -> io::Result<()> {
+    from.set_read_timeout(Some(POLL_INTERVAL))?;
     from.set_nodelay(true)?;
     let mut buffer = [0; 16 * 1024];
-    let stands =
-        || state.era.load(Ordering::SeqCst) == era && !state.is_over.load(Ordering::SeqCst);
+    let stands = || {
+        state.generation.load(Ordering::SeqCst) == generation
+            && !state.is_over.load(Ordering::SeqCst)
+    };
     let silent = || state.is_silent.load(Ordering::SeqCst);
     while stands() {
         if silent() {
-            std::thread::sleep(TURN);
+            std::thread::sleep(POLL_INTERVAL);
             continue;
         }
         let length = match from.read(&mut buffer) {
@@ -152,9 +159,9 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, state: &State, era: u64) -> io
         let delay = state.delay.load(Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(delay));
         while silent() && stands() {
-            std::thread::sleep(TURN);
+            std::thread::sleep(POLL_INTERVAL);
         }
-        // What was read before the cut and not passed on is lost with it.
+        // Bytes that were read before the cut and not passed on are lost with it.
         if !stands() {
             return Ok(());
         }

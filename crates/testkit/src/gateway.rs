@@ -1,4 +1,4 @@
-//! The real binary in a process group of its own: started, asked, killed, started again.
+//! The real binary in a process group of its own, with its configuration and data.
 
 mod cli;
 mod process;
@@ -15,13 +15,14 @@ use tempfile::TempDir;
 pub use self::cli::{Cli, CliOutput, License};
 use self::process::Process;
 use crate::client::{self, Connection, Request, Response};
-use crate::config::{Config, Place};
-use crate::eventually::{patience, wait_for};
+use crate::config::{Config, Endpoints};
+use crate::eventually::{test_timeout, wait_for};
 use crate::port::Port;
 
 /// A gate with a configuration, a data folder and ports of its own, running or not.
 ///
-/// Dropped, it kills its process; its folder stays only when the test is failing, and is named then.
+/// When it is dropped, its process is killed. Its folder stays only if the test is failing, and is
+/// named then.
 #[derive(Debug)]
 pub struct Gateway {
     binary: PathBuf,
@@ -36,10 +37,10 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Writes the configuration, starts the binary and waits until it is ready.
+    /// Writes the configuration, starts the binary and waits until the gate is ready.
     ///
     /// # Panics
-    /// When it does not become ready in time.
+    /// When the gate does not become ready in time.
     #[must_use]
     pub fn start(binary: &str, config: Config) -> Self {
         let mut gateway = Self::prepare(binary, config);
@@ -47,7 +48,7 @@ impl Gateway {
         gateway
     }
 
-    /// As [`start`](Self::start), but starts nothing yet.
+    /// Prepares a gate as [`start`](Self::start) does, but does not start it.
     ///
     /// # Panics
     /// When the configuration cannot be written.
@@ -81,7 +82,7 @@ impl Gateway {
         self.arguments.push(argument.to_owned());
     }
 
-    /// Replaces the configuration on disk; a running gate is not told.
+    /// Replaces the configuration on disk. A running gate does not notice.
     ///
     /// # Panics
     /// When it cannot be written.
@@ -90,10 +91,10 @@ impl Gateway {
         self.write_config();
     }
 
-    /// Starts the binary on the same ports and data, and waits until it is ready.
+    /// Starts the binary on the same ports and data, and waits until the gate is ready.
     ///
     /// # Panics
-    /// When it runs already or does not become ready in time.
+    /// When the gate runs already or does not become ready in time.
     pub fn restart(&mut self) {
         self.launch();
         self.wait_until_ready();
@@ -102,7 +103,7 @@ impl Gateway {
     /// Starts the binary and waits for nothing.
     ///
     /// # Panics
-    /// When it runs already or cannot be started.
+    /// When the gate runs already or cannot be started.
     pub fn launch(&mut self) {
         assert!(self.process.is_none(), "the gate runs already");
         let mut arguments = vec![
@@ -125,7 +126,7 @@ impl Gateway {
     /// # Panics
     /// When it does not in time, or the process ends.
     pub fn wait_until_ready(&mut self) {
-        let ready = wait_for(patience(), || {
+        let ready = wait_for(test_timeout(), || {
             if let Some(status) = self.process.as_mut().and_then(Process::exited) {
                 self.process = None;
                 panic!(
@@ -138,12 +139,12 @@ impl Gateway {
         assert!(
             ready.is_some(),
             "the gate did not become ready within {:?}:\n{}",
-            patience(),
+            test_timeout(),
             self.log_tail()
         );
     }
 
-    /// What `/readyz` says now.
+    /// Returns whether `/readyz` says 200 now.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.scrape("/readyz")
@@ -158,7 +159,7 @@ impl Gateway {
         self.process.take().expect("the gate runs").kill();
     }
 
-    /// Stops the gate where it is, as a machine that stands still.
+    /// Stops the gate where it is (SIGSTOP), as if its machine stood still.
     ///
     /// # Panics
     /// When it is not running.
@@ -201,7 +202,7 @@ impl Gateway {
     /// Waits until the gate ends by itself.
     ///
     /// # Panics
-    /// When it does not within that time, or was not running.
+    /// When the gate does not end within that time, or does not run.
     pub fn wait(&mut self, within: Duration) -> ExitStatus {
         let process = self.process.as_mut().expect("the gate runs");
         let status = wait_for(within, || process.exited());
@@ -221,17 +222,17 @@ impl Gateway {
     /// When it does not end in time.
     pub fn stop(&mut self) -> ExitStatus {
         self.terminate();
-        self.wait(patience())
+        self.wait(test_timeout())
     }
 
-    /// Whether the process lives.
+    /// Returns whether the process runs.
     pub fn is_running(&mut self) -> bool {
         self.process
             .as_mut()
             .is_some_and(|process| process.exited().is_none())
     }
 
-    /// The process's id.
+    /// Returns the id of the process.
     ///
     /// # Panics
     /// When it is not running.
@@ -240,37 +241,37 @@ impl Gateway {
         self.process.as_ref().expect("the gate runs").id()
     }
 
-    /// Where callers go.
+    /// Returns the address that callers connect to.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.listen.addr()
     }
 
-    /// Where the control plane answers.
+    /// Returns the address of the control plane.
     #[must_use]
     pub fn control_addr(&self) -> SocketAddr {
         self.control.addr()
     }
 
-    /// Where metrics and probes answer.
+    /// Returns the address of metrics and probes.
     #[must_use]
     pub fn metrics_addr(&self) -> SocketAddr {
         self.metrics.addr()
     }
 
-    /// The configuration on disk.
+    /// Returns the path of the configuration.
     #[must_use]
     pub fn config_path(&self) -> PathBuf {
         self.folder.path().join("gateway.toml")
     }
 
-    /// The gate's data.
+    /// Returns the folder of the gate's data.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    /// The command line, speaking to this gate.
+    /// Returns the command line for this gate.
     #[must_use]
     pub fn cli(&self) -> Cli<'_> {
         Cli::new(&self.binary, self.config_path())
@@ -296,7 +297,7 @@ impl Gateway {
         License::of(self.cli().json(&all))
     }
 
-    /// A connection to the data plane.
+    /// Opens a connection to the data plane.
     ///
     /// # Panics
     /// When it is refused.
@@ -306,8 +307,8 @@ impl Gateway {
             .unwrap_or_else(|error| panic!("cannot connect to the gate: {error}"))
     }
 
-    /// A stream that is under way: the request is for `hold-mid-body` of the upstream, and half of its answer was read.
-    /// [`Upstream::release`](crate::Upstream::release) lets the other half go.
+    /// Opens a stream and reads half of its answer; the request is for `hold-mid-body` of the
+    /// upstream. [`Upstream::release`](crate::Upstream::release) lets the other half go.
     ///
     /// # Panics
     /// When the answer is not 200, or ends before.
@@ -320,7 +321,7 @@ impl Gateway {
         connection
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a connection of its own.
     ///
     /// # Panics
     /// When no response comes, or it lacks its call id.
@@ -331,7 +332,7 @@ impl Gateway {
         response
     }
 
-    /// All records, with further arguments of `calls`; oldest first.
+    /// Returns all records, oldest first, with further arguments of `calls`.
     ///
     /// # Panics
     /// When the command fails.
@@ -342,14 +343,14 @@ impl Gateway {
         self.cli().json_lines(&all)
     }
 
-    /// Waits until so many calls are recorded and closed, and gives them.
+    /// Waits until so many calls are recorded and closed, and returns them.
     ///
     /// # Panics
     /// When there are more, or not as many in time.
     #[must_use]
     pub fn wait_for_calls(&self, count: usize) -> Vec<Value> {
         let mut last = Vec::new();
-        let found = wait_for(patience(), || {
+        let found = wait_for(test_timeout(), || {
             last = self.calls(&[]);
             (last.len() >= count).then_some(())
         });
@@ -361,13 +362,13 @@ impl Gateway {
         last
     }
 
-    /// Waits for the closed record of that call, of which there must be exactly one.
+    /// Waits for the closed record of a call, of which there must be exactly one.
     ///
     /// # Panics
     /// When there is none in time, or more than one.
     #[must_use]
     pub fn record(&self, call_id: &str) -> Value {
-        let found = wait_for(patience(), || {
+        let found = wait_for(test_timeout(), || {
             let mut calls = self.calls(&[]);
             calls.retain(|call| call["call_id"] == call_id);
             (!calls.is_empty()).then_some(calls)
@@ -382,17 +383,18 @@ impl Gateway {
         records.remove(0)
     }
 
-    /// What `ledger verify` found, whatever it found.
+    /// Returns the result of `ledger verify`, whatever it found.
     ///
     /// # Panics
-    /// When it says nothing that can be read.
+    /// When its output cannot be read.
     #[must_use]
     pub fn verify(&self) -> Value {
         let output = self.cli().run(&["ledger", "verify", "--json"]);
         serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error} in {output:?}"))
     }
 
-    /// The sum of a metric over all its label sets that contain each of these `name="value"` pairs; 0 when absent.
+    /// Returns the sum of a metric over all its label sets that contain each of these
+    /// `name="value"` pairs; 0 when absent.
     ///
     /// # Panics
     /// When the metrics listener does not answer.
@@ -419,7 +421,7 @@ impl Gateway {
             .sum()
     }
 
-    /// A page of the metrics listener, when it answers.
+    /// Returns a page of the metrics listener; `None` if it does not answer.
     #[must_use]
     pub fn scrape(&self, path: &str) -> Option<Response> {
         let mut connection = Connection::open(self.metrics_addr()).ok()?;
@@ -428,7 +430,8 @@ impl Gateway {
             .ok()
     }
 
-    /// Everything the gate has written to its standard output and error, over all its starts.
+    /// Returns everything that the gate has written to its standard output and error, over all its
+    /// starts.
     #[must_use]
     pub fn log(&self) -> String {
         process::read_logs(self.folder.path())
@@ -441,13 +444,13 @@ impl Gateway {
     }
 
     fn write_config(&self) {
-        let place = Place {
+        let endpoints = Endpoints {
             listen: self.listen.addr(),
             control: self.control.addr(),
             metrics: self.metrics.addr(),
             data_dir: &self.data_dir(),
         };
-        write(&self.config_path(), &self.config.to_toml(place));
+        write(&self.config_path(), &self.config.to_toml(endpoints));
     }
 }
 

@@ -1,11 +1,13 @@
-//! The actors that prove Tallygate from outside: a scripted upstream that keeps its own list of what it served, the
-//! real binary in a process group of its own, a client that speaks bytes, load, and the audit that compares them all.
+//! The actors of tests that prove Tallygate from outside: a scripted upstream that keeps a list of
+//! the requests it served, the real binary in a process group of its own, a client that speaks
+//! bytes, load, and the audit that compares them all.
 //!
-//! Nothing here knows a crate of the product. What a test can see is what an operator, a caller or an upstream can
-//! see: sockets, the command line, files and metrics. Tests are plain blocking functions; only the upstream runs on
-//! tokio, in a thread of its own.
+//! The crate knows no crate of the product. A test sees what an operator, a caller or an upstream
+//! can see: sockets, the command line, files and metrics. Tests are plain blocking functions; only
+//! the upstream runs on tokio, in a thread of its own.
 //!
-//! A helper that cannot do its work panics with what it saw: inside a test that is the message one wants.
+//! A helper that cannot do its work panics with what it saw, which is the message that a test
+//! needs.
 
 #![forbid(unsafe_code)]
 
@@ -21,8 +23,8 @@ pub mod gateway;
 pub mod load;
 mod namespace;
 pub mod object_server;
-pub mod other_host;
-pub mod own_names;
+pub mod own_hosts_file;
+pub mod own_network;
 pub mod pgbouncer;
 pub mod port;
 pub mod postgres;
@@ -40,18 +42,18 @@ pub use client::{Connection, Request, Response};
 pub use config::{App, Config};
 pub use fault_proxy::FaultProxy;
 pub use gateway::{Cli, CliOutput, Gateway, License};
-pub use load::{Load, Seen};
+pub use load::{Load, ObservedCall};
 pub use object_server::ObjectServer;
 pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
-pub use redis::{OldRedis, Redis, RedisCluster, RedisSentinel};
+pub use redis::{Redis, RedisCluster, RedisSentinel, RedisVersionStub};
 pub use script::raw_answer;
 pub use site::Site;
-pub use upstream::{Served, Upstream};
+pub use upstream::{ServedRequest, Upstream};
 
-/// The path of the real binary, built by cargo for the test that says this.
+/// Returns the path of the real binary, built by cargo for the test that calls this.
 ///
-/// Works in integration tests of the package that declares the binary, and nowhere else.
+/// It works in integration tests of the package that declares the binary, and nowhere else.
 #[macro_export]
 macro_rules! binary {
     () => {
@@ -59,7 +61,7 @@ macro_rules! binary {
     };
 }
 
-/// The interpreter of the Python environment that `make test` sets up.
+/// Returns the interpreter of the Python environment that `make test` sets up.
 #[must_use]
 pub fn python() -> String {
     let installed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/venv/bin/python");

@@ -1,4 +1,4 @@
-//! Load from many connections at once, and the list of what each of its calls saw.
+//! Load from many connections at once, with a list of what each of its calls saw.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,26 +8,27 @@ use std::time::{Duration, Instant};
 
 use crate::client::{CALL_ID_HEADER, Connection, NoResponse, Request, Response};
 
-/// What one call of a load saw.
+/// A call of a load, as its caller saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// Which connection of the load made it, counted from 0.
+pub struct ObservedCall {
+    /// The connection of the load that made the call, counted from 0.
     pub worker: usize,
-    /// Which call of that worker it was, counted from 0.
+    /// The number of the call on its connection, counted from 0.
     pub number: usize,
-    /// The status, when a status line was seen.
+    /// The status, if a status line came.
     pub status: Option<u16>,
     /// The call id of the answer.
     pub call_id: Option<String>,
-    /// The code of one of the gate's own refusals.
+    /// The code, if the answer is one of the gate's own refusals.
     pub refusal: Option<String>,
     /// Whether the whole answer came.
     pub complete: bool,
-    /// From the first byte of the request to the end of the answer, or to the moment at which there was none.
+    /// The time from the first byte of the request to the end of the answer, or to the moment at
+    /// which there was none.
     pub took: Duration,
 }
 
-/// Load to be started: keep-alive, one call at a time on each connection.
+/// A load that is not started yet: keep-alive, one call at a time on each connection.
 pub struct Load {
     addr: SocketAddr,
     connections: usize,
@@ -38,10 +39,10 @@ pub struct Load {
 
 type RequestMaker = Arc<dyn Fn(usize, usize) -> Request + Send + Sync>;
 
-/// Load that is running. Dropping it stops it.
+/// A load that is running. Dropping it stops it.
 #[derive(Debug)]
 pub struct RunningLoad {
-    workers: Vec<JoinHandle<Vec<Seen>>>,
+    workers: Vec<JoinHandle<Vec<ObservedCall>>>,
     shared: Arc<Shared>,
 }
 
@@ -51,9 +52,9 @@ struct Shared {
     answered: AtomicUsize,
 }
 
-// === impl Seen ===
+// === impl ObservedCall ===
 
-impl Seen {
+impl ObservedCall {
     fn of(
         worker: usize,
         number: usize,
@@ -72,7 +73,7 @@ impl Seen {
         if let Ok(response) = outcome {
             seen.status = Some(response.status);
             seen.call_id = response.header(CALL_ID_HEADER).map(str::to_owned);
-            // One that a kill cut within its body is a refusal all the same.
+            // A refusal whose body was cut by a kill is a refusal all the same.
             let code = || {
                 response
                     .refusal_code()
@@ -88,7 +89,8 @@ impl Seen {
 // === impl Load ===
 
 impl Load {
-    /// Load on that many connections, without end, of requests made from the worker's and the call's number.
+    /// Makes a load without end on so many connections. `request` makes a request from the numbers
+    /// of the connection and the call.
     pub fn new(
         addr: SocketAddr,
         connections: usize,
@@ -103,21 +105,21 @@ impl Load {
         }
     }
 
-    /// Each connection makes so many calls and ends.
+    /// Lets each connection make so many calls and end.
     #[must_use]
     pub fn calls_per_connection(mut self, calls: usize) -> Self {
         self.calls_per_connection = calls;
         self
     }
 
-    /// Each connection waits so long after an answer other than 200.
+    /// Lets each connection wait so long after an answer other than 200.
     #[must_use]
     pub fn pause_after_refusal(mut self, pause: Duration) -> Self {
         self.pause = pause;
         self
     }
 
-    /// Starts it.
+    /// Starts the load.
     ///
     /// # Panics
     /// When a thread cannot be started.
@@ -130,19 +132,19 @@ impl Load {
                 let (request, shared) = (Arc::clone(&self.request), Arc::clone(&shared));
                 std::thread::Builder::new()
                     .stack_size(256 * 1024)
-                    .spawn(move || work(addr, worker, calls, pause, &request, &shared))
+                    .spawn(move || run_worker(addr, worker, calls, pause, &request, &shared))
                     .expect("a thread can be started")
             })
             .collect();
         RunningLoad { workers, shared }
     }
 
-    /// Runs it to its end.
+    /// Runs the load to its end.
     ///
     /// # Panics
-    /// When it has none: see [`calls_per_connection`](Self::calls_per_connection).
+    /// When the load has no end: see [`calls_per_connection`](Self::calls_per_connection).
     #[must_use]
-    pub fn run(self) -> Vec<Seen> {
+    pub fn run(self) -> Vec<ObservedCall> {
         assert!(
             self.calls_per_connection < usize::MAX,
             "this load never ends by itself"
@@ -154,30 +156,30 @@ impl Load {
 // === impl RunningLoad ===
 
 impl RunningLoad {
-    /// How many calls have seen a status line so far.
+    /// Returns the number of calls that have seen a status line so far.
     #[must_use]
     pub fn answered(&self) -> usize {
         self.shared.answered.load(Ordering::Acquire)
     }
 
-    /// Waits until every connection made its calls, and gives what they saw.
+    /// Waits until every connection has made its calls, and returns them all.
     ///
     /// # Panics
     /// When a worker panicked.
     #[must_use]
-    pub fn join(mut self) -> Vec<Seen> {
+    pub fn join(mut self) -> Vec<ObservedCall> {
         self.workers
             .drain(..)
             .flat_map(|worker| worker.join().expect("a worker of the load panicked"))
             .collect()
     }
 
-    /// Lets each call in flight end, makes no more, and gives what all saw.
+    /// Lets each call in flight end, makes no more, and returns them all.
     ///
     /// # Panics
     /// When a worker panicked.
     #[must_use]
-    pub fn stop(self) -> Vec<Seen> {
+    pub fn stop(self) -> Vec<ObservedCall> {
         self.shared.stop.store(true, Ordering::Release);
         self.join()
     }
@@ -189,25 +191,30 @@ impl Drop for RunningLoad {
     }
 }
 
-fn work(
+fn run_worker(
     addr: SocketAddr,
     worker: usize,
     calls: usize,
     pause: Duration,
     request: &RequestMaker,
     shared: &Shared,
-) -> Vec<Seen> {
+) -> Vec<ObservedCall> {
     let mut list = Vec::new();
     let mut connection = None;
     while list.len() < calls && !shared.stop.load(Ordering::Acquire) {
         let Some(mut open) = connection.take().or_else(|| Connection::open(addr).ok()) else {
-            // The gate is down for a moment: that is no call.
+            // The gate is down for a moment: that is not a call.
             std::thread::sleep(Duration::from_millis(1));
             continue;
         };
         let begun = Instant::now();
         let outcome = open.call(&request(worker, list.len()));
-        list.push(Seen::of(worker, list.len(), &outcome, begun.elapsed()));
+        list.push(ObservedCall::of(
+            worker,
+            list.len(),
+            &outcome,
+            begun.elapsed(),
+        ));
         if outcome
             .as_ref()
             .is_ok_and(|response| response.status != 200)

@@ -1,12 +1,14 @@
-//! A test's own program, started once more where a part of the system is its own.
+//! A second start of a test's own program in namespaces of its own.
 
 use std::ffi::OsStr;
 use std::process::Command;
 
-/// Runs a test's body in namespaces of its own: starts its program again by `unshare` with these arguments, where `script`
-/// prepares them, and says by the variable `inside` that they are there.
+/// Runs a test's body in namespaces of its own. It starts the test's program again by `unshare`
+/// with these arguments, where `script` prepares the namespaces, and sets the variable `inside` to
+/// say that they are there.
 ///
-/// A user namespace comes with them unless the test is root's. Nothing of it is seen by anybody else or outlives it.
+/// There is a user namespace as well unless the test runs as root. Nothing in them is seen by
+/// another process or outlives the test.
 ///
 /// # Panics
 /// When the body does, or when the system allows no such namespace.

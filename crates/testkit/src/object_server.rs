@@ -1,4 +1,4 @@
-//! A private server that speaks S3: `moto`, in the Python environment that `make test` sets up.
+//! A private S3 server: `moto`, in the Python environment that `make test` sets up.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -8,11 +8,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::client::{Connection, Request, Response};
-use crate::eventually::{patience, wait_for};
+use crate::eventually::{test_timeout, wait_for};
 use crate::port::Port;
 use crate::python;
 
-/// A server that belongs to one test, with one bucket. Dropped, it is gone with its data, which it keeps in memory.
+/// A server that belongs to one test, with one bucket. Its data are in memory, and gone when it is
+/// dropped.
 #[derive(Debug)]
 pub struct ObjectServer {
     folder: TempDir,
@@ -21,10 +22,10 @@ pub struct ObjectServer {
 }
 
 impl ObjectServer {
-    /// The bucket that is there.
+    /// The name of the bucket.
     pub const BUCKET: &str = "ledgers";
 
-    /// Starts a server and makes the bucket.
+    /// Starts a server and creates the bucket.
     ///
     /// # Panics
     /// When `moto` is not installed, or does not answer in time.
@@ -50,7 +51,7 @@ impl ObjectServer {
             child,
         };
         let path = format!("/{}", Self::BUCKET);
-        let made = wait_for(patience(), || {
+        let made = wait_for(test_timeout(), || {
             let response = server.send(Request::new("PUT", &path))?;
             (response.status == 200).then_some(())
         });
@@ -58,19 +59,19 @@ impl ObjectServer {
         server
     }
 
-    /// Where it listens.
+    /// Returns the address of the server.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
     }
 
-    /// The URL of a folder of the bucket.
+    /// Returns the URL of a folder of the bucket.
     #[must_use]
     pub fn url(&self, folder: &str) -> String {
         format!("s3://{}/{folder}", Self::BUCKET)
     }
 
-    /// What a program needs in its environment to use it.
+    /// Returns the environment variables that a program needs to use the server.
     #[must_use]
     pub fn environment(&self) -> Vec<(String, String)> {
         let endpoint = format!("http://{}", self.addr());
@@ -85,10 +86,10 @@ impl ObjectServer {
         .to_vec()
     }
 
-    /// The listing of the bucket as XML.
+    /// Returns the listing of the bucket as XML.
     ///
     /// # Panics
-    /// When it does not answer.
+    /// When the server does not answer.
     #[must_use]
     pub fn listing(&self) -> String {
         let path = format!("/{}?list-type=2", Self::BUCKET);
@@ -96,18 +97,18 @@ impl ObjectServer {
         response.text()
     }
 
-    /// Stops it with SIGSTOP: its connections stay and nothing is answered.
+    /// Stops the server with SIGSTOP: its connections stay and nothing is answered.
     ///
     /// # Panics
-    /// When it does not run.
+    /// When the server does not run.
     pub fn hang(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on after [`hang`](Self::hang).
+    /// Lets the server go on after [`hang`](Self::hang).
     ///
     /// # Panics
-    /// When it does not run.
+    /// When the server does not run.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
@@ -118,7 +119,7 @@ impl ObjectServer {
     }
 
     fn send(&self, request: Request) -> Option<Response> {
-        // By the host it tells which of Amazon's services is meant.
+        // The server tells by the host which of Amazon's services is meant.
         let request = request.host(&self.addr().to_string());
         Connection::open(self.addr()).ok()?.call(&request).ok()
     }

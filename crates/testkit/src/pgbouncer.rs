@@ -1,4 +1,4 @@
-//! A PgBouncer from the Debian package, before a server of a test.
+//! A PgBouncer from the Debian package, in front of a server of a test.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -6,11 +6,11 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::eventually::{patience, wait_for};
+use crate::eventually::{test_timeout, wait_for};
 use crate::port::Port;
 use crate::postgres::Postgres;
 
-/// Where Debian puts it.
+/// The path of the program on Debian.
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
 
 /// A pooler that runs until it is dropped.
@@ -22,16 +22,18 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts one before a server, with this `pool_mode`: `session`, `transaction` or `statement`.
+    /// Starts a pooler in front of a server, with this `pool_mode`: `session`, `transaction` or
+    /// `statement`.
     ///
     /// # Panics
-    /// When the package is missing, or it does not become ready in time.
+    /// When the package is missing, or the pooler does not become ready in time.
     #[must_use]
     pub fn before(server: &Postgres, pool_mode: &str) -> Self {
         Self::of_size(server, pool_mode, 8)
     }
 
-    /// The same with one connection to the server for all who come.
+    /// Starts a pooler as [`PgBouncer::before`] does, with one connection to the server for all
+    /// clients.
     ///
     /// # Panics
     /// As [`PgBouncer::before`].
@@ -57,7 +59,7 @@ impl PgBouncer {
         fs::write(path("pgbouncer.ini"), settings).expect("a file can be written");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
         let mut command = Command::new(PROGRAM);
-        // It refuses to run as root.
+        // PgBouncer refuses to run as root.
         if rustix::process::geteuid().is_root() {
             command.args(["-u", "nobody"]);
         }
@@ -69,7 +71,7 @@ impl PgBouncer {
             .spawn()
             .expect("there is no /usr/sbin/pgbouncer: apt-get install pgbouncer");
         let listens = || std::net::TcpStream::connect(port.addr()).ok();
-        wait_for(patience(), listens).expect("it listens");
+        wait_for(test_timeout(), listens).expect("it listens");
         Self {
             port,
             child,
@@ -77,7 +79,7 @@ impl PgBouncer {
         }
     }
 
-    /// The URL of a database behind it, from that of the server.
+    /// Returns the URL of a database of the server through the pooler.
     #[must_use]
     pub fn url(&self, server: &Postgres, database: &str) -> String {
         let (own, other) = (self.port.addr().to_string(), server.addr().to_string());

@@ -1,8 +1,9 @@
 //! Ports that no other test, in this process or another, is given at the same time.
 //!
-//! The gate binds its listeners itself and does not tell which port it got, so a test must know a free one beforehand.
-//! Binding port 0 and letting go is a race; here a port is a locked file, held for as long as it is in use. The range
-//! lies below the kernel's ephemeral one, so that no outgoing connection takes a port between the choice and the bind.
+//! The gate binds its listeners itself and does not report the port that it got, so a test must
+//! know a free one beforehand. Binding port 0 and letting go is a race. Here a port is a locked
+//! file, held for as long as it is in use. The range lies below the kernel's ephemeral one, so that
+//! no outgoing connection takes a port between the choice and the bind.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -46,13 +47,13 @@ impl Port {
         panic!("no free port between {FIRST} and {}", FIRST + COUNT);
     }
 
-    /// The port's number.
+    /// Returns the number of the port.
     #[must_use]
     pub fn number(&self) -> u16 {
         self.number
     }
 
-    /// The port as an address of 127.0.0.1.
+    /// Returns the port as an address of 127.0.0.1.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.number))

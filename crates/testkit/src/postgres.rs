@@ -1,4 +1,4 @@
-//! A private PostgreSQL server from the Debian packages: data, port and socket of its own; killed, stopped, started again.
+//! A private PostgreSQL server from the Debian packages, with data, port and socket of its own.
 //!
 //! The server refuses to run as root: started by root, it runs as `postgres`, or else as `nobody`.
 
@@ -17,10 +17,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use self::cluster::{PASSWORD, Programs, USER};
-use crate::eventually::{patience, wait_for};
+use crate::eventually::{test_timeout, wait_for};
 use crate::port::Port;
 
-/// A server that belongs to one test, or to the tests of one process. Dropped, it is gone with its data.
+/// A server that belongs to one test, or to the tests of one process. Its data are gone when it is
+/// dropped.
 #[derive(Debug)]
 pub struct Postgres {
     programs: Programs,
@@ -31,11 +32,11 @@ pub struct Postgres {
     databases: AtomicU32,
 }
 
-/// A transaction of somebody else. Dropped, it is undone.
+/// A transaction of another client. It is undone when it is dropped.
 #[derive(Debug)]
 pub struct HeldTransaction {
     child: Child,
-    /// At its end the session would end.
+    /// The session ends when its input ends.
     _input: ChildStdin,
 }
 
@@ -47,17 +48,18 @@ impl Drop for HeldTransaction {
 }
 
 impl Postgres {
-    /// Starts a server and waits until it is ready. It syncs nothing, for speed: what it acknowledges survives its own death,
-    /// not that of the machine.
+    /// Starts a server and waits until it is ready. It syncs nothing, for speed: acknowledged
+    /// writes survive the death of the server, not of the machine.
     ///
     /// # Panics
-    /// When the packages are missing, or it does not become ready in time.
+    /// When the packages are missing, or the server does not become ready in time.
     #[must_use]
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// As [`start`](Self::start), with further settings such as `max_connections=10`.
+    /// Starts a server as [`start`](Self::start) does, with further settings such as
+    /// `max_connections=10`.
     ///
     /// # Panics
     /// As [`start`](Self::start).
@@ -72,9 +74,9 @@ impl Postgres {
         let programs = Programs::find();
         let folder = tempfile::Builder::new()
             .prefix("tallygate-postgres-")
-            .tempdir_in(cluster::quick_folder())
+            .tempdir_in(cluster::fast_temp_dir())
             .expect("a temporary folder can be made");
-        programs.give(folder.path());
+        programs.give_to_server_user(folder.path());
         programs.copy_cluster(&folder.path().join("data"));
         Self {
             programs,
@@ -86,7 +88,8 @@ impl Postgres {
         }
     }
 
-    /// As [`start`](Self::start), serving TLS with a certificate that its own root vouches for and that names `localhost`.
+    /// Starts a server as [`start`](Self::start) does, serving TLS with a certificate for
+    /// `localhost` that is its own root.
     ///
     /// # Panics
     /// As [`start`](Self::start), and when `openssl` is missing.
@@ -104,7 +107,8 @@ impl Postgres {
         server
     }
 
-    /// The server that the tests of this process share, started when the first of them asks.
+    /// Returns the server that the tests of this process share, started when the first of them
+    /// asks.
     ///
     /// # Panics
     /// As [`start`](Self::start).
@@ -120,10 +124,10 @@ impl Postgres {
         server
     }
 
-    /// A new database with nothing in it; its URL.
+    /// Creates an empty database and returns its URL.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// When the database cannot be created.
     #[must_use]
     pub fn database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
@@ -131,11 +135,11 @@ impl Postgres {
         self.url(&name)
     }
 
-    /// A new schema with nothing in it, in a database that is shared, which is made many times faster than a database; its
-    /// URL.
+    /// Creates an empty schema in a database that is shared, which is many times faster than
+    /// creating a database, and returns its URL.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// When the schema cannot be created.
     #[must_use]
     pub fn schema(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
@@ -143,13 +147,13 @@ impl Postgres {
         format!("{}?options=-csearch_path%3D{name}", self.url("postgres"))
     }
 
-    /// The URL of a database, whether there is one or not.
+    /// Returns the URL of a database, whether it exists or not.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}:{PASSWORD}@{}/{database}", self.addr())
     }
 
-    /// The URL of a database by the Unix socket of the server.
+    /// Returns the URL of a database by the Unix socket of the server.
     #[must_use]
     pub fn socket_url(&self, database: &str) -> String {
         let folder = self.folder.path().display().to_string().replace('/', "%2F");
@@ -159,25 +163,25 @@ impl Postgres {
         )
     }
 
-    /// The user of every URL, and the password.
+    /// Returns the user of every URL, and the password.
     #[must_use]
     pub const fn login(&self) -> (&'static str, &'static str) {
         (USER, PASSWORD)
     }
 
-    /// Where it listens, running or not.
+    /// Returns the address of the server, running or not.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
     }
 
-    /// The file of the root certificate of a server that was started with TLS.
+    /// Returns the file of the root certificate of a server that was started with TLS.
     #[must_use]
     pub fn root_certificate(&self) -> PathBuf {
         self.folder.path().join("server.crt")
     }
 
-    /// What `psql` prints for statements: rows by line, columns apart by `|`.
+    /// Returns the output of `psql` for statements: rows by line, columns separated by `|`.
     ///
     /// # Panics
     /// When a statement fails.
@@ -212,7 +216,7 @@ impl Postgres {
         command
     }
 
-    /// A backup of a database, as `pg_dump` makes it.
+    /// Makes a backup of a database with `pg_dump`, and returns its path.
     ///
     /// # Panics
     /// When it fails.
@@ -224,7 +228,7 @@ impl Postgres {
         path
     }
 
-    /// Puts a database back to a backup. Nobody may be connected.
+    /// Puts a database back to a backup. No client may be connected.
     ///
     /// # Panics
     /// When it fails.
@@ -250,12 +254,13 @@ impl Postgres {
         assert!(output.status.success(), "{program} {arguments:?}: {error}");
     }
 
-    /// Runs statements in a transaction that stays open, with all its locks, until what is returned is dropped.
+    /// Runs statements in a transaction that stays open, with all its locks, until the returned
+    /// value is dropped.
     ///
     /// # Panics
     /// When they fail.
     #[must_use]
-    pub fn hold(&self, database: &str, sql: &str) -> HeldTransaction {
+    pub fn hold_transaction(&self, database: &str, sql: &str) -> HeldTransaction {
         let mut child = self
             .psql_command(database)
             .stdin(Stdio::piped())
@@ -265,9 +270,9 @@ impl Postgres {
         let mut input = child.stdin.take().expect("it is piped");
         writeln!(input, "BEGIN; {sql};\n\\echo held").expect("psql reads");
         let output = child.stdout.take().expect("it is piped");
-        let mut said = String::new();
-        let read = BufReader::new(output).read_line(&mut said);
-        assert!(read.is_ok() && said.trim() == "held", "{sql}: {said:?}");
+        let mut message = String::new();
+        let read = BufReader::new(output).read_line(&mut message);
+        assert!(read.is_ok() && message.trim() == "held", "{sql}: {said:?}");
         HeldTransaction {
             child,
             _input: input,
@@ -277,64 +282,66 @@ impl Postgres {
     /// Kills every process of the server with SIGKILL.
     ///
     /// # Panics
-    /// When it is not running.
+    /// When the server does not run.
     pub fn kill9(&self) {
         let mut child = self.child().take().expect("the server runs");
-        let family = family(&child);
-        send(&family, Signal::KILL);
+        let process_tree = process_tree(&child);
+        send(&process_tree, Signal::KILL);
         let _status = child.wait();
-        let gone = || family.iter().all(|pid| !lives(*pid)).then_some(());
+        let gone = || process_tree.iter().all(|pid| !is_alive(*pid)).then_some(());
         assert!(
-            wait_for(patience(), gone).is_some(),
+            wait_for(test_timeout(), gone).is_some(),
             "processes of the server do not end"
         );
     }
 
-    /// Ends the server, cutting its connections (SIGINT: a fast shutdown).
+    /// Ends the server and cuts its connections (SIGINT: a fast shutdown).
     ///
     /// # Panics
-    /// When it is not running or does not end in time.
+    /// When the server does not run or does not end in time.
     pub fn stop(&self) {
         let mut child = self.child().take().expect("the server runs");
         send(&[Pid::from_child(&child)], Signal::INT);
-        let ended = wait_for(patience(), || child.try_wait().expect("a child of ours"));
+        let ended = wait_for(test_timeout(), || {
+            child.try_wait().expect("a child of ours")
+        });
         assert!(ended.is_some(), "the server does not end:\n{}", self.log());
     }
 
-    /// Stops every process of the server where it is, as a server that hangs.
+    /// Stops every process of the server where it is, as if it hung.
     ///
     /// # Panics
-    /// When it is not running.
+    /// When the server does not run.
     pub fn pause(&self) {
-        // The parent first, so that it makes no more children meanwhile.
+        // The parent is stopped first, so that it makes no more children meanwhile.
         let child = self.child();
         let child = child.as_ref().expect("the server runs");
         send(&[Pid::from_child(child)], Signal::STOP);
-        send(&family(child), Signal::STOP);
+        send(&process_tree(child), Signal::STOP);
     }
 
     /// Lets a paused server go on.
     ///
     /// # Panics
-    /// When it is not running.
+    /// When the server does not run.
     pub fn resume(&self) {
         let child = self.child();
         send(
-            &family(child.as_ref().expect("the server runs")),
+            &process_tree(child.as_ref().expect("the server runs")),
             Signal::CONT,
         );
     }
 
-    /// Starts it again on the same port and data, and waits until it is ready.
+    /// Starts the server again on the same port and data, and waits until it is ready.
     ///
     /// # Panics
-    /// When it runs already or does not become ready in time.
+    /// When the server runs already or does not become ready in time.
     pub fn restart(&self) {
         let mut child = self.child();
         assert!(child.is_none(), "the server runs already");
         *child = Some(self.launch());
         let running = child.as_mut().expect("it was started just now");
-        let ready = wait_for(patience(), || {
+        let ready = wait_for(test_timeout(), || {
             let ended = running.try_wait().expect("a child of ours");
             assert!(
                 ended.is_none(),
@@ -347,7 +354,7 @@ impl Postgres {
     }
 
     fn launch(&self) -> Child {
-        // Its last state is not this one's.
+        // The file holds the state of the start before.
         let _absent = fs::remove_file(self.data().join("postmaster.pid"));
         let log = File::options()
             .create(true)
@@ -411,18 +418,19 @@ impl Drop for Postgres {
         let Some(mut child) = self.child().take() else {
             return;
         };
-        // An immediate shutdown: only the server itself knows what memory it shares, which a SIGKILL would leave behind.
-        send(&family(&child), Signal::CONT);
+        // An immediate shutdown: only the server itself knows its shared memory, which a SIGKILL
+        // would leave behind.
+        send(&process_tree(&child), Signal::CONT);
         send(&[Pid::from_child(&child)], Signal::QUIT);
-        let ended = wait_for(patience(), || child.try_wait().ok().flatten());
+        let ended = wait_for(test_timeout(), || child.try_wait().ok().flatten());
         if ended.is_none() {
-            send(&family(&child), Signal::KILL);
+            send(&process_tree(&child), Signal::KILL);
             let _status = child.wait();
         }
     }
 }
 
-/// Whether the server in that folder says that it takes connections.
+/// Returns whether the server in a folder says that it takes connections.
 fn is_ready(data: &Path) -> bool {
     let state = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
     state
@@ -431,27 +439,27 @@ fn is_ready(data: &Path) -> bool {
         .is_some_and(|line| line.trim() == "ready")
 }
 
-/// The process and its children, which have process groups of their own.
-fn family(child: &Child) -> Vec<Pid> {
+/// Returns the process and its children, which have process groups of their own.
+fn process_tree(child: &Child) -> Vec<Pid> {
     let id = child.id();
     let path = format!("/proc/{id}/task/{id}/children");
     let children = fs::read_to_string(path).unwrap_or_default();
-    let mut family = vec![Pid::from_child(child)];
+    let mut process_tree = vec![Pid::from_child(child)];
     let children = children
         .split_whitespace()
         .filter_map(|text| text.parse().ok());
-    family.extend(children.filter_map(Pid::from_raw));
-    family
+    process_tree.extend(children.filter_map(Pid::from_raw));
+    process_tree
 }
 
-/// Whoever is gone meanwhile needs no signal.
-fn send(family: &[Pid], signal: Signal) {
-    for pid in family {
+/// Sends a signal to processes. One that has ended meanwhile needs none.
+fn send(process_tree: &[Pid], signal: Signal) {
+    for pid in process_tree {
         let _gone = kill_process(*pid, signal);
     }
 }
 
-fn lives(pid: Pid) -> bool {
+fn is_alive(pid: Pid) -> bool {
     let state =
         fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
     !state.is_empty() && !state.contains(") Z ")

@@ -1,9 +1,8 @@
-//! A private Redis from the Debian packages: killed, stopped, flushed, started again; alone, behind a Sentinel, or as a
-//! Cluster.
+//! A private Redis server from the Debian packages, alone, behind a Sentinel, or as a Cluster.
 
 mod cluster;
-mod old;
 mod sentinel;
+mod version_stub;
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -13,14 +12,14 @@ use std::sync::{Mutex, PoisonError};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::eventually::{patience, wait_for};
+use crate::eventually::{test_timeout, wait_for};
 use crate::port::Port;
 
 pub use cluster::RedisCluster;
-pub use old::OldRedis;
 pub use sentinel::RedisSentinel;
+pub use version_stub::RedisVersionStub;
 
-/// A server that belongs to one test. Dropped, it is gone with its data, none of which it ever wrote.
+/// A server that belongs to one test. It writes no data to disk, and is gone when it is dropped.
 #[derive(Debug)]
 pub struct Redis {
     folder: TempDir,
@@ -34,13 +33,14 @@ impl Redis {
     /// Starts a server and waits until it answers.
     ///
     /// # Panics
-    /// When the package is missing, or it does not answer in time.
+    /// When the package is missing, or the server does not answer in time.
     #[must_use]
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// As [`start`](Self::start), with further settings such as `--maxmemory 10mb`, each in two words or more.
+    /// Starts a server as [`start`](Self::start) does, with further settings such as `--maxmemory
+    /// 10mb`, each in two words or more.
     ///
     /// # Panics
     /// As [`start`](Self::start).
@@ -65,10 +65,10 @@ impl Redis {
         server
     }
 
-    /// Starts it (again), empty, and waits until it answers.
+    /// Starts the server (again), empty, and waits until it answers.
     ///
     /// # Panics
-    /// When it does not answer in time.
+    /// When the server does not answer in time.
     pub fn restart(&self) {
         self.kill();
         let log = File::create(self.folder.path().join("log")).expect("a file can be made");
@@ -84,19 +84,19 @@ impl Redis {
             .spawn()
             .expect("redis-server is installed");
         *self.child() = Some(child);
-        let pong = wait_for(patience(), || {
+        let pong = wait_for(test_timeout(), || {
             (self.command(&["PING"]) == "PONG").then_some(())
         });
         assert!(pong.is_some(), "redis does not answer: {}", self.log());
     }
 
-    /// Where it listens.
+    /// Returns the address of the server.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
     }
 
-    /// Its URL, with its password if it has one.
+    /// Returns the URL, with the password if there is one.
     #[must_use]
     pub fn url(&self) -> String {
         match &self.password {
@@ -105,7 +105,7 @@ impl Redis {
         }
     }
 
-    /// Kills it with SIGKILL, if it runs. It comes back empty.
+    /// Kills the server with SIGKILL, if it runs. It comes back empty.
     ///
     /// # Panics
     /// When the system refuses.
@@ -116,23 +116,23 @@ impl Redis {
         }
     }
 
-    /// Stops it with SIGSTOP: its connections stay and nothing is answered.
+    /// Stops the server with SIGSTOP: its connections stay and nothing is answered.
     ///
     /// # Panics
-    /// When it does not run.
+    /// When the server does not run.
     pub fn hang(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on after [`hang`](Self::hang).
+    /// Lets the server go on after [`hang`](Self::hang).
     ///
     /// # Panics
-    /// When it does not run.
+    /// When the server does not run.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// Forgets all keys.
+    /// Deletes all keys.
     pub fn flush(&self) {
         self.command(&["FLUSHALL"]);
     }
@@ -146,9 +146,9 @@ impl Redis {
         self.command(arguments)
     }
 
-    /// How many commands of this name it has served.
+    /// Returns the number of commands of a name that the server has served.
     #[must_use]
-    pub fn served(&self, command: &str) -> u64 {
+    pub fn commands_served(&self, command: &str) -> u64 {
         let stats = self.command(&["INFO", "commandstats"]);
         let name = format!("cmdstat_{command}:calls=");
         let line = stats.lines().find_map(|line| line.strip_prefix(&name));
@@ -156,9 +156,10 @@ impl Redis {
             .unwrap_or(0)
     }
 
-    /// How many commands it has served, but for those that ask how it is.
+    /// Returns the number of commands that the server has served, without those that ask for its
+    /// state.
     #[must_use]
-    pub fn work(&self) -> u64 {
+    pub fn total_commands(&self) -> u64 {
         const READS: [&str; 6] = [
             "info",
             "ping",
@@ -176,7 +177,7 @@ impl Redis {
         stats.lines().filter_map(calls).sum()
     }
 
-    /// What it logged since its last start.
+    /// Returns the log of the server since its last start.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()

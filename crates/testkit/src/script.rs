@@ -1,10 +1,11 @@
-//! What the scripted upstream does with a request, chosen by its path. The table is in the docs of `upstream`.
+//! The behaviours of the scripted upstream, chosen by a request's path. The table is in the docs of
+//! `upstream`.
 
 use std::time::Duration;
 
-/// One scripted behaviour.
+/// A scripted behaviour.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Act {
+pub(crate) enum Behaviour {
     /// A whole answer with a Content-Length, after a pause.
     Answer {
         status: u16,
@@ -32,18 +33,18 @@ pub(crate) enum Act {
     Early { status: u16 },
     /// 200 and `Connection: close`.
     LastAnswer,
-    /// Nothing, until the test says go; then 200.
+    /// Nothing until the test releases it; then 200.
     Hold,
-    /// Head and half the body, the rest when the test says go.
+    /// The head and half the body, and the rest when the test releases it.
     HoldMidBody {
-        /// Before the request's body was read.
+        /// Whether this happens before the request's body was read.
         early: bool,
     },
     /// Nothing, until the other side leaves.
     Hang,
     /// The connection breaks before or within the answer.
-    Break { how: Break, at: BreakAt },
-    /// Bytes that are no HTTP.
+    Disconnect { how: Disconnect, at: DisconnectAt },
+    /// Bytes that are not HTTP.
     Garbage,
     /// 101, then every byte comes back.
     Upgrade,
@@ -51,21 +52,21 @@ pub(crate) enum Act {
     Raw {
         bytes: Vec<u8>,
         close: bool,
-        /// Before the request's body was read.
+        /// Whether this happens before the request's body was read.
         early: bool,
     },
 }
 
-/// How a connection ends.
+/// The way in which a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Break {
+pub(crate) enum Disconnect {
     Close,
     Reset,
 }
 
-/// Where in the answer a connection ends.
+/// The place in an answer where a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BreakAt {
+pub(crate) enum DisconnectAt {
     BeforeHead,
     MidHead,
     /// After 1,000 of 10,000 declared bytes.
@@ -74,15 +75,15 @@ pub(crate) enum BreakAt {
     MidChunks,
 }
 
-impl Act {
-    /// The behaviour that the first known word of the path asks for; 200 when there is none.
+impl Behaviour {
+    /// Returns the behaviour that the first known word of a path asks for; a 200 if there is none.
     pub(crate) fn of_target(target: &str) -> Self {
         let path = target.split('?').next().unwrap_or_default();
         let mut segments = path.split('/').filter(|segment| !segment.is_empty());
         while let Some(segment) = segments.next() {
             let rest: Vec<&str> = segments.clone().collect();
-            if let Some(act) = Self::of_word(segment, &rest) {
-                return act;
+            if let Some(behaviour) = Self::of_word(segment, &rest) {
+                return behaviour;
             }
         }
         Self::answer(200, Vec::new(), 3)
@@ -96,7 +97,7 @@ impl Act {
         };
         let milliseconds = |at: usize| Duration::from_millis(number(at, 0) as u64);
         let status = || u16::try_from(number(0, 200)).unwrap_or(200);
-        let breaking = |how, at| Some(Self::Break { how, at });
+        let disconnecting = |how, at| Some(Self::Disconnect { how, at });
         match word {
             "status" => Some(Self::answer(status(), Vec::new(), number(1, 3))),
             "bytes" => Some(Self::answer(200, Vec::new(), number(0, 0))),
@@ -146,12 +147,12 @@ impl Act {
             "hold-mid-body" => Some(Self::HoldMidBody { early: false }),
             "early-hold-mid-body" => Some(Self::HoldMidBody { early: true }),
             "hang" => Some(Self::Hang),
-            "reset-before-head" => breaking(Break::Reset, BreakAt::BeforeHead),
-            "close-before-head" => breaking(Break::Close, BreakAt::BeforeHead),
-            "close-mid-head" => breaking(Break::Close, BreakAt::MidHead),
-            "reset-mid-body" => breaking(Break::Reset, BreakAt::MidBody),
-            "close-mid-body" => breaking(Break::Close, BreakAt::MidBody),
-            "cut-chunked" => breaking(Break::Close, BreakAt::MidChunks),
+            "reset-before-head" => disconnecting(Disconnect::Reset, DisconnectAt::BeforeHead),
+            "close-before-head" => disconnecting(Disconnect::Close, DisconnectAt::BeforeHead),
+            "close-mid-head" => disconnecting(Disconnect::Close, DisconnectAt::MidHead),
+            "reset-mid-body" => disconnecting(Disconnect::Reset, DisconnectAt::MidBody),
+            "close-mid-body" => disconnecting(Disconnect::Close, DisconnectAt::MidBody),
+            "cut-chunked" => disconnecting(Disconnect::Close, DisconnectAt::MidChunks),
             "garbage" => Some(Self::Garbage),
             "upgrade" => Some(Self::Upgrade),
             "raw" | "early-raw" => Some(Self::Raw {
@@ -173,7 +174,7 @@ impl Act {
     }
 }
 
-/// The path that makes a scripted upstream answer with these bytes and nothing else.
+/// Returns the path that makes a scripted upstream answer with these bytes and nothing else.
 #[must_use]
 pub fn raw_answer(bytes: &str) -> String {
     let digits: String = bytes.bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -193,24 +194,24 @@ mod tests {
     #[test]
     fn the_first_known_word_of_a_path_decides() {
         assert_eq!(
-            Act::of_target("/paid/v1/status/418?x=1"),
-            Act::answer(418, Vec::new(), 3)
+            Behaviour::of_target("/paid/v1/status/418?x=1"),
+            Behaviour::answer(418, Vec::new(), 3)
         );
         assert_eq!(
-            Act::of_target(&raw_answer("HTTP")),
-            Act::Raw {
+            Behaviour::of_target(&raw_answer("HTTP")),
+            Behaviour::Raw {
                 bytes: b"HTTP".to_vec(),
                 close: false,
                 early: false
             }
         );
         assert_eq!(
-            Act::of_target("/nothing/known"),
-            Act::answer(200, Vec::new(), 3)
+            Behaviour::of_target("/nothing/known"),
+            Behaviour::answer(200, Vec::new(), 3)
         );
         assert_eq!(
-            Act::of_target("/stream/5/100/20"),
-            Act::Stream {
+            Behaviour::of_target("/stream/5/100/20"),
+            Behaviour::Stream {
                 chunks: 5,
                 bytes: 100,
                 gap: Duration::from_millis(20)

@@ -1,10 +1,10 @@
-//! The usual cast of a test: a scripted upstream and a gate in front of it.
+//! The usual actors of a test: a scripted upstream and a gate in front of it.
 
 use crate::audit::Audit;
 use crate::config::Config;
-use crate::eventually::{patience, wait_for};
+use crate::eventually::{test_timeout, wait_for};
 use crate::gateway::Gateway;
-use crate::load::Seen;
+use crate::load::ObservedCall;
 use crate::upstream::Upstream;
 
 /// An upstream and the gate in front of it. The gate ends first.
@@ -12,12 +12,12 @@ use crate::upstream::Upstream;
 pub struct Site {
     /// The gate.
     pub gateway: Gateway,
-    /// The API behind it.
+    /// The upstream behind it.
     pub upstream: Upstream,
 }
 
 impl Site {
-    /// Both with one app, `api`, and every key at its default.
+    /// Starts both, with one app, `api`, and every key at its default.
     ///
     /// # Panics
     /// When the gate does not become ready.
@@ -26,7 +26,7 @@ impl Site {
         Self::with(binary, Config::new)
     }
 
-    /// Both with a configuration made from the upstream's address.
+    /// Starts both, with a configuration made from the upstream's address.
     ///
     /// # Panics
     /// When the gate does not become ready.
@@ -35,7 +35,7 @@ impl Site {
         Self::before(binary, Upstream::start(), config)
     }
 
-    /// As [`with`](Self::with), in front of an upstream that runs already.
+    /// Starts a gate as [`with`](Self::with) does, in front of an upstream that runs already.
     ///
     /// # Panics
     /// When the gate does not become ready.
@@ -48,11 +48,13 @@ impl Site {
         }
     }
 
-    /// Holds the upstream's list and what callers saw against the ledger, once every call is closed.
+    /// Compares the upstream's list and what callers saw with the ledger, once every call is
+    /// closed.
     ///
     /// # Panics
-    /// When a rule of the audit is still broken after patience: a record may come a moment after its answer.
-    pub fn assert_clean(&self, seen: &[Seen], granted: &[(&str, u64)]) {
+    /// When a rule of the audit is still broken after the timeout: a record may come a moment after
+    /// its answer.
+    pub fn assert_clean(&self, seen: &[ObservedCall], granted: &[(&str, u64)]) {
         let served = self.upstream.served();
         let check = || {
             let verify = self.gateway.verify();
@@ -67,7 +69,7 @@ impl Site {
             audit.findings()
         };
         let mut last = check();
-        let clean = wait_for(patience(), || {
+        let clean = wait_for(test_timeout(), || {
             if !last.is_clean() {
                 last = check();
             }

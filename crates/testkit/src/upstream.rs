@@ -1,7 +1,9 @@
-//! A scripted upstream on a port of its own. It keeps its own list of every request it saw, which is what the ledger
-//! is held against, and it lives in the test's process, so that killing the gate cannot touch that list.
+//! A scripted upstream on a port of its own. It keeps a list of every request that it saw, with
+//! which the ledger is compared. It runs in the test's process, so that killing the gate cannot
+//! touch that list.
 //!
-//! The first of these words in a request's path decides what happens; without any the answer is a small 200.
+//! The first of these words in a request's path decides what happens; without any the answer is a
+//! small 200.
 //!
 //! | path | behaviour |
 //! |---|---|
@@ -20,7 +22,7 @@
 //! | `/hang` | nothing until the other side leaves |
 //! | `/reset-before-head`, `/close-before-head`, `/close-mid-head` | the connection ends without a whole head |
 //! | `/reset-mid-body`, `/close-mid-body`, `/cut-chunked` | 200, then the connection ends within the body |
-//! | `/garbage` | bytes that are no HTTP |
+//! | `/garbage` | bytes that are not HTTP |
 //! | `/upgrade` | 101, then every byte comes back |
 //! | `/raw/HEX[/close]`, `/early-raw/HEX` | exactly these bytes, then perhaps the end, or without reading the body; see [`raw_answer`](crate::raw_answer) |
 
@@ -37,11 +39,11 @@ use std::thread::JoinHandle;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
-pub use self::list::Served;
-use self::list::ServedList;
-use crate::eventually::{patience, wait_for};
+pub use self::list::ServedRequest;
+use self::list::ServedRequests;
+use crate::eventually::{test_timeout, wait_for};
 
-/// What a scripted upstream may be told beforehand.
+/// The options of a scripted upstream.
 #[derive(Debug, Default)]
 pub struct Builder {
     close_after: Option<usize>,
@@ -60,36 +62,39 @@ pub struct Upstream {
 
 #[derive(Debug)]
 struct Shared {
-    list: ServedList,
+    list: ServedRequests,
     connections: AtomicUsize,
-    // Of these, those that have not ended.
+    // The number of connections that have not ended.
     open: AtomicUsize,
-    // Connections are closed without a word after so many requests: the pooled ones of the gate go stale.
+    // The number of requests after which a connection is closed without notice, so that pooled
+    // connections of the gate become stale.
     close_after: Option<usize>,
-    // Counts the test's words to go on; whoever holds waits for the next one.
+    // The number of releases by the test. A held request waits for the next one.
     releases: watch::Sender<u64>,
-    // Counts the test's words to end every connection that has a request.
+    // The number of times that the test ended every connection with a request.
     breaks: watch::Sender<u64>,
 }
 
 // === impl Builder ===
 
 impl Builder {
-    /// Closes each connection silently after that many requests, as a server does whose keep-alive ends.
+    /// Closes each connection silently after so many requests, as a server does whose keep-alive
+    /// ends.
     #[must_use]
     pub fn close_after(mut self, requests: usize) -> Self {
         self.close_after = Some(requests);
         self
     }
 
-    /// Also appends each event to a file, one JSON object a line; the last line of a sequence number is the newest.
+    /// Also appends each event to a file, one JSON object a line. The last line of a sequence
+    /// number is the newest.
     #[must_use]
     pub fn log_to(mut self, path: impl Into<PathBuf>) -> Self {
         self.log = Some(path.into());
         self
     }
 
-    /// Listens on that port of 127.0.0.1, so that an upstream can come back where it was.
+    /// Listens on this port of 127.0.0.1, so that an upstream can come back on the same address.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
@@ -111,7 +116,7 @@ impl Builder {
             .local_addr()
             .expect("a bound listener has an address");
         let shared = Arc::new(Shared {
-            list: ServedList::new(self.log.as_deref()),
+            list: ServedRequests::new(self.log.as_deref()),
             connections: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             close_after: self.close_after,
@@ -151,37 +156,38 @@ impl Upstream {
         Builder::default()
     }
 
-    /// Where it listens.
+    /// Returns the address of the upstream.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Its address as the configuration wants it.
+    /// Returns the address in the form of the configuration.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    /// How many connections were opened to it, ever.
+    /// Returns the number of connections that were ever opened to the upstream.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Acquire)
     }
 
-    /// Everything it was asked, in the order of arrival, those still unanswered included.
+    /// Returns all requests in the order of arrival, those still unanswered included.
     #[must_use]
-    pub fn served(&self) -> Vec<Served> {
+    pub fn served(&self) -> Vec<ServedRequest> {
         self.shared.list.all()
     }
 
-    /// As [`served`](Self::served), and forgets it. Only while nothing is in flight.
+    /// Returns all requests as [`served`](Self::served) does, and empties the list. To be called
+    /// only while nothing is in flight.
     #[must_use]
-    pub fn take_served(&self) -> Vec<Served> {
+    pub fn take_served(&self) -> Vec<ServedRequest> {
         self.shared.list.take()
     }
 
-    /// How many requests arrived and were not taken yet.
+    /// Returns the number of requests that arrived and were not taken yet.
     #[must_use]
     pub fn served_count(&self) -> usize {
         self.shared.list.len()
@@ -192,7 +198,9 @@ impl Upstream {
     /// # Panics
     /// When they do not come in time.
     pub fn wait_for_served(&self, count: usize) {
-        let arrived = wait_for(patience(), || (self.served_count() >= count).then_some(()));
+        let arrived = wait_for(test_timeout(), || {
+            (self.served_count() >= count).then_some(())
+        });
         assert!(
             arrived.is_some(),
             "{} of {count} requests reached the upstream",
@@ -200,38 +208,39 @@ impl Upstream {
         );
     }
 
-    /// Waits until every connection so far has ended, so that the list holds all that a gate has sent which is dead by now:
-    /// some of it may still wait in the kernel to be read.
+    /// Waits until every connection so far has ended. Then the list holds all requests of a gate
+    /// that was killed; before, some of them may still wait in the kernel to be read.
     ///
     /// # Panics
     /// When connections stay open.
     pub fn wait_until_left(&self) {
-        // Connections are taken in the order in which they came: when this one has ended, those before it were taken.
+        // Connections are accepted in the order in which they came: when this one has ended, those
+        // before it were accepted.
         let mut last = std::net::TcpStream::connect(self.addr).expect("the upstream listens");
-        let told = last.shutdown(std::net::Shutdown::Write);
-        let ended = told.and_then(|()| last.read(&mut [0]));
+        let closed = last.shutdown(std::net::Shutdown::Write);
+        let ended = closed.and_then(|()| last.read(&mut [0]));
         assert!(
             matches!(ended, Ok(0)),
             "the upstream does not hang up: {ended:?}"
         );
         let open = || self.shared.open.load(Ordering::Acquire);
-        let left = wait_for(patience(), || (open() == 0).then_some(()));
+        let left = wait_for(test_timeout(), || (open() == 0).then_some(()));
         assert!(left.is_some(), "{} connections stay open", open());
     }
 
-    /// Lets everything go on that holds now.
+    /// Lets everything go on that is held now.
     pub fn release(&self) {
         self.shared.releases.send_modify(|count| *count += 1);
     }
 
     /// Ends every connection on which a request is under way.
-    pub fn break_all(&self) {
+    pub fn disconnect_all(&self) {
         self.shared.breaks.send_modify(|count| *count += 1);
     }
 
-    /// Closes the port and all connections, and gives the list.
+    /// Closes the port and all connections, and returns the list.
     #[must_use]
-    pub fn stop(mut self) -> Vec<Served> {
+    pub fn stop(mut self) -> Vec<ServedRequest> {
         self.end();
         self.shared.list.all()
     }
@@ -262,7 +271,7 @@ fn serve(listener: std::net::TcpListener, shared: Arc<Shared>, stopped: oneshot:
         let listener = TcpListener::from_std(listener).expect("the listener is non-blocking");
         tokio::select! {
             () = accept(listener, shared) => {}
-            // An error says that the handle was dropped: the same thing.
+            // An error says that the handle was dropped, which means the same.
             _ = stopped => {}
         }
     });

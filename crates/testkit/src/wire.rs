@@ -1,4 +1,5 @@
-//! As much of HTTP/1.1 as both sides of a test need: heads and how bodies are framed. Strict on purpose.
+//! The parts of HTTP/1.1 that both sides of a test need: heads, and the framing of bodies. Strict
+//! on purpose.
 
 use std::fmt;
 
@@ -7,18 +8,18 @@ use std::fmt;
 pub struct Head {
     /// The request line or the status line, without its line end.
     pub first_line: String,
-    /// Name and value of each header.
+    /// The names and values of the headers.
     pub headers: Vec<(String, String)>,
 }
 
-/// How long a body is.
+/// The rule by which the end of a body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// As many bytes; 0 for none.
+    /// The body has this many bytes; 0 for none.
     Length(u64),
-    /// In chunks, until the empty one.
+    /// The body comes in chunks, until the empty one.
     Chunked,
-    /// Until the connection is closed.
+    /// The body ends with the connection.
     UntilClose,
 }
 
@@ -48,13 +49,13 @@ impl Head {
         })
     }
 
-    /// The value of the first header of that name, compared without case.
+    /// Returns the value of the first header of a name, compared without case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         header(&self.headers, name)
     }
 
-    /// The status of a status line.
+    /// Returns the status of a status line.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         let mut words = self.first_line.split(' ');
@@ -64,20 +65,20 @@ impl Head {
         words.next()?.parse().ok()
     }
 
-    /// Method and target of a request line.
+    /// Returns method and target of a request line.
     #[must_use]
     pub fn method_and_target(&self) -> Option<(&str, &str)> {
         let mut words = self.first_line.split(' ');
         Some((words.next()?, words.next()?))
     }
 
-    /// How the body of a request with this head is framed.
+    /// Returns the framing of the body of a request with this head.
     #[must_use]
     pub fn request_framing(&self) -> Framing {
         self.declared_framing().unwrap_or(Framing::Length(0))
     }
 
-    /// How the body of a response with this head to a request with that method is framed.
+    /// Returns the framing of the body of a response with this head to a request with a method.
     #[must_use]
     pub fn response_framing(&self, method: &str) -> Framing {
         let status = self.status().unwrap_or(0);
@@ -108,7 +109,7 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// The value of the first header of that name, compared without case.
+/// Returns the value of the first header of a name, compared without case.
 #[must_use]
 pub fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     headers
@@ -117,7 +118,8 @@ pub fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str
         .map(|(_, value)| value.as_str())
 }
 
-/// The length of the head at the start of `bytes`, its empty line included, once it is there whole.
+/// Returns the length of the head at the start of `bytes`, its empty line included, once it is
+/// there whole.
 #[must_use]
 pub fn find_head(bytes: &[u8]) -> Option<usize> {
     bytes
@@ -126,7 +128,8 @@ pub fn find_head(bytes: &[u8]) -> Option<usize> {
         .map(|at| at + 4)
 }
 
-/// Takes a chunked body apart: how many bytes of `bytes` it took and what was in it, once it is there whole.
+/// Decodes a chunked body, once it is there whole. Returns how many bytes of `bytes` it took, and
+/// its content.
 ///
 /// # Errors
 /// When a chunk's length is not hexadecimal.
@@ -153,7 +156,7 @@ pub fn parse_chunked(bytes: &[u8]) -> Result<Option<(usize, Vec<u8>)>, Malformed
     }
 }
 
-// After the last chunk: trailer lines, then an empty one.
+// Returns the end of the trailer: lines, then an empty one.
 fn end_of_trailers(bytes: &[u8]) -> Option<usize> {
     if bytes.starts_with(b"\r\n") {
         Some(2)

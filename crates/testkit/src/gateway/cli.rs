@@ -1,4 +1,4 @@
-//! The command line of the real binary, spoken to one gate.
+//! The command line of the real binary, connected to one gate.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,30 +13,30 @@ pub struct Cli<'a> {
     environment: Vec<(String, String)>,
 }
 
-/// What a command said.
+/// The output of a command.
 #[derive(Clone, Debug)]
 pub struct CliOutput {
-    /// Its exit code; -1 when a signal ended it.
+    /// The exit code; -1 when a signal ended the command.
     pub code: i32,
-    /// Its standard output.
+    /// The standard output.
     pub stdout: String,
-    /// Its standard error.
+    /// The standard error.
     pub stderr: String,
 }
 
 /// A license as `license create --json` shows it.
 #[derive(Clone, Debug)]
 pub struct License {
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// Its key, shown only now.
+    /// The key, which is shown only now.
     pub key: String,
     /// The whole object.
     pub json: Value,
 }
 
 impl<'a> Cli<'a> {
-    /// The command line of that binary with that configuration, which need not exist.
+    /// Makes a command line of a binary with a configuration, which need not exist.
     #[must_use]
     pub fn new(binary: &'a Path, config: PathBuf) -> Self {
         Self {
@@ -75,7 +75,7 @@ impl<'a> Cli<'a> {
         }
     }
 
-    /// Runs a command that must succeed, and gives its standard output.
+    /// Runs a command that must succeed, and returns its standard output.
     ///
     /// # Panics
     /// When it fails.
@@ -86,7 +86,7 @@ impl<'a> Cli<'a> {
         output.stdout
     }
 
-    /// Runs a command with `--json` and gives the value it prints.
+    /// Runs a command with `--json` and returns the value that it prints.
     ///
     /// # Panics
     /// When it fails or prints something else.
@@ -97,7 +97,7 @@ impl<'a> Cli<'a> {
             .unwrap_or_else(|error| panic!("{arguments:?}: {error} in {text:?}"))
     }
 
-    /// Runs a command with `--json` that prints one object a line.
+    /// Runs a command with `--json` that prints one object a line, and returns the objects.
     ///
     /// # Panics
     /// When it fails or prints something else.
@@ -114,7 +114,7 @@ impl<'a> Cli<'a> {
 }
 
 impl License {
-    /// Takes what was printed apart.
+    /// Reads a license from the output of a command.
     ///
     /// # Panics
     /// When `id` or `key` is missing.

@@ -41,7 +41,7 @@ impl Process {
         self.child.id()
     }
 
-    /// How it ended, when it has.
+    /// Returns the exit status, if the process has ended.
     pub(super) fn exited(&mut self) -> Option<ExitStatus> {
         self.child
             .try_wait()
@@ -70,13 +70,13 @@ impl Process {
 
     /// Ends the whole group at once and reaps the child.
     pub(super) fn kill(mut self) {
-        // The group is gone when the child ended by itself: that is what was wanted.
+        // The group is gone when the child ended by itself, which is what was wanted.
         let _gone = kill_process_group(self.pid, Signal::KILL);
         let _status = self.child.wait();
     }
 }
 
-/// Standard output and error of all starts in that folder.
+/// Returns standard output and error of all starts in a folder.
 pub(super) fn read_logs(folder: &Path) -> String {
     [STDOUT, STDERR]
         .map(|name| fs::read(folder.join(name)).unwrap_or_default())

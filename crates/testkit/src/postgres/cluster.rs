@@ -8,14 +8,14 @@ use std::process::Command;
 
 /// The superuser of every server.
 pub(super) const USER: &str = "tallygate";
-/// Its password over TCP; over the Unix socket none is needed.
+/// The superuser's password over TCP; over the Unix socket none is needed.
 pub(super) const PASSWORD: &str = "secret";
 
-/// Where the server's programs are, and who may run them.
+/// The folder of the server's programs, and the user that runs them.
 #[derive(Debug)]
 pub(super) struct Programs {
     folder: PathBuf,
-    /// User and group to run as; `None`: whoever runs the tests.
+    /// The user and group to run as; `None`: those of the tests.
     pub(super) runs_as: Option<(u32, u32)>,
 }
 
@@ -43,13 +43,14 @@ impl Programs {
     }
 
     /// Gives a path to the server's user.
-    pub(super) fn give(&self, path: &Path) {
+    pub(super) fn give_to_server_user(&self, path: &Path) {
         if let Some((user, group)) = self.runs_as {
             chown(path, Some(user), Some(group)).expect("root gives files away");
         }
     }
 
-    /// Makes a cluster at that path. Initialising one takes a second or more, so that it is done once and copied.
+    /// Makes a cluster at a path. Initialising one takes a second or more, so it is done once and
+    /// copied.
     pub(super) fn copy_cluster(&self, to: &Path) {
         let template = self.template();
         self.run(
@@ -63,13 +64,13 @@ impl Programs {
         );
     }
 
-    /// The cluster that others are copied from, made by the first process that needs it.
+    /// Returns the cluster that others are copied from, made by the first process that needs it.
     fn template(&self) -> PathBuf {
         let name = self.folder.to_string_lossy().replace('/', "-");
         let owner = fs::metadata("/proc/self").expect("/proc is there").uid();
-        let place = quick_folder().join(format!("tallygate-cluster{name}-{owner}"));
+        let place = fast_temp_dir().join(format!("tallygate-cluster{name}-{owner}"));
         fs::create_dir_all(&place).expect("a folder can be made");
-        self.give(&place);
+        self.give_to_server_user(&place);
         let lock = File::create(place.join("lock")).expect("a lock file can be made");
         lock.lock().expect("it can be locked");
         let template = place.join("template");
@@ -79,7 +80,7 @@ impl Programs {
             fs::write(&password, PASSWORD).expect("the password can be written");
             fs::set_permissions(&password, fs::Permissions::from_mode(0o600))
                 .expect("a file of ours");
-            self.give(&password);
+            self.give_to_server_user(&password);
             let _absent = fs::remove_dir_all(&half);
             let (half_text, user) = (half.to_string_lossy(), format!("--username={USER}"));
             let password = format!("--pwfile={}", password.display());
@@ -104,7 +105,7 @@ impl Programs {
         template
     }
 
-    /// A certificate for `localhost` that vouches for itself.
+    /// Makes a self-signed certificate for `localhost`.
     pub(super) fn make_certificate(&self, folder: &Path) {
         let (key, certificate) = (folder.join("server.key"), folder.join("server.crt"));
         let request = folder.join("request.cnf");
@@ -142,22 +143,23 @@ impl Programs {
         let output = command
             .output()
             .unwrap_or_else(|error| panic!("cannot start {program}: {error}"));
-        let said = String::from_utf8_lossy(&output.stderr);
+        let message = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{program} failed: {said}");
     }
 }
 
-/// Where servers keep their data: in memory if there is plenty, since they copy and make thousands of files.
-pub(super) fn quick_folder() -> PathBuf {
-    const PLENTY: u64 = 2 << 30;
+/// Returns the folder for the data of servers: in memory if there is plenty, since they copy and
+/// make thousands of files.
+pub(super) fn fast_temp_dir() -> PathBuf {
+    const MIN_FREE_BYTES: u64 = 2 << 30;
     let free = |path: &str| rustix::fs::statvfs(path).map_or(0, |is| is.f_bavail * is.f_frsize);
-    if free("/dev/shm") >= PLENTY {
+    if free("/dev/shm") >= MIN_FREE_BYTES {
         return PathBuf::from("/dev/shm");
     }
     std::env::temp_dir()
 }
 
-/// Whom root runs the server as.
+/// Returns the user and group that root runs the server as.
 fn unprivileged() -> Option<(u32, u32)> {
     let owner = fs::metadata("/proc/self").expect("/proc is there").uid();
     if owner != 0 {

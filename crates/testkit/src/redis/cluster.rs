@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use super::Redis;
-use crate::eventually::{patience, wait_for};
+use crate::eventually::{test_timeout, wait_for};
 use crate::port::Port;
 
 /// Three masters that share the slots.
@@ -15,7 +15,7 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Starts the nodes, makes a Cluster of them and waits until each of them finds it in order.
+    /// Starts the nodes, makes a Cluster of them and waits until each of them reports it in order.
     ///
     /// # Panics
     /// When that does not happen in time.
@@ -48,7 +48,7 @@ impl RedisCluster {
             let info = node.command(&["CLUSTER", "INFO"]);
             info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
         };
-        let ready = wait_for(patience(), || nodes.iter().all(well).then_some(()));
+        let ready = wait_for(test_timeout(), || nodes.iter().all(well).then_some(()));
         assert!(ready.is_some(), "the cluster does not come together");
         Self {
             nodes,
@@ -56,13 +56,13 @@ impl RedisCluster {
         }
     }
 
-    /// The URLs of all nodes.
+    /// Returns the URLs of all nodes.
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
         self.nodes.iter().map(Redis::url).collect()
     }
 
-    /// The nodes.
+    /// Returns the nodes.
     #[must_use]
     pub fn nodes(&self) -> &[Redis] {
         &self.nodes

@@ -6,10 +6,10 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use super::Redis;
-use crate::eventually::{patience, wait_for};
+use crate::eventually::{test_timeout, wait_for};
 use crate::port::Port;
 
-/// A master and a replica with one Sentinel, which fails over on its own word.
+/// A master and a replica with one Sentinel, whose vote alone decides a failover.
 #[derive(Debug)]
 pub struct RedisSentinel {
     first: Redis,
@@ -61,7 +61,7 @@ impl RedisSentinel {
             child,
             _folder: folder,
         };
-        let linked = wait_for(patience(), || {
+        let linked = wait_for(test_timeout(), || {
             let replicas = started.ask(&["SENTINEL", "REPLICAS", Self::SERVICE]);
             let followed = started.second.ask(&["INFO", "replication"]);
             let ready = replicas.contains(&started.second.addr().port().to_string())
@@ -72,35 +72,35 @@ impl RedisSentinel {
         started
     }
 
-    /// The URL of the Sentinel.
+    /// Returns the URL of the Sentinel.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis+sentinel://{}/{}", self.port.addr(), Self::SERVICE)
     }
 
-    /// The server that was the master at first.
+    /// Returns the server that was the master at first.
     #[must_use]
-    pub const fn first(&self) -> &Redis {
+    pub const fn initial_master(&self) -> &Redis {
         &self.first
     }
 
-    /// The server that was the replica at first.
+    /// Returns the server that was the replica at first.
     #[must_use]
-    pub const fn second(&self) -> &Redis {
+    pub const fn initial_replica(&self) -> &Redis {
         &self.second
     }
 
-    /// The port of the present master, as the Sentinel knows it.
+    /// Returns the port of the present master, as the Sentinel knows it.
     #[must_use]
     pub fn master_port(&self) -> Option<u16> {
         let answer = self.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", Self::SERVICE]);
         answer.lines().last()?.trim().parse().ok()
     }
 
-    /// Has the Sentinel make the replica the master, as for maintenance: both servers live.
+    /// Lets the Sentinel make the replica the master, as for maintenance, while both servers run.
     ///
     /// # Panics
-    /// When it refuses.
+    /// When the Sentinel refuses.
     pub fn fail_over(&self) {
         let answer = self.ask(&["SENTINEL", "FAILOVER", Self::SERVICE]);
         assert_eq!(answer, "OK", "a planned failover begins");
@@ -119,7 +119,7 @@ impl RedisSentinel {
 
 impl Drop for RedisSentinel {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The Sentinel may have ended by itself.
         let _ended = self.child.kill();
         let _status = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! One connection of the scripted upstream: read a request, act, again.
+//! A connection of the scripted upstream: it reads a request, acts, and begins again.
 
 use std::io;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::Shared;
-use super::list::Served;
-use crate::script::{Act, Break, BreakAt};
+use super::list::ServedRequest;
+use crate::script::{Behaviour, Disconnect, DisconnectAt};
 use crate::wire::{self, Framing, Head};
 
-// Bodies are counted whole and kept up to this much, for the echo.
+// The greatest number of bytes of a body that is kept for the echo. The rest is only counted.
 const MAX_KEPT_BODY: usize = 64 * 1024;
 
 /// Whether the connection can carry another request.
@@ -26,22 +26,23 @@ enum Next {
 
 struct Peer {
     stream: TcpStream,
-    // What was read and not used yet.
+    // Bytes that were read and not used yet.
     buffer: Vec<u8>,
     shared: Arc<Shared>,
 }
 
-struct Asked {
+struct Exchange {
     head: Head,
     method: String,
     target: String,
     sequence: usize,
     body: Vec<u8>,
-    // Taken before the test can know of the request: no word to go on is missed.
+    // Subscribed before the test can know of the request, so that no release is missed.
     releases: watch::Receiver<u64>,
 }
 
-/// Serves a connection until either side ends it. Errors are the other side's leaving, and end it too.
+/// Serves a connection until either side ends it. Errors mean that the other side has left, and end
+/// it too.
 pub(super) async fn serve(stream: TcpStream, number: usize, shared: Arc<Shared>) {
     let limit = shared.close_after.unwrap_or(usize::MAX);
     let mut peer = Peer {
@@ -50,7 +51,7 @@ pub(super) async fn serve(stream: TcpStream, number: usize, shared: Arc<Shared>)
         shared,
     };
     for _ in 0..limit {
-        match peer.exchange(number).await {
+        match peer.serve_request(number).await {
             Ok(Next::KeepAlive) => {}
             Ok(Next::End) | Err(_) => return,
         }
@@ -58,23 +59,23 @@ pub(super) async fn serve(stream: TcpStream, number: usize, shared: Arc<Shared>)
 }
 
 impl Peer {
-    async fn exchange(&mut self, connection: usize) -> io::Result<Next> {
+    async fn serve_request(&mut self, connection: usize) -> io::Result<Next> {
         let Some(head) = self.read_head().await? else {
             return Ok(Next::End);
         };
         let (method, target) = head.method_and_target().ok_or(io::ErrorKind::InvalidData)?;
         let (method, target) = (method.to_owned(), target.to_owned());
         let releases = self.shared.releases.subscribe();
-        let sequence = self.shared.list.arrived(Served {
+        let sequence = self.shared.list.arrived(ServedRequest {
             connection,
             call_id: head.header("tallygate-call-id").map(str::to_owned),
             method: method.clone(),
             target: target.clone(),
             headers: head.headers.clone(),
-            ..Served::default()
+            ..ServedRequest::default()
         });
-        let act = Act::of_target(&target);
-        let mut asked = Asked {
+        let behaviour = Behaviour::of_target(&target);
+        let mut exchange = Exchange {
             head,
             method,
             target,
@@ -83,18 +84,20 @@ impl Peer {
             releases,
         };
         let is_early = matches!(
-            act,
-            Act::Early { .. } | Act::HoldMidBody { early: true } | Act::Raw { early: true, .. }
+            behaviour,
+            Behaviour::Early { .. }
+                | Behaviour::HoldMidBody { early: true }
+                | Behaviour::Raw { early: true, .. }
         );
         let mut breaks = self.shared.breaks.subscribe();
-        let exchange = async {
+        let serving = async {
             if !is_early {
-                self.read_body(&mut asked).await?;
+                self.read_body(&mut exchange).await?;
             }
-            self.act(act, &mut asked).await
+            self.perform(behaviour, &mut exchange).await
         };
         tokio::select! {
-            next = exchange => next,
+            next = serving => next,
             _ = breaks.changed() => Ok(Next::End),
         }
     }
@@ -113,12 +116,12 @@ impl Peer {
         }
     }
 
-    async fn read_body(&mut self, asked: &mut Asked) -> io::Result<()> {
-        let framing = asked.head.request_framing();
+    async fn read_body(&mut self, exchange: &mut Exchange) -> io::Result<()> {
+        let framing = exchange.head.request_framing();
         if framing == Framing::Length(0) {
             return Ok(());
         }
-        if asked
+        if exchange
             .head
             .header("expect")
             .is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
@@ -128,37 +131,37 @@ impl Peer {
                 .await?;
         }
         let total = match framing {
-            Framing::Length(length) => self.read_counted(asked, length).await?,
-            Framing::Chunked | Framing::UntilClose => self.read_chunked(asked).await?,
+            Framing::Length(length) => self.read_counted(exchange, length).await?,
+            Framing::Chunked | Framing::UntilClose => self.read_chunked(exchange).await?,
         };
         self.shared
             .list
-            .change(asked.sequence, |served| served.body_bytes = total);
+            .change(exchange.sequence, |served| served.body_bytes = total);
         Ok(())
     }
 
-    async fn read_counted(&mut self, asked: &mut Asked, length: u64) -> io::Result<u64> {
+    async fn read_counted(&mut self, exchange: &mut Exchange, length: u64) -> io::Result<u64> {
         let mut left = length;
         while left > 0 {
             if self.buffer.is_empty() && self.stream.read_buf(&mut self.buffer).await? == 0 {
-                self.shared
-                    .list
-                    .change(asked.sequence, |served| served.body_bytes = length - left);
+                self.shared.list.change(exchange.sequence, |served| {
+                    served.body_bytes = length - left
+                });
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             let taken = self
                 .buffer
                 .len()
                 .min(usize::try_from(left).unwrap_or(usize::MAX));
-            let kept = taken.min(MAX_KEPT_BODY - asked.body.len());
-            asked.body.extend_from_slice(&self.buffer[..kept]);
+            let kept = taken.min(MAX_KEPT_BODY - exchange.body.len());
+            exchange.body.extend_from_slice(&self.buffer[..kept]);
             self.buffer.drain(..taken);
             left -= taken as u64;
         }
         Ok(length)
     }
 
-    async fn read_chunked(&mut self, asked: &mut Asked) -> io::Result<u64> {
+    async fn read_chunked(&mut self, exchange: &mut Exchange) -> io::Result<u64> {
         loop {
             let parsed =
                 wire::parse_chunked(&self.buffer).map_err(|_| io::ErrorKind::InvalidData)?;
@@ -166,7 +169,7 @@ impl Peer {
                 let total = body.len() as u64;
                 self.buffer.drain(..length);
                 body.truncate(MAX_KEPT_BODY);
-                asked.body = body;
+                exchange.body = body;
                 return Ok(total);
             }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
@@ -175,9 +178,9 @@ impl Peer {
         }
     }
 
-    async fn act(&mut self, act: Act, asked: &mut Asked) -> io::Result<Next> {
-        match act {
-            Act::Answer {
+    async fn perform(&mut self, behaviour: Behaviour, exchange: &mut Exchange) -> io::Result<Next> {
+        match behaviour {
+            Behaviour::Answer {
                 status,
                 headers,
                 bytes,
@@ -186,29 +189,34 @@ impl Peer {
                 if !after.is_zero() {
                     tokio::time::sleep(after).await;
                 }
-                self.answer(asked, status, &headers, &filler(bytes)).await
+                self.answer(exchange, status, &headers, &filler(bytes))
+                    .await
             }
-            Act::Echo => self.answer(asked, 200, &json_type(), &echo(asked)).await,
-            Act::Informational { status } => {
+            Behaviour::Echo => {
+                self.answer(exchange, 200, &json_type(), &echo(exchange))
+                    .await
+            }
+            Behaviour::Informational { status } => {
                 let head = format!("HTTP/1.1 {status} Wait\r\nLink: </style.css>\r\n\r\n");
                 self.stream.write_all(head.as_bytes()).await?;
-                self.answer(asked, 200, &[], &filler(3)).await
+                self.answer(exchange, 200, &[], &filler(3)).await
             }
-            Act::Early { status } => {
+            Behaviour::Early { status } => {
                 let close = [("Connection".to_owned(), "close".to_owned())];
-                self.answer(asked, status, &close, b"too large\n").await?;
+                self.answer(exchange, status, &close, b"too large\n")
+                    .await?;
                 Ok(Next::End)
             }
-            Act::LastAnswer => {
+            Behaviour::LastAnswer => {
                 let close = [("Connection".to_owned(), "close".to_owned())];
-                self.answer(asked, 200, &close, &filler(3)).await?;
+                self.answer(exchange, 200, &close, &filler(3)).await?;
                 Ok(Next::End)
             }
-            Act::Stream { chunks, bytes, gap } => {
-                self.stream_chunks(asked, chunks, bytes, gap).await
+            Behaviour::Stream { chunks, bytes, gap } => {
+                self.stream_chunks(exchange, chunks, bytes, gap).await
             }
-            Act::Drip { bytes, gap } => self.drip(asked, bytes, gap).await,
-            Act::DripHead { bytes, gap } => {
+            Behaviour::Drip { bytes, gap } => self.drip(exchange, bytes, gap).await,
+            Behaviour::DripHead { bytes, gap } => {
                 self.stream
                     .write_all(b"HTTP/1.1 200 OK\r\nX-Slow: ")
                     .await?;
@@ -216,47 +224,51 @@ impl Peer {
                     tokio::time::sleep(gap).await;
                     self.stream.write_all(b"x").await?;
                 }
-                self.begin(asked, 200, "\r\nContent-Length: 0\r\n\r\n")
+                self.begin(exchange, 200, "\r\nContent-Length: 0\r\n\r\n")
                     .await?;
-                self.done(asked);
+                self.done(exchange);
                 Ok(Next::KeepAlive)
             }
-            Act::UntilClose { bytes } => {
-                self.begin(asked, 200, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
-                    .await?;
+            Behaviour::UntilClose { bytes } => {
+                self.begin(
+                    exchange,
+                    200,
+                    "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+                )
+                .await?;
                 self.stream.write_all(&filler(bytes)).await?;
-                self.done(asked);
+                self.done(exchange);
                 Ok(Next::End)
             }
-            Act::Hold => {
-                self.released(asked).await?;
-                self.answer(asked, 200, &[], &filler(3)).await
+            Behaviour::Hold => {
+                self.wait_for_release(exchange).await?;
+                self.answer(exchange, 200, &[], &filler(3)).await
             }
-            Act::HoldMidBody { .. } => {
+            Behaviour::HoldMidBody { .. } => {
                 self.begin(
-                    asked,
+                    exchange,
                     200,
                     "HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n",
                 )
                 .await?;
                 self.stream.write_all(&filler(1000)).await?;
-                self.released(asked).await?;
+                self.wait_for_release(exchange).await?;
                 self.stream.write_all(&filler(1000)).await?;
-                self.done(asked);
+                self.done(exchange);
                 Ok(Next::KeepAlive)
             }
-            Act::Hang => self.left().await,
-            Act::Break { how, at } => self.break_off(asked, how, at).await,
-            Act::Garbage => {
+            Behaviour::Hang => self.wait_until_left().await,
+            Behaviour::Disconnect { how, at } => self.break_off(exchange, how, at).await,
+            Behaviour::Garbage => {
                 self.stream
                     .write_all(b"\x16\x03\x01 this is not HTTP\r\n\r\n")
                     .await?;
                 Ok(Next::End)
             }
-            Act::Upgrade => self.upgrade(asked).await,
-            Act::Raw { bytes, close, .. } => {
+            Behaviour::Upgrade => self.upgrade(exchange).await,
+            Behaviour::Raw { bytes, close, .. } => {
                 self.stream.write_all(&bytes).await?;
-                self.done(asked);
+                self.done(exchange);
                 Ok(if close { Next::End } else { Next::KeepAlive })
             }
         }
@@ -264,7 +276,7 @@ impl Peer {
 
     async fn answer(
         &mut self,
-        asked: &Asked,
+        exchange: &Exchange,
         status: u16,
         headers: &[(String, String)],
         body: &[u8],
@@ -282,26 +294,26 @@ impl Peer {
             bytes.extend_from_slice(format!("Content-Length: {}\r\n", body.len()).as_bytes());
         }
         bytes.extend_from_slice(b"\r\n");
-        if !bodiless && asked.method != "HEAD" {
+        if !bodiless && exchange.method != "HEAD" {
             bytes.extend_from_slice(body);
         }
         self.shared
             .list
-            .change(asked.sequence, |served| served.status = Some(status));
+            .change(exchange.sequence, |served| served.status = Some(status));
         self.stream.write_all(&bytes).await?;
-        self.done(asked);
+        self.done(exchange);
         Ok(Next::KeepAlive)
     }
 
     async fn stream_chunks(
         &mut self,
-        asked: &Asked,
+        exchange: &Exchange,
         chunks: usize,
         bytes: usize,
         gap: Duration,
     ) -> io::Result<Next> {
         self.begin(
-            asked,
+            exchange,
             200,
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
         )
@@ -314,13 +326,13 @@ impl Peer {
             self.stream.write_all(&chunk).await?;
         }
         self.stream.write_all(b"0\r\n\r\n").await?;
-        self.done(asked);
+        self.done(exchange);
         Ok(Next::KeepAlive)
     }
 
-    async fn drip(&mut self, asked: &Asked, bytes: usize, gap: Duration) -> io::Result<Next> {
+    async fn drip(&mut self, exchange: &Exchange, bytes: usize, gap: Duration) -> io::Result<Next> {
         self.begin(
-            asked,
+            exchange,
             200,
             &format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n"),
         )
@@ -329,31 +341,36 @@ impl Peer {
             tokio::time::sleep(gap).await;
             self.stream.write_all(b"x").await?;
         }
-        self.done(asked);
+        self.done(exchange);
         Ok(Next::KeepAlive)
     }
 
-    async fn break_off(&mut self, asked: &Asked, how: Break, at: BreakAt) -> io::Result<Next> {
+    async fn break_off(
+        &mut self,
+        exchange: &Exchange,
+        how: Disconnect,
+        at: DisconnectAt,
+    ) -> io::Result<Next> {
         match at {
-            BreakAt::BeforeHead => {}
-            BreakAt::MidHead => {
+            DisconnectAt::BeforeHead => {}
+            DisconnectAt::MidHead => {
                 self.stream
                     .write_all(b"HTTP/1.1 200 OK\r\nContent-Le")
                     .await?
             }
-            BreakAt::MidBody => {
+            DisconnectAt::MidBody => {
                 self.begin(
-                    asked,
+                    exchange,
                     200,
                     "HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n",
                 )
                 .await?;
                 self.stream.write_all(&filler(1000)).await?;
-                self.let_it_be_read().await;
+                self.wait_until_read().await;
             }
-            BreakAt::MidChunks => {
+            DisconnectAt::MidChunks => {
                 self.begin(
-                    asked,
+                    exchange,
                     200,
                     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
                 )
@@ -361,41 +378,42 @@ impl Peer {
                 self.stream.write_all(b"3\r\nabc\r\n").await?;
             }
         }
-        if how == Break::Reset {
+        if how == Disconnect::Reset {
             self.stream.set_zero_linger()?;
         }
         Ok(Next::End)
     }
 
-    // A reset throws away what the other side has not read yet, so that the head could be lost with it.
-    async fn let_it_be_read(&self) {
+    // Waits until the other side has read the head. A reset throws away bytes that were not read
+    // yet.
+    async fn wait_until_read(&self) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
-    async fn upgrade(&mut self, asked: &Asked) -> io::Result<Next> {
+    async fn upgrade(&mut self, exchange: &Exchange) -> io::Result<Next> {
         let head =
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-        self.begin(asked, 101, head).await?;
-        let mut piece = std::mem::take(&mut self.buffer);
+        self.begin(exchange, 101, head).await?;
+        let mut chunk = std::mem::take(&mut self.buffer);
         loop {
-            self.stream.write_all(&piece).await?;
-            piece.clear();
-            if self.stream.read_buf(&mut piece).await? == 0 {
-                self.done(asked);
+            self.stream.write_all(&chunk).await?;
+            chunk.clear();
+            if self.stream.read_buf(&mut chunk).await? == 0 {
+                self.done(exchange);
                 return Ok(Next::End);
             }
         }
     }
 
-    // Waits for the test's word, or for the other side to leave.
-    async fn released(&mut self, asked: &mut Asked) -> io::Result<()> {
+    // Waits until the test releases the request, or the other side leaves.
+    async fn wait_for_release(&mut self, exchange: &mut Exchange) -> io::Result<()> {
         tokio::select! {
-            _ = asked.releases.changed() => Ok(()),
+            _ = exchange.releases.changed() => Ok(()),
             _ = Self::read_until_left(&mut self.stream, &mut self.buffer) => Err(io::ErrorKind::ConnectionAborted.into()),
         }
     }
 
-    async fn left(&mut self) -> io::Result<Next> {
+    async fn wait_until_left(&mut self) -> io::Result<Next> {
         Self::read_until_left(&mut self.stream, &mut self.buffer).await?;
         Ok(Next::End)
     }
@@ -405,17 +423,17 @@ impl Peer {
         Ok(())
     }
 
-    async fn begin(&mut self, asked: &Asked, status: u16, head: &str) -> io::Result<()> {
+    async fn begin(&mut self, exchange: &Exchange, status: u16, head: &str) -> io::Result<()> {
         self.shared
             .list
-            .change(asked.sequence, |served| served.status = Some(status));
+            .change(exchange.sequence, |served| served.status = Some(status));
         self.stream.write_all(head.as_bytes()).await
     }
 
-    fn done(&self, asked: &Asked) {
+    fn done(&self, exchange: &Exchange) {
         self.shared
             .list
-            .change(asked.sequence, |served| served.complete = true);
+            .change(exchange.sequence, |served| served.complete = true);
     }
 }
 
@@ -431,12 +449,12 @@ fn json_type() -> [(String, String); 1] {
     [("Content-Type".to_owned(), "application/json".to_owned())]
 }
 
-fn echo(asked: &Asked) -> Vec<u8> {
+fn echo(exchange: &Exchange) -> Vec<u8> {
     json!({
-        "method": asked.method,
-        "target": asked.target,
-        "headers": asked.head.headers,
-        "body": String::from_utf8_lossy(&asked.body),
+        "method": exchange.method,
+        "target": exchange.target,
+        "headers": exchange.head.headers,
+        "body": String::from_utf8_lossy(&exchange.body),
     })
     .to_string()
     .into_bytes()

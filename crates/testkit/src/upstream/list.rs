@@ -1,4 +1,4 @@
-//! The upstream's own list of what it was asked and what it said.
+//! The upstream's list of the requests that came and the answers that were sent.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,22 +9,22 @@ use serde_json::json;
 
 use crate::wire;
 
-/// One request as the upstream saw it.
+/// A request as the upstream saw it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Served {
-    /// Counts arrivals, from 0.
+pub struct ServedRequest {
+    /// The number of the arrival, from 0.
     pub sequence: usize,
-    /// Which connection it came on, counted from 0.
+    /// The number of the connection, from 0.
     pub connection: usize,
-    /// The `Tallygate-Call-Id` it carried.
+    /// The `Tallygate-Call-Id` of the request.
     pub call_id: Option<String>,
-    /// The request's method.
+    /// The method.
     pub method: String,
-    /// Path and query as sent.
+    /// The path and the query, as sent.
     pub target: String,
-    /// Every header as sent.
+    /// The headers, as sent.
     pub headers: Vec<(String, String)>,
-    /// Bytes of the request's body that were read.
+    /// The number of bytes of the request's body that were read.
     pub body_bytes: u64,
     /// The status that was sent, once its line was written.
     pub status: Option<u16>,
@@ -32,8 +32,8 @@ pub struct Served {
     pub complete: bool,
 }
 
-impl Served {
-    /// The value of the first header of that name.
+impl ServedRequest {
+    /// Returns the value of the first header of a name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         wire::header(&self.headers, name)
@@ -52,19 +52,19 @@ impl Served {
 }
 
 #[derive(Debug)]
-pub(super) struct ServedList {
+pub(super) struct ServedRequests {
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    entries: Vec<Served>,
-    // Sequence number of the first entry: what came before it was taken.
+    entries: Vec<ServedRequest>,
+    // The sequence number of the first entry; those before it were taken.
     first: usize,
     log: Option<File>,
 }
 
-impl ServedList {
+impl ServedRequests {
     pub(super) fn new(log: Option<&Path>) -> Self {
         let open = |path| {
             File::options()
@@ -81,8 +81,8 @@ impl ServedList {
         }
     }
 
-    /// Adds a request that has just arrived and gives its sequence number.
-    pub(super) fn arrived(&self, mut served: Served) -> usize {
+    /// Adds a request that has just arrived and returns its sequence number.
+    pub(super) fn arrived(&self, mut served: ServedRequest) -> usize {
         let mut inner = self.lock();
         served.sequence = inner.first + inner.entries.len();
         let sequence = served.sequence;
@@ -91,8 +91,8 @@ impl ServedList {
         sequence
     }
 
-    /// Changes an entry; one that was taken meanwhile is left alone.
-    pub(super) fn change(&self, sequence: usize, change: impl FnOnce(&mut Served)) {
+    /// Changes an entry. One that was taken meanwhile is left alone.
+    pub(super) fn change(&self, sequence: usize, change: impl FnOnce(&mut ServedRequest)) {
         let mut inner = self.lock();
         let Some(at) = sequence.checked_sub(inner.first) else {
             return;
@@ -107,11 +107,11 @@ impl ServedList {
         }
     }
 
-    pub(super) fn all(&self) -> Vec<Served> {
+    pub(super) fn all(&self) -> Vec<ServedRequest> {
         self.lock().entries.clone()
     }
 
-    pub(super) fn take(&self) -> Vec<Served> {
+    pub(super) fn take(&self) -> Vec<ServedRequest> {
         let mut inner = self.lock();
         inner.first += inner.entries.len();
         std::mem::take(&mut inner.entries)
@@ -127,7 +127,7 @@ impl ServedList {
 }
 
 impl Inner {
-    fn write(&mut self, served: &Served) {
+    fn write(&mut self, served: &ServedRequest) {
         if let Some(log) = &mut self.log {
             log.write_all(served.to_line().as_bytes())
                 .expect("the upstream's log can be written");

@@ -1,34 +1,35 @@
-//! Stands in for a Redis of another version, of which there is no package.
+//! A stub for Redis versions of which there is no package.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-/// Says that it is a Redis of some version, and knows no command that a client needs to find that out. Before 6 it does not
-/// even know `HELLO`. Its thread lives as long as the process.
+/// A server that says it is a Redis of some version, and knows only the commands by which a client
+/// finds that out. Before version 6 it does not know `HELLO` either. Its thread lives as long as
+/// the process.
 #[derive(Debug)]
-pub struct OldRedis {
+pub struct RedisVersionStub {
     addr: SocketAddr,
 }
 
-impl OldRedis {
-    /// Begins to listen.
+impl RedisVersionStub {
+    /// Starts to listen.
     ///
     /// # Panics
-    /// When it cannot.
+    /// When the stub cannot listen.
     #[must_use]
     pub fn start(version: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("it is bound");
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // A client that goes ends its connection and nothing more.
+                // A client that leaves ends its own connection and nothing more.
                 std::thread::spawn(move || drop(serve(stream, version)));
             }
         });
         Self { addr }
     }
 
-    /// Its URL.
+    /// Returns the URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}", self.addr)
@@ -56,7 +57,7 @@ fn serve(stream: TcpStream, version: &str) -> io::Result<()> {
     }
 }
 
-/// The name of the next command; its arguments are read and forgotten.
+/// Reads a command and returns its name; its arguments are thrown away.
 fn read_command(reader: &mut impl BufRead) -> io::Result<String> {
     let mut name = None;
     for _ in 0..read_length(reader, '*')? {
