@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use crate::value::FromValue;
 
-/// A size in bytes. Text form: `512B`, `64KiB`, `16MiB`, `1GiB`, `2TiB`; a bare number counts bytes.
+/// A size in bytes. Text form: `512B`, `64KiB`, `16MiB`, `1GiB`, `2TiB`; a bare number counts
+/// bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ByteSize(u64);
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::value::from_text;
 
-/// A length of time in whole milliseconds, from zero to 100 years. Text form: `500ms`, `30s`, `5m`, `1h`, `30d`.
+/// A length of time in whole milliseconds, from zero to 100 years. Text form: `500ms`, `30s`, `5m`,
+/// `1h`, `30d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Millis(u64);
 

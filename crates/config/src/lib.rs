@@ -82,7 +82,8 @@ pub struct Config {
     pub cache: Cache,
     /// Plans in the order of the file; each name once.
     pub plans: Vec<Plan>,
-    /// Apps in the order of the file, at least one; each name once, no two on the same host and path.
+    /// Apps in the order of the file, at least one; each name once, no two on the same host and
+    /// path.
     pub apps: Vec<App>,
 }
 

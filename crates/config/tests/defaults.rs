@@ -5,7 +5,8 @@ use config::{
     Server, Store,
 };
 
-/// What the file has to say because no default could: names, what they name, and a price to show a bill with.
+/// What the file has to say because no default could: names, what they name, and a price to show a
+/// bill with.
 const SAMPLE: &[&str] = &["name", "upstreams", "plan", "price_per_unit", "path"];
 
 fn parse(text: &str) -> Result<Config, config::Errors> {

@@ -1,4 +1,5 @@
-//! `docs/configuration.md` tells of every section and key of the file, with the default that the file has.
+//! `docs/configuration.md` tells of every section and key of the file, with the default that the
+//! file has.
 
 use config::DEFAULT_FILE;
 

@@ -1,4 +1,4 @@
-//! A license: who may call what, until when, from where, and how much.
+//! Licenses: the rights of users to call apps, with their terms.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,53 +13,55 @@ use crate::name::{AccountName, AppName};
 use crate::outcome::Method;
 use crate::time::Timestamp;
 
-/// Whether a license may be used.
+/// The status of a license.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LicenseStatus {
-    /// It may.
+    /// The license may be used.
     #[default]
     Active,
-    /// It may not for now; enabling it brings it back.
+    /// The license may not be used for now; enabling it brings it back.
     Disabled,
-    /// It never may again.
+    /// The license may never be used again.
     Revoked,
 }
 
 /// The right of a user to call an app.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct License {
-    /// Identity.
+    /// The id.
     pub id: LicenseId,
     /// The account that sells the app.
     pub account: AccountName,
-    /// The app it opens; [`AppName::every`]: each app of its account.
+    /// The app that the license opens; [`AppName::every`]: each app of its account.
     pub app: AppName,
-    /// Whether it may be used.
+    /// The status.
     pub status: LicenseStatus,
-    /// When it was made.
+    /// The time of creation.
     pub created_at: Timestamp,
     /// The terms that its seller decided.
     #[serde(flatten)]
     pub spec: LicenseSpec,
 }
 
-/// Leave to call one method (or all) on a path and what lies below it. Text form: `GET /reports`, `* /`.
+/// A permission to call one method (or all) on a path and what lies below it.
+///
+/// Text form: `GET /reports`, `* /`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Permission {
     /// The method; `None`: every method.
     pub method: Option<Method>,
-    /// A normalised parent path.
+    /// The parent path, normalised.
     pub path: String,
 }
 
-/// Why a text is not a [`Permission`].
+/// The error for a text that is not a [`Permission`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a permission: write a method or `*` and a path, such as `GET /reports`")]
 pub struct ParsePermissionError(pub String);
 
 impl License {
-    /// Whether it is one of an app.
+    /// Returns whether the license is for an app of an account.
     #[must_use]
     pub fn opens(&self, account: &AccountName, app: &AppName) -> bool {
         self.app == *app || (self.app.is_every() && self.account == *account)
@@ -67,14 +69,15 @@ impl License {
 }
 
 impl Permission {
-    /// Whether it gives leave for this method on this normalised path. Leave for GET is leave for HEAD.
+    /// Returns whether the permission holds for a method on a normalised path. One for GET holds
+    /// for HEAD.
     #[must_use]
     pub fn covers(&self, method: Method, path: &str) -> bool {
         self.method.is_none_or(|allowed| allowed.includes(method)) && lies_below(&self.path, path)
     }
 }
 
-/// Whether `path` is `parent` or lies below it; both normalised, beginning with `/`.
+/// Returns whether `path` is `parent` or lies below it; both normalised, beginning with `/`.
 #[must_use]
 pub fn lies_below(parent: &str, path: &str) -> bool {
     let parent = parent.strip_suffix('/').unwrap_or(parent);

@@ -66,7 +66,8 @@ name_type!(
     AccountName, "The name of an account.", "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", "default"
 );
 name_type!(
-    /// The name of an app: an API that stands behind the gate. `*` stands for every app of an account.
+    /// The name of an app: an API that stands behind the gate. `*` stands for every app of an
+    /// account.
     AppName or "*", "The name of an app; `*`: every app of the account.", r"^(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$", "sample"
 );
 name_type!(

@@ -34,15 +34,15 @@ pub enum SigningAlgorithm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SigningKeyState {
-    /// Published, and does not sign yet.
+    /// The key is published, and does not sign yet.
     Next,
-    /// The one that signs.
+    /// The key signs.
     Signing,
-    /// Signs no more; what it signed is taken until its overlap ends.
+    /// The key signs no more. Its signatures are accepted until its overlap ends.
     Overlapping,
-    /// What it signed is no longer taken as a credential. Its public half stays published, for stamps are read later.
+    /// Its signatures count no more. Its public half stays published, to read stamps later.
     Retired,
-    /// Not to be trusted for anything it ever signed; not published.
+    /// Nothing that the key ever signed can be trusted. It is not published.
     Withdrawn,
 }
 

@@ -42,7 +42,7 @@ pub struct UsageKey {
     pub start: Timestamp,
 }
 
-/// Their sums.
+/// The sums over the calls of a rollup row, or of a group of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "WrittenSums", into = "WrittenSums")]
 pub struct UsageSums {
@@ -60,7 +60,7 @@ pub struct UsageSums {
     pub response_bytes: u64,
 }
 
-/// [`UsageSums`] as JSON has them.
+/// The form of [`UsageSums`] in JSON.
 #[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "UsageSums")]
 struct WrittenSums {

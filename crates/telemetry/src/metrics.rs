@@ -120,8 +120,8 @@ impl Metrics {
         self.expected.write().calls.extend(labels);
     }
 
-    /// Shows these series of `tallygate_refused_total` from now on, by the symbol of the app (0: none) and the number of the
-    /// refusal; see [`Metrics::expect_calls`].
+    /// Shows these series of `tallygate_refused_total` from now on, by the symbol of the app (0:
+    /// none) and the number of the refusal; see [`Metrics::expect_calls`].
     pub fn expect_refusals(&self, refusals: impl IntoIterator<Item = (u32, u8)>) {
         self.expected.write().refused.extend(refusals);
     }

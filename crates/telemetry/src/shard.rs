@@ -62,7 +62,8 @@ impl Shard {
         counts.upstream.observe_micros(upstream_us);
     }
 
-    /// Counts a refusal, by the symbol of the app (0: none was found) and the number of the refusal.
+    /// Counts a refusal, by the symbol of the app (0: none was found) and the number of the
+    /// refusal.
     pub fn refused(&self, app: u32, refusal: u8) {
         *self.0.lock().refused.entry((app, refusal)).or_default() += 1;
     }

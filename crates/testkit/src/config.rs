@@ -106,7 +106,8 @@ impl Config {
         self
     }
 
-    /// Lets the control plane listen on this address instead of 127.0.0.1, on the port that is chosen for it.
+    /// Lets the control plane listen on this address instead of 127.0.0.1, on the port that is
+    /// chosen for it.
     #[must_use]
     pub const fn control_on(mut self, address: IpAddr) -> Self {
         self.control = Some(address);

@@ -191,7 +191,8 @@ impl Gateway {
         self.signal("SIGINT");
     }
 
-    /// Sends a signal to the gate, by its name: SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 or SIGUSR2.
+    /// Sends a signal to the gate, by its name: SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 or
+    /// SIGUSR2.
     ///
     /// # Panics
     /// When it is not running, or for another name.

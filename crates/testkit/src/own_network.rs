@@ -12,8 +12,8 @@ const NAMESPACE_VARIABLE: &str = "TALLYGATE_TEST_ON_ITS_OWN_NETWORK";
 /// as far as a gate can tell.
 pub const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
-/// Runs the body of the test called `name` on a network with loopback and [`ADDRESS`] and nothing else, whatever the
-/// machine has.
+/// Runs the body of the test called `name` on a network with loopback and [`ADDRESS`] and nothing
+/// else, whatever the machine has.
 ///
 /// # Panics
 /// When the body does, or when the system allows no such namespace.

@@ -39,8 +39,8 @@ impl Redis {
         Self::start_with(&[])
     }
 
-    /// Starts a server as [`start`](Self::start) does, with further settings such as `--maxmemory
-    /// 10mb`, each in two words or more.
+    /// Starts a server as [`start`](Self::start) does, with further settings, each in two words or
+    /// more, such as `--maxmemory 10mb`.
     ///
     /// # Panics
     /// As [`start`](Self::start).
@@ -137,7 +137,8 @@ impl Redis {
         self.command(&["FLUSHALL"]);
     }
 
-    /// Runs a command with `redis-cli` and returns what it prints, trimmed; errors of the server are text as well.
+    /// Runs a command with `redis-cli` and returns what it prints, trimmed; errors of the server
+    /// are text as well.
     ///
     /// # Panics
     /// When `redis-cli` is missing.

@@ -4,7 +4,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-/// What a shell script cannot do without, and what every machine that runs this test was given by hand.
+/// What a shell script cannot do without, and what every machine that runs this test was given by
+/// hand.
 const PRESENT: &[&str] = &["sh", "dirname", "id", "ls", "grep", "cargo", "cc", "cmake"];
 
 #[test]
@@ -21,7 +22,8 @@ fn the_set_up_names_every_program_that_tests_start_and_the_machine_lacks() {
         .expect("linked");
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/setup.sh");
-    // Without apt-get in reach it is no Debian, so that nothing is installed: what is missing is named.
+    // Without apt-get in reach it is no Debian, so that nothing is installed: what is missing is
+    // named.
     let output = Command::new("/bin/sh")
         .arg(script)
         .arg("test")
