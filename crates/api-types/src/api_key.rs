@@ -48,14 +48,14 @@ pub struct CreateApiKey {
     pub expires_in: Option<Lasting<1>>,
     /// Units given to start with; absent: not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = model::LARGEST_EXACT))]
+    #[schemars(range(max = model::MAX_SAFE_INTEGER))]
     pub remaining: Option<u64>,
     /// How they come back, as in `5/1h`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refill: Option<Refill>,
     /// Instead: units that come back at once; with `refill_interval`.
     #[serde(alias = "refillAmount", skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = model::LARGEST_EXACT))]
+    #[schemars(range(max = model::MAX_SAFE_INTEGER))]
     pub refill_amount: Option<u64>,
     /// Instead: time between refills.
     #[serde(alias = "refillInterval", skip_serializing_if = "Option::is_none")]
@@ -98,14 +98,14 @@ pub struct ChangeApiKey {
     pub permissions: Option<Option<ResourcePermissions>>,
     /// What is left; `null`: not counted.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = model::LARGEST_EXACT))]
+    #[schemars(range(max = model::MAX_SAFE_INTEGER))]
     pub remaining: Option<Option<u64>>,
     /// How it comes back; `null`: not at all.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub refill: Option<Option<Refill>>,
     /// Instead: units that come back at once; with `refill_interval`.
     #[serde(alias = "refillAmount", skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = model::LARGEST_EXACT))]
+    #[schemars(range(max = model::MAX_SAFE_INTEGER))]
     pub refill_amount: Option<u64>,
     /// Instead: time between refills.
     #[serde(alias = "refillInterval", skip_serializing_if = "Option::is_none")]

@@ -33,7 +33,7 @@ pub struct CreateLicense {
     pub expires_at: Option<Timestamp>,
     /// Units to start with; absent: not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = model::LARGEST_EXACT))]
+    #[schemars(range(max = model::MAX_SAFE_INTEGER))]
     pub remaining: Option<u64>,
     /// How units come back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,7 +111,7 @@ pub struct ChangeLicense {
         deserialize_with = "given",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schemars(range(max = model::LARGEST_EXACT))]
+    #[schemars(range(max = model::MAX_SAFE_INTEGER))]
     pub remaining: Option<Option<u64>>,
     /// How units come back; `null`: not at all.
     #[serde(

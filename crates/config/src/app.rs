@@ -39,8 +39,8 @@ pub struct App {
     pub plan: Option<PlanName>,
     /// Whether calls can be billed at all \[`live`\].
     pub mode: AppMode,
-    /// What a record must survive before the caller sees the status; that of the journal if the app
-    /// names none.
+    /// The failure that a record must survive before the caller sees the status; that of the
+    /// journal if the app names none.
     pub durability: Durability,
     /// The largest request body; `None`: no limit \[100 MiB\].
     pub body_limit: Option<ByteSize>,

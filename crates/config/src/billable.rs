@@ -29,7 +29,7 @@ pub struct Billable {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OutcomeSet(u8);
 
-/// One item of a list of statuses: `200`, `2xx` or `200-299`.
+/// An item of a list of statuses: `200`, `2xx` or `200-299`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct StatusRange {
     first: u16,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use model::quantity::{self, Unit};
+
 use crate::value::FromValue;
 
 /// A size in bytes. Text form: `512B`, `64KiB`, `16MiB`, `1GiB`, `2TiB`; a bare number counts
@@ -17,12 +19,13 @@ pub struct ByteSize(u64);
 )]
 pub struct ParseByteSizeError(String);
 
-const UNITS: [(&str, u64); 5] = [
+const UNITS: [Unit; 6] = [
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
     ("KiB", 1 << 10),
     ("B", 1),
+    ("", 1),
 ];
 
 impl ByteSize {
@@ -46,26 +49,19 @@ impl FromStr for ByteSize {
     type Err = ParseByteSizeError;
 
     fn from_str(text: &str) -> Result<Self, ParseByteSizeError> {
-        let parse = || {
-            let with_unit =
-                |(unit, factor): &(&str, u64)| Some((text.strip_suffix(unit)?, *factor));
-            let (digits, factor) = UNITS.iter().find_map(with_unit).unwrap_or((text, 1));
-            if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                return None;
-            }
-            let bytes = digits.parse::<u64>().ok()?.checked_mul(factor)?;
-            i64::try_from(bytes).is_ok().then_some(Self(bytes))
-        };
-        parse().ok_or_else(|| ParseByteSizeError(model::quoted(text, 40)))
+        let bytes = quantity::parse(text, &UNITS).flatten();
+        let bytes = bytes.filter(|bytes| i64::try_from(*bytes).is_ok());
+        bytes
+            .map(Self)
+            .ok_or_else(|| ParseByteSizeError(model::quoted(text, 40)))
     }
 }
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = |(_, factor): &&(&str, u64)| self.0 > 0 && self.0.is_multiple_of(*factor);
-        match UNITS.iter().find(fits) {
-            Some((unit, factor)) => write!(f, "{}{unit}", self.0 / factor),
-            None => write!(f, "{}", self.0),
+        match self.0 {
+            0 => f.write_str("0"),
+            bytes => quantity::write(f, bytes, &UNITS),
         }
     }
 }

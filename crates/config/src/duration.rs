@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use model::quantity::{self, Unit};
+
 use crate::value::from_text;
 
 /// A length of time in whole milliseconds, from zero to 100 years. Text form: `500ms`, `30s`, `5m`,
@@ -24,12 +26,12 @@ pub enum ParseMillisError {
     TooLong(String),
 }
 
-const UNITS: [(&str, u64); 5] = [
-    ("ms", 1),
+const UNITS: [Unit; 5] = [
     ("d", 86_400_000),
     ("h", 3_600_000),
     ("m", 60_000),
     ("s", 1_000),
+    ("ms", 1),
 ];
 
 impl Millis {
@@ -61,24 +63,13 @@ impl FromStr for Millis {
     type Err = ParseMillisError;
 
     fn from_str(text: &str) -> Result<Self, ParseMillisError> {
-        let parse = || {
-            let with_unit =
-                |(unit, factor): &(&str, u64)| Some((text.strip_suffix(unit)?, *factor));
-            let (digits, factor) = UNITS.iter().find_map(with_unit)?;
-            if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                return None;
-            }
-            let millis = digits.parse::<u64>().ok();
-            let millis = millis.and_then(|number| number.checked_mul(factor));
-            Some(
-                millis
-                    .filter(|millis| *millis <= Self::MAX_MILLIS)
-                    .map(Self),
-            )
-        };
         let shown = || model::quoted(text, 40);
-        let parsed = parse().ok_or_else(|| ParseMillisError::Malformed(shown()))?;
-        parsed.ok_or_else(|| ParseMillisError::TooLong(shown()))
+        let millis = quantity::parse(text, &UNITS);
+        let millis = millis.ok_or_else(|| ParseMillisError::Malformed(shown()))?;
+        let millis = millis.filter(|millis| *millis <= Self::MAX_MILLIS);
+        millis
+            .map(Self)
+            .ok_or_else(|| ParseMillisError::TooLong(shown()))
     }
 }
 
@@ -87,11 +78,7 @@ impl fmt::Display for Millis {
         if self.0 == 0 {
             return f.write_str("0s");
         }
-        let (unit, factor) = UNITS[1..]
-            .iter()
-            .find(|(_, factor)| self.0.is_multiple_of(*factor))
-            .unwrap_or(&UNITS[0]);
-        write!(f, "{}{unit}", self.0 / factor)
+        quantity::write(f, self.0, &UNITS)
     }
 }
 

@@ -137,8 +137,11 @@ mod tests {
         };
         for name in ["AT", "SLASH", "HASH", "PERCENT"] {
             let raw = format!("postgres://u:${{{name}}}@db/x");
-            let told = check_url(&raw, &env).expect_err("not encoded").to_string();
-            assert!(told.contains(&format!("write `${{{name}|url}}`")), "{told}");
+            let message = check_url(&raw, &env).expect_err("not encoded").to_string();
+            assert!(
+                message.contains(&format!("write `${{{name}|url}}`")),
+                "{message}"
+            );
             assert_eq!(check_url(&raw.replace('}', "|url}"), &env), Ok(()));
         }
         for raw in [

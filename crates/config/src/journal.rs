@@ -13,7 +13,7 @@ use crate::value::{FromValue, words};
 /// `[journal]`: the records of the last days, on the way of every call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Journal {
-    /// What a record must survive before the caller sees the status \[`disk`\].
+    /// The failure that a record must survive before the caller sees the status \[`disk`\].
     pub durability: Durability,
     /// The time that a segment is kept after it was passed on \[72 h\].
     pub keep: Interval,
@@ -28,7 +28,7 @@ pub struct Journal {
 }
 
 words! {
-    /// What the record of a call must survive before its caller sees the status.
+    /// The failure that the record of a call must survive before its caller sees the status.
     Durability {
         /// A power cut: the record is synced to the disk.
         #[default]

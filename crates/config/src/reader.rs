@@ -278,11 +278,11 @@ impl<'r> Section<'r> {
             .ok()
             .filter(|number| range.contains(number));
         if valid.is_none() {
-            let (least, most) = (range.start(), range.end());
-            let message = if *most == MAX_NUMBER {
-                format!("{key}: {number} is not allowed here: write {least} or more")
+            let (min, max) = (range.start(), range.end());
+            let message = if *max == MAX_NUMBER {
+                format!("{key}: {number} is not allowed here: write {min} or more")
             } else {
-                format!("{key}: {number} is not allowed here: write {least} to {most}")
+                format!("{key}: {number} is not allowed here: write {min} to {max}")
             };
             self.report(self.at(key), message);
         }
@@ -309,8 +309,8 @@ impl<'r> Section<'r> {
     ) -> ByteSize {
         let size = self.value(key, default);
         if !range.contains(&size) {
-            let (least, most) = (range.start(), range.end());
-            let message = format!("{key}: {size} is not allowed here: write {least} to {most}");
+            let (min, max) = (range.start(), range.end());
+            let message = format!("{key}: {size} is not allowed here: write {min} to {max}");
             self.report(self.at(key), message);
         }
         size

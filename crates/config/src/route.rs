@@ -1,8 +1,8 @@
 //! `[[app.route]]`: the prices and needs of calls of one path and its methods.
 
 use http::HeaderName;
-use model::license::lies_below;
-use model::{LARGEST_EXACT, Method, ParentPath, RouteTable};
+use model::parent_path::lies_below;
+use model::{MAX_SAFE_INTEGER, Method, ParentPath, RouteTable};
 
 use crate::billable::Billable;
 use crate::header;
@@ -124,9 +124,9 @@ impl Route {
         let path = section.required("path");
         let route = Self {
             methods: section.list("methods", default.methods),
-            units: section.number("units", 0..=LARGEST_EXACT, default.units),
+            units: section.number("units", 0..=MAX_SAFE_INTEGER, default.units),
             units_header: header::read_units_header(&section),
-            units_max: section.optional_number("units_max", 1..=LARGEST_EXACT),
+            units_max: section.optional_number("units_max", 1..=MAX_SAFE_INTEGER),
             units_unreadable: section.value("units_unreadable", default.units_unreadable),
             billable: Billable::read(&section).unwrap_or(billable),
             on_client_gone: section.value("on_client_gone", default.on_client_gone),

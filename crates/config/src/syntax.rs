@@ -29,7 +29,7 @@ pub(crate) fn problem(text: &str, error: &toml::de::Error) -> Problem {
             "this is no key with a value: write such as `threads = 4`".to_owned()
         }
         reason => format!(
-            "this is no TOML ({said}): write keys as `key = value`, texts in quotes, and lists in `[` and `]`"
+            "this is no TOML ({reason}): write keys as `key = value`, texts in quotes, and lists in `[` and `]`"
         ),
     };
     Problem { at, message }

@@ -1,6 +1,6 @@
 //! Warnings: statements of a valid file that its author may not mean.
 
-use model::license::lies_below;
+use model::parent_path::lies_below;
 use model::{Method, Outcome};
 
 use crate::{Access, App, Billable, Config, OutcomeSet, Route, StatusSet};

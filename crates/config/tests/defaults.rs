@@ -5,8 +5,8 @@ use config::{
     Server, Store,
 };
 
-/// What the file has to say because no default could: names, what they name, and a price to show a
-/// bill with.
+/// Keys that the file has to state because they have no default: names, references to names, and a
+/// price to show a bill with.
 const SAMPLE: &[&str] = &["name", "upstreams", "plan", "price_per_unit", "path"];
 
 fn parse(text: &str) -> Result<Config, config::Errors> {
@@ -15,7 +15,7 @@ fn parse(text: &str) -> Result<Config, config::Errors> {
     })
 }
 
-/// The lines that are keys, with the number of each.
+/// Returns the lines that are keys, with the number of each.
 fn key_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let key = |line: &'_ str| line.split_once(" = ").map(|(key, _)| key.to_owned());
     let is_key = move |line: &str| {
@@ -37,7 +37,7 @@ fn without_line(text: &str, number: usize) -> String {
     kept.map(|(_, line)| format!("{line}\n")).collect()
 }
 
-/// The file with the keys that have no default turned on.
+/// Returns the file with the keys that have no default turned on.
 fn with_examples() -> String {
     let on = |line: &str| match line.strip_prefix('#') {
         Some(rest) if !rest.starts_with(' ') && !rest.is_empty() => format!("{rest}\n"),

@@ -16,7 +16,7 @@ const SAMPLE: &[(&str, &str)] = &[
     ("[[app.route]] path", "required"),
 ];
 
-/// Every key of the file as `[section] key`, with the default that the document must state.
+/// Returns every key of the file as `[section] key`, with the default that the document must state.
 fn keys_of_the_file() -> Vec<(String, String)> {
     let mut section = "";
     let mut keys = Vec::new();
@@ -42,7 +42,7 @@ fn keys_of_the_file() -> Vec<(String, String)> {
     keys
 }
 
-/// Every row of the document's tables, in the same form.
+/// Returns every row of the document's tables, in the same form.
 fn rows_of_the_document() -> Vec<(String, String)> {
     let mut section = String::new();
     let mut rows = Vec::new();

@@ -1,4 +1,4 @@
-//! From files on a disk, with an environment.
+//! The loading of files from a disk, with an environment.
 
 use std::path::Path;
 

@@ -59,7 +59,7 @@ fn deep_and_long_files_are_read_or_refused() {
     exercise("[[app]]\n".repeat(5_000).as_bytes());
 }
 
-/// They are those of the fuzz target, which lie beside it.
+/// The seeds of the fuzz target, which lie beside it.
 #[test]
 fn every_seed_is_read_or_refused() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/config");

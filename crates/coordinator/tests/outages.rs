@@ -152,7 +152,7 @@ async fn a_planned_failover_is_followed_within_two_seconds_and_loses_nothing_tha
         one.is_up()
             && two.is_up()
             && redis
-                .second()
+                .initial_replica()
                 .ask(&["CLIENT", "LIST"])
                 .matches(" sub=1")
                 .count()

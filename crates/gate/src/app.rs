@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::HeaderName;
-use model::license;
-use model::path::{NormalPath, ParentPath};
-use model::routing::{AppTable, HostPattern, RouteTable};
+use model::parent_path;
 use model::{AccountName, AppName, Method, Methods, Outcome, Symbol};
+use model::{AppTable, HostPattern, NormalPath, ParentPath, RouteTable};
 
 use crate::unreadable::{OncePerMinute, UnitsUnreadable};
 
@@ -312,7 +311,8 @@ impl Apps {
 
 impl Entry {
     fn serves(&self, path: &NormalPath<'_>) -> bool {
-        let lies_below = |parent: &ParentPath| license::lies_below(parent.as_str(), path.as_str());
+        let lies_below =
+            |parent: &ParentPath| parent_path::lies_below(parent.as_str(), path.as_str());
         self.paths.is_empty() || self.paths.iter().any(lies_below)
     }
 

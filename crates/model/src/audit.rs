@@ -37,7 +37,7 @@ pub enum Who {
     Unknown,
 }
 
-/// One line of the audit log.
+/// An entry of the audit log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AuditEntry {
     /// The entry's id.

@@ -10,9 +10,9 @@ use crate::forms::text_form;
 ///
 /// No number in a request may be larger: its sender may have meant another one, and its reader
 /// would get another.
-pub const LARGEST_EXACT: u64 = (1 << 53) - 1;
+pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
-/// The digits of a number above [`LARGEST_EXACT`], as text. Sums can become so large, and stand in
+/// The digits of a number above [`MAX_SAFE_INTEGER`], as text. Sums can become so large, and stand in
 /// JSON a second time in this form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digits(u64);
@@ -26,7 +26,7 @@ impl Digits {
     /// Returns the digits of a number that a double may not hold; `None` for one that it does.
     #[must_use]
     pub const fn beyond(number: u64) -> Option<Self> {
-        if number > LARGEST_EXACT {
+        if number > MAX_SAFE_INTEGER {
             Some(Self(number))
         } else {
             None
@@ -61,10 +61,10 @@ mod tests {
     #[test]
     fn a_number_has_digits_from_where_doubles_leave_numbers_out() {
         let as_double = |number: u64| number as f64 as u64;
-        assert_eq!(as_double(LARGEST_EXACT), LARGEST_EXACT);
-        assert_ne!(as_double(LARGEST_EXACT + 2), LARGEST_EXACT + 2);
-        assert_eq!(Digits::beyond(LARGEST_EXACT), None);
-        let digits = Digits::beyond(LARGEST_EXACT + 2).expect("above");
+        assert_eq!(as_double(MAX_SAFE_INTEGER), MAX_SAFE_INTEGER);
+        assert_ne!(as_double(MAX_SAFE_INTEGER + 2), MAX_SAFE_INTEGER + 2);
+        assert_eq!(Digits::beyond(MAX_SAFE_INTEGER), None);
+        let digits = Digits::beyond(MAX_SAFE_INTEGER + 2).expect("above");
         assert_eq!(digits.to_string(), "9007199254740993");
         assert_eq!(digits.to_string().parse(), Ok(digits));
         assert_eq!("1e3".parse::<Digits>(), Err(ParseDigitsError));

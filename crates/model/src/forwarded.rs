@@ -195,13 +195,13 @@ const fn is_of_a_name(byte: u8) -> bool {
 /// # Panics
 /// If the written list cannot be read, or reads as another one.
 pub fn exercise(bytes: &[u8]) {
-    let Ok(said) = Forwarded::read(bytes.split(|byte| *byte == b'\n')) else {
+    let Ok(forwarded) = Forwarded::read(bytes.split(|byte| *byte == b'\n')) else {
         return;
     };
-    let again = Forwarded::read([said.0.as_bytes()].into_iter());
-    assert_eq!(again.as_ref(), Ok(&said), "reading twice changes it");
+    let again = Forwarded::read([forwarded.0.as_bytes()].into_iter());
+    assert_eq!(again.as_ref(), Ok(&forwarded), "reading twice changes it");
     let peer = Address::parse("2001:db8::1").expect("an address");
-    let written = said.with_peer(peer, "http");
+    let written = forwarded.with_peer(peer, "http");
     let end = "for=\"[2001:db8::1]\";proto=http";
     assert!(written.ends_with(end), "{written}");
     let next = Forwarded::read([written.as_bytes()].into_iter());
@@ -223,8 +223,8 @@ mod tests {
     }
 
     fn read(lines: &[&str]) -> Result<String, MalformedForwarded> {
-        let said = Forwarded::read(lines.iter().map(|line| line.as_bytes()))?;
-        Ok(said.with_peer(Address::LOCALHOST, "http"))
+        let forwarded = Forwarded::read(lines.iter().map(|line| line.as_bytes()))?;
+        Ok(forwarded.with_peer(Address::LOCALHOST, "http"))
     }
 
     #[test]

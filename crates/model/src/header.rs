@@ -8,7 +8,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Meaning {
     /// A header between caller and upstream, which passes as it is.
-    Theirs,
+    Ordinary,
     /// A header that the gate alone reads or sets: credentials of its protocols, and statements
     /// that the upstream believes because of that.
     Gate,
@@ -93,12 +93,12 @@ pub fn meaning(name: &str) -> Meaning {
         first,
         Some(b'a' | b'c' | b'f' | b'h' | b'p' | b't' | b'w' | b'x')
     ) {
-        return Meaning::Theirs;
+        return Meaning::Ordinary;
     }
     // `host`, `te` and the like: no listed name is as short, but for names of the frame in an odd
     // spelling.
     if name.len() < MIN_LENGTH && !is_odd(name) {
-        return Meaning::Theirs;
+        return Meaning::Ordinary;
     }
     let is_one_of = |names: &[&str]| names.iter().any(|other| is_spelling_of(name, other));
     let begins = |beginning: &&str| {
@@ -114,7 +114,7 @@ pub fn meaning(name: &str) -> Meaning {
     } else if is_odd(name) && is_one_of(&FRAME) {
         Meaning::Frame
     } else {
-        Meaning::Theirs
+        Meaning::Ordinary
     }
 }
 
@@ -171,16 +171,16 @@ pub fn exercise(name: &str) {
             _ => '-',
         })
         .collect();
-    let (said, read) = (meaning(name), meaning(&plain));
+    let (written, read) = (meaning(name), meaning(&plain));
     if name.is_ascii() {
         assert!(
             is_spelling_of(name, &plain),
             "{name} may be read as {plain}"
         );
-        let is_frame = said == Meaning::Frame && read == Meaning::Theirs;
+        let is_frame = written == Meaning::Frame && read == Meaning::Ordinary;
         assert!(
-            said == read || is_frame,
-            "{name} means {said:?}, {plain} {read:?}"
+            written == read || is_frame,
+            "{name} means {written:?}, {plain} {read:?}"
         );
     }
     assert_ne!(
@@ -239,8 +239,8 @@ mod tests {
             ("X_HTTP_Method_Override", Meaning::MethodOverride),
             ("Content_Length", Meaning::Frame),
             ("Transfer~Encoding", Meaning::Frame),
-            ("Content-Length", Meaning::Theirs),
-            ("Host", Meaning::Theirs),
+            ("Content-Length", Meaning::Ordinary),
+            ("Host", Meaning::Ordinary),
             ("Proxy", Meaning::Proxy),
             ("Client_IP", Meaning::Proxy),
             ("X-Envoy-External-Address", Meaning::Proxy),
@@ -248,13 +248,13 @@ mod tests {
             ("WL-Proxy-Client-IP", Meaning::Proxy),
             ("Front-End-Https", Meaning::Proxy),
             ("X-Forwarded", Meaning::Proxy),
-            ("x-forwardedfor", Meaning::Theirs),
-            ("proxy-status", Meaning::Theirs),
-            ("tallygate", Meaning::Theirs),
-            ("x-api-key", Meaning::Theirs),
-            ("authorization", Meaning::Theirs),
-            ("accept", Meaning::Theirs),
-            ("", Meaning::Theirs),
+            ("x-forwardedfor", Meaning::Ordinary),
+            ("proxy-status", Meaning::Ordinary),
+            ("tallygate", Meaning::Ordinary),
+            ("x-api-key", Meaning::Ordinary),
+            ("authorization", Meaning::Ordinary),
+            ("accept", Meaning::Ordinary),
+            ("", Meaning::Ordinary),
         ] {
             assert_eq!(meaning(name), expected, "{name}");
         }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::forms::text_form;
+use crate::quantity::{self, Unit};
 
 /// A length of time in whole seconds, from one second to 100 years of 366 days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,32 +48,21 @@ impl Interval {
     }
 }
 
-const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
+const UNITS: [Unit; 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
 
 impl FromStr for Interval {
     type Err = ParseIntervalError;
 
     fn from_str(text: &str) -> Result<Self, ParseIntervalError> {
-        let parse = || {
-            let (_, factor) = UNITS.iter().find(|(unit, _)| text.ends_with(*unit))?;
-            let digits = &text[..text.len() - 1];
-            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-                return None;
-            }
-            Self::from_seconds(digits.parse::<u64>().ok()?.checked_mul(*factor)?)
-        };
-        parse().ok_or_else(|| ParseIntervalError(crate::quoted(text, 40)))
+        let seconds = quantity::parse(text, &UNITS).flatten();
+        let interval = seconds.and_then(Self::from_seconds);
+        interval.ok_or_else(|| ParseIntervalError(crate::quoted(text, 40)))
     }
 }
 
 impl fmt::Display for Interval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = u64::from(self.0);
-        let largest = UNITS
-            .iter()
-            .find(|(_, factor)| seconds.is_multiple_of(*factor));
-        let (unit, factor) = largest.copied().unwrap_or(('s', 1));
-        write!(f, "{}{unit}", seconds / factor)
+        quantity::write(f, self.0.into(), &UNITS)
     }
 }
 

@@ -25,7 +25,7 @@ word_enum!(
         Apifew => "apifew",
         /// AuthForge's shape: four groups of four of `A-Z 0-9`.
         Authforge => "authforge",
-        /// Any other text; comes by import only.
+        /// Another text, which comes by import only.
         Imported => "imported",
     }
 );

@@ -6,7 +6,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BodyLength {
     /// The head states no length, so there is no body.
-    Unsaid,
+    Absent,
     /// The body has this many bytes.
     Known(u64),
     /// The body comes in chunks. A length beside it says nothing (RFC 9112, section 6.3).
@@ -35,13 +35,13 @@ impl BodyLength {
             let chunked = first.eq_ignore_ascii_case(b"chunked") && coding.next().is_none();
             return chunked.then_some(Self::Chunked).ok_or(MalformedLength);
         }
-        let mut length = Self::Unsaid;
+        let mut length = Self::Absent;
         for item in lengths.flat_map(items) {
-            let said = Self::Known(number(item).ok_or(MalformedLength)?);
-            if length != Self::Unsaid && length != said {
+            let stated = Self::Known(number(item).ok_or(MalformedLength)?);
+            if length != Self::Absent && length != stated {
                 return Err(MalformedLength);
             }
-            length = said;
+            length = stated;
         }
         Ok(length)
     }
@@ -109,8 +109,8 @@ mod tests {
 
     #[test]
     fn a_length_is_read_in_one_way_or_not_at_all() {
-        use BodyLength::{Chunked, Known, Unsaid};
-        assert_eq!(read(&[], &[]), Ok(Unsaid));
+        use BodyLength::{Absent, Chunked, Known};
+        assert_eq!(read(&[], &[]), Ok(Absent));
         for lengths in [&["3"][..], &["3, 3"], &["3", "3"], &["3,3", " 3 "], &["03"]] {
             assert_eq!(read(lengths, &[]), Ok(Known(3)), "{lengths:?}");
         }

@@ -15,6 +15,7 @@ pub mod exact;
 mod forms;
 pub mod forwarded;
 pub mod header;
+pub mod host;
 pub mod id;
 pub mod interval;
 pub mod key;
@@ -28,8 +29,11 @@ pub mod money;
 pub mod name;
 pub mod origin;
 pub mod outcome;
+pub mod parent_path;
 pub mod path;
+pub mod permission;
 pub mod plan;
+pub mod quantity;
 pub mod record;
 pub mod refusal;
 pub mod routing;
@@ -51,8 +55,9 @@ pub use api_key::{ApiKey, ApiKeyPrefix, ApiKeyRule, Metadata, ResourcePermission
 pub use audit::{Actor, AuditEntry, Who};
 pub use check::{CallFacts, check};
 pub use credential::{CredentialInfo, CredentialStatus};
-pub use exact::{Digits, LARGEST_EXACT};
+pub use exact::{Digits, MAX_SAFE_INTEGER};
 pub use forwarded::Forwarded;
+pub use host::HostPattern;
 pub use id::{
     AppId, AuditId, CallId, CredentialId, InstanceId, LicenseId, ManagementKeyId, ParseIdError,
     PlanRevisionId, RequestTokenId, SessionId, SigningKeyId, UserId,
@@ -60,7 +65,7 @@ pub use id::{
 pub use interval::Interval;
 pub use key::{Credential, Fingerprint, KeyFormat, KeyHash, KeyHasher};
 pub use length::BodyLength;
-pub use license::{License, LicenseStatus, Permission};
+pub use license::{License, LicenseStatus};
 pub use license_spec::LicenseSpec;
 pub use limit::{Counter, Limits, RateLimit, Refill, RefillMode, WindowKind};
 pub use mask::{beginning, masked, quoted};
@@ -69,11 +74,13 @@ pub use money::{Currency, Money};
 pub use name::{AccountName, AppName, NameError, PlanName};
 pub use origin::{CallerOrigin, ForwardedFor};
 pub use outcome::{Blame, Ending, Method, Mode, Outcome};
-pub use path::{AmbiguousPath, NormalPath, ParentPath};
+pub use parent_path::ParentPath;
+pub use path::{AmbiguousPath, NormalPath};
+pub use permission::Permission;
 pub use plan::{Plan, PlanRevision};
 pub use record::{CallHead, CallRecord, CallTail, CallerPlace};
 pub use refusal::Refusal;
-pub use routing::{AppConflict, AppTable, HostPattern, RouteConflict, RouteTable};
+pub use routing::{AppConflict, AppTable, RouteConflict, RouteTable};
 pub use scope::{ParseScopeError, Scope};
 pub use session::{
     ACCESS_TOKEN_KIND, MAX_ACCESS_TOKEN_BYTES, RefreshToken, Session, is_access_token,

@@ -3,9 +3,9 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::license::Permission;
 use crate::limit::Limits;
 use crate::name::PlanName;
+use crate::permission::Permission;
 use crate::time::Timestamp;
 
 /// The terms of a license, which its seller decides. A license without any of them belongs to

@@ -15,11 +15,11 @@ const HIDDEN: char = '…';
 #[must_use]
 pub fn masked(text: &str) -> Cow<'_, str> {
     let mut out = String::new();
-    let mut said = 0;
+    let mut copied = 0;
     let mut hide = |from: usize, to: usize| {
-        out.push_str(&text[said..from]);
+        out.push_str(&text[copied..from]);
         out.push(HIDDEN);
-        said = to;
+        copied = to;
     };
     let mut at = 0;
     while let Some(begins) = text[at..].find(is_of_word) {
@@ -34,17 +34,17 @@ pub fn masked(text: &str) -> Cow<'_, str> {
             hide(from + secret.start, from + secret.end);
         }
     }
-    if said == 0 {
+    if copied == 0 {
         return Cow::Borrowed(text);
     }
-    out.push_str(&text[said..]);
+    out.push_str(&text[copied..]);
     Cow::Owned(out)
 }
 
-/// Returns the beginning of a caller's text for a message: masked, and at most `most` characters.
+/// Returns the beginning of a caller's text for a message: masked, and at most `max` characters.
 #[must_use]
-pub fn quoted(text: &str, most: usize) -> String {
-    masked(text).chars().take(most).collect()
+pub fn quoted(text: &str, max: usize) -> String {
+    masked(text).chars().take(max).collect()
 }
 
 /// Returns a text that stands in place of an identifier. Of a text that is not an identifier it
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
     use crate::{Credential, KeyFormat, LicenseId, RefreshToken};
 
-    /// One of each kind that can be known by its shape.
+    /// Returns a credential of each kind that can be known by its format.
     fn credentials() -> Vec<String> {
         let made = [
             KeyFormat::Tallygate,

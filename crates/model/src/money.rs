@@ -219,8 +219,8 @@ mod tests {
     fn what_leaves_the_range_is_told_and_never_wraps() {
         let price = Money::MAX_PRICE;
         assert_eq!(price.to_string(), "9223372036.854775807");
-        let dear = price.checked_times(5_000_000).expect("within range");
-        assert_eq!(dear.to_string(), "46116860184273879.035");
+        let expensive = price.checked_times(5_000_000).expect("within range");
+        assert_eq!(expensive.to_string(), "46116860184273879.035");
         assert_eq!(price.checked_times(u64::MAX), None);
         assert_eq!(price.times(u64::MAX), Money::MAX);
         assert_eq!(Money::MAX.checked_add(Money(1)), None);

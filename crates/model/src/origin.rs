@@ -108,9 +108,12 @@ pub fn exercise(bytes: &[u8]) {
         again.clone().caller(behind, &trusted).address,
         origin.address
     );
-    let came: Vec<_> = lines().flat_map(items).chain([Some(peer)]).collect();
-    let left: Vec<_> = items(written.as_bytes()).collect();
-    assert_eq!(came, left, "an item is lost, added or read differently");
+    let received: Vec<_> = lines().flat_map(items).chain([Some(peer)]).collect();
+    let forwarded: Vec<_> = items(written.as_bytes()).collect();
+    assert_eq!(
+        received, forwarded,
+        "an item is lost, added or read differently"
+    );
     assert!(written.is_ascii(), "what is written is plain");
     let next = again.with_peer(behind);
     assert_eq!(next, format!("{written}, {behind}"), "writing changes it");
@@ -152,15 +155,15 @@ mod tests {
     fn only_trusted_proxies_may_say_who_called() {
         let peer = Address::parse("::ffff:10.0.0.1").expect("valid");
         let trusted: [IpNet; 1] = ["10.0.0.0/8".parse().expect("valid")];
-        let address = |said: &[&str], trusted: &[IpNet]| {
-            let origin = lines(said).caller(peer, trusted);
+        let address = |headers: &[&str], trusted: &[IpNet]| {
+            let origin = lines(headers).caller(peer, trusted);
             format!(
                 "{}{}",
                 origin.address,
                 if origin.is_peer { " itself" } else { "" }
             )
         };
-        for (said, caller) in [
+        for (headers, caller) in [
             (&["1.1.1.1, 2.2.2.2, 10.0.0.9"][..], "2.2.2.2"),
             (&["1.1.1.1", "10.0.0.9"], "1.1.1.1"),
             (&["1.1.1.1, what?"], "10.0.0.1"),
@@ -173,15 +176,15 @@ mod tests {
             (&["10.0.0.1"], "10.0.0.1"),
             (&[], "10.0.0.1 itself"),
         ] {
-            assert_eq!(address(said, &trusted), caller, "{said:?}");
-            assert_eq!(address(said, &[]), "10.0.0.1 itself", "{said:?}");
+            assert_eq!(address(headers, &trusted), caller, "{headers:?}");
+            assert_eq!(address(headers, &[]), "10.0.0.1 itself", "{headers:?}");
         }
     }
 
     #[test]
     fn all_lines_are_written_on_in_order_and_in_canonical_form() {
         let peer = Address::parse("10.0.0.1").expect("valid");
-        let written = |said: &[&str]| lines(said).with_peer(peer);
+        let written = |headers: &[&str]| lines(headers).with_peer(peer);
         assert_eq!(written(&[]), "10.0.0.1");
         assert_eq!(
             written(&[

@@ -172,7 +172,7 @@ pub struct UsageQuery {
     pub by: Vec<UsageField>,
 }
 
-/// One line of a usage report: the fields of its group and the sums.
+/// A row of a usage report: the fields of its group and the sums.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UsageRow {
     /// Start of the day, where grouped by day.

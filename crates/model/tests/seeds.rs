@@ -6,10 +6,10 @@ use std::path::Path;
 
 const FUZZ: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz");
 
-/// A target and what it calls.
+/// The name of a target, and the function that it calls.
 type Target = (&'static str, fn(&[u8]));
 
-/// All but `config`, whose seeds the tests of that crate run.
+/// The targets but `config`, whose seeds the tests of that crate run.
 const TARGETS: [Target; 7] = [
     ("forwarded", model::forwarded::exercise),
     ("header", |bytes| {
@@ -24,7 +24,7 @@ const TARGETS: [Target; 7] = [
     ("units", model::units::exercise),
 ];
 
-/// The names of what lies in a folder, without their endings.
+/// Returns the names of the files in a folder, without their endings.
 fn names(folder: &str) -> BTreeSet<String> {
     let entries = fs::read_dir(Path::new(FUZZ).join(folder)).expect("a folder");
     let name = |entry: std::io::Result<fs::DirEntry>| {

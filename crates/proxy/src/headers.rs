@@ -160,7 +160,7 @@ fn is_stripped(name: &HeaderName, rewrite: &Rewrite<'_>) -> bool {
     let (text, backend) = (name.as_str(), rewrite.backend);
     let keys = &rewrite.route.app.license_headers;
     let by_meaning = match meaning(text) {
-        Meaning::Theirs => false,
+        Meaning::Ordinary => false,
         Meaning::Gate | Meaning::Frame => true,
         Meaning::Proxy => !rewrite.from_trusted_proxy,
         Meaning::MethodOverride => !backend.allow_method_override,

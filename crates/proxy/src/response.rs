@@ -73,7 +73,7 @@ fn settle_length(head: &mut ResponseHeader, seen: Survey) -> Result<()> {
             head.remove_header(&header::CONTENT_LENGTH);
             Ok(())
         }
-        Ok(BodyLength::Known(_) | BodyLength::Unsaid) => Ok(()),
+        Ok(BodyLength::Known(_) | BodyLength::Absent) => Ok(()),
     }
 }
 

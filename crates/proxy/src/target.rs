@@ -100,7 +100,7 @@ fn settle_length(head: &mut RequestHeader) -> Result<(), Malformed> {
             head.remove_header(&CONTENT_LENGTH);
             Ok(())
         }
-        BodyLength::Known(_) | BodyLength::Unsaid => Ok(()),
+        BodyLength::Known(_) | BodyLength::Absent => Ok(()),
     }
 }
 

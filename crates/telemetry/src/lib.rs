@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod families;
 mod histogram;
 mod log;
 mod metrics;

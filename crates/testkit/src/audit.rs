@@ -221,7 +221,7 @@ impl Findings {
         self.violations.extend(
             violations
                 .into_iter()
-                .map(|violation| format!("{rule}: {offence}")),
+                .map(|violation| format!("{rule}: {violation}")),
         );
         if count > MAX_SHOWN_PER_RULE {
             self.violations

@@ -272,7 +272,10 @@ impl Postgres {
         let output = child.stdout.take().expect("it is piped");
         let mut message = String::new();
         let read = BufReader::new(output).read_line(&mut message);
-        assert!(read.is_ok() && message.trim() == "held", "{sql}: {said:?}");
+        assert!(
+            read.is_ok() && message.trim() == "held",
+            "{sql}: {message:?}"
+        );
         HeldTransaction {
             child,
             _input: input,

@@ -16,7 +16,7 @@ const NAMESPACE_VARIABLE: &str = "TALLYGATE_TEST_ON_A_SMALL_DISK";
 pub fn run(name: &str, mebibytes: usize, body: impl FnOnce()) {
     let mount_point = tempfile::tempdir().expect("a temporary folder can be made");
     let script = format!(
-        "export TMPDIR=\"${INSIDE}\" && mount -t tmpfs -o size={mebibytes}m,mode=700 none \"$TMPDIR\""
+        "export TMPDIR=\"${NAMESPACE_VARIABLE}\" && mount -t tmpfs -o size={mebibytes}m,mode=700 none \"$TMPDIR\""
     );
     let inside = (NAMESPACE_VARIABLE, mount_point.path().as_os_str());
     namespace::run(name, inside, &["--mount"], &script, body);

@@ -28,6 +28,7 @@
 
 mod connection;
 mod list;
+mod shared;
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -41,6 +42,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use self::list::ServedRequest;
 use self::list::ServedRequests;
+use self::shared::Shared;
 use crate::eventually::{test_timeout, wait_for};
 
 /// The options of a scripted upstream.
@@ -58,21 +60,6 @@ pub struct Upstream {
     shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    list: ServedRequests,
-    connections: AtomicUsize,
-    // The number of connections that have not ended.
-    open: AtomicUsize,
-    // The number of requests after which a connection is closed without notice, so that pooled
-    // connections of the gate become stale.
-    close_after: Option<usize>,
-    // The number of releases by the test. A held request waits for the next one.
-    releases: watch::Sender<u64>,
-    // The number of times that the test ended every connection with a request.
-    breaks: watch::Sender<u64>,
 }
 
 // === impl Builder ===

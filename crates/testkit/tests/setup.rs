@@ -1,11 +1,10 @@
-//! What the set-up asks for on a machine that has less than this one.
+//! The set-up on a machine that lacks something.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-/// What a shell script cannot do without, and what every machine that runs this test was given by
-/// hand.
+/// The programs that a shell script needs, and those that every machine with this test has already.
 const PRESENT: &[&str] = &["sh", "dirname", "id", "ls", "grep", "cargo", "cc", "cmake"];
 
 #[test]
@@ -22,7 +21,7 @@ fn the_set_up_names_every_program_that_tests_start_and_the_machine_lacks() {
         .expect("linked");
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/setup.sh");
-    // Without apt-get in reach it is no Debian, so that nothing is installed: what is missing is
+    // A machine without apt-get is not Debian, so nothing is installed: the missing programs are
     // named.
     let output = Command::new("/bin/sh")
         .arg(script)

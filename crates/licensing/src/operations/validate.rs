@@ -1,6 +1,6 @@
 //! The rules for the fields of requests.
 
-use model::{LARGEST_EXACT, Limits, Method, Permission, RateLimit, Scope, Timestamp};
+use model::{Limits, MAX_SAFE_INTEGER, Method, Permission, RateLimit, Scope, Timestamp};
 
 use crate::error::Error;
 
@@ -48,7 +48,7 @@ pub(super) fn permissions(permissions: &[Permission]) -> Result<(), Error> {
     const FIELD: &str = "permissions";
     entries(FIELD, permissions.len())?;
     let pattern = |permission: &Permission| {
-        let parent = model::path::before_pattern(&permission.path)?;
+        let parent = model::parent_path::before_pattern(&permission.path)?;
         let method = permission.method.map_or("*", Method::as_str);
         Some(format!(
             "`{permission}` has a pattern, which no path is: a permission holds for its path and all that lies below it, write `{method} {parent}`"
@@ -82,9 +82,9 @@ pub(super) fn limits(limits: &Limits, before: &Limits) -> Result<(), Error> {
         ("remaining", limits.remaining, before.remaining),
         ("refill", amount(limits), amount(before)),
     ] {
-        if units != kept && units.unwrap_or(0) > LARGEST_EXACT {
+        if units != kept && units.unwrap_or(0) > MAX_SAFE_INTEGER {
             let reason = format!(
-                "must be at most {LARGEST_EXACT}: readers of JSON round larger whole numbers"
+                "must be at most {MAX_SAFE_INTEGER}: readers of JSON round larger whole numbers"
             );
             return Err(Error::invalid(field, reason));
         }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use model::license::lies_below;
+use model::parent_path::lies_below;
 use model::{AccountName, AppName, Method, ParentPath, Permission};
 
 use super::Plans;

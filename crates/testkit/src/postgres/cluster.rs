@@ -144,7 +144,7 @@ impl Programs {
             .output()
             .unwrap_or_else(|error| panic!("cannot start {program}: {error}"));
         let message = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{program} failed: {said}");
+        assert!(output.status.success(), "{program} failed: {message}");
     }
 }
 

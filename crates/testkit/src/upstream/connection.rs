@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::Shared;
 use super::list::ServedRequest;
+use super::shared::Shared;
 use crate::script::{Behaviour, Disconnect, DisconnectAt};
 use crate::wire::{self, Framing, Head};
 

@@ -1,7 +1,7 @@
 //! What a token or a stamp is about: the method and the path of a call, and its status.
 
 use axum::http::Uri;
-use model::{LARGEST_EXACT, Method, NormalPath};
+use model::{MAX_SAFE_INTEGER, Method, NormalPath};
 use serde::{Deserialize, Deserializer};
 
 use super::answer::{Failure, ambiguous_path};
@@ -23,7 +23,7 @@ pub(super) struct Status(u16);
 pub(super) struct Units(u64);
 
 inline_schema!(Status: {"type": "integer", "minimum": 100, "maximum": 599});
-inline_schema!(Units: {"type": "integer", "minimum": 0, "maximum": LARGEST_EXACT});
+inline_schema!(Units: {"type": "integer", "minimum": 0, "maximum": MAX_SAFE_INTEGER});
 
 impl Target {
     /// From `API_URL` and `API_METHOD`. The URL may be a path alone; its host and its query do not matter, for a token is
@@ -87,9 +87,9 @@ impl<'de> Deserialize<'de> for Status {
 impl<'de> Deserialize<'de> for Units {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let units = u64::deserialize(deserializer).ok();
-        let exact = units.filter(|units| *units <= LARGEST_EXACT).map(Self);
+        let exact = units.filter(|units| *units <= MAX_SAFE_INTEGER).map(Self);
         exact.ok_or_else(|| {
-            let text = format!("send a whole number of units, 0 to {LARGEST_EXACT}");
+            let text = format!("send a whole number of units, 0 to {MAX_SAFE_INTEGER}");
             serde::de::Error::custom(text)
         })
     }

@@ -240,7 +240,7 @@ fn is_reserved(name: &HeaderName) -> bool {
     let start = name.get(..APIFEW.len());
     start.is_some_and(|start| is_spelling_of(start, APIFEW))
         || EXACT.iter().any(|other| is_spelling_of(name, other))
-        || meaning(name) != Meaning::Theirs
+        || meaning(name) != Meaning::Ordinary
 }
 
 /// Parameters in a body are JSON, so the body cannot be called anything else.
