@@ -10,17 +10,17 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CredentialStatus {
-    /// It may be used, until it expires.
+    /// The credential may be used until it expires.
     #[default]
     Active,
-    /// It may never be used again.
+    /// The credential may never be used again.
     Revoked,
 }
 
 /// The public part of a credential: never the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CredentialInfo {
-    /// Identity.
+    /// The id.
     pub id: CredentialId,
     /// The kind, which is the word of its key format.
     pub kind: String,
@@ -28,8 +28,8 @@ pub struct CredentialInfo {
     pub prefix: String,
     /// The status.
     pub status: CredentialStatus,
-    /// The time at which it was made.
+    /// The time of creation.
     pub created_at: Timestamp,
-    /// The time at which it ends, as at the end of an overlap; `None`: with the license.
+    /// The end, such as that of an overlap; `None`: the credential ends with the license.
     pub expires_at: Option<Timestamp>,
 }
