@@ -52,7 +52,7 @@ pub struct Ledger {
     pub seal_bytes: ByteSize,
     /// The longest time until records are sealed \[1 h\].
     pub seal_every: Millis,
-    /// The time between two sums of usage into the store \[2 s\].
+    /// The time between two updates of the rollups in the store \[2 s\].
     pub rollup_every: Millis,
 }
 
