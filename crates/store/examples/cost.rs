@@ -1,8 +1,9 @@
 //! The measurement of a store's cost: look-ups, leases, changes and rollup rows per second, and a
 //! month's usage of one license among ten million calls.
 //!
-//! Run it on the disk that the embedded store will be on, or with the URL of an empty database:
-//! `cargo run --release -p store --example cost [DIRECTORY postgres://…]`.
+//! Run it on the disk that the embedded store will be on, or with the URL of an empty database, or
+//! with the server that the tests start; the second argument is the number of rollup rows:
+//! `cargo run --release -p store --example cost [DIRECTORY|postgres://…|postgres] [ROWS]`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,8 +26,14 @@ const MONTH: i64 = 30 * 24;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Error> {
-    let temporary;
+    let (temporary, server);
+    let rows = std::env::args().nth(2);
+    let rows = rows.and_then(|rows| rows.parse().ok()).unwrap_or(ROWS);
     let place = match std::env::args().nth(1) {
+        Some(place) if place == "postgres" => {
+            server = testkit::Postgres::shared();
+            server.schema()
+        }
         Some(place) => place,
         None => {
             temporary =
@@ -42,10 +49,11 @@ async fn main() -> Result<(), Error> {
         Arc::new(SqliteStore::open(SqliteOptions::new(place))?)
     };
     let (ids, hashes) = import(&*store).await?;
+    creations(&*store).await?;
     look_ups(&store, &hashes).await?;
     changes(&store, &ids).await?;
     leases(&*store, &ids).await?;
-    rollups(&*store, &ids).await?;
+    rollups(&*store, &ids, rows).await?;
     usage(&*store, &ids).await
 }
 
@@ -67,6 +75,17 @@ async fn import(store: &dyn Store) -> Result<(Vec<LicenseId>, Vec<KeyHash>), Err
     store.create_licenses(new, AuditEntries::none()).await?;
     say("licenses created in one call", LICENSES, since);
     Ok((ids, hashes))
+}
+
+async fn creations(store: &dyn Store) -> Result<(), Error> {
+    const TIMES: usize = 50;
+    let since = Instant::now();
+    for _ in 0..TIMES {
+        let new = (0..100).map(|_| new_license(units(1_000, None))).collect();
+        store.create_licenses(new, AuditEntries::none()).await?;
+    }
+    say("creations of 100 licenses, one at a time", TIMES, since);
+    Ok(())
 }
 
 async fn look_ups(store: &Arc<dyn Store>, hashes: &[KeyHash]) -> Result<(), Error> {
@@ -148,11 +167,11 @@ async fn leases(store: &dyn Store, ids: &[LicenseId]) -> Result<(), Error> {
     Ok(())
 }
 
-async fn rollups(store: &dyn Store, ids: &[LicenseId]) -> Result<(), Error> {
+async fn rollups(store: &dyn Store, ids: &[LicenseId], count: usize) -> Result<(), Error> {
     let instance = InstanceId::generate();
     let mut slowest = 0.0_f64;
     let since = Instant::now();
-    for from in 0..ROWS / BATCH {
+    for from in 0..count / BATCH {
         let rows = (from * BATCH..(from + 1) * BATCH)
             .map(|number| row(ids, number))
             .collect();
@@ -168,14 +187,14 @@ async fn rollups(store: &dyn Store, ids: &[LicenseId]) -> Result<(), Error> {
         store.roll_up(batch).await?;
         slowest = slowest.max(began.elapsed().as_secs_f64());
     }
-    say("new rollup rows, 5,000 in a batch", ROWS, since);
+    say("new rollup rows, 5,000 in a batch", count, since);
     println!("{:<58} {:>12.1} ms", "slowest batch", slowest * 1e3);
     let since = Instant::now();
     for from in 0..20 {
         let rows = (0..BATCH)
-            .map(|number| row(ids, ROWS - BATCH + number))
+            .map(|number| row(ids, count - BATCH + number))
             .collect();
-        let from = (ROWS / BATCH) as u64 + from;
+        let from = (count / BATCH) as u64 + from;
         let through = from + 1;
         let batch = RollupBatch {
             instance,

@@ -5,10 +5,10 @@
 //! transaction, in which the lines that a change adds to the audit log are written too.
 //!
 //! Permissions and prices are decided in `model`, `licensing` and `billing`. The rules that need
-//! the state within the transaction are the store's: a revoked license stays revoked, a balance
-//! that is set anew begins a new epoch, a refill is claimed once when it is due (`refill`), a
-//! refresh token that is used twice ends its family, units of finished instances are settled, and
-//! of several processes that claim the same object exactly one wins.
+//! the state within the transaction are the store's (`rules`): a revoked license stays revoked, a
+//! balance that is set anew begins a new epoch, a refill is claimed once when it is due, a refresh
+//! token that is used twice ends its family, units of finished instances are settled, and of
+//! several processes that claim the same object exactly one wins.
 
 #![forbid(unsafe_code)]
 
@@ -25,8 +25,9 @@ pub mod node;
 pub mod objects;
 pub mod postgres;
 pub mod quota;
-mod refill;
+mod rules;
 pub mod sessions;
+mod sql;
 pub mod sqlite;
 pub mod suspend_aware;
 pub mod tokens;

@@ -7,7 +7,6 @@ use model::{ApiKey, LicenseId, LicenseStatus, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::audit::add_entries;
 use super::backend_error::{BackendError, unique};
 use super::conn::{Conn, PooledConn, Value};
 use super::convert::{id, read, read_id, read_optional_text, read_optional_time, read_time, rows};
@@ -20,14 +19,14 @@ use crate::api_keys::{
 use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
 use crate::licenses::{ChangeNumber, LicenseChange};
+use crate::sql::audit::add_entries;
 
 /// The columns in the order that [`read_key`] reads.
 const API_KEY: &str = "k.license_id, k.name, k.prefix, k.metadata, k.permissions, k.parked_rate, k.updated_at, \
     k.last_request";
 /// The index of the first of these columns, behind those of a license and a credential.
 const FIRST: usize = LICENSE_COLUMNS + 6;
-/// The tables of API keys with the license of each; the constant is the number of a revoked
-/// license.
+/// The tables of API keys with the license of each, unless that is revoked.
 const FROM: &str = "FROM api_keys k JOIN licenses l ON l.id = k.license_id AND l.status <> 2";
 
 #[async_trait]
@@ -41,7 +40,7 @@ impl ApiKeyStore for PostgresStore {
             let (new, entries) = &*args;
             insert(&conn, new).await?;
             let last = licenses::create(&conn, std::slice::from_ref(&new.license)).await?;
-            add_entries(&conn, entries, &()).await?;
+            add_entries(&*conn, entries, &()).await?;
             Ok(last)
         };
         let options = TxOptions::TRANSACTION;
@@ -79,7 +78,7 @@ impl ApiKeyStore for PostgresStore {
             let Some(changed) = self::change(&conn, id, change).await? else {
                 return Ok(None);
             };
-            add_entries(&conn, entries, &changed).await?;
+            add_entries(&*conn, entries, &changed).await?;
             Ok(Some(changed.after))
         };
         let options = TxOptions::TRANSACTION;

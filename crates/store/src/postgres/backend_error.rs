@@ -7,31 +7,20 @@ use model::system::in_words;
 use tokio_postgres::error::SqlState;
 
 use crate::error::Error;
+use crate::sql;
 
-/// The error of a piece of work. Its changes are undone either way.
-#[derive(Debug)]
-pub(super) enum BackendError {
-    /// The work itself refused; the connection is fine.
-    Refused(Error),
-    /// PostgreSQL failed.
-    Failed(tokio_postgres::Error),
-}
+/// The error of a piece of work on PostgreSQL.
+pub(super) type BackendError = sql::BackendError<tokio_postgres::Error>;
 
 /// The meaning of an error for caller, work and connection.
-pub(super) struct Classified {
+pub(crate) struct Classified {
     /// The error for the caller.
-    pub(super) error: Error,
+    pub(crate) error: Error,
     /// Whether the server undid the work for the sake of another, so that it only has to be done
     /// again.
-    pub(super) again: bool,
+    pub(crate) again: bool,
     /// Whether the connection is lost.
-    pub(super) lost: bool,
-}
-
-impl From<Error> for BackendError {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
-    }
+    pub(crate) lost: bool,
 }
 
 impl From<tokio_postgres::Error> for BackendError {
@@ -41,13 +30,8 @@ impl From<tokio_postgres::Error> for BackendError {
 }
 
 impl BackendError {
-    /// Returns the error of a column that holds what no version of this program wrote.
-    pub(super) fn corrupt(what: impl Into<String>) -> Self {
-        Self::Refused(Error::Corrupt(what.into()))
-    }
-
     /// Returns what the error means with the database of this name.
-    pub(super) fn classify(self, database: &str) -> Classified {
+    pub(crate) fn classify(self, database: &str) -> Classified {
         match self {
             Self::Refused(error) => Classified {
                 error,
@@ -119,8 +103,13 @@ fn of_system(error: &io::Error) -> Option<String> {
 
 /// Turns a violated uniqueness into [`Error::Exists`].
 pub(super) fn unique(error: tokio_postgres::Error, what: &'static str) -> BackendError {
-    if error.code() == Some(&SqlState::UNIQUE_VIOLATION) {
-        return BackendError::Refused(Error::Exists(what));
+    match is_taken(&error) {
+        true => BackendError::Refused(Error::Exists(what)),
+        false => BackendError::Failed(error),
     }
-    BackendError::Failed(error)
+}
+
+/// Returns whether an insertion failed because a row with the same unique columns is there.
+pub(super) fn is_taken(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::UNIQUE_VIOLATION)
 }

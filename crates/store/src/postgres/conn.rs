@@ -17,7 +17,7 @@ pub(super) type Value<'a> = &'a (dyn ToSql + Sync);
 pub(super) type Conn = Arc<PooledConn>;
 
 /// A connection out of the pool. Unless it is marked as sound at the end, it does not go back.
-pub(super) struct PooledConn {
+pub(crate) struct PooledConn {
     object: Option<Object>,
     sound: AtomicBool,
     failed: AtomicBool,

@@ -1,8 +1,8 @@
 //! Licenses and credentials as rows.
 
 use model::{
-    CredentialId, CredentialInfo, CredentialStatus, Interval, License, LicenseId, LicenseSpec,
-    LicenseStatus, Limits, Refill, RefillMode, Timestamp,
+    CredentialId, CredentialInfo, Interval, License, LicenseId, LicenseSpec, Limits, Refill,
+    RefillMode, Timestamp,
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use super::convert::{
     read_optional_time, read_text, read_time, read_word, unreadable,
 };
 use crate::licenses::{ChangeNumber, NewCredential, SealedKey, StoredLicense};
+use crate::rules::numbers;
 
 /// The columns in the order that [`read_license`] reads.
 pub(super) const LICENSE: &str = "l.id, l.account, l.app, l.plan, l.\"user\", l.label, l.status, l.created_at, l.expires_at, \
@@ -87,7 +88,7 @@ pub(super) async fn insert_licenses(
             }),
             &all(licenses, |license| license.spec.user.as_deref()),
             &all(licenses, |license| license.spec.label.as_deref()),
-            &all(licenses, |license| status_number(license.status)),
+            &all(licenses, |license| numbers::license(license.status)),
             &all(licenses, |license| license.created_at.micros()),
             &all(licenses, |license| {
                 license.spec.expires_at.map(Timestamp::micros)
@@ -139,7 +140,7 @@ pub(super) async fn insert_credentials(
             &all(credentials, |new| new.hash.as_bytes().as_slice()),
             &all(credentials, |new| new.info.kind.as_str()),
             &all(credentials, |new| new.info.prefix.as_str()),
-            &all(credentials, |new| credential_number(new.info.status)),
+            &all(credentials, |new| numbers::credential(new.info.status)),
             &all(credentials, |new| new.info.created_at.micros()),
             &all(credentials, |new| {
                 new.info.expires_at.map(Timestamp::micros)
@@ -186,7 +187,7 @@ pub(super) fn read_license(row: &Row) -> Result<(License, ChangeNumber), Backend
         id: LicenseId::from_u128(read_id(row, 0)?),
         account: read_text(row, 1)?,
         app: read_text(row, 2)?,
-        status: read_word(row, 6, status_of)?,
+        status: read_word(row, 6, numbers::license_of)?,
         created_at: read_time(row, 7)?,
         spec: LicenseSpec {
             plan: read_optional_text(row, 3)?,
@@ -230,7 +231,7 @@ pub(super) fn read_credential(row: &Row, first: usize) -> Result<CredentialInfo,
         id: CredentialId::from_u128(read_id(row, first)?),
         kind: read(row, first + 1)?,
         prefix: read(row, first + 2)?,
-        status: read_word(row, first + 3, credential_status_of)?,
+        status: read_word(row, first + 3, numbers::credential_of)?,
         created_at: read_time(row, first + 4)?,
         expires_at: read_optional_time(row, first + 5)?,
     })
@@ -239,36 +240,4 @@ pub(super) fn read_credential(row: &Row, first: usize) -> Result<CredentialInfo,
 /// Reads the hash of a credential's key.
 pub(super) fn read_hash(row: &Row, column: usize) -> Result<model::KeyHash, BackendError> {
     read_bytes(row, column).map(model::KeyHash::from_bytes)
-}
-
-pub(super) fn status_number(status: LicenseStatus) -> i16 {
-    match status {
-        LicenseStatus::Active => 0,
-        LicenseStatus::Disabled => 1,
-        LicenseStatus::Revoked => 2,
-    }
-}
-
-fn status_of(number: i16) -> Option<LicenseStatus> {
-    match number {
-        0 => Some(LicenseStatus::Active),
-        1 => Some(LicenseStatus::Disabled),
-        2 => Some(LicenseStatus::Revoked),
-        _ => None,
-    }
-}
-
-fn credential_number(status: CredentialStatus) -> i16 {
-    match status {
-        CredentialStatus::Active => 0,
-        CredentialStatus::Revoked => 1,
-    }
-}
-
-fn credential_status_of(number: i16) -> Option<CredentialStatus> {
-    match number {
-        0 => Some(CredentialStatus::Active),
-        1 => Some(CredentialStatus::Revoked),
-        _ => None,
-    }
 }

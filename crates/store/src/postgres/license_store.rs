@@ -5,7 +5,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use model::{CredentialId, Fingerprint, KeyHash, LicenseId};
 
-use super::audit::add_entries;
 use super::conn::Conn;
 use super::server::TxOptions;
 use super::{PostgresStore, licenses};
@@ -16,6 +15,7 @@ use crate::licenses::{
     Change, ChangeNumber, LicenseChange, LicenseFilter, LicenseStore, NewLicense, SealedKey,
     Snapshot, StoredLicense,
 };
+use crate::sql::audit::add_entries;
 
 /// The largest number of licenses that are made as a command; more are an import, which lets
 /// commands pass.
@@ -58,7 +58,7 @@ impl LicenseStore for PostgresStore {
             let (new, entries) = (Arc::clone(&new), entries.clone());
             async move {
                 let last = licenses::create(&conn, &new).await?;
-                add_entries(&conn, &entries, &()).await?;
+                add_entries(&*conn, &entries, &()).await?;
                 Ok(last)
             }
         };
@@ -113,7 +113,7 @@ impl LicenseStore for PostgresStore {
             let Some(changed) = licenses::change(&conn, id, change).await? else {
                 return Ok(None);
             };
-            add_entries(&conn, entries, &changed).await?;
+            add_entries(&*conn, entries, &changed).await?;
             Ok(Some(changed.after))
         };
         let stored = self

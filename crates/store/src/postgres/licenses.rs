@@ -10,13 +10,15 @@ use super::conn::{PooledConn, Value};
 use super::convert::{id, list, read, read_id, read_list, rows};
 use super::license_rows::{
     CREDENTIAL, CREDENTIAL_COLUMNS, LICENSE, LICENSE_COLUMNS, LimitColumns, collect,
-    insert_credentials, insert_licenses, read_credential, read_hash, read_license, status_number,
+    insert_credentials, insert_licenses, read_credential, read_hash, read_license,
 };
 use crate::audit::Changed;
 use crate::licenses::{
     Change, ChangeNumber, LicenseChange, LicenseFilter, NewLicense, SealedKey, Snapshot,
     StoredLicense,
 };
+use crate::rules::license::{Renewed, changes_anything};
+use crate::rules::numbers::{self, CREDENTIAL_ACTIVE, CREDENTIAL_REVOKED};
 
 /// The number of changes that are kept at least; a reader further behind sees a gap in the numbers
 /// and begins anew.
@@ -127,19 +129,6 @@ pub(super) async fn change(
     Ok(after.map(|after| Changed { before, after }))
 }
 
-/// Returns whether a change has an effect. A revoked license stays revoked, and a credential that
-/// the license does not have cannot be revoked.
-fn changes_anything(stored: &StoredLicense, change: &LicenseChange) -> bool {
-    match change {
-        LicenseChange::Status(_) => stored.license.status != LicenseStatus::Revoked,
-        LicenseChange::RevokeCredential(gone) => {
-            stored.credentials.iter().any(|info| info.id == *gone)
-        }
-        LicenseChange::Together(parts) => parts.iter().any(|part| changes_anything(stored, part)),
-        _ => true,
-    }
-}
-
 /// Carries a change out. Returns the hash of the credential that it added, if any.
 pub(super) async fn apply<'change>(
     conn: &PooledConn,
@@ -157,7 +146,7 @@ pub(super) async fn apply<'change>(
             if *status == LicenseStatus::Revoked {
                 forget_keys(conn, &[key]).await?;
             }
-            set("status", &status_number(*status)).await?
+            set("status", &numbers::license(*status)).await?
         }
         LicenseChange::ExpiresAt(end) => set("expires_at", &end.map(Timestamp::micros)).await?,
         LicenseChange::Plan(plan) => set("plan", &plan.as_ref().map(|plan| plan.as_str())).await?,
@@ -179,16 +168,20 @@ pub(super) async fn apply<'change>(
             others_expire_at,
         } => {
             if let Some(end) = others_expire_at {
-                let sql = "UPDATE credentials SET expires_at = least(expires_at, $2), sealed = NULL WHERE license_id = $1
-                    AND status = 0 AND session_id IS NULL";
-                conn.change(sql, &[&key, &end.micros()]).await?;
+                let sql = format!(
+                    "UPDATE credentials SET expires_at = least(expires_at, $2), sealed = NULL WHERE license_id = $1
+                    AND status = {CREDENTIAL_ACTIVE} AND session_id IS NULL"
+                );
+                conn.change(&sql, &[&key, &end.micros()]).await?;
             }
             insert_credentials(conn, &[(license_id, credential)]).await?;
             return Ok(Some(&credential.hash));
         }
         LicenseChange::RevokeCredential(gone) => {
-            let sql = "UPDATE credentials SET status = 1, sealed = NULL WHERE license_id = $1 AND id = $2";
-            conn.change(sql, &[&key, &id(gone.as_u128())]).await?
+            let sql = format!(
+                "UPDATE credentials SET status = {CREDENTIAL_REVOKED}, sealed = NULL WHERE license_id = $1 AND id = $2"
+            );
+            conn.change(&sql, &[&key, &id(gone.as_u128())]).await?
         }
     };
     Ok(None)
@@ -209,11 +202,7 @@ async fn apply_limits(
     limits: &Limits,
     balance: bool,
 ) -> Result<u64, BackendError> {
-    let before = &stored.license.spec.limits;
-    // Units that were not counted before leave nothing that could be kept.
-    let anew = balance || (before.remaining.is_none() && limits.remaining.is_some());
-    let every = |limits: &Limits| limits.refill.map(|refill| refill.every);
-    let rescheduled = every(before) != every(limits);
+    let renewed = Renewed::by(&stored.license.spec.limits, limits, balance);
     let columns = LimitColumns::from(limits);
     let sql = "UPDATE licenses SET remaining = $2, refill_amount = $3, refill_every = $4, refill_adds = $5,
         rate_limits = $6, concurrency = $7,
@@ -228,8 +217,8 @@ async fn apply_limits(
         &columns.refill_adds,
         &columns.rate_limits,
         &columns.concurrency,
-        &anew,
-        &(anew || rescheduled),
+        &renewed.balance,
+        &renewed.refill,
     ];
     Ok(conn.change(sql, &values).await?)
 }
@@ -302,7 +291,7 @@ pub(super) async fn page(
 ) -> Result<Vec<StoredLicense>, BackendError> {
     let account = filter.account.as_ref().map(|name| name.as_str());
     let app = filter.app.as_ref().map(|name| name.as_str());
-    let status = filter.status.map(status_number);
+    let status = filter.status.map(numbers::license);
     let after = after.map(|after| id(after.as_u128()));
     let mut conditions = Vec::new();
     let mut values: Vec<Value<'_>> = Vec::new();

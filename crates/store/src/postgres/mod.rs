@@ -13,7 +13,6 @@ mod api_keys;
 mod audit;
 mod backend_error;
 mod breaker;
-mod claims;
 mod conn;
 mod connect;
 mod convert;
@@ -22,7 +21,6 @@ mod ledger_store;
 mod license_rows;
 mod license_store;
 mod licenses;
-mod management;
 mod manifest;
 mod node;
 mod options;
@@ -32,13 +30,11 @@ mod quota_tests;
 mod rollups;
 mod schema;
 mod server;
-mod session_store;
-mod sessions;
+mod sql;
 mod tls;
 mod tokens;
 mod usage;
 mod usage_dimensions;
-mod users;
 
 use std::fmt;
 use std::sync::Arc;
@@ -57,6 +53,7 @@ use self::usage_dimensions::UsageDimensions;
 use crate::Named;
 use crate::error::Error;
 use crate::node::{NodeClaim, NodeStore};
+use crate::sql::management::named;
 
 /// The store on a PostgreSQL database.
 pub struct PostgresStore {
@@ -113,27 +110,8 @@ async fn read_named(client: &Client, name: &str, at: Timestamp) -> Result<Option
     if !schema::is_there(client, name).await? {
         return Ok(None);
     }
-    let rows = async {
-        let plans = client.query(management::PLANS_NAMED, &[]).await?;
-        Ok((
-            plans,
-            client
-                .query(management::APPS_NAMED, &[&at.micros()])
-                .await?,
-        ))
-    };
-    let (plans, apps) = rows
-        .await
-        .map_err(|error| backend_error::classify(name, &error).error)?;
-    let read = || {
-        let plans = plans.iter().map(management::plan_named);
-        let apps = apps.iter().map(management::app_named);
-        Ok(Named {
-            plans: plans.collect::<Result<_, _>>()?,
-            apps: apps.collect::<Result<_, _>>()?,
-        })
-    };
-    let named = read()
+    let named = named(client, at).await;
+    let named = named
         .map_err(|backend_error: backend_error::BackendError| backend_error.classify(name).error)?;
     Ok(Some(named))
 }

@@ -10,7 +10,7 @@ use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 use super::{PostgresOptions, PostgresStore};
-use crate::refill::{BalanceRow, Terms, next_refill_at, present};
+use crate::rules::refill::{BalanceRow, Terms, next_refill_at, present};
 
 const LICENSE: Uuid = Uuid::from_u128(7);
 

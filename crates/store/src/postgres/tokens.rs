@@ -10,7 +10,6 @@ use model::{
 use tokio_postgres::Row;
 
 use super::PostgresStore;
-use super::audit::add_entries;
 use super::backend_error::{BackendError, unique};
 use super::conn::{Conn, PooledConn, Value};
 use super::convert::{
@@ -23,24 +22,32 @@ use super::usage_dimensions::read_method;
 use crate::audit::AuditEntries;
 use crate::error::Error;
 use crate::quota::{LeaseKey, LeaseRequest};
+use crate::rules::numbers::{
+    TOKEN_CLAIMED, TOKEN_CONFIRMED, TOKEN_CONSUMED, TOKEN_DISPUTED, TOKEN_EXPIRED, TOKEN_ISSUED,
+};
+use crate::sql::audit::add_entries;
 use crate::tokens::{Kept, TOKENS, TokenClaim, TokenIssue, TokenStore};
 
 /// The columns in the order that [`read_token`] reads.
 const TOKEN: &str = "id, license, account, app, method, path, units, state, issued_at, expires_at, call_id, \
     consumed_at, status, confirmed_status, epoch, owner";
 
-/// The SQL that ends the tokens `over`, which were issued and not used, and frees their units. It
-/// returns how many. `$3` is [`TOKENS`].
-const FREEING: &str = ", freed AS (
+/// Returns the SQL that ends the tokens `over`, which were issued and not used, and frees their
+/// units. It returns how many. `$3` is [`TOKENS`].
+fn freeing() -> String {
+    format!(
+        ", freed AS (
       SELECT license, epoch, least(sum(units), 9223372036854775807)::bigint AS units FROM over
       WHERE epoch IS NOT NULL GROUP BY license, epoch
     ), back AS (
       UPDATE leases l SET returned = l.returned + least(l.granted - l.returned - l.spent, f.units)
       FROM freed f WHERE l.license = f.license AND l.counter = 0 AND l.period = f.epoch AND l.instance = $3
     ), ended AS (
-      UPDATE tokens t SET state = 3, epoch = NULL FROM over o WHERE t.id = o.id
+      UPDATE tokens t SET state = {TOKEN_EXPIRED}, epoch = NULL FROM over o WHERE t.id = o.id
     )
-    SELECT count(*) FROM over";
+    SELECT count(*) FROM over"
+    )
+}
 
 #[async_trait]
 impl TokenStore for PostgresStore {
@@ -109,8 +116,9 @@ impl TokenStore for PostgresStore {
             let before = by_id(&conn, wanted).await?.map(|kept| kept.at(now));
             let sql = format!(
                 "WITH over AS (
-                  SELECT id, license, epoch, units FROM tokens WHERE state = 0 AND id = $1 LIMIT $2 FOR UPDATE
-                ){FREEING}"
+                  SELECT id, license, epoch, units FROM tokens WHERE state = {TOKEN_ISSUED} AND id = $1 LIMIT $2 FOR UPDATE
+                ){}",
+                freeing()
             );
             let values: [Value<'_>; 3] = [&id(wanted.as_u128()), &1_i64, &id(TOKENS.as_u128())];
             let row = conn.row(&sql, &values).await?;
@@ -119,7 +127,7 @@ impl TokenStore for PostgresStore {
             if let Some(before) =
                 before.filter(|before| ended && before.state == TokenState::Issued)
             {
-                add_entries(&conn, &entries, &before).await?;
+                add_entries(&*conn, &entries, &before).await?;
             }
             Ok(after)
         };
@@ -160,11 +168,13 @@ impl TokenStore for PostgresStore {
         at: Timestamp,
     ) -> Result<bool, Error> {
         let finish = move |conn: Conn| async move {
-            let sql = "UPDATE tokens SET state = 2, status = $3, consumed_at = $4
-                WHERE id = $1 AND call_id = $2 AND state = 1";
+            let sql = format!(
+                "UPDATE tokens SET state = {TOKEN_CONSUMED}, status = $3, consumed_at = $4
+                WHERE id = $1 AND call_id = $2 AND state = {TOKEN_CLAIMED}"
+            );
             let (token, call) = (id(token.as_u128()), id(call_id.as_u128()));
             let values: [Value<'_>; 4] = [&token, &call, &i32::from(status), &at.micros()];
-            Ok(conn.change(sql, &values).await? == 1)
+            Ok(conn.change(&sql, &values).await? == 1)
         };
         self.server.run(TxOptions::WRITE, finish).await
     }
@@ -177,8 +187,8 @@ impl TokenStore for PostgresStore {
     ) -> Result<Option<RequestToken>, Error> {
         let confirm = move |conn: Conn| async move {
             let sql = format!(
-                "UPDATE tokens SET confirmed_status = $3, state = CASE WHEN status = $3 THEN 4 ELSE 5 END
-                WHERE hash = $1 AND license = $2 AND state IN (2, 4, 5) RETURNING {TOKEN}"
+                "UPDATE tokens SET confirmed_status = $3, state = CASE WHEN status = $3 THEN {TOKEN_CONFIRMED} ELSE {TOKEN_DISPUTED} END
+                WHERE hash = $1 AND license = $2 AND state IN ({TOKEN_CONSUMED}, {TOKEN_CONFIRMED}, {TOKEN_DISPUTED}) RETURNING {TOKEN}"
             );
             let (hash, license) = (hash.as_bytes().as_slice(), id(license_id.as_u128()));
             let kept = one(&conn, &sql, &[&hash, &license, &i32::from(status)]).await?;
@@ -191,9 +201,10 @@ impl TokenStore for PostgresStore {
         let expire = move |conn: Conn| async move {
             let sql = format!(
                 "WITH over AS (
-                  SELECT id, license, epoch, units FROM tokens WHERE state = 0 AND expires_at <= $1
+                  SELECT id, license, epoch, units FROM tokens WHERE state = {TOKEN_ISSUED} AND expires_at <= $1
                   ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
-                ){FREEING}"
+                ){}",
+                freeing()
             );
             let row = conn
                 .row(
@@ -209,10 +220,10 @@ impl TokenStore for PostgresStore {
 
     async fn forget_tokens(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
         let forget = move |conn: Conn| async move {
-            let sql = "DELETE FROM tokens WHERE id IN
-                (SELECT id FROM tokens WHERE issued_at < $1 AND state <> 0 ORDER BY issued_at LIMIT $2)";
+            let sql = format!("DELETE FROM tokens WHERE id IN
+                (SELECT id FROM tokens WHERE issued_at < $1 AND state <> {TOKEN_ISSUED} ORDER BY issued_at LIMIT $2)");
             let gone = conn
-                .change(sql, &[&before.micros(), &(rows(limit) as i64)])
+                .change(&sql, &[&before.micros(), &(rows(limit) as i64)])
                 .await?;
             Ok(usize::try_from(gone).unwrap_or(limit))
         };
@@ -262,8 +273,8 @@ async fn issue(
         }
         epoch = Some(i64::from(grant.key.period));
     }
-    let sql = "INSERT INTO tokens (id, hash, license, account, app, method, path, units, epoch, state, issued_at,
-        expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11)";
+    let sql = format!("INSERT INTO tokens (id, hash, license, account, app, method, path, units, epoch, state, issued_at,
+        expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, {TOKEN_ISSUED}, $10, $11)");
     let values: [Value<'_>; 11] = [
         &id(token.id.as_u128()),
         &hash.as_bytes().as_slice(),
@@ -277,7 +288,7 @@ async fn issue(
         &token.issued_at.micros(),
         &token.expires_at.micros(),
     ];
-    let made = conn.change(sql, &values).await;
+    let made = conn.change(&sql, &values).await;
     made.map_err(|error| unique(error, "a token with this id or hash"))?;
     Ok(TokenIssue::Issued)
 }
@@ -291,8 +302,8 @@ async fn claim(
 ) -> Result<TokenClaim, BackendError> {
     // Of several that try at once, all but the first wait here and then find another state.
     let sql = format!(
-        "UPDATE tokens SET state = 1, call_id = $2, owner = $3, consumed_at = $4
-        WHERE hash = $1 AND state = 0 AND expires_at > $4 RETURNING {TOKEN}"
+        "UPDATE tokens SET state = {TOKEN_CLAIMED}, call_id = $2, owner = $3, consumed_at = $4
+        WHERE hash = $1 AND state = {TOKEN_ISSUED} AND expires_at > $4 RETURNING {TOKEN}"
     );
     let owner = id(instance.as_u128());
     let values: [Value<'_>; 4] = [
@@ -331,7 +342,7 @@ async fn release(
     leased: Option<(u32, u64)>,
 ) -> Result<bool, BackendError> {
     let sql = format!(
-        "SELECT {TOKEN} FROM tokens WHERE id = $1 AND call_id = $2 AND state = 1 FOR UPDATE"
+        "SELECT {TOKEN} FROM tokens WHERE id = $1 AND call_id = $2 AND state = {TOKEN_CLAIMED} FOR UPDATE"
     );
     let key = id(token.as_u128());
     let Some(kept) = one(conn, &sql, &[&key, &id(call_id.as_u128())]).await? else {
@@ -343,8 +354,10 @@ async fn release(
     {
         epoch = Some(i64::from(leased.0));
     }
-    let sql = "UPDATE tokens SET state = 0, call_id = NULL, owner = NULL, consumed_at = NULL, epoch = $2 WHERE id = $1";
-    conn.change(sql, &[&key, &epoch]).await?;
+    let sql = format!(
+        "UPDATE tokens SET state = {TOKEN_ISSUED}, call_id = NULL, owner = NULL, consumed_at = NULL, epoch = $2 WHERE id = $1"
+    );
+    conn.change(&sql, &[&key, &epoch]).await?;
     Ok(true)
 }
 

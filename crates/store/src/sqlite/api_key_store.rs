@@ -22,8 +22,8 @@ impl ApiKeyStore for SqliteStore {
         let now = self.clock.now();
         self.licenses
             .write(move |session| {
-                let last = api_keys::create(session.connection(), &new, now)?;
-                add_entries(session.connection(), &entries, &())?;
+                let last = api_keys::create(&session.connection(), &new, now)?;
+                add_entries(&session.connection(), &entries, &())?;
                 Ok(last)
             })
             .await
@@ -32,7 +32,8 @@ impl ApiKeyStore for SqliteStore {
     async fn api_key(&self, id: LicenseId) -> Result<Option<StoredApiKey>, Error> {
         self.licenses
             .read(move |session| {
-                let snapshot = session.connection().unchecked_transaction()?;
+                let connection = session.connection();
+                let snapshot = connection.unchecked_transaction()?;
                 api_keys::get(&snapshot, id)
             })
             .await
@@ -45,7 +46,8 @@ impl ApiKeyStore for SqliteStore {
     ) -> Result<(Vec<StoredApiKey>, u64), Error> {
         self.licenses
             .read_background(move |session| {
-                let snapshot = session.connection().unchecked_transaction()?;
+                let connection = session.connection();
+                let snapshot = connection.unchecked_transaction()?;
                 api_keys::page(&snapshot, &filter, page)
             })
             .await
@@ -60,7 +62,7 @@ impl ApiKeyStore for SqliteStore {
         let now = self.clock.now();
         self.licenses
             .write(move |session| {
-                let connection = session.connection();
+                let connection = &session.connection();
                 let Some(changed) = api_keys::change(connection, id, &change, now)? else {
                     return Ok(None);
                 };
@@ -73,7 +75,7 @@ impl ApiKeyStore for SqliteStore {
     async fn note_requests(&self, requests: Vec<(LicenseId, Timestamp)>) -> Result<(), Error> {
         self.licenses
             .write_background(move |session| {
-                api_keys::note_requests(session.connection(), &requests)
+                api_keys::note_requests(&session.connection(), &requests)
             })
             .await
     }
@@ -86,7 +88,7 @@ impl ApiKeyStore for SqliteStore {
     ) -> Result<Vec<LicenseId>, Error> {
         self.licenses
             .read_background(move |session| {
-                api_keys::expired(session.connection(), &filter, now, limit)
+                api_keys::expired(&session.connection(), &filter, now, limit)
             })
             .await
     }

@@ -18,8 +18,7 @@ use crate::licenses::{ChangeNumber, LicenseChange};
 /// The columns in the order that [`read`] reads.
 const API_KEY: &str = "k.license_id, k.name, k.prefix, k.metadata, k.permissions, k.parked_rate, k.updated_at, \
     k.last_request";
-/// The tables of API keys with the license of each; the constant is the number of a revoked
-/// license.
+/// The tables of API keys with the license of each, unless that is revoked.
 const FROM: &str = "FROM api_keys k JOIN licenses l ON l.id = k.license_id AND l.status <> 2";
 
 pub(super) fn create(

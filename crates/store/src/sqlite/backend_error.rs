@@ -3,31 +3,22 @@
 use std::path::Path;
 
 use rusqlite::ErrorCode;
-use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE};
+use rusqlite::ffi::{
+    SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_TRIGGER, SQLITE_CONSTRAINT_UNIQUE,
+};
 
 use crate::error::Error;
+use crate::sql;
 
-/// The error of a piece of work. Its changes are undone either way.
-#[derive(Debug)]
-pub(super) enum BackendError {
-    /// The work itself refused; the connection is fine.
-    Refused(Error),
-    /// SQLite failed.
-    Failed(rusqlite::Error),
-}
+/// The error of a piece of work on SQLite.
+pub(super) type BackendError = sql::BackendError<rusqlite::Error>;
 
 /// The meaning of an error for caller and connection.
-pub(super) struct Classified {
+pub(crate) struct Classified {
     /// The error for the caller.
-    pub(super) error: Error,
+    pub(crate) error: Error,
     /// Whether the connection must be opened anew.
-    pub(super) reopen: bool,
-}
-
-impl From<Error> for BackendError {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
-    }
+    pub(crate) reopen: bool,
 }
 
 impl From<rusqlite::Error> for BackendError {
@@ -37,13 +28,8 @@ impl From<rusqlite::Error> for BackendError {
 }
 
 impl BackendError {
-    /// Returns the error of a column that holds what no version of this program wrote.
-    pub(super) fn corrupt(what: impl Into<String>) -> Self {
-        Self::Refused(Error::Corrupt(what.into()))
-    }
-
     /// Returns what the error means with the database at `path`.
-    pub(super) fn classify(self, path: &Path) -> Classified {
+    pub(crate) fn classify(self, path: &Path) -> Classified {
         match self {
             Self::Refused(error) => Classified {
                 error,
@@ -90,11 +76,18 @@ pub(super) fn classify(path: &Path, error: &rusqlite::Error) -> Classified {
 
 /// Turns a violated uniqueness into [`Error::Exists`].
 pub(super) fn unique(error: rusqlite::Error, what: &'static str) -> BackendError {
-    let extended = error.sqlite_error().map(|cause| cause.extended_code);
-    match extended {
-        Some(SQLITE_CONSTRAINT_UNIQUE | SQLITE_CONSTRAINT_PRIMARYKEY) => {
-            BackendError::Refused(Error::Exists(what))
-        }
-        _ => BackendError::Failed(error),
+    match is_taken(&error) {
+        true => BackendError::Refused(Error::Exists(what)),
+        false => BackendError::Failed(error),
     }
+}
+
+/// Returns whether an insertion failed because a row with the same unique columns is there. Of the
+/// triggers, an insertion fires only the one that looks for a line of the audit log with the same
+/// id.
+pub(super) fn is_taken(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error().map(|cause| cause.extended_code),
+        Some(SQLITE_CONSTRAINT_UNIQUE | SQLITE_CONSTRAINT_PRIMARYKEY | SQLITE_CONSTRAINT_TRIGGER)
+    )
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use super::backend_error::BackendError;
+use super::conn::SqliteConn;
 use super::db_session::{DbSession, Opener};
 use super::executor::{Executor, Job, JobClass, Timeouts};
 use super::file::Access;
@@ -12,6 +13,7 @@ use super::queue::{Bounds, Priority, Queue};
 use super::reader::{self, Interrupt};
 use super::writer;
 use crate::error::Error;
+use crate::sql::{Kind, Work};
 
 /// The options of a database's threads.
 pub(super) struct ThreadOptions {
@@ -117,6 +119,25 @@ impl<S: DbSession> DbThreads<S> {
             .await
     }
 
+    /// Does a piece of work that is written for both engines.
+    pub(super) async fn run<I, T, W>(&self, kind: Kind, input: I, work: W) -> Result<T, Error>
+    where
+        I: Send + 'static,
+        T: Send + 'static,
+        W: for<'a> FnOnce(&'a SqliteConn, &'a I) -> Work<'a, T, SqliteConn> + Send + 'static,
+    {
+        let job = move |session: &mut S| {
+            let connection = &session.file().connection;
+            connection.work(kind, |connection| work(connection, &input))
+        };
+        match kind {
+            Kind::Read => self.read(job).await,
+            Kind::List | Kind::Report => self.read_background(job).await,
+            Kind::Write | Kind::Repeatable | Kind::Transaction => self.write(job).await,
+            Kind::Load => self.write_background(job).await,
+        }
+    }
+
     /// Reads a report or a page of many rows.
     pub(super) async fn read_background<T, F>(&self, work: F) -> Result<T, Error>
     where
@@ -181,6 +202,7 @@ mod tests {
             path: directory.path().join("test.db"),
             schema: &LICENSES,
             busy_timeout: Duration::from_secs(10),
+            clock: Arc::new(model::SystemClock),
         };
         file.create().expect("made");
         let options = ThreadOptions {
@@ -201,7 +223,7 @@ mod tests {
     }
 
     fn put(session: &mut Plain, name: &str) -> Result<(), BackendError> {
-        session.0.connection.execute(
+        session.0.connection.raw().execute(
             "INSERT INTO settings (name, value) VALUES (?1, x'00')",
             [name],
         )?;
@@ -209,10 +231,8 @@ mod tests {
     }
 
     fn names(session: &mut Plain) -> Result<Vec<String>, BackendError> {
-        let mut statement = session
-            .0
-            .connection
-            .prepare("SELECT name FROM settings ORDER BY name")?;
+        let connection = session.0.connection.raw();
+        let mut statement = connection.prepare("SELECT name FROM settings ORDER BY name")?;
         let names = statement.query_map([], |row| row.get(0))?;
         Ok(names.collect::<rusqlite::Result<_>>()?)
     }

@@ -3,12 +3,15 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use model::Clock;
 use model::system::in_words;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::backend_error::classify;
+use super::conn::SqliteConn;
 use crate::error::Error;
 
 /// The schema of a file.
@@ -55,7 +58,7 @@ pub(super) const LEDGER: Schema = Schema {
 };
 
 /// The place of a database and the way to open it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct DatabaseFile {
     /// The path of the file.
     pub(super) path: PathBuf,
@@ -63,12 +66,14 @@ pub(super) struct DatabaseFile {
     pub(super) schema: &'static Schema,
     /// The time that another program may hold the file before we give up.
     pub(super) busy_timeout: Duration,
+    /// The clock of the work that is done on it.
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// An open connection and the file it was opened on.
 pub(super) struct OpenFile {
     /// The connection.
-    pub(super) connection: Connection,
+    pub(super) connection: SqliteConn,
     path: PathBuf,
     identity: Identity,
     checked: Instant,
@@ -150,7 +155,7 @@ impl DatabaseFile {
             return Err(self.gone());
         }
         Ok(OpenFile {
-            connection,
+            connection: SqliteConn::new(connection, Arc::clone(&self.clock)),
             path: self.path.clone(),
             identity,
             checked: Instant::now(),

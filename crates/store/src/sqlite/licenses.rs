@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    CredentialId, CredentialInfo, CredentialStatus, Fingerprint, KeyHash, License, LicenseId,
-    LicenseSpec, LicenseStatus, Limits, Timestamp,
+    CredentialId, CredentialInfo, Fingerprint, KeyHash, License, LicenseId, LicenseSpec,
+    LicenseStatus, Limits, Timestamp,
 };
 use rusqlite::{Connection, Row, params, params_from_iter};
 
@@ -18,6 +18,8 @@ use crate::licenses::{
     Change, ChangeNumber, LicenseChange, LicenseFilter, NewCredential, NewLicense, SealedKey,
     Snapshot, StoredLicense,
 };
+use crate::rules::license::{Renewed, changes_anything};
+use crate::rules::numbers::{self, CREDENTIAL_ACTIVE, CREDENTIAL_REVOKED};
 
 /// The number of changes that are kept; a reader further behind sees a gap in the numbers and
 /// begins anew.
@@ -78,7 +80,7 @@ fn insert_license(
             spec.plan.as_ref().map(|plan| plan.as_str()),
             spec.user,
             spec.label,
-            status_number(license.status),
+            numbers::license(license.status),
             license.created_at.micros(),
             spec.expires_at.map(Timestamp::micros),
             limits.remaining.map(|units| units as i64),
@@ -110,7 +112,7 @@ fn insert_credential(
             credential.hash.as_bytes(),
             info.kind,
             info.prefix,
-            credential_number(info.status),
+            numbers::credential(info.status),
             info.created_at.micros(),
             info.expires_at.map(Timestamp::micros),
             credential.sealed.as_ref().map(SealedKey::as_bytes),
@@ -189,19 +191,6 @@ pub(super) fn change(
     Ok(after.map(|after| Changed { before, after }))
 }
 
-/// Returns whether a change has an effect. A revoked license stays revoked, and a credential that
-/// the license does not have cannot be revoked.
-fn changes_anything(stored: &StoredLicense, change: &LicenseChange) -> bool {
-    match change {
-        LicenseChange::Status(_) => stored.license.status != LicenseStatus::Revoked,
-        LicenseChange::RevokeCredential(gone) => {
-            stored.credentials.iter().any(|info| info.id == *gone)
-        }
-        LicenseChange::Together(parts) => parts.iter().any(|part| changes_anything(stored, part)),
-        _ => true,
-    }
-}
-
 /// Carries a change out. Returns the hash of the credential that it added, if any.
 fn apply<'change>(
     connection: &Connection,
@@ -215,7 +204,7 @@ fn apply<'change>(
         LicenseChange::Status(status) => {
             connection
                 .prepare_cached("UPDATE licenses SET status = ?2 WHERE id = ?1")?
-                .execute(params![key, status_number(*status)])?;
+                .execute(params![key, numbers::license(*status)])?;
             if *status == LicenseStatus::Revoked {
                 forget_keys(connection, license_id)?;
             }
@@ -281,11 +270,7 @@ fn apply_limits(
     balance: bool,
     now: Timestamp,
 ) -> Result<(), BackendError> {
-    let before = &stored.license.spec.limits;
-    // Units that were not counted before leave nothing that could be kept.
-    let anew = balance || (before.remaining.is_none() && limits.remaining.is_some());
-    let every = |limits: &Limits| limits.refill.map(|refill| refill.every);
-    let rescheduled = every(before) != every(limits);
+    let renewed = Renewed::by(&stored.license.spec.limits, limits, balance);
     let sql = "UPDATE licenses SET remaining = ?2, refill = ?3, rate_limits = ?4, concurrency = ?5,
         balance_stamp = CASE WHEN ?6 THEN max(balance_stamp + 1, ?8) ELSE balance_stamp END,
         refill_stamp = CASE WHEN ?7 THEN max(refill_stamp + 1, ?8) ELSE refill_stamp END
@@ -296,8 +281,8 @@ fn apply_limits(
         limits.refill.map(|refill| refill.to_string()),
         list(&limits.rate_limits),
         limits.concurrency,
-        anew,
-        anew || rescheduled,
+        renewed.balance,
+        renewed.refill,
         now.micros(),
     ])?;
     Ok(())
@@ -308,10 +293,12 @@ fn end_credentials(
     license_id: LicenseId,
     end: Timestamp,
 ) -> Result<(), BackendError> {
-    let sql = "UPDATE credentials SET expires_at = min(coalesce(expires_at, ?2), ?2), sealed = NULL
-        WHERE license_id = ?1 AND status = 0 AND session_id IS NULL";
+    let sql = format!(
+        "UPDATE credentials SET expires_at = min(coalesce(expires_at, ?2), ?2), sealed = NULL
+        WHERE license_id = ?1 AND status = {CREDENTIAL_ACTIVE} AND session_id IS NULL"
+    );
     connection
-        .prepare_cached(sql)?
+        .prepare_cached(&sql)?
         .execute(params![id(license_id.as_u128()), end.micros()])?;
     Ok(())
 }
@@ -321,9 +308,11 @@ fn revoke_credential(
     license_id: LicenseId,
     gone: CredentialId,
 ) -> Result<(), BackendError> {
-    let sql = "UPDATE credentials SET status = 1, sealed = NULL WHERE license_id = ?1 AND id = ?2";
+    let sql = format!(
+        "UPDATE credentials SET status = {CREDENTIAL_REVOKED}, sealed = NULL WHERE license_id = ?1 AND id = ?2"
+    );
     connection
-        .prepare_cached(sql)?
+        .prepare_cached(&sql)?
         .execute(params![id(license_id.as_u128()), id(gone.as_u128())])?;
     Ok(())
 }
@@ -435,7 +424,7 @@ pub(super) fn page(
     add("l.user = ?", filter.user.as_deref().map(text));
     add(
         "l.status = ?",
-        filter.status.map(|status| status_number(status).into()),
+        filter.status.map(|status| numbers::license(status).into()),
     );
     add(
         "l.id > ?",
@@ -510,7 +499,7 @@ fn read_license(row: &Row<'_>) -> Result<(License, ChangeNumber), BackendError> 
         id: LicenseId::from_u128(read_id(row, 0)?),
         account: read_text(row, 1)?,
         app: read_text(row, 2)?,
-        status: read_word(row, 6, status_of)?,
+        status: read_word(row, 6, numbers::license_of)?,
         created_at: read_time(row, 7)?,
         spec: LicenseSpec {
             plan: read_optional_text(row, 3)?,
@@ -535,40 +524,8 @@ fn read_credential(row: &Row<'_>, first: usize) -> Result<CredentialInfo, Backen
         id: CredentialId::from_u128(read_id(row, first)?),
         kind: row.get(first + 1)?,
         prefix: row.get(first + 2)?,
-        status: read_word(row, first + 3, credential_status_of)?,
+        status: read_word(row, first + 3, numbers::credential_of)?,
         created_at: read_time(row, first + 4)?,
         expires_at: read_optional_time(row, first + 5)?,
     })
-}
-
-fn status_number(status: LicenseStatus) -> i64 {
-    match status {
-        LicenseStatus::Active => 0,
-        LicenseStatus::Disabled => 1,
-        LicenseStatus::Revoked => 2,
-    }
-}
-
-fn status_of(number: i64) -> Option<LicenseStatus> {
-    match number {
-        0 => Some(LicenseStatus::Active),
-        1 => Some(LicenseStatus::Disabled),
-        2 => Some(LicenseStatus::Revoked),
-        _ => None,
-    }
-}
-
-fn credential_number(status: CredentialStatus) -> i64 {
-    match status {
-        CredentialStatus::Active => 0,
-        CredentialStatus::Revoked => 1,
-    }
-}
-
-fn credential_status_of(number: i64) -> Option<CredentialStatus> {
-    match number {
-        0 => Some(CredentialStatus::Active),
-        1 => Some(CredentialStatus::Revoked),
-        _ => None,
-    }
 }

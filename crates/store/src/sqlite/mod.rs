@@ -11,7 +11,7 @@ mod api_key_store;
 mod api_keys;
 mod audit;
 mod backend_error;
-mod claims;
+mod conn;
 mod convert;
 mod db_session;
 mod db_threads;
@@ -22,19 +22,15 @@ mod freeze;
 mod ledger_store;
 mod license_store;
 mod licenses;
-mod management;
 mod manifest;
 mod node;
 mod queue;
 mod quota;
 mod reader;
 mod rollups;
-mod session_store;
-mod sessions;
 mod terms;
 mod tokens;
 mod usage;
-mod users;
 mod writer;
 
 use std::fmt;
@@ -46,9 +42,11 @@ use std::time::Duration;
 
 use model::system::in_words;
 use model::{Clock, SystemClock, Timestamp};
+use parking_lot::ReentrantMutexGuard;
 use rusqlite::Connection;
 
 use self::backend_error::BackendError;
+use self::conn::SqliteConn;
 use self::db_session::{DbSession, Opener};
 use self::db_threads::DbThreads;
 use self::dictionary::Dictionary;
@@ -57,6 +55,8 @@ use self::file::{Access, DatabaseFile, LEDGER, LICENSES, OpenFile, Schema};
 use self::terms::TermsSource;
 use crate::Named;
 use crate::error::Error;
+use crate::sql::management::named;
+use crate::sql::{Backend, Kind, Part, Work, at_once};
 
 /// The options of an embedded store: its directory and its timeouts.
 #[derive(Clone)]
@@ -95,6 +95,7 @@ impl SqliteOptions {
             path: self.directory.join(name),
             schema,
             busy_timeout: self.busy_timeout,
+            clock: Arc::clone(&self.clock),
         }
     }
 
@@ -195,15 +196,34 @@ pub fn named_in(directory: &Path, at: Timestamp) -> Result<Option<Named>, Error>
         return Ok(None);
     }
     let connection = licenses.look()?;
-    let read = || {
-        Ok(Named {
-            plans: management::plans_named(&connection)?,
-            apps: management::apps_named(&connection, at)?,
-        })
-    };
-    let named = read()
+    let conn = SqliteConn::new(connection, Arc::new(SystemClock));
+    let named = at_once(named(&conn, at))
         .map_err(|backend_error: BackendError| backend_error.classify(&licenses.path).error)?;
     Ok(Some(named))
+}
+
+impl Backend for SqliteStore {
+    type Conn = SqliteConn;
+
+    async fn run<I, T, W>(&self, part: Part, kind: Kind, input: I, work: W) -> Result<T, Error>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+        W: for<'a> Fn(&'a SqliteConn, &'a I) -> Work<'a, T, SqliteConn> + Send + Sync + 'static,
+    {
+        match part {
+            Part::Licenses => self.licenses.run(kind, input, work).await,
+            Part::Ledger => self.ledger.run(kind, input, work).await,
+        }
+    }
+
+    async fn parts_up(&self) -> Vec<(&'static str, bool)> {
+        // An empty transaction takes the lock that every write takes, and writes nothing.
+        let licenses = self.licenses.write(|_| Ok(()));
+        let ledger = self.ledger.write(|_| Ok(()));
+        let (licenses, ledger) = (licenses.await.is_ok(), ledger.await.is_ok());
+        vec![("licenses", licenses), ("ledger", ledger)]
+    }
 }
 
 impl fmt::Debug for SqliteStore {
@@ -226,8 +246,8 @@ impl LicenseSession {
         })
     }
 
-    fn connection(&self) -> &Connection {
-        &self.file.connection
+    fn connection(&self) -> ReentrantMutexGuard<'_, Connection> {
+        self.file.connection.raw()
     }
 }
 
@@ -255,8 +275,8 @@ impl LedgerSession {
         })
     }
 
-    fn connection(&self) -> &Connection {
-        &self.file.connection
+    fn connection(&self) -> ReentrantMutexGuard<'_, Connection> {
+        self.file.connection.raw()
     }
 }
 

@@ -9,7 +9,7 @@ use super::backend_error::BackendError;
 use super::convert::{MAX_COUNT, count, counted, id, read_id};
 use crate::ledger::Spent;
 use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound};
-use crate::refill::{BalanceRow, Terms, next_refill_at, present};
+use crate::rules::refill::{BalanceRow, Terms, next_refill_at, present};
 use crate::tokens::TOKENS;
 
 /// The number of periods before the present one that are kept. In those before nothing is leased,

@@ -59,7 +59,7 @@ fn serve<S: DbSession>(slot: &mut SessionSlot<S>, mut job: Job<S>, interrupt: &I
         Ok(session) => session,
         Err(error) => return job.fail(error),
     };
-    *interrupt.lock() = Some(session.file().connection.get_interrupt_handle());
+    *interrupt.lock() = Some(session.file().connection.raw().get_interrupt_handle());
     job.begin();
     match job.run(session) {
         Ok(()) => job.deliver(),

@@ -12,7 +12,7 @@ use super::backend_error::BackendError;
 use super::convert::{MAX_COUNT, id, read_optional_text};
 use super::file::{Access, DatabaseFile, OpenFile};
 use crate::error::Error;
-use crate::refill::Terms;
+use crate::rules::refill::Terms;
 
 /// A reading connection to the licenses, opened when it is needed.
 pub(super) struct TermsSource {
@@ -34,7 +34,8 @@ impl TermsSource {
         licenses: impl Iterator<Item = LicenseId>,
     ) -> Result<HashMap<LicenseId, Terms>, Error> {
         let file = self.open()?;
-        match read(&file.connection, licenses) {
+        let terms = read(&file.connection.raw(), licenses);
+        match terms {
             Ok(terms) => Ok(terms),
             Err(backend_error) => {
                 let found = backend_error.classify(&self.file.path);

@@ -19,6 +19,9 @@ use super::{LedgerSession, SqliteStore};
 use crate::audit::{AuditEntries, AuditStore};
 use crate::error::Error;
 use crate::quota::{LeaseKey, LeaseRequest};
+use crate::rules::numbers::{
+    TOKEN_CLAIMED, TOKEN_CONFIRMED, TOKEN_CONSUMED, TOKEN_DISPUTED, TOKEN_EXPIRED, TOKEN_ISSUED,
+};
 use crate::tokens::{Kept, TOKENS, TokenClaim, TokenIssue, TokenStore};
 
 /// The columns in the order that [`read_token`] reads.
@@ -41,7 +44,7 @@ impl TokenStore for SqliteStore {
     async fn token(&self, hash: KeyHash, now: Timestamp) -> Result<Option<RequestToken>, Error> {
         self.ledger
             .read(move |session| {
-                let kept = by_hash(session.connection(), &hash)?;
+                let kept = by_hash(&session.connection(), &hash)?;
                 Ok(kept.map(|kept| kept.at(now)))
             })
             .await
@@ -54,7 +57,7 @@ impl TokenStore for SqliteStore {
     ) -> Result<Option<RequestToken>, Error> {
         self.ledger
             .read(move |session| {
-                let kept = by_id(session.connection(), id)?;
+                let kept = by_id(&session.connection(), id)?;
                 Ok(kept.map(|kept| kept.at(now)))
             })
             .await
@@ -73,7 +76,8 @@ impl TokenStore for SqliteStore {
         let after = after.map_or(0, RequestTokenId::as_u128);
         self.ledger
             .read_background(move |session| {
-                let mut statement = session.connection().prepare_cached(&sql)?;
+                let connection = session.connection();
+                let mut statement = connection.prepare_cached(&sql)?;
                 let values = params![id(license_id.as_u128()), id(after), rows(limit) as i64];
                 let found = statement.query_and_then(values, read_token)?;
                 found.map(|kept| Ok(kept?.at(now))).collect()
@@ -97,7 +101,7 @@ impl TokenStore for SqliteStore {
         }
         self.ledger
             .write(move |session| {
-                let connection = session.connection();
+                let connection = &session.connection();
                 let kept = by_id(connection, id)?;
                 if let Some(kept) = kept.filter(|kept| kept.token.state == TokenState::Issued) {
                     free(connection, &kept)?;
@@ -115,7 +119,7 @@ impl TokenStore for SqliteStore {
         now: Timestamp,
     ) -> Result<TokenClaim, Error> {
         self.ledger
-            .write(move |session| claim(session.connection(), &hash, instance, call_id, now))
+            .write(move |session| claim(&session.connection(), &hash, instance, call_id, now))
             .await
     }
 
@@ -126,7 +130,7 @@ impl TokenStore for SqliteStore {
         leased: Option<(u32, u64)>,
     ) -> Result<bool, Error> {
         self.ledger
-            .write(move |session| release(session.connection(), id, call_id, leased))
+            .write(move |session| release(&session.connection(), id, call_id, leased))
             .await
     }
 
@@ -137,11 +141,13 @@ impl TokenStore for SqliteStore {
         status: u16,
         at: Timestamp,
     ) -> Result<bool, Error> {
-        let sql = "UPDATE tokens SET state = 2, status = ?3, consumed_at = ?4
-            WHERE id = ?1 AND call_id = ?2 AND state = 1";
+        let sql = format!(
+            "UPDATE tokens SET state = {TOKEN_CONSUMED}, status = ?3, consumed_at = ?4
+            WHERE id = ?1 AND call_id = ?2 AND state = {TOKEN_CLAIMED}"
+        );
         self.ledger
             .write(move |session| {
-                let changed = session.connection().prepare_cached(sql)?.execute(params![
+                let changed = session.connection().prepare_cached(&sql)?.execute(params![
                     id(token.as_u128()),
                     id(call_id.as_u128()),
                     status,
@@ -159,12 +165,13 @@ impl TokenStore for SqliteStore {
         status: u16,
     ) -> Result<Option<RequestToken>, Error> {
         let sql = format!(
-            "UPDATE tokens SET confirmed_status = ?3, state = iif(status = ?3, 4, 5)
-            WHERE hash = ?1 AND license = ?2 AND state IN (2, 4, 5) RETURNING {TOKEN}"
+            "UPDATE tokens SET confirmed_status = ?3, state = iif(status = ?3, {TOKEN_CONFIRMED}, {TOKEN_DISPUTED})
+            WHERE hash = ?1 AND license = ?2 AND state IN ({TOKEN_CONSUMED}, {TOKEN_CONFIRMED}, {TOKEN_DISPUTED}) RETURNING {TOKEN}"
         );
         self.ledger
             .write(move |session| {
-                let mut statement = session.connection().prepare_cached(&sql)?;
+                let connection = session.connection();
+                let mut statement = connection.prepare_cached(&sql)?;
                 let license = id(license_id.as_u128());
                 let mut found = statement.query(params![hash.as_bytes(), license, status])?;
                 let kept = found.next()?.map(read_token).transpose()?;
@@ -175,16 +182,17 @@ impl TokenStore for SqliteStore {
 
     async fn expire_tokens(&self, now: Timestamp, limit: usize) -> Result<usize, Error> {
         self.ledger
-            .write(move |session| expire(session.connection(), now, limit))
+            .write(move |session| expire(&session.connection(), now, limit))
             .await
     }
 
     async fn forget_tokens(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {
-        let sql = "DELETE FROM tokens WHERE id IN
-            (SELECT id FROM tokens WHERE issued_at < ?1 AND state <> 0 ORDER BY issued_at LIMIT ?2)";
+        let sql = format!("DELETE FROM tokens WHERE id IN
+            (SELECT id FROM tokens WHERE issued_at < ?1 AND state <> {TOKEN_ISSUED} ORDER BY issued_at LIMIT ?2)");
         self.ledger
             .write_background(move |session| {
-                let mut statement = session.connection().prepare_cached(sql)?;
+                let connection = session.connection();
+                let mut statement = connection.prepare_cached(&sql)?;
                 Ok(statement.execute(params![before.micros(), rows(limit) as i64])?)
             })
             .await
@@ -209,7 +217,7 @@ fn issue(
     let counted = terms
         .get(&token.license_id)
         .is_some_and(|terms| terms.remaining.is_some());
-    let connection = session.connection();
+    let connection = &session.connection();
     let mut epoch = None;
     if counted && token.units > 0 {
         let request = LeaseRequest {
@@ -231,10 +239,10 @@ fn issue(
         }
         epoch = Some(grant.key.period);
     }
-    let sql = "INSERT INTO tokens (id, hash, license, account, app, method, path, units, epoch, state, issued_at,
-        expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11)";
+    let sql = format!("INSERT INTO tokens (id, hash, license, account, app, method, path, units, epoch, state, issued_at,
+        expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, {TOKEN_ISSUED}, ?10, ?11)");
     connection
-        .prepare_cached(sql)?
+        .prepare_cached(&sql)?
         .execute(params![
             id(token.id.as_u128()),
             hash.as_bytes(),
@@ -277,8 +285,10 @@ fn claim(
         grant(connection, instance, key, token.units)?;
         leased = Some((key.period, token.units));
     }
-    let sql = "UPDATE tokens SET state = 1, call_id = ?2, owner = ?3, consumed_at = ?4, epoch = ?5 WHERE id = ?1";
-    connection.prepare_cached(sql)?.execute(params![
+    let sql = format!(
+        "UPDATE tokens SET state = {TOKEN_CLAIMED}, call_id = ?2, owner = ?3, consumed_at = ?4, epoch = ?5 WHERE id = ?1"
+    );
+    connection.prepare_cached(&sql)?.execute(params![
         id(token.id.as_u128()),
         id(call_id.as_u128()),
         id(instance.as_u128()),
@@ -300,7 +310,9 @@ fn release(
     call_id: CallId,
     leased: Option<(u32, u64)>,
 ) -> Result<bool, BackendError> {
-    let sql = format!("SELECT {TOKEN} FROM tokens WHERE id = ?1 AND call_id = ?2 AND state = 1");
+    let sql = format!(
+        "SELECT {TOKEN} FROM tokens WHERE id = ?1 AND call_id = ?2 AND state = {TOKEN_CLAIMED}"
+    );
     let kept = one(
         connection,
         &sql,
@@ -315,16 +327,18 @@ fn release(
             epoch = Some(period);
         }
     }
-    let sql = "UPDATE tokens SET state = 0, call_id = NULL, owner = NULL, consumed_at = NULL, epoch = ?2 WHERE id = ?1";
+    let sql = format!(
+        "UPDATE tokens SET state = {TOKEN_ISSUED}, call_id = NULL, owner = NULL, consumed_at = NULL, epoch = ?2 WHERE id = ?1"
+    );
     connection
-        .prepare_cached(sql)?
+        .prepare_cached(&sql)?
         .execute(params![id(token.as_u128()), epoch])?;
     Ok(true)
 }
 
 fn expire(connection: &Connection, now: Timestamp, limit: usize) -> Result<usize, BackendError> {
     let sql = format!(
-        "SELECT {TOKEN} FROM tokens WHERE state = 0 AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2"
+        "SELECT {TOKEN} FROM tokens WHERE state = {TOKEN_ISSUED} AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2"
     );
     let over: Vec<Kept> = connection
         .prepare_cached(&sql)?
@@ -341,9 +355,9 @@ fn free(connection: &Connection, kept: &Kept) -> Result<(), BackendError> {
     if let Some(key) = kept.key() {
         give_back(connection, TOKENS, &[(key, kept.token.units)])?;
     }
-    let sql = "UPDATE tokens SET state = 3, epoch = NULL WHERE id = ?1";
+    let sql = format!("UPDATE tokens SET state = {TOKEN_EXPIRED}, epoch = NULL WHERE id = ?1");
     connection
-        .prepare_cached(sql)?
+        .prepare_cached(&sql)?
         .execute([id(kept.token.id.as_u128())])?;
     Ok(())
 }

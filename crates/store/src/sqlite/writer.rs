@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::ReentrantMutexGuard;
 use rusqlite::Connection;
 
 use super::backend_error::{BackendError, Classified, classify};
@@ -65,12 +66,13 @@ impl<S: DbSession> Writer<S> {
             Ok(session) => session,
             Err(error) => return fail_all(jobs, &error),
         };
-        if let Err(error) = begin(connection(session)) {
+        let begun = begin(&connection(session));
+        if let Err(error) = begun {
             return self.give_up(jobs, classify(&self.path, &error));
         }
         let (done, end) = work_through(session, jobs);
         let end = end.and_then(|()| {
-            execute(connection(session), "COMMIT").map_err(|error| classify(&self.path, &error))
+            execute(&connection(session), "COMMIT").map_err(|error| classify(&self.path, &error))
         });
         match end {
             Ok(()) => done.into_iter().for_each(|job| job.deliver()),
@@ -141,13 +143,13 @@ fn work_through<S: DbSession>(
 }
 
 fn in_savepoint<S: DbSession>(session: &mut S, job: &mut Job<S>) -> Result<(), BackendError> {
-    execute(connection(session), "SAVEPOINT job")?;
+    execute(&connection(session), "SAVEPOINT job")?;
     let result = job.run(session);
     if result.is_err() && !connection(session).is_autocommit() {
-        execute(connection(session), "ROLLBACK TO job")?;
+        execute(&connection(session), "ROLLBACK TO job")?;
     }
     if !connection(session).is_autocommit() {
-        execute(connection(session), "RELEASE job")?;
+        execute(&connection(session), "RELEASE job")?;
     }
     result
 }
@@ -155,14 +157,14 @@ fn in_savepoint<S: DbSession>(session: &mut S, job: &mut Job<S>) -> Result<(), B
 fn undo<S: DbSession>(session: &mut S) {
     session.undone();
     if !connection(session).is_autocommit()
-        && let Err(error) = execute(connection(session), "ROLLBACK")
+        && let Err(error) = execute(&connection(session), "ROLLBACK")
     {
         tracing::warn!(%error, "a transaction could not be undone by hand");
     }
 }
 
-fn connection<S: DbSession>(session: &mut S) -> &Connection {
-    &session.file().connection
+fn connection<S: DbSession>(session: &mut S) -> ReentrantMutexGuard<'_, Connection> {
+    session.file().connection.raw()
 }
 
 fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {

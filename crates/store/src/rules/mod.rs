@@ -1,0 +1,14 @@
+//! The rules that need the state within a transaction: what a change means, as pure functions that
+//! know no database. Each is said here once, whichever engine holds the state.
+//!
+//! - [`numbers`]: the numbers that columns hold for statuses and states.
+//! - [`license`]: which changes of a license have an effect, and when a balance begins a new epoch.
+//! - [`refill`]: what a balance is at a time, with the refill that fell due.
+//! - [`family`]: what the use of a refresh token means for its family, and when its tokens end.
+//! - [`windows`]: whether a call fits into the windows of its key.
+
+pub(crate) mod family;
+pub(crate) mod license;
+pub(crate) mod numbers;
+pub(crate) mod refill;
+pub(crate) mod windows;
