@@ -4,21 +4,22 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::PostgresStore;
 use super::backend_error::BackendError;
 use super::conn::{Conn, PooledConn};
 use super::convert::read;
 use super::server::TxOptions;
-use super::{PostgresStore, manifest};
 use crate::error::Error;
 use crate::files::SealedFiles;
 use crate::ledger::SealedFile;
+use crate::sql::manifest;
 
 #[async_trait]
 impl SealedFiles for PostgresStore {
     async fn commit_seal_with(&self, file: SealedFile, content: Vec<u8>) -> Result<(), Error> {
         let commit = |conn: Conn, sealed: Arc<(SealedFile, Vec<u8>)>| async move {
             let (file, content) = &*sealed;
-            manifest::commit(&conn, file).await?;
+            manifest::commit(&*conn, file).await?;
             put(&conn, &file.name, content).await
         };
         self.server

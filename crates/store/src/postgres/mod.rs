@@ -21,7 +21,6 @@ mod ledger_store;
 mod license_rows;
 mod license_store;
 mod licenses;
-mod manifest;
 mod node;
 mod options;
 mod quota;
@@ -33,7 +32,6 @@ mod server;
 mod sql;
 mod tls;
 mod tokens;
-mod usage;
 mod usage_dimensions;
 
 use std::fmt;

@@ -9,11 +9,12 @@ use uuid::Uuid;
 
 use super::backend_error::BackendError;
 use super::conn::{PooledConn, Value};
-use super::convert::{count, id, read, read_count, read_number, read_text, rows};
+use super::convert::{count, id, read, read_count, read_text, rows};
 use super::quota;
 use super::usage_dimensions::{KEY, KEY_COLUMNS, NONE, quarter_number, quarter_start, read_key};
 use crate::error::Error;
-use crate::ledger::{LanePosition, RollupBatch, RollupRow, Spent};
+use crate::ledger::{RollupBatch, RollupRow, Spent};
+use crate::sql::usage::OF_HOUR;
 
 /// The sums of a batch, column by column, in the order of their keys, so that gates that write the
 /// same rows wait for each other in that order.
@@ -173,11 +174,6 @@ pub(super) async fn replace(conn: &PooledConn, sums: &[Sums]) -> Result<(), Back
     Ok(())
 }
 
-/// The columns of a row of `rollups`, of version 1, as those of `quarter_rollups`; an amount there
-/// is in 10^-9.
-pub(super) const OF_HOUR: &str = "hour::bigint * 4, license, kind, calls, billable_calls, units, amount * 0.000000001, \
-    request_bytes, response_bytes";
-
 pub(super) async fn hours_until(conn: &PooledConn) -> Result<Option<Timestamp>, BackendError> {
     let sql = "SELECT max(hour)::bigint * 4 + 4 FROM rollups";
     let row = conn.row(sql, &[]).await?;
@@ -226,20 +222,4 @@ pub(super) fn read_sums(row: &Row, first: usize) -> Result<UsageSums, BackendErr
         request_bytes: read_count(row, first + 4)?,
         response_bytes: read_count(row, first + 5)?,
     })
-}
-
-pub(super) async fn positions(
-    conn: &PooledConn,
-    instance: InstanceId,
-) -> Result<Vec<LanePosition>, BackendError> {
-    let sql = "SELECT lane, rolled, sealed FROM lanes WHERE instance = $1 ORDER BY lane";
-    let found = conn.rows(sql, &[&id(instance.as_u128())]).await?;
-    let position = |row: &Row| {
-        Ok(LanePosition {
-            lane: read_number(row, 0)?,
-            rolled: read_count(row, 1)?,
-            sealed: read_count(row, 2)?,
-        })
-    };
-    found.iter().map(position).collect()
 }

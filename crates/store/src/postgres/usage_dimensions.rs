@@ -153,13 +153,6 @@ pub(super) fn quarter_number(time: Timestamp) -> i32 {
     kept(time.micros().div_euclid(Timestamp::QUARTER))
 }
 
-/// Returns the first hour (counted from the UNIX epoch) that begins at or after a time, kept within
-/// the column.
-pub(super) fn first_hour_from(time: Timestamp) -> i32 {
-    let hour = time.micros().div_euclid(Timestamp::HOUR);
-    kept(hour.saturating_add(i64::from(time != time.hour())))
-}
-
 fn kept(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX })
 }

@@ -5,10 +5,12 @@
 //! - [`license`]: which changes of a license have an effect, and when a balance begins a new epoch.
 //! - [`refill`]: what a balance is at a time, with the refill that fell due.
 //! - [`family`]: what the use of a refresh token means for its family, and when its tokens end.
+//! - [`seal`]: whether a range of records may be sealed where its lane stands.
 //! - [`windows`]: whether a call fits into the windows of its key.
 
 pub(crate) mod family;
 pub(crate) mod license;
 pub(crate) mod numbers;
 pub(crate) mod refill;
+pub(crate) mod seal;
 pub(crate) mod windows;

@@ -38,11 +38,14 @@
 pub(crate) mod audit;
 mod backend_error;
 mod claims;
+pub(crate) mod ledger;
 pub(crate) mod management;
+pub(crate) mod manifest;
 mod row;
 mod sessions;
 mod statement;
 mod touched;
+pub(crate) mod usage;
 mod users;
 mod value;
 

@@ -1,19 +1,16 @@
-//! [`QuotaStore`] and [`LedgerStore`] on `ledger.db`.
+//! [`QuotaStore`] and [`Rollups`] on `ledger.db`.
 
 use std::iter;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use model::usage::{UsageQuery, UsageRow};
 use model::{InstanceId, LicenseId, Timestamp};
 
-use super::{LedgerSession, SqliteStore, freeze, manifest, quota, rollups, usage};
+use super::{LedgerSession, SqliteStore, quota, rollups};
 use crate::error::Error;
-use crate::ledger::{
-    InstanceState, LanePosition, LedgerStore, RollupBatch, RollupRow, SealIntent, SealedFile,
-    StockTaking,
-};
+use crate::ledger::{RollupBatch, RollupRow, StockTaking};
 use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, QuotaStore};
+use crate::sql::ledger::Rollups;
+use crate::sql::{at_once, manifest};
 
 #[async_trait]
 impl QuotaStore for SqliteStore {
@@ -82,51 +79,7 @@ impl QuotaStore for SqliteStore {
     }
 }
 
-#[async_trait]
-impl LedgerStore for SqliteStore {
-    async fn begin_instance(
-        &self,
-        id: InstanceId,
-        node: String,
-        started_at: Timestamp,
-    ) -> Result<(), Error> {
-        self.ledger
-            .write(move |session| {
-                manifest::begin_instance(&session.connection(), id, &node, started_at)
-            })
-            .await
-    }
-
-    async fn instances(&self) -> Result<Vec<InstanceState>, Error> {
-        self.ledger
-            .read(|session| manifest::instances(&session.connection()))
-            .await
-    }
-
-    async fn instances_after(&self, after: u64, limit: usize) -> Result<Vec<InstanceState>, Error> {
-        self.ledger
-            .read(move |session| manifest::instances_after(&session.connection(), after, limit))
-            .await
-    }
-
-    async fn instances_numbered(&self, numbers: Vec<u64>) -> Result<Vec<InstanceState>, Error> {
-        self.ledger
-            .read(move |session| manifest::instances_numbered(&session.connection(), &numbers))
-            .await
-    }
-
-    async fn finish_instance(&self, id: InstanceId, at: Timestamp) -> Result<(), Error> {
-        self.ledger
-            .write(move |session| manifest::finish_instance(&session.connection(), id, at))
-            .await
-    }
-
-    async fn positions(&self, instance: InstanceId) -> Result<Vec<LanePosition>, Error> {
-        self.ledger
-            .read(move |session| rollups::positions(&session.connection(), instance))
-            .await
-    }
-
+impl Rollups for SqliteStore {
     async fn roll_up(&self, batch: RollupBatch) -> Result<(), Error> {
         self.ledger
             .write_background(move |session| {
@@ -144,12 +97,6 @@ impl LedgerStore for SqliteStore {
                 }
                 rollups::roll_up(&file.connection.raw(), dictionary, batch)
             })
-            .await
-    }
-
-    async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, Error> {
-        self.ledger
-            .read_background(move |session| usage::usage(&session.connection(), &query))
             .await
     }
 
@@ -172,16 +119,17 @@ impl LedgerStore for SqliteStore {
     async fn take_stock(&self) -> Result<StockTaking, Error> {
         self.ledger
             .read_background(|session| {
-                let connection = session.connection();
+                let conn = &session.file.connection;
+                let connection = conn.raw();
                 let snapshot = connection.unchecked_transaction()?;
                 let mut stock = StockTaking {
-                    manifest: manifest::files(&snapshot, None, None)?,
+                    manifest: at_once(manifest::files(conn, None, None))?,
                     hours_until: rollups::hours_until(&snapshot)?,
                     balances: quota::spent_by_epoch(&snapshot)?,
                     ..StockTaking::default()
                 };
-                for state in manifest::instances(&snapshot)? {
-                    let positions = rollups::positions(&snapshot, state.id)?;
+                for state in at_once(manifest::instances(conn))? {
+                    let positions = at_once(manifest::positions(conn, state.id))?;
                     stock.instances.push((state, positions));
                 }
                 let mut after = None;
@@ -205,91 +153,6 @@ impl LedgerStore for SqliteStore {
                 } = session;
                 rollups::replace(&file.connection.raw(), dictionary, rows)
             })
-            .await
-    }
-
-    async fn intend_seal(&self, intent: SealIntent) -> Result<(), Error> {
-        self.ledger
-            .write(move |session| manifest::intend(&session.connection(), &intent))
-            .await
-    }
-
-    async fn seal_intents(&self, instance: InstanceId) -> Result<Vec<SealIntent>, Error> {
-        self.ledger
-            .read(move |session| manifest::intents(&session.connection(), instance))
-            .await
-    }
-
-    async fn commit_seal(&self, file: SealedFile) -> Result<(), Error> {
-        self.ledger
-            .write(move |session| manifest::commit(&session.connection(), &file))
-            .await
-    }
-
-    async fn manifest(
-        &self,
-        from: Option<Timestamp>,
-        to: Option<Timestamp>,
-    ) -> Result<Vec<SealedFile>, Error> {
-        self.ledger
-            .read_background(move |session| manifest::files(&session.connection(), from, to))
-            .await
-    }
-
-    async fn lane_files(
-        &self,
-        instance: InstanceId,
-        lane: u32,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<SealedFile>, Error> {
-        self.ledger
-            .read(move |session| {
-                manifest::lane_files(&session.connection(), (instance, lane), after, limit)
-            })
-            .await
-    }
-
-    async fn old_files(&self, before: Timestamp, limit: usize) -> Result<Vec<SealedFile>, Error> {
-        self.ledger
-            .read(move |session| manifest::old_files(&session.connection(), before, limit))
-            .await
-    }
-
-    async fn files_named(&self, names: Vec<String>) -> Result<Vec<SealedFile>, Error> {
-        self.ledger
-            .read(move |session| manifest::files_named(&session.connection(), &names))
-            .await
-    }
-
-    async fn begin_freeze(&self, by: InstanceId, lasts: Duration) -> Result<bool, Error> {
-        self.ledger
-            .write(move |session| freeze::begin(&session.connection(), by, lasts))
-            .await
-    }
-
-    async fn frozen_by(&self) -> Result<Option<InstanceId>, Error> {
-        self.ledger
-            .read(|session| freeze::asked_by(&session.connection()))
-            .await
-    }
-
-    async fn end_freeze(&self, by: InstanceId) -> Result<(), Error> {
-        self.ledger
-            .write(move |session| freeze::end(&session.connection(), by))
-            .await
-    }
-
-    async fn mark_removed(&self, name: &str, at: Timestamp) -> Result<(), Error> {
-        let name = name.to_owned();
-        self.ledger
-            .write(move |session| manifest::mark_removed(&session.connection(), &name, at))
-            .await
-    }
-
-    async fn replace_manifest(&self, files: Vec<SealedFile>) -> Result<(), Error> {
-        self.ledger
-            .write_background(move |session| manifest::replace(&session.connection(), &files))
             .await
     }
 }

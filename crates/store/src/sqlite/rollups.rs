@@ -11,7 +11,8 @@ use super::convert::{count, counted, id, read_count, rows};
 use super::dictionary::{Dictionary, KEY, KEY_COLUMNS, quarter_number, quarter_start, read_key};
 use super::quota;
 use crate::error::Error;
-use crate::ledger::{LanePosition, RollupBatch, RollupRow};
+use crate::ledger::{RollupBatch, RollupRow};
+use crate::sql::usage::AMOUNT_BASE;
 
 pub(super) fn roll_up(
     connection: &Connection,
@@ -54,10 +55,6 @@ fn rolled(connection: &Connection, instance: InstanceId, lane: u32) -> Result<u6
         .optional()?;
     Ok(counted(rolled.unwrap_or(0)))
 }
-
-/// The base of amounts, which are stored in two columns: the multiples of this, and the rest. Both
-/// have one sign, so that sums of each are exact.
-pub(super) const AMOUNT_BASE: i128 = 1_000_000_000_000_000_000;
 
 /// Adds sums to a row, kept within range: a sum beyond 64 bits turns into a floating number in
 /// SQLite, which `min` brings back.
@@ -158,34 +155,6 @@ fn read_sums(row: &Row<'_>, first: usize) -> rusqlite::Result<UsageSums> {
         request_bytes: read_count(row, first + 5)?,
         response_bytes: read_count(row, first + 6)?,
     })
-}
-
-pub(super) fn positions(
-    connection: &Connection,
-    instance: InstanceId,
-) -> Result<Vec<LanePosition>, BackendError> {
-    let sql = "SELECT lane, rolled, sealed FROM lanes WHERE instance = ?1 ORDER BY lane";
-    let positions = connection
-        .prepare_cached(sql)?
-        .query_map([id(instance.as_u128())], |row| {
-            Ok(LanePosition {
-                lane: row.get(0)?,
-                rolled: read_count(row, 1)?,
-                sealed: read_count(row, 2)?,
-            })
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(positions)
-}
-
-/// Returns the number of the first quarter of an hour that begins at or after a time.
-pub(super) fn first_quarter_from(time: Timestamp) -> i64 {
-    let quarter = quarter_number(time);
-    if time == time.quarter() {
-        quarter
-    } else {
-        quarter + 1
-    }
 }
 
 pub(super) fn hours_until(connection: &Connection) -> Result<Option<Timestamp>, BackendError> {
