@@ -49,7 +49,7 @@ impl SqliteConn {
     fn rows(&self, statement: &Statement, values: &[Value]) -> Result<Vec<Row>, BackendError> {
         let connection = self.raw();
         let mut statement = connection.prepare_cached(statement.text(Engine::Sqlite))?;
-        let names = statement.column_names().into_iter().map(str::to_owned);
+        let names = statement.column_names().map(str::to_owned);
         let names: Arc<[String]> = names.collect();
         let mut found = statement.query(params_from_iter(values))?;
         let mut rows = Vec::new();
