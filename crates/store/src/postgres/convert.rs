@@ -3,21 +3,12 @@
 use std::str::FromStr;
 
 use model::Timestamp;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
 use super::backend_error::BackendError;
-
-/// The largest number of a column; larger ones are stored as this.
-pub(super) const MAX_COUNT: u64 = i64::MAX as u64;
-
-/// Returns a count as a column stores it.
-pub(super) fn count(number: u64) -> i64 {
-    number.min(MAX_COUNT) as i64
-}
+pub(super) use crate::sql::{count, list};
 
 /// Returns a limit on rows; at least one, at most 100,000, so that an answer is bounded whatever is
 /// asked for.
@@ -76,16 +67,6 @@ pub(super) fn read_text<T: FromStr>(row: &Row, column: usize) -> Result<T, Backe
     parse(row, column, read(row, column)?)
 }
 
-/// Reads a value by its text form from a column that may be NULL.
-pub(super) fn read_optional_text<T: FromStr>(
-    row: &Row,
-    column: usize,
-) -> Result<Option<T>, BackendError> {
-    read::<Option<&str>>(row, column)?
-        .map(|text| parse(row, column, text))
-        .transpose()
-}
-
 /// Reads a value by its text form; the empty text stands for none.
 pub(super) fn read_nonempty<T: FromStr>(
     row: &Row,
@@ -101,27 +82,6 @@ fn parse<T: FromStr>(row: &Row, column: usize, text: &str) -> Result<T, BackendE
     text.parse().map_err(|_| unreadable(row, column))
 }
 
-/// Reads a list stored as JSON; NULL is the empty list.
-pub(super) fn read_list<T: DeserializeOwned>(
-    row: &Row,
-    column: usize,
-) -> Result<Vec<T>, BackendError> {
-    match read::<Option<&str>>(row, column)? {
-        None => Ok(Vec::new()),
-        Some(text) => serde_json::from_str(text).map_err(|_| unreadable(row, column)),
-    }
-}
-
-/// Returns a list as JSON, the empty one as NULL.
-pub(super) fn list<T: Serialize>(values: &[T]) -> Option<String> {
-    (!values.is_empty()).then(|| json(&values))
-}
-
-/// Returns plain data as JSON.
-pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> String {
-    serde_json::to_string(value).expect("plain data always serialises")
-}
-
 /// Reads a word stored as a number.
 pub(super) fn read_word<'row, N: FromSql<'row>, T>(
     row: &'row Row,
@@ -129,15 +89,6 @@ pub(super) fn read_word<'row, N: FromSql<'row>, T>(
     word: impl FnOnce(N) -> Option<T>,
 ) -> Result<T, BackendError> {
     word(read(row, column)?).ok_or_else(|| unreadable(row, column))
-}
-
-/// Reads exactly `LENGTH` bytes.
-pub(super) fn read_bytes<const LENGTH: usize>(
-    row: &Row,
-    column: usize,
-) -> Result<[u8; LENGTH], BackendError> {
-    let bytes: &[u8] = read(row, column)?;
-    bytes.try_into().map_err(|_| unreadable(row, column))
 }
 
 /// Returns the error of a column that does not hold what it should.

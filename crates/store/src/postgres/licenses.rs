@@ -1,32 +1,19 @@
-//! Licenses, credentials and changes in SQL.
+//! The creation of licenses and the numbers of changes.
 
-use std::sync::Arc;
-
-use model::{CredentialId, Fingerprint, KeyHash, LicenseId, LicenseStatus, Limits, Timestamp};
+use model::{KeyHash, License, LicenseId, Limits, RefillMode, Timestamp};
 use uuid::Uuid;
 
-use super::backend_error::BackendError;
-use super::conn::{PooledConn, Value};
-use super::convert::{id, list, read, read_id, read_list, rows};
-use super::license_rows::{
-    CREDENTIAL, CREDENTIAL_COLUMNS, LICENSE, LICENSE_COLUMNS, LimitColumns, collect,
-    insert_credentials, insert_licenses, read_credential, read_hash, read_license,
-};
-use crate::audit::Changed;
-use crate::licenses::{
-    Change, ChangeNumber, LicenseChange, LicenseFilter, NewLicense, SealedKey, Snapshot,
-    StoredLicense,
-};
-use crate::rules::license::{Renewed, changes_anything};
-use crate::rules::numbers::{self, CREDENTIAL_ACTIVE, CREDENTIAL_REVOKED};
+use super::backend_error::{BackendError, unique};
+use super::conn::PooledConn;
+use super::convert::{id, list, read};
+use crate::licenses::{ChangeNumber, NewCredential, NewLicense, SealedKey};
+use crate::rules::numbers;
 
 /// The number of changes that are kept at least; a reader further behind sees a gap in the numbers
 /// and begins anew.
 const CHANGES_KEPT: i64 = 1_000_000;
 /// The number of new changes after which old ones are removed.
 const PRUNE_EVERY: u64 = 1_000;
-
-// === writing ===
 
 pub(super) async fn create(
     conn: &PooledConn,
@@ -103,270 +90,127 @@ pub(super) async fn prune(conn: &PooledConn, last: ChangeNumber) -> Result<(), B
     Ok(())
 }
 
-pub(super) async fn change(
-    conn: &PooledConn,
-    license_id: LicenseId,
-    change: &LicenseChange,
-) -> Result<Option<Changed<StoredLicense>>, BackendError> {
-    let lock = "SELECT FROM licenses WHERE id = $1 FOR NO KEY UPDATE";
-    if conn
-        .row(lock, &[&id(license_id.as_u128())])
-        .await?
-        .is_none()
-    {
-        return Ok(None);
-    }
-    let Some(before) = get(conn, license_id).await? else {
-        return Ok(None);
-    };
-    if !changes_anything(&before, change) {
-        let after = before.clone();
-        return Ok(Some(Changed { before, after }));
-    }
-    let added = apply(conn, &before, change).await?;
-    record_changes(conn, &[(license_id, added)]).await?;
-    let after = get(conn, license_id).await?;
-    Ok(after.map(|after| Changed { before, after }))
+/// The limits of licenses as columns: units, amount and seconds of a refill, whether it adds,
+/// windows, concurrency.
+struct LimitColumns {
+    remaining: Option<i64>,
+    refill_amount: Option<i64>,
+    refill_every: Option<i64>,
+    refill_adds: Option<bool>,
+    rate_limits: Option<String>,
+    concurrency: Option<i64>,
 }
 
-/// Carries a change out. Returns the hash of the credential that it added, if any.
-pub(super) async fn apply<'change>(
-    conn: &PooledConn,
-    stored: &StoredLicense,
-    change: &'change LicenseChange,
-) -> Result<Option<&'change KeyHash>, BackendError> {
-    let license_id = stored.license.id;
-    let key = id(license_id.as_u128());
-    let set = async |column: &str, value: Value<'_>| {
-        let sql = format!("UPDATE licenses SET {column} = $2 WHERE id = $1");
-        conn.change(&sql, &[&key, value]).await
-    };
-    match change {
-        LicenseChange::Status(status) => {
-            if *status == LicenseStatus::Revoked {
-                forget_keys(conn, &[key]).await?;
-            }
-            set("status", &numbers::license(*status)).await?
+impl From<&Limits> for LimitColumns {
+    fn from(limits: &Limits) -> Self {
+        let refill = limits.refill;
+        Self {
+            remaining: limits.remaining.map(|units| units as i64),
+            refill_amount: refill.map(|refill| refill.amount as i64),
+            refill_every: refill.map(|refill| i64::from(refill.every.seconds())),
+            refill_adds: refill.map(|refill| refill.mode == RefillMode::Add),
+            rate_limits: list(&limits.rate_limits),
+            concurrency: limits.concurrency.map(i64::from),
         }
-        LicenseChange::ExpiresAt(end) => set("expires_at", &end.map(Timestamp::micros)).await?,
-        LicenseChange::Plan(plan) => set("plan", &plan.as_ref().map(|plan| plan.as_str())).await?,
-        LicenseChange::Label(label) => set("label", label).await?,
-        LicenseChange::Permissions(permissions) => set("permissions", &list(permissions)).await?,
-        LicenseChange::AllowIps(nets) => set("allow_ips", &list(nets)).await?,
-        LicenseChange::Together(parts) => {
-            let mut added = None;
-            for part in parts {
-                added = Box::pin(apply(conn, stored, part)).await?.or(added);
-            }
-            return Ok(added);
-        }
-        LicenseChange::Limits { limits, balance } => {
-            apply_limits(conn, stored, limits, *balance).await?
-        }
-        LicenseChange::AddCredential {
-            credential,
-            others_expire_at,
-        } => {
-            if let Some(end) = others_expire_at {
-                let sql = format!(
-                    "UPDATE credentials SET expires_at = least(expires_at, $2), sealed = NULL WHERE license_id = $1
-                    AND status = {CREDENTIAL_ACTIVE} AND session_id IS NULL"
-                );
-                conn.change(&sql, &[&key, &end.micros()]).await?;
-            }
-            insert_credentials(conn, &[(license_id, credential)]).await?;
-            return Ok(Some(&credential.hash));
-        }
-        LicenseChange::RevokeCredential(gone) => {
-            let sql = format!(
-                "UPDATE credentials SET status = {CREDENTIAL_REVOKED}, sealed = NULL WHERE license_id = $1 AND id = $2"
-            );
-            conn.change(&sql, &[&key, &id(gone.as_u128())]).await?
-        }
-    };
-    Ok(None)
+    }
 }
 
-/// Removes the sealed copies of these licenses' keys.
-pub(super) async fn forget_keys(conn: &PooledConn, licenses: &[Uuid]) -> Result<(), BackendError> {
-    let sql =
-        "UPDATE credentials SET sealed = NULL WHERE license_id = ANY ($1) AND sealed IS NOT NULL";
-    conn.change(sql, &[&licenses]).await?;
+/// Keeps licenses, whose version is given when their changes are numbered.
+async fn insert_licenses(conn: &PooledConn, licenses: &[&License]) -> Result<(), BackendError> {
+    fn all<'a, T>(licenses: &'a [&'a License], column: impl Fn(&'a License) -> T) -> Vec<T> {
+        licenses.iter().map(|license| column(license)).collect()
+    }
+    let limits: Vec<_> = licenses
+        .iter()
+        .map(|license| LimitColumns::from(&license.spec.limits))
+        .collect();
+    fn each<'a, T>(limits: &'a [LimitColumns], column: impl Fn(&'a LimitColumns) -> T) -> Vec<T> {
+        limits.iter().map(column).collect()
+    }
+    let sql = "INSERT INTO licenses (id, account, app, plan, \"user\", label, status, created_at, expires_at, remaining,
+        refill_amount, refill_every, refill_adds, rate_limits, concurrency, permissions, allow_ips, version,
+        balance_stamp, refill_stamp)
+        SELECT n.id, n.account, n.app, n.plan, n.who, n.label, n.status, n.created_at, n.expires_at, n.remaining,
+        n.refill_amount, n.refill_every, n.refill_adds, n.rate_limits, n.concurrency, n.permissions, n.allow_ips, 0,
+        micros_now(), n.created_at
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::smallint[], $8::bigint[],
+        $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::boolean[], $14::text[], $15::bigint[],
+        $16::text[], $17::text[]) AS n (id, account, app, plan, who, label, status, created_at, expires_at, remaining,
+        refill_amount, refill_every, refill_adds, rate_limits, concurrency, permissions, allow_ips)";
+    conn.change(
+        sql,
+        &[
+            &all(licenses, |license| id(license.id.as_u128())),
+            &all(licenses, |license| license.account.as_str()),
+            &all(licenses, |license| license.app.as_str()),
+            &all(licenses, |license| {
+                license.spec.plan.as_ref().map(|plan| plan.as_str())
+            }),
+            &all(licenses, |license| license.spec.user.as_deref()),
+            &all(licenses, |license| license.spec.label.as_deref()),
+            &all(licenses, |license| numbers::license(license.status)),
+            &all(licenses, |license| license.created_at.micros()),
+            &all(licenses, |license| {
+                license.spec.expires_at.map(Timestamp::micros)
+            }),
+            &each(&limits, |limits| limits.remaining),
+            &each(&limits, |limits| limits.refill_amount),
+            &each(&limits, |limits| limits.refill_every),
+            &each(&limits, |limits| limits.refill_adds),
+            &each(&limits, |limits| limits.rate_limits.as_deref()),
+            &each(&limits, |limits| limits.concurrency),
+            &all(licenses, |license| list(&license.spec.permissions)),
+            &all(licenses, |license| list(&license.spec.allow_ips)),
+        ],
+    )
+    .await
+    .map_err(|error| unique(error, "a license with this id"))?;
     Ok(())
 }
 
-/// Writes new limits. The balance only gets a newer stamp, which the next lease applies.
-async fn apply_limits(
+/// Keeps credentials, each of the license beside it, in this order.
+async fn insert_credentials(
     conn: &PooledConn,
-    stored: &StoredLicense,
-    limits: &Limits,
-    balance: bool,
-) -> Result<u64, BackendError> {
-    let renewed = Renewed::by(&stored.license.spec.limits, limits, balance);
-    let columns = LimitColumns::from(limits);
-    let sql = "UPDATE licenses SET remaining = $2, refill_amount = $3, refill_every = $4, refill_adds = $5,
-        rate_limits = $6, concurrency = $7,
-        balance_stamp = CASE WHEN $8 THEN greatest(balance_stamp + 1, micros_now()) ELSE balance_stamp END,
-        refill_stamp = CASE WHEN $9 THEN greatest(refill_stamp + 1, micros_now()) ELSE refill_stamp END
-        WHERE id = $1";
-    let values: [Value<'_>; 9] = [
-        &id(stored.license.id.as_u128()),
-        &columns.remaining,
-        &columns.refill_amount,
-        &columns.refill_every,
-        &columns.refill_adds,
-        &columns.rate_limits,
-        &columns.concurrency,
-        &renewed.balance,
-        &renewed.refill,
-    ];
-    Ok(conn.change(sql, &values).await?)
-}
-
-// === reading ===
-
-pub(super) async fn get(
-    conn: &PooledConn,
-    license_id: LicenseId,
-) -> Result<Option<StoredLicense>, BackendError> {
-    let sql = format!(
-        "SELECT {LICENSE}, {CREDENTIAL} FROM licenses l LEFT JOIN credentials c ON c.license_id = l.id AND c.session_id IS NULL
-        WHERE l.id = $1 ORDER BY c.created_at, c.cursor"
-    );
-    let found = conn.rows(&sql, &[&id(license_id.as_u128())]).await?;
-    Ok(collect(&found)?.pop())
-}
-
-pub(super) async fn by_ids(
-    conn: &PooledConn,
-    ids: &[LicenseId],
-) -> Result<Vec<StoredLicense>, BackendError> {
-    let sql = format!(
-        "SELECT {LICENSE}, {CREDENTIAL} FROM licenses l LEFT JOIN credentials c ON c.license_id = l.id AND c.session_id IS NULL
-        WHERE l.id = ANY ($1) ORDER BY l.id, c.created_at, c.cursor"
-    );
-    let ids: Vec<Uuid> = ids.iter().map(|license| id(license.as_u128())).collect();
-    collect(&conn.rows(&sql, &[&ids]).await?)
-}
-
-pub(super) async fn sealed_keys(
-    conn: &PooledConn,
-    license_id: LicenseId,
-) -> Result<Vec<(CredentialId, SealedKey)>, BackendError> {
-    let sql = "SELECT id, sealed FROM credentials WHERE license_id = $1 AND sealed IS NOT NULL
-        ORDER BY created_at DESC, cursor DESC";
-    let found = conn.rows(sql, &[&id(license_id.as_u128())]).await?;
-    let keys = found.iter().map(|row| {
-        let credential = CredentialId::from_u128(read_id(row, 0)?);
-        Ok((credential, SealedKey::new(read(row, 1)?)))
-    });
-    keys.collect()
-}
-
-pub(super) async fn by_key(
-    conn: &PooledConn,
-    hash: &KeyHash,
-) -> Result<Option<Snapshot>, BackendError> {
-    let sql = format!(
-        "SELECT {LICENSE}, {CREDENTIAL}, k.allow_ips FROM credentials c JOIN licenses l ON l.id = c.license_id
-        LEFT JOIN sessions s ON s.id = c.session_id LEFT JOIN management_keys k ON k.id = s.key_id WHERE c.hash = $1"
-    );
-    let Some(row) = conn.row(&sql, &[&hash.as_bytes().as_slice()]).await? else {
-        return Ok(None);
-    };
-    let (license, version) = read_license(&row)?;
-    Ok(Some(Snapshot {
-        license: Arc::new(license),
-        credential: read_credential(&row, LICENSE_COLUMNS)?,
-        allow_ips: read_list(&row, LICENSE_COLUMNS + CREDENTIAL_COLUMNS)?,
-        version,
-    }))
-}
-
-pub(super) async fn page(
-    conn: &PooledConn,
-    filter: &LicenseFilter,
-    after: Option<LicenseId>,
-    limit: usize,
-) -> Result<Vec<StoredLicense>, BackendError> {
-    let account = filter.account.as_ref().map(|name| name.as_str());
-    let app = filter.app.as_ref().map(|name| name.as_str());
-    let status = filter.status.map(numbers::license);
-    let after = after.map(|after| id(after.as_u128()));
-    let mut conditions = Vec::new();
-    let mut values: Vec<Value<'_>> = Vec::new();
-    let mut when = |there: bool, column: &str, value| {
-        if there {
-            values.push(value);
-            conditions.push(format!("l.{column} ${}", values.len()));
-        }
-    };
-    when(account.is_some(), "account =", &account as Value<'_>);
-    when(app.is_some(), "app =", &app);
-    when(filter.user.is_some(), "\"user\" =", &filter.user);
-    when(status.is_some(), "status =", &status);
-    when(after.is_some(), "id >", &after);
-    let condition = if conditions.is_empty() {
-        String::new()
-    } else {
-        format!("WHERE {}", conditions.join(" AND "))
-    };
-    let limit = rows(limit) as i64;
-    values.push(&limit);
-    let sql = format!(
-        "SELECT {LICENSE}, {CREDENTIAL} FROM (SELECT * FROM licenses l {condition} ORDER BY l.id LIMIT ${}) l
-        LEFT JOIN credentials c ON c.license_id = l.id AND c.session_id IS NULL ORDER BY l.id, c.created_at, c.cursor",
-        values.len()
-    );
-    collect(&conn.rows(&sql, &values).await?)
-}
-
-pub(super) async fn changes_since(
-    conn: &PooledConn,
-    number: ChangeNumber,
-    limit: usize,
-) -> Result<(Vec<Change>, ChangeNumber), BackendError> {
-    // One statement sees one moment: the number of the last change fits the changes beside it.
-    let sql =
-        "SELECT c.last, n.number, n.license_id, n.added, n.at FROM change_counter c LEFT JOIN LATERAL (
-          SELECT number, license_id, added, at FROM changes WHERE number > $1 ORDER BY number LIMIT $2
-        ) n ON true ORDER BY n.number";
-    let after = i64::try_from(number.0).unwrap_or(i64::MAX);
-    let found = conn.rows(sql, &[&after, &(rows(limit) as i64)]).await?;
-    let mut changes = Vec::with_capacity(found.len());
-    let mut last = 0;
-    for row in &found {
-        last = read::<i64>(row, 0)?;
-        if let Some(number) = read::<Option<i64>>(row, 1)? {
-            changes.push(Change {
-                number: ChangeNumber(number as u64),
-                license_id: LicenseId::from_u128(read_id(row, 2)?),
-                added: read::<Option<i64>>(row, 3)?.map(|bits| Fingerprint(bits as u64)),
-                at: Timestamp::from_micros(read(row, 4)?),
-            });
-        }
+    credentials: &[(LicenseId, &NewCredential)],
+) -> Result<(), BackendError> {
+    fn all<'a, T>(
+        credentials: &'a [(LicenseId, &'a NewCredential)],
+        column: impl Fn(&'a NewCredential) -> T,
+    ) -> Vec<T> {
+        credentials
+            .iter()
+            .map(|(_, credential)| column(credential))
+            .collect()
     }
-    Ok((changes, ChangeNumber(last as u64)))
-}
-
-pub(super) async fn fingerprints(
-    conn: &PooledConn,
-    after: Option<u64>,
-    limit: usize,
-) -> Result<(Vec<Fingerprint>, Option<u64>), BackendError> {
-    let limit = rows(limit);
-    let sql = "SELECT cursor, hash FROM credentials WHERE cursor > $1 ORDER BY cursor LIMIT $2";
-    let after = after.map_or(0, |after| i64::try_from(after).unwrap_or(i64::MAX));
-    let found = conn.rows(sql, &[&after, &(limit as i64 + 1)]).await?;
-    let mut fingerprints = Vec::with_capacity(found.len().min(limit));
-    for row in found.iter().take(limit) {
-        fingerprints.push(read_hash(row, 1)?.fingerprint());
-    }
-    let more = found.len() > limit;
-    let next = if more {
-        Some(read::<i64>(&found[limit - 1], 0)? as u64)
-    } else {
-        None
-    };
-    Ok((fingerprints, next))
+    let licenses: Vec<Uuid> = credentials
+        .iter()
+        .map(|(license, _)| id(license.as_u128()))
+        .collect();
+    let sql = "INSERT INTO credentials (id, license_id, hash, kind, prefix, status, created_at, expires_at, sealed)
+        SELECT n.id, n.license_id, n.hash, n.kind, n.prefix, n.status, n.created_at, n.expires_at, n.sealed
+        FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::text[], $5::text[], $6::smallint[], $7::bigint[],
+        $8::bigint[], $9::bytea[])
+        WITH ORDINALITY AS n (id, license_id, hash, kind, prefix, status, created_at, expires_at, sealed, place)
+        ORDER BY n.place";
+    conn.change(
+        sql,
+        &[
+            &all(credentials, |new| id(new.info.id.as_u128())),
+            &licenses,
+            &all(credentials, |new| new.hash.as_bytes().as_slice()),
+            &all(credentials, |new| new.info.kind.as_str()),
+            &all(credentials, |new| new.info.prefix.as_str()),
+            &all(credentials, |new| numbers::credential(new.info.status)),
+            &all(credentials, |new| new.info.created_at.micros()),
+            &all(credentials, |new| {
+                new.info.expires_at.map(Timestamp::micros)
+            }),
+            &all(credentials, |new| {
+                new.sealed.as_ref().map(SealedKey::as_bytes)
+            }),
+        ],
+    )
+    .await
+    .map_err(|error| unique(error, "a credential with this key"))?;
+    Ok(())
 }

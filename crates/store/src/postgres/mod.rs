@@ -9,7 +9,6 @@
 //! Changes are numbered in commit order: see
 //! `docs/decisions/0003-change-numbers-in-commit-order.md`.
 
-mod api_keys;
 mod audit;
 mod backend_error;
 mod breaker;
@@ -18,8 +17,6 @@ mod connect;
 mod convert;
 mod files;
 mod ledger_store;
-mod license_rows;
-mod license_store;
 mod licenses;
 mod node;
 mod options;

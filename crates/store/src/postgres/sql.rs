@@ -9,11 +9,11 @@ use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
-use super::conn::{self, PooledConn};
-use super::convert::id;
+use super::conn::{self, Conn, PooledConn};
 use super::server::TxOptions;
 use super::{PostgresStore, audit, backend_error, licenses};
 use crate::error::Error;
+use crate::licenses::{ChangeNumber, NewLicense};
 use crate::sql::{
     Backend, BackendError, Engine, Kind, Outcome, Part, Row, Sql, Statement, Twins, Value, Work,
 };
@@ -30,7 +30,7 @@ impl Backend for PostgresStore {
         let options = match kind {
             Kind::Read | Kind::List => TxOptions::READ,
             Kind::Report => TxOptions::REPORT,
-            Kind::Write => TxOptions::WRITE,
+            Kind::Write | Kind::Batch => TxOptions::WRITE,
             Kind::Repeatable => TxOptions::REPEATABLE,
             Kind::Transaction => TxOptions::TRANSACTION,
             Kind::Load => TxOptions::LOAD,
@@ -42,6 +42,16 @@ impl Backend for PostgresStore {
                 work(&conn, input).await
             })
             .await
+    }
+
+    /// A failure is ignored: the next changes try again.
+    async fn after_changes(&self, last: ChangeNumber, written: u64) {
+        if licenses::is_time_to_prune(last, written) {
+            let prune = move |conn: Conn| async move { licenses::prune(&conn, last).await };
+            if let Err(error) = self.server.run(TxOptions::WRITE, prune).await {
+                tracing::debug!(%error, "old changes stay for a while");
+            }
+        }
     }
 }
 
@@ -80,9 +90,8 @@ impl Twins for PooledConn {
         licenses::record_changes(self, changes).await.map(drop)
     }
 
-    async fn forget_keys(&self, held: &[LicenseId]) -> Outcome<(), Self> {
-        let held: Vec<Uuid> = held.iter().map(|license| id(license.as_u128())).collect();
-        licenses::forget_keys(self, &held).await
+    async fn create_licenses(&self, new: &[NewLicense]) -> Outcome<ChangeNumber, Self> {
+        licenses::create(self, new).await
     }
 }
 

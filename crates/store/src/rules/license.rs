@@ -17,6 +17,15 @@ pub(crate) fn changes_anything(stored: &StoredLicense, change: &LicenseChange) -
     }
 }
 
+/// Returns the changes that a change consists of: those of [`LicenseChange::Together`], else it
+/// alone.
+pub(crate) fn parts(change: &LicenseChange) -> Vec<&LicenseChange> {
+    match change {
+        LicenseChange::Together(parts) => parts.iter().flat_map(self::parts).collect(),
+        _ => vec![change],
+    }
+}
+
 /// The stamps of a license that new limits renew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Renewed {

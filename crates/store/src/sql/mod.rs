@@ -35,10 +35,13 @@
 //! work as before. PostgreSQL's awaits the server. Where the engines really differ, as in batches,
 //! a family asks for what both have by another way: [`Twins`].
 
+mod api_keys;
 pub(crate) mod audit;
 mod backend_error;
 mod claims;
+mod filter;
 pub(crate) mod ledger;
+mod licenses;
 pub(crate) mod management;
 pub(crate) mod manifest;
 mod row;
@@ -61,8 +64,9 @@ pub(crate) use self::statement::{Engine, Statement};
 pub(crate) use self::value::Value;
 
 pub(crate) use self::statement::sql;
-pub(crate) use self::value::{count, json, list, rows, values};
+pub(crate) use self::value::{MAX_COUNT, count, json, list, rows, values};
 use crate::error::Error;
+use crate::licenses::{ChangeNumber, NewLicense};
 
 /// The result of work on a connection.
 pub(crate) type Outcome<T, S> = Result<T, BackendError<<S as Sql>::Failure>>;
@@ -172,9 +176,12 @@ pub(crate) trait Twins: Sql {
         changes: &[(LicenseId, Option<&KeyHash>)],
     ) -> impl Future<Output = Outcome<(), Self>> + Send;
 
-    /// Removes the sealed copies of these licenses' keys.
-    fn forget_keys(&self, licenses: &[LicenseId])
-    -> impl Future<Output = Outcome<(), Self>> + Send;
+    /// Keeps new licenses, all or none, and returns the number of the last change. Only audit lines
+    /// may come after it.
+    fn create_licenses(
+        &self,
+        new: &[NewLicense],
+    ) -> impl Future<Output = Outcome<ChangeNumber, Self>> + Send;
 }
 
 /// The part of the store that work is on: a file of its own in SQLite, the same database in
@@ -200,6 +207,8 @@ pub(crate) enum Kind {
     Write,
     /// One statement that writes, and does nothing more when it is done again.
     Repeatable,
+    /// One statement that writes many rows, which can wait.
+    Batch,
     /// Statements that write.
     Transaction,
     /// Statements that write many rows, which can wait and may take long.
@@ -226,6 +235,12 @@ pub(crate) trait Backend: Send + Sync + 'static {
         I: Send + Sync + 'static,
         T: Send + 'static,
         W: for<'a> Fn(&'a Self::Conn, &'a I) -> Work<'a, T, Self::Conn> + Send + Sync + 'static;
+
+    /// Is called after the transaction of `written` changes, of which this is the last number:
+    /// the time to remove old ones, where that is not done within the transaction.
+    fn after_changes(&self, _last: ChangeNumber, _written: u64) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 
     /// Returns, for each part that can be out of reach by itself, its name and whether writes get
     /// into it. An empty list: the store is one whole.

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use model::{AppName, LicenseId, Timestamp, User, UserId};
 
 use super::audit::{add_changed, add_entries};
+use super::licenses::forget_keys;
 use super::{Backend, Kind, Outcome, Part, Row, Sql, Twins, rows, sql, values};
 use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
@@ -182,7 +183,7 @@ async fn delete<S: Twins>(sql: &S, user: &User) -> Outcome<(), S> {
     }
     let held = held.iter().map(|row| row.get(0));
     let held = held.collect::<Result<Vec<LicenseId>, _>>()?;
-    sql.forget_keys(&held).await?;
+    forget_keys(sql, &held).await?;
     let changes: Vec<_> = held.into_iter().map(|license| (license, None)).collect();
     sql.record_changes(&changes).await?;
     Ok(())

@@ -6,17 +6,8 @@ use serde_json::Value;
 
 use super::backend_error::{BackendError, unique};
 use super::convert::id;
-use crate::audit::AuditEntries;
 
-/// Writes the lines of a change for its result, within its transaction.
-pub(super) fn add_entries<T>(
-    connection: &Connection,
-    entries: &AuditEntries<T>,
-    result: &T,
-) -> Result<(), BackendError> {
-    add_lines(connection, &entries.lines(result))
-}
-
+/// Adds lines, each with the next number.
 pub(super) fn add_lines(connection: &Connection, lines: &[AuditEntry]) -> Result<(), BackendError> {
     let sql =
         "INSERT INTO audit (id, at, account, who, address, action, subject, before, after, count)

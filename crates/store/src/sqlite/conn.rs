@@ -10,6 +10,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::backend_error::{self, BackendError};
 use super::{audit, licenses};
+use crate::licenses::{ChangeNumber, NewLicense};
 use crate::sql::{Engine, Kind, Outcome, Row, Sql, Statement, Twins, Value, Work, at_once, json};
 
 /// A connection to a file. One thread has it and its lock is always free: the lock is what makes it
@@ -116,10 +117,11 @@ impl Twins for SqliteConn {
         )
     }
 
-    fn forget_keys(&self, held: &[LicenseId]) -> impl Future<Output = Outcome<(), Self>> + Send {
-        let connection = self.raw();
-        let mut held = held.iter();
-        ready(held.try_for_each(|license| licenses::forget_keys(&connection, *license)))
+    fn create_licenses(
+        &self,
+        new: &[NewLicense],
+    ) -> impl Future<Output = Outcome<ChangeNumber, Self>> + Send {
+        ready(licenses::create(&self.raw(), new, self.now()))
     }
 }
 

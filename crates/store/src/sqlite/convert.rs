@@ -5,18 +5,9 @@ use std::str::FromStr;
 use model::Timestamp;
 use rusqlite::Row;
 use rusqlite::types::FromSql;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::backend_error::BackendError;
-
-/// The largest number of a column; larger ones are stored as this.
-pub(super) const MAX_COUNT: u64 = i64::MAX as u64;
-
-/// Returns a count as a column stores it.
-pub(super) fn count(number: u64) -> i64 {
-    number.min(MAX_COUNT) as i64
-}
+pub(super) use crate::sql::{MAX_COUNT, count, list};
 
 /// Returns a count that a column stored.
 pub(super) fn counted(column: i64) -> u64 {
@@ -84,28 +75,6 @@ pub(super) fn read_optional_text<T: FromStr>(
 fn parse<T: FromStr>(row: &Row<'_>, column: usize, text: Option<&str>) -> Result<T, BackendError> {
     text.and_then(|text| text.parse().ok())
         .ok_or_else(|| unreadable(row, column))
-}
-
-/// Reads a list stored as JSON; NULL is the empty list.
-pub(super) fn read_list<T: DeserializeOwned>(
-    row: &Row<'_>,
-    column: usize,
-) -> Result<Vec<T>, BackendError> {
-    match row.get_ref(column)?.as_str_or_null() {
-        Ok(None) => Ok(Vec::new()),
-        Ok(Some(text)) => serde_json::from_str(text).map_err(|_| unreadable(row, column)),
-        Err(_) => Err(unreadable(row, column)),
-    }
-}
-
-/// Returns a list as JSON, the empty one as NULL.
-pub(super) fn list<T: Serialize>(values: &[T]) -> Option<String> {
-    (!values.is_empty()).then(|| json(&values))
-}
-
-/// Returns plain data as JSON.
-pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> String {
-    serde_json::to_string(value).expect("plain data always serialises")
 }
 
 /// Reads a word stored as a number.

@@ -134,7 +134,7 @@ impl<S: DbSession> DbThreads<S> {
             Kind::Read => self.read(job).await,
             Kind::List | Kind::Report => self.read_background(job).await,
             Kind::Write | Kind::Repeatable | Kind::Transaction => self.write(job).await,
-            Kind::Load => self.write_background(job).await,
+            Kind::Batch | Kind::Load => self.write_background(job).await,
         }
     }
 

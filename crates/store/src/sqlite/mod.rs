@@ -7,8 +7,6 @@
 //! transaction must hold them together. No method writes both: see
 //! `docs/decisions/0002-two-sqlite-files.md`.
 
-mod api_key_store;
-mod api_keys;
 mod audit;
 mod backend_error;
 mod conn;
@@ -19,7 +17,6 @@ mod dictionary;
 mod executor;
 mod file;
 mod ledger_store;
-mod license_store;
 mod licenses;
 mod node;
 mod queue;
@@ -119,7 +116,6 @@ impl fmt::Debug for SqliteOptions {
 /// Dropping it serves the jobs that wait, ends its threads and moves the write-ahead logs into
 /// their files.
 pub struct SqliteStore {
-    clock: Arc<dyn Clock>,
     licenses: DbThreads<LicenseSession>,
     ledger: DbThreads<LedgerSession>,
     nodes: node::Nodes,
@@ -170,7 +166,6 @@ impl SqliteStore {
                 },
                 |access| LedgerSession::opener(ledger.clone(), licenses.clone(), access),
             )?,
-            clock: options.clock,
             nodes: node::Nodes::default(),
         })
     }
@@ -241,10 +236,6 @@ impl LicenseSession {
                 file: file.open(access)?,
             })
         })
-    }
-
-    fn connection(&self) -> ReentrantMutexGuard<'_, Connection> {
-        self.file.connection.raw()
     }
 }
 
