@@ -9,6 +9,10 @@
 //! balance that is set anew begins a new epoch, a refill is claimed once when it is due, a refresh
 //! token that is used twice ends its family, units of finished instances are settled, and of
 //! several processes that claim the same object exactly one wins.
+//!
+//! Most families of objects are written once, over a thin layer that both engines implement
+//! (`sql`). Quota, batches and rollups, where the engines really differ, are in `sqlite` and
+//! `postgres`.
 
 #![forbid(unsafe_code)]
 

@@ -34,16 +34,6 @@ pub(super) fn read_id(row: &Row, column: usize) -> Result<u128, BackendError> {
     read::<Uuid>(row, column).map(|id| id.as_u128())
 }
 
-/// Reads an id from a column that may be NULL.
-pub(super) fn read_optional_id(row: &Row, column: usize) -> Result<Option<u128>, BackendError> {
-    Ok(read::<Option<Uuid>>(row, column)?.map(|id| id.as_u128()))
-}
-
-/// Reads a time.
-pub(super) fn read_time(row: &Row, column: usize) -> Result<Timestamp, BackendError> {
-    read(row, column).map(Timestamp::from_micros)
-}
-
 /// Reads a time from a column that may be NULL.
 pub(super) fn read_optional_time(
     row: &Row,

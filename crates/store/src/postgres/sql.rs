@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::sync::Arc;
 
-use model::{AuditEntry, Clock, KeyHash, LicenseId, SystemClock, Timestamp};
+use model::{AuditEntry, Clock, InstanceId, KeyHash, LicenseId, SystemClock, Timestamp};
 use tokio_postgres::Client;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::conn::{self, Conn, PooledConn};
 use super::server::TxOptions;
-use super::{PostgresStore, audit, backend_error, licenses};
+use super::{PostgresStore, audit, backend_error, licenses, tokens};
 use crate::error::Error;
 use crate::licenses::{ChangeNumber, NewLicense};
 use crate::sql::{
@@ -33,6 +33,7 @@ impl Backend for PostgresStore {
             Kind::Write | Kind::Batch => TxOptions::WRITE,
             Kind::Repeatable => TxOptions::REPEATABLE,
             Kind::Transaction => TxOptions::TRANSACTION,
+            Kind::RepeatableTransaction => TxOptions::REPEATABLE_TRANSACTION,
             Kind::Load => TxOptions::LOAD,
         };
         let args = (input, work);
@@ -88,6 +89,16 @@ impl Twins for PooledConn {
 
     async fn record_changes(&self, changes: &[(LicenseId, Option<&KeyHash>)]) -> Outcome<(), Self> {
         licenses::record_changes(self, changes).await.map(drop)
+    }
+
+    async fn move_units(
+        &self,
+        license: LicenseId,
+        units: (u32, u64),
+        from: InstanceId,
+        to: InstanceId,
+    ) -> Outcome<bool, Self> {
+        tokens::move_units(self, license, units, from, to).await
     }
 
     async fn create_licenses(&self, new: &[NewLicense]) -> Outcome<ChangeNumber, Self> {

@@ -33,7 +33,8 @@
 //! SQLite's connection answers at once, on the thread that the work runs on, so that a future over
 //! it is ready when it is first polled ([`at_once`]), and the writer thread commits groups of
 //! work as before. PostgreSQL's awaits the server. Where the engines really differ, as in batches,
-//! a family asks for what both have by another way: [`Twins`].
+//! a family asks for what both have by another way: [`Twins`], [`ledger::Rollups`],
+//! [`tokens::TokenTwins`].
 
 mod api_keys;
 pub(crate) mod audit;
@@ -47,6 +48,7 @@ pub(crate) mod manifest;
 mod row;
 mod sessions;
 mod statement;
+pub(crate) mod tokens;
 mod touched;
 pub(crate) mod usage;
 mod users;
@@ -56,7 +58,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use model::{AuditEntry, KeyHash, LicenseId, Timestamp};
+use model::{AuditEntry, InstanceId, KeyHash, LicenseId, Timestamp};
 
 pub(crate) use self::backend_error::BackendError;
 pub(crate) use self::row::Row;
@@ -176,6 +178,16 @@ pub(crate) trait Twins: Sql {
         changes: &[(LicenseId, Option<&KeyHash>)],
     ) -> impl Future<Output = Outcome<(), Self>> + Send;
 
+    /// Moves units of an epoch from one instance's lease to another's. Returns whether that many of
+    /// it were there and not spent.
+    fn move_units(
+        &self,
+        license: LicenseId,
+        units: (u32, u64),
+        from: InstanceId,
+        to: InstanceId,
+    ) -> impl Future<Output = Outcome<bool, Self>> + Send;
+
     /// Keeps new licenses, all or none, and returns the number of the last change. Only audit lines
     /// may come after it.
     fn create_licenses(
@@ -211,6 +223,8 @@ pub(crate) enum Kind {
     Batch,
     /// Statements that write.
     Transaction,
+    /// Statements that write, and do nothing more when they are done again.
+    RepeatableTransaction,
     /// Statements that write many rows, which can wait and may take long.
     Load,
 }

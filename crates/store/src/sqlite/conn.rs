@@ -3,15 +3,13 @@
 use std::future::{Future, ready};
 use std::sync::Arc;
 
-use model::{AuditEntry, Clock, KeyHash, LicenseId, Timestamp};
+use model::{Clock, Timestamp};
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 use rusqlite::types::{ToSql, ToSqlOutput, Value as Owned, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 
 use super::backend_error::{self, BackendError};
-use super::{audit, licenses};
-use crate::licenses::{ChangeNumber, NewLicense};
-use crate::sql::{Engine, Kind, Outcome, Row, Sql, Statement, Twins, Value, Work, at_once, json};
+use crate::sql::{Engine, Kind, Outcome, Row, Sql, Statement, Value, Work, at_once, json};
 
 /// A connection to a file. One thread has it and its lock is always free: the lock is what makes it
 /// a value that a future may hold.
@@ -96,32 +94,6 @@ impl Sql for SqliteConn {
 
     fn now(&self) -> Timestamp {
         self.clock.now()
-    }
-}
-
-impl Twins for SqliteConn {
-    fn add_lines(&self, lines: &[AuditEntry]) -> impl Future<Output = Outcome<(), Self>> + Send {
-        ready(audit::add_lines(&self.raw(), lines))
-    }
-
-    fn record_changes(
-        &self,
-        changes: &[(LicenseId, Option<&KeyHash>)],
-    ) -> impl Future<Output = Outcome<(), Self>> + Send {
-        let (connection, now) = (self.raw(), self.now());
-        let mut changes = changes.iter();
-        ready(
-            changes.try_for_each(|(license, added)| {
-                licenses::touch(&connection, *license, *added, now)
-            }),
-        )
-    }
-
-    fn create_licenses(
-        &self,
-        new: &[NewLicense],
-    ) -> impl Future<Output = Outcome<ChangeNumber, Self>> + Send {
-        ready(licenses::create(&self.raw(), new, self.now()))
     }
 }
 

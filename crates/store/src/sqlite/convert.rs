@@ -2,7 +2,6 @@
 
 use std::str::FromStr;
 
-use model::Timestamp;
 use rusqlite::Row;
 use rusqlite::types::FromSql;
 
@@ -34,20 +33,6 @@ pub(super) fn read_id(row: &Row<'_>, column: usize) -> rusqlite::Result<u128> {
 pub(super) fn read_optional_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u128>> {
     let bytes: Option<[u8; 16]> = row.get(column)?;
     Ok(bytes.map(u128::from_be_bytes))
-}
-
-/// Reads a time.
-pub(super) fn read_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
-    row.get(column).map(Timestamp::from_micros)
-}
-
-/// Reads a time from a column that may be NULL.
-pub(super) fn read_optional_time(
-    row: &Row<'_>,
-    column: usize,
-) -> rusqlite::Result<Option<Timestamp>> {
-    let micros: Option<i64> = row.get(column)?;
-    Ok(micros.map(Timestamp::from_micros))
 }
 
 /// Reads a count.

@@ -133,7 +133,9 @@ impl<S: DbSession> DbThreads<S> {
         match kind {
             Kind::Read => self.read(job).await,
             Kind::List | Kind::Report => self.read_background(job).await,
-            Kind::Write | Kind::Repeatable | Kind::Transaction => self.write(job).await,
+            Kind::Write | Kind::Repeatable | Kind::Transaction | Kind::RepeatableTransaction => {
+                self.write(job).await
+            }
             Kind::Batch | Kind::Load => self.write_background(job).await,
         }
     }

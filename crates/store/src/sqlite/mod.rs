@@ -25,6 +25,7 @@ mod reader;
 mod rollups;
 mod terms;
 mod tokens;
+mod twins;
 mod writer;
 
 use std::fmt;
