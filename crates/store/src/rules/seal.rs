@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::ledger::SealIntent;
 
-/// What becomes of the wish to seal, or of a sealed range, by the position that its lane is sealed
+/// The decision on a range that is announced or was sealed, by the position that its lane is sealed
 /// up to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Sealing {

@@ -7,9 +7,9 @@ use model::{ApiKey, LicenseId, LicenseStatus, Timestamp};
 
 use super::audit::add_entries;
 use super::filter::Filter;
-use super::licenses::{
-    CREDENTIAL, CREDENTIAL_COLUMNS, LICENSE_COLUMNS, WITH_CREDENTIALS, apply, collect, lock,
-    with_license,
+use super::license_changes::{apply, lock};
+use super::license_rows::{
+    CREDENTIAL, CREDENTIAL_COLUMNS, LICENSE_COLUMNS, WITH_CREDENTIALS, collect, with_license,
 };
 use super::{Backend, Kind, Outcome, Part, Row, Sql, Statement, Twins, Value, rows, sql, values};
 use crate::api_keys::{

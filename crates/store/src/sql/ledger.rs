@@ -20,28 +20,28 @@ use crate::ledger::{
 
 /// The methods of [`LedgerStore`] that each engine has by a way of its own.
 pub(crate) trait Rollups: Backend {
-    /// Does as [`LedgerStore::sealed_files`].
+    /// Returns the part that keeps sealed files: [`LedgerStore::sealed_files`].
     fn sealed_files(&self) -> Option<&dyn SealedFiles> {
         None
     }
 
-    /// Does as [`LedgerStore::roll_up`].
+    /// Adds a batch to the rollups: [`LedgerStore::roll_up`].
     fn roll_up(&self, batch: RollupBatch) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Does as [`LedgerStore::rollups`].
+    /// Returns a page of rollups: [`LedgerStore::rollups`].
     fn rollups(
         &self,
         after: Option<u64>,
         limit: usize,
     ) -> impl Future<Output = Result<(Vec<RollupRow>, Option<u64>), Error>> + Send;
 
-    /// Does as [`LedgerStore::hours_until`].
+    /// Returns the end of the rollups by the hour: [`LedgerStore::hours_until`].
     fn hours_until(&self) -> impl Future<Output = Result<Option<Timestamp>, Error>> + Send;
 
-    /// Does as [`LedgerStore::take_stock`].
+    /// Returns everything as of one moment: [`LedgerStore::take_stock`].
     fn take_stock(&self) -> impl Future<Output = Result<StockTaking, Error>> + Send;
 
-    /// Does as [`LedgerStore::replace_rollups`].
+    /// Puts other rollups in the place of all: [`LedgerStore::replace_rollups`].
     fn replace_rollups(
         &self,
         rows: Vec<RollupRow>,

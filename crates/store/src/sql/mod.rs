@@ -42,6 +42,8 @@ mod backend_error;
 mod claims;
 mod filter;
 pub(crate) mod ledger;
+mod license_changes;
+mod license_rows;
 mod licenses;
 pub(crate) mod management;
 pub(crate) mod manifest;

@@ -20,7 +20,7 @@ const TOKEN: &str = "id, license, account, app, method, path, units, state, issu
 
 /// The methods of [`TokenStore`] that each engine has by a way of its own.
 pub(crate) trait TokenTwins: Backend {
-    /// Does as [`TokenStore::issue_token`].
+    /// Keeps a new token and holds its units: [`TokenStore::issue_token`].
     fn issue_token(
         &self,
         token: RequestToken,
@@ -28,7 +28,7 @@ pub(crate) trait TokenTwins: Backend {
         now: Timestamp,
     ) -> impl Future<Output = Result<TokenIssue, Error>> + Send;
 
-    /// Does as [`TokenStore::end_token`].
+    /// Ends a token that nobody used: [`TokenStore::end_token`].
     fn end_token(
         &self,
         id: RequestTokenId,
@@ -36,7 +36,7 @@ pub(crate) trait TokenTwins: Backend {
         entries: AuditEntries<RequestToken>,
     ) -> impl Future<Output = Result<Option<RequestToken>, Error>> + Send;
 
-    /// Does as [`TokenStore::expire_tokens`].
+    /// Ends tokens whose time is over: [`TokenStore::expire_tokens`].
     fn expire_tokens(
         &self,
         now: Timestamp,

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use model::{AppName, LicenseId, Timestamp, User, UserId};
 
 use super::audit::{add_changed, add_entries};
-use super::licenses::forget_keys;
+use super::license_changes::forget_keys;
 use super::{Backend, Kind, Outcome, Part, Row, Sql, Twins, rows, sql, values};
 use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
