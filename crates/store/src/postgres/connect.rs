@@ -10,10 +10,11 @@ use tokio::task::JoinHandle;
 use tokio_postgres::config::Config;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::backend_error::describe;
 use super::options::PostgresOptions;
-use super::tls::Tls;
+use super::tls;
 use crate::error::Error;
 use crate::suspend_aware;
 
@@ -75,7 +76,7 @@ impl managed::Manager for Maker {
 #[derive(Clone)]
 pub(super) struct Connector {
     config: Config,
-    tls: Tls,
+    tls: MakeRustlsConnect,
     timeout: Duration,
     /// The statements that every session begins with.
     setup: String,
@@ -91,7 +92,7 @@ impl Connector {
     pub(super) fn new(options: &PostgresOptions) -> Result<Self, Error> {
         Ok(Self {
             config: options.config.clone(),
-            tls: Tls::new(&options.trust)?,
+            tls: tls::connector(&options.trust)?,
             timeout: options.connect_timeout,
             setup: setup(options),
             name: options.name(),

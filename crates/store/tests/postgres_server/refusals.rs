@@ -274,6 +274,7 @@ async fn tls_is_spoken_and_believed_as_the_url_says() {
     for good in [
         format!("{url}?sslmode=require"),
         format!("{named}?sslmode=verify-full&sslrootcert={root}"),
+        format!("{named}?sslmode=verify-full&sslrootcert={root}&channel_binding=require"),
     ] {
         let store = open(&good).await;
         keep(&store, Limits::default()).await;
