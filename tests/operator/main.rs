@@ -4,6 +4,7 @@ mod audit_log;
 mod bad_config;
 mod command_words;
 mod deploy;
+mod https;
 mod lifecycle;
 mod open_files;
 mod plain_http;

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             }
             with_config(&path, |config| run::demo(config, options))
         }
-        Command::Client(command) => cli::execute(cli.config.as_deref(), command),
+        Command::Client(command) => cli::execute(cli.config.as_deref(), cli.ca_file, command),
         Command::Completions(arguments) => cli::print_completions(&arguments),
     }
 }

@@ -1,24 +1,21 @@
-//! The HTTP client of the native API, over the gate's Unix socket or TCP.
+//! The HTTP client of the native API, over the gate's Unix socket, TCP or TLS.
 
-use std::io;
 use std::time::Duration;
 
 use api_types::ProblemBody;
 use api_types::{App, LARGEST_LIMIT, List, Page, RECORDS_BEHIND};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1;
-use hyper::{Method, Request, Response, header};
-use hyper_util::rt::TokioIo;
+use hyper::body::Bytes;
+use hyper::{Method, header};
 use model::AppName;
+use reqwest::redirect::Policy;
+use reqwest::{ClientBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 
+use super::failure;
 use crate::cli::{Error, Target};
 
-/// How long connecting may take.
+/// How long connecting may take, the handshake of TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an ordinary answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -31,12 +28,13 @@ const LINE_LIMIT: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Client {
     target: Target,
+    http: reqwest::Client,
 }
 
 /// An answer that comes piece by piece.
 pub(crate) struct Streamed {
     target: String,
-    body: Incoming,
+    response: Response,
     // What came and is not a whole line yet.
     rest: Vec<u8>,
 }
@@ -44,8 +42,27 @@ pub(crate) struct Streamed {
 // === impl Client ===
 
 impl Client {
-    pub(crate) const fn new(target: Target) -> Self {
-        Self { target }
+    /// Makes a client. It connects with its first request.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the file of certificate authorities cannot be used, or the system has none.
+    pub(crate) fn new(target: Target) -> Result<Self, Error> {
+        // Neither a proxy nor another place that an answer names gets the key.
+        let mut builder = ClientBuilder::new()
+            .user_agent(concat!("tallygate/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(Policy::none())
+            .no_proxy()
+            .http1_only()
+            .pool_max_idle_per_host(0)
+            .tls_backend_preconfigured(target.tls()?);
+        if let Target::Socket(path) = &target {
+            builder = builder.unix_socket(path.as_path());
+        }
+        let http = builder
+            .build()
+            .map_err(|error| Error::Config(format!("the client cannot be made: {error}")))?;
+        Ok(Self { target, http })
     }
 
     /// Asks for something.
@@ -139,11 +156,7 @@ impl Client {
         let response = self
             .send(Method::GET, &with_query(path, parameters), None)
             .await?;
-        Ok(Streamed {
-            target: self.target.describe(),
-            body: response.into_body(),
-            rest: Vec::new(),
-        })
+        Ok(self.streamed(response))
     }
 
     /// Sends a request and returns its answer's head if it is one of success.
@@ -152,50 +165,19 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<Vec<u8>>,
-    ) -> Result<Response<Incoming>, Error> {
-        let prefix = match &self.target {
-            Target::Socket(_) => "",
-            Target::Url { prefix, .. } => prefix,
-        };
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{prefix}/api/v1{path}"))
-            .header(
-                header::USER_AGENT,
-                concat!("tallygate/", env!("CARGO_PKG_VERSION")),
-            );
-        request = match &self.target {
-            Target::Socket(_) => request.header(header::HOST, "localhost"),
-            Target::Url {
-                host, port, key, ..
-            } => {
-                let mut bearer = header::HeaderValue::try_from(format!("Bearer {key}"))
-                    .map_err(|_| Error::Usage("TALLYGATE_KEY is not a key".to_owned()))?;
-                bearer.set_sensitive(true);
-                request
-                    .header(header::HOST, format!("{host}:{port}"))
-                    .header(header::AUTHORIZATION, bearer)
-            }
-        };
-        if body.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
+    ) -> Result<Response, Error> {
+        let url = format!("{}/api/v1{path}", self.target.base());
+        let mut request = self.http.request(method, url);
+        if let Some(key) = self.target.key() {
+            request = request.bearer_auth(key);
         }
-        let request = request
-            .body(Full::new(Bytes::from(body.unwrap_or_default())))
-            .map_err(|error| Error::Usage(format!("the request cannot be written: {error}")))?;
-        let response = match &self.target {
-            Target::Socket(path) => {
-                self.exchange(within_connect(UnixStream::connect(path)), request)
-                    .await
-            }
-            Target::Url { host, port, .. } => {
-                self.exchange(
-                    within_connect(TcpStream::connect((host.as_str(), *port))),
-                    request,
-                )
-                .await
-            }
-        }?;
+        if let Some(body) = body {
+            request = request
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(body);
+        }
+        let response = request.send().await;
+        let response = response.map_err(|error| failure::of(&self.target, &error))?;
         if response.status().is_success() {
             tell_of_records_behind(&response);
             return Ok(response);
@@ -203,31 +185,8 @@ impl Client {
         Err(self.refusal(response).await)
     }
 
-    async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-        &self,
-        connecting: impl Future<Output = io::Result<S>>,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, Error> {
-        let stream = connecting.await.map_err(|source| {
-            let target = self.target.describe();
-            match self.target.is_starting(&source) {
-                true => Error::Starting(target),
-                false => Error::NoGate { target, source },
-            }
-        })?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| self.failed(&error))?;
-        // It ends with the answer; what goes wrong in it shows in the answer.
-        tokio::spawn(connection);
-        sender
-            .send_request(request)
-            .await
-            .map_err(|error| self.failed(&error))
-    }
-
-    async fn read<T: DeserializeOwned>(&self, response: Response<Incoming>) -> Result<T, Error> {
-        let body = self.collect(response.into_body()).await?;
+    async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, Error> {
+        let body = self.collect(response).await?;
         // An answer without a body, as 204, is read as `null`.
         let text: &[u8] = if body.is_empty() { b"null" } else { &body };
         serde_json::from_slice(text).map_err(|_| Error::NotAGate {
@@ -236,9 +195,9 @@ impl Client {
         })
     }
 
-    async fn refusal(&self, response: Response<Incoming>) -> Error {
+    async fn refusal(&self, response: Response) -> Error {
         let status = response.status();
-        match self.collect(response.into_body()).await {
+        match self.collect(response).await {
             Ok(body) => match serde_json::from_slice::<ProblemBody>(&body) {
                 Ok(problem) => Error::Refused(Box::new(problem)),
                 Err(_) => Error::NotAGate {
@@ -250,33 +209,23 @@ impl Client {
         }
     }
 
-    async fn collect(&self, body: Incoming) -> Result<Bytes, Error> {
-        let limited = Limited::new(body, ANSWER_LIMIT).collect();
-        let collected = limited.await.map_err(|error| {
-            let reason = match error.downcast_ref::<hyper::Error>() {
-                Some(error) => broke_off(error).to_owned(),
-                None => "its answer is longer than is taken here".to_owned(),
-            };
-            self.broken(&reason)
-        })?;
-        Ok(collected.to_bytes())
-    }
-
-    /// What came of a connection that was made.
-    fn failed(&self, error: &hyper::Error) -> Error {
-        if error.is_parse() {
-            return Error::NotAGate {
-                target: self.target.describe(),
-                reason: "what it sends is no HTTP".to_owned(),
-            };
+    async fn collect(&self, response: Response) -> Result<Vec<u8>, Error> {
+        let mut answer = self.streamed(response);
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await? {
+            body.extend_from_slice(&chunk);
+            if body.len() > ANSWER_LIMIT {
+                return Err(answer.broken(&"its answer is longer than is taken here"));
+            }
         }
-        self.broken(&broke_off(error))
+        Ok(body)
     }
 
-    fn broken(&self, error: &dyn std::fmt::Display) -> Error {
-        Error::Broken {
+    fn streamed(&self, response: Response) -> Streamed {
+        Streamed {
             target: self.target.describe(),
-            reason: error.to_string(),
+            response,
+            rest: Vec::new(),
         }
     }
 }
@@ -286,15 +235,8 @@ impl Client {
 impl Streamed {
     /// The next piece as it came; `None` when all has come.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        loop {
-            let Some(frame) = self.body.frame().await else {
-                return Ok(None);
-            };
-            let frame = frame.map_err(|error| self.broken(&broke_off(&error)))?;
-            if let Ok(data) = frame.into_data() {
-                return Ok(Some(data));
-            }
-        }
+        let chunk = self.response.chunk().await;
+        chunk.map_err(|error| self.broken(&failure::in_the_middle(&error)))
     }
 
     /// The next line, without its end; `None` when all has come.
@@ -335,19 +277,8 @@ impl Streamed {
     }
 }
 
-/// How an answer ended that did not come to its end.
-fn broke_off(error: &hyper::Error) -> &'static str {
-    if error.is_timeout() {
-        "there was no answer in time"
-    } else if error.is_parse() {
-        "what it sends is no HTTP"
-    } else {
-        "it ended the connection before its answer was complete"
-    }
-}
-
 /// What an answer lacks goes where no program looks for the answer.
-fn tell_of_records_behind(response: &Response<Incoming>) {
+fn tell_of_records_behind(response: &Response) {
     let behind = response.headers().get(RECORDS_BEHIND);
     if let Some(behind) = behind.and_then(|value| value.to_str().ok()) {
         eprintln!(
@@ -377,13 +308,9 @@ async fn within<T>(
 ) -> Result<T, Error> {
     match tokio::time::timeout(limit, answer).await {
         Ok(answer) => answer,
-        Err(_) => Err(client.broken(&format!("no answer within {} s", limit.as_secs()))),
-    }
-}
-
-async fn within_connect<S>(connecting: impl Future<Output = io::Result<S>>) -> io::Result<S> {
-    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-        Ok(connected) => connected,
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        Err(_) => Err(Error::Broken {
+            target: client.target.describe(),
+            reason: format!("no answer within {} s", limit.as_secs()),
+        }),
     }
 }

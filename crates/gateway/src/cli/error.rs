@@ -28,6 +28,15 @@ pub(crate) enum Error {
         /// What connecting said.
         source: io::Error,
     },
+    /// What listens where the gate should be has no certificate that is believed, or speaks no TLS. Blame: caller, or whoever
+    /// keeps the certificate.
+    #[error("no TLS session with {target}: {reason}")]
+    Tls {
+        /// Who was asked.
+        target: String,
+        /// What is wrong, and what helps.
+        reason: String,
+    },
     /// A gate that does not answer yet. Blame: nobody.
     #[error("the gate at {0} is starting: try again when it has started")]
     Starting(String),
@@ -97,7 +106,7 @@ impl Error {
         match self {
             Self::Refused(problem) if problem.status == 400 => EXIT_USAGE,
             Self::Usage(_) => EXIT_USAGE,
-            Self::NoGate { .. } | Self::Starting(_) => EXIT_NO_GATE,
+            Self::NoGate { .. } | Self::Starting(_) | Self::Tls { .. } => EXIT_NO_GATE,
             Self::Config(_) => EXIT_CONFIG,
             Self::Refused(_)
             | Self::No(_)

@@ -11,6 +11,7 @@ pub(crate) mod calls;
 mod client;
 mod completions;
 mod error;
+mod failure;
 mod help;
 pub(crate) mod init;
 mod key;
@@ -26,6 +27,7 @@ mod signing_key;
 mod table;
 mod target;
 mod token;
+mod trust;
 mod units;
 pub(crate) mod usage;
 mod user;
@@ -56,6 +58,16 @@ pub(crate) struct Cli {
     /// Without it, TALLYGATE_URL and TALLYGATE_KEY name a gate on another host and a management key.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+
+    /// Certificate authorities in PEM form that vouch for a gate at an https:// URL [default: those of the system]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "TALLYGATE_CA_FILE",
+        hide_env_values = true
+    )]
+    pub(crate) ca_file: Option<PathBuf>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -183,9 +195,15 @@ fn with_signs(command: clap::Command) -> clap::Command {
 }
 
 /// Runs a command that is a client of a gate, from connecting to the last line of output.
-pub(crate) fn execute(config: Option<&Path>, command: Box<ClientCommand>) -> ExitCode {
+pub(crate) fn execute(
+    config: Option<&Path>,
+    ca_file: Option<PathBuf>,
+    command: Box<ClientCommand>,
+) -> ExitCode {
     let mut output = Output::standard();
-    finish(try_execute(config, *command, &mut output), &mut output)
+    let target = Target::find(config, ca_file);
+    let result = target.and_then(|target| try_execute(target, *command, &mut output));
+    finish(result, &mut output)
 }
 
 /// Prints the completions for a shell.
@@ -204,11 +222,11 @@ fn finish(result: Result<ExitCode, Error>, output: &mut Output) -> ExitCode {
 }
 
 fn try_execute(
-    config: Option<&Path>,
+    target: Target,
     command: ClientCommand,
     output: &mut Output,
 ) -> Result<ExitCode, Error> {
-    let client = Client::new(Target::find(config)?);
+    let client = Client::new(target)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -5,7 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use hyper::Uri;
+use rustls::{ClientConfig, RootCertStore};
 
+use super::trust;
 use crate::cli::Error;
 
 /// The configuration file that is read where none is named.
@@ -20,22 +22,25 @@ pub(crate) enum Target {
     Socket(PathBuf),
     /// Anywhere, by URL and management key.
     Url {
-        /// `http://host:port`.
-        host: String,
-        port: u16,
-        /// What stands before `/api`, without a slash at its end.
-        prefix: String,
+        /// `http://HOST:PORT` or `https://HOST:PORT`, and what stands before `/api`, without a slash at its end.
+        base: String,
         /// The management key.
         key: String,
+        /// The file of the certificate authorities that are believed; `None`: those of the system.
+        ca_file: Option<PathBuf>,
     },
 }
 
 impl Target {
     /// The gate that the command line and the environment name: `--config`, else `TALLYGATE_URL`, else
     /// `./gateway.toml`.
-    pub(crate) fn find(config: Option<&Path>) -> Result<Self, Error> {
+    pub(crate) fn find(config: Option<&Path>, ca_file: Option<PathBuf>) -> Result<Self, Error> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        Self::choose(config, variable(URL_VARIABLE), variable(KEY_VARIABLE))
+        let mut target = Self::choose(config, variable(URL_VARIABLE), variable(KEY_VARIABLE))?;
+        if let Self::Url { ca_file: place, .. } = &mut target {
+            *place = ca_file;
+        }
+        Ok(target)
     }
 
     /// The socket of the gate whose data lies in a directory.
@@ -70,18 +75,20 @@ impl Target {
         let wrong = |reason: &str| Error::Usage(format!("{URL_VARIABLE}: {reason}"));
         let uri: Uri = url
             .parse()
-            .map_err(|_| wrong("not a URL, write http://host:port"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
+            .map_err(|_| wrong("not a URL, write http://host:port or https://host:port"))?;
+        let usual_port = match uri.scheme_str() {
+            Some("http") => 80,
+            Some("https") => 443,
+            _ => {
                 return Err(wrong(
-                    "https is not spoken here, write http:// and tunnel it if it leaves this host",
+                    "not a URL, write http://host:port or https://host:port",
                 ));
             }
-            _ => return Err(wrong("not a URL, write http://host:port")),
-        }
+        };
         let host = uri.host().filter(|host| !host.is_empty());
-        let host = host.ok_or_else(|| wrong("it names no host, write http://host:port"))?;
+        let host = host.ok_or_else(|| {
+            wrong("it names no host, write http://host:port or https://host:port")
+        })?;
         let key = key.ok_or_else(|| {
             Error::Usage(format!(
                 "{KEY_VARIABLE} is missing: set it to a management key of that gate"
@@ -92,14 +99,15 @@ impl Target {
                 "{KEY_VARIABLE} is not a key: it has characters that no key has"
             )));
         }
-        let port = port_of(&uri).ok_or_else(|| {
+        let port = port_of(&uri, usual_port).ok_or_else(|| {
             wrong("its port is none: write http://host:port with a port from 1 to 65535")
         })?;
+        let scheme = uri.scheme_str().unwrap_or("http");
+        let prefix = uri.path().trim_end_matches('/');
         Ok(Self::Url {
-            host: host.trim_matches(['[', ']']).to_owned(),
-            port,
-            prefix: uri.path().trim_end_matches('/').to_owned(),
+            base: format!("{scheme}://{host}:{port}{prefix}"),
             key,
+            ca_file: None,
         })
     }
 
@@ -112,24 +120,51 @@ impl Target {
         absent.contains(&error.kind()) && is_locked(&socket.with_file_name("lock"))
     }
 
+    /// What its paths are appended to. The host of a socket is a name that no one looks up.
+    pub(super) fn base(&self) -> &str {
+        match self {
+            Self::Socket(_) => "http://localhost",
+            Self::Url { base, .. } => base,
+        }
+    }
+
+    /// The management key, where one is needed.
+    pub(super) fn key(&self) -> Option<&str> {
+        match self {
+            Self::Socket(_) => None,
+            Self::Url { key, .. } => Some(key),
+        }
+    }
+
+    /// The configuration of TLS. Certificate authorities are read only where they are needed.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if they cannot be read.
+    pub(super) fn tls(&self) -> Result<ClientConfig, Error> {
+        trust::tls(match self {
+            Self::Url { base, ca_file, .. } if base.starts_with("https:") => {
+                trust::authorities(ca_file.as_deref())?
+            }
+            _ => RootCertStore::empty(),
+        })
+    }
+
     /// How to name it to people; never the key.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Socket(path) => path.display().to_string(),
-            Self::Url {
-                host, port, prefix, ..
-            } => format!("http://{host}:{port}{prefix}"),
+            Self::Url { base, .. } => base.clone(),
         }
     }
 }
 
-/// The port of a URL, 80 where it names none; `None`: what stands in its place is none. The parser leaves out what it cannot
+/// The port of a URL, `usual` where it names none; `None`: what stands in its place is none. The parser leaves out what it cannot
 /// read, and the key would go to whoever listens on another port.
-fn port_of(uri: &Uri) -> Option<u16> {
+fn port_of(uri: &Uri, usual: u16) -> Option<u16> {
     let authority = uri.authority()?.as_str();
     let behind_host = authority.rsplit(['@', ']']).next().unwrap_or(authority);
     match behind_host.rsplit_once(':') {
-        None => Some(80),
+        None => Some(usual),
         Some((_, port)) => port.parse().ok().filter(|port| *port > 0),
     }
 }
@@ -172,7 +207,9 @@ mod tests {
         assert_eq!(target.describe(), "http://elsewhere:1/gate");
         let target = choose(None, "http://[::1]:81", Some("secret-key")).expect("a target");
         assert!(!format!("{target:?}").contains("secret"));
-        assert!(matches!(target, Target::Url { ref host, .. } if host == "::1"));
+        assert_eq!(target.base(), "http://[::1]:81");
+        let target = choose(None, "https://elsewhere", Some("key")).expect("a target");
+        assert_eq!(target.describe(), "https://elsewhere:443");
     }
 
     #[test]
@@ -193,7 +230,7 @@ mod tests {
         for url in [
             "",
             "elsewhere",
-            "https://x",
+            "https://",
             "http://",
             "ftp://x",
             "http://x y",

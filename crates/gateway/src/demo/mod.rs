@@ -77,7 +77,7 @@ pub(crate) async fn run<G: Gate>(
     let upstream = format!("http://{}", sample.address()).parse();
     app.upstreams = vec![upstream.expect("an address is an upstream")];
     let app = app.clone();
-    let client = Client::new(Target::of_data_dir(&config.server.data_dir));
+    let client = Client::new(Target::of_data_dir(&config.server.data_dir))?;
 
     let gate = start(config).await?;
     let license = mint(&client, &app.name, "demo").await?;

@@ -1,0 +1,103 @@
+//! Whose certificates the command line believes: those of the system's authorities, or of a file's.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use model::system::in_words;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::cli::Error;
+
+/// Returns the configuration of TLS for a gate whose certificate one of these authorities vouches for.
+pub(super) fn tls(authorities: RootCertStore) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = versions.map_err(|error| Error::Config(format!("TLS: {error}")))?;
+    Ok(builder
+        .with_root_certificates(authorities)
+        .with_no_client_auth())
+}
+
+/// Returns the certificate authorities of a file in PEM form, or those that the system trusts.
+///
+/// # Errors
+/// [`Error::Config`] if the file cannot be read or holds something else, or the system has none.
+pub(super) fn authorities(file: Option<&Path>) -> Result<RootCertStore, Error> {
+    match file {
+        Some(file) => of_file(file)
+            .map_err(|reason| Error::Config(format!("--ca-file {}: {reason}", file.display()))),
+        None => of_system().map_err(|reason| {
+            Error::Config(format!(
+                "{reason}: install them, or name a file with --ca-file"
+            ))
+        }),
+    }
+}
+
+fn of_file(file: &Path) -> Result<RootCertStore, String> {
+    let none = "it holds no certificate in PEM form";
+    let found = CertificateDer::pem_file_iter(file).map_err(|error| match error {
+        pem::Error::Io(error) => in_words(&error),
+        _ => none.to_owned(),
+    })?;
+    let mut authorities = RootCertStore::empty();
+    for certificate in found {
+        let certificate = certificate.map_err(|_| none.to_owned())?;
+        authorities
+            .add(certificate)
+            .map_err(|_| "it holds something that is no certificate".to_owned())?;
+    }
+    match authorities.is_empty() {
+        true => Err(none.to_owned()),
+        false => Ok(authorities),
+    }
+}
+
+fn of_system() -> Result<RootCertStore, String> {
+    let found = rustls_native_certs::load_native_certs().map_err(|error| {
+        format!(
+            "the system's certificate authorities cannot be read: {}",
+            in_words(&error)
+        )
+    })?;
+    let mut authorities = RootCertStore::empty();
+    authorities.add_parsable_certificates(found);
+    match authorities.is_empty() {
+        true => Err("the system has no certificate authorities".to_owned()),
+        false => Ok(authorities),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_holds_no_authority_is_named_with_what_is_wrong() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("ca.pem");
+        let refused = |file: &Path| {
+            authorities(Some(file))
+                .expect_err("no authority")
+                .to_string()
+        };
+        assert!(
+            refused(&file).contains("there is no such file"),
+            "{}",
+            refused(&file)
+        );
+        for text in [
+            "",
+            "hello",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ] {
+            std::fs::write(&file, text).expect("written");
+            let error = refused(&file);
+            assert!(error.starts_with("--ca-file /"), "{error}");
+            assert!(error.contains("ca.pem: it holds"), "{error}");
+        }
+    }
+}
