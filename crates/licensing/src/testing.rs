@@ -1,19 +1,25 @@
 //! Values and parts for unit tests.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use model::{
     Clock, CredentialId, CredentialInfo, CredentialStatus, InstanceId, KeyHash, KeyHasher, License,
     LicenseId, LicenseSpec, LicenseStatus, ManualClock, Timestamp,
 };
+use parking_lot::Mutex;
 use store::{
     AuditEntries, ChangeNumber, NewCredential, NewLicense, Snapshot, SqliteOptions, SqliteStore,
     Store,
 };
 use tempfile::TempDir;
 
+pub(crate) use testkit::eventually::eventually_async;
+
 use crate::cache::{Found, LicenseCache};
+use crate::fleet::{Announced, CounterReport, Fill, Fleet, FleetAway, PeerCounts};
 use crate::license::{CachedLicense, LicenseQueues};
 use crate::meter::Ask;
 use crate::options::{LeaseOptions, LicensingOptions};
@@ -25,6 +31,17 @@ pub(crate) struct Memory {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) queues: Arc<LicenseQueues>,
     pub(crate) cache: Arc<LicenseCache>,
+}
+
+/// A service that gates share, in memory. It knows of another gate, which has one call under way of
+/// every license.
+#[derive(Default)]
+pub(crate) struct Service {
+    /// Whether counts cannot be exchanged.
+    pub(crate) fails: AtomicBool,
+    /// The number of exchanges that were asked for.
+    pub(crate) asked: AtomicUsize,
+    values: Mutex<HashMap<String, Vec<u8>>>,
 }
 
 /// A store on disk that is removed with the value.
@@ -118,6 +135,45 @@ impl Disk {
     }
 }
 
+#[async_trait::async_trait]
+impl Fleet for Service {
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, FleetAway> {
+        Ok(self.values.lock().get(name).cloned())
+    }
+
+    fn put(&self, fill: Fill) {
+        self.values.lock().insert(fill.name, fill.value);
+    }
+
+    fn announce(&self, _: ChangeNumber) {}
+
+    fn announce_keys(&self) {}
+
+    async fn announced(&self) -> Announced {
+        std::future::pending().await
+    }
+
+    fn is_up(&self) -> bool {
+        true
+    }
+
+    async fn exchange_counts(
+        &self,
+        _: InstanceId,
+        reports: &[CounterReport],
+    ) -> Result<Vec<PeerCounts>, FleetAway> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(FleetAway);
+        }
+        let one = PeerCounts {
+            count: 1,
+            left: Duration::from_secs(3_600),
+        };
+        Ok(vec![one; reports.len()])
+    }
+}
+
 /// Returns an active license without limits, of the account `default` and the app `api`.
 pub(crate) fn license() -> License {
     License {
@@ -162,13 +218,4 @@ pub(crate) fn snapshot(license: License, version: u64) -> Snapshot {
 /// Returns the hash of a key.
 pub(crate) fn hash(key: &str) -> KeyHash {
     KeyHasher::new(&[7; 32]).hash(key.as_bytes())
-}
-
-/// Waits for a condition with a deadline that only a hang reaches.
-pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while !holds().await {
-        assert!(std::time::Instant::now() < deadline, "in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
 }

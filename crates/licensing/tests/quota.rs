@@ -11,9 +11,10 @@ use std::time::Duration;
 use licensing::{CachedLicense, IssueRequest, LeaseOptions, LicenseUpdate, LicensingOptions};
 use model::{Counter, LicenseSpec, LicenseStatus, Limits, Refusal};
 use store::{LedgerStore, QuotaStore, RollupBatch, Spent};
+use testkit::eventually::eventually_async;
+
 use support::{
-    FaultyStore, World, app, eventually, eventually_async, hash_of, options, remaining, settle_all,
-    windows,
+    FaultyStore, World, app, eventually, hash_of, options, remaining, settle_all, windows,
 };
 
 fn refilled(units: u64, refill: &str) -> Limits {
@@ -83,7 +84,7 @@ async fn of_64_threads_on_10_units_at_two_gates_exactly_10_pass() {
     let passed = tokio::task::block_in_place(|| call_from_threads(64, &entries, &here));
     assert!(passed <= 10, "{passed}");
     // What one gate holds and does not use comes back to the other.
-    eventually_async("the last unit is found", || async {
+    eventually_async("the last unit is found", async || {
         here.clock.advance(Duration::from_secs(6));
         for entry in &entries {
             if let Ok(taken) = entry.acquire(&here.ask(1)).await {
@@ -122,7 +123,7 @@ async fn units_that_another_gate_holds_are_not_used_up_and_come_back_in_seconds(
     }
     assert_eq!(FaultyStore::count(&here.store.leases), asked);
     here.clock.advance(Duration::from_secs(3));
-    eventually_async("it comes back", || async {
+    eventually_async("it comes back", async || {
         here.clock.advance(Duration::from_secs(1));
         match other.acquire(&here.ask(2)).await {
             Ok(taken) => {
@@ -348,7 +349,7 @@ async fn a_store_that_does_not_lease_refuses_with_a_word_of_its_own_and_nothing_
     let asked = FaultyStore::count(&world.store.leases) - asked;
     assert!(asked < 100, "no call asks a dead store: {asked}");
     FaultyStore::set(&world.store.dead, false);
-    eventually_async("it leases again", || async {
+    eventually_async("it leases again", async || {
         match entry.acquire(&world.ask(1)).await {
             Ok(taken) => {
                 entry.cancel(taken);
@@ -388,13 +389,13 @@ async fn units_whose_lease_or_return_was_not_answered_are_neither_lost_nor_used_
         .change(id, update)
         .await
         .unwrap();
-    eventually_async("the answer was lost", || async { leased().await == 1 }).await;
+    eventually_async("the answer was lost", async || leased().await == 1).await;
     FaultyStore::set(&world.store.dead, true);
     entry.cancel(taken);
     let refused = entry.acquire(&world.ask(1)).await.unwrap_err();
     assert_eq!(refused.refusal, Refusal::QuotaUnavailable);
     FaultyStore::set(&world.store.dead, false);
-    eventually_async("what is leased is held", || async {
+    eventually_async("what is leased is held", async || {
         leased().await == held(&entry)
     })
     .await;
@@ -518,7 +519,7 @@ async fn idle_leases_go_back_to_the_store() {
     };
     assert!(leased().await > 1);
     world.advance(Duration::from_secs(31)).await;
-    eventually_async("all but the spent unit is back", || async {
+    eventually_async("all but the spent unit is back", async || {
         leased().await == 1
     })
     .await;

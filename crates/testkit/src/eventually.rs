@@ -38,6 +38,28 @@ pub fn wait_for<T>(within: Duration, mut condition: impl FnMut() -> Option<T>) -
     }
 }
 
+/// Waits until the condition holds, asking every millisecond, while other tasks of the test's
+/// runtime go on.
+///
+/// # Panics
+/// When the [`test_timeout`] ends first.
+pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    eventually_async(what, async || condition()).await;
+}
+
+/// Waits like [`eventually`] for a condition that has to be awaited.
+///
+/// # Panics
+/// When the [`test_timeout`] ends first.
+pub async fn eventually_async(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let timeout = test_timeout();
+    let deadline = Instant::now() + timeout;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "not within {timeout:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// Waits until the condition holds; panics with the expression, or the given message, when the
 /// timeout ends first.
 #[macro_export]

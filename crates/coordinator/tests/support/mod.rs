@@ -16,6 +16,8 @@ use model::{AppName, Clock, InstanceId, KeyHash, KeyHasher, SystemClock};
 use store::{SqliteOptions, SqliteStore, Store};
 use tempfile::TempDir;
 
+pub(crate) use testkit::eventually::eventually;
+
 /// A store with its keyring.
 pub(crate) struct Home {
     pub(crate) store: Arc<dyn Store>,
@@ -228,13 +230,4 @@ fn plans() -> Plans {
         key_recovery: false,
     };
     Plans::new(Vec::new(), vec![app])
-}
-
-/// Waits for a condition with a deadline that only a hang reaches.
-pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(std::time::Instant::now() < deadline, "in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }

@@ -84,56 +84,11 @@ impl CounterExchange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::{Announced, Fill, Fleet, FleetAway, FleetKey, PeerCounts};
-    use crate::testing::{Memory, eventually, license};
+    use crate::fleet::FleetKey;
+    use crate::testing::{Memory, Service, eventually_async, license};
     use model::Refusal;
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::atomic::Ordering;
     use std::time::Duration;
-    use store::ChangeNumber;
-
-    /// A service that knows of another gate, which has one call under way of every license.
-    #[derive(Default)]
-    struct Service {
-        fails: AtomicBool,
-        asked: AtomicUsize,
-    }
-
-    #[async_trait::async_trait]
-    impl Fleet for Service {
-        async fn get(&self, _: &str) -> Result<Option<Vec<u8>>, FleetAway> {
-            Err(FleetAway)
-        }
-
-        fn put(&self, _: Fill) {}
-
-        fn announce(&self, _: ChangeNumber) {}
-
-        fn announce_keys(&self) {}
-
-        async fn announced(&self) -> Announced {
-            std::future::pending().await
-        }
-
-        fn is_up(&self) -> bool {
-            true
-        }
-
-        async fn exchange_counts(
-            &self,
-            _: InstanceId,
-            reports: &[CounterReport],
-        ) -> Result<Vec<PeerCounts>, FleetAway> {
-            self.asked.fetch_add(1, Ordering::SeqCst);
-            if self.fails.load(Ordering::SeqCst) {
-                return Err(FleetAway);
-            }
-            let one = PeerCounts {
-                count: 1,
-                left: Duration::from_secs(3_600),
-            };
-            Ok(vec![one; reports.len()])
-        }
-    }
 
     #[tokio::test]
     async fn the_calls_of_other_gates_count_against_a_limit_once_the_service_answers() {
@@ -156,14 +111,14 @@ mod tests {
         limited.spec.limits.concurrency = Some(2);
         let license = memory.fill("a", &limited, 1).expect("it is filled");
         let own = license.reserve(&memory.ask(0)).expect("2 calls may run");
-        eventually("it is tried again", || async {
+        eventually_async("it is tried again", async || {
             service.asked.load(Ordering::SeqCst) > 2
         })
         .await;
         let second = license.reserve(&memory.ask(0)).expect("it knows of none");
         license.cancel(second);
         service.fails.store(false, Ordering::SeqCst);
-        eventually("the other gate's call counts", || async {
+        eventually_async("the other gate's call counts", async || {
             match license.reserve(&memory.ask(0)) {
                 Ok(passed) => {
                     license.cancel(passed);

@@ -6,7 +6,7 @@ use model::{Clock, Refusal, Timestamp};
 use store::{Change, ChangeNumber};
 
 use super::LeaseTask;
-use crate::testing::{Disk, Memory, counted, eventually};
+use crate::testing::{Disk, Memory, counted, eventually_async};
 
 fn start(memory: &Memory, disk: &Disk) -> tokio::task::JoinHandle<()> {
     let (store, clock) = (disk.store.clone(), memory.clock.clone());
@@ -32,7 +32,7 @@ async fn a_waiting_call_gets_units_of_the_balance_and_a_change_sends_the_unused_
     };
     memory.cache.apply(&change);
     let (store, id) = (&disk.store, license.state().id());
-    eventually("the units are back", || async {
+    eventually_async("the units are back", async || {
         let balance = store.balance(id, memory.clock.now()).await;
         let balance = balance.expect("the store answers").expect("it is counted");
         // What was spent is reported with the records of calls, so it stays leased here.

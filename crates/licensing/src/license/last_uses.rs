@@ -48,7 +48,7 @@ impl LastUses {
         for uses in self.all().chunks(BATCH_SIZE) {
             let write = async { store.api_keys()?.note_requests(uses.to_vec()).await };
             match write.await {
-                Ok(()) => self.forget(uses),
+                Ok(()) => self.remove_written(uses),
                 Err(error) => {
                     tracing::debug!(%error, "the use of api keys cannot be noted");
                     return;
@@ -62,13 +62,33 @@ impl LastUses {
         uses.iter().map(|(id, at)| (*id, *at)).collect()
     }
 
-    /// Forgets uses that were written, unless the key was used again since.
-    fn forget(&self, written: &[(LicenseId, Timestamp)]) {
+    /// Removes uses that were written, unless the key was used again since.
+    fn remove_written(&self, written: &[(LicenseId, Timestamp)]) {
         let mut uses = self.0.lock();
         for (id, at) in written {
             if uses.get(id).is_some_and(|last| last <= at) {
                 uses.remove(id);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_use_is_kept_until_it_or_a_later_one_is_written() {
+        let uses = LastUses::default();
+        let (id, at) = (LicenseId::from_u128(1), Timestamp::from_micros);
+        uses.note(id, at(5));
+        uses.note(id, at(3));
+        assert_eq!(uses.of(id), Some(at(5)));
+        let written = uses.all();
+        uses.note(id, at(9));
+        uses.remove_written(&written);
+        assert_eq!(uses.of(id), Some(at(9)), "it was used again meanwhile");
+        uses.remove_written(&uses.all());
+        assert_eq!(uses.of(id), None);
     }
 }

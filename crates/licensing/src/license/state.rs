@@ -88,14 +88,14 @@ impl LicenseState {
         }
     }
 
-    /// Ends a reservation. See [`CachedLicense::settle`].
+    /// Ends a reservation. See [`CachedLicense::settle`](super::CachedLicense::settle).
     pub fn settle(self: &Arc<Self>, reservation: Reservation, spent: u64) {
         if self.meter.settle(reservation, spent) {
             self.enqueue_for_lease();
         }
     }
 
-    /// Ends a reservation. See [`CachedLicense::cancel`].
+    /// Ends a reservation. See [`CachedLicense::cancel`](super::CachedLicense::cancel).
     pub fn cancel(self: &Arc<Self>, reservation: Reservation) {
         if self.meter.cancel(reservation) {
             self.enqueue_for_lease();

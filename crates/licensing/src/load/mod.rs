@@ -4,6 +4,8 @@
 mod by_id;
 mod shared;
 mod single_flight;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

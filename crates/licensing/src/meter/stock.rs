@@ -25,11 +25,11 @@ pub(super) struct Stock {
 /// The judgement of whether units can be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Judgement {
-    /// There are enough.
+    /// The stock has enough units.
     Passes,
-    /// There are not enough, and the store has none.
+    /// The stock has too few units, and the store has none.
     Dry,
-    /// There are not enough here; the store may have some.
+    /// The stock has too few units; the store may have some.
     Unknown,
 }
 

@@ -48,3 +48,51 @@ impl ExpiryTask {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operations::{RequestTokens, TokenRequest};
+    use crate::testing::{Disk, Memory, counted};
+    use model::{KeyHasher, Method, TokenState};
+
+    #[tokio::test]
+    async fn a_token_that_nobody_used_ends_in_its_time_and_its_units_come_back() {
+        let memory = Memory::new(false);
+        let disk = Disk::new(&memory.clock).await;
+        disk.create("a", &counted(10)).await;
+        let license = memory.fill("a", &counted(10), 1).expect("it is filled");
+        let (store, clock) = (disk.store.clone(), memory.clock.clone());
+        let tokens = RequestTokens::new(
+            store.clone(),
+            KeyHasher::new(&[7; 32]),
+            clock.clone(),
+            disk.instance,
+            Duration::from_secs(10),
+        );
+        let request = TokenRequest {
+            license: &license,
+            method: Method::Get,
+            path: "/",
+            units: 3,
+            lifetime: Duration::from_secs(60),
+        };
+        let issued = tokens.issue(&request).await.expect("10 are left");
+        let task = ExpiryTask {
+            audit: AuditLog::new(store.clone(), clock.clone()),
+            store: store.clone(),
+            clock: clock.clone(),
+        };
+        let leased = async || {
+            let balance = store.balance(license.license().id, clock.now()).await;
+            balance.expect("it answers").expect("it is counted").leased
+        };
+        assert_eq!(leased().await, 3);
+        clock.advance(Duration::from_secs(61));
+        task.expire(clock.now()).await.expect("the store answers");
+        assert_eq!(leased().await, 0);
+        let found = tokens.find(issued.secret.expose().as_bytes()).await;
+        let found = found.expect("it answers").expect("it is kept");
+        assert_eq!(found.state, TokenState::Expired);
+    }
+}

@@ -4,7 +4,6 @@
 
 mod faulty_store;
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +17,8 @@ use model::{
 };
 use store::{LedgerStore, SqliteOptions, SqliteStore};
 use tempfile::TempDir;
+
+pub(crate) use testkit::eventually::eventually;
 
 pub(crate) use faulty_store::FaultyStore;
 
@@ -227,27 +228,6 @@ pub(crate) fn windows(windows: &[&str]) -> Limits {
     Limits {
         rate_limits: windows.iter().map(|text| text.parse().unwrap()).collect(),
         ..Limits::default()
-    }
-}
-
-/// Waits for a condition with a deadline that only a hang reaches.
-pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(std::time::Instant::now() < deadline, "in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
-/// Like [`eventually`], for a condition that has to be awaited.
-pub(crate) async fn eventually_async<F: Future<Output = bool>>(
-    what: &str,
-    mut holds: impl FnMut() -> F,
-) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while !holds().await {
-        assert!(std::time::Instant::now() < deadline, "in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Units that are leased beyond what is needed, for an outage.
+//! The units that are leased beyond what is needed, for an outage.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ fn first_call(meter: &Meter, limits: &Arc<EffectiveLimits>, store: &mut Store, n
     serve_all(meter, store, now, &in_a_fleet())
 }
 
-/// Calls that pass without the store.
+/// Returns the number of calls that pass without the store.
 fn pass(meter: &Meter, limits: &Arc<EffectiveLimits>, now: i64) -> u64 {
     let calls = std::iter::from_fn(|| {
         let taken = meter.reserve(limits, Stamp::default(), &ask(1, now)).0;

@@ -1,4 +1,4 @@
-//! Units that other gates of the fleet hold.
+//! The units that other gates of the fleet hold.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Several gates that tell each other what they counted: how far they are off.
+//! Several gates that report their counts to each other: how far they are off.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::fleet::{Counted, PeerCounts};
 const MILLI: i64 = 1_000;
 const HOLD: Duration = Duration::from_secs(1);
 
-/// What gates told, as simply as it can be: how many, and until when.
+/// The reports of gates, as simply as possible: a count, and until when it is valid.
 #[derive(Default)]
 struct Board(HashMap<Counted, HashMap<usize, (u32, i64)>>);
 

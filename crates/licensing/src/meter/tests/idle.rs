@@ -1,4 +1,4 @@
-//! Windows that end by idleness, against the few lines that say what they are.
+//! The windows that end by idleness, against a model of a few lines.
 
 use proptest::prelude::*;
 

@@ -13,7 +13,7 @@ pub(super) struct Store {
     pub(super) remaining: u64,
     pub(super) refill: Option<RefillMode>,
     pub(super) epoch: u32,
-    /// Of what is leased so many units are with other gates.
+    /// The number of leased units that other gates hold.
     pub(super) elsewhere: u64,
     granted: u64,
     periods: i64,

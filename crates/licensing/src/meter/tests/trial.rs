@@ -1,5 +1,5 @@
-//! Everything that can happen to a meter, in any order, against books that are too simple to be
-//! wrong.
+//! Property test: everything that can happen to a meter, in any order, against a model that is too
+//! simple to be wrong.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,14 +25,14 @@ enum Step {
     },
     /// The background asks, and the answer takes until the next answer is let through.
     AskSlowly,
-    /// Those who wait are told that there is none yet.
+    /// The calls that wait are answered that there is no lease yet.
     Unanswered,
     Answer,
-    /// Somebody changed the license; with it, perhaps, the balance.
+    /// The license was changed, and with it, perhaps, the balance.
     Change {
         balance: bool,
     },
-    /// Somebody set the balance, and the news did not come yet.
+    /// The balance was set, and this gate has not read the change yet.
     Elsewhere,
     Wait(i64),
     Idle,
@@ -60,9 +60,9 @@ fn step() -> impl Strategy<Value = Step> {
 /// Counts what calls took, and nothing else.
 #[derive(Default)]
 struct Books {
-    /// Units by epoch: spent and under way.
+    /// The units by epoch: spent and under way.
     units: HashMap<u32, u64>,
-    /// Calls by window and period.
+    /// The calls by window and period.
     calls: HashMap<(u32, u32), u64>,
 }
 
@@ -208,7 +208,7 @@ impl Trial {
         (count > 0).then(|| self.under_way.swap_remove(at % count))
     }
 
-    /// What the meter holds, rolled to now: units, what each window says, slots.
+    /// Returns the state of the meter, rolled to now: units, the count of each window, slots.
     fn held(&self) -> Option<(u64, Vec<u64>, u32)> {
         let mut guard = self.meter.state.lock();
         let state = guard.as_deref_mut()?;

@@ -245,7 +245,7 @@ fn could_be_a_token(secret: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Disk, Memory, counted, eventually};
+    use crate::testing::{Disk, Memory, counted, eventually_async};
 
     #[tokio::test]
     async fn a_token_is_won_by_one_call_and_by_another_only_if_that_one_gives_it_back() {
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(second.unwrap_err(), Refusal::TokenInvalid);
         assert_eq!(state().await, TokenState::Claimed);
         drop(first);
-        eventually("it is given back", || async {
+        eventually_async("it is given back", async || {
             state().await == TokenState::Issued
         })
         .await;
