@@ -1,4 +1,4 @@
-//! A call that was admitted, by the step it has come to. Dropping a step leaves the record that is true there.
+//! The steps of an admitted call, as types. Dropping a step leaves the record that is true there.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,13 +11,13 @@ use model::{
     Blame, CallHead, CallId, CallRecord, CallTail, Ending, License, Mode, Refusal, UnreadableUnits,
 };
 
+use crate::answer_units::AnswerUnits;
 use crate::app::Route;
-use crate::named::Named;
 use crate::settle::{Closing, Failure, tail};
 use crate::time::Moment;
 use crate::worker::Worker;
 
-/// What a call holds from admission to its end.
+/// Everything that a call holds from admission to its end.
 pub(crate) struct Ticket {
     pub(crate) worker: Arc<Worker>,
     pub(crate) route: Arc<Route>,
@@ -25,24 +25,25 @@ pub(crate) struct Ticket {
     pub(crate) head: CallHead,
     pub(crate) started: Moment,
     pub(crate) reservation: Option<Reservation>,
-    /// The token that it was let in with, until its use is final.
+    /// The token that the call was let in with, until the use of the token is final.
     pub(crate) token: Option<ClaimedToken>,
     pub(crate) space: Option<Space>,
     pub(crate) rate: Option<RateView>,
 }
 
-/// A call that may be forwarded. It holds units and room in the journal; dropped, it gives everything back.
+/// A call that may be forwarded. It holds units and room in the journal, and gives everything back
+/// when it is dropped.
 pub struct Admitted(Option<Box<Ticket>>);
 
-/// A call that may have reached the upstream and has no status yet. Its mark survives kill -9.
+/// A call that may have reached the upstream and has no status yet. Its mark survives `kill -9`.
 ///
 /// Dropped, it is recorded as [`Failure::Ours`].
 pub struct Forwarding {
     ticket: Option<Box<Ticket>>,
     slot: Option<MarkSlot>,
     sent: bool,
-    /// What the response said of its units.
-    pub(crate) named: Option<Named>,
+    /// The units that the response named.
+    units: Option<AnswerUnits>,
 }
 
 /// A call whose head is in the journal. Dropped, it is closed as `gateway_failed`.
@@ -54,11 +55,16 @@ pub struct Committed {
     unreadable: Option<UnreadableUnits>,
 }
 
-/// Ready when the head of a call is durable as its app asks. Await it before the first byte of the status leaves (G1).
+/// A future that is ready when the head of a call is as durable as its app asks. Await it before
+/// the first byte of the status leaves (G1).
+///
+/// # Errors
+/// [`Unavailable`] if the journal cannot make the head durable.
 #[must_use = "the caller may see the status only when this is ready"]
 pub struct HeadCommit(Option<Commit>);
 
-/// Asked while a call is under way: whether its license may not be used any more, or may not for all that is known.
+/// A check whether a call that is under way must be cut, since its license was revoked or the grace
+/// for a store out of reach is over.
 #[derive(Clone)]
 pub struct CutCheck {
     entry: Arc<CachedLicense>,
@@ -66,7 +72,7 @@ pub struct CutCheck {
 }
 
 impl CutCheck {
-    /// Whether the call is to be cut.
+    /// Returns whether the call must be cut. Costs a reading of the clock and a few loads.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         let now = self.worker.now();
@@ -94,7 +100,7 @@ impl Ticket {
         }
     }
 
-    /// Decides about the token: its use is final unless nothing was sent with it.
+    /// Ends the use of the token: it is final unless nothing was sent with it.
     fn end_token(&mut self, sent: bool) {
         if !sent {
             self.release_token();
@@ -120,7 +126,7 @@ impl Ticket {
 }
 
 impl Admitted {
-    /// The ticket is boxed here, once: the call moves through its steps by pointer.
+    /// Boxes the ticket, once: the call moves through its steps by pointer.
     pub(crate) fn new(ticket: Ticket) -> Self {
         Self(Some(Box::new(ticket)))
     }
@@ -129,19 +135,19 @@ impl Admitted {
         self.0.as_ref().expect("the ticket leaves with the value")
     }
 
-    /// The identity of the call.
+    /// Returns the identity of the call.
     #[must_use]
     pub fn call_id(&self) -> CallId {
         self.ticket().head.call_id
     }
 
-    /// The license that pays; `None` on open routes.
+    /// Returns the license that pays; `None` on open routes.
     #[must_use]
     pub fn license(&self) -> Option<&License> {
         self.ticket().entry.as_ref().map(|entry| &**entry.license())
     }
 
-    /// Leaves the mark: from here on the call may reach the upstream.
+    /// Writes the mark of the call into the journal: from here on the call may reach the upstream.
     ///
     /// # Errors
     /// [`Refusal::JournalUnavailable`] if too many calls are under way to be marked.
@@ -159,7 +165,7 @@ impl Admitted {
             ticket: Some(ticket),
             slot: Some(slot),
             sent: false,
-            named: None,
+            units: None,
         })
     }
 }
@@ -173,37 +179,38 @@ impl Drop for Admitted {
 }
 
 impl Forwarding {
-    pub(crate) fn ticket(&self) -> &Ticket {
+    fn ticket(&self) -> &Ticket {
         self.ticket
             .as_ref()
             .expect("the ticket leaves with the value")
     }
 
-    /// The identity of the call.
+    /// Returns the identity of the call.
     #[must_use]
     pub fn call_id(&self) -> CallId {
         self.ticket().head.call_id
     }
 
-    /// The moment that is now.
+    /// Returns the current moment of the worker's clock.
     #[must_use]
     pub fn now(&self) -> Moment {
         self.ticket().worker.now()
     }
 
-    /// The route of the call.
+    /// Returns the route of the call.
     #[must_use]
     pub fn route(&self) -> &Arc<Route> {
         &self.ticket().route
     }
 
-    /// The license that pays; `None` on open routes.
+    /// Returns the license that pays; `None` on open routes.
     #[must_use]
     pub fn license(&self) -> Option<&License> {
         self.ticket().entry.as_ref().map(|entry| &**entry.license())
     }
 
-    /// What to ask while the call is under way, where its app cuts calls of revoked licenses.
+    /// Returns the check to repeat while the call is under way; `None` where the route does not cut
+    /// calls of revoked licenses, and on open routes.
     #[must_use]
     pub fn cut_check(&self) -> Option<CutCheck> {
         let ticket = self.ticket();
@@ -217,7 +224,8 @@ impl Forwarding {
         })
     }
 
-    /// Where the license's limits stand, for the headers of the answer.
+    /// Returns the limits of the license and its tightest rate window, for the headers of the
+    /// answer; `None` on open routes and for licenses without windows.
     #[must_use]
     pub fn rate(&self) -> Option<(&Arc<EffectiveLimits>, RateView)> {
         let ticket = self.ticket();
@@ -229,17 +237,31 @@ impl Forwarding {
         self.sent = true;
     }
 
-    /// Whether bytes of the request may have reached the upstream.
+    /// Returns whether bytes of the request may have reached the upstream.
     #[must_use]
     pub const fn is_sent(&self) -> bool {
         self.sent
     }
 
-    /// Writes the head: the billable fact. `forwarded`: the status is the upstream's own.
+    /// Takes the units that the response names, from the value of the route's `units_header`. More
+    /// than the route declares is clipped and counted. A value that cannot be read is counted,
+    /// noted in the record, logged, and priced as the route says.
+    pub fn read_units(&mut self, value: &[u8]) {
+        let ticket = self.ticket();
+        let (route, worker) = (&ticket.route, &ticket.worker);
+        self.units = Some(AnswerUnits::read(value, route, worker, ticket.head.call_id));
+    }
+
+    /// Returns why the units that the answer named could not be read.
+    fn unreadable(&self) -> Option<UnreadableUnits> {
+        self.units.and_then(|units| units.unreadable)
+    }
+
+    /// Writes the head, which says what the call costs at most and whether its status is billed.
+    /// `forwarded`: the status is the upstream's own.
     ///
     /// The head is in the journal when this returns, whether or not the commit is awaited.
     pub fn commit(mut self, status: u16, forwarded: bool) -> (Committed, HeadCommit) {
-        let unbilled = self.is_unbilled();
         let mut ticket = self
             .ticket
             .take()
@@ -249,19 +271,25 @@ impl Forwarding {
             Mode::Rpc => ticket.route.bills_by_rpc(status),
             _ => ticket.route.bills_forwarded(status),
         };
-        ticket.head.billable_status = forwarded && bills && !unbilled;
+        let is_unbilled = self
+            .units
+            .is_some_and(|units| units.is_unbilled(&ticket.route));
+        ticket.head.billable_status = forwarded && bills && !is_unbilled;
         let broken = !forwarded && status < 500;
-        // From here on they are known: a call that a crash cuts short costs what was named, not the most that could be.
-        let units = match self.named {
+        // The units are known from here on: a call that a crash cuts short costs what was named,
+        // not the most that its route may cost.
+        let units = match self.units {
             Some(named) => named.units,
-            // The caller broke the call: what it would have used nobody knows, as with one who hangs up.
+            // The caller broke the call. Nobody knows what it would have used, as when a caller
+            // hangs up.
             None if broken => ticket.head.reserved,
             None => ticket.route.units,
         };
-        // A status of the upstream's own is the answer to something.
+        // A status of the upstream's own shows that something was sent.
         let sent = self.sent || forwarded;
         ticket.head.reserved = units.min(ticket.head.reserved);
-        // What a crash would leave: recovery settles the call by it as it would have been settled here, and who broke it pays.
+        // Recovery after a crash settles the call by this head as it would have been settled here,
+        // and a caller who broke it pays.
         let durable = CallHead {
             keeps_units: sent && (ticket.head.keeps_units || broken),
             ..ticket.head
@@ -285,7 +313,7 @@ impl Forwarding {
         (committed, HeadCommit(commit))
     }
 
-    /// Records a call that ended without a status.
+    /// Records a call that ended without a status, in one frame.
     pub fn abandon(mut self, failure: Failure, closing: &Closing) {
         self.write_abandoned(failure, closing);
     }
@@ -344,26 +372,26 @@ impl Committed {
             .expect("the ticket leaves with the value")
     }
 
-    /// The identity of the call.
+    /// Returns the identity of the call.
     #[must_use]
     pub fn call_id(&self) -> CallId {
         self.ticket().head.call_id
     }
 
-    /// The moment that is now.
+    /// Returns the current moment of the worker's clock.
     #[must_use]
     pub fn now(&self) -> Moment {
         self.ticket().worker.now()
     }
 
-    /// Whether the status is the upstream's own.
+    /// Returns whether the status is the upstream's own.
     #[must_use]
     pub const fn is_forwarded(&self) -> bool {
         self.forwarded
     }
 
-    /// Notes that the last byte of the answer is about to leave: the license's place is free for the next call, which its
-    /// caller may make before this one is closed.
+    /// Notes that the last byte of the answer is about to leave, and frees the call's slot of the
+    /// license's concurrency: its caller may make the next call before this one is closed.
     pub fn answer_ends(&mut self) {
         if let Some(ticket) = &mut self.ticket
             && let (Some(entry), Some(reservation)) = (&ticket.entry, &mut ticket.reservation)
@@ -417,7 +445,7 @@ impl Drop for Committed {
 }
 
 impl Closing {
-    /// A call that was dropped: nothing is known but that we ended it.
+    /// Returns the closing of a call that was dropped: only that we ended it is known.
     fn unknown(at: Moment) -> Self {
         Self {
             ending: Ending {
@@ -435,7 +463,8 @@ impl Closing {
 }
 
 impl HeadCommit {
-    /// Whether there is nothing to wait for: the kernel has the head, and the app asks for no more.
+    /// Returns whether there is nothing to wait for: the kernel has the head, and the app asks for
+    /// no more.
     #[must_use]
     pub const fn is_immediate(&self) -> bool {
         self.0.is_none()

@@ -1,16 +1,16 @@
-//! What a configuration serves, and the numbers by which records name it.
+//! The apps and plans of one configuration, and the numbers by which records name them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use licensing::CachedLicense;
+use licensing::{Admission, CachedLicense};
 use model::{Outcome, PlanRevision, PlanRevisionId, Refusal, Symbol};
 use parking_lot::Mutex;
 use telemetry::{CallLabels, Metrics};
 
-use crate::admit::Gate;
-use crate::app::{AppRules, Apps, BuildError, Route};
-use crate::worker::Worker;
+use crate::app::Route;
+use crate::apps::{Apps, BuildError};
+use crate::rules::AppRules;
 
 /// Apps and plans of one configuration.
 pub(crate) struct Catalogue {
@@ -18,17 +18,35 @@ pub(crate) struct Catalogue {
     plans: HashMap<PlanRevisionId, PlanSymbol>,
 }
 
+/// A plan revision as records name it.
 #[derive(Clone)]
-struct PlanSymbol {
+pub(crate) struct PlanSymbol {
     number: u32,
-    text: Arc<str>,
+    /// The text that the number stands for in the dictionaries of journals.
+    text: Box<str>,
+}
+
+impl PlanSymbol {
+    pub(crate) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    pub(crate) const fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the number that a record names the plan by; [`Symbol::NONE`] without a plan.
+    pub(crate) fn number_of(plan: Option<&Self>) -> u32 {
+        plan.map_or(Symbol::NONE, Self::number)
+    }
 }
 
 impl Catalogue {
-    /// Numbers what has none yet; numbers once given stay, whatever the configuration.
+    /// Returns the catalogue of a configuration. Gives a number to each app, route and plan that
+    /// has none yet; numbers in `symbols` stay, whatever the configuration.
     ///
     /// # Errors
-    /// Apps or routes that get in each other's way.
+    /// Two apps on one host and path, or two routes of an app on one path and method.
     pub(crate) fn build(
         apps: Vec<AppRules>,
         plans: &[PlanRevision],
@@ -66,15 +84,37 @@ impl Catalogue {
         Ok(Self { apps, plans })
     }
 
-    /// Takes over the plans of the configuration before, which licenses go by until they go over to new ones.
+    /// Adds the plans of the earlier configuration, which licenses go by until they go over to new
+    /// ones.
     pub(crate) fn keep_plans_of(&mut self, before: &Self) {
         for (revision, plan) in &before.plans {
             self.plans.entry(*revision).or_insert_with(|| plan.clone());
         }
     }
+
+    /// Returns the plan revision that a call is priced by: that of its license, or the app's
+    /// default where the license is one of every app. `None`: the call has no plan, or none of this
+    /// catalogue.
+    pub(crate) fn plan_of(
+        &self,
+        admission: &Admission,
+        route: &Route,
+        entry: &CachedLicense,
+    ) -> Option<&PlanSymbol> {
+        match entry.plan() {
+            Some(plan) => self.plans.get(&plan.id),
+            None if entry.license().app.is_every() => {
+                let plans = admission.plans();
+                let plan = plans.default_plan(&route.app.name)?;
+                self.plans.get(&plan.id)
+            }
+            None => None,
+        }
+    }
 }
 
-/// How a call usually ends, well or badly. Other statuses are the upstream's own, and are not known before they come.
+/// Statuses and outcomes with which calls usually end. Other statuses are the upstream's own and
+/// unknown beforehand.
 const USUAL_ENDS: [(u16, Outcome); 7] = [
     (200, Outcome::Delivered),
     (200, Outcome::ClientGone),
@@ -85,7 +125,7 @@ const USUAL_ENDS: [(u16, Outcome); 7] = [
     (504, Outcome::UpstreamFailed),
 ];
 
-/// Has the metrics show what may be counted before it is, for alerts.
+/// Makes the metrics show series at 0 before anything is counted in them, for alerts.
 fn expect_series(apps: &Apps, metrics: &Metrics) {
     let ends = |route: &Arc<Route>| {
         let (app, route) = (route.app.symbol, route.symbol);
@@ -104,30 +144,4 @@ fn expect_series(apps: &Apps, metrics: &Metrics) {
             .map(move |refusal| (app, *refusal as u8))
     });
     metrics.expect_refusals(refusals);
-}
-
-impl Gate {
-    /// Number and text of the plan revision that a call is priced by: that of the license, or where it is one of every app
-    /// that of the app. The guard that the text is borrowed from is gone when this returns, so the text is cloned out of
-    /// its `Arc`.
-    pub(crate) fn plan_symbol(
-        &self,
-        worker: &Worker,
-        route: &Route,
-        entry: &CachedLicense,
-    ) -> (u32, Option<Arc<str>>) {
-        let catalogue = self.catalogue.load();
-        let known = |plan: &Arc<PlanRevision>| catalogue.plans.get(&plan.id);
-        let symbol = match entry.plan() {
-            Some(plan) => known(plan),
-            None if entry.license().app.is_every() => {
-                let plans = worker.admission.plans();
-                plans.default_plan(&route.app.name).and_then(known)
-            }
-            None => None,
-        };
-        symbol.map_or((Symbol::NONE, None), |symbol| {
-            (symbol.number, Some(symbol.text.clone()))
-        })
-    }
 }

@@ -1,4 +1,5 @@
-//! Whose credential it is: from memory for most calls, from the store where it is not known here.
+//! The license of a credential: from memory for most calls, from the store where it is unknown
+//! here.
 
 use std::sync::Arc;
 
@@ -6,25 +7,22 @@ use licensing::{CachedLicense, Found};
 use model::{Credential, KeyFormat, MAX_ACCESS_TOKEN_BYTES, Refusal, is_access_token};
 use telemetry::{LookupResult, LookupTier};
 
-use crate::admit::{Gate, Presented, Routed};
+use crate::gate::Gate;
+use crate::routed::Routed;
 use crate::time::Moment;
 use crate::worker::Worker;
 
 impl Gate {
-    /// The license of what was presented.
-    pub(crate) async fn entry(
+    /// Returns the license of a credential, if it opens the app of the call.
+    ///
+    /// # Errors
+    /// As [`Gate::look_up`]; a license of another app is unknown.
+    pub(crate) async fn license_of(
         &self,
         worker: &Worker,
         routed: &Routed,
-        presented: Presented<'_>,
+        credential: &[u8],
     ) -> Result<Arc<CachedLicense>, Refusal> {
-        let credential = match presented {
-            Presented::Credential(credential) => credential,
-            Presented::Nothing => return Err(Refusal::LicenseMissing),
-            Presented::Ambiguous => return Err(Refusal::CredentialAmbiguous),
-            // Tokens have an admission of their own.
-            Presented::Token(_) => return Err(Refusal::TokenInvalid),
-        };
         let entry = self.look_up(worker, credential, routed.started).await?;
         let app = &routed.route.app;
         if !entry.license().opens(&app.account, &app.name) {
@@ -33,11 +31,11 @@ impl Gate {
         Ok(entry)
     }
 
-    /// The license that a credential belongs to, whatever the state of either and whichever the app.
+    /// Returns the license of a credential, whatever the state of either and whichever the app.
     ///
     /// # Errors
     /// [`Refusal::LicenseUnknown`] (for access tokens [`Refusal::TokenInvalid`]), or
-    /// [`Refusal::LicenseStoreUnavailable`] where that cannot be told.
+    /// [`Refusal::LicenseStoreUnavailable`] where that cannot be found out.
     pub(crate) async fn look_up(
         &self,
         worker: &Worker,
@@ -46,12 +44,12 @@ impl Gate {
     ) -> Result<Arc<CachedLicense>, Refusal> {
         let unknown = unknown(credential);
         let is_token = unknown == Refusal::TokenInvalid;
-        let longest = if is_token {
+        let max_length = if is_token {
             MAX_ACCESS_TOKEN_BYTES
         } else {
             Credential::MAX_LENGTH
         };
-        if credential.len() > longest {
+        if credential.len() > max_length {
             return Err(unknown);
         }
         let admission = &worker.admission;
@@ -67,13 +65,13 @@ impl Gate {
                 self.metrics.lookup(LookupTier::Memory, LookupResult::Hit);
                 admission.with_plan(&hash, entry).await
             }
-            // Garbage is told by its checksum, whatever the state of the store.
+            // Garbage is told apart by its checksum, whatever the state of the store.
             _ if !is_token && !could_be_a_key(credential) => Err(unknown),
             Found::Unknown => {
                 self.metrics.lookup(LookupTier::Memory, LookupResult::Miss);
                 Err(unknown)
             }
-            // Of those that wait for the store, none is left here.
+            // Credentials that wait for the store were refreshed above.
             Found::Unread | Found::Unheard | Found::Unavailable => {
                 self.metrics.lookup(LookupTier::Memory, LookupResult::Error);
                 Err(Refusal::LicenseStoreUnavailable)
@@ -87,7 +85,7 @@ impl Gate {
     }
 }
 
-/// What a credential that opens nothing is refused as.
+/// Returns the refusal of a credential that opens nothing.
 fn unknown(credential: &[u8]) -> Refusal {
     if is_access_token(credential) {
         Refusal::TokenInvalid
@@ -96,7 +94,8 @@ fn unknown(credential: &[u8]) -> Refusal {
     }
 }
 
-/// Whether a text that no license has could have been one: texts that begin like our own keys tell by their checksum.
+/// Returns whether a text that no license has could have been a key: texts that begin like our own
+/// keys carry a checksum.
 fn could_be_a_key(credential: &[u8]) -> bool {
     std::str::from_utf8(credential).is_ok_and(|text| KeyFormat::of(text).is_some())
 }

@@ -1,4 +1,4 @@
-//! Look-ups and revocations as metrics.
+//! The metrics of licenses: look-ups and revocations.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use licensing::fleet::{LookedUp, Observer, Tier};
 use telemetry::{LookupResult, LookupTier, Metrics};
 
-/// Counts what licenses tell.
+/// An observer of licenses that counts look-ups and revocations in the metrics.
 #[derive(Clone, Debug)]
 pub struct LicenseMetrics(pub Arc<Metrics>);
 

@@ -7,33 +7,34 @@ use model::{CallId, Methods, Refusal};
 
 use crate::app::App;
 
-/// What the caller of a refused call is told.
+/// A refusal with everything that the caller is told about it.
 #[derive(Debug)]
 pub struct Refused {
-    /// Why.
+    /// The reason.
     pub refusal: Refusal,
-    /// The call.
+    /// The identity of the call.
     pub call_id: CallId,
-    /// Seconds after which another try makes sense.
+    /// Seconds after which another try makes sense; `None`: none does without a change.
     pub retry_after: Option<u32>,
-    /// What would work, where the refusal's own sentence does not say it.
+    /// A sentence that says what would work, where the refusal's own does not.
     pub detail: Option<&'static str>,
-    /// The methods by which the path is served, where the call's is none of them.
+    /// The methods by which the path is served; `None` unless the call's is none of them.
     pub allow: Option<Methods>,
-    /// The app, where the call should have presented another credential.
+    /// The app; `None` unless the call should have presented another credential.
     pub app: Option<Arc<App>>,
-    /// The limits of the license, and where they stand, if they were looked at.
+    /// The limits of the license and its tightest rate window, if they were looked at.
     pub rate: Option<(Arc<EffectiveLimits>, RateView)>,
 }
 
 impl Refused {
-    /// Seconds after which to come back from a trouble of ours.
-    pub(crate) const RETRY: u32 = 1;
+    /// Seconds after which to try again where the cause is ours.
+    pub(crate) const RETRY_AFTER_SECONDS: u32 = 1;
 
-    /// A refusal that says nothing but itself, and when to come back from a trouble of ours.
+    /// Returns a refusal without details. Where its cause is ours, the caller may come back after
+    /// one second.
     #[must_use]
     pub fn new(refusal: Refusal, call_id: CallId) -> Self {
-        let retry_after = refusal.is_ours().then_some(Self::RETRY);
+        let retry_after = refusal.is_ours().then_some(Self::RETRY_AFTER_SECONDS);
         Self {
             refusal,
             call_id,

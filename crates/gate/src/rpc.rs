@@ -1,30 +1,31 @@
-//! What is said on the internal listener besides HTTP: which app a call is for, who made it, and whether the gate refused
-//! it.
+//! Headers of the internal listener, on which the control plane passes on calls by rpc: the app of
+//! a call, the address of its caller, and the code of a refusal.
 //!
-//! Only who may open the listener's socket says the first two; from callers they are stripped like everything that pretends
-//! to be the gate's.
+//! Only processes that may open the listener's socket set the first two. They are stripped from
+//! what callers send, like every header that only the gate may set.
 
 use http::HeaderName;
 use model::path::NormalPath;
 use model::{AppName, Method, Mode};
 
-use crate::admit::{Gate, MISSPELLED, Routed};
-use crate::app::Resolved;
+use crate::apps::Resolved;
+use crate::gate::{Gate, MISSPELLED_METHOD_DETAIL};
 use crate::refused::Refused;
+use crate::routed::Routed;
 use crate::worker::Worker;
 
-/// Name of the app that a call is for.
+/// The header with the name of the app that a call is for.
 pub const APP: HeaderName = HeaderName::from_static("tallygate-rpc-app");
-/// The address of who made the call.
+/// The header with the address of the caller.
 pub const CALLER: HeaderName = HeaderName::from_static("tallygate-rpc-caller");
-/// The code of the gate's refusal; on no answer of an upstream.
+/// The header with the code of the gate's refusal; on no answer of an upstream.
 pub const REFUSAL: HeaderName = HeaderName::from_static("tallygate-rpc-refusal");
-/// Name of the listener's socket in the gate's `data_dir`.
+/// The name of the listener's socket in the gate's `data_dir`.
 pub const SOCKET_NAME: &str = "rpc.sock";
 
 impl Gate {
-    /// Finds the route of a call that names its app. Whatever the app declares, a path that could be read in two ways is
-    /// refused.
+    /// Finds the route of a call that names its app. A path that can be read in two ways is
+    /// refused, whatever the app declares.
     ///
     /// # Errors
     /// As [`Gate::route`].
@@ -36,7 +37,7 @@ impl Gate {
         raw_path: &[u8],
     ) -> Result<Routed, Refused> {
         if Method::is_misspelled(method) {
-            return Err(self.refuse_malformed(worker, MISSPELLED));
+            return Err(self.refuse_malformed(worker, MISSPELLED_METHOD_DETAIL));
         }
         let method = Method::of(method);
         let resolved = match (app.parse::<AppName>(), NormalPath::parse(raw_path)) {
@@ -47,6 +48,6 @@ impl Gate {
                 catalogue.apps.resolve_named(&app, Some((method, &path)))
             }
         };
-        Self::routed(worker, method, Mode::Rpc, resolved)
+        Self::begin(worker, method, Mode::Rpc, resolved)
     }
 }

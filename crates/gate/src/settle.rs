@@ -1,4 +1,5 @@
-//! What a call that is over costs: which units it used, which stay spent, whether it is billed.
+//! The cost of a call that is over: the units that it used, those that stay spent, and whether it
+//! is billed.
 
 use model::record::Settled;
 use model::{CallHead, CallTail, Ending, Outcome};
@@ -6,24 +7,24 @@ use model::{CallHead, CallTail, Ending, Outcome};
 use crate::app::Route;
 use crate::time::Moment;
 
-/// What is known of a call when it is over.
+/// The facts about a call that is over, as far as its record says them.
 #[derive(Clone, Copy, Debug)]
 pub struct Closing {
-    /// Who erred, and how far the response came.
+    /// Whose error ended the call, and how far the response came.
     pub ending: Ending,
-    /// Connections to the upstream that were tried.
+    /// The number of connections to the upstream that were tried.
     pub attempts: u8,
-    /// Payload bytes of the request.
+    /// The payload bytes of the request.
     pub request_bytes: u64,
-    /// Payload bytes of the response.
+    /// The payload bytes of the response.
     pub response_bytes: u64,
-    /// Time with the upstream, in microseconds.
+    /// The time with the upstream, in microseconds.
     pub upstream_us: u64,
-    /// When it was over.
+    /// The moment at which the call was over.
     pub at: Moment,
 }
 
-/// A call that ended without a status of its own.
+/// The reason why a call ended without a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The caller left, or sent what ended the call.
@@ -32,7 +33,8 @@ pub enum Failure {
     Ours,
 }
 
-/// The tail of a call by its head, its route's rules and how it ended.
+/// Returns the tail of a call by its head, its route's rules and how it ended. `sent`: bytes of the
+/// request may have reached the upstream; otherwise the call uses no units.
 pub(crate) fn tail(
     head: &CallHead,
     route: &Route,
@@ -41,9 +43,10 @@ pub(crate) fn tail(
     started: Moment,
 ) -> CallTail {
     let outcome = closing.ending.outcome();
-    // A status that did not even begin to leave was nobody's to pay for.
+    // Nobody pays for a status that did not even begin to leave.
     let reached = closing.ending.forwarded_status;
-    // Work was asked for, and the asker left or broke the call before the upstream's status: neither buys it for free.
+    // The caller asked for work and left, or broke the call, before the upstream's status came.
+    // That does not make the work free.
     let left = outcome == Outcome::ClientGone && !reached;
     let bills = reached && route.app.bills(outcome);
     let Settled { billable, spent } = head.settle(outcome, bills, left);

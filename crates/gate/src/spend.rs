@@ -1,4 +1,5 @@
-//! Spending without forwarding: a verification, a token, a stamp. The same check, limits and record as a forwarded call.
+//! Spending without forwarding: a verification, a token, a stamp. The check, the limits and the
+//! record are those of a forwarded call.
 
 use std::sync::Arc;
 
@@ -9,88 +10,97 @@ use model::{
     Mode, Moment, NormalPath, Refusal, Symbol, Timestamp,
 };
 
-use crate::admit::{Gate, Paid, Routed, plain, take};
-use crate::app::{App, Resolved, Route};
+use crate::admit::Payment;
+use crate::app::{App, Route};
+use crate::apps::Resolved;
+use crate::catalogue::PlanSymbol;
+use crate::gate::Gate;
 use crate::refused::Refused;
+use crate::reserve::{refused_by_rule, reserve};
+use crate::routed::Routed;
 use crate::settle::{self, Closing};
 use crate::worker::Worker;
 
-/// Something to be spent. It is over when it is made known: there is nothing to forward and nothing to wait for.
+/// A use of a license that is not forwarded. It is over when the gate hears of it: nothing is held
+/// and nothing is waited for.
 #[derive(Clone, Copy, Debug)]
 pub struct Spend<'a> {
-    /// Who pays.
+    /// The license that pays.
     pub holder: Holder<'a>,
-    /// The app that it must be a license of; `None`: whichever the license is one of.
+    /// The app that it must be a license of; `None`: any.
     pub app: Option<&'a AppName>,
-    /// Method and path that were called, by which the route and its price are found and the license's permissions are
-    /// asked; `None`: none, one unit of the app as a whole.
+    /// The method and the path that were called. They determine the route and its price, and the
+    /// license's permissions must cover them; `None`: one unit of the app as a whole.
     pub target: Option<(Method, &'a NormalPath<'a>)>,
-    /// By which way it is spent.
+    /// The way in which it is spent.
     pub mode: Mode,
-    /// The status of what was done: whether it is billed depends on it.
+    /// The status of the work, which decides whether it is billed.
     pub status: u16,
-    /// Units used, of a target only where its route takes them from the answer (`units_header`) and at most as many as that
-    /// may say; `None`: those of the route.
+    /// The units used; `None`: those of the route. With a target they count only where its route
+    /// takes units from the answer (`units_header`), at most as many as an answer may name.
     pub units: Option<u64>,
-    /// From where the call came, for allow-lists.
+    /// The caller's address, for allow-lists.
     pub address: Option<Address>,
-    /// Whether the call was made elsewhere and is reported here, so that no address is judged.
+    /// Whether the call was made elsewhere and is reported here, so that no address is checked.
     pub elsewhere: bool,
-    /// Hash of the caller's idempotency key ([`model::key::digest_u64`]); 0 where there is none.
+    /// The hash of the caller's idempotency key ([`model::key::digest_u64`]); 0 where there is
+    /// none.
     pub idempotency: u64,
-    /// What happens when the limits of the license are reached.
+    /// The treatment of a license whose limits are reached.
     pub limits: AtLimit,
-    /// The identity of the call where it was given before, as to what is completed after a crash; `None`: a new one.
+    /// The identity of the call where it has one already, such as work that is completed after a
+    /// crash; `None`: a new one.
     pub call_id: Option<CallId>,
 }
 
-/// Who pays.
+/// The license that pays, by whatever is known of it.
 #[derive(Clone, Copy)]
 pub enum Holder<'a> {
     /// The license of this credential.
     Credential(&'a [u8]),
-    /// This license, by whatever stands for it.
+    /// The license with this id.
     License(LicenseId),
-    /// What was found before by the look-up of a credential.
+    /// The license that an earlier look-up found.
     Found(&'a Arc<CachedLicense>),
 }
 
-/// What happens when a rate limit or the quota is reached.
+/// The treatment of a use when a rate limit or the quota is reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AtLimit {
-    /// It is refused.
+    /// The use is refused.
     #[default]
     Refuse,
-    /// It is recorded all the same, and says so: the work is done.
+    /// The use is recorded all the same, with the limit that it went beyond: the work is done.
     Record,
 }
 
-/// What was spent. Its record is as durable as the app asks.
+/// A use that was spent and recorded. Its record is as durable as the app asks.
 #[derive(Clone, Debug)]
 pub struct Spent {
     /// The identity of the call.
     pub call_id: CallId,
-    /// When it counts.
+    /// The time at which it counts.
     pub at: Timestamp,
     /// The license that paid, with its plan and limits.
     pub entry: Arc<CachedLicense>,
-    /// The route that it was priced by.
+    /// The route by which it was priced.
     pub route: Arc<Route>,
-    /// Units used.
+    /// The units used.
     pub units: u64,
     /// Whether it is billed.
     pub billable: bool,
-    /// The limit that it went beyond, with [`AtLimit::Record`].
+    /// The limit that it went beyond; `None` unless [`AtLimit::Record`] was asked for.
     pub over_quota: Option<Refusal>,
-    /// Units left after it, as far as this gate knows; `None` where none are counted.
+    /// The units left after it, as far as this gate knows; `None` where none are counted.
     pub left: Option<u64>,
-    /// The tightest rate window, it counted; `None`: the license has no windows.
+    /// The tightest rate window, with this use counted; `None`: the license has no windows.
     pub rate: Option<RateView>,
 }
 
-/// The answer of the limits.
-enum Taken {
+/// The decision of the limits about a use.
+enum LimitDecision {
     Within(Reservation),
+    /// A limit is reached, and the use is recorded all the same.
     Beyond(Refusal),
 }
 
@@ -105,7 +115,7 @@ impl std::fmt::Debug for Holder<'_> {
 }
 
 impl<'a> Spend<'a> {
-    /// One unit of a license's own app, refused at its limits, with status 200.
+    /// Returns a use of one unit of a license's own app with status 200, refused at its limits.
     #[must_use]
     pub const fn one(holder: Holder<'a>, mode: Mode) -> Self {
         Self {
@@ -125,19 +135,22 @@ impl<'a> Spend<'a> {
 }
 
 impl Gate {
-    /// Spends: check, limits, record. Returns when the record is as durable as the app asks (G1). Units come back at once
-    /// where the status is not billed. No concurrency is held or asked for.
+    /// Checks a license, takes units of its limits and writes the record. Returns when the record
+    /// is as durable as the app asks (G1). Units come back at once where the status is not billed.
+    /// No concurrency is held or asked for.
     ///
     /// A future that is dropped before its end may have spent: then there is a record.
     ///
     /// # Errors
-    /// The first rule that refuses; a refusal of a known license is recorded, nobody waits for that record.
-    /// [`Refusal::JournalUnavailable`] after the record was written leaves open whether it is kept.
+    /// The first rule that refuses. A refusal of a known license is recorded; nobody waits for that
+    /// record. [`Refusal::JournalUnavailable`] after the record was written leaves open whether it
+    /// is kept.
     pub async fn spend(&self, worker: &Arc<Worker>, spend: Spend<'_>) -> Result<Spent, Refused> {
         self.spend_with(worker, spend, None).await
     }
 
-    /// Spends what a token stands for: it is used, or given back where nothing was recorded.
+    /// Spends as [`Gate::spend`], with a claimed token: the token is used, or given back where
+    /// nothing was recorded.
     pub(crate) async fn spend_with(
         &self,
         worker: &Arc<Worker>,
@@ -156,12 +169,12 @@ impl Gate {
                 if let Some(token) = token {
                     token.give_back().await;
                 }
-                return Err(self.refuse_known(worker, &routed, &entry, spend.mode, &refused));
+                return Err(self.refuse_known(worker, &routed, &entry, &refused));
             }
         };
         let written = self.write_spent(worker, &routed, &spend, entry, taken, &mut token);
         let (spent, position) = written.map_err(|refusal| self.refuse(worker, &routed, refusal))?;
-        // From here on there is a record, whatever becomes of whoever waits for it.
+        // From here on there is a record, whether or not somebody waits for it.
         let durable = routed.route.app.waits_for_disk;
         if durable && worker.lane.wait_durable(position).await.is_err() {
             if let Some(token) = token {
@@ -175,7 +188,7 @@ impl Gate {
         Ok(spent)
     }
 
-    /// Who pays, and by which route.
+    /// Finds the license that pays, and the route by which the use is priced.
     pub(crate) async fn find_spend(
         &self,
         worker: &Arc<Worker>,
@@ -198,7 +211,8 @@ impl Gate {
         let resolved = {
             let catalogue = self.catalogue.load();
             let apps = &catalogue.apps;
-            // A license of every app is priced as the app that is named, or else as the first of its account.
+            // A license of every app is priced as the app that is named, or else as the first of
+            // its account.
             let app = match spend.app {
                 Some(app) => Some(app),
                 None if license.app.is_every() => apps.first_of(&license.account),
@@ -230,7 +244,7 @@ impl Gate {
         Ok((routed, entry))
     }
 
-    /// The license of a holder.
+    /// Returns the license of a holder.
     async fn holder(
         &self,
         worker: &Worker,
@@ -247,15 +261,16 @@ impl Gate {
         }
     }
 
-    /// The ordered check and the limits.
+    /// Applies the ordered check, then takes what the use needs of the limits.
     async fn limits(
         &self,
         routed: &Routed,
         spend: &Spend<'_>,
         entry: &CachedLicense,
         leased: &mut Option<HeldUnits>,
-    ) -> Result<Taken, licensing::Refused> {
-        // Who was let in elsewhere stands in for an address that is allowed.
+    ) -> Result<LimitDecision, licensing::Refused> {
+        // A call made elsewhere was let in there. An address that is allowed stands in for its
+        // caller's.
         let allowed = || {
             entry
                 .license()
@@ -273,7 +288,7 @@ impl Gate {
             },
             target: spend.target.map(|(method, path)| (method, path.as_str())),
         };
-        entry.check(&facts).map_err(plain)?;
+        entry.check(&facts).map_err(refused_by_rule)?;
         let ask = Ask {
             units: if keeps_units(&routed.route, spend.status) {
                 units(routed, spend)
@@ -283,62 +298,65 @@ impl Gate {
             now: routed.started_at,
             slot: false,
         };
-        match take(entry, ask, leased).await {
-            Ok(reservation) => Ok(Taken::Within(reservation)),
+        match reserve(entry, ask, leased).await {
+            Ok(reservation) => Ok(LimitDecision::Within(reservation)),
             Err(refused) if spend.limits == AtLimit::Record && is_limit(refused.refusal) => {
-                Ok(Taken::Beyond(refused.refusal))
+                Ok(LimitDecision::Beyond(refused.refusal))
             }
-            // What was done does not wait for what others give back: here nothing is left.
+            // Work that is done does not wait for units that other gates may give back: none is
+            // left here.
             Err(refused) if spend.limits == AtLimit::Record && refused.held_elsewhere => {
-                Ok(Taken::Beyond(Refusal::QuotaExhausted))
+                Ok(LimitDecision::Beyond(Refusal::QuotaExhausted))
             }
             Err(refused) => Err(refused),
         }
     }
 
-    /// Writes the record and settles what was taken; also the position that makes it durable. Without room in the journal
-    /// everything is given back, the token too.
+    /// Writes the record and settles what was taken. Returns the position at which the record is
+    /// durable, too. Without room in the journal everything is given back, the token as well.
     fn write_spent(
         &self,
         worker: &Arc<Worker>,
         routed: &Routed,
         spend: &Spend<'_>,
         entry: Arc<CachedLicense>,
-        taken: Taken,
+        taken: LimitDecision,
         token: &mut Option<ClaimedToken>,
     ) -> Result<(Spent, Position), Refusal> {
         let (reservation, beyond) = match taken {
-            Taken::Within(reservation) => (Some(reservation), None),
-            Taken::Beyond(refusal) => (None, Some(refusal)),
+            LimitDecision::Within(reservation) => (Some(reservation), None),
+            LimitDecision::Beyond(refusal) => (None, Some(refusal)),
         };
-        let (lane, route) = (&worker.lane, &routed.route);
-        let (plan, text) = self.plan_symbol(worker, route, &entry);
-        let defined = match &text {
-            Some(text) => lane.define(plan, text.as_bytes()),
-            None => Ok(()),
-        };
-        let space = defined
-            .and_then(|()| lane.define(route.app.symbol, route.app.symbol_text.as_bytes()))
-            .and_then(|()| lane.define(route.symbol, route.symbol_text.as_bytes()))
-            .and_then(|()| lane.reserve(CallRecord::LENGTH as u32, 1));
-        let Ok(space) = space else {
+        let route = &routed.route;
+        let catalogue = self.catalogue.load();
+        let plan = catalogue.plan_of(&worker.admission, route, &entry);
+        let Ok(space) = worker.room_for(route, plan, CallRecord::LENGTH as u32, 1) else {
             if let Some(reservation) = reservation {
-                let paid = Paid {
+                let payment = Payment {
                     entry,
                     reservation,
                     token: token.take(),
                 };
-                paid.cancel();
+                payment.cancel();
             }
             return Err(Refusal::JournalUnavailable);
         };
+        let paid_head = routed.paid_head(
+            entry.license().id,
+            PlanSymbol::number_of(plan),
+            reservation.as_ref(),
+        );
         let head = CallHead {
-            license_id: Some(entry.license().id),
-            plan,
-            ..head(routed, spend, reservation.as_ref())
+            status: spend.status,
+            reserved: units(routed, spend),
+            billable_status: route.bills_own_way(spend.status),
+            idempotency: spend.idempotency,
+            ..paid_head
         };
         let tail = tail(worker, routed, &head, beyond);
-        let written = lane.single(space, &CallRecord { head, tail }.encode());
+        let written = worker
+            .lane
+            .single(space, &CallRecord { head, tail }.encode());
         let spent = Spent {
             call_id: head.call_id,
             at: head.started_at,
@@ -358,22 +376,6 @@ impl Gate {
     }
 }
 
-fn head(routed: &Routed, spend: &Spend<'_>, reservation: Option<&Reservation>) -> CallHead {
-    CallHead {
-        mode: spend.mode,
-        status: spend.status,
-        // Windows are told from it: what waited for its lease may count in a later one.
-        started_at: reservation.map_or(routed.started_at, Reservation::counted_at),
-        reserved: units(routed, spend),
-        epoch: reservation.map_or(0, Reservation::epoch),
-        billable_status: routed.route.bills_own_way(spend.status),
-        limited: reservation.is_some_and(Reservation::is_limited),
-        windowed: reservation.is_some_and(Reservation::is_windowed),
-        idempotency: spend.idempotency,
-        ..routed.head()
-    }
-}
-
 fn tail(worker: &Worker, routed: &Routed, head: &CallHead, beyond: Option<Refusal>) -> CallTail {
     let closing = Closing {
         ending: DONE,
@@ -386,8 +388,8 @@ fn tail(worker: &Worker, routed: &Routed, head: &CallHead, beyond: Option<Refusa
     let tail = settle::tail(head, &routed.route, &closing, true, routed.started);
     match beyond {
         None => tail,
-        // Nothing was taken from the balance, and the record says which limit it went beyond. The two words for a used-up
-        // quota are told apart by the status of a refusal, which this is none.
+        // Nothing was taken from the balance, and the record says which limit it went beyond. The
+        // two codes for a used-up quota differ by the status of a refusal, and this is no refusal.
         Some(refusal) => CallTail {
             refusal: Some(match refusal {
                 Refusal::QuotaExhaustedForNow => Refusal::QuotaExhausted,
@@ -399,30 +401,31 @@ fn tail(worker: &Worker, routed: &Routed, head: &CallHead, beyond: Option<Refusa
     }
 }
 
-/// What was done is done, and its status is that of who did it.
+/// The ending of work that was done elsewhere: whole, with the status of whoever did it.
 const DONE: Ending = Ending {
     error: None,
     response_complete: true,
     forwarded_status: true,
 };
 
-/// What is said of a call is heeded where the answers of its route would be, within the same bound.
+/// Returns the units of a use. Those that `spend` names count where the answers of the route name
+/// units too, and at most as many as an answer may name.
 fn units(routed: &Routed, spend: &Spend<'_>) -> u64 {
     let route = &routed.route;
     match (spend.units, spend.target) {
         (Some(said), None) => said,
-        (Some(said), Some(_)) if route.units_header.is_some() => said.min(route.most_units),
+        (Some(said), Some(_)) if route.units_header.is_some() => said.min(route.max_units),
         _ => route.units,
     }
 }
 
-/// Whether units stay spent with this status.
+/// Returns whether units stay spent with this status.
 fn keeps_units(route: &Route, status: u16) -> bool {
     let billed = route.bills_own_way(status) && route.app.bills(DONE.outcome());
     billed || route.app.counts_all
 }
 
-/// Whether a refusal is about how much is used, not about who uses it.
+/// Returns whether a refusal is about how much is used, not about who uses it.
 const fn is_limit(refusal: Refusal) -> bool {
     matches!(
         refusal,

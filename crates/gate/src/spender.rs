@@ -1,4 +1,5 @@
-//! The gate for those who spend without forwarding: one lane of the journal, shared by all threads of the control plane.
+//! The gate for the control plane, which spends without forwarding: one lane of the journal, shared
+//! by all its threads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,27 +7,27 @@ use std::time::Duration;
 use licensing::{CachedLicense, IssuedToken};
 use model::{Address, CallFacts, LicenseId, Method, NormalPath, Refusal, Timestamp};
 
-use crate::admit::Gate;
+use crate::gate::Gate;
 use crate::refused::Refused;
 use crate::spend::{Spend, Spent};
 use crate::token::{ConsumeToken, ConsumedToken, IssueToken};
 use crate::worker::Worker;
 
-/// Spends for whoever asks, from any thread. One for a process.
+/// The gate with a worker of its own, for spending from any thread. One per process.
 pub struct Spender {
     gate: Arc<Gate>,
     worker: Arc<Worker>,
 }
 
 impl Spender {
-    /// Spends through a worker whose lane no proxy thread has.
+    /// Returns a spender that uses a worker whose lane no proxy thread has.
     #[must_use]
     pub const fn new(gate: Arc<Gate>, worker: Arc<Worker>) -> Self {
         Self { gate, worker }
     }
 
-    /// Follows the clock, writes folded refusals and wakes who waits for the disk, until the journal is shut down. Spawn it,
-    /// once.
+    /// Follows the clock, writes folded refusals and wakes the tasks that wait for the disk, until
+    /// the journal is shut down. Spawn it, once.
     pub async fn run(self: Arc<Self>) {
         let ticking = async {
             let mut seconds = tokio::time::interval(Duration::from_secs(1));
@@ -36,7 +37,7 @@ impl Spender {
             }
         };
         tokio::select! {
-            () = self.worker.bell().serve() => {}
+            () = self.worker.durable_notifier().serve() => {}
             () = ticking => {}
         }
     }
@@ -46,7 +47,7 @@ impl Spender {
         self.worker.tick();
     }
 
-    /// See [`Gate::spend`].
+    /// Spends as [`Gate::spend`].
     ///
     /// # Errors
     /// As [`Gate::spend`].
@@ -54,15 +55,15 @@ impl Spender {
         self.gate.spend(&self.worker, spend).await
     }
 
-    /// See [`Gate::issue_token`].
+    /// Issues a token as [`Gate::issue_token`].
     ///
     /// # Errors
     /// As [`Gate::issue_token`].
-    pub async fn issue_token(&self, wish: IssueToken<'_>) -> Result<IssuedToken, Refused> {
-        self.gate.issue_token(&self.worker, wish).await
+    pub async fn issue_token(&self, request: IssueToken<'_>) -> Result<IssuedToken, Refused> {
+        self.gate.issue_token(&self.worker, request).await
     }
 
-    /// See [`Gate::consume_token`].
+    /// Uses a token as [`Gate::consume_token`].
     ///
     /// # Errors
     /// As [`Gate::consume_token`].
@@ -70,18 +71,19 @@ impl Spender {
         self.gate.consume_token(&self.worker, consume).await
     }
 
-    /// The license that a credential belongs to, whatever the state of either and whichever the app; nothing is spent or
-    /// recorded.
+    /// Returns the license of a credential, whatever the state of either and whichever the app.
+    /// Nothing is spent or recorded.
     ///
     /// # Errors
-    /// [`Refusal::LicenseUnknown`]; [`Refusal::LicenseStoreUnavailable`] where that cannot be told.
+    /// [`Refusal::LicenseUnknown`] (for access tokens [`Refusal::TokenInvalid`]), or
+    /// [`Refusal::LicenseStoreUnavailable`] where that cannot be found out.
     pub async fn look_up(&self, credential: &[u8]) -> Result<Arc<CachedLicense>, Refusal> {
         self.gate
             .look_up(&self.worker, credential, self.worker.now())
             .await
     }
 
-    /// A license by its id, as [`Spender::look_up`] gives it.
+    /// Returns the license with this id, as [`Spender::look_up`] does.
     ///
     /// # Errors
     /// As [`Spender::look_up`].
@@ -94,7 +96,7 @@ impl Spender {
         found.ok_or(Refusal::LicenseUnknown)
     }
 
-    /// The ordered check short of rate limits and quota; nothing is spent or recorded.
+    /// Applies the ordered check, but for rate limits and quota. Nothing is spent or recorded.
     ///
     /// # Errors
     /// The first rule that refuses.
@@ -111,13 +113,13 @@ impl Spender {
         })
     }
 
-    /// The time by which it judges.
+    /// Returns the time by which licenses are checked.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.worker.wall(self.worker.now())
     }
 
-    /// The gate.
+    /// Returns the gate.
     #[must_use]
     pub const fn gate(&self) -> &Arc<Gate> {
         &self.gate

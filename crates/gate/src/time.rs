@@ -1,5 +1,5 @@
-//! One clock read at each end of a call: the clock since boot, with the wall clock as an offset that is refreshed once a
-//! second.
+//! The time source of a worker: the clock since boot, read once at each end of a call, with the
+//! wall clock as an offset that is refreshed once a second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,7 +8,7 @@ use model::{Clock, Timestamp};
 
 pub use model::Moment;
 
-/// Tells moments, and what the wall clock showed at them.
+/// A source of moments, and of the wall-clock times that belong to them.
 pub(crate) struct TimeSource {
     clock: Arc<dyn Clock>,
     wall_offset: AtomicI64,
@@ -24,7 +24,7 @@ impl TimeSource {
         source
     }
 
-    /// Reads the wall clock anew, so that its corrections are followed.
+    /// Reads the wall clock again, so that its corrections are followed.
     pub(crate) fn refresh(&self) {
         let wall = self.clock.now().micros();
         let offset = wall.saturating_sub(self.now().0 as i64);

@@ -1,38 +1,42 @@
-//! Request tokens: issued for one call, used by the call itself or by whoever served it (G7).
+//! Request tokens: issued for one call, used by the call itself or by the service that it reached
+//! (G7).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use licensing::{Ask, CachedLicense, ClaimedToken, IssuedToken, TokenRequest};
+use licensing::{Ask, IssuedToken, TokenRequest};
 use model::{
-    AccountName, Address, AppName, CallFacts, CallHead, Method, Mode, NormalPath, Refusal,
-    RequestToken, TokenState,
+    AccountName, Address, AppName, CallFacts, Method, Mode, NormalPath, Refusal, RequestToken,
+    TokenState,
 };
 
-use crate::admit::{CallRequest, Gate, Paid, Routed, plain, take};
+use crate::admit::{CallRequest, Payment};
 use crate::call::Admitted;
+use crate::gate::Gate;
 use crate::refused::Refused;
+use crate::reserve::{refused_by_rule, reserve};
+use crate::routed::Routed;
 use crate::spend::{Holder, Spend, Spent};
 use crate::worker::Worker;
 
-/// A wish for a token.
+/// A request for a token.
 #[derive(Clone, Copy, Debug)]
 pub struct IssueToken<'a> {
-    /// Who pays.
+    /// The license that pays.
     pub holder: Holder<'a>,
-    /// The app that it must be a license of; `None`: whichever the license is one of.
+    /// The app that it must be a license of; `None`: any.
     pub app: Option<&'a AppName>,
     /// The method of the call.
     pub method: Method,
     /// The path of the call.
     pub path: &'a NormalPath<'a>,
-    /// From where the wish came, for allow-lists.
+    /// The address of whoever asks, for allow-lists.
     pub address: Option<Address>,
-    /// How long it may be used; `None`: five minutes. At most a day.
+    /// The time for which the token may be used, at most a day; `None`: five minutes.
     pub lifetime: Option<Duration>,
 }
 
-/// The use of a token, told by whoever served the call.
+/// The report of a token's use, by the service that the call reached.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsumeToken<'a> {
     /// The text of the token.
@@ -41,69 +45,71 @@ pub struct ConsumeToken<'a> {
     pub account: Option<&'a AccountName>,
     /// The app that it must be a token of; `None`: any.
     pub app: Option<&'a AppName>,
-    /// Method and path that were called, if they are known: those of the token, or it is not used.
+    /// The method and the path that were called, if they are known. Others than those of the token
+    /// are refused.
     pub target: Option<(Method, &'a NormalPath<'a>)>,
-    /// The status of the call: whether it is billed depends on it.
+    /// The status of the call, which decides whether it is billed.
     pub status: u16,
-    /// Units used, where the route takes them from the answer, at most those that the token holds; `None`: those of the route.
+    /// The units used, at most those that the token holds, where the route takes units from the
+    /// answer; `None`: those of the route.
     pub units: Option<u64>,
-    /// Hash of an idempotency key; 0 where there is none.
+    /// The hash of an idempotency key; 0 where there is none.
     pub idempotency: u64,
 }
 
-/// A token that was used, once and for all.
+/// A token whose use is final.
 #[derive(Clone, Debug)]
 pub struct ConsumedToken {
     /// The token.
     pub token: RequestToken,
-    /// What was spent.
+    /// The use that was recorded.
     pub spent: Spent,
 }
 
 impl Gate {
-    /// Issues a token: the license must be let in to its method and path now, and the units that the call may cost are held
-    /// until it is used or its time is over. Nothing is spent or counted yet.
+    /// Issues a token. The license must be allowed its method and path now, and the units that the
+    /// call may cost are held until the token is used or expires. Nothing is spent or counted yet.
     ///
     /// # Errors
-    /// The first rule that refuses; rate limits are those of the call, not of the token.
+    /// The first rule that refuses. Rate limits apply to the call, not to the token.
     pub async fn issue_token(
         &self,
         worker: &Arc<Worker>,
-        wish: IssueToken<'_>,
+        request: IssueToken<'_>,
     ) -> Result<IssuedToken, Refused> {
         let spend = Spend {
-            app: wish.app,
-            target: Some((wish.method, wish.path)),
-            ..Spend::one(wish.holder, Mode::Token)
+            app: request.app,
+            target: Some((request.method, request.path)),
+            ..Spend::one(request.holder, Mode::Token)
         };
         let (routed, entry) = self.find_spend(worker, &spend).await?;
         let facts = CallFacts {
             now: routed.started_at,
-            address: wish.address,
-            target: Some((wish.method, wish.path.as_str())),
+            address: request.address,
+            target: Some((request.method, request.path.as_str())),
         };
-        let refused = |refused: &licensing::Refused| {
-            self.refuse_known(worker, &routed, &entry, Mode::Token, refused)
-        };
-        let checked = entry.check(&facts).map_err(plain);
+        let refused =
+            |refused: &licensing::Refused| self.refuse_known(worker, &routed, &entry, refused);
+        let checked = entry.check(&facts).map_err(refused_by_rule);
         checked.map_err(|found| refused(&found))?;
         let request = TokenRequest {
             license: &entry,
-            method: wish.method,
-            path: wish.path.as_str(),
-            units: routed.route.most_units,
-            lifetime: wish.lifetime.unwrap_or(TokenRequest::LIFETIME),
+            method: request.method,
+            path: request.path.as_str(),
+            units: routed.route.max_units,
+            lifetime: request.lifetime.unwrap_or(TokenRequest::LIFETIME),
         };
         let issued = worker.admission.issue_token(&request).await;
         issued.map_err(|found| refused(&found))
     }
 
-    /// Uses a token for a call that was made elsewhere. It is spent with every status, and charged by the rule of its route.
+    /// Uses a token for a call that was made elsewhere. It is used up by every status, and charged
+    /// by the rule of its route.
     ///
     /// # Errors
-    /// [`Refusal::TokenInvalid`] for one that is unknown, used, expired or another app's; [`Refusal::TokenMismatch`] for
-    /// another method or path; what the license or its limits refuse. The token stays as it was then.
-    /// [`Refusal::JournalUnavailable`] may leave it used.
+    /// [`Refusal::TokenInvalid`] for a token that is unknown, used, expired or another app's;
+    /// [`Refusal::TokenMismatch`] for another method or path; the refusal of the license or its
+    /// limits. The token stays as it was then. [`Refusal::JournalUnavailable`] may leave it used.
     pub async fn consume_token(
         &self,
         worker: &Arc<Worker>,
@@ -145,7 +151,8 @@ impl Gate {
         Ok(ConsumedToken { token, spent })
     }
 
-    /// Lets in a call that presents a token, and claims it: no other call is let in with it, unless this one reaches nobody.
+    /// Lets in a call that presents a token, and claims the token: no other call is let in with it,
+    /// unless this one reaches nobody.
     pub(crate) async fn admit_token(
         &self,
         worker: &Arc<Worker>,
@@ -153,6 +160,10 @@ impl Gate {
         request: &CallRequest<'_>,
         secret: &[u8],
     ) -> Result<Admitted, Refused> {
+        let routed = Routed {
+            mode: Mode::Token,
+            ..routed
+        };
         let refuse = |refusal| self.refuse(worker, &routed, refusal);
         let found = worker.admission.token(secret).await;
         let token = found.and_then(|token| usable(token, None, Some(&routed.route.app.name)));
@@ -165,55 +176,43 @@ impl Gate {
             .await;
         let entry = entry.and_then(|entry| entry.ok_or(Refusal::TokenInvalid));
         let entry = entry.map_err(refuse)?;
-        let known = |refused: &licensing::Refused| {
-            self.refuse_known(worker, &routed, &entry, Mode::Token, refused)
-        };
+        let known =
+            |refused: &licensing::Refused| self.refuse_known(worker, &routed, &entry, refused);
         if !token.fits(routed.method, path.as_str()) {
-            return Err(known(&plain(Refusal::TokenMismatch)));
+            return Err(known(&refused_by_rule(Refusal::TokenMismatch)));
         }
         let facts = CallFacts {
             now,
             address: request.address,
             target: Some((routed.method, path.as_str())),
         };
-        let checked = entry.check(&facts).map_err(plain);
+        let checked = entry.check(&facts).map_err(refused_by_rule);
         checked.map_err(|refused| known(&refused))?;
         let claimed = worker.admission.claim_token(secret, routed.call_id).await;
         let mut claimed = claimed.map_err(refuse)?;
-        let reservation = match reserve(&entry, &routed, &mut claimed).await {
+        let ask = Ask {
+            units: routed.route.max_units,
+            now,
+            slot: true,
+        };
+        let reservation = match reserve(&entry, ask, &mut claimed.leased).await {
             Ok(reservation) => reservation,
             Err(refused) => {
                 claimed.give_back().await;
                 return Err(known(&refused));
             }
         };
-        let head = CallHead {
-            mode: Mode::Token,
-            ..routed.head_of(request)
-        };
-        let paid = Paid {
+        let payment = Payment {
             entry,
             reservation,
             token: Some(claimed),
         };
-        self.issue(worker, routed, head, paid)
+        self.let_in(worker, routed, request.idempotency, Some(payment))
     }
 }
 
-async fn reserve(
-    entry: &CachedLicense,
-    routed: &Routed,
-    claimed: &mut ClaimedToken,
-) -> Result<licensing::Reservation, licensing::Refused> {
-    let ask = Ask {
-        units: routed.route.most_units,
-        now: routed.started_at,
-        slot: true,
-    };
-    take(entry, ask, &mut claimed.leased).await
-}
-
-/// A token that may be used now by this account and app. Whatever else is wrong with one looks the same.
+/// Returns a token if it may be used now by this account and app. Every other token is refused
+/// alike.
 fn usable(
     token: Option<RequestToken>,
     account: Option<&AccountName>,

@@ -1,10 +1,10 @@
-//! What a route does about units that its upstream names and that cannot be read.
+//! The rules for answers whose units cannot be read.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use model::Timestamp;
 
-/// What a call costs whose answer names units that cannot be read.
+/// The cost of a call whose answer names units that cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnitsUnreadable {
     /// The units of its route.
@@ -16,14 +16,15 @@ pub enum UnitsUnreadable {
     Unbilled,
 }
 
-/// Lets one line a minute into the log.
+/// A filter that lets one line a minute into the log.
 #[derive(Debug, Default)]
 pub(crate) struct OncePerMinute(AtomicI64);
 
 impl OncePerMinute {
+    /// Returns whether a line may be written now, and counts it.
     pub(crate) fn passes(&self, at: Timestamp) -> bool {
         const MINUTE: i64 = 60_000_000;
-        // From 1 up, since nothing was let through in minute 0 yet.
+        // Counted from 1: the filter starts with 0, which stands for no line yet.
         let minute = at.micros() / MINUTE + 1;
         self.0.swap(minute, Ordering::Relaxed) != minute
     }

@@ -1,10 +1,10 @@
-//! What one proxy thread owns: a lane of the journal, a shard of the metrics, a counter of call ids.
+//! Workers: the part of the gate that each thread has for itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use journal::{DurableNotifier, Journal, Lane};
+use journal::{DurableNotifier, Journal, Lane, Space, Unavailable};
 use licensing::Admission;
 use model::{
     CallHead, CallId, CallRecord, CallTail, Clock, LicenseId, Method, Mode, Outcome, Refusal,
@@ -14,25 +14,29 @@ use parking_lot::Mutex;
 use telemetry::{CallLabels, Metrics, Shard};
 
 use crate::app::Route;
+use crate::catalogue::PlanSymbol;
+use crate::routed::Routed;
 use crate::time::{Moment, TimeSource};
 
-/// Refusals of different kinds that are folded at once; floods of more kinds than this are counted in metrics only.
+/// The number of kinds of refusals that are folded at once. Floods of more kinds are counted in
+/// metrics only.
 const MAX_FOLDS: usize = 4_096;
 
-/// What a worker is made of.
+/// The parts that workers are made of.
 #[derive(Clone)]
 pub struct WorkerParts {
     /// The journal of the process.
     pub journal: Journal,
-    /// Licenses.
+    /// The licenses, as far as admission needs them.
     pub admission: Arc<Admission>,
-    /// Metrics of the process.
+    /// The metrics of the process.
     pub metrics: Arc<Metrics>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
 }
 
-/// One thread's part of the gate. Other threads may use it too, at the cost of sharing.
+/// The part of the gate that one thread has for itself: a lane of the journal, a shard of the
+/// metrics, a counter of call ids. Other threads may use it too, at the cost of sharing.
 pub struct Worker {
     pub(crate) lane: Arc<Lane>,
     pub(crate) journal: Journal,
@@ -44,8 +48,8 @@ pub struct Worker {
     folds: Mutex<Folds>,
 }
 
-/// Refusals of known licenses: the first of a kind between two ticks is written at once, the others by the tick, as one
-/// record.
+/// Refusals of known licenses. The first of a kind between two ticks is written at once, the others
+/// by the tick, as one record.
 type Folds = HashMap<FoldKey, Fold>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,24 +65,12 @@ struct FoldKey {
 #[derive(Clone, Copy)]
 struct Fold {
     head: CallHead,
+    /// The refusals that are not written yet.
     calls: u32,
 }
 
-/// A refusal of a known license, to be recorded.
-pub(crate) struct RefusedCall<'a> {
-    pub(crate) license_id: LicenseId,
-    pub(crate) plan: (u32, Option<&'a str>),
-    pub(crate) route: &'a Route,
-    pub(crate) method: Method,
-    pub(crate) mode: Mode,
-    pub(crate) refusal: Refusal,
-    pub(crate) call_id: CallId,
-    pub(crate) started: Moment,
-    pub(crate) started_at: Timestamp,
-}
-
 impl Worker {
-    /// The worker that owns lane and shard `index`.
+    /// Returns the worker that owns lane and shard `index`.
     ///
     /// # Panics
     /// If the journal or the metrics have no such lane or shard, or the system has no randomness.
@@ -98,31 +90,32 @@ impl Worker {
         })
     }
 
-    /// The moment that is now.
+    /// Returns the current moment. Costs a reading of the clock.
     #[must_use]
     pub fn now(&self) -> Moment {
         self.time.now()
     }
 
-    /// What the wall clock showed at a moment.
+    /// Returns the wall-clock time at a moment. Costs a load.
     #[must_use]
     pub fn wall(&self, moment: Moment) -> Timestamp {
         self.time.wall(moment)
     }
 
-    /// A new call id.
+    /// Returns a new call id.
     pub(crate) fn next_id(&self, at: Timestamp) -> CallId {
         let counter = self.counter.fetch_add(1, Ordering::Relaxed);
         CallId::from_parts((at.micros() / 1_000) as u64, self.seed, counter)
     }
 
-    /// The bell of this worker's lane: serve it in the runtime of the thread that waits for commits.
+    /// Returns the notifier of this worker's lane. Serve it in the runtime of the thread that waits
+    /// for commits.
     #[must_use]
-    pub fn bell(&self) -> DurableNotifier {
+    pub fn durable_notifier(&self) -> DurableNotifier {
         self.lane.notifier()
     }
 
-    /// To be called once a second: follows the wall clock and writes folded refusals.
+    /// Follows the wall clock and writes folded refusals. Call it once a second.
     pub fn tick(&self) {
         self.time.refresh();
         self.flush();
@@ -133,28 +126,60 @@ impl Worker {
         self.shard.malformed();
     }
 
-    /// Counts a head that no call came of; the identity of its refusal.
+    /// Counts a request head that became no call. Returns the identity of its refusal.
     pub fn refuse_head(&self, refusal: Refusal) -> CallId {
         self.malformed();
         self.count_refusal(Symbol::NONE, refusal);
         self.next_id(self.wall(self.now()))
     }
 
-    /// Counts a refusal that no license is known for.
+    /// Counts a refusal in the metrics.
     pub(crate) fn count_refusal(&self, app: u32, refusal: Refusal) {
         self.shard.refused(app, refusal as u8);
     }
 
-    /// Counts a refusal of a known license and records it; floods are folded.
-    pub(crate) fn record_refusal(&self, call: &RefusedCall<'_>) {
-        self.count_refusal(call.route.app.symbol, call.refusal);
+    /// Defines in the lane what the records of a call name, and reserves room for `frames` frames
+    /// with `payload_bytes` together.
+    ///
+    /// # Errors
+    /// The reason why the call must be refused. No room is reserved then.
+    pub(crate) fn room_for(
+        &self,
+        route: &Route,
+        plan: Option<&PlanSymbol>,
+        payload_bytes: u32,
+        frames: u32,
+    ) -> Result<Space, Unavailable> {
+        self.define(route, plan)?;
+        self.lane.reserve(payload_bytes, frames)
+    }
+
+    fn define(&self, route: &Route, plan: Option<&PlanSymbol>) -> Result<(), Unavailable> {
+        if let Some(plan) = plan {
+            self.lane.define(plan.number(), plan.text().as_bytes())?;
+        }
+        let app = &route.app;
+        self.lane.define(app.symbol, app.symbol_text.as_bytes())?;
+        self.lane.define(route.symbol, route.symbol_text.as_bytes())
+    }
+
+    /// Counts a refusal of a known license and records it. Floods are folded.
+    pub(crate) fn record_refusal(
+        &self,
+        routed: &Routed,
+        license_id: LicenseId,
+        plan: Option<&PlanSymbol>,
+        refusal: Refusal,
+    ) {
+        let route = &routed.route;
+        self.count_refusal(route.app.symbol, refusal);
         let key = FoldKey {
-            license_id: call.license_id,
-            app: call.route.app.symbol,
-            route: call.route.symbol,
-            method: call.method,
-            mode: call.mode,
-            refusal: call.refusal,
+            license_id,
+            app: route.app.symbol,
+            route: route.symbol,
+            method: routed.method,
+            mode: routed.mode,
+            refusal,
         };
         let mut folds = self.folds.lock();
         if let Some(fold) = folds.get_mut(&key) {
@@ -164,45 +189,39 @@ impl Worker {
         if folds.len() >= MAX_FOLDS {
             return;
         }
-        if self.define(call).is_err() {
+        if self.define(route, plan).is_err() {
             return;
         }
-        let head = call.head();
-        let took = self.now().micros_since(call.started);
-        let written = self.write_refusal(&head, call.refusal, 1, took);
+        let head = CallHead {
+            license_id: Some(license_id),
+            plan: PlanSymbol::number_of(plan),
+            status: refusal.status(),
+            ..routed.identity_head()
+        };
+        let duration_us = self.now().micros_since(routed.started);
+        let written = self.write_refusal(&head, refusal, 1, duration_us);
         let calls = u32::from(!written);
         folds.insert(key, Fold { head, calls });
     }
 
-    /// Has the lane know what the records of a refusal name.
-    fn define(&self, call: &RefusedCall<'_>) -> Result<(), journal::Unavailable> {
-        let (route, app) = (call.route, &call.route.app);
-        self.lane.define(app.symbol, app.symbol_text.as_bytes())?;
-        self.lane
-            .define(route.symbol, route.symbol_text.as_bytes())?;
-        match call.plan {
-            (symbol, Some(text)) => self.lane.define(symbol, text.as_bytes()),
-            (_, None) => Ok(()),
-        }
-    }
-
-    /// Writes what was folded. What the journal has no room for waits for the next time.
+    /// Writes the folded refusals. Those that the journal has no room for wait for the next tick.
     fn flush(&self) {
-        let mut room = true;
+        let mut has_room = true;
         self.folds.lock().retain(|key, fold| {
-            if fold.calls > 0 && room {
+            if fold.calls > 0 && has_room {
                 let head = CallHead {
                     call_id: self.next_id(fold.head.started_at),
                     ..fold.head
                 };
-                room = self.write_refusal(&head, key.refusal, fold.calls, 0);
-                return !room;
+                has_room = self.write_refusal(&head, key.refusal, fold.calls, 0);
+                return !has_room;
             }
             fold.calls > 0
         });
     }
 
-    /// Whether there was room for it. A refusal is never billed and nobody waits for its record.
+    /// Writes the record of `calls` refusals of one kind. Returns whether there was room for it. A
+    /// refusal is never billed, and nobody waits for its record.
     fn write_refusal(
         &self,
         head: &CallHead,
@@ -239,7 +258,8 @@ impl Worker {
 }
 
 impl Drop for Worker {
-    /// Refusals that wait for a tick are written, so that a gate that ends in good order has them all.
+    /// Writes the refusals that wait for a tick, so that a gate that is stopped in order has them
+    /// all.
     fn drop(&mut self) {
         self.flush();
     }
@@ -250,24 +270,5 @@ impl std::fmt::Debug for Worker {
         f.debug_struct("Worker")
             .field("lane", &self.lane.index())
             .finish_non_exhaustive()
-    }
-}
-
-impl RefusedCall<'_> {
-    fn head(&self) -> CallHead {
-        let app = &self.route.app;
-        CallHead {
-            call_id: self.call_id,
-            license_id: Some(self.license_id),
-            app: app.symbol,
-            route: self.route.symbol,
-            plan: self.plan.0,
-            method: self.method,
-            mode: self.mode,
-            status: self.refusal.status(),
-            started_at: self.started_at,
-            test: app.test,
-            ..CallHead::default()
-        }
     }
 }

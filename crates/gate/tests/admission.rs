@@ -1,4 +1,4 @@
-//! Who is let in, and what those who are not learn.
+//! Admission: which calls are let in, and what the callers of the others are told.
 #![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 mod support;
@@ -13,31 +13,31 @@ use model::{
     Credential, KeyFormat, LicenseSpec, LicenseStatus, Limits, Outcome, Refusal, Symbol, Timestamp,
 };
 
-use support::{HOST, House, START, Setup, app, call, delivered, remaining, request, route};
+use support::{HOST, START, Setup, TestGate, app, call, delivered, remaining, request, route};
 
 fn refusal(result: Result<Admitted, Refused>) -> Refusal {
     result.err().expect("the call is refused").refusal
 }
 
 async fn admit_from(
-    house: &House,
+    fixture: &TestGate,
     key: &str,
     path: &str,
     address: &str,
 ) -> Result<Admitted, Refused> {
-    let routed = house.route("GET", path)?;
+    let routed = fixture.route("GET", path)?;
     let request = CallRequest {
         address: Some(address.parse().unwrap()),
         ..call(path, key)
     };
-    house.gate.admit(house.worker(), routed, request).await
+    fixture.gate.admit(fixture.worker(), routed, request).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_rule_that_refuses_is_the_one_that_is_told() {
-    let house = House::new().await;
+    let fixture = TestGate::new().await;
     let end = Timestamp::from_micros(START + 600_000_000);
-    let wish = IssueRequest {
+    let request = IssueRequest {
         spec: LicenseSpec {
             expires_at: Some(end),
             allow_ips: vec!["192.0.2.0/24".parse().unwrap()],
@@ -52,38 +52,40 @@ async fn the_first_rule_that_refuses_is_the_one_that_is_told() {
         },
         ..request("api", Limits::default())
     };
-    let (id, key) = house.issue(wish).await;
+    let (id, key) = fixture.issue(request).await;
     let (inside, outside) = ("192.0.2.9", "198.51.100.9");
     let try_it =
-        async |path: &str, address: &str| refusal(admit_from(&house, &key, path, address).await);
+        async |path: &str, address: &str| refusal(admit_from(&fixture, &key, path, address).await);
 
     // Everything is wrong at once; then one thing after the other is put right.
-    let held = admit_from(&house, &key, "/allowed", inside).await.unwrap();
+    let held = admit_from(&fixture, &key, "/allowed", inside)
+        .await
+        .unwrap();
     let mut forwarding = held.mark().unwrap();
     forwarding.sending();
     let (first, _) = forwarding.commit(200, true);
-    house
+    fixture
         .licensing
         .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Disabled)
         .await
         .unwrap();
-    house
+    fixture
         .licensing
         .acting(model::Actor::OPERATOR)
         .extend(id, Some(Timestamp::from_micros(START + 1_000_000)))
         .await
         .unwrap();
-    house.pass(Duration::from_secs(2));
+    fixture.pass(Duration::from_secs(2));
     assert_eq!(try_it("/other", outside).await, Refusal::LicenseDisabled);
-    house
+    fixture
         .licensing
         .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Active)
         .await
         .unwrap();
     assert_eq!(try_it("/other", outside).await, Refusal::LicenseExpired);
-    house
+    fixture
         .licensing
         .acting(model::Actor::OPERATOR)
         .extend(id, Some(end))
@@ -92,10 +94,11 @@ async fn the_first_rule_that_refuses_is_the_one_that_is_told() {
     assert_eq!(try_it("/other", outside).await, Refusal::IpNotAllowed);
     assert_eq!(try_it("/other", inside).await, Refusal::RouteNotPermitted);
     assert_eq!(try_it("/allowed", inside).await, Refusal::TooManyConcurrent);
-    first.close(&delivered(house.worker()));
+    first.close(&delivered(fixture.worker()));
     assert_eq!(try_it("/allowed", inside).await, Refusal::QuotaExhausted);
-    // A unit more, used up as the last call of the window's two: then the rate is told before the quota.
-    house
+    // One more unit, used up by the last of the window's two calls: then the rate is named before
+    // the quota.
+    fixture
         .licensing
         .acting(model::Actor::OPERATOR)
         .set_limits(
@@ -110,7 +113,7 @@ async fn the_first_rule_that_refuses_is_the_one_that_is_told() {
         )
         .await
         .unwrap();
-    let mut forwarding = admit_from(&house, &key, "/allowed", inside)
+    let mut forwarding = admit_from(&fixture, &key, "/allowed", inside)
         .await
         .unwrap()
         .mark()
@@ -118,25 +121,25 @@ async fn the_first_rule_that_refuses_is_the_one_that_is_told() {
     forwarding.sending();
     let (second, _) = forwarding.commit(200, true);
     assert_eq!(try_it("/allowed", inside).await, Refusal::RateLimited);
-    second.close(&delivered(house.worker()));
+    second.close(&delivered(fixture.worker()));
     assert_eq!(try_it("/allowed", inside).await, Refusal::RateLimited);
-    house.pass(Duration::from_secs(60));
+    fixture.pass(Duration::from_secs(60));
     assert_eq!(try_it("/allowed", inside).await, Refusal::QuotaExhausted);
-    house
+    fixture
         .licensing
         .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Revoked)
         .await
         .unwrap();
-    house.pass(Duration::from_secs(900));
+    fixture.pass(Duration::from_secs(900));
     assert_eq!(try_it("/other", outside).await, Refusal::LicenseRevoked);
-    assert_eq!(house.journal.stats().marks, 0);
+    assert_eq!(fixture.journal.stats().marks, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_unknown_and_one_that_cannot_be_look_the_same_and_leave_no_record() {
-    let house = House::new().await;
-    let (_, key) = house.license(Limits::default()).await;
+    let fixture = TestGate::new().await;
+    let (_, key) = fixture.license(Limits::default()).await;
     let unknown = |format| {
         Credential::generate(format)
             .expose()
@@ -169,15 +172,15 @@ async fn a_key_that_is_unknown_and_one_that_cannot_be_look_the_same_and_leave_no
     }
     let count = presented.len();
     for key in presented {
-        let routed = house.route("GET", "/").unwrap();
+        let routed = fixture.route("GET", "/").unwrap();
         let call_id = routed.call_id;
         let request = CallRequest {
             presented: Presented::Credential(&key),
             ..call("/", "")
         };
-        let refused = house
+        let refused = fixture
             .gate
-            .admit(house.worker(), routed, request)
+            .admit(fixture.worker(), routed, request)
             .await
             .err()
             .unwrap();
@@ -185,29 +188,29 @@ async fn a_key_that_is_unknown_and_one_that_cannot_be_look_the_same_and_leave_no
         assert_eq!(refused.call_id, call_id);
         assert!(refused.retry_after.is_none() && refused.rate.is_none());
     }
-    house.pass(Duration::from_secs(2));
-    assert!(house.records().is_empty());
+    fixture.pass(Duration::from_secs(2));
+    assert!(fixture.records().is_empty());
     let counted = r#"tallygate_refused_total{app="api",code="license_unknown"}"#;
-    assert_eq!(house.metric(counted), count as f64);
+    assert_eq!(fixture.metric(counted), count as f64);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_presented_besides_one_key_has_its_own_answer() {
-    let house = House::new().await;
+    let fixture = TestGate::new().await;
     for (presented, expected) in [
         (Presented::Nothing, Refusal::LicenseMissing),
         (Presented::Ambiguous, Refusal::CredentialAmbiguous),
         (Presented::Token(b"no token"), Refusal::TokenInvalid),
     ] {
-        let routed = house.route("GET", "/").unwrap();
+        let routed = fixture.route("GET", "/").unwrap();
         let request = CallRequest {
             presented,
             ..call("/", "")
         };
-        let result = house.gate.admit(house.worker(), routed, request).await;
+        let result = fixture.gate.admit(fixture.worker(), routed, request).await;
         assert_eq!(refusal(result), expected);
     }
-    assert!(house.records().is_empty());
+    assert!(fixture.records().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,17 +220,20 @@ async fn a_license_of_another_app_is_unknown() {
         hosts: vec![format!("{name}.test").parse().unwrap()],
         ..app(name)
     };
-    let house = House::of(Setup {
+    let fixture = TestGate::of(Setup {
         apps: vec![of("one"), of("two")],
         ..Setup::default()
     })
     .await;
-    let (id, key) = house.issue(request("one", remaining(5))).await;
+    let (id, key) = fixture.issue(request("one", remaining(5))).await;
     let admit = async |host: &str| {
-        let routed = house.gate.route(house.worker(), host, "GET", b"/").unwrap();
-        house
+        let routed = fixture
             .gate
-            .admit(house.worker(), routed, call("/", &key))
+            .route(fixture.worker(), host, "GET", b"/")
+            .unwrap();
+        fixture
+            .gate
+            .admit(fixture.worker(), routed, call("/", &key))
             .await
     };
     // Cold and warm alike.
@@ -237,9 +243,12 @@ async fn a_license_of_another_app_is_unknown() {
         assert!(refused.rate.is_none() && refused.retry_after.is_none());
         assert!(admit("one.test").await.is_ok());
     }
-    house.pass(Duration::from_secs(2));
-    assert!(house.records().is_empty(), "who it belongs to is not told");
-    house.assert_left(id, 5).await;
+    fixture.pass(Duration::from_secs(2));
+    assert!(
+        fixture.records().is_empty(),
+        "who it belongs to is not told"
+    );
+    fixture.assert_left(id, 5).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,11 +259,11 @@ async fn hosts_and_paths_that_nobody_serves_are_refused_before_any_key_is_looked
         methods: vec![model::Method::Get],
         ..route("/v1")
     }];
-    let house = House::with_app(api).await;
+    let fixture = TestGate::with_app(api).await;
     let route = |host: &str, method: &str, path: &str| {
-        let routed = house
+        let routed = fixture
             .gate
-            .route(house.worker(), host, method, path.as_bytes());
+            .route(fixture.worker(), host, method, path.as_bytes());
         routed.err().map(|refused| refused.refusal)
     };
     assert_eq!(route(HOST, "GET", "/v1/x"), None);
@@ -268,16 +277,16 @@ async fn hosts_and_paths_that_nobody_serves_are_refused_before_any_key_is_looked
     assert_eq!(route(HOST, "GET", "/v10"), Some(Refusal::RouteUnknown));
     assert_eq!(route(HOST, "GET", "/"), Some(Refusal::RouteUnknown));
     assert_eq!(
-        house.metric(r#"tallygate_refused_total{app="api",code="route_unknown"}"#),
+        fixture.metric(r#"tallygate_refused_total{app="api",code="route_unknown"}"#),
         2.0
     );
     assert_eq!(
-        house.metric(r#"tallygate_refused_total{app="",code="app_unknown"}"#),
+        fixture.metric(r#"tallygate_refused_total{app="",code="app_unknown"}"#),
         2.0
     );
 }
 
-/// Paths that some reader takes for another one.
+/// Paths that some readers take for another path.
 const AMBIGUOUS: [&str; 13] = [
     "/a/../b",
     "/a/./b",
@@ -296,9 +305,9 @@ const AMBIGUOUS: [&str; 13] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ambiguous_path_passes_only_where_nothing_depends_on_it() {
-    let house = House::new().await;
-    let (_, free) = house.license(Limits::default()).await;
-    let (bound_id, bound) = house
+    let fixture = TestGate::new().await;
+    let (_, free) = fixture.license(Limits::default()).await;
+    let (bound_id, bound) = fixture
         .issue(IssueRequest {
             spec: LicenseSpec {
                 permissions: vec!["GET /".parse().unwrap()],
@@ -309,27 +318,31 @@ async fn an_ambiguous_path_passes_only_where_nothing_depends_on_it() {
         })
         .await;
     for path in AMBIGUOUS {
-        assert!(house.admit_on(0, path, &free).await.is_ok(), "{path}");
+        assert!(fixture.admit_on(0, path, &free).await.is_ok(), "{path}");
         assert_eq!(
-            house.refusal(path, &bound).await,
+            fixture.refusal(path, &bound).await,
             Refusal::PathAmbiguous,
             "{path}"
         );
     }
-    assert!(house.admit_on(0, "/a/b", &bound).await.is_ok());
+    assert!(fixture.admit_on(0, "/a/b", &bound).await.is_ok());
     // The license is known, so its refusals are recorded; nothing was taken.
-    house.pass(Duration::from_secs(1));
-    let calls: u32 = house.records().iter().map(|record| record.tail.calls).sum();
+    fixture.pass(Duration::from_secs(1));
+    let calls: u32 = fixture
+        .records()
+        .iter()
+        .map(|record| record.tail.calls)
+        .sum();
     assert_eq!(calls as usize, AMBIGUOUS.len());
-    house.assert_left(bound_id, 5).await;
+    fixture.assert_left(bound_id, 5).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ambiguous_path_is_refused_where_routes_or_other_apps_depend_on_it() {
     let mut routed = app("api");
     routed.routes = vec![route("/a"), route("/")];
-    let routed = House::with_app(routed).await;
-    let split = House::of(Setup {
+    let routed = TestGate::with_app(routed).await;
+    let split = TestGate::of(Setup {
         apps: vec![
             app("api"),
             gate::AppRules {
@@ -341,18 +354,18 @@ async fn an_ambiguous_path_is_refused_where_routes_or_other_apps_depend_on_it() 
         ..Setup::default()
     })
     .await;
-    for house in [&routed, &split] {
+    for fixture in [&routed, &split] {
         for path in AMBIGUOUS {
-            let refused = house.route("GET", path).err().unwrap();
+            let refused = fixture.route("GET", path).err().unwrap();
             assert_eq!(refused.refusal, Refusal::PathAmbiguous, "{path}");
         }
-        assert!(house.route("GET", "/a/b").is_ok());
+        assert!(fixture.route("GET", "/a/b").is_ok());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_path_and_a_method_in_another_case_are_malformed_whatever_is_served() {
-    let house = House::new().await;
+    let fixture = TestGate::new().await;
     for (method, path) in [
         ("GET", "*"),
         ("GET", "a"),
@@ -361,20 +374,20 @@ async fn what_is_no_path_and_a_method_in_another_case_are_malformed_whatever_is_
         ("get", "/a"),
         ("Head", "/a"),
     ] {
-        let refused = house.route(method, path).err().unwrap();
+        let refused = fixture.route(method, path).err().unwrap();
         assert_eq!(
             refused.refusal,
             Refusal::RequestMalformed,
             "{method} {path}"
         );
     }
-    assert!(house.route("BREW", "/a").is_ok());
+    assert!(fixture.route("BREW", "/a").is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_permission_is_judged_by_the_path_in_its_one_spelling() {
-    let house = House::new().await;
-    let (_, key) = house
+    let fixture = TestGate::new().await;
+    let (_, key) = fixture
         .issue(IssueRequest {
             spec: LicenseSpec {
                 permissions: vec!["GET /public".parse().unwrap()],
@@ -390,7 +403,7 @@ async fn a_permission_is_judged_by_the_path_in_its_one_spelling() {
         "/%70ublic",
         "/publi%63/x",
     ] {
-        assert!(house.admit_on(0, path, &key).await.is_ok(), "{path}");
+        assert!(fixture.admit_on(0, path, &key).await.is_ok(), "{path}");
     }
     for path in [
         "/",
@@ -400,15 +413,15 @@ async fn a_permission_is_judged_by_the_path_in_its_one_spelling() {
         "/public%20",
     ] {
         assert_eq!(
-            house.refusal(path, &key).await,
+            fixture.refusal(path, &key).await,
             Refusal::RouteNotPermitted,
             "{path}"
         );
     }
-    let posted = house.route("POST", "/public").unwrap();
-    let result = house
+    let posted = fixture.route("POST", "/public").unwrap();
+    let result = fixture
         .gate
-        .admit(house.worker(), posted, call("/public", &key))
+        .admit(fixture.worker(), posted, call("/public", &key))
         .await;
     assert_eq!(refusal(result), Refusal::RouteNotPermitted);
 }
@@ -416,14 +429,14 @@ async fn a_permission_is_judged_by_the_path_in_its_one_spelling() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sixty_four_callers_at_once_on_ten_units_are_ten_admitted() {
     for round in 0..10 {
-        let house = Arc::new(
-            House::of(Setup {
+        let fixture = Arc::new(
+            TestGate::of(Setup {
                 lanes: 4,
                 ..Setup::default()
             })
             .await,
         );
-        let (id, key) = house.license(remaining(10)).await;
+        let (id, key) = fixture.license(remaining(10)).await;
         let (runtime, admitted) = (
             tokio::runtime::Handle::current(),
             Arc::new(AtomicU32::new(0)),
@@ -431,16 +444,16 @@ async fn sixty_four_callers_at_once_on_ten_units_are_ten_admitted() {
         let start = Arc::new(std::sync::Barrier::new(64));
         let callers: Vec<_> = (0..64)
             .map(|caller| {
-                let (house, key, start) = (house.clone(), key.clone(), start.clone());
+                let (fixture, key, start) = (fixture.clone(), key.clone(), start.clone());
                 let (runtime, admitted) = (runtime.clone(), admitted.clone());
                 std::thread::spawn(move || {
                     start.wait();
-                    match runtime.block_on(house.admit_on(caller % 4, "/", &key)) {
+                    match runtime.block_on(fixture.admit_on(caller % 4, "/", &key)) {
                         Ok(call) => {
                             admitted.fetch_add(1, Ordering::SeqCst);
                             let mut forwarding = call.mark().unwrap();
                             forwarding.sending();
-                            let worker = &house.workers[caller % 4];
+                            let worker = &fixture.workers[caller % 4];
                             forwarding.commit(200, true).0.close(&delivered(worker));
                         }
                         Err(refused) => assert_eq!(refused.refusal, Refusal::QuotaExhausted),
@@ -452,12 +465,16 @@ async fn sixty_four_callers_at_once_on_ten_units_are_ten_admitted() {
             .into_iter()
             .for_each(|caller| caller.join().unwrap());
         assert_eq!(admitted.load(Ordering::SeqCst), 10, "round {round}");
-        house.assert_left(id, 0).await;
-        let records = house.records();
+        fixture.assert_left(id, 0).await;
+        let records = fixture.records();
         let billed = records.iter().filter(|record| record.tail.billable);
         assert_eq!(billed.map(|record| record.tail.spent).sum::<u64>(), 10);
-        house.pass(Duration::from_secs(1));
-        let calls: u32 = house.records().iter().map(|record| record.tail.calls).sum();
+        fixture.pass(Duration::from_secs(1));
+        let calls: u32 = fixture
+            .records()
+            .iter()
+            .map(|record| record.tail.calls)
+            .sum();
         assert_eq!(calls, 64);
     }
 }
@@ -472,9 +489,9 @@ async fn calls_under_way_learn_of_a_revocation_when_it_returns() {
             ..route("/finish")
         },
     ];
-    let house = House::with_app(api).await;
+    let fixture = TestGate::with_app(api).await;
     let end = Timestamp::from_micros(START + 60_000_000);
-    let (id, key) = house
+    let (id, key) = fixture
         .issue(IssueRequest {
             spec: LicenseSpec {
                 expires_at: Some(end),
@@ -485,11 +502,11 @@ async fn calls_under_way_learn_of_a_revocation_when_it_returns() {
         })
         .await;
     let calls: Vec<_> = [
-        house.admit(&key).await.unwrap().mark().unwrap(),
-        house.admit(&key).await.unwrap().mark().unwrap(),
+        fixture.admit(&key).await.unwrap().mark().unwrap(),
+        fixture.admit(&key).await.unwrap().mark().unwrap(),
     ]
     .into();
-    let finishing = house
+    let finishing = fixture
         .admit_on(0, "/finish/x", &key)
         .await
         .unwrap()
@@ -505,56 +522,56 @@ async fn calls_under_way_learn_of_a_revocation_when_it_returns() {
     };
     assert_eq!(cut(), [false, false]);
 
-    house
+    fixture
         .licensing
         .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Disabled)
         .await
         .unwrap();
     assert_eq!(cut(), [true, true]);
-    house
+    fixture
         .licensing
         .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Active)
         .await
         .unwrap();
     assert_eq!(cut(), [false, false]);
-    house.pass(Duration::from_secs(60));
+    fixture.pass(Duration::from_secs(60));
     assert_eq!(cut(), [true, true], "it has expired");
-    house
+    fixture
         .licensing
         .acting(model::Actor::OPERATOR)
         .extend(id, None)
         .await
         .unwrap();
     assert_eq!(cut(), [false, false]);
-    house
+    fixture
         .licensing
         .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Revoked)
         .await
         .unwrap();
     assert_eq!(cut(), [true, true]);
-    assert_eq!(house.refusal("/", &key).await, Refusal::LicenseRevoked);
+    assert_eq!(fixture.refusal("/", &key).await, Refusal::LicenseRevoked);
     drop(calls);
     assert_eq!(cut(), [true, true], "the check outlives the call");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revocation_is_in_force_for_every_thread_when_it_returns() {
-    let house = Arc::new(House::new().await);
+    let fixture = Arc::new(TestGate::new().await);
     for _ in 0..50 {
-        let (id, key) = house.license(Limits::default()).await;
+        let (id, key) = fixture.license(Limits::default()).await;
         let revoked = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let runtime = tokio::runtime::Handle::current();
         let callers: Vec<_> = (0..2)
             .map(|lane| {
-                let (house, key, revoked) = (house.clone(), key.clone(), revoked.clone());
+                let (fixture, key, revoked) = (fixture.clone(), key.clone(), revoked.clone());
                 let runtime = runtime.clone();
                 std::thread::spawn(move || {
                     loop {
                         let before = revoked.load(Ordering::SeqCst);
-                        let result = runtime.block_on(house.admit_on(lane, "/", &key));
+                        let result = runtime.block_on(fixture.admit_on(lane, "/", &key));
                         if before {
                             return refusal(result);
                         }
@@ -562,7 +579,7 @@ async fn a_revocation_is_in_force_for_every_thread_when_it_returns() {
                 })
             })
             .collect();
-        house
+        fixture
             .licensing
             .acting(model::Actor::OPERATOR)
             .set_status(id, LicenseStatus::Revoked)
@@ -579,34 +596,39 @@ async fn a_revocation_is_in_force_for_every_thread_when_it_returns() {
 async fn records_name_the_app_the_route_and_the_plan_that_a_call_came_in_under() {
     let mut api = app("api");
     api.routes = vec![route("/a"), route("/a/b")];
-    let house = House::with_app(api).await;
-    let (_, key) = house.license(Limits::default()).await;
+    let fixture = TestGate::with_app(api).await;
+    let (_, key) = fixture.license(Limits::default()).await;
     let mut calls = Vec::new();
     for path in ["/a/x", "/a/b/x"] {
-        let mut forwarding = house.admit_on(1, path, &key).await.unwrap().mark().unwrap();
+        let mut forwarding = fixture
+            .admit_on(1, path, &key)
+            .await
+            .unwrap()
+            .mark()
+            .unwrap();
         forwarding.sending();
         calls.push(forwarding);
     }
-    // A configuration that knows nothing of them: they keep the one they came in under.
+    // A configuration without their rules. Calls under way keep those that they were admitted by.
     let mut other = app("api");
     other.billable = vec![];
-    house
+    fixture
         .gate
         .replace(vec![other], &[support::plan("pro", "0.01")])
         .unwrap();
     for call in calls {
         call.commit(200, true)
             .0
-            .close(&delivered(&house.workers[1]));
+            .close(&delivered(&fixture.workers[1]));
     }
-    let records = house.records();
+    let records = fixture.records();
     let names: Vec<_> = records
         .iter()
         .map(|record| {
             let head = &record.head;
             assert!(record.tail.billable);
             assert_eq!(record.tail.outcome, Outcome::Delivered);
-            [head.app, head.route, head.plan].map(|symbol| house.name(symbol))
+            [head.app, head.route, head.plan].map(|symbol| fixture.name(symbol))
         })
         .collect();
     let app = Symbol::App {
@@ -624,27 +646,27 @@ async fn records_name_the_app_the_route_and_the_plan_that_a_call_came_in_under()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_priced_by_its_plan_while_plans_are_replaced() {
-    let house = House::new().await;
-    let (_, key) = house.license(Limits::default()).await;
+    let fixture = TestGate::new().await;
+    let (_, key) = fixture.license(Limits::default()).await;
     let ask = async || {
-        let mut forwarding = house.admit(&key).await.unwrap().mark().unwrap();
+        let mut forwarding = fixture.admit(&key).await.unwrap().mark().unwrap();
         forwarding.sending();
         forwarding
             .commit(200, true)
             .0
-            .close(&delivered(house.worker()));
-        let last = *house.records().last().unwrap();
-        house.name(last.head.plan)
+            .close(&delivered(fixture.worker()));
+        let last = *fixture.records().last().unwrap();
+        fixture.name(last.head.plan)
     };
     assert!(ask().await.is_some());
     // The gate first, then the licenses.
     let dearer = support::plan("pro", "0.02");
-    house
+    fixture
         .gate
         .replace(vec![app("api")], std::slice::from_ref(&dearer))
         .unwrap();
     assert!(ask().await.is_some(), "a call without a plan is free");
-    house
+    fixture
         .licensing
         .set_plans(support::plans(std::slice::from_ref(&dearer), &[app("api")]))
         .await
@@ -654,8 +676,8 @@ async fn a_call_is_priced_by_its_plan_while_plans_are_replaced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_is_judged_after_status_end_and_address() {
-    let house = House::new().await;
-    let (id, key) = house
+    let fixture = TestGate::new().await;
+    let (id, key) = fixture
         .issue(IssueRequest {
             spec: LicenseSpec {
                 permissions: vec!["GET /".parse().unwrap()],
@@ -665,50 +687,53 @@ async fn a_path_is_judged_after_status_end_and_address() {
             ..request("api", Limits::default())
         })
         .await;
-    assert_eq!(house.refusal("/a//b", &key).await, Refusal::IpNotAllowed);
-    house
+    assert_eq!(fixture.refusal("/a//b", &key).await, Refusal::IpNotAllowed);
+    fixture
         .licensing
         .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Revoked)
         .await
         .unwrap();
-    assert_eq!(house.refusal("/a//b", &key).await, Refusal::LicenseRevoked);
+    assert_eq!(
+        fixture.refusal("/a//b", &key).await,
+        Refusal::LicenseRevoked
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_without_a_mark_is_counted_as_refused() {
-    let house = House::of(Setup {
+    let fixture = TestGate::of(Setup {
         mark_slots: 1,
         ..Setup::default()
     })
     .await;
-    let (_, key) = house.license(Limits::default()).await;
-    let _held = house.admit(&key).await.unwrap().mark().unwrap();
-    assert!(house.admit(&key).await.unwrap().mark().is_err());
+    let (_, key) = fixture.license(Limits::default()).await;
+    let _held = fixture.admit(&key).await.unwrap().mark().unwrap();
+    assert!(fixture.admit(&key).await.unwrap().mark().is_err());
     assert_eq!(
-        house.metric(r#"tallygate_refused_total{app="api",code="journal_unavailable"}"#),
+        fixture.metric(r#"tallygate_refused_total{app="api",code="journal_unavailable"}"#),
         1.0
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_waits_for_units_is_not_let_in_after_its_license_was_revoked() {
-    let house = Arc::new(House::new().await);
-    let (id, key) = house.license(remaining(10)).await;
+    let fixture = Arc::new(TestGate::new().await);
+    let (id, key) = fixture.license(remaining(10)).await;
     // The ledger's file, where leases are, is held by another program; that of the licenses is not.
-    let lock = rusqlite::Connection::open(house.home.join("store").join("ledger.db")).unwrap();
+    let lock = rusqlite::Connection::open(fixture.home.join("store").join("ledger.db")).unwrap();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     let waiting = tokio::spawn({
-        let (house, key) = (house.clone(), key.clone());
-        async move { house.admit(&key).await.map(drop).map_err(|r| r.refusal) }
+        let (fixture, key) = (fixture.clone(), key.clone());
+        async move { fixture.admit(&key).await.map(drop).map_err(|r| r.refusal) }
     });
     let admitting = r#"tallygate_license_lookups_total{result="hit",tier="store"}"#;
     support::eventually("the license is loaded", async || {
-        house.metric(admitting) > 0.0
+        fixture.metric(admitting) > 0.0
     })
     .await;
     assert!(!waiting.is_finished());
-    house
+    fixture
         .licensing
         .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Revoked)

@@ -1,4 +1,5 @@
-//! Wherever a call is dropped, the record that is true there is left, once, and nothing stays taken.
+//! Dropped calls: at every step the record that is true there is left, once, and nothing stays
+//! taken.
 #![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 mod support;
@@ -8,13 +9,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use gate::{Admitted, Committed, Failure, Forwarding};
 use model::{Blame, CallRecord, LicenseId, Outcome, Refusal};
 
-use support::{House, Setup, app, broken, delivered, remaining};
+use support::{Setup, TestGate, app, broken, delivered, remaining};
 
 const UNITS: u64 = 100;
 
-/// A house, a license with [`UNITS`] left, and the room that its lanes have when no call is under way.
+/// A gate, a license with [`UNITS`] left, and the room that the lanes have when no call is under
+/// way.
 struct Scene {
-    house: House,
+    fixture: TestGate,
     id: LicenseId,
     key: String,
     room: Vec<u32>,
@@ -22,22 +24,22 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        Self::of(House::new().await).await
+        Self::of(TestGate::new().await).await
     }
 
     async fn counting_all() -> Self {
         let mut app = app("api");
         app.counts_all = true;
-        Self::of(House::with_app(app).await).await
+        Self::of(TestGate::with_app(app).await).await
     }
 
-    async fn of(house: House) -> Self {
-        let (id, key) = house.license(remaining(UNITS)).await;
+    async fn of(fixture: TestGate) -> Self {
+        let (id, key) = fixture.license(remaining(UNITS)).await;
         // The first call defines the symbols, which take room of their own for good.
-        drop(house.admit(&key).await.unwrap());
-        let room = house.room();
+        drop(fixture.admit(&key).await.unwrap());
+        let room = fixture.room();
         Self {
-            house,
+            fixture,
             id,
             key,
             room,
@@ -45,7 +47,7 @@ impl Scene {
     }
 
     async fn admitted(&self) -> Admitted {
-        self.house.admit(&self.key).await.unwrap()
+        self.fixture.admit(&self.key).await.unwrap()
     }
 
     async fn forwarding(&self, sent: bool) -> Forwarding {
@@ -62,13 +64,13 @@ impl Scene {
         committed
     }
 
-    /// The only record, after a look at what is left.
+    /// Returns the only record. Checks that it spent `spent` units and that nothing else is held.
     async fn assert_ended(&self, spent: u64) -> CallRecord {
-        self.house.assert_nothing_held(&self.room);
-        let record = self.house.record();
+        self.fixture.assert_nothing_held(&self.room);
+        let record = self.fixture.record();
         assert_eq!(record.tail.spent, spent);
         assert_eq!(record.head.license_id, Some(self.id));
-        self.house.assert_left(self.id, UNITS - spent).await;
+        self.fixture.assert_left(self.id, UNITS - spent).await;
         record
     }
 }
@@ -89,9 +91,9 @@ async fn an_admitted_call_that_is_dropped_leaves_no_record_and_gives_everything_
     for _ in 0..1_000 {
         drop(scene.admitted().await);
     }
-    scene.house.assert_nothing_held(&scene.room);
-    assert!(scene.house.records().is_empty());
-    scene.house.assert_left(scene.id, UNITS).await;
+    scene.fixture.assert_nothing_held(&scene.room);
+    assert!(scene.fixture.records().is_empty());
+    scene.fixture.assert_left(scene.id, UNITS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,7 +133,7 @@ async fn hanging_up_after_the_request_was_sent_does_not_buy_free_work() {
     let scene = Scene::new().await;
     let forwarding = scene.forwarding(true).await;
     assert!(forwarding.is_sent());
-    let closing = broken(scene.house.worker(), Blame::Caller, false);
+    let closing = broken(scene.fixture.worker(), Blame::Caller, false);
     forwarding.abandon(Failure::CallerLeft, &closing);
     let record = scene.assert_ended(1).await;
     assert_failed_without_status(&record, Outcome::ClientGone);
@@ -144,7 +146,7 @@ async fn hanging_up_after_the_request_was_sent_does_not_buy_free_work() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hanging_up_before_anything_was_sent_costs_nothing() {
     let scene = Scene::new().await;
-    let closing = broken(scene.house.worker(), Blame::Caller, false);
+    let closing = broken(scene.fixture.worker(), Blame::Caller, false);
     scene
         .forwarding(false)
         .await
@@ -157,7 +159,7 @@ async fn hanging_up_before_anything_was_sent_costs_nothing() {
 async fn an_abandoned_call_has_no_status_whatever_its_ending_claims() {
     let scene = Scene::new().await;
     // An ending that would be delivered and billed.
-    let closing = delivered(scene.house.worker());
+    let closing = delivered(scene.fixture.worker());
     scene
         .forwarding(true)
         .await
@@ -182,7 +184,7 @@ async fn a_closed_call_is_billed_and_its_units_are_spent() {
     let committed = scene.committed(200).await;
     assert!(committed.is_forwarded());
     let id = committed.call_id();
-    committed.close(&delivered(scene.house.worker()));
+    committed.close(&delivered(scene.fixture.worker()));
     let record = scene.assert_ended(1).await;
     assert!(record.tail.billable);
     assert_eq!(
@@ -196,7 +198,7 @@ async fn a_commit_that_nobody_awaits_is_recorded_all_the_same() {
     let scene = Scene::new().await;
     let (committed, durable) = scene.forwarding(true).await.commit(200, true);
     drop(durable);
-    committed.close(&delivered(scene.house.worker()));
+    committed.close(&delivered(scene.fixture.worker()));
     assert!(scene.assert_ended(1).await.tail.billable);
 }
 
@@ -210,8 +212,8 @@ async fn a_panic_leaves_the_record_of_the_step_that_it_struck() {
         panic!("a filter fails");
     }));
     assert!(struck.is_err());
-    scene.house.assert_nothing_held(&scene.room);
-    let records = scene.house.records();
+    scene.fixture.assert_nothing_held(&scene.room);
+    let records = scene.fixture.records();
     let mut seen: Vec<_> = records
         .iter()
         .map(|record| (record.head.status, record.tail.outcome))
@@ -221,17 +223,17 @@ async fn a_panic_leaves_the_record_of_the_step_that_it_struck() {
         seen,
         [(0, Outcome::GatewayFailed), (200, Outcome::GatewayFailed)]
     );
-    scene.house.assert_left(scene.id, UNITS).await;
+    scene.fixture.assert_left(scene.id, UNITS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_finds_no_mark_is_refused_and_gives_everything_back() {
-    let house = House::of(Setup {
+    let fixture = TestGate::of(Setup {
         mark_slots: 4,
         ..Setup::default()
     })
     .await;
-    let scene = Scene::of(house).await;
+    let scene = Scene::of(fixture).await;
     let mut held = Vec::new();
     for _ in 0..4 {
         held.push(scene.forwarding(true).await);
@@ -244,31 +246,31 @@ async fn a_call_that_finds_no_mark_is_refused_and_gives_everything_back() {
     // A mark is free again.
     drop(scene.forwarding(false).await);
     drop(held);
-    scene.house.assert_nothing_held(&scene.room);
-    assert_eq!(scene.house.records().len(), 5);
-    scene.house.assert_left(scene.id, UNITS).await;
+    scene.fixture.assert_nothing_held(&scene.room);
+    assert_eq!(scene.fixture.records().len(), 5);
+    scene.fixture.assert_left(scene.id, UNITS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_way_of_ending_frees_the_slot_of_a_call_at_once() {
-    let house = House::new().await;
+    let fixture = TestGate::new().await;
     let limits = model::Limits {
         concurrency: Some(1),
         ..model::Limits::default()
     };
-    let (_, key) = house.license(limits).await;
-    let admit = || async { house.admit(&key).await.expect("the slot is free") };
+    let (_, key) = fixture.license(limits).await;
+    let admit = || async { fixture.admit(&key).await.expect("the slot is free") };
     drop(admit().await);
     drop(admit().await.mark().unwrap());
-    let closing = broken(house.worker(), Blame::Caller, false);
+    let closing = broken(fixture.worker(), Blame::Caller, false);
     let mut sent = admit().await.mark().unwrap();
     sent.sending();
     sent.abandon(Failure::CallerLeft, &closing);
     drop(admit().await.mark().unwrap().commit(502, false));
     let (committed, _) = admit().await.mark().unwrap().commit(200, true);
-    committed.close(&delivered(house.worker()));
+    committed.close(&delivered(fixture.worker()));
     let held = admit().await;
-    assert_eq!(house.refusal("/", &key).await, Refusal::TooManyConcurrent);
+    assert_eq!(fixture.refusal("/", &key).await, Refusal::TooManyConcurrent);
     drop(held);
     drop(admit().await);
 }

@@ -1,4 +1,5 @@
-//! One call, one record, whatever way it goes and whoever drives it: random interleavings against a simple model.
+//! One call, one record, however it ends and on whichever thread: random interleavings against a
+//! simple model.
 #![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 mod support;
@@ -12,31 +13,31 @@ use model::{Blame, CallId, CallRecord, Ending, LicenseId, Outcome, Refusal};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use support::{House, Setup, broken, closing, delivered, remaining};
+use support::{Setup, TestGate, broken, closing, delivered, remaining};
 
-/// Units of each license.
+/// The units of each license.
 const UNITS: [u64; 3] = [3, 20, 1_000];
 
-/// One thing that happens.
+/// One event.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// A call comes.
+    /// A call is admitted.
     Admit { worker: usize, license: usize },
-    /// One of those under way goes on.
+    /// One of the calls under way goes on.
     Go { turn: usize, how: How },
 }
 
 #[derive(Clone, Copy, Debug)]
 enum How {
-    /// It is dropped where it is.
+    /// The call is dropped at its step.
     Drop,
-    /// As it should be: sent, answered with 200, delivered.
+    /// The call is sent, answered with 200 and delivered.
     On,
-    /// Its caller leaves.
+    /// The caller leaves.
     Leave,
-    /// The upstream, or we, break it off.
+    /// The upstream or the gateway breaks the call off.
     Fail,
-    /// It is answered with this status. 502 is our own.
+    /// The call is answered with this status. 502 is the gateway's own.
     Answer(u16),
 }
 
@@ -46,7 +47,7 @@ enum Stage {
     Committed(Committed),
 }
 
-/// What the model knows of a call under way.
+/// A call under way, as the model sees it.
 #[derive(Clone, Copy)]
 struct Facts {
     call_id: CallId,
@@ -56,10 +57,10 @@ struct Facts {
     status: u16,
 }
 
-/// What the books must say in the end.
+/// The expected records and balances.
 #[derive(Default)]
 struct Model {
-    /// Outcome, status and units spent of each call that leaves a record.
+    /// The outcome, status and spent units of each call that leaves a record.
     ended: HashMap<CallId, (Outcome, u16, u64)>,
     spent: [u64; 3],
     held: [u64; 3],
@@ -121,9 +122,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..250)
 }
 
-/// Drives one call one step on; `None`: it is over.
+/// Takes a call one step on. Returns `None` when it is over.
 fn go(
-    house: &House,
+    fixture: &TestGate,
     model: &mut Model,
     stage: Stage,
     mut facts: Facts,
@@ -156,20 +157,20 @@ fn go(
                 Stage::Committed(committed)
             }
             How::Drop | How::Leave | How::Fail => {
-                model.end(&facts, abandon(house, forwarding, facts, how));
+                model.end(&facts, abandon(fixture, forwarding, facts, how));
                 return None;
             }
         },
         Stage::Committed(committed) => {
-            model.end(&facts, end(house, committed, facts, how));
+            model.end(&facts, end(fixture, committed, facts, how));
             return None;
         }
     };
     Some((stage, facts))
 }
 
-fn abandon(house: &House, forwarding: Forwarding, facts: Facts, how: How) -> Outcome {
-    let worker = &house.workers[facts.worker];
+fn abandon(fixture: &TestGate, forwarding: Forwarding, facts: Facts, how: How) -> Outcome {
+    let worker = &fixture.workers[facts.worker];
     match how {
         How::Leave => {
             forwarding.abandon(Failure::CallerLeft, &broken(worker, Blame::Caller, false));
@@ -181,8 +182,8 @@ fn abandon(house: &House, forwarding: Forwarding, facts: Facts, how: How) -> Out
     Outcome::GatewayFailed
 }
 
-fn end(house: &House, committed: Committed, facts: Facts, how: How) -> Outcome {
-    let worker = &house.workers[facts.worker];
+fn end(fixture: &TestGate, committed: Committed, facts: Facts, how: How) -> Outcome {
+    let worker = &fixture.workers[facts.worker];
     let forwarded = committed.is_forwarded();
     match how {
         How::Drop => {
@@ -212,7 +213,7 @@ fn end(house: &House, committed: Committed, facts: Facts, how: How) -> Outcome {
 async fn play(sync: Sync, steps: Vec<Step>) {
     let mut app = support::app("api");
     app.waits_for_disk = sync == Sync::Disk;
-    let house = House::of(Setup {
+    let fixture = TestGate::of(Setup {
         apps: vec![app],
         sync,
         ..Setup::default()
@@ -220,20 +221,20 @@ async fn play(sync: Sync, steps: Vec<Step>) {
     .await;
     let mut licenses = Vec::new();
     for units in UNITS {
-        licenses.push(house.license(remaining(units)).await);
+        licenses.push(fixture.license(remaining(units)).await);
     }
     for worker in 0..2 {
         // Defines the symbols, whose room stays taken.
-        drop(house.admit_on(worker, "/", &licenses[2].1).await.unwrap());
+        drop(fixture.admit_on(worker, "/", &licenses[2].1).await.unwrap());
     }
-    let room = house.room();
+    let room = fixture.room();
     let mut model = Model::default();
     let mut live: Vec<(Stage, Facts)> = Vec::new();
     for step in steps {
         match step {
             Step::Admit { worker, license } => {
                 let held = model.held[license] + model.spent[license];
-                match house.admit_on(worker, "/", &licenses[license].1).await {
+                match fixture.admit_on(worker, "/", &licenses[license].1).await {
                     Ok(admitted) => {
                         assert!(held < UNITS[license], "more pass than there are units");
                         model.held[license] += 1;
@@ -256,7 +257,7 @@ async fn play(sync: Sync, steps: Vec<Step>) {
             Step::Go { .. } if live.is_empty() => {}
             Step::Go { turn, how } => {
                 let (stage, facts) = live.swap_remove(turn % live.len());
-                live.extend(go(&house, &mut model, stage, facts, how));
+                live.extend(go(&fixture, &mut model, stage, facts, how));
             }
         }
     }
@@ -269,17 +270,17 @@ async fn play(sync: Sync, steps: Vec<Step>) {
             model.held[facts.license] -= 1;
         }
     }
-    house.pass(std::time::Duration::from_secs(1));
-    house.assert_nothing_held(&room);
+    fixture.pass(std::time::Duration::from_secs(1));
+    fixture.assert_nothing_held(&room);
     assert_eq!(model.held, [0; 3]);
     // What readers see is on disk, in this mode.
-    for lane in house.journal.lanes() {
+    for lane in fixture.journal.lanes() {
         lane.wait_durable(lane.written()).await.unwrap();
     }
     let ids: Vec<_> = licenses.iter().map(|(id, _)| *id).collect();
-    model.assert_books(&house.records(), &ids);
+    model.assert_books(&fixture.records(), &ids);
     for (number, id) in ids.iter().enumerate() {
-        house
+        fixture
             .assert_left(*id, UNITS[number] - model.spent[number])
             .await;
     }
@@ -309,37 +310,42 @@ fn random_interleavings_leave_the_books_of_a_simple_model_on_disk_too() {
     check(Sync::Disk, 12);
 }
 
-/// What one thread did.
+/// The calls of one thread.
 #[derive(Default)]
 struct Did {
-    /// Calls that must have a record, with the units that they spent.
+    /// The calls that must have a record, with the units that they spent.
     ended: HashMap<CallId, u64>,
     refused: u64,
     crowded_out: u64,
 }
 
-/// A hundred thousand calls in segments of 64 KiB, from many threads, each of which uses every worker.
+/// A hundred thousand calls in segments of 64 KiB, from many threads, each of which uses every
+/// worker.
 #[test]
 fn a_hundred_thousand_calls_of_many_threads_leave_one_record_each_and_no_room_taken() {
     const THREADS: u64 = 8;
     const EACH: u64 = 12_500;
     const GRANTED: u64 = 60_000;
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let house = Arc::new(runtime.block_on(House::new()));
-    let (id, key) = runtime.block_on(house.license(remaining(GRANTED)));
+    let fixture = Arc::new(runtime.block_on(TestGate::new()));
+    let (id, key) = runtime.block_on(fixture.license(remaining(GRANTED)));
     for worker in 0..2 {
-        drop(runtime.block_on(house.admit_on(worker, "/", &key)).unwrap());
+        drop(
+            runtime
+                .block_on(fixture.admit_on(worker, "/", &key))
+                .unwrap(),
+        );
     }
-    let room = house.room();
+    let room = fixture.room();
     let threads: Vec<_> = (0..THREADS)
         .map(|thread| {
-            let (house, key, handle) = (house.clone(), key.clone(), runtime.handle().clone());
+            let (fixture, key, handle) = (fixture.clone(), key.clone(), runtime.handle().clone());
             std::thread::spawn(move || {
                 let mut did = Did::default();
                 let mut held = Vec::new();
                 for number in 0..EACH {
                     let worker = ((thread + number) % 2) as usize;
-                    match handle.block_on(house.admit_on(worker, "/", &key)) {
+                    match handle.block_on(fixture.admit_on(worker, "/", &key)) {
                         Ok(admitted) => held.push((worker, admitted)),
                         Err(refused) => match refused.refusal {
                             Refusal::QuotaExhausted => did.refused += 1,
@@ -350,11 +356,11 @@ fn a_hundred_thousand_calls_of_many_threads_leave_one_record_each_and_no_room_ta
                     }
                     if held.len() > (number % 5) as usize {
                         let (worker, admitted) = held.remove(0);
-                        finish(&house, &mut did, worker, admitted, number);
+                        finish(&fixture, &mut did, worker, admitted, number);
                     }
                 }
                 for (worker, admitted) in held {
-                    finish(&house, &mut did, worker, admitted, 0);
+                    finish(&fixture, &mut did, worker, admitted, 0);
                 }
                 did
             })
@@ -369,13 +375,13 @@ fn a_hundred_thousand_calls_of_many_threads_leave_one_record_each_and_no_room_ta
         all.refused += did.refused;
         all.crowded_out += did.crowded_out;
     }
-    house.pass(std::time::Duration::from_secs(1));
-    house.assert_nothing_held(&room);
+    fixture.pass(std::time::Duration::from_secs(1));
+    fixture.assert_nothing_held(&room);
 
     let mut refused = 0;
     let mut spent = 0;
     let mut seen = HashSet::new();
-    for record in house.records() {
+    for record in fixture.records() {
         assert!(seen.insert(record.head.call_id), "a call id occurs twice");
         if record.tail.outcome == Outcome::Refused {
             refused += u64::from(record.tail.calls);
@@ -392,7 +398,7 @@ fn a_hundred_thousand_calls_of_many_threads_leave_one_record_each_and_no_room_ta
     );
     assert_eq!(refused, all.refused);
     assert!(spent <= GRANTED);
-    runtime.block_on(house.assert_left(id, GRANTED - spent));
+    runtime.block_on(fixture.assert_left(id, GRANTED - spent));
     assert!(
         all.crowded_out < 1_000,
         "{} calls found no room",
@@ -400,15 +406,15 @@ fn a_hundred_thousand_calls_of_many_threads_leave_one_record_each_and_no_room_ta
     );
 }
 
-/// Ends a call in one of all ways.
-fn finish(house: &House, did: &mut Did, worker: usize, admitted: Admitted, number: u64) {
+/// Ends a call in one of the possible ways.
+fn finish(fixture: &TestGate, did: &mut Did, worker: usize, admitted: Admitted, number: u64) {
     let call_id = admitted.call_id();
     if number % 16 == 3 {
         drop(admitted);
         return;
     }
     let mut forwarding = admitted.mark().unwrap();
-    let worker = &house.workers[worker];
+    let worker = &fixture.workers[worker];
     let spent = match number % 16 {
         0 => {
             drop(forwarding);

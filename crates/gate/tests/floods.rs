@@ -1,4 +1,4 @@
-//! Floods of refusals: every one counts, few are written.
+//! Floods of refusals: all are counted, few records are written.
 #![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 mod support;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use gate::{Worker, WorkerParts};
 use model::{CallRecord, Limits, Outcome, Refusal};
 
-use support::{House, Setup, delivered, remaining, request};
+use support::{Setup, TestGate, delivered, remaining, request};
 
 fn calls(records: &[CallRecord]) -> u64 {
     records
@@ -35,20 +35,20 @@ fn assert_refusals(records: &[CallRecord]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_refusals_is_counted_call_by_call_and_written_in_few_records() {
     const FLOOD: u64 = 20_000;
-    let house = House::of(Setup {
+    let fixture = TestGate::of(Setup {
         lanes: 1,
         ..Setup::default()
     })
     .await;
-    let (_, key) = house.license(remaining(0)).await;
-    let room = house.room();
-    let before = house.worker().wall(house.worker().now()).seconds();
+    let (_, key) = fixture.license(remaining(0)).await;
+    let room = fixture.room();
+    let before = fixture.worker().wall(fixture.worker().now()).seconds();
     for _ in 0..FLOOD {
-        assert_eq!(house.refusal("/", &key).await, Refusal::QuotaExhausted);
+        assert_eq!(fixture.refusal("/", &key).await, Refusal::QuotaExhausted);
     }
-    let seconds = house.worker().wall(house.worker().now()).seconds() - before + 1;
-    house.pass(Duration::from_secs(1));
-    let records = house.records();
+    let seconds = fixture.worker().wall(fixture.worker().now()).seconds() - before + 1;
+    fixture.pass(Duration::from_secs(1));
+    let records = fixture.records();
     assert_eq!(calls(&records), FLOOD);
     assert_refusals(&records);
     let few = 2 * seconds as usize;
@@ -57,21 +57,21 @@ async fn a_flood_of_refusals_is_counted_call_by_call_and_written_in_few_records(
         "{} records in {seconds} s",
         records.len()
     );
-    assert_eq!(house.journal.stats().marks, 0);
-    assert_eq!(house.journal.lane(0).open_count(), 0);
+    assert_eq!(fixture.journal.stats().marks, 0);
+    assert_eq!(fixture.journal.lane(0).open_count(), 0);
     // Symbols of the dictionary are all that is left behind.
-    assert_eq!(house.room(), room);
+    assert_eq!(fixture.room(), room);
     // Nothing more comes of it.
-    house.pass(Duration::from_secs(1));
-    assert_eq!(house.records().len(), records.len());
+    fixture.pass(Duration::from_secs(1));
+    assert_eq!(fixture.records().len(), records.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_refusal_is_written_at_once_under_its_own_id() {
-    let house = House::new().await;
-    let (id, key) = house.license(remaining(0)).await;
-    let refused = house.admit(&key).await.err().unwrap();
-    let record = house.record();
+    let fixture = TestGate::new().await;
+    let (id, key) = fixture.license(remaining(0)).await;
+    let refused = fixture.admit(&key).await.err().unwrap();
+    let record = fixture.record();
     assert_eq!(record.head.call_id, refused.call_id);
     assert_eq!(record.head.license_id, Some(id));
     assert_eq!(record.tail.calls, 1);
@@ -80,38 +80,38 @@ async fn the_first_refusal_is_written_at_once_under_its_own_id() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_of_different_kinds_are_never_folded_together() {
-    let house = House::new().await;
+    let fixture = TestGate::new().await;
     let mut wishes = Vec::new();
     for _ in 0..3 {
-        wishes.push(house.license(remaining(0)).await);
+        wishes.push(fixture.license(remaining(0)).await);
     }
-    let (tight, key) = house
+    let (tight, key) = fixture
         .license(Limits {
             rate_limits: vec!["1/1d".parse().unwrap()],
             ..Limits::default()
         })
         .await;
-    let mut call = house.admit(&key).await.unwrap().mark().unwrap();
+    let mut call = fixture.admit(&key).await.unwrap().mark().unwrap();
     call.sending();
-    call.commit(200, true).0.close(&delivered(house.worker()));
+    call.commit(200, true).0.close(&delivered(fixture.worker()));
     wishes.push((tight, key));
     for _ in 0..50 {
         for (_, key) in &wishes {
             for method in ["GET", "POST"] {
-                let routed = house.route(method, "/").unwrap();
+                let routed = fixture.route(method, "/").unwrap();
                 let request = support::call("/", key);
                 assert!(
-                    house
+                    fixture
                         .gate
-                        .admit(house.worker(), routed, request)
+                        .admit(fixture.worker(), routed, request)
                         .await
                         .is_err()
                 );
             }
         }
     }
-    house.pass(Duration::from_secs(1));
-    let refused: Vec<_> = house
+    fixture.pass(Duration::from_secs(1));
+    let refused: Vec<_> = fixture
         .records()
         .into_iter()
         .filter(|record| record.tail.outcome == Outcome::Refused)
@@ -132,21 +132,21 @@ async fn refusals_of_different_kinds_are_never_folded_together() {
 async fn floods_from_many_threads_on_one_worker_are_counted_call_by_call() {
     const THREADS: usize = 8;
     const EACH: usize = 3_000;
-    let house = Arc::new(House::new().await);
+    let fixture = Arc::new(TestGate::new().await);
     let mut keys = Vec::new();
     for _ in 0..4 {
-        keys.push(house.license(remaining(0)).await.1);
+        keys.push(fixture.license(remaining(0)).await.1);
     }
     let (keys, runtime) = (Arc::new(keys), tokio::runtime::Handle::current());
     let threads: Vec<_> = (0..THREADS)
         .map(|thread| {
-            let (house, keys, runtime) = (house.clone(), keys.clone(), runtime.clone());
+            let (fixture, keys, runtime) = (fixture.clone(), keys.clone(), runtime.clone());
             std::thread::spawn(move || {
                 for number in 0..EACH {
                     let key = &keys[(thread + number) % keys.len()];
-                    assert!(runtime.block_on(house.admit_on(0, "/", key)).is_err());
+                    assert!(runtime.block_on(fixture.admit_on(0, "/", key)).is_err());
                     if thread == 0 && number % 500 == 0 {
-                        house.pass(Duration::from_secs(1));
+                        fixture.pass(Duration::from_secs(1));
                     }
                 }
             })
@@ -155,76 +155,78 @@ async fn floods_from_many_threads_on_one_worker_are_counted_call_by_call() {
     threads
         .into_iter()
         .for_each(|thread| thread.join().unwrap());
-    house.pass(Duration::from_secs(1));
-    let records = house.records();
+    fixture.pass(Duration::from_secs(1));
+    let records = fixture.records();
     assert_refusals(&records);
     assert_eq!(calls(&records), (THREADS * EACH) as u64);
     let counted = r#"tallygate_refused_total{app="api",code="quota_exhausted"}"#;
-    assert_eq!(house.metric(counted), (THREADS * EACH) as f64);
+    assert_eq!(fixture.metric(counted), (THREADS * EACH) as f64);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn floods_of_unknown_keys_leave_no_record() {
-    let house = House::new().await;
-    house.issue(request("api", Limits::default())).await;
+    let fixture = TestGate::new().await;
+    fixture.issue(request("api", Limits::default())).await;
     for number in 0..5_000 {
         let key = format!("{number:08x}-0000-4000-8000-000000000000");
-        assert_eq!(house.refusal("/", &key).await, Refusal::LicenseUnknown);
+        assert_eq!(fixture.refusal("/", &key).await, Refusal::LicenseUnknown);
     }
-    house.pass(Duration::from_secs(1));
-    assert!(house.records().is_empty());
-    assert_eq!(house.journal.stats().marks, 0);
+    fixture.pass(Duration::from_secs(1));
+    assert!(fixture.records().is_empty());
+    assert_eq!(fixture.journal.stats().marks, 0);
     let counted = r#"tallygate_refused_total{app="api",code="license_unknown"}"#;
-    assert_eq!(house.metric(counted), 5_000.0);
+    assert_eq!(fixture.metric(counted), 5_000.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn late_calls_of_the_second_before_are_folded_like_all_others() {
-    let house = House::of(Setup {
+    let fixture = TestGate::of(Setup {
         lanes: 1,
         ..Setup::default()
     })
     .await;
-    let (_, key) = house.license(remaining(0)).await;
-    let early: Vec<_> = (0..500).map(|_| house.route("GET", "/").unwrap()).collect();
-    house.pass(Duration::from_secs(1));
+    let (_, key) = fixture.license(remaining(0)).await;
+    let early: Vec<_> = (0..500)
+        .map(|_| fixture.route("GET", "/").unwrap())
+        .collect();
+    fixture.pass(Duration::from_secs(1));
     for routed in early {
-        let late = house.route("GET", "/").unwrap();
+        let late = fixture.route("GET", "/").unwrap();
         for routed in [routed, late] {
             assert!(
-                house
+                fixture
                     .gate
-                    .admit(house.worker(), routed, support::call("/", &key))
+                    .admit(fixture.worker(), routed, support::call("/", &key))
                     .await
                     .is_err()
             );
         }
     }
-    house.pass(Duration::from_secs(1));
-    let records = house.records();
+    fixture.pass(Duration::from_secs(1));
+    let records = fixture.records();
     assert_eq!(calls(&records), 1_000);
     assert!(records.len() < 20, "{} records", records.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_that_were_folded_are_written_when_a_worker_ends() {
-    let house = House::of(Setup {
+    let fixture = TestGate::of(Setup {
         lanes: 1,
         ..Setup::default()
     })
     .await;
-    let (_, key) = house.license(remaining(0)).await;
+    let (_, key) = fixture.license(remaining(0)).await;
     let parts = WorkerParts {
-        journal: house.journal.clone(),
-        admission: house.licensing.admission().clone(),
-        metrics: house.metrics.clone(),
-        clock: house.clock.clone(),
+        journal: fixture.journal.clone(),
+        admission: fixture.licensing.admission().clone(),
+        metrics: fixture.metrics.clone(),
+        clock: fixture.clock.clone(),
     };
     let worker = Worker::new(0, &parts);
     for _ in 0..100 {
-        let routed = house.gate.route(&worker, "x", "GET", b"/").unwrap();
+        let routed = fixture.gate.route(&worker, "x", "GET", b"/").unwrap();
         assert!(
-            house
+            fixture
                 .gate
                 .admit(&worker, routed, support::call("/", &key))
                 .await
@@ -232,5 +234,5 @@ async fn refusals_that_were_folded_are_written_when_a_worker_ends() {
         );
     }
     drop(worker);
-    assert_eq!(calls(&house.records()), 100);
+    assert_eq!(calls(&fixture.records()), 100);
 }

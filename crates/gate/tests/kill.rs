@@ -1,4 +1,5 @@
-//! A gate killed at any moment: recovery finds every call that was marked, once, and no unit is given twice.
+//! A gate that is killed at any moment: recovery finds every marked call, once, and no unit is
+//! given twice.
 #![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 mod support;
@@ -20,19 +21,19 @@ use model::{
 use store::Store;
 use tokio::runtime::{Handle, Runtime};
 
-use support::{House, START, Setup, broken, delivered, journal_options, open_store, remaining};
+use support::{START, Setup, TestGate, broken, delivered, journal_options, open_store, remaining};
 
-/// Where the child works; set in the child only.
+/// The variable with the child's folder; set in the child only.
 const HOME: &str = "GATE_KILL_HOME";
 const UNITS: u64 = 1_000_000;
 
-/// What the child says: one line for each thing it has done.
-fn say(word: &str, id: impl std::fmt::Display) {
+/// Prints a line of the child: one for each thing that it has done.
+fn print_line(word: &str, id: impl std::fmt::Display) {
     let line = format!("#{word} {id}\n");
     std::io::stdout().write_all(line.as_bytes()).unwrap();
 }
 
-/// Not a test by itself: the body of the process that the tests below kill.
+/// The body of the process that the tests below kill; not a test by itself.
 #[test]
 fn a_child_serves_calls_until_it_is_killed() {
     let Some(home) = env::var_os(HOME) else {
@@ -45,24 +46,24 @@ fn a_child_serves_calls_until_it_is_killed() {
         mark_slots: 64,
         ..Setup::default()
     };
-    let house = runtime.block_on(async {
-        let house = House::of(setup).await;
+    let fixture = runtime.block_on(async {
+        let fixture = TestGate::of(setup).await;
         let clock = Timestamp::from_micros(START);
-        let (instance, node) = (house.instance, "here".to_owned());
-        house
+        let (instance, node) = (fixture.instance, "here".to_owned());
+        fixture
             .store
             .begin_instance(instance, node, clock)
             .await
             .unwrap();
-        house
+        fixture
     });
-    let (id, key) = runtime.block_on(house.license(remaining(UNITS)));
-    say("license", id);
+    let (id, key) = runtime.block_on(fixture.license(remaining(UNITS)));
+    print_line("license", id);
     let mut marked: VecDeque<(usize, Forwarding)> = VecDeque::new();
     let mut committed: VecDeque<(usize, Committed)> = VecDeque::new();
     for number in 0_usize.. {
         let worker = number % 2;
-        let admitted = match runtime.block_on(house.admit_on(worker, "/", &key)) {
+        let admitted = match runtime.block_on(fixture.admit_on(worker, "/", &key)) {
             Ok(admitted) => admitted,
             // The disk cannot keep up.
             Err(refused) if refused.refusal == Refusal::JournalUnavailable => continue,
@@ -71,26 +72,26 @@ fn a_child_serves_calls_until_it_is_killed() {
         let call_id = admitted.call_id();
         let mut forwarding = admitted.mark().unwrap();
         forwarding.sending();
-        say("marked", call_id);
+        print_line("marked", call_id);
         marked.push_back((worker, forwarding));
         if marked.len() > 5 {
             let (worker, forwarding) = marked.pop_front().unwrap();
             let call_id = forwarding.call_id();
             if number % 7 == 0 {
-                let closing = broken(&house.workers[worker], Blame::Caller, false);
+                let closing = broken(&fixture.workers[worker], Blame::Caller, false);
                 forwarding.abandon(Failure::CallerLeft, &closing);
-                say("left", call_id);
+                print_line("left", call_id);
             } else {
                 let (call, _) = forwarding.commit(200, true);
-                say("committed", call_id);
+                print_line("committed", call_id);
                 committed.push_back((worker, call));
             }
         }
         if committed.len() > 5 {
             let (worker, call) = committed.pop_front().unwrap();
             let call_id = call.call_id();
-            call.close(&delivered(&house.workers[worker]));
-            say("closed", call_id);
+            call.close(&delivered(&fixture.workers[worker]));
+            print_line("closed", call_id);
         }
     }
 }
@@ -109,7 +110,7 @@ fn start(home: &Path) -> Child {
         .unwrap()
 }
 
-/// How far a call had come.
+/// The last step that a call had reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Marked,
@@ -118,20 +119,20 @@ enum Step {
     Closed,
 }
 
-/// What the child said it had done.
+/// The lines that the child has printed.
 #[derive(Default)]
-struct Said {
+struct ChildOutput {
     license: Option<LicenseId>,
     calls: BTreeMap<CallId, Step>,
 }
 
-impl Said {
-    fn hear(&mut self, line: &str) {
-        // A line cut by the kill was not said.
-        let said = line
+impl ChildOutput {
+    fn note(&mut self, line: &str) {
+        // A line cut by the kill does not count.
+        let entry = line
             .strip_suffix('\n')
             .and_then(|line| line.split_once('#'));
-        let Some((word, id)) = said.and_then(|(_, said)| said.split_once(' ')) else {
+        let Some((word, id)) = entry.and_then(|(_, entry)| entry.split_once(' ')) else {
             return;
         };
         let step = match word {
@@ -148,27 +149,27 @@ impl Said {
         self.calls.insert(id.parse().unwrap(), step);
     }
 
-    /// Runs a child, kills it after so many lines, and hears what it had said.
+    /// Runs a child, kills it after a number of lines, and returns its lines.
     fn until_killed(home: &Path, lines: u64) -> Self {
         let mut child = start(home);
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        let mut said = Self::default();
-        let mut next = |said: &mut Self| {
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut output = Self::default();
+        let mut next = |output: &mut Self| {
             let mut line = String::new();
-            let read = output.read_line(&mut line).unwrap();
-            said.hear(&line);
+            let read = stdout.read_line(&mut line).unwrap();
+            output.note(&line);
             read > 0
         };
-        while said.license.is_none() {
-            assert!(next(&mut said), "the child did not start");
+        while output.license.is_none() {
+            assert!(next(&mut output), "the child did not start");
         }
         for _ in 0..lines {
-            assert!(next(&mut said), "the child ended by itself");
+            assert!(next(&mut output), "the child ended by itself");
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        while next(&mut said) {}
-        said
+        while next(&mut output) {}
+        output
     }
 }
 
@@ -178,7 +179,7 @@ fn dead(home: &Path) -> DeadInstance {
     dead.pop().unwrap()
 }
 
-/// Marks that were left, by their calls. All of them are heads without a status.
+/// Returns the marks that were left, by call. All of them are heads without a status.
 fn marks(home: &Path) -> BTreeSet<CallId> {
     let decode = |bytes: Vec<u8>| {
         let head = CallHead::decode(&bytes).unwrap();
@@ -194,7 +195,7 @@ fn marks(home: &Path) -> BTreeSet<CallId> {
         .collect()
 }
 
-/// Recovers what the dead left, and reads every call there is.
+/// Recovers the journals of the killed processes, and reads every call.
 async fn recover(home: &Path, store: Arc<dyn Store>) -> Vec<CallLine> {
     let options = LedgerOptions::new(home.join("ledger"), home.join("journal"), "here");
     let recovery = ledger::recover(&options, store.clone(), Handle::current())
@@ -217,7 +218,7 @@ async fn recover(home: &Path, store: Arc<dyn Store>) -> Vec<CallLine> {
 }
 
 fn outcomes(step: Step) -> &'static [Outcome] {
-    // The child may have done one thing more than it said.
+    // The child may have done one thing more than it printed.
     match step {
         Step::Marked => &[Outcome::Unknown, Outcome::Interrupted, Outcome::ClientGone],
         Step::Committed => &[Outcome::Interrupted, Outcome::Delivered],
@@ -226,9 +227,9 @@ fn outcomes(step: Step) -> &'static [Outcome] {
     }
 }
 
-async fn check(home: &Path, said: &Said) {
+async fn check(home: &Path, output: &ChildOutput) {
     let left = marks(home);
-    for (call_id, step) in &said.calls {
+    for (call_id, step) in &output.calls {
         assert!(
             *step != Step::Closed || !left.contains(call_id),
             "a mark outlived its call"
@@ -248,7 +249,7 @@ async fn check(home: &Path, said: &Said) {
         assert_eq!(line.plan.as_ref().map(|plan| plan.as_str()), Some("pro"));
     }
     let mut more_than_said = 0;
-    for (call_id, step) in &said.calls {
+    for (call_id, step) in &output.calls {
         let line = found
             .remove(call_id)
             .unwrap_or_else(|| panic!("{call_id} ({step:?}) is lost"));
@@ -269,7 +270,7 @@ async fn check(home: &Path, said: &Said) {
     );
 
     // Every call of the child was sent, so each spent its unit, and the rest is free again.
-    let license = said.license.unwrap();
+    let license = output.license.unwrap();
     let balance = store
         .balance(license, Timestamp::from_micros(START))
         .await
@@ -300,8 +301,8 @@ fn every_call_that_was_marked_before_a_kill_has_one_record_after_it() {
         // From the first call to a dozen segments.
         let lines = (1 << (random >> 60)) / 3 + (random >> 32) % 7;
         let home = tempfile::tempdir().unwrap();
-        let said = Said::until_killed(home.path(), lines);
-        runtime.block_on(check(home.path(), &said));
+        let output = ChildOutput::until_killed(home.path(), lines);
+        runtime.block_on(check(home.path(), &output));
     }
 }
 
@@ -310,10 +311,10 @@ fn a_call_that_was_forwarded_and_had_no_status_is_unknown_spent_and_not_billed()
     let runtime = Runtime::new().unwrap();
     let home = tempfile::tempdir().unwrap();
     // Three calls are marked before the first is answered.
-    let said = Said::until_killed(home.path(), 3);
+    let output = ChildOutput::until_killed(home.path(), 3);
     let left = marks(home.path());
     let unanswered = |(_, step): &(&CallId, &Step)| **step == Step::Marked;
-    let still: Vec<_> = said
+    let still: Vec<_> = output
         .calls
         .iter()
         .filter(unanswered)

@@ -1,5 +1,5 @@
-//! Leases when the store is busy, and when a gate dies with units that it never used. Fail points belong to the whole process,
-//! so these tests take turns.
+//! Leases when the store is busy, and when a gate dies with units that it never used. Fail points
+//! belong to the whole process, so these tests take turns.
 #![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 mod support;
@@ -18,32 +18,36 @@ use model::usage::UsageQuery;
 use model::{LicenseId, ManualClock, Refusal, Timestamp};
 use tokio::runtime::{Handle, Runtime};
 
-use support::{House, START, Setup, delivered, eventually, open_store, remaining};
+use support::{START, Setup, TestGate, delivered, eventually, open_store, remaining};
 
-/// Where the child works; set in the child only.
+/// The variable with the child's folder; set in the child only.
 const HOME: &str = "GATE_LEASE_HOME";
 const UNITS: u64 = 10;
 
-/// A call from its admission to its end.
-async fn pass(house: &House, key: &str) -> Result<(), Refusal> {
-    let admitted = house.admit(key).await.map_err(|refused| refused.refusal)?;
+/// Makes a call from its admission to its end.
+async fn pass(fixture: &TestGate, key: &str) -> Result<(), Refusal> {
+    let admitted = fixture
+        .admit(key)
+        .await
+        .map_err(|refused| refused.refusal)?;
     let mut forwarding = admitted.mark().unwrap();
     forwarding.sending();
     let (committed, durable) = forwarding.commit(200, true);
     durable.await.unwrap();
-    committed.close(&delivered(house.worker()));
+    committed.close(&delivered(fixture.worker()));
     Ok(())
 }
 
-/// Exactly so many calls more pass.
-async fn assert_passes(house: &House, key: &str, count: u64) {
+/// Checks that exactly this many more calls pass.
+async fn assert_passes(fixture: &TestGate, key: &str, count: u64) {
     for _ in 0..count {
-        assert_eq!(pass(house, key).await, Ok(()));
+        assert_eq!(pass(fixture, key).await, Ok(()));
     }
-    assert_eq!(pass(house, key).await, Err(Refusal::QuotaExhausted));
+    assert_eq!(pass(fixture, key).await, Err(Refusal::QuotaExhausted));
 }
 
-/// Not a test by itself: the body of the process below, which dies when the store has granted units and nobody has them yet.
+/// The body of the process below, which dies when the store has granted units and the gate does not
+/// have them yet; not a test by itself.
 #[test]
 fn a_child_dies_between_grant_and_use() {
     let Some(home) = env::var_os(HOME) else {
@@ -51,18 +55,20 @@ fn a_child_dies_between_grant_and_use() {
     };
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
-        let house = House::of(Setup {
+        let fixture = TestGate::of(Setup {
             home: Some(home.into()),
             ..Setup::default()
         })
         .await;
-        let (instance, now) = (house.instance, Timestamp::from_micros(START));
-        let begun = house.store.begin_instance(instance, "here".to_owned(), now);
+        let (instance, now) = (fixture.instance, Timestamp::from_micros(START));
+        let begun = fixture
+            .store
+            .begin_instance(instance, "here".to_owned(), now);
         begun.await.unwrap();
-        let (id, key) = house.license(remaining(UNITS)).await;
+        let (id, key) = fixture.license(remaining(UNITS)).await;
         writeln!(std::io::stdout(), "#{id} {key}").unwrap();
         fail::cfg_callback("licensing::leased", || std::process::abort()).unwrap();
-        let _ = house.admit(&key).await;
+        let _ = fixture.admit(&key).await;
     });
 }
 
@@ -104,20 +110,20 @@ fn units_that_a_dead_gate_was_granted_and_never_used_come_back_whole() {
         assert!(recovery.failed.is_empty(), "{:?}", recovery.failed);
         let balance = store.balance(id, now).await.unwrap().unwrap();
         assert_eq!((balance.spent, balance.leased), (0, 0));
-        let house = House::of(Setup {
+        let fixture = TestGate::of(Setup {
             home: Some(home.path().to_owned()),
             store: Some(store),
             ..Setup::default()
         })
         .await;
-        assert_passes(&house, key, UNITS).await;
+        assert_passes(&fixture, key, UNITS).await;
     });
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_store_costs_calls_that_need_it_and_neither_units_nor_records() {
     let scenario = FailScenario::setup();
-    let house = House::of(Setup {
+    let fixture = TestGate::of(Setup {
         lanes: 1,
         lease: LeaseOptions {
             timeout: Duration::from_millis(50),
@@ -129,27 +135,28 @@ async fn a_busy_store_costs_calls_that_need_it_and_neither_units_nor_records() {
     let options = LedgerOptions {
         rollup_every: Duration::from_secs(3_600),
         ..LedgerOptions::new(
-            house.home.join("ledger"),
-            house.home.join("journal"),
+            fixture.home.join("ledger"),
+            fixture.home.join("journal"),
             "here",
         )
     };
-    let journal: Journal = house.journal.clone();
-    let (instance, store) = (house.instance, house.store.clone());
+    let journal: Journal = fixture.journal.clone();
+    let (instance, store) = (fixture.instance, fixture.store.clone());
     let ledger = Ledger::start(options, journal, instance, 1, store, Handle::current())
         .await
         .unwrap();
-    let (id, key) = house.license(remaining(UNITS)).await;
+    let (id, key) = fixture.license(remaining(UNITS)).await;
 
     fail::cfg("store::sqlite::busy", "return").unwrap();
-    // The license is asked for by reading, which a busy writer does not hinder; units are not to be had.
+    // The license is asked for by reading, which a busy writer does not hinder; units are not to be
+    // had.
     for _ in 0..3 {
-        assert_eq!(pass(&house, &key).await, Err(Refusal::QuotaUnavailable));
+        assert_eq!(pass(&fixture, &key).await, Err(Refusal::QuotaUnavailable));
     }
     fail::remove("store::sqlite::busy");
     let mut passed = 0;
     eventually("units are leased again", async || {
-        let ended = pass(&house, &key).await;
+        let ended = pass(&fixture, &key).await;
         passed += u64::from(ended.is_ok());
         ended.is_ok()
     })
@@ -157,17 +164,17 @@ async fn a_busy_store_costs_calls_that_need_it_and_neither_units_nor_records() {
 
     // What is known goes on, and its records wait.
     fail::cfg("store::sqlite::busy", "return").unwrap();
-    assert_eq!(pass(&house, &key).await, Ok(()));
+    assert_eq!(pass(&fixture, &key).await, Ok(()));
     passed += 1;
     assert!(ledger.ship().await.is_err());
     assert!(ledger.counts().pending > 0);
     fail::remove("store::sqlite::busy");
     ledger.ship().await.unwrap();
-    assert_passes(&house, &key, UNITS - passed).await;
+    assert_passes(&fixture, &key, UNITS - passed).await;
     ledger.ship().await.unwrap();
     let usage = ledger.usage(UsageQuery::default()).await.unwrap().rows;
     assert_eq!(usage.iter().map(|row| row.sums.units).sum::<u64>(), UNITS);
-    house.assert_left(id, 0).await;
+    fixture.assert_left(id, 0).await;
     ledger.shutdown().await.unwrap();
     scenario.teardown();
 }

@@ -1,4 +1,5 @@
-//! How calls end: the table of endings row by row, and every combination against a model written from the rules alone.
+//! The endings of calls: the table of endings row by row, and every combination against a model
+//! written from the rules alone.
 #![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 mod support;
@@ -9,26 +10,26 @@ use model::{Blame, CallRecord, Ending, LicenseId, Outcome};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use support::{House, Setup, app, call, closing, named_units, remaining};
+use support::{Setup, TestGate, app, call, closing, named_units, remaining};
 
 const UNITS: u64 = 1_000_000_000;
-/// Units that the route of this file's apps reserves, and those of a response that names none.
+/// The units that the route of this file's apps reserves, and those of a response that names none.
 const RESERVED: u64 = 5;
 
-/// How a call ends, as the phases of a proxy see it.
+/// The end of a call, as the phases of a proxy see it.
 #[derive(Clone, Copy, Debug)]
 enum Exit {
-    /// No status came.
+    /// The call ended without a status.
     Abandoned(Failure),
-    /// No status came, and nobody said why.
+    /// The call was dropped without a status.
     Dropped,
-    /// A status came, and how it ended is known or not.
+    /// The call had a status, and was closed or dropped.
     Committed {
         status: u16,
         forwarded: bool,
-        /// Whose error, whether the response was handed over whole; `None`: dropped.
+        /// Whose error it was, and whether the response was handed over whole; `None`: dropped.
         ending: Option<(Option<Blame>, bool)>,
-        /// What the response says in its header of units.
+        /// The units that the response names in its header.
         named: Option<&'static str>,
     },
 }
@@ -40,7 +41,7 @@ struct Scenario {
     exit: Exit,
 }
 
-/// What a record must say.
+/// The expected content of a record.
 #[derive(Debug, PartialEq, Eq)]
 struct Expected {
     status: u16,
@@ -49,7 +50,7 @@ struct Expected {
     spent: u64,
 }
 
-/// Apps with all combinations of what decides about money, each on a host of its own.
+/// Apps with all combinations of the rules that decide about money, each on a host of its own.
 fn apps() -> Vec<AppRules> {
     let mut apps = Vec::new();
     for (number, outcomes) in [
@@ -88,8 +89,9 @@ fn units(named: Option<&str>) -> u64 {
     })
 }
 
-/// The rules: what is billed is what the app bills; what is billed is spent; what was never sent is not; who leaves, or
-/// breaks the call, before the upstream's status leaves the units there; an app that counts all keeps what was sent.
+/// The rules: a call is billed as its app says; a billed call spends its units; a call that was
+/// never sent spends none; a caller who leaves or breaks the call before the upstream's status
+/// loses the units; an app that counts all keeps the units of every call that was sent.
 fn expected(app: &AppRules, scenario: &Scenario) -> Expected {
     let (status, forwarded, outcome, units) = match scenario.exit {
         Exit::Abandoned(Failure::CallerLeft) => (0, false, Outcome::ClientGone, RESERVED),
@@ -191,10 +193,10 @@ fn scenarios(apps: usize) -> impl Strategy<Value = Scenario> {
     })
 }
 
-async fn run(house: &House, host: &str, key: &str, scenario: &Scenario) {
-    let worker = house.worker();
-    let routed = house.gate.route(worker, host, "GET", b"/").unwrap();
-    let admitted = house.gate.admit(worker, routed, call("/", key)).await;
+async fn run(fixture: &TestGate, host: &str, key: &str, scenario: &Scenario) {
+    let worker = fixture.worker();
+    let routed = fixture.gate.route(worker, host, "GET", b"/").unwrap();
+    let admitted = fixture.gate.admit(worker, routed, call("/", key)).await;
     let mut forwarding = admitted.unwrap().mark().unwrap();
     if scenario.sent {
         forwarding.sending();
@@ -235,10 +237,10 @@ async fn run(house: &House, host: &str, key: &str, scenario: &Scenario) {
     }
 }
 
-/// A house with every app, and a license of each.
-async fn street() -> (House, Vec<(LicenseId, String, String)>) {
+/// A gate with every app, and a license of each.
+async fn street() -> (TestGate, Vec<(LicenseId, String, String)>) {
     let apps = apps();
-    let house = House::of(Setup {
+    let fixture = TestGate::of(Setup {
         apps: apps.clone(),
         lanes: 1,
         // Room for all records, however slow the disk is at preparing more.
@@ -248,20 +250,20 @@ async fn street() -> (House, Vec<(LicenseId, String, String)>) {
     .await;
     let mut keys = Vec::new();
     for app in &apps {
-        let wish = support::request(app.name.as_str(), remaining(UNITS));
-        let (id, key) = house.issue(wish).await;
+        let request = support::request(app.name.as_str(), remaining(UNITS));
+        let (id, key) = fixture.issue(request).await;
         keys.push((id, key, app.hosts[0].to_string()));
     }
-    (house, keys)
+    (fixture, keys)
 }
 
 #[test]
 fn every_ending_is_recorded_billed_and_spent_by_the_rules() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (house, keys) = runtime.block_on(street());
+    let (fixture, keys) = runtime.block_on(street());
     let apps = apps();
-    let entries = house.journal.lane(0).reader_from(0).unwrap();
-    let reader = ClosedReader::live(entries, house.names.clone(), house.instance, 0, 0);
+    let entries = fixture.journal.lane(0).reader_from(0).unwrap();
+    let reader = ClosedReader::live(entries, fixture.names.clone(), fixture.instance, 0, 0);
     let state = std::cell::RefCell::new((reader, vec![0; apps.len()]));
     let config = ProptestConfig {
         cases: 3_000,
@@ -271,7 +273,7 @@ fn every_ending_is_recorded_billed_and_spent_by_the_rules() {
     let checked = TestRunner::new(config).run(&scenarios(apps.len()), |scenario| {
         let (reader, spent) = &mut *state.borrow_mut();
         let (id, key, host) = &keys[scenario.app];
-        runtime.block_on(run(&house, host, key, &scenario));
+        runtime.block_on(run(&fixture, host, key, &scenario));
         let record = reader
             .next_call()
             .unwrap()
@@ -295,17 +297,17 @@ fn every_ending_is_recorded_billed_and_spent_by_the_rules() {
     checked.unwrap();
     let spent = state.into_inner().1;
     for ((id, ..), spent) in keys.iter().zip(spent) {
-        runtime.block_on(house.assert_left(*id, UNITS - spent));
+        runtime.block_on(fixture.assert_left(*id, UNITS - spent));
     }
-    assert_eq!(house.journal.stats().marks, 0);
-    assert_eq!(house.journal.lane(0).open_count(), 0);
+    assert_eq!(fixture.journal.stats().marks, 0);
+    assert_eq!(fixture.journal.lane(0).open_count(), 0);
 }
 
-/// One row: what the proxy saw, and what the books must say.
+/// One row of the table: what the proxy saw, and the expected record.
 struct Case {
     what: &'static str,
     sent: bool,
-    /// Status, and whether it is the upstream's own.
+    /// The status, and whether it is the upstream's own.
     status: (u16, bool),
     error: Option<Blame>,
     complete: bool,
@@ -417,11 +419,11 @@ const TABLE: [Case; 11] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_table_of_endings_holds_row_by_row() {
-    let house = House::new().await;
-    let (id, key) = house.license(remaining(100)).await;
+    let fixture = TestGate::new().await;
+    let (id, key) = fixture.license(remaining(100)).await;
     let mut left = 100;
     for (number, case) in TABLE.iter().enumerate() {
-        let mut forwarding = house.admit(&key).await.unwrap().mark().unwrap();
+        let mut forwarding = fixture.admit(&key).await.unwrap().mark().unwrap();
         if case.sent {
             forwarding.sending();
         }
@@ -431,8 +433,8 @@ async fn the_table_of_endings_holds_row_by_row() {
             response_complete: case.complete,
             forwarded_status: case.status.1,
         };
-        committed.close(&closing(house.worker(), ending));
-        let records = house.records();
+        committed.close(&closing(fixture.worker(), ending));
+        let records = fixture.records();
         assert_eq!(records.len(), number + 1, "{}", case.what);
         let CallRecord { head, tail } = records[number];
         assert_eq!(head.status, case.status.0, "{}", case.what);
@@ -442,7 +444,7 @@ async fn the_table_of_endings_holds_row_by_row() {
         let spent = u64::from(case.billable || own_fault);
         assert_eq!(tail.spent, spent, "{}", case.what);
         left -= tail.spent;
-        house.assert_left(id, left).await;
+        fixture.assert_left(id, left).await;
     }
 }
 
@@ -450,8 +452,8 @@ async fn the_table_of_endings_holds_row_by_row() {
 async fn units_that_a_response_names_are_read_clipped_and_counted() {
     let mut api = app("api");
     api.routes = vec![named_units("/", 2, 10)];
-    let house = House::with_app(api).await;
-    let (_, key) = house.license(model::Limits::default()).await;
+    let fixture = TestGate::with_app(api).await;
+    let (_, key) = fixture.license(model::Limits::default()).await;
     // What the header says, what is recorded, whether it was clipped or not read.
     let cases: [(Option<&[u8]>, u64, bool); 16] = [
         (None, 2, false),
@@ -473,14 +475,14 @@ async fn units_that_a_response_names_are_read_clipped_and_counted() {
     ];
     let mut clipped = 0.0;
     for (number, (value, units, is_clipped)) in cases.into_iter().enumerate() {
-        let mut forwarding = house.admit(&key).await.unwrap().mark().unwrap();
+        let mut forwarding = fixture.admit(&key).await.unwrap().mark().unwrap();
         forwarding.sending();
         if let Some(value) = value {
             forwarding.read_units(value);
         }
         let (committed, _) = forwarding.commit(200, true);
-        committed.close(&support::delivered(house.worker()));
-        let record = house.records()[number];
+        committed.close(&support::delivered(fixture.worker()));
+        let record = fixture.records()[number];
         let what = value.map(String::from_utf8_lossy);
         assert_eq!(record.tail.units, units, "{what:?}");
         assert!(record.tail.billable, "{what:?}");
@@ -489,7 +491,7 @@ async fn units_that_a_response_names_are_read_clipped_and_counted() {
             "what a crash would leave to pay"
         );
         clipped += f64::from(u8::from(is_clipped));
-        assert_eq!(house.metric("tallygate_units_clipped_total"), clipped);
+        assert_eq!(fixture.metric("tallygate_units_clipped_total"), clipped);
     }
 }
 
@@ -506,14 +508,14 @@ async fn units_that_cannot_be_read_cost_what_the_route_says_and_the_record_says_
             units_unreadable: rule,
             ..named_units("/", 2, 10)
         }];
-        let house = House::with_app(api).await;
-        let (id, key) = house.license(support::remaining(100)).await;
-        let mut forwarding = house.admit(&key).await.unwrap().mark().unwrap();
+        let fixture = TestGate::with_app(api).await;
+        let (id, key) = fixture.license(support::remaining(100)).await;
+        let mut forwarding = fixture.admit(&key).await.unwrap().mark().unwrap();
         forwarding.sending();
         forwarding.read_units(b"5, 5");
         let (committed, _) = forwarding.commit(200, true);
-        committed.close(&support::delivered(house.worker()));
-        let record = house.record();
+        committed.close(&support::delivered(fixture.worker()));
+        let record = fixture.record();
         assert_eq!((record.tail.units, record.tail.billable), (units, billable));
         let reason = record.tail.units_unreadable;
         assert_eq!(reason, Some(model::UnreadableUnits::Several), "{rule:?}");
@@ -522,7 +524,7 @@ async fn units_that_cannot_be_read_cost_what_the_route_says_and_the_record_says_
             (crashed.billable, crashed.spent),
             (billable, record.tail.spent)
         );
-        house.assert_left(id, left).await;
+        fixture.assert_left(id, left).await;
     }
 }
 
@@ -533,15 +535,15 @@ async fn an_open_route_is_recorded_without_a_license() {
         open: true,
         ..support::route("/open")
     }];
-    let house = House::with_app(api).await;
-    let routed = house.route("OPTIONS", "/open/x").unwrap();
+    let fixture = TestGate::with_app(api).await;
+    let routed = fixture.route("OPTIONS", "/open/x").unwrap();
     let request = gate::CallRequest {
         presented: gate::Presented::Ambiguous,
         ..call("/open/x", "")
     };
-    let admitted = house
+    let admitted = fixture
         .gate
-        .admit(house.worker(), routed, request)
+        .admit(fixture.worker(), routed, request)
         .await
         .unwrap();
     assert!(admitted.license().is_none());
@@ -549,8 +551,8 @@ async fn an_open_route_is_recorded_without_a_license() {
     assert!(forwarding.cut_check().is_none() && forwarding.rate().is_none());
     forwarding.sending();
     let (committed, _) = forwarding.commit(200, true);
-    committed.close(&support::delivered(house.worker()));
-    let record = house.record();
+    committed.close(&support::delivered(fixture.worker()));
+    let record = fixture.record();
     assert_eq!(record.head.license_id, None);
     assert!(!record.head.limited && !record.head.windowed);
     assert_eq!(record.tail.outcome, Outcome::Delivered);
@@ -560,34 +562,34 @@ async fn an_open_route_is_recorded_without_a_license() {
 async fn units_named_by_a_response_come_from_what_was_reserved_and_never_overspend() {
     let mut api = app("api");
     api.routes = vec![named_units("/", 1, 10)];
-    let house = House::with_app(api).await;
-    let (id, key) = house.license(remaining(25)).await;
+    let fixture = TestGate::with_app(api).await;
+    let (id, key) = fixture.license(remaining(25)).await;
     let mut spent = 0;
-    while let Ok(admitted) = house.admit(&key).await {
+    while let Ok(admitted) = fixture.admit(&key).await {
         let mut forwarding = admitted.mark().unwrap();
         forwarding.sending();
         forwarding.read_units(b"9");
         let (committed, _) = forwarding.commit(200, true);
-        committed.close(&support::delivered(house.worker()));
+        committed.close(&support::delivered(fixture.worker()));
         spent += 9;
     }
     assert_eq!(spent, 18);
-    house.assert_left(id, 7).await;
+    fixture.assert_left(id, 7).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forwarded_status_means_that_the_call_was_sent() {
-    let house = House::new().await;
-    let (_, key) = house.license(remaining(5)).await;
-    let (committed, _) = house
+    let fixture = TestGate::new().await;
+    let (_, key) = fixture.license(remaining(5)).await;
+    let (committed, _) = fixture
         .admit(&key)
         .await
         .unwrap()
         .mark()
         .unwrap()
         .commit(200, true);
-    committed.close(&support::delivered(house.worker()));
-    let record = house.record();
+    committed.close(&support::delivered(fixture.worker()));
+    let record = fixture.record();
     assert_eq!(
         (record.tail.outcome, record.tail.billable, record.tail.spent),
         (Outcome::Delivered, true, 1)

@@ -1,4 +1,4 @@
-//! Spending without forwarding: the same rules, limits and record as a forwarded call.
+//! Spending without forwarding: the rules, limits and record are those of a forwarded call.
 #![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 mod support;
@@ -13,9 +13,9 @@ use model::{
     Refusal, Symbol,
 };
 
-use support::{House, Setup, app, eventually, remaining, request, route};
+use support::{Setup, TestGate, app, eventually, remaining, request, route};
 
-impl House {
+impl TestGate {
     async fn spend(&self, spend: Spend<'_>) -> Result<Spent, Refused> {
         self.gate.spend(self.worker(), spend).await
     }
@@ -32,16 +32,16 @@ fn refusal(result: Result<Spent, Refused>) -> Refusal {
 
 #[tokio::test]
 async fn a_verification_spends_a_unit_and_leaves_one_whole_record() {
-    let house = House::new().await;
-    let room = house.room();
-    let (id, key) = house.license(remaining(3)).await;
-    let spent = house.verify(&key).await.unwrap();
+    let fixture = TestGate::new().await;
+    let room = fixture.room();
+    let (id, key) = fixture.license(remaining(3)).await;
+    let spent = fixture.verify(&key).await.unwrap();
     assert_eq!(
         (spent.units, spent.billable, spent.left),
         (1, true, Some(2))
     );
     assert_eq!(spent.entry.license().id, id);
-    let record = house.record();
+    let record = fixture.record();
     assert_eq!(record.head.call_id, spent.call_id);
     assert_eq!(record.head.license_id, Some(id));
     assert_eq!((record.head.mode, record.head.status), (Mode::Verify, 200));
@@ -49,50 +49,56 @@ async fn a_verification_spends_a_unit_and_leaves_one_whole_record() {
     assert_eq!((record.tail.units, record.tail.spent), (1, 1));
     assert_eq!(record.tail.outcome, Outcome::Delivered);
     assert_eq!(
-        house.name(record.head.route),
+        fixture.name(record.head.route),
         Some(Symbol::Route("/".to_owned()))
     );
-    house.assert_left(id, 2).await;
-    house.assert_nothing_held(&room);
+    fixture.assert_left(id, 2).await;
+    fixture.assert_nothing_held(&room);
 }
 
 #[tokio::test]
 async fn a_status_that_is_not_billed_is_recorded_and_takes_nothing_even_of_an_empty_balance() {
-    let house = House::new().await;
-    let (id, key) = house.license(remaining(1)).await;
+    let fixture = TestGate::new().await;
+    let (id, key) = fixture.license(remaining(1)).await;
     let failed = Spend {
         status: 500,
         ..Spend::one(Holder::Credential(key.as_bytes()), Mode::Token)
     };
     for _ in 0..2 {
-        let spent = house.spend(failed).await.unwrap();
+        let spent = fixture.spend(failed).await.unwrap();
         assert!(!spent.billable);
     }
-    house.assert_left(id, 1).await;
-    house.verify(&key).await.unwrap();
-    assert_eq!(refusal(house.verify(&key).await), Refusal::QuotaExhausted);
-    house.spend(failed).await.unwrap();
-    let billed = house.records().iter().filter(|r| r.tail.billable).count();
+    fixture.assert_left(id, 1).await;
+    fixture.verify(&key).await.unwrap();
+    assert_eq!(refusal(fixture.verify(&key).await), Refusal::QuotaExhausted);
+    fixture.spend(failed).await.unwrap();
+    let billed = fixture.records().iter().filter(|r| r.tail.billable).count();
     assert_eq!(billed, 1);
 }
 
 #[tokio::test]
 async fn the_ordered_check_refuses_and_the_refusal_names_its_way() {
-    let house = House::new().await;
-    let (id, key) = house.license(Limits::default()).await;
+    let fixture = TestGate::new().await;
+    let (id, key) = fixture.license(Limits::default()).await;
     assert_eq!(
-        refusal(house.verify("tg_unknown").await),
+        refusal(fixture.verify("tg_unknown").await),
         Refusal::LicenseUnknown
     );
-    assert!(house.records().is_empty(), "unknown keys make metrics only");
-    house
+    assert!(
+        fixture.records().is_empty(),
+        "unknown keys make metrics only"
+    );
+    fixture
         .licensing
         .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Disabled)
         .await
         .unwrap();
-    assert_eq!(refusal(house.verify(&key).await), Refusal::LicenseDisabled);
-    let record = house.record();
+    assert_eq!(
+        refusal(fixture.verify(&key).await),
+        Refusal::LicenseDisabled
+    );
+    let record = fixture.record();
     assert_eq!(record.head.mode, Mode::Verify);
     assert_eq!(record.tail.refusal, Some(Refusal::LicenseDisabled));
     let other = "other".parse().unwrap();
@@ -100,17 +106,20 @@ async fn the_ordered_check_refuses_and_the_refusal_names_its_way() {
         app: Some(&other),
         ..Spend::one(Holder::License(id), Mode::Verify)
     };
-    assert_eq!(refusal(house.spend(foreign).await), Refusal::LicenseUnknown);
+    assert_eq!(
+        refusal(fixture.spend(foreign).await),
+        Refusal::LicenseUnknown
+    );
 }
 
 #[tokio::test]
 async fn a_path_has_its_route_its_price_and_its_permission() {
     let mut paid = route("/reports");
-    (paid.units, paid.most_units) = (5, 5);
+    (paid.units, paid.max_units) = (5, 5);
     let mut api = app("api");
     api.routes = vec![paid];
-    let house = House::with_app(api).await;
-    let (id, _) = house
+    let fixture = TestGate::with_app(api).await;
+    let (id, _) = fixture
         .issue(IssueRequest {
             spec: LicenseSpec {
                 permissions: vec!["GET /reports/public".parse().unwrap()],
@@ -122,14 +131,14 @@ async fn a_path_has_its_route_its_price_and_its_permission() {
         .await;
     let spend = |method, path: &'static str| {
         let path = NormalPath::parse(path).unwrap();
-        let house = &house;
+        let fixture = &fixture;
         async move {
             let target = Some((method, &path));
             let spend = Spend {
                 target,
                 ..Spend::one(Holder::License(id), Mode::Stamp)
             };
-            house.spend(spend).await
+            fixture.spend(spend).await
         }
     };
     let spent = spend(Method::Get, "/reports/public/7").await.unwrap();
@@ -143,45 +152,45 @@ async fn a_path_has_its_route_its_price_and_its_permission() {
         refusal(spend(Method::Get, "/elsewhere").await),
         Refusal::RouteUnknown
     );
-    house.assert_left(id, 7).await;
+    fixture.assert_left(id, 7).await;
 }
 
 #[tokio::test]
 async fn what_was_done_beyond_the_quota_is_recorded_and_says_so_but_not_for_a_revoked_license() {
-    let house = House::new().await;
-    let (id, _) = house.license(remaining(1)).await;
+    let fixture = TestGate::new().await;
+    let (id, _) = fixture.license(remaining(1)).await;
     let call_id = CallId::from_u128(7);
     let stamp = Spend {
         limits: AtLimit::Record,
         ..Spend::one(Holder::License(id), Mode::Stamp)
     };
-    assert_eq!(house.spend(stamp).await.unwrap().over_quota, None);
+    assert_eq!(fixture.spend(stamp).await.unwrap().over_quota, None);
     let beyond = Spend {
         call_id: Some(call_id),
         ..stamp
     };
-    let beyond = house.spend(beyond).await.unwrap();
+    let beyond = fixture.spend(beyond).await.unwrap();
     assert_eq!(beyond.over_quota, Some(Refusal::QuotaExhausted));
     assert!(beyond.billable);
-    let records = house.records();
+    let records = fixture.records();
     let record = records.iter().find(|r| r.head.call_id == call_id).unwrap();
     assert_eq!(record.tail.refusal, Some(Refusal::QuotaExhausted));
     assert_eq!(record.tail.outcome, Outcome::Delivered);
     assert_eq!((record.tail.units, record.tail.spent), (1, 0));
-    house.assert_left(id, 0).await;
-    house
+    fixture.assert_left(id, 0).await;
+    fixture
         .licensing
         .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Revoked)
         .await
         .unwrap();
-    assert_eq!(refusal(house.spend(stamp).await), Refusal::LicenseRevoked);
+    assert_eq!(refusal(fixture.spend(stamp).await), Refusal::LicenseRevoked);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_at_once_never_spend_more_than_there_is_and_need_no_free_place() {
-    let house = Arc::new(
-        House::of(Setup {
+    let fixture = Arc::new(
+        TestGate::of(Setup {
             sync: Sync::Disk,
             apps: vec![{
                 let mut api = app("api");
@@ -196,47 +205,53 @@ async fn many_at_once_never_spend_more_than_there_is_and_need_no_free_place() {
         concurrency: Some(1),
         ..remaining(8)
     };
-    let (id, key) = house.license(limits).await;
-    let proxied = house.admit(&key).await.unwrap();
+    let (id, key) = fixture.license(limits).await;
+    let proxied = fixture.admit(&key).await.unwrap();
     let mut tries = tokio::task::JoinSet::new();
     for _ in 0..64 {
-        let (house, key) = (house.clone(), key.clone());
-        tries.spawn(async move { house.verify(&key).await });
+        let (fixture, key) = (fixture.clone(), key.clone());
+        tries.spawn(async move { fixture.verify(&key).await });
     }
     let results = tries.join_all().await;
     let passed = results.iter().filter(|result| result.is_ok()).count();
     assert_eq!(passed, 7, "the call under way holds one unit");
     drop(proxied);
-    let spent: u64 = house.records().iter().map(|r| r.tail.spent).sum();
+    let spent: u64 = fixture.records().iter().map(|r| r.tail.spent).sum();
     assert_eq!(spent, 7);
-    house.assert_left(id, 1).await;
-    let durable = house.journal.lane(0).durable();
+    fixture.assert_left(id, 1).await;
+    let durable = fixture.journal.lane(0).durable();
     assert!(durable.0 > 0, "what was answered is on disk");
 }
 
 #[tokio::test]
 async fn a_license_by_its_id_follows_changes_like_any_other() {
-    let house = House::new().await;
-    let (id, _) = house.license(Limits::default()).await;
+    let fixture = TestGate::new().await;
+    let (id, _) = fixture.license(Limits::default()).await;
     let by_id = Spend::one(Holder::License(id), Mode::Verify);
-    house.spend(by_id).await.unwrap();
-    house
+    fixture.spend(by_id).await.unwrap();
+    fixture
         .licensing
         .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Disabled)
         .await
         .unwrap();
-    assert_eq!(refusal(house.spend(by_id).await), Refusal::LicenseDisabled);
-    house
+    assert_eq!(
+        refusal(fixture.spend(by_id).await),
+        Refusal::LicenseDisabled
+    );
+    fixture
         .licensing
         .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Active)
         .await
         .unwrap();
     eventually("the license is let in again", async || {
-        house.spend(by_id).await.is_ok()
+        fixture.spend(by_id).await.is_ok()
     })
     .await;
     let unknown = Spend::one(Holder::License(LicenseId::generate()), Mode::Verify);
-    assert_eq!(refusal(house.spend(unknown).await), Refusal::LicenseUnknown);
+    assert_eq!(
+        refusal(fixture.spend(unknown).await),
+        Refusal::LicenseUnknown
+    );
 }

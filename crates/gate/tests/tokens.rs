@@ -1,4 +1,5 @@
-//! Request tokens at the gate: one call each, wherever it is made, and nothing for what was not made.
+//! Request tokens at the gate: one call each, wherever it is made, and no units for calls that were
+//! not made.
 #![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 mod support;
@@ -15,18 +16,20 @@ use model::{
     TokenState,
 };
 
-use support::{HOST, House, app, broken, call, delivered, eventually, remaining, request, route};
+use support::{
+    HOST, TestGate, app, broken, call, delivered, eventually, remaining, request, route,
+};
 
 const PATH: &str = "/reports/7";
 
-impl House {
+impl TestGate {
     async fn token_of(
         &self,
         id: LicenseId,
         lifetime: Option<Duration>,
     ) -> Result<IssuedToken, Refused> {
         let path = NormalPath::parse(PATH).unwrap();
-        let wish = IssueToken {
+        let request = IssueToken {
             holder: Holder::License(id),
             app: None,
             method: Method::Get,
@@ -34,7 +37,7 @@ impl House {
             address: None,
             lifetime,
         };
-        self.gate.issue_token(self.worker(), wish).await
+        self.gate.issue_token(self.worker(), request).await
     }
 
     async fn token(&self, id: LicenseId) -> String {
@@ -54,7 +57,7 @@ impl House {
 
     async fn consume(&self, token: &str, status: u16) -> Result<ConsumedToken, Refused> {
         self.gate
-            .consume_token(self.worker(), told(token, status))
+            .consume_token(self.worker(), consume(token, status))
             .await
     }
 
@@ -71,7 +74,7 @@ impl House {
     }
 }
 
-const fn told(token: &str, status: u16) -> ConsumeToken<'_> {
+const fn consume(token: &str, status: u16) -> ConsumeToken<'_> {
     ConsumeToken {
         secret: token.as_bytes(),
         account: None,
@@ -87,66 +90,66 @@ fn refusal<T>(result: Result<T, Refused>) -> Refusal {
     result.err().expect("it is refused").refusal
 }
 
-/// A house with a route of five units.
-async fn house() -> House {
+/// A gate with a route of five units.
+async fn fixture() -> TestGate {
     let mut paid = route("/reports");
-    (paid.units, paid.most_units) = (5, 5);
+    (paid.units, paid.max_units) = (5, 5);
     let mut api = app("api");
     api.routes = vec![paid, route("/free")];
-    House::with_app(api).await
+    TestGate::with_app(api).await
 }
 
 #[tokio::test]
 async fn a_token_holds_its_units_and_a_call_with_it_is_one_record() {
-    let house = house().await;
-    let (id, _) = house.license(remaining(12)).await;
-    let token = house.token(id).await;
-    house.assert_left(id, 7).await;
-    assert!(house.records().is_empty(), "issuing is no call");
-    let admitted = house.present("GET", PATH, &token).await.unwrap();
+    let fixture = fixture().await;
+    let (id, _) = fixture.license(remaining(12)).await;
+    let token = fixture.token(id).await;
+    fixture.assert_left(id, 7).await;
+    assert!(fixture.records().is_empty(), "issuing is no call");
+    let admitted = fixture.present("GET", PATH, &token).await.unwrap();
     let call_id = admitted.call_id();
-    assert_eq!(house.state(&token).await, TokenState::Claimed);
+    assert_eq!(fixture.state(&token).await, TokenState::Claimed);
     let mut forwarding = admitted.mark().unwrap();
     forwarding.sending();
     let (committed, durable) = forwarding.commit(200, true);
     durable.await.unwrap();
-    committed.close(&delivered(house.worker()));
-    house.becomes(&token, TokenState::Consumed).await;
-    let record = house.record();
+    committed.close(&delivered(fixture.worker()));
+    fixture.becomes(&token, TokenState::Consumed).await;
+    let record = fixture.record();
     assert_eq!(
         (record.head.call_id, record.head.mode),
         (call_id, Mode::Token)
     );
     assert!(record.head.limited && record.tail.billable);
     assert_eq!((record.tail.units, record.tail.spent), (5, 5));
-    house.assert_left(id, 7).await;
+    fixture.assert_left(id, 7).await;
     assert_eq!(
-        refusal(house.present("GET", PATH, &token).await),
+        refusal(fixture.present("GET", PATH, &token).await),
         Refusal::TokenInvalid
     );
-    let kept = house.licensing.token(token.as_bytes()).await.unwrap();
+    let kept = fixture.licensing.token(token.as_bytes()).await.unwrap();
     assert_eq!(kept.unwrap().status, Some(200));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_fifty_parallel_consumes_one_succeeds_and_one_is_charged() {
-    let house = Arc::new(house().await);
-    let (id, _) = house.license(remaining(5)).await;
-    let token = house.token(id).await;
+    let fixture = Arc::new(fixture().await);
+    let (id, _) = fixture.license(remaining(5)).await;
+    let token = fixture.token(id).await;
     let mut tries = tokio::task::JoinSet::new();
     for number in 0..50 {
-        let (house, token) = (house.clone(), token.clone());
+        let (fixture, token) = (fixture.clone(), token.clone());
         tries.spawn(async move {
             if number % 2 == 0 {
-                house.consume(&token, 200).await.is_ok()
+                fixture.consume(&token, 200).await.is_ok()
             } else {
-                let admitted = house.present("GET", PATH, &token).await;
+                let admitted = fixture.present("GET", PATH, &token).await;
                 let won = admitted.is_ok();
                 if let Ok(admitted) = admitted {
                     let mut forwarding = admitted.mark().unwrap();
                     forwarding.sending();
                     let (committed, _durable) = forwarding.commit(200, true);
-                    committed.close(&delivered(house.worker()));
+                    committed.close(&delivered(fixture.worker()));
                 }
                 won
             }
@@ -159,38 +162,38 @@ async fn of_fifty_parallel_consumes_one_succeeds_and_one_is_charged() {
         .filter(|won| *won)
         .count();
     assert_eq!(won, 1);
-    let record = house.record();
+    let record = fixture.record();
     assert_eq!((record.head.mode, record.tail.spent), (Mode::Token, 5));
-    house.becomes(&token, TokenState::Consumed).await;
-    house.assert_left(id, 0).await;
+    fixture.becomes(&token, TokenState::Consumed).await;
+    fixture.assert_left(id, 0).await;
 }
 
 #[tokio::test]
 async fn a_token_consumed_with_another_status_is_spent_and_costs_nothing() {
-    let house = house().await;
-    let (id, _) = house.license(remaining(5)).await;
-    let token = house.token(id).await;
-    let consumed = house.consume(&token, 500).await.unwrap();
+    let fixture = fixture().await;
+    let (id, _) = fixture.license(remaining(5)).await;
+    let token = fixture.token(id).await;
+    let consumed = fixture.consume(&token, 500).await.unwrap();
     assert_eq!(consumed.token.state, TokenState::Consumed);
     assert!(!consumed.spent.billable);
     assert_eq!(
-        refusal(house.consume(&token, 200).await),
+        refusal(fixture.consume(&token, 200).await),
         Refusal::TokenInvalid
     );
-    let record = house.record();
+    let record = fixture.record();
     assert_eq!((record.head.status, record.tail.spent), (500, 0));
     assert_eq!(record.tail.outcome, Outcome::Delivered);
-    house.assert_left(id, 5).await;
+    fixture.assert_left(id, 5).await;
 }
 
 #[tokio::test]
 async fn a_token_is_for_its_method_its_path_its_app_and_its_time() {
-    let house = house().await;
-    let (id, _) = house.license(remaining(10)).await;
-    let token = house.token(id).await;
+    let fixture = fixture().await;
+    let (id, _) = fixture.license(remaining(10)).await;
+    let token = fixture.token(id).await;
     for (method, path) in [("POST", PATH), ("GET", "/reports/8"), ("GET", "/free")] {
         assert_eq!(
-            refusal(house.present(method, path, &token).await),
+            refusal(fixture.present(method, path, &token).await),
             Refusal::TokenMismatch
         );
     }
@@ -200,95 +203,95 @@ async fn a_token_is_for_its_method_its_path_its_app_and_its_time() {
         (
             ConsumeToken {
                 app: Some(&other),
-                ..told(&token, 200)
+                ..consume(&token, 200)
             },
             Refusal::TokenInvalid,
         ),
         (
             ConsumeToken {
                 account: Some(&account),
-                ..told(&token, 200)
+                ..consume(&token, 200)
             },
             Refusal::TokenInvalid,
         ),
         (
             ConsumeToken {
                 target: Some((Method::Get, &path)),
-                ..told(&token, 200)
+                ..consume(&token, 200)
             },
             Refusal::TokenMismatch,
         ),
     ] {
-        let consumed = house.gate.consume_token(house.worker(), consume).await;
+        let consumed = fixture.gate.consume_token(fixture.worker(), consume).await;
         assert_eq!(refusal(consumed), expected);
     }
-    assert_eq!(house.state(&token).await, TokenState::Issued);
-    house.clock.advance(Duration::from_secs(300));
+    assert_eq!(fixture.state(&token).await, TokenState::Issued);
+    fixture.clock.advance(Duration::from_secs(300));
     for result in [
-        refusal(house.present("GET", PATH, &token).await),
-        refusal(house.consume(&token, 200).await),
+        refusal(fixture.present("GET", PATH, &token).await),
+        refusal(fixture.consume(&token, 200).await),
         refusal(
-            house
+            fixture
                 .consume("0a1b2c3d-0000-1111-2222-0123456789abcdef", 200)
                 .await,
         ),
-        refusal(house.consume("garbage", 200).await),
+        refusal(fixture.consume("garbage", 200).await),
     ] {
         assert_eq!(result, Refusal::TokenInvalid);
     }
-    assert_eq!(house.state(&token).await, TokenState::Expired);
-    house.assert_left(id, 10).await;
+    assert_eq!(fixture.state(&token).await, TokenState::Expired);
+    fixture.assert_left(id, 10).await;
 }
 
 #[tokio::test]
 async fn a_license_that_was_revoked_meanwhile_is_refused() {
-    let house = house().await;
-    let (id, _) = house.license(remaining(5)).await;
-    let token = house.token(id).await;
-    house
+    let fixture = fixture().await;
+    let (id, _) = fixture.license(remaining(5)).await;
+    let token = fixture.token(id).await;
+    fixture
         .licensing
         .acting(model::Actor::OPERATOR)
         .set_status(id, LicenseStatus::Revoked)
         .await
         .unwrap();
     assert_eq!(
-        refusal(house.present("GET", PATH, &token).await),
+        refusal(fixture.present("GET", PATH, &token).await),
         Refusal::LicenseRevoked
     );
     assert_eq!(
-        refusal(house.consume(&token, 200).await),
+        refusal(fixture.consume(&token, 200).await),
         Refusal::LicenseRevoked
     );
     assert_eq!(
-        refusal(house.token_of(id, None).await),
+        refusal(fixture.token_of(id, None).await),
         Refusal::LicenseRevoked
     );
-    let charged = house.records().iter().any(|record| record.tail.billable);
+    let charged = fixture.records().iter().any(|record| record.tail.billable);
     assert!(!charged);
 }
 
 #[tokio::test]
 async fn a_token_whose_call_reached_nobody_can_be_used_again() {
-    let house = house().await;
-    let (id, _) = house.license(remaining(5)).await;
-    let token = house.token(id).await;
+    let fixture = fixture().await;
+    let (id, _) = fixture.license(remaining(5)).await;
+    let token = fixture.token(id).await;
     let room = {
-        drop(house.present("GET", PATH, &token).await.unwrap());
-        house.becomes(&token, TokenState::Issued).await;
-        house.room()
+        drop(fixture.present("GET", PATH, &token).await.unwrap());
+        fixture.becomes(&token, TokenState::Issued).await;
+        fixture.room()
     };
-    let unsent = house.present("GET", PATH, &token).await.unwrap();
+    let unsent = fixture.present("GET", PATH, &token).await.unwrap();
     let unsent = unsent.mark().unwrap();
-    let closing = broken(house.worker(), model::Blame::Caller, false);
+    let closing = broken(fixture.worker(), model::Blame::Caller, false);
     unsent.abandon(Failure::CallerLeft, &closing);
-    house.becomes(&token, TokenState::Issued).await;
-    let refused = house.present("GET", PATH, &token).await.unwrap();
+    fixture.becomes(&token, TokenState::Issued).await;
+    let refused = fixture.present("GET", PATH, &token).await.unwrap();
     let (committed, _durable) = refused.mark().unwrap().commit(502, false);
-    committed.close(&broken(house.worker(), model::Blame::Upstream, false));
-    house.becomes(&token, TokenState::Issued).await;
-    house.assert_nothing_held(&room);
-    house.assert_left(id, 0).await;
-    let mut sent = house
+    committed.close(&broken(fixture.worker(), model::Blame::Upstream, false));
+    fixture.becomes(&token, TokenState::Issued).await;
+    fixture.assert_nothing_held(&room);
+    fixture.assert_left(id, 0).await;
+    let mut sent = fixture
         .present("GET", PATH, &token)
         .await
         .unwrap()
@@ -296,23 +299,23 @@ async fn a_token_whose_call_reached_nobody_can_be_used_again() {
         .unwrap();
     sent.sending();
     drop(sent);
-    house.becomes(&token, TokenState::Consumed).await;
-    let spent: Vec<u64> = house.records().iter().map(|r| r.tail.spent).collect();
+    fixture.becomes(&token, TokenState::Consumed).await;
+    let spent: Vec<u64> = fixture.records().iter().map(|r| r.tail.spent).collect();
     assert_eq!(spent, [0, 0, 0], "nothing was delivered");
-    house.assert_left(id, 5).await;
+    fixture.assert_left(id, 5).await;
 }
 
 #[tokio::test]
 async fn a_rate_limit_refuses_the_call_and_leaves_the_token() {
-    let house = house().await;
+    let fixture = fixture().await;
     let limits = Limits {
         rate_limits: vec!["1/1m".parse().unwrap()],
         ..remaining(10)
     };
-    let (id, key) = house.license(limits).await;
-    let token = house.token(id).await;
+    let (id, key) = fixture.license(limits).await;
+    let token = fixture.token(id).await;
     drop(
-        house
+        fixture
             .admit_on(0, "/free", &key)
             .await
             .unwrap()
@@ -320,31 +323,31 @@ async fn a_rate_limit_refuses_the_call_and_leaves_the_token() {
             .unwrap(),
     );
     assert_eq!(
-        refusal(house.consume(&token, 200).await),
+        refusal(fixture.consume(&token, 200).await),
         Refusal::RateLimited
     );
     assert_eq!(
-        refusal(house.present("GET", PATH, &token).await),
+        refusal(fixture.present("GET", PATH, &token).await),
         Refusal::RateLimited
     );
-    house.becomes(&token, TokenState::Issued).await;
-    house.pass(Duration::from_secs(60));
-    house.consume(&token, 200).await.unwrap();
-    house.assert_left(id, 5).await;
+    fixture.becomes(&token, TokenState::Issued).await;
+    fixture.pass(Duration::from_secs(60));
+    fixture.consume(&token, 200).await.unwrap();
+    fixture.assert_left(id, 5).await;
 }
 
 #[tokio::test]
 async fn more_tokens_than_there_are_units_are_not_issued() {
-    let house = house().await;
-    let (id, _) = house.license(remaining(12)).await;
+    let fixture = fixture().await;
+    let (id, _) = fixture.license(remaining(12)).await;
     for _ in 0..2 {
-        house.token(id).await;
+        fixture.token(id).await;
     }
     assert_eq!(
-        refusal(house.token_of(id, None).await),
+        refusal(fixture.token_of(id, None).await),
         Refusal::QuotaExhausted
     );
-    let (id, _) = house
+    let (id, _) = fixture
         .issue(licensing::IssueRequest {
             spec: LicenseSpec {
                 permissions: vec!["GET /free".parse().unwrap()],
@@ -354,55 +357,55 @@ async fn more_tokens_than_there_are_units_are_not_issued() {
         })
         .await;
     assert_eq!(
-        refusal(house.token_of(id, None).await),
+        refusal(fixture.token_of(id, None).await),
         Refusal::RouteNotPermitted
     );
 }
 
 #[tokio::test]
 async fn what_expires_unused_gives_its_units_to_the_next_call() {
-    let house = house().await;
-    let (id, key) = house.license(remaining(5)).await;
+    let fixture = fixture().await;
+    let (id, key) = fixture.license(remaining(5)).await;
     let brief = Some(Duration::from_secs(1));
-    house.token_of(id, brief).await.unwrap();
-    assert_eq!(house.refusal(PATH, &key).await, Refusal::QuotaExhausted);
-    house.pass(Duration::from_secs(10));
-    house.assert_left(id, 5).await;
+    fixture.token_of(id, brief).await.unwrap();
+    assert_eq!(fixture.refusal(PATH, &key).await, Refusal::QuotaExhausted);
+    fixture.pass(Duration::from_secs(10));
+    fixture.assert_left(id, 5).await;
     // That nothing is left is believed for a while.
-    house.pass(Duration::from_secs(10));
-    house.admit_on(0, PATH, &key).await.unwrap();
+    fixture.pass(Duration::from_secs(10));
+    fixture.admit_on(0, PATH, &key).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_token_outlives_a_balance_that_was_set_anew_and_draws_on_the_new_one() {
-    let house = house().await;
-    let (id, key) = house.license(remaining(5)).await;
-    let token = house.token(id).await;
+    let fixture = fixture().await;
+    let (id, key) = fixture.license(remaining(5)).await;
+    let token = fixture.token(id).await;
     let limits = remaining(6);
-    house
+    fixture
         .licensing
         .acting(model::Actor::OPERATOR)
         .set_limits(id, limits, true)
         .await
         .unwrap();
-    house.admit_on(0, "/free", &key).await.unwrap();
-    house.consume(&token, 200).await.unwrap();
-    house.assert_left(id, 1).await;
+    fixture.admit_on(0, "/free", &key).await.unwrap();
+    fixture.consume(&token, 200).await.unwrap();
+    fixture.assert_left(id, 1).await;
 }
 
 #[tokio::test]
 async fn its_holder_confirms_or_disputes_what_was_reported() {
-    let house = house().await;
-    let (id, _) = house.license(remaining(5)).await;
-    let token = house.token(id).await;
+    let fixture = fixture().await;
+    let (id, _) = fixture.license(remaining(5)).await;
+    let token = fixture.token(id).await;
     let confirm = async |id, status| {
-        house
+        fixture
             .licensing
             .confirm_token(token.as_bytes(), id, status)
             .await
     };
     assert!(confirm(id, 200).await.is_err(), "nobody used it yet");
-    house.consume(&token, 200).await.unwrap();
+    fixture.consume(&token, 200).await.unwrap();
     assert!(confirm(LicenseId::generate(), 200).await.is_err());
     assert_eq!(confirm(id, 500).await.unwrap().state, TokenState::Disputed);
     assert_eq!(confirm(id, 200).await.unwrap().state, TokenState::Confirmed);

@@ -56,7 +56,7 @@ fn route(route: &Route) -> RouteRules {
         path: route.path.clone(),
         methods: route.methods.clone(),
         units: route.units,
-        most_units: route.reserved_units(),
+        max_units: route.reserved_units(),
         units_header: route.units_header.clone(),
         units_unreadable: match route.units_unreadable {
             config::UnitsUnreadable::Units => UnitsUnreadable::Units,

@@ -136,7 +136,7 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
 
     async fn serve(self: Arc<Self>, listeners: Vec<TcpListener>, rpc: UnixListener) {
         let worker = &self.connections.shared.worker;
-        tokio::spawn(worker.bell().serve());
+        tokio::spawn(worker.durable_notifier().serve());
         tokio::spawn(tick(worker.clone()));
         let patience = Patience::new(&self.options);
         tokio::spawn(self.connections.clone().care(patience));

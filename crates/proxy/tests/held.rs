@@ -20,7 +20,7 @@ use proxy::{
 };
 use testkit::{Connection, Request, Upstream};
 
-use support::{HOST, House, Setup, app, eventually, remaining, request};
+use support::{HOST, TestGate, Setup, app, eventually, remaining, request};
 
 /// The host of an app whose callers do not wait for the disk.
 const KERNEL_HOST: &str = "kernel.test";
@@ -29,7 +29,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// A proxy of one thread whose callers wait for the disk, which waits for the test.
 struct Gateway<'a> {
     scenario: FailScenario<'a>,
-    house: Arc<House>,
+    fixture: Arc<TestGate>,
     upstream: Upstream,
     addr: SocketAddr,
     edge: Edge,
@@ -51,18 +51,18 @@ impl Gateway<'_> {
             sync: Sync::Disk,
             ..Setup::default()
         };
-        let house = House::of(setup).await;
-        let (_, key) = house.license(remaining(100)).await;
+        let fixture = TestGate::of(setup).await;
+        let (_, key) = fixture.license(remaining(100)).await;
         // The first call takes a lease; those that follow find it.
-        drop(house.admit(&key).await.unwrap());
-        let house = Arc::new(house);
+        drop(fixture.admit(&key).await.unwrap());
+        let fixture = Arc::new(fixture);
         let upstream = Upstream::start();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let edge = serve(&listener, &house, &upstream);
+        let edge = serve(&listener, &fixture, &upstream);
         Self {
             scenario,
-            house,
+            fixture,
             upstream,
             addr,
             edge,
@@ -84,45 +84,45 @@ impl Gateway<'_> {
 
     /// Sends a request whose head has come to the journal when this returns.
     async fn begin(&self, request: &Request) -> Connection {
-        let before = self.house.journal.lane(0).opened();
+        let before = self.fixture.journal.lane(0).opened();
         let mut connection = Connection::open(self.addr).unwrap();
         connection.send(&request.bytes()).unwrap();
         eventually("the call has a status", async || {
-            self.house.journal.lane(0).opened() > before
+            self.fixture.journal.lane(0).opened() > before
         })
         .await;
         connection
     }
 
     fn closed(&self) -> u64 {
-        self.house.journal.lane(0).closed()
+        self.fixture.journal.lane(0).closed()
     }
 
     /// The only record, once its call is closed and on the disk.
     async fn record(&self) -> CallRecord {
-        records(&self.house, 1).await[0]
+        records(&self.fixture, 1).await[0]
     }
 
     fn end(self) {
         self.let_the_disk_go_on();
         self.edge.stop();
-        self.house.assert_nothing_held(&self.house.room());
+        self.fixture.assert_nothing_held(&self.fixture.room());
         self.scenario.teardown();
     }
 }
 
 /// So many records, once they are on the disk.
-async fn records(house: &House, count: usize) -> Vec<CallRecord> {
+async fn records(fixture: &TestGate, count: usize) -> Vec<CallRecord> {
     eventually("the calls are closed", async || {
-        house.records().len() >= count
+        fixture.records().len() >= count
     })
     .await;
-    let records = house.records();
+    let records = fixture.records();
     assert_eq!(records.len(), count);
     records
 }
 
-fn serve(listener: &TcpListener, house: &Arc<House>, upstream: &Upstream) -> Edge {
+fn serve(listener: &TcpListener, fixture: &Arc<TestGate>, upstream: &Upstream) -> Edge {
     let pool = PoolOptions {
         addresses: vec![UpstreamAddress {
             tls: false,
@@ -147,10 +147,10 @@ fn serve(listener: &TcpListener, house: &Arc<House>, upstream: &Upstream) -> Edg
         tunnel_timeout: LIMIT,
         body_limit: None,
     };
-    let rpc = UnixListener::bind(house.home.join("rpc.sock")).unwrap();
+    let rpc = UnixListener::bind(fixture.home.join("rpc.sock")).unwrap();
     let parts = ProxyParts {
-        gate: house.gate.clone(),
-        workers: house.workers.clone(),
+        gate: fixture.gate.clone(),
+        workers: fixture.workers.clone(),
         backends: Arc::new(ArcSwap::from_pointee(Backends::new(
             vec![rules.clone(), rules],
             vec![],
@@ -189,7 +189,7 @@ async fn an_answer_leaves_when_its_record_is_on_the_disk_and_not_before() {
     assert_eq!(other.read_response("GET").unwrap().status, 201);
     let again = connection.call(&gateway.request("/status/202")).unwrap();
     assert_eq!(again.status, 202);
-    let records = records(&gateway.house, 3).await;
+    let records = records(&gateway.fixture, 3).await;
     let outcomes: Vec<_> = records.iter().map(|record| record.tail.outcome).collect();
     assert_eq!(outcomes, [Outcome::Delivered; 3]);
     gateway.end();
@@ -215,7 +215,7 @@ async fn an_answer_that_is_larger_than_the_buffer_is_held_back_too_and_comes_who
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_does_not_wait_for_answers_gets_them_in_order_and_each_has_its_record() {
     let gateway = Gateway::start().await;
-    let (_, kernel_key) = gateway.house.issue(request("kernel", remaining(10))).await;
+    let (_, kernel_key) = gateway.fixture.issue(request("kernel", remaining(10))).await;
     gateway.stop_the_disk();
     let mut connection = gateway.begin(&gateway.request("/status/200")).await;
     // Another call on the same thread, so that the first is through the proxy.
@@ -230,7 +230,7 @@ async fn a_caller_who_does_not_wait_for_answers_gets_them_in_order_and_each_has_
     assert_eq!(other.read_response("GET").unwrap().status, 200);
     assert_eq!(connection.read_response("GET").unwrap().status, 200);
     assert_eq!(connection.read_response("GET").unwrap().status, 201);
-    let records = records(&gateway.house, 3).await;
+    let records = records(&gateway.fixture, 3).await;
     assert!(
         records
             .iter()
@@ -297,7 +297,7 @@ async fn a_drain_waits_for_answers_that_are_held_back() {
     let mut connection = gateway.begin(&gateway.request("/bytes/1000")).await;
     let Gateway {
         scenario,
-        house,
+        fixture,
         upstream: _upstream,
         edge,
         ..
@@ -309,7 +309,7 @@ async fn a_drain_waits_for_answers_that_are_held_back() {
     let response = connection.read_response("GET").unwrap();
     assert_eq!((response.status, response.body.len()), (200, 1_000));
     stopping.join().unwrap();
-    let records = records(&house, 2).await;
+    let records = records(&fixture, 2).await;
     assert_eq!(records[1].tail.outcome, Outcome::Delivered);
     scenario.teardown();
 }

@@ -1,4 +1,5 @@
-//! A gate of real parts in a scratch directory: journal, SQLite store, licenses; and a reader of what it recorded.
+//! A gate of real parts in a temporary folder (journal, SQLite store, licenses), and a reader of
+//! its records.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -28,9 +29,10 @@ use store::sqlite::{SqliteOptions, SqliteStore};
 use telemetry::Metrics;
 use tempfile::TempDir;
 
-/// When tests begin, at a full hour: windows and folds have their boundaries where tests expect them.
+/// The time at which tests begin, a full hour: windows and folds have their boundaries where tests
+/// expect them.
 pub const START: i64 = 1_790_000_000_000_000 / Timestamp::HOUR * Timestamp::HOUR;
-/// Longest wait for anything that must come.
+/// The longest wait for an event that must happen.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 /// A host that every app without hosts serves.
 pub const HOST: &str = "api.test";
@@ -45,7 +47,7 @@ static OUTCOMES: [&str; 7] = [
     "refused",
 ];
 
-/// What a house is built of.
+/// The options of a [`TestGate`].
 pub struct Setup {
     pub apps: Vec<AppRules>,
     pub plans: Vec<PlanRevision>,
@@ -54,7 +56,7 @@ pub struct Setup {
     pub mark_slots: u32,
     pub sync: Sync,
     pub lease: LeaseOptions,
-    /// The store, if it is not to be one of its own.
+    /// The store; `None`: one of its own.
     pub store: Option<Arc<dyn Store>>,
     pub home: Option<PathBuf>,
 }
@@ -79,8 +81,8 @@ impl Default for Setup {
     }
 }
 
-/// Everything of one gate.
-pub struct House {
+/// A gate with all its parts.
+pub struct TestGate {
     pub gate: Arc<Gate>,
     pub workers: Vec<Arc<Worker>>,
     pub journal: Journal,
@@ -129,7 +131,7 @@ pub fn route(path: &str) -> RouteRules {
 pub fn named_units(path: &str, units: u64, most: u64) -> RouteRules {
     RouteRules {
         units,
-        most_units: most,
+        max_units: most,
         units_header: Some("x-units".parse().unwrap()),
         ..route(path)
     }
@@ -187,7 +189,7 @@ pub fn journal_options(setup: &Setup, home: &std::path::Path, instance: Instance
     options
 }
 
-impl House {
+impl TestGate {
     pub async fn new() -> Self {
         Self::of(Setup::default()).await
     }
@@ -222,7 +224,8 @@ impl House {
         };
         let licensing = Licensing::open_in_fleet(
             LicensingOptions {
-                // The gate's clock runs on with the machine's between two ticks, that of the licenses stands.
+                // The gate's clock runs on with the machine's between two ticks, that of the
+                // licenses stands.
                 stale_after: Duration::from_secs(3_600),
                 load_timeout: DEADLINE,
                 lease: setup.lease,
@@ -261,7 +264,7 @@ impl House {
         }
     }
 
-    /// A license with its key.
+    /// Issues a license, and returns its id and its key.
     pub async fn issue(&self, request: IssueRequest) -> (LicenseId, String) {
         let issued: Issued = self
             .licensing
@@ -274,7 +277,7 @@ impl House {
         (issued.license.license.id, key)
     }
 
-    /// A license of the app `api` with a key of its own.
+    /// Issues a license of the app `api`, and returns its id and its key.
     pub async fn license(&self, limits: Limits) -> (LicenseId, String) {
         self.issue(request("api", limits)).await
     }
@@ -313,7 +316,7 @@ impl House {
         }
     }
 
-    /// Every record so far, lane by lane.
+    /// Returns every record so far, lane by lane.
     pub fn records(&self) -> Vec<CallRecord> {
         (0..self.workers.len())
             .flat_map(|lane| self.records_of(lane))
@@ -331,7 +334,7 @@ impl House {
         records
     }
 
-    /// The one record there is.
+    /// Returns the only record.
     pub fn record(&self) -> CallRecord {
         let records = self.records();
         assert_eq!(records.len(), 1, "{records:#?}");
@@ -342,8 +345,8 @@ impl House {
         self.names.get(symbol)
     }
 
-    /// So many units can still be taken. Those on their way to or from the store count as taken until they arrive, so it
-    /// may be fewer for a moment; it is never more.
+    /// Waits until exactly `expected` units can still be taken. Units on their way to or from the
+    /// store count as taken until they arrive, so there may be fewer for a moment, and never more.
     pub async fn assert_left(&self, id: LicenseId, expected: u64) {
         eventually("what was not spent is back", async || {
             let balance = self.licensing.balance(id).await.unwrap().unwrap();
@@ -357,12 +360,13 @@ impl House {
         .await;
     }
 
-    /// Room that one call more could be promised in each lane: the same before and after, if nothing leaks.
+    /// Returns the room that one more call could be promised in each lane. It is the same before
+    /// and after, if nothing leaks.
     pub fn room(&self) -> Vec<u32> {
         self.journal.lanes().iter().map(|lane| room(lane)).collect()
     }
 
-    /// A value of `/metrics`; 0 where it is not there.
+    /// Returns a value of `/metrics`; 0 where it is missing.
     pub fn metric(&self, line: &str) -> f64 {
         let text = self.metrics.render();
         let found = text
@@ -371,7 +375,8 @@ impl House {
         found.unwrap_or(0.0)
     }
 
-    /// Moves the clock on, and lets every worker see it. Workers' own time ran on meanwhile, and never goes back.
+    /// Advances the clock and ticks every worker. The workers' own time ran on meanwhile, and never
+    /// goes back.
     pub fn pass(&self, time: Duration) {
         let times = self.workers.iter().map(|worker| worker.wall(worker.now()));
         let ahead = times.max().unwrap().since(self.clock.now());
@@ -379,7 +384,7 @@ impl House {
         self.workers.iter().for_each(|worker| worker.tick());
     }
 
-    /// Nothing is held any more: no mark, no open frame, no promised room.
+    /// Checks that nothing is held any more: no mark, no open frame, no promised room.
     pub fn assert_nothing_held(&self, room: &[u32]) {
         assert_eq!(self.journal.stats().marks, 0, "a mark is left");
         for lane in self.journal.lanes() {
@@ -442,7 +447,7 @@ pub fn closing(worker: &Worker, ending: Ending) -> Closing {
     }
 }
 
-/// The largest frame that may be reserved now.
+/// Returns the largest frame that may be reserved now.
 fn room(lane: &Lane) -> u32 {
     let (mut fits, mut not) = (0, 1 << 30);
     while not - fits > 1 {
@@ -459,7 +464,7 @@ fn room(lane: &Lane) -> u32 {
     fits
 }
 
-/// Reserves, however slow the disk that others use too.
+/// Reserves, however slow the disk is that others use too.
 fn reserve(lane: &Lane, payload: u32) -> Result<Space, Unavailable> {
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -470,7 +475,7 @@ fn reserve(lane: &Lane, payload: u32) -> Result<Space, Unavailable> {
     }
 }
 
-/// Waits until something holds, or fails the test.
+/// Waits until a condition holds, or fails the test.
 pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition().await {

@@ -1,7 +1,8 @@
-//! What a warm call costs in the gate: `cargo run --release -p gate --example cost [-- DIRECTORY]`.
+//! The cost of a warm call in the gate: `cargo bench -p gate --bench cost [-- DIRECTORY]`.
 //!
-//! No upstream, durability `process`. First the whole way of a call (route, admit, mark, commit, close) for licenses of
-//! different kinds, then its parts by themselves, then two threads at once.
+//! Without an upstream, with durability `process`. First the whole way of a call (route, admit,
+//! mark, commit, close) for licenses of different kinds, then its parts by themselves, then two
+//! threads at once.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -37,7 +38,7 @@ static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 const CALLS: u32 = 1_000;
 const ROUNDS: usize = 400;
 const HOST: &str = "api.example.com";
-/// What the application with many routes serves.
+/// The host of the application with many routes.
 const MANY: &str = "many.example.com";
 const ROUTES: usize = 1_000;
 const OUTCOMES: &[&str] = &["delivered"; 7];
@@ -53,8 +54,10 @@ struct Bench {
 
 fn main() -> Result<(), Failure> {
     let temporary = tempfile::tempdir()?;
+    // Cargo itself passes `--bench`.
     let directory = std::env::args()
-        .nth(1)
+        .skip(1)
+        .find(|argument| !argument.starts_with("--"))
         .map_or_else(|| temporary.path().to_owned(), PathBuf::from)
         .join("gate-cost");
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -98,7 +101,7 @@ fn limits() -> Limits {
     }
 }
 
-/// Nanoseconds of one of `act`, round by round, in order of size.
+/// Returns the nanoseconds of one `act`, round by round, in order of size.
 fn rounds(mut act: impl FnMut()) -> Vec<f64> {
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|_| {
@@ -111,7 +114,7 @@ fn rounds(mut act: impl FnMut()) -> Vec<f64> {
     rounds
 }
 
-/// The best of many short rounds: what others do on this machine only ever adds.
+/// Returns the nanoseconds of the best of many short rounds: other load on this machine only adds.
 fn measure(act: impl FnMut()) -> f64 {
     rounds(act)[0]
 }
@@ -120,7 +123,7 @@ fn report(what: &str, act: impl FnMut()) {
     println!("{what:<44}{:>8.0}", measure(act));
 }
 
-/// Runs a future that is ready at once when all is warm.
+/// Runs a future that is ready at once when everything is warm.
 fn ready<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     loop {
