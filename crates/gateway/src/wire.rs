@@ -87,7 +87,7 @@ fn backend(app: &config::App) -> BackendRules {
     };
     let check = |check: &config::HealthCheck| HealthCheck {
         path: check.path.clone(),
-        every: check.every.duration(),
+        interval: check.every.duration(),
         timeout: check.timeout.duration(),
         healthy_after: check.healthy_after,
         unhealthy_after: check.unhealthy_after,

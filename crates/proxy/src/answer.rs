@@ -10,8 +10,8 @@ use pingora::proxy::Session;
 
 use crate::problem::{Problem, challenge, detail, places};
 
-/// Adds `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11) and the older `X-RateLimit-*`, both
-/// for the tightest window.
+/// Adds `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11) and the older
+/// `X-RateLimit-*`, all for the tightest window.
 pub(crate) fn rate_headers(
     head: &mut ResponseHeader,
     limits: &EffectiveLimits,
@@ -20,7 +20,7 @@ pub(crate) fn rate_headers(
     rate(head, limits, view, true)
 }
 
-/// Removes what [`rate_headers`] adds.
+/// Removes the headers that [`rate_headers`] adds.
 pub(crate) fn strip_rate_headers(head: &mut ResponseHeader) {
     for name in [
         "RateLimit",
@@ -33,7 +33,8 @@ pub(crate) fn strip_rate_headers(head: &mut ResponseHeader) {
     }
 }
 
-/// As [`rate_headers`]. Without `resets`, `RateLimit` does not say when: the answer tells another time to come back.
+/// Adds the same headers as [`rate_headers`]. Without `resets`, `RateLimit` names no time of reset,
+/// since the answer names another time to come back.
 fn rate(
     head: &mut ResponseHeader,
     limits: &EffectiveLimits,
@@ -58,7 +59,7 @@ fn rate(
     head.insert_header("X-RateLimit-Reset", (now + u64::from(reset)).to_string())
 }
 
-/// The name of a window's policy.
+/// Returns the name of a window's policy: its length, such as `1m`.
 fn window_name(view: &RateView) -> String {
     let window = Interval::from_seconds(u64::from(view.window_seconds));
     window.map_or_else(String::new, |window| window.to_string())
@@ -73,7 +74,7 @@ pub(crate) async fn refuse(
     let places = refused.app.as_ref().map(|app| places(app, rpc));
     let mut problem = Problem::new(refused.refusal, refused.call_id);
     problem.detail = detail(refused, places.as_deref());
-    // Only a full window is a quota of that draft; the quota of the license is told by its own code.
+    // Only a full window is a quota of that draft. The quota of the license has a code of its own.
     if let (Refusal::RateLimited, Some((_, view))) = (refused.refusal, &refused.rate) {
         problem.violated = Some(window_name(view));
     }
@@ -87,7 +88,7 @@ pub(crate) async fn refuse(
     let view = refused.rate.as_ref().map(|(_, view)| view);
     let full = view.filter(|view| view.remaining == 0);
     let wait = refused.retry_after.map(|wait| {
-        // Whoever comes back before the window is over is refused again.
+        // A caller who comes back before the window is over is refused again.
         full.map_or(wait, |view| wait.max(view.reset_seconds))
     });
     if let Some(seconds) = wait {
@@ -100,7 +101,7 @@ pub(crate) async fn refuse(
     write(session, head, body).await
 }
 
-/// Answers a call that the gate could not forward.
+/// Answers a call that the gate could not forward, or whose upstream failed.
 pub(crate) async fn fail(
     session: &mut Session,
     refusal: Refusal,
@@ -109,7 +110,7 @@ pub(crate) async fn fail(
 ) -> pingora::Result<()> {
     let mut problem = Problem::new(refusal, call_id);
     if refusal == Refusal::RequestMalformed {
-        // Its head was read: what broke it came behind.
+        // Its head was read, so the fault lies in the body.
         let detail = "send the body in whole chunks, or in as many bytes as `Content-Length` says";
         problem.detail = Some(detail.to_owned());
     }

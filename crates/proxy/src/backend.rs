@@ -1,4 +1,4 @@
-//! What the proxy knows of an app beyond the gate: where it stands, and how its requests are written.
+//! The backend of an app: its upstreams, and how its requests are written.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,42 +8,42 @@ use ipnet::IpNet;
 
 use crate::upstream::{Pool, PoolOptions};
 
-/// How calls of one app are forwarded.
+/// The rules by which calls of one app are forwarded.
 #[derive(Clone, Debug)]
 pub struct BackendRules {
-    /// The app.
+    /// The name of the app.
     pub app: model::AppName,
-    /// Where to.
+    /// The upstreams.
     pub pool: PoolOptions,
-    /// Headers with secrets of the provider that every request gets.
+    /// The headers, with secrets of the provider, that every request gets.
     pub inject: Vec<(HeaderName, HeaderValue)>,
-    /// Whether the upstream learns the license (`Tallygate-License-Id`).
+    /// Whether the upstream is given the license (`Tallygate-License-Id`).
     pub forward_license_id: bool,
-    /// Whether the upstream learns the user (`Tallygate-User-Id`).
+    /// Whether the upstream is given the user (`Tallygate-User-Id`).
     pub forward_user_id: bool,
     /// Whether headers that override the method pass.
     pub allow_method_override: bool,
-    /// How long an upgraded connection may be quiet on both sides.
+    /// The longest time for which an upgraded connection may be silent on both sides.
     pub tunnel_timeout: Duration,
-    /// What happens to header names with an underscore.
+    /// The treatment of header names with an underscore.
     pub underscores: Underscores,
-    /// Largest request body in bytes; `None`: no limit.
+    /// The largest request body in bytes; `None`: no limit.
     pub body_limit: Option<u64>,
 }
 
-/// What happens to header names with an underscore, which some upstreams read as if it were a hyphen.
+/// The treatment of header names with an underscore, which some upstreams read as a hyphen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Underscores {
-    /// They do not reach the upstream.
+    /// Such headers do not reach the upstream.
     #[default]
     Drop,
     /// The call is refused.
     Refuse,
-    /// They pass, but for spellings of what is not the caller's to say.
+    /// Such headers pass, but for spellings of headers that the caller may not set.
     Forward,
 }
 
-/// One app's backend.
+/// The backend of one app.
 pub(crate) struct Backend {
     pub(crate) app: model::AppName,
     pub(crate) pool: Arc<Pool>,
@@ -56,14 +56,14 @@ pub(crate) struct Backend {
     pub(crate) body_limit: u64,
 }
 
-/// The backends of a configuration, in the order of its apps, and what holds for all of them.
+/// The backends of a configuration, in the order of its apps, and the proxies that it trusts.
 pub struct Backends {
     pub(crate) apps: Vec<Arc<Backend>>,
     pub(crate) trusted_proxies: Vec<IpNet>,
 }
 
 impl Backends {
-    /// Backends in the order of the apps that the gate was built from.
+    /// Returns the backends for rules in the order of the apps that the gate was built from.
     #[must_use]
     pub fn new(rules: Vec<BackendRules>, trusted_proxies: Vec<IpNet>) -> Self {
         Self {
@@ -75,7 +75,7 @@ impl Backends {
         }
     }
 
-    /// Every app with each of its upstreams, as the file names them.
+    /// Returns every app with each of its upstreams, by the names of the configuration file.
     pub fn upstreams(&self) -> impl Iterator<Item = (&str, &str)> {
         self.apps.iter().flat_map(|backend| {
             let names = backend.pool.names();
@@ -83,7 +83,7 @@ impl Backends {
         })
     }
 
-    /// The pools, to be cared for.
+    /// Returns the pools. Each needs a task that runs [`Pool::maintain`].
     pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
         self.apps.iter().map(|backend| &backend.pool)
     }

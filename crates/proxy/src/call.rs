@@ -1,4 +1,4 @@
-//! The context of one call: which step of the gate it has come to, and what was counted on the way.
+//! The context of one call: its step in the gate, and what was counted on the way.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,17 +11,18 @@ use crate::backend::Backend;
 use crate::caller::Caller;
 use crate::connection::{Connection, Origin};
 
-/// The step that a call has come to. Dropping it writes the record that is true there, whatever ended the call.
+/// The step of a call in the gate. Dropping it writes the record that is true there, whatever ended
+/// the call.
 #[derive(Default)]
 pub(crate) enum Stage {
-    /// Not admitted, or closed.
+    /// The call is not admitted yet, or is closed.
     #[default]
     Outside,
-    /// Let in, nothing sent.
+    /// The call is let in, and nothing was sent.
     Admitted(Admitted),
-    /// May have reached the upstream; no status yet.
+    /// The call may have reached the upstream and has no status yet.
     Forwarding(Forwarding),
-    /// The head is in the journal.
+    /// The head of the record is in the journal.
     Committed(Committed),
 }
 
@@ -32,29 +33,30 @@ pub struct Call {
     pub(crate) backend: Option<Arc<Backend>>,
     pub(crate) connection: Option<Arc<Connection>>,
     pub(crate) call_id: Option<CallId>,
-    /// The same as text, made once for the upstream and the caller.
+    /// The call's identity as text, made once for the upstream and the caller.
     call_id_text: Option<HeaderValue>,
-    /// Who made the call, where the connection does not tell: it came by rpc.
+    /// The caller that the control plane names, of a call by rpc.
     pub(crate) caller: Option<Caller>,
-    /// The head asks for a WebSocket.
+    /// Whether the head asks for a WebSocket.
     pub(crate) asks_for_websocket: bool,
-    /// Why the gate itself ends the call, where it does.
+    /// The refusal for which the gate itself ends the call.
     pub(crate) refusal: Option<Refusal>,
-    /// Whose turn it was at the first attempt.
+    /// The turn of the first attempt, from [`Pool::next_turn`](crate::upstream::Pool::next_turn).
     pub(crate) turn: usize,
     pub(crate) attempts: u8,
     /// The address that the last attempt could not connect to.
     pub(crate) failed: Option<SocketAddr>,
-    /// The head could not be made durable: not a byte of the status may leave.
+    /// Whether the head could not be made durable, so that not a byte of the status may leave.
     pub(crate) uncommitted: bool,
-    /// The last byte of the response went through the filters.
+    /// Whether the last byte of the response has passed the filters.
     pub(crate) response_ended: bool,
     pub(crate) request_bytes: u64,
     pub(crate) response_bytes: u64,
     pub(crate) upstream: UpstreamTime,
 }
 
-/// Who made a call.
+/// Returns the caller: by rpc the one that the control plane names, otherwise that of the
+/// connection.
 pub(crate) fn caller_of<'a>(
     connection: Option<&'a Arc<Connection>>,
     by_rpc: Option<&'a Caller>,
@@ -65,16 +67,17 @@ pub(crate) fn caller_of<'a>(
     }
 }
 
-/// When the upstream was busy with the call.
+/// The time that the upstream was busy with a call.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct UpstreamTime {
     pub(crate) began: Option<Moment>,
     pub(crate) ended: Option<Moment>,
-    /// Time within it that was spent waiting for the journal.
+    /// Microseconds of it that were spent waiting for the journal.
     pub(crate) waited_us: u64,
 }
 
 impl UpstreamTime {
+    /// Returns the time in microseconds, up to `now` if it has not ended.
     pub(crate) fn micros(&self, now: Moment) -> u64 {
         self.began.map_or(0, |began| {
             let whole = self.ended.unwrap_or(now).micros_since(began);
@@ -84,13 +87,13 @@ impl UpstreamTime {
 }
 
 impl Call {
-    /// Whether it came by rpc.
+    /// Returns whether the call was made by rpc.
     pub(crate) fn is_rpc(&self) -> bool {
         let connection = self.connection.as_ref();
         connection.is_some_and(|connection| *connection.origin() == Origin::Rpc)
     }
 
-    /// The identity of the call as the value of a header; `None` before it has one.
+    /// Returns the identity of the call as the value of a header; `None` before it has one.
     pub(crate) fn id_text(&mut self) -> Option<HeaderValue> {
         let call_id = self.call_id?;
         let text = || {
@@ -107,7 +110,8 @@ impl Call {
         }
     }
 
-    /// What is known of a call that we end without Pingora's last phase: a cut, a drain, a panic.
+    /// Returns the closing of a call that ends without Pingora's last phase: a cut, a drain, a
+    /// panic.
     fn cut_short(&self, at: Moment, forwarded_status: bool) -> Closing {
         Closing {
             ending: Ending {
@@ -125,7 +129,8 @@ impl Call {
 }
 
 impl Drop for Call {
-    /// The backstop: Pingora's last phase is not called when the task of a connection ends early.
+    /// Closes the call if it is still open: Pingora's last phase is not called when the task of a
+    /// connection ends early.
     fn drop(&mut self) {
         match std::mem::take(&mut self.stage) {
             Stage::Outside | Stage::Admitted(_) => {}

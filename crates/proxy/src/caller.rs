@@ -3,11 +3,11 @@
 use http::HeaderValue;
 use model::Address;
 
-/// The caller: whoever is at the other end of the connection, or by rpc whoever the control plane names.
+/// The caller: the other end of the connection, or by rpc the one that the control plane names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(crate) address: Address,
-    /// The same as text, made once for all calls.
+    /// The address as text, made once for all calls.
     pub(crate) text: HeaderValue,
 }
 

@@ -1,10 +1,12 @@
-//! The edge: threads that accept connections, cap them, cut them and let them drain.
+//! The edge: threads that accept connections, limit their number, cut them and drain them at a
+//! stop.
 //!
-//! Each proxy thread has a current-thread runtime, its own Pingora proxy and its own connections to upstreams: nothing
-//! of a call crosses threads.
+//! Each proxy thread has a current-thread runtime, its own Pingora proxy and its own connections to
+//! upstreams: nothing of a call crosses threads.
 
-mod addresses;
+mod address_counts;
 mod connections;
+mod options;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -14,56 +16,33 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use gate::Worker;
-use ipnet::IpNet;
 use pingora::apps::ServerApp;
 use tokio::net::{TcpListener as AsyncListener, TcpStream, UnixListener as AsyncUnixListener};
 use tokio::sync::watch;
 
-use self::connections::{Connections, Crowd, Patience};
+use self::connections::{AllConnections, Connections, TickLimits};
+pub use self::options::EdgeOptions;
 use crate::caller::Caller;
-use crate::connection::{Connection, Cuttable, Leaving, Origin};
-use crate::outlet::Socket;
+use crate::connection::{Connection, Cuttable, Origin, SocketGuard};
+use crate::output_buffer::Socket;
 use crate::stream::CallerStream;
 
-/// Callers whom the kernel let in, and who are taken in when a stop comes, of each listener and thread at most.
-const BACKLOG: usize = 1_024;
+/// The number of connections in the kernel's queue that are still accepted at a stop, for each
+/// listener and thread.
+const MAX_BACKLOG: usize = 1_024;
 
-/// What the edge is told.
-#[derive(Clone, Debug)]
-pub struct EdgeOptions {
-    /// Connections that may be open at once, over all threads; for further ones the oldest idle ones give way, or else they are
-    /// closed as they come.
-    pub max_connections: usize,
-    /// Of these, connections of one address.
-    pub max_connections_per_address: usize,
-    /// Networks to which the former bound does not apply.
-    pub unbounded: Vec<IpNet>,
-    /// How long a request head may take from its first byte.
-    pub head_timeout: Duration,
-    /// How long a connection is kept on which nothing is under way.
-    pub keepalive_timeout: Duration,
-    /// Calls that one connection carries at most.
-    pub keepalive_requests: u32,
-    /// Bytes a second that a request body has to come with; 0: any.
-    pub min_body_rate: u64,
-    /// How long a caller may take to receive what is left of an answer when its connection ends.
-    pub write_timeout: Duration,
-    /// How long calls under way may go on after the stop signal.
-    pub drain: Duration,
-}
-
-/// The threads that serve.
+/// The threads that serve connections.
 pub struct Edge {
     threads: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
 
 impl Edge {
-    /// Starts one thread per worker with the app that serves it, all accepting from all `listeners`, and from `rpc` what the
-    /// control plane passes on.
+    /// Starts one thread per worker, with the app that serves it. All accept from all `listeners`,
+    /// and from `rpc` the calls that the control plane passes on.
     ///
     /// # Errors
-    /// If a listener cannot be shared or a thread cannot be started.
+    /// A listener cannot be shared, or a thread cannot be started.
     pub fn start<A: ServerApp + Send + Sync + 'static>(
         listeners: &[TcpListener],
         rpc: &UnixListener,
@@ -71,37 +50,37 @@ impl Edge {
         options: &EdgeOptions,
     ) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
-        let crowd = Arc::new(Crowd::new(
+        let all_connections = Arc::new(AllConnections::new(
             options,
             apps.iter().map(|(worker, _)| worker.clone()),
         ));
         let mut threads = Vec::new();
         for (index, (_, app)) in apps.into_iter().enumerate() {
-            let mine = listeners
+            let own_listeners = listeners
                 .iter()
                 .map(TcpListener::try_clone)
                 .collect::<io::Result<Vec<_>>>()?;
-            for listener in &mine {
+            for listener in &own_listeners {
                 listener.set_nonblocking(true)?;
             }
             let rpc = rpc.try_clone()?;
             rpc.set_nonblocking(true)?;
             let thread = Arc::new(Thread {
                 app,
-                connections: crowd.threads[index].clone(),
-                crowd: crowd.clone(),
+                connections: all_connections.threads[index].clone(),
+                all_connections: all_connections.clone(),
                 options: options.clone(),
                 stopped: stopped.clone(),
             });
-            let body = move || thread.run(mine, rpc);
+            let body = move || thread.run(own_listeners, rpc);
             let name = format!("proxy-{index}");
             threads.push(std::thread::Builder::new().name(name).spawn(body)?);
         }
         Ok(Self { threads, stop })
     }
 
-    /// Stops accepting, closes idle connections, lets calls under way end within the drain time, and cuts the rest.
-    /// Blocks until all threads are done.
+    /// Stops accepting, closes idle connections, lets calls under way end within the drain time,
+    /// and cuts the rest. Blocks until all threads have ended.
     pub fn stop(self) {
         // An error means that every thread has ended already.
         let _ = self.stop.send(true);
@@ -113,11 +92,11 @@ impl Edge {
     }
 }
 
-/// What the tasks of one thread share.
+/// The state that the tasks of one thread share.
 struct Thread<A> {
     app: Arc<A>,
     /// The connections of all threads.
-    crowd: Arc<Crowd>,
+    all_connections: Arc<AllConnections>,
     connections: Arc<Connections>,
     options: EdgeOptions,
     stopped: watch::Receiver<bool>,
@@ -130,7 +109,8 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
             .build()
             .expect("a runtime needs only memory and an epoll descriptor");
         runtime.block_on(self.serve(listeners, rpc));
-        // Connections that outlived the drain time end here: dropping their calls writes their records.
+        // Connections that outlived the drain time end here: dropping their calls writes their
+        // records.
         runtime.shutdown_background();
     }
 
@@ -138,8 +118,8 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
         let worker = &self.connections.shared.worker;
         tokio::spawn(worker.durable_notifier().serve());
         tokio::spawn(tick(worker.clone()));
-        let patience = Patience::new(&self.options);
-        tokio::spawn(self.connections.clone().care(patience));
+        let limits = TickLimits::new(&self.options);
+        tokio::spawn(self.connections.clone().maintain(limits));
         let mut accepting = Vec::new();
         for listener in listeners {
             match AsyncListener::from_std(listener) {
@@ -155,16 +135,17 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
             }
         };
         let mut stopped = self.stopped.clone();
-        // The sender lives as long as the edge; an error means that it is gone, which is a stop too.
+        // The sender lives as long as the edge. An error means that it is gone, which is a stop
+        // too.
         let _ = stopped.wait_for(|stopped| *stopped).await;
         if let Some(rpc) = rpc {
             rpc.abort();
         }
         for task in accepting {
-            // An error is a panic in it, which the log has.
+            // An error is a panic of the task, which the log has.
             let _ = task.await;
         }
-        // Not by the framework, which would drop heads that are half sent.
+        // Not by the framework, which would drop heads that are partly received.
         self.connections.drain();
         let drain = tokio::time::timeout(self.options.drain, self.connections.gone());
         if drain.await.is_err() {
@@ -188,11 +169,11 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
                 Err(error) => not_accepted(&error).await,
             }
         }
-        // Callers whom the kernel has let in already may have sent half a head.
+        // Callers in the kernel's queue may have sent part of a head already.
         let Ok(listener) = listener.into_std() else {
             return;
         };
-        for (stream, peer) in std::iter::from_fn(|| listener.accept().ok()).take(BACKLOG) {
+        for (stream, peer) in std::iter::from_fn(|| listener.accept().ok()).take(MAX_BACKLOG) {
             let ready = stream.set_nonblocking(true);
             if let Ok(stream) = ready.and_then(|()| TcpStream::from_std(stream)) {
                 self.admit_caller(stream, peer);
@@ -219,7 +200,7 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
 
     /// Serves a connection in a task of its own, or closes it if there are too many.
     fn admit(&self, stream: impl Socket, peer: Option<SocketAddr>, origin: Origin) {
-        let Some(place) = self.crowd.place(peer.map(|peer| peer.ip())) else {
+        let Some(permit) = self.all_connections.permit(peer.map(|peer| peer.ip())) else {
             return;
         };
         let descriptor = stream.as_raw_fd();
@@ -228,10 +209,10 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
             self.connections.shared.clone(),
             origin,
         ));
-        let count = self.connections.count(&connection, place);
+        let count = self.connections.register(&connection, permit);
         let stream = CallerStream::new(connection.clone(), descriptor, peer);
         let (app, stopped) = (self.app.clone(), self.stopped.clone());
-        let leaving = Leaving(connection.clone());
+        let leaving = SocketGuard(connection.clone());
         let limit = self.options.write_timeout;
         let serving = async move {
             let _count = count;
@@ -246,13 +227,14 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
     }
 }
 
-/// Out of descriptors or memory: others must end before more can be taken.
+/// Logs a failure to accept and waits: the process is out of descriptors or memory until other
+/// connections end.
 async fn not_accepted(error: &io::Error) {
     tracing::warn!(%error, "a connection could not be accepted");
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-/// Has a worker do what is due once a second.
+/// Calls [`Worker::tick`] once a second, for ever.
 async fn tick(worker: Arc<Worker>) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     loop {

@@ -1,15 +1,15 @@
-//! What an error of the framework means to a call: whose doing it is, and what its caller is told.
+//! The meaning of the framework's errors: whose doing one is, and the refusal that the caller gets.
 
 use gate::UpstreamFailure;
 use model::{Blame, Refusal};
 use pingora::{Error, ErrorSource, ErrorType};
 
-/// An error of ours, which nobody outside brings about.
+/// Returns an error of ours, which nobody outside can cause.
 pub(crate) fn internal(what: &'static str) -> Box<Error> {
     Error::explain(ErrorType::InternalError, what).into_in()
 }
 
-/// Whose doing it is.
+/// Returns whose doing an error is.
 pub(crate) fn blame(error: &Error) -> Blame {
     match error.esource() {
         ErrorSource::Upstream => Blame::Upstream,
@@ -18,7 +18,8 @@ pub(crate) fn blame(error: &Error) -> Blame {
     }
 }
 
-/// Whether a connection failed by its address, so that the next call had better take another one.
+/// Returns whether a connection failed because of its address, so that the next call should take
+/// another.
 pub(crate) fn is_of_the_address(error: &Error) -> bool {
     matches!(
         error.etype(),
@@ -30,7 +31,7 @@ pub(crate) fn is_of_the_address(error: &Error) -> bool {
     )
 }
 
-/// How an attempt failed by its upstream.
+/// Returns the kind of an upstream's failure, for the metrics.
 pub(crate) fn kind_of(error: &Error) -> UpstreamFailure {
     if is_of_the_address(error) {
         return UpstreamFailure::Connect;
@@ -42,7 +43,7 @@ pub(crate) fn kind_of(error: &Error) -> UpstreamFailure {
     }
 }
 
-/// What a caller is told of an error; `None`: the caller is gone, or as good as gone since he stalls.
+/// Returns the refusal that a caller gets for an error; `None`: the caller is gone, or stalls.
 pub(crate) fn failure(error: &Error) -> Option<Refusal> {
     let timed_out = matches!(
         error.etype(),

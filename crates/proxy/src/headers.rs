@@ -1,4 +1,5 @@
-//! Reading what a caller presents, and writing the request that the upstream sees.
+//! The headers of a request: the credentials that a caller presents, and the head that the upstream
+//! gets.
 
 use gate::{Presented, Route, rpc};
 use http::HeaderMap;
@@ -11,12 +12,13 @@ use pingora::http::RequestHeader;
 use crate::backend::{Backend, Underscores};
 use crate::caller::Caller;
 
-/// The identity of a call, on every answer and on every forwarded request.
+/// The header with the identity of a call, on every answer and on every forwarded request.
 ///
-/// Names that the gate writes are text: the framework keeps them as they stand, where it would copy a `HeaderName`.
+/// Names that the gate writes are text: the framework keeps them as they stand, where it would copy
+/// a `HeaderName`.
 pub(crate) const CALL_ID: &str = "Tallygate-Call-Id";
 
-/// By which a caller names a call that it may repeat.
+/// The header with which a caller names a call that it may repeat.
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 const LICENSE_ID_TEXT: &str = "Tallygate-License-Id";
@@ -25,7 +27,7 @@ const FORWARDED_FOR_TEXT: &str = "X-Forwarded-For";
 const FORWARDED_PROTO_TEXT: &str = "X-Forwarded-Proto";
 const FORWARDED_TEXT: &str = "Forwarded";
 const REAL_IP_TEXT: &str = "X-Real-IP";
-/// How calls come.
+/// The protocol of callers' connections.
 const PROTO: &str = "http";
 const REQUEST_TOKEN: HeaderName = HeaderName::from_static("apifew-request-token");
 pub(crate) const LICENSE_KEY: HeaderName = HeaderName::from_static("apifew-user-license-key");
@@ -34,7 +36,8 @@ const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// What the headers present to be let in. One pass over them is cheaper than a look-up of each name.
+/// Returns the credentials that the headers present. `names`: the headers that keys are read from.
+/// One pass over all headers is cheaper than a look-up of each name.
 pub(crate) fn presented<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Presented<'a> {
     let (mut credentials, mut tokens) = (One::default(), One::default());
     for (name, value) in headers {
@@ -49,7 +52,7 @@ pub(crate) fn presented<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Pre
         }
     }
     match (tokens, credentials) {
-        // Who pays must not be guessed.
+        // The license that pays must not be guessed.
         (One::Several, _) | (_, One::Several) => Presented::Ambiguous,
         (One::None, One::None | One::Of([])) => Presented::Nothing,
         (One::None, One::Of(credential)) => Presented::Credential(credential),
@@ -58,7 +61,7 @@ pub(crate) fn presented<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Pre
     }
 }
 
-/// What is said once, or more than once in the same words.
+/// The one value of a header, however often it is repeated; or several different ones.
 #[derive(Clone, Copy, Default)]
 enum One<'a> {
     #[default]
@@ -77,20 +80,20 @@ impl<'a> One<'a> {
     }
 }
 
-/// An access token of ours. Any other bearer token is the upstream's.
+/// Returns an access token of ours. Any other bearer token is the upstream's.
 fn own_token(value: &HeaderValue) -> Option<&[u8]> {
     let token = credential(&AUTHORIZATION, value);
     is_access_token(token).then_some(token)
 }
 
-/// What a call by rpc presents: its license key, whatever headers its app reads keys from. A second key in one of those is
-/// ambiguous there as anywhere.
+/// Returns the credentials that a call by rpc presents: its license key, whatever headers its app
+/// reads keys from. A different key in one of those makes the call ambiguous, as anywhere.
 pub(crate) fn presented_by_rpc<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Presented<'a> {
     let names: Vec<_> = [LICENSE_KEY].iter().chain(names).cloned().collect();
     presented(headers, &names)
 }
 
-/// The app that a call by rpc is for, and the address of who made it.
+/// Returns the name of the app that a call by rpc is for, and its caller.
 pub(crate) fn rpc_call(headers: &HeaderMap) -> (&str, Option<Caller>) {
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let address = text(&rpc::CALLER).and_then(|text| Address::parse(text).ok());
@@ -98,6 +101,7 @@ pub(crate) fn rpc_call(headers: &HeaderMap) -> (&str, Option<Caller>) {
     (text(&rpc::APP).unwrap_or_default(), caller)
 }
 
+/// Returns the credential in a header's value, without the scheme `Bearer` in `Authorization`.
 fn credential<'a>(name: &HeaderName, value: &'a HeaderValue) -> &'a [u8] {
     let bytes = value.as_bytes().trim_ascii();
     if *name != AUTHORIZATION {
@@ -109,7 +113,7 @@ fn credential<'a>(name: &HeaderName, value: &'a HeaderValue) -> &'a [u8] {
     }
 }
 
-/// The caller's address: that of the peer, or what a trusted proxy says of it.
+/// Returns the caller's address: that of the peer, or the one that a trusted proxy names.
 pub(crate) fn caller_address(peer: Address, headers: &HeaderMap, trusted: &[IpNet]) -> Address {
     if trusted.is_empty() {
         return peer;
@@ -117,24 +121,26 @@ pub(crate) fn caller_address(peer: Address, headers: &HeaderMap, trusted: &[IpNe
     forwarded_for(headers).caller(peer, trusted).address
 }
 
-/// All lines of `X-Forwarded-For`, in order.
+/// Returns all lines of `X-Forwarded-For`, in order.
 fn forwarded_for(headers: &HeaderMap) -> ForwardedFor<impl DoubleEndedIterator<Item = &[u8]>> {
     let lines = headers.get_all(&FORWARDED_FOR).iter();
     ForwardedFor(lines.map(HeaderValue::as_bytes))
 }
 
-/// What the rewriting of a request's head depends on.
+/// The circumstances that the rewriting of a request's head depends on.
 pub(crate) struct Rewrite<'a> {
     pub(crate) route: &'a Route,
     pub(crate) backend: &'a Backend,
     pub(crate) license: Option<&'a License>,
     pub(crate) call_id: &'a HeaderValue,
-    /// Who is at the other end of the connection, or by rpc who made the call.
+    /// The caller at the other end of the connection, or by rpc the one that the control plane
+    /// names.
     pub(crate) peer: Option<&'a Caller>,
     pub(crate) from_trusted_proxy: bool,
 }
 
-/// Strips what is the gate's and what pretends to be, and adds what the upstream is to know. Everything else stays as it came.
+/// Strips the headers that only the gate may set and their imitations, and adds those that the
+/// upstream gets. Everything else stays as it was sent.
 pub(crate) fn rewrite(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingora::Result<()> {
     strip(head, rewrite);
     head.insert_header(CALL_ID, rewrite.call_id.clone())?;
@@ -155,7 +161,7 @@ pub(crate) fn rewrite(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingor
     Ok(())
 }
 
-/// Whether a header is none that may go upstream as the caller sent it.
+/// Returns whether a header may not reach the upstream as the caller sent it.
 fn is_stripped(name: &HeaderName, rewrite: &Rewrite<'_>) -> bool {
     let (text, backend) = (name.as_str(), rewrite.backend);
     let keys = &rewrite.route.app.license_headers;
@@ -168,7 +174,7 @@ fn is_stripped(name: &HeaderName, rewrite: &Rewrite<'_>) -> bool {
     by_meaning || keys.contains(name) || (is_odd(text) && is_odd_one_stripped(text, rewrite))
 }
 
-/// The same, of a name that may be read as another one.
+/// Returns the same for a name that an upstream may read as another one.
 fn is_odd_one_stripped(name: &str, rewrite: &Rewrite<'_>) -> bool {
     let keys = rewrite.route.app.license_headers.iter();
     let injected = rewrite.backend.inject.iter().map(|(name, _)| name);
@@ -178,14 +184,15 @@ fn is_odd_one_stripped(name: &str, rewrite: &Rewrite<'_>) -> bool {
             .any(|ours| is_spelling_of(name, ours.as_str()))
 }
 
-/// Whether a head has a name with an underscore, other than those that the app itself reads keys from.
+/// Returns whether a head has a name with an underscore, other than those that the app reads keys
+/// from.
 pub(crate) fn has_underscored_name(headers: &HeaderMap, keys: &[HeaderName]) -> bool {
     let mut names = headers.keys();
     names.any(|name| has_underscore(name.as_str()) && !keys.contains(name))
 }
 
-/// Removes credentials, headers that only the gate may set, and method overrides. One pass over what is there finds them, since
-/// most requests have one of them at most and each removal costs two look-ups.
+/// Removes credentials, headers that only the gate may set, and method overrides. One pass finds
+/// them: most requests have one of them at most, and each removal costs two look-ups.
 fn strip(head: &mut RequestHeader, rewrite: &Rewrite<'_>) {
     const BATCH_SIZE: usize = 8;
     if head
@@ -216,7 +223,8 @@ fn strip(head: &mut RequestHeader, rewrite: &Rewrite<'_>) {
     }
 }
 
-/// What a trusted proxy says in `Forwarded` and `X-Real-IP`, in the form in which it is read here; what cannot be read goes.
+/// Rewrites `Forwarded` and `X-Real-IP` of a trusted proxy in the form in which they are read here,
+/// and removes them where they cannot be read.
 fn restate(head: &mut RequestHeader, peer: Option<&Caller>) -> pingora::Result<()> {
     if head.headers.contains_key(&FORWARDED) {
         let lines = head.headers.get_all(&FORWARDED).iter();
@@ -238,8 +246,9 @@ fn restate(head: &mut RequestHeader, peer: Option<&Caller>) -> pingora::Result<(
     Ok(())
 }
 
-/// `X-Forwarded-For` and `-Proto`: appended to what a trusted proxy said, replacing what anybody else did. `Host` goes by as it
-/// came, so that `X-Forwarded-Host` would only repeat it: it is a trusted proxy's, or it is not there.
+/// Writes `X-Forwarded-For` and `X-Forwarded-Proto`: appended to those of a trusted proxy, in place
+/// of anybody else's. `Host` passes as it was sent, so `X-Forwarded-Host` would only repeat it: it
+/// is kept from a trusted proxy and absent otherwise.
 fn forwarded(head: &mut RequestHeader, rewrite: &Rewrite<'_>) -> pingora::Result<()> {
     if rewrite.from_trusted_proxy {
         restate(head, rewrite.peer)?;

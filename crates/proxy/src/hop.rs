@@ -1,20 +1,23 @@
-//! What belongs to one connection alone, and is not passed on to the other (RFC 9110, section 7.6.1).
+//! Hop-by-hop fields: those of one connection alone, which are not forwarded (RFC 9110, section
+//! 7.6.1).
 
 use http::header::{self, CONNECTION, HeaderName, UPGRADE};
 use http::{HeaderMap, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 
+use crate::malformed::Malformed;
 use crate::survey::Survey;
-use crate::target::Malformed;
 
 /// The only protocol that callers may switch to.
 const WEBSOCKET: &str = "websocket";
-const OPTIONS: Malformed = Malformed(
+const BAD_OPTIONS: Malformed = Malformed(
     "send at most nine options in `Connection`, each a name, and none of `Host` and `X-Forwarded-*`",
 );
-/// Options of one request that the framework takes; with more it breaks off in the middle of the call.
-const OPTIONS_MAX: usize = 9;
-/// Fields that say who called and what is called: a caller cannot have them taken away.
+/// The number of connection options that the framework takes in a request. With more it breaks off
+/// in the middle of the call.
+const MAX_OPTIONS: usize = 9;
+/// Fields that name the caller and the target. A caller may not have them removed as connection
+/// options.
 const PROTECTED: [&str; 4] = [
     "host",
     "x-forwarded-for",
@@ -25,9 +28,10 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// Leaves `Upgrade: websocket` where the head opens a WebSocket (RFC 6455, section 4.1), and no `Upgrade` anywhere else: who
-/// offers another protocol, or forgets to say that it is of this connection, is answered in HTTP (RFC 9110, section 7.8).
-pub(crate) fn settle_upgrade(head: &mut RequestHeader) {
+/// Leaves `Upgrade: websocket` where the head opens a WebSocket (RFC 6455, section 4.1), and
+/// removes `Upgrade` otherwise. A caller that offers another protocol, or does not name `Upgrade`
+/// in `Connection`, is answered in HTTP (RFC 9110, section 7.8).
+pub(crate) fn normalize_upgrade(head: &mut RequestHeader) {
     let opens = head.version == Version::HTTP_11
         && head.method == Method::GET
         && options(&head.headers).any(|option| option.eq_ignore_ascii_case(b"upgrade"))
@@ -46,17 +50,19 @@ fn offers_websocket(headers: &HeaderMap) -> bool {
     protocols.any(|protocol| protocol.eq_ignore_ascii_case(WEBSOCKET.as_bytes()))
 }
 
+/// Checks the connection options of a request.
+///
 /// # Errors
-/// Options that the framework would break off for, once the call has been let in: more than a handful, none that is a name, and
-/// those that would have the gate forget who called.
+/// Options for which the framework would break off once the call has been let in: more than
+/// [`MAX_OPTIONS`], one that is no name, and one of [`PROTECTED`].
 pub(crate) fn check_options(head: &RequestHeader) -> Result<(), Malformed> {
     let mut count = 0;
     for option in options(&head.headers) {
         count += 1;
         let name = HeaderName::from_bytes(option).ok();
         let is_taken = name.is_some_and(|name| !PROTECTED.contains(&name.as_str()));
-        if !is_taken || !option.iter().all(|byte| is_of_a_name(*byte)) || count > OPTIONS_MAX {
-            return Err(OPTIONS);
+        if !is_taken || !option.iter().all(|byte| is_of_a_name(*byte)) || count > MAX_OPTIONS {
+            return Err(BAD_OPTIONS);
         }
     }
     Ok(())
@@ -67,7 +73,8 @@ const fn is_of_a_name(byte: u8) -> bool {
         || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
-/// Takes away what the upstream said of its own connection. The framework says what is true of the caller's.
+/// Removes the upstream's fields about its own connection. The framework writes those of the
+/// caller's.
 pub(crate) fn strip_answer(head: &mut ResponseHeader, seen: Survey) {
     let names_fields = |option: &[u8]| {
         !option.eq_ignore_ascii_case(b"keep-alive") && !option.eq_ignore_ascii_case(b"close")
@@ -87,7 +94,8 @@ pub(crate) fn strip_answer(head: &mut ResponseHeader, seen: Survey) {
         head.remove_header(&PROXY_CONNECTION);
     }
     if head.status.as_u16() == 101 {
-        // What a client of WebSockets looks for in it (RFC 6455, section 4.1), whatever else the upstream named there.
+        // A WebSocket client looks for this option (RFC 6455, section 4.1), whatever else the
+        // upstream named.
         head.insert_header(CONNECTION, "Upgrade")
             .expect("a header value");
     } else if seen.has_upgrade {
@@ -95,7 +103,8 @@ pub(crate) fn strip_answer(head: &mut ResponseHeader, seen: Survey) {
     }
 }
 
-/// Whether a field says where the message ends, or which protocol follows it: that is never an option of a connection.
+/// Returns whether a field says where the message ends or which protocol follows it. Such a field
+/// is never an option of a connection.
 fn frames(name: &HeaderName) -> bool {
     [
         header::CONTENT_LENGTH,
@@ -106,21 +115,23 @@ fn frames(name: &HeaderName) -> bool {
     .contains(name)
 }
 
-/// Whether an answer of 101 switches to what was asked for.
+/// Returns whether an answer of 101 switches to the protocol that was asked for.
 pub(crate) fn switches_to_websocket(head: &ResponseHeader) -> bool {
     offers_websocket(&head.headers)
 }
 
-/// Whether the sender takes no other message on this connection.
+/// Returns whether the sender takes no other message on this connection.
 pub(crate) fn says_close(headers: &HeaderMap) -> bool {
     options(headers).any(|option| option.eq_ignore_ascii_case(b"close"))
 }
 
+/// Returns the options of all lines of `Connection`.
 fn options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let lines = headers.get_all(CONNECTION).iter();
     lines.flat_map(|line| items(line.as_bytes()))
 }
 
+/// Returns the items of a comma-separated list that are not empty.
 fn items(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let items = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     items.filter(|item| !item.is_empty())
@@ -151,7 +162,7 @@ mod tests {
             ("GET", vec![connection], false),
         ] {
             let mut head = request(method, &lines);
-            settle_upgrade(&mut head);
+            normalize_upgrade(&mut head);
             let left = head.headers.get(UPGRADE).map(|value| value.as_bytes());
             assert_eq!(left, kept.then_some(&b"websocket"[..]), "{lines:?}");
         }

@@ -1,19 +1,24 @@
-//! The reverse proxy: Pingora's phases over the gate, and the edge that feeds them.
+//! The reverse proxy: Pingora's phases over the gate, and the edge that accepts connections for
+//! them.
 //!
-//! Thin on purpose: this crate instantiates Pingora's generics and is slow to build. What a phase decides, the gate decides.
+//! It is thin on purpose, since it instantiates Pingora's generics and is slow to build: the gate
+//! makes the decisions.
 
 #![forbid(unsafe_code)]
 
 mod answer;
 mod backend;
 mod call;
+mod call_errors;
 mod caller;
 mod connection;
 mod edge;
 mod failure;
 mod headers;
 mod hop;
-mod outlet;
+mod malformed;
+mod metered_proxy;
+mod output_buffer;
 mod phases;
 mod problem;
 mod refused_head;
@@ -30,6 +35,7 @@ mod upstream;
 
 pub use backend::{BackendRules, Backends, Underscores};
 pub use edge::{Edge, EdgeOptions};
-pub use phases::{CallerTimeouts, MeteredProxy};
+pub use metered_proxy::MeteredProxy;
 pub use serve::{ProxyParts, serve};
+pub use session::CallerTimeouts;
 pub use upstream::{Balance, HealthCheck, Pool, PoolOptions, UpstreamAddress};

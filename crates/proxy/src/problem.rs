@@ -1,4 +1,4 @@
-//! What a refused call is told in words: problem details (RFC 9457), and where its credential belongs.
+//! The body of a refusal: problem details (RFC 9457), and the headers that a credential belongs in.
 
 use bytes::Bytes;
 use gate::{App, Refused};
@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use crate::headers::{CALL_ID, LICENSE_KEY};
 
-/// One problem.
+/// The problem details of one refusal.
 pub(crate) struct Problem {
     refusal: Refusal,
     call_id: CallId,
-    /// What would work.
+    /// A sentence that says what would work.
     pub(crate) detail: Option<String>,
-    /// The policy of the draft on rate limits that the call is against.
+    /// The name of the rate-limit policy that the call violates.
     pub(crate) violated: Option<String>,
 }
 
@@ -33,7 +33,8 @@ impl Problem {
         self.refusal
     }
 
-    /// Head and body. With `rpc`, a header tells the control plane that this is no answer of the upstream.
+    /// Returns the head and the body of the answer. With `rpc`, a header tells the control plane
+    /// that this is no answer of the upstream.
     pub(crate) fn answer(&self, rpc: bool) -> pingora::Result<(ResponseHeader, Bytes)> {
         let body = Bytes::from(self.body().to_string());
         let mut head = ResponseHeader::build(self.refusal.status(), Some(10))?;
@@ -47,7 +48,8 @@ impl Problem {
         Ok((head, body))
     }
 
-    /// `message` and `error` say the same once more where clients of language models look for it.
+    /// Returns the body. `message` and `error` repeat the sentence where clients of language models
+    /// look for it.
     fn body(&self) -> Value {
         let (title, code) = (self.refusal.title(), self.refusal.code());
         let message = match &self.detail {
@@ -77,7 +79,7 @@ impl Problem {
     }
 }
 
-/// The headers that a credential for this app may stand in.
+/// Returns the headers that a credential for this app is read from.
 pub(crate) fn places(app: &App, rpc: bool) -> Vec<HeaderName> {
     match rpc {
         true => vec![LICENSE_KEY],
@@ -85,7 +87,7 @@ pub(crate) fn places(app: &App, rpc: bool) -> Vec<HeaderName> {
     }
 }
 
-/// What would work instead of what was refused.
+/// Returns a sentence that says what would work; `None`: the refusal's own says it.
 pub(crate) fn detail(refused: &Refused, places: Option<&[HeaderName]>) -> Option<String> {
     let texts: Vec<_> = places.unwrap_or_default().iter().map(place).collect();
     let places = texts.join(" or ");
@@ -104,7 +106,7 @@ pub(crate) fn detail(refused: &Refused, places: Option<&[HeaderName]>) -> Option
     }
 }
 
-/// How a key is sent in a header.
+/// Returns how a key is sent in a header, such as `` `X-Api-Key: KEY` ``.
 fn place(name: &HeaderName) -> String {
     match *name == AUTHORIZATION {
         true => "`Authorization: Bearer KEY`".to_owned(),
@@ -112,7 +114,8 @@ fn place(name: &HeaderName) -> String {
     }
 }
 
-/// The challenge of a 401 (RFC 9110, section 11.6.1). For other headers than `Authorization` there is no registered scheme.
+/// The challenge of a 401 (RFC 9110, section 11.6.1). For other headers than `Authorization` there
+/// is no registered scheme.
 pub(crate) fn challenge(name: &HeaderName) -> String {
     match *name == AUTHORIZATION {
         true => "Bearer realm=\"tallygate\"".to_owned(),
@@ -120,7 +123,7 @@ pub(crate) fn challenge(name: &HeaderName) -> String {
     }
 }
 
-/// A name as people write it: `X-Api-Key`.
+/// Returns a header's name as people write it, such as `X-Api-Key`.
 fn spelled(name: &HeaderName) -> String {
     let mut begins = true;
     let letter = |letter: char| {

@@ -1,4 +1,4 @@
-//! What callers get for a head that the framework cannot read: a problem of ours, in place of its bare 400.
+//! The answer to a head that the framework cannot read: problem details in place of its bare 400.
 
 use std::task::{Context, Poll, ready};
 use std::{io, iter};
@@ -10,33 +10,34 @@ use pingora::protocols::http::date::get_cached_date;
 use crate::connection::{Connection, Origin};
 use crate::problem::Problem;
 
-/// How much of a head has come.
+/// The size of a head, as far as it was received.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct HeadSize {
     bytes: usize,
-    /// The request line and the headers, without the empty line at their end.
+    /// The lines, without the empty one at the end of the head.
     lines: usize,
-    /// Bytes of the line that is coming, if it has begun.
+    /// The bytes of the line that is not complete yet.
     begun: usize,
 }
 
-/// Most bytes of a target that the framework reads.
+/// The most bytes of a target that the framework reads.
 const MAX_TARGET_BYTES: usize = 65_534;
-/// Most bytes of a head that it reads.
+/// The most bytes of a head that the framework reads.
 const MAX_HEAD_BYTES: usize = (1 << 20) - 1;
-/// Most headers of a head that it reads.
+/// The most headers of a head that the framework reads.
 const MAX_HEADERS: usize = 256;
-/// A head of no more bytes has no more headers than that, since each has a name, a colon and its end.
-const FEW_LINES: usize = 3 * MAX_HEADERS;
+/// The bytes up to which a head cannot have more than [`MAX_HEADERS`] headers, since each has a
+/// name, a colon and a line end.
+const MAX_UNCOUNTED_BYTES: usize = 3 * MAX_HEADERS;
 
 impl HeadSize {
-    /// Notes bytes of the head. Those of a body that came with its end are counted, too: it costs less than to tell them apart,
-    /// and matters only if the head is refused.
+    /// Counts received bytes of the head. Bytes of a body in the same piece are counted, too:
+    /// telling them apart would cost more, and matters only if the head is refused.
     pub(crate) fn add(&mut self, bytes: &[u8]) {
         let is_whole = self.bytes == 0 && bytes.ends_with(b"\r\n\r\n");
         self.bytes += bytes.len();
-        // Nearly all: nothing is to be counted in them.
-        if is_whole && bytes.len() <= FEW_LINES {
+        // Nearly all heads: there is nothing to count.
+        if is_whole && bytes.len() <= MAX_UNCOUNTED_BYTES {
             return;
         }
         let mut rest = bytes;
@@ -49,12 +50,14 @@ impl HeadSize {
         self.begun += rest.len();
     }
 
-    /// Lines, with that which has begun: the framework refuses a header when its first byte comes.
+    /// Returns the number of lines with the one that has begun: the framework refuses a header at
+    /// its first byte.
     fn lines(self) -> usize {
         self.lines + usize::from(self.begun > 0)
     }
 
-    /// Why the framework refused the head, and what would work.
+    /// Returns the reason why the framework refused the head, and a sentence that says what would
+    /// work.
     fn refusal(self, target: usize) -> (Refusal, Option<String>) {
         if target > MAX_TARGET_BYTES {
             let detail = format!("send a target of at most {MAX_TARGET_BYTES} bytes");
@@ -65,7 +68,7 @@ impl HeadSize {
             );
             (Refusal::HeadTooLarge, Some(detail))
         } else {
-            // Which of them it was the framework does not say.
+            // The framework does not say which of them it was.
             let detail = "send a request line, headers with names of letters and hyphens, one `Host` and at most one \
                 `Content-Length`, of digits alone";
             (Refusal::RequestMalformed, Some(detail.to_owned()))
@@ -73,17 +76,18 @@ impl HeadSize {
     }
 }
 
-/// Whether the framework refuses a method, by the head that it writes. It takes no `CONNECT`.
+/// Returns whether the framework's answer refuses the method, as it does `CONNECT`.
 fn is_about_method(framework: &[u8]) -> bool {
     framework.get(9..12) == Some(b"405")
 }
 
-/// The answer, as far as it has not been written.
+/// The part of the answer that is not written yet.
 #[derive(Debug)]
 pub(crate) struct RefusedHead(Bytes);
 
 impl RefusedHead {
-    /// The answer to a head of this size whose target has so many bytes, in place of what the framework begins to write.
+    /// Returns the answer to a head of this size whose target has `target` bytes, in place of the
+    /// `framework`'s, and counts the refusal.
     pub(crate) fn new(
         connection: &Connection,
         framework: &[u8],
@@ -101,7 +105,8 @@ impl RefusedHead {
         Self(written(&problem, rpc).unwrap_or_default())
     }
 
-    /// Writes the answer in place of some bytes of the framework's, of which the last are taken for written once it has left.
+    /// Writes the answer in place of `instead_of` bytes of the framework's, which count as written
+    /// once the answer has left.
     pub(crate) fn poll_write(
         &mut self,
         connection: &Connection,
@@ -111,7 +116,7 @@ impl RefusedHead {
         while !self.0.is_empty() {
             let count = ready!(
                 connection
-                    .with_outlet(|outlet, worker| outlet.poll_write(context, &self.0, worker))
+                    .with_output(|output, worker| output.poll_write(context, &self.0, worker))
             )?;
             self.0.advance(count);
         }
@@ -119,7 +124,7 @@ impl RefusedHead {
     }
 }
 
-/// Head and body.
+/// Returns the head and the body as bytes.
 fn written(problem: &Problem, rpc: bool) -> pingora::Result<Bytes> {
     let (mut head, body) = problem.answer(rpc)?;
     head.insert_header("Date", get_cached_date())?;

@@ -1,39 +1,40 @@
-//! Request lines with signs that a target may not hold and that callers send all the same: `curl` and some browsers write
-//! `GET /x?f={"a":1}`. The framework takes a target for one only if these are percent-encoded, so that is what it gets: what is
-//! judged and what is forwarded are then one.
+//! Percent-encoding of characters that a request target may not hold and that callers send all the
+//! same: `curl` and some browsers write `GET /x?f={"a":1}`. The framework accepts such a target
+//! only encoded. The target that is judged and the one that is forwarded are then the same.
 
-/// How far the line has come.
+/// The part of the line that the next byte belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Part {
     #[default]
     Method,
-    /// Its first byte is to come.
+    /// The first byte of the target.
     Target,
     Path,
     Query,
     Over,
 }
 
-/// One request line after the other, as their bytes come.
+/// An encoder of request lines, one after the other, in pieces of any size.
 #[derive(Debug, Default)]
 pub(crate) struct RequestLine {
     part: Part,
-    /// Bytes of the target and what follows it on the line.
+    /// The bytes of the target and of what follows it on the line.
     length: usize,
 }
 
 impl RequestLine {
-    /// Another head begins.
+    /// Begins another head.
     pub(crate) fn begins(&mut self) {
         *self = Self::default();
     }
 
-    /// Bytes of the target, as far as it has come.
+    /// Returns the number of bytes of the target, as far as it was received.
     pub(crate) const fn target_length(&self) -> usize {
-        self.length.saturating_sub(VERSION)
+        self.length.saturating_sub(VERSION_LENGTH)
     }
 
-    /// Goes over the bytes that come next. They come back encoded if that was needed; for most heads it is not.
+    /// Reads the next bytes. Returns them encoded; `None` if nothing has to be encoded, as in most
+    /// heads.
     pub(crate) fn encoded(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         if self.part == Part::Over || self.passes(bytes) {
             return None;
@@ -57,7 +58,8 @@ impl RequestLine {
         encoded
     }
 
-    /// Whether the line is whole and has nothing to encode, as nearly all: that is seen without going byte by byte.
+    /// Returns whether the line is whole and has nothing to encode, as nearly all lines. Found
+    /// without looking at each byte in turn.
     fn passes(&mut self, bytes: &[u8]) -> bool {
         let begins =
             self.part == Part::Method && bytes.first().is_some_and(u8::is_ascii_alphabetic);
@@ -66,7 +68,7 @@ impl RequestLine {
         };
         let line = &bytes[..end];
         let is_foreign = |byte: u8| matches!(byte, b'<' | b'>' | b'"' | b'`');
-        // All of them, so that they are looked at many at a time.
+        // Without an early exit, so that many bytes are compared at a time.
         if line
             .iter()
             .fold(false, |found, byte| found | is_foreign(*byte))
@@ -80,11 +82,13 @@ impl RequestLine {
         true
     }
 
-    /// Whether a byte has to be encoded where the line has come to.
+    /// Returns whether a byte has to be encoded at this part of the line, and moves on to the next
+    /// part.
     fn meets(&mut self, byte: u8) -> bool {
         match (self.part, byte) {
             (Part::Method, b' ') => self.part = Part::Target,
-            // Of a head that came together with the request before, what comes here may be the rest: no line begins like that.
+            // The rest of a head whose beginning was received with the request before. No line
+            // begins like that.
             (Part::Method, b':' | b'/' | b',' | b';' | b'(' | b'"') => self.part = Part::Over,
             (Part::Target, b'/' | b'h' | b'H') => self.part = Part::Path,
             (Part::Target, _) => self.part = Part::Over,
@@ -102,8 +106,8 @@ impl RequestLine {
     }
 }
 
-/// Bytes of ` HTTP/1.1`.
-const VERSION: usize = " HTTP/1.1".len();
+/// The bytes of ` HTTP/1.1`.
+const VERSION_LENGTH: usize = " HTTP/1.1".len();
 
 #[cfg(test)]
 mod tests {

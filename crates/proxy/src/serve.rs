@@ -1,4 +1,4 @@
-//! Wiring: one proxy per thread, each with its worker and its own upstream connections.
+//! The start of the proxy: one per thread, each with its worker and its own upstream connections.
 
 use std::io;
 use std::net::TcpListener;
@@ -13,37 +13,39 @@ use pingora::server::configuration::ServerConf;
 
 use crate::backend::Backends;
 use crate::edge::{Edge, EdgeOptions};
-use crate::phases::{CallerTimeouts, MAX_ATTEMPTS, MeteredProxy};
-use crate::upstream::MAX_IDLE;
+use crate::metered_proxy::{MAX_ATTEMPTS, MeteredProxy};
+use crate::session::CallerTimeouts;
+use crate::upstream::MAX_IDLE_SOCKETS;
 
-/// What the proxy is made of.
+/// The parts that the proxy is made of.
 pub struct ProxyParts {
     /// The gate.
     pub gate: Arc<Gate>,
     /// One worker per thread.
     pub workers: Vec<Arc<Worker>>,
-    /// Where calls go; may be replaced while they go.
+    /// The backends. They may be replaced while calls are under way.
     pub backends: Arc<ArcSwap<Backends>>,
-    /// Timeouts towards callers.
+    /// The timeouts towards callers.
     pub timeouts: CallerTimeouts,
-    /// The edge.
+    /// The options of the edge.
     pub edge: EdgeOptions,
 }
 
-/// Serves calls from these listeners, and from `rpc` what the control plane passes on, one thread per worker, until the edge
-/// is stopped. Whoever can connect to `rpc` says whose call it is, so its socket must be the gate's alone.
+/// Serves calls from these listeners, and from `rpc` those that the control plane passes on, with
+/// one thread per worker, until the edge is stopped. A process that can connect to `rpc` may name
+/// any caller, so its socket must be the gate's alone.
 ///
 /// # Errors
-/// If a listener cannot be shared or a thread cannot be started.
+/// A listener cannot be shared, or a thread cannot be started.
 pub fn serve(listeners: &[TcpListener], rpc: &UnixListener, parts: ProxyParts) -> io::Result<Edge> {
     let conf = Arc::new(ServerConf {
         max_retries: usize::from(MAX_ATTEMPTS),
-        // Those with TLS; the others are in our own keeping.
-        upstream_keepalive_pool_size: MAX_IDLE,
+        // For connections with TLS; the others are kept by `IdleSockets`.
+        upstream_keepalive_pool_size: MAX_IDLE_SOCKETS,
         threads: 1,
         ..ServerConf::default()
     });
-    // After the first.
+    // The calls after the first.
     let again = parts.edge.keepalive_requests.saturating_sub(1);
     let threads = parts.workers.into_iter().map(|worker| {
         let proxy = MeteredProxy {

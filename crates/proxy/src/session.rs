@@ -1,4 +1,4 @@
-//! What the framework's session and the caller's connection are told of a call.
+//! The settings of the framework's session and of the caller's connection during a call.
 
 use std::time::Duration;
 
@@ -10,10 +10,19 @@ use pingora::proxy::Session;
 use crate::call::Call;
 use crate::connection::Absence;
 use crate::hop;
-use crate::phases::CallerTimeouts;
 use crate::survey::Survey;
 
-/// Sets both up for a call whose head has come; what is to be looked at in it.
+/// The timeouts towards callers.
+#[derive(Clone, Copy, Debug)]
+pub struct CallerTimeouts {
+    /// The longest time between two reads of a request body.
+    pub read: Duration,
+    /// The longest time of one write of a response.
+    pub write: Duration,
+}
+
+/// Prepares both for a call whose head was received. Returns which of its fields have to be looked
+/// at.
 pub(crate) fn begin(session: &mut Session, call: &mut Call, timeouts: CallerTimeouts) -> Survey {
     let connection = call.connection.as_deref();
     if let Some(connection) = connection {
@@ -21,23 +30,23 @@ pub(crate) fn begin(session: &mut Session, call: &mut Call, timeouts: CallerTime
     }
     let seen = Survey::of(&session.req_header().headers);
     if seen.has_upgrade {
-        hop::settle_upgrade(session.req_header_mut());
+        hop::normalize_upgrade(session.req_header_mut());
     }
     if seen.has_options && hop::says_close(&session.req_header().headers) {
-        // Of several lines or options the framework reads the first one alone (RFC 9112, section 9.6).
+        // The framework reads only the first of several lines or options (RFC 9112, section 9.6).
         session.set_keepalive(None);
     }
     let is_old = session.req_header().version == Version::HTTP_10;
     if is_old {
-        // Its callers get no informational answer (RFC 9110, section 15.2), and whatever they expect, nothing is promised them
-        // (section 10.1.1).
+        // Callers of HTTP/1.0 get no informational answer (RFC 9110, section 15.2), and their
+        // expectations are ignored (section 10.1.1).
         session.req_header_mut().remove_header(&header::EXPECT);
         session.set_ignore_info_resp(true);
     }
     if let (true, Some(connection)) = (seen.expects && !is_old, connection) {
         connection.caller().waits_to_go_on();
     }
-    // Requests that are sent without waiting for answers are answered in their order (RFC 9112, section 9.3.2). What follows a
+    // Pipelined requests are answered in their order (RFC 9112, section 9.3.2). Bytes after a
     // request for another protocol may be that protocol's.
     call.asks_for_websocket = seen.has_upgrade && session.is_upgrade_req();
     session.set_pipelining_enabled(!call.asks_for_websocket);
@@ -46,7 +55,8 @@ pub(crate) fn begin(session: &mut Session, call: &mut Call, timeouts: CallerTime
     seen
 }
 
-/// What his absence means to a call of this route. The control plane does not wait for what it has turned its back on.
+/// Returns what the caller's absence means to a call of this route. A call by rpc ends with it: the
+/// control plane does not wait for an answer once it has closed its side.
 pub(crate) fn absence(route: &Route, by_rpc: bool) -> Absence {
     match route {
         route if route.finishes_without_caller => Absence::Ignored,
@@ -55,8 +65,8 @@ pub(crate) fn absence(route: &Route, by_rpc: bool) -> Absence {
     }
 }
 
-/// Tells both of the head of an answer, which is about to leave.
-pub(crate) fn head_came(
+/// Prepares both for the head of an answer, which is about to leave.
+pub(crate) fn head_received(
     session: &mut Session,
     call: &Call,
     head: &ResponseHeader,
@@ -65,12 +75,12 @@ pub(crate) fn head_came(
     let connection = call.connection.as_deref();
     if let Some(connection) = connection {
         let is_final = !head.status.is_informational() || head.status.as_u16() == 101;
-        connection.upstream_wait().head_came(is_final);
+        connection.upstream_wait().head_received(is_final);
     }
     match (head.status.as_u16(), connection) {
         (101, Some(connection)) => {
             connection.tunnel_begins(tunnel_timeout.unwrap_or(Duration::MAX));
-            // Silence in a tunnel is neither side's.
+            // Silence in a tunnel is neither side's failure.
             session.set_read_timeout(None);
         }
         (100, Some(connection)) => connection.caller().goes_on(),
@@ -81,7 +91,8 @@ pub(crate) fn head_came(
     }
 }
 
-/// Says `Connection: close` where the connection takes no other call (RFC 9112, section 9.6).
+/// Has the answer say `Connection: close` where the connection takes no other call (RFC 9112,
+/// section 9.6).
 pub(crate) fn say_close_if_last(session: &mut Session, call: &Call) {
     let connection = call.connection.as_ref();
     if call.asks_for_websocket

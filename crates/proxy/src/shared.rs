@@ -1,4 +1,4 @@
-//! What the connections of one thread share.
+//! The state that the connections of one thread share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,11 +8,11 @@ use gate::Worker;
 use crate::ticks::Ticks;
 use crate::upstream::IdleSockets;
 
-/// See the module.
+/// The state that the connections of one thread share.
 pub(crate) struct Shared {
     pub(crate) worker: Arc<Worker>,
     pub(crate) ticks: Ticks,
-    /// Connections to upstreams that are open and unused.
+    /// The connections to upstreams that are open and unused.
     pub(crate) idle_sockets: IdleSockets,
     draining: AtomicBool,
 }
@@ -27,7 +27,7 @@ impl Shared {
         }
     }
 
-    /// A stop was asked for: no connection gets another call.
+    /// Begins the drain: no connection gets another call.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
     }

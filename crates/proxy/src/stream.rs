@@ -1,7 +1,8 @@
-//! A caller's connection as Pingora reads and writes it.
+//! The stream of a caller's connection, as Pingora reads and writes it.
 //!
-//! Leaner than Pingora's own stream, which reads the clock around every wait. It tells the [`Connection`] when the first byte of
-//! a head comes, and when the framework answers a head that no call came of.
+//! It costs less than Pingora's own stream, which reads the clock around every wait. It reports to
+//! the [`Connection`] the first byte of a head, and the framework's answer to a head that became no
+//! call.
 
 use std::fmt::Debug;
 use std::io;
@@ -23,36 +24,37 @@ use crate::connection::{Absence, Connection};
 use crate::refused_head::{HeadSize, RefusedHead};
 use crate::request_line::RequestLine;
 
-/// See the module.
+/// The stream of a caller's connection. One per connection, owned by its task.
 #[derive(Debug)]
 pub(crate) struct CallerStream {
     connection: Arc<Connection>,
     descriptor: RawFd,
     digest: Arc<SocketDigest>,
-    /// What came while a call was under way.
+    /// The bytes that were received while a call was under way.
     ahead: Vec<u8>,
-    /// The request line that comes.
+    /// The request line that is being received.
     line: RequestLine,
-    /// The head that comes.
+    /// The size of the head that is being received.
     head: HeadSize,
-    /// What is answered to the last head, where the framework could not read it.
+    /// The answer to the last head, where the framework could not read it.
     refused: Option<RefusedHead>,
 }
 
-/// Most bytes that are read ahead of the call that is under way. Further ones wait in the kernel.
+/// The most bytes that are read ahead during a call. Further ones wait in the kernel.
 const MAX_READ_AHEAD: usize = 65_536;
-/// Of these, so many at a time.
-const PIECE: usize = 256;
+/// The most bytes that are read ahead at a time.
+const READ_SIZE: usize = 256;
 
 impl CallerStream {
-    /// A connection from this address; `None` on a Unix socket. `descriptor` is its socket's.
+    /// Returns the stream of a connection. `descriptor` is its socket's; `peer` is `None` on a Unix
+    /// socket.
     pub(crate) fn new(
         connection: Arc<Connection>,
         descriptor: RawFd,
         peer: Option<SocketAddr>,
     ) -> Self {
         let digest = SocketDigest::from_raw_fd(descriptor);
-        // Empty until now, so this cannot fail; told here, it needs no system call later.
+        // Empty until now, so this cannot fail. Set here, it needs no system call later.
         let _ = digest.peer_addr.set(peer.map(Into::into));
         Self {
             connection,
@@ -67,8 +69,8 @@ impl CallerStream {
 }
 
 impl CallerStream {
-    /// While a whole request is answered, what comes is for the next call, or says that the caller has gone: the framework reads
-    /// nothing of it. Were it given a byte here, it would take the call for broken.
+    /// Reads while a whole request is being answered. The bytes are for the next call, or show that
+    /// the caller is gone. The framework gets none of them: it would take the call for broken.
     fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let connection = &self.connection;
         let caller = connection.caller();
@@ -86,7 +88,7 @@ impl CallerStream {
                 }
                 return Poll::Pending;
             }
-            let mut piece = [0; PIECE];
+            let mut piece = [0; READ_SIZE];
             let mut piece = ReadBuf::new(&mut piece);
             match connection.poll_socket(context, &mut piece) {
                 Poll::Pending => return Poll::Pending,
@@ -97,7 +99,7 @@ impl CallerStream {
         }
     }
 
-    /// Encodes what is foreign to a request line, of the bytes that came from `before` on.
+    /// Percent-encodes, in the bytes received from `before` on, what a request line may not hold.
     fn encode_line(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         if self.connection.is_idle() {
             self.line.begins();
@@ -110,16 +112,17 @@ impl CallerStream {
             buffer.set_filled(before);
             let fits = encoded.len().min(buffer.remaining());
             buffer.put_slice(&encoded[..fits]);
-            // The rest comes next, before what was read ahead.
+            // The rest is read next, before the bytes that were read ahead.
             self.ahead.splice(0..0, encoded[fits..].iter().copied());
         }
     }
 
-    /// Whether the framework refuses a head with the bytes that it is about to write. If so, it is answered in its place.
+    /// Returns whether the framework refuses a head with the bytes that it is about to write. The
+    /// head is then answered here.
     fn refuses_head(&mut self, bytes: &[u8]) -> bool {
-        // Of a head that came together with the request before, nothing is known.
+        // Nothing is known of a head that was received together with the request before.
         let is_known = self.connection.is_in_head();
-        if self.connection.bytes_leave() {
+        if self.connection.bytes_written() {
             let (size, target) = match is_known {
                 true => (self.head, self.line.target_length()),
                 false => (HeadSize::default(), 0),
@@ -129,7 +132,7 @@ impl CallerStream {
         self.refused.is_some()
     }
 
-    /// Answers for the framework, which writes so many bytes.
+    /// Writes the refusal in place of `length` bytes of the framework's.
     fn poll_refusal(
         &mut self,
         context: &mut Context<'_>,
@@ -141,7 +144,7 @@ impl CallerStream {
         }
     }
 
-    /// Reads for the framework: what was read ahead first.
+    /// Reads for the framework: first the bytes that were read ahead.
     fn poll_next(
         &mut self,
         context: &mut Context<'_>,
@@ -167,12 +170,13 @@ impl AsyncRead for CallerStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // Pingora flushes an answer of known length at its end only. Whoever reads has nothing more to write for now, so
-        // what is buffered leaves: an answer reaches the caller as it comes.
+        // Pingora flushes an answer of known length only at its end. A task that reads has nothing
+        // more to write for now, so the buffer is flushed: an answer reaches the caller piece by
+        // piece.
         let flushed = this
             .connection
-            .with_outlet(|outlet, worker| match outlet.has_bytes() {
-                true => outlet.poll_flush(context, worker),
+            .with_output(|output, worker| match output.has_bytes() {
+                true => output.poll_flush(context, worker),
                 false => Poll::Pending,
             });
         if let Poll::Ready(Err(error)) = flushed {
@@ -185,18 +189,19 @@ impl AsyncRead for CallerStream {
             let before = buffer.filled().len();
             let poll = this.poll_next(context, buffer);
             let bytes = &buffer.filled()[before..];
-            // Some end a body with an empty line that belongs to nothing (RFC 9112, section 2.2).
-            if bytes == b"\r\n" && this.connection.takes_blank_line() {
+            // Some callers send an empty line after a body, which belongs to nothing (RFC 9112,
+            // section 2.2).
+            if bytes == b"\r\n" && this.connection.skips_blank_line() {
                 buffer.set_filled(before);
                 continue;
             }
             if !bytes.is_empty() {
                 let count = bytes.len();
                 this.encode_line(buffer, before);
-                this.connection.bytes_came(count);
+                this.connection.bytes_received(count);
             }
             return match poll {
-                Poll::Pending => this.connection.poll_patience(),
+                Poll::Pending => this.connection.poll_wait_over(),
                 ready => ready,
             };
         }
@@ -215,8 +220,8 @@ impl AsyncWrite for CallerStream {
         }
         let poll = this
             .connection
-            .with_outlet(|outlet, worker| outlet.poll_write(context, bytes, worker));
-        this.connection.is_written(&poll, bytes.len());
+            .with_output(|output, worker| output.poll_write(context, bytes, worker));
+        this.connection.write_polled(&poll, bytes.len());
         poll
     }
 
@@ -232,9 +237,9 @@ impl AsyncWrite for CallerStream {
         }
         let poll = this
             .connection
-            .with_outlet(|outlet, worker| outlet.poll_write_vectored(context, slices, worker));
+            .with_output(|output, worker| output.poll_write_vectored(context, slices, worker));
         let length = slices.iter().map(|slice| slice.len()).sum();
-        this.connection.is_written(&poll, length);
+        this.connection.write_polled(&poll, length);
         poll
     }
 
@@ -245,14 +250,14 @@ impl AsyncWrite for CallerStream {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let poll = self
             .connection
-            .with_outlet(|outlet, worker| outlet.poll_flush(context, worker));
-        self.connection.is_written(&poll, 0);
+            .with_output(|output, worker| output.poll_flush(context, worker));
+        self.connection.write_polled(&poll, 0);
         poll
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection
-            .with_outlet(|outlet, worker| outlet.poll_shutdown(context, worker))
+            .with_output(|output, worker| output.poll_shutdown(context, worker))
     }
 }
 

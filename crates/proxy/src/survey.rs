@@ -1,4 +1,5 @@
-//! Which fields of a head have to be looked at: one pass over its names costs less than asking for each.
+//! A survey of a head: one pass over its fields finds those that have to be looked at, which costs
+//! less than a look-up of each.
 
 use http::HeaderMap;
 use http::header::{
@@ -6,32 +7,34 @@ use http::header::{
     UPGRADE,
 };
 
-/// What a head says of its connection and its body.
+/// The fields of a head about its connection and its body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Survey {
-    /// Lines of `Content-Length`.
+    /// The number of lines of `Content-Length`.
     pub(crate) lengths: u16,
     /// Whether a length is anything but 1 to 18 digits.
     pub(crate) has_odd_length: bool,
     /// Whether a length is `0`.
     pub(crate) has_length_zero: bool,
-    /// Lines of `Transfer-Encoding`.
+    /// The number of lines of `Transfer-Encoding`.
     pub(crate) codings: u16,
-    /// Lines of `Connection`.
+    /// The number of lines of `Connection`.
     pub(crate) connections: u16,
-    /// Whether `Connection` says more than `keep-alive` or `close`, so that it may name other fields.
+    /// Whether `Connection` says more than `keep-alive` or `close`, so that it may name other
+    /// fields.
     pub(crate) has_options: bool,
-    /// `Upgrade`.
+    /// Whether there is `Upgrade`.
     pub(crate) has_upgrade: bool,
-    /// `Keep-Alive` or `Proxy-Connection`.
+    /// Whether there is `Keep-Alive` or `Proxy-Connection`.
     pub(crate) keeps_alive: bool,
-    /// `Expect`.
+    /// Whether there is `Expect`.
     pub(crate) expects: bool,
-    /// `Trailer`.
+    /// Whether there is `Trailer`.
     pub(crate) has_trailers: bool,
 }
 
 impl Survey {
+    /// Returns the survey of a head. Costs one pass over its lines.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut seen = Self::default();
         // A name comes once for each of its lines.

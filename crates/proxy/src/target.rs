@@ -1,58 +1,39 @@
-//! Bringing the target and the host of a request into the one form that is judged and forwarded.
+//! The normal form of a request's target, host and length, which is judged and forwarded.
 
 use http::Version;
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
-use model::target::{MalformedTarget, is_host_with_port};
+use model::target::is_host_with_port;
 use model::{BodyLength, RequestTarget};
 use pingora::http::RequestHeader;
 
 use crate::hop;
+use crate::malformed::Malformed;
 use crate::survey::Survey;
 
-/// A head whose target, host, length or connection cannot be read in one way only, and what would work. Nothing of the caller's stands in it.
-#[derive(Debug)]
-pub(crate) struct Malformed(pub(crate) &'static str);
-
-/// What no target that was read leads to: the framework takes back what it gave.
-const TARGET: Malformed = Malformed("send a target that a URL can hold");
+/// The error of a target that the framework does not take back. No target that it read leads to it.
+const BAD_TARGET: Malformed = Malformed("send a target that a URL can hold");
 const NO_HOST: Malformed = Malformed("`Host` is missing, send one");
 const BAD_HOST: Malformed = Malformed("`Host` has to be a name or an address, perhaps with a port");
 
-impl From<MalformedTarget> for Malformed {
-    fn from(error: MalformedTarget) -> Self {
-        Self(match error {
-            MalformedTarget::NotAbsolute => {
-                "begin the target with `/`, or with `http://` and a host"
-            }
-            MalformedTarget::Authority => {
-                "name a host in the target, perhaps with a port, and no user"
-            }
-            MalformedTarget::Control => {
-                "percent-encode blanks and control characters in the target"
-            }
-        })
-    }
-}
-
-/// Puts a target in absolute form into origin form and its authority into `Host`, in place: from here on the bytes that the gate
-/// reads are those that the framework writes to the upstream.
+/// Puts a target in absolute form into origin form, and its authority into `Host`, in place. From
+/// here on the bytes that the gate reads are those that the framework writes to the upstream.
 ///
-/// Whether a target in origin form can be read is seen by whoever reads its path.
-///
-/// `seen`: what the head has; `by_rpc`: the host is one that the control plane names, and no caller's.
+/// A target in origin form is not checked here but where its path is read. `seen`: the fields of
+/// the head; `by_rpc`: the host is not checked, since the control plane names it.
 ///
 /// # Errors
-/// A target in any other form, a `Host` that is none, and none at all where HTTP/1.1 demands one (RFC 9112, section 3.2).
-pub(crate) fn settle(
+/// A target in any other form, a `Host` that is no host, and none at all where HTTP/1.1 demands one
+/// (RFC 9112, section 3.2).
+pub(crate) fn normalize(
     head: &mut RequestHeader,
     seen: Survey,
     by_rpc: bool,
 ) -> Result<(), Malformed> {
     if head.raw_path().first() != Some(&b'/') {
-        settle_target(head)?;
+        normalize_target(head)?;
     }
     if seen.lengths > 0 || seen.codings > 0 {
-        settle_length(head)?;
+        normalize_length(head)?;
     }
     if seen.has_options {
         hop::check_options(head)?;
@@ -66,20 +47,20 @@ pub(crate) fn settle(
     }
 }
 
-/// From absolute form to origin form.
-fn settle_target(head: &mut RequestHeader) -> Result<(), Malformed> {
+/// Rewrites a target in absolute form into origin form.
+fn normalize_target(head: &mut RequestHeader) -> Result<(), Malformed> {
     let target = RequestTarget::parse(head.raw_path())?;
     if let Some(authority) = target.authority() {
-        let host = HeaderValue::from_str(authority).map_err(|_| TARGET)?;
+        let host = HeaderValue::from_str(authority).map_err(|_| BAD_TARGET)?;
         let text = target.as_bytes().to_vec();
-        head.set_raw_path(&text).map_err(|_| TARGET)?;
-        head.insert_header(HOST, host).map_err(|_| TARGET)?;
+        head.set_raw_path(&text).map_err(|_| BAD_TARGET)?;
+        head.insert_header(HOST, host).map_err(|_| BAD_TARGET)?;
     }
     Ok(())
 }
 
 /// Leaves one `Content-Length`, or one `Transfer-Encoding: chunked` and no length.
-fn settle_length(head: &mut RequestHeader) -> Result<(), Malformed> {
+fn normalize_length(head: &mut RequestHeader) -> Result<(), Malformed> {
     let lines = |name| head.headers.get_all(name).iter().map(HeaderValue::as_bytes);
     let length = BodyLength::read(lines(CONTENT_LENGTH), lines(TRANSFER_ENCODING));
     let is_one = |name| {
@@ -94,7 +75,7 @@ fn settle_length(head: &mut RequestHeader) -> Result<(), Malformed> {
     match length.map_err(|_| malformed)? {
         BodyLength::Known(length) if !is_one(CONTENT_LENGTH) => {
             let set = head.insert_header(CONTENT_LENGTH, length);
-            set.map_err(|_| TARGET)
+            set.map_err(|_| BAD_TARGET)
         }
         BodyLength::Chunked => {
             head.remove_header(&CONTENT_LENGTH);
@@ -104,7 +85,8 @@ fn settle_length(head: &mut RequestHeader) -> Result<(), Malformed> {
     }
 }
 
-/// HTTP/2 says the host beside the path.
+/// Returns whether the target has an authority, as in HTTP/2, where the host stands beside the
+/// path.
 fn has_authority(head: &RequestHeader) -> bool {
     let authority = head.uri.authority();
     authority.is_some_and(|authority| is_host_with_port(authority.as_str()))
@@ -114,9 +96,9 @@ fn has_authority(head: &RequestHeader) -> bool {
 mod tests {
     use super::*;
 
-    fn settle(head: &mut RequestHeader, by_rpc: bool) -> Result<(), Malformed> {
+    fn normalize(head: &mut RequestHeader, by_rpc: bool) -> Result<(), Malformed> {
         let seen = Survey::of(&head.headers);
-        super::settle(head, seen, by_rpc)
+        super::normalize(head, seen, by_rpc)
     }
 
     fn head(target: &[u8], host: Option<&'static str>) -> RequestHeader {
@@ -136,7 +118,7 @@ mod tests {
         ] {
             let mut head = RequestHeader::build("GET", raw.as_bytes(), None).expect(raw);
             head.insert_header(HOST, "api.test").expect("a value");
-            settle(&mut head, false).expect(raw);
+            normalize(&mut head, false).expect(raw);
             assert_eq!(head.raw_path(), path.as_bytes(), "{raw}");
             assert_eq!(head.headers[HOST], host, "{raw}");
         }
@@ -144,12 +126,12 @@ mod tests {
 
     #[test]
     fn a_body_has_one_length_or_comes_in_chunks() {
-        let settled = |pairs: &[(&'static str, &'static str)]| {
+        let normalized = |pairs: &[(&'static str, &'static str)]| {
             let mut head = head(b"/", Some("api.test"));
             for (name, value) in pairs {
                 head.append_header(*name, *value).expect("a value");
             }
-            settle(&mut head, false).map(|()| {
+            normalize(&mut head, false).map(|()| {
                 let lines = head.headers.get_all(CONTENT_LENGTH).iter();
                 lines
                     .map(|line| line.to_str().expect("plain").to_owned())
@@ -162,26 +144,29 @@ mod tests {
             &[(length, "3"), (length, "3")],
             &[(length, "3")],
         ] {
-            assert_eq!(settled(same).expect("one length"), ["3"]);
+            assert_eq!(normalized(same).expect("one length"), ["3"]);
         }
         let chunked = [(length, "3"), ("Transfer-Encoding", "chunked")];
-        assert!(settled(&chunked).expect("chunks").is_empty());
-        assert!(settled(&[(length, "3"), (length, "4")]).is_err());
-        assert!(settled(&[("Transfer-Encoding", "gzip, chunked")]).is_err());
+        assert!(normalized(&chunked).expect("chunks").is_empty());
+        assert!(normalized(&[(length, "3"), (length, "4")]).is_err());
+        assert!(normalized(&[("Transfer-Encoding", "gzip, chunked")]).is_err());
     }
 
     #[test]
     fn a_host_that_is_none_is_malformed() {
         for host in ["<script>", "api.test:x/y", "a b", "u@h"] {
             assert!(
-                settle(&mut head(b"/", Some(host)), false).is_err(),
+                normalize(&mut head(b"/", Some(host)), false).is_err(),
                 "{host}"
             );
-            assert!(settle(&mut head(b"/", Some(host)), true).is_ok(), "{host}");
+            assert!(
+                normalize(&mut head(b"/", Some(host)), true).is_ok(),
+                "{host}"
+            );
         }
-        assert!(settle(&mut head(b"/", None), false).is_err());
+        assert!(normalize(&mut head(b"/", None), false).is_err());
         let mut old = head(b"/", None);
         old.set_version(Version::HTTP_10);
-        assert!(settle(&mut old, false).is_ok());
+        assert!(normalize(&mut old, false).is_ok());
     }
 }

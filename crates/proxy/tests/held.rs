@@ -1,5 +1,5 @@
-//! Answers that wait for the disk: what leaves, when, and what is recorded. Fail points belong to the whole process, so
-//! these tests take turns.
+//! Answers that wait for the disk: what leaves, when, and what is recorded. Fail points belong to
+//! the whole process, so these tests take turns.
 #![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 #[path = "../../gate/tests/support/mod.rs"]
@@ -20,13 +20,13 @@ use proxy::{
 };
 use testkit::{Connection, Request, Upstream};
 
-use support::{HOST, TestGate, Setup, app, eventually, remaining, request};
+use support::{HOST, Setup, TestGate, app, eventually, remaining, request};
 
 /// The host of an app whose callers do not wait for the disk.
 const KERNEL_HOST: &str = "kernel.test";
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A proxy of one thread whose callers wait for the disk, which waits for the test.
+/// A proxy of one thread whose callers wait for the disk, which the test can stop.
 struct Gateway<'a> {
     scenario: FailScenario<'a>,
     fixture: Arc<TestGate>,
@@ -82,7 +82,7 @@ impl Gateway<'_> {
         Request::get(target).host(HOST).key(&self.key)
     }
 
-    /// Sends a request whose head has come to the journal when this returns.
+    /// Sends a request. The head of its record is in the journal when this returns.
     async fn begin(&self, request: &Request) -> Connection {
         let before = self.fixture.journal.lane(0).opened();
         let mut connection = Connection::open(self.addr).unwrap();
@@ -98,7 +98,7 @@ impl Gateway<'_> {
         self.fixture.journal.lane(0).closed()
     }
 
-    /// The only record, once its call is closed and on the disk.
+    /// Returns the only record, once its call is closed and on the disk.
     async fn record(&self) -> CallRecord {
         records(&self.fixture, 1).await[0]
     }
@@ -111,7 +111,7 @@ impl Gateway<'_> {
     }
 }
 
-/// So many records, once they are on the disk.
+/// Returns this many records, once they are on the disk.
 async fn records(fixture: &TestGate, count: usize) -> Vec<CallRecord> {
     eventually("the calls are closed", async || {
         fixture.records().len() >= count
@@ -215,7 +215,10 @@ async fn an_answer_that_is_larger_than_the_buffer_is_held_back_too_and_comes_who
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_does_not_wait_for_answers_gets_them_in_order_and_each_has_its_record() {
     let gateway = Gateway::start().await;
-    let (_, kernel_key) = gateway.fixture.issue(request("kernel", remaining(10))).await;
+    let (_, kernel_key) = gateway
+        .fixture
+        .issue(request("kernel", remaining(10)))
+        .await;
     gateway.stop_the_disk();
     let mut connection = gateway.begin(&gateway.request("/status/200")).await;
     // Another call on the same thread, so that the first is through the proxy.

@@ -337,7 +337,7 @@ impl Calls {
         }
         for pool in backends.pools() {
             pool.resolve().await;
-            ground.spawn(pool.clone().care());
+            ground.spawn(pool.clone().maintain());
         }
         Ok(Self {
             licensing,

@@ -1,4 +1,4 @@
-//! The task of a connection: one that knows which connection it serves, and that can be cut.
+//! The task of a connection, which knows its connection and can be cut.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,14 +8,15 @@ use std::task::{Context, Poll};
 
 use super::{CURRENT, Connection};
 
-/// A connection's task: sets [`Connection::current`] while it runs, and ends when the connection is cut.
+/// A connection's task. It sets [`Connection::current`] while it is polled, and ends when the
+/// connection is cut.
 ///
-/// Ending drops the call's context, which writes the record of a call that was cut short.
+/// Its end drops the call's context, which writes the record of a call that was cut short.
 pub(crate) struct Cuttable<F> {
     inner: Pin<Box<F>>,
-    /// Here between polls, in [`CURRENT`] during them: moved rather than cloned.
+    /// The connection, between polls. During a poll it is in [`CURRENT`]: moved and not cloned.
     connection: Option<Arc<Connection>>,
-    /// Whether the waker is known to the connection. A spawned task keeps its waker.
+    /// Whether the connection has the waker. A spawned task keeps its waker.
     registered: bool,
 }
 

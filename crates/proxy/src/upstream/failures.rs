@@ -1,21 +1,23 @@
-//! How an upstream fails, counted for every attempt and logged now and then.
+//! The log of an upstream's failures: at most one line a minute, with their number.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Seconds between two lines about one upstream.
-const QUIET: u64 = 60;
+/// The seconds between two lines about one upstream.
+const LOG_INTERVAL_SECONDS: u64 = 60;
 
-/// What is to be logged of one upstream. A dead one fails thousands of times a second.
+/// The failures of one upstream that are not logged yet. A dead one fails thousands of times a
+/// second.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    /// Second since the UNIX epoch before which nothing is logged.
+    /// The second since the UNIX epoch before which nothing is logged.
     quiet_until: AtomicU64,
     unlogged: AtomicU64,
 }
 
 impl Failures {
-    /// Notes one; `Some`: how many there were since the last line, this one among them.
+    /// Notes a failure. Returns the number to log, with this one and those since the last line;
+    /// `None`: nothing is logged now.
     pub(super) fn note(&self) -> Option<u64> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         self.note_at(now.unwrap_or_default().as_secs())
@@ -25,14 +27,14 @@ impl Failures {
         let order = Ordering::Relaxed;
         self.unlogged.fetch_add(1, order);
         let until = self.quiet_until.load(order);
-        // A clock that was set back is not waited for.
-        let is_quiet = now < until && until - now <= QUIET;
-        let is_mine = !is_quiet
+        // A clock that was set back does not silence the log.
+        let is_quiet = now < until && until - now <= LOG_INTERVAL_SECONDS;
+        let is_first = !is_quiet
             && self
                 .quiet_until
-                .compare_exchange(until, now + QUIET, order, order)
+                .compare_exchange(until, now + LOG_INTERVAL_SECONDS, order, order)
                 .is_ok();
-        is_mine.then(|| self.unlogged.swap(0, order))
+        is_first.then(|| self.unlogged.swap(0, order))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Connections to upstreams that a thread keeps open between calls.
+//! The connections to upstreams that a thread keeps open between calls.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -8,10 +8,10 @@ use tokio::net::TcpStream;
 
 use crate::ticks;
 
-/// Unused connections that a thread keeps at most.
-pub(crate) const MAX_IDLE: usize = 256;
+/// The number of unused connections that a thread keeps at most.
+pub(crate) const MAX_IDLE_SOCKETS: usize = 256;
 
-/// The unused connections of one thread. They cost nothing while they wait: no task, no timer.
+/// The unused connections of one thread. They have no task and no timer.
 #[derive(Debug, Default)]
 pub(crate) struct IdleSockets {
     sockets: Mutex<Sockets>,
@@ -19,7 +19,8 @@ pub(crate) struct IdleSockets {
 
 #[derive(Debug, Default)]
 struct Sockets {
-    /// Those unused longest are in front. A list that is empty stays until it is swept out: the next call fills it again.
+    /// Connections by address, those unused longest in front. An empty list stays until the next
+    /// sweep, since the next call fills it again.
     by_address: HashMap<SocketAddr, VecDeque<Idle>>,
     count: usize,
 }
@@ -28,12 +29,12 @@ struct Sockets {
 struct Idle {
     socket: TcpStream,
     since: u64,
-    /// So many ticks it may wait.
+    /// The ticks for which it may wait.
     limit: u64,
 }
 
 impl IdleSockets {
-    /// The connection to this address that was used last, if there is one that is still good.
+    /// Takes the connection to this address that was used last; `None`: none of them is still good.
     pub(crate) fn take(&self, address: &SocketAddr, now: u64) -> Option<TcpStream> {
         loop {
             let idle = self.sockets.lock().pop_newest(address)?;
@@ -43,10 +44,11 @@ impl IdleSockets {
         }
     }
 
-    /// Keeps a connection for `limit` ticks at most. If there are too many, the one unused longest gives way.
+    /// Keeps a connection for at most `limit` ticks. If there are too many, the one unused longest
+    /// is closed.
     pub(crate) fn put(&self, address: SocketAddr, socket: TcpStream, now: u64, limit: u64) {
         let mut sockets = self.sockets.lock();
-        if sockets.count >= MAX_IDLE {
+        if sockets.count >= MAX_IDLE_SOCKETS {
             sockets.pop_oldest();
         }
         let idle = Idle {
@@ -59,12 +61,12 @@ impl IdleSockets {
         sockets.count += 1;
     }
 
-    /// Closes all: the thread stood still, and nobody knows for how long they have waited.
+    /// Closes all connections, after a suspension of the thread whose length is not known.
     pub(crate) fn close_all(&self) {
         *self.sockets.lock() = Sockets::default();
     }
 
-    /// Closes those that have waited long enough, and those that the upstream closed.
+    /// Closes the connections that have waited too long, and those that the upstream closed.
     pub(crate) fn sweep(&self, now: u64) {
         let mut sockets = self.sockets.lock();
         sockets.by_address.retain(|_, waiting| {
@@ -104,7 +106,8 @@ impl Idle {
     }
 }
 
-/// Whether a connection on which nothing is expected is open and silent. No system call, but for one of which something was heard.
+/// Returns whether a connection on which no bytes are expected is open and silent. Costs a system
+/// call only if the kernel has reported something about it.
 fn is_open(socket: &TcpStream) -> bool {
     let read = socket.try_read(&mut [0; 1]);
     read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
@@ -133,9 +136,9 @@ mod tests {
 
         /// Both ends of a connection: ours first.
         async fn connect(&self) -> (TcpStream, TcpStream) {
-            let ours = TcpStream::connect(self.address).await.expect("it listens");
-            let (theirs, _) = self.listener.accept().await.expect("it was connected to");
-            (ours, theirs)
+            let local = TcpStream::connect(self.address).await.expect("it listens");
+            let (remote, _) = self.listener.accept().await.expect("it was connected to");
+            (local, remote)
         }
     }
 
@@ -163,10 +166,10 @@ mod tests {
     async fn a_connection_that_the_upstream_closed_or_wrote_to_is_not_used_again() {
         let upstream = Upstream::start().await;
         let idle = IdleSockets::default();
-        let (closed, theirs) = upstream.connect().await;
-        drop(theirs);
-        let (written, mut theirs) = upstream.connect().await;
-        theirs.write_all(b"?").await.expect("it is open");
+        let (closed, remote) = upstream.connect().await;
+        drop(remote);
+        let (written, mut remote) = upstream.connect().await;
+        remote.write_all(b"?").await.expect("it is open");
         for heard in [&closed, &written] {
             heard.readable().await.expect("it is open");
         }
@@ -207,8 +210,8 @@ mod tests {
     async fn a_sweep_closes_what_the_upstream_closed() {
         let upstream = Upstream::start().await;
         let idle = IdleSockets::default();
-        let (closed, theirs) = upstream.connect().await;
-        drop(theirs);
+        let (closed, remote) = upstream.connect().await;
+        drop(remote);
         closed.readable().await.expect("it is open here");
         idle.put(upstream.address, closed, 0, FOR_LONG);
         idle.sweep(0);
@@ -219,17 +222,17 @@ mod tests {
     async fn there_are_never_too_many() {
         let (one, other) = (Upstream::start().await, Upstream::start().await);
         let idle = IdleSockets::default();
-        let mut theirs = Vec::new();
+        let mut remote = Vec::new();
         let mut last = 0;
-        for _ in 0..=MAX_IDLE {
+        for _ in 0..=MAX_IDLE_SOCKETS {
             let (socket, their) = one.connect().await;
             last = port(&socket);
-            theirs.push(their);
+            remote.push(their);
             idle.put(one.address, socket, 0, FOR_LONG);
         }
         let (socket, _their) = other.connect().await;
         idle.put(other.address, socket, 0, FOR_LONG);
-        assert_eq!(idle.sockets.lock().count, MAX_IDLE);
+        assert_eq!(idle.sockets.lock().count, MAX_IDLE_SOCKETS);
         assert!(
             idle.take(&other.address, 0).is_some(),
             "the oldest gave way"

@@ -1,9 +1,10 @@
-//! A plain connection to an upstream, as Pingora reads and writes it for the time of one call.
+//! Plain connections to upstreams, as Pingora reads and writes them during one call.
 //!
-//! Pingora keeps an unused connection with a task, two channels and a timer of its own, asks the kernel who is at its other end
-//! before it is used again, and sets a timer for each wait. That is 7 % of what a call costs, so plain connections are kept by
-//! [`IdleSockets`](super::IdleSockets) and timed by ticks (`docs/decisions/0006-own-upstream-connections.md`). Those with TLS,
-//! which cost more by themselves, are left to Pingora.
+//! Pingora keeps an unused connection with a task, two channels and a timer of its own, asks the
+//! kernel who is at its other end before it is used again, and sets a timer for each wait. That is
+//! 7 % of what a call costs, so plain connections are kept by [`IdleSockets`](super::IdleSockets)
+//! and timed by ticks (`docs/decisions/0006-own-upstream-connections.md`). Those with TLS, which
+//! cost more anyway, are left to Pingora.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,25 +27,25 @@ use crate::failure::internal;
 use crate::ticks::ticks_in;
 use crate::upstream::PoolOptions;
 
-/// Connects calls to one upstream: by a connection that is open and unused, or by a new one.
+/// A connector of calls to one upstream, by a connection that is open and unused or by a new one.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     connect_timeout: Duration,
-    /// Ticks that an upstream may be silent while it is waited for.
+    /// The ticks for which an upstream may be silent while it is awaited.
     read_limit: u64,
-    /// Ticks that an unused connection is kept.
+    /// The ticks for which an unused connection is kept.
     idle_limit: u64,
 }
 
-/// See the module.
+/// A plain connection to an upstream during one call.
 #[derive(Debug)]
 struct UpstreamSocket {
-    /// `None` once it is given back.
+    /// The socket; `None` once it is given back.
     socket: Option<TcpStream>,
     address: SocketAddr,
     connection: Arc<Connection>,
     idle_limit: u64,
-    /// Pingora found it fit for another call.
+    /// Whether Pingora found it fit for another call.
     rests: bool,
 }
 
@@ -125,17 +126,18 @@ impl AsyncRead for UpstreamSocket {
         let poll = self.socket().poll_read(context, buffer);
         let wait = self.connection.upstream_wait();
         if poll.is_ready() {
-            wait.bytes_came(self.connection.now());
+            wait.bytes_received(self.connection.now());
             return poll;
         }
-        // Who asks with a waker of nobody does not wait: Pingora, about to keep this connection for another call. It is silent, as
-        // it should be. It is told that there is an end, drops it, and so leaves the keeping to us.
+        // A waker without data is Pingora's check, which does not wait, before it keeps this
+        // connection for another call. The connection is silent, as it should be. Pingora is given
+        // the end of it, drops it, and so leaves the keeping to us.
         if context.waker().data().is_null() {
             self.rests = true;
             return Poll::Ready(Ok(()));
         }
-        if self.connection.is_owed_more() {
-            // It may be waiting for the rest of the request, as we are.
+        if self.connection.awaits_rest_of_request() {
+            // The upstream may be waiting for the rest of the request, as we are.
             wait.over();
         } else if wait.lasts_too_long(self.connection.now()) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -150,7 +152,7 @@ impl AsyncWrite for UpstreamSocket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.connection.upstream_wait().bytes_went();
+        self.connection.upstream_wait().bytes_sent();
         self.socket().poll_write(context, bytes)
     }
 
@@ -159,7 +161,7 @@ impl AsyncWrite for UpstreamSocket {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.connection.upstream_wait().bytes_went();
+        self.connection.upstream_wait().bytes_sent();
         self.socket().poll_write_vectored(context, slices)
     }
 
@@ -177,7 +179,7 @@ impl AsyncWrite for UpstreamSocket {
 }
 
 impl VirtualSocket for UpstreamSocket {
-    /// Its options are set when it connects, once for all calls.
+    /// Does nothing: the options are set at the connect, once for all calls.
     fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
         Ok(())
     }

@@ -1,66 +1,71 @@
-//! What the caller of a connection owes to the call that is under way, and what his silence means.
+//! The state of a connection's caller during a call: whether it is still there, and how its request
+//! comes.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use crate::ticks::{self, TICK, ticks_in};
 
-/// A caller who is silent for so long within his request stalls: what breaks then breaks by his doing. So it does where he is
-/// so far behind with [`PACE`], or dripping would be cheaper than silence.
-const STALL: std::time::Duration = std::time::Duration::from_secs(1);
-/// Bytes a second that a body comes with whose caller does not stall.
-const PACE: u64 = 500;
+/// The time after which a caller who is silent within its request stalls: what breaks then is its
+/// doing. A caller who falls this far behind [`MIN_PACE`] stalls too, or else sending drop by drop
+/// would be cheaper than silence.
+const STALL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
+/// The rate, in bytes a second, of a body whose caller does not stall.
+const MIN_PACE: u64 = 500;
 
-/// What it means to a call that its caller says no more or has gone.
+/// The effect on a call when its caller half-closes the connection or is gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Absence {
-    /// The end of what he sends means nothing: he may wait for the answer. A reset ends the call.
+    /// A half-close means nothing, since the caller may wait for the answer. A reset ends the call.
     #[default]
     Answered,
-    /// The end of what he sends ends the call, as a reset does.
+    /// A half-close ends the call, as a reset does.
     Ends,
-    /// The call goes on to its end without him.
+    /// The call goes on to its end without the caller.
     Ignored,
 }
 
-/// One per connection, for one call after the other. Of one thread: atomics, so that it is `Sync`.
+/// The state of the caller, one per connection, for one call after the other. Only one thread uses
+/// it; the atomics make it `Sync`.
 #[derive(Debug)]
-pub(crate) struct CallerSide {
+pub(crate) struct CallerState {
     absence: AtomicU8,
-    /// He said that he sends nothing more, and the framework was not told.
+    /// Whether the caller has half-closed the connection, which the framework is not told.
     said_end: AtomicBool,
-    /// Nobody reads what he sends, so that only his socket tells that he has gone.
+    /// Whether nobody reads what the caller sends, so that only the socket shows whether it is
+    /// gone.
     unread: AtomicBool,
     gone: AtomicBool,
-    /// The whole answer was handed over.
+    /// Whether the whole answer was handed over.
     answered: AtomicBool,
-    /// He waits for `100 Continue`.
+    /// Whether the caller waits for `100 Continue`.
     waits: AtomicBool,
-    /// The tick in which the wait for more of his request began; [`NOT`]: he is not waited for.
+    /// The tick in which the wait for more of the request began; [`UNSET`]: nothing is awaited.
     since: AtomicU64,
-    /// Ticks that he was waited for before that.
+    /// The ticks of earlier waits in this call.
     waited: AtomicU64,
-    /// Bytes of his body.
+    /// The bytes of the request that were received in this call.
     bytes: AtomicU64,
     drips: AtomicBool,
-    /// How far his body is behind [`PACE`] since he last kept it, in [`BYTE`]s, when bytes of it came last.
+    /// How far the body was behind [`MIN_PACE`] when bytes of it were received last, in units of
+    /// which [`BYTE_CREDIT`] make a byte.
     behind: AtomicU64,
 }
 
-/// How fast a body has to come.
+/// The rate at which a body has to come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyRate {
-    /// Ticks that it may be waited for in any case.
+    /// The ticks for which it may be waited for at any rate.
     pub(crate) grace: u64,
-    /// 0: any.
+    /// The least bytes a second; 0: any rate.
     pub(crate) bytes_per_second: u64,
 }
 
-const TICKS_A_SECOND: u64 = 1_000 / TICK.as_millis() as u64;
-const NOT: u64 = u64::MAX;
-/// What a byte makes up for, where a tick of waiting costs [`PACE`].
-const BYTE: u64 = TICKS_A_SECOND;
+const TICKS_PER_SECOND: u64 = 1_000 / TICK.as_millis() as u64;
+const UNSET: u64 = u64::MAX;
+/// The credit of a received byte, where a tick of waiting costs [`MIN_PACE`].
+const BYTE_CREDIT: u64 = TICKS_PER_SECOND;
 
-impl Default for CallerSide {
+impl Default for CallerState {
     fn default() -> Self {
         Self {
             absence: AtomicU8::new(Absence::Answered as u8),
@@ -69,7 +74,7 @@ impl Default for CallerSide {
             gone: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             waits: AtomicBool::new(false),
-            since: AtomicU64::new(NOT),
+            since: AtomicU64::new(UNSET),
             waited: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             drips: AtomicBool::new(false),
@@ -78,21 +83,21 @@ impl Default for CallerSide {
     }
 }
 
-impl CallerSide {
-    /// Another call begins.
+impl CallerState {
+    /// Begins another call.
     pub(super) fn begins(&self) {
         self.set_absence(Absence::Answered);
         self.unread.store(false, Ordering::Relaxed);
         self.answered.store(false, Ordering::Relaxed);
         self.waits.store(false, Ordering::Relaxed);
-        self.since.store(NOT, Ordering::Relaxed);
+        self.since.store(UNSET, Ordering::Relaxed);
         self.waited.store(0, Ordering::Relaxed);
         self.bytes.store(0, Ordering::Relaxed);
         self.drips.store(false, Ordering::Relaxed);
         self.behind.store(0, Ordering::Relaxed);
     }
 
-    /// Says what his absence means to the call.
+    /// Sets what the caller's absence means to the call.
     pub(crate) fn set_absence(&self, absence: Absence) {
         self.absence.store(absence as u8, Ordering::Relaxed);
     }
@@ -105,27 +110,27 @@ impl CallerSide {
         }
     }
 
-    /// Notes that he sends nothing more.
+    /// Notes that the caller has half-closed the connection.
     pub(crate) fn says_end(&self) {
         self.said_end.store(true, Ordering::Relaxed);
     }
 
-    /// Whether he said that he sends nothing more. He may still read.
+    /// Returns whether the caller has half-closed the connection. It may still read.
     pub(crate) fn has_said_end(&self) -> bool {
         self.said_end.load(Ordering::Relaxed)
     }
 
-    /// Notes that nobody reads what he sends until the next call.
+    /// Notes that nobody reads what the caller sends until the next call.
     pub(crate) fn is_unread(&self) {
         self.unread.store(true, Ordering::Relaxed);
     }
 
-    /// Whether his socket has to be asked if he has gone.
+    /// Returns whether the socket has to be asked if the caller is gone.
     pub(super) fn is_to_be_asked(&self) -> bool {
         self.unread.load(Ordering::Relaxed) && !self.is_gone()
     }
 
-    /// Notes that he reset the connection.
+    /// Notes that the caller has reset the connection.
     pub(crate) fn goes(&self) {
         self.gone.store(true, Ordering::Relaxed);
     }
@@ -139,12 +144,12 @@ impl CallerSide {
         self.answered.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that he holds back his body until he is told to go on.
+    /// Notes that the caller holds back its body until it gets `100 Continue`.
     pub(crate) fn waits_to_go_on(&self) {
         self.waits.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that he was told, or did not wait.
+    /// Notes that the caller got `100 Continue`, or did not wait for it.
     pub(crate) fn goes_on(&self) {
         self.waits.store(false, Ordering::Relaxed);
     }
@@ -153,12 +158,12 @@ impl CallerSide {
         self.waits.load(Ordering::Relaxed)
     }
 
-    /// Bytes of his request came.
+    /// Notes received bytes of the request.
     pub(super) fn moves(&self, count: usize, now: u64) {
-        let behind = self.behind(now).saturating_sub(count as u64 * BYTE);
+        let behind = self.behind(now).saturating_sub(count as u64 * BYTE_CREDIT);
         self.behind.store(behind, Ordering::Relaxed);
-        let since = self.since.swap(NOT, Ordering::Relaxed);
-        if since != NOT {
+        let since = self.since.swap(UNSET, Ordering::Relaxed);
+        if since != UNSET {
             let waited = now.saturating_sub(since);
             self.waited.fetch_add(waited, Ordering::Relaxed);
         }
@@ -166,10 +171,11 @@ impl CallerSide {
         self.goes_on();
     }
 
-    /// Whether his body has been waited for too long, for what came of it. Time in which the upstream took nothing is not his.
+    /// Returns whether the body has been waited for too long, given its bytes so far. Time in which
+    /// the upstream took nothing does not count.
     pub(super) fn drips(&self, rate: BodyRate, now: u64) -> bool {
         let since = self.since.load(Ordering::Relaxed);
-        if rate.bytes_per_second == 0 || since == NOT || self.is_waiting_to_go_on() {
+        if rate.bytes_per_second == 0 || since == UNSET || self.is_waiting_to_go_on() {
             return false;
         }
         let waited = self.waited.load(Ordering::Relaxed) + now.saturating_sub(since);
@@ -177,41 +183,43 @@ impl CallerSide {
         let drips = waited
             > rate
                 .grace
-                .saturating_add(earned.saturating_mul(TICKS_A_SECOND));
+                .saturating_add(earned.saturating_mul(TICKS_PER_SECOND));
         if drips {
             self.drips.store(true, Ordering::Relaxed);
         }
         drips
     }
 
-    /// More of his request is waited for.
+    /// Notes that more of the request is awaited.
     pub(super) fn is_awaited(&self, now: u64) {
-        if self.since.load(Ordering::Relaxed) == NOT {
+        if self.since.load(Ordering::Relaxed) == UNSET {
             self.since.store(now, Ordering::Relaxed);
         }
     }
 
-    /// Whether he has been silent for so long that he stalls.
+    /// Returns whether the caller has been silent for so long that it stalls.
     fn is_silent(&self, now: u64) -> bool {
         let since = self.since.load(Ordering::Relaxed);
-        since != NOT && ticks::is_over(since, ticks_in(STALL), now)
+        since != UNSET && ticks::is_over(since, ticks_in(STALL_TIMEOUT), now)
     }
 
-    /// Whether he has been waited for so long that he stalls, for what came of it.
+    /// Returns whether the caller stalls: it is silent for too long, or too far behind.
     pub(super) fn stalls(&self, now: u64) -> bool {
-        self.behind(now) > ticks_in(STALL) * PACE
+        self.behind(now) > ticks_in(STALL_TIMEOUT) * MIN_PACE
     }
 
-    /// How far he is behind. He makes up for the last two [`STALL`]s alone: who goes on after a pause soon is not behind any more.
+    /// Returns how far the caller is behind, at most by two [`STALL_TIMEOUT`]s: after a long pause
+    /// it catches up soon.
     fn behind(&self, now: u64) -> u64 {
         let since = self.since.load(Ordering::Relaxed);
-        let waits = since == NOT || self.is_waiting_to_go_on();
+        let waits = since == UNSET || self.is_waiting_to_go_on();
         let waited = if waits { 0 } else { now.saturating_sub(since) };
         let behind = self.behind.load(Ordering::Relaxed);
-        (behind + waited.saturating_mul(PACE)).min(2 * ticks_in(STALL) * PACE)
+        (behind + waited.saturating_mul(MIN_PACE)).min(2 * ticks_in(STALL_TIMEOUT) * MIN_PACE)
     }
 
-    /// Whether nothing more of his request is to be expected in time: his answer is over, or it drips.
+    /// Returns whether the rest of the request is not awaited any more: the answer is over and the
+    /// request does not come, or it comes too slowly.
     pub(super) fn is_done_with(&self, now: u64) -> bool {
         self.drips.load(Ordering::Relaxed)
             || self.answered.load(Ordering::Relaxed)
@@ -225,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_caller_stalls_who_is_waited_for_too_long() {
-        let caller = CallerSide::default();
+        let caller = CallerState::default();
         assert!(!caller.stalls(1_000), "nobody waits for him");
         caller.is_awaited(1_000);
         caller.is_awaited(1_040);
@@ -236,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_caller_who_drips_stalls_and_one_who_keeps_the_pace_does_not() {
-        let caller = CallerSide::default();
+        let caller = CallerState::default();
         // A great deal, then a byte every half second: what came before does not pay for it.
         caller.moves(1_000_000, 0);
         for step in 0..4 {
@@ -260,7 +268,7 @@ mod tests {
 
     #[test]
     fn after_its_answer_a_request_is_waited_for_while_it_comes() {
-        let caller = CallerSide::default();
+        let caller = CallerState::default();
         caller.waits_to_go_on();
         assert!(!caller.is_done_with(1));
         caller.is_answered();
@@ -278,7 +286,7 @@ mod tests {
             grace: 100,
             bytes_per_second: 10,
         };
-        let caller = CallerSide::default();
+        let caller = CallerState::default();
         assert!(!caller.drips(rate, 10_000), "nobody waits for him");
         caller.is_awaited(0);
         assert!(!caller.drips(rate, 100) && caller.drips(rate, 101));

@@ -1,8 +1,10 @@
-//! What leaves a caller's connection: gathered into few writes, and held back until the record of the call is durable.
+//! The output buffer of a caller's connection: it gathers bytes into few writes, and holds them
+//! back until the record of the call is durable.
 //!
-//! A call whose record waits for the disk is not kept waiting itself: its answer stays here, as bytes, and the call's task, its
-//! buffers and its upstream connection are free at once. When the record is durable the bytes are written by whoever says so,
-//! without a turn of the task. An answer that is larger than the buffer makes its task wait.
+//! A call whose record waits for the disk need not wait itself: its answer stays here, as bytes,
+//! and the call's task, its buffers and its upstream connection are free at once. When the record
+//! is durable, the notifier writes the bytes, without waking the task. An answer that is larger
+//! than the buffer makes its task wait.
 
 use std::fmt::Debug;
 use std::io;
@@ -15,14 +17,15 @@ use model::{Blame, Ending};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-/// Head and body of a small answer leave in one write; larger pieces bypass the buffer.
-const BUFFER: usize = 4_096;
+/// The size of the buffer. Head and body of a small answer leave in one write; larger pieces bypass
+/// the buffer.
+const MAX_BUFFERED_BYTES: usize = 4_096;
 
-/// What a caller's connection is made of.
+/// The socket of a caller's connection.
 pub(crate) trait Socket:
     AsyncRead + AsyncWrite + AsRawFd + Debug + Send + Sync + Unpin + 'static
 {
-    /// Whether the other side has reset the connection. Costs a system call.
+    /// Returns whether the other side has reset the connection. Costs a system call.
     fn has_failed(&self) -> bool;
 }
 
@@ -38,83 +41,84 @@ impl Socket for UnixStream {
     }
 }
 
-/// A call that is over but for the bytes of its answer. Dropped, it is closed as one that we failed.
-pub(crate) struct Ended {
+/// A call that is over but for the bytes of its answer. Dropped, it is closed as `gateway_failed`.
+pub(crate) struct EndedCall {
     pub(crate) committed: Committed,
     pub(crate) closing: Closing,
 }
 
-/// The socket of a connection and what is on its way out.
-pub(crate) struct Outlet {
+/// The socket of a connection, and the bytes on their way to it.
+pub(crate) struct OutputBuffer {
     /// `None` once the connection is over.
     socket: Option<Box<dyn Socket>>,
     buffer: Vec<u8>,
-    /// So much of the buffer was written.
+    /// The bytes of the buffer that were written.
     written: usize,
-    /// While this is here, nothing is written.
+    /// The commit before which nothing is written.
     awaited: Option<HeadCommit>,
-    /// To be closed when the buffer is empty.
-    ended: Option<Ended>,
-    /// Bytes were lost, for the caller is gone: whatever is written from now on is an error.
+    /// The call that is closed when the buffer is empty.
+    ended: Option<EndedCall>,
+    /// Whether the caller is gone and bytes were lost. Every further write is an error.
     lost: bool,
-    /// A byte of the last answer has left.
+    /// Whether a byte of the last answer has left.
     begun: bool,
-    /// The caller may have gone without a word: a call is closed only by [`Outlet::take_watched`].
+    /// Whether the caller may be gone unnoticed. A call is then closed only by
+    /// [`OutputBuffer::take_watched`].
     watched: bool,
-    /// The connection's task, where it waits for room or for the end.
+    /// The connection's task, if it waits for room or for an empty buffer.
     waiting: Option<Waker>,
-    /// Since when the task waits for the journal.
+    /// The moment since which the task waits for the journal.
     blocked_since: Option<Moment>,
     blocked_us: u64,
 }
 
-/// What became of bytes that were held back.
+/// The state of bytes that were held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Released {
-    /// Not yet: the record is not durable.
+pub(crate) enum Release {
+    /// The bytes are held back: the record is not durable yet.
     Held,
-    /// They left, or will as the socket takes them.
-    Left,
-    /// The socket did not take them all: the connection's task has to go on.
-    Stuck,
-    /// The record cannot be made durable: not a byte may leave.
-    Never,
+    /// The bytes have left, or the caller is gone.
+    Sent,
+    /// The socket did not take all bytes. The connection's task has to write the rest.
+    Blocked,
+    /// No byte may leave, since the record cannot be made durable.
+    NotDurable,
 }
 
-/// How much of an answer has left.
+/// The part of an answer that has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Departure {
-    /// All that was written.
+pub(crate) enum Delivery {
+    /// All bytes that were written.
     Whole,
-    /// Not all: the caller is gone.
+    /// Some bytes: the caller is gone.
     Part,
-    /// Not a byte: the caller was gone before.
+    /// No byte: the caller was gone before.
     Nothing,
 }
 
-impl Ended {
-    /// Writes the tail: the last byte has left, or could not.
-    pub(crate) fn close(mut self, departure: Departure) {
+impl EndedCall {
+    /// Writes the tail of the record: the last byte has left, or cannot any more.
+    pub(crate) fn close(mut self, delivery: Delivery) {
         let ending = &mut self.closing.ending;
-        if departure != Departure::Whole && ending.error.is_none() {
+        if delivery != Delivery::Whole && ending.error.is_none() {
             ending.error = Some(Blame::Caller);
             ending.response_complete = false;
         }
-        if departure == Departure::Nothing && ending.error == Some(Blame::Caller) {
-            // Who left before the answer began did not get the upstream's status.
+        if delivery == Delivery::Nothing && ending.error == Some(Blame::Caller) {
+            // A caller who left before the answer began did not get the upstream's status.
             ending.forwarded_status = false;
             ending.response_complete = false;
         }
         self.committed.close(&self.closing);
     }
 
-    /// The same, over at another moment than the call's own end.
+    /// Returns the call with another moment of its end.
     pub(crate) fn at(mut self, at: Moment) -> Self {
         self.closing.at = at;
         self
     }
 
-    /// Writes the tail of a call whose answer we did not let out whole.
+    /// Writes the tail of a call whose answer we cut short.
     pub(crate) fn cut_short(mut self) {
         self.closing.ending = Ending {
             error: Some(Blame::Us),
@@ -125,7 +129,7 @@ impl Ended {
     }
 }
 
-impl Outlet {
+impl OutputBuffer {
     pub(crate) fn new(socket: Box<dyn Socket>) -> Self {
         Self {
             socket: Some(socket),
@@ -147,139 +151,147 @@ impl Outlet {
         socket.map(Pin::new).ok_or_else(closed)
     }
 
-    /// Whether bytes wait to be written.
+    /// Returns whether bytes wait to be written.
     pub(crate) fn has_bytes(&self) -> bool {
         self.written < self.buffer.len()
     }
 
-    /// Whether bytes are held back for the journal.
+    /// Returns whether bytes are held back for the journal.
     pub(crate) fn is_held(&self) -> bool {
         self.awaited.is_some()
     }
 
-    /// Holds back what is written from now on, until `commit` is ready. `context` is of whoever will say so.
+    /// Holds back what is written from now on, until `commit` is ready. `context` wakes the
+    /// notifier that calls [`OutputBuffer::release`] then.
     ///
-    /// Nothing may be held or buffered: an answer of an earlier call would be held back by this one's record.
-    pub(crate) fn hold(&mut self, mut commit: HeadCommit, context: &mut Context<'_>) -> Released {
+    /// Nothing may be held or buffered yet, or else the answer of an earlier call would wait for
+    /// this one's record.
+    pub(crate) fn hold(&mut self, mut commit: HeadCommit, context: &mut Context<'_>) -> Release {
         match Pin::new(&mut commit).poll(context) {
-            Poll::Ready(Ok(())) => Released::Left,
-            Poll::Ready(Err(_)) => Released::Never,
+            Poll::Ready(Ok(())) => Release::Sent,
+            Poll::Ready(Err(_)) => Release::NotDurable,
             Poll::Pending => {
                 self.awaited = Some(commit);
-                Released::Held
+                Release::Held
             }
         }
     }
 
-    /// Takes a call that is over, to be closed when its last byte has left; gives it back if that is so already.
-    pub(crate) fn end(&mut self, ended: Ended) -> Option<(Ended, Departure)> {
+    /// Keeps a call that is over until its last byte has left. Returns it at once if that is so
+    /// already.
+    pub(crate) fn end(&mut self, ended: EndedCall) -> Option<(EndedCall, Delivery)> {
         if !self.has_bytes() && !self.watched {
-            return Some((ended, self.departure()));
+            return Some((ended, self.delivery()));
         }
-        // There is no other: the next call gets its head when this one's answer has left.
+        // No other call is kept here: the next one gets its head when this one's answer has left.
         self.ended = Some(ended);
         None
     }
 
-    /// Writes what was held back if its record is durable, as far as the socket takes it without waiting.
-    pub(crate) fn release(&mut self, context: &mut Context<'_>, worker: &Worker) -> Released {
+    /// Writes the bytes that were held back if their record is durable, as far as the socket takes
+    /// them without waiting.
+    pub(crate) fn release(&mut self, context: &mut Context<'_>, worker: &Worker) -> Release {
         let Some(commit) = &mut self.awaited else {
-            return Released::Left;
+            return Release::Sent;
         };
         match Pin::new(commit).poll(context) {
-            Poll::Pending => return Released::Held,
-            Poll::Ready(Err(_)) => return Released::Never,
+            Poll::Pending => return Release::Held,
+            Poll::Ready(Err(_)) => return Release::NotDurable,
             Poll::Ready(Ok(())) => self.awaited = None,
         }
         if let Some(since) = self.blocked_since.take() {
             self.blocked_us += worker.now().micros_since(since);
         }
         match self.poll_empty(&mut Context::from_waker(Waker::noop()), worker) {
-            Poll::Ready(_) => Released::Left,
-            Poll::Pending => Released::Stuck,
+            Poll::Ready(_) => Release::Sent,
+            Poll::Pending => Release::Blocked,
         }
     }
 
-    /// Microseconds that the task has waited for the journal since it was asked last.
+    /// Returns the microseconds that the task has waited for the journal since the last call of
+    /// this.
     pub(crate) fn take_blocked(&mut self) -> u64 {
         std::mem::take(&mut self.blocked_us)
     }
 
-    /// The task that waits here, to be woken.
+    /// Returns the task that waits here, to be woken.
     pub(crate) fn take_waiting(&mut self) -> Option<Waker> {
         self.waiting.take()
     }
 
-    /// The call whose last byte has left, or cannot leave any more; and whether it has left.
-    pub(crate) fn take_ended(&mut self) -> Option<(Ended, Departure)> {
-        // Mostly there is none, and moving nothing costs as much as moving one.
+    /// Returns the call whose last byte has left, or cannot leave any more, and how much has left.
+    pub(crate) fn take_ended(&mut self) -> Option<(EndedCall, Delivery)> {
+        // Mostly there is none, and moving a `None` costs as much as moving a call.
         if self.ended.is_none() || self.has_bytes() || self.watched {
             return None;
         }
-        let departure = self.departure();
-        self.ended.take().map(|ended| (ended, departure))
+        let delivery = self.delivery();
+        self.ended.take().map(|ended| (ended, delivery))
     }
 
-    /// Notes that the next bytes are of another answer.
+    /// Begins another answer: the next bytes are of it.
     pub(crate) fn begin(&mut self) {
         self.begun = false;
     }
 
-    fn departure(&self) -> Departure {
+    fn delivery(&self) -> Delivery {
         match (self.lost, self.begun) {
-            (false, _) => Departure::Whole,
-            (true, true) => Departure::Part,
-            (true, false) => Departure::Nothing,
+            (false, _) => Delivery::Whole,
+            (true, true) => Delivery::Part,
+            (true, false) => Delivery::Nothing,
         }
     }
 
-    /// Has the call that ends next wait until somebody has seen what becomes of its last bytes.
+    /// Keeps the call that ends next until [`OutputBuffer::take_watched`] says what became of its
+    /// last bytes.
     pub(crate) fn watch(&mut self) {
         self.watched = true;
     }
 
-    /// Whether a call that is over waits for that.
+    /// Returns whether a call that is over is kept for that.
     pub(crate) fn is_watched(&self) -> bool {
         self.watched && self.ended.is_some()
     }
 
-    /// The call that was watched; `gone`: its caller reset the connection before the end.
-    pub(crate) fn take_watched(&mut self, gone: bool) -> Option<(Ended, Departure)> {
+    /// Returns the call that was kept. `gone`: its caller reset the connection before the end.
+    pub(crate) fn take_watched(&mut self, gone: bool) -> Option<(EndedCall, Delivery)> {
         self.watched = false;
         self.lost |= gone;
         self.take_ended()
     }
 
-    /// Whether the other side has reset the connection.
+    /// Returns whether the other side has reset the connection.
     pub(crate) fn has_failed(&self) -> bool {
         self.socket
             .as_ref()
             .is_none_or(|socket| socket.has_failed())
     }
 
-    /// Ends the connection: what has not left never will. Gives the call that this cuts short.
-    pub(crate) fn close(&mut self) -> Option<(Ended, Option<Departure>)> {
-        // A watched call whose bytes have left is over, seen or not.
-        let departure = (!self.has_bytes()).then(|| self.departure());
+    /// Ends the connection and drops the bytes that have not left. Returns the call that was kept,
+    /// if any; without a delivery it is cut short.
+    pub(crate) fn close(&mut self) -> Option<(EndedCall, Option<Delivery>)> {
+        // A watched call whose bytes have left is over, whether or not its caller's reaction was
+        // seen.
+        let delivery = (!self.has_bytes()).then(|| self.delivery());
         self.awaited = None;
         self.socket = None;
-        self.forget();
-        self.ended.take().map(|ended| (ended, departure))
+        self.clear();
+        self.ended.take().map(|ended| (ended, delivery))
     }
 
-    fn forget(&mut self) {
+    fn clear(&mut self) {
         self.buffer.clear();
         self.written = 0;
     }
 
-    /// The caller is gone, and with it what was for it.
+    /// Drops the buffered bytes, since the caller is gone, and returns the error.
     fn lose(&mut self, error: io::Error) -> Poll<io::Result<()>> {
-        self.forget();
+        self.clear();
         self.lost = true;
         Poll::Ready(Err(error))
     }
 
-    /// Writes what is buffered. An error forgets it.
+    /// Writes the buffered bytes. An error drops them.
     pub(crate) fn poll_empty(
         &mut self,
         context: &mut Context<'_>,
@@ -291,7 +303,7 @@ impl Outlet {
             return Poll::Pending;
         }
         if self.lost {
-            self.forget();
+            self.clear();
             return Poll::Ready(Err(closed()));
         }
         while self.has_bytes() {
@@ -308,11 +320,11 @@ impl Outlet {
                 Err(error) => return self.lose(error),
             }
         }
-        self.forget();
+        self.clear();
         Poll::Ready(Ok(()))
     }
 
-    /// Takes bytes of an answer.
+    /// Writes bytes of an answer, or buffers them if they fit.
     pub(crate) fn poll_write(
         &mut self,
         context: &mut Context<'_>,
@@ -328,7 +340,7 @@ impl Outlet {
         poll
     }
 
-    /// Takes bytes of an answer that lie in several places.
+    /// Writes or buffers bytes of an answer that lie in several slices.
     pub(crate) fn poll_write_vectored(
         &mut self,
         context: &mut Context<'_>,
@@ -347,7 +359,7 @@ impl Outlet {
         poll
     }
 
-    /// Notes what came of bytes that were not buffered.
+    /// Notes the result of a write that bypassed the buffer.
     fn note(&mut self, poll: &Poll<io::Result<usize>>) {
         match poll {
             Poll::Ready(Ok(1..)) => self.begun = true,
@@ -356,20 +368,21 @@ impl Outlet {
         }
     }
 
-    /// Whether so many bytes go into the buffer; if not, it is empty and nothing is held.
+    /// Returns whether `length` bytes go into the buffer. If not, it is empty and nothing is held.
     fn poll_room(
         &mut self,
         context: &mut Context<'_>,
         length: usize,
         worker: &Worker,
     ) -> Poll<io::Result<bool>> {
-        if self.buffer.len() + length > BUFFER {
+        if self.buffer.len() + length > MAX_BUFFERED_BYTES {
             ready!(self.poll_empty(context, worker))?;
         }
-        Poll::Ready(Ok(length <= BUFFER))
+        Poll::Ready(Ok(length <= MAX_BUFFERED_BYTES))
     }
 
-    /// Flushes; what is held back leaves by itself later.
+    /// Flushes the buffer and the socket. Bytes that are held back leave later, without another
+    /// flush.
     pub(crate) fn poll_flush(
         &mut self,
         context: &mut Context<'_>,
@@ -382,7 +395,7 @@ impl Outlet {
         self.socket()?.poll_flush(context)
     }
 
-    /// Says the end, once everything has left.
+    /// Half-closes the socket, once everything has left.
     pub(crate) fn poll_shutdown(
         &mut self,
         context: &mut Context<'_>,
