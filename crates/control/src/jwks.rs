@@ -1,4 +1,5 @@
-//! `/.well-known/jwks.json`: the public keys of everything that the gate signs, for everybody.
+//! The handler of `/.well-known/jwks.json`: the public keys of everything that the gate signs, for
+//! everybody.
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
-//! The control plane: the native API under `/api/v1`, for the command line on the gate's own host and for management
-//! keys from elsewhere, and the wire protocols that clients of other systems speak ([`protocol`]).
+//! The control plane: the native API under `/api/v1`, for the command line on the gate's own host
+//! and for management keys from elsewhere, and the wire protocols of clients of other systems
+//! ([`protocol`]).
 //!
 //! An operation exists once, in `licensing` or `ledger`; this crate reads requests, decides who may ask, and translates
 //! answers. No request can end the listener: a handler that panics is a 500.

@@ -1,4 +1,5 @@
-//! Which handler answers which path, and what holds for all of them.
+//! The routers of the control listener: the native API, the protocols, and what holds for all
+//! requests.
 
 use std::sync::Arc;
 

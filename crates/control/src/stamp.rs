@@ -1,8 +1,9 @@
-//! Stamps: a provider reports a call that it served, and gets a signed statement of what was charged for it.
+//! Stamps: a provider reports a call that it served, and gets a signed statement of the charge.
 //!
-//! With an id the report is made once: sent again it is answered again, with other content it is a conflict. The claim keeps
-//! the id of the call, so that a report that broke off is completed by the next one, and one that was recorded is found in
-//! the ledger rather than recorded twice (G2).
+//! A report with an id is made once: sent again it gets the same answer, with other content it is a
+//! conflict. The claim of the id keeps the id of the call, so that a report that broke off is
+//! completed by the next one, and one that was recorded is found in the ledger rather than recorded
+//! twice (G2).
 
 use std::time::Duration;
 
@@ -19,36 +20,37 @@ use store::ClaimKind;
 use crate::http::fault::Fault;
 use crate::http::services::Services;
 
-/// A call that was served elsewhere.
+/// The report of a call that was served elsewhere.
 #[derive(Clone, Copy, Debug)]
 pub struct StampRequest<'a> {
-    /// By what the provider tells it from others of its app: at most [`StampRequest::MAX_ID_BYTES`] bytes. `None`: each report
-    /// is a call of its own.
+    /// The provider's id of the report, unique in its app, of at most
+    /// [`StampRequest::MAX_ID_BYTES`] bytes; `None`: each report is a call of its own.
     pub id: Option<&'a str>,
-    /// Who pays.
+    /// The holder of the license that pays.
     pub holder: Holder<'a>,
-    /// The account that must sell the app; `None`: any.
+    /// The account that must sell the app; `None` for any.
     pub account: Option<&'a AccountName>,
-    /// The app that it must be a license of; `None`: whichever the license is one of.
+    /// The app that the license must be for; `None` for whichever it is for.
     pub app: Option<&'a AppName>,
     /// The method of the call.
     pub method: Method,
     /// The path of the call.
     pub path: &'a NormalPath<'a>,
-    /// Its status: whether it is charged depends on it.
+    /// The HTTP status of the call, which decides whether it is charged.
     pub status: u16,
-    /// Units used, where the route takes them from the answer; `None`: those of the route.
+    /// The units that the call used, if the route takes them from the answer; `None` for those of
+    /// the route.
     pub units: Option<u64>,
 }
 
-/// What was recorded, and the statement of it.
+/// The record of a call, with the signed statement of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
-    /// The provider's id.
+    /// The provider's id of the report.
     pub id: Option<String>,
-    /// The call.
+    /// The id of the call.
     pub call_id: CallId,
-    /// When it was recorded.
+    /// The time at which the call was recorded.
     pub at: Timestamp,
     /// The license that pays.
     pub license_id: LicenseId,
@@ -60,24 +62,24 @@ pub struct Stamp {
     pub method: Method,
     /// The path of the call, in normal form.
     pub path: String,
-    /// Its status.
+    /// The HTTP status of the call.
     pub status: u16,
-    /// Units used.
+    /// The units that the call used.
     pub units: u64,
-    /// Whether it is billed.
+    /// Whether the call is billed.
     pub billable: bool,
-    /// Whether it went beyond the limits of the license.
+    /// Whether the call went beyond the limits of the license.
     pub over_quota: bool,
-    /// The plan that it is priced by.
+    /// The plan by which the call is priced.
     pub plan: Option<PlanName>,
     /// A JWS over the members above that anybody can verify against `/.well-known/jwks.json`.
     pub signed: String,
 }
 
-/// Why there is no stamp.
+/// The reason for which there is no stamp.
 #[derive(Debug, thiserror::Error)]
 pub enum StampError {
-    /// The license or its limits refuse it; nothing was charged. Blame: caller.
+    /// The license or its limits refuse the call; nothing was charged. Blame: caller.
     #[error("{}", .0.refusal.title())]
     Refused(Refused),
     /// The id is longer than [`StampRequest::MAX_ID_BYTES`], or empty. Blame: caller.
@@ -95,21 +97,24 @@ pub enum StampError {
 }
 
 impl StampRequest<'_> {
-    /// Longest id, in bytes.
+    /// The length of the longest id, in bytes.
     pub const MAX_ID_BYTES: usize = 255;
-    /// How long an id is remembered.
+    /// The time for which an id is remembered: 90 days.
     pub const REMEMBERED: Duration = Duration::from_secs(90 * 24 * 3_600);
 }
 
-/// How far clocks may be apart, when a call is looked for by its time.
+/// The largest difference between clocks that the search for a call by its time allows for, in
+/// microseconds.
 const MAX_CLOCK_SKEW_US: i64 = 300_000_000;
 
 impl Services {
-    /// Records a call that was served elsewhere, charged by the rule of its route, and states that with a signature. A call
-    /// beyond the limits of its license is recorded too, and says so: the work is done.
+    /// Records a call that was served elsewhere, charges it by the rule of its route, and returns
+    /// the signed statement. A call beyond the limits of its license is recorded as well, and says
+    /// so: the work is done.
     ///
     /// # Errors
-    /// [`StampError`]; the license's own refusals, as when it is revoked or another app's.
+    /// Returns [`StampError`], with the refusals of the license as well, such as for one that is
+    /// revoked or another app's.
     pub async fn stamp(&self, request: &StampRequest<'_>) -> Result<Stamp, StampError> {
         let entry = match request.holder {
             Holder::Credential(credential) => self.spender().look_up(credential).await,
@@ -135,7 +140,7 @@ impl Services {
             return Err(StampError::Id);
         }
         let units = request.units.map(u64::to_le_bytes);
-        // A license of every app has the ids of the app that is named.
+        // The ids of a license of every app belong to the app that is named.
         let app = request.app.unwrap_or(&license.app);
         let once = IdempotentRequest {
             kind: ClaimKind::Stamp,
@@ -164,7 +169,7 @@ impl Services {
         }
     }
 
-    /// Makes a report that only this caller makes.
+    /// Completes a report whose id this caller has claimed.
     async fn claimed_stamp(
         &self,
         request: &StampRequest<'_>,
@@ -197,7 +202,7 @@ impl Services {
         Ok(stamp)
     }
 
-    /// Spends, and signs what was spent.
+    /// Spends the units of a call, and signs the statement of it.
     async fn record_stamp(
         &self,
         request: &StampRequest<'_>,
@@ -238,7 +243,7 @@ impl Services {
         }))
     }
 
-    /// The record of a call that an earlier try may have left.
+    /// Returns the record of a call that an earlier try may have left.
     async fn recorded(
         &self,
         license_id: LicenseId,
@@ -267,7 +272,7 @@ impl Services {
         Ok(None)
     }
 
-    /// The stamp of a record that was found.
+    /// Returns the stamp of a record that was found.
     fn found_stamp(&self, request: &StampRequest<'_>, call: &CallLine) -> Stamp {
         let account = match request.holder {
             Holder::Found(entry) => entry.license().account.clone(),
@@ -297,7 +302,8 @@ impl Services {
     }
 }
 
-/// What is signed: the stamp without its signature, in members that are always there.
+/// Returns the content that is signed: the stamp without its signature, in members that are always
+/// there.
 fn content(stamp: &Stamp) -> Map<String, Value> {
     let value = serde_json::to_value(stamp).expect("a stamp is plain data");
     let Value::Object(mut members) = value else {
@@ -307,7 +313,7 @@ fn content(stamp: &Stamp) -> Map<String, Value> {
     members
 }
 
-/// A refusal of what came to no call.
+/// Returns the refusal of a report that came to no call, under a new id.
 fn refused(refusal: Refusal) -> Refused {
     Refused::new(refusal, CallId::generate())
 }

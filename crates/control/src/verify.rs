@@ -43,7 +43,8 @@ pub(crate) struct Verification<'a> {
 }
 
 impl Api {
-    /// Verifies a key, which spends one unit of it and leaves a record that is durable when this returns (G1).
+    /// Verifies a key, which spends one unit of it and leaves a record that is durable when this
+    /// returns (G1).
     ///
     /// # Errors
     /// Returns faults that are not about the key: the store or the journal are out of reach.
@@ -51,7 +52,7 @@ impl Api {
         let entry = match self.spender.look_up(asked.key.as_bytes()).await {
             Ok(entry) => entry,
             Err(Refusal::LicenseUnknown) => return Ok(Err(KeyRefusal::Unknown)),
-            Err(refusal) => return Err(trouble(refusal)),
+            Err(refusal) => return Err(fault_of(refusal)),
         };
         if asked.only_api_keys && entry.api_key().is_none() {
             return Ok(Err(KeyRefusal::Unknown));
@@ -87,7 +88,7 @@ impl Api {
     ) -> Result<Verified, Fault> {
         let spend = Spend {
             app: asked.owner.app.as_ref(),
-            // Whoever asks is not whom the key was given to: their address says nothing of it.
+            // The one who asks is not the holder of the key, so their address says nothing of it.
             elsewhere: true,
             ..Spend::one(Holder::Found(entry), Mode::Verify)
         };
@@ -111,7 +112,7 @@ impl Api {
                 let now = self.spender.now();
                 match KeyRefusal::of(refused.refusal, refused.retry_after, entry, now) {
                     Some(refusal) => Ok(Err(refusal)),
-                    None => Err(trouble(refused.refusal)),
+                    None => Err(fault_of(refused.refusal)),
                 }
             }
         }
@@ -119,7 +120,7 @@ impl Api {
 }
 
 /// Returns the fault for a refusal that is not about the key.
-fn trouble(refusal: Refusal) -> Fault {
+fn fault_of(refusal: Refusal) -> Fault {
     if refusal.is_ours() && refusal != Refusal::GatewayError {
         tracing::warn!(code = refusal.code(), "an api key cannot be verified");
         Fault::Unavailable

@@ -74,7 +74,7 @@ async fn create(
     Ok((StatusCode::CREATED, Answer(view(account))))
 }
 
-/// Lists the accounts that are the caller's to see, by name: all, or their own.
+/// Lists the accounts that the caller may see, by name: all, or their own.
 async fn list(
     State(state): Shared,
     caller: Caller,

@@ -22,15 +22,15 @@ use crate::http::problem::{Code, Problem};
 use crate::http::state::Shared;
 use crate::verify::{KeyKind, Verification};
 
-/// Which API keys are listed.
+/// The filter and the page of a list of API keys.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListParameters {
-    /// Only of this app.
+    /// The app whose keys are listed; all if absent.
     app: Option<AppName>,
-    /// Items of a page at most; 1 to 1,000.
+    /// The largest number of items on the page, 1 to 1,000.
     limit: Option<usize>,
-    /// What `next` of the page before said.
+    /// The value of `next` on the page before.
     cursor: Option<LicenseId>,
 }
 
@@ -128,7 +128,7 @@ async fn create(
     Ok((StatusCode::CREATED, Answer(key)))
 }
 
-/// Lists the API keys that are the caller's to see, oldest first.
+/// Lists the API keys that the caller may see, oldest first.
 async fn list(
     State(state): Shared,
     caller: Caller,

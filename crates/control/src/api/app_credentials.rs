@@ -82,7 +82,7 @@ async fn renew(
             model::Interval::duration,
         ),
     };
-    // Before the secret is made, so that none is lost to a key that cannot be read.
+    // This comes before the secret is made, so that no secret is lost to a key that cannot be read.
     state.signing.app_public_key(&app).await?;
     let issued = acting.renew_app_secret(&app, overlap).await?;
     let view = view(&state, issued.secrets, Some(issued.secret)).await?;

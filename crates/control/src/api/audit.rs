@@ -27,13 +27,15 @@ pub(super) fn routes(routes: Routes) -> Routes {
     )
 }
 
-/// Lists the audit log, oldest first: the lines of the caller's account, or for the operator all.
+/// Lists the audit log, oldest first: all lines for the operator, those of the caller's account for
+/// others.
 async fn list(
     State(state): Shared,
     caller: Caller,
     Query(query): Query<AuditQuery>,
 ) -> Result<Answer<List<AuditLine>>, Problem> {
-    // The table has no word for this: the lines do not name an app, so none can be picked for the holder of one app's key.
+    // The table cannot express this: the lines do not name an app, so none can be picked for the
+    // holder of one app's key.
     if caller.app().is_some() {
         let detail = "the audit log is one of the whole account, and the key is for one app of it";
         return Err(Problem::new(Code::ScopeMissing, detail));
@@ -61,7 +63,7 @@ async fn list(
     let licensing = &state.licensing;
     let lines = licensing.audit_log(filter.clone(), after, limit).await?;
     let last = lines.last().map(|line| line.number);
-    // The store hands out no more at once than the largest page, so that the one after it is asked for alone.
+    // The store returns at most the largest page at once, so the line after it is asked for alone.
     let next = match last {
         Some(last) if lines.len() == limit => {
             let more = licensing.audit_log(filter, last, 1).await?;

@@ -15,12 +15,12 @@ use crate::http::caller::Caller;
 use crate::http::extract::Query;
 use crate::http::problem::Problem;
 use crate::http::state::Shared;
-use crate::http::stream::{self, Gone, Lines};
+use crate::http::stream::{self, Lines, ReaderGone};
 
 /// The media type of a stream of lines.
 const LINES: &str = "application/x-ndjson";
 
-/// The place where a page begins: behind this call, in order of start and id.
+/// The place where a page begins: after this call, in order of start and id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Cursor {
     started_at: Timestamp,
@@ -167,8 +167,8 @@ fn seen_by(
 /// Streams all matches, one JSON object per line, read as fast as they are taken.
 async fn stream_lines(ledger: &Ledger, query: CallsQuery) -> Result<Response, Problem> {
     let calls = ledger.calls(query).await?;
-    let (pieces, body) = stream::channel();
-    tokio::spawn(write_lines(calls, Lines::new(pieces)));
+    let (chunks, body) = stream::channel();
+    tokio::spawn(write_lines(calls, Lines::new(chunks)));
     Ok(([(CONTENT_TYPE, HeaderValue::from_static(LINES))], body).into_response())
 }
 
@@ -177,13 +177,13 @@ async fn write_lines(mut calls: Calls, mut lines: Lines) {
         match calls.next_page().await {
             Ok(Some(page)) => {
                 for call in &page {
-                    if let Err(Gone) = lines.push(call).await {
+                    if let Err(ReaderGone) = lines.push(call).await {
                         return;
                     }
                 }
             }
             Ok(None) => {
-                // A reader that went away after the last line has missed nothing.
+                // A reader that left after the last line missed nothing.
                 let _ = lines.flush().await;
                 return;
             }

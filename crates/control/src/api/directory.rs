@@ -1,4 +1,5 @@
-//! `/apps`, `/plans` and `/status`: what is served, what it costs, and how the gate is.
+//! `/apps`, `/plans` and `/status`: the apps that are served, their prices, and the state of the
+//! gate.
 
 use api_types::{App, List, Nothing, Page, Plan, Status};
 use axum::Json as Answer;
@@ -55,7 +56,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         )
 }
 
-/// Lists the apps that are the caller's to see, by name.
+/// Lists the apps that the caller may see, by name.
 async fn apps(
     State(state): Shared,
     caller: Caller,
@@ -80,7 +81,8 @@ async fn app(
         .ok_or_else(|| Problem::not_found("app", &name))
 }
 
-/// Lists the plans that licenses of the caller's can have, by name: all of the configuration, or that of their one license.
+/// Lists the plans that licenses of the caller's can have, by name: all of the configuration, or
+/// that of their one license.
 async fn plans(
     State(state): Shared,
     caller: Caller,
@@ -89,7 +91,7 @@ async fn plans(
     let limit = page_limit(page.limit)?;
     let mut plans = state.directory.plans.clone();
     if let Some(license) = own_license(&state, &caller).await? {
-        // What its apps show is the plan that the license takes from them.
+        // Its apps show the plan that the license takes from them.
         let of_apps = own_apps(&state, &caller).await?;
         let own: Vec<PlanName> = of_apps.into_iter().filter_map(|app| app.plan).collect();
         plans.retain(|plan| {

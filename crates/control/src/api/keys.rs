@@ -127,7 +127,7 @@ async fn create(
     Ok((StatusCode::CREATED, Answer(with_secrets(issued))))
 }
 
-/// Lists the management keys that are the caller's to see, oldest first.
+/// Lists the management keys that the caller may see, oldest first.
 async fn list(
     State(state): Shared,
     caller: Caller,
@@ -156,7 +156,7 @@ async fn show(
     Ok(Answer(view(own(&state, &caller, &id).await?)))
 }
 
-/// Changes from where a management key may be used.
+/// Changes the networks from which a management key may be used.
 async fn change(
     State(state): Shared,
     caller: Caller,

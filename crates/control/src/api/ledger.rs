@@ -1,4 +1,4 @@
-//! `/ledger`: verify, ship, rebuild, export. On the gate's own host only.
+//! `/ledger`: verification, shipping, rebuild and export, on the gate's own host only.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -22,7 +22,7 @@ use crate::document::{Needs, Operation, Routes};
 use crate::http::extract::{Json, Query};
 use crate::http::problem::{Code, Problem};
 use crate::http::state::Shared;
-use crate::http::stream::{self, Pieces};
+use crate::http::stream::{self, ChunkSender};
 
 /// Adds the requests about the ledger.
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -73,7 +73,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         )
 }
 
-/// Counts everything again.
+/// Verifies the ledger by counting everything again.
 async fn verify(
     State(state): Shared,
     Json(Nothing {}): Json<Nothing>,
@@ -81,7 +81,8 @@ async fn verify(
     Ok(Answer(verification(state.ledger.verify().await?)))
 }
 
-/// Brings what is pending, or what a dead instance left in a directory, into the ledger now.
+/// Ships the pending records, or those that a dead instance left in a directory, into the ledger
+/// now.
 async fn ship(State(state): Shared, Json(request): Json<Ship>) -> Result<Answer<Shipped>, Problem> {
     let anew = match request.dir {
         Some(dir) => {
@@ -89,7 +90,7 @@ async fn ship(State(state): Shared, Json(request): Json<Ship>) -> Result<Answer<
             let store = state.store.clone();
             let shipping = ledger::ship(&state.ledger_options, dir, store, Handle::current()).await;
             shipping.map_err(|error| match error {
-                // The directory is the caller's word: what is wrong with it is theirs to know.
+                // The caller named the directory, so they are told what is wrong with it.
                 ledger::Error::Journal(error) => {
                     Problem::new(Code::Conflict, error.to_string()).about("dir")
                 }
@@ -108,7 +109,7 @@ async fn ship(State(state): Shared, Json(request): Json<Ship>) -> Result<Answer<
     }))
 }
 
-/// Refuses a folder that cannot be a journal, by what it is instead.
+/// Refuses a folder that cannot be a journal, and says what it is instead.
 fn judge_dir(dir: &Path) -> Result<(), Problem> {
     let shown = dir.display();
     let journal = dir.join("journal");
@@ -129,7 +130,7 @@ fn judge_dir(dir: &Path) -> Result<(), Problem> {
     Err(Problem::new(Code::Conflict, detail).about("dir"))
 }
 
-/// Makes manifest and rollups anew.
+/// Rebuilds the manifest and the rollups.
 async fn rebuild(
     State(state): Shared,
     Json(Nothing {}): Json<Nothing>,
@@ -159,51 +160,51 @@ async fn export(
         ExportFormat::Csv => "text/csv; charset=utf-8",
         ExportFormat::Parquet => "application/vnd.apache.parquet",
     };
-    // Before the first byte of the answer, which can still be a refusal.
+    // This comes before the first byte of the answer, while it can still be a refusal.
     let calls = state.ledger.calls(query).await?;
     let (reader, writer) = io::pipe().map_err(|error| Problem::internal(&error))?;
     let reader = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))
         .map_err(|error| Problem::internal(&error))?;
-    let (pieces, body) = stream::channel();
+    let (chunks, body) = stream::channel();
     let writer = File::from(OwnedFd::from(writer));
-    tokio::spawn(pump(reader, writer, calls, format, pieces));
+    tokio::spawn(pump(reader, writer, calls, format, chunks));
     Ok(([(CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response())
 }
 
-/// Carries an export, which writes as files are written, to a reader who takes it piece by piece. A pipe lies between:
-/// it slows the writer down to its reader, and tells it when the reader has gone.
+/// Streams an export, which writes as files are written, to a reader who takes it in chunks. The
+/// pipe between them slows the writer down to its reader, and tells it when the reader is gone.
 async fn pump(
     mut reader: pipe::Receiver,
     writer: File,
     calls: Calls,
     format: ExportFormat,
-    pieces: Pieces,
+    chunks: ChunkSender,
 ) {
-    const PIECE: usize = 64 * 1_024;
+    const CHUNK_BYTES: usize = 64 * 1_024;
     let runtime = Handle::current();
     let writing = tokio::task::spawn_blocking(move || {
         runtime.block_on(async move {
-            let mut writer = BufWriter::with_capacity(PIECE, writer);
+            let mut writer = BufWriter::with_capacity(CHUNK_BYTES, writer);
             calls.export(format, &mut writer).await
         })
     });
-    let mut buffer = vec![0; PIECE];
+    let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         match reader.read(&mut buffer).await {
             Ok(0) => break,
             Ok(length) => {
                 let piece = Bytes::copy_from_slice(&buffer[..length]);
-                if pieces.send(Ok(piece)).await.is_err() {
+                if chunks.send(Ok(piece)).await.is_err() {
                     return;
                 }
             }
-            Err(error) => return stream::fail(&pieces, error).await,
+            Err(error) => return stream::fail(&chunks, error).await,
         }
     }
     match writing.await {
         Ok(Ok(_)) => {}
-        Ok(Err(error)) => stream::fail(&pieces, error).await,
-        Err(error) => stream::fail(&pieces, error).await,
+        Ok(Err(error)) => stream::fail(&chunks, error).await,
+        Err(error) => stream::fail(&chunks, error).await,
     }
 }
 

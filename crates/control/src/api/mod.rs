@@ -1,8 +1,8 @@
-//! The requests of the native API, one file per kind of thing: each adds its rows to the table of [`Routes`] and holds the
-//! handlers of them.
+//! The requests of the native API, one file per kind of thing. Each file adds its rows to the table
+//! of [`Routes`] and holds their handlers.
 //!
-//! Whether a key may ask at all is said by the row and judged before the handler runs. A handler says what is the caller's to
-//! see, and refuses what depends on more than the scope.
+//! The row says whether a key may ask at all, which is checked before the handler runs. The handler
+//! decides what the caller may see, and refuses what depends on more than the scope.
 
 mod accounts;
 mod api_keys;

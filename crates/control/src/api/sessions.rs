@@ -18,15 +18,15 @@ use crate::http::extract::{Json, Name, Query};
 use crate::http::problem::{Code, Problem};
 use crate::http::state::{Api, Shared};
 
-/// Which sessions are listed.
+/// The filter and the page of a list of sessions.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListParameters {
-    /// The management key that they act for.
+    /// The management key whose sessions are listed.
     key: ManagementKeyId,
-    /// Items of a page at most; 1 to 1,000.
+    /// The largest number of items on the page, 1 to 1,000.
     limit: Option<usize>,
-    /// What `next` of the page before said.
+    /// The value of `next` on the page before.
     cursor: Option<SessionId>,
 }
 

@@ -1,5 +1,5 @@
-//! `/signing-keys` and `/keyring`: the keys that stamps and access tokens are signed with, and that copies of keys are sealed
-//! with.
+//! `/signing-keys` and `/keyring`: the keys that sign stamps and access tokens, and the key that
+//! seals copies of keys.
 
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ async fn list(
     })))
 }
 
-/// Makes a new key that takes over.
+/// Makes a new signing key, which takes over.
 async fn rotate(
     State(state): Shared,
     Audited(acting): Audited,
@@ -90,7 +90,7 @@ async fn rotate(
     Ok((StatusCode::CREATED, Answer(key)))
 }
 
-/// Makes the key that copies of keys are sealed with from now on.
+/// Makes the key that seals copies of keys from now on.
 async fn rotate_seal_key(
     Audited(acting): Audited,
     Json(Nothing {}): Json<Nothing>,

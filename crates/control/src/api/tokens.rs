@@ -16,15 +16,15 @@ use crate::http::extract::{Json, Name, Query};
 use crate::http::problem::Problem;
 use crate::http::state::Shared;
 
-/// Which tokens are listed.
+/// The filter and the page of a list of tokens.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListParameters {
     /// The license that pays.
     license: LicenseId,
-    /// Items of a page at most; 1 to 1,000.
+    /// The largest number of items on the page, 1 to 1,000.
     limit: Option<usize>,
-    /// What `next` of the page before said.
+    /// The value of `next` on the page before.
     cursor: Option<RequestTokenId>,
 }
 
@@ -96,7 +96,7 @@ async fn show(
     Ok(Answer(own(&state.licensing, &caller, &id).await?.into()))
 }
 
-/// Ends a token that nobody used.
+/// Ends a token that was not used.
 async fn end(
     State(state): Shared,
     caller: Caller,

@@ -1,4 +1,4 @@
-//! `/usage`: calls summed up, and what they cost.
+//! `/usage`: sums of calls, with what they cost.
 
 use api_types::{RECORDS_BEHIND, Scope, UsageParameters};
 use axum::Json as Answer;
@@ -26,7 +26,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
     )
 }
 
-/// Sums up the calls that are the caller's to see. The answer is a plain array of rows.
+/// Sums up the calls that the caller may see. The answer is a plain array of rows.
 async fn usage(
     State(state): Shared,
     caller: Caller,

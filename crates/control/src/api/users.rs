@@ -17,17 +17,17 @@ use crate::http::extract::{Json, Name, Query};
 use crate::http::problem::Problem;
 use crate::http::state::Shared;
 
-/// Which users are listed.
+/// The filter and the page of a list of users.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListParameters {
-    /// The app; needed unless the key is for one app.
+    /// The app whose users are listed; required unless the key is for one app.
     app: Option<AppName>,
-    /// Only the one of this login.
+    /// The login of the one user to list.
     login: Option<String>,
-    /// Items of a page at most; 1 to 1,000.
+    /// The largest number of items on the page, 1 to 1,000.
     limit: Option<usize>,
-    /// What `next` of the page before said.
+    /// The value of `next` on the page before.
     cursor: Option<UserId>,
 }
 
@@ -64,7 +64,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         )
         .delete(
             "/users/{id}",
-            forget,
+            delete,
             Operation::new(
                 "forgetUser",
                 "Forget a user; licenses stay in force and name them no more",
@@ -143,8 +143,8 @@ async fn change(
     Ok(Answer(changed.into()))
 }
 
-/// Forgets a user.
-async fn forget(
+/// Deletes a user.
+async fn delete(
     State(state): Shared,
     caller: Caller,
     Audited(acting): Audited,

@@ -130,7 +130,8 @@ impl Routes {
             let state = Arc::clone(&self.state);
             served = served.layer(middleware::from_fn_with_state(state, idempotency::guard));
         }
-        // Outermost, so that whoever may not ask is told so before anything is read or looked up.
+        // This layer is the outermost, so that callers who may not ask are refused before anything
+        // is read or looked up.
         let who = (operation.needs, operation.of_one_license);
         served = served.route_layer(middleware::from_fn_with_state(who, judge));
         self.router = self.router.route(path, served);

@@ -6,18 +6,18 @@ use serde_json::{Map, Value, json};
 use super::render::{Schemas, license, servers};
 use crate::protocol::{DescribedPath, HeadCredential};
 
-/// The requests of one protocol with what its document says of them.
+/// The requests of one protocol, with their descriptions.
 pub(crate) struct DescribedProtocol {
-    /// Its name.
+    /// The name of the protocol.
     pub(crate) name: &'static str,
     /// The path of its documentation in the repository.
     pub(crate) documentation: String,
-    /// Its requests.
+    /// The requests of the protocol.
     pub(crate) paths: Vec<DescribedPath>,
 }
 
-/// Returns the document (OpenAPI 3.1) of what the protocols serve. It has no answers: they are as
-/// each protocol's own documentation says.
+/// Returns the document (OpenAPI 3.1) of the protocols' requests. It has no answers: each
+/// protocol's own documentation describes them.
 ///
 /// # Panics
 /// If two types of one name have different schemas.

@@ -1,4 +1,4 @@
-//! From the table to OpenAPI 3.1.
+//! The conversion of the table to an OpenAPI 3.1 document.
 
 use api_types::ProblemBody;
 use schemars::generate::SchemaSettings;
@@ -8,11 +8,10 @@ use serde_json::{Map, Value, json};
 use super::refusals::{refusals, responses};
 use super::{BASE, Describe, Described, Needs, Operation};
 
-/// Where schemas stand.
+/// The place of schemas in the document.
 const SCHEMAS: &str = "/components/schemas";
 
-/// The schemas of what is taken and of what is answered, apart: a type may read more than it
-/// writes.
+/// The schemas of requests and those of answers, apart: a type may read more than it writes.
 pub(super) struct Schemas {
     taken: SchemaGenerator,
     answered: SchemaGenerator,
@@ -207,7 +206,7 @@ impl Schemas {
         }
     }
 
-    /// Returns the schema of a type that is taken.
+    /// Returns the schema of a type that is read.
     pub(super) fn taken(&mut self, describe: Describe) -> Schema {
         describe(&mut self.taken)
     }

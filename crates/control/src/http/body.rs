@@ -16,7 +16,7 @@ pub const BODY_LIMIT: usize = 1 << 20;
 /// The time within which a whole body must have arrived.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The length of the longest `detail`, in characters: it may repeat what the client sent.
-const DETAIL: usize = 200;
+const MAX_DETAIL_CHARS: usize = 200;
 
 /// An error in a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,7 +192,7 @@ fn quoted_after<'a>(text: &'a str, beginning: &str) -> Option<&'a str> {
 }
 
 fn shortened(text: &str) -> String {
-    model::quoted(text, DETAIL)
+    model::quoted(text, MAX_DETAIL_CHARS)
 }
 
 #[cfg(test)]
@@ -219,7 +219,7 @@ mod tests {
 
     fn wrong(text: &[u8]) -> (InputKind, Option<String>) {
         let input = parse::<Sample>(text).expect_err("wrong");
-        assert!(input.detail.chars().count() <= DETAIL);
+        assert!(input.detail.chars().count() <= MAX_DETAIL_CHARS);
         (input.kind, input.field)
     }
 

@@ -13,7 +13,7 @@ use licensing::{ApiKeyOwner, AuditedLicensing};
 use model::{AccountName, Actor, AppName, License, LicenseId, Who};
 use store::ManagementKey;
 
-use crate::http::client::{Client, may_come_plain};
+use crate::http::client::{Client, may_send_plain};
 use crate::http::fault::{Denied, Fault};
 use crate::http::problem::{Code, Problem};
 use crate::http::serve::{Access, Peer};
@@ -41,7 +41,7 @@ pub(crate) async fn admit(
     let caller = match peer.access {
         Access::Local => Caller::Operator,
         Access::Keys { .. } => {
-            if !may_come_plain(&peer) {
+            if !may_send_plain(&peer) {
                 let detail = "put TLS in front, or name the network in `[control] plain_http_from`";
                 return Err(Problem::new(Code::PlainHttp, detail));
             }

@@ -45,7 +45,7 @@ impl Client {
 }
 
 /// Returns whether the peer may send requests unencrypted.
-pub(crate) fn may_come_plain(peer: &Peer) -> bool {
+pub(crate) fn may_send_plain(peer: &Peer) -> bool {
     match &peer.access {
         Access::Local => true,
         Access::Keys { plain_http_from } => peer.address.is_some_and(|address| {
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn unencrypted_requests_come_from_this_host_and_from_networks_that_are_named() {
         let networks = ["10.1.0.0/16".parse().expect("valid")];
-        let may = |text: &str| may_come_plain(&peer(text, &networks));
+        let may = |text: &str| may_send_plain(&peer(text, &networks));
         assert!(may("127.0.0.1") && may("::1") && may("10.1.2.3") && may("::ffff:10.1.2.3"));
         assert!(!may("10.2.0.1") && !may("2001:db8::1"));
     }

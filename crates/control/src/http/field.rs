@@ -18,13 +18,13 @@ pub struct Text<const MIN: usize, const MAX: usize>(String);
 pub struct Secret(String);
 
 /// The length of the longest credential in a field, in bytes.
-const SECRET: usize = 512;
+const MAX_SECRET_BYTES: usize = 512;
 
 inline_schema!(<MIN, MAX> Text<MIN, MAX>: {
     "type": "string", "minLength": MIN, "maxLength": MAX,
 });
 inline_schema!(Secret: {
-    "type": "string", "pattern": "^[!-~]+$", "minLength": 1, "maxLength": SECRET, "format": "password",
+    "type": "string", "pattern": "^[!-~]+$", "minLength": 1, "maxLength": MAX_SECRET_BYTES, "format": "password",
 });
 
 // === impl Text ===
@@ -91,10 +91,10 @@ impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
-        if visible && (1..=SECRET).contains(&text.len()) {
+        if visible && (1..=MAX_SECRET_BYTES).contains(&text.len()) {
             Ok(Self(text))
         } else {
-            let most = SECRET;
+            let most = MAX_SECRET_BYTES;
             Err(D::Error::custom(format_args!(
                 "send 1 to {most} characters of visible ASCII"
             )))
@@ -128,7 +128,7 @@ mod tests {
         let secret: Secret = serde_json::from_str(r#""abc-1""#).expect("fits");
         assert_eq!(secret.expose(), "abc-1");
         assert!(!format!("{secret:?}").contains("abc"));
-        let long = format!("\"{}\"", "x".repeat(SECRET + 1));
+        let long = format!("\"{}\"", "x".repeat(MAX_SECRET_BYTES + 1));
         for wrong in [r#""""#, r#""a b""#, r#""é""#, "7", long.as_str()] {
             assert!(serde_json::from_str::<Secret>(wrong).is_err(), "{wrong}");
         }

@@ -1,8 +1,9 @@
-//! `Idempotency-Key`: a request that is sent again is answered again, and done once.
+//! The middleware of `Idempotency-Key`: a request that is sent again gets the first answer and is
+//! done once.
 //!
-//! Answers of success are kept for a day, sealed under the key, which the store does not know:
+//! Successful answers are kept for a day, sealed under the key, which the store does not know:
 //! whoever sends the key again gets the same answer, with the secrets in it. A refusal did nothing,
-//! so that its key can be used again.
+//! so its key can be used again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +55,7 @@ pub(crate) async fn guard(
         return Ok(next.run(request).await);
     };
     let caller = request.extensions().get::<Caller>();
-    // An answer may hold secrets: nobody but who got it the first time gets it again.
+    // An answer may hold secrets: only the caller who got it first gets it again.
     let owner = match caller.and_then(Caller::key) {
         Some(key) => key.id.to_string(),
         None => "operator".to_owned(),
@@ -127,7 +128,7 @@ async fn keep(
 ) -> Result<Response, Problem> {
     let status = response.status();
     if status.is_server_error() {
-        // How far it came is not known: the key stays taken.
+        // How far the request got is not known: the key stays taken.
         return Ok(response);
     }
     let licensing = &state.licensing;

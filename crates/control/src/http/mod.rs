@@ -1,5 +1,5 @@
-//! The ground floor of the control plane: everything between a connection and a handler, for the native API and the wire
-//! protocols alike. Nothing here knows a path, an operation or a protocol.
+//! The ground floor of the control plane: everything between a connection and a handler, for the
+//! native API and the wire protocols alike. No file here knows a path, an operation or a protocol.
 
 pub(crate) mod body;
 pub(crate) mod caller;

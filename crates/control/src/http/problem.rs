@@ -9,7 +9,8 @@ use model::masked;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $status:ident, $code:literal, $title:literal;)*) => {
-        /// The kinds of problems. Each has one status, one word for programs and one sentence for people.
+        /// The kinds of problems. Each has one status, one word for programs and one sentence for
+        /// people.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Code { $($(#[$doc])* $variant,)* }
 
@@ -17,19 +18,19 @@ macro_rules! codes {
             /// Every code.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// The word for programs.
+            /// Returns the word for programs.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $code),* }
             }
 
-            /// The sentence for people.
+            /// Returns the sentence for people.
             #[must_use]
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$variant => $title),* }
             }
 
-            /// The HTTP status; never one of success.
+            /// Returns the HTTP status; never one of success.
             #[must_use]
             pub const fn status(self) -> StatusCode {
                 match self { $(Self::$variant => StatusCode::$status),* }
@@ -41,15 +42,15 @@ macro_rules! codes {
 codes! {
     /// Nothing is configured under the name of the app. Blame: caller.
     AppUnknown = NOT_FOUND, "app_unknown", "no such app";
-    /// The body is longer than is taken. Blame: caller.
+    /// The body is longer than the limit. Blame: caller.
     BodyTooLarge = PAYLOAD_TOO_LARGE, "body_too_large", "the request body is too large";
     /// The state of a thing does not allow what is asked. Blame: caller.
     Conflict = CONFLICT, "conflict", "the present state does not allow this";
-    /// It is there already. Blame: caller.
+    /// The thing exists already. Blame: caller.
     Exists = CONFLICT, "exists", "it exists already";
     /// A field has a value that means nothing here. Blame: caller.
     FieldInvalid = BAD_REQUEST, "field_invalid", "a field has a value that cannot be used";
-    /// An idempotency key that was used for another request. Blame: caller.
+    /// The idempotency key was used for another request. Blame: caller.
     IdempotencyMismatch = CONFLICT, "idempotency_mismatch", "the idempotency key was used for another request";
     /// The first request with an idempotency key broke off. Blame: us.
     IdempotencyUnknown = CONFLICT, "idempotency_unknown", "how far the first request with this idempotency key came is not known";
@@ -57,44 +58,45 @@ codes! {
     IdempotencyInProgress = CONFLICT, "idempotency_under_way", "the first request with this idempotency key is being worked on";
     /// A defect of ours; the log has more. Blame: us.
     Internal = INTERNAL_SERVER_ERROR, "internal", "something went wrong here";
-    /// The disk of the journal does not take what is to be answered. Blame: us.
+    /// The journal's disk is behind the calls that the answer would cover. Blame: us.
     JournalUnavailable = SERVICE_UNAVAILABLE, "journal_unavailable", "the journal is behind the calls, retry later";
-    /// No management key on a request that needs one. Blame: caller.
+    /// The request needs a management key and has none. Blame: caller.
     KeyMissing = UNAUTHORIZED, "key_missing", "a management key is required";
-    /// A management key that is unknown, ended or revoked. Blame: caller.
+    /// The management key is unknown, ended or revoked. Blame: caller.
     KeyUnknown = UNAUTHORIZED, "key_unknown", "the management key is not valid";
-    /// It can be done on the gate's own host only, over its Unix socket. Blame: caller.
+    /// The operation is done on the gate's own host only, over its Unix socket. Blame: caller.
     LocalOnly = FORBIDDEN, "local_only", "this is done on the gate's own host";
-    /// The path is there, the method is not. Blame: caller.
+    /// The path exists, but not with this method. Blame: caller.
     MethodUnknown = METHOD_NOT_ALLOWED, "method_not_allowed", "the path does not take this method";
-    /// There is no such thing, or it belongs to somebody else. Blame: caller.
+    /// The thing does not exist, or belongs to somebody else. Blame: caller.
     NotFound = NOT_FOUND, "not_found", "there is no such thing";
     /// Nothing is served under the path. Blame: caller.
     PathUnknown = NOT_FOUND, "path_unknown", "nothing is served under this path";
-    /// A key over an unencrypted connection from another host. Blame: caller.
+    /// The key came over an unencrypted connection from another host. Blame: caller.
     PlainHttp = FORBIDDEN, "plain_http", "unencrypted requests are taken from this host only";
-    /// Not JSON, not UTF-8, too deep, an unknown or a missing field. Blame: caller.
+    /// The request is not JSON, not UTF-8, too deep, or has an unknown or a missing field. Blame:
+    /// caller.
     RequestMalformed = BAD_REQUEST, "request_malformed", "the request cannot be understood";
-    /// The body took too long to come. Blame: caller.
+    /// The body took too long to arrive. Blame: caller.
     RequestTimeout = REQUEST_TIMEOUT, "request_timeout", "the request took too long to arrive";
     /// The management key was not made for this. Blame: caller.
     ScopeMissing = FORBIDDEN, "scope_missing", "the management key may not do this";
     /// The store is out of reach. Blame: us.
     StoreUnavailable = SERVICE_UNAVAILABLE, "store_unavailable", "the store cannot be reached, retry later";
-    /// Too many bad keys came from the address. Blame: caller.
+    /// The address sent too many bad keys. Blame: caller.
     TooManyFailures = TOO_MANY_REQUESTS, "too_many_failures", "too many failed attempts, retry later";
 }
 
-/// A problem on its way to the client. It holds nothing that belongs in the log alone.
+/// A problem as an answer. It holds nothing that belongs in the log alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Its kind.
+    /// The kind.
     pub code: Code,
-    /// What is wrong in this case and what to do about it.
+    /// The sentence that says what is wrong in this case and what to do about it.
     pub detail: String,
-    /// The field of the request that it is about.
+    /// The field of the request that the problem is about.
     pub field: Option<String>,
-    /// When to come back.
+    /// The time after which another try may pass.
     pub retry_after: Option<Duration>,
 }
 

@@ -25,12 +25,12 @@ use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 /// The number of connections that a listener serves at once; more wait in the kernel's queue.
-const CONNECTIONS: usize = 512;
+const MAX_CONNECTIONS: usize = 512;
 /// The time within which a request's head must have arrived, which is also how long an idle
 /// connection is kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time that requests in progress have to end at shutdown.
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The credentials that a listener asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +65,9 @@ pub(crate) struct Peer {
 
 /// Binds the gate's Unix socket with mode 0600, in place of one that another start left behind.
 ///
-/// It is bound under another name and renamed, so that nobody can connect before its mode is set, and so that a
-/// second process takes over without a gap. Must be called within a tokio runtime.
+/// The socket is bound under another name and renamed, so that nobody can connect before its mode
+/// is set, and so that a second process takes over without a gap. Must be called within a tokio
+/// runtime.
 ///
 /// # Errors
 /// Returns errors of the file system, and an error if the path is longer than a socket's name may
@@ -78,7 +79,7 @@ pub fn bind_socket(data_dir: &Path) -> io::Result<UnixListener> {
 /// Binds a Unix socket of this name in the gate's `data_dir`, as [`bind_socket`] does.
 ///
 /// # Errors
-/// As [`bind_socket`].
+/// Returns the errors of [`bind_socket`].
 pub fn bind_private(data_dir: &Path, name: &str) -> io::Result<UnixListener> {
     let path = data_dir.join(name);
     let fresh = data_dir.join(format!("{name}.{}", std::process::id()));
@@ -108,7 +109,7 @@ pub async fn serve(
         access != Access::Local || matches!(listener, Listener::Unix(_)),
         "full rights are given on a unix socket only"
     );
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -126,7 +127,7 @@ pub async fn serve(
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, most often: give others time to close theirs.
+                // Most often the file descriptors are used up: give others time to close theirs.
                 tracing::warn!(%error, "the API cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
@@ -147,7 +148,7 @@ pub async fn serve(
     }
     stop.send_replace(true);
     let drained = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+    if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
         tracing::warn!("requests to the API were cut at shutdown");
     }
 }

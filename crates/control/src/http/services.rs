@@ -95,8 +95,8 @@ impl Services {
     /// it.
     ///
     /// # Errors
-    /// [`Fault::Denied`] without a key, for one that is unknown or has ended (alike), and for an address with too many
-    /// failures; [`Fault::Unavailable`] without a store.
+    /// Returns [`Fault::Denied`] without a key, for one that is unknown or has ended (alike), and
+    /// for an address with too many failures; [`Fault::Unavailable`] without a store.
     pub async fn authenticate(
         &self,
         client: &Client,
@@ -109,7 +109,7 @@ impl Services {
     /// key pair is exchanged for such a token.
     ///
     /// # Errors
-    /// As [`authenticate`](Self::authenticate).
+    /// Returns the errors of [`authenticate`](Self::authenticate).
     pub async fn authenticate_owner(
         &self,
         client: &Client,
@@ -124,7 +124,7 @@ impl Services {
                 Ok(holder) => self.0.holder(holder.key).await,
                 Err(SessionError::InvalidToken) => Ok(None),
                 Err(SessionError::Failed(error)) => Err(error.into()),
-                // It was good once, so nobody guesses.
+                // The token was valid once, so this is no guess.
                 Err(_) => Err(Fault::from(Denied::Wrong)),
             }
         };
@@ -136,7 +136,7 @@ impl Services {
     /// address.
     ///
     /// # Errors
-    /// As [`authenticate`](Self::authenticate), and those of `check`.
+    /// Returns the errors of [`authenticate`](Self::authenticate), and those of `check`.
     pub async fn credential<T, E: Into<Fault>>(
         &self,
         client: &Client,
@@ -152,7 +152,7 @@ impl Api {
         client: &Client,
         presented: Option<&str>,
     ) -> Result<Caller, Fault> {
-        // Whoever is throttled learns nothing more, not even that they sent no key.
+        // A throttled client learns nothing more, not even that it sent no key.
         let check = async {
             let presented = presented.ok_or(Denied::Missing)?;
             let found = self.licensing.authenticate(presented).await;

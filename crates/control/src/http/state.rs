@@ -58,7 +58,7 @@ pub struct AppDirectory {
     pub plans: Vec<Plan>,
 }
 
-/// What the gate says about itself.
+/// The facts about the gate that the API shows.
 #[derive(Clone, Debug)]
 pub struct GateInfo {
     /// The version of the program.
@@ -73,7 +73,7 @@ pub struct GateInfo {
     pub listen: Vec<String>,
 }
 
-/// What clients may use up.
+/// The limits of clients.
 #[derive(Clone, Copy, Debug)]
 pub struct ControlLimits {
     /// The number of bad keys that one address may present in a minute; loopback is not counted.

@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 
 /// The number of addresses that are counted at most in a minute. A guesser with more of them gains
 /// nothing against 256 random bits.
-const ADDRESSES: usize = 10_000;
-const MINUTE: i64 = 60_000_000;
+const MAX_ADDRESSES: usize = 10_000;
+const MINUTE_US: i64 = 60_000_000;
 
 /// A counter of failed credentials. An IPv6 address counts as its /64. Clients that are not counted
 /// are sorted out before, see [`Client::guesser`](crate::protocol::Client::guesser).
@@ -56,26 +56,26 @@ impl Throttle {
     pub(crate) fn admit(&self, address: Address, now: Timestamp) -> Result<(), Duration> {
         let address = counted(address);
         let mut window = self.window.lock();
-        window.turn(now);
+        window.roll_over(now);
         let failures = window.failures.get(&address).copied().unwrap_or(0);
         if failures < self.per_minute {
             return Ok(());
         }
-        let rest = MINUTE - now.micros().rem_euclid(MINUTE);
+        let rest = MINUTE_US - now.micros().rem_euclid(MINUTE_US);
         Err(Duration::from_micros(rest.unsigned_abs()))
     }
 
     /// Returns how many failures an address may still have, of how many, and until when; all of
     /// them for `None`, which is not counted.
     pub(crate) fn left(&self, address: Option<Address>, now: Timestamp) -> Attempts {
-        let minute = now.micros().div_euclid(MINUTE);
+        let minute = now.micros().div_euclid(MINUTE_US);
         let mut window = self.window.lock();
-        window.turn(now);
+        window.roll_over(now);
         let failures = address.and_then(|address| window.failures.get(&counted(address)).copied());
         Attempts {
             limit: self.per_minute,
             remaining: self.per_minute.saturating_sub(failures.unwrap_or(0)),
-            resets_at: Timestamp::from_micros((minute + 1) * MINUTE),
+            resets_at: Timestamp::from_micros((minute + 1) * MINUTE_US),
         }
     }
 
@@ -83,8 +83,8 @@ impl Throttle {
     pub(crate) fn failed(&self, address: Address, now: Timestamp) {
         let address = counted(address);
         let mut window = self.window.lock();
-        window.turn(now);
-        if window.failures.len() >= ADDRESSES && !window.failures.contains_key(&address) {
+        window.roll_over(now);
+        if window.failures.len() >= MAX_ADDRESSES && !window.failures.contains_key(&address) {
             return;
         }
         let failures = window.failures.entry(address).or_default();
@@ -94,8 +94,8 @@ impl Throttle {
 
 impl Window {
     /// Clears the counts if a new minute has begun.
-    fn turn(&mut self, now: Timestamp) {
-        let minute = now.micros().div_euclid(MINUTE);
+    fn roll_over(&mut self, now: Timestamp) {
+        let minute = now.micros().div_euclid(MINUTE_US);
         if minute != self.minute {
             self.minute = minute;
             self.failures.clear();
@@ -164,6 +164,6 @@ mod tests {
             let address = std::net::Ipv4Addr::from(0x0b00_0000 + bits);
             throttle.failed(Address::new(address.into()), at(0));
         }
-        assert_eq!(throttle.window.lock().failures.len(), ADDRESSES);
+        assert_eq!(throttle.window.lock().failures.len(), MAX_ADDRESSES);
     }
 }

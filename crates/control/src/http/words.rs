@@ -131,7 +131,7 @@ fn wanted(expected: &str) -> (bool, String) {
     (false, words.to_owned())
 }
 
-/// Returns the words for what came instead.
+/// Returns the words for the value that was found instead.
 fn shown(found: &str) -> String {
     match found {
         "null" => "null".to_owned(),
@@ -227,10 +227,10 @@ mod tests {
         ] {
             assert_eq!(in_words(message), words, "{message}");
         }
-        let told = no_json("expected `,` or `}` at line 1 column 8");
+        let message = no_json("expected `,` or `}` at line 1 column 8");
         assert!(
-            told.starts_with("the body is no JSON at line 1 column 8: send"),
-            "{told}"
+            message.starts_with("the body is no JSON at line 1 column 8: send"),
+            "{message}"
         );
     }
 }

@@ -1,12 +1,14 @@
-//! The wire protocols of the control listener, each a folder of adapters over the same services.
+//! The wire protocols of the control listener: a folder of adapters for each, over the same
+//! services.
 //!
 //! # Adding a protocol
-//! One folder beside this file with a type that implements [`Protocol`], and one line in [`SHIPPED`](crate::SHIPPED). A protocol has no
-//! storage and no rules of its own: its handlers read a request into types ([`read_json`], the types of [`field`]), ask
-//! an operation of `licensing` through [`Services`], and translate names, units, errors and status codes.
+//! A protocol is one folder beside this file, with a type that implements [`Protocol`], and one
+//! line in [`SHIPPED`](crate::SHIPPED). It has no storage and no rules of its own: its handlers
+//! read a request into types ([`read_json`], the types of [`field`]), ask an operation of
+//! `licensing` through [`Services`], and translate names, units, errors and status codes.
 //!
-//! What holds for all of them is done once, here and in `http`: bodies are bounded and errors name
-//! the field, credentials are throttled per address and answered alike whether unknown or wrong,
+//! The rules for all protocols are kept here and in `http`: bodies are bounded and errors name the
+//! field, credentials are throttled per address and answered alike whether unknown or wrong,
 //! unencrypted requests are taken from named networks only, and a handler that panics is an answer
 //! in the protocol's own words ([`Protocol::refuse`]).
 
@@ -28,7 +30,7 @@ pub(crate) use mount::mount;
 pub(crate) use paths::DescribedPath;
 pub use paths::{About, HeadCredential, Paths};
 
-/// One wire protocol.
+/// A wire protocol.
 pub trait Protocol: Sync {
     /// Returns the name of the protocol, for the log and for its documentation.
     fn name(&self) -> &'static str;

@@ -1,4 +1,4 @@
-//! The frame around the handlers of a protocol, which puts it on the listener.
+//! The middleware around the handlers of a protocol, which puts it on the listener.
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -7,7 +7,7 @@ use axum::response::Response;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::{DescribedPath, Protocol};
-use crate::http::client::{Client, may_come_plain};
+use crate::http::client::{Client, may_send_plain};
 use crate::http::fault::Fault;
 use crate::http::headers::uncached;
 use crate::http::serve::Peer;
@@ -37,7 +37,7 @@ pub(crate) fn mount(
     let mut router = Router::new();
     let (operations, mut described) = protocol.operations(services).split();
     if operations.has_routes() {
-        let guard = middleware::from_fn_with_state(mounted.clone(), to_its_end);
+        let guard = middleware::from_fn_with_state(mounted.clone(), run_detached);
         router = router.merge(
             operations
                 .method_not_allowed_fallback(refused)
@@ -47,7 +47,7 @@ pub(crate) fn mount(
     let (passages, passing) = protocol.passages(services).split();
     described.extend(passing);
     if passages.has_routes() {
-        let guard = middleware::from_fn_with_state(mounted.clone(), while_asked);
+        let guard = middleware::from_fn_with_state(mounted.clone(), run_while_connected);
         router = router.merge(
             passages
                 .method_not_allowed_fallback(refused)
@@ -67,7 +67,7 @@ async fn admit(State(mounted): State<Mounted>, mut request: Request, next: Next)
         let fault = Fault::internal(&"a request came in without a peer");
         return mounted.protocol.refuse(&fault);
     };
-    if !may_come_plain(peer) {
+    if !may_send_plain(peer) {
         return mounted.protocol.refuse(&Fault::PlainHttp);
     }
     let trusted = &mounted.services.api().trusted_proxies;
@@ -78,22 +78,26 @@ async fn admit(State(mounted): State<Mounted>, mut request: Request, next: Next)
 
 /// Runs a request in a task of its own, to its end even if the client is gone, so that no operation
 /// is left half done. A panic becomes an answer.
-async fn to_its_end(State(mounted): State<Mounted>, request: Request, next: Next) -> Response {
+async fn run_detached(State(mounted): State<Mounted>, request: Request, next: Next) -> Response {
     let handling = tokio::spawn(next.run(request));
     uncached(mounted.answer(handling.await))
 }
 
 /// Runs a request in a task that is aborted when the client is gone. A panic becomes an answer.
-async fn while_asked(State(mounted): State<Mounted>, request: Request, next: Next) -> Response {
-    let mut handling = Ended(tokio::spawn(next.run(request)));
+async fn run_while_connected(
+    State(mounted): State<Mounted>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut handling = AbortOnDrop(tokio::spawn(next.run(request)));
     let answer = (&mut handling.0).await;
     mounted.answer(answer)
 }
 
 /// A task that is aborted when its handle is dropped.
-pub(crate) struct Ended<T>(pub(crate) JoinHandle<T>);
+pub(crate) struct AbortOnDrop<T>(pub(crate) JoinHandle<T>);
 
-impl<T> Drop for Ended<T> {
+impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
     }

@@ -1,4 +1,4 @@
-//! Who may ask, and what they see.
+//! Tests of who may ask, and what they see.
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,4 +1,4 @@
-//! APIMW, where a case takes days: over real sockets, by a clock that is moved by hand.
+//! Tests of APIMW whose cases take days: over real sockets, with a clock that is moved by hand.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The audit log through the API: what was done is in it, by whom and from where, and no secret.
+//! Tests of the audit log through the API: it names what was done, by whom and from where, and no
+//! secret.
 
 use serde_json::Value;
 

@@ -1,4 +1,5 @@
-//! better-auth, where a case takes hours: over real sockets, by a clock that is moved by hand.
+//! Tests of better-auth whose cases take hours: over real sockets, with a clock that is moved by
+//! hand.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::support::World;
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A key made with server-only fields, and what verifying it says.
+/// A key made with server-only fields, and the answer to its verification.
 struct Key<'a> {
     world: &'a World,
     owner: String,
@@ -51,7 +52,7 @@ impl<'a> Key<'a> {
         self.ask("POST", "verify", body).await
     }
 
-    /// What is left after a valid use, or why it is none.
+    /// Returns the remaining uses after a valid use, or the reason for which the key is not valid.
     async fn left(&self) -> Result<Value, String> {
         let verified = self.verify().await;
         if verified["valid"] == true {
@@ -130,7 +131,7 @@ async fn case_84_the_third_of_two_a_minute_is_told_when_to_come_back() {
     assert_eq!(key.verify().await["valid"], true);
 }
 
-/// Each hour lets ten pass, whenever in it they come.
+/// Each hour lets ten calls pass, whenever in it they arrive.
 #[tokio::test]
 async fn case_85_ten_an_hour_and_a_call_every_five_minutes_pass_ten_times_in_each_hour() {
     let world = World::by_hand(SHIPPED).await;
@@ -145,7 +146,7 @@ async fn case_85_ten_an_hour_and_a_call_every_five_minutes_pass_ten_times_in_eac
     }
 }
 
-/// As the original counts.
+/// The same count as in the original.
 #[tokio::test]
 async fn case_85_windows_of_the_original_are_locked_until_the_last_accepted_call_is_an_hour_ago() {
     let world = World::by_hand(SHIPPED).await;

@@ -1,5 +1,5 @@
-//! Every body of every protocol, wrong in every way: refused in the shape of its protocol, by the name of the field, with
-//! nothing written.
+//! Tests of every body of every protocol, wrong in every way: it is refused in the shape of its
+//! protocol, by the name of the field, and nothing is written.
 
 use control::SHIPPED;
 use http_body_util::Full;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::support::{Answer, World};
 
-/// What tells that nothing was written.
+/// Returns everything that could have been written, to compare it before and after.
 async fn written(world: &World) -> Vec<Value> {
     let mut all = Vec::new();
     for path in [
@@ -47,7 +47,7 @@ fn wrongs(name: &str, kind: &str, others: &str) -> Vec<Vec<u8>> {
 
 // === the native API, by its document ===
 
-/// A request with a body, by the document.
+/// A request with a body, from the document.
 struct Operation {
     method: String,
     path: String,
@@ -56,7 +56,7 @@ struct Operation {
     required: Vec<String>,
 }
 
-/// What a reference in the document leads to.
+/// Returns the target of a reference in the document.
 fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     match schema["$ref"].as_str() {
         Some(path) => document.pointer(&path[1..]).expect("it leads somewhere"),
@@ -64,7 +64,7 @@ fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     }
 }
 
-/// The type of a schema, that of the value where `null` may stand in its place.
+/// Returns the type of a schema: that of the value if `null` may be in its place.
 fn kind(document: &Value, schema: &Value) -> String {
     let schema = resolved(document, schema);
     let some = |kind: &&Value| **kind != "null";
@@ -121,7 +121,7 @@ fn operations(document: &Value) -> Vec<Operation> {
     found
 }
 
-/// Things that the paths of the document name.
+/// Returns the path with ids of things, which are made for it.
 async fn with_ids(world: &World, method: &str, path: &str) -> String {
     let id = async |path: &str, body: &str| {
         let made = world.local("POST", path, body).await.json(201);
@@ -182,7 +182,7 @@ async fn every_body_of_the_native_api_is_refused_by_the_name_of_its_wrong_field(
 
 // === the protocols ===
 
-/// A body of a protocol: where it goes, its fields with their types, and those that must be there.
+/// A body of a protocol: its path, its fields with their types, and the required ones.
 struct Body {
     path: &'static str,
     fields: &'static [(&'static str, &'static str)],
@@ -308,7 +308,7 @@ const BETTER_AUTH: &[Body] = &[
     },
 ];
 
-/// What of an answer names the field, if it has the shape of its protocol.
+/// Returns the part of an answer that names the field, if it has the shape of its protocol.
 fn told(path: &str, answer: &Answer) -> String {
     let body = answer.json(400);
     let text = |value: &Value| value.as_str().unwrap_or("").to_owned();

@@ -1,4 +1,4 @@
-//! Input that nobody should send.
+//! Tests of input that no client should send.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Management keys.
+//! Tests of management keys.
 
 use crate::support::World;
 

@@ -1,4 +1,4 @@
-//! Usage, calls, and keeping the books.
+//! Tests of usage, calls, and the upkeep of the ledger.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use crate::support::World;
 
 const START: i64 = 1_790_000_000_000_000;
 
-/// Calls in groups that began in the same microsecond.
+/// Writes calls in groups that began in the same microsecond.
 fn write_calls(world: &World, license: &Value, count: u32) {
     for number in 0..count {
         world.call(license, number, START + i64::from(number / 4));

@@ -1,4 +1,4 @@
-//! Licenses from creation to revocation.
+//! Tests of licenses, from creation to revocation.
 
 use std::collections::HashSet;
 

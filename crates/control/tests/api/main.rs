@@ -1,4 +1,4 @@
-//! The API over real sockets, with the real licensing, ledger, journal and store.
+//! Tests of the API over real sockets, with the real licensing, ledger, journal and store.
 
 #![allow(clippy::unwrap_used, reason = "the panic of a test is its message")]
 

@@ -1,11 +1,12 @@
-//! Every request of the served document, asked by everybody who is not meant to: a request that is added is asked too.
+//! Tests that ask every request of the served document as every caller who may not: a request that
+//! is added is tested too.
 
 use api_types::Scope;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, World};
 
-/// What a request is said to need.
+/// The right that a request takes, by the document.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Needs {
     Nothing,
@@ -19,17 +20,17 @@ enum Needs {
 struct Asked {
     method: String,
     path: String,
-    /// The path with a name in it that nothing has; the same path if it takes no name.
+    /// The path with a name that nothing has; the same path if it takes no name.
     path_of_nothing: String,
     body: String,
     needs: Needs,
-    /// Whether the document gives it to keys for one license too.
+    /// Whether the document admits keys for one license too.
     of_one_license: bool,
     /// Whether it is about one thing, by its path or by a parameter that is needed.
     of_one_thing: bool,
 }
 
-/// Things of the account `default`, of which nobody else may learn.
+/// The things of the account `default`, which no other account may learn of.
 struct Things {
     license: Value,
     user: Value,
@@ -50,7 +51,7 @@ impl Things {
         }
     }
 
-    /// What a parameter of a path is filled with.
+    /// Returns the value for a parameter of a path.
     fn named(&self, path: &str) -> String {
         let id = |thing: &Value| thing["id"].as_str().unwrap().to_owned();
         match path.split('/').nth(1).unwrap() {
@@ -64,7 +65,7 @@ impl Things {
         }
     }
 
-    /// The parameters that a request needs.
+    /// Returns the parameters that a request requires.
     fn query(&self, operation: &Value) -> String {
         let parameters = operation["parameters"].as_array();
         let needed = parameters
@@ -84,7 +85,7 @@ impl Things {
         pairs.chain(by_app).collect::<Vec<_>>().join("&")
     }
 
-    /// A body that the request takes, so far as something must stand in it.
+    /// Returns a body that the request takes, with the required fields.
     fn body(&self, path: &str) -> Value {
         match path {
             "/licenses/{id}/credentials/revoke" => {
@@ -102,7 +103,7 @@ impl Things {
         }
     }
 
-    /// Whether an answer names one of them.
+    /// Returns whether an answer names one of them.
     fn shown_in(&self, answer: &str) -> bool {
         let words = ["/licenses", "/users", "/keys", "/management-keys"].map(|of| self.named(of));
         let words = words.iter().map(String::as_str);
@@ -111,7 +112,7 @@ impl Things {
     }
 }
 
-/// Every request of the document.
+/// Returns every request of the document.
 async fn everything(world: &World, things: &Things) -> Vec<Asked> {
     let document = world
         .remote(None, "GET", "/openapi.json", "")
@@ -144,7 +145,7 @@ async fn everything(world: &World, things: &Things) -> Vec<Asked> {
     all
 }
 
-/// What the document says of who may ask.
+/// Returns the right that a request takes, by the document.
 fn needs(operation: &Value, said: &str) -> Needs {
     if operation["security"] == json!([]) {
         return Needs::Nothing;
@@ -163,7 +164,7 @@ async fn ask(world: &World, key: Option<&str>, asked: &Asked) -> Answer {
     world.remote(key, &asked.method, &asked.path, body).await
 }
 
-/// Refused, by this word.
+/// Checks that an answer is a refusal with this code.
 fn refused(answer: &Answer, status: u16, code: &str, asked: &Asked) {
     let text = answer.text();
     assert_eq!(answer.status, status, "{asked:?}: {text}");

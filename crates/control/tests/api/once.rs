@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: sent again, answered again, done once.
+//! Tests of `Idempotency-Key`: a request that is sent again is answered again and done once.
 
 use std::sync::Arc;
 use std::time::Duration;

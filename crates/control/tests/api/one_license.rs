@@ -1,4 +1,4 @@
-//! Management keys that are bound to one license: they read what is that license's, and change nothing.
+//! Tests of management keys for one license: they read what is that license's, and change nothing.
 
 use control::SHIPPED;
 use http_body_util::Full;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::World;
 
-/// What changes a license, with a body that would do it.
+/// The requests that change a license, with bodies that would do it.
 const CHANGES: [(&str, &str, &str); 8] = [
     ("PATCH", "", r#"{"plan":"pro","remaining":1000000}"#),
     (
@@ -37,7 +37,7 @@ async fn bound(world: &World, license: &Value) -> String {
     world.key(&body.to_string()).await
 }
 
-/// Refuses every change of the license and of the API key of it.
+/// Checks that every change of the license and of its API key is refused.
 async fn changes_nothing(world: &World, key: &str, license: &Value) {
     let id = text(license, "id");
     let before = world.get(&format!("/licenses/{id}")).await;

@@ -1,4 +1,4 @@
-//! The document of the native API: it is what the server does.
+//! Tests that the document of the native API describes what the server does.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ async fn document(world: &World) -> Value {
     answer.json(200)
 }
 
-/// Of the native API, and of the protocols.
+/// The documents of the native API and of the protocols.
 const DOCUMENTS: [&str; 2] = ["openapi.json", "openapi-protocols.json"];
 
 /// With `TALLYGATE_WRITE_OPENAPI=1` the files are written instead.
@@ -41,8 +41,8 @@ async fn the_documents_in_the_repository_are_those_that_are_served() {
     }
 }
 
-/// A protocol can put a path on the listener only with what is said of it, so what is served is described; and what is
-/// described is served, by these methods and no others.
+/// A protocol can put a path on the listener only with its description, so what is served is
+/// described; and what is described is served, by these methods and no others.
 #[tokio::test]
 async fn every_path_of_the_protocols_is_described_and_served_as_it_is_described() {
     let world = World::speaking(SHIPPED).await;
@@ -150,7 +150,8 @@ async fn every_operation_has_a_name_of_its_own_and_every_reference_leads_somewhe
     }
 }
 
-/// What programs stumble over that read the documents, and linters with them; `make check` asks one of those.
+/// The faults over which programs and linters stumble that read the documents; `make check` runs
+/// one of those.
 #[tokio::test]
 async fn the_documents_say_where_they_hold_who_may_ask_and_how_requests_are_refused() {
     fn no_schema_is_a_boolean(value: &Value, at: &str) {
@@ -201,7 +202,7 @@ async fn the_documents_say_where_they_hold_who_may_ask_and_how_requests_are_refu
     }
 }
 
-/// A refusal that a request can be answered with is among those that are said of it.
+/// Each refusal that a request can be answered with is among those of its description.
 #[tokio::test]
 async fn a_request_is_refused_with_the_statuses_that_are_said() {
     let world = World::start().await;

@@ -1,10 +1,10 @@
-//! Lists by pages: nothing that stays is skipped or repeated while other things come in.
+//! Tests of lists by pages: no item is skipped or repeated while others are added.
 
 use serde_json::Value;
 
 use crate::support::World;
 
-/// What tells the items of a list apart.
+/// Returns the id or the name of an item.
 fn identity(item: &Value) -> String {
     let id = item.get("id").or_else(|| item.get("name"));
     id.and_then(Value::as_str).expect("a name").to_owned()

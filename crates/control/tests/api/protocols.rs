@@ -1,4 +1,5 @@
-//! What holds for every protocol, proved on one that no gate speaks: it is this file, and nothing else knows of it.
+//! Tests of the rules for every protocol, on a protocol that no gate speaks: it is this file, and
+//! nothing else knows of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -44,7 +45,7 @@ struct Wire {
     addressee: Text<1, 20>,
 }
 
-/// Every refusal, whoever found it.
+/// The refusals of the protocol, wherever they are found.
 struct Refusal(Fault);
 
 impl<T: Into<Fault>> From<T> for Refusal {
@@ -147,7 +148,7 @@ async fn tear() -> Response {
     panic!("the wire is torn, on purpose")
 }
 
-/// Says that it began, and is done when the test says so.
+/// Reports that it began, and ends when the test says so.
 async fn slow(State(desk): State<Desk>) -> &'static str {
     desk.telegraph.waiting.store(true, Ordering::SeqCst);
     while !desk.telegraph.left.load(Ordering::SeqCst) {
@@ -165,7 +166,7 @@ impl Drop for Leaves {
     }
 }
 
-/// Waits for as long as the client does.
+/// Waits as long as the client does.
 async fn wait(State(desk): State<Desk>) -> Response {
     let _leaves = Leaves(desk.telegraph);
     desk.telegraph.waiting.store(true, Ordering::SeqCst);
@@ -333,7 +334,7 @@ async fn a_handler_that_panics_and_a_wrong_method_are_answers_of_the_protocol() 
     world.stop().await;
 }
 
-/// Sends a request and hangs up when the handler has begun.
+/// Sends a request, and closes the connection when the handler has begun.
 async fn hang_up(world: &World, telegraph: &Telegraph, request: Request<Empty<Bytes>>) {
     let stream = TcpStream::connect(world.address).await.unwrap();
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();

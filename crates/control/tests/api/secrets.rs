@@ -1,4 +1,4 @@
-//! A key that was put where it does not belong is not said again.
+//! Tests that a key in a wrong place is not repeated.
 
 use control::SHIPPED;
 use http_body_util::Full;
@@ -55,7 +55,7 @@ fn silent(answer: &Answer, key: &str, asked: &str) {
     assert!(!trace, "{asked}: {:?}", answer.headers);
 }
 
-/// The names of the members that a body has.
+/// Returns the names of the members of a body.
 fn members<'a>(document: &'a Value, operation: &'a Value) -> Vec<&'a str> {
     let body = &operation["requestBody"]["content"]["application/json"]["schema"];
     let named = body["$ref"]

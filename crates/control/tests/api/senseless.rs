@@ -1,8 +1,8 @@
-//! What could never be of use is refused when it is asked for, with what would be.
+//! Tests that a request for something without use is refused, with a hint at what would work.
 
 use crate::support::World;
 
-/// The field and the detail of a refusal with 400.
+/// Returns the field and the detail of a refusal with 400.
 async fn refused(world: &World, method: &str, path: &str, body: &str) -> (String, String) {
     let problem = world.local(method, path, body).await.json(400);
     let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! Signing keys: published for everybody, rotated by the operator.
+//! Tests of signing keys, which are published for everybody and rotated by the operator.
 
 use http_body_util::Full;
 use hyper::Request;

@@ -1,4 +1,4 @@
-//! Stamps: recorded once, signed, and completed after a crash.
+//! Tests of stamps: they are recorded once, signed, and completed after a crash.
 
 use std::sync::Arc;
 
@@ -122,7 +122,7 @@ async fn of_many_reports_of_one_call_one_is_recorded() {
     assert_eq!(world.call_ids(license).await.len(), 1);
 }
 
-/// The claim of a report that was broken off, as a gate that died leaves it.
+/// Makes the claim of a report that broke off, as a gate that died leaves it.
 async fn broken_off(world: &World, license: LicenseId, id: &str, call_id: CallId) {
     let once = IdempotentRequest {
         kind: ClaimKind::Stamp,

@@ -1,4 +1,4 @@
-//! A gate without a data plane: everything behind the API is real.
+//! A gate without a data plane, in which everything behind the API is real.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ use tokio::task::JoinHandle;
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) directory: TempDir,
-    /// What the handlers work with.
+    /// The state of the handlers.
     pub(crate) services: Services,
     pub(crate) signing: Arc<Signing>,
     pub(crate) store: Arc<dyn Store>,
@@ -54,7 +54,7 @@ pub(crate) struct World {
     hand: Arc<ManualClock>,
 }
 
-/// An answer. Its house rules were checked when it came.
+/// An answer, which was checked against the rules for all answers when it arrived.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -67,19 +67,20 @@ impl World {
         Self::speaking(&[]).await
     }
 
-    /// With these protocols beside the native API.
+    /// Starts an API with these protocols beside the native API.
     pub(crate) async fn speaking(protocols: &[&'static dyn Protocol]) -> Self {
         Self::made(protocols, Arc::new(SystemClock), Arc::default()).await
     }
 
-    /// With a clock that stands a little after an hour began until it is [`advance`](Self::advance)d.
+    /// Starts an API with a clock that stands a little after the beginning of an hour until it is
+    /// [`advance`](Self::advance)d.
     pub(crate) async fn by_hand(protocols: &[&'static dyn Protocol]) -> Self {
         let start = "2026-03-01T00:00:10Z".parse().unwrap();
         let clock = Arc::new(ManualClock::at(start));
         Self::made(protocols, clock.clone(), clock).await
     }
 
-    /// Moves the clock, and waits until everybody follows it.
+    /// Moves the clock, and waits until all parts follow it.
     pub(crate) async fn advance(&self, by: Duration) {
         self.hand.advance(by);
         self.licensing.wake();
@@ -196,14 +197,14 @@ impl World {
         }
     }
 
-    /// Asks over the Unix socket.
+    /// Sends a request over the Unix socket.
     pub(crate) async fn local(&self, method: &str, path: &str, body: impl Into<Vec<u8>>) -> Answer {
         let socket = api_types::socket_path(self.directory.path());
         let stream = UnixStream::connect(socket).await.unwrap();
         exchange(stream, request(method, path, None, body.into())).await
     }
 
-    /// Asks over the Unix socket, with more headers.
+    /// Sends a request over the Unix socket, with more headers.
     pub(crate) async fn local_with(
         &self,
         headers: &[(&str, &str)],
@@ -217,7 +218,7 @@ impl World {
         exchange(stream, with(request, headers)).await
     }
 
-    /// Asks over TCP, with a management key and more headers.
+    /// Sends a request over TCP, with a management key and more headers.
     pub(crate) async fn remote_with(
         &self,
         key: &str,
@@ -231,7 +232,7 @@ impl World {
         exchange(stream, with(request, headers)).await
     }
 
-    /// Asks over TCP, with a management key or without.
+    /// Sends a request over TCP, with a management key or without.
     pub(crate) async fn remote(
         &self,
         key: Option<&str>,
@@ -243,7 +244,7 @@ impl World {
         exchange(stream, request(method, path, key, body.into())).await
     }
 
-    /// Asks a protocol, from a loopback address of choice.
+    /// Sends a request to a protocol, from a loopback address of choice.
     pub(crate) async fn ask(&self, from: [u8; 4], request: Request<Full<Bytes>>) -> Answer {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((from, 0).into()).unwrap();
@@ -259,13 +260,14 @@ impl World {
         self.local("POST", "/licenses", body).await.json(201)
     }
 
-    /// The text of a new management key.
+    /// Returns the text of a new management key.
     pub(crate) async fn key(&self, body: &str) -> String {
         let key = self.local("POST", "/management-keys", body).await.json(201);
         key["key"].as_str().unwrap().to_owned()
     }
 
-    /// Keeps a management key as an earlier version did, and says its text: nobody looked at what it may do.
+    /// Keeps a management key as an earlier version did, without a check of its rights, and returns
+    /// its text.
     pub(crate) async fn key_of_before(&self, license: &Value, scopes: &[&str]) -> (String, String) {
         let credential = Credential::generate(KeyFormat::Tallygate);
         let key = ManagementKey {
@@ -298,7 +300,7 @@ impl World {
         self.record(license, number, started_at, || {});
     }
 
-    /// As [`call`](Self::call), with a journal that never comes on disk again.
+    /// Writes a record like [`call`](Self::call), with a journal that never gets on disk again.
     pub(crate) fn call_without_a_disk(&self, license: &Value, number: u32, started_at: i64) {
         self.record(license, number, started_at, || self.journal.shutdown());
     }
@@ -372,13 +374,13 @@ impl World {
 }
 
 impl Answer {
-    /// The body as JSON, if the status is the expected one.
+    /// Returns the body as JSON, if the status is the expected one.
     pub(crate) fn json(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// The code of a problem with the expected status.
+    /// Returns the code of a problem with the expected status.
     pub(crate) fn code(&self, status: u16) -> String {
         self.json(status)["code"].as_str().unwrap().to_owned()
     }
@@ -393,7 +395,7 @@ impl Answer {
             .map_or("", |value| value.to_str().unwrap())
     }
 
-    /// What holds for every answer.
+    /// Checks the rules for all answers.
     fn check(&self) {
         assert_eq!(self.header("cache-control"), "no-store", "{self:?}");
         if self.status >= 400 {
@@ -435,7 +437,7 @@ fn with(mut request: Request<Full<Bytes>>, headers: &[(&str, &str)]) -> Request<
     request
 }
 
-/// Asks the native API.
+/// Sends a request to the native API.
 async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Answer
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
@@ -485,7 +487,7 @@ async fn ledger(
     (ledger.await.unwrap(), options, journal)
 }
 
-/// The gate behind the second lane; the first one is for the records that tests write.
+/// Returns the spender of the second lane; the first lane is for the records that tests write.
 fn spender(journal: &Journal, licensing: &Arc<Licensing>, clock: &Arc<dyn Clock>) -> Arc<Spender> {
     let metrics = Metrics::new(2, &[""; 7], |number| {
         Refusal::from_number(number).map_or("", Refusal::code)

@@ -1,4 +1,5 @@
-//! Whoever guesses is slowed down, on every surface and in its shape; nobody else is.
+//! Tests that guesses are slowed down, on every surface and in its shape, and other callers are
+//! not.
 
 use std::time::Duration;
 
@@ -10,14 +11,14 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, World};
 
-/// A guess at a credential: where it goes, with which header, and where its refusal has its code.
+/// A guess at a credential: its path, its header, and the place of the code in its refusal.
 struct Guess {
     name: &'static str,
     path: &'static str,
     header: Option<(&'static str, &'static str)>,
     body: &'static str,
     code: &'static str,
-    /// The codes before and after there were too many.
+    /// The codes before and after there were too many guesses.
     codes: (&'static str, &'static str),
 }
 
@@ -79,7 +80,7 @@ const GUESSES: [Guess; 6] = [
 ];
 
 impl Guess {
-    /// Guesses from an address, by the word of a trusted proxy.
+    /// Sends guesses from an address that a trusted proxy names.
     async fn from(&self, world: &World, address: &str) -> Answer {
         let mut request = Request::post(self.path)
             .header("host", "localhost")

@@ -1,4 +1,4 @@
-//! `POST /keys/verify`: one truth about what a key is, whatever made it.
+//! Tests of `POST /keys/verify`, which gives the same answer about a key however it was made.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The Result object: `data`, `success_msg`, `error_msg`, on every answer.
+//! The Result object, which every answer is: `data`, `success_msg`, `error_msg`.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -10,70 +10,70 @@ use serde_json::{Value, json};
 use crate::http::body::{Input, InputKind};
 use crate::http::fault::{Denied, Fault};
 
-/// The body of every answer. One of the messages is empty.
+/// The body of every answer. One of the two messages is empty.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct ResultObject<T> {
-    /// What was asked for, or what is wrong.
+    /// The result of the operation, or the details of the failure.
     data: Option<T>,
-    /// An `INFO_*` code; empty for a failure.
+    /// The `INFO_*` code of a success; empty for a failure.
     success_msg: &'static str,
-    /// An `ERROR_*` code; empty for a success.
+    /// The `ERROR_*` code of a failure; empty for a success.
     error_msg: String,
 }
 
-/// An answer that is what was asked for.
+/// A success: its code and its `data`.
 #[derive(Clone, Debug)]
 pub(super) struct Success<T>(pub(super) &'static str, pub(super) T);
 
-/// An answer that is not.
+/// A failure.
 #[derive(Clone, Debug)]
 pub(super) enum Failure {
-    /// The frame refused.
+    /// A refusal that is the same for every protocol.
     Fault(Fault),
-    /// A rule for licenses refused.
+    /// A refusal by the rules for licenses.
     Refused {
-        /// The rule.
+        /// The refusal.
         refusal: Refusal,
-        /// What belongs into `data` with it.
+        /// The content of `data`.
         data: Option<Value>,
-        /// The status; as a rule that of the refusal.
+        /// The HTTP status, usually that of the refusal.
         status: StatusCode,
     },
-    /// A rule for licenses refused, and knows when it will not.
+    /// A refusal by a limit of a license, with the time until it may pass.
     Limited {
-        /// The rule.
+        /// The refusal.
         refusal: Refusal,
-        /// Seconds until a try makes sense.
+        /// The time until another try may pass, in seconds.
         retry_after: Option<u64>,
     },
-    /// Something of this protocol.
-    Said {
-        /// The status.
+    /// A failure that only this protocol knows.
+    Protocol {
+        /// The HTTP status.
         status: StatusCode,
         /// The code.
         code: &'static str,
-        /// What belongs into `data` with it.
+        /// The content of `data`.
         data: Option<Value>,
     },
-    /// Somebody is at the same thing now: ask again in a moment.
+    /// The failure of a request whose like is being worked on: the client asks again in a second.
     InProgress(&'static str),
 }
 
 // === impl Failure ===
 
 impl Failure {
-    /// A code of this protocol.
+    /// Returns a failure with a code of this protocol.
     pub(super) const fn with_code(status: StatusCode, code: &'static str) -> Self {
         let data = None;
-        Self::Said { status, code, data }
+        Self::Protocol { status, code, data }
     }
 
-    /// A field with a value that cannot be used.
+    /// Returns the failure of a field whose value cannot be used.
     pub(super) fn invalid(field: &str, detail: impl ToString) -> Self {
         Self::Fault(Input::invalid(field, detail).into())
     }
 
-    /// The code of a refusal, as the answer to a question: the question was answered.
+    /// Returns the answer to a question that a refusal answers; its status is 200.
     pub(super) fn answered(refusal: Refusal, data: Value) -> Self {
         let (data, status) = (Some(data), StatusCode::OK);
         Self::Refused {
@@ -87,7 +87,7 @@ impl Failure {
         match self {
             Self::Fault(fault) => fault.status(),
             Self::Limited { refusal, .. } => status(*refusal),
-            Self::Refused { status, .. } | Self::Said { status, .. } => *status,
+            Self::Refused { status, .. } | Self::Protocol { status, .. } => *status,
             Self::InProgress(_) => StatusCode::CONFLICT,
         }
     }
@@ -100,7 +100,7 @@ impl Failure {
                 refusal,
                 retry_after,
             } => retry_after.or_else(|| refusal.is_ours().then_some(1)),
-            Self::Said { .. } => None,
+            Self::Protocol { .. } => None,
             Self::InProgress(_) => Some(1),
         }
     }
@@ -153,7 +153,7 @@ impl IntoResponse for Failure {
             Self::Fault(fault) => (fault_code(&fault).to_owned(), Some(fault_data(&fault))),
             Self::Refused { refusal, data, .. } => (error_code(refusal.code()), data),
             Self::Limited { refusal, .. } => (error_code(refusal.code()), None),
-            Self::Said { code, data, .. } => (code.to_owned(), data),
+            Self::Protocol { code, data, .. } => (code.to_owned(), data),
             Self::InProgress(code) => (code.to_owned(), None),
         };
         let mut response = (status, Json(ResultObject::failed(code, data))).into_response();
@@ -166,7 +166,7 @@ impl IntoResponse for Failure {
 }
 
 impl ResultObject<Value> {
-    /// A failure with this code.
+    /// Returns the body of a failure with this code.
     pub(super) const fn failed(error_msg: String, data: Option<Value>) -> Self {
         Self {
             data,
@@ -176,9 +176,9 @@ impl ResultObject<Value> {
     }
 }
 
-/// A path that could be read in two ways, in this field.
+/// Returns the failure of a field with a path that can be read in two ways.
 pub(super) fn ambiguous_path(field: &str, reason: AmbiguousPath) -> Failure {
-    Failure::Said {
+    Failure::Protocol {
         status: StatusCode::BAD_REQUEST,
         code: "ERROR_PATH_AMBIGUOUS",
         data: Some(json!({"field": field, "detail": reason.to_string()})),
@@ -189,7 +189,7 @@ fn status(refusal: Refusal) -> StatusCode {
     StatusCode::from_u16(refusal.status()).expect("a refusal has a status")
 }
 
-/// The code that stands for one of the gate's own.
+/// Returns the code of this protocol for a code of the gate.
 pub(super) fn error_code(code: &str) -> String {
     format!("ERROR_{}", code.to_ascii_uppercase())
 }
@@ -217,7 +217,7 @@ const fn fault_code(fault: &Fault) -> &'static str {
     }
 }
 
-/// What is wrong in this case, and the field that it is about.
+/// Returns the `data` of a fault: the field that is wrong, and a sentence about the case.
 fn fault_data(fault: &Fault) -> Value {
     match fault {
         Fault::Input(Input { field, detail, .. }) => json!({"field": field, "detail": detail}),

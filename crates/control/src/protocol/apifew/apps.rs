@@ -1,4 +1,4 @@
-//! Which app a request is about.
+//! The search for the app that a request is about.
 
 use api_types::App;
 use axum::http::StatusCode;
@@ -8,13 +8,15 @@ use crate::http::body::Input;
 use crate::http::caller::Caller;
 use crate::http::services::Services;
 
-/// The field that names it.
+/// The field that names the app.
 pub(super) const FIELD: &str = "APP_NAME";
 
-/// The app that the caller acts for: the one that is named, else the one that the key is for, else the only one there is.
+/// Returns the app that the caller acts for: the one that is named, else the only one that the
+/// caller sees.
 ///
 /// # Errors
-/// There is none such, it is not theirs, or there are several.
+/// Returns a failure if there is no such app, if the caller may not see it, or if the field is
+/// absent and the caller sees several.
 pub(super) fn own<'a>(
     services: &'a Services,
     caller: &Caller,
@@ -34,21 +36,21 @@ pub(super) fn own<'a>(
     }
 }
 
-/// The app of this name or host, whoever sells it.
+/// Returns the app of this name or host, whichever account sells it.
 ///
 /// # Errors
-/// There is none such.
+/// Returns a failure if there is no such app.
 pub(super) fn any<'a>(services: &'a Services, named: &str) -> Result<&'a App, Failure> {
     let mut apps = services.directory().apps.iter();
     apps.find(|app| is_called(app, named)).ok_or_else(not_found)
 }
 
-/// Whether a text is the name of an app or one of the hosts that it names.
+/// Returns whether a text is the name of an app or one of its hosts.
 pub(super) fn is_called(app: &App, text: &str) -> bool {
     app.name.as_str() == text || app.hosts.iter().any(|host| is_host(host, text))
 }
 
-/// Whether a host is meant by a pattern such as `api.example.com` or `*.example.com`.
+/// Returns whether a host matches a pattern such as `api.example.com` or `*.example.com`.
 fn is_host(pattern: &str, host: &str) -> bool {
     match pattern.strip_prefix("*.") {
         None => pattern.eq_ignore_ascii_case(host),

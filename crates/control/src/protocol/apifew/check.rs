@@ -1,4 +1,4 @@
-//! `POST /v1/app/user/license/check`: has this user been given a license that may be used now?
+//! The handler of `POST /v1/app/user/license/check`, which says whether a license may be used now.
 
 use api_types::Scope;
 use axum::body::Body;
@@ -16,7 +16,7 @@ use crate::http::client::Client;
 use crate::http::field::Secret;
 use crate::http::services::Services;
 
-/// What is asked.
+/// The body of a license check.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "ApifewCheck")]
 #[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
@@ -25,7 +25,7 @@ pub(super) struct Check {
     license_key: Secret,
 }
 
-/// A license that may be used.
+/// The answer about a license that may be used.
 #[derive(Debug, Serialize)]
 pub(super) struct Checked {
     license_ok: bool,
@@ -33,8 +33,8 @@ pub(super) struct Checked {
     alias_uid: Alias,
 }
 
-/// Answers from what the gate knows of licenses, which waits for nothing while the license is warm. A check spends nothing
-/// and is no record.
+/// Answers from the license cache, without waiting while the license is warm. A check spends
+/// nothing and leaves no record.
 pub(super) async fn check(
     State(services): State<Services>,
     client: Client,

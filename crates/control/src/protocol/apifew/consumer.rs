@@ -1,4 +1,4 @@
-//! Who asks: the holder of a license.
+//! The authentication of consumers, who present the key of their license.
 
 use std::sync::Arc;
 
@@ -10,10 +10,11 @@ use crate::http::client::Client;
 use crate::http::field::Secret;
 use crate::http::services::Services;
 
-/// The license of a key, whatever its state.
+/// Returns the license of a key, whatever its state.
 ///
 /// # Errors
-/// There is none such, which counts against the client, or it cannot be told.
+/// Returns a failure if no license has the key, which counts against the client, or if the license
+/// cannot be looked up.
 pub(super) async fn license(
     services: &Services,
     client: &Client,
@@ -27,7 +28,7 @@ pub(super) async fn license(
     })
 }
 
-/// Counts a key that no license has against who sent it.
+/// Counts a key of no license against the client that sent it.
 pub(super) fn note(services: &Services, client: &Client, refusal: Refusal) {
     if refusal == Refusal::LicenseUnknown {
         services.failed(client);

@@ -1,4 +1,5 @@
-//! apifew's protocol: license checks, users, calls by RPC, tokens, stamps. What it leaves open is decided in `docs/protocols/apifew.md`.
+//! The protocol of apifew: license checks, users, calls by RPC, tokens and stamps.
+//! `docs/protocols/apifew.md` decides what apifew leaves open.
 
 mod answer;
 mod apps;
@@ -20,7 +21,7 @@ use super::{About, HeadCredential, Paths, Protocol};
 use crate::http::fault::Fault;
 use crate::http::services::Services;
 
-/// The methods of a call by RPC, which do not matter.
+/// The methods by which a call by RPC may be sent. They make no difference.
 const ANY: [Method; 7] = [
     Method::GET,
     Method::PUT,
@@ -31,7 +32,7 @@ const ANY: [Method; 7] = [
     Method::PATCH,
 ];
 
-/// apifew.
+/// The protocol of apifew.
 #[derive(Debug)]
 pub(crate) struct Apifew;
 

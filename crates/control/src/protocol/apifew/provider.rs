@@ -1,4 +1,4 @@
-//! Who asks: the provider's secret, wherever it stands.
+//! The authentication of providers, by a secret in a header or in the body.
 
 use api_types::Scope;
 use axum::http::HeaderMap;
@@ -10,15 +10,16 @@ use crate::http::fault::Denied;
 use crate::http::field::Secret;
 use crate::http::services::Services;
 
-/// The headers that it may stand in, by the time at which apifew called it so.
-const HEADERS: [&str; 2] = ["apifew-key", "apifew-app-secret-key"];
-/// The field that it may stand in.
+/// The headers that may hold the secret, by apifew's older and newer names.
+const SECRET_HEADERS: [&str; 2] = ["apifew-key", "apifew-app-secret-key"];
+/// The field that may hold the secret.
 pub(super) const FIELD: &str = "APIFEW_KEY";
 
-/// The holder of the provider's secret, if it was made for this.
+/// Returns the holder of the provider's secret, if it has this scope.
 ///
 /// # Errors
-/// None, a wrong one, two different ones, or one without the scope.
+/// Returns a failure without a secret, for a wrong one, for two different ones, and for one without
+/// the scope.
 pub(super) async fn provider(
     services: &Services,
     client: &Client,
@@ -40,9 +41,11 @@ fn presented<'a>(
     field: Option<&'a Secret>,
 ) -> Result<Option<&'a str>, Failure> {
     let mut found = field.map(Secret::expose);
-    let values = HEADERS.iter().flat_map(|name| headers.get_all(*name));
+    let values = SECRET_HEADERS
+        .iter()
+        .flat_map(|name| headers.get_all(*name));
     for value in values {
-        // What is no text is no key; it is looked up like any other that is none.
+        // A value that is not ASCII is looked up as another text that is no key.
         let value = value.to_str().unwrap_or("?").trim();
         match found {
             None => found = Some(value),
@@ -73,7 +76,7 @@ mod tests {
         let none = HeaderMap::new();
         assert!(matches!(presented(&none, None), Ok(None)));
         assert!(matches!(presented(&none, Some(&secret)), Ok(Some("k1"))));
-        for name in HEADERS {
+        for name in SECRET_HEADERS {
             let headers = headers(&[(name, " k1 ")]);
             assert!(matches!(presented(&headers, None), Ok(Some("k1"))));
             assert!(matches!(presented(&headers, Some(&secret)), Ok(Some("k1"))));

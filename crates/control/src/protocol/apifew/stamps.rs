@@ -1,4 +1,5 @@
-//! `POST /v1/stamp`: the provider reports a call that it served without a token, and gets a signed statement of the charge.
+//! The handler of `POST /v1/stamp`, by which a provider reports a call that it served without a
+//! token and gets a signed statement of the charge.
 
 use api_types::Scope;
 use axum::body::Body;
@@ -18,7 +19,7 @@ use crate::http::field::{Secret, Text};
 use crate::http::services::Services;
 use crate::stamp::{Stamp, StampError, StampRequest};
 
-/// A call that was served.
+/// The report of a call that was served.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "ApifewStamp")]
 #[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
@@ -32,13 +33,13 @@ pub(super) struct Report {
     id: Option<Text<1, { StampRequest::MAX_ID_BYTES }>>,
 }
 
-/// What was recorded.
+/// The record of the call, with its signed statement.
 #[derive(Debug, Serialize)]
 pub(super) struct Stamped {
     id: Option<String>,
     app_name: AppName,
     stamped: bool,
-    /// `null` without a plan.
+    /// The plan; `null` if the license has none.
     pricing: Option<PlanName>,
     call_id: CallId,
     at: Timestamp,
@@ -51,7 +52,7 @@ pub(super) struct Stamped {
     stamp: String,
 }
 
-/// Records a call, and charges by its status.
+/// Records a call and charges it by its status.
 pub(super) async fn stamp(
     State(services): State<Services>,
     client: Client,

@@ -1,4 +1,4 @@
-//! What a token or a stamp is about: the method and the path of a call, and its status.
+//! The fields that say which call a token or a stamp is about: method, path and status.
 
 use axum::http::Uri;
 use model::{MAX_SAFE_INTEGER, Method, NormalPath};
@@ -7,18 +7,18 @@ use serde::{Deserialize, Deserializer};
 use super::answer::{Failure, ambiguous_path};
 use crate::http::schema::inline_schema;
 
-/// Method and path of a call.
+/// The method and the path of a call.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) method: Method,
     pub(super) path: NormalPath<'static>,
 }
 
-/// A status of HTTP: 100 to 599.
+/// An HTTP status, 100 to 599.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Status(u16);
 
-/// Units that a call used.
+/// The units that a call used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Units(u64);
 
@@ -26,11 +26,12 @@ inline_schema!(Status: {"type": "integer", "minimum": 100, "maximum": 599});
 inline_schema!(Units: {"type": "integer", "minimum": 0, "maximum": MAX_SAFE_INTEGER});
 
 impl Target {
-    /// From `API_URL` and `API_METHOD`. The URL may be a path alone; its host and its query do not matter, for a token is
-    /// bound to the app of the license.
+    /// Reads `API_URL` and `API_METHOD`. The URL may be a path alone; its host and its query do not
+    /// matter, for a token is bound to the app of the license.
     ///
     /// # Errors
-    /// A path that could be read in two ways, or what is no URL or no method that a route can be declared for.
+    /// Returns a failure for a path that can be read in two ways, for a text that is no URL, and
+    /// for a method that no route can be declared for.
     pub(super) fn parse(url: &str, method: &str) -> Result<Self, Failure> {
         let path = path(url)?;
         let path = NormalPath::parse(path)
@@ -45,7 +46,7 @@ impl Target {
     }
 }
 
-/// The path of a URL, as it was written.
+/// Returns the path of a URL, as it was written.
 fn path(url: &str) -> Result<&str, Failure> {
     let invalid = || Failure::invalid("API_URL", "send an http(s) URL or a path");
     let whole: Uri = url.parse().map_err(|_| invalid())?;

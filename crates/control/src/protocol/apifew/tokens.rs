@@ -1,4 +1,5 @@
-//! `/v1/token`: a permit for one call that the consumer makes itself, used up when the provider says how it ended.
+//! The handlers of `/v1/token`. A token is a permit for one call that the consumer makes itself; it
+//! is used up when the provider reports how the call ended.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::http::field::{Secret, Text};
 use crate::http::schema::inline_schema;
 use crate::http::services::Services;
 
-/// A token that is wished for.
+/// The request for a token.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "ApifewToken")]
 #[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
@@ -34,7 +35,7 @@ pub(super) struct Issue {
     token_ttl: Option<Lifetime>,
 }
 
-/// A token that was used.
+/// The report of a token's call by the provider.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "ApifewConsume")]
 #[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
@@ -46,7 +47,7 @@ pub(super) struct Consume {
     show_pricing: Option<bool>,
 }
 
-/// What the consumer says of a call; without a status they only ask.
+/// The consumer's view of a token's call. Without a status it is a question.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "ApifewConfirm")]
 #[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
@@ -56,7 +57,7 @@ pub(super) struct Confirm {
     request_status_code: Option<Status>,
 }
 
-/// Seconds that a token may be used for: 1 to 86,400.
+/// The lifetime of a token in seconds, 1 to 86,400.
 #[derive(Clone, Copy, Debug)]
 struct Lifetime(Duration);
 
@@ -69,18 +70,18 @@ pub(super) struct Issued {
     expires_at: Timestamp,
 }
 
-/// A token that is used up.
+/// The answer about a token that is used up.
 #[derive(Debug, Serialize)]
 pub(super) struct Consumed {
     app_name: AppName,
     token: String,
     consumed: bool,
-    /// Absent unless it was asked for; `null` without a plan.
+    /// The plan; absent unless it was asked for, `null` if the license has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pricing: Option<Option<PlanName>>,
 }
 
-/// What has become of a token.
+/// The state of a token.
 #[derive(Debug, Serialize)]
 pub(super) struct Shown {
     token: String,
@@ -95,7 +96,7 @@ pub(super) struct Shown {
     call_id: Option<CallId>,
 }
 
-/// Issues a token to the holder of a license. Its units are held until it is used or its time is over.
+/// Issues a token to the holder of a license. Its units are held until it is used or has expired.
 pub(super) async fn issue(
     State(services): State<Services>,
     client: Client,
@@ -123,7 +124,7 @@ pub(super) async fn issue(
     Ok(Success("INFO_TOKEN_ISSUED", issued))
 }
 
-/// Uses a token up, for the provider of its app, and charges by the status.
+/// Uses a token up, by the provider of its app, and charges by the status.
 pub(super) async fn consume(
     State(services): State<Services>,
     client: Client,
@@ -154,7 +155,8 @@ pub(super) async fn consume(
     Ok(Success("INFO_TOKEN_CONSUMED", consumed))
 }
 
-/// Shows the holder what has become of their token, and keeps whether they agree with the status that was reported.
+/// Shows the holder the state of their token, and keeps whether they agree with the status that the
+/// provider reported.
 pub(super) async fn confirm(
     State(services): State<Services>,
     client: Client,
@@ -174,7 +176,7 @@ pub(super) async fn confirm(
     };
     let noted = licensing.confirm_token(secret, id, status.get()).await;
     let token = match noted {
-        // It is there, so there is no call yet to agree on.
+        // The token exists, so it was not consumed: there is no call to agree on.
         Err(licensing::Error::TokenUnknown) => {
             let code = "ERROR_TOKEN_NOT_CONSUMED";
             return Err(Failure::with_code(StatusCode::CONFLICT, code));

@@ -1,4 +1,4 @@
-//! `/v2/app/user`: users of an app and the licenses they hold.
+//! The handlers of `/v2/app/user`: the users of an app and their licenses.
 
 use api_types::Scope;
 use axum::body::Body;
@@ -20,10 +20,10 @@ use crate::http::fault::Fault;
 use crate::http::field::{Secret, Text};
 use crate::http::services::Services;
 
-/// Licenses of one user that are looked through for the one to show.
-const LICENSES: usize = 1_000;
+/// The largest number of a user's licenses among which the one to show is looked for.
+const MAX_LICENSES: usize = 1_000;
 
-/// A user that is asked for.
+/// The body of a request for a user.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "ApifewUser")]
 #[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
@@ -33,7 +33,7 @@ pub(super) struct Named {
     user_login: Text<1, 200>,
 }
 
-/// A user to be made.
+/// The body of the creation of a user.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "ApifewCreateUser")]
 #[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
@@ -45,7 +45,7 @@ pub(super) struct Create {
     name_last: Option<Text<1, 200>>,
 }
 
-/// A user to be changed: a name that is not sent stays, and `null` takes it away.
+/// The body of a change of a user. A name that is absent stays, `null` removes it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "ApifewUpdateUser")]
 #[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
@@ -59,13 +59,13 @@ pub(super) struct Update {
     name_last: Option<Option<Text<1, 200>>>,
 }
 
-/// The name that an app knows a user by.
+/// The identity by which an app knows a user.
 #[derive(Debug, Serialize)]
 pub(super) struct Identity {
     uid: Alias,
 }
 
-/// A user with their license. Without one, what is about it is empty.
+/// A user with their license. Without a license the fields about it are empty.
 #[derive(Debug, Serialize)]
 pub(super) struct Shown {
     login: String,
@@ -82,7 +82,7 @@ pub(super) struct Shown {
     name_last: String,
 }
 
-/// Shows a user and the license they hold. That there is none is an answer too.
+/// Shows a user and their license. A user who does not exist is an answer of status 200 as well.
 pub(super) async fn show(
     State(services): State<Services>,
     client: Client,
@@ -100,7 +100,7 @@ pub(super) async fn show(
         .await
         .map_err(Fault::from)?;
     let license = license_of(&services, &caller, &app.name, login).await?;
-    // Whose key is for one license sees the user of it and no other.
+    // A key for one license sees the user of that license only.
     let user = user.filter(|_| caller.license().is_none() || license.is_some());
     if user.is_none() && license.is_none() {
         return Err(Failure::with_code(StatusCode::OK, "ERROR_USER_NOT_FOUND"));
@@ -109,7 +109,8 @@ pub(super) async fn show(
     let mut shown = Shown::without_license(login, &app.name, alias, user);
     if let Some(license) = license {
         shown.add(&services, &license);
-        // A key is the right to use up the license, which is more than to read about it.
+        // The key of a license is the right to use the license up, for which the right to read is
+        // not enough.
         if caller.may(Scope::WriteLicenses) {
             let acting = services.acting(&caller, &client);
             shown.license_key = acting.show_key(&license).await.map_err(Fault::from)?;
@@ -173,7 +174,7 @@ pub(super) async fn update(
     ))
 }
 
-/// The license to show of a user: the newest that may be used, else the newest.
+/// Returns the license of a user to show: the newest that may be used, else the newest.
 async fn license_of(
     services: &Services,
     caller: &Caller,
@@ -185,7 +186,10 @@ async fn license_of(
         user: Some(login.to_owned()),
         ..LicenseFilter::default()
     };
-    let licenses = services.licensing().licenses(filter, None, LICENSES).await;
+    let licenses = services
+        .licensing()
+        .licenses(filter, None, MAX_LICENSES)
+        .await;
     let mut licenses = licenses.map_err(Fault::from)?;
     licenses.retain(|stored| caller.sees(&stored.license));
     let now = services.now();
@@ -195,7 +199,7 @@ async fn license_of(
     Ok(at.map(|at| licenses.swap_remove(at)))
 }
 
-/// The word for the state of a license.
+/// Returns the word for the state of a license.
 fn status(stored: &StoredLicense, now: Timestamp) -> &'static str {
     let license = &stored.license;
     match license.status {
@@ -206,7 +210,7 @@ fn status(stored: &StoredLicense, now: Timestamp) -> &'static str {
     }
 }
 
-/// Refusals of the operations on users, in the words of this protocol.
+/// Returns the failure for an error of an operation on users.
 fn failed(error: licensing::Error) -> Failure {
     use licensing::Error;
     match error {
@@ -224,12 +228,12 @@ fn failed(error: licensing::Error) -> Failure {
     }
 }
 
-/// A key that is shown; the empty text stands for none.
+/// Writes a key with its secret; the empty text stands for none.
 fn exposed<S: Serializer>(key: &Option<Credential>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(key.as_ref().map_or("", Credential::expose))
 }
 
-/// Tells `null` from a field that was not sent.
+/// Reads `null` as `Some(None)`; the default of an absent field is `None`.
 fn given<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     T: Deserialize<'de>,
@@ -270,14 +274,15 @@ impl Shown {
             self.pricing_fullname = format!("{} rev.{}", plan.name, short(plan.revision));
             self.license_features.clone_from(&plan.features);
         }
-        // Tallygate tells users apart by plan and permissions, not by role: this is apifew's word for the ordinary one.
+        // Tallygate distinguishes users by plan and permissions, not by role. This is apifew's word
+        // for the ordinary one.
         self.license_role = "normal_user";
         self.license_status = status(stored, services.now());
         self.license_active = self.license_status == "subscribed";
     }
 }
 
-/// The first digits of a revision, enough to tell the revisions of one plan apart.
+/// Returns the first 8 digits of a revision, which distinguish the revisions of one plan.
 fn short(revision: model::PlanRevisionId) -> String {
     format!("{:08x}", revision.as_u128() >> 96)
 }

@@ -1,4 +1,4 @@
-//! The envelope that every answer comes in, and the codes of refusals.
+//! The envelope of every answer, and the codes of refusals.
 
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -14,11 +14,11 @@ pub(super) struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: String,
-    /// Seconds after which it is worth another try.
+    /// The time until another try may pass, in seconds.
     retry_after: Option<u64>,
 }
 
-/// A success, and what came of it.
+/// The body of a success.
 #[derive(Serialize)]
 struct Success<T> {
     success: bool,
@@ -39,7 +39,7 @@ struct Error<'a> {
     retry_after: Option<u64>,
 }
 
-/// What a wrong credential is called where it is presented.
+/// The kind of a credential, by which a refusal of it is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Credential {
     /// A key and its secret.
@@ -98,7 +98,7 @@ impl Refusal {
         }
     }
 
-    /// A credential that is none, whatever the reason.
+    /// Returns the refusal of a credential that is not valid, whatever the reason.
     pub(super) fn wrong(credential: Credential) -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
@@ -107,7 +107,8 @@ impl Refusal {
         )
     }
 
-    /// More calls than the windows of the key let pass, or more failures than an address may have.
+    /// Returns the refusal of more calls than the windows of the key allow, or of more failures
+    /// than an address may have.
     pub(super) fn too_many(message: &str, seconds: u64) -> Self {
         let refusal = Self::new(
             StatusCode::TOO_MANY_REQUESTS,
@@ -120,12 +121,12 @@ impl Refusal {
         }
     }
 
-    /// What the frame refuses, where nothing tells which credential was meant.
+    /// Returns the refusal for a fault that is not about a particular kind of credential.
     pub(super) fn of_fault(fault: &Fault) -> Self {
         Self::of_fault_with(fault, Credential::AccessToken)
     }
 
-    /// What the frame refuses where this kind of credential is presented.
+    /// Returns the refusal for a fault of a request that presents this kind of credential.
     pub(super) fn of_fault_with(fault: &Fault, credential: Credential) -> Self {
         let code = match fault {
             Fault::Denied(Denied::Missing | Denied::Wrong) => return Self::wrong(credential),
@@ -146,7 +147,7 @@ impl Refusal {
         }
     }
 
-    /// What a session refuses.
+    /// Returns the refusal for an error of a session.
     pub(super) fn of_session(error: SessionError) -> Self {
         const DENIED: StatusCode = StatusCode::UNAUTHORIZED;
         let message = error.to_string();

@@ -1,4 +1,4 @@
-//! `/v1/auth/*`.
+//! The handlers of `/v1/auth/*`.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -7,15 +7,15 @@ use axum::response::{IntoResponse, Response};
 use licensing::sessions::{Holder, SessionError, Tokens};
 
 use super::answer::{Credential, Refusal, success};
+use super::body::{Granted, LogIn, Me, Refresh, Revoked};
 use super::quota::Quota;
-use super::wire::{Granted, LogIn, Me, Refresh, Revoked};
 use crate::http::body::{BODY_LIMIT, read_json};
 use crate::http::caller::bearer;
 use crate::http::client::Client;
 use crate::http::fault::Fault;
 use crate::http::services::Services;
 
-/// `POST /v1/auth/token`: a key and its secret for tokens.
+/// Answers `POST /v1/auth/token`: exchanges a key and its secret for tokens.
 pub(super) async fn token(
     State(services): State<Services>,
     client: Client,
@@ -24,13 +24,13 @@ pub(super) async fn token(
     let granted = async {
         let request: LogIn = read(body).await?;
         let (key, secret) = (request.api_key.expose(), request.api_secret.expose());
-        let asked = services.sessions().log_in(key, secret, client.address);
-        presented(&services, &client, Credential::Pair, asked).await
+        let tokens = services.sessions().log_in(key, secret, client.address);
+        throttled(&services, &client, Credential::Pair, tokens).await
     };
     grant(&services, &client, granted.await).await
 }
 
-/// `POST /v1/auth/refresh`: a refresh token for new ones, once.
+/// Answers `POST /v1/auth/refresh`: exchanges a refresh token for new ones, once.
 pub(super) async fn refresh(
     State(services): State<Services>,
     client: Client,
@@ -38,26 +38,27 @@ pub(super) async fn refresh(
 ) -> Response {
     let granted = async {
         let request: Refresh = read(body).await?;
-        let asked = services
+        let tokens = services
             .sessions()
             .refresh(request.refresh_token.expose(), client.address);
-        presented(&services, &client, Credential::RefreshToken, asked).await
+        throttled(&services, &client, Credential::RefreshToken, tokens).await
     };
     grant(&services, &client, granted.await).await
 }
 
-/// `POST /v1/auth/revoke`: the end of the access token, and of all that came of the same log-in. The body is not read.
+/// Answers `POST /v1/auth/revoke`: ends the access token and all tokens of the same log-in. The
+/// body is not read.
 pub(super) async fn revoke(
     State(services): State<Services>,
     client: Client,
     headers: HeaderMap,
 ) -> Response {
-    let asked = Asked {
+    let request = AccessRequest {
         client: &client,
         headers: &headers,
-        always: true,
+        even_if_full: true,
     };
-    counted(&services, asked, async |holder| {
+    metered(&services, request, async |holder| {
         let ended = services.sessions().end(holder, client.address).await;
         ended.map_err(SessionError::from)?;
         Ok(success(Revoked { revoked: true }))
@@ -65,18 +66,18 @@ pub(super) async fn revoke(
     .await
 }
 
-/// `GET /v1/auth/me`: who holds the access token.
+/// Answers `GET /v1/auth/me`: shows who holds the access token.
 pub(super) async fn me(
     State(services): State<Services>,
     client: Client,
     headers: HeaderMap,
 ) -> Response {
-    let asked = Asked {
+    let request = AccessRequest {
         client: &client,
         headers: &headers,
-        always: false,
+        even_if_full: false,
     };
-    counted(&services, asked, async |holder| {
+    metered(&services, request, async |holder| {
         let terms = services.sessions().terms(&holder.key).await;
         let terms = terms.map_err(SessionError::from)?;
         Ok(success(Me::new(holder, &terms)))
@@ -84,7 +85,7 @@ pub(super) async fn me(
     .await
 }
 
-/// Another method than the path takes.
+/// Refuses a method that the path does not take.
 pub(super) async fn method(State(services): State<Services>, client: Client) -> Response {
     let refusal = Refusal::of_fault(&Fault::MethodUnknown);
     Quota::of_address(&services, &client).on(refusal.into_response())
@@ -95,16 +96,16 @@ async fn read<T: serde::de::DeserializeOwned>(body: Body) -> Result<T, Refusal> 
     read.map_err(|input| Refusal::of_fault(&Fault::Input(input)))
 }
 
-/// What a credential gives, if the address may try. A guess that is wrong is a failure of the address; a credential that
-/// was good once is none.
-async fn presented<T>(
+/// Returns what `judged` gives for a credential, if the address may try one. A wrong guess counts
+/// against the address; a credential that was valid once does not.
+async fn throttled<T>(
     services: &Services,
     client: &Client,
     credential: Credential,
-    asked: impl Future<Output = Result<T, SessionError>>,
+    judged: impl Future<Output = Result<T, SessionError>>,
 ) -> Result<T, Refusal> {
     let check = async {
-        match asked.await {
+        match judged.await {
             Ok(given) => Ok(Some(Ok(given))),
             Err(
                 SessionError::Credentials | SessionError::RefreshToken | SessionError::InvalidToken,
@@ -117,19 +118,20 @@ async fn presented<T>(
     found.map_err(|fault| Refusal::of_fault_with(&fault, credential))?
 }
 
-/// Answers with tokens, and with what is left to the key; a refusal with what is left to the address.
+/// Answers with tokens and the quota of the key, or with a refusal and the quota of the address.
 async fn grant(services: &Services, client: &Client, granted: Result<Tokens, Refusal>) -> Response {
     match granted {
         Ok(tokens) => {
             let answer = success(Granted::from(&tokens));
-            left(services, client, &tokens.holder).await.on(answer)
+            quota_of(services, client, &tokens.holder).await.on(answer)
         }
         Err(refusal) => Quota::of_address(services, client).on(refusal.into_response()),
     }
 }
 
-/// What is left to a key. Where the store cannot say it just now, an answer that is good stays good.
-async fn left(services: &Services, client: &Client, holder: &Holder) -> Quota {
+/// Returns the quota of a key, or that of the address if the store cannot say it now: a success
+/// stays one.
+async fn quota_of(services: &Services, client: &Client, holder: &Holder) -> Quota {
     let remaining = async {
         let sessions = services.sessions();
         let terms = sessions.terms(&holder.key).await?;
@@ -138,33 +140,35 @@ async fn left(services: &Services, client: &Client, holder: &Holder) -> Quota {
     match remaining.await {
         Ok(allowance) => allowance.into(),
         Err(error) => {
-            tracing::debug!(%error, "what is left to a key cannot be told");
+            tracing::debug!(%error, "the quota of a key cannot be read");
             Quota::of_address(services, client)
         }
     }
 }
 
 /// A request that presents an access token.
-struct Asked<'a> {
+struct AccessRequest<'a> {
     client: &'a Client,
     headers: &'a HeaderMap,
-    /// Whether it is served although the windows of the key are full: nobody is kept from giving up what they have.
-    always: bool,
+    /// Whether the request is served although the windows of the key are full: everybody may give
+    /// up their tokens.
+    even_if_full: bool,
 }
 
-/// An operation for whoever holds an access token, if the windows of the key have room for the call.
-async fn counted(
+/// Runs an operation for the holder of an access token, if the windows of the key have room for the
+/// call.
+async fn metered(
     services: &Services,
-    asked: Asked<'_>,
+    request: AccessRequest<'_>,
     operation: impl AsyncFnOnce(&Holder) -> Result<Response, SessionError>,
 ) -> Response {
-    let (sessions, client) = (services.sessions(), asked.client);
-    let Ok(Some(token)) = bearer(asked.headers) else {
+    let (sessions, client) = (services.sessions(), request.client);
+    let Ok(Some(token)) = bearer(request.headers) else {
         let refusal = Refusal::wrong(Credential::AccessToken);
         return Quota::of_address(services, client).on(refusal.into_response());
     };
     let found = sessions.authenticate(token, client.address);
-    let held = presented(services, client, Credential::AccessToken, found).await;
+    let held = throttled(services, client, Credential::AccessToken, found).await;
     let holder = match held {
         Ok(holder) => holder,
         Err(refusal) => return Quota::of_address(services, client).on(refusal.into_response()),
@@ -181,7 +185,7 @@ async fn counted(
         }
     };
     let quota = Quota::from(allowance);
-    if !(allowance.admitted || asked.always) {
+    if !(allowance.admitted || request.even_if_full) {
         let message = "too many calls for the plan of this key, retry later";
         let refusal = Refusal::too_many(message, allowance.retry_after.as_secs());
         return quota.on(refusal.into_response());

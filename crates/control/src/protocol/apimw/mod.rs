@@ -1,11 +1,12 @@
-//! APIMW: a key and its secret for an access token, a refresh token for the next, and who holds it.
+//! The protocol of APIMW: a key and its secret are exchanged for an access token and a refresh
+//! token, a refresh token for the next pair, and `me` shows who holds a token.
 //!
-//! What the sources leave open is decided in `docs/protocols/apimw.md`.
+//! `docs/protocols/apimw.md` decides what the sources leave open.
 
 mod answer;
 mod auth;
+mod body;
 mod quota;
-mod wire;
 
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -16,7 +17,7 @@ use super::{About, HeadCredential, Paths, Protocol};
 use crate::http::fault::Fault;
 use crate::http::services::Services;
 
-/// The protocol.
+/// The protocol of APIMW.
 pub(crate) struct Apimw;
 
 impl Protocol for Apimw {
@@ -30,13 +31,13 @@ impl Protocol for Apimw {
             .post(
                 "/v1/auth/token",
                 post(auth::token).fallback(auth::method),
-                about("logIn", "Exchange a key and its secret for tokens").body::<wire::LogIn>(),
+                about("logIn", "Exchange a key and its secret for tokens").body::<body::LogIn>(),
             )
             .post(
                 "/v1/auth/refresh",
                 post(auth::refresh).fallback(auth::method),
                 about("refreshTokens", "Exchange a refresh token for new tokens")
-                    .body::<wire::Refresh>(),
+                    .body::<body::Refresh>(),
             )
             .post(
                 "/v1/auth/revoke",
@@ -56,7 +57,7 @@ impl Protocol for Apimw {
             .with_state(services.clone())
     }
 
-    /// Nothing is counted of what does not come to an operation, and nothing is left of it.
+    /// Refuses with empty quota headers, for a request that reaches no operation is not counted.
     fn refuse(&self, fault: &Fault) -> Response {
         Quota::default().on(Refusal::of_fault(fault).into_response())
     }

@@ -1,4 +1,4 @@
-//! The three headers that every answer has.
+//! The three quota headers that every answer has.
 
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
@@ -7,12 +7,13 @@ use licensing::sessions::Allowance;
 use crate::http::client::Client;
 use crate::http::services::Services;
 
-/// How many calls may be made in the present period of a window, how many are left, and when it ends.
+/// The number of calls that may be made in the present period of a window, how many of them are
+/// left, and when the period ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Quota {
     limit: u32,
     remaining: u32,
-    /// Seconds since the UNIX epoch.
+    /// The end of the period, in seconds since the UNIX epoch.
     reset: i64,
 }
 
@@ -21,7 +22,8 @@ const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 impl Quota {
-    /// What is left for somebody who is not known: failed attempts of their address.
+    /// Returns the quota of a client that is not authenticated: the wrong credentials that its
+    /// address may still present.
     pub(super) fn of_address(services: &Services, client: &Client) -> Self {
         let attempts = services.attempts(client);
         Self {
@@ -31,7 +33,7 @@ impl Quota {
         }
     }
 
-    /// The same answer, with what is left.
+    /// Returns the answer with the quota headers.
     pub(super) fn on(self, mut response: Response) -> Response {
         let headers = response.headers_mut();
         headers.insert(LIMIT, HeaderValue::from(self.limit));

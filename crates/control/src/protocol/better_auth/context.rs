@@ -56,7 +56,7 @@ impl Context {
         }
     }
 
-    /// Deletes keys that have ended, every ten seconds at most, where the policy is to forget them.
+    /// Deletes keys that have ended, at most every ten seconds, if the policy is to delete them.
     pub(super) async fn sweep(&self) {
         const SWEEP_INTERVAL_US: i64 = 10_000_000;
         let api = self.services.api();

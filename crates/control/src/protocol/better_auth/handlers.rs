@@ -1,180 +1,114 @@
-//! One handler a path: read, ask the operation, translate.
+//! The handlers, one for each path: each asks the operation and translates its result.
 
-use api_types::Scope;
 use axum::Json;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
 use licensing::{ApiKeyRequest, ApiKeyUpdate, KeyEnd, KeyRefusal};
 
-use super::body::{Create, Delete, List, Nothing, Show, Update, Verify, key_id, read};
-use super::context::{Context, in_default, is_default};
+use super::body::{Create, Delete, Nothing, Seconds, Update, Verify, key_id};
+use super::context::{in_default, is_default};
+use super::extract::Authenticated;
+use super::query::{List, Show};
 use super::record::{Done, Listed, Page, Record, Swept, Verified};
 use super::refusal::{KeyCode, Refused};
-use crate::http::client::Client;
 use crate::http::state::KeyShape;
 use crate::verify::Verification;
 
 /// Makes a key, of the app of the management key or of every app of its account.
-pub(super) async fn create(
-    State(context): State<Context>,
-    client: Client,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<Record>, Refused> {
-    let caller = context
-        .caller(&client, &headers, Scope::WriteLicenses)
-        .await?;
-    let body: Create = read(body).await?;
-    body.check()?;
+pub(super) async fn create(request: Authenticated<Create>) -> Result<Json<Record>, Refused> {
+    let (context, caller) = (&request.context, &request.caller);
+    let (policy, content) = (request.policy(), &request.content);
+    content.check()?;
     if caller.license().is_some() {
         return Err(KeyCode::InsufficientPermissions.into());
     }
-    let policy = &context.services.api().api_keys;
-    let request = ApiKeyRequest {
-        metadata: body.metadata(policy.metadata)?,
-        prefix: body.prefix()?,
-        end: body
-            .expires_in
-            .map_or(KeyEnd::Never, |seconds| seconds.end()),
-        name: body.name,
+    let key = ApiKeyRequest {
+        metadata: content.metadata(policy.metadata)?,
+        prefix: content.prefix()?,
+        end: content.expires_in.map_or(KeyEnd::Never, Seconds::end),
+        name: content.name.clone(),
         ..ApiKeyRequest::new(caller.account().cloned(), caller.app().cloned())
     };
-    let acting = context.services.acting(&caller, &client);
-    let issued = acting.create_api_key(policy, request).await?;
+    let issued = request.acting().create_api_key(policy, key).await?;
     context.sweep().await;
     Ok(Json(Record::issued(issued, context.shape())))
 }
 
-/// Whether a key is valid; asking uses it.
-pub(super) async fn verify(
-    State(context): State<Context>,
-    client: Client,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<Verified>, Refused> {
-    let caller = context
-        .caller(&client, &headers, Scope::ReadLicenses)
-        .await?;
-    let body: Verify = read(body).await?;
-    if !is_default(body.config_id.as_deref()) {
+/// Verifies a key, which uses it.
+pub(super) async fn verify(request: Authenticated<Verify>) -> Result<Json<Verified>, Refused> {
+    let (context, content) = (&request.context, &request.content);
+    if !is_default(content.config_id.as_deref()) {
         return Ok(Json(Verified::refused(KeyRefusal::Unknown)));
     }
-    let asked = body.permissions.as_ref().map(|asked| &asked.0);
-    let api = context.services.api();
     let question = Verification {
-        owner: &caller.api_key_owner(),
-        key: &body.key,
-        asked,
+        owner: &request.owner(),
+        key: &content.key,
+        asked: content.permissions.as_ref().map(|asked| &asked.0),
         only_api_keys: true,
     };
-    Ok(Json(match api.verify_key(&question).await? {
+    let verified = context.services.api().verify_key(&question).await?;
+    Ok(Json(match verified {
         Ok(key) => Verified::valid(key.view, context.shape()),
         Err(refusal) => Verified::refused(refusal),
     }))
 }
 
 /// Shows a key.
-pub(super) async fn show(
-    State(context): State<Context>,
-    client: Client,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Json<Record>, Refused> {
-    let caller = context
-        .caller(&client, &headers, Scope::ReadLicenses)
-        .await?;
-    let query = Show::read(&uri)?;
+pub(super) async fn show(request: Authenticated<Show>) -> Result<Json<Record>, Refused> {
+    let (context, query) = (&request.context, &request.content);
     in_default(query.config_id.as_deref())?;
     let id = key_id(&query.id)?;
     context.sweep().await;
-    let view = context
-        .services
-        .licensing()
-        .api_key(&caller.api_key_owner(), id)
-        .await?;
+    let licensing = context.services.licensing();
+    let view = licensing.api_key(&request.owner(), id).await?;
     Ok(Json(Record::of(view, context.shape())))
 }
 
 /// Changes what clients may change of a key.
-pub(super) async fn update(
-    State(context): State<Context>,
-    client: Client,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<Record>, Refused> {
-    let caller = context
-        .caller(&client, &headers, Scope::WriteLicenses)
-        .await?;
-    let body: Update = read(body).await?;
-    let account = caller.account().map(ToString::to_string);
-    body.check(&account.unwrap_or_default())?;
-    in_default(body.config_id.as_deref())?;
-    let id = key_id(&body.key_id)?;
-    let policy = &context.services.api().api_keys;
-    let end = |end: Option<super::body::Seconds>| end.map_or(KeyEnd::Never, |end| end.end());
+pub(super) async fn update(request: Authenticated<Update>) -> Result<Json<Record>, Refused> {
+    let (policy, content) = (request.policy(), &request.content);
+    let account = request.caller.account().map(ToString::to_string);
+    content.check(&account.unwrap_or_default())?;
+    in_default(content.config_id.as_deref())?;
+    let id = key_id(&content.key_id)?;
     let update = ApiKeyUpdate {
-        metadata: body.metadata(policy.metadata)?,
-        enabled: body.enabled,
-        end: body.expires_in.map(end),
-        name: body.name.map(Some),
+        metadata: content.metadata(policy.metadata)?,
+        enabled: content.enabled,
+        end: content
+            .expires_in
+            .map(|end| end.map_or(KeyEnd::Never, Seconds::end)),
+        name: content.name.clone().map(Some),
         ..ApiKeyUpdate::default()
     };
-    let acting = context.services.acting(&caller, &client);
-    let owner = caller.api_key_owner();
-    let changed = acting.update_api_key(policy, &owner, id, update);
-    let view = changed.await?;
-    context.sweep().await;
-    Ok(Json(Record::of(view, context.shape())))
+    let (acting, owner) = (request.acting(), request.owner());
+    let view = acting.update_api_key(policy, &owner, id, update).await?;
+    request.context.sweep().await;
+    Ok(Json(Record::of(view, request.context.shape())))
 }
 
 /// Deletes a key.
-pub(super) async fn delete(
-    State(context): State<Context>,
-    client: Client,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<Done>, Refused> {
-    let caller = context
-        .caller(&client, &headers, Scope::WriteLicenses)
-        .await?;
-    let body: Delete = read(body).await?;
-    in_default(body.config_id.as_deref())?;
-    let id = key_id(&body.key_id)?;
-    let acting = context.services.acting(&caller, &client);
-    acting.delete_api_key(&caller.api_key_owner(), id).await?;
-    context.sweep().await;
+pub(super) async fn delete(request: Authenticated<Delete>) -> Result<Json<Done>, Refused> {
+    in_default(request.content.config_id.as_deref())?;
+    let id = key_id(&request.content.key_id)?;
+    let (acting, owner) = (request.acting(), request.owner());
+    acting.delete_api_key(&owner, id).await?;
+    request.context.sweep().await;
     Ok(Json(Done { success: true }))
 }
 
 /// Lists keys.
-pub(super) async fn list(
-    State(context): State<Context>,
-    client: Client,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Json<Listed>, Refused> {
-    let caller = context
-        .caller(&client, &headers, Scope::ReadLicenses)
-        .await?;
-    let query = List::read(&uri)?;
+pub(super) async fn list(request: Authenticated<List>) -> Result<Json<Listed>, Refused> {
+    let (context, query) = (&request.context, &request.content);
+    let (owner, page, shape) = (request.owner(), query.page(), context.shape());
     context.sweep().await;
-    let shape = context.shape();
-    let licensing = context.services.licensing();
+    let most = page.limit;
     let (views, total) = if is_default(query.config_id.as_deref()) {
-        licensing
-            .api_keys(&caller.api_key_owner(), None, query.page())
-            .await?
+        let licensing = context.services.licensing();
+        licensing.api_keys(&owner, None, page).await?
     } else {
         (Vec::new(), 0)
     };
-    // The store gives one key at least, the original none where none is asked for.
-    let most = query.page().limit;
-    let records: Vec<Record> = views
-        .into_iter()
-        .take(most)
-        .map(|view| Record::of(view, shape))
-        .collect();
+    // The store returns at least one key, the original none where the limit is 0.
+    let views = views.into_iter().take(most);
+    let records: Vec<Record> = views.map(|view| Record::of(view, shape)).collect();
     Ok(Json(match shape {
         KeyShape::Seed => Listed::Bare(records),
         KeyShape::Current => Listed::Page(Page {
@@ -188,19 +122,10 @@ pub(super) async fn list(
 
 /// Deletes the keys that have ended.
 pub(super) async fn delete_expired(
-    State(context): State<Context>,
-    client: Client,
-    headers: HeaderMap,
-    body: Body,
+    request: Authenticated<Nothing>,
 ) -> Result<Json<Swept>, Refused> {
-    let caller = context
-        .caller(&client, &headers, Scope::WriteLicenses)
-        .await?;
-    let Nothing {} = read(body).await?;
-    let acting = context.services.acting(&caller, &client);
-    acting
-        .delete_expired_api_keys(&caller.api_key_owner())
-        .await?;
+    let (acting, owner) = (request.acting(), request.owner());
+    acting.delete_expired_api_keys(&owner).await?;
     Ok(Json(Swept {
         success: true,
         error: (),

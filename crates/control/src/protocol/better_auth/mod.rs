@@ -1,8 +1,11 @@
-//! better-auth's API key plugin, as version 1.7 of it speaks: `docs/protocols/better-auth.md` says where we differ.
+//! The protocol of better-auth's API key plugin, version 1.7. `docs/protocols/better-auth.md` lists
+//! the differences.
 
 mod body;
 mod context;
+mod extract;
 mod handlers;
+mod query;
 mod record;
 mod refusal;
 
@@ -15,7 +18,7 @@ use super::{About, HeadCredential, Paths, Protocol};
 use crate::http::fault::Fault;
 use crate::http::services::Services;
 
-/// The protocol.
+/// The protocol of better-auth's API key plugin.
 pub(crate) struct BetterAuth;
 
 impl Protocol for BetterAuth {

@@ -1,4 +1,4 @@
-//! API keys as clients see them.
+//! The answers: API keys in the form in which clients see them.
 
 use licensing::{ApiKeyView, IssuedApiKey, KeyRefusal};
 use model::{Metadata, ResourcePermissions, Timestamp};
@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::refusal::KeyCode;
 use crate::http::state::KeyShape;
 
-/// The one configuration that there is.
+/// The name of the one configuration that there is.
 pub(super) const CONFIG_ID: &str = "default";
 
-/// An API key, in the order of fields that the original has.
+/// An API key, with its fields in the order of the original.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Record {
@@ -42,7 +42,7 @@ pub(super) struct Record {
     permissions: Permissions,
 }
 
-/// Permissions in one of the shapes.
+/// The permissions of a key, as an object or as the text of one, by the [`KeyShape`].
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Permissions {
@@ -50,7 +50,7 @@ enum Permissions {
     Text(String),
 }
 
-/// The answer of `GET /list` in one of the shapes.
+/// The answer of `GET /list`: a page, or a bare list, by the [`KeyShape`].
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Listed {
@@ -58,7 +58,7 @@ pub(super) enum Listed {
     Bare(Vec<Record>),
 }
 
-/// A part of a list.
+/// A page of a list of keys.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Page {
@@ -89,7 +89,7 @@ struct Why {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Details {
-    /// Milliseconds.
+    /// The time until the next try may pass, in milliseconds.
     try_again_in: u64,
 }
 
@@ -99,7 +99,7 @@ pub(super) struct Done {
     pub(super) success: bool,
 }
 
-/// The answer of deleting what has ended.
+/// The answer of the deletion of keys that have ended.
 #[derive(Serialize)]
 pub(super) struct Swept {
     pub(super) success: bool,
@@ -142,7 +142,8 @@ impl Record {
         }
     }
 
-    /// A new key: the one time that it is shown. Its permissions are an object in every shape.
+    /// Returns the record of a new key with the key itself, which is shown this once. Its
+    /// permissions are an object in every shape.
     pub(super) fn issued(issued: IssuedApiKey, shape: KeyShape) -> Self {
         let permissions = issued.view.key.permissions.clone();
         Self {
@@ -191,7 +192,7 @@ impl Verified {
     }
 }
 
-/// A time as JavaScript writes it: milliseconds, always three digits of them.
+/// Returns a time as JavaScript writes it, with exactly three digits of milliseconds.
 fn iso(time: Timestamp) -> String {
     let millis = time.micros().div_euclid(1_000).rem_euclid(1_000);
     let seconds = Timestamp::from_micros(time.seconds().saturating_mul(1_000_000)).to_string();

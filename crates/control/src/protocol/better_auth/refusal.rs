@@ -1,4 +1,4 @@
-//! Refusals in the words of the protocol: `{"code", "message"}`.
+//! The refusals of the protocol: `{"code", "message"}`.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -12,7 +12,7 @@ use crate::http::fault::{Denied, Fault};
 
 macro_rules! codes {
     ($($variant:ident = $status:ident, $code:literal, $message:literal;)*) => {
-        /// The codes of the plugin that we use, with its messages.
+        /// The codes of the plugin that are used here, with its messages.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum KeyCode { $($variant,)* }
 
@@ -55,7 +55,7 @@ codes! {
     UsageExceeded = TOO_MANY_REQUESTS, "USAGE_EXCEEDED", "API Key has reached its usage limit";
 }
 
-/// A refusal on its way to the client.
+/// A refusal as an answer.
 #[derive(Debug)]
 pub(super) struct Refused {
     status: StatusCode,
@@ -71,7 +71,8 @@ struct RefusedBody<'a> {
 }
 
 impl Refused {
-    /// A value that is not what it may be. `field` begins with where it stands: `body.`, `query.` or `headers`.
+    /// Returns the refusal of a value that cannot be used. `field` begins with its place: `body.`,
+    /// `query.` or `headers`.
     pub(super) fn invalid(field: &str, detail: impl std::fmt::Display) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
@@ -81,7 +82,7 @@ impl Refused {
         }
     }
 
-    /// What is wrong with a body, which is named as the original names it.
+    /// Returns the refusal of a body, named as the original names it.
     fn input(input: &Input) -> Self {
         let field = input.field.as_deref();
         let field = field.map_or_else(|| "body".to_owned(), |field| format!("body.{field}"));

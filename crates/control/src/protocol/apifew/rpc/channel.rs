@@ -1,4 +1,4 @@
-//! The way into the data plane: its internal listener, a connection for each call.
+//! The connection to the internal listener of the data plane, one for each call.
 
 use std::io;
 use std::path::Path;
@@ -15,31 +15,33 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
-use crate::protocol::mount::Ended;
+use crate::protocol::mount::AbortOnDrop;
 
-/// An answer of the data plane, its body still to come. Dropping it hangs up, as a caller does who leaves.
+/// An answer of the data plane, whose body is still to come. Dropping it closes the connection, as
+/// a caller does who leaves.
 pub(super) struct Answer {
     head: Parts,
     body: Relayed,
 }
 
-/// A body with the connection that it comes over.
+/// A body with the connection that it arrives over.
 pub(super) struct Relayed {
     body: Incoming,
-    _connection: Ended<()>,
+    _connection: AbortOnDrop<()>,
 }
 
-/// Sends a request. Dropping the future hangs up.
+/// Sends a request over a new connection. Dropping the future closes the connection.
 ///
 /// # Errors
-/// The listener cannot be reached, or the connection ends before the answer.
+/// Returns an error if the listener cannot be reached, or if the connection ends before the answer.
 pub(super) async fn send(socket: &Path, request: Request<Body>) -> io::Result<Answer> {
     let stream = UnixStream::connect(socket).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
-    let connection = Ended(tokio::spawn(async move {
-        // The data plane closes a connection after some answers; what was cut short shows in the body.
+    let connection = AbortOnDrop(tokio::spawn(async move {
+        // The data plane closes a connection after some answers. An answer that was cut short shows
+        // in its body.
         let _ = connection.await;
     }));
     let response = sender.send_request(request).await;
@@ -52,12 +54,12 @@ pub(super) async fn send(socket: &Path, request: Request<Body>) -> io::Result<An
 }
 
 impl Answer {
-    /// The code of the gate's refusal, if it is one.
+    /// Returns the code of the gate's refusal; `None` if the answer is none.
     pub(super) fn refusal(&self) -> Option<&str> {
         self.header(rpc::REFUSAL.as_str())
     }
 
-    /// The identity of the call.
+    /// Returns the id of the call.
     pub(super) fn call_id(&self) -> &str {
         self.header("tallygate-call-id").unwrap_or_default()
     }

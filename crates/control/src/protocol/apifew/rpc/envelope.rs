@@ -1,4 +1,4 @@
-//! What the body says, and the request that it stands for.
+//! The envelope of a call, and the request that it is unpacked to.
 
 use std::collections::BTreeMap;
 
@@ -21,34 +21,34 @@ use crate::http::field::Text;
 use crate::protocol::apifew::answer::{Failure, ambiguous_path};
 use crate::protocol::apifew::apps;
 
-/// Headers that the API is sent at most.
-const HEADERS: usize = 64;
-/// Longest value of such a header in bytes.
-const HEADER_VALUE: usize = 8_192;
-/// Longest target in bytes, with the query that `PARAMS` became.
-const TARGET: usize = 16_384;
+/// The largest number of headers that are sent to the API.
+const MAX_HEADERS: usize = 64;
+/// The length of the longest value of such a header, in bytes.
+const MAX_HEADER_VALUE_BYTES: usize = 8_192;
+/// The length of the longest target in bytes, with the query that `PARAMS` is turned into.
+const MAX_TARGET_BYTES: usize = 16_384;
 
-/// A call as it is packed.
+/// A call, packed into the body of a request.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "ApifewRequest")]
 #[serde(deny_unknown_fields, rename_all = "SCREAMING_SNAKE_CASE")]
 pub(in super::super) struct Envelope {
-    /// Name or host of the app.
+    /// The name or a host of the app.
     pub(super) app_name: Text<1, 253>,
-    /// Path, perhaps with a query.
+    /// The path, with or without a query.
     route: Text<1, 8_192>,
-    /// Method of the call, whatever that of the request is.
+    /// The method of the call, whatever that of the request is.
     method: Text<1, 32>,
-    /// Query or JSON body, by the method.
+    /// The query or the JSON body, by the method.
     #[schemars(with = "Option<serde_json::Value>")]
     params: Option<Box<RawValue>>,
-    /// Headers for the API.
+    /// The headers for the API.
     headers: Option<BTreeMap<String, String>>,
-    /// Whether the answer comes in a Result object.
+    /// Whether the answer is put into a Result object.
     pub(super) response_as_result: Option<bool>,
 }
 
-/// Where the parameters of a call go.
+/// The part of a call that holds its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Query,
@@ -56,10 +56,11 @@ enum Place {
 }
 
 impl Envelope {
-    /// The request that the data plane is sent.
+    /// Returns the request to send to the data plane.
     ///
     /// # Errors
-    /// What could leave the app, pretend to be the gate, or cannot be said in HTTP; the field is named.
+    /// Returns a failure, with the field, for what could leave the app, pretend to be the gate, or
+    /// cannot be expressed in HTTP.
     pub(super) fn unpack(
         self,
         app: &App,
@@ -76,8 +77,8 @@ impl Envelope {
             let (name, value) = header(&name, &value)?;
             request.headers_mut().append(name, value);
         }
-        if request.headers().len() > HEADERS {
-            let detail = format!("send at most {HEADERS} of them");
+        if request.headers().len() > MAX_HEADERS {
+            let detail = format!("send at most {MAX_HEADERS} of them");
             return Err(Failure::invalid("HEADERS", detail));
         }
         if let (Some(raw), Place::Body) = (self.params, place) {
@@ -94,7 +95,8 @@ impl Envelope {
     }
 }
 
-/// Says to the data plane whose call it is, and which app it is for.
+/// Adds the headers that tell the data plane which app the call is for, whose license key it has
+/// and who sent it.
 fn address(
     request: &mut Request<Body>,
     app: &App,
@@ -122,14 +124,14 @@ fn address(
     Ok(())
 }
 
-/// A method, in capitals whatever its spelling.
+/// Returns the method, in whatever case it is written.
 fn method(text: &str) -> Result<Method, Failure> {
     let method = Method::from_bytes(text.to_ascii_uppercase().as_bytes()).ok();
     let method = method.filter(|method| *method != Method::CONNECT);
     method.ok_or_else(|| Failure::invalid("METHOD", "name a method of HTTP other than CONNECT"))
 }
 
-/// Parameters go into the body where the method is one that has a body.
+/// Returns the place of the parameters: the body for methods that have one, else the query.
 fn place(method: &Method) -> Place {
     if [Method::POST, Method::PUT, Method::PATCH].contains(method) {
         Place::Body
@@ -138,7 +140,7 @@ fn place(method: &Method) -> Place {
     }
 }
 
-/// The parameters as an object, read so that what is wrong with them is found here.
+/// Parses the parameters as an object, so that an error in them is found here.
 fn object(raw: &RawValue) -> Result<Map<String, Value>, Failure> {
     serde_json::from_str(raw.get()).map_err(|error| {
         let mut detail = error.to_string();
@@ -149,13 +151,14 @@ fn object(raw: &RawValue) -> Result<Map<String, Value>, Failure> {
     })
 }
 
-/// Path and query: as they were written, with the parameters behind.
+/// Returns path and query as they were written, with the parameters appended to the query.
 fn target(route: &str, params: Option<&Map<String, Value>>) -> Result<PathAndQuery, Failure> {
     let (path, query) = match route.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (route, None),
     };
-    // Whatever the app declares: a path that could be read in two ways is no way to say where a call goes.
+    // This holds whatever the app declares: a path that can be read in two ways does not say where
+    // a call goes.
     NormalPath::parse(path).map_err(|reason| ambiguous_path("ROUTE", reason))?;
     if query.is_some_and(|query| query.contains('#')) {
         return Err(Failure::invalid("ROUTE", "a route holds no fragment (`#`)"));
@@ -166,15 +169,16 @@ fn target(route: &str, params: Option<&Map<String, Value>>) -> Result<PathAndQue
         text.push(if query.is_some() { '&' } else { '?' });
         text.push_str(&added);
     }
-    if text.len() > TARGET {
-        let detail = format!("path and query have at most {TARGET} bytes together");
+    if text.len() > MAX_TARGET_BYTES {
+        let detail = format!("path and query have at most {MAX_TARGET_BYTES} bytes together");
         return Err(Failure::invalid("PARAMS", detail));
     }
     let target = PathAndQuery::try_from(text);
     target.map_err(|error| Failure::invalid("ROUTE", error))
 }
 
-/// Parameters as a query: a list repeats its name, `null` is left out, an object cannot be said.
+/// Returns the parameters as a query. A list repeats its name, `null` is left out, an object is
+/// refused.
 fn pairs(params: &Map<String, Value>) -> Result<String, Failure> {
     let mut pairs = Vec::new();
     for (name, value) in params {
@@ -200,7 +204,8 @@ fn pairs(params: &Map<String, Value>) -> Result<String, Failure> {
     serde_urlencoded::to_string(pairs).map_err(|error| Failure::invalid("PARAMS", error))
 }
 
-/// A header for the API; none of the connection's, none that addresses the call, none of the gate's.
+/// Parses a header for the API. Headers of the connection, of the call's address and of the gate
+/// are refused.
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Failure> {
     let field = || format!("HEADERS.{}", model::quoted(name, 80));
     let parsed = HeaderName::from_bytes(name.as_bytes());
@@ -209,10 +214,10 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Failure>
         let detail = "headers of the connection, of the host and of the gate are set by the gate";
         return Err(Failure::invalid(&field(), detail));
     }
-    let text = Some(value).filter(|value| value.len() <= HEADER_VALUE);
+    let text = Some(value).filter(|value| value.len() <= MAX_HEADER_VALUE_BYTES);
     let value = text.and_then(|value| HeaderValue::from_str(value).ok());
     let detail = || {
-        let most = HEADER_VALUE;
+        let most = MAX_HEADER_VALUE_BYTES;
         Failure::invalid(&field(), format!("send at most {most} bytes of plain text"))
     };
     Ok((parsed, value.ok_or_else(detail)?))
@@ -234,7 +239,7 @@ fn is_reserved(name: &HeaderName) -> bool {
         "transfer-encoding",
         "upgrade",
     ];
-    /// Of apifew's own protocol, whatever becomes of it.
+    /// The beginning of the headers of apifew's own protocol, all of which are reserved.
     const APIFEW: &str = "apifew-";
     let name = name.as_str();
     let start = name.get(..APIFEW.len());
@@ -243,7 +248,7 @@ fn is_reserved(name: &HeaderName) -> bool {
         || meaning(name) != Meaning::Ordinary
 }
 
-/// Parameters in a body are JSON, so the body cannot be called anything else.
+/// Refuses a content type that is not JSON, for parameters in a body are sent as JSON.
 fn expect_json(kind: Option<&HeaderValue>) -> Result<(), Failure> {
     let Some(kind) = kind else { return Ok(()) };
     let text = kind.to_str().unwrap_or_default().to_ascii_lowercase();
@@ -335,7 +340,11 @@ mod tests {
         ] {
             assert!(header(name, "1").is_err(), "{name}");
         }
-        for value in ["a\r\nHost: evil", "\0", &"x".repeat(HEADER_VALUE + 1)] {
+        for value in [
+            "a\r\nHost: evil",
+            "\0",
+            &"x".repeat(MAX_HEADER_VALUE_BYTES + 1),
+        ] {
             assert!(header("x-api-key", value).is_err());
         }
         let (name, value) = header("X-Api-Key", "secret").expect("plain");

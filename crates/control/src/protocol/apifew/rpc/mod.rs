@@ -1,7 +1,7 @@
-//! `/v1/request`: a call to an API, packed into the body of a request to the gate.
+//! The handler of `/v1/request`: a call to an API, packed into the body of a request to the gate.
 //!
-//! It is unpacked and sent through the data plane like any other call, over its internal listener: one admission, one
-//! forwarding path, one kind of record.
+//! The call is unpacked and sent through the data plane like any other, over its internal listener:
+//! there is one admission, one forwarding path and one kind of record.
 
 mod channel;
 mod envelope;
@@ -22,9 +22,9 @@ use crate::http::body::read_json;
 use crate::http::client::Client;
 use crate::http::services::Services;
 
-/// Longest envelope in bytes.
-const ENVELOPE_LIMIT: usize = 8 << 20;
-/// The header that the license key stands in.
+/// The length of the longest envelope, in bytes.
+const MAX_ENVELOPE_BYTES: usize = 8 << 20;
+/// The header that holds the license key.
 const LICENSE_KEY: &str = "apifew-user-license-key";
 
 /// Makes the call, and answers as the API does or with a Result object.
@@ -36,7 +36,7 @@ pub(super) async fn call(
 ) -> Result<Response, Failure> {
     services.may_try(&client)?;
     let key = license_key(&headers)?;
-    let envelope: Envelope = read_json(body, ENVELOPE_LIMIT).await?;
+    let envelope: Envelope = read_json(body, MAX_ENVELOPE_BYTES).await?;
     let app = apps::any(&services, &envelope.app_name)?;
     let wrapped = envelope.response_as_result.unwrap_or(false);
     let request = envelope.unpack(app, key, &client)?;
@@ -56,7 +56,7 @@ pub(super) async fn call(
     })
 }
 
-/// The one license key of a request.
+/// Returns the one license key of a request.
 fn license_key(headers: &HeaderMap) -> Result<&HeaderValue, Failure> {
     let mut values = headers.get_all(LICENSE_KEY).iter();
     let first = values.next().filter(|value| !value.is_empty());
@@ -68,7 +68,7 @@ fn license_key(headers: &HeaderMap) -> Result<&HeaderValue, Failure> {
     }
 }
 
-/// A key that no license has leaves no record, so it leaves a line in the log, and counts against its sender.
+/// Logs a call with a key of no license, which leaves no record, and counts it against its sender.
 fn note(services: &Services, client: &Client, app: &str, code: &str, answer: &Answer) {
     if code == Refusal::LicenseUnknown.code() {
         let call_id = answer.call_id();

@@ -1,4 +1,4 @@
-//! What the client is answered: what the API said, as it said it or in a Result object.
+//! The answer to the client: that of the API as it is, or in a Result object.
 
 use axum::Json;
 use axum::body::Body;
@@ -14,20 +14,21 @@ use serde_json::value::RawValue;
 use super::channel::Answer;
 use crate::protocol::apifew::answer::{ResultObject, error_code};
 
-/// Longest body of an answer that is put into a Result object, in bytes. Longer ones can be asked for as they are.
-const WRAPPED_LIMIT: usize = 16 << 20;
+/// The length of the longest body that is put into a Result object, in bytes. Longer ones can be
+/// asked for as they are.
+const MAX_WRAPPED_BYTES: usize = 16 << 20;
 
-/// A Result object around what the API said.
+/// A Result object around the answer of the API.
 #[derive(Debug, Serialize)]
 struct Wrapped {
-    /// The body: JSON as it came, else text, else base64.
+    /// The body: JSON if it is that, else text, else base64.
     data: Option<Content>,
     success_msg: &'static str,
     error_msg: &'static str,
-    /// The status of the API.
+    /// The status of the API's answer.
     status_code: u16,
     content_type: Option<String>,
-    /// `base64` where `data` is that.
+    /// The word `base64` if `data` is that; absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     data_encoding: Option<&'static str>,
 }
@@ -39,7 +40,7 @@ enum Content {
     Text(String),
 }
 
-/// Status, headers and bytes as they came, streaming.
+/// Returns the answer with its status, its headers and its bytes, streamed.
 pub(super) fn raw(answer: Answer) -> Response {
     let (status, mut headers) = (answer.status(), answer.headers().clone());
     for name in CONNECTION {
@@ -51,14 +52,15 @@ pub(super) fn raw(answer: Answer) -> Response {
     response
 }
 
-/// The whole answer in a Result object; one that is too long or was cut short is a failure, though the call was made.
+/// Returns the whole answer in a Result object. An answer that is too long or was cut short is a
+/// failure, although the call was made.
 pub(super) async fn wrapped(answer: Answer) -> Response {
     let (status, call_id) = (answer.status(), answer.call_id().to_owned());
     let headers = kept(answer.headers(), |name| {
         !CONNECTION.contains(name) && !name.as_str().starts_with("content-")
     });
     let content_type = answer.header("content-type").map(ToOwned::to_owned);
-    let body = Limited::new(answer.into_body(), WRAPPED_LIMIT);
+    let body = Limited::new(answer.into_body(), MAX_WRAPPED_BYTES);
     let mut response = match body.collect().await {
         Ok(body) => envelop(status, content_type, &body.to_bytes()),
         Err(error) => {
@@ -76,7 +78,8 @@ pub(super) async fn wrapped(answer: Answer) -> Response {
     response
 }
 
-/// What the API said, with its status where HTTP allows a body with that.
+/// Returns the Result object of an answer, with the answer's status where HTTP allows a body with
+/// it, else 200.
 fn envelop(status: StatusCode, content_type: Option<String>, body: &[u8]) -> Response {
     let (data, data_encoding) = content(body, content_type.as_deref());
     let good = status.is_success();
@@ -96,7 +99,7 @@ fn envelop(status: StatusCode, content_type: Option<String>, body: &[u8]) -> Res
     (outer, Json(wrapped)).into_response()
 }
 
-/// The gate's own refusal, as a Result object whatever was asked for.
+/// Returns the gate's own refusal as a Result object, whichever form was asked for.
 pub(super) fn refused(answer: &Answer) -> Response {
     let code = error_code(answer.refusal().unwrap_or_default());
     let data = serde_json::json!({"call_id": answer.call_id()});
@@ -119,7 +122,7 @@ pub(super) fn refused(answer: &Answer) -> Response {
     response
 }
 
-/// Headers that are about the connection to the data plane, or between it and us.
+/// The headers that are about the connection to the data plane, or between it and this listener.
 const CONNECTION: [HeaderName; 8] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -154,7 +157,7 @@ fn content(bytes: &[u8], kind: Option<&str>) -> (Option<Content>, Option<&'stati
     }
 }
 
-/// Whether HTTP lets an answer of this status have a body.
+/// Returns whether HTTP allows a body in an answer of this status.
 fn may_have_body(status: StatusCode) -> bool {
     !status.is_informational()
         && ![

@@ -1,4 +1,4 @@
-//! What travels: the words of APIMW.
+//! The bodies of requests and answers.
 
 use api_types::Scope;
 use licensing::sessions::{Holder, PairTerms, Tokens};
@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::http::field::Secret;
 
-/// `POST /v1/auth/token`.
+/// The body of `POST /v1/auth/token`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "ApimwLogIn")]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogIn {
     /// The key of a pair.
     pub(super) api_key: Secret,
-    /// Its secret.
+    /// The secret of the key.
     pub(super) api_secret: Secret,
 }
 
-/// `POST /v1/auth/refresh`.
+/// The body of `POST /v1/auth/refresh`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "ApimwRefresh")]
 #[serde(deny_unknown_fields)]
@@ -27,7 +27,7 @@ pub(super) struct Refresh {
     pub(super) refresh_token: Secret,
 }
 
-/// New tokens.
+/// The answer with new tokens.
 #[derive(Serialize)]
 pub(super) struct Granted<'a> {
     access_token: &'a str,
@@ -36,7 +36,7 @@ pub(super) struct Granted<'a> {
     refresh_token: &'a str,
 }
 
-/// `GET /v1/auth/me`.
+/// The answer of `GET /v1/auth/me`.
 #[derive(Serialize)]
 pub(super) struct Me {
     user: User,
@@ -59,7 +59,7 @@ struct Tenant {
     status: &'static str,
 }
 
-/// What came of a revocation.
+/// The answer of a revocation.
 #[derive(Serialize)]
 pub(super) struct Revoked {
     pub(super) revoked: bool,
@@ -97,7 +97,7 @@ impl Me {
     }
 }
 
-/// Scopes are `verb:area` here and `area:verb` there.
+/// Returns scopes as permissions: `verb:area` becomes `area:verb`.
 fn permissions(held: &[Scope]) -> Vec<String> {
     let turned = |scope: &Scope| match scope.as_str().split_once(':') {
         Some((verb, area)) => format!("{area}:{verb}"),
