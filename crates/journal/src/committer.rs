@@ -25,12 +25,12 @@ pub(crate) struct Committer {
     observer: Arc<dyn Observer>,
     /// The frames of each lane that were counted to a commit.
     counted: Vec<u64>,
-    /// When the last sync ended.
+    /// The time at which the last sync ended.
     last: Instant,
     /// The number of waiters of the last sync.
     crowd: usize,
     last_tail: Instant,
-    /// When to try again, while the disk refuses; else `None`.
+    /// The time of the next attempt while the disk refuses; else `None`.
     retry_at: Option<Instant>,
 }
 

@@ -24,7 +24,7 @@ pub struct DeadInstance {
 /// exist.
 ///
 /// # Errors
-/// When the directory, or an instance in it, cannot be read.
+/// Returns an error if the directory, or an instance in it, cannot be read.
 pub fn dead_instances(directory: &Path) -> Result<Vec<DeadInstance>, Error> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -58,8 +58,8 @@ impl DeadInstance {
     /// Opens and locks one instance's directory.
     ///
     /// # Errors
-    /// [`Error::Locked`] while its process lives or somebody else reads it, [`Error::NotAnInstance`] for any other
-    /// directory.
+    /// Returns [`Error::Locked`] while its process lives or another process reads it, and
+    /// [`Error::NotAnInstance`] for any other directory.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let name = path.file_name().and_then(|name| name.to_str());
         let instance = name.and_then(files::parse_instance);
@@ -128,7 +128,7 @@ impl DeadInstance {
     /// Deletes the files that were prepared and never used.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// Returns an error if the system refuses.
     pub fn delete_spares(&self) -> Result<(), Error> {
         let files = fs::read_dir(&self.path).map_err(Error::io("list", &self.path))?;
         for file in files.flatten() {
@@ -148,16 +148,16 @@ impl DeadInstance {
     /// Frames that were open when the process died are those without a close at the end.
     ///
     /// # Errors
-    /// When the lane is damaged or a segment is missing.
+    /// Returns an error if the lane is damaged or a segment is missing.
     pub fn reader_from(&self, lane: usize, number: u64) -> Result<Reader, Error> {
         Arc::new(self.lane(lane)?).reader_from(number)
     }
 
-    /// Returns the smallest number that [`reader_from`](Self::reader_from) takes: the closes in the
-    /// segments that are gone.
+    /// Returns the smallest number that [`reader_from`](Self::reader_from) takes: the number of
+    /// closes in the segments that are gone.
     ///
     /// # Errors
-    /// When a segment cannot be read.
+    /// Returns an error if a segment cannot be read.
     pub fn kept_from(&self, lane: usize) -> Result<u64, Error> {
         Ok(self.lane(lane)?.kept_from())
     }
@@ -180,7 +180,7 @@ impl DeadInstance {
     /// Returns the last close number of a lane.
     ///
     /// # Errors
-    /// When the end of the lane is damaged.
+    /// Returns an error if the end of the lane is damaged.
     pub fn closed(&self, lane: usize) -> Result<u64, Error> {
         let mut reader = self.reader_from(lane, u64::MAX)?;
         while reader.next()?.is_some() {}
@@ -191,7 +191,7 @@ impl DeadInstance {
     /// skipped.
     ///
     /// # Errors
-    /// When the table cannot be read or its head is damaged.
+    /// Returns an error if the table cannot be read or its header is damaged.
     pub fn marks(&self) -> Result<Vec<Vec<u8>>, Error> {
         marks::read(&self.path.join(files::MARKS), self.instance)
     }
@@ -199,7 +199,8 @@ impl DeadInstance {
     /// Deletes the instance, durably.
     ///
     /// # Errors
-    /// When the system refuses; what is left is deleted when the next journal is created.
+    /// Returns an error if the system refuses; the rest is deleted when the next journal is
+    /// created.
     pub fn remove(self) -> Result<(), Error> {
         let name = files::instance_name(self.instance);
         let gone = self.path.with_file_name(format!(".{name}{GONE}"));

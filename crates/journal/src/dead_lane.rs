@@ -1,4 +1,4 @@
-//! Reading what a dead process left of a lane, and telling a torn tail from damage.
+//! The lane of a dead process, in which a torn tail is told apart from damage.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::Error;
+use crate::entry::{More, Torn};
 use crate::files;
 use crate::format::{self, HEADER_BYTES, Header, HeaderFound, NO_CLAIM};
-use crate::reader::{More, Reader, Source, Torn};
 
-/// The segment files of a dead lane, in order, headers read.
+/// The segment files of a dead lane in order, with their headers.
 #[derive(Debug)]
 pub(crate) struct DeadLane {
     instance: u128,
     lane: u32,
-    /// Boot of this machine now; 0: unknown.
+    /// The boot id of this machine now; 0: unknown.
     boot: u128,
     files: Vec<DeadFile>,
     /// Keeps the instance locked.
@@ -26,7 +26,7 @@ pub(crate) struct DeadLane {
 struct DeadFile {
     number: u64,
     path: PathBuf,
-    /// Only of a segment that was begun.
+    /// The header; `None` if the segment was not begun.
     header: Option<Header>,
     content: Content,
 }
@@ -34,7 +34,7 @@ struct DeadFile {
 #[derive(Debug)]
 enum Content {
     OnDisk,
-    /// For fuzzing.
+    /// Bytes in memory, for fuzzing.
     InMemory(Vec<u8>),
 }
 
@@ -89,12 +89,12 @@ impl DeadFile {
     }
 }
 
-/// What stands behind a frame that does not validate.
+/// The bytes after a frame that does not validate, as evidence of what happened to it.
 #[derive(Debug, Default)]
 struct Evidence {
-    /// Highest durable position that anything behind it claims.
+    /// The highest durable position that a frame or a header after it claims.
     claim: u64,
-    /// Something valid stands there.
+    /// Whether anything valid was found.
     valid: bool,
 }
 
@@ -104,7 +104,8 @@ impl Evidence {
         self.claim = self.claim.max(claim);
     }
 
-    /// Looks for valid frames anywhere from `offset` on; the byte at `HEADER_BYTES` has lane position `start`.
+    /// Looks for valid frames anywhere from `offset` on. The byte at `HEADER_BYTES` has lane
+    /// position `start`.
     fn scan(&mut self, bytes: &[u8], offset: usize, salt: u32, start: u64) {
         let mut at = offset.next_multiple_of(8);
         while at + 8 <= bytes.len() {
@@ -126,7 +127,7 @@ impl Evidence {
 }
 
 impl DeadLane {
-    /// Lists and reads the heads of a lane's segments.
+    /// Lists the segments of a lane, and reads their headers.
     pub(crate) fn open(
         directory: &Path,
         instance: u128,
@@ -157,7 +158,7 @@ impl DeadLane {
         })
     }
 
-    /// A lane of segments 0, 1, 2… whose files hold these bytes.
+    /// Returns a lane of segments 0, 1, 2… with these bytes.
     pub(crate) fn in_memory(instance: u128, boot: u128, segments: &[&[u8]]) -> Result<Self, Error> {
         let file = |(number, bytes): (usize, &&[u8])| {
             let path = files::segment_path(Path::new(""), 0, number as u64);
@@ -183,25 +184,8 @@ impl DeadLane {
         })
     }
 
-    /// As [`Lane::reader_from`](crate::Lane::reader_from).
-    pub(crate) fn reader_from(self: Arc<Self>, number: u64) -> Result<Reader, Error> {
-        let begun = |file: &DeadFile| {
-            file.header
-                .as_ref()
-                .is_some_and(|header| header.closed <= number)
-        };
-        let cursor = match self.files.iter().rposition(begun) {
-            Some(index) => {
-                self.check_chain(index)?;
-                DeadCursor::at(self, index)?
-            }
-            None => DeadCursor::nothing(self)?,
-        };
-        let closed = cursor.header().map_or(0, |header| header.closed);
-        Reader::begin(Source::Dead(cursor), closed, number)
-    }
-
-    /// As [`Lane::kept_from`](crate::Lane::kept_from): what can be read without meeting a gap.
+    /// Returns the smallest number from which the lane can be read without a gap, as
+    /// [`Lane::kept_from`](crate::Lane::kept_from) does.
     pub(crate) fn kept_from(&self) -> u64 {
         let mut begun = self.files.iter().rev().filter(|file| file.header.is_some());
         let mut first = begun.next();
@@ -216,7 +200,7 @@ impl DeadLane {
             .map_or(0, |header| header.closed)
     }
 
-    /// From `index` on, up to the last begun segment, none is missing.
+    /// Checks that no segment is missing from `index` on, up to the last one that was begun.
     fn check_chain(&self, index: usize) -> Result<(), Error> {
         let last = self
             .files
@@ -238,7 +222,8 @@ impl DeadLane {
         format::salt(self.instance, self.lane, self.files[index].number)
     }
 
-    /// Whatever validates in the files from `index` on, of which the first begins at lane position `start` or later.
+    /// Collects whatever validates in the files from `index` on, of which the first begins at lane
+    /// position `start` or later.
     fn evidence_from(
         &self,
         index: usize,
@@ -259,7 +244,8 @@ impl DeadLane {
     }
 }
 
-/// The segment of a dead lane that a reader is at, whole in memory: a disk that fails is an error here, not a signal.
+/// The segment of a dead lane that a reader is at, whole in memory, so that a failing disk is an
+/// error and not a signal.
 #[derive(Debug)]
 pub(crate) struct DeadCursor {
     lane: Arc<DeadLane>,
@@ -271,7 +257,17 @@ pub(crate) struct DeadCursor {
 }
 
 impl DeadCursor {
-    fn at(lane: Arc<DeadLane>, index: usize) -> Result<Self, Error> {
+    /// Returns the cursor at the segment in which the close after the first `number` ones lies.
+    pub(crate) fn at(lane: Arc<DeadLane>, number: u64) -> Result<Self, Error> {
+        let begun = |file: &DeadFile| {
+            file.header
+                .as_ref()
+                .is_some_and(|header| header.closed <= number)
+        };
+        let Some(index) = lane.files.iter().rposition(begun) else {
+            return Self::nothing(lane);
+        };
+        lane.check_chain(index)?;
         let mut cursor = Self {
             lane,
             index,
@@ -284,8 +280,13 @@ impl DeadCursor {
         Ok(cursor)
     }
 
-    /// For a lane without a segment to read. It may be one whose process was killed before it began, but not one that
-    /// lost the first segments.
+    /// Returns the number of closes before the segment.
+    pub(crate) fn closed(&self) -> u64 {
+        self.header().map_or(0, |header| header.closed)
+    }
+
+    /// Returns the cursor of a lane without a segment to read. Its process may have been killed
+    /// before it began, but it must not have lost its first segments.
     fn nothing(lane: Arc<DeadLane>) -> Result<Self, Error> {
         if let Some(begun) = lane.files.iter().find(|file| file.header.is_some()) {
             let directory = begun.path.parent().unwrap_or(Path::new(""));
@@ -324,7 +325,7 @@ impl DeadCursor {
         Ok(())
     }
 
-    /// Offset behind the last frame, where the next segment tells it.
+    /// Returns the offset after the last frame, if the next segment tells it.
     fn end(&self) -> Result<Option<usize>, Error> {
         let next = self
             .lane
@@ -381,21 +382,22 @@ impl DeadCursor {
             return Ok(More::Here);
         }
         if self.end()? != Some(offset) {
-            // The last segment, full to its last byte; or a file that was cut off.
+            // This is the last segment, full to its last byte, or a file that was cut off.
             self.end_at(offset)?;
             return Ok(More::Nothing);
         }
         self.load(self.index + 1)?;
         Ok(More::Next {
-            closed: self.header().map_or(0, |header| header.closed),
+            closed: self.closed(),
         })
     }
 
-    /// Ends the reading where no valid frame stands.
+    /// Ends the reading at an offset without a valid frame.
     ///
-    /// That is the end of the lane, clean or torn by a crash, unless something says that the frame was whole once: a
-    /// later claim that it was durable, or, when the machine has not been restarted since, anything valid behind it, for
-    /// a process that is killed leaves its stores in order.
+    /// This is the end of the lane, clean or torn by a crash, unless there is evidence that the
+    /// frame was whole once: a later claim that it was durable, or, if the machine has not been
+    /// restarted since, anything valid after it, for a process that is killed leaves its stores in
+    /// order.
     pub(crate) fn end_at(&mut self, offset: usize) -> Result<(), Error> {
         let (start, boot) = self
             .header()
@@ -433,7 +435,7 @@ impl DeadCursor {
     }
 }
 
-/// Number of lanes that left files in `directory`.
+/// Returns the number of lanes that left files in `directory`.
 pub(crate) fn count_lanes(directory: &Path) -> io::Result<usize> {
     let mut lanes = 0;
     for entry in fs::read_dir(directory)? {

@@ -1,4 +1,4 @@
-//! The errors of the journal, and whose fault they are.
+//! The errors of the journal.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub enum Error {
         /// The instance's directory.
         path: PathBuf,
     },
-    /// An instance of this id has been here before. Instance ids must never be used twice.
+    /// A directory of this instance id exists. Instance ids must never be used twice.
     #[error("journal {} exists already: every start needs a fresh instance id", path.display())]
     Exists {
         /// The instance's directory.
@@ -43,38 +43,40 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
-    /// Bytes in the middle of a lane are not what was written: the disk or a stranger changed them.
+    /// Bytes in the middle of a lane are not those that were written: the disk or another program
+    /// changed them.
     #[error("journal segment {} is damaged at byte {offset}: {what}; restore the file from a copy", path.display())]
     Corrupt {
         /// The segment.
         path: PathBuf,
         /// The offset in the file.
         offset: u64,
-        /// What does not fit.
+        /// The contradiction that was found.
         what: &'static str,
     },
-    /// A segment that the lane needs is gone: deleted by a stranger, or recycled because it had been released.
+    /// A segment that the lane needs is gone: deleted by another program, or recycled because it
+    /// had been released.
     #[error("journal segment {} is missing: restore it, or start reading at a later number", path.display())]
     Missing {
         /// The file that should be there.
         path: PathBuf,
     },
-    /// The file was written by a newer release. Nobody's fault; this release must not touch it.
+    /// The file was written by a newer release, which this one must not touch.
     #[error("{} has format version {found}, this release reads up to {known}: use the newer release", path.display())]
     NewerVersion {
         /// The file.
         path: PathBuf,
-        /// The version it carries.
+        /// The version of the file.
         found: u32,
-        /// The newest version known here.
+        /// The newest version that this release reads.
         known: u32,
     },
-    /// No such lane in this instance. The caller's fault.
+    /// The instance has no such lane. The caller's fault.
     #[error("journal {} has no lane {lane}", path.display())]
     NoLane {
         /// The instance's directory.
         path: PathBuf,
-        /// The lane asked for.
+        /// The number of the lane.
         lane: usize,
     },
 }
@@ -100,7 +102,8 @@ pub enum Unavailable {
         "too many calls are open in this journal lane: raise the segment size or the number of lanes"
     )]
     Crowded,
-    /// The dictionary has no room for the symbol: its number, its length or the sum of all is above the limit.
+    /// The dictionary has no room for the symbol: its number, its length or the total size is above
+    /// the limit.
     #[error("the journal lane's dictionary is full: raise the segment size")]
     DictionaryFull,
     /// No space is left on the journal's disk.

@@ -1,4 +1,4 @@
-//! Names and files of an instance's directory.
+//! The names and files of an instance's directory.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use crate::map::{Map, MapWriter};
 
-/// The file whose lock says that the instance lives.
+/// The name of the file whose lock says that the instance lives.
 pub(crate) const LOCK: &str = "lock";
-/// The table of calls in flight.
-/// How the names of files begin that wait to become segments.
+/// The beginning of the names of files that wait to become segments.
 pub(crate) const SPARE: &str = "spare-";
+/// The name of the table of calls in flight.
 pub(crate) const MARKS: &str = "marks";
 
-/// A directory's name for an instance.
+/// Returns the name of an instance's directory.
 pub(crate) fn instance_name(instance: u128) -> String {
     format!("{instance:032x}")
 }
 
-/// The instance that a directory is named after.
+/// Returns the instance that a directory is named after.
 pub(crate) fn parse_instance(name: &str) -> Option<u128> {
     let hex = name.len() == 32
         && name
@@ -31,18 +31,18 @@ pub(crate) fn parse_instance(name: &str) -> Option<u128> {
     }
 }
 
-/// Where segment `number` of `lane` lies.
+/// Returns the path of segment `number` of `lane`.
 pub(crate) fn segment_path(directory: &Path, lane: u32, number: u64) -> PathBuf {
     directory.join(format!("{lane:04}-{number:010}.seg"))
 }
 
-/// Lane and number that a segment's file name says.
+/// Returns the lane and the number in a segment's file name.
 pub(crate) fn parse_segment(name: &str) -> Option<(u32, u64)> {
     let (lane, number) = name.strip_suffix(".seg")?.split_once('-')?;
     Some((lane.parse().ok()?, number.parse().ok()?))
 }
 
-/// An empty segment file in full length, mapped.
+/// An empty segment file of full length, mapped.
 #[derive(Debug)]
 pub(crate) struct Blank {
     pub(crate) path: PathBuf,
@@ -60,15 +60,16 @@ impl Blank {
         match made {
             Ok((file, map)) => Ok(Self { path, file, map }),
             Err(error) => {
-                // It may not even exist.
+                // The file may not even exist.
                 let _ = fs::remove_file(&path);
                 Err(error)
             }
         }
     }
 
-    /// Takes a file that has been a segment and lies under another name by now. Its old frames stay: the salt of the
-    /// new segment does not fit them. Only the header is wiped, so that the file counts as not begun.
+    /// Takes a file that was a segment and has another name by now. Its old frames stay, for the
+    /// salt of the new segment does not fit them. Only the header is wiped, so that the file counts
+    /// as not begun.
     pub(crate) fn recycle(path: PathBuf, bytes: usize) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
         read_through(&file, bytes);
@@ -78,7 +79,7 @@ impl Blank {
         Ok(Self { path, file, map })
     }
 
-    /// Gives the file its place in a lane, durably.
+    /// Gives the file its name in a lane, durably.
     pub(crate) fn rename(&mut self, path: PathBuf) -> io::Result<()> {
         fs::rename(&self.path, &path)?;
         self.path = path;
@@ -86,16 +87,16 @@ impl Blank {
     }
 }
 
-/// Brings a file into the page cache, so that the first store to a page does not wait for the disk. Only a wish, without which
-/// nothing is lost but time. Not by populating its map: a page that is mapped for reading costs its first store four times
-/// what one costs that is not mapped yet.
+/// Reads a file into the page cache, so that the first store to a page does not wait for the disk.
+/// Errors are ignored: they cost time only. The map is not populated instead, because the first
+/// store to a page that is mapped for reading costs four times what one to an unmapped page costs.
 fn read_through(file: &File, bytes: usize) {
     let mut reader = BufReader::with_capacity(128 << 10, file).take(bytes as u64);
     let _ = io::copy(&mut reader, &mut io::sink());
 }
 
-/// Writes `bytes` zeros to a new file and syncs it: blocks that are there and written cost the least to sync later,
-/// and a store into their map never meets a full disk.
+/// Writes `bytes` zeros to a new file and syncs it. Blocks that exist and are written cost the
+/// least to sync later, and a store into their map never meets a full disk.
 pub(crate) fn prewrite(path: &Path, bytes: usize) -> io::Result<File> {
     fail::fail_point!("journal::prewrite", |_| Err(io::Error::from_raw_os_error(
         libc::ENOSPC
@@ -116,8 +117,8 @@ pub(crate) fn prewrite(path: &Path, bytes: usize) -> io::Result<File> {
     Ok(file)
 }
 
-/// Makes a new file whose blocks are there but not written: as safe from a full disk as [`prewrite`], and made at once.
-/// For files that are never synced on the way of a call.
+/// Makes a new file with blocks that are allocated but not written: as safe from a full disk as
+/// [`prewrite`], and made at once. For files that are never synced on the way of a call.
 pub(crate) fn allocate(path: &Path, bytes: usize) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
@@ -126,7 +127,7 @@ pub(crate) fn allocate(path: &Path, bytes: usize) -> io::Result<File> {
         .open(path)?;
     match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes as u64) {
         Ok(()) => Ok(file),
-        // A file system that cannot; writing is slower and does the same.
+        // The file system cannot allocate; writing is slower and has the same effect.
         Err(rustix::io::Errno::OPNOTSUPP) => {
             drop(file);
             fs::remove_file(path)?;
@@ -136,7 +137,7 @@ pub(crate) fn allocate(path: &Path, bytes: usize) -> io::Result<File> {
     }
 }
 
-/// Syncs the directory that `path` lies in, so that a new name survives a power cut.
+/// Syncs the directory of `path`, so that a new name survives a power cut.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) => sync_directory(parent),
@@ -149,7 +150,7 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// The one sync on the way of a commit.
+/// Syncs the data of a file: the one sync on the way of a commit.
 pub(crate) fn sync_data(file: &File) -> io::Result<()> {
     fail::fail_point!("journal::fsync", |_| Err(io::Error::from_raw_os_error(
         libc::EIO
@@ -157,7 +158,7 @@ pub(crate) fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
-/// The machine's boot id; 0 where the system does not tell.
+/// Returns the machine's boot id; 0 if the system does not tell.
 pub(crate) fn boot_id() -> u128 {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let hex: String = text

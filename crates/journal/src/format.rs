@@ -13,31 +13,32 @@
 //!     payload
 //! ```
 //!
-//! The salt is made of instance, lane and segment number, so that frames of a recycled file's earlier life do not
-//! validate: a CRC is linear, and the same bytes under another seed never give the same sum.
+//! The salt is made of instance, lane and segment number, so that frames of a recycled file's
+//! earlier use do not validate: a CRC is linear, and the same bytes under another seed never give
+//! the same sum.
 
 use std::ops::Range;
 
-/// Version of everything in this file. A reader refuses newer ones.
+/// The version of the format. A reader refuses newer ones.
 pub(crate) const VERSION: u32 = 1;
-/// Bytes before the first frame of a segment.
+/// The length of a segment's header in bytes, before its first frame.
 pub(crate) const HEADER_BYTES: usize = 128;
-/// Largest frame header.
+/// The length of the longest frame header, in bytes.
 pub(crate) const FRAME_HEADER_MAX: usize = 32;
-/// Largest payload of a frame.
+/// The length of the longest payload of a frame, in bytes.
 pub(crate) const PAYLOAD_MAX: usize = 4096;
-/// Largest symbol of a dictionary.
+/// The length of the longest symbol of a dictionary, in bytes.
 pub(crate) const SYMBOL_MAX: usize = 1024;
-/// Bytes that a frame may take beyond its payload: header and padding.
+/// The largest number of bytes that a frame takes beyond its payload: header and padding.
 pub(crate) const FRAME_OVERHEAD: u64 = FRAME_HEADER_MAX as u64 + 7;
-/// `distance` of a frame that claims nothing about what is durable.
+/// The `distance` of a frame that claims nothing about durability.
 pub(crate) const NO_CLAIM: u32 = u32::MAX;
-/// Flag: the frame repeats what an earlier segment holds.
+/// The flag of a frame that repeats one of an earlier segment.
 pub(crate) const CARRIED: u8 = 1;
 
 const MAGIC: [u8; 8] = *b"LANESEGM";
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
@@ -58,7 +59,7 @@ impl Kind {
         }
     }
 
-    /// Whether the frame carries a close number.
+    /// Returns whether the frame has a close number.
     pub(crate) fn closes(self) -> bool {
         matches!(self, Self::Close | Self::Single)
     }
@@ -70,7 +71,7 @@ impl Kind {
         }
     }
 
-    /// Bytes that a frame of this kind takes in a segment.
+    /// Returns the bytes that a frame of this kind takes in a segment.
     pub(crate) const fn frame_bytes(self, payload: usize) -> usize {
         (self.header_bytes() + payload).next_multiple_of(8)
     }
@@ -82,9 +83,9 @@ pub(crate) struct FrameHead {
     pub(crate) kind: Kind,
     pub(crate) flags: u8,
     pub(crate) distance: u32,
-    /// Sequence; of a definition, its symbol.
+    /// The sequence of the frame; of a definition, its symbol.
     pub(crate) sequence: u64,
-    /// Close number; 0 where the kind has none.
+    /// The close number; 0 if the kind has none.
     pub(crate) number: u64,
 }
 
@@ -94,11 +95,11 @@ impl FrameHead {
     }
 }
 
-/// A frame about to be written: its header bytes and the word that makes it valid.
+/// A frame about to be written: its header bytes, and the word that makes it valid.
 #[derive(Debug)]
 pub(crate) struct Encoded {
     pub(crate) header: [u8; FRAME_HEADER_MAX],
-    /// `len` and `crc32c`; stored last.
+    /// The word of `len` and `crc32c`, which is stored last.
     pub(crate) seal: u64,
 }
 
@@ -125,11 +126,12 @@ pub(crate) fn encode(head: &FrameHead, payload: &[u8], salt: u32) -> Encoded {
 pub(crate) struct Frame {
     pub(crate) head: FrameHead,
     pub(crate) payload: Range<usize>,
-    /// Offset of the byte behind the frame and its padding.
+    /// The offset of the byte after the frame and its padding.
     pub(crate) end: usize,
 }
 
-/// The frame at `offset` of `bytes`, if a valid one of this salt stands there and ends within `bytes`.
+/// Returns the frame at `offset` of `bytes`, if a valid one of this salt is there and ends within
+/// `bytes`.
 pub(crate) fn decode(bytes: &[u8], offset: usize, salt: u32) -> Option<Frame> {
     let rest = bytes.get(offset..)?;
     let len = u32_at(rest, 0)?;
@@ -169,7 +171,7 @@ fn seed(salt: u32, len: u32) -> u32 {
     salt.wrapping_add(len)
 }
 
-/// What the checksums of one segment are seeded with.
+/// Returns the number with which the checksums of one segment are seeded.
 pub(crate) fn salt(instance: u128, lane: u32, number: u64) -> u32 {
     let mut name = [0; 28];
     name[..16].copy_from_slice(&instance.to_le_bytes());
@@ -178,33 +180,33 @@ pub(crate) fn salt(instance: u128, lane: u32, number: u64) -> u32 {
     crc32c::crc32c(&name)
 }
 
-/// The head of a segment.
+/// The header of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) instance: u128,
     pub(crate) lane: u32,
     pub(crate) number: u64,
-    /// Lane position of the first frame.
+    /// The lane position of the first frame.
     pub(crate) start: u64,
-    /// Sequence that the next open gets.
+    /// The sequence of the next open.
     pub(crate) next_sequence: u64,
-    /// Closes in the segments before.
+    /// The number of closes in the segments before.
     pub(crate) closed: u64,
-    /// Boot of the machine that wrote it; 0: unknown.
+    /// The boot id of the machine that wrote the segment; 0: unknown.
     pub(crate) boot: u128,
-    /// Microseconds since 1970.
+    /// The time at which the segment was begun, in microseconds since 1970.
     pub(crate) created: u64,
-    /// Durable position of the lane when the segment was begun.
+    /// The durable position of the lane when the segment was begun.
     pub(crate) durable: u64,
 }
 
-/// What the first bytes of a segment file say.
+/// The result of reading the first bytes of a segment file.
 #[derive(Debug)]
 pub(crate) enum HeaderFound {
     Valid(Header),
-    /// Prepared but not begun, half-written, or damaged.
+    /// The segment is prepared but not begun, half-written, or damaged.
     Invalid,
-    /// Written by a newer release.
+    /// The segment was written by a newer release, in this version.
     Newer(u32),
 }
 

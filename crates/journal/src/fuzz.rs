@@ -1,4 +1,4 @@
-//! The reader under arbitrary bytes.
+//! The entry point of fuzzing: the reader over arbitrary bytes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::dead_lane::DeadLane;
 use crate::marks;
 
-/// Reads `data` as a dead lane of two segments, cut where its first byte says, and as a table of marks. Must never
-/// panic, hang, or deliver a close number twice.
+/// Reads `data` as a dead lane of two segments, cut where its first byte says, and as a table of
+/// marks. It must never panic, hang, or deliver a close number twice.
 pub fn fuzz_reader(data: &[u8]) {
     let (cut, bytes) = data
         .split_first()

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -14,25 +13,13 @@ use crate::files::{self, Blank};
 use crate::format::Header;
 use crate::lane::Lane;
 use crate::marks::{MarkSlot, Marks};
+use crate::options::{Observer, Unobserved};
 use crate::prepare::Preparer;
 use crate::state::{self, JournalState};
 use crate::writer::Writer;
 use crate::{Error, Options, Unavailable, dead};
 
-/// An observer of commits, which does nothing by default. Called from the committer's thread, so it
-/// must be quick.
-pub trait Observer: Send + std::marker::Sync {
-    /// Called when `records` frames of `lane` became durable by one sync that took `took`.
-    fn committed(&self, lane: usize, records: u64, took: Duration) {
-        let _ = (lane, records, took);
-    }
-}
-
-struct Nobody;
-
-impl Observer for Nobody {}
-
-/// Counts since creation.
+/// Counters of a journal since its creation, and its state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
     /// The number of syncs that made a lane's frames durable.
@@ -45,7 +32,8 @@ pub struct Stats {
     pub marks: u64,
     /// Whether the journal refuses records because the disk does.
     pub failed: bool,
-    /// Why the journal takes no records, or soon will take none because the next segment cannot be prepared.
+    /// The reason for which the journal takes no records, or soon will take none because the next
+    /// segment cannot be prepared.
     pub unavailable: Option<Unavailable>,
 }
 
@@ -70,15 +58,16 @@ impl Journal {
     /// repeated tries do not fill a disk that is full already.
     ///
     /// # Errors
-    /// [`Error::Option`], [`Error::Locked`] and [`Error::Exists`] are the caller's, [`Error::Io`] is the disk's.
+    /// Returns [`Error::Option`], [`Error::Locked`] and [`Error::Exists`], which are the caller's
+    /// fault, and [`Error::Io`], which is the disk's.
     pub fn create(options: Options) -> Result<Self, Error> {
-        Self::create_observed(options, Arc::new(Nobody))
+        Self::create_observed(options, Arc::new(Unobserved))
     }
 
     /// Creates a journal like [`create`](Self::create), and calls `observer` for each commit.
     ///
     /// # Errors
-    /// As [`create`](Self::create).
+    /// Returns the errors of [`create`](Self::create).
     pub fn create_observed(options: Options, observer: Arc<dyn Observer>) -> Result<Self, Error> {
         options.check()?;
         dead::sweep(&options.directory);
@@ -134,7 +123,7 @@ impl Journal {
     /// Returns lane `index`, counted from 0. It stays usable as long as it is held.
     ///
     /// # Panics
-    /// When the journal has no such lane.
+    /// If the journal has no such lane.
     pub fn lane(&self, index: usize) -> Arc<Lane> {
         Arc::clone(&self.running.lanes[index])
     }
@@ -148,7 +137,7 @@ impl Journal {
     /// are taken, and the call must be refused.
     ///
     /// # Panics
-    /// When the mark is longer than 240 bytes.
+    /// If the mark is longer than 240 bytes.
     pub fn mark(&self, bytes: &[u8]) -> Option<MarkSlot> {
         self.running.marks.set(bytes)
     }
@@ -163,7 +152,7 @@ impl Journal {
         &self.running.state.directory
     }
 
-    /// Counts since creation.
+    /// Returns the counters since creation, and the state.
     pub fn stats(&self) -> Stats {
         let state = &self.running.state;
         Stats {
@@ -185,7 +174,7 @@ impl Journal {
     /// made it has failed. One that holds records or marks is only shut down.
     ///
     /// # Errors
-    /// When the system refuses to delete it.
+    /// Returns an error if the system refuses to delete it.
     pub fn discard(self) -> Result<(), Error> {
         self.shutdown();
         let unused = |lane: &Arc<Lane>| lane.opened() == 0;
@@ -196,8 +185,9 @@ impl Journal {
         fs::remove_dir_all(directory).map_err(Error::io("delete", directory))
     }
 
-    /// Syncs everything, answers all who wait, and stops the threads. Afterwards nothing can be reserved; what is still
-    /// written in space reserved before is not synced any more. Does nothing the second time.
+    /// Syncs everything, answers all who wait, and stops the threads. Afterwards nothing can be
+    /// reserved; frames that are still written in space reserved before are not synced any more.
+    /// The second call does nothing.
     pub fn shutdown(&self) {
         self.running.shutdown();
     }
@@ -206,7 +196,7 @@ impl Journal {
 impl Running {
     fn start(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         let spawned = thread::Builder::new().name(name.to_owned()).spawn(body);
-        // Dropping `self` on the way out ends the thread that was started before.
+        // If this fails, dropping `self` ends the thread that was started before.
         self.threads
             .lock()
             .push(spawned.map_err(Error::io("start a thread for", &self.state.directory))?);
@@ -219,16 +209,17 @@ impl Running {
             return;
         }
         self.state.stop();
-        // A waker that drops the last handle does it on the committer's own thread, which ends by itself.
+        // A waker may drop the last handle on the committer's own thread, which then ends by
+        // itself.
         let here = thread::current().id();
         for thread in threads
             .drain(..)
             .filter(|thread| thread.thread().id() != here)
         {
-            // A thread that panicked has said so on standard error already.
+            // A thread that panicked has already said so on standard error.
             let _ = thread.join();
         }
-        // Should the committer have panicked, nobody waits for ever.
+        // If the committer panicked, nobody may wait for ever.
         self.state.set_stopped();
         self.lanes.iter().for_each(|lane| lane.notify());
     }
@@ -240,8 +231,8 @@ impl Drop for Running {
     }
 }
 
-/// Makes the instance's directory and locks it. It is locked before it gets its name, so that nobody takes it for a
-/// dead one.
+/// Makes the instance's directory and locks it. It is locked before it gets its name, so that
+/// nobody takes it for a dead one.
 fn claim(options: &Options) -> Result<(PathBuf, File), Error> {
     let home = &options.directory;
     fs::create_dir_all(home).map_err(Error::io("create", home))?;
@@ -250,7 +241,8 @@ fn claim(options: &Options) -> Result<(PathBuf, File), Error> {
     refuse_existing(&path)?;
 
     let new = home.join(format!(".{name}.new"));
-    // Left by a process that was killed right here; with instance ids used once, nobody else works on it.
+    // The directory was left by a process that was killed right here. Instance ids are used once,
+    // so nobody else works on it.
     let _ = fs::remove_dir_all(&new);
     fs::create_dir(&new).map_err(Error::io("create", &new))?;
     let lock_path = new.join(files::LOCK);

@@ -15,10 +15,10 @@ use crate::wait::Waiters;
 use crate::writer::{self, Writer};
 use crate::{Closed, Opened, Position, Space, Sync, Unavailable};
 
-/// The number of symbols; they go from 0 to one below.
+/// The number of symbols, which are numbered from 0.
 const SYMBOLS: u32 = 65_536;
-/// How long a reservation waits for a segment that is being prepared. Reached only when the disk
-/// cannot keep up.
+/// The time for which a reservation waits for a segment that is being prepared. It is used up only
+/// if the disk cannot keep up.
 const SEGMENT_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// One lane of a journal. One thread writes it most of the time; the lock is there for the rest.
@@ -27,7 +27,7 @@ pub struct Lane {
     state: Arc<JournalState>,
     index: usize,
     writer: Mutex<Writer>,
-    /// Signalled when `writer.next` came, or will not come for now.
+    /// The condition that `writer.next` is there, or will not come for now.
     prepared: Condvar,
     wants_next: AtomicBool,
     written: AtomicU64,
@@ -72,13 +72,13 @@ impl Lane {
     }
 
     /// Reserves room for `frames` frames (opens, closes and singles) with `payload_bytes` together.
-    /// They can then be written, whatever happens to the disk.
+    /// The frames can then be written, whatever happens to the disk.
     ///
-    /// Waits up to a quarter of a second in one case only: when the segment is full and the disk has not finished
+    /// Waits up to a quarter of a second if the segment is full and the disk has not finished
     /// preparing the next.
     ///
     /// # Errors
-    /// The reason why the call must be refused. Nothing was reserved.
+    /// Returns the reason for which the call must be refused. Nothing was reserved then.
     pub fn reserve(&self, payload_bytes: u32, frames: u32) -> Result<Space, Unavailable> {
         self.refusal()?;
         let bytes = writer::reservation(payload_bytes, frames);
@@ -99,7 +99,7 @@ impl Lane {
     /// Returns room that was not needed.
     ///
     /// # Panics
-    /// When the space is another lane's.
+    /// If the space is another lane's.
     pub fn release(&self, space: Space) {
         self.check(&space);
         let mut writer = self.writer.lock();
@@ -116,8 +116,9 @@ impl Lane {
     /// A definition reserves its room by itself, so define before the call is forwarded.
     ///
     /// # Errors
-    /// [`Unavailable::DictionaryFull`] for a symbol of 65,536 or above, for more than 1 KiB, and when the lane's
-    /// dictionary would exceed a quarter of a segment; otherwise as [`reserve`](Self::reserve).
+    /// Returns [`Unavailable::DictionaryFull`] for a symbol of 65,536 or above, for more than 1
+    /// KiB, and if the lane's dictionary would exceed a quarter of a segment; otherwise as
+    /// [`reserve`](Self::reserve).
     pub fn define(&self, symbol: u32, bytes: &[u8]) -> Result<(), Unavailable> {
         let mut writer = self.writer.lock();
         if writer.defined(symbol) {
@@ -140,7 +141,7 @@ impl Lane {
     /// Writes a frame that stays open until its [`close`](Self::close), in room of `space`.
     ///
     /// # Panics
-    /// When the payload exceeds 4 KiB or what is left of the space, or the space is another lane's.
+    /// If the payload exceeds 4 KiB or what is left of the space, or the space is another lane's.
     pub fn open(&self, space: &mut Space, payload: &[u8]) -> Opened {
         self.check_frame(space, Kind::Open, payload);
         let mut writer = self.writer.lock();
@@ -284,7 +285,7 @@ impl Lane {
         Position(position)
     }
 
-    /// Called under the writer's lock, so that a plain store is enough.
+    /// This is called under the writer's lock, so that a plain store is enough.
     fn expect(&self, _: &Writer, more: i64) {
         let expected = self.expected.load(Ordering::Relaxed);
         self.expected
@@ -333,7 +334,7 @@ impl Lane {
         self.released.load(Ordering::SeqCst)
     }
 
-    /// Ends `old` and puts `new` behind it, at once for everybody who looks at the list.
+    /// Ends `old` and puts `new` after it in the list, at once for all who read it.
     pub(crate) fn pass(&self, old: &Segment, passed: Passed, new: &Arc<Segment>) {
         let mut segments = self.segments.lock();
         old.passed.set(passed).expect("a segment is passed once");
@@ -372,13 +373,13 @@ impl Lane {
 
     /// Wakes those who wait for the next segment, so that they see why none comes.
     pub(crate) fn stop_waiting_for_next(&self) {
-        // Under the lock, so that nobody is between the check and the wait.
+        // This takes the lock, so that nobody is between the check and the wait.
         let _writer = self.writer.lock();
         self.prepared.notify_all();
     }
 
-    /// Exchanges `old` for `blank`, which holds its bytes up to `copied`; the rest is copied here, while nobody writes.
-    /// `blank` takes the name of `old`.
+    /// Exchanges `old` for `blank`, which holds its bytes up to `copied`; the rest is copied here,
+    /// while nobody writes. `blank` takes the name of `old`.
     pub(crate) fn exchange(
         &self,
         old: &Arc<Segment>,

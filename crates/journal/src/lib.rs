@@ -1,10 +1,11 @@
-//! A crash-safe journal: lanes of pre-written, memory-mapped segments, and one committer that syncs them all.
+//! A crash-safe journal: lanes of pre-written, memory-mapped segments, and one committer that syncs
+//! them all.
 //!
 //! A record is opened and closed later, or both at once; its payload is bytes that the journal does
 //! not interpret. Each lane is written by one thread, so that no lock is shared. A frame is a copy
-//! into a shared mapping: from that moment it survives `kill -9`. What must survive a power cut
-//! waits for its [`Position`] to become durable: one thread syncs all lanes, publishes one number
-//! for each lane, and notifies one [`DurableNotifier`] for each worker.
+//! into a shared mapping: from that moment it survives `kill -9`. A record that must survive a
+//! power cut waits for its [`Position`] to become durable: one thread syncs all lanes, publishes
+//! one number for each lane, and notifies one [`DurableNotifier`] for each worker.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -38,7 +39,7 @@
 //! | `wait` | futures and notifiers |
 //! | `committer`, `repair` | syncing, and what follows when it fails |
 //! | `prepare` | the next segments, and the old ones |
-//! | `reader`, `live`, `dead`, `dead_lane` | reading, alive and after a crash |
+//! | `reader`, `entry`, `live`, `dead`, `dead_lane` | reading, alive and after a crash |
 //! | `marks` | calls in flight |
 
 #![deny(unsafe_code)]
@@ -46,6 +47,7 @@
 mod committer;
 mod dead;
 mod dead_lane;
+mod entry;
 mod error;
 mod files;
 mod format;
@@ -70,14 +72,15 @@ mod wait;
 mod writer;
 
 pub use dead::{DeadInstance, dead_instances};
+pub use entry::{Entry, Torn};
 pub use error::{Error, Unavailable};
 #[doc(hidden)]
 pub use fuzz::fuzz_reader;
-pub use journal::{Journal, Observer, Stats};
+pub use journal::{Journal, Stats};
 pub use lane::Lane;
 pub use marks::MarkSlot;
-pub use options::{Options, Sync};
-pub use reader::{Entry, Reader, Torn};
+pub use options::{Observer, Options, Sync};
+pub use reader::Reader;
 pub use wait::{Commit, DurableNotifier};
 
 /// A place in a lane: the number of bytes written before it, over all segments. It only grows.
@@ -89,7 +92,7 @@ pub struct Position(pub u64);
 pub struct Opened {
     /// The number of the frame in its lane: 1, 2, 3…, shared by opens and singles.
     pub sequence: u64,
-    /// To wait for with [`Lane::wait_durable`].
+    /// The position to wait for with [`Lane::wait_durable`].
     pub position: Position,
 }
 
@@ -100,7 +103,7 @@ pub struct Closed {
     pub number: u64,
     /// The number of the frame that was closed.
     pub sequence: u64,
-    /// To wait for with [`Lane::wait_durable`].
+    /// The position to wait for with [`Lane::wait_durable`].
     pub position: Position,
 }
 

@@ -1,13 +1,13 @@
-//! Readers of a lane of this process while it is written.
+//! The source of readers of a lane of this process while it is written.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::Error;
+use crate::entry::More;
 use crate::files;
 use crate::format::HEADER_BYTES;
 use crate::lane::Lane;
-use crate::reader::{More, Reader, Source};
 use crate::segment::Segment;
 
 /// The segment of a live lane that a reader is at.
@@ -20,35 +20,6 @@ pub(crate) struct LiveCursor {
 }
 
 impl Lane {
-    /// Returns a reader from the close after the first `number` ones. Frames that were closed by
-    /// those are left out; the definitions, and frames that are open at that point, come first. 0
-    /// reads everything that is kept.
-    ///
-    /// The reader shows what is durable with [`Sync::Disk`](crate::Sync::Disk), and what is written
-    /// with [`Sync::Process`](crate::Sync::Process). `number` is one that a reader has shown.
-    ///
-    /// # Errors
-    /// [`Error::Missing`] when the segment was released and recycled.
-    pub fn reader_from(self: &Arc<Self>, number: u64) -> Result<Reader, Error> {
-        let (found, first) = {
-            let segments = self.segments();
-            let found = segments
-                .iter()
-                .rev()
-                .find(|segment| segment.closed_before <= number)
-                .cloned();
-            (found, segments.front().map_or(0, |segment| segment.number))
-        };
-        let segment = found.ok_or_else(|| self.missing(first.saturating_sub(1)))?;
-        let closed = segment.closed_before;
-        let cursor = LiveCursor {
-            lane: Arc::clone(self),
-            segment,
-            limit: HEADER_BYTES,
-        };
-        Reader::begin(Source::Live(cursor), closed, number)
-    }
-
     /// Returns the smallest number that [`reader_from`](Self::reader_from) takes: the closes in the
     /// segments that are gone.
     pub fn kept_from(&self) -> u64 {
@@ -65,6 +36,29 @@ impl Lane {
 }
 
 impl LiveCursor {
+    /// Returns the cursor at the segment in which the close after the first `number` ones lies.
+    pub(crate) fn at(lane: &Arc<Lane>, number: u64) -> Result<Self, Error> {
+        let (found, first) = {
+            let segments = lane.segments();
+            let found = segments
+                .iter()
+                .rev()
+                .find(|segment| segment.closed_before <= number)
+                .cloned();
+            (found, segments.front().map_or(0, |segment| segment.number))
+        };
+        Ok(Self {
+            segment: found.ok_or_else(|| lane.missing(first.saturating_sub(1)))?,
+            lane: Arc::clone(lane),
+            limit: HEADER_BYTES,
+        })
+    }
+
+    /// Returns the number of closes before the segment.
+    pub(crate) fn closed(&self) -> u64 {
+        self.segment.closed_before
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         self.segment.map.published(self.limit)
     }
@@ -82,7 +76,8 @@ impl LiveCursor {
     }
 
     pub(crate) fn more(&mut self, offset: usize) -> Result<More, Error> {
-        // Read before the segment's state: whatever is visible was written into what the state then says.
+        // This is read before the segment's state: whatever is visible was written into the
+        // segments that the state then names.
         let visible = self.lane.visible();
         let number = self.segment.number;
         if self.segment.replaced() {

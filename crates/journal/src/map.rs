@@ -1,10 +1,12 @@
-//! Memory-mapped files. The only unsafe code of the crate.
+//! Memory-mapped files: the only unsafe code of the crate.
 //!
-//! Three assumptions hold for everything here. The file behind a map keeps its length: this crate never truncates a
-//! mapped file, and the instance's lock keeps other processes of ours away. Its blocks are allocated, because the file
-//! was written in full before it was mapped, so that no store meets a full disk. (Should the disk fail to read back a
-//! page that was evicted, the process dies of SIGBUS, as it would of a failing swap device.) A stranger who changes the file while
-//! it is mapped can change bytes under a shared slice; whoever may write the data directory is trusted that far.
+//! Three assumptions hold for everything here. The file of a map keeps its length: this crate never
+//! truncates a mapped file, and the instance's lock keeps other processes of ours away. Its blocks
+//! are allocated, because the file was written in full before it was mapped, so that no store meets
+//! a full disk. (Should the disk fail to read back a page that was evicted, the process dies of
+//! SIGBUS, as it would of a failing swap device.) Another program that changes the file while it is
+//! mapped can change bytes under a shared slice; whoever may write the data directory is trusted
+//! that far.
 
 use std::fs::File;
 use std::io;
@@ -77,7 +79,7 @@ impl Drop for Mapping {
     }
 }
 
-/// A mapped segment as its readers see it: bytes below the published end never change.
+/// A mapped segment for its readers: bytes below the published end never change.
 #[derive(Debug)]
 pub(crate) struct Map {
     mapping: Mapping,
@@ -85,7 +87,7 @@ pub(crate) struct Map {
 }
 
 impl Map {
-    /// Maps the first `len` bytes of `file`, nothing published, and gives the one writer.
+    /// Maps the first `len` bytes of `file`, with nothing published, and returns the only writer.
     pub(crate) fn writable(file: &File, len: usize) -> io::Result<MapWriter> {
         let mapping = Mapping::new(file, len)?;
         Ok(MapWriter {
@@ -96,8 +98,8 @@ impl Map {
         })
     }
 
-    /// Gives the pages of a segment that is read rarely from now on back to the page cache, so that they do not count
-    /// as this process's memory.
+    /// Gives the pages of a segment that is read rarely from now on back to the page cache, so that
+    /// they do not count as this process's memory.
     pub(crate) fn rest(&self) {
         let Mapping { base, len } = self.mapping;
         // SAFETY: the range is exactly the mapping. Of a shared file mapping this drops page table entries only: the
@@ -105,10 +107,10 @@ impl Map {
         unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_DONTNEED) };
     }
 
-    /// The bytes below `end`.
+    /// Returns the bytes below `end`.
     ///
     /// # Panics
-    /// When `end` is beyond what was published.
+    /// If `end` is beyond the published end.
     pub(crate) fn published(&self, end: usize) -> &[u8] {
         assert!(
             end <= self.published.load(Ordering::Acquire),
@@ -121,7 +123,7 @@ impl Map {
     }
 }
 
-/// The only writer of a [`Map`]; neither clones nor shares.
+/// The only writer of a [`Map`], which can be neither cloned nor shared.
 #[derive(Debug)]
 pub(crate) struct MapWriter {
     map: Arc<Map>,
@@ -139,7 +141,7 @@ impl MapWriter {
     /// Copies `bytes` to offset `at`.
     ///
     /// # Panics
-    /// When the range is outside the map or below the published end.
+    /// If the range is outside the map or below the published end.
     pub(crate) fn store(&mut self, at: usize, bytes: &[u8]) {
         assert!(
             at <= self.len() && bytes.len() <= self.len() - at,
@@ -164,23 +166,24 @@ impl MapWriter {
     /// Stores one aligned word after all stores before it, so that a process killed in between leaves the old word.
     ///
     /// # Panics
-    /// As [`store`](Self::store), and when `at` is not a multiple of 8.
+    /// As [`store`](Self::store), and if `at` is not a multiple of 8.
     pub(crate) fn store_word(&mut self, at: usize, word: u64) {
         assert!(
             at >= self.map.published.load(Ordering::Relaxed),
             "store below the published end"
         );
-        // Unpublished, so that no reader's slice covers it and `&mut self` excludes other writers.
+        // The word is unpublished, so no reader's slice covers it, and `&mut self` excludes other
+        // writers.
         self.map
             .mapping
             .word(at)
             .store(word.to_le(), Ordering::Release);
     }
 
-    /// Lets readers see everything below `end`; never takes back.
+    /// Publishes everything below `end` to readers. What is published stays published.
     ///
     /// # Panics
-    /// When `end` is outside the map.
+    /// If `end` is outside the map.
     pub(crate) fn publish(&mut self, end: usize) {
         assert!(end <= self.len(), "published outside the map");
         if end > self.map.published.load(Ordering::Relaxed) {
@@ -189,8 +192,8 @@ impl MapWriter {
     }
 }
 
-/// A mapped table of words that any thread may store to. It hands out no slice and uses atomic words only, so stores
-/// that collide leave either word, never anything undefined.
+/// A mapped table of words that any thread may store to. It hands out no slice and uses atomic
+/// words only, so stores that collide leave one of the two words and are never undefined.
 #[derive(Debug)]
 pub(crate) struct WordMap {
     mapping: Mapping,
@@ -204,10 +207,10 @@ impl WordMap {
         })
     }
 
-    /// Copies `bytes` to offset `at`, the last word filled up with zeros.
+    /// Copies `bytes` to offset `at`, with the last word filled up with zeros.
     ///
     /// # Panics
-    /// When the range is outside the map or `at` is not a multiple of 8.
+    /// If the range is outside the map or `at` is not a multiple of 8.
     pub(crate) fn store(&self, at: usize, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks();
         let mut last = [0; 8];

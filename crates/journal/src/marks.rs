@@ -1,4 +1,4 @@
-//! Marks of calls in flight: slots of a mapped file, set and cleared with plain stores.
+//! Marks of calls in flight: slots of a mapped file that are set and cleared with plain stores.
 //!
 //! ```text
 //! page of 4096: magic, version u32, slots u32, instance u128, crc32c u32
@@ -63,7 +63,7 @@ impl Marks {
         let map = WordMap::new(&file, bytes)?;
         map.store(0, &page_header(slots, instance));
         file.sync_data()?;
-        // Low slots on top, so that a quiet table stays in few pages.
+        // The low slots are on top, so that a quiet table stays in few pages.
         let shard = |shard: u32| {
             Mutex::new(
                 (0..slots)
@@ -93,7 +93,7 @@ impl Marks {
             &(u64::from(len) | u64::from(crc) << 32).to_le_bytes(),
         );
         self.map.store(at + SLOT_HEADER, payload);
-        // Last, so that a process killed before has set nothing.
+        // This word is stored last, so that a process killed before has set nothing.
         self.map.store_last(at, SET);
         Some(MarkSlot {
             marks: Arc::clone(self),
@@ -117,7 +117,7 @@ impl Marks {
     }
 }
 
-/// Returns the size of a table with so many slots, in bytes.
+/// Returns the size of a table with `slots` slots, in bytes.
 pub(crate) fn file_bytes(slots: u32) -> u64 {
     PAGE_BYTES as u64 + u64::from(slots) * SLOT_BYTES as u64
 }
@@ -154,7 +154,7 @@ fn home_shard() -> usize {
 pub(crate) fn read(path: &Path, instance: u128) -> Result<Vec<Vec<u8>>, Error> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
-        // Killed while it started.
+        // The process was killed while it started.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io("read", path)(error)),
     };

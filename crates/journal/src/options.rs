@@ -1,17 +1,17 @@
-//! Options of a journal.
+//! The options of a journal, and its observer.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{Error, marks};
 
-/// How far a record must have come before readers may see it.
+/// The durability that a record must have before readers may see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sync {
-    /// Readers see what a power cut cannot take back. The default.
+    /// Readers see records that a power cut cannot take back. The default.
     Disk,
-    /// Readers see what `kill -9` cannot take back: all that was written. The disk is synced only
-    /// for those who wait, when a segment is passed, and at shutdown.
+    /// Readers see records that `kill -9` cannot take back: all that are written. The disk is
+    /// synced only for those who wait, when a segment is passed, and at shutdown.
     Process,
 }
 
@@ -28,7 +28,7 @@ pub struct Options {
     pub segment_bytes: u32,
     /// The number of calls that may be marked as in flight at one time, up to 4,194,304 \[65,536\].
     pub mark_slots: u32,
-    /// What readers may see \[`Sync::Disk`\].
+    /// The durability of what readers may see \[`Sync::Disk`\].
     pub sync: Sync,
     /// The longest time that a sync is put off so that more records share it \[4 ms\]. It is
     /// reached when 32 or more shared the last sync, and in proportion when fewer did. No caller
@@ -36,12 +36,26 @@ pub struct Options {
     pub commit_window: Duration,
     /// The longest time after which records are synced that nobody waits for \[100 ms\].
     pub tail_sync_interval: Duration,
-    /// How long a passed and released segment is kept \[72 h\].
+    /// The time for which a passed and released segment is kept \[72 h\].
     pub keep: Duration,
     /// The size of all passed segments together beyond which released ones are removed early,
     /// oldest first \[1 GiB\].
     pub keep_bytes: u64,
 }
+
+/// An observer of commits, which does nothing by default. Called from the committer's thread, so it
+/// must be quick.
+pub trait Observer: Send + std::marker::Sync {
+    /// Called when `records` frames of `lane` became durable by one sync that took `took`.
+    fn committed(&self, lane: usize, records: u64, took: Duration) {
+        let _ = (lane, records, took);
+    }
+}
+
+/// The observer that does nothing.
+pub(crate) struct Unobserved;
+
+impl Observer for Unobserved {}
 
 impl Options {
     /// Returns the default options for an instance under `directory`.

@@ -15,7 +15,7 @@ use crate::state::JournalState;
 
 /// The pause between attempts while no segment can be made.
 const RETRY: Duration = Duration::from_millis(200);
-/// How often old segments are checked.
+/// The interval at which old segments are checked.
 const ROUND: Duration = Duration::from_secs(1);
 
 /// The state of the thread `journal-prepare`.
@@ -81,7 +81,8 @@ impl Preparer {
                 );
                 match blank.rename(path) {
                     Ok(()) => {
-                        // Before the lane can fill it and look why there is no other yet.
+                        // This comes before the lane can fill the segment and look why there is no
+                        // other yet.
                         self.state.set_shortage(None);
                         lane.deliver(blank);
                     }
@@ -151,7 +152,8 @@ impl Preparer {
             else {
                 continue;
             };
-            // A count of one: no reader and no sync is at it, and with the list locked none can come.
+            // A count of one means that no reader and no sync is at it. With the list locked none
+            // can come.
             let free = at.closed <= lane.released()
                 && at.end <= lane.durable().0
                 && Arc::strong_count(first) == 1;

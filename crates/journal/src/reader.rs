@@ -2,95 +2,63 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::Error;
-use crate::dead_lane::DeadCursor;
+use crate::dead_lane::{DeadCursor, DeadLane};
+use crate::entry::{Entry, More, Torn};
 use crate::format::{self, Frame, FrameHead, HEADER_BYTES, Kind};
+use crate::lane::Lane;
 use crate::live::LiveCursor;
-
-/// An entry of a lane. Payloads are borrowed until the next call of the reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entry<'a> {
-    /// A definition: from here on `symbol` stands for `bytes`.
-    Define {
-        /// Number of the symbol.
-        symbol: u32,
-        /// What it stands for.
-        bytes: &'a [u8],
-    },
-    /// A frame was opened.
-    Open {
-        /// Names the frame in its lane.
-        sequence: u64,
-        /// It was opened in a segment before the one where this reader began.
-        carried: bool,
-        /// As given.
-        payload: &'a [u8],
-    },
-    /// A frame was closed.
-    Close {
-        /// Close number: follows the one before without a gap.
-        number: u64,
-        /// The frame that was closed.
-        sequence: u64,
-        /// As given.
-        payload: &'a [u8],
-    },
-    /// A frame was opened and closed at once.
-    Single {
-        /// Close number: follows the one before without a gap.
-        number: u64,
-        /// Names the frame in its lane.
-        sequence: u64,
-        /// As given.
-        payload: &'a [u8],
-    },
-}
-
-/// The place where a lane's tail was cut off: a frame that a crash left half-written, and anything
-/// behind it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Torn {
-    /// The segment.
-    pub path: PathBuf,
-    /// Where in the file.
-    pub offset: u64,
-}
 
 /// A reader of one lane in order, across segments. It holds the segment it is at, so that it cannot
 /// be recycled.
 #[derive(Debug)]
 pub struct Reader {
     source: Source,
-    /// Of the next frame in the source's segment.
+    /// The offset of the next frame in the source's segment.
     offset: usize,
-    /// Closes up to this number are not delivered, nor what they closed.
+    /// The close number up to which closes, and the frames that they closed, are not delivered.
     from: u64,
-    /// Close number that was read last.
+    /// The close number that was read last.
     closed: u64,
-    /// Only the first segment's carried frames are news.
+    /// Whether the reader is in its first segment, the only one whose carried frames are delivered.
     first_segment: bool,
-    /// Frames of the first segment that were closed up to `from`.
+    /// The frames of the first segment that were closed up to `from`.
     settled: HashSet<u64>,
 }
 
 /// The source of the bytes, one segment at a time.
 #[derive(Debug)]
-pub(crate) enum Source {
+enum Source {
     Live(LiveCursor),
     Dead(DeadCursor),
 }
 
-/// The continuation of a source behind the frames that were read.
-#[derive(Debug)]
-pub(crate) enum More {
-    /// More frames in the same segment.
-    Here,
-    /// The next segment, before which this many closes lie.
-    Next { closed: u64 },
-    /// Nothing, for now or for good.
-    Nothing,
+impl Lane {
+    /// Returns a reader from the close after the first `number` ones. Frames that were closed by
+    /// those are left out; the definitions, and frames that are open at that point, come first. 0
+    /// reads everything that is kept.
+    ///
+    /// The reader shows what is durable with [`Sync::Disk`](crate::Sync::Disk), and what is written
+    /// with [`Sync::Process`](crate::Sync::Process). `number` is one that a reader has shown.
+    ///
+    /// # Errors
+    /// Returns [`Error::Missing`] when the segment was released and recycled.
+    pub fn reader_from(self: &Arc<Self>, number: u64) -> Result<Reader, Error> {
+        let cursor = LiveCursor::at(self, number)?;
+        let closed = cursor.closed();
+        Reader::begin(Source::Live(cursor), closed, number)
+    }
+}
+
+impl DeadLane {
+    /// Returns a reader, as [`Lane::reader_from`] does.
+    pub(crate) fn reader_from(self: Arc<Self>, number: u64) -> Result<Reader, Error> {
+        let cursor = DeadCursor::at(self, number)?;
+        let closed = cursor.closed();
+        Reader::begin(Source::Dead(cursor), closed, number)
+    }
 }
 
 impl Source {
@@ -139,7 +107,7 @@ impl Source {
 impl Reader {
     /// Returns a reader at the first frame of the source's segment, before which `closed` closes
     /// lie.
-    pub(crate) fn begin(source: Source, closed: u64, from: u64) -> Result<Self, Error> {
+    fn begin(source: Source, closed: u64, from: u64) -> Result<Self, Error> {
         let settled = HashSet::new();
         let mut reader = Self {
             source,
@@ -149,7 +117,7 @@ impl Reader {
             first_segment: true,
             settled,
         };
-        // Makes the limit known, which settling needs.
+        // This makes the limit known, which settling needs.
         while let More::Next { closed } = reader.source.more(HEADER_BYTES)? {
             // The segment was empty: the reader begins with this one.
             reader.closed = closed;
@@ -158,11 +126,12 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Returns the next entry; `None`: the end of what may be seen now. In a live lane more may
-    /// come: ask again later.
+    /// Returns the next entry; `None`: the end of what may be seen now. A live lane may get more:
+    /// ask again later.
     ///
     /// # Errors
-    /// When the lane is damaged or a segment is missing. Give the reader up then.
+    /// Returns an error if the lane is damaged or a segment is missing. The reader is of no use
+    /// then.
     #[expect(
         clippy::should_implement_trait,
         reason = "lends its buffer, which an iterator cannot"
@@ -197,8 +166,8 @@ impl Reader {
         self.closed
     }
 
-    /// Returns the place where the lane's torn tail was cut off, once the reader has come there.
-    /// Only in a dead lane.
+    /// Returns the place where a dead lane's torn tail was cut off, once the reader is there;
+    /// `None` for a live lane.
     pub fn torn(&self) -> Option<&Torn> {
         match &self.source {
             Source::Dead(cursor) => cursor.torn(),
@@ -281,7 +250,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads ahead in the first segment for the frames that were closed before the reader's beginning.
+    /// Reads ahead in the first segment for the frames that were closed before the reader's
+    /// beginning.
     fn settle(&mut self) {
         let (mut offset, mut closed) = (self.offset, self.closed);
         while closed < self.from && offset < self.source.limit() {

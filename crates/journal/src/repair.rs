@@ -1,8 +1,9 @@
 //! The repair of segments whose sync the disk refused.
 //!
-//! After a failed fdatasync the kernel forgets which pages it could not write: a second one on the same file may
-//! succeed and mean nothing. So the file is given up. Its frames, which are still in memory, go into a fresh file, which
-//! is synced and takes the old one's name: same segment, same offsets, same positions, nothing lost and nothing doubled.
+//! After a failed fdatasync the kernel forgets which pages it could not write: a second one on the
+//! same file may succeed and mean nothing. So the file is given up. Its frames, which are still in
+//! memory, are copied to a fresh file, which is synced and takes the old one's name: it is the same
+//! segment with the same offsets and positions, in which nothing is lost and nothing doubled.
 
 use std::fs;
 use std::io;
@@ -19,11 +20,12 @@ use crate::state::JournalState;
 /// Replaces the file of a segment whose sync failed by a fresh, synced one. Returns the lane
 /// position up to which that file is durable.
 pub(crate) fn replace(state: &JournalState, lane: &Lane, old: &Arc<Segment>) -> io::Result<u64> {
-    // Noted first: what is written meanwhile is copied later, and synced with the next commit.
+    // The position is read first: what is written meanwhile is copied later, and synced with the
+    // next commit.
     let durable = old.end().unwrap_or_else(|| lane.written().0);
     let copied = old.offset_of(durable);
     let path = old.path().with_extension("new");
-    // Left over when the attempt before was interrupted.
+    // A file is left over if the attempt before was interrupted.
     let _ = fs::remove_file(&path);
     let new = fill(state, old, &path, copied).and_then(|blank| lane.exchange(old, blank, copied));
     match new {

@@ -200,7 +200,7 @@ impl Future for Commit {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if let Some(verdict) = this.lane.verdict(this.position) {
-            this.forget();
+            this.leave_queue();
             return Poll::Ready(verdict);
         }
         {
@@ -209,7 +209,7 @@ impl Future for Commit {
             // on it sees us.
             if let Some(verdict) = this.lane.verdict(this.position) {
                 drop(queue);
-                this.forget();
+                this.leave_queue();
                 return Poll::Ready(verdict);
             }
             match this
@@ -235,7 +235,7 @@ impl Future for Commit {
 }
 
 impl Commit {
-    fn forget(&mut self) {
+    fn leave_queue(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.lane.waiting.queue.lock().remove(self.position, ticket);
         }
@@ -244,7 +244,7 @@ impl Commit {
 
 impl Drop for Commit {
     fn drop(&mut self) {
-        self.forget();
+        self.leave_queue();
     }
 }
 

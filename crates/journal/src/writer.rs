@@ -12,23 +12,25 @@ use crate::map::MapWriter;
 use crate::segment::{Passed, Segment};
 use crate::state;
 
-/// What the lane's one lock guards.
+/// The state that the lane's one lock guards.
 ///
-/// Room is promised under three bounds, `capacity` being a segment without its header: the dictionary stays within a
-/// quarter of it; open frames and reserved bytes together within a half; and reserved bytes fit into the rest of this
-/// segment, or the next one is prepared. A new segment begins with dictionary and open frames, so it has a quarter and
-/// all that is reserved left: whatever was promised is written after at most one rotation.
+/// Room is promised under three bounds, where `capacity` is a segment without its header: the
+/// dictionary stays within a quarter of it; open frames and reserved bytes together within a half;
+/// and reserved bytes fit into the rest of this segment, or the next one is prepared. A new segment
+/// begins with dictionary and open frames, so a quarter of it and all reserved room is left:
+/// whatever was promised can be written after at most one rotation.
 #[derive(Debug)]
 pub(crate) struct Writer {
     pub(crate) segment: Arc<Segment>,
     pub(crate) map: MapWriter,
-    /// Where the next frame goes.
+    /// The offset of the next frame.
     pub(crate) offset: usize,
     /// The prepared next segment, already under its final name.
     pub(crate) next: Option<Blank>,
     dictionary: Vec<Option<Box<[u8]>>>,
     dictionary_bytes: u64,
-    /// Frames without a close. Each lies in the current segment, because a rotation carries it over.
+    /// The frames without a close. Each lies in the current segment, because a rotation carries it
+    /// over.
     opens: HashMap<u64, OpenFrame, BuildHasherDefault<SequenceHasher>>,
     open_bytes: u64,
     reserved: u64,
@@ -42,7 +44,8 @@ struct OpenFrame {
     bytes: usize,
 }
 
-/// Sequences are consecutive numbers of our own: one multiplication spreads them.
+/// The hasher of sequences, which are consecutive numbers of our own: one multiplication spreads
+/// them.
 #[derive(Debug, Default)]
 pub(crate) struct SequenceHasher(u64);
 
@@ -91,22 +94,22 @@ impl Writer {
         (self.map.len() - self.offset) as u64
     }
 
-    /// Lane position of the next frame.
+    /// Returns the lane position of the next frame.
     pub(crate) fn position(&self) -> u64 {
         self.segment.start + (self.offset - HEADER_BYTES) as u64
     }
 
-    /// Whether `bytes` more would let open and reserved frames outgrow what a segment can carry.
+    /// Returns whether `bytes` more would let open and reserved frames outgrow a segment.
     pub(crate) fn crowded_by(&self, bytes: u64) -> bool {
         self.open_bytes + self.reserved + bytes > self.capacity() / 2
     }
 
-    /// Whether `bytes` more can be written, come what may.
+    /// Returns whether `bytes` more can be written in any case.
     pub(crate) fn has_room_for(&self, bytes: u64) -> bool {
         self.next.is_some() || self.reserved + bytes <= self.rest()
     }
 
-    /// Whether it is time to have the next segment prepared.
+    /// Returns whether the next segment should be prepared now.
     pub(crate) fn wants_next(&self) -> bool {
         self.next.is_none() && (self.rest() < self.capacity() / 2 || self.reserved > self.rest())
     }
@@ -129,7 +132,7 @@ impl Writer {
             .is_some_and(Option::is_some)
     }
 
-    /// Whether a definition of `bytes` keeps the dictionary within its bound.
+    /// Returns whether a definition of `bytes` keeps the dictionary within its bound.
     pub(crate) fn dictionary_takes(&self, bytes: u64) -> bool {
         self.dictionary_bytes + bytes <= self.capacity() / 4
     }
@@ -153,7 +156,7 @@ impl Writer {
         self.dictionary_bytes += Kind::Define.frame_bytes(bytes.len()) as u64;
     }
 
-    /// Writes an open frame in reserved room and gives its sequence and size.
+    /// Writes an open frame in reserved room, and returns its sequence and its size.
     pub(crate) fn open(&mut self, lane: &Lane, payload: &[u8]) -> (u64, u64) {
         let sequence = self.next_sequence;
         let head = FrameHead {
@@ -172,14 +175,15 @@ impl Writer {
         (sequence, bytes)
     }
 
-    /// Closes an open frame and gives the close number. The caller releases the room.
+    /// Closes an open frame, and returns the close number. The caller releases the room.
     pub(crate) fn close(&mut self, lane: &Lane, sequence: u64, payload: &[u8]) -> u64 {
         assert!(
             self.opens.contains_key(&sequence),
             "no frame {sequence} is open in this lane"
         );
         let number = self.closing(lane, Kind::Close, sequence, payload);
-        // Only now: had the lane rotated for the close, the new segment must hold the open before it.
+        // The frame is removed only now: if the lane rotates for the close, the new segment must
+        // hold the open before it.
         let frame = self.opens.remove(&sequence).expect("checked above");
         self.open_bytes -= frame.bytes as u64;
         number
@@ -226,8 +230,9 @@ impl Writer {
         self.put(lane.durable_now(), head, payload)
     }
 
-    /// Copies one frame behind the last one. Its first word, which makes it valid, comes last, and before that the zero
-    /// word behind it: a process killed anywhere in between leaves a clean end.
+    /// Copies one frame after the last one. Its first word, which makes it valid, is stored last,
+    /// and before that the zero word after it: a process killed anywhere in between leaves a clean
+    /// end.
     fn put(&mut self, durable: u64, mut head: FrameHead, payload: &[u8]) -> OpenFrame {
         head.distance = u32::try_from(self.position().saturating_sub(durable)).unwrap_or(NO_CLAIM);
         let encoded = format::encode(&head, payload, self.segment.salt);
@@ -329,7 +334,7 @@ fn store_header(map: &mut MapWriter, header: &Header) {
     map.publish(HEADER_BYTES);
 }
 
-/// Bytes to reserve for `frames` frames with `payload` bytes together.
+/// Returns the bytes to reserve for `frames` frames with `payload` bytes together.
 pub(crate) fn reservation(payload: u32, frames: u32) -> u64 {
     u64::from(frames) * format::FRAME_OVERHEAD + u64::from(payload)
 }

@@ -1,4 +1,4 @@
-//! Waiting for the disk, with and without a bell; one owner per instance.
+//! Tests of waiting for the disk, with and without a notifier, and of the one owner of an instance.
 #![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 mod common;
@@ -16,7 +16,7 @@ use journal::{
     Commit, DeadInstance, Error, Journal, Lane, Observer, Options, Position, Sync, Unavailable,
 };
 
-/// No sync but for those who wait.
+/// Returns options with which only those who wait cause a sync.
 fn options(scratch: &Scratch, lanes: usize) -> Options {
     let mut options = scratch.options(lanes);
     options.sync = Sync::Disk;
@@ -24,7 +24,7 @@ fn options(scratch: &Scratch, lanes: usize) -> Options {
     options
 }
 
-/// Notes who was woken, in which order, and from which thread.
+/// A waker that notes who was woken, in which order, and from which thread.
 #[derive(Default)]
 struct Wakes(Mutex<Vec<(usize, ThreadId)>>);
 
@@ -47,7 +47,7 @@ fn poll(commit: &mut Commit, waker: &Waker) -> Poll<Result<(), Unavailable>> {
     Pin::new(commit).poll(&mut Context::from_waker(waker))
 }
 
-/// Ten waiters for a position that is not written yet, queued in a mixed order.
+/// Returns ten waiters for a position that is not written yet, queued in a mixed order.
 fn queue(lane: &Arc<Lane>, wakes: &Arc<Wakes>) -> Vec<Commit> {
     let written = lane.written().0;
     let queued = [3, 1, 2, 5, 4, 6, 9, 8, 7, 10].map(|name| {

@@ -1,4 +1,4 @@
-//! Torn tails are cut, damage in the middle is refused.
+//! Tests that torn tails are cut and damage in the middle is refused.
 #![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 mod common;
@@ -10,11 +10,11 @@ use std::time::Duration;
 use common::{Item, Scratch, block_on, calls, drain, payload};
 use journal::{DeadInstance, Error, Journal};
 
-/// Bytes of a segment's header; the boot id in it, and its checksum.
+/// The length of a segment's header in bytes, and the places of its boot id and its checksum.
 const HEADER: usize = 128;
 const BOOT: std::ops::Range<usize> = 64..80;
 
-/// Where the frames of a segment begin, and where the last one ends.
+/// Returns where the frames of a segment begin, and where the last one ends.
 fn frames(bytes: &[u8]) -> Vec<usize> {
     let mut offsets = vec![HEADER];
     loop {
@@ -36,7 +36,7 @@ fn restart_machine(path: &Path) {
     fs::write(path, bytes).unwrap();
 }
 
-/// A journal of one lane that nothing was synced of while it ran, and the history in it.
+/// Returns a journal of one lane of which nothing was synced while it ran, and its history.
 fn written(scratch: &Scratch, count: u64) -> Vec<Item> {
     let mut options = scratch.options(1);
     options.tail_sync_interval = Duration::from_secs(3600);

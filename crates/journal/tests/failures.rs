@@ -1,4 +1,5 @@
-//! What happens when the disk refuses. Fail points belong to the whole process, so these tests take turns.
+//! Tests of a disk that refuses. Fail points belong to the whole process, so these tests take
+//! turns.
 #![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 mod common;
@@ -13,7 +14,7 @@ use common::{Item, Scratch, block_on, call, calls, drain, eventually, payload};
 use fail::FailScenario;
 use journal::{Journal, Lane, Options, Sync, Unavailable};
 
-/// Only those who wait cause a sync.
+/// Returns options with which only those who wait cause a sync.
 fn options(scratch: &Scratch) -> Options {
     let mut options = scratch.options(1);
     options.sync = Sync::Disk;
@@ -25,7 +26,7 @@ fn wait(lane: &std::sync::Arc<Lane>) -> Result<(), Unavailable> {
     block_on(lane.wait_durable(lane.written()))
 }
 
-/// All of `calls(1..=count)` and nothing else, each once, in order.
+/// Checks that all of `calls(1..=count)` are there and nothing else, each once, in order.
 fn assert_calls(items: &[Item], count: u64, len: usize) {
     let expected: Vec<_> = (1..=count)
         .flat_map(|number| {
@@ -199,12 +200,13 @@ fn a_full_disk_refuses_reservations_before_anything_is_lost_and_heals_by_itself(
     scenario.teardown();
 }
 
-/// Where the child writes; set in the child only.
+/// The environment variable for the child's directory; set in the child only.
 const HOME: &str = "JOURNAL_TORN_HOME";
-/// Where in writing it dies: a fail point and its action; set in the child only.
+/// The environment variable for the place where it dies: a fail point and its action; set in the
+/// child only.
 const POINT: &str = "JOURNAL_TORN_POINT";
 
-/// Not a test by itself: the body of the process below, which dies while it writes a frame.
+/// The body of the process below, which dies while it writes a frame; no test by itself.
 #[test]
 fn a_child_dies_while_it_writes() {
     let Some(home) = env::var_os(HOME) else {
@@ -222,7 +224,7 @@ fn a_child_dies_while_it_writes() {
     call(&lane, 701, 100);
 }
 
-/// The journal of a process that died at that point of its last frame.
+/// Returns the journal of a process that died at that point of its last frame.
 fn died_at(point: &str) -> Scratch {
     let scratch = Scratch::new();
     let status = Command::new(env::current_exe().unwrap())

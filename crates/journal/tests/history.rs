@@ -1,4 +1,4 @@
-//! What is written is what is read, from any number, live and dead, over many segments.
+//! Tests that what is written is what is read, from any number, live and dead, over many segments.
 #![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 mod common;
@@ -31,7 +31,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..300)
 }
 
-/// Does the steps and says what a reader must see.
+/// Does the steps, and returns what a reader must see.
 fn play(lane: &Lane, steps: &[Step]) -> Vec<Item> {
     let mut history = Vec::new();
     let mut open: Vec<(u64, Space)> = Vec::new();
@@ -78,7 +78,8 @@ fn play(lane: &Lane, steps: &[Step]) -> Vec<Item> {
     history
 }
 
-/// The records of a history that are not settled by its first `number` closes, without the order of definitions.
+/// Returns the records of a history that are not settled by its first `number` closes, without the
+/// order of definitions.
 fn after(history: &[Item], number: u64) -> Vec<Item> {
     let settled = |of: u64| {
         history.iter().any(|item| matches!(item, Item::Close(closed, sequence, _) if *closed <= number && *sequence == of))
@@ -98,7 +99,8 @@ fn uncarried(item: &Item) -> Item {
     }
 }
 
-/// Read from the middle, frames carried into the first segment come before it: compare closes in order, opens as a set.
+/// In a reading from the middle, frames carried into the first segment come before it: closes are
+/// compared in order, opens as a set.
 fn assert_same_records(read: &[Item], expected: &[Item]) {
     let closes = |items: &[Item]| -> Vec<Item> {
         items

@@ -1,4 +1,4 @@
-//! A process killed at any moment loses nothing of what it was told is written.
+//! Tests that a process that is killed at any moment loses nothing that it was told is written.
 #![allow(clippy::unwrap_used, reason = "a panic is the message of a test")]
 
 mod common;
@@ -13,10 +13,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use common::{Item, Scratch, drain, payload};
 use journal::{Journal, Options, Sync};
 
-/// Where the child writes; set in the child only.
+/// The environment variable for the child's directory; set in the child only.
 const HOME: &str = "JOURNAL_KILL_HOME";
 
-/// Not a test by itself: the body of the process that the test below kills.
+/// The body of the process that the test below kills; no test by itself.
 #[test]
 fn a_child_writes_until_it_is_killed() {
     let Some(home) = env::var_os(HOME) else {
@@ -64,7 +64,7 @@ fn start(scratch: &Scratch) -> Child {
         .unwrap()
 }
 
-/// What the child said it had done.
+/// The steps that the child said it had done.
 #[derive(Default)]
 struct Said {
     opens: BTreeMap<u64, u64>,

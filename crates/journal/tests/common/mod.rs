@@ -1,4 +1,4 @@
-//! Shared by the test binaries: a scratch journal, owned entries, a small executor.
+//! Helpers of the test binaries: a scratch journal, owned entries, a small executor.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -17,10 +17,10 @@ use journal::{
     DeadInstance, Entry, Error, Journal, Lane, Options, Reader, Space, Sync, Unavailable,
 };
 
-/// Longest wait for anything that must come.
+/// The longest wait for anything that must happen.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A journal's home that goes with the test.
+/// The directory of a journal, which is deleted with the test.
 pub(crate) struct Scratch {
     pub(crate) home: tempfile::TempDir,
 }
@@ -32,7 +32,7 @@ impl Scratch {
         }
     }
 
-    /// Small segments, written as far as readers see.
+    /// Returns options with small segments, in which readers see all that is written.
     pub(crate) fn options(&self, lanes: usize) -> Options {
         let mut options = Options::new(self.home.path(), 0x0123_4567_89AB_CDEF, lanes);
         options.segment_bytes = 64 << 10;
@@ -57,7 +57,7 @@ impl Scratch {
             .join(format!("{:032x}", self.options(1).instance))
     }
 
-    /// Segment files of a lane, in order.
+    /// Returns the segment files of a lane, in order.
     pub(crate) fn segments(&self, lane: usize) -> Vec<PathBuf> {
         let prefix = format!("{lane:04}-");
         let names = std::fs::read_dir(self.directory())
@@ -104,7 +104,7 @@ impl From<Entry<'_>> for Item {
     }
 }
 
-/// Everything up to the end of what may be seen.
+/// Reads everything up to the end of what may be seen.
 pub(crate) fn drain(reader: &mut Reader) -> Result<Vec<Item>, Error> {
     let mut items = Vec::new();
     while let Some(entry) = reader.next()? {
@@ -113,7 +113,7 @@ pub(crate) fn drain(reader: &mut Reader) -> Result<Vec<Item>, Error> {
     Ok(items)
 }
 
-/// A payload that says its number and fills up to `len`.
+/// Returns a payload that holds its number and fills up to `len`.
 pub(crate) fn payload(number: u64, len: usize) -> Vec<u8> {
     let mut bytes = format!("{number}:").into_bytes();
     bytes.resize(len.max(bytes.len()), number as u8);
@@ -134,7 +134,7 @@ pub(crate) fn call(lane: &Lane, number: u64, len: usize) -> journal::Closed {
     lane.close(space, opened.sequence, &payload(number, len))
 }
 
-/// Reserves, however slow the disk that others use too.
+/// Reserves room, however slow the disk is that others use too.
 pub(crate) fn reserve(lane: &Lane, payload_bytes: u32, frames: u32) -> Result<Space, Unavailable> {
     let deadline = Instant::now() + DEADLINE;
     loop {
