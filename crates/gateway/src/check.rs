@@ -1,10 +1,10 @@
-//! What this program finds wrong with a file that reads well. `check` says it and `run` goes by it: there is one judge.
+//! The checks of a configuration that has no errors in itself. Both `check` and `run` use them.
 
 use config::{Config, Finding, StoreUrl};
 use coordinator::CoordinatorOptions;
 use store::PostgresOptions;
 
-/// Everything that can be refused without reaching a store, a Redis or the disk.
+/// Returns everything that can be refused without reaching a store, a Redis or the disk.
 pub(crate) fn judge(config: &Config) -> Vec<Finding> {
     [
         data_dir(config),
@@ -17,9 +17,10 @@ pub(crate) fn judge(config: &Config) -> Vec<Finding> {
     .collect()
 }
 
-/// A `data_dir` that is none, or whose sockets would have longer names than the system takes.
+/// Refuses a `data_dir` that is a file, or whose sockets would have longer names than the system
+/// takes.
 fn data_dir(config: &Config) -> Option<Finding> {
-    /// Linux: bytes of `sun_path` without the zero at its end.
+    /// The bytes of `sun_path` on Linux, without the zero at its end.
     const MAX_PATH_BYTES: usize = 107;
     let data_dir = &config.server.data_dir;
     if data_dir.is_file() {

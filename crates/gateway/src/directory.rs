@@ -1,10 +1,10 @@
-//! Apps and plans as the native API shows them.
+//! The apps and plans of the configuration, for the native API.
 
 use api_types::{App, Plan};
 use config::Config;
 use control::AppDirectory;
 
-/// What the configuration serves and what it costs.
+/// Returns the apps and plans of the configuration.
 pub(crate) fn directory(config: &Config) -> AppDirectory {
     AppDirectory {
         apps: config.apps.iter().map(app).collect(),

@@ -1,4 +1,4 @@
-//! What this gate shares with others: wires the configuration's Redis, if there is one.
+//! The connection to the configuration's Redis, by which this gate shares counts with others.
 
 use std::sync::Arc;
 
@@ -8,10 +8,12 @@ use gate::LicenseMetrics;
 use licensing::{FleetKey, FleetOptions};
 use telemetry::Metrics;
 
-/// Connects to Redis and tells the metrics whether it answers. Without one, look-ups are counted all the same.
+/// Connects to Redis and keeps the metrics true to whether it answers. Without one, look-ups are
+/// counted all the same.
 ///
 /// # Errors
-/// What only the operator can mend. A Redis that does not answer is used once it does.
+/// Returns an error that only the operator can fix. A Redis that does not answer is used once it
+/// does.
 pub(crate) async fn connect(
     config: &Config,
     key: FleetKey,

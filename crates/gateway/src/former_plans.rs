@@ -1,5 +1,6 @@
-//! Plans that licenses name and this gate's file does not have, which comes of gates with different files: such licenses go on
-//! by the revision that was in force last, from their first call on, and that is said.
+//! The plans that licenses name and this gate's file lacks, as happens when gates have different
+//! files. Such licenses go on by the revision that was in force last, from their first call on, and
+//! the log says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use model::{PlanName, PlanRevision};
 use store::Store;
 use telemetry::Metrics;
 
-use crate::wire;
+use crate::options;
 
 /// The pause before a store that did not answer is asked again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
@@ -31,12 +32,13 @@ pub(crate) struct Learners {
 struct Lacking {
     /// Plans by name, with the revision that was in force last.
     former: BTreeMap<PlanName, PlanRevision>,
-    /// Plans that never were.
+    /// The plans that never existed.
     absent: BTreeSet<PlanName>,
 }
 
 impl Learners {
-    /// Asks for ever for the plans that licenses name and that nothing is known of, as soon as one does.
+    /// Learns the plans that licenses name and that nothing is known of, as soon as a license names
+    /// one. Never returns.
     pub(crate) async fn run(self) {
         let mut lacking = Lacking::default();
         let mut is_well = true;
@@ -53,12 +55,12 @@ impl Learners {
         }
     }
 
-    /// Asks the store for each plan that is not known, and teaches what it says.
+    /// Asks the store for each plan that is not known, and hands on what it learnt.
     ///
     /// # Errors
-    /// Something failed. What is still unknown is to be asked for again.
+    /// Returns an error if something failed. What is still unknown is asked for again.
     async fn learn(&self, lacking: &mut Lacking) -> Result<(), String> {
-        // None of these was taught, or not so that it was taken in.
+        // None of these was handed on, or not so that it was taken.
         let unknown = self.licensing.plans().unknown();
         for name in &unknown {
             let revision = self.store.last_plan_revision(name.clone()).await;
@@ -87,15 +89,17 @@ impl Learners {
         }
     }
 
-    /// Hands the plans to the gate and then to licensing: first to whoever writes records, so that none
-    /// names a plan that has no number.
+    /// Hands the plans to the gate and then to licensing. The gate, which writes records, is first,
+    /// so that no record names a plan that has no number.
     async fn teach(&self, lacking: &Lacking) -> Result<(), String> {
         let former = || lacking.former.values().cloned();
         let mut revisions = self.config.plan_revisions();
         revisions.extend(former());
-        let replaced = self.gate.replace(wire::app_rules(&self.config), &revisions);
+        let replaced = self
+            .gate
+            .replace(options::app_rules(&self.config), &revisions);
         replaced.map_err(|error| error.0.to_string())?;
-        let plans = wire::plans(&self.config).with_former(former());
+        let plans = options::plans(&self.config).with_former(former());
         let plans = plans.with_absent(lacking.absent.iter().cloned());
         let set = self.licensing.set_plans(plans).await;
         set.map_err(|error| error.to_string())

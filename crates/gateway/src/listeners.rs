@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::start_error::StartError;
 
-/// Takes an address, for the data plane.
+/// Binds an address of the data plane.
 pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).map_err(|error| StartError::Bind { address, error })
 }
@@ -32,7 +32,7 @@ async fn until_stopped(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
-/// The metrics listener. Returns where it is.
+/// Serves the metrics listener, and returns its address.
 pub(crate) fn serve_observed(
     address: SocketAddr,
     router: axum::Router,
@@ -50,7 +50,7 @@ pub(crate) fn serve_observed(
     Ok((bound, server))
 }
 
-/// The listener on which the data plane takes what the control plane passes on.
+/// Returns the listener on which the data plane takes calls from the control plane.
 pub(crate) fn rpc_listener(data_dir: &Path) -> Result<UnixListener, StartError> {
     let bound = control::bind_private(data_dir, rpc::SOCKET_NAME);
     let bound = bound.and_then(tokio::net::UnixListener::into_std);
@@ -60,8 +60,8 @@ pub(crate) fn rpc_listener(data_dir: &Path) -> Result<UnixListener, StartError> 
     })
 }
 
-/// The control listener, the one for `admin` where the native API is apart, and the Unix socket. Returns where the
-/// native API is.
+/// Serves the control listener, the one for `admin` if the native API is apart, and the Unix
+/// socket. Returns the address of the native API.
 pub(crate) fn serve_control(
     config: &Config,
     surfaces: Surfaces,

@@ -1,4 +1,4 @@
-//! `tallygate`: parse, wire, run, drain, flush.
+//! The program `tallygate`: reads the command line and the configuration, and runs the command.
 
 #![forbid(unsafe_code)]
 
@@ -9,12 +9,12 @@ mod directory;
 mod fleet;
 mod former_plans;
 mod listeners;
+mod missing_plans;
 mod observe;
 mod open_store;
-mod plans_gone;
+mod options;
 mod run;
 mod start_error;
-mod wire;
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -40,11 +40,12 @@ fn main() -> ExitCode {
             let options = demo::Options {
                 once: arguments.once,
                 config: cli.config,
-                passing: false,
+                temporary: false,
             };
-            // Whoever has no file yet wants to see what the gate does all the more.
+            // The demo needs no file: people without one want to see what the gate does most of
+            // all.
             if options.config.is_none() && !path.exists() {
-                return run::demo_of_nothing(options);
+                return run::demo_without_file(options);
             }
             with_config(&path, |config| run::demo(config, options))
         }
@@ -53,26 +54,26 @@ fn main() -> ExitCode {
     }
 }
 
-/// Reads the configuration before anything else is done, and says where it is wrong.
+/// Reads the configuration before anything else is done, and prints where it is wrong.
 fn with_config(path: &Path, action: impl FnOnce(Config) -> ExitCode) -> ExitCode {
     with_judged(path, check::judge, action)
 }
 
-/// `tallygate check`: what `run` would find wrong, and what is worth a second look.
+/// Runs `tallygate check`: prints what `run` would refuse, and what deserves a second look.
 fn check_file(path: &Path) -> ExitCode {
-    let seen_warnings = RefCell::new(Vec::new());
+    let store_warnings = RefCell::new(Vec::new());
     let judge = |config: &Config| {
         let findings = check::judge(config);
         if !findings.is_empty() {
             return findings;
         }
-        // A start says it too, with the store that it opens.
-        let seen = plans_gone::judge(config);
-        seen_warnings.replace(seen.warnings);
-        seen.findings
+        // A start reports this too, with the store that it opens.
+        let found = missing_plans::judge(config);
+        store_warnings.replace(found.warnings);
+        found.findings
     };
     with_judged(path, judge, |config| {
-        for warning in config.warnings().iter().chain(&*seen_warnings.borrow()) {
+        for warning in config.warnings().iter().chain(&*store_warnings.borrow()) {
             eprintln!("{}: warning: {warning}", path.display());
         }
         println!("{} is valid", path.display());

@@ -10,17 +10,17 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use telemetry::Metrics;
 
-/// Whether the gate takes calls, and if not, why.
+/// The readiness of the gate: whether it takes calls, and if not, why.
 pub(crate) struct Readiness(ArcSwap<State>);
 
-/// What `/readyz` says.
+/// The state that `/readyz` shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Before recovery is over, or after the drain has begun.
+    /// The gate takes no calls: it is starting or draining.
     Closed,
-    /// Calls are taken, and forwarded.
+    /// The gate takes calls and forwards them.
     Ready,
-    /// Calls are taken and refused, for the reason named.
+    /// The gate takes calls and refuses them, for this reason.
     Refusing(String),
 }
 
@@ -31,12 +31,12 @@ impl Default for Readiness {
 }
 
 impl Readiness {
-    /// Says that calls are taken, or not.
+    /// Sets the state.
     pub(crate) fn set(&self, state: State) {
         self.0.store(Arc::new(state));
     }
 
-    /// Says how calls fare, while they are taken at all.
+    /// Sets the state unless it is [`State::Closed`].
     pub(crate) fn update(&self, state: State) {
         let state = Arc::new(state);
         self.0.rcu(|now| match **now {

@@ -1,4 +1,4 @@
-//! The store of record that the file names, and what its keyring is sealed with.
+//! The store of record that the file names, and the secret that seals its keyring.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use store::{
 /// Opens the store.
 ///
 /// # Errors
-/// Those of the store, with what is wrong.
+/// Returns the errors of the store.
 pub(crate) async fn open(config: &Config) -> Result<Arc<dyn Store>, Error> {
     let settings = &config.store;
     match &settings.url {
@@ -36,10 +36,11 @@ fn postgres_options(settings: &config::Store, url: &str) -> Result<PostgresOptio
     Ok(options)
 }
 
-/// What licenses of the store name, read beside a gate that may be at work on it; `None`: there is no store yet.
+/// Returns the plans and apps that licenses of the store name, which is read beside a gate that may
+/// be running; `None`: there is no store yet.
 ///
 /// # Errors
-/// Those of the store, with what is wrong.
+/// Returns the errors of the store.
 pub(crate) async fn named(config: &Config, at: Timestamp) -> Result<Option<Named>, Error> {
     match &config.store.url {
         StoreUrl::Sqlite => store::sqlite::named_in(&config.server.data_dir, at),
@@ -49,10 +50,10 @@ pub(crate) async fn named(config: &Config, at: Timestamp) -> Result<Option<Named
     }
 }
 
-/// The object store that the file names for sealed files, if it names one.
+/// Returns the object store that the file names for sealed files, if it names one.
 ///
 /// # Errors
-/// Those of the object store, with what is wrong.
+/// Returns the errors of the object store.
 #[cfg(feature = "object-store")]
 pub(crate) async fn sealed_files(
     config: &Config,
@@ -61,14 +62,14 @@ pub(crate) async fn sealed_files(
     let Some(url) = &config.ledger.objects else {
         return Ok(None);
     };
-    // What is not UTF-8 is no setting of ours.
+    // A variable that is not UTF-8 is no setting of ours.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let files = store::ObjectFiles::open(url.as_str(), environment, Arc::clone(store)).await?;
     Ok(Some(Arc::new(files)))
 }
 
-/// None: this program was built without object stores.
+/// Returns `None`: this program was built without object stores.
 ///
 /// # Errors
 /// Never.
@@ -80,12 +81,13 @@ pub(crate) async fn sealed_files(
     Ok(None)
 }
 
-/// Whether this gate has its store for itself.
+/// Returns whether this gate has its store for itself.
 pub(crate) fn is_alone(config: &Config) -> bool {
     config.store.url == StoreUrl::Sqlite
 }
 
-/// What the keyring is sealed with: gates that share it cannot use a secret that one of them generates.
+/// Returns the secret that seals the keyring. Gates that share a store cannot use a secret that one
+/// of them generates.
 pub(crate) fn secret<'a>(config: &'a Config, file: &'a Path) -> KeyringSecret<'a> {
     match &config.server.secret {
         Some(secret) => KeyringSecret::Configured(secret.expose()),

@@ -1,4 +1,5 @@
-//! Why a gate does not start, and the exit code that says whether a change of the configuration would help.
+//! The errors of a start, and the exit code that says whether a change of the configuration would
+//! help.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -7,21 +8,21 @@ use model::system::in_words;
 
 use crate::cli::EXIT_CONFIG;
 
-/// Why a gate does not start.
+/// The reason for which a gate does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    /// The file asks for what this version does not serve.
+    /// The file asks for something that this version does not serve.
     #[error("{0}")]
     Unsupported(String),
     /// The file lacks plans or apps that licenses name.
     #[error("{0}")]
-    Gone(String),
+    Missing(String),
     /// An address is taken or not ours.
     #[error("cannot listen on {address}: {}", in_words(error))]
     Bind {
         /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The system's error.
         error: std::io::Error,
     },
     /// Another process serves from the same data.
@@ -29,27 +30,27 @@ pub(crate) enum StartError {
         "{0} is in use by another tallygate: stop it, or give this one a `data_dir` of its own"
     )]
     InUse(String),
-    /// Files of ours.
+    /// A file or directory of the gate cannot be used.
     #[error("cannot use {path}: {}", in_words(error))]
     Files {
         /// The file or directory.
         path: String,
-        /// Why not.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// The store of record.
+    /// The store of record failed.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// Licenses and keys.
+    /// The licenses or the keyring failed.
     #[error(transparent)]
     Licensing(#[from] licensing::Error),
-    /// The journal.
+    /// The journal failed.
     #[error(transparent)]
     Journal(#[from] journal::Error),
-    /// The ledger.
+    /// The ledger failed.
     #[error(transparent)]
     Ledger(#[from] ledger::Error),
-    /// The Redis of the configuration.
+    /// The Redis of the configuration cannot be used.
     #[error(transparent)]
     Redis(#[from] coordinator::Error),
     /// A newer version left a journal that this one may not touch.
@@ -57,21 +58,22 @@ pub(crate) enum StartError {
     Newer {
         /// The journal's directory.
         path: String,
-        /// What it found there.
+        /// The error of the ledger.
         error: Box<ledger::Error>,
     },
-    /// Apps or routes that get in each other's way.
+    /// Apps or routes contradict each other.
     #[error("{0}")]
     Apps(String),
 }
 
 impl StartError {
-    /// Whether it may go by itself: nothing that only the operator can mend.
+    /// Returns whether the error may pass by itself, without the operator.
     pub(crate) fn may_pass(&self) -> bool {
         !self.is_for_the_operator() && !matches!(self, Self::Bind { .. } | Self::InUse(_))
     }
 
-    /// 78 for what only the operator can mend, by another configuration, store or version; 1 for the rest.
+    /// Returns the exit code: 78 for an error that only the operator can fix, by another
+    /// configuration, store or version; 1 for the rest.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self.is_for_the_operator() {
             true => ExitCode::from(EXIT_CONFIG),
@@ -82,7 +84,7 @@ impl StartError {
     fn is_for_the_operator(&self) -> bool {
         match self {
             Self::Unsupported(_)
-            | Self::Gone(_)
+            | Self::Missing(_)
             | Self::Newer { .. }
             | Self::Apps(_)
             | Self::Redis(_)

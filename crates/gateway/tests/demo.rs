@@ -1,4 +1,4 @@
-//! The demo and the command line as a visitor meets them: the real binary, from outside.
+//! Tests of the demo and the command line as a visitor meets them: the real binary, from outside.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -7,7 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tallygate");
 
-/// Free ports everywhere; the sample API finds one itself, for the upstream is not on this host.
+/// A configuration with free ports; the sample API finds one itself, for the upstream is not on
+/// this host.
 const CONFIG: &str = r#"
 [server]
 listen = ["127.0.0.1:0"]
@@ -39,7 +40,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Nothing is complained of but the sample API, which breaks off on purpose.
+/// Checks that the log complains of nothing but the sample API, which breaks off on purpose.
 fn assert_calm(said: &str) {
     let other = said
         .lines()
@@ -166,7 +167,8 @@ fn a_reader_that_leaves_early_ends_a_command_quietly() {
 
 const README: &str = include_str!("../../../README.md");
 
-/// The lines of the README's first screen that are pasted in a second terminal, but for the one that finds the binary.
+/// Returns the lines of the README's first screen that are pasted in a second terminal, but for the
+/// one that finds the binary.
 fn second_terminal() -> String {
     let screen = README.split_once("In a second terminal").expect("a screen");
     let block = screen.1.split_once("```sh\n").expect("a block").1;

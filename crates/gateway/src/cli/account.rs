@@ -10,7 +10,7 @@ use super::arguments::JsonArgument;
 use super::units;
 use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
 
-/// What can be done with accounts.
+/// The commands on accounts.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountCommand {
     /// Make an account

@@ -19,7 +19,7 @@ use super::arguments::{JsonArgument, read_key};
 use super::units;
 use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
 
-/// What can be done with API keys.
+/// The commands on API keys.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ApiKeyCommand {
     /// Make an API key and print it, this once
@@ -196,7 +196,7 @@ pub(crate) struct VerifyArguments {
     json: JsonArgument,
 }
 
-/// Which API keys a page of the list holds.
+/// The parameters of a page of the list.
 #[derive(Debug, Serialize)]
 struct ListParameters {
     app: Option<AppName>,
@@ -374,7 +374,7 @@ fn parse_metadata(text: &str) -> Result<Metadata, String> {
     serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
-/// Permissions that were named one by one; `None`: none were.
+/// Returns the permissions that were named one by one; `None` if none was.
 fn permissions(named: Vec<(String, String)>) -> Result<Option<ResourcePermissions>, Error> {
     if named.is_empty() {
         return Ok(None);
@@ -414,7 +414,7 @@ fn list_table(keys: &[ApiKey]) -> Table {
     table
 }
 
-/// Shows one key; its text first, where there is one to show.
+/// Prints one key; its text first, if it can be shown.
 fn show(key: &ApiKey, format: Format, output: &mut Output) -> Result<(), Error> {
     Ok(output.shown_once(format, key, || key_table(key), key.key.is_some())?)
 }

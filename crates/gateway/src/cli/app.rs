@@ -10,7 +10,7 @@ use super::arguments::JsonArgument;
 use super::units;
 use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
 
-/// What can be asked about apps, and made for them. They are declared in the configuration.
+/// The commands on apps. Apps are declared in the configuration.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AppCommand {
     /// List the apps

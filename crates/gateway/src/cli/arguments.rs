@@ -1,4 +1,4 @@
-//! Arguments that several commands share.
+//! The arguments that several commands share.
 
 use std::io::{IsTerminal, Read};
 
@@ -7,7 +7,7 @@ use model::system::in_words;
 
 use crate::cli::{Error, Format};
 
-/// `--json`.
+/// The argument `--json`.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct JsonArgument {
     /// Print JSON, for programs
@@ -25,11 +25,11 @@ impl JsonArgument {
     }
 }
 
-/// Longest key that is read from the standard input.
+/// The length of the longest key that is read from the standard input, in bytes.
 const MAX_KEY_BYTES: u64 = 4_096;
 
-/// An existing key: from the argument, or from the standard input where that is `-`, so that it shows in no list of
-/// processes and no shell history.
+/// Returns an existing key: the argument, or the standard input if the argument is `-`, so that the
+/// key shows in no list of processes and no shell history.
 pub(crate) fn read_key(argument: Option<String>) -> Result<Option<String>, Error> {
     match argument.as_deref() {
         Some("-") => {
@@ -58,7 +58,7 @@ pub(crate) fn read_key(argument: Option<String>) -> Result<Option<String>, Error
         _ => Ok(argument),
     }
 }
-/// Reads a network; an address is the network of that address alone.
+/// Parses a network; an address is the network of that address alone.
 pub(super) fn parse_network(text: &str) -> Result<IpNet, String> {
     model::parse_network(text).map_err(|error| error.to_string())
 }

@@ -16,9 +16,10 @@ pub(super) const EXAMPLES: &str = examples!(
     "tallygate audit --action login.denied --json | jq -r .address",
 );
 
-/// Lines that are asked for and aligned together; a longer answer is a sequence of such tables under one title.
-const PAGE: usize = 1_000;
-/// Longest text of a change in a table; `--json` has all of it.
+/// The number of lines that are asked for and aligned together. A longer answer is a sequence of
+/// such tables under one title.
+const PAGE_LINES: usize = 1_000;
+/// The width of the longest text of a change in a table; `--json` has all of it.
 const MAX_CHANGE_WIDTH: usize = 80;
 
 /// Arguments of `audit`.
@@ -68,7 +69,7 @@ pub(crate) async fn execute(
     };
     let mut titled = false;
     while left > 0 {
-        query.limit = Some(left.min(PAGE));
+        query.limit = Some(left.min(PAGE_LINES));
         let page: List<AuditLine> = client.query("/audit", &query).await?;
         left -= page.items.len().min(left);
         if arguments.json {
@@ -121,7 +122,7 @@ fn table(lines: &[AuditLine]) -> Table {
     table
 }
 
-/// What was and what is, as far as a line of a table has room.
+/// Returns the state before and after a change, as far as a line of a table has room.
 fn change(line: &AuditLine) -> String {
     let text = match (&line.before, &line.after) {
         (None, None) => String::new(),
@@ -136,7 +137,7 @@ fn change(line: &AuditLine) -> String {
     format!("{cut}…")
 }
 
-/// A state with what it says something about: fields without a value are left out.
+/// Returns a state without the fields that have no value.
 fn short(state: &Value) -> String {
     let Value::Object(fields) = state else {
         return state.to_string();

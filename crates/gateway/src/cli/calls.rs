@@ -17,12 +17,13 @@ pub(super) const EXAMPLES: &str = examples!(
     "tallygate calls --app api --json | jq -r 'select(.outcome != \"delivered\") | .call_id'",
 );
 
-/// Between two looks for calls that were closed.
+/// The pause between two requests for calls that were closed.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// Rows of a table that are aligned together; a longer answer is a sequence of such tables under one title.
-const ALIGNED: usize = 1_000;
+/// The number of rows of a table that are aligned together. A longer answer is a sequence of such
+/// tables under one title.
+const MAX_TABLE_ROWS: usize = 1_000;
 
-/// Which calls a command is about.
+/// The filter of calls that a command is about.
 #[derive(Debug, Args)]
 pub(crate) struct CallFilter {
     /// Only this license
@@ -90,7 +91,7 @@ pub(crate) async fn execute(
         if let Some(line) = line {
             calls.push(lines.parse::<Call>(&line)?);
         }
-        if calls.len() == ALIGNED || ended {
+        if calls.len() == MAX_TABLE_ROWS || ended {
             print(&calls, named, !titled, output)?;
             titled = true;
             calls.clear();
@@ -101,7 +102,7 @@ pub(crate) async fn execute(
     }
 }
 
-/// Prints calls as they are closed, for ever; a gate that restarts is waited for.
+/// Prints calls as they are closed, for ever; waits for a gate that restarts.
 async fn follow(
     only: CallFilter,
     json: bool,
@@ -122,7 +123,7 @@ async fn follow(
     loop {
         let page: FollowedCalls<Call> = match client.query("/calls/closed", &query).await {
             Ok(page) => page,
-            // The cursor goes on where it was, whatever the gate does meanwhile.
+            // The cursor continues where it was, whatever the gate does meanwhile.
             Err(error) if query.cursor.is_some() && error.may_pass() => {
                 if !waits {
                     eprintln!("tallygate: {error}; waiting for it");
@@ -163,7 +164,7 @@ fn print(calls: &[Call], named: bool, titled: bool, output: &mut Output) -> Resu
         .try_for_each(|line| output.line(line))?)
 }
 
-/// Calls as a table; without their license where it was named by who asks.
+/// Returns calls as a table, without their license if the command named it.
 fn table(calls: &[Call], named: bool) -> Table {
     let mut columns = vec![Column::text("STARTED"), Column::text("CALL")];
     columns.extend((!named).then_some(Column::text("LICENSE")));
@@ -189,7 +190,7 @@ fn table(calls: &[Call], named: bool) -> Table {
     table
 }
 
-/// How a call ended: status, outcome, whether billed, units, bytes, time.
+/// Returns the cells of a call's end: status, outcome, whether billed, units, bytes, time.
 pub(crate) fn result_cells(call: &Call) -> [String; 6] {
     [
         if call.status == 0 {

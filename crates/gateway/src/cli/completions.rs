@@ -1,4 +1,4 @@
-//! `tallygate completions`: what a shell completes.
+//! `tallygate completions`: scripts by which a shell completes commands.
 
 use std::process::ExitCode;
 
@@ -18,7 +18,7 @@ pub(crate) fn print(
     arguments: &CompletionsArguments,
     output: &mut Output,
 ) -> Result<ExitCode, Error> {
-    // The generator panics where it cannot write: it writes to memory.
+    // The generator panics if it cannot write, so it writes to memory.
     let mut script = Vec::new();
     clap_complete::generate(
         arguments.shell,

@@ -1,4 +1,4 @@
-//! What can go wrong in a command, and the exit code that says so.
+//! The errors of a command, and their exit codes.
 
 use std::io;
 use std::process::ExitCode;
@@ -8,61 +8,62 @@ use clap::error::{ContextKind, ContextValue};
 use model::masked;
 use model::system::in_words;
 
-/// Why a command did not do what it was asked.
+/// The reason for which a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The gate's answer is no. Blame: as its problem says.
+    /// The gate refused the request. Blame: as its problem says.
     #[error("{}", describe(.0))]
     Refused(Box<ProblemBody>),
-    /// The gate's answer is no, in other words than its own. Blame: as the text says.
+    /// The gate refused the request, which the command says in its own words. Blame: as the text
+    /// says.
     #[error("{0}")]
     No(String),
-    /// A bad argument that only shows when it is used. Blame: caller.
+    /// An argument is wrong, as shows only when it is used. Blame: caller.
     #[error("{0}")]
     Usage(String),
-    /// Nobody listens where the gate should be. Blame: caller, or the gate is down.
+    /// Nobody listens at the gate's address. Blame: caller, or the gate is down.
     #[error("{}", not_reached(target, source))]
     NoGate {
-        /// Where it was looked for.
+        /// The address.
         target: String,
-        /// What connecting said.
+        /// The error of connecting.
         source: io::Error,
     },
-    /// What listens where the gate should be has no certificate that is believed, or speaks no TLS. Blame: caller, or whoever
-    /// keeps the certificate.
+    /// The server's certificate is not trusted, or it speaks no TLS. Blame: caller, or whoever keeps
+    /// the certificate.
     #[error("no TLS session with {target}: {reason}")]
     Tls {
-        /// Who was asked.
+        /// The address.
         target: String,
-        /// What is wrong, and what helps.
+        /// The reason, and what helps.
         reason: String,
     },
-    /// A gate that does not answer yet. Blame: nobody.
+    /// The gate is starting and does not answer yet. Blame: nobody.
     #[error("the gate at {0} is starting: try again when it has started")]
     Starting(String),
     /// The configuration file cannot be used; it is named in the text. Blame: caller.
     #[error("{0}")]
     Config(String),
-    /// The connection broke in the middle of an answer. Blame: the gate or what lies between.
+    /// The connection broke in the middle of an answer. Blame: the gate, or what is between.
     #[error("the gate at {target} broke off: {reason}")]
     Broken {
         /// The gate.
         target: String,
-        /// What was seen.
+        /// The error.
         reason: String,
     },
-    /// What answered is no gate, or one of another version. Blame: caller.
+    /// The server that answered is no gate, or one of another version. Blame: caller.
     #[error("what answers at {target} is not a tallygate of this version: {reason}")]
     NotAGate {
-        /// Who answered.
+        /// The address of the server.
         target: String,
-        /// What was strange.
+        /// The part of the answer that was not expected.
         reason: String,
     },
-    /// Output could not be written. A reader that went away is no error.
+    /// Output could not be written. A reader that is gone is no error.
     #[error("cannot write the output: {}", in_words(.0))]
     Output(#[from] io::Error),
-    /// A gate of our own could not start. Blame: as the text says.
+    /// The gate of the demo could not start. Blame: as the text says.
     #[error("{0}")]
     Start(String),
     /// The process could not get what it needs from the system.
@@ -70,19 +71,19 @@ pub(crate) enum Error {
     Runtime(#[source] io::Error),
 }
 
-/// Exit code: the answer is no.
+/// The exit code of a command whose answer is no.
 pub(crate) const EXIT_NO: u8 = 1;
-/// Exit code: the command line is wrong.
+/// The exit code of a wrong command line.
 pub(crate) const EXIT_USAGE: u8 = 2;
-/// Exit code: no gate is running (`EX_UNAVAILABLE`).
+/// The exit code if no gate is running (`EX_UNAVAILABLE`).
 pub(crate) const EXIT_NO_GATE: u8 = 69;
-/// Exit code: the configuration is wrong (`EX_CONFIG`).
+/// The exit code of a wrong configuration (`EX_CONFIG`).
 pub(crate) const EXIT_CONFIG: u8 = 78;
 
 // === impl Error ===
 
 impl Error {
-    /// Says the error in one line on stderr and gives its exit code.
+    /// Prints the error as one line on stderr, and returns its exit code.
     pub(crate) fn report(&self) -> ExitCode {
         if let Self::Output(error) = self
             && error.kind() == io::ErrorKind::BrokenPipe
@@ -93,7 +94,8 @@ impl Error {
         ExitCode::from(self.exit_code())
     }
 
-    /// Whether the same may succeed a little later, when the gate is back or its disk and its store are.
+    /// Returns whether the same command may succeed a little later, when the gate, its disk or its
+    /// store is back.
     pub(crate) const fn may_pass(&self) -> bool {
         match self {
             Self::NoGate { .. } | Self::Starting(_) | Self::Broken { .. } => true,
@@ -119,7 +121,7 @@ impl Error {
     }
 }
 
-/// Why a gate was not reached, and what helps.
+/// Returns the reason for which a gate was not reached, and what helps.
 fn not_reached(target: &str, error: &io::Error) -> String {
     let why = match error.kind() {
         io::ErrorKind::PermissionDenied => {
@@ -136,7 +138,7 @@ fn not_reached(target: &str, error: &io::Error) -> String {
     format!("no gate is running at {target}: {why}")
 }
 
-/// A problem as a sentence. The field is left out where the detail names it already.
+/// Returns a problem as a sentence. The field is left out if the detail names it already.
 fn describe(problem: &ProblemBody) -> String {
     match &problem.field {
         Some(field) if !problem.detail.contains(&format!("`{field}`")) => {
@@ -146,12 +148,13 @@ fn describe(problem: &ProblemBody) -> String {
     }
 }
 
-/// Says what is wrong with the arguments: help and version in full on stdout, all else in one line on stderr.
+/// Prints what is wrong with the arguments: help and version in full on stdout, all else as one
+/// line on stderr.
 pub(crate) fn report_arguments(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind;
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // A reader that went away has seen enough.
+            // A reader that is gone has seen enough.
             let _ = error.print();
             ExitCode::SUCCESS
         }
@@ -166,10 +169,10 @@ pub(crate) fn report_arguments(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// The essence of a parser's message, without its usage text.
+/// Returns the essence of a parser's message, without its usage text.
 fn arguments_line(error: &clap::Error) -> String {
     let mut message = error.to_string();
-    // What was given for an id and is none may be a key, of whatever shape.
+    // A text that was given for an id and is none may be a key, of whatever shape.
     if let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidValue)
         && message.contains("not a valid id")
         && !given.is_empty()
@@ -186,7 +189,7 @@ fn arguments_line(error: &clap::Error) -> String {
     one_line(essence)
 }
 
-/// Text on one line, free of anything that a terminal would obey, and of credentials.
+/// Returns text on one line, without control characters for a terminal and without credentials.
 pub(crate) fn one_line(text: &str) -> String {
     let clean: String = masked(text)
         .chars()

@@ -1,6 +1,6 @@
-//! Texts that help pages share.
+//! The texts that help pages share.
 
-/// Text for the end of a help page.
+/// Makes the text for the end of a help page.
 macro_rules! examples {
     ($($line:literal),+ $(,)?) => {
         concat!("Examples:", $("\n  ", $line),+)

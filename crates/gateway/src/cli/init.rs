@@ -10,7 +10,7 @@ use model::system::in_words;
 
 use super::EXIT_CONFIG;
 
-/// Writes the first file to a path where there is none, and says what comes next.
+/// Writes the first file to a path where there is none, and prints the next steps.
 pub(crate) fn execute(path: &Path) -> ExitCode {
     match write(path, DEFAULT_FILE) {
         Ok(()) => {
@@ -34,7 +34,8 @@ pub(crate) fn execute(path: &Path) -> ExitCode {
     }
 }
 
-/// The whole file or none: what was begun on a full disk would be taken for a file of somebody's own.
+/// Writes the whole file or none: the beginning of one on a full disk would be taken for a file of
+/// somebody's own.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     let written = file

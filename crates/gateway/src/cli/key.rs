@@ -11,7 +11,7 @@ use super::arguments::{JsonArgument, parse_network};
 use super::units;
 use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
 
-/// What can be done with management keys.
+/// The commands on management keys.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
     /// Make a management key and print it, this once
@@ -203,7 +203,7 @@ fn list_table(keys: &[ManagementKey]) -> Table {
     table
 }
 
-/// What a key may do: everything where none is named, but of one license nothing.
+/// Returns the scopes of a key: everything if none is named, but nothing for a key of one license.
 fn scopes(key: &ManagementKey) -> String {
     if key.scopes.is_empty() && key.license_id.is_none() {
         "all".to_owned()

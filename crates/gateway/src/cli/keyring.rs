@@ -1,4 +1,4 @@
-//! `tallygate keyring`: the keys that lie in the store.
+//! `tallygate keyring`: the keys that are kept in the store.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use clap::Subcommand;
 use super::arguments::JsonArgument;
 use crate::cli::{Client, Error, Format, Output, Table, examples};
 
-/// What can be done with the keyring.
+/// The commands on the keyring.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyringCommand {
     /// Make the key that copies of license keys are sealed with from now on; older copies still open

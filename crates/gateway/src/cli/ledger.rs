@@ -16,7 +16,7 @@ use super::progress::Progress;
 use super::{error, units};
 use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
 
-/// What can be done with the ledger.
+/// The commands on the ledger.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LedgerCommand {
     /// Count everything again, against everything; exit 1 if a call is lost or counted twice
@@ -61,7 +61,7 @@ pub(crate) struct ExportArguments {
     output: Option<PathBuf>,
 }
 
-/// Formats of an export.
+/// The formats of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExportFormat {
     /// One JSON object per line
@@ -122,7 +122,7 @@ fn verification_table(result: &Verification) -> Table {
     table
 }
 
-/// One thing that is wrong, where, and what helps.
+/// Returns one finding as a line: what is wrong, where, and what helps.
 fn finding_line(finding: &Finding) -> String {
     let mut line = format!("! {}: {}", finding.fault, finding.detail);
     if let Some(file) = &finding.file {
@@ -227,7 +227,8 @@ async fn export(
     let file = File::create_new(&path).map_err(wrong)?;
     let written = write_all(file, &mut answer, &progress, &path).await;
     if written.is_err() {
-        // What is not whole is taken for an export by whoever finds it, and stands in the way of the next try.
+        // A file that is not whole would be taken for an export, and would be in the way of the
+        // next try.
         let _ = std::fs::remove_file(&path);
     }
     written.map(|()| ExitCode::SUCCESS)
@@ -251,7 +252,7 @@ async fn write_all(
     file.sync_all().map_err(wrong)
 }
 
-/// A file of an export that cannot be written, and what helps.
+/// Returns the error of an export's file that cannot be written, with what helps.
 fn cannot_write(path: &Path, error: &io::Error) -> Error {
     let reason = match error.kind() {
         io::ErrorKind::AlreadyExists if path.is_dir() => {

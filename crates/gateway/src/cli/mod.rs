@@ -1,4 +1,4 @@
-//! The command line: what can be said to it, and what it says back.
+//! The command line: its arguments and its output.
 //!
 //! Every command but `run`, `check`, `init` and `demo` is a client of the native API.
 
@@ -73,7 +73,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What can be done.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve until SIGTERM or Ctrl-C
@@ -95,7 +95,7 @@ pub(crate) enum Command {
     Completions(completions::CompletionsArguments),
 }
 
-/// What is asked of a gate that runs.
+/// The commands that ask a running gate.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClientCommand {
     /// Licenses: who may call what, and how much
@@ -156,12 +156,14 @@ impl Cli {
     /// Reads the command line.
     ///
     /// # Errors
-    /// With the exit code, once everything is said: help and version on stdout, a bad argument in one line on stderr.
+    /// Returns the exit code, after help and version are printed on stdout, or a bad argument as
+    /// one line on stderr.
     pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
         Self::parse_arguments(arguments).map_err(|error| error::report_arguments(&error))
     }
 
-    /// Reads arguments; a number, a duration or a time that begins with a sign is taken for one, and judged as such.
+    /// Parses arguments. A number, a duration or a time that begins with a sign is taken for one,
+    /// and judged as such.
     fn parse_arguments(
         arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, clap::Error> {
@@ -169,7 +171,7 @@ impl Cli {
         Self::from_arg_matches(&matches)
     }
 
-    /// The configuration file, named or by default.
+    /// Returns the path of the configuration file, named or by default.
     pub(crate) fn config_path(&self) -> PathBuf {
         self.config
             .clone()
@@ -177,10 +179,11 @@ impl Cli {
     }
 }
 
-/// How help names the values that are numbers, lengths of time or times.
+/// The names in help of values that are numbers, durations or times.
 const QUANTITIES: [&str; 5] = ["N", "DURATION", "TIME", "N/DURATION", "N/DURATION[,add]"];
 
-/// The same command, of which quantities may begin with a sign: else it would be taken for another argument.
+/// Returns the same command, whose quantities may begin with a sign: otherwise they would be taken
+/// for other arguments.
 fn with_signs(command: clap::Command) -> clap::Command {
     let is_quantity = |argument: &clap::Arg| {
         let names = argument.get_value_names().unwrap_or_default();
@@ -212,7 +215,7 @@ pub(crate) fn print_completions(arguments: &completions::CompletionsArguments) -
     finish(completions::print(arguments, &mut output), &mut output)
 }
 
-/// Flushes what was said and turns the result into an exit code, an error being one line on stderr.
+/// Flushes the output and turns the result into an exit code. An error is one line on stderr.
 fn finish(result: Result<ExitCode, Error>, output: &mut Output) -> ExitCode {
     let flushed = output.flush();
     match result.and_then(|code| flushed.map(|()| code)) {
@@ -299,7 +302,7 @@ mod tests {
                 let Err(error) = Cli::parse_arguments(all) else {
                     continue;
                 };
-                let told = error.to_string();
+                let message = error.to_string();
                 for raw in [
                     "digit found",
                     "too large to fit",
@@ -307,7 +310,7 @@ mod tests {
                     "tip:",
                     "parse integer",
                 ] {
-                    assert!(!told.contains(raw), "{path:?} {flag} {wrong}: {told}");
+                    assert!(!message.contains(raw), "{path:?} {flag} {wrong}: {message}");
                 }
             }
         }
@@ -324,12 +327,12 @@ mod tests {
             "--by",
             "-30d",
         ];
-        let told = Cli::parse_arguments(wrong)
+        let message = Cli::parse_arguments(wrong)
             .expect_err("no duration")
             .to_string();
         assert!(
-            told.contains("`-30d` is not a duration: write a whole number and a unit"),
-            "{told}"
+            message.contains("`-30d` is not a duration: write a whole number and a unit"),
+            "{message}"
         );
     }
 

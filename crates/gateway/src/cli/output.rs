@@ -1,4 +1,4 @@
-//! Where commands write to: a person's terminal, a file or a program.
+//! The output of commands: a person's terminal, a file or a program.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::Table;
 
-/// For whom a command writes.
+/// The format of a command's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
     /// Comma-separated values, for spreadsheets.
@@ -18,14 +18,14 @@ pub(crate) enum Format {
     Table,
 }
 
-/// Buffered output. Every write may fail, as when the reader went away, and none panics.
+/// Buffered output. Every write may fail, as when the reader is gone, and none panics.
 pub(crate) struct Output {
     writer: BufWriter<Box<dyn Write>>,
     styled: bool,
 }
 
 impl Output {
-    /// The standard output; styled on a terminal unless `NO_COLOR` is set.
+    /// Returns the standard output, styled on a terminal unless `NO_COLOR` is set.
     pub(crate) fn standard() -> Self {
         let stdout = io::stdout();
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -36,7 +36,7 @@ impl Output {
         }
     }
 
-    /// Output into any writer, without style.
+    /// Returns output into any writer, without style.
     #[cfg(test)]
     pub(crate) fn into_writer(writer: impl Write + 'static) -> Self {
         Self {
@@ -85,7 +85,8 @@ impl Output {
         lines.try_for_each(|line| self.line(&line))
     }
 
-    /// Writes what has a secret: whole for programs, as a table for people, who are told where they see it only now.
+    /// Writes a value with a secret: whole for programs, as a table for people, who are told that
+    /// they see it only now.
     pub(crate) fn shown_once(
         &mut self,
         format: Format,

@@ -1,20 +1,20 @@
-//! Signs of life while something takes long, on a terminal only.
+//! The progress of operations that take long, on a terminal only.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A line on stderr that moves; it goes away when this is dropped.
+/// A line on stderr that moves, and is removed when this is dropped.
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    /// Something whose length is not known.
+    /// Returns the progress of an operation whose length is not known.
     pub(crate) fn waiting(what: &'static str) -> Self {
         Self::of("{spinner} {msg} {elapsed}", what)
     }
 
-    /// Bytes that arrive.
+    /// Returns the progress of bytes that arrive.
     pub(crate) fn receiving(what: &'static str) -> Self {
         Self::of(
             "{spinner} {msg} {decimal_bytes} {decimal_bytes_per_sec} {elapsed}",
@@ -35,7 +35,7 @@ impl Progress {
         Self(bar)
     }
 
-    /// Notes bytes that arrived.
+    /// Counts bytes that arrived.
     pub(crate) fn received(&self, bytes: usize) {
         self.0.inc(bytes as u64);
     }

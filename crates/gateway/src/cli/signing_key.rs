@@ -10,7 +10,7 @@ use super::arguments::JsonArgument;
 use super::units;
 use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
 
-/// What can be done with signing keys.
+/// The commands on signing keys.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SigningKeyCommand {
     /// List the signing keys, oldest first

@@ -1,8 +1,8 @@
-//! Tables for people: aligned by what a terminal shows, not by bytes.
+//! Tables for people, aligned by the width that a terminal shows and not by bytes.
 
 use unicode_width::UnicodeWidthStr;
 
-/// One column.
+/// A column of a table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
     title: &'static str,
@@ -16,12 +16,12 @@ pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
-/// What stands where there is nothing.
-pub(crate) const NOTHING: &str = "-";
-const GAP: &str = "  ";
+/// The text of a cell without a value.
+pub(crate) const EMPTY_CELL: &str = "-";
+const COLUMN_GAP: &str = "  ";
 
 impl Column {
-    /// A column of words, aligned to the left.
+    /// Returns a column of words, aligned to the left.
     pub(crate) const fn text(title: &'static str) -> Self {
         Self {
             title,
@@ -29,14 +29,14 @@ impl Column {
         }
     }
 
-    /// A column of quantities, aligned to the right.
+    /// Returns a column of quantities, aligned to the right.
     pub(crate) const fn number(title: &'static str) -> Self {
         Self { title, right: true }
     }
 }
 
 impl Table {
-    /// A table without rows.
+    /// Returns a table without rows.
     pub(crate) fn new(columns: impl Into<Vec<Column>>) -> Self {
         Self {
             columns: columns.into(),
@@ -44,19 +44,19 @@ impl Table {
         }
     }
 
-    /// Two columns without titles of note: names and what they stand for.
+    /// Returns a table of fields: a column of names and one of values.
     pub(crate) fn of_fields(title: &'static str) -> Self {
         Self::new([Column::text(title), Column::text("")])
     }
 
-    /// Adds a name and what it stands for, where that is anything; for a table [of fields](Self::of_fields).
+    /// Adds a field, unless its value is empty; for a table [of fields](Self::of_fields).
     pub(crate) fn field(&mut self, name: &str, value: String) {
         if !value.is_empty() {
             self.row([name.to_owned(), value]);
         }
     }
 
-    /// Adds a row; what terminals obey is taken out, and empty cells are shown as such.
+    /// Adds a row. Control characters are taken out, and empty cells are shown as such.
     ///
     /// # Panics
     /// If the row has another number of cells than the table has columns.
@@ -70,7 +70,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The lines: titles first, no space at their ends.
+    /// Returns the lines, titles first, without spaces at their ends.
     pub(crate) fn lines(&self) -> Vec<String> {
         let titles: Vec<String> = self.columns.iter().map(|c| c.title.to_owned()).collect();
         let width = |at: usize| {
@@ -92,7 +92,11 @@ impl Table {
                             cell.clone() + &padding
                         }
                     });
-            padded.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
+            padded
+                .collect::<Vec<_>>()
+                .join(COLUMN_GAP)
+                .trim_end()
+                .to_owned()
         };
         std::iter::once(&titles)
             .chain(&self.rows)
@@ -101,7 +105,7 @@ impl Table {
     }
 }
 
-/// A cell as it may be shown.
+/// Returns the text of a cell that is safe to show.
 fn visible(cell: &str) -> String {
     // Control characters, and those that turn the direction of writing, could forge what a terminal shows.
     let forging = |c: char| {
@@ -113,7 +117,7 @@ fn visible(cell: &str) -> String {
         .map(|c| if forging(c) { '\u{fffd}' } else { c })
         .collect();
     if clean.is_empty() {
-        NOTHING.to_owned()
+        EMPTY_CELL.to_owned()
     } else {
         clean
     }

@@ -10,7 +10,7 @@ use super::arguments::JsonArgument;
 use super::units;
 use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
 
-/// What can be done with request tokens.
+/// The commands on request tokens.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
     /// List the request tokens of a license, oldest first

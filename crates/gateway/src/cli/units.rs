@@ -1,10 +1,10 @@
-//! Quantities as people read them.
+//! Quantities in the form in which people read them.
 
 use std::str::FromStr;
 
 use model::Timestamp;
 
-/// A count with separators: `1,234,567`.
+/// Returns a count with separators: `1,234,567`.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -17,10 +17,11 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-/// Reads a whole number of an argument that sets what is left. A sign is refused: with one, people mean to add to what is there.
+/// Parses the whole number of an argument that sets what is left. A sign is refused, because people
+/// who write one mean to add to what is there.
 ///
 /// # Errors
-/// A sentence that says what to write instead.
+/// Returns a sentence that says what to write instead.
 pub(crate) fn left(text: &str) -> Result<u64, String> {
     if text.starts_with(['+', '-']) {
         let words = "this sets the number and adds nothing: write the whole number that it is to be, such as 1000";
@@ -29,10 +30,10 @@ pub(crate) fn left(text: &str) -> Result<u64, String> {
     whole(text)
 }
 
-/// Reads a whole number.
+/// Parses a whole number.
 ///
 /// # Errors
-/// A sentence that says what to write instead.
+/// Returns a sentence that says what to write instead.
 pub(crate) fn whole<N: FromStr>(text: &str) -> Result<N, String> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if let Some(number) = digits.then(|| text.parse().ok()).flatten() {
@@ -46,32 +47,32 @@ pub(crate) fn whole<N: FromStr>(text: &str) -> Result<N, String> {
     .to_owned())
 }
 
-/// Bytes in decimal units: `999 B`, `1.2 kB`, `34 MB`.
+/// Returns bytes in decimal units: `999 B`, `1.2 kB`, `34 MB`.
 pub(crate) fn bytes(number: u64) -> String {
     scaled(number, 1_000, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
 }
 
-/// Microseconds in the unit that fits: `180 us`, `1.2 ms`, `34 s`.
+/// Returns microseconds in the unit that fits: `180 us`, `1.2 ms`, `34 s`.
 pub(crate) fn micros(number: u64) -> String {
     scaled(number, 1_000, &["us", "ms", "s"])
 }
 
-/// A time to the second, in UTC.
+/// Returns a time to the second, in UTC.
 pub(crate) fn time(time: Timestamp) -> String {
     Timestamp::from_micros(time.seconds().saturating_mul(1_000_000)).to_string()
 }
 
-/// A time to the second, or nothing.
+/// Returns a time to the second; an empty text for none.
 pub(crate) fn maybe_time(at: Option<Timestamp>) -> String {
     at.map(time).unwrap_or_default()
 }
 
-/// Something that may not be there, as text.
+/// Returns a value as text; an empty text for none.
 pub(crate) fn maybe(value: Option<impl ToString>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
-/// Words in a row.
+/// Returns words, separated by commas.
 pub(crate) fn words<T: ToString>(items: &[T]) -> String {
     items
         .iter()
@@ -112,13 +113,13 @@ mod tests {
             ("", "in digits"),
             ("18446744073709551616", "smaller"),
         ] {
-            let told = whole::<u64>(text).expect_err(text);
-            assert!(told.contains(says), "{text}: {told}");
+            let message = whole::<u64>(text).expect_err(text);
+            assert!(message.contains(says), "{text}: {message}");
         }
         assert_eq!(left("1000"), Ok(1000));
         for text in ["+1000", "-1"] {
-            let told = left(text).expect_err(text);
-            assert!(told.contains("adds nothing"), "{text}: {told}");
+            let message = left(text).expect_err(text);
+            assert!(message.contains("adds nothing"), "{text}: {message}");
         }
     }
 

@@ -72,7 +72,7 @@ pub(crate) async fn execute(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The rows as a table, with a line of totals per currency where there is more than one row.
+/// Returns the rows as a table, with a line of totals per currency if there is more than one row.
 pub(crate) fn table(by: &[UsageField], rows: &[UsageRow]) -> Table {
     let mut columns: Vec<Column> = by.iter().map(|field| column(*field)).collect();
     columns.extend([
@@ -96,7 +96,7 @@ pub(crate) fn table(by: &[UsageField], rows: &[UsageRow]) -> Table {
     table
 }
 
-/// The sums per currency, in order of first appearance.
+/// Returns the sums per currency, in order of first appearance.
 fn totals(rows: &[UsageRow]) -> Vec<(Option<Currency>, UsageSums)> {
     let mut totals: Vec<(Option<Currency>, UsageSums)> = Vec::new();
     for row in rows {
@@ -162,7 +162,8 @@ fn cell(field: UsageField, row: &UsageRow) -> String {
     }
 }
 
-/// The rows as comma-separated values (RFC 4180, but for its line ends), with the field names of `--json`.
+/// Returns the rows as comma-separated values (RFC 4180, but for its line ends), with the field
+/// names of `--json`.
 fn csv(by: &[UsageField], rows: &[UsageRow]) -> Vec<String> {
     let name = |field: &UsageField| match field {
         UsageField::License => "license_id".to_owned(),

@@ -12,7 +12,7 @@ use super::client::with_query;
 use super::units;
 use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
 
-/// What can be done with users.
+/// The commands on users.
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
     /// Make a user of an app
@@ -100,7 +100,7 @@ pub(crate) struct ForgetArguments {
     id: UserId,
 }
 
-/// Which users a list holds.
+/// The parameters of the list of users.
 #[derive(Debug, Serialize)]
 struct Wanted<'a> {
     app: &'a AppName,

@@ -2,56 +2,20 @@
 
 mod sample;
 mod script;
+mod site;
 mod tour;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ::config::{Config, Upstream};
 use api_types::{CreateLicense, License};
 use model::{AppName, RateLimit};
 
+use self::site::Site;
+pub(crate) use self::site::{Gate, Options};
 use crate::cli::{Client, Error, Output, Target};
 use crate::run::signals::stop_signal;
-
-/// A gate that runs in this process.
-pub(crate) trait Gate {
-    /// Where it takes calls.
-    fn listen(&self) -> SocketAddr;
-    /// Where its native API answers.
-    fn control(&self) -> SocketAddr;
-    /// Where metrics are.
-    fn metrics(&self) -> SocketAddr;
-    /// Drains and stops it.
-    async fn stop(self);
-}
-
-/// How the demo was called.
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
-    /// Make the tour's calls and end.
-    pub(crate) once: bool,
-    /// The configuration file, if one was named; for the commands that are printed.
-    pub(crate) config: Option<PathBuf>,
-    /// Whether its data are gone with it.
-    pub(crate) passing: bool,
-}
-
-/// Where everything is, and the license to try it with.
-struct Site {
-    client: Client,
-    app: AppName,
-    /// The header that carries the key.
-    key_header: String,
-    /// The `Host` to ask for, where the app does not serve every host.
-    host: Option<String>,
-    /// The path that the app is served below, without a slash at its end.
-    base: String,
-    sample: SocketAddr,
-    gate: SocketAddr,
-    license: License,
-}
 
 /// Runs the demo to its end: Ctrl-C, or with `once` the last call of the tour.
 ///
@@ -71,7 +35,7 @@ pub(crate) async fn run<G: Gate>(
     let sample = sample::Sample::start(wanted)
         .await
         .map_err(Error::Runtime)?;
-    let moved = take_free_ports(&mut config);
+    let taken = take_free_ports(&mut config);
     let app = config.apps.first_mut();
     let app = app.ok_or_else(|| Error::Config("the configuration has no app".to_owned()))?;
     let upstream = format!("http://{}", sample.address()).parse();
@@ -102,7 +66,7 @@ pub(crate) async fn run<G: Gate>(
         license,
     };
     script::greet(&site, &gate, &options, &mut output)?;
-    script::tell_of_taken(&moved, site.gate, &mut output)?;
+    script::list_taken_ports(&taken, site.gate, &mut output)?;
     let result = if options.once {
         tour::take(&site, &mut output).await
     } else {
@@ -115,7 +79,8 @@ pub(crate) async fn run<G: Gate>(
     result.map(|()| ExitCode::SUCCESS)
 }
 
-/// A license that is not limited by the rate limits of its plan, for a tour is faster than a customer.
+/// Makes a license whose rate limit is above that of its plan, for a tour is faster than a
+/// customer.
 async fn mint(client: &Client, app: &AppName, label: &str) -> Result<License, Error> {
     let rate_limit: RateLimit = "1000/1m".parse().expect("a rate limit");
     let request = CreateLicense {
@@ -126,7 +91,7 @@ async fn mint(client: &Client, app: &AppName, label: &str) -> Result<License, Er
     client.post("/licenses", &request).await
 }
 
-/// A header's name as people write it; its case does not matter.
+/// Returns a header's name as people write it; its case does not matter.
 fn capitalised(name: &str) -> String {
     let capital = |word: &str| {
         let (first, rest) = word.split_at(word.len().min(1));
@@ -135,7 +100,7 @@ fn capitalised(name: &str) -> String {
     name.split('-').map(capital).collect::<Vec<_>>().join("-")
 }
 
-/// The address of an upstream on this host.
+/// Returns the address of an upstream on this host; `None` for any other.
 fn address(upstream: &Upstream) -> Option<SocketAddr> {
     let host = upstream.host.trim_matches(['[', ']']);
     let ip = if host == "localhost" {
@@ -146,7 +111,7 @@ fn address(upstream: &Upstream) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, upstream.port)).filter(|address| address.ip().is_loopback())
 }
 
-/// Replaces the ports that something else listens on; those of calls are returned.
+/// Replaces the ports that another program listens on by free ones, and returns those of calls.
 fn take_free_ports(config: &mut Config) -> Vec<u16> {
     let server = &mut config.server;
     let is_taken =
@@ -162,17 +127,6 @@ fn take_free_ports(config: &mut Config) -> Vec<u16> {
         }
     }
     taken
-}
-
-/// The command that asks this demo's gate, ready to paste.
-fn command(config: Option<&Path>) -> String {
-    let binary = std::env::args()
-        .next()
-        .unwrap_or_else(|| "tallygate".to_owned());
-    match config {
-        Some(config) => format!("{binary} --config {}", config.display()),
-        None => binary,
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
-//! The sample API: what a seller would have had before the gate.
+//! The sample API, in the place of what a seller would have had before the gate.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -12,9 +10,9 @@ use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use hyper::body::Frame;
+use futures_util::{StreamExt, stream};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// A small API on a port of its own.
@@ -24,15 +22,12 @@ pub(super) struct Sample {
     serving: JoinHandle<io::Result<()>>,
 }
 
-/// A body whose parts come over time.
-struct Parts(mpsc::Receiver<io::Result<Bytes>>);
-
-/// Parts of the streamed answer, and the time between them.
+/// The number of parts of the streamed answer, and the time between them.
 const PARTS: usize = 5;
 const PART_INTERVAL: Duration = Duration::from_millis(150);
 
 impl Sample {
-    /// Listens where it is wanted, or on a free port if that is taken.
+    /// Listens on this address, or on a free port if it is taken.
     pub(super) async fn start(wanted: Option<SocketAddr>) -> io::Result<Self> {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = match TcpListener::bind(wanted.unwrap_or(free)).await {
@@ -64,7 +59,7 @@ impl Sample {
     }
 }
 
-/// Answers by the last segment of the path, whatever the app is served below.
+/// Answers by the last segment of the path, whatever path the app is served below.
 async fn answer(request: Request) -> Response {
     match request.uri().path().rsplit('/').next().unwrap_or_default() {
         "" | "hello" => json(StatusCode::OK, r#"{"message":"hello from the sample API"}"#),
@@ -91,36 +86,15 @@ fn json(status: StatusCode, body: &'static str) -> Response {
         .into_response()
 }
 
-/// A body of several parts that breaks off before part `breaks_at`.
+/// Returns a body of several parts that breaks off before part `breaks_at`.
 fn parts(word: &'static str, breaks_at: Option<usize>) -> Body {
-    let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(async move {
-        for part in 0..PARTS {
-            let piece = if breaks_at == Some(part) {
-                Err(io::Error::other("the sample API breaks off"))
-            } else {
-                Ok(Bytes::from(format!("{word} {} of {PARTS}\n", part + 1)))
-            };
-            let broken = piece.is_err();
-            if sender.send(piece).await.is_err() || broken {
-                return;
-            }
+    Body::from_stream(stream::iter(0..PARTS).then(move |part| async move {
+        if part > 0 {
             tokio::time::sleep(PART_INTERVAL).await;
         }
-    });
-    Body::new(Parts(receiver))
-}
-
-impl hyper::body::Body for Parts {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        self.0
-            .poll_recv(context)
-            .map(|part| part.map(|part| part.map(Frame::data)))
-    }
+        if breaks_at == Some(part) {
+            return Err(io::Error::other("the sample API breaks off"));
+        }
+        Ok(Bytes::from(format!("{word} {} of {PARTS}\n", part + 1)))
+    }))
 }

@@ -1,9 +1,9 @@
-//! What the demo says to its visitor.
+//! The texts that the demo prints.
 
-use super::{Gate, Options, Site, command};
+use super::site::{Gate, Options, Site, command};
 use crate::cli::{Error, Output};
 
-/// Where everything is.
+/// Prints where everything is.
 pub(super) fn greet(
     site: &Site,
     gate: &impl Gate,
@@ -32,8 +32,8 @@ pub(super) fn greet(
     output.flush()
 }
 
-/// Which ports of the file are not the gate's, since something else listens there.
-pub(super) fn tell_of_taken(
+/// Prints the ports of the file that are not the gate's, because another program listens there.
+pub(super) fn list_taken_ports(
     taken: &[u16],
     gate: std::net::SocketAddr,
     output: &mut Output,
@@ -50,7 +50,7 @@ pub(super) fn tell_of_taken(
     output.flush()
 }
 
-/// What to paste.
+/// Prints commands to paste.
 pub(super) fn invite(site: &Site, options: &Options, output: &mut Output) -> Result<(), Error> {
     let url = |path: &str| format!("http://{}{}{path}", site.gate, site.base);
     let host = site
@@ -94,7 +94,7 @@ pub(super) fn invite(site: &Site, options: &Options, output: &mut Output) -> Res
         output.line(&format!("  {line}"))?;
     }
     output.line("")?;
-    output.line(match options.passing {
+    output.line(match options.temporary {
         true => "Ctrl-C ends it; its records and licenses are gone then (`tallygate init` writes a file whose gate keeps them).",
         false => "Ctrl-C ends it; records and licenses stay.",
     })?;

@@ -12,25 +12,25 @@ use hyper_util::rt::TokioIo;
 use model::usage::{UsageField, UsageRow};
 use tokio::net::TcpStream;
 
-use super::Site;
+use super::site::Site;
 use crate::cli::{Column, Error, Output, Table, calls, usage};
 
-/// What came back from a call.
+/// The answer to a call.
 struct Seen {
     status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
-    /// When each part of the body came.
+    /// The times at which the parts of the body arrived.
     parts: Vec<Duration>,
     complete: bool,
 }
 
-/// How long records may take to be closed.
+/// The time that records may take to be closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one call may take.
+/// The time that one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Makes the calls and shows what became of them.
+/// Makes the calls of the tour, and prints their results, their records and the bill.
 pub(super) async fn take(site: &Site, output: &mut Output) -> Result<(), Error> {
     let once_a_day = license(site, "one call a day", "1/1d", None).await?;
     let hello_only = license(site, "/hello only", "1000/1m", Some("/hello")).await?;
@@ -126,7 +126,7 @@ pub(super) async fn take(site: &Site, output: &mut Output) -> Result<(), Error> 
     Ok(())
 }
 
-/// One call, and one line about it.
+/// Makes one call, and prints one line about it.
 async fn step(
     site: &Site,
     what: &str,
@@ -143,7 +143,7 @@ async fn step(
     output.flush()
 }
 
-/// A license of its own for a part of the tour.
+/// Makes a license for one part of the tour.
 async fn license(
     site: &Site,
     label: &str,
@@ -191,7 +191,7 @@ fn record_table(calls: &[Call], licenses: &[&License]) -> Table {
     table
 }
 
-/// One call on a connection of its own.
+/// Makes one call on a connection of its own.
 async fn call(site: &Site, path: &str, key: Option<&str>) -> io::Result<Seen> {
     let began = Instant::now();
     let stream = TcpStream::connect(site.gate).await?;
@@ -233,7 +233,7 @@ async fn call(site: &Site, path: &str, key: Option<&str>) -> io::Result<Seen> {
     Ok(seen)
 }
 
-/// What came back, in a few words.
+/// Describes an answer in a few words.
 fn describe(seen: &Seen) -> String {
     let mut words = vec![seen.status.to_string()];
     words.extend(refusal(&seen.body));
@@ -257,13 +257,14 @@ fn describe(seen: &Seen) -> String {
     words.join(", ")
 }
 
-/// The code of one of the gate's own refusals.
+/// Returns the code of one of the gate's own refusals.
 fn refusal(body: &[u8]) -> Option<String> {
     let body: serde_json::Value = serde_json::from_slice(body).ok()?;
     body.get("code")?.as_str().map(str::to_owned)
 }
 
-/// The records of the tour's calls, oldest first, once all of them are closed.
+/// Returns the records of the tour's calls, oldest first, once all of them are closed or the time
+/// is over.
 async fn records(site: &Site, licenses: &[&License], expected: usize) -> Result<Vec<Call>, Error> {
     let began = Instant::now();
     loop {

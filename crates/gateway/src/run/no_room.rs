@@ -1,5 +1,6 @@
-//! A start for which the disk has no room. The gate lives, listens, and refuses every call with 503 until there is room; then it
-//! goes on by itself. One that ended instead would be a connection refused to every caller, and would have to be started anew.
+//! A start for which the disk has no room. The gate lives, listens, and refuses every call with 503
+//! until there is room, and then goes on by itself. If it ended instead, every caller's connection
+//! would be refused, and somebody would have to start it again.
 
 use std::convert::Infallible;
 use std::io;
@@ -24,33 +25,33 @@ use tokio::task::JoinHandle;
 use crate::observe::{Readiness, State};
 use crate::start_error::StartError;
 
-/// What the store takes beside the journal.
-const FOR_THE_STORE: u64 = 1 << 20;
-/// How often the disk is looked at.
+/// The bytes that the store takes beside the journal.
+const STORE_BYTES: u64 = 1 << 20;
+/// The interval at which the disk is checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the log repeats why nothing is served, in looks.
-const REMINDER: u64 = 60;
-/// How long a connection may take for its one call.
+/// The number of checks after which the log repeats why nothing is served.
+const CHECKS_PER_REMINDER: u64 = 60;
+/// The time that a connection may take for its one call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections at once on each listener; further ones are closed as they come.
-const CONNECTIONS: usize = 1_024;
+/// The number of connections at once on each listener; further ones are closed when they arrive.
+const MAX_CONNECTIONS: usize = 1_024;
 
-/// What a start needs of the disk, and whom it tells when that is missing.
+/// The disk space that a start needs, and the places where a lack of it is reported.
 pub(super) struct Room<'a> {
-    /// The gate's data.
+    /// The directory of the gate's data.
     pub(super) data_dir: &'a Path,
-    /// Bytes that its journal takes at once.
+    /// The bytes that the journal takes when it is created.
     pub(super) journal: u64,
-    /// Where callers come.
+    /// The listeners of the data plane.
     pub(super) listeners: &'a [TcpListener],
-    /// Counts those who are refused.
+    /// The metrics that count refused calls.
     pub(super) metrics: &'a Arc<Metrics>,
-    /// Says why they are.
+    /// The readiness that names the reason.
     pub(super) readiness: &'a Readiness,
 }
 
 impl Room<'_> {
-    /// Whether a start may have failed for want of room.
+    /// Returns whether a start may have failed for lack of room.
     pub(super) fn is_missing(&self) -> bool {
         is_full(self.data_dir, self.needed())
     }
@@ -61,17 +62,18 @@ impl Room<'_> {
         let why =
             format!("no room for a start, which takes {needed} MiB: free some space ({error})");
         self.readiness.set(State::Refusing(why.clone()));
-        let _refusing =
-            Refusing::on(self.listeners, self.metrics).map_err(|error| StartError::Files {
+        let _refusing = RefusingListeners::on(self.listeners, self.metrics).map_err(|error| {
+            StartError::Files {
                 path: "the listeners".to_owned(),
                 error,
-            })?;
-        let mut looks = 0;
+            }
+        })?;
+        let mut checks = 0;
         while self.is_missing() {
-            if looks % REMINDER == 0 {
+            if checks % CHECKS_PER_REMINDER == 0 {
                 tracing::error!(data_dir = %self.data_dir.display(), "{why}; calls are refused until then");
             }
-            looks += 1;
+            checks += 1;
             tokio::time::sleep(CHECK_INTERVAL).await;
         }
         self.readiness.set(State::Closed);
@@ -80,12 +82,13 @@ impl Room<'_> {
     }
 
     const fn needed(&self) -> u64 {
-        self.journal + FOR_THE_STORE
+        self.journal + STORE_BYTES
     }
 }
 
-/// Whether so many bytes cannot be had on the disk of `directory`. Asked by taking them for a moment, since what a file system
-/// says is free is not always to be had. What cannot be asked is no reason to wait.
+/// Returns whether `bytes` cannot be had on the disk of `directory`. This is tried by taking them
+/// for a moment, because not all that a file system reports as free can be had. If it cannot be
+/// tried, it is no reason to wait.
 fn is_full(directory: &Path, bytes: u64) -> bool {
     use io::ErrorKind::{QuotaExceeded, StorageFull};
     let taken = tempfile::tempfile_in(directory).and_then(|file| {
@@ -95,10 +98,10 @@ fn is_full(directory: &Path, bytes: u64) -> bool {
     taken.is_err_and(|error| matches!(error.kind(), StorageFull | QuotaExceeded))
 }
 
-/// Answers every call with 503 while it lives.
-struct Refusing(Vec<JoinHandle<()>>);
+/// The tasks that answer every call with 503, until this is dropped.
+struct RefusingListeners(Vec<JoinHandle<()>>);
 
-impl Refusing {
+impl RefusingListeners {
     fn on(listeners: &[TcpListener], metrics: &Arc<Metrics>) -> io::Result<Self> {
         let mut tasks = Self(Vec::new());
         for listener in listeners {
@@ -111,7 +114,7 @@ impl Refusing {
     }
 }
 
-impl Drop for Refusing {
+impl Drop for RefusingListeners {
     fn drop(&mut self) {
         for task in &self.0 {
             task.abort();
@@ -120,7 +123,7 @@ impl Drop for Refusing {
 }
 
 async fn take(listener: tokio::net::TcpListener, metrics: Arc<Metrics>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(CHECK_INTERVAL).await;
@@ -132,7 +135,7 @@ async fn take(listener: tokio::net::TcpListener, metrics: Arc<Metrics>) {
         let metrics = metrics.clone();
         tokio::spawn(async move {
             let _place = place;
-            // Of callers that are slow or gone there is nothing to tell.
+            // Callers that are slow or gone are not reported.
             let _ = tokio::time::timeout(CALL_TIMEOUT, answer(stream, metrics)).await;
         });
     }
@@ -153,7 +156,7 @@ async fn answer(stream: TcpStream, metrics: Arc<Metrics>) -> hyper::Result<()> {
         .await
 }
 
-/// The same answer as of a gate whose disk has become full while it served.
+/// Returns the answer of a gate whose disk has become full while it served.
 fn refusal() -> Response<Full<Bytes>> {
     let (refusal, call_id) = (Refusal::JournalUnavailable, CallId::generate());
     let body = serde_json::json!({
@@ -181,7 +184,7 @@ mod tests {
     fn a_disk_is_full_only_for_what_it_cannot_take() {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         assert!(!is_full(folder.path(), 1 << 16));
-        // A folder that is gone is somebody else's trouble.
+        // A folder that is gone is no lack of room.
         assert!(!is_full(&folder.path().join("gone"), 1));
     }
 }

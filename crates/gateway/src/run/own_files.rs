@@ -1,12 +1,13 @@
-//! What lies below `data_dir` and is ours is our user's alone, also where it was not we who put it there: a file that was
-//! copied back from a backup has the mode of the copy, and SQLite gives a database's mode to the files beside it.
+//! The permissions of the gate's files. What is below `data_dir` and is ours is for our user alone,
+//! also if another program put it there: a file that was copied back from a backup has the mode of
+//! the copy, and SQLite gives a database's mode to the files beside it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Files of ours directly below the folder. The secret is none of them: one that others may read may be known to them by now,
-/// and is looked at when it is read.
+/// The gate's files directly below the folder. The secret is not among them: one that others may
+/// read may be known to them by now, and is checked when it is read.
 const FILES: [&str; 7] = [
     "lock",
     "licenses.db",
@@ -17,20 +18,20 @@ const FILES: [&str; 7] = [
     "ledger.db-shm",
 ];
 
-/// Takes what others may do with them from the files of databases and journal, before they are opened; then, in the
-/// background, from the sealed files, of which there may be very many.
-pub(super) fn take_back(data_dir: &Path) {
-    let mut wider = Vec::new();
+/// Takes other users' permissions from the files of databases and journal before they are opened;
+/// then, in the background, from the sealed files, of which there may be very many.
+pub(super) fn narrow_all(data_dir: &Path) {
+    let mut narrowed = Vec::new();
     for name in FILES {
-        narrow(&data_dir.join(name), 0o600, &mut wider);
+        narrow(&data_dir.join(name), 0o600, &mut narrowed);
     }
-    narrow_below(&data_dir.join("journal"), &mut wider);
-    tell(data_dir, wider);
+    narrow_below(&data_dir.join("journal"), &mut narrowed);
+    log_narrowed(data_dir, narrowed);
     let data_dir = data_dir.to_path_buf();
     let sealed = move || {
-        let mut wider = Vec::new();
-        narrow_below(&data_dir.join("ledger"), &mut wider);
-        tell(&data_dir, wider);
+        let mut narrowed = Vec::new();
+        narrow_below(&data_dir.join("ledger"), &mut narrowed);
+        log_narrowed(&data_dir, narrowed);
     };
     let thread = std::thread::Builder::new().name("modes".to_owned());
     if let Err(error) = thread.spawn(sealed) {
@@ -38,22 +39,23 @@ pub(super) fn take_back(data_dir: &Path) {
     }
 }
 
-/// A folder of ours and all that lies in it. What is neither file nor folder, such as a link, is left alone.
-fn narrow_below(folder: &Path, wider: &mut Vec<PathBuf>) {
+/// Narrows a folder of ours and all that is in it. What is neither file nor folder, such as a link,
+/// is left alone.
+fn narrow_below(folder: &Path, narrowed: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
-    narrow(folder, 0o700, wider);
+    narrow(folder, 0o700, narrowed);
     for entry in entries.flatten() {
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() => narrow_below(&entry.path(), wider),
-            Ok(_) => narrow(&entry.path(), 0o600, wider),
+            Ok(kind) if kind.is_dir() => narrow_below(&entry.path(), narrowed),
+            Ok(_) => narrow(&entry.path(), 0o600, narrowed),
             Err(_) => {}
         }
     }
 }
 
-fn narrow(path: &Path, mode: u32, wider: &mut Vec<PathBuf>) {
+fn narrow(path: &Path, mode: u32, narrowed: &mut Vec<PathBuf>) {
     let Ok(found) = fs::symlink_metadata(path) else {
         return;
     };
@@ -62,20 +64,22 @@ fn narrow(path: &Path, mode: u32, wider: &mut Vec<PathBuf>) {
         return;
     }
     match fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
-        Ok(()) => wider.push(path.to_path_buf()),
+        Ok(()) => narrowed.push(path.to_path_buf()),
         Err(error) => {
             tracing::warn!(%error, path = %path.display(), "others may use this file, and it cannot be taken from them");
         }
     }
 }
 
-/// One line, however many they were.
-fn tell(data_dir: &Path, wider: Vec<PathBuf>) {
-    let Some(first) = wider.first() else { return };
+/// Logs one line, however many files there were.
+fn log_narrowed(data_dir: &Path, narrowed: Vec<PathBuf>) {
+    let Some(first) = narrowed.first() else {
+        return;
+    };
     tracing::warn!(
         data_dir = %data_dir.display(),
         first = %first.display(),
-        files = wider.len(),
+        files = narrowed.len(),
         "others could use files of the data directory, as after a copy with another umask: they are 0600 again"
     );
 }

@@ -1,12 +1,13 @@
-//! Signals: which of them stop a gate, and which do nothing.
+//! The signals that stop a gate, and those that are ignored.
 //!
-//! A signal without a handler ends the process at once, without a drain. So every one that operators and their tools send to
-//! daemons has one.
+//! A signal without a handler ends the process at once, without a drain. So every signal that
+//! operators and their tools send to daemons has a handler.
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Waits for a signal that asks for a stop with a drain: SIGTERM, SIGINT or SIGQUIT (which stops nginx gracefully, too). It is
-/// heard from this call on, not only once the future is polled.
+/// Waits for a signal that asks for a stop with a drain: SIGTERM, SIGINT or SIGQUIT (which stops
+/// nginx gracefully, too). Signals are received from this call on, not only once the future is
+/// polled.
 pub(crate) fn stop_signal() -> impl Future<Output = ()> {
     let terminate = received(SignalKind::terminate());
     let interrupt = received(SignalKind::interrupt());
@@ -20,8 +21,8 @@ pub(crate) fn stop_signal() -> impl Future<Output = ()> {
     }
 }
 
-/// Ignores, with a line in the log, the signals by which other daemons reload or reopen their logs: SIGHUP, SIGUSR1 and
-/// SIGUSR2. Call it before anything is served; it holds until the process ends.
+/// Ignores, with a line in the log, the signals by which other daemons reload or reopen their logs:
+/// SIGHUP, SIGUSR1 and SIGUSR2. Call it before anything is served; it holds until the process ends.
 pub(super) fn ignore_others() {
     for (name, kind) in [
         ("SIGHUP", SignalKind::hangup()),

@@ -1,8 +1,8 @@
-//! Starting a gate, part after part. Everything that can be refused is refused before the first call is taken.
+//! The start of a gate, part after part. Everything that can be refused is refused before the first
+//! call is taken.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,36 +18,40 @@ use proxy::{Backends, ProxyParts};
 use store::{Named, NodeClaim, Store};
 use telemetry::{LedgerCounts, Metrics};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync;
 use tokio::task::JoinHandle;
 
+use super::data_dir::lock_data_dir;
 use super::no_room::Room;
-use super::{Running, Watched};
+use super::running::Running;
+use super::watch::{self, Watched};
 use crate::listeners::{bind, rpc_listener, serve_control, serve_observed};
 use crate::observe::{self, Readiness, State};
 use crate::start_error::StartError;
-use crate::{directory, fleet, former_plans, open_store, plans_gone, wire};
+use crate::{directory, fleet, former_plans, missing_plans, open_store, options};
 
-/// How long a gate that starts waits for what earlier starts left, so that every quota is exact; then it serves beside that.
-const CATCH_UP_PATIENCE: Duration = Duration::from_secs(2);
+/// The time for which a start waits for the records of earlier starts, so that every quota is
+/// exact. After it the gate serves while they are read.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What stands before anything is opened: a directory of our own, addresses of our own, and somebody to watch.
-struct Ground {
+/// The parts that exist before anything is opened: the data directory, the listeners, and the
+/// metrics.
+struct Groundwork {
     clock: Arc<SteadyClock<SystemClock>>,
     lock: File,
     listeners: Vec<TcpListener>,
-    /// Of the proxy.
+    /// The number of the proxy's threads.
     threads: usize,
     metrics: Arc<Metrics>,
     metrics_address: SocketAddr,
     readiness: Arc<Readiness>,
-    stop: watch::Sender<bool>,
-    stopped: watch::Receiver<bool>,
+    stop: sync::watch::Sender<bool>,
+    stopped: sync::watch::Receiver<bool>,
     servers: Vec<JoinHandle<()>>,
     background: Vec<JoinHandle<()>>,
 }
 
-/// The store of record and what belongs to it.
+/// The store of record and what is read from it.
 struct Stored {
     store: Arc<dyn Store>,
     node: String,
@@ -57,17 +61,17 @@ struct Stored {
     fleet: FleetOptions,
 }
 
-/// Journal and ledger of this start.
-struct LedgerContext {
+/// The journal and the ledger of this start.
+struct Records {
     options: LedgerOptions,
     instance: InstanceId,
     journal: Journal,
     ledger: Ledger,
-    /// Instances of earlier starts of which the store lacked something.
+    /// The number of instances of earlier starts whose records the store lacked.
     recovered: usize,
 }
 
-/// Who may call, and where calls go.
+/// The parts on the way of a call: licenses, gate, workers and backends.
 struct Calls {
     licensing: Arc<Licensing>,
     sessions: Arc<Sessions>,
@@ -77,90 +81,96 @@ struct Calls {
     backends: Backends,
 }
 
-/// Starts a gate of a file that was [judged](crate::check::judge).
+/// Starts a gate with a configuration that was [judged](crate::check::judge).
 pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
-    let mut ground = Ground::lay(&config)?;
-    let (mut stored, books) = open_where_there_is_room(&config, &ground).await?;
-    let calls = Calls::open(&config, &mut ground, &mut stored, &books).await?;
-    let state = control_state(&config, &ground, &stored, &books, &calls);
+    let mut groundwork = Groundwork::prepare(&config)?;
+    let (mut stored, records) = open_when_there_is_room(&config, &groundwork).await?;
+    let calls = Calls::open(&config, &mut groundwork, &mut stored, &records).await?;
+    let state = control_state(&config, &groundwork, &stored, &records, &calls);
     let surfaces = Surfaces::new(state, control::SHIPPED);
-    let control = serve_control(&config, surfaces, &ground.stopped, &mut ground.servers)?;
-    let listen = ground.listeners.iter().map(TcpListener::local_addr);
+    let control = serve_control(
+        &config,
+        surfaces,
+        &groundwork.stopped,
+        &mut groundwork.servers,
+    )?;
+    let listen = groundwork.listeners.iter().map(TcpListener::local_addr);
     let listen = listen.filter_map(Result::ok).collect();
     let proxy = ProxyParts {
         gate: calls.gate,
         workers: calls.workers,
         backends: Arc::new(ArcSwap::from_pointee(calls.backends)),
-        timeouts: wire::CALLER_TIMEOUTS,
-        edge: wire::edge_options(&config),
+        timeouts: options::CALLER_TIMEOUTS,
+        edge: options::edge_options(&config),
     };
     let rpc = rpc_listener(&config.server.data_dir)?;
-    let served = proxy::serve(&ground.listeners, &rpc, proxy);
+    let served = proxy::serve(&groundwork.listeners, &rpc, proxy);
     let edge = served.map_err(|error| StartError::Files {
         path: "the listeners".to_owned(),
         error,
     })?;
-    ground.readiness.set(State::Ready);
-    tracing::info!(listen = ?config.server.listen, recovered = books.recovered, "serving");
+    groundwork.readiness.set(State::Ready);
+    tracing::info!(listen = ?config.server.listen, recovered = records.recovered, "serving");
     Ok(Running {
         listen,
         control,
-        metrics: ground.metrics_address,
-        readiness: ground.readiness,
+        metrics: groundwork.metrics_address,
+        readiness: groundwork.readiness,
         edge,
-        ledger: books.ledger,
-        journal: books.journal,
+        ledger: records.ledger,
+        journal: records.journal,
         spender: calls.spender,
-        stop: ground.stop,
-        servers: ground.servers,
-        background: ground.background,
-        _lock: ground.lock,
+        stop: groundwork.stop,
+        servers: groundwork.servers,
+        background: groundwork.background,
+        _lock: groundwork.lock,
         _node: stored.claim,
     })
 }
 
-/// Opens what a gate writes to, and waits with that as long as the disk has no room for it.
-async fn open_where_there_is_room(
+/// Opens the store and the journal, and waits as long as the disk has no room for them.
+async fn open_when_there_is_room(
     config: &Config,
-    ground: &Ground,
-) -> Result<(Stored, LedgerContext), StartError> {
-    let journal = wire::journal_options(config, 0, lanes(ground.threads));
+    groundwork: &Groundwork,
+) -> Result<(Stored, Records), StartError> {
+    let journal = options::journal_options(config, 0, lanes(groundwork.threads));
     let room = Room {
         data_dir: &config.server.data_dir,
         journal: journal.first_bytes(),
-        listeners: &ground.listeners,
-        metrics: &ground.metrics,
-        readiness: &ground.readiness,
+        listeners: &groundwork.listeners,
+        metrics: &groundwork.metrics,
+        readiness: &groundwork.readiness,
     };
     loop {
-        match open(config, ground).await {
+        match open(config, groundwork).await {
             Ok(opened) => return Ok(opened),
-            // Whatever it said: on a disk that is full a store, a secret and a journal all fail in words of their own.
+            // Any error is taken for a full disk then: store, secret and journal each report it in
+            // words of their own.
             Err(error) if error.may_pass() && room.is_missing() => room.wait(&error).await?,
             Err(error) => return Err(error),
         }
     }
 }
 
-async fn open(config: &Config, ground: &Ground) -> Result<(Stored, LedgerContext), StartError> {
-    let stored = Stored::open(config, ground).await?;
-    let books = LedgerContext::open(config, ground, &stored).await?;
-    Ok((stored, books))
+async fn open(config: &Config, groundwork: &Groundwork) -> Result<(Stored, Records), StartError> {
+    let stored = Stored::open(config, groundwork).await?;
+    let records = Records::open(config, groundwork, &stored).await?;
+    Ok((stored, records))
 }
 
-impl Ground {
-    fn lay(config: &Config) -> Result<Self, StartError> {
+impl Groundwork {
+    fn prepare(config: &Config) -> Result<Self, StartError> {
         let lock = lock_data_dir(&config.server.data_dir)?;
         let listen = config.server.listen.iter();
         let listeners = listen
             .map(|address| bind(*address))
             .collect::<Result<_, _>>()?;
-        let threads = wire::threads(config);
+        let threads = options::threads(config);
         let outcomes: &'static [&'static str] = &OUTCOMES;
         let refusal = |number| Refusal::from_number(number).map_or("", Refusal::code);
         let metrics = Metrics::new(lanes(threads), outcomes, refusal);
         let readiness = Arc::new(Readiness::default());
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = sync::watch::channel(false);
         let observing = observe::router(metrics.clone(), readiness.clone());
         let (metrics_address, server) = serve_observed(config.server.metrics, observing, &stopped)?;
         Ok(Self {
@@ -183,28 +193,29 @@ impl Ground {
     }
 }
 
-/// One lane for each proxy thread, and one for what the control plane spends.
+/// Returns the number of lanes: one for each proxy thread, and one for the control plane.
 const fn lanes(threads: usize) -> usize {
     threads + 1
 }
 
 impl Stored {
-    async fn open(config: &Config, ground: &Ground) -> Result<Self, StartError> {
+    async fn open(config: &Config, groundwork: &Groundwork) -> Result<Self, StartError> {
         let store = open_store::open(config).await?;
         let node = config.server.node.clone().unwrap_or_else(host_name);
         let claim = store.claim_node(&node).await?;
         let secret_file = config.server.data_dir.join("secret");
         let keyring = Keyring::load(&*store, open_store::secret(config, &secret_file)).await?;
-        let fleet = fleet::connect(config, keyring.fleet_key(), &ground.metrics).await?;
-        let signing = Signing::open(store.clone(), keyring.clone(), ground.clock.clone()).await?;
+        let fleet = fleet::connect(config, keyring.fleet_key(), &groundwork.metrics).await?;
+        let signing =
+            Signing::open(store.clone(), keyring.clone(), groundwork.clock.clone()).await?;
         let named = Named {
             plans: store.plans_named().await?,
-            apps: store.apps_named(ground.clock.now()).await?,
+            apps: store.apps_named(groundwork.clock.now()).await?,
         };
-        if let Some(lacking) = plans_gone::lacking_plans(config, &named.plans) {
-            return Err(StartError::Gone(lacking));
+        if let Some(missing) = missing_plans::missing_plans(config, &named.plans) {
+            return Err(StartError::Missing(missing));
         }
-        for warning in plans_gone::warnings(config, &named) {
+        for warning in missing_plans::warnings(config, &named) {
             tracing::warn!("{warning}");
         }
         store.put_plan_revisions(config.plan_revisions()).await?;
@@ -219,41 +230,46 @@ impl Stored {
     }
 }
 
-impl LedgerContext {
-    async fn open(config: &Config, ground: &Ground, stored: &Stored) -> Result<Self, StartError> {
+impl Records {
+    async fn open(
+        config: &Config,
+        groundwork: &Groundwork,
+        stored: &Stored,
+    ) -> Result<Self, StartError> {
         let options = LedgerOptions {
             files: open_store::sealed_files(config, &stored.store).await?,
-            ..wire::ledger_options(config, &stored.node, ground.clock.clone())
+            ..options::ledger_options(config, &stored.node, groundwork.clock.clone())
         };
         let backlog = Backlog::find(&options, stored.store.clone(), Handle::current()).await?;
         let backlog = judge(backlog)?;
         let recovered = backlog.instances();
-        let (instance, lanes) = (InstanceId::generate(), lanes(ground.threads));
-        let journal_options = wire::journal_options(config, instance.as_u128(), lanes);
-        let observer = Arc::new(Commits(ground.metrics.clone()));
+        let (instance, lanes) = (InstanceId::generate(), lanes(groundwork.threads));
+        let journal_options = options::journal_options(config, instance.as_u128(), lanes);
+        let observer = Arc::new(Commits(groundwork.metrics.clone()));
         let journal = Journal::create_observed(journal_options, observer)?;
         let store_is_older = backlog.store_is_older();
         let ledger = match Ledger::start_with(backlog, journal.clone(), instance, lanes).await {
             Ok(ledger) => ledger,
             Err(error) => {
-                // No call was taken yet. What could not be deleted is a dead instance without records.
+                // No call was taken yet. A journal that cannot be deleted is a dead instance
+                // without records.
                 let _ = journal.discard();
                 return Err(error.into());
             }
         };
         if store_is_older {
             recompute(&ledger).await?;
-        } else if !ledger.caught_up(CATCH_UP_PATIENCE).await? {
+        } else if !ledger.caught_up(CATCH_UP_TIMEOUT).await? {
             let behind = ledger.counts().behind;
             tracing::warn!(
                 behind,
                 "what earlier starts left is read beside the calls; units leased to them come back when it is"
             );
         }
-        let counting = ledger.clone();
-        ground
+        let counted = ledger.clone();
+        groundwork
             .metrics
-            .ledger_source(move || ledger_counts(&counting));
+            .ledger_source(move || ledger_counts(&counted));
         Ok(Self {
             options,
             instance,
@@ -264,26 +280,27 @@ impl LedgerContext {
     }
 }
 
-/// Waits until what a restored store lacks is in its books again, however long that takes: it knows nothing of leases that were
-/// taken after the backup, and would hand out the same units once more.
+/// Waits until the records that a restored store lacks are in it again, however long that takes:
+/// the store knows nothing of leases that were taken after the backup, and would hand out the same
+/// units twice.
 async fn recompute(ledger: &Ledger) -> Result<(), StartError> {
     tracing::warn!(
         "the store is older than what it acknowledged, as one that was restored from a backup: nothing is leased until the journals \
          of this gate are in its books again"
     );
-    while !ledger.caught_up(CATCH_UP_PATIENCE).await? {
+    while !ledger.caught_up(CATCH_UP_TIMEOUT).await? {
         let behind = ledger.counts().behind;
         tracing::warn!(
             behind,
             "records are still to be brought into the restored store"
         );
         // A store that fails answers at once.
-        tokio::time::sleep(CATCH_UP_PATIENCE / 4).await;
+        tokio::time::sleep(CATCH_UP_TIMEOUT / 4).await;
     }
     Ok(())
 }
 
-/// A journal of a newer version ends the start; one that is damaged was told of and stays.
+/// Refuses a journal of a newer version. A damaged one was reported and stays.
 fn judge(mut backlog: Backlog) -> Result<Backlog, StartError> {
     let mut failed = backlog.take_failed();
     match failed.iter().position(|(_, error)| error.is_newer()) {
@@ -301,49 +318,49 @@ fn judge(mut backlog: Backlog) -> Result<Backlog, StartError> {
 impl Calls {
     async fn open(
         config: &Config,
-        ground: &mut Ground,
+        groundwork: &mut Groundwork,
         stored: &mut Stored,
-        books: &LedgerContext,
+        records: &Records,
     ) -> Result<Self, StartError> {
-        let licensing = open_licensing(config, ground, stored, books).await?;
-        ground.spawn(stored.signing.clone().run());
-        let session_options = wire::session_options(config);
+        let licensing = open_licensing(config, groundwork, stored, records).await?;
+        groundwork.spawn(stored.signing.clone().run());
+        let session_options = options::session_options(config);
         let sessions = Sessions::new(licensing.clone(), stored.signing.clone(), session_options);
         let sessions = Arc::new(sessions);
-        ground.spawn(sessions.clone().run());
-        let (rules, revisions) = (wire::app_rules(config), config.plan_revisions());
-        let gate = Gate::new(rules, &revisions, ground.metrics.clone());
+        groundwork.spawn(sessions.clone().run());
+        let (rules, revisions) = (options::app_rules(config), config.plan_revisions());
+        let gate = Gate::new(rules, &revisions, groundwork.metrics.clone());
         let gate = Arc::new(gate.map_err(|error| StartError::Apps(error.0))?);
         let parts = WorkerParts {
-            journal: books.journal.clone(),
+            journal: records.journal.clone(),
             admission: licensing.admission().clone(),
-            metrics: ground.metrics.clone(),
-            clock: ground.clock.clone(),
+            metrics: groundwork.metrics.clone(),
+            clock: groundwork.clock.clone(),
         };
         let learners = former_plans::Learners {
             config: config.clone(),
             store: stored.store.clone(),
             licensing: licensing.clone(),
             gate: gate.clone(),
-            metrics: ground.metrics.clone(),
+            metrics: groundwork.metrics.clone(),
         };
-        ground.spawn(learners.run());
+        groundwork.spawn(learners.run());
         let worker = |index| Worker::new(index, &parts);
-        let spender = Arc::new(Spender::new(gate.clone(), worker(ground.threads)));
-        ground.spawn(spender.clone().run());
-        let backends = wire::backends(config);
+        let spender = Arc::new(Spender::new(gate.clone(), worker(groundwork.threads)));
+        groundwork.spawn(spender.clone().run());
+        let backends = options::backends(config);
         for (app, upstream) in backends.upstreams() {
-            ground.metrics.expect_upstream(app, upstream);
+            groundwork.metrics.expect_upstream(app, upstream);
         }
         for pool in backends.pools() {
             pool.resolve().await;
-            ground.spawn(pool.clone().maintain());
+            groundwork.spawn(pool.clone().maintain());
         }
         Ok(Self {
             licensing,
             sessions,
             gate,
-            workers: (0..ground.threads).map(worker).collect(),
+            workers: (0..groundwork.threads).map(worker).collect(),
             spender,
             backends,
         })
@@ -352,44 +369,44 @@ impl Calls {
 
 async fn open_licensing(
     config: &Config,
-    ground: &mut Ground,
+    groundwork: &mut Groundwork,
     stored: &mut Stored,
-    books: &LedgerContext,
+    records: &Records,
 ) -> Result<Arc<Licensing>, StartError> {
     let licensing = Licensing::open_in_fleet(
-        wire::licensing_options(config),
+        options::licensing_options(config),
         stored.store.clone(),
         LicenseKeys::of(&stored.keyring, stored.store.clone()),
-        wire::plans(config),
-        books.instance,
-        ground.clock.clone(),
+        options::plans(config),
+        records.instance,
+        groundwork.clock.clone(),
         std::mem::take(&mut stored.fleet),
     )
     .await?;
-    let (running, mut until) = (licensing.clone(), ground.stopped.clone());
-    ground.spawn(async move {
+    let (running, mut until) = (licensing.clone(), groundwork.stopped.clone());
+    groundwork.spawn(async move {
         let _ = running
             .run(async move { drop(until.wait_for(|stop| *stop).await) })
             .await;
     });
-    let parts = super::watch_parts(stored.store.clone(), ground.metrics.clone());
-    ground.spawn(parts);
-    ground.spawn(super::watch(Watched {
+    let parts = watch::watch_parts(stored.store.clone(), groundwork.metrics.clone());
+    groundwork.spawn(parts);
+    groundwork.spawn(watch::watch(Watched {
         licensing: licensing.clone(),
-        journal: books.journal.clone(),
-        metrics: ground.metrics.clone(),
-        readiness: ground.readiness.clone(),
-        clock: ground.clock.clone(),
-        grace: wire::longest_grace(config),
+        journal: records.journal.clone(),
+        metrics: groundwork.metrics.clone(),
+        readiness: groundwork.readiness.clone(),
+        clock: groundwork.clock.clone(),
+        grace: options::longest_grace(config),
     }));
     Ok(licensing)
 }
 
 fn control_state(
     config: &Config,
-    ground: &Ground,
+    groundwork: &Groundwork,
     stored: &Stored,
-    books: &LedgerContext,
+    records: &Records,
     calls: &Calls,
 ) -> ControlState {
     let listen = config.server.listen.iter().map(ToString::to_string);
@@ -398,29 +415,29 @@ fn control_state(
         signing: stored.signing.clone(),
         spender: calls.spender.clone(),
         sessions: calls.sessions.clone(),
-        ledger: books.ledger.clone(),
-        ledger_options: books.options.clone(),
+        ledger: records.ledger.clone(),
+        ledger_options: records.options.clone(),
         store: stored.store.clone(),
         directory: directory::directory(config),
         gate: GateInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: stored.node.clone(),
-            instance: books.instance,
-            started_at: ground.clock.now(),
+            instance: records.instance,
+            started_at: groundwork.clock.now(),
             listen: listen.collect(),
         },
-        clock: ground.clock.clone(),
+        clock: groundwork.clock.clone(),
         limits: ControlLimits {
             failures_per_minute: config.control.failures_per_minute,
         },
         rpc_socket: config.server.data_dir.join(rpc::SOCKET_NAME),
-        api_keys: wire::api_key_policy(config),
-        better_auth: wire::key_shape(config),
+        api_keys: options::api_key_policy(config),
+        better_auth: options::key_shape(config),
         trusted_proxies: config.server.trusted_proxies.clone(),
     }
 }
 
-/// The words of outcomes by their numbers.
+/// The words of outcomes, by their numbers.
 static OUTCOMES: [&str; 7] = {
     let mut words = [""; 7];
     let mut at = 0;
@@ -447,58 +464,6 @@ fn ledger_counts(ledger: &Ledger) -> LedgerCounts {
         pending: counts.pending,
         lost: counts.lost,
         behind: counts.behind,
-    }
-}
-
-/// Makes the folder of a gate's data and takes it, for as long as the file is open. From then on, nobody but the user that
-/// this process runs as may read what it writes, whatever the umask was that it was started with.
-///
-/// # Errors
-/// [`StartError::InUse`] where another process has it, [`StartError::Files`] where it cannot be made.
-pub(super) fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {
-    use std::os::unix::fs::DirBuilderExt;
-    // The files of journal, ledger and stores are made by code that need not know who may read them.
-    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    let path = data_dir.join("lock");
-    let files = |path: &Path, error| StartError::Files {
-        path: path.display().to_string(),
-        error,
-    };
-    let made = std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data_dir);
-    made.map_err(|error| match data_dir.is_file() {
-        true => files(data_dir, std::io::ErrorKind::NotADirectory.into()),
-        false => files(data_dir, error),
-    })?;
-    warn_if_others_may_enter(data_dir);
-    let lock = File::create(&path).map_err(|error| files(&path, error))?;
-    match lock.try_lock() {
-        Ok(()) => {
-            super::own_files::take_back(data_dir);
-            Ok(lock)
-        }
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(StartError::InUse(data_dir.display().to_string()))
-        }
-        Err(std::fs::TryLockError::Error(error)) => Err(files(&path, error)),
-    }
-}
-
-/// A folder that was made by hand is left as it is: it may be shared on purpose, with a group that backs it up.
-fn warn_if_others_may_enter(data_dir: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let Ok(found) = std::fs::metadata(data_dir) else {
-        return;
-    };
-    let mode = found.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        tracing::warn!(
-            data_dir = %data_dir.display(),
-            mode = format!("{mode:04o}"),
-            "others may enter the data directory: `chmod 700` it, or say by its group who else is meant to"
-        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! From the configuration's words to those of each part. The only place that knows both sides.
+//! The translation of the configuration into the options of each part. This is the only file that
+//! knows both sides.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use proxy::{
 
 use crate::open_store;
 
-/// The apps as the gate needs them, in the order of the file.
+/// Returns the rules of the apps for the gate, in the order of the file.
 pub(crate) fn app_rules(config: &Config) -> Vec<AppRules> {
     config.apps.iter().map(app).collect()
 }
@@ -73,7 +74,7 @@ fn route(route: &Route) -> RouteRules {
     }
 }
 
-/// The apps as the proxy needs them, in the order of the file.
+/// Returns the backends of the apps for the proxy, in the order of the file.
 pub(crate) fn backends(config: &Config) -> Backends {
     let rules = config.apps.iter().map(backend).collect();
     Backends::new(rules, config.server.trusted_proxies.clone())
@@ -120,7 +121,7 @@ fn backend(app: &config::App) -> BackendRules {
     }
 }
 
-/// Plans and apps as licenses need them.
+/// Returns the plans, and the terms of the apps, for licensing.
 pub(crate) fn plans(config: &Config) -> Plans {
     let terms = |app: &config::App| AppTerms {
         app: app.name.clone(),
@@ -145,7 +146,7 @@ fn declared(app: &config::App) -> (model::AppName, Vec<DeclaredRoute>) {
     (app.name.clone(), app.routes.iter().map(route).collect())
 }
 
-/// How the license cache behaves.
+/// Returns the options of the license cache.
 pub(crate) fn licensing_options(config: &Config) -> LicensingOptions {
     LicensingOptions {
         cache_capacity: config.cache.licenses,
@@ -159,7 +160,7 @@ pub(crate) fn licensing_options(config: &Config) -> LicensingOptions {
     }
 }
 
-/// How sessions of key pairs are.
+/// Returns the options of sessions of key pairs.
 pub(crate) fn session_options(config: &Config) -> SessionOptions {
     let apimw = &config.apimw;
     SessionOptions {
@@ -177,7 +178,7 @@ pub(crate) fn session_options(config: &Config) -> SessionOptions {
     }
 }
 
-/// What holds for all API keys.
+/// Returns the rules for all API keys.
 pub(crate) fn api_key_policy(config: &Config) -> ApiKeyPolicy {
     let section = &config.better_auth;
     let strict = section.compat == Compat::Strict;
@@ -198,7 +199,7 @@ pub(crate) fn api_key_policy(config: &Config) -> ApiKeyPolicy {
     }
 }
 
-/// The shape in which clients of better-auth see them.
+/// Returns the shape in which clients of better-auth see API keys.
 pub(crate) fn key_shape(config: &Config) -> KeyShape {
     match config.better_auth.shape {
         config::KeyShape::Current => KeyShape::Current,
@@ -206,7 +207,7 @@ pub(crate) fn key_shape(config: &Config) -> KeyShape {
     }
 }
 
-/// How the edge behaves.
+/// Returns the options of the edge.
 pub(crate) fn edge_options(config: &Config) -> EdgeOptions {
     EdgeOptions {
         max_connections: config.server.max_connections,
@@ -224,19 +225,19 @@ pub(crate) fn edge_options(config: &Config) -> EdgeOptions {
     }
 }
 
-/// Timeouts towards callers; a call's own app may be slower than this only upstream.
+/// The timeouts towards callers. The timeouts of a call's app apply to its upstream only.
 pub(crate) const CALLER_TIMEOUTS: CallerTimeouts = CallerTimeouts {
     read: std::time::Duration::from_secs(60),
     write: std::time::Duration::from_secs(60),
 };
 
-/// After this long without its store, no app admits anybody.
+/// Returns the longest time without its store for which some app still admits calls.
 pub(crate) fn longest_grace(config: &Config) -> Duration {
     let graces = config.apps.iter().map(|app| app.outage.grace.duration());
     graces.max().unwrap_or_default()
 }
 
-/// The ledger of a gate; without what only an open store can tell.
+/// Returns the options of the ledger, without those that take an open store.
 pub(crate) fn ledger_options(config: &Config, node: &str, clock: Arc<dyn Clock>) -> LedgerOptions {
     let data_dir = &config.server.data_dir;
     let directory = config
@@ -261,7 +262,7 @@ pub(crate) fn ledger_options(config: &Config, node: &str, clock: Arc<dyn Clock>)
     }
 }
 
-/// Journal options for an instance.
+/// Returns the options of the journal of an instance.
 pub(crate) fn journal_options(config: &Config, instance: u128, lanes: usize) -> journal::Options {
     let sync = match config.journal.durability {
         Durability::Disk => journal::Sync::Disk,
@@ -277,7 +278,7 @@ pub(crate) fn journal_options(config: &Config, instance: u128, lanes: usize) -> 
     }
 }
 
-/// Proxy threads: as configured, or one per core.
+/// Returns the number of proxy threads: as configured, or one per core.
 pub(crate) fn threads(config: &Config) -> usize {
     match config.server.threads {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),

@@ -1,5 +1,5 @@
-//! Plans and apps that licenses name and the configuration does not have: a start without such a plan would give calls away, one
-//! without such an app refuses those who paid.
+//! The plans and apps that licenses name and the configuration lacks. A start without such a plan
+//! would give calls away, one without such an app refuses paying callers.
 
 use config::{Config, Finding};
 use model::{Clock, SystemClock};
@@ -7,23 +7,24 @@ use store::{AppNamed, Named, PlanNamed};
 
 use crate::open_store;
 
-/// What `check` sees with the store at hand.
+/// The findings of `check` in the store.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
-    /// What a start would refuse.
+pub(crate) struct StoreFindings {
+    /// The findings for which a start would be refused.
     pub(crate) findings: Vec<Finding>,
-    /// What a start would only say.
+    /// The warnings that a start would log.
     pub(crate) warnings: Vec<String>,
 }
 
-/// What a start says of a configuration that has all plans: apps that it lacks, which another gate of the fleet may serve, and
-/// apps that are free.
+/// Returns the warnings for a configuration that has all plans: apps that it lacks, which another
+/// gate of the fleet may serve, and apps that are free.
 pub(crate) fn warnings(config: &Config, named: &Named) -> Vec<String> {
-    let lacking = lacking_apps(config, &named.apps);
-    lacking.into_iter().chain(free(config, named)).collect()
+    let missing = missing_apps(config, &named.apps);
+    missing.into_iter().chain(free(config, named)).collect()
 }
 
-/// Apps whose licenses go by no plan, in a file that has plans: a seller may mean that, and may have lost a line.
+/// Returns warnings of apps whose licenses have no plan, in a file that has plans. A seller may
+/// mean that, or may have lost a line.
 fn free(config: &Config, named: &Named) -> Vec<String> {
     let has_no_plan = |named: &&AppNamed| {
         let app = config.app(&named.name);
@@ -46,8 +47,8 @@ fn free(config: &Config, named: &Named) -> Vec<String> {
     }
 }
 
-/// What is wrong with a configuration that lacks plans which licenses name.
-pub(crate) fn lacking_plans(config: &Config, named: &[PlanNamed]) -> Option<String> {
+/// Returns the error of a configuration that lacks plans which licenses name.
+pub(crate) fn missing_plans(config: &Config, named: &[PlanNamed]) -> Option<String> {
     let has = |named: &&PlanNamed| config.plans.iter().all(|plan| plan.name != named.name);
     let described = |named: &PlanNamed| {
         format!(
@@ -67,7 +68,7 @@ pub(crate) fn lacking_plans(config: &Config, named: &[PlanNamed]) -> Option<Stri
     ))
 }
 
-fn lacking_apps(config: &Config, named: &[AppNamed]) -> Option<String> {
+fn missing_apps(config: &Config, named: &[AppNamed]) -> Option<String> {
     let gone = named
         .iter()
         .filter(|named| !named.name.is_every() && config.app(&named.name).is_none());
@@ -96,9 +97,9 @@ fn licenses(number: u64) -> String {
     }
 }
 
-/// What `check` finds with the store at hand. A store that is not reached is only told of: the file itself may be right. One that
-/// a start would refuse is refused here too.
-pub(crate) fn judge(config: &Config) -> Seen {
+/// Returns the findings of `check` in the store. A store that cannot be reached is only reported on
+/// stderr, for the file itself may be right. A store that a start would refuse is a finding.
+pub(crate) fn judge(config: &Config) -> StoreFindings {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -114,23 +115,25 @@ pub(crate) fn judge(config: &Config) -> Seen {
     match named {
         Ok(named) => {
             let named = named.unwrap_or_default();
-            let lacking = lacking_plans(config, &named.plans).into_iter();
-            Seen {
-                findings: lacking
+            let missing = missing_plans(config, &named.plans).into_iter();
+            StoreFindings {
+                findings: missing
                     .map(|message| finding("plan", "name", message))
                     .collect(),
                 warnings: warnings(config, &named),
             }
         }
-        Err(error @ (store::Error::Misconfigured(_) | store::Error::NewerSchema { .. })) => Seen {
-            findings: vec![finding("store", "url", error.to_string())],
-            ..Seen::default()
-        },
+        Err(error @ (store::Error::Misconfigured(_) | store::Error::NewerSchema { .. })) => {
+            StoreFindings {
+                findings: vec![finding("store", "url", error.to_string())],
+                ..StoreFindings::default()
+            }
+        }
         Err(error) => {
             eprintln!(
                 "tallygate: whether licenses name plans or apps that the file lacks was not looked at: {error}"
             );
-            Seen::default()
+            StoreFindings::default()
         }
     }
 }
