@@ -16,7 +16,7 @@ pub trait Entries {
     /// Returns the next entry; `None` at the end of what is visible now.
     ///
     /// # Errors
-    /// As [`journal::Reader::next`].
+    /// Returns the errors of [`journal::Reader::next`].
     fn next_entry(&mut self) -> Result<Option<Entry<'_>>, journal::Error>;
 }
 
@@ -106,7 +106,8 @@ impl<E: Entries> ClosedReader<E> {
     /// Returns the next record; `None` at the end of what is visible now.
     ///
     /// # Errors
-    /// When the journal is damaged or a record does not parse. The reader is of no use afterwards.
+    /// Returns an error when the journal is damaged or a record does not parse. The reader is of no
+    /// use afterwards.
     pub fn next_call(&mut self) -> Result<Option<ClosedCall>, Error> {
         let place = (self.instance, self.lane, self.last + 1);
         while let Some(entry) = self.entries.next_entry()? {

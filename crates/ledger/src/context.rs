@@ -130,7 +130,7 @@ impl LaneSource {
     /// Returns a reader of the lane's records after `number`; `None` where there is no journal.
     ///
     /// # Errors
-    /// [`Error::is_missing`] where the journal does not hold them any more.
+    /// Returns [`Error::is_missing`] where the journal does not hold them any more.
     pub(crate) fn rows_from(
         &self,
         context: &LedgerContext,

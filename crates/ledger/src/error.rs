@@ -110,7 +110,7 @@ pub enum Error {
         /// The end of that part.
         to: model::Timestamp,
     },
-    /// Retention removed records that a follower had not read. Blame: the caller, who came too
+    /// Retention removed records that a follower had not read. Blame: the caller, who asked too
     /// late.
     #[error(
         "retention removed records {from} to {through} of lane {lane} of {instance} before they were read: begin anew without \

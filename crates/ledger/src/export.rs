@@ -43,7 +43,7 @@ impl Ledger {
     /// Writes all calls of a query. Returns the number of lines or rows.
     ///
     /// # Errors
-    /// When a source cannot be read or the output not written.
+    /// Returns an error when a source cannot be read or the output not written.
     pub async fn export(
         &self,
         query: CallsQuery,
@@ -58,7 +58,7 @@ impl Calls {
     /// Writes all calls. Returns the number of lines or rows.
     ///
     /// # Errors
-    /// When a source cannot be read or the output not written.
+    /// Returns an error when a source cannot be read or the output not written.
     pub async fn export(
         self,
         format: ExportFormat,

@@ -123,7 +123,7 @@ impl LedgerContext {
     }
 
     /// Removes this machine's copy of a file that the store keeps, if the copy is older than `age`.
-    pub(crate) fn forget_copy(&self, name: &str, age: Duration) -> Result<(), Error> {
+    pub(crate) fn remove_copy(&self, name: &str, age: Duration) -> Result<(), Error> {
         let path = self.directory.join(name);
         let modified = path.metadata().and_then(|metadata| metadata.modified());
         let old =

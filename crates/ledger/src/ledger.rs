@@ -96,7 +96,7 @@ impl Ledger {
     /// Keep the runtime until [`Ledger::shutdown`] has returned.
     ///
     /// # Errors
-    /// When the store does not take the instance, or the directory cannot be used.
+    /// Returns an error when the store does not take the instance, or the directory cannot be used.
     pub async fn start(
         options: LedgerOptions,
         journal: Journal,
@@ -113,7 +113,7 @@ impl Ledger {
     /// that.
     ///
     /// # Errors
-    /// As [`Ledger::start`].
+    /// Returns the errors of [`Ledger::start`].
     pub async fn start_with(
         backlog: Backlog,
         journal: Journal,
@@ -204,7 +204,7 @@ impl Ledger {
     /// Recovery makes no pauses meanwhile.
     ///
     /// # Errors
-    /// When the runtime is stopping.
+    /// Returns an error when the runtime is stopping.
     pub async fn caught_up(&self, timeout: Duration) -> Result<bool, Error> {
         let shared = Arc::clone(&self.shared);
         self.run(move || Ok(shared.catch_up.wait(timeout, |progress| progress.is_rolled)))
@@ -227,8 +227,8 @@ impl Ledger {
     /// Rolls up every record that was closed before the call.
     ///
     /// # Errors
-    /// When the store does not answer or the journal cannot be read; [`Error::Behind`] when all is
-    /// rolled up but what the disk has not taken.
+    /// Returns an error when the store does not answer or the journal cannot be read;
+    /// [`Error::Behind`] when all is rolled up but what the disk has not taken.
     pub async fn ship(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let visible = shared.visible().await;
@@ -239,8 +239,8 @@ impl Ledger {
     /// Seals every record that was closed before the call.
     ///
     /// # Errors
-    /// When the store does not answer, the journal cannot be read, or the file cannot be written;
-    /// [`Error::Behind`] when all is sealed but what the disk has not taken.
+    /// Returns an error when the store does not answer, the journal cannot be read, or the file
+    /// cannot be written; [`Error::Behind`] when all is sealed but what the disk has not taken.
     pub async fn seal(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let visible = shared.visible().await;
@@ -254,7 +254,8 @@ impl Ledger {
     /// is shut down. Waits up to 5 s for a store that is out of reach.
     ///
     /// # Errors
-    /// When the last roll-up or seal fails; what is left is shipped by the next start.
+    /// Returns an error when the last roll-up or seal fails; what is left is shipped by the next
+    /// start.
     pub async fn shutdown(&self) -> Result<Ended, Error> {
         let shared = Arc::clone(&self.shared);
         self.run(move || {
@@ -288,7 +289,7 @@ impl Ledger {
     /// Ends the threads and nothing else: what is pending stays in the journal, for the next start.
     ///
     /// # Errors
-    /// When a thread had died.
+    /// Returns an error when a thread had died.
     pub async fn abandon(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         self.run(move || {

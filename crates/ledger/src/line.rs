@@ -52,7 +52,7 @@ pub struct CallLine {
     pub upstream_us: u64,
     /// Number of connections to the upstream that were tried.
     pub attempts: u8,
-    /// Time at which it came in.
+    /// Time at which the call arrived.
     pub started_at: Timestamp,
     /// The label of the gate that served it.
     pub node: Arc<str>,

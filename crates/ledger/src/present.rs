@@ -13,7 +13,7 @@ impl Shared {
     /// see only what no power cut can take back.
     ///
     /// # Errors
-    /// [`Error::Behind`] when the disk refuses, or is not so far within
+    /// Returns [`Error::Behind`] when the disk refuses, or is not so far within
     /// [`LedgerOptions::visibility_timeout`](crate::LedgerOptions::visibility_timeout).
     pub(crate) async fn visible(&self) -> Result<(), Error> {
         self.visible_within(self.options.visibility_timeout).await

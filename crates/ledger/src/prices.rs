@@ -105,7 +105,7 @@ impl Pricer {
     /// Returns the call with its price.
     ///
     /// # Errors
-    /// When the store does not answer or lacks the plan revision.
+    /// Returns an error when the store does not answer or lacks the plan revision.
     pub(crate) fn price(&mut self, call: ClosedCall) -> Result<Row, Error> {
         let ClosedCall { number, record } = call;
         let mut row = Row {

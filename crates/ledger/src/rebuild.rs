@@ -41,7 +41,7 @@ impl Ledger {
     /// kept where they count more calls than what is left.
     ///
     /// # Errors
-    /// When the store does not answer or a file cannot be written.
+    /// Returns an error when the store does not answer or a file cannot be written.
     pub async fn rebuild(&self) -> Result<Rebuilt, Error> {
         let shared = Arc::clone(&self.shared);
         self.run(move || {

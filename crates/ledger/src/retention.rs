@@ -21,7 +21,7 @@ impl Ledger {
     /// also does this from time to time by itself.
     ///
     /// # Errors
-    /// When the store does not answer or a file cannot be removed.
+    /// Returns an error when the store does not answer or a file cannot be removed.
     pub async fn remove_old(&self) -> Result<usize, Error> {
         let shared = std::sync::Arc::clone(&self.shared);
         self.run(move || shared.remove_old_files()).await
@@ -90,7 +90,7 @@ impl Shared {
         for some in names.chunks(BATCH_SIZE) {
             for file in context.files_named(some.to_vec())? {
                 if file.removed_at.is_none() {
-                    context.forget_copy(&file.name, self.options.keep)?;
+                    context.remove_copy(&file.name, self.options.keep)?;
                     continue;
                 }
                 let path = context.directory.join(&file.name);

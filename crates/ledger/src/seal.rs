@@ -63,7 +63,7 @@ impl Sealing {
     /// of, unless that is done.
     ///
     /// # Errors
-    /// As [`Sealing::seal`].
+    /// Returns the errors of [`Sealing::seal`].
     pub(crate) fn look(&mut self, context: &LedgerContext, lane: &LaneSource) -> Result<(), Error> {
         if !self.known {
             self.learn(context, lane)?;

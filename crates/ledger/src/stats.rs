@@ -6,8 +6,8 @@ use std::time::Duration;
 /// An observer of what the ledger does; the defaults do nothing. It is called from the ledger's
 /// threads: be quick.
 pub trait LedgerObserver: Send + Sync + 'static {
-    /// Is called when `records` came into the rollups, in one transaction that took `took`, their
-    /// reading and summing included.
+    /// Is called when `records` were added to the rollups in one transaction that took `took`, with
+    /// their reading and summing.
     fn rolled_up(&self, records: u64, took: Duration) {
         let _ = (records, took);
     }

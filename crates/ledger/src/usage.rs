@@ -77,8 +77,8 @@ impl Ledger {
     /// theirs first.
     ///
     /// # Errors
-    /// When the store does not answer or the journal cannot be read; [`Error::Removed`] where
-    /// retention has removed records that a bound asks for.
+    /// Returns an error when the store does not answer or the journal cannot be read;
+    /// [`Error::Removed`] where retention has removed records that a bound asks for.
     pub async fn usage(&self, query: UsageQuery) -> Result<Usage, Error> {
         // Read before the sums, so that every record that they lack is counted here.
         let earlier = self.counts().behind;

@@ -86,8 +86,8 @@ impl Ledger {
     /// among them.
     ///
     /// # Errors
-    /// When the store does not answer; [`Error::Behind`] when calls that have ended would be
-    /// missing.
+    /// Returns an error when the store does not answer; [`Error::Behind`] when calls that have
+    /// ended would be missing.
     pub async fn calls(&self, query: CallsQuery) -> Result<Calls, Error> {
         let shared = Arc::clone(&self.shared);
         shared.visible().await?;
@@ -128,7 +128,7 @@ impl Calls {
     /// Returns the next lines; `None` at the end. A page is never empty.
     ///
     /// # Errors
-    /// When a file or the journal cannot be read.
+    /// Returns an error when a file or the journal cannot be read.
     pub async fn next_page(&mut self) -> Result<Option<Vec<CallLine>>, Error> {
         let Some(rows) = self.next_rows(PAGE).await? else {
             return Ok(None);
@@ -145,7 +145,7 @@ impl Calls {
     /// Returns all lines at once; for small answers.
     ///
     /// # Errors
-    /// As [`Calls::next_page`].
+    /// Returns the errors of [`Calls::next_page`].
     pub async fn all(mut self) -> Result<Vec<CallLine>, Error> {
         let mut lines = Vec::new();
         while let Some(page) = self.next_page().await? {

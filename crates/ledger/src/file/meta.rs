@@ -87,7 +87,8 @@ impl FileMeta {
     /// Reads the metadata of a footer, and the format of the file.
     ///
     /// # Errors
-    /// [`Error::NewerFile`], and [`Error::Damaged`] for metadata that is missing or does not parse.
+    /// Returns [`Error::NewerFile`], and [`Error::Damaged`] for metadata that is missing or does
+    /// not parse.
     pub(crate) fn decode(path: &Path, pairs: Option<&Vec<KeyValue>>) -> Result<(Self, u32), Error> {
         let find = |key: &str| {
             let mut pairs = pairs.into_iter().flatten();

@@ -79,8 +79,8 @@ impl SealedReader {
     /// Opens a sealed file and reads its footer.
     ///
     /// # Errors
-    /// [`Error::NewerFile`] for files of a newer version, [`Error::Damaged`] for a file that is no
-    /// sealed file.
+    /// Returns [`Error::NewerFile`] for files of a newer version, [`Error::Damaged`] for a file
+    /// that is no sealed file.
     pub fn open(path: &Path) -> Result<Self, Error> {
         guarded(path, || Self::open_unguarded(path))
     }
@@ -120,7 +120,7 @@ impl SealedReader {
     /// time.
     ///
     /// # Errors
-    /// [`Error::Damaged`], and what `sink` returns.
+    /// Returns [`Error::Damaged`], and what `sink` returns.
     pub fn scan(
         &self,
         names: &Names,
@@ -189,7 +189,7 @@ impl SealedReader {
     /// Gives every call id to `sink`, in the order of the file.
     ///
     /// # Errors
-    /// [`Error::Damaged`]
+    /// Returns [`Error::Damaged`]
     pub fn call_ids(&self, sink: &mut dyn FnMut(u128)) -> Result<(), Error> {
         guarded(&self.path, || self.call_ids_unguarded(sink))
     }

@@ -54,10 +54,10 @@ impl Ledger {
     /// instance and lane, and within each by closing: not by time.
     ///
     /// # Errors
-    /// [`Error::RemovedAhead`] where retention removed records after the following was begun and
-    /// before they were read; [`Error::CursorUnknown`]; [`Error::Behind`] where nothing can be
-    /// returned but calls that the disk has not taken yet; else when the store does not answer or
-    /// records cannot be read.
+    /// Returns [`Error::RemovedAhead`] where retention removed records after the following was
+    /// begun and before they were read; [`Error::CursorUnknown`]; [`Error::Behind`] where nothing
+    /// can be returned but calls that the disk has not taken yet; else when the store does not
+    /// answer or records cannot be read.
     pub async fn follow(
         &self,
         query: CallsQuery,
@@ -127,7 +127,7 @@ impl<'a> Follower<'a> {
         self.check_last()?;
         let open = self.open_instances()?;
         let more = self.read_in_turn(&open)?;
-        self.forget_ended(&open);
+        self.remove_ended(&open);
         Ok(Followed {
             calls: self.calls,
             next: self.cursor,
@@ -212,14 +212,14 @@ impl<'a> Follower<'a> {
             for lane in &lanes {
                 self.read_lane(lane)?;
             }
-            self.forget_ended(&[(state, lanes)]);
+            self.remove_ended(&[(state, lanes)]);
         }
         Ok(more)
     }
 
     /// Drops the instances that are read to their end from the cursor: nothing is ever added to
     /// them.
-    fn forget_ended(&mut self, instances: &[(InstanceState, Vec<FollowedLane>)]) {
+    fn remove_ended(&mut self, instances: &[(InstanceState, Vec<FollowedLane>)]) {
         for (state, lanes) in instances {
             let is_read = |lane: &FollowedLane| self.cursor.position(lane.turn) >= lane.sealed;
             if state.finished_at.is_some() && lanes.iter().all(is_read) {

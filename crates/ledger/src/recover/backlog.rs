@@ -50,8 +50,8 @@ impl Backlog {
     /// start is made.
     ///
     /// # Errors
-    /// When the store does not answer. An instance that cannot be read does not keep the others:
-    /// see [`Backlog::failed`].
+    /// Returns an error when the store does not answer. An instance that cannot be read does not
+    /// keep the others: see [`Backlog::failed`].
     pub async fn find(
         options: &LedgerOptions,
         store: Arc<dyn Store>,
@@ -155,8 +155,8 @@ impl Backlog {
 /// Ships the records of all dead instances, now.
 ///
 /// # Errors
-/// When the store does not answer. An instance that cannot be read does not keep the others: see
-/// [`Recovery::failed`].
+/// Returns an error when the store does not answer. An instance that cannot be read does not keep
+/// the others: see [`Recovery::failed`].
 pub async fn recover(
     options: &LedgerOptions,
     store: Arc<dyn Store>,
@@ -171,8 +171,9 @@ pub async fn recover(
 /// all of them already.
 ///
 /// # Errors
-/// When there is no instance, it is in use, cannot be read to its end, or the store does not
-/// answer. In a journal directory all that can be shipped are, and the first error is returned.
+/// Returns an error when there is no instance, it is in use, cannot be read to its end, or the
+/// store does not answer. In a journal directory all that can be shipped are, and the first error
+/// is returned.
 pub async fn ship(
     options: &LedgerOptions,
     path: PathBuf,

@@ -117,8 +117,8 @@ impl InstanceRecovery {
     /// Makes a recovery, and makes the instance known to the store if it was not.
     ///
     /// # Errors
-    /// When a newer version wrote it, which shows at its first records, or the store does not
-    /// answer.
+    /// Returns an error when a newer version wrote it, which shows at its first records, or the
+    /// store does not answer.
     pub(super) fn of(context: &LedgerContext, survey: RecoverySurvey) -> Result<Self, Error> {
         let lanes = survey.closed.iter().enumerate();
         let lanes = lanes.map(|(lane, closed)| (*closed, survey.position(lane).rolled));
@@ -221,7 +221,7 @@ impl InstanceRecovery {
     /// records that recovery adds before.
     ///
     /// # Errors
-    /// As [`InstanceRecovery::part`].
+    /// Returns the errors of [`InstanceRecovery::part`].
     pub(crate) fn prepare(&mut self, context: &LedgerContext) -> Result<(), Error> {
         if self.stage != Stage::Found {
             return Ok(());
@@ -252,8 +252,8 @@ impl InstanceRecovery {
     /// Does the next step. Returns whether there is more to do.
     ///
     /// # Errors
-    /// When the store does not answer, or the journal cannot be read. Nothing is lost: the same
-    /// step can be done again.
+    /// Returns an error when the store does not answer, or the journal cannot be read. Nothing is
+    /// lost: the same step can be done again.
     pub(crate) fn part(&mut self, context: &LedgerContext) -> Result<bool, Error> {
         match self.stage {
             Stage::Found => self.prepare(context)?,
@@ -293,7 +293,7 @@ impl InstanceRecovery {
     /// Does all steps.
     ///
     /// # Errors
-    /// As [`InstanceRecovery::part`].
+    /// Returns the errors of [`InstanceRecovery::part`].
     pub(super) fn ship(&mut self, context: &LedgerContext) -> Result<(), Error> {
         while self.part(context)? {}
         Ok(())

@@ -36,7 +36,7 @@ impl Ledger {
     /// seconds.
     ///
     /// # Errors
-    /// When the store does not answer. Problems of the records are in the report.
+    /// Returns an error when the store does not answer. Problems of the records are in the report.
     pub async fn verify(&self) -> Result<VerifyReport, Error> {
         let shared = Arc::clone(&self.shared);
         self.run(move || {
