@@ -67,8 +67,8 @@ impl Committer {
                     self.commit(|lane| Some(lane.written().0));
                 }
             } else if now >= self.next_tail() {
-                // Checked first, so that lanes with impatient callers do not keep the others
-                // waiting for ever.
+                // This is checked first, so that lanes with impatient callers do not keep the
+                // others waiting for ever.
                 self.last_tail = now;
                 let sync = self.state.options.sync;
                 self.commit(|lane| {
@@ -124,7 +124,8 @@ impl Committer {
         self.state
             .committer
             .sleep(limit, || self.state.stopping() || self.complete());
-        // Before the next look at who waits: whoever saw the flag has said so first.
+        // The flag is cleared before the next look at who waits: whoever saw it set has recorded
+        // its position before.
         self.state.gathering.store(false, Ordering::SeqCst);
     }
 

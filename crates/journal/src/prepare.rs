@@ -166,7 +166,7 @@ impl Preparer {
         if !too_many && at.elapsed() < self.state.options.keep {
             return None;
         }
-        // A reader may have come in between; then it goes another time.
+        // A reader may have started in between; then the segment is removed another time.
         let mut segments = lane.segments();
         let unread = segments
             .front()

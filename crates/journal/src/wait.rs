@@ -164,7 +164,7 @@ impl Lane {
                     taken += 1;
                 }
             }
-            // Outside the lock: a waker may run code that polls again.
+            // This is outside the lock, because a waker may run code that polls again.
             for waiter in batch.into_iter().flatten() {
                 waiter.waker.wake();
             }
@@ -205,8 +205,8 @@ impl Future for Commit {
         }
         {
             let mut queue = this.lane.waiting.queue.lock();
-            // Checked once more: a thread that publishes takes this lock afterwards, so from here
-            // on it sees us.
+            // The position is checked once more: a thread that publishes takes this lock
+            // afterwards, so from here on it sees this waiter.
             if let Some(verdict) = this.lane.verdict(this.position) {
                 drop(queue);
                 this.leave_queue();
@@ -268,7 +268,8 @@ impl DurableNotifier {
                 none => *none = Some(context.waker().clone()),
             }
         }
-        // Read before the waiters are woken, so that none of them comes after the last round.
+        // This is read before the waiters are woken, so that none of them arrives after the last
+        // round.
         let stopped = self.lane.state().stopped();
         match self.lane.wake_ready() {
             0 if stopped => Poll::Ready(None),

@@ -18,7 +18,7 @@ const MAX_DURATION: Duration = Duration::from_secs(30);
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 /// The time that a frozen gate waits for its own disk: others wait for it meanwhile.
 const OWN_DISK_TIMEOUT: Duration = Duration::from_millis(500);
-/// The time between two looks.
+/// The interval at which the store is asked whether all have answered.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A guard that ends the freeze of the others when it is dropped.
@@ -111,7 +111,7 @@ impl Shared {
 
     /// Stays frozen for as long as another gate wants it.
     pub(crate) fn await_thaw(&self) -> Result<(), Error> {
-        if !self.is_to_stand_still()? {
+        if !self.must_stay_frozen()? {
             return Ok(());
         }
         // Records that the disk has not taken are not rolled up, and nobody misses them in a file.
@@ -120,15 +120,15 @@ impl Shared {
         rolled?;
         let unsealed = |lane: &crate::ledger::LiveLane| lane.is_unsealed();
         self.seal_held(&mut frozen.sealing, unsealed, Batch::UntilDone)?;
-        let wanted = || self.is_to_stand_still().unwrap_or(false);
+        let wanted = || self.must_stay_frozen().unwrap_or(false);
         for recovery in frozen.backlog.iter_mut() {
             recovery.seal_rolled(&self.context, wanted)?;
         }
-        while self.is_to_stand_still()? && !self.stop.wait(POLL_INTERVAL) {}
+        while self.must_stay_frozen()? && !self.stop.wait(POLL_INTERVAL) {}
         Ok(())
     }
 
-    fn is_to_stand_still(&self) -> Result<bool, Error> {
+    fn must_stay_frozen(&self) -> Result<bool, Error> {
         let store = &self.context.store;
         let asked = store.ask(|store| async move { store.frozen_by().await })?;
         Ok(asked.is_some_and(|by| by != self.instance))

@@ -17,12 +17,12 @@ const MAX_RETRY_PAUSE: Duration = Duration::from_secs(4);
 const INVERSE_SHARE: u32 = 10;
 /// … unless the sums would become older than this.
 const MAX_SUM_AGE: Duration = Duration::from_secs(8);
-/// The time between two looks of the sealing thread for a lane that is due.
+/// The interval at which the sealing thread checks for a lane that is due.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
-/// The time between two looks for files that are past their retention.
+/// The interval at which files that are past their retention are looked for.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(600);
 
-/// The time between two looks for another gate that takes stock.
+/// The interval at which the store is asked whether another gate takes stock.
 const FREEZE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A flag that ends the threads, and their waits.

@@ -70,7 +70,7 @@ pub(super) fn covers(caller: &Caller, rights: &Rights<'_>) -> bool {
             .license_id
             .is_none_or(|license| rights.license == Some(license))
         && rights.held.iter().all(|scope| held.contains(scope))
-        // Whoever makes one makes a license, or one more key to one.
+        // Making such a key makes a license, or one more key to a license.
         && (!rights.opens_gate || held.contains(&Scope::WriteLicenses))
         && addresses
         && own

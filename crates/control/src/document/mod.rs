@@ -197,7 +197,7 @@ impl Operation {
 
     /// Says that the query has the members of this type as parameters.
     pub(crate) fn query<T: JsonSchema>(mut self) -> Self {
-        // Not by reference: each member becomes a parameter.
+        // The schema is not a reference, because each member becomes a parameter.
         self.query = Some(T::json_schema);
         self
     }

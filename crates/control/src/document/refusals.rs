@@ -50,7 +50,7 @@ pub(super) fn refusals(
 pub(super) fn responses(problem: &Schema) -> Map<String, Value> {
     let content = json!({"application/problem+json": {"schema": problem}});
     let mut responses = Map::new();
-    // What has no such method is no request of the document.
+    // A path without the method is no request of the document.
     let codes = Code::ALL
         .iter()
         .filter(|code| **code != Code::MethodUnknown);

@@ -27,6 +27,20 @@ inline_schema!(Secret: {
     "type": "string", "pattern": "^[!-~]+$", "minLength": 1, "maxLength": MAX_SECRET_BYTES, "format": "password",
 });
 
+/// Reads a field that may be absent but not `null`; with `#[serde(default)]`.
+pub(crate) fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// Reads a field that may be absent (`None`) or `null` (`Some(None)`); with `#[serde(default)]`.
+pub(crate) fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
 // === impl Text ===
 
 impl<const MIN: usize, const MAX: usize> Text<MIN, MAX> {

@@ -17,7 +17,7 @@ use crate::http::body::{BODY_LIMIT, read_json};
 use crate::http::caller::Caller;
 use crate::http::client::Client;
 use crate::http::fault::Fault;
-use crate::http::field::{Secret, Text};
+use crate::http::field::{Secret, Text, nullable};
 use crate::http::services::Services;
 
 /// The largest number of a user's licenses among which the one to show is looked for.
@@ -53,9 +53,9 @@ pub(super) struct Update {
     apifew_key: Option<Secret>,
     app_name: Option<Text<1, 253>>,
     user_login: Text<1, 200>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "nullable")]
     name_first: Option<Option<Text<1, 200>>>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "nullable")]
     name_last: Option<Option<Text<1, 200>>>,
 }
 
@@ -231,15 +231,6 @@ fn failed(error: licensing::Error) -> Failure {
 /// Writes a key with its secret; the empty text stands for none.
 fn exposed<S: Serializer>(key: &Option<Credential>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(key.as_ref().map_or("", Credential::expose))
-}
-
-/// Reads `null` as `Some(None)`; the default of an absent field is `None`.
-fn given<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: serde::Deserializer<'de>,
-{
-    Option::deserialize(deserializer).map(Some)
 }
 
 // === impl Shown ===

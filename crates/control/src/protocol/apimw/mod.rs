@@ -57,7 +57,7 @@ impl Protocol for Apimw {
             .with_state(services.clone())
     }
 
-    /// Refuses with empty quota headers, for a request that reaches no operation is not counted.
+    /// Refuses with quota headers of 0, for a request that reaches no operation is not counted.
     fn refuse(&self, fault: &Fault) -> Response {
         Quota::default().on(Refusal::of_fault(fault).into_response())
     }

@@ -10,39 +10,40 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::refusal::{KeyCode, Refused};
+use crate::http::field::{not_null, nullable};
 
 /// The body of `POST /create`.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "BetterAuthCreate")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Create {
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     config_id: Option<String>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     pub(super) name: Option<String>,
     #[serde(default)]
     pub(super) expires_in: Option<Seconds>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     pub(super) prefix: Option<String>,
     #[serde(default)]
     pub(super) metadata: Option<Value>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     pub(super) user_id: Option<Coerced>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     organization_id: Option<Coerced>,
     #[serde(default)]
     remaining: Option<NotNegative>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     refill_amount: Option<AtLeastOne>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     refill_interval: Option<f64>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     rate_limit_time_window: Option<f64>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     rate_limit_max: Option<f64>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     rate_limit_enabled: Option<bool>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     permissions: Option<Permissions>,
 }
 
@@ -51,32 +52,32 @@ pub(super) struct Create {
 #[schemars(rename = "BetterAuthUpdate")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Update {
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     pub(super) config_id: Option<String>,
     pub(super) key_id: String,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     pub(super) user_id: Option<Coerced>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     pub(super) name: Option<String>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     pub(super) enabled: Option<bool>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "nullable")]
     pub(super) expires_in: Option<Option<Seconds>>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "nullable")]
     pub(super) metadata: Option<Option<Value>>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     remaining: Option<AtLeastOne>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     refill_amount: Option<f64>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     refill_interval: Option<f64>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     rate_limit_time_window: Option<f64>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     rate_limit_max: Option<f64>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     rate_limit_enabled: Option<bool>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "nullable")]
     permissions: Option<Option<Permissions>>,
 }
 
@@ -85,10 +86,10 @@ pub(super) struct Update {
 #[schemars(rename = "BetterAuthVerify")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Verify {
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     pub(super) config_id: Option<String>,
     pub(super) key: String,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     pub(super) permissions: Option<Permissions>,
 }
 
@@ -97,7 +98,7 @@ pub(super) struct Verify {
 #[schemars(rename = "BetterAuthDelete")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Delete {
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "not_null")]
     pub(super) config_id: Option<String>,
     pub(super) key_id: String,
 }
@@ -281,20 +282,6 @@ impl<'de> Deserialize<'de> for Permissions {
         };
         read.map(Self).map_err(D::Error::custom)
     }
-}
-
-/// Reads a field that may be absent but not `null`, as the original does.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
-/// Reads `null` as `Some(None)`; the default of an absent field is `None`.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 /// Returns the id of a key; a text that is no id is refused as that of a key that does not exist.
