@@ -15,7 +15,7 @@ pub enum Error {
     Invalid {
         /// The field.
         field: &'static str,
-        /// What is wrong and what is allowed.
+        /// The reason: what is wrong and what is allowed.
         reason: String,
     },
     /// The configuration has no such app, or it belongs to another account. Blame: caller.
@@ -69,7 +69,7 @@ pub enum Error {
     SecretFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason: what is wrong.
         reason: String,
     },
     /// The keyring in the store is not one that this version reads. Blame: us.

@@ -1,4 +1,4 @@
-//! Issuing of licenses.
+//! The issuing of licenses.
 
 use std::collections::HashSet;
 
@@ -58,13 +58,13 @@ pub struct Issued {
 /// The reason why none of several licenses was issued.
 #[derive(Debug)]
 pub struct NotIssued {
-    /// The place of the request that is to blame, from 0.
+    /// The index of the request that is to blame, from 0.
     pub at: usize,
     /// The error of that request.
     pub error: Error,
 }
 
-/// A credential to be kept, and its key.
+/// A new credential for the store, and its key.
 pub(super) struct Minted {
     pub(super) new: NewCredential,
     pub(super) key: Option<Credential>,
@@ -112,7 +112,8 @@ impl AuditedLicensing {
     /// Issues licenses, all or none.
     ///
     /// # Errors
-    /// A field is not what it may be, the app or plan is unknown, the key exists already, the store fails.
+    /// A field has a value that is not allowed, the app or plan is unknown, the key exists already,
+    /// or the store fails.
     pub async fn issue(&self, request: IssueRequest) -> Result<Vec<Issued>, Error> {
         let issued = self.issue_all(vec![request]).await;
         issued.map_err(|refused| refused.error)
@@ -227,8 +228,8 @@ fn repeated(imported: &[(usize, KeyHash)]) -> Option<usize> {
 }
 
 impl Licensing {
-    /// The account that sells an app, which must be the one that asks, if that is said. An app of another account is
-    /// unknown to it.
+    /// Returns the account that sells an app. It must be `asking`, if that is given: an app of
+    /// another account is unknown to it.
     pub(super) fn seller(
         &self,
         app: &AppName,

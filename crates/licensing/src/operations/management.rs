@@ -110,8 +110,8 @@ impl AuditedLicensing {
     /// Creates a management key.
     ///
     /// # Errors
-    /// A field is not what it may be; the account, app or license is unknown or of another account;
-    /// the store fails.
+    /// A field has a value that is not allowed; the account, app or license is unknown or of
+    /// another account; the store fails.
     pub async fn create_management_key(
         &self,
         mut request: ManagementKeyRequest,

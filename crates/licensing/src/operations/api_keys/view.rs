@@ -98,8 +98,8 @@ impl Licensing {
         view
     }
 
-    /// Returns the number of calls that passed in the present window of each key. Counts that the store
-    /// keeps are read in one statement.
+    /// Returns the number of calls that passed in the present window of each key. Counts that the
+    /// store keeps are read in one statement.
     async fn request_counts(&self, stored: &[StoredApiKey]) -> Result<Vec<u32>, Error> {
         let now = self.clock.now();
         let mut counts = vec![0; stored.len()];
