@@ -6,6 +6,7 @@
 //! brought to its end.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -96,6 +97,10 @@ struct Core {
     runtime: Handle,
 }
 
+/// A piece of work, which may be tried more than once.
+type Work<T> =
+    dyn Fn(Conn) -> Pin<Box<dyn Future<Output = Result<T, BackendError>> + Send>> + Send + Sync;
+
 impl Server {
     /// Makes a server, and connects nowhere yet.
     pub(super) fn new(
@@ -131,10 +136,13 @@ impl Server {
     where
         T: Send + 'static,
         W: Fn(Conn) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<T, BackendError>> + Send,
+        F: Future<Output = Result<T, BackendError>> + Send + 'static,
     {
         self.0.breaker.pass()?;
         let core = Arc::clone(&self.0);
+        // Behind a pointer: what carries it out is compiled once for each type of result, instead of
+        // once for each piece of work.
+        let work: Box<Work<T>> = Box::new(move |conn| Box::pin(work(conn)));
         let task = async move { core.carry_out(options, work).await };
         match self.0.runtime.spawn(task).await {
             Ok(result) => result,
@@ -158,7 +166,7 @@ impl Server {
         I: Send + Sync + 'static,
         T: Send + 'static,
         W: Fn(Conn, Arc<I>) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<T, BackendError>> + Send,
+        F: Future<Output = Result<T, BackendError>> + Send + 'static,
     {
         let input = Arc::new(input);
         self.run(options, move |conn| work(conn, Arc::clone(&input)))
