@@ -42,6 +42,7 @@ audit: ## the long kill -9 audit: ROUNDS=1000 rounds against the release binary
 bench: ## CPU per call side by side: bare Pingora, Tallygate, nginx, nginx + Lua + Redis, Envoy
 	@deploy/setup.sh bench
 	$(CARGO) build --release --locked -p gateway -p bench-rig --bins
+	python3 .ci/binary.py target/release/tallygate
 	$(CARGO) bench --locked -p gateway --bench equal_times
 	python3 benches/run.py $(BENCH)
 
