@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::ledger::{InstanceState, LanePosition, SealIntent, SealedFile};
 use crate::rules::seal::{Sealing, elsewhere};
 
-/// The columns in the order that [`read_instance`] reads.
+/// The columns in the order that [`read_instances`] reads.
 const INSTANCE: &str = "id, number, node, started_at, finished_at";
 /// The columns in the order that [`read_range`] reads.
 const RANGE: &str = "instance, lane, start, through";
