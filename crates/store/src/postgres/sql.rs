@@ -15,18 +15,18 @@ use super::{PostgresStore, audit, backend_error, licenses, tokens};
 use crate::error::Error;
 use crate::licenses::{ChangeNumber, NewLicense};
 use crate::sql::{
-    Backend, BackendError, Engine, Kind, Outcome, Part, Row, Sql, Statement, Twins, Value, Work,
+    Backend, BackendError, Engine, Job, Kind, Outcome, Part, Row, Sql, Statement, Twins, Value,
 };
 
 impl Backend for PostgresStore {
     type Conn = PooledConn;
 
-    async fn run<I, T, W>(&self, _part: Part, kind: Kind, input: I, work: W) -> Result<T, Error>
-    where
-        I: Send + Sync + 'static,
-        T: Send + 'static,
-        W: for<'a> Fn(&'a PooledConn, &'a I) -> Work<'a, T, PooledConn> + Send + Sync + 'static,
-    {
+    async fn carry_out<T: Send + 'static>(
+        &self,
+        _part: Part,
+        kind: Kind,
+        job: Box<dyn Job<T, PooledConn>>,
+    ) -> Result<T, Error> {
         let options = match kind {
             Kind::Read | Kind::List => TxOptions::READ,
             Kind::Report => TxOptions::REPORT,
@@ -36,13 +36,10 @@ impl Backend for PostgresStore {
             Kind::RepeatableTransaction => TxOptions::REPEATABLE_TRANSACTION,
             Kind::Load => TxOptions::LOAD,
         };
-        let args = (input, work);
-        self.server
-            .run_with(options, args, |conn, args: Arc<(I, W)>| async move {
-                let (input, work) = &*args;
-                work(&conn, input).await
-            })
-            .await
+        let begin = |conn: Conn, job: Arc<Box<dyn Job<T, PooledConn>>>| async move {
+            job.begin(&conn).await
+        };
+        self.server.run_with(options, job, begin).await
     }
 
     /// A failure is ignored: the next changes try again.

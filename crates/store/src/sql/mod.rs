@@ -231,12 +231,30 @@ pub(crate) enum Kind {
     Load,
 }
 
+/// A piece of work with its input. The engines know nothing of it but the type of its result, so
+/// that their code is there once for each such type.
+pub(crate) trait Job<T, S: Sql>: Send + Sync {
+    /// Begins the work.
+    fn begin<'a>(&'a self, sql: &'a S) -> Work<'a, T, S>;
+}
+
+impl<I, T, W, S> Job<T, S> for (I, W)
+where
+    I: Send + Sync,
+    S: Sql,
+    W: for<'a> Fn(&'a S, &'a I) -> Work<'a, T, S> + Send + Sync,
+{
+    fn begin<'a>(&'a self, sql: &'a S) -> Work<'a, T, S> {
+        (self.1)(sql, &self.0)
+    }
+}
+
 /// A store on one of the engines.
 pub(crate) trait Backend: Send + Sync + 'static {
     /// The connection of the engine.
     type Conn: Twins;
 
-    /// Does a piece of work, which may be begun again where the engine undid it.
+    /// Does a piece of work with its input, which may be begun again where the engine undid it.
     ///
     /// # Errors
     /// Those of the work; [`Error::Unavailable`] if the engine is out of reach.
@@ -250,7 +268,18 @@ pub(crate) trait Backend: Send + Sync + 'static {
     where
         I: Send + Sync + 'static,
         T: Send + 'static,
-        W: for<'a> Fn(&'a Self::Conn, &'a I) -> Work<'a, T, Self::Conn> + Send + Sync + 'static;
+        W: for<'a> Fn(&'a Self::Conn, &'a I) -> Work<'a, T, Self::Conn> + Send + Sync + 'static,
+    {
+        self.carry_out(part, kind, Box::new((input, work)))
+    }
+
+    /// Does a job, as [`Backend::run`] says.
+    fn carry_out<T: Send + 'static>(
+        &self,
+        part: Part,
+        kind: Kind,
+        job: Box<dyn Job<T, Self::Conn>>,
+    ) -> impl Future<Output = Result<T, Error>> + Send;
 
     /// Is called after the transaction of `written` changes, of which this is the last number:
     /// the time to remove old ones, where that is not done within the transaction.

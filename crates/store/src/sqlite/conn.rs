@@ -9,7 +9,7 @@ use rusqlite::types::{ToSql, ToSqlOutput, Value as Owned, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 
 use super::backend_error::{self, BackendError};
-use crate::sql::{Engine, Kind, Outcome, Row, Sql, Statement, Value, Work, at_once, json};
+use crate::sql::{Engine, Job, Kind, Outcome, Row, Sql, Statement, Value, at_once, json};
 
 /// A connection to a file. One thread has it and its lock is always free: the lock is what makes it
 /// a value that a future may hold.
@@ -31,18 +31,18 @@ impl SqliteConn {
         self.connection.lock()
     }
 
-    /// Does a piece of work. A report sees one moment.
-    pub(super) fn work<'a, T>(
-        &'a self,
+    /// Does a job. A report sees one moment.
+    pub(super) fn carry_out<T>(
+        &self,
         kind: Kind,
-        work: impl FnOnce(&'a Self) -> Work<'a, T, Self>,
+        job: &dyn Job<T, Self>,
     ) -> Result<T, BackendError> {
         if kind != Kind::Report {
-            return at_once(work(self));
+            return at_once(job.begin(self));
         }
         let connection = self.raw();
         let _snapshot = connection.unchecked_transaction()?;
-        at_once(work(self))
+        at_once(job.begin(self))
     }
 
     fn rows(&self, statement: &Statement, values: &[Value]) -> Result<Vec<Row>, BackendError> {

@@ -13,7 +13,7 @@ use super::queue::{Bounds, Priority, Queue};
 use super::reader::{self, Interrupt};
 use super::writer;
 use crate::error::Error;
-use crate::sql::{Kind, Work};
+use crate::sql::{self, Kind};
 
 /// The options of a database's threads.
 pub(super) struct ThreadOptions {
@@ -119,25 +119,25 @@ impl<S: DbSession> DbThreads<S> {
             .await
     }
 
-    /// Does a piece of work that is written for both engines.
-    pub(super) async fn run<I, T, W>(&self, kind: Kind, input: I, work: W) -> Result<T, Error>
-    where
-        I: Send + 'static,
-        T: Send + 'static,
-        W: for<'a> FnOnce(&'a SqliteConn, &'a I) -> Work<'a, T, SqliteConn> + Send + 'static,
-    {
-        let job = move |session: &mut S| {
-            let connection = &session.file().connection;
-            connection.work(kind, |connection| work(connection, &input))
-        };
-        match kind {
-            Kind::Read => self.read(job).await,
-            Kind::List | Kind::Report => self.read_background(job).await,
+    /// Does a job that is written for both engines.
+    pub(super) async fn carry_out<T: Send + 'static>(
+        &self,
+        kind: Kind,
+        job: Box<dyn sql::Job<T, SqliteConn>>,
+    ) -> Result<T, Error> {
+        let (executor, priority, class) = match kind {
+            Kind::Read => (&self.reading, Priority::Interactive, JobClass::Short),
+            Kind::List | Kind::Report => (&self.reading, Priority::Background, JobClass::Long),
             Kind::Write | Kind::Repeatable | Kind::Transaction | Kind::RepeatableTransaction => {
-                self.write(job).await
+                (&self.writing, Priority::Interactive, JobClass::Short)
             }
-            Kind::Batch | Kind::Load => self.write_background(job).await,
-        }
+            Kind::Batch | Kind::Load => (&self.writing, Priority::Background, JobClass::Long),
+        };
+        let work = move |session: &mut S| {
+            let connection = &session.file().connection;
+            connection.carry_out(kind, &*job)
+        };
+        executor.execute(priority, class, work).await
     }
 
     /// Reads a report or a page of many rows.

@@ -51,7 +51,7 @@ use self::terms::TermsSource;
 use crate::Named;
 use crate::error::Error;
 use crate::sql::management::named;
-use crate::sql::{Backend, Kind, Part, Work, at_once};
+use crate::sql::{Backend, Job, Kind, Part, at_once};
 
 /// The options of an embedded store: its directory and its timeouts.
 #[derive(Clone)]
@@ -198,15 +198,15 @@ pub fn named_in(directory: &Path, at: Timestamp) -> Result<Option<Named>, Error>
 impl Backend for SqliteStore {
     type Conn = SqliteConn;
 
-    async fn run<I, T, W>(&self, part: Part, kind: Kind, input: I, work: W) -> Result<T, Error>
-    where
-        I: Send + Sync + 'static,
-        T: Send + 'static,
-        W: for<'a> Fn(&'a SqliteConn, &'a I) -> Work<'a, T, SqliteConn> + Send + Sync + 'static,
-    {
+    async fn carry_out<T: Send + 'static>(
+        &self,
+        part: Part,
+        kind: Kind,
+        job: Box<dyn Job<T, SqliteConn>>,
+    ) -> Result<T, Error> {
         match part {
-            Part::Licenses => self.licenses.run(kind, input, work).await,
-            Part::Ledger => self.ledger.run(kind, input, work).await,
+            Part::Licenses => self.licenses.carry_out(kind, job).await,
+            Part::Ledger => self.ledger.carry_out(kind, job).await,
         }
     }
 
