@@ -61,7 +61,7 @@ impl Sql for PooledConn {
     async fn query(&self, statement: &Statement, values: &[Value]) -> Outcome<Vec<Row>, Self> {
         let values = parameters(values);
         let found = self.rows(statement.text(Engine::Postgres), &values).await?;
-        read_all(&found)
+        read_all(statement, &found)
     }
 
     async fn execute(&self, statement: &Statement, values: &[Value]) -> Outcome<u64, Self> {
@@ -112,7 +112,7 @@ impl Sql for Client {
     async fn query(&self, statement: &Statement, values: &[Value]) -> Outcome<Vec<Row>, Self> {
         let values = parameters(values);
         let found = Client::query(self, statement.text(Engine::Postgres), &values).await?;
-        read_all(&found)
+        read_all(statement, &found)
     }
 
     async fn execute(&self, statement: &Statement, values: &[Value]) -> Outcome<u64, Self> {
@@ -130,15 +130,15 @@ impl Sql for Client {
     }
 }
 
-fn read_all(found: &[tokio_postgres::Row]) -> Result<Vec<Row>, backend_error::BackendError> {
+fn read_all(
+    statement: &Statement,
+    found: &[tokio_postgres::Row],
+) -> Result<Vec<Row>, backend_error::BackendError> {
     let Some(first) = found.first() else {
         return Ok(Vec::new());
     };
-    let names = first
-        .columns()
-        .iter()
-        .map(|column| column.name().to_owned());
-    let names: Arc<[String]> = names.collect();
+    let columns = first.columns().iter();
+    let names = statement.names(|| columns.map(|column| column.name().to_owned()).collect());
     let row = |row: &tokio_postgres::Row| {
         let values = (0..names.len()).map(|column| row.try_get(column));
         let values = values.collect::<Result<_, _>>()?;

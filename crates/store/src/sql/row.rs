@@ -1,7 +1,6 @@
 //! Rows, the same for both engines.
 
 use std::str::FromStr;
-use std::sync::Arc;
 
 use model::{
     Alias, AuditId, CallId, CredentialId, InstanceId, KeyHash, LicenseId, ManagementKeyId,
@@ -9,14 +8,14 @@ use model::{
 };
 use serde::de::DeserializeOwned;
 
+use super::statement::Names;
 use super::value::Value;
 use crate::error::Error;
 
 /// A row that a statement returned.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    /// The names of the columns, for messages.
-    names: Arc<[String]>,
+    names: Names,
     values: Vec<Value>,
 }
 
@@ -27,7 +26,7 @@ pub(crate) trait Column: Sized {
 }
 
 impl Row {
-    pub(crate) fn new(names: Arc<[String]>, values: Vec<Value>) -> Self {
+    pub(crate) fn new(names: Names, values: Vec<Value>) -> Self {
         Self { names, values }
     }
 

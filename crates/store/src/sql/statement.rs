@@ -7,6 +7,8 @@
 //! are not), so a column that may be NULL needs a `coalesce`; `COLLATE "C"` goes, which is SQLite's
 //! order; lists (`= ANY ($1)`) are read from JSON. What cannot be said in both has two texts.
 
+use std::sync::{Arc, OnceLock};
+
 /// The engine that a statement is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
@@ -21,14 +23,23 @@ pub(crate) enum Engine {
 pub(crate) struct Statement {
     postgres: String,
     sqlite: String,
+    /// The names of its columns, once they are known.
+    names: OnceLock<Names>,
 }
+
+/// The names of columns, for messages.
+pub(crate) type Names = Arc<[String]>;
 
 impl Statement {
     /// Makes a statement of a text that both engines understand, as the module says.
     pub(crate) fn new(text: impl Into<String>) -> Self {
         let postgres = text.into();
         let sqlite = for_sqlite(&postgres);
-        Self { postgres, sqlite }
+        Self {
+            postgres,
+            sqlite,
+            names: OnceLock::new(),
+        }
     }
 
     /// Makes a statement of one text for each engine. That for SQLite is translated too.
@@ -36,7 +47,14 @@ impl Statement {
         Self {
             postgres: postgres.into(),
             sqlite: for_sqlite(sqlite.as_ref()),
+            names: OnceLock::new(),
         }
+    }
+
+    /// Returns the names of its columns, which `read` tells the first time. They are those of the
+    /// engine that was asked first, which only messages about unreadable columns show.
+    pub(crate) fn names(&self, read: impl FnOnce() -> Vec<String>) -> Names {
+        Arc::clone(self.names.get_or_init(|| read().into()))
     }
 
     /// Returns the text for an engine.

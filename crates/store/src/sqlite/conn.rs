@@ -47,10 +47,9 @@ impl SqliteConn {
 
     fn rows(&self, statement: &Statement, values: &[Value]) -> Result<Vec<Row>, BackendError> {
         let connection = self.raw();
-        let mut statement = connection.prepare_cached(statement.text(Engine::Sqlite))?;
-        let names = statement.column_names().map(str::to_owned);
-        let names: Arc<[String]> = names.collect();
-        let mut found = statement.query(params_from_iter(values))?;
+        let mut prepared = connection.prepare_cached(statement.text(Engine::Sqlite))?;
+        let names = statement.names(|| prepared.column_names().map(str::to_owned).collect());
+        let mut found = prepared.query(params_from_iter(values))?;
         let mut rows = Vec::new();
         while let Some(row) = found.next()? {
             let values = (0..names.len()).map(|column| row.get_ref(column).map(read));
