@@ -3,7 +3,7 @@
 //!
 //! Run it on the disk that the embedded store will be on, or with the URL of an empty database, or
 //! with the server that the tests start; the second argument is the number of rollup rows:
-//! `cargo run --release -p store --example cost [DIRECTORY|postgres://…|postgres] [ROWS]`.
+//! `cargo bench -p store --bench cost -- [DIRECTORY|postgres://…|postgres] [ROWS]`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,12 +24,19 @@ const BATCH: usize = 5_000;
 const ROWS: usize = 5_000_000;
 const MONTH: i64 = 30 * 24;
 
+/// Returns the arguments of the measurement. Cargo itself passes `--bench`.
+fn arguments() -> impl Iterator<Item = String> {
+    std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with("--"))
+}
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Error> {
     let (temporary, server);
-    let rows = std::env::args().nth(2);
+    let rows = arguments().nth(1);
     let rows = rows.and_then(|rows| rows.parse().ok()).unwrap_or(ROWS);
-    let place = match std::env::args().nth(1) {
+    let place = match arguments().next() {
         Some(place) if place == "postgres" => {
             server = testkit::Postgres::shared();
             server.schema()

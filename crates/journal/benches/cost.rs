@@ -1,4 +1,4 @@
-//! What a record costs: `cargo run --release -p journal --example cost [-- DIRECTORY]`.
+//! What a record costs: `cargo bench -p journal --bench cost [-- DIRECTORY]`.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -12,9 +12,16 @@ use journal::{Journal, Options, Sync};
 
 const CALLS: u64 = 200_000;
 
+/// Returns the arguments of the measurement. Cargo itself passes `--bench`.
+fn arguments() -> impl Iterator<Item = String> {
+    std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with("--"))
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let directory = std::env::args()
-        .nth(1)
+    let directory = arguments()
+        .next()
         .map_or_else(std::env::temp_dir, PathBuf::from)
         .join("journal-cost");
     for sync in [Sync::Process, Sync::Disk] {
