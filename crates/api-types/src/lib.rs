@@ -11,7 +11,7 @@ mod directory;
 mod key;
 mod ledger;
 mod license;
-mod network;
+mod one_of;
 mod page;
 mod problem;
 mod report;
@@ -28,8 +28,8 @@ pub use directory::{Account, App, AppCredentials, CreateAccount, Plan, RenewAppS
 pub use key::{ChangeManagementKey, CreateManagementKey, ManagementKey};
 pub use ledger::{ExportQuery, Finding, RECORDS_BEHIND, Rebuilt, Ship, Shipped, Verification};
 pub use license::{
-    AddCredential, Balance, BulkCreate, ChangeLicense, CreateLicense, Created, Extend, License,
-    RevokeCredential, Rotate,
+    AddCredential, Balance, BulkCreate, CreateLicense, Created, Extend, License, RevokeCredential,
+    Rotate,
 };
 pub use page::{DEFAULT_LIMIT, LARGEST_LIMIT, List, Nothing, Page};
 pub use problem::ProblemBody;
@@ -39,12 +39,4 @@ pub use socket::{SOCKET_NAME, socket_path};
 pub use token::{Session, Token};
 pub use user::{ChangeUser, CreateUser, User};
 
-pub use model::Scope;
-use serde::{Deserialize, Deserializer};
-
-/// Tells `null` (`Some(None)`) from absent (`None`, by `default`).
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
+pub use model::{LicenseSpec, LicenseUpdate, Scope};

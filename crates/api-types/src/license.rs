@@ -2,59 +2,27 @@
 
 use std::fmt;
 
-use ipnet::IpNet;
 use model::{
-    AccountName, AppName, CredentialId, CredentialInfo, Digits, Interval, LicenseId, LicenseStatus,
-    Permission, PlanName, RateLimit, Refill, Timestamp,
+    AccountName, AppName, CredentialId, CredentialInfo, Digits, Interval, LicenseId, LicenseSpec,
+    LicenseStatus, Timestamp,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema};
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
-use crate::given;
-use crate::network::{given_networks, networks};
+use crate::one_of::OneOf;
 
 /// A license to be made. Only `app` is required.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = as_requested)]
 pub struct CreateLicense {
     /// The app it opens. Its account becomes the license's.
     pub app: AppName,
-    /// The plan; absent: that of the app.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<PlanName>,
-    /// The seller's own name for the user.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// A word for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    /// When it ends; absent: never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
-    /// Units to start with; absent: not counted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = model::MAX_SAFE_INTEGER))]
-    pub remaining: Option<u64>,
-    /// How units come back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refill: Option<Refill>,
-    /// Windows that all hold at once; none: those of the plan.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rate_limits: Vec<RateLimit>,
-    /// Calls at once; absent: that of the plan.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub concurrency: Option<u32>,
-    /// Where it may call; none: everywhere in the app.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub permissions: Vec<Permission>,
-    /// From where it may be used; none: from everywhere.
-    #[serde(
-        default,
-        deserialize_with = "networks",
-        skip_serializing_if = "Vec::is_empty"
-    )]
-    #[schemars(with = "Vec<String>")]
-    pub allow_ips: Vec<IpNet>,
+    /// The terms of the license.
+    #[serde(flatten)]
+    pub spec: LicenseSpec,
     /// The shape of the new key: `tallygate`, `uuid`, `apifew` or `authforge`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_format: Option<String>,
@@ -78,69 +46,6 @@ pub struct Created {
     pub id: LicenseId,
     /// Its key, shown here only.
     pub key: String,
-}
-
-/// A change of a license: a field that is absent stays, `null` takes the value away.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ChangeLicense {
-    /// The plan; `null`: that of the app.
-    #[serde(
-        default,
-        deserialize_with = "given",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub plan: Option<Option<PlanName>>,
-    /// The word for people.
-    #[serde(
-        default,
-        deserialize_with = "given",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub label: Option<Option<String>>,
-    /// When it ends; `null`: never.
-    #[serde(
-        default,
-        deserialize_with = "given",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub expires_at: Option<Option<Timestamp>>,
-    /// Units left from now on; `null`: not counted.
-    #[serde(
-        default,
-        deserialize_with = "given",
-        skip_serializing_if = "Option::is_none"
-    )]
-    #[schemars(range(max = model::MAX_SAFE_INTEGER))]
-    pub remaining: Option<Option<u64>>,
-    /// How units come back; `null`: not at all.
-    #[serde(
-        default,
-        deserialize_with = "given",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub refill: Option<Option<Refill>>,
-    /// Windows that all hold at once; empty: those of the plan.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate_limits: Option<Vec<RateLimit>>,
-    /// Calls at once; `null`: that of the plan.
-    #[serde(
-        default,
-        deserialize_with = "given",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub concurrency: Option<Option<u32>>,
-    /// What it may call; empty: everything.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub permissions: Option<Vec<Permission>>,
-    /// Where it may be used from; empty: anywhere.
-    #[serde(
-        default,
-        deserialize_with = "given_networks",
-        skip_serializing_if = "Option::is_none"
-    )]
-    #[schemars(with = "Option<Vec<String>>")]
-    pub allow_ips: Option<Vec<IpNet>>,
 }
 
 /// A later end for a license: one of the two.
@@ -186,6 +91,7 @@ pub struct RevokeCredential {
 
 /// A license as it is answered.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = as_answered)]
 pub struct License {
     /// Identity.
     pub id: LicenseId,
@@ -196,34 +102,16 @@ pub struct License {
     pub account: AccountName,
     /// The app it opens.
     pub app: AppName,
-    /// The plan; `null`: that of the app.
-    pub plan: Option<PlanName>,
-    /// The seller's own name for the user.
-    pub user: Option<String>,
-    /// A word for people.
-    pub label: Option<String>,
+    /// The terms of the license; `remaining` is what is left of the units.
+    #[serde(flatten)]
+    pub spec: LicenseSpec,
     /// `active`, `disabled` or `revoked`.
     pub status: LicenseStatus,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it ends.
-    pub expires_at: Option<Timestamp>,
-    /// Units left; `null`: not counted.
-    pub remaining: Option<u64>,
     /// The same as text, where it is above 9007199254740991.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_text: Option<Digits>,
-    /// How units come back.
-    pub refill: Option<Refill>,
-    /// Windows of its own.
-    pub rate_limits: Vec<RateLimit>,
-    /// Calls at once.
-    pub concurrency: Option<u32>,
-    /// Where it may call.
-    pub permissions: Vec<Permission>,
-    /// From where it may be used.
-    #[schemars(with = "Vec<String>")]
-    pub allow_ips: Vec<IpNet>,
     /// Its keys, without the keys.
     pub credentials: Vec<CredentialInfo>,
     /// How its units stand, where they are counted.
@@ -253,24 +141,55 @@ pub struct Balance {
     pub next_refill_at: Option<Timestamp>,
 }
 
+// === schemas ===
+
+/// Leaves out defaults, of which the descriptions speak.
+fn as_requested(schema: &mut Schema) {
+    for_each_property(schema, |_, property| {
+        property.remove("default");
+    });
+}
+
+/// Describes the terms of a license as they are answered: a field is there, even if it is `null`
+/// or empty, and what is left of the units has no bound.
+fn as_answered(schema: &mut Schema) {
+    as_requested(schema);
+    for_each_property(schema, |name, property| {
+        if name == "remaining" {
+            property.remove("maximum");
+            property.insert(
+                "description".to_owned(),
+                "Units left; `null`: not counted.".into(),
+            );
+        } else if let Some(Value::String(text)) = property.get_mut("description") {
+            *text = text
+                .replace("; absent:", "; `null`:")
+                .replace("; none:", "; empty:");
+        }
+    });
+}
+
+fn for_each_property(schema: &mut Schema, mut change: impl FnMut(&str, &mut Map<String, Value>)) {
+    let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for (name, property) in properties.into_iter().flatten() {
+        change(
+            name,
+            property
+                .as_object_mut()
+                .expect("a schema with a description"),
+        );
+    }
+}
+
 // === impl CreateLicense ===
 
 impl CreateLicense {
-    /// A license for an app, with nothing else said about it.
+    /// Returns a request for a license of an app, without any terms.
     #[must_use]
-    pub const fn of_app(app: AppName) -> Self {
+    pub fn of_app(app: AppName) -> Self {
         Self {
             app,
-            plan: None,
-            user: None,
-            label: None,
-            expires_at: None,
-            remaining: None,
-            refill: None,
-            rate_limits: Vec::new(),
-            concurrency: None,
-            permissions: Vec::new(),
-            allow_ips: Vec::new(),
+            spec: LicenseSpec::default(),
             key_format: None,
             key: None,
         }
@@ -281,9 +200,63 @@ impl fmt::Debug for CreateLicense {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CreateLicense")
             .field("app", &self.app)
-            .field("user", &self.user)
+            .field("user", &self.spec.user)
             .field("key", &self.key.as_ref().map(|_| "redacted"))
             .finish_non_exhaustive()
+    }
+}
+
+/// The names of the fields of [`CreateLicense`], in order.
+fn names_of_creation() -> Vec<&'static str> {
+    [
+        vec!["app"],
+        LicenseSpec::field_names(),
+        vec!["key_format", "key"],
+    ]
+    .concat()
+}
+
+/// Reads each value where it stands, as a derived implementation does for a struct without parts:
+/// an error names the place of the value, and a field that is not known is refused.
+impl<'de> Deserialize<'de> for CreateLicense {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Creation;
+
+        impl<'de> Visitor<'de> for Creation {
+            type Value = CreateLicense;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("struct CreateLicense")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<CreateLicense, M::Error> {
+                let names = names_of_creation();
+                let (mut seen, mut app, mut key_format, mut key) = (Vec::new(), None, None, None);
+                let mut spec = LicenseSpec::default();
+                while let Some(name) = map.next_key_seed(OneOf(&names))? {
+                    if seen.contains(&name) {
+                        return Err(de::Error::duplicate_field(name));
+                    }
+                    seen.push(name);
+                    match name {
+                        "app" => app = Some(map.next_value()?),
+                        "key_format" => key_format = map.next_value()?,
+                        "key" => key = map.next_value()?,
+                        name => {
+                            spec.read_field(name, &mut map)?;
+                        }
+                    }
+                }
+                Ok(CreateLicense {
+                    app: app.ok_or_else(|| de::Error::missing_field("app"))?,
+                    spec,
+                    key_format,
+                    key,
+                })
+            }
+        }
+
+        deserializer.deserialize_struct("CreateLicense", &[], Creation)
     }
 }
 
@@ -325,17 +298,6 @@ impl fmt::Debug for License {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_change_tells_null_from_absent() {
-        let change: ChangeLicense =
-            serde_json::from_str(r#"{"label":null,"remaining":5}"#).expect("valid");
-        assert_eq!(change.label, Some(None));
-        assert_eq!(change.remaining, Some(Some(5)));
-        assert_eq!(change.plan, None);
-        let text = serde_json::to_string(&change).expect("plain data");
-        assert_eq!(text, r#"{"label":null,"remaining":5}"#);
-    }
 
     #[test]
     fn an_unknown_field_is_named() {

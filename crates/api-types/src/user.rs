@@ -4,7 +4,7 @@ use model::{AccountName, Alias, AppName, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::given;
+use model::update::given;
 
 /// A user to be made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

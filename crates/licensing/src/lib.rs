@@ -48,8 +48,7 @@ pub use operations::{
     ApiKeyOwner, ApiKeyPolicy, ApiKeyRequest, ApiKeyUpdate, ApiKeyView, AppSecrets,
     AuditedLicensing, BalanceView, ClaimedToken, Idempotency, IdempotencyGuard, IdempotentRequest,
     IssueRequest, Issued, IssuedApiKey, IssuedAppSecret, IssuedManagementKey, IssuedToken, KeyEnd,
-    KeyRefusal, KeySource, LicenseUpdate, ManagementKeyRequest, NotIssued, TokenRequest,
-    UserRequest,
+    KeyRefusal, KeySource, ManagementKeyRequest, NotIssued, TokenRequest, UserRequest,
 };
 pub use options::{LeaseOptions, LicensingOptions};
 pub use plans::{Allowance, AppTerms, DeclaredRoute, EffectiveLimits, Plans};

@@ -7,9 +7,10 @@ mod support;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use licensing::{Error, IssueRequest, KeySource, LicenseUpdate, ManagementKeyRequest};
+use licensing::{Error, IssueRequest, KeySource, ManagementKeyRequest};
 use model::{
-    Blame, Credential, KeyFormat, LicenseId, LicenseSpec, LicenseStatus, Limits, ManagementKeyId,
+    Blame, Credential, KeyFormat, LicenseId, LicenseSpec, LicenseStatus, LicenseUpdate, Limits,
+    ManagementKeyId,
 };
 use store::{AuditEntries, LicenseChange, LicenseFilter, LicenseStore};
 use support::{FaultyStore, World, app, remaining, windows};

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use licensing::{CachedLicense, IssueRequest, LeaseOptions, LicenseUpdate, LicensingOptions};
-use model::{Counter, LicenseSpec, LicenseStatus, Limits, Refusal};
+use licensing::{CachedLicense, IssueRequest, LeaseOptions, LicensingOptions};
+use model::{Counter, LicenseSpec, LicenseStatus, LicenseUpdate, Limits, Refusal};
 use store::{LedgerStore, QuotaStore, RollupBatch, Spent};
 use testkit::eventually::eventually_async;
 

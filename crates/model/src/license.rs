@@ -35,8 +35,41 @@ pub struct License {
     /// The time of creation.
     pub created_at: Timestamp,
     /// The terms that its seller decided.
-    #[serde(flatten)]
+    #[serde(flatten, with = "limits_apart")]
     pub spec: LicenseSpec,
+}
+
+/// The terms in the form that audit logs and caches hold, in which the limits are an object of their
+/// own.
+mod limits_apart {
+    use serde::ser::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+    use serde_json::{Map, Value};
+
+    use crate::{LicenseSpec, Limits};
+
+    pub(super) fn serialize<S: Serializer>(
+        spec: &LicenseSpec,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let Ok(Value::Object(mut fields)) = serde_json::to_value(spec) else {
+            return Err(S::Error::custom("the terms of a license are an object"));
+        };
+        let names = Limits::field_names().into_iter();
+        let limits: Map<_, _> = names.filter_map(|name| fields.remove_entry(name)).collect();
+        fields.insert("limits".to_owned(), limits.into());
+        fields.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<LicenseSpec, D::Error> {
+        let mut fields = Map::deserialize(deserializer)?;
+        if let Some(Value::Object(limits)) = fields.remove("limits") {
+            fields.extend(limits);
+        }
+        serde_json::from_value(fields.into()).map_err(de::Error::custom)
+    }
 }
 
 impl License {

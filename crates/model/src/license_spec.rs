@@ -1,33 +1,200 @@
-//! The terms of a license: what the seller of an app decides when a license is made.
+//! The terms of a license: what the seller of an app decides about it, when it is made and later.
+//!
+//! A new term is a field of [`LicenseSpec`], or of [`Limits`] if it limits use, with its name in
+//! the list below the struct. If it can be changed, it is a field of [`LicenseUpdate`], too. The
+//! record, the requests and answers of the native API and the command line take it from here.
 
+use clap::Args;
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::limit::Limits;
+use crate::address::parse_network;
+use crate::cli::{left, some, whole};
+use crate::limit::{Limits, RateLimit, Refill};
 use crate::name::PlanName;
+use crate::network::{Networks, given_networks, networks};
 use crate::permission::Permission;
 use crate::time::Timestamp;
+use crate::update::{Nullable, given};
 
-/// The terms of a license, which its seller decides. A license without any of them belongs to
-/// nobody in particular, never ends, is limited by the plan of its app alone, and may be used from
-/// everywhere.
-///
-/// It is a part of the record, of requests and of the command line: a field that is added here is
-/// in all of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The terms of a license, which its seller decides. Without any, it belongs to no user, never
+/// ends, is limited by the plan of its app alone, and may be used from everywhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Args)]
+#[serde(default)]
 pub struct LicenseSpec {
     /// The plan by which the license is priced and limited; `None`: that of the app.
+    #[schemars(description = "The plan; absent: that of the app.")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "The plan [default: that of the app]"
+    )]
     pub plan: Option<PlanName>,
     /// The seller's own name for the user whom the license is given to.
+    #[schemars(description = "The seller's own name for the user.")]
+    #[arg(long, help = "Your own name for the user it is given to")]
     pub user: Option<String>,
     /// A label for people; at most 200 bytes.
+    #[schemars(description = "A word for people.")]
+    #[arg(long, help = "A word for people")]
     pub label: Option<String>,
     /// The time at which the license ends; `None`: never.
+    #[schemars(description = "When it ends; absent: never.")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        help = "When it ends, as RFC 3339 [default: never]"
+    )]
     pub expires_at: Option<Timestamp>,
     /// The limits of use.
+    #[serde(flatten)]
+    #[command(flatten)]
     pub limits: Limits,
     /// The paths that may be called; empty: all of the app.
+    #[schemars(description = "Where it may call; none: everywhere in the app.")]
+    #[arg(
+        long = "permission",
+        value_name = "METHOD /PATH",
+        help = "Where it may call, as \"METHOD /path\"; may be repeated [default: everywhere]"
+    )]
     pub permissions: Vec<Permission>,
     /// The networks from which calls may come; empty: all.
+    #[schemars(description = "From where it may be used; none: from everywhere.")]
+    #[serde(deserialize_with = "networks")]
+    #[schemars(with = "Vec<String>")]
+    #[arg(
+        long = "allow-ip",
+        value_name = "CIDR",
+        value_parser = parse_network,
+        help = "From where it may be used; may be repeated [default: everywhere]"
+    )]
     pub allow_ips: Vec<IpNet>,
+}
+
+crate::fields::read_fields! {
+    LicenseSpec: plan, user, label, expires_at; ..limits: Limits; permissions, allow_ips as Networks
+}
+
+/// A change of a license: a field that is absent stays, `null` takes the value away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Args)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "ChangeLicense")]
+#[group(id = "change", required = true, multiple = true)]
+pub struct LicenseUpdate {
+    /// The plan; the inner `None`: that of the app.
+    #[schemars(description = "The plan; `null`: that of the app.")]
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "NAME", value_parser = some::<PlanName>, help = "The plan")]
+    pub plan: Option<Nullable<PlanName>>,
+    /// The label for people.
+    #[schemars(description = "The word for people.")]
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_parser = some::<String>, help = "A word for people")]
+    pub label: Option<Nullable<String>>,
+    /// The time at which the license ends; the inner `None`: never.
+    #[schemars(description = "When it ends; `null`: never.")]
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = some::<Timestamp>,
+        help = "When it ends, as RFC 3339"
+    )]
+    pub expires_at: Option<Nullable<Timestamp>>,
+    /// The number of units that are left from now on; the inner `None`: they are not counted.
+    #[schemars(description = "Units left from now on; `null`: not counted.")]
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = crate::MAX_SAFE_INTEGER))]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = |text: &str| left(text).map(Some),
+        help = "Units left from now on"
+    )]
+    pub remaining: Option<Nullable<u64>>,
+    /// The refill of the units; the inner `None`: none.
+    #[schemars(description = "How units come back; `null`: not at all.")]
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long,
+        value_name = "N/DURATION[,add]",
+        value_parser = some::<Refill>,
+        help = "Units that come back by themselves; with `,add` what is left is kept"
+    )]
+    pub refill: Option<Nullable<Refill>>,
+    /// The rate windows, which all hold at once; empty: those of the plan.
+    #[schemars(description = "Windows that all hold at once; empty: those of the plan.")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long = "rate-limit",
+        value_name = "N/DURATION",
+        help = "Calls in a window, in place of those before; several hold at once"
+    )]
+    pub rate_limits: Option<Vec<RateLimit>>,
+    /// The number of calls that may run at once; the inner `None`: that of the plan.
+    #[schemars(description = "Calls at once; `null`: that of the plan.")]
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = |text: &str| whole::<u32>(text).map(Some),
+        help = "Calls at once"
+    )]
+    pub concurrency: Option<Nullable<u32>>,
+    /// The routes that the license may call; empty: all.
+    #[schemars(description = "What it may call; empty: everything.")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(
+        long = "permission",
+        value_name = "METHOD /PATH",
+        help = "Where it may call, as \"METHOD /path\", in place of those before; may be repeated"
+    )]
+    pub permissions: Option<Vec<Permission>>,
+    /// The networks that the license may be used from; empty: all.
+    #[schemars(description = "Where it may be used from; empty: anywhere.")]
+    #[serde(
+        deserialize_with = "given_networks",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Option<Vec<String>>")]
+    #[arg(
+        long = "allow-ip",
+        value_name = "CIDR",
+        value_parser = parse_network,
+        help = "From where it may be used, in place of those before; may be repeated"
+    )]
+    pub allow_ips: Option<Vec<IpNet>>,
+}
+
+impl LicenseUpdate {
+    /// Returns the limits that are in force after this change.
+    #[must_use]
+    pub fn limits(&self, before: &Limits) -> Limits {
+        Limits {
+            remaining: self.remaining.unwrap_or(before.remaining),
+            refill: self.refill.unwrap_or(before.refill),
+            rate_limits: match &self.rate_limits {
+                Some(windows) => windows.clone(),
+                None => before.rate_limits.clone(),
+            },
+            concurrency: self.concurrency.unwrap_or(before.concurrency),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_tells_null_from_absent() {
+        let change: LicenseUpdate =
+            serde_json::from_str(r#"{"label":null,"remaining":5}"#).expect("valid");
+        assert_eq!(change.label, Some(None));
+        assert_eq!(change.remaining, Some(Some(5)));
+        assert_eq!(change.plan, None);
+        let text = serde_json::to_string(&change).expect("plain data");
+        assert_eq!(text, r#"{"label":null,"remaining":5}"#);
+    }
 }

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use clap::Args;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cli::{left, whole};
 use crate::forms::text_form;
 use crate::interval::Interval;
 use crate::time::Timestamp;
@@ -56,18 +59,48 @@ pub struct Refill {
 }
 
 /// The limits of one license.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Args)]
+#[serde(default)]
 pub struct Limits {
     /// The units given to start with; `None`: not counted.
+    #[schemars(description = "Units to start with; absent: not counted.")]
+    #[schemars(range(max = crate::MAX_SAFE_INTEGER))]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = left,
+        help = "Units to start with [default: not counted]"
+    )]
     pub remaining: Option<u64>,
     /// The refills of `remaining`.
+    #[schemars(description = "How units come back.")]
+    #[arg(
+        long,
+        value_name = "N/DURATION[,add]",
+        help = "Units that come back by themselves; with `,add` what is left is kept"
+    )]
     pub refill: Option<Refill>,
     /// The windows that all hold at once; empty: those of the plan.
+    #[schemars(description = "Windows that all hold at once; none: those of the plan.")]
+    #[arg(
+        long = "rate-limit",
+        value_name = "N/DURATION",
+        help = "Calls in a window; several hold at once [default: those of the plan]"
+    )]
     pub rate_limits: Vec<RateLimit>,
     /// The calls that may be under way at once; `None`: the limit of the plan, if any. For several
     /// gates see `docs/redis.md`.
+    #[schemars(description = "Calls at once; absent: that of the plan.")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = whole::<u32>,
+        help = "Calls at once [default: that of the plan]"
+    )]
     pub concurrency: Option<u32>,
 }
+
+crate::fields::read_fields!(Limits: remaining, refill, rate_limits, concurrency);
 
 /// A quantity that is counted against a license and leased to gates in portions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -42,18 +42,12 @@ pub async fn a_license_is_found_by_its_id_and_by_each_of_its_keys<F: StoreFactor
 }
 
 /// Returns the fields of a license's terms that are as in a license without any.
-fn unset(spec: &LicenseSpec) -> Vec<String> {
-    fn fields(spec: &LicenseSpec) -> serde_json::Map<String, serde_json::Value> {
-        let mut value = serde_json::to_value(spec).expect("plain data");
-        let mut limits = value["limits"].take();
-        let mut fields = std::mem::take(value.as_object_mut().expect("an object"));
-        fields.remove("limits");
-        fields.append(limits.as_object_mut().expect("an object"));
-        fields
-    }
-    let without = fields(&LicenseSpec::default());
-    let same = |(name, value): (String, _)| (without[&name] == value).then_some(name);
-    fields(spec).into_iter().filter_map(same).collect()
+fn unset(spec: &LicenseSpec) -> Vec<&'static str> {
+    let fields = |spec| serde_json::to_value(spec).expect("plain data");
+    let (fields, without) = (fields(spec), fields(&LicenseSpec::default()));
+    let mut names = LicenseSpec::field_names();
+    names.retain(|name| fields[name] == without[name]);
+    names
 }
 
 /// No field is lost or cut short.

@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use api_types::{
-    AddCredential, Balance, BulkCreate, ChangeLicense, CreateLicense, Created, Extend, License,
+    AddCredential, Balance, BulkCreate, CreateLicense, Created, Extend, License, LicenseUpdate,
     List, Nothing, RevokeCredential, Rotate, Scope,
 };
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
-use licensing::{IssueRequest, Issued, KeySource, LicenseUpdate, Licensing};
-use model::{
-    AppName, Credential, Digits, KeyFormat, LicenseId, LicenseSpec, LicenseStatus, Limits,
-};
+use licensing::{IssueRequest, Issued, KeySource, Licensing};
+use model::{AppName, Credential, Digits, KeyFormat, LicenseId, LicenseStatus};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use store::{LicenseFilter, StoredLicense};
@@ -100,7 +98,7 @@ fn on_one_license(routes: Routes) -> Routes {
                 "Change a license; absent fields stay",
                 WRITE,
             )
-            .body::<ChangeLicense>(),
+            .body::<LicenseUpdate>(),
         )
         .post(
             "/licenses/{id}/revoke",
@@ -289,11 +287,11 @@ async fn change(
     caller: Caller,
     Audited(acting): Audited,
     Name(id): Name,
-    Json(request): Json<ChangeLicense>,
+    Json(request): Json<LicenseUpdate>,
 ) -> Result<Answer<License>, Problem> {
     let licensing = &state.licensing;
     let stored = own(licensing, &caller, &id).await?;
-    let stored = acting.change(stored.license.id, update(request)).await?;
+    let stored = acting.change(stored.license.id, request).await?;
     Ok(Answer(view(licensing, stored).await?))
 }
 
@@ -473,37 +471,10 @@ fn issue_request(caller: &Caller, request: CreateLicense) -> Result<IssueRequest
     let key = key_source(request.key_format.as_deref(), request.key.as_deref())?;
     Ok(IssueRequest {
         account: caller.account().cloned(),
-        spec: LicenseSpec {
-            plan: request.plan,
-            user: request.user,
-            label: request.label,
-            expires_at: request.expires_at,
-            limits: Limits {
-                remaining: request.remaining,
-                refill: request.refill,
-                rate_limits: request.rate_limits,
-                concurrency: request.concurrency,
-            },
-            permissions: request.permissions,
-            allow_ips: request.allow_ips,
-        },
+        spec: request.spec,
         key,
         ..IssueRequest::for_app(request.app)
     })
-}
-
-fn update(change: ChangeLicense) -> LicenseUpdate {
-    LicenseUpdate {
-        plan: change.plan,
-        label: change.label,
-        expires_at: change.expires_at,
-        permissions: change.permissions,
-        allow_ips: change.allow_ips,
-        remaining: change.remaining,
-        refill: change.refill,
-        rate_limits: change.rate_limits,
-        concurrency: change.concurrency,
-    }
 }
 
 /// Returns where the key comes from. A key that exists must have the format that is named beside
@@ -535,24 +506,17 @@ fn key_source(format: Option<&str>, key: Option<&str>) -> Result<KeySource, Prob
 /// Returns a license as its store holds it and its balance, without its key.
 fn answered(stored: StoredLicense, balance: Option<Balance>) -> License {
     let license = stored.license;
+    let mut spec = license.spec;
+    spec.limits.remaining = balance.map(|balance| balance.remaining);
     License {
         id: license.id,
         key: None,
         account: license.account,
         app: license.app,
-        plan: license.spec.plan,
-        user: license.spec.user,
-        label: license.spec.label,
+        spec,
         status: license.status,
         created_at: license.created_at,
-        expires_at: license.spec.expires_at,
-        remaining: balance.map(|balance| balance.remaining),
         remaining_text: balance.and_then(|balance| balance.remaining_text),
-        refill: license.spec.limits.refill,
-        rate_limits: license.spec.limits.rate_limits,
-        concurrency: license.spec.limits.concurrency,
-        permissions: license.spec.permissions,
-        allow_ips: license.spec.allow_ips,
         credentials: stored.credentials,
         balance,
     }

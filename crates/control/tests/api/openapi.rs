@@ -6,6 +6,7 @@ use control::SHIPPED;
 use http_body_util::Full;
 use hyper::Request;
 use hyper::body::Bytes;
+use model::LicenseSpec;
 use serde_json::Value;
 
 use crate::support::World;
@@ -38,6 +39,30 @@ async fn the_documents_in_the_repository_are_those_that_are_served() {
             answer.text() == kept,
             "{name} has changed: run this test with TALLYGATE_WRITE_OPENAPI=1 and read the difference"
         );
+    }
+}
+
+#[tokio::test]
+async fn every_term_of_a_license_stands_in_the_document_and_in_the_documentation() {
+    let document = document(&World::start().await).await;
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/native-api.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let row = |request: &str| {
+        let found = guide.lines().find(|line| line.starts_with(request));
+        found.unwrap_or_else(|| panic!("no {request}"))
+    };
+    let made = row("| `POST /licenses` |");
+    for name in LicenseSpec::field_names() {
+        for schema in ["CreateLicense", "License"] {
+            let property = &document["components"]["schemas"][schema]["properties"][name];
+            assert!(property["description"].is_string(), "{schema}: {name}");
+        }
+        assert!(made.contains(name), "{name} in {made}");
+    }
+    let changed = row("| `PATCH /licenses/{id}` |");
+    let change = &document["components"]["schemas"]["ChangeLicense"]["properties"];
+    for name in change.as_object().unwrap().keys() {
+        assert!(changed.contains(name.as_str()), "{name} in {changed}");
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::io::{IsTerminal, Read};
 
-use ipnet::IpNet;
 use model::system::in_words;
 
 use crate::cli::{Error, Format};
@@ -57,8 +56,4 @@ pub(crate) fn read_key(argument: Option<String>) -> Result<Option<String>, Error
         }
         _ => Ok(argument),
     }
-}
-/// Parses a network; an address is the network of that address alone.
-pub(super) fn parse_network(text: &str) -> Result<IpNet, String> {
-    model::parse_network(text).map_err(|error| error.to_string())
 }

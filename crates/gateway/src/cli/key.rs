@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use ipnet::IpNet;
 use model::{AccountName, AppName, Interval, LicenseId, ManagementKeyId, Timestamp};
 
-use super::arguments::{JsonArgument, parse_network};
+use super::arguments::JsonArgument;
 use super::units;
 use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
 
@@ -68,7 +68,7 @@ pub(crate) struct CreateArguments {
     #[arg(long)]
     pair: bool,
     /// A network that it may be used from; may be repeated [default: from everywhere]
-    #[arg(long = "allow-ip", value_name = "CIDR", value_parser = parse_network)]
+    #[arg(long = "allow-ip", value_name = "CIDR", value_parser = model::parse_network)]
     allow_ips: Vec<IpNet>,
     #[command(flatten)]
     json: JsonArgument,
@@ -92,7 +92,7 @@ pub(crate) struct ChangeArguments {
     /// The management key
     id: ManagementKeyId,
     /// A network that it may be used from, in place of those before; may be repeated
-    #[arg(long = "allow-ip", value_name = "CIDR", value_parser = parse_network, required_unless_present = "allow_all")]
+    #[arg(long = "allow-ip", value_name = "CIDR", value_parser = model::parse_network, required_unless_present = "allow_all")]
     allow_ips: Vec<IpNet>,
     /// Let it be used from everywhere
     #[arg(long, conflicts_with = "allow_ips")]

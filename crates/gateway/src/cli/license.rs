@@ -2,15 +2,12 @@
 
 use std::process::ExitCode;
 
-use api_types::{ChangeLicense, CreateLicense, Extend, License, List, Rotate};
+use api_types::{CreateLicense, Extend, License, LicenseSpec, LicenseUpdate, List, Rotate};
 use clap::{Args, Subcommand};
-use ipnet::IpNet;
-use model::{
-    AppName, Interval, LicenseId, LicenseStatus, Permission, PlanName, RateLimit, Refill, Timestamp,
-};
+use model::{AppName, Interval, LicenseId, LicenseStatus, Timestamp};
 use serde::Serialize;
 
-use super::arguments::{JsonArgument, parse_network, read_key};
+use super::arguments::{JsonArgument, read_key};
 use super::license_change::ChangeArguments;
 use super::license_keys::{self, AddKeyArguments, EndKeyArguments};
 use super::units;
@@ -82,36 +79,8 @@ pub(crate) struct CreateArguments {
     /// The app that it opens
     #[arg(long, value_name = "NAME")]
     app: AppName,
-    /// The plan [default: that of the app]
-    #[arg(long, value_name = "NAME")]
-    plan: Option<PlanName>,
-    /// Your own name for the user it is given to
-    #[arg(long)]
-    user: Option<String>,
-    /// A word for people
-    #[arg(long)]
-    label: Option<String>,
-    /// When it ends, as RFC 3339 [default: never]
-    #[arg(long, value_name = "TIME")]
-    expires_at: Option<Timestamp>,
-    /// Units to start with [default: not counted]
-    #[arg(long, value_name = "N", value_parser = units::left)]
-    remaining: Option<u64>,
-    /// Units that come back by themselves; with `,add` what is left is kept
-    #[arg(long, value_name = "N/DURATION[,add]")]
-    refill: Option<Refill>,
-    /// Calls in a window; several hold at once [default: those of the plan]
-    #[arg(long = "rate-limit", value_name = "N/DURATION")]
-    rate_limits: Vec<RateLimit>,
-    /// Calls at once [default: that of the plan]
-    #[arg(long, value_name = "N", value_parser = units::whole::<u32>)]
-    concurrency: Option<u32>,
-    /// Where it may call, as "METHOD /path"; may be repeated [default: everywhere]
-    #[arg(long = "permission", value_name = "METHOD /PATH")]
-    permissions: Vec<Permission>,
-    /// From where it may be used; may be repeated [default: everywhere]
-    #[arg(long = "allow-ip", value_name = "CIDR", value_parser = parse_network)]
-    allow_ips: Vec<IpNet>,
+    #[command(flatten)]
+    spec: LicenseSpec,
     /// The shape of the new key
     #[arg(long, value_name = "FORMAT", value_parser = ["tallygate", "uuid", "apifew", "authforge"])]
     key_format: Option<String>,
@@ -241,16 +210,7 @@ impl CreateArguments {
     fn request(self) -> Result<CreateLicense, Error> {
         Ok(CreateLicense {
             app: self.app,
-            plan: self.plan,
-            user: self.user,
-            label: self.label,
-            expires_at: self.expires_at,
-            remaining: self.remaining,
-            refill: self.refill,
-            rate_limits: self.rate_limits,
-            concurrency: self.concurrency,
-            permissions: self.permissions,
-            allow_ips: self.allow_ips,
+            spec: self.spec,
             key_format: self.key_format,
             key: read_key(self.key)?,
         })
@@ -275,9 +235,9 @@ async fn extend(arguments: &ExtendArguments, client: &Client) -> Result<License,
         license = Some(extended.map_err(in_arguments)?);
     }
     if let Some(units) = arguments.remaining {
-        let request = ChangeLicense {
+        let request = LicenseUpdate {
             remaining: Some(Some(units)),
-            ..ChangeLicense::default()
+            ..LicenseUpdate::default()
         };
         license = Some(
             client
@@ -361,11 +321,11 @@ fn list_row(license: &License) -> [String; 8] {
     [
         license.id.to_string(),
         license.app.to_string(),
-        units::maybe(license.plan.as_ref()),
-        units::maybe(license.user.as_ref()),
-        units::maybe(license.label.as_ref()),
+        units::maybe(license.spec.plan.as_ref()),
+        units::maybe(license.spec.user.as_ref()),
+        units::maybe(license.spec.label.as_ref()),
         status(license.status).to_owned(),
-        units::maybe_time(license.expires_at),
+        units::maybe_time(license.spec.expires_at),
         units::words(&license.credentials.iter().map(prefix).collect::<Vec<_>>()),
     ]
 }
@@ -387,17 +347,20 @@ fn license_table(license: &License) -> Table {
     field("key", units::maybe(license.key.as_ref()));
     field("app", license.app.to_string());
     field("account", license.account.to_string());
-    field("plan", units::maybe(license.plan.as_ref()));
-    field("user", units::maybe(license.user.as_ref()));
-    field("label", units::maybe(license.label.as_ref()));
+    field("plan", units::maybe(license.spec.plan.as_ref()));
+    field("user", units::maybe(license.spec.user.as_ref()));
+    field("label", units::maybe(license.spec.label.as_ref()));
     field("status", status(license.status).to_owned());
     field("created", units::time(license.created_at));
-    field("expires", units::maybe_time(license.expires_at));
-    field("rate limits", units::words(&license.rate_limits));
-    field("concurrency", units::maybe(license.concurrency));
-    field("permissions", units::words(&license.permissions));
-    field("addresses", units::words(&license.allow_ips));
-    field("refill", units::maybe(license.refill));
+    field("expires", units::maybe_time(license.spec.expires_at));
+    field(
+        "rate limits",
+        units::words(&license.spec.limits.rate_limits),
+    );
+    field("concurrency", units::maybe(license.spec.limits.concurrency));
+    field("permissions", units::words(&license.spec.permissions));
+    field("addresses", units::words(&license.spec.allow_ips));
+    field("refill", units::maybe(license.spec.limits.refill));
     match &license.balance {
         Some(balance) => {
             field("units left", units::count(balance.remaining));
@@ -407,7 +370,12 @@ fn license_table(license: &License) -> Table {
         }
         None => field(
             "units",
-            license.remaining.map(units::count).unwrap_or_default(),
+            license
+                .spec
+                .limits
+                .remaining
+                .map(units::count)
+                .unwrap_or_default(),
         ),
     }
     for key in &license.credentials {
@@ -439,7 +407,7 @@ const fn status(status: LicenseStatus) -> &'static str {
 mod tests {
     use super::*;
     use crate::cli::{Cli, ClientCommand, Command};
-    use clap::Parser;
+    use clap::{Arg, CommandFactory, Parser};
 
     fn create(arguments: &[&str]) -> CreateLicense {
         let all = ["tallygate", "license", "create"].iter().chain(arguments);
@@ -487,13 +455,32 @@ mod tests {
             "--key-format",
             "apifew",
         ]);
-        assert_eq!(request.rate_limits.len(), 2);
-        assert_eq!(request.allow_ips[1].to_string(), "::1/128");
+        let fields = |spec| serde_json::to_value(spec).expect("plain data");
+        let (said, unsaid) = (fields(&request.spec), fields(&LicenseSpec::default()));
+        let mut command = Cli::command();
+        let license = command.find_subcommand_mut("license").expect("a command");
+        let create_command = license.find_subcommand_mut("create").expect("a command");
+        let help = create_command.render_long_help().to_string();
+        for name in LicenseSpec::field_names() {
+            assert_ne!(said[name], unsaid[name], "give {name} a value here");
+            let flag = create_command
+                .get_arguments()
+                .find(|flag| flag.get_id() == name);
+            let flag = flag.and_then(Arg::get_long).expect(name);
+            assert!(help.contains(&format!("--{flag} ")), "{help}");
+        }
+        assert_eq!(request.spec.limits.rate_limits.len(), 2);
+        assert_eq!(request.spec.allow_ips[1].to_string(), "::1/128");
         assert_eq!(
-            request.refill.map(|refill| refill.to_string()).as_deref(),
+            request
+                .spec
+                .limits
+                .refill
+                .map(|refill| refill.to_string())
+                .as_deref(),
             Some("5/1h,add")
         );
-        assert_eq!(request.permissions[0].to_string(), "GET /reports");
+        assert_eq!(request.spec.permissions[0].to_string(), "GET /reports");
         assert_eq!(request.key_format.as_deref(), Some("apifew"));
         assert_eq!(
             create(&["--app", "api", "--key", "an-old-key"])

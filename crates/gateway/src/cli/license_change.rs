@@ -1,130 +1,65 @@
 //! `tallygate license change`: new values for what was said when a license was made.
 
-use api_types::ChangeLicense;
-use clap::{Args, ValueEnum};
-use ipnet::IpNet;
-use model::{LicenseId, Permission, PlanName, RateLimit, Refill, Timestamp};
+use clap::builder::PossibleValuesParser;
+use clap::{ArgAction, Args, Command};
+use model::{LicenseId, LicenseUpdate};
+use serde_json::Value;
 
 use super::arguments::JsonArgument;
-use super::arguments::parse_network;
-use super::units;
 use crate::cli::Error;
 
 /// Arguments of `license change`.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
 pub(crate) struct ChangeArguments {
     /// The license
     pub(super) id: LicenseId,
-    /// The plan
-    #[arg(long, value_name = "NAME", group = "change")]
-    plan: Option<PlanName>,
-    /// A word for people
-    #[arg(long, group = "change")]
-    label: Option<String>,
-    /// When it ends, as RFC 3339
-    #[arg(long, value_name = "TIME", group = "change")]
-    expires_at: Option<Timestamp>,
-    /// Units left from now on
-    #[arg(long, value_name = "N", value_parser = units::left, group = "change")]
-    remaining: Option<u64>,
-    /// Units that come back by themselves; with `,add` what is left is kept
-    #[arg(long, value_name = "N/DURATION[,add]", group = "change")]
-    refill: Option<Refill>,
-    /// Calls in a window, in place of those before; several hold at once
-    #[arg(long = "rate-limit", value_name = "N/DURATION", group = "change")]
-    rate_limits: Option<Vec<RateLimit>>,
-    /// Calls at once
-    #[arg(long, value_name = "N", value_parser = units::whole::<u32>, group = "change")]
-    concurrency: Option<u32>,
-    /// Where it may call, as "METHOD /path", in place of those before; may be repeated
-    #[arg(long = "permission", value_name = "METHOD /PATH", group = "change")]
-    permissions: Option<Vec<Permission>>,
-    /// From where it may be used, in place of those before; may be repeated
-    #[arg(
-        long = "allow-ip",
-        value_name = "CIDR",
-        value_parser = parse_network,
-        group = "change"
-    )]
-    allow_ips: Option<Vec<IpNet>>,
+    #[command(flatten)]
+    update: LicenseUpdate,
     /// Take a value away: what the plan says, or no limit; may be repeated
-    #[arg(long, value_name = "FIELD", group = "change")]
-    clear: Vec<Field>,
+    #[arg(long, value_name = "FIELD", group = "change", value_parser = fields())]
+    clear: Vec<String>,
     #[command(flatten)]
     pub(super) json: JsonArgument,
 }
 
-/// What can be taken away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Field {
-    Plan,
-    Label,
-    ExpiresAt,
-    Remaining,
-    Refill,
-    RateLimit,
-    Concurrency,
-    Permission,
-    AllowIp,
-}
-
 impl ChangeArguments {
-    /// The request.
+    /// Returns the request.
     ///
     /// # Errors
     /// A field is set and taken away at once: which of the two is meant is not ours to say.
-    pub(super) fn request(self) -> Result<ChangeLicense, Error> {
-        let mut change = ChangeLicense {
-            plan: self.plan.map(Some),
-            label: self.label.map(Some),
-            expires_at: self.expires_at.map(Some),
-            remaining: self.remaining.map(Some),
-            refill: self.refill.map(Some),
-            rate_limits: self.rate_limits,
-            concurrency: self.concurrency.map(Some),
-            permissions: self.permissions,
-            allow_ips: self.allow_ips,
-        };
-        if let Some(field) = self.clear.iter().find(|field| field.is_set_by(&change)) {
-            let name = field.to_possible_value();
-            let name = name.as_ref().map_or("", |value| value.get_name());
-            return Err(Error::Usage(format!(
-                "--{name} and --clear {name} are both there: give one of the two"
-            )));
-        }
-        for field in self.clear {
-            match field {
-                Field::Plan => change.plan = Some(None),
-                Field::Label => change.label = Some(None),
-                Field::ExpiresAt => change.expires_at = Some(None),
-                Field::Remaining => change.remaining = Some(None),
-                Field::Refill => change.refill = Some(None),
-                Field::RateLimit => change.rate_limits = Some(Vec::new()),
-                Field::Concurrency => change.concurrency = Some(None),
-                Field::Permission => change.permissions = Some(Vec::new()),
-                Field::AllowIp => change.allow_ips = Some(Vec::new()),
+    pub(super) fn request(self) -> Result<LicenseUpdate, Error> {
+        let unreadable = |error: serde_json::Error| Error::Usage(error.to_string());
+        let mut request = serde_json::to_value(self.update).map_err(unreadable)?;
+        for flag in arguments().get_arguments() {
+            let name = flag.get_long().unwrap_or_default();
+            if !self.clear.iter().any(|cleared| cleared == name) {
+                continue;
             }
+            let field = &mut request[flag.get_id().as_str()];
+            if !field.is_null() {
+                return Err(Error::Usage(format!(
+                    "--{name} and --clear {name} are both there: give one of the two"
+                )));
+            }
+            *field = match flag.get_action() {
+                ArgAction::Append => Value::Array(Vec::new()),
+                _ => Value::Null,
+            };
         }
-        Ok(change)
+        serde_json::from_value(request).map_err(unreadable)
     }
 }
 
-impl Field {
-    /// Whether a change gives it a value.
-    fn is_set_by(self, change: &ChangeLicense) -> bool {
-        match self {
-            Self::Plan => change.plan.is_some(),
-            Self::Label => change.label.is_some(),
-            Self::ExpiresAt => change.expires_at.is_some(),
-            Self::Remaining => change.remaining.is_some(),
-            Self::Refill => change.refill.is_some(),
-            Self::RateLimit => change.rate_limits.is_some(),
-            Self::Concurrency => change.concurrency.is_some(),
-            Self::Permission => change.permissions.is_some(),
-            Self::AllowIp => change.allow_ips.is_some(),
-        }
-    }
+/// Returns the arguments that set fields of a license.
+fn arguments() -> Command {
+    LicenseUpdate::augment_args(Command::new("change"))
+}
+
+/// Reads the name of a field that can be taken away: of each that can be set.
+fn fields() -> PossibleValuesParser {
+    let arguments = arguments();
+    let names = arguments.get_arguments().filter_map(clap::Arg::get_long);
+    PossibleValuesParser::new(names.map(str::to_owned).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -139,7 +74,7 @@ mod tests {
         arguments: ChangeArguments,
     }
 
-    fn request(arguments: &[&str]) -> Option<ChangeLicense> {
+    fn request(arguments: &[&str]) -> Option<LicenseUpdate> {
         let id = LicenseId::generate().to_string();
         let words = ["change", &id].into_iter().chain(arguments.iter().copied());
         let parsed = Command::try_parse_from(words).ok()?;
@@ -149,11 +84,11 @@ mod tests {
     #[test]
     fn only_what_is_named_is_changed() {
         let change = request(&["--label", "new", "--clear", "plan", "--clear", "allow-ip"]);
-        let expected = ChangeLicense {
+        let expected = LicenseUpdate {
             plan: Some(None),
             label: Some(Some("new".to_owned())),
             allow_ips: Some(Vec::new()),
-            ..ChangeLicense::default()
+            ..LicenseUpdate::default()
         };
         assert_eq!(change, Some(expected));
         let lists = request(&["--rate-limit", "5/1s", "--rate-limit", "9/1h"]).expect("valid");

@@ -1,8 +1,7 @@
 //! Quantities in the form in which people read them.
 
-use std::str::FromStr;
-
 use model::Timestamp;
+pub(crate) use model::cli::{left, whole};
 
 /// Returns a count with separators: `1,234,567`.
 pub(crate) fn count(number: u64) -> String {
@@ -15,36 +14,6 @@ pub(crate) fn count(number: u64) -> String {
         text.push(digit);
     }
     text
-}
-
-/// Parses the whole number of an argument that sets what is left. A sign is refused, because people
-/// who write one mean to add to what is there.
-///
-/// # Errors
-/// Returns a sentence that says what to write instead.
-pub(crate) fn left(text: &str) -> Result<u64, String> {
-    if text.starts_with(['+', '-']) {
-        let words = "this sets the number and adds nothing: write the whole number that it is to be, such as 1000";
-        return Err(words.to_owned());
-    }
-    whole(text)
-}
-
-/// Parses a whole number.
-///
-/// # Errors
-/// Returns a sentence that says what to write instead.
-pub(crate) fn whole<N: FromStr>(text: &str) -> Result<N, String> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if let Some(number) = digits.then(|| text.parse().ok()).flatten() {
-        return Ok(number);
-    }
-    Err(match text.as_bytes() {
-        [b'+' | b'-', ..] => "write a whole number in digits without a sign, such as 10",
-        _ if digits => "that is more than can be counted: write a smaller number",
-        _ => "write a whole number in digits, such as 1000",
-    }
-    .to_owned())
 }
 
 /// Returns bytes in decimal units: `999 B`, `1.2 kB`, `34 MB`.

@@ -9,8 +9,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 
 use ::config::{Config, Upstream};
-use api_types::{CreateLicense, License};
-use model::{AppName, RateLimit};
+use api_types::{CreateLicense, License, LicenseSpec};
+use model::{AppName, Limits, RateLimit};
 
 use self::site::Site;
 pub(crate) use self::site::{Gate, Options};
@@ -84,8 +84,14 @@ pub(crate) async fn run<G: Gate>(
 async fn mint(client: &Client, app: &AppName, label: &str) -> Result<License, Error> {
     let rate_limit: RateLimit = "1000/1m".parse().expect("a rate limit");
     let request = CreateLicense {
-        label: Some(label.to_owned()),
-        rate_limits: vec![rate_limit],
+        spec: LicenseSpec {
+            label: Some(label.to_owned()),
+            limits: Limits {
+                rate_limits: vec![rate_limit],
+                ..Limits::default()
+            },
+            ..LicenseSpec::default()
+        },
         ..CreateLicense::of_app(app.clone())
     };
     client.post("/licenses", &request).await

@@ -3,12 +3,13 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use api_types::{Call, CallQuery, CreateLicense, License, UsageBy, UsageParameters};
+use api_types::{Call, CallQuery, CreateLicense, License, LicenseSpec, UsageBy, UsageParameters};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{HeaderMap, Request, header};
 use hyper_util::rt::TokioIo;
+use model::Limits;
 use model::usage::{UsageField, UsageRow};
 use tokio::net::TcpStream;
 
@@ -112,7 +113,7 @@ pub(super) async fn take(site: &Site, output: &mut Output) -> Result<(), Error> 
         let by = [UsageField::Status, UsageField::Outcome, UsageField::Plan];
         output.line(&format!(
             "license `{}`",
-            license.label.as_deref().unwrap_or_default()
+            license.spec.label.as_deref().unwrap_or_default()
         ))?;
         let parameters = UsageParameters {
             license: Some(license.id),
@@ -156,9 +157,15 @@ async fn license(
             .expect("a permission")
     };
     let request = CreateLicense {
-        label: Some(label.to_owned()),
-        rate_limits: vec![rate_limit.parse().expect("a rate limit")],
-        permissions: path.map(permission).into_iter().collect(),
+        spec: LicenseSpec {
+            label: Some(label.to_owned()),
+            limits: Limits {
+                rate_limits: vec![rate_limit.parse().expect("a rate limit")],
+                ..Limits::default()
+            },
+            permissions: path.map(permission).into_iter().collect(),
+            ..LicenseSpec::default()
+        },
         ..CreateLicense::of_app(site.app.clone())
     };
     site.client.post("/licenses", &request).await
@@ -180,7 +187,7 @@ fn record_table(calls: &[Call], licenses: &[&License]) -> Table {
             .iter()
             .find(|license| call.license_id == Some(license.id.to_string()));
         let label = owner
-            .and_then(|license| license.label.clone())
+            .and_then(|license| license.spec.label.clone())
             .unwrap_or_default();
         table.row(
             [call.call_id.clone(), label]

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use ipnet::IpNet;
 use model::{
-    ApiKey, CredentialId, CredentialInfo, Fingerprint, KeyFormat, LicenseId, LicenseStatus, Limits,
-    Permission, PlanName, RateLimit, Refill, Timestamp,
+    ApiKey, CredentialId, CredentialInfo, Fingerprint, KeyFormat, LicenseId, LicenseStatus,
+    LicenseUpdate, Limits, Timestamp,
 };
 use serde_json::{Value, json};
 use store::{AuditEntries, Changed, LicenseChange, LicenseFilter, StoredLicense};
@@ -34,47 +33,14 @@ pub struct BalanceView {
     pub next_refill_at: Option<Timestamp>,
 }
 
-/// A change of a license. A field that is `None` stays as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LicenseUpdate {
-    /// The plan; the inner `None`: that of the app.
-    pub plan: Option<Option<PlanName>>,
-    /// The label for people.
-    pub label: Option<Option<String>>,
-    /// The end.
-    pub expires_at: Option<Option<Timestamp>>,
-    /// The routes that the license may call; empty: all.
-    pub permissions: Option<Vec<Permission>>,
-    /// The networks that the license may be used from; empty: all.
-    pub allow_ips: Option<Vec<IpNet>>,
-    /// The number of units that are left from now on; the inner `None`: they are not counted.
-    pub remaining: Option<Option<u64>>,
-    /// The refill of the units.
-    pub refill: Option<Option<Refill>>,
-    /// The rate windows, which all hold at once; empty: those of the plan.
-    pub rate_limits: Option<Vec<RateLimit>>,
-    /// The number of calls that may run at once; the inner `None`: that of the plan.
-    pub concurrency: Option<Option<u32>>,
-}
-
-impl LicenseUpdate {
-    /// Returns the change of the limits; `None`: there is none. The units that are left are set
-    /// whenever a number for them is given.
-    fn limits(&self, before: &Limits) -> Result<Option<LicenseChange>, Error> {
-        let limits = Limits {
-            remaining: self.remaining.unwrap_or(before.remaining),
-            refill: self.refill.unwrap_or(before.refill),
-            rate_limits: match &self.rate_limits {
-                Some(windows) => windows.clone(),
-                None => before.rate_limits.clone(),
-            },
-            concurrency: self.concurrency.unwrap_or(before.concurrency),
-        };
-        validate::limits(&limits, before)?;
-        let balance = self.remaining.is_some();
-        let changes = balance || limits != *before;
-        Ok(changes.then(|| limits_change(before, limits, balance)))
-    }
+/// Returns the change of the limits that an update makes; `None`: it makes none. The units that are
+/// left are set whenever a number for them is given.
+fn limits_of(update: &LicenseUpdate, before: &Limits) -> Result<Option<LicenseChange>, Error> {
+    let limits = update.limits(before);
+    validate::limits(&limits, before)?;
+    let balance = update.remaining.is_some();
+    let changes = balance || limits != *before;
+    Ok(changes.then(|| limits_change(before, limits, balance)))
 }
 
 /// Returns a change of limits. The units that are left are set anew if `balance`, or if they were
@@ -185,7 +151,7 @@ impl AuditedLicensing {
         )?;
         let entries = self.of_update(action, update.remaining.is_some());
         let mut changes = Vec::new();
-        changes.extend(update.limits(&before.license.spec.limits)?);
+        changes.extend(limits_of(&update, &before.license.spec.limits)?);
         changes.extend(update.plan.map(LicenseChange::Plan));
         changes.extend(update.label.map(LicenseChange::Label));
         changes.extend(update.expires_at.map(LicenseChange::ExpiresAt));

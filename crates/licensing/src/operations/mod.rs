@@ -32,7 +32,7 @@ pub use api_keys::{
 };
 pub use app_credentials::{AppSecrets, IssuedAppSecret};
 pub(crate) use app_secret_cache::AppSecretCache;
-pub use change::{BalanceView, LicenseUpdate};
+pub use change::BalanceView;
 pub(crate) use expiry::ExpiryTask;
 pub use idempotency::{Idempotency, IdempotencyGuard, IdempotentRequest};
 pub(crate) use in_flight::InFlight;

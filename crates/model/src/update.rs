@@ -1,0 +1,18 @@
+//! Fields of changes, in which `null` differs from a field that is absent.
+
+use serde::{Deserialize, Deserializer};
+
+/// A new value, or `None` for `null`, which takes the value away. In an `Option`, whose `None`
+/// says that the field is absent and the value stays.
+pub type Nullable<T> = Option<T>;
+
+/// Reads a field that is there as `Some`, of `None` for `null`. With `#[serde(default)]`, an
+/// absent field is `None`.
+///
+/// # Errors
+/// Returns the error of the value.
+pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Nullable<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
