@@ -21,7 +21,7 @@ pub struct User {
     /// The app.
     pub app: AppName,
     /// The seller's own name for the user, such as an e-mail address; unique within the app,
-    /// compared as it is written. Licenses name it in [`License::user`](crate::License::user).
+    /// compared as it is written. Licenses name it in [`LicenseSpec::user`](crate::LicenseSpec::user).
     pub login: String,
     /// The name that the app may use for the user without knowing who they are.
     pub alias: Alias,
