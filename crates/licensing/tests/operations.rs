@@ -72,6 +72,31 @@ async fn a_license_is_shown_as_it_was_issued() {
 }
 
 #[tokio::test]
+async fn every_field_of_a_change_is_in_force_when_it_returns() {
+    let world = World::new().await;
+    let id = world.issue(Limits::default()).await.license.license.id;
+    let update = LicenseUpdate {
+        plan: Some(Some("pro".parse().unwrap())),
+        label: Some(Some("second customer".to_owned())),
+        expires_at: Some(Some(world.now().plus_micros(1))),
+        remaining: Some(Some(5)),
+        refill: Some(Some("3/1h,add".parse().unwrap())),
+        rate_limits: Some(windows(&["7/1m"]).rate_limits),
+        concurrency: Some(Some(2)),
+        permissions: Some(vec!["GET /reports".parse().unwrap()]),
+        allow_ips: Some(vec!["10.0.0.0/8".parse().unwrap()]),
+    };
+    let asked = serde_json::to_value(&update).unwrap();
+    let operator = world.licensing.acting(model::Actor::OPERATOR);
+    operator.change(id, update).await.unwrap();
+    let stored = world.licensing.license(id).await.unwrap();
+    let spec = serde_json::to_value(&stored.license.spec).unwrap();
+    for (name, value) in asked.as_object().unwrap() {
+        assert_eq!(&spec[name], value, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_request_may_not_say_is_refused_by_field_and_nothing_is_kept() {
     let world = World::new().await;
     let base = || IssueRequest::for_app(app());

@@ -143,20 +143,30 @@ impl AuditedLicensing {
     ) -> Result<StoredLicense, Error> {
         self.check(&update)?;
         let before = self.unrevoked(id).await?;
-        let (license, permissions) = (&before.license, update.permissions.as_deref());
-        self.check_served(
-            &license.app,
-            &license.account,
-            permissions.unwrap_or_default(),
-        )?;
-        let entries = self.of_update(action, update.remaining.is_some());
+        let (license, asked) = (&before.license, update.permissions.as_deref());
+        self.check_served(&license.app, &license.account, asked.unwrap_or_default())?;
+        let limits = limits_of(&update, &license.spec.limits)?;
+        // Every field is named, so that a new one that nothing carries out does not compile.
+        let LicenseUpdate {
+            plan,
+            label,
+            expires_at,
+            remaining,
+            // In `limits`, as `remaining` is.
+            refill: _,
+            rate_limits: _,
+            concurrency: _,
+            permissions,
+            allow_ips,
+        } = update;
+        let entries = self.of_update(action, remaining.is_some());
         let mut changes = Vec::new();
-        changes.extend(limits_of(&update, &before.license.spec.limits)?);
-        changes.extend(update.plan.map(LicenseChange::Plan));
-        changes.extend(update.label.map(LicenseChange::Label));
-        changes.extend(update.expires_at.map(LicenseChange::ExpiresAt));
-        changes.extend(update.permissions.map(LicenseChange::Permissions));
-        changes.extend(update.allow_ips.map(LicenseChange::AllowIps));
+        changes.extend(limits);
+        changes.extend(plan.map(LicenseChange::Plan));
+        changes.extend(label.map(LicenseChange::Label));
+        changes.extend(expires_at.map(LicenseChange::ExpiresAt));
+        changes.extend(permissions.map(LicenseChange::Permissions));
+        changes.extend(allow_ips.map(LicenseChange::AllowIps));
         if changes.is_empty() {
             return Ok(before);
         }
@@ -329,16 +339,29 @@ impl Licensing {
     }
 
     fn check(&self, update: &LicenseUpdate) -> Result<(), Error> {
-        if let Some(Some(name)) = &update.plan
+        // Every field is named, so that a new one that nothing checks does not compile.
+        let LicenseUpdate {
+            plan,
+            label,
+            expires_at,
+            // Checked by `limits_of`, which needs the limits before.
+            remaining: _,
+            refill: _,
+            rate_limits: _,
+            concurrency: _,
+            permissions,
+            allow_ips,
+        } = update;
+        if let Some(Some(name)) = plan
             && self.plans.load().plan(name).is_none()
         {
             return Err(Error::PlanUnknown(name.clone()));
         }
-        validate::text("label", update.label.as_ref().and_then(Option::as_deref))?;
-        validate::permissions(update.permissions.as_deref().unwrap_or_default())?;
+        validate::text("label", label.as_ref().and_then(Option::as_deref))?;
+        validate::permissions(permissions.as_deref().unwrap_or_default())?;
         let instead = "or disable or revoke the license to end it now";
-        validate::end(instead, update.expires_at.flatten(), self.clock.now())?;
-        validate::entries("allow_ips", update.allow_ips.as_ref().map_or(0, Vec::len))
+        validate::end(instead, expires_at.flatten(), self.clock.now())?;
+        validate::entries("allow_ips", allow_ips.as_ref().map_or(0, Vec::len))
     }
 
     /// Returns the balance of a license; `None`: its units are not counted.
