@@ -1,6 +1,7 @@
 //! The real binary in a process group of its own, with its configuration and data.
 
 mod cli;
+mod metrics;
 mod process;
 
 use std::fs;
@@ -395,31 +396,17 @@ impl Gateway {
     }
 
     /// Returns the sum of a metric over all its label sets that contain each of these
-    /// `name="value"` pairs; 0 when absent.
+    /// `name="value"` pairs; 0 when no series has them all.
     ///
     /// # Panics
-    /// When the metrics listener does not answer.
+    /// When the metrics listener does not answer, or shows no metric of this name at all: a name
+    /// that is misspelled would be 0 otherwise.
     #[must_use]
     pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let response = self
             .scrape("/metrics")
             .expect("the metrics listener answers");
-        let belongs = |line: &&str| {
-            let rest = line.strip_prefix(name);
-            rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
-                && labels.iter().all(|label| line.contains(label))
-        };
-        let value = |line: &str| {
-            line.rsplit(' ')
-                .next()
-                .and_then(|text| text.parse::<f64>().ok())
-        };
-        response
-            .text()
-            .lines()
-            .filter(belongs)
-            .filter_map(value)
-            .sum()
+        metrics::sum(&response.text(), name, labels)
     }
 
     /// Returns a page of the metrics listener; `None` if it does not answer.
