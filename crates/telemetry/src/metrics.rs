@@ -405,7 +405,43 @@ impl std::fmt::Debug for Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn every_metric_stands_in_the_documentation_and_no_other() {
+        let metrics = Metrics::new(1, &["delivered"], |_| "license_unknown");
+        // Without a series a family is left out.
+        metrics.expect_calls([CallLabels {
+            app: 1,
+            route: 2,
+            status: 200,
+            outcome: 0,
+        }]);
+        metrics.expect_refusals([(1, 2)]);
+        metrics.expect_upstream("api", "http://127.0.0.1:80");
+        metrics.store_parts_up(vec![("licenses", true)]);
+        let text = metrics.render();
+        let served: BTreeSet<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+            .collect();
+        let page = include_str!("../../../docs/operations.md");
+        let (_, table) = page
+            .split_once("| metric | what it counts |\n|---|---|\n")
+            .expect("a table of metrics");
+        let documented: BTreeSet<&str> = table
+            .lines()
+            .map_while(|row| row.strip_prefix("| ")?.split(" | ").next())
+            .flat_map(|names| names.split(", "))
+            .map(|name| name.trim_matches('`').split('{').next().unwrap_or_default())
+            .collect();
+        assert_eq!(
+            served, documented,
+            "served left, in docs/operations.md right"
+        );
+    }
 
     #[test]
     fn expected_series_are_there_at_0_and_one_code_is_one_series() {
