@@ -31,11 +31,13 @@ pub struct LicenseSpec {
         help = "The plan [default: that of the app]"
     )]
     pub plan: Option<PlanName>,
-    /// The seller's own name for the user whom the license is given to.
+    /// The seller's own name for the user whom the license is given to: 1 to 200 bytes without
+    /// control characters; `None`: to nobody by name. No change of the license sets it; the
+    /// deletion of the user takes it away.
     #[schemars(description = "The seller's own name for the user.")]
     #[arg(long, help = "Your own name for the user it is given to")]
     pub user: Option<String>,
-    /// A label for people; at most 200 bytes.
+    /// A label for people: 1 to 200 bytes without control characters; `None`: none.
     #[schemars(description = "A word for people.")]
     #[arg(long, help = "A word for people")]
     pub label: Option<String>,
@@ -87,7 +89,7 @@ pub struct LicenseUpdate {
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[arg(long, value_name = "NAME", value_parser = some::<PlanName>, help = "The plan")]
     pub plan: Option<Nullable<PlanName>>,
-    /// The label for people.
+    /// The label for people: 1 to 200 bytes without control characters; the inner `None`: none.
     #[schemars(description = "The word for people.")]
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[arg(long, value_parser = some::<String>, help = "A word for people")]

@@ -110,11 +110,11 @@ pub enum LicenseChange {
         /// Whether the units left are set anew.
         balance: bool,
     },
-    /// A new plan.
+    /// A new plan; `None`: that of the app.
     Plan(Option<PlanName>),
-    /// A new label.
+    /// A new label; `None` takes it away.
     Label(Option<String>),
-    /// A new list of routes that it may call.
+    /// A new list of routes that it may call; empty: all.
     Permissions(Vec<Permission>),
     /// A new list of the addresses that it may be used from; empty: any.
     AllowIps(Vec<IpNet>),

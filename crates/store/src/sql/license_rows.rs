@@ -16,10 +16,12 @@ use crate::rules::numbers;
 const POSTGRES_LICENSE: &str = "l.id, l.account, l.app, l.plan, l.\"user\", l.label, l.status, l.created_at, l.expires_at, \
     l.remaining, l.refill_amount, l.refill_every, l.refill_adds, l.rate_limits, l.concurrency, l.permissions, \
     l.allow_ips, l.version";
-/// The same in SQLite, where a refill is one column.
+/// The same in SQLite, where a refill is one column, `l.refill`. Two `NULL` stand for
+/// `refill_every` and `refill_adds`, so that each column after them has the same place in both.
 const SQLITE_LICENSE: &str = "l.id, l.account, l.app, l.plan, l.\"user\", l.label, l.status, l.created_at, l.expires_at, \
     l.remaining, l.refill, NULL, NULL, l.rate_limits, l.concurrency, l.permissions, l.allow_ips, l.version";
-/// The number of these columns.
+/// The number of these columns. In a row that has a credential, too, its columns begin at this
+/// place.
 pub(super) const LICENSE_COLUMNS: usize = 18;
 /// The columns in the order that [`read_credential`] reads.
 pub(super) const CREDENTIAL: &str = "c.id, c.kind, c.prefix, c.status, c.created_at, c.expires_at";
