@@ -1,7 +1,8 @@
 //! Many gates on one balance, each with connections of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use model::InstanceId;
 use store::{LeaseRequest, LeaseRound, LedgerStore, PostgresStore, QuotaStore};
@@ -71,18 +72,25 @@ async fn connections_that_are_cut_amid_leases_grant_nothing_twice_and_nothing_un
     let license = keep(&*gates[0], units(200, None)).await;
     let over = Arc::new(AtomicBool::new(false));
     let raw = connect(&url).await;
-    let stop = Arc::clone(&over);
+    let answered = Arc::new(AtomicUsize::new(0));
+    let (stop, answers) = (Arc::clone(&over), Arc::clone(&answered));
     let cutting = tokio::spawn(async move {
         let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
             WHERE application_name = 'tallygate' AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1";
         while !stop.load(Ordering::Relaxed) {
+            let before = answers.load(Ordering::Relaxed);
             raw.query(cut, &[]).await.expect("cut");
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            // On a busy machine connections would be cut faster than they do anything.
+            while answers.load(Ordering::Relaxed) == before && !stop.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
         }
     });
     let mut racing = JoinSet::new();
     for number in 0..16 {
         let gate = Arc::clone(&gates[number % GATES]);
+        let answered = Arc::clone(&answered);
         racing.spawn(async move {
             let (instance, mut heard) = (InstanceId::generate(), 0);
             for number in 1..=10 {
@@ -101,8 +109,9 @@ async fn connections_that_are_cut_amid_leases_grant_nothing_twice_and_nothing_un
                         Ok(grants) => break heard += grants[0].units,
                         Err(error) => assert!(error.is_unavailable(), "{error}"),
                     }
-                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                    tokio::time::sleep(Duration::from_millis(5)).await;
                 }
+                answered.fetch_add(1, Ordering::Relaxed);
             }
             heard
         });
