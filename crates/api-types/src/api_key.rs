@@ -1,7 +1,7 @@
 //! API keys on the wire of the native API.
 //!
-//! Requests also take the names and units of better-auth for what that protocol keeps from its clients, so that a server
-//! which used it can send the same fields here.
+//! Requests also take the names and units of better-auth for what that protocol keeps from its
+//! clients, so that a server which used it can send the same fields here.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use model::update::given;
 
-/// An API key to be made. Nothing is required.
+/// A request to create an API key. No field is required.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CreateApiKey {
@@ -28,45 +28,45 @@ pub struct CreateApiKey {
     /// The user that it is given to, by the seller's own name for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// A word for people.
+    /// A label for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What the key begins with.
+    /// The text that the key begins with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<ApiKeyPrefix>,
-    /// What the owner keeps with it.
+    /// Data that the owner keeps with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
-    /// Actions by resource that it gives leave for.
+    /// The actions that it permits, by resource.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permissions: Option<ResourcePermissions>,
-    /// When it ends; absent: never.
+    /// The time at which it ends; absent: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// Instead: after how long.
+    /// The time after which it ends; instead of `expires_at`.
     #[serde(alias = "expiresIn", skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<Lasting<1>>,
-    /// Units given to start with; absent: not counted.
+    /// The units given to start with; absent: not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = model::MAX_SAFE_INTEGER))]
     pub remaining: Option<u64>,
-    /// How they come back, as in `5/1h`.
+    /// The refill of the units, as in `5/1h`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refill: Option<Refill>,
-    /// Instead: units that come back at once; with `refill_interval`.
+    /// The units of one refill; with `refill_interval`, instead of `refill`.
     #[serde(alias = "refillAmount", skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = model::MAX_SAFE_INTEGER))]
     pub refill_amount: Option<u64>,
-    /// Instead: time between refills.
+    /// The time between refills; with `refill_amount`, instead of `refill`.
     #[serde(alias = "refillInterval", skip_serializing_if = "Option::is_none")]
     pub refill_interval: Option<Lasting<1_000>>,
     /// The rate limit, as in `10/1d`; absent: that of the configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
-    /// Instead: calls of a window, or the length of one, or both.
+    /// The calls of a rate window; alone or with `rate_limit_window`, instead of `rate_limit`.
     #[serde(alias = "rateLimitMax", skip_serializing_if = "Option::is_none")]
     pub rate_limit_max: Option<u32>,
-    /// As above.
+    /// The length of a rate window; alone or with `rate_limit_max`, instead of `rate_limit`.
     #[serde(alias = "rateLimitTimeWindow", skip_serializing_if = "Option::is_none")]
     pub rate_limit_window: Option<Lasting<1_000>>,
     /// Whether the rate limit holds; absent: it does.
@@ -74,7 +74,7 @@ pub struct CreateApiKey {
     pub rate_limit_enabled: Option<bool>,
 }
 
-/// What is to be changed of an API key; what is absent stays.
+/// A change of an API key; absent fields stay.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ChangeApiKey {
@@ -84,39 +84,39 @@ pub struct ChangeApiKey {
     /// Whether it may be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// When it ends; `null`: never.
+    /// The time at which it ends; `null`: never.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Option<Timestamp>>,
-    /// Instead: after how long from now.
+    /// The time from now after which it ends; instead of `expires_at`.
     #[serde(alias = "expiresIn", skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<Lasting<1>>,
-    /// What the owner keeps with it; `null`: nothing.
+    /// Data that the owner keeps with it; `null`: none.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Option<Metadata>>,
-    /// Actions by resource; `null`: none.
+    /// The actions that it permits, by resource; `null`: none.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Option<ResourcePermissions>>,
-    /// What is left; `null`: not counted.
+    /// The units that are left; `null`: not counted.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = model::MAX_SAFE_INTEGER))]
     pub remaining: Option<Option<u64>>,
-    /// How it comes back; `null`: not at all.
+    /// The refill of the units; `null`: none.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub refill: Option<Option<Refill>>,
-    /// Instead: units that come back at once; with `refill_interval`.
+    /// The units of one refill; with `refill_interval`, instead of `refill`.
     #[serde(alias = "refillAmount", skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = model::MAX_SAFE_INTEGER))]
     pub refill_amount: Option<u64>,
-    /// Instead: time between refills.
+    /// The time between refills; with `refill_amount`, instead of `refill`.
     #[serde(alias = "refillInterval", skip_serializing_if = "Option::is_none")]
     pub refill_interval: Option<Lasting<1_000>>,
     /// The rate limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
-    /// Instead: calls of a window, or the length of one, or both.
+    /// The calls of a rate window; alone or with `rate_limit_window`, instead of `rate_limit`.
     #[serde(alias = "rateLimitMax", skip_serializing_if = "Option::is_none")]
     pub rate_limit_max: Option<u32>,
-    /// As above.
+    /// The length of a rate window; alone or with `rate_limit_max`, instead of `rate_limit`.
     #[serde(alias = "rateLimitTimeWindow", skip_serializing_if = "Option::is_none")]
     pub rate_limit_window: Option<Lasting<1_000>>,
     /// Whether the rate limit holds.
@@ -124,52 +124,53 @@ pub struct ChangeApiKey {
     pub rate_limit_enabled: Option<bool>,
 }
 
-/// A length of time: text such as `1h`, or a number of which `PER_SECOND` make a second, rounded up to whole seconds.
+/// A length of time: text such as `1h`, or a number of which `PER_SECOND` make a second, rounded up
+/// to whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Lasting<const PER_SECOND: u64>(pub Interval);
 
-/// A key to be verified.
+/// A request to verify a key.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VerifyApiKey {
     /// The key.
     pub key: String,
-    /// What it must give leave for; absent: nothing in particular.
+    /// The actions that it must permit, by resource; absent: none in particular.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<ResourcePermissions>,
 }
 
-/// What a verification says.
+/// The result of a verification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VerifiedApiKey {
     /// Whether the key is valid.
     pub valid: bool,
-    /// Why not: `unknown`, `disabled`, `expired`, `not_permitted`, `exhausted` or `rate_limited`.
+    /// The reason why the key is not valid: `unknown`, `disabled`, `expired`, `not_permitted`, `exhausted` or `rate_limited`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
-    /// Seconds after which another try may pass.
+    /// The number of seconds after which another try may pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
-    /// How a valid key was made: as an `api_key`, or with a `license`.
+    /// The way in which a valid key was made: as an `api_key`, or with a `license`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// The key after this use; one that was made with a license shows what an API key would.
+    /// The key after this use; a key that was made with a license shows what an API key would.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<ApiKey>,
 }
 
-/// How many keys were deleted.
+/// The result of a deletion of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeletedApiKeys {
-    /// So many.
+    /// The number of keys that were deleted.
     pub deleted: u64,
 }
 
 /// An API key.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ApiKey {
-    /// Its identity, also that of its license.
+    /// The identity, also that of its license.
     pub id: LicenseId,
     /// The key, shown when it is made and never again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -180,40 +181,40 @@ pub struct ApiKey {
     pub app: AppName,
     /// The user that it was given to.
     pub user: Option<String>,
-    /// A word for people.
+    /// A label for people.
     pub name: Option<String>,
     /// The first characters of the key.
     pub start: String,
-    /// What the key was asked to begin with.
+    /// The text that the key was asked to begin with.
     pub prefix: Option<ApiKeyPrefix>,
     /// Whether it may be used.
     pub enabled: bool,
-    /// When it ends.
+    /// The time at which it ends.
     pub expires_at: Option<Timestamp>,
-    /// What the owner keeps with it.
+    /// Data that the owner keeps with it.
     pub metadata: Option<Metadata>,
-    /// Actions by resource that it gives leave for.
+    /// The actions that it permits, by resource.
     pub permissions: Option<ResourcePermissions>,
-    /// Units that are left; `null`: not counted.
+    /// The units that are left; `null`: not counted.
     pub remaining: Option<u64>,
-    /// The same as text, where it is above 9007199254740991.
+    /// The text of `remaining`, where that is above 9007199254740991.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_text: Option<Digits>,
-    /// How they come back.
+    /// The refill of the units.
     pub refill: Option<Refill>,
-    /// When they did last.
+    /// The time of the last refill.
     pub last_refill_at: Option<Timestamp>,
-    /// Its rate limit.
+    /// The rate limit.
     pub rate_limit: Option<RateLimit>,
-    /// Whether that holds.
+    /// Whether the rate limit holds.
     pub rate_limit_enabled: bool,
-    /// Calls that passed in the present window.
+    /// The number of calls that passed in the present window.
     pub request_count: u32,
-    /// When it was used last.
+    /// The time of its last use.
     pub last_request: Option<Timestamp>,
-    /// When it was made.
+    /// The time at which it was made.
     pub created_at: Timestamp,
-    /// When it was changed or used last.
+    /// The time of its last change or use.
     pub updated_at: Timestamp,
 }
 

@@ -5,57 +5,57 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Which lines are asked for.
+/// A selection of lines of the audit log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
-    /// Only things of this account.
+    /// Only lines on things of this account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountName>,
-    /// Only what was done by this one: `operator`, `gate`, `unknown`, or an id.
+    /// Only lines on actions of this actor: `operator`, `gate`, `unknown`, or an id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
-    /// Only this action, as in `license.create`; with a dot at its end all of that kind (`license.`).
+    /// Only lines on this action, as in `license.create`; with a dot at its end, on all actions of that kind (`license.`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// Only what was done to this id or name.
+    /// Only lines on the thing of this id or name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// Only at this time or later.
+    /// Only lines of this time or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
-    /// Only before this time.
+    /// Only lines from before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
-    /// Lines of a page at most; 1 to 1,000.
+    /// The largest number of lines of a page; 1 to 1,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// What `next` of the page before said.
+    /// The `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
 
-/// A line of the audit log as it is answered. Texts where the domain has types: a client shows what it does not know yet.
+/// A line of the audit log as it is answered. Its fields are texts where the domain has types: a client shows values that it does not know yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditLine {
-    /// Identity.
+    /// The identity.
     pub id: String,
-    /// When.
+    /// The time of the action.
     pub at: Timestamp,
     /// The account whose things it is about; `null`: none, or not known.
     pub account: Option<AccountName>,
-    /// Who: `operator` (on the gate's own host), `gate`, `unknown`, or the id of a management key or a license.
+    /// The actor: `operator` (on the gate's own host), `gate`, `unknown`, or the id of a management key or a license.
     pub actor: String,
-    /// From where; `null` on the gate's own host.
+    /// The address of the actor; `null` on the gate's own host.
     pub address: Option<String>,
-    /// What was done.
+    /// The action, as in `license.create`.
     pub action: String,
-    /// What it was done to.
+    /// The id or name of the thing that it was done to.
     pub subject: String,
-    /// What was there before and is not any more.
+    /// The values before the action, of what it changed.
     pub before: Option<Value>,
-    /// What is there now and was not before.
+    /// The values after the action, of what it changed.
     pub after: Option<Value>,
-    /// How often, where a flood was folded into one line; else 1.
+    /// The number of times, where a flood was folded into one line; else 1.
     pub count: u32,
 }

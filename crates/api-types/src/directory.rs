@@ -1,4 +1,4 @@
-//! What is served, what it costs, who sells it, and how the gate is.
+//! Accounts, apps, plans and the status of the gate, on the wire.
 
 use model::{
     AccountName, AppId, AppName, Currency, InstanceId, Interval, Money, PlanName, PlanRevisionId,
@@ -7,24 +7,24 @@ use model::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An account to be made.
+/// A request to create an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateAccount {
-    /// Its name.
+    /// The name.
     pub name: AccountName,
 }
 
 /// An account as it is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Account {
-    /// Identity; the same as the name.
+    /// The identity; the same as the name.
     pub id: AccountName,
-    /// Its name.
+    /// The name.
     pub name: AccountName,
-    /// When it was made.
+    /// The time at which it was made.
     pub created_at: Timestamp,
-    /// Since when it is switched off; absent or null: it is not.
+    /// The time since which it is switched off; absent or null: it is not.
     #[serde(default)]
     pub disabled_at: Option<Timestamp>,
 }
@@ -32,28 +32,28 @@ pub struct Account {
 /// An app as the configuration has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct App {
-    /// Its name.
+    /// The name.
     pub name: AppName,
     /// The account that sells it.
     pub account: AccountName,
-    /// Hosts that it serves; none: every host.
+    /// The hosts that it serves; none: every host.
     pub hosts: Vec<String>,
-    /// Where calls are forwarded to; not said to keys for one license.
+    /// The upstreams that calls are forwarded to; not said to keys for one license.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<String>,
     /// The plan of licenses that name none; to a key for one license only if that names none.
     pub plan: Option<PlanName>,
-    /// `live` or `test`.
+    /// The mode: `live` or `test`.
     pub mode: String,
-    /// Declared routes as `METHODS /path`; none: every path and method.
+    /// The declared routes, as `METHODS /path`; none: every path and method.
     pub routes: Vec<String>,
 }
 
-/// A new secret of an app.
+/// A request to make a new secret of an app.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RenewAppSecret {
-    /// How long the secrets before stay valid; absent: one day.
+    /// The time for which the secrets before stay valid; absent: one day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Interval>,
     /// Whether the secrets before end now, as after a theft.
@@ -61,21 +61,21 @@ pub struct RenewAppSecret {
     pub at_once: bool,
 }
 
-/// What the software that is sold with an app proves itself with, and what it verifies answers with.
+/// The credentials of the software that is sold with an app: the secret that it proves itself with, and the key that it verifies answers with.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AppCredentials {
     /// The app.
     pub app: AppName,
-    /// Its identity; the same for ever.
+    /// The identity; the same for ever.
     pub app_id: AppId,
     /// The secret, shown this once: only in the answer to its creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_secret: Option<String>,
     /// The public key of the app, 32 bytes (Ed25519) in standard base64.
     pub public_key: String,
-    /// When the secret in use was made; null: none was.
+    /// The time at which the secret in use was made; null: none was.
     pub created_at: Option<Timestamp>,
-    /// Until when a secret before it is taken; null: none is.
+    /// The time until which a secret before it is taken; null: none is.
     pub former_until: Option<Timestamp>,
 }
 
@@ -96,37 +96,37 @@ impl std::fmt::Debug for AppCredentials {
 /// A plan as the configuration has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
-    /// Its name.
+    /// The name.
     pub name: PlanName,
     /// The revision that calls are priced by now.
     pub revision: PlanRevisionId,
     /// The currency of its price.
     pub currency: Currency,
-    /// What a billed unit costs.
+    /// The price of a billed unit.
     pub price_per_unit: Money,
-    /// Windows for licenses that have none of their own.
+    /// The rate limits of licenses that have none of their own.
     pub rate_limits: Vec<RateLimit>,
-    /// Calls at once for licenses that have no limit of their own.
+    /// The largest number of calls at once, for licenses that have no such limit of their own.
     pub concurrency: Option<u32>,
-    /// Words that adapters give a meaning to.
+    /// The features: words that adapters give a meaning to.
     pub features: Vec<String>,
 }
 
-/// How the gate is.
+/// The status of the gate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// The version of the program.
     pub version: String,
-    /// Its label.
+    /// The label of the gate.
     pub node: String,
-    /// This start of it.
+    /// The instance: this start of the gate.
     pub instance: InstanceId,
-    /// When it started.
+    /// The time at which it started.
     pub started_at: Timestamp,
     /// The time by its clock.
     pub now: Timestamp,
-    /// Where it takes calls.
+    /// The addresses on which it takes calls.
     pub listen: Vec<String>,
-    /// Apps that it serves.
+    /// The number of apps that it serves.
     pub apps: usize,
 }

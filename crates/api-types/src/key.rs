@@ -10,32 +10,32 @@ use serde::{Deserialize, Serialize};
 use crate::Scope;
 use model::network::{given_networks, networks};
 
-/// A management key to be made.
+/// A request to create a management key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateManagementKey {
-    /// A word for people.
+    /// A label for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The account it acts for; absent: that of the app, of the key that asks, or `default`.
+    /// The account that it acts for; absent: that of the app, of the key that asks, or `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountName>,
-    /// The only app it may act on; absent: every app of the account.
+    /// The only app that it may act on; absent: every app of the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<AppName>,
-    /// The only license it may act on, and the one that tokens of a pair draw on.
+    /// The only license that it may act on, and the one that tokens of a pair draw on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<LicenseId>,
-    /// What it may do; none: everything, and with `license` all that reads, which is the most that such a key has.
+    /// The scopes of what it may do; none: everything, and with `license` all that reads, which is the most that such a key has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<Scope>,
-    /// When it ends; absent: never.
+    /// The time at which it ends; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// Whether a secret is made beside the key.
     #[serde(default)]
     pub pair: bool,
-    /// From where it may be used; none: from everywhere.
+    /// The networks from which it may be used; none: all.
     #[serde(
         default,
         skip_serializing_if = "Vec::is_empty",
@@ -45,11 +45,11 @@ pub struct CreateManagementKey {
     pub allow_ips: Vec<IpNet>,
 }
 
-/// What is changed of a management key; absent fields stay.
+/// A change of a management key; absent fields stay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeManagementKey {
-    /// From where it may be used; an empty list: from everywhere.
+    /// The networks from which it may be used; an empty list: all.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -62,7 +62,7 @@ pub struct ChangeManagementKey {
 /// A management key as it is answered.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ManagementKey {
-    /// Identity.
+    /// The identity.
     pub id: ManagementKeyId,
     /// The key, in answers to creation and rotation only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,30 +70,30 @@ pub struct ManagementKey {
     /// The secret of a pair, in answers to creation and rotation only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
-    /// The account it acts for.
+    /// The account that it acts for.
     pub account: AccountName,
-    /// The only app it may act on.
+    /// The only app that it may act on.
     pub app: Option<AppName>,
-    /// The only license it may act on.
+    /// The only license that it may act on.
     pub license_id: Option<LicenseId>,
     /// The license that tokens of a pair draw on; for a pair of an app it is made with the first token.
     #[serde(default)]
     pub draws_on: Option<LicenseId>,
-    /// A word for people.
+    /// A label for people.
     pub name: Option<String>,
-    /// What it may do; none: everything, and where it is for one license nothing.
+    /// The scopes of what it may do; none: everything, and where it is for one license nothing.
     pub scopes: Vec<String>,
-    /// From where it may be used; none: from everywhere.
+    /// The networks from which it may be used; none: all.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub allow_ips: Vec<IpNet>,
     /// The first characters of the key.
     pub prefix: String,
-    /// When it was made.
+    /// The time at which it was made.
     pub created_at: Timestamp,
-    /// When it ends.
+    /// The time at which it ends.
     pub expires_at: Option<Timestamp>,
-    /// When it was revoked.
+    /// The time at which it was revoked.
     pub revoked_at: Option<Timestamp>,
 }
 

@@ -1,4 +1,4 @@
-//! What is asked of the ledger, and what it answers.
+//! Requests to the ledger and its answers, on the wire.
 
 use std::path::PathBuf;
 
@@ -6,8 +6,8 @@ use model::{AppName, InstanceId, LicenseId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The header of an answer that lacks records: how many. Those of earlier starts are still being read, others the disk of the
-/// journal has not taken in time.
+/// The header that holds the number of records that an answer lacks: records of earlier starts are
+/// still being read, and others the disk of the journal has not taken in time.
 pub const RECORDS_BEHIND: &str = "tallygate-records-behind";
 
 /// The result of counting everything again; all numbers are calls.
@@ -15,86 +15,86 @@ pub const RECORDS_BEHIND: &str = "tallygate-records-behind";
 pub struct Verification {
     /// Whether every call is there once, and nothing else is wrong.
     pub clean: bool,
-    /// Calls that were taken into the journal.
+    /// The calls that were taken into the journal.
     pub accepted: u64,
-    /// Calls in the rollups.
+    /// The calls in the rollups.
     pub stored: u64,
-    /// Calls closed and not rolled up yet.
+    /// The calls that are closed and not rolled up yet.
     pub pending: u64,
-    /// Calls that should be there and are not.
+    /// The calls that should be there and are not.
     pub lost: u64,
-    /// Calls that are there more than once.
+    /// The calls that are there more than once.
     pub duplicated: u64,
-    /// What is wrong, and where.
+    /// The faults, and where they are.
     pub problems: Vec<Finding>,
 }
 
-/// One thing that is wrong.
+/// A fault in the records.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
-    /// The word for it.
+    /// The word of the fault.
     pub fault: String,
-    /// The instance, where it is one's.
+    /// The instance, if the fault is in the records of one.
     pub instance: Option<InstanceId>,
-    /// The lane, where it is one's.
+    /// The lane, if the fault is in the records of one.
     pub lane: Option<u32>,
-    /// The file, where it is one's.
+    /// The file, if the fault is in one.
     pub file: Option<String>,
-    /// The first and the last record, where it is about a range.
+    /// The first and the last record, if the fault is in a range of records.
     pub range: Option<(u64, u64)>,
-    /// What was found, for people.
+    /// A sentence on what was found, for people.
     pub detail: String,
     /// Whether a rebuild may heal it.
     pub rebuild_heals: bool,
 }
 
-/// What to ship.
+/// A request to ship records into the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ship {
-    /// The journal directory of a dead instance; absent: what is pending here.
+    /// The journal directory of a dead instance; absent: the pending records of this gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
 }
 
-/// What was shipped.
+/// The result of shipping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Shipped {
-    /// Whether something came in that was not there before.
+    /// Whether records were shipped that were not in the store before.
     pub anew: bool,
-    /// Records of this gate that are closed and not rolled up: those of calls that ended meanwhile.
+    /// The records of this gate that are closed and not rolled up: those of calls that ended meanwhile.
     pub pending: u64,
 }
 
-/// What was made anew.
+/// The result of a rebuild.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rebuilt {
-    /// Files in the new manifest.
+    /// The number of files in the new manifest.
     pub files: usize,
-    /// Files that were written again from the journal.
+    /// The files that were written again from the journal.
     pub remade: Vec<String>,
-    /// Files that are gone or changed and could not be made again: restore them from a copy.
+    /// The files that are gone or changed and could not be made again: restore them from a copy.
     pub missing: Vec<String>,
-    /// Rows of the new rollups.
+    /// The number of rows of the new rollups.
     pub rows: usize,
 }
 
-/// Which calls to export, and how.
+/// A selection of calls to export, and its format.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExportQuery {
-    /// `jsonl`, `csv` or `parquet`.
+    /// The format: `jsonl`, `csv` or `parquet`.
     pub format: String,
-    /// Only this license.
+    /// Only calls that this license pays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<LicenseId>,
-    /// Only this app.
+    /// Only calls to this app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<AppName>,
-    /// Only calls that began at or after this.
+    /// Only calls that began at this time or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
-    /// Only calls that began before this.
+    /// Only calls that began before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
 }

@@ -13,12 +13,12 @@ use serde_json::{Map, Value};
 
 use crate::one_of::OneOf;
 
-/// A license to be made. Only `app` is required.
+/// A request to create a license. Only `app` is required.
 #[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(transform = as_requested)]
 pub struct CreateLicense {
-    /// The app it opens. Its account becomes the license's.
+    /// The app that it opens. Its account becomes the license's.
     pub app: AppName,
     /// The terms of the license.
     #[serde(flatten)]
@@ -31,45 +31,45 @@ pub struct CreateLicense {
     pub key: Option<String>,
 }
 
-/// Many licenses to be made, all or none.
+/// A request to create many licenses, all or none.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BulkCreate {
-    /// 1 to 10,000 of them.
+    /// The licenses, 1 to 10,000 of them.
     pub licenses: Vec<CreateLicense>,
 }
 
-/// What a bulk creation answers, in the order of the request.
+/// A license that a bulk creation made; the answer lists them in the order of the request.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Created {
-    /// Identity of the license.
+    /// The identity of the license.
     pub id: LicenseId,
-    /// Its key, shown here only.
+    /// The key, shown here only.
     pub key: String,
 }
 
-/// A later end for a license: one of the two.
+/// A later end of a license: one of the two fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Extend {
     /// The new end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// So much later than the present end, or than now if that has passed.
+    /// The time to add to the present end, or to now if that has passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Interval>,
 }
 
-/// A new key in place of those before.
+/// A replacement of the keys of a license by a new one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rotate {
-    /// How long the keys before stay valid; absent: not at all.
+    /// The time for which the keys before stay valid; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Interval>,
 }
 
-/// One more key for a license.
+/// A request to add a key to a license.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddCredential {
@@ -81,11 +81,11 @@ pub struct AddCredential {
     pub key: Option<String>,
 }
 
-/// A key of a license to be ended for ever.
+/// A request to end a key of a license for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeCredential {
-    /// The credential; a license shows those it has.
+    /// The credential, one of those that the license shows.
     pub credential: CredentialId,
 }
 
@@ -93,51 +93,51 @@ pub struct RevokeCredential {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = as_answered)]
 pub struct License {
-    /// Identity.
+    /// The identity.
     pub id: LicenseId,
     /// The key, in answers to creation and rotation only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The account that sells the app.
     pub account: AccountName,
-    /// The app it opens.
+    /// The app that it opens.
     pub app: AppName,
     /// The terms of the license; `remaining` is what is left of the units.
     #[serde(flatten)]
     pub spec: LicenseSpec,
-    /// `active`, `disabled` or `revoked`.
+    /// The status: `active`, `disabled` or `revoked`.
     pub status: LicenseStatus,
-    /// When it was made.
+    /// The time at which it was made.
     pub created_at: Timestamp,
-    /// The same as text, where it is above 9007199254740991.
+    /// The text of `remaining`, where that is above 9007199254740991.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_text: Option<Digits>,
-    /// Its keys, without the keys.
+    /// The credentials, without the keys themselves.
     pub credentials: Vec<CredentialInfo>,
-    /// How its units stand, where they are counted.
+    /// The balance of its units, where they are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balance: Option<Balance>,
 }
 
-/// How the units of a license stand.
+/// The balance of the units of a license.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Balance {
-    /// Units granted since the last refill that replaced them.
+    /// The units granted since the last refill that replaced them.
     pub granted: u64,
-    /// The same as text, where it is above 9007199254740991.
+    /// The text of `granted`, where that is above 9007199254740991.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted_text: Option<Digits>,
-    /// Units that calls can still take.
+    /// The units that calls can still take.
     pub remaining: u64,
-    /// The same as text, where it is above 9007199254740991.
+    /// The text of `remaining`, where that is above 9007199254740991.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_text: Option<Digits>,
-    /// Units that calls took.
+    /// The units that calls took.
     pub taken: u64,
-    /// The same as text, where it is above 9007199254740991.
+    /// The text of `taken`, where that is above 9007199254740991.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_text: Option<Digits>,
-    /// When units come back next.
+    /// The time of the next refill.
     pub next_refill_at: Option<Timestamp>,
 }
 
@@ -159,7 +159,7 @@ fn as_answered(schema: &mut Schema) {
             property.remove("maximum");
             property.insert(
                 "description".to_owned(),
-                "Units left; `null`: not counted.".into(),
+                "The units that are left; `null`: not counted.".into(),
             );
         } else if let Some(Value::String(text)) = property.get_mut("description") {
             *text = text

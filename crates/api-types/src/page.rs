@@ -3,47 +3,48 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Items of a page where the caller names no number.
+/// The number of items of a page where the caller names none.
 pub const DEFAULT_LIMIT: usize = 100;
-/// Most items of a page.
+/// The largest number of items of a page.
 pub const LARGEST_LIMIT: usize = 1_000;
 
-/// One page of a list.
+/// A page of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "{T}List")]
 pub struct List<T> {
     /// The items, in a fixed order.
     pub items: Vec<T>,
-    /// Give it as `cursor` to get the next page; absent on the last.
+    /// The `cursor` of the next page; absent on the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-/// Which page is asked for, of a list in the order of `C`.
+/// A selection of a page, of a list in the order of `C`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Page<C> {
-    /// Items of a page at most; 1 to 1,000.
+    /// The largest number of items of a page; 1 to 1,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// What `next` of the page before said.
+    /// The `next` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<C>,
 }
 
-/// Parameters of a request that takes none.
+/// The parameters of a request that takes none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
 impl<T> List<T> {
-    /// A list that is complete.
+    /// Makes a list that is complete.
     #[must_use]
     pub const fn whole(items: Vec<T>) -> Self {
         Self { items, next: None }
     }
 
-    /// A page of up to `limit` items cut from up to `limit + 1`, the cursor being that of the last one handed out.
+    /// Makes a page of up to `limit` items, cut from up to `limit + 1`. Its cursor is that of the
+    /// last item on it.
     #[must_use]
     pub fn cut(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
         let more = items.len() > limit;
@@ -52,9 +53,10 @@ impl<T> List<T> {
         Self { items, next }
     }
 
-    /// The page of a list held in memory that begins behind `cursor`, in the order of what tells its items apart.
+    /// Makes the page of a list held in memory that begins behind `cursor`, in the order of
+    /// `place`, which tells items apart.
     ///
-    /// What comes to the list between two pages moves no other item to another page or off both.
+    /// An item that is added between two pages moves no other item to another page or off both.
     #[must_use]
     pub fn page<C: Ord + ToString>(
         mut items: Vec<T>,

@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 /// The body of a problem.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProblemBody {
-    /// `about:blank`: the kind is told by `code`.
+    /// The type, always `about:blank`: `code` tells the kind.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The sentence of the kind.
+    /// The sentence on the kind of problem.
     pub title: String,
-    /// The HTTP status again.
+    /// The HTTP status of the answer.
     pub status: u16,
-    /// The word of the kind.
+    /// The word for the kind of problem.
     pub code: String,
-    /// This case.
+    /// The sentence on this case.
     pub detail: String,
-    /// The field of the request that it is about.
+    /// The field of the request that the problem is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Questions about usage and calls.
+//! Queries of usage and of calls, on the wire.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,92 +10,92 @@ use serde::de::IntoDeserializer;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Fields to group usage by, each at most once: `license,day`.
+/// The fields to group usage by, each at most once: `license,day`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UsageBy(pub Vec<UsageField>);
 
-/// Why a text is not a [`UsageBy`].
+/// The reason why a text is not a [`UsageBy`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseUsageByError {
-    /// Not a field.
+    /// A word is not a field.
     #[error(
         "`{0}` is not a field of usage: use license, app, route, method, status, outcome, mode, plan, day or hour"
     )]
     Unknown(String),
-    /// The same field twice.
+    /// A field stands twice.
     #[error("`{0}` stands twice")]
     Twice(String),
 }
 
-/// Which usage is asked for.
+/// A selection of usage, and its groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UsageParameters {
-    /// Only this license.
+    /// Only calls that this license pays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<LicenseId>,
-    /// Only this app.
+    /// Only calls to this app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<AppName>,
-    /// Only calls that came at or after this.
+    /// Only calls that came at this time or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
-    /// Only calls that came before this.
+    /// Only calls that came before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
-    /// By what to group.
+    /// The fields to group by.
     #[serde(default, skip_serializing_if = "UsageBy::is_empty")]
     #[schemars(with = "String")]
     pub by: UsageBy,
 }
 
-/// Which calls are asked for.
+/// A selection of calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CallQuery {
-    /// Only this license.
+    /// Only calls that this license pays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<LicenseId>,
-    /// Only this app.
+    /// Only calls to this app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<AppName>,
-    /// Only calls that began at or after this.
+    /// Only calls that began at this time or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
-    /// Only calls that began before this.
+    /// Only calls that began before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
-    /// Calls at most: of a page 1 to 1,000, of a stream any number.
+    /// The largest number of calls: of a page 1 to 1,000, of a stream any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
-    /// `jsonl`: all matches as a stream, one JSON object per line; absent: what `Accept` asks for, else a page.
+    /// The format. `jsonl`: all matches as a stream, one JSON object per line; absent: what `Accept` asks for, else a page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
-    /// What `next` of the page before said.
+    /// The `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
 
-/// Which calls are followed.
+/// A selection of calls to follow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FollowQuery {
-    /// Only this license.
+    /// Only calls that this license pays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<LicenseId>,
-    /// Only this app.
+    /// Only calls to this app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<AppName>,
-    /// Only calls that began at or after this.
+    /// Only calls that began at this time or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
-    /// Only calls that began before this.
+    /// Only calls that began before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
-    /// Calls of a page at most; 1 to 1,000.
+    /// The largest number of calls of a page; 1 to 1,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// What `next` of the page before said; absent: from the oldest record on.
+    /// The `next` of the page before; absent: from the oldest record on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
@@ -106,70 +106,70 @@ pub struct FollowQuery {
 pub struct FollowedCalls<T> {
     /// The calls: those of one worker of a gate in the order in which they were closed.
     pub items: Vec<T>,
-    /// Keep it, and give it as `cursor` for what comes next, now or later. It is there on every page.
+    /// The `cursor` of the page that comes next, now or later; present on every page.
     pub next: String,
-    /// Whether there may be more to read at once, even where no items are; `false`: come back later.
+    /// Whether there may be more calls to read at once, even if `items` is empty; `false`: come back later.
     pub more: bool,
 }
 
-/// One call as it is answered. Texts where the domain has types: a client shows what it does not know yet.
+/// A call as it is answered. Its fields are texts where the domain has types: a client shows values that it does not know yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Call {
-    /// Identity: a UUID.
+    /// The identity: a UUID.
     pub call_id: String,
     /// The license that pays; `null` on routes that are open to all.
     pub license_id: Option<String>,
     /// The app.
     pub app: String,
-    /// Declared path of the route.
+    /// The declared path of the route.
     pub route: String,
-    /// Request method.
+    /// The request method.
     pub method: String,
-    /// Status sent to the caller; 0: none was.
+    /// The status sent to the caller; 0: none was.
     pub status: u16,
-    /// How it ended.
+    /// The outcome.
     pub outcome: String,
-    /// Way of spending.
+    /// The mode of spending.
     pub mode: String,
-    /// Whether it is billed.
+    /// Whether the call is billed.
     pub billable: bool,
-    /// Units of work that it used.
+    /// The units of work that the call used.
     pub units: u64,
-    /// Those of them that are billed.
+    /// The billed ones of these units.
     #[serde(default)]
     pub billed_units: u64,
-    /// Their price, gross.
+    /// The price of the billed units, gross.
     #[serde(default)]
     pub amount: Money,
-    /// The currency of the amount; `null`: it has no plan.
+    /// The currency of the amount; `null`: the call has no plan.
     #[serde(default)]
     pub currency: Option<Currency>,
-    /// The plan's name.
+    /// The name of the plan.
     pub plan: Option<String>,
-    /// Payload bytes of the request.
+    /// The payload bytes of the request.
     pub request_bytes: u64,
-    /// Payload bytes of the response.
+    /// The payload bytes of the response.
     pub response_bytes: u64,
-    /// Time from request head to end, in microseconds.
+    /// The time from the request head to the end, in microseconds.
     pub duration_us: u64,
-    /// Time that the upstream took of it, in microseconds.
+    /// The part of `duration_us` that the upstream took, in microseconds.
     pub upstream_us: u64,
-    /// Connections to the upstream that were tried.
+    /// The number of connections to the upstream that were tried.
     pub attempts: u8,
-    /// When it came in.
+    /// The time at which it came in.
     pub started_at: Timestamp,
     /// The label of the gate.
     pub node: String,
-    /// Why it was refused, or which limit it went beyond.
+    /// The reason why it was refused, or the limit that it went beyond.
     #[serde(default)]
     pub refusal: Option<String>,
-    /// Calls that the record stands for: above 1 for refusals in a flood.
+    /// The number of calls that the record stands for; above 1 for refusals in a flood.
     #[serde(default)]
     pub calls: u32,
-    /// Whether its app is in test mode.
+    /// Whether the app is in test mode.
     #[serde(default)]
     pub test: bool,
-    /// Why the units that the upstream named could not be read: `empty`, `several`, `negative`, `fraction` or `not_a_number`.
+    /// The reason why the units that the upstream named could not be read: `empty`, `several`, `negative`, `fraction` or `not_a_number`.
     #[serde(default)]
     pub units_unreadable: Option<String>,
 }
@@ -177,7 +177,7 @@ pub struct Call {
 // === impl UsageBy ===
 
 impl UsageBy {
-    /// Whether everything is summed up in one group.
+    /// Returns whether everything is summed up in one group.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

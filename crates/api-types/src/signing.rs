@@ -4,20 +4,20 @@ use model::{Interval, SigningKeyId, SigningKeyState, SigningUse, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What signs is to be replaced by a new key.
+/// A replacement of the key that signs by a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateSigningKey {
-    /// What the keys sign: `stamps`, `tokens` or `tokens-hs256`.
+    /// The use of the keys: `stamps`, `tokens` or `tokens-hs256`.
     #[serde(rename = "use")]
     pub signing_use: SigningUse,
-    /// How long what the old key signed is taken after it stopped signing; absent: one day.
+    /// The time for which signatures of the old key are taken after it stopped signing; absent: one day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Interval>,
     /// Whether the new key signs at once, not only when all who keep the published keys know it.
     #[serde(default)]
     pub at_once: bool,
-    /// Whether nothing that the keys before signed is to be taken any more.
+    /// Whether signatures of the keys before are not taken any more.
     #[serde(default)]
     pub withdraw: bool,
 }
@@ -25,27 +25,27 @@ pub struct RotateSigningKey {
 /// A signing key as it is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SigningKey {
-    /// Identity, the `kid` of what it signs.
+    /// The identity, the `kid` of what it signs.
     pub id: SigningKeyId,
-    /// What it signs.
+    /// The use of the key.
     #[serde(rename = "use")]
     pub signing_use: SigningUse,
-    /// `EdDSA` or `HS256`.
+    /// The algorithm: `EdDSA` or `HS256`.
     pub algorithm: String,
-    /// How far it has come.
+    /// The state of the key.
     pub state: SigningKeyState,
-    /// When it was made.
+    /// The time at which it was made.
     pub created_at: Timestamp,
-    /// From when on it signs.
+    /// The time from which it signs.
     pub signs_from: Timestamp,
-    /// From when on what it signed is not taken as a credential.
+    /// The time from which credentials that it signed are not taken.
     pub ends_at: Option<Timestamp>,
 }
 
 /// The key that copies of keys are sealed with from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SealKey {
-    /// Its number; copies name it.
+    /// The number of the key; copies name it.
     pub number: u32,
 }
 

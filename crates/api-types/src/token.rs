@@ -1,4 +1,5 @@
-//! Request tokens and sessions, on the wire. Neither shows its secret: that was shown once, to its holder.
+//! Request tokens and sessions, on the wire. Neither shows its secret: that was shown once, to its
+//! holder.
 
 use model::{
     AccountName, AppName, CallId, LicenseId, ManagementKeyId, Method, RequestTokenId, SessionId,
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// A request token as it is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Token {
-    /// Identity.
+    /// The identity.
     pub id: RequestTokenId,
     /// The license that pays.
     pub license: LicenseId,
@@ -22,17 +23,17 @@ pub struct Token {
     pub method: Method,
     /// The path that it is for.
     pub path: String,
-    /// Units that it holds until it is used or over.
+    /// The units that it holds until it is used or has ended.
     pub units: u64,
-    /// What has become of it.
+    /// The state of the token.
     pub state: TokenState,
-    /// When it was issued.
+    /// The time at which it was issued.
     pub issued_at: Timestamp,
-    /// Until when it may be used.
+    /// The time until which it may be used.
     pub expires_at: Timestamp,
     /// The call that it was used for.
     pub call_id: Option<CallId>,
-    /// When it was used.
+    /// The time at which it was used.
     pub consumed_at: Option<Timestamp>,
     /// The status of the call, as whoever served it reports it.
     pub status: Option<u16>,
@@ -40,18 +41,18 @@ pub struct Token {
     pub confirmed_status: Option<u16>,
 }
 
-/// A session as it is answered: what one log-in gave, and all that it was refreshed to.
+/// A session as it is answered: the tokens of one log-in and of all its refreshes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Session {
-    /// Identity.
+    /// The identity.
     pub id: SessionId,
     /// The management key that it acts for.
     pub key: ManagementKeyId,
     /// The license that calls with its access tokens draw on; `null`: they open no gate.
     pub license: Option<LicenseId>,
-    /// When it began.
+    /// The time at which it began.
     pub created_at: Timestamp,
-    /// When it was ended before its time.
+    /// The time at which it was ended before its time.
     pub ended_at: Option<Timestamp>,
 }
 

@@ -6,34 +6,34 @@ use serde::{Deserialize, Serialize};
 
 use model::update::given;
 
-/// A user to be made.
+/// A request to create a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateUser {
     /// The app.
     pub app: AppName,
-    /// The seller's own name for them, such as an e-mail address; licenses name it as `user`.
+    /// The seller's own name for the user, such as an e-mail address; licenses name it as `user`.
     pub login: String,
-    /// First name.
+    /// The first name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_name: Option<String>,
-    /// Last name.
+    /// The last name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_name: Option<String>,
 }
 
-/// What to change of a user; absent fields stay, `null` takes a name away.
+/// A change of a user; absent fields stay, `null` takes a name away.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeUser {
-    /// First name.
+    /// The first name.
     #[serde(
         default,
         deserialize_with = "given",
         skip_serializing_if = "Option::is_none"
     )]
     pub first_name: Option<Option<String>>,
-    /// Last name.
+    /// The last name.
     #[serde(
         default,
         deserialize_with = "given",
@@ -45,23 +45,23 @@ pub struct ChangeUser {
 /// A user as it is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct User {
-    /// Identity.
+    /// The identity.
     pub id: UserId,
     /// The account that sells the app.
     pub account: AccountName,
     /// The app.
     pub app: AppName,
-    /// The seller's own name for them.
+    /// The seller's own name for the user.
     pub login: String,
-    /// What the app may call them without knowing who they are.
+    /// The alias by which the app may call the user without knowing who they are.
     pub alias: Alias,
-    /// First name.
+    /// The first name.
     pub first_name: Option<String>,
-    /// Last name.
+    /// The last name.
     pub last_name: Option<String>,
-    /// When it was made.
+    /// The time at which it was made.
     pub created_at: Timestamp,
-    /// When it was changed last.
+    /// The time of its last change.
     pub updated_at: Timestamp,
 }
 

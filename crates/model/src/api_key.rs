@@ -149,7 +149,7 @@ impl fmt::Display for ApiKeyPrefix {
 }
 
 text_form! { ApiKeyPrefix {
-    "description": "What an API key begins with; not `tg_`.",
+    "description": "The text that an API key begins with; not `tg_`.",
     "pattern": "^[A-Za-z0-9_-]{1,32}$",
     "examples": ["pk_"],
 } }
@@ -209,7 +209,7 @@ impl<'de> Deserialize<'de> for Metadata {
 
 schema! { Metadata {
     "type": "object",
-    "description": "What the owner keeps; at most 4,096 bytes.",
+    "description": "Data that the owner keeps; at most 4,096 bytes.",
 } }
 
 impl ResourcePermissions {
@@ -278,7 +278,7 @@ impl<'de> Deserialize<'de> for ResourcePermissions {
 
 schema! { ResourcePermissions {
     "type": "object",
-    "description": "Actions by resource.",
+    "description": "The permitted actions, by resource.",
     "additionalProperties": {"type": "array", "items": {"type": "string"}},
 } }
 

@@ -38,11 +38,11 @@ pub struct LicenseSpec {
     #[arg(long, help = "Your own name for the user it is given to")]
     pub user: Option<String>,
     /// A label for people: 1 to 200 bytes without control characters; `None`: none.
-    #[schemars(description = "A word for people.")]
+    #[schemars(description = "A label for people.")]
     #[arg(long, help = "A word for people")]
     pub label: Option<String>,
     /// The time at which the license ends; `None`: never.
-    #[schemars(description = "When it ends; absent: never.")]
+    #[schemars(description = "The time at which it ends; absent: never.")]
     #[arg(
         long,
         value_name = "TIME",
@@ -54,7 +54,7 @@ pub struct LicenseSpec {
     #[command(flatten)]
     pub limits: Limits,
     /// The paths that may be called; empty: all of the app.
-    #[schemars(description = "Where it may call; none: everywhere in the app.")]
+    #[schemars(description = "The methods and paths that it may call; none: all of the app.")]
     #[arg(
         long = "permission",
         value_name = "METHOD /PATH",
@@ -62,7 +62,7 @@ pub struct LicenseSpec {
     )]
     pub permissions: Vec<Permission>,
     /// The networks from which calls may come; empty: all.
-    #[schemars(description = "From where it may be used; none: from everywhere.")]
+    #[schemars(description = "The networks from which it may be used; none: all.")]
     #[serde(deserialize_with = "networks")]
     #[schemars(with = "Vec<String>")]
     #[arg(
@@ -90,12 +90,12 @@ pub struct LicenseUpdate {
     #[arg(long, value_name = "NAME", value_parser = some::<PlanName>, help = "The plan")]
     pub plan: Option<Nullable<PlanName>>,
     /// The label for people: 1 to 200 bytes without control characters; the inner `None`: none.
-    #[schemars(description = "The word for people.")]
+    #[schemars(description = "The label for people.")]
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[arg(long, value_parser = some::<String>, help = "A word for people")]
     pub label: Option<Nullable<String>>,
     /// The time at which the license ends; the inner `None`: never.
-    #[schemars(description = "When it ends; `null`: never.")]
+    #[schemars(description = "The time at which it ends; `null`: never.")]
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[arg(
         long,
@@ -105,7 +105,7 @@ pub struct LicenseUpdate {
     )]
     pub expires_at: Option<Nullable<Timestamp>>,
     /// The number of units that are left from now on; the inner `None`: they are not counted.
-    #[schemars(description = "Units left from now on; `null`: not counted.")]
+    #[schemars(description = "The units that are left from now on; `null`: not counted.")]
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = crate::MAX_SAFE_INTEGER))]
     #[arg(
@@ -116,7 +116,7 @@ pub struct LicenseUpdate {
     )]
     pub remaining: Option<Nullable<u64>>,
     /// The refill of the units; the inner `None`: none.
-    #[schemars(description = "How units come back; `null`: not at all.")]
+    #[schemars(description = "The refill of the units; `null`: none.")]
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[arg(
         long,
@@ -126,7 +126,7 @@ pub struct LicenseUpdate {
     )]
     pub refill: Option<Nullable<Refill>>,
     /// The rate windows, which all hold at once; empty: those of the plan.
-    #[schemars(description = "Windows that all hold at once; empty: those of the plan.")]
+    #[schemars(description = "The rate limits, which all hold at once; empty: those of the plan.")]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[arg(
         long = "rate-limit",
@@ -135,7 +135,7 @@ pub struct LicenseUpdate {
     )]
     pub rate_limits: Option<Vec<RateLimit>>,
     /// The number of calls that may run at once; the inner `None`: that of the plan.
-    #[schemars(description = "Calls at once; `null`: that of the plan.")]
+    #[schemars(description = "The largest number of calls at once; `null`: that of the plan.")]
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[arg(
         long,
@@ -145,7 +145,7 @@ pub struct LicenseUpdate {
     )]
     pub concurrency: Option<Nullable<u32>>,
     /// The routes that the license may call; empty: all.
-    #[schemars(description = "What it may call; empty: everything.")]
+    #[schemars(description = "The methods and paths that it may call; empty: all of the app.")]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[arg(
         long = "permission",
@@ -154,7 +154,7 @@ pub struct LicenseUpdate {
     )]
     pub permissions: Option<Vec<Permission>>,
     /// The networks that the license may be used from; empty: all.
-    #[schemars(description = "Where it may be used from; empty: anywhere.")]
+    #[schemars(description = "The networks from which it may be used; empty: all.")]
     #[serde(
         deserialize_with = "given_networks",
         skip_serializing_if = "Option::is_none"

@@ -63,7 +63,7 @@ pub struct Refill {
 #[serde(default)]
 pub struct Limits {
     /// The units given to start with; `None`: not counted.
-    #[schemars(description = "Units to start with; absent: not counted.")]
+    #[schemars(description = "The units given to start with; absent: not counted.")]
     #[schemars(range(max = crate::MAX_SAFE_INTEGER))]
     #[arg(
         long,
@@ -73,7 +73,7 @@ pub struct Limits {
     )]
     pub remaining: Option<u64>,
     /// The refills of `remaining`.
-    #[schemars(description = "How units come back.")]
+    #[schemars(description = "The refill of the units.")]
     #[arg(
         long,
         value_name = "N/DURATION[,add]",
@@ -81,7 +81,7 @@ pub struct Limits {
     )]
     pub refill: Option<Refill>,
     /// The windows that all hold at once; empty: those of the plan.
-    #[schemars(description = "Windows that all hold at once; none: those of the plan.")]
+    #[schemars(description = "The rate limits, which all hold at once; none: those of the plan.")]
     #[arg(
         long = "rate-limit",
         value_name = "N/DURATION",
@@ -90,7 +90,7 @@ pub struct Limits {
     pub rate_limits: Vec<RateLimit>,
     /// The calls that may be under way at once; `None`: the limit of the plan, if any. For several
     /// gates see `docs/redis.md`.
-    #[schemars(description = "Calls at once; absent: that of the plan.")]
+    #[schemars(description = "The largest number of calls at once; absent: that of the plan.")]
     #[arg(
         long,
         value_name = "N",

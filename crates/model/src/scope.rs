@@ -77,7 +77,7 @@ impl FromStr for Scope {
 }
 
 text_form! { Scope {
-    "description": "What a management key may do.",
+    "description": "A scope of what a management key may do.",
     "enum": Scope::ALL.map(Scope::as_str),
 } }
 

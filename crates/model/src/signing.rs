@@ -108,7 +108,7 @@ impl FromStr for SigningUse {
 }
 
 text_form! { SigningUse {
-    "description": "What a key signs.",
+    "description": "The use of a signing key.",
     "enum": SigningUse::ALL.map(SigningUse::as_str),
 } }
 

@@ -83,7 +83,7 @@ impl FromStr for Alias {
 }
 
 text_form! { Alias {
-    "description": "What an app may call a user without knowing who they are.",
+    "description": "The alias by which an app may call a user without knowing who they are.",
     "pattern": "^[0-9A-F]{16}$",
     "examples": ["00000000000000AB"],
 } }
