@@ -183,10 +183,14 @@ fn who_says_that_he_sends_nothing_more_gets_his_answer() {
         let record = site.gateway.record(answer.call_id());
         assert_ended(&record, 200, "delivered", true);
     }
-    // Before the first byte as well, as `nc -N` does.
+    // With the request as well, as `nc -N` does. The upstream waits, or the answer might begin before the end is read.
     let license = site.gateway.license(&[]);
-    let mut connection = open(&site, &get(&license, "/"));
+    let served = site.upstream.served_count();
+    let mut connection = open(&site, &get(&license, "/hold"));
     connection.half_close();
+    site.upstream.wait_for_served(served + 1);
+    std::thread::sleep(Duration::from_millis(100));
+    site.upstream.release();
     let answer = connection.read_response("GET").expect("an answer");
     assert_eq!(answer.header("connection"), Some("close"));
     site.assert_clean(&[], &[]);
