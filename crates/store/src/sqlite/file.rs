@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use model::Clock;
 use model::system::in_words;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::backend_error::classify;
@@ -217,6 +218,11 @@ impl DatabaseFile {
     }
 
     fn configure(&self, connection: &Connection, access: Access) -> Result<(), Error> {
+        // Without it SQLite compiles a statement again for each new value that might change its
+        // plan: the look-up of a license by key, each time. Our plans depend on no value.
+        connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+            .map_err(|error| self.explain(&error))?;
         self.enter_wal(connection)?;
         let cache = match access {
             Access::Write => -32_768,
@@ -325,4 +331,33 @@ fn version(connection: &Connection) -> rusqlite::Result<usize> {
 fn identity(path: &Path) -> Option<Identity> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_statement_is_compiled_once_for_all_values() {
+        let directory = tempfile::TempDir::new().expect("a directory");
+        let file = DatabaseFile {
+            path: directory.path().join("test.db"),
+            schema: &LICENSES,
+            busy_timeout: Duration::from_secs(10),
+            clock: Arc::new(model::SystemClock),
+        };
+        file.create().expect("made");
+        let opened = file.open(Access::Read).expect("opened");
+        let connection = opened.connection.raw();
+        let text = "SELECT l.id, c.id FROM licenses l
+            LEFT JOIN credentials c ON c.license_id = l.id AND c.session_id IS NULL
+            WHERE l.id = ?1 ORDER BY c.created_at, c.cursor";
+        for value in 0..5_u8 {
+            let mut statement = connection.prepare_cached(text).expect("valid");
+            assert!(!statement.exists([[value; 16]]).expect("runs"));
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+        }
+    }
 }
