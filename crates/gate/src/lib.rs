@@ -17,8 +17,7 @@
 //! # use std::sync::Arc;
 //! # use gate::{CallRequest, Closing, Gate, Presented, Refused, Worker};
 //! # use model::{Ending, Refusal};
-//! /// Takes a call through its steps. Dropped at any of them, it leaves the record that is true
-//! there.
+//! // Dropped at any of its steps, the call leaves the record that is true there.
 //! async fn call(gate: &Gate, worker: &Arc<Worker>, key: &[u8]) -> Result<(), Refused> {
 //!     let routed = gate.route(worker, "api.test", "GET", b"/v1/today")?;
 //!     let call_id = routed.call_id;
