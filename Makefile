@@ -39,7 +39,7 @@ audit: ## the long kill -9 audit: ROUNDS=1000 rounds against the release binary
 	TALLYGATE_AUDIT_ROUNDS=$(ROUNDS) $(CARGO) nextest run --release --locked -p gateway --test durability \
 	  --profile audit -E 'test(kill_9)' --no-capture
 
-# What `make run` builds. With the client of object stores it is some 1 MB more.
+# What `make run` builds. With the client of object stores it is some 3 MB more.
 size: ## that the release binary is at most 35 MB and its panics name their place
 	$(CARGO) build --release --locked -p gateway --bin tallygate --no-default-features
 	python3 .ci/binary.py target/release/tallygate
