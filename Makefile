@@ -5,8 +5,8 @@
 CARGO ?= cargo
 ROUNDS ?= 1000
 BENCH ?=
-# Most of a test is waiting, so that three run well on two cores.
-THREADS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores + cores / 2)))
+# One test for each core: with more of them at once, tests of fleets ran into their limits of time.
+THREADS ?= $(shell getconf _NPROCESSORS_ONLN)
 PYTHON := target/venv/bin/python
 # One build for all tests: with the fail points, which cost a lookup and change nothing until a test turns one on.
 TESTED := --workspace --features failpoints --locked
