@@ -1,6 +1,7 @@
 //! The properties of API keys with their licenses.
 
 use std::cmp::Ordering;
+use std::time::{Duration, Instant};
 
 use model::{
     Actor, ApiKey, AppName, AuditEntry, LicenseId, LicenseStatus, Limits, ResourcePermissions,
@@ -424,6 +425,22 @@ pub async fn the_latest_request_of_an_api_key_is_noted<F: StoreFactory>() {
         assert_eq!(stored.key.last_request, Some(hours(expected)));
         assert_eq!(stored.license.version, before.license.version);
     }
+}
+
+/// The largest batch of times that a gate sends at once holds up other writers for less than the
+/// two seconds that they wait at most.
+pub async fn the_requests_of_ten_thousand_api_keys_are_noted_within_a_second<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let id = kept(&*store, new_key(Limits::default())).await;
+    let others = std::iter::repeat_with(LicenseId::generate).take(9_999);
+    let noted = others.chain([id]).map(|id| (id, hours(2))).collect();
+    let begun = Instant::now();
+    keys(&*store).note_requests(noted).await.expect("noted");
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    let stored = known(&*store, id).await;
+    assert_eq!(stored.key.last_request, Some(hours(2)));
 }
 
 /// A key that ends at a moment has ended then.

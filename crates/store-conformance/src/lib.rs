@@ -226,6 +226,7 @@ macro_rules! instantiate_api_key_conformance {
                 a_list_of_api_keys_is_sorted_cut_and_counted_as_asked,
                 a_list_of_api_keys_by_cursor_skips_none_and_repeats_none,
                 the_latest_request_of_an_api_key_is_noted,
+                the_requests_of_ten_thousand_api_keys_are_noted_within_a_second,
                 api_keys_that_have_ended_are_found_by_their_owner,
             }
         );

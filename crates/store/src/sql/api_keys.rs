@@ -100,13 +100,16 @@ impl<B: Backend> ApiKeyStore for B {
     async fn note_requests(&self, requests: Vec<(LicenseId, Timestamp)>) -> Result<(), Error> {
         self.run(Part::Licenses, Kind::Batch, requests, |sql, requests| {
             Box::pin(async move {
+                // The cross join makes SQLite look times up by an index of its own: it would scan all
+                // of them for each key.
                 let statement = sql!(
                     postgres: "UPDATE api_keys AS k SET last_request = n.at
                     FROM (SELECT id, max(at) AS at FROM unnest($1::uuid[], $2::bigint[]) AS g (id, at) GROUP BY id) n
                     WHERE k.license_id = n.id AND (k.last_request IS NULL OR k.last_request < n.at)",
-                    sqlite: "UPDATE api_keys AS k SET last_request = n.at
+                    sqlite: "WITH times AS MATERIALIZED (SELECT key, value FROM json_each($2))
+                    UPDATE api_keys AS k SET last_request = n.at
                     FROM (SELECT unhex(g.value) AS id, max(t.value) AS at FROM json_each($1) g
-                      JOIN json_each($2) t ON t.key = g.key GROUP BY 1) n
+                      CROSS JOIN times t ON t.key = g.key GROUP BY 1) n
                     WHERE k.license_id = n.id AND (k.last_request IS NULL OR k.last_request < n.at)",
                 );
                 let ids = requests.iter().map(|(license, _)| license.as_u128());
