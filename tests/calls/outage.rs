@@ -143,7 +143,7 @@ fn fill_as(directory: &Path, name: &str) -> std::path::PathBuf {
 #[test]
 fn a_full_disk_refuses_before_forwarding_and_loses_nothing() {
     small_disk::run(
-        "a_full_disk_refuses_before_forwarding_and_loses_nothing",
+        "outage::a_full_disk_refuses_before_forwarding_and_loses_nothing",
         48,
         || {
             let mut site = Site::with(binary!(), |upstream| {
@@ -205,7 +205,7 @@ fn a_full_disk_refuses_before_forwarding_and_loses_nothing() {
 #[test]
 fn a_gate_that_starts_on_a_full_disk_refuses_and_serves_by_itself_as_soon_as_there_is_room() {
     small_disk::run(
-        "a_gate_that_starts_on_a_full_disk_refuses_and_serves_by_itself_as_soon_as_there_is_room",
+        "outage::a_gate_that_starts_on_a_full_disk_refuses_and_serves_by_itself_as_soon_as_there_is_room",
         192,
         || {
             // Segments of the usual size: a start makes several of them.

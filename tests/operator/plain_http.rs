@@ -119,7 +119,7 @@ fn code<'a>(body: &'a Value, place: &str) -> &'a str {
 #[test]
 fn case_47_plain_http_from_another_host_is_refused_and_never_redirected() {
     own_network::run(
-        "case_47_plain_http_from_another_host_is_refused_and_never_redirected",
+        "plain_http::case_47_plain_http_from_another_host_is_refused_and_never_redirected",
         plain_http_from_another_host_is_refused_and_never_redirected,
     );
 }
@@ -153,7 +153,7 @@ fn plain_http_from_another_host_is_refused_and_never_redirected() {
 #[test]
 fn case_47_plain_http_is_taken_from_networks_that_the_file_names() {
     own_network::run(
-        "case_47_plain_http_is_taken_from_networks_that_the_file_names",
+        "plain_http::case_47_plain_http_is_taken_from_networks_that_the_file_names",
         plain_http_is_taken_from_networks_that_the_file_names,
     );
 }
