@@ -65,8 +65,15 @@ mod limits_apart {
         deserializer: D,
     ) -> Result<LicenseSpec, D::Error> {
         let mut fields = Map::deserialize(deserializer)?;
-        if let Some(Value::Object(limits)) = fields.remove("limits") {
-            fields.extend(limits);
+        // What a record lacks would be without bounds.
+        let Some(Value::Object(limits)) = fields.remove("limits") else {
+            return Err(de::Error::missing_field("limits"));
+        };
+        fields.extend(limits);
+        for name in ["rate_limits", "permissions", "allow_ips"] {
+            if !fields.contains_key(name) {
+                return Err(de::Error::missing_field(name));
+            }
         }
         serde_json::from_value(fields.into()).map_err(de::Error::custom)
     }
@@ -116,5 +123,23 @@ mod tests {
             serde_json::from_str::<License>(&text).expect("valid"),
             license
         );
+        // A record that lacks a bound is none: it would be read as a license without it.
+        for place in [
+            "/limits",
+            "/limits/rate_limits",
+            "/permissions",
+            "/allow_ips",
+        ] {
+            let (parent, name) = place.rsplit_once('/').expect("a place");
+            let mut lacking = form.clone();
+            let object = lacking
+                .pointer_mut(parent)
+                .and_then(|it| it.as_object_mut());
+            object.expect("an object").remove(name);
+            assert!(
+                serde_json::from_value::<License>(lacking).is_err(),
+                "{place}"
+            );
+        }
     }
 }
