@@ -10,7 +10,7 @@ use model::{InstanceId, Timestamp};
 
 use super::manifest;
 use super::usage::usage;
-use super::{Backend, Kind, Part};
+use super::{Backend, Engine, Kind, Part, Sql};
 use crate::error::Error;
 use crate::files::SealedFiles;
 use crate::ledger::{
@@ -90,7 +90,12 @@ impl<B: Rollups> LedgerStore for B {
     }
 
     async fn finish_instance(&self, id: InstanceId, at: Timestamp) -> Result<(), Error> {
-        self.run(Part::Ledger, Kind::Load, (id, at), |sql, (id, at)| {
+        let kind = match <B::Conn as Sql>::ENGINE {
+            Engine::Sqlite => Kind::Write,
+            // Leases may be settled with it.
+            Engine::Postgres => Kind::Load,
+        };
+        self.run(Part::Ledger, kind, (id, at), |sql, (id, at)| {
             Box::pin(manifest::finish_instance(sql, *id, *at))
         })
         .await

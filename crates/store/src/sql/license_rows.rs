@@ -105,10 +105,9 @@ pub(super) fn read_license(row: &Row) -> Result<(License, ChangeNumber), Error> 
 
 /// Reads a refill: a text in SQLite, three columns in PostgreSQL.
 fn read_refill(row: &Row) -> Result<Option<Refill>, Error> {
-    if let Ok(refill) = row.optional_text(10) {
-        return Ok(refill);
-    }
-    let adds: bool = row.get(12)?;
+    let Some(adds) = row.get::<Option<bool>>(12)? else {
+        return row.optional_text(10);
+    };
     Ok(Some(Refill {
         amount: row.get::<i64>(10)? as u64,
         every: row.word(11, Interval::from_seconds)?,
