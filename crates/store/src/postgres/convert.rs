@@ -8,13 +8,7 @@ use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
 use super::backend_error::BackendError;
-pub(super) use crate::sql::{count, list};
-
-/// Returns a limit on rows; at least one, at most 100,000, so that an answer is bounded whatever is
-/// asked for.
-pub(super) fn rows(limit: usize) -> usize {
-    limit.clamp(1, 100_000)
-}
+pub(super) use crate::sql::{count, list, rows};
 
 /// Returns an id as a column stores it.
 pub(super) fn id(bits: u128) -> Uuid {

@@ -186,7 +186,7 @@ pub(super) async fn page(
     after: Option<u64>,
     limit: usize,
 ) -> Result<(Vec<RollupRow>, Option<u64>), BackendError> {
-    let limit = rows(limit);
+    let limit = rows(limit) as usize;
     let sql = format!(
         "SELECT {KEY}, r.calls, r.billable_calls, r.units, r.amount::text, r.request_bytes, r.response_bytes, r.cursor
         FROM ((SELECT quarter::bigint, license, kind, calls, billable_calls, units, amount, request_bytes, response_bytes,

@@ -11,6 +11,7 @@ use tokio_postgres::Row;
 use super::backend_error::BackendError;
 use super::conn::{PooledConn, Value};
 use super::convert::{id, read, read_id, read_nonempty, read_text, read_word};
+pub(super) use crate::sql::usage::quarter_start;
 
 /// The id that stands for no license, and for no revision.
 pub(super) const NONE: u128 = 0;
@@ -155,9 +156,4 @@ pub(super) fn quarter_number(time: Timestamp) -> i32 {
 
 fn kept(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX })
-}
-
-/// Returns the start of a quarter of an hour.
-pub(super) fn quarter_start(number: i64) -> Timestamp {
-    Timestamp::from_micros(number.saturating_mul(Timestamp::QUARTER))
 }

@@ -3,29 +3,18 @@
 use crate::error::Error;
 use crate::ledger::SealIntent;
 
-/// The decision on a range that is announced or was sealed, by the position that its lane is sealed
-/// up to.
+/// The meaning of the sealed file of a range, by the position that its lane is sealed up to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Sealing {
-    /// The range lies ahead, and is written down.
+    /// The range comes next, and is written down.
     Ahead,
-    /// The lane is sealed beyond the beginning of the range: it stands only if it was sealed as it
-    /// is.
+    /// The lane is sealed up to the end of the range: it was done before.
     Behind,
-    /// The range begins or ends where it cannot.
+    /// The range does not begin where the lane is sealed up to.
     Refused(Error),
 }
 
 impl Sealing {
-    /// Returns what the announcement of a range means.
-    pub(crate) fn announced(range: &SealIntent, sealed: u64) -> Self {
-        if range.from < sealed {
-            Self::Behind
-        } else {
-            Self::Ahead
-        }
-    }
-
     /// Returns what the sealed file of a range means.
     pub(crate) fn done(range: &SealIntent, sealed: u64) -> Self {
         if sealed == range.through {
@@ -57,13 +46,12 @@ mod tests {
             from: 10,
             through: 20,
         };
-        for (sealed, announced, done) in [
-            (10, Sealing::Ahead, Sealing::Ahead),
-            (20, Sealing::Behind, Sealing::Behind),
-            (0, Sealing::Ahead, Sealing::Refused(elsewhere(10, 0))),
-            (15, Sealing::Behind, Sealing::Refused(elsewhere(10, 15))),
+        for (sealed, done) in [
+            (10, Sealing::Ahead),
+            (20, Sealing::Behind),
+            (0, Sealing::Refused(elsewhere(10, 0))),
+            (15, Sealing::Refused(elsewhere(10, 15))),
         ] {
-            assert_eq!(Sealing::announced(&range, sealed), announced, "{sealed}");
             assert_eq!(Sealing::done(&range, sealed), done, "{sealed}");
         }
     }

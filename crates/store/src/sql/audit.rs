@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use model::AuditEntry;
 
-use super::{Backend, Kind, Outcome, Part, Row, Sql, Statement, Twins, Value, count, values};
+use super::filter::Filter;
+use super::{Backend, Kind, Outcome, Part, Row, Sql, Statement, Twins, count};
 use crate::audit::{AuditEntries, AuditFilter, AuditStore, Changed, NumberedEntry};
 use crate::error::Error;
 
@@ -57,10 +58,7 @@ pub(crate) async fn add_changed<T, S: Twins>(
     let Some(changed) = Changed::of(before, after) else {
         return Ok(None);
     };
-    let lines = entries.lines(&changed);
-    if !lines.is_empty() {
-        sql.add_lines(&lines).await?;
-    }
+    add_entries(sql, entries, &changed).await?;
     Ok(Some(changed.after))
 }
 
@@ -79,28 +77,22 @@ async fn page<S: Sql>(
     } else {
         "action = ?"
     };
-    let conditions = [
-        ("account = ?", Value::from(filter.account.as_ref())),
-        ("who = ?", filter.who.as_ref().into()),
-        (action, filter.action.as_ref().into()),
-        ("subject = ?", filter.subject.as_ref().into()),
-        ("at >= ?", filter.from.into()),
-        ("at < ?", filter.to.into()),
-    ];
-    let mut text =
+    let mut asked = Filter::new();
+    asked
+        .and("number > ?", count(after))
+        .and("account = ?", filter.account.as_ref())
+        .and("who = ?", filter.who.as_ref())
+        .and(action, filter.action.as_ref())
+        .and("subject = ?", filter.subject.as_ref())
+        .and("at >= ?", filter.from)
+        .and("at < ?", filter.to);
+    let text = format!(
         "SELECT number, id, at, account, who, address, action, subject, before, after, count
-        FROM audit WHERE number > $1"
-            .to_owned();
-    let mut values = values![count(after)].to_vec();
-    for (condition, value) in conditions {
-        if value != Value::Null {
-            values.push(value);
-            text.push_str(" AND ");
-            text.push_str(&condition.replace('?', &format!("${}", values.len())));
-        }
-    }
-    text.push_str(&format!(" ORDER BY number LIMIT {}", limit.clamp(1, PAGE)));
-    let found = sql.query(&Statement::new(text), &values).await?;
+        FROM audit {} ORDER BY number LIMIT {}",
+        asked.clause(),
+        limit.clamp(1, PAGE)
+    );
+    let found = sql.query(&Statement::new(text), asked.values()).await?;
     Ok(found.iter().map(read_entry).collect::<Result<_, _>>()?)
 }
 

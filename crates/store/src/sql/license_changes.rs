@@ -159,7 +159,8 @@ async fn apply_limits<S: Sql>(
     sql.execute(statement, &values).await.map(drop)
 }
 
-async fn insert_credential<S: Sql>(
+/// Adds a credential to a license.
+pub(crate) async fn insert_credential<S: Sql>(
     sql: &S,
     license: LicenseId,
     credential: &NewCredential,

@@ -120,7 +120,7 @@ pub(crate) async fn positions<S: Sql>(
 
 pub(crate) async fn intend<S: Sql>(sql: &S, intent: &SealIntent) -> Outcome<(), S> {
     let sealed = sealed(sql, intent).await?;
-    if Sealing::announced(intent, sealed) == Sealing::Behind {
+    if intent.from < sealed {
         return match is_committed(sql, intent).await? {
             true => Ok(()),
             false => Err(elsewhere(intent.from, sealed).into()),

@@ -42,7 +42,7 @@ mod backend_error;
 mod claims;
 mod filter;
 pub(crate) mod ledger;
-mod license_changes;
+pub(crate) mod license_changes;
 mod license_rows;
 mod licenses;
 pub(crate) mod management;

@@ -91,7 +91,7 @@ fn read_license(row: &Row, column: usize) -> Result<Option<LicenseId>, Error> {
 }
 
 /// Returns the start of a quarter of an hour.
-fn quarter_start(number: i64) -> Timestamp {
+pub(crate) fn quarter_start(number: i64) -> Timestamp {
     Timestamp::from_micros(number.saturating_mul(Timestamp::QUARTER))
 }
 

@@ -6,17 +6,11 @@ use rusqlite::Row;
 use rusqlite::types::FromSql;
 
 use super::backend_error::BackendError;
-pub(super) use crate::sql::{MAX_COUNT, count, list};
+pub(super) use crate::sql::{MAX_COUNT, count, list, rows};
 
 /// Returns a count that a column stored.
 pub(super) fn counted(column: i64) -> u64 {
     u64::try_from(column).unwrap_or(0)
-}
-
-/// Returns a limit on rows; at least one, at most 100,000, so that an answer is bounded whatever is
-/// asked for.
-pub(super) fn rows(limit: usize) -> usize {
-    limit.clamp(1, 100_000)
 }
 
 /// Returns an id as a column stores it.

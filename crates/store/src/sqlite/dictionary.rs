@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::backend_error::BackendError;
 use super::convert::{id, read_id, read_optional_id, read_text, read_word, unreadable};
+pub(super) use crate::sql::usage::quarter_start;
 
 /// The number that stands for no license.
 pub(super) const NO_LICENSE: i64 = 0;
@@ -167,9 +168,4 @@ pub(super) fn read_nonempty<T: FromStr>(
 /// Returns the quarter of an hour (counted from the UNIX epoch) that a time lies in.
 pub(super) fn quarter_number(time: Timestamp) -> i64 {
     time.micros().div_euclid(Timestamp::QUARTER)
-}
-
-/// Returns the start of a quarter of an hour.
-pub(super) fn quarter_start(number: i64) -> Timestamp {
-    Timestamp::from_micros(number.saturating_mul(Timestamp::QUARTER))
 }

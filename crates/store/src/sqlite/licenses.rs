@@ -4,19 +4,23 @@ use model::{KeyHash, License, LicenseId, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::backend_error::{BackendError, unique};
+use super::conn::SqliteConn;
 use super::convert::{id, list};
-use crate::licenses::{ChangeNumber, NewCredential, NewLicense, SealedKey};
+use crate::licenses::{ChangeNumber, NewLicense};
 use crate::rules::numbers;
+use crate::sql::at_once;
+use crate::sql::license_changes::insert_credential;
 
 /// The number of changes that are kept; a reader further behind sees a gap in the numbers and
 /// begins anew.
 const CHANGES_KEPT: i64 = 1_000_000;
 
 pub(super) fn create(
-    connection: &Connection,
+    conn: &SqliteConn,
     new: &[NewLicense],
     now: Timestamp,
 ) -> Result<ChangeNumber, BackendError> {
+    let connection = &conn.raw();
     let mut last = last_change(connection)?;
     for NewLicense {
         license,
@@ -29,7 +33,7 @@ pub(super) fn create(
             last = record_change(connection, last, license.id, None, now)?;
         }
         for credential in credentials {
-            insert_credential(connection, license.id, credential)?;
+            at_once(insert_credential(conn, license.id, credential))?;
             last = record_change(connection, last, license.id, Some(&credential.hash), now)?;
         }
     }
@@ -70,31 +74,6 @@ fn insert_license(
             now.micros(),
         ])
         .map_err(|error| unique(error, "a license with this id"))?;
-    Ok(())
-}
-
-fn insert_credential(
-    connection: &Connection,
-    license_id: LicenseId,
-    credential: &NewCredential,
-) -> Result<(), BackendError> {
-    let sql = "INSERT INTO credentials (id, license_id, hash, kind, prefix, status, created_at, expires_at, sealed)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-    let info = &credential.info;
-    connection
-        .prepare_cached(sql)?
-        .execute(params![
-            id(info.id.as_u128()),
-            id(license_id.as_u128()),
-            credential.hash.as_bytes(),
-            info.kind,
-            info.prefix,
-            numbers::credential(info.status),
-            info.created_at.micros(),
-            info.expires_at.map(Timestamp::micros),
-            credential.sealed.as_ref().map(SealedKey::as_bytes),
-        ])
-        .map_err(|error| unique(error, "a credential with this key"))?;
     Ok(())
 }
 

@@ -118,7 +118,7 @@ pub(super) fn page(
     after: Option<u64>,
     limit: usize,
 ) -> Result<(Vec<RollupRow>, Option<u64>), BackendError> {
-    let limit = rows(limit);
+    let limit = rows(limit) as usize;
     let sql = format!(
         "SELECT {KEY}, r.calls, r.billable_calls, r.units, r.amount_high, r.amount, r.request_bytes,
         r.response_bytes, r.cursor

@@ -1,6 +1,7 @@
 //! [`TokenTwins`] on `ledger.db`, where the leases are.
 
 use std::iter;
+use std::sync::LazyLock;
 
 use model::{
     Counter, InstanceId, KeyHash, LicenseId, RequestToken, RequestTokenId, Timestamp, TokenState,
@@ -129,9 +130,11 @@ fn free(connection: &Connection, kept: &Kept) -> Result<(), BackendError> {
     if let Some(key) = kept.key() {
         give_back(connection, TOKENS, &[(key, kept.token.units)])?;
     }
-    let sql = format!("UPDATE tokens SET state = {TOKEN_EXPIRED}, epoch = NULL WHERE id = ?1");
+    static EXPIRE: LazyLock<String> = LazyLock::new(|| {
+        format!("UPDATE tokens SET state = {TOKEN_EXPIRED}, epoch = NULL WHERE id = ?1")
+    });
     connection
-        .prepare_cached(&sql)?
+        .prepare_cached(&EXPIRE)?
         .execute([id(kept.token.id.as_u128())])?;
     Ok(())
 }

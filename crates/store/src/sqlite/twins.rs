@@ -41,6 +41,6 @@ impl Twins for SqliteConn {
         &self,
         new: &[NewLicense],
     ) -> impl Future<Output = Outcome<ChangeNumber, Self>> + Send {
-        ready(licenses::create(&self.raw(), new, self.now()))
+        ready(licenses::create(self, new, self.now()))
     }
 }
