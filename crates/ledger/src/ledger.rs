@@ -84,8 +84,9 @@ pub struct Ended {
 impl Ledger {
     /// The time that the end waits for the recovery of earlier starts.
     const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
-    /// The time that the end waits for a store that is out of reach: one that was away is asked again
-    /// after a second and a quarter at most.
+    /// The time after which the end stops trying a store that is out of reach; a try under way is
+    /// finished. PostgreSQL's breaker tries a lost server every 1.25 s at most, so that one that is
+    /// back is found.
     const STORE_TIMEOUT: Duration = Duration::from_secs(5);
     /// The pause between two tries of the last roll-up.
     const RETRY_PAUSE: Duration = Duration::from_millis(200);
@@ -276,8 +277,8 @@ impl Ledger {
                 shared.finish()
             };
             match self.run(last).await {
-                Err(Error::Store(error))
-                    if error.is_unavailable() && begun.elapsed() < Self::STORE_TIMEOUT =>
+                Err(Error::Store(store::Error::Unavailable(_)))
+                    if begun.elapsed() < Self::STORE_TIMEOUT =>
                 {
                     tokio::time::sleep(Self::RETRY_PAUSE).await;
                 }
