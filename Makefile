@@ -6,7 +6,7 @@ CARGO ?= cargo
 ROUNDS ?= 1000
 BENCH ?=
 # One test for each core: with more of them at once, tests of fleets ran into their limits of time.
-THREADS ?= $(shell getconf _NPROCESSORS_ONLN)
+THREADS ?= num-cpus
 PYTHON := target/venv/bin/python
 # One build for all tests: with the fail points, which cost a lookup and change nothing until a test turns one on.
 TESTED := --workspace --features failpoints --locked
@@ -40,7 +40,7 @@ audit: ## the long kill -9 audit: ROUNDS=1000 rounds against the release binary
 	  --profile audit -E 'test(kill_9)' --no-capture
 
 # What `make run` builds. With the client of object stores it is some 3 MB more.
-size: ## that the release binary is at most 35 MB and its panics name their place
+size: ## check that the release binary is at most 35 MB and its panics name their place
 	$(CARGO) build --release --locked -p gateway --bin tallygate --no-default-features
 	python3 .ci/binary.py target/release/tallygate
 
