@@ -1,7 +1,7 @@
 //! The command line asks a gate behind a real TLS server, and says what is wrong with one that it does not believe.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -189,4 +189,66 @@ fn a_server_that_is_not_believed_is_told_of_with_the_remedy() {
     assert_eq!(output.status.code(), Some(78), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("--ca-file /no/such/file.pem"), "{said}");
+}
+
+/// Runs `license list` with a key against a gate at `gate`, and with these variables set.
+fn list(gate: SocketAddr, key: &str, variables: &[(&str, &str)]) -> Output {
+    Command::new(binary!())
+        .args(["license", "list"])
+        .env("TALLYGATE_URL", format!("http://{gate}"))
+        .env("TALLYGATE_KEY", key)
+        .envs(variables.iter().copied())
+        .output()
+        .expect("it runs")
+}
+
+/// Binds a listener that nobody may connect to.
+fn unasked() -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("set");
+    listener
+}
+
+#[test]
+fn a_redirection_is_not_followed() {
+    let elsewhere = unasked();
+    let location = elsewhere.local_addr().expect("bound");
+    let here = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = here.local_addr().expect("bound");
+    let answering = std::thread::spawn(move || {
+        let (mut stream, _) = here.accept().expect("a request");
+        let _ = stream.read(&mut [0; 4_096]).expect("a head");
+        let head = format!(
+            "HTTP/1.1 307 Elsewhere\r\nlocation: http://{location}/\r\ncontent-length: 0\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).expect("written");
+    });
+    let output = list(address, "k", &[]);
+    answering.join().expect("no panic");
+    assert!(!output.status.success(), "{output:?}");
+    assert!(elsewhere.accept().is_err(), "the redirection was followed");
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_not_asked() {
+    let site = Site::start(binary!());
+    let key = site.gateway.cli().json(&["key", "create"]);
+    let proxy = unasked();
+    let url = format!("http://{}", proxy.local_addr().expect("bound"));
+    let names = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+    let variables = names.map(|name| (name, url.as_str()));
+    let key = key["key"].as_str().expect("a key");
+    let output = list(site.gateway.control_addr(), key, &variables);
+    assert!(output.status.success(), "{output:?}");
+    assert!(proxy.accept().is_err(), "the proxy was asked");
+}
+
+#[test]
+fn a_variable_that_is_empty_names_no_authorities() {
+    let site = Site::start(binary!());
+    let key = site.gateway.cli().json(&["key", "create"]);
+    let key = key["key"].as_str().expect("a key");
+    let empty = [("TALLYGATE_CA_FILE", "")];
+    let output = list(site.gateway.control_addr(), key, &empty);
+    assert!(output.status.success(), "{output:?}");
 }

@@ -15,9 +15,9 @@ use serde::de::DeserializeOwned;
 use super::failure;
 use crate::cli::{Error, Target};
 
-/// How long connecting may take, the handshake of TLS included.
+/// The time that connecting may take, the TLS handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an ordinary answer may take.
+/// The time within which an ordinary answer must begin.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest answer that is held in memory.
 const ANSWER_LIMIT: usize = 256 << 20;

@@ -29,7 +29,7 @@ pub(crate) enum Error {
         /// The error of connecting.
         source: io::Error,
     },
-    /// The server's certificate is not trusted, or it speaks no TLS. Blame: caller, or whoever keeps
+    /// The server's certificate is not trusted, or the server speaks no TLS. Blame: caller, or whoever keeps
     /// the certificate.
     #[error("no TLS session with {target}: {reason}")]
     Tls {

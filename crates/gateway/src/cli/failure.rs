@@ -1,4 +1,4 @@
-//! What went wrong between the command line and a gate, in words and with the remedy.
+//! The errors of requests to a gate, in words and with what helps.
 
 use std::error::Error as StdError;
 use std::io;

@@ -13,7 +13,7 @@ use super::license_keys::{self, AddKeyArguments, EndKeyArguments};
 use super::units;
 use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
 
-/// What can be done with licenses.
+/// The commands on licenses.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LicenseCommand {
     /// Make a license and print its key, which is shown this once
@@ -150,7 +150,7 @@ pub(crate) struct RotateArguments {
     json: JsonArgument,
 }
 
-/// Which licenses a page of the list holds.
+/// The parameters of a page of the list.
 #[derive(Debug, Serialize)]
 struct ListParameters {
     app: Option<AppName>,

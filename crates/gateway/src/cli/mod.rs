@@ -59,14 +59,9 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Certificate authorities in PEM form that vouch for a gate at an https:// URL [default: those of the system]
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "TALLYGATE_CA_FILE",
-        hide_env_values = true
-    )]
+    /// Certificate authorities in PEM form that vouch for a gate at an https:// URL [default: TALLYGATE_CA_FILE, else those of the
+    /// system]
+    #[arg(long, global = true, value_name = "FILE", display_order = 900)]
     pub(crate) ca_file: Option<PathBuf>,
 
     #[command(subcommand)]

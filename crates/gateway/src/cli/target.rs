@@ -14,6 +14,7 @@ use crate::cli::Error;
 pub(crate) const DEFAULT_CONFIG: &str = "gateway.toml";
 const URL_VARIABLE: &str = "TALLYGATE_URL";
 const KEY_VARIABLE: &str = "TALLYGATE_KEY";
+const CA_FILE_VARIABLE: &str = "TALLYGATE_CA_FILE";
 
 /// A gate and the way to it.
 #[derive(Clone)]
@@ -38,7 +39,8 @@ impl Target {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let mut target = Self::choose(config, variable(URL_VARIABLE), variable(KEY_VARIABLE))?;
         if let Self::Url { ca_file: place, .. } = &mut target {
-            *place = ca_file;
+            let named = std::env::var_os(CA_FILE_VARIABLE).filter(|value| !value.is_empty());
+            *place = ca_file.or_else(|| named.map(PathBuf::from));
         }
         Ok(target)
     }
@@ -104,8 +106,13 @@ impl Target {
         })?;
         let scheme = uri.scheme_str().unwrap_or("http");
         let prefix = uri.path().trim_end_matches('/');
+        let base = format!("{scheme}://{host}:{port}{prefix}");
+        // The client is stricter than `Uri`: `10.0.0.300` is no host for it.
+        reqwest::Url::parse(&base).map_err(|_| {
+            wrong("its host is neither a name nor an address, write http://host:port or https://host:port")
+        })?;
         Ok(Self::Url {
-            base: format!("{scheme}://{host}:{port}{prefix}"),
+            base,
             key,
             ca_file: None,
         })
@@ -120,7 +127,7 @@ impl Target {
         absent.contains(&error.kind()) && is_locked(&socket.with_file_name("lock"))
     }
 
-    /// What its paths are appended to. The host of a socket is a name that no one looks up.
+    /// Returns the URL that paths are appended to. The host of a socket is a name that no one looks up.
     pub(super) fn base(&self) -> &str {
         match self {
             Self::Socket(_) => "http://localhost",
@@ -128,7 +135,7 @@ impl Target {
         }
     }
 
-    /// The management key, where one is needed.
+    /// Returns the management key, where one is needed.
     pub(super) fn key(&self) -> Option<&str> {
         match self {
             Self::Socket(_) => None,
@@ -136,7 +143,7 @@ impl Target {
         }
     }
 
-    /// The configuration of TLS. Certificate authorities are read only where they are needed.
+    /// Returns the configuration of TLS. Certificate authorities are read only where they are needed.
     ///
     /// # Errors
     /// [`Error::Config`] if they cannot be read.
@@ -239,6 +246,8 @@ mod tests {
             "http://x:",
             "http://x:8o",
             "http://[::1]:65536",
+            "http://10.0.0.300:8080",
+            "http://xn--a",
         ] {
             let error = choose(None, url, Some("key")).expect_err(url);
             assert!(error.to_string().contains("TALLYGATE_URL"), "{error}");

@@ -1,4 +1,4 @@
-//! Whose certificates the command line believes: those of the system's authorities, or of a file's.
+//! The certificate authorities that the command line trusts: those of the system or of a file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,13 +39,14 @@ pub(super) fn authorities(file: Option<&Path>) -> Result<RootCertStore, Error> {
 
 fn of_file(file: &Path) -> Result<RootCertStore, String> {
     let none = "it holds no certificate in PEM form";
-    let found = CertificateDer::pem_file_iter(file).map_err(|error| match error {
+    let wrong = |error| match error {
         pem::Error::Io(error) => in_words(&error),
         _ => none.to_owned(),
-    })?;
+    };
+    let found = CertificateDer::pem_file_iter(file).map_err(wrong)?;
     let mut authorities = RootCertStore::empty();
     for certificate in found {
-        let certificate = certificate.map_err(|_| none.to_owned())?;
+        let certificate = certificate.map_err(wrong)?;
         authorities
             .add(certificate)
             .map_err(|_| "it holds something that is no certificate".to_owned())?;
@@ -89,6 +90,8 @@ mod tests {
             "{}",
             refused(&file)
         );
+        let folder_itself = refused(folder.path());
+        assert!(!folder_itself.contains("holds"), "{folder_itself}");
         for text in [
             "",
             "hello",
