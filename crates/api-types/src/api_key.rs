@@ -13,7 +13,7 @@ use model::{
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use model::update::given;
+use model::update::nullable;
 
 /// A request to create an API key. No field is required.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -79,29 +79,29 @@ pub struct CreateApiKey {
 #[serde(deny_unknown_fields, default)]
 pub struct ChangeApiKey {
     /// The name; `null`: none.
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     pub name: Option<Option<String>>,
     /// Whether it may be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// The time at which it ends; `null`: never.
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Option<Timestamp>>,
     /// The time from now after which it ends; instead of `expires_at`.
     #[serde(alias = "expiresIn", skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<Lasting<1>>,
     /// Data that the owner keeps with it; `null`: none.
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Option<Metadata>>,
     /// The actions that it permits, by resource; `null`: none.
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Option<ResourcePermissions>>,
     /// The units that are left; `null`: not counted.
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = model::MAX_SAFE_INTEGER))]
     pub remaining: Option<Option<u64>>,
     /// The refill of the units; `null`: none.
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     pub refill: Option<Option<Refill>>,
     /// The units of one refill; with `refill_interval`, instead of `refill`.
     #[serde(alias = "refillAmount", skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,7 @@ use model::{AccountName, Alias, AppName, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use model::update::given;
+use model::update::nullable;
 
 /// A request to create a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,14 +29,14 @@ pub struct ChangeUser {
     /// The first name.
     #[serde(
         default,
-        deserialize_with = "given",
+        deserialize_with = "nullable",
         skip_serializing_if = "Option::is_none"
     )]
     pub first_name: Option<Option<String>>,
     /// The last name.
     #[serde(
         default,
-        deserialize_with = "given",
+        deserialize_with = "nullable",
         skip_serializing_if = "Option::is_none"
     )]
     pub last_name: Option<Option<String>>,

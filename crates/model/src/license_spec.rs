@@ -16,7 +16,7 @@ use crate::name::PlanName;
 use crate::network::{Networks, given_networks, networks};
 use crate::permission::Permission;
 use crate::time::Timestamp;
-use crate::update::{Nullable, given};
+use crate::update::{Nullable, nullable};
 
 /// The terms of a license, which its seller decides. Without any, it belongs to no user, never
 /// ends, is limited by the plan of its app alone, and may be used from everywhere.
@@ -86,17 +86,17 @@ crate::fields::read_fields! {
 pub struct LicenseUpdate {
     /// The plan; the inner `None`: that of the app.
     #[schemars(description = "The plan; `null`: that of the app.")]
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[arg(long, value_name = "NAME", value_parser = some::<PlanName>, help = "The plan")]
     pub plan: Option<Nullable<PlanName>>,
     /// The label for people: 1 to 200 bytes without control characters; the inner `None`: none.
     #[schemars(description = "The label for people.")]
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[arg(long, value_parser = some::<String>, help = "A word for people")]
     pub label: Option<Nullable<String>>,
     /// The time at which the license ends; the inner `None`: never.
     #[schemars(description = "The time at which it ends; `null`: never.")]
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[arg(
         long,
         value_name = "TIME",
@@ -106,7 +106,7 @@ pub struct LicenseUpdate {
     pub expires_at: Option<Nullable<Timestamp>>,
     /// The number of units that are left from now on; the inner `None`: they are not counted.
     #[schemars(description = "The units that are left from now on; `null`: not counted.")]
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = crate::MAX_SAFE_INTEGER))]
     #[arg(
         long,
@@ -117,7 +117,7 @@ pub struct LicenseUpdate {
     pub remaining: Option<Nullable<u64>>,
     /// The refill of the units; the inner `None`: none.
     #[schemars(description = "The refill of the units; `null`: none.")]
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[arg(
         long,
         value_name = "N/DURATION[,add]",
@@ -136,7 +136,7 @@ pub struct LicenseUpdate {
     pub rate_limits: Option<Vec<RateLimit>>,
     /// The number of calls that may run at once; the inner `None`: that of the plan.
     #[schemars(description = "The largest number of calls at once; `null`: that of the plan.")]
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[arg(
         long,
         value_name = "N",

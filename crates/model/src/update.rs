@@ -11,7 +11,7 @@ pub type Nullable<T> = Option<T>;
 ///
 /// # Errors
 /// Returns the error of the value.
-pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Nullable<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)

@@ -22,6 +22,15 @@ pub struct Client {
 }
 
 impl Client {
+    /// Returns the client that the router added to a request.
+    ///
+    /// # Errors
+    /// Returns what to log if it added none. Blame: us.
+    pub(crate) fn of_parts(parts: &Parts) -> Result<Self, &'static str> {
+        let client = parts.extensions.get::<Self>().copied();
+        client.ok_or("a request was routed without its client")
+    }
+
     /// Returns the client of a request with these headers.
     pub(crate) fn of(peer: &Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
         let lines = headers.get_all(&FORWARDED_FOR).iter();
@@ -59,8 +68,7 @@ impl<S: Sync> FromRequestParts<S> for Client {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let client = parts.extensions.get::<Self>().copied();
-        client.ok_or_else(|| Problem::internal(&"a request was routed without its client"))
+        Self::of_parts(parts).map_err(|error| Problem::internal(&error))
     }
 }
 

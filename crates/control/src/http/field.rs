@@ -34,13 +34,6 @@ pub(crate) fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
-/// Reads a field that may be absent (`None`) or `null` (`Some(None)`); with `#[serde(default)]`.
-pub(crate) fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
 // === impl Text ===
 
 impl<const MIN: usize, const MAX: usize> Text<MIN, MAX> {

@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use licensing::UserRequest;
+use model::update::nullable;
 use model::{Alias, AppName, Credential, LicenseStatus, Timestamp, User};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
@@ -17,7 +18,7 @@ use crate::http::body::{BODY_LIMIT, read_json};
 use crate::http::caller::Caller;
 use crate::http::client::Client;
 use crate::http::fault::Fault;
-use crate::http::field::{Secret, Text, nullable};
+use crate::http::field::{Secret, Text};
 use crate::http::services::Services;
 
 /// The largest number of a user's licenses among which the one to show is looked for.

@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use licensing::KeyEnd;
+use model::update::nullable;
 use model::{ApiKeyPrefix, ApiKeyRule, Metadata, ResourcePermissions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::refusal::{KeyCode, Refused};
-use crate::http::field::{not_null, nullable};
+use crate::http::field::not_null;
 
 /// The body of `POST /create`.
 #[derive(Deserialize, JsonSchema)]

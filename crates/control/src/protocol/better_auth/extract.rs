@@ -99,9 +99,7 @@ impl<T: Content> FromRequest<Context> for Authenticated<T> {
 
     async fn from_request(request: Request, context: &Context) -> Result<Self, Refused> {
         let (head, body) = request.into_parts();
-        let client = head.extensions.get::<Client>().copied();
-        let client =
-            client.ok_or_else(|| Fault::internal(&"a request was routed without its client"))?;
+        let client = Client::of_parts(&head).map_err(|error| Fault::internal(&error))?;
         let caller = context.caller(&client, &head.headers, T::SCOPE).await?;
         Ok(Self {
             content: T::read(head.uri, body).await?,
