@@ -25,19 +25,19 @@ use crate::http::state::Shared;
 /// The largest number of licenses of one bulk request.
 const BULK: usize = 10_000;
 
-/// Which licenses are listed.
+/// The filter and the page of a list of licenses.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListParameters {
-    /// Only of this app.
+    /// The app whose licenses are listed; all if absent.
     app: Option<AppName>,
-    /// Only of this user.
+    /// The user whose licenses are listed; all if absent.
     user: Option<String>,
-    /// Only with this status.
+    /// The status of the licenses that are listed; all if absent.
     status: Option<LicenseStatus>,
-    /// Items of a page at most; 1 to 1,000.
+    /// The largest number of items on the page, 1 to 1,000.
     limit: Option<usize>,
-    /// What `next` of the page before said.
+    /// The value of `next` on the page before.
     cursor: Option<LicenseId>,
 }
 
