@@ -106,7 +106,13 @@ fn calls_under_way_on_two_gates_are_counted_on_the_third() {
 #[test]
 fn a_quota_is_not_used_up_while_another_gate_holds_units_of_it() {
     let fleet = Fleet::start(3);
-    let license = fleet.gates[0].license(&["--remaining", "3"]);
+    let license = fleet.gates[0].license(&["--remaining", "3", "--permission", "GET /"]);
+    // All gates know the license first: a call that it does not permit takes no unit.
+    let unpermitted = Request::post("/", b"").key(&license.key);
+    for gate in &fleet.gates {
+        let refused = || gate.call(&unpermitted).refusal_code();
+        assert_eventually!(refused().as_deref() == Some("route_not_permitted"));
+    }
     let request = Request::get("/").key(&license.key);
     // All at once: whoever asks first leases all that is left.
     let answers: Vec<_> = std::thread::scope(|scope| {
