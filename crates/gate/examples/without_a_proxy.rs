@@ -223,7 +223,7 @@ fn describe(record: &CallRecord) -> String {
     let (head, tail) = (&record.head, &record.tail);
     let refusal = tail.refusal.map_or("", Refusal::code);
     format!(
-        "record: status {}, {}{}{refusal}, {} units, billed: {}",
+        "record: status {}, {}{}{refusal}, units: {}, billed: {}",
         head.status,
         tail.outcome.as_str(),
         if refusal.is_empty() { "" } else { " " },

@@ -134,8 +134,8 @@ impl Gate {
         }
     }
 
-    /// Refuses a call for a reason that was found before its license was known. It is counted in
-    /// metrics and not recorded.
+    /// Refuses a call for a reason that does not depend on a known license, such as a missing
+    /// credential or a journal without room. The refusal is counted in metrics and not recorded.
     #[must_use]
     pub fn refuse(&self, worker: &Worker, routed: &Routed, refusal: Refusal) -> Refused {
         worker.count_refusal(routed.route.app.symbol, refusal);

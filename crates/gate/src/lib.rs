@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! route ─ admit ─▶ Admitted ─ mark ─▶ Forwarding ─ commit ─▶ Committed ─ close
-//!            │         │ drop: nothing      │ drop: spent if sent   │ drop: gateway_failed
+//!            │         │ drop: nothing      │ drop: gateway_failed  │ drop: gateway_failed
 //!            ▼ Refused
 //! ```
 //!
@@ -49,18 +49,19 @@
 //! }
 //! ```
 //!
-//! `examples/without_a_proxy.rs` does the same with everything that a gate needs around it: a journal, a
-//! store, a license.
+//! `examples/without_a_proxy.rs` does the same with everything that a gate needs around it: a
+//! journal, a store, a license.
 //!
 //! | module | idea |
 //! |---|---|
 //! | `rules`, `app`, `apps` | the configuration's rules, the apps and routes made of them, their tables |
 //! | `catalogue` | apps and plans with the numbers that records name them by |
-//! | `gate`, `routed` | the route of a call, refusals |
+//! | `gate`, `routed`, `rpc`, `refused` | the route of a call, refusals |
 //! | `look_up`, `admit`, `reserve` | license, limits and room in the journal |
-//! | `call`, `answer_units`, `settle` | the steps of an admitted call, and its cost |
+//! | `call`, `answer_units`, `unreadable`, `settle` | the steps of an admitted call, and its cost |
 //! | `spend`, `token`, `spender` | uses that are not forwarded |
 //! | `worker`, `time` | the part of the gate that each thread has for itself |
+//! | `observer` | what happens to licenses, counted in metrics |
 
 #![forbid(unsafe_code)]
 

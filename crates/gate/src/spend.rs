@@ -21,8 +21,8 @@ use crate::routed::Routed;
 use crate::settle::{self, Closing};
 use crate::worker::Worker;
 
-/// A use of a license that is not forwarded. It is over when the gate hears of it: nothing is held
-/// and nothing is waited for.
+/// A use of a license that is not forwarded. No call is under way, so that it holds no slot of the
+/// license's concurrency.
 #[derive(Clone, Copy, Debug)]
 pub struct Spend<'a> {
     /// The license that pays.
@@ -401,7 +401,7 @@ fn tail(worker: &Worker, routed: &Routed, head: &CallHead, beyond: Option<Refusa
     }
 }
 
-/// The ending of work that was done elsewhere: whole, with the status of whoever did it.
+/// The ending of every use that is not forwarded: whole, with the status that [`Spend`] names.
 const DONE: Ending = Ending {
     error: None,
     response_complete: true,

@@ -13,8 +13,8 @@ async fn a_gate_without_a_proxy_admits_refuses_and_records() {
             "with the key: 200",
             "with a wrong key: 401 license_unknown",
             "with no unit left: 402 quota_exhausted",
-            "record: status 200, delivered, 1 units, billed: true",
-            "record: status 402, refused quota_exhausted, 0 units, billed: false",
+            "record: status 200, delivered, units: 1, billed: true",
+            "record: status 402, refused quota_exhausted, units: 0, billed: false",
         ]
     );
 }

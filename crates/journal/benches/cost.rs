@@ -12,16 +12,11 @@ use journal::{Journal, Options, Sync};
 
 const CALLS: u64 = 200_000;
 
-/// Returns the arguments of the measurement. Cargo itself passes `--bench`.
-fn arguments() -> impl Iterator<Item = String> {
-    std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with("--"))
-}
-
 fn main() -> Result<(), Box<dyn Error>> {
-    let directory = arguments()
-        .next()
+    // Cargo itself passes `--bench`.
+    let directory = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with("--"))
         .map_or_else(std::env::temp_dir, PathBuf::from)
         .join("journal-cost");
     for sync in [Sync::Process, Sync::Disk] {

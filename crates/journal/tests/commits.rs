@@ -156,10 +156,12 @@ fn a_bell_wakes_in_order_from_its_own_thread_and_hands_back_when_dropped() {
     let position = call(&lane, 1, 60).position;
     let mut last = lane.wait_durable(position);
     assert!(poll(&mut last, Waker::noop()).is_pending());
-    eventually("the bell is rung", || !rung.0.lock().unwrap().is_empty());
+    eventually("the notifier is woken", || {
+        !rung.0.lock().unwrap().is_empty()
+    });
     assert!(
         wakes.0.lock().unwrap().is_empty(),
-        "the committer wakes nobody but the bell"
+        "the committer wakes nobody but the notifier"
     );
     assert_ne!(rung.0.lock().unwrap()[0].1, thread::current().id());
     assert_eq!(notifier.poll_notified(&mut context), Poll::Ready(Some(11)));

@@ -1,4 +1,4 @@
-//! The measurement of the ledger's cost: `cargo bench -p ledger --bench cost -- [RECORDS]`.
+//! The measurement of the ledger's cost: `cargo bench -p ledger --bench cost [-- RECORDS]`.
 //!
 //! Writes records to a real journal (not counted), then measures the processor time of reading,
 //! rolling up and sealing, that of the store's thread included, and how long typical questions
@@ -27,16 +27,13 @@ const START: i64 = 1_790_000_000_000_000;
 /// small.
 const LOT: u64 = 250_000;
 
-/// Returns the arguments of the measurement. Cargo itself passes `--bench`.
-fn arguments() -> impl Iterator<Item = String> {
-    std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with("--"))
-}
-
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), Failure> {
-    let records = match arguments().next() {
+    // Cargo itself passes `--bench`.
+    let argument = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with("--"));
+    let records = match argument {
         Some(text) => text.parse()?,
         None => 1_000_000,
     };

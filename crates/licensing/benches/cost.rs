@@ -1,5 +1,5 @@
 //! What a warm call costs here, and what a million licenses weigh:
-//! `cargo bench -p licensing --bench cost -- [LICENSES]`
+//! `cargo bench -p licensing --bench cost [-- LICENSES]`
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -16,16 +16,13 @@ use store::{LedgerStore, SqliteOptions, SqliteStore};
 
 const CALLS: u32 = 2_000_000;
 
-/// Returns the arguments of the measurement. Cargo itself passes `--bench`.
-fn arguments() -> impl Iterator<Item = String> {
-    std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with("--"))
-}
-
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let licenses: usize = match arguments().next() {
+    // Cargo itself passes `--bench`.
+    let argument = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with("--"));
+    let licenses: usize = match argument {
         Some(text) => text.parse()?,
         None => 100_000,
     };

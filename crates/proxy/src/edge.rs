@@ -209,19 +209,19 @@ impl<A: ServerApp + Send + Sync + 'static> Thread<A> {
             self.connections.shared.clone(),
             origin,
         ));
-        let count = self.connections.register(&connection, permit);
+        let guard = self.connections.register(&connection, permit);
         let stream = CallerStream::new(connection.clone(), descriptor, peer);
         let (app, stopped) = (self.app.clone(), self.stopped.clone());
-        let leaving = SocketGuard(connection.clone());
+        let socket = SocketGuard(connection.clone());
         let limit = self.options.write_timeout;
         let serving = async move {
-            let _count = count;
-            let leaving = leaving;
+            let _guard = guard;
+            let socket = socket;
             let mut next = app.process_new(Box::new(stream), &stopped).await;
             while let Some(stream) = next {
                 next = app.process_new(stream, &stopped).await;
             }
-            leaving.finish(limit).await;
+            socket.finish(limit).await;
         };
         tokio::spawn(Cuttable::new(connection, serving));
     }

@@ -1,4 +1,4 @@
-//! Pingora's phases of a call, each a few lines: the gate decides, the phases translate.
+//! Pingora's phases of a call: the gate decides, the phases translate.
 
 use std::time::Duration;
 

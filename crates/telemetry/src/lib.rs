@@ -2,7 +2,6 @@
 //!
 //! No label names a license, key, user or address: the number of series is bounded by the
 //! configuration.
-//! configuration.
 
 #![forbid(unsafe_code)]
 

@@ -75,14 +75,15 @@ impl LicenseCache {
     }
 
     /// Begins to read everything again, since what is known does not match the store any more.
-    /// Until [`LicenseCache::finish_resync`], no call is judged by it.
+    /// Until [`LicenseCache::end_resync`], no call is judged by it.
     pub(crate) fn begin_resync(&self) -> Renewal<'_> {
         self.resyncing.store(true, Ordering::Release);
         self.drop_everything();
         self.fingerprints.renew()
     }
 
-    /// Takes in what was read since [`LicenseCache::begin_resync`].
+    /// Takes in what was read since [`LicenseCache::begin_resync`]. Call
+    /// [`LicenseCache::end_resync`] afterwards.
     pub(crate) fn finish_resync(
         &self,
         renewal: Renewal<'_>,

@@ -1,5 +1,5 @@
-//! The task that takes leases for all meters that need one. What queues up while the store works is
-//! the next statement.
+//! The task that takes leases for all meters that need one. Meters that queue up while the store is
+//! being asked go into the next statement together.
 
 mod queue;
 mod store_health;

@@ -115,7 +115,7 @@ impl LeaseQueue {
         }
     }
 
-    /// Returns whether the store answers.
+    /// Returns the record of whether the store answers.
     pub(super) const fn health(&self) -> &StoreHealth {
         &self.health
     }

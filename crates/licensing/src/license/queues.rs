@@ -15,7 +15,7 @@ use crate::options::LeaseOptions;
 pub(crate) struct LicenseQueues {
     /// The meters that need leases.
     pub(crate) leases: LeaseQueue,
-    /// Notified when a license may not be used any more.
+    /// Notified when the status or the end of a license changed.
     pub(crate) cuts: NotifyTable,
     /// The last uses of API keys that are not in the store yet.
     pub(crate) last_uses: LastUses,

@@ -126,7 +126,7 @@ impl LicenseState {
         &self.ended
     }
 
-    /// Records a change of the license: entries read before are outdated and leases are taken
+    /// Records a change of the license: what was cached before is outdated and leases are taken
     /// again. Returns `false` for a change that is known. Called only with the change log locked,
     /// so that versions never go back.
     pub(crate) fn outdate(self: &Arc<Self>, number: ChangeNumber) -> bool {

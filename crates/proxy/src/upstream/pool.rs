@@ -364,7 +364,7 @@ mod tests {
             }
         };
         tokio::select! {
-            () = pool.clone().maintain() => unreachable!("it cares until it is dropped"),
+            () = pool.clone().maintain() => unreachable!("it runs until it is dropped"),
             () = is_out => {}
         }
         let chosen = |_| {

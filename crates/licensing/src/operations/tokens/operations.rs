@@ -1,7 +1,5 @@
 //! The operations on request tokens for those who manage them.
 
-use std::sync::Arc;
-
 use model::{LicenseId, Refusal, RequestToken, RequestTokenId};
 use serde_json::{Value, json};
 use store::AuditEntries;
@@ -62,7 +60,7 @@ impl Licensing {
     ///
     /// # Errors
     /// [`Refusal::LicenseStoreUnavailable`] if the store fails or is too slow.
-    pub async fn token(self: &Arc<Self>, secret: &[u8]) -> Result<Option<RequestToken>, Refusal> {
+    pub async fn token(&self, secret: &[u8]) -> Result<Option<RequestToken>, Refusal> {
         self.admission.token(secret).await
     }
 
