@@ -116,6 +116,15 @@ id_type!(
     AppId, "app_", "An app, for the software that is sold with it."
 );
 
+id_type!(
+    /// The id of an event, by which its receivers tell a repetition.
+    EventId, "evt_", "An event; the same in every delivery of it."
+);
+id_type!(
+    /// The id of a webhook: a receiver of events.
+    WebhookId, "whk_", "A webhook."
+);
+
 fn parse(prefix: &str, text: &str) -> Option<u128> {
     let digits = text.strip_prefix(prefix)?;
     let plain = digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit());

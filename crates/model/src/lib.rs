@@ -12,6 +12,8 @@ pub mod check;
 pub mod cli;
 pub mod credential;
 mod currencies;
+pub mod device;
+pub mod event;
 pub mod exact;
 mod fields;
 mod forms;
@@ -43,6 +45,7 @@ pub mod routing;
 pub mod scope;
 pub mod session;
 pub mod signing;
+pub mod software;
 pub mod steady_clock;
 pub mod symbol;
 pub mod system;
@@ -53,18 +56,22 @@ pub mod units;
 pub mod update;
 pub mod usage;
 pub mod user;
+pub mod variables;
+pub mod webhook;
 
 pub use address::{Address, ParseAddressError, ParseNetworkError, parse_network};
 pub use api_key::{ApiKey, ApiKeyPrefix, ApiKeyRule, Metadata, ResourcePermissions};
 pub use audit::{Actor, AuditEntry, Who};
 pub use check::{CallFacts, check};
 pub use credential::{CredentialInfo, CredentialStatus};
+pub use device::{Device, DeviceId};
+pub use event::{Event, EventSource, EventType};
 pub use exact::{Digits, MAX_SAFE_INTEGER};
 pub use forwarded::Forwarded;
 pub use host::HostPattern;
 pub use id::{
-    AppId, AuditId, CallId, CredentialId, InstanceId, LicenseId, ManagementKeyId, ParseIdError,
-    PlanRevisionId, RequestTokenId, SessionId, SigningKeyId, UserId,
+    AppId, AuditId, CallId, CredentialId, EventId, InstanceId, LicenseId, ManagementKeyId,
+    ParseIdError, PlanRevisionId, RequestTokenId, SessionId, SigningKeyId, UserId, WebhookId,
 };
 pub use interval::Interval;
 pub use key::{Credential, Fingerprint, KeyFormat, KeyHash, KeyHasher};
@@ -90,6 +97,7 @@ pub use session::{
     ACCESS_TOKEN_KIND, MAX_ACCESS_TOKEN_BYTES, RefreshToken, Session, is_access_token,
 };
 pub use signing::{SigningAlgorithm, SigningKeyState, SigningUse};
+pub use software::{AppSettings, SecurityLists};
 pub use steady_clock::SteadyClock;
 pub use symbol::Symbol;
 pub use target::RequestTarget;
@@ -97,3 +105,5 @@ pub use time::{Clock, ManualClock, Moment, SystemClock, Timestamp};
 pub use token::{RequestToken, TokenState};
 pub use units::{NamedUnits, UnreadableUnits};
 pub use user::{Alias, User};
+pub use variables::{Variable, Variables, VariablesError};
+pub use webhook::{Webhook, WebhookForm, WebhookState};

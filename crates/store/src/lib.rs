@@ -31,11 +31,13 @@ pub mod postgres;
 pub mod quota;
 mod rules;
 pub mod sessions;
+pub mod software;
 mod sql;
 pub mod sqlite;
 pub mod suspend_aware;
 pub mod tokens;
 pub mod users;
+pub mod webhooks;
 
 pub use api_keys::{
     ApiKeyChange, ApiKeyFilter, ApiKeyPage, ApiKeySort, ApiKeyStore, NewApiKey, StoredApiKey,
@@ -63,9 +65,16 @@ pub use quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, QuotaSt
 pub use sessions::{
     KeyCall, NewTokens, RefreshOutcome, SessionStore, StoredRefreshToken, WindowCount,
 };
+pub use software::{
+    Binding, NewDevice, OfflineActivation, OfflineFile, SoftwareStore, StoredAppSettings,
+};
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use tokens::{TOKENS, TokenClaim, TokenIssue, TokenStore};
 pub use users::{UserChange, UserStore};
+pub use webhooks::{
+    Attempt, AttemptResult, Delivery, DeliveryFilter, DeliveryState, NewWebhook, NextStep,
+    WebhookChange, WebhookFilter, WebhookSecret, WebhookStore,
+};
 
 /// The methods that a gate needs of its store.
 pub trait Store:

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::api_keys::ApiKeyStore;
 use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
+use crate::software::SoftwareStore;
+use crate::webhooks::WebhookStore;
 
 /// The number of a change, in commit order: a reader that has seen `n` misses none by asking for
 /// the changes after `n`.
@@ -169,6 +171,22 @@ pub trait LicenseStore: Send + Sync + 'static {
     /// [`Error::Unavailable`] if this store keeps none.
     fn api_keys(&self) -> Result<&dyn ApiKeyStore, Error> {
         Err(Error::Unavailable("it keeps no api keys".to_owned()))
+    }
+
+    /// Returns this store's part that keeps what software needs, whose licenses are among these.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if this store keeps none.
+    fn software(&self) -> Result<&dyn SoftwareStore, Error> {
+        Err(Error::Unavailable("it keeps no devices".to_owned()))
+    }
+
+    /// Returns this store's part that keeps webhooks.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if this store keeps none.
+    fn webhooks(&self) -> Result<&dyn WebhookStore, Error> {
+        Err(Error::Unavailable("it keeps no webhooks".to_owned()))
     }
 
     /// Keeps new licenses, all or none.

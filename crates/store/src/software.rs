@@ -1,0 +1,150 @@
+//! The store of what software that is sold with an app needs: devices, settings, offline files.
+//!
+//! As SQL, for whoever writes another store:
+//!
+//! ```sql
+//! CREATE TABLE devices (license_id, device, bound_at, PRIMARY KEY (license_id, device));
+//! -- licenses.devices_freed_at: when a device that found no free slot freed those of the others.
+//! -- bind: the license is locked, then its devices are counted.
+//! CREATE TABLE app_settings (app PRIMARY KEY, number UNIQUE, settings);
+//! -- Numbers are given in the order of commits, as with changes of licenses.
+//! CREATE TABLE offline_files (id PRIMARY KEY, license_id, app, activated_by, devices, issued_at, expires_at, sealed,
+//!   UNIQUE (license_id, activated_by));
+//! ```
+
+use async_trait::async_trait;
+use model::{AppName, AppSettings, DeviceId, LicenseId, Timestamp};
+
+use crate::audit::{AuditEntries, Changed};
+use crate::error::Error;
+use crate::licenses::{SealedKey, StoredLicense};
+
+/// A device that asks to be bound to a license.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDevice {
+    /// The license.
+    pub license_id: LicenseId,
+    /// The device.
+    pub device: DeviceId,
+    /// The time.
+    pub at: Timestamp,
+    /// Whether a device that finds no free slot frees the slots of all others, once in the life of
+    /// the license.
+    pub frees_others_once: bool,
+}
+
+/// The result of the wish to bind a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// It was bound.
+    Bound,
+    /// It was bound after the others were freed.
+    BoundAfterReset,
+    /// It was bound before, or the license does not count devices.
+    There,
+    /// Every slot is taken by another device.
+    Full,
+}
+
+/// The settings of an app, as the store holds them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAppSettings {
+    /// The app.
+    pub app: AppName,
+    /// The number of their last change, in commit order over all apps.
+    pub number: u64,
+    /// The settings.
+    pub settings: AppSettings,
+}
+
+/// A signed file by which software runs without a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfflineFile {
+    /// The id, a UUID, which stands in the file.
+    pub id: u128,
+    /// The license.
+    pub license_id: LicenseId,
+    /// The device that had it made by itself; `None`: the seller did.
+    pub activated_by: Option<DeviceId>,
+    /// The devices that it is for; empty: any.
+    pub devices: Vec<DeviceId>,
+    /// The time at which it was made.
+    pub issued_at: Timestamp,
+    /// The time at which it ends; `None`: never.
+    pub expires_at: Option<Timestamp>,
+    /// A sealed copy of the file, which holds the license key.
+    pub sealed: SealedKey,
+}
+
+/// The result of the wish to keep an offline file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OfflineActivation {
+    /// It was kept.
+    Kept,
+    /// The device has had one made before, which stands.
+    There(OfflineFile),
+    /// As many devices as are allowed have had one made.
+    Full,
+}
+
+/// The store of devices, settings of apps and offline files.
+#[async_trait]
+pub trait SoftwareStore: Send + Sync + 'static {
+    /// Binds a device to a license if it has a free slot, by [`LicenseSpec`](model::LicenseSpec):
+    /// of any number of tries at once, no more than there are slots succeed. A binding is a change
+    /// of the license and gets a number; a device that is there changes nothing. Returns the
+    /// license as it is then; `None`: there is no such license.
+    async fn bind_device(
+        &self,
+        new: NewDevice,
+        entries: AuditEntries<Changed<StoredLicense>>,
+    ) -> Result<Option<(Binding, StoredLicense)>, Error>;
+
+    /// Frees all devices of the licenses of an app that are bound to any, up to `limit` licenses in
+    /// order of id after `after`; each is a change of its license. Returns the last id that was
+    /// looked at, `None` at the end, and how many licenses were changed.
+    async fn reset_devices_of(
+        &self,
+        app: &AppName,
+        after: Option<LicenseId>,
+        limit: usize,
+        entries: AuditEntries<Vec<LicenseId>>,
+    ) -> Result<(Option<LicenseId>, u64), Error>;
+
+    /// Returns the settings of an app; `None`: none were made.
+    async fn app_settings(&self, app: &AppName) -> Result<Option<StoredAppSettings>, Error>;
+
+    /// Returns up to `limit` settings with numbers above `number`, in their order.
+    async fn app_settings_after(
+        &self,
+        number: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredAppSettings>, Error>;
+
+    /// Keeps the settings of an app in place of those with this number (0: none were made).
+    /// Returns their number; `None`: another change came first, and nothing was done.
+    async fn put_app_settings(
+        &self,
+        app: &AppName,
+        in_place_of: u64,
+        settings: AppSettings,
+        entries: AuditEntries<()>,
+    ) -> Result<Option<u64>, Error>;
+
+    /// Keeps an offline file. With `most`, at most that many devices of a license have one made by
+    /// themselves in its whole life; devices that are freed do not count less.
+    async fn add_offline_file(
+        &self,
+        file: OfflineFile,
+        most: Option<u32>,
+        entries: AuditEntries<()>,
+    ) -> Result<OfflineActivation, Error>;
+
+    /// Returns up to `limit` offline files of a license in order of id, after `after`.
+    async fn offline_files(
+        &self,
+        license_id: LicenseId,
+        after: Option<u128>,
+        limit: usize,
+    ) -> Result<Vec<OfflineFile>, Error>;
+}

@@ -1,0 +1,275 @@
+//! The store of webhooks, of the events that wait for them, and of their deliveries.
+//!
+//! Events of licenses are written in the transaction of their change, those of the ledger in the
+//! transaction of its roll-up, into an outbox; only for accounts that have a webhook.
+//! [`WebhookStore::fan_out`] makes deliveries of them. One gate at a time does that and delivers:
+//! the one that holds the lease.
+//!
+//! As SQL, for whoever writes another store:
+//!
+//! ```sql
+//! CREATE TABLE webhooks (id, account, app, url, events, form, state, created_at, last_delivery_at);
+//! CREATE TABLE webhook_secrets (webhook_id, number, sealed, ends_at, PRIMARY KEY (webhook_id, number));
+//! CREATE TABLE events (number, id UNIQUE, kind, at, account, app, license_id, data, fanned_out);
+//! CREATE TABLE deliveries (number, webhook_id, event_id, source, license_id, state, attempts, next_at, …,
+//!   UNIQUE (webhook_id, event_id));
+//! -- A delivery may be tried if it waits, is due, its webhook is active, and no older one of the same webhook, source and
+//! -- license waits.
+//! CREATE TABLE leases_by_name (name PRIMARY KEY, instance, ends_at);
+//! ```
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use model::{
+    AccountName, AppName, Event, EventId, EventType, InstanceId, Timestamp, Webhook, WebhookForm,
+    WebhookId, WebhookState,
+};
+
+use crate::audit::{AuditEntries, Changed};
+use crate::error::Error;
+use crate::licenses::SealedKey;
+
+/// A webhook to be kept.
+#[derive(Clone, Debug)]
+pub struct NewWebhook {
+    /// The webhook.
+    pub webhook: Webhook,
+    /// Its sealed secret.
+    pub secret: SealedKey,
+}
+
+/// A secret of a webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookSecret {
+    /// The sealed secret.
+    pub sealed: SealedKey,
+    /// The time from which on nothing is signed with it; `None`: that is not decided yet.
+    pub ends_at: Option<Timestamp>,
+}
+
+/// A change of a webhook. A field that is `None` stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct WebhookChange {
+    /// The URL.
+    pub url: Option<String>,
+    /// The types of events; empty: all.
+    pub events: Option<Vec<EventType>>,
+    /// The state. Becoming active makes what waits due at once, with all its tries.
+    pub state: Option<WebhookState>,
+    /// A new secret. Those before it end at the time, if they do not end sooner.
+    pub secret: Option<(SealedKey, Timestamp)>,
+}
+
+/// A selection of webhooks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WebhookFilter {
+    /// The account; `None`: any.
+    pub account: Option<AccountName>,
+    /// The app that they name; `None`: any.
+    pub app: Option<AppName>,
+    /// The form; `None`: any.
+    pub form: Option<WebhookForm>,
+}
+
+/// The state of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum DeliveryState {
+    /// It waits to be tried, or to be tried again.
+    Waiting = 0,
+    /// The receiver took it.
+    Delivered = 1,
+    /// It failed at its last try; its webhook was disabled.
+    Failed = 2,
+}
+
+/// The last try of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The time at which it began.
+    pub at: Timestamp,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
+    /// The status that the receiver answered; `None`: it did not answer.
+    pub status: Option<u16>,
+    /// The beginning of its answer, or what failed, of at most [`Attempt::MAX_ANSWER_BYTES`] bytes.
+    pub answer: String,
+}
+
+impl Attempt {
+    /// The length of the longest answer that is kept, in bytes.
+    pub const MAX_ANSWER_BYTES: usize = 1_024;
+}
+
+/// The delivery of an event to a webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The number, which grows with time.
+    pub number: u64,
+    /// The webhook.
+    pub webhook_id: WebhookId,
+    /// The event.
+    pub event: Event,
+    /// The state.
+    pub state: DeliveryState,
+    /// The number of tries so far, of the present round.
+    pub attempts: u32,
+    /// The time of the next try; `None`: there is none.
+    pub next_at: Option<Timestamp>,
+    /// The last try; `None`: there was none.
+    pub last: Option<Attempt>,
+}
+
+/// The result of a try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptResult {
+    /// The number of the delivery.
+    pub number: u64,
+    /// The webhook.
+    pub webhook_id: WebhookId,
+    /// The try.
+    pub attempt: Attempt,
+    /// What becomes of the delivery.
+    pub next: NextStep,
+}
+
+/// What becomes of a delivery after a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextStep {
+    /// The receiver took it.
+    Delivered,
+    /// It is tried again at this time.
+    RetryAt(Timestamp),
+    /// It failed for good, and its webhook is disabled.
+    Disable,
+}
+
+/// A selection of deliveries of one webhook.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeliveryFilter {
+    /// The state; `None`: any.
+    pub state: Option<DeliveryState>,
+    /// The earliest time of their events, included; `None`: no bound.
+    pub from: Option<Timestamp>,
+    /// The latest time of their events, excluded; `None`: no bound.
+    pub to: Option<Timestamp>,
+    /// The event; `None`: any.
+    pub event_id: Option<EventId>,
+}
+
+/// The store of webhooks.
+#[async_trait]
+pub trait WebhookStore: Send + Sync + 'static {
+    /// Keeps a webhook, unless its account and app have `most` of its form already. Returns whether
+    /// it was kept.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if the id is there already.
+    async fn create_webhook(
+        &self,
+        new: NewWebhook,
+        most: u32,
+        entries: AuditEntries<()>,
+    ) -> Result<bool, Error>;
+
+    /// Returns a webhook.
+    async fn webhook(&self, id: WebhookId) -> Result<Option<Webhook>, Error>;
+
+    /// Returns up to `limit` webhooks in order of id, after `after`.
+    async fn webhooks(
+        &self,
+        filter: WebhookFilter,
+        after: Option<WebhookId>,
+        limit: usize,
+    ) -> Result<Vec<Webhook>, Error>;
+
+    /// Returns the secrets of a webhook that have not ended at `now`, newest first.
+    async fn webhook_secrets(
+        &self,
+        id: WebhookId,
+        now: Timestamp,
+    ) -> Result<Vec<WebhookSecret>, Error>;
+
+    /// Changes a webhook; `None`: there is no such webhook.
+    async fn change_webhook(
+        &self,
+        id: WebhookId,
+        change: WebhookChange,
+        now: Timestamp,
+        entries: AuditEntries<Changed<Webhook>>,
+    ) -> Result<Option<Webhook>, Error>;
+
+    /// Removes a webhook with its secrets and deliveries. Returns whether there was one.
+    async fn delete_webhook(
+        &self,
+        id: WebhookId,
+        entries: AuditEntries<Webhook>,
+    ) -> Result<bool, Error>;
+
+    /// Puts events into the outbox; one that is there already stays as it is. For events that come
+    /// with no change of the store.
+    async fn add_events(&self, events: Vec<Event>) -> Result<(), Error>;
+
+    /// Puts a test event into the queue of one webhook alone, whatever types it gets.
+    async fn add_test_event(&self, webhook: WebhookId, event: Event) -> Result<(), Error>;
+
+    /// Makes deliveries of up to `limit` events of the outbox, oldest first, those of the ledger
+    /// too: one for each webhook that gets them, due at once. Doing it again makes no second one.
+    /// Returns how many events it took.
+    async fn fan_out(&self, limit: usize, now: Timestamp) -> Result<usize, Error>;
+
+    /// Returns up to `limit` deliveries that may be tried at `now`, oldest first, at most `each` for
+    /// one webhook, and none of those whose numbers are in `under_way`. Costs an index look-up for
+    /// each, however many wait.
+    async fn due_deliveries(
+        &self,
+        now: Timestamp,
+        limit: usize,
+        each: usize,
+        under_way: Vec<u64>,
+    ) -> Result<Vec<Delivery>, Error>;
+
+    /// Returns the time at which the next delivery falls due; `None`: none waits.
+    async fn next_due_at(&self) -> Result<Option<Timestamp>, Error>;
+
+    /// Writes down the results of tries, in one transaction. Results of deliveries that are gone are
+    /// ignored.
+    async fn note_attempts(&self, results: Vec<AttemptResult>) -> Result<(), Error>;
+
+    /// Returns up to `limit` deliveries of a webhook, newest first, before the number `before`.
+    async fn deliveries(
+        &self,
+        webhook: WebhookId,
+        filter: DeliveryFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Error>;
+
+    /// Makes the deliveries of a webhook that are selected and do not wait due again, with all their
+    /// tries, and makes deliveries of kept events in the selection's time that it never got.
+    /// Returns how many are due again.
+    async fn redeliver(
+        &self,
+        webhook: WebhookId,
+        filter: DeliveryFilter,
+        now: Timestamp,
+        entries: AuditEntries<u64>,
+    ) -> Result<u64, Error>;
+
+    /// Forgets up to `limit` events older than `before` with their deliveries, those that wait too.
+    /// Returns how many events.
+    async fn sweep_events(&self, before: Timestamp, limit: usize) -> Result<usize, Error>;
+
+    /// Takes or prolongs the lease of this name for an instance, until `lasts` from now by the
+    /// store's clock, unless another instance holds it. Returns whether this instance holds it.
+    async fn hold_lease(
+        &self,
+        name: &'static str,
+        instance: InstanceId,
+        lasts: Duration,
+    ) -> Result<bool, Error>;
+
+    /// Gives the lease of this name back, if this instance holds it.
+    async fn end_lease(&self, name: &'static str, instance: InstanceId) -> Result<(), Error>;
+}
