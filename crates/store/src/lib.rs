@@ -72,8 +72,8 @@ pub use sqlite::{SqliteOptions, SqliteStore};
 pub use tokens::{TOKENS, TokenClaim, TokenIssue, TokenStore};
 pub use users::{UserChange, UserStore};
 pub use webhooks::{
-    Attempt, AttemptResult, Delivery, DeliveryFilter, DeliveryState, NewWebhook, NextStep,
-    WebhookChange, WebhookFilter, WebhookSecret, WebhookStore,
+    Attempt, AttemptResult, Busy, Delivery, DeliveryFilter, DeliveryState, NewWebhook, NextStep,
+    Waiting, WebhookChange, WebhookFilter, WebhookSecret, WebhookStore,
 };
 
 /// The methods that a gate needs of its store.

@@ -80,7 +80,7 @@ pub enum DeliveryState {
     Waiting = 0,
     /// The receiver took it.
     Delivered = 1,
-    /// It failed at its last try; its webhook was disabled.
+    /// It failed at its last try. Its webhook was disabled, unless it was a test.
     Failed = 2,
 }
 
@@ -158,6 +158,24 @@ pub struct DeliveryFilter {
     pub event_id: Option<EventId>,
 }
 
+/// The deliveries that whoever delivers does not want now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Busy {
+    /// The numbers of deliveries that are under way, at most 4,096.
+    pub deliveries: Vec<u64>,
+    /// The webhooks that take no more for now, at most 4,096.
+    pub webhooks: Vec<WebhookId>,
+}
+
+/// The number of deliveries that wait, due or not, those of webhooks that get nothing for now too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many there are.
+    pub count: u64,
+    /// The time of the oldest event among them; `None`: none waits.
+    pub oldest: Option<Timestamp>,
+}
+
 /// The store of webhooks.
 #[async_trait]
 pub trait WebhookStore: Send + Sync + 'static {
@@ -211,8 +229,17 @@ pub trait WebhookStore: Send + Sync + 'static {
     /// with no change of the store.
     async fn add_events(&self, events: Vec<Event>) -> Result<(), Error>;
 
-    /// Puts a test event into the queue of one webhook alone, whatever types it gets.
-    async fn add_test_event(&self, webhook: WebhookId, event: Event) -> Result<(), Error>;
+    /// Keeps a test event and its only delivery, to one webhook, which was tried already: it is
+    /// [`DeliveryState::Delivered`] if the receiver `took` it, else [`DeliveryState::Failed`]. It is
+    /// in nobody's queue, and the state of the webhook stays as it is. If the webhook is gone,
+    /// nothing is kept.
+    async fn add_tested(
+        &self,
+        webhook: WebhookId,
+        event: Event,
+        attempt: Attempt,
+        took: bool,
+    ) -> Result<(), Error>;
 
     /// Makes deliveries of up to `limit` events of the outbox, oldest first, those of the ledger
     /// too: one for each webhook that gets them, due at once. Doing it again makes no second one.
@@ -220,15 +247,18 @@ pub trait WebhookStore: Send + Sync + 'static {
     async fn fan_out(&self, limit: usize, now: Timestamp) -> Result<usize, Error>;
 
     /// Returns up to `limit` deliveries that may be tried at `now`, oldest first, at most `each` for
-    /// one webhook, and none of those whose numbers are in `under_way`. Costs an index look-up for
-    /// each, however many wait.
+    /// one webhook. Costs an index look-up for each and for each webhook, however many wait.
     async fn due_deliveries(
         &self,
         now: Timestamp,
         limit: usize,
         each: usize,
-        under_way: Vec<u64>,
+        without: Busy,
     ) -> Result<Vec<Delivery>, Error>;
+
+    /// Returns how many deliveries wait, and since when. Costs a pass over them: ask once in a
+    /// while.
+    async fn waiting(&self) -> Result<Waiting, Error>;
 
     /// Returns the time at which the next delivery falls due; `None`: none waits.
     async fn next_due_at(&self) -> Result<Option<Timestamp>, Error>;
