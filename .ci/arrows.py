@@ -31,6 +31,7 @@ ALLOWED = {
         "allocator", "api-types", "config", "control", "coordinator", "gate", "journal", "ledger", "licensing", "model", "proxy",
         "store", "telemetry",
     },
+    "webhooks": {"model", "store"},
     "store-conformance": {"model", "store"},
     "testkit": set(),
     "bench-rig": {"allocator"},
