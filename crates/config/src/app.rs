@@ -3,6 +3,7 @@
 use http::{HeaderName, HeaderValue};
 use model::{AccountName, AppName, HostPattern, ParentPath, PlanName};
 
+use crate::authforge::Authforge;
 use crate::billable::{Billable, OutcomeSet};
 use crate::bytes::ByteSize;
 use crate::duration::Millis;
@@ -77,6 +78,8 @@ pub struct App {
     pub health_check: Option<HealthCheck>,
     /// The rules while the license store is out of reach.
     pub outage: Outage,
+    /// The rules for software that is sold with the app.
+    pub authforge: Authforge,
     /// Headers added to every forwarded call, in the order of their names. The values are marked as
     /// sensitive.
     pub inject_headers: Vec<(HeaderName, HeaderValue)>,
@@ -293,6 +296,7 @@ impl App {
                 .optional_section("health_check", "[app.health_check]")
                 .map(HealthCheck::read),
             outage: Outage::read(section.section("outage", "[app.outage]")),
+            authforge: Authforge::read(section.section("authforge", "[app.authforge]")),
             inject_headers: header::read_injected(
                 section.section("inject_headers", "[app.inject_headers]"),
             ),

@@ -8,6 +8,7 @@
 
 mod apimw;
 mod app;
+mod authforge;
 mod better_auth;
 mod billable;
 mod bytes;
@@ -40,6 +41,7 @@ pub use app::{
     AmbiguousPaths, App, AppMode, Balance, Counts, HealthCheck, Outage, UnderscoreHeaders,
     UnknownKeys,
 };
+pub use authforge::{Authforge, Rebind};
 pub use better_auth::{BetterAuth, Compat, KeyShape};
 pub use billable::{Billable, OutcomeSet, StatusSet};
 pub use bytes::{ByteSize, ParseByteSizeError};

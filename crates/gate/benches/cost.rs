@@ -195,6 +195,7 @@ impl Bench {
             grace: Duration::from_secs(3_600),
             allowance: 0,
             key_recovery: false,
+            software: licensing::SoftwareTerms::default(),
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let options = LicensingOptions {

@@ -75,6 +75,7 @@ impl Site {
             grace: Duration::from_secs(3_600),
             allowance: 0,
             key_recovery: false,
+            software: licensing::SoftwareTerms::default(),
         };
         let licensing = Licensing::open(
             LicensingOptions::default(),

@@ -13,7 +13,9 @@ use gate::{AppRules, RouteRules, UnitsUnreadable};
 use ledger::LedgerOptions;
 use licensing::sessions::SessionOptions;
 use licensing::signing::TokenTerms;
-use licensing::{ApiKeyPolicy, AppTerms, DeclaredRoute, LeaseOptions, LicensingOptions, Plans};
+use licensing::{
+    ApiKeyPolicy, AppTerms, DeclaredRoute, LeaseOptions, LicensingOptions, Plans, SoftwareTerms,
+};
 use model::{Clock, SigningUse, WindowKind};
 use proxy::{
     BackendRules, Backends, Balance, CallerTimeouts, EdgeOptions, HealthCheck, PoolOptions,
@@ -130,12 +132,26 @@ pub(crate) fn plans(config: &Config) -> Plans {
         grace: app.outage.grace.duration(),
         allowance: app.outage.allowance,
         key_recovery: app.key_recovery,
+        software: software(&app.authforge),
     };
     Plans::new(
         config.plan_revisions(),
         config.apps.iter().map(terms).collect(),
     )
     .with_routes(config.apps.iter().map(declared))
+}
+
+/// Returns the terms for software that is sold with an app.
+fn software(authforge: &config::Authforge) -> SoftwareTerms {
+    SoftwareTerms {
+        rebinds_once: authforge.rebind == config::Rebind::Once,
+        burn_cap: authforge.burn_cap,
+        validate_limit: authforge.validate_limit,
+        validate_limit_per_address: authforge.validate_limit_per_address,
+        heartbeat_limit: authforge.heartbeat_limit,
+        session_lifetime: Duration::from_secs(authforge.session_lifetime.seconds().into()),
+        offline_activation: authforge.offline_activation,
+    }
 }
 
 fn declared(app: &config::App) -> (model::AppName, Vec<DeclaredRoute>) {

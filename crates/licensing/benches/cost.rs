@@ -40,6 +40,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         grace: Duration::from_secs(60),
         allowance: 0,
         key_recovery: false,
+        software: licensing::SoftwareTerms::default(),
     };
     let hasher = KeyHasher::new(&[7; 32]);
     // Calls come here a hundred times as fast as any proxy makes them, and leases are to be sized for that.

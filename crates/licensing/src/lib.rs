@@ -11,6 +11,7 @@
 //! - `plans`: the plans and apps of the configuration.
 //! - `operations`: every operation, for the command line and all protocols; `audit`: the log of
 //!   them; `sessions` and `signing`: access tokens and the keys that sign them.
+//! - `software`: what software that is sold with an app needs beyond its license.
 //! - `keys`: the keyring. `fleet`: what the gates of one store share beside it.
 
 #![forbid(unsafe_code)]
@@ -32,6 +33,7 @@ mod options;
 mod plans;
 pub mod sessions;
 pub mod signing;
+mod software;
 #[cfg(test)]
 mod testing;
 
@@ -54,3 +56,4 @@ pub use options::{LeaseOptions, LicensingOptions};
 pub use plans::{Allowance, AppTerms, DeclaredRoute, EffectiveLimits, Plans};
 pub use sessions::Sessions;
 pub use signing::Signing;
+pub use software::SoftwareTerms;

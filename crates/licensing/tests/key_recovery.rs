@@ -47,6 +47,7 @@ impl Site {
             grace: Duration::from_secs(60),
             allowance: 0,
             key_recovery,
+            software: licensing::SoftwareTerms::default(),
         };
         let keyring = Keyring::load(&*self.store, secret).await.unwrap();
         let (instance, clock) = (InstanceId::generate(), Arc::new(SystemClock));

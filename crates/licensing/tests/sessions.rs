@@ -515,6 +515,7 @@ async fn a_plan_that_names_features_grants_addresses_only_if_it_names_them() {
         grace: Duration::ZERO,
         allowance: 0,
         key_recovery: false,
+        software: licensing::SoftwareTerms::default(),
     };
     let plans = vec![
         plan("plain", &[]),

@@ -539,6 +539,7 @@ fn plans() -> Plans {
         grace: Duration::from_secs(60),
         allowance: 0,
         key_recovery: false,
+        software: licensing::SoftwareTerms::default(),
     };
     Plans::new(
         vec![plan()],

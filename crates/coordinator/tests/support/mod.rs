@@ -228,6 +228,7 @@ fn plans() -> Plans {
         grace: Duration::from_secs(60),
         allowance: 0,
         key_recovery: false,
+        software: licensing::SoftwareTerms::default(),
     };
     Plans::new(Vec::new(), vec![app])
 }

@@ -156,6 +156,7 @@ pub fn plans(revisions: &[PlanRevision], apps: &[AppRules]) -> Plans {
         grace: Duration::from_secs(3_600),
         allowance: 0,
         key_recovery: false,
+        software: licensing::SoftwareTerms::default(),
     };
     Plans::new(revisions.to_vec(), apps.iter().map(terms).collect())
 }

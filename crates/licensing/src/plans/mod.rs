@@ -12,6 +12,7 @@ use model::{AccountName, AppName, License, Limits, PlanName, PlanRevision};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::software::SoftwareTerms;
 use routes::DeclaredRoutes;
 
 pub(crate) use current::CurrentPlans;
@@ -35,6 +36,8 @@ pub struct AppTerms {
     /// Whether keys of the app's licenses can be shown again, so that a sealed copy of each is
     /// kept.
     pub key_recovery: bool,
+    /// The terms for software that is sold with the app.
+    pub software: SoftwareTerms,
 }
 
 /// The plans and apps of the configuration.

@@ -6,6 +6,7 @@
 //! signature is verified: nothing else in the header counts. Public keys are published as a JWK set
 //! (RFC 7517).
 
+mod app_keys;
 mod jwks;
 mod provider;
 mod slot;
@@ -18,12 +19,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use model::{
-    Actor, AppName, AuditEntry, Clock, SigningAlgorithm, SigningKeyId, SigningKeyState, SigningUse,
+    Actor, AuditEntry, Clock, SigningAlgorithm, SigningKeyId, SigningKeyState, SigningUse,
     Timestamp,
 };
 use serde_json::{Value, json};
 use store::{AuditEntries, Store};
 
+pub use app_keys::{AppKey, AppKeys, NewAppKey};
 pub use jwks::{Jwk, JwkSet};
 pub use stamp::{STAMP_TYPE, StampFault};
 pub use token::{TokenFault, TokenTerms};
@@ -31,7 +33,7 @@ pub use token::{TokenFault, TokenTerms};
 use self::slot::{Record, Slot};
 use crate::error::Error;
 use crate::keys;
-use crate::keys::{Key, Keyring, random};
+use crate::keys::Keyring;
 
 /// The signing keys of a store. There is one value for a process, shared by all of its threads.
 pub struct Signing {
@@ -39,6 +41,7 @@ pub struct Signing {
     keyring: Keyring,
     clock: Arc<dyn Clock>,
     slots_by_use: ArcSwap<SlotsByUse>,
+    app_keys: app_keys::KnownAppKeys,
     /// Held while slots are read, so that a slower reader never puts back an older list.
     reading: tokio::sync::Mutex<()>,
 }
@@ -106,6 +109,7 @@ impl Signing {
             keyring,
             clock,
             slots_by_use: ArcSwap::default(),
+            app_keys: app_keys::KnownAppKeys::default(),
             reading: tokio::sync::Mutex::default(),
         };
         signing.refresh().await?;
@@ -132,7 +136,11 @@ impl Signing {
     pub async fn run(self: Arc<Self>) {
         loop {
             tokio::time::sleep(Self::POLL_INTERVAL).await;
-            if let Err(error) = self.refresh().await {
+            let refreshed = async {
+                self.refresh().await?;
+                self.refresh_app_keys().await
+            };
+            if let Err(error) = refreshed.await {
                 tracing::debug!(%error, "the signing keys cannot be read");
             }
         }
@@ -158,26 +166,6 @@ impl Signing {
             }
         }
         Ok(())
-    }
-
-    /// Returns the public key of an app (Ed25519), whose key is made by the first call. Each app
-    /// has a key of its own, so that a signature for one passes for nothing in another.
-    ///
-    /// # Errors
-    /// The key was sealed with another secret, or the store fails.
-    pub async fn app_public_key(&self, app: &AppName) -> Result<[u8; 32], Error> {
-        let name = format!("keyring/app/{app}/1");
-        let sealed = match self.store.setting(&name).await? {
-            Some(sealed) => sealed,
-            None => {
-                let sealed = self.keyring.seal(name.as_bytes(), &Key::new(random()));
-                self.store
-                    .put_if_absent(&name, sealed, AuditEntries::none())
-                    .await?
-            }
-        };
-        let key = self.keyring.open(name.as_bytes(), &sealed)?;
-        Ok(slot::public_half(&key))
     }
 
     /// Returns all signing keys by use, oldest first.

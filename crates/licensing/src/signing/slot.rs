@@ -126,7 +126,7 @@ fn label(name: &str, record: &[u8]) -> Vec<u8> {
     [name.as_bytes(), b"\n", record].concat()
 }
 
-pub(super) fn public_half(seed: &[u8; 32]) -> [u8; 32] {
+fn public_half(seed: &[u8; 32]) -> [u8; 32] {
     let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("a seed has 32 bytes");
     pair.public_key()
         .as_ref()

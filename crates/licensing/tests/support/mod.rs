@@ -67,6 +67,7 @@ pub(crate) fn plans() -> Plans {
         grace: Duration::from_secs(60),
         allowance: 0,
         key_recovery: false,
+        software: licensing::SoftwareTerms::default(),
     };
     let plans = vec![plan("free", &["2/1m"]), plan("pro", &[])];
     Plans::new(plans, vec![app("api", "default"), app("other", "acme")])
