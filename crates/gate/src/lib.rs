@@ -74,6 +74,7 @@ mod catalogue;
 mod gate;
 mod look_up;
 mod observer;
+mod payer;
 mod refused;
 mod reserve;
 mod routed;

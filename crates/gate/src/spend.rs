@@ -15,8 +15,9 @@ use crate::app::{App, Route};
 use crate::apps::Resolved;
 use crate::catalogue::PlanSymbol;
 use crate::gate::Gate;
+use crate::payer::Parties;
 use crate::refused::Refused;
-use crate::reserve::{refused_by_rule, reserve};
+use crate::reserve::refused_by_rule;
 use crate::routed::Routed;
 use crate::settle::{self, Closing};
 use crate::worker::Worker;
@@ -25,8 +26,14 @@ use crate::worker::Worker;
 /// license's concurrency.
 #[derive(Clone, Copy, Debug)]
 pub struct Spend<'a> {
-    /// The license that pays.
+    /// The license that the use is checked and recorded for. It pays, unless there is a payer.
     pub holder: Holder<'a>,
+    /// Another license whose units pay, such as the wallet of an account. They stay spent whatever
+    /// the status, no plan prices them, and the holder's own units and rate limits are not touched.
+    /// A payer with too few units, or that is disabled or revoked itself, is refused with
+    /// [`Refusal::QuotaExhausted`] (with a refill [`Refusal::QuotaExhaustedForNow`]), which no
+    /// holder beside a payer is. `None`: the holder pays. A token pays for itself.
+    pub payer: Option<Holder<'a>>,
     /// The app that it must be a license of; `None`: any.
     pub app: Option<&'a AppName>,
     /// The method and the path that were called. They determine the route and its price, and the
@@ -53,7 +60,7 @@ pub struct Spend<'a> {
     pub call_id: Option<CallId>,
 }
 
-/// The license that pays, by whatever is known of it.
+/// A license, by whatever is known of it.
 #[derive(Clone, Copy)]
 pub enum Holder<'a> {
     /// The license of this credential.
@@ -81,7 +88,7 @@ pub struct Spent {
     pub call_id: CallId,
     /// The time at which it counts.
     pub at: Timestamp,
-    /// The license that paid, with its plan and limits.
+    /// The license that the use was recorded for, with its plan and limits.
     pub entry: Arc<CachedLicense>,
     /// The route by which it was priced.
     pub route: Arc<Route>,
@@ -91,9 +98,10 @@ pub struct Spent {
     pub billable: bool,
     /// The limit that it went beyond; `None` unless [`AtLimit::Record`] was asked for.
     pub over_quota: Option<Refusal>,
-    /// The units left after it, as far as this gate knows; `None` where none are counted.
+    /// The units that the payer has left after it, as far as this gate knows; `None` where none are
+    /// counted.
     pub left: Option<u64>,
-    /// The tightest rate window, with this use counted; `None`: the license has no windows.
+    /// The payer's tightest rate window, with this use counted; `None`: it has no windows.
     pub rate: Option<RateView>,
 }
 
@@ -120,6 +128,7 @@ impl<'a> Spend<'a> {
     pub const fn one(holder: Holder<'a>, mode: Mode) -> Self {
         Self {
             holder,
+            payer: None,
             app: None,
             target: None,
             mode,
@@ -158,12 +167,20 @@ impl Gate {
         mut token: Option<ClaimedToken>,
     ) -> Result<Spent, Refused> {
         let (routed, entry) = self.find_spend(worker, &spend).await?;
+        let parties = self.parties(worker, &routed, &spend, &entry).await;
         let mut nothing = None;
         let leased = match &mut token {
             Some(token) => &mut token.leased,
             None => &mut nothing,
         };
-        let taken = match self.limits(&routed, &spend, &entry, leased).await {
+        let taken = match parties.map_err(refused_by_rule) {
+            Ok(parties) => {
+                let taken = self.limits(&routed, &spend, &parties, leased).await;
+                taken.map(|taken| (parties, taken))
+            }
+            Err(refused) => Err(refused),
+        };
+        let (parties, taken) = match taken {
             Ok(taken) => taken,
             Err(refused) => {
                 if let Some(token) = token {
@@ -172,7 +189,7 @@ impl Gate {
                 return Err(self.refuse_known(worker, &routed, &entry, &refused));
             }
         };
-        let written = self.write_spent(worker, &routed, &spend, entry, taken, &mut token);
+        let written = self.write_spent(worker, &routed, &spend, parties, taken, &mut token);
         let (spent, position) = written.map_err(|refusal| self.refuse(worker, &routed, refusal))?;
         // From here on there is a record, whether or not somebody waits for it.
         let durable = routed.route.app.waits_for_disk;
@@ -188,7 +205,7 @@ impl Gate {
         Ok(spent)
     }
 
-    /// Finds the license that pays, and the route by which the use is priced.
+    /// Finds the license of the holder, and the route by which the use is priced.
     pub(crate) async fn find_spend(
         &self,
         worker: &Arc<Worker>,
@@ -245,7 +262,7 @@ impl Gate {
     }
 
     /// Returns the license of a holder.
-    async fn holder(
+    pub(crate) async fn holder(
         &self,
         worker: &Worker,
         holder: Holder<'_>,
@@ -266,9 +283,10 @@ impl Gate {
         &self,
         routed: &Routed,
         spend: &Spend<'_>,
-        entry: &CachedLicense,
+        parties: &Parties,
         leased: &mut Option<HeldUnits>,
     ) -> Result<LimitDecision, licensing::Refused> {
+        let entry = &parties.user;
         // A call made elsewhere was let in there. An address that is allowed stands in for its
         // caller's.
         let allowed = || {
@@ -290,7 +308,7 @@ impl Gate {
         };
         entry.check(&facts).map_err(refused_by_rule)?;
         let ask = Ask {
-            units: if keeps_units(&routed.route, spend.status) {
+            units: if keeps_units(&routed.route, spend) {
                 units(routed, spend)
             } else {
                 0
@@ -298,7 +316,7 @@ impl Gate {
             now: routed.started_at,
             slot: false,
         };
-        match reserve(entry, ask, leased).await {
+        match parties.reserve(ask, leased).await {
             Ok(reservation) => Ok(LimitDecision::Within(reservation)),
             Err(refused) if spend.limits == AtLimit::Record && is_limit(refused.refusal) => {
                 Ok(LimitDecision::Beyond(refused.refusal))
@@ -319,7 +337,7 @@ impl Gate {
         worker: &Arc<Worker>,
         routed: &Routed,
         spend: &Spend<'_>,
-        entry: Arc<CachedLicense>,
+        parties: Parties,
         taken: LimitDecision,
         token: &mut Option<ClaimedToken>,
     ) -> Result<(Spent, Position), Refusal> {
@@ -329,11 +347,14 @@ impl Gate {
         };
         let route = &routed.route;
         let catalogue = self.catalogue.load();
-        let plan = catalogue.plan_of(&worker.admission, route, &entry);
+        let plan = match parties.other_id() {
+            None => catalogue.plan_of(&worker.admission, route, &parties.user),
+            Some(_) => None,
+        };
         let Ok(space) = worker.room_for(route, plan, CallRecord::LENGTH as u32, 1) else {
             if let Some(reservation) = reservation {
                 let payment = Payment {
-                    entry,
+                    entry: parties.payer().clone(),
                     reservation,
                     token: token.take(),
                 };
@@ -342,7 +363,7 @@ impl Gate {
             return Err(Refusal::JournalUnavailable);
         };
         let paid_head = routed.paid_head(
-            entry.license().id,
+            parties.user.license().id,
             PlanSymbol::number_of(plan),
             reservation.as_ref(),
         );
@@ -351,9 +372,13 @@ impl Gate {
             reserved: units(routed, spend),
             billable_status: route.bills_own_way(spend.status),
             idempotency: spend.idempotency,
+            keeps_units: paid_head.keeps_units || spend.payer.is_some(),
             ..paid_head
         };
-        let tail = tail(worker, routed, &head, beyond);
+        let tail = CallTail {
+            payer: parties.other_id().map(LicenseId::as_u128),
+            ..tail(worker, routed, &head, beyond)
+        };
         let written = worker
             .lane
             .single(space, &CallRecord { head, tail }.encode());
@@ -366,10 +391,10 @@ impl Gate {
             left: reservation.as_ref().and_then(Reservation::left),
             rate: reservation.as_ref().and_then(Reservation::view),
             route: route.clone(),
-            entry,
+            entry: parties.user.clone(),
         };
         if let Some(reservation) = reservation {
-            spent.entry.settle(reservation, tail.spent);
+            parties.settle(reservation, tail.spent);
         }
         worker.count_call(&head, &tail);
         Ok((spent, written.position))
@@ -419,10 +444,10 @@ fn units(routed: &Routed, spend: &Spend<'_>) -> u64 {
     }
 }
 
-/// Returns whether units stay spent with this status.
-fn keeps_units(route: &Route, status: u16) -> bool {
-    let billed = route.bills_own_way(status) && route.app.bills(DONE.outcome());
-    billed || route.app.counts_all
+/// Returns whether the units of a use stay spent.
+fn keeps_units(route: &Route, spend: &Spend<'_>) -> bool {
+    let billed = route.bills_own_way(spend.status) && route.app.bills(DONE.outcome());
+    billed || route.app.counts_all || spend.payer.is_some()
 }
 
 /// Returns whether a refusal is about how much is used, not about who uses it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use licensing::{CachedLicense, IssuedToken};
-use model::{Address, CallFacts, LicenseId, Method, NormalPath, Refusal, Timestamp};
+use model::{AccountName, Address, CallFacts, LicenseId, Method, NormalPath, Refusal, Timestamp};
 
 use crate::gate::Gate;
 use crate::refused::Refused;
@@ -94,6 +94,19 @@ impl Spender {
             .license_by_id(id, self.worker.now())
             .await?;
         found.ok_or(Refusal::LicenseUnknown)
+    }
+
+    /// Returns the wallet of an account, which pays as [`Spend::payer`] for what costs credits;
+    /// `None`: its credits are not counted.
+    ///
+    /// # Errors
+    /// [`Refusal::LicenseStoreUnavailable`] where that cannot be found out.
+    pub async fn wallet(
+        &self,
+        account: &AccountName,
+    ) -> Result<Option<Arc<CachedLicense>>, Refusal> {
+        let now = self.worker.now();
+        self.worker.admission.wallet(account, now).await
     }
 
     /// Applies the ordered check, but for rate limits and quota. Nothing is spent or recorded.

@@ -78,7 +78,7 @@ impl Key {
     }
 }
 
-/// The units and calls that one limited license spent.
+/// The units and calls that one limited license paid.
 #[derive(Debug, Default)]
 struct Spending {
     /// Units by epoch; seldom more than one.
@@ -117,7 +117,7 @@ impl Sums {
 
     fn spend(&mut self, row: &Row) {
         let (head, tail) = (&row.record.head, &row.record.tail);
-        let Some(license_id) = head.license_id else {
+        let Some(license_id) = row.record.draws_on() else {
             return;
         };
         // A refused call took nothing: neither units nor a place in a window.
@@ -173,7 +173,8 @@ impl Sums {
         rows
     }
 
-    /// Returns the units and calls that limited licenses spent, in order of their ids.
+    /// Returns the units and calls that limited licenses paid, for themselves or for others, in
+    /// order of their ids.
     pub(crate) fn spent(&self) -> Vec<Spent> {
         let mut spent: Vec<_> = self
             .spent

@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use model::{CallId, KeyHash, KeyHasher, LicenseId, Moment, Refusal, RequestToken};
+use model::{AccountName, CallId, KeyHash, KeyHasher, LicenseId, Moment, Refusal, RequestToken};
 
 use crate::cache::{Found, LicenseCache};
 use crate::license::CachedLicense;
@@ -100,6 +100,22 @@ impl Admission {
         now: Moment,
     ) -> Result<Option<Arc<CachedLicense>>, Refusal> {
         self.loader.license_by_id(id, now).await
+    }
+
+    /// Returns the wallet of an account: the license whose units are the account's credits; `None`:
+    /// the account has none, and its credits are not counted. Neither answer costs a look-up in the
+    /// store once it is known here; both follow the changes of the store, as licenses do. May be
+    /// called from any runtime with a timer.
+    ///
+    /// # Errors
+    /// [`Refusal::LicenseStoreUnavailable`] if the store fails or is too slow, and nothing is known
+    /// here.
+    pub async fn wallet(
+        &self,
+        account: &AccountName,
+        now: Moment,
+    ) -> Result<Option<Arc<CachedLicense>>, Refusal> {
+        self.loader.wallet(account, now).await
     }
 
     /// Returns whether a license was read so long ago that its app admits no call by it: it may

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use model::{Clock, InstanceId, KeyHasher, Moment};
+use model::{AccountName, Clock, InstanceId, KeyHasher, Moment, Refusal};
 use store::{ChangeNumber, Store};
 
 use crate::admission::Admission;
@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::fleet::{CounterExchange, FleetOptions};
 use crate::keys::{KeyCopies, LicenseKeys};
 use crate::leases::LeaseTask;
-use crate::license::LicenseQueues;
+use crate::license::{CachedLicense, LicenseQueues};
 use crate::load::LicenseLoader;
 use crate::operations::{AppSecretCache, ExpiryTask, InFlight, ManagementCache, RequestTokens};
 use crate::options::LicensingOptions;
@@ -176,6 +176,19 @@ impl Licensing {
         // What was denied in the last minute is written before the end.
         let next_minute = self.clock.now().plus_micros(60_000_000);
         self.audit.end_minutes(next_minute).await;
+    }
+
+    /// Returns the wallet of an account, as [`Admission::wallet`] does, for a call that comes now.
+    ///
+    /// # Errors
+    /// As [`Admission::wallet`].
+    pub async fn wallet(
+        &self,
+        account: &AccountName,
+    ) -> Result<Option<Arc<CachedLicense>>, Refusal> {
+        self.admission
+            .wallet(account, self.clock.since_boot())
+            .await
     }
 
     /// Returns what the admission of calls needs.

@@ -57,6 +57,7 @@ pub mod update;
 pub mod usage;
 pub mod user;
 pub mod variables;
+mod wallet;
 pub mod webhook;
 
 pub use address::{Address, ParseAddressError, ParseNetworkError, parse_network};

@@ -8,6 +8,7 @@
 mod backlog;
 mod flow;
 mod follow;
+mod payer;
 mod recovery;
 mod support;
 mod upgrade;

@@ -20,6 +20,7 @@ impl LicenseCache {
             self.add_fingerprint(fingerprint);
         }
         let is_news = change.added.is_none() && !log.history.knows(change);
+        self.absent_wallets.remove(change.license_id);
         log.history.push(change);
         log.record(LoggedChange {
             number: change.number,
@@ -42,6 +43,7 @@ impl LicenseCache {
         if let Some(fingerprint) = added {
             self.add_fingerprint(fingerprint);
         }
+        self.absent_wallets.remove(changed.license.id);
         log.history.note(changed.license.id, changed.version);
         log.record(LoggedChange {
             number: changed.version,
@@ -113,6 +115,7 @@ impl LicenseCache {
         log.supersede_all();
         self.licenses.clear();
         self.negative.clear();
+        self.absent_wallets.clear();
         let mut ids = Vec::new();
         self.states.for_each(|state: &Arc<_>| {
             state.reset_version();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{KeyHash, Moment, Refusal};
+use model::{KeyHash, LicenseId, Moment, Refusal};
 use store::{ChangeNumber, Snapshot};
 
 use super::{ChangeLog, LicenseCache};
@@ -53,6 +53,11 @@ impl LicenseCache {
     pub(crate) fn fill_absent(&self, _log: &ChangeLog, hash: KeyHash, now: Moment) {
         let until = now.plus(self.options.negative_ttl);
         self.negative.insert(hash, until);
+    }
+
+    /// Records that there is no wallet of this id. `_log` is the locked log of this cache.
+    pub(crate) fn fill_no_wallet(&self, _log: &ChangeLog, id: LicenseId) {
+        self.absent_wallets.insert(id);
     }
 
     /// Fits a cached license to plans that changed, without asking the store.

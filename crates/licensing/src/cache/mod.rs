@@ -5,6 +5,7 @@
 //! then on and are loaded again by the next call. The change log recognises a fill that raced with
 //! a change: the fill is thrown away if a newer change than what it read came in since it began.
 
+mod absent_wallets;
 mod apply;
 mod change_log;
 mod fill;
@@ -29,6 +30,7 @@ use crate::license::{CachedLicense, LicenseQueues, LicenseState, States};
 use crate::options::LicensingOptions;
 use crate::plans::CurrentPlans;
 
+use absent_wallets::AbsentWallets;
 pub(crate) use change_log::{ChangeLog, LoggedChange};
 pub use fingerprints::FingerprintSet;
 pub use freshness::Freshness;
@@ -44,6 +46,7 @@ pub(crate) struct LicenseCache {
     plans: Arc<CurrentPlans>,
     licenses: LicensesByKey,
     negative: NegativeCache,
+    absent_wallets: AbsentWallets,
     fingerprints: FingerprintSet,
     states: States,
     /// The log of changes. Locked by whoever changes what is known of a license, so that fills and
@@ -104,6 +107,7 @@ impl LicenseCache {
         Self {
             licenses: licenses_by_key(options.cache_capacity),
             negative: NegativeCache::new(options.negative_capacity),
+            absent_wallets: AbsentWallets::default(),
             fingerprints: FingerprintSet::with_capacity(0),
             states: States::new(queues),
             log: Mutex::default(),
@@ -192,6 +196,13 @@ impl LicenseCache {
     /// Returns the state of a license; `None`: it has none here.
     pub(crate) fn state(&self, id: LicenseId) -> Option<Arc<LicenseState>> {
         self.states.get(id)
+    }
+
+    /// Returns whether a wallet is known not to exist, for a call that came at `now`. A gate that
+    /// was suspended does not know.
+    pub(crate) fn lacks_wallet(&self, id: LicenseId, now: Moment) -> bool {
+        let unread = matches!(self.freshness(now), Freshness::Unread { .. });
+        !unread && !self.is_resyncing() && self.absent_wallets.holds(id)
     }
 
     /// Returns the licenses whose running calls have to learn what became of them.

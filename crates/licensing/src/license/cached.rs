@@ -299,11 +299,16 @@ impl CachedLicense {
     /// its unspent units come back (`spent` is clipped to what was reserved), and its concurrency
     /// slot is free.
     pub fn settle(&self, reservation: Reservation, spent: u64) {
+        self.note_use(reservation.counted_at());
+        self.state.settle(reservation, spent);
+    }
+
+    /// Notes when an API key was last used. [`CachedLicense::settle`] does it; it is for uses that
+    /// another license pays for.
+    pub fn note_use(&self, at: Timestamp) {
         if self.api_key.is_some() {
-            let at = reservation.counted_at();
             self.state.queues().last_uses.note(self.state.id(), at);
         }
-        self.state.settle(reservation, spent);
     }
 
     /// Ends the reservation of a call that was not sent. Everything comes back.

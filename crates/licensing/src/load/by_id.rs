@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use model::{
-    CredentialId, CredentialInfo, CredentialStatus, KeyHash, LicenseId, Moment, Refusal, Timestamp,
+    AccountName, CredentialId, CredentialInfo, CredentialStatus, KeyHash, LicenseId, Moment,
+    Refusal, Timestamp,
 };
 use store::Snapshot;
 
@@ -54,6 +55,34 @@ impl LicenseLoader {
             Ok(Ok(found)) => found,
             Ok(Err(_)) | Err(_) => Err(Refusal::LicenseStoreUnavailable),
         }
+    }
+
+    /// Returns the wallet of an account, from memory or from the store; `None`: it has none, which is
+    /// known without a look-up from the second time on. While the store is out of reach, a wallet
+    /// that was not there before is taken for absent, and one that was there for what it was within
+    /// its grace.
+    ///
+    /// # Errors
+    /// [`Refusal::LicenseStoreUnavailable`] if the store fails or is too slow, and nothing is known
+    /// here.
+    pub(crate) async fn wallet(
+        self: &Arc<Self>,
+        account: &AccountName,
+        now: Moment,
+    ) -> Result<Option<Arc<CachedLicense>>, Refusal> {
+        let id = LicenseId::of_wallet(account);
+        if self.cache.lacks_wallet(id, now) {
+            return Ok(None);
+        }
+        let begun = self.cache.log().end();
+        let found = self.license_by_id(id, now).await?;
+        if found.is_none() {
+            let log = self.cache.log();
+            if !log.is_superseded(begun, |change| change.license_id == id) {
+                self.cache.fill_no_wallet(&log, id);
+            }
+        }
+        Ok(found)
     }
 
     async fn load_by_id(&self, id: LicenseId) -> Result<Option<Arc<CachedLicense>>, Refusal> {

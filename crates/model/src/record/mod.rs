@@ -102,9 +102,10 @@ pub struct CallTail {
     pub duration_us: u64,
     /// The time from contacting the upstream to the end of its answer, in microseconds.
     pub upstream_us: u64,
-    /// The payer of this call alone, if there is one.
+    /// The payer of this call alone, if there is one: without a settlement the id of the license
+    /// whose units pay, else whoever settled it.
     pub payer: Option<u128>,
-    /// The settlement of that payment.
+    /// The settlement of that payment outside of our balances.
     pub settlement_id: Option<u128>,
     /// The status of gRPC.
     pub grpc_status: Option<u8>,
@@ -119,6 +120,19 @@ pub struct CallRecord {
     pub head: CallHead,
     /// The tail, known at the end.
     pub tail: CallTail,
+}
+
+impl CallRecord {
+    /// Returns the license whose balance and rate windows the call draws on: another one where that
+    /// pays, else the call's own; `None`: there is none.
+    #[must_use]
+    pub fn draws_on(&self) -> Option<LicenseId> {
+        let another = match self.tail.settlement_id {
+            None => self.tail.payer.map(LicenseId::from_u128),
+            Some(_) => None,
+        };
+        another.or(self.head.license_id)
+    }
 }
 
 /// The cost of a call: whether it is billed, and the units that stay spent.
@@ -224,6 +238,25 @@ impl Default for CallTail {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_draws_on_its_payer_unless_that_settles_outside_of_our_balances() {
+        let (own, payer) = (LicenseId::from_u128(1), LicenseId::from_u128(2));
+        let record = |payer, settlement_id| CallRecord {
+            head: CallHead {
+                license_id: Some(own),
+                ..CallHead::default()
+            },
+            tail: CallTail {
+                payer,
+                settlement_id,
+                ..CallTail::default()
+            },
+        };
+        assert_eq!(record(None, None).draws_on(), Some(own));
+        assert_eq!(record(Some(2), None).draws_on(), Some(payer));
+        assert_eq!(record(Some(2), Some(3)).draws_on(), Some(own));
+    }
 
     #[test]
     fn a_call_that_a_crash_cut_short_costs_what_it_would_have_cost_otherwise() {
