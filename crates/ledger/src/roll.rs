@@ -164,6 +164,7 @@ impl Rolling {
             through,
             rows: sums.rows(&context.names),
             spent: sums.spent(),
+            events: Vec::new(),
         };
         fail::fail_point!("ledger::roll::commit", |_| Err(Error::Injected(
             "ledger::roll::commit"

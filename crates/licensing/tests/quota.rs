@@ -242,6 +242,7 @@ async fn a_window_of_an_hour_outlives_the_process_and_begins_anew_at_the_hour() 
         through: 4,
         rows: vec![],
         spent: vec![spent],
+        ..RollupBatch::default()
     };
     world.store.roll_up(batch).await.unwrap();
     let next = world.neighbour(options()).await;

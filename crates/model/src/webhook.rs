@@ -65,9 +65,37 @@ impl Webhook {
     /// The length of the longest URL, in bytes.
     pub const MAX_URL_BYTES: usize = 2_048;
 
-    /// Returns whether it gets events of this type.
+    /// Returns whether events of this type are among those that were chosen for it.
     #[must_use]
     pub fn wants(&self, kind: EventType) -> bool {
         self.events.is_empty() || self.events.contains(&kind)
+    }
+
+    /// Returns whether it gets events of this type: they were chosen, and its form has them.
+    #[must_use]
+    pub fn gets(&self, kind: EventType) -> bool {
+        self.wants(kind) && self.form.has(kind)
+    }
+}
+
+impl WebhookForm {
+    /// Returns whether events of this type are told in this form.
+    #[must_use]
+    pub const fn has(self, kind: EventType) -> bool {
+        use EventType as Type;
+        match self {
+            Self::Native | Self::Apimw => true,
+            Self::Authforge => matches!(
+                kind,
+                Type::LicenseCreated
+                    | Type::LicenseDisabled
+                    | Type::LicenseActivated
+                    | Type::LicenseRevoked
+                    | Type::LicenseValidated
+                    | Type::DeviceBound
+                    | Type::DevicesReset
+                    | Type::Test
+            ),
+        }
     }
 }

@@ -115,6 +115,7 @@ pub fn batch(instance: InstanceId, from: u64, spent: Vec<Spent>) -> RollupBatch 
         through: from + 1,
         rows: Vec::new(),
         spent,
+        ..RollupBatch::default()
     }
 }
 

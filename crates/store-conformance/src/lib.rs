@@ -32,6 +32,7 @@ pub mod sessions;
 pub mod tokens;
 pub mod usage;
 pub mod users;
+pub mod webhooks;
 
 /// A place for one store. Each test gets a fresh one.
 #[async_trait]
@@ -228,6 +229,29 @@ macro_rules! instantiate_api_key_conformance {
                 the_latest_request_of_an_api_key_is_noted,
                 the_requests_of_ten_thousand_api_keys_are_noted_within_a_second,
                 api_keys_that_have_ended_are_found_by_their_owner,
+            }
+        );
+    };
+}
+
+/// Makes a test of each property of stores that keep webhooks.
+#[macro_export]
+macro_rules! instantiate_webhook_conformance {
+    ($factory:ty) => {
+        $crate::instantiate_conformance!($factory;
+            webhooks {
+                a_webhook_comes_back_as_it_was_and_is_changed_where_it_is_named,
+                no_more_webhooks_than_allowed_are_kept_under_parallel_writers,
+                a_secret_is_replaced_with_an_overlap,
+                an_event_becomes_one_delivery_for_each_webhook_that_gets_it,
+                what_is_told_of_one_license_comes_in_order,
+                a_webhook_that_is_disabled_or_paused_keeps_what_it_gets_until_it_is_active,
+                no_more_is_due_than_is_asked_for_and_nothing_that_is_under_way,
+                the_log_of_deliveries_shows_what_its_filter_names,
+                what_is_delivered_again_comes_before_what_is_younger,
+                a_test_stands_in_the_log_alone,
+                what_is_old_or_of_a_webhook_that_is_gone_is_forgotten,
+                a_lease_by_name_is_held_by_one_gate_until_it_ends,
             }
         );
     };

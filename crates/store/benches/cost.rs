@@ -189,6 +189,7 @@ async fn rollups(store: &dyn Store, ids: &[LicenseId], count: usize) -> Result<(
             through: from as u64 + 1,
             rows,
             spent: Vec::new(),
+            ..RollupBatch::default()
         };
         let began = Instant::now();
         store.roll_up(batch).await?;
@@ -210,6 +211,7 @@ async fn rollups(store: &dyn Store, ids: &[LicenseId], count: usize) -> Result<(
             through,
             rows,
             spent: Vec::new(),
+            ..RollupBatch::default()
         };
         store.roll_up(batch).await?;
     }

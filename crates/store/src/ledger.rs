@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::usage::{UsageKey, UsageQuery, UsageRow, UsageSums};
-use model::{InstanceId, LicenseId, Timestamp};
+use model::{Event, InstanceId, LicenseId, Timestamp};
 
 use crate::error::Error;
 use crate::files::SealedFiles;
@@ -76,8 +76,8 @@ pub struct Spent {
     pub calls: Vec<(u32, u64)>,
 }
 
-/// The sums of records `from + 1 ..= through` of one lane.
-#[derive(Clone, Debug)]
+/// The sums of records `from + 1 ..= through` of one lane, and the events that follow from them.
+#[derive(Clone, Debug, Default)]
 pub struct RollupBatch {
     /// The instance.
     pub instance: InstanceId,
@@ -92,6 +92,8 @@ pub struct RollupBatch {
     /// The spending to be moved on this instance's leases. Rows of epochs and periods that are over
     /// are ignored.
     pub spent: Vec<Spent>,
+    /// The events of its records, in their order, for accounts that have a webhook.
+    pub events: Vec<Event>,
 }
 
 /// The range of the next file of a lane, written before the file so that a crashed seal is repeated
@@ -171,8 +173,8 @@ pub trait LedgerStore: Send + Sync + 'static {
     /// Returns the positions of an instance's lanes; lanes without one are left out.
     async fn positions(&self, instance: InstanceId) -> Result<Vec<LanePosition>, Error>;
 
-    /// Adds a batch to the rollups, moves its spending on the leases, and moves the position: one
-    /// transaction.
+    /// Adds a batch to the rollups, moves its spending on the leases, writes its events down for
+    /// webhooks, and moves the position: one transaction.
     ///
     /// Units beyond the instance's leases count against the balance all the same, and are logged: a
     /// store that was restored from a backup does not know later leases. If they are of a later

@@ -8,13 +8,14 @@
 //! As SQL, for whoever writes another store:
 //!
 //! ```sql
-//! CREATE TABLE webhooks (id, account, app, url, events, form, state, created_at, last_delivery_at);
+//! CREATE TABLE webhooks (id, account, app, url, events, form, state, created_at, last_delivery_at, due_at);
 //! CREATE TABLE webhook_secrets (webhook_id, number, sealed, ends_at, PRIMARY KEY (webhook_id, number));
 //! CREATE TABLE events (number, id UNIQUE, kind, at, account, app, license_id, data, fanned_out);
-//! CREATE TABLE deliveries (number, webhook_id, event_id, source, license_id, state, attempts, next_at, …,
-//!   UNIQUE (webhook_id, event_id));
-//! -- A delivery may be tried if it waits, is due, its webhook is active, and no older one of the same webhook, source and
-//! -- license waits.
+//! CREATE TABLE deliveries (number, webhook_id, event, source, license_id, state, head, attempts, next_at, …,
+//!   UNIQUE (event, webhook_id));
+//! -- A delivery may be tried if it waits, is due, its webhook is active, and it is the head of those that wait for the same
+//! -- webhook, from the same source, about the same license: that of the oldest event.
+//! CREATE TABLE ledger_events (number, id UNIQUE, kind, at, account, app, license_id, data);
 //! CREATE TABLE leases_by_name (name PRIMARY KEY, instance, ends_at);
 //! ```
 
@@ -57,8 +58,14 @@ pub struct WebhookChange {
     pub events: Option<Vec<EventType>>,
     /// The state. Becoming active makes what waits due at once, with all its tries.
     pub state: Option<WebhookState>,
-    /// A new secret. Those before it end at the time, if they do not end sooner.
+    /// A new secret. Those before it end at the time, if they do not end sooner. A webhook has at
+    /// most [`WebhookChange::MAX_SECRETS`]: the oldest beyond that are gone.
     pub secret: Option<(SealedKey, Timestamp)>,
+}
+
+impl WebhookChange {
+    /// The largest number of secrets that a webhook has at once.
+    pub const MAX_SECRETS: u32 = 10;
 }
 
 /// A selection of webhooks.
@@ -145,6 +152,14 @@ pub enum NextStep {
     Disable,
 }
 
+impl NextStep {
+    /// Returns whether the delivery is not tried again.
+    #[must_use]
+    pub const fn ends(self) -> bool {
+        !matches!(self, Self::RetryAt(_))
+    }
+}
+
 /// A selection of deliveries of one webhook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryFilter {
@@ -218,15 +233,16 @@ pub trait WebhookStore: Send + Sync + 'static {
         entries: AuditEntries<Changed<Webhook>>,
     ) -> Result<Option<Webhook>, Error>;
 
-    /// Removes a webhook with its secrets and deliveries. Returns whether there was one.
+    /// Removes a webhook with its secrets and deliveries. Returns whether there was one. Many
+    /// deliveries are removed in several transactions, after the webhook.
     async fn delete_webhook(
         &self,
         id: WebhookId,
         entries: AuditEntries<Webhook>,
     ) -> Result<bool, Error>;
 
-    /// Puts events into the outbox; one that is there already stays as it is. For events that come
-    /// with no change of the store.
+    /// Puts events into the outbox, those of accounts that have a webhook; one that is there already
+    /// stays as it is. For events that come with no change of the store.
     async fn add_events(&self, events: Vec<Event>) -> Result<(), Error>;
 
     /// Keeps a test event and its only delivery, to one webhook, which was tried already: it is
@@ -277,8 +293,10 @@ pub trait WebhookStore: Send + Sync + 'static {
     ) -> Result<Vec<Delivery>, Error>;
 
     /// Makes the deliveries of a webhook that are selected and do not wait due again, with all their
-    /// tries, and makes deliveries of kept events in the selection's time that it never got.
-    /// Returns how many are due again.
+    /// tries; unless a state is selected, it also makes deliveries of selected events that the
+    /// webhook wants and never got. Tests are left out. An event comes before younger ones of its
+    /// license that wait. Returns how many are due again. Many take several transactions: after an
+    /// error, some may be due.
     async fn redeliver(
         &self,
         webhook: WebhookId,

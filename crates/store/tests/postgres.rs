@@ -39,3 +39,4 @@ impl StoreFactory for Schema {
 store_conformance::instantiate_conformance!(super::Schema);
 store_conformance::instantiate_domain_conformance!(super::Schema);
 store_conformance::instantiate_api_key_conformance!(super::Schema);
+store_conformance::instantiate_webhook_conformance!(super::Schema);

@@ -24,3 +24,4 @@ impl StoreFactory for Directory {
 store_conformance::instantiate_conformance!(super::Directory);
 store_conformance::instantiate_domain_conformance!(super::Directory);
 store_conformance::instantiate_api_key_conformance!(super::Directory);
+store_conformance::instantiate_webhook_conformance!(super::Directory);

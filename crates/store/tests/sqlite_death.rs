@@ -76,6 +76,7 @@ fn batch(instance: InstanceId, license: LicenseId, rolled: u64) -> RollupBatch {
         through: rolled + 1,
         rows: vec![(key, one)],
         spent: vec![spent_units(license, 0, 1)],
+        ..RollupBatch::default()
     }
 }
 

@@ -1,7 +1,9 @@
 //! The numbers that columns hold for statuses and states. They are in every store that there is: a
 //! number never changes its meaning.
 
-use model::{CredentialStatus, LicenseStatus, TokenState};
+use model::{CredentialStatus, LicenseStatus, TokenState, WebhookState};
+
+use crate::webhooks::DeliveryState;
 
 /// The number of a license that is revoked.
 pub(crate) const LICENSE_REVOKED: i16 = license(LicenseStatus::Revoked);
@@ -21,6 +23,17 @@ pub(crate) const TOKEN_EXPIRED: i16 = TokenState::Expired as i16;
 pub(crate) const TOKEN_CONFIRMED: i16 = TokenState::Confirmed as i16;
 /// The number of a request token whose status its holder does not agree with.
 pub(crate) const TOKEN_DISPUTED: i16 = TokenState::Disputed as i16;
+
+/// The number of a webhook that gets events.
+pub(crate) const WEBHOOK_ACTIVE: i16 = WebhookState::Active as i16;
+/// The number of a webhook whose receiver failed too often.
+pub(crate) const WEBHOOK_DISABLED: i16 = WebhookState::Disabled as i16;
+/// The number of a webhook that did not prove that it wants events.
+pub(crate) const WEBHOOK_UNPROVEN: i16 = WebhookState::Unproven as i16;
+/// The number of a delivery that waits.
+pub(crate) const WAITING: i16 = DeliveryState::Waiting as i16;
+/// The number of a delivery that failed for good.
+pub(crate) const FAILED: i16 = DeliveryState::Failed as i16;
 
 /// Returns the number of a license's status.
 pub(crate) const fn license(status: LicenseStatus) -> i16 {
@@ -57,6 +70,29 @@ pub(crate) fn credential_of(number: i16) -> Option<CredentialStatus> {
         .find(|status| credential(*status) == number)
 }
 
+/// Returns the state of a webhook of a number; `None`: no state has it.
+pub(crate) fn webhook_of(number: i16) -> Option<WebhookState> {
+    [
+        WebhookState::Active,
+        WebhookState::Paused,
+        WebhookState::Disabled,
+        WebhookState::Unproven,
+    ]
+    .into_iter()
+    .find(|state| *state as i16 == number)
+}
+
+/// Returns the state of a delivery of a number; `None`: no state has it.
+pub(crate) fn delivery_of(number: i16) -> Option<DeliveryState> {
+    [
+        DeliveryState::Waiting,
+        DeliveryState::Delivered,
+        DeliveryState::Failed,
+    ]
+    .into_iter()
+    .find(|state| *state as i16 == number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,5 +124,10 @@ mod tests {
             TOKEN_DISPUTED,
         ];
         assert_eq!(tokens, [0, 1, 2, 3, 4, 5]);
+        let webhooks = [WEBHOOK_ACTIVE, WEBHOOK_DISABLED, WEBHOOK_UNPROVEN];
+        assert_eq!((webhooks, [WAITING, FAILED]), ([0, 2, 3], [0, 2]));
+        assert_eq!(webhook_of(1), Some(WebhookState::Paused));
+        assert_eq!(delivery_of(1), Some(DeliveryState::Delivered));
+        assert_eq!((webhook_of(4), delivery_of(3)), (None, None));
     }
 }

@@ -27,6 +27,12 @@ impl Filter {
         self
     }
 
+    /// Adds a condition that has no value.
+    pub(super) fn also(&mut self, condition: String) -> &mut Self {
+        self.conditions.push(condition);
+        self
+    }
+
     /// Adds a value, and returns its place in the statement.
     pub(super) fn place(&mut self, value: impl Into<Value>) -> String {
         self.values.push(value.into());

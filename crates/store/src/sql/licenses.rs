@@ -22,6 +22,7 @@ use crate::licenses::{
     Snapshot, StoredLicense,
 };
 use crate::rules::numbers;
+use crate::webhooks::WebhookStore;
 
 /// The largest number of licenses that are made as a command; more are an import, which lets
 /// commands pass.
@@ -30,6 +31,10 @@ const BATCH_SIZE: usize = 100;
 #[async_trait]
 impl<B: Backend> LicenseStore for B {
     fn api_keys(&self) -> Result<&dyn ApiKeyStore, Error> {
+        Ok(self)
+    }
+
+    fn webhooks(&self) -> Result<&dyn WebhookStore, Error> {
         Ok(self)
     }
 

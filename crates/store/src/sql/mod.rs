@@ -41,6 +41,7 @@ pub(crate) mod audit;
 mod backend_error;
 mod claims;
 mod filter;
+mod leases_by_name;
 pub(crate) mod ledger;
 pub(crate) mod license_changes;
 mod license_rows;
@@ -55,6 +56,7 @@ mod touched;
 pub(crate) mod usage;
 mod users;
 mod value;
+pub(crate) mod webhooks;
 
 use std::future::Future;
 use std::pin::{Pin, pin};

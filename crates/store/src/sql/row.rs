@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use model::{
-    Alias, AuditId, CallId, CredentialId, InstanceId, KeyHash, LicenseId, ManagementKeyId,
-    PlanRevisionId, RequestTokenId, SessionId, Timestamp, UserId,
+    Alias, AuditId, CallId, CredentialId, EventId, InstanceId, KeyHash, LicenseId, ManagementKeyId,
+    PlanRevisionId, RequestTokenId, SessionId, Timestamp, UserId, WebhookId,
 };
 use serde::de::DeserializeOwned;
 
@@ -200,6 +200,7 @@ columns! {
     AuditId: u128, |bits| Some(Self::from_u128(bits));
     CallId: u128, |bits| Some(Self::from_u128(bits));
     CredentialId: u128, |bits| Some(Self::from_u128(bits));
+    EventId: u128, |bits| Some(Self::from_u128(bits));
     InstanceId: u128, |bits| Some(Self::from_u128(bits));
     LicenseId: u128, |bits| Some(Self::from_u128(bits));
     ManagementKeyId: u128, |bits| Some(Self::from_u128(bits));
@@ -207,4 +208,5 @@ columns! {
     RequestTokenId: u128, |bits| Some(Self::from_u128(bits));
     SessionId: u128, |bits| Some(Self::from_u128(bits));
     UserId: u128, |bits| Some(Self::from_u128(bits));
+    WebhookId: u128, |bits| Some(Self::from_u128(bits));
 }

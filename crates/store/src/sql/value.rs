@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use model::{
-    AccountName, Alias, AppName, AuditId, CallId, CredentialId, InstanceId, KeyHash, LicenseId,
-    ManagementKeyId, PlanName, PlanRevisionId, RequestTokenId, SessionId, Timestamp, UserId,
+    AccountName, Alias, AppName, AuditId, CallId, CredentialId, EventId, InstanceId, KeyHash,
+    LicenseId, ManagementKeyId, PlanName, PlanRevisionId, RequestTokenId, SessionId, Timestamp,
+    UserId, WebhookId,
 };
 use serde::Serialize;
 
@@ -104,6 +105,7 @@ from! {
     AuditId: id => Self::Id(id.as_u128());
     CallId: id => Self::Id(id.as_u128());
     CredentialId: id => Self::Id(id.as_u128());
+    EventId: id => Self::Id(id.as_u128());
     InstanceId: id => Self::Id(id.as_u128());
     LicenseId: id => Self::Id(id.as_u128());
     ManagementKeyId: id => Self::Id(id.as_u128());
@@ -111,4 +113,5 @@ from! {
     RequestTokenId: id => Self::Id(id.as_u128());
     SessionId: id => Self::Id(id.as_u128());
     UserId: id => Self::Id(id.as_u128());
+    WebhookId: id => Self::Id(id.as_u128());
 }

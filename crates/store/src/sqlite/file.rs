@@ -40,6 +40,7 @@ pub(super) const LICENSES: Schema = Schema {
         include_str!("schema/licenses_7_audit.sql"),
         include_str!("schema/licenses_8_accounts.sql"),
         include_str!("schema/licenses_9_sealed_keys.sql"),
+        include_str!("schema/licenses_10_webhooks.sql"),
     ],
 };
 
@@ -55,6 +56,7 @@ pub(super) const LEDGER: Schema = Schema {
         include_str!("schema/ledger_5_standstill.sql"),
         include_str!("schema/ledger_6_quarters.sql"),
         include_str!("schema/ledger_7_instance_numbers.sql"),
+        include_str!("schema/ledger_8_events.sql"),
     ],
 };
 

@@ -1,6 +1,6 @@
 //! [`QuotaStore`] and [`Rollups`] on `ledger.db`.
 
-use std::iter;
+use std::{iter, mem};
 
 use async_trait::async_trait;
 use model::{InstanceId, LicenseId, Timestamp};
@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::ledger::{RollupBatch, RollupRow, StockTaking};
 use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, QuotaStore};
 use crate::sql::ledger::Rollups;
+use crate::sql::webhooks::outbox::write_of_ledger;
 use crate::sql::{at_once, manifest};
 
 #[async_trait]
@@ -80,7 +81,7 @@ impl QuotaStore for SqliteStore {
 }
 
 impl Rollups for SqliteStore {
-    async fn roll_up(&self, batch: RollupBatch) -> Result<(), Error> {
+    async fn roll_up(&self, mut batch: RollupBatch) -> Result<(), Error> {
         self.ledger
             .write_background(move |session| {
                 let LedgerSession {
@@ -95,7 +96,9 @@ impl Rollups for SqliteStore {
                         &terms.of(without_balance.into_iter())?,
                     )?;
                 }
-                rollups::roll_up(&file.connection.raw(), dictionary, batch)
+                let events = mem::take(&mut batch.events);
+                rollups::roll_up(&file.connection.raw(), dictionary, batch)?;
+                at_once(write_of_ledger(&file.connection, &events))
             })
             .await
     }

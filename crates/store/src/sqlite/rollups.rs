@@ -26,6 +26,7 @@ pub(super) fn roll_up(
         through,
         rows,
         spent,
+        ..
     } = batch;
     let found = rolled(connection, instance, lane)?;
     if found != from || through < from {

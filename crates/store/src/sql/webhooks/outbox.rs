@@ -1,0 +1,185 @@
+//! The outbox: events that their transactions wrote, and the deliveries that are made of them.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use model::{AccountName, AppName, Event, EventType, Timestamp, Webhook};
+
+use super::hooks::{lock, locked_of};
+use super::queue::{Wish, add, mark_heads, numbers, refresh_due};
+use super::rows::{EVENT, read_event, written};
+use crate::error::Error;
+use crate::rules::numbers::{FAILED, WAITING};
+use crate::sql::{Outcome, Row, Sql, Value, rows, sql, values};
+use crate::webhooks::DeliveryState;
+
+/// Returns those of the accounts that have a webhook, of whatever state.
+pub(crate) async fn with_webhook<S: Sql>(
+    sql: &S,
+    accounts: impl Iterator<Item = &AccountName> + Send,
+) -> Outcome<HashSet<AccountName>, S> {
+    let accounts: BTreeSet<&str> = accounts.map(AccountName::as_str).collect();
+    let accounts = accounts.into_iter().map(str::to_owned).collect();
+    let statement = sql!("SELECT DISTINCT account FROM webhooks WHERE account = ANY ($1)");
+    let found = sql.query(statement, &[Value::Texts(accounts)]).await?;
+    let found = found.iter().map(|row| row.text(0));
+    Ok(found.collect::<Result<_, Error>>()?)
+}
+
+/// Writes events into the outbox, in their order; one that is there stays as it is.
+pub(crate) async fn write<S: Sql>(sql: &S, events: &[Event]) -> Outcome<(), S> {
+    let statement = sql!(
+        postgres: "INSERT INTO events (id, kind, at, account, app, license_id, data)
+        SELECT e.* FROM json_to_recordset($1::text::json) AS e (id uuid, kind smallint, at bigint, account text, app text,
+          license_id uuid, data text) ON CONFLICT (id) DO NOTHING",
+        sqlite: "INSERT INTO events (id, kind, at, account, app, license_id, data)
+        SELECT unhex(value ->> 'id'), value ->> 'kind', value ->> 'at', value ->> 'account', value ->> 'app',
+          unhex(value ->> 'license_id'), value ->> 'data' FROM json_each($1) WHERE true ON CONFLICT (id) DO NOTHING",
+    );
+    if events.is_empty() {
+        return Ok(());
+    }
+    sql.execute(statement, &values![written(events)])
+        .await
+        .map(drop)
+}
+
+/// Writes those of the events whose accounts have a webhook.
+pub(super) async fn write_wanted<S: Sql>(sql: &S, events: &[Event]) -> Outcome<(), S> {
+    let accounts = with_webhook(sql, events.iter().map(|event| &event.account)).await?;
+    let wanted = events.iter().filter(|e| accounts.contains(&e.account));
+    write(sql, &wanted.cloned().collect::<Vec<_>>()).await
+}
+
+// === the outbox of the ledger ===
+
+/// Writes events into the outbox of the ledger, in their order.
+pub(crate) async fn write_of_ledger<S: Sql>(sql: &S, events: &[Event]) -> Outcome<(), S> {
+    let statement = sql!(
+        postgres: "INSERT INTO ledger_events (id, kind, at, account, app, license_id, data)
+        SELECT e.* FROM json_to_recordset($1::text::json) AS e (id uuid, kind smallint, at bigint, account text, app text,
+          license_id uuid, data text) ON CONFLICT (id) DO NOTHING",
+        sqlite: "INSERT INTO ledger_events (id, kind, at, account, app, license_id, data)
+        SELECT unhex(value ->> 'id'), value ->> 'kind', value ->> 'at', value ->> 'account', value ->> 'app',
+          unhex(value ->> 'license_id'), value ->> 'data' FROM json_each($1) WHERE true ON CONFLICT (id) DO NOTHING",
+    );
+    if events.is_empty() {
+        return Ok(());
+    }
+    sql.execute(statement, &values![written(events)])
+        .await
+        .map(drop)
+}
+
+/// Returns the oldest events of the ledger's outbox.
+pub(super) async fn of_ledger<S: Sql>(sql: &S, limit: usize) -> Outcome<Vec<Event>, S> {
+    let statement = sql!("SELECT {EVENT} FROM ledger_events e ORDER BY e.number LIMIT $1");
+    let found = sql.query(statement, &values![rows(limit)]).await?;
+    Ok(found.iter().map(read_event).collect::<Result<_, _>>()?)
+}
+
+/// Forgets events of the ledger's outbox.
+pub(super) async fn forget_of_ledger<S: Sql>(sql: &S, events: &[Event]) -> Outcome<(), S> {
+    let statement = sql!("DELETE FROM ledger_events WHERE id = ANY ($1::uuid[])");
+    let ids = events.iter().map(|event| event.id.as_u128());
+    sql.execute(statement, &[Value::Ids(ids.collect())])
+        .await
+        .map(drop)
+}
+
+// === deliveries of events ===
+
+/// An event as far as it decides who gets it.
+pub(super) struct Told {
+    pub(super) number: u64,
+    pub(super) kind: EventType,
+    pub(super) account: AccountName,
+    pub(super) app: AppName,
+}
+
+/// The columns in the order that [`Told::read`] reads.
+pub(super) const TOLD: &str = "number, kind, account, app";
+
+impl Told {
+    pub(super) fn read(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            number: row.count(0)?,
+            kind: row.word(1, EventType::from_number)?,
+            account: row.text(2)?,
+            app: row.text(3)?,
+        })
+    }
+
+    /// Returns whether a webhook of its account gets it.
+    pub(super) fn is_for(&self, webhook: &Webhook) -> bool {
+        let of_app = |app: &AppName| self.app.is_every() || self.app == *app;
+        webhook.app.as_ref().is_none_or(of_app) && webhook.gets(self.kind)
+    }
+}
+
+/// Makes deliveries of the oldest events that have none. Returns how many events.
+pub(super) async fn fan_out<S: Sql>(sql: &S, limit: usize, now: Timestamp) -> Outcome<usize, S> {
+    let statement =
+        sql!("SELECT {TOLD} FROM events WHERE fanned_out = 0 ORDER BY number LIMIT $1 FOR UPDATE");
+    let found = sql.query(statement, &values![rows(limit)]).await?;
+    let events = found.iter().map(Told::read);
+    let events = events.collect::<Result<Vec<_>, _>>()?;
+    if events.is_empty() {
+        return Ok(0);
+    }
+    let accounts: BTreeSet<_> = events.iter().map(|event| event.account.clone()).collect();
+    let webhooks = locked_of(sql, &accounts.into_iter().collect::<Vec<_>>()).await?;
+    let mut of_account: HashMap<&AccountName, Vec<&Webhook>> = HashMap::new();
+    for webhook in &webhooks {
+        of_account
+            .entry(&webhook.account)
+            .or_default()
+            .push(webhook);
+    }
+    let mut wishes = Vec::new();
+    for event in &events {
+        let all = of_account.get(&event.account).into_iter().flatten();
+        let getting = all.filter(|webhook| event.is_for(webhook));
+        wishes.extend(getting.map(|webhook| Wish::new(event.number, event.kind, webhook)));
+    }
+    if !wishes.is_empty() {
+        let added = add(sql, &wishes, DeliveryState::Waiting, now).await?;
+        mark_heads(sql, &added).await?;
+        let ids = webhooks.iter().map(|webhook| webhook.id.as_u128());
+        refresh_due(sql, &Value::Ids(ids.collect())).await?;
+    }
+    let done = sql!("UPDATE events SET fanned_out = 1 WHERE number = ANY ($1)");
+    let numbers = events.iter().map(|event| event.number as i64);
+    sql.execute(done, &[Value::Integers(numbers.collect())])
+        .await?;
+    Ok(events.len())
+}
+
+/// Forgets old events with their deliveries. Returns how many events.
+pub(super) async fn sweep<S: Sql>(sql: &S, before: Timestamp, limit: usize) -> Outcome<usize, S> {
+    let old = sql!("SELECT number FROM events WHERE at < $1 ORDER BY at LIMIT $2");
+    let old = sql.query(old, &values![before, rows(limit)]).await?;
+    if old.is_empty() {
+        return Ok(0);
+    }
+    let events = [numbers(&old)?];
+    let receivers = sql!(
+        "SELECT DISTINCT webhook_id FROM deliveries WHERE event = ANY ($1) AND state = {WAITING}"
+    );
+    let receivers = sql.query(receivers, &events).await?;
+    let receivers = receivers.iter().map(|row| row.get::<u128>(0));
+    let receivers = Value::Ids(receivers.collect::<Result<_, _>>()?);
+    lock(sql, &receivers).await?;
+    // What waited behind them goes on.
+    let end = sql!(
+        "UPDATE deliveries SET state = {FAILED}, head = 0, next_at = NULL
+        WHERE event = ANY ($1) AND state = {WAITING} RETURNING number"
+    );
+    let ended = numbers(&sql.query(end, &events).await?)?;
+    mark_heads(sql, &ended).await?;
+    let deliveries = sql!("DELETE FROM deliveries WHERE event = ANY ($1)");
+    sql.execute(deliveries, &events).await?;
+    let gone = sql!("DELETE FROM events WHERE number = ANY ($1)");
+    sql.execute(gone, &events).await?;
+    refresh_due(sql, &receivers).await?;
+    Ok(old.len())
+}
