@@ -11,8 +11,10 @@ use crate::word_enum;
 
 word_enum!(
     /// The form in which a receiver gets events.
+    #[derive(Default)]
     WebhookForm: "The form in which a receiver gets events." {
         /// `{type, timestamp, data}`, signed as Standard Webhooks say.
+        #[default]
         Native = 0 => "native",
         /// AuthForge's body and headers, beside those of Standard Webhooks.
         Authforge = 1 => "authforge",

@@ -8,23 +8,38 @@
 //! - `secret`, `sign`, `body`, `message`: what a receiver gets, in the form of its protocol.
 //! - `target`, `addresses`, `resolve`, `client`: where it goes, and where it may not.
 //! - `schedule`: when a failed delivery is tried again.
+//! - `board`: what is under way, and which receiver may get more. `deliver` is one try, `engine` the
+//!   loop around them.
+//! - `operations`: what people do with webhooks, in the name of an actor.
 
 #![forbid(unsafe_code)]
 
 mod addresses;
+mod board;
 mod body;
 mod client;
+mod deliver;
+mod engine;
+mod error;
 mod message;
+mod operations;
+mod outside;
+mod receivers;
 mod resolve;
 mod schedule;
 mod secret;
 mod sign;
 mod target;
+mod webhooks;
 
 pub use body::{Facts, name_of, told_in};
 pub use client::{Answer, Client, ClientOptions};
+pub use error::Error;
 pub use message::Message;
+pub use operations::{AuditedWebhooks, IssuedWebhook, WebhookRequest, WebhookUpdate};
+pub use outside::{Licenses, Seal};
 pub use resolve::{Resolve, SystemResolver};
 pub use schedule::{Schedule, ScheduleInvalid};
 pub use secret::{Secret, SecretInvalid};
 pub use target::{Target, TargetInvalid, TargetRules};
+pub use webhooks::{Counts, Options, Parts, Webhooks};

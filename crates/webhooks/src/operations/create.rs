@@ -1,0 +1,220 @@
+//! Registration of webhooks, and the challenge of APIMW's.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::{EventId, EventType, Webhook, WebhookForm, WebhookId, WebhookState};
+use store::{AuditEntries, Changed, NewWebhook, WebhookChange};
+
+use super::{AuditedWebhooks, IssuedWebhook, MOST, MOST_OF_AUTHFORGE, WebhookRequest, shown};
+use crate::body::{name_of, told_in};
+use crate::client::Answer;
+use crate::error::Error;
+use crate::message::Message;
+use crate::secret::Secret;
+use crate::target::{Target, TargetInvalid};
+use crate::webhooks::Webhooks;
+
+impl AuditedWebhooks {
+    /// Registers a webhook. One of APIMW's form is sent a challenge first; if its receiver does not
+    /// answer it, the webhook is kept [`WebhookState::Unproven`].
+    ///
+    /// # Errors
+    /// A field has a value that is not allowed, the account or app is unknown, there are too many,
+    /// or the store fails.
+    pub async fn create(&self, request: WebhookRequest) -> Result<IssuedWebhook, Error> {
+        let target = self.target(&request.url).await?;
+        let secret = match &request.secret {
+            Some(chosen) => {
+                Secret::parse(chosen).map_err(|error| Error::invalid("secret", error))?
+            }
+            None => Secret::generate(),
+        };
+        let events = events_of(request.form, request.events)?;
+        let account = self.store.account(&request.account).await?;
+        if account.is_none() {
+            return Err(Error::AccountUnknown(request.account));
+        }
+        if let Some(app) = &request.app
+            && self.licenses.account_of(app).as_ref() != Some(&request.account)
+        {
+            return Err(Error::AppUnknown(app.clone()));
+        }
+        let wanted = if request.paused {
+            WebhookState::Paused
+        } else {
+            WebhookState::Active
+        };
+        let is_proven = request.form != WebhookForm::Apimw;
+        let webhook = Webhook {
+            id: WebhookId::generate(),
+            account: request.account,
+            app: request.app,
+            url: request.url,
+            events,
+            form: request.form,
+            state: if is_proven {
+                wanted
+            } else {
+                WebhookState::Unproven
+            },
+            created_at: self.clock.now(),
+            last_delivery_at: None,
+        };
+        self.keep(&webhook, &secret).await?;
+        let webhook = match is_proven {
+            true => webhook,
+            false => self.prove_new(webhook, &target, &secret, wanted).await?,
+        };
+        Ok(IssuedWebhook { webhook, secret })
+    }
+
+    /// Sends a challenge to the receiver of a webhook that did not answer one, and sets the webhook
+    /// to a state if it does now.
+    ///
+    /// # Errors
+    /// [`Error::Unproven`] if it does not; the URL is not allowed any more; the store fails.
+    pub(super) async fn prove(
+        &self,
+        webhook: Webhook,
+        wanted: WebhookState,
+    ) -> Result<Webhook, Error> {
+        let target = self.target(&webhook.url).await?;
+        let secrets = self.secrets(webhook.id, self.clock.now()).await?;
+        self.challenge(&target, &secrets)
+            .await
+            .map_err(|answer| Error::Unproven {
+                answer: match answer.status {
+                    Some(status) => format!("status {status}, {:?}", answer.text),
+                    None => answer.text,
+                },
+            })?;
+        let proven = self.set_state("webhook.prove", webhook.id, wanted).await?;
+        self.changed(webhook.id);
+        Ok(proven)
+    }
+
+    /// Sets the state of a webhook.
+    pub(super) async fn set_state(
+        &self,
+        action: &'static str,
+        id: WebhookId,
+        state: WebhookState,
+    ) -> Result<Webhook, Error> {
+        let change = WebhookChange {
+            state: Some(state),
+            ..WebhookChange::default()
+        };
+        self.apply(action, id, change).await
+    }
+
+    /// Changes a webhook, with its line in the audit log if something changed.
+    pub(super) async fn apply(
+        &self,
+        action: &'static str,
+        id: WebhookId,
+        change: WebhookChange,
+    ) -> Result<Webhook, Error> {
+        let line = self.line(action);
+        let has_new_secret = change.secret.is_some();
+        let entries =
+            AuditEntries::from_result(move |Changed { before, after }: &Changed<Webhook>| {
+                let written = || line(after).between(Some(&shown(before)), Some(&shown(after)));
+                let is_changed = before != after || has_new_secret;
+                is_changed.then(written).into_iter().collect()
+            });
+        let now = self.clock.now();
+        let changed = self
+            .kept()?
+            .change_webhook(id, change, now, entries)
+            .await?;
+        changed.ok_or(Error::Unknown(id))
+    }
+
+    async fn keep(&self, webhook: &Webhook, secret: &Secret) -> Result<(), Error> {
+        let line = self.line("webhook.create")(webhook);
+        let entries = AuditEntries::of(vec![
+            line.between(None::<&serde_json::Value>, Some(&shown(webhook))),
+        ]);
+        let most = match webhook.form {
+            WebhookForm::Authforge => MOST_OF_AUTHFORGE,
+            WebhookForm::Native | WebhookForm::Apimw => MOST,
+        };
+        let new = NewWebhook {
+            webhook: webhook.clone(),
+            secret: self.seal.seal(webhook.id, secret.expose()),
+        };
+        match self.kept()?.create_webhook(new, most, entries).await? {
+            true => Ok(()),
+            false => Err(Error::TooMany(most)),
+        }
+    }
+
+    async fn prove_new(
+        &self,
+        webhook: Webhook,
+        target: &Target,
+        secret: &Secret,
+        wanted: WebhookState,
+    ) -> Result<Webhook, Error> {
+        let secrets = std::slice::from_ref(secret);
+        match self.challenge(target, secrets).await {
+            Ok(()) => self.set_state("webhook.prove", webhook.id, wanted).await,
+            Err(answer) => {
+                tracing::info!(webhook = %webhook.id, status = answer.status, "the receiver did not answer the challenge");
+                Ok(webhook)
+            }
+        }
+    }
+}
+
+impl Webhooks {
+    /// Reads a URL, and looks whether it may be reached.
+    pub(super) async fn target(&self, url: &str) -> Result<Target, Error> {
+        let target = Target::parse(url, self.client.options().rules)
+            .map_err(|error| Error::invalid("url", error))?;
+        match self.client.may_reach(&target).await {
+            true => Ok(target),
+            false => Err(Error::invalid("url", TargetInvalid::Private)),
+        }
+    }
+
+    /// Asks a receiver to answer with a text that nobody can know.
+    async fn challenge(&self, target: &Target, secrets: &[Secret]) -> Result<(), Answer> {
+        let mut random = [0; 24];
+        getrandom::fill(&mut random).expect("the operating system gives random bytes");
+        let challenge = URL_SAFE_NO_PAD.encode(random);
+        let id = EventId::generate().to_string();
+        let message = Message::of_challenge(&id, &challenge, secrets, self.clock.now());
+        let answer = self.client.post(target, message).await;
+        match answer.took() && answer.text.contains(&challenge) {
+            true => Ok(()),
+            false => Err(answer),
+        }
+    }
+}
+
+/// Returns the types of events that a webhook is kept with: each once, and none that its form does
+/// not tell.
+pub(super) fn events_of(
+    form: WebhookForm,
+    mut events: Vec<EventType>,
+) -> Result<Vec<EventType>, Error> {
+    events.sort_unstable_by_key(|kind| *kind as u8);
+    events.dedup();
+    let untold = |kind: &&EventType| **kind == EventType::Test || name_of(**kind, form).is_none();
+    if let Some(untold) = events.iter().find(untold) {
+        let told: Vec<_> = told_in(form)
+            .filter_map(|kind| name_of(kind, form))
+            .collect();
+        let reason = format!(
+            "`{untold}` is not told here: use some of {}",
+            told.join(", ")
+        );
+        return Err(Error::invalid("events", reason));
+    }
+    if events.is_empty() && form == WebhookForm::Authforge {
+        // What is not told in a form must not wait for its webhook.
+        return Ok(told_in(form).collect());
+    }
+    Ok(events)
+}

@@ -1,0 +1,95 @@
+//! The log of deliveries, deliveries by hand, and tests.
+
+use model::{AppName, AuditEntry, Event, EventId, EventType, WebhookId};
+use serde_json::json;
+use store::{Attempt, AuditEntries, Delivery, DeliveryFilter};
+
+use super::AuditedWebhooks;
+use crate::client::Answer;
+use crate::error::Error;
+use crate::target::Target;
+use crate::webhooks::Webhooks;
+
+impl Webhooks {
+    /// Returns up to `limit` deliveries of a webhook, newest first, before the number `before`.
+    ///
+    /// # Errors
+    /// There is no such webhook, or the store fails.
+    pub async fn deliveries(
+        &self,
+        id: WebhookId,
+        filter: DeliveryFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Error> {
+        self.webhook(id).await?;
+        let kept = self.kept()?;
+        Ok(kept.deliveries(id, filter, before, limit).await?)
+    }
+}
+
+impl AuditedWebhooks {
+    /// Sends a test event to a webhook now, whatever its state, and returns what came of it. It
+    /// stands in the log of deliveries.
+    ///
+    /// # Errors
+    /// There is no such webhook, or the store fails.
+    pub async fn test(&self, id: WebhookId) -> Result<Attempt, Error> {
+        let webhook = self.webhook(id).await?;
+        let (at, begun) = (self.clock.now(), self.clock.since_boot());
+        let event = Event {
+            id: EventId::generate(),
+            kind: EventType::Test,
+            at,
+            account: webhook.account.clone(),
+            app: webhook.app.clone().unwrap_or_else(AppName::every),
+            license_id: None,
+            data: json!({"webhook_id": id})
+                .as_object()
+                .expect("it is an object")
+                .clone(),
+        };
+        let secrets = self.secrets(id, at).await?;
+        let message = self.message(&webhook, &secrets, &event).await?;
+        let target = Target::parse(&webhook.url, self.client.options().rules);
+        let answer = match (target, message) {
+            (Ok(target), Some(message)) => self.client.post(&target, message).await,
+            (Err(error), _) => Answer {
+                status: None,
+                text: error.to_string(),
+            },
+            (Ok(_), None) => Answer {
+                status: None,
+                text: "the form of this webhook has no test".to_owned(),
+            },
+        };
+        let took = answer.took();
+        let attempt = Attempt {
+            at,
+            duration_us: self.clock.since_boot().micros_since(begun),
+            status: answer.status,
+            answer: answer.text,
+        };
+        let kept = self.kept()?.add_tested(id, event, attempt.clone(), took);
+        kept.await?;
+        Ok(attempt)
+    }
+
+    /// Makes the selected deliveries of a webhook due again, with all their tries, and makes those
+    /// of kept events that it never got. Returns how many are due again.
+    ///
+    /// # Errors
+    /// There is no such webhook, or the store fails.
+    pub async fn redeliver(&self, id: WebhookId, filter: DeliveryFilter) -> Result<u64, Error> {
+        let webhook = self.webhook(id).await?;
+        let (actor, at) = (self.actor, self.clock.now());
+        let entries = AuditEntries::from_result(move |count: &u64| {
+            let line = AuditEntry::new(&actor, at, "webhook.redeliver", webhook.id);
+            let said = json!({"deliveries": count});
+            vec![line.of(&webhook.account).between(None::<&()>, Some(&said))]
+        });
+        let redelivered = self.kept()?.redeliver(id, filter, at, entries).await?;
+        self.changed(id);
+        Ok(redelivered)
+    }
+}
