@@ -41,7 +41,7 @@ pub use admission::Admission;
 pub use cache::{CacheSize, FingerprintSet, Found, Freshness};
 pub use error::Error;
 pub use fleet::{Fleet, FleetKey, FleetOptions};
-pub use keys::{KeyCopies, Keyring, KeyringSecret, LicenseKeys};
+pub use keys::{KeyCopies, Keyring, KeyringSecret, LicenseKeys, Sealer};
 pub use license::{CachedApiKey, CachedCredential, CachedLicense, CutSignal, LicenseState};
 pub use licensing::Licensing;
 pub use meter::{Ask, HeldUnits, Meter, RateView, Refused, Reservation, ReserveError};

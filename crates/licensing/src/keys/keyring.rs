@@ -15,6 +15,7 @@ use sha2::Sha256;
 use store::{AuditEntries, Store};
 use zeroize::Zeroizing;
 
+use super::sealer::Sealer;
 use crate::error::Error;
 use crate::fleet::FleetKey;
 
@@ -115,6 +116,13 @@ impl Keyring {
     #[must_use]
     pub fn fleet_key(&self) -> FleetKey {
         FleetKey::derive(&self.hash_key)
+    }
+
+    /// Returns the sealer of small texts for one purpose. The same purpose gives the same sealer on
+    /// every gate of this store.
+    #[must_use]
+    pub fn sealer(&self, purpose: &'static str) -> Sealer {
+        Sealer::derive(&self.hash_key, purpose)
     }
 
     /// Returns the id of the key that [`Keyring::hasher`] uses.
