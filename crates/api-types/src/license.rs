@@ -3,8 +3,8 @@
 use std::fmt;
 
 use model::{
-    AccountName, AppName, CredentialId, CredentialInfo, Digits, Interval, LicenseId, LicenseSpec,
-    LicenseStatus, Timestamp,
+    AccountName, AppName, CredentialId, CredentialInfo, Device, Digits, Interval, LicenseId,
+    LicenseSpec, LicenseStatus, Timestamp,
 };
 use schemars::{JsonSchema, Schema};
 use serde::de::{self, MapAccess, Visitor};
@@ -114,6 +114,9 @@ pub struct License {
     pub remaining_text: Option<Digits>,
     /// The credentials, without the keys themselves.
     pub credentials: Vec<CredentialInfo>,
+    /// The devices that it is bound to, in the order in which they were bound.
+    #[serde(default)]
+    pub devices: Vec<Device>,
     /// The balance of its units, where they are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balance: Option<Balance>,

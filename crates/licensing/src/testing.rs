@@ -124,6 +124,7 @@ impl Disk {
     pub(crate) async fn create(&self, key: &str, license: &License) {
         let new = NewLicense {
             license: license.clone(),
+            devices: Vec::new(),
             credentials: vec![NewCredential {
                 info: credential(),
                 hash: hash(key),
@@ -211,6 +212,7 @@ pub(crate) fn snapshot(license: License, version: u64) -> Snapshot {
         license: Arc::new(license),
         credential: credential(),
         allow_ips: Vec::new(),
+        devices: Vec::new(),
         version: ChangeNumber(version),
     }
 }

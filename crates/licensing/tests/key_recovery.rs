@@ -185,6 +185,7 @@ async fn a_copy_in_another_place_opens_for_nobody() {
     let moved = NewLicense {
         license: license.clone(),
         credentials: vec![credential(1, victim.credential_id, &stolen)],
+        devices: Vec::new(),
     };
     let creating = site
         .store
@@ -225,6 +226,7 @@ async fn a_copy_in_another_place_opens_for_nobody() {
                 &sealed,
             )],
             license: license.clone(),
+            devices: Vec::new(),
         };
         site.store
             .create_licenses(vec![bad], AuditEntries::none())

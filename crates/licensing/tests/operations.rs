@@ -34,6 +34,9 @@ async fn a_license_is_shown_as_it_was_issued() {
             limits: remaining(5),
             permissions: vec!["GET /reports".parse().unwrap()],
             allow_ips: vec!["10.0.0.0/8".parse().unwrap()],
+            device_slots: Some(2),
+            unlimited_devices: true,
+            variables: serde_json::from_str(r#"{"seats":5}"#).unwrap(),
         },
         quantity: 3,
         ..IssueRequest::for_app(app())
@@ -85,6 +88,9 @@ async fn every_field_of_a_change_is_in_force_when_it_returns() {
         concurrency: Some(Some(2)),
         permissions: Some(vec!["GET /reports".parse().unwrap()]),
         allow_ips: Some(vec!["10.0.0.0/8".parse().unwrap()]),
+        device_slots: Some(Some(16)),
+        unlimited_devices: Some(true),
+        variables: Some(serde_json::from_str(r#"{"seats":5}"#).unwrap()),
     };
     let asked = serde_json::to_value(&update).unwrap();
     let operator = world.licensing.acting(model::Actor::OPERATOR);
@@ -103,6 +109,13 @@ async fn what_a_request_may_not_say_is_refused_by_field_and_nothing_is_kept() {
     let limits = |limits: Limits| IssueRequest {
         spec: LicenseSpec {
             limits,
+            ..LicenseSpec::default()
+        },
+        ..base()
+    };
+    let slots = |slots| IssueRequest {
+        spec: LicenseSpec {
+            device_slots: Some(slots),
             ..LicenseSpec::default()
         },
         ..base()
@@ -183,6 +196,8 @@ async fn what_a_request_may_not_say_is_refused_by_field_and_nothing_is_kept() {
                 ..base()
             },
         ),
+        ("device_slots", slots(0)),
+        ("device_slots", slots(17)),
         ("remaining", limits(remaining(u64::MAX))),
         (
             "concurrency",

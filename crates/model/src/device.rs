@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::forms::text_form;
@@ -14,7 +15,7 @@ use crate::time::Timestamp;
 pub struct DeviceId(String);
 
 /// A device that a license is bound to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Device {
     /// The id of the device.
     pub id: DeviceId,

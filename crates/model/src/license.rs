@@ -116,6 +116,7 @@ mod tests {
             "plan": null, "user": "ada", "label": null, "expires_at": null,
             "limits": {"remaining": u64::MAX, "refill": null, "rate_limits": [], "concurrency": null},
             "permissions": ["GET /a"], "allow_ips": [],
+            "device_slots": null, "unlimited_devices": false, "variables": {},
         });
         assert_eq!(serde_json::to_value(&license).expect("plain data"), form);
         let text = form.to_string();

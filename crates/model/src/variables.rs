@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Values by name, in order of the names: at most [`Variables::MAX_COUNT`] of them, with names of 1
 /// to [`Variables::MAX_NAME_CHARACTERS`] characters, and at most [`Variables::MAX_BYTES`] bytes as
 /// JSON without blanks.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Variables(BTreeMap<String, Variable>);
 
@@ -107,6 +109,78 @@ impl<'de> Deserialize<'de> for Variables {
     }
 }
 
+crate::forms::schema!(Variables {
+    "type": "object",
+    "description": "Values by name, at most 4,096 bytes as JSON.",
+    "maxProperties": Variables::MAX_COUNT,
+    "propertyNames": { "minLength": 1, "maxLength": Variables::MAX_NAME_CHARACTERS },
+    "additionalProperties": { "type": ["string", "number", "boolean"] },
+});
+
+/// A variable on the command line, `NAME=VALUE`. A value that is a JSON number, text, `true` or
+/// `false` is that; any other is the text itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Assignment(String, Variable);
+
+impl FromStr for Assignment {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let (name, value) = text
+            .split_once('=')
+            .ok_or("write NAME=VALUE, such as seats=5")?;
+        let text = |_| Variable::Text(value.to_owned());
+        let value = serde_json::from_str(value).unwrap_or_else(text);
+        Ok(Self(name.to_owned(), value))
+    }
+}
+
+/// The flag `--variable NAME=VALUE`, once for each.
+impl Args for Variables {
+    fn group_id() -> Option<clap::Id> {
+        Some(FLAG.into())
+    }
+
+    fn augment_args(command: Command) -> Command {
+        let flag = Arg::new(FLAG)
+            .long("variable")
+            .value_name("NAME=VALUE")
+            .action(ArgAction::Append)
+            .value_parser(Assignment::from_str)
+            .help("A value for the software to read, in place of those before; may be repeated");
+        command.arg(flag)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+/// The id of the flag, the name of the field that it sets.
+const FLAG: &str = "variables";
+
+impl FromArgMatches for Variables {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = matches.get_many::<Assignment>(FLAG).into_iter().flatten();
+        let object = given.map(|Assignment(name, value)| {
+            let value = serde_json::to_value(value).unwrap_or_default();
+            (name.clone(), value)
+        });
+        let invalid = |error: VariablesError| {
+            clap::Error::raw(
+                clap::error::ErrorKind::ValueValidation,
+                format!("--variable: {error}\n"),
+            )
+        };
+        Self::of(&object.collect()).map_err(invalid)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
 // `Variable` holds a number as it was written, so that two variables are equal if their texts are.
 impl Eq for Variable {}
 impl Eq for Variables {}
@@ -118,6 +192,24 @@ mod tests {
 
     fn read(value: Value) -> Result<Variables, VariablesError> {
         Variables::of(value.as_object().expect("an object"))
+    }
+
+    #[test]
+    fn a_value_on_the_command_line_is_what_json_says_it_is_or_a_text() {
+        for (text, name, value) in [
+            ("seats=5", "seats", json!(5)),
+            ("beta=true", "beta", json!(true)),
+            ("tier=pro", "tier", json!("pro")),
+            ("code=\"5\"", "code", json!("5")),
+            ("rule=a=b", "rule", json!("a=b")),
+            ("list=[1]", "list", json!("[1]")),
+            ("none=", "none", json!("")),
+        ] {
+            let Assignment(said, variable) = text.parse().expect("valid");
+            assert_eq!(said, name);
+            assert_eq!(serde_json::to_value(variable).expect("plain data"), value);
+        }
+        assert!("seats".parse::<Assignment>().is_err());
     }
 
     #[test]

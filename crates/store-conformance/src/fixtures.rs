@@ -61,6 +61,7 @@ pub fn new_license(limits: Limits) -> NewLicense {
             },
         },
         credentials: vec![new_credential()],
+        devices: Vec::new(),
     }
 }
 

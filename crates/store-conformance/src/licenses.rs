@@ -1,7 +1,8 @@
 //! The properties of licenses and their credentials.
 
 use model::{
-    CredentialId, CredentialStatus, KeyHash, LicenseId, LicenseSpec, LicenseStatus, Limits,
+    CredentialId, CredentialStatus, Device, KeyHash, LicenseId, LicenseSpec, LicenseStatus, Limits,
+    Variables,
 };
 
 use crate::StoreFactory;
@@ -76,6 +77,14 @@ pub async fn a_license_with_everything_comes_back_as_it_was<F: StoreFactory>() {
         "10.0.0.0/8".parse().expect("valid"),
         "::1/128".parse().expect("valid"),
     ];
+    new.license.spec.device_slots = Some(16);
+    new.license.spec.unlimited_devices = true;
+    new.license.spec.variables = variables(r#"{"quoted \u0000 '":"\u0000 用户","rate":0.5}"#);
+    let device = |id: &str, bound_at| Device {
+        id: id.parse().expect("valid"),
+        bound_at,
+    };
+    new.devices = vec![device("küche ' 1", hours(2)), device("a", hours(1))];
     new.credentials[0].info.status = CredentialStatus::Revoked;
     new.credentials[0].info.expires_at = Some(hours(4));
     let unset = unset(&new.license.spec);
@@ -87,6 +96,11 @@ pub async fn a_license_with_everything_comes_back_as_it_was<F: StoreFactory>() {
     let stored = known(&*store, new.license.id).await;
     assert_eq!(stored.license, new.license);
     assert_eq!(stored.credentials, [new.credentials[0].info.clone()]);
+    assert_eq!(stored.devices, new.devices);
+    let seen = store.license_by_key(new.credentials[0].hash).await;
+    let seen = seen.expect("answers").expect("there");
+    assert_eq!((*seen.license).clone(), new.license);
+    assert_eq!(seen.devices, new.devices);
 }
 
 /// A batch with a key that is there already leaves no trace, not even a change number.
@@ -180,6 +194,9 @@ pub async fn a_change_is_in_force_when_it_returns<F: StoreFactory>() {
         },
         LicenseChange::Permissions(vec!["GET /a".parse().expect("valid")]),
         LicenseChange::AllowIps(vec!["192.0.2.0/24".parse().expect("valid")]),
+        LicenseChange::DeviceSlots(Some(2)),
+        LicenseChange::UnlimitedDevices(true),
+        LicenseChange::Variables(variables(r#"{"seats":5}"#)),
         LicenseChange::Together(vec![
             LicenseChange::Label(Some("for the demo, together".to_owned())),
             LicenseChange::AllowIps(vec!["2001:db8::/32".parse().expect("valid")]),
@@ -187,6 +204,9 @@ pub async fn a_change_is_in_force_when_it_returns<F: StoreFactory>() {
     ];
     expected.spec.permissions = vec!["GET /a".parse().expect("valid")];
     expected.spec.allow_ips = vec!["2001:db8::/32".parse().expect("valid")];
+    expected.spec.device_slots = Some(2);
+    expected.spec.unlimited_devices = true;
+    expected.spec.variables = variables(r#"{"seats":5}"#);
     expected.status = LicenseStatus::Disabled;
     expected.spec.expires_at = Some(hours(1));
     expected.spec.plan = Some("pro".parse().expect("valid"));
@@ -198,6 +218,18 @@ pub async fn a_change_is_in_force_when_it_returns<F: StoreFactory>() {
         assert_eq!(stored.version, number);
     }
     assert_eq!(known(&*store, id).await.license, expected);
+    let emptied = LicenseChange::Together(vec![
+        LicenseChange::DeviceSlots(None),
+        LicenseChange::UnlimitedDevices(false),
+        LicenseChange::Variables(Variables::default()),
+    ]);
+    let stored = changed(&*store, id, emptied).await;
+    expected.spec.device_slots = None;
+    expected.spec.unlimited_devices = false;
+    expected.spec.variables = Variables::default();
+    assert_eq!(stored.license, expected);
+    let free = changed(&*store, id, LicenseChange::ResetDevices).await;
+    assert_eq!(free, stored, "none is bound: nothing changes");
     let gone = new.credentials[0].info.id;
     let stored = changed(&*store, id, LicenseChange::RevokeCredential(gone)).await;
     assert_eq!(stored.credentials[0].status, CredentialStatus::Revoked);
@@ -438,6 +470,10 @@ pub async fn ten_thousand_licenses_are_kept_in_one_call<F: StoreFactory>() {
     let stored = known(&*store, last.license.id).await;
     assert_eq!(stored.version, number);
     assert_eq!(stored.license.created_at, BIRTH);
+}
+
+fn variables(json: &str) -> Variables {
+    serde_json::from_str(json).expect("valid")
 }
 
 async fn known(store: &dyn Store, id: LicenseId) -> StoredLicense {

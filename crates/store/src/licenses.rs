@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ipnet::IpNet;
 use model::{
-    AccountName, AppName, CredentialId, CredentialInfo, Fingerprint, KeyHash, License, LicenseId,
-    LicenseStatus, Limits, Permission, PlanName, Timestamp,
+    AccountName, AppName, CredentialId, CredentialInfo, Device, Fingerprint, KeyHash, License,
+    LicenseId, LicenseStatus, Limits, Permission, PlanName, Timestamp, Variables,
 };
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,8 @@ pub struct NewLicense {
     pub license: License,
     /// The credentials.
     pub credentials: Vec<NewCredential>,
+    /// The devices that it is bound to from the start.
+    pub devices: Vec<Device>,
 }
 
 /// A license as the store holds it.
@@ -77,6 +79,8 @@ pub struct StoredLicense {
     pub license: License,
     /// The credentials but access tokens, oldest first.
     pub credentials: Vec<CredentialInfo>,
+    /// The devices that it is bound to, in the order in which they were bound.
+    pub devices: Vec<Device>,
     /// The number of its last change.
     pub version: ChangeNumber,
 }
@@ -91,6 +95,8 @@ pub struct Snapshot {
     /// The networks that the credential may be used from, beside the license's own list; empty:
     /// any.
     pub allow_ips: Vec<IpNet>,
+    /// The devices that the license is bound to, in the order in which they were bound.
+    pub devices: Vec<Device>,
     /// The number of the license's last change when this was read.
     pub version: ChangeNumber,
 }
@@ -120,6 +126,15 @@ pub enum LicenseChange {
     Permissions(Vec<Permission>),
     /// A new list of the addresses that it may be used from; empty: any.
     AllowIps(Vec<IpNet>),
+    /// A new number of slots for devices; `None`: devices are not counted. Those that are bound stay
+    /// so.
+    DeviceSlots(Option<u8>),
+    /// Whether any number of devices may use it, whatever its slots.
+    UnlimitedDevices(bool),
+    /// New variables, in place of those before.
+    Variables(Variables),
+    /// Frees all devices. If none is bound, nothing changes.
+    ResetDevices,
     /// Several changes, all or none of them, under one number; at most one adds a credential.
     Together(Vec<LicenseChange>),
     /// A further credential. The credentials that are active, access tokens aside, end at

@@ -3,12 +3,12 @@
 //! As SQL, for whoever writes another store:
 //!
 //! ```sql
-//! CREATE TABLE devices (license_id, device, bound_at, PRIMARY KEY (license_id, device));
+//! -- licenses.devices: JSON, NULL where none is bound, so that a license without devices costs nothing more to read.
 //! -- licenses.devices_freed_at: when a device that found no free slot freed those of the others.
-//! -- bind: the license is locked, then its devices are counted.
+//! -- bind: the license is locked, then its devices are counted and written.
 //! CREATE TABLE app_settings (app PRIMARY KEY, number UNIQUE, settings);
 //! -- Numbers are given in the order of commits, as with changes of licenses.
-//! CREATE TABLE offline_files (id PRIMARY KEY, license_id, app, activated_by, devices, issued_at, expires_at, sealed,
+//! CREATE TABLE offline_files (id PRIMARY KEY, license_id, activated_by, devices, issued_at, expires_at, sealed,
 //!   UNIQUE (license_id, activated_by));
 //! ```
 

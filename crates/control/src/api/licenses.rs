@@ -116,6 +116,16 @@ fn on_one_license(routes: Routes) -> Routes {
             on_one("disableLicense", "Switch a license off for now", WRITE).body::<Nothing>(),
         )
         .post(
+            "/licenses/{id}/reset-devices",
+            reset_devices,
+            on_one(
+                "resetDevices",
+                "Free all devices that a license is bound to",
+                WRITE,
+            )
+            .body::<Nothing>(),
+        )
+        .post(
             "/licenses/{id}/extend",
             extend,
             on_one("extendLicense", "Give a license a later end", WRITE).body::<Extend>(),
@@ -341,6 +351,19 @@ async fn set_status(
     Ok(Answer(view(&state.licensing, stored).await?))
 }
 
+/// Frees all devices that a license is bound to.
+async fn reset_devices(
+    State(state): Shared,
+    caller: Caller,
+    Audited(acting): Audited,
+    Name(id): Name,
+    Json(Nothing {}): Json<Nothing>,
+) -> Result<Answer<License>, Problem> {
+    let id = own(&state.licensing, &caller, &id).await?.license.id;
+    let stored = acting.reset_devices(id).await?;
+    Ok(Answer(view(&state.licensing, stored).await?))
+}
+
 /// Gives a license another end.
 async fn extend(
     State(state): Shared,
@@ -518,6 +541,7 @@ fn answered(stored: StoredLicense, balance: Option<Balance>) -> License {
         created_at: license.created_at,
         remaining_text: balance.and_then(|balance| balance.remaining_text),
         credentials: stored.credentials,
+        devices: stored.devices,
         balance,
     }
 }

@@ -56,6 +56,21 @@ async fn bad_bodies_are_400_and_name_the_field() {
             Some("concurrency"),
         ),
         (
+            br#"{"app":"api","device_slots":17}"#,
+            "field_invalid",
+            Some("device_slots"),
+        ),
+        (
+            br#"{"app":"api","device_slots":300}"#,
+            "field_invalid",
+            Some("device_slots"),
+        ),
+        (
+            br#"{"app":"api","variables":{"a":{"b":1}}}"#,
+            "field_invalid",
+            Some("variables"),
+        ),
+        (
             br#"{"app":"api","plan":"gold"}"#,
             "field_invalid",
             Some("plan"),

@@ -68,9 +68,23 @@ async fn a_license_goes_through_its_life() {
     assert_eq!(narrowed["permissions"], serde_json::json!(["GET /a"]));
     assert_eq!(narrowed["allow_ips"], serde_json::json!(["192.0.2.0/24"]));
 
+    let change = r#"{"device_slots":2,"unlimited_devices":true,"variables":{"tier":"pro"}}"#;
+    let bound = world.local("PATCH", &path, change).await.json(200);
+    let terms = |license: &serde_json::Value| {
+        let fields = ["device_slots", "unlimited_devices", "variables", "devices"];
+        fields.map(|name| license[name].clone())
+    };
+    let said = serde_json::json!([2, true, {"tier": "pro"}, []]);
+    assert_eq!(serde_json::json!(terms(&bound)), said);
+    assert_eq!(terms(&act("reset-devices", "").await), terms(&bound));
+    let change = r#"{"device_slots":null,"unlimited_devices":null,"variables":null}"#;
+    let emptied = world.local("PATCH", &path, change).await.json(200);
+    let said = serde_json::json!([null, false, {}, []]);
+    assert_eq!(serde_json::json!(terms(&emptied)), said);
+
     assert_eq!(act("revoke", "").await["status"], "revoked");
     assert_eq!(act("revoke", "").await["status"], "revoked");
-    for action in ["enable", "rotate"] {
+    for action in ["enable", "rotate", "reset-devices"] {
         let answer = world.local("POST", &format!("{path}/{action}"), "").await;
         assert_eq!(answer.code(409), "conflict");
     }
@@ -89,6 +103,8 @@ async fn a_change_that_is_refused_in_one_field_changes_none() {
         ("allow_ips", r#"["192.0.2.0/33"]"#),
         ("allow_ips", r#"["192.0.2.7/0"]"#),
         ("rate_limits", r#"["5/0s"]"#),
+        ("device_slots", "17"),
+        ("variables", r#"{"a":[1]}"#),
         ("nothing", "1"),
     ] {
         let change = format!(r#"{{"label":"second","expires_at":null,"{field}":{value}}}"#);

@@ -4,14 +4,15 @@ use std::process::ExitCode;
 
 use api_types::{CreateLicense, Extend, License, LicenseSpec, LicenseUpdate, List, Rotate};
 use clap::{Args, Subcommand};
-use model::{AppName, Interval, LicenseId, LicenseStatus, Timestamp};
+use model::{AppName, Interval, LicenseId, Timestamp};
 use serde::Serialize;
 
 use super::arguments::{JsonArgument, read_key};
 use super::license_change::ChangeArguments;
 use super::license_keys::{self, AddKeyArguments, EndKeyArguments};
+use super::license_table::{list_row, list_table, show};
 use super::units;
-use crate::cli::{Client, Column, Error, Format, Output, Table, examples};
+use crate::cli::{Client, Error, Format, Output, examples};
 
 /// The commands on licenses.
 #[derive(Debug, Subcommand)]
@@ -22,6 +23,7 @@ pub(crate) enum LicenseCommand {
         "tallygate license create --app api --user 4711 --plan pro --expires-at 2027-01-01T00:00:00Z",
         "tallygate license create --app api --remaining 1000 --refill 1000/30d --rate-limit 10/1s --rate-limit 500/1h",
         "tallygate license create --app api --permission 'GET /reports' --allow-ip 192.0.2.0/24",
+        "tallygate license create --app api --key-format authforge --device-slots 3 --variable tier=pro",
         "tallygate license create --app api --key - < old-key.txt",
     ))]
     Create(CreateArguments),
@@ -40,6 +42,9 @@ pub(crate) enum LicenseCommand {
     /// Switch a disabled license on again
     #[command(after_help = examples!("tallygate license enable lic_0198c0de0198c0de0198c0de0198c0de"))]
     Enable(OneArguments),
+    /// Free all devices that a license is bound to
+    #[command(after_help = examples!("tallygate license reset-devices lic_0198c0de0198c0de0198c0de0198c0de"))]
+    ResetDevices(OneArguments),
     /// Switch a license off for now
     #[command(after_help = examples!("tallygate license disable lic_0198c0de0198c0de0198c0de0198c0de"))]
     Disable(OneArguments),
@@ -180,6 +185,9 @@ pub(crate) async fn execute(
         LicenseCommand::Revoke(one) => (act(client, one.id, "revoke").await?, one.json),
         LicenseCommand::Enable(one) => (act(client, one.id, "enable").await?, one.json),
         LicenseCommand::Disable(one) => (act(client, one.id, "disable").await?, one.json),
+        LicenseCommand::ResetDevices(one) => {
+            (act(client, one.id, "reset-devices").await?, one.json)
+        }
         LicenseCommand::Change(arguments) => {
             let (path, json) = (format!("/licenses/{}", arguments.id), arguments.json);
             (client.patch(&path, &arguments.request()?).await?, json)
@@ -303,106 +311,6 @@ async fn list(
     Ok(ExitCode::SUCCESS)
 }
 
-fn list_table() -> Table {
-    Table::new([
-        Column::text("ID"),
-        Column::text("APP"),
-        Column::text("PLAN"),
-        Column::text("USER"),
-        Column::text("LABEL"),
-        Column::text("STATUS"),
-        Column::text("EXPIRES"),
-        Column::text("KEYS"),
-    ])
-}
-
-fn list_row(license: &License) -> [String; 8] {
-    let prefix = |key: &model::CredentialInfo| format!("{}…", key.prefix);
-    [
-        license.id.to_string(),
-        license.app.to_string(),
-        units::maybe(license.spec.plan.as_ref()),
-        units::maybe(license.spec.user.as_ref()),
-        units::maybe(license.spec.label.as_ref()),
-        status(license.status).to_owned(),
-        units::maybe_time(license.spec.expires_at),
-        units::words(&license.credentials.iter().map(prefix).collect::<Vec<_>>()),
-    ]
-}
-
-/// Shows one license; its key first, where there is one to show.
-fn show(license: &License, format: Format, output: &mut Output) -> Result<(), Error> {
-    Ok(output.shown_once(
-        format,
-        license,
-        || license_table(license),
-        license.key.is_some(),
-    )?)
-}
-
-fn license_table(license: &License) -> Table {
-    let mut table = Table::of_fields("LICENSE");
-    let mut field = |name: &str, value: String| table.field(name, value);
-    field("id", license.id.to_string());
-    field("key", units::maybe(license.key.as_ref()));
-    field("app", license.app.to_string());
-    field("account", license.account.to_string());
-    field("plan", units::maybe(license.spec.plan.as_ref()));
-    field("user", units::maybe(license.spec.user.as_ref()));
-    field("label", units::maybe(license.spec.label.as_ref()));
-    field("status", status(license.status).to_owned());
-    field("created", units::time(license.created_at));
-    field("expires", units::maybe_time(license.spec.expires_at));
-    field(
-        "rate limits",
-        units::words(&license.spec.limits.rate_limits),
-    );
-    field("concurrency", units::maybe(license.spec.limits.concurrency));
-    field("permissions", units::words(&license.spec.permissions));
-    field("addresses", units::words(&license.spec.allow_ips));
-    field("refill", units::maybe(license.spec.limits.refill));
-    match &license.balance {
-        Some(balance) => {
-            field("units left", units::count(balance.remaining));
-            field("units granted", units::count(balance.granted));
-            field("units taken", units::count(balance.taken));
-            field("next refill", units::maybe_time(balance.next_refill_at));
-        }
-        None => field(
-            "units",
-            license
-                .spec
-                .limits
-                .remaining
-                .map(units::count)
-                .unwrap_or_default(),
-        ),
-    }
-    for key in &license.credentials {
-        let end = key
-            .expires_at
-            .map(|end| format!(", ends {}", units::time(end)));
-        let state = match key.status {
-            model::CredentialStatus::Active => "active",
-            model::CredentialStatus::Revoked => "revoked",
-        };
-        let end = end.unwrap_or_default();
-        field(
-            "credential",
-            format!("{} {}… {state}{end}", key.id, key.prefix),
-        );
-    }
-    table
-}
-
-const fn status(status: LicenseStatus) -> &'static str {
-    match status {
-        LicenseStatus::Active => "active",
-        LicenseStatus::Disabled => "disabled",
-        LicenseStatus::Revoked => "revoked",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -452,6 +360,13 @@ mod tests {
             "10.0.0.0/8",
             "--allow-ip",
             "::1",
+            "--device-slots",
+            "3",
+            "--unlimited-devices",
+            "--variable",
+            "seats=5",
+            "--variable",
+            "tier=pro",
             "--key-format",
             "apifew",
         ]);
@@ -467,7 +382,7 @@ mod tests {
                 .get_arguments()
                 .find(|flag| flag.get_id() == name);
             let flag = flag.and_then(Arg::get_long).expect(name);
-            assert!(help.contains(&format!("--{flag} ")), "{help}");
+            assert!(help.contains(&format!("--{flag}")), "{help}");
         }
         assert_eq!(request.spec.limits.rate_limits.len(), 2);
         assert_eq!(request.spec.allow_ips[1].to_string(), "::1/128");
@@ -487,32 +402,6 @@ mod tests {
                 .key
                 .as_deref(),
             Some("an-old-key")
-        );
-    }
-
-    #[test]
-    fn a_key_is_shown_only_when_it_is_new() {
-        let license: License = serde_json::from_value(serde_json::json!({
-            "id": LicenseId::from_u128(1), "account": "default", "app": "api", "plan": null, "user": "Zoë",
-            "label": null, "status": "active", "created_at": "2026-01-01T00:00:00Z", "expires_at": null,
-            "remaining": 1000, "refill": null, "rate_limits": ["10/1m"], "concurrency": null,
-            "permissions": [], "allow_ips": [], "credentials": [],
-        }))
-        .expect("a license");
-        let text = license_table(&license).lines().join("\n");
-        assert!(
-            text.contains("units        1,000") && !text.contains("key "),
-            "{text}"
-        );
-        let fresh = License {
-            key: Some("tg_secret".to_owned()),
-            ..license
-        };
-        assert!(
-            license_table(&fresh)
-                .lines()
-                .join("\n")
-                .contains("tg_secret")
         );
     }
 }

@@ -41,8 +41,10 @@ impl ChangeArguments {
                     "--{name} and --clear {name} are both there: give one of the two"
                 )));
             }
-            *field = match flag.get_action() {
-                ArgAction::Append => Value::Array(Vec::new()),
+            *field = match (flag.get_id().as_str(), flag.get_action()) {
+                // Those of a license are an object, all of which `null` takes away.
+                ("variables", _) => Value::Null,
+                (_, ArgAction::Append) => Value::Array(Vec::new()),
                 _ => Value::Null,
             };
         }
@@ -91,6 +93,24 @@ mod tests {
             ..LicenseUpdate::default()
         };
         assert_eq!(change, Some(expected));
+        for (flag, cleared) in [
+            ("device-slots", r#"{"device_slots":null}"#),
+            ("unlimited-devices", r#"{"unlimited_devices":null}"#),
+            ("variable", r#"{"variables":null}"#),
+        ] {
+            let change = serde_json::from_str::<LicenseUpdate>(cleared).expect("valid");
+            assert_eq!(request(&["--clear", flag]), Some(change), "{flag}");
+        }
+        let named = request(&["--variable", "seats=5", "--variable", "tier=pro"]).expect("valid");
+        let variables = named.variables.expect("given").to_string();
+        assert_eq!(variables, r#"{"seats":5,"tier":"pro"}"#);
+        for (flag, said) in [
+            ("--unlimited-devices", true),
+            ("--unlimited-devices=false", false),
+        ] {
+            let change = request(&[flag]).expect("valid");
+            assert_eq!(change.unlimited_devices, Some(said), "{flag}");
+        }
         let lists = request(&["--rate-limit", "5/1s", "--rate-limit", "9/1h"]).expect("valid");
         assert_eq!(lists.rate_limits.map_or(0, |limits| limits.len()), 2);
         assert_eq!(request(&[]), None, "nothing to change");
@@ -99,6 +119,7 @@ mod tests {
             ["--plan", "pro", "--clear", "plan"],
             ["--rate-limit", "5/1s", "--clear", "rate-limit"],
             ["--remaining", "5", "--clear", "remaining"],
+            ["--variable", "a=1", "--clear", "variable"],
         ] {
             assert_eq!(request(&both), None, "{both:?}");
         }

@@ -20,6 +20,7 @@ mod ledger;
 mod license;
 mod license_change;
 mod license_keys;
+mod license_table;
 mod output;
 mod progress;
 mod session;

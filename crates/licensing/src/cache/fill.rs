@@ -42,7 +42,8 @@ impl LicenseCache {
         if let (true, Some(end)) = (credential.is_token, credential.expires_at) {
             state.tokens().note(credential.id, end, self.clock.now());
         }
-        let cached = CachedLicense::new(license, credential, terms, stamp, state, api_key);
+        let devices = snapshot.devices.into();
+        let cached = CachedLicense::new(license, credential, devices, terms, stamp, state, api_key);
         let cached = Arc::new(cached);
         self.licenses.insert(hash, cached.clone());
         Some(cached)
@@ -71,6 +72,7 @@ impl LicenseCache {
         let fitted = Arc::new(CachedLicense::new(
             license.license().clone(),
             license.credential().clone(),
+            license.devices().clone(),
             terms,
             stamp,
             license.state().clone(),

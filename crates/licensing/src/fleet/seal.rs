@@ -7,7 +7,7 @@ use chacha20poly1305::aead::{Aead, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac};
 use ipnet::IpNet;
-use model::{ApiKey, CredentialInfo, KeyHash, License, Timestamp};
+use model::{ApiKey, CredentialInfo, Device, KeyHash, License, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use store::{ChangeNumber, Snapshot};
@@ -54,12 +54,13 @@ struct BodyLicense {
     license: License,
     credential: CredentialInfo,
     allow_ips: Vec<IpNet>,
+    devices: Vec<Device>,
     api_key: Option<ApiKey>,
 }
 
 /// The format of a value; others are not read. A field that a gate must not overlook needs a new
 /// one.
-const FORMAT: u8 = b'1';
+const FORMAT: u8 = b'2';
 const NONCE_LENGTH: usize = 24;
 
 impl FleetKey {
@@ -108,6 +109,7 @@ impl FleetKey {
                 license: License::clone(&snapshot.license),
                 credential: snapshot.credential.clone(),
                 allow_ips: snapshot.allow_ips.clone(),
+                devices: snapshot.devices.clone(),
                 api_key: api_key.clone(),
             }),
         };
@@ -151,6 +153,7 @@ impl FleetKey {
                     license: Arc::new(found.license),
                     credential: found.credential,
                     allow_ips: found.allow_ips,
+                    devices: found.devices,
                     version,
                 },
                 api_key: found.api_key,
@@ -205,6 +208,26 @@ mod tests {
             assert_eq!(key.open(&hash("a"), &forged), None, "byte {at}");
             assert_eq!(key.open(&hash("a"), &sealed[..at]), None, "length {at}");
         }
+    }
+
+    #[test]
+    fn a_license_comes_back_with_its_devices() {
+        let license = crate::testing::counted(5);
+        let mut snapshot = crate::testing::snapshot(license, 7);
+        snapshot.devices = vec![Device {
+            id: "a".parse().expect("valid"),
+            bound_at: Timestamp::from_micros(3),
+        }];
+        let shared = Shared {
+            found: Some(SharedLicense {
+                snapshot,
+                api_key: None,
+            }),
+            ..absent(9)
+        };
+        let key = FleetKey::derive(&[3; 32]);
+        let sealed = key.seal(&hash("a"), &shared);
+        assert_eq!(key.open(&hash("a"), &sealed), Some(shared));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use model::{
     ACCESS_TOKEN_KIND, Address, ApiKey, CallFacts, CredentialId, CredentialInfo, CredentialStatus,
-    License, LicenseStatus, PlanRevision, Refusal, Timestamp,
+    Device, License, LicenseStatus, PlanRevision, Refusal, Timestamp,
 };
 use store::ChangeNumber;
 
@@ -20,6 +20,7 @@ use crate::plans::{EffectiveLimits, Terms};
 pub struct CachedLicense {
     license: Arc<License>,
     credential: CachedCredential,
+    devices: Arc<[Device]>,
     effective: Arc<EffectiveLimits>,
     plan: Option<Arc<PlanRevision>>,
     grace: Duration,
@@ -67,6 +68,7 @@ impl CachedLicense {
     pub(crate) fn new(
         license: Arc<License>,
         credential: CachedCredential,
+        devices: Arc<[Device]>,
         terms: Terms,
         stamp: Stamp,
         state: Arc<LicenseState>,
@@ -75,6 +77,7 @@ impl CachedLicense {
         Self {
             license,
             credential,
+            devices,
             effective: terms.effective,
             plan: terms.plan,
             grace: terms.grace,
@@ -101,6 +104,12 @@ impl CachedLicense {
     #[must_use]
     pub const fn credential(&self) -> &CachedCredential {
         &self.credential
+    }
+
+    /// Returns the devices that the license is bound to, in the order in which they were bound.
+    #[must_use]
+    pub const fn devices(&self) -> &Arc<[Device]> {
+        &self.devices
     }
 
     /// Returns the limits that hold: the license's own or its plan's.

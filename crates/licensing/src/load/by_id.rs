@@ -99,6 +99,7 @@ impl LicenseLoader {
                 allow_ips: Vec::new(),
                 credential: no_credential(stored.license.created_at),
                 license: Arc::new(stored.license),
+                devices: stored.devices,
                 version: stored.version,
             };
             let log = self.cache.log();

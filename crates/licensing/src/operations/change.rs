@@ -158,6 +158,9 @@ impl AuditedLicensing {
             concurrency: _,
             permissions,
             allow_ips,
+            device_slots,
+            unlimited_devices,
+            variables,
         } = update;
         let entries = self.of_update(action, remaining.is_some());
         let mut changes = Vec::new();
@@ -167,10 +170,35 @@ impl AuditedLicensing {
         changes.extend(expires_at.map(LicenseChange::ExpiresAt));
         changes.extend(permissions.map(LicenseChange::Permissions));
         changes.extend(allow_ips.map(LicenseChange::AllowIps));
+        changes.extend(device_slots.map(LicenseChange::DeviceSlots));
+        changes.extend(unlimited_devices.map(LicenseChange::UnlimitedDevices));
+        changes.extend(variables.map(LicenseChange::Variables));
         if changes.is_empty() {
             return Ok(before);
         }
         self.apply(id, LicenseChange::Together(changes), None, entries)
+            .await
+    }
+
+    /// Frees all devices that a license is bound to. If there are none, nothing changes.
+    ///
+    /// # Errors
+    /// There is no such license, it is revoked, or the store fails.
+    pub async fn reset_devices(&self, id: LicenseId) -> Result<StoredLicense, Error> {
+        self.unrevoked(id).await?;
+        let audit_writer = self.own_audit_writer();
+        let entries = AuditEntries::from_result(move |changed: &Changed<StoredLicense>| {
+            let Changed { before, after } = changed;
+            let devices = |stored: &StoredLicense| json!({ "devices": stored.devices });
+            let line = || {
+                let line = audit_writer.line("license.reset_devices", id);
+                let line = line.of(&after.license.account);
+                line.between(Some(&devices(before)), Some(&devices(after)))
+            };
+            let changed = before.devices != after.devices;
+            changed.then(line).into_iter().collect()
+        });
+        self.apply(id, LicenseChange::ResetDevices, None, entries)
             .await
     }
 
@@ -351,6 +379,10 @@ impl Licensing {
             concurrency: _,
             permissions,
             allow_ips,
+            device_slots,
+            unlimited_devices: _,
+            // They are within their bounds wherever they are.
+            variables: _,
         } = update;
         if let Some(Some(name)) = plan
             && self.plans.load().plan(name).is_none()
@@ -361,6 +393,7 @@ impl Licensing {
         validate::permissions(permissions.as_deref().unwrap_or_default())?;
         let instead = "or disable or revoke the license to end it now";
         validate::end(instead, expires_at.flatten(), self.clock.now())?;
+        validate::device_slots(device_slots.flatten())?;
         validate::entries("allow_ips", allow_ips.as_ref().map_or(0, Vec::len))
     }
 

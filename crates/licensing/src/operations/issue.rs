@@ -92,6 +92,7 @@ impl IssueRequest {
         validate::permissions(&self.spec.permissions)?;
         validate::entries("allow_ips", self.spec.allow_ips.len())?;
         validate::limits(&self.spec.limits, &Limits::default())?;
+        validate::device_slots(self.spec.device_slots)?;
         let imported = !matches!(self.key, KeySource::Generate(_));
         match self.quantity {
             0 => Err(Error::invalid("quantity", "must be at least 1")),
@@ -183,6 +184,7 @@ impl AuditedLicensing {
             new.push(NewLicense {
                 license,
                 credentials: vec![minted.new],
+                devices: Vec::new(),
             });
         }
         let audit_writer = self.own_audit_writer();
@@ -199,6 +201,7 @@ impl AuditedLicensing {
             license: StoredLicense {
                 license,
                 credentials: vec![info],
+                devices: Vec::new(),
                 version,
             },
             credential,

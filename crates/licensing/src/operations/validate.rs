@@ -1,6 +1,8 @@
 //! The rules for the fields of requests.
 
-use model::{Limits, MAX_SAFE_INTEGER, Method, Permission, RateLimit, Scope, Timestamp};
+use model::{
+    LicenseSpec, Limits, MAX_SAFE_INTEGER, Method, Permission, RateLimit, Scope, Timestamp,
+};
 
 use crate::error::Error;
 
@@ -15,6 +17,18 @@ pub(super) fn text(field: &'static str, text: Option<&str>) -> Result<(), Error>
         return Err(Error::invalid(field, reason));
     }
     Ok(())
+}
+
+/// Checks a number of slots for devices.
+pub(super) fn device_slots(slots: Option<u8>) -> Result<(), Error> {
+    let most = LicenseSpec::MAX_DEVICE_SLOTS;
+    match slots {
+        Some(slots) if !(1..=most).contains(&slots) => {
+            let reason = format!("must be 1 to {most}; `unlimited_devices` lets in any number");
+            Err(Error::invalid("device_slots", reason))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks the length of a list: at most 64 entries.

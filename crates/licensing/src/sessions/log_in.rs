@@ -197,6 +197,7 @@ impl Sessions {
         let new = NewLicense {
             license,
             credentials: vec![],
+            devices: vec![],
         };
         let now = new.license.created_at;
         let entry = AuditEntry::new(&actor, now, "license.create", id).of(&key.account);

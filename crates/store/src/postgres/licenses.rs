@@ -8,6 +8,7 @@ use super::conn::PooledConn;
 use super::convert::{id, list, read};
 use crate::licenses::{ChangeNumber, NewCredential, NewLicense, SealedKey};
 use crate::rules::numbers;
+use crate::sql::license_changes::variables;
 
 /// The number of changes that are kept at least; a reader further behind sees a gap in the numbers
 /// and begins anew.
@@ -19,13 +20,13 @@ pub(super) async fn create(
     conn: &PooledConn,
     new: &[NewLicense],
 ) -> Result<ChangeNumber, BackendError> {
-    let licenses: Vec<_> = new.iter().map(|new| &new.license).collect();
-    insert_licenses(conn, &licenses).await?;
+    insert_licenses(conn, new).await?;
     let mut credentials = Vec::new();
     let mut changes = Vec::new();
     for NewLicense {
         license,
         credentials: added,
+        devices: _,
     } in new
     {
         credentials.extend(added.iter().map(|credential| (license.id, credential)));
@@ -116,10 +117,12 @@ impl From<&Limits> for LimitColumns {
 }
 
 /// Keeps licenses, whose version is given when their changes are numbered.
-async fn insert_licenses(conn: &PooledConn, licenses: &[&License]) -> Result<(), BackendError> {
+async fn insert_licenses(conn: &PooledConn, new: &[NewLicense]) -> Result<(), BackendError> {
     fn all<'a, T>(licenses: &'a [&'a License], column: impl Fn(&'a License) -> T) -> Vec<T> {
         licenses.iter().map(|license| column(license)).collect()
     }
+    let licenses: &[&License] = &new.iter().map(|new| &new.license).collect::<Vec<_>>();
+    let devices: Vec<_> = new.iter().map(|new| list(&new.devices)).collect();
     let limits: Vec<_> = licenses
         .iter()
         .map(|license| LimitColumns::from(&license.spec.limits))
@@ -129,14 +132,15 @@ async fn insert_licenses(conn: &PooledConn, licenses: &[&License]) -> Result<(),
     }
     let sql = "INSERT INTO licenses (id, account, app, plan, \"user\", label, status, created_at, expires_at, remaining,
         refill_amount, refill_every, refill_adds, rate_limits, concurrency, permissions, allow_ips, version,
-        balance_stamp, refill_stamp)
+        balance_stamp, refill_stamp, device_slots, unlimited_devices, variables, devices)
         SELECT n.id, n.account, n.app, n.plan, n.who, n.label, n.status, n.created_at, n.expires_at, n.remaining,
         n.refill_amount, n.refill_every, n.refill_adds, n.rate_limits, n.concurrency, n.permissions, n.allow_ips, 0,
-        micros_now(), n.created_at
+        micros_now(), n.created_at, n.device_slots, n.unlimited_devices, n.variables, n.devices
         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::smallint[], $8::bigint[],
         $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::boolean[], $14::text[], $15::bigint[],
-        $16::text[], $17::text[]) AS n (id, account, app, plan, who, label, status, created_at, expires_at, remaining,
-        refill_amount, refill_every, refill_adds, rate_limits, concurrency, permissions, allow_ips)";
+        $16::text[], $17::text[], $18::smallint[], $19::boolean[], $20::text[], $21::text[]) AS n (id, account, app, plan, who, label, status, created_at, expires_at, remaining,
+        refill_amount, refill_every, refill_adds, rate_limits, concurrency, permissions, allow_ips, device_slots,
+        unlimited_devices, variables, devices)";
     conn.change(
         sql,
         &[
@@ -161,6 +165,10 @@ async fn insert_licenses(conn: &PooledConn, licenses: &[&License]) -> Result<(),
             &each(&limits, |limits| limits.concurrency),
             &all(licenses, |license| list(&license.spec.permissions)),
             &all(licenses, |license| list(&license.spec.allow_ips)),
+            &all(licenses, |license| license.spec.device_slots.map(i16::from)),
+            &all(licenses, |license| license.spec.unlimited_devices),
+            &all(licenses, |license| variables(&license.spec.variables)),
+            &devices,
         ],
     )
     .await

@@ -12,6 +12,7 @@ pub(crate) fn changes_anything(stored: &StoredLicense, change: &LicenseChange) -
         LicenseChange::RevokeCredential(gone) => {
             stored.credentials.iter().any(|info| info.id == *gone)
         }
+        LicenseChange::ResetDevices => !stored.devices.is_empty(),
         LicenseChange::Together(parts) => parts.iter().any(|part| changes_anything(stored, part)),
         _ => true,
     }

@@ -1,6 +1,6 @@
 //! The changes of licenses, on both engines.
 
-use model::{KeyHash, LicenseId, LicenseStatus, Limits, RefillMode};
+use model::{KeyHash, LicenseId, LicenseStatus, Limits, RefillMode, Variables};
 
 use super::license_rows::{get, ids_of};
 use super::{Engine, Outcome, Sql, Twins, Value, list, sql, values};
@@ -103,6 +103,22 @@ async fn apply_part<S: Sql>(
             let statement = sql!("UPDATE licenses SET allow_ips = $2 WHERE id = $1");
             (statement, list(nets).into())
         }
+        LicenseChange::DeviceSlots(slots) => {
+            let statement = sql!("UPDATE licenses SET device_slots = $2 WHERE id = $1");
+            (statement, slots.map(u32::from).into())
+        }
+        LicenseChange::UnlimitedDevices(unlimited) => {
+            let statement = sql!("UPDATE licenses SET unlimited_devices = $2 WHERE id = $1");
+            (statement, (*unlimited).into())
+        }
+        LicenseChange::Variables(variables) => {
+            let statement = sql!("UPDATE licenses SET variables = $2 WHERE id = $1");
+            (statement, self::variables(variables).into())
+        }
+        LicenseChange::ResetDevices => {
+            let statement = sql!("UPDATE licenses SET devices = $2 WHERE id = $1");
+            (statement, Value::Null)
+        }
         LicenseChange::RevokeCredential(gone) => {
             let statement = sql!(
                 "UPDATE credentials SET status = {CREDENTIAL_REVOKED}, sealed = NULL
@@ -116,6 +132,11 @@ async fn apply_part<S: Sql>(
         LicenseChange::Together(_) | LicenseChange::AddCredential { .. } => return Ok(()),
     };
     sql.execute(statement, &[id.into(), value]).await.map(drop)
+}
+
+/// Returns variables as JSON, none as NULL.
+pub(crate) fn variables(variables: &Variables) -> Option<String> {
+    (!variables.is_empty()).then(|| variables.to_string())
 }
 
 /// Writes new limits. The balance only gets a newer stamp, which the next lease applies.

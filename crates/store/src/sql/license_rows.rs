@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use model::{
-    CredentialId, CredentialInfo, Interval, License, LicenseId, LicenseSpec, Limits, Refill,
-    RefillMode,
+    CredentialId, CredentialInfo, Device, Interval, License, LicenseId, LicenseSpec, Limits,
+    Refill, RefillMode,
 };
 
 use super::{Outcome, Row, Sql, Statement, Value, values};
@@ -15,14 +15,15 @@ use crate::rules::numbers;
 /// The columns in the order that [`read_license`] reads, in PostgreSQL.
 const POSTGRES_LICENSE: &str = "l.id, l.account, l.app, l.plan, l.\"user\", l.label, l.status, l.created_at, l.expires_at, \
     l.remaining, l.refill_amount, l.refill_every, l.refill_adds, l.rate_limits, l.concurrency, l.permissions, \
-    l.allow_ips, l.version";
+    l.allow_ips, l.version, l.device_slots, l.unlimited_devices, l.variables, l.devices";
 /// The same in SQLite, where a refill is one column, `l.refill`. Two `NULL` stand for
 /// `refill_every` and `refill_adds`, so that each column after them has the same place in both.
 const SQLITE_LICENSE: &str = "l.id, l.account, l.app, l.plan, l.\"user\", l.label, l.status, l.created_at, l.expires_at, \
-    l.remaining, l.refill, NULL, NULL, l.rate_limits, l.concurrency, l.permissions, l.allow_ips, l.version";
+    l.remaining, l.refill, NULL, NULL, l.rate_limits, l.concurrency, l.permissions, l.allow_ips, l.version, \
+    l.device_slots, l.unlimited_devices, l.variables, l.devices";
 /// The number of these columns. In a row that has a credential, too, its columns begin at this
 /// place.
-pub(super) const LICENSE_COLUMNS: usize = 18;
+pub(super) const LICENSE_COLUMNS: usize = 22;
 /// The columns in the order that [`read_credential`] reads.
 pub(super) const CREDENTIAL: &str = "c.id, c.kind, c.prefix, c.status, c.created_at, c.expires_at";
 /// The number of columns of [`CREDENTIAL`].
@@ -66,6 +67,7 @@ pub(super) fn collect(found: &[Row]) -> Result<Vec<StoredLicense>, Error> {
             licenses.push(StoredLicense {
                 license,
                 credentials: Vec::new(),
+                devices: read_devices(row)?,
                 version,
             });
         }
@@ -98,9 +100,17 @@ pub(super) fn read_license(row: &Row) -> Result<(License, ChangeNumber), Error> 
             },
             permissions: row.list(15)?,
             allow_ips: row.list(16)?,
+            device_slots: row.get(18)?,
+            unlimited_devices: row.get(19)?,
+            variables: row.json(20)?.unwrap_or_default(),
         },
     };
     Ok((license, ChangeNumber(row.get::<i64>(17)? as u64)))
+}
+
+/// Reads the devices that a license is bound to.
+pub(super) fn read_devices(row: &Row) -> Result<Vec<Device>, Error> {
+    row.list(21)
 }
 
 /// Reads a refill: a text in SQLite, three columns in PostgreSQL.

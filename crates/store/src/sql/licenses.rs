@@ -11,7 +11,7 @@ use super::filter::Filter;
 use super::license_changes::change_one;
 use super::license_rows::{
     CREDENTIAL, CREDENTIAL_COLUMNS, LICENSE_COLUMNS, WITH_CREDENTIALS, collect, get, ids_of,
-    read_credential, read_license, with_license,
+    read_credential, read_devices, read_license, with_license,
 };
 use super::{Backend, Kind, Outcome, Part, Row, Sql, Statement, Twins, rows, sql, values};
 use crate::api_keys::ApiKeyStore;
@@ -198,6 +198,7 @@ async fn by_key<S: Sql>(sql: &S, hash: &KeyHash) -> Outcome<Option<Snapshot>, S>
         license: Arc::new(license),
         credential: read_credential(&row, LICENSE_COLUMNS)?,
         allow_ips: row.list(LICENSE_COLUMNS + CREDENTIAL_COLUMNS)?,
+        devices: read_devices(&row)?,
         version,
     }))
 }

@@ -195,6 +195,7 @@ macro_rules! columns {
 columns! {
     u32: i64, |number| number.try_into().ok();
     u16: i64, |number| number.try_into().ok();
+    u8: i64, |number| number.try_into().ok();
     Timestamp: i64, |micros| Some(Self::from_micros(micros));
     KeyHash: [u8; 32], |bytes| Some(Self::from_bytes(bytes));
     AuditId: u128, |bits| Some(Self::from_u128(bits));

@@ -41,6 +41,7 @@ pub(super) const LICENSES: Schema = Schema {
         include_str!("schema/licenses_8_accounts.sql"),
         include_str!("schema/licenses_9_sealed_keys.sql"),
         include_str!("schema/licenses_10_webhooks.sql"),
+        include_str!("schema/licenses_11_software.sql"),
     ],
 };
 

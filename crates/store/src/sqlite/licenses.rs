@@ -1,6 +1,6 @@
 //! The creation of licenses and the numbers of changes in `licenses.db`.
 
-use model::{KeyHash, License, LicenseId, Timestamp};
+use model::{KeyHash, LicenseId, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::backend_error::{BackendError, unique};
@@ -9,7 +9,7 @@ use super::convert::{id, list};
 use crate::licenses::{ChangeNumber, NewLicense};
 use crate::rules::numbers;
 use crate::sql::at_once;
-use crate::sql::license_changes::insert_credential;
+use crate::sql::license_changes::{insert_credential, variables};
 
 /// The number of changes that are kept; a reader further behind sees a gap in the numbers and
 /// begins anew.
@@ -22,13 +22,14 @@ pub(super) fn create(
 ) -> Result<ChangeNumber, BackendError> {
     let connection = &conn.raw();
     let mut last = last_change(connection)?;
-    for NewLicense {
-        license,
-        credentials,
-    } in new
-    {
+    for new in new {
+        let NewLicense {
+            license,
+            credentials,
+            devices: _,
+        } = new;
         let changes = credentials.len().max(1) as u64;
-        insert_license(connection, license, ChangeNumber(last.0 + changes), now)?;
+        insert_license(connection, new, ChangeNumber(last.0 + changes), now)?;
         if credentials.is_empty() {
             last = record_change(connection, last, license.id, None, now)?;
         }
@@ -43,13 +44,16 @@ pub(super) fn create(
 
 fn insert_license(
     connection: &Connection,
-    license: &License,
+    NewLicense {
+        license, devices, ..
+    }: &NewLicense,
     version: ChangeNumber,
     now: Timestamp,
 ) -> Result<(), BackendError> {
     let sql = "INSERT INTO licenses (id, account, app, plan, user, label, status, created_at, expires_at, remaining,
-        refill, rate_limits, concurrency, permissions, allow_ips, version, balance_stamp, refill_stamp)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?8)";
+        refill, rate_limits, concurrency, permissions, allow_ips, version, balance_stamp, refill_stamp,
+        device_slots, unlimited_devices, variables, devices)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?8, ?18, ?19, ?20, ?21)";
     let spec = &license.spec;
     let limits = &spec.limits;
     connection
@@ -72,6 +76,10 @@ fn insert_license(
             list(&spec.allow_ips),
             version.0 as i64,
             now.micros(),
+            spec.device_slots,
+            spec.unlimited_devices,
+            variables(&spec.variables),
+            list(devices),
         ])
         .map_err(|error| unique(error, "a license with this id"))?;
     Ok(())

@@ -86,6 +86,7 @@ impl AuditedLicensing {
             license: StoredLicense {
                 license: license.clone(),
                 credentials: vec![info],
+                devices: Vec::new(),
                 version: ChangeNumber::default(),
             },
         };
@@ -100,6 +101,7 @@ impl AuditedLicensing {
             license: NewLicense {
                 license,
                 credentials: vec![minted.new],
+                devices: Vec::new(),
             },
         };
         let creating = self.api_key_store()?.create_api_key(new, entries);
