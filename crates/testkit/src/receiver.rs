@@ -145,7 +145,6 @@ impl Receiver {
     ///
     /// # Panics
     /// When they do not come in time.
-    #[must_use]
     pub fn wait_for(&self, count: usize) -> Vec<Received> {
         let arrived = wait_for(test_timeout(), || (self.count() >= count).then_some(()));
         assert!(

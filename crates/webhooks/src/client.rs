@@ -222,6 +222,13 @@ impl Answer {
     /// The largest number of bytes that are read of an answer's body.
     pub const MAX_BYTES: usize = store::Attempt::MAX_ANSWER_BYTES;
 
+    /// Returns the text as the log of deliveries keeps it: with the credentials masked that the
+    /// receiver may have said again.
+    #[must_use]
+    pub fn kept(&self) -> String {
+        printable(&model::masked(&self.text))
+    }
+
     /// Returns whether the receiver took what was sent: it answered with a status of 200 to 299.
     #[must_use]
     pub fn took(&self) -> bool {
@@ -290,12 +297,11 @@ async fn beginning_of(mut body: Incoming) -> Vec<u8> {
     text
 }
 
-/// Returns a text for people: without control characters and known credentials, and cut.
+/// Returns a text for people: without control characters, and cut.
 fn printable(text: &str) -> String {
-    let masked = model::masked(text);
     let shown = |sign: char| if sign.is_control() { ' ' } else { sign };
     let mut kept = String::new();
-    for sign in masked.chars().map(shown) {
+    for sign in text.chars().map(shown) {
         if kept.len() + sign.len_utf8() > Answer::MAX_BYTES {
             break;
         }

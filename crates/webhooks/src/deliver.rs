@@ -117,7 +117,7 @@ impl Webhooks {
                 at,
                 duration_us,
                 status: answer.status,
-                answer: answer.text,
+                answer: answer.kept(),
             },
             next,
         }

@@ -84,8 +84,8 @@ impl AuditedWebhooks {
             .await
             .map_err(|answer| Error::Unproven {
                 answer: match answer.status {
-                    Some(status) => format!("status {status}, {:?}", answer.text),
-                    None => answer.text,
+                    Some(status) => format!("status {status}, {:?}", answer.kept()),
+                    None => answer.kept(),
                 },
             })?;
         let proven = self.set_state("webhook.prove", webhook.id, wanted).await?;

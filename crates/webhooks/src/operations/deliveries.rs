@@ -68,7 +68,7 @@ impl AuditedWebhooks {
             at,
             duration_us: self.clock.since_boot().micros_since(begun),
             status: answer.status,
-            answer: answer.text,
+            answer: answer.kept(),
         };
         let kept = self.kept()?.add_tested(id, event, attempt.clone(), took);
         kept.await?;
