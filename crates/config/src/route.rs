@@ -37,6 +37,9 @@ pub struct Route {
     pub on_revoke: OnRevoke,
     /// The credential that a caller needs \[`license`\].
     pub access: Access,
+    /// The features that a license must have, all of them, by its plan or its variable
+    /// `license_features`; empty: none.
+    pub features: Vec<String>,
 }
 
 words! {
@@ -116,6 +119,7 @@ impl Route {
             half_close: HalfClose::Answer,
             on_revoke,
             access: Access::License,
+            features: Vec::new(),
         }
     }
 
@@ -133,14 +137,34 @@ impl Route {
             half_close: section.value("half_close", default.half_close),
             on_revoke: section.value("on_revoke", on_revoke),
             access: section.value("access", default.access),
+            features: section.list("features", default.features),
             path: default.path,
         };
         route.check_units(&section);
+        route.check_features(&section);
         section.finish();
         Some(Self {
             path: path?,
             ..route
         })
+    }
+
+    fn check_features(&self, section: &Section<'_>) {
+        if self.features.is_empty() {
+            return;
+        }
+        let separates = |letter: char| letter == ',' || letter.is_whitespace();
+        let broken = |word: &&String| word.is_empty() || word.contains(separates);
+        if let Some(word) = self.features.iter().find(broken) {
+            let message = format!(
+                "features: `{word}` is not one word: write words without blanks and commas, such as \"export\""
+            );
+            section.report(section.at("features"), message);
+        }
+        if self.access == Access::Open {
+            let message = "features: a route that is open to all asks for no license: leave `features` out, or write access = \"license\"";
+            section.report(section.at("features"), message);
+        }
     }
 
     fn check_units(&self, section: &Section<'_>) {

@@ -357,6 +357,7 @@ impl Bench {
             now,
             address: None,
             target: None,
+            features: &[],
         };
         report("  check", || {
             let _ = black_box(entry.check(black_box(&facts)));

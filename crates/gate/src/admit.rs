@@ -178,6 +178,7 @@ async fn check_and_reserve(
             Some(Ok(path)) => Some((routed.method, path.as_str())),
             Some(Err(_)) | None => None,
         },
+        features: &routed.route.features,
     };
     entry.check(&facts).map_err(refused_by_rule)?;
     // A path that can be read in two ways is covered by no permission.

@@ -44,6 +44,8 @@ pub struct Route {
     pub half_close_leaves: bool,
     /// Whether no credential is needed.
     pub open: bool,
+    /// The features that a license must have.
+    pub(crate) features: Box<[String]>,
     pub(crate) units: u64,
     pub(crate) max_units: u64,
     pub(crate) units_unreadable: UnitsUnreadable,
@@ -122,6 +124,7 @@ impl Route {
             finishes_without_caller: rules.finishes_without_caller,
             half_close_leaves: rules.half_close_leaves,
             open: rules.open,
+            features: rules.features.clone().into(),
             units: rules.units,
             max_units: rules.max_units.max(rules.units),
             units_unreadable: rules.units_unreadable,

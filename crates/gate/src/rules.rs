@@ -71,6 +71,8 @@ pub struct RouteRules {
     pub cuts_on_revoke: Option<bool>,
     /// Whether no credential is needed.
     pub open: bool,
+    /// The features that a license must have, all of them; empty: none.
+    pub features: Vec<String>,
 }
 
 impl RouteRules {
@@ -91,6 +93,7 @@ impl RouteRules {
             half_close_leaves: false,
             cuts_on_revoke: None,
             open: false,
+            features: vec![],
         }
     }
 }

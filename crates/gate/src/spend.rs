@@ -305,6 +305,11 @@ impl Gate {
                 spend.address
             },
             target: spend.target.map(|(method, path)| (method, path.as_str())),
+            // A use without a target is none of a route.
+            features: match spend.target {
+                Some(_) => &routed.route.features,
+                None => &[],
+            },
         };
         entry.check(&facts).map_err(refused_by_rule)?;
         let ask = Ask {

@@ -123,6 +123,7 @@ impl Spender {
             now: self.now(),
             address,
             target: target.map(|(method, path)| (method, path.as_str())),
+            features: &[],
         })
     }
 

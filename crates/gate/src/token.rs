@@ -87,6 +87,7 @@ impl Gate {
             now: routed.started_at,
             address: request.address,
             target: Some((request.method, request.path.as_str())),
+            features: &routed.route.features,
         };
         let refused =
             |refused: &licensing::Refused| self.refuse_known(worker, &routed, &entry, refused);
@@ -185,6 +186,7 @@ impl Gate {
             now,
             address: request.address,
             target: Some((routed.method, path.as_str())),
+            features: &routed.route.features,
         };
         let checked = entry.check(&facts).map_err(refused_by_rule);
         checked.map_err(|refused| known(&refused))?;

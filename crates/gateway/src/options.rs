@@ -73,6 +73,7 @@ fn route(route: &Route) -> RouteRules {
         half_close_leaves: route.half_close == HalfClose::Leave,
         cuts_on_revoke: Some(route.on_revoke == OnRevoke::Cut),
         open: route.access == Access::Open,
+        features: route.features.clone(),
     }
 }
 

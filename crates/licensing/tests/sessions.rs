@@ -133,6 +133,7 @@ impl Site {
             now: self.world.now(),
             address: HERE,
             target: None,
+            features: &[],
         })?;
         Ok(entry)
     }

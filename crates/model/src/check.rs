@@ -16,6 +16,8 @@ pub struct CallFacts<'a> {
     pub address: Option<Address>,
     /// The method and the normalised path; `None` where a license is checked without a call.
     pub target: Option<(Method, &'a str)>,
+    /// The features that the license must have, by its plan or its variables.
+    pub features: &'a [String],
 }
 
 /// Checks whether a license is enabled, not revoked and not expired, whatever the call.
@@ -85,6 +87,7 @@ mod tests {
             now: Timestamp::from_micros(10),
             address: Some("10.0.0.7".parse().expect("valid")),
             target: Some((Method::Get, "/a")),
+            features: &[],
         }
     }
 

@@ -82,6 +82,20 @@ impl Variables {
         Ok(variables)
     }
 
+    /// The name of the variable with the features of a license.
+    pub const FEATURES: &'static str = "license_features";
+
+    /// Returns the features of a license: the words of its text [`Variables::FEATURES`], which are
+    /// separated by commas or blanks. Other values name none.
+    pub fn features(&self) -> impl Iterator<Item = &str> {
+        let words = match self.get(Self::FEATURES) {
+            Some(Variable::Text(words)) => words.as_str(),
+            _ => "",
+        };
+        let separates = |letter: char| letter == ',' || letter.is_whitespace();
+        words.split(separates).filter(|word| !word.is_empty())
+    }
+
     /// Returns a variable.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Variable> {
@@ -210,6 +224,18 @@ mod tests {
             assert_eq!(serde_json::to_value(variable).expect("plain data"), value);
         }
         assert!("seats".parse::<Assignment>().is_err());
+    }
+
+    #[test]
+    fn features_are_the_words_of_one_text() {
+        let features = |value| read(json!({ "license_features": value })).expect("valid");
+        let listed = features(json!("export, reports\tbeta,,"));
+        assert_eq!(
+            listed.features().collect::<Vec<_>>(),
+            ["export", "reports", "beta"]
+        );
+        assert_eq!(features(json!(true)).features().count(), 0);
+        assert_eq!(Variables::default().features().count(), 0);
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl CachedLicense {
 
     /// Judges a call: the ordered check of `model`, with the status of the credential after the
     /// status of the license and before all else, and the networks of the credential beside those
-    /// of the license. A revoked credential is refused as a revoked license, an ended one as an
+    /// of the license, and last the features that the call needs. A revoked credential is refused as a revoked license, an ended one as an
     /// expired license; an access token that has ended is refused as a token that is not valid.
     ///
     /// # Errors
@@ -174,8 +174,20 @@ impl CachedLicense {
             {
                 Err(Refusal::IpNotAllowed)
             }
+            Ok(()) if !self.has_features(facts.features) => Err(Refusal::RouteNotPermitted),
             judged => judged,
         }
+    }
+
+    /// Returns whether the license has all of these features, by its plan or its variables.
+    fn has_features(&self, features: &[String]) -> bool {
+        let of_plan = |feature: &String| {
+            let plan = self.plan.as_ref();
+            plan.is_some_and(|plan| plan.plan.features.contains(feature))
+        };
+        let own = &self.license.spec.variables;
+        let has = |feature: &String| of_plan(feature) || own.features().any(|own| own == feature);
+        features.iter().all(has)
     }
 
     /// Checks that license and credential may be used at all, from any address and for any call.

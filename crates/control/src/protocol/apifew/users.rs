@@ -266,6 +266,11 @@ impl Shown {
             self.pricing_fullname = format!("{} rev.{}", plan.name, short(plan.revision));
             self.license_features.clone_from(&plan.features);
         }
+        for own in license.spec.variables.features() {
+            if !self.license_features.iter().any(|known| known == own) {
+                self.license_features.push(own.to_owned());
+            }
+        }
         // Tallygate distinguishes users by plan and permissions, not by role. This is apifew's word
         // for the ordinary one.
         self.license_role = "normal_user";
