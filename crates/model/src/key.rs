@@ -68,6 +68,8 @@ pub struct KeyHasher(Hmac<Sha256>);
 const PREFIX: &str = "tg_";
 const BODY: usize = 43;
 const CHECKSUM: usize = 6;
+/// The characters of AuthForge's keys.
+const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 impl KeyFormat {
@@ -120,6 +122,15 @@ impl Credential {
             return Err(CredentialError::Checksum);
         }
         Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// Returns the key of AuthForge's shape that is meant by a text without its dashes: 16 characters
+    /// of `A-Z` without I and O, and `2-9`; `None` for any other text. A text may be a key of
+    /// somebody's own as it stands: look for that one first.
+    #[must_use]
+    pub fn with_dashes(text: &str) -> Option<Self> {
+        let fits = text.len() == 16 && text.bytes().all(|byte| LETTERS.contains(&byte));
+        fits.then(|| Self(Zeroizing::new(in_fours(text))))
     }
 
     /// Generates a random key. For `Imported` it is one of our own format.
@@ -326,14 +337,14 @@ fn base62(mut number: [u8; 32]) -> String {
 
 /// Returns sixteen characters out of 32 that are hard to mistake for each other: 80 random bits.
 fn authforge(random: &[u8; 32]) -> String {
-    const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
     let letter = |byte: &u8| char::from(LETTERS[usize::from(byte % 32)]);
-    let letters: Vec<char> = random[..16].iter().map(letter).collect();
-    letters
-        .chunks(4)
-        .map(|group| group.iter().collect::<String>())
-        .collect::<Vec<_>>()
-        .join("-")
+    in_fours(&random[..16].iter().map(letter).collect::<String>())
+}
+
+/// Returns an ASCII text with a dash after every fourth character.
+fn in_fours(text: &str) -> String {
+    let groups = (0..text.len()).step_by(4).map(|at| &text[at..at + 4]);
+    groups.collect::<Vec<_>>().join("-")
 }
 
 fn grouped(text: &str, lengths: &[usize], allowed: fn(u8) -> bool) -> bool {
@@ -364,6 +375,17 @@ mod tests {
             assert_eq!(Credential::parse(key.expose()), Ok(key.clone()));
             assert_ne!(Credential::generate(format), key);
             assert_eq!(format!("{key:?}"), "Credential(redacted)");
+        }
+    }
+
+    #[test]
+    fn a_key_of_authforge_is_known_without_its_dashes() {
+        let key = Credential::generate(KeyFormat::Authforge);
+        let bare = key.expose().replace('-', "");
+        assert_eq!(Credential::with_dashes(&bare), Some(key.clone()));
+        let lower = bare.to_lowercase();
+        for other in [key.expose(), &bare[1..], &lower, "ABCDEFGHIJKLMNOP", ""] {
+            assert_eq!(Credential::with_dashes(other), None, "{other}");
         }
     }
 

@@ -23,6 +23,7 @@ pub mod host;
 pub mod id;
 pub mod interval;
 pub mod key;
+pub mod key_digest;
 pub mod length;
 pub mod license;
 pub mod license_spec;
@@ -76,6 +77,7 @@ pub use id::{
 };
 pub use interval::Interval;
 pub use key::{Credential, Fingerprint, KeyFormat, KeyHash, KeyHasher};
+pub use key_digest::KeyDigest;
 pub use length::BodyLength;
 pub use license::{License, LicenseStatus};
 pub use license_spec::{LicenseSpec, LicenseUpdate};
