@@ -59,7 +59,7 @@
 //! | `gate`, `routed`, `rpc`, `refused` | the route of a call, refusals |
 //! | `look_up`, `admit`, `reserve` | license, limits and room in the journal |
 //! | `call`, `answer_units`, `unreadable`, `settle` | the steps of an admitted call, and its cost |
-//! | `spend`, `token`, `spender` | uses that are not forwarded |
+//! | `spend`, `held`, `token`, `spender` | uses that are not forwarded |
 //! | `worker`, `time` | the part of the gate that each thread has for itself |
 //! | `observer` | what happens to licenses, counted in metrics |
 
@@ -72,6 +72,7 @@ mod apps;
 mod call;
 mod catalogue;
 mod gate;
+mod held;
 mod look_up;
 mod observer;
 mod payer;
@@ -93,6 +94,7 @@ pub use app::{App, Route};
 pub use apps::{Apps, BuildError};
 pub use call::{Admitted, Committed, CutCheck, Forwarding, HeadCommit};
 pub use gate::Gate;
+pub use held::Held;
 pub use observer::LicenseMetrics;
 pub use refused::Refused;
 pub use routed::Routed;

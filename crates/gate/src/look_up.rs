@@ -31,12 +31,48 @@ impl Gate {
         Ok(entry)
     }
 
-    /// Returns the license of a credential, whatever the state of either and whichever the app.
+    /// Returns the license of a credential, whatever the state of either and whichever the app. A
+    /// text of AuthForge's shape without dashes that is no credential stands for the dashed one.
     ///
     /// # Errors
     /// [`Refusal::LicenseUnknown`] (for access tokens [`Refusal::TokenInvalid`]), or
     /// [`Refusal::LicenseStoreUnavailable`] where that cannot be found out.
     pub(crate) async fn look_up(
+        &self,
+        worker: &Worker,
+        credential: &[u8],
+        now: Moment,
+    ) -> Result<Arc<CachedLicense>, Refusal> {
+        let text = std::str::from_utf8(credential).unwrap_or_default();
+        let Some(dashed) = Credential::with_dashes(text) else {
+            return self.look_up_text(worker, credential, now).await;
+        };
+        let admission = &worker.admission;
+        let find = |text: &[u8]| admission.find(&admission.hasher().hash(text), now);
+        // Not to wait for news of the text as it was sent on every call.
+        let is_absent = matches!(find(credential), Found::Unknown | Found::Unheard);
+        let is_dashed = || {
+            matches!(
+                find(dashed.expose().as_bytes()),
+                Found::Known(_) | Found::Cold
+            )
+        };
+        if is_absent && is_dashed() {
+            return self
+                .look_up_text(worker, dashed.expose().as_bytes(), now)
+                .await;
+        }
+        match self.look_up_text(worker, credential, now).await {
+            Err(Refusal::LicenseUnknown) => {
+                self.look_up_text(worker, dashed.expose().as_bytes(), now)
+                    .await
+            }
+            found => found,
+        }
+    }
+
+    /// Returns the license of a credential as it was sent.
+    async fn look_up_text(
         &self,
         worker: &Worker,
         credential: &[u8],

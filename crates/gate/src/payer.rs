@@ -18,6 +18,8 @@ pub(crate) struct Parties {
     pub(crate) user: Arc<CachedLicense>,
     /// The license that pays in its place; `None`: it pays for itself.
     other: Option<Arc<CachedLicense>>,
+    /// Whether nobody pays.
+    free: bool,
 }
 
 impl Parties {
@@ -31,6 +33,11 @@ impl Parties {
         self.other.as_ref().map(|other| other.license().id)
     }
 
+    /// Returns whether the license of the use pays for it.
+    pub(crate) const fn pays_for_itself(&self) -> bool {
+        self.other.is_none() && !self.free
+    }
+
     /// Reserves what a use needs of the payer's limits, as [`reserve`] does.
     ///
     /// # Errors
@@ -41,6 +48,9 @@ impl Parties {
         ask: Ask,
         held: &mut Option<HeldUnits>,
     ) -> Result<Reservation, licensing::Refused> {
+        if self.free {
+            return Ok(Reservation::unlimited(&ask));
+        }
         let Some(other) = &self.other else {
             return reserve(&self.user, ask, held).await;
         };
@@ -56,7 +66,7 @@ impl Parties {
 
     /// Ends the reservation of a use that is recorded, with the units that stay spent.
     pub(crate) fn settle(&self, reservation: Reservation, spent: u64) {
-        if self.other.is_some() {
+        if !self.pays_for_itself() {
             self.user.note_use(reservation.counted_at());
         }
         self.payer().settle(reservation, spent);
@@ -88,6 +98,7 @@ impl Gate {
         Ok(Parties {
             user: user.clone(),
             other,
+            free: spend.free,
         })
     }
 }

@@ -34,6 +34,9 @@ pub struct Spend<'a> {
     /// [`Refusal::QuotaExhausted`] (with a refill [`Refusal::QuotaExhaustedForNow`]), which no
     /// holder beside a payer is. `None`: the holder pays. A token pays for itself.
     pub payer: Option<Holder<'a>>,
+    /// Whether nobody pays, not even the holder: it is recorded, no units or rate limits are
+    /// touched, and no plan prices it. For uses that cost credits, of an account that has no wallet.
+    pub free: bool,
     /// The app that it must be a license of; `None`: any.
     pub app: Option<&'a AppName>,
     /// The method and the path that were called. They determine the route and its price, and the
@@ -106,7 +109,7 @@ pub struct Spent {
 }
 
 /// The decision of the limits about a use.
-enum LimitDecision {
+pub(crate) enum LimitDecision {
     Within(Reservation),
     /// A limit is reached, and the use is recorded all the same.
     Beyond(Refusal),
@@ -129,6 +132,7 @@ impl<'a> Spend<'a> {
         Self {
             holder,
             payer: None,
+            free: false,
             app: None,
             target: None,
             mode,
@@ -201,6 +205,25 @@ impl Gate {
         }
         if let Some(token) = token {
             token.finish(spend.status).await;
+        }
+        Ok(spent)
+    }
+
+    /// Writes the record of a use whose units are taken, and waits until it is as durable as the
+    /// app asks.
+    pub(crate) async fn record(
+        &self,
+        worker: &Arc<Worker>,
+        routed: &Routed,
+        spend: &Spend<'_>,
+        parties: Parties,
+        taken: LimitDecision,
+    ) -> Result<Spent, Refused> {
+        let written = self.write_spent(worker, routed, spend, parties, taken, &mut None);
+        let (spent, position) = written.map_err(|refusal| self.refuse(worker, routed, refusal))?;
+        let durable = routed.route.app.waits_for_disk;
+        if durable && worker.lane.wait_durable(position).await.is_err() {
+            return Err(self.refuse(worker, routed, Refusal::JournalUnavailable));
         }
         Ok(spent)
     }
@@ -279,7 +302,7 @@ impl Gate {
     }
 
     /// Applies the ordered check, then takes what the use needs of the limits.
-    async fn limits(
+    pub(crate) async fn limits(
         &self,
         routed: &Routed,
         spend: &Spend<'_>,
@@ -352,9 +375,10 @@ impl Gate {
         };
         let route = &routed.route;
         let catalogue = self.catalogue.load();
-        let plan = match parties.other_id() {
-            None => catalogue.plan_of(&worker.admission, route, &parties.user),
-            Some(_) => None,
+        let plan = if parties.pays_for_itself() {
+            catalogue.plan_of(&worker.admission, route, &parties.user)
+        } else {
+            None
         };
         let Ok(space) = worker.room_for(route, plan, CallRecord::LENGTH as u32, 1) else {
             if let Some(reservation) = reservation {

@@ -8,6 +8,7 @@ use licensing::{CachedLicense, IssuedToken};
 use model::{AccountName, Address, CallFacts, LicenseId, Method, NormalPath, Refusal, Timestamp};
 
 use crate::gate::Gate;
+use crate::held::Held;
 use crate::refused::Refused;
 use crate::spend::{Spend, Spent};
 use crate::token::{ConsumeToken, ConsumedToken, IssueToken};
@@ -53,6 +54,14 @@ impl Spender {
     /// As [`Gate::spend`].
     pub async fn spend(&self, spend: Spend<'_>) -> Result<Spent, Refused> {
         self.gate.spend(&self.worker, spend).await
+    }
+
+    /// Takes the units of a use as [`Gate::hold`], to be recorded or given back.
+    ///
+    /// # Errors
+    /// As [`Gate::hold`].
+    pub async fn hold<'a>(&'a self, spend: Spend<'a>) -> Result<Held<'a>, Refused> {
+        self.gate.hold(&self.worker, spend).await
     }
 
     /// Issues a token as [`Gate::issue_token`].
