@@ -56,4 +56,4 @@ pub use options::{LeaseOptions, LicensingOptions};
 pub use plans::{Allowance, AppTerms, DeclaredRoute, EffectiveLimits, Plans};
 pub use sessions::Sessions;
 pub use signing::Signing;
-pub use software::SoftwareTerms;
+pub use software::{Heartbeats, SoftwareApp, SoftwareSession, SoftwareTerms, Throttle};

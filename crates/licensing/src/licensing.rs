@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{AccountName, Clock, InstanceId, KeyHasher, Moment, Refusal};
 use store::{ChangeNumber, Store};
@@ -19,6 +20,7 @@ use crate::load::LicenseLoader;
 use crate::operations::{AppSecretCache, ExpiryTask, InFlight, ManagementCache, RequestTokens};
 use crate::options::LicensingOptions;
 use crate::plans::{CurrentPlans, Plans};
+use crate::software::SoftwareApps;
 
 /// The knowledge of this gate about licenses, and every operation on them. One for a process,
 /// shared by all of its threads.
@@ -31,6 +33,7 @@ pub struct Licensing {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) management: Arc<ManagementCache>,
     pub(crate) app_secrets: AppSecretCache,
+    pub(crate) software_apps: SoftwareApps,
     /// The idempotent operations that are running in this process.
     pub(crate) in_flight: Arc<InFlight>,
     // The parts, each with its own fields and background work.
@@ -40,6 +43,7 @@ pub struct Licensing {
     pub(crate) admission: Arc<Admission>,
     pub(crate) changes: ChangeFollower,
     pub(crate) audit: Arc<AuditLog>,
+    pub(crate) change_poll: Duration,
     leases: LeaseTask,
     counters: CounterExchange,
     expiry: ExpiryTask,
@@ -139,6 +143,8 @@ impl Licensing {
                 clock: clock.clone(),
                 audit: audit.clone(),
             },
+            software_apps: SoftwareApps::new(store.clone(), hasher.clone(), plans.clone()),
+            change_poll: options.change_poll,
             store,
             hasher,
             copies,
@@ -166,6 +172,7 @@ impl Licensing {
                 self.cache.run_sweeps(),
                 self.expiry.run(),
                 self.queues.last_uses.run(&*self.store),
+                self.follow_software(),
             )
         };
         tokio::select! {

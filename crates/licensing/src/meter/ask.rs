@@ -84,7 +84,7 @@ pub struct RateView {
 
 impl Reservation {
     /// Makes the reservation of a license without limits, which holds nothing.
-    pub(crate) const fn unlimited(ask: &Ask) -> Self {
+    pub const fn unlimited(ask: &Ask) -> Self {
         Self {
             units: 0,
             at: ask.now,

@@ -66,7 +66,7 @@ impl AuditedLicensing {
         self.actor
     }
 
-    pub(super) fn own_audit_writer(&self) -> AuditWriter {
+    pub(crate) fn own_audit_writer(&self) -> AuditWriter {
         self.licensing.audit_writer(self.actor)
     }
 

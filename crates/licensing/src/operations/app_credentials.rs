@@ -17,6 +17,7 @@ use super::app_secret_cache::{AppSecret, end};
 use crate::error::Error;
 use crate::keys;
 use crate::licensing::Licensing;
+use crate::software::{SoftwareApp, app_id};
 
 /// The public facts of the secrets of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ impl AuditedLicensing {
         let secret = Credential::generate(KeyFormat::Tallygate);
         let hash = self.hasher.hash(secret.expose().as_bytes());
         loop {
-            let number = self.app_records(app).await?.len() + 1;
+            let number = self.read_app_secrets(app).await?.len() + 1;
             if number > MAX_SECRETS {
                 let reason = format!("had {MAX_SECRETS} secrets, which is the most");
                 return Err(Error::invalid("app", reason));
@@ -75,6 +76,7 @@ impl AuditedLicensing {
                 .of(&account);
             let kept = self.keep_app_secret(app, number, &record, line).await?;
             if kept {
+                self.announce_app_secret(app).await;
                 let secrets = self.app_secrets(app).await?;
                 return Ok(IssuedAppSecret { secrets, secret });
             }
@@ -105,7 +107,7 @@ impl Licensing {
     /// The app is unknown, or the store fails.
     pub async fn app_secrets(&self, app: &AppName) -> Result<AppSecrets, Error> {
         self.seller(app, None)?;
-        let records = self.app_records(app).await?;
+        let records = self.read_app_secrets(app).await?;
         let now = self.clock.now();
         let formers = 0..records.len().saturating_sub(1);
         let until = formers.filter_map(|at| end(&records, at)).max();
@@ -118,41 +120,46 @@ impl Licensing {
     }
 
     /// Returns the app whose id and secret these are: the secret in use or one that is still
-    /// accepted; `None`: there is none.
+    /// accepted; `None`: there is none. The id is its own, or an imported one. Asks the store for a
+    /// secret that is not known here, at most once a second for each app.
     ///
     /// # Errors
     /// The store fails.
-    pub async fn app_of_secret(&self, id: AppId, secret: &str) -> Result<Option<AppName>, Error> {
-        let presented = self.hasher.hash(secret.as_bytes());
-        let plans = self.plans.load();
-        let app = plans.apps().find(|terms| self.app_id(&terms.app) == id);
-        let Some(app) = app.map(|terms| terms.app.clone()) else {
+    pub async fn app_of_secret(
+        &self,
+        id: &str,
+        secret: &str,
+    ) -> Result<Option<Arc<SoftwareApp>>, Error> {
+        let Some(app) = self.software_app(id).await? else {
             return Ok(None);
         };
-        drop(plans);
-        let records = self.app_records(&app).await?;
+        let presented = self.hasher.hash(secret.as_bytes());
         let now = self.clock.now();
-        let holds = (0..records.len()).any(|at| {
-            let taken = end(&records, at).is_none_or(|end| end > now);
-            taken && KeyHash::from_bytes(records[at].hash).matches(&presented)
-        });
-        Ok(holds.then_some(app))
+        let holds = |records: &[AppSecret]| {
+            (0..records.len()).any(|at| {
+                let taken = end(records, at).is_none_or(|end| end > now);
+                taken && KeyHash::from_bytes(records[at].hash).matches(&presented)
+            })
+        };
+        let known = self.app_secrets.get(&app.app);
+        if holds(&known) {
+            return Ok(Some(app));
+        }
+        // Another gate may have made it.
+        if !self.app_secrets.may_read(&app.app, self.clock.since_boot()) {
+            return Ok(None);
+        }
+        let records = self.read_app_secrets(&app.app).await?;
+        Ok(holds(&records).then_some(app))
     }
 
-    /// Returns the id of an app. It is derived from its name with the store's key, so that it is
-    /// the same on every gate and after every start.
-    fn app_id(&self, app: &AppName) -> AppId {
-        // No credential holds a NUL, so no credential has this hash.
-        let hash = self.hasher.hash(format!("app id\0{app}").as_bytes());
-        let (first, _) = hash
-            .as_bytes()
-            .split_first_chunk()
-            .expect("a hash is longer than an id");
-        AppId::from_u128(u128::from_be_bytes(*first))
+    /// Returns the id of an app for the software that is sold with it.
+    pub(crate) fn app_id(&self, app: &AppName) -> AppId {
+        app_id(&self.hasher, app)
     }
 
     /// Returns every secret that the app ever had, oldest first, as the store has them now.
-    async fn app_records(&self, app: &AppName) -> Result<Arc<[AppSecret]>, Error> {
+    pub(crate) async fn read_app_secrets(&self, app: &AppName) -> Result<Arc<[AppSecret]>, Error> {
         let known = self.app_secrets.get(app);
         let name = |number| name(app, number);
         let read = |_: &str, bytes: &[u8]| {

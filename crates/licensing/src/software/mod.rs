@@ -1,6 +1,16 @@
 //! What software that is sold with an app needs beyond licenses: the app as it knows it, sessions,
 //! throttles, offline files.
 
+mod apps;
+mod beats;
+mod session;
+mod settings;
 mod terms;
+mod throttle;
 
+pub use apps::SoftwareApp;
+pub(crate) use apps::{SoftwareApps, app_id};
+pub use beats::Heartbeats;
+pub use session::SoftwareSession;
 pub use terms::SoftwareTerms;
+pub use throttle::Throttle;
