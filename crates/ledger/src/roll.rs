@@ -165,6 +165,7 @@ impl Rolling {
             rows: sums.rows(&context.names),
             spent: sums.spent(),
             events: Vec::new(),
+            watched: Vec::new(),
         };
         fail::fail_point!("ledger::roll::commit", |_| Err(Error::Injected(
             "ledger::roll::commit"

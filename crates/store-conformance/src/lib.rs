@@ -20,6 +20,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod changes;
 pub mod claims;
+pub mod events;
 pub mod fixtures;
 pub mod leases;
 pub mod licenses;
@@ -252,6 +253,14 @@ macro_rules! instantiate_webhook_conformance {
                 a_test_stands_in_the_log_alone,
                 what_is_old_or_of_a_webhook_that_is_gone_is_forgotten,
                 a_lease_by_name_is_held_by_one_gate_until_it_ends,
+            }
+            events {
+                each_change_of_a_license_is_told_in_order,
+                every_way_of_changing_a_license_is_told_and_nothing_that_is_undone,
+                an_import_is_told_wholly,
+                the_first_use_of_a_license_is_told_once,
+                each_threshold_of_a_quota_is_told_once_in_an_epoch,
+                the_end_of_a_license_is_told_ahead_and_once,
             }
         );
     };

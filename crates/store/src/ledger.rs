@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::usage::{UsageKey, UsageQuery, UsageRow, UsageSums};
-use model::{Event, InstanceId, LicenseId, Timestamp};
+use model::{AccountName, AppName, Event, InstanceId, LicenseId, Timestamp};
 
 use crate::error::Error;
 use crate::files::SealedFiles;
@@ -94,6 +94,26 @@ pub struct RollupBatch {
     pub spent: Vec<Spent>,
     /// The events of its records, in their order, for accounts that have a webhook.
     pub events: Vec<Event>,
+    /// The licenses whose use in these records somebody wants to be told of, each once.
+    pub watched: Vec<Watched>,
+}
+
+/// A license whose use somebody wants to be told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// The license.
+    pub license_id: LicenseId,
+    /// Its account.
+    pub account: AccountName,
+    /// The app that was used.
+    pub app: AppName,
+    /// The time of the use that is told.
+    pub at: Timestamp,
+    /// Whether its first use is told: the store knows which is the first.
+    pub first_use: bool,
+    /// Whether it is told that the units of its balance go to their end: the store knows when each
+    /// threshold is reached, once in an epoch.
+    pub quota: bool,
 }
 
 /// The range of the next file of a lane, written before the file so that a crashed seal is repeated
@@ -174,7 +194,9 @@ pub trait LedgerStore: Send + Sync + 'static {
     async fn positions(&self, instance: InstanceId) -> Result<Vec<LanePosition>, Error>;
 
     /// Adds a batch to the rollups, moves its spending on the leases, writes its events down for
-    /// webhooks, and moves the position: one transaction.
+    /// webhooks, with those that follow from its watched licenses, and moves the position: one
+    /// transaction. A threshold that is only known to be passed when the next epoch has begun is
+    /// not told.
     ///
     /// Units beyond the instance's leases count against the balance all the same, and are logged: a
     /// store that was restored from a backup does not know later leases. If they are of a later

@@ -48,7 +48,7 @@ pub use error::Error;
 pub use files::SealedFiles;
 pub use ledger::{
     InstanceState, LanePosition, LedgerStore, RollupBatch, RollupRow, SealIntent, SealedFile,
-    Spent, StockTaking,
+    Spent, StockTaking, Watched,
 };
 pub use licenses::{
     Change, ChangeNumber, LicenseChange, LicenseFilter, LicenseStore, NewCredential, NewLicense,

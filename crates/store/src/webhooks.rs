@@ -305,6 +305,13 @@ pub trait WebhookStore: Send + Sync + 'static {
         entries: AuditEntries<u64>,
     ) -> Result<u64, Error>;
 
+    /// Writes events of licenses that end in 7 days, in 1, or have ended, each once for a license and
+    /// its end, whichever gate asks. It looks at up to `limit` licenses for each, those whose time
+    /// has come since the last time, and stays 5 s behind. What came before the first time, and what
+    /// came while nobody asked until the next of the three was due, is not told. Returns at how many
+    /// licenses it looked: ask again until that is 0.
+    async fn note_expiring(&self, now: Timestamp, limit: usize) -> Result<usize, Error>;
+
     /// Forgets up to `limit` events older than `before` with their deliveries, those that wait too.
     /// Returns how many events.
     async fn sweep_events(&self, before: Timestamp, limit: usize) -> Result<usize, Error>;

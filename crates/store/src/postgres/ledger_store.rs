@@ -14,6 +14,7 @@ use crate::files::SealedFiles;
 use crate::ledger::{RollupBatch, RollupRow, StockTaking};
 use crate::sql::ledger::Rollups;
 use crate::sql::manifest;
+use crate::sql::usage_events::UsageEvents;
 
 /// The number of rows that one statement of a rebuild writes.
 const ROWS_AT_ONCE: usize = 20_000;
@@ -37,14 +38,19 @@ impl Rollups for PostgresStore {
         Some(self)
     }
 
-    async fn roll_up(&self, batch: RollupBatch) -> Result<(), Error> {
+    async fn roll_up(&self, mut batch: RollupBatch) -> Result<(), Error> {
+        let told = UsageEvents::of(&mut batch, &self.used);
+        let used = told.used.clone();
         let (rest, rows): (Move, _) = batch.into();
-        let roll = move |conn: Conn, work: Arc<(Move, Sums)>| async move {
-            rollups::roll_up(&conn, &work.0, &work.1).await
+        let roll = move |conn: Conn, work: Arc<(Move, Sums, UsageEvents)>| async move {
+            rollups::roll_up(&conn, &work.0, &work.1).await?;
+            work.2.write(&*conn).await
         };
         self.server
-            .run_with(TxOptions::LOAD, (rest, self.sums(rows).await?), roll)
-            .await
+            .run_with(TxOptions::LOAD, (rest, self.sums(rows).await?, told), roll)
+            .await?;
+        self.used.learn(&used);
+        Ok(())
     }
 
     async fn rollups(

@@ -48,6 +48,7 @@ use self::usage_dimensions::UsageDimensions;
 use crate::Named;
 use crate::error::Error;
 use crate::node::{NodeClaim, NodeStore};
+use crate::sql::first_use::UsedLicenses;
 use crate::sql::management::named;
 
 /// The store on a PostgreSQL database.
@@ -55,6 +56,7 @@ pub struct PostgresStore {
     server: Server,
     times: Times,
     usage_dimensions: Arc<UsageDimensions>,
+    used: UsedLicenses,
 }
 
 impl PostgresStore {
@@ -83,6 +85,7 @@ impl PostgresStore {
             server: Server::new(&options, connector, Handle::current())?,
             times: options.times,
             usage_dimensions: Arc::default(),
+            used: UsedLicenses::default(),
         })
     }
 }

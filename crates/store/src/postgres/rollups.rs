@@ -3,7 +3,7 @@
 use std::mem;
 
 use model::usage::{UsageKey, UsageSums};
-use model::{Event, InstanceId, LicenseId, Timestamp};
+use model::{InstanceId, LicenseId, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -15,7 +15,6 @@ use super::usage_dimensions::{KEY, KEY_COLUMNS, NONE, quarter_number, quarter_st
 use crate::error::Error;
 use crate::ledger::{RollupBatch, RollupRow, Spent};
 use crate::sql::usage::OF_HOUR;
-use crate::sql::webhooks::outbox::write_of_ledger;
 
 /// The sums of a batch, column by column, in the order of their keys, so that gates that write the
 /// same rows wait for each other in that order.
@@ -88,7 +87,6 @@ pub(super) struct Move {
     pub(super) from: u64,
     pub(super) through: u64,
     pub(super) spent: Vec<Spent>,
-    pub(super) events: Vec<Event>,
 }
 
 impl From<RollupBatch> for (Move, Vec<(UsageKey, UsageSums)>) {
@@ -100,7 +98,7 @@ impl From<RollupBatch> for (Move, Vec<(UsageKey, UsageSums)>) {
             through,
             rows,
             spent,
-            events,
+            ..
         } = batch;
         let rest = Move {
             instance,
@@ -108,7 +106,6 @@ impl From<RollupBatch> for (Move, Vec<(UsageKey, UsageSums)>) {
             from,
             through,
             spent,
-            events,
         };
         (rest, rows)
     }
@@ -121,8 +118,7 @@ pub(super) async fn roll_up(
 ) -> Result<(), BackendError> {
     move_position(conn, rest).await?;
     add(conn, sums).await?;
-    quota::spend(conn, rest.instance, &rest.spent).await?;
-    write_of_ledger(conn, &rest.events).await
+    quota::spend(conn, rest.instance, &rest.spent).await
 }
 
 /// Moves the rolled position, which nobody else can move meanwhile.

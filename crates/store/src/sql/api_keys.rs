@@ -8,6 +8,7 @@ use model::{ApiKey, LicenseId, LicenseStatus, Timestamp};
 use super::audit::add_entries;
 use super::filter::Filter;
 use super::license_changes::{apply, lock};
+use super::license_events::{is_told, tell_change, tell_new};
 use super::license_rows::{
     CREDENTIAL, CREDENTIAL_COLUMNS, LICENSE_COLUMNS, WITH_CREDENTIALS, collect, with_license,
 };
@@ -40,6 +41,7 @@ impl<B: Backend> ApiKeyStore for B {
                     let (new, entries) = new;
                     insert(sql, new).await?;
                     let license = std::slice::from_ref(&new.license);
+                    tell_new(sql, license).await?;
                     let last = sql.create_licenses(license).await?;
                     add_entries(sql, entries, &()).await?;
                     Ok(last)
@@ -269,9 +271,14 @@ async fn change_one<S: Twins>(
         changes.extend(added.map(|hash| (license, Some(hash))));
     }
     changes.push((license, None));
+    let told = is_told(sql, &before.license.license.account).await?;
     sql.record_changes(&changes).await?;
-    let after = get(sql, license).await?;
-    Ok(after.map(|after| Changed { before, after }))
+    let changed = Changed::of(Some(before), get(sql, license).await?);
+    if let Some(Changed { before, after }) = changed.as_ref().filter(|_| told) {
+        let (before, after) = (before.license.clone(), after.license.clone());
+        tell_change(sql, &Changed { before, after }).await?;
+    }
+    Ok(changed)
 }
 
 async fn write<S: Sql>(sql: &S, license: LicenseId, change: &ApiKeyChange) -> Outcome<(), S> {

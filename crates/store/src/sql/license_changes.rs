@@ -2,6 +2,7 @@
 
 use model::{KeyHash, LicenseId, LicenseStatus, Limits, RefillMode, Variables};
 
+use super::license_events::{is_told, tell_change};
 use super::license_rows::{get, ids_of};
 use super::{Engine, Outcome, Sql, Twins, Value, list, sql, values};
 use crate::audit::Changed;
@@ -34,9 +35,13 @@ pub(super) async fn change_one<S: Twins>(
         return Ok(Some(Changed { before, after }));
     }
     let added = apply(sql, &before, change).await?;
+    let told = is_told(sql, &before.license.account).await?;
     sql.record_changes(&[(license, added)]).await?;
-    let after = get(sql, license).await?;
-    Ok(after.map(|after| Changed { before, after }))
+    let changed = Changed::of(Some(before), get(sql, license).await?);
+    if let Some(changed) = changed.as_ref().filter(|_| told) {
+        tell_change(sql, changed).await?;
+    }
+    Ok(changed)
 }
 
 /// Carries a change out. Returns the hash of the credential that it added, if any.

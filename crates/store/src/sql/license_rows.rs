@@ -56,6 +56,23 @@ pub(super) async fn get<S: Sql>(sql: &S, license: LicenseId) -> Outcome<Option<S
     Ok(collect(&found)?.pop())
 }
 
+/// Returns those of these licenses that there are, with their credentials, in order of their ids.
+pub(super) async fn get_all<S: Sql>(
+    sql: &S,
+    licenses: &[LicenseId],
+) -> Outcome<Vec<StoredLicense>, S> {
+    static GET_ALL: LazyLock<Statement> = LazyLock::new(|| {
+        with_license(|license| {
+            format!(
+                "SELECT {license}, {CREDENTIAL} FROM licenses l {WITH_CREDENTIALS}
+                WHERE l.id = ANY ($1::uuid[]) ORDER BY l.id, c.created_at, c.cursor"
+            )
+        })
+    });
+    let found = sql.query(&GET_ALL, &[ids_of(licenses)]).await?;
+    Ok(collect(&found)?)
+}
+
 /// Returns the licenses of rows that hold one credential each, or none; those of one license are
 /// next to each other.
 pub(super) fn collect(found: &[Row]) -> Result<Vec<StoredLicense>, Error> {

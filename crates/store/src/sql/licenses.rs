@@ -9,8 +9,9 @@ use model::{CredentialId, Fingerprint, KeyHash, LicenseId};
 use super::audit::add_entries;
 use super::filter::Filter;
 use super::license_changes::change_one;
+use super::license_events::tell_new;
 use super::license_rows::{
-    CREDENTIAL, CREDENTIAL_COLUMNS, LICENSE_COLUMNS, WITH_CREDENTIALS, collect, get, ids_of,
+    CREDENTIAL, CREDENTIAL_COLUMNS, LICENSE_COLUMNS, WITH_CREDENTIALS, collect, get, get_all,
     read_credential, read_devices, read_license, with_license,
 };
 use super::{Backend, Kind, Outcome, Part, Row, Sql, Statement, Twins, rows, sql, values};
@@ -56,6 +57,7 @@ impl<B: Backend> LicenseStore for B {
                 (new, entries),
                 |sql, (new, entries)| {
                     Box::pin(async move {
+                        tell_new(sql, new).await?;
                         let last = sql.create_licenses(new).await?;
                         add_entries(sql, entries, &()).await?;
                         Ok(last)
@@ -76,18 +78,7 @@ impl<B: Backend> LicenseStore for B {
 
     async fn licenses_by_ids(&self, ids: Vec<LicenseId>) -> Result<Vec<StoredLicense>, Error> {
         self.run(Part::Licenses, Kind::Read, ids, |sql, ids| {
-            Box::pin(async move {
-                static BY_IDS: LazyLock<Statement> = LazyLock::new(|| {
-                    with_license(|license| {
-                        format!(
-                            "SELECT {license}, {CREDENTIAL} FROM licenses l {WITH_CREDENTIALS}
-                            WHERE l.id = ANY ($1::uuid[]) ORDER BY l.id, c.created_at, c.cursor"
-                        )
-                    })
-                });
-                let found = sql.query(&BY_IDS, &[ids_of(ids)]).await?;
-                Ok(collect(&found)?)
-            })
+            Box::pin(get_all(sql, ids))
         })
         .await
     }

@@ -41,9 +41,11 @@ pub(crate) mod audit;
 mod backend_error;
 mod claims;
 mod filter;
+pub(crate) mod first_use;
 mod leases_by_name;
 pub(crate) mod ledger;
 pub(crate) mod license_changes;
+mod license_events;
 mod license_rows;
 mod licenses;
 pub(crate) mod management;
@@ -54,6 +56,7 @@ mod statement;
 pub(crate) mod tokens;
 mod touched;
 pub(crate) mod usage;
+pub(crate) mod usage_events;
 mod users;
 mod value;
 pub(crate) mod webhooks;
@@ -176,7 +179,7 @@ pub(crate) trait Twins: Sql {
 
     /// Gives licenses whose rows or credentials were changed a new version, and each change its
     /// number, in the order of commits; with a change the hash of the credential that it added. Only
-    /// audit lines may come after it.
+    /// events and audit lines may come after it.
     fn record_changes(
         &self,
         changes: &[(LicenseId, Option<&KeyHash>)],

@@ -5,6 +5,8 @@ use model::{AppName, LicenseId, Timestamp, User, UserId};
 
 use super::audit::{add_changed, add_entries};
 use super::license_changes::forget_keys;
+use super::license_events::{is_told, tell_change};
+use super::license_rows::get_all;
 use super::{Backend, Kind, Outcome, Part, Row, Sql, Twins, rows, sql, values};
 use crate::audit::{AuditEntries, Changed};
 use crate::error::Error;
@@ -184,8 +186,22 @@ async fn delete<S: Twins>(sql: &S, user: &User) -> Outcome<(), S> {
     let held = held.iter().map(|row| row.get(0));
     let held = held.collect::<Result<Vec<LicenseId>, _>>()?;
     forget_keys(sql, &held).await?;
+    tell_freed(sql, user, &held).await?;
     let changes: Vec<_> = held.into_iter().map(|license| (license, None)).collect();
     sql.record_changes(&changes).await?;
+    Ok(())
+}
+
+/// Writes down that licenses lost the name of their user.
+async fn tell_freed<S: Sql>(sql: &S, user: &User, held: &[LicenseId]) -> Outcome<(), S> {
+    if !is_told(sql, &user.account).await? {
+        return Ok(());
+    }
+    for after in get_all(sql, held).await? {
+        let mut before = after.clone();
+        before.license.spec.user = Some(user.login.clone());
+        tell_change(sql, &Changed { before, after }).await?;
+    }
     Ok(())
 }
 

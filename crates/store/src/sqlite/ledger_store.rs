@@ -1,6 +1,6 @@
 //! [`QuotaStore`] and [`Rollups`] on `ledger.db`.
 
-use std::{iter, mem};
+use std::iter;
 
 use async_trait::async_trait;
 use model::{InstanceId, LicenseId, Timestamp};
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::ledger::{RollupBatch, RollupRow, StockTaking};
 use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, QuotaStore};
 use crate::sql::ledger::Rollups;
-use crate::sql::webhooks::outbox::write_of_ledger;
+use crate::sql::usage_events::UsageEvents;
 use crate::sql::{at_once, manifest};
 
 #[async_trait]
@@ -82,6 +82,8 @@ impl QuotaStore for SqliteStore {
 
 impl Rollups for SqliteStore {
     async fn roll_up(&self, mut batch: RollupBatch) -> Result<(), Error> {
+        let told = UsageEvents::of(&mut batch, &self.used);
+        let used = told.used.clone();
         self.ledger
             .write_background(move |session| {
                 let LedgerSession {
@@ -96,11 +98,12 @@ impl Rollups for SqliteStore {
                         &terms.of(without_balance.into_iter())?,
                     )?;
                 }
-                let events = mem::take(&mut batch.events);
                 rollups::roll_up(&file.connection.raw(), dictionary, batch)?;
-                at_once(write_of_ledger(&file.connection, &events))
+                at_once(told.write(&file.connection))
             })
-            .await
+            .await?;
+        self.used.learn(&used);
+        Ok(())
     }
 
     async fn rollups(

@@ -50,6 +50,7 @@ use self::file::{Access, DatabaseFile, LEDGER, LICENSES, OpenFile, Schema};
 use self::terms::TermsSource;
 use crate::Named;
 use crate::error::Error;
+use crate::sql::first_use::UsedLicenses;
 use crate::sql::management::named;
 use crate::sql::{Backend, Job, Kind, Part, at_once};
 
@@ -120,6 +121,7 @@ pub struct SqliteStore {
     licenses: DbThreads<LicenseSession>,
     ledger: DbThreads<LedgerSession>,
     nodes: node::Nodes,
+    used: UsedLicenses,
 }
 
 impl SqliteStore {
@@ -168,6 +170,7 @@ impl SqliteStore {
                 |access| LedgerSession::opener(ledger.clone(), licenses.clone(), access),
             )?,
             nodes: node::Nodes::default(),
+            used: UsedLicenses::default(),
         })
     }
 }

@@ -15,10 +15,9 @@ use crate::support::{connect, open, options};
 async fn refused(url: &str) -> Error {
     let opened = PostgresStore::open(options(url)).await;
     let error = opened.expect_err("refused");
-    assert!(
-        !error.to_string().contains("secret"),
-        "no password in {error}"
-    );
+    // A table has the word in its name.
+    let said = error.to_string().replace("webhook_secrets", "");
+    assert!(!said.contains("secret"), "no password in {error}");
     error
 }
 

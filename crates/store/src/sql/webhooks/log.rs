@@ -3,9 +3,10 @@
 use model::{Event, EventType, Timestamp, WebhookId};
 
 use super::hooks::{find, locked};
-use super::outbox::{TOLD, Told};
-use super::queue::{Wish, add, kept_answer, make_due, numbers, refresh_due};
+use super::queue::{make_due, numbers, refresh_due};
+use super::results::kept_answer;
 use super::rows::{DELIVERY, read_delivery, written};
+use super::wishes::{TOLD, Told, Wish, add};
 use crate::rules::numbers::WAITING;
 use crate::sql::filter::Filter;
 use crate::sql::{Outcome, Sql, Statement, Value, count, rows, sql, values};
@@ -91,7 +92,7 @@ pub(super) async fn add_tested<S: Sql>(
         true => DeliveryState::Delivered,
         false => DeliveryState::Failed,
     };
-    let wish = Wish::new(kept.number, kept.kind, &found);
+    let wish = Wish::new(&kept, &found);
     let Value::Integers(added) = add(sql, &[wish], state, attempt.at).await? else {
         return Ok(());
     };
@@ -179,9 +180,7 @@ pub(super) async fn deliver_missing<S: Sql>(
     let last = events.last().filter(|_| events.len() == AT_ONCE);
     let last = last.map(|event| event.number);
     let wanted = events.iter().filter(|event| event.is_for(&found));
-    let wishes: Vec<_> = wanted
-        .map(|event| Wish::new(event.number, event.kind, &found))
-        .collect();
+    let wishes: Vec<_> = wanted.map(|event| Wish::new(event, &found)).collect();
     // As if they had been there and ended, so that they come before later ones that wait.
     let added = add(sql, &wishes, DeliveryState::Failed, now).await?;
     Ok((last, wake(sql, webhook, &added, now).await?))

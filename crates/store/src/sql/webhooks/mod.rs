@@ -4,11 +4,14 @@
 //! rollups, which are different files in SQLite. So events of the ledger are moved in two steps, of
 //! which the first can be done again: an event has one id for ever.
 
+mod ends;
 mod hooks;
 mod log;
 pub(crate) mod outbox;
 mod queue;
+mod results;
 mod rows;
+mod wishes;
 
 use std::time::Duration;
 
@@ -213,7 +216,7 @@ impl<B: Backend> WebhookStore for B {
             Part::Licenses,
             Kind::Transaction,
             results,
-            |sql, results| Box::pin(queue::note(sql, results)),
+            |sql, results| Box::pin(results::note(sql, results)),
         )
         .await
     }
@@ -251,6 +254,14 @@ impl<B: Backend> WebhookStore for B {
         )
         .await?;
         Ok(due)
+    }
+
+    async fn note_expiring(&self, now: Timestamp, limit: usize) -> Result<usize, Error> {
+        let asked = (now, limit);
+        self.run(Part::Licenses, Kind::Load, asked, |sql, (now, limit)| {
+            Box::pin(ends::note(sql, *now, *limit))
+        })
+        .await
     }
 
     async fn sweep_events(&self, before: Timestamp, limit: usize) -> Result<usize, Error> {

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use model::{AccountName, AppName, Event, EventType, Timestamp, Webhook};
+use model::{AccountName, Event, Timestamp, Webhook};
 
 use super::hooks::{lock, locked_of};
-use super::queue::{Wish, add, mark_heads, numbers, refresh_due};
+use super::queue::{mark_heads, numbers, refresh_due};
 use super::rows::{EVENT, read_event, written};
+use super::wishes::{TOLD, Told, Wish, add};
 use crate::error::Error;
 use crate::rules::numbers::{FAILED, WAITING};
-use crate::sql::{Outcome, Row, Sql, Value, rows, sql, values};
+use crate::sql::{Outcome, Sql, Value, rows, sql, values};
 use crate::webhooks::DeliveryState;
 
 /// Returns those of the accounts that have a webhook, of whatever state.
@@ -88,34 +89,6 @@ pub(super) async fn forget_of_ledger<S: Sql>(sql: &S, events: &[Event]) -> Outco
 
 // === deliveries of events ===
 
-/// An event as far as it decides who gets it.
-pub(super) struct Told {
-    pub(super) number: u64,
-    pub(super) kind: EventType,
-    pub(super) account: AccountName,
-    pub(super) app: AppName,
-}
-
-/// The columns in the order that [`Told::read`] reads.
-pub(super) const TOLD: &str = "number, kind, account, app";
-
-impl Told {
-    pub(super) fn read(row: &Row) -> Result<Self, Error> {
-        Ok(Self {
-            number: row.count(0)?,
-            kind: row.word(1, EventType::from_number)?,
-            account: row.text(2)?,
-            app: row.text(3)?,
-        })
-    }
-
-    /// Returns whether a webhook of its account gets it.
-    pub(super) fn is_for(&self, webhook: &Webhook) -> bool {
-        let of_app = |app: &AppName| self.app.is_every() || self.app == *app;
-        webhook.app.as_ref().is_none_or(of_app) && webhook.gets(self.kind)
-    }
-}
-
 /// Makes deliveries of the oldest events that have none. Returns how many events.
 pub(super) async fn fan_out<S: Sql>(sql: &S, limit: usize, now: Timestamp) -> Outcome<usize, S> {
     let statement =
@@ -139,7 +112,7 @@ pub(super) async fn fan_out<S: Sql>(sql: &S, limit: usize, now: Timestamp) -> Ou
     for event in &events {
         let all = of_account.get(&event.account).into_iter().flatten();
         let getting = all.filter(|webhook| event.is_for(webhook));
-        wishes.extend(getting.map(|webhook| Wish::new(event.number, event.kind, webhook)));
+        wishes.extend(getting.map(|webhook| Wish::new(event, webhook)));
     }
     if !wishes.is_empty() {
         let added = add(sql, &wishes, DeliveryState::Waiting, now).await?;

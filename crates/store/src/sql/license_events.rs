@@ -1,0 +1,54 @@
+//! The events of licenses, written in the transaction of their change, for accounts that have a
+//! webhook.
+
+use model::AccountName;
+
+use super::webhooks::outbox::{with_webhook, write};
+use super::{Outcome, Sql};
+use crate::audit::Changed;
+use crate::licenses::{ChangeNumber, NewLicense, StoredLicense};
+use crate::rules::events::events_of;
+
+/// The largest number of events that one statement writes.
+const AT_ONCE: usize = 1_000;
+
+/// Returns whether somebody is told of the licenses of an account. A change asks it before its
+/// number is given, which others wait for.
+pub(super) async fn is_told<S: Sql>(sql: &S, account: &AccountName) -> Outcome<bool, S> {
+    let told = with_webhook(sql, std::iter::once(account)).await?;
+    Ok(!told.is_empty())
+}
+
+/// Writes down what a change of a license is.
+pub(super) async fn tell_change<S: Sql>(
+    sql: &S,
+    changed: &Changed<StoredLicense>,
+) -> Outcome<(), S> {
+    let events = events_of(Some(&changed.before), &changed.after, sql.now());
+    write(sql, &events).await
+}
+
+/// Writes down that licenses are made, those of accounts that have a webhook. It costs one look-up
+/// where none has.
+pub(super) async fn tell_new<S: Sql>(sql: &S, new: &[NewLicense]) -> Outcome<(), S> {
+    let accounts = new.iter().map(|new| &new.license.account);
+    let told = with_webhook(sql, accounts).await?;
+    if told.is_empty() {
+        return Ok(());
+    }
+    let of_told = |new: &&NewLicense| told.contains(&new.license.account);
+    let new: Vec<_> = new.iter().filter(of_told).collect();
+    for some in new.chunks(AT_ONCE) {
+        let made = some.iter().flat_map(|new| {
+            let stored = StoredLicense {
+                license: new.license.clone(),
+                credentials: Vec::new(),
+                devices: Vec::new(),
+                version: ChangeNumber(0),
+            };
+            events_of(None, &stored, sql.now())
+        });
+        write(sql, &made.collect::<Vec<_>>()).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! The making of deliveries: which webhook gets which event.
+
+use model::{AccountName, AppName, EventType, LicenseId, Timestamp, Webhook};
+use serde::Serialize;
+
+use super::queue::numbers;
+use super::rows::hex;
+use crate::error::Error;
+use crate::sql::{Outcome, Row, Sql, Value, json, sql, values};
+use crate::webhooks::DeliveryState;
+
+/// An event as far as it decides who gets it, and in which order.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    /// The number.
+    pub(super) number: u64,
+    kind: EventType,
+    /// The account.
+    pub(super) account: AccountName,
+    app: AppName,
+    license_id: Option<LicenseId>,
+}
+
+/// The columns in the order that [`Told::read`] reads.
+pub(super) const TOLD: &str = "number, kind, account, app, license_id";
+
+impl Told {
+    pub(super) fn read(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            number: row.count(0)?,
+            kind: row.word(1, EventType::from_number)?,
+            account: row.text(2)?,
+            app: row.text(3)?,
+            license_id: row.get(4)?,
+        })
+    }
+
+    /// Returns whether a webhook of its account gets it.
+    pub(super) fn is_for(&self, webhook: &Webhook) -> bool {
+        let of_app = |app: &AppName| self.app.is_every() || self.app == *app;
+        webhook.app.as_ref().is_none_or(of_app) && webhook.gets(self.kind)
+    }
+}
+
+/// An event that is to be delivered to a webhook, as a statement reads it.
+#[derive(Debug, Serialize)]
+pub(super) struct Wish {
+    event: u64,
+    webhook: String,
+    source: u8,
+    license: String,
+}
+
+impl Wish {
+    pub(super) fn new(event: &Told, webhook: &Webhook) -> Self {
+        let license = event.license_id.map_or(0, LicenseId::as_u128);
+        Self {
+            event: event.number,
+            webhook: hex(webhook.id.as_u128()),
+            source: event.kind.source() as u8,
+            license: hex(license),
+        }
+    }
+}
+
+/// Makes deliveries in a state, except those that are there. Returns their numbers.
+pub(super) async fn add<S: Sql>(
+    sql: &S,
+    wishes: &[Wish],
+    state: DeliveryState,
+    next_at: Timestamp,
+) -> Outcome<Value, S> {
+    let statement = sql!(
+        postgres: "INSERT INTO deliveries (event, webhook_id, source, license_id, state, next_at)
+        SELECT w.event, w.webhook, w.source, w.license, $2, $3
+        FROM json_to_recordset($1::text::json) AS w (event bigint, webhook uuid, source smallint, license uuid)
+        ON CONFLICT (event, webhook_id) DO NOTHING RETURNING number",
+        sqlite: "INSERT INTO deliveries (event, webhook_id, source, license_id, state, next_at)
+        SELECT value ->> 'event', unhex(value ->> 'webhook'), value ->> 'source', unhex(value ->> 'license'), $2, $3
+        FROM json_each($1) WHERE true ON CONFLICT (event, webhook_id) DO NOTHING RETURNING number",
+    );
+    let next_at = (state == DeliveryState::Waiting).then_some(next_at);
+    let values = values![json(wishes), state as i64, next_at];
+    numbers(&sql.query(statement, &values).await?).map_err(Into::into)
+}
