@@ -32,6 +32,7 @@ async fn keep(gate: &Gate, number: u64) {
     let new = NewLicense {
         license: new,
         credentials: Vec::new(),
+        devices: Vec::new(),
     };
     let kept = gate.store.create_licenses(vec![new], AuditEntries::none());
     kept.await.unwrap();
