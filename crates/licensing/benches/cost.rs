@@ -146,6 +146,7 @@ fn call(licensing: &Licensing, hash: &KeyHash, ask: Ask) -> bool {
         now: ask.now,
         address: None,
         target: Some((Method::Get, "/")),
+        features: &[],
     };
     if black_box(entry.check(&facts)).is_err() {
         return false;

@@ -48,6 +48,17 @@ pub enum Error {
     /// A revoked license takes no further change. Blame: caller.
     #[error("license {0} is revoked, which is final: create a new one")]
     LicenseRevoked(LicenseId),
+    /// A license whose units are not counted has nothing that could be credited or debited. Blame:
+    /// caller.
+    #[error(
+        "the units of license {0} are not counted: say how many are left (`tallygate license change {0} --remaining N`)"
+    )]
+    UnitsNotCounted(LicenseId),
+    /// The wallet of an account is changed by credits and debits alone. Blame: caller.
+    #[error(
+        "this license holds the credits of account `{0}`: change them with `tallygate account credit` or `debit`"
+    )]
+    WalletUnchangeable(AccountName),
     /// A revoked or expired management key takes no further change. Blame: caller.
     #[error("management key {0} has ended: create a new one")]
     ManagementKeyEnded(ManagementKeyId),

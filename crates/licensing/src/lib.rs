@@ -47,10 +47,11 @@ pub use licensing::Licensing;
 pub use meter::{Ask, HeldUnits, Meter, RateView, Refused, Reservation, ReserveError};
 pub use operations::{ADDRESSES_FEATURE, may_use_from};
 pub use operations::{
-    ApiKeyOwner, ApiKeyPolicy, ApiKeyRequest, ApiKeyUpdate, ApiKeyView, AppSecrets,
-    AuditedLicensing, BalanceView, ClaimedToken, Idempotency, IdempotencyGuard, IdempotentRequest,
-    IssueRequest, Issued, IssuedApiKey, IssuedAppSecret, IssuedManagementKey, IssuedToken, KeyEnd,
-    KeyRefusal, KeySource, ManagementKeyRequest, NotIssued, TokenRequest, UserRequest,
+    AdjustedBalance, ApiKeyOwner, ApiKeyPolicy, ApiKeyRequest, ApiKeyUpdate, ApiKeyView,
+    AppSecrets, AuditedLicensing, BalanceView, ClaimedToken, Idempotency, IdempotencyGuard,
+    IdempotentRequest, IssueRequest, Issued, IssuedApiKey, IssuedAppSecret, IssuedManagementKey,
+    IssuedToken, KeyEnd, KeyRefusal, KeySource, ManagementKeyRequest, NotIssued, TokenRequest,
+    UserRequest,
 };
 pub use options::{LeaseOptions, LicensingOptions};
 pub use plans::{Allowance, AppTerms, DeclaredRoute, EffectiveLimits, Plans};

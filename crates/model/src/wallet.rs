@@ -27,6 +27,12 @@ impl LicenseId {
                 .as_u128(),
         )
     }
+
+    /// Returns whether this may be the id of a wallet: no generated id is.
+    #[must_use]
+    pub fn may_be_wallet(self) -> bool {
+        uuid::Uuid::from_u128(self.as_u128()).get_version_num() == 8
+    }
 }
 
 impl License {
@@ -46,5 +52,6 @@ mod tests {
         let id = LicenseId::of_wallet(&AccountName::default());
         assert_eq!(id.to_string(), "lic_6ef53c943e3083c4934ca8d7e8b0f67a");
         assert_ne!(id, LicenseId::of_wallet(&"acme".parse().expect("valid")));
+        assert!(id.may_be_wallet() && !LicenseId::generate().may_be_wallet());
     }
 }

@@ -178,6 +178,7 @@ fn account(name: &str) -> Account {
         name: name.parse().expect("valid"),
         created_at: hours(0),
         disabled_at: None,
+        wallet: None,
     }
 }
 

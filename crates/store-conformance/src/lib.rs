@@ -20,6 +20,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod changes;
 pub mod claims;
+pub mod credits;
 pub mod events;
 pub mod fixtures;
 pub mod leases;
@@ -139,6 +140,13 @@ macro_rules! instantiate_conformance {
                 what_others_hold_and_did_not_spend_is_told_where_nothing_is_left,
                 a_window_holds_its_capacity_across_instances_and_begins_anew,
                 sixty_four_gates_never_lease_more_than_there_is,
+            }
+            credits {
+                a_balance_is_credited_and_debited_within_its_epoch,
+                a_credit_comes_after_the_refills_before_it,
+                a_credit_is_a_change_of_a_license_that_counts_units,
+                credits_and_debits_beside_leases_give_no_unit_twice,
+                an_account_has_one_wallet_that_no_list_shows,
             }
             leases {
                 leases_agree_with_a_simple_model,

@@ -19,6 +19,7 @@ pub async fn the_default_account_is_always_there_and_names_are_unique<F: StoreFa
         name: "acme".parse().expect("valid"),
         created_at: BIRTH,
         disabled_at: None,
+        wallet: None,
     };
     store
         .create_account(account.clone(), AuditEntries::none())

@@ -19,6 +19,7 @@
 pub mod api_keys;
 pub mod audit;
 pub mod claims;
+pub mod credits;
 pub mod error;
 pub mod files;
 pub mod ledger;
@@ -44,6 +45,7 @@ pub use api_keys::{
 };
 pub use audit::{AuditEntries, AuditFilter, AuditStore, Changed, NumberedEntry};
 pub use claims::{Claim, ClaimKey, ClaimKind, ClaimStore, Claimed, NewClaim};
+pub use credits::{Adjusted, Adjustment, CreditStore};
 pub use error::Error;
 pub use files::SealedFiles;
 pub use ledger::{

@@ -227,7 +227,7 @@ pub trait LicenseStore: Send + Sync + 'static {
     async fn sealed_keys(&self, id: LicenseId) -> Result<Vec<(CredentialId, SealedKey)>, Error>;
 
     /// Returns up to `limit` licenses (at most 100,000) in order of id, beginning after `after`;
-    /// stable under inserts, since ids grow with time.
+    /// stable under inserts, since ids grow with time. Wallets of accounts are not among them.
     async fn licenses(
         &self,
         filter: LicenseFilter,

@@ -24,6 +24,9 @@ pub struct Account {
     /// on.
     #[serde(default)]
     pub disabled_at: Option<Timestamp>,
+    /// The license that holds its credits: [`LicenseId::of_wallet`]. `None`: they are not counted.
+    #[serde(default)]
+    pub wallet: Option<LicenseId>,
 }
 
 /// A key to the control plane; it never opens the gate.

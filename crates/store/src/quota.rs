@@ -1,6 +1,7 @@
 //! The store of balances and of the leases that gates hold on them.
 //!
 //! No balance is a mutable number: units left = granted − spent by finished instances − leased out.
+//! What is credited or debited by hand is added to `granted`, or taken off it.
 //! A lease row holds the units that one instance took (`granted`), gave back (`returned`) and is
 //! known to have spent (`spent`, moved by rollups). Units of a lease are free again only when they
 //! were given back, or when the instance is finished and its journal has been read.
@@ -8,6 +9,7 @@
 use async_trait::async_trait;
 use model::{Counter, InstanceId, LicenseId, Timestamp};
 
+use crate::credits::CreditStore;
 use crate::error::Error;
 
 /// The identity of a lease, but for its instance.
@@ -65,7 +67,7 @@ pub struct LeaseRound {
 /// A balance as reports show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Balance {
-    /// The units granted in this epoch.
+    /// The units granted in this epoch, with what was credited and without what was debited.
     pub granted: u64,
     /// The units known to be spent in this epoch.
     pub spent: u64,
@@ -80,6 +82,14 @@ pub struct Balance {
 /// The store of balances and leases.
 #[async_trait]
 pub trait QuotaStore: Send + Sync + 'static {
+    /// Returns this store's part that credits and debits balances.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if this store cannot.
+    fn credits(&self) -> Result<&dyn CreditStore, Error> {
+        Err(Error::Unavailable("it knows no credits".to_owned()))
+    }
+
     /// Leases units, all requests in one transaction, each as far as it can be fulfilled. A refill
     /// that is due at `now` is claimed first, once per license and period number, whatever the
     /// number of periods that passed.

@@ -231,6 +231,8 @@ impl From<licensing::Error> for Problem {
             | Error::SessionUnknown(_)
             | Error::TokenUnknown => Self::new(Code::NotFound, detail),
             Error::LicenseRevoked(_)
+            | Error::UnitsNotCounted(_)
+            | Error::WalletUnchangeable(_)
             | Error::ManagementKeyEnded(_)
             | Error::RotationUnderWay { .. } => Self::new(Code::Conflict, detail),
             Error::Exists(_) => Self::new(Code::Exists, detail),

@@ -140,6 +140,13 @@ impl LicenseState {
         true
     }
 
+    /// Gives back all leases that this gate did not use.
+    pub(crate) fn let_go(self: &Arc<Self>) {
+        if self.meter.invalidate() {
+            self.enqueue_for_lease();
+        }
+    }
+
     /// Sets the version back to 0, for a store that went back to an older copy. Called only with
     /// the change log locked.
     pub(crate) fn reset_version(self: &Arc<Self>) {

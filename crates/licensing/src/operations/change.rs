@@ -78,6 +78,9 @@ impl AuditedLicensing {
         status: LicenseStatus,
         action: &'static str,
     ) -> Result<StoredLicense, Error> {
+        if id.may_be_wallet() {
+            not_a_wallet(&self.license(id).await?)?;
+        }
         let entries = self.of_license(action);
         let change = LicenseChange::Status(status);
         let changed = self.apply(id, change, None, entries).await?;
@@ -445,11 +448,26 @@ impl Licensing {
         })
     }
 
-    async fn unrevoked(&self, id: LicenseId) -> Result<StoredLicense, Error> {
+    /// Returns a license that can be changed.
+    pub(super) async fn unrevoked(&self, id: LicenseId) -> Result<StoredLicense, Error> {
+        let stored = self.unrevoked_or_wallet(id).await?;
+        not_a_wallet(&stored)?;
+        Ok(stored)
+    }
+
+    pub(super) async fn unrevoked_or_wallet(&self, id: LicenseId) -> Result<StoredLicense, Error> {
         let stored = self.license(id).await?;
         if stored.license.status == LicenseStatus::Revoked {
             return Err(Error::LicenseRevoked(id));
         }
         Ok(stored)
+    }
+}
+
+/// Refuses a change of a wallet as if it were any license.
+fn not_a_wallet(stored: &StoredLicense) -> Result<(), Error> {
+    match stored.license.is_wallet() {
+        true => Err(Error::WalletUnchangeable(stored.license.account.clone())),
+        false => Ok(()),
     }
 }

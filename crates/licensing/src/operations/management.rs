@@ -66,6 +66,7 @@ impl AuditedLicensing {
             name,
             created_at: self.clock.now(),
             disabled_at: None,
+            wallet: None,
         };
         let line = self
             .own_audit_writer()
@@ -125,7 +126,8 @@ impl AuditedLicensing {
         }
         if let Some(id) = request.license_id {
             let license = self.license(id).await?.license;
-            if license.account != request.account {
+            // Tokens that draw on a wallet would be keys to it.
+            if license.account != request.account || license.is_wallet() {
                 return Err(Error::LicenseUnknown(id));
             }
             if request.app.as_ref().is_some_and(|app| *app != license.app) {

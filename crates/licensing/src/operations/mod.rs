@@ -11,6 +11,7 @@ mod app_credentials;
 mod app_secret_cache;
 mod audit;
 mod change;
+mod credits;
 mod expiry;
 mod idempotency;
 mod in_flight;
@@ -33,6 +34,7 @@ pub use api_keys::{
 pub use app_credentials::{AppSecrets, IssuedAppSecret};
 pub(crate) use app_secret_cache::AppSecretCache;
 pub use change::BalanceView;
+pub use credits::AdjustedBalance;
 pub(crate) use expiry::ExpiryTask;
 pub use idempotency::{Idempotency, IdempotencyGuard, IdempotentRequest};
 pub(crate) use in_flight::InFlight;

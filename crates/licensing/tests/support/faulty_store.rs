@@ -14,8 +14,8 @@ use model::{
 };
 use store::{
     Account, ApiKeyStore, AppNamed, AuditEntries, AuditStore, Balance, Change, ChangeNumber,
-    Changed, ClaimStore, Error, InstanceState, KeyCall, LanePosition, LeaseGrant, LeaseKey,
-    LeaseRequest, LeaseRound, LedgerStore, LicenseChange, LicenseFilter, LicenseStore,
+    Changed, ClaimStore, CreditStore, Error, InstanceState, KeyCall, LanePosition, LeaseGrant,
+    LeaseKey, LeaseRequest, LeaseRound, LedgerStore, LicenseChange, LicenseFilter, LicenseStore,
     ManagementKey, ManagementStore, NewLicense, NewManagementKey, NewTokens, NodeClaim, NodeStore,
     PlanNamed, QuotaStore, RefreshOutcome, RollupBatch, RollupRow, SealIntent, SealedFile,
     SealedKey, SessionStore, Snapshot, SqliteStore, StockTaking, StoredLicense, StoredRefreshToken,
@@ -202,6 +202,10 @@ delegate!(QuotaStore {
     fn balance(license_id: LicenseId, now: Timestamp) -> Option<Balance>;
     fn settle_instance(instance: InstanceId) -> ();
 } {
+    fn credits(&self) -> Result<&dyn CreditStore, Error> {
+        QuotaStore::credits(self.alive()?)
+    }
+
     async fn lease(
         &self,
         instance: InstanceId,

@@ -15,6 +15,7 @@ mod breaker;
 mod conn;
 mod connect;
 mod convert;
+mod credits;
 mod files;
 mod ledger_store;
 mod licenses;

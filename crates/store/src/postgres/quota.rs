@@ -13,6 +13,7 @@ use super::conn::{Conn, PooledConn};
 use super::convert::{count, id, read, read_count, read_number, read_optional_time};
 use super::options::Times;
 use super::server::TxOptions;
+use crate::credits::CreditStore;
 use crate::error::Error;
 use crate::ledger::Spent;
 use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, QuotaStore};
@@ -30,6 +31,10 @@ impl PostgresStore {
 
 #[async_trait]
 impl QuotaStore for PostgresStore {
+    fn credits(&self) -> Result<&dyn CreditStore, Error> {
+        Ok(self)
+    }
+
     async fn lease(
         &self,
         instance: InstanceId,
@@ -236,7 +241,7 @@ fn grants(requests: &[LeaseRequest], rows: &[Row]) -> Result<Vec<LeaseGrant>, Ba
     Ok(grants)
 }
 
-async fn balance(
+pub(super) async fn balance(
     conn: &PooledConn,
     license_id: LicenseId,
     at: Option<i64>,

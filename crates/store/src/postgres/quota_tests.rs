@@ -10,12 +10,17 @@ use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 use super::{PostgresOptions, PostgresStore};
-use crate::rules::refill::{BalanceRow, Terms, next_refill_at, present};
+use crate::rules::refill::{BalanceRow, Terms, adjust, is_to_adjust, next_refill_at, present};
 
 const LICENSE: Uuid = Uuid::from_u128(7);
 
 fn count() -> impl Strategy<Value = u64> {
     prop_oneof![0..50_u64, Just(i64::MAX as u64), Just(i64::MAX as u64 - 3)]
+}
+
+/// Returns sums of credits or debits, of which some are the same on both sides.
+fn sum() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => 0..8_u64, 1 => 0..60_u64, 1 => Just(i64::MAX as u64)]
 }
 
 /// Returns hours around the birth of the license, some of them exactly at a refill.
@@ -30,39 +35,56 @@ fn terms() -> impl Strategy<Value = Terms> {
         Just(Some("7/5h,add")),
         Just(Some("18446744073709551615/2h,add")),
     ];
-    (proptest::option::of(count()), refill, 0..4_i64, time()).prop_map(
-        |(remaining, refill, balance_stamp, refill_stamp)| Terms {
-            remaining,
-            refill: refill.map(|text: &str| text.parse::<Refill>().expect("valid")),
-            created_at: Timestamp::from_micros(1_000_000),
-            balance_stamp,
-            refill_stamp,
-        },
+    let sums = (sum(), sum());
+    (
+        proptest::option::of(count()),
+        refill,
+        0..4_i64,
+        time(),
+        sums,
     )
+        .prop_map(
+            |(remaining, refill, balance_stamp, refill_stamp, (credited, debited))| Terms {
+                remaining,
+                refill: refill.map(|text: &str| text.parse::<Refill>().expect("valid")),
+                created_at: Timestamp::from_micros(1_000_000),
+                balance_stamp,
+                refill_stamp,
+                credited,
+                debited,
+            },
+        )
 }
 
 fn row() -> impl Strategy<Value = BalanceRow> {
     let epoch = prop_oneof![0..4_u32, Just(u32::MAX)];
-    (epoch, count(), count(), 0..4_i64, time(), time()).prop_map(
-        |(epoch, granted, settled, balance_stamp, refill_stamp, refilled_through)| BalanceRow {
-            epoch,
-            granted,
-            settled,
-            balance_stamp,
-            refill_stamp,
-            refilled_through,
+    let sums = (sum(), sum(), sum());
+    (epoch, count(), count(), 0..4_i64, time(), time(), sums).prop_map(
+        |(epoch, granted, settled, balance_stamp, refill_stamp, refilled_through, sums)| {
+            BalanceRow {
+                epoch,
+                granted,
+                settled,
+                balance_stamp,
+                refill_stamp,
+                refilled_through,
+                credited: sums.0,
+                debited: sums.1,
+                debits_taken: sums.2,
+            }
         },
     )
 }
 
 async fn write(client: &Client, terms: &Terms, row: Option<&BalanceRow>) {
     client
-        .batch_execute("DELETE FROM licenses; DELETE FROM balances")
+        .batch_execute("DELETE FROM licenses; DELETE FROM balances; DELETE FROM leases")
         .await
         .expect("emptied");
     let refill = terms.refill;
     let sql = "INSERT INTO licenses (id, account, app, status, created_at, remaining, refill_amount, refill_every,
-        refill_adds, version, balance_stamp, refill_stamp) VALUES ($1, 'a', 'b', 0, $2, $3, $4, $5, $6, 0, $7, $8)";
+        refill_adds, version, balance_stamp, refill_stamp, credited, debited)
+        VALUES ($1, 'a', 'b', 0, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10)";
     client
         .execute(
             sql,
@@ -75,12 +97,14 @@ async fn write(client: &Client, terms: &Terms, row: Option<&BalanceRow>) {
                 &refill.map(|refill| refill.mode == model::RefillMode::Add),
                 &terms.balance_stamp,
                 &terms.refill_stamp,
+                &(terms.credited as i64),
+                &(terms.debited as i64),
             ],
         )
         .await
         .expect("written");
     if let Some(row) = row {
-        let sql = "INSERT INTO balances VALUES ($1, $2, $3, $4, $5, $6, $7)";
+        let sql = "INSERT INTO balances VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
         client
             .execute(
                 sql,
@@ -92,6 +116,9 @@ async fn write(client: &Client, terms: &Terms, row: Option<&BalanceRow>) {
                     &row.balance_stamp,
                     &row.refill_stamp,
                     &row.refilled_through,
+                    &(row.credited as i64),
+                    &(row.debited as i64),
+                    &(row.debits_taken as i64),
                 ],
             )
             .await
@@ -99,10 +126,23 @@ async fn write(client: &Client, terms: &Terms, row: Option<&BalanceRow>) {
     }
 }
 
+/// Writes a lease of this many units on an epoch, of which the instance gave three more back.
+async fn hold(client: &Client, epoch: u32, held: u64) {
+    let sql = "INSERT INTO leases (license, counter, period, instance, granted, returned)
+        VALUES ($1, 0, $2, $3, $4, 3)";
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [
+        &LICENSE,
+        &i64::from(epoch),
+        &Uuid::from_u128(9),
+        &(held as i64 + 3),
+    ];
+    client.execute(sql, &values).await.expect("written");
+}
+
 async fn ask(client: &Client, at: i64) -> (Option<BalanceRow>, Option<Timestamp>) {
     let sql =
         "SELECT (p.b).epoch, (p.b).granted, (p.b).settled, (p.b).balance_stamp, (p.b).refill_stamp,
-        (p.b).refilled_through, p.next_at FROM (
+        (p.b).refilled_through, p.next_at, (p.b).credited, (p.b).debited, (p.b).debits_taken FROM (
           SELECT present_balance(l, b, $1) AS b, next_refill(l, $1) AS next_at
           FROM licenses l LEFT JOIN balances b ON b.license = l.id
         ) p";
@@ -115,6 +155,9 @@ async fn ask(client: &Client, at: i64) -> (Option<BalanceRow>, Option<Timestamp>
         balance_stamp: row.get(3),
         refill_stamp: row.get(4),
         refilled_through: row.get(5),
+        credited: row.get::<_, i64>(7) as u64,
+        debited: row.get::<_, i64>(8) as u64,
+        debits_taken: row.get::<_, i64>(9) as u64,
     });
     (
         balance,
@@ -138,17 +181,27 @@ async fn the_server_counts_refills_as_the_embedded_store_does() {
             failure_persistence: None,
             ..Config::default()
         };
-        let cases = (terms(), proptest::option::of(row()), time());
+        let cases = (terms(), proptest::option::of(row()), time(), 0..30_u64);
         let handle = Handle::current();
         TestRunner::new(config)
-            .run(&cases, |(terms, row, at)| {
+            .run(&cases, |(terms, row, at, held)| {
+                // Units of the epoch that was written down; a new one has none.
+                let epoch = row.map_or(0, |row: BalanceRow| row.epoch);
                 let (balance, next) = handle.block_on(async {
                     write(&client, &terms, row.as_ref()).await;
+                    hold(&client, epoch, held).await;
                     ask(&client, at).await
                 });
                 let now = Timestamp::from_micros(at);
                 let mut expected = present(row, &terms, now);
                 if let Some(expected) = &mut expected {
+                    if is_to_adjust(expected, &terms) {
+                        adjust(
+                            expected,
+                            &terms,
+                            if expected.epoch == epoch { held } else { 0 },
+                        );
+                    }
                     // A column holds no more.
                     expected.granted = expected.granted.min(i64::MAX as u64);
                 }

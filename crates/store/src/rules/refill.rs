@@ -1,5 +1,5 @@
-//! The rules by which a balance changes: by hand, or by a refill that is due. They are pure
-//! functions, so that every store counts alike.
+//! The rules by which a balance changes: by hand, by a refill that is due, or by credits and debits.
+//! They are pure functions, so that every store counts alike.
 
 use model::{Refill, RefillMode, Timestamp};
 
@@ -17,6 +17,10 @@ pub(crate) struct Terms {
     /// The time (microseconds) up to which refills that fell due are past; it grows with the
     /// schedule and the stamp above.
     pub(crate) refill_stamp: i64,
+    /// The sum of all units that were ever credited.
+    pub(crate) credited: u64,
+    /// The sum of all units that were ever to be debited.
+    pub(crate) debited: u64,
 }
 
 /// A balance as the store holds it.
@@ -34,7 +38,16 @@ pub(crate) struct BalanceRow {
     pub(crate) refill_stamp: i64,
     /// The time (microseconds) at which the last refill fell due that was claimed or is past.
     pub(crate) refilled_through: i64,
+    /// The `credited` of the license that was applied last.
+    pub(crate) credited: u64,
+    /// The `debited` of the license that was applied last.
+    pub(crate) debited: u64,
+    /// The sum of all units that debits took: at most `debited`, since they take only what is free.
+    pub(crate) debits_taken: u64,
 }
+
+/// The largest count that a column holds.
+const MOST: u64 = i64::MAX as u64;
 
 /// Returns the balance as it is at `now`, with `row` as it was written down last; `None`: the
 /// license counts nothing.
@@ -55,6 +68,9 @@ pub(crate) fn present(
             balance_stamp: terms.balance_stamp,
             refill_stamp: i64::MIN,
             refilled_through: terms.created_at.micros(),
+            credited: 0,
+            debited: 0,
+            debits_taken: 0,
         },
         Some(row) if terms.balance_stamp > row.balance_stamp => BalanceRow {
             epoch: row.epoch.saturating_add(1),
@@ -72,6 +88,28 @@ pub(crate) fn present(
     }
     claim(&mut row, terms, now);
     Some(row)
+}
+
+/// Returns whether credits or debits of the license are not in its balance yet.
+pub(crate) const fn is_to_adjust(row: &BalanceRow, terms: &Terms) -> bool {
+    terms.credited > row.credited || terms.debited > row.debited
+}
+
+/// Applies the credits and debits that are not in a balance yet, as [`present`] returned it. Of its
+/// epoch instances hold `held` units, which no debit takes.
+///
+/// Credits come first, whatever the order of the two: changes that were not answered yet have none.
+/// Sums below the row's mean that the license is an older copy than the row: the row stands.
+pub(crate) fn adjust(row: &mut BalanceRow, terms: &Terms, held: u64) {
+    let credits = terms.credited.saturating_sub(row.credited);
+    row.granted = row.granted.min(MOST).saturating_add(credits).min(MOST);
+    row.credited = row.credited.max(terms.credited);
+    let debits = terms.debited.saturating_sub(row.debited);
+    let free = row.granted.saturating_sub(row.settled).saturating_sub(held);
+    let taken = debits.min(free);
+    row.granted -= taken;
+    row.debits_taken = row.debits_taken.saturating_add(taken).min(MOST);
+    row.debited = row.debited.max(terms.debited);
 }
 
 /// Claims one refill, however many fell due.
@@ -124,6 +162,8 @@ mod tests {
             created_at: Timestamp::from_micros(7),
             balance_stamp: 1,
             refill_stamp: 7,
+            credited: 0,
+            debited: 0,
         }
     }
 
@@ -185,6 +225,70 @@ mod tests {
     }
 
     #[test]
+    fn a_credit_adds_to_the_epoch_and_a_debit_takes_what_is_free_of_it() {
+        let terms = terms(10, "5/1h");
+        let mut row = present(None, &terms, after(0)).expect("counted");
+        row.settled = 3;
+        let credited = Terms {
+            credited: 4,
+            ..terms
+        };
+        assert!(is_to_adjust(&row, &credited));
+        adjust(&mut row, &credited, 5);
+        assert_eq!((row.granted, row.epoch, row.credited), (14, 0, 4));
+        let before = row;
+        adjust(&mut row, &credited, 5);
+        assert_eq!(row, before, "it is applied once");
+        // Of 14 units 3 are spent and 5 are held: 6 are free.
+        let debited = Terms {
+            debited: 9,
+            ..credited
+        };
+        adjust(&mut row, &debited, 5);
+        assert_eq!((row.granted, row.debited, row.debits_taken), (8, 9, 6));
+        // What was not free then is not owed later.
+        adjust(&mut row, &debited, 0);
+        assert_eq!(row.granted, 8);
+        // A refill that sets forgets them, and no later credit is lost.
+        let row = present(Some(row), &debited, after(1)).expect("counted");
+        assert_eq!((row.granted, row.settled, row.credited), (5, 0, 4));
+        assert!(!is_to_adjust(&row, &debited));
+    }
+
+    proptest::proptest! {
+        /// However credits, debits, leases and spending follow each other, no debit takes a unit
+        /// that is held or spent, and all units are accounted for.
+        #[test]
+        fn no_unit_is_taken_that_is_held_or_spent(
+            steps in proptest::collection::vec((0..4_u8, 0..20_u64), 0..60)
+        ) {
+            let mut terms = Terms { refill: None, ..terms(10, "1/1h") };
+            let mut row = present(None, &terms, after(0)).expect("counted");
+            let (mut held, mut taken) = (0, 0);
+            for (step, units) in steps {
+                match step {
+                    0 => terms.credited += units,
+                    1 => terms.debited += units,
+                    2 => held += units.min(row.granted - row.settled - held),
+                    _ => {
+                        let spent = units.min(held);
+                        (held, row.settled) = (held - spent, row.settled + spent);
+                    }
+                }
+                let free = row.granted - row.settled - held;
+                let credits = terms.credited - row.credited;
+                let asked = terms.debited - row.debited;
+                adjust(&mut row, &terms, held);
+                taken += asked.min(free + credits);
+                proptest::prop_assert!(row.granted >= row.settled + held);
+                proptest::prop_assert_eq!(row.debits_taken, taken);
+                proptest::prop_assert_eq!(row.granted + taken, 10 + terms.credited);
+                proptest::prop_assert!(!is_to_adjust(&row, &terms));
+            }
+        }
+    }
+
+    #[test]
     fn a_license_from_an_older_copy_leaves_the_balance_alone() {
         let terms = terms(50, "5/1h");
         let row = BalanceRow {
@@ -194,8 +298,15 @@ mod tests {
             balance_stamp: 10,
             refill_stamp: 20,
             refilled_through: after(9).micros(),
+            credited: 7,
+            debited: 6,
+            debits_taken: 5,
         };
         assert_eq!(present(Some(row), &terms, after(5)), Some(row));
+        assert!(!is_to_adjust(&row, &terms));
+        let mut adjusted = row;
+        adjust(&mut adjusted, &terms, 0);
+        assert_eq!(adjusted, row);
         let unlimited = Terms {
             remaining: None,
             ..terms

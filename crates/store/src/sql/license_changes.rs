@@ -11,7 +11,7 @@ use crate::rules::license::{Renewed, changes_anything, parts};
 use crate::rules::numbers::{self, CREDENTIAL_ACTIVE, CREDENTIAL_REVOKED};
 
 /// Keeps others from changing a license until the transaction is over.
-pub(super) async fn lock<S: Sql>(sql: &S, license: LicenseId) -> Outcome<(), S> {
+pub(crate) async fn lock<S: Sql>(sql: &S, license: LicenseId) -> Outcome<(), S> {
     if S::ENGINE == Engine::Postgres {
         let statement = sql!("SELECT 1 FROM licenses WHERE id = $1 FOR NO KEY UPDATE");
         sql.execute(statement, &values![license]).await?;

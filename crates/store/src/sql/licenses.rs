@@ -202,6 +202,7 @@ async fn page<S: Sql>(
 ) -> Outcome<Vec<StoredLicense>, S> {
     let mut filter = Filter::new();
     filter
+        .also("l.id NOT IN (SELECT wallet FROM accounts WHERE wallet IS NOT NULL)".to_owned())
         .and("l.account = ?", asked.account.as_ref())
         .and("l.app = ?", asked.app.as_ref())
         .and("l.\"user\" = ?", asked.user.as_ref())

@@ -21,7 +21,7 @@ use crate::rules::numbers::LICENSE_REVOKED;
 use crate::tokens::TokenStore;
 
 /// The columns in the order that [`read_account`] reads.
-const ACCOUNT: &str = "name, created_at, disabled_at";
+const ACCOUNT: &str = "name, created_at, disabled_at, wallet";
 /// The columns in the order that [`read_key`] reads.
 const KEY: &str = "id, account, app, license_id, name, scopes, prefix, created_at, expires_at, revoked_at, \
     allow_ips, draws_on";
@@ -55,8 +55,13 @@ impl<B: Backend + TokenStore> ManagementStore for B {
         self.run(Part::Licenses, Kind::Transaction, new, |sql, new| {
             Box::pin(async move {
                 let (account, entries) = new;
-                let statement = sql!("INSERT INTO accounts ({ACCOUNT}) VALUES ($1, $2, $3)");
-                let values = values![&account.name, account.created_at, account.disabled_at];
+                let statement = sql!("INSERT INTO accounts ({ACCOUNT}) VALUES ($1, $2, $3, $4)");
+                let values = values![
+                    &account.name,
+                    account.created_at,
+                    account.disabled_at,
+                    account.wallet,
+                ];
                 sql.insert(statement, &values, "an account with this name")
                     .await?;
                 add_entries(sql, entries, &()).await
@@ -463,6 +468,7 @@ fn read_account(row: &Row) -> Result<Account, Error> {
         name: row.text(0)?,
         created_at: row.get(1)?,
         disabled_at: row.get(2)?,
+        wallet: row.get(3)?,
     })
 }
 

@@ -40,6 +40,7 @@ mod api_keys;
 pub(crate) mod audit;
 mod backend_error;
 mod claims;
+pub(crate) mod credits;
 mod filter;
 pub(crate) mod first_use;
 mod leases_by_name;

@@ -42,6 +42,7 @@ pub(super) const LICENSES: Schema = Schema {
         include_str!("schema/licenses_9_sealed_keys.sql"),
         include_str!("schema/licenses_10_webhooks.sql"),
         include_str!("schema/licenses_11_software.sql"),
+        include_str!("schema/licenses_12_credits.sql"),
     ],
 };
 
@@ -58,6 +59,7 @@ pub(super) const LEDGER: Schema = Schema {
         include_str!("schema/ledger_6_quarters.sql"),
         include_str!("schema/ledger_7_instance_numbers.sql"),
         include_str!("schema/ledger_8_events.sql"),
+        include_str!("schema/ledger_9_credits.sql"),
     ],
 };
 

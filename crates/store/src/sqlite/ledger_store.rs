@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use model::{InstanceId, LicenseId, Timestamp};
 
 use super::{LedgerSession, SqliteStore, quota, rollups};
+use crate::credits::CreditStore;
 use crate::error::Error;
 use crate::ledger::{RollupBatch, RollupRow, StockTaking};
 use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound, QuotaStore};
@@ -15,6 +16,10 @@ use crate::sql::{at_once, manifest};
 
 #[async_trait]
 impl QuotaStore for SqliteStore {
+    fn credits(&self) -> Result<&dyn CreditStore, Error> {
+        Ok(self)
+    }
+
     async fn lease(
         &self,
         instance: InstanceId,

@@ -11,6 +11,7 @@ mod audit;
 mod backend_error;
 mod conn;
 mod convert;
+mod credits;
 mod db_session;
 mod db_threads;
 mod dictionary;
@@ -122,6 +123,8 @@ pub struct SqliteStore {
     ledger: DbThreads<LedgerSession>,
     nodes: node::Nodes,
     used: UsedLicenses,
+    /// Held while a balance is changed by hand, which takes both files.
+    adjusting: tokio::sync::Mutex<()>,
 }
 
 impl SqliteStore {
@@ -171,6 +174,7 @@ impl SqliteStore {
             )?,
             nodes: node::Nodes::default(),
             used: UsedLicenses::default(),
+            adjusting: tokio::sync::Mutex::default(),
         })
     }
 }

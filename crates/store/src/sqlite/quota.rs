@@ -9,7 +9,7 @@ use super::backend_error::BackendError;
 use super::convert::{MAX_COUNT, count, counted, id, read_id};
 use crate::ledger::Spent;
 use crate::quota::{Balance, LeaseGrant, LeaseKey, LeaseRequest, LeaseRound};
-use crate::rules::refill::{BalanceRow, Terms, next_refill_at, present};
+use crate::rules::refill::{BalanceRow, Terms, adjust, is_to_adjust, next_refill_at, present};
 use crate::tokens::TOKENS;
 
 /// The number of periods before the present one that are kept. In those before nothing is leased,
@@ -121,13 +121,9 @@ fn lease_one(
     let license_id = request.key.license_id;
     let (key, free) = match request.key.counter {
         Counter::Remaining => {
-            let written = read_balance(connection, license_id)?;
-            let Some(row) = present(written, terms, now) else {
+            let Some(row) = refresh_balance(connection, license_id, terms, now)? else {
                 return Ok(nothing(request.key));
             };
-            if written != Some(row) {
-                write_balance(connection, license_id, &row, written)?;
-            }
             let key = LeaseKey {
                 period: row.epoch,
                 ..request.key
@@ -183,6 +179,44 @@ fn held_elsewhere(
         units = units.saturating_add(counted(row.get(0)?));
     }
     Ok(units)
+}
+
+/// Returns the balance as it is at a time, after it was written down; `None`: nothing is counted.
+pub(super) fn refresh_balance(
+    connection: &Connection,
+    license_id: LicenseId,
+    terms: &Terms,
+    now: Timestamp,
+) -> Result<Option<BalanceRow>, BackendError> {
+    let written = read_balance(connection, license_id)?;
+    let row = adjusted(connection, license_id, terms, present(written, terms, now))?;
+    if let Some(row) = row.filter(|row| written != Some(*row)) {
+        write_balance(connection, license_id, &row, written)?;
+    }
+    Ok(row)
+}
+
+/// Applies credits and debits to a balance that is present.
+fn adjusted(
+    connection: &Connection,
+    license_id: LicenseId,
+    terms: &Terms,
+    row: Option<BalanceRow>,
+) -> Result<Option<BalanceRow>, BackendError> {
+    let Some(mut row) = row else { return Ok(None) };
+    if is_to_adjust(&row, terms) {
+        let (held, _) = outstanding(connection, remaining_of(license_id, row.epoch))?;
+        adjust(&mut row, terms, held);
+    }
+    Ok(Some(row))
+}
+
+const fn remaining_of(license_id: LicenseId, epoch: u32) -> LeaseKey {
+    LeaseKey {
+        license_id,
+        counter: Counter::Remaining,
+        period: epoch,
+    }
 }
 
 fn free_of_balance(
@@ -280,8 +314,8 @@ fn read_balance(
     connection: &Connection,
     license_id: LicenseId,
 ) -> Result<Option<BalanceRow>, BackendError> {
-    let sql = "SELECT epoch, granted, settled, balance_stamp, refill_stamp, refilled_through FROM balances
-        WHERE license = ?1";
+    let sql = "SELECT epoch, granted, settled, balance_stamp, refill_stamp, refilled_through, credited, debited,
+        debits_taken FROM balances WHERE license = ?1";
     let row = connection
         .prepare_cached(sql)?
         .query_row([id(license_id.as_u128())], |row| {
@@ -292,6 +326,9 @@ fn read_balance(
                 balance_stamp: row.get(3)?,
                 refill_stamp: row.get(4)?,
                 refilled_through: row.get(5)?,
+                credited: counted(row.get(6)?),
+                debited: counted(row.get(7)?),
+                debits_taken: counted(row.get(8)?),
             })
         })
         .optional()?;
@@ -305,7 +342,7 @@ fn write_balance(
     before: Option<BalanceRow>,
 ) -> Result<(), BackendError> {
     let sql = "INSERT OR REPLACE INTO balances (license, epoch, granted, settled, balance_stamp, refill_stamp,
-        refilled_through) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        refilled_through, credited, debited, debits_taken) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     connection.prepare_cached(sql)?.execute(params![
         id(license_id.as_u128()),
         row.epoch,
@@ -314,6 +351,9 @@ fn write_balance(
         row.balance_stamp,
         row.refill_stamp,
         row.refilled_through,
+        count(row.credited),
+        count(row.debited),
+        count(row.debits_taken),
     ])?;
     if before.is_some_and(|before| before.epoch != row.epoch) {
         // The leases of older epochs are void: spending that is reported for them later finds no
@@ -335,22 +375,29 @@ pub(super) fn balance(
 ) -> Result<Option<Balance>, BackendError> {
     let snapshot = connection.unchecked_transaction()?;
     let written = read_balance(&snapshot, license_id)?;
-    let Some(row) = present(written, terms, now) else {
+    let row = present(written, terms, now);
+    let Some(row) = adjusted(&snapshot, license_id, terms, row)? else {
         return Ok(None);
     };
-    let key = LeaseKey {
-        license_id,
-        counter: Counter::Remaining,
-        period: row.epoch,
-    };
-    let (held, spent) = outstanding(&snapshot, key)?;
-    Ok(Some(Balance {
+    shown(&snapshot, terms, license_id, &row, now).map(Some)
+}
+
+/// Returns a balance as reports show it.
+pub(super) fn shown(
+    connection: &Connection,
+    terms: &Terms,
+    license_id: LicenseId,
+    row: &BalanceRow,
+    now: Timestamp,
+) -> Result<Balance, BackendError> {
+    let (held, spent) = outstanding(connection, remaining_of(license_id, row.epoch))?;
+    Ok(Balance {
         granted: row.granted,
         spent: row.settled.saturating_add(spent),
         leased: held.saturating_sub(spent),
         epoch: row.epoch,
         next_refill_at: next_refill_at(terms, now),
-    }))
+    })
 }
 
 // === what becomes of leases ===

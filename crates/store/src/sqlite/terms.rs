@@ -9,7 +9,7 @@ use model::{LicenseId, Timestamp};
 use rusqlite::{Connection, Row};
 
 use super::backend_error::BackendError;
-use super::convert::{MAX_COUNT, id, read_optional_text};
+use super::convert::{MAX_COUNT, counted, id, read_optional_text};
 use super::file::{Access, DatabaseFile, OpenFile};
 use crate::error::Error;
 use crate::rules::refill::Terms;
@@ -61,7 +61,8 @@ fn read(
     licenses: impl Iterator<Item = LicenseId>,
 ) -> Result<HashMap<LicenseId, Terms>, BackendError> {
     let snapshot = connection.unchecked_transaction()?;
-    let sql = "SELECT remaining, refill, created_at, balance_stamp, refill_stamp FROM licenses WHERE id = ?1";
+    let sql = "SELECT remaining, refill, created_at, balance_stamp, refill_stamp, credited, debited
+        FROM licenses WHERE id = ?1";
     let mut statement = snapshot.prepare_cached(sql)?;
     let mut terms = HashMap::new();
     for license in licenses {
@@ -84,5 +85,7 @@ fn read_terms(row: &Row<'_>) -> Result<Terms, BackendError> {
         created_at: Timestamp::from_micros(row.get(2)?),
         balance_stamp: row.get(3)?,
         refill_stamp: row.get(4)?,
+        credited: counted(row.get(5)?),
+        debited: counted(row.get(6)?),
     })
 }
