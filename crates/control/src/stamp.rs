@@ -157,12 +157,13 @@ impl Services {
                 units.as_ref().map_or(&[][..], |units| &units[..]),
             ],
             reference: CallId::generate().as_u128(),
+            prepared: None,
             lifetime: StampRequest::REMEMBERED,
             dead: &self.api().ledger.earlier_starts(),
         };
         match self.licensing().once(&once).await.map_err(Fault::from)? {
             Idempotency::Run(claim) => self.claimed_stamp(&request, license.id, claim).await,
-            Idempotency::Replay(answer) => serde_json::from_slice(&answer)
+            Idempotency::Replay { answer, .. } => serde_json::from_slice(&answer)
                 .map_err(|error| StampError::Fault(Fault::internal(&error))),
             Idempotency::InProgress => Err(StampError::InProgress),
             Idempotency::Conflict => Err(StampError::Conflict),

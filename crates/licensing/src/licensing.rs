@@ -17,7 +17,9 @@ use crate::keys::{KeyCopies, LicenseKeys};
 use crate::leases::LeaseTask;
 use crate::license::{CachedLicense, LicenseQueues};
 use crate::load::LicenseLoader;
-use crate::operations::{AppSecretCache, ExpiryTask, InFlight, ManagementCache, RequestTokens};
+use crate::operations::{
+    AppSecretCache, ExpiryTask, InFlight, ManagementCache, PreparedAnswers, RequestTokens,
+};
 use crate::options::LicensingOptions;
 use crate::plans::{CurrentPlans, Plans};
 use crate::software::SoftwareApps;
@@ -36,6 +38,8 @@ pub struct Licensing {
     pub(crate) software_apps: SoftwareApps,
     /// The idempotent operations that are running in this process.
     pub(crate) in_flight: Arc<InFlight>,
+    /// The idempotent operations that are done, which the store does not know yet.
+    pub(crate) prepared: PreparedAnswers,
     // The parts, each with its own fields and background work.
     pub(crate) plans: Arc<CurrentPlans>,
     pub(crate) cache: Arc<LicenseCache>,
@@ -153,6 +157,7 @@ impl Licensing {
             management,
             app_secrets: AppSecretCache::default(),
             in_flight: Arc::default(),
+            prepared: PreparedAnswers::default(),
             plans,
             cache,
             queues,
@@ -173,6 +178,7 @@ impl Licensing {
                 self.expiry.run(),
                 self.queues.last_uses.run(&*self.store),
                 self.follow_software(),
+                self.prepared.run(&*self.store),
             )
         };
         tokio::select! {
@@ -180,6 +186,7 @@ impl Licensing {
             _ = work => {}
         }
         self.write_last_uses().await;
+        self.write_finished().await;
         // What was denied in the last minute is written before the end.
         let next_minute = self.clock.now().plus_micros(60_000_000);
         self.audit.end_minutes(next_minute).await;

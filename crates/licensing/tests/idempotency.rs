@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use licensing::{Idempotency, IdempotencyGuard, IdempotentRequest};
+use model::Timestamp;
 use store::{ClaimKind, LedgerStore};
-use support::{World, options};
+use support::{FaultyStore, World, options};
+use testkit::eventually::eventually_async;
 
 const NAME: &[&[u8]] = &[b"account", b"key"];
 
@@ -19,6 +21,7 @@ const fn request(content: &'static [&'static [u8]], reference: u128) -> Idempote
         name: NAME,
         content,
         reference,
+        prepared: None,
         lifetime: Duration::from_secs(3_600),
         dead: &[],
     }
@@ -51,7 +54,7 @@ async fn of_many_who_ask_one_does_it_and_the_others_get_its_answer() {
     let answer = b"done".to_vec();
     world.licensing.finish_once(claim, answer).await.unwrap();
     let again = world.licensing.once(&request(&[b"a"], 0)).await.unwrap();
-    assert!(matches!(again, Idempotency::Replay(answer) if answer == b"done"));
+    assert!(matches!(again, Idempotency::Replay { answer, .. } if answer == b"done"));
     let other = world.licensing.once(&request(&[b"b"], 0)).await.unwrap();
     assert!(matches!(other, Idempotency::Conflict), "{other:?}");
 }
@@ -107,6 +110,76 @@ async fn what_a_dead_start_left_is_taken_over_where_its_journal_is_being_read() 
     };
     let claim = mine(world.licensing.once(&again).await.unwrap());
     assert_eq!(claim.reference, 1, "what was recorded can be found");
+}
+
+const PREPARED: IdempotentRequest<'static> = IdempotentRequest {
+    prepared: Some(b"prepared"),
+    ..request(&[b"a"], 1)
+};
+
+async fn answer_of(world: &World) -> Option<(Vec<u8>, Timestamp)> {
+    match world.licensing.once(&PREPARED).await.unwrap() {
+        Idempotency::Replay { answer, claimed_at } => Some((answer, claimed_at)),
+        Idempotency::InProgress => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_prepared_answer_is_given_here_at_once_and_elsewhere_when_the_store_knows_that_it_is_done()
+ {
+    let world = World::new().await;
+    let other = world.neighbour(options()).await;
+    let claim = mine(world.licensing.once(&PREPARED).await.unwrap());
+    let given = Some((b"prepared".to_vec(), world.now()));
+    assert_eq!(answer_of(&world).await, None);
+    assert_eq!(answer_of(&other).await, None);
+    world.licensing.finish_prepared(claim);
+    assert_eq!(answer_of(&world).await, given);
+    let conflict = world.licensing.once(&request(&[b"b"], 1)).await.unwrap();
+    assert!(matches!(conflict, Idempotency::Conflict), "{conflict:?}");
+    // Nobody asks for it to be written.
+    let known = async || answer_of(&other).await == given;
+    eventually_async("another gate is told", known).await;
+    assert_eq!(answer_of(&world).await, given);
+}
+
+#[tokio::test]
+async fn an_answer_that_the_store_cannot_be_told_of_is_kept_until_it_can() {
+    let world = World::new().await;
+    let other = world.neighbour(options()).await;
+    let claim = mine(world.licensing.once(&PREPARED).await.unwrap());
+    let given = Some((b"prepared".to_vec(), world.now()));
+    FaultyStore::set(&world.store.dead, true);
+    world.licensing.finish_prepared(claim);
+    world.licensing.write_finished().await;
+    assert_eq!(answer_of(&world).await, given, "it is given from memory");
+    assert_eq!(answer_of(&other).await, None, "this gate may be at it");
+    FaultyStore::set(&world.store.dead, false);
+    // At the stop, what waits is written.
+    world.licensing.clone().run(async {}).await;
+    assert_eq!(answer_of(&other).await, given);
+}
+
+#[tokio::test]
+async fn whoever_takes_over_is_told_the_prepared_answer_of_the_first_try() {
+    let world = World::new().await;
+    let dead = world.neighbour(options()).await;
+    drop(mine(dead.licensing.once(&PREPARED).await.unwrap()));
+    let finished = world.store.finish_instance(dead.instance, world.now());
+    finished.await.unwrap();
+    let again = IdempotentRequest {
+        prepared: Some(b"another"),
+        reference: 2,
+        ..PREPARED
+    };
+    let claim = mine(world.licensing.once(&again).await.unwrap());
+    assert_eq!(claim.reference, 1);
+    assert_eq!(claim.prepared.as_deref(), Some(&b"prepared"[..]));
+    world.licensing.finish_prepared(claim);
+    world.licensing.write_finished().await;
+    let given = answer_of(&world).await.expect("it is done");
+    assert_eq!(given.0, b"prepared");
 }
 
 #[tokio::test]

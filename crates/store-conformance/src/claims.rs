@@ -23,6 +23,7 @@ fn new(kind: ClaimKind, reference: u128) -> NewClaim {
         content: [1; 32],
         owner: InstanceId::from_u128(9),
         reference,
+        prepared: None,
         at: hours(0),
         expires_at: hours(1),
     }
@@ -69,6 +70,63 @@ pub async fn of_many_tries_one_wins_and_the_others_see_what_it_gave<F: StoreFact
     }
     let other = claims(&store).claim(new(ClaimKind::Nonce, 1)).await;
     assert_eq!(other, Ok(Claimed::Won), "another kind has keys of its own");
+}
+
+/// Each of many claims gets its own answer, and no claim a second one.
+pub async fn claims_are_finished_with_the_answers_that_they_were_prepared_with<F: StoreFactory>() {
+    let place = F::fresh().await;
+    let store = place.open().await;
+    let prepared = |number: u8, answer: Option<&str>| {
+        let mut new = new(ClaimKind::Nonce, number.into());
+        new.key.digest = [number; 32];
+        new.prepared = answer.map(|answer| answer.as_bytes().to_vec());
+        new
+    };
+    let news = [
+        prepared(1, Some("one")),
+        prepared(2, Some("")),
+        prepared(3, None),
+        prepared(4, Some("four")),
+        NewClaim {
+            key: ClaimKey {
+                kind: ClaimKind::Stamp,
+                digest: [1; 32],
+            },
+            ..prepared(1, Some("another kind"))
+        },
+    ];
+    for new in &news {
+        let claimed = claims(&store).claim(new.clone()).await;
+        assert_eq!(claimed, Ok(Claimed::Won));
+        let seen = lost(&store, new.clone()).await;
+        assert_eq!((seen.prepared, seen.answer), (new.prepared.clone(), None));
+    }
+    let first = claims(&store).finish_claim(news[3].key, b"first".to_vec(), hours(1));
+    assert_eq!(first.await, Ok(true));
+    let mut keys: Vec<ClaimKey> = news[..4].iter().map(|new| new.key).collect();
+    keys.push(key(ClaimKind::Nonce));
+    let finish = async || claims(&store).finish_prepared(keys.clone()).await;
+    assert_eq!(finish().await, Ok(2));
+    assert_eq!(finish().await, Ok(0));
+    assert_eq!(claims(&store).finish_prepared(Vec::new()).await, Ok(0));
+    let answers = [Some("one"), Some(""), None, Some("first"), None];
+    for (new, answer) in news.iter().zip(answers) {
+        let kept = lost(&store, new.clone()).await;
+        let answer = answer.map(|answer| answer.as_bytes().to_vec());
+        assert_eq!(kept.answer, answer, "{new:?}");
+        assert_eq!(kept.expires_at, hours(1));
+        let left = answer.is_none().then(|| new.prepared.clone()).flatten();
+        assert_eq!(kept.prepared, left, "{new:?}");
+    }
+    let again = NewClaim {
+        prepared: Some(b"anew".to_vec()),
+        at: hours(2),
+        expires_at: hours(3),
+        ..news[0].clone()
+    };
+    assert_eq!(claims(&store).claim(again.clone()).await, Ok(Claimed::Won));
+    let seen = lost(&store, again.clone()).await;
+    assert_eq!((seen.prepared, seen.answer), (again.prepared, None));
 }
 
 /// The answer is that of the first that finished, also after the store was opened again.

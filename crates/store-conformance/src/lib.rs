@@ -196,6 +196,7 @@ macro_rules! instantiate_domain_conformance {
             claims {
                 of_many_tries_one_wins_and_the_others_see_what_it_gave,
                 a_finished_claim_keeps_its_first_answer_until_it_expires,
+                claims_are_finished_with_the_answers_that_they_were_prepared_with,
                 a_claim_is_given_back_or_taken_over_by_one,
                 claims_that_expired_are_swept_and_no_others,
             }

@@ -3,12 +3,14 @@
 //! As SQL, for whoever writes another store:
 //!
 //! ```sql
-//! CREATE TABLE claims (kind, digest, content, owner, reference, attempt, finished, answer, claimed_at, expires_at,
+//! CREATE TABLE claims (kind, digest, content, owner, reference, attempt, finished, answer, prepared, claimed_at, expires_at,
 //!   PRIMARY KEY (kind, digest));
 //! -- claim: won if a row was written
 //! INSERT INTO claims … ON CONFLICT (kind, digest) DO UPDATE SET … WHERE claims.expires_at <= :now;
 //! -- take over: won if a row was changed
 //! UPDATE claims SET owner = :owner, attempt = attempt + 1 WHERE kind = … AND digest = … AND NOT finished AND attempt = :seen;
+//! -- finish as prepared
+//! UPDATE claims SET answer = prepared, finished = true WHERE (kind, digest) IN (…) AND NOT finished AND prepared IS NOT NULL;
 //! ```
 
 use async_trait::async_trait;
@@ -52,6 +54,8 @@ pub struct NewClaim {
     /// The reference that the winner gives to its work, as the bits of a call id, so that the work
     /// can be found again; 0: none.
     pub reference: u128,
+    /// The answer that is given once the work is done; `None`: the work makes it.
+    pub prepared: Option<Vec<u8>>,
     /// The time of the try.
     pub at: Timestamp,
     /// The time at which it is forgotten. A claim that has expired can be won again.
@@ -71,6 +75,9 @@ pub struct Claim {
     pub attempt: u32,
     /// The answer of its work, once it is finished; it may be empty.
     pub answer: Option<Vec<u8>>,
+    /// The answer that is given once its work is done, as long as that is not known; `None`: the
+    /// work makes it.
+    pub prepared: Option<Vec<u8>>,
     /// The time at which it was won.
     pub claimed_at: Timestamp,
     /// The time at which it is forgotten.
@@ -121,6 +128,11 @@ pub trait ClaimStore: Send + Sync + 'static {
         answer: Vec<u8>,
         expires_at: Timestamp,
     ) -> Result<bool, Error>;
+
+    /// Finishes claims with the answers that they were prepared with; they expire as they would
+    /// have. Those that are finished, gone or were not prepared stay as they are. One statement.
+    /// Returns how many were finished.
+    async fn finish_prepared(&self, keys: Vec<ClaimKey>) -> Result<u64, Error>;
 
     /// Releases a claim whose work had no effect, so that it can be won again. A finished one
     /// stays. Returns whether it was released.

@@ -73,6 +73,7 @@ pub(crate) async fn guard(
         name: &name,
         content: &[&body],
         reference: 0,
+        prepared: None,
         lifetime: TTL,
         dead: &state.ledger.earlier_starts(),
     };
@@ -86,7 +87,7 @@ pub(crate) async fn guard(
             let response = next.run(request).await;
             keep(&state, claim, &name, response).await
         }
-        Idempotency::Replay(sealed) => replay(&state, &name, &sealed),
+        Idempotency::Replay { answer: sealed, .. } => replay(&state, &name, &sealed),
         Idempotency::InProgress => {
             let detail = "the same request is being worked on";
             Err(Problem::new(Code::IdempotencyInProgress, detail)

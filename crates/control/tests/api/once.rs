@@ -129,6 +129,7 @@ async fn a_request_that_broke_off_is_not_done_again_and_says_so() {
         name: &[b"operator", b"/licenses", b"k"],
         content: &[BODY.as_bytes()],
         reference: 0,
+        prepared: None,
         lifetime: Duration::from_secs(60),
         dead: &[],
     };

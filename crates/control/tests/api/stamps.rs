@@ -135,6 +135,7 @@ async fn broken_off(world: &World, license: LicenseId, id: &str, call_id: CallId
             b"",
         ],
         reference: call_id.as_u128(),
+        prepared: None,
         lifetime: StampRequest::REMEMBERED,
         dead: &[],
     };

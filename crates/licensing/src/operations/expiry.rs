@@ -19,6 +19,9 @@ pub(crate) struct ExpiryTask {
 impl ExpiryTask {
     /// The number of tokens or claims that one statement ends.
     const BATCH_SIZE: usize = 1_000;
+    /// The number of statements that remove claims at once: of nonces there is one for each
+    /// validation.
+    const MAX_BATCHES: usize = 50;
     /// The time for which the outcome of a token can be asked for.
     const RESULT_TTL: Duration = Duration::from_secs(30 * 24 * 3_600);
 
@@ -43,7 +46,11 @@ impl ExpiryTask {
             tokens.forget_tokens(before, Self::BATCH_SIZE).await?;
         }
         if let Ok(claims) = self.store.claims() {
-            claims.sweep_claims(now, Self::BATCH_SIZE).await?;
+            for _ in 0..Self::MAX_BATCHES {
+                if claims.sweep_claims(now, Self::BATCH_SIZE).await? < Self::BATCH_SIZE {
+                    break;
+                }
+            }
         }
         Ok(())
     }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use chacha20poly1305::aead::{Aead, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
-use model::InstanceId;
+use model::{InstanceId, Timestamp};
 use sha2::{Digest, Sha256};
 use store::{Claim, ClaimKey, ClaimKind, Claimed, NewClaim};
 
 use super::in_flight::InFlight;
+use super::prepared::Prepared;
 use super::time::after;
 use crate::error::Error;
 use crate::keys::random;
@@ -28,6 +29,10 @@ pub struct IdempotentRequest<'a> {
     pub content: &'a [&'a [u8]],
     /// A reference by which the operation can be found again, as the bits of a call id; 0: none.
     pub reference: u128,
+    /// The answer, if it is known before the operation is done. It is kept with the claim, to be
+    /// given when [`Licensing::finish_prepared`] says that the operation is done. `None`: the
+    /// operation makes its answer.
+    pub prepared: Option<&'a [u8]>,
     /// The time for which the request is remembered.
     pub lifetime: Duration,
     /// The instances that are dead and whose records are read here, though they are not all in the
@@ -40,8 +45,13 @@ pub struct IdempotentRequest<'a> {
 pub enum Idempotency {
     /// The caller has to carry out the operation, and then to finish or release the guard.
     Run(IdempotencyGuard),
-    /// The operation was done before, with this answer.
-    Replay(Vec<u8>),
+    /// The operation was done before.
+    Replay {
+        /// The answer that was given.
+        answer: Vec<u8>,
+        /// The time at which the operation was asked for first.
+        claimed_at: Timestamp,
+    },
     /// Another caller is carrying the operation out now: ask again in a moment.
     InProgress,
     /// The name was used for something else.
@@ -53,13 +63,18 @@ pub enum Idempotency {
 #[derive(Debug)]
 pub struct IdempotencyGuard {
     key: ClaimKey,
+    content: [u8; 32],
     lifetime: Duration,
+    claimed_at: Timestamp,
+    expires_at: Timestamp,
     in_flight: Arc<InFlight>,
     /// The reference by which the operation can be found again: that of the first try.
     pub reference: u128,
     /// The time at which an earlier try began that was not finished; how far it came is not known.
     /// `None`: there was none.
-    pub broken_off: Option<model::Timestamp>,
+    pub broken_off: Option<Timestamp>,
+    /// The prepared answer: that of the first try. `None`: the operation makes its answer.
+    pub prepared: Option<Vec<u8>>,
 }
 
 impl Drop for IdempotencyGuard {
@@ -84,22 +99,36 @@ impl Licensing {
         if !self.in_flight.begin(key) {
             return Ok(Idempotency::InProgress);
         }
+        let now = self.clock.now();
+        let content = digest(request.content);
         let mut guard = IdempotencyGuard {
             key,
+            content,
             lifetime: request.lifetime,
+            claimed_at: now,
+            expires_at: after(now, request.lifetime),
             in_flight: self.in_flight.clone(),
             reference: request.reference,
             broken_off: None,
+            prepared: request.prepared.map(<[u8]>::to_vec),
         };
-        let now = self.clock.now();
-        let content = digest(request.content);
+        if let Some(done) = self.prepared.of(&key, now) {
+            return Ok(match done.content == content {
+                true => Idempotency::Replay {
+                    answer: done.answer,
+                    claimed_at: done.claimed_at,
+                },
+                false => Idempotency::Conflict,
+            });
+        }
         let new = NewClaim {
             key,
             content,
             owner: self.instance,
             reference: request.reference,
+            prepared: guard.prepared.clone(),
             at: now,
-            expires_at: after(now, request.lifetime),
+            expires_at: guard.expires_at,
         };
         let claim = match self.store.claims()?.claim(new).await? {
             Claimed::Won => return Ok(Idempotency::Run(guard)),
@@ -109,13 +138,18 @@ impl Licensing {
             return Ok(Idempotency::Conflict);
         }
         if let Some(answer) = claim.answer {
-            return Ok(Idempotency::Replay(answer));
+            return Ok(Idempotency::Replay {
+                answer,
+                claimed_at: claim.claimed_at,
+            });
         }
         if !self.take_over(key, &claim, request.dead).await? {
             return Ok(Idempotency::InProgress);
         }
         guard.reference = claim.reference;
         guard.broken_off = Some(claim.claimed_at);
+        (guard.claimed_at, guard.expires_at) = (claim.claimed_at, claim.expires_at);
+        guard.prepared = claim.prepared;
         Ok(Idempotency::Run(guard))
     }
 
@@ -155,6 +189,31 @@ impl Licensing {
         let claims = self.store.claims()?;
         claims.finish_claim(claim.key, answer, expires_at).await?;
         Ok(())
+    }
+
+    /// Says that an operation is done whose answer was prepared, so that the answer is given again
+    /// until the claim ends. Waits for nothing: the store is told in the background, for many at
+    /// once, and until then the answer is given from memory. If this process dies before, the next
+    /// who asks takes the claim over, and must find out by its reference that the operation is done;
+    /// so must they where too many answers wait. An operation without a prepared answer stays
+    /// claimed.
+    pub fn finish_prepared(&self, mut claim: IdempotencyGuard) {
+        if let Some(answer) = claim.prepared.take() {
+            let prepared = Prepared {
+                content: claim.content,
+                answer,
+                claimed_at: claim.claimed_at,
+                expires_at: claim.expires_at,
+            };
+            // Before the guard is dropped, so that whoever is let in by that sees it.
+            self.prepared.add(claim.key, prepared);
+        }
+    }
+
+    /// Tells the store which operations with prepared answers are done, as [`Licensing::run`] does
+    /// all the time and at its end. What cannot be written is kept for the next time.
+    pub async fn write_finished(&self) {
+        self.prepared.write(&*self.store).await;
     }
 
     /// Records that nothing was done, so that the operation can be asked for again.

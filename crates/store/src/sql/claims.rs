@@ -8,7 +8,7 @@ use crate::claims::{Claim, ClaimKey, ClaimStore, Claimed, NewClaim};
 use crate::error::Error;
 
 /// The columns in the order that [`read_claim`] reads.
-const CLAIM: &str = "content, owner, reference, attempt, answer, claimed_at, expires_at";
+const CLAIM: &str = "content, owner, reference, attempt, answer, prepared, claimed_at, expires_at";
 
 #[async_trait]
 impl<B: Backend> ClaimStore for B {
@@ -58,11 +58,35 @@ impl<B: Backend> ClaimStore for B {
             Box::pin(async move {
                 let (key, answer, expires_at) = asked;
                 let statement = sql!(
-                    "UPDATE claims SET answer = $3, expires_at = $4
+                    "UPDATE claims SET answer = $3, prepared = NULL, expires_at = $4
                     WHERE kind = $1 AND digest = $2 AND answer IS NULL"
                 );
                 let values = values![kind(key), &key.digest, answer, *expires_at];
                 Ok(sql.execute(statement, &values).await? == 1)
+            })
+        })
+        .await
+    }
+
+    async fn finish_prepared(&self, keys: Vec<ClaimKey>) -> Result<u64, Error> {
+        // Two digits of the kind, then the digest in hexadecimal digits.
+        let text = |key: &ClaimKey| format!("{:02}{}", kind(key), hex::encode(key.digest));
+        let keys: Vec<String> = keys.iter().map(text).collect();
+        self.run(Part::Licenses, Kind::Batch, keys, |sql, keys| {
+            Box::pin(async move {
+                // The cross join makes SQLite look claims up by their index: it would scan all of
+                // them for each key.
+                let statement = sql!(
+                    postgres: "UPDATE claims AS c SET answer = c.prepared, prepared = NULL
+                    FROM unnest($1::text[]) AS n (key)
+                    WHERE c.kind = substr(n.key, 1, 2)::smallint AND c.digest = decode(substr(n.key, 3), 'hex')
+                    AND c.answer IS NULL AND c.prepared IS NOT NULL",
+                    sqlite: "UPDATE claims SET answer = prepared, prepared = NULL WHERE rowid IN (
+                      SELECT c.rowid FROM json_each($1) n CROSS JOIN claims c
+                      ON c.kind = CAST(substr(n.value, 1, 2) AS INTEGER) AND c.digest = unhex(substr(n.value, 3))
+                    ) AND answer IS NULL AND prepared IS NOT NULL",
+                );
+                sql.execute(statement, &[Value::Texts(keys.clone())]).await
             })
         })
         .await
@@ -107,10 +131,11 @@ fn kind(key: &ClaimKey) -> i64 {
 
 async fn claim<S: Sql>(sql: &S, new: &NewClaim) -> Outcome<Claimed, S> {
     let statement = sql!(
-        "INSERT INTO claims AS c (kind, digest, content, owner, reference, claimed_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        "INSERT INTO claims AS c (kind, digest, content, owner, reference, prepared, claimed_at, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
         ON CONFLICT (kind, digest) DO UPDATE SET content = excluded.content, owner = excluded.owner,
-        reference = excluded.reference, attempt = 0, answer = NULL, claimed_at = excluded.claimed_at,
+        reference = excluded.reference, attempt = 0, answer = NULL, prepared = excluded.prepared,
+        claimed_at = excluded.claimed_at,
         expires_at = excluded.expires_at WHERE c.expires_at <= excluded.claimed_at"
     );
     let values = values![
@@ -119,6 +144,7 @@ async fn claim<S: Sql>(sql: &S, new: &NewClaim) -> Outcome<Claimed, S> {
         &new.content,
         new.owner,
         Value::Id(new.reference),
+        new.prepared.as_ref(),
         new.at,
         new.expires_at,
     ];
@@ -149,7 +175,8 @@ fn read_claim(row: &Row) -> Result<Claim, Error> {
         reference: row.get(2)?,
         attempt: row.get(3)?,
         answer: row.get(4)?,
-        claimed_at: row.get(5)?,
-        expires_at: row.get(6)?,
+        prepared: row.get(5)?,
+        claimed_at: row.get(6)?,
+        expires_at: row.get(7)?,
     })
 }
