@@ -21,7 +21,7 @@ use crate::fixtures::{
 use crate::webhooks::{hooks, keep, new_webhook};
 
 /// Makes deliveries of all events, and returns what a webhook is told, oldest first.
-async fn told(store: &Arc<dyn Store>, webhook: WebhookId) -> Vec<Event> {
+pub(crate) async fn told(store: &Arc<dyn Store>, webhook: WebhookId) -> Vec<Event> {
     while hooks(store).fan_out(100, hours(0)).await.expect("answers") > 0 {}
     let log = hooks(store).deliveries(webhook, DeliveryFilter::default(), None, 10_000);
     let log = log.await.expect("answers").into_iter();

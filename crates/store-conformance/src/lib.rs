@@ -31,6 +31,7 @@ pub mod quota;
 pub mod rollups;
 pub mod seals;
 pub mod sessions;
+pub mod software;
 pub mod tokens;
 pub mod usage;
 pub mod users;
@@ -188,7 +189,8 @@ macro_rules! instantiate_conformance {
     };
 }
 
-/// Makes a test of each property of stores that keep claims, request tokens and an audit log.
+/// Makes a test of each property of stores that keep claims, what software needs, request tokens and
+/// an audit log.
 #[macro_export]
 macro_rules! instantiate_domain_conformance {
     ($factory:ty) => {
@@ -199,6 +201,17 @@ macro_rules! instantiate_domain_conformance {
                 claims_are_finished_with_the_answers_that_they_were_prepared_with,
                 a_claim_is_given_back_or_taken_over_by_one,
                 claims_that_expired_are_swept_and_no_others,
+            }
+            software {
+                parallel_devices_never_take_more_slots_than_there_are,
+                a_device_is_bound_once_and_finds_a_slot_when_they_are_freed,
+                devices_that_are_not_counted_are_not_bound,
+                a_device_frees_the_others_once_in_the_life_of_a_license,
+                the_devices_of_an_app_are_freed_by_pages,
+                devices_that_are_bound_and_freed_are_told,
+                settings_replace_those_that_were_seen_and_no_others,
+                the_numbers_of_settings_are_in_the_order_of_commits,
+                as_many_devices_as_are_allowed_activate_offline_in_a_whole_life,
             }
             tokens {
                 a_token_comes_back_as_it_was_and_holds_its_units,

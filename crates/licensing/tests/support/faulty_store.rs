@@ -18,8 +18,8 @@ use store::{
     LeaseKey, LeaseRequest, LeaseRound, LedgerStore, LicenseChange, LicenseFilter, LicenseStore,
     ManagementKey, ManagementStore, NewLicense, NewManagementKey, NewTokens, NodeClaim, NodeStore,
     PlanNamed, QuotaStore, RefreshOutcome, RollupBatch, RollupRow, SealIntent, SealedFile,
-    SealedKey, SessionStore, Snapshot, SqliteStore, StockTaking, StoredLicense, StoredRefreshToken,
-    TokenStore, UserChange, UserStore,
+    SealedKey, SessionStore, Snapshot, SoftwareStore, SqliteStore, StockTaking, StoredLicense,
+    StoredRefreshToken, TokenStore, UserChange, UserStore,
 };
 use tokio::sync::Semaphore;
 
@@ -153,6 +153,10 @@ delegate!(LicenseStore {
 } {
     fn api_keys(&self) -> Result<&dyn ApiKeyStore, Error> {
         LicenseStore::api_keys(self.alive()?)
+    }
+
+    fn software(&self) -> Result<&dyn SoftwareStore, Error> {
+        LicenseStore::software(self.alive()?)
     }
 
     async fn license(&self, id: LicenseId) -> Result<Option<StoredLicense>, Error> {

@@ -1,8 +1,9 @@
 //! The events of licenses, written in the transaction of their change, for accounts that have a
 //! webhook.
 
-use model::AccountName;
+use model::{AccountName, LicenseId};
 
+use super::license_rows::get_all;
 use super::webhooks::outbox::{with_webhook, write};
 use super::{Outcome, Sql};
 use crate::audit::Changed;
@@ -26,6 +27,30 @@ pub(super) async fn tell_change<S: Sql>(
 ) -> Outcome<(), S> {
     let events = events_of(Some(&changed.before), &changed.after, sql.now());
     write(sql, &events).await
+}
+
+/// Writes down that the devices of licenses are freed, those of accounts that have a webhook.
+/// Called before it is done.
+pub(super) async fn tell_freed_devices<S: Sql>(
+    sql: &S,
+    licenses: &[(LicenseId, AccountName)],
+) -> Outcome<(), S> {
+    let told = with_webhook(sql, licenses.iter().map(|(_, account)| account)).await?;
+    let told = licenses
+        .iter()
+        .filter(|(_, account)| told.contains(account));
+    let told: Vec<_> = told.map(|(license, _)| *license).collect();
+    for some in told.chunks(AT_ONCE) {
+        let freed = get_all(sql, some).await?.into_iter().flat_map(|before| {
+            let after = StoredLicense {
+                devices: Vec::new(),
+                ..before.clone()
+            };
+            events_of(Some(&before), &after, sql.now())
+        });
+        write(sql, &freed.collect::<Vec<_>>()).await?;
+    }
+    Ok(())
 }
 
 /// Writes down that licenses are made, those of accounts that have a webhook. It costs one look-up

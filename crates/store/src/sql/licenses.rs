@@ -23,6 +23,7 @@ use crate::licenses::{
     Snapshot, StoredLicense,
 };
 use crate::rules::numbers;
+use crate::software::SoftwareStore;
 use crate::webhooks::WebhookStore;
 
 /// The largest number of licenses that are made as a command; more are an import, which lets
@@ -36,6 +37,10 @@ impl<B: Backend> LicenseStore for B {
     }
 
     fn webhooks(&self) -> Result<&dyn WebhookStore, Error> {
+        Ok(self)
+    }
+
+    fn software(&self) -> Result<&dyn SoftwareStore, Error> {
         Ok(self)
     }
 

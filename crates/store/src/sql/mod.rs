@@ -53,6 +53,7 @@ pub(crate) mod management;
 pub(crate) mod manifest;
 mod row;
 mod sessions;
+mod software;
 mod statement;
 pub(crate) mod tokens;
 mod touched;
