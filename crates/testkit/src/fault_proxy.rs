@@ -1,9 +1,9 @@
-//! A TCP proxy with the faults of networks: it delays, cuts, and goes silent.
+//! A TCP proxy with the faults of networks: it delays, cuts, goes silent, and loses answers.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,9 +20,26 @@ pub struct FaultProxy {
     accepting: Option<JoinHandle<()>>,
 }
 
+/// The way in which an answer is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The client's connection is closed without a byte of it.
+    Cut,
+    /// The client's connection stays open without a byte of it.
+    Silence,
+}
+
 #[derive(Debug)]
 struct State {
     target: SocketAddr,
+    /// The number of connections so far.
+    connections: AtomicU64,
+    /// The way in which the next answer is lost; `None`: it is not.
+    loss: Mutex<Option<Loss>>,
+    /// The number of answers that were lost so far.
+    lost: AtomicU64,
+    /// Whether new connections wait before they reach the server.
+    holds_new: AtomicBool,
     /// The number of cuts so far. Connections of an earlier generation are cut.
     generation: AtomicU64,
     /// Whether new connections are closed at once.
@@ -45,6 +62,10 @@ impl FaultProxy {
         let listener = TcpListener::bind(port.addr()).expect("the port is free");
         let state = Arc::new(State {
             target,
+            connections: AtomicU64::new(0),
+            loss: Mutex::new(None),
+            lost: AtomicU64::new(0),
+            holds_new: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             refuses: AtomicBool::new(false),
             is_silent: AtomicBool::new(false),
@@ -66,8 +87,28 @@ impl FaultProxy {
         self.port.addr()
     }
 
+    /// Returns the number of connections that clients made so far.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// Loses the next answer once its first bytes are here: the server has done the work and said
+    /// so, and the client learns nothing of it. From then on new connections wait until
+    /// [`heal`](Self::heal), so that the server can be ended and started again in between.
+    pub fn lose_next_answer(&self, how: Loss) {
+        *self.state.loss() = Some(how);
+    }
+
+    /// Returns the number of answers that were lost so far.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.state.lost.load(Ordering::SeqCst)
+    }
+
     /// Lets everything pass, at once.
     pub fn heal(&self) {
+        self.state.holds_new.store(false, Ordering::SeqCst);
         self.state.refuses.store(false, Ordering::SeqCst);
         self.state.is_silent.store(false, Ordering::SeqCst);
         self.state.delay.store(0, Ordering::SeqCst);
@@ -103,9 +144,27 @@ impl Drop for FaultProxy {
     }
 }
 
+impl State {
+    fn loss(&self) -> MutexGuard<'_, Option<Loss>> {
+        self.loss.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_loss(&self) -> Option<Loss> {
+        self.loss().take()
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::SeqCst)
+    }
+}
+
 fn accept(listener: &TcpListener, state: &Arc<State>) {
     for client in listener.incoming() {
-        if state.is_over.load(Ordering::SeqCst) {
+        state.connections.fetch_add(1, Ordering::SeqCst);
+        while state.holds_new.load(Ordering::SeqCst) && !state.is_over() {
+            std::thread::sleep(POLL_INTERVAL);
+        }
+        if state.is_over() {
             return;
         }
         if state.refuses.load(Ordering::SeqCst) {
@@ -119,11 +178,12 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
             continue;
         };
         let generation = state.generation.load(Ordering::SeqCst);
-        for (from, to) in [(client, server), (server_too, client_too)] {
+        let ways = [(client, server, false), (server_too, client_too, true)];
+        for (from, to, is_answer) in ways {
             let state = state.clone();
             std::thread::spawn(move || {
                 // Both sides are closed, however it ends.
-                let _ = pass(&from, &to, &state, generation);
+                let _ = pass(&from, &to, &state, generation, is_answer);
                 let _ = from.shutdown(Shutdown::Both);
                 let _ = to.shutdown(Shutdown::Both);
             });
@@ -136,14 +196,12 @@ fn pass(
     mut to: &TcpStream,
     state: &State,
     generation: u64,
+    is_answer: bool,
 ) -> io::Result<()> {
     from.set_read_timeout(Some(POLL_INTERVAL))?;
     from.set_nodelay(true)?;
     let mut buffer = [0; 16 * 1024];
-    let stands = || {
-        state.generation.load(Ordering::SeqCst) == generation
-            && !state.is_over.load(Ordering::SeqCst)
-    };
+    let stands = || state.generation.load(Ordering::SeqCst) == generation && !state.is_over();
     let silent = || state.is_silent.load(Ordering::SeqCst);
     while stands() {
         if silent() {
@@ -156,6 +214,16 @@ fn pass(
             Err(error) if is_timeout(&error) => continue,
             Err(error) => return Err(error),
         };
+        let loss = if is_answer { state.take_loss() } else { None };
+        if let Some(how) = loss {
+            state.holds_new.store(true, Ordering::SeqCst);
+            state.lost.fetch_add(1, Ordering::SeqCst);
+            // The client's own end of a silent connection is noticed by the other direction.
+            while how == Loss::Silence && stands() {
+                std::thread::sleep(POLL_INTERVAL);
+            }
+            return Ok(());
+        }
         let delay = state.delay.load(Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(delay));
         while silent() && stands() {
@@ -224,6 +292,26 @@ mod tests {
         assert!(ask(&connect(&proxy)).is_err());
         proxy.heal();
         assert_eq!(ask(&connect(&proxy)).unwrap(), b'x');
+    }
+
+    #[test]
+    fn an_answer_is_lost_once_and_whoever_comes_then_waits_until_it_is_healed() {
+        for how in [Loss::Cut, Loss::Silence] {
+            let proxy = FaultProxy::before(echo());
+            let stream = connect(&proxy);
+            assert_eq!(ask(&stream).unwrap(), b'x');
+            proxy.lose_next_answer(how);
+            let error = ask(&stream).unwrap_err();
+            assert_eq!(is_timeout(&error), how == Loss::Silence, "{error}");
+            assert_eq!(proxy.lost(), 1);
+            let next = connect(&proxy);
+            assert!(is_timeout(&ask(&next).unwrap_err()));
+            proxy.heal();
+            next.set_read_timeout(None).unwrap();
+            let mut answer = [0];
+            (&next).read_exact(&mut answer).unwrap();
+            assert_eq!((answer[0], proxy.connections()), (b'x', 2));
+        }
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub use audit::Audit;
 pub use balancer::Balancer;
 pub use client::{Connection, Request, Response};
 pub use config::{App, Config};
-pub use fault_proxy::FaultProxy;
+pub use fault_proxy::{FaultProxy, Loss};
 pub use gateway::{Cli, CliOutput, Gateway, License};
 pub use load::{Load, ObservedCall};
 pub use object_server::ObjectServer;
