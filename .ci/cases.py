@@ -13,6 +13,7 @@ CASES = {
     "apifew": range(1, 29),
     "APIMW": range(29, 50),
     "better-auth": range(68, 94),
+    "AuthForge": range(94, 101),
 }
 # The name of a test behind the attributes that make it one.
 TEST = re.compile(

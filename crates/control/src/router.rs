@@ -23,11 +23,12 @@ use crate::http::state::{Api, ControlState};
 use crate::jwks;
 use crate::protocol::apifew::Apifew;
 use crate::protocol::apimw::Apimw;
+use crate::protocol::authforge::{Developer, Public};
 use crate::protocol::better_auth::BetterAuth;
 use crate::protocol::{Protocol, mount};
 
 /// The protocols that every gate speaks.
-pub static SHIPPED: &[&dyn Protocol] = &[&Apifew, &Apimw, &BetterAuth];
+pub static SHIPPED: &[&dyn Protocol] = &[&Apifew, &Apimw, &BetterAuth, &Developer, &Public];
 
 /// The path of the native API's document, below [`document::BASE`].
 const DOCUMENT: &str = "/openapi.json";
@@ -83,7 +84,7 @@ impl Surfaces {
             let name = protocol.name();
             described.push(DescribedProtocol {
                 name,
-                documentation: format!("docs/protocols/{name}.md"),
+                documentation: protocol.documentation(),
                 paths,
             });
         }

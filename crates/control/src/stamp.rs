@@ -179,7 +179,7 @@ impl Services {
     ) -> Result<Stamp, StampError> {
         let call_id = CallId::from_u128(claim.reference);
         let recorded = match claim.broken_off {
-            Some(since) => self.recorded(license_id, call_id, since).await?,
+            Some(since) => self.recorded_call(license_id, call_id, since).await?,
             None => None,
         };
         let stamp = match recorded {
@@ -244,13 +244,17 @@ impl Services {
         }))
     }
 
-    /// Returns the record of a call that an earlier try may have left.
-    async fn recorded(
+    /// Returns the record of a call of a license that an earlier try may have left, which began at
+    /// `since`.
+    ///
+    /// # Errors
+    /// Whether there is one cannot be found out now.
+    pub(crate) async fn recorded_call(
         &self,
         license_id: LicenseId,
         call_id: CallId,
         since: Timestamp,
-    ) -> Result<Option<CallLine>, StampError> {
+    ) -> Result<Option<CallLine>, Fault> {
         let query = CallsQuery {
             license_id: Some(license_id),
             from: Some(since.plus_micros(-MAX_CLOCK_SKEW_US)),
@@ -259,7 +263,7 @@ impl Services {
         let failed = |error: ledger::Error| match error {
             ledger::Error::Store(error) => Fault::from(error),
             error @ ledger::Error::Behind => {
-                tracing::warn!(%error, "whether a stamp was recorded is not known");
+                tracing::warn!(%error, "whether a call was recorded is not known");
                 Fault::Unavailable
             }
             error => Fault::internal(&error),

@@ -57,4 +57,6 @@ pub use options::{LeaseOptions, LicensingOptions};
 pub use plans::{Allowance, AppTerms, DeclaredRoute, EffectiveLimits, Plans};
 pub use sessions::Sessions;
 pub use signing::Signing;
-pub use software::{Heartbeats, SoftwareApp, SoftwareSession, SoftwareTerms, Throttle};
+pub use software::{
+    Heartbeats, NewOfflineFile, SoftwareApp, SoftwareSession, SoftwareTerms, Throttle,
+};

@@ -86,7 +86,13 @@ fn operation(protocol: &str, one: &DescribedPath, method: &Method, schemas: &mut
     });
     let parameter =
         |name: &&str| json!({ "name": name, "in": "query", "schema": { "type": "string" } });
-    let parameters: Vec<_> = about.parameters().iter().map(parameter).collect();
+    let of_path = |name: &str| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } });
+    let in_path = one.path.split('/').filter_map(|part| {
+        let name = part.strip_prefix('{')?.strip_suffix('}')?;
+        Some(of_path(name))
+    });
+    let in_query = about.parameters().iter().map(parameter);
+    let parameters: Vec<_> = in_path.chain(in_query).collect();
     if !parameters.is_empty() {
         value["parameters"] = parameters.into();
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use model::masked;
 use serde::de::DeserializeOwned;
@@ -59,23 +59,29 @@ pub enum InputKind {
 /// # Errors
 /// Returns what is wrong with the body, with the field.
 pub async fn read_json<T: DeserializeOwned>(body: Body, limit: usize) -> Result<T, Input> {
-    let reading = axum::body::to_bytes(body, limit);
-    let body = tokio::time::timeout(BODY_TIMEOUT, reading).await;
-    let body = body
-        .map_err(|_| {
-            let seconds = BODY_TIMEOUT.as_secs();
-            Input::whole(
-                InputKind::TooSlow,
-                format!("send the body within {seconds} s"),
-            )
-        })?
-        .map_err(|_| Input::whole(InputKind::TooLarge, format!("send at most {limit} bytes")))?;
-    let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
-    parse(text)
+    parse(&read_bytes(body, limit).await?)
 }
 
-/// Parses JSON. An error names the field that is wrong.
-fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Input> {
+/// Reads a body of at most `limit` bytes as it was sent.
+///
+/// # Errors
+/// The body is longer, or did not arrive in time.
+pub(crate) async fn read_bytes(body: Body, limit: usize) -> Result<Bytes, Input> {
+    let reading = axum::body::to_bytes(body, limit);
+    let body = tokio::time::timeout(BODY_TIMEOUT, reading).await;
+    body.map_err(|_| {
+        let seconds = BODY_TIMEOUT.as_secs();
+        Input::whole(
+            InputKind::TooSlow,
+            format!("send the body within {seconds} s"),
+        )
+    })?
+    .map_err(|_| Input::whole(InputKind::TooLarge, format!("send at most {limit} bytes")))
+}
+
+/// Parses JSON, an empty text as `{}`. An error names the field that is wrong.
+pub(crate) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Input> {
+    let text = if text.is_empty() { b"{}" } else { text };
     // A list would be read as the fields in their order, an empty one as none of them.
     let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
     if first == Some(&b'[') {

@@ -14,6 +14,7 @@
 
 pub(crate) mod apifew;
 pub(crate) mod apimw;
+pub(crate) mod authforge;
 pub(crate) mod better_auth;
 mod mount;
 mod paths;
@@ -34,6 +35,11 @@ pub use paths::{About, HeadCredential, Paths};
 pub trait Protocol: Sync {
     /// Returns the name of the protocol, for the log and for its documentation.
     fn name(&self) -> &'static str;
+
+    /// Returns the path of its documentation in the repository.
+    fn documentation(&self) -> String {
+        format!("docs/protocols/{}.md", self.name())
+    }
 
     /// Returns the paths of the protocol, each with what its document says. A request to one of
     /// them is worked to its end even when its client is gone, so that no operation is left half

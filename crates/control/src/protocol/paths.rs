@@ -139,6 +139,33 @@ impl<S: Clone + Send + Sync + 'static> Paths<S> {
         Self { router, described }
     }
 
+    /// Describes a request to a path that is served already, by other methods of the same router.
+    #[must_use]
+    pub fn describe(
+        mut self,
+        methods: impl IntoIterator<Item = Method>,
+        path: &'static str,
+        about: About,
+    ) -> Self {
+        self.described.push(DescribedPath {
+            path,
+            methods: methods.into_iter().collect(),
+            about,
+        });
+        self
+    }
+
+    /// Serves a path that no document shows, to answer in the protocol's words that there is
+    /// nothing.
+    ///
+    /// # Panics
+    /// If the path is there already.
+    #[must_use]
+    pub fn hidden(mut self, path: &'static str, served: MethodRouter<S>) -> Self {
+        self.router = self.router.route(path, served);
+        self
+    }
+
     /// Serves a path by `GET`.
     ///
     /// # Panics

@@ -5,6 +5,7 @@
 mod access;
 mod apimw;
 mod audit;
+mod authforge;
 mod better_auth;
 mod bodies;
 mod input;

@@ -30,6 +30,9 @@ pub struct IssueRequest {
     pub key: KeySource,
     /// The number of licenses, at most 1,000; 1 with a key that exists.
     pub quantity: u32,
+    /// Whether a sealed copy of each key is kept whatever the app says, as for a protocol that lists
+    /// keys.
+    pub keeps_copy: bool,
 }
 
 /// The source of a key.
@@ -81,6 +84,7 @@ impl IssueRequest {
             spec: LicenseSpec::default(),
             key: KeySource::Generate(KeyFormat::Tallygate),
             quantity: 1,
+            keeps_copy: false,
         }
     }
 
@@ -127,10 +131,11 @@ impl AuditedLicensing {
     /// or of the first one if none is.
     pub async fn issue_all(&self, requests: Vec<IssueRequest>) -> Result<Vec<Issued>, NotIssued> {
         let now = self.clock.now();
-        let mut apps = requests.iter().map(|request| &request.app);
-        let copier = match apps.find(|app| self.copies_for(app).is_some()) {
-            Some(app) => self.copier(app).await,
-            None => Ok(None),
+        let keeps_copy =
+            |request: &IssueRequest| request.keeps_copy || self.copies_for(&request.app).is_some();
+        let copier = match &self.copies {
+            Some(copies) if requests.iter().any(keeps_copy) => copies.copier().await.map(Some),
+            _ => Ok(None),
         };
         let copier = copier.map_err(|error| NotIssued { at: 0, error })?;
         let (mut made, mut imported) = (Vec::new(), Vec::new());
@@ -170,7 +175,12 @@ impl AuditedLicensing {
         let make = |_| {
             let mut minted = self.mint(&request.key, now);
             let license = license(request, account.clone(), now);
-            self.keep_copy(&mut minted, copier, &license);
+            match copier.zip(minted.key.as_ref()) {
+                Some((copier, key)) if request.keeps_copy => {
+                    minted.new.sealed = Some(copier.copy(license.id, minted.new.info.id, key));
+                }
+                _ => self.keep_copy(&mut minted, copier, &license),
+            }
             (license, minted)
         };
         Ok((0..request.quantity).map(make).collect())

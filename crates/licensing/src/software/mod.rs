@@ -3,6 +3,8 @@
 
 mod apps;
 mod beats;
+mod licenses;
+mod offline;
 mod session;
 mod settings;
 mod terms;
@@ -11,6 +13,7 @@ mod throttle;
 pub use apps::SoftwareApp;
 pub(crate) use apps::{SoftwareApps, app_id};
 pub use beats::Heartbeats;
+pub use offline::NewOfflineFile;
 pub use session::SoftwareSession;
 pub use terms::SoftwareTerms;
 pub use throttle::Throttle;

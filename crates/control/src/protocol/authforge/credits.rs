@@ -1,0 +1,82 @@
+//! Credits: what work for software costs, in units of the account's balance. The record of it is
+//! the license's; the account pays, or nobody while its credits are unlimited.
+
+use std::sync::Arc;
+
+use gate::{Held, Holder, Refused, Spend};
+use licensing::{CachedLicense, SoftwareApp};
+use model::{Address, Mode, Refusal};
+
+use crate::http::services::Services;
+
+/// The license that work is done for, and the one that pays.
+pub(super) struct Parties {
+    /// The license.
+    pub(super) license: Arc<CachedLicense>,
+    /// The wallet of its account; `None`: its credits are unlimited.
+    wallet: Option<Arc<CachedLicense>>,
+}
+
+/// The reason why work is not paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotPaid {
+    /// The account has too few credits.
+    NoCredits,
+    /// The license may not be used from this address.
+    Address,
+    /// The license was disabled, revoked or ended meanwhile.
+    Standing(Refusal),
+    /// Store or journal are out of reach.
+    Unavailable,
+}
+
+impl Parties {
+    /// Returns the parties of work for a license.
+    ///
+    /// # Errors
+    /// [`NotPaid::Unavailable`] if the wallet cannot be looked up.
+    pub(super) async fn of(
+        services: &Services,
+        license: Arc<CachedLicense>,
+    ) -> Result<Self, NotPaid> {
+        let wallet = services.spender().wallet(&license.license().account).await;
+        let wallet = wallet.map_err(|_| NotPaid::Unavailable)?;
+        Ok(Self { license, wallet })
+    }
+
+    /// Takes credits, to be recorded or given back.
+    ///
+    /// # Errors
+    /// Why they are not taken.
+    pub(super) async fn hold<'a>(
+        &'a self,
+        services: &'a Services,
+        app: &'a SoftwareApp,
+        credits: u64,
+        address: Option<Address>,
+    ) -> Result<Held<'a>, NotPaid> {
+        let spend = Spend {
+            payer: self.wallet.as_ref().map(Holder::Found),
+            free: self.wallet.is_none(),
+            app: Some(&app.app),
+            units: Some(credits),
+            address,
+            // Where the seller asks, no address of a user is known.
+            elsewhere: address.is_none(),
+            ..Spend::one(Holder::Found(&self.license), Mode::Verify)
+        };
+        services.spender().hold(spend).await.map_err(not_paid)
+    }
+}
+
+/// Returns why work is not paid for by the gate's refusal.
+pub(super) fn not_paid(refused: Refused) -> NotPaid {
+    match refused.refusal {
+        Refusal::QuotaExhausted | Refusal::QuotaExhaustedForNow => NotPaid::NoCredits,
+        Refusal::IpNotAllowed => NotPaid::Address,
+        standing @ (Refusal::LicenseDisabled
+        | Refusal::LicenseRevoked
+        | Refusal::LicenseExpired) => NotPaid::Standing(standing),
+        _ => NotPaid::Unavailable,
+    }
+}

@@ -1,0 +1,54 @@
+//! The handlers of variables of apps and licenses. What is put replaces all that was there.
+
+use api_types::Scope;
+use axum::Json;
+use model::{LicenseUpdate, Variables};
+use serde_json::{Map, Value};
+
+use super::answer::Failure;
+use super::context::Asked;
+
+/// Shows the variables of a license.
+pub(super) async fn of_license(asked: Asked) -> Result<Json<Variables>, Failure> {
+    asked.requires(Scope::ReadLicenses)?;
+    let stored = asked.license().await?;
+    Ok(Json(stored.license.spec.variables))
+}
+
+/// Replaces the variables of a license.
+pub(super) async fn put_license(asked: Asked) -> Result<Json<Variables>, Failure> {
+    asked.requires(Scope::WriteLicenses)?;
+    let stored = asked.license().await?;
+    let update = LicenseUpdate {
+        variables: Some(read(&asked)?),
+        ..LicenseUpdate::default()
+    };
+    let stored = asked.acting().change(stored.license.id, update).await?;
+    Ok(Json(stored.license.spec.variables))
+}
+
+/// Shows the variables of an app.
+pub(super) async fn of_app(asked: Asked) -> Result<Json<Variables>, Failure> {
+    asked.requires(Scope::ReadLicenses)?;
+    let app = asked.app().await?;
+    Ok(Json(app.settings.variables.clone()))
+}
+
+/// Replaces the variables of an app.
+pub(super) async fn put_app(asked: Asked) -> Result<Json<Variables>, Failure> {
+    asked.requires(Scope::WriteLicenses)?;
+    asked.requires_more_than_one_license()?;
+    let app = asked.app().await?;
+    let variables = read(&asked)?;
+    let acting = asked.acting();
+    let changed = acting.change_app_settings(&app.app, |settings| {
+        settings.variables = variables.clone();
+        Ok(())
+    });
+    Ok(Json(changed.await?.settings.variables.clone()))
+}
+
+fn read(asked: &Asked) -> Result<Variables, Failure> {
+    let object: Map<String, Value> = asked.content()?;
+    Variables::of(&object).map_err(|error| Failure::invalid("variables", error))
+}

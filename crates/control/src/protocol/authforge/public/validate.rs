@@ -1,0 +1,262 @@
+//! The handler of `POST /auth/validate`, which costs a credit, binds the device and begins a
+//! session, once for each nonce.
+//!
+//! The answer is made before the work and kept with the claim of the nonce: whoever sends the same
+//! body again within a minute gets the same answer, also when the gate died between the work and
+//! the answer, or is asked on another gate.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use gate::Held;
+use licensing::{CachedLicense, Idempotency, IdempotencyGuard, IdempotentRequest, SoftwareApp};
+use model::{Actor, CallId, DeviceId, Timestamp, Who};
+use sha2::{Digest, Sha256};
+use store::{Binding, ClaimKind};
+
+use super::answer::{Code, Refusal, json};
+use super::body::Validate;
+use super::context::Context;
+use super::session::NewSession;
+use crate::http::body::parse;
+use crate::http::client::Client;
+use crate::protocol::authforge::credits::{NotPaid, Parties};
+
+/// The time for which a nonce is remembered.
+const REMEMBERED: Duration = Duration::from_secs(600);
+/// The time within which the same request gets the same answer.
+const REPEATABLE: Duration = Duration::from_secs(60);
+/// The longest time that a request waits for the same one that is under way.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// The number of credits that a validation costs.
+const CREDITS: u64 = 1;
+
+/// A validation whose license may be used.
+struct Validation<'a> {
+    context: &'a Context,
+    client: &'a Client,
+    app: &'a SoftwareApp,
+    license: &'a CachedLicense,
+    device: &'a DeviceId,
+    nonce: &'a str,
+    ttl: u32,
+    /// The SHA-256 of the body.
+    content: [u8; 32],
+}
+
+/// The result of the claim of a nonce.
+enum Claim {
+    /// The work is to be done, under this claim.
+    Run(IdempotencyGuard),
+    /// It was done before, with this answer.
+    Repeat(Response),
+}
+
+/// Validates a license.
+pub(super) async fn validate(
+    State(context): State<Context>,
+    client: Client,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let body = context.read(body).await?;
+    let asked: Validate = parse(&body)?;
+    let credentials = asked.credentials();
+    let (app, license) = context.judge(&client, credentials).await?;
+    let parties = Parties::of(&context.services, license.clone()).await?;
+    let life = app.terms.session_life(asked.ttl_seconds.map(duration));
+    let validation = Validation {
+        context: &context,
+        client: &client,
+        app: &app,
+        license: &license,
+        device: credentials.device,
+        nonce: &asked.nonce,
+        ttl: u32::try_from(life.as_secs()).unwrap_or(u32::MAX),
+        content: Sha256::digest(&body).into(),
+    };
+    if let Err(wait) = context.throttles.credits(&app, CREDITS, context.moment()) {
+        let refusal = Refusal::too_many(Code::AppBurnCapReached, wait);
+        return validation
+            .answer(Err(refusal))
+            .await
+            .map(|(answer, _)| answer);
+    }
+    let held = parties.hold(&context.services, &app, CREDITS, client.address);
+    let answered = match held.await {
+        Ok(held) => validation.answer(Ok(held)).await,
+        Err(NotPaid::NoCredits) => validation.answer(Err(Code::NoCredits.into())).await,
+        Err(reason) => Err(reason.into()),
+    };
+    if !matches!(&answered, Ok((_, true))) {
+        context.throttles.give_back(&app, CREDITS);
+    }
+    answered.map(|(answer, _)| answer)
+}
+
+/// Returns the time that a number of seconds stands for; negative ones stand for none.
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
+}
+
+impl Validation<'_> {
+    /// Does the work for which credits are held, once for the nonce, or says why none are: what was
+    /// done before costs nothing, even if nothing is left to pay with. Returns the answer, and
+    /// whether the credits were used.
+    async fn answer(&self, held: Result<Held<'_>, Refusal>) -> Result<(Response, bool), Refusal> {
+        let call_id = CallId::generate();
+        let prepared = self.prepare(call_id).await?;
+        match self.claim(call_id, &prepared).await? {
+            Claim::Repeat(answer) => Ok((answer, false)),
+            Claim::Run(guard) => self.work(held, guard).await,
+        }
+    }
+
+    /// Returns the answer that is given when the work is done, sealed.
+    async fn prepare(&self, call_id: CallId) -> Result<Vec<u8>, Refusal> {
+        let (license, now) = (self.license, self.context.services.spender().now());
+        let known = license.devices().iter().any(|own| own.id == *self.device);
+        let limit = license.license().spec.device_limit();
+        let devices = match limit {
+            Some(limit) if !known => (license.devices().len() + 1).min(limit.into()),
+            _ => license.devices().len(),
+        };
+        let new = NewSession {
+            app: self.app,
+            license,
+            device: self.device,
+            ttl: self.ttl,
+            beats: self.context.beats.of(license.license().id),
+            devices,
+            nonce: self.nonce,
+            request_id: call_id,
+            now,
+        };
+        let signed = self.context.session(&new).await?;
+        let text = serde_json::to_vec(&signed).expect("an answer is plain data");
+        let licensing = self.context.services.licensing();
+        Ok(licensing.seal_answer(&self.seal_name(), &text))
+    }
+
+    /// Claims the nonce for this body. Waits for the same request where it is under way.
+    async fn claim(&self, call_id: CallId, prepared: &[u8]) -> Result<Claim, Refusal> {
+        const PAUSE: Duration = Duration::from_millis(25);
+        let services = &self.context.services;
+        let dead = services.api().ledger.earlier_starts();
+        let name = self.name();
+        let request = IdempotentRequest {
+            kind: ClaimKind::Nonce,
+            name: &name,
+            content: &[&self.content],
+            reference: call_id.as_u128(),
+            prepared: Some(prepared),
+            lifetime: REMEMBERED,
+            dead: &dead,
+        };
+        let begun = tokio::time::Instant::now();
+        loop {
+            match services.licensing().once(&request).await? {
+                Idempotency::Run(guard) => return Ok(Claim::Run(guard)),
+                Idempotency::Replay { answer, claimed_at } => {
+                    return Ok(Claim::Repeat(self.repeat(&answer, claimed_at)?));
+                }
+                Idempotency::Conflict => return Err(Code::ReplayDetected.into()),
+                Idempotency::InProgress if begun.elapsed() >= LONGEST_WAIT => {
+                    return Err(Refusal::unavailable());
+                }
+                Idempotency::InProgress => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    /// Returns the answer of the same request before, if it is not too old.
+    fn repeat(&self, sealed: &[u8], claimed_at: Timestamp) -> Result<Response, Refusal> {
+        let services = &self.context.services;
+        if services.now().since(claimed_at) >= REPEATABLE {
+            return Err(Code::ReplayDetected.into());
+        }
+        let opened = services.licensing().open_answer(&self.seal_name(), sealed);
+        let text = opened.ok_or_else(Refusal::unavailable)?;
+        Ok(json(StatusCode::OK, text))
+    }
+
+    /// Binds the device and records the validation.
+    async fn work(
+        &self,
+        held: Result<Held<'_>, Refusal>,
+        guard: IdempotencyGuard,
+    ) -> Result<(Response, bool), Refusal> {
+        let services = &self.context.services;
+        let (licensing, license) = (services.licensing(), self.license.license());
+        let call_id = CallId::from_u128(guard.reference);
+        let sealed = guard.prepared.clone().unwrap_or_default();
+        if let Some(since) = guard.broken_off {
+            let recorded = services.recorded_call(license.id, call_id, since).await;
+            let recorded =
+                recorded.map_err(|fault| Refusal::of_fault(&fault, Code::SystemError))?;
+            if recorded.is_some() {
+                let answer = self.repeat(&sealed, since);
+                licensing.finish_prepared(guard);
+                return answer.map(|answer| (answer, false));
+            }
+        }
+        let held = match held {
+            Ok(held) => self.bind().await.map(|()| held),
+            refused => refused,
+        };
+        let mut held = match held {
+            Ok(held) => held,
+            Err(refusal) => {
+                if let Err(error) = licensing.release_once(guard).await {
+                    tracing::warn!(%error, "a nonce stays taken although nothing was done");
+                }
+                return Err(refusal);
+            }
+        };
+        held.set_call_id(call_id);
+        // A journal that failed may have kept the record: then the next try finds it.
+        held.record().await.map_err(|_| Refusal::unavailable())?;
+        licensing.finish_prepared(guard);
+        let opened = licensing.open_answer(&self.seal_name(), &sealed);
+        let text = opened.ok_or_else(Refusal::unavailable)?;
+        Ok((json(StatusCode::OK, text), true))
+    }
+
+    /// Binds the device, where the license counts devices and does not know it.
+    async fn bind(&self) -> Result<(), Refusal> {
+        let license = self.license.license();
+        let known = self
+            .license
+            .devices()
+            .iter()
+            .any(|own| own.id == *self.device);
+        if known || license.spec.device_limit().is_none() {
+            return Ok(());
+        }
+        let actor = Actor {
+            who: Who::License(license.id),
+            address: self.client.address,
+        };
+        let acting = self.context.services.licensing().acting(actor);
+        let rebinds = self.app.terms.rebinds_once;
+        let bound = acting.bind_device(license.id, self.device.clone(), rebinds);
+        match bound.await?.0 {
+            Binding::Full => Err(Code::HwidMismatch.into()),
+            Binding::Bound | Binding::BoundAfterReset | Binding::There => Ok(()),
+        }
+    }
+
+    /// Returns the name of the claim: a nonce within its app.
+    fn name(&self) -> [&[u8]; 3] {
+        let app = self.app.app.as_str().as_bytes();
+        [b"authforge validate", app, self.nonce.as_bytes()]
+    }
+
+    /// Returns the name that the answer is sealed under, which only who sends the same body knows.
+    fn seal_name(&self) -> [&[u8]; 4] {
+        let [protocol, app, nonce] = self.name();
+        [protocol, app, nonce, &self.content]
+    }
+}

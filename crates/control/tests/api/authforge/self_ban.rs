@@ -1,0 +1,93 @@
+//! Self-bans: software that finds itself tampered with.
+
+use serde_json::{Value, json};
+
+use super::{Software, refused};
+
+#[tokio::test]
+async fn without_a_session_device_and_address_are_blocked_and_the_license_stays() {
+    let software = Software::start().await;
+    let key = software
+        .license(json!({ "unlimitedHwidSlots": true }))
+        .await;
+    let mut body = software.body(&key, "bad");
+    body["revokeLicense"] = json!(true);
+    refused(
+        &software.auth("selfban", &body).await,
+        403,
+        "revoke_requires_session",
+    );
+    body["revokeLicense"] = json!(false);
+    body["blacklistIp"] = json!(false);
+    let banned = software.auth_from([127, 0, 0, 3], "selfban", &body).await;
+    assert_eq!(banned.json(200), json!({ "status": "success" }));
+    refused(&software.validate(&key, "bad").await, 403, "blocked");
+    software.session(&key, "good").await;
+    let body = software.body(&key, "worse");
+    software
+        .auth_from([127, 0, 0, 3], "selfban", &body)
+        .await
+        .json(200);
+    let path = format!("/v1/apps/{}/security", software.app_id);
+    let lists = software.sell("GET", &path, &Value::Null).await.json(200);
+    assert_eq!(lists["hwidBlacklist"], json!(["bad", "worse"]));
+    assert_eq!(lists["ipBlacklist"], json!(["127.0.0.3"]));
+    let mut wrong = software.body(&key, "x");
+    wrong["appSecret"] = json!("wrong");
+    refused(&software.auth("selfban", &wrong).await, 401, "invalid_app");
+    wrong.as_object_mut().unwrap().remove("licenseKey");
+    refused(
+        &software.auth("selfban", &wrong).await,
+        400,
+        "malformed_request",
+    );
+}
+
+#[tokio::test]
+async fn with_a_session_the_license_is_revoked_unless_told_otherwise() {
+    let software = Software::start().await;
+    let key = software.license(json!({ "maxHwidSlots": 2 })).await;
+    let (one, two) = (
+        software.session(&key, "a").await,
+        software.session(&key, "b").await,
+    );
+    let ban = async |session: &Value, device: &str, more: Value| {
+        let mut body = json!({ "appId": software.app_id, "hwid": device, "sessionToken": session["sessionToken"] });
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        software.auth("selfban", &body).await
+    };
+    let gentle = json!({ "revokeLicense": false, "blacklistHwid": false, "blacklistIp": false });
+    ban(&one, "a", gentle).await.json(200);
+    software.payload(&software.beat(&one, "a").await).await;
+    refused(&ban(&one, "b", json!({})).await, 403, "hwid_mismatch");
+    // A device that no list has room for bans nothing, and revokes nothing.
+    ban(&one, "a", json!({ "blacklistIp": false }))
+        .await
+        .json(200);
+    assert_eq!(software.shown(&key).await["status"], "revoked");
+    refused(&software.beat(&two, "b").await, 410, "revoked");
+    let log = software
+        .world
+        .local("GET", "/audit?limit=1000", "")
+        .await
+        .text();
+    assert!(log.contains("app-settings.change"), "{log}");
+}
+
+#[tokio::test]
+async fn a_device_that_fits_no_list_is_told_so_and_nothing_is_done() {
+    let software = Software::start().await;
+    let long = "x".repeat(129);
+    let key = software.license(json!({ "maxHwidSlots": 1 })).await;
+    let session = software.session(&key, &long).await;
+    let body =
+        json!({ "appId": software.app_id, "hwid": long, "sessionToken": session["sessionToken"] });
+    refused(
+        &software.auth("selfban", &body).await,
+        400,
+        "malformed_request",
+    );
+    assert_eq!(software.shown(&key).await["status"], "active");
+}
