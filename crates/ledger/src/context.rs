@@ -15,6 +15,7 @@ use crate::options::LedgerOptions;
 use crate::prices::{BlockingStore, Pricer, Prices};
 use crate::row::Row;
 use crate::stats::{LedgerObserver, LedgerStats};
+use crate::wanted::WantedCache;
 
 /// The directory, store, names, prices and counters that roll-ups, seals, recovery, verification
 /// and reports share.
@@ -30,6 +31,7 @@ pub(crate) struct LedgerContext {
     pub(crate) store: BlockingStore,
     pub(crate) names: Arc<Names>,
     pub(crate) prices: Arc<Prices>,
+    pub(crate) wanted: WantedCache,
     pub(crate) clock: Arc<dyn Clock>,
     /// A lock that is held for writing while a file comes into the manifest or leaves it, and for
     /// reading while somebody takes stock.
@@ -58,6 +60,7 @@ impl LedgerContext {
             prices: Arc::new(Prices::new(store.clone(), Arc::clone(&names))),
             store,
             names,
+            wanted: WantedCache::default(),
             clock: Arc::clone(&options.clock),
             manifest: RwLock::new(()),
             stats: LedgerStats::default(),

@@ -5,6 +5,7 @@
 //! | `context` | the store, directory and names that all parts share, and the lanes that they read |
 //! | `closed`, `row`, `prices` | a lane's entries joined into priced rows |
 //! | `roll`, `rollup` | rows summed up into the store, with their position |
+//! | `told`, `wanted` | the events of rows, for webhooks that want them |
 //! | `seal`, `file`, `fetch` | rows sealed into Parquet files, chained by hash, and fetched to be read |
 //! | `ledger`, `threads` | the running ledger of this process |
 //! | `freeze` | all other gates sealed and stopped while one takes stock |
@@ -41,9 +42,11 @@ mod row;
 mod seal;
 mod stats;
 mod threads;
+mod told;
 mod unique;
 mod usage;
 mod verify;
+mod wanted;
 
 pub use calls::{Calls, CallsQuery};
 pub use closed::{ClosedCall, ClosedReader, Entries};

@@ -9,6 +9,8 @@ use crate::context::{Batch, LaneSource, LedgerContext, RowReader};
 use crate::error::Error;
 use crate::file::Filter;
 use crate::rollup::Sums;
+use crate::row::Row;
+use crate::told::Told;
 
 /// The largest number of records in a batch: it bounds what is read again when a transaction fails.
 /// [`crate::LedgerOptions::rollup_rows`] bounds its memory and the length of its transaction.
@@ -74,12 +76,14 @@ impl Rolling {
             let Some(reader) = &mut self.reader else {
                 return Ok(false);
             };
-            let (sums, through) = collect(reader, self.rolled, context.rollup_rows)?;
+            let most = context.rollup_rows;
+            let mut batch_of = Collected::new(context)?;
+            let through = batch_of.collect(reader, self.rolled, most)?;
             if through == self.rolled {
                 return Ok(false);
             }
-            let is_full = through - self.rolled == BATCH || sums.len() >= context.rollup_rows;
-            self.commit(context, lane, &sums, through, begun)?;
+            let is_full = through - self.rolled == BATCH || batch_of.len() >= most;
+            self.commit(context, lane, batch_of, through, begun)?;
             if batch == Batch::One {
                 return Ok(is_full);
             }
@@ -143,8 +147,9 @@ impl Rolling {
                 });
             }
             let begun = Instant::now();
-            let sums = sum_file(context, file, self.rolled)?;
-            self.commit(context, lane, &sums, file.range.through, begun)?;
+            let mut batch_of = Collected::new(context)?;
+            batch_of.collect_file(context, file, self.rolled)?;
+            self.commit(context, lane, batch_of, file.range.through, begun)?;
         }
         Ok(())
     }
@@ -153,10 +158,12 @@ impl Rolling {
         &mut self,
         context: &LedgerContext,
         lane: &LaneSource,
-        sums: &Sums,
+        collected: Collected<'_>,
         through: u64,
         begun: Instant,
     ) -> Result<(), Error> {
+        let Collected { sums, told } = collected;
+        let (events, watched) = told.finish();
         let batch = RollupBatch {
             instance: lane.instance,
             lane: lane.lane,
@@ -164,8 +171,8 @@ impl Rolling {
             through,
             rows: sums.rows(&context.names),
             spent: sums.spent(),
-            events: Vec::new(),
-            watched: Vec::new(),
+            events,
+            watched,
         };
         fail::fail_point!("ledger::roll::commit", |_| Err(Error::Injected(
             "ledger::roll::commit"
@@ -183,28 +190,62 @@ impl Rolling {
     }
 }
 
-/// Sums up to a batch of records after `from`. Returns the sums and the number of the last record.
-fn collect(reader: &mut RowReader, from: u64, most_rows: usize) -> Result<(Sums, u64), Error> {
-    let mut sums = Sums::default();
-    let mut through = from;
-    while through - from < BATCH
-        && sums.len() < most_rows
-        && let Some(row) = reader.next()?
-    {
-        sums.add(&row);
-        through = row.number;
-    }
-    Ok((sums, through))
+/// The sums of a batch of records, and what is told of them.
+struct Collected<'a> {
+    sums: Sums,
+    told: Told<'a>,
 }
 
-fn sum_file(context: &LedgerContext, file: &SealedFile, after: u64) -> Result<Sums, Error> {
-    let mut sums = Sums::default();
-    let reader = context.open(&file.name)?;
-    reader.scan(&context.names, &Filter::default(), &mut |row| {
-        if row.number > after {
-            sums.add(row);
+impl<'a> Collected<'a> {
+    fn new(context: &'a LedgerContext) -> Result<Self, Error> {
+        Ok(Self {
+            sums: Sums::default(),
+            told: Told::new(&context.names, context.wanted.get(&context.store)?),
+        })
+    }
+
+    fn add(&mut self, row: &Row) {
+        self.sums.add(row);
+        self.told.add(row);
+    }
+
+    /// Returns the number of rows that the store writes for it, about.
+    fn len(&self) -> usize {
+        self.sums.len().max(self.told.len())
+    }
+
+    /// Adds up to a batch of records after `from`. Returns the number of the last.
+    fn collect(
+        &mut self,
+        reader: &mut RowReader,
+        from: u64,
+        most_rows: usize,
+    ) -> Result<u64, Error> {
+        let mut through = from;
+        while through - from < BATCH
+            && self.len() < most_rows
+            && let Some(row) = reader.next()?
+        {
+            self.add(&row);
+            through = row.number;
         }
+        Ok(through)
+    }
+
+    /// Adds the records of a file after `after`.
+    fn collect_file(
+        &mut self,
+        context: &LedgerContext,
+        file: &SealedFile,
+        after: u64,
+    ) -> Result<(), Error> {
+        let reader = context.open(&file.name)?;
+        reader.scan(&context.names, &Filter::default(), &mut |row| {
+            if row.number > after {
+                self.add(row);
+            }
+            Ok(())
+        })?;
         Ok(())
-    })?;
-    Ok(sums)
+    }
 }

@@ -11,6 +11,7 @@ mod follow;
 mod payer;
 mod recovery;
 mod support;
+mod told;
 mod upgrade;
 mod usage;
 mod verify;

@@ -10,9 +10,6 @@ use crate::audit::Changed;
 use crate::licenses::{ChangeNumber, NewLicense, StoredLicense};
 use crate::rules::events::events_of;
 
-/// The largest number of events that one statement writes.
-const AT_ONCE: usize = 1_000;
-
 /// Returns whether somebody is told of the licenses of an account. A change asks it before its
 /// number is given, which others wait for.
 pub(super) async fn is_told<S: Sql>(sql: &S, account: &AccountName) -> Outcome<bool, S> {
@@ -62,18 +59,14 @@ pub(super) async fn tell_new<S: Sql>(sql: &S, new: &[NewLicense]) -> Outcome<(),
         return Ok(());
     }
     let of_told = |new: &&NewLicense| told.contains(&new.license.account);
-    let new: Vec<_> = new.iter().filter(of_told).collect();
-    for some in new.chunks(AT_ONCE) {
-        let made = some.iter().flat_map(|new| {
-            let stored = StoredLicense {
-                license: new.license.clone(),
-                credentials: Vec::new(),
-                devices: Vec::new(),
-                version: ChangeNumber(0),
-            };
-            events_of(None, &stored, sql.now())
-        });
-        write(sql, &made.collect::<Vec<_>>()).await?;
-    }
-    Ok(())
+    let made = new.iter().filter(of_told).flat_map(|new| {
+        let stored = StoredLicense {
+            license: new.license.clone(),
+            credentials: Vec::new(),
+            devices: Vec::new(),
+            version: ChangeNumber(0),
+        };
+        events_of(None, &stored, sql.now())
+    });
+    write(sql, &made.collect::<Vec<_>>()).await
 }

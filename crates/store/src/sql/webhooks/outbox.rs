@@ -13,6 +13,9 @@ use crate::rules::numbers::{FAILED, WAITING};
 use crate::sql::{Outcome, Sql, Value, rows, sql, values};
 use crate::webhooks::DeliveryState;
 
+/// The largest number of events that one statement writes.
+const AT_ONCE: usize = 1_000;
+
 /// Returns those of the accounts that have a webhook, of whatever state.
 pub(crate) async fn with_webhook<S: Sql>(
     sql: &S,
@@ -36,12 +39,10 @@ pub(crate) async fn write<S: Sql>(sql: &S, events: &[Event]) -> Outcome<(), S> {
         SELECT unhex(value ->> 'id'), value ->> 'kind', value ->> 'at', value ->> 'account', value ->> 'app',
           unhex(value ->> 'license_id'), value ->> 'data' FROM json_each($1) WHERE true ON CONFLICT (id) DO NOTHING",
     );
-    if events.is_empty() {
-        return Ok(());
+    for some in events.chunks(AT_ONCE) {
+        sql.execute(statement, &values![written(some)]).await?;
     }
-    sql.execute(statement, &values![written(events)])
-        .await
-        .map(drop)
+    Ok(())
 }
 
 /// Writes those of the events whose accounts have a webhook.
@@ -63,12 +64,10 @@ pub(crate) async fn write_of_ledger<S: Sql>(sql: &S, events: &[Event]) -> Outcom
         SELECT unhex(value ->> 'id'), value ->> 'kind', value ->> 'at', value ->> 'account', value ->> 'app',
           unhex(value ->> 'license_id'), value ->> 'data' FROM json_each($1) WHERE true ON CONFLICT (id) DO NOTHING",
     );
-    if events.is_empty() {
-        return Ok(());
+    for some in events.chunks(AT_ONCE) {
+        sql.execute(statement, &values![written(some)]).await?;
     }
-    sql.execute(statement, &values![written(events)])
-        .await
-        .map(drop)
+    Ok(())
 }
 
 /// Returns the oldest events of the ledger's outbox.

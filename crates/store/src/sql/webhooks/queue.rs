@@ -22,7 +22,7 @@ const FIRST_BESIDE: &str =
 pub(super) async fn mark_heads<S: Sql>(sql: &S, deliveries: &Value) -> Outcome<(), S> {
     let statement = sql!(
         "UPDATE deliveries SET head = 1 WHERE head = 0 AND number IN
-        (SELECT ({FIRST_BESIDE}) FROM deliveries d WHERE d.number = ANY ($1))"
+        ({FIRST_BESIDE})"
     );
     sql.execute(statement, std::slice::from_ref(deliveries))
         .await
@@ -38,7 +38,7 @@ pub(super) async fn make_due<S: Sql>(
     // Older ones may come before the heads that there are.
     let demote = sql!(
         "UPDATE deliveries SET head = 0, attempts = 0, next_at = $2 WHERE number IN
-        (SELECT ({FIRST_BESIDE}) FROM deliveries d WHERE d.number = ANY ($1))"
+        ({FIRST_BESIDE})"
     );
     let values = [deliveries.clone(), now.into()];
     sql.execute(demote, &values).await?;
