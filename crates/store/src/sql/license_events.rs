@@ -10,6 +10,9 @@ use crate::audit::Changed;
 use crate::licenses::{ChangeNumber, NewLicense, StoredLicense};
 use crate::rules::events::events_of;
 
+/// The largest number of licenses that are read at once.
+const AT_ONCE: usize = 1_000;
+
 /// Returns whether somebody is told of the licenses of an account. A change asks it before its
 /// number is given, which others wait for.
 pub(super) async fn is_told<S: Sql>(sql: &S, account: &AccountName) -> Outcome<bool, S> {

@@ -4,7 +4,7 @@
 //! and [`SqliteOptions::GRACE`], long jobs aside, which begin within that time.
 //!
 //! Licenses are in one file; balances, leases, rollups and positions in the other, since one
-//! transaction must hold them together. No method writes both: see
+//! transaction must hold them together. No transaction writes both: see
 //! `docs/decisions/0002-two-sqlite-files.md`.
 
 mod audit;

@@ -93,7 +93,7 @@ pub(super) async fn add_tested<S: Sql>(
         false => DeliveryState::Failed,
     };
     let wish = Wish::new(&kept, &found);
-    let Value::Integers(added) = add(sql, &[wish], state, attempt.at).await? else {
+    let Value::Integers(added) = add(sql, vec![wish], state, attempt.at).await? else {
         return Ok(());
     };
     let note = sql!(
@@ -182,7 +182,7 @@ pub(super) async fn deliver_missing<S: Sql>(
     let wanted = events.iter().filter(|event| event.is_for(&found));
     let wishes: Vec<_> = wanted.map(|event| Wish::new(event, &found)).collect();
     // As if they had been there and ended, so that they come before later ones that wait.
-    let added = add(sql, &wishes, DeliveryState::Failed, now).await?;
+    let added = add(sql, wishes, DeliveryState::Failed, now).await?;
     Ok((last, wake(sql, webhook, &added, now).await?))
 }
 

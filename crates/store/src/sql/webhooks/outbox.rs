@@ -114,8 +114,7 @@ pub(super) async fn fan_out<S: Sql>(sql: &S, limit: usize, now: Timestamp) -> Ou
         wishes.extend(getting.map(|webhook| Wish::new(event, webhook)));
     }
     if !wishes.is_empty() {
-        let added = add(sql, &wishes, DeliveryState::Waiting, now).await?;
-        mark_heads(sql, &added).await?;
+        add(sql, wishes, DeliveryState::Waiting, now).await?;
         let ids = webhooks.iter().map(|webhook| webhook.id.as_u128());
         refresh_due(sql, &Value::Ids(ids.collect())).await?;
     }
@@ -133,9 +132,10 @@ pub(super) async fn sweep<S: Sql>(sql: &S, before: Timestamp, limit: usize) -> O
     if old.is_empty() {
         return Ok(0);
     }
+    // The signs keep the engines from going through all that wait.
     let events = [numbers(&old)?];
     let receivers = sql!(
-        "SELECT DISTINCT webhook_id FROM deliveries WHERE event = ANY ($1) AND state = {WAITING}"
+        "SELECT DISTINCT webhook_id FROM deliveries WHERE event = ANY ($1) AND +state = {WAITING}"
     );
     let receivers = sql.query(receivers, &events).await?;
     let receivers = receivers.iter().map(|row| row.get::<u128>(0));
@@ -144,7 +144,7 @@ pub(super) async fn sweep<S: Sql>(sql: &S, before: Timestamp, limit: usize) -> O
     // What waited behind them goes on.
     let end = sql!(
         "UPDATE deliveries SET state = {FAILED}, head = 0, next_at = NULL
-        WHERE event = ANY ($1) AND state = {WAITING} RETURNING number"
+        WHERE event = ANY ($1) AND +state = {WAITING} RETURNING number"
     );
     let ended = numbers(&sql.query(end, &events).await?)?;
     mark_heads(sql, &ended).await?;

@@ -13,10 +13,11 @@ use crate::rules::numbers::{WAITING, WEBHOOK_ACTIVE};
 use crate::sql::{Outcome, Row, Sql, Value, rows, sql, values};
 use crate::webhooks::{Busy, Delivery};
 
-/// The oldest of the deliveries that wait beside delivery `d`, which is of any state.
-const FIRST_BESIDE: &str =
-    "SELECT w.number FROM deliveries w WHERE w.webhook_id = d.webhook_id AND w.source = d.source
-    AND w.license_id = d.license_id AND w.state = 0 ORDER BY w.event LIMIT 1";
+/// The oldest of those that wait beside each of the deliveries `$1`, which are of any state. Of many
+/// beside each other it is looked up once: the look-up passes what ended in this transaction.
+const FIRST_BESIDE: &str = "SELECT (SELECT w.number FROM deliveries w WHERE w.webhook_id = d.webhook_id
+      AND w.source = d.source AND w.license_id = d.license_id AND w.state = 0 ORDER BY w.event LIMIT 1)
+    FROM (SELECT DISTINCT webhook_id, source, license_id FROM deliveries WHERE number = ANY ($1)) d";
 
 /// Makes the first that waits beside each of these deliveries its head.
 pub(super) async fn mark_heads<S: Sql>(sql: &S, deliveries: &Value) -> Outcome<(), S> {

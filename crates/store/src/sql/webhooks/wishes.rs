@@ -1,11 +1,14 @@
 //! The making of deliveries: which webhook gets which event.
 
+use std::collections::HashSet;
+
 use model::{AccountName, AppName, EventType, LicenseId, Timestamp, Webhook};
 use serde::Serialize;
 
 use super::queue::numbers;
 use super::rows::hex;
 use crate::error::Error;
+use crate::rules::numbers::WAITING;
 use crate::sql::{Outcome, Row, Sql, Value, json, sql, values};
 use crate::webhooks::DeliveryState;
 
@@ -49,6 +52,8 @@ pub(super) struct Wish {
     webhook: String,
     source: u8,
     license: String,
+    /// Whether it is the first of these wishes for its webhook, source and license.
+    first: bool,
 }
 
 impl Wish {
@@ -59,27 +64,41 @@ impl Wish {
             webhook: hex(webhook.id.as_u128()),
             source: event.kind.source() as u8,
             license: hex(license),
+            first: false,
         }
     }
 }
 
-/// Makes deliveries in a state, except those that are there. Returns their numbers.
+/// Makes deliveries in a state, except those that are there. Of those that are to wait it also makes
+/// the heads where none waits yet. Returns their numbers.
 pub(super) async fn add<S: Sql>(
     sql: &S,
-    wishes: &[Wish],
+    mut wishes: Vec<Wish>,
     state: DeliveryState,
     next_at: Timestamp,
 ) -> Outcome<Value, S> {
+    let mut met = HashSet::new();
+    for wish in &mut wishes {
+        let beside = (wish.webhook.clone(), wish.source, wish.license.clone());
+        wish.first = state == DeliveryState::Waiting && met.insert(beside);
+    }
     let statement = sql!(
-        postgres: "INSERT INTO deliveries (event, webhook_id, source, license_id, state, next_at)
-        SELECT w.event, w.webhook, w.source, w.license, $2, $3
-        FROM json_to_recordset($1::text::json) AS w (event bigint, webhook uuid, source smallint, license uuid)
+        postgres: "INSERT INTO deliveries (event, webhook_id, source, license_id, state, next_at, head)
+        SELECT w.event, w.webhook, w.source, w.license, $2, $3, CASE WHEN w.first AND (
+          SELECT o.number FROM deliveries o WHERE o.webhook_id = w.webhook AND o.source = w.source
+          AND o.license_id = w.license AND o.state = {WAITING} LIMIT 1) IS NULL THEN 1 ELSE 0 END
+        FROM json_to_recordset($1::text::json)
+          AS w (event bigint, webhook uuid, source smallint, license uuid, first boolean)
         ON CONFLICT (event, webhook_id) DO NOTHING RETURNING number",
-        sqlite: "INSERT INTO deliveries (event, webhook_id, source, license_id, state, next_at)
-        SELECT value ->> 'event', unhex(value ->> 'webhook'), value ->> 'source', unhex(value ->> 'license'), $2, $3
-        FROM json_each($1) WHERE true ON CONFLICT (event, webhook_id) DO NOTHING RETURNING number",
+        sqlite: "INSERT INTO deliveries (event, webhook_id, source, license_id, state, next_at, head)
+        SELECT w.value ->> 'event', unhex(w.value ->> 'webhook'), w.value ->> 'source', unhex(w.value ->> 'license'),
+          $2, $3, CASE WHEN w.value ->> 'first' AND (
+          SELECT o.number FROM deliveries o WHERE o.webhook_id = unhex(w.value ->> 'webhook')
+          AND o.source = w.value ->> 'source' AND o.license_id = unhex(w.value ->> 'license') AND o.state = {WAITING}
+          LIMIT 1) IS NULL THEN 1 ELSE 0 END
+        FROM json_each($1) w WHERE true ON CONFLICT (event, webhook_id) DO NOTHING RETURNING number",
     );
     let next_at = (state == DeliveryState::Waiting).then_some(next_at);
-    let values = values![json(wishes), state as i64, next_at];
+    let values = values![json(&wishes), state as i64, next_at];
     numbers(&sql.query(statement, &values).await?).map_err(Into::into)
 }
