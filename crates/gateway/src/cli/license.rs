@@ -26,7 +26,7 @@ pub(crate) enum LicenseCommand {
         "tallygate license create --app api --key-format authforge --device-slots 3 --variable tier=pro",
         "tallygate license create --app api --key - < old-key.txt",
     ))]
-    Create(CreateArguments),
+    Create(Box<CreateArguments>),
     /// List licenses, oldest first
     #[command(after_help = examples!(
         "tallygate license list",

@@ -115,9 +115,10 @@ fn device_slots(license: &License) -> String {
 
 fn variables(license: &License) -> String {
     let variables = &license.spec.variables;
-    (!variables.is_empty())
-        .then(|| variables.to_string())
-        .unwrap_or_default()
+    match variables.is_empty() {
+        true => String::new(),
+        false => variables.to_string(),
+    }
 }
 
 const fn status(status: LicenseStatus) -> &'static str {
